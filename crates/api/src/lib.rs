@@ -1,0 +1,4 @@
+//! Everything that crosses a process boundary: resources, REST and discovery types, their conversions to the
+//! domain, thin clients. The only crate that serializes.
+
+pub mod discovery;

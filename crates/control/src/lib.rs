@@ -1,0 +1,1 @@
+//! Source of truth: store, validation, REST, discovery, distribution.

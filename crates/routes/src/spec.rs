@@ -1,0 +1,180 @@
+//! Gateways and routes as operators wrote them, shapes already checked, references resolved to services.
+
+use lanes::ServiceId;
+
+/// One gateway: its listeners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewaySpec {
+    /// The Gateway resource's name; entrances name it.
+    pub name: String,
+    /// Its HTTP listeners.
+    pub listeners: Vec<ListenerSpec>,
+}
+
+/// One listener.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSpec {
+    /// Unique in the gateway.
+    pub name: String,
+    /// The port clients connect to.
+    pub port: u16,
+    /// Exact, or `*.suffix`; `None` is any.
+    pub hostname: Option<String>,
+    /// Whether lane context, trace and correlation ids of clients are believed (design §2.12).
+    pub trusted: bool,
+    /// How many proxies in front are believed in X-Forwarded-For.
+    pub trusted_hops: u8,
+}
+
+/// One HTTPRoute.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteSpec {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name; entrances may name it.
+    pub name: String,
+    /// The gateways it attaches to.
+    pub parents: Vec<ParentSpec>,
+    /// Exact, or `*.suffix`; empty is any the listener has.
+    pub hostnames: Vec<String>,
+    /// Its rules in order.
+    pub rules: Vec<RuleSpec>,
+    /// Creation order: of two equal matches the older wins, then `namespace/name`, then the first rule.
+    pub created: u64,
+}
+
+/// Where a route attaches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParentSpec {
+    /// The gateway.
+    pub gateway: String,
+    /// Only this listener.
+    pub section: Option<String>,
+    /// Only this port.
+    pub port: Option<u16>,
+}
+
+/// One rule of a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleSpec {
+    /// Any of these; empty means every path.
+    pub matches: Vec<MatchSpec>,
+    /// What is changed on the way.
+    pub filters: Vec<FilterSpec>,
+    /// Who serves it, by weight.
+    pub backends: Vec<BackendSpec>,
+    /// Whole request, milliseconds; 0 is the proxy's default.
+    pub request_timeout_ms: u64,
+    /// One attempt, milliseconds; 0 is the proxy's default.
+    pub backend_timeout_ms: u64,
+}
+
+/// All parts must hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MatchSpec {
+    /// The path.
+    pub path: PathSpec,
+    /// The method; `None` is any.
+    pub method: Option<String>,
+    /// Headers, names case-insensitive.
+    pub headers: Vec<NamedSpec>,
+    /// Query parameters, names case-sensitive; the first value counts.
+    pub query: Vec<NamedSpec>,
+}
+
+/// How the path must look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathSpec {
+    /// The whole path.
+    Exact(String),
+    /// By segment: `/a` matches `/a` and `/a/b`, not `/ab`.
+    Prefix(String),
+    /// The whole path, RE2 syntax.
+    Regex(String),
+}
+
+/// A header or query parameter and what its value must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedSpec {
+    /// The name.
+    pub name: String,
+    /// The value.
+    pub value: TextSpec,
+}
+
+/// How a text must look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TextSpec {
+    /// Equal.
+    Exact(String),
+    /// The whole value matches.
+    Regex(String),
+}
+
+/// What is changed on the way.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FilterSpec {
+    /// Request headers.
+    RequestHeaders(HeaderEdits),
+    /// Response headers.
+    ResponseHeaders(HeaderEdits),
+    /// Answer with a redirect instead.
+    Redirect(RedirectSpec),
+    /// Change host or path.
+    Rewrite(RewriteSpec),
+}
+
+/// Changes to header fields: `set`, then `add`, then `remove`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HeaderEdits {
+    /// Replace or create.
+    pub set: Vec<(String, String)>,
+    /// Append a value.
+    pub add: Vec<(String, String)>,
+    /// Remove every value.
+    pub remove: Vec<String>,
+}
+
+/// A redirect; what is `None` stays as requested.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RedirectSpec {
+    /// `http` or `https`.
+    pub scheme: Option<String>,
+    /// Another host.
+    pub hostname: Option<String>,
+    /// Another path.
+    pub path: Option<PathRewrite>,
+    /// Another port.
+    pub port: Option<u16>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// A rewrite; what is `None` stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewriteSpec {
+    /// The Host sent to the backend.
+    pub hostname: Option<String>,
+    /// The path sent to the backend.
+    pub path: Option<PathRewrite>,
+}
+
+/// A new path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PathRewrite {
+    /// Replaces the whole path.
+    Full(String),
+    /// Replaces what the rule's prefix matched.
+    Prefix(String),
+}
+
+/// One backend of a rule.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BackendSpec {
+    /// The service; `Err` says why the reference does not resolve (the share of this backend answers 500).
+    pub service: Result<ServiceId, String>,
+    /// Share of the rule's requests.
+    pub weight: u32,
+    /// Filters of this backend alone.
+    pub filters: Vec<FilterSpec>,
+}

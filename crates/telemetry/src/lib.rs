@@ -1,0 +1,1 @@
+//! Every metric, span and log name, its labels and their bounds, and the exporters.

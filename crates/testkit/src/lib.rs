@@ -1,0 +1,1 @@
+//! Fakes and sandboxes shared by tests. Never a normal dependency.
