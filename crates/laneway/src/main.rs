@@ -1,3 +1,39 @@
 //! The binary: settings, roles, CLI, demo, wiring. No behaviour of its own.
+//!
+//! This file is the table of contents: every command of [`cli::Command`] and the module that runs it.
 
-fn main() {}
+mod admin;
+mod cli;
+mod config;
+mod logging;
+mod roles;
+
+use std::process::ExitCode;
+
+use cli::Command;
+
+fn main() -> ExitCode {
+    let command = match cli::parse(std::env::args_os()) {
+        Ok(command) => command,
+        Err(exit) => return exit,
+    };
+    match command {
+        // Roles: run until a signal.
+        Command::Serve(settings) => cli::finish(roles::serve::run(settings)),
+        Command::Control(settings) => cli::finish(roles::control::run(settings)),
+        Command::Gateway(settings) => cli::finish(roles::gateway::run(settings)),
+        Command::Sidecar(settings) => cli::finish(roles::sidecar::run(settings)),
+        // Verbs: do one thing over the API, or without it.
+        Command::Apply(verb) => cli::run(cli::apply::run(verb)),
+        Command::Delete(verb) => cli::run(cli::delete::run(verb)),
+        Command::Get(verb) => cli::run(cli::get::run(verb)),
+        Command::Watch(verb) => cli::run(cli::watch::run(verb)),
+        Command::Lane(verb) => cli::run(cli::lane::run(verb)),
+        Command::Route(verb) => cli::run(cli::route::run(verb)),
+        Command::Explain(verb) => cli::run(cli::explain::run(verb)),
+        Command::Check(verb) => cli::run(cli::check::run(verb)),
+        Command::Status(verb) => cli::run(cli::status::run(verb)),
+        Command::Backup(verb) => cli::run(cli::backup::run(verb)),
+        Command::Completions(verb) => cli::run(cli::completions::run(verb)),
+    }
+}

@@ -11,8 +11,8 @@ pub struct Published {
     pub generation: Generation,
     /// Groups, services, names and addresses.
     pub lanes: lanes::Snapshot,
-    /// The gateway's listeners and routes; empty in a sidecar.
-    pub routes: routes::Table,
+    /// The gateway's listeners and routes; empty in a sidecar. Shared: most changes leave it as it is.
+    pub routes: Arc<routes::Table>,
 }
 
 /// Orders pictures of one control plane.

@@ -1,0 +1,261 @@
+//! The command line: every command, how it is read, how it answers and with which exit code.
+//!
+//! The only place that prints. Roles are in [`crate::roles`]; each verb has a module here with its arguments and
+//! one `run`.
+
+pub(crate) mod apply;
+pub(crate) mod backup;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod delete;
+pub(crate) mod explain;
+pub(crate) mod get;
+pub(crate) mod lane;
+pub(crate) mod output;
+pub(crate) mod route;
+pub(crate) mod server;
+pub(crate) mod status;
+pub(crate) mod watch;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+
+use crate::config::{self, BadSettings, FileValues, Origins, raw};
+
+/// Something failed; the message says what.
+pub(crate) const EXIT_FAILED: u8 = 1;
+/// The command line is not understood; clap exits with it, too.
+pub(crate) const EXIT_USAGE: u8 = 2;
+/// A setting cannot be used.
+pub(crate) const EXIT_BAD_SETTINGS: u8 = 64;
+
+/// End-to-end canary release for microservices: a request stays in its lane.
+#[derive(Debug, Parser)]
+#[command(name = "laneway", version, propagate_version = true, max_term_width = 100)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: WrittenCommand,
+}
+
+/// Every command as written.
+#[derive(Debug, Subcommand)]
+enum WrittenCommand {
+    /// Control plane and gateway in one process: the default on one machine
+    Serve(raw::Serve),
+    /// The control plane alone
+    Control(raw::Control),
+    /// A gateway alone
+    Gateway(raw::Gateway),
+    /// Beside one instance of an application
+    Sidecar(raw::Sidecar),
+    /// Create or change resources from files, all or none
+    Apply(apply::Apply),
+    /// Delete a resource
+    Delete(delete::Delete),
+    /// Show resources
+    Get(get::Get),
+    /// Follow the changes of resources
+    Watch(watch::Watch),
+    /// Switch lanes on and off, change their ratio, see how they stand
+    Lane(lane::Lane),
+    /// Write routes without writing YAML
+    Route(route::Route),
+    /// Say why a request goes where it goes, at every hop
+    Explain(explain::Explain),
+    /// Validate resources without applying them
+    Check(check::Check),
+    /// Sources, gateways and data planes: how far behind each is, what each cannot reach
+    Status(status::Status),
+    /// Copy the control plane's store into a file while it runs
+    Backup(backup::Backup),
+    /// Print a completion script for a shell
+    Completions(completions::Completions),
+}
+
+/// Every command, ready to run: settings of roles are checked.
+#[derive(Debug)]
+pub(crate) enum Command {
+    Serve(Settings<config::Serve>),
+    Control(Settings<config::Control>),
+    Gateway(Settings<config::Gateway>),
+    Sidecar(Settings<config::Sidecar>),
+    Apply(apply::Apply),
+    Delete(delete::Delete),
+    Get(get::Get),
+    Watch(watch::Watch),
+    Lane(lane::Lane),
+    Route(route::Route),
+    Explain(explain::Explain),
+    Check(check::Check),
+    Status(status::Status),
+    Backup(backup::Backup),
+    Completions(completions::Completions),
+}
+
+/// A role's settings, and how to read them again on SIGHUP.
+#[derive(Debug)]
+pub(crate) struct Settings<T> {
+    /// As read at start.
+    pub(crate) now: T,
+    arguments: Vec<OsString>,
+    pick: fn(Command) -> Option<T>,
+}
+
+impl<T> Settings<T> {
+    /// Reads flags, environment and file once more.
+    pub(crate) fn read_again(&self) -> Result<T, BadSettings> {
+        match read(&self.arguments) {
+            Ok(command) => {
+                Ok((self.pick)(command).expect("the same arguments name the same command"))
+            }
+            Err(Unreadable::Settings(bad)) => Err(bad),
+            Err(Unreadable::Usage(_)) => unreachable!("the same arguments were understood before"),
+        }
+    }
+}
+
+/// Reads the command line; on failure the message has been printed.
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, ExitCode> {
+    let arguments: Vec<_> = arguments.into_iter().collect();
+    read(&arguments).map_err(|unreadable| match unreadable {
+        Unreadable::Usage(error) => {
+            output::usage(&error);
+            ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
+        }
+        Unreadable::Settings(bad) => {
+            output::error(&bad);
+            ExitCode::from(EXIT_BAD_SETTINGS)
+        }
+    })
+}
+
+/// Why a command line cannot be run.
+enum Unreadable {
+    Usage(clap::Error),
+    Settings(BadSettings),
+}
+
+fn read(arguments: &[OsString]) -> Result<Command, Unreadable> {
+    let matches =
+        Arguments::command().try_get_matches_from(arguments).map_err(Unreadable::Usage)?;
+    let Some((role, role_matches)) = matches.subcommand() else {
+        unreachable!("a command is required")
+    };
+    let file = settings_file(role, role_matches).map_err(Unreadable::Settings)?;
+    let (matches, file) = match file {
+        None => (matches, FileValues::default()),
+        // What the file says stands where the default stood: flags and environment win over both.
+        Some(file) => {
+            let command = Arguments::command().mut_subcommand(role, |mut command| {
+                for (key, value) in &file.values {
+                    command = command.mut_arg(argument_id(key), |argument| {
+                        argument.default_value(value.clone())
+                    });
+                }
+                command
+            });
+            (command.try_get_matches_from(arguments).map_err(Unreadable::Usage)?, file)
+        }
+    };
+    let origins = matches
+        .subcommand()
+        .map(|(role, role_matches)| origins(role, role_matches, &file))
+        .unwrap_or_default();
+    let written = Arguments::from_arg_matches(&matches).map_err(Unreadable::Usage)?;
+    written.command.check(arguments, &origins).map_err(Unreadable::Settings)
+}
+
+impl WrittenCommand {
+    fn check(self, arguments: &[OsString], origins: &Origins) -> Result<Command, BadSettings> {
+        macro_rules! settings {
+            ($command:ident, $raw:expr) => {
+                Command::$command(Settings {
+                    now: $raw.check(origins)?,
+                    arguments: arguments.to_vec(),
+                    pick: |command| match command {
+                        Command::$command(settings) => Some(settings.now),
+                        _ => None,
+                    },
+                })
+            };
+        }
+        Ok(match self {
+            Self::Serve(raw) => settings!(Serve, raw),
+            Self::Control(raw) => settings!(Control, raw),
+            Self::Gateway(raw) => settings!(Gateway, raw),
+            Self::Sidecar(raw) => settings!(Sidecar, raw),
+            Self::Apply(verb) => Command::Apply(verb),
+            Self::Delete(verb) => Command::Delete(verb),
+            Self::Get(verb) => Command::Get(verb),
+            Self::Watch(verb) => Command::Watch(verb),
+            Self::Lane(verb) => Command::Lane(verb),
+            Self::Route(verb) => Command::Route(verb),
+            Self::Explain(verb) => Command::Explain(verb),
+            Self::Check(verb) => Command::Check(verb),
+            Self::Status(verb) => Command::Status(verb),
+            Self::Backup(verb) => Command::Backup(verb),
+            Self::Completions(verb) => Command::Completions(verb),
+        })
+    }
+}
+
+/// The file that `--config` or its variable names; verbs have none.
+fn settings_file(role: &str, matches: &ArgMatches) -> Result<Option<FileValues>, BadSettings> {
+    let path = matches.try_get_one::<String>("config").ok().flatten();
+    let Some(path) = path else { return Ok(None) };
+    let command = Arguments::command();
+    let known = |key: &str| {
+        // A file cannot name another file.
+        key != "config"
+            && command.find_subcommand(role).is_some_and(|command| {
+                command.get_arguments().any(|argument| argument.get_long() == Some(key))
+            })
+    };
+    FileValues::read(path, role, known).map(Some).map_err(BadSettings)
+}
+
+/// Where every setting of a role was written.
+fn origins(role: &str, matches: &ArgMatches, file: &FileValues) -> Origins {
+    let command = Arguments::command();
+    let Some(command) = command.find_subcommand(role) else { return Origins::new() };
+    let mut origins = Origins::new();
+    for argument in command.get_arguments() {
+        let Some(key) = argument.get_long() else { continue };
+        let origin = match matches.value_source(argument.get_id().as_str()) {
+            Some(ValueSource::CommandLine) => format!("--{key}"),
+            Some(ValueSource::EnvVariable) => {
+                argument.get_env().unwrap_or_default().to_string_lossy().into_owned()
+            }
+            Some(_) if file.values.contains_key(key) => file.path.clone(),
+            _ => continue,
+        };
+        origins.insert(key.to_owned(), origin);
+    }
+    origins
+}
+
+/// clap calls `--app-address` `app_address`.
+fn argument_id(key: &str) -> String {
+    key.replace('-', "_")
+}
+
+/// Runs a verb to its end on a runtime of its own.
+pub(crate) fn run(verb: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    match runtime {
+        Ok(runtime) => finish(runtime.block_on(verb)),
+        Err(error) => finish(Err(error.into())),
+    }
+}
+
+/// The exit code of what was run; a failure is printed with its whole chain.
+pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        output::error(&format_args!("{error:#}"));
+        ExitCode::from(if error.is::<BadSettings>() { EXIT_BAD_SETTINGS } else { EXIT_FAILED })
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,487 @@
+//! Settings as run: no options left where a role needs a value, nothing to check again.
+
+use std::{
+    net::{SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{BadSettings, Origins, SettingProblem, raw};
+
+/// What every role runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Process {
+    /// Where state is kept; one process per directory.
+    pub(crate) data: PathBuf,
+    /// Directives for the log filter, known to parse.
+    pub(crate) log_level: String,
+    /// How log lines look.
+    pub(crate) log_format: LogFormat,
+    /// How long requests in flight may take after a signal to stop.
+    pub(crate) drain: Duration,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum LogFormat {
+    /// For people.
+    Text,
+    /// One object per line.
+    Json,
+}
+
+/// What the control plane runs with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ControlPlane {
+    /// A directory of resource files to follow.
+    pub(crate) resources: Option<PathBuf>,
+    /// Where the API is served.
+    pub(crate) api_listen: SocketAddr,
+    /// Where data planes connect.
+    pub(crate) discovery_listen: SocketAddr,
+    /// What data planes must show; `None` only on loopback.
+    pub(crate) join_token: Option<String>,
+}
+
+/// How a data plane reaches its control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Connect {
+    /// `host:port`; the host is looked up anew at every attempt.
+    pub(crate) control: String,
+    /// What it shows there.
+    pub(crate) join_token: Option<String>,
+}
+
+/// What a gateway listens with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct GatewayListener {
+    /// Where requests are accepted.
+    pub(crate) listen: SocketAddr,
+    /// The Gateway resource it serves.
+    pub(crate) name: String,
+    /// Threads that move requests.
+    pub(crate) threads: usize,
+}
+
+/// `laneway serve`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Serve {
+    pub(crate) process: Process,
+    pub(crate) control: ControlPlane,
+    pub(crate) gateway: GatewayListener,
+}
+
+/// `laneway control`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Control {
+    pub(crate) process: Process,
+    pub(crate) control: ControlPlane,
+}
+
+/// `laneway gateway`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Gateway {
+    pub(crate) process: Process,
+    pub(crate) connect: Connect,
+    pub(crate) gateway: GatewayListener,
+    pub(crate) admin_listen: SocketAddr,
+}
+
+/// `laneway sidecar`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Sidecar {
+    pub(crate) process: Process,
+    pub(crate) connect: Connect,
+    pub(crate) application: String,
+    pub(crate) service: String,
+    pub(crate) service_namespace: String,
+    pub(crate) app_address: SocketAddr,
+    /// `None`: the inbound address, once it is bound.
+    pub(crate) advertise: Option<SocketAddr>,
+    pub(crate) tag: Option<String>,
+    pub(crate) weight: u32,
+    pub(crate) outbound_listen: SocketAddr,
+    pub(crate) inbound_listen: SocketAddr,
+    pub(crate) admin_listen: SocketAddr,
+    pub(crate) capture: bool,
+    pub(crate) threads: usize,
+}
+
+impl raw::Serve {
+    /// Checks everything and says all that is wrong.
+    pub(crate) fn check(self, origins: &Origins) -> Result<Serve, BadSettings> {
+        let mut checker = Checker::new(origins);
+        let process = checker.process(self.process, "serve");
+        let control = checker.control_plane(self.control, self.join);
+        let gateway = checker.gateway(self.gateway, self.workers);
+        checker.finish(|| Some(Serve { process: process?, control: control?, gateway: gateway? }))
+    }
+}
+
+impl raw::Control {
+    /// Checks everything and says all that is wrong.
+    pub(crate) fn check(self, origins: &Origins) -> Result<Control, BadSettings> {
+        let mut checker = Checker::new(origins);
+        let process = checker.process(self.process, "control");
+        let control = checker.control_plane(self.control, self.join);
+        checker.finish(|| Some(Control { process: process?, control: control? }))
+    }
+}
+
+impl raw::Gateway {
+    /// Checks everything and says all that is wrong.
+    pub(crate) fn check(self, origins: &Origins) -> Result<Gateway, BadSettings> {
+        let mut checker = Checker::new(origins);
+        let process = checker.process(self.process, "gateway");
+        let connect = checker.connect(self.connect, self.join);
+        let gateway = checker.gateway(self.gateway, self.workers);
+        let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
+        checker.finish(|| {
+            Some(Gateway {
+                process: process?,
+                connect: connect?,
+                gateway: gateway?,
+                admin_listen: admin_listen?,
+            })
+        })
+    }
+}
+
+impl raw::Sidecar {
+    /// Checks everything and says all that is wrong.
+    pub(crate) fn check(self, origins: &Origins) -> Result<Sidecar, BadSettings> {
+        let mut checker = Checker::new(origins);
+        let application = checker.required(
+            "application",
+            self.application,
+            "name the application beside this sidecar, e.g. --application spring-cloud-a",
+        );
+        let application =
+            application.and_then(|text| checker.name("application", text, "spring-cloud-a"));
+        let directory = format!("sidecar-{}", application.as_deref().unwrap_or_default());
+        let process = checker.process(self.process, &directory);
+        let connect = checker.connect(self.connect, self.join);
+        let service = match self.service {
+            Some(service) => checker.name("service", service, "sc-A"),
+            None => application.clone(),
+        };
+        let service_namespace =
+            checker.name("service-namespace", self.service_namespace, "default");
+        let app_address = checker
+            .required(
+                "app-address",
+                self.app_address,
+                "say where the application listens, e.g. --app-address 127.0.0.1:8080",
+            )
+            .and_then(|text| checker.reachable("app-address", &text));
+        let advertise =
+            self.advertise.map(|text| checker.reachable("advertise", &text)).transpose_inner();
+        let tag = self.tag.map(|text| checker.tag(text)).transpose_inner();
+        let weight = checker.number("weight", &self.weight, 0, u32::MAX);
+        let outbound_listen = checker.listen("outbound-listen", &self.outbound_listen);
+        let inbound_listen = checker.listen("inbound-listen", &self.inbound_listen);
+        if let (Some(inbound), Some(None)) = (inbound_listen, advertise)
+            && inbound.ip().is_unspecified()
+        {
+            checker.refuse(
+                "advertise",
+                "",
+                "say where other hosts reach this sidecar: inbound-listen names every address, so none can be told from it",
+            );
+        }
+        let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
+        let capture = checker.yes_or_no("capture", &self.capture);
+        let threads = checker.threads(self.workers, 1);
+        checker.finish(|| {
+            Some(Sidecar {
+                process: process?,
+                connect: connect?,
+                application: application?,
+                service: service?,
+                service_namespace: service_namespace?,
+                app_address: app_address?,
+                advertise: advertise?,
+                tag: tag?.flatten(),
+                weight: weight?,
+                outbound_listen: outbound_listen?,
+                inbound_listen: inbound_listen?,
+                admin_listen: admin_listen?,
+                capture: capture?,
+                threads: threads?,
+            })
+        })
+    }
+}
+
+/// The longest a drain may be set to: a day, longer than any supervisor waits for a process to end.
+const DRAIN_SECONDS_MAX: u32 = 86_400;
+
+/// More threads than any machine has cores; a larger number is a typing error.
+const THREADS_MAX: u32 = 1024;
+
+/// `Option<Option<T>>`: written or not, usable or not.
+trait TransposeInner<T> {
+    /// `None` when written and unusable, `Some(None)` when not written.
+    fn transpose_inner(self) -> Option<Option<T>>;
+}
+
+impl<T> TransposeInner<T> for Option<Option<T>> {
+    fn transpose_inner(self) -> Option<Option<T>> {
+        match self {
+            None => Some(None),
+            Some(None) => None,
+            Some(Some(value)) => Some(Some(value)),
+        }
+    }
+}
+
+/// Collects every problem; a method answers `None` when it has noted one.
+struct Checker<'a> {
+    origins: &'a Origins,
+    problems: Vec<SettingProblem>,
+}
+
+impl<'a> Checker<'a> {
+    fn new(origins: &'a Origins) -> Self {
+        Self { origins, problems: Vec::new() }
+    }
+
+    fn finish<T>(self, settings: impl FnOnce() -> Option<T>) -> Result<T, BadSettings> {
+        match settings() {
+            Some(settings) if self.problems.is_empty() => Ok(settings),
+            _ => Err(BadSettings(self.problems)),
+        }
+    }
+
+    fn refuse(&mut self, key: &str, value: &str, remedy: impl Into<String>) {
+        let origin = self.origins.get(key).cloned().unwrap_or_default();
+        let remedy = remedy.into();
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.problems.push(SettingProblem { key, value, origin, remedy });
+    }
+
+    fn process(&mut self, raw: raw::Process, directory: &str) -> Option<Process> {
+        let data = match raw.data {
+            Some(text) if text.is_empty() => {
+                self.refuse("data", "", "name a directory that this process may create and write");
+                None
+            }
+            Some(text) => Some(PathBuf::from(text)),
+            None => self.default_data(directory),
+        };
+        let log_level = match crate::logging::parse_level(&raw.log_level) {
+            Ok(_) => Some(raw.log_level),
+            Err(remedy) => {
+                self.refuse("log-level", &raw.log_level, remedy);
+                None
+            }
+        };
+        let log_format = match raw.log_format.as_str() {
+            "text" => Some(LogFormat::Text),
+            "json" => Some(LogFormat::Json),
+            other => {
+                self.refuse("log-format", other, "use text or json");
+                None
+            }
+        };
+        let drain = self.number("drain-seconds", &raw.drain_seconds, 0, DRAIN_SECONDS_MAX);
+        Some(Process {
+            data: data?,
+            log_level: log_level?,
+            log_format: log_format?,
+            drain: Duration::from_secs(u64::from(drain?)),
+        })
+    }
+
+    /// `$XDG_STATE_HOME/laneway/…`, else `~/.local/state/laneway/…`.
+    fn default_data(&mut self, directory: &str) -> Option<PathBuf> {
+        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+        match state.filter(|path| path.is_absolute()).or_else(home) {
+            Some(state) => Some(state.join("laneway").join(directory)),
+            None => {
+                self.refuse("data", "", "name a directory: there is no HOME to choose one in");
+                None
+            }
+        }
+    }
+
+    fn control_plane(&mut self, raw: raw::ControlPlane, join: raw::Join) -> Option<ControlPlane> {
+        let api_listen = self.listen("api-listen", &raw.api_listen);
+        let discovery_listen = self.listen("discovery-listen", &raw.discovery_listen);
+        let join_token = self.join_token(join);
+        if let (Some(listen), Some(None)) = (discovery_listen, &join_token)
+            && !listen.ip().is_loopback()
+        {
+            self.refuse(
+                "join-token-file",
+                "",
+                format!("name a file with a secret that data planes share: {listen} is not a loopback address"),
+            );
+        }
+        let resources = match raw.resources.map(PathBuf::from) {
+            Some(path) if !path.is_dir() => {
+                self.refuse("resources", &path.to_string_lossy(), "name an existing directory");
+                None
+            }
+            resources => Some(resources),
+        };
+        Some(ControlPlane {
+            resources: resources?,
+            api_listen: api_listen?,
+            discovery_listen: discovery_listen?,
+            join_token: join_token?,
+        })
+    }
+
+    fn connect(&mut self, raw: raw::Connect, join: raw::Join) -> Option<Connect> {
+        const REMEDY: &str = "name the control plane's discovery address, e.g. 127.0.0.1:7601";
+        let join_token = self.join_token(join);
+        let control = self.required("control", raw.control, REMEDY)?;
+        if split_host_port(&control).is_none_or(|(_, port)| port == 0) {
+            self.refuse("control", &control, REMEDY);
+            return None;
+        }
+        Some(Connect { control, join_token: join_token? })
+    }
+
+    /// `Some(None)`: no file is named.
+    fn join_token(&mut self, raw: raw::Join) -> Option<Option<String>> {
+        let Some(path) = raw.join_token_file else { return Some(None) };
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => Some(Some(text.trim().to_owned())),
+            Ok(_) => {
+                self.refuse("join-token-file", &path, "the file is empty; write the token into it");
+                None
+            }
+            Err(error) => {
+                let remedy = format!("name a file that can be read ({error})");
+                self.refuse("join-token-file", &path, remedy);
+                None
+            }
+        }
+    }
+
+    fn gateway(
+        &mut self,
+        raw: raw::GatewayListener,
+        workers: raw::Workers,
+    ) -> Option<GatewayListener> {
+        let listen = self.listen("gateway-listen", &raw.gateway_listen);
+        let name = self.name("name", raw.name, "edge");
+        let threads = self.threads(workers, 0);
+        Some(GatewayListener { listen: listen?, name: name?, threads: threads? })
+    }
+
+    /// `otherwise` stands for a 0; 0 again is the number of cores.
+    fn threads(&mut self, raw: raw::Workers, otherwise: usize) -> Option<usize> {
+        let threads = self.number("threads", &raw.threads, 0, THREADS_MAX)? as usize;
+        let threads = if threads == 0 { otherwise } else { threads };
+        Some(match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        })
+    }
+
+    fn required(&mut self, key: &str, value: Option<String>, remedy: &str) -> Option<String> {
+        if value.is_none() {
+            let variable = format!("LANEWAY_{}", key.replace('-', "_").to_uppercase());
+            self.refuse(key, "", format!("{remedy} (or {variable}, or `{key}:` in the file)"));
+        }
+        value
+    }
+
+    fn name(&mut self, key: &str, text: String, example: &str) -> Option<String> {
+        // Names become parts of service ids, which `/` separates.
+        let usable = !text.is_empty()
+            && text.chars().all(|c| c.is_ascii_graphic() && c != '/')
+            && text.len() <= NAME_BYTES_MAX;
+        if !usable {
+            let remedy = format!(
+                "use 1 to {NAME_BYTES_MAX} printable ASCII characters without blanks or `/`, e.g. {example}"
+            );
+            self.refuse(key, &text, remedy);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// `Some(None)` for `base` and the empty word: untagged.
+    fn tag(&mut self, text: String) -> Option<Option<String>> {
+        match lanes::Tag::parse(&text) {
+            Ok(tag) => Some(tag.map(|tag| tag.as_str().to_owned())),
+            Err(problem) => {
+                self.refuse("tag", &text, problem.remedy);
+                None
+            }
+        }
+    }
+
+    /// An address to listen on; port 0 chooses one.
+    fn listen(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        let address = resolve(text);
+        if address.is_none() {
+            self.refuse(key, text, "use an address of this machine and a port, e.g. 127.0.0.1:8000, [::1]:8000, or port 0 to have one chosen");
+        }
+        address
+    }
+
+    /// An address that others connect to.
+    fn reachable(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        let address =
+            resolve(text).filter(|address| address.port() != 0 && !address.ip().is_unspecified());
+        if address.is_none() {
+            self.refuse(
+                key,
+                text,
+                "use a host and a port that can be connected to, e.g. 10.0.0.7:8080",
+            );
+        }
+        address
+    }
+
+    fn number(&mut self, key: &str, text: &str, least: u32, most: u32) -> Option<u32> {
+        let number = text.parse::<u32>().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.refuse(key, text, format!("use a whole number from {least} to {most}"));
+        }
+        number
+    }
+
+    fn yes_or_no(&mut self, key: &str, text: &str) -> Option<bool> {
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.refuse(key, text, "use true or false");
+        }
+        value
+    }
+}
+
+/// The longest DNS name; service and application names travel in URLs and host headers.
+const NAME_BYTES_MAX: usize = 253;
+
+/// The host of `host:port` without brackets, and the port.
+fn split_host_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let valid = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains([':', '/', '[', ']', ' ']),
+    };
+    valid.then_some((bare.unwrap_or(host), port.parse().ok()?))
+}
+
+/// An address as written, or the first that the host's name stands for.
+fn resolve(text: &str) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (host, port) = split_host_port(text)?;
+    // IPv4 first: it is what `localhost` and most container networks are reached by.
+    let mut addresses: Vec<_> = (host, port).to_socket_addrs().ok()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.first().copied()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,117 @@
+//! What is refused, with which words; and what the defaults are.
+
+use super::*;
+
+fn origins() -> Origins {
+    Origins::from([("threads".to_owned(), "LANEWAY_THREADS".to_owned())])
+}
+
+fn process() -> raw::Process {
+    raw::Process {
+        config: None,
+        data: Some("/tmp/d".into()),
+        log_level: "info".into(),
+        log_format: "text".into(),
+        drain_seconds: "25".into(),
+    }
+}
+
+fn sidecar() -> raw::Sidecar {
+    raw::Sidecar {
+        process: process(),
+        connect: raw::Connect { control: Some("127.0.0.1:7601".into()) },
+        join: raw::Join { join_token_file: None },
+        application: Some("spring-cloud-a".into()),
+        service: None,
+        service_namespace: "default".into(),
+        app_address: Some("127.0.0.1:8080".into()),
+        advertise: None,
+        tag: None,
+        weight: "1".into(),
+        outbound_listen: "127.0.0.1:0".into(),
+        inbound_listen: "127.0.0.1:0".into(),
+        admin: raw::Admin { admin_listen: "127.0.0.1:0".into() },
+        capture: "false".into(),
+        workers: raw::Workers { threads: "0".into() },
+    }
+}
+
+#[track_caller]
+fn check(change: impl FnOnce(&mut raw::Sidecar), expected: &[&str]) {
+    let mut raw = sidecar();
+    change(&mut raw);
+    let problems = raw.check(&origins()).map_or_else(|bad| bad.0, |_| Vec::new());
+    let words: Vec<_> = problems.iter().map(ToString::to_string).collect();
+    assert_eq!(words.len(), expected.len(), "{words:?}");
+    for (word, expected) in words.iter().zip(expected) {
+        assert!(word.contains(expected), "{word:?} lacks {expected:?}");
+    }
+}
+
+#[test]
+fn what_is_written_well_is_taken() {
+    check(|_| {}, &[]);
+    check(|raw| raw.connect.control = Some("laneway.mesh:7601".into()), &[]);
+    check(|raw| raw.connect.control = Some("[::1]:7601".into()), &[]);
+    check(|raw| raw.app_address = Some("localhost:8080".into()), &[]);
+}
+
+#[test]
+fn every_problem_is_told_with_key_value_and_remedy() {
+    check(
+        |raw| {
+            raw.application = None;
+            raw.weight = "heavy".into();
+            raw.workers.threads = "1025".into();
+        },
+        &[
+            "application: ``: name the application",
+            "weight: `heavy`: use a whole number",
+            "threads: `1025` (from LANEWAY_THREADS): use a whole number from 0 to 1024",
+        ],
+    );
+    check(|raw| raw.process.log_level = "loud".into(), &["log-level: `loud`: use error, warn"]);
+    check(|raw| raw.process.log_format = "xml".into(), &["log-format: `xml`: use text or json"]);
+    check(|raw| raw.connect.control = Some("7601".into()), &["control: `7601`: name the control"]);
+    check(|raw| raw.connect.control = Some("host:0".into()), &["control: `host:0`"]);
+    check(|raw| raw.connect.control = None, &["(or LANEWAY_CONTROL, or `control:` in the file)"]);
+    check(|raw| raw.app_address = Some("127.0.0.1:0".into()), &["app-address: `127.0.0.1:0`"]);
+    check(|raw| raw.inbound_listen = "here".into(), &["inbound-listen: `here`: use an address"]);
+    check(|raw| raw.capture = "maybe".into(), &["capture: `maybe`: use true or false"]);
+    check(|raw| raw.service = Some("a/b".into()), &["service: `a/b`: use 1 to 253"]);
+    check(|raw| raw.process.data = Some(String::new()), &["data: ``: name a directory"]);
+}
+
+#[test]
+fn a_sidecar_that_listens_everywhere_must_say_where_it_is_reached() {
+    check(|raw| raw.inbound_listen = "0.0.0.0:15006".into(), &["advertise: ``: say where"]);
+    check(
+        |raw| {
+            raw.inbound_listen = "0.0.0.0:15006".into();
+            raw.advertise = Some("10.0.0.7:15006".into());
+        },
+        &[],
+    );
+}
+
+#[test]
+fn the_service_is_called_like_the_application_unless_told() {
+    let settings = sidecar().check(&origins()).unwrap();
+    assert_eq!(settings.service, "spring-cloud-a");
+    assert_eq!(settings.threads, 1);
+}
+
+#[test]
+fn a_discovery_listener_off_loopback_needs_a_join_token() {
+    let raw = raw::Control {
+        process: process(),
+        control: raw::ControlPlane {
+            resources: None,
+            api_listen: "127.0.0.1:0".into(),
+            discovery_listen: "0.0.0.0:7601".into(),
+        },
+        join: raw::Join { join_token_file: None },
+    };
+    let bad = raw.check(&Origins::new()).unwrap_err();
+    assert!(bad.to_string().contains("join-token-file: ``: name a file with a secret"), "{bad}");
+}

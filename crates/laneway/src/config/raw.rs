@@ -1,0 +1,203 @@
+//! Settings as written: every one a text or nothing, none of them checked. The doc comments are the help texts
+//! and the reference.
+
+use clap::Args;
+
+/// What every role has.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Process {
+    /// A YAML file with settings; its keys are the names of the flags
+    #[arg(long, value_name = "FILE", env = "LANEWAY_CONFIG")]
+    pub(crate) config: Option<String>,
+    /// Where this process keeps its state; one process per directory. Default: laneway/ROLE in the user's state
+    /// directory (for a sidecar laneway/sidecar-APPLICATION)
+    #[arg(long, value_name = "DIR", env = "LANEWAY_DATA")]
+    pub(crate) data: Option<String>,
+    /// What is logged: error, warn, info, debug or trace, also per part (info,proxy=debug). Read again on SIGHUP
+    #[arg(long, value_name = "LEVEL", env = "LANEWAY_LOG_LEVEL", default_value = "info")]
+    pub(crate) log_level: String,
+    /// How log lines look: text or json
+    #[arg(long, value_name = "FORMAT", env = "LANEWAY_LOG_FORMAT", default_value = "text")]
+    pub(crate) log_format: String,
+    /// How long requests in flight may take to finish after a signal to stop
+    #[arg(long, value_name = "SECONDS", env = "LANEWAY_DRAIN_SECONDS", default_value = "25")]
+    pub(crate) drain_seconds: String,
+}
+
+/// What the control plane has.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ControlPlane {
+    /// A directory of resource files, applied at start and whenever it changes
+    #[arg(long, value_name = "DIR", env = "LANEWAY_RESOURCES")]
+    pub(crate) resources: Option<String>,
+    /// Where the API, health and metrics are served
+    #[arg(long, value_name = "ADDR", env = "LANEWAY_API_LISTEN", default_value = "127.0.0.1:7600")]
+    pub(crate) api_listen: String,
+    /// Where data planes connect; an address off loopback needs a join token
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LANEWAY_DISCOVERY_LISTEN",
+        default_value = "127.0.0.1:7601"
+    )]
+    pub(crate) discovery_listen: String,
+}
+
+/// The secret that data planes show when they connect.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Join {
+    /// A file with the join token that the control plane and its data planes share
+    #[arg(long, value_name = "FILE", env = "LANEWAY_JOIN_TOKEN_FILE")]
+    pub(crate) join_token_file: Option<String>,
+}
+
+/// How a data plane finds its control plane.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Connect {
+    /// The control plane's discovery address
+    #[arg(long, value_name = "ADDR", env = "LANEWAY_CONTROL")]
+    pub(crate) control: Option<String>,
+}
+
+/// What a gateway has.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct GatewayListener {
+    /// Where the gateway accepts requests
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LANEWAY_GATEWAY_LISTEN",
+        default_value = "127.0.0.1:8000"
+    )]
+    pub(crate) gateway_listen: String,
+    /// The Gateway resource it serves
+    #[arg(long, value_name = "NAME", env = "LANEWAY_NAME", default_value = "edge")]
+    pub(crate) name: String,
+}
+
+/// What a process has that moves requests.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Workers {
+    /// How many threads move requests; 0 is one per core for a gateway and one for a sidecar
+    #[arg(long, value_name = "COUNT", env = "LANEWAY_THREADS", default_value = "0")]
+    pub(crate) threads: String,
+}
+
+/// What a data plane in a process of its own has.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Admin {
+    /// Where health and metrics are served
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LANEWAY_ADMIN_LISTEN",
+        default_value = "127.0.0.1:15020"
+    )]
+    pub(crate) admin_listen: String,
+}
+
+/// `laneway serve`: control plane and gateway in one process.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Serve {
+    #[command(flatten)]
+    pub(crate) process: Process,
+    #[command(flatten)]
+    pub(crate) control: ControlPlane,
+    #[command(flatten)]
+    pub(crate) join: Join,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayListener,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+}
+
+/// `laneway control`: the control plane alone.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Control {
+    #[command(flatten)]
+    pub(crate) process: Process,
+    #[command(flatten)]
+    pub(crate) control: ControlPlane,
+    #[command(flatten)]
+    pub(crate) join: Join,
+}
+
+/// `laneway gateway`: a gateway alone.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Gateway {
+    #[command(flatten)]
+    pub(crate) process: Process,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    #[command(flatten)]
+    pub(crate) join: Join,
+    #[command(flatten)]
+    pub(crate) gateway: GatewayListener,
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+}
+
+/// `laneway sidecar`: beside one instance of an application.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Sidecar {
+    #[command(flatten)]
+    pub(crate) process: Process,
+    #[command(flatten)]
+    pub(crate) connect: Connect,
+    #[command(flatten)]
+    pub(crate) join: Join,
+    /// The application beside this sidecar
+    #[arg(long, value_name = "NAME", env = "LANEWAY_APPLICATION")]
+    pub(crate) application: Option<String>,
+    /// The service callers know it by. Default: the application's name
+    #[arg(long, value_name = "NAME", env = "LANEWAY_SERVICE")]
+    pub(crate) service: Option<String>,
+    /// The namespace the service is registered in
+    #[arg(long, value_name = "NAME", env = "LANEWAY_SERVICE_NAMESPACE", default_value = "default")]
+    pub(crate) service_namespace: String,
+    /// Where the application listens
+    #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_APP_ADDRESS")]
+    pub(crate) app_address: Option<String>,
+    /// Where other hosts reach the inbound listener. Default: its own address
+    #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_ADVERTISE")]
+    pub(crate) advertise: Option<String>,
+    /// The version tag of this instance; without one it belongs to the base
+    #[arg(long, value_name = "TAG", env = "LANEWAY_TAG")]
+    pub(crate) tag: Option<String>,
+    /// The share of requests this instance takes among its peers
+    #[arg(long, value_name = "NUMBER", env = "LANEWAY_WEIGHT", default_value = "1")]
+    pub(crate) weight: String,
+    /// Where the application's outbound requests are taken
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LANEWAY_OUTBOUND_LISTEN",
+        default_value = "127.0.0.1:15001"
+    )]
+    pub(crate) outbound_listen: String,
+    /// Where requests for the application arrive
+    #[arg(
+        long,
+        value_name = "ADDR",
+        env = "LANEWAY_INBOUND_LISTEN",
+        default_value = "127.0.0.1:15006"
+    )]
+    pub(crate) inbound_listen: String,
+    #[command(flatten)]
+    pub(crate) admin: Admin,
+    /// Redirect the application's traffic by packet filter rules: true or false
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "LANEWAY_CAPTURE",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) capture: String,
+    #[command(flatten)]
+    pub(crate) workers: Workers,
+}

@@ -1,0 +1,12 @@
+//! `laneway serve`.
+
+use std::process::ExitCode;
+
+use crate::{cli::Settings, config, logging};
+
+/// Runs the role until a signal.
+pub(crate) fn run(settings: Settings<config::Serve>) -> anyhow::Result<ExitCode> {
+    let process = &settings.now.process;
+    logging::start(&process.log_level, process.log_format);
+    anyhow::bail!("not available yet: {settings:?}")
+}
