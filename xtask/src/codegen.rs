@@ -1,17 +1,51 @@
-//! Generates what is committed but derived: discovery code from its protobuf. Needs no `protoc`.
+//! Generates what is committed but derived: discovery code from its protobuf, and whatever a test named
+//! `…_is_current` compares (the OpenAPI document, the settings reference). Needs no `protoc`.
 
-use std::path::Path;
+use std::{fs, path::Path, process::Command};
 
 use anyhow::{Context as _, Result};
 
-/// Writes `crates/api/src/generated/` anew.
+use crate::run;
+
+/// Where the discovery code is committed.
+const GENERATED: &str = "crates/api/src/generated";
+
+/// Writes everything generated anew.
 pub(crate) fn run(root: &Path) -> Result<()> {
+    discovery(root, &root.join(GENERATED))?;
+    // Each such test writes its file instead of comparing it when UPDATE is set.
+    let mut update = Command::new(run::cargo_program());
+    update.current_dir(root).env("UPDATE", "1");
+    update.args(["test", "--quiet", "--workspace", "is_current"]);
+    run::command(&mut update)
+}
+
+/// Compares the discovery code with its source. The `…_is_current` tests compare the rest, as part of the tests.
+pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
+    let fresh = root.join("target/codegen");
+    fs::create_dir_all(&fresh).context("create target/codegen")?;
+    discovery(root, &fresh)?;
+    let mut complaints = Vec::new();
+    for entry in fs::read_dir(&fresh).context("read target/codegen")? {
+        let path = entry.context("read target/codegen")?.path();
+        let committed = root.join(GENERATED).join(path.file_name().unwrap_or_default());
+        if fs::read(&path).ok() != fs::read(&committed).ok() {
+            complaints.push(format!(
+                "{}: not what discovery.proto generates; run `cargo xtask codegen` and commit",
+                committed.display()
+            ));
+        }
+    }
+    Ok(complaints)
+}
+
+fn discovery(root: &Path, into: &Path) -> Result<()> {
     let proto = root.join("crates/api/proto");
     let descriptors =
         protox::compile(["discovery.proto"], [&proto]).context("compile discovery.proto")?;
     tonic_prost_build::configure()
         .build_transport(false)
-        .out_dir(root.join("crates/api/src/generated"))
+        .out_dir(into)
         .compile_fds(descriptors)
-        .context("write crates/api/src/generated")
+        .with_context(|| format!("write {}", into.display()))
 }

@@ -1,23 +1,82 @@
 //! Repository chores: the one door that people and CI use. `cargo xtask help` lists the verbs.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
+#![allow(clippy::disallowed_methods, reason = "reads `CI` and the like; settings are the binary's")]
 
 mod codegen;
+mod run;
+mod test;
 mod tidy;
+mod worlds;
 
-use std::{path::Path, process::ExitCode};
+use std::{
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use anyhow::{Result, bail};
+
+/// The verbs, as `help` prints them: name, and what it does.
+const VERBS: &[(&str, &str)] = &[
+    ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
+    ("test", "everything: format, lints, tidy, codegen --check, all tests, cargo deny"),
+    ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
+    ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
+    ("codegen", "write what is generated and committed; `--check` only compares"),
+    ("worlds", "prepare what system tests need beside cargo, under target/worlds/"),
+    ("help", "this list"),
+];
 
 fn main() -> ExitCode {
-    let verb = std::env::args().nth(1).unwrap_or_default();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let complaints = match verb.as_str() {
-        "tidy" => tidy::run(&root),
-        "codegen" => {
-            codegen::run(&root).err().map(|error| format!("{error:#}")).into_iter().collect()
-        }
-        other => vec![format!("unknown verb `{other}`; try `tidy` or `codegen`")],
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (verb, rest) = match arguments.split_first() {
+        Some((verb, rest)) => (verb.as_str(), rest),
+        None => ("help", [].as_slice()),
     };
+    match dispatch(verb, rest) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("xtask {verb}: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
+    let root = root();
+    match verb {
+        "ci" => test::run(&root, test::Strictness::Ci),
+        "test" => test::run(&root, test::Strictness::from_environment()),
+        "demo" => {
+            run::cargo(&root, &["build", "--release", "--package", "laneway"])?;
+            let laneway = root.join("target/release/laneway");
+            let mut arguments = vec!["demo"];
+            arguments.extend(rest.iter().map(String::as_str));
+            run::program(&laneway, &root, &arguments)
+        }
+        "tidy" => complain(tidy::run(&root)),
+        "codegen" if rest == ["--check"] => complain(codegen::check(&root)?),
+        "codegen" if rest.is_empty() => codegen::run(&root),
+        "worlds" => worlds::prepare(&root, test::Strictness::Ci).map(|_| ()),
+        "help" | "--help" | "-h" => {
+            for (name, purpose) in VERBS {
+                println!("cargo xtask {name:<8} {purpose}");
+            }
+            Ok(())
+        }
+        other => bail!("unknown verb or argument in `{other} {}`; see help", rest.join(" ")),
+    }
+}
+
+/// The workspace's root: the parent of this crate, wherever the chore was started.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}
+
+/// Prints complaints; any at all is a failure.
+fn complain(complaints: Vec<String>) -> Result<()> {
     for complaint in &complaints {
         eprintln!("{complaint}");
     }
-    if complaints.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if complaints.is_empty() { Ok(()) } else { bail!("{} complaints", complaints.len()) }
 }

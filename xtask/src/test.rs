@@ -1,0 +1,199 @@
+//! `cargo xtask test`: every check there is, in the order in which a mistake is cheapest to find.
+//!
+//! A step that cannot run is an error that names its remedy. Tests whose world is missing say so in a list that is
+//! printed at the end; in CI that list must be empty.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{codegen, run, tidy, worlds, worlds::Worlds};
+
+/// The `cargo deny` that checks licences, bans and sources. One version, so that a verdict is the same everywhere.
+const CARGO_DENY: &str = "0.20.2";
+
+/// What a missing world means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    /// A developer's machine: tests that cannot run here are listed.
+    Local,
+    /// CI: tests that cannot run are a failure.
+    Ci,
+}
+
+impl Strictness {
+    /// CI systems set `CI`.
+    pub(crate) fn from_environment() -> Self {
+        if std::env::var_os("CI").is_some_and(|value| value != "false" && !value.is_empty()) {
+            Self::Ci
+        } else {
+            Self::Local
+        }
+    }
+}
+
+/// Runs every check. Stops at the first step that fails.
+pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
+    let mut steps = Steps::default();
+    steps.take("tidy", || crate::complain(tidy::run(root)))?;
+    steps.take("format", || run::cargo(root, &["fmt", "--all", "--check"]))?;
+    let worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
+    steps.take("lints", || {
+        let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+        run::cargo(root, &lint)
+    })?;
+    steps.take("codegen", || crate::complain(codegen::check(root)?))?;
+    steps.take("release binary", || {
+        run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
+    })?;
+    steps.take("dependencies", || deny(root))?;
+    let skipped = root.join("target/skipped.txt");
+    let counts = steps.take("tests", || tests(root, &worlds, &skipped))?;
+    steps.print();
+    let skipped = read_lines(&skipped)?;
+    for line in &skipped {
+        println!("SKIPPED: {line}");
+    }
+    println!(
+        "tests: {} passed, {} failed, {} skipped",
+        counts.passed,
+        counts.failed,
+        skipped.len()
+    );
+    if counts.failed > 0 {
+        bail!("{} tests failed", counts.failed);
+    }
+    if counts.passed == 0 {
+        bail!("no test ran");
+    }
+    if strictness == Strictness::Ci && !skipped.is_empty() {
+        bail!("{} tests did not run; in CI every world is there", skipped.len());
+    }
+    Ok(())
+}
+
+/// Licences, bans and sources. Advisories need a database that is not a package: `cargo deny check advisories`.
+fn deny(root: &Path) -> Result<()> {
+    let tools = root.join("target/tools");
+    let cargo_deny = tools.join("bin/cargo-deny");
+    let have = Command::new(&cargo_deny).arg("--version").output();
+    let have = have.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
+    if !have.is_ok_and(|version| version.contains(CARGO_DENY)) {
+        // A debug build: it takes half the time, and the check itself is short.
+        let tools = tools.to_string_lossy();
+        let version = format!("={CARGO_DENY}");
+        let install = ["install", "cargo-deny", "--debug", "--locked", "--version", &version];
+        run::cargo(root, &[&install[..], &["--root", &tools]].concat())?;
+    }
+    let quiet = ["--log-level", "error", "--workspace"];
+    run::program(
+        &cargo_deny,
+        root,
+        &[&quiet[..], &["check", "bans", "licenses", "sources"]].concat(),
+    )
+}
+
+/// How many tests ran.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Counts {
+    passed: u64,
+    failed: u64,
+}
+
+/// All tests of the workspace. System tests use the release binary: it is what users run, and fast enough for load.
+fn tests(root: &Path, worlds: &Worlds, skipped: &Path) -> Result<Counts> {
+    fs::write(skipped, "").context("empty target/skipped.txt")?;
+    let mut command = Command::new(run::cargo_program());
+    command
+        .current_dir(root)
+        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .env("LANEWAY_BINARY", root.join("target/release/laneway"))
+        .env("LANEWAY_REAL", worlds.names.join(","))
+        .env("LANEWAY_PYTHON", &worlds.python)
+        .env("LANEWAY_NODE_MODULES", &worlds.node_modules)
+        .env("LANEWAY_SKIPPED", skipped);
+    let line = run::line(&command);
+    println!("$ {line}");
+    let mut child = command
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .with_context(|| format!("run `{line}`"))?;
+    let counts = match child.stdout.take() {
+        Some(stdout) => copy_and_count(std::io::BufReader::new(stdout))?,
+        None => Counts::default(),
+    };
+    let status = child.wait().with_context(|| format!("wait for `{line}`"))?;
+    if !status.success() && counts.failed == 0 {
+        bail!("`{line}` ended with {status}");
+    }
+    Ok(counts)
+}
+
+/// Passes the test runner's lines on, and adds up its result lines.
+fn copy_and_count(lines: impl std::io::BufRead) -> Result<Counts> {
+    let mut counts = Counts::default();
+    for line in lines.lines() {
+        let line = line.context("read the output of cargo test")?;
+        println!("{line}");
+        if let Some(result) = line.strip_prefix("test result: ") {
+            counts.passed += number_before(result, " passed");
+            counts.failed += number_before(result, " failed");
+        }
+    }
+    Ok(counts)
+}
+
+/// `3` in `ok. 3 passed; 1 failed` for ` passed`.
+fn number_before(text: &str, word: &str) -> u64 {
+    let before = text.split(word).next().unwrap_or_default();
+    before.rsplit(' ').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+fn read_lines(path: &PathBuf) -> Result<Vec<String>> {
+    let text = fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
+    Ok(text.lines().map(str::to_owned).collect())
+}
+
+/// What ran, and how long each took.
+#[derive(Debug, Default)]
+struct Steps(Vec<(&'static str, Duration)>);
+
+impl Steps {
+    fn take<T>(&mut self, name: &'static str, step: impl FnOnce() -> Result<T>) -> Result<T> {
+        println!("== {name}");
+        let started = Instant::now();
+        let outcome = step().with_context(|| name);
+        self.0.push((name, started.elapsed()));
+        if outcome.is_err() {
+            self.print();
+        }
+        outcome
+    }
+
+    fn print(&self) {
+        println!("== wall time");
+        for (name, took) in &self.0 {
+            println!("{name:<16} {:>6.1} s", took.as_secs_f64());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn result_lines_of_several_test_binaries_are_added_up() {
+        let output = "running 2 tests\ntest a ... ok\n\
+            test result: ok. 12 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out\n\
+            test result: FAILED. 3 passed; 2 failed; 1 ignored; 0 measured; 0 filtered out\n";
+        let counts = copy_and_count(output.as_bytes()).unwrap();
+        assert_eq!(counts, Counts { passed: 15, failed: 2 });
+    }
+}

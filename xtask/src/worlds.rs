@@ -1,0 +1,181 @@
+//! Prepares what system tests need beside cargo: Debian packages, a Python environment, Node modules.
+//!
+//! A *world* is a name that a test asks for (`testkit::needs("otel")`). Worlds are built under `target/worlds/` from
+//! exact versions in `xtask/worlds/`, and built again when those files change.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{run, test::Strictness};
+
+/// Programs needed, and the Debian package that has each.
+const PROGRAMS: &[(&str, &str)] = &[
+    ("cc", "build-essential"),
+    ("python3", "python3"),
+    ("iptables", "iptables"),
+    ("nft", "nftables"),
+    ("ip", "iproute2"),
+    ("node", "nodejs"),
+    ("npm", "npm"),
+    ("curl", "curl"),
+];
+
+/// What is there for tests to use.
+#[derive(Debug, Default)]
+pub(crate) struct Worlds {
+    /// Names for `LANEWAY_REAL`: the worlds that are there.
+    pub(crate) names: Vec<&'static str>,
+    /// What is not there, and why.
+    pub(crate) missing: Vec<String>,
+    /// The Python interpreter that has the instrumentation.
+    pub(crate) python: PathBuf,
+    /// The folder of Node modules that has the instrumentation.
+    pub(crate) node_modules: PathBuf,
+}
+
+/// Builds every world. In CI one that cannot be built is an error; elsewhere it is left out and said.
+pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
+    install_packages()?;
+    let home = root.join("target/worlds");
+    fs::create_dir_all(&home).context("create target/worlds")?;
+    let mut worlds = Worlds {
+        python: home.join("python/bin/python"),
+        node_modules: home.join("node/node_modules"),
+        ..Worlds::default()
+    };
+    worlds.note("netns", network_namespaces());
+    let instrumented = python(root, &home).and_then(|()| node(root, &home));
+    worlds.note("otel", instrumented);
+    for missing in &worlds.missing {
+        println!("world missing: {missing}");
+    }
+    if strictness == Strictness::Ci && !worlds.missing.is_empty() {
+        bail!("a world is missing: {}", worlds.missing.join("; "));
+    }
+    Ok(worlds)
+}
+
+impl Worlds {
+    fn note(&mut self, name: &'static str, outcome: Result<()>) {
+        match outcome {
+            Ok(()) => self.names.push(name),
+            Err(error) => self.missing.push(format!("{name}: {error:#}")),
+        }
+    }
+}
+
+/// Installs the Debian packages whose programs are missing. Only root can; others are told what to install.
+fn install_packages() -> Result<()> {
+    let mut packages: Vec<&str> = PROGRAMS
+        .iter()
+        .filter(|(program, _)| !run::is_on_path(program))
+        .map(|(_, package)| *package)
+        .collect();
+    // Debian's python3 has no `venv` of its own; other builds of Python do.
+    let venv = Command::new("python3").args(["-c", "import ensurepip, venv"]).output();
+    if !venv.is_ok_and(|output| output.status.success()) {
+        packages.push("python3-venv");
+    }
+    if packages.is_empty() {
+        return Ok(());
+    }
+    packages.dedup();
+    let remedy = format!("apt-get install {}", packages.join(" "));
+    if !is_root() || !run::is_on_path("apt-get") {
+        println!("missing programs: install them with `{remedy}` (root only), or the like");
+        return Ok(());
+    }
+    // Another installation may hold the lock for a while.
+    let wait = "DPkg::Lock::Timeout=120";
+    run::command(Command::new("apt-get").args(["-o", wait, "-q", "update"]))?;
+    let mut install = Command::new("apt-get");
+    install.env("DEBIAN_FRONTEND", "noninteractive");
+    install.args(["-o", wait, "-q", "-y", "--no-install-recommends", "install"]).args(&packages);
+    run::command(&mut install)
+}
+
+fn is_root() -> bool {
+    let output = Command::new("id").arg("-u").output();
+    output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
+}
+
+/// Whether this process may make network namespaces, which transparent capture is tested in.
+fn network_namespaces() -> Result<()> {
+    for program in ["ip", "iptables"] {
+        if !run::is_on_path(program) {
+            bail!("`{program}` is not installed: apt-get install iproute2 iptables");
+        }
+    }
+    let output = Command::new("unshare").args(["--net", "true"]).output().context("run unshare")?;
+    if !output.status.success() {
+        bail!("network namespaces need root: run as root");
+    }
+    Ok(())
+}
+
+/// The Python environment with Flask, requests and OpenTelemetry's zero-code instrumentation.
+fn python(root: &Path, home: &Path) -> Result<()> {
+    let wanted = root.join("xtask/worlds/python/requirements.txt");
+    let place = home.join("python");
+    if is_current(&place, &[&wanted])? {
+        return Ok(());
+    }
+    clear(&place)?;
+    run::command(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
+    let mut install = Command::new(place.join("bin/pip"));
+    install.args(["install", "--quiet", "--no-deps", "--requirement"]).arg(&wanted);
+    run::command(&mut install)?;
+    mark_current(&place, &[&wanted])
+}
+
+/// The Node modules: Express and OpenTelemetry's zero-code instrumentation.
+fn node(root: &Path, home: &Path) -> Result<()> {
+    let source = root.join("xtask/worlds/node");
+    let wanted = [&source.join("package.json"), &source.join("package-lock.json")];
+    let place = home.join("node");
+    if is_current(&place, &wanted)? {
+        return Ok(());
+    }
+    clear(&place)?;
+    fs::create_dir_all(&place).context("create target/worlds/node")?;
+    for file in wanted {
+        let name = file.file_name().unwrap_or_default();
+        fs::copy(file, place.join(name)).with_context(|| format!("copy {}", file.display()))?;
+    }
+    let mut install = Command::new("npm");
+    install.current_dir(&place).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
+    run::command(&mut install)?;
+    mark_current(&place, &wanted)
+}
+
+/// Whether a world was finished from exactly these files.
+fn is_current(place: &Path, sources: &[&PathBuf]) -> Result<bool> {
+    let built_from = fs::read_to_string(place.join("built-from")).unwrap_or_default();
+    Ok(!built_from.is_empty() && built_from == together(sources)?)
+}
+
+fn mark_current(place: &Path, sources: &[&PathBuf]) -> Result<()> {
+    fs::write(place.join("built-from"), together(sources)?)
+        .with_context(|| format!("write {}/built-from", place.display()))
+}
+
+fn together(sources: &[&PathBuf]) -> Result<String> {
+    sources
+        .iter()
+        .map(|path| fs::read_to_string(path).with_context(|| format!("read {}", path.display())))
+        .collect()
+}
+
+fn clear(place: &Path) -> Result<()> {
+    match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("clear {}", place.display()))
+        }
+        _ => Ok(()),
+    }
+}
