@@ -2,3 +2,9 @@
 //! domain, thin clients. The only crate that serializes.
 
 pub mod discovery;
+mod problem;
+pub mod resource;
+pub mod rest;
+pub mod validate;
+
+pub use validate::validate;

@@ -1,0 +1,108 @@
+//! Resources: the Kubernetes-style objects operators write, the same in a file, over REST and in a cluster.
+//!
+//! These types are *as written*: shapes are checked here, meaning in [`crate::validate`]. [`Kind`] is the table
+//! of what exists; the store, REST and the CLI are generic over it and over [`Object`].
+
+use serde::{Deserialize, Serialize};
+
+mod gateway;
+mod kind;
+mod lane;
+mod object;
+mod route;
+mod schema;
+mod source;
+mod status;
+
+pub use gateway::{AllowedRoutes, GatewaySpec, Listener, NamespacesFrom, RouteNamespaces};
+pub use kind::{Key, Kind};
+pub use lane::{
+    ApplicationSwitch, AttributeName, ConditionValue, Content, Entrance, Entry, Fallback,
+    LaneCondition, LaneGroupSpec, LaneSpec, Meet, ParameterRef, Ratio,
+};
+pub use object::{Object, Resource, Spec};
+pub use route::{
+    BackendRef, HeaderField, HeaderModifier, HttpRouteSpec, MatchType, NamedMatch, ParentRef,
+    PathMatch, PathMatchType, PathModifier, PathModifierType, RequestRedirect, RouteFilter,
+    RouteFilterType, RouteMatch, RouteRule, RouteTimeouts, UrlRewrite,
+};
+pub use source::{BackendSpec, ServiceSourceSpec, StaticInstance, StaticService, StaticServices};
+pub use status::{Live, Matched, Status, StatusCondition};
+
+/// A lane group: entrances, applications.
+pub type LaneGroup = Resource<LaneGroupSpec>;
+/// A lane of a group.
+pub type Lane = Resource<LaneSpec>;
+/// Where instances come from.
+pub type ServiceSource = Resource<ServiceSourceSpec>;
+/// A service taken from a source for use in routes.
+pub type Backend = Resource<BackendSpec>;
+/// Listeners.
+pub type Gateway = Resource<GatewaySpec>;
+/// Routes.
+pub type HttpRoute = Resource<HttpRouteSpec>;
+
+/// The namespace of objects that name none.
+pub const DEFAULT_NAMESPACE: &str = "default";
+
+/// What every object says of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Metadata {
+    /// Unique per kind and namespace.
+    pub name: String,
+    /// `default` when not given.
+    #[serde(default = "default_namespace")]
+    #[schema(required = false)]
+    pub namespace: String,
+    /// For selection by people and programs; no meaning to Laneway.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(required = false)]
+    pub labels: Labels,
+    /// Settings of an object that the Gateway API has no field for, and notes.
+    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[schema(required = false)]
+    pub annotations: Labels,
+    /// Opaque; changes with every write. Sent back on a write it must be the current one (else 409).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resource_version: Option<String>,
+    /// Counts changes of the specification. Written by the control plane.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schema(required = false)]
+    pub generation: u64,
+    /// Identity of this object among all of its name, ever. Written by the control plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uid: Option<String>,
+    /// RFC 3339. Written by the control plane.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub creation_timestamp: Option<String>,
+}
+
+/// Labels or annotations, sorted by name.
+pub type Labels = std::collections::BTreeMap<String, String>;
+
+impl Metadata {
+    /// Metadata of a new object in namespace `default`.
+    pub fn named(name: impl Into<String>) -> Self {
+        Self {
+            name: name.into(),
+            namespace: default_namespace(),
+            labels: Labels::new(),
+            annotations: Labels::new(),
+            resource_version: None,
+            generation: 0,
+            uid: None,
+            creation_timestamp: None,
+        }
+    }
+}
+
+fn default_namespace() -> String {
+    DEFAULT_NAMESPACE.to_owned()
+}
+
+/// Whether a number may be left out of what is written.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}

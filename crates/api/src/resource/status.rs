@@ -1,0 +1,75 @@
+//! What the control plane says of an object. Unknown fields are ignored: users send back what they got, also
+//! from another version, and it is never read.
+
+use serde::{Deserialize, Serialize};
+
+/// What the control plane says of an object.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    /// The facts: `Ready`, `Conflicted`, `Accepted`, `ResolvedRefs`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub conditions: Vec<StatusCondition>,
+    /// Of a lane: how many instances of each application are base, and how many have its tag.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub matched: Vec<Matched>,
+    /// How far it has reached the data planes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live: Option<Live>,
+}
+
+/// One fact.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusCondition {
+    /// Which.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// `True`, `False` or `Unknown`.
+    pub status: String,
+    /// One word in CamelCase.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub reason: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub message: String,
+    /// The generation of the specification it speaks of.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    #[schema(required = false)]
+    pub observed_generation: u64,
+    /// RFC 3339.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<String>,
+}
+
+/// An application of a lane, counted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Matched {
+    /// The application.
+    pub application: String,
+    /// Usable untagged instances.
+    pub base: u32,
+    /// Usable instances with the lane's tag.
+    pub tagged: u32,
+}
+
+/// How far an object has reached the data planes.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Live {
+    /// Connected data planes that need it.
+    pub data_planes: u32,
+    /// How many of them have acknowledged `generation`.
+    pub acknowledged: u32,
+    /// The generation of the distribution that brought its last change.
+    pub generation: u64,
+    /// `metadata.generation` of the specification that `generation` brought.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub observed_generation: u64,
+}
