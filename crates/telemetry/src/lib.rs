@@ -1,1 +1,19 @@
 //! Every metric, span and log name, its labels and their bounds, and the exporters.
+//!
+//! On the request path a thread writes plain numbers into its own [`Recorder`]. Once a second its tick calls
+//! [`Recorder::publish`]; [`Metrics`] adds the threads up when somebody asks, and [`Metrics::render`] writes
+//! Prometheus text. Names are in [`names`] and nowhere else.
+
+pub mod histogram;
+pub mod labels;
+pub mod logs;
+pub mod metrics;
+pub mod names;
+pub mod recorder;
+pub mod text;
+
+pub use labels::{CodeClass, Outcome, RequestLabels, Role};
+pub use metrics::{Gauge, Metrics, RequestTotals};
+pub use names::{Kind, Metric};
+pub use recorder::{Count, Level, Recorder};
+pub use text::Samples;

@@ -1,0 +1,206 @@
+//! Structured logs on standard error: text or JSON, level changeable at run time, never in the way of a request.
+//!
+//! Lines go through a bounded queue to a thread of their own. When standard error is not read fast enough, lines
+//! are dropped and counted; a request never waits for a terminal.
+
+use std::{
+    io::{self, Write},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+        mpsc::{self, Receiver, SyncSender, TrySendError},
+    },
+    thread,
+    time::Duration,
+};
+
+use tracing::Subscriber;
+use tracing_subscriber::{
+    EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload,
+};
+
+use crate::{Samples, names};
+
+/// Lines that may wait to be written: two seconds of 2 000 a second, about 1 MB.
+pub const LINES_WAITING_MAX: usize = 4096;
+
+/// How long [`Logs::flush`] waits for what is queued. Longer than any healthy terminal needs, short enough not to
+/// hold up an exit.
+pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+impl std::str::FromStr for Format {
+    type Err = UnknownFormat;
+
+    fn from_str(text: &str) -> Result<Self, UnknownFormat> {
+        match text {
+            "text" => Ok(Self::Text),
+            "json" => Ok(Self::Json),
+            _ => Err(UnknownFormat(text.to_owned())),
+        }
+    }
+}
+
+/// A log format that does not exist.
+#[derive(Debug, thiserror::Error)]
+#[error("log format `{0}` is unknown; use `text` or `json`")]
+pub struct UnknownFormat(String);
+
+/// A filter that cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "log level `{level}` cannot be read; use error, warn, info, debug or trace, or `info,proxy=debug`"
+)]
+pub struct BadLevel {
+    level: String,
+    source: tracing_subscriber::filter::ParseError,
+}
+
+/// Why logging could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The level cannot be read.
+    #[error(transparent)]
+    Level(#[from] BadLevel),
+    /// Somebody else already logs in this process.
+    #[error("start logging: a subscriber is already set in this process")]
+    AlreadyStarted,
+    /// No thread could be started.
+    #[error("start the thread that writes logs")]
+    Thread(#[source] io::Error),
+}
+
+/// Running logs.
+#[derive(Debug, Clone)]
+pub struct Logs {
+    filter: reload::Handle<EnvFilter, Registry>,
+    queue: Queue,
+}
+
+/// Starts logging to standard error for the whole process. `level` as in `info,proxy=debug`.
+pub fn start(format: Format, level: &str) -> Result<Logs, StartError> {
+    let (subscriber, logs) = subscriber(format, level, Box::new(io::stderr()))?;
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| StartError::AlreadyStarted)?;
+    Ok(logs)
+}
+
+impl Logs {
+    /// Changes the level from now on. On an error the old one stays.
+    pub fn set_level(&self, level: &str) -> Result<(), BadLevel> {
+        let filter = parse_level(level)?;
+        // Fails only when the subscriber is gone, and then nobody logs.
+        let _gone = self.filter.reload(filter);
+        Ok(())
+    }
+
+    /// The level in use, as it would be written.
+    pub fn level(&self) -> String {
+        self.filter.with_current(EnvFilter::to_string).unwrap_or_default()
+    }
+
+    /// Waits until what was logged so far is written, at most [`FLUSH_TIMEOUT`]. For the end of the process.
+    pub fn flush(&self) {
+        let (done, written) = mpsc::sync_channel(1);
+        if self.queue.sender.send(Message::Flush(done)).is_ok() {
+            let _late = written.recv_timeout(FLUSH_TIMEOUT);
+        }
+    }
+
+    /// How many lines were dropped.
+    pub fn dropped(&self) -> u64 {
+        self.queue.dropped.load(Ordering::Relaxed)
+    }
+
+    /// Adds what logging measures about itself.
+    pub fn sample(&self, samples: &mut Samples) {
+        samples.add(names::LOG_LINES_DROPPED, &[], self.dropped() as f64);
+    }
+}
+
+fn parse_level(level: &str) -> Result<EnvFilter, BadLevel> {
+    EnvFilter::builder().parse(level).map_err(|source| BadLevel { level: level.to_owned(), source })
+}
+
+fn subscriber(
+    format: Format,
+    level: &str,
+    sink: Box<dyn Write + Send>,
+) -> Result<(impl Subscriber + Send + Sync, Logs), StartError> {
+    let (filter, filter_handle) = reload::Layer::new(parse_level(level)?);
+    let queue = Queue::start(sink).map_err(StartError::Thread)?;
+    let lines = tracing_subscriber::fmt::layer().with_writer(queue.clone()).with_ansi(false);
+    let lines = match format {
+        Format::Text => lines.boxed(),
+        Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
+    };
+    Ok((
+        tracing_subscriber::registry().with(filter).with(lines),
+        Logs { filter: filter_handle, queue },
+    ))
+}
+
+enum Message {
+    Line(Vec<u8>),
+    Flush(SyncSender<()>),
+}
+
+/// The bounded way to the thread that writes.
+#[derive(Debug, Clone)]
+struct Queue {
+    sender: SyncSender<Message>,
+    dropped: Arc<AtomicU64>,
+}
+
+impl Queue {
+    fn start(sink: Box<dyn Write + Send>) -> io::Result<Self> {
+        let (sender, receiver) = mpsc::sync_channel(LINES_WAITING_MAX);
+        thread::Builder::new()
+            .name("laneway-logs".to_owned())
+            .spawn(move || write_lines(&receiver, sink))?;
+        Ok(Self { sender, dropped: Arc::default() })
+    }
+}
+
+fn write_lines(receiver: &Receiver<Message>, mut sink: Box<dyn Write + Send>) {
+    while let Ok(message) = receiver.recv() {
+        match message {
+            // A standard error that is closed is nobody's to report to.
+            Message::Line(line) => drop(sink.write_all(&line)),
+            Message::Flush(done) => {
+                drop(sink.flush());
+                let _gone = done.try_send(());
+            }
+        }
+    }
+}
+
+impl<'a> MakeWriter<'a> for Queue {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+impl Write for Queue {
+    /// The formatter calls this once per line.
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        if let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Line(line.to_vec())) {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

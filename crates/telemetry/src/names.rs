@@ -1,0 +1,183 @@
+//! The names of everything that is measured, traced or logged. A name that is not here does not exist.
+
+/// How a metric behaves over time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Only grows while the process lives.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// A distribution: `_bucket`, `_sum` and `_count` series.
+    Histogram,
+}
+
+/// A metric family: its name, what it means, how it behaves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Metric {
+    /// The family's name; durations in seconds, sizes in bytes, counters end in `_total`.
+    pub name: &'static str,
+    /// One sentence for the reader of `/metrics`.
+    pub help: &'static str,
+    /// How it behaves.
+    pub kind: Kind,
+}
+
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $constant:ident = $kind:ident $name:literal $help:literal;)*) => {
+        $(
+            #[doc = $help]
+            pub const $constant: Metric = Metric { name: $name, help: $help, kind: Kind::$kind };
+        )*
+        /// Every family, for documentation and for the test that no two share a name.
+        pub const ALL: &[Metric] = &[$($constant),*];
+    };
+}
+
+metrics! {
+    // What passed.
+    REQUESTS = Counter "laneway_requests_total" "Requests served, by who served them and how.";
+    REQUEST_DURATION = Histogram "laneway_request_duration_seconds" "From the first byte of a request to the last byte of its response.";
+    REQUESTS_IN_FLIGHT = Gauge "laneway_requests_in_flight" "Requests being served.";
+    BYTES = Counter "laneway_bytes_total" "Bytes received from and sent to callers.";
+    REJECTED_REQUESTS = Counter "laneway_rejected_requests_total" "Requests refused because they were no correct HTTP or too large.";
+    TIMEOUTS = Counter "laneway_timeouts_total" "Waits that were given up.";
+
+    // Connections.
+    CONNECTIONS = Counter "laneway_connections_total" "Connections accepted from callers (downstream) and opened to instances (upstream).";
+    CONNECTIONS_OPEN = Gauge "laneway_connections_open" "Connections open at the moment.";
+    CONNECTIONS_REFUSED = Counter "laneway_connections_refused_total" "Connections closed at once because a limit was reached.";
+    CONNECT_FAILURES = Counter "laneway_connect_failures_total" "Connects to instances that failed.";
+    TLS_CERTIFICATE_EXPIRY = Gauge "laneway_tls_certificate_expiry_timestamp_seconds" "When the certificate expires, in Unix time.";
+    PASSED_THROUGH = Counter "laneway_passed_through_connections_total" "Connections copied byte by byte: no known service, or no HTTP.";
+    POOL_REQUESTS = Counter "laneway_pool_requests_total" "Where the connection for a request came from.";
+    POOL_IDLE = Gauge "laneway_pool_idle_connections" "Connections to instances that wait for the next request.";
+    RETRIES = Counter "laneway_retries_total" "Requests tried again.";
+    EJECTIONS = Counter "laneway_ejections_total" "Instances put aside for a while because a connect to them failed.";
+    UNREACHABLE = Gauge "laneway_unreachable_instances" "Instances to which the last connect failed.";
+
+    // Lanes.
+    LANE_ENDPOINTS = Gauge "laneway_lane_endpoints" "Usable instances of an application in a lane, as this process sees them.";
+    MISROUTED = Counter "laneway_misrouted_arrivals_total" "Requests that arrived at an instance their lane does not allow.";
+    UNKNOWN_TAGS = Counter "laneway_unknown_tags_total" "Lane members whose tag is not known: treated as base.";
+    AMBIGUOUS_ADDRESSES = Counter "laneway_ambiguous_addresses_total" "Connections to an address that several services share, passed through.";
+    CORRELATION = Counter "laneway_correlation_total" "Look-ups of a lane context by correlation id, by result.";
+    CORRELATION_DROPPED = Counter "laneway_correlation_dropped_total" "Contexts forgotten early, or not remembered, because the table was full.";
+    CORRELATION_ENTRIES = Gauge "laneway_correlation_entries" "Contexts remembered by correlation id.";
+
+    // Configuration.
+    CONFIG_GENERATION = Gauge "laneway_config_generation" "Number of the configuration in use.";
+    CONFIG_AGE = Gauge "laneway_config_age_seconds" "Time since the control plane last confirmed the configuration in use.";
+    CONFIG_REJECTED = Counter "laneway_config_rejected_total" "Configuration that this process could not take and refused.";
+    CONTROL_CONNECTED = Gauge "laneway_control_connected" "1 while connected to the control plane.";
+    LOOKUPS_WAITED = Counter "laneway_lookups_waited_total" "Look-ups of names not yet subscribed, by how the wait ended.";
+    DATA_PLANES = Gauge "laneway_data_planes" "Data planes the control plane knows.";
+    SERVICES = Gauge "laneway_services" "Services known.";
+    ENDPOINTS = Gauge "laneway_endpoints" "Instances known.";
+    SOURCE_AGE = Gauge "laneway_source_age_seconds" "Time since a service source was last in contact.";
+    REGISTRATIONS = Counter "laneway_registrations_total" "Changes in the embedded registry.";
+
+    // The process.
+    BUILD = Gauge "laneway_build_info" "Always 1; the label tells the version.";
+    STARTED = Gauge "laneway_start_timestamp_seconds" "When the process started, in Unix time.";
+    LABEL_SETS_OVERFLOWED = Counter "laneway_label_sets_overflowed_total" "Requests counted under `other` because there were too many label sets.";
+    LOG_LINES_DROPPED = Counter "laneway_log_lines_dropped_total" "Log lines dropped because standard error was not read fast enough.";
+}
+
+/// Names of labels.
+pub mod label {
+    /// What the process does with the request: see [`crate::Role`].
+    pub const ROLE: &str = "role";
+    /// The application that serves.
+    pub const APPLICATION: &str = "application";
+    /// The service that was called.
+    pub const SERVICE: &str = "service";
+    /// The lane group that governed.
+    pub const LANE_GROUP: &str = "lane_group";
+    /// The lane, by tag; empty is the base.
+    pub const LANE: &str = "lane";
+    /// See [`crate::Outcome`].
+    pub const OUTCOME: &str = "outcome";
+    /// See [`crate::CodeClass`].
+    pub const CODE_CLASS: &str = "code_class";
+    /// `downstream` (towards callers) or `upstream` (towards instances).
+    pub const SIDE: &str = "side";
+    /// `received` or `sent`.
+    pub const DIRECTION: &str = "direction";
+    /// Why.
+    pub const REASON: &str = "reason";
+    /// How something ended.
+    pub const RESULT: &str = "result";
+    /// A service source.
+    pub const SOURCE: &str = "source";
+    /// An address.
+    pub const ADDRESS: &str = "address";
+    /// Upper bound of a histogram's bucket.
+    pub const LE: &str = "le";
+    /// A version.
+    pub const VERSION: &str = "version";
+}
+
+/// Names of spans and their attributes.
+pub mod span {
+    /// One request through a proxy.
+    pub const REQUEST: &str = "laneway.request";
+    /// The lane's group.
+    pub const LANE_GROUP: &str = "lane.group";
+    /// The lane's tag.
+    pub const LANE_NAME: &str = "lane.name";
+    /// Whether something else than the lane served.
+    pub const LANE_FALLBACK: &str = "lane.fallback";
+}
+
+/// Names of fields in log lines.
+pub mod field {
+    /// The peer's address.
+    pub const PEER: &str = "peer";
+    /// An instance's address.
+    pub const ENDPOINT: &str = "endpoint";
+    /// A service's name.
+    pub const SERVICE: &str = "service";
+    /// An application's name.
+    pub const APPLICATION: &str = "application";
+    /// `group/tag`.
+    pub const LANE: &str = "lane";
+    /// An error with all its causes.
+    pub const ERROR: &str = "error";
+    /// The request's `x-request-id`.
+    pub const REQUEST_ID: &str = "request_id";
+    /// The number of a configuration.
+    pub const GENERATION: &str = "generation";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_say_their_kind() {
+        let mut seen = std::collections::HashSet::new();
+        for metric in ALL {
+            assert!(seen.insert(metric.name), "{} is declared twice", metric.name);
+            assert!(metric.name.starts_with("laneway_"), "{}", metric.name);
+            assert!(
+                metric.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_'),
+                "{}",
+                metric.name
+            );
+            assert!(metric.help.ends_with('.'), "{}: help is a sentence", metric.name);
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                metric.kind == Kind::Counter,
+                "{}",
+                metric.name
+            );
+            if metric.kind == Kind::Histogram {
+                assert!(
+                    metric.name.ends_with("_seconds") || metric.name.ends_with("_bytes"),
+                    "{}",
+                    metric.name
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,368 @@
+//! What one thread counts, without locks and without sharing.
+
+use std::{
+    cell::{Cell, RefCell},
+    hash::BuildHasher,
+    sync::{Arc, Mutex, PoisonError, TryLockError},
+    time::Duration,
+};
+
+use hashbrown::{DefaultHashBuilder, HashTable};
+
+use crate::{
+    RequestLabels,
+    histogram::Histogram,
+    labels::{LABEL_SETS_MAX, OTHER, OwnedLabels},
+    names::{self, Metric, label},
+};
+
+/// Things that happen and are counted one by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Count {
+    /// A caller's connection was accepted.
+    DownstreamAccepted,
+    /// A connection to an instance was opened.
+    UpstreamOpened,
+    /// A caller's connection was closed at once because a limit was reached.
+    DownstreamRefused,
+    /// A connect to an instance failed.
+    ConnectFailed,
+    /// Bytes received from callers.
+    BytesReceived,
+    /// Bytes sent to callers.
+    BytesSent,
+    /// A request was no correct HTTP.
+    RejectedMalformed,
+    /// A request, or part of it, was larger than allowed.
+    RejectedTooLarge,
+    /// A caller's request took too long to arrive.
+    TimedOutRequest,
+    /// An instance took too long to answer.
+    TimedOutResponse,
+    /// A connection was idle for too long.
+    TimedOutIdle,
+    /// A connect took too long.
+    TimedOutConnect,
+    /// A connection was copied byte by byte.
+    PassedThrough,
+    /// A request used a connection from the pool.
+    PoolReused,
+    /// A request needed a new connection.
+    PoolMissed,
+    /// A pooled connection turned out to be closed.
+    PoolStale,
+    /// A request was tried again because the connect failed.
+    RetriedConnect,
+    /// A request was tried again because the pooled connection was closed.
+    RetriedStale,
+    /// An instance was ejected.
+    Ejected,
+    /// A request arrived where its lane does not allow.
+    Misrouted,
+    /// A lane member had an unknown tag.
+    UnknownTag,
+    /// An address was shared by services and no Host told which.
+    AmbiguousAddress,
+    /// A context was restored by correlation id.
+    CorrelationRestored,
+    /// An id was seen with differing live contexts: base.
+    CorrelationConflict,
+    /// An id was not known: base.
+    CorrelationUnknown,
+    /// A context was forgotten early or not remembered.
+    CorrelationDropped,
+    /// A look-up waited and was answered.
+    LookupAnswered,
+    /// A look-up waited in vain.
+    LookupTimedOut,
+    /// A request was counted under `other`.
+    LabelSetsOverflowed,
+}
+
+/// Things that are open or waiting: up and down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// Callers' connections.
+    DownstreamOpen,
+    /// Connections to instances.
+    UpstreamOpen,
+    /// Connections to instances that wait in a pool.
+    PoolIdle,
+    /// Requests being served.
+    RequestsInFlight,
+}
+
+impl Count {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 29] = [
+        Self::DownstreamAccepted,
+        Self::UpstreamOpened,
+        Self::DownstreamRefused,
+        Self::ConnectFailed,
+        Self::BytesReceived,
+        Self::BytesSent,
+        Self::RejectedMalformed,
+        Self::RejectedTooLarge,
+        Self::TimedOutRequest,
+        Self::TimedOutResponse,
+        Self::TimedOutIdle,
+        Self::TimedOutConnect,
+        Self::PassedThrough,
+        Self::PoolReused,
+        Self::PoolMissed,
+        Self::PoolStale,
+        Self::RetriedConnect,
+        Self::RetriedStale,
+        Self::Ejected,
+        Self::Misrouted,
+        Self::UnknownTag,
+        Self::AmbiguousAddress,
+        Self::CorrelationRestored,
+        Self::CorrelationConflict,
+        Self::CorrelationUnknown,
+        Self::CorrelationDropped,
+        Self::LookupAnswered,
+        Self::LookupTimedOut,
+        Self::LabelSetsOverflowed,
+    ];
+
+    /// Its family and, where it shares one, the label that tells it apart.
+    pub fn series(self) -> (Metric, Option<(&'static str, &'static str)>) {
+        match self {
+            Self::DownstreamAccepted => (names::CONNECTIONS, Some((label::SIDE, "downstream"))),
+            Self::UpstreamOpened => (names::CONNECTIONS, Some((label::SIDE, "upstream"))),
+            Self::DownstreamRefused => (names::CONNECTIONS_REFUSED, None),
+            Self::ConnectFailed => (names::CONNECT_FAILURES, None),
+            Self::BytesReceived => (names::BYTES, Some((label::DIRECTION, "received"))),
+            Self::BytesSent => (names::BYTES, Some((label::DIRECTION, "sent"))),
+            Self::RejectedMalformed => {
+                (names::REJECTED_REQUESTS, Some((label::REASON, "malformed")))
+            }
+            Self::RejectedTooLarge => {
+                (names::REJECTED_REQUESTS, Some((label::REASON, "too_large")))
+            }
+            Self::TimedOutRequest => (names::TIMEOUTS, Some((label::REASON, "request"))),
+            Self::TimedOutResponse => (names::TIMEOUTS, Some((label::REASON, "response"))),
+            Self::TimedOutIdle => (names::TIMEOUTS, Some((label::REASON, "idle"))),
+            Self::TimedOutConnect => (names::TIMEOUTS, Some((label::REASON, "connect"))),
+            Self::PassedThrough => (names::PASSED_THROUGH, None),
+            Self::PoolReused => (names::POOL_REQUESTS, Some((label::RESULT, "reused"))),
+            Self::PoolMissed => (names::POOL_REQUESTS, Some((label::RESULT, "new"))),
+            Self::PoolStale => (names::POOL_REQUESTS, Some((label::RESULT, "stale"))),
+            Self::RetriedConnect => (names::RETRIES, Some((label::REASON, "connect"))),
+            Self::RetriedStale => (names::RETRIES, Some((label::REASON, "stale"))),
+            Self::Ejected => (names::EJECTIONS, None),
+            Self::Misrouted => (names::MISROUTED, None),
+            Self::UnknownTag => (names::UNKNOWN_TAGS, None),
+            Self::AmbiguousAddress => (names::AMBIGUOUS_ADDRESSES, None),
+            Self::CorrelationRestored => (names::CORRELATION, Some((label::RESULT, "restored"))),
+            Self::CorrelationConflict => (names::CORRELATION, Some((label::RESULT, "conflict"))),
+            Self::CorrelationUnknown => (names::CORRELATION, Some((label::RESULT, "unknown"))),
+            Self::CorrelationDropped => (names::CORRELATION_DROPPED, None),
+            Self::LookupAnswered => (names::LOOKUPS_WAITED, Some((label::RESULT, "answered"))),
+            Self::LookupTimedOut => (names::LOOKUPS_WAITED, Some((label::RESULT, "timed_out"))),
+            Self::LabelSetsOverflowed => (names::LABEL_SETS_OVERFLOWED, None),
+        }
+    }
+}
+
+impl Level {
+    /// All of them, in the order of their discriminants.
+    pub const ALL: [Self; 4] =
+        [Self::DownstreamOpen, Self::UpstreamOpen, Self::PoolIdle, Self::RequestsInFlight];
+
+    /// Its family and, where it shares one, the label that tells it apart.
+    pub fn series(self) -> (Metric, Option<(&'static str, &'static str)>) {
+        match self {
+            Self::DownstreamOpen => (names::CONNECTIONS_OPEN, Some((label::SIDE, "downstream"))),
+            Self::UpstreamOpen => (names::CONNECTIONS_OPEN, Some((label::SIDE, "upstream"))),
+            Self::PoolIdle => (names::POOL_IDLE, None),
+            Self::RequestsInFlight => (names::REQUESTS_IN_FLIGHT, None),
+        }
+    }
+}
+
+/// The counters of one thread. Not `Sync`: counting is an addition to a plain number.
+///
+/// Others see what [`Recorder::publish`] last told; dropping the recorder publishes once more. What a thread that
+/// has ended counted stays counted.
+#[derive(Debug)]
+pub struct Recorder {
+    requests: RefCell<Requests>,
+    counts: [Cell<u64>; Count::ALL.len()],
+    levels: [Cell<i64>; Level::ALL.len()],
+    published: Arc<Mutex<ThreadTotals>>,
+}
+
+#[derive(Debug)]
+struct Requests {
+    rows: Vec<Row>,
+    by_labels: HashTable<u32>,
+    hasher: DefaultHashBuilder,
+    changed: Vec<u32>,
+    label_sets_max: usize,
+}
+
+#[derive(Debug)]
+struct Row {
+    labels: Arc<OwnedLabels>,
+    durations: Histogram,
+    changed: bool,
+}
+
+/// What a thread has told so far.
+#[derive(Debug, Default)]
+pub(crate) struct ThreadTotals {
+    pub(crate) requests: Vec<(Arc<OwnedLabels>, Histogram)>,
+    pub(crate) counts: [u64; Count::ALL.len()],
+    pub(crate) levels: [i64; Level::ALL.len()],
+}
+
+impl Recorder {
+    pub(crate) fn new(published: Arc<Mutex<ThreadTotals>>, label_sets_max: usize) -> Self {
+        Self {
+            requests: RefCell::new(Requests {
+                rows: Vec::new(),
+                by_labels: HashTable::new(),
+                hasher: DefaultHashBuilder::default(),
+                changed: Vec::new(),
+                label_sets_max,
+            }),
+            counts: [const { Cell::new(0) }; Count::ALL.len()],
+            levels: [const { Cell::new(0) }; Level::ALL.len()],
+            published,
+        }
+    }
+
+    /// A recorder that nobody reads: for tests and tools.
+    pub fn unread() -> Self {
+        Self::new(Arc::default(), LABEL_SETS_MAX)
+    }
+
+    /// Counts one finished request. Allocates only when its labels are new to this thread.
+    pub fn request(&self, labels: &RequestLabels<'_>, duration: Duration) {
+        let mut requests = self.requests.borrow_mut();
+        let index = requests.find(labels).unwrap_or_else(|| {
+            if requests.rows.len() < requests.label_sets_max {
+                return requests.insert(labels);
+            }
+            self.count(Count::LabelSetsOverflowed);
+            // Role, outcome and class are enumerations: at most 90 rows come on top of the limit.
+            let other = RequestLabels {
+                application: OTHER,
+                service: OTHER,
+                lane_group: OTHER,
+                lane: OTHER,
+                ..*labels
+            };
+            requests.find(&other).unwrap_or_else(|| requests.insert(&other))
+        });
+        requests.observe(index, duration);
+    }
+
+    /// Counts one.
+    #[inline]
+    pub fn count(&self, what: Count) {
+        self.add(what, 1);
+    }
+
+    /// Counts several.
+    #[inline]
+    pub fn add(&self, what: Count, how_many: u64) {
+        let count = &self.counts[what as usize];
+        count.set(count.get().wrapping_add(how_many));
+    }
+
+    /// What was counted so far on this thread.
+    pub fn counted(&self, what: Count) -> u64 {
+        self.counts[what as usize].get()
+    }
+
+    /// One more is open.
+    #[inline]
+    pub fn raise(&self, what: Level) {
+        let level = &self.levels[what as usize];
+        level.set(level.get() + 1);
+    }
+
+    /// One less is open.
+    #[inline]
+    pub fn lower(&self, what: Level) {
+        let level = &self.levels[what as usize];
+        level.set(level.get() - 1);
+    }
+
+    /// How many are open on this thread.
+    pub fn level(&self, what: Level) -> i64 {
+        self.levels[what as usize].get()
+    }
+
+    /// Tells the others: what changed since the last time. For the thread's tick, once a second. Never waits: when
+    /// somebody is reading, the next tick tells it.
+    pub fn publish(&self) {
+        match self.published.try_lock() {
+            Ok(mut totals) => self.publish_to(&mut totals),
+            Err(TryLockError::Poisoned(poisoned)) => self.publish_to(&mut poisoned.into_inner()),
+            Err(TryLockError::WouldBlock) => {}
+        }
+    }
+
+    fn publish_to(&self, totals: &mut ThreadTotals) {
+        let requests = &mut *self.requests.borrow_mut();
+        for index in requests.changed.drain(..) {
+            let row = &mut requests.rows[index as usize];
+            row.changed = false;
+            // Rows are changed first when they are made, so they come in order and without gaps.
+            match totals.requests.get_mut(index as usize) {
+                Some((_, durations)) => *durations = row.durations,
+                None => totals.requests.push((Arc::clone(&row.labels), row.durations)),
+            }
+        }
+        for (total, count) in totals.counts.iter_mut().zip(&self.counts) {
+            *total = count.get();
+        }
+        for (total, level) in totals.levels.iter_mut().zip(&self.levels) {
+            *total = level.get();
+        }
+    }
+}
+
+impl Drop for Recorder {
+    fn drop(&mut self) {
+        let published = Arc::clone(&self.published);
+        self.publish_to(&mut published.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+}
+
+impl Requests {
+    fn find(&self, labels: &RequestLabels<'_>) -> Option<u32> {
+        let hash = self.hasher.hash_one(labels);
+        self.by_labels
+            .find(hash, |index| self.rows[*index as usize].labels.borrow() == *labels)
+            .copied()
+    }
+
+    fn insert(&mut self, labels: &RequestLabels<'_>) -> u32 {
+        let index = u32::try_from(self.rows.len()).unwrap_or(u32::MAX); // bounded by the limit on label sets
+        let hash = self.hasher.hash_one(labels);
+        self.rows.push(Row {
+            labels: Arc::new(OwnedLabels::from(*labels)),
+            durations: Histogram::default(),
+            changed: false,
+        });
+        let (rows, hasher) = (&self.rows, &self.hasher);
+        self.by_labels.insert_unique(hash, index, |index| {
+            hasher.hash_one(rows[*index as usize].labels.borrow())
+        });
+        index
+    }
+
+    fn observe(&mut self, index: u32, duration: Duration) {
+        let row = &mut self.rows[index as usize];
+        row.durations.observe(duration);
+        if !row.changed {
+            row.changed = true;
+            self.changed.push(index);
+        }
+    }
+}
