@@ -1,8 +1,20 @@
 //! Where a request goes: hosts, paths, methods, headers, query and filters, by the Gateway API's precedence.
 //! Pure, like `lanes`: what it needs is an argument.
+//!
+//! [`Table::compile`] takes what operators wrote, returns every mistake and keeps the rest; [`Table::find`]
+//! answers a request without allocating.
 
+mod compile;
+mod filter;
+mod host;
+mod path;
+mod precedence;
 pub mod spec;
 pub mod table;
+mod text;
 
+pub use host::HOSTNAME_BYTES_MAX;
+pub use path::PATH_BYTES_MAX;
 pub use spec::{GatewaySpec, RouteSpec};
-pub use table::{Found, Rule, Table};
+pub use table::{Backend, Found, Rule, Table};
+pub use text::{REGEX_PATTERN_BYTES_MAX, REGEX_PROGRAM_BYTES_MAX};

@@ -1,15 +1,37 @@
 //! The compiled route table of one gateway.
 
-use lanes::{Problem, Request, ServiceId};
+use std::sync::Arc;
+
+use lanes::{Request, ServiceId};
 
 use crate::{
-    GatewaySpec, RouteSpec,
+    host::{HostMap, HostPattern},
+    path::PathIndex,
     spec::{HeaderEdits, ListenerSpec, RedirectSpec, RewriteSpec},
 };
 
-/// Listeners, and the rules attached to each in the Gateway API's order of precedence.
+/// Listeners, and the rules attached to each in the Gateway API's order of precedence. Cheap to clone.
+#[derive(Debug, Default, Clone)]
+pub struct Table {
+    inner: Arc<Inner>,
+}
+
+/// What a [`Table`] shares between its clones.
 #[derive(Debug, Default)]
-pub struct Table {}
+pub(crate) struct Inner {
+    pub(crate) specs: Vec<ListenerSpec>,
+    /// As `specs`.
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) rules: Vec<Rule>,
+}
+
+/// One listener, ready to use.
+#[derive(Debug)]
+pub(crate) struct Listener {
+    /// `None`: a host name nobody can read, so that nothing matches.
+    pub(crate) pattern: Option<HostPattern>,
+    pub(crate) paths: HostMap<PathIndex>,
+}
 
 /// What the table says of a request.
 #[derive(Debug)]
@@ -34,6 +56,8 @@ pub struct Rule {
     pub route: String,
     /// Name of the route alone, as entrances name it.
     pub route_name: String,
+    /// Position of the rule in its route, for people.
+    pub index: usize,
     /// Edits of request headers, in filter order merged.
     pub request_headers: HeaderEdits,
     /// Edits of response headers.
@@ -48,6 +72,7 @@ pub struct Rule {
     pub request_timeout_ms: u64,
     /// One attempt, milliseconds; 0 is the default.
     pub backend_timeout_ms: u64,
+    pub(crate) weight_total: u64,
 }
 
 /// One backend of a rule, ready to use.
@@ -65,32 +90,55 @@ pub struct Backend {
     pub rewrite: Option<RewriteSpec>,
 }
 
-impl Table {
-    /// Compiles the routes that attach to `gateway`. What is wrong is left out and told, each problem with
-    /// the `namespace/name` of its route; the rest works.
-    pub fn compile(
-        gateway: Option<&GatewaySpec>,
-        routes: &[RouteSpec],
-    ) -> (Self, Vec<(String, Problem)>) {
-        todo!("{gateway:?} {routes:?}")
+impl From<Inner> for Table {
+    fn from(inner: Inner) -> Self {
+        Self { inner: Arc::new(inner) }
     }
+}
 
+impl Table {
     /// The gateway's listeners.
     pub fn listeners(&self) -> &[ListenerSpec] {
-        &[]
+        &self.inner.specs
     }
 
-    /// Which listener takes a request for `host` on `port`: the most specific hostname wins. Trust is decided
-    /// by it, before anything of the request is believed. If no listener names the port, all listeners of the
-    /// first listener's port stand in (a gateway bound to another address than its Gateway says).
+    /// Every rule of every route that attaches here, by age of the route, then in its order.
+    pub fn rules(&self) -> &[Rule] {
+        &self.inner.rules
+    }
+
+    /// Which listener takes a request for `host` on `port`: the most specific hostname wins, of equals the
+    /// first. Trust is decided by it, before anything of the request is believed. If no listener names the
+    /// port, all listeners of the first listener's port stand in (a gateway bound to another address than its
+    /// Gateway says).
     pub fn listener(&self, port: u16, host: &str) -> Option<usize> {
-        todo!("{port} {host}")
+        let specs = &self.inner.specs;
+        let named = specs.iter().any(|spec| spec.port == port);
+        let port = if named { port } else { specs.first()?.port };
+        let mut best = None;
+        for (index, (spec, listener)) in specs.iter().zip(&self.inner.listeners).enumerate() {
+            if spec.port == port
+                && let Some(specificity) =
+                    listener.pattern.as_ref().and_then(|it| it.specificity(host))
+                && best.is_none_or(|(_, so_far)| specificity > so_far)
+            {
+                best = Some((index, specificity));
+            }
+        }
+        best.map(|(index, _)| index)
     }
 
     /// The rule for a request that arrived at `listener`.
+    ///
+    /// A host name's rules come before those of a less specific one; where none of them holds, the less
+    /// specific one's are asked.
     pub fn find(&self, listener: usize, request: &impl Request) -> Found<'_> {
-        let _ = (listener, request);
-        todo!()
+        let Some(listener) = self.inner.listeners.get(listener) else { return Found::NoListener };
+        let found = listener.paths.find(request.host(), |paths| paths.find(request));
+        match found.and_then(|(rule, bytes)| Some((self.inner.rules.get(rule as usize)?, bytes))) {
+            Some((rule, matched_bytes)) => Found::Rule { rule, matched_bytes },
+            None => Found::NoRoute,
+        }
     }
 }
 
@@ -98,28 +146,29 @@ impl Rule {
     /// Spreads requests over the backends by weight; `None` when there are none or all weigh 0 (answer 500).
     /// `ticket` is uniformly random.
     pub fn backend(&self, ticket: u64) -> Option<&Backend> {
-        todo!("{ticket}")
+        let mut left = ticket.checked_rem(self.weight_total)?;
+        self.backends.iter().find(|backend| match left.checked_sub(u64::from(backend.weight)) {
+            Some(rest) => {
+                left = rest;
+                false
+            }
+            None => true,
+        })
     }
 }
 
-impl RewriteSpec {
-    /// Appends the path to send (no query). `matched_bytes` is from [`Found::Rule`].
-    pub fn write_path(&self, path: &str, matched_bytes: usize, out: &mut Vec<u8>) {
-        todo!("{path} {matched_bytes} {out:?}")
+impl Backend {
+    /// Answers its share with 500, for this reason.
+    pub(crate) fn broken(reason: String) -> Self {
+        Self {
+            service: Err(reason),
+            weight: 0,
+            request_headers: HeaderEdits::default(),
+            response_headers: HeaderEdits::default(),
+            rewrite: None,
+        }
     }
 }
 
-impl RedirectSpec {
-    /// Appends the `Location` value. `scheme` and `port` are those of the listener.
-    pub fn write_location(
-        &self,
-        scheme: &str,
-        port: u16,
-        request: &impl Request,
-        matched_bytes: usize,
-        out: &mut Vec<u8>,
-    ) {
-        let _ = (scheme, port, request, matched_bytes, out);
-        todo!()
-    }
-}
+#[cfg(test)]
+pub(crate) mod tests;
