@@ -69,8 +69,6 @@ pub enum Count {
     CorrelationConflict,
     /// An id was not known: base.
     CorrelationUnknown,
-    /// A context was forgotten early or not remembered.
-    CorrelationDropped,
     /// A look-up waited and was answered.
     LookupAnswered,
     /// A look-up waited in vain.
@@ -94,7 +92,7 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 28] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
@@ -120,7 +118,6 @@ impl Count {
         Self::CorrelationRestored,
         Self::CorrelationConflict,
         Self::CorrelationUnknown,
-        Self::CorrelationDropped,
         Self::LookupAnswered,
         Self::LookupTimedOut,
         Self::LabelSetsOverflowed,
@@ -158,7 +155,6 @@ impl Count {
             Self::CorrelationRestored => (names::CORRELATION, Some((label::RESULT, "restored"))),
             Self::CorrelationConflict => (names::CORRELATION, Some((label::RESULT, "conflict"))),
             Self::CorrelationUnknown => (names::CORRELATION, Some((label::RESULT, "unknown"))),
-            Self::CorrelationDropped => (names::CORRELATION_DROPPED, None),
             Self::LookupAnswered => (names::LOOKUPS_WAITED, Some((label::RESULT, "answered"))),
             Self::LookupTimedOut => (names::LOOKUPS_WAITED, Some((label::RESULT, "timed_out"))),
             Self::LabelSetsOverflowed => (names::LABEL_SETS_OVERFLOWED, None),

@@ -1,0 +1,226 @@
+//! `trace id → lane context`, for applications that forward a trace header but no baggage (design §2, Correlation).
+//!
+//! A sidecar remembers the context of every inbound request under its correlation ids, base included, and gives it
+//! back to outbound requests that carry an id and no lane context. One table serves all threads of a process,
+//! because a request may come in on one and its calls go out on another.
+//!
+//! - A context is *live* from the request's arrival until 60 s after its response.
+//! - An id with two differing live contexts restores nothing: the request is base, and counted.
+//! - At most 65 536 contexts are remembered. When a part of the table is full, the one that finished first is
+//!   forgotten early; those of requests in flight never are. Whatever else lives under the id of a forgotten or
+//!   refused context is from then on a conflict, so that a full table can lead to the base but never into
+//!   somebody's lane.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, RandomState},
+    rc::Rc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
+};
+
+use smallvec::SmallVec;
+use telemetry::{Samples, names};
+
+use crate::trace_context::{CORRELATION_ID_BYTES_MAX, CorrelationId};
+
+use shard::{Looked, Shard, SlotIndex};
+
+mod shard;
+
+/// How long after its response a context is still given back: work that an application goes on with after it has
+/// answered belongs to the same lane.
+pub const LIVES_AFTER_RESPONSE: Duration = Duration::from_secs(60);
+
+/// Contexts remembered at most: 1 000 requests a second for 60 s. About 200 bytes each, 13 MB when full.
+pub const CONTEXTS_MAX: usize = 65_536;
+
+/// Parts of the table, each with its own lock, held for a look-up at a time. Enough that the threads of a sidecar
+/// rarely meet.
+const SHARDS: usize = 16;
+
+/// Bytes of lane members that are remembered: 15 groups with the longest names and tags. A longer context is not
+/// remembered (and is a conflict for others under its id).
+pub const CONTEXT_BYTES_MAX: usize = 2048;
+
+/// The table of a process.
+pub struct Correlation {
+    shards: [Mutex<Shard>; SHARDS],
+    /// Keyed, because ids come from callers.
+    hasher: RandomState,
+}
+
+/// A thread's way to the table of its process. Cheap to clone: no counter is shared with other threads.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "counting an Arc per request would share its counter between threads"
+)]
+pub struct ThreadCorrelation {
+    table: Rc<Arc<Correlation>>,
+}
+
+/// A request in flight whose context is remembered. It ends by [`Remembered::finish`]; when it is dropped instead
+/// (the caller went away) it ends at the time the table has last seen.
+#[derive(Debug)]
+pub struct Remembered {
+    thread: ThreadCorrelation,
+    slots: SmallVec<[(u8, SlotIndex); 2]>,
+}
+
+/// What the table says about an outbound request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restored {
+    /// The context was given back; empty is base.
+    Context,
+    /// Differing contexts live under the id: base, to be counted.
+    Conflict,
+    /// None of the ids is known: base.
+    Unknown,
+}
+
+impl Default for Correlation {
+    fn default() -> Self {
+        Self::new(CONTEXTS_MAX)
+    }
+}
+
+impl Correlation {
+    /// Remembers at most `contexts_max` contexts, spread evenly over the table's parts.
+    pub fn new(contexts_max: usize) -> Self {
+        let per_shard = contexts_max.div_ceil(SHARDS);
+        Self {
+            shards: std::array::from_fn(|_| Mutex::new(Shard::new(per_shard))),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Forgets what has been dead for long enough. For one thread's tick; look-ups also do it for the part they touch.
+    pub fn tick(&self, now: Instant) {
+        for shard in &self.shards {
+            lock(shard).expire(now);
+        }
+    }
+
+    /// Contexts remembered at the moment.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| lock(shard).len()).sum()
+    }
+
+    /// Whether none is.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Adds what the table measures about itself.
+    pub fn sample(&self, samples: &mut Samples) {
+        let dropped: u64 = self.shards.iter().map(|shard| lock(shard).dropped()).sum();
+        samples.add(names::CORRELATION_DROPPED, &[], dropped as f64);
+        samples.add(names::CORRELATION_ENTRIES, &[], self.len() as f64);
+    }
+
+    fn begin(&self, id: &[u8], context: &[u8], now: Instant) -> Option<(u8, SlotIndex)> {
+        let hash = self.hasher.hash_one(id);
+        let shard = shard_of(hash);
+        let slot = lock(&self.shards[shard]).begin(hash, id, context, now)?;
+        Some((shard as u8, slot))
+    }
+
+    fn restore(&self, id: &[u8], now: Instant, out: &mut Vec<u8>) -> Restored {
+        let hash = self.hasher.hash_one(id);
+        match lock(&self.shards[shard_of(hash)]).look(hash, id, now) {
+            Looked::Context(context) => {
+                out.extend_from_slice(context);
+                Restored::Context
+            }
+            Looked::Conflict => Restored::Conflict,
+            Looked::Unknown => Restored::Unknown,
+        }
+    }
+}
+
+/// The hash table inside a shard uses the lowest and the highest bits.
+fn shard_of(hash: u64) -> usize {
+    (hash >> 40) as usize % SHARDS
+}
+
+fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
+    shard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl ThreadCorrelation {
+    /// For one thread.
+    pub fn new(table: Arc<Correlation>) -> Self {
+        Self { table: Rc::new(table) }
+    }
+
+    /// The table itself.
+    pub fn table(&self) -> &Correlation {
+        &self.table
+    }
+
+    /// An inbound request arrived: remembers its context under each of its ids. `context` is the request's `lane.*`
+    /// members joined by commas ([`lanes::baggage::lane_members`]); empty is base.
+    pub fn remember(&self, ids: &[CorrelationId], context: &[u8], now: Instant) -> Remembered {
+        let ordered = in_order(context);
+        let context = ordered.as_deref().unwrap_or(context);
+        let slots = ids
+            .iter()
+            .filter(|id| id.len() <= CORRELATION_ID_BYTES_MAX)
+            .filter_map(|id| self.table.begin(id, context, now))
+            .collect();
+        Remembered { thread: self.clone(), slots }
+    }
+
+    /// An outbound request without lane context is leaving: appends the context to give it to `out`. The first of
+    /// its ids that is known decides.
+    pub fn restore(&self, ids: &[CorrelationId], now: Instant, out: &mut Vec<u8>) -> Restored {
+        for id in ids {
+            match self.table.restore(id, now, out) {
+                Restored::Unknown => {}
+                known => return known,
+            }
+        }
+        Restored::Unknown
+    }
+}
+
+/// The same members in another order are the same context. Allocates only for requests in several groups whose
+/// members are not in order.
+fn in_order(context: &[u8]) -> Option<Vec<u8>> {
+    let members = || context.split(|byte| *byte == b',');
+    if members().is_sorted() {
+        return None;
+    }
+    let mut members: SmallVec<[&[u8]; 8]> = members().collect();
+    members.sort_unstable();
+    Some(members.join(&b','))
+}
+
+impl Remembered {
+    /// The response is complete: the context lives for [`LIVES_AFTER_RESPONSE`] from now.
+    pub fn finish(mut self, now: Instant) {
+        self.end(Some(now));
+    }
+
+    fn end(&mut self, now: Option<Instant>) {
+        for (shard, slot) in self.slots.drain(..) {
+            lock(&self.thread.table.shards[usize::from(shard)]).end(slot, now);
+        }
+    }
+}
+
+impl Drop for Remembered {
+    fn drop(&mut self) {
+        self.end(None);
+    }
+}
+
+impl fmt::Debug for Correlation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Correlation").field("contexts", &self.len()).finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,254 @@
+//! Instances this process could not connect to, put aside for a while (design §2.9).
+//!
+//! Each thread has its own [`Ejections`] and learns by itself: nothing is shared on the request path. What is
+//! unreachable is told to the rest of the process through an [`UnreachableBoard`].
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use hashbrown::HashMap;
+
+/// How long the first failed connect puts an instance aside.
+pub const EJECTION_FIRST: Duration = Duration::from_secs(1);
+
+/// How long at most, however often connects failed: an instance that comes back is tried within half a minute.
+pub const EJECTION_LONGEST: Duration = Duration::from_secs(30);
+
+/// A failure is forgotten when nobody tried again for this long after the ejection ended. Longer than any
+/// ejection, so that an instance that is still called keeps its doubled times.
+pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+
+/// Addresses one thread keeps put aside. More than the instances of all services a sidecar calls; each takes about
+/// 100 bytes. Beyond it, the one whose ejection ends first is forgotten.
+pub const EJECTIONS_MAX: usize = 4096;
+
+/// What one thread could not connect to.
+#[derive(Debug, Default)]
+pub struct Ejections {
+    by_address: HashMap<SocketAddr, Ejection>,
+    board: UnreachableBoard,
+    slot: Slot,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Ejection {
+    until: Instant,
+    length: Duration,
+}
+
+type Slot = Arc<Mutex<BTreeSet<SocketAddr>>>;
+
+/// What the threads of a process cannot reach, for status.
+#[derive(Debug, Clone, Default)]
+pub struct UnreachableBoard {
+    threads: Arc<Mutex<Vec<Slot>>>,
+}
+
+/// [`Ejections`] at one moment: what the choice of an endpoint looks at.
+#[derive(Debug, Clone, Copy)]
+pub struct EjectionsNow<'a> {
+    ejections: &'a Ejections,
+    now: Instant,
+}
+
+impl Ejections {
+    /// None yet; what becomes unreachable is told to `board`.
+    pub fn new(board: &UnreachableBoard) -> Self {
+        let slot = Slot::default();
+        lock(&board.threads).push(Arc::clone(&slot));
+        Self { by_address: HashMap::new(), board: board.clone(), slot }
+    }
+
+    /// As it stands at `now`, for [`lanes::Snapshot::choose`].
+    pub fn at(&self, now: Instant) -> EjectionsNow<'_> {
+        EjectionsNow { ejections: self, now }
+    }
+
+    /// A connect failed. Returns whether that ejected the instance now: connects that were under way together, or
+    /// that were tried although the instance was ejected because all are, count as one failure.
+    pub fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
+        let length = match self.by_address.get(&address) {
+            Some(known) if now < known.until => return false,
+            Some(known) => (known.length * 2).min(EJECTION_LONGEST),
+            None => EJECTION_FIRST,
+        };
+        if self.by_address.len() >= EJECTIONS_MAX && !self.by_address.contains_key(&address) {
+            self.forget_the_first_to_end();
+        }
+        if self.by_address.insert(address, Ejection { until: now + length, length }).is_none() {
+            lock(&self.slot).insert(address);
+        }
+        true
+    }
+
+    /// A connect worked: the instance is as good as new.
+    pub fn succeeded(&mut self, address: SocketAddr) {
+        if !self.by_address.is_empty() && self.by_address.remove(&address).is_some() {
+            lock(&self.slot).remove(&address);
+        }
+    }
+
+    /// Forgets failures nobody has tried again. For the thread's tick.
+    pub fn tick(&mut self, now: Instant) {
+        if self.by_address.is_empty() {
+            return;
+        }
+        let slot = &self.slot;
+        self.by_address.retain(|address, ejection| {
+            let keep = now < ejection.until + FORGOTTEN_AFTER;
+            if !keep {
+                lock(slot).remove(address);
+            }
+            keep
+        });
+    }
+
+    fn forget_the_first_to_end(&mut self) {
+        let first = self
+            .by_address
+            .iter()
+            .min_by_key(|(_, ejection)| ejection.until)
+            .map(|(address, _)| *address);
+        if let Some(address) = first {
+            self.succeeded(address);
+        }
+    }
+}
+
+impl Drop for Ejections {
+    fn drop(&mut self) {
+        lock(&self.board.threads).retain(|slot| !Arc::ptr_eq(slot, &self.slot));
+    }
+}
+
+impl lanes::Ejections for EjectionsNow<'_> {
+    #[inline]
+    fn is_ejected(&self, address: SocketAddr) -> bool {
+        !self.ejections.by_address.is_empty()
+            && self
+                .ejections
+                .by_address
+                .get(&address)
+                .is_some_and(|ejection| self.now < ejection.until)
+    }
+}
+
+impl UnreachableBoard {
+    /// Addresses to which the last connect of some thread failed, sorted.
+    pub fn unreachable(&self) -> Vec<SocketAddr> {
+        let mut all = BTreeSet::new();
+        for slot in lock(&self.threads).iter() {
+            all.extend(lock(slot).iter().copied());
+        }
+        all.into_iter().collect()
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use lanes::Ejections as _;
+
+    use super::*;
+
+    fn address(port: u16) -> SocketAddr {
+        SocketAddr::from(([10, 0, 0, 1], port))
+    }
+
+    fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn times_double_up_to_the_longest() {
+        let mut ejections = Ejections::default();
+        let mut now = Instant::now();
+        for length in [1, 2, 4, 8, 16, 30, 30] {
+            assert!(ejections.failed(address(1), now));
+            now += seconds(length) - Duration::from_nanos(1);
+            assert!(ejections.at(now).is_ejected(address(1)), "{length} s");
+            now += Duration::from_nanos(1);
+            assert!(!ejections.at(now).is_ejected(address(1)), "{length} s");
+        }
+    }
+
+    #[test]
+    fn failures_during_an_ejection_count_once() {
+        let mut ejections = Ejections::default();
+        let now = Instant::now();
+        assert!(ejections.failed(address(1), now));
+        for _ in 0..100 {
+            assert!(!ejections.failed(address(1), now));
+        }
+        assert!(!ejections.at(now + seconds(1)).is_ejected(address(1)));
+    }
+
+    #[test]
+    fn a_success_clears() {
+        let board = UnreachableBoard::default();
+        let mut ejections = Ejections::new(&board);
+        let now = Instant::now();
+        ejections.failed(address(1), now);
+        ejections.failed(address(2), now);
+        assert_eq!(board.unreachable(), [address(1), address(2)]);
+        ejections.succeeded(address(1));
+        assert!(!ejections.at(now).is_ejected(address(1)));
+        assert!(ejections.at(now).is_ejected(address(2)));
+        assert_eq!(board.unreachable(), [address(2)]);
+        assert!(ejections.failed(address(1), now + seconds(1)));
+        assert!(
+            !ejections.at(now + seconds(2)).is_ejected(address(1)),
+            "begins with the first length again"
+        );
+    }
+
+    #[test]
+    fn what_nobody_tries_again_is_forgotten() {
+        let board = UnreachableBoard::default();
+        let mut ejections = Ejections::new(&board);
+        let now = Instant::now();
+        ejections.failed(address(1), now);
+        ejections.tick(now + seconds(60));
+        assert_eq!(
+            board.unreachable(),
+            [address(1)],
+            "unreachable although its ejection has ended"
+        );
+        ejections.tick(now + seconds(61));
+        assert!(board.unreachable().is_empty());
+    }
+
+    #[test]
+    fn the_board_joins_threads_and_outlives_them() {
+        let board = UnreachableBoard::default();
+        let (mut one, mut two) = (Ejections::new(&board), Ejections::new(&board));
+        let now = Instant::now();
+        one.failed(address(1), now);
+        two.failed(address(1), now);
+        one.succeeded(address(1));
+        assert_eq!(board.unreachable(), [address(1)], "the other thread still cannot reach it");
+        drop(two);
+        assert!(board.unreachable().is_empty());
+    }
+
+    #[test]
+    fn the_table_is_bounded() {
+        let board = UnreachableBoard::default();
+        let mut ejections = Ejections::new(&board);
+        let now = Instant::now();
+        for port in 0..=EJECTIONS_MAX as u16 {
+            ejections.failed(address(port), now + Duration::from_millis(u64::from(port)));
+        }
+        let later = now + Duration::from_millis(900);
+        assert_eq!(board.unreachable().len(), EJECTIONS_MAX);
+        assert!(!ejections.at(later).is_ejected(address(0)), "the first to end went");
+        assert!(ejections.at(later).is_ejected(address(1)));
+    }
+}

@@ -1,0 +1,263 @@
+//! Bytes both ways between two sockets, unread: for traffic that is no known service or no HTTP, and for upgrades.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Bytes one read takes at most: what a socket has ready at 10 Gbit/s within 13 µs, so that one busy connection
+/// does not keep its thread from the others.
+pub const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Buffers a [`BufferPool`] keeps: 1 MiB a thread. More are in use only while that many peers are slow at once.
+pub const POOLED_BUFFERS_MAX: usize = 64;
+
+/// Reads in a row before others have their turn, so that a peer that is always ready cannot starve its thread.
+const TURNS_MAX: u32 = 32;
+
+/// Where buffers come from while bytes are on their way. A connection on which nothing moves holds none.
+pub trait Buffers {
+    /// An initialised buffer, at least one byte long.
+    fn take(&self) -> Vec<u8>;
+    /// Gives one back.
+    fn give(&self, buffer: Vec<u8>);
+}
+
+/// Buffers of one thread.
+#[derive(Debug, Default)]
+pub struct BufferPool {
+    free: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Buffers for BufferPool {
+    fn take(&self) -> Vec<u8> {
+        self.free.borrow_mut().pop().unwrap_or_else(|| vec![0; CHUNK_BYTES])
+    }
+
+    fn give(&self, buffer: Vec<u8>) {
+        let mut free = self.free.borrow_mut();
+        if free.len() < POOLED_BUFFERS_MAX {
+            free.push(buffer);
+        }
+    }
+}
+
+/// What was read from a side before it was known to be passed through, to be sent to the other first.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AlreadyRead<'a> {
+    /// From the caller.
+    pub from_caller: &'a [u8],
+    /// From the instance.
+    pub from_instance: &'a [u8],
+}
+
+/// How many bytes passed, [`AlreadyRead`] included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Passed {
+    /// From the caller to the instance.
+    pub to_instance: u64,
+    /// From the instance to the caller.
+    pub to_caller: u64,
+}
+
+/// Why copying stopped before both sides had ended.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    /// Nothing moved in either direction for the idle time.
+    #[error("pass bytes through: nothing moved for {} s", .0.as_secs())]
+    Idle(Duration),
+    /// The caller's socket failed.
+    #[error("pass bytes through: the caller's connection")]
+    Caller(#[source] io::Error),
+    /// The instance's socket failed.
+    #[error("pass bytes through: the instance's connection")]
+    Instance(#[source] io::Error),
+}
+
+/// Copies both ways until both sides have ended. When one side ends its sending, the other is told so (half-close)
+/// and may go on. `clock` is the thread's coarse clock; when nothing moves for `idle`, copying ends. `passed` is
+/// kept current, so that it is right also after an error.
+pub async fn pass_through<C, I>(
+    caller: &mut C,
+    instance: &mut I,
+    already_read: AlreadyRead<'_>,
+    buffers: &impl Buffers,
+    clock: &impl Fn() -> Instant,
+    idle: Duration,
+    passed: &Cell<Passed>,
+) -> Result<(), PassError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    I: AsyncRead + AsyncWrite + Unpin,
+{
+    let moved_at = Cell::new(clock());
+    let moved = || moved_at.set(clock());
+    let to_instance = |bytes: u64| {
+        moved();
+        let before = passed.get();
+        passed.set(Passed { to_instance: before.to_instance + bytes, ..before });
+    };
+    let to_caller = |bytes: u64| {
+        moved();
+        let before = passed.get();
+        passed.set(Passed { to_caller: before.to_caller + bytes, ..before });
+    };
+    let mut there = Direction::new(already_read.from_caller, buffers);
+    let mut back = Direction::new(already_read.from_instance, buffers);
+    let copying = poll_fn(|context| {
+        let there =
+            there.poll(context, caller, instance, &to_instance).map_err(|end| match end {
+                Failed::Reading(error) => PassError::Caller(error),
+                Failed::Writing(error) => PassError::Instance(error),
+            })?;
+        let back = back.poll(context, instance, caller, &to_caller).map_err(|end| match end {
+            Failed::Reading(error) => PassError::Instance(error),
+            Failed::Writing(error) => PassError::Caller(error),
+        })?;
+        if there.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+    });
+    tokio::select! {
+        biased;
+        ended = copying => ended,
+        () = idle_for(idle, &moved_at) => Err(PassError::Idle(idle)),
+    }
+}
+
+/// Waits until nothing has moved for `idle`. One timer a connection, not set anew for every byte.
+async fn idle_for(idle: Duration, moved_at: &Cell<Instant>) {
+    loop {
+        let until = moved_at.get() + idle;
+        tokio::time::sleep_until(until.into()).await;
+        if moved_at.get() + idle <= until {
+            return;
+        }
+    }
+}
+
+enum Failed {
+    Reading(io::Error),
+    Writing(io::Error),
+}
+
+/// One direction: read, write, and when the reader has ended, end the writer.
+struct Direction<'a, B: Buffers> {
+    first: &'a [u8],
+    buffers: &'a B,
+    /// Held only while bytes wait for the writer.
+    held: Option<Vec<u8>>,
+    start: usize,
+    end: usize,
+    state: State,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Copying,
+    Ending,
+    Ended,
+}
+
+impl<'a, B: Buffers> Direction<'a, B> {
+    fn new(first: &'a [u8], buffers: &'a B) -> Self {
+        Self { first, buffers, held: None, start: 0, end: 0, state: State::Copying }
+    }
+
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+        to: &mut (impl AsyncWrite + Unpin),
+        moved: &impl Fn(u64),
+    ) -> Poll<Result<(), Failed>> {
+        for _ in 0..TURNS_MAX {
+            match self.state {
+                State::Ended => return Poll::Ready(Ok(())),
+                State::Ending => {
+                    ready!(Pin::new(&mut *to).poll_shutdown(context)).map_err(Failed::Writing)?;
+                    self.state = State::Ended;
+                }
+                State::Copying => {
+                    ready!(self.write_waiting(context, to, moved))?;
+                    if !ready!(self.read(context, from))? {
+                        self.state = State::Ending;
+                    }
+                }
+            }
+        }
+        context.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Writes what waits; ready when nothing waits any more, and then no buffer is held.
+    fn write_waiting(
+        &mut self,
+        context: &mut Context<'_>,
+        to: &mut (impl AsyncWrite + Unpin),
+        moved: &impl Fn(u64),
+    ) -> Poll<Result<(), Failed>> {
+        while !self.first.is_empty() {
+            let written = ready!(write_some(context, to, self.first))?;
+            self.first = &self.first[written..];
+            moved(written as u64);
+        }
+        while let Some(buffer) = &self.held {
+            let written = ready!(write_some(context, to, &buffer[self.start..self.end]))?;
+            self.start += written;
+            moved(written as u64);
+            if self.start == self.end {
+                self.give_back();
+            }
+        }
+        // Sockets have nothing to flush; TLS does.
+        Pin::new(to).poll_flush(context).map_err(Failed::Writing)
+    }
+
+    /// Reads into a buffer that is kept only if something came. `false` at the end.
+    fn read(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut (impl AsyncRead + Unpin),
+    ) -> Poll<Result<bool, Failed>> {
+        let mut buffer = self.buffers.take();
+        let mut space = ReadBuf::new(&mut buffer);
+        let polled = Pin::new(from).poll_read(context, &mut space);
+        let filled = space.filled().len();
+        if filled > 0 {
+            (self.held, self.start, self.end) = (Some(buffer), 0, filled);
+        } else {
+            self.buffers.give(buffer);
+        }
+        ready!(polled).map_err(Failed::Reading)?;
+        Poll::Ready(Ok(filled > 0))
+    }
+
+    fn give_back(&mut self) {
+        if let Some(buffer) = self.held.take() {
+            self.buffers.give(buffer);
+        }
+    }
+}
+
+impl<B: Buffers> Drop for Direction<'_, B> {
+    fn drop(&mut self) {
+        self.give_back();
+    }
+}
+
+fn write_some(
+    context: &mut Context<'_>,
+    to: &mut (impl AsyncWrite + Unpin),
+    bytes: &[u8],
+) -> Poll<Result<usize, Failed>> {
+    match ready!(Pin::new(to).poll_write(context, bytes)) {
+        Ok(0) => Poll::Ready(Err(Failed::Writing(io::ErrorKind::WriteZero.into()))),
+        Ok(written) => Poll::Ready(Ok(written)),
+        Err(error) => Poll::Ready(Err(Failed::Writing(error))),
+    }
+}
