@@ -1,5 +1,11 @@
 //! Conditions: one parameter of a request, one operator (design §2.4).
 
+use std::fmt;
+
+/// Bytes a compiled regular expression, and its cache, may take. Enough for Unicode classes with small
+/// repetitions; stops `(\w{99}){99}` from taking the data plane's memory.
+pub const REGEX_BYTES_MAX: usize = 1 << 20;
+
 /// Where a condition reads its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Parameter {
@@ -22,7 +28,7 @@ pub enum Parameter {
 }
 
 /// What a condition asks of the values. Each knows its operand, so no other combination can be built.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Operator {
     /// `==`
     Equal(String),
@@ -47,10 +53,75 @@ pub enum Operator {
 }
 
 /// One condition as an operator wrote it, already of the right shape.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Condition {
     /// What is read.
     pub parameter: Parameter,
     /// What is asked.
     pub operator: Operator,
+}
+
+impl Parameter {
+    /// Where in a request it is read, in words: `header canary`.
+    fn words(&self) -> (&'static str, &str) {
+        match self {
+            Self::Header(name) => ("header", name),
+            Self::Query(name) => ("query", name),
+            Self::Cookie(name) => ("cookie", name),
+            Self::Claim(name) => ("claim", name),
+            Self::Path => ("path", ""),
+            Self::Method => ("method", ""),
+            Self::Host => ("host", ""),
+            Self::ClientIp => ("clientIp", ""),
+        }
+    }
+}
+
+impl fmt::Display for Parameter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.words() {
+            (place, "") => f.write_str(place),
+            (place, name) => write!(f, "{place} `{name}`"),
+        }
+    }
+}
+
+impl Operator {
+    /// The operator as it is written in YAML.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Equal(_) => "==",
+            Self::NotEqual(_) => "!=",
+            Self::In(_) => "in",
+            Self::NotIn(_) => "notIn",
+            Self::Percentage(_) => "percentage",
+            Self::Regex(_) => "regex",
+            Self::Prefix(_) => "prefix",
+            Self::Exists => "exists",
+            Self::NotExists => "notExists",
+            Self::Cidr(_) => "cidr",
+        }
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())?;
+        match self {
+            Self::Equal(text)
+            | Self::NotEqual(text)
+            | Self::Regex(text)
+            | Self::Prefix(text)
+            | Self::Cidr(text) => write!(f, " `{text}`"),
+            Self::In(list) | Self::NotIn(list) => write!(f, " {list:?}"),
+            Self::Percentage(percent) => write!(f, " {percent}"),
+            Self::Exists | Self::NotExists => Ok(()),
+        }
+    }
+}
+
+impl fmt::Display for Condition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.parameter, self.operator)
+    }
 }

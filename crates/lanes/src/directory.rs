@@ -3,9 +3,9 @@
 //! A gateway's directory is complete; a sidecar's holds what it has asked for, so that "not known to exist"
 //! ([`Lookup::Absent`]) and "never asked" ([`Lookup::Unsubscribed`]) are different answers.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-use crate::{Service, ServiceId};
+use crate::{Service, ServiceId, sharded::Sharded};
 
 /// What a name means.
 #[derive(Debug, Clone)]
@@ -42,66 +42,207 @@ pub enum NameAnswer {
     Ambiguous(Vec<String>),
 }
 
-/// Names, addresses and services. Built from deltas; services are shared between versions.
+/// Names, addresses and services. Built from deltas; what did not change is shared between versions.
+///
+/// Addresses are known from the services' endpoints, names only where the directory is complete: who has
+/// asked for one service cannot tell whether its name is another's too. What was answered outweighs both.
 #[derive(Debug, Clone, Default)]
 pub struct Directory {
-    // By name (lower-case), by address, by id; `complete` turns "not found" into Absent.
+    is_complete: bool,
+    services: Sharded<ServiceId, Arc<Service>>,
+    names: Sharded<Box<str>, Name>,
+    addresses: Sharded<SocketAddr, Address>,
+}
+
+/// What is known of one name.
+#[derive(Debug, Clone, Default)]
+struct Name {
+    answer: Option<NameAnswer>,
+    /// Services of this name, sorted.
+    services: Vec<ServiceId>,
+    /// What several services of one name are told apart by.
+    ambiguous: Vec<String>,
+}
+
+/// What is known of one address.
+#[derive(Debug, Clone, Default)]
+struct Address {
+    answer: Option<Vec<ServiceId>>,
+    /// Services with an endpoint here, sorted.
+    services: Vec<ServiceId>,
 }
 
 impl Directory {
     /// An empty directory. `complete`: what is not in it does not exist.
     pub fn new(complete: bool) -> Self {
-        todo!("{complete}")
+        Self { is_complete: complete, ..Self::default() }
     }
 
-    /// Adds or replaces a service. Its endpoints' addresses (both kinds) are indexed.
+    /// Adds or replaces a service. Its endpoints' addresses (both kinds) are indexed, and in a complete
+    /// directory its name.
     pub fn insert(&mut self, service: Arc<Service>) {
-        todo!("{service:?}")
+        let id = service.id().clone();
+        let old = self.services.insert(id.clone(), Arc::clone(&service));
+        let had = old.as_deref().map(addresses_of).unwrap_or_default();
+        let has = addresses_of(&service);
+        for address in had.iter().filter(|address| has.binary_search(address).is_err()) {
+            self.remove_address(*address, &id);
+        }
+        for address in has.iter().filter(|address| had.binary_search(address).is_err()) {
+            add_sorted(&mut self.addresses.entry(*address).services, &id);
+        }
+        let name = lower(service.name());
+        if let Some(old) = old.filter(|old| lower(old.name()) != name) {
+            self.remove_name(&lower(old.name()), &id);
+        }
+        let known = self.names.get(&*name).is_some_and(|known| known.services.contains(&id));
+        if self.is_complete && !known {
+            self.names.entry(name.into()).change(|services| add_sorted(services, &id));
+        }
     }
 
     /// Removes a service and its addresses.
     pub fn remove(&mut self, id: &ServiceId) {
-        todo!("{id}")
+        let Some(old) = self.services.remove(id) else { return };
+        for address in addresses_of(&old) {
+            self.remove_address(address, id);
+        }
+        self.remove_name(&lower(old.name()), id);
     }
 
     /// Records what a host name means.
     pub fn answer_name(&mut self, name: &str, answer: NameAnswer) {
-        todo!("{name} {answer:?}")
+        self.names.entry(lower(name).into()).answer = Some(answer);
     }
 
     /// Records which services an address belongs to (none: absent). Covers departed addresses, which stay
     /// mapped for a while, and virtual addresses.
-    pub fn answer_address(&mut self, address: SocketAddr, services: Vec<ServiceId>) {
-        todo!("{address} {services:?}")
+    pub fn answer_address(&mut self, address: SocketAddr, mut services: Vec<ServiceId>) {
+        services.sort();
+        services.dedup();
+        self.addresses.entry(address).answer = Some(services);
     }
 
     /// Forgets an answer, so that it is `Unsubscribed` again.
     pub fn forget_name(&mut self, name: &str) {
-        todo!("{name}")
+        let name = lower(name);
+        if self.names.get(&*name).is_none_or(|known| known.answer.is_none()) {
+            return;
+        }
+        let known = self.names.entry((*name).into());
+        known.answer = None;
+        if known.services.is_empty() {
+            self.names.remove(&*name);
+        }
     }
 
     /// Forgets an answer, so that it is `Unsubscribed` again.
     pub fn forget_address(&mut self, address: SocketAddr) {
-        todo!("{address}")
+        if self.addresses.get(&address).is_none_or(|known| known.answer.is_none()) {
+            return;
+        }
+        let known = self.addresses.entry(address);
+        known.answer = None;
+        if known.services.is_empty() {
+            self.addresses.remove(&address);
+        }
     }
 
     /// A service by identity.
     pub fn service(&self, id: &ServiceId) -> Option<&Arc<Service>> {
-        todo!("{id}")
+        self.services.get(id)
     }
 
     /// All services, in no order.
     pub fn services(&self) -> impl Iterator<Item = &Arc<Service>> {
-        std::iter::empty()
+        self.services.values()
     }
 
     /// What a host name (any case, without port) means.
     pub fn by_name(&self, host: &str) -> Lookup<'_> {
-        todo!("{host}")
+        let found = self.names.get(&*lower(host)).and_then(|name| match &name.answer {
+            Some(NameAnswer::Service(id)) => self.services.get(id).map(Lookup::Known),
+            Some(NameAnswer::Absent) => Some(Lookup::Absent),
+            Some(NameAnswer::Ambiguous(sources)) => Some(Lookup::Ambiguous(sources)),
+            None => match &*name.services {
+                [id] => self.services.get(id).map(Lookup::Known),
+                _ => Some(Lookup::Ambiguous(&name.ambiguous)),
+            },
+        });
+        let unknown = if self.is_complete { Lookup::Absent } else { Lookup::Unsubscribed };
+        found.unwrap_or(unknown)
     }
 
     /// What an original destination means.
     pub fn by_address(&self, address: SocketAddr) -> AddressLookup<'_> {
-        todo!("{address}")
+        match self.addresses.get(&address) {
+            Some(known) => match known.answer.as_ref().unwrap_or(&known.services) {
+                none if none.is_empty() => AddressLookup::Absent,
+                services => AddressLookup::Known(services),
+            },
+            None if self.is_complete => AddressLookup::Absent,
+            None => AddressLookup::Unsubscribed,
+        }
+    }
+
+    fn remove_address(&mut self, address: SocketAddr, id: &ServiceId) {
+        let known = self.addresses.entry(address);
+        known.services.retain(|have| have != id);
+        if known.services.is_empty() && known.answer.is_none() {
+            self.addresses.remove(&address);
+        }
+    }
+
+    fn remove_name(&mut self, name: &str, id: &ServiceId) {
+        if !self.is_complete {
+            return;
+        }
+        let known = self.names.entry(name.into());
+        known.change(|services| services.retain(|have| have != id));
+        if known.services.is_empty() && known.answer.is_none() {
+            self.names.remove(name);
+        }
+    }
+}
+
+impl Name {
+    fn change(&mut self, change: impl FnOnce(&mut Vec<ServiceId>)) {
+        change(&mut self.services);
+        let mut sources: Vec<String> =
+            self.services.iter().map(|id| id.source().to_owned()).collect();
+        sources.dedup();
+        // Of one source: whole identities tell them apart.
+        self.ambiguous = match sources.len() {
+            1 => self.services.iter().map(ServiceId::to_string).collect(),
+            _ => sources,
+        };
+    }
+}
+
+/// Both kinds of addresses of all endpoints, sorted, without duplicates.
+fn addresses_of(service: &Service) -> Vec<SocketAddr> {
+    let mut addresses: Vec<SocketAddr> = service
+        .endpoints()
+        .iter()
+        .flat_map(|endpoint| [Some(endpoint.address), endpoint.application_address])
+        .flatten()
+        .collect();
+    addresses.sort_unstable();
+    addresses.dedup();
+    addresses
+}
+
+fn add_sorted(services: &mut Vec<ServiceId>, id: &ServiceId) {
+    if let Err(at) = services.binary_search(id) {
+        services.insert(at, id.clone());
+    }
+}
+
+/// Names compare lower-case. Nearly all are already.
+fn lower(name: &str) -> Cow<'_, str> {
+    if name.bytes().all(|byte| byte.is_ascii() && !byte.is_ascii_uppercase()) {
+        Cow::Borrowed(name)
+    } else {
+        Cow::Owned(name.to_lowercase())
     }
 }

@@ -1,6 +1,11 @@
 //! The decision at an entrance: which lane of each group a request belongs to (design §2.2 – 2.5).
 
-use crate::{Context, Request, Snapshot, explain::Observer};
+use crate::{
+    Context, Group, Member, Request, Snapshot,
+    explain::{Observer, Step},
+    group::EntryMatcher,
+    reasons,
+};
 
 /// Where a request is first matched.
 #[derive(Debug, Clone, Copy)]
@@ -28,13 +33,71 @@ impl Snapshot {
         context: &mut Context,
         observer: &mut O,
     ) {
-        let _ = (entrance, request, random, context, observer);
-        todo!()
+        match entrance {
+            Entrance::Gateway { gateway, route } => {
+                for here in self.gateway_entrances(gateway) {
+                    if here.covers(route) {
+                        self.enter_group(here.group, request, random, context, observer);
+                    } else {
+                        tell_member(
+                            observer,
+                            &self.groups()[usize::from(here.group)],
+                            None,
+                            || reasons::route_is_no_entrance(route),
+                        );
+                    }
+                }
+            }
+            Entrance::Application(application) => {
+                let groups = self.application_entrances(application).map(|(_, groups)| &groups[..]);
+                for group in groups.unwrap_or_default() {
+                    self.enter_group(*group, request, random, context, observer);
+                }
+            }
+        }
     }
 
     /// Whether any group has this application as an entrance, and whether one of them is an edge.
     pub fn application_entrance(&self, application: &str) -> Option<ApplicationEntrance> {
-        todo!("{application}")
+        self.application_entrances(application).map(|(entrance, _)| *entrance)
+    }
+
+    fn enter_group<R: Request, O: Observer>(
+        &self,
+        index: u16,
+        request: &R,
+        random: &mut impl FnMut() -> [u8; 16],
+        context: &mut Context,
+        observer: &mut O,
+    ) {
+        let group = &*self.groups()[usize::from(index)];
+        if let Some(carried) = context.member(index) {
+            tell_member(observer, group, carried.lane, || "the request carries it already".into());
+            return;
+        }
+        let lane = match group.entry() {
+            EntryMatcher::Content(matcher) => {
+                let lane = matcher.first(request);
+                if O::ON {
+                    tell_content(observer, group, lane, request);
+                }
+                lane
+            }
+            EntryMatcher::Ratio(draw) => {
+                let mut steps = Vec::new();
+                let lane = draw.first(request, random, |tried| {
+                    if O::ON {
+                        steps.push((tried.lane, reasons::tried(&tried)));
+                    }
+                });
+                if O::ON {
+                    tell_ratio(observer, group, lane, steps);
+                }
+                lane
+            }
+        };
+        context.add(Member { group: index, lane });
+        tell_member(observer, group, lane, || reasons::decided(group, lane));
     }
 }
 
@@ -43,4 +106,62 @@ impl Snapshot {
 pub struct ApplicationEntrance {
     /// Strip lane members before deciding.
     pub edge: bool,
+}
+
+fn tell_member<O: Observer>(
+    observer: &mut O,
+    group: &Group,
+    lane: Option<u16>,
+    because: impl FnOnce() -> String,
+) {
+    if O::ON {
+        observer.step(Step::Member {
+            group: group.name().to_string(),
+            tag: lane.map(|lane| group.tag(lane).to_string()),
+            because: because(),
+        });
+    }
+}
+
+fn tell_lane(
+    observer: &mut impl Observer,
+    group: &Group,
+    lane: u16,
+    matched: bool,
+    because: String,
+) {
+    observer.step(Step::Lane {
+        group: group.name().to_string(),
+        tag: group.tag(lane).to_string(),
+        matched,
+        because,
+    });
+}
+
+/// Says of every lane, in the order they are tried, why the request is or is not in it.
+fn tell_content(
+    observer: &mut impl Observer,
+    group: &Group,
+    taken: Option<u16>,
+    request: &impl Request,
+) {
+    for lane in 0..group.spec().lanes.len() as u16 {
+        let because = reasons::not_tried(group, lane, taken)
+            .unwrap_or_else(|| reasons::content(group, lane, taken == Some(lane), request));
+        tell_lane(observer, group, lane, taken == Some(lane), because);
+    }
+}
+
+fn tell_ratio(
+    observer: &mut impl Observer,
+    group: &Group,
+    taken: Option<u16>,
+    steps: Vec<(u16, String)>,
+) {
+    let mut steps = steps.into_iter().peekable();
+    for lane in 0..group.spec().lanes.len() as u16 {
+        let tried = steps.next_if(|(tried, _)| *tried == lane).map(|(_, because)| because);
+        let because = tried.or_else(|| reasons::not_tried(group, lane, taken)).unwrap_or_default();
+        tell_lane(observer, group, lane, taken == Some(lane), because);
+    }
 }

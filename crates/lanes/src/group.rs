@@ -1,9 +1,20 @@
 //! Lane groups: what operators wrote ([`GroupSpec`]) and what decisions run on ([`Group`]).
 
+mod compile;
+
 use crate::{
     GroupName, Problem, Tag,
     condition::{Condition, Parameter},
+    content, ratio,
 };
+
+/// Lanes one group may have. Indices are `u16`, and every lane is looked at when the group is compiled; the
+/// design's measure is 1 000.
+pub const LANES_PER_GROUP_MAX: usize = 4096;
+
+/// Groups one gateway may serve as an entrance: what a request's context holds without allocating, and what
+/// its baggage has room for.
+pub const GROUPS_PER_GATEWAY_MAX: usize = 8;
 
 /// A lane group with its lanes, as written, shapes already checked.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,16 +109,95 @@ pub enum Fallback {
 #[derive(Debug)]
 pub struct Group {
     spec: GroupSpec,
+    /// Sorted, without duplicates.
+    applications: Vec<Box<str>>,
+    /// In the order of `spec.lanes`.
+    routing: Vec<Routing>,
+    /// Indices of `spec.lanes`, sorted by tag.
+    by_tag: Vec<u16>,
+    entry: EntryMatcher,
+    has_application_entrance: bool,
 }
+
+/// What a hop needs to know of a lane.
+#[derive(Debug)]
+struct Routing {
+    is_strict: bool,
+    /// Indices of lanes, in the order they are tried.
+    fallback: Box<[u16]>,
+    /// Indices into [`Group::applications`], sorted.
+    switched_off: Box<[u32]>,
+}
+
+/// Finds the lane of a request at an entrance.
+#[derive(Debug)]
+pub(crate) enum EntryMatcher {
+    Content(content::Matcher),
+    Ratio(ratio::Draw),
+}
+
+/// An application as an index into one group's applications.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ApplicationIndex(u32);
 
 impl Group {
     /// Compiles `spec`, or returns every problem it has, fields relative to the group (`lanes[3].entry…`).
     pub fn compile(spec: GroupSpec) -> Result<Self, Vec<Problem>> {
-        Ok(Self { spec })
+        compile::compile(spec)
     }
 
     /// The group as written, lanes in rule-2 order.
     pub fn spec(&self) -> &GroupSpec {
         &self.spec
+    }
+
+    /// The group's name.
+    pub fn name(&self) -> &GroupName {
+        &self.spec.name
+    }
+
+    /// The lane with this tag, as an index into the lanes of [`Group::spec`].
+    pub fn lane(&self, tag: &[u8]) -> Option<u16> {
+        let at = self
+            .by_tag
+            .binary_search_by(|index| self.tag(*index).as_str().as_bytes().cmp(tag))
+            .ok()?;
+        Some(self.by_tag[at])
+    }
+
+    /// The tag of a lane. The index must be one of this group's.
+    pub(crate) fn tag(&self, lane: u16) -> &Tag {
+        &self.spec.lanes[usize::from(lane)].tag
+    }
+
+    pub(crate) fn is_enabled(&self, lane: u16) -> bool {
+        self.spec.lanes[usize::from(lane)].enabled
+    }
+
+    pub(crate) fn is_strict(&self, lane: u16) -> bool {
+        self.routing[usize::from(lane)].is_strict
+    }
+
+    /// Lanes to try before the base, those that are disabled included.
+    pub(crate) fn fallback(&self, lane: u16) -> &[u16] {
+        &self.routing[usize::from(lane)].fallback
+    }
+
+    pub(crate) fn application(&self, name: &str) -> Option<ApplicationIndex> {
+        let at = self.applications.binary_search_by(|have| (**have).cmp(name)).ok()?;
+        Some(ApplicationIndex(at as u32))
+    }
+
+    pub(crate) fn is_switched_off(&self, lane: u16, application: ApplicationIndex) -> bool {
+        self.routing[usize::from(lane)].switched_off.binary_search(&application.0).is_ok()
+    }
+
+    pub(crate) fn entry(&self) -> &EntryMatcher {
+        &self.entry
+    }
+
+    /// Whether base is written on the wire, so that no entrance decides a second time.
+    pub(crate) fn has_application_entrance(&self) -> bool {
+        self.has_application_entrance
     }
 }

@@ -22,6 +22,13 @@ pub mod request;
 pub mod service;
 pub mod snapshot;
 
+mod content;
+mod predicate;
+pub mod ratio;
+mod reasons;
+mod sharded;
+mod values;
+
 pub use choose::{Choice, Ejections, NoEndpoint, Outcome};
 pub use context::{Context, Member};
 pub use directory::{AddressLookup, Directory, Lookup};

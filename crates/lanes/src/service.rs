@@ -1,6 +1,6 @@
 //! Services and their endpoints, sorted by tag for the choice.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{collections::HashSet, fmt, net::SocketAddr, ops::Range, sync::Arc};
 
 use crate::Tag;
 
@@ -17,6 +17,11 @@ impl ServiceId {
     /// From text in the form of [`ServiceId::as_str`].
     pub fn from_text(text: &str) -> Self {
         Self(text.to_lowercase().into())
+    }
+
+    /// The source, its first part.
+    pub fn source(&self) -> &str {
+        self.0.split('/').next().unwrap_or_default()
     }
 
     /// The four parts joined by `/`.
@@ -72,12 +77,74 @@ pub struct Service {
     name: Arc<str>,
     application: Arc<str>,
     endpoints: Vec<Endpoint>,
+    /// One per tag that occurs, in the order of `endpoints`.
+    subsets: Vec<Subset>,
+    /// `weights_before[i]`: sum of the effective weights of the endpoints before `i`; one longer than
+    /// `endpoints`. An endpoint that may not be chosen weighs nothing.
+    weights_before: Vec<u64>,
+    /// Addresses of the applications themselves, where they differ, and whose they are. Sorted.
+    application_addresses: Vec<(SocketAddr, u32)>,
+}
+
+/// A run of [`Service::endpoints`]: the instances of one tag. A retry can stay among them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subset {
+    /// First index into [`Service::endpoints`].
+    pub start: u32,
+    /// One past the last index.
+    pub end: u32,
+}
+
+impl Subset {
+    /// The same as a range of indices.
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
 }
 
 impl Service {
     /// Sorts `endpoints` by tag and address; duplicates of one address keep the first.
-    pub fn new(id: ServiceId, name: &str, application: &str, endpoints: Vec<Endpoint>) -> Self {
-        Self { id, name: name.into(), application: application.into(), endpoints }
+    pub fn new(id: ServiceId, name: &str, application: &str, mut endpoints: Vec<Endpoint>) -> Self {
+        let mut seen = HashSet::with_capacity(endpoints.len());
+        endpoints.retain(|endpoint| seen.insert(endpoint.address));
+        endpoints.sort_by(|a, b| (&a.tag, a.address).cmp(&(&b.tag, b.address)));
+
+        let mut subsets = Vec::new();
+        let mut weights_before = Vec::with_capacity(endpoints.len() + 1);
+        let mut sum = 0;
+        let mut start = 0;
+        for peers in endpoints.chunk_by(|a, b| a.tag == b.tag) {
+            let end = start + peers.len();
+            subsets.push(Subset { start: start as u32, end: end as u32 });
+            let only_zeros =
+                peers.iter().all(|peer| peer.health != Health::Usable || peer.weight == 0);
+            for peer in peers {
+                weights_before.push(sum);
+                sum += match peer.health {
+                    Health::Usable if only_zeros => 1,
+                    Health::Usable => u64::from(peer.weight),
+                    Health::Unhealthy | Health::Draining | Health::InvalidTag => 0,
+                };
+            }
+            start = end;
+        }
+        weights_before.push(sum);
+
+        let mut application_addresses: Vec<(SocketAddr, u32)> = endpoints
+            .iter()
+            .zip(0..)
+            .filter_map(|(endpoint, index)| Some((endpoint.application_address?, index)))
+            .collect();
+        application_addresses.sort_unstable();
+        Self {
+            id,
+            name: name.into(),
+            application: application.into(),
+            endpoints,
+            subsets,
+            weights_before,
+            application_addresses,
+        }
     }
 
     /// Its identity.
@@ -99,4 +166,104 @@ impl Service {
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
     }
+
+    /// The instances with `tag` (`None`: the base), usable or not.
+    pub(crate) fn subset(&self, tag: Option<&Tag>) -> Option<Subset> {
+        let tag_of = |subset: &Subset| self.endpoints[subset.start as usize].tag.as_ref();
+        let at = self.subsets.binary_search_by(|subset| tag_of(subset).cmp(&tag)).ok()?;
+        Some(self.subsets[at])
+    }
+
+    /// Spreads over the usable endpoints of `subset` that `is_out` does not name, by weight; `None` if there
+    /// is none. `ticket` is uniformly random.
+    pub(crate) fn pick(
+        &self,
+        subset: Subset,
+        is_out: impl Fn(&Endpoint) -> bool,
+        ticket: u64,
+    ) -> Option<&Endpoint> {
+        let range = subset.range();
+        let (before, total) = {
+            let before = self.weights_before[range.start];
+            (before, self.weights_before[range.end] - before)
+        };
+        if total == 0 {
+            return None;
+        }
+        // Drawing again until the one drawn is not out gives the rest their exact shares.
+        let mut ticket = mix(ticket);
+        for _ in 0..DRAWS_MAX {
+            let point = before + scale(ticket, total);
+            // The last endpoint that begins at or before the point: those without weight begin where the
+            // next one does.
+            let index = range.start
+                + self.weights_before[range.start..range.end]
+                    .partition_point(|begin| *begin <= point)
+                - 1;
+            let drawn = &self.endpoints[index];
+            if !is_out(drawn) {
+                return Some(drawn);
+            }
+            ticket = mix(ticket);
+        }
+        self.pick_among_the_rest(range, is_out, ticket)
+    }
+
+    /// The slow way, for when most are out: looks at every endpoint.
+    fn pick_among_the_rest(
+        &self,
+        range: Range<usize>,
+        is_out: impl Fn(&Endpoint) -> bool,
+        ticket: u64,
+    ) -> Option<&Endpoint> {
+        let rest = || {
+            self.endpoints[range.clone()]
+                .iter()
+                .filter(|endpoint| endpoint.health == Health::Usable && !is_out(endpoint))
+        };
+        let sum: u64 = rest().map(|endpoint| u64::from(endpoint.weight)).sum();
+        if sum == 0 {
+            let count = rest().count() as u64;
+            return rest().nth(scale(ticket, count) as usize);
+        }
+        let mut point = scale(ticket, sum);
+        rest().find(|endpoint| match point.checked_sub(u64::from(endpoint.weight)) {
+            Some(left) => {
+                point = left;
+                false
+            }
+            None => true,
+        })
+    }
+
+    /// The endpoint of `subset` that is reached, or whose application is, at `address`.
+    pub(crate) fn endpoint_at(&self, subset: Subset, address: SocketAddr) -> Option<&Endpoint> {
+        let peers = &self.endpoints[subset.range()];
+        if let Ok(at) = peers.binary_search_by(|peer| peer.address.cmp(&address)) {
+            return Some(&peers[at]);
+        }
+        let from = self.application_addresses.partition_point(|(have, _)| *have < address);
+        self.application_addresses[from..]
+            .iter()
+            .take_while(|(have, _)| *have == address)
+            .find(|(_, index)| (subset.start..subset.end).contains(index))
+            .map(|(_, index)| &self.endpoints[*index as usize])
+    }
+}
+
+/// Draws before every endpoint is looked at: with half of the peers out, one request in 256 pays for that.
+const DRAWS_MAX: usize = 8;
+
+/// `ticket` scaled to `0..total`.
+fn scale(ticket: u64, total: u64) -> u64 {
+    ((u128::from(ticket) * u128::from(total)) >> 64) as u64
+}
+
+/// A bijection that makes related tickets unrelated (the finalizer of SplitMix64): a caller may have used the
+/// same ticket to choose the backend, or may count.
+fn mix(ticket: u64) -> u64 {
+    let mut mixed = ticket.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    mixed ^ (mixed >> 31)
 }

@@ -1,0 +1,244 @@
+//! A condition compiled: its operand checked once, its question answered for the values of a request.
+
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv6Addr},
+};
+
+use regex::bytes::{Regex, RegexBuilder};
+
+use crate::{
+    Problem,
+    condition::{Condition, Operator, Parameter, REGEX_BYTES_MAX},
+    hash::hash,
+    values::{address_text, trim},
+};
+
+/// Values a condition names, sorted, without duplicates.
+pub(crate) type Words = Box<[Box<[u8]>]>;
+
+/// What a condition asks, with its operand ready to compare.
+#[derive(Debug, Clone)]
+pub(crate) enum Predicate {
+    /// `==` and `in`: a value is among these (sorted).
+    Among(Words),
+    /// `!=` and `notIn`: no value is among these (sorted).
+    NotAmong(Words),
+    Percentage(u8),
+    Regex(Regex),
+    Prefix(Box<[u8]>),
+    Exists,
+    NotExists,
+    Cidr(Cidr),
+}
+
+impl Predicate {
+    /// Checks and compiles one condition. Fields of problems are relative to it.
+    pub(crate) fn compile(condition: &Condition) -> Result<Self, Vec<Problem>> {
+        let mut problems = check_parameter(&condition.parameter);
+        let predicate = match &condition.operator {
+            Operator::Equal(text) => {
+                Self::among(&condition.parameter, &[("value", text)]).map(Self::Among)
+            }
+            Operator::NotEqual(text) => {
+                Self::among(&condition.parameter, &[("value", text)]).map(Self::NotAmong)
+            }
+            Operator::In(list) => Self::list(&condition.parameter, list).map(Self::Among),
+            Operator::NotIn(list) => Self::list(&condition.parameter, list).map(Self::NotAmong),
+            Operator::Percentage(percent) if *percent > 100 => {
+                Err(vec![Problem::new("value", percent.to_string(), "use a number from 0 to 100")])
+            }
+            Operator::Percentage(percent) => Ok(Self::Percentage(*percent)),
+            Operator::Regex(text) => compile_regex(text).map(Self::Regex),
+            Operator::Prefix(text) if trim_start(text) != text => {
+                Err(vec![Problem::new("value", text, UNTRIMMED_REMEDY)])
+            }
+            Operator::Prefix(text) => Ok(Self::Prefix(text.as_bytes().into())),
+            Operator::Exists => Ok(Self::Exists),
+            Operator::NotExists => Ok(Self::NotExists),
+            Operator::Cidr(_) if condition.parameter != Parameter::ClientIp => {
+                Err(vec![Problem::new(
+                    "operator",
+                    "cidr",
+                    "use `cidr` with `attribute: clientIp` only",
+                )])
+            }
+            Operator::Cidr(text) => {
+                Cidr::parse(text).map(Self::Cidr).map_err(|problem| vec![problem])
+            }
+        };
+        match predicate {
+            Ok(predicate) if problems.is_empty() => Ok(predicate),
+            Ok(_) => Err(problems),
+            Err(more) => {
+                problems.extend(more);
+                Err(problems)
+            }
+        }
+    }
+
+    /// Whether the question is answered yes. `values` are those of the condition's parameter; any of several
+    /// may satisfy a positive operator, a negative one must hold for all.
+    pub(crate) fn holds(&self, values: &[Cow<'_, [u8]>], client_ip: IpAddr) -> bool {
+        match self {
+            Self::Among(wanted) => values.iter().any(|value| is_among(wanted, value)),
+            Self::NotAmong(wanted) => !values.iter().any(|value| is_among(wanted, value)),
+            Self::Percentage(percent) => {
+                values.iter().any(|value| hash(value) % 100 < u64::from(*percent))
+            }
+            Self::Regex(regex) => values.iter().any(|value| regex.is_match(value)),
+            Self::Prefix(prefix) => values.iter().any(|value| value.starts_with(prefix)),
+            Self::Exists => !values.is_empty(),
+            Self::NotExists => values.is_empty(),
+            Self::Cidr(cidr) => cidr.contains(client_ip),
+        }
+    }
+
+    fn list(parameter: &Parameter, list: &[String]) -> Result<Words, Vec<Problem>> {
+        if list.is_empty() {
+            return Err(vec![Problem::new("values", "[]", "list at least one value")]);
+        }
+        let fields: Vec<String> = (0..list.len()).map(|index| format!("values[{index}]")).collect();
+        let named: Vec<_> = fields.iter().map(String::as_str).zip(list).collect();
+        Self::among(parameter, &named)
+    }
+
+    fn among(parameter: &Parameter, named: &[(&str, &String)]) -> Result<Words, Vec<Problem>> {
+        let mut problems = Vec::new();
+        let mut wanted = Vec::new();
+        for (field, text) in named {
+            if trim(text.as_bytes()) != text.as_bytes() {
+                problems.push(Problem::new(*field, *text, UNTRIMMED_REMEDY));
+            } else if *parameter == Parameter::ClientIp {
+                match text.parse::<IpAddr>() {
+                    Ok(address) => wanted.push(address_text(address).as_slice().into()),
+                    Err(_) => problems.push(Problem::new(
+                        *field,
+                        *text,
+                        "use an IP address, or the operator `cidr` for a network",
+                    )),
+                }
+            } else {
+                wanted.push(text.as_bytes().into());
+            }
+        }
+        wanted.sort();
+        wanted.dedup();
+        if problems.is_empty() { Ok(wanted.into()) } else { Err(problems) }
+    }
+}
+
+const UNTRIMMED_REMEDY: &str =
+    "remove the surrounding white space: values of requests are compared without it";
+
+fn trim_start(text: &str) -> &str {
+    text.trim_start_matches([' ', '\t'])
+}
+
+fn is_among(wanted: &[Box<[u8]>], value: &[u8]) -> bool {
+    wanted.binary_search_by(|have| (**have).cmp(value)).is_ok()
+}
+
+/// What is wrong with a parameter's name.
+pub(crate) fn check_parameter(parameter: &Parameter) -> Vec<Problem> {
+    let (field, name) = match parameter {
+        Parameter::Header(name) => ("header", name),
+        Parameter::Query(name) => ("query", name),
+        Parameter::Cookie(name) => ("cookie", name),
+        Parameter::Claim(name) => ("claim", name),
+        Parameter::Path | Parameter::Method | Parameter::Host | Parameter::ClientIp => {
+            return Vec::new();
+        }
+    };
+    let is_good = match parameter {
+        Parameter::Header(name) | Parameter::Cookie(name) => {
+            !name.is_empty() && name.bytes().all(is_token_byte)
+        }
+        _ => !name.is_empty(),
+    };
+    if is_good {
+        return Vec::new();
+    }
+    vec![Problem::new(field, name, "use a name of letters, digits and any of !#$%&'*+-.^_`|~")]
+}
+
+/// The characters of RFC 9110 tokens.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
+}
+
+/// Compiles `text` so that it matches whole values only.
+fn compile_regex(text: &str) -> Result<Regex, Vec<Problem>> {
+    let build = |text: &str| {
+        RegexBuilder::new(text).size_limit(REGEX_BYTES_MAX).dfa_size_limit(REGEX_BYTES_MAX).build()
+    };
+    // Alone first: `a)|(b` must not become right by what we put around it. The line feed is for patterns
+    // that end in a comment of the `x` mode.
+    build(text)
+        .and_then(|_| build(&format!(r"\A(?:{text})\z")))
+        .or_else(|error| {
+            build(text).and_then(|_| build(&format!("\\A(?:{text}\n)\\z"))).map_err(|_| error)
+        })
+        .map_err(|error| {
+            let reason = error.to_string();
+            let reason = reason.lines().last().unwrap_or_default();
+            let remedy = format!("use RE2 syntax (no look-around, no back-references): {reason}");
+            vec![Problem::new("value", text, remedy)]
+        })
+}
+
+/// A network: addresses that share their first bits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Cidr {
+    is_ipv4: bool,
+    address: u128,
+    mask: u128,
+}
+
+impl Cidr {
+    /// `10.0.0.0/8`, `2001:db8::/32`, or a bare address. Bits beyond the length do not count.
+    fn parse(text: &str) -> Result<Self, Problem> {
+        let wrong = || {
+            Problem::new(
+                "value",
+                text,
+                "use a network such as 10.0.0.0/8 or 2001:db8::/32, or an address",
+            )
+        };
+        let (address, length) = match text.split_once('/') {
+            Some((address, length)) => (address, Some(length)),
+            None => (text, None),
+        };
+        let address: IpAddr = address.parse().map_err(|_| wrong())?;
+        let (length_max, offset) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
+        let length: u32 = match length {
+            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
+                digits.parse().map_err(|_| wrong())?
+            }
+            Some(_) => return Err(wrong()),
+            None => length_max,
+        };
+        if length > length_max {
+            return Err(wrong());
+        }
+        let mask = u128::MAX.checked_shl(128 - offset - length).unwrap_or(0);
+        // `::ffff:10.0.0.0/104` is an IPv4 network in other words.
+        let is_ipv4 = address.to_canonical().is_ipv4() && offset + length >= 96;
+        Ok(Self { is_ipv4, address: bits(address) & mask, mask })
+    }
+
+    /// An IPv4 address in IPv6 clothes is an IPv4 address; `::/0` does not contain it.
+    fn contains(self, address: IpAddr) -> bool {
+        self.is_ipv4 == address.to_canonical().is_ipv4()
+            && bits(address) & self.mask == self.address
+    }
+}
+
+/// All addresses on one scale: IPv4 as IPv4-mapped IPv6.
+fn bits(address: IpAddr) -> u128 {
+    let wide: Ipv6Addr = match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    };
+    wide.to_bits()
+}

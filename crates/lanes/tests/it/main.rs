@@ -1,0 +1,3 @@
+//! What the crate promises, asked through its public face.
+
+mod smoke;
