@@ -91,7 +91,7 @@ fn check_package(root: &Path, dir: &Path, complaints: &mut Vec<String>) {
         let shown = relative(root, dir);
         complaints.push(format!("{shown}/Cargo.toml: does not inherit the workspace lints"));
     }
-    for part in ["src", "tests", "benches", "examples"] {
+    for part in ["src", "tests", "benches", "programs"] {
         for file in rust_files(&dir.join(part)) {
             check_module(root, &file, complaints);
             if part == "src" && PURE.contains(&name.as_str()) {

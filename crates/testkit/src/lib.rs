@@ -1,1 +1,23 @@
 //! Fakes and sandboxes shared by tests. Never a normal dependency.
+//!
+//! - [`Sandbox`]: real processes of the built binary on a loopback network of their own.
+//! - [`load`]: a steady stream of requests whose every answer is kept.
+//! - [`Timeline`]: what was true when, and so which answers were right.
+//! - [`http`], [`wait`], [`needs`]: small things that every system test wants.
+
+pub mod application;
+pub mod http;
+pub mod load;
+mod network;
+pub mod path;
+mod process;
+mod sandbox;
+mod timeline;
+pub mod wait;
+mod world;
+
+pub use network::Network;
+pub use process::Process;
+pub use sandbox::{CommandResult, Instance, RunningInstance, Sandbox};
+pub use timeline::{EFFECTIVE_WITHIN, Judgement, Timeline};
+pub use world::needs;

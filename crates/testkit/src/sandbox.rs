@@ -1,0 +1,339 @@
+//! Real processes of the built binary, on a loopback network and in a directory of their own.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{Network, Process, application, http, wait};
+
+/// Longest that a process may take to be ready. Debug builds on a busy machine take a few seconds.
+const READY_WITHIN: Duration = Duration::from_secs(30);
+
+/// The host of every sandbox on which control plane and gateway listen.
+const MAIN_HOST: u8 = 1;
+
+/// Fleets run one at a time within a test binary: they share two cores with their load, and are timed.
+static TURN: Mutex<()> = Mutex::new(());
+
+/// One test's world. Processes started from it end with it.
+#[derive(Debug)]
+pub struct Sandbox {
+    network: Network,
+    directory: tempfile::TempDir,
+    laneway: PathBuf,
+    application: PathBuf,
+    _turn: MutexGuard<'static, ()>,
+}
+
+/// An instance of an application, as it is to be started.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// The letter its answers print: `A`. Its application is `app-a`, its service `sc-A`.
+    pub name: &'static str,
+    /// The tag its answers print: what it *is*.
+    pub tag: Option<&'static str>,
+    /// The tag its sidecar announces: what it is *taken for*. Differs from `tag` only to plant a mistake.
+    pub announced: Option<&'static str>,
+    /// Its host in the sandbox's network.
+    pub host: u8,
+    /// The service it calls, as `http://sc-B/b`.
+    pub calls: Option<&'static str>,
+    /// Where it sends those calls; its own sidecar unless a test stands in between.
+    pub proxy: Option<String>,
+    /// The headers it forwards.
+    pub forwards: &'static str,
+}
+
+/// An application and the sidecar beside it.
+#[derive(Debug)]
+pub struct RunningInstance {
+    /// What was started.
+    pub instance: Instance,
+    /// Its address.
+    pub address: String,
+    /// The application.
+    pub application: Process,
+    /// Its sidecar.
+    pub sidecar: Process,
+}
+
+/// What a command printed, and how it ended.
+#[derive(Debug, Clone)]
+pub struct CommandResult {
+    /// The exit code.
+    pub code: Option<i32>,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Instance {
+    /// An instance of the chain A → B → C that is what it says.
+    #[must_use]
+    pub fn of_chain(name: &'static str, tag: Option<&'static str>, host: u8) -> Self {
+        let calls = match name {
+            "A" => Some("http://sc-B/b"),
+            "B" => Some("http://sc-C/c"),
+            _ => None,
+        };
+        let forwards = application::INSTRUMENTED;
+        Self { name, tag, announced: tag, host, calls, proxy: None, forwards }
+    }
+}
+
+impl Sandbox {
+    /// Waits for this test's turn, then takes a network and a directory. `built` is the binary that cargo built
+    /// (`env!("CARGO_BIN_EXE_laneway")`); `LANEWAY_BINARY` names another one, such as the release build.
+    ///
+    /// # Errors
+    /// When there is no network or directory, or the test application does not build.
+    #[allow(clippy::disallowed_methods, reason = "the one place that knows which binary is tested")]
+    pub fn new(built: &str) -> Result<Self> {
+        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let laneway =
+            std::env::var_os("LANEWAY_BINARY").map_or_else(|| built.into(), PathBuf::from);
+        Ok(Self {
+            network: Network::claim()?,
+            directory: tempfile::tempdir().context("make a directory for a sandbox")?,
+            laneway,
+            application: application::program()?,
+            _turn: turn,
+        })
+    }
+
+    /// A path in the sandbox's directory.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// The address of a host.
+    #[must_use]
+    pub fn host(&self, host: u8) -> String {
+        self.network.host(host)
+    }
+
+    /// Where a port of a host is.
+    #[must_use]
+    pub fn endpoint(&self, host: u8, port: u16) -> String {
+        self.network.endpoint(host, port)
+    }
+
+    /// Where the gateway listens.
+    #[must_use]
+    pub fn gateway_address(&self) -> String {
+        self.endpoint(MAIN_HOST, 8000)
+    }
+
+    /// Where the API listens.
+    #[must_use]
+    pub fn api_address(&self) -> String {
+        self.endpoint(MAIN_HOST, 7600)
+    }
+
+    /// Where data planes connect.
+    #[must_use]
+    pub fn discovery_address(&self) -> String {
+        self.endpoint(MAIN_HOST, 7601)
+    }
+
+    /// `laneway serve`, ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn serve(&self, more: &[&str]) -> Result<Process> {
+        let gateway = self.gateway_address();
+        let arguments = [&["serve", "--gateway-listen", &gateway][..], more].concat();
+        self.start_control_plane("serve", &arguments)
+    }
+
+    /// `laneway control`, ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn control(&self, more: &[&str]) -> Result<Process> {
+        self.start_control_plane("control", &[&["control"], more].concat())
+    }
+
+    fn start_control_plane(&self, name: &str, arguments: &[&str]) -> Result<Process> {
+        let (api, discovery) = (self.api_address(), self.discovery_address());
+        let data = self.path(name);
+        let mut command = self.laneway(arguments);
+        command.args(["--api-listen", &api, "--discovery-listen", &discovery, "--data"]).arg(data);
+        let mut process = Process::start(name, &mut command, self.directory.path())?;
+        ready(&mut process, &api)?;
+        Ok(process)
+    }
+
+    /// `laneway gateway` beside a control plane, ready.
+    ///
+    /// # Errors
+    /// When it is not ready in time.
+    pub fn gateway(&self, control: &str) -> Result<Process> {
+        let mut process = self.start_gateway("gateway", MAIN_HOST, control)?;
+        ready(&mut process, &self.endpoint(MAIN_HOST, 15020))?;
+        Ok(process)
+    }
+
+    /// `laneway gateway` on the gateway's address, administered on another host's; not yet ready.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start_gateway(&self, name: &str, admin_host: u8, control: &str) -> Result<Process> {
+        let (listen, admin) = (self.gateway_address(), self.endpoint(admin_host, 15020));
+        let mut command = self.laneway(&["gateway", "--control", control]);
+        command.args(["--gateway-listen", &listen, "--admin-listen", &admin]);
+        command.arg("--data").arg(self.path(name));
+        Process::start(name, &mut command, self.directory.path())
+    }
+
+    /// An application and its sidecar, both ready: the sidecar has registered it.
+    ///
+    /// # Errors
+    /// When they are not ready in time.
+    pub fn start(&self, instance: &Instance) -> Result<RunningInstance> {
+        let mut running = self.begin(instance)?;
+        running.ready()?;
+        Ok(running)
+    }
+
+    /// An application and its sidecar, started but perhaps not yet ready.
+    ///
+    /// # Errors
+    /// When they cannot be started.
+    pub fn begin(&self, instance: &Instance) -> Result<RunningInstance> {
+        let host = instance.host;
+        let label = format!("{}{}", instance.name, instance.tag.unwrap_or_default());
+        let mut command = Command::new(&self.application);
+        command.args([&label, &self.endpoint(host, 8080)]);
+        if let Some(next) = instance.calls {
+            let own = self.endpoint(host, 15001);
+            command.args([next, instance.proxy.as_deref().unwrap_or(&own), instance.forwards]);
+        }
+        let name = format!("{label}-{host}");
+        let application = Process::start(&name, &mut command, self.directory.path())?;
+        let sidecar = self.begin_sidecar(instance)?;
+        let address = self.host(host);
+        Ok(RunningInstance { instance: instance.clone(), address, application, sidecar })
+    }
+
+    /// The sidecar of an instance, started but perhaps not yet ready.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn begin_sidecar(&self, instance: &Instance) -> Result<Process> {
+        let endpoint = |port| self.endpoint(instance.host, port);
+        let application = format!("app-{}", instance.name.to_lowercase());
+        let service = format!("sc-{}", instance.name);
+        let mut command = self.laneway(&["sidecar", "--application", &application]);
+        command.args(["--service", &service, "--control", &self.discovery_address()]);
+        command.args(["--app-address", &endpoint(8080), "--advertise", &endpoint(15006)]);
+        command.args(["--outbound-listen", &endpoint(15001), "--inbound-listen", &endpoint(15006)]);
+        command.args(["--admin-listen", &endpoint(15020)]);
+        if let Some(tag) = instance.announced {
+            command.args(["--tag", tag]);
+        }
+        let name = format!("sidecar-{}", instance.host);
+        command.arg("--data").arg(self.path(&name));
+        Process::start(&name, &mut command, self.directory.path())
+    }
+
+    /// A `laneway` command line without what the environment would add to it.
+    #[must_use]
+    pub fn laneway(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.laneway);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("LANEWAY_") {
+                command.env_remove(name);
+            }
+        }
+        command.args(arguments).env("LANEWAY_SERVER", format!("http://{}", self.api_address()));
+        command
+    }
+
+    /// Runs a `laneway` command against this sandbox's control plane, to its end.
+    ///
+    /// # Errors
+    /// When it cannot be run; an exit code is not an error.
+    pub fn run(&self, arguments: &[&str]) -> Result<CommandResult> {
+        let output = self.laneway(arguments).output();
+        let output = output.with_context(|| format!("run laneway {}", arguments.join(" ")))?;
+        Ok(CommandResult {
+            code: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        })
+    }
+
+    /// Runs a `laneway` command that must succeed; returns what it printed.
+    ///
+    /// # Errors
+    /// When it ends with anything but 0.
+    pub fn must(&self, arguments: &[&str]) -> Result<String> {
+        let result = self.run(arguments)?;
+        if result.code != Some(0) {
+            bail!("laneway {}: {:?} {}", arguments.join(" "), result.code, result.stderr);
+        }
+        Ok(result.stdout)
+    }
+
+    /// `laneway apply` of resources given as text.
+    ///
+    /// # Errors
+    /// When they are refused.
+    pub fn apply(&self, resources: &str) -> Result<String> {
+        let file = self.path("applied.yaml");
+        fs::write(&file, resources).context("write resources")?;
+        self.must(&["apply", "-f", &file.to_string_lossy()])
+    }
+
+    /// The sandbox's directory, where logs are too.
+    #[must_use]
+    pub fn directory(&self) -> &Path {
+        self.directory.path()
+    }
+}
+
+impl RunningInstance {
+    /// Waits until the sidecar is ready.
+    ///
+    /// # Errors
+    /// When it is not in time.
+    pub fn ready(&mut self) -> Result<()> {
+        ready(&mut self.sidecar, &format!("{}:15020", self.address))
+    }
+
+    /// `kill -9` of both, the application first.
+    pub fn kill(&mut self) {
+        self.application.kill();
+        self.sidecar.kill();
+    }
+}
+
+/// Waits until `/readyz` of a process says so.
+///
+/// # Errors
+/// When the process ends first, or is not ready in time.
+pub(crate) fn ready(process: &mut Process, admin: &str) -> Result<()> {
+    let what = format!("{} ready at {admin}", process.name());
+    let mut ended = None;
+    wait::until(READY_WITHIN, &what, || {
+        ended = process.ended();
+        if ended.is_some() {
+            return Ok(());
+        }
+        let answer = http::get(admin, "/readyz", &[])?;
+        if answer.status == 200 { Ok(()) } else { bail!("{} {}", answer.status, answer.body) }
+    })?;
+    match ended {
+        Some(status) => bail!("{} ended with {status}: {}", process.name(), process.output()),
+        None => Ok(()),
+    }
+}
