@@ -2,6 +2,7 @@
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a command-line tool")]
 #![allow(clippy::disallowed_methods, reason = "reads `CI` and the like; settings are the binary's")]
 
+mod bench;
 mod codegen;
 mod run;
 mod test;
@@ -20,6 +21,7 @@ const VERBS: &[(&str, &str)] = &[
     ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
     ("test", "everything: format, lints, tidy, codegen --check, all tests, cargo deny"),
     ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
+    ("bench", "measure the gateway against its peers in one run; writes docs/benchmarks.md"),
     ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
     ("codegen", "write what is generated and committed; `--check` only compares"),
     ("worlds", "prepare what system tests need beside cargo, under target/worlds/"),
@@ -53,6 +55,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
             arguments.extend(rest.iter().map(String::as_str));
             run::program(&laneway, &root, &arguments)
         }
+        "bench" => bench::run(&root),
         "tidy" => complain(tidy::run(&root)),
         "codegen" if rest == ["--check"] => complain(codegen::check(&root)?),
         "codegen" if rest.is_empty() => codegen::run(&root),

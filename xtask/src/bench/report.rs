@@ -1,0 +1,73 @@
+//! The benchmark's page: ratios first, figures of this one machine after.
+
+use std::fmt::Write as _;
+
+use super::{CONNECTIONS, ROUNDS, SECONDS, Sample};
+
+/// What others are compared with, and the target for Laneway where there is one (a ratio not to exceed).
+const BASES: &[(&str, Option<f64>)] = &[
+    ("nginx", Some(0.75)),
+    ("tcp-forwarder", Some(1.3)),
+    ("haproxy", Some(0.75)),
+    ("envoy", Some(0.25)),
+];
+
+/// The page as Markdown.
+pub(super) fn render(names: &[&str], versions: &[String], rounds: &[Vec<Sample>]) -> String {
+    let mut text = format!(
+        "# Benchmarks\n\nWritten by `cargo xtask bench`: HTTP/1.1, {CONNECTIONS} keep-alive connections, answers of 128 bytes, one \
+         processor for the proxy, another for client and upstream; {ROUNDS} rounds in which every contender runs \
+         {SECONDS} s in turn. CPU time per request is what the kernel's scheduler counted for the proxy; a ratio is taken \
+         within each round, its median and range told. Machines differ; ratios travel better than times.\n\n\
+         Laneway decides the lane of every request (a group of ten lanes by content, the last one matches), keeps \
+         metrics, and checks what it parses. The TCP forwarder looks at nothing: it is the floor.\n\n\
+         ## CPU time per request, ratio\n\n| Laneway relative to | median | range | target |\n|---|---|---|---|\n"
+    );
+    let index = |name: &str| names.iter().position(|other| *other == name);
+    if let Some(laneway) = index("laneway") {
+        for (base, target) in BASES {
+            let Some(other) = index(base) else { continue };
+            let mut ratios: Vec<f64> =
+                rounds.iter().map(|round| round[laneway].cpu_ns / round[other].cpu_ns).collect();
+            ratios.sort_by(f64::total_cmp);
+            let target = target.map_or(String::new(), |target| format!("≤ {target}"));
+            let (low, high) = (ratios[0], ratios[ratios.len() - 1]);
+            let _ = writeln!(
+                text,
+                "| {base} | **{:.2}** | {low:.2} – {high:.2} | {target} |",
+                median(&ratios)
+            );
+        }
+    }
+    text.push_str("\n## Figures of this run\n\n| contender | version | CPU µs per request | requests per second |\n|---|---|---|---|\n");
+    for (position, (name, version)) in names.iter().zip(versions).enumerate() {
+        let of = |pick: fn(&Sample) -> f64| {
+            let mut values: Vec<f64> = rounds.iter().map(|round| pick(&round[position])).collect();
+            values.sort_by(f64::total_cmp);
+            median(&values)
+        };
+        let cpu = of(|sample| sample.cpu_ns / 1e3);
+        let rate = of(|sample| sample.rate);
+        let _ = writeln!(text, "| {name} | {version} | {cpu:.2} | {rate:.0} |");
+    }
+    text
+}
+
+/// The middle of sorted values.
+fn median(sorted: &[f64]) -> f64 {
+    sorted[sorted.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_ratio_is_taken_within_its_round() {
+        let sample = |cpu_ns| Sample { cpu_ns, rate: 1.0 };
+        // The second round ran on a slower machine; the ratio is the same.
+        let rounds = vec![vec![sample(1.0), sample(2.0)], vec![sample(10.0), sample(20.0)]];
+        let text = render(&["laneway", "nginx"], &["1".to_owned(), "2".to_owned()], &rounds);
+        assert!(text.contains("| nginx | **0.50** | 0.50 – 0.50 | ≤ 0.75 |"), "{text}");
+    }
+}
