@@ -1,6 +1,7 @@
 //! Everything that crosses a process boundary: resources, REST and discovery types, their conversions to the
 //! domain, thin clients. The only crate that serializes.
 
+pub mod convert;
 pub mod discovery;
 mod problem;
 pub mod resource;

@@ -1,10 +1,16 @@
 //! Whole-set validation, the same for every writer: the control plane, `laneway check`, Kubernetes.
+//!
+//! Shapes are checked by [`crate::convert`], rules by the compilers of `lanes` and `routes`; here their problems
+//! get the object they belong to, and what only the whole set shows is added: names, references, conflicts.
 
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{Key, Kind, Object};
+use crate::resource::{Key, Object};
 
+mod lanes;
+mod routes;
 mod set;
+mod sources;
 
 pub use set::Set;
 
@@ -14,7 +20,7 @@ pub struct Finding {
     /// The object.
     pub object: Key,
     /// What, with the path in the object.
-    pub problem: lanes::Problem,
+    pub problem: ::lanes::Problem,
     /// How bad it is.
     pub severity: Severity,
 }
@@ -47,12 +53,96 @@ pub enum Severity {
 
 /// Everything that is wrong or doubtful with a set of objects, errors first.
 pub fn validate(set: &Set) -> Vec<Finding> {
-    let _ = set;
-    Vec::new()
+    let mut report = Report::default();
+    for object in set.iter() {
+        names(object, &mut report);
+    }
+    lanes::check(set, &mut report);
+    sources::check(set, &mut report);
+    routes::check(set, &mut report);
+    report.findings.sort_by_key(|finding| finding.severity);
+    report.findings
 }
 
-/// Why `removed` objects may not go: what of `after`, the set without them, needs them.
+/// Errors of `after` that `before` did not have: what a write may not bring in. What was wrong already, say by an
+/// older version's rules, does not stand in the way of other writes.
+pub fn introduced(before: &[Finding], after: &[Finding]) -> Vec<Finding> {
+    let errors = after.iter().filter(|finding| finding.severity == Severity::Error);
+    errors.filter(|finding| !before.contains(finding)).cloned().collect()
+}
+
+/// Why `removed` objects may not go: what of `after`, the set without them, needs them. What they leave dangling
+/// but working (a route without its backend) is found by [`validate`] as a warning.
 pub fn removals(after: &Set, removed: &[Object]) -> Vec<Finding> {
-    let _ = (after, removed, Kind::ALL);
-    Vec::new()
+    let mut report = Report::default();
+    for object in removed {
+        match object {
+            Object::LaneGroup(group) => lanes::group_removed(after, group, &mut report),
+            Object::Lane(lane) => lanes::lane_removed(after, lane, &mut report),
+            Object::ServiceSource(_)
+            | Object::Backend(_)
+            | Object::Gateway(_)
+            | Object::HttpRoute(_) => {}
+        }
+    }
+    report.findings
+}
+
+/// Findings as they come.
+#[derive(Debug, Default)]
+struct Report {
+    findings: Vec<Finding>,
+}
+
+impl Report {
+    fn add(&mut self, severity: Severity, object: &Key, problem: ::lanes::Problem) {
+        let finding = Finding { object: object.clone(), problem, severity };
+        if !self.findings.contains(&finding) {
+            self.findings.push(finding);
+        }
+    }
+
+    fn error(&mut self, object: &Key, problem: ::lanes::Problem) {
+        self.add(Severity::Error, object, problem);
+    }
+
+    fn errors(&mut self, object: &Key, problems: impl IntoIterator<Item = ::lanes::Problem>) {
+        problems.into_iter().for_each(|problem| self.error(object, problem));
+    }
+
+    fn conflict(&mut self, object: &Key, problem: ::lanes::Problem) {
+        self.add(Severity::Conflict, object, problem);
+    }
+
+    fn warning(&mut self, object: &Key, problem: ::lanes::Problem) {
+        self.add(Severity::Warning, object, problem);
+    }
+}
+
+/// Characters of an object's name (RFC 1123 subdomain), and of a namespace (RFC 1123 label).
+const NAME_LENGTH_MAX: usize = 253;
+const LABEL_LENGTH_MAX: usize = 63;
+
+fn names(object: &Object, report: &mut Report) {
+    let metadata = object.metadata();
+    if !(metadata.name.len() <= NAME_LENGTH_MAX && metadata.name.split('.').all(is_label)) {
+        let remedy = "use lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit, at most 253";
+        report.error(&object.key(), ::lanes::Problem::new("metadata.name", &metadata.name, remedy));
+    }
+    if !is_label(&metadata.namespace) {
+        let remedy = "use lower-case letters, digits and `-`, beginning and ending with a letter or digit, at most 63";
+        report.error(
+            &object.key(),
+            ::lanes::Problem::new("metadata.namespace", &metadata.namespace, remedy),
+        );
+    }
+}
+
+fn is_label(text: &str) -> bool {
+    let alphanumeric = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+    let bytes = text.as_bytes();
+    bytes.len() <= LABEL_LENGTH_MAX
+        && bytes.iter().all(|byte| alphanumeric(byte) || *byte == b'-')
+        && bytes.first().is_some_and(alphanumeric)
+        && bytes.last().is_some_and(alphanumeric)
 }

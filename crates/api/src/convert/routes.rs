@@ -1,0 +1,441 @@
+//! `Gateway`, `HTTPRoute` and `Backend` → [`routes::GatewaySpec`] and [`routes::RouteSpec`].
+
+use lanes::{Problem, ServiceId};
+use routes::{
+    GatewaySpec, RouteSpec,
+    spec::{
+        BackendSpec, FilterSpec, HeaderEdits, ListenerSpec, MatchSpec, NamedSpec, ParentSpec,
+        PathRewrite, PathSpec, RedirectSpec, RewriteSpec, RuleSpec, TextSpec,
+    },
+};
+
+use crate::{
+    resource::{
+        Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, HeaderField, HeaderModifier, HttpRoute,
+        Key, Kind, MatchType, NamedMatch, Object, ParentRef, PathMatchType, PathModifier,
+        PathModifierType, RouteFilter, RouteFilterType, RouteMatch, RouteRule,
+    },
+    validate::Set,
+};
+
+/// Annotation of a Gateway: its clients' lane context, trace and correlation ids are believed. `"true"`.
+pub const TRUSTED: &str = "laneway.io/trusted";
+
+/// Annotation of a Gateway: how many proxies in front are believed in X-Forwarded-For. A number in quotes.
+pub const TRUSTED_HOPS: &str = "laneway.io/trusted-hops";
+
+/// Proxies in front of a gateway that can be believed: more than any chain has, few enough to read quickly.
+const TRUSTED_HOPS_MAX: u8 = 16;
+
+/// The service a Backend means. Sources without namespaces or groups of their own say `default` and nothing.
+pub fn service(backend: &Backend) -> ServiceId {
+    let spec = &backend.spec;
+    let namespace = spec.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    ServiceId::new(&spec.source, namespace, spec.group.as_deref().unwrap_or(""), &spec.service)
+}
+
+/// Every gateway that is in force; one that is wrong or whose name an older one has is left out.
+pub fn gateways(set: &Set) -> Vec<GatewaySpec> {
+    let mut specs: Vec<GatewaySpec> = Vec::new();
+    for resource in set.gateways() {
+        if let Ok(spec) = gateway(resource)
+            && !specs.iter().any(|older| older.name == spec.name)
+        {
+            specs.push(spec);
+        }
+    }
+    specs
+}
+
+/// A gateway, or every problem of its shape.
+pub fn gateway(resource: &Gateway) -> Result<GatewaySpec, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let trusted = match resource.metadata.annotations.get(TRUSTED).map(String::as_str) {
+        None | Some("false") => false,
+        Some("true") => true,
+        Some(other) => {
+            let field = format!("metadata.annotations.{TRUSTED}");
+            problems.push(Problem::new(field, other, "use \"true\" or \"false\""));
+            false
+        }
+    };
+    let trusted_hops = match resource.metadata.annotations.get(TRUSTED_HOPS) {
+        None => 0,
+        Some(text) => match text.parse() {
+            Ok(hops) if hops <= TRUSTED_HOPS_MAX => hops,
+            _ => {
+                let field = format!("metadata.annotations.{TRUSTED_HOPS}");
+                let remedy = format!("use a whole number from \"0\" to \"{TRUSTED_HOPS_MAX}\"");
+                problems.push(Problem::new(field, text, remedy));
+                0
+            }
+        },
+    };
+    if resource.spec.gateway_class_name != "laneway" {
+        problems.push(Problem::new(
+            "spec.gatewayClassName",
+            &resource.spec.gateway_class_name,
+            "use laneway",
+        ));
+    }
+    if resource.spec.listeners.is_empty() {
+        problems.push(Problem::new("spec.listeners", "[]", "write at least one listener"));
+    }
+    for (index, listener) in resource.spec.listeners.iter().enumerate() {
+        let at = format!("spec.listeners[{index}]");
+        if listener.protocol != "HTTP" {
+            let remedy = "use HTTP: other protocols are not supported by this version";
+            problems.push(Problem::new(format!("{at}.protocol"), &listener.protocol, remedy));
+        }
+        if listener.port == 0 {
+            problems.push(Problem::new(format!("{at}.port"), "0", "use a port from 1 to 65535"));
+        }
+        if resource.spec.listeners[..index].iter().any(|earlier| earlier.name == listener.name) {
+            problems.push(Problem::new(
+                format!("{at}.name"),
+                &listener.name,
+                "give each listener its own name",
+            ));
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let listeners = (resource.spec.listeners.iter())
+        .map(|listener| ListenerSpec {
+            name: listener.name.clone(),
+            port: listener.port,
+            hostname: listener.hostname.clone().filter(|hostname| !hostname.is_empty()),
+            trusted,
+            trusted_hops,
+        })
+        .collect();
+    Ok(GatewaySpec { name: resource.metadata.name.clone(), listeners })
+}
+
+/// Every route, in order of creation; one whose shape is wrong is left out.
+pub fn routes(set: &Set) -> Vec<RouteSpec> {
+    (set.http_routes().zip(0..))
+        .filter_map(|(resource, created)| route(resource, set, created).ok())
+        .collect()
+}
+
+/// A route as it attaches and resolves in `set`, or every problem of its shape. `created`: its place among all
+/// routes in order of creation. A parent that does not exist, or does not let it attach, is left out.
+pub fn route(resource: &HttpRoute, set: &Set, created: u64) -> Result<RouteSpec, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let own = resource.metadata.namespace.as_str();
+    let parents = (resource.spec.parent_refs.iter())
+        .filter_map(|written| attach(written, own, set).ok())
+        .flatten()
+        .collect();
+    let mut rules = Vec::new();
+    for (index, written) in resource.spec.rules.iter().enumerate() {
+        match rule(written, own, set) {
+            Ok(rule) => rules.push(rule),
+            Err(wrong) => problems.extend(
+                wrong.into_iter().map(|problem| problem.under(&format!("spec.rules[{index}]"))),
+            ),
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(RouteSpec {
+        namespace: resource.metadata.namespace.clone(),
+        name: resource.metadata.name.clone(),
+        parents,
+        hostnames: resource.spec.hostnames.clone(),
+        rules,
+        created,
+    })
+}
+
+/// Where a route of namespace `own` attaches by one of its parents; or why it does not, relative to the parent.
+pub fn attach(written: &ParentRef, own: &str, set: &Set) -> Result<Vec<ParentSpec>, Problem> {
+    if written.kind.as_deref().is_some_and(|kind| kind != "Gateway") {
+        return Err(Problem::new("kind", written.kind.clone().unwrap_or_default(), "use Gateway"));
+    }
+    if written.group.as_deref().is_some_and(|group| group != Kind::Gateway.group()) {
+        let remedy = format!("use {}", Kind::Gateway.group());
+        return Err(Problem::new("group", written.group.clone().unwrap_or_default(), remedy));
+    }
+    let namespace = written.namespace.as_deref().unwrap_or(own);
+    let key = Key::new(Kind::Gateway, namespace, written.name.as_str());
+    let Some(Object::Gateway(gateway)) = set.get(&key) else {
+        let remedy = format!("name a Gateway: there is no {key}");
+        return Err(Problem::new("name", &written.name, remedy));
+    };
+    let meant: Vec<_> = (gateway.spec.listeners.iter())
+        .filter(|listener| {
+            written.section_name.as_ref().is_none_or(|section| *section == listener.name)
+        })
+        .filter(|listener| written.port.is_none_or(|port| port == listener.port))
+        .collect();
+    // A listener that does not exist is left to the route table, which names those that do.
+    let allowed = meant.iter().filter(|listener| listener.allows(namespace, own)).count();
+    let parent = |section: Option<String>| ParentSpec {
+        gateway: written.name.clone(),
+        section,
+        port: written.port,
+    };
+    if allowed == meant.len() {
+        return Ok(vec![parent(written.section_name.clone())]);
+    }
+    if allowed == 0 {
+        let remedy = format!(
+            "move the route to namespace {namespace}, or set allowedRoutes.namespaces.from: All on the listeners of {key}"
+        );
+        return Err(Problem::new("name", &written.name, remedy));
+    }
+    Ok((meant.into_iter().filter(|listener| listener.allows(namespace, own)))
+        .map(|listener| parent(Some(listener.name.clone())))
+        .collect())
+}
+
+/// The Backend a reference means, or why there is none.
+pub fn backend<'s>(written: &BackendRef, own: &str, set: &'s Set) -> Result<&'s Backend, Problem> {
+    let (group, kind) =
+        (written.group.as_deref().unwrap_or(""), written.kind.as_deref().unwrap_or("Service"));
+    if (group, kind) != (Kind::Backend.group(), Kind::Backend.name()) {
+        let shown = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
+        return Err(Problem::new("kind", shown, "write group: laneway.io and kind: Backend"));
+    }
+    if let Some(namespace) = written.namespace.as_deref().filter(|namespace| *namespace != own) {
+        let remedy = "use a Backend of the route's own namespace: grants between namespaces are not supported by this version";
+        return Err(Problem::new("namespace", namespace, remedy));
+    }
+    let key = Key::new(Kind::Backend, own, written.name.as_str());
+    match set.get(&key) {
+        Some(Object::Backend(backend)) => Ok(backend),
+        _ => Err(Problem::new("name", &written.name, format!("name a Backend: there is no {key}"))),
+    }
+}
+
+/// Whether an unresolved reference can come to resolve without an edit of the route: it names what is missing.
+pub fn may_resolve_later(problem: &Problem) -> bool {
+    problem.field == "name"
+}
+
+fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Problem>> {
+    let mut problems = Vec::new();
+    let filters = filters(&written.filters, &mut problems);
+    let mut backends = Vec::new();
+    for (index, reference) in written.backend_refs.iter().enumerate() {
+        let mut wrong = Vec::new();
+        let resolved = backend(reference, own, set);
+        if let Err(problem) = &resolved
+            && !may_resolve_later(problem)
+        {
+            wrong.push(problem.clone());
+        }
+        backends.push(BackendSpec {
+            service: resolved.map(service).map_err(|problem| problem.remedy),
+            weight: reference.weight,
+            filters: self::filters(&reference.filters, &mut wrong),
+        });
+        problems.extend(
+            wrong.into_iter().map(|problem| problem.under(&format!("backendRefs[{index}]"))),
+        );
+    }
+    let timeouts = written.timeouts.clone().unwrap_or_default();
+    let mut timeout = |name: &str, text: Option<&str>| match text.map(duration_ms) {
+        None => 0,
+        Some(Some(milliseconds)) => milliseconds,
+        Some(None) => {
+            let remedy = "use a duration such as 10s, 1m30s or 500ms";
+            problems.push(Problem::new(
+                format!("timeouts.{name}"),
+                text.unwrap_or_default(),
+                remedy,
+            ));
+            0
+        }
+    };
+    let request_timeout_ms = timeout("request", timeouts.request.as_deref());
+    let backend_timeout_ms = timeout("backendRequest", timeouts.backend_request.as_deref());
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    let matches = written.matches.iter().map(route_match).collect();
+    Ok(RuleSpec { matches, filters, backends, request_timeout_ms, backend_timeout_ms })
+}
+
+fn route_match(written: &RouteMatch) -> MatchSpec {
+    let path = written.path.clone().unwrap_or_default();
+    let value = if path.value.is_empty() { "/".to_owned() } else { path.value };
+    MatchSpec {
+        path: match path.kind {
+            PathMatchType::Exact => PathSpec::Exact(value),
+            PathMatchType::PathPrefix => PathSpec::Prefix(value),
+            PathMatchType::RegularExpression => PathSpec::Regex(value),
+        },
+        method: written.method.clone(),
+        headers: written.headers.iter().map(named).collect(),
+        query: written.query_params.iter().map(named).collect(),
+    }
+}
+
+fn named(written: &NamedMatch) -> NamedSpec {
+    let value = written.value.clone();
+    let value = match written.kind {
+        MatchType::Exact => TextSpec::Exact(value),
+        MatchType::RegularExpression => TextSpec::Regex(value),
+    };
+    NamedSpec { name: written.name.clone(), value }
+}
+
+fn filters(written: &[RouteFilter], problems: &mut Vec<Problem>) -> Vec<FilterSpec> {
+    let mut specs = Vec::new();
+    for (index, filter) in written.iter().enumerate() {
+        match filter_spec(filter) {
+            Ok(spec) => specs.push(spec),
+            Err(problem) => problems.push(problem.under(&format!("filters[{index}]"))),
+        }
+    }
+    specs
+}
+
+fn filter_spec(written: &RouteFilter) -> Result<FilterSpec, Problem> {
+    let present = [
+        ("requestHeaderModifier", written.request_header_modifier.is_some()),
+        ("responseHeaderModifier", written.response_header_modifier.is_some()),
+        ("requestRedirect", written.request_redirect.is_some()),
+        ("urlRewrite", written.url_rewrite.is_some()),
+    ];
+    let (own, spec) = match written.kind {
+        RouteFilterType::RequestHeaderModifier => (
+            "requestHeaderModifier",
+            written
+                .request_header_modifier
+                .as_ref()
+                .map(|edits| FilterSpec::RequestHeaders(header_edits(edits))),
+        ),
+        RouteFilterType::ResponseHeaderModifier => (
+            "responseHeaderModifier",
+            written
+                .response_header_modifier
+                .as_ref()
+                .map(|edits| FilterSpec::ResponseHeaders(header_edits(edits))),
+        ),
+        RouteFilterType::RequestRedirect => ("requestRedirect", redirect(written)?),
+        RouteFilterType::UrlRewrite => ("urlRewrite", rewrite(written)?),
+    };
+    if let Some((other, _)) = present.into_iter().find(|(name, present)| *present && *name != own) {
+        return Err(Problem::new(other, "", format!("remove it: type names {own}")));
+    }
+    spec.ok_or_else(|| Problem::new(own, "", "is missing: write what type names"))
+}
+
+fn redirect(written: &RouteFilter) -> Result<Option<FilterSpec>, Problem> {
+    let Some(redirect) = &written.request_redirect else { return Ok(None) };
+    Ok(Some(FilterSpec::Redirect(RedirectSpec {
+        scheme: redirect.scheme.clone(),
+        hostname: redirect.hostname.clone(),
+        path: path(redirect.path.as_ref())
+            .map_err(|problem| problem.under("requestRedirect.path"))?,
+        port: redirect.port,
+        status: redirect.status_code,
+    })))
+}
+
+fn rewrite(written: &RouteFilter) -> Result<Option<FilterSpec>, Problem> {
+    let Some(rewrite) = &written.url_rewrite else { return Ok(None) };
+    Ok(Some(FilterSpec::Rewrite(RewriteSpec {
+        hostname: rewrite.hostname.clone(),
+        path: path(rewrite.path.as_ref()).map_err(|problem| problem.under("urlRewrite.path"))?,
+    })))
+}
+
+fn path(written: Option<&PathModifier>) -> Result<Option<PathRewrite>, Problem> {
+    let Some(written) = written else { return Ok(None) };
+    let (own, wanted, other, unwanted) = match written.kind {
+        PathModifierType::ReplaceFullPath => (
+            "replaceFullPath",
+            written.replace_full_path.clone().map(PathRewrite::Full),
+            "replacePrefixMatch",
+            &written.replace_prefix_match,
+        ),
+        PathModifierType::ReplacePrefixMatch => (
+            "replacePrefixMatch",
+            written.replace_prefix_match.clone().map(PathRewrite::Prefix),
+            "replaceFullPath",
+            &written.replace_full_path,
+        ),
+    };
+    if let Some(value) = unwanted {
+        return Err(Problem::new(other, value, format!("remove it: type names {own}")));
+    }
+    match wanted {
+        Some(rewrite) => Ok(Some(rewrite)),
+        None => Err(Problem::new(own, "", "is missing: write what type names")),
+    }
+}
+
+fn header_edits(written: &HeaderModifier) -> HeaderEdits {
+    let fields = |fields: &[HeaderField]| {
+        fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
+    };
+    HeaderEdits {
+        set: fields(&written.set),
+        add: fields(&written.add),
+        remove: written.remove.clone(),
+    }
+}
+
+/// Parts a duration may have, and digits each may have (Gateway API, GEP-2257).
+const DURATION_PARTS_MAX: usize = 4;
+const DURATION_DIGITS_MAX: usize = 5;
+
+/// Milliseconds of a duration of the Gateway API: `1h`, `1m30s`, `500ms`.
+fn duration_ms(text: &str) -> Option<u64> {
+    let mut rest = text;
+    let mut total = 0;
+    let mut parts = 0;
+    while !rest.is_empty() {
+        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
+        let (number, tail) = rest.split_at(digits);
+        let units = tail.find(|letter: char| letter.is_ascii_digit()).unwrap_or(tail.len());
+        let (unit, tail) = tail.split_at(units);
+        let milliseconds = match unit {
+            "h" => 3_600_000,
+            "m" => 60_000,
+            "s" => 1000,
+            "ms" => 1,
+            _ => return None,
+        };
+        if digits > DURATION_DIGITS_MAX {
+            return None;
+        }
+        total += number.parse::<u64>().ok()? * milliseconds;
+        parts += 1;
+        rest = tail;
+    }
+    (1..=DURATION_PARTS_MAX).contains(&parts).then_some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::duration_ms;
+
+    #[test]
+    fn durations_are_read_as_the_gateway_api_writes_them() {
+        for (text, milliseconds) in [
+            ("10s", Some(10_000)),
+            ("1m30s", Some(90_000)),
+            ("500ms", Some(500)),
+            ("1h2m3s4ms", Some(3_723_004)),
+            ("0s", Some(0)),
+            ("", None),
+            ("10", None),
+            ("s", None),
+            ("1.5s", None),
+            ("-1s", None),
+            ("1d", None),
+            ("123456s", None),
+            ("1s1s1s1s1s", None),
+        ] {
+            assert_eq!(duration_ms(text), milliseconds, "{text}");
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! Services, and what names and addresses mean.
+
+use std::net::SocketAddr;
+
+use lanes::{Endpoint, Service, ServiceId, Tag, directory::NameAnswer, service::Health};
+
+use super::{NotUnderstood, filled};
+use crate::discovery::v1;
+
+/// To the wire.
+pub fn service_to(service: &Service) -> v1::Service {
+    v1::Service {
+        id: service.id().as_str().to_owned(),
+        name: service.name().to_string(),
+        application: service.application().to_string(),
+        endpoints: service.endpoints().iter().map(endpoint_to).collect(),
+    }
+}
+
+/// From the wire.
+pub fn service_from(service: v1::Service) -> Result<Service, NotUnderstood> {
+    let endpoints = service.endpoints.into_iter().map(endpoint_from).collect::<Result<_, _>>()?;
+    Ok(Service::new(
+        ServiceId::from_text(&service.id),
+        &service.name,
+        &service.application,
+        endpoints,
+    ))
+}
+
+fn endpoint_to(endpoint: &Endpoint) -> v1::Endpoint {
+    let health = match endpoint.health {
+        Health::Usable => v1::Health::Usable,
+        Health::Unhealthy => v1::Health::Unhealthy,
+        Health::Draining => v1::Health::Draining,
+        Health::InvalidTag => v1::Health::InvalidTag,
+    };
+    v1::Endpoint {
+        address: endpoint.address.to_string(),
+        application_address: endpoint
+            .application_address
+            .map(|address| address.to_string())
+            .unwrap_or_default(),
+        tag: endpoint.tag.as_ref().map(|tag| tag.as_str().to_owned()).unwrap_or_default(),
+        weight: endpoint.weight,
+        health: health.into(),
+    }
+}
+
+fn endpoint_from(endpoint: v1::Endpoint) -> Result<Endpoint, NotUnderstood> {
+    let health = match v1::Health::try_from(endpoint.health) {
+        Ok(v1::Health::Usable) => Health::Usable,
+        Ok(v1::Health::Unhealthy) => Health::Unhealthy,
+        Ok(v1::Health::Draining) => Health::Draining,
+        Ok(v1::Health::InvalidTag) => Health::InvalidTag,
+        Ok(v1::Health::Unspecified) | Err(_) => {
+            return Err(NotUnderstood::number("endpoint.health", endpoint.health));
+        }
+    };
+    Ok(Endpoint {
+        address: socket_address("endpoint.address", &endpoint.address)?,
+        application_address: filled(endpoint.application_address)
+            .map(|text| socket_address("endpoint.application_address", &text))
+            .transpose()?,
+        tag: Tag::parse(&endpoint.tag)
+            .map_err(|_| NotUnderstood::text("endpoint.tag", &endpoint.tag))?,
+        weight: endpoint.weight,
+        health,
+    })
+}
+
+fn socket_address(field: &'static str, text: &str) -> Result<SocketAddr, NotUnderstood> {
+    text.parse().map_err(|_| NotUnderstood::text(field, text))
+}
+
+/// To the wire.
+pub fn name_to(name: &str, answer: &NameAnswer) -> v1::NameAnswer {
+    let (service, ambiguous) = match answer {
+        NameAnswer::Service(id) => (id.as_str().to_owned(), Vec::new()),
+        NameAnswer::Absent => (String::new(), Vec::new()),
+        NameAnswer::Ambiguous(sources) => (String::new(), sources.clone()),
+    };
+    v1::NameAnswer { name: name.to_lowercase(), service, ambiguous }
+}
+
+/// From the wire: the name, and what it means.
+pub fn name_from(answer: v1::NameAnswer) -> (String, NameAnswer) {
+    let meaning = if !answer.service.is_empty() {
+        NameAnswer::Service(ServiceId::from_text(&answer.service))
+    } else if answer.ambiguous.is_empty() {
+        NameAnswer::Absent
+    } else {
+        NameAnswer::Ambiguous(answer.ambiguous)
+    };
+    (answer.name, meaning)
+}
+
+/// To the wire.
+pub fn address_to(address: SocketAddr, services: &[ServiceId]) -> v1::AddressAnswer {
+    let services = services.iter().map(|id| id.as_str().to_owned()).collect();
+    v1::AddressAnswer { address: address.to_string(), services }
+}
+
+/// From the wire: the address, and the services there.
+pub fn address_from(
+    answer: v1::AddressAnswer,
+) -> Result<(SocketAddr, Vec<ServiceId>), NotUnderstood> {
+    let address = socket_address("address_answer.address", &answer.address)?;
+    Ok((address, answer.services.iter().map(|id| ServiceId::from_text(id)).collect()))
+}

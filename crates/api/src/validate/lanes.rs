@@ -1,0 +1,224 @@
+//! Groups and lanes: what `lanes` says of them, and what only the whole set shows.
+
+use std::collections::HashMap;
+
+use lanes::{Group, Problem};
+
+use super::{Report, Set};
+use crate::{
+    convert::lanes::{self as convert, group_key, lane_name, lanes_of, tag_text},
+    resource::{Fallback, Key, Lane, LaneGroup, Meet, Object},
+};
+
+/// Groups that one gateway may serve as entrance: each costs a decision per request and a baggage member of up to
+/// 133 bytes, of 8192 in all (design §2, "Lane context on the wire").
+const GROUPS_PER_GATEWAY_MAX: usize = 8;
+
+pub(super) fn check(set: &Set, report: &mut Report) {
+    let mut first_of_name: HashMap<&str, Key> = HashMap::new();
+    let mut groups_at: HashMap<&str, usize> = HashMap::new();
+    for group in set.lane_groups() {
+        let key = group.key();
+        match first_of_name.get(group.metadata.name.as_str()) {
+            Some(first) => report.conflict(
+                &key,
+                Problem::new(
+                    "metadata.name",
+                    &group.metadata.name,
+                    format!("use another name: group names are unique across namespaces, and {first} has it"),
+                ),
+            ),
+            None => {
+                first_of_name.insert(&group.metadata.name, key.clone());
+            }
+        }
+        check_entrances(group, set, &mut groups_at, report);
+        check_applications(group, report);
+        check_group(group, set, report);
+    }
+    for lane in set.lanes() {
+        if set.get(&group_key(lane)).is_none() {
+            let remedy = format!("name a group that exists: there is no {}", group_key(lane));
+            report.error(&lane.key(), Problem::new("spec.group", &lane.spec.group, remedy));
+            report.errors(&lane.key(), convert::lane_spec(lane, true).err().unwrap_or_default());
+        }
+    }
+}
+
+fn check_entrances<'s>(
+    group: &'s LaneGroup,
+    set: &Set,
+    groups_at: &mut HashMap<&'s str, usize>,
+    report: &mut Report,
+) {
+    let key = group.key();
+    if group.spec.entrances.is_empty() {
+        let remedy = "name a gateway or an application: no request enters lanes of this group";
+        report.warning(&key, Problem::new("spec.entrances", "[]", remedy));
+    }
+    let mut counted: Vec<&str> = Vec::new();
+    for (index, entrance) in group.spec.entrances.iter().enumerate() {
+        let Some(gateway) = entrance.gateway.as_deref() else { continue };
+        let at = format!("spec.entrances[{index}]");
+        if !set.gateways().any(|known| known.metadata.name == gateway) {
+            let remedy = format!("name a Gateway: there is no Gateway {gateway}");
+            report.warning(&key, Problem::new(format!("{at}.gateway"), gateway, remedy));
+        }
+        for (number, route) in entrance.routes.iter().flatten().enumerate() {
+            let attaches = set.http_routes().any(|known| {
+                known.metadata.name == *route
+                    && known.spec.parent_refs.iter().any(|parent| parent.name == gateway)
+            });
+            if !attaches {
+                let remedy = format!("name an HTTPRoute that attaches to Gateway {gateway}");
+                report.warning(&key, Problem::new(format!("{at}.routes[{number}]"), route, remedy));
+            }
+        }
+        if counted.contains(&gateway) {
+            continue;
+        }
+        counted.push(gateway);
+        let count = groups_at.entry(gateway).or_default();
+        *count += 1;
+        if *count > GROUPS_PER_GATEWAY_MAX {
+            let remedy = format!(
+                "use another gateway: {gateway} is already an entrance of {GROUPS_PER_GATEWAY_MAX} groups, the most one may serve"
+            );
+            report.error(&key, Problem::new(format!("{at}.gateway"), gateway, remedy));
+        }
+    }
+}
+
+fn check_applications(group: &LaneGroup, report: &mut Report) {
+    let applications = &group.spec.applications;
+    if applications.is_empty() {
+        let remedy = "name the applications of the group: no service is routed by its lanes";
+        report.warning(&group.key(), Problem::new("spec.applications", "[]", remedy));
+    }
+    for (index, application) in applications.iter().enumerate() {
+        if applications[..index].contains(application) {
+            let field = format!("spec.applications[{index}]");
+            report.error(
+                &group.key(),
+                Problem::new(field, application, "name each application once"),
+            );
+        }
+    }
+}
+
+/// Compiles a group with its lanes and gives each problem to the object it belongs to.
+fn check_group(group: &LaneGroup, set: &Set, report: &mut Report) {
+    let lanes: Vec<&Lane> = lanes_of(set, group).collect();
+    let mut spec = match convert::group(group) {
+        Ok(spec) => spec,
+        Err(problems) => {
+            report.errors(&group.key(), problems);
+            for lane in &lanes {
+                report
+                    .errors(&lane.key(), convert::lane_spec(lane, true).err().unwrap_or_default());
+            }
+            return;
+        }
+    };
+    let mut misshapen: Vec<&str> = Vec::new();
+    let mut compiled: Vec<&Lane> = Vec::new();
+    for lane in lanes {
+        match convert::lane_spec(lane, true) {
+            Ok(lane_spec) => {
+                spec.lanes.push(lane_spec);
+                compiled.push(lane);
+                warn_of_lane(lane, group, report);
+            }
+            Err(problems) => {
+                report.errors(&lane.key(), problems);
+                misshapen.push(tag_text(lane));
+            }
+        }
+    }
+    for problem in Group::compile(spec).err().unwrap_or_default() {
+        // A lane that could not be read is left out, and must not look unknown to those that name it.
+        if misshapen.contains(&problem.value.as_str()) && problem.field.contains(".fallback[") {
+            continue;
+        }
+        let (key, problem) = owner(group, &compiled, problem);
+        report.error(&key, problem);
+    }
+}
+
+/// The object a compiler's problem belongs to: `lanes[3].entry…` is `spec.entry…` of the fourth lane.
+fn owner(group: &LaneGroup, lanes: &[&Lane], problem: Problem) -> (Key, Problem) {
+    let of_lane = problem.field.strip_prefix("lanes[").and_then(|rest| rest.split_once(']'));
+    let lane = of_lane.and_then(|(index, field)| {
+        Some((*lanes.get(index.parse::<usize>().ok()?)?, field.trim_start_matches('.')))
+    });
+    match lane {
+        Some((lane, field)) => {
+            let field = if field == "tag" && lane.spec.tag.is_none() {
+                "metadata.name".to_owned()
+            } else {
+                format!("spec.{field}")
+            };
+            (lane.key(), Problem { field, ..problem })
+        }
+        None => (group.key(), problem.under("spec")),
+    }
+}
+
+fn warn_of_lane(lane: &Lane, group: &LaneGroup, report: &mut Report) {
+    for (index, switch) in lane.spec.applications.iter().enumerate() {
+        if !group.spec.applications.contains(&switch.name) {
+            let field = format!("spec.applications[{index}].name");
+            let remedy = format!("name an application of group {}", group.metadata.name);
+            report.warning(&lane.key(), Problem::new(field, &switch.name, remedy));
+        }
+    }
+    let Some(content) = &lane.spec.entry.content else { return };
+    let negative = |operator: &str| operator == "!=" || operator == "notIn";
+    let alone = match content.meet {
+        Meet::Any => true,
+        Meet::All => content.conditions.iter().all(|condition| negative(&condition.operator)),
+    };
+    for (index, condition) in content.conditions.iter().enumerate() {
+        if alone && negative(&condition.operator) {
+            let remedy =
+                "add `exists` for the same parameter: alone it also takes every request without it";
+            let field = format!("spec.entry.content.conditions[{index}].operator");
+            report.warning(&lane.key(), Problem::new(field, &condition.operator, remedy));
+        }
+    }
+}
+
+pub(super) fn group_removed(after: &Set, group: &LaneGroup, report: &mut Report) {
+    let names: Vec<String> = lanes_of(after, group).map(lane_name).collect();
+    if !names.is_empty() {
+        let remedy = format!("delete its lanes first: {}", names.join(", "));
+        report.error(&group.key(), Problem::new("", "", remedy));
+    }
+}
+
+pub(super) fn lane_removed(after: &Set, lane: &Lane, report: &mut Report) {
+    let Some(Object::LaneGroup(group)) = after.get(&group_key(lane)) else { return };
+    let mut others = lanes_of(after, group);
+    if others.any(|other| tag_text(other) == tag_text(lane)) {
+        return;
+    }
+    let names: Vec<String> = (lanes_of(after, group))
+        .filter(|other| {
+            matches!(&other.spec.fallback, Fallback::Tags(tags) if tags.iter().any(|tag| tag == tag_text(lane)))
+        })
+        .map(lane_name)
+        .collect();
+    if !names.is_empty() {
+        let remedy = format!("take it out of the fallback of {} first", names.join(", "));
+        report.error(&lane.key(), Problem::new("", "", remedy));
+    }
+}
+
+/// Groups that are in force and have `application`, in order of creation.
+pub(super) fn groups_with<'s>(
+    set: &'s Set,
+    application: &'s str,
+) -> impl Iterator<Item = &'s LaneGroup> {
+    set.lane_groups()
+        .filter(move |group| group.spec.applications.iter().any(|name| name == application))
+}

@@ -1,0 +1,185 @@
+//! Gateways and routes: what `routes` says of them, what only the whole set shows, and rules beside the lanes'.
+
+use std::collections::HashMap;
+
+use lanes::Problem;
+use routes::{
+    GatewaySpec, Table,
+    spec::{ListenerSpec, ParentSpec},
+};
+
+use super::{Report, Set, lanes::groups_with, sources::application};
+use crate::{
+    convert::routes as convert,
+    resource::{HttpRoute, Key, Kind, LaneGroup, Object, RouteRule},
+};
+
+pub(super) fn check(set: &Set, report: &mut Report) {
+    let mut first_of_name: HashMap<&str, Key> = HashMap::new();
+    let mut gateways: Vec<GatewaySpec> = Vec::new();
+    for gateway in set.gateways() {
+        let key = gateway.key();
+        match convert::gateway(gateway) {
+            Ok(spec) => {
+                let (_, problems) = Table::compile(Some(&spec), &[]);
+                report.errors(&key, problems.into_iter().map(|(_, problem)| problem));
+                gateways.push(spec);
+            }
+            Err(problems) => report.errors(&key, problems),
+        }
+        match first_of_name.get(gateway.metadata.name.as_str()) {
+            Some(first) => {
+                let remedy = format!(
+                    "use another name: gateway names are unique across namespaces, and {first} has it"
+                );
+                report
+                    .conflict(&key, Problem::new("metadata.name", &gateway.metadata.name, remedy));
+            }
+            None => {
+                first_of_name.insert(&gateway.metadata.name, key);
+            }
+        }
+    }
+    for route in set.http_routes() {
+        check_route(route, set, &gateways, report);
+        check_canary(route, set, report);
+    }
+}
+
+fn check_route(route: &HttpRoute, set: &Set, gateways: &[GatewaySpec], report: &mut Report) {
+    let key = route.key();
+    let own = route.metadata.namespace.as_str();
+    if route.spec.parent_refs.is_empty() {
+        let remedy = "name a Gateway, e.g. [{name: edge}]: the route is not served anywhere";
+        report.warning(&key, Problem::new("spec.parentRefs", "[]", remedy));
+    }
+    // Parents of the specification, and which of the written ones each comes from.
+    let mut parents = Vec::new();
+    for (index, written) in route.spec.parent_refs.iter().enumerate() {
+        match convert::attach(written, own, set) {
+            Ok(attached) => parents.extend(attached.into_iter().map(|parent| (index, parent))),
+            Err(problem) => {
+                let problem = problem.under(&format!("spec.parentRefs[{index}]"));
+                if problem.field.ends_with(".name") {
+                    report.warning(&key, problem);
+                } else {
+                    report.error(&key, problem);
+                }
+            }
+        }
+    }
+    for (index, rule) in route.spec.rules.iter().enumerate() {
+        for (number, reference) in rule.backend_refs.iter().enumerate() {
+            if let Err(problem) = convert::backend(reference, own, set)
+                && convert::may_resolve_later(&problem)
+            {
+                let at = format!("spec.rules[{index}].backendRefs[{number}]");
+                report.warning(&key, problem.under(&at));
+            }
+        }
+    }
+    let mut spec = match convert::route(route, set, 0) {
+        Ok(spec) => spec,
+        Err(problems) => return report.errors(&key, problems),
+    };
+    let served: Vec<&GatewaySpec> = gateways
+        .iter()
+        .filter(|gateway| parents.iter().any(|(_, parent)| parent.gateway == gateway.name))
+        .collect();
+    if served.is_empty() {
+        // Its rules are looked at all the same, on a gateway that takes everything.
+        let anywhere = anywhere();
+        spec.parents =
+            vec![ParentSpec { gateway: anywhere.name.clone(), section: None, port: None }];
+        let (_, problems) = Table::compile(Some(&anywhere), std::slice::from_ref(&spec));
+        return report.errors(&key, problems.into_iter().map(|(_, problem)| problem));
+    }
+    spec.parents = parents.iter().map(|(_, parent)| parent.clone()).collect();
+    let written: Vec<usize> = parents.iter().map(|(index, _)| *index).collect();
+    for gateway in served {
+        let (_, problems) = Table::compile(Some(gateway), std::slice::from_ref(&spec));
+        for (_, problem) in problems {
+            let problem = as_written(problem, &written);
+            // Where it attaches can change without an edit of the route; what it says cannot.
+            if problem.field.starts_with("spec.parentRefs") || problem.field == "spec.hostnames" {
+                report.warning(&key, problem);
+            } else {
+                report.error(&key, problem);
+            }
+        }
+    }
+}
+
+fn anywhere() -> GatewaySpec {
+    let listener = ListenerSpec {
+        name: "http".to_owned(),
+        port: 80,
+        hostname: None,
+        trusted: false,
+        trusted_hops: 0,
+    };
+    GatewaySpec { name: "any".to_owned(), listeners: vec![listener] }
+}
+
+/// A problem of `spec.parentRefs[i]`, with the index of the parent as written.
+fn as_written(mut problem: Problem, written: &[usize]) -> Problem {
+    let index =
+        problem.field.strip_prefix("spec.parentRefs[").and_then(|rest| rest.split_once(']'));
+    if let Some((index, rest)) = index
+        && let Some(index) = index.parse::<usize>().ok().and_then(|index| written.get(index))
+    {
+        problem.field = format!("spec.parentRefs[{index}]{rest}");
+    }
+    problem
+}
+
+/// A rule that spreads requests over versions of an application that a lane group routes (design §2.13): refused
+/// when the group was there first, else a conflict of both.
+fn check_canary(route: &HttpRoute, set: &Set, report: &mut Report) {
+    for (index, rule) in route.spec.rules.iter().enumerate() {
+        let Some(shared) = spread_application(rule, route, set) else { continue };
+        for group in groups_with(set, shared) {
+            let at = format!("spec.rules[{index}].backendRefs");
+            let remedy = format!(
+                "use one backend: application {shared} is routed by {}; let its lanes spread requests over versions",
+                group.key()
+            );
+            let problem = Problem::new(at, shared, remedy);
+            if is_older(set, group, route) {
+                report.error(&route.key(), problem);
+            } else {
+                report.conflict(&route.key(), problem);
+                let remedy = format!(
+                    "remove the application, or the weights of {}: it spreads requests over versions itself; the lanes govern meanwhile",
+                    route.key()
+                );
+                report.conflict(&group.key(), Problem::new("spec.applications", shared, remedy));
+            }
+        }
+    }
+}
+
+/// The application that two weighted backends of a rule share.
+fn spread_application<'s>(
+    rule: &'s RouteRule,
+    route: &'s HttpRoute,
+    set: &'s Set,
+) -> Option<&'s str> {
+    let mut seen: Vec<&str> = Vec::new();
+    for reference in rule.backend_refs.iter().filter(|reference| reference.weight > 0) {
+        let Ok(backend) = convert::backend(reference, &route.metadata.namespace, set) else {
+            continue;
+        };
+        let application = application(backend, set);
+        if seen.contains(&application) {
+            return Some(application);
+        }
+        seen.push(application);
+    }
+    None
+}
+
+fn is_older(set: &Set, group: &LaneGroup, route: &HttpRoute) -> bool {
+    let first = set.iter().map(Object::key).find(|key| *key == group.key() || *key == route.key());
+    first.is_some_and(|key| key.kind == Kind::LaneGroup)
+}
