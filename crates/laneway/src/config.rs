@@ -6,6 +6,7 @@
 
 pub(crate) mod checked;
 mod file;
+pub(crate) mod log_level;
 pub(crate) mod raw;
 #[cfg(test)]
 mod reference;

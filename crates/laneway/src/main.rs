@@ -5,8 +5,10 @@
 mod admin;
 mod cli;
 mod config;
-mod logging;
+mod data_directory;
+mod manifest;
 mod roles;
+mod signals;
 
 use std::process::ExitCode;
 

@@ -6,7 +6,9 @@ use std::{
     time::Duration,
 };
 
-use super::{BadSettings, Origins, SettingProblem, raw};
+use telemetry::logs::Format;
+
+use super::{BadSettings, Origins, SettingProblem, log_level, raw};
 
 /// What every role runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,18 +18,9 @@ pub(crate) struct Process {
     /// Directives for the log filter, known to parse.
     pub(crate) log_level: String,
     /// How log lines look.
-    pub(crate) log_format: LogFormat,
+    pub(crate) log_format: Format,
     /// How long requests in flight may take after a signal to stop.
     pub(crate) drain: Duration,
-}
-
-/// How log lines look.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum LogFormat {
-    /// For people.
-    Text,
-    /// One object per line.
-    Json,
 }
 
 /// What the control plane runs with.
@@ -269,16 +262,15 @@ impl<'a> Checker<'a> {
             Some(text) => Some(PathBuf::from(text)),
             None => self.default_data(directory),
         };
-        let log_level = match crate::logging::parse_level(&raw.log_level) {
-            Ok(_) => Some(raw.log_level),
-            Err(remedy) => {
-                self.refuse("log-level", &raw.log_level, remedy);
-                None
-            }
+        let log_level = if log_level::is_level(&raw.log_level) {
+            Some(raw.log_level)
+        } else {
+            self.refuse("log-level", &raw.log_level, log_level::REMEDY);
+            None
         };
         let log_format = match raw.log_format.as_str() {
-            "text" => Some(LogFormat::Text),
-            "json" => Some(LogFormat::Json),
+            "text" => Some(Format::Text),
+            "json" => Some(Format::Json),
             other => {
                 self.refuse("log-format", other, "use text or json");
                 None

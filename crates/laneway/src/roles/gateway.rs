@@ -2,11 +2,11 @@
 
 use std::process::ExitCode;
 
-use crate::{cli::Settings, config, logging};
+use crate::{cli::Settings, config};
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Gateway>) -> anyhow::Result<ExitCode> {
     let process = &settings.now.process;
-    logging::start(&process.log_level, process.log_format);
+    let _logs = telemetry::logs::start(process.log_format, &process.log_level)?;
     anyhow::bail!("not available yet: {settings:?}")
 }
