@@ -1,0 +1,442 @@
+//! What is registered. A machine without clock, tasks or channels: every step says what it changed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lanes::{Endpoint, Problem, Service, ServiceId, Tag, service::Health};
+
+use super::{SOURCE, is_reachable};
+use crate::{Change, application_of, tag_of};
+
+/// How often a sidecar says that it is alive.
+pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
+
+/// How long an instance is believed without a heartbeat: two may be lost.
+pub const EXPIRY: Duration = Duration::from_secs(6);
+
+/// How long an instance that was taken out stays visible as draining. As long as a sidecar may take to finish
+/// what it has, and then some; nobody sends it anything new meanwhile.
+pub const DRAINING_KEPT: Duration = Duration::from_secs(30);
+
+/// How often time must be let pass.
+pub const TICK: Duration = Duration::from_millis(500);
+
+/// A tick that comes later than this was held up by this process, not by the instances: a stopped or starved
+/// control plane has not heard heartbeats that were sent.
+const TICK_LATE: Duration = Duration::from_secs(2);
+
+/// Instances of one registry. Far above what one control plane is built for (10 000 endpoints), and a bound for
+/// a client gone wild.
+pub const INSTANCES_MAX: usize = 50_000;
+
+/// Services remembered after their last instance has left, so that their application stays known.
+pub const EMPTY_SERVICES_MAX: usize = 10_000;
+
+/// Bytes of one instance's metadata, keys and values: the limit Nacos has for an instance's metadata, and then some.
+pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a node's, service's, namespace's or application's name: as a DNS name.
+pub const NAME_BYTES_MAX: usize = 253;
+
+/// Largest weight: that of a Gateway API backend.
+pub const WEIGHT_MAX: u32 = 1_000_000;
+
+/// What a sidecar says of its application.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Instance {
+    /// Who registers; one instance per node.
+    pub node: String,
+    /// The service callers name.
+    pub service: String,
+    /// Its namespace; empty is `default`.
+    pub namespace: String,
+    /// The application as announced; empty: see [`application_of`].
+    pub application: String,
+    /// Where callers connect: the sidecar's advertised address.
+    pub address: SocketAddr,
+    /// Where the application itself listens.
+    pub application_address: Option<SocketAddr>,
+    /// The tag as announced, unchecked; empty is base.
+    pub tag: String,
+    /// Share of requests among its peers.
+    pub weight: u32,
+    /// What else it says of itself.
+    pub metadata: BTreeMap<String, String>,
+    /// What the probe of the application says.
+    pub healthy: bool,
+}
+
+/// Why an instance was not registered.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum RegisterError {
+    /// Something it says cannot be.
+    #[error("{0}")]
+    Invalid(Problem),
+    /// There are [`INSTANCES_MAX`] already.
+    #[error("the registry holds {INSTANCES_MAX} instances, and takes no more")]
+    Full,
+}
+
+/// What a step changed.
+#[derive(Debug, Default)]
+pub struct Effects {
+    /// Services as they are now, in order.
+    pub changes: Vec<Change>,
+    /// Nodes whose instance is no more, or is draining.
+    pub departed: Vec<String>,
+}
+
+/// The registry.
+#[derive(Debug)]
+pub struct State {
+    instances: HashMap<String, Registered>,
+    by_address: HashMap<SocketAddr, String>,
+    services: HashMap<ServiceId, Known>,
+    /// How many of `services` are empty; grows for ever, orders them.
+    emptied: u64,
+    ticked: Instant,
+}
+
+#[derive(Debug)]
+struct Registered {
+    instance: Instance,
+    service: ServiceId,
+    tag: Result<Option<Tag>, Problem>,
+    standing: Standing,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Standing {
+    /// Until then, unless it says something.
+    Alive { expires: Instant },
+    /// Taken out; forgotten then.
+    Draining { leaves: Instant },
+}
+
+/// A service that has, or had, instances.
+#[derive(Debug)]
+struct Known {
+    /// As first registered.
+    name: String,
+    application: String,
+    nodes: BTreeSet<String>,
+    /// As last told.
+    told: Option<Arc<Service>>,
+    problems: Vec<Problem>,
+    /// When the last instance left, as a count; 0 while it has some.
+    emptied: u64,
+}
+
+impl State {
+    /// An empty registry.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            instances: HashMap::new(),
+            by_address: HashMap::new(),
+            services: HashMap::new(),
+            emptied: 0,
+            ticked: now,
+        }
+    }
+
+    /// Takes the journal of a former run. Nothing of it expires before everyone had a full heartbeat period to
+    /// come back, on top of the usual expiry. Entries that cannot be (any more) are left out.
+    pub fn restore(&mut self, journal: Vec<Instance>, now: Instant) -> Effects {
+        let mut effects = Effects::default();
+        let mut services = BTreeSet::new();
+        for instance in journal {
+            let node = instance.node.clone();
+            match self.put(instance, now + HEARTBEAT_PERIOD + EXPIRY, &mut effects) {
+                Ok(service) => {
+                    services.insert(service);
+                }
+                Err(error) => {
+                    tracing::warn!(%node, %error, "journalled instance left out");
+                    effects.departed.push(node);
+                }
+            }
+        }
+        // Told once each: telling a service of thousands after each of its instances would take a while.
+        services.iter().for_each(|service| self.tell(service, &mut effects));
+        effects
+    }
+
+    /// Registers an instance. What its node registered before is replaced; so is what another node registered
+    /// at the same address: only one process can listen there, and that is the newer one.
+    pub fn register(&mut self, instance: Instance, now: Instant) -> Result<Effects, RegisterError> {
+        let mut effects = Effects::default();
+        let service = self.put(instance, now + EXPIRY, &mut effects)?;
+        self.tell(&service, &mut effects);
+        Ok(effects)
+    }
+
+    /// Hears that a node is alive, and how its application is; `None` when it is not known and must register.
+    pub fn heartbeat(&mut self, node: &str, healthy: bool, now: Instant) -> Option<Effects> {
+        let registered = self.instances.get_mut(node)?;
+        let Standing::Alive { expires } = &mut registered.standing else {
+            return Some(Effects::default());
+        };
+        // A heartbeat prolongs; it does not shorten what a restart has granted.
+        *expires = (*expires).max(now + EXPIRY);
+        let mut effects = Effects::default();
+        if registered.instance.healthy != healthy {
+            registered.instance.healthy = healthy;
+            let service = registered.service.clone();
+            self.tell(&service, &mut effects);
+        }
+        Some(effects)
+    }
+
+    /// Takes an instance out: draining at once, forgotten after [`DRAINING_KEPT`]. `None`: not known.
+    pub fn deregister(&mut self, node: &str, now: Instant) -> Option<Effects> {
+        let registered = self.instances.get_mut(node)?;
+        let mut effects = Effects::default();
+        if matches!(registered.standing, Standing::Alive { .. }) {
+            registered.standing = Standing::Draining { leaves: now + DRAINING_KEPT };
+            effects.departed.push(node.to_owned());
+            let service = registered.service.clone();
+            self.tell(&service, &mut effects);
+        }
+        Some(effects)
+    }
+
+    /// Lets time pass; to be called every [`TICK`].
+    pub fn tick(&mut self, now: Instant) -> Effects {
+        let passed = now.saturating_duration_since(std::mem::replace(&mut self.ticked, now));
+        if passed > TICK_LATE {
+            for registered in self.instances.values_mut() {
+                if let Standing::Alive { expires } = &mut registered.standing {
+                    *expires += passed;
+                }
+            }
+        }
+        let mut effects = Effects::default();
+        let mut due: Vec<String> = Vec::new();
+        for (node, registered) in &self.instances {
+            match registered.standing {
+                Standing::Alive { expires } if expires <= now => {
+                    effects.departed.push(node.clone());
+                    due.push(node.clone());
+                }
+                Standing::Draining { leaves } if leaves <= now => due.push(node.clone()),
+                Standing::Alive { .. } | Standing::Draining { .. } => {}
+            }
+        }
+        effects.departed.sort_unstable();
+        let services: BTreeSet<ServiceId> =
+            due.iter().filter_map(|node| self.take_away(node)).collect();
+        for service in services {
+            self.tell(&service, &mut effects);
+        }
+        self.forget_empty_services(&mut effects);
+        effects
+    }
+
+    /// Everything registered and not draining.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        let alive = self.instances.values();
+        let alive = alive.filter(|it| matches!(it.standing, Standing::Alive { .. }));
+        alive.map(|it| &it.instance)
+    }
+
+    /// Takes an instance in, and says which service must be told.
+    fn put(
+        &mut self,
+        mut instance: Instance,
+        expires: Instant,
+        effects: &mut Effects,
+    ) -> Result<ServiceId, RegisterError> {
+        if instance.namespace.is_empty() {
+            "default".clone_into(&mut instance.namespace);
+        }
+        check(&instance).map_err(RegisterError::Invalid)?;
+        if self.instances.len() >= INSTANCES_MAX && !self.instances.contains_key(&instance.node) {
+            return Err(RegisterError::Full);
+        }
+        let node = instance.node.clone();
+        let service = ServiceId::new(SOURCE, &instance.namespace, "", &instance.service);
+        let tag = tag_of(|key| instance.metadata.get(key).map(String::as_str), &instance.tag);
+
+        if let Some(other) =
+            self.by_address.get(&instance.address).filter(|it| **it != node).cloned()
+        {
+            tracing::info!(node = %other, by = %node, address = %instance.address, "instance replaced at its address");
+            self.replace(&other, &service, &tag, effects);
+            effects.departed.push(other);
+        }
+        self.replace(&node, &service, &tag, effects);
+
+        let known = self.services.entry(service.clone()).or_insert_with(|| Known {
+            name: instance.service.clone(),
+            application: String::new(),
+            nodes: BTreeSet::new(),
+            told: None,
+            problems: Vec::new(),
+            emptied: 0,
+        });
+        if known.nodes.is_empty() {
+            known.application = application(&instance).to_owned();
+        }
+        known.nodes.insert(node.clone());
+        known.emptied = 0;
+        self.by_address.insert(instance.address, node.clone());
+        let standing = Standing::Alive { expires };
+        self.instances
+            .insert(node, Registered { instance, service: service.clone(), tag, standing });
+        Ok(service)
+    }
+
+    /// Makes room for an instance of `service` with `tag`. A change of tag is a removal, told on its own, before
+    /// the addition; otherwise the new instance simply takes the old one's place.
+    fn replace(
+        &mut self,
+        node: &str,
+        service: &ServiceId,
+        tag: &Result<Option<Tag>, Problem>,
+        effects: &mut Effects,
+    ) {
+        let Some(before) = self.instances.get(node) else { return };
+        let same = before.service == *service && before.tag == *tag;
+        if let Some(left) = self.take_away(node).filter(|_| !same) {
+            self.tell(&left, effects);
+        }
+    }
+
+    /// Removes a node's instance, and says which service it was of.
+    fn take_away(&mut self, node: &str) -> Option<ServiceId> {
+        let registered = self.instances.remove(node)?;
+        self.by_address.remove(&registered.instance.address);
+        if let Some(known) = self.services.get_mut(&registered.service) {
+            known.nodes.remove(node);
+            if known.nodes.is_empty() {
+                self.emptied += 1;
+                known.emptied = self.emptied;
+            }
+        }
+        Some(registered.service)
+    }
+
+    /// Adds a service as it is now to the effects, unless that was the last thing told.
+    fn tell(&mut self, id: &ServiceId, effects: &mut Effects) {
+        let Some(known) = self.services.get_mut(id) else { return };
+        let mut endpoints = Vec::with_capacity(known.nodes.len());
+        let mut problems = Vec::new();
+        for registered in known.nodes.iter().filter_map(|node| self.instances.get(node)) {
+            let instance = &registered.instance;
+            let at = format!("instance {}", instance.address);
+            let (tag, health) = match (&registered.tag, registered.standing) {
+                (Ok(tag), Standing::Draining { .. }) => (tag.clone(), Health::Draining),
+                (Err(_), Standing::Draining { .. }) => (None, Health::Draining),
+                (Err(problem), Standing::Alive { .. }) => {
+                    problems.push(problem.clone().under(&at));
+                    (None, Health::InvalidTag)
+                }
+                (Ok(tag), Standing::Alive { .. }) if instance.healthy => {
+                    (tag.clone(), Health::Usable)
+                }
+                (Ok(tag), Standing::Alive { .. }) => (tag.clone(), Health::Unhealthy),
+            };
+            let said = application(instance);
+            if said != known.application {
+                let remedy =
+                    format!("let all instances of {} say `{}`", known.name, known.application);
+                problems.push(Problem::new("application", said, remedy).under(&at));
+            }
+            endpoints.push(Endpoint {
+                address: instance.address,
+                application_address: instance
+                    .application_address
+                    .filter(|it| *it != instance.address),
+                tag,
+                weight: instance.weight,
+                health,
+            });
+        }
+        let service = Service::new(id.clone(), &known.name, &known.application, endpoints);
+        if known.told.as_deref() == Some(&service) && known.problems == problems {
+            return;
+        }
+        for problem in problems.iter().filter(|problem| !known.problems.contains(problem)) {
+            tracing::warn!(service = %id, %problem, "instance not as it should be");
+        }
+        let service = Arc::new(service);
+        known.told = Some(Arc::clone(&service));
+        known.problems.clone_from(&problems);
+        effects.changes.push(Change { service: id.clone(), state: Some(service), problems });
+    }
+
+    /// Keeps [`EMPTY_SERVICES_MAX`] empty services, those that emptied last.
+    fn forget_empty_services(&mut self, effects: &mut Effects) {
+        let count = self.services.values().filter(|known| known.nodes.is_empty()).count();
+        let surplus = count.saturating_sub(EMPTY_SERVICES_MAX);
+        if surplus == 0 {
+            return;
+        }
+        let mut empty: Vec<(u64, ServiceId)> = (self.services.iter())
+            .filter(|(_, known)| known.nodes.is_empty())
+            .map(|(id, known)| (known.emptied, id.clone()))
+            .collect();
+        empty.sort_unstable();
+        for (_, id) in empty.into_iter().take(surplus) {
+            self.services.remove(&id);
+            effects.changes.push(Change::gone(id));
+        }
+    }
+}
+
+fn application(instance: &Instance) -> &str {
+    let metadata = |key: &str| instance.metadata.get(key).map(String::as_str);
+    application_of(metadata, &instance.application, &instance.service)
+}
+
+fn check(instance: &Instance) -> Result<(), Problem> {
+    for (field, name) in [
+        ("node", &instance.node),
+        ("service", &instance.service),
+        ("namespace", &instance.namespace),
+    ] {
+        let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
+        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(allowed) {
+            let remedy = format!("use 1 to {NAME_BYTES_MAX} visible ASCII characters without `/`");
+            return Err(Problem::new(field, name, remedy));
+        }
+    }
+    if instance.application.len() > NAME_BYTES_MAX {
+        let remedy = format!("use at most {NAME_BYTES_MAX} bytes");
+        return Err(Problem::new("application", &instance.application, remedy));
+    }
+    let addresses = [
+        ("address", Some(instance.address)),
+        ("application_address", instance.application_address),
+    ];
+    for (field, address) in addresses {
+        if let Some(address) = address.filter(|address| !is_reachable(*address)) {
+            return Err(Problem::new(
+                field,
+                address.to_string(),
+                "use an address and port that others can connect to",
+            ));
+        }
+    }
+    if instance.weight > WEIGHT_MAX {
+        return Err(Problem::new(
+            "weight",
+            instance.weight.to_string(),
+            format!("use 0 to {WEIGHT_MAX}"),
+        ));
+    }
+    let metadata: usize =
+        instance.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
+    if metadata > METADATA_BYTES_MAX {
+        let remedy = format!("use at most {METADATA_BYTES_MAX} bytes");
+        return Err(Problem::new("metadata", format!("{metadata} bytes"), remedy));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,308 @@
+//! Lives of instances, with time as a number of milliseconds.
+
+use super::*;
+
+/// A registry and the time, in milliseconds since it started.
+struct World {
+    state: State,
+    start: Instant,
+    at: u64,
+}
+
+fn instance(node: &str, service: &str, address: &str, tag: &str) -> Instance {
+    Instance {
+        node: node.to_owned(),
+        service: service.to_owned(),
+        namespace: String::new(),
+        application: String::new(),
+        address: address.parse().unwrap(),
+        application_address: None,
+        tag: tag.to_owned(),
+        weight: 1,
+        metadata: BTreeMap::new(),
+        healthy: true,
+    }
+}
+
+impl World {
+    fn new() -> Self {
+        let start = Instant::now();
+        Self { state: State::new(start), start, at: 0 }
+    }
+
+    fn now(&self) -> Instant {
+        self.start + Duration::from_millis(self.at)
+    }
+
+    fn register(&mut self, instance: Instance) -> Vec<String> {
+        lines(self.state.register(instance, self.now()).unwrap())
+    }
+
+    fn heartbeat(&mut self, node: &str, healthy: bool) -> Option<Vec<String>> {
+        self.state.heartbeat(node, healthy, self.now()).map(lines)
+    }
+
+    /// Ticks until `at`, collecting what that changes.
+    fn live_until(&mut self, at: u64) -> Vec<String> {
+        let mut all = Vec::new();
+        while self.at < at {
+            self.at = at.min(self.at + 500);
+            all.extend(lines(self.state.tick(self.now())));
+        }
+        all
+    }
+}
+
+/// `departed NODE…`, and `SERVICE APPLICATION: ADDRESS tag health, …` for each change.
+fn lines(effects: Effects) -> Vec<String> {
+    let mut lines = Vec::new();
+    if !effects.departed.is_empty() {
+        lines.push(format!("departed {}", effects.departed.join(" ")));
+    }
+    for change in effects.changes {
+        let Some(service) = change.state else {
+            lines.push(format!("{} gone", change.service));
+            continue;
+        };
+        let endpoints: Vec<_> = service
+            .endpoints()
+            .iter()
+            .map(|it| {
+                format!(
+                    "{} {} {:?}",
+                    it.address,
+                    it.tag.as_ref().map_or("base", |tag| tag.as_str()),
+                    it.health
+                )
+            })
+            .collect();
+        let problems: Vec<_> =
+            change.problems.iter().map(|problem| format!(" ! {problem}")).collect();
+        lines.push(format!(
+            "{} {}: {}{}",
+            service.name(),
+            service.application(),
+            endpoints.join(", "),
+            problems.concat()
+        ));
+    }
+    lines
+}
+
+#[test]
+fn an_instance_lives_as_long_as_its_heartbeats() {
+    let mut world = World::new();
+    assert_eq!(
+        world.register(instance("n", "sc-A", "127.0.0.1:1", "")),
+        ["sc-A sc-A: 127.0.0.1:1 base Usable"]
+    );
+    for at in [2000, 4000, 9000, 14_000] {
+        assert_eq!(world.live_until(at), [""; 0]);
+        assert_eq!(world.heartbeat("n", true), Some(vec![]));
+    }
+    assert_eq!(world.live_until(19_999), [""; 0]);
+    // The service stays known, and with it its application.
+    assert_eq!(world.live_until(20_000), ["departed n", "sc-A sc-A: "]);
+    assert_eq!(world.heartbeat("n", true), None);
+}
+
+#[test]
+fn a_heartbeat_tells_how_the_application_is() {
+    let mut world = World::new();
+    world.register(Instance { healthy: false, ..instance("n", "a", "127.0.0.1:1", "gray") });
+    assert_eq!(world.heartbeat("n", true).unwrap(), ["a a: 127.0.0.1:1 gray Usable"]);
+    assert_eq!(world.heartbeat("n", true).unwrap(), [""; 0]);
+    assert_eq!(world.heartbeat("n", false).unwrap(), ["a a: 127.0.0.1:1 gray Unhealthy"]);
+    assert_eq!(world.heartbeat("other", true), None);
+}
+
+#[test]
+fn what_is_deregistered_drains_at_once_and_is_forgotten_later() {
+    let mut world = World::new();
+    world.register(instance("n", "a", "127.0.0.1:1", ""));
+    let effects = world.state.deregister("n", world.now()).unwrap();
+    assert_eq!(lines(effects), ["departed n", "a a: 127.0.0.1:1 base Draining"]);
+    // Neither a late heartbeat nor a second word brings it back.
+    assert_eq!(world.heartbeat("n", true).unwrap(), [""; 0]);
+    assert_eq!(lines(world.state.deregister("n", world.now()).unwrap()), [""; 0]);
+    assert_eq!(world.state.instances().count(), 0);
+    assert_eq!(world.live_until(29_999), [""; 0]);
+    assert_eq!(world.live_until(30_000), ["a a: "]);
+    assert!(world.state.deregister("n", world.now()).is_none());
+}
+
+#[test]
+fn registering_again_ends_draining() {
+    let mut world = World::new();
+    world.register(instance("n", "a", "127.0.0.1:1", ""));
+    world.state.deregister("n", world.now()).unwrap();
+    assert_eq!(
+        world.register(instance("n", "a", "127.0.0.1:1", "")),
+        ["a a: 127.0.0.1:1 base Usable"]
+    );
+    assert_eq!(world.live_until(5_999), [""; 0]);
+    assert_eq!(world.live_until(6_000), ["departed n", "a a: "]);
+}
+
+#[test]
+fn a_second_instance_of_a_node_replaces_the_first() {
+    let mut world = World::new();
+    world.register(instance("n", "a", "127.0.0.1:1", ""));
+    assert_eq!(
+        world.register(instance("n", "a", "127.0.0.1:2", "")),
+        ["a a: 127.0.0.1:2 base Usable"]
+    );
+    assert_eq!(
+        world.register(instance("n", "b", "127.0.0.1:2", "")),
+        ["a a: ", "b b: 127.0.0.1:2 base Usable"]
+    );
+    assert_eq!(world.register(instance("n", "b", "127.0.0.1:2", "")), [""; 0]);
+}
+
+#[test]
+fn a_second_node_at_an_address_replaces_the_first() {
+    let mut world = World::new();
+    world.register(instance("old", "a", "127.0.0.1:1", ""));
+    assert_eq!(
+        world.register(instance("new", "a", "127.0.0.1:1", "gray")),
+        ["departed old", "a a: ", "a a: 127.0.0.1:1 gray Usable"]
+    );
+    assert_eq!(world.heartbeat("old", true), None);
+    assert_eq!(world.register(instance("newer", "a", "127.0.0.1:1", "gray")), ["departed new"]);
+}
+
+#[test]
+fn a_change_of_tag_is_a_removal_plus_an_addition() {
+    let mut world = World::new();
+    world.register(instance("n", "a", "127.0.0.1:1", ""));
+    world.register(instance("m", "a", "127.0.0.1:2", ""));
+    assert_eq!(
+        world.register(instance("n", "a", "127.0.0.1:1", "gray")),
+        ["a a: 127.0.0.1:2 base Usable", "a a: 127.0.0.1:2 base Usable, 127.0.0.1:1 gray Usable",]
+    );
+}
+
+#[test]
+fn an_invalid_tag_is_unusable_and_told_and_never_base() {
+    let mut world = World::new();
+    let told = world.register(instance("n", "a", "127.0.0.1:1", "gr ay"));
+    assert_eq!(told.len(), 1);
+    assert!(
+        told[0]
+            .starts_with("a a: 127.0.0.1:1 base InvalidTag ! instance 127.0.0.1:1.tag: `gr ay`: "),
+        "{told:?}"
+    );
+}
+
+#[test]
+fn of_disagreeing_instances_the_first_names_the_application() {
+    let mut world = World::new();
+    let says = |node: &str, address: &str, application: &str| Instance {
+        application: application.to_owned(),
+        ..instance(node, "sc-a", address, "")
+    };
+    world.register(says("m", "127.0.0.1:1", "first"));
+    assert_eq!(
+        world.register(says("b", "127.0.0.1:2", "second")),
+        [
+            "sc-a first: 127.0.0.1:1 base Usable, 127.0.0.1:2 base Usable ! instance 127.0.0.1:2.application: `second`: \
+         let all instances of sc-a say `first`",
+        ]
+    );
+    // The first is gone, and its answer stays as long as anybody is there.
+    world.state.deregister("m", world.now()).unwrap();
+    let told = world.live_until(5_500);
+    assert_eq!(told, [""; 0]);
+    assert_eq!(world.live_until(6_000), ["departed b", "sc-a first: 127.0.0.1:1 base Draining"]);
+    assert_eq!(world.live_until(30_000), ["sc-a first: "]);
+    assert_eq!(
+        world.register(says("c", "127.0.0.1:3", "third")),
+        ["sc-a third: 127.0.0.1:3 base Usable"]
+    );
+}
+
+#[test]
+fn names_ignore_case_and_show_as_first_registered() {
+    let mut world = World::new();
+    world.register(instance("n", "sc-A", "127.0.0.1:1", ""));
+    assert_eq!(
+        world.register(Instance {
+            application: "sc-A".to_owned(),
+            ..instance("m", "SC-a", "127.0.0.1:2", "")
+        }),
+        ["sc-A sc-A: 127.0.0.1:1 base Usable, 127.0.0.1:2 base Usable"]
+    );
+}
+
+#[test]
+fn after_a_restart_nothing_expires_before_a_heartbeat_period_has_passed() {
+    let mut world = World::new();
+    world.at = 1000;
+    world.state.tick(world.now());
+    let journal = vec![
+        instance("n", "a", "127.0.0.1:1", ""),
+        instance("m", "a", "127.0.0.1:2", "gray"),
+        instance("", "a", "127.0.0.1:3", ""),
+    ];
+    let restored = world.state.restore(journal, world.now());
+    let restored = lines(restored);
+    assert_eq!(restored.last().unwrap(), "a a: 127.0.0.1:1 base Usable, 127.0.0.1:2 gray Usable");
+    assert_eq!(restored[0], "departed ");
+    // A heartbeat right after the restart does not shorten what the restart granted.
+    assert_eq!(world.heartbeat("m", true), Some(vec![]));
+    assert_eq!(world.live_until(1000 + 7_999), [""; 0]);
+    assert_eq!(world.live_until(1000 + 8_000), ["departed m n", "a a: "]);
+}
+
+#[test]
+fn a_pause_of_the_registry_itself_expires_nobody() {
+    let mut world = World::new();
+    world.register(instance("n", "a", "127.0.0.1:1", ""));
+    world.live_until(1000);
+    // Stopped for a minute: heartbeats were sent, nobody read them.
+    world.at = 61_000;
+    assert_eq!(lines(world.state.tick(world.now())), [""; 0]);
+    assert_eq!(world.live_until(65_999), [""; 0]);
+    assert_eq!(world.live_until(66_000), ["departed n", "a a: "]);
+}
+
+#[track_caller]
+fn check_refused(instance: Instance, field: &str) {
+    let mut world = World::new();
+    match world.state.register(instance, world.now()) {
+        Err(RegisterError::Invalid(problem)) => assert_eq!(problem.field, field, "{problem}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn what_cannot_be_registered_is_refused_by_field() {
+    let good = || instance("n", "a", "127.0.0.1:1", "");
+    check_refused(Instance { node: String::new(), ..good() }, "node");
+    check_refused(Instance { service: "a/b".to_owned(), ..good() }, "service");
+    check_refused(Instance { namespace: "a b".to_owned(), ..good() }, "namespace");
+    check_refused(Instance { application: "a".repeat(254), ..good() }, "application");
+    check_refused(instance("n", "a", "0.0.0.0:1", ""), "address");
+    check_refused(instance("n", "a", "127.0.0.1:0", ""), "address");
+    check_refused(Instance { weight: WEIGHT_MAX + 1, ..good() }, "weight");
+    let metadata = BTreeMap::from([("k".to_owned(), "v".repeat(METADATA_BYTES_MAX))]);
+    check_refused(Instance { metadata, ..good() }, "metadata");
+}
+
+#[test]
+fn empty_services_are_remembered_up_to_a_limit() {
+    let mut world = World::new();
+    for number in 0..=EMPTY_SERVICES_MAX {
+        world.register(instance("n", &format!("s{number}"), "127.0.0.1:1", ""));
+    }
+    // One more has emptied than is remembered once the last instance goes as well.
+    assert_eq!(world.live_until(5_500), [""; 0]);
+    assert_eq!(
+        world.live_until(6_000),
+        [
+            "departed n".to_owned(),
+            format!("s{EMPTY_SERVICES_MAX} s{EMPTY_SERVICES_MAX}: "),
+            "embedded/default//s0 gone".to_owned()
+        ]
+    );
+}
