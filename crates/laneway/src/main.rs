@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod data_directory;
 mod manifest;
+mod publish;
 mod roles;
 mod signals;
 

@@ -90,26 +90,13 @@ pub(crate) fn parse(file: &str, text: &str) -> Result<Vec<Document>, Unreadable>
     let mut documents = Vec::new();
     for (line, part) in split(text) {
         // Documents of nothing but comments are common at the beginning and end of files.
-        let blank = part.lines().all(|line| {
-            let line = line.trim();
-            line.is_empty() || line.starts_with('#') || line == "---"
-        });
-        if blank {
-            continue;
-        }
+        let Some(first) = part.lines().position(says_something) else { continue };
         let options = serde_saphyr::options! { with_snippet: false };
         let value = serde_saphyr::from_str_with_options(part, options).map_err(|error| {
             let within = error.location().map_or(1, |location| location.line() as usize);
             let place = Place { file: file.to_owned(), line: line + within.saturating_sub(1) };
             Unreadable { place, reason: error.to_string() }
         })?;
-        let first = part
-            .lines()
-            .position(|line| {
-                let line = line.trim();
-                !line.is_empty() && !line.starts_with('#') && line != "---"
-            })
-            .unwrap_or_default();
         documents
             .push(Document { place: Place { file: file.to_owned(), line: line + first }, value });
     }
@@ -133,6 +120,11 @@ fn split(text: &str) -> Vec<(usize, &str)> {
     }
     parts.push((begin_line, &text[begin..]));
     parts
+}
+
+fn says_something(line: &str) -> bool {
+    let line = line.strip_prefix("---").unwrap_or(line).trim_start();
+    !line.is_empty() && !line.starts_with('#')
 }
 
 #[cfg(test)]

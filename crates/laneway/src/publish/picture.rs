@@ -1,0 +1,238 @@
+//! What a data plane holds: discovery messages applied to it one after the other, and the pictures made of it.
+//!
+//! Pure. Groups, services and the route table are shared between pictures, so that a change costs what has
+//! changed. What cannot be taken is refused with the reason, and the last good of that key stays.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use api::{
+    convert::wire::{self, NotUnderstood},
+    discovery::v1,
+};
+use lanes::{Directory, Group, ServiceId, Snapshot};
+use prost::Message;
+use proxy::Published;
+use routes::{GatewaySpec, RouteSpec, Table};
+use v1::resource::Body;
+
+/// Everything held, by key.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    generation: v1::Generation,
+    /// As it came: for the disk, and for the differences after a reconnect.
+    wire: BTreeMap<String, Wire>,
+    groups: BTreeMap<String, Arc<Group>>,
+    directory: Directory,
+    gateways: BTreeMap<String, GatewaySpec>,
+    routes: BTreeMap<String, RouteSpec>,
+    table: Arc<Table>,
+}
+
+/// One resource as it came; encoded, which takes a fraction of the decoded form's memory.
+#[derive(Debug)]
+struct Wire {
+    version: u64,
+    encoded: Vec<u8>,
+}
+
+/// Why a resource was not taken.
+type Reason = String;
+
+impl Picture {
+    /// Holds nothing. `complete`: services that are not told do not exist (a gateway is told all it needs).
+    pub(crate) fn new(complete: bool) -> Self {
+        Self {
+            generation: v1::Generation::default(),
+            wire: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            directory: Directory::new(complete),
+            gateways: BTreeMap::new(),
+            routes: BTreeMap::new(),
+            table: Arc::default(),
+        }
+    }
+
+    /// Applies a message as a whole. What is refused is told and changes nothing.
+    pub(crate) fn apply(&mut self, message: v1::ControlMessage) -> Vec<v1::Refused> {
+        if let Some(generation) = message.generation {
+            self.generation = generation;
+        }
+        let mut refused = Vec::new();
+        let mut routing = Routing::default();
+        for key in message.removals {
+            self.remove(&key, &mut routing);
+        }
+        for resource in message.upserts {
+            let (key, version) = (resource.key.clone(), resource.version);
+            let encoded = resource.encode_to_vec();
+            match self.take(resource, &mut routing) {
+                Ok(()) => {
+                    let previous = self.wire.insert(key.clone(), Wire { version, encoded });
+                    routing.previous_wire.insert(key, previous);
+                }
+                Err(reason) => refused.push(v1::Refused { key, reason }),
+            }
+        }
+        if routing.changed {
+            self.compile_routes(routing, &mut refused);
+        }
+        refused
+    }
+
+    /// The picture as a proxy runs on it.
+    pub(crate) fn published(&self) -> Published {
+        Published {
+            generation: proxy::Generation {
+                epoch: self.generation.epoch.clone(),
+                number: self.generation.number,
+            },
+            lanes: Snapshot::new(self.groups.values().cloned().collect(), self.directory.clone()),
+            routes: Arc::clone(&self.table),
+        }
+    }
+
+    /// Which picture this is.
+    pub(crate) fn generation(&self) -> &v1::Generation {
+        &self.generation
+    }
+
+    /// What is held, so that only differences are sent.
+    pub(crate) fn held(&self) -> Vec<v1::Held> {
+        self.wire
+            .iter()
+            .map(|(key, wire)| v1::Held { key: key.clone(), version: wire.version })
+            .collect()
+    }
+
+    /// How many resources are held.
+    pub(crate) fn resources(&self) -> usize {
+        self.wire.len()
+    }
+
+    /// Every resource encoded, for the disk.
+    pub(crate) fn encoded(&self) -> impl Iterator<Item = &[u8]> {
+        self.wire.values().map(|wire| wire.encoded.as_slice())
+    }
+
+    /// Whether the control plane's answer to this key is that there is nothing of the kind.
+    pub(crate) fn is_absent(&self, query: &proxy::Query) -> bool {
+        match query {
+            proxy::Query::Name(name) => {
+                matches!(self.directory.by_name(name), lanes::Lookup::Absent)
+            }
+            proxy::Query::Address(address) => {
+                matches!(self.directory.by_address(*address), lanes::AddressLookup::Absent)
+            }
+        }
+    }
+
+    fn take(&mut self, resource: v1::Resource, routing: &mut Routing) -> Result<(), Reason> {
+        let key = resource.key;
+        match resource.body {
+            Some(Body::Group(group)) => {
+                let spec = wire::group_from(group).map_err(in_words)?;
+                let group = Group::compile(spec).map_err(|problems| joined(&problems))?;
+                self.groups.insert(key, Arc::new(group));
+            }
+            Some(Body::Service(service)) => {
+                let service = wire::service_from(service).map_err(in_words)?;
+                self.directory.insert(Arc::new(service));
+            }
+            Some(Body::Name(answer)) => {
+                let (name, answer) = wire::name_from(answer);
+                self.directory.answer_name(&name, answer);
+            }
+            Some(Body::Address(answer)) => {
+                let (address, services) = wire::address_from(answer).map_err(in_words)?;
+                self.directory.answer_address(address, services);
+            }
+            Some(Body::Gateway(gateway)) => {
+                let spec = wire::gateway_from(gateway).map_err(in_words)?;
+                self.gateways.insert(key, spec);
+                routing.changed = true;
+            }
+            Some(Body::Route(route)) => {
+                let spec = wire::route_from(route).map_err(in_words)?;
+                let previous = self.routes.insert(key.clone(), spec);
+                routing.routes.insert(key, previous);
+                routing.changed = true;
+            }
+            // A newer control plane may know more kinds than this release.
+            None => return Err("this release does not know the kind; update it".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, key: &str, routing: &mut Routing) {
+        self.wire.remove(key);
+        match key.split_once('/') {
+            Some(("group", _)) => {
+                self.groups.remove(key);
+            }
+            Some(("service", id)) => self.directory.remove(&ServiceId::from_text(id)),
+            Some(("name", name)) => self.directory.forget_name(name),
+            Some(("address", address)) => {
+                if let Ok(address) = address.parse::<SocketAddr>() {
+                    self.directory.forget_address(address);
+                }
+            }
+            Some(("gateway", _)) => routing.changed |= self.gateways.remove(key).is_some(),
+            Some(("route", _)) => routing.changed |= self.routes.remove(key).is_some(),
+            // Never taken, so nothing is held of it.
+            _ => {}
+        }
+    }
+
+    /// Compiles the table. A changed route that has problems steps back to what it was before, and is refused.
+    fn compile_routes(&mut self, mut routing: Routing, refused: &mut Vec<v1::Refused>) {
+        loop {
+            let routes: Vec<_> = self.routes.values().cloned().collect();
+            // A data plane is told one gateway: its own.
+            let gateway = self.gateways.values().next();
+            let (table, problems) = Table::compile(gateway, &routes);
+            let mut reasons: BTreeMap<String, Vec<lanes::Problem>> = BTreeMap::new();
+            for (route, problem) in problems {
+                reasons.entry(format!("route/{route}")).or_default().push(problem);
+            }
+            let mut stepped_back = false;
+            for (key, problems) in &reasons {
+                let Some(previous) = routing.routes.remove(key) else { continue };
+                stepped_back = true;
+                refused.push(v1::Refused { key: key.clone(), reason: joined(problems) });
+                put_back(&mut self.routes, key, previous);
+                put_back(&mut self.wire, key, routing.previous_wire.remove(key).flatten());
+            }
+            if !stepped_back {
+                // What is still wrong was so before this message; the table leaves it out.
+                self.table = Arc::new(table);
+                return;
+            }
+        }
+    }
+}
+
+/// What of the routing a message changes, and what was there before.
+#[derive(Default)]
+struct Routing {
+    changed: bool,
+    routes: BTreeMap<String, Option<RouteSpec>>,
+    previous_wire: BTreeMap<String, Option<Wire>>,
+}
+
+fn put_back<T>(map: &mut BTreeMap<String, T>, key: &str, previous: Option<T>) {
+    match previous {
+        Some(previous) => map.insert(key.to_owned(), previous),
+        None => map.remove(key),
+    };
+}
+
+fn in_words(problem: NotUnderstood) -> Reason {
+    problem.to_string()
+}
+
+fn joined(problems: &[lanes::Problem]) -> Reason {
+    problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+}
+
+#[cfg(test)]
+mod tests;

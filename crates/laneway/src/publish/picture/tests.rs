@@ -1,0 +1,240 @@
+//! What a picture makes of messages: what it takes, what it refuses, what it shares.
+
+use lanes::{AddressLookup, Lookup};
+
+use super::*;
+
+fn resource(key: &str, version: u64, body: Body) -> v1::Resource {
+    v1::Resource { key: key.to_owned(), version, body: Some(body) }
+}
+
+fn message(
+    number: u64,
+    upserts: impl IntoIterator<Item = v1::Resource>,
+    removals: &[&str],
+) -> v1::ControlMessage {
+    v1::ControlMessage {
+        generation: Some(v1::Generation { epoch: "e".into(), number }),
+        upserts: upserts.into_iter().collect(),
+        removals: removals.iter().map(|key| (*key).to_owned()).collect(),
+        synced: true,
+    }
+}
+
+fn service(name: &str, address: &str) -> v1::Resource {
+    let id = format!("embedded/default//{name}");
+    let endpoints = vec![v1::Endpoint {
+        address: address.to_owned(),
+        weight: 1,
+        health: v1::Health::Usable.into(),
+        ..Default::default()
+    }];
+    let application = format!("app-{name}");
+    let service = v1::Service { id: id.clone(), name: name.to_owned(), application, endpoints };
+    resource(&format!("service/{id}"), 1, Body::Service(service))
+}
+
+fn group(name: &str, version: u64, regex: &str) -> v1::Resource {
+    let condition = v1::Condition {
+        parameter: Some(v1::Parameter {
+            parameter: Some(v1::parameter::Parameter::Header("canary".into())),
+        }),
+        operator: Some(v1::condition::Operator::Regex(regex.into())),
+    };
+    let content = v1::Content { meet_any: false, conditions: vec![condition] };
+    let lane = v1::Lane {
+        tag: "gray".into(),
+        enabled: true,
+        admitting: true,
+        entry: Some(v1::lane::Entry::Content(content)),
+        ..Default::default()
+    };
+    let group = v1::Group { name: name.to_owned(), lanes: vec![lane], ..Default::default() };
+    resource(&format!("group/{name}"), version, Body::Group(group))
+}
+
+fn gateway() -> v1::Resource {
+    let listener = v1::Listener { name: "http".into(), port: 8000, ..Default::default() };
+    let gateway = v1::Gateway { name: "edge".into(), listeners: vec![listener] };
+    resource("gateway/edge", 1, Body::Gateway(gateway))
+}
+
+fn route(name: &str, version: u64, kind: v1::TextMatch, path: &str) -> v1::Resource {
+    let matching =
+        v1::RouteMatch { path_kind: kind.into(), path: path.to_owned(), ..Default::default() };
+    let backend = v1::RouteBackend {
+        service: "embedded/default//sc-a".into(),
+        weight: 1,
+        ..Default::default()
+    };
+    let rule = v1::Rule { matches: vec![matching], backends: vec![backend], ..Default::default() };
+    let parent = v1::ParentRef { gateway: "edge".into(), ..Default::default() };
+    let route = v1::Route {
+        namespace: "default".into(),
+        name: name.to_owned(),
+        parents: vec![parent],
+        rules: vec![rule],
+        ..Default::default()
+    };
+    resource(&format!("route/default/{name}"), version, Body::Route(route))
+}
+
+fn keys(refused: &[v1::Refused]) -> Vec<&str> {
+    refused.iter().map(|refused| refused.key.as_str()).collect()
+}
+
+fn version_of(picture: &Picture, key: &str) -> Option<u64> {
+    picture.held().into_iter().find(|held| held.key == key).map(|held| held.version)
+}
+
+struct Get<'a>(&'a str);
+
+impl lanes::Request for Get<'_> {
+    fn method(&self) -> &str {
+        "GET"
+    }
+    fn path(&self) -> &str {
+        self.0
+    }
+    fn host(&self) -> &str {
+        "edge"
+    }
+    fn query(&self) -> &str {
+        ""
+    }
+    fn client_ip(&self) -> std::net::IpAddr {
+        [127, 0, 0, 1].into()
+    }
+    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        std::iter::empty()
+    }
+}
+
+fn goes_to(picture: &Picture, path: &str) -> Option<String> {
+    let published = picture.published();
+    let listener = published.routes.listener(8000, "edge")?;
+    match published.routes.find(listener, &Get(path)) {
+        routes::Found::Rule { rule, .. } => Some(rule.route_name.clone()),
+        _ => None,
+    }
+}
+
+#[test]
+fn upserts_and_removals_of_every_kind_show_in_the_picture() {
+    let mut picture = Picture::new(false);
+    let name = v1::NameAnswer {
+        name: "sc-a".into(),
+        service: "embedded/default//sc-a".into(),
+        ambiguous: Vec::new(),
+    };
+    let address = v1::AddressAnswer {
+        address: "10.0.0.9:80".into(),
+        services: vec!["embedded/default//sc-a".into()],
+    };
+    let refused = picture.apply(message(
+        1,
+        [
+            service("sc-a", "10.0.0.1:80"),
+            group("trade", 1, "gr.*"),
+            gateway(),
+            route("a", 1, v1::TextMatch::Prefix, "/a"),
+            resource("name/sc-a", 1, Body::Name(name)),
+            resource("address/10.0.0.9:80", 1, Body::Address(address)),
+        ],
+        &[],
+    ));
+    assert_eq!(keys(&refused), [""; 0]);
+    let published = picture.published();
+    assert_eq!(published.generation, proxy::Generation { epoch: "e".into(), number: 1 });
+    assert_eq!(published.lanes.groups().len(), 1);
+    assert!(matches!(published.lanes.directory().by_name("SC-A"), Lookup::Known(_)));
+    let address = "10.0.0.9:80".parse().unwrap();
+    assert!(matches!(published.lanes.directory().by_address(address), AddressLookup::Known(_)));
+    assert_eq!(goes_to(&picture, "/a/b"), Some("a".to_owned()));
+
+    let all = [
+        "service/embedded/default//sc-a",
+        "group/trade",
+        "gateway/edge",
+        "route/default/a",
+        "name/sc-a",
+        "address/10.0.0.9:80",
+    ];
+    picture.apply(message(2, [], &all));
+    assert_eq!(picture.resources(), 0);
+    let published = picture.published();
+    assert_eq!(published.lanes.groups().len(), 0);
+    assert!(matches!(published.lanes.directory().by_name("sc-a"), Lookup::Unsubscribed));
+    assert!(matches!(published.lanes.directory().by_address(address), AddressLookup::Unsubscribed));
+    assert_eq!(goes_to(&picture, "/a/b"), None);
+}
+
+#[test]
+fn what_does_not_change_is_shared() {
+    let mut picture = Picture::new(true);
+    picture.apply(message(1, [group("trade", 1, "a"), group("other", 1, "a")], &[]));
+    let before = picture.published();
+    picture.apply(message(2, [group("trade", 2, "b"), service("sc-a", "10.0.0.1:80")], &[]));
+    let after = picture.published();
+    // Sorted by name: `other`, `trade`.
+    assert!(Arc::ptr_eq(&before.lanes.groups()[0], &after.lanes.groups()[0]));
+    assert!(!Arc::ptr_eq(&before.lanes.groups()[1], &after.lanes.groups()[1]));
+    assert!(Arc::ptr_eq(&before.routes, &after.routes));
+}
+
+#[test]
+fn a_bad_group_is_refused_and_its_last_good_form_stays() {
+    let mut picture = Picture::new(true);
+    picture.apply(message(1, [group("trade", 1, "gr.*")], &[]));
+    let refused = picture.apply(message(2, [group("trade", 2, "("), group("new", 1, "(")], &[]));
+    assert_eq!(keys(&refused), ["group/trade", "group/new"]);
+    assert!(refused[0].reason.contains('('), "{refused:?}");
+    assert_eq!(picture.published().lanes.groups().len(), 1);
+    assert_eq!(version_of(&picture, "group/trade"), Some(1), "what is held is the last good");
+    assert_eq!(version_of(&picture, "group/new"), None);
+    // The rest of the message counts.
+    assert_eq!(picture.published().generation.number, 2);
+}
+
+#[test]
+fn a_bad_route_is_refused_and_its_last_good_form_stays() {
+    let mut picture = Picture::new(true);
+    picture.apply(message(1, [gateway(), route("a", 1, v1::TextMatch::Prefix, "/a")], &[]));
+    let refused = picture.apply(message(
+        2,
+        [
+            route("a", 2, v1::TextMatch::Regex, "("),
+            route("b", 1, v1::TextMatch::Prefix, "/b"),
+            route("c", 1, v1::TextMatch::Regex, "("),
+        ],
+        &[],
+    ));
+    let mut refused_keys = keys(&refused);
+    refused_keys.sort_unstable();
+    assert_eq!(refused_keys, ["route/default/a", "route/default/c"]);
+    assert_eq!(goes_to(&picture, "/a"), Some("a".to_owned()));
+    assert_eq!(goes_to(&picture, "/b"), Some("b".to_owned()));
+    assert_eq!(version_of(&picture, "route/default/a"), Some(1));
+    assert_eq!(version_of(&picture, "route/default/c"), None);
+}
+
+#[test]
+fn a_kind_of_a_newer_release_is_refused_by_its_key() {
+    let mut picture = Picture::new(true);
+    let unknown = v1::Resource { key: "policy/p".into(), version: 1, body: None };
+    let refused = picture.apply(message(1, [unknown], &[]));
+    assert_eq!(keys(&refused), ["policy/p"]);
+    assert_eq!(picture.resources(), 0);
+}
+
+#[test]
+fn what_was_held_comes_back_from_its_encoded_form() {
+    let mut picture = Picture::new(true);
+    picture.apply(message(1, [gateway(), route("a", 1, v1::TextMatch::Prefix, "/a")], &[]));
+    let encoded: Vec<_> =
+        picture.encoded().map(|bytes| v1::Resource::decode(bytes).unwrap()).collect();
+    let mut again = Picture::new(true);
+    assert_eq!(keys(&again.apply(message(1, encoded, &[]))), [""; 0]);
+    assert_eq!(goes_to(&again, "/a"), Some("a".to_owned()));
+    assert_eq!(again.held(), picture.held());
+}
