@@ -1,4 +1,4 @@
-//! `trace id → lane context`, for applications that forward a trace header but no baggage (design §2, Correlation).
+//! `trace id → lane context`, for applications that forward a trace header but no baggage (semantics, "Correlation").
 //!
 //! A sidecar remembers the context of every inbound request under its correlation ids, base included, and gives it
 //! back to outbound requests that carry an id and no lane context. One table serves all threads of a process,
@@ -7,9 +7,10 @@
 //! - A context is *live* from the request's arrival until 60 s after its response.
 //! - An id with two differing live contexts restores nothing: the request is base, and counted.
 //! - At most 65 536 contexts are remembered. When a part of the table is full, the one that finished first is
-//!   forgotten early; those of requests in flight never are. Whatever else lives under the id of a forgotten or
-//!   refused context is from then on a conflict, so that a full table can lead to the base but never into
-//!   somebody's lane.
+//!   forgotten early; those of requests in flight never are. Whatever else lives under the id of a forgotten context
+//!   is from then on a conflict. Where all are in flight a new one is refused, and while it is in flight whatever
+//!   comes new is a conflict. So a full table leads a request in flight to its own lane or to the base, never into
+//!   another's; a call made after the response may be as if its minute were over.
 
 use std::{
     fmt,
@@ -119,11 +120,11 @@ impl Correlation {
         samples.add(names::CORRELATION_ENTRIES, &[], self.len() as f64);
     }
 
-    fn begin(&self, id: &[u8], context: &[u8], now: Instant) -> Option<(u8, SlotIndex)> {
+    fn begin(&self, id: &[u8], context: &[u8], now: Instant) -> (u8, SlotIndex) {
         let hash = self.hasher.hash_one(id);
         let shard = shard_of(hash);
-        let slot = lock(&self.shards[shard]).begin(hash, id, context, now)?;
-        Some((shard as u8, slot))
+        let slot = lock(&self.shards[shard]).begin(hash, id, context, now);
+        (shard as u8, slot)
     }
 
     fn restore(&self, id: &[u8], now: Instant, out: &mut Vec<u8>) -> Restored {
@@ -167,7 +168,7 @@ impl ThreadCorrelation {
         let slots = ids
             .iter()
             .filter(|id| id.len() <= CORRELATION_ID_BYTES_MAX)
-            .filter_map(|id| self.table.begin(id, context, now))
+            .map(|id| self.table.begin(id, context, now))
             .collect();
         Remembered { thread: self.clone(), slots }
     }

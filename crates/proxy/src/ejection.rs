@@ -1,4 +1,4 @@
-//! Instances this process could not connect to, put aside for a while (design §2.9).
+//! Instances this process could not connect to, put aside for a while (semantics §9).
 //!
 //! Each thread has its own [`Ejections`] and learns by itself: nothing is shared on the request path. What is
 //! unreachable is told to the rest of the process through an [`UnreachableBoard`].

@@ -261,3 +261,6 @@ fn write_some(
         Err(error) => Poll::Ready(Err(Failed::Writing(error))),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,7 +11,7 @@ use std::{
         mpsc::{self, Receiver, SyncSender, TrySendError},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use tracing::Subscriber;
@@ -109,10 +109,17 @@ impl Logs {
 
     /// Waits until what was logged so far is written, at most [`FLUSH_TIMEOUT`]. For the end of the process.
     pub fn flush(&self) {
+        let until = Instant::now() + FLUSH_TIMEOUT;
         let (done, written) = mpsc::sync_channel(1);
-        if self.queue.sender.send(Message::Flush(done)).is_ok() {
-            let _late = written.recv_timeout(FLUSH_TIMEOUT);
+        // A full queue is tried again: waiting for room as such could take for ever.
+        while let Err(TrySendError::Full(_)) = self.queue.sender.try_send(Message::Flush(done.clone())) {
+            if Instant::now() >= until {
+                return;
+            }
+            thread::park_timeout(Duration::from_millis(5));
         }
+        drop(done);
+        let _late = written.recv_timeout(until.saturating_duration_since(Instant::now()));
     }
 
     /// How many lines were dropped.
@@ -202,5 +209,116 @@ impl Write for Queue {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+
+    #[derive(Clone, Default)]
+    struct Sink(Arc<Mutex<Vec<u8>>>);
+
+    impl Sink {
+        fn text(&self) -> String {
+            String::from_utf8(self.0.lock().unwrap().clone()).unwrap()
+        }
+    }
+
+    impl Write for Sink {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.lock().unwrap().write(bytes)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn logged(format: Format, level: &str, log: impl FnOnce(&Logs)) -> String {
+        let sink = Sink::default();
+        let (subscriber, logs) = subscriber(format, level, Box::new(sink.clone())).unwrap();
+        tracing::subscriber::with_default(subscriber, || log(&logs));
+        logs.flush();
+        sink.text()
+    }
+
+    #[test]
+    fn a_json_line_is_one_object_with_its_fields() {
+        let text = logged(Format::Json, "info", |_| {
+            tracing::info!(lane = "trade/gray", peer = "10.0.0.1:5", "the \"lane\"\nis full");
+        });
+        assert_eq!(text.lines().count(), 1, "{text}");
+        for part in [
+            r#""level":"INFO""#,
+            r#""message":"the \"lane\"\nis full""#,
+            r#""lane":"trade/gray""#,
+            r#""peer":"10.0.0.1:5""#,
+            r#""target":"telemetry::logs::tests""#,
+        ] {
+            assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn the_level_changes_at_run_time() {
+        let text = logged(Format::Text, "warn", |logs| {
+            tracing::info!("before");
+            logs.set_level("off,telemetry=debug").unwrap();
+            tracing::debug!("after");
+            let error = logs.set_level("telemetry=loud").unwrap_err().to_string();
+            assert!(error.contains("`telemetry=loud`"), "{error}");
+            tracing::debug!("the old level stays");
+            assert_eq!(logs.level(), "telemetry=debug,off");
+        });
+        assert!(
+            !text.contains("before")
+                && text.contains("after")
+                && text.contains("the old level stays"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn lines_are_dropped_and_counted_rather_than_waited_for() {
+        /// Takes nothing until it is let go.
+        struct Stuck(mpsc::Receiver<()>, Sink);
+        impl Write for Stuck {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                let _go = self.0.recv();
+                self.1.write(bytes)
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let (go, stuck) = mpsc::channel();
+        let sink = Sink::default();
+        let (subscriber, logs) =
+            subscriber(Format::Text, "info", Box::new(Stuck(stuck, sink.clone()))).unwrap();
+        tracing::subscriber::with_default(subscriber, || {
+            for number in 0..LINES_WAITING_MAX + 100 {
+                tracing::info!(number, "line");
+            }
+        });
+        drop(go);
+        logs.flush();
+        let (dropped, written) = (logs.dropped() as usize, sink.text().lines().count());
+        assert!((99..=100).contains(&dropped), "one line may be with the writer: {dropped}");
+        assert_eq!(dropped + written, LINES_WAITING_MAX + 100);
+        let mut samples = Samples::new();
+        logs.sample(&mut samples);
+        assert!(
+            samples.into_text().contains(&format!("laneway_log_lines_dropped_total {dropped}\n"))
+        );
+    }
+
+    #[test]
+    fn formats_have_names() {
+        assert_eq!("json".parse::<Format>().unwrap(), Format::Json);
+        let error = "xml".parse::<Format>().unwrap_err().to_string();
+        assert_eq!(error, "log format `xml` is unknown; use `text` or `json`");
     }
 }

@@ -1,11 +1,13 @@
 //! Fakes and sandboxes shared by tests. Never a normal dependency.
 //!
 //! - [`Sandbox`]: real processes of the built binary on a loopback network of their own.
+//! - [`Switch`], [`Host`]: network namespaces as hosts, where captured traffic is real.
 //! - [`load`]: a steady stream of requests whose every answer is kept.
 //! - [`Timeline`]: what was true when, and so which answers were right.
 //! - [`http`], [`wait`], [`needs`]: small things that every system test wants.
 
 pub mod application;
+mod hosts;
 pub mod http;
 pub mod load;
 mod network;
@@ -16,6 +18,7 @@ mod timeline;
 pub mod wait;
 mod world;
 
+pub use hosts::{Host, Switch};
 pub use network::Network;
 pub use process::Process;
 pub use sandbox::{CommandResult, Instance, RunningInstance, Sandbox};

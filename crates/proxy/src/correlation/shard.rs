@@ -6,12 +6,15 @@ use hashbrown::HashTable;
 
 use super::{CONTEXT_BYTES_MAX, LIVES_AFTER_RESPONSE};
 
-/// A slot's place. Stays valid while its request is in flight: only finished contexts are forgotten.
+/// A slot's place, or [`REFUSED`]. Stays valid while its request is in flight: only finished contexts are forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct SlotIndex(u32);
 
 /// No slot.
 const NONE: u32 = u32::MAX;
+
+/// The place of a context for which there was no room. It is counted while its request is in flight.
+const REFUSED: SlotIndex = SlotIndex(NONE);
 
 /// Slots keep their buffers for the next context, unless those are larger than this: a typical id and context are
 /// 36 and 30 bytes.
@@ -34,6 +37,8 @@ pub(super) struct Shard {
     finished_last: u32,
     len: usize,
     slots_max: usize,
+    /// Requests in flight whose contexts were refused. While there are any, new contexts may lack a sibling.
+    refused_in_flight: u32,
     dropped: u64,
     /// The latest time seen. Threads read their clocks at slightly different moments; here it never goes back.
     clock: Option<Instant>,
@@ -69,6 +74,7 @@ impl Shard {
             finished_last: NONE,
             len: 0,
             slots_max,
+            refused_in_flight: 0,
             dropped: 0,
             clock: None,
         }
@@ -82,14 +88,14 @@ impl Shard {
         self.dropped
     }
 
-    /// One more request with this id and context. `None` when it cannot be remembered.
+    /// One more request with this id and context.
     pub(super) fn begin(
         &mut self,
         hash: u64,
         id: &[u8],
         context: &[u8],
         now: Instant,
-    ) -> Option<SlotIndex> {
+    ) -> SlotIndex {
         self.expire(now);
         let same =
             self.of_id(hash, id).find(|index| self.slots[*index as usize].context == context);
@@ -98,27 +104,32 @@ impl Shard {
                 self.unlink_finished(index);
             }
             self.slots[index as usize].in_flight += 1;
-            return Some(SlotIndex(index));
+            return SlotIndex(index);
         }
         if context.len() > CONTEXT_BYTES_MAX
             || (self.len == self.slots_max && self.finished_first == NONE)
         {
             self.dropped += 1;
+            self.refused_in_flight += 1;
             self.lose_sibling(hash, id);
-            return None;
+            return REFUSED;
         }
-        let mut lost_sibling = false;
+        let mut lost_sibling = self.refused_in_flight > 0;
         if self.len == self.slots_max {
             let oldest = self.finished_first;
-            lost_sibling = self.slots[oldest as usize].id == id;
+            lost_sibling |= self.slots[oldest as usize].id == id;
             self.forget_early(oldest);
         }
-        Some(SlotIndex(self.insert(hash, id, context, lost_sibling)))
+        SlotIndex(self.insert(hash, id, context, lost_sibling))
     }
 
     /// A request ended: at `now`, or at the latest time seen.
     pub(super) fn end(&mut self, index: SlotIndex, now: Option<Instant>) {
         let now = self.advance(now);
+        if index == REFUSED {
+            self.refused_in_flight -= 1;
+            return;
+        }
         let slot = &mut self.slots[index.0 as usize];
         assert!(slot.in_flight > 0, "a slot is held by whoever has its index");
         slot.in_flight -= 1;
