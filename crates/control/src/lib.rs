@@ -1,1 +1,315 @@
 //! Source of truth: store, validation, REST, discovery, distribution.
+//!
+//! [`Control::open`] reads the store and starts the one thread that writes it. From then on
+//! - operators write objects over [`Control::rest`] or a watched directory ([`Control::sync_directory`]): a
+//!   transaction is validated whole, made durable, and only then shown and distributed ([`ledger`]);
+//! - whoever knows instances tells them ([`Control::update_services`], [`Control::source_synced`]); which sources
+//!   there should be is in [`Control::sources`];
+//! - both become one [`picture`], kept up to date change by change;
+//! - data planes ask for their share of it over [`Control::discovery`] and confirm what they got
+//!   ([`distribute`]); [`hub`] decides what is told when: make before break.
+//!
+//! Nothing here is on the path of a request.
+
+use std::{
+    io,
+    path::PathBuf,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant, SystemTime},
+};
+
+use api::{
+    discovery::v1::{self, discovery_server::DiscoveryServer},
+    resource::{Kind, Object, ServiceSource},
+};
+use lanes::ServiceId;
+use prost::Message;
+use tokio::sync::{Notify, watch};
+
+pub mod discovery;
+pub mod distribute;
+pub mod hub;
+pub mod ledger;
+pub mod picture;
+pub mod registrations;
+pub mod store;
+
+pub use registrations::Registrations;
+
+use hub::Hub;
+use ledger::{Done, Ledger, ObjectChange, Rejection, Rules, Transaction};
+use picture::Picture;
+use registrations::Journal;
+use store::{Change, SqliteStore, Store, StoreError};
+
+/// The source of instances that register themselves; it exists without an object.
+pub const EMBEDDED_SOURCE: &str = "embedded";
+
+/// Generation numbers reserved at once. A restart skips what is left of them; 2^64 last for ever either way.
+const GENERATIONS_RESERVED: u64 = 1 << 32;
+
+/// What a control plane runs with.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The database file. Its directory must exist, and be locked by the caller.
+    pub database: PathBuf,
+    /// Where the gateway `edge` listens that exists while there is no Gateway object.
+    pub gateway_port: u16,
+    /// What data planes must show. Required by whoever binds discovery off loopback.
+    pub join_token: Option<String>,
+}
+
+/// Why a control plane could not start.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// The store cannot be opened or read.
+    #[error("open the store")]
+    Store(#[from] StoreError),
+    /// The writer's thread cannot be started.
+    #[error("start the store's thread")]
+    Thread(#[from] io::Error),
+}
+
+/// The control plane.
+#[derive(Debug)]
+pub struct Control {
+    hub: Arc<Mutex<Hub>>,
+    ledger: Ledger,
+    journal: Mutex<Journal>,
+    restored: Mutex<Vec<v1::Instance>>,
+    unreadable: Vec<(String, lanes::Problem)>,
+    sources: watch::Receiver<Vec<ServiceSource>>,
+    join_token: Option<String>,
+    /// Wakes the driver: something changed that time alone would notice too late.
+    nudge: Arc<Notify>,
+    /// Counts the driver's rounds, for those who wait for a condition of the hub.
+    rounds: watch::Sender<u64>,
+    closing: watch::Sender<bool>,
+}
+
+impl Control {
+    /// Opens the store and starts. Must be called inside a tokio runtime.
+    pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
+        let mut store = SqliteStore::open(&settings.database)?;
+        let contents = store.load()?;
+        let first = contents.generation_ceiling + 1;
+        let ceiling = contents.generation_ceiling + GENERATIONS_RESERVED;
+        store.commit(&[Change::ReserveGenerations { ceiling }])?;
+
+        let now = Instant::now();
+        let default_gateway = picture::default_gateway(settings.gateway_port);
+        let mut picture = Picture::new(default_gateway.clone(), now);
+        picture.add_source(EMBEDDED_SOURCE);
+        picture.apply_objects(&initial_changes(&contents), None, &mut Vec::new());
+        let hub = Arc::new(Mutex::new(Hub::new(picture, contents.epoch.clone(), first)));
+
+        let nudge = Arc::new(Notify::new());
+        let (announce_sources, sources) = watch::channel(sources_in(&contents.objects));
+        let on_commit = distribute_commits(Arc::clone(&hub), Arc::clone(&nudge), announce_sources);
+        let rules = Rules { default_gateway, check: Box::new(|_| Vec::new()), on_commit };
+        let ledger = Ledger::start(store, &contents, rules)?;
+
+        for (key, problem) in &contents.unreadable {
+            tracing::error!(object = key, %problem, "a stored object cannot be read; it is not in force");
+        }
+        let nodes = contents.registrations.iter().map(|(node, _)| node.as_str());
+        let control = Arc::new(Self {
+            hub,
+            ledger,
+            journal: Mutex::new(Journal::restored(nodes, now)),
+            restored: Mutex::new(decode_instances(&contents.registrations)),
+            unreadable: contents.unreadable.clone(),
+            sources,
+            join_token: settings.join_token,
+            nudge,
+            rounds: watch::Sender::new(0),
+            closing: watch::Sender::new(false),
+        });
+        tokio::spawn(drive(Arc::downgrade(&control), Arc::clone(&control.nudge)));
+        Ok(control)
+    }
+
+    /// The discovery service. Hands the registrations of before a restart to `registrations` first; called once,
+    /// before serving. The server should send HTTP/2 keep-alive pings
+    /// ([`discovery::KEEPALIVE_INTERVAL`]), so that a data plane whose machine vanished is noticed.
+    pub fn discovery<R: Registrations>(
+        self: &Arc<Self>,
+        registrations: Arc<R>,
+    ) -> DiscoveryServer<discovery::DiscoveryService<R>> {
+        let restored = std::mem::take(&mut *lock(&self.restored));
+        registrations.restore(restored);
+        let service = discovery::DiscoveryService::new(Arc::clone(self), registrations);
+        DiscoveryServer::new(service).max_decoding_message_size(discovery::MESSAGE_BYTES_MAX)
+    }
+
+    /// Services of a source changed; `None` is one that disappeared. In force when it returns.
+    pub fn update_services(
+        &self,
+        source: &str,
+        changes: Vec<(ServiceId, Option<Arc<lanes::Service>>)>,
+    ) {
+        self.hub().update_services(source, changes, Instant::now());
+        self.nudge();
+    }
+
+    /// A source has told everything it has. Until then what data planes hold of it stays.
+    pub fn source_synced(&self, source: &str) {
+        self.hub().source_synced(source);
+        self.nudge();
+    }
+
+    /// The sources there should be, beside [`EMBEDDED_SOURCE`], in order of creation.
+    pub fn sources(&self) -> watch::Receiver<Vec<ServiceSource>> {
+        self.sources.clone()
+    }
+
+    /// Does a transaction: validated whole, all of it or nothing, durable when it returns.
+    pub async fn transact(&self, transaction: Transaction) -> Result<Done, Rejection> {
+        self.ledger.transact(transaction, SystemTime::now()).await
+    }
+
+    /// Writes a consistent copy of the store to `path`, which must not exist.
+    pub async fn backup_to(&self, path: PathBuf) -> Result<Result<(), StoreError>, Rejection> {
+        self.ledger.backup_to(path).await
+    }
+
+    /// Ends all streams of data planes, so that a graceful shutdown of the server need not wait for them.
+    pub fn close(&self) {
+        self.closing.send_replace(true);
+    }
+
+    /// Objects that this release cannot read.
+    pub fn unreadable(&self) -> &[(String, lanes::Problem)] {
+        &self.unreadable
+    }
+
+    /// Stored objects as the last commit left them.
+    pub fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    /// The picture and the data planes. Held briefly, never across an await.
+    pub fn hub(&self) -> MutexGuard<'_, Hub> {
+        lock(&self.hub)
+    }
+
+    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
+        lock(&self.journal)
+    }
+
+    pub(crate) fn nudge(&self) {
+        self.nudge.notify_one();
+    }
+
+    pub(crate) fn closing(&self) -> watch::Receiver<bool> {
+        self.closing.subscribe()
+    }
+
+    pub(crate) fn check_join_token(&self, given: &str) -> Result<(), tonic::Status> {
+        match &self.join_token {
+            Some(token) if !same_secret(token, given) => Err(tonic::Status::unauthenticated(
+                "join_token is missing or wrong: set the one the control plane was started with",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits until something holds of the hub.
+    pub(crate) async fn until(&self, holds: impl Fn(&Hub) -> bool) {
+        let mut rounds = self.rounds.subscribe();
+        while !holds(&self.hub()) {
+            if rounds.changed().await.is_err() {
+                return;
+            }
+        }
+    }
+
+    /// One round of the driver; says when the next one is due at the latest.
+    async fn advance(&self, now: Instant) -> Option<Instant> {
+        let hub_due = self.hub().advance(now);
+        let (expired, journal_due) = self.journal().take_expired(now);
+        for node in expired {
+            if let Err(rejection) = self.ledger.journal(Change::Deregister { node }).await {
+                tracing::error!(error = %rejection, "an expired registration stays in the journal");
+            }
+        }
+        self.rounds.send_modify(|rounds| *rounds += 1);
+        hub_due.into_iter().chain(journal_due).min()
+    }
+}
+
+/// The longest the driver sleeps. It is woken for everything; this is for clocks that jump.
+const DRIVER_SLEEP_MAX: Duration = Duration::from_secs(1);
+
+/// Lets time pass for the hub, for as long as the control plane is there.
+async fn drive(control: std::sync::Weak<Control>, nudge: Arc<Notify>) {
+    loop {
+        let Some(due) = ({
+            let Some(control) = control.upgrade() else { return };
+            let now = Instant::now();
+            Some(control.advance(now).await.unwrap_or(now + DRIVER_SLEEP_MAX))
+        }) else {
+            return;
+        };
+        let due = due.min(Instant::now() + DRIVER_SLEEP_MAX);
+        tokio::select! {
+            () = nudge.notified() => {}
+            () = tokio::time::sleep_until(due.into()) => {}
+        }
+    }
+}
+
+fn distribute_commits(
+    hub: Arc<Mutex<Hub>>,
+    nudge: Arc<Notify>,
+    announce_sources: watch::Sender<Vec<ServiceSource>>,
+) -> ledger::OnCommit {
+    Box::new(move |changes: &[ObjectChange]| {
+        lock(&hub).apply_objects(changes, Instant::now());
+        nudge.notify_one();
+        if changes.iter().any(|change| change.key.kind == Kind::ServiceSource) {
+            let hub = lock(&hub);
+            let sources = hub.picture().set().service_sources().cloned().collect();
+            announce_sources.send_replace(sources);
+        }
+    })
+}
+
+fn initial_changes(contents: &store::Contents) -> Vec<ObjectChange> {
+    let change = |stored: &store::StoredObject| ObjectChange {
+        key: stored.object.key(),
+        revision: stored.revision,
+        old: None,
+        new: Some(Arc::new(stored.clone())),
+    };
+    contents.objects.iter().map(change).collect()
+}
+
+fn sources_in(objects: &[store::StoredObject]) -> Vec<ServiceSource> {
+    let source = |stored: &store::StoredObject| match &stored.object {
+        Object::ServiceSource(source) => Some(source.clone()),
+        _ => None,
+    };
+    objects.iter().filter_map(source).collect()
+}
+
+fn decode_instances(registrations: &[(String, Vec<u8>)]) -> Vec<v1::Instance> {
+    let decode = |(node, bytes): &(String, Vec<u8>)| {
+        v1::Instance::decode(bytes.as_slice())
+            .inspect_err(
+                |error| tracing::error!(node, %error, "a journalled registration cannot be read"),
+            )
+            .ok()
+    };
+    registrations.iter().filter_map(decode).collect()
+}
+
+/// Compares without telling by its duration how much is right.
+fn same_secret(one: &str, other: &str) -> bool {
+    let differing = one.bytes().zip(other.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
+    one.len() == other.len() && differing == 0
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

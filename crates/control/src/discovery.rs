@@ -1,0 +1,168 @@
+//! The discovery server: streams of data planes, and registrations of sidecars.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use api::discovery::v1::{self, data_plane_message, discovery_server};
+use futures_util::{Stream, StreamExt};
+use tokio::sync::{Notify, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+use tonic::{Request, Response, Status, Streaming};
+
+use crate::{Control, distribute::Connection, registrations::Registrations};
+
+/// How often a discovery server should ask whether a silent peer is still there, and how long it should wait for
+/// the answer: a vanished machine is noticed within 15 s.
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+/// See [`KEEPALIVE_INTERVAL`].
+pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Bytes of one message from a data plane: its hello names everything it holds, 100 bytes each.
+pub const MESSAGE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// How long a new stream may take to say hello.
+const HELLO_WAIT: Duration = Duration::from_secs(10);
+
+/// Messages between a stream's task and its transport. One: what changes meanwhile is merged into the next.
+const QUEUE: usize = 1;
+
+/// The gRPC service behind `laneway.discovery.v1.Discovery`.
+#[derive(Debug)]
+pub struct DiscoveryService<R> {
+    control: Arc<Control>,
+    registrations: Arc<R>,
+}
+
+type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+impl<R: Registrations> DiscoveryService<R> {
+    pub(crate) fn new(control: Arc<Control>, registrations: Arc<R>) -> Self {
+        Self { control, registrations }
+    }
+}
+
+#[tonic::async_trait]
+impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
+    type StreamStream = Answers<v1::ControlMessage>;
+    type RegisterStream = Answers<v1::RegisterResponse>;
+
+    async fn stream(
+        &self,
+        request: Request<Streaming<v1::DataPlaneMessage>>,
+    ) -> Result<Response<Self::StreamStream>, Status> {
+        let mut incoming = request.into_inner();
+        let hello = tokio::time::timeout(HELLO_WAIT, read_hello(&mut incoming))
+            .await
+            .map_err(|_| Status::deadline_exceeded("send `hello` first"))??;
+        self.control.check_join_token(&hello.join_token)?;
+        let session = Session::open(Arc::clone(&self.control), hello)?;
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        tokio::spawn(session.run(incoming, sender));
+        Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
+    }
+
+    async fn register(
+        &self,
+        request: Request<Streaming<v1::RegisterRequest>>,
+    ) -> Result<Response<Self::RegisterStream>, Status> {
+        let control = Arc::clone(&self.control);
+        let registrations = Arc::clone(&self.registrations);
+        let answers = crate::registrations::serve(control, registrations, request.into_inner());
+        Ok(Response::new(Box::pin(answers)))
+    }
+}
+
+async fn read_hello(incoming: &mut Streaming<v1::DataPlaneMessage>) -> Result<v1::Hello, Status> {
+    let first = incoming.message().await?.and_then(|message| message.message);
+    let Some(data_plane_message::Message::Hello(hello)) = first else {
+        return Err(Status::invalid_argument("the first message must be `hello`"));
+    };
+    for (field, value) in [("hello.node", &hello.node), ("hello.name", &hello.name)] {
+        if value.is_empty() {
+            return Err(Status::invalid_argument(format!("{field} is empty: write it")));
+        }
+    }
+    if hello.role() == v1::Role::Unspecified {
+        let text = format!("hello.role: `{}`: use one this release knows", hello.role);
+        return Err(Status::invalid_argument(text));
+    }
+    Ok(hello)
+}
+
+/// One open stream of one data plane.
+struct Session {
+    control: Arc<Control>,
+    node: String,
+    connection: Connection,
+    wake: Arc<Notify>,
+}
+
+impl Session {
+    fn open(control: Arc<Control>, hello: v1::Hello) -> Result<Self, Status> {
+        let node = hello.node.clone();
+        let wake = Arc::new(Notify::new());
+        let connection =
+            control.hub().connect(hello, Arc::clone(&wake), Instant::now()).ok_or_else(|| {
+                Status::resource_exhausted("too many data planes: start another control plane")
+            })?;
+        tracing::info!(node, "data plane connected");
+        Ok(Self { control, node, connection, wake })
+    }
+
+    /// Receives and sends until either side ends, or a newer stream of the same node takes over.
+    async fn run(
+        self,
+        mut incoming: Streaming<v1::DataPlaneMessage>,
+        sender: mpsc::Sender<Result<v1::ControlMessage, Status>>,
+    ) {
+        let mut ready = None;
+        let mut closing = self.control.closing();
+        loop {
+            tokio::select! {
+                _ = closing.wait_for(|closing| *closing) => break,
+                message = incoming.next() => match message {
+                    Some(Ok(message)) => {
+                        if !self.receive(message) { break }
+                    }
+                    Some(Err(_)) | None => break,
+                },
+                permit = sender.clone().reserve_owned(), if ready.is_none() => match permit {
+                    Ok(permit) => ready = Some(permit),
+                    Err(_) => break,
+                },
+                () = self.wake.notified(), if ready.is_some() => {
+                    if !self.control.hub().is_current(&self.node, self.connection) { break }
+                    let message = self.control.hub().next_message(&self.node, self.connection);
+                    if let (Some(message), Some(permit)) = (message, ready.take()) {
+                        permit.send(Ok(message));
+                        self.control.nudge();
+                    }
+                }
+            }
+        }
+    }
+
+    fn receive(&self, message: v1::DataPlaneMessage) -> bool {
+        let Some(message) = message.message else { return true };
+        let is_ack = matches!(message, data_plane_message::Message::Ack(_));
+        let current = {
+            let mut hub = self.control.hub();
+            hub.receive(&self.node, self.connection, message, Instant::now())
+        };
+        if is_ack {
+            self.control.nudge();
+        }
+        current
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.control.hub().disconnect(&self.node, self.connection, Instant::now());
+        tracing::info!(node = self.node, "data plane disconnected");
+        self.control.nudge();
+    }
+}

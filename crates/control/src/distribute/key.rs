@@ -1,0 +1,104 @@
+//! Names of what is distributed, and of what a data plane's share depends on.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use lanes::ServiceId;
+
+/// One distributed resource. On the wire: `group/NAME`, `service/ID`, `gateway/NAME`, `route/NAMESPACE/NAME`,
+/// `name/HOST`, `address/IP:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A lane group with its lanes.
+    Group(Arc<str>),
+    /// A service with its endpoints.
+    Service(ServiceId),
+    /// A gateway's listeners.
+    Gateway(Arc<str>),
+    /// A route: `namespace/name`.
+    Route(Arc<str>),
+    /// What a host name means.
+    Name(Arc<str>),
+    /// What an address means.
+    Address(SocketAddr),
+}
+
+impl Key {
+    /// Reads what [`fmt::Display`] wrote. `None` for keys of a release that knows more.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (kind, rest) = text.split_once('/')?;
+        Some(match kind {
+            "group" => Self::Group(rest.into()),
+            "service" => Self::Service(ServiceId::from_text(rest)),
+            "gateway" => Self::Gateway(rest.into()),
+            "route" => Self::Route(rest.into()),
+            "name" => Self::Name(rest.into()),
+            "address" => Self::Address(rest.parse().ok()?),
+            _ => return None,
+        })
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(name) => write!(f, "group/{name}"),
+            Self::Service(id) => write!(f, "service/{id}"),
+            Self::Gateway(name) => write!(f, "gateway/{name}"),
+            Self::Route(name) => write!(f, "route/{name}"),
+            Self::Name(host) => write!(f, "name/{host}"),
+            Self::Address(address) => write!(f, "address/{address}"),
+        }
+    }
+}
+
+/// What a data plane's share of the picture depends on, beside the resources in it.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Topic {
+    /// This resource: its content, or what it refers to.
+    Resource(Key),
+    /// Which groups have this application as a member or an entrance.
+    Application(Arc<str>),
+    /// Which groups have this gateway as an entrance.
+    Entrance(Arc<str>),
+    /// Which routes attach to this gateway.
+    Attached(Arc<str>),
+}
+
+/// One consequence of a change.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Touch {
+    /// The resource reads differently; who has it gets it again.
+    Content(Key),
+    /// Who depends on this may need other resources than before.
+    Share(Topic),
+}
+
+impl Touch {
+    /// Both: the resource reads differently and refers to other resources.
+    pub fn both(key: Key) -> [Self; 2] {
+        [Self::Share(Topic::Resource(key.clone())), Self::Content(key)]
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_read_back_as_written() {
+        for text in [
+            "group/trade",
+            "service/embedded/default//sc-a",
+            "gateway/edge",
+            "route/default/a",
+            "name/sc-b.default",
+            "address/127.0.0.1:80",
+            "address/[::1]:80",
+        ] {
+            assert_eq!(Key::parse(text).map(|key| key.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "group", "policy/x", "address/here"] {
+            assert_eq!(Key::parse(text), None, "{text}");
+        }
+    }
+}

@@ -1,0 +1,237 @@
+//! Every stored object as it is now, and the one thread that changes them.
+//!
+//! A [`Transaction`] is evaluated against the current objects as a whole: preconditions, validation of the set
+//! that would result, protection of what others need. Only what passes is made durable, and only what is durable
+//! is shown, distributed and answered. Transactions that arrive together share one fsync.
+//!
+//! Readers never wait for the writer's disk: they read the [`View`] that the last commit left.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
+    time::SystemTime,
+};
+
+use api::{
+    resource::{Gateway, Key, Object},
+    rest::{Action, Applied},
+    validate::Finding,
+};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::store::{Change, Revision, Store, StoreError, StoredObject};
+
+mod draft;
+mod timestamp;
+mod view;
+mod writer;
+
+pub use view::{Gone, View};
+
+/// Requests that may wait for the writer. A commit takes a few milliseconds, so this is under a second of
+/// waiting; beyond it writers wait in their own connections.
+const WAITING_MAX: usize = 256;
+
+/// What an edit asks of the object that is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Precondition {
+    /// Nothing: create or replace.
+    None,
+    /// There is none.
+    Absent,
+    /// There is one.
+    Present,
+}
+
+/// One change of one object. `resourceVersion` in the new object, where given, must be the current one.
+#[derive(Debug, Clone)]
+pub enum Edit {
+    /// Create or replace.
+    Put {
+        /// The object as wanted.
+        object: Box<Object>,
+        /// What must be there.
+        precondition: Precondition,
+    },
+    /// Change some fields (RFC 7396).
+    Patch {
+        /// Which object.
+        key: Key,
+        /// The changes.
+        patch: serde_json::Value,
+    },
+    /// Remove.
+    Delete {
+        /// Which object.
+        key: Key,
+        /// Its revision, if that matters.
+        revision: Option<String>,
+    },
+}
+
+/// Edits that happen together or not at all.
+#[derive(Debug, Clone, Default)]
+pub struct Transaction {
+    /// In order.
+    pub edits: Vec<Edit>,
+    /// Say what would happen, and do nothing.
+    pub dry_run: bool,
+}
+
+/// What a transaction did.
+#[derive(Debug, Clone)]
+pub struct Done {
+    /// The state after it.
+    pub revision: Revision,
+    /// What became of each edited object, in order; deleted ones are not in it.
+    pub applied: Vec<Applied>,
+    /// The objects as they are now, in the same order.
+    pub objects: Vec<Arc<StoredObject>>,
+    /// What is doubtful with the edited objects.
+    pub warnings: Vec<Finding>,
+}
+
+impl Done {
+    /// Whether nothing had to change.
+    pub fn is_unchanged(&self) -> bool {
+        self.applied.iter().all(|applied| applied.action == Action::Unchanged)
+    }
+}
+
+/// Why a transaction was not done. Nothing of it was.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Rejection {
+    /// The object does not exist.
+    #[error("{0} does not exist")]
+    NotFound(Key),
+    /// The object exists.
+    #[error("{0} exists already")]
+    Exists(Key),
+    /// Somebody changed the object meanwhile.
+    #[error("{key} changed meanwhile: its resourceVersion is {current}, not `{given}`")]
+    Conflict {
+        /// Which.
+        key: Key,
+        /// What the edit named.
+        given: String,
+        /// What it is.
+        current: String,
+    },
+    /// The set that would result is wrong.
+    #[error("the objects are not valid")]
+    Invalid(Vec<Finding>),
+    /// The object's own shape is wrong, so that it cannot be told which object it is.
+    #[error("the object cannot be read: {0}")]
+    Unreadable(lanes::Problem),
+    /// The store cannot write.
+    #[error("the store cannot write: {0}")]
+    Storage(String),
+    /// The control plane is stopping.
+    #[error("the control plane is stopping")]
+    Stopping,
+}
+
+/// One object's change, as distribution and watches see it.
+#[derive(Debug, Clone)]
+pub struct ObjectChange {
+    /// Which.
+    pub key: Key,
+    /// Which change it is.
+    pub revision: Revision,
+    /// As it was.
+    pub old: Option<Arc<StoredObject>>,
+    /// As it is.
+    pub new: Option<Arc<StoredObject>>,
+}
+
+/// What the writer does with committed changes, before it answers. Called on its thread, in order.
+pub type OnCommit = Box<dyn FnMut(&[ObjectChange]) + Send>;
+
+/// More to check than `api::validate` can see. Called on the writer's thread with the changes so far.
+pub type Check = Box<dyn FnMut(&[ObjectChange]) -> Vec<Finding> + Send>;
+
+/// What the writer needs to know beside the objects.
+pub struct Rules {
+    /// The gateway that exists while nobody has written one.
+    pub default_gateway: Gateway,
+    /// Checks beyond `api::validate`.
+    pub check: Check,
+    /// Called with what was committed.
+    pub on_commit: OnCommit,
+}
+
+enum Request {
+    Transact(Transaction, SystemTime, oneshot::Sender<Result<Done, Rejection>>),
+    Journal(Change, oneshot::Sender<Result<(), Rejection>>),
+    Backup(PathBuf, oneshot::Sender<Result<(), StoreError>>),
+}
+
+impl std::fmt::Debug for Rules {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rules")
+            .field("default_gateway", &self.default_gateway)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A handle to the writer and its view.
+#[derive(Debug)]
+pub struct Ledger {
+    requests: mpsc::Sender<Request>,
+    view: Arc<RwLock<View>>,
+    revision: watch::Receiver<Revision>,
+}
+
+impl Ledger {
+    /// Starts the writer's thread on what `contents` says the store holds.
+    pub fn start(
+        store: impl Store,
+        contents: &crate::store::Contents,
+        rules: Rules,
+    ) -> std::io::Result<Self> {
+        let view = Arc::new(RwLock::new(View::new(contents)));
+        let (requests, waiting) = mpsc::channel(WAITING_MAX);
+        let (announce, revision) = watch::channel(contents.revision);
+        let writer = writer::Writer::new(store, contents, Arc::clone(&view), announce, rules);
+        std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(waiting))?;
+        Ok(Self { requests, view, revision })
+    }
+
+    /// The objects as the last commit left them. Held briefly, never across an await.
+    pub fn view(&self) -> RwLockReadGuard<'_, View> {
+        self.view.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Tells of every commit.
+    pub fn revision(&self) -> watch::Receiver<Revision> {
+        self.revision.clone()
+    }
+
+    /// Does a transaction, or says why not.
+    pub async fn transact(
+        &self,
+        transaction: Transaction,
+        now: SystemTime,
+    ) -> Result<Done, Rejection> {
+        self.ask(|reply| Request::Transact(transaction, now, reply)).await?
+    }
+
+    /// Makes a registration or a reservation durable.
+    pub async fn journal(&self, change: Change) -> Result<(), Rejection> {
+        self.ask(|reply| Request::Journal(change, reply)).await?
+    }
+
+    /// Writes a consistent copy of the store to `path`.
+    pub async fn backup_to(&self, path: PathBuf) -> Result<Result<(), StoreError>, Rejection> {
+        self.ask(|reply| Request::Backup(path, reply)).await
+    }
+
+    async fn ask<T>(
+        &self,
+        request: impl FnOnce(oneshot::Sender<T>) -> Request,
+    ) -> Result<T, Rejection> {
+        let (reply, answer) = oneshot::channel();
+        self.requests.send(request(reply)).await.map_err(|_| Rejection::Stopping)?;
+        answer.await.map_err(|_| Rejection::Stopping)
+    }
+}

@@ -1,0 +1,102 @@
+//! What readers see: the objects after the last commit, and the changes that led there.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
+
+use api::resource::{Key, Kind};
+
+use super::ObjectChange;
+use crate::store::{Contents, Revision, StoredObject};
+
+/// Changes kept for watches that fell behind or reconnect: some minutes of busy editing, a few megabytes.
+const HISTORY_MAX: usize = 4_096;
+
+/// The changes after a revision are no longer known: list again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the changes since then are no longer kept: list again and watch from there")]
+pub struct Gone;
+
+/// Objects, and recent changes.
+#[derive(Debug)]
+pub struct View {
+    objects: BTreeMap<Key, Arc<StoredObject>>,
+    revision: Revision,
+    history: VecDeque<ObjectChange>,
+    /// Changes after this revision are all in `history`.
+    known_after: Revision,
+}
+
+impl View {
+    pub(super) fn new(contents: &Contents) -> Self {
+        let objects = contents
+            .objects
+            .iter()
+            .map(|stored| (stored.object.key(), Arc::new(stored.clone())))
+            .collect();
+        Self {
+            objects,
+            revision: contents.revision,
+            history: VecDeque::new(),
+            known_after: contents.revision,
+        }
+    }
+
+    /// The state this is.
+    pub fn revision(&self) -> Revision {
+        self.revision
+    }
+
+    /// One object.
+    pub fn get(&self, key: &Key) -> Option<&Arc<StoredObject>> {
+        self.objects.get(key)
+    }
+
+    /// Objects of a kind, sorted by namespace and name.
+    pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<StoredObject>> {
+        let first = Key::new(kind, namespace.unwrap_or_default(), "");
+        self.objects
+            .range(first..)
+            .take_while(|(key, _)| {
+                key.kind == kind && namespace.is_none_or(|namespace| key.namespace == namespace)
+            })
+            .map(|(_, stored)| Arc::clone(stored))
+            .collect()
+    }
+
+    /// Every object in creation order.
+    pub fn in_creation_order(&self) -> Vec<Arc<StoredObject>> {
+        let mut objects: Vec<Arc<StoredObject>> = self.objects.values().cloned().collect();
+        objects.sort_by_key(|stored| stored.created);
+        objects
+    }
+
+    /// The changes after a revision, in order.
+    pub fn changes_after(
+        &self,
+        revision: Revision,
+    ) -> Result<impl Iterator<Item = &ObjectChange>, Gone> {
+        if revision < self.known_after || revision > self.revision {
+            return Err(Gone);
+        }
+        let start = self.history.partition_point(|change| change.revision <= revision);
+        Ok(self.history.range(start..))
+    }
+
+    pub(super) fn apply(&mut self, changes: &[ObjectChange]) {
+        for change in changes {
+            match &change.new {
+                Some(new) => self.objects.insert(change.key.clone(), Arc::clone(new)),
+                None => self.objects.remove(&change.key),
+            };
+            self.revision = self.revision.max(change.revision);
+            self.history.push_back(change.clone());
+            if self.history.len() > HISTORY_MAX
+                && let Some(oldest) = self.history.pop_front()
+            {
+                self.known_after = oldest.revision;
+            }
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The one thread that changes stored objects.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::{
+    Check, Done, ObjectChange, OnCommit, Rejection, Request, View,
+    draft::{Passed, Working},
+};
+use crate::store::{Change, Contents, Revision, Store, StoreError};
+
+/// Requests that share one fsync. More would keep the first of them waiting for the last one's evaluation.
+const BATCH_MAX: usize = 64;
+
+pub(super) struct Writer<S> {
+    store: S,
+    working: Working,
+    view: Arc<RwLock<View>>,
+    announce: watch::Sender<Revision>,
+    check: Check,
+    on_commit: OnCommit,
+}
+
+/// What one round makes durable, and who waits for it.
+#[derive(Default)]
+struct Batch {
+    durable: Vec<Change>,
+    objects: Vec<ObjectChange>,
+    transactions: Vec<(oneshot::Sender<Result<Done, Rejection>>, Done)>,
+    journalled: Vec<oneshot::Sender<Result<(), Rejection>>>,
+}
+
+impl<S: Store> Writer<S> {
+    pub(super) fn new(
+        store: S,
+        contents: &Contents,
+        view: Arc<RwLock<View>>,
+        announce: watch::Sender<Revision>,
+        rules: super::Rules,
+    ) -> Self {
+        let super::Rules { default_gateway, check, on_commit } = rules;
+        let working = Working::new(contents, default_gateway);
+        Self { store, working, view, announce, check, on_commit }
+    }
+
+    /// Works until every handle is gone.
+    pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
+        while let Some(first) = waiting.blocking_recv() {
+            let mut round = vec![first];
+            while round.len() < BATCH_MAX
+                && let Ok(next) = waiting.try_recv()
+            {
+                round.push(next);
+            }
+            self.work(round);
+        }
+    }
+
+    fn work(&mut self, round: Vec<Request>) {
+        let mark = self.working.mark();
+        let mut batch = Batch::default();
+        let mut backups = Vec::new();
+        for request in round {
+            match request {
+                Request::Transact(transaction, now, reply) => {
+                    match self.working.evaluate(transaction, now, &mut self.check) {
+                        Ok(passed) => batch.add(passed, reply),
+                        Err(rejection) => drop(reply.send(Err(rejection))),
+                    }
+                }
+                Request::Journal(change, reply) => {
+                    batch.durable.push(change);
+                    batch.journalled.push(reply);
+                }
+                Request::Backup(path, reply) => backups.push((path, reply)),
+            }
+        }
+        let committed =
+            if batch.durable.is_empty() { Ok(()) } else { self.store.commit(&batch.durable) };
+        match committed {
+            Ok(()) => self.publish(batch),
+            Err(error) => {
+                self.working.undo(&batch.objects, mark);
+                batch.fail(&error);
+            }
+        }
+        // After the commit, so that a backup holds what was acknowledged before it was asked for.
+        for (path, reply) in backups {
+            drop(reply.send(self.store.backup_to(&path)));
+        }
+    }
+
+    fn publish(&mut self, batch: Batch) {
+        if !batch.objects.is_empty() {
+            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            view.apply(&batch.objects);
+            let revision = view.revision();
+            drop(view);
+            (self.on_commit)(&batch.objects);
+            self.announce.send_replace(revision);
+        }
+        for (reply, done) in batch.transactions {
+            drop(reply.send(Ok(done)));
+        }
+        for reply in batch.journalled {
+            drop(reply.send(Ok(())));
+        }
+    }
+}
+
+impl Batch {
+    fn add(&mut self, passed: Passed, reply: oneshot::Sender<Result<Done, Rejection>>) {
+        self.durable.extend(passed.changes.iter().map(|change| match &change.new {
+            Some(new) => Change::Put(Arc::clone(new)),
+            None => Change::Delete { key: change.key.clone(), revision: change.revision },
+        }));
+        self.objects.extend(passed.changes);
+        self.transactions.push((reply, passed.done));
+    }
+
+    fn fail(self, error: &StoreError) {
+        tracing::error!(error = error as &dyn std::error::Error, "the store cannot write");
+        let cause = std::error::Error::source(error).map(|source| format!(": {source}"));
+        let text = format!("{error}{}", cause.unwrap_or_default());
+        for (reply, _) in self.transactions {
+            drop(reply.send(Err(Rejection::Storage(text.clone()))));
+        }
+        for reply in self.journalled {
+            drop(reply.send(Err(Rejection::Storage(text.clone()))));
+        }
+    }
+}

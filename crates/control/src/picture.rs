@@ -1,0 +1,361 @@
+//! The one picture of the whole: stored objects and the services of all sources, as what is distributed.
+//!
+//! It is kept up to date change by change. Every change names what it [touches](Touch), so that its cost does not
+//! grow with what it does not concern: an endpoint touches its service, a lane its group.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use api::{
+    convert,
+    discovery::v1,
+    resource::{Gateway, HttpRoute, Key as ObjectKey, Kind, Object},
+    validate::Set,
+};
+use lanes::{ServiceId, directory::NameAnswer};
+
+use crate::{
+    distribute::{Key, Subscription, Topic, Touch},
+    ledger::ObjectChange,
+};
+
+mod groups;
+mod routing;
+mod services;
+mod versioned;
+
+pub use groups::{Groups, LaneName};
+pub use routing::{DEFAULT_GATEWAY, Routing, default_gateway, provide_default_gateway};
+pub use services::{DEPARTED_ADDRESS_KEPT, DEPARTED_SERVICE_KEPT, Services};
+pub use versioned::Versioned;
+
+/// How long after the start a source may take to tell what it has before "nobody has this name" is believed
+/// without it. Long enough for a slow registry, short enough that an unreachable one does not make every
+/// foreign host name fail for good.
+pub const SOURCE_SYNC_WAIT: Duration = Duration::from_secs(10);
+
+/// What a data plane gets.
+#[derive(Debug, Default)]
+pub struct Share {
+    /// These resources.
+    pub keys: HashSet<Key>,
+    /// It must be computed again when one of these changes.
+    pub topics: HashSet<Topic>,
+}
+
+/// What the picture says of a resource.
+#[derive(Debug)]
+pub enum Answer {
+    /// This.
+    Known(Versioned),
+    /// There is none.
+    Absent,
+    /// A source has not told yet: whoever holds something keeps it.
+    Unknown,
+}
+
+/// How a source stands.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Source {
+    /// Whether it has told everything it has at least once.
+    pub synced: bool,
+}
+
+/// What must be built anew after a change of objects.
+#[derive(Debug, Default)]
+struct Affected {
+    groups: BTreeSet<Arc<str>>,
+    gateways: BTreeSet<ObjectKey>,
+    routes: BTreeSet<ObjectKey>,
+    backends: BTreeSet<ObjectKey>,
+}
+
+/// The picture.
+#[derive(Debug)]
+pub struct Picture {
+    /// Services, names, addresses.
+    pub services: Services,
+    /// Lane groups.
+    pub groups: Groups,
+    /// Gateways, routes, backends.
+    pub routing: Routing,
+    /// Stored objects, and the default gateway while there is no other.
+    set: Set,
+    /// Places in the order of creation.
+    created: HashMap<ObjectKey, u64>,
+    default_gateway: Gateway,
+    sources: BTreeMap<String, Source>,
+    /// Until then an unsynced source makes absence unknown; `None` when it has passed.
+    absence_unknown_until: Option<Instant>,
+}
+
+impl Picture {
+    /// A picture without objects but the default gateway.
+    pub fn new(default_gateway: Gateway, now: Instant) -> Self {
+        let mut picture = Self {
+            services: Services::default(),
+            groups: Groups::default(),
+            routing: Routing::default(),
+            set: Set::default(),
+            created: HashMap::new(),
+            default_gateway,
+            sources: BTreeMap::new(),
+            absence_unknown_until: Some(now + SOURCE_SYNC_WAIT),
+        };
+        picture.apply_objects(&[], None, &mut Vec::new());
+        picture
+    }
+
+    /// Stored objects changed, all of them at once. Lanes that become enabled by it wait until `admit_at` for
+    /// the data planes, or not at all.
+    pub fn apply_objects(
+        &mut self,
+        changes: &[ObjectChange],
+        admit_at: Option<Instant>,
+        touches: &mut Vec<Touch>,
+    ) {
+        let mut affected = Affected::default();
+        for change in changes {
+            self.apply_object(change, &mut affected, touches);
+        }
+        if provide_default_gateway(&mut self.set, &self.default_gateway) {
+            affected.gateways.insert(self.default_gateway.key());
+        }
+        for gateway in &affected.gateways {
+            self.routing.rebuild_gateway(&gateway.name, &self.set, touches);
+            self.add_routes(&mut affected.routes, |route| routing::names_gateway(route, gateway));
+        }
+        for backend in &affected.backends {
+            self.add_routes(&mut affected.routes, |route| routing::names_backend(route, backend));
+        }
+        for route in &affected.routes {
+            let created = self.created.get(route).copied().unwrap_or(0);
+            self.routing.rebuild_route(route, &self.set, created, touches);
+        }
+        for group in &affected.groups {
+            self.groups.rebuild(group, &self.set, admit_at, touches);
+        }
+    }
+
+    fn apply_object(
+        &mut self,
+        change: &ObjectChange,
+        affected: &mut Affected,
+        touches: &mut Vec<Touch>,
+    ) {
+        match &change.new {
+            Some(new) => {
+                self.created.insert(change.key.clone(), new.created);
+                self.set.put(new.object.clone());
+            }
+            None => {
+                self.created.remove(&change.key);
+                self.set.remove(&change.key);
+            }
+        }
+        for (stored, exists) in [(&change.old, false), (&change.new, true)] {
+            let Some(stored) = stored else { continue };
+            let key = || change.key.clone();
+            match &stored.object {
+                Object::LaneGroup(group) => {
+                    affected.groups.insert(group.metadata.name.as_str().into());
+                }
+                Object::Lane(lane) => {
+                    affected.groups.insert(lane.spec.group.as_str().into());
+                }
+                Object::Gateway(_) => drop(affected.gateways.insert(key())),
+                Object::HttpRoute(_) => drop(affected.routes.insert(key())),
+                Object::Backend(backend) => {
+                    affected.backends.insert(key());
+                    self.services.back(&convert::routes::service(backend), exists, touches);
+                }
+                Object::ServiceSource(_) if exists => self.add_source(&change.key.name),
+                Object::ServiceSource(_) => {}
+            }
+        }
+        if change.key.kind == Kind::ServiceSource && change.new.is_none() {
+            self.remove_source(&change.key.name, touches);
+        }
+    }
+
+    fn add_routes(&self, to: &mut BTreeSet<ObjectKey>, wanted: impl Fn(&HttpRoute) -> bool) {
+        to.extend(self.set.http_routes().filter(|route| wanted(route)).map(HttpRoute::key));
+    }
+
+    /// Stored objects, and the default gateway while there is no other.
+    pub fn set(&self) -> &Set {
+        &self.set
+    }
+
+    /// A source exists. Until it is [synced](Self::source_synced) what data planes hold of it stays.
+    pub fn add_source(&mut self, name: &str) {
+        self.sources.entry(name.to_owned()).or_default();
+    }
+
+    /// A source was removed: its services are gone.
+    pub fn remove_source(&mut self, name: &str, touches: &mut Vec<Touch>) {
+        self.sources.remove(name);
+        for id in self.services.of_source(&name.to_lowercase()) {
+            self.services.remove(&id, touches);
+        }
+    }
+
+    /// A source has told everything it has. Returns whether that is news: then everyone must look again.
+    pub fn source_synced(&mut self, name: &str) -> bool {
+        let source = self.sources.entry(name.to_owned()).or_default();
+        !std::mem::replace(&mut source.synced, true)
+    }
+
+    /// Sources by name.
+    pub fn sources(&self) -> impl Iterator<Item = (&str, &Source)> {
+        self.sources.iter().map(|(name, source)| (name.as_str(), source))
+    }
+
+    /// Services of a source changed; `None` is one that disappeared.
+    pub fn update_services(
+        &mut self,
+        changes: Vec<(ServiceId, Option<Arc<lanes::Service>>)>,
+        now: Instant,
+        touches: &mut Vec<Touch>,
+    ) {
+        for (id, service) in changes {
+            match service {
+                Some(service) => self.services.put(service, now, touches),
+                None => self.services.depart(&id, now, touches),
+            }
+        }
+    }
+
+    /// Lets time pass; says when it matters next. `all` is set when everyone must look again.
+    pub fn advance(
+        &mut self,
+        now: Instant,
+        touches: &mut Vec<Touch>,
+        all: &mut bool,
+    ) -> Option<Instant> {
+        if self.absence_unknown_until.is_some_and(|until| until <= now) {
+            self.absence_unknown_until = None;
+            *all = true;
+        }
+        let departed = self.services.forget_departed(now, touches);
+        departed.into_iter().chain(self.absence_unknown_until).min()
+    }
+
+    /// What a data plane with this subscription gets.
+    pub fn share(&self, subscription: &Subscription) -> Share {
+        let mut share = Share::default();
+        match subscription.role {
+            v1::Role::Gateway => self.share_of_gateway(subscription, &mut share),
+            v1::Role::Sidecar | v1::Role::Agent | v1::Role::Unspecified => {
+                self.share_of_application(subscription, &mut share);
+            }
+        }
+        for key in &share.keys {
+            share.topics.insert(Topic::Resource(key.clone()));
+        }
+        share
+    }
+
+    /// What is known of a resource.
+    pub fn answer(&self, key: &Key) -> Answer {
+        let known = match key {
+            Key::Group(name) => self.groups.wire(name).cloned(),
+            Key::Service(id) => return self.answer_service(id),
+            Key::Gateway(name) => self.routing.gateway(name).cloned(),
+            Key::Route(name) => self.routing.route(name).cloned(),
+            Key::Name(host) => return self.answer_name(host),
+            Key::Address(address) => {
+                let services: Vec<ServiceId> = self.services.address(address).cloned().collect();
+                if services.is_empty() && self.absence_is_unknown() {
+                    return Answer::Unknown;
+                }
+                Some(versioned::address(*address, &services))
+            }
+        };
+        known.map_or(Answer::Absent, Answer::Known)
+    }
+
+    /// Whether a data plane may be told to drop a resource that is not in its share: not while a source that may
+    /// put it there again has not spoken.
+    pub fn may_remove(&self, key: &Key) -> bool {
+        let all_synced = || self.sources.values().all(|source| source.synced);
+        match key {
+            Key::Service(id) => self.is_synced(id),
+            Key::Group(name) => self.groups.wire(name).is_none() || all_synced(),
+            Key::Gateway(_) | Key::Route(_) | Key::Name(_) | Key::Address(_) => true,
+        }
+    }
+
+    fn answer_service(&self, id: &ServiceId) -> Answer {
+        match self.services.wire(id) {
+            Some(wire) => Answer::Known(Arc::clone(wire)),
+            // A route may name a service before its source does: it has no instances.
+            None if self.is_synced(id) => Answer::Known(versioned::unknown_service(id)),
+            None => Answer::Unknown,
+        }
+    }
+
+    fn answer_name(&self, host: &str) -> Answer {
+        match self.services.name(host) {
+            NameAnswer::Absent if self.absence_is_unknown() => Answer::Unknown,
+            answer => Answer::Known(versioned::name(host, &answer)),
+        }
+    }
+
+    fn is_synced(&self, id: &ServiceId) -> bool {
+        let source = id.as_str().split('/').next().unwrap_or_default();
+        let same = |(name, _): &(&String, &Source)| name.eq_ignore_ascii_case(source);
+        self.sources.iter().find(same).is_none_or(|(_, source)| source.synced)
+    }
+
+    fn absence_is_unknown(&self) -> bool {
+        self.absence_unknown_until.is_some() && self.sources.values().any(|source| !source.synced)
+    }
+
+    fn share_of_gateway(&self, subscription: &Subscription, share: &mut Share) {
+        let name = &subscription.name;
+        share.topics.insert(Topic::Attached(Arc::clone(name)));
+        share.topics.insert(Topic::Entrance(Arc::clone(name)));
+        share.keys.insert(Key::Gateway(Arc::clone(name)));
+        for (route, services) in self.routing.attached(name) {
+            share.keys.insert(Key::Route(Arc::clone(route)));
+            for id in services {
+                self.add_service(id, share);
+            }
+        }
+        share.keys.extend(self.groups.of_gateway(name).cloned().map(Key::Group));
+    }
+
+    fn share_of_application(&self, subscription: &Subscription, share: &mut Share) {
+        self.add_application(&subscription.name, share);
+        for host in &subscription.names {
+            share.keys.insert(Key::Name(Arc::clone(host)));
+            if let NameAnswer::Service(id) = self.services.name(host) {
+                self.add_service(&id, share);
+            }
+        }
+        for address in &subscription.addresses {
+            share.keys.insert(Key::Address(*address));
+            for id in self.services.address(address) {
+                self.add_service(id, share);
+            }
+        }
+    }
+
+    fn add_service(&self, id: &ServiceId, share: &mut Share) {
+        if share.keys.insert(Key::Service(id.clone()))
+            && let Some(service) = self.services.get(id)
+        {
+            self.add_application(service.application(), share);
+        }
+    }
+
+    fn add_application(&self, application: &Arc<str>, share: &mut Share) {
+        if share.topics.insert(Topic::Application(Arc::clone(application))) {
+            share.keys.extend(self.groups.of_application(application).cloned().map(Key::Group));
+        }
+    }
+}

@@ -1,0 +1,204 @@
+//! Gateways and routes as they are distributed.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use api::{
+    convert,
+    resource::{
+        AllowedRoutes, Gateway, GatewaySpec, HttpRoute, Key as ObjectKey, Kind, Listener,
+        NamespacesFrom, Object, Resource, RouteNamespaces,
+    },
+    validate::Set,
+};
+use lanes::ServiceId;
+
+use super::versioned::{self, Versioned};
+use crate::distribute::{Key, Topic, Touch};
+
+/// The gateway that exists while nobody has written one.
+pub const DEFAULT_GATEWAY: &str = "edge";
+
+#[derive(Debug)]
+struct GatewayEntry {
+    spec: routes::GatewaySpec,
+    wire: Versioned,
+}
+
+#[derive(Debug)]
+struct RouteEntry {
+    spec: routes::RouteSpec,
+    wire: Versioned,
+    services: BTreeSet<ServiceId>,
+    gateways: BTreeSet<Arc<str>>,
+}
+
+/// Gateways and routes in force.
+#[derive(Debug, Default)]
+pub struct Routing {
+    gateways: BTreeMap<Arc<str>, GatewayEntry>,
+    /// By `namespace/name`.
+    routes: BTreeMap<Arc<str>, RouteEntry>,
+    attached: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+}
+
+impl Routing {
+    /// Builds a gateway anew from the oldest object of its name.
+    pub fn rebuild_gateway(&mut self, name: &str, set: &Set, touches: &mut Vec<Touch>) {
+        let spec = set
+            .gateways()
+            .find(|gateway| gateway.metadata.name == name)
+            .and_then(|gateway| convert::routes::gateway(gateway).ok());
+        let name: Arc<str> = name.into();
+        let before = self.gateways.get(&name).map(|entry| entry.wire.version);
+        match spec {
+            Some(spec) => {
+                let wire = versioned::gateway(&spec);
+                if before == Some(wire.version) {
+                    return;
+                }
+                self.gateways.insert(Arc::clone(&name), GatewayEntry { spec, wire });
+            }
+            None if before.is_none() => return,
+            None => drop(self.gateways.remove(&name)),
+        }
+        touches.push(Touch::Content(Key::Gateway(name)));
+    }
+
+    /// Builds a route anew. `created` is its place in the order of creation.
+    pub fn rebuild_route(
+        &mut self,
+        key: &ObjectKey,
+        set: &Set,
+        created: u64,
+        touches: &mut Vec<Touch>,
+    ) {
+        let name: Arc<str> = format!("{}/{}", key.namespace, key.name).into();
+        let spec = match set.get(key) {
+            Some(Object::HttpRoute(route)) => convert::routes::route(route, set, created).ok(),
+            _ => None,
+        };
+        let new = spec.map(RouteEntry::new);
+        let old = self.routes.remove(&name);
+        let version = |entry: &Option<RouteEntry>| entry.as_ref().map(|entry| entry.wire.version);
+        if version(&old) != version(&new) {
+            self.touch_route(&name, old.as_ref(), new.as_ref(), touches);
+        }
+        if let Some(new) = new {
+            self.routes.insert(name, new);
+        }
+    }
+
+    fn touch_route(
+        &mut self,
+        name: &Arc<str>,
+        old: Option<&RouteEntry>,
+        new: Option<&RouteEntry>,
+        touches: &mut Vec<Touch>,
+    ) {
+        touches.push(Touch::Content(Key::Route(Arc::clone(name))));
+        if old.map(|old| &old.services) != new.map(|new| &new.services) {
+            touches.push(Touch::Share(Topic::Resource(Key::Route(Arc::clone(name)))));
+        }
+        let none = BTreeSet::new();
+        let was = old.map_or(&none, |old| &old.gateways);
+        let is = new.map_or(&none, |new| &new.gateways);
+        for gateway in was.difference(is) {
+            if let Some(routes) = self.attached.get_mut(gateway) {
+                routes.remove(name);
+            }
+            touches.push(Touch::Share(Topic::Attached(Arc::clone(gateway))));
+        }
+        for gateway in is.difference(was) {
+            self.attached.entry(Arc::clone(gateway)).or_default().insert(Arc::clone(name));
+            touches.push(Touch::Share(Topic::Attached(Arc::clone(gateway))));
+        }
+    }
+}
+
+impl RouteEntry {
+    fn new(spec: routes::RouteSpec) -> Self {
+        let backends = spec.rules.iter().flat_map(|rule| &rule.backends);
+        Self {
+            wire: versioned::route(&spec),
+            services: backends.filter_map(|backend| backend.service.clone().ok()).collect(),
+            gateways: spec.parents.iter().map(|parent| parent.gateway.as_str().into()).collect(),
+            spec,
+        }
+    }
+}
+
+/// What others ask.
+impl Routing {
+    /// A gateway as it is distributed.
+    pub fn gateway(&self, name: &str) -> Option<&Versioned> {
+        self.gateways.get(name).map(|entry| &entry.wire)
+    }
+
+    /// A route as it is distributed.
+    pub fn route(&self, name: &str) -> Option<&Versioned> {
+        self.routes.get(name).map(|entry| &entry.wire)
+    }
+
+    /// All gateways as they run, by name.
+    pub fn gateways(&self) -> impl Iterator<Item = &routes::GatewaySpec> {
+        self.gateways.values().map(|entry| &entry.spec)
+    }
+
+    /// All routes as they run, by namespace and name.
+    pub fn routes(&self) -> impl Iterator<Item = &routes::RouteSpec> {
+        self.routes.values().map(|entry| &entry.spec)
+    }
+
+    /// Routes that attach to a gateway, and the services they need.
+    pub fn attached(
+        &self,
+        gateway: &str,
+    ) -> impl Iterator<Item = (&Arc<str>, &BTreeSet<ServiceId>)> {
+        let names = self.attached.get(gateway).into_iter().flatten();
+        names
+            .filter_map(|name| self.routes.get_key_value(name))
+            .map(|(name, entry)| (name, &entry.services))
+    }
+}
+
+/// The gateway that exists while nobody has written one: every route of every namespace may attach.
+pub fn default_gateway(port: u16) -> Gateway {
+    let listener = Listener {
+        name: "http".to_owned(),
+        hostname: None,
+        port,
+        protocol: "HTTP".to_owned(),
+        allowed_routes: Some(AllowedRoutes {
+            namespaces: Some(RouteNamespaces { from: NamespacesFrom::All }),
+        }),
+    };
+    let spec = GatewaySpec { gateway_class_name: "laneway".to_owned(), listeners: vec![listener] };
+    Resource::new(DEFAULT_GATEWAY, spec)
+}
+
+/// Keeps the default gateway in a set exactly while there is no other. Returns whether that changed the set.
+pub fn provide_default_gateway(set: &mut Set, default: &Gateway) -> bool {
+    let mine = |gateway: &Gateway| *gateway == *default;
+    let others = set.gateways().any(|gateway| !mine(gateway));
+    let there = set.gateways().any(mine);
+    if others && there {
+        set.remove(&default.key());
+    } else if !others && !there {
+        set.put(Object::Gateway(default.clone()));
+    }
+    others == there
+}
+
+/// Whether a route names this gateway as a parent.
+pub(super) fn names_gateway(route: &HttpRoute, gateway: &ObjectKey) -> bool {
+    route.spec.parent_refs.iter().any(|parent| parent.name == gateway.name)
+}
+
+/// Whether a route names this Backend.
+pub(super) fn names_backend(route: &HttpRoute, backend: &ObjectKey) -> bool {
+    let mut references = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+    backend.kind == Kind::Backend && references.any(|reference| reference.name == backend.name)
+}

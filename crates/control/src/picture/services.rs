@@ -1,0 +1,334 @@
+//! Services of all sources, and what names and addresses mean.
+//!
+//! *Names.* A host name means the service of exactly that name (any case). Known to several sources, or in
+//! several namespaces of one, it means the one that a Backend names; if no Backend or several do, it is
+//! ambiguous and the answer names them. A name that is no service's may be `NAME.NAMESPACE`: the text after the
+//! last dot narrows the search to that namespace. A service that lost its last instance keeps its name for
+//! [`DEPARTED_SERVICE_KEPT`], so that callers are told "no usable instance" rather than sent elsewhere.
+//!
+//! *Addresses.* An endpoint's advertised address and its application's own both mean its service. An address
+//! that nobody has any more keeps its meaning for [`DEPARTED_ADDRESS_KEPT`]: connections to it are re-picked.
+
+use std::{
+    collections::{BTreeSet, HashMap, HashSet, VecDeque},
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use lanes::{ServiceId, directory::NameAnswer};
+
+use super::versioned::{self, Versioned};
+use crate::distribute::{Key, Topic, Touch};
+
+/// How long an address keeps its meaning after its last service lost it (design §2, "What an instance is").
+pub const DEPARTED_ADDRESS_KEPT: Duration = Duration::from_secs(60);
+
+/// How long a service that disappeared keeps its name: longer than a redeployment takes, shorter than it takes
+/// people to wonder why a name of last week still answers 503.
+pub const DEPARTED_SERVICE_KEPT: Duration = Duration::from_secs(600);
+
+/// Departed services and addresses kept at once, each: ten times a large installation.
+const DEPARTED_MAX: usize = 100_000;
+
+/// One service as it was last seen.
+#[derive(Debug)]
+struct Entry {
+    service: Arc<lanes::Service>,
+    wire: Versioned,
+    departed_at: Option<Instant>,
+}
+
+/// Who has, or lately had, an address.
+#[derive(Debug, Default)]
+struct Occupants {
+    present: BTreeSet<ServiceId>,
+    /// Only meaningful while nobody is present.
+    departed: BTreeSet<ServiceId>,
+    departed_at: Option<Instant>,
+}
+
+/// Services, names and addresses.
+#[derive(Debug, Default)]
+pub struct Services {
+    by_id: HashMap<ServiceId, Entry>,
+    by_name: HashMap<Arc<str>, BTreeSet<ServiceId>>,
+    by_address: HashMap<SocketAddr, Occupants>,
+    /// How many Backends name each service.
+    backed: HashMap<ServiceId, usize>,
+    departed_services: VecDeque<(Instant, ServiceId)>,
+    departed_addresses: VecDeque<(Instant, SocketAddr)>,
+}
+
+impl Services {
+    /// A service appeared or changed.
+    pub fn put(&mut self, service: Arc<lanes::Service>, now: Instant, touches: &mut Vec<Touch>) {
+        let id = service.id().clone();
+        let key = Key::Service(id.clone());
+        let wire = versioned::service(&service);
+        let before = self.by_id.remove(&id);
+        let was_present = before.as_ref().is_some_and(|before| before.departed_at.is_none());
+        let same_application = before
+            .as_ref()
+            .is_some_and(|before| before.service.application() == service.application());
+        let unchanged = was_present
+            && before.as_ref().is_some_and(|before| before.wire.version == wire.version);
+        let had = before.map(|before| addresses_of(&before.service)).unwrap_or_default();
+        let has = addresses_of(&service);
+        self.by_id.insert(id.clone(), Entry { service, wire, departed_at: None });
+        if unchanged {
+            return;
+        }
+        touches.push(Touch::Content(key.clone()));
+        if !same_application {
+            touches.push(Touch::Share(Topic::Resource(key)));
+        }
+        if !was_present {
+            self.by_name.entry(name_of(&id).into()).or_default().insert(id.clone());
+            touch_names(&id, touches);
+        }
+        for address in has.difference(&had) {
+            self.occupy(*address, &id, touches);
+        }
+        for address in had.difference(&has) {
+            self.vacate(*address, &id, now, touches);
+        }
+    }
+
+    /// A service disappeared: it stays as one without instances.
+    pub fn depart(&mut self, id: &ServiceId, now: Instant, touches: &mut Vec<Touch>) {
+        let Some(entry) = self.by_id.get_mut(id).filter(|entry| entry.departed_at.is_none()) else {
+            return;
+        };
+        let (name, application) = (entry.service.name(), entry.service.application());
+        let empty = lanes::Service::new(id.clone(), name, application, Vec::new());
+        let addresses = addresses_of(&entry.service);
+        *entry = Entry {
+            wire: versioned::service(&empty),
+            service: Arc::new(empty),
+            departed_at: Some(now),
+        };
+        touches.push(Touch::Content(Key::Service(id.clone())));
+        touch_names(id, touches);
+        self.departed_services.push_back((now, id.clone()));
+        if self.departed_services.len() > DEPARTED_MAX {
+            self.forget_oldest_service(touches);
+        }
+        for address in addresses {
+            self.vacate(address, id, now, touches);
+        }
+    }
+
+    /// A service, its name and its addresses are forgotten at once: its source was removed.
+    pub fn remove(&mut self, id: &ServiceId, touches: &mut Vec<Touch>) {
+        let Some(entry) = self.by_id.remove(id) else { return };
+        let name = name_of(id);
+        if let Some(ids) = self.by_name.get_mut(name) {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_name.remove(name);
+            }
+        }
+        touches.extend(Touch::both(Key::Service(id.clone())));
+        touch_names(id, touches);
+        for address in addresses_of(&entry.service) {
+            if let Some(occupants) = self.by_address.get_mut(&address) {
+                occupants.present.remove(id);
+                occupants.departed.remove(id);
+                if occupants.is_empty() {
+                    self.by_address.remove(&address);
+                }
+                touches.extend(Touch::both(Key::Address(address)));
+            }
+        }
+    }
+
+    /// A Backend names a service (`true`), or no longer does.
+    pub fn back(&mut self, id: &ServiceId, named: bool, touches: &mut Vec<Touch>) {
+        let count = self.backed.entry(id.clone()).or_default();
+        *count = if named { *count + 1 } else { count.saturating_sub(1) };
+        if *count == 0 {
+            self.backed.remove(id);
+        }
+        touch_names(id, touches);
+    }
+
+    /// Forgets what departed long enough ago; says when the next is due.
+    pub fn forget_departed(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
+        let due = |first: Option<&Instant>, kept| first.is_some_and(|at| *at + kept <= now);
+        while due(self.departed_addresses.front().map(|(at, _)| at), DEPARTED_ADDRESS_KEPT) {
+            self.forget_oldest_address(touches);
+        }
+        while due(self.departed_services.front().map(|(at, _)| at), DEPARTED_SERVICE_KEPT) {
+            self.forget_oldest_service(touches);
+        }
+        let address = self.departed_addresses.front().map(|(at, _)| *at + DEPARTED_ADDRESS_KEPT);
+        let service = self.departed_services.front().map(|(at, _)| *at + DEPARTED_SERVICE_KEPT);
+        address.into_iter().chain(service).min()
+    }
+
+    fn occupy(&mut self, address: SocketAddr, id: &ServiceId, touches: &mut Vec<Touch>) {
+        self.by_address.entry(address).or_default().present.insert(id.clone());
+        touches.extend(Touch::both(Key::Address(address)));
+    }
+
+    fn vacate(
+        &mut self,
+        address: SocketAddr,
+        id: &ServiceId,
+        now: Instant,
+        touches: &mut Vec<Touch>,
+    ) {
+        let Some(occupants) = self.by_address.get_mut(&address) else { return };
+        if !occupants.present.remove(id) {
+            return;
+        }
+        occupants.departed.insert(id.clone());
+        if occupants.present.is_empty() {
+            occupants.departed_at = Some(now);
+            self.departed_addresses.push_back((now, address));
+            if self.departed_addresses.len() > DEPARTED_MAX {
+                self.forget_oldest_address(touches);
+            }
+        }
+        touches.extend(Touch::both(Key::Address(address)));
+    }
+
+    fn forget_oldest_address(&mut self, touches: &mut Vec<Touch>) {
+        let Some((at, address)) = self.departed_addresses.pop_front() else { return };
+        let Some(occupants) = self.by_address.get_mut(&address) else { return };
+        // Somebody may have come, and gone again later: that departure has its own place in the queue.
+        if occupants.departed_at != Some(at) {
+            return;
+        }
+        occupants.departed.clear();
+        occupants.departed_at = None;
+        if occupants.is_empty() {
+            self.by_address.remove(&address);
+            touches.extend(Touch::both(Key::Address(address)));
+        }
+    }
+
+    fn forget_oldest_service(&mut self, touches: &mut Vec<Touch>) {
+        let Some((at, id)) = self.departed_services.pop_front() else { return };
+        if self.by_id.get(&id).is_some_and(|entry| entry.departed_at == Some(at)) {
+            self.remove(&id, touches);
+        }
+    }
+}
+
+/// What others ask.
+impl Services {
+    /// A service as it is distributed, departed ones included.
+    pub fn wire(&self, id: &ServiceId) -> Option<&Versioned> {
+        self.by_id.get(id).map(|entry| &entry.wire)
+    }
+
+    /// A service, departed ones included.
+    pub fn get(&self, id: &ServiceId) -> Option<&Arc<lanes::Service>> {
+        self.by_id.get(id).map(|entry| &entry.service)
+    }
+
+    /// All services, departed ones included.
+    pub fn all(&self) -> impl Iterator<Item = &Arc<lanes::Service>> {
+        self.by_id.values().map(|entry| &entry.service)
+    }
+
+    /// Every service of a source, departed ones included.
+    pub fn of_source(&self, source: &str) -> Vec<ServiceId> {
+        self.by_id.keys().filter(|id| part(id, SOURCE) == source).cloned().collect()
+    }
+
+    /// What a host name means.
+    pub fn name(&self, host: &str) -> NameAnswer {
+        let exact = self.candidates(host, None);
+        if !exact.is_empty() {
+            return self.decide(exact);
+        }
+        match host.rsplit_once('.') {
+            Some((name, namespace)) => self.decide(self.candidates(name, Some(namespace))),
+            None => NameAnswer::Absent,
+        }
+    }
+
+    /// Which services an address means, sorted.
+    pub fn address(&self, address: &SocketAddr) -> impl Iterator<Item = &ServiceId> {
+        self.by_address.get(address).into_iter().flat_map(Occupants::meant)
+    }
+
+    /// Services of this name; departed ones only while no other is left.
+    fn candidates(&self, name: &str, namespace: Option<&str>) -> Vec<&ServiceId> {
+        let all = || {
+            let ids = self.by_name.get(name).into_iter().flatten();
+            ids.filter(|id| namespace.is_none_or(|namespace| part(id, NAMESPACE) == namespace))
+        };
+        let is_present =
+            |id: &&ServiceId| self.by_id.get(*id).is_some_and(|entry| entry.departed_at.is_none());
+        let present: Vec<&ServiceId> = all().filter(is_present).collect();
+        if present.is_empty() { all().collect() } else { present }
+    }
+
+    fn decide(&self, candidates: Vec<&ServiceId>) -> NameAnswer {
+        let backed: Vec<&&ServiceId> =
+            candidates.iter().filter(|id| self.backed.contains_key(**id)).collect();
+        match (candidates.as_slice(), backed.as_slice()) {
+            ([], _) => NameAnswer::Absent,
+            ([only], _) => NameAnswer::Service((*only).clone()),
+            (_, [only]) => NameAnswer::Service((**only).clone()),
+            (several, _) => NameAnswer::Ambiguous(where_found(several)),
+        }
+    }
+}
+
+impl Occupants {
+    fn is_empty(&self) -> bool {
+        self.present.is_empty() && self.departed.is_empty()
+    }
+
+    fn meant(&self) -> impl Iterator<Item = &ServiceId> {
+        if self.present.is_empty() { self.departed.iter() } else { self.present.iter() }
+    }
+}
+
+/// Places in `source/namespace/group/name`.
+const SOURCE: usize = 0;
+const NAMESPACE: usize = 1;
+const NAME: usize = 3;
+
+fn part(id: &ServiceId, place: usize) -> &str {
+    id.as_str().splitn(4, '/').nth(place).unwrap_or_default()
+}
+
+fn name_of(id: &ServiceId) -> &str {
+    part(id, NAME)
+}
+
+/// The sources, or where one of them has several: source and namespace (and group).
+fn where_found(ids: &[&ServiceId]) -> Vec<String> {
+    let sources: BTreeSet<&str> = ids.iter().map(|id| part(id, SOURCE)).collect();
+    if sources.len() == ids.len() {
+        return sources.into_iter().map(str::to_owned).collect();
+    }
+    let full = |id: &&ServiceId| {
+        let path = id.as_str().strip_suffix(name_of(id)).unwrap_or_default();
+        path.trim_end_matches('/').to_owned()
+    };
+    ids.iter().map(full).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
+/// The names whose meaning may change with this service: its own, and with its namespace.
+fn touch_names(id: &ServiceId, touches: &mut Vec<Touch>) {
+    let (name, namespace) = (name_of(id), part(id, NAMESPACE));
+    touches.extend(Touch::both(Key::Name(name.into())));
+    if !namespace.is_empty() {
+        touches.extend(Touch::both(Key::Name(format!("{name}.{namespace}").into())));
+    }
+}
+
+fn addresses_of(service: &lanes::Service) -> HashSet<SocketAddr> {
+    let both = service
+        .endpoints()
+        .iter()
+        .flat_map(|endpoint| std::iter::once(endpoint.address).chain(endpoint.application_address));
+    both.collect()
+}

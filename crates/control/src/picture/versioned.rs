@@ -1,0 +1,43 @@
+//! Resources as they are distributed: the wire message, its key, and the hash of its content as version.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use api::{
+    convert::{key, wire},
+    discovery::v1::{self, resource::Body},
+};
+use lanes::{GroupSpec, ServiceId, directory::NameAnswer};
+use routes::{GatewaySpec, RouteSpec};
+
+/// A resource, shared by all who get it.
+pub type Versioned = Arc<v1::Resource>;
+
+pub(super) fn group(spec: &GroupSpec) -> Versioned {
+    Arc::new(key::resource(Body::Group(wire::group_to(spec))))
+}
+
+pub(super) fn gateway(spec: &GatewaySpec) -> Versioned {
+    Arc::new(key::resource(Body::Gateway(wire::gateway_to(spec))))
+}
+
+pub(super) fn route(spec: &RouteSpec) -> Versioned {
+    Arc::new(key::resource(Body::Route(wire::route_to(spec))))
+}
+
+pub(super) fn service(service: &lanes::Service) -> Versioned {
+    Arc::new(key::resource(Body::Service(wire::service_to(service))))
+}
+
+/// A service that no source has told of: nobody serves it.
+pub(super) fn unknown_service(id: &ServiceId) -> Versioned {
+    let name = id.as_str().splitn(4, '/').nth(3).unwrap_or_default();
+    service(&lanes::Service::new(id.clone(), name, name, Vec::new()))
+}
+
+pub(super) fn name(host: &str, answer: &NameAnswer) -> Versioned {
+    Arc::new(key::resource(Body::Name(wire::name_to(host, answer))))
+}
+
+pub(super) fn address(address: SocketAddr, services: &[ServiceId]) -> Versioned {
+    Arc::new(key::resource(Body::Address(wire::address_to(address, services))))
+}

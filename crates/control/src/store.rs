@@ -1,0 +1,161 @@
+//! Where the control plane's truth is kept: a durable log of changes and its contents at start.
+//!
+//! The store knows nothing of what objects mean. It keeps them as JSON under kind, namespace and name, and makes
+//! a list of changes durable as a whole or not at all. Versions, conflicts and rules live one layer up, in
+//! [`crate::ledger`].
+
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use api::resource::{Key, Object};
+use lanes::Problem;
+
+mod sqlite;
+
+pub use sqlite::SqliteStore;
+
+/// Orders all changes of one store. Opaque text (`resourceVersion`) to everyone outside.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Revision(u64);
+
+impl Revision {
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+
+    /// Reads what [`fmt::Display`] wrote; `None` for anything a store of ours never wrote.
+    pub fn parse(text: &str) -> Option<Self> {
+        text.parse().ok().map(Self)
+    }
+
+    /// As the store numbers it.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+}
+
+impl fmt::Display for Revision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
+
+/// One object as the store keeps it. Its metadata holds what the server owns; it has no status.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoredObject {
+    /// The object.
+    pub object: Object,
+    /// Its last change; the same as its `resourceVersion`.
+    pub revision: Revision,
+    /// Creation order over all kinds, unique.
+    pub created: u64,
+}
+
+/// One change to make durable.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Create or replace.
+    Put(Arc<StoredObject>),
+    /// Remove.
+    Delete {
+        /// What.
+        key: Key,
+        /// The revision of the removal itself.
+        revision: Revision,
+    },
+    /// A sidecar's instance, as its discovery message.
+    Register {
+        /// The data plane's node.
+        node: String,
+        /// The encoded `laneway.discovery.v1.Instance`.
+        instance: Vec<u8>,
+    },
+    /// The instance is gone.
+    Deregister {
+        /// The data plane's node.
+        node: String,
+    },
+    /// Distribution may use generation numbers up to this one; a restart begins after it.
+    ReserveGenerations {
+        /// The last number that may be used.
+        ceiling: u64,
+    },
+}
+
+/// Everything a store holds, read once at start.
+#[derive(Debug, Clone, Default)]
+pub struct Contents {
+    /// Objects in creation order.
+    pub objects: Vec<StoredObject>,
+    /// Objects this release cannot read, and why: left where they are, not in force, told in status.
+    pub unreadable: Vec<(String, Problem)>,
+    /// Node and encoded instance of every registration.
+    pub registrations: Vec<(String, Vec<u8>)>,
+    /// The latest revision, of a removal too.
+    pub revision: Revision,
+    /// The last number of the creation order that was given out.
+    pub created: u64,
+    /// Names this store's history; another store, or one restored from a backup, has another.
+    pub epoch: String,
+    /// Generation numbers up to this one may have been used.
+    pub generation_ceiling: u64,
+}
+
+/// Durable storage. Used by one thread.
+pub trait Store: Send + 'static {
+    /// Everything it holds.
+    fn load(&mut self) -> Result<Contents, StoreError>;
+
+    /// Makes all of `changes` durable, or none. When it returns `Ok` they survive the machine's failure.
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Writes a consistent copy to `path`, which must not exist. The copy gets another epoch when it is
+    /// opened, so that data planes never mistake its generations for this store's.
+    fn backup_to(&mut self, path: &Path) -> Result<(), StoreError>;
+}
+
+/// Why the store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Written by a newer release.
+    #[error(
+        "{path} has format {found}, this release reads formats up to {supported}: start the release that wrote \
+         it, or restore a backup made before the upgrade"
+    )]
+    NewerFormat {
+        /// The database.
+        path: PathBuf,
+        /// Its format.
+        found: i64,
+        /// The newest format this release reads.
+        supported: i64,
+    },
+    /// A SQLite database, but not one of ours.
+    #[error("{path} is a database of another program: name another data directory")]
+    Foreign {
+        /// The database.
+        path: PathBuf,
+    },
+    /// The backup would overwrite something.
+    #[error("{path} exists: name a file that does not")]
+    BackupExists {
+        /// The file.
+        path: PathBuf,
+    },
+    /// SQLite says no: disk full, no permission, damaged.
+    #[error("{doing} {path}")]
+    Database {
+        /// What was tried.
+        doing: &'static str,
+        /// The database.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: rusqlite::Error,
+    },
+}

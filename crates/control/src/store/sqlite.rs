@@ -1,0 +1,276 @@
+//! The store on SQLite: write-ahead log, `synchronous=FULL`, format in `user_version`.
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OptionalExtension, Transaction, params};
+
+use api::resource::Object;
+use lanes::Problem;
+
+use super::{Change, Contents, Revision, Store, StoreError, StoredObject};
+
+/// Marks the file as ours (`PRAGMA application_id`): "LANE" in ASCII.
+const APPLICATION_ID: i64 = 0x4C41_4E45;
+
+/// One script per format, each lifting the format before it. Never edited once released: a database somewhere
+/// has run it.
+const MIGRATIONS: &[&str] = &["
+    CREATE TABLE objects (
+        kind      TEXT    NOT NULL,
+        namespace TEXT    NOT NULL,
+        name      TEXT    NOT NULL,
+        revision  INTEGER NOT NULL,
+        created   INTEGER NOT NULL UNIQUE,
+        body      TEXT    NOT NULL,
+        PRIMARY KEY (kind, namespace, name)
+    ) STRICT;
+    CREATE TABLE registrations (
+        node     TEXT NOT NULL PRIMARY KEY,
+        instance BLOB NOT NULL
+    ) STRICT;
+    CREATE TABLE counters (
+        name  TEXT    NOT NULL PRIMARY KEY,
+        value INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE texts (
+        name  TEXT NOT NULL PRIMARY KEY,
+        value TEXT NOT NULL
+    ) STRICT;
+"];
+
+/// Rows of `counters`: the last number given out, or reserved, of each kind.
+const REVISION: &str = "revision";
+const CREATED: &str = "created";
+const GENERATION_CEILING: &str = "generation_ceiling";
+
+/// Row of `texts`; absent in a fresh database and in a backup.
+const EPOCH: &str = "epoch";
+
+/// The store of `laneway serve` and `laneway control`. The data directory's lock is the binary's.
+#[derive(Debug)]
+pub struct SqliteStore {
+    connection: Connection,
+    path: PathBuf,
+}
+
+impl SqliteStore {
+    /// Opens or creates the database and lifts it to the current format.
+    pub fn open(path: &Path) -> Result<Self, StoreError> {
+        let connection = Connection::open(path).map_err(failed("open", path))?;
+        let mut store = Self { connection, path: path.to_owned() };
+        store.refuse_what_is_not_ours()?;
+        store.configure().map_err(failed("configure", path))?;
+        store.migrate().map_err(failed("lift the format of", path))?;
+        store.name_epoch().map_err(failed("name the epoch of", path))?;
+        Ok(store)
+    }
+
+    fn refuse_what_is_not_ours(&self) -> Result<(), StoreError> {
+        let pragma = |name| {
+            self.connection
+                .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+                .map_err(failed("read the format of", &self.path))
+        };
+        let (application, format) = (pragma("application_id")?, pragma("user_version")?);
+        let supported = MIGRATIONS.len() as i64;
+        let tables: i64 = self
+            .connection
+            .query_row("SELECT count(*) FROM sqlite_master", [], |row| row.get(0))
+            .map_err(failed("read the format of", &self.path))?;
+        if application != APPLICATION_ID && (application != 0 || format != 0 || tables != 0) {
+            return Err(StoreError::Foreign { path: self.path.clone() });
+        }
+        if format > supported {
+            return Err(StoreError::NewerFormat {
+                path: self.path.clone(),
+                found: format,
+                supported,
+            });
+        }
+        Ok(())
+    }
+
+    fn configure(&self) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "journal_mode", "WAL")?;
+        self.connection.pragma_update(None, "synchronous", "FULL")
+    }
+
+    fn migrate(&mut self) -> rusqlite::Result<()> {
+        let format: i64 =
+            self.connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
+        for (index, script) in MIGRATIONS.iter().enumerate().skip(format as usize) {
+            let transaction = self.connection.transaction()?;
+            transaction.execute_batch(script)?;
+            transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
+            transaction.pragma_update(None, "user_version", index as i64 + 1)?;
+            transaction.commit()?;
+        }
+        Ok(())
+    }
+
+    fn name_epoch(&self) -> rusqlite::Result<()> {
+        self.connection
+            .execute(
+                "INSERT OR IGNORE INTO texts (name, value) VALUES (?1, ?2)",
+                params![EPOCH, uuid::Uuid::new_v4().to_string()],
+            )
+            .map(drop)
+    }
+
+    fn counter(&self, name: &str) -> rusqlite::Result<u64> {
+        let value: Option<i64> = self
+            .connection
+            .query_row("SELECT value FROM counters WHERE name = ?1", [name], |row| row.get(0))
+            .optional()?;
+        Ok(value.unwrap_or(0) as u64)
+    }
+
+    fn read_objects(&self, contents: &mut Contents) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare(
+            "SELECT kind, namespace, name, revision, created, body FROM objects ORDER BY created",
+        )?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let text = |column| row.get::<_, String>(column);
+            let number = |column| row.get::<_, i64>(column).map(|value| value as u64);
+            match read_body(&text(5)?) {
+                Ok(object) => contents.objects.push(StoredObject {
+                    object,
+                    revision: Revision(number(3)?),
+                    created: number(4)?,
+                }),
+                Err(problem) => {
+                    let key = format!("{} {}/{}", text(0)?, text(1)?, text(2)?);
+                    contents.unreadable.push((key, problem));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn registrations(&self) -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+        self.connection
+            .prepare("SELECT node, instance FROM registrations ORDER BY node")?
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect()
+    }
+
+    fn epoch(&self) -> rusqlite::Result<String> {
+        self.connection
+            .query_row("SELECT value FROM texts WHERE name = ?1", [EPOCH], |row| row.get(0))
+    }
+
+    fn write(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        for change in changes {
+            write_change(&transaction, change)?;
+        }
+        transaction.commit()
+    }
+
+    fn copy_to(&self, path: &Path) -> rusqlite::Result<()> {
+        let mut copy = Connection::open(path)?;
+        rusqlite::backup::Backup::new(&self.connection, &mut copy)?.step(-1).map(drop)?;
+        copy.pragma_update(None, "synchronous", "FULL")?;
+        copy.execute("DELETE FROM texts WHERE name = ?1", [EPOCH])?;
+        copy.close().map_err(|(_, error)| error)
+    }
+}
+
+impl Store for SqliteStore {
+    fn load(&mut self) -> Result<Contents, StoreError> {
+        let read = || -> rusqlite::Result<Contents> {
+            let mut contents = Contents {
+                registrations: self.registrations()?,
+                revision: Revision(self.counter(REVISION)?),
+                created: self.counter(CREATED)?,
+                epoch: self.epoch()?,
+                generation_ceiling: self.counter(GENERATION_CEILING)?,
+                ..Contents::default()
+            };
+            self.read_objects(&mut contents)?;
+            Ok(contents)
+        };
+        read().map_err(failed("read", &self.path))
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        let path = self.path.clone();
+        self.write(changes).map_err(failed("write", &path))
+    }
+
+    fn backup_to(&mut self, path: &Path) -> Result<(), StoreError> {
+        if path.exists() {
+            return Err(StoreError::BackupExists { path: path.to_owned() });
+        }
+        self.copy_to(path).map_err(failed("back up to", path))
+    }
+}
+
+fn failed(doing: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> StoreError {
+    let path = path.to_owned();
+    move |source| StoreError::Database { doing, path, source }
+}
+
+fn read_body(text: &str) -> Result<Object, Problem> {
+    let value = serde_json::from_str(text).map_err(|error| {
+        Problem::new("", "", format!("is no JSON ({error}): apply the object again"))
+    })?;
+    Object::from_value(value)
+}
+
+fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
+    match change {
+        Change::Put(object) => {
+            let key = object.object.key();
+            transaction
+                .prepare_cached(
+                    "INSERT INTO objects (kind, namespace, name, revision, created, body)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                     ON CONFLICT (kind, namespace, name) DO UPDATE SET
+                         revision = excluded.revision, created = excluded.created, body = excluded.body",
+                )?
+                .execute(params![
+                    key.kind.name(),
+                    key.namespace,
+                    key.name,
+                    object.revision.number() as i64,
+                    object.created as i64,
+                    object.object.to_value().to_string(),
+                ])?;
+            raise(transaction, REVISION, object.revision.number())?;
+            raise(transaction, CREATED, object.created)
+        }
+        Change::Delete { key, revision } => {
+            transaction
+                .prepare_cached(
+                    "DELETE FROM objects WHERE kind = ?1 AND namespace = ?2 AND name = ?3",
+                )?
+                .execute(params![key.kind.name(), key.namespace, key.name])?;
+            raise(transaction, REVISION, revision.number())
+        }
+        Change::Register { node, instance } => transaction
+            .prepare_cached(
+                "INSERT INTO registrations (node, instance) VALUES (?1, ?2)
+                 ON CONFLICT (node) DO UPDATE SET instance = excluded.instance",
+            )?
+            .execute(params![node, instance])
+            .map(drop),
+        Change::Deregister { node } => transaction
+            .prepare_cached("DELETE FROM registrations WHERE node = ?1")?
+            .execute([node])
+            .map(drop),
+        Change::ReserveGenerations { ceiling } => raise(transaction, GENERATION_CEILING, *ceiling),
+    }
+}
+
+/// Counters only grow, whatever the order of the changes of one batch.
+fn raise(transaction: &Transaction<'_>, name: &str, value: u64) -> rusqlite::Result<()> {
+    transaction
+        .prepare_cached(
+            "INSERT INTO counters (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = max(value, excluded.value)",
+        )?
+        .execute(params![name, value as i64])
+        .map(drop)
+}

@@ -1,0 +1,6 @@
+//! The control plane as its neighbours see it: a store on disk, REST, discovery over loopback.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
+
+mod discovery;
+mod harness;
