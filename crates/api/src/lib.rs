@@ -1,11 +1,14 @@
 //! Everything that crosses a process boundary: resources, REST and discovery types, their conversions to the
 //! domain, thin clients. The only crate that serializes.
 
+pub mod client;
 pub mod convert;
 pub mod discovery;
 mod problem;
+pub mod read;
 pub mod resource;
 pub mod rest;
 pub mod validate;
+pub mod write;
 
 pub use validate::validate;

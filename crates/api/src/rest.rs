@@ -454,12 +454,20 @@ impl From<lanes::explain::Step> for ExplainStep {
 /// The path of a kind's objects, in one namespace or in all.
 pub fn collection_path(kind: Kind, namespace: Option<&str>) -> String {
     match namespace {
-        Some(namespace) => format!("{PREFIX}/namespaces/{namespace}/{}", kind.plural()),
+        Some(namespace) => format!("{PREFIX}/namespaces/{}/{}", segment(namespace), kind.plural()),
         None => format!("{PREFIX}/{}", kind.plural()),
     }
 }
 
 /// The path of one object.
 pub fn object_path(key: &Key) -> String {
-    format!("{}/{}", collection_path(key.kind, Some(&key.namespace)), key.name)
+    format!("{}/{}", collection_path(key.kind, Some(&key.namespace)), segment(&key.name))
+}
+
+/// A name as a segment of a path: good ones as they are, others so that they stay one segment and are not found.
+fn segment(name: &str) -> String {
+    // What `utf8_percent_encode` leaves alone besides letters and digits can be in a good name.
+    const KEPT: &percent_encoding::AsciiSet =
+        &percent_encoding::NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_');
+    percent_encoding::utf8_percent_encode(name, KEPT).to_string()
 }

@@ -1,0 +1,317 @@
+//! The REST API, called: what the CLI and tests use.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::{
+    Method, Request, Response, StatusCode,
+    body::Incoming,
+    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+};
+use hyper_util::{
+    client::legacy::{self, connect::HttpConnector},
+    rt::TokioExecutor,
+};
+use serde::{Serialize, de::DeserializeOwned};
+use serde_json::Value;
+use url::Url;
+
+use crate::{
+    resource::{Key, Kind, Object},
+    rest::{
+        ApplyRequest, ApplyResponse, CheckResponse, ExplainRequest, ExplainResponse, List,
+        MERGE_PATCH, Problem, StatusResponse, WatchEvent, collection_path, object_path,
+    },
+};
+
+/// How long connecting may take: a control plane that is there answers in milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an answer may take: the largest transaction is validated and written in well under this.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Bytes of an answer: a list of everything in the largest set measured (10 000 endpoints, 1 000 lanes) is 10 MB.
+const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
+
+/// Bytes of one line of a watch: the largest object.
+const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Characters of an answer that is no problem+json (some proxy's page) shown to a person.
+const FOREIGN_ANSWER_MAX: usize = 300;
+
+/// Why a call did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum CallError {
+    /// The server's address is no address.
+    #[error("--server: `{server}`: use http://HOST:PORT")]
+    Server {
+        /// As given.
+        server: String,
+    },
+    /// Nobody answered.
+    #[error("call the control plane at {server}")]
+    Unreachable {
+        /// Whom.
+        server: String,
+        /// Why.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// It took too long.
+    #[error("the control plane at {server} did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    Late {
+        /// Who.
+        server: String,
+    },
+    /// The control plane refused.
+    #[error("{0}")]
+    Refused(Box<Problem>),
+    /// The answer is not what this version expects.
+    #[error("read the answer of {server} to {method} {path}")]
+    NotUnderstood {
+        /// Whose answer.
+        server: String,
+        /// To what.
+        method: Method,
+        /// To what.
+        path: String,
+        /// Why.
+        source: serde_json::Error,
+    },
+}
+
+impl CallError {
+    /// Whether the control plane said that there is no such thing.
+    pub fn is_not_found(&self) -> bool {
+        self.refused_with(StatusCode::NOT_FOUND)
+    }
+
+    /// Whether somebody else wrote in between.
+    pub fn is_conflict(&self) -> bool {
+        self.refused_with(StatusCode::CONFLICT)
+    }
+
+    fn refused_with(&self, status: StatusCode) -> bool {
+        matches!(self, Self::Refused(problem) if problem.status == status.as_u16())
+    }
+}
+
+/// A control plane.
+#[derive(Debug, Clone)]
+pub struct Client {
+    server: Url,
+    http: legacy::Client<HttpConnector, Full<Bytes>>,
+}
+
+impl Client {
+    /// The control plane at `http://HOST:PORT`.
+    pub fn new(server: &str) -> Result<Self, CallError> {
+        let bad = || CallError::Server { server: server.to_owned() };
+        let url = Url::parse(server).map_err(|_| bad())?;
+        if url.scheme() != "http" || !url.has_host() || url.cannot_be_a_base() {
+            return Err(bad());
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
+        connector.set_nodelay(true);
+        let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
+        Ok(Self { server: url, http })
+    }
+
+    /// Where it is.
+    pub fn server(&self) -> &str {
+        self.server.as_str().trim_end_matches('/')
+    }
+
+    /// Objects of one kind, of one namespace or of all.
+    pub async fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<List, CallError> {
+        self.call(Method::GET, &collection_path(kind, namespace), None::<&()>).await
+    }
+
+    /// One object.
+    pub async fn get(&self, key: &Key) -> Result<Object, CallError> {
+        self.call(Method::GET, &object_path(key), None::<&()>).await
+    }
+
+    /// Writes an object whole. With a `resourceVersion` it must be the current one.
+    pub async fn put(&self, object: &Object) -> Result<Object, CallError> {
+        self.call(Method::PUT, &object_path(&object.key()), Some(object)).await
+    }
+
+    /// Changes some fields of an object (RFC 7396).
+    pub async fn patch(&self, key: &Key, patch: &Value) -> Result<Object, CallError> {
+        self.call(Method::PATCH, &object_path(key), Some(patch)).await
+    }
+
+    /// Deletes an object.
+    pub async fn delete(&self, key: &Key) -> Result<(), CallError> {
+        let path = object_path(key);
+        self.send(Method::DELETE, &path, None::<&()>).await?;
+        Ok(())
+    }
+
+    /// Writes objects as one transaction; with `dry_run` nothing is written.
+    pub async fn apply(
+        &self,
+        request: &ApplyRequest,
+        dry_run: bool,
+    ) -> Result<ApplyResponse, CallError> {
+        let path = format!("{}/apply{}", crate::rest::PREFIX, if dry_run { "?dryRun" } else { "" });
+        self.call(Method::POST, &path, Some(request)).await
+    }
+
+    /// What would be wrong if these objects were written.
+    pub async fn check(&self, request: &ApplyRequest) -> Result<CheckResponse, CallError> {
+        self.call(Method::POST, &format!("{}/check", crate::rest::PREFIX), Some(request)).await
+    }
+
+    /// Why a request goes where it goes.
+    pub async fn explain(&self, request: &ExplainRequest) -> Result<ExplainResponse, CallError> {
+        self.call(Method::POST, &format!("{}/explain", crate::rest::PREFIX), Some(request)).await
+    }
+
+    /// How the whole stands.
+    pub async fn status(&self) -> Result<StatusResponse, CallError> {
+        self.call(Method::GET, &format!("{}/status", crate::rest::PREFIX), None::<&()>).await
+    }
+
+    /// Follows the objects of one kind, of one namespace or of all: first everything there is, then every change.
+    pub async fn watch(&self, kind: Kind, namespace: Option<&str>) -> Result<Watch, CallError> {
+        let path = format!("{}?watch", collection_path(kind, namespace));
+        let response = self.send(Method::GET, &path, None::<&()>).await?;
+        Ok(Watch {
+            server: self.server().to_owned(),
+            path,
+            body: response.into_body(),
+            buffer: Vec::new(),
+        })
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<T, CallError> {
+        let response = self.send(method.clone(), path, body).await?;
+        let bytes = self.collect(response.into_body()).await?;
+        serde_json::from_slice(&bytes).map_err(|source| CallError::NotUnderstood {
+            server: self.server().to_owned(),
+            method,
+            path: path.to_owned(),
+            source,
+        })
+    }
+
+    /// Sends a request and returns the answer if it is a good one; its body is still to come.
+    async fn send(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<&impl Serialize>,
+    ) -> Result<Response<Incoming>, CallError> {
+        let body = body.map(serde_json::to_vec).transpose();
+        let body = body.unwrap_or_else(|error| unreachable!("requests are plain data: {error}"));
+        let content_type = if method == Method::PATCH { MERGE_PATCH } else { "application/json" };
+        let url = self
+            .server
+            .join(path)
+            .map_err(|_| CallError::Server { server: self.server.to_string() })?;
+        let request = Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .header(USER_AGENT, concat!("laneway/", env!("CARGO_PKG_VERSION")))
+            .header(ACCEPT, "application/json")
+            .header(CONTENT_TYPE, content_type)
+            .body(Full::from(body.unwrap_or_default()))
+            .map_err(|source| self.unreachable(source))?;
+        let response = match tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request)).await
+        {
+            Ok(Ok(response)) => response,
+            Ok(Err(source)) => return Err(self.unreachable(source)),
+            Err(_) => return Err(self.late()),
+        };
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let bytes = self.collect(response.into_body()).await?;
+        Err(CallError::Refused(Box::new(problem(status, &bytes))))
+    }
+
+    async fn collect(&self, body: Incoming) -> Result<Bytes, CallError> {
+        let limited = Limited::new(body, ANSWER_BYTES_MAX);
+        match tokio::time::timeout(ANSWER_TIMEOUT, limited.collect()).await {
+            Ok(Ok(collected)) => Ok(collected.to_bytes()),
+            Ok(Err(source)) => {
+                Err(CallError::Unreachable { server: self.server().to_owned(), source })
+            }
+            Err(_) => Err(self.late()),
+        }
+    }
+
+    fn late(&self) -> CallError {
+        CallError::Late { server: self.server().to_owned() }
+    }
+
+    fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> CallError {
+        CallError::Unreachable { server: self.server().to_owned(), source: Box::new(source) }
+    }
+}
+
+/// The problem an answer tells; one made up for answers of somebody else.
+fn problem(status: StatusCode, body: &[u8]) -> Problem {
+    serde_json::from_slice(body).unwrap_or_else(|_| Problem {
+        status: status.as_u16(),
+        title: format!("the server answered {status}"),
+        detail: String::from_utf8_lossy(body).chars().take(FOREIGN_ANSWER_MAX).collect(),
+        errors: Vec::new(),
+    })
+}
+
+/// An open watch.
+#[derive(Debug)]
+pub struct Watch {
+    server: String,
+    path: String,
+    body: Incoming,
+    buffer: Vec<u8>,
+}
+
+impl Watch {
+    /// The next event; none when the control plane ended the watch.
+    pub async fn next(&mut self) -> Result<Option<WatchEvent>, CallError> {
+        loop {
+            if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                if line.trim_ascii().is_empty() {
+                    continue;
+                }
+                return serde_json::from_slice(&line).map(Some).map_err(|source| {
+                    CallError::NotUnderstood {
+                        server: self.server.clone(),
+                        method: Method::GET,
+                        path: self.path.clone(),
+                        source,
+                    }
+                });
+            }
+            let unreachable =
+                |source| CallError::Unreachable { server: self.server.clone(), source };
+            if self.buffer.len() > LINE_BYTES_MAX {
+                return Err(unreachable(
+                    format!("a line of more than {LINE_BYTES_MAX} bytes").into(),
+                ));
+            }
+            match self.body.frame().await {
+                Some(Ok(frame)) => {
+                    if let Some(data) = frame.data_ref() {
+                        self.buffer.extend_from_slice(data);
+                    }
+                }
+                Some(Err(error)) => return Err(unreachable(error.into())),
+                None => return Ok(None),
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Reads resources from YAML (any number of documents) or JSON. What is wrong is told with file, document, line,
+//! field, value and remedy; one wrong document does not hide the mistakes of the others.
+
+use std::fmt;
+
+use lanes::Problem;
+
+use crate::resource::Object;
+
+mod node;
+
+use node::Node;
+
+/// One object, and where it was written.
+#[derive(Debug, Clone)]
+pub struct Found {
+    /// The object.
+    pub object: Object,
+    /// Where it was written.
+    pub place: Place,
+    node: Node,
+}
+
+impl Found {
+    /// Where a field of the object was written; for a missing field, the part it is missing from.
+    pub fn place_of(&self, field: &str) -> Place {
+        Place { line: self.node.line_of(field), ..self.place.clone() }
+    }
+}
+
+/// A place in a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// The file, as named by who asked to read it.
+    pub file: String,
+    /// Which document of the file, from 1; 0 when there is only one.
+    pub document: usize,
+    /// The line, from 1; 0 when it is not known.
+    pub line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.file)?;
+        if self.line > 0 {
+            write!(f, ":{}", self.line)?;
+        }
+        if self.document > 0 {
+            write!(f, " (document {})", self.document)?;
+        }
+        Ok(())
+    }
+}
+
+/// Why a document is no object.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{place}: {}", said(problem))]
+pub struct ReadError {
+    /// Where.
+    pub place: Place,
+    /// What.
+    pub problem: Problem,
+}
+
+/// A problem without the parts it does not have.
+fn said(problem: &Problem) -> String {
+    let field =
+        if problem.field.is_empty() { String::new() } else { format!("{}: ", problem.field) };
+    let value =
+        if problem.value.is_empty() { String::new() } else { format!("`{}`: ", problem.value) };
+    format!("{field}{value}{}", problem.remedy)
+}
+
+/// Every object of a text, in order, and everything that is no object. Empty documents are skipped; of an object
+/// with a list of objects named `items` (what `get -o json` prints) each item is an object.
+pub fn text(file: &str, text: &str) -> (Vec<Found>, Vec<ReadError>) {
+    let documents = match Node::read(text) {
+        Ok(documents) => documents,
+        Err((line, message)) => {
+            let place = Place { file: file.to_owned(), document: 0, line };
+            return (Vec::new(), vec![ReadError { place, problem: Problem::new("", "", message) }]);
+        }
+    };
+    let several = documents.len() > 1;
+    let (mut found, mut errors) = (Vec::new(), Vec::new());
+    for (index, document) in documents.into_iter().enumerate() {
+        let number = if several { index + 1 } else { 0 };
+        for node in document.objects() {
+            let place = Place { file: file.to_owned(), document: number, line: node.line() };
+            match Object::from_value(node.to_value()) {
+                Ok(object) => found.push(Found { object, place, node }),
+                Err(problem) => {
+                    let line = node.line_of(&problem.field);
+                    errors.push(ReadError { place: Place { line, ..place }, problem });
+                }
+            }
+        }
+    }
+    (found, errors)
+}
+
+#[cfg(test)]
+mod tests;

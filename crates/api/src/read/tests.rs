@@ -1,0 +1,117 @@
+//! What is read, and how mistakes are told.
+
+#[track_caller]
+fn check_error(text: &str, expected: &str) {
+    let (_, errors) = super::text("f.yaml", text);
+    let told: Vec<String> = errors.iter().map(ToString::to_string).collect();
+    assert_eq!(told.join("\n"), expected, "of:\n{text}");
+}
+
+const LANE: &str = "\
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {name: trade-gray}
+spec:
+  group: trade
+  entry:
+    content:
+      conditions:
+      - {header: canary, operator: \"==\", value: gray}
+";
+
+#[test]
+fn every_document_is_read_and_knows_its_lines() {
+    let text = format!("# nothing\n---\n{LANE}---\n---\n{LANE}");
+    let (found, errors) = super::text("f.yaml", &text);
+    assert_eq!(errors, []);
+    assert_eq!(found.len(), 2);
+    assert_eq!(found[0].object.key().to_string(), "Lane trade-gray");
+    assert_eq!(found[1].place.to_string(), "f.yaml:14 (document 2)");
+    let place = |field| found[0].place_of(field).line;
+    assert_eq!(place("spec.entry.content.conditions[0].operator"), 11);
+    assert_eq!(place("spec.entry.content.conditions[7].operator"), 11);
+    assert_eq!(place("spec.group"), 7);
+    assert_eq!(place("metadata.name"), 5);
+}
+
+#[test]
+fn json_and_lists_are_read() {
+    let (found, _) = super::text("f.yaml", LANE);
+    let json = serde_json::to_string(&found[0].object).unwrap();
+    for text in [json.clone(), format!("[{json}, {json}]"), format!("{{\"items\": [{json}]}}")] {
+        let (read, errors) = super::text("f.json", &text);
+        assert_eq!(errors, []);
+        assert!(!read.is_empty());
+        assert!(read.iter().all(|read| read.object == found[0].object), "{text}");
+    }
+    // Escapes that JSON has and YAML has not.
+    let (read, errors) = super::text("f.json", &json.replace("gray", "\\ud83d\\ude00"));
+    assert_eq!(errors, []);
+    assert_eq!(read[0].object.metadata().name, "trade-😀");
+}
+
+#[test]
+fn what_is_no_object_is_told_by_line_field_value_and_remedy() {
+    check_error(
+        "a: [",
+        "f.yaml:1: write valid YAML or JSON: unclosed bracket '[' at line 1, column 4",
+    );
+    check_error("7", "f.yaml:1: `7`: write an object with apiVersion, kind, metadata, spec");
+    let kinds = "use one of ServiceSource, Backend, Gateway, HTTPRoute, LaneGroup, Lane";
+    check_error("metadata: {}", &format!("f.yaml:1: kind: {kinds}"));
+    check_error("kind: Pod", &format!("f.yaml:1: kind: `Pod`: {kinds}"));
+    check_error(
+        &LANE.replace("laneway.io/v1alpha1", "laneway.io/v1"),
+        "f.yaml:1: apiVersion: `laneway.io/v1`: write `apiVersion: laneway.io/v1alpha1` for kind Lane",
+    );
+    check_error(
+        &LANE.replace("  group: trade\n", ""),
+        "f.yaml:5: spec.group: is missing: write it",
+    );
+    check_error(
+        &LANE.replace("group: trade", "group: trade\n  priorty: 3"),
+        "f.yaml:6: spec.priorty: `3`: unknown field: use one of `group`, `tag`, `enabled`, `priority`, `entry`, `fallback`, `applications`",
+    );
+    check_error(
+        &LANE.replace("value: gray", "valeu: gray"),
+        "f.yaml:9: spec.entry.content.conditions[0].valeu: `gray`: unknown field: use one of `header`, `query`, `cookie`, `claim`, `attribute`, `operator`, `value`, `values`",
+    );
+    check_error(
+        &LANE.replace("group: trade", "group: trade\n  enabled: maybe"),
+        "f.yaml:6: spec.enabled: `maybe`: write true or false",
+    );
+    check_error(
+        &LANE.replace("group: trade", "group: trade\n  tag: 7"),
+        "f.yaml:6: spec.tag: `7`: write a string; put quotes around it",
+    );
+    check_error(
+        &LANE.replace("group: trade", "group: trade\n  fallback: nothing"),
+        "f.yaml:6: spec.fallback: `nothing`: write a list of tags, or the word `none`",
+    );
+    check_error(
+        &LANE.replace("header: canary", "attribute: user"),
+        "f.yaml:9: spec.entry.content.conditions[0].attribute: `user`: use one of `path`, `method`, `host`, `clientIp`",
+    );
+    check_error(
+        &LANE.replace("value: gray", "value: true"),
+        "f.yaml:9: spec.entry.content.conditions[0].value: `true`: write a string (in quotes), or a number for `percentage`",
+    );
+    check_error(
+        &LANE.replace("name: trade-gray", "name: trade-gray, finalizers: []"),
+        "f.yaml:3: metadata.finalizers: unknown field: use one of `name`, `namespace`, `labels`, `annotations`, `resourceVersion`, `generation`, `uid`, `creationTimestamp`",
+    );
+    check_error(
+        &LANE.replace("spec:", "specs:"),
+        "f.yaml:5: specs: unknown field: use one of `metadata`, `spec`, `status`",
+    );
+}
+
+#[test]
+fn one_wrong_document_does_not_hide_another() {
+    let text = format!("{LANE}---\nkind: Pod\n---\n{LANE}---\nkind: Node\n");
+    let (found, errors) = super::text("f.yaml", &text);
+    assert_eq!(found.len(), 2);
+    let lines: Vec<_> =
+        errors.iter().map(|error| (error.place.document, error.place.line)).collect();
+    assert_eq!(lines, [(2, 11), (4, 23)]);
+}
