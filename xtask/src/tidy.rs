@@ -53,6 +53,7 @@ const FOREIGN: &[(&str, &str)] = &[
     (concat!("registry.np", "mjs.org"), "a registry host; lock files are written without"),
     (concat!("files.python", "hosted.org"), "a registry host; lock files are written without"),
     (concat!("static.cra", "tes.io"), "a registry host; lock files are written without"),
+    (concat!("design ", "§"), "the numbers are those of docs/semantics.md: `semantics §4`"),
     (concat!("sub", "agent"), "the repository speaks of Laneway alone"),
     (concat!("AI ", "agent"), "the repository speaks of Laneway alone"),
     (concat!("this ", "session"), "the repository speaks of Laneway alone"),

@@ -48,6 +48,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
         node_modules: home.join("node/node_modules"),
         ..Worlds::default()
     };
+    worlds.note("python", on_path("python3"));
     worlds.note("netns", network_namespaces());
     let instrumented = python(root, &home).and_then(|()| node(root, &home));
     worlds.note("otel", instrumented);
@@ -99,6 +100,10 @@ fn install_packages() -> Result<()> {
     run::command(&mut install)
 }
 
+fn on_path(program: &str) -> Result<()> {
+    if run::is_on_path(program) { Ok(()) } else { bail!("`{program}` is not installed") }
+}
+
 fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
@@ -106,11 +111,7 @@ fn is_root() -> bool {
 
 /// Whether this process may make network namespaces, which transparent capture is tested in.
 fn network_namespaces() -> Result<()> {
-    for program in ["ip", "iptables"] {
-        if !run::is_on_path(program) {
-            bail!("`{program}` is not installed: apt-get install iproute2 iptables");
-        }
-    }
+    on_path("ip").and_then(|()| on_path("iptables"))?;
     let output = Command::new("unshare").args(["--net", "true"]).output().context("run unshare")?;
     if !output.status.success() {
         bail!("network namespaces need root: run as root");

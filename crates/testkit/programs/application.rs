@@ -1,7 +1,7 @@
 //! An ordinary HTTP application for tests: answers with its name and address, and with what the next one answers.
 //!
 //! `application LABEL LISTEN [NEXT_URL PROXY FORWARDED,HEADERS]`. Knows nothing of lanes: it forwards the headers named
-//! to it, as an instrumented application would. Standard library only, so that `rustc` alone builds it, fast enough to
+//! to it, as an instrumented application would, and prints the `x-test-id` of each request that it takes. Standard library only, so that `rustc` alone builds it, fast enough to
 //! stand in a chain under load, and sharing no code with what it tests.
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "a program")]
 
@@ -66,6 +66,9 @@ fn serve(mut connection: TcpStream, application: &Application) -> io::Result<()>
         let Some(head) = read_head(&mut connection, &mut bytes)? else { return Ok(()) };
         let body_length = header(&head, "content-length").and_then(|value| value.parse().ok());
         read_exactly(&mut connection, &mut bytes, body_length.unwrap_or(0))?;
+        if let Some(id) = header(&head, "x-test-id") {
+            println!("request {id}");
+        }
         let (status, body) = match &application.next {
             None => ("200 OK", application.answer.clone()),
             Some(next) => match call(next, &head, &mut upstream) {

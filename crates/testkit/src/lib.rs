@@ -13,6 +13,7 @@ pub mod load;
 mod network;
 pub mod path;
 mod process;
+pub mod relay;
 mod sandbox;
 mod timeline;
 pub mod wait;

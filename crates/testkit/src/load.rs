@@ -24,6 +24,9 @@ use crate::http;
 /// Longest that a request may take; longer counts as failed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
+/// Stands for the request's number in a [`Plan`].
+pub const ID: &str = "{id}";
+
 /// What is sent, how often, over how many connections.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -33,13 +36,15 @@ pub struct Plan {
     pub rate: u32,
     /// Keep-alive connections; also the most requests in flight.
     pub connections: usize,
-    /// The kinds of requests, sent in turn: each the head of a request without its last empty line.
+    /// The kinds of requests, sent in turn: each a whole request, in which [`ID`] stands for the request's number.
     pub kinds: Vec<String>,
 }
 
 /// A request that was sent, and what came of it.
 #[derive(Debug, Clone)]
 pub struct Sent {
+    /// Its number, from 0.
+    pub number: u64,
     /// Which of the plan's kinds it was.
     pub kind: usize,
     /// When its first byte was about to be sent.
@@ -66,11 +71,23 @@ struct Shared {
     sent: Mutex<Vec<Sent>>,
 }
 
-/// The head of a `GET` for a [`Plan`]: each header a `name: value` line.
+/// A `GET` for a [`Plan`]: each header a `name: value` line.
 #[must_use]
 pub fn get(target: &str, headers: &[&str]) -> String {
-    let lines: String = headers.iter().map(|header| format!("{header}\r\n")).collect();
-    format!("GET {target} HTTP/1.1\r\nhost: load.test\r\n{lines}")
+    format!("GET {target} HTTP/1.1\r\nhost: load.test\r\n{}\r\n", lines(headers))
+}
+
+/// A `POST` for a [`Plan`].
+#[must_use]
+pub fn post(target: &str, headers: &[&str], body: &str) -> String {
+    let (lines, length) = (lines(headers), body.len());
+    format!(
+        "POST {target} HTTP/1.1\r\nhost: load.test\r\n{lines}content-length: {length}\r\n\r\n{body}"
+    )
+}
+
+fn lines(headers: &[&str]) -> String {
+    headers.iter().map(|header| format!("{header}\r\n")).collect()
 }
 
 impl Load {
@@ -146,8 +163,9 @@ async fn send_in_turn(shared: Arc<Shared>) {
             break;
         }
         let kind = usize::try_from(number).unwrap_or_default() % shared.plan.kinds.len();
+        let request = shared.plan.kinds[kind].replace(ID, &number.to_string());
         let at = Instant::now();
-        let exchange = exchange(&mut connection, &shared.plan.address, &shared.plan.kinds[kind]);
+        let exchange = exchange(&mut connection, &shared.plan.address, &request);
         let outcome = match tokio::time::timeout(ANSWER_WITHIN, exchange).await {
             Ok(outcome) => outcome.map_err(|error| format!("{error:#}")),
             Err(_elapsed) => Err(format!("no answer within {ANSWER_WITHIN:?}")),
@@ -155,7 +173,7 @@ async fn send_in_turn(shared: Arc<Shared>) {
         if outcome.is_err() {
             connection = None;
         }
-        kept.push(Sent { kind, at, until: Instant::now(), outcome });
+        kept.push(Sent { number, kind, at, until: Instant::now(), outcome });
         shared.sent.lock().unwrap_or_else(PoisonError::into_inner).append(&mut kept);
     }
 }
@@ -163,9 +181,16 @@ async fn send_in_turn(shared: Arc<Shared>) {
 async fn exchange(
     connection: &mut Option<TcpStream>,
     address: &str,
-    head: &str,
+    request: &str,
 ) -> Result<(u16, String)> {
-    // A server may close an idle connection at any time; a client finds out before it sends, or repeats what it may.
+    // A server may close an idle connection at any time. A `GET` is asked again; nothing else may be repeated, so it
+    // goes over a connection that is seen to be open.
+    if let Some(stream) = connection.as_ref()
+        && stream.try_read(&mut [0; 1]).is_ok()
+    {
+        *connection = None;
+    }
+    let may_repeat = request.starts_with("GET ");
     for _ in 0..2 {
         let reused = connection.is_some();
         let stream = match connection.as_mut() {
@@ -176,7 +201,7 @@ async fn exchange(
                 connection.insert(stream)
             }
         };
-        let sent = stream.write_all(format!("{head}\r\n").as_bytes()).await;
+        let sent = stream.write_all(request.as_bytes()).await;
         let mut bytes = Vec::with_capacity(1024);
         let outcome = match sent {
             Ok(()) => answer(stream, &mut bytes).await,
@@ -189,7 +214,7 @@ async fn exchange(
                 }
                 return Ok((answer.status, answer.body));
             }
-            Err(_) if reused && bytes.is_empty() => *connection = None,
+            Err(_) if may_repeat && reused && bytes.is_empty() => *connection = None,
             Err(error) => return Err(error),
         }
     }

@@ -86,6 +86,12 @@ impl Instance {
         let forwards = application::INSTRUMENTED;
         Self { name, tag, announced: tag, host, calls, proxy: None, forwards }
     }
+
+    /// What its answers begin with: `Agray`.
+    #[must_use]
+    pub fn label(&self) -> String {
+        format!("{}{}", self.name, self.tag.unwrap_or_default())
+    }
 }
 
 impl Sandbox {
@@ -210,15 +216,29 @@ impl Sandbox {
     /// When they cannot be started.
     pub fn begin(&self, instance: &Instance) -> Result<RunningInstance> {
         let host = instance.host;
-        let label = format!("{}{}", instance.name, instance.tag.unwrap_or_default());
+        let label = instance.label();
         let mut command = Command::new(&self.application);
         command.args([&label, &self.endpoint(host, 8080)]);
         if let Some(next) = instance.calls {
             let own = self.endpoint(host, 15001);
             command.args([next, instance.proxy.as_deref().unwrap_or(&own), instance.forwards]);
         }
-        let name = format!("{label}-{host}");
-        let application = Process::start(&name, &mut command, self.directory.path())?;
+        self.begin_beside(instance, &mut command)
+    }
+
+    /// Another application, started as `command` says, and its sidecar; perhaps not yet ready. It must listen on port
+    /// 8080 of the instance's host.
+    ///
+    /// # Errors
+    /// When they cannot be started.
+    pub fn begin_beside(
+        &self,
+        instance: &Instance,
+        command: &mut Command,
+    ) -> Result<RunningInstance> {
+        let host = instance.host;
+        let name = format!("{}-{host}", instance.label());
+        let application = Process::start(&name, command, self.directory.path())?;
         let sidecar = self.begin_sidecar(instance)?;
         let address = self.host(host);
         Ok(RunningInstance { instance: instance.clone(), address, application, sidecar })

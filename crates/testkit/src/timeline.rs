@@ -18,7 +18,8 @@ pub const EFFECTIVE_WITHIN: Duration = Duration::from_secs(1);
 #[derive(Debug, Default)]
 pub struct Timeline {
     lanes: HashMap<String, Vec<LaneChange>>,
-    instances: HashMap<String, Life>,
+    /// By address; a restarted instance lives again.
+    instances: HashMap<String, Vec<Life>>,
     kills: Vec<(Instant, Instant)>,
 }
 
@@ -81,28 +82,32 @@ impl Timeline {
             certain_until: None,
             gone: None,
         };
-        self.instances.insert(address.to_owned(), life);
+        self.instances.entry(address.to_owned()).or_default().push(life);
     }
 
     /// An instance is registered and answers: from now on its tag has a usable instance.
     pub fn instance_certain(&mut self, address: &str, at: Instant) {
-        if let Some(life) = self.instances.get_mut(address) {
+        if let Some(life) = self.last_life(address) {
             life.certain_from = Some(at);
         }
     }
 
     /// An instance is about to be stopped or killed: from now on it cannot be counted on.
     pub fn instance_doubtful(&mut self, address: &str, at: Instant) {
-        if let Some(life) = self.instances.get_mut(address) {
+        if let Some(life) = self.last_life(address) {
             life.certain_until = Some(at);
         }
     }
 
     /// An instance's process has ended: it can have answered nothing that was sent later.
     pub fn instance_gone(&mut self, address: &str, at: Instant) {
-        if let Some(life) = self.instances.get_mut(address) {
+        if let Some(life) = self.last_life(address) {
             life.gone = Some(at);
         }
+    }
+
+    fn last_life(&mut self, address: &str) -> Option<&mut Life> {
+        self.instances.get_mut(address)?.last_mut()
     }
 
     /// Processes were killed between these times: requests in flight then may have failed.
@@ -163,11 +168,13 @@ impl Timeline {
     ) -> Result<(), String> {
         let shown =
             format!("{}{}[{}]", hop.name, hop.tag.as_deref().unwrap_or_default(), hop.address);
-        let life = self.instances.get(&hop.address).ok_or_else(|| format!("{shown} is nobody"))?;
-        if life.name != hop.name || life.tag != hop.tag {
+        let lives = self.instances.get(&hop.address).ok_or_else(|| format!("{shown} is nobody"))?;
+        if lives.iter().any(|life| life.name != hop.name || life.tag != hop.tag) {
             return Err(format!("{shown} is not what was started at this address"));
         }
-        if life.started > window.until || life.gone.is_some_and(|gone| gone < sent) {
+        let alive =
+            |life: &Life| life.started <= window.until && life.gone.is_none_or(|gone| gone >= sent);
+        if !lives.iter().any(alive) {
             return Err(format!("{shown} was not alive"));
         }
         match (&hop.tag, mark) {
@@ -212,6 +219,7 @@ impl Timeline {
         let mut certain: Vec<_> = self
             .instances
             .values()
+            .flatten()
             .filter(|life| life.name == name && life.tag.as_deref() == Some(tag))
             .filter_map(|life| Some((life.certain_from?, life.certain_until)))
             .collect();
