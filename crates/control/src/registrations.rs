@@ -33,13 +33,16 @@ pub trait Registrations: Send + Sync + 'static {
     fn restore(&self, instances: Vec<v1::Instance>);
 
     /// An instance registers, or registers anew with something changed. What is wrong with it is refused.
-    fn register(&self, instance: v1::Instance) -> Result<v1::Registered, lanes::Problem>;
+    fn register(
+        &self,
+        instance: v1::Instance,
+    ) -> impl Future<Output = Result<v1::Registered, lanes::Problem>> + Send;
 
     /// A node's heartbeat, with what its probe says. `false`: the node is not known, it must register again.
-    fn heartbeat(&self, node: &str, healthy: bool) -> bool;
+    fn heartbeat(&self, node: &str, healthy: bool) -> impl Future<Output = bool> + Send;
 
     /// A node's instance takes no new requests from now on.
-    fn deregister(&self, node: &str);
+    fn deregister(&self, node: &str) -> impl Future<Output = ()> + Send;
 }
 
 /// Which journalled registrations have nobody who keeps them alive, and since when.
@@ -124,7 +127,7 @@ impl<R: Registrations> RegistrationStream<R> {
             }
             (_, None) => Err(Status::invalid_argument("the first message must be `instance`")),
             (Message::Heartbeat(heartbeat), Some(instance)) => {
-                let known = self.registrations.heartbeat(&instance.node, heartbeat.healthy);
+                let known = self.registrations.heartbeat(&instance.node, heartbeat.healthy).await;
                 Ok((!known).then_some(register_response::Message::Unknown(v1::Unknown {})))
             }
             (Message::Deregister(_), Some(instance)) => {
@@ -145,6 +148,7 @@ impl<R: Registrations> RegistrationStream<R> {
         let registered = self
             .registrations
             .register(instance.clone())
+            .await
             .map_err(|problem| Status::invalid_argument(format!("instance.{problem}")))?;
         let (node, encoded) = (instance.node.clone(), instance.encode_to_vec());
         if self.instance.as_ref().is_none_or(|before| before.node != node) {
@@ -161,7 +165,7 @@ impl<R: Registrations> RegistrationStream<R> {
     }
 
     async fn deregister(&self, instance: &v1::Instance) {
-        self.registrations.deregister(&instance.node);
+        self.registrations.deregister(&instance.node).await;
         let change = Change::Deregister { node: instance.node.clone() };
         if let Err(rejection) = self.control.ledger().journal(change).await {
             tracing::error!(error = %rejection, "a deregistration could not be journalled");
