@@ -44,7 +44,7 @@ impl Registrations for Registry {
         }
     }
 
-    fn register(&self, instance: v1::Instance) -> Result<v1::Registered, lanes::Problem> {
+    async fn register(&self, instance: v1::Instance) -> Result<v1::Registered, lanes::Problem> {
         if instance.address.parse::<SocketAddr>().is_err() {
             return Err(lanes::Problem::new("address", instance.address, "write IP:PORT"));
         }
@@ -53,11 +53,11 @@ impl Registrations for Registry {
         Ok(v1::Registered { heartbeat_ms: 2000, expiry_ms: 6000 })
     }
 
-    fn heartbeat(&self, _: &str, _: bool) -> bool {
+    async fn heartbeat(&self, _: &str, _: bool) -> bool {
         *self.known.lock().unwrap()
     }
 
-    fn deregister(&self, node: &str) {
+    async fn deregister(&self, node: &str) {
         self.note(format!("deregister {node}"));
     }
 }
