@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{Key, Object};
+use crate::resource::{Key, Kind, Object};
 
 mod lanes;
 mod routes;
@@ -125,7 +125,11 @@ const LABEL_LENGTH_MAX: usize = 63;
 
 fn names(object: &Object, report: &mut Report) {
     let metadata = object.metadata();
-    if !(metadata.name.len() <= NAME_LENGTH_MAX && metadata.name.split('.').all(is_label)) {
+    // A group's name travels, and is checked by what reads it.
+    let is_group = object.kind() == Kind::LaneGroup;
+    if !is_group
+        && !(metadata.name.len() <= NAME_LENGTH_MAX && metadata.name.split('.').all(is_label))
+    {
         let remedy = "use lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit, at most 253";
         report.error(&object.key(), ::lanes::Problem::new("metadata.name", &metadata.name, remedy));
     }

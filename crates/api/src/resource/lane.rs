@@ -1,4 +1,4 @@
-//! `LaneGroup` and `Lane`, as written (design §2 and §3).
+//! `LaneGroup` and `Lane`, as written (docs/semantics.md).
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 

@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// Groups that one gateway may serve as entrance: each costs a decision per request and a baggage member of up to
-/// 133 bytes, of 8192 in all (design §2, "Lane context on the wire").
+/// 133 bytes, of 8192 in all (semantics, "Lane context on the wire").
 const GROUPS_PER_GATEWAY_MAX: usize = 8;
 
 pub(super) fn check(set: &Set, report: &mut Report) {
@@ -151,6 +151,11 @@ fn owner(group: &LaneGroup, lanes: &[&Lane], problem: Problem) -> (Key, Problem)
     let lane = of_lane.and_then(|(index, field)| {
         Some((*lanes.get(index.parse::<usize>().ok()?)?, field.trim_start_matches('.')))
     });
+    let mut problem = problem.clone();
+    for (index, lane) in lanes.iter().enumerate() {
+        problem.remedy =
+            problem.remedy.replace(&format!("lanes[{index}]"), &lane.key().to_string());
+    }
     match lane {
         Some((lane, field)) => {
             let field = if field == "tag" && lane.spec.tag.is_none() {

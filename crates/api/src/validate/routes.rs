@@ -133,7 +133,7 @@ fn as_written(mut problem: Problem, written: &[usize]) -> Problem {
     problem
 }
 
-/// A rule that spreads requests over versions of an application that a lane group routes (design §2.13): refused
+/// A rule that spreads requests over versions of an application that a lane group routes (semantics §13): refused
 /// when the group was there first, else a conflict of both.
 fn check_canary(route: &HttpRoute, set: &Set, report: &mut Report) {
     for (index, rule) in route.spec.rules.iter().enumerate() {

@@ -1,0 +1,5 @@
+//! Stored texts: what they are read as, and what is said of them.
+
+mod check;
+mod sets;
+mod stored;

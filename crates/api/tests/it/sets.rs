@@ -1,0 +1,130 @@
+//! Sets of objects: what may leave them, what a write may bring in, what they become.
+
+use api::{
+    convert, read,
+    resource::{Key, Kind, Object},
+    validate::{Set, introduced, removals, validate},
+};
+
+const SET: &str = "
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge}
+spec: {listeners: [{name: http, port: 8000, protocol: HTTP}, {name: open, port: 8001, protocol: HTTP, allowedRoutes: {namespaces: {from: All}}}]}
+---
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {name: trade}
+spec: {entrances: [{gateway: edge}], applications: [a]}
+---
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {name: trade, namespace: other}
+spec: {entrances: [{gateway: edge}], applications: [b]}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {name: z-first}
+spec: {group: trade, tag: gray, fallback: [blue], entry: {content: {conditions: [{header: Canary, operator: exists}]}}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {name: blue}
+spec: {group: trade, entry: {content: {conditions: [{header: canary, operator: exists}]}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: guest, namespace: other}
+spec:
+  parentRefs: [{name: edge, namespace: default}]
+  rules: [{backendRefs: [{group: laneway.io, kind: Backend, name: absent}]}]
+";
+
+fn objects(text: &str) -> Vec<Object> {
+    let (found, errors) = read::text("set", text);
+    assert_eq!(errors, []);
+    found.into_iter().map(|found| found.object).collect()
+}
+
+/// What is said when these leave the set together.
+fn said_on_removal(keys: &[(Kind, &str)]) -> Vec<String> {
+    let mut set = Set::new(objects(SET));
+    let removed: Vec<Object> = (keys.iter())
+        .map(|(kind, name)| set.remove(&Key::new(*kind, "default", *name)).unwrap())
+        .collect();
+    let findings = removals(&set, &removed).into_iter();
+    findings.map(|finding| api::rest::Finding::from(finding).to_string()).collect()
+}
+
+#[test]
+fn what_others_need_stays() {
+    assert_eq!(
+        said_on_removal(&[(Kind::LaneGroup, "trade")]),
+        ["LaneGroup trade: delete its lanes first: trade/gray, trade/blue"]
+    );
+    assert_eq!(
+        said_on_removal(&[(Kind::Lane, "blue")]),
+        ["Lane blue: take it out of the fallback of trade/gray first"]
+    );
+    assert_eq!(said_on_removal(&[(Kind::Lane, "z-first")]), [""; 0]);
+    assert_eq!(said_on_removal(&[(Kind::Lane, "z-first"), (Kind::Lane, "blue")]), [""; 0]);
+    let all = [(Kind::LaneGroup, "trade"), (Kind::Lane, "z-first"), (Kind::Lane, "blue")];
+    assert_eq!(said_on_removal(&all), [""; 0]);
+}
+
+#[test]
+fn an_old_mistake_does_not_stand_in_the_way_of_other_writes() {
+    let wrong = "
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {name: lost}
+spec: {group: nobody, entry: {ratio: {percent: 1}}}
+";
+    let before = Set::new(objects(&format!("{SET}---{wrong}")));
+    let mut after = before.clone();
+    after.put(objects(&wrong.replace("lost", "also-lost")).remove(0));
+    let introduced = introduced(&validate(&before), &validate(&after));
+    let named: Vec<String> = introduced.iter().map(|finding| finding.object.to_string()).collect();
+    assert_eq!(named, ["Lane also-lost"]);
+}
+
+#[test]
+fn a_set_becomes_groups_in_force_with_lanes_in_order_of_creation() {
+    let set = Set::new(objects(SET));
+    let groups = convert::lanes::groups(&set, |lane| lane.metadata.name != "blue");
+    assert_eq!(groups.len(), 1, "the second group named trade is in conflict");
+    assert_eq!(groups[0].applications, ["a"]);
+    let lanes: Vec<_> =
+        groups[0].lanes.iter().map(|lane| (lane.tag.as_str(), lane.admitting)).collect();
+    assert_eq!(lanes, [("gray", true), ("blue", false)]);
+}
+
+#[test]
+fn a_route_of_another_namespace_attaches_where_it_is_allowed() {
+    let set = Set::new(objects(SET));
+    let routes = convert::routes::routes(&set);
+    let parents: Vec<_> = (routes[0].parents.iter())
+        .map(|parent| (parent.gateway.as_str(), parent.section.as_deref()))
+        .collect();
+    assert_eq!(parents, [("edge", Some("open"))]);
+    assert_eq!(
+        routes[0].rules[0].backends[0].service,
+        Err("name a Backend: there is no Backend other/absent".to_owned())
+    );
+}
+
+#[test]
+fn a_replaced_object_keeps_its_place_and_a_removed_one_leaves_the_others_theirs() {
+    let mut set = Set::new(objects(SET));
+    let names =
+        |set: &Set| -> Vec<String> { set.lanes().map(|lane| lane.metadata.name.clone()).collect() };
+    let mut lane = set.get(&Key::new(Kind::Lane, "default", "z-first")).unwrap().clone();
+    lane.metadata_mut().generation = 7;
+    assert!(set.put(lane.clone()).is_some());
+    assert_eq!(names(&set), ["z-first", "blue"]);
+    assert!(set.remove(&Key::new(Kind::Gateway, "default", "edge")).is_some());
+    assert_eq!(set.get(&lane.key()), Some(&lane));
+    assert!(set.remove(&lane.key()).is_some());
+    assert!(set.put(lane).is_none());
+    assert_eq!(names(&set), ["blue", "z-first"]);
+}
