@@ -2,6 +2,7 @@
 
 use crate::{
     Context, Group, Member, Request, Snapshot,
+    content::Matcher,
     explain::{Observer, Step},
     group::EntryMatcher,
     reasons,
@@ -79,7 +80,7 @@ impl Snapshot {
             EntryMatcher::Content(matcher) => {
                 let lane = matcher.first(request);
                 if O::ON {
-                    tell_content(observer, group, lane, request);
+                    tell_content(observer, group, matcher, lane, request);
                 }
                 lane
             }
@@ -142,12 +143,15 @@ fn tell_lane(
 fn tell_content(
     observer: &mut impl Observer,
     group: &Group,
+    matcher: &Matcher,
     taken: Option<u16>,
     request: &impl Request,
 ) {
     for lane in 0..group.spec().lanes.len() as u16 {
-        let because = reasons::not_tried(group, lane, taken)
-            .unwrap_or_else(|| reasons::content(group, lane, taken == Some(lane), request));
+        let because = reasons::not_tried(group, lane, taken).unwrap_or_else(|| {
+            let answers = matcher.answers(lane, request);
+            reasons::content(group, lane, taken == Some(lane), &answers, request)
+        });
         tell_lane(observer, group, lane, taken == Some(lane), because);
     }
 }

@@ -12,6 +12,9 @@ use crate::{
 /// design's measure is 1 000.
 pub const LANES_PER_GROUP_MAX: usize = 4096;
 
+/// Conditions one lane may have: compiling compares those of a lane with one another.
+pub const CONDITIONS_PER_LANE_MAX: usize = 256;
+
 /// Groups one gateway may serve as an entrance: what a request's context holds without allocating, and what
 /// its baggage has room for.
 pub const GROUPS_PER_GATEWAY_MAX: usize = 8;
@@ -132,7 +135,7 @@ struct Routing {
 /// Finds the lane of a request at an entrance.
 #[derive(Debug)]
 pub(crate) enum EntryMatcher {
-    Content(content::Matcher),
+    Content(Box<content::Matcher>),
     Ratio(ratio::Draw),
 }
 

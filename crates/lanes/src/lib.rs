@@ -23,6 +23,7 @@ pub mod service;
 pub mod snapshot;
 
 mod content;
+mod lane_set;
 mod predicate;
 pub mod ratio;
 mod reasons;

@@ -1,9 +1,6 @@
 //! A condition compiled: its operand checked once, its question answered for the values of a request.
 
-use std::{
-    borrow::Cow,
-    net::{IpAddr, Ipv6Addr},
-};
+use std::net::{IpAddr, Ipv6Addr};
 
 use regex::bytes::{Regex, RegexBuilder};
 
@@ -79,19 +76,28 @@ impl Predicate {
 
     /// Whether the question is answered yes. `values` are those of the condition's parameter; any of several
     /// may satisfy a positive operator, a negative one must hold for all.
-    pub(crate) fn holds(&self, values: &[Cow<'_, [u8]>], client_ip: IpAddr) -> bool {
+    pub(crate) fn holds<'v>(
+        &self,
+        mut values: impl Iterator<Item = &'v [u8]>,
+        client_ip: IpAddr,
+    ) -> bool {
         match self {
-            Self::Among(wanted) => values.iter().any(|value| is_among(wanted, value)),
-            Self::NotAmong(wanted) => !values.iter().any(|value| is_among(wanted, value)),
+            Self::Among(wanted) => values.any(|value| is_among(wanted, value)),
+            Self::NotAmong(wanted) => !values.any(|value| is_among(wanted, value)),
             Self::Percentage(percent) => {
-                values.iter().any(|value| hash(value) % 100 < u64::from(*percent))
+                values.any(|value| hash(value) % 100 < u64::from(*percent))
             }
-            Self::Regex(regex) => values.iter().any(|value| regex.is_match(value)),
-            Self::Prefix(prefix) => values.iter().any(|value| value.starts_with(prefix)),
-            Self::Exists => !values.is_empty(),
-            Self::NotExists => values.is_empty(),
+            Self::Regex(regex) => values.any(|value| regex.is_match(value)),
+            Self::Prefix(prefix) => values.any(|value| value.starts_with(prefix)),
+            Self::Exists => values.next().is_some(),
+            Self::NotExists => values.next().is_none(),
             Self::Cidr(cidr) => cidr.contains(client_ip),
         }
+    }
+
+    /// Whether it is worth remembering the answer.
+    pub(crate) fn is_costly(&self) -> bool {
+        matches!(self, Self::Regex(_) | Self::Percentage(_))
     }
 
     fn list(parameter: &Parameter, list: &[String]) -> Result<Words, Vec<Problem>> {

@@ -2,7 +2,12 @@
 
 use smallvec::SmallVec;
 
-use crate::{Request, condition::Parameter, hash::hash, values};
+use crate::{
+    Request,
+    condition::Parameter,
+    hash::hash,
+    values::{self, Values},
+};
 
 /// The whole, in hundredths of a percent.
 pub const WHOLE_HUNDREDTHS: u16 = 10_000;
@@ -60,17 +65,25 @@ impl Draw {
     ) -> Option<u16> {
         let mut left = u64::from(WHOLE_HUNDREDTHS);
         let mut drawn = None;
+        // Lanes of one group nearly always share the parameter: it is read once.
+        let mut last: Option<(&Parameter, Values<'_>)> = None;
         for lane in &self.lanes {
-            let sticky = lane.sticky_by.as_ref().and_then(|parameter| {
-                let value = values::read(parameter, request).into_iter().next()?;
-                (!value.is_empty()).then_some((parameter, value))
-            });
+            if let Some(parameter) = &lane.sticky_by
+                && last.as_ref().is_none_or(|(read, _)| *read != parameter)
+            {
+                last = Some((parameter, values::read(parameter, request)));
+            }
+            let sticky = last
+                .as_ref()
+                .filter(|_| lane.sticky_by.is_some())
+                .and_then(|(parameter, values)| Some((*parameter, &**values.first()?)))
+                .filter(|(_, value)| !value.is_empty());
             let random_key;
-            let key: &[u8] = match &sticky {
+            let key = match sticky {
                 Some((_, value)) => value,
                 None => {
                     random_key = *drawn.get_or_insert_with(&mut *random);
-                    &random_key
+                    &random_key[..]
                 }
             };
             let point = point(&lane.seed, key, left);
@@ -81,7 +94,7 @@ impl Draw {
                 point,
                 left,
                 percent_hundredths: lane.percent_hundredths,
-                key: sticky.as_ref().map(|(parameter, value)| (*parameter, &**value)),
+                key: sticky,
             });
             if took {
                 return Some(lane.index);

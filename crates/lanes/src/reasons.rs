@@ -1,12 +1,9 @@
 //! The words of explanations. Only those who observe a decision pay for them.
 
-use std::{borrow::Cow, net::IpAddr};
-
 use crate::{
     Endpoint, Group, Request, Service, Tag,
-    condition::{Condition, Parameter},
+    condition::Condition,
     group::{Entry, Meet},
-    predicate::Predicate,
     ratio::Tried,
     service::Health,
     values,
@@ -30,23 +27,27 @@ pub(crate) fn not_tried(group: &Group, lane: u16, taken: Option<u16>) -> Option<
     Some(format!("not tried: {} comes before it and took the request", group.tag(taken)))
 }
 
-/// Why a lane that was tried takes the request or not.
-pub(crate) fn content(group: &Group, lane: u16, took: bool, request: &impl Request) -> String {
+/// Why a lane that was tried takes the request or not. `answers`: whether each of its conditions holds.
+pub(crate) fn content(
+    group: &Group,
+    lane: u16,
+    took: bool,
+    answers: &[bool],
+    request: &impl Request,
+) -> String {
     let Entry::Content { meet, conditions } = &group.spec().lanes[usize::from(lane)].entry else {
         return String::new();
     };
-    let told = conditions.iter().map(|condition| {
-        let values = values::read(&condition.parameter, request);
-        let holds = Predicate::compile(condition)
-            .is_ok_and(|predicate| predicate.holds(&values, request.client_ip()));
-        (holds, condition_seen(condition, &values, request.client_ip()))
-    });
+    let told: Vec<(bool, String)> = conditions
+        .iter()
+        .zip(answers)
+        .map(|(condition, holds)| (*holds, condition_seen(condition, request)))
+        .collect();
     // What settles it: for `all` the first that fails, for `any` the first that holds.
     let settles = match meet {
         Meet::All => false,
         Meet::Any => true,
     };
-    let told: Vec<(bool, String)> = told.collect();
     match told.iter().find(|(holds, _)| *holds == settles) {
         Some((_, text)) if took => format!("holds: {text}"),
         Some((_, text)) => format!("does not hold: {text}"),
@@ -59,11 +60,11 @@ pub(crate) fn content(group: &Group, lane: u16, took: bool, request: &impl Reque
 }
 
 /// One condition beside what the request has: `header `canary` == `gray` (seen: `blue`)`.
-fn condition_seen(condition: &Condition, seen: &[Cow<'_, [u8]>], client_ip: IpAddr) -> String {
-    let seen = match &condition.parameter {
-        Parameter::ClientIp => format!("`{}`", client_ip.to_canonical()),
-        _ if seen.is_empty() => "absent".to_owned(),
-        _ => seen.iter().map(|value| value_text(value)).collect::<Vec<_>>().join(", "),
+fn condition_seen(condition: &Condition, request: &impl Request) -> String {
+    let seen = values::read(&condition.parameter, request);
+    let seen = match &*seen {
+        [] => "absent".to_owned(),
+        seen => seen.iter().map(|value| value_text(value)).collect::<Vec<_>>().join(", "),
     };
     format!("{condition} (seen: {seen})")
 }

@@ -65,12 +65,12 @@ pub(crate) fn address_text(address: IpAddr) -> SmallVec<[u8; ADDRESS_BYTES_MAX]>
 const ADDRESS_BYTES_MAX: usize = 39;
 
 /// Raw names and values of a query.
-fn query_pairs(query: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn query_pairs(query: &str) -> impl Iterator<Item = (&[u8], &[u8])> {
     query.as_bytes().split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()).map(split_pair)
 }
 
 /// Raw names and values of one `cookie` header.
-fn cookie_pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+pub(crate) fn cookie_pairs(header: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
     header.split(|byte| *byte == b';').map(trim).filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = split_pair(pair);
         (trim(name), trim(value))
@@ -105,7 +105,7 @@ pub(crate) fn decode_query(raw: &[u8]) -> Cow<'_, [u8]> {
     Cow::Owned(percent_encoding::percent_decode(&spaced).collect())
 }
 
-fn trimmed(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
+pub(crate) fn trimmed(value: Cow<'_, [u8]>) -> Cow<'_, [u8]> {
     match value {
         Cow::Borrowed(value) => Cow::Borrowed(trim(value)),
         Cow::Owned(value) => Cow::Owned(trim(&value).to_vec()),

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use super::{
-    EntranceSpec, Entry, EntryMatcher, Fallback, Group, GroupSpec, LANES_PER_GROUP_MAX, LaneSpec,
-    Routing,
+    CONDITIONS_PER_LANE_MAX, EntranceSpec, Entry, EntryMatcher, Fallback, Group, GroupSpec,
+    LANES_PER_GROUP_MAX, LaneSpec, Routing,
 };
 use crate::{
     Problem, Tag,
@@ -94,7 +94,11 @@ fn entry_matcher(spec: &GroupSpec, predicates: Vec<Vec<Predicate>>) -> EntryMatc
             ),
         }
     }
-    if is_ratio { EntryMatcher::Ratio(draw) } else { EntryMatcher::Content(content.finish()) }
+    if is_ratio {
+        EntryMatcher::Ratio(draw)
+    } else {
+        EntryMatcher::Content(content.finish().into())
+    }
 }
 
 fn check_entrances(spec: &GroupSpec, problems: &mut Vec<Problem>) {
@@ -236,6 +240,18 @@ fn compile_conditions(spec: &GroupSpec, problems: &mut Vec<Problem>) -> Vec<Vec<
             let at = format!("lanes[{index}].entry.content.conditions");
             if conditions.is_empty() {
                 problems.push(Problem::new(&at, "[]", "give at least one condition"));
+            }
+            if conditions.len() > CONDITIONS_PER_LANE_MAX {
+                let remedy = format!(
+                    "use at most {CONDITIONS_PER_LANE_MAX} conditions, or the operator `in`"
+                );
+                problems.push(Problem::new(
+                    &at,
+                    format!("{} conditions", conditions.len()),
+                    remedy,
+                ));
+                all.push(predicates);
+                continue;
             }
             for (number, condition) in conditions.iter().enumerate() {
                 match compile_condition(condition, &mut known) {
