@@ -1,5 +1,7 @@
 //! Capture with real packets: rules in a network namespace of the test's own, and connections through them.
 
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
 use std::{
     io::{Read, Write},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
