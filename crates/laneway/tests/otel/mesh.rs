@@ -1,0 +1,344 @@
+//! A mesh of hosts: control plane and gateway on one, an application with a capturing sidecar on each of the others.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use testkit::{Host, Process, Switch, http, http::Answer, wait};
+
+/// Longest that anything may take to be ready: interpreters with instrumentation take seconds on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(60);
+
+/// Where control plane and gateway are.
+const EDGE: u8 = 1;
+
+/// Where every application listens on its host.
+pub(crate) const APPLICATION_PORT: u16 = 8080;
+
+/// Where every sidecar takes what others send its application, and where it is administered.
+const INBOUND_PORT: u16 = 15006;
+const ADMIN_PORT: u16 = 15020;
+
+/// The secret that lets sidecars of other hosts join.
+const JOIN_TOKEN: &str = "a-token-for-the-hosts-of-one-test";
+
+/// Two lanes by content, one route.
+const RESOURCES: &str = r#"
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {name: trade}
+spec:
+  entrances: [{gateway: edge}]
+  applications: [app-a, app-b, app-c]
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {name: trade-gray}
+spec:
+  group: trade
+  tag: gray
+  entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: gray}]}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {name: trade-blue}
+spec:
+  group: trade
+  tag: blue
+  entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: blue}]}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Backend
+metadata: {name: sc-a}
+spec: {source: embedded, service: sc-A}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: a}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /a}}]
+    backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]
+"#;
+
+/// What an application is written in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Language {
+    Python,
+    Node,
+}
+
+/// How applications pass on what they got.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Forwarding {
+    /// Zero-code instrumentation, and nothing in the application.
+    OpenTelemetry,
+    /// No instrumentation; the application passes on `x-request-id`.
+    RequestId,
+}
+
+/// One instance of the chain.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Instance {
+    /// `A`: its application is `app-a`, its service `sc-A`.
+    pub(crate) name: &'static str,
+    pub(crate) tag: Option<&'static str>,
+    pub(crate) host: u8,
+    pub(crate) language: Language,
+    /// The host and path it calls: always an instance of the base, by address.
+    pub(crate) calls: Option<(u8, &'static str)>,
+}
+
+/// Everything that runs. Processes end before their hosts do.
+#[derive(Debug)]
+pub(crate) struct Mesh {
+    nodes: Vec<Node>,
+    _serve: Process,
+    edge: Host,
+    switch: Switch,
+    laneway: PathBuf,
+    directory: tempfile::TempDir,
+}
+
+#[derive(Debug)]
+struct Node {
+    instance: Instance,
+    application: Process,
+    sidecar: Process,
+    host: Host,
+}
+
+/// The worlds of the machine, as `cargo xtask test` names them.
+struct Worlds {
+    python: PathBuf,
+    node_modules: PathBuf,
+}
+
+impl Mesh {
+    /// Starts everything and waits until it is ready and the lanes are live.
+    pub(crate) fn start(instances: &[Instance], forwarding: Forwarding) -> Result<Self> {
+        let directory = tempfile::tempdir().context("make a directory for the mesh")?;
+        let laneway = binary();
+        let switch = Switch::new()?;
+        let edge = switch.host(EDGE)?;
+        fs::write(directory.path().join("token"), JOIN_TOKEN).context("write the join token")?;
+        let mut serve = laneway_on(&edge, &laneway, &["serve", "--api-listen", "127.0.0.1:7600"]);
+        serve.args(["--gateway-listen", &format!("{}:8000", edge.address())]);
+        serve.args(["--discovery-listen", &format!("{}:7601", edge.address())]);
+        serve.arg("--join-token-file").arg(directory.path().join("token"));
+        serve.arg("--data").arg(directory.path().join("serve"));
+        let serve = Process::start("serve", &mut serve, directory.path())?;
+        let mut mesh = Self { nodes: Vec::new(), _serve: serve, edge, switch, laneway, directory };
+        mesh.wait_ready("serve", &mesh.edge, "127.0.0.1:7600")?;
+        mesh.apply(RESOURCES)?;
+        for instance in instances {
+            let node = mesh.begin(instance, forwarding)?;
+            mesh.nodes.push(node);
+        }
+        for node in &mut mesh.nodes {
+            let admin = format!("{}:{ADMIN_PORT}", node.host.address());
+            wait::until(READY_WITHIN, &format!("sidecar of {:?}", node.instance), || {
+                if let Some(status) = node.sidecar.ended() {
+                    bail!("it ended with {status}: {}", node.sidecar.output());
+                }
+                let ready = node.host.inside(|| http::get(&admin, "/readyz", &[]))?;
+                if ready.status == 200 { Ok(()) } else { bail!("{} {}", ready.status, ready.body) }
+            })?;
+        }
+        Ok(mesh)
+    }
+
+    /// Waits until a request through the gateway is answered by `chain`.
+    pub(crate) fn wait_for_chain(&self, headers: &[&str], chain: &str) -> Result<()> {
+        wait::until(READY_WITHIN, &format!("{headers:?} answered by `{chain}`"), || {
+            let answer = self.edge.inside(|| self.get(headers))?;
+            if answer.body == chain { Ok(()) } else { bail!("{} {}", answer.status, answer.body) }
+        })
+    }
+
+    /// `GET /a` through the gateway. To be called on the edge: see [`Mesh::on_edge`].
+    pub(crate) fn get(&self, headers: &[&str]) -> Result<Answer> {
+        http::get(&format!("{}:8000", self.edge.address()), "/a", headers)
+    }
+
+    /// Does something on the host of the gateway.
+    pub(crate) fn on_edge<T: Send>(&self, work: impl FnOnce() -> T + Send) -> T {
+        self.edge.inside(work)
+    }
+
+    /// A counter of a sidecar, over all its label sets that have `labels`.
+    pub(crate) fn counter(&self, host: u8, metric: &str, labels: &[&str]) -> Result<u64> {
+        let node = self.nodes.iter().find(|node| node.instance.host == host);
+        let node = node.with_context(|| format!("no instance on host {host}"))?;
+        let admin = format!("{}:{ADMIN_PORT}", node.host.address());
+        let text = node.host.inside(|| http::get(&admin, "/metrics", &[]))?.body;
+        let series = text.lines().filter(|line| {
+            line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']))
+                && labels.iter().all(|label| line.contains(label))
+        });
+        let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        Ok(values.sum())
+    }
+
+    /// Runs a `laneway` command against the control plane.
+    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = laneway_on(&self.edge, &self.laneway, arguments);
+        command.env("LANEWAY_SERVER", "http://127.0.0.1:7600");
+        let output = command.output().with_context(|| format!("run laneway {arguments:?}"))?;
+        if !output.status.success() {
+            bail!("laneway {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    fn apply(&self, resources: &str) -> Result<()> {
+        let file = self.directory.path().join("resources.yaml");
+        fs::write(&file, resources).context("write resources")?;
+        self.run(&["apply", "-f", &file.to_string_lossy()]).map(drop)
+    }
+
+    fn wait_ready(&self, what: &str, host: &Host, admin: &str) -> Result<()> {
+        wait::until(READY_WITHIN, &format!("{what} ready"), || {
+            let ready = host.inside(|| http::get(admin, "/readyz", &[]))?;
+            if ready.status == 200 { Ok(()) } else { bail!("{} {}", ready.status, ready.body) }
+        })
+    }
+
+    fn begin(&self, instance: &Instance, forwarding: Forwarding) -> Result<Node> {
+        let host = self.switch.host(instance.host)?;
+        let address = host.address().to_string();
+        let label = format!("{}{}", instance.name, instance.tag.unwrap_or_default());
+        let logs = self.directory.path();
+
+        let mut application = instance.language.command(&host, forwarding, &Worlds::named())?;
+        application.args([&label, &address, &APPLICATION_PORT.to_string()]);
+        if let Some((next, path)) = instance.calls {
+            application.arg(format!("http://10.77.0.{next}:{APPLICATION_PORT}{path}"));
+            if forwarding == Forwarding::RequestId {
+                application.arg("x-request-id");
+            }
+        }
+        let application = Process::start(&format!("application-{label}"), &mut application, logs)?;
+
+        let service = format!("sc-{}", instance.name);
+        let mut sidecar =
+            laneway_on(&host, &self.laneway, &["sidecar", "--capture", "--service", &service]);
+        sidecar.args(["--application", &format!("app-{}", instance.name.to_lowercase())]);
+        sidecar.args(["--app-address", &format!("{address}:{APPLICATION_PORT}")]);
+        sidecar.args(["--advertise", &format!("{address}:{INBOUND_PORT}")]);
+        sidecar.args(["--inbound-listen", &format!("0.0.0.0:{INBOUND_PORT}")]);
+        sidecar.args(["--admin-listen", &format!("{address}:{ADMIN_PORT}")]);
+        sidecar.args(["--control", &format!("{}:7601", self.edge.address())]);
+        sidecar.arg("--join-token-file").arg(logs.join("token"));
+        sidecar.arg("--data").arg(logs.join(format!("sidecar-{label}")));
+        if let Some(tag) = instance.tag {
+            sidecar.args(["--tag", tag]);
+        }
+        let sidecar = Process::start(&format!("sidecar-{label}"), &mut sidecar, logs)?;
+        Ok(Node { instance: *instance, application, sidecar, host })
+    }
+
+    /// What every process printed, for a failing test.
+    pub(crate) fn ended(&mut self) -> Vec<String> {
+        let mut ended = Vec::new();
+        for node in &mut self.nodes {
+            for process in [&mut node.application, &mut node.sidecar] {
+                if let Some(status) = process.ended() {
+                    ended.push(format!(
+                        "{} ended with {status}: {}",
+                        process.name(),
+                        process.output()
+                    ));
+                }
+            }
+        }
+        ended
+    }
+}
+
+impl Language {
+    /// The command that runs an application of this language, up to its own arguments.
+    fn command(self, host: &Host, forwarding: Forwarding, worlds: &Worlds) -> Result<Command> {
+        let samples = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../samples/otel");
+        let instrumented = forwarding == Forwarding::OpenTelemetry;
+        let mut command = match self {
+            Self::Python => {
+                let folder =
+                    worlds.python.parent().context("LANEWAY_PYTHON names a program in a folder")?;
+                let mut command = if instrumented {
+                    let mut command = host.command(folder.join("opentelemetry-instrument"));
+                    command.arg(&worlds.python);
+                    command
+                } else {
+                    host.command(&worlds.python)
+                };
+                command.arg(samples.join("flask_application.py"));
+                command
+            }
+            Self::Node => {
+                let mut command = host.command("node");
+                command.arg(samples.join("express_application.js"));
+                command.env("NODE_PATH", &worlds.node_modules);
+                if instrumented {
+                    // As `@opentelemetry/auto-instrumentations-node/register`, which Node would look for in the folder
+                    // it runs in.
+                    let register =
+                        "@opentelemetry/auto-instrumentations-node/build/src/register.js";
+                    let register = worlds.node_modules.join(register);
+                    command.env("NODE_OPTIONS", format!("--require {}", register.display()));
+                }
+                command
+            }
+        };
+        for proxy in
+            ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
+        {
+            command.env_remove(proxy);
+        }
+        if instrumented {
+            for exporter in ["OTEL_TRACES_EXPORTER", "OTEL_METRICS_EXPORTER", "OTEL_LOGS_EXPORTER"]
+            {
+                command.env(exporter, "none");
+            }
+            command.env("OTEL_PROPAGATORS", "tracecontext,baggage");
+        }
+        Ok(command)
+    }
+}
+
+impl Worlds {
+    fn named() -> Self {
+        let named = |name: &str, place: &str| {
+            let built =
+                Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/worlds").join(place);
+            std::env::var_os(name).map_or(built, PathBuf::from)
+        };
+        Self {
+            python: named("LANEWAY_PYTHON", "python/bin/python"),
+            node_modules: named("LANEWAY_NODE_MODULES", "node/node_modules"),
+        }
+    }
+}
+
+/// The binary under test: the release build where `cargo xtask test` names it.
+fn binary() -> PathBuf {
+    std::env::var_os("LANEWAY_BINARY")
+        .map_or_else(|| env!("CARGO_BIN_EXE_laneway").into(), PathBuf::from)
+}
+
+/// A `laneway` command on a host, without what the environment would add to it.
+fn laneway_on(host: &Host, laneway: &Path, arguments: &[&str]) -> Command {
+    let mut command = host.command(laneway);
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("LANEWAY_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(arguments);
+    command
+}
