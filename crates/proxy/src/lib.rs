@@ -3,9 +3,28 @@
 pub mod capture;
 pub mod correlation;
 pub mod ejection;
+pub mod error;
+pub mod gateway;
+pub mod h1;
+pub mod limits;
 pub mod original_destination;
 pub mod passthrough;
 pub mod published;
+pub mod running;
+pub mod sidecar;
 pub mod trace_context;
 
+mod buffers;
+mod deadlines;
+mod forward;
+mod listen;
+mod plan;
+mod socket;
+mod threads;
+mod upstream_pool;
+mod worker;
+
+pub use gateway::GatewayConfig;
 pub use published::{Feed, Generation, Published, Query};
+pub use running::Running;
+pub use sidecar::SidecarConfig;

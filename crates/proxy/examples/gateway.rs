@@ -1,0 +1,107 @@
+//! A gateway in front of one service, to be measured: `gateway LISTEN UPSTREAM…`. Lanes are on: a group with two
+//! lanes by header decides for every request.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use lanes::{
+    Directory, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Snapshot, Tag,
+    condition::{Condition, Operator, Parameter},
+    group::{EntranceSpec, Entry, Fallback, Meet},
+    service::Health,
+};
+use proxy::{Feed, GatewayConfig, Generation, Published, published::DEMAND_MAX};
+use routes::{
+    GatewaySpec, RouteSpec, Table,
+    spec::{BackendSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
+};
+use tokio::sync::{mpsc, watch};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let mut addresses = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
+    let listen = addresses.next().ok_or("usage: gateway LISTEN UPSTREAM…")??;
+    let upstreams = addresses.collect::<Result<Vec<_>, _>>()?;
+    let (_publish, published) = watch::channel(Arc::new(picture(listen.port(), &upstreams)?));
+    let (demand, _asked) = mpsc::channel(DEMAND_MAX);
+    let mut config = GatewayConfig::new("edge", listen);
+    config.workers = 1;
+    let _running = proxy::gateway::start(config, Feed { published, demand })?;
+    loop {
+        std::thread::park();
+    }
+}
+
+fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std::error::Error>> {
+    let id = ServiceId::new("fixed", "default", "", "sc-A");
+    let endpoints = upstreams
+        .iter()
+        .map(|address| Endpoint {
+            address: *address,
+            application_address: None,
+            tag: None,
+            weight: 1,
+            health: Health::Usable,
+        })
+        .collect();
+    let mut directory = Directory::new(true);
+    directory.insert(Arc::new(Service::new(id.clone(), "sc-A", "spring-cloud-a", endpoints)));
+    let lane = |tag: &str| -> Result<LaneSpec, Box<dyn std::error::Error>> {
+        Ok(LaneSpec {
+            tag: Tag::parse(tag)
+                .map_err(|problem| format!("{problem:?}"))?
+                .ok_or("a lane needs a tag")?,
+            enabled: true,
+            admitting: true,
+            priority: 0,
+            entry: Entry::Content {
+                meet: Meet::All,
+                conditions: vec![Condition {
+                    parameter: Parameter::Header("canary".to_owned()),
+                    operator: Operator::Equal(tag.to_owned()),
+                }],
+            },
+            fallback: Fallback::Then(Vec::new()),
+            switched_off: Vec::new(),
+        })
+    };
+    let group = GroupSpec {
+        name: GroupName::parse("trade").map_err(|problem| format!("{problem:?}"))?,
+        entrances: vec![EntranceSpec::Gateway { name: "edge".to_owned(), routes: None }],
+        applications: vec!["spring-cloud-a".to_owned()],
+        lanes: vec![lane("gray")?, lane("blue")?],
+    };
+    let group = Group::compile(group).map_err(|problems| format!("{problems:?}"))?;
+    let gateway = GatewaySpec {
+        name: "edge".to_owned(),
+        listeners: vec![ListenerSpec {
+            name: "http".to_owned(),
+            port,
+            hostname: None,
+            trusted: false,
+            trusted_hops: 0,
+        }],
+    };
+    let path = PathSpec::Prefix("/".to_owned());
+    let route = RouteSpec {
+        namespace: "default".to_owned(),
+        name: "all".to_owned(),
+        parents: vec![ParentSpec { gateway: "edge".to_owned(), section: None, port: None }],
+        hostnames: Vec::new(),
+        rules: vec![RuleSpec {
+            matches: vec![MatchSpec { path, method: None, headers: Vec::new(), query: Vec::new() }],
+            filters: Vec::new(),
+            backends: vec![BackendSpec { service: Ok(id), weight: 1, filters: Vec::new() }],
+            request_timeout_ms: 0,
+            backend_timeout_ms: 0,
+        }],
+        created: 0,
+    };
+    let (table, problems) = Table::compile(Some(&gateway), &[route]);
+    if !problems.is_empty() {
+        return Err(format!("{problems:?}").into());
+    }
+    Ok(Published {
+        generation: Generation { epoch: "one".to_owned(), number: 1 },
+        lanes: Snapshot::new(vec![Arc::new(group)], directory),
+        routes: Arc::new(table),
+    })
+}

@@ -1,0 +1,173 @@
+//! Buffers of one thread. A connection that waits holds none.
+
+use std::cell::RefCell;
+
+/// Bytes of a receive buffer: holds almost every head with its body, and four make a page-aligned 64 KiB.
+pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
+
+/// Bytes of a receive buffer for long bodies: fewer system calls per megabyte.
+pub(crate) const LARGE_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Buffers of either kind kept for reuse per thread: what some hundred concurrent requests use, 4 MiB.
+const BUFFERS_KEPT_MAX: usize = 256;
+
+/// Large buffers kept for reuse per thread, 2 MiB.
+const LARGE_BUFFERS_KEPT_MAX: usize = 32;
+
+/// Bytes received and not yet used. The memory is always initialised, so that sockets can read into it.
+#[derive(Debug, Default)]
+pub(crate) struct Buffer {
+    memory: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Buffer {
+    pub(crate) fn with_bytes(bytes: usize) -> Self {
+        Self { memory: vec![0; bytes], start: 0, end: 0 }
+    }
+
+    /// What was received and not consumed.
+    pub(crate) fn filled(&self) -> &[u8] {
+        &self.memory[self.start..self.end]
+    }
+
+    /// The same, to be changed in place.
+    pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.start..self.end]
+    }
+
+    /// Where more can be received.
+    pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
+        &mut self.memory[self.end..]
+    }
+
+    /// Says that `bytes` of the spare room were filled.
+    pub(crate) fn fill(&mut self, bytes: usize) {
+        self.end += bytes;
+        debug_assert!(self.end <= self.memory.len(), "filled only spare room");
+    }
+
+    /// Gives up the first `bytes`.
+    pub(crate) fn consume(&mut self, bytes: usize) {
+        self.start += bytes;
+        debug_assert!(self.start <= self.end, "consumed only what was filled");
+        if self.start == self.end {
+            self.start = 0;
+            self.end = 0;
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    pub(crate) fn clear(&mut self) {
+        self.start = 0;
+        self.end = 0;
+    }
+
+    /// Makes at least some room at the end: moves what is filled to the front, then grows up to `bytes_max`.
+    /// False when there is none to be had.
+    pub(crate) fn make_room(&mut self, bytes_max: usize) -> bool {
+        if self.start > 0 {
+            self.memory.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.end == self.memory.len() {
+            let grown = (self.memory.len() * 2).clamp(BUFFER_BYTES, bytes_max.max(BUFFER_BYTES));
+            if grown <= self.memory.len() {
+                return false;
+            }
+            self.memory.resize(grown, 0);
+        }
+        true
+    }
+
+    /// Appends bytes received elsewhere.
+    pub(crate) fn append(&mut self, bytes: &[u8]) {
+        self.memory.copy_within(self.start..self.end, 0);
+        self.end -= self.start;
+        self.start = 0;
+        if self.memory.len() < self.end + bytes.len() {
+            self.memory.resize(self.end + bytes.len(), 0);
+        }
+        self.memory[self.end..self.end + bytes.len()].copy_from_slice(bytes);
+        self.end += bytes.len();
+    }
+}
+
+/// The spare buffers of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers {
+    receive: RefCell<Vec<Buffer>>,
+    large: RefCell<Vec<Buffer>>,
+    write: RefCell<Vec<Vec<u8>>>,
+}
+
+impl Buffers {
+    pub(crate) fn take(&self) -> Buffer {
+        self.receive.borrow_mut().pop().unwrap_or_else(|| Buffer::with_bytes(BUFFER_BYTES))
+    }
+
+    pub(crate) fn take_large(&self) -> Buffer {
+        self.large.borrow_mut().pop().unwrap_or_else(|| Buffer::with_bytes(LARGE_BUFFER_BYTES))
+    }
+
+    pub(crate) fn give(&self, mut buffer: Buffer) {
+        let (shelf, kept_max) = match buffer.memory.len() {
+            BUFFER_BYTES => (&self.receive, BUFFERS_KEPT_MAX),
+            LARGE_BUFFER_BYTES => (&self.large, LARGE_BUFFERS_KEPT_MAX),
+            _ => return,
+        };
+        let mut shelf = shelf.borrow_mut();
+        if shelf.len() < kept_max {
+            buffer.clear();
+            shelf.push(buffer);
+        }
+    }
+
+    pub(crate) fn take_write(&self) -> Vec<u8> {
+        self.write.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(2048))
+    }
+
+    pub(crate) fn give_write(&self, mut bytes: Vec<u8>) {
+        let mut shelf = self.write.borrow_mut();
+        if shelf.len() < BUFFERS_KEPT_MAX
+            && bytes.capacity() <= BUFFER_BYTES
+            && bytes.capacity() > 0
+        {
+            bytes.clear();
+            shelf.push(bytes);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn room_is_made_by_moving_then_growing_up_to_the_limit() {
+        let mut buffer = Buffer::with_bytes(BUFFER_BYTES);
+        buffer.spare_mut().fill(1);
+        buffer.fill(BUFFER_BYTES);
+        buffer.consume(10);
+        assert!(buffer.make_room(BUFFER_BYTES));
+        assert_eq!(buffer.spare_mut().len(), 10);
+        buffer.fill(10);
+        assert!(!buffer.make_room(BUFFER_BYTES));
+        assert!(buffer.make_room(BUFFER_BYTES * 2));
+        buffer.append(b"tail");
+        assert!(buffer.filled().ends_with(b"tail"));
+    }
+
+    #[test]
+    fn only_buffers_of_the_usual_sizes_are_kept() {
+        let buffers = Buffers::default();
+        buffers.give(Buffer::with_bytes(1));
+        buffers.give(Buffer::with_bytes(BUFFER_BYTES));
+        assert_eq!((buffers.receive.borrow().len(), buffers.large.borrow().len()), (1, 0));
+    }
+}

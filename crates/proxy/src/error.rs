@@ -1,0 +1,212 @@
+//! Why a request was not served: whose fault, whether it may be tried again, which status.
+
+use std::{io, net::SocketAddr};
+
+use lanes::NoEndpoint;
+use thiserror::Error;
+
+use crate::h1::{body::BodyError, head::HeadError};
+
+/// Whose fault it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin {
+    /// The caller's.
+    Client,
+    /// Ours: rules, configuration, nothing to send to.
+    Proxy,
+    /// The instance's.
+    Upstream,
+}
+
+/// What went wrong.
+#[derive(Debug, Error)]
+pub enum Kind {
+    /// The request's head.
+    #[error("{0}")]
+    RequestHead(HeadError),
+    /// The request's body.
+    #[error("{0}")]
+    RequestBody(BodyError),
+    /// The request did not arrive in time.
+    #[error("the request took too long to arrive")]
+    RequestTimeout,
+    /// The caller went away.
+    #[error("the caller went away")]
+    ClientGone,
+    /// CONNECT.
+    #[error("CONNECT is not supported here")]
+    ConnectMethod,
+    /// A request to a forward proxy that does not name its server.
+    #[error("a forward proxy needs an absolute http:// target")]
+    NotAbsolute,
+    /// Somebody else's application used this forward proxy.
+    #[error("this forward proxy serves local applications only")]
+    NotLocal,
+    /// A target that a forward proxy must not reach.
+    #[error("{0} may not be reached through this proxy")]
+    Forbidden(SocketAddr),
+    /// The host has no listener, or no rule matches.
+    #[error("no route for this host and path")]
+    NoRoute,
+    /// The rule has no backend, or its reference does not resolve.
+    #[error("the route has no usable backend: {0}")]
+    NoBackend(String),
+    /// The service is not there at all.
+    #[error("service {0} is not known")]
+    NoService(String),
+    /// Several sources have the service.
+    #[error("service {name} is known to several sources ({sources}); name one with a Backend")]
+    Ambiguous {
+        /// The name called.
+        name: String,
+        /// Who has it.
+        sources: String,
+    },
+    /// Nobody told in time what the name means.
+    #[error("nothing is known about {0} yet")]
+    NotLearned(String),
+    /// No instance may serve it.
+    #[error("{0}")]
+    NoEndpoint(NoEndpoint),
+    /// No such host.
+    #[error("host {0} cannot be resolved")]
+    Unresolvable(String),
+    /// Connecting failed.
+    #[error("cannot connect to the instance")]
+    Connect(#[source] io::Error),
+    /// The connection broke before an answer.
+    #[error("the instance closed the connection without an answer")]
+    Reset(#[source] io::Error),
+    /// The answer's head.
+    #[error("the instance's answer is malformed: {0}")]
+    AnswerHead(HeadError),
+    /// A 101 nobody asked for, or to another protocol.
+    #[error("the instance switched to a protocol that was not asked for")]
+    UnexpectedUpgrade,
+    /// No answer in time.
+    #[error("the instance did not answer in time")]
+    AnswerTimeout,
+}
+
+/// Why a request was not served.
+#[derive(Debug, Error)]
+#[error("{kind}")]
+pub struct ProxyError {
+    /// What went wrong.
+    #[source]
+    pub kind: Kind,
+    /// Bytes of the request have reached an instance.
+    pub sent_bytes: bool,
+}
+
+impl ProxyError {
+    /// Before anything was sent.
+    pub fn unsent(kind: Kind) -> Self {
+        Self { kind, sent_bytes: false }
+    }
+
+    /// A request that reached an instance may have had an effect; only an untouched one is safe to repeat.
+    pub fn may_retry(&self) -> bool {
+        self.kind.origin() == Origin::Upstream && !self.sent_bytes
+    }
+
+    /// The broken connection itself may have been at fault, so that an idempotent request can go out again.
+    pub fn is_reset(&self) -> bool {
+        matches!(self.kind, Kind::Reset(_))
+    }
+}
+
+impl Kind {
+    /// Whose fault it is.
+    pub fn origin(&self) -> Origin {
+        match self {
+            Self::RequestHead(_)
+            | Self::RequestBody(_)
+            | Self::RequestTimeout
+            | Self::ClientGone
+            | Self::ConnectMethod
+            | Self::NotAbsolute
+            | Self::NotLocal
+            | Self::Forbidden(_) => Origin::Client,
+            Self::NoRoute
+            | Self::NoBackend(_)
+            | Self::NoService(_)
+            | Self::Ambiguous { .. }
+            | Self::NotLearned(_)
+            | Self::NoEndpoint(_)
+            | Self::Unresolvable(_) => Origin::Proxy,
+            Self::Connect(_)
+            | Self::Reset(_)
+            | Self::AnswerHead(_)
+            | Self::UnexpectedUpgrade
+            | Self::AnswerTimeout => Origin::Upstream,
+        }
+    }
+
+    /// The only place that knows which status an error has. No `_` arm: a new kind must choose.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::RequestHead(HeadError::TooLarge | HeadError::TooManyFields) => 431,
+            Self::RequestHead(HeadError::TargetTooLong) => 414,
+            Self::RequestHead(HeadError::Version) => 505,
+            Self::RequestHead(HeadError::TransferEncoding) => 501,
+            Self::RequestHead(
+                HeadError::BareLineFeed
+                | HeadError::StartLine
+                | HeadError::FieldName
+                | HeadError::FieldValue
+                | HeadError::Folded
+                | HeadError::Target
+                | HeadError::AmbiguousPath
+                | HeadError::Host
+                | HeadError::ContentLength
+                | HeadError::TwoFramings,
+            )
+            | Self::RequestBody(_)
+            | Self::NotAbsolute => 400,
+            Self::RequestTimeout => 408,
+            // Nobody reads it; it is what logs and counters show.
+            Self::ClientGone => 499,
+            Self::ConnectMethod => 405,
+            Self::NotLocal | Self::Forbidden(_) => 403,
+            Self::NoRoute => 404,
+            Self::NoBackend(_) => 500,
+            Self::NoService(_)
+            | Self::Ambiguous { .. }
+            | Self::NotLearned(_)
+            | Self::NoEndpoint(_) => 503,
+            Self::Unresolvable(_)
+            | Self::Connect(_)
+            | Self::Reset(_)
+            | Self::AnswerHead(_)
+            | Self::UnexpectedUpgrade => 502,
+            Self::AnswerTimeout => 504,
+        }
+    }
+}
+
+/// The reason phrase of the statuses the proxy itself answers with.
+pub(crate) fn reason(status: u16) -> &'static str {
+    match status {
+        200 => "OK",
+        301 => "Moved Permanently",
+        302 => "Found",
+        303 => "See Other",
+        307 => "Temporary Redirect",
+        308 => "Permanent Redirect",
+        400 => "Bad Request",
+        403 => "Forbidden",
+        404 => "Not Found",
+        405 => "Method Not Allowed",
+        408 => "Request Timeout",
+        414 => "URI Too Long",
+        431 => "Request Header Fields Too Large",
+        500 => "Internal Server Error",
+        501 => "Not Implemented",
+        502 => "Bad Gateway",
+        503 => "Service Unavailable",
+        504 => "Gateway Timeout",
+        505 => "HTTP Version Not Supported",
+        _ => "Error",
+    }
+}

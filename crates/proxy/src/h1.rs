@@ -1,0 +1,9 @@
+//! HTTP/1.1 as bytes: heads, framing and bodies, without sockets, so that tests and fuzzers drive it directly.
+
+pub mod body;
+pub mod fields;
+pub mod head;
+pub mod name;
+pub mod request;
+pub mod response;
+pub mod target;

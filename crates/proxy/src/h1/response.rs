@@ -1,0 +1,114 @@
+//! A response head: what it means.
+
+use super::fields::{self, Framing};
+use super::head::{Field, HeadError, HeadParser, Progress, Span, minor_version};
+use super::name::Name;
+
+/// A response head as offsets into the received bytes. Reused: it keeps its memory between responses.
+#[derive(Debug, Default)]
+pub struct ResponseHead {
+    parser: HeadParser,
+    /// The status code.
+    pub status: u16,
+    /// From the status code to the end of the reason.
+    pub status_text: Span,
+    /// 0 or 1.
+    pub minor_version: u8,
+    /// The server will take more requests on this connection.
+    pub keep_alive: bool,
+    /// How long the body is.
+    pub framing: Framing,
+    /// The protocol a 101 switches to.
+    pub upgrade: Option<Span>,
+    /// Bytes of the head.
+    pub head_bytes: usize,
+}
+
+impl ResponseHead {
+    /// Ready for the next response, keeping its memory.
+    pub fn reset(&mut self) {
+        self.parser.reset();
+        self.upgrade = None;
+        self.head_bytes = 0;
+    }
+
+    /// Takes in what has been received so far; true when the head is complete and understood.
+    pub fn advance(&mut self, bytes: &[u8], request_was_head: bool) -> Result<bool, HeadError> {
+        match self.parser.advance(bytes)? {
+            Progress::Partial => Ok(false),
+            Progress::Complete(end) => {
+                self.head_bytes = end;
+                self.interpret(bytes, request_was_head)?;
+                Ok(true)
+            }
+        }
+    }
+
+    /// The fields in order.
+    pub fn fields(&self) -> &[Field] {
+        &self.parser.fields
+    }
+
+    /// Drops every field called `name`.
+    pub fn drop_named(&mut self, bytes: &[u8], name: &[u8]) {
+        for field in &mut self.parser.fields {
+            if field.name_of(bytes).eq_ignore_ascii_case(name) {
+                field.keep = false;
+            }
+        }
+    }
+
+    /// An answer before the answer: 100, 103 and their like.
+    pub fn is_interim(&self) -> bool {
+        self.status < 200 && self.status != 101
+    }
+
+    fn interpret(&mut self, bytes: &[u8], request_was_head: bool) -> Result<(), HeadError> {
+        let line = self.parser.start_line();
+        let text = line.of(bytes);
+        if line.start > 0 || text.len() < 12 || text[8] != b' ' {
+            return Err(HeadError::StartLine);
+        }
+        self.minor_version = minor_version(&text[..8])?;
+        let digits = &text[9..12];
+        let separated = text.len() == 12 || text[12] == b' ';
+        let printable =
+            text[12..].iter().all(|byte| *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f));
+        if !digits.iter().all(u8::is_ascii_digit) || !separated || !printable {
+            return Err(HeadError::StartLine);
+        }
+        self.status = digits.iter().fold(0, |value, digit| value * 10 + u16::from(digit - b'0'));
+        if !(100..600).contains(&self.status) {
+            return Err(HeadError::StartLine);
+        }
+        self.status_text = Span::new(9, text.len());
+        let fields = &mut self.parser.fields;
+        let framing = fields::framing(bytes, fields)?;
+        if self.minor_version == 0 && framing == Some(Framing::Chunked) {
+            return Err(HeadError::TransferEncoding);
+        }
+        let options = fields::hop_by_hop(bytes, fields);
+        self.keep_alive = !options.close && (self.minor_version == 1 || options.keep_alive);
+        self.framing = if request_was_head || self.status < 200 || matches!(self.status, 204 | 304)
+        {
+            Framing::None
+        } else {
+            match framing {
+                None => Framing::UntilClose,
+                Some(Framing::Length(0)) => Framing::None,
+                Some(framing) => framing,
+            }
+        };
+        if self.status < 200 || self.status == 204 {
+            for field in fields.iter_mut().filter(|field| field.name == Name::ContentLength) {
+                field.keep = false;
+            }
+        }
+        let mut upgrades = fields.iter().filter(|field| field.name == Name::Upgrade);
+        self.upgrade = match (upgrades.next(), upgrades.next()) {
+            (Some(only), None) if options.upgrade => Some(only.value),
+            _ => None,
+        };
+        Ok(())
+    }
+}

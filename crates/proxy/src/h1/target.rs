@@ -1,0 +1,276 @@
+//! Request targets and hosts: their forms, and one normalised path that is used to match and to forward.
+
+use std::ops::Range;
+
+use super::head::HeadError;
+
+/// The form of a request target (RFC 9112 §3.2).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Form {
+    /// `/path?query`.
+    Origin,
+    /// `http://authority/path?query`.
+    Absolute {
+        /// Whether the scheme is `https`.
+        secure: bool,
+        /// Where the authority lies in the target.
+        authority: Range<usize>,
+    },
+    /// `host:port`, for CONNECT alone.
+    Authority,
+    /// `*`, for OPTIONS alone.
+    Asterisk,
+}
+
+/// A target taken apart, as ranges of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Target {
+    /// Its form.
+    pub form: Form,
+    /// The path; empty for an absolute form without one (it means `/`).
+    pub path: Range<usize>,
+    /// The query without `?`.
+    pub query: Range<usize>,
+}
+
+/// Takes a target apart. Visible ASCII only, no fragment.
+pub fn parse(method: &[u8], target: &[u8]) -> Result<Target, HeadError> {
+    let bad = target
+        .iter()
+        .fold(target.is_empty(), |bad, byte| bad | !(0x21..0x7f).contains(byte) | (*byte == b'#'));
+    if bad {
+        return Err(HeadError::Target);
+    }
+    let end = target.len();
+    if method == b"CONNECT" {
+        if !is_valid_host(target) {
+            return Err(HeadError::Target);
+        }
+        return Ok(Target { form: Form::Authority, path: 0..0, query: end..end });
+    }
+    if target == b"*" {
+        if method != b"OPTIONS" {
+            return Err(HeadError::Target);
+        }
+        return Ok(Target { form: Form::Asterisk, path: 0..1, query: 1..1 });
+    }
+    let (form, path_start) = if target[0] == b'/' {
+        (Form::Origin, 0)
+    } else {
+        let (secure, start) = if starts_with_ignoring_case(target, b"http://") {
+            (false, 7)
+        } else if starts_with_ignoring_case(target, b"https://") {
+            (true, 8)
+        } else {
+            return Err(HeadError::Target);
+        };
+        let length = target[start..]
+            .iter()
+            .position(|byte| matches!(byte, b'/' | b'?'))
+            .unwrap_or(end - start);
+        if !is_valid_host(&target[start..start + length]) {
+            return Err(HeadError::Host);
+        }
+        (Form::Absolute { secure, authority: start..start + length }, start + length)
+    };
+    let path_end = memchr::memchr(b'?', &target[path_start..]).map_or(end, |at| path_start + at);
+    let query_start = (path_end + 1).min(end);
+    Ok(Target { form, path: path_start..path_end, query: query_start..end })
+}
+
+fn starts_with_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
+    text.len() >= prefix.len() && text[..prefix.len()].eq_ignore_ascii_case(prefix)
+}
+
+/// What to do with paths that servers resolve differently.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathPolicy {
+    /// An edge: refuse encoded slashes, backslashes and dot segments; decode what needs no encoding.
+    Strict,
+    /// Between applications that know each other: the path stays byte for byte as it was written.
+    AsWritten,
+}
+
+/// Normalises `path`: appends the normalised form to `out` and returns true, or returns false when it is normal
+/// already. Percent-encoding of characters that need none is undone, hexadecimal digits become upper case.
+pub fn normalise(path: &[u8], policy: PathPolicy, out: &mut Vec<u8>) -> Result<bool, HeadError> {
+    if policy == PathPolicy::AsWritten {
+        return Ok(false);
+    }
+    let suspicious =
+        path.iter().fold(false, |seen, byte| seen | matches!(byte, b'%' | b'\\' | b'.'));
+    if !suspicious {
+        return Ok(false);
+    }
+    let start = out.len();
+    let mut at = 0;
+    while at < path.len() {
+        match path[at] {
+            b'\\' => return Err(HeadError::AmbiguousPath),
+            b'%' => {
+                let (Some(high), Some(low)) = (hex(path.get(at + 1)), hex(path.get(at + 2))) else {
+                    return Err(HeadError::Target);
+                };
+                match high << 4 | low {
+                    b'/' | b'\\' => return Err(HeadError::AmbiguousPath),
+                    0 => return Err(HeadError::Target),
+                    byte if byte.is_ascii_alphanumeric()
+                        || matches!(byte, b'-' | b'.' | b'_' | b'~') =>
+                    {
+                        out.push(byte)
+                    }
+                    _ => out.extend_from_slice(&[
+                        b'%',
+                        path[at + 1].to_ascii_uppercase(),
+                        path[at + 2].to_ascii_uppercase(),
+                    ]),
+                }
+                at += 3;
+            }
+            byte => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    // `..;` counts too: some servers cut path parameters off before they resolve dots.
+    let dotted = |segment: &[u8]| {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or(segment);
+        matches!(name, b"." | b"..")
+    };
+    if out[start..].split(|byte| *byte == b'/').any(dotted) {
+        return Err(HeadError::AmbiguousPath);
+    }
+    let changed = &out[start..] != path;
+    if !changed {
+        out.truncate(start);
+    }
+    Ok(changed)
+}
+
+fn hex(digit: Option<&u8>) -> Option<u8> {
+    char::from(*digit?).to_digit(16).map(|value| value as u8)
+}
+
+/// Whether `text` is a host name or address with an optional port.
+pub fn is_valid_host(text: &[u8]) -> bool {
+    let (host, port) = split_port(text);
+    let port_is_valid = port.is_none_or(|digits| {
+        (1..=5).contains(&digits.len())
+            && digits.iter().all(u8::is_ascii_digit)
+            && digits.iter().fold(0u32, |value, digit| value * 10 + u32::from(digit - b'0'))
+                <= 65_535
+    });
+    let host_is_valid = match host {
+        [b'[', inner @ .., b']'] => std::str::from_utf8(inner)
+            .is_ok_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok()),
+        name => {
+            (1..=255).contains(&name.len())
+                && name.iter().all(|byte| {
+                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
+                })
+        }
+    };
+    host_is_valid && port_is_valid
+}
+
+/// Splits the port off; the brackets of an IPv6 address stay.
+pub fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
+    match text.iter().rposition(|byte| *byte == b':') {
+        Some(colon) if !text[colon..].contains(&b']') => (&text[..colon], Some(&text[colon + 1..])),
+        _ => (text, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: Result<&str, HeadError>) {
+        let mut out = b"kept".to_vec();
+        let outcome = normalise(path.as_bytes(), PathPolicy::Strict, &mut out).map(|changed| {
+            assert_eq!(&out[..4], b"kept");
+            if changed { String::from_utf8(out[4..].to_vec()).unwrap() } else { path.to_owned() }
+        });
+        assert_eq!(outcome.as_deref().map_err(|error| *error), expected, "path {path}");
+    }
+
+    #[test]
+    fn paths_have_one_form() {
+        check("/a/b", Ok("/a/b"));
+        check("/a.b/..c/d..", Ok("/a.b/..c/d.."));
+        check("/%61%2d%7e", Ok("/a-~"));
+        check("/%c3%a9", Ok("/%C3%A9"));
+        check("/%C3%A9", Ok("/%C3%A9"));
+        check("/a%20b", Ok("/a%20b"));
+        check("//a", Ok("//a"));
+    }
+
+    #[test]
+    fn ambiguous_paths_are_refused() {
+        for path in [
+            "/a/../b",
+            "/a/./b",
+            "/..",
+            "/.",
+            "/a/%2e%2e/b",
+            "/a/%2E./b",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "/a/..;x/b",
+        ] {
+            check(path, Err(HeadError::AmbiguousPath));
+        }
+        for path in ["/%", "/%4", "/%zz", "/%00"] {
+            check(path, Err(HeadError::Target));
+        }
+    }
+
+    #[test]
+    fn hosts_are_names_or_addresses_with_a_port() {
+        for host in ["a", "a.b:80", "1.2.3.4", "[::1]", "[::1]:8080", "sc_a", "A.B:65535"] {
+            assert!(is_valid_host(host.as_bytes()), "{host}");
+        }
+        for host in [
+            "", ":80", "a:", "a:x", "a:65536", "a:000080", "a b", "a/b", "[::1", "::1", "a@b",
+            "a,b", "[::g]", "a:80:80", "[a.b]",
+        ] {
+            assert!(!is_valid_host(host.as_bytes()), "{host}");
+        }
+    }
+
+    #[test]
+    fn targets_have_four_forms() {
+        let form = |method: &str, target: &str| {
+            parse(method.as_bytes(), target.as_bytes()).map(|target| target.form)
+        };
+        assert_eq!(form("GET", "/a?b"), Ok(Form::Origin));
+        assert_eq!(
+            form("GET", "HTTP://a:80/b"),
+            Ok(Form::Absolute { secure: false, authority: 7..11 })
+        );
+        assert_eq!(form("GET", "https://a"), Ok(Form::Absolute { secure: true, authority: 8..9 }));
+        assert_eq!(form("CONNECT", "a:443"), Ok(Form::Authority));
+        assert_eq!(form("OPTIONS", "*"), Ok(Form::Asterisk));
+        for (method, target) in [
+            ("GET", "*"),
+            ("GET", "a"),
+            ("GET", "a:443"),
+            ("CONNECT", "/a"),
+            ("GET", "/a#b"),
+            ("GET", "/\u{e9}"),
+            ("GET", ""),
+            ("GET", "ftp://a/"),
+            ("GET", "/a\tb"),
+        ] {
+            assert!(form(method, target).is_err(), "{method} {target}");
+        }
+        assert_eq!(form("GET", "http:///a"), Err(HeadError::Host));
+        assert_eq!(form("GET", "http://u@a/"), Err(HeadError::Host));
+        let parts = parse(b"GET", b"http://a?x").unwrap();
+        assert_eq!((parts.path, parts.query), (8..8, 9..10));
+    }
+}

@@ -1,0 +1,151 @@
+//! What is to be done with one request: decided from its head and one picture, then carried out by `forward`.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use lanes::{Choice, Context, Service, choose::Subset};
+use routes::spec::{HeaderEdits, RewriteSpec};
+use smallvec::SmallVec;
+use telemetry::Role;
+
+use crate::{
+    error::{Kind, ProxyError},
+    published::{Published, Query},
+    worker::Worker,
+};
+
+/// Who serves a request.
+#[derive(Debug)]
+pub(crate) enum Target<'p> {
+    /// An instance of a service, by the lanes.
+    Service {
+        service: &'p Arc<Service>,
+        context: Context,
+        /// The instance the application itself picked.
+        caller_pick: Option<SocketAddr>,
+    },
+    /// This address, whatever the lanes say: the own application, a host that is no service.
+    Address(SocketAddr),
+}
+
+/// What is changed on the way, besides what every proxy must change.
+#[derive(Debug, Default)]
+pub(crate) struct Edits<'p> {
+    /// The rule's, then the backend's.
+    pub(crate) response_headers: SmallVec<[&'p HeaderEdits; 2]>,
+    pub(crate) request_headers: SmallVec<[&'p HeaderEdits; 2]>,
+    pub(crate) rewrite: Option<(&'p RewriteSpec, usize)>,
+}
+
+/// A request, decided.
+#[derive(Debug)]
+pub(crate) struct Plan<'p> {
+    pub(crate) role: Role,
+    pub(crate) target: Target<'p>,
+    pub(crate) edits: Edits<'p>,
+    /// The application and service it is counted under where the target is an address.
+    pub(crate) counted_as: (&'p str, &'p str),
+    /// The group and lane it is counted under where the target is an address.
+    pub(crate) member: Option<(u16, u16)>,
+    /// How it counts where the target is an address.
+    pub(crate) outcome: Option<lanes::Outcome>,
+    pub(crate) request_timeout_ms: u64,
+    pub(crate) backend_timeout_ms: u64,
+}
+
+/// Why there is no plan.
+#[derive(Debug)]
+pub(crate) enum NoPlan {
+    /// Answer with an error.
+    Refuse(Kind),
+    /// Answer with a redirect.
+    Redirect { status: u16, location: Vec<u8> },
+    /// Ask first, then plan again with a newer picture.
+    Learn(Query),
+    /// Resolve this host (with port) first, then plan again.
+    Resolve(String, u16),
+}
+
+impl From<Kind> for NoPlan {
+    fn from(kind: Kind) -> Self {
+        Self::Refuse(kind)
+    }
+}
+
+/// Who was chosen for one attempt. Owns what it needs, so that it pins no picture.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Chosen {
+    pub(crate) address: SocketAddr,
+    pub(crate) subset: Option<Subset>,
+    pub(crate) outcome: lanes::Outcome,
+    pub(crate) member: Option<(u16, u16)>,
+}
+
+impl Plan<'_> {
+    /// Chooses an instance.
+    pub(crate) fn choose(
+        &self,
+        worker: &Worker,
+        picture: &Published,
+        now: std::time::Instant,
+    ) -> Result<Chosen, ProxyError> {
+        match &self.target {
+            Target::Address(address) => Ok(Chosen {
+                address: *address,
+                subset: None,
+                outcome: lanes::Outcome::Base,
+                member: None,
+            }),
+            Target::Service { service, context, caller_pick } => {
+                let ejections = worker.ejections.borrow();
+                picture
+                    .lanes
+                    .choose(
+                        context,
+                        service,
+                        *caller_pick,
+                        &ejections.at(now),
+                        worker.ticket(),
+                        &mut (),
+                    )
+                    .map(Chosen::from)
+                    .map_err(|none| ProxyError::unsent(Kind::NoEndpoint(none)))
+            }
+        }
+    }
+
+    /// Chooses another instance of the same lane, after bytes were sent to one.
+    pub(crate) fn choose_again(
+        &self,
+        worker: &Worker,
+        picture: &Published,
+        chosen: &Chosen,
+        not_again: &[SocketAddr],
+        now: std::time::Instant,
+    ) -> Option<Chosen> {
+        let Target::Service { service, .. } = &self.target else { return None };
+        let endpoint =
+            service.endpoints().iter().find(|endpoint| endpoint.address == chosen.address)?;
+        let choice = Choice {
+            endpoint,
+            subset: chosen.subset?,
+            outcome: chosen.outcome,
+            member: chosen.member,
+        };
+        let ejections = worker.ejections.borrow();
+        picture
+            .lanes
+            .choose_again(&choice, service, not_again, &ejections.at(now), worker.ticket())
+            .map(Chosen::from)
+    }
+}
+
+impl From<Choice<'_>> for Chosen {
+    fn from(choice: Choice<'_>) -> Self {
+        Self {
+            address: choice.endpoint.address,
+            subset: Some(choice.subset),
+            outcome: choice.outcome,
+            member: choice.member,
+        }
+    }
+}

@@ -1,0 +1,279 @@
+//! What a sidecar does with a call of its own application: which service, which lane, which instance.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Instant,
+};
+
+use lanes::{AddressLookup, Context, Lookup, Service, ServiceId, baggage};
+use telemetry::{Count, Role};
+
+use crate::{
+    correlation::Restored,
+    error::Kind,
+    h1::{fields::write_kept, name::Name, request::RequestHead, target::Form},
+    plan::{Edits, NoPlan, Plan, Target},
+    published::{Published, Query},
+    sidecar::Identity,
+    worker::Worker,
+};
+
+/// The port of `http://` without one.
+const DEFAULT_PORT: u16 = 80;
+
+/// Where a request came in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Arrival<'a> {
+    pub(crate) peer: IpAddr,
+    /// This side of the connection.
+    pub(crate) local: Option<SocketAddr>,
+    /// Where the application wanted to connect to; `None` when it used the sidecar as its proxy.
+    pub(crate) original: Option<SocketAddr>,
+    /// What the host resolved to, once it was.
+    pub(crate) resolved: &'a [SocketAddr],
+    /// Nobody told in time what the address means: it is nobody's.
+    pub(crate) address_is_unknown: bool,
+}
+
+/// Plans a request and appends the head to send.
+pub(crate) fn plan<'p>(
+    worker: &Worker,
+    identity: &Identity,
+    picture: &'p Published,
+    arrival: Arrival<'_>,
+    head: &mut RequestHead,
+    bytes: &[u8],
+    out: &mut Vec<u8>,
+) -> Result<Plan<'p>, NoPlan> {
+    let destination = match arrival.original {
+        Some(original) => {
+            by_address(worker, picture, original, head, bytes, arrival.address_is_unknown)?
+        }
+        None => by_target(worker, identity, picture, arrival, head, bytes)?,
+    };
+    let mut context = Context::default();
+    let restored = read_context(worker, identity, picture, head, bytes, &mut context);
+    if context.unknown_tags > 0 {
+        worker.recorder.count(Count::UnknownTag);
+    }
+    write_head(head, bytes, &restored, out);
+    let target = match destination {
+        Destination::Service(service, caller_pick) => {
+            Target::Service { service, context, caller_pick }
+        }
+        Destination::Address(address) => Target::Address(address),
+    };
+    Ok(Plan {
+        role: Role::SidecarOutbound,
+        target,
+        edits: Edits::default(),
+        counted_as: ("", ""),
+        member: None,
+        outcome: None,
+        request_timeout_ms: 0,
+        backend_timeout_ms: 0,
+    })
+}
+
+enum Destination<'p> {
+    /// A service, and the instance that the application itself picked.
+    Service(&'p Arc<Service>, Option<SocketAddr>),
+    Address(SocketAddr),
+}
+
+/// A forward proxy's request names its server.
+fn by_target<'p>(
+    worker: &Worker,
+    identity: &Identity,
+    picture: &'p Published,
+    arrival: Arrival<'_>,
+    head: &RequestHead,
+    bytes: &[u8],
+) -> Result<Destination<'p>, NoPlan> {
+    let peer = arrival.peer.to_canonical();
+    if !peer.is_loopback() && arrival.local.is_none_or(|local| local.ip().to_canonical() != peer) {
+        return Err(Kind::NotLocal.into());
+    }
+    match head.form {
+        Form::Absolute { secure: false, .. } => {}
+        Form::Authority => return Err(Kind::ConnectMethod.into()),
+        Form::Absolute { secure: true, .. } | Form::Origin | Form::Asterisk => {
+            return Err(Kind::NotAbsolute.into());
+        }
+    }
+    let host = std::str::from_utf8(head.host(bytes)).unwrap_or_default();
+    let port = head.port(bytes).unwrap_or(DEFAULT_PORT);
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    if let Ok(ip) = bare.parse::<IpAddr>() {
+        let address = SocketAddr::new(ip.to_canonical(), port);
+        return match by_address(worker, picture, address, head, bytes, arrival.address_is_unknown)?
+        {
+            Destination::Address(address) => {
+                allowed(identity, arrival, &[address]).map(Destination::Address)
+            }
+            service => Ok(service),
+        };
+    }
+    match picture.lanes.directory().by_name(host) {
+        Lookup::Known(service) => Ok(Destination::Service(service, None)),
+        Lookup::Ambiguous(sources) => {
+            Err(Kind::Ambiguous { name: host.to_owned(), sources: sources.join(", ") }.into())
+        }
+        Lookup::Unsubscribed => Err(NoPlan::Learn(Query::Name(host.to_owned()))),
+        Lookup::Absent if arrival.resolved.is_empty() => {
+            Err(NoPlan::Resolve(host.to_owned(), port))
+        }
+        Lookup::Absent => allowed(identity, arrival, arrival.resolved).map(Destination::Address),
+    }
+}
+
+/// An address may be one service's, several services', or nobody's.
+fn by_address<'p>(
+    worker: &Worker,
+    picture: &'p Published,
+    address: SocketAddr,
+    head: &RequestHead,
+    bytes: &[u8],
+    is_unknown: bool,
+) -> Result<Destination<'p>, NoPlan> {
+    let directory = picture.lanes.directory();
+    match directory.by_address(address) {
+        AddressLookup::Known(ids) => {
+            let host = std::str::from_utf8(head.host(bytes)).unwrap_or_default();
+            match shared(picture, ids, host) {
+                Some(service) => Ok(Destination::Service(service, Some(address))),
+                None => {
+                    worker.recorder.count(Count::AmbiguousAddress);
+                    Ok(Destination::Address(address))
+                }
+            }
+        }
+        AddressLookup::Unsubscribed if !is_unknown => Err(NoPlan::Learn(Query::Address(address))),
+        AddressLookup::Unsubscribed | AddressLookup::Absent => Ok(Destination::Address(address)),
+    }
+}
+
+/// Of the services at one address: the one that Host names, else the first by name if all are one application.
+fn shared<'p>(picture: &'p Published, ids: &[ServiceId], host: &str) -> Option<&'p Arc<Service>> {
+    let directory = picture.lanes.directory();
+    if let [only] = ids {
+        return directory.service(only);
+    }
+    if let Lookup::Known(named) = directory.by_name(host)
+        && ids.contains(named.id())
+    {
+        return Some(named);
+    }
+    let services = || ids.iter().filter_map(|id| directory.service(id));
+    let first = services().min_by(|one, other| one.name().cmp(other.name()))?;
+    services().all(|service| service.application() == first.application()).then_some(first)
+}
+
+/// The first address that a forward proxy may reach: not link-local (cloud metadata), not its own listeners.
+fn allowed(
+    identity: &Identity,
+    arrival: Arrival<'_>,
+    addresses: &[SocketAddr],
+) -> Result<SocketAddr, NoPlan> {
+    let is_own = |address: &SocketAddr| {
+        identity.own.iter().any(|own| {
+            own.port() == address.port()
+                && (own.ip() == address.ip()
+                    || own.ip().is_unspecified()
+                        && (address.ip().is_loopback()
+                            || arrival.local.is_some_and(|local| local.ip() == address.ip())))
+        })
+    };
+    let is_link_local = |address: &SocketAddr| match address.ip().to_canonical() {
+        IpAddr::V4(ip) => ip.is_link_local() || ip.is_unspecified() || ip.is_broadcast(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_unspecified(),
+    };
+    match addresses.iter().find(|address| !is_own(address) && !is_link_local(address)) {
+        Some(address) => Ok(*address),
+        None => Err(Kind::Forbidden(addresses[0]).into()),
+    }
+}
+
+/// What the request carries itself, else what its correlation ids restore, else base. Returns the members to add.
+fn read_context(
+    worker: &Worker,
+    identity: &Identity,
+    picture: &Published,
+    head: &RequestHead,
+    bytes: &[u8],
+    context: &mut Context,
+) -> Vec<u8> {
+    let mut restored = Vec::new();
+    let carried = head
+        .values(bytes, Name::Baggage)
+        .any(|value| memchr::memmem::find(value, b"lane.").is_some());
+    if carried {
+        *context = Context::read(&picture.lanes, head.values(bytes, Name::Baggage));
+        // `lane.` may have stood in a value of somebody else's member.
+        baggage::lane_members(head.values(bytes, Name::Baggage), &mut restored);
+        if !restored.is_empty() {
+            restored.clear();
+            return restored;
+        }
+    }
+    let ids = identity.correlation_headers.ids(|name| head.first_value(bytes, name));
+    if ids.is_empty() {
+        return restored;
+    }
+    match identity.correlation.restore(&ids, Instant::now(), &mut restored) {
+        Restored::Context => {
+            worker.recorder.count(Count::CorrelationRestored);
+            *context = Context::read(&picture.lanes, std::iter::once(restored.as_slice()));
+        }
+        Restored::Conflict => worker.recorder.count(Count::CorrelationConflict),
+        Restored::Unknown => worker.recorder.count(Count::CorrelationUnknown),
+    }
+    restored
+}
+
+fn write_head(head: &mut RequestHead, bytes: &[u8], restored: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(head.method.of(bytes));
+    out.push(b' ');
+    out.extend_from_slice(head.path(bytes));
+    if !head.query.is_empty() {
+        out.push(b'?');
+        out.extend_from_slice(head.query.of(bytes));
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    if !head.fields().iter().any(|field| field.name == Name::Host) {
+        crate::h1::fields::write_field("host", head.authority.of(bytes), out);
+    }
+    if !restored.is_empty() {
+        out.extend_from_slice(b"baggage: ");
+        out.extend_from_slice(restored);
+        let start = out.len();
+        for value in head.values(bytes, Name::Baggage).filter(|value| !value.is_empty()) {
+            out.push(b',');
+            out.extend_from_slice(value);
+        }
+        if out.len() - start + restored.len() > baggage::BAGGAGE_BYTES_MAX {
+            out.truncate(start);
+        }
+        out.extend_from_slice(b"\r\n");
+        for field in head.fields_mut().iter_mut().filter(|field| field.name == Name::Baggage) {
+            field.keep = false;
+        }
+    }
+    write_kept(bytes, head.fields(), out);
+    head.write_framing(bytes, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+/// Whether a picture answers a query.
+pub(crate) fn settles(query: &Query) -> impl Fn(&Published) -> bool + use<> {
+    let query = query.clone();
+    move |picture| match &query {
+        Query::Name(name) => {
+            !matches!(picture.lanes.directory().by_name(name), Lookup::Unsubscribed)
+        }
+        Query::Address(address) => {
+            !matches!(picture.lanes.directory().by_address(*address), AddressLookup::Unsubscribed)
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! What a sidecar does with a new connection: HTTP is read, everything else passes through untouched.
+
+use std::{future::poll_fn, net::SocketAddr, rc::Rc, task::Poll, time::Duration};
+
+use lanes::AddressLookup;
+use telemetry::{Count, Level};
+
+use crate::{
+    buffers::Buffer,
+    forward::{self, Client, Entry},
+    original_destination::original_destination,
+    published::Query,
+    sidecar::{Identity, outbound},
+    socket::{Connection, Socket as _},
+    worker::Worker,
+};
+
+/// How long the caller has to speak first. Then the other side is connected and may: protocols exist in which the
+/// server greets. A caller that speaks HTTP after all is still served as such.
+const CALLER_SPEAKS_FIRST: Duration = Duration::from_secs(1);
+
+/// Bytes that tell HTTP/1 from everything else: the longest method with its space.
+const SNIFF_BYTES: usize = 33;
+
+/// Serves a connection that the own application made.
+pub(crate) async fn serve_outbound(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    identity: Rc<Identity>,
+    transparent: bool,
+) {
+    let original = if transparent { original(&connection) } else { None };
+    let Some(original) = original else {
+        let entry = Entry::Outbound { identity, original: None };
+        return forward::serve(worker, Client { connection, entry }, Buffer::default()).await;
+    };
+    if !is_somebodys(&worker, original).await {
+        return pass_through(&worker, &connection, original, None, Buffer::default()).await;
+    }
+    match listen_first(&worker, &connection, original).await {
+        Heard::Http(first) => {
+            let entry = Entry::Outbound { identity, original: Some(original) };
+            forward::serve(worker, Client { connection, entry }, first).await;
+        }
+        Heard::Other(first, instance) => {
+            pass_through(&worker, &connection, original, instance, first).await
+        }
+        Heard::Nothing => {}
+    }
+}
+
+/// Serves a connection that somebody else made to the own application.
+pub(crate) async fn serve_inbound(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    identity: Rc<Identity>,
+    transparent: bool,
+    application_address: SocketAddr,
+) {
+    let original = if transparent { original(&connection) } else { None };
+    let Some(original) = original else {
+        let entry = Entry::Inbound { identity, application_address };
+        return forward::serve(worker, Client { connection, entry }, Buffer::default()).await;
+    };
+    // Redirected: the application may listen on several ports, and not all of them speak HTTP.
+    match listen_first(&worker, &connection, original).await {
+        Heard::Http(first) => {
+            let entry = Entry::Inbound { identity, application_address: original };
+            forward::serve(worker, Client { connection, entry }, first).await;
+        }
+        Heard::Other(first, instance) => {
+            pass_through(&worker, &connection, original, instance, first).await
+        }
+        Heard::Nothing => {}
+    }
+}
+
+fn original(connection: &Connection) -> Option<SocketAddr> {
+    let local = connection.local_address()?;
+    connection.with_stream(|stream| original_destination(stream, local)).unwrap_or_else(|error| {
+        tracing::warn!(peer = %connection.peer, %error, "cannot read the original destination");
+        None
+    })
+}
+
+/// Whether an address belongs to a service, asking if nobody has yet.
+async fn is_somebodys(worker: &Worker, address: SocketAddr) -> bool {
+    let is_known = |picture: &crate::Published| match picture.lanes.directory().by_address(address)
+    {
+        AddressLookup::Known(_) => Some(true),
+        AddressLookup::Absent => Some(false),
+        AddressLookup::Unsubscribed => None,
+    };
+    if let Some(known) = is_known(&worker.picture()) {
+        return known;
+    }
+    let query = Query::Address(address);
+    let settles = outbound::settles(&query);
+    worker.learn(query, settles).await.and_then(|picture| is_known(&picture)).unwrap_or(false)
+}
+
+/// What a connection begins with.
+enum Heard {
+    Http(Buffer),
+    /// Not HTTP/1, and the other side's connection if it was made already.
+    Other(Buffer, Option<(Rc<Connection>, Buffer)>),
+    Nothing,
+}
+
+async fn listen_first(worker: &Worker, connection: &Rc<Connection>, original: SocketAddr) -> Heard {
+    let mut instance = None;
+    let first = match tokio::time::timeout(CALLER_SPEAKS_FIRST, connection.receive(&worker.buffers))
+        .await
+    {
+        Ok(received) => received,
+        Err(_) => {
+            let Ok((other, _)) = worker.connect(original, true).await else {
+                return Heard::Nothing;
+            };
+            let greeted = poll_fn(|context| {
+                if let Poll::Ready(received) = connection.poll_receive(context, &worker.buffers, 0)
+                {
+                    return Poll::Ready(Err(received));
+                }
+                other.poll_receive(context, &worker.buffers, 0).map(Ok)
+            })
+            .await;
+            match greeted {
+                Ok(Ok(greeting)) => {
+                    return Heard::Other(Buffer::default(), Some((other, greeting)));
+                }
+                Ok(Err(_)) => return Heard::Nothing,
+                Err(received) => {
+                    instance = Some((other, Buffer::default()));
+                    received
+                }
+            }
+        }
+    };
+    let Ok(mut buffer) = first else { return Heard::Nothing };
+    loop {
+        if buffer.is_empty() {
+            return Heard::Nothing;
+        }
+        match is_http(buffer.filled()) {
+            Some(true) => return Heard::Http(buffer),
+            Some(false) => return Heard::Other(buffer, instance),
+            None => {
+                let received;
+                (buffer, received) = connection.receive_more(buffer).await;
+                if !matches!(received, Ok(bytes) if bytes > 0) {
+                    return Heard::Other(buffer, instance);
+                }
+            }
+        }
+    }
+}
+
+/// Whether bytes begin an HTTP/1 request: a method in capitals, a space, and a target. `None`: too few to tell.
+fn is_http(bytes: &[u8]) -> Option<bool> {
+    if b"PRI * HTTP/2".starts_with(&bytes[..bytes.len().min(12)]) {
+        // HTTP/2 begins with what looks like a method.
+        return if bytes.len() < 12 && bytes.len() > 3 {
+            None
+        } else {
+            (bytes.len() >= 12).then_some(false)
+        };
+    }
+    let method =
+        bytes.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
+    match (bytes.get(method), bytes.get(method + 1)) {
+        _ if method > SNIFF_BYTES => Some(false),
+        (None, _) => None,
+        (Some(b' '), None) if method > 0 => None,
+        (Some(b' '), Some(target)) => {
+            Some(method > 0 && (*target == b'/' || *target == b'*' || target.is_ascii_alphabetic()))
+        }
+        (Some(_), _) => Some(false),
+    }
+}
+
+/// Passes bytes both ways, unread.
+async fn pass_through(
+    worker: &Worker,
+    connection: &Rc<Connection>,
+    original: SocketAddr,
+    instance: Option<(Rc<Connection>, Buffer)>,
+    first: Buffer,
+) {
+    worker.recorder.count(Count::PassedThrough);
+    worker.recorder.raise(Level::DownstreamOpen);
+    let connected = match instance {
+        Some(instance) => Some(instance),
+        None => match worker.connect(original, true).await {
+            Ok((instance, _)) => Some((instance, Buffer::default())),
+            Err(error) => {
+                tracing::debug!(%original, %error, "cannot pass a connection through");
+                None
+            }
+        },
+    };
+    if let Some((instance, greeting)) = connected {
+        forward::tunnel::relay(worker, connection, &instance, first, greeting).await;
+    }
+    worker.recorder.lower(Level::DownstreamOpen);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_http;
+
+    #[test]
+    fn http_is_told_from_everything_else_by_its_first_bytes() {
+        for (bytes, expected) in [
+            (&b""[..], None),
+            (b"GE", None),
+            (b"GET", None),
+            (b"GET ", None),
+            (b"GET /", Some(true)),
+            (b"OPTIONS *", Some(true)),
+            (b"GET http", Some(true)),
+            (b"M-SEARCH /", Some(true)),
+            (b"P", None),
+            (b"PR", None),
+            (b"PRI ", None),
+            (b"PRI * HTTP/2.0\r\n", Some(false)),
+            (b"PROPFIND /", Some(true)),
+            (b"\x16\x03\x01\x02\x00", Some(false)),
+            (b"\xda\xbb\xc2\x00", Some(false)),
+            (b"*1\r\n$4", Some(false)),
+            (b" GET /", Some(false)),
+            (b"SSH-2.0-x", Some(false)),
+            (b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Some(false)),
+        ] {
+            assert_eq!(is_http(bytes), expected, "{}", bytes.escape_ascii());
+        }
+    }
+}

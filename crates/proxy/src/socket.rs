@@ -1,0 +1,227 @@
+//! Connections behind a small owned-buffer trait: a buffer goes in and comes back, so that completion-based
+//! input and output (io_uring) can stand beside the readiness-based one.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::{Shutdown, SocketAddr},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use crate::{
+    buffers::{BUFFER_BYTES, Buffer, Buffers},
+    deadlines::{Deadline, Deadlines, HasDeadline, Late},
+};
+
+/// A stream of bytes in both directions. Buffers are owned by whoever works on them.
+pub(crate) trait Socket {
+    /// Receives into a buffer that is taken only when bytes are there. Empty: the other side closed.
+    /// `wanted_bytes` are known to come: many get a large buffer. Nothing is lost when nobody polls again.
+    fn poll_receive(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &Buffers,
+        wanted_bytes: u64,
+    ) -> Poll<io::Result<Buffer>>;
+
+    /// Receives after what `buffer` holds already.
+    async fn receive_more(&self, buffer: Buffer) -> (Buffer, io::Result<usize>);
+
+    /// Sends all of `head`, then the first `body_bytes` of `body`, in as few system calls as possible.
+    async fn send(
+        &self,
+        head: Vec<u8>,
+        body: Buffer,
+        body_bytes: usize,
+    ) -> (Vec<u8>, Buffer, io::Result<()>);
+
+    /// Tells the other side that no more bytes follow.
+    fn close_write(&self);
+}
+
+/// A TCP connection on this thread's epoll.
+#[derive(Debug)]
+pub(crate) struct Connection {
+    stream: RefCell<TcpStream>,
+    deadline: Deadline,
+    deadlines: Rc<Deadlines<Connection>>,
+    key: Cell<u32>,
+    /// Bytes of the current request have gone out on it.
+    pub(crate) sent: Cell<bool>,
+    /// A client connection between two requests.
+    pub(crate) idle: Cell<bool>,
+    /// Who is at the other end.
+    pub(crate) peer: SocketAddr,
+}
+
+impl Connection {
+    pub(crate) fn new(
+        stream: TcpStream,
+        peer: SocketAddr,
+        deadlines: &Rc<Deadlines<Self>>,
+    ) -> Rc<Self> {
+        // Small messages go out at once; a socket that cannot is dead and the next use says so.
+        let _ = stream.set_nodelay(true);
+        let connection = Rc::new(Self {
+            stream: RefCell::new(stream),
+            deadline: Deadline::default(),
+            deadlines: Rc::clone(deadlines),
+            key: Cell::new(0),
+            sent: Cell::new(false),
+            idle: Cell::new(false),
+            peer,
+        });
+        connection.key.set(deadlines.enter(Rc::downgrade(&connection)));
+        connection
+    }
+
+    /// Waits for bytes holding no buffer. Empty: the other side closed.
+    pub(crate) async fn receive(&self, buffers: &Buffers) -> io::Result<Buffer> {
+        poll_fn(|context| self.poll_receive(context, buffers, 0)).await
+    }
+
+    /// The same, with a large buffer where many bytes are known to come.
+    pub(crate) async fn receive_sized(
+        &self,
+        buffers: &Buffers,
+        wanted_bytes: u64,
+    ) -> io::Result<Buffer> {
+        poll_fn(|context| self.poll_receive(context, buffers, wanted_bytes)).await
+    }
+
+    /// Whether nothing has arrived on a pooled connection, neither stray bytes nor the end. Costs no system call
+    /// in the usual case.
+    pub(crate) fn is_quiet(&self) -> bool {
+        let mut byte = [0];
+        matches!(self.stream.borrow().try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Where it is bound on this side.
+    pub(crate) fn local_address(&self) -> Option<SocketAddr> {
+        self.stream.borrow().local_addr().ok()
+    }
+
+    /// Runs `work` on the stream itself, where bytes pass unread.
+    pub(crate) fn with_stream_mut<R>(&self, work: impl FnOnce(&mut TcpStream) -> R) -> R {
+        work(&mut self.stream.borrow_mut())
+    }
+
+    /// Runs `ask` on the stream itself, for socket options.
+    pub(crate) fn with_stream<R>(&self, ask: impl FnOnce(&TcpStream) -> R) -> R {
+        ask(&self.stream.borrow())
+    }
+
+    fn poll_send(
+        &self,
+        context: &mut Context<'_>,
+        head: &[u8],
+        body: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let mut stream = self.stream.borrow_mut();
+        let stream = Pin::new(&mut *stream);
+        match (head.is_empty(), body.is_empty()) {
+            (false, false) => {
+                stream.poll_write_vectored(context, &[IoSlice::new(head), IoSlice::new(body)])
+            }
+            (false, true) => stream.poll_write(context, head),
+            (true, _) => stream.poll_write(context, body),
+        }
+    }
+}
+
+impl Socket for Connection {
+    fn poll_receive(
+        &self,
+        context: &mut Context<'_>,
+        buffers: &Buffers,
+        wanted_bytes: u64,
+    ) -> Poll<io::Result<Buffer>> {
+        let mut buffer =
+            if wanted_bytes > BUFFER_BYTES as u64 { buffers.take_large() } else { buffers.take() };
+        let mut read = ReadBuf::new(buffer.spare_mut());
+        match Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read) {
+            Poll::Ready(Ok(())) => {
+                let received = read.filled().len();
+                buffer.fill(received);
+                Poll::Ready(Ok(buffer))
+            }
+            Poll::Ready(Err(error)) => {
+                buffers.give(buffer);
+                Poll::Ready(Err(error))
+            }
+            Poll::Pending => {
+                buffers.give(buffer);
+                Poll::Pending
+            }
+        }
+    }
+
+    async fn receive_more(&self, mut buffer: Buffer) -> (Buffer, io::Result<usize>) {
+        let outcome = poll_fn(|context| {
+            let mut read = ReadBuf::new(buffer.spare_mut());
+            ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read))?;
+            let received = read.filled().len();
+            buffer.fill(received);
+            Poll::Ready(Ok(received))
+        })
+        .await;
+        (buffer, outcome)
+    }
+
+    async fn send(
+        &self,
+        head: Vec<u8>,
+        body: Buffer,
+        body_bytes: usize,
+    ) -> (Vec<u8>, Buffer, io::Result<()>) {
+        let total = head.len() + body_bytes;
+        let mut sent = 0;
+        let outcome = poll_fn(|context| {
+            while sent < total {
+                let head_left = &head[sent.min(head.len())..];
+                let body_left = &body.filled()[sent.saturating_sub(head.len())..body_bytes];
+                match ready!(self.poll_send(context, head_left, body_left))? {
+                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                    bytes => {
+                        self.sent.set(true);
+                        sent += bytes;
+                    }
+                }
+            }
+            Poll::Ready(Ok(()))
+        })
+        .await;
+        (head, body, outcome)
+    }
+
+    fn close_write(&self) {
+        self.shut_down(Shutdown::Write);
+    }
+}
+
+impl Late for Connection {
+    fn shut_down(&self, how: Shutdown) {
+        // A connection that is gone already needs no shutting down.
+        let _ = socket2::SockRef::from(&*self.stream.borrow()).shutdown(how);
+    }
+}
+
+impl HasDeadline for Connection {
+    fn deadline(&self) -> &Deadline {
+        &self.deadline
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.deadlines.leave(self.key.get());
+    }
+}

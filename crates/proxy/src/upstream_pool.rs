@@ -1,0 +1,90 @@
+//! Connections to instances that wait for their next request: one pool per thread, last in first out.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    net::SocketAddr,
+    rc::Rc,
+};
+
+use crate::socket::Connection;
+
+/// Waiting connections per address and thread: what one address is worth keeping after a burst.
+pub(crate) const IDLE_PER_ADDRESS_MAX: usize = 256;
+
+/// How long a connection may wait. Below the 60 s and 75 s after which common servers close, so that we close first.
+pub(crate) const IDLE_MS_MAX: u64 = 50_000;
+
+#[derive(Debug)]
+struct Idle {
+    connection: Rc<Connection>,
+    since_ms: u64,
+}
+
+/// The waiting connections of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct UpstreamPool {
+    by_address: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    idle: Cell<usize>,
+    closed: Cell<bool>,
+}
+
+impl UpstreamPool {
+    /// The connection that was given back last, if it is still good.
+    pub(crate) fn take(&self, address: SocketAddr) -> Option<Rc<Connection>> {
+        let mut by_address = self.by_address.borrow_mut();
+        let waiting = by_address.get_mut(&address)?;
+        while let Some(idle) = waiting.pop() {
+            self.idle.set(self.idle.get() - 1);
+            // Bytes nobody asked for would be taken for the answer to the next request.
+            if idle.connection.is_quiet() {
+                return Some(idle.connection);
+            }
+        }
+        None
+    }
+
+    /// Gives a connection back for reuse.
+    pub(crate) fn give(&self, address: SocketAddr, connection: Rc<Connection>, now_ms: u64) {
+        if self.closed.get() {
+            return;
+        }
+        let mut by_address = self.by_address.borrow_mut();
+        let waiting = by_address.entry(address).or_default();
+        if waiting.len() < IDLE_PER_ADDRESS_MAX {
+            waiting.push(Idle { connection, since_ms: now_ms });
+            self.idle.set(self.idle.get() + 1);
+        }
+    }
+
+    /// Closes what has waited too long or was closed by the other side.
+    pub(crate) fn sweep(&self, now_ms: u64) {
+        let mut left = 0;
+        self.by_address.borrow_mut().retain(|_, waiting| {
+            waiting
+                .retain(|idle| idle.since_ms + IDLE_MS_MAX > now_ms && idle.connection.is_quiet());
+            left += waiting.len();
+            !waiting.is_empty()
+        });
+        self.idle.set(left);
+    }
+
+    /// Closes all connections to an address: it has gone, or fails.
+    pub(crate) fn forget(&self, address: SocketAddr) {
+        if let Some(waiting) = self.by_address.borrow_mut().remove(&address) {
+            self.idle.set(self.idle.get() - waiting.len());
+        }
+    }
+
+    /// Closes everything, and keeps nothing from now on.
+    pub(crate) fn close(&self) {
+        self.closed.set(true);
+        self.by_address.borrow_mut().clear();
+        self.idle.set(0);
+    }
+
+    /// How many connections wait.
+    pub(crate) fn idle(&self) -> usize {
+        self.idle.get()
+    }
+}

@@ -1,0 +1,254 @@
+//! What one thread works with. Nothing here is shared with other threads but what is published.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::{IpAddr, SocketAddr},
+    ops::Deref,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use rand::{Rng, SeedableRng, rngs::SmallRng};
+use telemetry::{Count, Level, Recorder};
+use tokio::{
+    net::TcpSocket,
+    sync::{mpsc, watch},
+};
+
+use crate::{
+    buffers::Buffers,
+    deadlines::Deadlines,
+    ejection::Ejections,
+    error::{Kind, ProxyError},
+    h1::{request::RequestHead, response::ResponseHead},
+    limits::{LOOKUP_WAIT, Timeouts},
+    passthrough::BufferPool,
+    published::{Feed, Published, Query},
+    socket::Connection,
+    upstream_pool::UpstreamPool,
+};
+
+/// Heads kept for reuse per thread; as many as buffers.
+const HEADS_KEPT_MAX: usize = 256;
+
+/// The picture of the moment. A counted pointer of this thread around the one that threads share, so that taking
+/// it for a request touches no memory of other cores.
+#[derive(Debug, Clone)]
+#[expect(
+    clippy::redundant_allocation,
+    reason = "counting the Arc per request would share its counter between threads"
+)]
+pub(crate) struct Picture(Rc<Arc<Published>>);
+
+impl Deref for Picture {
+    type Target = Published;
+
+    fn deref(&self) -> &Published {
+        &self.0
+    }
+}
+
+/// One thread's belongings.
+#[derive(Debug)]
+#[expect(
+    clippy::vec_box,
+    reason = "heads are handed around by pointer, so that waiting connections stay small"
+)]
+pub(crate) struct Worker {
+    pub(crate) timeouts: Timeouts,
+    pub(crate) deadlines: Rc<Deadlines<Connection>>,
+    pub(crate) buffers: Buffers,
+    pub(crate) tunnel_buffers: BufferPool,
+    pub(crate) upstreams: UpstreamPool,
+    pub(crate) ejections: RefCell<Ejections>,
+    pub(crate) recorder: Recorder,
+    pub(crate) draining: Cell<bool>,
+    /// `SO_MARK` of connections to instances, so that redirect rules leave them alone.
+    mark: Option<u32>,
+    random: RefCell<SmallRng>,
+    published: RefCell<watch::Receiver<Arc<Published>>>,
+    demand: mpsc::Sender<Query>,
+    picture: RefCell<Picture>,
+    request_heads: RefCell<Vec<Box<RequestHead>>>,
+    response_heads: RefCell<Vec<Box<ResponseHead>>>,
+}
+
+impl Worker {
+    pub(crate) fn new(
+        feed: Feed,
+        timeouts: Timeouts,
+        mark: Option<u32>,
+        ejections: Ejections,
+        recorder: Recorder,
+    ) -> Self {
+        let Feed { mut published, demand } = feed;
+        let picture = Picture(Rc::new(Arc::clone(&published.borrow_and_update())));
+        Self {
+            timeouts,
+            deadlines: Rc::new(Deadlines::new(Instant::now())),
+            buffers: Buffers::default(),
+            tunnel_buffers: BufferPool::default(),
+            upstreams: UpstreamPool::default(),
+            ejections: RefCell::new(ejections),
+            recorder,
+            draining: Cell::new(false),
+            mark,
+            random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
+            published: RefCell::new(published),
+            demand,
+            picture: RefCell::new(picture),
+            request_heads: RefCell::default(),
+            response_heads: RefCell::default(),
+        }
+    }
+
+    /// The latest picture.
+    pub(crate) fn picture(&self) -> Picture {
+        let mut published = self.published.borrow_mut();
+        // An error says that nobody publishes any more: the last picture stays good.
+        if published.has_changed().unwrap_or(false) {
+            let latest = Arc::clone(&published.borrow_and_update());
+            *self.picture.borrow_mut() = Picture(Rc::new(latest));
+        }
+        self.picture.borrow().clone()
+    }
+
+    /// Another receiver of pictures, for tasks that wait for the next.
+    pub(crate) fn pictures(&self) -> watch::Receiver<Arc<Published>> {
+        self.published.borrow().clone()
+    }
+
+    /// Asks what a name or address means, and waits for an answer that `settles` it, at most [`LOOKUP_WAIT`].
+    pub(crate) async fn learn(
+        &self,
+        query: Query,
+        settles: impl Fn(&Published) -> bool,
+    ) -> Option<Picture> {
+        let mut pictures = self.pictures();
+        pictures.mark_unchanged();
+        // A full queue is answered as if nobody knew.
+        self.demand.try_send(query).ok()?;
+        let answered = tokio::time::timeout(LOOKUP_WAIT, async {
+            while !settles(&self.picture()) {
+                pictures.changed().await.ok()?;
+            }
+            Some(())
+        });
+        let answered = answered.await.ok().flatten();
+        self.recorder.count(if answered.is_some() {
+            Count::LookupAnswered
+        } else {
+            Count::LookupTimedOut
+        });
+        answered.map(|()| self.picture())
+    }
+
+    /// 64 random bits.
+    pub(crate) fn ticket(&self) -> u64 {
+        self.random.borrow_mut().next_u64()
+    }
+
+    /// Random bytes for ids and draws.
+    pub(crate) fn random_bytes<const N: usize>(&self) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.random.borrow_mut().fill_bytes(&mut bytes);
+        bytes
+    }
+
+    /// A connection to an instance from the pool, or a new one; whether it was used before.
+    pub(crate) async fn connect(
+        &self,
+        address: SocketAddr,
+        fresh: bool,
+    ) -> Result<(Rc<Connection>, bool), ProxyError> {
+        if !fresh {
+            if let Some(connection) = self.upstreams.take(address) {
+                self.recorder.count(Count::PoolReused);
+                return Ok((connection, true));
+            }
+            self.recorder.count(Count::PoolMissed);
+        }
+        let opened = tokio::time::timeout(self.timeouts.connect, self.open(address)).await;
+        let stream = opened.unwrap_or_else(|_| {
+            self.recorder.count(Count::TimedOutConnect);
+            Err(std::io::ErrorKind::TimedOut.into())
+        });
+        match stream {
+            Ok(stream) => {
+                self.recorder.count(Count::UpstreamOpened);
+                self.ejections.borrow_mut().succeeded(address);
+                Ok((Connection::new(stream, address, &self.deadlines), false))
+            }
+            Err(error) => {
+                self.recorder.count(Count::ConnectFailed);
+                Err(ProxyError::unsent(Kind::Connect(error)))
+            }
+        }
+    }
+
+    async fn open(&self, address: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+        let socket = match address.ip() {
+            IpAddr::V4(_) => TcpSocket::new_v4()?,
+            IpAddr::V6(_) => TcpSocket::new_v6()?,
+        };
+        if let Some(mark) = self.mark {
+            socket2::SockRef::from(&socket).set_mark(mark)?;
+        }
+        socket.connect(address).await
+    }
+
+    /// Puts an instance aside: connecting to it failed.
+    pub(crate) fn eject(&self, address: SocketAddr, now: Instant) {
+        if self.ejections.borrow_mut().failed(address, now) {
+            self.recorder.count(Count::Ejected);
+            tracing::warn!(%address, "cannot connect to an instance; it is put aside for a while");
+        }
+        self.upstreams.forget(address);
+    }
+
+    pub(crate) fn take_request_head(&self) -> Box<RequestHead> {
+        self.request_heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_request_head(&self, mut head: Box<RequestHead>) {
+        let mut shelf = self.request_heads.borrow_mut();
+        if shelf.len() < HEADS_KEPT_MAX {
+            head.reset();
+            shelf.push(head);
+        }
+    }
+
+    pub(crate) fn take_response_head(&self) -> Box<ResponseHead> {
+        self.response_heads.borrow_mut().pop().unwrap_or_default()
+    }
+
+    pub(crate) fn give_response_head(&self, mut head: Box<ResponseHead>) {
+        let mut shelf = self.response_heads.borrow_mut();
+        if shelf.len() < HEADS_KEPT_MAX {
+            head.reset();
+            shelf.push(head);
+        }
+    }
+
+    /// What must be done now and then: sweep deadlines, pools and ejections, tell the counters.
+    pub(crate) fn tick(&self, now: Instant) {
+        self.deadlines.sweep(now);
+        self.upstreams.sweep(self.deadlines.now_ms());
+        self.ejections.borrow_mut().tick(now);
+        let idle = self.upstreams.idle() as i64;
+        let told = self.recorder.level(Level::PoolIdle);
+        for _ in told..idle {
+            self.recorder.raise(Level::PoolIdle);
+        }
+        for _ in idle..told {
+            self.recorder.lower(Level::PoolIdle);
+        }
+        self.recorder.publish();
+    }
+
+    /// Milliseconds of this thread's clock in `after`.
+    pub(crate) fn at_ms(&self, after: Duration) -> u64 {
+        self.deadlines.now_ms() + after.as_millis() as u64
+    }
+}
