@@ -112,7 +112,9 @@ impl Logs {
         let until = Instant::now() + FLUSH_TIMEOUT;
         let (done, written) = mpsc::sync_channel(1);
         // A full queue is tried again: waiting for room as such could take for ever.
-        while let Err(TrySendError::Full(_)) = self.queue.sender.try_send(Message::Flush(done.clone())) {
+        while let Err(TrySendError::Full(_)) =
+            self.queue.sender.try_send(Message::Flush(done.clone()))
+        {
             if Instant::now() >= until {
                 return;
             }

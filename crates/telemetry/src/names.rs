@@ -20,13 +20,20 @@ pub struct Metric {
     pub help: &'static str,
     /// How it behaves.
     pub kind: Kind,
+    /// The labels of every one of its series, in order (a bucket has `le` besides).
+    pub labels: &'static [&'static str],
 }
 
 macro_rules! metrics {
-    ($($(#[$doc:meta])* $constant:ident = $kind:ident $name:literal $help:literal;)*) => {
+    ($($(#[$doc:meta])* $constant:ident = $kind:ident $name:literal [$($label:path),*] $help:literal;)*) => {
         $(
             #[doc = $help]
-            pub const $constant: Metric = Metric { name: $name, help: $help, kind: Kind::$kind };
+            pub const $constant: Metric = Metric {
+                name: $name,
+                help: $help,
+                kind: Kind::$kind,
+                labels: &[$($label),*],
+            };
         )*
         /// Every family, for documentation and for the test that no two share a name.
         pub const ALL: &[Metric] = &[$($constant),*];
@@ -35,52 +42,51 @@ macro_rules! metrics {
 
 metrics! {
     // What passed.
-    REQUESTS = Counter "laneway_requests_total" "Requests served, by who served them and how.";
-    REQUEST_DURATION = Histogram "laneway_request_duration_seconds" "From the first byte of a request to the last byte of its response.";
-    REQUESTS_IN_FLIGHT = Gauge "laneway_requests_in_flight" "Requests being served.";
-    BYTES = Counter "laneway_bytes_total" "Bytes received from and sent to callers.";
-    REJECTED_REQUESTS = Counter "laneway_rejected_requests_total" "Requests refused because they were no correct HTTP or too large.";
-    TIMEOUTS = Counter "laneway_timeouts_total" "Waits that were given up.";
+    REQUESTS = Counter "laneway_requests_total" [label::ROLE, label::APPLICATION, label::SERVICE, label::LANE_GROUP, label::LANE, label::OUTCOME, label::CODE_CLASS] "Requests served, by who served them and how.";
+    REQUEST_DURATION = Histogram "laneway_request_duration_seconds" [label::ROLE, label::APPLICATION, label::SERVICE, label::LANE_GROUP, label::LANE] "From the first byte of a request to the last byte of its response.";
+    REQUESTS_IN_FLIGHT = Gauge "laneway_requests_in_flight" [] "Requests being served.";
+    BYTES = Counter "laneway_bytes_total" [label::DIRECTION] "Bytes received from and sent to callers.";
+    REJECTED_REQUESTS = Counter "laneway_rejected_requests_total" [label::REASON] "Requests refused because they were no correct HTTP or too large.";
+    TIMEOUTS = Counter "laneway_timeouts_total" [label::REASON] "Waits that were given up.";
 
     // Connections.
-    CONNECTIONS = Counter "laneway_connections_total" "Connections accepted from callers (downstream) and opened to instances (upstream).";
-    CONNECTIONS_OPEN = Gauge "laneway_connections_open" "Connections open at the moment.";
-    CONNECTIONS_REFUSED = Counter "laneway_connections_refused_total" "Connections closed at once because a limit was reached.";
-    CONNECT_FAILURES = Counter "laneway_connect_failures_total" "Connects to instances that failed.";
-    TLS_CERTIFICATE_EXPIRY = Gauge "laneway_tls_certificate_expiry_timestamp_seconds" "When the certificate expires, in Unix time.";
-    PASSED_THROUGH = Counter "laneway_passed_through_connections_total" "Connections copied byte by byte: no known service, or no HTTP.";
-    POOL_REQUESTS = Counter "laneway_pool_requests_total" "Where the connection for a request came from.";
-    POOL_IDLE = Gauge "laneway_pool_idle_connections" "Connections to instances that wait for the next request.";
-    RETRIES = Counter "laneway_retries_total" "Requests tried again.";
-    EJECTIONS = Counter "laneway_ejections_total" "Instances put aside for a while because a connect to them failed.";
-    UNREACHABLE = Gauge "laneway_unreachable_instances" "Instances to which the last connect failed.";
+    CONNECTIONS = Counter "laneway_connections_total" [label::SIDE] "Connections accepted from callers (downstream) and opened to instances (upstream).";
+    CONNECTIONS_OPEN = Gauge "laneway_connections_open" [label::SIDE] "Connections open at the moment.";
+    CONNECTIONS_REFUSED = Counter "laneway_connections_refused_total" [] "Connections closed at once because a limit was reached.";
+    CONNECT_FAILURES = Counter "laneway_connect_failures_total" [] "Connects to instances that failed.";
+    PASSED_THROUGH = Counter "laneway_passed_through_connections_total" [] "Connections copied byte by byte: no known service, or no HTTP.";
+    POOL_REQUESTS = Counter "laneway_pool_requests_total" [label::RESULT] "Where the connection for a request came from.";
+    POOL_IDLE = Gauge "laneway_pool_idle_connections" [] "Connections to instances that wait for the next request.";
+    RETRIES = Counter "laneway_retries_total" [label::REASON] "Requests tried again.";
+    EJECTIONS = Counter "laneway_ejections_total" [] "Instances put aside for a while because a connect to them failed.";
+    UNREACHABLE = Gauge "laneway_unreachable_instances" [] "Instances to which the last connect failed.";
 
     // Lanes.
-    LANE_ENDPOINTS = Gauge "laneway_lane_endpoints" "Usable instances of an application in a lane, as this process sees them.";
-    MISROUTED = Counter "laneway_misrouted_arrivals_total" "Requests that arrived at an instance their lane does not allow.";
-    UNKNOWN_TAGS = Counter "laneway_unknown_tags_total" "Lane members whose tag is not known: treated as base.";
-    AMBIGUOUS_ADDRESSES = Counter "laneway_ambiguous_addresses_total" "Connections to an address that several services share, passed through.";
-    CORRELATION = Counter "laneway_correlation_total" "Look-ups of a lane context by correlation id, by result.";
-    CORRELATION_DROPPED = Counter "laneway_correlation_dropped_total" "Contexts forgotten early, or not remembered, because the table was full.";
-    CORRELATION_ENTRIES = Gauge "laneway_correlation_entries" "Contexts remembered by correlation id.";
+    LANE_ENDPOINTS = Gauge "laneway_lane_endpoints" [label::APPLICATION, label::LANE_GROUP, label::LANE] "Usable instances of an application in a lane, as this process sees them.";
+    MISROUTED = Counter "laneway_misrouted_arrivals_total" [] "Requests that arrived at an instance their lane does not allow.";
+    UNKNOWN_TAGS = Counter "laneway_unknown_tags_total" [] "Lane members whose tag is not known: treated as base.";
+    AMBIGUOUS_ADDRESSES = Counter "laneway_ambiguous_addresses_total" [] "Connections to an address that several services share, passed through.";
+    CORRELATION = Counter "laneway_correlation_total" [label::RESULT] "Look-ups of a lane context by correlation id, by result.";
+    CORRELATION_DROPPED = Counter "laneway_correlation_dropped_total" [] "Contexts forgotten early, or not remembered, because the table was full.";
+    CORRELATION_ENTRIES = Gauge "laneway_correlation_entries" [] "Contexts remembered by correlation id.";
 
     // Configuration.
-    CONFIG_GENERATION = Gauge "laneway_config_generation" "Number of the configuration in use.";
-    CONFIG_AGE = Gauge "laneway_config_age_seconds" "Time since the control plane last confirmed the configuration in use.";
-    CONFIG_REJECTED = Counter "laneway_config_rejected_total" "Configuration that this process could not take and refused.";
-    CONTROL_CONNECTED = Gauge "laneway_control_connected" "1 while connected to the control plane.";
-    LOOKUPS_WAITED = Counter "laneway_lookups_waited_total" "Look-ups of names not yet subscribed, by how the wait ended.";
-    DATA_PLANES = Gauge "laneway_data_planes" "Data planes the control plane knows.";
-    SERVICES = Gauge "laneway_services" "Services known.";
-    ENDPOINTS = Gauge "laneway_endpoints" "Instances known.";
-    SOURCE_AGE = Gauge "laneway_source_age_seconds" "Time since a service source was last in contact.";
-    REGISTRATIONS = Counter "laneway_registrations_total" "Changes in the embedded registry.";
+    CONFIG_GENERATION = Gauge "laneway_config_generation" [] "Number of the configuration in use.";
+    CONFIG_AGE = Gauge "laneway_config_age_seconds" [] "Time since the control plane last confirmed the configuration in use.";
+    CONFIG_REJECTED = Counter "laneway_config_rejected_total" [] "Configuration that this process could not take and refused.";
+    CONTROL_CONNECTED = Gauge "laneway_control_connected" [] "1 while connected to the control plane.";
+    LOOKUPS_WAITED = Counter "laneway_lookups_waited_total" [label::RESULT] "Look-ups of names not yet subscribed, by how the wait ended.";
+    DATA_PLANES = Gauge "laneway_data_planes" [] "Data planes the control plane knows.";
+    SERVICES = Gauge "laneway_services" [] "Services known.";
+    ENDPOINTS = Gauge "laneway_endpoints" [] "Instances known.";
+    SOURCE_AGE = Gauge "laneway_source_age_seconds" [label::SOURCE] "Time since a service source was last in contact.";
+    REGISTRATIONS = Counter "laneway_registrations_total" [label::RESULT] "Changes in the embedded registry.";
 
     // The process.
-    BUILD = Gauge "laneway_build_info" "Always 1; the label tells the version.";
-    STARTED = Gauge "laneway_start_timestamp_seconds" "When the process started, in Unix time.";
-    LABEL_SETS_OVERFLOWED = Counter "laneway_label_sets_overflowed_total" "Requests counted under `other` because there were too many label sets.";
-    LOG_LINES_DROPPED = Counter "laneway_log_lines_dropped_total" "Log lines dropped because standard error was not read fast enough.";
+    BUILD = Gauge "laneway_build_info" [label::VERSION] "Always 1; the label tells the version.";
+    STARTED = Gauge "laneway_start_timestamp_seconds" [] "When the process started, in Unix time.";
+    LABEL_SETS_OVERFLOWED = Counter "laneway_label_sets_overflowed_total" [] "Requests counted under `other` because there were too many label sets.";
+    LOG_LINES_DROPPED = Counter "laneway_log_lines_dropped_total" [] "Log lines dropped because standard error was not read fast enough.";
 }
 
 /// Names of labels.
@@ -149,6 +155,35 @@ pub mod field {
     pub const GENERATION: &str = "generation";
 }
 
+/// The reference of all metrics, as Markdown.
+pub fn reference() -> String {
+    let mut text = String::from(
+        "# Metrics\n\nGenerated from `crates/telemetry/src/names.rs`; `UPDATE=1 cargo test -p telemetry \
+         metrics_reference` writes it anew.\n\nEvery process serves them as Prometheus text at `/metrics` of its \
+         admin address. Counters begin at 0 when a process starts. Numbers of requests are at most a second old.\n\n\
+         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+    );
+    for metric in ALL {
+        let kind = match metric.kind {
+            Kind::Counter => "counter",
+            Kind::Gauge => "gauge",
+            Kind::Histogram => "histogram",
+        };
+        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, labels, help) = (metric.name, labels.join(" "), metric.help);
+        text.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+    }
+    text.push_str(
+        "\n| label | values |\n|---|---|\n\
+         | `role` | `gateway`, `sidecar_inbound`, `sidecar_outbound` |\n\
+         | `outcome` | `lane`: served by the request's lane; `fallback`: by another, because the lane could not; \
+         `base`: in no lane that governs the service; `denied`; `failed` |\n\
+         | `code_class` | `1xx` to `5xx`; `none`: no response |\n\
+         | `lane_group`, `lane` | empty: no lane |\n",
+    );
+    text
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -179,5 +214,16 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn metrics_reference_is_current() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/reference/metrics.md");
+        let fresh = reference();
+        if std::env::var_os("UPDATE").is_some() {
+            std::fs::write(path, &fresh).expect("write docs/reference/metrics.md");
+        }
+        let committed = std::fs::read_to_string(path).unwrap_or_default();
+        assert_eq!(committed, fresh, "run `cargo xtask codegen` and commit the difference");
     }
 }

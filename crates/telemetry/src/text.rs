@@ -60,6 +60,12 @@ impl Samples {
     }
 
     fn series(&mut self, metric: Metric, labels: &[(&str, &str)]) -> &mut Value {
+        debug_assert!(
+            labels.iter().map(|(name, _)| name).eq(metric.labels),
+            "{} has the labels {:?}, not {labels:?}",
+            metric.name,
+            metric.labels
+        );
         let family = self
             .families
             .entry(metric.name)
@@ -74,7 +80,7 @@ impl Samples {
     pub fn into_text(self) -> String {
         let mut text = String::new();
         for Family { metric, series } in self.families.values() {
-            let Metric { name, help, kind } = metric;
+            let Metric { name, help, kind, .. } = metric;
             let kind = match kind {
                 Kind::Counter => "counter",
                 Kind::Gauge => "gauge",
