@@ -41,8 +41,9 @@ pub(crate) struct Arguments {
     command: WrittenCommand,
 }
 
-/// Every command as written.
+/// Every command as written. There is one of it, once: its size does not matter.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value per process")]
 enum WrittenCommand {
     /// Control plane and gateway in one process: the default on one machine
     Serve(raw::Serve),
@@ -86,6 +87,7 @@ enum WrittenCommand {
 
 /// Every command, ready to run: settings of roles are checked.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one value per process")]
 pub(crate) enum Command {
     Serve(Settings<config::Serve>),
     Control(Settings<config::Control>),

@@ -9,6 +9,7 @@ mod data_directory;
 mod demo;
 mod manifest;
 mod publish;
+mod resources;
 mod roles;
 mod sample;
 mod signals;
