@@ -87,7 +87,7 @@ impl Distribution {
     }
 
     /// Notes for everyone concerned what to look at again.
-    pub fn touch(&mut self, touches: &[Touch]) {
+    pub fn touch(&mut self, touches: &[Touch], now: Instant) {
         for touch in touches {
             let content;
             let topic = match touch {
@@ -99,16 +99,16 @@ impl Distribution {
             };
             for node in self.interested.get(topic).into_iter().flatten() {
                 if let Some(data_plane) = self.data_planes.get_mut(node) {
-                    data_plane.touch(touch);
+                    data_plane.touch(touch, now);
                 }
             }
         }
     }
 
     /// Everyone must look at everything again: the meaning of "not there" changed.
-    pub fn touch_all(&mut self) {
+    pub fn touch_all(&mut self, now: Instant) {
         for data_plane in self.data_planes.values_mut() {
-            data_plane.look_again();
+            data_plane.look_again(now);
         }
     }
 

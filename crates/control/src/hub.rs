@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
-/// it all the same (design §2.7): one that does not answer must not keep everyone waiting.
+/// it all the same (semantics §7): one that does not answer must not keep everyone waiting.
 pub const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 
 /// Everything distribution knows.
@@ -60,7 +60,7 @@ impl Hub {
     pub fn apply_objects(&mut self, changes: &[ObjectChange], now: Instant) {
         let mut touches = Vec::new();
         self.picture.apply_objects(changes, Some(now + ADMISSION_WAIT), &mut touches);
-        self.publish(touches);
+        self.publish(touches, now);
     }
 
     /// Services of a source changed.
@@ -73,14 +73,14 @@ impl Hub {
         let mut touches = Vec::new();
         self.picture.add_source(source);
         self.picture.update_services(changes, now, &mut touches);
-        self.publish(touches);
+        self.publish(touches, now);
     }
 
     /// A source has told everything it has.
-    pub fn source_synced(&mut self, source: &str) {
+    pub fn source_synced(&mut self, source: &str, now: Instant) {
         if self.picture.source_synced(source) {
             self.generation.number += 1;
-            self.distribution.touch_all();
+            self.distribution.touch_all(now);
         }
     }
 
@@ -90,14 +90,30 @@ impl Hub {
         let mut all = false;
         let picture_due = self.picture.advance(now, &mut touches, &mut all);
         self.admit_what_is_ready(now, &mut touches);
-        self.publish(touches);
+        self.publish(touches, now);
         if all {
             self.generation.number += 1;
-            self.distribution.touch_all();
+            self.distribution.touch_all(now);
         }
         let forget_due = self.distribution.forget_disconnected(now);
         let admission_due = self.picture.groups.held_back().map(|(_, until)| until).min();
         picture_due.into_iter().chain(forget_due).chain(admission_due).min()
+    }
+
+    /// How far a resource, as it is now, has got.
+    pub fn live_of(&self, key: &Key, version: u64) -> Live {
+        self.distribution.live(key, version)
+    }
+
+    /// Who refuses a resource as it is now, and why.
+    pub fn refusals_of(&self, key: &Key) -> Vec<(String, String)> {
+        let mut refusals = Vec::new();
+        for data_plane in self.distribution.data_planes() {
+            let of_this = data_plane.refusals().into_iter().filter(|refusal| refusal.key == *key);
+            refusals
+                .extend(of_this.map(|refusal| (data_plane.hello().node.clone(), refusal.reason)));
+        }
+        refusals
     }
 
     /// How far a group, as it is now, has got, and in which generation it last changed.
@@ -143,13 +159,14 @@ impl Hub {
             .is_none_or(|wire| self.distribution.settled(&key, wire.version))
     }
 
-    fn publish(&mut self, touches: Vec<Touch>) {
+    fn publish(&mut self, touches: Vec<Touch>, now: Instant) {
         if touches.is_empty() {
             return;
         }
         self.generation.number += 1;
         self.picture.groups.note_generation(&touches, self.generation.number);
-        self.distribution.touch(&touches);
+        self.picture.routing.note_generation(&touches, self.generation.number);
+        self.distribution.touch(&touches, now);
     }
 }
 
@@ -182,8 +199,8 @@ impl Hub {
         let Some(data_plane) = self.distribution.current(node, connection) else { return false };
         match message {
             Message::Hello(_) => {}
-            Message::Subscribe(subscribe) => data_plane.subscribe(subscribe),
-            Message::Ack(ack) => data_plane.acknowledge(ack, &self.generation.epoch, now),
+            Message::Subscribe(subscribe) => data_plane.subscribe(subscribe, now),
+            Message::Ack(ack) => data_plane.acknowledge(ack, &self.generation.epoch),
             Message::Report(report) => data_plane.report(report),
         }
         true

@@ -15,13 +15,14 @@ use std::{
 use api::{
     resource::{Gateway, Key, Object},
     rest::{Action, Applied},
-    validate::Finding,
+    validate::{Finding, Set},
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::store::{Change, Revision, Store, StoreError, StoredObject};
 
 mod draft;
+mod removals;
 mod timestamp;
 mod view;
 mod writer;
@@ -120,9 +121,6 @@ pub enum Rejection {
     /// The set that would result is wrong.
     #[error("the objects are not valid")]
     Invalid(Vec<Finding>),
-    /// The object's own shape is wrong, so that it cannot be told which object it is.
-    #[error("the object cannot be read: {0}")]
-    Unreadable(lanes::Problem),
     /// The store cannot write.
     #[error("the store cannot write: {0}")]
     Storage(String),
@@ -147,8 +145,9 @@ pub struct ObjectChange {
 /// What the writer does with committed changes, before it answers. Called on its thread, in order.
 pub type OnCommit = Box<dyn FnMut(&[ObjectChange]) + Send>;
 
-/// More to check than `api::validate` can see. Called on the writer's thread with the changes so far.
-pub type Check = Box<dyn FnMut(&[ObjectChange]) -> Vec<Finding> + Send>;
+/// More to check than `api::validate` can see: errors of a transaction's changes and the set they lead to. Called
+/// on the writer's thread.
+pub type Check = Box<dyn FnMut(&[ObjectChange], &Set) -> Vec<Finding> + Send>;
 
 /// What the writer needs to know beside the objects.
 pub struct Rules {

@@ -28,10 +28,14 @@ use tokio::sync::{Notify, watch};
 
 pub mod discovery;
 pub mod distribute;
+pub mod explain;
 pub mod hub;
 pub mod ledger;
+mod metrics;
 pub mod picture;
 pub mod registrations;
+pub mod rest;
+pub mod status;
 pub mod store;
 
 pub use registrations::Registrations;
@@ -106,7 +110,7 @@ impl Control {
         let nudge = Arc::new(Notify::new());
         let (announce_sources, sources) = watch::channel(sources_in(&contents.objects));
         let on_commit = distribute_commits(Arc::clone(&hub), Arc::clone(&nudge), announce_sources);
-        let rules = Rules { default_gateway, check: Box::new(|_| Vec::new()), on_commit };
+        let rules = Rules { default_gateway, check: Box::new(|_, _| Vec::new()), on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
 
         for (key, problem) in &contents.unreadable {
@@ -154,7 +158,7 @@ impl Control {
 
     /// A source has told everything it has. Until then what data planes hold of it stays.
     pub fn source_synced(&self, source: &str) {
-        self.hub().source_synced(source);
+        self.hub().source_synced(source, Instant::now());
         self.nudge();
     }
 

@@ -259,6 +259,15 @@ impl Picture {
         share
     }
 
+    /// Everything, as decisions run on it.
+    pub fn snapshot(&self) -> lanes::Snapshot {
+        let mut directory = lanes::Directory::new(true);
+        for service in self.services.all() {
+            directory.insert(Arc::clone(service));
+        }
+        lanes::Snapshot::new(self.groups.compiled().cloned().collect(), directory)
+    }
+
     /// What is known of a resource.
     pub fn answer(&self, key: &Key) -> Answer {
         let known = match key {

@@ -60,6 +60,11 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A file inside.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

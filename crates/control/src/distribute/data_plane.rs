@@ -82,7 +82,8 @@ pub struct DataPlane {
     synced: bool,
     sent: u64,
     acknowledged: u64,
-    acknowledged_at: Option<Instant>,
+    /// Since when something has been waiting to be sent or acknowledged.
+    behind_since: Option<Instant>,
     refused: HashMap<Key, (u64, String)>,
     unreachable: Vec<String>,
 }
@@ -129,7 +130,7 @@ impl DataPlane {
             synced: false,
             sent: 0,
             acknowledged: 0,
-            acknowledged_at: None,
+            behind_since: Some(now),
             refused: HashMap::new(),
             unreachable: Vec::new(),
         }
@@ -155,17 +156,28 @@ impl DataPlane {
         self.share.topics.iter().cloned().collect()
     }
 
-    pub(super) fn touch(&mut self, touch: &Touch) {
+    pub(super) fn touch(&mut self, touch: &Touch, now: Instant) {
         match touch {
             Touch::Content(key) => drop(self.pending.insert(key.clone())),
             Touch::Share(_) => self.open = true,
         }
+        self.fell_behind(now);
+    }
+
+    pub(super) fn look_again(&mut self, now: Instant) {
+        self.open = true;
+        self.fell_behind(now);
+    }
+
+    fn fell_behind(&mut self, now: Instant) {
+        self.behind_since.get_or_insert(now);
         self.wake();
     }
 
-    pub(super) fn look_again(&mut self) {
-        self.open = true;
-        self.wake();
+    fn caught_up(&mut self) {
+        if !self.open && self.pending.is_empty() && self.acknowledged >= self.sent {
+            self.behind_since = None;
+        }
     }
 
     /// Whether it is not yet known what its share is.
@@ -174,7 +186,7 @@ impl DataPlane {
     }
 
     /// Takes a subscription. What exceeds [`SUBSCRIPTIONS_MAX`] is left out.
-    pub fn subscribe(&mut self, subscribe: v1::Subscribe) {
+    pub fn subscribe(&mut self, subscribe: v1::Subscribe, now: Instant) {
         let Subscription { names, addresses, .. } = &mut self.subscription;
         for name in subscribe.forget_names {
             names.remove(name.to_lowercase().as_str());
@@ -192,17 +204,17 @@ impl DataPlane {
                 addresses.insert(address);
             }
         }
-        self.look_again();
+        self.look_again(now);
     }
 
     /// Takes an acknowledgement of a message of this stream.
-    pub fn acknowledge(&mut self, ack: v1::Ack, epoch: &str, now: Instant) {
+    pub fn acknowledge(&mut self, ack: v1::Ack, epoch: &str) {
         let Some(generation) = ack.generation else { return };
         if generation.epoch != epoch || generation.number > self.sent {
             return;
         }
         self.acknowledged = self.acknowledged.max(generation.number);
-        self.acknowledged_at = Some(now);
+        self.caught_up();
         for refused in ack.refused {
             let Some(key) = Key::parse(&refused.key) else { continue };
             if let Some(held) = self.held.get(&key) {
@@ -254,6 +266,7 @@ impl DataPlane {
         }
         let nothing = message.upserts.is_empty() && message.removals.is_empty() && self.synced;
         if nothing {
+            self.caught_up();
             return (None, interest);
         }
         self.synced = true;
@@ -341,14 +354,19 @@ impl DataPlane {
         self.sent
     }
 
-    /// The last generation it acknowledged, and when.
-    pub fn acknowledged(&self) -> (u64, Option<Instant>) {
-        (self.acknowledged, self.acknowledged_at)
+    /// The last generation it acknowledged.
+    pub fn acknowledged(&self) -> u64 {
+        self.acknowledged
     }
 
-    /// Whether something waits to be sent or acknowledged.
-    pub fn is_behind(&self) -> bool {
-        self.open || !self.pending.is_empty() || self.acknowledged < self.sent
+    /// Since when something has been waiting to be sent or acknowledged.
+    pub fn behind_since(&self) -> Option<Instant> {
+        self.behind_since
+    }
+
+    /// How many names and addresses it asked for.
+    pub fn subscriptions(&self) -> usize {
+        self.subscription.names.len() + self.subscription.addresses.len()
     }
 
     /// How many resources it holds.

@@ -9,7 +9,7 @@ use api::{
 };
 use serde_json::Value;
 
-use super::{Done, Edit, ObjectChange, Precondition, Rejection, Transaction, timestamp};
+use super::{Done, Edit, ObjectChange, Precondition, Rejection, Transaction, removals, timestamp};
 use crate::{
     picture::provide_default_gateway,
     store::{Contents, Revision, StoredObject},
@@ -24,8 +24,9 @@ pub(super) struct Working {
     default_gateway: Gateway,
     revision: Revision,
     created: u64,
-    /// Errors that are there already, e.g. since an upgrade: they must not stand in the way of other writes.
-    known_errors: Vec<Finding>,
+    /// What is wrong or doubtful with them, errors first. Errors that are there already, e.g. since an upgrade,
+    /// must not stand in the way of other writes.
+    findings: Arc<Vec<Finding>>,
 }
 
 /// A state of [`Working`] beside its objects.
@@ -33,7 +34,7 @@ pub(super) struct Working {
 pub(super) struct Mark {
     revision: Revision,
     created: u64,
-    known_errors: Vec<Finding>,
+    findings: Arc<Vec<Finding>>,
 }
 
 /// A transaction that passed.
@@ -50,15 +51,20 @@ impl Working {
             .collect();
         let mut set = Set::new(contents.objects.iter().map(|stored| stored.object.clone()));
         provide_default_gateway(&mut set, &default_gateway);
-        let known_errors = errors(validate::validate(&set)).0;
+        let findings = Arc::new(validate::validate(&set));
         Self {
             stored,
             set,
             default_gateway,
             revision: contents.revision,
             created: contents.created,
-            known_errors,
+            findings,
         }
+    }
+
+    /// What is wrong or doubtful with the objects.
+    pub(super) fn findings(&self) -> &Arc<Vec<Finding>> {
+        &self.findings
     }
 
     /// Evaluates a transaction. Its changes stay in the working objects only if it passes and is no dry run.
@@ -87,7 +93,7 @@ impl Working {
         Mark {
             revision: self.revision,
             created: self.created,
-            known_errors: self.known_errors.clone(),
+            findings: Arc::clone(&self.findings),
         }
     }
 
@@ -105,7 +111,7 @@ impl Working {
         provide_default_gateway(&mut self.set, &self.default_gateway);
         self.revision = mark.revision;
         self.created = mark.created;
-        self.known_errors = mark.known_errors;
+        self.findings = mark.findings;
     }
 
     fn edit_all(
@@ -256,28 +262,31 @@ impl Working {
             return Ok(Vec::new());
         }
         provide_default_gateway(&mut self.set, &self.default_gateway);
-        let (all_errors, doubts) = errors(validate::validate(&self.set));
+        let findings = validate::validate(&self.set);
+        let is_error = |finding: &&Finding| finding.severity == Severity::Error;
         let removed: Vec<Object> = (changes.iter())
             .filter(|change| change.new.is_none() && !self.stored.contains_key(&change.key))
             .filter_map(|change| change.old.as_ref())
             .map(|stored| stored.object.clone())
             .collect();
-        let mut wrong: Vec<Finding> =
-            all_errors.iter().filter(|error| !self.known_errors.contains(error)).cloned().collect();
+        let mut wrong: Vec<Finding> = (findings.iter())
+            .filter(is_error)
+            .filter(|error| !self.findings.contains(error))
+            .cloned()
+            .collect();
         wrong.extend(validate::removals(&self.set, &removed));
-        wrong.extend(check(changes));
+        wrong.extend(check(changes, &self.set));
         if !wrong.is_empty() {
             return Err(Rejection::Invalid(wrong));
         }
-        self.known_errors = all_errors;
         let concerns =
-            |finding: &Finding| changes.iter().any(|change| change.key == finding.object);
-        Ok(doubts.into_iter().filter(concerns).collect())
+            |finding: &&Finding| changes.iter().any(|change| change.key == finding.object);
+        let mut warnings: Vec<Finding> =
+            findings.iter().filter(concerns).filter(|doubt| !is_error(doubt)).cloned().collect();
+        warnings.extend(changes.iter().flat_map(|change| removals::affected(change, &self.set)));
+        self.findings = Arc::new(findings);
+        Ok(warnings)
     }
-}
-
-fn errors(findings: Vec<Finding>) -> (Vec<Finding>, Vec<Finding>) {
-    findings.into_iter().partition(|finding| finding.severity == Severity::Error)
 }
 
 fn expect_revision(

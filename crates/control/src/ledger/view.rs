@@ -5,7 +5,10 @@ use std::{
     sync::Arc,
 };
 
-use api::resource::{Key, Kind};
+use api::{
+    resource::{Key, Kind},
+    validate::Finding,
+};
 
 use super::ObjectChange;
 use crate::store::{Contents, Revision, StoredObject};
@@ -24,6 +27,7 @@ pub struct View {
     objects: BTreeMap<Key, Arc<StoredObject>>,
     revision: Revision,
     history: VecDeque<ObjectChange>,
+    findings: Arc<Vec<Finding>>,
     /// Changes after this revision are all in `history`.
     known_after: Revision,
 }
@@ -39,6 +43,7 @@ impl View {
             objects,
             revision: contents.revision,
             history: VecDeque::new(),
+            findings: Arc::default(),
             known_after: contents.revision,
         }
     }
@@ -82,6 +87,15 @@ impl View {
         }
         let start = self.history.partition_point(|change| change.revision <= revision);
         Ok(self.history.range(start..))
+    }
+
+    /// What is wrong, conflicting or doubtful with the objects.
+    pub fn findings(&self) -> &Arc<Vec<Finding>> {
+        &self.findings
+    }
+
+    pub(super) fn set_findings(&mut self, findings: Arc<Vec<Finding>>) {
+        self.findings = findings;
     }
 
     pub(super) fn apply(&mut self, changes: &[ObjectChange]) {

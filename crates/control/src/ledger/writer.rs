@@ -41,6 +41,9 @@ impl<S: Store> Writer<S> {
     ) -> Self {
         let super::Rules { default_gateway, check, on_commit } = rules;
         let working = Working::new(contents, default_gateway);
+        view.write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .set_findings(Arc::clone(working.findings()));
         Self { store, working, view, announce, check, on_commit }
     }
 
@@ -93,11 +96,13 @@ impl<S: Store> Writer<S> {
 
     fn publish(&mut self, batch: Batch) {
         if !batch.objects.is_empty() {
+            // Distribution first: whoever sees an object's new generation sees how far that has got.
+            (self.on_commit)(&batch.objects);
             let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
             view.apply(&batch.objects);
+            view.set_findings(Arc::clone(self.working.findings()));
             let revision = view.revision();
             drop(view);
-            (self.on_commit)(&batch.objects);
             self.announce.send_replace(revision);
         }
         for (reply, done) in batch.transactions {

@@ -2,12 +2,12 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::Instant,
 };
 
 use api::{convert, validate::Set};
-use lanes::{GroupSpec, Tag, group::EntranceSpec};
+use lanes::{Group, GroupSpec, Tag, group::EntranceSpec};
 
 use super::versioned::{self, Versioned};
 use crate::distribute::{Key, Topic, Touch};
@@ -25,6 +25,7 @@ pub struct LaneName {
 struct Entry {
     spec: GroupSpec,
     wire: Versioned,
+    compiled: OnceLock<Option<Arc<Group>>>,
     /// The generation of its last change.
     generation: u64,
 }
@@ -118,7 +119,8 @@ impl Groups {
         let generation = before.map_or(0, |before| before.generation);
         let old = before.map(|before| Reach::of(&before.spec)).unwrap_or_default();
         let new = Reach::of(&spec);
-        self.by_name.insert(Arc::clone(name), Entry { spec, wire, generation });
+        self.by_name
+            .insert(Arc::clone(name), Entry { spec, wire, compiled: OnceLock::new(), generation });
         touches.push(Touch::Content(Key::Group(Arc::clone(name))));
         self.reach(name, &old, &new, touches);
     }
@@ -171,6 +173,14 @@ impl Groups {
     /// All groups as they run, by name.
     pub fn all(&self) -> impl Iterator<Item = &GroupSpec> {
         self.by_name.values().map(|entry| &entry.spec)
+    }
+
+    /// All groups, compiled; one that cannot be is left out.
+    pub fn compiled(&self) -> impl Iterator<Item = &Arc<Group>> {
+        let compile = |entry: &Entry| Group::compile(entry.spec.clone()).ok().map(Arc::new);
+        self.by_name
+            .values()
+            .filter_map(move |entry| entry.compiled.get_or_init(|| compile(entry)).as_ref())
     }
 
     /// Groups that have the application as a member or an entrance.

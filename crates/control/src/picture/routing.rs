@@ -33,6 +33,8 @@ struct RouteEntry {
     wire: Versioned,
     services: BTreeSet<ServiceId>,
     gateways: BTreeSet<Arc<str>>,
+    /// The generation of its last change.
+    generation: u64,
 }
 
 /// Gateways and routes in force.
@@ -80,14 +82,28 @@ impl Routing {
             Some(Object::HttpRoute(route)) => convert::routes::route(route, set, created).ok(),
             _ => None,
         };
-        let new = spec.map(RouteEntry::new);
+        let mut new = spec.map(RouteEntry::new);
         let old = self.routes.remove(&name);
+        if let (Some(old), Some(new)) = (&old, &mut new) {
+            new.generation = old.generation;
+        }
         let version = |entry: &Option<RouteEntry>| entry.as_ref().map(|entry| entry.wire.version);
         if version(&old) != version(&new) {
             self.touch_route(&name, old.as_ref(), new.as_ref(), touches);
         }
         if let Some(new) = new {
             self.routes.insert(name, new);
+        }
+    }
+
+    /// Notes in which generation routes changed last.
+    pub fn note_generation(&mut self, touches: &[Touch], generation: u64) {
+        for touch in touches {
+            if let Touch::Content(Key::Route(name)) = touch
+                && let Some(entry) = self.routes.get_mut(name)
+            {
+                entry.generation = generation;
+            }
         }
     }
 
@@ -125,6 +141,7 @@ impl RouteEntry {
             wire: versioned::route(&spec),
             services: backends.filter_map(|backend| backend.service.clone().ok()).collect(),
             gateways: spec.parents.iter().map(|parent| parent.gateway.as_str().into()).collect(),
+            generation: 0,
             spec,
         }
     }
@@ -140,6 +157,16 @@ impl Routing {
     /// A route as it is distributed.
     pub fn route(&self, name: &str) -> Option<&Versioned> {
         self.routes.get(name).map(|entry| &entry.wire)
+    }
+
+    /// A route as it runs, by `namespace/name`.
+    pub fn route_spec(&self, name: &str) -> Option<&routes::RouteSpec> {
+        self.routes.get(name).map(|entry| &entry.spec)
+    }
+
+    /// The generation of a route's last change.
+    pub fn generation(&self, name: &str) -> u64 {
+        self.routes.get(name).map_or(0, |entry| entry.generation)
     }
 
     /// All gateways as they run, by name.

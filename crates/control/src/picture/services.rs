@@ -21,7 +21,7 @@ use lanes::{ServiceId, directory::NameAnswer};
 use super::versioned::{self, Versioned};
 use crate::distribute::{Key, Topic, Touch};
 
-/// How long an address keeps its meaning after its last service lost it (design §2, "What an instance is").
+/// How long an address keeps its meaning after its last service lost it (semantics, "What an instance is").
 pub const DEPARTED_ADDRESS_KEPT: Duration = Duration::from_secs(60);
 
 /// How long a service that disappeared keeps its name: longer than a redeployment takes, shorter than it takes
@@ -227,6 +227,11 @@ impl Services {
     /// A service, departed ones included.
     pub fn get(&self, id: &ServiceId) -> Option<&Arc<lanes::Service>> {
         self.by_id.get(id).map(|entry| &entry.service)
+    }
+
+    /// Whether its source has it now.
+    pub fn is_present(&self, id: &ServiceId) -> bool {
+        self.by_id.get(id).is_some_and(|entry| entry.departed_at.is_none())
     }
 
     /// All services, departed ones included.

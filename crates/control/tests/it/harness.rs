@@ -124,6 +124,26 @@ impl Plane {
         self.control.source_synced("embedded");
     }
 
+    /// Serves REST and says where.
+    pub(crate) async fn rest(&self) -> SocketAddr {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = self.control.rest();
+        tokio::spawn(async move { axum::serve(listener, router).await });
+        address
+    }
+
+    /// Waits until no lane is held back any more.
+    pub(crate) async fn admitted(&self) {
+        let waits = || self.control.hub().picture().groups.held_back().next().is_some();
+        let admitted = async {
+            while waits() {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, admitted).await.unwrap();
+    }
+
     pub(crate) async fn connect(&self, hello: v1::Hello) -> DataPlane {
         DataPlane::connect(self.discovery, hello).await.unwrap()
     }
@@ -286,4 +306,20 @@ impl DataPlane {
             _ => None,
         }
     }
+}
+
+/// One plain request on a connection of its own: status and body.
+pub(crate) async fn call(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
+    let request = format!(
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer)).await.unwrap().unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, body.to_owned())
 }

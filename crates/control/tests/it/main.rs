@@ -4,3 +4,4 @@
 
 mod discovery;
 mod harness;
+mod rest;

@@ -1,0 +1,32 @@
+//! What the control plane measures of itself, for the admin address.
+
+use telemetry::{
+    Samples,
+    names::{self, label},
+};
+
+use crate::{Control, status};
+
+impl Control {
+    /// Adds the control plane's own samples.
+    pub fn measure(&self, samples: &mut Samples) {
+        let hub = self.hub();
+        let picture = hub.picture();
+        let connected = hub.data_planes().filter(|data_plane| data_plane.is_connected()).count();
+        let present =
+            picture.services.all().filter(|service| picture.services.is_present(service.id()));
+        let sizes: Vec<usize> = present.map(|service| service.endpoints().len()).collect();
+        samples.add(names::CONFIG_GENERATION, &[], hub.generation().number as f64);
+        samples.add(names::DATA_PLANES, &[], connected as f64);
+        samples.add(names::SERVICES, &[], sizes.len() as f64);
+        samples.add(names::ENDPOINTS, &[], sizes.iter().sum::<usize>() as f64);
+        for (group, tag, matched) in status::matched_everywhere(&hub) {
+            let labels = [
+                (label::APPLICATION, matched.application.as_str()),
+                (label::LANE_GROUP, group),
+                (label::LANE, tag),
+            ];
+            samples.add(names::LANE_ENDPOINTS, &labels, f64::from(matched.tagged));
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! The REST API, under `/api/v1alpha1`: objects, transactions, checks, explanations, status.
+//!
+//! Handlers only translate: what a write may do is decided by [`crate::ledger`], what objects mean by `api`.
+
+use std::sync::Arc;
+
+use api::rest::PREFIX;
+use axum::{
+    Router,
+    extract::DefaultBodyLimit,
+    http::{Method, Uri},
+    routing::{get, post},
+};
+
+use crate::Control;
+
+mod actions;
+mod objects;
+mod openapi;
+mod problem;
+mod watch;
+
+pub use openapi::openapi;
+use problem::Refused;
+
+/// Bytes of a request body: a transaction of some ten thousand objects.
+const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+impl Control {
+    /// The REST API and health checks.
+    pub fn rest(self: &Arc<Self>) -> Router {
+        let path = |rest: &str| format!("{PREFIX}{rest}");
+        Router::new()
+            .route(&path("/apply"), post(actions::apply))
+            .route(&path("/check"), post(actions::check))
+            .route(&path("/explain"), post(actions::explain))
+            .route(&path("/status"), get(actions::status))
+            .route(&path("/openapi.json"), get(openapi::serve))
+            .route(&path("/{plural}"), get(objects::list).post(objects::create))
+            .route(
+                &path("/namespaces/{namespace}/{plural}"),
+                get(objects::list_in).post(objects::create_in),
+            )
+            .route(
+                &path("/namespaces/{namespace}/{plural}/{name}"),
+                get(objects::read)
+                    .put(objects::replace)
+                    .patch(objects::change)
+                    .delete(objects::delete),
+            )
+            .route("/healthz", get(|| async { "ok\n" }))
+            .route("/readyz", get(|| async { "ok\n" }))
+            .method_not_allowed_fallback(method_not_allowed)
+            .fallback(no_such_path)
+            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .with_state(Arc::clone(self))
+    }
+}
+
+async fn no_such_path(uri: Uri) -> Refused {
+    let detail = format!("{}: see {PREFIX}/openapi.json for the paths there are", uri.path());
+    Refused::new(404, "no such path", detail)
+}
+
+async fn method_not_allowed(method: Method, uri: Uri) -> Refused {
+    Refused::new(405, "method not allowed", format!("{method} {}", uri.path()))
+}

@@ -1,0 +1,253 @@
+//! What is no object: transactions, checks, explanations, status.
+
+use std::{sync::Arc, time::Instant};
+
+use api::{
+    resource::{Key, Kind, Object},
+    rest::{
+        ApplyRequest, ApplyResponse, CheckResponse, DataPlaneStatus, ExplainRequest,
+        ExplainResponse, Finding, GatewayStatus, Generation, RefusedResource, SourceStatus,
+        StatusResponse,
+    },
+};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Query, State},
+};
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::{
+    Refused,
+    objects::{Written, flag, json_body, unknown_parameter},
+};
+use crate::{
+    Control, EMBEDDED_SOURCE,
+    distribute::DataPlane,
+    explain::Moment,
+    ledger::{Edit, Precondition, Rejection, Transaction},
+    picture::Picture,
+    status::small,
+};
+
+type Shared = State<Arc<Control>>;
+
+/// Writes objects as one transaction: all of them or none.
+#[utoipa::path(
+    post, path = "/api/v1alpha1/apply", tag = "actions",
+    params(("dryRun" = Option<bool>, Query, description = "Say what would happen, write nothing")),
+    request_body = api::rest::ApplyRequest,
+    responses(
+        (status = 200, description = "Done", body = api::rest::ApplyResponse),
+        (status = 409, description = "Changed meanwhile", body = api::rest::Problem),
+        (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),
+        (status = 503, description = "Cannot be stored", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn apply(
+    State(control): Shared,
+    Query(written): Written,
+    body: Bytes,
+) -> Result<Json<ApplyResponse>, Refused> {
+    let mut dry_run = false;
+    for (name, value) in written {
+        match name.as_str() {
+            "dryRun" => dry_run = flag("dryRun", &value)?,
+            _ => return Err(unknown_parameter(&name, "dryRun")),
+        }
+    }
+    let request: ApplyRequest = typed(&body)?;
+    let (edits, unread) = read_objects(request);
+    if !unread.is_empty() {
+        return Err(Refused::invalid(unread));
+    }
+    let done = control.transact(Transaction { edits, dry_run }).await?;
+    Ok(Json(ApplyResponse {
+        resource_version: done.revision.to_string(),
+        results: done.applied,
+        warnings: done.warnings.into_iter().map(Finding::from).collect(),
+    }))
+}
+
+/// What would be wrong if these objects were written.
+#[utoipa::path(
+    post, path = "/api/v1alpha1/check", tag = "actions",
+    request_body = api::rest::ApplyRequest,
+    responses((status = 200, description = "Errors first", body = api::rest::CheckResponse))
+)]
+pub(super) async fn check(
+    State(control): Shared,
+    body: Bytes,
+) -> Result<Json<CheckResponse>, Refused> {
+    let request: ApplyRequest = typed(&body)?;
+    let (edits, mut findings) = read_objects(request);
+    let checked = control.transact(Transaction { edits, dry_run: true }).await;
+    let of_set = match checked {
+        Ok(done) => done.warnings,
+        Err(Rejection::Invalid(findings)) => findings,
+        Err(other) => return Err(other.into()),
+    };
+    findings.extend(of_set.into_iter().map(Finding::from));
+    findings.sort_by_key(|finding| finding.severity);
+    Ok(Json(CheckResponse { findings }))
+}
+
+/// Edits for what can be read, findings for what cannot.
+fn read_objects(request: ApplyRequest) -> (Vec<Edit>, Vec<Finding>) {
+    let (mut edits, mut unread) = (Vec::new(), Vec::new());
+    for value in request.objects {
+        let key = key_of(&value);
+        match Object::from_value(value) {
+            Ok(object) => {
+                edits.push(Edit::Put { object: Box::new(object), precondition: Precondition::None })
+            }
+            Err(problem) => unread.push(Finding { object: key, ..Finding::unread(problem) }),
+        }
+    }
+    (edits, unread)
+}
+
+/// Which object this would be, if that can be told.
+fn key_of(value: &Value) -> Option<Key> {
+    let text = |pointer| value.pointer(pointer).and_then(Value::as_str);
+    let kind = Kind::from_name(text("/kind")?)?;
+    let namespace = text("/metadata/namespace").unwrap_or(api::resource::DEFAULT_NAMESPACE);
+    Some(Key::new(kind, namespace, text("/metadata/name")?))
+}
+
+fn typed<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+    serde_json::from_value(json_body(body)?)
+        .map_err(|error| Refused::new(400, "bad body", error.to_string()))
+}
+
+/// Why a request goes where it goes.
+#[utoipa::path(
+    post, path = "/api/v1alpha1/explain", tag = "actions",
+    request_body = api::rest::ExplainRequest,
+    responses(
+        (status = 200, description = "Step by step", body = api::rest::ExplainResponse),
+        (status = 422, description = "The request cannot be read", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn explain(
+    State(control): Shared,
+    body: Bytes,
+) -> Result<Json<ExplainResponse>, Refused> {
+    let wanted: ExplainRequest = typed(&body)?;
+    let moment = Moment::of(control.hub().picture(), &wanted);
+    let mut random = || uuid::Uuid::new_v4().into_bytes();
+    moment
+        .and_then(|moment| moment.explain(&wanted, &mut random))
+        .map(Json)
+        .map_err(|problem| Refused::invalid(vec![Finding::unread(problem)]))
+}
+
+/// How the whole stands.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/status", tag = "actions",
+    responses((status = 200, description = "Sources, gateways, data planes", body = api::rest::StatusResponse))
+)]
+pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
+    let now = Instant::now();
+    let mut findings: Vec<Finding> = (control.unreadable().iter())
+        .map(|(key, problem)| {
+            let mut finding = Finding::unread(problem.clone());
+            finding.field = format!("{key} {}", finding.field).trim_end().to_owned();
+            finding
+        })
+        .collect();
+    let validation = Arc::clone(control.ledger().view().findings());
+    findings.extend(validation.iter().cloned().map(Finding::from));
+    let hub = control.hub();
+    let generation = hub.generation();
+    let mut data_planes: Vec<DataPlaneStatus> =
+        hub.data_planes().map(|data_plane| of_data_plane(data_plane, now)).collect();
+    data_planes.sort_by(|a, b| (&a.role, &a.name, &a.node).cmp(&(&b.role, &b.name, &b.node)));
+    Json(StatusResponse {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        generation: Generation { epoch: generation.epoch.clone(), number: generation.number },
+        sources: of_sources(hub.picture()),
+        gateways: of_gateways(hub.picture(), &data_planes),
+        data_planes,
+        findings,
+    })
+}
+
+fn of_sources(picture: &Picture) -> Vec<SourceStatus> {
+    let objects = picture.set();
+    let kind = |name: &str| {
+        let object = objects.service_sources().find(|source| source.metadata.name == name);
+        match object.map(|source| &source.spec) {
+            Some(spec) if spec.nacos.is_some() => "nacos",
+            Some(spec) if spec.kubernetes.is_some() => "kubernetes",
+            Some(_) => "static",
+            None if name == EMBEDDED_SOURCE => "embedded",
+            None => "unknown",
+        }
+    };
+    let status = |(name, source): (&str, &crate::picture::Source)| {
+        let ids = picture.services.of_source(&name.to_lowercase());
+        let present = ids.iter().filter(|id| picture.services.is_present(id));
+        let instances: usize = present
+            .clone()
+            .filter_map(|id| picture.services.get(id))
+            .map(|service| service.endpoints().len())
+            .sum();
+        SourceStatus {
+            name: name.to_owned(),
+            kind: kind(name).to_owned(),
+            synced: source.synced,
+            services: small(present.count()),
+            instances: small(instances),
+            problem: String::new(),
+        }
+    };
+    picture.sources().map(status).collect()
+}
+
+fn of_gateways(picture: &Picture, data_planes: &[DataPlaneStatus]) -> Vec<GatewayStatus> {
+    let processes = |name: &str| {
+        data_planes
+            .iter()
+            .filter(|it| it.connected && it.role == "gateway" && it.name == name)
+            .count()
+    };
+    let status = |gateway: &routes::GatewaySpec| GatewayStatus {
+        name: gateway.name.clone(),
+        routes: small(picture.routing.attached(&gateway.name).count()),
+        data_planes: small(processes(&gateway.name)),
+    };
+    picture.routing.gateways().map(status).collect()
+}
+
+fn of_data_plane(data_plane: &DataPlane, now: Instant) -> DataPlaneStatus {
+    use api::discovery::v1::Role;
+    let hello = data_plane.hello();
+    let role = match hello.role() {
+        Role::Gateway => "gateway",
+        Role::Sidecar => "sidecar",
+        Role::Agent => "agent",
+        Role::Unspecified => "unknown",
+    };
+    let refused = data_plane.refusals().into_iter();
+    let behind = data_plane.behind_since().map(|since| now.saturating_duration_since(since));
+    DataPlaneStatus {
+        node: hello.node.clone(),
+        role: role.to_owned(),
+        name: hello.name.clone(),
+        tag: hello.tag.clone(),
+        address: hello.address.clone(),
+        version: hello.version.clone(),
+        connected: data_plane.is_connected(),
+        since_seconds: now.saturating_duration_since(data_plane.since()).as_secs(),
+        sent: data_plane.sent(),
+        acknowledged: data_plane.acknowledged(),
+        behind_ms: behind.map_or(0, |behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX)),
+        subscriptions: small(data_plane.subscriptions()),
+        refused: refused
+            .map(|refusal| RefusedResource { key: refusal.key.to_string(), reason: refusal.reason })
+            .collect(),
+        unreachable: data_plane.unreachable().to_vec(),
+    }
+}

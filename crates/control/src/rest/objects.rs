@@ -1,0 +1,361 @@
+//! Objects of one kind: list, watch, read, create, replace, change, delete.
+
+use std::sync::Arc;
+
+use api::{
+    resource::{DEFAULT_NAMESPACE, Key, Kind, Object},
+    rest::{Finding, List},
+};
+use axum::{
+    Json,
+    body::Bytes,
+    extract::{Path, Query, State},
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde_json::{Value, json};
+
+use super::{Refused, watch};
+use crate::{
+    Control,
+    ledger::{Done, Edit, Precondition, Transaction},
+    status::Statuses,
+    store::StoredObject,
+};
+
+type Shared = State<Arc<Control>>;
+
+/// What may follow `?` in the paths of objects.
+#[derive(Debug, Default)]
+pub(super) struct Options {
+    watch: bool,
+    resource_version: Option<String>,
+}
+
+/// The same, as it is written.
+pub(super) type Written = Query<Vec<(String, String)>>;
+
+impl Options {
+    fn read(Query(written): Written) -> Result<Self, Refused> {
+        let mut options = Self::default();
+        for (name, value) in written {
+            match name.as_str() {
+                "watch" => options.watch = flag("watch", &value)?,
+                "resourceVersion" => options.resource_version = Some(value),
+                _ => return Err(unknown_parameter(&name, "watch, resourceVersion")),
+            }
+        }
+        Ok(options)
+    }
+}
+
+/// `?name`, `?name=true` or `?name=false`.
+pub(super) fn flag(name: &str, value: &str) -> Result<bool, Refused> {
+    match value {
+        "" | "true" => Ok(true),
+        "false" => Ok(false),
+        _ => Err(Refused::new(400, "bad query", format!("{name}: `{value}`: use true or false"))),
+    }
+}
+
+pub(super) fn unknown_parameter(name: &str, known: &str) -> Refused {
+    Refused::new(400, "bad query", format!("`{name}`: use one of {known}"))
+}
+
+/// Reads a body as JSON.
+pub(super) fn json_body(body: &Bytes) -> Result<Value, Refused> {
+    serde_json::from_slice(body)
+        .map_err(|error| Refused::new(400, "bad body", format!("write JSON: {error}")))
+}
+
+fn kind(plural: &str) -> Result<Kind, Refused> {
+    Kind::from_plural(plural).ok_or_else(|| {
+        let known = Kind::ALL.map(Kind::plural).join(", ");
+        Refused::new(404, "no such kind", format!("`{plural}`: use one of {known}"))
+    })
+}
+
+/// Objects of a kind in all namespaces; with `watch`, one WatchEvent a line.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/{plural}", tag = "objects",
+    params(
+        ("plural" = String, Path, description = "The kind: lanegroups, lanes, servicesources, backends, gateways, httproutes"),
+        ("watch" = Option<bool>, Query, description = "Follow: everything there is, SYNCED, then every change"),
+        ("resourceVersion" = Option<String>, Query, description = "With watch: only changes after this state"),
+    ),
+    responses(
+        (status = 200, description = "The objects", body = api::rest::List),
+        (status = 404, description = "No such kind", body = api::rest::Problem),
+        (status = 410, description = "The changes since then are no longer kept", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn list(
+    State(control): Shared,
+    Path(plural): Path<String>,
+    written: Written,
+) -> Result<Response, Refused> {
+    list_or_watch(&control, kind(&plural)?, None, Options::read(written)?)
+}
+
+/// Objects of a kind in a namespace; with `watch`, one WatchEvent a line.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/namespaces/{namespace}/{plural}", tag = "objects",
+    params(
+        ("namespace" = String, Path, description = "The namespace"),
+        ("plural" = String, Path, description = "The kind"),
+        ("watch" = Option<bool>, Query, description = "Follow"),
+        ("resourceVersion" = Option<String>, Query, description = "With watch: only changes after this state"),
+    ),
+    responses(
+        (status = 200, description = "The objects", body = api::rest::List),
+        (status = 404, description = "No such kind", body = api::rest::Problem),
+        (status = 410, description = "The changes since then are no longer kept", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn list_in(
+    State(control): Shared,
+    Path((namespace, plural)): Path<(String, String)>,
+    written: Written,
+) -> Result<Response, Refused> {
+    list_or_watch(&control, kind(&plural)?, Some(namespace), Options::read(written)?)
+}
+
+fn list_or_watch(
+    control: &Arc<Control>,
+    kind: Kind,
+    namespace: Option<String>,
+    options: Options,
+) -> Result<Response, Refused> {
+    if options.watch {
+        return watch::start(control, kind, namespace, options.resource_version.as_deref());
+    }
+    let view = control.ledger().view();
+    let (revision, findings) = (view.revision(), Arc::clone(view.findings()));
+    let stored = view.list(kind, namespace.as_deref());
+    drop(view);
+    let hub = control.hub();
+    let statuses = Statuses::new(&hub, &findings);
+    let items = stored.iter().map(|stored| statuses.present(stored)).collect();
+    Ok(Json(List { resource_version: revision.to_string(), items }).into_response())
+}
+
+/// One object with its status.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/namespaces/{namespace}/{plural}/{name}", tag = "objects",
+    params(
+        ("namespace" = String, Path, description = "The namespace"),
+        ("plural" = String, Path, description = "The kind"),
+        ("name" = String, Path, description = "The name"),
+    ),
+    responses(
+        (status = 200, description = "The object", body = api::resource::Object),
+        (status = 404, description = "Not found", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn read(
+    State(control): Shared,
+    Path((namespace, plural, name)): Path<(String, String, String)>,
+) -> Result<Json<Object>, Refused> {
+    let key = Key::new(kind(&plural)?, namespace, name);
+    let stored = control.ledger().view().get(&key).cloned();
+    let stored = stored.ok_or(crate::ledger::Rejection::NotFound(key))?;
+    Ok(Json(present(&control, &stored)))
+}
+
+/// An object with its status as it is now.
+pub(super) fn present(control: &Control, stored: &StoredObject) -> Object {
+    let findings = Arc::clone(control.ledger().view().findings());
+    let hub = control.hub();
+    Statuses::new(&hub, &findings).present(stored)
+}
+
+/// Creates an object in the namespace it names.
+#[utoipa::path(
+    post, path = "/api/v1alpha1/{plural}", tag = "objects",
+    params(("plural" = String, Path, description = "The kind")),
+    request_body = api::resource::Object,
+    responses(
+        (status = 201, description = "Created", body = api::resource::Object),
+        (status = 409, description = "Exists already", body = api::rest::Problem),
+        (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn create(
+    State(control): Shared,
+    Path(plural): Path<String>,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    let value = json_body(&body)?;
+    let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
+    let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned();
+    create_object(&control, kind(&plural)?, &namespace, value).await
+}
+
+/// Creates an object.
+#[utoipa::path(
+    post, path = "/api/v1alpha1/namespaces/{namespace}/{plural}", tag = "objects",
+    params(
+        ("namespace" = String, Path, description = "The namespace"),
+        ("plural" = String, Path, description = "The kind"),
+    ),
+    request_body = api::resource::Object,
+    responses(
+        (status = 201, description = "Created", body = api::resource::Object),
+        (status = 409, description = "Exists already", body = api::rest::Problem),
+        (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn create_in(
+    State(control): Shared,
+    Path((namespace, plural)): Path<(String, String)>,
+    body: Bytes,
+) -> Result<Response, Refused> {
+    create_object(&control, kind(&plural)?, &namespace, json_body(&body)?).await
+}
+
+async fn create_object(
+    control: &Control,
+    kind: Kind,
+    namespace: &str,
+    value: Value,
+) -> Result<Response, Refused> {
+    let object = object_for(kind, namespace, None, value)?;
+    let done = put(control, object, Precondition::Absent).await?;
+    Ok((StatusCode::CREATED, Json(only(control, &done)?)).into_response())
+}
+
+/// Writes an object whole: creates it, or replaces it if its resourceVersion, where given, is the current one.
+#[utoipa::path(
+    put, path = "/api/v1alpha1/namespaces/{namespace}/{plural}/{name}", tag = "objects",
+    params(
+        ("namespace" = String, Path, description = "The namespace"),
+        ("plural" = String, Path, description = "The kind"),
+        ("name" = String, Path, description = "The name"),
+    ),
+    request_body = api::resource::Object,
+    responses(
+        (status = 200, description = "Written", body = api::resource::Object),
+        (status = 409, description = "Changed meanwhile", body = api::rest::Problem),
+        (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn replace(
+    State(control): Shared,
+    Path((namespace, plural, name)): Path<(String, String, String)>,
+    body: Bytes,
+) -> Result<Json<Object>, Refused> {
+    let object = object_for(kind(&plural)?, &namespace, Some(&name), json_body(&body)?)?;
+    let done = put(&control, object, Precondition::None).await?;
+    Ok(Json(only(&control, &done)?))
+}
+
+async fn put(
+    control: &Control,
+    object: Object,
+    precondition: Precondition,
+) -> Result<Done, Refused> {
+    let edits = vec![Edit::Put { object: Box::new(object), precondition }];
+    Ok(control.transact(Transaction { edits, dry_run: false }).await?)
+}
+
+/// Changes some fields (RFC 7396).
+#[utoipa::path(
+    patch, path = "/api/v1alpha1/namespaces/{namespace}/{plural}/{name}", tag = "objects",
+    params(
+        ("namespace" = String, Path, description = "The namespace"),
+        ("plural" = String, Path, description = "The kind"),
+        ("name" = String, Path, description = "The name"),
+    ),
+    request_body(content = Object, content_type = "application/merge-patch+json"),
+    responses(
+        (status = 200, description = "Written", body = api::resource::Object),
+        (status = 404, description = "Not found", body = api::rest::Problem),
+        (status = 409, description = "Changed meanwhile", body = api::rest::Problem),
+        (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn change(
+    State(control): Shared,
+    Path((namespace, plural, name)): Path<(String, String, String)>,
+    body: Bytes,
+) -> Result<Json<Object>, Refused> {
+    let key = Key::new(kind(&plural)?, namespace, name);
+    let edits = vec![Edit::Patch { key, patch: json_body(&body)? }];
+    let done = control.transact(Transaction { edits, dry_run: false }).await?;
+    Ok(Json(only(&control, &done)?))
+}
+
+/// Deletes an object.
+#[utoipa::path(
+    delete, path = "/api/v1alpha1/namespaces/{namespace}/{plural}/{name}", tag = "objects",
+    params(
+        ("namespace" = String, Path, description = "The namespace"),
+        ("plural" = String, Path, description = "The kind"),
+        ("name" = String, Path, description = "The name"),
+        ("resourceVersion" = Option<String>, Query, description = "Only if it is the current one"),
+    ),
+    responses(
+        (status = 204, description = "Deleted"),
+        (status = 404, description = "Not found", body = api::rest::Problem),
+        (status = 409, description = "Changed meanwhile", body = api::rest::Problem),
+        (status = 422, description = "Others need it", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn delete(
+    State(control): Shared,
+    Path((namespace, plural, name)): Path<(String, String, String)>,
+    written: Written,
+) -> Result<StatusCode, Refused> {
+    let key = Key::new(kind(&plural)?, namespace, name);
+    let edits = vec![Edit::Delete { key, revision: Options::read(written)?.resource_version }];
+    control.transact(Transaction { edits, dry_run: false }).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The one object of a transaction of one edit.
+fn only(control: &Control, done: &Done) -> Result<Object, Refused> {
+    let stored =
+        done.objects.first().ok_or_else(|| Refused::new(500, "nothing was written", ""))?;
+    Ok(present(control, stored))
+}
+
+/// Reads an object sent to a path: what the path says need not be said again, and must not be contradicted.
+fn object_for(
+    kind: Kind,
+    namespace: &str,
+    name: Option<&str>,
+    mut value: Value,
+) -> Result<Object, Refused> {
+    let wrong = |field: &str, value: String, remedy: String| {
+        Refused::invalid(vec![Finding::unread(lanes::Problem::new(field, value, remedy))])
+    };
+    let mut says = |field: &str, wanted: &str| -> Result<(), Refused> {
+        let pointer = format!("/metadata/{field}");
+        let written = value.pointer(&pointer).cloned();
+        match written {
+            Some(Value::String(text)) if text == wanted => Ok(()),
+            None => {
+                if let Some(Value::Object(metadata)) = value.get_mut("metadata") {
+                    metadata.insert(field.to_owned(), json!(wanted));
+                }
+                Ok(())
+            }
+            Some(other) => {
+                let remedy = format!("write `{wanted}`, as in the path");
+                let shown = other.as_str().map_or_else(|| other.to_string(), str::to_owned);
+                Err(wrong(&format!("metadata.{field}"), shown, remedy))
+            }
+        }
+    };
+    says("namespace", namespace)?;
+    if let Some(name) = name {
+        says("name", name)?;
+    }
+    let object = Object::from_value(value)
+        .map_err(|problem| Refused::invalid(vec![Finding::unread(problem)]))?;
+    if object.kind() != kind {
+        let remedy = format!("write `{kind}`, as in the path");
+        return Err(wrong("kind", object.kind().to_string(), remedy));
+    }
+    Ok(object)
+}

@@ -1,0 +1,43 @@
+//! The OpenAPI document, generated from the handlers and the types of `api`, committed as `openapi.json`.
+
+use api::rest;
+use axum::{http::header, response::IntoResponse};
+use utoipa::OpenApi;
+
+use super::{actions, objects};
+
+/// The document as committed: pretty JSON with a final line end.
+pub fn openapi() -> String {
+    let mut text = Document::openapi().to_pretty_json().unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+pub(super) async fn serve() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "application/json")], openapi())
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Laneway",
+        description = "Lane groups, lanes, services, gateways and routes.",
+        license(name = "Apache-2.0"),
+    ),
+    paths(
+        objects::list,
+        objects::create,
+        objects::list_in,
+        objects::create_in,
+        objects::read,
+        objects::replace,
+        objects::change,
+        objects::delete,
+        actions::apply,
+        actions::check,
+        actions::explain,
+        actions::status,
+    ),
+    components(schemas(rest::WatchEvent, rest::List, rest::Problem))
+)]
+struct Document;

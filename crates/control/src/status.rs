@@ -1,0 +1,240 @@
+//! What the control plane says of objects: conditions, matched instances, how far each has reached.
+
+use std::{collections::HashMap, sync::Arc};
+
+use api::{
+    convert,
+    resource::{Lane, Live, Matched, Object, Status, StatusCondition},
+    validate::{Finding, Severity},
+};
+use lanes::{Service, service::Health};
+
+use crate::{
+    distribute::{self, Key},
+    hub::Hub,
+    store::StoredObject,
+};
+
+/// Makes status for objects of one moment.
+#[derive(Debug)]
+pub struct Statuses<'h> {
+    hub: &'h Hub,
+    findings: &'h [Finding],
+    by_application: HashMap<&'h str, Vec<&'h Arc<Service>>>,
+}
+
+impl<'h> Statuses<'h> {
+    /// Of the hub as it is, with what validation found.
+    pub fn new(hub: &'h Hub, findings: &'h [Finding]) -> Self {
+        let mut by_application: HashMap<&str, Vec<&Arc<Service>>> = HashMap::new();
+        for service in hub.picture().services.all() {
+            by_application.entry(service.application()).or_default().push(service);
+        }
+        Self { hub, findings, by_application }
+    }
+
+    /// The object with its status.
+    pub fn present(&self, stored: &StoredObject) -> Object {
+        let mut object = stored.object.clone();
+        let status = self.of(&object);
+        object.set_status(Some(status));
+        object
+    }
+
+    fn of(&self, object: &Object) -> Status {
+        let mut status = match object {
+            Object::Lane(lane) => self.of_lane(lane),
+            Object::LaneGroup(group) => self.of_group(&group.metadata.name),
+            Object::HttpRoute(route) => {
+                self.of_route(&format!("{}/{}", route.metadata.namespace, route.metadata.name))
+            }
+            Object::Gateway(gateway) => self.of_gateway(&gateway.metadata.name),
+            Object::Backend(_) | Object::ServiceSource(_) => Status::default(),
+        };
+        if let Some(error) = self.finding(object, Severity::Error) {
+            status.conditions.retain(|condition| condition.kind != "Ready");
+            status.conditions.push(condition("Ready", false, "Invalid", error.problem.to_string()));
+        }
+        if let Some(conflict) = self.finding(object, Severity::Conflict) {
+            let message = conflict.problem.to_string();
+            status.conditions.push(condition("Conflicted", true, "Conflict", message));
+        }
+        for condition in &mut status.conditions {
+            condition.observed_generation = object.metadata().generation;
+        }
+        if let Some(live) = &mut status.live {
+            live.observed_generation = object.metadata().generation;
+        }
+        status
+    }
+
+    fn finding(&self, object: &Object, severity: Severity) -> Option<&Finding> {
+        let key = object.key();
+        self.findings.iter().find(|finding| finding.severity == severity && finding.object == key)
+    }
+
+    fn of_lane(&self, lane: &Lane) -> Status {
+        let tag = convert::lanes::tag_text(lane);
+        let picture = self.hub.picture();
+        let spec = picture.groups.spec(&lane.spec.group);
+        let running = spec.and_then(|spec| {
+            spec.lanes.iter().find(|running| running.tag.as_str() == tag).map(|lane| (spec, lane))
+        });
+        let Some((group, running)) = running else {
+            let message = format!("there is no group {} that has this lane", lane.spec.group);
+            return Status {
+                conditions: vec![condition("Ready", false, "NotInForce", message)],
+                ..Status::default()
+            };
+        };
+        let mut status = self.of_group(&lane.spec.group);
+        if !running.enabled {
+            let message = "the lane is disabled: requests in it are served by the base".to_owned();
+            status.conditions = vec![condition("Ready", false, "Disabled", message)];
+        } else if !running.admitting {
+            let message = "requests enter when the data planes behind the entrances know the lane";
+            status.conditions = vec![condition("Ready", false, "Admitting", message.to_owned())];
+        }
+        status.matched =
+            (group.applications.iter()).map(|application| self.matched(application, tag)).collect();
+        status
+    }
+
+    fn of_group(&self, name: &str) -> Status {
+        let Some((live, generation)) = self.hub.live(name) else {
+            let message =
+                "the group is not in force: another has its name, or it is wrong".to_owned();
+            return Status {
+                conditions: vec![condition("Ready", false, "NotInForce", message)],
+                ..Status::default()
+            };
+        };
+        let ready = self.ready(&Key::Group(name.into()), live);
+        Status { conditions: vec![ready], matched: Vec::new(), live: Some(shown(live, generation)) }
+    }
+
+    fn of_route(&self, name: &str) -> Status {
+        let routing = &self.hub.picture().routing;
+        let (Some(spec), Some(wire)) = (routing.route_spec(name), routing.route(name)) else {
+            let message = "the route cannot be used".to_owned();
+            return Status {
+                conditions: vec![condition("Accepted", false, "Invalid", message)],
+                ..Status::default()
+            };
+        };
+        let key = Key::Route(name.into());
+        let live = self.hub.live_of(&key, wire.version);
+        let mut conditions = vec![if spec.parents.is_empty() {
+            let message = "no gateway of parentRefs exists and lets it attach".to_owned();
+            condition("Accepted", false, "NoMatchingParent", message)
+        } else {
+            condition("Accepted", true, "Accepted", String::new())
+        }];
+        let mut backends = spec.rules.iter().flat_map(|rule| &rule.backends);
+        conditions.push(match backends.find_map(|backend| backend.service.as_ref().err()) {
+            None => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
+            Some(problem) => condition("ResolvedRefs", false, "BackendNotFound", problem.clone()),
+        });
+        conditions.push(self.ready(&key, live));
+        Status {
+            conditions,
+            matched: Vec::new(),
+            live: Some(shown(live, routing.generation(name))),
+        }
+    }
+
+    fn of_gateway(&self, name: &str) -> Status {
+        let Some(wire) = self.hub.picture().routing.gateway(name) else {
+            let message = "another gateway has its name, or it is wrong".to_owned();
+            return Status {
+                conditions: vec![condition("Accepted", false, "Invalid", message)],
+                ..Status::default()
+            };
+        };
+        let key = Key::Gateway(name.into());
+        let live = self.hub.live_of(&key, wire.version);
+        let conditions =
+            vec![condition("Accepted", true, "Accepted", String::new()), self.ready(&key, live)];
+        Status { conditions, matched: Vec::new(), live: None }
+    }
+
+    fn ready(&self, key: &Key, live: distribute::Live) -> StatusCondition {
+        let refusals = self.hub.refusals_of(key);
+        if let Some((node, reason)) = refusals.first() {
+            let more = match refusals.len() {
+                1 => String::new(),
+                several => format!(" (and {} more)", several - 1),
+            };
+            let message = format!("data plane {node}{more} does not take it: {reason}");
+            return condition("Ready", false, "Refused", message);
+        }
+        let waiting = live.data_planes - live.acknowledged;
+        if waiting > 0 {
+            let message =
+                format!("{waiting} of {} data planes have not confirmed it", live.data_planes);
+            return condition("Ready", false, "Distributing", message);
+        }
+        condition("Ready", true, "Live", format!("{} data planes have it", live.data_planes))
+    }
+
+    fn matched(&self, application: &str, tag: &str) -> Matched {
+        let mut addresses: HashMap<_, bool> = HashMap::new();
+        for service in self.by_application.get(application).into_iter().flatten() {
+            for endpoint in service.endpoints().iter().filter(|at| at.health == Health::Usable) {
+                match &endpoint.tag {
+                    None => drop(addresses.insert(endpoint.address, false)),
+                    Some(its) if its.as_str() == tag => {
+                        addresses.insert(endpoint.address, true);
+                    }
+                    Some(_) => {}
+                }
+            }
+        }
+        let tagged = addresses.values().filter(|tagged| **tagged).count();
+        Matched {
+            application: application.to_owned(),
+            base: small(addresses.len() - tagged),
+            tagged: small(tagged),
+        }
+    }
+}
+
+/// Matched instances of every application in every lane: group, tag, counts.
+pub(crate) fn matched_everywhere(hub: &Hub) -> Vec<(&str, &str, Matched)> {
+    let statuses = Statuses::new(hub, &[]);
+    let mut all = Vec::new();
+    for group in hub.picture().groups.all() {
+        for lane in &group.lanes {
+            for application in &group.applications {
+                let matched = statuses.matched(application, lane.tag.as_str());
+                all.push((group.name.as_str(), lane.tag.as_str(), matched));
+            }
+        }
+    }
+    all
+}
+
+fn shown(live: distribute::Live, generation: u64) -> Live {
+    Live {
+        data_planes: small(live.data_planes),
+        acknowledged: small(live.acknowledged),
+        generation,
+        observed_generation: 0,
+    }
+}
+
+/// Counts for people: none comes near the limit.
+pub(crate) fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+fn condition(kind: &str, holds: bool, reason: &str, message: String) -> StatusCondition {
+    StatusCondition {
+        kind: kind.to_owned(),
+        status: if holds { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: 0,
+        last_transition_time: None,
+    }
+}

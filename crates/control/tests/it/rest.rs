@@ -1,0 +1,251 @@
+//! REST as its clients see it.
+
+use api::{
+    client::{CallError, Client},
+    resource::{Key, Kind, Object},
+    rest::{Action, ApplyRequest, ExplainRequest, Problem, WatchKind},
+};
+use serde_json::{Value, json};
+
+use crate::harness::{Plane, backend, group, lane, route, service};
+
+fn request(objects: &[Value]) -> ApplyRequest {
+    ApplyRequest { objects: objects.to_vec() }
+}
+
+fn refused(result: Result<impl std::fmt::Debug, CallError>) -> Problem {
+    match result {
+        Err(CallError::Refused(problem)) => *problem,
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+fn lane_key(name: &str) -> Key {
+    Key::new(Kind::Lane, "default", name)
+}
+
+async fn started() -> (Plane, Client) {
+    let plane = Plane::start().await;
+    let client = Client::new(&format!("http://{}", plane.rest().await)).unwrap();
+    (plane, client)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn objects_are_written_read_changed_and_deleted() {
+    let (_plane, client) = started().await;
+    let applied = client
+        .apply(&request(&[group("trade", &["a"]), lane("trade", "gray")]), false)
+        .await
+        .unwrap();
+    assert!(applied.results.iter().all(|applied| applied.action == Action::Created));
+
+    let read = client.get(&lane_key("trade-gray")).await.unwrap();
+    assert_eq!(read.metadata().generation, 1);
+    assert!(read.metadata().uid.is_some() && read.metadata().creation_timestamp.is_some());
+    assert!(read.status().is_some());
+
+    let disabled =
+        client.patch(&lane_key("trade-gray"), &json!({"spec": {"enabled": false}})).await.unwrap();
+    assert_eq!(disabled.metadata().generation, 2);
+    assert_eq!(disabled.metadata().uid, read.metadata().uid);
+    let Object::Lane(lane) = &disabled else { panic!("{disabled:?}") };
+    assert!(!lane.spec.enabled);
+
+    let stale = refused(client.put(&read).await);
+    assert_eq!((stale.status, stale.title.as_str()), (409, "changed meanwhile"));
+
+    client.delete(&lane_key("trade-gray")).await.unwrap();
+    assert!(client.get(&lane_key("trade-gray")).await.unwrap_err().is_not_found());
+    assert!(client.delete(&lane_key("trade-gray")).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applying_the_same_again_changes_nothing() {
+    let (_plane, client) = started().await;
+    let objects = request(&[group("trade", &["a"]), lane("trade", "gray")]);
+    let first = client.apply(&objects, false).await.unwrap();
+    let again = client.apply(&objects, false).await.unwrap();
+    assert!(again.results.iter().all(|applied| applied.action == Action::Unchanged));
+    assert_eq!(again.resource_version, first.resource_version);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dry_run_says_what_would_happen_and_does_nothing() {
+    let (_plane, client) = started().await;
+    let tried = client.apply(&request(&[group("trade", &["a"])]), true).await.unwrap();
+    assert_eq!(tried.results[0].action, Action::Created);
+    assert!(client.list(Kind::LaneGroup, None).await.unwrap().items.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_transaction_leaves_nothing_of_itself() {
+    let (_plane, client) = started().await;
+    client.apply(&request(&[group("trade", &["a"]), lane("trade", "gray")]), false).await.unwrap();
+    let before = client.list(Kind::Lane, None).await.unwrap();
+    let mut bad = lane("trade", "bad");
+    bad["spec"]["entry"]["content"]["conditions"][0]["operator"] = json!("=~");
+    let problem = refused(client.apply(&request(&[lane("trade", "blue"), bad]), false).await);
+    assert_eq!(problem.status, 422);
+    let error = &problem.errors[0];
+    assert_eq!(error.object, Some(lane_key("trade-bad")));
+    assert_eq!(error.field, "spec.entry.content.conditions[0].operator");
+    assert_eq!(error.value, "=~");
+    assert!(error.remedy.contains("use one of"), "{error}");
+    assert_eq!(client.list(Kind::Lane, None).await.unwrap(), before);
+    // The store goes on as if nothing had been asked.
+    client.apply(&request(&[lane("trade", "blue")]), false).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_others_need_is_not_deleted() {
+    let (_plane, client) = started().await;
+    let mut second = lane("trade", "blue");
+    second["spec"]["fallback"] = json!(["gray"]);
+    client
+        .apply(&request(&[group("trade", &["a"]), lane("trade", "gray"), second]), false)
+        .await
+        .unwrap();
+    let problem = refused(client.delete(&lane_key("trade-gray")).await);
+    assert_eq!(problem.status, 422);
+    assert!(problem.to_string().contains("blue"), "{problem}");
+    let problem = refused(client.delete(&Key::new(Kind::LaneGroup, "default", "trade")).await);
+    assert_eq!(problem.status, 422);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_taken_from_a_group_names_the_lanes_it_served() {
+    let (_plane, client) = started().await;
+    client
+        .apply(&request(&[group("trade", &["a", "b"]), lane("trade", "gray")]), false)
+        .await
+        .unwrap();
+    let applied = client.apply(&request(&[group("trade", &["a"])]), false).await.unwrap();
+    let warning = applied.warnings.iter().find(|warning| warning.value == "b").unwrap();
+    assert!(warning.remedy.contains("trade/gray"), "{warning}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_check_names_every_mistake_and_writes_nothing() {
+    let (_plane, client) = started().await;
+    let unknown = json!({"apiVersion": "laneway.io/v1alpha1", "kind": "LaneGroup",
+        "metadata": {"name": "x"}, "spec": {"entrnaces": []}});
+    let checked = client.check(&request(&[unknown, lane("nowhere", "gray")])).await.unwrap();
+    let fields: Vec<&str> = checked.findings.iter().map(|finding| finding.field.as_str()).collect();
+    assert!(fields.contains(&"spec.entrnaces"), "{fields:?}");
+    assert!(fields.contains(&"spec.group"), "{fields:?}");
+    assert!(client.list(Kind::Lane, None).await.unwrap().items.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_tells_what_is_there_and_then_every_change() {
+    let (_plane, client) = started().await;
+    client.apply(&request(&[group("trade", &["a"]), lane("trade", "gray")]), false).await.unwrap();
+    let mut watch = client.watch(Kind::Lane, None).await.unwrap();
+    let mut next = async || {
+        let event = watch.next().await.unwrap().unwrap();
+        (event.kind, event.object.map(|object| object.metadata().name.clone()))
+    };
+    assert_eq!(next().await, (WatchKind::Added, Some("trade-gray".to_owned())));
+    assert_eq!(next().await, (WatchKind::Synced, None));
+    client.patch(&lane_key("trade-gray"), &json!({"spec": {"priority": 3}})).await.unwrap();
+    client.apply(&request(&[group("other", &["a"])]), false).await.unwrap();
+    client.delete(&lane_key("trade-gray")).await.unwrap();
+    assert_eq!(next().await, (WatchKind::Modified, Some("trade-gray".to_owned())));
+    assert_eq!(next().await, (WatchKind::Deleted, Some("trade-gray".to_owned())));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn explain_follows_the_chain_of_the_seed_scenario() {
+    let (plane, client) = started().await;
+    plane.serve(&[
+        service("sc-A", "app-a", &["1", "11=gray"]),
+        service("sc-B", "app-b", &["2"]),
+        service("sc-C", "app-c", &["3", "13=gray"]),
+    ]);
+    client
+        .apply(
+            &request(&[
+                backend("a", "sc-A"),
+                route("a", "/a", "a"),
+                group("trade", &["app-a", "app-b", "app-c"]),
+                lane("trade", "gray"),
+            ]),
+            false,
+        )
+        .await
+        .unwrap();
+    plane.admitted().await;
+    let wanted = |canary: &str| ExplainRequest {
+        gateway: "edge".to_owned(),
+        method: "GET".to_owned(),
+        url: "http://127.0.0.1:8000/a".to_owned(),
+        headers: vec![api::resource::HeaderField {
+            name: "canary".to_owned(),
+            value: canary.to_owned(),
+        }],
+        client_ip: None,
+        path: ["sc-A", "sc-B", "sc-C"].map(str::to_owned).to_vec(),
+    };
+    let gray = client.explain(&wanted("gray")).await.unwrap();
+    assert_eq!(gray.route, "default/a");
+    assert_eq!(gray.baggage, "lane.trade=gray");
+    let hops: Vec<(&str, &str)> =
+        gray.hops.iter().map(|hop| (hop.outcome.as_str(), hop.endpoint.as_str())).collect();
+    assert_eq!(
+        hops,
+        [("lane", "127.0.0.1:11"), ("fallback", "127.0.0.1:2"), ("lane", "127.0.0.1:13")]
+    );
+    assert!(!gray.entrance.is_empty() && gray.hops.iter().all(|hop| !hop.steps.is_empty()));
+
+    let base = client.explain(&wanted("blue")).await.unwrap();
+    assert_eq!(base.baggage, "");
+    assert!(base.hops.iter().all(|hop| hop.outcome == "base" && hop.tag.is_empty()));
+
+    let nowhere = client
+        .explain(&ExplainRequest { url: "/nowhere".to_owned(), ..wanted("gray") })
+        .await
+        .unwrap();
+    assert!(nowhere.routing[0].contains("404"), "{nowhere:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn mistakes_in_paths_and_bodies_say_what_is_right() {
+    let (plane, client) = started().await;
+    let address = plane.rest().await;
+    for (method, path, body, status, says) in [
+        ("GET", "/api/v1alpha1/lines", "", 404, "lanes"),
+        ("GET", "/api/v1/lanes", "", 404, "openapi.json"),
+        ("POST", "/api/v1alpha1/status", "{}", 405, "POST"),
+        ("POST", "/api/v1alpha1/apply", "{", 400, "JSON"),
+        ("POST", "/api/v1alpha1/apply?dry", "{\"objects\": []}", 400, "dryRun"),
+        ("GET", "/api/v1alpha1/lanes?watch&resourceVersion=99999", "", 410, "list again"),
+        (
+            "PUT",
+            "/api/v1alpha1/namespaces/default/lanes/x",
+            "{\"metadata\":{\"name\":\"y\"}}",
+            422,
+            "as in the path",
+        ),
+    ] {
+        let (answered, text) = crate::harness::call(address, method, path, body).await;
+        assert_eq!(answered, status, "{method} {path}: {text}");
+        assert!(text.contains(says), "{method} {path}: {text}");
+    }
+    let status = client.status().await.unwrap();
+    assert_eq!(status.sources[0].name, "embedded");
+    assert_eq!(status.gateways[0].name, "edge");
+}
+
+#[test]
+fn the_committed_openapi_document_is_current() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
+    let fresh = control::rest::openapi();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(path, &fresh).unwrap();
+    }
+    let committed = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        committed == fresh,
+        "run `UPDATE=1 cargo test -p control` and commit crates/control/openapi.json"
+    );
+}
