@@ -22,6 +22,11 @@ pub struct Found {
 }
 
 impl Found {
+    /// Whether the namespace was written, or is the default.
+    pub fn names_namespace(&self) -> bool {
+        self.node.has("metadata", "namespace")
+    }
+
     /// Where a field of the object was written; for a missing field, the part it is missing from.
     pub fn place_of(&self, field: &str) -> Place {
         Place { line: self.node.line_of(field), ..self.place.clone() }

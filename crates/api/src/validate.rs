@@ -125,11 +125,9 @@ const LABEL_LENGTH_MAX: usize = 63;
 
 fn names(object: &Object, report: &mut Report) {
     let metadata = object.metadata();
+    let is_name = |name: &str| name.len() <= NAME_LENGTH_MAX && name.split('.').all(is_label);
     // A group's name travels, and is checked by what reads it.
-    let is_group = object.kind() == Kind::LaneGroup;
-    if !is_group
-        && !(metadata.name.len() <= NAME_LENGTH_MAX && metadata.name.split('.').all(is_label))
-    {
+    if object.kind() != Kind::LaneGroup && !is_name(&metadata.name) {
         let remedy = "use lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit, at most 253";
         report.error(&object.key(), ::lanes::Problem::new("metadata.name", &metadata.name, remedy));
     }

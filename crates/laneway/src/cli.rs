@@ -6,6 +6,7 @@
 pub(crate) mod apply;
 pub(crate) mod backup;
 pub(crate) mod check;
+mod columns;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod explain;

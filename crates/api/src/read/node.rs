@@ -80,6 +80,20 @@ impl Node {
         self.line
     }
 
+    /// Whether a map within this map has a field.
+    pub(super) fn has(&self, map: &str, field: &str) -> bool {
+        self.field(map).and_then(|map| map.field(field)).is_some()
+    }
+
+    fn field(&self, name: &str) -> Option<&Self> {
+        match &self.content {
+            Content::Map(fields) => {
+                fields.iter().find(|(key, _)| key == name).map(|(_, value)| value)
+            }
+            Content::Scalar(_) | Content::List(_) => None,
+        }
+    }
+
     /// The line of a field, or of the deepest part of its path that exists.
     pub(super) fn line_of(&self, field: &str) -> u64 {
         let mut node = self;

@@ -1,11 +1,19 @@
 //! `laneway apply`: creates or changes the resources of files, all or none.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use api::{
+    client::CallError,
+    read::Found,
+    rest::{Action, ApplyRequest, Finding},
+};
 use clap::Args;
 
-use super::server::{Namespace, Server};
-use std::path::PathBuf;
+use super::{
+    EXIT_FAILED, output,
+    server::{Namespace, Server},
+};
+use crate::manifest::Manifest;
 
 /// The arguments of `laneway apply`.
 #[derive(Debug, Args)]
@@ -13,6 +21,9 @@ pub(crate) struct Apply {
     /// A file of resources, or a directory of such files; `-` reads standard input
     #[arg(short = 'f', long = "file", value_name = "FILE|DIR", required = true)]
     files: Vec<PathBuf>,
+    /// Say what would happen, and write nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -21,5 +32,80 @@ pub(crate) struct Apply {
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Apply) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not available yet: {verb:?}")
+    let client = verb.server.client()?;
+    let Some(found) = read(&verb.files, &verb.namespace.namespace)? else {
+        return Ok(ExitCode::from(EXIT_FAILED));
+    };
+    if found.is_empty() {
+        output::warning("the files have no resources; nothing to do");
+        return Ok(ExitCode::SUCCESS);
+    }
+    match client.apply(&request(&found), verb.dry_run).await {
+        Ok(response) => {
+            for warning in &response.warnings {
+                output::warning(in_file(&found, warning));
+            }
+            for result in &response.results {
+                output::line(format_args!(
+                    "{} {}",
+                    result.object,
+                    done(result.action, verb.dry_run)
+                ));
+            }
+            Ok(ExitCode::SUCCESS)
+        }
+        Err(CallError::Refused(problem)) if !problem.errors.is_empty() => {
+            for error in &problem.errors {
+                output::error(&in_file(&found, error));
+            }
+            output::error(&"nothing was written");
+            Ok(ExitCode::from(EXIT_FAILED))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn done(action: Action, dry_run: bool) -> &'static str {
+    match (action, dry_run) {
+        (Action::Created, false) => "created",
+        (Action::Configured, false) => "configured",
+        (Action::Unchanged, _) => "unchanged",
+        (Action::Created, true) => "would be created",
+        (Action::Configured, true) => "would be configured",
+    }
+}
+
+/// Reads files; objects that name no namespace are of `namespace`. None when something in them cannot be read,
+/// which has been told then.
+pub(super) fn read(files: &[PathBuf], namespace: &str) -> anyhow::Result<Option<Vec<Found>>> {
+    let mut manifest = Manifest::read(files)?;
+    for error in &manifest.errors {
+        output::error(error);
+    }
+    if !manifest.errors.is_empty() {
+        return Ok(None);
+    }
+    for found in &mut manifest.found {
+        if !found.names_namespace() {
+            namespace.clone_into(&mut found.object.metadata_mut().namespace);
+        }
+    }
+    Ok(Some(manifest.found))
+}
+
+/// The objects, to be sent.
+pub(super) fn request(found: &[Found]) -> ApplyRequest {
+    ApplyRequest { objects: found.iter().map(|found| found.object.to_value()).collect() }
+}
+
+/// A finding with the line of the file it is about.
+pub(super) fn in_file(found: &[Found], finding: &Finding) -> String {
+    let of = finding
+        .object
+        .as_ref()
+        .and_then(|key| found.iter().find(|found| found.object.key() == *key));
+    match of {
+        Some(of) => format!("{}: {finding}", of.place_of(&finding.field)),
+        None => finding.to_string(),
+    }
 }

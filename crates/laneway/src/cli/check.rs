@@ -1,10 +1,18 @@
 //! `laneway check`: validates resources and finds conflicts without applying them.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use api::{
+    client::Client,
+    rest::Finding,
+    validate::{Set, Severity, validate},
+};
 use clap::Args;
 
-use std::path::PathBuf;
+use super::{
+    EXIT_FAILED, apply, output,
+    server::{Format, Namespace, Output},
+};
 
 /// The arguments of `laneway check`.
 #[derive(Debug, Args)]
@@ -12,9 +20,44 @@ pub(crate) struct Check {
     /// A file of resources, or a directory of such files; `-` reads standard input
     #[arg(short = 'f', long = "file", value_name = "FILE|DIR", required = true)]
     files: Vec<PathBuf>,
+    /// Check against what this control plane has; without it the files must be complete
+    #[arg(long, value_name = "URL", env = "LANEWAY_SERVER")]
+    server: Option<String>,
+    #[command(flatten)]
+    namespace: Namespace,
+    #[command(flatten)]
+    output: Output,
 }
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Check) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not available yet: {verb:?}")
+    let Some(found) = apply::read(&verb.files, &verb.namespace.namespace)? else {
+        return Ok(ExitCode::from(EXIT_FAILED));
+    };
+    let findings: Vec<Finding> = match &verb.server {
+        Some(server) => Client::new(server)?.check(&apply::request(&found)).await?.findings,
+        None => {
+            let set = Set::new(found.iter().map(|found| found.object.clone()));
+            validate(&set).into_iter().map(Finding::from).collect()
+        }
+    };
+    match verb.output.output {
+        Format::Json => output::line(api::write::json_of(&findings)),
+        Format::Yaml => output::text(&api::write::yaml_of(&findings)),
+        Format::Table => {
+            for finding in &findings {
+                let severity = match finding.severity {
+                    Severity::Error => "error",
+                    Severity::Conflict => "conflict",
+                    Severity::Warning => "warning",
+                };
+                output::line(format_args!("{severity}: {}", apply::in_file(&found, finding)));
+            }
+            if findings.is_empty() {
+                output::line(format_args!("{} resources, nothing to say", found.len()));
+            }
+        }
+    }
+    let wrong = findings.iter().any(|finding| finding.severity == Severity::Error);
+    Ok(if wrong { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }

@@ -1,18 +1,27 @@
-//! `laneway delete`: deletes a resource.
+//! `laneway delete`: deletes resources, by name or those of files.
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
+use anyhow::Context;
+use api::resource::{Key, Kind};
 use clap::Args;
 
-use super::server::{Namespace, Server};
+use super::{
+    EXIT_FAILED, apply, output,
+    server::{LaneName, Namespace, Server, find_lane, kind},
+};
 
 /// The arguments of `laneway delete`.
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// The kind, e.g. Lane
-    kind: String,
-    /// The resource's name
-    name: String,
+    #[arg(value_parser = kind, required_unless_present = "files", conflicts_with = "files", requires = "name")]
+    kind: Option<Kind>,
+    /// The resource's name; a lane's also as GROUP/TAG
+    name: Option<String>,
+    /// Delete the resources of a file, or of a directory of such files; `-` reads standard input
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR")]
+    files: Vec<PathBuf>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -21,5 +30,32 @@ pub(crate) struct Delete {
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not available yet: {verb:?}")
+    let client = verb.server.client()?;
+    let namespace = &verb.namespace.namespace;
+    if let (Some(kind), Some(name)) = (verb.kind, &verb.name) {
+        let key = match name.parse::<LaneName>() {
+            Ok(lane) if kind == Kind::Lane => find_lane(&client, &lane, namespace).await?.key(),
+            _ => Key::new(kind, namespace, name),
+        };
+        client.delete(&key).await?;
+        output::line(format_args!("{key} deleted"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let Some(found) = apply::read(&verb.files, namespace)? else {
+        return Ok(ExitCode::from(EXIT_FAILED));
+    };
+    let mut keys: Vec<Key> = found.iter().map(|found| found.object.key()).collect();
+    // What names others goes first.
+    keys.sort_by_key(|key| std::cmp::Reverse(key.kind));
+    let mut failed = false;
+    for key in keys {
+        match client.delete(&key).await.with_context(|| format!("delete {key}")) {
+            Ok(()) => output::line(format_args!("{key} deleted")),
+            Err(error) => {
+                failed = true;
+                output::error(&format_args!("{error:#}"));
+            }
+        }
+    }
+    Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }

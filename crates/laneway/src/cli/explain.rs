@@ -2,9 +2,18 @@
 
 use std::process::ExitCode;
 
+use api::{
+    resource::HeaderField,
+    rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep},
+    write,
+};
 use clap::Args;
 
-use super::server::{Output, Server};
+use super::{
+    output,
+    output::Meant,
+    server::{Format, Output, Server},
+};
 
 /// The arguments of `laneway explain`.
 #[derive(Debug, Args)]
@@ -18,8 +27,11 @@ pub(crate) struct Explain {
     #[arg(short = 'X', long = "request", value_name = "METHOD", default_value = "GET")]
     method: String,
     /// A header of the request, e.g. `canary: gray`
-    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE")]
-    headers: Vec<String>,
+    #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
+    headers: Vec<HeaderField>,
+    /// The address of the client; this machine's own when not given
+    #[arg(long, value_name = "IP")]
+    client_ip: Option<std::net::IpAddr>,
     /// The services of the call chain, in order; without it the route's backend alone
     #[arg(long, value_name = "SERVICES", value_delimiter = ',')]
     path: Vec<String>,
@@ -29,7 +41,180 @@ pub(crate) struct Explain {
     output: Output,
 }
 
+fn header(text: &str) -> Result<HeaderField, &'static str> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok(HeaderField { name: name.trim().to_owned(), value: value.trim().to_owned() })
+        }
+        _ => Err("write NAME: VALUE, e.g. 'canary: gray'"),
+    }
+}
+
 /// Runs the verb.
 pub(crate) async fn run(verb: Explain) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not available yet: {verb:?}")
+    let request = ExplainRequest {
+        gateway: verb.gateway,
+        method: verb.method,
+        url: verb.url,
+        headers: verb.headers,
+        client_ip: verb.client_ip.map(|address| address.to_string()),
+        path: verb.path,
+    };
+    let response = verb.server.client()?.explain(&request).await?;
+    match verb.output.output {
+        Format::Json => output::line(write::json_of(&response)),
+        Format::Yaml => output::text(&write::yaml_of(&response)),
+        Format::Table => output::text(&told(&request, &response)),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An explanation for people.
+fn told(request: &ExplainRequest, response: &ExplainResponse) -> String {
+    let mut lines =
+        vec![format!("{} {} at gateway {}", request.method, request.url, request.gateway)];
+    if !response.listener.is_empty() {
+        let trust = if response.trusted { "trusts" } else { "does not trust" };
+        lines.push(format!("  listener {} {trust} the lane context of clients", response.listener));
+    }
+    if !response.route.is_empty() {
+        lines.push(format!("  route {}", response.route));
+    }
+    lines.extend(response.routing.iter().map(|line| format!("    {line}")));
+    if !response.entrance.is_empty() {
+        lines.push("entrance".to_owned());
+        lines.extend(response.entrance.iter().map(step));
+    }
+    if !response.baggage.is_empty() {
+        lines.push(format!("  baggage: {}", response.baggage));
+    }
+    for (index, hop) in response.hops.iter().enumerate() {
+        lines.push(heading(index + 1, hop));
+        lines.extend(hop.steps.iter().map(step));
+    }
+    lines.iter().map(|line| format!("{line}\n")).collect()
+}
+
+fn heading(number: usize, hop: &ExplainHop) -> String {
+    let application = if hop.application.is_empty() {
+        String::new()
+    } else {
+        format!(" (application {})", hop.application)
+    };
+    let end = if hop.endpoint.is_empty() {
+        output::word(&format!("nobody: {}", hop.problem), Meant::Badly)
+    } else {
+        let served = format!("{} {}", tag(Some(&hop.tag)), hop.endpoint);
+        format!("{} ({})", output::word(&served, Meant::Well), hop.outcome)
+    };
+    format!("hop {number}: {}{application} -> {end}", hop.service)
+}
+
+/// One step, indented by what it is about.
+fn step(step: &ExplainStep) -> String {
+    match step {
+        ExplainStep::Lane { group, tag, matched, because } => {
+            format!("  {} lane {group}/{tag}: {because}", mark(*matched))
+        }
+        ExplainStep::Member { group, tag: of, because } => {
+            format!("  = group {group}: {}: {because}", tag(of.as_deref()))
+        }
+        ExplainStep::Subset { group, tag: of, chosen, because } => {
+            let governs = group.as_ref().map(|group| format!("{group}/")).unwrap_or_default();
+            format!("  {} instances {governs}{}: {because}", mark(*chosen), tag(of.as_deref()))
+        }
+        ExplainStep::Instance { address, tag: of, candidate, because } => {
+            format!("      {} {address} ({}): {because}", mark(*candidate), tag(of.as_deref()))
+        }
+    }
+}
+
+fn tag(tag: Option<&str>) -> &str {
+    tag.filter(|tag| !tag.is_empty()).unwrap_or("base")
+}
+
+fn mark(yes: bool) -> String {
+    if yes { output::word("+", Meant::Well) } else { output::word("-", Meant::Aside) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_explanation_reads_from_the_client_to_the_last_hop() {
+        let request = ExplainRequest {
+            gateway: "edge".to_owned(),
+            method: "GET".to_owned(),
+            url: "/a".to_owned(),
+            headers: Vec::new(),
+            client_ip: None,
+            path: Vec::new(),
+        };
+        let text = |text: &str| text.to_owned();
+        let response = ExplainResponse {
+            listener: text("http"),
+            trusted: false,
+            route: text("default/a"),
+            routing: vec![text("path prefix /a matched")],
+            entrance: vec![
+                ExplainStep::Lane {
+                    group: text("trade"),
+                    tag: text("gray"),
+                    matched: true,
+                    because: text("header canary is gray"),
+                },
+                ExplainStep::Member {
+                    group: text("trade"),
+                    tag: Some(text("gray")),
+                    because: text("it matched"),
+                },
+            ],
+            baggage: text("lane.trade=gray"),
+            hops: vec![
+                ExplainHop {
+                    service: text("sc-A"),
+                    application: text("a"),
+                    steps: vec![
+                        ExplainStep::Subset {
+                            group: Some(text("trade")),
+                            tag: Some(text("gray")),
+                            chosen: true,
+                            because: text("1 usable"),
+                        },
+                        ExplainStep::Instance {
+                            address: text("127.0.0.11:1"),
+                            tag: None,
+                            candidate: false,
+                            because: text("another tag"),
+                        },
+                    ],
+                    outcome: text("lane"),
+                    endpoint: text("127.0.0.21:1"),
+                    tag: text("gray"),
+                    problem: String::new(),
+                },
+                ExplainHop {
+                    service: text("sc-Z"),
+                    problem: text("no such service"),
+                    ..ExplainHop::default()
+                },
+            ],
+        };
+        let expected = "\
+GET /a at gateway edge
+  listener http does not trust the lane context of clients
+  route default/a
+    path prefix /a matched
+entrance
+  + lane trade/gray: header canary is gray
+  = group trade: gray: it matched
+  baggage: lane.trade=gray
+hop 1: sc-A (application a) -> gray 127.0.0.21:1 (lane)
+  + instances trade/gray: 1 usable
+      - 127.0.0.11:1 (base): another tag
+hop 2: sc-Z -> nobody: no such service
+";
+        assert_eq!(told(&request, &response), expected);
+    }
 }

@@ -1,11 +1,32 @@
 //! `laneway lane`: switches lanes on and off, changes their ratio, shows how they stand.
 
-use std::process::ExitCode;
+use std::{
+    process::ExitCode,
+    time::{Duration, Instant},
+};
 
-use clap::Args;
+use anyhow::bail;
+use api::{
+    client::Client,
+    convert::lanes::percent_hundredths,
+    resource::{self, Object},
+    write,
+};
+use clap::{Args, Subcommand};
+use serde_json::{Value, json};
 
-use super::server::{Namespace, Output, Server};
-use clap::Subcommand;
+use super::{
+    columns, output,
+    output::Meant,
+    server::{Format, LaneName, Namespace, Output, Server, find_lane},
+};
+
+/// How long a change is waited for until every data plane has acknowledged it. A change is live within a second
+/// on 1 000 data planes; one that takes longer is told, and goes on by itself.
+const LIVE_WITHIN: Duration = Duration::from_secs(2);
+
+/// How often the control plane is asked meanwhile: a change on one machine takes some 10 ms.
+const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// The arguments of `laneway lane`.
 #[derive(Debug, Args)]
@@ -25,19 +46,19 @@ enum Action {
     Enable {
         /// The lane
         #[arg(value_name = "GROUP/TAG")]
-        lane: String,
+        lane: LaneName,
     },
     /// Let no requests in; those that carry it are base at their next hop
     Disable {
         /// The lane
         #[arg(value_name = "GROUP/TAG")]
-        lane: String,
+        lane: LaneName,
     },
     /// What the lane matches, and how far data planes know it
     Status {
         /// The lane
         #[arg(value_name = "GROUP/TAG")]
-        lane: String,
+        lane: LaneName,
         #[command(flatten)]
         output: Output,
     },
@@ -45,13 +66,234 @@ enum Action {
     Ratio {
         /// The lane
         #[arg(value_name = "GROUP/TAG")]
-        lane: String,
+        lane: LaneName,
         /// 0 to 100, two decimals
-        percent: String,
+        #[arg(value_parser = percent)]
+        percent: f64,
     },
+}
+
+fn percent(text: &str) -> Result<f64, &'static str> {
+    let percent = text.trim_end_matches('%').parse().map_err(|_| "use a number from 0 to 100")?;
+    percent_hundredths(percent).map(|_| percent)
 }
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Lane) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not available yet: {verb:?}")
+    let client = verb.server.client()?;
+    let namespace = &verb.namespace.namespace;
+    match verb.action {
+        Action::Enable { lane } => {
+            let patch = json!({"spec": {"enabled": true}});
+            change(&client, &lane, namespace, &patch, "enabled").await
+        }
+        Action::Disable { lane } => {
+            let patch = json!({"spec": {"enabled": false}});
+            change(&client, &lane, namespace, &patch, "disabled").await
+        }
+        Action::Ratio { lane, percent } => {
+            let now = find_lane(&client, &lane, namespace).await?;
+            if now.spec.entry.ratio.is_none() {
+                bail!(
+                    "lane {lane} is entered by content: {}; it has no ratio",
+                    columns::entry(&now)
+                );
+            }
+            let patch = json!({"spec": {"entry": {"ratio": {"percent": percent}}}});
+            change(&client, &lane, namespace, &patch, &format!("at {percent}%")).await
+        }
+        Action::Status { lane, output } => {
+            show(find_lane(&client, &lane, namespace).await?, output.output);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+/// Changes a lane, and waits until the change is live.
+async fn change(
+    client: &Client,
+    name: &LaneName,
+    namespace: &str,
+    patch: &Value,
+    what: &str,
+) -> anyhow::Result<ExitCode> {
+    let before = find_lane(client, name, namespace).await?;
+    let Object::Lane(after) = client.patch(&before.key(), patch).await? else {
+        bail!("the control plane answered with another kind of object");
+    };
+    if after.spec == before.spec {
+        output::line(format_args!("lane {name} is {what} already"));
+        return Ok(ExitCode::SUCCESS);
+    }
+    let started = Instant::now();
+    loop {
+        let Object::Lane(now) = client.get(&before.key()).await? else {
+            bail!("the control plane answered with another kind of object");
+        };
+        match progress(&before, &now) {
+            Progress::Live(data_planes) => {
+                let milliseconds = started.elapsed().as_millis();
+                let planes = if data_planes == 1 { "data plane" } else { "data planes" };
+                output::line(format_args!(
+                    "lane {name} is {what}; {data_planes} {planes} confirmed it within {milliseconds} ms"
+                ));
+                return Ok(ExitCode::SUCCESS);
+            }
+            Progress::Waiting(why) if started.elapsed() >= LIVE_WITHIN => {
+                output::line(format_args!("lane {name} is {what}"));
+                output::warning(format_args!(
+                    "not live everywhere after {} s: {why}; see `laneway lane status {name}`",
+                    LIVE_WITHIN.as_secs()
+                ));
+                return Ok(ExitCode::SUCCESS);
+            }
+            Progress::Waiting(_) => tokio::time::sleep(ASK_EVERY).await,
+        }
+    }
+}
+
+/// How far a change has got.
+#[derive(Debug, PartialEq, Eq)]
+enum Progress {
+    /// So many data planes have it: all that need it.
+    Live(u32),
+    /// Not yet everywhere, and why.
+    Waiting(String),
+}
+
+/// `before` and `now` are the lane as the control plane shows it: the distribution follows the write.
+fn progress(before: &resource::Lane, now: &resource::Lane) -> Progress {
+    let live = |lane: &resource::Lane| lane.status.as_ref().and_then(|status| status.live.clone());
+    let Some(reached) = live(now) else {
+        return Progress::Waiting(
+            reason(now).unwrap_or_else(|| "the lane is not in force".to_owned()),
+        );
+    };
+    if live(before).is_some_and(|before| before.generation == reached.generation) {
+        return Progress::Waiting("the control plane has not distributed it yet".to_owned());
+    }
+    if reached.acknowledged < reached.data_planes {
+        let (acknowledged, data_planes) = (reached.acknowledged, reached.data_planes);
+        return Progress::Waiting(format!(
+            "{acknowledged} of {data_planes} data planes have confirmed it"
+        ));
+    }
+    let is_ready = ready(now).is_none_or(|condition| condition.status == "True");
+    // A disabled lane is never ready, and that is what was asked for.
+    if now.spec.enabled && !is_ready {
+        return Progress::Waiting(reason(now).unwrap_or_default());
+    }
+    Progress::Live(reached.data_planes)
+}
+
+fn ready(lane: &resource::Lane) -> Option<&resource::StatusCondition> {
+    let status = lane.status.as_ref()?;
+    status.conditions.iter().find(|condition| condition.kind == "Ready")
+}
+
+fn reason(lane: &resource::Lane) -> Option<String> {
+    ready(lane).map(|condition| condition.message.clone())
+}
+
+fn show(lane: resource::Lane, format: Format) {
+    match format {
+        Format::Json => return output::line(write::json_of(&Object::from(lane))),
+        Format::Yaml => return output::text(&write::yaml_of(&Object::from(lane))),
+        Format::Table => {}
+    }
+    let name = api::convert::lanes::lane_name(&lane);
+    let state = if lane.spec.enabled {
+        output::word("enabled", Meant::Well)
+    } else {
+        output::word("disabled", Meant::Badly)
+    };
+    output::line(format_args!("lane {name}: {state}, priority {}", lane.spec.priority));
+    output::line(format_args!("entry     {}", columns::entry(&lane)));
+    output::line(format_args!("fallback  {}", columns::fallback(&lane)));
+    let status = lane.status.unwrap_or_default();
+    for condition in &status.conditions {
+        let holds = if condition.kind == "Conflicted" { "False" } else { "True" };
+        let meant = if condition.status == holds { Meant::Well } else { Meant::Badly };
+        let word = output::word(&format!("{} {}", condition.kind, condition.status), meant);
+        output::line(format_args!("{word}: {} {}", condition.reason, condition.message));
+    }
+    if let Some(live) = &status.live {
+        output::line(format_args!(
+            "live      {} of {} data planes, generation {}",
+            live.acknowledged, live.data_planes, live.generation
+        ));
+    }
+    let rows: Vec<Vec<String>> = (status.matched.iter())
+        .map(|matched| {
+            vec![matched.application.clone(), matched.base.to_string(), matched.tagged.to_string()]
+        })
+        .collect();
+    output::text(&output::table(&["APPLICATION", "BASE", "IN LANE"], &rows));
+}
+
+#[cfg(test)]
+mod tests {
+    use api::resource::{Entry, LaneSpec, Live, Status, StatusCondition};
+
+    use super::*;
+
+    fn lane(
+        enabled: bool,
+        generation: u64,
+        acknowledged: u32,
+        ready: (&str, &str),
+    ) -> resource::Lane {
+        let mut lane = resource::Lane::new(
+            "trade-gray",
+            LaneSpec {
+                group: "trade".to_owned(),
+                tag: Some("gray".to_owned()),
+                enabled,
+                priority: 0,
+                entry: Entry::default(),
+                fallback: resource::Fallback::default(),
+                applications: Vec::new(),
+            },
+        );
+        lane.status = Some(Status {
+            conditions: vec![StatusCondition {
+                kind: "Ready".to_owned(),
+                status: ready.0.to_owned(),
+                reason: String::new(),
+                message: ready.1.to_owned(),
+                observed_generation: 0,
+                last_transition_time: None,
+            }],
+            matched: Vec::new(),
+            live: Some(Live { data_planes: 4, acknowledged, generation, observed_generation: 0 }),
+        });
+        lane
+    }
+
+    #[test]
+    fn a_change_is_live_when_it_was_distributed_confirmed_and_admits() {
+        let before = lane(false, 7, 4, ("False", "disabled"));
+        let waits = |now: &resource::Lane, why: &str| {
+            assert_eq!(progress(&before, now), Progress::Waiting(why.to_owned()));
+        };
+        waits(
+            &lane(true, 7, 4, ("False", "disabled")),
+            "the control plane has not distributed it yet",
+        );
+        waits(&lane(true, 8, 3, ("False", "admitting")), "3 of 4 data planes have confirmed it");
+        waits(&lane(true, 8, 4, ("False", "admitting")), "admitting");
+        assert_eq!(progress(&before, &lane(true, 9, 4, ("True", ""))), Progress::Live(4));
+        let before = lane(true, 9, 4, ("True", ""));
+        assert_eq!(
+            progress(&before, &lane(false, 10, 4, ("False", "disabled"))),
+            Progress::Live(4)
+        );
+    }
+
+    #[test]
+    fn a_percentage_may_carry_its_sign() {
+        assert_eq!(percent("30"), Ok(30.0));
+        assert_eq!(percent("12.34%"), Ok(12.34));
+        assert!(percent("101").is_err() && percent("1.234").is_err() && percent("a").is_err());
+    }
 }

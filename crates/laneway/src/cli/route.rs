@@ -2,10 +2,21 @@
 
 use std::process::ExitCode;
 
-use clap::Args;
+use api::{
+    client::Client,
+    resource::{
+        Backend, BackendRef, BackendSpec, HttpRoute, HttpRouteSpec, Key, Kind, Object, ParentRef,
+        PathMatch, PathMatchType, PathModifier, PathModifierType, RouteFilter, RouteFilterType,
+        RouteMatch, RouteRule, UrlRewrite,
+    },
+    rest::{Action as Done, ApplyRequest},
+};
+use clap::{Args, Subcommand};
 
-use super::server::{Namespace, Server};
-use clap::Subcommand;
+use super::{
+    output,
+    server::{Namespace, Server},
+};
 
 /// The arguments of `laneway route`.
 #[derive(Debug, Args)]
@@ -22,28 +33,120 @@ pub(crate) struct Route {
 #[derive(Debug, Subcommand)]
 enum Action {
     /// Write a route
-    Add {
-        /// The route's name
-        name: String,
-        /// The path prefix it takes, by segment
-        #[arg(long, value_name = "PATH", default_value = "/")]
-        prefix: String,
-        /// The Backend it goes to, or a service of the embedded registry
-        #[arg(long, value_name = "NAME")]
-        backend: String,
-        /// Only for this host
-        #[arg(long, value_name = "HOST")]
-        host: Vec<String>,
-        /// The gateway it attaches to
-        #[arg(long, value_name = "NAME", default_value = "edge")]
-        gateway: String,
-        /// Replace the prefix by this path
-        #[arg(long, value_name = "PATH")]
-        rewrite: Option<String>,
-    },
+    Add(Add),
+}
+
+/// The arguments of `laneway route add`.
+#[derive(Debug, Args)]
+struct Add {
+    /// The route's name
+    name: String,
+    /// The path prefix it takes, by segment
+    #[arg(long, value_name = "PATH", default_value = "/")]
+    prefix: String,
+    /// The Backend it goes to, or a service of the embedded registry
+    #[arg(long, value_name = "NAME")]
+    backend: String,
+    /// Only for this host
+    #[arg(long, value_name = "HOST")]
+    host: Vec<String>,
+    /// The gateway it attaches to
+    #[arg(long, value_name = "NAME", default_value = "edge")]
+    gateway: String,
+    /// Replace the prefix by this path
+    #[arg(long, value_name = "PATH")]
+    rewrite: Option<String>,
 }
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Route) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not available yet: {verb:?}")
+    let client = verb.server.client()?;
+    let Action::Add(add) = verb.action;
+    let namespace = verb.namespace.namespace;
+    let mut objects: Vec<Object> = Vec::new();
+    let (backend, to_create) = backend(&client, &add.backend, &namespace).await?;
+    objects.extend(to_create.map(Object::from));
+    let mut route = route(&add, backend);
+    namespace.clone_into(&mut route.metadata.namespace);
+    objects.push(route.into());
+    let request = ApplyRequest { objects: objects.iter().map(Object::to_value).collect() };
+    let response = client.apply(&request, false).await?;
+    for warning in &response.warnings {
+        output::warning(warning);
+    }
+    for result in &response.results {
+        let done = match result.action {
+            Done::Created => "created",
+            Done::Configured => "configured",
+            Done::Unchanged => "unchanged",
+        };
+        output::line(format_args!("{} {done}", result.object));
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The name of the Backend that `word` means, and the Backend itself where there is none yet. Services have names
+/// in any case, objects in lower case only.
+async fn backend(
+    client: &Client,
+    word: &str,
+    namespace: &str,
+) -> anyhow::Result<(String, Option<Backend>)> {
+    let name = word.to_lowercase();
+    match client.get(&Key::new(Kind::Backend, namespace, name.as_str())).await {
+        Ok(_) => Ok((name, None)),
+        Err(error) if error.is_not_found() => {
+            let spec = BackendSpec {
+                source: "embedded".to_owned(),
+                namespace: None,
+                group: None,
+                service: word.to_owned(),
+                protocol: "http".to_owned(),
+            };
+            let mut backend = Backend::new(name.as_str(), spec);
+            namespace.clone_into(&mut backend.metadata.namespace);
+            Ok((name, Some(backend)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn route(add: &Add, backend: String) -> HttpRoute {
+    let rewrite = add.rewrite.as_ref().map(|path| RouteFilter {
+        kind: RouteFilterType::UrlRewrite,
+        request_header_modifier: None,
+        response_header_modifier: None,
+        request_redirect: None,
+        url_rewrite: Some(UrlRewrite {
+            hostname: None,
+            path: Some(PathModifier {
+                kind: PathModifierType::ReplacePrefixMatch,
+                replace_full_path: None,
+                replace_prefix_match: Some(path.clone()),
+            }),
+        }),
+    });
+    let matching = RouteMatch {
+        path: Some(PathMatch { kind: PathMatchType::PathPrefix, value: add.prefix.clone() }),
+        ..RouteMatch::default()
+    };
+    let backend = BackendRef {
+        group: Some(Kind::Backend.group().to_owned()),
+        kind: Some(Kind::Backend.name().to_owned()),
+        name: backend,
+        weight: 1,
+        ..BackendRef::default()
+    };
+    let rule = RouteRule {
+        matches: vec![matching],
+        filters: rewrite.into_iter().collect(),
+        backend_refs: vec![backend],
+        ..RouteRule::default()
+    };
+    let spec = HttpRouteSpec {
+        parent_refs: vec![ParentRef { name: add.gateway.clone(), ..ParentRef::default() }],
+        hostnames: add.host.clone(),
+        rules: vec![rule],
+    };
+    HttpRoute::new(add.name.as_str(), spec)
 }

@@ -1,5 +1,13 @@
 //! The arguments that every verb has which talks to a control plane.
 
+use std::{fmt, str::FromStr};
+
+use anyhow::bail;
+use api::{
+    client::{CallError, Client},
+    convert,
+    resource::{Kind, Lane, Object},
+};
 use clap::{Args, ValueEnum};
 
 /// How to reach the control plane.
@@ -48,4 +56,67 @@ pub(crate) struct Output {
     /// How the answer looks
     #[arg(short = 'o', long, value_enum, value_name = "FORMAT", default_value_t)]
     pub(crate) output: Format,
+}
+
+impl Server {
+    /// A client of it.
+    pub(crate) fn client(&self) -> Result<Client, CallError> {
+        Client::new(&self.server)
+    }
+}
+
+/// Reads a kind as a person writes it.
+pub(crate) fn kind(word: &str) -> Result<Kind, String> {
+    Kind::from_word(word)
+        .ok_or_else(|| format!("use one of {}", Kind::ALL.map(Kind::name).join(", ")))
+}
+
+/// A lane as people call it: `GROUP/TAG`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct LaneName {
+    pub(crate) group: String,
+    pub(crate) tag: String,
+}
+
+impl fmt::Display for LaneName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.group, self.tag)
+    }
+}
+
+impl FromStr for LaneName {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text.split_once('/') {
+            Some((group, tag)) if !group.is_empty() && !tag.is_empty() && !tag.contains('/') => {
+                Ok(Self { group: group.to_owned(), tag: tag.to_owned() })
+            }
+            _ => Err("write GROUP/TAG, e.g. trade/gray"),
+        }
+    }
+}
+
+/// The lane of this name. Group names are unique across namespaces; of lanes in conflict that of `namespace`.
+pub(crate) async fn find_lane(
+    client: &Client,
+    name: &LaneName,
+    namespace: &str,
+) -> anyhow::Result<Lane> {
+    let mut found: Vec<Lane> = Vec::new();
+    let mut others: Vec<String> = Vec::new();
+    for object in client.list(Kind::Lane, None).await?.items {
+        let Object::Lane(lane) = object else { continue };
+        if lane.spec.group == name.group && convert::lanes::tag_text(&lane) == name.tag {
+            found.push(lane);
+        } else {
+            others.push(convert::lanes::lane_name(&lane));
+        }
+    }
+    found.sort_by_key(|lane| lane.metadata.namespace != namespace);
+    match found.into_iter().next() {
+        Some(lane) => Ok(lane),
+        None if others.is_empty() => bail!("there is no lane {name}, nor any other"),
+        None => bail!("there is no lane {name}; there are {}", others.join(", ")),
+    }
 }

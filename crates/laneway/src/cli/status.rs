@@ -2,9 +2,17 @@
 
 use std::process::ExitCode;
 
+use api::{
+    rest::{DataPlaneStatus, StatusResponse},
+    validate::Severity,
+    write,
+};
 use clap::Args;
 
-use super::server::{Output, Server};
+use super::{
+    output,
+    server::{Format, Output, Server},
+};
 
 /// The arguments of `laneway status`.
 #[derive(Debug, Args)]
@@ -17,5 +25,143 @@ pub(crate) struct Status {
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Status) -> anyhow::Result<ExitCode> {
-    anyhow::bail!("not available yet: {verb:?}")
+    let client = verb.server.client()?;
+    let status = client.status().await?;
+    match verb.output.output {
+        Format::Json => output::line(write::json_of(&status)),
+        Format::Yaml => output::text(&write::yaml_of(&status)),
+        Format::Table => {
+            output::line(format_args!(
+                "control plane {}, version {}, generation {}",
+                client.server(),
+                status.version,
+                status.generation.number
+            ));
+            output::text(&told(&status));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Everything but the first line, for people.
+fn told(status: &StatusResponse) -> String {
+    let sources: Vec<Vec<String>> = (status.sources.iter())
+        .map(|source| {
+            let state = match (source.problem.as_str(), source.synced) {
+                ("", true) => "synced",
+                ("", false) => "not synced",
+                (problem, _) => problem,
+            };
+            vec![
+                source.name.clone(),
+                source.kind.clone(),
+                source.services.to_string(),
+                source.instances.to_string(),
+                state.to_owned(),
+            ]
+        })
+        .collect();
+    let gateways: Vec<Vec<String>> = (status.gateways.iter())
+        .map(|gateway| {
+            vec![gateway.name.clone(), gateway.routes.to_string(), gateway.data_planes.to_string()]
+        })
+        .collect();
+    let data_planes: Vec<Vec<String>> = status.data_planes.iter().map(data_plane).collect();
+    let mut parts = vec![
+        output::table(&["SOURCE", "KIND", "SERVICES", "INSTANCES", "STATE"], &sources),
+        output::table(&["GATEWAY", "ROUTES", "DATA PLANES"], &gateways),
+        output::table(
+            &[
+                "DATA PLANE",
+                "ROLE",
+                "TAG",
+                "ADDRESS",
+                "VERSION",
+                "STATE",
+                "GENERATION",
+                "BEHIND",
+                "ASKED FOR",
+            ],
+            &data_planes,
+        ),
+    ];
+    let mut notes = String::new();
+    for data_plane in &status.data_planes {
+        let name = format!("{} {}", data_plane.role, data_plane.name);
+        for refused in &data_plane.refused {
+            notes.push_str(&format!("{name} does not take {}: {}\n", refused.key, refused.reason));
+        }
+        if !data_plane.unreachable.is_empty() {
+            notes.push_str(&format!("{name} cannot reach {}\n", data_plane.unreachable.join(", ")));
+        }
+    }
+    for finding in &status.findings {
+        let severity = match finding.severity {
+            Severity::Error => "error",
+            Severity::Conflict => "conflict",
+            Severity::Warning => "warning",
+        };
+        notes.push_str(&format!("{severity}: {finding}\n"));
+    }
+    parts.push(notes);
+    parts.retain(|part| !part.is_empty());
+    parts.iter().map(|part| format!("\n{part}")).collect()
+}
+
+fn data_plane(status: &DataPlaneStatus) -> Vec<String> {
+    let state = if status.connected { "connected" } else { "away" };
+    let behind =
+        if status.behind_ms > 0 { format!("{} ms", status.behind_ms) } else { "0".to_owned() };
+    vec![
+        status.name.clone(),
+        status.role.clone(),
+        status.tag.clone(),
+        status.address.clone(),
+        status.version.clone(),
+        format!("{state} {}", span(status.since_seconds)),
+        format!("{}/{}", status.acknowledged, status.sent),
+        behind,
+        status.subscriptions.to_string(),
+    ]
+}
+
+/// A time span, as exact as people want it.
+fn span(seconds: u64) -> String {
+    match seconds {
+        0..120 => format!("{seconds}s"),
+        120..7200 => format!("{}m", seconds / 60),
+        7200..172_800 => format!("{}h", seconds / 3600),
+        _ => format!("{}d", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_data_plane_cannot_do_is_said_below_the_tables() {
+        let status = StatusResponse {
+            data_planes: vec![DataPlaneStatus {
+                name: "spring-cloud-a".to_owned(),
+                role: "sidecar".to_owned(),
+                version: "0.1.0".to_owned(),
+                connected: true,
+                since_seconds: 300,
+                sent: 9,
+                acknowledged: 7,
+                behind_ms: 40,
+                unreachable: vec!["127.0.0.1:1".to_owned()],
+                ..DataPlaneStatus::default()
+            }],
+            ..StatusResponse::default()
+        };
+        let expected = "
+DATA PLANE      ROLE     TAG  ADDRESS  VERSION  STATE         GENERATION  BEHIND  ASKED FOR
+spring-cloud-a  sidecar                0.1.0    connected 5m  7/9         40 ms   0
+
+sidecar spring-cloud-a cannot reach 127.0.0.1:1
+";
+        assert_eq!(told(&status), expected);
+    }
 }
