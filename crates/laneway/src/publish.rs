@@ -35,6 +35,9 @@ use subscriptions::Subscriptions;
 /// answer takes milliseconds; a caller of a restarted gateway waits no longer than a slow response takes.
 pub(crate) const START_WAIT: Duration = Duration::from_secs(1);
 
+/// How much longer it waits for that picture to be published.
+const PUBLISH_WAIT: Duration = Duration::from_millis(250);
+
 /// Least and most time between attempts to connect. A control plane that restarts is found at once; a thousand
 /// data planes without one cost it nothing when it returns.
 const RECONNECT_LEAST: Duration = Duration::from_millis(50);
@@ -109,7 +112,7 @@ impl Publishing {
         let task = tokio::spawn(publisher.run());
         let has_picture = state.wait_for(|state| state.origin != Origin::Nothing);
         // Without any picture the proxy answers 503 and readiness says why.
-        let _ = tokio::time::timeout(START_WAIT + CONNECT_TIMEOUT, has_picture).await;
+        let _ = tokio::time::timeout(START_WAIT + PUBLISH_WAIT, has_picture).await;
         let feed = Feed { published, demand: demand_sender };
         Self { feed, state, unreachable, stop, task }
     }
@@ -207,7 +210,7 @@ impl Publisher {
                 tracing::warn!(
                     control = self.identity.control,
                     reason,
-                    "the control plane is away; going on with the last configuration"
+                    "the control plane is away; going on with what is known"
                 );
             }
             self.state.send_modify(|state| state.lost(reason));

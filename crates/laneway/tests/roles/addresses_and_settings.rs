@@ -1,0 +1,115 @@
+//! Addresses are printed, bad settings are refused, and what may change at run time does.
+
+use std::fs;
+
+use anyhow::Result;
+use rustix::process::Signal;
+use testkit::{Process, Sandbox, http};
+
+use crate::{SOON, answers, printed_address, sandbox, says};
+
+/// `laneway serve` with every port chosen by the system.
+fn serve_on_chosen_ports(sandbox: &Sandbox, name: &str, more: &[&str]) -> Result<Process> {
+    let any = format!("{}:0", sandbox.host(1));
+    let mut command = sandbox.laneway(&["serve", "--gateway-listen", &any, "--api-listen", &any]);
+    command.args(["--discovery-listen", &any]).args(more);
+    command.arg("--data").arg(sandbox.path(name));
+    Process::start(name, &mut command, sandbox.directory())
+}
+
+#[test]
+fn serve_prints_every_address_and_answers_there() -> Result<()> {
+    let sandbox = sandbox()?;
+    let mut serve = serve_on_chosen_ports(&sandbox, "serve", &[])?;
+    let (api, gateway) = (printed_address(&serve, "api")?, printed_address(&serve, "gateway")?);
+    printed_address(&serve, "discovery")?;
+    assert_eq!(http::get(&api, "/healthz", &[])?.status, 200);
+    answers(&api, "/readyz", 200, r#""ready":true,"stale":false"#)?;
+    answers(&api, "/metrics", 200, "laneway_control_connected 1")?;
+    answers(&api, "/status", 200, r#""role":"serve""#)?;
+    assert_eq!(http::get(&gateway, "/nowhere", &[])?.status, 404);
+    // No port beside these: a gateway on a chosen port serves what the Gateway says there, not beside it.
+    assert!(!serve.output().contains(":8000"), "{}", serve.output());
+    serve.ask_to_stop();
+    assert_eq!(serve.wait_for_end(SOON)?.code(), Some(0));
+    Ok(())
+}
+
+#[test]
+fn bad_settings_end_with_64_and_name_key_value_origin_and_remedy() -> Result<()> {
+    let sandbox = sandbox()?;
+    let file = sandbox.path("laneway.yaml");
+    fs::write(&file, "api-listen: nowhere\n")?;
+    let mut command = sandbox.laneway(&["serve", "--gateway-listen", "1", "--config"]);
+    command.arg(&file).env("LANEWAY_THREADS", "many");
+    let output = command.output()?;
+    assert_eq!(output.status.code(), Some(64));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    for expected in [
+        format!("api-listen: `nowhere` (from {}): use an address", file.display()),
+        "gateway-listen: `1` (from --gateway-listen): use an address".to_owned(),
+        "threads: `many` (from LANEWAY_THREADS): use a whole number".to_owned(),
+    ] {
+        assert!(words.contains(&expected), "{words} lacks {expected}");
+    }
+
+    fs::write(&file, "gateway-listne: 127.0.0.1:0\n")?;
+    let file = file.to_string_lossy().into_owned();
+    let result = sandbox.run(&["serve", "--config", &file])?;
+    assert_eq!(result.code, Some(64));
+    assert!(result.stderr.contains("gateway-listne: `127.0.0.1:0`"), "{}", result.stderr);
+
+    let result = sandbox.run(&["sidecar"])?;
+    assert_eq!(result.code, Some(64));
+    assert!(result.stderr.contains("application: ``: name the application"), "{}", result.stderr);
+    assert_eq!(sandbox.run(&["serve", "--gateway-liste", "x"])?.code, Some(2));
+    Ok(())
+}
+
+#[test]
+fn an_address_in_use_is_named_with_its_setting() -> Result<()> {
+    let sandbox = sandbox()?;
+    let taken = std::net::TcpListener::bind(sandbox.endpoint(1, 7600))?;
+    let address = taken.local_addr()?.to_string();
+    let data = sandbox.path("serve").to_string_lossy().into_owned();
+    let result = sandbox.run(&["serve", "--api-listen", &address, "--data", &data])?;
+    assert_eq!(result.code, Some(1));
+    assert!(result.stderr.contains(&format!("api-listen: listen on `{address}`")), "{result:?}");
+    Ok(())
+}
+
+#[test]
+fn a_data_directory_is_held_by_one_process() -> Result<()> {
+    let sandbox = sandbox()?;
+    let first = serve_on_chosen_ports(&sandbox, "serve", &[])?;
+    printed_address(&first, "api")?;
+    let mut second = serve_on_chosen_ports(&sandbox, "serve", &[])?;
+    assert_eq!(second.wait_for_end(SOON)?.code(), Some(1));
+    says(&second, "is in use by process")
+}
+
+#[test]
+fn the_log_level_changes_by_request_and_by_reload() -> Result<()> {
+    let sandbox = sandbox()?;
+    let file = sandbox.path("laneway.yaml");
+    fs::write(&file, "log-level: warn\n")?;
+    let path = file.to_string_lossy().into_owned();
+    let serve = serve_on_chosen_ports(&sandbox, "serve", &["--config", &path])?;
+    let api = printed_address(&serve, "api")?;
+    answers(&api, "/log-level", 200, "warn")?;
+    let changed = http::exchange(&api, "PUT", "/log-level", &[], "info,proxy=debug")?;
+    assert_eq!(changed.status, 200, "{}", changed.body);
+    answers(&api, "/log-level", 200, "proxy=debug")?;
+    let refused = http::exchange(&api, "PUT", "/log-level", &[], "loud")?;
+    assert_eq!(refused.status, 400);
+    assert!(refused.body.contains("log-level: `loud`: use error, warn"), "{}", refused.body);
+
+    fs::write(&file, "log-level: debug\n")?;
+    serve.signal(Signal::HUP);
+    answers(&api, "/log-level", 200, r#""debug""#)?;
+    // A file that has become wrong changes nothing, and is told.
+    fs::write(&file, "log-level: loud\n")?;
+    serve.signal(Signal::HUP);
+    says(&serve, "settings are not reloaded")?;
+    answers(&api, "/log-level", 200, r#""debug""#)
+}

@@ -1,0 +1,141 @@
+//! Data planes outlive their control plane, start from disk without it, and leave without a failed request.
+
+use std::fs;
+
+use anyhow::{Context as _, Result};
+use testkit::{Instance, Process, Sandbox, load, load::Load};
+
+use crate::{SOON, answers, fixed, sandbox, says};
+
+/// A resources directory with one file.
+fn resources(sandbox: &Sandbox, content: &str) -> Result<String> {
+    let directory = sandbox.path("resources");
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("all.yaml"), content)?;
+    Ok(directory.to_string_lossy().into_owned())
+}
+
+/// An application that needs no sidecar.
+fn application(sandbox: &Sandbox, host: u8) -> Result<Process> {
+    let program = testkit::application::program()?;
+    let mut command = std::process::Command::new(program);
+    command.args(["C", &sandbox.endpoint(host, 8080)]);
+    Process::start(&format!("C-{host}"), &mut command, sandbox.directory())
+}
+
+#[test]
+fn a_gateway_restarted_without_its_control_plane_serves_from_disk() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _application = application(&sandbox, 3)?;
+    let directory = resources(&sandbox, &fixed(&sandbox.endpoint(3, 8080)))?;
+    let mut control = sandbox.control(&["--resources", &directory])?;
+    let mut gateway = sandbox.gateway(&sandbox.discovery_address())?;
+    answers(&sandbox.gateway_address(), "/c", 200, "C[")?;
+
+    control.kill();
+    let admin = sandbox.endpoint(1, 15020);
+    answers(&admin, "/readyz", 200, r#""ready":true,"stale":true"#)?;
+    answers(&sandbox.gateway_address(), "/c", 200, "C[")?;
+    // Gracefully: what it holds is on disk when it has ended.
+    gateway.ask_to_stop();
+    assert_eq!(gateway.wait_for_end(SOON)?.code(), Some(0));
+
+    let mut gateway = sandbox.start_gateway("gateway", 1, &sandbox.discovery_address())?;
+    answers(&sandbox.gateway_address(), "/c", 200, "C[")?;
+    answers(&admin, "/readyz", 200, "comes from disk")?;
+    answers(&admin, "/metrics", 200, "laneway_control_connected 0")?;
+    gateway.kill();
+
+    // A spoilt copy is no configuration, and is told.
+    let snapshot = sandbox.path("gateway").join("snapshot");
+    let mut content = fs::read(&snapshot).context("the snapshot")?;
+    let last = content.len() - 1;
+    content[last] ^= 1;
+    fs::write(&snapshot, content)?;
+    let gateway = sandbox.start_gateway("gateway", 1, &sandbox.discovery_address())?;
+    says(&gateway, "the last configuration is spoilt")?;
+    answers(&admin, "/readyz", 503, "no configuration yet")?;
+
+    // And all is well when the control plane is back.
+    let _control = sandbox.control(&["--resources", &directory])?;
+    answers(&admin, "/readyz", 200, r#""ready":true,"stale":false"#)?;
+    answers(&sandbox.gateway_address(), "/c", 200, "C[")
+}
+
+/// The service of sidecars, routed.
+const EMBEDDED: &str = "
+apiVersion: laneway.io/v1alpha1
+kind: Backend
+metadata: {name: sc-c}
+spec: {source: embedded, service: sc-C}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: c}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /c}}]
+    backendRefs: [{group: laneway.io, kind: Backend, name: sc-c}]
+";
+
+#[test]
+fn a_sidecar_that_is_asked_to_stop_leaves_without_a_failed_request() -> Result<()> {
+    let sandbox = sandbox()?;
+    let directory = resources(&sandbox, EMBEDDED)?;
+    let _serve = sandbox.serve(&["--resources", &directory])?;
+    let mut leaving = sandbox.start(&Instance::of_chain("C", None, 3))?;
+    let _staying = sandbox.start(&Instance::of_chain("C", None, 4))?;
+    let gateway = sandbox.gateway_address();
+    for host in [3, 4] {
+        answers(&gateway, "/c", 200, &format!("C[{}]", sandbox.host(host)))?;
+    }
+    let load = Load::start(load::Plan {
+        address: gateway.clone(),
+        rate: 200,
+        connections: 8,
+        kinds: vec![load::get("/c", &[])],
+    });
+    let answered = |count| {
+        testkit::wait::until_true(SOON, &format!("{count} answers"), || load.answered() >= count)
+    };
+    answered(100)?;
+    leaving.sidecar.ask_to_stop();
+    assert_eq!(leaving.sidecar.wait_for_end(SOON)?.code(), Some(0));
+    says(&leaving.sidecar, "deregistered")?;
+    answered(load.answered() + 100)?;
+    let sent = load.stop()?;
+    let failed: Vec<_> = sent
+        .iter()
+        .filter(|sent| !sent.outcome.as_ref().is_ok_and(|(status, _)| *status == 200))
+        .collect();
+    assert!(failed.is_empty(), "{} of {} failed: {:?}", failed.len(), sent.len(), failed.first());
+    let gone = format!("C[{}]", sandbox.host(3));
+    let (before, after) = sent.split_at(50);
+    let serves =
+        |sent: &load::Sent| sent.outcome.as_ref().is_ok_and(|(_, body)| body.starts_with(&gone));
+    assert!(before.iter().any(serves), "the instance served before");
+    assert!(!after[after.len() - 50..].iter().any(serves), "it does not serve any more");
+    Ok(())
+}
+
+#[test]
+fn an_instance_is_registered_when_its_application_answers() -> Result<()> {
+    let sandbox = sandbox()?;
+    let directory = resources(&sandbox, EMBEDDED)?;
+    let _serve = sandbox.serve(&["--resources", &directory])?;
+    let instance = Instance::of_chain("C", None, 3);
+    let _sidecar = sandbox.begin_sidecar(&instance)?;
+    let admin = sandbox.endpoint(3, 15020);
+    answers(&admin, "/readyz", 503, "the application does not answer yet")?;
+    answers(&sandbox.gateway_address(), "/c", 503, "")?;
+
+    let mut application = application(&sandbox, 3)?;
+    answers(&admin, "/readyz", 200, r#""ready":true"#)?;
+    answers(&sandbox.gateway_address(), "/c", 200, "C[")?;
+
+    // When it stops answering its instance is not usable, long before it would expire.
+    application.kill();
+    answers(&sandbox.gateway_address(), "/c", 503, "no usable")?;
+    answers(&admin, "/status", 200, r#""applicationAnswers":false"#)
+}

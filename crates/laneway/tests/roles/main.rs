@@ -1,0 +1,75 @@
+//! The long-running commands as an operator meets them: addresses, settings, data directories, signals, restarts.
+//! Every process is the real one.
+
+mod addresses_and_settings;
+mod data_planes;
+mod resources_directory;
+
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use testkit::{Process, Sandbox, http, wait};
+
+/// Longest that anything here may take to become so. Debug builds on a busy machine take a few seconds.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A static source with one instance, and a route to it: a mesh without any registration.
+const FIXED: &str = "
+apiVersion: laneway.io/v1alpha1
+kind: ServiceSource
+metadata: {name: fixed}
+spec: {static: {services: [{name: sc-C, application: app-c, instances: [{address: 'INSTANCE'}]}]}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Backend
+metadata: {name: sc-c}
+spec: {source: fixed, service: sc-C}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: c}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /c}}]
+    backendRefs: [{group: laneway.io, kind: Backend, name: sc-c}]
+";
+
+fn sandbox() -> Result<Sandbox> {
+    Sandbox::new(env!("CARGO_BIN_EXE_laneway"))
+}
+
+/// [`FIXED`] with its instance.
+fn fixed(instance: &str) -> String {
+    FIXED.replace("INSTANCE", instance)
+}
+
+/// Waits until a GET is answered with this status, and with these words in the body.
+#[track_caller]
+fn answers(address: &str, target: &str, status: u16, words: &str) -> Result<()> {
+    wait::until(SOON, &format!("{status} {words:?} from {address}{target}"), || {
+        let answer = http::get(address, target, &[])?;
+        if answer.status != status || !answer.body.contains(words) {
+            bail!("{} {}", answer.status, answer.body);
+        }
+        Ok(())
+    })
+}
+
+/// Waits for a process to say where it listens, as `gateway` or `api`.
+fn printed_address(process: &Process, what: &str) -> Result<String> {
+    wait::until(SOON, &format!("{} prints its {what} address", process.name()), || {
+        let output = process.output();
+        let line = output.lines().find(|line| line.ends_with(&format!("({what})")));
+        let address = line.and_then(|line| line.strip_prefix("listening on "));
+        let address = address.and_then(|line| line.split(' ').next());
+        address.map(str::to_owned).with_context(|| output.clone())
+    })
+}
+
+/// Waits for words in what a process says.
+fn says(process: &Process, words: &str) -> Result<()> {
+    wait::until_true(SOON, &format!("{} says {words:?}", process.name()), || {
+        process.output().contains(words)
+    })
+}
