@@ -6,14 +6,17 @@
 pub(crate) mod apply;
 pub(crate) mod backup;
 pub(crate) mod check;
+pub(crate) mod child_of;
 mod columns;
 pub(crate) mod completions;
 pub(crate) mod delete;
+pub(crate) mod demo;
 pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod lane;
 pub(crate) mod output;
 pub(crate) mod route;
+pub(crate) mod sample_application;
 pub(crate) mod server;
 pub(crate) mod status;
 pub(crate) mod watch;
@@ -39,8 +42,9 @@ pub(crate) struct Arguments {
     command: WrittenCommand,
 }
 
-/// Every command as written.
+/// Every command as written. There is one of it, once: its size does not matter.
 #[derive(Debug, Subcommand)]
+#[allow(clippy::large_enum_variant, reason = "one value per process")]
 enum WrittenCommand {
     /// Control plane and gateway in one process: the default on one machine
     Serve(raw::Serve),
@@ -72,10 +76,19 @@ enum WrittenCommand {
     Backup(backup::Backup),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// The sample scenario on this machine: A, B and C, base and gray
+    Demo(demo::DemoArguments),
+    /// One application of the sample scenario
+    #[command(hide = true)]
+    SampleApplication(sample_application::SampleApplication),
+    /// A command that ends when its parent does
+    #[command(hide = true)]
+    ChildOf(child_of::ChildOf),
 }
 
 /// Every command, ready to run: settings of roles are checked.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "one value per process")]
 pub(crate) enum Command {
     Serve(Settings<config::Serve>),
     Control(Settings<config::Control>),
@@ -92,6 +105,9 @@ pub(crate) enum Command {
     Status(status::Status),
     Backup(backup::Backup),
     Completions(completions::Completions),
+    Demo(demo::DemoArguments),
+    SampleApplication(sample_application::SampleApplication),
+    ChildOf(child_of::ChildOf),
 }
 
 /// A role's settings, and how to read them again on SIGHUP.
@@ -197,6 +213,9 @@ impl WrittenCommand {
             Self::Status(verb) => Command::Status(verb),
             Self::Backup(verb) => Command::Backup(verb),
             Self::Completions(verb) => Command::Completions(verb),
+            Self::Demo(verb) => Command::Demo(verb),
+            Self::SampleApplication(verb) => Command::SampleApplication(verb),
+            Self::ChildOf(verb) => Command::ChildOf(verb),
         })
     }
 }

@@ -60,11 +60,6 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
-    /// Where it is.
-    pub(crate) fn path(&self) -> &Path {
-        &self.path
-    }
-
     /// A file inside.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)

@@ -6,9 +6,12 @@ mod admin;
 mod cli;
 mod config;
 mod data_directory;
+mod demo;
 mod manifest;
 mod publish;
+mod resources;
 mod roles;
+mod sample;
 mod signals;
 
 use std::process::ExitCode;
@@ -38,5 +41,9 @@ fn main() -> ExitCode {
         Command::Status(verb) => cli::run(cli::status::run(verb)),
         Command::Backup(verb) => cli::run(cli::backup::run(verb)),
         Command::Completions(verb) => cli::run(cli::completions::run(verb)),
+        // The sample scenario.
+        Command::Demo(verb) => cli::run(cli::demo::run(verb)),
+        Command::SampleApplication(verb) => cli::run(cli::sample_application::run(verb)),
+        Command::ChildOf(verb) => cli::finish(cli::child_of::run(&verb)),
     }
 }

@@ -41,6 +41,11 @@ impl Running {
         Arc::clone(&self.metrics)
     }
 
+    /// Instances it cannot connect to, for whoever outlives or shares it.
+    pub fn board(&self) -> UnreachableBoard {
+        self.board.clone()
+    }
+
     /// Instances it could not connect to.
     pub fn unreachable(&self) -> Vec<SocketAddr> {
         self.board.unreachable()

@@ -374,16 +374,28 @@ async fn accept(
     }
 }
 
+/// Ports of a Gateway that are bound beside those the process was told. Where none of its own ports is named by
+/// a listener, they stand in for the first listener's port ([`routes::Table::listener`]), which stays unbound:
+/// `--gateway-listen 127.0.0.1:9000` is meant instead of what the Gateway says, not beside it.
+fn further_ports(listeners: &[routes::spec::ListenerSpec], own_ports: &[u16]) -> Vec<u16> {
+    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
+    let stood_in = match ports.iter().any(|port| own_ports.contains(port)) {
+        true => None,
+        false => ports.first().copied(),
+    };
+    ports.retain(|port| Some(*port) != stood_in && !own_ports.contains(port));
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
 /// Binds further ports of the published Gateway as they appear, and leaves those that are gone.
 async fn follow_listeners(thread: Rc<Thread>, ip: std::net::IpAddr, own_ports: Vec<u16>) {
     let mut pictures = thread.worker.pictures();
     let mut warned = Vec::new();
     loop {
         let picture = Arc::clone(&pictures.borrow_and_update());
-        let mut wanted: Vec<u16> =
-            picture.routes.listeners().iter().map(|listener| listener.port).collect();
-        wanted.sort_unstable();
-        wanted.dedup();
+        let wanted = further_ports(picture.routes.listeners(), &own_ports);
         drop(picture);
         if thread.worker.draining.get() {
             return;
@@ -428,5 +440,34 @@ async fn follow_listeners(thread: Rc<Thread>, ip: std::net::IpAddr, own_ports: V
         if changed.is_err() {
             return;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(listeners: &[u16], own: &[u16], further: &[u16]) {
+        let listeners: Vec<_> = listeners
+            .iter()
+            .map(|port| routes::spec::ListenerSpec {
+                name: format!("port-{port}"),
+                port: *port,
+                hostname: None,
+                trusted: false,
+                trusted_hops: 0,
+            })
+            .collect();
+        assert_eq!(further_ports(&listeners, own), further, "{listeners:?} beside {own:?}");
+    }
+
+    #[test]
+    fn ports_of_the_gateway_are_bound_beside_its_own_but_for_the_one_that_is_stood_in() {
+        check(&[8000], &[8000], &[]);
+        check(&[8000, 8443], &[8000], &[8443]);
+        check(&[8443, 8000], &[8000], &[8443]);
+        check(&[8000], &[9000], &[]);
+        check(&[8000, 8443, 8443], &[9000], &[8443]);
+        check(&[], &[9000], &[]);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
 use api::resource::Object;
 use lanes::Problem;
@@ -62,6 +62,17 @@ impl SqliteStore {
         store.configure().map_err(failed("configure", path))?;
         store.migrate().map_err(failed("lift the format of", path))?;
         store.name_epoch().map_err(failed("name the epoch of", path))?;
+        Ok(store)
+    }
+
+    /// Opens an existing database and changes nothing in it, its format neither: to copy it, also while a control
+    /// plane has it open.
+    pub fn open_as_it_is(path: &Path) -> Result<Self, StoreError> {
+        // Reading what is in the write-ahead log takes the right to write beside it.
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(path, flags).map_err(failed("open", path))?;
+        let store = Self { connection, path: path.to_owned() };
+        store.refuse_what_is_not_ours()?;
         Ok(store)
     }
 

@@ -3,9 +3,11 @@
 use std::{
     net::{SocketAddr, ToSocketAddrs},
     path::PathBuf,
+    str::FromStr,
     time::Duration,
 };
 
+use proxy::capture::{Cidr, EXCLUSIONS_MAX};
 use telemetry::logs::Format;
 
 use super::{BadSettings, Origins, SettingProblem, log_level, raw};
@@ -97,7 +99,16 @@ pub(crate) struct Sidecar {
     pub(crate) inbound_listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
     pub(crate) capture: bool,
+    pub(crate) exclusions: CaptureExclusions,
     pub(crate) threads: usize,
+}
+
+/// What a capturing sidecar leaves alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct CaptureExclusions {
+    pub(crate) outbound_ports: Vec<u16>,
+    pub(crate) destinations: Vec<Cidr>,
+    pub(crate) inbound_ports: Vec<u16>,
 }
 
 impl raw::Serve {
@@ -184,6 +195,7 @@ impl raw::Sidecar {
         }
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         let capture = checker.yes_or_no("capture", &self.capture);
+        let exclusions = checker.exclusions(self.exclusions);
         let threads = checker.threads(self.workers, 1);
         checker.finish(|| {
             Some(Sidecar {
@@ -200,6 +212,7 @@ impl raw::Sidecar {
                 inbound_listen: inbound_listen?,
                 admin_listen: admin_listen?,
                 capture: capture?,
+                exclusions: exclusions?,
                 threads: threads?,
             })
         })
@@ -285,17 +298,12 @@ impl<'a> Checker<'a> {
         })
     }
 
-    /// `$XDG_STATE_HOME/laneway/…`, else `~/.local/state/laneway/…`.
     fn default_data(&mut self, directory: &str) -> Option<PathBuf> {
-        let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
-        let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
-        match state.filter(|path| path.is_absolute()).or_else(home) {
-            Some(state) => Some(state.join("laneway").join(directory)),
-            None => {
-                self.refuse("data", "", "name a directory: there is no HOME to choose one in");
-                None
-            }
+        let data = default_data(directory);
+        if data.is_none() {
+            self.refuse("data", "", "name a directory: there is no HOME to choose one in");
         }
+        data
     }
 
     fn control_plane(&mut self, raw: raw::ControlPlane, join: raw::Join) -> Option<ControlPlane> {
@@ -432,6 +440,34 @@ impl<'a> Checker<'a> {
         address
     }
 
+    fn exclusions(&mut self, raw: raw::CaptureExclusions) -> Option<CaptureExclusions> {
+        const PORTS: &str = "use port numbers separated by commas, e.g. 3306,6379";
+        const RANGES: &str =
+            "use addresses or ranges separated by commas, e.g. 10.0.0.0/8,fd00::/8";
+        let outbound_ports =
+            self.list("capture-exclude-outbound-ports", &raw.capture_exclude_outbound_ports, PORTS);
+        let destinations =
+            self.list("capture-exclude-destinations", &raw.capture_exclude_destinations, RANGES);
+        let inbound_ports =
+            self.list("capture-exclude-inbound-ports", &raw.capture_exclude_inbound_ports, PORTS);
+        Some(CaptureExclusions {
+            outbound_ports: outbound_ports?,
+            destinations: destinations?,
+            inbound_ports: inbound_ports?,
+        })
+    }
+
+    /// Values separated by commas; the empty word is none.
+    fn list<T: FromStr>(&mut self, key: &str, text: &str, remedy: &str) -> Option<Vec<T>> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let list: Result<Vec<T>, _> = items.map(str::parse).collect();
+        let list = list.ok().filter(|list| list.len() <= EXCLUSIONS_MAX);
+        if list.is_none() {
+            self.refuse(key, text, format!("{remedy}; at most {EXCLUSIONS_MAX}"));
+        }
+        list
+    }
+
     fn number(&mut self, key: &str, text: &str, least: u32, most: u32) -> Option<u32> {
         let number = text.parse::<u32>().ok().filter(|number| (least..=most).contains(number));
         if number.is_none() {
@@ -447,6 +483,14 @@ impl<'a> Checker<'a> {
         }
         value
     }
+}
+
+/// Where a role keeps its state unless told: `$XDG_STATE_HOME/laneway/…`, else `~/.local/state/laneway/…`.
+pub(crate) fn default_data(directory: &str) -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let state = state.filter(|path| path.is_absolute()).or_else(home)?;
+    Some(state.join("laneway").join(directory))
 }
 
 /// The longest DNS name; service and application names travel in URLs and host headers.

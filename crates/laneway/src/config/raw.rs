@@ -199,5 +199,36 @@ pub(crate) struct Sidecar {
     )]
     pub(crate) capture: String,
     #[command(flatten)]
+    pub(crate) exclusions: CaptureExclusions,
+    #[command(flatten)]
     pub(crate) workers: Workers,
+}
+
+/// What a capturing sidecar leaves alone.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct CaptureExclusions {
+    /// Ports whose outbound connections are not captured, e.g. 3306,6379
+    #[arg(
+        long,
+        value_name = "PORTS",
+        env = "LANEWAY_CAPTURE_EXCLUDE_OUTBOUND_PORTS",
+        default_value = ""
+    )]
+    pub(crate) capture_exclude_outbound_ports: String,
+    /// Destinations that are not captured, e.g. 10.96.0.10,192.168.0.0/16
+    #[arg(
+        long,
+        value_name = "RANGES",
+        env = "LANEWAY_CAPTURE_EXCLUDE_DESTINATIONS",
+        default_value = ""
+    )]
+    pub(crate) capture_exclude_destinations: String,
+    /// Ports whose inbound connections are not captured; the admin port never is
+    #[arg(
+        long,
+        value_name = "PORTS",
+        env = "LANEWAY_CAPTURE_EXCLUDE_INBOUND_PORTS",
+        default_value = ""
+    )]
+    pub(crate) capture_exclude_inbound_ports: String,
 }

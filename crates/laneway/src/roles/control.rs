@@ -1,12 +1,33 @@
-//! `laneway control`.
+//! `laneway control`: the control plane alone.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc};
 
-use crate::{cli::Settings, config};
+use anyhow::Context;
+use serde_json::json;
+
+use super::{
+    control_plane::{self, ControlPlane, DEFAULT_GATEWAY},
+    process::{self, Process},
+};
+use crate::{admin::Admin, cli::Settings, config, signals::Signals};
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Control>) -> anyhow::Result<ExitCode> {
-    let process = &settings.now.process;
-    let _logs = telemetry::logs::start(process.log_format, &process.log_level)?;
-    anyhow::bail!("not available yet: {settings:?}")
+    let process = Process::start(&settings.now.process)?;
+    process::control_runtime()?.block_on(serve(process, settings))
+}
+
+async fn serve(process: Process, settings: Settings<config::Control>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("listen for signals")?;
+    let mut plane = ControlPlane::start(&process, &settings.now.control, DEFAULT_GATEWAY).await?;
+    plane.serve_api(Admin {
+        readiness: Box::new(control_plane::readiness),
+        status: Box::new(|| json!({ "role": "control" })),
+        metrics: Arc::clone(&process.metrics),
+        logs: process.logs.clone(),
+    });
+    let reload = || plane.reload();
+    process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, reload)
+        .await;
+    Ok(process::end(&mut signals, &process, plane.stop()).await)
 }

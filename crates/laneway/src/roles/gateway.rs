@@ -1,12 +1,116 @@
-//! `laneway gateway`.
+//! `laneway gateway`: a gateway in a process of its own.
 
-use std::process::ExitCode;
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
-use crate::{cli::Settings, config};
+use anyhow::Context;
+use api::discovery::v1;
+use proxy::gateway::GatewayConfig;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{
+    data_plane::{self, About},
+    process::{self, HttpServer, Process},
+};
+use crate::{
+    admin::{self, Admin},
+    cli::{Settings, output},
+    config::{self, checked},
+    publish::Publishing,
+    signals::Signals,
+};
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Gateway>) -> anyhow::Result<ExitCode> {
-    let process = &settings.now.process;
-    let _logs = telemetry::logs::start(process.log_format, &process.log_level)?;
-    anyhow::bail!("not available yet: {settings:?}")
+    let process = Process::start(&settings.now.process)?;
+    process::data_plane_runtime()?.block_on(serve(process, settings))
+}
+
+async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("listen for signals")?;
+    let gateway = &settings.now.gateway;
+    let admin_listener = process::bind("admin-listen", settings.now.admin_listen).await?;
+    let admin_address = admin_listener.local_addr()?;
+    let about =
+        About { role: v1::Role::Gateway, name: &gateway.name, tag: None, admin: admin_address };
+    let publishing = data_plane::follow(&process, &settings.now.connect, about).await?;
+    let running = Gateway::start(&process, gateway, publishing)?;
+    let admin = HttpServer::start(
+        "admin",
+        admin_listener,
+        admin::router(running.admin("gateway", &process)),
+    );
+    running.print_addresses();
+    output::listening("admin", admin_address);
+    process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, || {})
+        .await;
+    let drain = settings.now.process.drain;
+    let ending = async {
+        running.stop(drain).await;
+        admin.stop();
+    };
+    Ok(process::end(&mut signals, &process, ending).await)
+}
+
+/// A gateway and what feeds it; also the half of `laneway serve`.
+#[derive(Debug)]
+pub(crate) struct Gateway {
+    proxy: proxy::Running,
+    publishing: Publishing,
+    reporting: JoinHandle<()>,
+}
+
+impl Gateway {
+    /// Binds the gateway's address and starts to move requests.
+    pub(crate) fn start(
+        process: &Process,
+        settings: &checked::GatewayListener,
+        publishing: Publishing,
+    ) -> anyhow::Result<Self> {
+        let config = GatewayConfig {
+            workers: settings.threads,
+            metrics: Arc::clone(&process.metrics),
+            ..GatewayConfig::new(&settings.name, settings.listen)
+        };
+        let proxy = proxy::gateway::start(config, publishing.feed.clone()).with_context(|| {
+            format!(
+                "gateway-listen: listen on `{}`; name another address, or port 0 to have one chosen",
+                settings.listen
+            )
+        })?;
+        let reporting = data_plane::report(proxy.board(), publishing.unreachable.clone());
+        Ok(Self { proxy, publishing, reporting })
+    }
+
+    /// Tells where requests are accepted.
+    pub(crate) fn print_addresses(&self) {
+        for address in self.proxy.addresses() {
+            output::listening("gateway", *address);
+        }
+    }
+
+    /// What the gateway answers about itself.
+    pub(crate) fn admin(&self, role: &'static str, process: &Process) -> Admin {
+        let (readiness, status) = (self.publishing.state.clone(), self.publishing.state.clone());
+        let board = self.proxy.board();
+        Admin {
+            readiness: Box::new(move || readiness.borrow().readiness()),
+            status: Box::new(move || {
+                json!({
+                    "role": role,
+                    "configuration": status.borrow().status(),
+                    "unreachable": board.unreachable(),
+                })
+            }),
+            metrics: Arc::clone(&process.metrics),
+            logs: process.logs.clone(),
+        }
+    }
+
+    /// Takes no new requests, finishes what is in flight, and writes what is not yet on disk.
+    pub(crate) async fn stop(self, drain: Duration) {
+        self.reporting.abort();
+        self.proxy.drain(drain).await;
+        self.publishing.stop().await;
+    }
 }

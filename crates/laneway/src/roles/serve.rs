@@ -1,12 +1,66 @@
-//! `laneway serve`.
+//! `laneway serve`: control plane and gateway in one process, the default on one machine.
 
-use std::process::ExitCode;
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    process::ExitCode,
+};
 
-use crate::{cli::Settings, config};
+use anyhow::Context;
+use api::discovery::v1;
+
+use super::{
+    control_plane::ControlPlane,
+    data_plane::{self, About},
+    gateway::Gateway,
+    process::{self, Process},
+};
+use crate::{
+    cli::Settings,
+    config::{self, checked::Connect},
+    signals::Signals,
+};
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Serve>) -> anyhow::Result<ExitCode> {
-    let process = &settings.now.process;
-    let _logs = telemetry::logs::start(process.log_format, &process.log_level)?;
-    anyhow::bail!("not available yet: {settings:?}")
+    let process = Process::start(&settings.now.process)?;
+    process::control_runtime()?.block_on(serve(process, settings))
+}
+
+async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("listen for signals")?;
+    let (control, gateway) = (&settings.now.control, &settings.now.gateway);
+    let mut plane = ControlPlane::start(&process, control, gateway.listen).await?;
+    let connect = Connect {
+        control: on_this_machine(plane.discovery).to_string(),
+        join_token: control.join_token.clone(),
+    };
+    let about = About {
+        role: v1::Role::Gateway,
+        name: &gateway.name,
+        tag: None,
+        admin: plane.api_address(),
+    };
+    let publishing = data_plane::follow(&process, &connect, about).await?;
+    let gateway = Gateway::start(&process, gateway, publishing)?;
+    plane.serve_api(gateway.admin("serve", &process));
+    gateway.print_addresses();
+    let reload = || plane.reload();
+    process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, reload)
+        .await;
+    let drain = settings.now.process.drain;
+    let ending = async {
+        gateway.stop(drain).await;
+        plane.stop().await;
+    };
+    Ok(process::end(&mut signals, &process, ending).await)
+}
+
+/// An address to connect to for one that was bound: `0.0.0.0` is no destination.
+fn on_this_machine(bound: SocketAddr) -> SocketAddr {
+    let ip = match bound.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        IpAddr::V6(ip) if ip.is_unspecified() => Ipv6Addr::LOCALHOST.into(),
+        ip => ip,
+    };
+    SocketAddr::new(ip, bound.port())
 }

@@ -1,12 +1,202 @@
-//! `laneway sidecar`.
+//! `laneway sidecar`: beside one instance of an application.
 
-use std::process::ExitCode;
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
-use crate::{cli::Settings, config};
+use anyhow::{Context, anyhow, bail};
+use api::discovery::v1;
+use proxy::{
+    capture::{self, Capture, CaptureConfig},
+    limits::Timeouts,
+    sidecar::SidecarConfig,
+    trace_context::CorrelationHeaders,
+};
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use super::{
+    data_plane::{self, About},
+    process::{self, HttpServer, Process},
+    registration::{Registrant, Registration},
+};
+use crate::{
+    admin::{self, Admin, Readiness},
+    cli::{Settings, output},
+    config,
+    publish::Publishing,
+    signals::Signals,
+};
+
+/// How long a deregistered sidecar still takes new requests: those that callers had already decided to send here
+/// when the control plane told them.
+const LINGER: Duration = Duration::from_millis(500);
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Sidecar>) -> anyhow::Result<ExitCode> {
-    let process = &settings.now.process;
-    let _logs = telemetry::logs::start(process.log_format, &process.log_level)?;
-    anyhow::bail!("not available yet: {settings:?}")
+    let process = Process::start(&settings.now.process)?;
+    process::data_plane_runtime()?.block_on(serve(process, settings))
+}
+
+async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow::Result<ExitCode> {
+    let mut signals = Signals::listen().context("listen for signals")?;
+    let admin_listener = process::bind("admin-listen", settings.now.admin_listen).await?;
+    let admin_address = admin_listener.local_addr()?;
+    let about = About {
+        role: v1::Role::Sidecar,
+        name: &settings.now.application,
+        tag: settings.now.tag.as_deref(),
+        admin: admin_address,
+    };
+    let publishing = data_plane::follow(&process, &settings.now.connect, about).await?;
+    let sidecar = Sidecar::start(&process, &settings.now, admin_address, publishing)?;
+    let admin = HttpServer::start("admin", admin_listener, admin::router(sidecar.admin(&process)));
+    output::listening("admin", admin_address);
+    process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, || {})
+        .await;
+    let drain = settings.now.process.drain;
+    let ending = async {
+        sidecar.stop(drain).await;
+        admin.stop();
+    };
+    Ok(process::end(&mut signals, &process, ending).await)
+}
+
+struct Sidecar {
+    proxy: proxy::Running,
+    reporting: JoinHandle<()>,
+    capture: Option<Capture>,
+    registration: Registration,
+    publishing: Publishing,
+}
+
+impl Sidecar {
+    /// Binds both listeners, starts to move requests, installs the capture, and only then registers.
+    fn start(
+        process: &Process,
+        settings: &config::Sidecar,
+        admin: SocketAddr,
+        publishing: Publishing,
+    ) -> anyhow::Result<Self> {
+        let tag = settings.tag.as_deref().map(lanes::Tag::parse).transpose();
+        let config = SidecarConfig {
+            application: settings.application.clone(),
+            service: settings.service.clone(),
+            tag: tag.map_err(|problem| anyhow!("tag: {problem}"))?.flatten(),
+            application_address: settings.app_address,
+            outbound_listen: settings.outbound_listen,
+            inbound_listen: settings.inbound_listen,
+            transparent: settings.capture,
+            mark: settings.capture.then_some(capture::MARK),
+            correlation_headers: CorrelationHeaders::default(),
+            workers: settings.threads,
+            timeouts: Timeouts::default(),
+            metrics: Arc::clone(&process.metrics),
+        };
+        let proxy = proxy::sidecar::start(config, publishing.feed.clone()).with_context(|| {
+            format!(
+                "outbound-listen, inbound-listen: listen on `{}` and `{}`; name other addresses, or port 0 to have one chosen",
+                settings.outbound_listen, settings.inbound_listen
+            )
+        })?;
+        let [outbound, inbound] = *proxy.addresses() else {
+            bail!("a sidecar has two listeners, not {:?}", proxy.addresses())
+        };
+        output::listening("outbound", outbound);
+        output::listening("inbound", inbound);
+        let capture = match settings.capture {
+            true => Some(install(settings, outbound, inbound, admin)?),
+            false => None,
+        };
+        let reporting = data_plane::report(proxy.board(), publishing.unreachable.clone());
+        let registration = Registration::start(Registrant {
+            control: settings.connect.control.clone(),
+            join_token: settings.connect.join_token.clone(),
+            instance: v1::Instance {
+                node: process.data.node()?,
+                application: settings.application.clone(),
+                service: settings.service.clone(),
+                namespace: settings.service_namespace.clone(),
+                address: settings.advertise.unwrap_or(inbound).to_string(),
+                application_address: settings.app_address.to_string(),
+                tag: settings.tag.clone().unwrap_or_default(),
+                weight: settings.weight,
+                ..Default::default()
+            },
+            application: settings.app_address,
+        });
+        Ok(Self { proxy, capture, reporting, registration, publishing })
+    }
+
+    fn admin(&self, process: &Process) -> Admin {
+        let (configuration, standing) =
+            (self.publishing.state.clone(), self.registration.standing.clone());
+        let (configuration_now, standing_now) = (configuration.clone(), standing.clone());
+        let board = self.proxy.board();
+        Admin {
+            readiness: Box::new(move || {
+                let readiness = configuration.borrow().readiness();
+                // Without a control plane nobody can register; what callers knew before still holds.
+                if !readiness.ready || readiness.stale {
+                    return readiness;
+                }
+                let standing = standing.borrow();
+                if standing.registered {
+                    return readiness;
+                }
+                let reason = standing.problem.clone();
+                let reason = reason.unwrap_or_else(|| "the application does not answer yet".into());
+                Readiness {
+                    ready: false,
+                    stale: false,
+                    reason: format!("not registered: {reason}"),
+                }
+            }),
+            status: Box::new(move || {
+                json!({
+                    "role": "sidecar",
+                    "configuration": configuration_now.borrow().status(),
+                    "registration": standing_now.borrow().status(),
+                    "unreachable": board.unreachable(),
+                })
+            }),
+            metrics: Arc::clone(&process.metrics),
+            logs: process.logs.clone(),
+        }
+    }
+
+    /// Deregisters, lets callers move away, finishes what is in flight.
+    async fn stop(self, drain: Duration) {
+        let was_registered = self.registration.standing.borrow().registered;
+        self.registration.stop().await;
+        if was_registered {
+            tokio::time::sleep(LINGER.min(drain)).await;
+        }
+        // New connections of the application go out directly from here on.
+        if let Some(capture) = self.capture
+            && let Err(error) = capture.remove()
+        {
+            tracing::warn!(%error, "redirect rules may be left behind");
+        }
+        self.reporting.abort();
+        self.proxy.drain(drain).await;
+        self.publishing.stop().await;
+    }
+}
+
+/// Installs the redirect rules; they are removed when the capture is dropped.
+fn install(
+    settings: &config::Sidecar,
+    outbound: SocketAddr,
+    inbound: SocketAddr,
+    admin: SocketAddr,
+) -> anyhow::Result<Capture> {
+    Ok(Capture::install(&CaptureConfig {
+        outbound_port: outbound.port(),
+        inbound_port: inbound.port(),
+        application_ports: vec![settings.app_address.port()],
+        own_user_id: None,
+        excluded_outbound_ports: settings.exclusions.outbound_ports.clone(),
+        excluded_destinations: settings.exclusions.destinations.clone(),
+        excluded_inbound_ports: [&settings.exclusions.inbound_ports[..], &[admin.port()]].concat(),
+        ipv6: outbound.is_ipv6(),
+    })?)
 }

@@ -32,6 +32,11 @@ fn sidecar() -> raw::Sidecar {
         inbound_listen: "127.0.0.1:0".into(),
         admin: raw::Admin { admin_listen: "127.0.0.1:0".into() },
         capture: "false".into(),
+        exclusions: raw::CaptureExclusions {
+            capture_exclude_outbound_ports: "3306, 6379".into(),
+            capture_exclude_destinations: "10.0.0.0/8".into(),
+            capture_exclude_inbound_ports: String::new(),
+        },
         workers: raw::Workers { threads: "0".into() },
     }
 }
@@ -80,6 +85,18 @@ fn every_problem_is_told_with_key_value_and_remedy() {
     check(|raw| raw.capture = "maybe".into(), &["capture: `maybe`: use true or false"]);
     check(|raw| raw.service = Some("a/b".into()), &["service: `a/b`: use 1 to 253"]);
     check(|raw| raw.process.data = Some(String::new()), &["data: ``: name a directory"]);
+}
+
+#[test]
+fn exclusions_are_lists() {
+    let settings = sidecar().check(&origins()).unwrap();
+    assert_eq!(settings.exclusions.outbound_ports, [3306, 6379]);
+    assert_eq!(settings.exclusions.destinations.len(), 1);
+    assert_eq!(settings.exclusions.inbound_ports, [0; 0]);
+    check(
+        |raw| raw.exclusions.capture_exclude_destinations = "10.0.0.0/8,here".into(),
+        &["capture-exclude-destinations: `10.0.0.0/8,here`: use addresses or ranges"],
+    );
 }
 
 #[test]

@@ -1,0 +1,167 @@
+//! The control plane as a part: store, API, discovery, sources, resources directory. `control` is this alone,
+//! `serve` has a gateway beside it.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
+
+use anyhow::Context;
+use control::{
+    Control,
+    discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT},
+};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio_stream::wrappers::TcpListenerStream;
+
+use super::{
+    process::{self, HttpServer, Process},
+    registry::Registry,
+    sources::Sources,
+};
+use crate::{
+    admin::{self, Admin, Readiness},
+    cli::output,
+    config::checked,
+    resources::{self, ResourcesDirectory},
+};
+
+/// The file in the data directory that holds all objects.
+pub(crate) const DATABASE_FILE: &str = "laneway.db";
+
+/// Where a gateway listens unless told.
+pub(crate) const DEFAULT_GATEWAY: SocketAddr =
+    SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+
+/// How long open streams may take to notice that the control plane stops.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// A control plane whose addresses are bound and which answers on them.
+#[derive(Debug)]
+pub(crate) struct ControlPlane {
+    pub(crate) control: Arc<Control>,
+    /// Where data planes connect.
+    pub(crate) discovery: SocketAddr,
+    api: SocketAddr,
+    api_server: Option<HttpServer>,
+    api_listener: Option<TcpListener>,
+    discovery_server: JoinHandle<()>,
+    stop: watch::Sender<bool>,
+    sources: Sources,
+    resources: Option<ResourcesDirectory>,
+}
+
+impl ControlPlane {
+    /// Opens the store, binds both addresses, and starts everything but the API.
+    pub(crate) async fn start(
+        process: &Process,
+        settings: &checked::ControlPlane,
+        gateway_listen: SocketAddr,
+    ) -> anyhow::Result<Self> {
+        let api_listener = process::bind("api-listen", settings.api_listen).await?;
+        let discovery_listener =
+            process::bind("discovery-listen", settings.discovery_listen).await?;
+        let (api, discovery) = (api_listener.local_addr()?, discovery_listener.local_addr()?);
+        let control = Control::open(control::Settings {
+            database: process.data.file(DATABASE_FILE),
+            gateway_port: default_gateway_port(gateway_listen),
+            join_token: settings.join_token.clone(),
+        })
+        .await
+        .context("start the control plane")?;
+        let registry = Arc::new(Registry::new(Arc::clone(&control), Arc::clone(&process.metrics)));
+        let sources = Sources::follow(Arc::clone(&control));
+        // Registrations of before a restart are restored here, before anybody is served.
+        let service = control.discovery(registry);
+        let (stop, mut stopped) = watch::channel(false);
+        let discovery_server = tokio::spawn(async move {
+            let shutdown = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            let served = tonic::transport::Server::builder()
+                .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+                .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+                .tcp_nodelay(true)
+                .add_service(service)
+                .serve_with_incoming_shutdown(TcpListenerStream::new(discovery_listener), shutdown)
+                .await;
+            if let Err(error) = served {
+                tracing::error!(%error, "the discovery listener has ended");
+            }
+        });
+        let resources = match &settings.resources {
+            Some(directory) => {
+                let owned = process.data.file(resources::OWNED_FILE);
+                let directory = directory.clone();
+                Some(ResourcesDirectory::follow(Arc::clone(&control), directory, owned).await?)
+            }
+            None => None,
+        };
+        Ok(Self {
+            control,
+            discovery,
+            api,
+            api_server: None,
+            api_listener: Some(api_listener),
+            discovery_server,
+            stop,
+            sources,
+            resources,
+        })
+    }
+
+    /// Where the API answers.
+    pub(crate) fn api_address(&self) -> SocketAddr {
+        self.api
+    }
+
+    /// Serves the API, and beside it what the process answers about itself; prints where.
+    pub(crate) fn serve_api(&mut self, admin: Admin) {
+        let Some(listener) = self.api_listener.take() else { return };
+        let router = admin::router(admin);
+        self.api_server = Some(HttpServer::start("api", listener, router));
+        output::listening("api", self.api);
+        output::listening("discovery", self.discovery);
+    }
+
+    /// Reads again what can change while it runs.
+    pub(crate) fn reload(&self) {
+        if let Some(resources) = &self.resources {
+            resources.read_again();
+        }
+    }
+
+    /// Ends streams and listeners. What was answered is durable already.
+    pub(crate) async fn stop(self) {
+        drop(self.resources);
+        if let Some(server) = self.api_server {
+            server.stop();
+        }
+        self.control.close();
+        let _ = self.stop.send(true);
+        let abort = self.discovery_server.abort_handle();
+        if tokio::time::timeout(CLOSE_TIMEOUT, self.discovery_server).await.is_err() {
+            abort.abort();
+        }
+        self.sources.stop();
+    }
+}
+
+/// The port of the listener of the gateway `edge` that exists while there is no Gateway object. Where it is not
+/// known yet any will do: listeners whose port no address has stand in for each other.
+fn default_gateway_port(gateway_listen: SocketAddr) -> u16 {
+    match gateway_listen.port() {
+        0 => DEFAULT_GATEWAY.port(),
+        port => port,
+    }
+}
+
+/// A control plane alone is ready as soon as it answers.
+pub(crate) fn readiness() -> Readiness {
+    Readiness {
+        ready: true,
+        stale: false,
+        reason: "the store is open, data planes are served".into(),
+    }
+}

@@ -1,0 +1,160 @@
+//! What every role begins and ends with: logs, data directory, runtime, metrics, signals, HTTP listeners.
+
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::SystemTime};
+
+use anyhow::Context;
+use axum::Router;
+use telemetry::{Metrics, logs::Logs, names};
+use tokio::{
+    net::TcpListener,
+    runtime::{Builder, Runtime},
+    sync::watch,
+    task::JoinHandle,
+};
+
+use crate::{
+    cli::{self, Settings},
+    config::{BadSettings, checked},
+    data_directory::DataDirectory,
+    signals::{Asked, Signals},
+};
+
+/// Threads for what is not moving requests: API, distribution, discovery. Two, so that a long answer to an
+/// operator does not hold up a change on its way to data planes.
+const CONTROL_THREADS: usize = 2;
+
+/// What a role runs in.
+#[derive(Debug)]
+pub(crate) struct Process {
+    pub(crate) data: DataDirectory,
+    pub(crate) logs: Logs,
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+impl Process {
+    /// Starts logs and takes the data directory.
+    pub(crate) fn start(settings: &checked::Process) -> anyhow::Result<Self> {
+        let logs = telemetry::logs::start(settings.log_format, &settings.log_level)?;
+        let data = DataDirectory::take(&settings.data)?;
+        let metrics = Arc::new(Metrics::new());
+        metrics.gauge(names::BUILD, &[(names::label::VERSION, env!("CARGO_PKG_VERSION"))]).set(1.0);
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        metrics.gauge(names::STARTED, &[]).set(started.as_secs_f64());
+        let of_logs = logs.clone();
+        metrics.collect_from(move |samples| of_logs.sample(samples));
+        Ok(Self { data, logs, metrics })
+    }
+}
+
+/// The runtime of a control plane.
+pub(crate) fn control_runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread()
+        .worker_threads(CONTROL_THREADS)
+        .enable_all()
+        .build()
+        .context("start the runtime")
+}
+
+/// The runtime of a data plane: requests are moved on the proxy's own threads, so that one thread is enough for
+/// the rest.
+pub(crate) fn data_plane_runtime() -> anyhow::Result<Runtime> {
+    Builder::new_current_thread().enable_all().build().context("start the runtime")
+}
+
+/// Binds a listener; `key` is the setting that named the address.
+pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("{key}: listen on `{address}`; name another address, or port 0 to have one chosen")
+    })
+}
+
+/// Serves HTTP until it is told to stop.
+#[derive(Debug)]
+pub(crate) struct HttpServer {
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl HttpServer {
+    /// Starts to serve on a bound listener.
+    pub(crate) fn start(what: &'static str, listener: TcpListener, router: Router) -> Self {
+        let (stop, mut stopped) = watch::channel(false);
+        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let task = tokio::spawn(async move {
+            let shutdown = async move {
+                let _ = stopped.wait_for(|stop| *stop).await;
+            };
+            if let Err(error) =
+                axum::serve(listener, service).with_graceful_shutdown(shutdown).await
+            {
+                tracing::error!(what, %error, "the listener has ended");
+            }
+        });
+        Self { stop, task }
+    }
+
+    /// Stops. Watches and scrapers that stay connected are cut: nothing is lost with them.
+    pub(crate) fn stop(self) {
+        let _ = self.stop.send(true);
+        self.task.abort();
+    }
+}
+
+/// Waits for a signal to stop. On SIGHUP the log level is read again, and `reload` does what else the role can
+/// change while it runs.
+pub(crate) async fn until_asked_to_stop<T>(
+    signals: &mut Signals,
+    process: &Process,
+    settings: &Settings<T>,
+    of_process: fn(&T) -> &checked::Process,
+    mut reload: impl FnMut(),
+) where
+    T: Clone + PartialEq,
+{
+    while signals.next().await == Asked::Reload {
+        match settings.read_again() {
+            Ok(now) => changed(process, settings, &now, of_process),
+            Err(BadSettings(problems)) => {
+                for problem in problems {
+                    tracing::error!(%problem, "settings are not reloaded");
+                }
+            }
+        }
+        reload();
+    }
+    tracing::info!("asked to stop");
+}
+
+fn changed<T: Clone + PartialEq>(
+    process: &Process,
+    settings: &Settings<T>,
+    now: &T,
+    of_process: fn(&T) -> &checked::Process,
+) {
+    let level = &of_process(now).log_level;
+    match process.logs.set_level(level) {
+        Ok(()) => tracing::info!(level, "settings reloaded"),
+        Err(error) => tracing::error!(%error, "the log level stays"),
+    }
+    if now != &settings.now {
+        tracing::warn!("some settings have changed that take effect only at the next start");
+    }
+}
+
+/// Runs `ending` to its end, or gives up when a second signal to stop comes.
+pub(crate) async fn end(
+    signals: &mut Signals,
+    process: &Process,
+    ending: impl Future<Output = ()>,
+) -> ExitCode {
+    let code = tokio::select! {
+        () = ending => ExitCode::SUCCESS,
+        () = signals.hurry() => {
+            tracing::warn!("asked to stop again: not waiting for what is in flight");
+            ExitCode::from(cli::EXIT_FAILED)
+        }
+    };
+    tracing::info!("stopped");
+    process.logs.flush();
+    code
+}

@@ -1,0 +1,110 @@
+//! The embedded registry behind the control plane's door for sidecars.
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
+
+use api::discovery::v1;
+use control::Control;
+use lanes::Problem;
+use registry::{
+    Embedded, RegisterError,
+    embedded::{EXPIRY, HEARTBEAT_PERIOD},
+};
+use telemetry::Metrics;
+
+use super::sources;
+
+/// Takes what sidecars say to [`Embedded`], and what that says to the control plane.
+#[derive(Debug)]
+pub(crate) struct Registry {
+    control: Arc<Control>,
+    metrics: Arc<Metrics>,
+    /// Set by `restore`, which comes before everything else.
+    embedded: OnceLock<Embedded>,
+}
+
+impl Registry {
+    pub(crate) fn new(control: Arc<Control>, metrics: Arc<Metrics>) -> Self {
+        Self { control, metrics, embedded: OnceLock::new() }
+    }
+}
+
+impl control::Registrations for Registry {
+    fn restore(&self, instances: Vec<v1::Instance>) {
+        let journal = instances
+            .into_iter()
+            .filter_map(|instance| {
+                let node = instance.node.clone();
+                from_wire(instance)
+                    .inspect_err(|problem| {
+                        tracing::warn!(node, %problem, "a registration of before cannot be restored");
+                    })
+                    .ok()
+            })
+            .collect();
+        let (embedded, events) = Embedded::start(journal);
+        embedded.count_in(&self.metrics);
+        tokio::spawn(sources::forward(
+            Arc::clone(&self.control),
+            registry::embedded::SOURCE.to_owned(),
+            events,
+        ));
+        let _ = self.embedded.set(embedded);
+    }
+
+    async fn register(&self, instance: v1::Instance) -> Result<v1::Registered, Problem> {
+        let instance = from_wire(instance)?;
+        let stopped =
+            || Problem::new("", "", "the control plane is stopping; register again later");
+        let embedded = self.embedded.get().ok_or_else(stopped)?;
+        match embedded.register(instance).await {
+            Ok(Ok(())) => Ok(v1::Registered {
+                heartbeat_ms: HEARTBEAT_PERIOD.as_millis() as u32,
+                expiry_ms: EXPIRY.as_millis() as u32,
+            }),
+            Ok(Err(RegisterError::Invalid(problem))) => Err(problem),
+            Ok(Err(full @ RegisterError::Full)) => Err(Problem::new("", "", full.to_string())),
+            Err(registry::embedded::Stopped) => Err(stopped()),
+        }
+    }
+
+    async fn heartbeat(&self, node: &str, healthy: bool) -> bool {
+        match self.embedded.get() {
+            Some(embedded) => embedded.heartbeat(node, healthy).await.unwrap_or(false),
+            None => false,
+        }
+    }
+
+    async fn deregister(&self, node: &str) {
+        if let Some(embedded) = self.embedded.get() {
+            let _ = embedded.deregister(node).await;
+        }
+    }
+}
+
+/// What a sidecar says of its application, as the registry takes it.
+fn from_wire(instance: v1::Instance) -> Result<registry::Instance, Problem> {
+    let address = |field: &str, text: &str| {
+        text.parse::<SocketAddr>().map_err(|_| {
+            Problem::new(field, text, "use an address and a port, e.g. 10.0.0.7:15006")
+        })
+    };
+    let application_address = match instance.application_address.as_str() {
+        "" => None,
+        text => Some(address("application_address", text)?),
+    };
+    Ok(registry::Instance {
+        address: address("address", &instance.address)?,
+        application_address,
+        node: instance.node,
+        service: instance.service,
+        namespace: instance.namespace,
+        application: instance.application,
+        tag: instance.tag,
+        weight: instance.weight,
+        metadata: instance.metadata.into_iter().collect(),
+        healthy: instance.healthy,
+    })
+}
