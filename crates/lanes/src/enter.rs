@@ -40,12 +40,9 @@ impl Snapshot {
                     if here.covers(route) {
                         self.enter_group(here.group, request, random, context, observer);
                     } else {
-                        tell_member(
-                            observer,
-                            &self.groups()[usize::from(here.group)],
-                            None,
-                            || reasons::route_is_no_entrance(route),
-                        );
+                        let group = &self.groups()[usize::from(here.group)];
+                        let lane = context.member(here.group).and_then(|member| member.lane);
+                        tell_member(observer, group, lane, || reasons::route_is_no_entrance(route));
                     }
                 }
             }

@@ -1,3 +1,13 @@
 //! What the crate promises, asked through its public face.
 
+mod cases;
+mod directory;
+mod explained;
+mod oracle;
+mod problems;
+mod properties;
+mod simulation;
 mod smoke;
+mod vectors;
+mod wire;
+mod world;
