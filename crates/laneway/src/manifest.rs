@@ -69,7 +69,7 @@ fn text_of(input: &mut impl Read) -> anyhow::Result<String> {
 }
 
 /// The file itself, or the resource files of a directory by name. Names that begin with a dot are not read: that
-/// is where editors and Kubernetes volumes keep what is not yet, or no longer, meant.
+/// is where editors and Kubernetes volumes keep what is not meant.
 pub(crate) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     if !path.is_dir() {
         return Ok(vec![path.to_owned()]);
@@ -79,7 +79,7 @@ pub(crate) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
         let path = entry?.path();
         let hidden = path.file_name().is_some_and(|name| name.to_string_lossy().starts_with('.'));
         let meant = path.extension().is_some_and(|is| EXTENSIONS.iter().any(|ext| is == *ext));
-        if !hidden && meant && path.is_file() {
+        if meant && !hidden && path.is_file() {
             files.push(path);
         }
     }

@@ -130,9 +130,13 @@ impl State {
         })
     }
 
-    /// For `/metrics`.
-    pub(crate) fn sample(&self, samples: &mut Samples) {
+    /// For `/metrics`: which configuration is in use. In `serve` the control plane itself says that.
+    pub(crate) fn sample_generation(&self, samples: &mut Samples) {
         samples.add(names::CONFIG_GENERATION, &[], self.generation.number as f64);
+    }
+
+    /// For `/metrics`: how the data plane stands with its control plane.
+    pub(crate) fn sample(&self, samples: &mut Samples) {
         if let Some(age) = self.age() {
             samples.add(names::CONFIG_AGE, &[], age.as_secs_f64());
         }

@@ -71,6 +71,12 @@ impl ControlPlane {
         .await
         .context("start the control plane")?;
         let registry = Arc::new(Registry::new(Arc::clone(&control), Arc::clone(&process.metrics)));
+        let measured = Arc::downgrade(&control);
+        process.metrics.collect_from(move |samples| {
+            if let Some(control) = measured.upgrade() {
+                control.measure(samples);
+            }
+        });
         let sources = Sources::follow(Arc::clone(&control));
         // Registrations of before a restart are restored here, before anybody is served.
         let service = control.discovery(registry);
@@ -119,7 +125,7 @@ impl ControlPlane {
     /// Serves the API, and beside it what the process answers about itself; prints where.
     pub(crate) fn serve_api(&mut self, admin: Admin) {
         let Some(listener) = self.api_listener.take() else { return };
-        let router = admin::router(admin);
+        let router = admin::router(admin).fallback_service(self.control.rest());
         self.api_server = Some(HttpServer::start("api", listener, router));
         output::listening("api", self.api);
         output::listening("discovery", self.discovery);

@@ -27,6 +27,8 @@ pub(crate) struct About<'a> {
     pub(crate) tag: Option<&'a str>,
     /// Where it answers, for people.
     pub(crate) admin: SocketAddr,
+    /// In one process with its control plane.
+    pub(crate) beside_control_plane: bool,
 }
 
 /// Starts to follow the control plane; returns when there is a picture, or none is to be had for now.
@@ -50,7 +52,14 @@ pub(crate) async fn follow(
     let identity = Identity { control: connect.control.clone(), hello, snapshot };
     let publishing = Publishing::start(identity).await;
     let state = publishing.state.clone();
-    process.metrics.collect_from(move |samples| state.borrow().sample(samples));
+    let beside_control_plane = about.beside_control_plane;
+    process.metrics.collect_from(move |samples| {
+        let state = state.borrow();
+        state.sample(samples);
+        if !beside_control_plane {
+            state.sample_generation(samples);
+        }
+    });
     Ok(publishing)
 }
 

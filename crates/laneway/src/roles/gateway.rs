@@ -31,8 +31,13 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
     let gateway = &settings.now.gateway;
     let admin_listener = process::bind("admin-listen", settings.now.admin_listen).await?;
     let admin_address = admin_listener.local_addr()?;
-    let about =
-        About { role: v1::Role::Gateway, name: &gateway.name, tag: None, admin: admin_address };
+    let about = About {
+        role: v1::Role::Gateway,
+        name: &gateway.name,
+        tag: None,
+        admin: admin_address,
+        beside_control_plane: false,
+    };
     let publishing = data_plane::follow(&process, &settings.now.connect, about).await?;
     let running = Gateway::start(&process, gateway, publishing)?;
     let admin = HttpServer::start(

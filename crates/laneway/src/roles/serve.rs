@@ -39,6 +39,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
         name: &gateway.name,
         tag: None,
         admin: plane.api_address(),
+        beside_control_plane: true,
     };
     let publishing = data_plane::follow(&process, &connect, about).await?;
     let gateway = Gateway::start(&process, gateway, publishing)?;

@@ -45,6 +45,7 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         name: &settings.now.application,
         tag: settings.now.tag.as_deref(),
         admin: admin_address,
+        beside_control_plane: false,
     };
     let publishing = data_plane::follow(&process, &settings.now.connect, about).await?;
     let sidecar = Sidecar::start(&process, &settings.now, admin_address, publishing)?;
