@@ -30,10 +30,10 @@ use crate::{
     },
     limits::{ATTEMPTS_MAX, INTERIM_ANSWERS_MAX, JOINED_BODY_BYTES_MAX, LINGER, LINGER_BYTES_MAX},
     plan::{Chosen, NoPlan, Plan, Target},
-    published::{Published, Query},
+    published::Query,
     sidecar,
     socket::{Connection, Socket as _},
-    worker::Worker,
+    worker::{Picture, Worker},
 };
 
 mod answer;
@@ -124,7 +124,7 @@ struct RestOfBody {
 /// What is needed of a request once its head was written.
 struct Request<'p> {
     plan: Plan<'p>,
-    picture: &'p Published,
+    picture: &'p Picture,
     started: Instant,
     is_head: bool,
     is_idempotent: bool,

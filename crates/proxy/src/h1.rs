@@ -7,3 +7,8 @@ pub mod name;
 pub mod request;
 pub mod response;
 pub mod target;
+
+#[cfg(test)]
+mod oracle;
+#[cfg(test)]
+mod tests;

@@ -2,10 +2,11 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::HashMap,
     net::SocketAddr,
     rc::Rc,
 };
+
+use hashbrown::HashMap;
 
 use crate::socket::Connection;
 

@@ -9,8 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use hashbrown::HashMap;
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use telemetry::{Count, Level, Recorder};
+use telemetry::{CodeClass, Count, LabelSet, Level, Outcome, Recorder, RequestLabels, Role};
 use tokio::{
     net::TcpSocket,
     sync::{mpsc, watch},
@@ -35,18 +36,40 @@ const HEADS_KEPT_MAX: usize = 256;
 /// The picture of the moment. A counted pointer of this thread around the one that threads share, so that taking
 /// it for a request touches no memory of other cores.
 #[derive(Debug, Clone)]
-#[expect(
-    clippy::redundant_allocation,
-    reason = "counting the Arc per request would share its counter between threads"
-)]
-pub(crate) struct Picture(Rc<Arc<Published>>);
+pub(crate) struct Picture(Rc<Taken>);
+
+#[derive(Debug)]
+struct Taken {
+    published: Arc<Published>,
+    /// Counts the pictures this thread has taken: never the same for two.
+    serial: u64,
+}
+
+impl Picture {
+    fn new(published: Arc<Published>, serial: u64) -> Self {
+        Self(Rc::new(Taken { published, serial }))
+    }
+}
 
 impl Deref for Picture {
     type Target = Published;
 
     fn deref(&self) -> &Published {
-        &self.0
+        &self.0.published
     }
+}
+
+/// What tells requests apart that are counted apart, without reading the texts that name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct CountedAs {
+    /// Which picture the rest refers to.
+    serial: u64,
+    /// Where the service lies in memory; 0 without one.
+    service: usize,
+    member: Option<(u16, u16)>,
+    role: u8,
+    outcome: u8,
+    code_class: u8,
 }
 
 /// One thread's belongings.
@@ -70,6 +93,8 @@ pub(crate) struct Worker {
     published: RefCell<watch::Receiver<Arc<Published>>>,
     demand: mpsc::Sender<Query>,
     picture: RefCell<Picture>,
+    /// Of the current picture; the texts of labels are read once.
+    label_sets: RefCell<HashMap<CountedAs, LabelSet>>,
     request_heads: RefCell<Vec<Box<RequestHead>>>,
     response_heads: RefCell<Vec<Box<ResponseHead>>>,
 }
@@ -83,7 +108,7 @@ impl Worker {
         recorder: Recorder,
     ) -> Self {
         let Feed { mut published, demand } = feed;
-        let picture = Picture(Rc::new(Arc::clone(&published.borrow_and_update())));
+        let picture = Picture::new(Arc::clone(&published.borrow_and_update()), 0);
         Self {
             timeouts,
             deadlines: Rc::new(Deadlines::new(Instant::now())),
@@ -98,6 +123,7 @@ impl Worker {
             published: RefCell::new(published),
             demand,
             picture: RefCell::new(picture),
+            label_sets: RefCell::default(),
             request_heads: RefCell::default(),
             response_heads: RefCell::default(),
         }
@@ -109,7 +135,9 @@ impl Worker {
         // An error says that nobody publishes any more: the last picture stays good.
         if published.has_changed().unwrap_or(false) {
             let latest = Arc::clone(&published.borrow_and_update());
-            *self.picture.borrow_mut() = Picture(Rc::new(latest));
+            let mut picture = self.picture.borrow_mut();
+            *picture = Picture::new(latest, picture.0.serial + 1);
+            self.label_sets.borrow_mut().clear();
         }
         self.picture.borrow().clone()
     }
@@ -142,6 +170,31 @@ impl Worker {
             Count::LookupTimedOut
         });
         answered.map(|()| self.picture())
+    }
+
+    /// Counts a request; `labels` are looked at when nothing like it was counted in this picture.
+    pub(crate) fn count_request<'l>(
+        &self,
+        picture: &Picture,
+        service: Option<&Arc<lanes::Service>>,
+        member: Option<(u16, u16)>,
+        kind: (Role, Outcome, CodeClass),
+        duration: Duration,
+        labels: impl FnOnce() -> RequestLabels<'l>,
+    ) {
+        let (role, outcome, code_class) = kind;
+        let counted_as = CountedAs {
+            serial: picture.0.serial,
+            service: service.map_or(0, |service| Arc::as_ptr(service).addr()),
+            member,
+            role: role as u8,
+            outcome: outcome as u8,
+            code_class: code_class as u8,
+        };
+        let mut label_sets = self.label_sets.borrow_mut();
+        let set =
+            *label_sets.entry(counted_as).or_insert_with(|| self.recorder.label_set(&labels()));
+        self.recorder.observe(set, duration);
     }
 
     /// 64 random bits.

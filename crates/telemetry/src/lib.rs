@@ -15,5 +15,5 @@ pub mod text;
 pub use labels::{CodeClass, Outcome, RequestLabels, Role};
 pub use metrics::{Gauge, Metrics, RequestTotals};
 pub use names::{Kind, Metric};
-pub use recorder::{Count, Level, Recorder};
+pub use recorder::{Count, LabelSet, Level, Recorder};
 pub use text::Samples;

@@ -206,6 +206,10 @@ struct Row {
     changed: bool,
 }
 
+/// Where one recorder counts requests with the same labels. Means nothing to another recorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LabelSet(u32);
+
 /// What a thread has told so far.
 #[derive(Debug, Default)]
 pub(crate) struct ThreadTotals {
@@ -237,8 +241,14 @@ impl Recorder {
 
     /// Counts one finished request. Allocates only when its labels are new to this thread.
     pub fn request(&self, labels: &RequestLabels<'_>, duration: Duration) {
+        self.observe(self.label_set(labels), duration);
+    }
+
+    /// Where requests with these labels are counted: for callers that meet the same labels again and again and
+    /// remember the answer. Allocates only when the labels are new to this thread.
+    pub fn label_set(&self, labels: &RequestLabels<'_>) -> LabelSet {
         let mut requests = self.requests.borrow_mut();
-        let index = requests.find(labels).unwrap_or_else(|| {
+        LabelSet(requests.find(labels).unwrap_or_else(|| {
             if requests.rows.len() < requests.label_sets_max {
                 return requests.insert(labels);
             }
@@ -252,8 +262,13 @@ impl Recorder {
                 ..*labels
             };
             requests.find(&other).unwrap_or_else(|| requests.insert(&other))
-        });
-        requests.observe(index, duration);
+        }))
+    }
+
+    /// Counts one finished request where this recorder has said it belongs.
+    #[inline]
+    pub fn observe(&self, set: LabelSet, duration: Duration) {
+        self.requests.borrow_mut().observe(set.0, duration);
     }
 
     /// Counts one.

@@ -94,17 +94,7 @@ pub(super) fn count(
     failed: Option<&Kind>,
     status: u16,
 ) {
-    let (application, service) = match &request.plan.target {
-        Target::Service { service, .. } => (&**service.application(), &**service.name()),
-        Target::Address(_) => (request.plan.counted_as.0, request.plan.counted_as.1),
-    };
     let member = chosen.and_then(|chosen| chosen.member).or(request.plan.member);
-    let (lane_group, lane) = member.map_or(("", ""), |(group, lane)| {
-        let group =
-            request.picture.lanes.groups().get(usize::from(group)).map(|group| group.spec());
-        let lane = group.and_then(|group| group.lanes.get(usize::from(lane)));
-        (group.map_or("", |group| group.name.as_str()), lane.map_or("", |lane| lane.tag.as_str()))
-    });
     let outcome = match (failed, chosen) {
         (Some(kind), _) if kind.origin() == Origin::Client && !matches!(kind, Kind::ClientGone) => {
             Outcome::Denied
@@ -116,16 +106,23 @@ pub(super) fn count(
             lanes::Outcome::Base => Outcome::Base,
         },
     };
-    let labels = RequestLabels {
-        role: request.plan.role,
-        application,
-        service,
-        lane_group,
-        lane,
-        outcome,
-        code_class: CodeClass::of(status),
+    let role = request.plan.role;
+    let code_class = CodeClass::of(status);
+    let service = match &request.plan.target {
+        Target::Service { service, .. } => Some(*service),
+        Target::Address(_) => None,
     };
-    worker.recorder.request(&labels, request.started.elapsed());
+    let kind = (role, outcome, code_class);
+    worker.count_request(request.picture, service, member, kind, request.started.elapsed(), || {
+        let (application, service) = service
+            .map_or(request.plan.counted_as, |service| (service.application(), service.name()));
+        let (lane_group, lane) = member.map_or(("", ""), |(group, lane)| {
+            let spec = request.picture.lanes.groups()[usize::from(group)].spec();
+            let lane = spec.lanes.get(usize::from(lane));
+            (spec.name.as_str(), lane.map_or("", |lane| lane.tag.as_str()))
+        });
+        RequestLabels { role, application, service, lane_group, lane, outcome, code_class }
+    });
 }
 
 /// Hands the answer on. `next` holds what has arrived of the client's next request.

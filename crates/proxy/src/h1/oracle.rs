@@ -1,0 +1,300 @@
+//! What the standards and our strictness say about requests, written the slow way on whole texts. Shares no code
+//! with the parser.
+
+use std::collections::BTreeSet;
+
+/// A request as the slow way understands it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Understood {
+    pub(super) method: String,
+    pub(super) path: String,
+    pub(super) query: String,
+    pub(super) host: String,
+    pub(super) keep_alive: bool,
+    /// `None`: chunked.
+    pub(super) length: Option<u64>,
+    /// Names (lower-case) and values of the fields that are handed on.
+    pub(super) fields: Vec<(String, String)>,
+}
+
+/// One whole head, ending in an empty line, as an edge must read it; `None` when it must refuse it.
+pub(super) fn read(head: &[u8]) -> Option<Understood> {
+    // Bytes above ASCII only occur in values; one character each is as good as any.
+    let text: String = head.iter().map(|byte| char::from(*byte)).collect();
+    let text = text.strip_prefix("\r\n").unwrap_or(&text);
+    let text = text.strip_suffix("\r\n\r\n")?;
+    let lines: Vec<&str> = text.split("\r\n").collect();
+    if lines.iter().any(|line| line.contains('\n') || line.is_empty()) {
+        return None;
+    }
+    let [method, target, version] =
+        <[&str; 3]>::try_from(lines[0].split(' ').collect::<Vec<_>>()).ok()?;
+    let minor = match version {
+        "HTTP/1.1" => 1,
+        "HTTP/1.0" => 0,
+        _ => return None,
+    };
+    if !is_token(method) || method.len() > 32 {
+        return None;
+    }
+    let mut fields = Vec::new();
+    for line in &lines[1..] {
+        let (name, value) = line.split_once(':')?;
+        if !is_token(name) || value.chars().any(|c| c != '\t' && (c < ' ' || c == '\u{7f}')) {
+            return None;
+        }
+        fields.push((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()));
+    }
+    if fields.len() > 100 {
+        return None;
+    }
+    let all = |wanted: &str| -> Vec<&str> {
+        fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
+    };
+
+    let (authority, path, query) = read_target(method, target)?;
+    let hosts = all("host");
+    let host_field = match hosts.as_slice() {
+        [only] => Some(*only),
+        [] if minor == 0 => None,
+        _ => return None,
+    };
+    if host_field.is_some_and(|host| !is_host(host)) {
+        return None;
+    }
+    let authority = match (authority, host_field) {
+        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => return None,
+        (Some(target), _) => target,
+        (None, host) => host.unwrap_or_default().to_owned(),
+    };
+
+    let lengths = all("content-length");
+    let length = match lengths.first() {
+        None => None,
+        Some(first) => {
+            let numbers: BTreeSet<u64> = lengths
+                .iter()
+                .map(|text| {
+                    (text.len() <= 19 && text.chars().all(|c| c.is_ascii_digit()))
+                        .then(|| text.parse().ok())?
+                })
+                .collect::<Option<_>>()?;
+            let _ = first;
+            if numbers.len() > 1 {
+                return None;
+            }
+            numbers.first().copied()
+        }
+    };
+    let codings = all("transfer-encoding");
+    let chunked = match codings.as_slice() {
+        [] => false,
+        [only] if only.eq_ignore_ascii_case("chunked") => true,
+        _ => return None,
+    };
+    if chunked && (length.is_some() || minor == 0) {
+        return None;
+    }
+
+    let options: Vec<String> = all("connection")
+        .iter()
+        .flat_map(|value| value.split(','))
+        .map(|token| token.trim_matches([' ', '\t', '\u{c}']).to_ascii_lowercase())
+        .collect();
+    let has = |option: &str| options.iter().any(|found| found == option);
+    let keep_alive = !has("close") && (minor == 1 || has("keep-alive"));
+    const HOP: &[&str] = &[
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+        "proxy-authorization",
+    ];
+    const ESSENTIAL: &[&str] = &[
+        "host",
+        "content-length",
+        "content-type",
+        "expect",
+        "authorization",
+        "cookie",
+        "baggage",
+        "traceparent",
+        "tracestate",
+        "x-request-id",
+        "forwarded",
+        "x-forwarded-for",
+        "x-forwarded-proto",
+        "x-forwarded-host",
+        "x-forwarded-port",
+        "x-real-ip",
+    ];
+    let mut seen_length = false;
+    let handed_on = fields.iter().filter(|(name, _)| {
+        let first_length = name != "content-length" || !std::mem::replace(&mut seen_length, true);
+        let named_away = has(name) && !ESSENTIAL.contains(&name.as_str());
+        first_length && !HOP.contains(&name.as_str()) && !named_away && !name.contains('_')
+    });
+    Some(Understood {
+        method: method.to_owned(),
+        path,
+        query,
+        host: host_without_port(&authority).to_ascii_lowercase(),
+        keep_alive,
+        length: if chunked { None } else { Some(length.unwrap_or(0)) },
+        fields: handed_on.cloned().collect(),
+    })
+}
+
+fn read_target(method: &str, target: &str) -> Option<(Option<String>, String, String)> {
+    if target.is_empty()
+        || target.len() > 8192
+        || target.chars().any(|c| !('!'..='~').contains(&c) || c == '#')
+    {
+        return None;
+    }
+    if method == "CONNECT" {
+        return is_host(target).then(|| (Some(target.to_owned()), String::new(), String::new()));
+    }
+    if target == "*" {
+        return (method == "OPTIONS").then(|| (None, "*".to_owned(), String::new()));
+    }
+    let (authority, rest) = if target.starts_with('/') {
+        (None, target)
+    } else {
+        let lower = target.to_ascii_lowercase();
+        let scheme =
+            ["http://", "https://"].into_iter().find(|scheme| lower.starts_with(scheme))?;
+        let after = &target[scheme.len()..];
+        let end = after.find(['/', '?']).unwrap_or(after.len());
+        if !is_host(&after[..end]) {
+            return None;
+        }
+        (Some(after[..end].to_owned()), &after[end..])
+    };
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let path = if path.is_empty() { "/" } else { path };
+    Some((authority, one_form(path)?, query.to_owned()))
+}
+
+/// The one form of a path, `None` when servers would disagree about it.
+fn one_form(path: &str) -> Option<String> {
+    let mut out = String::new();
+    let characters: Vec<char> = path.chars().collect();
+    let mut at = 0;
+    while at < characters.len() {
+        if characters[at] != '%' {
+            if characters[at] == '\\' {
+                return None;
+            }
+            out.push(characters[at]);
+            at += 1;
+            continue;
+        }
+        let code: String = characters.get(at + 1..at + 3)?.iter().collect();
+        if !code.chars().all(|c| c.is_ascii_hexdigit()) {
+            return None;
+        }
+        let byte = u8::from_str_radix(&code, 16).ok()?;
+        match byte {
+            0 | b'/' | b'\\' => return None,
+            b'-' | b'.' | b'_' | b'~' => out.push(char::from(byte)),
+            byte if byte.is_ascii_alphanumeric() => out.push(char::from(byte)),
+            _ => out += &format!("%{}", code.to_uppercase()),
+        }
+        at += 3;
+    }
+    for segment in out.split('/') {
+        let name = segment.split(';').next().unwrap_or_default();
+        if name == "." || name == ".." {
+            return None;
+        }
+    }
+    Some(out)
+}
+
+fn is_token(text: &str) -> bool {
+    !text.is_empty()
+        && text.chars().all(|c| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c))
+}
+
+fn host_without_port(authority: &str) -> &str {
+    match authority.rfind(']') {
+        Some(end) => &authority[..=end],
+        None => authority.split(':').next().unwrap_or_default(),
+    }
+}
+
+fn is_host(authority: &str) -> bool {
+    let host = host_without_port(authority);
+    let port = &authority[host.len()..];
+    let port_is_valid = port.is_empty()
+        || port.strip_prefix(':').is_some_and(|digits| {
+            (1..=5).contains(&digits.len())
+                && digits.chars().all(|c| c.is_ascii_digit())
+                && digits.parse::<u32>().is_ok_and(|port| port <= 65_535)
+        });
+    let name_is_valid = match host.strip_prefix('[').and_then(|host| host.strip_suffix(']')) {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.len() <= 255
+                && host.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c))
+        }
+    };
+    port_is_valid && name_is_valid
+}
+
+/// A chunked body as a whole, read to its end: the data and the bytes it took, `None` when malformed or unfinished.
+pub(super) fn read_chunked(text: &[u8]) -> Option<(Vec<u8>, usize)> {
+    let mut data = Vec::new();
+    let mut rest = text;
+    let line = |rest: &mut &[u8]| -> Option<Vec<u8>> {
+        let end = rest.windows(2).position(|pair| pair == b"\r\n")?;
+        let line = rest[..end].to_vec();
+        if line.contains(&b'\n') {
+            return None;
+        }
+        *rest = &rest[end + 2..];
+        Some(line)
+    };
+    loop {
+        let size_line = line(&mut rest)?;
+        if size_line.len() + 2 > 256 {
+            return None;
+        }
+        let text: String = size_line.iter().map(|byte| char::from(*byte)).collect();
+        let (digits, extension) = match text.split_once(';') {
+            Some((digits, extension)) => (digits, extension),
+            None => (text.as_str(), ""),
+        };
+        let good =
+            (1..=15).contains(&digits.len()) && digits.chars().all(|c| c.is_ascii_hexdigit());
+        if !good || extension.chars().any(|c| c < ' ' || c == '\u{7f}') {
+            return None;
+        }
+        let size = usize::from_str_radix(digits, 16).ok()?;
+        if size == 0 {
+            break;
+        }
+        if rest.len() < size + 2 || &rest[size..size + 2] != b"\r\n" {
+            return None;
+        }
+        data.extend_from_slice(&rest[..size]);
+        rest = &rest[size + 2..];
+    }
+    for _ in 0..=32 {
+        let trailer = line(&mut rest)?;
+        if trailer.is_empty() {
+            return Some((data, text.len() - rest.len()));
+        }
+        let text: String = trailer.iter().map(|byte| char::from(*byte)).collect();
+        let (name, value) = text.split_once(':')?;
+        if !is_token(name) || value.chars().any(|c| c != '\t' && (c < ' ' || c == '\u{7f}')) {
+            return None;
+        }
+    }
+    None
+}
