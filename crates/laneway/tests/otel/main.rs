@@ -152,7 +152,7 @@ fn applications_under_zero_code_instrumentation_stay_in_their_lane() {
     );
 
     // A disabled lane is the base at once, also for these applications.
-    mesh.run(&["lane", "disable", "trade/gray"]).unwrap();
+    mesh.disable_gray().unwrap();
     mesh.wait_for_chain(&["canary: gray"], BASE).unwrap();
     assert!(mesh.ended().is_empty(), "{:?}", mesh.ended());
 }

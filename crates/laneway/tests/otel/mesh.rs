@@ -41,6 +41,7 @@ metadata: {name: trade-gray}
 spec:
   group: trade
   tag: gray
+  enabled: true
   entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: gray}]}}
 ---
 apiVersion: laneway.io/v1alpha1
@@ -132,10 +133,13 @@ impl Mesh {
         serve.args(["--discovery-listen", &format!("{}:7601", edge.address())]);
         serve.arg("--join-token-file").arg(directory.path().join("token"));
         serve.arg("--data").arg(directory.path().join("serve"));
+        let resources = directory.path().join("resources");
+        fs::create_dir(&resources).context("make the directory of resources")?;
+        fs::write(resources.join("all.yaml"), RESOURCES).context("write resources")?;
+        serve.arg("--resources").arg(&resources);
         let serve = Process::start("serve", &mut serve, directory.path())?;
         let mut mesh = Self { nodes: Vec::new(), _serve: serve, edge, switch, laneway, directory };
         mesh.wait_ready("serve", &mesh.edge, "127.0.0.1:7600")?;
-        mesh.apply(RESOURCES)?;
         for instance in instances {
             let node = mesh.begin(instance, forwarding)?;
             mesh.nodes.push(node);
@@ -185,21 +189,11 @@ impl Mesh {
         Ok(values.sum())
     }
 
-    /// Runs a `laneway` command against the control plane.
-    pub(crate) fn run(&self, arguments: &[&str]) -> Result<String> {
-        let mut command = laneway_on(&self.edge, &self.laneway, arguments);
-        command.env("LANEWAY_SERVER", "http://127.0.0.1:7600");
-        let output = command.output().with_context(|| format!("run laneway {arguments:?}"))?;
-        if !output.status.success() {
-            bail!("laneway {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
-    }
-
-    fn apply(&self, resources: &str) -> Result<()> {
-        let file = self.directory.path().join("resources.yaml");
-        fs::write(&file, resources).context("write resources")?;
-        self.run(&["apply", "-f", &file.to_string_lossy()]).map(drop)
+    /// Switches the lane gray off, in the file that the control plane watches.
+    pub(crate) fn disable_gray(&self) -> Result<()> {
+        let disabled = RESOURCES.replacen("enabled: true", "enabled: false", 1);
+        fs::write(self.directory.path().join("resources/all.yaml"), disabled)
+            .context("write resources")
     }
 
     fn wait_ready(&self, what: &str, host: &Host, admin: &str) -> Result<()> {
