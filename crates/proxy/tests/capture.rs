@@ -15,7 +15,7 @@ use proxy::{
 };
 use rustix::thread::{CapabilitySet, remove_capability_from_bounding_set};
 use socket2::{Domain, Socket, Type};
-use testkit::{Host, Switch, needs};
+use testkit::{Host, Switch, needs, wait};
 
 /// Longer than any connection within a machine takes.
 const SOON: Duration = Duration::from_secs(5);
@@ -55,10 +55,20 @@ fn connect(target: SocketAddr) -> TcpStream {
         .unwrap_or_else(|error| panic!("connect to {target}: {error}"))
 }
 
+/// The next connection, which must come.
+#[track_caller]
+fn accepted(listener: &TcpListener) -> TcpStream {
+    listener.set_nonblocking(true).unwrap();
+    let socket = wait::until(SOON, "a connection", || Ok(listener.accept()?.0)).unwrap();
+    socket.set_nonblocking(false).unwrap();
+    socket.set_read_timeout(Some(SOON)).unwrap();
+    socket
+}
+
 /// Accepts one connection and tells where it was going.
 #[track_caller]
 fn accept(listener: &TcpListener) -> Option<SocketAddr> {
-    let (socket, _) = listener.accept().unwrap();
+    let socket = accepted(listener);
     original_destination(&socket, socket.local_addr().unwrap()).unwrap()
 }
 
@@ -285,7 +295,7 @@ fn bytes_of_a_captured_connection_are_untouched() {
         let mut caller = connect(SocketAddr::new(elsewhere.address(), 80));
         caller.write_all(b"GET / HTTP/1.1\r\n\r\n").unwrap();
         drop(caller);
-        let (mut socket, _) = outbound.accept().unwrap();
+        let mut socket = accepted(&outbound);
         let mut text = String::new();
         socket.read_to_string(&mut text).unwrap();
         assert_eq!(text, "GET / HTTP/1.1\r\n\r\n");

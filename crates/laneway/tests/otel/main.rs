@@ -10,6 +10,8 @@ mod mesh;
 
 use std::{
     collections::BTreeMap,
+    io::{Read as _, Write as _},
+    net::{TcpListener, TcpStream},
     sync::Mutex,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
@@ -36,6 +38,9 @@ const CHAIN: [Instance; 6] = [
 /// Requests in flight at once.
 const IN_FLIGHT: usize = 64;
 
+/// Longer than anything takes that is not broken.
+const SOON: Duration = Duration::from_secs(10);
+
 /// Only one mesh at a time: its interpreters want both cores.
 static TURN: Mutex<()> = Mutex::new(());
 
@@ -51,10 +56,14 @@ const fn instance(
 
 fn start(forwarding: Forwarding) -> Mesh {
     let mesh = Mesh::start(&CHAIN, forwarding).unwrap();
+    wait_for_lanes(&mesh);
+    mesh
+}
+
+fn wait_for_lanes(mesh: &Mesh) {
     mesh.wait_for_chain(&[], BASE).unwrap();
     mesh.wait_for_chain(&["canary: gray"], GRAY).unwrap();
     mesh.wait_for_chain(&["canary: blue"], BLUE).unwrap();
-    mesh
 }
 
 /// Does `work` for every number below `count`, [`IN_FLIGHT`] at a time, on the gateway's host; its complaints.
@@ -170,6 +179,71 @@ fn applications_that_pass_on_only_a_request_id_stay_in_their_lane() {
     assert!(mesh.ended().is_empty(), "{:?}", mesh.ended());
 }
 
+#[test]
+fn capture_survives_what_happens_around_it() {
+    if !(needs("netns") && needs("otel")) {
+        return;
+    }
+    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let mut mesh = start(Forwarding::RequestId);
+    check_foreign_traffic(&mesh);
+
+    // A killed sidecar leaves its rules; the next one takes them over.
+    mesh.kill_sidecar(12);
+    assert!(mesh.rules(12).unwrap().contains("LANEWAY_OUTPUT"));
+    mesh.start_sidecar_again(12).unwrap();
+    wait_for_lanes(&mesh);
+    let rules = mesh.rules(12).unwrap();
+    assert_eq!(rules.matches("-A OUTPUT -p tcp -j LANEWAY_OUTPUT").count(), 1, "{rules}");
+
+    // The sidecars' own connections to the control plane come back too, and bring what is new.
+    mesh.restart_serve().unwrap();
+    wait_for_lanes(&mesh);
+    mesh.disable_gray().unwrap();
+    mesh.wait_for_chain(&["canary: gray"], BASE).unwrap();
+
+    // A sidecar that is stopped takes its rules with it, and its host goes on without.
+    mesh.stop_sidecar(11).unwrap();
+    let rules = mesh.rules(11).unwrap();
+    assert!(!rules.contains("LANEWAY"), "{rules}");
+    let direct =
+        mesh.on_host(11, || http::get(&format!("10.77.0.13:{APPLICATION_PORT}"), "/c", &[]));
+    assert_eq!(direct.unwrap().body, "C[10.77.0.13]");
+}
+
+/// What is no known service, or no HTTP, passes through byte by byte, whoever speaks first.
+fn check_foreign_traffic(mesh: &Mesh) {
+    let server = mesh.on_edge(|| TcpListener::bind("10.77.0.1:0")).unwrap();
+    let address = server.local_addr().unwrap();
+    mesh.on_host(11, || {
+        let mut client = TcpStream::connect(address).unwrap();
+        server.set_nonblocking(true).unwrap();
+        let accept = || Ok(server.accept()?.0);
+        let mut served = wait::until(SOON, "a connection passed through", accept).unwrap();
+        served.set_nonblocking(false).unwrap();
+        for end in [&served, &client] {
+            end.set_read_timeout(Some(SOON)).unwrap();
+        }
+        served.write_all(b"220 ready\r\n").unwrap();
+        let mut greeting = [0; 11];
+        client.read_exact(&mut greeting).unwrap();
+        assert_eq!(&greeting, b"220 ready\r\n");
+        client.write_all(b"\x00\xffGET / HTTP/1.1\r\n\r\n").unwrap();
+        client.shutdown(std::net::Shutdown::Write).unwrap();
+        let mut received = Vec::new();
+        served.read_to_end(&mut received).unwrap();
+        assert_eq!(received, b"\x00\xffGET / HTTP/1.1\r\n\r\n");
+        // The other half is still open.
+        served.write_all(b"bye").unwrap();
+        drop(served);
+        let mut rest = String::new();
+        client.read_to_string(&mut rest).unwrap();
+        assert_eq!(rest, "bye");
+    });
+    let passed = || mesh.counter(11, "laneway_passed_through_connections_total", &[]).unwrap();
+    wait::until_true(SOON, "a connection of A passed through", || passed() > 0).unwrap();
+}
+
 struct CountersOfB {
     passed_on: u64,
     looked_up: u64,
@@ -241,5 +315,5 @@ fn check_reused_ids(mesh: &Mesh) {
     }
     let conflicts =
         || mesh.counter(12, "laneway_correlation_total", &["result=\"conflict\""]).unwrap();
-    wait::until_true(Duration::from_secs(10), "conflicts at B", || conflicts() > 0).unwrap();
+    wait::until_true(SOON, "conflicts at B", || conflicts() > 0).unwrap();
 }

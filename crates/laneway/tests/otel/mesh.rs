@@ -3,7 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    process::Command,
+    process::{Command, ExitStatus},
     time::Duration,
 };
 
@@ -22,6 +22,9 @@ pub(crate) const APPLICATION_PORT: u16 = 8080;
 /// Where every sidecar takes what others send its application, and where it is administered.
 const INBOUND_PORT: u16 = 15006;
 const ADMIN_PORT: u16 = 15020;
+
+/// Where the API of the control plane is, on its own host.
+const API: &str = "127.0.0.1:7600";
 
 /// The secret that lets sidecars of other hosts join.
 const JOIN_TOKEN: &str = "a-token-for-the-hosts-of-one-test";
@@ -99,7 +102,7 @@ pub(crate) struct Instance {
 #[derive(Debug)]
 pub(crate) struct Mesh {
     nodes: Vec<Node>,
-    _serve: Process,
+    serve: Process,
     edge: Host,
     switch: Switch,
     laneway: PathBuf,
@@ -128,31 +131,18 @@ impl Mesh {
         let switch = Switch::new()?;
         let edge = switch.host(EDGE)?;
         fs::write(directory.path().join("token"), JOIN_TOKEN).context("write the join token")?;
-        let mut serve = laneway_on(&edge, &laneway, &["serve", "--api-listen", "127.0.0.1:7600"]);
-        serve.args(["--gateway-listen", &format!("{}:8000", edge.address())]);
-        serve.args(["--discovery-listen", &format!("{}:7601", edge.address())]);
-        serve.arg("--join-token-file").arg(directory.path().join("token"));
-        serve.arg("--data").arg(directory.path().join("serve"));
         let resources = directory.path().join("resources");
         fs::create_dir(&resources).context("make the directory of resources")?;
         fs::write(resources.join("all.yaml"), RESOURCES).context("write resources")?;
-        serve.arg("--resources").arg(&resources);
-        let serve = Process::start("serve", &mut serve, directory.path())?;
-        let mut mesh = Self { nodes: Vec::new(), _serve: serve, edge, switch, laneway, directory };
-        mesh.wait_ready("serve", &mesh.edge, "127.0.0.1:7600")?;
+        let serve = start_serve(&edge, &laneway, directory.path())?;
+        let mut mesh = Self { nodes: Vec::new(), serve, edge, switch, laneway, directory };
+        mesh.wait_for_serve()?;
         for instance in instances {
             let node = mesh.begin(instance, forwarding)?;
             mesh.nodes.push(node);
         }
         for node in &mut mesh.nodes {
-            let admin = format!("{}:{ADMIN_PORT}", node.host.address());
-            wait::until(READY_WITHIN, &format!("sidecar of {:?}", node.instance), || {
-                if let Some(status) = node.sidecar.ended() {
-                    bail!("it ended with {status}: {}", node.sidecar.output());
-                }
-                let ready = node.host.inside(|| http::get(&admin, "/readyz", &[]))?;
-                if ready.status == 200 { Ok(()) } else { bail!("{} {}", ready.status, ready.body) }
-            })?;
+            node.wait_until_ready()?;
         }
         Ok(mesh)
     }
@@ -175,18 +165,68 @@ impl Mesh {
         self.edge.inside(work)
     }
 
+    /// Does something on the host of an instance.
+    pub(crate) fn on_host<T: Send>(&self, host: u8, work: impl FnOnce() -> T + Send) -> T {
+        self.node(host).host.inside(work)
+    }
+
+    fn node(&self, host: u8) -> &Node {
+        self.nodes.iter().find(|node| node.instance.host == host).expect("an instance on this host")
+    }
+
+    fn node_mut(&mut self, host: u8) -> &mut Node {
+        self.nodes
+            .iter_mut()
+            .find(|node| node.instance.host == host)
+            .expect("an instance on this host")
+    }
+
     /// A counter of a sidecar, over all its label sets that have `labels`.
     pub(crate) fn counter(&self, host: u8, metric: &str, labels: &[&str]) -> Result<u64> {
-        let node = self.nodes.iter().find(|node| node.instance.host == host);
-        let node = node.with_context(|| format!("no instance on host {host}"))?;
-        let admin = format!("{}:{ADMIN_PORT}", node.host.address());
-        let text = node.host.inside(|| http::get(&admin, "/metrics", &[]))?.body;
+        let admin = self.node(host).admin();
+        let text = self.on_host(host, || http::get(&admin, "/metrics", &[]))?.body;
         let series = text.lines().filter(|line| {
             line.strip_prefix(metric).is_some_and(|rest| rest.starts_with(['{', ' ']))
                 && labels.iter().all(|label| line.contains(label))
         });
         let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
         Ok(values.sum())
+    }
+
+    /// The redirect rules of a host.
+    pub(crate) fn rules(&self, host: u8) -> Result<String> {
+        let output = self.node(host).host.command("iptables").args(["-t", "nat", "-S"]).output();
+        let output = output.context("run iptables")?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// `kill -9` of a sidecar.
+    pub(crate) fn kill_sidecar(&mut self, host: u8) {
+        self.node_mut(host).sidecar.kill();
+    }
+
+    /// Starts a sidecar anew after it has ended, and waits until it is ready.
+    pub(crate) fn start_sidecar_again(&mut self, host: u8) -> Result<()> {
+        let node = self.node(host);
+        let sidecar = self.start_sidecar(&node.instance, &node.host)?;
+        let node = self.node_mut(host);
+        node.sidecar = sidecar;
+        node.wait_until_ready()
+    }
+
+    /// SIGTERM to a sidecar, and its end.
+    pub(crate) fn stop_sidecar(&mut self, host: u8) -> Result<()> {
+        let sidecar = &mut self.node_mut(host).sidecar;
+        sidecar.ask_to_stop();
+        let status = sidecar.wait_for_end(READY_WITHIN)?;
+        if status.success() { Ok(()) } else { bail!("{status}: {}", sidecar.output()) }
+    }
+
+    /// `kill -9` of control plane and gateway, and a new start on what they have stored.
+    pub(crate) fn restart_serve(&mut self) -> Result<()> {
+        self.serve.kill();
+        self.serve = start_serve(&self.edge, &self.laneway, self.directory.path())?;
+        self.wait_for_serve()
     }
 
     /// Switches the lane gray off, in the file that the control plane watches.
@@ -196,17 +236,20 @@ impl Mesh {
             .context("write resources")
     }
 
-    fn wait_ready(&self, what: &str, host: &Host, admin: &str) -> Result<()> {
-        wait::until(READY_WITHIN, &format!("{what} ready"), || {
-            let ready = host.inside(|| http::get(admin, "/readyz", &[]))?;
-            if ready.status == 200 { Ok(()) } else { bail!("{} {}", ready.status, ready.body) }
-        })
+    fn wait_for_serve(&mut self) -> Result<()> {
+        wait::until(READY_WITHIN, "control plane and gateway", || {
+            if let Some(status) = self.serve.ended() {
+                return Ok(bail_ended(&self.serve, status));
+            }
+            let ready = self.edge.inside(|| http::get(API, "/readyz", &[]))?;
+            if ready.status == 200 { Ok(Ok(())) } else { bail!("{} {}", ready.status, ready.body) }
+        })?
     }
 
     fn begin(&self, instance: &Instance, forwarding: Forwarding) -> Result<Node> {
         let host = self.switch.host(instance.host)?;
         let address = host.address().to_string();
-        let label = format!("{}{}", instance.name, instance.tag.unwrap_or_default());
+        let label = instance.label();
         let logs = self.directory.path();
 
         let mut application = instance.language.command(&host, forwarding, &Worlds::named())?;
@@ -219,9 +262,16 @@ impl Mesh {
         }
         let application = Process::start(&format!("application-{label}"), &mut application, logs)?;
 
+        let sidecar = self.start_sidecar(instance, &host)?;
+        Ok(Node { instance: *instance, application, sidecar, host })
+    }
+
+    fn start_sidecar(&self, instance: &Instance, host: &Host) -> Result<Process> {
+        let (address, logs) = (host.address(), self.directory.path());
+        let label = instance.label();
         let service = format!("sc-{}", instance.name);
         let mut sidecar =
-            laneway_on(&host, &self.laneway, &["sidecar", "--capture", "--service", &service]);
+            laneway_on(host, &self.laneway, &["sidecar", "--capture", "--service", &service]);
         sidecar.args(["--application", &format!("app-{}", instance.name.to_lowercase())]);
         sidecar.args(["--app-address", &format!("{address}:{APPLICATION_PORT}")]);
         sidecar.args(["--advertise", &format!("{address}:{INBOUND_PORT}")]);
@@ -233,11 +283,10 @@ impl Mesh {
         if let Some(tag) = instance.tag {
             sidecar.args(["--tag", tag]);
         }
-        let sidecar = Process::start(&format!("sidecar-{label}"), &mut sidecar, logs)?;
-        Ok(Node { instance: *instance, application, sidecar, host })
+        Process::start(&format!("sidecar-{label}"), &mut sidecar, logs)
     }
 
-    /// What every process printed, for a failing test.
+    /// What has ended although nobody asked it to, with what it printed.
     pub(crate) fn ended(&mut self) -> Vec<String> {
         let mut ended = Vec::new();
         for node in &mut self.nodes {
@@ -253,6 +302,45 @@ impl Mesh {
         }
         ended
     }
+}
+
+impl Instance {
+    /// `Agray`: what its answers begin with.
+    fn label(&self) -> String {
+        format!("{}{}", self.name, self.tag.unwrap_or_default())
+    }
+}
+
+impl Node {
+    fn admin(&self) -> String {
+        format!("{}:{ADMIN_PORT}", self.host.address())
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let admin = self.admin();
+        wait::until(READY_WITHIN, &format!("sidecar of {:?}", self.instance), || {
+            if let Some(status) = self.sidecar.ended() {
+                return Ok(bail_ended(&self.sidecar, status));
+            }
+            let ready = self.host.inside(|| http::get(&admin, "/readyz", &[]))?;
+            if ready.status == 200 { Ok(Ok(())) } else { bail!("{} {}", ready.status, ready.body) }
+        })?
+    }
+}
+
+/// Waiting longer would not help.
+fn bail_ended(process: &Process, status: ExitStatus) -> Result<()> {
+    bail!("{} ended with {status}: {}", process.name(), process.output())
+}
+
+fn start_serve(edge: &Host, laneway: &Path, directory: &Path) -> Result<Process> {
+    let mut serve = laneway_on(edge, laneway, &["serve", "--api-listen", API]);
+    serve.args(["--gateway-listen", &format!("{}:8000", edge.address())]);
+    serve.args(["--discovery-listen", &format!("{}:7601", edge.address())]);
+    serve.arg("--join-token-file").arg(directory.join("token"));
+    serve.arg("--data").arg(directory.join("serve"));
+    serve.arg("--resources").arg(directory.join("resources"));
+    Process::start("serve", &mut serve, directory)
 }
 
 impl Language {
