@@ -4,6 +4,7 @@
 //! in one lock that is never on a request's path, and drives it.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -16,12 +17,16 @@ use tokio::sync::Notify;
 use crate::{
     distribute::{Connection, DataPlane, Distribution, Key, Live, Touch},
     ledger::ObjectChange,
-    picture::{LaneName, Picture},
+    picture::Picture,
 };
 
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
 /// it all the same (semantics §7): one that does not answer must not keep everyone waiting.
 pub const ADMISSION_WAIT: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether lanes may be let in: acknowledgements of a thousand data planes come within
+/// milliseconds, and looking asks all of them.
+const ADMISSION_CHECK_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Everything distribution knows.
 #[derive(Debug)]
@@ -29,6 +34,7 @@ pub struct Hub {
     picture: Picture,
     distribution: Distribution,
     generation: v1::Generation,
+    admission_checked: Option<Instant>,
 }
 
 impl Hub {
@@ -38,6 +44,7 @@ impl Hub {
             picture,
             distribution: Distribution::default(),
             generation: v1::Generation { epoch, number },
+            admission_checked: None,
         }
     }
 
@@ -89,31 +96,19 @@ impl Hub {
         let mut touches = Vec::new();
         let mut all = false;
         let picture_due = self.picture.advance(now, &mut touches, &mut all);
-        self.admit_what_is_ready(now, &mut touches);
+        let admission_due = self.admit_what_is_ready(now, &mut touches);
         self.publish(touches, now);
         if all {
             self.generation.number += 1;
             self.distribution.touch_all(now);
         }
         let forget_due = self.distribution.forget_disconnected(now);
-        let admission_due = self.picture.groups.held_back().map(|(_, until)| until).min();
         picture_due.into_iter().chain(forget_due).chain(admission_due).min()
     }
 
     /// How far a resource, as it is now, has got.
     pub fn live_of(&self, key: &Key, version: u64) -> Live {
         self.distribution.live(key, version)
-    }
-
-    /// Who refuses a resource as it is now, and why.
-    pub fn refusals_of(&self, key: &Key) -> Vec<(String, String)> {
-        let mut refusals = Vec::new();
-        for data_plane in self.distribution.data_planes() {
-            let of_this = data_plane.refusals().into_iter().filter(|refusal| refusal.key == *key);
-            refusals
-                .extend(of_this.map(|refusal| (data_plane.hello().node.clone(), refusal.reason)));
-        }
-        refusals
     }
 
     /// How far a group, as it is now, has got, and in which generation it last changed.
@@ -141,14 +136,30 @@ impl Hub {
         })
     }
 
-    fn admit_what_is_ready(&mut self, now: Instant, touches: &mut Vec<Touch>) {
-        let ready: Vec<LaneName> = (self.picture.groups.held_back())
-            .filter(|(lane, until)| *until <= now || self.is_settled(&lane.group))
-            .map(|(lane, _)| lane.clone())
-            .collect();
+    /// Says when to look again.
+    fn admit_what_is_ready(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
+        let first = self.picture.groups.held_back().map(|(_, until)| until).min()?;
+        let next = self.admission_checked.map_or(now, |at| at + ADMISSION_CHECK_INTERVAL);
+        let due = next.min(first);
+        if due > now {
+            return Some(due);
+        }
+        self.admission_checked = Some(now);
+        let mut settled: BTreeMap<Arc<str>, bool> = BTreeMap::new();
+        let mut ready = Vec::new();
+        for (lane, until) in self.picture.groups.held_back() {
+            let is_ready = until <= now
+                || *settled
+                    .entry(Arc::clone(&lane.group))
+                    .or_insert_with(|| self.is_settled(&lane.group));
+            if is_ready {
+                ready.push(lane.clone());
+            }
+        }
         for lane in &ready {
             self.picture.groups.admit(lane, touches);
         }
+        self.picture.groups.held_back().map(|(_, until)| until).min()
     }
 
     fn is_settled(&self, group: &Arc<str>) -> bool {
@@ -220,3 +231,6 @@ impl Hub {
         self.distribution.next_message(node, connection, &self.picture, &mut self.generation)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -14,18 +14,23 @@
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
 use api::{
     discovery::v1::{self, discovery_server::DiscoveryServer},
     resource::{Kind, Object, ServiceSource},
+    validate::Set,
 };
 use lanes::ServiceId;
 use prost::Message;
 use tokio::sync::{Notify, watch};
 
+mod conflicts;
 pub mod discovery;
 pub mod distribute;
 pub mod explain;
@@ -49,8 +54,9 @@ use store::{Change, SqliteStore, Store, StoreError};
 /// The source of instances that register themselves; it exists without an object.
 pub const EMBEDDED_SOURCE: &str = "embedded";
 
-/// Generation numbers reserved at once. A restart skips what is left of them; 2^64 last for ever either way.
-const GENERATIONS_RESERVED: u64 = 1 << 32;
+/// Generation numbers reserved at once; more are when half of them are used. A restart skips what is left: few
+/// enough that people can still read the numbers, more than can be used while a reservation is written.
+const GENERATIONS_RESERVED: u64 = 10_000;
 
 /// What a control plane runs with.
 #[derive(Debug, Clone)]
@@ -88,6 +94,8 @@ pub struct Control {
     nudge: Arc<Notify>,
     /// Counts the driver's rounds, for those who wait for a condition of the hub.
     rounds: watch::Sender<u64>,
+    /// Generation numbers up to this one are reserved.
+    ceiling: AtomicU64,
     closing: watch::Sender<bool>,
 }
 
@@ -97,7 +105,7 @@ impl Control {
         let mut store = SqliteStore::open(&settings.database)?;
         let contents = store.load()?;
         let first = contents.generation_ceiling + 1;
-        let ceiling = contents.generation_ceiling + GENERATIONS_RESERVED;
+        let ceiling = first + GENERATIONS_RESERVED;
         store.commit(&[Change::ReserveGenerations { ceiling }])?;
 
         let now = Instant::now();
@@ -110,7 +118,11 @@ impl Control {
         let nudge = Arc::new(Notify::new());
         let (announce_sources, sources) = watch::channel(sources_in(&contents.objects));
         let on_commit = distribute_commits(Arc::clone(&hub), Arc::clone(&nudge), announce_sources);
-        let rules = Rules { default_gateway, check: Box::new(|_, _| Vec::new()), on_commit };
+        let of_check = Arc::clone(&hub);
+        let check = Box::new(move |changes: &[ObjectChange], set: &Set| {
+            conflicts::introduced(changes, set, &lock(&of_check).picture().services)
+        });
+        let rules = Rules { default_gateway, check, on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
 
         for (key, problem) in &contents.unreadable {
@@ -127,6 +139,7 @@ impl Control {
             join_token: settings.join_token,
             nudge,
             rounds: watch::Sender::new(0),
+            ceiling: AtomicU64::new(ceiling),
             closing: watch::Sender::new(false),
         });
         tokio::spawn(drive(Arc::downgrade(&control), Arc::clone(&control.nudge)));
@@ -237,8 +250,27 @@ impl Control {
                 tracing::error!(error = %rejection, "an expired registration stays in the journal");
             }
         }
+        self.reserve_generations().await;
         self.rounds.send_modify(|rounds| *rounds += 1);
         hub_due.into_iter().chain(journal_due).min()
+    }
+}
+
+impl Control {
+    /// Keeps the numbers of this process apart from those of the next one.
+    async fn reserve_generations(&self) {
+        let used = self.hub().generation().number;
+        let reserved = self.ceiling.load(Ordering::Relaxed);
+        if used + GENERATIONS_RESERVED / 2 < reserved {
+            return;
+        }
+        let ceiling = used + GENERATIONS_RESERVED;
+        match self.ledger.journal(Change::ReserveGenerations { ceiling }).await {
+            Ok(()) => self.ceiling.store(ceiling, Ordering::Relaxed),
+            Err(rejection) => {
+                tracing::error!(error = %rejection, "generation numbers could not be reserved");
+            }
+        }
     }
 }
 
@@ -248,14 +280,11 @@ const DRIVER_SLEEP_MAX: Duration = Duration::from_secs(1);
 /// Lets time pass for the hub, for as long as the control plane is there.
 async fn drive(control: std::sync::Weak<Control>, nudge: Arc<Notify>) {
     loop {
-        let Some(due) = ({
-            let Some(control) = control.upgrade() else { return };
-            let now = Instant::now();
-            Some(control.advance(now).await.unwrap_or(now + DRIVER_SLEEP_MAX))
-        }) else {
-            return;
+        let latest = Instant::now() + DRIVER_SLEEP_MAX;
+        let due = match control.upgrade() {
+            Some(control) => control.advance(Instant::now()).await.unwrap_or(latest).min(latest),
+            None => return,
         };
-        let due = due.min(Instant::now() + DRIVER_SLEEP_MAX);
         tokio::select! {
             () = nudge.notified() => {}
             () = tokio::time::sleep_until(due.into()) => {}

@@ -94,7 +94,13 @@ pub(crate) fn serve<R: Registrations>(
 ) -> impl Stream<Item = Result<v1::RegisterResponse, Status>> + Send {
     async_stream::stream! {
         let mut stream = RegistrationStream { control, registrations, instance: None };
-        while let Some(Ok(request)) = incoming.next().await {
+        let mut closing = stream.control.closing();
+        loop {
+            let request = tokio::select! {
+                request = incoming.next() => request,
+                _ = closing.wait_for(|closing| *closing) => break,
+            };
+            let Some(Ok(request)) = request else { break };
             match stream.answer(request).await {
                 Ok(Some(message)) => yield Ok(v1::RegisterResponse { message: Some(message) }),
                 Ok(None) => {}

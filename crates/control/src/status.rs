@@ -4,12 +4,13 @@ use std::{collections::HashMap, sync::Arc};
 
 use api::{
     convert,
-    resource::{Lane, Live, Matched, Object, Status, StatusCondition},
+    resource::{Key as ObjectKey, Lane, Live, Matched, Object, Status, StatusCondition},
     validate::{Finding, Severity},
 };
 use lanes::{Service, service::Health};
 
 use crate::{
+    conflicts,
     distribute::{self, Key},
     hub::Hub,
     store::StoredObject,
@@ -19,18 +20,31 @@ use crate::{
 #[derive(Debug)]
 pub struct Statuses<'h> {
     hub: &'h Hub,
-    findings: &'h [Finding],
+    findings: HashMap<ObjectKey, Vec<Finding>>,
     by_application: HashMap<&'h str, Vec<&'h Arc<Service>>>,
+    /// Who does not take a resource, and why.
+    refusals: HashMap<Key, Vec<(&'h str, String)>>,
 }
 
 impl<'h> Statuses<'h> {
     /// Of the hub as it is, with what validation found.
-    pub fn new(hub: &'h Hub, findings: &'h [Finding]) -> Self {
+    pub fn new(hub: &'h Hub, of_validation: &[Finding]) -> Self {
         let mut by_application: HashMap<&str, Vec<&Arc<Service>>> = HashMap::new();
         for service in hub.picture().services.all() {
             by_application.entry(service.application()).or_default().push(service);
         }
-        Self { hub, findings, by_application }
+        let mut findings: HashMap<ObjectKey, Vec<Finding>> = HashMap::new();
+        for finding in of_validation.iter().cloned().chain(conflicts::of(hub.picture())) {
+            findings.entry(finding.object.clone()).or_default().push(finding);
+        }
+        let mut refusals: HashMap<Key, Vec<(&str, String)>> = HashMap::new();
+        for data_plane in hub.data_planes() {
+            for refusal in data_plane.refusals() {
+                let by = (data_plane.hello().node.as_str(), refusal.reason);
+                refusals.entry(refusal.key).or_default().push(by);
+            }
+        }
+        Self { hub, findings, by_application, refusals }
     }
 
     /// The object with its status.
@@ -51,11 +65,17 @@ impl<'h> Statuses<'h> {
             Object::Gateway(gateway) => self.of_gateway(&gateway.metadata.name),
             Object::Backend(_) | Object::ServiceSource(_) => Status::default(),
         };
-        if let Some(error) = self.finding(object, Severity::Error) {
+        if let Some(error) = self.finding(&object.key(), Severity::Error) {
             status.conditions.retain(|condition| condition.kind != "Ready");
             status.conditions.push(condition("Ready", false, "Invalid", error.problem.to_string()));
         }
-        if let Some(conflict) = self.finding(object, Severity::Conflict) {
+        let of_group = match object {
+            Object::Lane(lane) => {
+                self.finding(&convert::lanes::group_key(lane), Severity::Conflict)
+            }
+            _ => None,
+        };
+        if let Some(conflict) = self.finding(&object.key(), Severity::Conflict).or(of_group) {
             let message = conflict.problem.to_string();
             status.conditions.push(condition("Conflicted", true, "Conflict", message));
         }
@@ -68,9 +88,8 @@ impl<'h> Statuses<'h> {
         status
     }
 
-    fn finding(&self, object: &Object, severity: Severity) -> Option<&Finding> {
-        let key = object.key();
-        self.findings.iter().find(|finding| finding.severity == severity && finding.object == key)
+    fn finding(&self, key: &ObjectKey, severity: Severity) -> Option<&Finding> {
+        self.findings.get(key)?.iter().find(|finding| finding.severity == severity)
     }
 
     fn of_lane(&self, lane: &Lane) -> Status {
@@ -159,7 +178,7 @@ impl<'h> Statuses<'h> {
     }
 
     fn ready(&self, key: &Key, live: distribute::Live) -> StatusCondition {
-        let refusals = self.hub.refusals_of(key);
+        let refusals = self.refusals.get(key).map(Vec::as_slice).unwrap_or_default();
         if let Some((node, reason)) = refusals.first() {
             let more = match refusals.len() {
                 1 => String::new(),

@@ -269,11 +269,7 @@ impl Working {
             .filter_map(|change| change.old.as_ref())
             .map(|stored| stored.object.clone())
             .collect();
-        let mut wrong: Vec<Finding> = (findings.iter())
-            .filter(is_error)
-            .filter(|error| !self.findings.contains(error))
-            .cloned()
-            .collect();
+        let mut wrong = validate::introduced(&self.findings, &findings);
         wrong.extend(validate::removals(&self.set, &removed));
         wrong.extend(check(changes, &self.set));
         if !wrong.is_empty() {

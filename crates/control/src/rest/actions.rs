@@ -23,7 +23,7 @@ use super::{
     objects::{Written, flag, json_body, unknown_parameter},
 };
 use crate::{
-    Control, EMBEDDED_SOURCE,
+    Control, EMBEDDED_SOURCE, conflicts,
     distribute::DataPlane,
     explain::Moment,
     ledger::{Edit, Precondition, Rejection, Transaction},
@@ -160,6 +160,8 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     let validation = Arc::clone(control.ledger().view().findings());
     findings.extend(validation.iter().cloned().map(Finding::from));
     let hub = control.hub();
+    findings.extend(conflicts::of(hub.picture()).into_iter().map(Finding::from));
+    findings.sort_by_key(|finding| finding.severity);
     let generation = hub.generation();
     let mut data_planes: Vec<DataPlaneStatus> =
         hub.data_planes().map(|data_plane| of_data_plane(data_plane, now)).collect();

@@ -130,12 +130,9 @@ fn list_or_watch(
         return watch::start(control, kind, namespace, options.resource_version.as_deref());
     }
     let view = control.ledger().view();
-    let (revision, findings) = (view.revision(), Arc::clone(view.findings()));
-    let stored = view.list(kind, namespace.as_deref());
+    let (revision, stored) = (view.revision(), view.list(kind, namespace.as_deref()));
     drop(view);
-    let hub = control.hub();
-    let statuses = Statuses::new(&hub, &findings);
-    let items = stored.iter().map(|stored| statuses.present(stored)).collect();
+    let items = present_all(control, &stored);
     Ok(Json(List { resource_version: revision.to_string(), items }).into_response())
 }
 
@@ -167,6 +164,14 @@ pub(super) fn present(control: &Control, stored: &StoredObject) -> Object {
     let findings = Arc::clone(control.ledger().view().findings());
     let hub = control.hub();
     Statuses::new(&hub, &findings).present(stored)
+}
+
+/// Objects with their status as it is now.
+pub(super) fn present_all(control: &Control, stored: &[Arc<StoredObject>]) -> Vec<Object> {
+    let findings = Arc::clone(control.ledger().view().findings());
+    let hub = control.hub();
+    let statuses = Statuses::new(&hub, &findings);
+    stored.iter().map(|stored| statuses.present(stored)).collect()
 }
 
 /// Creates an object in the namespace it names.

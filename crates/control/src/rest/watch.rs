@@ -14,7 +14,10 @@ use axum::{
 use futures_util::{Stream, stream};
 use tokio::sync::watch::Receiver;
 
-use super::{Refused, objects::present};
+use super::{
+    Refused,
+    objects::{present, present_all},
+};
 use crate::{
     Control,
     ledger::{Gone, ObjectChange},
@@ -81,8 +84,8 @@ impl Watch {
         let (revision, stored) = (view.revision(), view.list(self.kind, self.namespace.as_deref()));
         drop(view);
         self.told = revision;
-        for stored in stored {
-            let object = present(&self.control, &stored);
+        let objects = present_all(&self.control, &stored);
+        for (stored, object) in stored.iter().zip(objects) {
             self.push(WatchKind::Added, stored.revision, Some(object));
         }
         self.push(WatchKind::Synced, revision, None);

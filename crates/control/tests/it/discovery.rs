@@ -1,8 +1,11 @@
 //! What data planes get, and what they don't.
 
-use api::discovery::v1;
+use std::sync::Arc;
 
-use crate::harness::{Plane, backend, gateway, group, lane, route, service, sidecar};
+use api::discovery::v1;
+use prost::Message;
+
+use crate::harness::{DataPlane, Plane, backend, gateway, group, lane, route, service, sidecar};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_gets_its_routes_their_services_and_the_groups_that_concern_them() {
@@ -64,4 +67,141 @@ async fn a_sidecar_gets_what_it_asked_for_and_nothing_else() {
         .await;
     sidecar.until(|it| it.endpoints("sc-b").is_none()).await;
     assert!(sidecar.group("theirs").is_none());
+}
+
+/// Bytes one endpoint change may send to a data plane that has the service.
+const ENDPOINT_CHANGE_BYTES_MAX: usize = 4096;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn with_a_thousand_services_an_endpoint_change_is_small_and_goes_to_its_callers_alone() {
+    let plane = Plane::start().await;
+    let endpoints = |first: u32| -> Vec<String> {
+        (0..10).map(|instance| (first + instance).to_string()).collect()
+    };
+    let of = |index: u32, first: u32| {
+        let ports = endpoints(first);
+        let ports: Vec<&str> = ports.iter().map(String::as_str).collect();
+        service(&format!("service-{index}"), &format!("application-{index}"), &ports)
+    };
+    let services: Vec<_> = (0..1_000).map(|index| of(index, 1_000 + index * 10)).collect();
+    plane.serve(&services);
+    let names: Vec<String> = (0..1_000).map(|index| format!("service-{index}")).collect();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+
+    let mut caller = plane.connect(sidecar("caller", "app-x")).await;
+    caller.subscribe(&all, &[]).await;
+    caller.until(|it| it.held.len() == 2_000).await;
+    let mut other = plane.connect(sidecar("other", "app-y")).await;
+    other.subscribe(&["service-0"], &[]).await;
+    other.until(|it| it.held.len() == 2).await;
+
+    plane.serve(&[of(500, 40_000)]);
+    let message = caller.receive().await;
+    assert_eq!(message.upserts.len(), 1);
+    assert!(message.encoded_len() <= ENDPOINT_CHANGE_BYTES_MAX, "{} bytes", message.encoded_len());
+    assert_eq!(caller.endpoints("service-500").unwrap()[0], "127.0.0.1:40000");
+
+    // The next thing the other hears of is what it asks for now.
+    other.subscribe(&["marker.example"], &[]).await;
+    let message = other.receive().await;
+    let keys: Vec<&str> = message.upserts.iter().map(|resource| resource.key.as_str()).collect();
+    assert_eq!(keys, ["name/marker.example"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_is_let_in_when_the_data_planes_have_it_and_status_says_so() {
+    let plane = Plane::start().await;
+    plane.serve(&[service("sc-a", "app-a", &["1", "2=gray"])]);
+    plane
+        .apply(&[backend("a", "sc-a"), route("a", "/a", "a"), group("trade", &["app-a"])])
+        .await
+        .unwrap();
+    let mut edge = plane.connect(gateway("g1")).await;
+    let mut sidecar = plane.connect(sidecar("s1", "app-a")).await;
+    edge.until(|it| it.group("trade").is_some()).await;
+    sidecar.until(|it| it.group("trade").is_some()).await;
+
+    plane.apply(&[lane("trade", "gray")]).await.unwrap();
+    let admitting = |it: &DataPlane| {
+        it.group("trade").and_then(|group| group.lanes.first()).map(|lane| lane.admitting)
+    };
+    let follow = async |data_plane: &mut DataPlane| {
+        data_plane.until(|it| admitting(it) == Some(true)).await;
+    };
+    tokio::join!(follow(&mut edge), follow(&mut sidecar));
+    let seen: Vec<bool> = edge
+        .messages
+        .iter()
+        .flat_map(|message| &message.upserts)
+        .filter_map(|resource| match &resource.body {
+            Some(v1::resource::Body::Group(group)) => Some(group.lanes.first()?.admitting),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(seen, [false, true]);
+
+    let key = api::resource::Key::new(api::resource::Kind::Lane, "default", "trade-gray");
+    let client = api::client::Client::new(&format!("http://{}", plane.rest().await)).unwrap();
+    let live = async || client.get(&key).await.unwrap().status().unwrap().clone();
+    let mut status = live().await;
+    while status.live.as_ref().is_none_or(|live| live.acknowledged < 2) {
+        tokio::task::yield_now().await;
+        status = live().await;
+    }
+    assert_eq!(status.live.unwrap().data_planes, 2);
+    assert_eq!((status.matched[0].base, status.matched[0].tagged), (1, 1));
+    assert_eq!(
+        (status.conditions[0].kind.as_str(), status.conditions[0].status.as_str()),
+        ("Ready", "True")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn generations_go_on_after_a_restart_and_only_differences_are_sent() {
+    let plane = Plane::start().await;
+    plane.serve(&[service("sc-a", "app-a", &["1"])]);
+    plane.apply(&[backend("a", "sc-a"), route("a", "/a", "a")]).await.unwrap();
+    let mut edge = plane.connect(gateway("g1")).await;
+    let before = edge.receive().await.generation.unwrap();
+
+    let plane = plane.restart().await;
+    plane.serve(&[service("sc-a", "app-a", &["1"])]);
+    let held = edge
+        .held
+        .values()
+        .map(|resource| v1::Held { key: resource.key.clone(), version: resource.version });
+    let hello = v1::Hello { held: held.collect(), ..gateway("g1") };
+    let mut again = plane.connect(hello).await;
+    let first = again.receive().await;
+    let after = first.generation.clone().unwrap();
+    assert_eq!(after.epoch, before.epoch);
+    assert!(after.number > before.number, "{after:?} follows {before:?}");
+    assert!(first.synced && first.upserts.is_empty() && first.removals.is_empty(), "{first:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_token_is_asked_for_where_one_is_set() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let plane = Plane::start_in(directory, Some("open sesame")).await;
+    for wrong in ["", "open", "open sesamE"] {
+        let hello = v1::Hello { join_token: wrong.to_owned(), ..gateway("g1") };
+        let status = DataPlane::connect(plane.discovery, hello).await.err().unwrap();
+        assert_eq!(status.code(), tonic::Code::Unauthenticated, "{wrong}");
+    }
+    let hello = v1::Hello { join_token: "open sesame".to_owned(), ..gateway("g1") };
+    assert!(plane.connect(hello).await.receive().await.synced);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_hello_that_says_too_little_is_refused() {
+    let plane = Plane::start().await;
+    for (hello, says) in [
+        (gateway(""), "hello.node"),
+        (v1::Hello { role: 9, ..gateway("g1") }, "hello.role"),
+        (v1::Hello { name: String::new(), ..gateway("g1") }, "hello.name"),
+    ] {
+        let status = DataPlane::connect(plane.discovery, hello).await.err().unwrap();
+        assert_eq!(status.code(), tonic::Code::InvalidArgument);
+        assert!(status.message().contains(says), "{status}");
+    }
 }

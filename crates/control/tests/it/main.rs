@@ -4,4 +4,6 @@
 
 mod discovery;
 mod harness;
+mod registrations;
 mod rest;
+mod store;

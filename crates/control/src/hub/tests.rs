@@ -1,0 +1,515 @@
+//! Distribution with time as an argument: what is told to whom, and when.
+
+use api::{discovery::v1::data_plane_message::Message, resource::Object};
+use lanes::{Endpoint, Service, Tag, service::Health};
+use serde_json::{Value, json};
+
+use super::*;
+use crate::{
+    picture::{DEPARTED_ADDRESS_KEPT, SOURCE_SYNC_WAIT, default_gateway},
+    store::{Revision, StoredObject},
+};
+
+/// A hub, data planes that take everything at once, and a clock.
+struct World {
+    hub: Hub,
+    now: Instant,
+    written: u64,
+}
+
+struct Peer {
+    node: String,
+    connection: Connection,
+    held: BTreeMap<String, v1::Resource>,
+}
+
+impl World {
+    fn new() -> Self {
+        let now = Instant::now();
+        let mut picture = Picture::new(default_gateway(8000), now);
+        picture.add_source("embedded");
+        Self { hub: Hub::new(picture, "epoch".to_owned(), 1), now, written: 0 }
+    }
+
+    /// Synced, with one service per letter: `a` is `sc-a` of `app-a`.
+    fn with_services(letters: &[&str]) -> Self {
+        let mut world = Self::new();
+        for letter in letters {
+            world.serve(letter, &["127.0.0.1:1"]);
+        }
+        world.hub.source_synced("embedded", world.now);
+        world
+    }
+
+    fn serve(&mut self, letter: &str, addresses: &[&str]) {
+        let service = service("embedded", letter, addresses);
+        let change = (service.id().clone(), Some(Arc::new(service)));
+        self.hub.update_services("embedded", vec![change], self.now);
+    }
+
+    fn write(&mut self, old: Option<&Value>, new: Option<&Value>) {
+        let stored = |value: &Value, written: u64| {
+            let object = Object::from_value(value.clone()).unwrap();
+            let revision = Revision::parse(&written.to_string()).unwrap();
+            Arc::new(StoredObject { object, revision, created: written })
+        };
+        self.written += 1;
+        let (old, new) =
+            (old.map(|value| stored(value, 1)), new.map(|value| stored(value, self.written)));
+        let key = old.as_ref().or(new.as_ref()).unwrap().object.key();
+        let revision = Revision::parse(&self.written.to_string()).unwrap();
+        self.hub.apply_objects(&[ObjectChange { key, revision, old, new }], self.now);
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.hub.advance(self.now);
+    }
+
+    fn connect(&mut self, role: v1::Role, name: &str, node: &str, held: Vec<v1::Held>) -> Peer {
+        let hello = v1::Hello {
+            node: node.to_owned(),
+            role: role.into(),
+            name: name.to_owned(),
+            held,
+            ..v1::Hello::default()
+        };
+        let connection = self.hub.connect(hello, Arc::default(), self.now).unwrap();
+        Peer { node: node.to_owned(), connection, held: BTreeMap::new() }
+    }
+
+    fn gateway(&mut self) -> Peer {
+        self.connect(v1::Role::Gateway, "edge", "gateway", Vec::new())
+    }
+
+    fn sidecar(&mut self, letter: &str) -> Peer {
+        self.connect(v1::Role::Sidecar, &format!("app-{letter}"), letter, Vec::new())
+    }
+
+    fn say(&mut self, peer: &Peer, message: Message) -> bool {
+        self.hub.receive(&peer.node, peer.connection, message, self.now)
+    }
+
+    fn subscribe(&mut self, peer: &Peer, names: &[&str], addresses: &[&str]) {
+        let texts = |all: &[&str]| all.iter().map(|text| (*text).to_owned()).collect();
+        let message = v1::Subscribe {
+            names: texts(names),
+            addresses: texts(addresses),
+            ..v1::Subscribe::default()
+        };
+        assert!(self.say(peer, Message::Subscribe(message)));
+    }
+
+    /// The next message for a peer, taken but not acknowledged.
+    fn receive(&mut self, peer: &mut Peer) -> Option<v1::ControlMessage> {
+        let message = self.hub.next_message(&peer.node, peer.connection)?;
+        for resource in &message.upserts {
+            peer.held.insert(resource.key.clone(), resource.clone());
+        }
+        for key in &message.removals {
+            assert!(peer.held.remove(key).is_some(), "{key} is removed, but was never sent");
+        }
+        Some(message)
+    }
+
+    fn acknowledge(&mut self, peer: &Peer, message: &v1::ControlMessage, refused: &[(&str, &str)]) {
+        let refused = refused
+            .iter()
+            .map(|(key, reason)| v1::Refused {
+                key: (*key).to_owned(),
+                reason: (*reason).to_owned(),
+            })
+            .collect();
+        let ack = v1::Ack { generation: message.generation.clone(), refused };
+        assert!(self.say(peer, Message::Ack(ack)));
+    }
+
+    /// Keys the peer is sent now; acknowledged.
+    fn sync(&mut self, peer: &mut Peer) -> Vec<String> {
+        let Some(message) = self.receive(peer) else { return Vec::new() };
+        self.acknowledge(peer, &message, &[]);
+        let sent = message.upserts.iter().map(|resource| resource.key.clone());
+        sent.chain(message.removals.iter().map(|key| format!("-{key}"))).collect()
+    }
+
+    fn name_answer(&mut self, peer: &Peer, name: &str) -> Option<(String, Vec<String>)> {
+        match peer.held.get(&format!("name/{name}"))?.body.as_ref()? {
+            v1::resource::Body::Name(answer) => {
+                Some((answer.service.clone(), answer.ambiguous.clone()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Peer {
+    fn admitting(&self) -> Option<bool> {
+        match self.held.get("group/trade")?.body.as_ref()? {
+            v1::resource::Body::Group(group) => Some(group.lanes.first()?.admitting),
+            _ => None,
+        }
+    }
+
+    fn addressed(&self, address: &str) -> Vec<String> {
+        match self.held.get(&format!("address/{address}")).and_then(|it| it.body.as_ref()) {
+            Some(v1::resource::Body::Address(answer)) => answer.services.clone(),
+            _ => Vec::new(),
+        }
+    }
+
+    fn held_versions(&self) -> Vec<v1::Held> {
+        let held = |(key, resource): (&String, &v1::Resource)| v1::Held {
+            key: key.clone(),
+            version: resource.version,
+        };
+        self.held.iter().map(held).collect()
+    }
+}
+
+fn service(source: &str, letter: &str, addresses: &[&str]) -> Service {
+    let endpoint = |address: &&str| Endpoint {
+        address: address.parse().unwrap(),
+        application_address: None,
+        tag: Tag::parse("").unwrap(),
+        weight: 1,
+        health: Health::Usable,
+    };
+    let name = format!("sc-{letter}");
+    let id = ServiceId::new(source, "default", "", &name);
+    let application = format!("app-{letter}");
+    Service::new(id, &name, &application, addresses.iter().map(endpoint).collect())
+}
+
+fn group(applications: &[&str]) -> Value {
+    json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "LaneGroup", "metadata": {"name": "trade"},
+        "spec": {"entrances": [{"gateway": "edge"}], "applications": applications},
+    })
+}
+
+fn lane(enabled: bool) -> Value {
+    json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "Lane", "metadata": {"name": "gray"},
+        "spec": {"group": "trade", "enabled": enabled, "entry": {"ratio": {"percent": 30}}},
+    })
+}
+
+fn backend(source: &str) -> Value {
+    json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "Backend", "metadata": {"name": "b"},
+        "spec": {"source": source, "service": "sc-b"},
+    })
+}
+
+#[test]
+fn a_new_lane_admits_when_every_data_plane_behind_its_entrances_has_it() {
+    let mut world = World::with_services(&["a"]);
+    world.write(None, Some(&group(&["app-a"])));
+    let (mut gateway, mut sidecar) = (world.gateway(), world.sidecar("a"));
+    world.sync(&mut gateway);
+    world.sync(&mut sidecar);
+
+    world.write(None, Some(&lane(true)));
+    world.pass(Duration::from_millis(10));
+    world.sync(&mut gateway);
+    let told = world.receive(&mut sidecar).unwrap();
+    world.pass(Duration::from_millis(10));
+    assert_eq!(gateway.admitting(), Some(false));
+    assert_eq!(world.receive(&mut gateway), None, "the sidecar has not confirmed");
+
+    world.acknowledge(&sidecar, &told, &[]);
+    world.pass(Duration::from_millis(10));
+    world.sync(&mut gateway);
+    assert_eq!(gateway.admitting(), Some(true));
+    world.sync(&mut sidecar);
+    assert_eq!(sidecar.admitting(), Some(true));
+}
+
+#[test]
+fn a_data_plane_that_does_not_answer_holds_a_lane_back_for_half_a_second_at_most() {
+    let mut world = World::with_services(&["a"]);
+    world.write(None, Some(&group(&["app-a"])));
+    let (mut gateway, mut silent) = (world.gateway(), world.sidecar("a"));
+    world.sync(&mut gateway);
+    world.receive(&mut silent);
+    world.write(None, Some(&lane(true)));
+    world.sync(&mut gateway);
+    world.pass(ADMISSION_WAIT - Duration::from_millis(1));
+    world.sync(&mut gateway);
+    assert_eq!(gateway.admitting(), Some(false));
+    let due = world.hub.advance(world.now).unwrap();
+    assert_eq!(due - world.now, Duration::from_millis(1));
+    world.pass(Duration::from_millis(1));
+    world.sync(&mut gateway);
+    assert_eq!(gateway.admitting(), Some(true));
+}
+
+#[test]
+fn a_lane_enabled_again_is_new_again_and_one_disabled_stops_at_once() {
+    let mut world = World::with_services(&["a"]);
+    world.write(None, Some(&group(&["app-a"])));
+    world.write(None, Some(&lane(true)));
+    world.pass(ADMISSION_WAIT);
+    let mut gateway = world.gateway();
+    let enabled = |peer: &Peer| match peer.held["group/trade"].body.as_ref().unwrap() {
+        v1::resource::Body::Group(group) => group.lanes[0].enabled,
+        other => panic!("{other:?}"),
+    };
+    world.sync(&mut gateway);
+    assert_eq!((gateway.admitting(), enabled(&gateway)), (Some(true), true));
+    world.write(Some(&lane(true)), Some(&lane(false)));
+    world.sync(&mut gateway);
+    assert!(!enabled(&gateway));
+    world.write(Some(&lane(false)), Some(&lane(true)));
+    world.sync(&mut gateway);
+    assert_eq!((gateway.admitting(), enabled(&gateway)), (Some(false), true));
+    world.pass(Duration::from_millis(10));
+    world.sync(&mut gateway);
+    assert_eq!(gateway.admitting(), Some(true));
+}
+
+#[test]
+fn live_counts_who_has_it_and_who_said_so() {
+    let mut world = World::with_services(&["a"]);
+    world.write(None, Some(&group(&["app-a"])));
+    let (mut gateway, mut sidecar) = (world.gateway(), world.sidecar("a"));
+    let live = |world: &World| {
+        let (live, _) = world.hub.live("trade").unwrap();
+        (live.data_planes, live.acknowledged)
+    };
+    world.sync(&mut gateway);
+    let told = world.receive(&mut sidecar).unwrap();
+    assert_eq!(live(&world), (2, 1));
+    world.acknowledge(&sidecar, &told, &[]);
+    assert_eq!(live(&world), (2, 2));
+
+    world.write(Some(&group(&["app-a"])), Some(&group(&["app-a", "app-b"])));
+    assert_eq!(live(&world), (2, 0), "what they have is not what is wanted");
+    world.sync(&mut gateway);
+    world.sync(&mut sidecar);
+    assert_eq!(live(&world), (2, 2));
+
+    world.hub.disconnect(&sidecar.node, sidecar.connection, world.now);
+    assert_eq!(live(&world), (2, 1), "one that went away is not live");
+    world.pass(Duration::from_secs(599));
+    assert_eq!(live(&world), (2, 1));
+    world.pass(Duration::from_secs(1));
+    assert_eq!(live(&world), (1, 1), "and is forgotten after ten minutes");
+}
+
+#[test]
+fn what_is_refused_is_not_live_until_it_changes() {
+    let mut world = World::with_services(&["a"]);
+    world.write(None, Some(&group(&["app-a"])));
+    let mut sidecar = world.sidecar("a");
+    let told = world.receive(&mut sidecar).unwrap();
+    world.acknowledge(&sidecar, &told, &[("group/trade", "too new")]);
+    let live = |world: &World| world.hub.live("trade").unwrap().0.acknowledged;
+    assert_eq!(live(&world), 0);
+    let refusals = world.hub.data_planes().next().unwrap().refusals();
+    assert_eq!(refusals[0].reason, "too new");
+    world.write(Some(&group(&["app-a"])), Some(&group(&["app-a", "app-b"])));
+    world.sync(&mut sidecar);
+    assert_eq!(live(&world), 1);
+    assert!(world.hub.data_planes().next().unwrap().refusals().is_empty());
+}
+
+#[test]
+fn an_endpoint_change_concerns_those_who_have_the_service() {
+    let mut world = World::with_services(&["a", "b"]);
+    let (mut caller, mut other) = (world.sidecar("x"), world.sidecar("y"));
+    world.subscribe(&caller, &["sc-a"], &[]);
+    world.subscribe(&other, &["sc-b"], &[]);
+    assert_eq!(world.sync(&mut caller).len(), 2);
+    assert_eq!(world.sync(&mut other).len(), 2);
+    world.serve("a", &["127.0.0.1:1", "127.0.0.1:9"]);
+    assert_eq!(world.sync(&mut caller), ["service/embedded/default//sc-a"]);
+    assert_eq!(world.sync(&mut other), [""; 0]);
+    // The same again is no change.
+    world.serve("a", &["127.0.0.1:1", "127.0.0.1:9"]);
+    assert_eq!(world.sync(&mut caller), [""; 0]);
+}
+
+#[test]
+fn a_slow_data_plane_gets_the_latest_of_everything_once() {
+    let mut world = World::with_services(&["a"]);
+    let mut slow = world.sidecar("x");
+    world.subscribe(&slow, &["sc-a"], &[]);
+    world.sync(&mut slow);
+    for port in 2..100 {
+        world.serve("a", &[&format!("127.0.0.1:{port}")]);
+    }
+    assert_eq!(world.sync(&mut slow), ["service/embedded/default//sc-a"]);
+    assert_eq!(world.receive(&mut slow), None);
+}
+
+#[test]
+fn a_restarted_control_plane_takes_nothing_away_before_its_sources_have_spoken() {
+    let mut before = World::with_services(&["b"]);
+    before.write(None, Some(&group(&["app-b"])));
+    let mut sidecar = before.sidecar("x");
+    before.subscribe(&sidecar, &["sc-b", "elsewhere"], &["127.0.0.1:1"]);
+    before.sync(&mut sidecar);
+    let had: Vec<String> = sidecar.held.keys().cloned().collect();
+    assert!(had.contains(&"group/trade".to_owned()), "{had:?}");
+
+    let mut after = World::new();
+    after.write(None, Some(&group(&["app-b"])));
+    let mut again = after.connect(v1::Role::Sidecar, "app-x", "x", sidecar.held_versions());
+    again.held = sidecar.held.clone();
+    let first = after.receive(&mut again).unwrap();
+    assert!(first.synced && first.upserts.is_empty() && first.removals.is_empty(), "{first:?}");
+
+    after.serve("b", &["127.0.0.1:1"]);
+    after.hub.source_synced("embedded", after.now);
+    assert_eq!(after.sync(&mut again), [""; 0], "everything is as it was");
+    assert_eq!(again.held.keys().cloned().collect::<Vec<_>>(), had);
+}
+
+#[test]
+fn absence_is_believed_when_sources_have_spoken_or_after_a_while() {
+    let mut world = World::new();
+    let mut sidecar = world.sidecar("x");
+    world.subscribe(&sidecar, &["elsewhere.example"], &["127.0.0.1:7"]);
+    assert_eq!(world.sync(&mut sidecar), [""; 0]);
+    world.pass(SOURCE_SYNC_WAIT);
+    let mut told = world.sync(&mut sidecar);
+    told.sort();
+    assert_eq!(told, ["address/127.0.0.1:7", "name/elsewhere.example"]);
+    assert_eq!(world.name_answer(&sidecar, "elsewhere.example"), Some((String::new(), Vec::new())));
+}
+
+#[test]
+fn names_mean_one_service_or_say_which_sources_have_them() {
+    let mut world = World::with_services(&["b"]);
+    let mut sidecar = world.sidecar("x");
+    world.subscribe(&sidecar, &["sc-b", "sc-b.default", "sc-b.other"], &[]);
+    world.sync(&mut sidecar);
+    let one = Some(("embedded/default//sc-b".to_owned(), Vec::new()));
+    assert_eq!(world.name_answer(&sidecar, "sc-b"), one);
+    assert_eq!(world.name_answer(&sidecar, "sc-b.default"), one);
+    assert_eq!(world.name_answer(&sidecar, "sc-b.other"), Some((String::new(), Vec::new())));
+
+    let second = service("fixed", "b", &["127.0.0.1:2"]);
+    let change = (second.id().clone(), Some(Arc::new(second)));
+    world.hub.update_services("fixed", vec![change], world.now);
+    world.hub.source_synced("fixed", world.now);
+    world.sync(&mut sidecar);
+    let both = Some((String::new(), vec!["embedded".to_owned(), "fixed".to_owned()]));
+    assert_eq!(world.name_answer(&sidecar, "sc-b"), both);
+
+    world.write(None, Some(&backend("fixed")));
+    world.sync(&mut sidecar);
+    let meant = Some(("fixed/default//sc-b".to_owned(), Vec::new()));
+    assert_eq!(world.name_answer(&sidecar, "sc-b"), meant);
+    world.write(Some(&backend("fixed")), None);
+    world.sync(&mut sidecar);
+    assert_eq!(world.name_answer(&sidecar, "sc-b"), both);
+}
+
+#[test]
+fn an_address_keeps_its_meaning_for_a_minute_after_its_instance_left() {
+    let mut world = World::with_services(&["b"]);
+    let mut sidecar = world.sidecar("x");
+    world.subscribe(&sidecar, &[], &["127.0.0.1:1"]);
+    world.sync(&mut sidecar);
+    let meant = ["embedded/default//sc-b"];
+    assert_eq!(sidecar.addressed("127.0.0.1:1"), meant);
+    world.serve("b", &["127.0.0.1:2"]);
+    world.sync(&mut sidecar);
+    world.pass(DEPARTED_ADDRESS_KEPT - Duration::from_millis(1));
+    world.sync(&mut sidecar);
+    assert_eq!(sidecar.addressed("127.0.0.1:1"), meant);
+    world.pass(Duration::from_millis(1));
+    world.sync(&mut sidecar);
+    assert_eq!(sidecar.addressed("127.0.0.1:1"), [""; 0]);
+    assert!(!sidecar.held.contains_key("service/embedded/default//sc-b"));
+}
+
+#[test]
+fn a_shared_address_lists_every_service_that_has_it_and_no_departed_one() {
+    let mut world = World::with_services(&["b", "c"]);
+    let mut sidecar = world.sidecar("x");
+    world.subscribe(&sidecar, &[], &["127.0.0.1:1"]);
+    world.sync(&mut sidecar);
+    let (b, c) = ("embedded/default//sc-b".to_owned(), "embedded/default//sc-c".to_owned());
+    assert_eq!(sidecar.addressed("127.0.0.1:1"), [b, c.clone()]);
+    world.serve("b", &["127.0.0.1:2"]);
+    world.sync(&mut sidecar);
+    assert_eq!(sidecar.addressed("127.0.0.1:1"), [c]);
+}
+
+#[test]
+fn a_service_that_lost_its_last_instance_keeps_its_name() {
+    let mut world = World::with_services(&["b"]);
+    let mut sidecar = world.sidecar("x");
+    world.subscribe(&sidecar, &["sc-b"], &[]);
+    world.sync(&mut sidecar);
+    let id = ServiceId::new("embedded", "default", "", "sc-b");
+    world.hub.update_services("embedded", vec![(id, None)], world.now);
+    world.sync(&mut sidecar);
+    let kept = Some(("embedded/default//sc-b".to_owned(), Vec::new()));
+    assert_eq!(world.name_answer(&sidecar, "sc-b"), kept);
+    match sidecar.held["service/embedded/default//sc-b"].body.as_ref().unwrap() {
+        v1::resource::Body::Service(service) => {
+            assert_eq!((service.application.as_str(), service.endpoints.len()), ("app-b", 0));
+        }
+        other => panic!("{other:?}"),
+    }
+    world.pass(crate::picture::DEPARTED_SERVICE_KEPT);
+    world.sync(&mut sidecar);
+    assert_eq!(world.name_answer(&sidecar, "sc-b"), Some((String::new(), Vec::new())));
+}
+
+#[test]
+fn the_newer_stream_of_a_node_speaks_for_it() {
+    let mut world = World::with_services(&["a"]);
+    let old = world.sidecar("a");
+    let mut new = world.sidecar("a");
+    assert!(!world.say(&old, Message::Report(v1::Report::default())));
+    assert_eq!(world.hub.next_message(&old.node, old.connection), None);
+    assert!(world.receive(&mut new).is_some());
+    world.hub.disconnect(&old.node, old.connection, world.now);
+    assert!(world.hub.data_planes().next().unwrap().is_connected());
+}
+
+#[test]
+fn an_acknowledgement_counts_for_what_it_acknowledges_only() {
+    let mut world = World::with_services(&["a", "b"]);
+    world.write(None, Some(&group(&["app-b"])));
+    let mut sidecar = world.sidecar("x");
+    let first = world.receive(&mut sidecar).unwrap();
+    world.acknowledge(&sidecar, &first, &[]);
+    // Nothing changed in the world: the subscription alone brings the group.
+    world.subscribe(&sidecar, &["sc-b"], &[]);
+    let second = world.receive(&mut sidecar).unwrap();
+    assert!(sidecar.held.contains_key("group/trade"));
+    assert_ne!(first.generation, second.generation);
+    assert_eq!(world.hub.live("trade").unwrap().0.acknowledged, 0);
+    world.acknowledge(&sidecar, &second, &[]);
+    assert_eq!(world.hub.live("trade").unwrap().0.acknowledged, 1);
+    // An acknowledgement of what was never sent is no acknowledgement.
+    world.write(Some(&group(&["app-b"])), Some(&group(&["app-b", "app-c"])));
+    world.receive(&mut sidecar);
+    let foreign = v1::Generation { epoch: "another".to_owned(), number: u64::MAX };
+    world.say(&sidecar, Message::Ack(v1::Ack { generation: Some(foreign), refused: Vec::new() }));
+    let future = v1::Generation { epoch: "epoch".to_owned(), number: u64::MAX };
+    world.say(&sidecar, Message::Ack(v1::Ack { generation: Some(future), refused: Vec::new() }));
+    assert_eq!(world.hub.live("trade").unwrap().0.acknowledged, 0);
+}
+
+#[test]
+fn a_group_reaches_and_leaves_whom_its_applications_concern() {
+    let mut world = World::with_services(&["b"]);
+    let mut caller = world.sidecar("x");
+    world.subscribe(&caller, &["sc-b"], &[]);
+    world.sync(&mut caller);
+    world.write(None, Some(&group(&["app-b"])));
+    assert_eq!(world.sync(&mut caller), ["group/trade"]);
+    world.write(Some(&group(&["app-b"])), Some(&group(&["app-z"])));
+    assert_eq!(world.sync(&mut caller), ["-group/trade"]);
+    world.write(Some(&group(&["app-z"])), Some(&group(&["app-x"])));
+    assert_eq!(world.sync(&mut caller), ["group/trade"]);
+    world.write(Some(&group(&["app-x"])), None);
+    assert_eq!(world.sync(&mut caller), ["-group/trade"]);
+}

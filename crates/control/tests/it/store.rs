@@ -1,0 +1,278 @@
+//! The store: what it keeps through restarts, what it refuses, and that it does what a simple model does.
+
+use std::{collections::BTreeMap, path::Path, sync::Arc, time::SystemTime};
+
+use api::{
+    discovery::v1,
+    resource::{Key, Kind, Object},
+};
+use control::{
+    ledger::{Edit, Ledger, Precondition, Rejection, Rules, Transaction},
+    picture::default_gateway,
+    store::{Change, Contents, Revision, SqliteStore, Store, StoreError},
+};
+use proptest::prelude::*;
+use prost::Message;
+use serde_json::json;
+
+use crate::harness::{backend, group, lane};
+
+fn open(path: &Path) -> SqliteStore {
+    SqliteStore::open(path).unwrap()
+}
+
+fn contents(path: &Path) -> Contents {
+    open(path).load().unwrap()
+}
+
+fn ledger(path: &Path) -> Ledger {
+    let mut store = open(path);
+    let contents = store.load().unwrap();
+    let rules = Rules {
+        default_gateway: default_gateway(8000),
+        check: Box::new(|_, _| Vec::new()),
+        on_commit: Box::new(|_| {}),
+    };
+    Ledger::start(store, &contents, rules).unwrap()
+}
+
+fn put(value: &serde_json::Value) -> Edit {
+    Edit::Put {
+        object: Box::new(Object::from_value(value.clone()).unwrap()),
+        precondition: Precondition::None,
+    }
+}
+
+fn transaction(edits: Vec<Edit>) -> Transaction {
+    Transaction { edits, dry_run: false }
+}
+
+#[test]
+fn a_store_of_a_newer_release_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    drop(open(&path));
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.pragma_update(None, "user_version", 7).unwrap();
+    drop(raw);
+    let before = std::fs::read(&path).unwrap();
+    let error = SqliteStore::open(&path).unwrap_err();
+    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 1, .. }), "{error}");
+    assert!(error.to_string().contains("start the release that wrote it"), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
+fn a_database_of_another_program_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute_batch("CREATE TABLE theirs (a INTEGER)").unwrap();
+    drop(raw);
+    assert!(matches!(SqliteStore::open(&path).unwrap_err(), StoreError::Foreign { .. }));
+}
+
+/// The first format, as it was released: every later release reads it.
+#[test]
+fn the_first_format_is_read() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    raw.execute_batch(include_str!("../fixtures/v1.sql")).unwrap();
+    drop(raw);
+    let contents = contents(&path);
+    let keys: Vec<String> =
+        contents.objects.iter().map(|stored| stored.object.key().to_string()).collect();
+    assert_eq!(keys, ["LaneGroup trade", "Lane trade-gray"]);
+    let gray = &contents.objects[1];
+    assert_eq!((gray.revision.to_string(), gray.created), ("5".to_owned(), 2));
+    let metadata = gray.object.metadata();
+    assert_eq!((metadata.generation, metadata.resource_version.as_deref()), (2, Some("5")));
+    assert_eq!(metadata.uid.as_deref(), Some("0191a2b3-0000-4000-8000-000000000002"));
+    assert_eq!(contents.revision.to_string(), "6");
+    assert_eq!((contents.created, contents.generation_ceiling), (3, 10001));
+    assert_eq!(contents.epoch, "0191a2b3-0000-4000-8000-00000000000e");
+    let (node, instance) = &contents.registrations[0];
+    let instance = v1::Instance::decode(instance.as_slice()).unwrap();
+    assert_eq!((node.as_str(), instance.address.as_str()), ("node-1", "127.0.0.11:15006"));
+    assert_eq!(contents.unreadable.len(), 1);
+    assert!(contents.unreadable[0].0.contains("lost"), "{:?}", contents.unreadable);
+}
+
+#[test]
+fn a_batch_that_fails_leaves_nothing_of_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    let mut store = open(&path);
+    // The journal of writes cannot take a second object of one place in the order of creation.
+    let stored = |name: &str| {
+        let object = Object::from_value(group(name, &["a"])).unwrap();
+        let revision = Revision::parse("1").unwrap();
+        Change::Put(Arc::new(control::store::StoredObject { object, revision, created: 1 }))
+    };
+    store.commit(&[stored("one"), stored("two")]).unwrap_err();
+    assert!(store.load().unwrap().objects.is_empty());
+    store.commit(&[stored("two")]).unwrap();
+    assert_eq!(store.load().unwrap().objects.len(), 1);
+}
+
+#[test]
+fn a_backup_is_complete_and_has_a_history_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, copy) = (directory.path().join("laneway.db"), directory.path().join("copy.db"));
+    let mut store = open(&path);
+    let object = Object::from_value(group("trade", &["a"])).unwrap();
+    let revision = Revision::parse("4").unwrap();
+    let stored = control::store::StoredObject { object, revision, created: 1 };
+    store.commit(&[Change::Put(Arc::new(stored))]).unwrap();
+    store.backup_to(&copy).unwrap();
+    let (original, copied) = (store.load().unwrap(), contents(&copy));
+    assert_eq!(original.objects, copied.objects);
+    assert_eq!(original.revision, copied.revision);
+    assert_ne!(original.epoch, copied.epoch);
+    assert!(matches!(store.backup_to(&copy).unwrap_err(), StoreError::BackupExists { .. }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn writes_at_the_same_time_are_all_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    let ledger = Arc::new(ledger(&path));
+    let writes = (0..100).map(|index| {
+        let ledger = Arc::clone(&ledger);
+        tokio::spawn(async move {
+            let edits = vec![put(&backend(&format!("backend-{index}"), "sc-a"))];
+            let done = ledger.transact(transaction(edits), SystemTime::now()).await.unwrap();
+            done.objects[0].revision
+        })
+    });
+    let mut revisions = Vec::new();
+    for write in writes.collect::<Vec<_>>() {
+        revisions.push(write.await.unwrap());
+    }
+    revisions.sort();
+    revisions.dedup();
+    assert_eq!(revisions.len(), 100, "every write has a revision of its own");
+    assert_eq!(contents(&path).objects.len(), 100);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn of_two_who_read_the_same_one_writes() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = ledger(&directory.path().join("laneway.db"));
+    let write = async |value: &serde_json::Value| {
+        ledger.transact(transaction(vec![put(value)]), SystemTime::now()).await
+    };
+    let done = write(&group("trade", &["a"])).await.unwrap();
+    let mut read = done.objects[0].object.to_value();
+    read["spec"]["applications"] = json!(["a", "b"]);
+    write(&read).await.unwrap();
+    read["spec"]["applications"] = json!(["a", "c"]);
+    let lost = write(&read).await.unwrap_err();
+    let Rejection::Conflict { given, current, .. } = lost else { panic!("{lost}") };
+    assert_eq!((given.as_str(), current.as_str()), ("1", "2"));
+}
+
+/// What the store should hold, written down the simple way.
+#[derive(Debug, Default, Clone, PartialEq)]
+struct Model {
+    /// Name → (applications, generation, place in the order of creation).
+    groups: BTreeMap<String, (Vec<String>, u64, u64)>,
+    created: u64,
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(u8, u8),
+    Delete(u8),
+    /// A second, wrong object makes the whole of it fail.
+    PutWithBad(u8, u8),
+    Reopen,
+}
+
+impl Model {
+    fn put(&mut self, name: &str, applications: &[String]) {
+        match self.groups.get_mut(name) {
+            Some((old, generation, _)) if old != applications => {
+                *generation += 1;
+                *old = applications.to_vec();
+            }
+            Some(_) => {}
+            None => {
+                self.created += 1;
+                self.groups.insert(name.to_owned(), (applications.to_vec(), 1, self.created));
+            }
+        }
+    }
+}
+
+fn seen(objects: impl Iterator<Item = (Object, u64)>) -> BTreeMap<String, (Vec<String>, u64, u64)> {
+    objects
+        .map(|(object, created)| {
+            let generation = object.metadata().generation;
+            let Object::LaneGroup(group) = object else { panic!("{object:?}") };
+            (group.metadata.name, (group.spec.applications, generation, created))
+        })
+        .collect()
+}
+
+fn steps() -> impl Strategy<Value = Vec<Step>> {
+    let step = prop_oneof![
+        4 => (0..5u8, 0..3u8).prop_map(|(name, applications)| Step::Put(name, applications)),
+        2 => (0..5u8).prop_map(Step::Delete),
+        1 => (0..5u8, 0..3u8).prop_map(|(name, applications)| Step::PutWithBad(name, applications)),
+        1 => Just(Step::Reopen),
+    ];
+    proptest::collection::vec(step, 1..30)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+
+    #[test]
+    fn the_store_does_what_the_model_does(steps in steps()) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("laneway.db");
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let mut model = Model::default();
+        let mut ledger = Some(ledger(&path));
+        let transact = |ledger: &Option<Ledger>, edits| {
+            let ledger = ledger.as_ref().unwrap();
+            runtime.block_on(ledger.transact(transaction(edits), SystemTime::UNIX_EPOCH))
+        };
+        for step in steps {
+            let applications = |count: u8| (0..count).map(|it| format!("app-{it}")).collect::<Vec<_>>();
+            let object = |name: u8, count: u8| {
+                let applications = applications(count);
+                let texts: Vec<&str> = applications.iter().map(String::as_str).collect();
+                put(&group(&format!("group-{name}"), &texts))
+            };
+            match step {
+                Step::Put(name, count) => {
+                    transact(&ledger, vec![object(name, count)]).unwrap();
+                    model.put(&format!("group-{name}"), &applications(count));
+                }
+                Step::PutWithBad(name, count) => {
+                    let bad = put(&lane("nowhere", "gray"));
+                    let rejection = transact(&ledger, vec![object(name, count), bad]).unwrap_err();
+                    prop_assert!(matches!(rejection, Rejection::Invalid(_)), "{rejection}");
+                }
+                Step::Delete(name) => {
+                    let name = format!("group-{name}");
+                    let key = Key::new(Kind::LaneGroup, "default", name.as_str());
+                    let result = transact(&ledger, vec![Edit::Delete { key, revision: None }]);
+                    prop_assert_eq!(result.is_ok(), model.groups.remove(&name).is_some());
+                }
+                Step::Reopen => {
+                    drop(ledger.take());
+                    ledger = Some(self::ledger(&path));
+                }
+            }
+            let view = ledger.as_ref().unwrap().view().list(Kind::LaneGroup, None);
+            let in_memory = view.iter().map(|stored| (stored.object.clone(), stored.created));
+            prop_assert_eq!(&seen(in_memory), &model.groups);
+        }
+        let on_disk = contents(&path).objects.into_iter();
+        prop_assert_eq!(&seen(on_disk.map(|stored| (stored.object, stored.created))), &model.groups);
+    }
+}
