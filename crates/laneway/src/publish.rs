@@ -149,6 +149,8 @@ enum Ended {
 struct Connection {
     incoming: Streaming<v1::ControlMessage>,
     outgoing: mpsc::Sender<v1::DataPlaneMessage>,
+    /// For what is applied but not published yet.
+    unsent_acks: Vec<v1::Ack>,
 }
 
 impl Publisher {
@@ -287,9 +289,9 @@ impl Publisher {
         first: v1::ControlMessage,
         connection: &mut Connection,
     ) -> Result<(), Ended> {
-        let mut acks = Vec::new();
         let mut synced = self.state.borrow().connected;
         let mut next = Some(first);
+        let mut messages = 0;
         while let Some(message) = next.take() {
             synced |= message.synced;
             let generation = message.generation.clone();
@@ -297,20 +299,23 @@ impl Publisher {
             for v1::Refused { key, reason } in &refused {
                 tracing::warn!(key, reason, "a resource cannot be taken; its last good form stays");
             }
-            acks.push(v1::Ack { generation, refused });
-            if acks.len() < MESSAGES_AT_ONCE_MAX {
+            connection.unsent_acks.push(v1::Ack { generation, refused });
+            messages += 1;
+            if messages < MESSAGES_AT_ONCE_MAX {
                 // What ends the stream here is seen again by the next read.
                 next = connection.incoming.message().now_or_never().and_then(Result::ok).flatten();
             }
         }
         // Before it is synced a picture lacks what the control plane has not said yet.
-        if synced {
-            self.publish(Origin::Control);
-            self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
-            let refused = acks.iter().map(|ack| ack.refused.len() as u64).sum();
-            let (resources, subscriptions) = (self.picture.resources(), self.subscriptions.len());
-            self.state.send_modify(|state| state.confirmed(refused, resources, subscriptions));
+        if !synced {
+            return Ok(());
         }
+        self.publish(Origin::Control);
+        self.save_at.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
+        let acks = std::mem::take(&mut connection.unsent_acks);
+        let refused = acks.iter().map(|ack| ack.refused.len() as u64).sum();
+        let (resources, subscriptions) = (self.picture.resources(), self.subscriptions.len());
+        self.state.send_modify(|state| state.confirmed(refused, resources, subscriptions));
         for ack in acks {
             if connection.send(Message::Ack(ack)).await.is_err() {
                 return Err(Ended::Broken("it closed the stream".to_owned()));
@@ -426,7 +431,7 @@ async fn open(
     let response = opened
         .map_err(|_| format!("no answer within {} s", CONNECT_TIMEOUT.as_secs()))?
         .map_err(|status| status_words(&status))?;
-    Ok(Connection { incoming: response.into_inner(), outgoing })
+    Ok(Connection { incoming: response.into_inner(), outgoing, unsent_acks: Vec::new() })
 }
 
 /// A connection to a control plane that notices when the other side is gone.

@@ -62,6 +62,12 @@ impl ControlPlane {
         let api_listener = process::bind("api-listen", settings.api_listen).await?;
         let discovery_listener =
             process::bind("discovery-listen", settings.discovery_listen).await?;
+        if !settings.api_listen.ip().is_loopback() {
+            tracing::warn!(
+                address = %settings.api_listen,
+                "api-listen is no loopback address: whoever reaches it may change lanes and routes"
+            );
+        }
         let (api, discovery) = (api_listener.local_addr()?, discovery_listener.local_addr()?);
         let control = Control::open(control::Settings {
             database: process.data.file(DATABASE_FILE),
@@ -141,10 +147,10 @@ impl ControlPlane {
     /// Ends streams and listeners. What was answered is durable already.
     pub(crate) async fn stop(self) {
         drop(self.resources);
-        if let Some(server) = self.api_server {
-            server.stop();
-        }
         self.control.close();
+        if let Some(server) = self.api_server {
+            server.stop().await;
+        }
         let _ = self.stop.send(true);
         let abort = self.discovery_server.abort_handle();
         if tokio::time::timeout(CLOSE_TIMEOUT, self.discovery_server).await.is_err() {

@@ -52,7 +52,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
     let drain = settings.now.process.drain;
     let ending = async {
         running.stop(drain).await;
-        admin.stop();
+        admin.stop().await;
     };
     Ok(process::end(&mut signals, &process, ending).await)
 }

@@ -1,6 +1,11 @@
 //! What every role begins and ends with: logs, data directory, runtime, metrics, signals, HTTP listeners.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context;
 use axum::Router;
@@ -22,6 +27,9 @@ use crate::{
 /// Threads for what is not moving requests: API, distribution, discovery. Two, so that a long answer to an
 /// operator does not hold up a change on its way to data planes.
 const CONTROL_THREADS: usize = 2;
+
+/// How long requests to the API or the admin server may take to finish when it stops.
+const HTTP_STOP: Duration = Duration::from_secs(1);
 
 /// What a role runs in.
 #[derive(Debug)]
@@ -93,10 +101,13 @@ impl HttpServer {
         Self { stop, task }
     }
 
-    /// Stops. Watches and scrapers that stay connected are cut: nothing is lost with them.
-    pub(crate) fn stop(self) {
+    /// Stops: answers what has been asked, and cuts what does not end, such as watches.
+    pub(crate) async fn stop(self) {
         let _ = self.stop.send(true);
-        self.task.abort();
+        let abort = self.task.abort_handle();
+        if tokio::time::timeout(HTTP_STOP, self.task).await.is_err() {
+            abort.abort();
+        }
     }
 }
 

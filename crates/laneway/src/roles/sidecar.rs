@@ -56,7 +56,7 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
     let drain = settings.now.process.drain;
     let ending = async {
         sidecar.stop(drain).await;
-        admin.stop();
+        admin.stop().await;
     };
     Ok(process::end(&mut signals, &process, ending).await)
 }
