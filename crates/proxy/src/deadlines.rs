@@ -110,6 +110,11 @@ impl<T: HasDeadline> Deadlines<T> {
         self.vacant.borrow_mut().push(key);
     }
 
+    /// How many are entered.
+    pub(crate) fn len(&self) -> usize {
+        self.entries.borrow().len() - self.vacant.borrow().len()
+    }
+
     /// Sets a deadline `after` now.
     pub(crate) fn arm(&self, deadline: &Deadline, after: Duration, how: Shutdown) {
         self.arm_at(deadline, self.now_ms.get() + after.as_millis() as u64, how);

@@ -146,6 +146,11 @@ impl UnreachableBoard {
         }
         all.into_iter().collect()
     }
+
+    /// Adds how many there are.
+    pub fn sample(&self, samples: &mut telemetry::Samples) {
+        samples.add(telemetry::names::UNREACHABLE, &[], self.unreachable().len() as f64);
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {

@@ -93,6 +93,8 @@ pub(crate) fn start(
     feed: Feed,
 ) -> io::Result<Running> {
     let board = UnreachableBoard::default();
+    let sampled = board.clone();
+    plan.metrics.collect_from(move |samples| sampled.sample(samples));
     let (phase, phases) = watch::channel(Phase::Serving);
     let (ending, ended) = mpsc::channel(1);
     let (ready, readiness) = std::sync::mpsc::channel();

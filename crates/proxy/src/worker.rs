@@ -289,14 +289,9 @@ impl Worker {
         self.deadlines.sweep(now);
         self.upstreams.sweep(self.deadlines.now_ms());
         self.ejections.borrow_mut().tick(now);
-        let idle = self.upstreams.idle() as i64;
-        let told = self.recorder.level(Level::PoolIdle);
-        for _ in told..idle {
-            self.recorder.raise(Level::PoolIdle);
-        }
-        for _ in idle..told {
-            self.recorder.lower(Level::PoolIdle);
-        }
+        self.recorder.set(Level::PoolIdle, self.upstreams.idle() as i64);
+        let downstream = self.recorder.level(Level::DownstreamOpen);
+        self.recorder.set(Level::UpstreamOpen, self.deadlines.len() as i64 - downstream);
         self.recorder.publish();
     }
 

@@ -1,4 +1,4 @@
-//! Every metric, span and log name, its labels and their bounds, and the exporters.
+//! Every metric, its labels and their bounds, structured logs, and the exporters.
 //!
 //! On the request path a thread writes plain numbers into its own [`Recorder`]. Once a second its tick calls
 //! [`Recorder::publish`]; [`Metrics`] adds the threads up when somebody asks, and [`Metrics::render`] writes

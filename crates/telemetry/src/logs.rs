@@ -2,6 +2,10 @@
 //!
 //! Lines go through a bounded queue to a thread of their own. When standard error is not read fast enough, lines
 //! are dropped and counted; a request never waits for a terminal.
+//!
+//! Fields mean the same everywhere: `peer` and `address` are addresses of the other side of a connection, `service`,
+//! `application`, `tag` and `lane` (`group/tag`) are names, `error` is an error with all its causes, `request_id` is
+//! the request's `x-request-id`, `generation` the number of a configuration.
 
 use std::{
     io::{self, Write},

@@ -1,4 +1,4 @@
-//! The names of everything that is measured, traced or logged. A name that is not here does not exist.
+//! The names of everything that is measured. A name that is not here does not exist.
 
 /// How a metric behaves over time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -115,44 +115,10 @@ pub mod label {
     pub const RESULT: &str = "result";
     /// A service source.
     pub const SOURCE: &str = "source";
-    /// An address.
-    pub const ADDRESS: &str = "address";
     /// Upper bound of a histogram's bucket.
     pub const LE: &str = "le";
     /// A version.
     pub const VERSION: &str = "version";
-}
-
-/// Names of spans and their attributes.
-pub mod span {
-    /// One request through a proxy.
-    pub const REQUEST: &str = "laneway.request";
-    /// The lane's group.
-    pub const LANE_GROUP: &str = "lane.group";
-    /// The lane's tag.
-    pub const LANE_NAME: &str = "lane.name";
-    /// Whether something else than the lane served.
-    pub const LANE_FALLBACK: &str = "lane.fallback";
-}
-
-/// Names of fields in log lines.
-pub mod field {
-    /// The peer's address.
-    pub const PEER: &str = "peer";
-    /// An instance's address.
-    pub const ENDPOINT: &str = "endpoint";
-    /// A service's name.
-    pub const SERVICE: &str = "service";
-    /// An application's name.
-    pub const APPLICATION: &str = "application";
-    /// `group/tag`.
-    pub const LANE: &str = "lane";
-    /// An error with all its causes.
-    pub const ERROR: &str = "error";
-    /// The request's `x-request-id`.
-    pub const REQUEST_ID: &str = "request_id";
-    /// The number of a configuration.
-    pub const GENERATION: &str = "generation";
 }
 
 /// The reference of all metrics, as Markdown.

@@ -303,6 +303,11 @@ impl Recorder {
         level.set(level.get() - 1);
     }
 
+    /// So many are open, for what is looked at now and then instead of followed.
+    pub fn set(&self, what: Level, how_many: i64) {
+        self.levels[what as usize].set(how_many);
+    }
+
     /// How many are open on this thread.
     pub fn level(&self, what: Level) -> i64 {
         self.levels[what as usize].get()
@@ -323,7 +328,6 @@ impl Recorder {
         for index in requests.changed.drain(..) {
             let row = &mut requests.rows[index as usize];
             row.changed = false;
-            // Rows are changed first when they are made, so they come in order and without gaps.
             match totals.requests.get_mut(index as usize) {
                 Some((_, durations)) => *durations = row.durations,
                 None => totals.requests.push((Arc::clone(&row.labels), row.durations)),
@@ -359,8 +363,10 @@ impl Requests {
         self.rows.push(Row {
             labels: Arc::new(OwnedLabels::from(*labels)),
             durations: Histogram::default(),
-            changed: false,
+            changed: true,
         });
+        // Told also when nothing is counted before the next tick: the totals hold rows in this order, without gaps.
+        self.changed.push(index);
         let (rows, hasher) = (&self.rows, &self.hasher);
         self.by_labels.insert_unique(hash, index, |index| {
             hasher.hash_one(rows[*index as usize].labels.borrow())

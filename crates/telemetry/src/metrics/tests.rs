@@ -191,6 +191,24 @@ fn others_see_what_was_published() {
 }
 
 #[test]
+fn a_remembered_label_set_counts_where_it_belongs() {
+    let metrics = Metrics::new();
+    let recorder = metrics.recorder();
+    let [unused, used] =
+        ["sc-A", "sc-B"].map(|service| recorder.label_set(&labels(service, "gray")));
+    recorder.observe(used, Duration::ZERO);
+    recorder.publish();
+    recorder.observe(used, Duration::ZERO);
+    assert_eq!(recorder.label_set(&labels("sc-A", "gray")), unused);
+    recorder.publish();
+    let counts = metrics
+        .requests()
+        .into_iter()
+        .map(|totals| (totals.labels.service.clone(), totals.durations.count()));
+    assert_eq!(counts.collect::<Vec<_>>(), [("sc-A".into(), 0), ("sc-B".into(), 2)]);
+}
+
+#[test]
 fn label_sets_are_bounded_and_the_rest_is_other() {
     let metrics = Metrics::new();
     let recorder = metrics.recorder_with(10);
