@@ -1,4 +1,4 @@
-//! Which tag an instance has and which application it belongs to (design "What an instance is"): the first of
+//! Which tag an instance has and which application it belongs to (semantics, "What an instance is"): the first of
 //! several places that says something.
 
 use lanes::{Problem, Tag};

@@ -20,7 +20,7 @@ pub struct ListenerSpec {
     pub port: u16,
     /// Exact, or `*.suffix`; `None` is any.
     pub hostname: Option<String>,
-    /// Whether lane context, trace and correlation ids of clients are believed (design §2.12).
+    /// Whether lane context, trace and correlation ids of clients are believed (semantics §12).
     pub trusted: bool,
     /// How many proxies in front are believed in X-Forwarded-For.
     pub trusted_hops: u8,
