@@ -46,6 +46,12 @@ impl Process {
         &self.name
     }
 
+    /// Its process number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// What it has printed.
     #[must_use]
     pub fn output(&self) -> String {

@@ -263,21 +263,19 @@ fn judge(seen: &[Seen], off: (Instant, Instant), on: (Instant, Instant)) -> Resu
         };
         let since_off = sent.saturating_duration_since(off.1);
         let since_on = sent.saturating_duration_since(on.1);
-        let allowed: &[&[Hop]] = if !marked {
-            &[&base]
-        } else if *sent < off.0 || since_on > EFFECTIVE_WITHIN {
-            &[&gray]
+        let (when, allowed): (&str, &[&[Hop]]) = if !marked {
+            ("unmarked requests", &[&base])
+        } else if *sent < off.0 {
+            ("marked requests before disable", &[&gray])
+        } else if since_on > EFFECTIVE_WITHIN {
+            ("marked requests more than a second after enable", &[&gray])
         } else if *sent < on.0 && since_off > EFFECTIVE_WITHIN {
-            &[&base]
+            ("marked requests more than a second after disable", &[&base])
         } else {
-            &[&base, &gray]
+            ("marked requests within a second of a switch", &[&base, &gray])
         };
         if let Err(deviation) = compare_any(answer, allowed) {
-            let lane = if *marked { "marked" } else { "unmarked" };
-            deviations.add(format!(
-                "{lane} request {:?} after disable: {deviation}",
-                sent.saturating_duration_since(off.0)
-            ));
+            deviations.add(format!("{when}: {deviation}"));
         }
         if *marked && compare(answer, &gray).is_ok() {
             in_lane += 1;
