@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use proxy::capture::{Cidr, EXCLUSIONS_MAX};
+use proxy::{
+    capture::{Cidr, EXCLUSIONS_MAX},
+    trace_context::CorrelationHeaders,
+};
 use telemetry::logs::Format;
 
 use super::{BadSettings, Origins, SettingProblem, log_level, raw};
@@ -54,6 +57,8 @@ pub(crate) struct GatewayListener {
     pub(crate) listen: SocketAddr,
     /// The Gateway resource it serves.
     pub(crate) name: String,
+    /// Headers by which requests of one call chain are recognised.
+    pub(crate) correlation_headers: CorrelationHeaders,
     /// Threads that move requests.
     pub(crate) threads: usize,
 }
@@ -100,6 +105,7 @@ pub(crate) struct Sidecar {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) capture: bool,
     pub(crate) exclusions: CaptureExclusions,
+    pub(crate) correlation_headers: CorrelationHeaders,
     pub(crate) threads: usize,
 }
 
@@ -117,7 +123,7 @@ impl raw::Serve {
         let mut checker = Checker::new(origins);
         let process = checker.process(self.process, "serve");
         let control = checker.control_plane(self.control, self.join);
-        let gateway = checker.gateway(self.gateway, self.workers);
+        let gateway = checker.gateway(self.gateway, self.correlation, self.workers);
         checker.finish(|| Some(Serve { process: process?, control: control?, gateway: gateway? }))
     }
 }
@@ -138,7 +144,7 @@ impl raw::Gateway {
         let mut checker = Checker::new(origins);
         let process = checker.process(self.process, "gateway");
         let connect = checker.connect(self.connect, self.join);
-        let gateway = checker.gateway(self.gateway, self.workers);
+        let gateway = checker.gateway(self.gateway, self.correlation, self.workers);
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         checker.finish(|| {
             Some(Gateway {
@@ -196,6 +202,7 @@ impl raw::Sidecar {
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         let capture = checker.yes_or_no("capture", &self.capture);
         let exclusions = checker.exclusions(self.exclusions);
+        let correlation_headers = checker.correlation(&self.correlation);
         let threads = checker.threads(self.workers, 1);
         checker.finish(|| {
             Some(Sidecar {
@@ -213,6 +220,7 @@ impl raw::Sidecar {
                 admin_listen: admin_listen?,
                 capture: capture?,
                 exclusions: exclusions?,
+                correlation_headers: correlation_headers?,
                 threads: threads?,
             })
         })
@@ -365,12 +373,26 @@ impl<'a> Checker<'a> {
     fn gateway(
         &mut self,
         raw: raw::GatewayListener,
+        correlation: raw::Correlation,
         workers: raw::Workers,
     ) -> Option<GatewayListener> {
         let listen = self.listen("gateway-listen", &raw.gateway_listen);
         let name = self.name("name", raw.name, "edge");
+        let correlation_headers = self.correlation(&correlation);
         let threads = self.threads(workers, 0);
-        Some(GatewayListener { listen: listen?, name: name?, threads: threads? })
+        Some(GatewayListener {
+            listen: listen?,
+            name: name?,
+            correlation_headers: correlation_headers?,
+            threads: threads?,
+        })
+    }
+
+    fn correlation(&mut self, raw: &raw::Correlation) -> Option<CorrelationHeaders> {
+        let text = &raw.correlation_headers;
+        let headers =
+            CorrelationHeaders::new(text.split(',').filter(|name| !name.trim().is_empty()));
+        headers.map_err(|error| self.refuse("correlation-headers", text, error.to_string())).ok()
     }
 
     /// `otherwise` stands for a 0; 0 again is the number of cores.

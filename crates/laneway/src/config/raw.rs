@@ -108,6 +108,8 @@ pub(crate) struct Serve {
     #[command(flatten)]
     pub(crate) gateway: GatewayListener,
     #[command(flatten)]
+    pub(crate) correlation: Correlation,
+    #[command(flatten)]
     pub(crate) workers: Workers,
 }
 
@@ -135,6 +137,8 @@ pub(crate) struct Gateway {
     pub(crate) gateway: GatewayListener,
     #[command(flatten)]
     pub(crate) admin: Admin,
+    #[command(flatten)]
+    pub(crate) correlation: Correlation,
     #[command(flatten)]
     pub(crate) workers: Workers,
 }
@@ -201,7 +205,23 @@ pub(crate) struct Sidecar {
     #[command(flatten)]
     pub(crate) exclusions: CaptureExclusions,
     #[command(flatten)]
+    pub(crate) correlation: Correlation,
+    #[command(flatten)]
     pub(crate) workers: Workers,
+}
+
+/// How the requests of one call chain are recognised without baggage.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Correlation {
+    /// Headers that applications without baggage forward, first known wins, e.g. traceparent,b3; a gateway that does
+    /// not trust its callers removes or replaces theirs
+    #[arg(
+        long,
+        value_name = "HEADERS",
+        env = "LANEWAY_CORRELATION_HEADERS",
+        default_value = "traceparent,x-request-id"
+    )]
+    pub(crate) correlation_headers: String,
 }
 
 /// What a capturing sidecar leaves alone.

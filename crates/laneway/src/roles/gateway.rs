@@ -74,6 +74,7 @@ impl Gateway {
     ) -> anyhow::Result<Self> {
         let config = GatewayConfig {
             workers: settings.threads,
+            correlation_headers: settings.correlation_headers.clone(),
             metrics: Arc::clone(&process.metrics),
             ..GatewayConfig::new(&settings.name, settings.listen)
         };

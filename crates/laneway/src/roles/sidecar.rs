@@ -8,7 +8,6 @@ use proxy::{
     capture::{self, Capture, CaptureConfig},
     limits::Timeouts,
     sidecar::SidecarConfig,
-    trace_context::CorrelationHeaders,
 };
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -87,7 +86,7 @@ impl Sidecar {
             inbound_listen: settings.inbound_listen,
             transparent: settings.capture,
             mark: settings.capture.then_some(capture::MARK),
-            correlation_headers: CorrelationHeaders::default(),
+            correlation_headers: settings.correlation_headers.clone(),
             workers: settings.threads,
             timeouts: Timeouts::default(),
             metrics: Arc::clone(&process.metrics),

@@ -37,6 +37,7 @@ fn sidecar() -> raw::Sidecar {
             capture_exclude_destinations: "10.0.0.0/8".into(),
             capture_exclude_inbound_ports: String::new(),
         },
+        correlation: raw::Correlation { correlation_headers: "traceparent,x-request-id".into() },
         workers: raw::Workers { threads: "0".into() },
     }
 }
@@ -85,6 +86,20 @@ fn every_problem_is_told_with_key_value_and_remedy() {
     check(|raw| raw.capture = "maybe".into(), &["capture: `maybe`: use true or false"]);
     check(|raw| raw.service = Some("a/b".into()), &["service: `a/b`: use 1 to 253"]);
     check(|raw| raw.process.data = Some(String::new()), &["data: ``: name a directory"]);
+}
+
+#[test]
+fn correlation_headers_are_a_list() {
+    let settings = sidecar().check(&origins()).unwrap();
+    assert_eq!(settings.correlation_headers, CorrelationHeaders::default());
+    check(|raw| raw.correlation.correlation_headers = "b3, X-B3-TraceId".into(), &[]);
+    check(
+        |raw| raw.correlation.correlation_headers = "b3,request id".into(),
+        &[
+            "correlation-headers: `b3,request id`: correlation header `request id`: is no header name",
+        ],
+    );
+    check(|raw| raw.correlation.correlation_headers = ",".into(), &["the list is empty"]);
 }
 
 #[test]
