@@ -15,11 +15,11 @@ use lanes::{
     service::Health,
 };
 
-/// Lanes, and conditions per lane, of the design's target.
+/// Lanes, and conditions per lane, of the target.
 const LANES: usize = 1000;
 const CONDITIONS: usize = 10;
 
-/// Distinct regular expressions of the design's target.
+/// Distinct regular expressions of the target.
 const REGEXES: usize = 20;
 
 /// Rounds of the timing, of which the fastest counts, and decisions per round.

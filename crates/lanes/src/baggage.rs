@@ -1,4 +1,4 @@
-//! Lane context on the wire: W3C `baggage` (design §2, "Lane context on the wire").
+//! Lane context on the wire: W3C `baggage` (semantics, "Lane context on the wire").
 
 use std::borrow::Cow;
 

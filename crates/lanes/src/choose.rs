@@ -1,4 +1,4 @@
-//! The decision at every hop: which endpoint of a service may serve a request (design §2.1, 2.7 – 2.11).
+//! The decision at every hop: which endpoint of a service may serve a request (semantics §1, §7 – §11).
 
 use std::net::SocketAddr;
 
@@ -140,7 +140,7 @@ impl Snapshot {
     }
 
     /// Whether an instance with `tag` of `application` may serve a request with `context` at all, whoever is
-    /// usable: what an inbound sidecar checks to count and name misrouted arrivals (design §2.11).
+    /// usable: what an inbound sidecar checks to count and name misrouted arrivals (semantics §11).
     pub fn allows(&self, context: &Context, application: &str, tag: Option<&Tag>) -> bool {
         let order = self.order(context, application, &mut ());
         order.first(|allowed| (allowed == tag).then_some(())).is_some()

@@ -1,4 +1,4 @@
-//! Conditions: one parameter of a request, one operator (design §2.4).
+//! Conditions: one parameter of a request, one operator (semantics §4).
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! The decision at an entrance: which lane of each group a request belongs to (design §2.2 – 2.5).
+//! The decision at an entrance: which lane of each group a request belongs to (semantics §2 – §5).
 
 use crate::{
     Context, Group, Member, Request, Snapshot,

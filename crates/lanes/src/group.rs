@@ -8,8 +8,8 @@ use crate::{
     content, ratio,
 };
 
-/// Lanes one group may have. Indices are `u16`, and every lane is looked at when the group is compiled; the
-/// design's measure is 1 000.
+/// Lanes one group may have. Indices are `u16`, and every lane is looked at when the group is compiled; what is
+/// measured is 1 000.
 pub const LANES_PER_GROUP_MAX: usize = 4096;
 
 /// Conditions one lane may have: compiling compares those of a lane with one another.
@@ -46,7 +46,7 @@ pub enum EntranceSpec {
     Application {
         /// Its name.
         name: String,
-        /// Strip what the caller sent first (design §2.12).
+        /// Strip what the caller sent first (semantics §12).
         edge: bool,
     },
 }
@@ -67,7 +67,7 @@ pub struct LaneSpec {
     pub entry: Entry,
     /// What serves a hop that the lane cannot.
     pub fallback: Fallback,
-    /// Applications switched off in this lane (design §2.7).
+    /// Applications switched off in this lane (semantics §7).
     pub switched_off: Vec<String>,
 }
 

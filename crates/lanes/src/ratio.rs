@@ -1,4 +1,4 @@
-//! Ratio lanes of one group: which of them a key falls into (design §2.5).
+//! Ratio lanes of one group: which of them a key falls into (semantics §5).
 
 use smallvec::SmallVec;
 

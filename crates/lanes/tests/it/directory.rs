@@ -193,7 +193,7 @@ proptest! {
     }
 }
 
-/// The design's measure: 1 000 services of 10 endpoints; one change and a new copy within 5 ms, far less
+/// The measure: 1 000 services of 10 endpoints; one change and a new copy within 5 ms, far less
 /// here. A limit this wide fails only if a change costs what the whole costs.
 #[test]
 fn a_change_costs_little_beside_the_whole() {

@@ -1,4 +1,4 @@
-//! The semantics (design §2) written the slow way, from rules as written. Shares no code with the crate: its
+//! The semantics written the slow way, from rules as written. Shares no code with the crate: its
 //! own hash, its own decoding, its own order of things.
 
 use std::{
