@@ -55,7 +55,10 @@ impl Demo {
     ) -> anyhow::Result<Self> {
         require_free_addresses()?;
         let data = match data {
-            None => Data::Temporary(tempfile::tempdir().context("create a temporary directory")?),
+            None => {
+                let directory = tempfile::Builder::new().prefix("laneway-demo-").tempdir();
+                Data::Temporary(directory.context("create a temporary directory")?)
+            }
             Some(path) => {
                 std::fs::create_dir_all(&path)
                     .with_context(|| format!("create {}", path.display()))?;

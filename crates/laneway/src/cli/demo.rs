@@ -133,20 +133,33 @@ fn introduce(demo: &Demo) {
         ));
     }
     let laneway = std::env::args().next().unwrap_or_else(|| "laneway".to_owned());
-    output::line(format_args!(
-        "
-TRY
-  curl http://{GATEWAY}/a                           every hop is base
-  curl -H 'canary: gray' http://{GATEWAY}/a         A and C are gray; B has no gray instance
-  {laneway} lane disable trade/gray                 … and the second answers as the first
-  {laneway} lane enable trade/gray
-  {laneway} explain -H 'canary: gray' http://{GATEWAY}/a --path sc-A,sc-B,sc-C
-  samples/traffic.py {GATEWAY} 1000 --path /ratio/a     about 30 % in the lane
-  curl -H 'x-user: 7' http://{GATEWAY}/ratio/a      the same user, always the same place
-  {laneway} lane ratio rollout/gray 60
-  {laneway} status
-  {laneway} demo --once                             verifies all of it (stop this one first)
-
-Interrupt with Ctrl-C to end everything."
-    ));
+    let gray_c = pid_of(&INSTANCES[4].application_process());
+    let commands = [
+        (format!("curl http://{GATEWAY}/a"), "every hop is base"),
+        (
+            format!("curl -H 'canary: gray' http://{GATEWAY}/a"),
+            "A and C are gray; B has no gray instance",
+        ),
+        (format!("{laneway} lane disable trade/gray"), "the second answers as the first"),
+        (format!("{laneway} lane enable trade/gray"), "and as before"),
+        (
+            format!("{laneway} explain -H 'canary: gray' http://{GATEWAY}/a --path sc-A,sc-B,sc-C"),
+            "why, at every hop",
+        ),
+        (format!("samples/traffic.py {GATEWAY} 1000 --path /ratio/a"), "about 30 % in the lane"),
+        (format!("{laneway} lane ratio rollout/gray 60"), "twice as many"),
+        (
+            format!("curl -H 'x-user: 7' http://{GATEWAY}/ratio/a"),
+            "one user, always the same place",
+        ),
+        (format!("kill {gray_c}"), "ends gray C: its hop falls back to base"),
+        (format!("{laneway} status"), "what is connected, and how far behind it is"),
+        (format!("{laneway} demo --once"), "verifies all of it (end this one first)"),
+    ];
+    let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
+    output::line("\nTRY");
+    for (command, effect) in commands {
+        output::line(format_args!("  {command:<width$}  {effect}"));
+    }
+    output::line("\nInterrupt with Ctrl-C to end everything.");
 }

@@ -64,7 +64,10 @@ fn with_gray_c_killed_it_fails_and_names_the_hop() {
         return;
     }
     let _turn = turn();
-    let output = demo(&["--once", "--kill", "C-gray"]).output().unwrap();
+    // What it keeps for whoever looks for the reason goes with the test.
+    let data = tempfile::tempdir().unwrap();
+    let data = data.path().to_str().unwrap();
+    let output = demo(&["--once", "--kill", "C-gray", "--data", data]).output().unwrap();
     let said = text(&output);
     assert_eq!(output.status.code(), Some(1), "{said}");
     let line = said.lines().find(|line| line.starts_with("FAILED  gray chain: "));
