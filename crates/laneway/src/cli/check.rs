@@ -3,16 +3,19 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use api::{
-    client::Client,
     rest::Finding,
     validate::{Set, Severity, validate},
 };
 use clap::Args;
+use control::picture::{default_gateway, provide_default_gateway};
 
 use super::{
     EXIT_FAILED, apply, output,
-    server::{Format, Namespace, Output},
+    server::{Format, Namespace, Output, client},
 };
+
+/// The port of the gateway that files without one are checked with: nothing listens on it.
+const ANY_PORT: u16 = 8000;
 
 /// The arguments of `laneway check`.
 #[derive(Debug, Args)]
@@ -35,9 +38,11 @@ pub(crate) async fn run(verb: Check) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(EXIT_FAILED));
     };
     let findings: Vec<Finding> = match &verb.server {
-        Some(server) => Client::new(server)?.check(&apply::request(&found)).await?.findings,
+        Some(server) => client(server)?.check(&apply::request(&found)).await?.findings,
         None => {
-            let set = Set::new(found.iter().map(|found| found.object.clone()));
+            let mut set = Set::new(found.iter().map(|found| found.object.clone()));
+            // A control plane without a Gateway object has one, and so have files.
+            provide_default_gateway(&mut set, &default_gateway(ANY_PORT));
             validate(&set).into_iter().map(Finding::from).collect()
         }
     };

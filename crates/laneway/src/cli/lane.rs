@@ -118,6 +118,7 @@ async fn change(
     what: &str,
 ) -> anyhow::Result<ExitCode> {
     let before = find_lane(client, name, namespace).await?;
+    let started = Instant::now();
     let Object::Lane(after) = client.patch(&before.key(), patch).await? else {
         bail!("the control plane answered with another kind of object");
     };
@@ -125,7 +126,6 @@ async fn change(
         output::line(format_args!("lane {name} is {what} already"));
         return Ok(ExitCode::SUCCESS);
     }
-    let started = Instant::now();
     loop {
         let Object::Lane(now) = client.get(&before.key()).await? else {
             bail!("the control plane answered with another kind of object");

@@ -10,6 +10,8 @@ use api::{
 };
 use clap::{Args, ValueEnum};
 
+use crate::config::{BadSettings, SettingProblem};
+
 /// How to reach the control plane.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Server {
@@ -60,9 +62,23 @@ pub(crate) struct Output {
 
 impl Server {
     /// A client of it.
-    pub(crate) fn client(&self) -> Result<Client, CallError> {
-        Client::new(&self.server)
+    pub(crate) fn client(&self) -> anyhow::Result<Client> {
+        client(&self.server)
     }
+}
+
+/// A client of the control plane at `server`; an address that is none is a bad setting.
+pub(crate) fn client(server: &str) -> anyhow::Result<Client> {
+    Client::new(server).map_err(|error| match error {
+        CallError::Server { server } => BadSettings(vec![SettingProblem {
+            key: "server".to_owned(),
+            value: server,
+            origin: String::new(),
+            remedy: "use http://HOST:PORT".to_owned(),
+        }])
+        .into(),
+        other => other.into(),
+    })
 }
 
 /// Reads a kind as a person writes it.

@@ -1,0 +1,153 @@
+//! Lanes by name, routes without YAML, explanations, status.
+
+use anyhow::Result;
+use testkit::wait;
+
+use crate::{SOON, TRADE, check, run_with_input, sandbox};
+
+/// A lane by ratio in a group of its own.
+const STOCK: &str = "\
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {name: stock}
+spec: {entrances: [{gateway: edge}], applications: [stock]}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {name: stock-gray}
+spec: {group: stock, tag: gray, entry: {ratio: {percent: 30, stickyBy: {cookie: uid}}}}
+";
+
+#[test]
+fn lanes_are_switched_by_their_name_and_the_change_is_confirmed() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    sandbox.apply(STOCK)?;
+    let lane = |words: &[&str]| sandbox.must(&[&["lane"], words].concat());
+    let confirmed = |said: &str, what: &str| {
+        assert!(
+            said.starts_with(what) && said.contains("; 1 data plane confirmed it within "),
+            "{said}"
+        );
+    };
+    confirmed(&lane(&["disable", "trade/gray"])?, "lane trade/gray is disabled");
+    assert_eq!(lane(&["disable", "trade/gray"])?, "lane trade/gray is disabled already\n");
+    let status = lane(&["status", "trade/gray"])?;
+    assert!(
+        status.starts_with(
+            "lane trade/gray: disabled, priority 0\nentry     header canary == gray\n"
+        ),
+        "{status}"
+    );
+    confirmed(&lane(&["enable", "trade/gray"])?, "lane trade/gray is enabled");
+    let status = lane(&["status", "trade/gray"])?;
+    assert!(status.contains("Ready True: Live"), "{status}");
+    assert!(status.contains("live      1 of 1 data planes"), "{status}");
+    assert!(
+        status.ends_with(
+            "APPLICATION     BASE  IN LANE\nspring-cloud-a  1     1\nspring-cloud-b  1     0\n"
+        ),
+        "{status}"
+    );
+
+    confirmed(&lane(&["ratio", "stock/gray", "12.5"])?, "lane stock/gray is at 12.5%");
+    assert!(sandbox.must(&["get", "lane", "stock/gray"])?.contains("12.5% by cookie uid"));
+    check(
+        &sandbox.run(&["lane", "ratio", "trade/gray", "30"])?,
+        1,
+        "",
+        "laneway: lane trade/gray is entered by content: header canary == gray; it has no ratio\n",
+    );
+    check(
+        &sandbox.run(&["lane", "enable", "trade/blue"])?,
+        1,
+        "",
+        "laneway: there is no lane trade/blue; there are stock/gray, trade/gray\n",
+    );
+    Ok(())
+}
+
+#[test]
+fn a_route_is_added_and_explained_hop_by_hop() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    assert_eq!(
+        sandbox.must(&["route", "add", "a", "--prefix", "/a", "--backend", "sc-A"])?,
+        "HTTPRoute a created\n"
+    );
+    // A service that no Backend names yet is taken from the embedded registry.
+    assert_eq!(
+        sandbox.must(&[
+            "route",
+            "add",
+            "z",
+            "--prefix",
+            "/z",
+            "--backend",
+            "sc-Z",
+            "--rewrite",
+            "/"
+        ])?,
+        "Backend sc-z created\nHTTPRoute z created\n"
+    );
+    let table = sandbox.must(&["get", "httproutes"])?;
+    assert!(table.contains("\nz     edge      *      /z     sc-z      "), "{table}");
+
+    let explained =
+        sandbox.must(&["explain", "-H", "canary: gray", "/a", "--path", "sc-A,sc-B"])?;
+    for line in [
+        "GET /a at gateway edge",
+        "  listener http does not trust the lane context of clients",
+        "  route default/a",
+        "  baggage: lane.trade=gray",
+        "hop 1: sc-A (application spring-cloud-a) -> gray 127.0.0.1:9992 (lane)",
+        "hop 2: sc-B (application spring-cloud-b) -> base 127.0.0.1:9993 (fallback)",
+    ] {
+        assert!(explained.lines().any(|said| said == line), "no line {line:?} in\n{explained}");
+    }
+    let explained = sandbox.must(&["explain", "-H", "canary: blue", "/a"])?;
+    assert!(explained.contains("-> base 127.0.0.1:9991 (base)"), "{explained}");
+    assert!(explained.contains("  - lane trade/gray: "), "{explained}");
+    let explained = sandbox.must(&["explain", "http://edge/elsewhere"])?;
+    assert!(explained.contains("404"), "{explained}");
+    let json: serde_json::Value =
+        serde_json::from_str(&sandbox.must(&["explain", "/a", "-o", "json"])?)?;
+    assert_eq!(json["hops"][0]["outcome"], "base");
+    Ok(())
+}
+
+#[test]
+fn status_shows_what_every_data_plane_has_confirmed() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    wait::until(SOON, "the gateway has confirmed everything", || {
+        let status: serde_json::Value =
+            serde_json::from_str(&sandbox.must(&["status", "-o", "json"])?)?;
+        let gateway = &status["dataPlanes"][0];
+        let confirmed = gateway["role"] == "gateway"
+            && gateway["connected"] == true
+            && gateway["acknowledged"] == status["generation"]["number"];
+        anyhow::ensure!(confirmed, "{status}");
+        Ok(())
+    })?;
+    let status = sandbox.must(&["status"])?;
+    for line in ["fixed     static    2         3          synced", "edge     0       1"] {
+        assert!(status.lines().any(|said| said == line), "no line {line:?} in\n{status}");
+    }
+    // What is doubtful in the stored resources stays visible.
+    let idle = "apiVersion: laneway.io/v1alpha1\nkind: LaneGroup\nmetadata: {name: idle}\nspec: {entrances: [{gateway: edge}]}\n";
+    let applied = run_with_input(&sandbox, &["apply", "-f", "-"], idle)?;
+    let warning = "LaneGroup idle: spec.applications: `[]`: name the applications of the group: no service is routed by its lanes\n";
+    check(
+        &applied,
+        0,
+        "LaneGroup idle created\n",
+        &format!("warning: standard input:4: {warning}"),
+    );
+    let status = sandbox.must(&["status"])?;
+    assert!(status.ends_with(&format!("warning: {warning}")), "{status}");
+    Ok(())
+}
