@@ -7,3 +7,4 @@ mod harness;
 mod registrations;
 mod rest;
 mod store;
+mod scale;
