@@ -78,8 +78,7 @@ impl Hub {
         now: Instant,
     ) {
         let mut touches = Vec::new();
-        self.picture.add_source(source);
-        self.picture.update_services(changes, now, &mut touches);
+        self.picture.update_services(source, changes, now, &mut touches);
         self.publish(touches, now);
     }
 

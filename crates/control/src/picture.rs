@@ -176,8 +176,10 @@ impl Picture {
                 Object::ServiceSource(_) => {}
             }
         }
-        if change.key.kind == Kind::ServiceSource && change.new.is_none() {
-            self.remove_source(&change.key.name, touches);
+        let name = &change.key.name;
+        let is_source = change.key.kind == Kind::ServiceSource;
+        if is_source && !self.set.service_sources().any(|source| source.metadata.name == *name) {
+            self.remove_source(name, touches);
         }
     }
 
@@ -205,8 +207,8 @@ impl Picture {
 
     /// A source has told everything it has. Returns whether that is news: then everyone must look again.
     pub fn source_synced(&mut self, name: &str) -> bool {
-        let source = self.sources.entry(name.to_owned()).or_default();
-        !std::mem::replace(&mut source.synced, true)
+        let source = self.sources.get_mut(name);
+        source.is_some_and(|source| !std::mem::replace(&mut source.synced, true))
     }
 
     /// Sources by name.
@@ -214,13 +216,18 @@ impl Picture {
         self.sources.iter().map(|(name, source)| (name.as_str(), source))
     }
 
-    /// Services of a source changed; `None` is one that disappeared.
+    /// Services of a source changed; `None` is one that disappeared. What is still told of a source that was
+    /// removed meanwhile is not heard.
     pub fn update_services(
         &mut self,
+        source: &str,
         changes: Vec<(ServiceId, Option<Arc<lanes::Service>>)>,
         now: Instant,
         touches: &mut Vec<Touch>,
     ) {
+        if !self.sources.contains_key(source) {
+            return;
+        }
         for (id, service) in changes {
             match service {
                 Some(service) => self.services.put(service, now, touches),

@@ -47,6 +47,14 @@ impl World {
         self.hub.update_services("embedded", vec![change], self.now);
     }
 
+    /// The source `fixed` has `sc-b` too.
+    fn serve_fixed(&mut self) {
+        let service = service("fixed", "b", &["127.0.0.1:2"]);
+        let change = (service.id().clone(), Some(Arc::new(service)));
+        self.hub.update_services("fixed", vec![change], self.now);
+        self.hub.source_synced("fixed", self.now);
+    }
+
     fn write(&mut self, old: Option<&Value>, new: Option<&Value>) {
         let stored = |value: &Value, written: u64| {
             let object = Object::from_value(value.clone()).unwrap();
@@ -191,6 +199,13 @@ fn lane(enabled: bool) -> Value {
     json!({
         "apiVersion": "laneway.io/v1alpha1", "kind": "Lane", "metadata": {"name": "gray"},
         "spec": {"group": "trade", "enabled": enabled, "entry": {"ratio": {"percent": 30}}},
+    })
+}
+
+fn fixed() -> Value {
+    json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "ServiceSource", "metadata": {"name": "fixed"},
+        "spec": {"static": {"services": []}},
     })
 }
 
@@ -390,10 +405,8 @@ fn names_mean_one_service_or_say_which_sources_have_them() {
     assert_eq!(world.name_answer(&sidecar, "sc-b.default"), one);
     assert_eq!(world.name_answer(&sidecar, "sc-b.other"), Some((String::new(), Vec::new())));
 
-    let second = service("fixed", "b", &["127.0.0.1:2"]);
-    let change = (second.id().clone(), Some(Arc::new(second)));
-    world.hub.update_services("fixed", vec![change], world.now);
-    world.hub.source_synced("fixed", world.now);
+    world.write(None, Some(&fixed()));
+    world.serve_fixed();
     world.sync(&mut sidecar);
     let both = Some((String::new(), vec!["embedded".to_owned(), "fixed".to_owned()]));
     assert_eq!(world.name_answer(&sidecar, "sc-b"), both);
@@ -512,4 +525,21 @@ fn a_group_reaches_and_leaves_whom_its_applications_concern() {
     assert_eq!(world.sync(&mut caller), ["group/trade"]);
     world.write(Some(&group(&["app-x"])), None);
     assert_eq!(world.sync(&mut caller), ["-group/trade"]);
+}
+
+#[test]
+fn a_removed_source_takes_its_services_with_it_and_is_not_heard_any_more() {
+    let mut world = World::with_services(&["b"]);
+    world.write(None, Some(&fixed()));
+    world.serve_fixed();
+    let mut sidecar = world.sidecar("x");
+    world.subscribe(&sidecar, &["sc-b"], &["127.0.0.1:2"]);
+    world.sync(&mut sidecar);
+    assert_eq!(sidecar.addressed("127.0.0.1:2"), ["fixed/default//sc-b"]);
+    world.write(Some(&fixed()), None);
+    world.serve_fixed();
+    world.sync(&mut sidecar);
+    assert_eq!(sidecar.addressed("127.0.0.1:2"), [""; 0]);
+    let only = Some(("embedded/default//sc-b".to_owned(), Vec::new()));
+    assert_eq!(world.name_answer(&sidecar, "sc-b"), only);
 }

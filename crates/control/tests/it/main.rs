@@ -6,5 +6,5 @@ mod discovery;
 mod harness;
 mod registrations;
 mod rest;
-mod store;
 mod scale;
+mod store;

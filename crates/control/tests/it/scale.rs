@@ -19,8 +19,10 @@ const CHANGE_MAX: Duration = Duration::from_millis(50);
 
 fn large_lane(group: usize, index: usize, enabled: bool) -> Value {
     let conditions: Vec<Value> = (0..10)
-        .map(|condition| json!({"header": format!("h{condition}"), "operator": "in",
-            "values": [format!("{group}-{index}"), "x", "y"]}))
+        .map(|condition| {
+            json!({"header": format!("h{condition}"), "operator": "in",
+            "values": [format!("{group}-{index}"), "x", "y"]})
+        })
         .collect();
     json!({
         "apiVersion": "laneway.io/v1alpha1", "kind": "Lane",
@@ -45,7 +47,8 @@ fn median(mut change: impl FnMut(usize) -> Duration) -> Duration {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_change_costs_what_it_concerns() {
     let plane = Plane::start().await;
-    let services: Vec<_> = (0..SERVICES).map(|index| large_service(index, 1_000 + index * 10)).collect();
+    let services: Vec<_> =
+        (0..SERVICES).map(|index| large_service(index, 1_000 + index * 10)).collect();
     plane.serve(&services);
     let mut objects = Vec::new();
     for index in 0..SERVICES {
