@@ -9,11 +9,11 @@ use std::{
     net::{Shutdown, SocketAddr},
     rc::Rc,
     task::Poll,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use smallvec::SmallVec;
-use telemetry::{CodeClass, Count, Level, Outcome, RequestLabels, Role};
+use telemetry::{Count, Level, Outcome, Role};
 
 use crate::{
     buffers::Buffer,
@@ -28,15 +28,20 @@ use crate::{
         response::ResponseHead,
         target::PathPolicy,
     },
-    limits::{ATTEMPTS_MAX, INTERIM_ANSWERS_MAX, JOINED_BODY_BYTES_MAX, LINGER, LINGER_BYTES_MAX},
-    plan::{Chosen, NoPlan, Plan, Target},
+    limits::{INTERIM_ANSWERS_MAX, JOINED_BODY_BYTES_MAX, LINGER, LINGER_BYTES_MAX},
+    plan::{Chosen, NoPlan, Plan},
     published::Query,
     sidecar,
     socket::{Connection, Socket as _},
     worker::{Picture, Worker},
 };
 
+use attempts::{Tries, broken};
+use refusal::{count_own, fail, fail_after, may_keep, own_answer, refuse, refuse_unread};
+
 mod answer;
+mod attempts;
+mod refusal;
 mod streaming;
 pub(crate) mod tunnel;
 
@@ -216,35 +221,6 @@ async fn next_request(
             worker.give_request_head(head);
             return Ok(None);
         }
-    }
-}
-
-/// Answers what could not be read as a request.
-async fn refuse_unread(worker: &Worker, client: &Client, kind: Kind) {
-    worker.recorder.count(match &kind {
-        Kind::RequestTimeout => Count::TimedOutRequest,
-        Kind::RequestHead(
-            HeadError::TooLarge | HeadError::TooManyFields | HeadError::TargetTooLong,
-        ) => Count::RejectedTooLarge,
-        _ => Count::RejectedMalformed,
-    });
-    tracing::debug!(peer = %client.connection.peer, reason = %kind, "refused what is no correct request");
-    let labels = RequestLabels {
-        role: client.entry.role(),
-        application: "",
-        service: "",
-        lane_group: "",
-        lane: "",
-        outcome: Outcome::Denied,
-        code_class: CodeClass::of(kind.status()),
-    };
-    worker.recorder.request(&labels, Duration::ZERO);
-    let mut out = worker.buffers.take_write();
-    answer::write_error(&kind, false, false, &mut out);
-    let (out, _, sent) = client.connection.send(out, Buffer::default(), 0).await;
-    worker.buffers.give_write(out);
-    if sent.is_ok() {
-        linger(worker, &client.connection).await;
     }
 }
 
@@ -438,91 +414,6 @@ fn is_idempotent(method: &[u8]) -> bool {
     matches!(method, b"GET" | b"HEAD" | b"OPTIONS" | b"PUT" | b"DELETE" | b"TRACE")
 }
 
-/// Whether the connection can be used again after an answer of our own: only if no body is left unread.
-fn may_keep(worker: &Worker, client: &Client, head: &RequestHead, buffer: &Buffer) -> bool {
-    let whole = match head.framing {
-        crate::h1::fields::Framing::None => true,
-        crate::h1::fields::Framing::Length(bytes) => {
-            (buffer.filled().len() - head.head_bytes) as u64 >= bytes
-        }
-        crate::h1::fields::Framing::Chunked | crate::h1::fields::Framing::UntilClose => false,
-    };
-    whole && head.keep_alive && !worker.draining.get() && !client.entry.is_leaving()
-}
-
-/// Answers with an error instead of forwarding.
-async fn refuse(
-    worker: &Worker,
-    client: &Client,
-    head: &RequestHead,
-    buffer: Buffer,
-    mut out: Vec<u8>,
-    kind: Kind,
-    started: Instant,
-) -> After {
-    let keep = may_keep(worker, client, head, &buffer);
-    log_error(client, &kind);
-    answer::write_error(&kind, keep, head.method.of(buffer.filled()) == b"HEAD", &mut out);
-    let outcome = if kind.origin() == crate::error::Origin::Client {
-        Outcome::Denied
-    } else {
-        Outcome::Failed
-    };
-    count_own(worker, client, outcome, kind.status(), started);
-    own_answer(worker, client, head, buffer, out, keep).await
-}
-
-async fn own_answer(
-    worker: &Worker,
-    client: &Client,
-    head: &RequestHead,
-    mut buffer: Buffer,
-    out: Vec<u8>,
-    keep: bool,
-) -> After {
-    worker.deadlines.arm(client.connection.deadline(), worker.timeouts.body, Shutdown::Both);
-    let (out, _, sent) = client.connection.send(out, Buffer::default(), 0).await;
-    worker.buffers.give_write(out);
-    if sent.is_err() {
-        return After::Close;
-    }
-    if !keep {
-        worker.buffers.give(buffer);
-        return After::Linger;
-    }
-    let body_bytes = match head.framing {
-        crate::h1::fields::Framing::Length(bytes) => bytes as usize,
-        _ => 0,
-    };
-    buffer.consume(head.head_bytes + body_bytes);
-    After::Next(buffer)
-}
-
-fn count_own(worker: &Worker, client: &Client, outcome: Outcome, status: u16, started: Instant) {
-    let (application, service) = match &client.entry {
-        Entry::Inbound { identity, .. } => {
-            (identity.application.as_str(), identity.service.as_str())
-        }
-        Entry::Gateway { .. } | Entry::Outbound { .. } => ("", ""),
-    };
-    let labels = RequestLabels {
-        role: client.entry.role(),
-        application,
-        service,
-        lane_group: "",
-        lane: "",
-        outcome,
-        code_class: CodeClass::of(status),
-    };
-    worker.recorder.request(&labels, started.elapsed());
-}
-
-fn log_error(client: &Client, kind: &Kind) {
-    use std::error::Error as _;
-    let source = kind.source().map(ToString::to_string).unwrap_or_default();
-    tracing::debug!(peer = %client.connection.peer, status = kind.status(), reason = %kind, source, "request not served");
-}
-
 /// The answer's head arrived.
 struct Answered {
     upstream: Rc<Connection>,
@@ -563,8 +454,18 @@ async fn send(
         let (chosen, upstream, reused) = match tries.connect(worker, &request).await {
             Ok(connected) => connected,
             Err((chosen, error)) => {
-                return fail(worker, client, &request, chosen.as_ref(), error.kind, out, buffer)
-                    .await;
+                let consumed = step.consumed;
+                return fail_after(
+                    worker,
+                    client,
+                    &request,
+                    chosen.as_ref(),
+                    error.kind,
+                    out,
+                    join(worker, buffer, early),
+                    consumed,
+                )
+                .await;
             }
         };
         let sent;
@@ -582,10 +483,6 @@ async fn send(
             Ok((response, received)) => break Answered { upstream, response, received, chosen },
             Err(error) if tries.again(worker, &request, &chosen, reused, &error, true) => {}
             Err(error) => {
-                if !early.is_empty() {
-                    buffer.append(early.filled());
-                    worker.buffers.give(early);
-                }
                 return fail_after(
                     worker,
                     client,
@@ -593,7 +490,7 @@ async fn send(
                     Some(&chosen),
                     error.kind,
                     out,
-                    buffer,
+                    join(worker, buffer, early),
                     step.consumed,
                 )
                 .await;
@@ -601,139 +498,21 @@ async fn send(
         }
     };
     buffer.consume(step.consumed);
+    let next = join(worker, buffer, early);
+    answer::pass_on(worker, client, request, answered, out, next).await
+}
+
+/// What has arrived of the client's next request, in one buffer.
+fn join(worker: &Worker, mut buffer: Buffer, early: Buffer) -> Buffer {
     if buffer.is_empty() {
-        worker.buffers.give(std::mem::replace(&mut buffer, early));
-    } else if !early.is_empty() {
+        worker.buffers.give(buffer);
+        return early;
+    }
+    if !early.is_empty() {
         buffer.append(early.filled());
-        worker.buffers.give(early);
     }
-    answer::pass_on(worker, client, request, answered, out, buffer).await
-}
-
-/// Which instances were tried, and what is tried next.
-struct Tries {
-    tried: SmallVec<[SocketAddr; ATTEMPTS_MAX]>,
-    /// Chosen already: the same instance on a fresh connection, or another of the same lane.
-    next: Option<(Chosen, bool)>,
-    attempts: usize,
-    request_deadline_ms: u64,
-}
-
-impl Tries {
-    fn new(worker: &Worker, request: &Request<'_>) -> Self {
-        let request_timeout = match request.plan.request_timeout_ms {
-            0 => worker.timeouts.request,
-            milliseconds => Duration::from_millis(milliseconds),
-        };
-        Self {
-            tried: SmallVec::new(),
-            next: None,
-            attempts: 0,
-            request_deadline_ms: worker.at_ms(request_timeout),
-        }
-    }
-
-    /// Chooses and connects; instances that cannot be reached are put aside and another is chosen.
-    async fn connect(
-        &mut self,
-        worker: &Worker,
-        request: &Request<'_>,
-    ) -> Result<(Chosen, Rc<Connection>, bool), (Option<Chosen>, ProxyError)> {
-        loop {
-            self.attempts += 1;
-            let (chosen, fresh) = match self.next.take() {
-                Some(next) => next,
-                None => (
-                    request
-                        .plan
-                        .choose(worker, request.picture, request.started)
-                        .map_err(|error| (None, error))?,
-                    false,
-                ),
-            };
-            match worker.connect(chosen.address, fresh).await {
-                Ok((connection, reused)) => return Ok((chosen, connection, reused)),
-                Err(error) => {
-                    let now = Instant::now();
-                    if matches!(request.plan.target, Target::Service { .. }) {
-                        worker.eject(chosen.address, now);
-                    }
-                    let seen = self.tried.contains(&chosen.address);
-                    self.tried.push(chosen.address);
-                    if seen || self.attempts >= ATTEMPTS_MAX {
-                        return Err((Some(chosen), error));
-                    }
-                    // With the instance put aside the choice falls on another, unless it is the only one.
-                    match request.plan.choose(worker, request.picture, now) {
-                        Ok(other) if !self.tried.contains(&other.address) => {
-                            worker.recorder.count(Count::RetriedConnect);
-                            self.next = Some((other, false));
-                        }
-                        _ => return Err((Some(chosen), error)),
-                    }
-                }
-            }
-        }
-    }
-
-    /// How long an attempt may take.
-    fn patience(&self, worker: &Worker, request: &Request<'_>) -> Patience {
-        let backend_timeout = match request.plan.backend_timeout_ms {
-            0 => worker.timeouts.backend,
-            milliseconds => Duration::from_millis(milliseconds),
-        };
-        Patience { backend_timeout, request_deadline_ms: self.request_deadline_ms }
-    }
-
-    /// Whether to try once more after a broken connection, and with whom.
-    fn again(
-        &mut self,
-        worker: &Worker,
-        request: &Request<'_>,
-        chosen: &Chosen,
-        reused: bool,
-        error: &ProxyError,
-        is_whole: bool,
-    ) -> bool {
-        let repeatable = error.may_retry() || request.is_idempotent;
-        if !error.is_reset() || !is_whole || !repeatable || self.attempts >= ATTEMPTS_MAX {
-            return false;
-        }
-        if reused {
-            // The instance closed it while it waited in the pool; that says nothing about the instance.
-            worker.recorder.count(Count::PoolStale);
-            worker.recorder.count(Count::RetriedStale);
-            self.next = Some((*chosen, true));
-            return true;
-        }
-        self.tried.push(chosen.address);
-        self.next = request
-            .plan
-            .choose_again(worker, request.picture, chosen, &self.tried, Instant::now())
-            .map(|other| (other, false));
-        self.next.is_some()
-    }
-}
-
-/// How long an attempt may take.
-#[derive(Debug, Clone, Copy)]
-struct Patience {
-    backend_timeout: Duration,
-    request_deadline_ms: u64,
-}
-
-impl Patience {
-    /// Sets when this attempt must have been answered, counted from now.
-    fn arm(self, worker: &Worker, upstream: &Connection) {
-        let at_ms = worker.at_ms(self.backend_timeout).min(self.request_deadline_ms);
-        worker.deadlines.arm_at(upstream.deadline(), at_ms, Shutdown::Both);
-    }
-}
-
-fn broken(upstream: &Connection, error: io::Error) -> ProxyError {
-    let kind =
-        if upstream.deadline().is_expired() { Kind::AnswerTimeout } else { Kind::Reset(error) };
-    ProxyError { kind, sent_bytes: upstream.sent.get() }
+    worker.buffers.give(early);
+    buffer
 }
 
 /// Waits for the next bytes of `upstream`, and meanwhile notices when the client goes away. What the client sends
@@ -822,55 +601,4 @@ async fn first_answer(
                 receive_watching(worker, upstream, &client.connection, early, watch, 0).await?;
         }
     }
-}
-
-/// Answers a planned request with an error; its body was not sent, or not wholly.
-async fn fail(
-    worker: &Worker,
-    client: &Client,
-    request: &Request<'_>,
-    chosen: Option<&Chosen>,
-    kind: Kind,
-    out: Vec<u8>,
-    buffer: Buffer,
-) -> Rest {
-    fail_after(worker, client, request, chosen, kind, out, buffer, usize::MAX).await
-}
-
-/// Answers a planned request with an error. `consumed`: bytes of `buffer` that were its body; the connection goes
-/// on after them. [`usize::MAX`] when the body has not wholly arrived: then it cannot.
-#[allow(clippy::too_many_arguments)]
-async fn fail_after(
-    worker: &Worker,
-    client: &Client,
-    request: &Request<'_>,
-    chosen: Option<&Chosen>,
-    kind: Kind,
-    mut out: Vec<u8>,
-    mut buffer: Buffer,
-    consumed: usize,
-) -> Rest {
-    log_error(client, &kind);
-    if matches!(kind, Kind::AnswerTimeout) {
-        worker.recorder.count(Count::TimedOutResponse);
-    }
-    answer::count(worker, request, chosen, Some(&kind), kind.status());
-    if matches!(kind, Kind::ClientGone) {
-        return Rest::Done(After::Close);
-    }
-    let keep = request.keep_alive && consumed != usize::MAX;
-    out.clear();
-    answer::write_error(&kind, keep, request.is_head, &mut out);
-    worker.deadlines.arm(client.connection.deadline(), worker.timeouts.body, Shutdown::Both);
-    let (out, _, sent) = client.connection.send(out, Buffer::default(), 0).await;
-    worker.buffers.give_write(out);
-    if sent.is_err() {
-        return Rest::Done(After::Close);
-    }
-    if !keep {
-        worker.buffers.give(buffer);
-        return Rest::Done(After::Linger);
-    }
-    buffer.consume(consumed);
-    Rest::Done(After::Next(buffer))
 }

@@ -4,7 +4,9 @@ use std::{cell::Cell, io::Write as _, net::Shutdown, rc::Rc, time::Instant};
 
 use telemetry::{CodeClass, Count, Outcome, RequestLabels};
 
-use super::{After, Answered, Client, Request, Rest, RestOfBody, fail_after, receive_watching};
+use super::{
+    After, Answered, Client, Request, Rest, RestOfBody, receive_watching, refusal::fail_after,
+};
 use crate::{
     buffers::Buffer,
     deadlines::HasDeadline,

@@ -10,7 +10,12 @@ use std::{
     task::Poll,
 };
 
-use super::{After, Answered, Client, Request, Rest, Tries, answer, broken, fail, first_answer};
+use super::{
+    After, Answered, Client, Request, Rest, answer,
+    attempts::{Tries, broken},
+    first_answer,
+    refusal::fail,
+};
 use crate::{
     buffers::Buffer,
     deadlines::HasDeadline,

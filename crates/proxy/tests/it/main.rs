@@ -1,0 +1,12 @@
+//! The gateway and the sidecar over real sockets: the tests play clients and instances byte by byte.
+
+#![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
+
+mod bodies;
+mod connections;
+mod lanes;
+mod lifecycle;
+mod retries;
+mod sidecar;
+mod strict;
+mod world;

@@ -1,0 +1,224 @@
+//! The sidecar as a forward proxy and in front of its application: names, context, correlation.
+
+use lanes::group::{EntranceSpec, Fallback};
+use proxy::Query;
+use telemetry::Count;
+
+use crate::world::{
+    Instance, Proxy, Wire, World, field, gateway_entrance, group, nobody, status, within,
+};
+
+const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+
+/// Services `sc-A` (application `a`) and `sc-B` (application `b`), each with a base and a gray instance.
+async fn world() -> World {
+    let mut world = World::new(&[]);
+    let a = (Instance::new().await.serve("A"), Instance::new().await.serve("Agray"));
+    let b = (Instance::new().await.serve("B"), Instance::new().await.serve("Bgray"));
+    world.services = vec![
+        ("sc-A", "a", vec![(a.0, None), (a.1, Some("gray"))]),
+        ("sc-B", "b", vec![(b.0, None), (b.1, Some("gray"))]),
+    ];
+    world.groups = vec![group(gateway_entrance(), &["a", "b"], Fallback::Then(Vec::new()))];
+    world.complete = false;
+    world
+}
+
+/// Calls through the forward proxy: status, who served, what it was asked.
+async fn call(proxy: &Proxy, host: &str, fields: &str) -> (u16, String, String) {
+    let mut client = proxy.client().await;
+    client.send(&format!("GET http://{host}/b?q HTTP/1.1\r\nHost: {host}\r\n{fields}\r\n")).await;
+    let (head, body) = client.answer().await;
+    let (name, asked) = body.split_once('\n').unwrap_or((&body, ""));
+    (status(&head), name.to_owned(), asked.to_owned())
+}
+
+#[tokio::test]
+async fn a_call_by_name_goes_where_its_context_says() {
+    let proxy = Proxy::sidecar(&world().await, None, nobody().await);
+    for host in ["sc-B", "sc-B:80", "SC-b"] {
+        let (status, name, asked) = call(&proxy, host, "").await;
+        assert_eq!((status, name.as_str()), (200, "B"), "{host}");
+        assert!(asked.starts_with("GET /b?q HTTP/1.1\r\n"), "{asked}");
+        assert_eq!(field(&asked, "host"), Some(host));
+        let (status, name, asked) = call(&proxy, host, "baggage: lane.trade=gray,user=7\r\n").await;
+        assert_eq!((status, name.as_str()), (200, "Bgray"), "{host}");
+        assert_eq!(field(&asked, "baggage"), Some("lane.trade=gray,user=7"));
+    }
+}
+
+#[tokio::test]
+async fn what_is_not_known_yet_is_asked_for_and_waited_for() {
+    let mut world = world().await;
+    let late = world.services.pop().unwrap();
+    let mut proxy = Proxy::sidecar(&world, None, nobody().await);
+    let mut client = proxy.client().await;
+    client.send("GET http://sc-b/ HTTP/1.1\r\nHost: sc-b\r\n\r\n").await;
+    assert_eq!(
+        within("a question", proxy.asked.recv()).await,
+        Some(Query::Name("sc-b".to_owned()))
+    );
+    world.services.push(late);
+    proxy.publish.send_replace(world.publish());
+    assert_eq!(status(&client.answer().await.0), 200);
+
+    // Nobody tells in time.
+    client.send("GET http://sc-x/ HTTP/1.1\r\nHost: sc-x\r\n\r\n").await;
+    let (head, body) = client.answer().await;
+    assert_eq!((status(&head), body.as_str()), (503, "nothing is known about sc-x yet\n"));
+    proxy.counted(Count::LookupTimedOut, 1).await;
+}
+
+#[tokio::test]
+async fn other_hosts_are_resolved_but_not_the_forbidden_ones() {
+    let elsewhere = Instance::new().await.serve("elsewhere");
+    let mut world = world().await;
+    world.complete = true;
+    let proxy = Proxy::sidecar(&world, None, nobody().await);
+    let (own, inbound) = (proxy.address(), proxy.inbound());
+    for (host, expected) in [
+        (format!("localhost:{}", elsewhere.port()), 200),
+        (elsewhere.to_string(), 200),
+        ("169.254.169.254".to_owned(), 403),
+        ("[fe80::1]:80".to_owned(), 403),
+        ("0.0.0.0:80".to_owned(), 403),
+        (own.to_string(), 403),
+        (inbound.to_string(), 403),
+        (format!("localhost:{}", own.port()), 403),
+        ("no-such-host.invalid".to_owned(), 502),
+    ] {
+        assert_eq!(call(&proxy, &host, "").await.0, expected, "{host}");
+    }
+    let mut client = proxy.client().await;
+    client.send("GET / HTTP/1.1\r\nHost: sc-B\r\n\r\n").await;
+    assert_eq!(status(&client.answer().await.0), 400, "no absolute target");
+    let mut client = proxy.client().await;
+    client.send("CONNECT sc-B:443 HTTP/1.1\r\nHost: sc-B:443\r\n\r\n").await;
+    assert_eq!(status(&client.answer().await.0), 405);
+}
+
+#[tokio::test]
+async fn the_instance_that_an_application_picked_is_kept_while_it_is_allowed() {
+    let mut world = world().await;
+    let more: Vec<_> = [Instance::new().await.serve("B2"), Instance::new().await.serve("B3")]
+        .map(|at| (at, None))
+        .into();
+    world.services[1].2.extend(more.clone());
+    let proxy = Proxy::sidecar(&world, None, nobody().await);
+    for _ in 0..4 {
+        let (_, name, _) = call(&proxy, &more[0].0.to_string(), "").await;
+        assert_eq!(name, "B2");
+        let (_, name, _) =
+            call(&proxy, &more[0].0.to_string(), "baggage: lane.trade=gray\r\n").await;
+        assert_eq!(name, "Bgray", "base was picked for a request of the lane");
+    }
+}
+
+#[tokio::test]
+async fn inbound_requests_reach_the_application_as_they_are() {
+    let application = Instance::new().await;
+    let proxy = Proxy::sidecar(&world().await, None, application.address);
+    let mut caller = Wire::connect(proxy.inbound()).await;
+    caller
+        .send("GET /a%2Fb/../c?q HTTP/1.1\r\nHost: sc-A\r\nX_Y: 1\r\nbaggage: user=7\r\n\r\n")
+        .await;
+    let mut server = application.accept().await;
+    assert_eq!(
+        server.head().await,
+        "GET /a%2Fb/../c?q HTTP/1.1\r\nHost: sc-A\r\nX_Y: 1\r\nbaggage: user=7\r\n\r\n"
+    );
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(status(&caller.head().await), 200);
+}
+
+#[tokio::test]
+async fn the_context_of_an_inbound_request_is_given_back_to_the_calls_it_causes() {
+    let application = Instance::new().await;
+    let proxy = Proxy::sidecar(&world().await, Some("gray"), application.address);
+    let mut caller = Wire::connect(proxy.inbound()).await;
+    caller.send(&format!("GET /a HTTP/1.1\r\nHost: sc-A\r\nbaggage: lane.trade=gray\r\ntraceparent: {TRACE}\r\n\r\n")).await;
+    let mut server = application.accept().await;
+    server.head().await;
+    // The application forwards nothing but the trace, in another span.
+    let later = TRACE.replace("b7ad6b7169203331", "00f067aa0ba902b7");
+    let (_, name, asked) =
+        call(&proxy, "sc-B", &format!("traceparent: {later}\r\nbaggage: user=7\r\n")).await;
+    assert_eq!(name, "Bgray");
+    assert_eq!(field(&asked, "baggage"), Some("lane.trade=gray,user=7"));
+    let unknown = TRACE.replace("0af7", "1af7");
+    let (_, name, _) = call(&proxy, "sc-B", &format!("traceparent: {unknown}\r\n")).await;
+    assert_eq!(name, "B");
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    caller.head().await;
+    let (_, name, _) = call(&proxy, "sc-B", &format!("traceparent: {later}\r\n")).await;
+    assert_eq!(name, "Bgray", "for a while after the answer, too");
+    proxy.counted(Count::CorrelationRestored, 2).await;
+    proxy.counted(Count::CorrelationUnknown, 1).await;
+}
+
+#[tokio::test]
+async fn an_id_with_two_contexts_restores_nothing() {
+    let application = Instance::new().await;
+    let proxy = Proxy::sidecar(&world().await, None, application.address);
+    let mut callers = Vec::new();
+    for baggage in ["", "baggage: lane.trade=gray\r\n"] {
+        let mut caller = Wire::connect(proxy.inbound()).await;
+        caller
+            .send(&format!(
+                "GET /a HTTP/1.1\r\nHost: sc-A\r\n{baggage}traceparent: {TRACE}\r\n\r\n"
+            ))
+            .await;
+        let mut server = application.accept().await;
+        server.head().await;
+        callers.push((caller, server));
+    }
+    let (_, name, asked) = call(&proxy, "sc-B", &format!("traceparent: {TRACE}\r\n")).await;
+    assert_eq!((name.as_str(), field(&asked, "baggage")), ("B", None));
+    proxy.counted(Count::CorrelationConflict, 1).await;
+}
+
+#[tokio::test]
+async fn misrouted_arrivals_are_served_and_counted() {
+    let application = Instance::new().await.serve("app");
+    let proxy = Proxy::sidecar(&world().await, Some("gray"), application);
+    let mut caller = Wire::connect(proxy.inbound()).await;
+    caller.send("GET / HTTP/1.1\r\nHost: sc-A\r\n\r\n").await;
+    assert_eq!(status(&caller.answer().await.0), 200);
+    proxy.counted(Count::Misrouted, 1).await;
+}
+
+#[tokio::test]
+async fn an_application_as_entrance_decides_for_what_has_no_member_yet() {
+    let application = Instance::new().await.serve("app");
+    for edge in [false, true] {
+        let mut world = world().await;
+        let entrance = EntranceSpec::Application { name: "a".to_owned(), edge };
+        world.groups = vec![group(entrance, &["a", "b"], Fallback::Then(Vec::new()))];
+        let proxy = Proxy::sidecar(&world, None, application);
+        let ask = async |fields: &str| {
+            let mut caller = Wire::connect(proxy.inbound()).await;
+            caller.send(&format!("GET / HTTP/1.1\r\nHost: sc-A\r\n{fields}\r\n")).await;
+            caller.answer().await.1
+        };
+        let asked = ask("canary: gray\r\n").await;
+        assert_eq!(field(&asked, "baggage"), Some("lane.trade=gray"));
+        assert!(
+            field(&asked, "traceparent").is_some() && field(&asked, "x-request-id").is_some(),
+            "{asked}"
+        );
+        let asked = ask("baggage: user=7\r\n").await;
+        assert_eq!(field(&asked, "baggage"), Some("lane.trade=-,user=7"), "base is decided, too");
+        let asked = ask("baggage: lane.trade=gray\r\n").await;
+        assert_eq!(
+            field(&asked, "baggage"),
+            Some(if edge { "lane.trade=-" } else { "lane.trade=gray" }),
+            "edge {edge}"
+        );
+        // What the entrance decided is what its own calls get.
+        let traced = ask(&format!("canary: gray\r\ntraceparent: {TRACE}\r\n")).await;
+        let trace = field(&traced, "traceparent").unwrap();
+        assert_eq!(trace != TRACE, edge);
+        let (_, name, _) = call(&proxy, "sc-B", &format!("traceparent: {trace}\r\n")).await;
+        assert_eq!(name, "Bgray", "edge {edge}");
+    }
+}

@@ -1,0 +1,106 @@
+//! What the edge refuses, over real sockets: nothing of it may reach an instance.
+
+use crate::world::{Instance, Proxy, World, field, get, status};
+
+#[tokio::test]
+async fn ambiguous_requests_are_refused_and_reach_nobody() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&World::new(&[instance.address]));
+    for (request, expected) in [
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\nG",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nContent-Length: 4\r\n\r\n12\r\nGET /x",
+            400,
+        ),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n", 501),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding : chunked\r\n\r\n0\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: a\r\nX: 1\r\n Transfer-Encoding: chunked\r\n\r\n0\r\n\r\n", 400),
+        ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab", 400),
+        ("POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", 400),
+        ("GET / HTTP/1.1\nHost: a\n\n", 400),
+        ("GET / HTTP/1.1\r\n\r\n", 400),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400),
+        ("GET /a/../b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /a%2Fb HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
+        ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405),
+        ("\u{16}\u{3}\u{1}\u{2}\n", 400),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(request).await;
+        let (head, body) = client.answer().await;
+        assert_eq!(status(&head), expected, "{request:?}: {head}{body}");
+        assert_eq!(field(&head, "server"), Some("laneway"));
+        if expected != 405 {
+            assert_eq!(field(&head, "connection"), Some("close"), "{request:?}");
+            client.closed().await;
+        }
+    }
+    // The first thing that the instance ever hears of is this one.
+    let mut client = proxy.client().await;
+    client.send(&get("/good")).await;
+    assert!(instance.accept().await.head().await.starts_with("GET /good HTTP/1.1\r\n"));
+}
+
+#[tokio::test]
+async fn large_heads_and_targets_have_statuses_of_their_own() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&World::new(&[instance.address]));
+    for (request, expected) in [
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}", "x".repeat(70_000)), 431),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: 1\r\n".repeat(100)), 431),
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9000)), 414),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(&request).await;
+        assert_eq!(status(&client.head().await), expected);
+    }
+    let mut client = proxy.client().await;
+    client.send(&format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(60_000))).await;
+    let mut server = instance.accept().await;
+    assert!(server.head().await.len() > 60_000);
+    let long = "y".repeat(50_000);
+    server.send(&format!("HTTP/1.1 200 OK\r\nX: {long}\r\ncontent-length: 0\r\n\r\n")).await;
+    assert_eq!(field(&client.head().await, "x"), Some(long.as_str()));
+}
+
+#[tokio::test]
+async fn one_path_is_matched_and_forwarded() {
+    let (a, b) = (Instance::new().await, Instance::new().await);
+    let mut world = World::new(&[a.address]);
+    world.services.push(("sc-B", "b", vec![(b.address, None)]));
+    world.routes.push(("/admin", "sc-B", Vec::new(), (0, 0)));
+    let proxy = Proxy::gateway(&world);
+    let mut client = proxy.client().await;
+    client.send(&get("/%61dmin/x%7e%c3%a9?a=%62")).await;
+    assert!(b.accept().await.head().await.starts_with("GET /admin/x~%C3%A9?a=%62 HTTP/1.1\r\n"));
+    let mut client = proxy.client().await;
+    client.send("GET http://Shop/admin HTTP/1.1\r\nHost: shop\r\n\r\n").await;
+    assert!(b.accept().await.head().await.starts_with("GET /admin HTTP/1.1\r\n"));
+}
+
+#[tokio::test]
+async fn malformed_answers_become_502() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&World::new(&[instance.address]));
+    for answer in [
+        "nonsense\r\n\r\n",
+        "HTTP/1.1 200 OK\nx: 1\n\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n0\r\n\r\n",
+        "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+    ] {
+        let mut client = proxy.client().await;
+        client.send(&get("/")).await;
+        let mut server = instance.accept().await;
+        server.head().await;
+        server.send(answer).await;
+        assert_eq!(status(&client.head().await), 502, "{answer:?}");
+        server.closed().await;
+    }
+}

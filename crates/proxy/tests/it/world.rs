@@ -1,0 +1,432 @@
+//! A small world to test in: pictures, a proxy on free ports, and ends of connections that read and write bytes.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use lanes::{
+    Directory, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Snapshot, Tag,
+    condition::{Condition, Operator, Parameter},
+    directory::NameAnswer,
+    group::{EntranceSpec, Entry, Fallback, Meet},
+    service::Health,
+};
+use proxy::{
+    Feed, GatewayConfig, Generation, Published, Query, Running, SidecarConfig, limits::Timeouts,
+    published::DEMAND_MAX, trace_context::CorrelationHeaders,
+};
+use routes::{
+    GatewaySpec, RouteSpec, Table,
+    spec::{BackendSpec, FilterSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+    sync::{mpsc, watch},
+};
+
+/// How long anything may take before a test fails.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Fails the test when something does not come in time.
+pub(crate) async fn within<T>(what: &str, future: impl Future<Output = T>) -> T {
+    match tokio::time::timeout(PATIENCE, future).await {
+        Ok(value) => value,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// Tries until it holds.
+pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool) {
+    within(what, async {
+        while !holds().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+}
+
+/// One end of a connection.
+pub(crate) struct Wire {
+    stream: TcpStream,
+    received: Vec<u8>,
+}
+
+impl Wire {
+    pub(crate) async fn connect(address: SocketAddr) -> Self {
+        let stream = within("a connection", TcpStream::connect(address)).await.unwrap();
+        Self { stream, received: Vec::new() }
+    }
+
+    /// The same, where the connection may be refused.
+    pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
+        Ok(Self { stream: TcpStream::connect(address).await?, received: Vec::new() })
+    }
+
+    pub(crate) async fn send(&mut self, text: &str) {
+        self.send_bytes(text.as_bytes()).await;
+    }
+
+    pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
+        within("room to send", self.stream.write_all(bytes)).await.unwrap();
+    }
+
+    /// False at the end of the stream.
+    async fn receive(&mut self) -> bool {
+        within("bytes", self.stream.read_buf(&mut self.received)).await.unwrap() > 0
+    }
+
+    /// The next head, with its empty line.
+    pub(crate) async fn head(&mut self) -> String {
+        loop {
+            if let Some(at) = self.received.windows(4).position(|four| four == b"\r\n\r\n") {
+                return String::from_utf8(self.received.drain(..at + 4).collect()).unwrap();
+            }
+            assert!(
+                self.receive().await,
+                "closed within a head: {:?}",
+                self.received.escape_ascii().to_string()
+            );
+        }
+    }
+
+    /// The next `bytes` bytes.
+    pub(crate) async fn exactly(&mut self, bytes: usize) -> Vec<u8> {
+        while self.received.len() < bytes {
+            assert!(self.receive().await, "closed after {} of {bytes} bytes", self.received.len());
+        }
+        self.received.drain(..bytes).collect()
+    }
+
+    pub(crate) async fn text(&mut self, expected: &str) {
+        let bytes = self.exactly(expected.len()).await;
+        assert_eq!(String::from_utf8_lossy(&bytes), expected);
+    }
+
+    /// Everything until the other side closes. A reset is an end, too.
+    pub(crate) async fn rest(&mut self) -> Vec<u8> {
+        let _ = within("the end", self.stream.read_to_end(&mut self.received)).await;
+        std::mem::take(&mut self.received)
+    }
+
+    /// The other side closes, and nothing more comes.
+    pub(crate) async fn closed(&mut self) {
+        let rest = self.rest().await;
+        assert!(rest.is_empty(), "came before the end: {}", rest.escape_ascii());
+    }
+
+    /// The other side resets the connection: it did not end in order.
+    pub(crate) async fn reset(&mut self) {
+        let error =
+            within("a reset", self.stream.read_to_end(&mut self.received)).await.unwrap_err();
+        assert_eq!(error.kind(), std::io::ErrorKind::ConnectionReset);
+    }
+
+    /// The whole next answer with a content-length: its head and body.
+    pub(crate) async fn answer(&mut self) -> (String, String) {
+        let head = self.head().await;
+        let length =
+            field(&head, "content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let body = String::from_utf8(self.exactly(length).await).unwrap();
+        (head, body)
+    }
+
+    pub(crate) async fn close_write(&mut self) {
+        self.stream.shutdown().await.unwrap();
+    }
+
+    /// Ends so that the other side sees a reset.
+    pub(crate) fn abort(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+}
+
+/// A field's value in a head.
+pub(crate) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+    head.lines().skip(1).find_map(|line| {
+        let (found, value) = line.split_once(':')?;
+        found.eq_ignore_ascii_case(name).then(|| value.trim())
+    })
+}
+
+/// The status of an answer's head.
+pub(crate) fn status(head: &str) -> u16 {
+    head.split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .unwrap_or_else(|| panic!("no status in {head:?}"))
+}
+
+/// An instance that the test plays.
+pub(crate) struct Instance {
+    listener: TcpListener,
+    pub(crate) address: SocketAddr,
+}
+
+impl Instance {
+    pub(crate) async fn new() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { listener, address }
+    }
+
+    pub(crate) async fn accept(&self) -> Wire {
+        let (stream, _) =
+            within("a connection to the instance", self.listener.accept()).await.unwrap();
+        Wire { stream, received: Vec::new() }
+    }
+
+    /// Answers every request with its name and what it was asked, for as long as the test runs.
+    pub(crate) fn serve(self, name: &'static str) -> SocketAddr {
+        let address = self.address;
+        tokio::spawn(async move {
+            loop {
+                let Ok((stream, _)) = self.listener.accept().await else { return };
+                tokio::spawn(answer_all(Wire { stream, received: Vec::new() }, name));
+            }
+        });
+        address
+    }
+}
+
+async fn answer_all(mut wire: Wire, name: &'static str) {
+    loop {
+        let head = loop {
+            if let Some(at) = wire.received.windows(4).position(|four| four == b"\r\n\r\n") {
+                break String::from_utf8(wire.received.drain(..at + 4).collect()).unwrap();
+            }
+            match wire.stream.read_buf(&mut wire.received).await {
+                Ok(bytes) if bytes > 0 => {}
+                _ => return,
+            }
+        };
+        let body = format!("{name}\n{head}");
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        if wire.stream.write_all(answer.as_bytes()).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// An address where nobody listens.
+pub(crate) async fn nobody() -> SocketAddr {
+    // Bound and dropped: the kernel does not give the port out again soon.
+    TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
+}
+
+/// What is published, built step by step.
+#[derive(Clone)]
+pub(crate) struct World {
+    pub(crate) services: Vec<(&'static str, &'static str, Vec<(SocketAddr, Option<&'static str>)>)>,
+    pub(crate) listeners: Vec<ListenerSpec>,
+    pub(crate) routes: Vec<(&'static str, &'static str, Vec<FilterSpec>, (u64, u64))>,
+    pub(crate) groups: Vec<GroupSpec>,
+    pub(crate) complete: bool,
+    pub(crate) absent: Vec<&'static str>,
+    pub(crate) number: u64,
+}
+
+impl World {
+    /// One service `sc-A` of application `a` behind `/`, on a listener that trusts nobody.
+    pub(crate) fn new(instances: &[SocketAddr]) -> Self {
+        let endpoints = instances.iter().map(|address| (*address, None)).collect();
+        Self {
+            services: vec![("sc-A", "a", endpoints)],
+            listeners: vec![listener(80, false)],
+            routes: vec![("/", "sc-A", Vec::new(), (0, 0))],
+            groups: Vec::new(),
+            complete: true,
+            absent: Vec::new(),
+            number: 1,
+        }
+    }
+
+    pub(crate) fn publish(&self) -> Arc<Published> {
+        let mut directory = Directory::new(self.complete);
+        for (name, application, endpoints) in &self.services {
+            let endpoints = endpoints
+                .iter()
+                .map(|(address, tag)| Endpoint {
+                    address: *address,
+                    application_address: None,
+                    tag: tag.and_then(|tag| Tag::parse(tag).unwrap()),
+                    weight: 1,
+                    health: Health::Usable,
+                })
+                .collect();
+            let service = Service::new(id(name), name, application, endpoints);
+            directory.insert(Arc::new(service));
+            directory.answer_name(name, NameAnswer::Service(id(name)));
+        }
+        for name in &self.absent {
+            directory.answer_name(name, NameAnswer::Absent);
+        }
+        let gateway = GatewaySpec { name: "edge".to_owned(), listeners: self.listeners.clone() };
+        let routes: Vec<_> = self
+            .routes
+            .iter()
+            .enumerate()
+            .map(|(created, (path, service, filters, (request_timeout_ms, backend_timeout_ms)))| {
+                RouteSpec {
+                    namespace: "default".to_owned(),
+                    name: format!("route-{created}"),
+                    parents: vec![ParentSpec {
+                        gateway: "edge".to_owned(),
+                        section: None,
+                        port: None,
+                    }],
+                    hostnames: Vec::new(),
+                    rules: vec![RuleSpec {
+                        matches: vec![MatchSpec {
+                            path: PathSpec::Prefix((*path).to_owned()),
+                            method: None,
+                            headers: Vec::new(),
+                            query: Vec::new(),
+                        }],
+                        filters: filters.clone(),
+                        backends: if filters
+                            .iter()
+                            .any(|filter| matches!(filter, FilterSpec::Redirect(_)))
+                        {
+                            Vec::new()
+                        } else {
+                            vec![BackendSpec {
+                                service: Ok(id(service)),
+                                weight: 1,
+                                filters: Vec::new(),
+                            }]
+                        },
+                        request_timeout_ms: *request_timeout_ms,
+                        backend_timeout_ms: *backend_timeout_ms,
+                    }],
+                    created: created as u64,
+                }
+            })
+            .collect();
+        let (table, problems) = Table::compile(Some(&gateway), &routes);
+        assert!(problems.is_empty(), "{problems:?}");
+        let groups = self
+            .groups
+            .iter()
+            .map(|spec| Arc::new(Group::compile(spec.clone()).unwrap()))
+            .collect();
+        Arc::new(Published {
+            generation: Generation { epoch: "test".to_owned(), number: self.number },
+            lanes: Snapshot::new(groups, directory),
+            routes: Arc::new(table),
+        })
+    }
+}
+
+pub(crate) fn id(name: &str) -> ServiceId {
+    ServiceId::new("fixed", "default", "", name)
+}
+
+pub(crate) fn listener(port: u16, trusted: bool) -> ListenerSpec {
+    ListenerSpec { name: format!("http-{port}"), port, hostname: None, trusted, trusted_hops: 0 }
+}
+
+/// A group whose lane `gray` takes requests with `canary: gray`.
+pub(crate) fn group(
+    entrance: EntranceSpec,
+    applications: &[&str],
+    fallback: Fallback,
+) -> GroupSpec {
+    GroupSpec {
+        name: GroupName::parse("trade").unwrap(),
+        entrances: vec![entrance],
+        applications: applications.iter().map(|name| (*name).to_owned()).collect(),
+        lanes: vec![LaneSpec {
+            tag: Tag::parse("gray").unwrap().unwrap(),
+            enabled: true,
+            admitting: true,
+            priority: 0,
+            entry: Entry::Content {
+                meet: Meet::All,
+                conditions: vec![Condition {
+                    parameter: Parameter::Header("canary".to_owned()),
+                    operator: Operator::Equal("gray".to_owned()),
+                }],
+            },
+            fallback,
+            switched_off: Vec::new(),
+        }],
+    }
+}
+
+pub(crate) fn gateway_entrance() -> EntranceSpec {
+    EntranceSpec::Gateway { name: "edge".to_owned(), routes: None }
+}
+
+/// A proxy that runs on what the test publishes.
+pub(crate) struct Proxy {
+    pub(crate) running: Running,
+    pub(crate) publish: watch::Sender<Arc<Published>>,
+    pub(crate) asked: mpsc::Receiver<Query>,
+}
+
+impl Proxy {
+    pub(crate) fn gateway(world: &World) -> Self {
+        Self::gateway_with(world, 1, Timeouts::default())
+    }
+
+    pub(crate) fn gateway_with(world: &World, workers: usize, timeouts: Timeouts) -> Self {
+        let (publish, asked, feed) = feed(world);
+        let mut config = GatewayConfig::new("edge", "127.0.0.1:0".parse().unwrap());
+        config.workers = workers;
+        config.timeouts = timeouts;
+        let running = proxy::gateway::start(config, feed).unwrap();
+        Self { running, publish, asked }
+    }
+
+    /// A sidecar of application `a`, service `sc-A`.
+    pub(crate) fn sidecar(world: &World, tag: Option<&str>, application: SocketAddr) -> Self {
+        let (publish, asked, feed) = feed(world);
+        let config = SidecarConfig {
+            application: "a".to_owned(),
+            service: "sc-A".to_owned(),
+            tag: tag.and_then(|tag| Tag::parse(tag).unwrap()),
+            application_address: application,
+            outbound_listen: "127.0.0.1:0".parse().unwrap(),
+            inbound_listen: "127.0.0.1:0".parse().unwrap(),
+            transparent: false,
+            mark: None,
+            correlation_headers: CorrelationHeaders::default(),
+            workers: 1,
+            timeouts: Timeouts::default(),
+            metrics: Arc::default(),
+        };
+        let running = proxy::sidecar::start(config, feed).unwrap();
+        Self { running, publish, asked }
+    }
+
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.running.addresses()[0]
+    }
+
+    pub(crate) fn inbound(&self) -> SocketAddr {
+        self.running.addresses()[1]
+    }
+
+    pub(crate) async fn client(&self) -> Wire {
+        Wire::connect(self.address()).await
+    }
+
+    /// Waits until a counter has reached a number; counters are told once a second.
+    pub(crate) async fn counted(&self, what: telemetry::Count, at_least: u64) {
+        let counters = self.running.counters();
+        eventually(&format!("{what:?} to reach {at_least}"), async || {
+            counters.counted(what) >= at_least
+        })
+        .await;
+    }
+}
+
+fn feed(world: &World) -> (watch::Sender<Arc<Published>>, mpsc::Receiver<Query>, Feed) {
+    let (publish, published) = watch::channel(world.publish());
+    let (demand, asked) = mpsc::channel(DEMAND_MAX);
+    (publish, asked, Feed { published, demand })
+}
+
+/// A GET of a path.
+pub(crate) fn get(path: &str) -> String {
+    format!("GET {path} HTTP/1.1\r\nHost: shop\r\n\r\n")
+}
