@@ -8,6 +8,7 @@ use super::{Column, Hit, Lane, Matcher, Question, RegexesOfParameter};
 use crate::{
     condition::{Condition, REGEX_BYTES_MAX},
     group::Meet,
+    hash::FastMap,
     lane_set::{LaneList, LaneSet},
     predicate::Predicate,
 };
@@ -26,27 +27,30 @@ const REGEX_SET_BYTES_MAX: usize = 4 * REGEX_BYTES_MAX;
 
 /// Takes lanes in rule-2 order.
 #[derive(Debug, Default)]
-pub(crate) struct Builder {
+pub(crate) struct Builder<'s> {
     matcher: Matcher,
-    numbers: HashMap<Condition, u32>,
+    numbers: FastMap<&'s Condition, u32>,
     meets: Vec<Meet>,
 }
 
 /// What is gathered for one value of one parameter.
 #[derive(Debug, Default)]
 struct Draft {
+    /// How many `all` lanes ask for it.
+    asked: usize,
     keyed: Vec<u16>,
-    columns: BTreeMap<u16, Vec<u16>>,
+    /// By column, in order.
+    columns: Vec<(u16, Vec<u16>)>,
     first_any: Option<u16>,
 }
 
-impl Builder {
+impl<'s> Builder<'s> {
     /// Adds a lane after those already there. `index` is its index among the group's lanes.
     pub(crate) fn add(
         &mut self,
         index: u16,
         meet: Meet,
-        conditions: &[Condition],
+        conditions: &'s [Condition],
         predicates: Vec<Predicate>,
     ) {
         let written = conditions
@@ -58,9 +62,9 @@ impl Builder {
         self.matcher.lanes.push(Lane { index, written, ordered: Box::default(), uncovered: 0 });
     }
 
-    fn question(&mut self, condition: &Condition, predicate: Predicate) -> u32 {
+    fn question(&mut self, condition: &'s Condition, predicate: Predicate) -> u32 {
         let matcher = &mut self.matcher;
-        *self.numbers.entry(condition.clone()).or_insert_with(|| {
+        *self.numbers.entry(condition).or_insert_with(|| {
             let parameter = matcher.parameters.number(&condition.parameter);
             matcher.questions.push(Question {
                 parameter,
@@ -91,8 +95,11 @@ impl Builder {
 
         remember_costly(&mut matcher);
 
-        let mut drafts: Vec<HashMap<Box<[u8]>, Draft>> =
-            (0..matcher.parameters.count()).map(|_| HashMap::new()).collect();
+        let mut drafts: Drafts =
+            (0..matcher.parameters.count()).map(|_| FastMap::default()).collect();
+        for (question, askers) in matcher.questions.iter().zip(&askers) {
+            change_drafts(question, &mut drafts, |draft| draft.asked += askers.len());
+        }
         let columns = choose_columns(&matcher, &all);
         let mut covered: Vec<Vec<u32>> = vec![Vec::new(); count];
         for (column, lanes) in columns.iter().zip(0_u16..).map(|(column, number)| (number, column))
@@ -103,14 +110,17 @@ impl Builder {
                 free.remove(usize::from(*lane));
                 covered[usize::from(*lane)].push(*question);
                 change_drafts(&matcher.questions[*question as usize], &mut drafts, |draft| {
-                    draft.columns.entry(column).or_default().push(*lane);
+                    match draft.columns.last_mut() {
+                        Some((last, lanes)) if *last == column => lanes.push(*lane),
+                        _ => draft.columns.push((column, vec![*lane])),
+                    }
                 });
             }
             matcher.columns.push(Column { parameter: lanes.parameter, free });
         }
 
         let mut keyless = Vec::new();
-        let commonness = commonness(&matcher, &askers);
+        let commonness = commonness(&matcher, &drafts);
         for lane in &all {
             let key = distinct(&matcher.lanes[usize::from(*lane)].written)
                 .filter(|question| is_indexed(&matcher.questions[*question as usize]))
@@ -155,6 +165,9 @@ impl Builder {
         matcher
     }
 }
+
+/// By parameter, then value.
+type Drafts = Vec<FastMap<Box<[u8]>, Draft>>;
 
 impl Draft {
     fn finish(self, lanes: usize) -> Hit {
@@ -232,20 +245,15 @@ fn choose_columns(matcher: &Matcher, all: &[u16]) -> Vec<ColumnDraft> {
 }
 
 /// By question: how many lanes its commonest value leads to. The rarest of a lane's is its key.
-fn commonness(matcher: &Matcher, askers: &[Vec<u16>]) -> Vec<usize> {
-    let mut lanes_of_value: HashMap<(u32, &[u8]), usize> = HashMap::new();
-    for (question, askers) in matcher.questions.iter().zip(askers) {
-        for value in words(question) {
-            *lanes_of_value.entry((question.parameter, value)).or_default() += askers.len();
-        }
-    }
-    let of_value =
-        |question: &Question, value| lanes_of_value.get(&(question.parameter, value)).copied();
+fn commonness(matcher: &Matcher, drafts: &Drafts) -> Vec<usize> {
+    let asked = |question: &Question, word| {
+        drafts[question.parameter as usize].get(word).map(|draft| draft.asked)
+    };
     matcher
         .questions
         .iter()
         .map(|question| {
-            words(question).filter_map(|value| of_value(question, value)).max().unwrap_or_default()
+            words(question).filter_map(|word| asked(question, word)).max().unwrap_or_default()
         })
         .collect()
 }
@@ -288,11 +296,12 @@ fn words(question: &Question) -> impl Iterator<Item = &[u8]> {
 }
 
 /// Calls `change` with the draft of every value that satisfies an indexed question.
-fn change_drafts(
-    question: &Question,
-    drafts: &mut [HashMap<Box<[u8]>, Draft>],
-    mut change: impl FnMut(&mut Draft),
-) {
+fn change_drafts(question: &Question, drafts: &mut Drafts, mut change: impl FnMut(&mut Draft)) {
     let by_value = &mut drafts[question.parameter as usize];
-    words(question).for_each(|word| change(by_value.entry(word.into()).or_default()));
+    for word in words(question) {
+        match by_value.get_mut(word) {
+            Some(draft) => change(draft),
+            None => change(by_value.entry(word.into()).or_default()),
+        }
+    }
 }

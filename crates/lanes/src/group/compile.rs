@@ -8,7 +8,7 @@ use super::{
 };
 use crate::{
     Problem, Tag,
-    condition::{Condition, Parameter},
+    condition::{Condition, Operator, Parameter},
     content::Builder,
     predicate::{Predicate, check_parameter},
     ratio::{Draw, WHOLE_HUNDREDTHS},
@@ -232,7 +232,7 @@ fn check_sticky_by(parameter: &Parameter, at: &str, problems: &mut Vec<Problem>)
 /// Predicates of every lane in the order given; none for a lane that has problems.
 fn compile_conditions(spec: &GroupSpec, problems: &mut Vec<Problem>) -> Vec<Vec<Predicate>> {
     // Hundreds of lanes share a few expressions: each is compiled once.
-    let mut known: HashMap<Condition, Predicate> = HashMap::new();
+    let mut known: HashMap<&str, Predicate> = HashMap::new();
     let mut all = Vec::with_capacity(spec.lanes.len());
     for (index, lane) in spec.lanes.iter().enumerate() {
         let mut predicates = Vec::new();
@@ -267,15 +267,18 @@ fn compile_conditions(spec: &GroupSpec, problems: &mut Vec<Problem>) -> Vec<Vec<
     all
 }
 
-fn compile_condition(
-    condition: &Condition,
-    known: &mut HashMap<Condition, Predicate>,
+fn compile_condition<'s>(
+    condition: &'s Condition,
+    known: &mut HashMap<&'s str, Predicate>,
 ) -> Result<Predicate, Vec<Problem>> {
-    if let Some(predicate) = known.get(condition) {
+    let Operator::Regex(text) = &condition.operator else { return Predicate::compile(condition) };
+    if let Some(predicate) = known.get(text.as_str())
+        && check_parameter(&condition.parameter).is_empty()
+    {
         return Ok(predicate.clone());
     }
     let predicate = Predicate::compile(condition)?;
-    known.insert(condition.clone(), predicate.clone());
+    known.insert(text, predicate.clone());
     Ok(predicate)
 }
 
