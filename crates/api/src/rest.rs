@@ -9,6 +9,9 @@ use crate::{
     validate,
 };
 
+// To utoipa a type written `Object` is one of which nothing is known.
+use crate::resource::Object as AnyObject;
+
 /// The prefix of every path.
 pub const PREFIX: &str = "/api/v1alpha1";
 
@@ -28,6 +31,7 @@ pub struct List {
     /// The state the list shows; a watch can go on from it.
     pub resource_version: String,
     /// The objects.
+    #[schema(value_type = Vec<AnyObject>)]
     pub items: Vec<Object>,
 }
 
@@ -42,6 +46,7 @@ pub struct WatchEvent {
     pub resource_version: String,
     /// The object; none of a `SYNCED`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<AnyObject>)]
     pub object: Option<Object>,
 }
 
@@ -64,7 +69,7 @@ pub enum WatchKind {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct ApplyRequest {
     /// The objects, in order of creation.
-    #[schema(value_type = Vec<Object>)]
+    #[schema(value_type = Vec<AnyObject>)]
     pub objects: Vec<Value>,
 }
 

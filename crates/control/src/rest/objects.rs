@@ -15,6 +15,9 @@ use axum::{
 };
 use serde_json::{Value, json};
 
+// To utoipa a type written `Object` is one of which nothing is known.
+use api::resource::Object as AnyObject;
+
 use super::{Refused, watch};
 use crate::{
     Control,
@@ -145,7 +148,7 @@ fn list_or_watch(
         ("name" = String, Path, description = "The name"),
     ),
     responses(
-        (status = 200, description = "The object", body = api::resource::Object),
+        (status = 200, description = "The object", body = AnyObject),
         (status = 404, description = "Not found", body = api::rest::Problem),
     )
 )]
@@ -178,9 +181,9 @@ pub(super) fn present_all(control: &Control, stored: &[Arc<StoredObject>]) -> Ve
 #[utoipa::path(
     post, path = "/api/v1alpha1/{plural}", tag = "objects",
     params(("plural" = String, Path, description = "The kind")),
-    request_body = api::resource::Object,
+    request_body = AnyObject,
     responses(
-        (status = 201, description = "Created", body = api::resource::Object),
+        (status = 201, description = "Created", body = AnyObject),
         (status = 409, description = "Exists already", body = api::rest::Problem),
         (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),
     )
@@ -203,9 +206,9 @@ pub(super) async fn create(
         ("namespace" = String, Path, description = "The namespace"),
         ("plural" = String, Path, description = "The kind"),
     ),
-    request_body = api::resource::Object,
+    request_body = AnyObject,
     responses(
-        (status = 201, description = "Created", body = api::resource::Object),
+        (status = 201, description = "Created", body = AnyObject),
         (status = 409, description = "Exists already", body = api::rest::Problem),
         (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),
     )
@@ -237,9 +240,9 @@ async fn create_object(
         ("plural" = String, Path, description = "The kind"),
         ("name" = String, Path, description = "The name"),
     ),
-    request_body = api::resource::Object,
+    request_body = AnyObject,
     responses(
-        (status = 200, description = "Written", body = api::resource::Object),
+        (status = 200, description = "Written", body = AnyObject),
         (status = 409, description = "Changed meanwhile", body = api::rest::Problem),
         (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),
     )
@@ -273,7 +276,7 @@ async fn put(
     ),
     request_body(content = Object, content_type = "application/merge-patch+json"),
     responses(
-        (status = 200, description = "Written", body = api::resource::Object),
+        (status = 200, description = "Written", body = AnyObject),
         (status = 404, description = "Not found", body = api::rest::Problem),
         (status = 409, description = "Changed meanwhile", body = api::rest::Problem),
         (status = 422, description = "Not valid; nothing was written", body = api::rest::Problem),

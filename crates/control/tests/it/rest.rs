@@ -249,3 +249,25 @@ fn the_committed_openapi_document_is_current() {
         "run `UPDATE=1 cargo test -p control` and commit crates/control/openapi.json"
     );
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_path_of_the_openapi_document_is_served() {
+    let (plane, _client) = started().await;
+    let address = plane.rest().await;
+    let document: Value = serde_json::from_str(&control::rest::openapi()).unwrap();
+    let mut operations = 0;
+    for (path, item) in document["paths"].as_object().unwrap() {
+        let path = path
+            .replace("{namespace}", "default")
+            .replace("{plural}", "lanes")
+            .replace("{name}", "x");
+        for method in item.as_object().unwrap().keys() {
+            let (status, text) =
+                crate::harness::call(address, &method.to_uppercase(), &path, "").await;
+            assert_ne!(status, 405, "{method} {path}");
+            assert!(!text.contains("no such path"), "{method} {path}");
+            operations += 1;
+        }
+    }
+    assert_eq!(operations, 12);
+}
