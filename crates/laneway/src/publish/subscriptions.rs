@@ -9,6 +9,9 @@ use proxy::Query;
 /// thousand names and some thousand addresses; a scanner that connects everywhere must not make it grow further.
 pub(crate) const SUBSCRIPTIONS_MAX: usize = 8192;
 
+/// Bytes of a name: no host has a longer one in DNS, and the control plane answers none.
+const NAME_BYTES_MAX: usize = 253;
+
 /// Names and addresses in the order they were asked.
 #[derive(Debug, Default)]
 pub(crate) struct Subscriptions {
@@ -34,9 +37,10 @@ impl Subscriptions {
         subscribe(&self.order, &[])
     }
 
-    /// Adds one; false when it is there already.
+    /// Adds one; false when it is there already, or can be no name.
     pub(crate) fn add(&mut self, query: Query) -> bool {
         let query = match query {
+            Query::Name(name) if name.len() > NAME_BYTES_MAX => return false,
             Query::Name(name) => Query::Name(name.to_lowercase()),
             address @ Query::Address(_) => address,
         };
@@ -111,6 +115,13 @@ mod tests {
         assert!(subscriptions.add(name("sc-B")));
         assert!(!subscriptions.add(name("SC-b")));
         assert_eq!(subscriptions.len(), 1);
+    }
+
+    #[test]
+    fn what_can_be_no_host_is_not_asked() {
+        let mut subscriptions = Subscriptions::default();
+        assert!(subscriptions.add(name(&"a".repeat(NAME_BYTES_MAX))));
+        assert!(!subscriptions.add(name(&"a".repeat(NAME_BYTES_MAX + 1))));
     }
 
     #[test]

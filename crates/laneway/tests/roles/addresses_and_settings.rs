@@ -36,6 +36,45 @@ fn serve_prints_every_address_and_answers_there() -> Result<()> {
 }
 
 #[test]
+fn every_address_may_be_ipv6() -> Result<()> {
+    let sandbox = sandbox()?;
+    let any = "[::1]:0";
+    let mut command = sandbox.laneway(&["serve", "--gateway-listen", any, "--api-listen", any]);
+    command.args(["--discovery-listen", any, "--data"]).arg(sandbox.path("serve"));
+    let serve = Process::start("serve", &mut command, sandbox.directory())?;
+    let (api, gateway) = (printed_address(&serve, "api")?, printed_address(&serve, "gateway")?);
+    answers(&api, "/readyz", 200, r#""ready":true,"stale":false"#)?;
+    assert_eq!(http::get(&gateway, "/nowhere", &[])?.status, 404);
+    Ok(())
+}
+
+#[test]
+fn a_data_plane_must_show_the_join_token() -> Result<()> {
+    let sandbox = sandbox()?;
+    let (token, other) = (sandbox.path("token"), sandbox.path("other"));
+    fs::write(&token, "one secret\n")?;
+    fs::write(&other, "another\n")?;
+    let [token, other] = [token, other].map(|path| path.to_string_lossy().into_owned());
+    let _control = sandbox.control(&["--join-token-file", &token])?;
+    let gateway = |name: &str, token: &str| {
+        let any = format!("{}:0", sandbox.host(1));
+        let mut command = sandbox.laneway(&["gateway", "--control", &sandbox.discovery_address()]);
+        command.args(["--gateway-listen", &any, "--admin-listen", &any]);
+        command.args(["--join-token-file", token, "--data"]).arg(sandbox.path(name));
+        Process::start(name, &mut command, sandbox.directory())
+    };
+    let refused = gateway("refused", &other)?;
+    answers(
+        &printed_address(&refused, "admin")?,
+        "/readyz",
+        503,
+        "join_token is missing or wrong",
+    )?;
+    let taken = gateway("taken", &token)?;
+    answers(&printed_address(&taken, "admin")?, "/readyz", 200, r#""stale":false"#)
+}
+
+#[test]
 fn bad_settings_end_with_64_and_name_key_value_origin_and_remedy() -> Result<()> {
     let sandbox = sandbox()?;
     let file = sandbox.path("laneway.yaml");
