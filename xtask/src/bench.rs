@@ -48,13 +48,13 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             );
         }
     }
-    run::cargo(root, &["build", "--release", "--package", "laneway", "--package", "bench"])?;
+    run::cargo(root, &["build", "--profile", "dist", "--package", "laneway", "--package", "bench"])?;
     let home = tempfile::tempdir().context("create a folder for the contenders")?;
     let upstream_address = free_address()?;
-    let release = root.join("target/release");
-    let _upstream = start(OTHER_CPU, &release.join("upstream"), &[&upstream_address], home.path())?;
+    let programs = root.join("target/dist");
+    let _upstream = start(OTHER_CPU, &programs.join("upstream"), &[&upstream_address], home.path())?;
     wait_until_answers(&upstream_address)?;
-    let contenders = contender::start_all(&release, home.path(), &upstream_address)?;
+    let contenders = contender::start_all(&programs, home.path(), &upstream_address)?;
     let mut rounds: Vec<Vec<Sample>> = Vec::new();
     for round in 1..=ROUNDS {
         let mut samples = Vec::new();
