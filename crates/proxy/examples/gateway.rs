@@ -16,6 +16,9 @@ use routes::{
 };
 use tokio::sync::{mpsc, watch};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut addresses = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
     let listen = addresses.next().ok_or("usage: gateway LISTEN UPSTREAM…")??;

@@ -124,6 +124,7 @@ struct RestOfBody {
     /// Notice when the client goes away while the instance is silent.
     watch_client: bool,
     remembered: Option<Remembered>,
+    request_deadline_ms: u64,
 }
 
 /// What is needed of a request once its head was written.
@@ -149,20 +150,21 @@ pub(crate) async fn serve(worker: Rc<Worker>, client: Client, first: Buffer) {
         match next_request(&worker, &client, received).await {
             Ok(Some((head, buffer))) => {
                 worker.recorder.raise(Level::RequestsInFlight);
-                let after = exchange(&worker, &client, head, buffer).await;
+                // Its state is large, and a connection that waits for its next request must be small.
+                let after = Box::pin(exchange(&worker, &client, head, buffer)).await;
                 worker.recorder.lower(Level::RequestsInFlight);
                 match after {
                     After::Next(buffer) => received = buffer,
                     After::Close => break,
                     After::Linger => {
-                        linger(&worker, &client.connection).await;
+                        Box::pin(linger(&worker, &client.connection)).await;
                         break;
                     }
                 }
             }
             Ok(None) => break,
             Err(kind) => {
-                refuse_unread(&worker, &client, kind).await;
+                Box::pin(refuse_unread(&worker, &client, kind)).await;
                 break;
             }
         }
@@ -313,7 +315,7 @@ async fn exchange(
         };
         let no_plan = match planned {
             Ok(plan) => {
-                let request = Request {
+                let mut request = Request {
                     plan,
                     picture: &picture,
                     started,
@@ -330,7 +332,7 @@ async fn exchange(
                 };
                 let body = Body::new(head.framing, true);
                 buffer.consume(head.head_bytes);
-                break send(worker, client, request, body, out, buffer).await;
+                break send(worker, client, &mut request, body, out, buffer).await;
             }
             Err(no_plan) => no_plan,
         };
@@ -340,28 +342,32 @@ async fn exchange(
                 // Twice at most: a name, then an address of it.
                 learned += 1;
                 let settles = sidecar::outbound::settles(&query);
-                let answered =
-                    if learned <= 2 { worker.learn(query.clone(), settles).await } else { None };
+                let answered = if learned <= 2 {
+                    Box::pin(worker.learn(query.clone(), settles)).await
+                } else {
+                    None
+                };
                 match (answered, query) {
                     (Some(picture), _) => newer = Some(picture),
                     (None, Query::Address(_)) => address_is_unknown = true,
                     (None, Query::Name(name)) => {
                         let kind = Kind::NotLearned(name);
                         break Rest::Done(
-                            refuse(worker, client, &head, buffer, out, kind, started).await,
+                            Box::pin(refuse(worker, client, &head, buffer, out, kind, started))
+                                .await,
                         );
                     }
                 }
             }
             NoPlan::Resolve(host, port) => {
                 out.clear();
-                match tokio::net::lookup_host((host.as_str(), port)).await {
+                match Box::pin(tokio::net::lookup_host((host.as_str(), port))).await {
                     Ok(addresses) if resolved.is_empty() => resolved.extend(addresses),
                     Ok(_) | Err(_) => {}
                 }
                 if resolved.is_empty() {
                     break Rest::Done(
-                        refuse(
+                        Box::pin(refuse(
                             worker,
                             client,
                             &head,
@@ -369,21 +375,25 @@ async fn exchange(
                             out,
                             Kind::Unresolvable(host),
                             started,
-                        )
+                        ))
                         .await,
                     );
                 }
             }
             NoPlan::Refuse(kind) => {
                 out.clear();
-                break Rest::Done(refuse(worker, client, &head, buffer, out, kind, started).await);
+                break Rest::Done(
+                    Box::pin(refuse(worker, client, &head, buffer, out, kind, started)).await,
+                );
             }
             NoPlan::Redirect { status, location } => {
                 out.clear();
                 let keep = may_keep(worker, client, &head, &buffer);
                 answer::write_redirect(status, &location, keep, head.minor_version, &mut out);
                 count_own(worker, client, Outcome::Base, status, started);
-                break Rest::Done(own_answer(worker, client, &head, buffer, out, keep).await);
+                break Rest::Done(
+                    Box::pin(own_answer(worker, client, &head, buffer, out, keep)).await,
+                );
             }
         }
     };
@@ -421,13 +431,15 @@ struct Answered {
     /// What was received of the answer, head included.
     received: Buffer,
     chosen: Chosen,
+    /// When the whole request must be done.
+    request_deadline_ms: u64,
 }
 
 /// What a request sends: whole, so that it can be sent again, or as it arrives.
 async fn send(
     worker: &Rc<Worker>,
     client: &Client,
-    request: Request<'_>,
+    request: &mut Request<'_>,
     mut body: Body,
     mut out: Vec<u8>,
     mut buffer: Buffer,
@@ -435,8 +447,16 @@ async fn send(
     let step = match body.step(buffer.filled_mut()) {
         Ok(step) => step,
         Err(error) => {
-            return fail(worker, client, &request, None, Kind::RequestBody(error), out, buffer)
-                .await;
+            return Box::pin(fail(
+                worker,
+                client,
+                request,
+                None,
+                Kind::RequestBody(error),
+                out,
+                buffer,
+            ))
+            .await;
         }
     };
     if !step.done {
@@ -449,50 +469,57 @@ async fn send(
         body_bytes = 0;
     }
     let mut early = Buffer::default();
-    let mut tries = Tries::new(worker, &request);
+    let mut tries = Tries::new(worker, request);
     let answered = loop {
-        let (chosen, upstream, reused) = match tries.connect(worker, &request).await {
+        let (chosen, upstream, reused) = match tries.connect(worker, request).await {
             Ok(connected) => connected,
             Err((chosen, error)) => {
                 let consumed = step.consumed;
-                return fail_after(
+                return Box::pin(fail_after(
                     worker,
                     client,
-                    &request,
+                    request,
                     chosen.as_ref(),
                     error.kind,
                     out,
                     join(worker, buffer, early),
                     consumed,
-                )
+                ))
                 .await;
             }
         };
         let sent;
         upstream.sent.set(false);
-        tries.patience(worker, &request).arm(worker, &upstream);
+        tries.patience(worker, request).arm(worker, &upstream);
         (out, buffer, sent) = upstream.send(out, buffer, body_bytes).await;
         let answered = match sent {
             Ok(()) => {
-                first_answer(worker, client, &request, &upstream, &mut early, &Cell::new(true))
-                    .await
+                first_answer(worker, client, request, &upstream, &mut early, &Cell::new(true)).await
             }
             Err(error) => Err(broken(&upstream, error)),
         };
         match answered {
-            Ok((response, received)) => break Answered { upstream, response, received, chosen },
-            Err(error) if tries.again(worker, &request, &chosen, reused, &error, true) => {}
+            Ok((response, received)) => {
+                break Answered {
+                    upstream,
+                    response,
+                    received,
+                    chosen,
+                    request_deadline_ms: tries.request_deadline_ms,
+                };
+            }
+            Err(error) if tries.again(worker, request, &chosen, reused, &error, true) => {}
             Err(error) => {
-                return fail_after(
+                return Box::pin(fail_after(
                     worker,
                     client,
-                    &request,
+                    request,
                     Some(&chosen),
                     error.kind,
                     out,
                     join(worker, buffer, early),
                     step.consumed,
-                )
+                ))
                 .await;
             }
         }
@@ -591,7 +618,7 @@ async fn first_answer(
             return Err(error(Kind::AnswerHead(HeadError::StartLine)));
         }
         if request.minor_version == 1 {
-            answer::pass_interim(worker, client, &response, &received).await?;
+            Box::pin(answer::pass_interim(worker, client, &response, &received)).await?;
         }
         received.consume(response.head_bytes);
         response.reset();

@@ -15,7 +15,7 @@ pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
 /// How long that may take.
 pub(crate) const LINGER: Duration = Duration::from_secs(2);
 
-/// How long a look-up of a name nobody asked for before waits for a newer snapshot (design §5).
+/// How long a look-up of a name nobody asked for before waits for a newer snapshot.
 pub(crate) const LOOKUP_WAIT: Duration = Duration::from_millis(250);
 
 /// Answers before the answer (1xx) of one request.

@@ -222,7 +222,9 @@ impl Worker {
             }
             self.recorder.count(Count::PoolMissed);
         }
-        let opened = tokio::time::timeout(self.timeouts.connect, self.open(address)).await;
+        // Boxed, as everything that is rare and large: it would make every waiting connection larger.
+        let opened =
+            Box::pin(tokio::time::timeout(self.timeouts.connect, self.open(address))).await;
         let stream = opened.unwrap_or_else(|_| {
             self.recorder.count(Count::TimedOutConnect);
             Err(std::io::ErrorKind::TimedOut.into())

@@ -131,7 +131,7 @@ pub(super) fn count(
 pub(super) async fn pass_on(
     worker: &Worker,
     client: &Client,
-    mut request: Request<'_>,
+    request: &mut Request<'_>,
     answered: Answered,
     mut out: Vec<u8>,
     next: Buffer,
@@ -139,14 +139,15 @@ pub(super) async fn pass_on(
     if answered.response.status == 101 {
         return Box::pin(upgrade(worker, client, request, answered, out, next)).await;
     }
-    let Answered { upstream, response, mut received, chosen } = answered;
+    let Answered { upstream, response, mut received, chosen, request_deadline_ms } = answered;
     out.clear();
-    let written = write_head(worker, &request, &chosen, response, &mut received, &mut out);
+    let written = write_head(worker, request, &chosen, response, &mut received, &mut out);
     let mut body = written.body;
     let Ok(step) = body.step(received.filled_mut()) else {
         // The head is not sent yet, so the client can still be told.
         let kind = Kind::AnswerHead(HeadError::TransferEncoding);
-        return fail_after(worker, client, &request, Some(&chosen), kind, out, next, 0).await;
+        return Box::pin(fail_after(worker, client, request, Some(&chosen), kind, out, next, 0))
+            .await;
     };
     let mut body_bytes = step.keep;
     if body_bytes > 0 && body_bytes <= JOINED_BODY_BYTES_MAX {
@@ -172,6 +173,7 @@ pub(super) async fn pass_on(
         client_keep_alive: written.client_keep_alive,
         watch_client: true,
         remembered: request.remembered.take(),
+        request_deadline_ms,
     };
     if step.done { Rest::Done(finish(worker, rest)) } else { Rest::Body(rest) }
 }
@@ -264,7 +266,8 @@ pub(super) async fn download(
     let watch = Cell::new(rest.watch_client);
     let upstream = Rc::clone(&rest.upstream);
     while !rest.body.is_done() {
-        worker.deadlines.arm(upstream.deadline(), worker.timeouts.answer_body, Shutdown::Both);
+        let at_ms = worker.at_ms(worker.timeouts.answer_body).min(rest.request_deadline_ms);
+        worker.deadlines.arm_at(upstream.deadline(), at_ms, Shutdown::Both);
         client.connection.deadline().disarm();
         if rest.received.is_empty() {
             worker.buffers.give(std::mem::take(&mut rest.received));
@@ -341,28 +344,28 @@ fn cut(worker: &Worker, client: &Client, kind: &Kind) -> Cut {
 async fn upgrade(
     worker: &Worker,
     client: &Client,
-    request: Request<'_>,
+    request: &mut Request<'_>,
     answered: Answered,
     mut out: Vec<u8>,
     next: Buffer,
 ) -> Rest {
-    let Answered { upstream, response, mut received, chosen } = answered;
+    let Answered { upstream, response, mut received, chosen, .. } = answered;
     let bytes = received.filled();
     let agreed = match (&request.upgrade, response.upgrade) {
         (Some(asked), Some(switched)) => switched.of(bytes).eq_ignore_ascii_case(asked),
         _ => false,
     };
     if !agreed {
-        return fail_after(
+        return Box::pin(fail_after(
             worker,
             client,
-            &request,
+            request,
             Some(&chosen),
             Kind::UnexpectedUpgrade,
             out,
             next,
             0,
-        )
+        ))
         .await;
     }
     out.clear();
@@ -375,8 +378,8 @@ async fn upgrade(
         write_field("upgrade", protocol.of(bytes), &mut out);
     }
     out.extend_from_slice(b"\r\n");
-    count(worker, &request, Some(&chosen), None, response.status);
-    if let Some(remembered) = request.remembered {
+    count(worker, request, Some(&chosen), None, response.status);
+    if let Some(remembered) = request.remembered.take() {
         remembered.finish(Instant::now());
     }
     received.consume(response.head_bytes);

@@ -26,7 +26,7 @@ pub(super) struct Tries {
     /// Chosen already: the same instance on a fresh connection, or another of the same lane.
     next: Option<(Chosen, bool)>,
     attempts: usize,
-    request_deadline_ms: u64,
+    pub(super) request_deadline_ms: u64,
 }
 
 impl Tries {

@@ -77,7 +77,7 @@ pub(super) async fn refuse(
     answer::write_error(&kind, keep, head.method.of(buffer.filled()) == b"HEAD", &mut out);
     let outcome = if kind.origin() == Origin::Client { Outcome::Denied } else { Outcome::Failed };
     count_own(worker, client, outcome, kind.status(), started);
-    own_answer(worker, client, head, buffer, out, keep).await
+    Box::pin(own_answer(worker, client, head, buffer, out, keep)).await
 }
 
 pub(super) async fn own_answer(
@@ -147,7 +147,7 @@ pub(super) async fn fail(
     out: Vec<u8>,
     buffer: Buffer,
 ) -> Rest {
-    fail_after(worker, client, request, chosen, kind, out, buffer, usize::MAX).await
+    Box::pin(fail_after(worker, client, request, chosen, kind, out, buffer, usize::MAX)).await
 }
 
 /// Answers a planned request with an error. `consumed`: bytes of `buffer` that were its body; the connection goes

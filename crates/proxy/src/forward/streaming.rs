@@ -30,21 +30,30 @@ use crate::{
 pub(super) async fn send(
     worker: &Rc<Worker>,
     client: &Client,
-    mut request: Request<'_>,
+    request: &mut Request<'_>,
     body: Body,
     first: Step,
     out: Vec<u8>,
     buffer: Buffer,
 ) -> Rest {
-    let mut tries = Tries::new(worker, &request);
-    let (chosen, upstream, _) = match tries.connect(worker, &request).await {
+    let mut tries = Tries::new(worker, request);
+    let (chosen, upstream, _) = match tries.connect(worker, request).await {
         Ok(connected) => connected,
         Err((chosen, error)) => {
-            return fail(worker, client, &request, chosen.as_ref(), error.kind, out, buffer).await;
+            return Box::pin(fail(
+                worker,
+                client,
+                request,
+                chosen.as_ref(),
+                error.kind,
+                out,
+                buffer,
+            ))
+            .await;
         }
     };
     upstream.sent.set(false);
-    let patience = tries.patience(worker, &request);
+    let patience = tries.patience(worker, request);
     patience.arm(worker, &upstream);
     // An explicit limit is for the whole attempt; the default begins anew with every piece that is sent.
     let upload_extends = request.plan.backend_timeout_ms == 0;
@@ -58,8 +67,7 @@ pub(super) async fn send(
     let watch = Cell::new(false);
     let mut early = Buffer::default();
     let answered = {
-        let mut answer =
-            pin!(first_answer(worker, client, &request, &upstream, &mut early, &watch));
+        let mut answer = pin!(first_answer(worker, client, request, &upstream, &mut early, &watch));
         poll_fn(|context| {
             if uploaded.is_none()
                 && let Poll::Ready(result) = upload.as_mut().poll(context)
@@ -81,10 +89,18 @@ pub(super) async fn send(
         Ok(answered) => answered,
         Err(error) => {
             let (out, buffer) = (worker.buffers.take_write(), Buffer::default());
-            return fail(worker, client, &request, Some(&chosen), error.kind, out, buffer).await;
+            return Box::pin(fail(worker, client, request, Some(&chosen), error.kind, out, buffer))
+                .await;
         }
     };
-    let answered = Answered { upstream: Rc::clone(&upstream), response, received, chosen };
+    let request_deadline_ms = tries.request_deadline_ms;
+    let answered = Answered {
+        upstream: Rc::clone(&upstream),
+        response,
+        received,
+        chosen,
+        request_deadline_ms,
+    };
     let out = worker.buffers.take_write();
     if let Some(Ok(mut next)) = uploaded {
         next.append(early.filled());

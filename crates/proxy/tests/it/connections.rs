@@ -287,6 +287,23 @@ async fn instances_that_do_not_answer_in_time_are_given_up() {
 }
 
 #[tokio::test]
+async fn the_time_for_a_whole_request_includes_the_answers_body() {
+    let instance = Instance::new().await;
+    let mut world = World::new(&[instance.address]);
+    world.routes = vec![("/", "sc-A", Vec::new(), (200, 0))];
+    let proxy = Proxy::gateway(&world);
+    let mut client = proxy.client().await;
+    client.send(&get("/")).await;
+    let mut server = instance.accept().await;
+    server.head().await;
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
+    client.head().await;
+    client.text("half").await;
+    client.reset().await;
+    server.closed().await;
+}
+
+#[tokio::test]
 async fn an_answer_that_breaks_off_is_seen_to_be_broken() {
     let (proxy, instance) = gateway().await;
     for head in ["content-length: 9\r\n", "transfer-encoding: chunked\r\n"] {

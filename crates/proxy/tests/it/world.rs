@@ -212,12 +212,17 @@ pub(crate) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
+type Instances = Vec<(SocketAddr, Option<&'static str>)>;
+type Route = (&'static str, &'static str, Vec<FilterSpec>, (u64, u64));
+
 /// What is published, built step by step.
 #[derive(Clone)]
 pub(crate) struct World {
-    pub(crate) services: Vec<(&'static str, &'static str, Vec<(SocketAddr, Option<&'static str>)>)>,
+    /// Name, application, instances with their tags.
+    pub(crate) services: Vec<(&'static str, &'static str, Instances)>,
     pub(crate) listeners: Vec<ListenerSpec>,
-    pub(crate) routes: Vec<(&'static str, &'static str, Vec<FilterSpec>, (u64, u64))>,
+    /// Path prefix, service, filters, timeouts of the request and of an attempt in milliseconds.
+    pub(crate) routes: Vec<Route>,
     pub(crate) groups: Vec<GroupSpec>,
     pub(crate) complete: bool,
     pub(crate) absent: Vec<&'static str>,
