@@ -25,7 +25,8 @@ pub use key::{Key, Topic, Touch};
 /// a broken network, short enough that one scaled away does not look like trouble all day.
 pub const DISCONNECTED_KEPT: Duration = Duration::from_secs(600);
 
-/// Data planes that may be connected at once. Each costs its share's keys, some 100 kB at worst.
+/// Data planes that may be connected at once. Each costs its share's keys, 300 kB for a
+/// thousand services.
 pub const DATA_PLANES_MAX: usize = 20_000;
 
 /// Which stream speaks for a data plane: a newer one of the same node replaces an older one.

@@ -16,7 +16,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
 };
@@ -96,6 +96,7 @@ pub struct Control {
     rounds: watch::Sender<u64>,
     /// Generation numbers up to this one are reserved.
     ceiling: AtomicU64,
+    reserving: AtomicBool,
     closing: watch::Sender<bool>,
 }
 
@@ -140,6 +141,7 @@ impl Control {
             nudge,
             rounds: watch::Sender::new(0),
             ceiling: AtomicU64::new(ceiling),
+            reserving: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         });
         tokio::spawn(drive(Arc::downgrade(&control), Arc::clone(&control.nudge)));
@@ -242,34 +244,43 @@ impl Control {
     }
 
     /// One round of the driver; says when the next one is due at the latest.
-    async fn advance(&self, now: Instant) -> Option<Instant> {
+    fn advance(self: &Arc<Self>, now: Instant) -> Option<Instant> {
         let hub_due = self.hub().advance(now);
         let (expired, journal_due) = self.journal().take_expired(now);
+        // The disk must not keep lanes waiting that could be let in.
         for node in expired {
-            if let Err(rejection) = self.ledger.journal(Change::Deregister { node }).await {
-                tracing::error!(error = %rejection, "an expired registration stays in the journal");
-            }
+            tokio::spawn(Arc::clone(self).forget_registration(node));
         }
-        self.reserve_generations().await;
+        if self.generations_run_short() {
+            tokio::spawn(Arc::clone(self).reserve_generations());
+        }
         self.rounds.send_modify(|rounds| *rounds += 1);
         hub_due.into_iter().chain(journal_due).min()
     }
 }
 
 impl Control {
+    /// Whether numbers must be reserved now; `true` once until that is done.
+    fn generations_run_short(&self) -> bool {
+        let half = self.ceiling.load(Ordering::Relaxed) - GENERATIONS_RESERVED / 2;
+        self.hub().generation().number > half && !self.reserving.swap(true, Ordering::Relaxed)
+    }
+
     /// Keeps the numbers of this process apart from those of the next one.
-    async fn reserve_generations(&self) {
-        let used = self.hub().generation().number;
-        let reserved = self.ceiling.load(Ordering::Relaxed);
-        if used + GENERATIONS_RESERVED / 2 < reserved {
-            return;
-        }
-        let ceiling = used + GENERATIONS_RESERVED;
+    async fn reserve_generations(self: Arc<Self>) {
+        let ceiling = self.hub().generation().number + GENERATIONS_RESERVED;
         match self.ledger.journal(Change::ReserveGenerations { ceiling }).await {
             Ok(()) => self.ceiling.store(ceiling, Ordering::Relaxed),
             Err(rejection) => {
                 tracing::error!(error = %rejection, "generation numbers could not be reserved");
             }
+        }
+        self.reserving.store(false, Ordering::Relaxed);
+    }
+
+    async fn forget_registration(self: Arc<Self>, node: String) {
+        if let Err(rejection) = self.ledger.journal(Change::Deregister { node }).await {
+            tracing::error!(error = %rejection, "an expired registration stays in the journal");
         }
     }
 }
@@ -282,7 +293,7 @@ async fn drive(control: std::sync::Weak<Control>, nudge: Arc<Notify>) {
     loop {
         let latest = Instant::now() + DRIVER_SLEEP_MAX;
         let due = match control.upgrade() {
-            Some(control) => control.advance(Instant::now()).await.unwrap_or(latest).min(latest),
+            Some(control) => control.advance(Instant::now()).unwrap_or(latest).min(latest),
             None => return,
         };
         tokio::select! {

@@ -16,7 +16,6 @@ impl Control {
         let present =
             picture.services.all().filter(|service| picture.services.is_present(service.id()));
         let sizes: Vec<usize> = present.map(|service| service.endpoints().len()).collect();
-        samples.add(names::CONFIG_GENERATION, &[], hub.generation().number as f64);
         samples.add(names::DATA_PLANES, &[], connected as f64);
         samples.add(names::SERVICES, &[], sizes.len() as f64);
         samples.add(names::ENDPOINTS, &[], sizes.iter().sum::<usize>() as f64);

@@ -201,3 +201,26 @@ impl<R> Drop for RegistrationStream<R> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_leaves_the_journal_when_nobody_kept_it_alive_for_a_minute() {
+        let start = Instant::now();
+        let mut journal = Journal::restored(["lost", "back"].into_iter(), start);
+        journal.opened("back");
+        journal.opened("new");
+        let early = start + JOURNAL_KEPT - Duration::from_millis(1);
+        assert_eq!(journal.take_expired(early), (Vec::new(), Some(start + JOURNAL_KEPT)));
+        let due = start + JOURNAL_KEPT;
+        assert_eq!(journal.take_expired(due), (vec!["lost".to_owned()], None));
+        // Two streams of one node, as when it reconnects before its old stream is known to be dead.
+        journal.opened("new");
+        journal.closed("new", due);
+        assert_eq!(journal.take_expired(due + JOURNAL_KEPT), (Vec::new(), None));
+        journal.closed("new", due);
+        assert_eq!(journal.take_expired(due + JOURNAL_KEPT), (vec!["new".to_owned()], None));
+    }
+}

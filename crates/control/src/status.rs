@@ -193,7 +193,7 @@ impl<'h> Statuses<'h> {
                 format!("{waiting} of {} data planes have not confirmed it", live.data_planes);
             return condition("Ready", false, "Distributing", message);
         }
-        condition("Ready", true, "Live", format!("{} data planes have it", live.data_planes))
+        condition("Ready", true, "Live", "every data plane that needs it has it".to_owned())
     }
 
     fn matched(&self, application: &str, tag: &str) -> Matched {

@@ -109,8 +109,12 @@ impl DataPlane {
                 continue;
             };
             match &parsed {
-                Key::Name(name) => drop(subscription.names.insert(Arc::clone(name))),
-                Key::Address(address) => drop(subscription.addresses.insert(*address)),
+                Key::Name(name) if subscription.names.len() < SUBSCRIPTIONS_MAX => {
+                    subscription.names.insert(Arc::clone(name));
+                }
+                Key::Address(address) if subscription.addresses.len() < SUBSCRIPTIONS_MAX => {
+                    subscription.addresses.insert(*address);
+                }
                 _ => {}
             }
             held.insert(parsed, Held { version: *version, sent_in: 0 });

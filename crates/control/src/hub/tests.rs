@@ -543,3 +543,24 @@ fn a_removed_source_takes_its_services_with_it_and_is_not_heard_any_more() {
     let only = Some(("embedded/default//sc-b".to_owned(), Vec::new()));
     assert_eq!(world.name_answer(&sidecar, "sc-b"), only);
 }
+
+#[test]
+fn a_lane_reaches_a_thousand_data_planes() {
+    let mut world = World::with_services(&["a"]);
+    world.write(None, Some(&group(&["app-a"])));
+    let mut peers: Vec<Peer> = (0..1_000)
+        .map(|node| world.connect(v1::Role::Sidecar, "app-a", &node.to_string(), Vec::new()))
+        .collect();
+    peers.iter_mut().for_each(|peer| drop(world.sync(peer)));
+    world.write(None, Some(&lane(true)));
+    for peer in &mut peers {
+        assert_eq!(world.sync(peer), ["group/trade"]);
+    }
+    world.pass(Duration::from_millis(10));
+    for peer in &mut peers {
+        world.sync(peer);
+        assert_eq!(peer.admitting(), Some(true));
+    }
+    let (live, _) = world.hub.live("trade").unwrap();
+    assert_eq!((live.data_planes, live.acknowledged), (1_000, 1_000));
+}

@@ -263,22 +263,25 @@ impl Working {
         }
         provide_default_gateway(&mut self.set, &self.default_gateway);
         let findings = validate::validate(&self.set);
-        let is_error = |finding: &&Finding| finding.severity == Severity::Error;
+        let is_written = |key: &Key| changes.iter().any(|change| change.key == *key);
         let removed: Vec<Object> = (changes.iter())
             .filter(|change| change.new.is_none() && !self.stored.contains_key(&change.key))
             .filter_map(|change| change.old.as_ref())
             .map(|stored| stored.object.clone())
             .collect();
-        let mut wrong = validate::introduced(&self.findings, &findings);
-        wrong.extend(validate::removals(&self.set, &removed));
+        let mut wrong = validate::removals(&self.set, &removed);
+        let is_told = !wrong.is_empty();
+        let introduced = validate::introduced(&self.findings, &findings).into_iter();
+        // Who may not go is told by name: that others would then miss it says nothing more.
+        wrong.extend(introduced.filter(|error| !is_told || is_written(&error.object)));
         wrong.extend(check(changes, &self.set));
         if !wrong.is_empty() {
             return Err(Rejection::Invalid(wrong));
         }
-        let concerns =
-            |finding: &&Finding| changes.iter().any(|change| change.key == finding.object);
+        let is_doubt = |finding: &&Finding| finding.severity != Severity::Error;
+        let concerns = |finding: &&Finding| is_written(&finding.object);
         let mut warnings: Vec<Finding> =
-            findings.iter().filter(concerns).filter(|doubt| !is_error(doubt)).cloned().collect();
+            findings.iter().filter(is_doubt).filter(concerns).cloned().collect();
         warnings.extend(changes.iter().flat_map(|change| removals::affected(change, &self.set)));
         self.findings = Arc::new(findings);
         Ok(warnings)

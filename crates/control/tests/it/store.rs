@@ -173,6 +173,58 @@ async fn of_two_who_read_the_same_one_writes() {
     assert_eq!((given.as_str(), current.as_str()), ("1", "2"));
 }
 
+/// A store whose disk is full every other time.
+struct Full {
+    store: SqliteStore,
+    is_full: bool,
+}
+
+impl Store for Full {
+    fn load(&mut self) -> Result<Contents, StoreError> {
+        self.store.load()
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.is_full = !self.is_full;
+        if !self.is_full {
+            return self.store.commit(changes);
+        }
+        let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(13), None);
+        Err(StoreError::Database { doing: "write", path: "laneway.db".into(), source })
+    }
+
+    fn backup_to(&mut self, path: &Path) -> Result<(), StoreError> {
+        self.store.backup_to(path)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_disk_does_not_take_is_refused_and_forgotten() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    let mut store = Full { store: open(&path), is_full: false };
+    let contents = store.load().unwrap();
+    let told = Arc::new(std::sync::Mutex::new(0));
+    let counter = Arc::clone(&told);
+    let rules = Rules {
+        default_gateway: default_gateway(8000),
+        check: Box::new(|_, _| Vec::new()),
+        on_commit: Box::new(move |changes| *counter.lock().unwrap() += changes.len()),
+    };
+    let ledger = Ledger::start(store, &contents, rules).unwrap();
+    let write = async |name: &str| {
+        let edits = vec![put(&backend(name, "sc-a"))];
+        ledger.transact(transaction(edits), SystemTime::now()).await
+    };
+    let refused = write("one").await.unwrap_err();
+    assert!(matches!(&refused, Rejection::Storage(text) if text.contains("full")), "{refused}");
+    assert!(ledger.view().list(Kind::Backend, None).is_empty());
+    let done = write("two").await.unwrap();
+    assert_eq!(done.revision.to_string(), "1", "the refused write has left no trace");
+    assert_eq!(ledger.view().list(Kind::Backend, None).len(), 1);
+    assert_eq!(*told.lock().unwrap(), 1);
+}
+
 /// What the store should hold, written down the simple way.
 #[derive(Debug, Default, Clone, PartialEq)]
 struct Model {
