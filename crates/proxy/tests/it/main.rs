@@ -9,4 +9,5 @@ mod lifecycle;
 mod retries;
 mod sidecar;
 mod strict;
+mod transparent;
 mod world;

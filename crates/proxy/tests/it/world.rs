@@ -56,6 +56,12 @@ impl Wire {
         Self { stream, received: Vec::new() }
     }
 
+    /// An end that is connected already.
+    pub(crate) fn from_std(stream: std::net::TcpStream) -> Self {
+        stream.set_nonblocking(true).unwrap();
+        Self { stream: TcpStream::from_std(stream).unwrap(), received: Vec::new() }
+    }
+
     /// The same, where the connection may be refused.
     pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         Ok(Self { stream: TcpStream::connect(address).await?, received: Vec::new() })
@@ -164,6 +170,14 @@ pub(crate) struct Instance {
 impl Instance {
     pub(crate) async fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        Self { listener, address }
+    }
+
+    /// Plays on a socket that listens already, such as one of another host.
+    pub(crate) fn from_std(listener: std::net::TcpListener) -> Self {
+        listener.set_nonblocking(true).unwrap();
+        let listener = TcpListener::from_std(listener).unwrap();
         let address = listener.local_addr().unwrap();
         Self { listener, address }
     }
@@ -384,7 +398,6 @@ impl Proxy {
 
     /// A sidecar of application `a`, service `sc-A`.
     pub(crate) fn sidecar(world: &World, tag: Option<&str>, application: SocketAddr) -> Self {
-        let (publish, asked, feed) = feed(world);
         let config = SidecarConfig {
             application: "a".to_owned(),
             service: "sc-A".to_owned(),
@@ -399,6 +412,11 @@ impl Proxy {
             timeouts: Timeouts::default(),
             metrics: Arc::default(),
         };
+        Self::sidecar_with(world, config)
+    }
+
+    pub(crate) fn sidecar_with(world: &World, config: SidecarConfig) -> Self {
+        let (publish, asked, feed) = feed(world);
         let running = proxy::sidecar::start(config, feed).unwrap();
         Self { running, publish, asked }
     }

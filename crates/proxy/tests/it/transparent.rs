@@ -1,0 +1,151 @@
+//! The sidecar behind real redirect rules, in a network namespace of the test's own.
+
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+
+use lanes::group::Fallback;
+use proxy::{
+    SidecarConfig,
+    capture::{self, Capture, CaptureConfig},
+    limits::Timeouts,
+    trace_context::CorrelationHeaders,
+};
+use telemetry::Count;
+use testkit::{Host, Switch, needs};
+
+use crate::world::{Instance, Proxy, Wire, World, field, gateway_entrance, group, status};
+
+/// Runs a test on a host of its own, with another host beside it.
+fn on_two_hosts(test: impl AsyncFnOnce(&Host, &Host) + Send) {
+    if !needs("netns") {
+        return;
+    }
+    let switch = Switch::new().unwrap();
+    let (host, elsewhere) = (switch.host(1).unwrap(), switch.host(2).unwrap());
+    host.inside(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(test(&host, &elsewhere));
+    });
+}
+
+fn listen(host: &Host, port: u16) -> Instance {
+    let listener = host.inside(|| TcpListener::bind((host.address(), port)).unwrap());
+    Instance::from_std(listener)
+}
+
+/// A sidecar whose application is on port 8080 of `host`, with its rules in place.
+fn captured(world: &World) -> (Proxy, Capture) {
+    let config = SidecarConfig {
+        application: "a".to_owned(),
+        service: "sc-A".to_owned(),
+        tag: None,
+        application_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+        outbound_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
+        inbound_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        transparent: true,
+        mark: Some(capture::MARK),
+        correlation_headers: CorrelationHeaders::default(),
+        workers: 1,
+        timeouts: Timeouts::default(),
+        metrics: std::sync::Arc::default(),
+    };
+    let proxy = Proxy::sidecar_with(world, config);
+    let capture = Capture::install(&CaptureConfig {
+        outbound_port: proxy.address().port(),
+        inbound_port: proxy.inbound().port(),
+        application_ports: vec![8080],
+        own_user_id: None,
+        excluded_outbound_ports: Vec::new(),
+        excluded_destinations: Vec::new(),
+        excluded_inbound_ports: Vec::new(),
+        ipv6: false,
+    })
+    .unwrap();
+    (proxy, capture)
+}
+
+#[test]
+fn the_applications_calls_go_where_their_lane_says_whatever_it_picked() {
+    on_two_hosts(async |_, elsewhere| {
+        let (base, other) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        let gray = listen(elsewhere, 0);
+        let mut world = World::new(&[]);
+        let endpoints =
+            vec![(base.address, None), (other.address, None), (gray.address, Some("gray"))];
+        world.services = vec![("sc-B", "b", endpoints)];
+        world.groups = vec![group(gateway_entrance(), &["b"], Fallback::Then(Vec::new()))];
+        let picked = base.address;
+        let (base, other, gray) = (base.serve("base"), other.serve("other"), gray.serve("gray"));
+        let (_proxy, _capture) = captured(&world);
+        assert!([base, other, gray].iter().all(|address| address.ip() == picked.ip()));
+        for _ in 0..4 {
+            for (fields, expected) in [("", "base"), ("baggage: lane.trade=gray\r\n", "gray")] {
+                let mut application = Wire::connect(picked).await;
+                application
+                    .send(&format!("GET /b HTTP/1.1\r\nHost: {picked}\r\n{fields}\r\n"))
+                    .await;
+                let (head, body) = application.answer().await;
+                assert_eq!(status(&head), 200);
+                let (name, asked) = body.split_once('\n').unwrap();
+                assert_eq!(name, expected);
+                assert_eq!(field(asked, "host"), Some(picked.to_string().as_str()));
+            }
+        }
+    });
+}
+
+#[test]
+fn what_is_no_service_or_no_http_passes_through_untouched() {
+    on_two_hosts(async |_, elsewhere| {
+        let (stranger, service) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        let world = World::new(&[service.address]);
+        let (proxy, _capture) = captured(&world);
+        // HTTP to nobody's address stays as it is, down to what the engine would refuse.
+        let mut application = Wire::connect(stranger.address).await;
+        application.send("GET /..%2f HTTP/1.1\nX: 1\n\n").await;
+        let mut server = stranger.accept().await;
+        server.text("GET /..%2f HTTP/1.1\nX: 1\n\n").await;
+        server.send("whatever").await;
+        application.text("whatever").await;
+        application.close_write().await;
+        server.closed().await;
+
+        // A service that speaks something else.
+        let mut application = Wire::connect(service.address).await;
+        application.send_bytes(b"\x16\x03\x01").await;
+        let mut server = service.accept().await;
+        assert_eq!(server.exactly(3).await, b"\x16\x03\x01");
+
+        // A service that speaks first.
+        let mut application = Wire::connect(service.address).await;
+        let mut server = service.accept().await;
+        server.send("220 welcome\r\n").await;
+        application.text("220 welcome\r\n").await;
+        application.send("EHLO").await;
+        server.text("EHLO").await;
+        proxy.counted(Count::PassedThrough, 3).await;
+
+        // A client that connects and only later asks is still an HTTP client.
+        let mut application = Wire::connect(service.address).await;
+        let _waiting = service.accept().await;
+        application.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        let mut server = service.accept().await;
+        assert!(server.head().await.starts_with("GET /late HTTP/1.1\r\n"));
+    });
+}
+
+#[test]
+fn calls_of_others_reach_the_application_through_the_sidecar() {
+    on_two_hosts(async |host, elsewhere| {
+        let application = listen(host, 8080);
+        let (proxy, _capture) = captured(&World::new(&[application.address]));
+        let target = application.address;
+        let stream = elsewhere.inside(|| std::net::TcpStream::connect(target).unwrap());
+        let mut caller = Wire::from_std(stream);
+        caller.send("GET /in HTTP/1.1\r\nHost: sc-A\r\n\r\n").await;
+        let mut server = application.accept().await;
+        assert!(server.head().await.starts_with("GET /in HTTP/1.1\r\n"));
+        server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+        assert_eq!(status(&caller.head().await), 200);
+        proxy.counted(Count::DownstreamAccepted, 1).await;
+    });
+}
