@@ -7,11 +7,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::{Key, Kind, Object};
 
+mod compiled;
 mod lanes;
 mod routes;
 mod set;
 mod sources;
 
+use compiled::Compiled;
 pub use set::Set;
 
 /// One thing that is wrong or doubtful with an object.
@@ -53,15 +55,30 @@ pub enum Severity {
 
 /// Everything that is wrong or doubtful with a set of objects, errors first.
 pub fn validate(set: &Set) -> Vec<Finding> {
-    let mut report = Report::default();
-    for object in set.iter() {
-        names(object, &mut report);
+    Validator::default().validate(set)
+}
+
+/// Validates one set after the other, and remembers of the last what is costly to find: a set that differs in one
+/// lane costs the compilation of one group.
+#[derive(Debug, Default)]
+pub struct Validator {
+    compiled: Compiled,
+}
+
+impl Validator {
+    /// As [`validate`].
+    pub fn validate(&mut self, set: &Set) -> Vec<Finding> {
+        let mut report = Report::default();
+        for object in set.iter() {
+            names(object, &mut report);
+        }
+        lanes::check(set, &mut self.compiled, &mut report);
+        sources::check(set, &mut report);
+        routes::check(set, &mut self.compiled, &mut report);
+        self.compiled.forget_unused();
+        report.findings.sort_by_key(|finding| finding.severity);
+        report.findings
     }
-    lanes::check(set, &mut report);
-    sources::check(set, &mut report);
-    routes::check(set, &mut report);
-    report.findings.sort_by_key(|finding| finding.severity);
-    report.findings
 }
 
 /// Errors of `after` that `before` did not have: what a write may not bring in. What was wrong already, say by an
@@ -96,10 +113,7 @@ struct Report {
 
 impl Report {
     fn add(&mut self, severity: Severity, object: &Key, problem: ::lanes::Problem) {
-        let finding = Finding { object: object.clone(), problem, severity };
-        if !self.findings.contains(&finding) {
-            self.findings.push(finding);
-        }
+        self.findings.push(Finding { object: object.clone(), problem, severity });
     }
 
     fn error(&mut self, object: &Key, problem: ::lanes::Problem) {

@@ -6,6 +6,15 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
+/// Documents of one text: ten times the lanes of the largest installation measured, and their groups and routes.
+const DOCUMENTS_MAX: usize = 50_000;
+
+/// Values of one text: a hundred per document, more than any kind has on average; 2 GiB of tree at most.
+const NODES_MAX: usize = 100 * DOCUMENTS_MAX;
+
+/// Lines of comment in one place: a large object commented out.
+const COMMENT_LINES_MAX: usize = 10_000;
+
 /// A value and its line.
 #[derive(Debug, Clone)]
 pub(super) struct Node {
@@ -27,6 +36,12 @@ impl Node {
             // `yes` and `on` are words, as YAML 1.2 has it; only `true` and `false` are not.
             strict_booleans: true,
             with_snippet: false,
+            budget: serde_saphyr::budget! {
+                max_documents: DOCUMENTS_MAX,
+                max_nodes: NODES_MAX,
+                max_events: 2 * NODES_MAX,
+                max_buffered_comment_events: COMMENT_LINES_MAX,
+            },
         };
         let error = match serde_saphyr::from_multiple_with_options::<Self>(text, options) {
             Ok(documents) => return Ok(documents),

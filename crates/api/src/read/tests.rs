@@ -115,3 +115,40 @@ fn one_wrong_document_does_not_hide_another() {
         errors.iter().map(|error| (error.place.document, error.place.line)).collect();
     assert_eq!(lines, [(2, 11), (4, 23)]);
 }
+
+#[test]
+fn a_file_of_many_lanes_and_long_comments_is_read() {
+    let comments = "# commented out\n".repeat(500);
+    let text = format!(
+        "{comments}{}",
+        format!("{comments_short}{LANE}---\n", comments_short = "# a\n# b\n").repeat(1_500)
+    );
+    let text =
+        text.replacen("spec:\n", &format!("spec:\n{}", "  # commented out\n".repeat(500)), 1);
+    let (found, errors) = super::text("f.yaml", &text);
+    assert_eq!(errors, []);
+    assert_eq!(found.len(), 1_500);
+}
+
+proptest::proptest! {
+    #[test]
+    fn no_text_makes_reading_panic(text in ".{0,200}") {
+        let _ = super::text("f.yaml", &text);
+    }
+
+    #[test]
+    fn no_change_of_a_good_file_makes_reading_or_validation_panic(
+        at in 0..LANE.len(),
+        cut in 0..40_usize,
+        put in "[ -~\n]{0,12}",
+    ) {
+        let end = (at + cut).min(LANE.len());
+        let text = format!("{}{put}{}", &LANE[..at], &LANE[end..]);
+        let (found, errors) = super::text("f.yaml", &text);
+        for error in &errors {
+            proptest::prop_assert!(!error.problem.remedy.is_empty(), "{error}");
+        }
+        let set = crate::validate::Set::new(found.into_iter().map(|found| found.object));
+        let _ = crate::validate(&set);
+    }
+}

@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use lanes::{Group, Problem};
+use lanes::Problem;
 
-use super::{Report, Set};
+use super::{Compiled, Report, Set};
 use crate::{
     convert::lanes::{self as convert, group_key, lane_name, lanes_of, tag_text},
     resource::{Fallback, Key, Lane, LaneGroup, Meet, Object},
@@ -14,7 +14,7 @@ use crate::{
 /// 133 bytes, of 8192 in all (semantics, "Lane context on the wire").
 const GROUPS_PER_GATEWAY_MAX: usize = 8;
 
-pub(super) fn check(set: &Set, report: &mut Report) {
+pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
     let mut first_of_name: HashMap<&str, Key> = HashMap::new();
     let mut groups_at: HashMap<&str, usize> = HashMap::new();
     for group in set.lane_groups() {
@@ -34,7 +34,7 @@ pub(super) fn check(set: &Set, report: &mut Report) {
         }
         check_entrances(group, set, &mut groups_at, report);
         check_applications(group, report);
-        check_group(group, set, report);
+        check_group(group, set, known, report);
     }
     for lane in set.lanes() {
         if set.get(&group_key(lane)).is_none() {
@@ -107,7 +107,7 @@ fn check_applications(group: &LaneGroup, report: &mut Report) {
 }
 
 /// Compiles a group with its lanes and gives each problem to the object it belongs to.
-fn check_group(group: &LaneGroup, set: &Set, report: &mut Report) {
+fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut Report) {
     let lanes: Vec<&Lane> = lanes_of(set, group).collect();
     let mut spec = match convert::group(group) {
         Ok(spec) => spec,
@@ -135,7 +135,7 @@ fn check_group(group: &LaneGroup, set: &Set, report: &mut Report) {
             }
         }
     }
-    for problem in Group::compile(spec).err().unwrap_or_default() {
+    for problem in known.group(spec) {
         // A lane that could not be read is left out, and must not look unknown to those that name it.
         if misshapen.contains(&problem.value.as_str()) && problem.field.contains(".fallback[") {
             continue;

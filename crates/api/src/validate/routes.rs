@@ -4,25 +4,24 @@ use std::collections::HashMap;
 
 use lanes::Problem;
 use routes::{
-    GatewaySpec, Table,
+    GatewaySpec,
     spec::{ListenerSpec, ParentSpec},
 };
 
-use super::{Report, Set, lanes::groups_with, sources::application};
+use super::{Compiled, Report, Set, lanes::groups_with, sources::application};
 use crate::{
     convert::routes as convert,
     resource::{HttpRoute, Key, Kind, LaneGroup, Object, RouteRule},
 };
 
-pub(super) fn check(set: &Set, report: &mut Report) {
+pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
     let mut first_of_name: HashMap<&str, Key> = HashMap::new();
     let mut gateways: Vec<GatewaySpec> = Vec::new();
     for gateway in set.gateways() {
         let key = gateway.key();
         match convert::gateway(gateway) {
             Ok(spec) => {
-                let (_, problems) = Table::compile(Some(&spec), &[]);
-                report.errors(&key, problems.into_iter().map(|(_, problem)| problem));
+                report.errors(&key, known.route(&spec, None));
                 gateways.push(spec);
             }
             Err(problems) => report.errors(&key, problems),
@@ -41,12 +40,18 @@ pub(super) fn check(set: &Set, report: &mut Report) {
         }
     }
     for route in set.http_routes() {
-        check_route(route, set, &gateways, report);
+        check_route(route, set, &gateways, known, report);
         check_canary(route, set, report);
     }
 }
 
-fn check_route(route: &HttpRoute, set: &Set, gateways: &[GatewaySpec], report: &mut Report) {
+fn check_route(
+    route: &HttpRoute,
+    set: &Set,
+    gateways: &[GatewaySpec],
+    known: &mut Compiled,
+    report: &mut Report,
+) {
     let key = route.key();
     let own = route.metadata.namespace.as_str();
     if route.spec.parent_refs.is_empty() {
@@ -91,15 +96,19 @@ fn check_route(route: &HttpRoute, set: &Set, gateways: &[GatewaySpec], report: &
         let anywhere = anywhere();
         spec.parents =
             vec![ParentSpec { gateway: anywhere.name.clone(), section: None, port: None }];
-        let (_, problems) = Table::compile(Some(&anywhere), std::slice::from_ref(&spec));
-        return report.errors(&key, problems.into_iter().map(|(_, problem)| problem));
+        return report.errors(&key, known.route(&anywhere, Some(&spec)));
     }
     spec.parents = parents.iter().map(|(_, parent)| parent.clone()).collect();
     let written: Vec<usize> = parents.iter().map(|(index, _)| *index).collect();
+    // What is wrong with a rule is wrong at every gateway.
+    let mut told: Vec<Problem> = Vec::new();
     for gateway in served {
-        let (_, problems) = Table::compile(Some(gateway), std::slice::from_ref(&spec));
-        for (_, problem) in problems {
+        for problem in known.route(gateway, Some(&spec)) {
             let problem = as_written(problem, &written);
+            if told.contains(&problem) {
+                continue;
+            }
+            told.push(problem.clone());
             // Where it attaches can change without an edit of the route; what it says cannot.
             if problem.field.starts_with("spec.parentRefs") || problem.field == "spec.hostnames" {
                 report.warning(&key, problem);

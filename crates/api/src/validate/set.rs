@@ -2,20 +2,25 @@
 
 use std::collections::HashMap;
 
-use crate::resource::{Backend, Gateway, HttpRoute, Key, Lane, LaneGroup, Object, ServiceSource};
+use crate::resource::{
+    Backend, Gateway, HttpRoute, Key, Kind, Lane, LaneGroup, Object, ServiceSource,
+};
 
 /// Objects in the order they were created, each name once.
 #[derive(Debug, Clone, Default)]
 pub struct Set {
     objects: Vec<Object>,
     by_key: HashMap<Key, usize>,
+    /// Places of the objects of each kind.
+    by_kind: HashMap<Kind, Vec<usize>>,
 }
 
 macro_rules! of_kind {
     ($($(#[$doc:meta])* $name:ident, $variant:ident, $resource:ty;)*) => {$(
         $(#[$doc])*
         pub fn $name(&self) -> impl Iterator<Item = &$resource> {
-            self.objects.iter().filter_map(|object| match object {
+            let places = self.by_kind.get(&Kind::$variant).into_iter().flatten();
+            places.filter_map(|&at| match &self.objects[at] {
                 Object::$variant(resource) => Some(resource),
                 _ => None,
             })
@@ -39,6 +44,7 @@ impl Set {
         match self.by_key.get(&key) {
             Some(&at) => Some(std::mem::replace(&mut self.objects[at], object)),
             None => {
+                self.by_kind.entry(key.kind).or_default().push(self.objects.len());
                 self.by_key.insert(key, self.objects.len());
                 self.objects.push(object);
                 None
@@ -49,7 +55,11 @@ impl Set {
     /// Removes an object.
     pub fn remove(&mut self, key: &Key) -> Option<Object> {
         let at = self.by_key.remove(key)?;
-        for place in self.by_key.values_mut().filter(|place| **place > at) {
+        if let Some(places) = self.by_kind.get_mut(&key.kind) {
+            places.retain(|place| *place != at);
+        }
+        let places = self.by_key.values_mut().chain(self.by_kind.values_mut().flatten());
+        for place in places.filter(|place| **place > at) {
             *place -= 1;
         }
         Some(self.objects.remove(at))

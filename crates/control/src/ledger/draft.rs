@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 use api::{
     resource::{Gateway, Key, Metadata, Object},
     rest::{Action, Applied},
-    validate::{self, Finding, Set, Severity},
+    validate::{self, Finding, Set, Severity, Validator},
 };
 use serde_json::Value;
 
@@ -27,6 +27,7 @@ pub(super) struct Working {
     /// What is wrong or doubtful with them, errors first. Errors that are there already, e.g. since an upgrade,
     /// must not stand in the way of other writes.
     findings: Arc<Vec<Finding>>,
+    validator: Validator,
 }
 
 /// A state of [`Working`] beside its objects.
@@ -51,8 +52,10 @@ impl Working {
             .collect();
         let mut set = Set::new(contents.objects.iter().map(|stored| stored.object.clone()));
         provide_default_gateway(&mut set, &default_gateway);
-        let findings = Arc::new(validate::validate(&set));
+        let mut validator = Validator::default();
+        let findings = Arc::new(validator.validate(&set));
         Self {
+            validator,
             stored,
             set,
             default_gateway,
@@ -262,7 +265,7 @@ impl Working {
             return Ok(Vec::new());
         }
         provide_default_gateway(&mut self.set, &self.default_gateway);
-        let findings = validate::validate(&self.set);
+        let findings = self.validator.validate(&self.set);
         let is_written = |key: &Key| changes.iter().any(|change| change.key == *key);
         let removed: Vec<Object> = (changes.iter())
             .filter(|change| change.new.is_none() && !self.stored.contains_key(&change.key))

@@ -1,0 +1,65 @@
+//! What the compilers of `lanes` and `routes` say, remembered for as long as it is asked for again: compiling the
+//! regular expressions of a thousand lanes takes far longer than the rest of validation.
+
+use std::collections::HashMap;
+
+use lanes::{Group, GroupSpec, Problem};
+use prost::Message;
+use routes::{GatewaySpec, RouteSpec, Table};
+
+use crate::convert::wire;
+
+/// Problems by what was compiled, as it would go to the wire: equal bytes are equal rules.
+#[derive(Debug, Default)]
+pub(super) struct Compiled {
+    groups: HashMap<Vec<u8>, Answer>,
+    routes: HashMap<Vec<u8>, Answer>,
+}
+
+#[derive(Debug)]
+struct Answer {
+    problems: Vec<Problem>,
+    is_used: bool,
+}
+
+impl Compiled {
+    /// The problems of a group.
+    pub(super) fn group(&mut self, spec: GroupSpec) -> Vec<Problem> {
+        let key = wire::group_to(&spec).encode_to_vec();
+        ask(&mut self.groups, key, || Group::compile(spec).err().unwrap_or_default())
+    }
+
+    /// The problems of a route at a gateway, or of the gateway alone.
+    pub(super) fn route(
+        &mut self,
+        gateway: &GatewaySpec,
+        route: Option<&RouteSpec>,
+    ) -> Vec<Problem> {
+        let mut key = wire::gateway_to(gateway).encode_length_delimited_to_vec();
+        if let Some(route) = route {
+            key.extend(wire::route_to(route).encode_to_vec());
+        }
+        ask(&mut self.routes, key, || {
+            let (_, problems) =
+                Table::compile(Some(gateway), route.map_or(&[], std::slice::from_ref));
+            problems.into_iter().map(|(_, problem)| problem).collect()
+        })
+    }
+
+    /// Ends a validation: what it did not ask for is forgotten.
+    pub(super) fn forget_unused(&mut self) {
+        for known in [&mut self.groups, &mut self.routes] {
+            known.retain(|_, answer| std::mem::take(&mut answer.is_used));
+        }
+    }
+}
+
+fn ask(
+    known: &mut HashMap<Vec<u8>, Answer>,
+    key: Vec<u8>,
+    compile: impl FnOnce() -> Vec<Problem>,
+) -> Vec<Problem> {
+    let answer = known.entry(key).or_insert_with(|| Answer { problems: compile(), is_used: true });
+    answer.is_used = true;
+    answer.problems.clone()
+}
