@@ -134,7 +134,10 @@ impl Session {
                     Err(_) => break,
                 },
                 () = self.wake.notified(), if ready.is_some() => {
-                    if !self.control.hub().is_current(&self.node, self.connection) { break }
+                    if !self.control.hub().is_current(&self.node, self.connection) {
+                        tracing::info!(node = self.node, "a newer stream speaks for this data plane");
+                        break;
+                    }
                     let message = self.control.hub().next_message(&self.node, self.connection);
                     if let (Some(message), Some(permit)) = (message, ready.take()) {
                         permit.send(Ok(message));

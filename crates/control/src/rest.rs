@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
-use api::rest::PREFIX;
+use api::rest::{MERGE_PATCH, PREFIX};
 use axum::{
     Router,
-    extract::DefaultBodyLimit,
-    http::{Method, Uri},
+    extract::{DefaultBodyLimit, Request},
+    http::{Method, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
     routing::{get, post},
 };
 
@@ -22,6 +24,9 @@ mod watch;
 
 pub use openapi::openapi;
 use problem::Refused;
+
+/// The media type of bodies.
+const JSON: &str = "application/json";
 
 /// Bytes of a request body: a transaction of some ten thousand objects.
 const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -53,8 +58,23 @@ impl Control {
             .method_not_allowed_fallback(method_not_allowed)
             .fallback(no_such_path)
             .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(middleware::from_fn(refuse_simple_requests))
             .with_state(Arc::clone(self))
     }
+}
+
+/// A page of any site may make a browser send its reader's machine a form or plain text, but not JSON: that a
+/// body is JSON must therefore be said.
+async fn refuse_simple_requests(request: Request, next: Next) -> Response {
+    let writes = [Method::POST, Method::PUT, Method::PATCH].contains(request.method());
+    let content_type = request.headers().get(header::CONTENT_TYPE);
+    let said = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let media_type = said.split(';').next().unwrap_or_default().trim();
+    if writes && ![JSON, MERGE_PATCH].iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+        let detail = format!("Content-Type: `{said}`: use {JSON}, or {MERGE_PATCH} for PATCH");
+        return Refused::new(415, "unsupported media type", detail).into_response();
+    }
+    next.run(request).await
 }
 
 async fn no_such_path(uri: Uri) -> Refused {

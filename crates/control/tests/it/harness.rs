@@ -310,10 +310,21 @@ impl DataPlane {
 
 /// One plain request on a connection of its own: status and body.
 pub(crate) async fn call(to: SocketAddr, method: &str, path: &str, body: &str) -> (u16, String) {
+    call_with(to, method, path, "application/json", body).await
+}
+
+/// The same, with a media type.
+pub(crate) async fn call_with(
+    to: SocketAddr,
+    method: &str,
+    path: &str,
+    media_type: &str,
+    body: &str,
+) -> (u16, String) {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
     let mut stream = tokio::net::TcpStream::connect(to).await.unwrap();
     let request = format!(
-        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{body}",
+        "{method} {path} HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\nContent-Type: {media_type}\r\nContent-Length: {}\r\n\r\n{body}",
         body.len()
     );
     stream.write_all(request.as_bytes()).await.unwrap();

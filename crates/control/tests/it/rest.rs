@@ -236,6 +236,20 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
     assert_eq!(status.gateways[0].name, "edge");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_page_of_another_site_can_send_is_refused() {
+    let (plane, client) = started().await;
+    let address = plane.rest().await;
+    let body = json!({"objects": [group("trade", &["a"])]}).to_string();
+    for media_type in ["text/plain", "application/x-www-form-urlencoded", ""] {
+        let path = "/api/v1alpha1/apply";
+        let (status, text) =
+            crate::harness::call_with(address, "POST", path, media_type, &body).await;
+        assert_eq!(status, 415, "{media_type}: {text}");
+    }
+    assert!(client.list(Kind::LaneGroup, None).await.unwrap().items.is_empty());
+}
+
 #[test]
 fn the_committed_openapi_document_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
