@@ -5,6 +5,7 @@
 //! counted it, as ratios within a round, and the median of those is told.
 
 mod contender;
+mod decision;
 mod report;
 
 use std::{
@@ -37,6 +38,12 @@ struct Sample {
     cpu_ns: f64,
     /// Requests per second.
     rate: f64,
+}
+
+/// Measures the lane decision alone, and fails if it takes too many instructions.
+pub(crate) fn decision(root: &Path) -> Result<()> {
+    print!("{}", decision::section(root)?);
+    Ok(())
 }
 
 /// Runs the benchmark and writes `docs/benchmarks.md`.
@@ -74,7 +81,8 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     let names: Vec<&str> = contenders.iter().map(|contender| contender.name).collect();
     let versions: Vec<String> =
         contenders.iter().map(|contender| contender.version.clone()).collect();
-    let text = report::render(&names, &versions, &rounds);
+    let mut text = report::render(&names, &versions, &rounds);
+    text.push_str(&decision::section(root)?);
     print!("{text}");
     fs::write(root.join("docs/benchmarks.md"), text).context("write docs/benchmarks.md")
 }

@@ -21,7 +21,10 @@ const VERBS: &[(&str, &str)] = &[
     ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
     ("test", "everything: format, lints, tidy, codegen --check, all tests, cargo deny"),
     ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
-    ("bench", "measure the gateway against its peers in one run; writes docs/benchmarks.md"),
+    (
+        "bench",
+        "measure the gateway against its peers in one run; writes docs/benchmarks.md; `decision`: only the lane decision",
+    ),
     ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
     ("codegen", "write what is generated and committed; `--check` only compares"),
     ("worlds", "prepare what system tests need beside cargo, under target/worlds/"),
@@ -55,6 +58,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
             arguments.extend(rest.iter().map(String::as_str));
             run::program(&laneway, &root, &arguments)
         }
+        "bench" if rest == ["decision"] => bench::decision(&root),
         "bench" => bench::run(&root),
         "tidy" => complain(tidy::run(&root)),
         "codegen" if rest == ["--check"] => complain(codegen::check(&root)?),
