@@ -53,7 +53,8 @@ fn settings_are_read_again_from_the_file() {
 fn capture_is_a_switch_that_can_also_be_switched_off() {
     for (flag, expected) in [("", false), ("--capture", true), ("--capture=false", false)] {
         let line = format!(
-            "laneway sidecar --application a --app-address 127.0.0.1:1 --control 127.0.0.1:2 {flag}"
+            "laneway sidecar --application a --app-address 127.0.0.1:1 --control 127.0.0.1:2 \
+             --inbound-listen 0.0.0.0:3 --advertise 10.0.0.7:3 {flag}"
         );
         let Ok(Command::Sidecar(settings)) = read(&words(&line)) else { panic!("not read") };
         assert_eq!(settings.now.capture, expected, "{flag}");

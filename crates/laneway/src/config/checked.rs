@@ -1,7 +1,7 @@
 //! Settings as run: no options left where a role needs a value, nothing to check again.
 
 use std::{
-    net::{SocketAddr, ToSocketAddrs},
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -201,6 +201,9 @@ impl raw::Sidecar {
         }
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         let capture = checker.yes_or_no("capture", &self.capture);
+        if capture == Some(true) {
+            checker.captured(outbound_listen, inbound_listen);
+        }
         let exclusions = checker.exclusions(self.exclusions);
         let correlation_headers = checker.correlation(&self.correlation);
         let threads = checker.threads(self.workers, 1);
@@ -460,6 +463,35 @@ impl<'a> Checker<'a> {
             );
         }
         address
+    }
+
+    /// Redirected connections arrive at other addresses than explicit ones.
+    fn captured(&mut self, outbound: Option<SocketAddr>, inbound: Option<SocketAddr>) {
+        if let Some(outbound) = outbound
+            && !outbound.ip().is_unspecified()
+            && outbound.ip() != Ipv4Addr::LOCALHOST
+        {
+            self.refuse(
+                "outbound-listen",
+                &outbound.to_string(),
+                format!(
+                    "captured connections arrive at 127.0.0.1; use 127.0.0.1:{}",
+                    outbound.port()
+                ),
+            );
+        }
+        if let Some(inbound) = inbound
+            && inbound.ip().is_loopback()
+        {
+            self.refuse(
+                "inbound-listen",
+                &inbound.to_string(),
+                format!(
+                    "captured connections arrive at the addresses of this host; use 0.0.0.0:{}, and advertise one of them",
+                    inbound.port()
+                ),
+            );
+        }
     }
 
     fn exclusions(&mut self, raw: raw::CaptureExclusions) -> Option<CaptureExclusions> {

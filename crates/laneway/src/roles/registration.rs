@@ -5,6 +5,7 @@
 //! once. A sidecar that stops deregisters first and waits for the answer.
 
 use std::{
+    io::ErrorKind,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -13,7 +14,7 @@ use api::discovery::v1::{
     self, discovery_client::DiscoveryClient, register_request::Message as Request,
     register_response::Message as Answer,
 };
-use registry::probe::Probe;
+use registry::probe::{Probe, ProbeError};
 use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, watch},
@@ -29,6 +30,10 @@ const PROBE_STARTING: Duration = Duration::from_millis(100);
 
 /// How often it is probed afterwards: half a heartbeat, so that each of these tells the truth.
 const PROBE_RUNNING: Duration = Duration::from_secs(1);
+
+/// Probes that must fail in a row before an application that has answered counts as gone; a refused connection
+/// is enough at once. A full backlog drops a connect and the next one succeeds.
+const PROBE_FAILURES: u32 = 2;
 
 /// Between heartbeats, until the control plane says otherwise.
 const HEARTBEAT: Duration = Duration::from_secs(2);
@@ -105,14 +110,29 @@ impl Registration {
 
 /// Probes the application for ever, and tells changes.
 async fn probe(application: SocketAddr, health: watch::Sender<bool>) {
+    let mut failures = 0;
     loop {
-        let healthy = Probe::Tcp.run(application).await.is_ok();
-        let changed = health.send_if_modified(|known| std::mem::replace(known, healthy) != healthy);
-        if changed {
-            tracing::info!(%application, healthy, "the application's probe has changed");
+        let probed = Probe::Tcp.run(application).await;
+        failures = match &probed {
+            Ok(()) => 0,
+            Err(error) if nobody_listens(error) => PROBE_FAILURES,
+            Err(_) => failures + 1,
+        };
+        // Between one failure and the last what was known stays.
+        let known = *health.borrow();
+        let healthy = if failures == 0 { true } else { known && failures < PROBE_FAILURES };
+        if healthy != known {
+            let reason = probed.err().map(|error| format!("{:#}", anyhow::Error::from(error)));
+            tracing::info!(%application, healthy, reason, "the application's probe has changed");
+            health.send_replace(healthy);
         }
         tokio::time::sleep(if healthy { PROBE_RUNNING } else { PROBE_STARTING }).await;
     }
+}
+
+/// The one failure that cannot be a moment's overload.
+fn nobody_listens(error: &ProbeError) -> bool {
+    matches!(error, ProbeError::Connect { source, .. } if source.kind() == ErrorKind::ConnectionRefused)
 }
 
 struct Registrar {

@@ -103,6 +103,20 @@ fn correlation_headers_are_a_list() {
 }
 
 #[test]
+fn a_capturing_sidecar_listens_where_captured_connections_arrive() {
+    check(
+        |raw| {
+            raw.capture = "true".into();
+            raw.outbound_listen = "127.0.0.2:15001".into();
+        },
+        &[
+            "outbound-listen: `127.0.0.2:15001`: captured connections arrive at 127.0.0.1",
+            "inbound-listen: `127.0.0.1:0`: captured connections arrive at the addresses of this host",
+        ],
+    );
+}
+
+#[test]
 fn exclusions_are_lists() {
     let settings = sidecar().check(&origins()).unwrap();
     assert_eq!(settings.exclusions.outbound_ports, [3306, 6379]);
