@@ -88,7 +88,8 @@ impl Spread {
 
 fn spreads(route: &HttpRoute, set: &Set, services: &Services) -> Vec<Spread> {
     let mut spreads = Vec::new();
-    for (rule, written) in route.spec.rules.iter().enumerate() {
+    let rules = route.spec.rules.iter().enumerate();
+    for (rule, written) in rules.filter(|(_, rule)| rule.backend_refs.len() > 1) {
         let mut seen: Vec<(lanes::ServiceId, String)> = Vec::new();
         for reference in written.backend_refs.iter().filter(|reference| reference.weight > 0) {
             let backend = convert::routes::backend(reference, &route.metadata.namespace, set);

@@ -1,13 +1,19 @@
 //! What the control plane says of objects: conditions, matched instances, how far each has reached.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    cell::RefCell,
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 
 use api::{
     convert,
-    resource::{Key as ObjectKey, Lane, Live, Matched, Object, Status, StatusCondition},
+    resource::{
+        Key as ObjectKey, Lane, Live, Matched, Object, Resource, Spec, Status, StatusCondition,
+    },
     validate::{Finding, Severity},
 };
-use lanes::{Service, service::Health};
+use lanes::{Service, Tag, service::Health};
 
 use crate::{
     conflicts,
@@ -16,12 +22,17 @@ use crate::{
     store::StoredObject,
 };
 
+/// How many usable instances an application has of each tag.
+type Usable<'h> = HashMap<Option<&'h Tag>, usize>;
+
 /// Makes status for objects of one moment.
 #[derive(Debug)]
 pub struct Statuses<'h> {
     hub: &'h Hub,
     findings: HashMap<ObjectKey, Vec<Finding>>,
     by_application: HashMap<&'h str, Vec<&'h Arc<Service>>>,
+    /// Usable instances of the applications asked for so far, by tag: many lanes ask for the same ones.
+    usable: RefCell<HashMap<String, Usable<'h>>>,
     /// Who does not take a resource, and why.
     refusals: HashMap<Key, Vec<(&'h str, String)>>,
 }
@@ -44,7 +55,7 @@ impl<'h> Statuses<'h> {
                 refusals.entry(refusal.key).or_default().push(by);
             }
         }
-        Self { hub, findings, by_application, refusals }
+        Self { hub, findings, by_application, usable: RefCell::default(), refusals }
     }
 
     /// The object with its status.
@@ -58,11 +69,11 @@ impl<'h> Statuses<'h> {
     fn of(&self, object: &Object) -> Status {
         let mut status = match object {
             Object::Lane(lane) => self.of_lane(lane),
-            Object::LaneGroup(group) => self.of_group(&group.metadata.name),
+            Object::LaneGroup(group) => self.of_group(&group.key()),
             Object::HttpRoute(route) => {
                 self.of_route(&format!("{}/{}", route.metadata.namespace, route.metadata.name))
             }
-            Object::Gateway(gateway) => self.of_gateway(&gateway.metadata.name),
+            Object::Gateway(gateway) => self.of_gateway(&gateway.key()),
             Object::Backend(_) | Object::ServiceSource(_) => Status::default(),
         };
         if let Some(error) = self.finding(&object.key(), Severity::Error) {
@@ -95,7 +106,11 @@ impl<'h> Statuses<'h> {
     fn of_lane(&self, lane: &Lane) -> Status {
         let tag = convert::lanes::tag_text(lane);
         let picture = self.hub.picture();
-        let spec = picture.groups.spec(&lane.spec.group);
+        let group_key = convert::lanes::group_key(lane);
+        let spec = picture
+            .groups
+            .spec(&lane.spec.group)
+            .filter(|_| is_first_of_its_name(picture.set().lane_groups(), &group_key));
         let running = spec.and_then(|spec| {
             spec.lanes.iter().find(|running| running.tag.as_str() == tag).map(|lane| (spec, lane))
         });
@@ -106,7 +121,7 @@ impl<'h> Statuses<'h> {
                 ..Status::default()
             };
         };
-        let mut status = self.of_group(&lane.spec.group);
+        let mut status = self.of_group(&group_key);
         if !running.enabled {
             let message = "the lane is disabled: requests in it are served by the base".to_owned();
             status.conditions = vec![condition("Ready", false, "Disabled", message)];
@@ -114,13 +129,16 @@ impl<'h> Statuses<'h> {
             let message = "requests enter when the data planes behind the entrances know the lane";
             status.conditions = vec![condition("Ready", false, "Admitting", message.to_owned())];
         }
-        status.matched =
-            (group.applications.iter()).map(|application| self.matched(application, tag)).collect();
+        status.matched = (group.applications.iter())
+            .map(|application| self.matched(application, &running.tag))
+            .collect();
         status
     }
 
-    fn of_group(&self, name: &str) -> Status {
-        let Some((live, generation)) = self.hub.live(name) else {
+    fn of_group(&self, key: &ObjectKey) -> Status {
+        let name = key.name.as_str();
+        let is_first = is_first_of_its_name(self.hub.picture().set().lane_groups(), key);
+        let Some((live, generation)) = self.hub.live(name).filter(|_| is_first) else {
             let message =
                 "the group is not in force: another has its name, or it is wrong".to_owned();
             return Status {
@@ -162,8 +180,10 @@ impl<'h> Statuses<'h> {
         }
     }
 
-    fn of_gateway(&self, name: &str) -> Status {
-        let Some(wire) = self.hub.picture().routing.gateway(name) else {
+    fn of_gateway(&self, key: &ObjectKey) -> Status {
+        let name = key.name.as_str();
+        let is_first = is_first_of_its_name(self.hub.picture().set().gateways(), key);
+        let Some(wire) = self.hub.picture().routing.gateway(name).filter(|_| is_first) else {
             let message = "another gateway has its name, or it is wrong".to_owned();
             return Status {
                 conditions: vec![condition("Accepted", false, "Invalid", message)],
@@ -196,26 +216,38 @@ impl<'h> Statuses<'h> {
         condition("Ready", true, "Live", "every data plane that needs it has it".to_owned())
     }
 
-    fn matched(&self, application: &str, tag: &str) -> Matched {
-        let mut addresses: HashMap<_, bool> = HashMap::new();
-        for service in self.by_application.get(application).into_iter().flatten() {
-            for endpoint in service.endpoints().iter().filter(|at| at.health == Health::Usable) {
-                match &endpoint.tag {
-                    None => drop(addresses.insert(endpoint.address, false)),
-                    Some(its) if its.as_str() == tag => {
-                        addresses.insert(endpoint.address, true);
-                    }
-                    Some(_) => {}
-                }
-            }
-        }
-        let tagged = addresses.values().filter(|tagged| **tagged).count();
-        Matched {
-            application: application.to_owned(),
-            base: small(addresses.len() - tagged),
-            tagged: small(tagged),
-        }
+    fn matched(&self, application: &str, tag: &Tag) -> Matched {
+        let mut known = self.usable.borrow_mut();
+        let usable = match known.get(application) {
+            Some(usable) => usable,
+            None => known.entry(application.to_owned()).or_insert(self.count_usable(application)),
+        };
+        let count = |tag| small(usable.get(&tag).copied().unwrap_or(0));
+        Matched { application: application.to_owned(), base: count(None), tagged: count(Some(tag)) }
     }
+
+    /// An instance counts once, however many services of the application it serves.
+    fn count_usable(&self, application: &str) -> Usable<'h> {
+        let services = self.by_application.get(application).into_iter().flatten();
+        let instances: HashSet<_> = services
+            .flat_map(|service| service.endpoints())
+            .filter(|endpoint| endpoint.health == Health::Usable)
+            .map(|endpoint| (endpoint.tag.as_ref(), endpoint.address))
+            .collect();
+        let mut usable = Usable::new();
+        for (tag, _) in instances {
+            *usable.entry(tag).or_default() += 1;
+        }
+        usable
+    }
+}
+
+/// Whether an object is the oldest of its name over all namespaces: of those that share one, it is in force.
+fn is_first_of_its_name<'s, S: Spec + 's>(
+    mut objects: impl Iterator<Item = &'s Resource<S>>,
+    key: &ObjectKey,
+) -> bool {
+    objects.find(|object| object.metadata.name == key.name).is_some_and(|first| first.key() == *key)
 }
 
 /// Matched instances of every application in every lane: group, tag, counts.
@@ -225,7 +257,7 @@ pub(crate) fn matched_everywhere(hub: &Hub) -> Vec<(&str, &str, Matched)> {
     for group in hub.picture().groups.all() {
         for lane in &group.lanes {
             for application in &group.applications {
-                let matched = statuses.matched(application, lane.tag.as_str());
+                let matched = statuses.matched(application, &lane.tag);
                 all.push((group.name.as_str(), lane.tag.as_str(), matched));
             }
         }

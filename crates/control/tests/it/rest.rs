@@ -237,6 +237,52 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_groups_of_one_name_the_older_is_in_force_and_the_other_says_so() {
+    let (_plane, client) = started().await;
+    let mut second = group("trade", &["b"]);
+    second["metadata"]["namespace"] = json!("other");
+    client.apply(&request(&[group("trade", &["a"]), second]), false).await.unwrap();
+    let conditions = async |namespace: &str| {
+        let key = Key::new(Kind::LaneGroup, namespace, "trade");
+        let object = client.get(&key).await.unwrap();
+        let conditions = object.status().unwrap().conditions.iter();
+        conditions.map(|it| format!("{}={} {}", it.kind, it.status, it.reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(conditions("default").await, ["Ready=True Live"]);
+    assert_eq!(conditions("other").await, ["Ready=False NotInForce", "Conflicted=True Conflict"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_that_spreads_over_versions_of_a_lanes_application_is_refused_or_told() {
+    let (plane, client) = started().await;
+    plane.serve(&[service("sc-a", "app-a", &["1"]), service("sc-a-next", "app-a", &["2"])]);
+    let mut weighted = route("a", "/a", "a");
+    let reference = json!({"group": "laneway.io", "kind": "Backend", "name": "next", "weight": 1});
+    weighted["spec"]["rules"][0]["backendRefs"].as_array_mut().unwrap().push(reference);
+    let backends = [backend("a", "sc-a"), backend("next", "sc-a-next")];
+    client.apply(&request(&backends), false).await.unwrap();
+
+    // The group was first: such a route is refused.
+    client.apply(&request(&[group("trade", &["app-a"])]), false).await.unwrap();
+    let problem = refused(client.apply(&request(&[weighted.clone()]), false).await);
+    assert_eq!(problem.errors[0].field, "spec.rules[0].backendRefs");
+    assert!(problem.to_string().contains("LaneGroup trade"), "{problem}");
+
+    // The route was first: both are told of each other.
+    client.delete(&Key::new(Kind::LaneGroup, "default", "trade")).await.unwrap();
+    client.apply(&request(&[weighted]), false).await.unwrap();
+    client.apply(&request(&[group("trade", &["app-a"])]), false).await.unwrap();
+    for (kind, name, other) in
+        [(Kind::LaneGroup, "trade", "HTTPRoute a"), (Kind::HttpRoute, "a", "LaneGroup trade")]
+    {
+        let object = client.get(&Key::new(kind, "default", name)).await.unwrap();
+        let conditions = &object.status().unwrap().conditions;
+        let conflicted = conditions.iter().find(|it| it.kind == "Conflicted").unwrap();
+        assert!(conflicted.message.contains(other), "{conflicted:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_page_of_another_site_can_send_is_refused() {
     let (plane, client) = started().await;
     let address = plane.rest().await;
