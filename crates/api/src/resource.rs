@@ -3,6 +3,8 @@
 //! These types are *as written*: shapes are checked here, meaning in [`crate::validate`]. [`Kind`] is the table
 //! of what exists; the store, REST and the CLI are generic over it and over [`Object`].
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
 mod gateway;
@@ -56,13 +58,13 @@ pub struct Metadata {
     #[schema(required = false)]
     pub namespace: String,
     /// For selection by people and programs; no meaning to Laneway.
-    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
-    pub labels: Labels,
+    pub labels: BTreeMap<String, String>,
     /// Settings of an object that the Gateway API has no field for, and notes.
-    #[serde(default, skip_serializing_if = "Labels::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
-    pub annotations: Labels,
+    pub annotations: BTreeMap<String, String>,
     /// Opaque; changes with every write. Sent back on a write it must be the current one (else 409).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
@@ -78,17 +80,14 @@ pub struct Metadata {
     pub creation_timestamp: Option<String>,
 }
 
-/// Labels or annotations, sorted by name.
-pub type Labels = std::collections::BTreeMap<String, String>;
-
 impl Metadata {
     /// Metadata of a new object in namespace `default`.
     pub fn named(name: impl Into<String>) -> Self {
         Self {
             name: name.into(),
             namespace: default_namespace(),
-            labels: Labels::new(),
-            annotations: Labels::new(),
+            labels: BTreeMap::new(),
+            annotations: BTreeMap::new(),
             resource_version: None,
             generation: 0,
             uid: None,
