@@ -15,6 +15,8 @@ pub(crate) mod explain;
 pub(crate) mod get;
 pub(crate) mod lane;
 pub(crate) mod output;
+#[cfg(test)]
+mod reference;
 pub(crate) mod route;
 pub(crate) mod sample_application;
 pub(crate) mod server;

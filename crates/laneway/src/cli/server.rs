@@ -35,7 +35,8 @@ pub(crate) struct Namespace {
         long,
         value_name = "NAME",
         env = "LANEWAY_NAMESPACE",
-        default_value = "default"
+        default_value = "default",
+        global = true
     )]
     pub(crate) namespace: String,
 }

@@ -67,6 +67,8 @@ fn verbs_take_the_server_after_their_own_words() {
         "laneway lane disable trade/gray --server http://127.0.0.1:1",
         "laneway lane --server http://127.0.0.1:1 disable trade/gray",
         "laneway delete Lane trade-gray -n other",
+        "laneway lane disable trade/gray -n other",
+        "laneway route add a --backend sc-A -n other",
         "laneway get Lane -A -o json",
         "laneway explain -X POST -H canary:gray http://edge/a --path sc-A,sc-B",
         "laneway apply -f one.yaml -f two",
