@@ -15,10 +15,6 @@ pub const LANES_PER_GROUP_MAX: usize = 4096;
 /// Conditions one lane may have: compiling compares those of a lane with one another.
 pub const CONDITIONS_PER_LANE_MAX: usize = 256;
 
-/// Groups one gateway may serve as an entrance: what a request's context holds without allocating, and what
-/// its baggage has room for.
-pub const GROUPS_PER_GATEWAY_MAX: usize = 8;
-
 /// A lane group with its lanes, as written, shapes already checked.
 #[derive(Debug, Clone, PartialEq)]
 pub struct GroupSpec {

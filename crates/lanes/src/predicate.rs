@@ -50,7 +50,7 @@ impl Predicate {
             Operator::Prefix(text) if trim_start(text) != text => {
                 Err(vec![Problem::new("value", text, UNTRIMMED_REMEDY)])
             }
-            Operator::Prefix(text) => Ok(Self::Prefix(text.as_bytes().into())),
+            Operator::Prefix(text) => Ok(Self::Prefix(as_compared(&condition.parameter, text))),
             Operator::Exists => Ok(Self::Exists),
             Operator::NotExists => Ok(Self::NotExists),
             Operator::Cidr(_) if condition.parameter != Parameter::ClientIp => {
@@ -125,12 +125,20 @@ impl Predicate {
                     )),
                 }
             } else {
-                wanted.push(text.as_bytes().into());
+                wanted.push(as_compared(parameter, text));
             }
         }
         wanted.sort();
         wanted.dedup();
         if problems.is_empty() { Ok(wanted.into()) } else { Err(problems) }
+    }
+}
+
+/// Hosts are lower-case when they are compared, however the operator wrote them.
+fn as_compared(parameter: &Parameter, text: &str) -> Box<[u8]> {
+    match parameter {
+        Parameter::Host => text.to_ascii_lowercase().into_bytes().into(),
+        _ => text.as_bytes().into(),
     }
 }
 
