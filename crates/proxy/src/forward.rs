@@ -332,6 +332,8 @@ async fn exchange(
                 };
                 let body = Body::new(head.framing, true);
                 buffer.consume(head.head_bytes);
+                // Given back before the wait, so that the next connection finds it in the cache.
+                worker.give_request_head(head);
                 break send(worker, client, &mut request, body, out, buffer).await;
             }
             Err(no_plan) => no_plan,
@@ -397,7 +399,6 @@ async fn exchange(
             }
         }
     };
-    worker.give_request_head(head);
     // What takes long from here on pins no picture.
     drop(picture);
     match rest {
@@ -468,13 +469,21 @@ async fn send(
         out.extend_from_slice(&buffer.filled()[..body_bytes]);
         body_bytes = 0;
     }
+    let mut consumed = step.consumed;
+    if body_bytes == 0 {
+        // All there is to send, and to send again, is in `out`.
+        buffer.consume(consumed);
+        consumed = 0;
+        if buffer.is_empty() {
+            worker.buffers.give(std::mem::take(&mut buffer));
+        }
+    }
     let mut early = Buffer::default();
     let mut tries = Tries::new(worker, request);
     let answered = loop {
         let (chosen, upstream, reused) = match tries.connect(worker, request).await {
             Ok(connected) => connected,
             Err((chosen, error)) => {
-                let consumed = step.consumed;
                 return Box::pin(fail_after(
                     worker,
                     client,
@@ -518,13 +527,13 @@ async fn send(
                     error.kind,
                     out,
                     join(worker, buffer, early),
-                    step.consumed,
+                    consumed,
                 ))
                 .await;
             }
         }
     };
-    buffer.consume(step.consumed);
+    buffer.consume(consumed);
     let next = join(worker, buffer, early);
     answer::pass_on(worker, client, request, answered, out, next).await
 }
