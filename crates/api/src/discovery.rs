@@ -2,6 +2,7 @@
 
 #[allow(
     missing_debug_implementations,
+    missing_docs,
     unreachable_pub,
     clippy::all,
     reason = "generated; its documentation is the .proto file"

@@ -1,6 +1,8 @@
 //! Everything that crosses a process boundary: resources, REST and discovery types, their conversions to the
 //! domain, thin clients. The only crate that serializes.
 
+#![warn(missing_docs)]
+
 pub mod client;
 pub mod convert;
 pub mod discovery;

@@ -7,6 +7,7 @@ use api::{
     write,
 };
 use clap::Args;
+use control::picture::DEFAULT_GATEWAY;
 
 use super::{
     columns, output,
@@ -58,7 +59,16 @@ pub(crate) async fn run(verb: Get) -> anyhow::Result<ExitCode> {
         Format::Table if objects.is_empty() => {
             let place =
                 within.map_or_else(String::new, |namespace| format!(" in namespace {namespace}"));
-            output::line(format_args!("no {}{place}", verb.kind.plural()));
+            let is_only_default =
+                verb.kind == Kind::Gateway && client.list(verb.kind, None).await?.items.is_empty();
+            let without_object = if is_only_default {
+                format!(
+                    "; until there is one, a gateway named {DEFAULT_GATEWAY} serves every route"
+                )
+            } else {
+                String::new()
+            };
+            output::line(format_args!("no {}{place}{without_object}", verb.kind.plural()));
         }
         Format::Table => output::text(&columns::table(verb.kind, &objects, verb.all_namespaces)),
     }

@@ -69,6 +69,12 @@ fn a_directory_is_one_transaction_in_the_order_of_its_files() -> Result<()> {
         "",
     );
     check(&sandbox.run(&["get", "lane", "-A"])?, 0, "no lanes\n", "");
+    check(
+        &sandbox.run(&["get", "gateways"])?,
+        0,
+        "no gateways in namespace default; until there is one, a gateway named edge serves every route\n",
+        "",
+    );
     Ok(())
 }
 
