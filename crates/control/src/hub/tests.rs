@@ -10,6 +10,8 @@ use crate::{
     store::{Revision, StoredObject},
 };
 
+mod incremental;
+
 /// A hub, data planes that take everything at once, and a clock.
 struct World {
     hub: Hub,
@@ -418,6 +420,11 @@ fn names_mean_one_service_or_say_which_sources_have_them() {
     world.write(Some(&backend("fixed")), None);
     world.sync(&mut sidecar);
     assert_eq!(world.name_answer(&sidecar, "sc-b"), both);
+
+    let departed = ServiceId::new("fixed", "default", "", "sc-b");
+    world.hub.update_services("fixed", vec![(departed, None)], world.now);
+    world.sync(&mut sidecar);
+    assert_eq!(world.name_answer(&sidecar, "sc-b"), one, "who is left is meant");
 }
 
 #[test]
