@@ -1,9 +1,11 @@
 //! Formats that were ever released are read forever: `fixtures/v1.yaml` has every field of every kind, and
-//! `v1.expected.json` what it means. Neither is ever changed; a new field comes with a new pair of files.
+//! `v1.expected.json` what it means, `v1.wire.expected` what it is on the wire. None is ever changed; a new field comes with a new pair of files.
 
 use std::fs;
 
 use api::{
+    convert::{self, key, wire},
+    discovery::v1::resource::Body,
     read,
     resource::{Kind, Object},
     write,
@@ -53,4 +55,25 @@ fn what_is_written_is_read_as_the_same() {
 #[test]
 fn version_one_is_valid() {
     assert_eq!(api::validate(&api::validate::Set::new(objects())), []);
+}
+
+/// Data planes keep messages and their versions on disk, and talk to control planes of the version before and after.
+#[test]
+fn version_one_goes_to_the_wire_as_it_did() {
+    let set = api::validate::Set::new(objects());
+    let groups = convert::lanes::groups(&set, |_| true);
+    let gateways = convert::routes::gateways(&set);
+    let routes = convert::routes::routes(&set);
+    let bodies = (groups.iter().map(|group| Body::Group(wire::group_to(group))))
+        .chain(gateways.iter().map(|gateway| Body::Gateway(wire::gateway_to(gateway))))
+        .chain(routes.iter().map(|route| Body::Route(wire::route_to(route))));
+    let versions: String = bodies
+        .map(key::resource)
+        .map(|resource| format!("{} {:016x}\n", resource.key, resource.version))
+        .collect();
+    let path = format!("{}/tests/fixtures/v1.wire.expected", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE").is_some() && !std::path::Path::new(&path).exists() {
+        fs::write(&path, &versions).unwrap();
+    }
+    assert_eq!(versions, fixture("v1.wire.expected"));
 }
