@@ -1,5 +1,6 @@
-//! Formats that were ever released are read forever: `fixtures/v1.yaml` has every field of every kind, and
-//! `v1.expected.json` what it means, `v1.wire.expected` what it is on the wire. None is ever changed; a new field comes with a new pair of files.
+//! Formats that were ever released are read forever: `fixtures/v1.yaml` has every field of every kind,
+//! `v1.expected.json` what it means, `v1.wire.expected` what it is on the wire. None is ever changed; a new field
+//! comes with new files.
 
 use std::fs;
 
