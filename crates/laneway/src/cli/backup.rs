@@ -12,7 +12,7 @@ use clap::Args;
 use control::store::{SqliteStore, Store};
 
 use super::output;
-use crate::{config::checked::default_data, roles::DATABASE_FILE};
+use crate::{config::default_data, roles::DATABASE_FILE};
 
 /// Only its owner reads a store.
 const MODE: u32 = 0o600;

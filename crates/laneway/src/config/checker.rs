@@ -1,0 +1,369 @@
+//! Checks one text after the other, and collects every problem.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    path::PathBuf,
+    str::FromStr,
+    time::Duration,
+};
+
+use proxy::{capture::EXCLUSIONS_MAX, trace_context::CorrelationHeaders};
+use telemetry::logs::Format;
+
+use super::{
+    BadSettings, Origins, SettingProblem,
+    checked::{CaptureExclusions, Connect, ControlPlane, GatewayListener, Process},
+    log_level, raw,
+};
+
+/// The longest a drain may be set to: a day, longer than any supervisor waits for a process to end.
+const DRAIN_SECONDS_MAX: u32 = 86_400;
+
+/// More threads than any machine has cores; a larger number is a typing error.
+const THREADS_MAX: u32 = 1024;
+
+/// `Option<Option<T>>`: written or not, usable or not.
+pub(super) trait TransposeInner<T> {
+    /// `None` when written and unusable, `Some(None)` when not written.
+    fn transpose_inner(self) -> Option<Option<T>>;
+}
+
+impl<T> TransposeInner<T> for Option<Option<T>> {
+    fn transpose_inner(self) -> Option<Option<T>> {
+        match self {
+            None => Some(None),
+            Some(None) => None,
+            Some(Some(value)) => Some(Some(value)),
+        }
+    }
+}
+
+/// Collects every problem; a method answers `None` when it has noted one.
+pub(super) struct Checker<'a> {
+    origins: &'a Origins,
+    problems: Vec<SettingProblem>,
+}
+
+impl<'a> Checker<'a> {
+    pub(super) fn new(origins: &'a Origins) -> Self {
+        Self { origins, problems: Vec::new() }
+    }
+
+    pub(super) fn finish<T>(self, settings: impl FnOnce() -> Option<T>) -> Result<T, BadSettings> {
+        match settings() {
+            Some(settings) if self.problems.is_empty() => Ok(settings),
+            _ => Err(BadSettings(self.problems)),
+        }
+    }
+
+    pub(super) fn refuse(&mut self, key: &str, value: &str, remedy: impl Into<String>) {
+        let origin = self.origins.get(key).cloned().unwrap_or_default();
+        let remedy = remedy.into();
+        let (key, value) = (key.to_owned(), value.to_owned());
+        self.problems.push(SettingProblem { key, value, origin, remedy });
+    }
+
+    pub(super) fn process(&mut self, raw: raw::Process, directory: &str) -> Option<Process> {
+        let data = match raw.data {
+            Some(text) if text.is_empty() => {
+                self.refuse("data", "", "name a directory that this process may create and write");
+                None
+            }
+            Some(text) => Some(PathBuf::from(text)),
+            None => self.default_data(directory),
+        };
+        let log_level = if log_level::is_level(&raw.log_level) {
+            Some(raw.log_level)
+        } else {
+            self.refuse("log-level", &raw.log_level, log_level::REMEDY);
+            None
+        };
+        let log_format = match raw.log_format.as_str() {
+            "text" => Some(Format::Text),
+            "json" => Some(Format::Json),
+            other => {
+                self.refuse("log-format", other, "use text or json");
+                None
+            }
+        };
+        let drain = self.number("drain-seconds", &raw.drain_seconds, 0, DRAIN_SECONDS_MAX);
+        Some(Process {
+            data: data?,
+            log_level: log_level?,
+            log_format: log_format?,
+            drain: Duration::from_secs(u64::from(drain?)),
+        })
+    }
+
+    fn default_data(&mut self, directory: &str) -> Option<PathBuf> {
+        let data = default_data(directory);
+        if data.is_none() {
+            self.refuse("data", "", "name a directory: there is no HOME to choose one in");
+        }
+        data
+    }
+
+    pub(super) fn control_plane(
+        &mut self,
+        raw: raw::ControlPlane,
+        join: raw::Join,
+    ) -> Option<ControlPlane> {
+        let api_listen = self.listen("api-listen", &raw.api_listen);
+        let discovery_listen = self.listen("discovery-listen", &raw.discovery_listen);
+        let join_token = self.join_token(join);
+        if let (Some(listen), Some(None)) = (discovery_listen, &join_token)
+            && !listen.ip().is_loopback()
+        {
+            self.refuse(
+                "join-token-file",
+                "",
+                format!("name a file with a secret that data planes share: {listen} is not a loopback address"),
+            );
+        }
+        let resources = match raw.resources.map(PathBuf::from) {
+            Some(path) if !path.is_dir() => {
+                self.refuse("resources", &path.to_string_lossy(), "name an existing directory");
+                None
+            }
+            resources => Some(resources),
+        };
+        Some(ControlPlane {
+            resources: resources?,
+            api_listen: api_listen?,
+            discovery_listen: discovery_listen?,
+            join_token: join_token?,
+        })
+    }
+
+    pub(super) fn connect(&mut self, raw: raw::Connect, join: raw::Join) -> Option<Connect> {
+        const REMEDY: &str = "name the control plane's discovery address, e.g. 127.0.0.1:7601";
+        let join_token = self.join_token(join);
+        let control = self.required("control", raw.control, REMEDY)?;
+        if split_host_port(&control).is_none_or(|(_, port)| port == 0) {
+            self.refuse("control", &control, REMEDY);
+            return None;
+        }
+        Some(Connect { control, join_token: join_token? })
+    }
+
+    /// `Some(None)`: no file is named.
+    fn join_token(&mut self, raw: raw::Join) -> Option<Option<String>> {
+        let Some(path) = raw.join_token_file else { return Some(None) };
+        match std::fs::read_to_string(&path) {
+            Ok(text) if !text.trim().is_empty() => Some(Some(text.trim().to_owned())),
+            Ok(_) => {
+                self.refuse("join-token-file", &path, "the file is empty; write the token into it");
+                None
+            }
+            Err(error) => {
+                let remedy = format!("name a file that can be read ({error})");
+                self.refuse("join-token-file", &path, remedy);
+                None
+            }
+        }
+    }
+
+    pub(super) fn gateway(
+        &mut self,
+        raw: raw::GatewayListener,
+        correlation: raw::Correlation,
+        workers: raw::Workers,
+    ) -> Option<GatewayListener> {
+        let listen = self.listen("gateway-listen", &raw.gateway_listen);
+        let name = self.name("name", raw.name, "edge");
+        let correlation_headers = self.correlation(&correlation);
+        let threads = self.threads(workers, 0);
+        Some(GatewayListener {
+            listen: listen?,
+            name: name?,
+            correlation_headers: correlation_headers?,
+            threads: threads?,
+        })
+    }
+
+    pub(super) fn correlation(&mut self, raw: &raw::Correlation) -> Option<CorrelationHeaders> {
+        let text = &raw.correlation_headers;
+        let headers =
+            CorrelationHeaders::new(text.split(',').filter(|name| !name.trim().is_empty()));
+        headers.map_err(|error| self.refuse("correlation-headers", text, error.to_string())).ok()
+    }
+
+    /// `otherwise` stands for a 0; 0 again is the number of cores.
+    pub(super) fn threads(&mut self, raw: raw::Workers, otherwise: usize) -> Option<usize> {
+        let threads = self.number("threads", &raw.threads, 0, THREADS_MAX)? as usize;
+        let threads = if threads == 0 { otherwise } else { threads };
+        Some(match threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        })
+    }
+
+    pub(super) fn required(
+        &mut self,
+        key: &str,
+        value: Option<String>,
+        remedy: &str,
+    ) -> Option<String> {
+        if value.is_none() {
+            let variable = format!("LANEWAY_{}", key.replace('-', "_").to_uppercase());
+            self.refuse(key, "", format!("{remedy} (or {variable}, or `{key}:` in the file)"));
+        }
+        value
+    }
+
+    pub(super) fn name(&mut self, key: &str, text: String, example: &str) -> Option<String> {
+        // Names become parts of service ids, which `/` separates.
+        let usable = !text.is_empty()
+            && text.chars().all(|c| c.is_ascii_graphic() && c != '/')
+            && text.len() <= NAME_BYTES_MAX;
+        if !usable {
+            let remedy = format!(
+                "use 1 to {NAME_BYTES_MAX} printable ASCII characters without blanks or `/`, e.g. {example}"
+            );
+            self.refuse(key, &text, remedy);
+            return None;
+        }
+        Some(text)
+    }
+
+    /// `Some(None)` for `base` and the empty word: untagged.
+    pub(super) fn tag(&mut self, text: String) -> Option<Option<String>> {
+        match lanes::Tag::parse(&text) {
+            Ok(tag) => Some(tag.map(|tag| tag.as_str().to_owned())),
+            Err(problem) => {
+                self.refuse("tag", &text, problem.remedy);
+                None
+            }
+        }
+    }
+
+    /// An address to listen on; port 0 chooses one.
+    pub(super) fn listen(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        let address = resolve(text);
+        if address.is_none() {
+            self.refuse(key, text, "use an address of this machine and a port, e.g. 127.0.0.1:8000, [::1]:8000, or port 0 to have one chosen");
+        }
+        address
+    }
+
+    /// An address that others connect to.
+    pub(super) fn reachable(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        let address =
+            resolve(text).filter(|address| address.port() != 0 && !address.ip().is_unspecified());
+        if address.is_none() {
+            self.refuse(
+                key,
+                text,
+                "use a host and a port that can be connected to, e.g. 10.0.0.7:8080",
+            );
+        }
+        address
+    }
+
+    /// Redirected connections arrive at other addresses than explicit ones.
+    pub(super) fn captured(&mut self, outbound: Option<SocketAddr>, inbound: Option<SocketAddr>) {
+        if let Some(outbound) = outbound
+            && !outbound.ip().is_unspecified()
+            && outbound.ip() != Ipv4Addr::LOCALHOST
+        {
+            self.refuse(
+                "outbound-listen",
+                &outbound.to_string(),
+                format!(
+                    "captured connections arrive at 127.0.0.1; use 127.0.0.1:{}",
+                    outbound.port()
+                ),
+            );
+        }
+        if let Some(inbound) = inbound
+            && inbound.ip().is_loopback()
+        {
+            self.refuse(
+                "inbound-listen",
+                &inbound.to_string(),
+                format!(
+                    "captured connections arrive at the addresses of this host; use 0.0.0.0:{}, and advertise one of them",
+                    inbound.port()
+                ),
+            );
+        }
+    }
+
+    pub(super) fn exclusions(&mut self, raw: raw::CaptureExclusions) -> Option<CaptureExclusions> {
+        const PORTS: &str = "use port numbers separated by commas, e.g. 3306,6379";
+        const RANGES: &str =
+            "use addresses or ranges separated by commas, e.g. 10.0.0.0/8,fd00::/8";
+        let outbound_ports =
+            self.list("capture-exclude-outbound-ports", &raw.capture_exclude_outbound_ports, PORTS);
+        let destinations =
+            self.list("capture-exclude-destinations", &raw.capture_exclude_destinations, RANGES);
+        let inbound_ports =
+            self.list("capture-exclude-inbound-ports", &raw.capture_exclude_inbound_ports, PORTS);
+        Some(CaptureExclusions {
+            outbound_ports: outbound_ports?,
+            destinations: destinations?,
+            inbound_ports: inbound_ports?,
+        })
+    }
+
+    /// Values separated by commas; the empty word is none.
+    fn list<T: FromStr>(&mut self, key: &str, text: &str, remedy: &str) -> Option<Vec<T>> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let list: Result<Vec<T>, _> = items.map(str::parse).collect();
+        let list = list.ok().filter(|list| list.len() <= EXCLUSIONS_MAX);
+        if list.is_none() {
+            self.refuse(key, text, format!("{remedy}; at most {EXCLUSIONS_MAX}"));
+        }
+        list
+    }
+
+    pub(super) fn number(&mut self, key: &str, text: &str, least: u32, most: u32) -> Option<u32> {
+        let number = text.parse::<u32>().ok().filter(|number| (least..=most).contains(number));
+        if number.is_none() {
+            self.refuse(key, text, format!("use a whole number from {least} to {most}"));
+        }
+        number
+    }
+
+    pub(super) fn yes_or_no(&mut self, key: &str, text: &str) -> Option<bool> {
+        let value = text.parse().ok();
+        if value.is_none() {
+            self.refuse(key, text, "use true or false");
+        }
+        value
+    }
+}
+
+/// Where a role keeps its state unless told: `$XDG_STATE_HOME/laneway/…`, else `~/.local/state/laneway/…`.
+pub(crate) fn default_data(directory: &str) -> Option<PathBuf> {
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
+    let state = state.filter(|path| path.is_absolute()).or_else(home)?;
+    Some(state.join("laneway").join(directory))
+}
+
+/// The longest DNS name; service and application names travel in URLs and host headers.
+const NAME_BYTES_MAX: usize = 253;
+
+/// The host of `host:port` without brackets, and the port.
+fn split_host_port(text: &str) -> Option<(&str, u16)> {
+    let (host, port) = text.rsplit_once(':')?;
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
+    let valid = match bare {
+        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
+        None => !host.is_empty() && !host.contains([':', '/', '[', ']', ' ']),
+    };
+    valid.then_some((bare.unwrap_or(host), port.parse().ok()?))
+}
+
+/// An address as written, or the first that the host's name stands for.
+fn resolve(text: &str) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (host, port) = split_host_port(text)?;
+    // IPv4 first: it is what `localhost` and most container networks are reached by.
+    let mut addresses: Vec<_> = (host, port).to_socket_addrs().ok()?.collect();
+    addresses.sort_by_key(SocketAddr::is_ipv6);
+    addresses.first().copied()
+}
