@@ -373,11 +373,6 @@ impl DataPlane {
         self.subscription.names.len() + self.subscription.addresses.len()
     }
 
-    /// How many resources it holds.
-    pub fn resources(&self) -> usize {
-        self.held.len()
-    }
-
     /// What it does not take at present, sorted by key.
     pub fn refusals(&self) -> Vec<Refusal> {
         let mut refusals: Vec<Refusal> = self

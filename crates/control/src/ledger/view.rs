@@ -70,13 +70,6 @@ impl View {
             .collect()
     }
 
-    /// Every object in creation order.
-    pub fn in_creation_order(&self) -> Vec<Arc<StoredObject>> {
-        let mut objects: Vec<Arc<StoredObject>> = self.objects.values().cloned().collect();
-        objects.sort_by_key(|stored| stored.created);
-        objects
-    }
-
     /// The changes after a revision, in order.
     pub fn changes_after(
         &self,
