@@ -1,7 +1,6 @@
 //! Reads a head line by line, as bytes arrive, into offsets. Strict: CRLF only, no folding, no control
 //! characters, token names, bounded.
 
-use memchr::memchr;
 use thiserror::Error;
 
 use super::name::Name;
@@ -132,7 +131,7 @@ pub enum Progress {
 pub struct HeadParser {
     /// Where the current line starts.
     line_start: usize,
-    /// Up to where the current line holds no line feed.
+    /// Up to where the current line holds no control character.
     scanned: usize,
     /// The first line without CRLF, once seen.
     start_line: Option<Span>,
@@ -162,27 +161,36 @@ impl HeadParser {
     /// Takes in what has been received so far.
     pub fn advance(&mut self, bytes: &[u8]) -> Result<Progress, HeadError> {
         loop {
-            let Some(found) = memchr(b'\n', &bytes[self.scanned..]) else {
-                self.scanned = bytes.len();
-                if self.start_line.is_none()
-                    && bytes.len() - self.line_start > TARGET_BYTES_MAX + METHOD_BYTES_MAX
-                {
+            let control = find_control(bytes, self.scanned);
+            let ends = bytes.get(control) == Some(&b'\r') && bytes.get(control + 1) == Some(&b'\n');
+            if !ends {
+                match bytes.get(control) {
+                    Some(b'\n') => return Err(HeadError::BareLineFeed),
+                    // Perhaps the line feed is still on its way.
+                    Some(b'\r') if control + 1 == bytes.len() => {}
+                    Some(_) if self.start_line.is_some() => return Err(HeadError::FieldValue),
+                    // The start line is judged as a whole.
+                    Some(_) => {
+                        self.scanned = control + 1;
+                        continue;
+                    }
+                    None => {}
+                }
+                self.scanned = control;
+                let line_bytes = bytes.len() - self.line_start;
+                if self.start_line.is_none() && line_bytes > TARGET_BYTES_MAX + METHOD_BYTES_MAX {
                     return Err(HeadError::TargetTooLong);
                 }
                 if bytes.len() > HEAD_BYTES_MAX {
                     return Err(HeadError::TooLarge);
                 }
                 return Ok(Progress::Partial);
-            };
-            let feed = self.scanned + found;
-            let end = feed + 1;
+            }
+            let end = control + 2;
             if end > HEAD_BYTES_MAX {
                 return Err(HeadError::TooLarge);
             }
-            if feed == self.line_start || bytes[feed - 1] != b'\r' {
-                return Err(HeadError::BareLineFeed);
-            }
-            let line = Span::new(self.line_start, feed - 1);
+            let line = Span::new(self.line_start, control);
             self.line_start = end;
             self.scanned = end;
             if line.is_empty() {
@@ -207,31 +215,57 @@ impl HeadParser {
     }
 }
 
+/// Where the next control character other than a tab is, from `from` on; the length when there is none. Lines end at
+/// one, and must not hold any other, so that one pass finds both. Eight bytes at a time.
+fn find_control(bytes: &[u8], from: usize) -> usize {
+    const ONES: u64 = u64::MAX / 255;
+    const HIGH: u64 = ONES * 0x80;
+    let mut at = from;
+    while let Some(eight) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
+        let word = u64::from_le_bytes(*eight);
+        // A borrow can only spoil flags above a true one, and the lowest is taken.
+        let below_space = word.wrapping_sub(ONES * 0x20) & !word & HIGH;
+        let delete = word ^ (ONES * 0x7f);
+        let is_delete = delete.wrapping_sub(ONES) & !delete & HIGH;
+        let found = below_space | is_delete;
+        if found == 0 {
+            at += 8;
+            continue;
+        }
+        at += (found.trailing_zeros() / 8) as usize;
+        if bytes[at] != b'\t' {
+            return at;
+        }
+        at += 1;
+    }
+    let is_control = |byte: &u8| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f;
+    let rest = bytes.get(at..).unwrap_or_default();
+    at + rest.iter().position(is_control).unwrap_or(rest.len())
+}
+
+/// Takes a line apart that holds no control characters.
 fn field(bytes: &[u8], line: Span) -> Result<Field, HeadError> {
     let text = line.of(bytes);
-    if matches!(text[0], b' ' | b'\t') {
+    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    if is_space(text.first()) {
         return Err(HeadError::Folded);
     }
     let colon = text.iter().position(|byte| !is_token(*byte)).ok_or(HeadError::FieldName)?;
     if colon == 0 || text[colon] != b':' || colon > usize::from(u16::MAX) {
         return Err(HeadError::FieldName);
     }
-    let value = &text[colon + 1..];
-    // No early exit: the compiler makes vector instructions of it.
-    let controls = value
-        .iter()
-        .fold(false, |seen, byte| seen | ((*byte < b' ') & (*byte != b'\t')) | (*byte == 0x7f));
-    if controls {
-        return Err(HeadError::FieldValue);
+    let mut value = &text[colon + 1..];
+    let mut value_start = line.start as usize + colon + 1;
+    while is_space(value.first()) {
+        value = &value[1..];
+        value_start += 1;
     }
-    let leading = value.iter().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let trailing =
-        value[leading..].iter().rev().take_while(|byte| matches!(byte, b' ' | b'\t')).count();
-    let value_start = line.start as usize + colon + 1 + leading;
-    let value_end = line.end as usize - trailing;
+    while is_space(value.last()) {
+        value = &value[..value.len() - 1];
+    }
     Ok(Field {
         line: Span { start: line.start, end: line.end + 2 },
-        value: Span::new(value_start, value_end),
+        value: Span::new(value_start, value_start + value.len()),
         name_bytes: colon as u16,
         name: Name::of(&text[..colon]),
         keep: true,
@@ -265,5 +299,28 @@ pub(super) fn minor_version(text: &[u8]) -> Result<u8, HeadError> {
         b"HTTP/1.0" => Ok(0),
         other if other.starts_with(b"HTTP/") && other.len() == 8 => Err(HeadError::Version),
         _ => Err(HeadError::StartLine),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn control_characters_are_found_wherever_they_are() {
+        for length in 0..40 {
+            for at in 0..length {
+                for byte in 0..=255u8 {
+                    let mut bytes = vec![b'a'; length];
+                    bytes[at] = byte;
+                    let is_control = (byte < 0x20 && byte != b'\t') || byte == 0x7f;
+                    let expected = if is_control { at } else { length };
+                    assert_eq!(find_control(&bytes, 0), expected, "{byte:#x} at {at} of {length}");
+                    bytes[length - 1] = b'\n';
+                    let expected = if is_control { at } else { length - 1 };
+                    assert_eq!(find_control(&bytes, 0), expected, "{byte:#x} at {at} of {length}");
+                }
+            }
+        }
     }
 }

@@ -93,8 +93,39 @@ impl Name {
         };
         candidates
             .iter()
-            .find(|(known, _)| name.eq_ignore_ascii_case(known))
+            .find(|(known, _)| name[0] | 0x20 == known[0] && name.eq_ignore_ascii_case(known))
             .map_or(Self::Other, |(_, known)| *known)
+    }
+
+    /// The name in lower case; `None` for [`Name::Other`].
+    pub fn as_str(self) -> Option<&'static str> {
+        Some(match self {
+            Self::Other => return None,
+            Self::Connection => "connection",
+            Self::KeepAlive => "keep-alive",
+            Self::ProxyConnection => "proxy-connection",
+            Self::Te => "te",
+            Self::TransferEncoding => "transfer-encoding",
+            Self::Upgrade => "upgrade",
+            Self::Http2Settings => "http2-settings",
+            Self::ProxyAuthorization => "proxy-authorization",
+            Self::Host => "host",
+            Self::ContentLength => "content-length",
+            Self::ContentType => "content-type",
+            Self::Expect => "expect",
+            Self::Authorization => "authorization",
+            Self::Cookie => "cookie",
+            Self::Baggage => "baggage",
+            Self::Traceparent => "traceparent",
+            Self::Tracestate => "tracestate",
+            Self::RequestId => "x-request-id",
+            Self::Forwarded => "forwarded",
+            Self::ForwardedFor => "x-forwarded-for",
+            Self::ForwardedProto => "x-forwarded-proto",
+            Self::ForwardedHost => "x-forwarded-host",
+            Self::ForwardedPort => "x-forwarded-port",
+            Self::RealIp => "x-real-ip",
+        })
     }
 
     /// Meant for the next hop only: never forwarded as it came.
@@ -129,6 +160,43 @@ mod tests {
         assert_eq!(Name::of(b"Host"), Name::Host);
         assert_eq!(Name::of(b"Hosts"), Name::Other);
         assert_eq!(Name::of(b""), Name::Other);
+    }
+
+    #[test]
+    fn every_known_name_is_recognised_as_itself() {
+        let mut known = 0;
+        for text in [
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "transfer-encoding",
+            "upgrade",
+            "http2-settings",
+            "proxy-authorization",
+            "host",
+            "content-length",
+            "content-type",
+            "expect",
+            "authorization",
+            "cookie",
+            "baggage",
+            "traceparent",
+            "tracestate",
+            "x-request-id",
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-proto",
+            "x-forwarded-host",
+            "x-forwarded-port",
+            "x-real-ip",
+        ] {
+            assert_eq!(Name::of(text.as_bytes()).as_str(), Some(text));
+            assert_eq!(Name::of(text.to_uppercase().as_bytes()).as_str(), Some(text));
+            known += 1;
+        }
+        assert_eq!(known, Name::RealIp as usize, "all but Other");
+        assert_eq!(Name::of(b"x-other").as_str(), None);
     }
 
     #[test]

@@ -382,7 +382,9 @@ impl lanes::Request for RequestView<'_> {
     fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let hidden = |field: &&Field| self.hide_baggage && field.name == Name::Baggage;
         self.head.fields().iter().filter(move |field| field.keep && !hidden(field)).map(|field| {
-            let name = std::str::from_utf8(field.name_of(self.bytes)).unwrap_or_default();
+            let name = field.name.as_str().unwrap_or_else(|| {
+                std::str::from_utf8(field.name_of(self.bytes)).unwrap_or_default()
+            });
             (name, field.value.of(self.bytes))
         })
     }

@@ -107,7 +107,7 @@ fn smuggling_is_refused() {
         ("Content-Length: 5 5", HeadError::ContentLength),
         ("Content-Length:", HeadError::ContentLength),
         ("Content-Length: 99999999999999999999", HeadError::ContentLength),
-        ("Content\u{0}Length: 5", HeadError::FieldName),
+        ("Content\u{0}Length: 5", HeadError::FieldValue),
         ("Content-Length\t: 5", HeadError::FieldName),
         (": 5", HeadError::FieldName),
         ("X", HeadError::FieldName),
