@@ -67,6 +67,8 @@ pub enum Edit {
         key: Key,
         /// Its revision, if that matters.
         revision: Option<String>,
+        /// What must be there; with [`Precondition::None`] an object that is gone already is no mistake.
+        precondition: Precondition,
     },
 }
 

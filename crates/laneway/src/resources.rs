@@ -197,7 +197,12 @@ impl Plan {
         let kept: BTreeSet<_> = next.values().flatten().collect();
         let gone: BTreeSet<_> =
             owned.values().flatten().filter(|key| !kept.contains(key)).collect();
-        edits.extend(gone.into_iter().map(|key| Edit::Delete { key: key.clone(), revision: None }));
+        // Somebody may have deleted it by other ways already.
+        edits.extend(gone.into_iter().map(|key| Edit::Delete {
+            key: key.clone(),
+            revision: None,
+            precondition: Precondition::None,
+        }));
         Self { edits, owned: next }
     }
 }

@@ -130,8 +130,11 @@ impl Working {
                     Some(self.put(*object, &precondition, now, changes)?)
                 }
                 Edit::Patch { key, patch } => Some(self.patch(&key, &patch, now, changes)?),
-                Edit::Delete { key, revision } => {
-                    self.delete(key, revision.as_deref(), changes)?;
+                Edit::Delete { key, revision, precondition } => {
+                    let is_gone = !self.stored.contains_key(&key);
+                    if !(is_gone && precondition != Precondition::Present) {
+                        self.delete(key, revision.as_deref(), changes)?;
+                    }
                     None
                 }
             };

@@ -315,7 +315,8 @@ pub(super) async fn delete(
     written: Written,
 ) -> Result<StatusCode, Refused> {
     let key = Key::new(kind(&plural)?, namespace, name);
-    let edits = vec![Edit::Delete { key, revision: Options::read(written)?.resource_version }];
+    let revision = Options::read(written)?.resource_version;
+    let edits = vec![Edit::Delete { key, revision, precondition: Precondition::Present }];
     control.transact(Transaction { edits, dry_run: false }).await?;
     Ok(StatusCode::NO_CONTENT)
 }

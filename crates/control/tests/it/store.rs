@@ -312,8 +312,10 @@ proptest! {
                 Step::Delete(name) => {
                     let name = format!("group-{name}");
                     let key = Key::new(Kind::LaneGroup, "default", name.as_str());
-                    let result = transact(&ledger, vec![Edit::Delete { key, revision: None }]);
+                    let delete = |precondition| Edit::Delete { key: key.clone(), revision: None, precondition };
+                    let result = transact(&ledger, vec![delete(Precondition::Present)]);
                     prop_assert_eq!(result.is_ok(), model.groups.remove(&name).is_some());
+                    transact(&ledger, vec![delete(Precondition::None)]).unwrap();
                 }
                 Step::Reopen => {
                     drop(ledger.take());
