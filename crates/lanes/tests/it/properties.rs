@@ -241,6 +241,29 @@ fn lane_of(world: &World, key: &str) -> usize {
 }
 
 #[test]
+fn to_explain_nothing_is_ejected() {
+    let address = ([10, 0, 0, 1], 80).into();
+    let other = ([10, 0, 0, 2], 80).into();
+    let endpoint = |address, weight| lanes::Endpoint {
+        address,
+        application_address: None,
+        tag: None,
+        weight,
+        health: Health::Usable,
+    };
+    let id = lanes::ServiceId::new("s", "n", "", "a");
+    let service = lanes::Service::new(id, "a", "a", vec![endpoint(address, 0), endpoint(other, 1)]);
+    let snapshot = lanes::Snapshot::default();
+    let context = Context::default();
+    let choice = snapshot.choose(&context, &service, Some(address), &(), 1, &mut ());
+    let choice = choice.expect("two are usable");
+    assert_eq!(choice.endpoint.address, address, "kept, though it weighs nothing");
+    let again = snapshot.choose_again(&choice, &service, &[address], &(), 1);
+    assert_eq!(again.expect("one is left").endpoint.address, other);
+    assert!(snapshot.choose_again(&choice, &service, &[address, other], &(), 1).is_none());
+}
+
+#[test]
 fn shares_are_what_was_asked_for() {
     const KEYS: usize = 40_000;
     let percents = [1000, 3000, 25, 1975];

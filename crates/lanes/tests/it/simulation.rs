@@ -14,9 +14,9 @@ use lanes::{
 
 use crate::world::{Call, Draw, World, bytes_of, tag};
 
-/// Requests of the run in every test. The release figure of 10⁷ is this test with a larger constant: the
-/// worlds are drawn from numbers, so none repeats.
-const REQUESTS: u64 = 100_000;
+/// Requests of the run: few in every test, all in `cargo test --release -p lanes simulation`. Worlds are drawn from
+/// numbers, so none repeats.
+const REQUESTS: u64 = if cfg!(debug_assertions) { 100_000 } else { 10_000_000 };
 
 /// Requests before the world changes.
 const REQUESTS_PER_WORLD: u64 = 20;

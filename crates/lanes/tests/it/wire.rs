@@ -39,6 +39,15 @@ fn members_of_others_go_where_there_is_no_room() {
 }
 
 #[test]
+fn what_stood_before_takes_no_room() {
+    let world = world();
+    let mut out = vec![b'x'; BAGGAGE_BYTES_MAX];
+    let incoming = std::iter::once(&b"a=1"[..]);
+    baggage::write(&world.snapshot, &Context::default(), incoming, Incoming::Keep, &mut out);
+    assert!(out.ends_with(b"xa=1"));
+}
+
+#[test]
 fn a_hostile_header_carries_a_limited_number_of_groups() {
     let world = world();
     let many: Vec<String> =
