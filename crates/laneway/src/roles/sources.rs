@@ -25,10 +25,15 @@ impl Sources {
     pub(crate) fn follow(control: Arc<Control>) -> Self {
         let task = tokio::spawn(async move {
             let mut wanted = control.sources();
-            let mut lists: BTreeMap<String, StaticList> = BTreeMap::new();
+            let mut lists = StaticSources::default();
             loop {
                 let sources = wanted.borrow_and_update().clone();
-                follow_static(&control, &mut lists, &sources);
+                for Told { source, changes, is_new } in lists.update(&sources) {
+                    tell(&control, &source, changes);
+                    if is_new {
+                        control.source_synced(&source);
+                    }
+                }
                 if wanted.changed().await.is_err() {
                     return;
                 }
@@ -42,27 +47,52 @@ impl Sources {
     }
 }
 
-/// Brings the static lists to what the objects say.
-fn follow_static(
-    control: &Control,
-    lists: &mut BTreeMap<String, StaticList>,
-    sources: &[ServiceSource],
-) {
-    let mut present = BTreeSet::new();
-    for source in sources {
-        let Some(fixed) = &source.spec.fixed else { continue };
-        let name = &source.metadata.name;
-        present.insert(name.clone());
-        let is_new = !lists.contains_key(name);
-        let list = lists.entry(name.clone()).or_default();
-        let changes = list.update(name, DEFAULT_NAMESPACE, &services(name, fixed));
-        tell(control, name, changes);
-        if is_new {
-            control.source_synced(name);
+/// What is told of every static source.
+#[derive(Debug, Default)]
+struct StaticSources {
+    lists: BTreeMap<String, Following>,
+}
+
+/// One object, and what was told of it.
+#[derive(Debug)]
+struct Following {
+    /// Tells an object from a later one of its name: what was told of the one is forgotten with it.
+    uid: Option<String>,
+    list: StaticList,
+}
+
+/// What is to be told of one source.
+#[derive(Debug)]
+struct Told {
+    source: String,
+    changes: Vec<Change>,
+    is_new: bool,
+}
+
+impl StaticSources {
+    /// Takes the objects as they are now. The control plane lets go of a deleted source's services by itself.
+    fn update(&mut self, sources: &[ServiceSource]) -> Vec<Told> {
+        let mut present = BTreeSet::new();
+        let mut told = Vec::new();
+        for source in sources {
+            let Some(fixed) = &source.spec.fixed else { continue };
+            let name = &source.metadata.name;
+            let uid = &source.metadata.uid;
+            present.insert(name.clone());
+            let is_new = self.lists.get(name).is_none_or(|following| following.uid != *uid);
+            if is_new {
+                let following = Following { uid: uid.clone(), list: StaticList::default() };
+                self.lists.insert(name.clone(), following);
+            }
+            if let Some(following) = self.lists.get_mut(name) {
+                let services = services(name, fixed);
+                let changes = following.list.update(name, DEFAULT_NAMESPACE, &services);
+                told.push(Told { source: name.clone(), changes, is_new });
+            }
         }
+        self.lists.retain(|name, _| present.contains(name));
+        told
     }
-    // The control plane lets go of a deleted source's services by itself.
-    lists.retain(|name, _| present.contains(name));
 }
 
 fn services(source: &str, fixed: &StaticServices) -> Vec<StaticService> {
@@ -118,4 +148,47 @@ fn tell(control: &Control, source: &str, changes: Vec<Change>) {
     }
     let changes = changes.into_iter().map(|change| (change.service, change.state)).collect();
     control.update_services(source, changes);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(uid: &str, services: &[&str]) -> ServiceSource {
+        let services = services
+            .iter()
+            .map(|name| api::resource::StaticService {
+                name: (*name).to_owned(),
+                application: None,
+                instances: Vec::new(),
+            })
+            .collect();
+        let spec = api::resource::ServiceSourceSpec {
+            fixed: Some(StaticServices { services }),
+            ..Default::default()
+        };
+        let mut source = ServiceSource::new("fixed", spec);
+        source.metadata.uid = Some(uid.to_owned());
+        source
+    }
+
+    /// Services told as present, and as gone; and whether the source is new.
+    fn told(sources: &mut StaticSources, now: &[ServiceSource]) -> Vec<(usize, usize, bool)> {
+        let count = |told: &Told, present: bool| {
+            told.changes.iter().filter(|change| change.state.is_some() == present).count()
+        };
+        let told = sources.update(now);
+        told.iter().map(|told| (count(told, true), count(told, false), told.is_new)).collect()
+    }
+
+    #[test]
+    fn differences_are_told_and_another_object_of_a_name_is_told_anew() {
+        let mut sources = StaticSources::default();
+        assert_eq!(told(&mut sources, &[source("1", &["a", "b"])]), [(2, 0, true)]);
+        assert_eq!(told(&mut sources, &[source("1", &["b", "c"])]), [(1, 1, false)]);
+        // Deleted and created again between two looks: the control plane has let go of what it knew.
+        assert_eq!(told(&mut sources, &[source("2", &["b", "c"])]), [(2, 0, true)]);
+        assert_eq!(told(&mut sources, &[]), []);
+        assert_eq!(told(&mut sources, &[source("2", &["b"])]), [(1, 0, true)]);
+    }
 }
