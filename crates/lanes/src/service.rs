@@ -267,3 +267,30 @@ fn mix(ticket: u64) -> u64 {
     mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
     mixed ^ (mixed >> 31)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tickets_are_mixed_as_splitmix64_does() {
+        // Its first numbers from seed 0.
+        let seed = 0x9e37_79b9_7f4a_7c15_u64;
+        let numbers = [0, seed, seed.wrapping_mul(2)].map(mix);
+        assert_eq!(numbers, [0xe220_a839_7b1d_cdaf, 0x6e78_9e6a_a1b9_65f4, 0x06c4_5d18_8009_454f]);
+    }
+
+    #[test]
+    fn tickets_scale_to_the_whole_range() {
+        assert_eq!((scale(0, 7), scale(u64::MAX, 7), scale(u64::MAX / 2, 7)), (0, 6, 3));
+        assert_eq!(scale(u64::MAX, u64::MAX), u64::MAX - 1);
+        assert_eq!(scale(u64::MAX, 0), 0);
+    }
+
+    #[test]
+    fn a_service_id_knows_its_source() {
+        let id = ServiceId::new("Nacos", "public", "DEFAULT_GROUP", "sc-A");
+        assert_eq!((id.as_str(), id.source()), ("nacos/public/default_group/sc-a", "nacos"));
+        assert_eq!(ServiceId::from_text("Nacos/public/DEFAULT_GROUP/sc-A"), id);
+    }
+}

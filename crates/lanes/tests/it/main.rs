@@ -10,4 +10,5 @@ mod simulation;
 mod smoke;
 mod vectors;
 mod wire;
+mod words;
 mod world;
