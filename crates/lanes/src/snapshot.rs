@@ -1,6 +1,8 @@
 //! One consistent picture of groups and services. A request uses one snapshot from start to end.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
+
+use hashbrown::HashMap;
 
 use crate::{Directory, Group, enter::ApplicationEntrance, group::EntranceSpec};
 
