@@ -171,8 +171,9 @@ impl Matcher {
             else {
                 return Some(lane);
             };
+            // Its own lane is among those that ask it.
             self.questions[*no as usize].lanes.remove_from(&mut alive);
-            from = lane + 1;
+            from = lane;
         }
         None
     }

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 
 use crate::{
     oracle::{self, Hop},
-    world::{APPLICATIONS, Call, Draw, World, baggage, bytes_of, call, entrance, tag},
+    world::{APPLICATIONS, Call, Draw, World, alike, baggage, bytes_of, call, entrance, tag},
 };
 
 /// Bytes that a world of average size uses up; beyond them everything is the first choice.
@@ -45,6 +45,19 @@ proptest! {
             let wanted = oracle::enter(&world.groups, at, request, random, &world.membership(&context));
             world.snapshot.enter(at, request, &mut || random, &mut context, &mut ());
             prop_assert_eq!(world.membership(&context), wanted, "{:?} {:?} {:#?}", at, request, world.groups);
+        }
+    }
+
+    #[test]
+    fn lanes_that_have_much_in_common_are_told_apart(bytes in prop::collection::vec(any::<u8>(), WORLD_BYTES)) {
+        let (spec, calls) = alike(&mut Draw::new(&bytes));
+        let world = World::new(vec![spec], Vec::new(), BTreeSet::new());
+        let at = Entrance::Gateway { gateway: "edge", route: None };
+        for request in &calls {
+            let wanted = oracle::enter(&world.groups, at, request, [0; 16], &BTreeMap::new());
+            let mut context = Context::default();
+            world.snapshot.enter(at, request, &mut || [0; 16], &mut context, &mut ());
+            prop_assert_eq!(world.membership(&context), wanted, "{:?} {:#?}", request, world.groups);
         }
     }
 
@@ -238,6 +251,29 @@ fn lane_of(world: &World, key: &str) -> usize {
     world.snapshot.enter(at, &request, &mut || panic!("the key is there"), &mut context, &mut ());
     let lanes = world.groups[0].lanes.len();
     context.member(0).and_then(|member| member.lane).map_or(lanes, usize::from)
+}
+
+#[test]
+fn an_application_entrance_is_an_edge_if_one_group_says_so() {
+    let group = |name: &str, edges: &[(&str, bool)]| {
+        let entrance = |(name, edge): &(&str, bool)| EntranceSpec::Application {
+            name: (*name).to_owned(),
+            edge: *edge,
+        };
+        GroupSpec {
+            name: GroupName::parse(name).expect("a valid name"),
+            entrances: edges.iter().map(entrance).collect(),
+            applications: Vec::new(),
+            lanes: Vec::new(),
+        }
+    };
+    let groups = vec![
+        group("g", &[("front", false), ("web", false)]),
+        group("h", &[("web", true), ("web", false)]),
+    ];
+    let world = World::new(groups, Vec::new(), BTreeSet::new());
+    let edge = |name| world.snapshot.application_entrance(name).map(|entrance| entrance.edge);
+    assert_eq!((edge("front"), edge("web"), edge("other")), (Some(false), Some(true), None));
 }
 
 #[test]

@@ -237,6 +237,62 @@ fn group(draw: &mut Draw<'_>, name: &str, counts: &[usize]) -> GroupSpec {
     }
 }
 
+/// A group of many lanes that share most of what they ask, and a request: where few values tell little, lanes
+/// are told apart by what they have in common.
+pub(crate) fn alike(draw: &mut Draw<'_>) -> (GroupSpec, Vec<Call>) {
+    let names = ["h0", "h1", "h2", "h3"];
+    let header = |name: &str| Parameter::Header(name.to_owned());
+    let count = draw.one(&[20, 70, 150]);
+    let lanes = (0..count)
+        .map(|number| {
+            let mut conditions: Vec<Condition> = (0..1 + draw.below(6))
+                .map(|_| {
+                    let value = draw.one(&["0", "1"]).to_owned();
+                    let operator = match draw.below(8) {
+                        0 => Operator::In(vec![value, draw.one(&["0", "1", "2"]).to_owned()]),
+                        1 => Operator::NotEqual(value),
+                        2 => Operator::Regex(
+                            draw.one(&["0|2", "[12]", "2+", "1", "[^1]", "00?"]).to_owned(),
+                        ),
+                        _ => Operator::Equal(value),
+                    };
+                    Condition { parameter: header(draw.one(&names)), operator }
+                })
+                .collect();
+            // Now and then a lane says the same twice.
+            if draw.one_in(6) {
+                conditions.push(conditions[0].clone());
+            }
+            LaneSpec {
+                tag: tag(&format!("t{number}")),
+                enabled: true,
+                admitting: true,
+                priority: 0,
+                entry: Entry::Content {
+                    meet: if draw.one_in(12) { Meet::Any } else { Meet::All },
+                    conditions,
+                },
+                fallback: Fallback::Then(Vec::new()),
+                switched_off: Vec::new(),
+            }
+        })
+        .collect();
+    let calls = (0..12)
+        .map(|_| {
+            let headers = (0..2 + draw.below(5))
+                .map(|_| (draw.one(&names).to_owned(), draw.one(&["0", "1", "1", "2"]).into()));
+            Call { headers: headers.collect(), ..Call::default() }
+        })
+        .collect();
+    let group = GroupSpec {
+        name: GroupName::parse("alike").expect("a valid name"),
+        entrances: vec![gateway(None)],
+        applications: Vec::new(),
+        lanes,
+    };
+    (group, calls)
+}
+
 fn owned(names: &[&str]) -> Vec<String> {
     names.iter().map(|name| (*name).to_owned()).collect()
 }
