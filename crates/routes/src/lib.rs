@@ -7,6 +7,7 @@
 mod compile;
 mod filter;
 mod host;
+mod normal;
 mod path;
 mod precedence;
 pub mod spec;
@@ -14,6 +15,7 @@ pub mod table;
 mod text;
 
 pub use host::HOSTNAME_BYTES_MAX;
+pub use normal::{PathError, normalise};
 pub use path::PATH_BYTES_MAX;
 pub use spec::{GatewaySpec, RouteSpec};
 pub use table::{Backend, Found, Rule, Table};

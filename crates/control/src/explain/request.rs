@@ -6,6 +6,19 @@ use api::rest::ExplainRequest;
 use lanes::{Problem, Request};
 use routes::{Table, spec::ListenerSpec};
 
+/// What proxies in front say of the client; a gateway without any drops it.
+const FORWARDED: &[&str] = &[
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-forwarded-proto",
+    "x-real-ip",
+];
+
+/// What an untrusted listener makes anew.
+const IDS: &[&str] = &["traceparent", "tracestate", "x-request-id"];
+
 /// A request, read from its description.
 #[derive(Debug)]
 pub(super) struct Explained {
@@ -33,12 +46,13 @@ impl Explained {
         let port = split_port(authority).1.unwrap_or(first_port);
         let target = target.split('#').next().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let path = normal_path(if path.is_empty() { "/" } else { path })?;
         let peer = super::client_address(wanted.client_ip.as_deref())?;
         Ok(Self {
             method: wanted.method.clone(),
             host: split_port(host).0.to_lowercase(),
             port,
-            path: if path.is_empty() { "/".to_owned() } else { path.to_owned() },
+            path,
             query: query.to_owned(),
             peer,
             client: peer,
@@ -46,12 +60,16 @@ impl Explained {
         })
     }
 
-    /// Takes the listener's word on whom to believe: its proxies in front say who the client is, and where none
-    /// of the client's lane context is believed, no condition sees it.
+    /// Takes the listener's word on whom to believe: its proxies in front say who the client is, and what of the
+    /// client's own claims is not believed, no condition sees.
     pub(super) fn trust(&mut self, listener: &ListenerSpec) {
         self.client = self.client_behind(listener.trusted_hops);
+        self.headers.retain(|(name, _)| !name.contains('_'));
+        if listener.trusted_hops == 0 {
+            self.headers.retain(|(name, _)| !FORWARDED.contains(&name.as_str()));
+        }
         if !listener.trusted {
-            self.headers.retain(|(name, _)| name != "traceparent");
+            self.headers.retain(|(name, _)| !IDS.contains(&name.as_str()));
             for (_, value) in self.headers.iter_mut().filter(|(name, _)| name == "baggage") {
                 let is_ours = |member: &&str| !member.trim_start().starts_with("lane.");
                 *value = value.split(',').filter(is_ours).collect::<Vec<_>>().join(",");
@@ -111,6 +129,16 @@ impl Request for Explained {
     }
 }
 
+/// The path as the gateway matches and forwards it; what it answers with 400 is told.
+fn normal_path(path: &str) -> Result<String, Problem> {
+    let mut normal = Vec::new();
+    match routes::normalise(path.as_bytes(), &mut normal) {
+        Ok(true) => Ok(String::from_utf8_lossy(&normal).into_owned()),
+        Ok(false) => Ok(path.to_owned()),
+        Err(error) => Err(Problem::new("url", path, format!("the gateway answers 400: {error}"))),
+    }
+}
+
 /// Authority and the rest.
 fn split_url(url: &str) -> Result<(&str, &str), Problem> {
     if url.starts_with('/') {
@@ -141,6 +169,29 @@ fn split_port(authority: &str) -> (&str, Option<u16>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_path_is_the_one_that_the_gateway_matches() {
+        assert_eq!(read("/%61/b%c3%a9", &[]).path(), "/a/b%C3%A9");
+        let problem = normal_path("/a/../b").unwrap_err();
+        assert_eq!((problem.field.as_str(), problem.value.as_str()), ("url", "/a/../b"));
+    }
+
+    #[test]
+    fn no_condition_sees_what_an_edge_does_not_believe() {
+        let mut request = read(
+            "/",
+            &[("X-Request-Id", "1"), ("x-forwarded-for", "1.2.3.4"), ("a_b", "1"), ("kept", "1")],
+        );
+        request.trust(&ListenerSpec {
+            name: "http".to_owned(),
+            port: 80,
+            hostname: None,
+            trusted: false,
+            trusted_hops: 0,
+        });
+        assert_eq!(request.headers().map(|(name, _)| name).collect::<Vec<_>>(), ["kept"]);
+    }
 
     fn read(url: &str, headers: &[(&str, &str)]) -> Explained {
         let fields = headers.iter().map(|(name, value)| api::resource::HeaderField {

@@ -138,6 +138,7 @@ fn distrust(
     for field in head.fields_mut() {
         match field.name {
             Name::Forwarded
+            | Name::ForwardedFor
             | Name::RealIp
             | Name::ForwardedPort
             | Name::ForwardedProto

@@ -1,0 +1,130 @@
+//! The one form of a path that is used to match and to forward, so that no server behind resolves another path than
+//! the one that was matched.
+
+use std::fmt;
+
+/// Why a path has no one form.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PathError {
+    /// `%2F`, `%5C`, `\` or dot segments, which servers resolve differently.
+    Ambiguous,
+    /// Percent-encoding that is none, or of NUL.
+    Malformed,
+}
+
+impl fmt::Display for PathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ambiguous => "ambiguous path (encoded slash, backslash or dot segment)",
+            Self::Malformed => "malformed percent-encoding in the path",
+        })
+    }
+}
+
+impl std::error::Error for PathError {}
+
+/// Normalises `path`: appends the normalised form to `out` and returns true, or returns false when it is normal
+/// already. Percent-encoding of characters that need none is undone, hexadecimal digits become upper case.
+pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
+    let suspicious =
+        path.iter().fold(false, |seen, byte| seen | matches!(byte, b'%' | b'\\' | b'.'));
+    if !suspicious {
+        return Ok(false);
+    }
+    let start = out.len();
+    let mut at = 0;
+    while at < path.len() {
+        match path[at] {
+            b'\\' => return Err(PathError::Ambiguous),
+            b'%' => {
+                let (Some(high), Some(low)) = (hex(path.get(at + 1)), hex(path.get(at + 2))) else {
+                    return Err(PathError::Malformed);
+                };
+                match high << 4 | low {
+                    b'/' | b'\\' => return Err(PathError::Ambiguous),
+                    0 => return Err(PathError::Malformed),
+                    byte if byte.is_ascii_alphanumeric()
+                        || matches!(byte, b'-' | b'.' | b'_' | b'~') =>
+                    {
+                        out.push(byte)
+                    }
+                    _ => out.extend_from_slice(&[
+                        b'%',
+                        path[at + 1].to_ascii_uppercase(),
+                        path[at + 2].to_ascii_uppercase(),
+                    ]),
+                }
+                at += 3;
+            }
+            byte => {
+                out.push(byte);
+                at += 1;
+            }
+        }
+    }
+    // `..;` counts too: some servers cut path parameters off before they resolve dots.
+    let dotted = |segment: &[u8]| {
+        let name = segment.split(|byte| *byte == b';').next().unwrap_or(segment);
+        matches!(name, b"." | b"..")
+    };
+    if out[start..].split(|byte| *byte == b'/').any(dotted) {
+        return Err(PathError::Ambiguous);
+    }
+    let changed = &out[start..] != path;
+    if !changed {
+        out.truncate(start);
+    }
+    Ok(changed)
+}
+
+fn hex(digit: Option<&u8>) -> Option<u8> {
+    char::from(*digit?).to_digit(16).map(|value| value as u8)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(path: &str, expected: Result<&str, PathError>) {
+        let mut out = b"kept".to_vec();
+        let outcome = normalise(path.as_bytes(), &mut out).map(|changed| {
+            assert_eq!(&out[..4], b"kept");
+            if changed { String::from_utf8(out[4..].to_vec()).unwrap() } else { path.to_owned() }
+        });
+        assert_eq!(outcome.as_deref().map_err(|error| *error), expected, "path {path}");
+    }
+
+    #[test]
+    fn paths_have_one_form() {
+        check("/a/b", Ok("/a/b"));
+        check("/a.b/..c/d..", Ok("/a.b/..c/d.."));
+        check("/%61%2d%7e", Ok("/a-~"));
+        check("/%c3%a9", Ok("/%C3%A9"));
+        check("/%C3%A9", Ok("/%C3%A9"));
+        check("/a%20b", Ok("/a%20b"));
+        check("//a", Ok("//a"));
+    }
+
+    #[test]
+    fn ambiguous_paths_are_refused() {
+        for path in [
+            "/a/../b",
+            "/a/./b",
+            "/..",
+            "/.",
+            "/a/%2e%2e/b",
+            "/a/%2E./b",
+            "/a%2fb",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "/a/..;x/b",
+        ] {
+            check(path, Err(PathError::Ambiguous));
+        }
+        for path in ["/%", "/%4", "/%zz", "/%00"] {
+            check(path, Err(PathError::Malformed));
+        }
+    }
+}
