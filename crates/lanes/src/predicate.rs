@@ -256,3 +256,49 @@ fn bits(address: IpAddr) -> u128 {
     };
     wide.to_bits()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(network: &str, inside: &[&str], outside: &[&str]) {
+        let cidr = Cidr::parse(network).expect("a valid network");
+        let contains = |text: &&str| cidr.contains(text.parse().expect("an address"));
+        for text in inside {
+            assert!(contains(text), "{network} contains {text}");
+        }
+        for text in outside {
+            assert!(!contains(text), "{network} does not contain {text}");
+        }
+    }
+
+    #[test]
+    fn networks_contain_what_they_say() {
+        check(
+            "10.0.0.0/8",
+            &["10.0.0.0", "10.255.255.255", "::ffff:10.1.2.3"],
+            &["11.0.0.0", "9.255.255.255", "::a00:1"],
+        );
+        check("10.1.2.3/16", &["10.1.255.0"], &["10.2.0.0"]);
+        check("10.1.2.3", &["10.1.2.3"], &["10.1.2.2", "10.1.2.4"]);
+        check("10.1.2.2/31", &["10.1.2.2", "10.1.2.3"], &["10.1.2.4", "10.1.2.1"]);
+        check(
+            "0.0.0.0/0",
+            &["0.0.0.0", "255.255.255.255", "::ffff:1.2.3.4"],
+            &["::", "2001:db8::1"],
+        );
+        check("::/0", &["::", "2001:db8::1", "ffff::"], &["1.2.3.4", "::ffff:1.2.3.4"]);
+        check(
+            "2001:db8::/32",
+            &["2001:db8::", "2001:db8:ffff::1"],
+            &["2001:db9::", "2001:db7:ffff::"],
+        );
+        check("2001:db8::1", &["2001:db8::1"], &["2001:db8::2", "2001:db8::"]);
+        check("2001:db8::/96", &["2001:db8::1.2.3.4"], &["2001:db8::1:0:0"]);
+        // IPv4 networks in IPv6 clothes, and one that only begins like them.
+        check("::ffff:10.0.0.0/104", &["10.9.9.9"], &["11.0.0.0"]);
+        check("::ffff:0:0/96", &["1.2.3.4"], &["::1"]);
+        check("::ffff:0:0/95", &["::fffe:0:1"], &["1.2.3.4"]);
+    }
+}
