@@ -15,8 +15,10 @@ use crate::ejection::UnreachableBoard;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Serving,
-    /// Take nothing new; end at this time at the latest.
+    /// Let nobody in; what is in may still call others. At this time it is given up.
     Draining(Instant),
+    /// Let nobody out either; end at this time at the latest.
+    Ending(Instant),
 }
 
 /// A proxy that runs. Dropping it ends it at once.
@@ -26,6 +28,8 @@ pub struct Running {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) board: UnreachableBoard,
     pub(crate) phase: watch::Sender<Phase>,
+    /// Ends when what was in has been answered in every thread that drains.
+    pub(crate) emptied: mpsc::Receiver<()>,
     /// Ends when the last thread has.
     pub(crate) ended: mpsc::Receiver<()>,
 }
@@ -51,9 +55,18 @@ impl Running {
         self.board.unreachable()
     }
 
+    /// Lets nobody in any more, and waits until what is in has been answered, for at most `grace`. An application may
+    /// need its way out to answer, so a sidecar's outbound listener stays open.
+    pub async fn empty(&mut self, grace: Duration) {
+        self.phase.send_replace(Phase::Draining(Instant::now() + grace));
+        while self.emptied.recv().await.is_some() {}
+    }
+
     /// Stops accepting, lets requests in flight finish for at most `grace`, then closes what is left.
     pub async fn drain(mut self, grace: Duration) {
-        self.phase.send_replace(Phase::Draining(Instant::now() + grace));
+        let until = Instant::now() + grace;
+        self.empty(grace).await;
+        self.phase.send_replace(Phase::Ending(until));
         while self.ended.recv().await.is_some() {}
     }
 }

@@ -58,6 +58,8 @@ pub(crate) struct Connection {
     pub(crate) sent: Cell<bool>,
     /// A client connection between two requests.
     pub(crate) idle: Cell<bool>,
+    /// The application beside the sidecar calls others on it.
+    pub(crate) is_outbound: Cell<bool>,
     /// Who is at the other end.
     pub(crate) peer: SocketAddr,
 }
@@ -77,6 +79,7 @@ impl Connection {
             key: Cell::new(0),
             sent: Cell::new(false),
             idle: Cell::new(false),
+            is_outbound: Cell::new(false),
             peer,
         });
         connection.key.set(deadlines.enter(Rc::downgrade(&connection)));

@@ -97,12 +97,13 @@ pub(crate) fn start(
     plan.metrics.collect_from(move |samples| sampled.sample(samples));
     let (phase, phases) = watch::channel(Phase::Serving);
     let (ending, ended) = mpsc::channel(1);
+    let (emptying, emptied) = mpsc::channel(1);
     let (ready, readiness) = std::sync::mpsc::channel();
     let workers = per_worker.len();
     for (index, sockets) in per_worker.into_iter().enumerate() {
         let (plan, board, phases, feed) =
             (plan.clone(), board.clone(), phases.clone(), feed.clone());
-        let (ending, ready) = (ending.clone(), ready.clone());
+        let (ending, emptying, ready) = (ending.clone(), emptying.clone(), ready.clone());
         std::thread::Builder::new().name(format!("{}-{index}", plan.name)).spawn(move || {
             let runtime =
                 Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
@@ -110,7 +111,8 @@ pub(crate) fn start(
                 Ok(runtime) => {
                     // Whoever started us may have given up meanwhile.
                     let _ = ready.send(Ok(()));
-                    runtime.block_on(run(plan, index, workers, sockets, feed, board, phases));
+                    let stages = Stages { phases, emptying: Some(emptying) };
+                    runtime.block_on(run(plan, index, workers, sockets, feed, board, stages));
                 }
                 Err(error) => {
                     let _ = ready.send(Err(error));
@@ -124,7 +126,25 @@ pub(crate) fn start(
             .recv()
             .map_err(|_| io::Error::other("a proxy thread ended while it started"))??;
     }
-    Ok(Running { addresses, metrics: plan.metrics, board, phase, ended })
+    drop((ending, emptying));
+    Ok(Running { addresses, metrics: plan.metrics, board, phase, emptied, ended })
+}
+
+/// How a thread is told to end, and tells how far it is.
+struct Stages {
+    phases: watch::Receiver<Phase>,
+    /// Dropped when what was in has been answered.
+    emptying: Option<mpsc::Sender<()>>,
+}
+
+impl Stages {
+    /// Waits for a phase; `None` when the proxy was dropped: then everything ends at once.
+    async fn wait_for(&mut self, is_it: impl FnMut(&Phase) -> bool) -> Option<Instant> {
+        match *self.phases.wait_for(is_it).await.ok()? {
+            Phase::Serving => None,
+            Phase::Draining(until) | Phase::Ending(until) => Some(until),
+        }
+    }
 }
 
 /// What one thread does.
@@ -135,7 +155,7 @@ async fn run(
     sockets: Sockets,
     feed: Feed,
     board: UnreachableBoard,
-    mut phases: watch::Receiver<Phase>,
+    mut stages: Stages,
 ) {
     let worker = Rc::new(Worker::new(
         feed,
@@ -150,6 +170,7 @@ async fn run(
         index,
         kind: ThreadKind::new(plan.purpose),
         listening: RefCell::default(),
+        inside: Rc::default(),
     });
     let own_ports: Vec<u16> = sockets.iter().map(|(_, address, _)| address.port()).collect();
     let first_ip = sockets.first().map(|(_, address, _)| address.ip());
@@ -162,12 +183,13 @@ async fn run(
     if let (ThreadKind::Gateway(_), Some(ip)) = (&thread.kind, first_ip) {
         spawn_local(follow_listeners(Rc::clone(&thread), ip, own_ports));
     }
-    // An error says that the proxy was dropped: end at once.
-    let until = match phases.wait_for(|phase| *phase != Phase::Serving).await.map(|phase| *phase) {
-        Ok(Phase::Draining(until)) => until,
-        Ok(Phase::Serving) | Err(_) => return,
+    let Some(until) = stages.wait_for(|phase| *phase != Phase::Serving).await else { return };
+    empty(&thread, until).await;
+    stages.emptying = None;
+    let Some(until) = stages.wait_for(|phase| matches!(phase, Phase::Ending(_))).await else {
+        return;
     };
-    drain(&thread, until).await;
+    end(&thread, until).await;
 }
 
 async fn tick(worker: Rc<Worker>, is_first: bool, correlation: Option<ThreadCorrelation>) {
@@ -181,12 +203,28 @@ async fn tick(worker: Rc<Worker>, is_first: bool, correlation: Option<ThreadCorr
     }
 }
 
-async fn drain(thread: &Rc<Thread>, until: Instant) {
+/// Lets nobody in; waits until what is in has been answered.
+async fn empty(thread: &Rc<Thread>, until: Instant) {
     let worker = &thread.worker;
     worker.draining.set(true);
-    for (_, listening) in std::mem::take(&mut *thread.listening.borrow_mut()) {
-        listening.leave.notify_one();
+    thread.leave(|what| !matches!(what, Listen::Outbound));
+    let idle_until = (Instant::now() + DRAIN_IDLE).min(until);
+    while thread.inside.get() > 0 && Instant::now() < until {
+        tokio::time::sleep(DRAIN_LOOK).await;
+        if Instant::now() >= idle_until {
+            worker.deadlines.for_each(|connection| {
+                if connection.idle.get() && !connection.is_outbound.get() {
+                    connection.shut_down(Shutdown::Read);
+                }
+            });
+        }
     }
+}
+
+/// Lets nobody out; waits for what is left, and closes it when it is time.
+async fn end(thread: &Rc<Thread>, until: Instant) {
+    let worker = &thread.worker;
+    thread.leave(|_| true);
     let idle_until = (Instant::now() + DRAIN_IDLE).min(until);
     while worker.recorder.level(Level::DownstreamOpen) > 0 && Instant::now() < until {
         tokio::time::sleep(DRAIN_LOOK).await;
@@ -215,6 +253,24 @@ struct Thread {
     kind: ThreadKind,
     /// By port: what is accepted on at the moment.
     listening: RefCell<BTreeMap<u16, Rc<Listening>>>,
+    /// Connections of those who were let in: all but the application's own.
+    inside: Rc<Cell<usize>>,
+}
+
+/// One connection that was let in; counted until it is dropped.
+struct Inside(Rc<Cell<usize>>);
+
+impl Inside {
+    fn enter(count: &Rc<Cell<usize>>) -> Self {
+        count.set(count.get() + 1);
+        Self(Rc::clone(count))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
 }
 
 #[derive(Debug)]
@@ -223,8 +279,9 @@ enum ThreadKind {
     Sidecar { identity: Rc<sidecar::Identity>, transparent: bool, application_address: SocketAddr },
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Listening {
+    what: Listen,
     leave: Notify,
     /// Connections made here must not outlive it by long.
     is_removed: Rc<Cell<bool>>,
@@ -277,10 +334,22 @@ impl Thread {
         what: Listen,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(socket)?;
-        let listening = Rc::new(Listening::default());
+        let listening =
+            Rc::new(Listening { what, leave: Notify::default(), is_removed: Rc::default() });
         self.listening.borrow_mut().insert(address.port(), Rc::clone(&listening));
         spawn_local(accept(Rc::clone(self), listener, address.port(), what, listening));
         Ok(())
+    }
+
+    /// Stops accepting on sockets of these kinds.
+    fn leave(&self, leaves: impl Fn(Listen) -> bool) {
+        self.listening.borrow_mut().retain(|_, listening| {
+            let stays = !leaves(listening.what);
+            if !stays {
+                listening.leave.notify_one();
+            }
+            stays
+        });
     }
 
     fn admit(
@@ -307,16 +376,17 @@ impl Thread {
                     port,
                     listener_is_removed: Rc::clone(&listening.is_removed),
                 };
-                spawn_local(forward::serve(
-                    worker,
-                    Client { connection, entry },
-                    Buffer::default(),
-                ));
+                let inside = Inside::enter(&self.inside);
+                spawn_local(async move {
+                    let _inside = inside;
+                    forward::serve(worker, Client { connection, entry }, Buffer::default()).await;
+                });
             }
             (
                 ThreadKind::Sidecar { identity, transparent, .. },
                 Listen::Outbound | Listen::Gateway,
             ) => {
+                connection.is_outbound.set(true);
                 spawn_local(sidecar::sniff::serve_outbound(
                     worker,
                     connection,
@@ -329,13 +399,13 @@ impl Thread {
                 Listen::Inbound,
             ) => {
                 let identity = Rc::clone(identity);
-                spawn_local(sidecar::sniff::serve_inbound(
-                    worker,
-                    connection,
-                    identity,
-                    *transparent,
-                    *application_address,
-                ));
+                let inside = Inside::enter(&self.inside);
+                let (transparent, application) = (*transparent, *application_address);
+                spawn_local(async move {
+                    let _inside = inside;
+                    let serve = sidecar::sniff::serve_inbound;
+                    serve(worker, connection, identity, transparent, application).await;
+                });
             }
         }
     }

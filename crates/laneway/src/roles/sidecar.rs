@@ -164,12 +164,15 @@ impl Sidecar {
     }
 
     /// Deregisters, lets callers move away, finishes what is in flight.
-    async fn stop(self, drain: Duration) {
+    async fn stop(mut self, drain: Duration) {
         let was_registered = self.registration.standing.borrow().registered;
         self.registration.stop().await;
         if was_registered {
             tokio::time::sleep(LINGER.min(drain)).await;
         }
+        // What is in flight may call others before it is answered, and stays in its lane by calling them through us.
+        let until = tokio::time::Instant::now() + drain;
+        self.proxy.empty(drain).await;
         // New connections of the application go out directly from here on.
         if let Some(capture) = self.capture
             && let Err(error) = capture.remove()
@@ -177,7 +180,7 @@ impl Sidecar {
             tracing::warn!(%error, "redirect rules may be left behind");
         }
         self.reporting.abort();
-        self.proxy.drain(drain).await;
+        self.proxy.drain(until.saturating_duration_since(tokio::time::Instant::now())).await;
         self.publishing.stop().await;
     }
 }
