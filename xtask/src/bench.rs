@@ -55,11 +55,15 @@ pub(crate) fn run(root: &Path) -> Result<()> {
             );
         }
     }
-    run::cargo(root, &["build", "--profile", "dist", "--package", "laneway", "--package", "bench"])?;
+    run::cargo(
+        root,
+        &["build", "--profile", "dist", "--package", "laneway", "--package", "bench"],
+    )?;
     let home = tempfile::tempdir().context("create a folder for the contenders")?;
     let upstream_address = free_address()?;
     let programs = root.join("target/dist");
-    let _upstream = start(OTHER_CPU, &programs.join("upstream"), &[&upstream_address], home.path())?;
+    let _upstream =
+        start(OTHER_CPU, &programs.join("upstream"), &[&upstream_address], home.path())?;
     wait_until_answers(&upstream_address)?;
     let contenders = contender::start_all(&programs, home.path(), &upstream_address)?;
     let mut rounds: Vec<Vec<Sample>> = Vec::new();
