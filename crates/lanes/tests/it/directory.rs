@@ -37,7 +37,7 @@ fn at(network: u8, number: u8) -> SocketAddr {
 fn name(directory: &Directory, host: &str) -> String {
     match directory.by_name(host) {
         Lookup::Known(service) => service.id().to_string(),
-        Lookup::Ambiguous(sources) => sources.join(" "),
+        Lookup::Ambiguous(sources) => format!("one of {}", sources.join(" ")),
         other => format!("{other:?}"),
     }
 }
@@ -60,12 +60,20 @@ fn a_complete_directory_knows_names_and_what_is_absent() {
     assert_eq!(name(&directory, "sc-b"), "Absent");
     assert_eq!(address(&directory, at(0, 9)), "Absent");
     directory.insert(service("t/SC-a", &[2]));
-    assert_eq!(name(&directory, "sc-a"), "s t");
+    assert_eq!(name(&directory, "sc-a"), "one of s t");
     directory.remove(&id("sc-A"));
     assert_eq!(name(&directory, "sc-a"), "t/n//sc-a");
     directory.remove(&id("t/sc-A"));
     assert_eq!(name(&directory, "sc-a"), "Absent");
     assert_eq!(directory.services().count(), 0);
+}
+
+#[test]
+fn a_snapshot_gives_its_directory() {
+    let mut directory = Directory::new(true);
+    directory.insert(service("sc-a", &[1]));
+    let snapshot = lanes::Snapshot::new(Vec::new(), directory);
+    assert_eq!(name(snapshot.directory(), "sc-a"), "s/n//sc-a");
 }
 
 #[test]
@@ -75,7 +83,7 @@ fn two_of_one_source_are_told_apart_by_their_identities() {
         let id = ServiceId::new("s", namespace, "", "sc-a");
         directory.insert(Arc::new(Service::new(id, "sc-A", "a", Vec::new())));
     }
-    assert_eq!(name(&directory, "sc-a"), "s/n1//sc-a s/n2//sc-a");
+    assert_eq!(name(&directory, "sc-a"), "one of s/n1//sc-a s/n2//sc-a");
 }
 
 #[test]
@@ -96,7 +104,7 @@ fn a_directory_of_what_was_asked_for_answers_no_more_than_that() {
     directory.answer_name("sc-a", NameAnswer::Absent);
     assert_eq!(name(&directory, "sc-a"), "Absent");
     directory.answer_name("sc-a", NameAnswer::Ambiguous(vec!["x".into(), "y".into()]));
-    assert_eq!(name(&directory, "sc-a"), "x y");
+    assert_eq!(name(&directory, "sc-a"), "one of x y");
     directory.forget_name("SC-A");
     assert_eq!(name(&directory, "sc-a"), "Unsubscribed");
 }
@@ -182,7 +190,7 @@ proptest! {
                 }
                 prop_assert_eq!(directory.services().count(), left.len());
                 let a = match (left.contains_key("a"), left.contains_key("t/a")) {
-                    (true, true) => "s t",
+                    (true, true) => "one of s t",
                     (true, false) => "s/n//a",
                     (false, true) => "t/n//a",
                     (false, false) => "Absent",
