@@ -49,7 +49,7 @@ pub(super) fn start_all(release: &Path, home: &Path, upstream: &str) -> Result<V
 fn floor(release: &Path, home: &Path, upstream: &str) -> Result<Contender> {
     let address = free_address()?;
     let process = start(PROXY_CPU, &release.join("tcp-forwarder"), &[&address, upstream], home)?;
-    ready("tcp-forwarder", "bench/src/bin/tcp-forwarder.rs".to_owned(), address, process)
+    ready("tcp-forwarder", "`bench/src/bin/tcp-forwarder.rs`".to_owned(), address, process)
 }
 
 /// Gateway with a route, a group of ten lanes by content, and instances of base and lane: the upstream, twice.
@@ -255,7 +255,9 @@ fn version(program: &Path, flag: &str) -> Result<String> {
     let output = Command::new(program).arg(flag).output()?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
-    Ok(text.lines().find(|line| !line.trim().is_empty()).unwrap_or_default().trim().to_owned())
+    let line = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    // Envoy begins with where it lies, which is nobody's business.
+    Ok(line.strip_prefix(&*program.to_string_lossy()).unwrap_or(line).trim().to_owned())
 }
 
 fn on_path(name: &str) -> Option<PathBuf> {
