@@ -19,7 +19,7 @@ use crate::{
     },
     plan::{Edits, NoPlan, Plan, Target},
     published::Published,
-    sidecar::Identity,
+    sidecar::{Identity, write_request_line},
     trace_context::{self, TraceParent},
     worker::Worker,
 };
@@ -151,21 +151,6 @@ fn create_ids(worker: &Worker, head: &RequestHead, bytes: &[u8], out: &mut Vec<u
         created.1 = Some(request_id);
     }
     created
-}
-
-fn write_request_line(head: &RequestHead, bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(head.method.of(bytes));
-    out.push(b' ');
-    out.extend_from_slice(head.path(bytes));
-    if !head.query.is_empty() {
-        out.push(b'?');
-        out.extend_from_slice(head.query.of(bytes));
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    if !head.fields().iter().any(|field| field.name == Name::Host) {
-        // HTTP/1.0 without a host, made HTTP/1.1 by us.
-        write_field("host", head.authority.of(bytes), out);
-    }
 }
 
 /// Under which group and lane a request counts here, and how: this instance may be its lane's, or a fallback.

@@ -15,7 +15,7 @@ use crate::{
     h1::{fields::write_kept, name::Name, request::RequestHead, target::Form},
     plan::{Edits, NoPlan, Plan, Target},
     published::{Published, Query},
-    sidecar::Identity,
+    sidecar::{Identity, write_request_line},
     worker::Worker,
 };
 
@@ -233,17 +233,7 @@ fn read_context(
 }
 
 fn write_head(head: &mut RequestHead, bytes: &[u8], restored: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(head.method.of(bytes));
-    out.push(b' ');
-    out.extend_from_slice(head.path(bytes));
-    if !head.query.is_empty() {
-        out.push(b'?');
-        out.extend_from_slice(head.query.of(bytes));
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    if !head.fields().iter().any(|field| field.name == Name::Host) {
-        crate::h1::fields::write_field("host", head.authority.of(bytes), out);
-    }
+    write_request_line(head, bytes, out);
     if !restored.is_empty() {
         out.extend_from_slice(b"baggage: ");
         out.extend_from_slice(restored);
