@@ -37,3 +37,16 @@ impl fmt::Display for Problem {
         write!(f, "{}: `{}`: {}", self.field, self.value, self.remedy)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_field_is_seen_from_what_encloses_it() {
+        let seen = |field: &str| Problem::new(field, "", "").under("spec.lanes").field;
+        assert_eq!(seen("tag"), "spec.lanes.tag");
+        assert_eq!(seen("[3].tag"), "spec.lanes[3].tag");
+        assert_eq!(seen(""), "spec.lanes");
+    }
+}

@@ -22,3 +22,42 @@ pub trait Request {
         None
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A request of a caller whom nobody has authenticated.
+    struct Anonymous;
+
+    impl Request for Anonymous {
+        fn method(&self) -> &str {
+            "GET"
+        }
+
+        fn host(&self) -> &str {
+            "a"
+        }
+
+        fn path(&self) -> &str {
+            "/"
+        }
+
+        fn query(&self) -> &str {
+            ""
+        }
+
+        fn client_ip(&self) -> IpAddr {
+            IpAddr::from([127, 0, 0, 1])
+        }
+
+        fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+            std::iter::empty()
+        }
+    }
+
+    #[test]
+    fn without_authentication_there_are_no_claims() {
+        assert_eq!(Anonymous.claim("sub"), None);
+    }
+}
