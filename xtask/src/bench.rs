@@ -59,13 +59,14 @@ pub(crate) fn run(root: &Path) -> Result<()> {
         root,
         &["build", "--profile", "dist", "--package", "laneway", "--package", "bench"],
     )?;
-    let home = tempfile::tempdir().context("create a folder for the contenders")?;
+    let home = root.join("target/bench");
+    run::clear(&home)?;
+    fs::create_dir_all(&home).context("create target/bench")?;
     let upstream_address = free_address()?;
     let programs = root.join("target/dist");
-    let _upstream =
-        start(OTHER_CPU, &programs.join("upstream"), &[&upstream_address], home.path())?;
+    let _upstream = start(OTHER_CPU, &programs.join("upstream"), &[&upstream_address], &home)?;
     wait_until_answers(&upstream_address)?;
-    let contenders = contender::start_all(&programs, home.path(), &upstream_address)?;
+    let contenders = contender::start_all(&programs, &home, &upstream_address)?;
     let mut rounds: Vec<Vec<Sample>> = Vec::new();
     for round in 1..=ROUNDS {
         let mut samples = Vec::new();

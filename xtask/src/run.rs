@@ -2,6 +2,7 @@
 
 use std::{
     ffi::OsStr,
+    fs,
     path::Path,
     process::{Command, Stdio},
 };
@@ -11,6 +12,12 @@ use anyhow::{Context as _, Result, bail};
 /// Runs the cargo that runs us.
 pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
     program(cargo_program().as_ref(), root, arguments)
+}
+
+/// Runs a chore of the package `checks`, which has the libraries that this door does without.
+pub(crate) fn checks(root: &Path, arguments: &[&str]) -> Result<()> {
+    let run = ["run", "--quiet", "--locked", "--package", "checks", "--"];
+    cargo(root, &[&run, arguments].concat())
 }
 
 /// The cargo that runs us, or the one on the path.
@@ -47,4 +54,14 @@ pub(crate) fn is_on_path(name: &str) -> bool {
     // A user's path often lacks /sbin, where iptables lives.
     let system = ["/usr/sbin", "/sbin"].map(std::path::PathBuf::from);
     std::env::split_paths(&path).chain(system).any(|directory| directory.join(name).is_file())
+}
+
+/// Removes a folder that may not be there.
+pub(crate) fn clear(place: &Path) -> Result<()> {
+    match fs::remove_dir_all(place) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("clear {}", place.display()))
+        }
+        _ => Ok(()),
+    }
 }

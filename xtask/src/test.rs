@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{codegen, run, tidy, worlds, worlds::Worlds};
+use crate::{run, worlds, worlds::Worlds};
 
 /// The `cargo deny` that checks licences, bans and sources. One version, so that a verdict is the same everywhere.
 const CARGO_DENY: &str = "0.20.2";
@@ -40,14 +40,14 @@ impl Strictness {
 /// Runs every check. Stops at the first step that fails.
 pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     let mut steps = Steps::default();
-    steps.take("tidy", || crate::complain(tidy::run(root)))?;
+    steps.take("tidy", || run::checks(root, &["tidy"]))?;
     steps.take("format", || run::cargo(root, &["fmt", "--all", "--check"]))?;
     let worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
     steps.take("lints", || {
         let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         run::cargo(root, &lint)
     })?;
-    steps.take("codegen", || crate::complain(codegen::check(root)?))?;
+    steps.take("codegen", || run::checks(root, &["codegen", "--check"]))?;
     steps.take("release binary", || {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;

@@ -126,7 +126,7 @@ fn python(root: &Path, home: &Path) -> Result<()> {
     if is_current(&place, &[&wanted])? {
         return Ok(());
     }
-    clear(&place)?;
+    run::clear(&place)?;
     run::command(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
     let mut install = Command::new(place.join("bin/pip"));
     install.args(["install", "--quiet", "--no-deps", "--requirement"]).arg(&wanted);
@@ -142,7 +142,7 @@ fn node(root: &Path, home: &Path) -> Result<()> {
     if is_current(&place, &wanted)? {
         return Ok(());
     }
-    clear(&place)?;
+    run::clear(&place)?;
     fs::create_dir_all(&place).context("create target/worlds/node")?;
     for file in wanted {
         let name = file.file_name().unwrap_or_default();
@@ -170,13 +170,4 @@ fn together(sources: &[&PathBuf]) -> Result<String> {
         .iter()
         .map(|path| fs::read_to_string(path).with_context(|| format!("read {}", path.display())))
         .collect()
-}
-
-fn clear(place: &Path) -> Result<()> {
-    match fs::remove_dir_all(place) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(error).with_context(|| format!("clear {}", place.display()))
-        }
-        _ => Ok(()),
-    }
 }

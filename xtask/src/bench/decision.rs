@@ -10,7 +10,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::Value;
 
 use crate::run;
 
@@ -71,12 +70,15 @@ pub(super) fn section(root: &Path) -> Result<String> {
 fn build(root: &Path) -> Result<PathBuf> {
     let mut cargo = Command::new(run::cargo_program());
     cargo.current_dir(root).args(["bench", "--package", "lanes", "--bench", "decide", "--no-run"]);
-    let told = output(cargo.arg("--message-format=json"))?;
-    told.lines()
-        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "decide")
-        .find_map(|message| message["executable"].as_str().map(PathBuf::from))
-        .context("the benchmark's program in cargo's messages")
+    let output = cargo.output().context("run cargo bench")?;
+    let told = String::from_utf8_lossy(&output.stderr);
+    program_in(&told).map(|path| root.join(path)).with_context(|| format!("cargo bench: {told}"))
+}
+
+/// The path in cargo's last line, `Executable benches/decide.rs (target/release/deps/decide-…)`.
+fn program_in(told: &str) -> Option<&str> {
+    let line = told.lines().find_map(|line| line.trim().strip_prefix("Executable "))?;
+    line.split_once('(')?.1.strip_suffix(')')
 }
 
 /// Instructions of one run with `count` decisions.
@@ -99,4 +101,16 @@ fn output(command: &mut Command) -> Result<String> {
         bail!("`{line}`: {}", String::from_utf8_lossy(&output.stderr));
     }
     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_program_is_found_in_what_cargo_says() {
+        let told = "    Finished `bench` profile [optimized] target(s) in 1.00s\n  \
+                    Executable benches/decide.rs (target/release/deps/decide-0a1b)\n";
+        assert_eq!(program_in(told), Some("target/release/deps/decide-0a1b"));
+    }
 }

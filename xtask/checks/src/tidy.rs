@@ -77,7 +77,9 @@ pub(crate) fn run(root: &Path) -> Vec<String> {
         }
         check_package(root, &dir, &mut complaints);
     }
-    check_package(root, &root.join("xtask"), &mut complaints);
+    for chores in ["xtask", "xtask/checks"] {
+        check_package(root, &root.join(chores), &mut complaints);
+    }
     check_bans(root, &mut complaints);
     for file in all_files(root) {
         check_words(root, &file, &mut complaints);
