@@ -119,6 +119,8 @@ struct RestOfBody {
     /// What has arrived of the client's next request.
     next: Buffer,
     address: SocketAddr,
+    /// All of the request went out: whatever follows on the instance's connection is another one.
+    request_is_sent: bool,
     upstream_keep_alive: bool,
     client_keep_alive: bool,
     /// Notice when the client goes away while the instance is silent.
@@ -432,6 +434,8 @@ struct Answered {
     /// What was received of the answer, head included.
     received: Buffer,
     chosen: Chosen,
+    /// All of the request went out before it.
+    request_is_sent: bool,
     /// When the whole request must be done.
     request_deadline_ms: u64,
 }
@@ -514,6 +518,7 @@ async fn send(
                     response,
                     received,
                     chosen,
+                    request_is_sent: true,
                     request_deadline_ms: tries.request_deadline_ms,
                 };
             }

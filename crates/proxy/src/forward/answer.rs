@@ -139,7 +139,8 @@ pub(super) async fn pass_on(
     if answered.response.status == 101 {
         return Box::pin(upgrade(worker, client, request, answered, out, next)).await;
     }
-    let Answered { upstream, response, mut received, chosen, request_deadline_ms } = answered;
+    let Answered { upstream, response, mut received, chosen, request_is_sent, request_deadline_ms } =
+        answered;
     out.clear();
     let written = write_head(worker, request, &chosen, response, &mut received, &mut out);
     let mut body = written.body;
@@ -169,6 +170,7 @@ pub(super) async fn pass_on(
         received,
         next,
         address: chosen.address,
+        request_is_sent,
         upstream_keep_alive: written.upstream_keep_alive,
         client_keep_alive: written.client_keep_alive,
         watch_client: true,
@@ -181,8 +183,9 @@ pub(super) async fn pass_on(
 /// Gives the instance's connection back, and says what becomes of the client's.
 pub(super) fn finish(worker: &Worker, rest: RestOfBody) -> After {
     rest.upstream.deadline().disarm();
-    // Bytes after the answer's end would be taken for the next answer.
-    if rest.upstream_keep_alive && rest.received.is_empty() {
+    // An instance that answered early still waits for the rest of the body, and would take the next request for it;
+    // bytes after the answer's end would be taken for the next answer.
+    if rest.request_is_sent && rest.upstream_keep_alive && rest.received.is_empty() {
         worker.upstreams.give(rest.address, rest.upstream, worker.deadlines.now_ms());
     }
     worker.buffers.give(rest.received);

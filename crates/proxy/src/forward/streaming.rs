@@ -99,6 +99,7 @@ pub(super) async fn send(
         response,
         received,
         chosen,
+        request_is_sent: matches!(uploaded, Some(Ok(_))),
         request_deadline_ms,
     };
     let out = worker.buffers.take_write();
@@ -123,9 +124,11 @@ pub(super) async fn send(
                 download.as_mut().poll(context)
             })
             .await;
-            // With the upload unfinished the instance's connection is in no state to be used again.
             Rest::Done(match done {
-                Ok(_) => After::Linger,
+                Ok(mut rest) => {
+                    rest.request_is_sent = matches!(uploaded, Some(Ok(_)));
+                    answer::finish(worker, rest)
+                }
                 Err(answer::Cut) => After::Close,
             })
         }

@@ -88,7 +88,10 @@ impl ResponseHead {
             return Err(HeadError::TransferEncoding);
         }
         let options = fields::hop_by_hop(bytes, fields);
-        self.keep_alive = !options.close && (self.minor_version == 1 || options.keep_alive);
+        // A 204 never has a body; one that announces it may send it all the same, in front of the next answer.
+        let misframed = self.status == 204 && !matches!(framing, None | Some(Framing::Length(0)));
+        self.keep_alive =
+            !options.close && !misframed && (self.minor_version == 1 || options.keep_alive);
         self.framing = if request_was_head || self.status < 200 || matches!(self.status, 204 | 304)
         {
             Framing::None

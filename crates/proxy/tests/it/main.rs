@@ -7,6 +7,7 @@ mod connections;
 mod lanes;
 mod lifecycle;
 mod retries;
+mod reuse;
 mod sidecar;
 mod strict;
 mod transparent;
