@@ -17,13 +17,14 @@ use anyhow::{Result, bail};
 /// The verbs, as `help` prints them: name, and what it does.
 const VERBS: &[(&str, &str)] = &[
     ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
-    ("test", "everything: format, lints, tidy, codegen --check, all tests, cargo deny"),
+    ("test", "everything: format, lints, tidy, codegen --check, dependencies, all tests"),
     ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
     (
         "bench",
         "measure the gateway against its peers in one run; writes docs/benchmarks.md; `decision`: only the lane decision",
     ),
     ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
+    ("dependencies", "what is shipped: licences, bans, one version of each crate, one registry"),
     ("codegen", "write what is generated and committed; `--check` only compares"),
     ("worlds", "prepare what system tests need beside cargo, under target/worlds/"),
     ("help", "this list"),
@@ -56,12 +57,13 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "bench" if rest == ["decision"] => bench::decision(&root),
         "bench" => bench::run(&root),
         "tidy" if rest.is_empty() => run::checks(&root, &["tidy"]),
+        "dependencies" if rest.is_empty() => run::checks(&root, &["dependencies"]),
         "codegen" if rest == ["--check"] => run::checks(&root, &["codegen", "--check"]),
         "codegen" if rest.is_empty() => run::checks(&root, &["codegen"]),
         "worlds" => worlds::prepare(&root, test::Strictness::Ci).map(|_| ()),
         "help" | "--help" | "-h" => {
             for (name, purpose) in VERBS {
-                println!("cargo xtask {name:<8} {purpose}");
+                println!("cargo xtask {name:<12} {purpose}");
             }
             Ok(())
         }

@@ -14,9 +14,6 @@ use anyhow::{Context as _, Result, bail};
 
 use crate::{run, worlds, worlds::Worlds};
 
-/// The `cargo deny` that checks licences, bans and sources. One version, so that a verdict is the same everywhere.
-const CARGO_DENY: &str = "0.20.2";
-
 /// What a missing world means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Strictness {
@@ -41,6 +38,7 @@ impl Strictness {
 pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     let mut steps = Steps::default();
     steps.take("tidy", || run::checks(root, &["tidy"]))?;
+    steps.take("dependencies", || run::checks(root, &["dependencies"]))?;
     steps.take("format", || run::cargo(root, &["fmt", "--all", "--check"]))?;
     let worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
     steps.take("lints", || {
@@ -51,7 +49,6 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     steps.take("release binary", || {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;
-    steps.take("dependencies", || deny(root))?;
     let skipped = root.join("target/skipped.txt");
     let counts = steps.take("tests", || tests(root, &worlds, &skipped))?;
     steps.print();
@@ -75,27 +72,6 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
         bail!("{} tests did not run; in CI every world is there", skipped.len());
     }
     Ok(())
-}
-
-/// Licences, bans and sources. Advisories need a database that is not a package: `cargo deny check advisories`.
-fn deny(root: &Path) -> Result<()> {
-    let tools = root.join("target/tools");
-    let cargo_deny = tools.join("bin/cargo-deny");
-    let have = Command::new(&cargo_deny).arg("--version").output();
-    let have = have.map(|output| String::from_utf8_lossy(&output.stdout).into_owned());
-    if !have.is_ok_and(|version| version.contains(CARGO_DENY)) {
-        // A debug build: it takes half the time, and the check itself is short.
-        let tools = tools.to_string_lossy();
-        let version = format!("={CARGO_DENY}");
-        let install = ["install", "cargo-deny", "--debug", "--locked", "--version", &version];
-        run::cargo(root, &[&install[..], &["--root", &tools]].concat())?;
-    }
-    let quiet = ["--log-level", "error", "--workspace"];
-    run::program(
-        &cargo_deny,
-        root,
-        &[&quiet[..], &["check", "bans", "licenses", "sources"]].concat(),
-    )
 }
 
 /// How many tests ran.

@@ -4,10 +4,14 @@
 mod tests;
 
 use std::{
-    collections::BTreeMap,
     fs,
     path::{Path, PathBuf},
 };
+
+use anyhow::{Context as _, Result};
+use cargo_metadata::{Dependency, DependencyKind, MetadataCommand, Package};
+
+use crate::CRATES_IO;
 
 /// Every arrow in ARCHITECTURE.md. An arrow that is not here is a design change, not a chore.
 const ARROWS: &[(&str, &[&str])] = &[
@@ -40,51 +44,40 @@ const PURE: &[&str] = &["lanes", "routes"];
 /// Longest file we accept without a note; the models' 90th percentile is near 900 lines.
 const LINES_PER_FILE_MAX: usize = 900;
 
-/// Largest file that is searched for words; larger ones are data.
-const SEARCHED_BYTES_MAX: u64 = 2_000_000;
-
-/// The only registry a Rust lock file may name.
-const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
-
-/// Words that say where somebody worked instead of what Laneway is. Written in two halves, so that this file has none.
-const FOREIGN: &[(&str, &str)] = &[
-    (concat!("/wo", "rk/"), "a path of one machine"),
-    (concat!("/ho", "me/"), "a path of one machine"),
-    (concat!("registry.np", "mjs.org"), "a registry host; lock files are written without"),
-    (concat!("files.python", "hosted.org"), "a registry host; lock files are written without"),
-    (concat!("static.cra", "tes.io"), "a registry host; lock files are written without"),
-    (concat!("design ", "§"), "the numbers are those of docs/semantics.md: `semantics §4`"),
-    (concat!("sub", "agent"), "the repository speaks of Laneway alone"),
-    (concat!("AI ", "agent"), "the repository speaks of Laneway alone"),
-    (concat!("this ", "session"), "the repository speaks of Laneway alone"),
-];
-
 /// Everything wrong with the tree under `root`; empty when it is tidy.
-pub(crate) fn run(root: &Path) -> Vec<String> {
+pub(crate) fn run(root: &Path) -> Result<Vec<String>> {
+    let mut metadata = MetadataCommand::new();
+    let metadata = metadata.current_dir(root).no_deps().exec().context("run cargo metadata")?;
     let mut complaints = Vec::new();
-    let arrows: BTreeMap<_, _> = ARROWS.iter().copied().collect();
-    for dir in children(&root.join("crates")) {
-        let name = file_name(&dir);
-        let Some(allowed) = arrows.get(name.as_str()) else {
-            complaints
-                .push(format!("crates/{name}: not in the table; see \"when to add a crate\""));
-            continue;
-        };
-        for dependency in normal_path_dependencies(&read(&dir.join("Cargo.toml"))) {
-            if !allowed.contains(&dependency.as_str()) {
-                complaints.push(format!("crates/{name}: must not depend on `{dependency}`"));
-            }
+    for package in metadata.workspace_packages() {
+        let dir = package.manifest_path.parent().map_or(root, |dir| dir.as_std_path());
+        if dir.parent() == Some(&root.join("crates")) {
+            check_arrows(package, &mut complaints);
         }
-        check_package(root, &dir, &mut complaints);
-    }
-    for chores in ["xtask", "xtask/checks"] {
-        check_package(root, &root.join(chores), &mut complaints);
+        check_package(root, dir, &mut complaints);
     }
     check_bans(root, &mut complaints);
     for file in all_files(root) {
-        check_words(root, &file, &mut complaints);
+        check_lock_file(root, &file, &mut complaints);
     }
-    complaints
+    Ok(complaints)
+}
+
+/// A crate depends on no other of ours than its arrows say. What only its tests use may be anything.
+fn check_arrows(package: &Package, complaints: &mut Vec<String>) {
+    let name = package.name.as_str();
+    let Some((_, allowed)) = ARROWS.iter().find(|(known, _)| *known == name) else {
+        complaints.push(format!("crates/{name}: not in the table; see \"when to add a crate\""));
+        return;
+    };
+    let ours = |dependency: &&Dependency| {
+        dependency.path.is_some() && dependency.kind != DependencyKind::Development
+    };
+    for Dependency { name: other, .. } in package.dependencies.iter().filter(ours) {
+        if !allowed.contains(&other.as_str()) {
+            complaints.push(format!("crates/{name}: must not depend on `{other}`"));
+        }
+    }
 }
 
 /// A package: inherits the lints, and every module is short and says what it is for.
@@ -124,61 +117,34 @@ fn check_purity(root: &Path, name: &str, file: &Path, complaints: &mut Vec<Strin
     }
 }
 
-/// Each ban in clippy.toml and deny.toml carries its reason, for the person who meets it.
+/// Each ban in clippy.toml carries its reason, for the person who meets it. (Those of crates are a table of reasons.)
 fn check_bans(root: &Path, complaints: &mut Vec<String>) {
-    for file in ["clippy.toml", "deny.toml"] {
-        let text = read(&root.join(file));
-        let entries = ["{ path =", "{ name =", "{ crate ="];
-        for line in text.lines().filter(|line| entries.iter().any(|entry| line.contains(entry))) {
-            if !line.contains("reason = \"") && !line.trim_start().starts_with('#') {
-                complaints.push(format!("{file}: `{}` carries no reason", line.trim()));
-            }
+    let text = read(&root.join("clippy.toml"));
+    for line in text.lines().filter(|line| line.contains("{ path =")) {
+        if !line.contains("reason = \"") && !line.trim_start().starts_with('#') {
+            complaints.push(format!("clippy.toml: `{}` carries no reason", line.trim()));
         }
     }
 }
 
-/// Lock files name no mirror, and nothing names where it was written.
-fn check_words(root: &Path, file: &Path, complaints: &mut Vec<String>) {
-    if fs::metadata(file).is_ok_and(|metadata| metadata.len() > SEARCHED_BYTES_MAX) {
-        return;
-    }
-    // Binary files have no words.
-    let Ok(text) = fs::read_to_string(file) else { return };
+/// Lock files name no mirror.
+fn check_lock_file(root: &Path, file: &Path, complaints: &mut Vec<String>) {
     let shown = relative(root, file);
-    for (word, why) in FOREIGN.iter().filter(|(word, _)| text.contains(word)) {
-        complaints.push(format!("{shown}: contains `{word}`: {why}"));
-    }
     match file_name(file).as_str() {
         "Cargo.lock" => {
-            for line in text.lines().filter(|line| line.starts_with("source = ")) {
+            for line in read(file).lines().filter(|line| line.starts_with("source = ")) {
                 if !line.contains(CRATES_IO) {
                     complaints.push(format!("{shown}: `{line}`: only crates.io is a source"));
                 }
             }
         }
-        "package-lock.json" if text.contains("\"resolved\": \"http") => complaints.push(format!(
-            "{shown}: names a registry host; set `omit-lockfile-registry-resolved=true` in .npmrc"
-        )),
+        "package-lock.json" if read(file).contains("\"resolved\": \"http") => {
+            complaints.push(format!(
+                "{shown}: names a registry host; set `omit-lockfile-registry-resolved=true` in .npmrc"
+            ));
+        }
         _ => {}
     }
-}
-
-/// Workspace members under `[dependencies]`, of any target. Dev-dependencies may point anywhere.
-fn normal_path_dependencies(manifest: &str) -> Vec<String> {
-    let mut normal = false;
-    let mut names = Vec::new();
-    for line in manifest.lines() {
-        if let Some(section) = line.strip_prefix('[') {
-            normal = section.starts_with("dependencies]")
-                || section.starts_with("target.") && section.ends_with(".dependencies]");
-        } else if normal {
-            let name = line.split(['.', ' ', '=']).next().unwrap_or_default();
-            if ARROWS.iter().any(|(member, _)| *member == name) {
-                names.push(name.to_owned());
-            }
-        }
-    }
-    names
 }
 
 /// Rust files, without what is generated: that is compared with its source by `codegen`, not read by people.
