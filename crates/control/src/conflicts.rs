@@ -11,7 +11,7 @@ use api::{
 use lanes::Problem;
 
 use crate::{
-    ledger::ObjectChange,
+    objects::ObjectChange,
     picture::{Picture, Services},
 };
 

@@ -13,13 +13,14 @@ use std::{
 use api::discovery::v1;
 use tokio::sync::Notify;
 
-use crate::picture::Picture;
+use crate::{
+    key::{Key, Topic, Touch},
+    picture::Picture,
+};
 
 mod data_plane;
-mod key;
 
-pub use data_plane::{DataPlane, Refusal, Subscription};
-pub use key::{Key, Topic, Touch};
+pub use data_plane::{DataPlane, Refusal};
 
 /// How long a data plane that went away counts as one that has not got the latest: long enough for a restart or
 /// a broken network, short enough that one scaled away does not look like trouble all day.

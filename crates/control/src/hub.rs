@@ -15,8 +15,9 @@ use lanes::ServiceId;
 use tokio::sync::Notify;
 
 use crate::{
-    distribute::{Connection, DataPlane, Distribution, Key, Live, Touch},
-    ledger::ObjectChange,
+    distribute::{Connection, DataPlane, Distribution, Live},
+    key::{Key, Touch},
+    objects::ObjectChange,
     picture::Picture,
 };
 

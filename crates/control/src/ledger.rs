@@ -19,7 +19,10 @@ use api::{
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::store::{Change, Revision, Store, StoreError, StoredObject};
+use crate::{
+    objects::ObjectChange,
+    store::{Change, Revision, Store, StoreError, StoredObject},
+};
 
 mod draft;
 mod removals;
@@ -129,19 +132,6 @@ pub enum Rejection {
     /// The control plane is stopping.
     #[error("the control plane is stopping")]
     Stopping,
-}
-
-/// One object's change, as distribution and watches see it.
-#[derive(Debug, Clone)]
-pub struct ObjectChange {
-    /// Which.
-    pub key: Key,
-    /// Which change it is.
-    pub revision: Revision,
-    /// As it was.
-    pub old: Option<Arc<StoredObject>>,
-    /// As it is.
-    pub new: Option<Arc<StoredObject>>,
 }
 
 /// What the writer does with committed changes, before it answers. Called on its thread, in order.

@@ -35,8 +35,10 @@ pub mod discovery;
 pub mod distribute;
 pub mod explain;
 pub mod hub;
+mod key;
 pub mod ledger;
 mod metrics;
+pub mod objects;
 pub mod picture;
 pub mod registrations;
 pub mod rest;
@@ -46,7 +48,8 @@ pub mod store;
 pub use registrations::Registrations;
 
 use hub::Hub;
-use ledger::{Done, Ledger, ObjectChange, Rejection, Rules, Transaction};
+use ledger::{Done, Ledger, Rejection, Rules, Transaction};
+use objects::ObjectChange;
 use picture::Picture;
 use registrations::Journal;
 use store::{Change, SqliteStore, Store, StoreError};
@@ -110,7 +113,7 @@ impl Control {
         store.commit(&[Change::ReserveGenerations { ceiling }])?;
 
         let now = Instant::now();
-        let default_gateway = picture::default_gateway(settings.gateway_port);
+        let default_gateway = objects::default_gateway(settings.gateway_port);
         let mut picture = Picture::new(default_gateway.clone(), now);
         picture.add_source(EMBEDDED_SOURCE);
         picture.apply_objects(&initial_changes(&contents), None, &mut Vec::new());

@@ -18,8 +18,8 @@ use api::{
 use lanes::{ServiceId, directory::NameAnswer};
 
 use crate::{
-    distribute::{Key, Subscription, Topic, Touch},
-    ledger::ObjectChange,
+    key::{Key, Subscription, Topic, Touch},
+    objects::{ObjectChange, provide_default_gateway},
 };
 
 mod groups;
@@ -28,7 +28,7 @@ mod services;
 mod versioned;
 
 pub use groups::{Groups, LaneName};
-pub use routing::{DEFAULT_GATEWAY, Routing, default_gateway, provide_default_gateway};
+pub use routing::Routing;
 pub use services::{DEPARTED_ADDRESS_KEPT, DEPARTED_SERVICE_KEPT, Services};
 pub use versioned::Versioned;
 

@@ -15,12 +15,24 @@ use api::{
 };
 use lanes::{Service, Tag, service::Health};
 
-use crate::{
-    conflicts,
-    distribute::{self, Key},
-    hub::Hub,
-    store::StoredObject,
-};
+use crate::{Control, conflicts, distribute, hub::Hub, key::Key, store::StoredObject};
+
+impl Control {
+    /// An object with its status as it is now.
+    pub(crate) fn present(&self, stored: &StoredObject) -> Object {
+        let findings = Arc::clone(self.ledger().view().findings());
+        let hub = self.hub();
+        Statuses::new(&hub, &findings).present(stored)
+    }
+
+    /// Objects with their status as it is now.
+    pub(crate) fn present_all(&self, stored: &[Arc<StoredObject>]) -> Vec<Object> {
+        let findings = Arc::clone(self.ledger().view().findings());
+        let hub = self.hub();
+        let statuses = Statuses::new(&hub, &findings);
+        stored.iter().map(|stored| statuses.present(stored)).collect()
+    }
+}
 
 /// How many usable instances an application has of each tag.
 type Usable<'h> = HashMap<Option<&'h Tag>, usize>;

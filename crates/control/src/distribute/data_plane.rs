@@ -3,7 +3,6 @@
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
     mem,
-    net::SocketAddr,
     sync::Arc,
     time::Instant,
 };
@@ -11,8 +10,11 @@ use std::{
 use api::discovery::v1;
 use tokio::sync::Notify;
 
-use super::{Connection, DISCONNECTED_KEPT, Key, Topic, Touch};
-use crate::picture::{Answer, Picture, Share};
+use super::{Connection, DISCONNECTED_KEPT};
+use crate::{
+    key::{Key, Subscription, Topic, Touch},
+    picture::{Answer, Picture, Share},
+};
 
 /// Names and addresses one data plane may subscribe to, each. A sidecar asks for what its application calls;
 /// beyond this something enumerates, and its further names are passed through as unknown.
@@ -23,19 +25,6 @@ const NAME_BYTES_MAX: usize = 253;
 
 /// Unreachable endpoints kept of one report; it is for people.
 const UNREACHABLE_MAX: usize = 1_000;
-
-/// What decides a data plane's share.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
-    /// Gateway, sidecar or agent.
-    pub role: v1::Role,
-    /// The Gateway's name, or the application.
-    pub name: Arc<str>,
-    /// Host names it wants to know the meaning of, lower-case.
-    pub names: BTreeSet<Arc<str>>,
-    /// Addresses it wants to know the meaning of.
-    pub addresses: BTreeSet<SocketAddr>,
-}
 
 /// Why a data plane does not take a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]

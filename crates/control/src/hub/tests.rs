@@ -6,11 +6,13 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
-    picture::{DEPARTED_ADDRESS_KEPT, SOURCE_SYNC_WAIT, default_gateway},
+    objects::default_gateway,
+    picture::{DEPARTED_ADDRESS_KEPT, SOURCE_SYNC_WAIT},
     store::{Revision, StoredObject},
 };
 
 mod incremental;
+mod scale;
 
 /// A hub, data planes that take everything at once, and a clock.
 struct World {

@@ -9,9 +9,9 @@ use api::{
 };
 use serde_json::Value;
 
-use super::{Done, Edit, ObjectChange, Precondition, Rejection, Transaction, removals, timestamp};
+use super::{Done, Edit, Precondition, Rejection, Transaction, removals, timestamp};
 use crate::{
-    picture::provide_default_gateway,
+    objects::{ObjectChange, provide_default_gateway},
     store::{Contents, Revision, StoredObject},
 };
 

@@ -7,7 +7,7 @@ use api::{
 };
 use lanes::Problem;
 
-use super::ObjectChange;
+use crate::objects::ObjectChange;
 
 /// Names the lanes that an entrance or application removed from their group served.
 pub(super) fn affected(change: &ObjectChange, after: &Set) -> Vec<Finding> {

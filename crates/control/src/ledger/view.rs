@@ -10,8 +10,10 @@ use api::{
     validate::Finding,
 };
 
-use super::ObjectChange;
-use crate::store::{Contents, Revision, StoredObject};
+use crate::{
+    objects::ObjectChange,
+    store::{Contents, Revision, StoredObject},
+};
 
 /// Changes kept for watches that fell behind or reconnect: some minutes of busy editing, a few megabytes.
 const HISTORY_MAX: usize = 4_096;

@@ -5,10 +5,13 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Check, Done, ObjectChange, OnCommit, Rejection, Request, View,
+    Check, Done, OnCommit, Rejection, Request, View,
     draft::{Passed, Working},
 };
-use crate::store::{Change, Contents, Revision, Store, StoreError};
+use crate::{
+    objects::ObjectChange,
+    store::{Change, Contents, Revision, Store, StoreError},
+};
 
 /// Requests that share one fsync. More would keep the first of them waiting for the last one's evaluation.
 const BATCH_MAX: usize = 64;

@@ -10,7 +10,7 @@ use api::{convert, validate::Set};
 use lanes::{Group, GroupSpec, Tag, group::EntranceSpec};
 
 use super::versioned::{self, Versioned};
-use crate::distribute::{Key, Topic, Touch};
+use crate::key::{Key, Topic, Touch};
 
 /// A lane of a group.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]

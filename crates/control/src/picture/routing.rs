@@ -7,19 +7,13 @@ use std::{
 
 use api::{
     convert,
-    resource::{
-        AllowedRoutes, Gateway, GatewaySpec, HttpRoute, Key as ObjectKey, Kind, Listener,
-        NamespacesFrom, Object, Resource, RouteNamespaces,
-    },
+    resource::{HttpRoute, Key as ObjectKey, Kind, Object},
     validate::Set,
 };
 use lanes::ServiceId;
 
 use super::versioned::{self, Versioned};
-use crate::distribute::{Key, Topic, Touch};
-
-/// The gateway that exists while nobody has written one.
-pub const DEFAULT_GATEWAY: &str = "edge";
+use crate::key::{Key, Topic, Touch};
 
 #[derive(Debug)]
 struct GatewayEntry {
@@ -189,34 +183,6 @@ impl Routing {
             .filter_map(|name| self.routes.get_key_value(name))
             .map(|(name, entry)| (name, &entry.services))
     }
-}
-
-/// The gateway that exists while nobody has written one: every route of every namespace may attach.
-pub fn default_gateway(port: u16) -> Gateway {
-    let listener = Listener {
-        name: "http".to_owned(),
-        hostname: None,
-        port,
-        protocol: "HTTP".to_owned(),
-        allowed_routes: Some(AllowedRoutes {
-            namespaces: Some(RouteNamespaces { from: NamespacesFrom::All }),
-        }),
-    };
-    let spec = GatewaySpec { gateway_class_name: "laneway".to_owned(), listeners: vec![listener] };
-    Resource::new(DEFAULT_GATEWAY, spec)
-}
-
-/// Keeps the default gateway in a set exactly while there is no other. Returns whether that changed the set.
-pub fn provide_default_gateway(set: &mut Set, default: &Gateway) -> bool {
-    let mine = |gateway: &Gateway| *gateway == *default;
-    let others = set.gateways().any(|gateway| !mine(gateway));
-    let there = set.gateways().any(mine);
-    if others && there {
-        set.remove(&default.key());
-    } else if !others && !there {
-        set.put(Object::Gateway(default.clone()));
-    }
-    others == there
 }
 
 /// Whether a route names this gateway as a parent.

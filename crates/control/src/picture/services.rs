@@ -19,7 +19,7 @@ use std::{
 use lanes::{ServiceId, directory::NameAnswer};
 
 use super::versioned::{self, Versioned};
-use crate::distribute::{Key, Topic, Touch};
+use crate::key::{Key, Topic, Touch};
 
 /// How long an address keeps its meaning after its last service lost it (semantics, "What an instance is").
 pub const DEPARTED_ADDRESS_KEPT: Duration = Duration::from_secs(60);

@@ -22,8 +22,6 @@ use super::{Refused, watch};
 use crate::{
     Control,
     ledger::{Done, Edit, Precondition, Transaction},
-    status::Statuses,
-    store::StoredObject,
 };
 
 type Shared = State<Arc<Control>>;
@@ -135,7 +133,7 @@ fn list_or_watch(
     let view = control.ledger().view();
     let (revision, stored) = (view.revision(), view.list(kind, namespace.as_deref()));
     drop(view);
-    let items = present_all(control, &stored);
+    let items = control.present_all(&stored);
     Ok(Json(List { resource_version: revision.to_string(), items }).into_response())
 }
 
@@ -159,22 +157,7 @@ pub(super) async fn read(
     let key = Key::new(kind(&plural)?, namespace, name);
     let stored = control.ledger().view().get(&key).cloned();
     let stored = stored.ok_or(crate::ledger::Rejection::NotFound(key))?;
-    Ok(Json(present(&control, &stored)))
-}
-
-/// An object with its status as it is now.
-pub(super) fn present(control: &Control, stored: &StoredObject) -> Object {
-    let findings = Arc::clone(control.ledger().view().findings());
-    let hub = control.hub();
-    Statuses::new(&hub, &findings).present(stored)
-}
-
-/// Objects with their status as it is now.
-pub(super) fn present_all(control: &Control, stored: &[Arc<StoredObject>]) -> Vec<Object> {
-    let findings = Arc::clone(control.ledger().view().findings());
-    let hub = control.hub();
-    let statuses = Statuses::new(&hub, &findings);
-    stored.iter().map(|stored| statuses.present(stored)).collect()
+    Ok(Json(control.present(&stored)))
 }
 
 /// Creates an object in the namespace it names.
@@ -325,7 +308,7 @@ pub(super) async fn delete(
 fn only(control: &Control, done: &Done) -> Result<Object, Refused> {
     let stored =
         done.objects.first().ok_or_else(|| Refused::new(500, "nothing was written", ""))?;
-    Ok(present(control, stored))
+    Ok(control.present(stored))
 }
 
 /// Reads an object sent to a path: what the path says need not be said again, and must not be contradicted.

@@ -14,15 +14,8 @@ use axum::{
 use futures_util::{Stream, stream};
 use tokio::sync::watch::Receiver;
 
-use super::{
-    Refused,
-    objects::{present, present_all},
-};
-use crate::{
-    Control,
-    ledger::{Gone, ObjectChange},
-    store::Revision,
-};
+use super::Refused;
+use crate::{Control, ledger::Gone, objects::ObjectChange, store::Revision};
 
 /// Begins a watch: with everything there is and `SYNCED`, or with the changes after `resource_version`.
 pub(super) fn start(
@@ -84,7 +77,7 @@ impl Watch {
         let (revision, stored) = (view.revision(), view.list(self.kind, self.namespace.as_deref()));
         drop(view);
         self.told = revision;
-        let objects = present_all(&self.control, &stored);
+        let objects = self.control.present_all(&stored);
         for (stored, object) in stored.iter().zip(objects) {
             self.push(WatchKind::Added, stored.revision, Some(object));
         }
@@ -108,7 +101,7 @@ impl Watch {
             };
             let object = match kind {
                 WatchKind::Deleted => stored.object.clone(),
-                _ => present(&self.control, stored),
+                _ => self.control.present(stored),
             };
             self.push(kind, change.revision, Some(object));
         }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::resource::Object;
-use control::ledger::ObjectChange;
+use control::objects::ObjectChange;
 use serde_json::{Value, json};
 
 use crate::harness::{Plane, backend, gateway, group, route, service};

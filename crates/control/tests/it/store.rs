@@ -8,7 +8,7 @@ use api::{
 };
 use control::{
     ledger::{Edit, Ledger, Precondition, Rejection, Rules, Transaction},
-    picture::default_gateway,
+    objects::default_gateway,
     store::{Change, Contents, Revision, SqliteStore, Store, StoreError},
 };
 use proptest::prelude::*;

@@ -7,7 +7,7 @@ use api::{
     validate::{Set, Severity, validate},
 };
 use clap::Args;
-use control::picture::{default_gateway, provide_default_gateway};
+use control::objects::{default_gateway, provide_default_gateway};
 
 use super::{
     EXIT_FAILED, apply, output,

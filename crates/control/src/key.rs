@@ -1,7 +1,9 @@
-//! Names of what is distributed, and of what a data plane's share depends on.
+//! Names of what is distributed, what a data plane asks for, and what its share depends on: what the picture and
+//! distribution say to each other.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc};
 
+use api::discovery::v1;
 use lanes::ServiceId;
 
 /// One distributed resource. On the wire: `group/NAME`, `service/ID`, `gateway/NAME`, `route/NAMESPACE/NAME`,
@@ -62,6 +64,19 @@ pub enum Topic {
     Entrance(Arc<str>),
     /// Which routes attach to this gateway.
     Attached(Arc<str>),
+}
+
+/// What decides a data plane's share.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscription {
+    /// Gateway, sidecar or agent.
+    pub role: v1::Role,
+    /// The Gateway's name, or the application.
+    pub name: Arc<str>,
+    /// Host names it wants to know the meaning of, lower-case.
+    pub names: BTreeSet<Arc<str>>,
+    /// Addresses it wants to know the meaning of.
+    pub addresses: BTreeSet<SocketAddr>,
 }
 
 /// One consequence of a change.
