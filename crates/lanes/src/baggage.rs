@@ -79,6 +79,34 @@ pub fn lane_members<'a>(incoming: impl Iterator<Item = &'a [u8]>, out: &mut Vec<
     found.iter().for_each(|carried| list.carried(carried));
 }
 
+/// Whether a value has members that are ours, or would be read as ours by others: not those that only speak of lanes.
+pub fn has_lane_members(value: &[u8]) -> bool {
+    // A key that is ours has these bytes, or hides some of them behind a `%`.
+    (memchr::memmem::find(value, PREFIX).is_some() || memchr::memchr(b'%', value).is_some())
+        && members(std::iter::once(value)).any(|member| !matches!(member.kind(), Kind::Other))
+}
+
+/// The members of a value that are not ours, as they came: one run where no lane member lies between them.
+pub fn foreign_runs(value: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let mut run: Option<(usize, usize)> = None;
+        while at <= value.len() {
+            let end = memchr::memchr(b',', &value[at..]).map_or(value.len(), |bytes| at + bytes);
+            let member = RawMember { text: trim(&value[at..end]) };
+            let is_other = matches!(member.kind(), Kind::Other);
+            if is_other && !member.text.is_empty() {
+                run = Some((run.map_or(at, |(start, _)| start), end));
+            }
+            at = end + 1;
+            if !is_other && run.is_some() {
+                break;
+            }
+        }
+        run.map(|(start, end)| trim(&value[start..end]))
+    })
+}
+
 /// Base, where it must be told from "not decided".
 const BASE_DECIDED: &[u8] = b"-";
 

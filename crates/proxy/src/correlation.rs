@@ -20,10 +20,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use routes::entrance::{CORRELATION_ID_BYTES_MAX, CorrelationId};
 use smallvec::SmallVec;
 use telemetry::{Samples, names};
-
-use crate::trace_context::{CORRELATION_ID_BYTES_MAX, CorrelationId};
 
 use shard::{Looked, Shard, SlotIndex};
 

@@ -24,9 +24,10 @@ use crate::{
     h1::{
         body::Body,
         head::{HEAD_BYTES_MAX, HeadError},
-        request::{RequestHead, RequestPolicy},
+        request::{Received, RequestHead, RequestPolicy},
         response::ResponseHead,
         target::PathPolicy,
+        write::write_request,
     },
     limits::{INTERIM_ANSWERS_MAX, JOINED_BODY_BYTES_MAX, LINGER, LINGER_BYTES_MAX},
     plan::{Chosen, NoPlan, Plan},
@@ -272,9 +273,7 @@ async fn exchange(
                     identity,
                     &picture,
                     arrival,
-                    &mut head,
-                    buffer.filled(),
-                    &mut out,
+                    &mut Received::new(&mut head, buffer.filled()),
                 )
             }
             Entry::Outbound { identity, original } => {
@@ -290,9 +289,7 @@ async fn exchange(
                     identity,
                     &picture,
                     arrival,
-                    &mut head,
-                    buffer.filled(),
-                    &mut out,
+                    &mut Received::new(&mut head, buffer.filled()),
                 )
             }
             Entry::Inbound { identity, application_address } => {
@@ -305,9 +302,7 @@ async fn exchange(
                     identity,
                     &picture,
                     arrival,
-                    &mut head,
-                    buffer.filled(),
-                    &mut out,
+                    &mut Received::new(&mut head, buffer.filled()),
                 )
                 .map(|(plan, memory)| {
                     remembered = memory;
@@ -316,7 +311,10 @@ async fn exchange(
             }
         };
         let no_plan = match planned {
-            Ok(plan) => {
+            Ok(mut plan) => {
+                write_request(&head, buffer.filled(), &plan.edits, &mut out);
+                let written = std::mem::take(&mut plan.edits.written);
+                worker.buffers.give_write(written.into_memory());
                 let mut request = Request {
                     plan,
                     picture: &picture,

@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use routes::entrance::CorrelationHeaders;
 use telemetry::Metrics;
 
 use crate::{
@@ -10,10 +11,8 @@ use crate::{
     published::Feed,
     running::Running,
     threads::{self, Listen, Purpose},
-    trace_context::CorrelationHeaders,
 };
 
-mod client_address;
 mod plan;
 
 pub(crate) use plan::{Arrival, Identity, plan};

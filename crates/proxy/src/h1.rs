@@ -3,10 +3,10 @@
 pub mod body;
 pub mod fields;
 pub mod head;
-pub mod name;
 pub mod request;
 pub mod response;
 pub mod target;
+pub(crate) mod write;
 
 #[cfg(test)]
 mod oracle;

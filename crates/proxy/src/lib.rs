@@ -12,7 +12,6 @@ pub mod passthrough;
 pub mod published;
 pub mod running;
 pub mod sidecar;
-pub mod trace_context;
 
 mod buffers;
 mod deadlines;

@@ -3,7 +3,10 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use lanes::{Choice, Context, Service, choose::Subset};
-use routes::spec::{HeaderEdits, RewriteSpec};
+use routes::{
+    entrance::Written,
+    spec::{HeaderEdits, RewriteSpec},
+};
 use smallvec::SmallVec;
 use telemetry::Role;
 
@@ -12,6 +15,9 @@ use crate::{
     published::{Published, Query},
     worker::Worker,
 };
+
+/// The method of a tunnel through a proxy, which none is offered by.
+pub(crate) const CONNECT: &str = "CONNECT";
 
 /// Who serves a request.
 #[derive(Debug)]
@@ -27,12 +33,15 @@ pub(crate) enum Target<'p> {
     Address(SocketAddr),
 }
 
-/// What is changed on the way, besides what every proxy must change.
+/// What is changed on the way, besides what every proxy must change. Data: a codec writes it.
 #[derive(Debug, Default)]
 pub(crate) struct Edits<'p> {
-    /// The rule's, then the backend's.
-    pub(crate) response_headers: SmallVec<[&'p HeaderEdits; 2]>,
+    /// Fields of the request that Laneway writes itself.
+    pub(crate) written: Written,
+    /// The rule's, then the backend's. What they remove or replace is dropped already.
     pub(crate) request_headers: SmallVec<[&'p HeaderEdits; 2]>,
+    pub(crate) response_headers: SmallVec<[&'p HeaderEdits; 2]>,
+    /// How the path is rewritten, and how many bytes of it the rule matched.
     pub(crate) rewrite: Option<(&'p RewriteSpec, usize)>,
 }
 

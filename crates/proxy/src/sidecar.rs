@@ -2,17 +2,16 @@
 
 use std::{io, net::SocketAddr, sync::Arc};
 
+use routes::entrance::CorrelationHeaders;
 use telemetry::Metrics;
 
 use crate::{
     correlation::Correlation,
-    h1::{fields::write_field, name::Name, request::RequestHead},
     limits::Timeouts,
     listen::{self, Bound},
     published::Feed,
     running::Running,
     threads::{self, Listen, Plan, Purpose},
-    trace_context::CorrelationHeaders,
 };
 
 pub(crate) mod inbound;
@@ -97,19 +96,4 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
         addresses,
         feed,
     )
-}
-
-/// Appends the request line, and a Host where the caller sent none (HTTP/1.0, made HTTP/1.1 here).
-fn write_request_line(head: &RequestHead, bytes: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(head.method.of(bytes));
-    out.push(b' ');
-    out.extend_from_slice(head.path(bytes));
-    if !head.query.is_empty() {
-        out.push(b'?');
-        out.extend_from_slice(head.query.of(bytes));
-    }
-    out.extend_from_slice(b" HTTP/1.1\r\n");
-    if !head.fields().iter().any(|field| field.name == Name::Host) {
-        write_field("host", head.authority.of(bytes), out);
-    }
 }

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use routes::entrance::CorrelationHeaders;
 use telemetry::{Count, Level, Metrics};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -33,7 +34,6 @@ use crate::{
     running::{Phase, Running},
     sidecar,
     socket::Connection,
-    trace_context::CorrelationHeaders,
     worker::Worker,
 };
 

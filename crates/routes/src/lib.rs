@@ -5,6 +5,7 @@
 //! answers a request without allocating.
 
 mod compile;
+pub mod entrance;
 mod filter;
 mod host;
 mod normal;

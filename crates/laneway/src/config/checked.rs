@@ -2,7 +2,8 @@
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use proxy::{capture::Cidr, trace_context::CorrelationHeaders};
+use proxy::capture::Cidr;
+use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
 use super::{

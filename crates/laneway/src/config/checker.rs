@@ -7,7 +7,8 @@ use std::{
     time::Duration,
 };
 
-use proxy::{capture::EXCLUSIONS_MAX, trace_context::CorrelationHeaders};
+use proxy::capture::EXCLUSIONS_MAX;
+use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
 use super::{

@@ -13,9 +13,10 @@ use crate::{
     error::{Kind, Origin, ProxyError, reason},
     h1::{
         body::Body,
-        fields::{Framing, write_field, write_kept},
+        fields::Framing,
         head::HeadError,
         response::ResponseHead,
+        write::{write_field, write_kept},
     },
     limits::JOINED_BODY_BYTES_MAX,
     plan::{Chosen, Target},

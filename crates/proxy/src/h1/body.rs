@@ -1,10 +1,9 @@
 //! Bodies on their way through: finds where they end, and which of the bytes go on. Works in place.
 
+use routes::entrance::{Name, is_token_byte};
 use thiserror::Error;
 
 use super::fields::Framing;
-use super::head::is_token;
-use super::name::Name;
 
 /// Bytes of one chunk's size line with its extensions. Nobody sends extensions; 256 is room for a few.
 pub const CHUNK_LINE_BYTES_MAX: usize = 256;
@@ -213,7 +212,7 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), BodyError> {
 
 /// Whether a trailer may go on: not what frames, routes or authenticates a message, should somebody merge it.
 fn trailer_goes_on(line: &[u8]) -> Result<bool, BodyError> {
-    let colon = line.iter().position(|byte| !is_token(*byte)).ok_or(BodyError::Trailer)?;
+    let colon = line.iter().position(|byte| !is_token_byte(*byte)).ok_or(BodyError::Trailer)?;
     if colon == 0
         || line[colon] != b':'
         || line[colon..].iter().any(|byte| (*byte < b' ' && *byte != b'\t') || *byte == 0x7f)

@@ -1,7 +1,8 @@
-//! What the fields of either direction have in common: framing, `Connection`, copying.
+//! What the fields of either direction have in common: framing, and how they are held.
+
+use routes::entrance::{self, Fields, Name};
 
 use super::head::{Field, HeadError};
-use super::name::Name;
 
 /// How long a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -59,69 +60,38 @@ fn content_length(text: &[u8]) -> Result<u64, HeadError> {
     })
 }
 
-/// What `Connection` asks for.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Options {
-    pub(super) close: bool,
-    pub(super) keep_alive: bool,
-    pub(super) upgrade: bool,
+/// Fields as offsets into the bytes they were read from.
+#[derive(Debug)]
+pub(super) struct FieldLines<'f, 'b> {
+    pub(super) fields: &'f mut [Field],
+    pub(super) bytes: &'b [u8],
 }
 
-/// Reads `Connection` and drops what is meant for this hop alone, nominated fields included.
-pub(super) fn hop_by_hop(bytes: &[u8], fields: &mut [Field]) -> Options {
-    let mut options = Options::default();
-    for at in 0..fields.len() {
-        if fields[at].name.is_hop_by_hop() {
-            fields[at].keep = false;
-        }
-        if fields[at].name != Name::Connection {
-            continue;
-        }
-        for token in fields[at].value.of(bytes).split(|byte| *byte == b',') {
-            let token = token.trim_ascii();
-            if token.eq_ignore_ascii_case(b"close") {
-                options.close = true;
-            } else if token.eq_ignore_ascii_case(b"keep-alive") {
-                options.keep_alive = true;
-            } else if token.eq_ignore_ascii_case(b"upgrade") {
-                options.upgrade = true;
-            } else if !token.is_empty() && Name::of(token).may_be_nominated() {
-                for field in fields.iter_mut() {
-                    if field.name == Name::Other && field.name_of(bytes).eq_ignore_ascii_case(token)
-                    {
-                        field.keep = false;
-                    }
-                }
-            }
-        }
+impl<'b> Fields<'b> for FieldLines<'_, 'b> {
+    fn kept(&self) -> impl DoubleEndedIterator<Item = entrance::Field<'b>> + Clone {
+        kept(self.fields, self.bytes)
     }
-    options
-}
 
-/// Appends the lines of all kept fields, whole runs at once.
-pub fn write_kept(bytes: &[u8], fields: &[Field], out: &mut Vec<u8>) {
-    let mut run: Option<(usize, usize)> = None;
-    for field in fields {
-        let (start, end) = (field.line.start as usize, field.line.end as usize);
-        run = match (run, field.keep) {
-            (Some((first, last)), true) if last == start => Some((first, end)),
-            (previous, keep) => {
-                if let Some((first, last)) = previous {
-                    out.extend_from_slice(&bytes[first..last]);
-                }
-                keep.then_some((start, end))
-            }
-        };
-    }
-    if let Some((first, last)) = run {
-        out.extend_from_slice(&bytes[first..last]);
+    fn drop_where(&mut self, is_dropped: impl FnMut(&entrance::Field<'b>) -> bool) {
+        drop_where(self.fields, self.bytes, is_dropped);
     }
 }
 
-/// Appends `name: value CRLF`.
-pub fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
+/// The fields that go on.
+pub(super) fn kept<'b>(
+    fields: &[Field],
+    bytes: &'b [u8],
+) -> impl DoubleEndedIterator<Item = entrance::Field<'b>> + Clone {
+    fields.iter().filter(|field| field.keep).map(move |field| field.text(bytes))
+}
+
+/// Marks those of the fields that go on and `is_dropped`.
+pub(super) fn drop_where<'b>(
+    fields: &mut [Field],
+    bytes: &'b [u8],
+    mut is_dropped: impl FnMut(&entrance::Field<'b>) -> bool,
+) {
+    for field in fields.iter_mut().filter(|field| field.keep) {
+        field.keep = !is_dropped(&field.text(bytes));
+    }
 }

@@ -1,9 +1,8 @@
 //! Reads a head line by line, as bytes arrive, into offsets. Strict: CRLF only, no folding, no control
 //! characters, token names, bounded.
 
+use routes::entrance::{self, Name, is_token_byte};
 use thiserror::Error;
-
-use super::name::Name;
 
 /// Bytes of a whole head. Cookies and tokens of large estates stay below 32 KiB; twice that is generous.
 pub const HEAD_BYTES_MAX: usize = 64 * 1024;
@@ -64,6 +63,15 @@ impl Field {
     pub fn name_of<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         let start = self.line.start as usize;
         &bytes[start..start + usize::from(self.name_bytes)]
+    }
+
+    /// Its text, in the bytes it was read from.
+    pub(super) fn text<'b>(&self, bytes: &'b [u8]) -> entrance::Field<'b> {
+        entrance::Field {
+            name: self.name,
+            written: self.name_of(bytes),
+            value: self.value.of(bytes),
+        }
     }
 }
 
@@ -250,7 +258,7 @@ fn field(bytes: &[u8], line: Span) -> Result<Field, HeadError> {
     if is_space(text.first()) {
         return Err(HeadError::Folded);
     }
-    let colon = text.iter().position(|byte| !is_token(*byte)).ok_or(HeadError::FieldName)?;
+    let colon = text.iter().position(|byte| !is_token_byte(*byte)).ok_or(HeadError::FieldName)?;
     if colon == 0 || text[colon] != b':' || colon > usize::from(u16::MAX) {
         return Err(HeadError::FieldName);
     }
@@ -270,26 +278,6 @@ fn field(bytes: &[u8], line: Span) -> Result<Field, HeadError> {
         name: Name::of(&text[..colon]),
         keep: true,
     })
-}
-
-/// Characters of names and methods (RFC 9110 `tchar`).
-pub fn is_token(byte: u8) -> bool {
-    const TABLE: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            table[byte] = (byte as u8).is_ascii_alphanumeric();
-            byte += 1;
-        }
-        let marks = b"!#$%&'*+-.^_`|~";
-        let mut at = 0;
-        while at < marks.len() {
-            table[marks[at] as usize] = true;
-            at += 1;
-        }
-        table
-    };
-    TABLE[usize::from(byte)]
 }
 
 /// The digits of `HTTP/1.x`: the minor version.

@@ -1,12 +1,11 @@
-//! A request head: what it means, and how rules see it.
+//! A request head: what it means.
 
-use std::net::IpAddr;
+use routes::entrance::{self, Fields, Head, Name, is_token_byte};
 
-use super::fields::{self, Framing};
+use super::fields::{self, FieldLines, Framing};
 use super::head::{
     Field, HeadError, HeadParser, METHOD_BYTES_MAX, Progress, Span, TARGET_BYTES_MAX, minor_version,
 };
-use super::name::Name;
 use super::target::{self, Form, PathPolicy};
 
 /// How strict to be with what senders and servers understand differently.
@@ -110,52 +109,6 @@ impl RequestHead {
         &self.parser.fields
     }
 
-    /// The fields in order, to drop some.
-    pub fn fields_mut(&mut self) -> &mut [Field] {
-        &mut self.parser.fields
-    }
-
-    /// Drops every field called `name`; true when there was one.
-    pub fn drop_named(&mut self, bytes: &[u8], name: &[u8]) -> bool {
-        let mut any = false;
-        for field in &mut self.parser.fields {
-            if field.keep && field.name_of(bytes).eq_ignore_ascii_case(name) {
-                field.keep = false;
-                any = true;
-            }
-        }
-        any
-    }
-
-    /// Values of all kept fields called `name`.
-    pub fn values<'h>(
-        &'h self,
-        bytes: &'h [u8],
-        name: Name,
-    ) -> impl Iterator<Item = &'h [u8]> + Clone {
-        self.parser
-            .fields
-            .iter()
-            .filter(move |field| field.keep && field.name == name)
-            .map(|field| field.value.of(bytes))
-    }
-
-    /// The first value of the kept fields called `name` (lower-case).
-    pub fn first_value<'h>(&'h self, bytes: &'h [u8], name: &str) -> Option<&'h [u8]> {
-        let known = Name::of(name.as_bytes());
-        let is_named = |field: &&Field| {
-            field.name == known
-                && (known != Name::Other
-                    || field.name_of(bytes).eq_ignore_ascii_case(name.as_bytes()))
-        };
-        self.parser
-            .fields
-            .iter()
-            .filter(|field| field.keep)
-            .find(is_named)
-            .map(|field| field.value.of(bytes))
-    }
-
     /// The normalised path.
     pub fn path<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
         self.text(self.path, bytes)
@@ -166,27 +119,10 @@ impl RequestHead {
         self.text(self.host, bytes)
     }
 
-    /// The port of the authority, if it names one.
-    pub fn port(&self, bytes: &[u8]) -> Option<u16> {
-        let (_, port) = target::split_port(self.authority.of(bytes));
-        std::str::from_utf8(port?).ok()?.parse().ok()
-    }
-
     fn text<'h>(&'h self, text: Text, bytes: &'h [u8]) -> &'h [u8] {
         match text {
             Text::Head(span) => span.of(bytes),
             Text::Scratch(span) => span.of(&self.scratch),
-        }
-    }
-
-    /// Appends what frames the body and asks for an upgrade; the fields that did were for one hop alone.
-    pub fn write_framing(&self, bytes: &[u8], out: &mut Vec<u8>) {
-        if self.framing == Framing::Chunked {
-            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
-        }
-        if let Some(protocol) = self.upgrade {
-            out.extend_from_slice(b"connection: upgrade\r\n");
-            fields::write_field("upgrade", protocol.of(bytes), out);
         }
     }
 
@@ -195,7 +131,7 @@ impl RequestHead {
         let text = line.of(bytes);
         let first = memchr::memchr(b' ', text).ok_or(HeadError::StartLine)?;
         let last = memchr::memrchr(b' ', text).ok_or(HeadError::StartLine)?;
-        let method_is_token = text[..first].iter().all(|byte| super::head::is_token(*byte));
+        let method_is_token = text[..first].iter().all(|byte| is_token_byte(*byte));
         if first == 0 || first == last || first > METHOD_BYTES_MAX || !method_is_token {
             return Err(HeadError::StartLine);
         }
@@ -239,11 +175,7 @@ impl RequestHead {
     fn interpret_fields(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<(), HeadError> {
         let fields = &mut self.parser.fields;
         if policy.drop_underscored {
-            for field in fields.iter_mut().filter(|field| field.name == Name::Other) {
-                if memchr::memchr(b'_', field.name_of(bytes)).is_some() {
-                    field.keep = false;
-                }
-            }
+            entrance::drop_underscored(&mut FieldLines { fields, bytes });
         }
         let framing = fields::framing(bytes, fields)?;
         if self.minor_version == 0 && framing == Some(Framing::Chunked) {
@@ -253,7 +185,7 @@ impl RequestHead {
             None | Some(Framing::Length(0)) => Framing::None,
             Some(framing) => framing,
         };
-        let options = fields::hop_by_hop(bytes, fields);
+        let options = entrance::drop_hop_by_hop(&mut FieldLines { fields, bytes });
         self.keep_alive = !options.close && (self.minor_version == 1 || options.keep_alive);
         let mut upgrades = fields.iter().filter(|field| field.name == Name::Upgrade);
         self.upgrade = match (upgrades.next(), upgrades.next()) {
@@ -278,7 +210,7 @@ impl RequestHead {
     fn interpret_host(&mut self, bytes: &[u8], target: &target::Target) -> Result<(), HeadError> {
         let mut hosts = self.parser.fields.iter().filter(|field| field.name == Name::Host);
         let host = match (hosts.next(), hosts.next()) {
-            (Some(only), None) if target::is_valid_host(only.value.of(bytes)) => Some(only.value),
+            (Some(only), None) if entrance::is_valid_host(only.value.of(bytes)) => Some(only.value),
             (None, _) if self.minor_version == 0 => None,
             _ => return Err(HeadError::Host),
         };
@@ -301,7 +233,7 @@ impl RequestHead {
             (None, Some(host)) => host,
             (None, None) => Span::default(),
         };
-        let (name, _) = target::split_port(self.authority.of(bytes));
+        let (name, _) = entrance::split_port(self.authority.of(bytes));
         if name.iter().any(u8::is_ascii_uppercase) {
             let start = self.scratch.len();
             self.scratch.extend(name.iter().map(u8::to_ascii_lowercase));
@@ -317,75 +249,65 @@ impl RequestHead {
 /// One protocol name, and not a way to speak HTTP/2 past the rules.
 fn is_upgradable(protocol: &[u8]) -> bool {
     !protocol.is_empty()
-        && protocol.iter().all(|byte| super::head::is_token(*byte) || *byte == b'/')
+        && protocol.iter().all(|byte| is_token_byte(*byte) || *byte == b'/')
         && !protocol.eq_ignore_ascii_case(b"h2c")
         && !protocol.eq_ignore_ascii_case(b"h2")
 }
 
-/// How rules see a request: after stripping, before filters.
-#[derive(Debug, Clone, Copy)]
-pub struct RequestView<'h> {
-    head: &'h RequestHead,
-    bytes: &'h [u8],
-    method: &'h str,
-    host: &'h str,
-    path: &'h str,
-    query: &'h str,
-    client_ip: IpAddr,
-    hide_baggage: bool,
+/// A head with the bytes it was read from: what is decided on.
+#[derive(Debug)]
+pub struct Received<'b> {
+    head: &'b mut RequestHead,
+    bytes: &'b [u8],
 }
 
-impl<'h> RequestView<'h> {
-    /// A view of `head`, whose bytes these are. `hide_baggage`: it holds lane members that are not believed.
-    pub fn new(
-        head: &'h RequestHead,
-        bytes: &'h [u8],
-        client_ip: IpAddr,
-        hide_baggage: bool,
-    ) -> Self {
-        // The parser admitted only ASCII in these parts.
-        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
-        Self {
-            head,
-            bytes,
-            method: text(head.method.of(bytes)),
-            host: text(head.host(bytes)),
-            path: text(head.path(bytes)),
-            query: text(head.query.of(bytes)),
-            client_ip,
-            hide_baggage,
-        }
+impl<'b> Received<'b> {
+    /// `head` was read from `bytes`.
+    pub fn new(head: &'b mut RequestHead, bytes: &'b [u8]) -> Self {
+        Self { head, bytes }
     }
 }
 
-impl lanes::Request for RequestView<'_> {
+impl<'b> Fields<'b> for Received<'b> {
+    fn kept(&self) -> impl DoubleEndedIterator<Item = entrance::Field<'b>> + Clone {
+        fields::kept(&self.head.parser.fields, self.bytes)
+    }
+
+    fn drop_where(&mut self, is_dropped: impl FnMut(&entrance::Field<'b>) -> bool) {
+        fields::drop_where(&mut self.head.parser.fields, self.bytes, is_dropped);
+    }
+}
+
+impl<'b> Head<'b> for Received<'b> {
     fn method(&self) -> &str {
-        self.method
+        text(self.head.method.of(self.bytes))
+    }
+
+    fn scheme(&self) -> Option<&'static str> {
+        match self.head.form {
+            Form::Absolute { secure, .. } => Some(if secure { "https" } else { "http" }),
+            Form::Origin | Form::Authority | Form::Asterisk => None,
+        }
+    }
+
+    fn authority(&self) -> &'b [u8] {
+        self.head.authority.of(self.bytes)
     }
 
     fn host(&self) -> &str {
-        self.host
+        text(self.head.host(self.bytes))
     }
 
     fn path(&self) -> &str {
-        self.path
+        text(self.head.path(self.bytes))
     }
 
     fn query(&self) -> &str {
-        self.query
+        text(self.head.query.of(self.bytes))
     }
+}
 
-    fn client_ip(&self) -> IpAddr {
-        self.client_ip
-    }
-
-    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let hidden = |field: &&Field| self.hide_baggage && field.name == Name::Baggage;
-        self.head.fields().iter().filter(move |field| field.keep && !hidden(field)).map(|field| {
-            let name = field.name.as_str().unwrap_or_else(|| {
-                std::str::from_utf8(field.name_of(self.bytes)).unwrap_or_default()
-            });
-            (name, field.value.of(self.bytes))
-        })
-    }
+/// The parser admitted only ASCII in these parts.
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap_or_default()
 }

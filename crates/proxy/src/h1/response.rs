@@ -1,8 +1,9 @@
 //! A response head: what it means.
 
-use super::fields::{self, Framing};
+use routes::entrance::{self, Name};
+
+use super::fields::{self, FieldLines, Framing};
 use super::head::{Field, HeadError, HeadParser, Progress, Span, minor_version};
-use super::name::Name;
 
 /// A response head as offsets into the received bytes. Reused: it keeps its memory between responses.
 #[derive(Debug, Default)]
@@ -87,7 +88,7 @@ impl ResponseHead {
         if self.minor_version == 0 && framing == Some(Framing::Chunked) {
             return Err(HeadError::TransferEncoding);
         }
-        let options = fields::hop_by_hop(bytes, fields);
+        let options = entrance::drop_hop_by_hop(&mut FieldLines { fields, bytes });
         // A 204 never has a body; one that announces it may send it all the same, in front of the next answer.
         let misframed = self.status == 204 && !matches!(framing, None | Some(Framing::Length(0)));
         self.keep_alive =

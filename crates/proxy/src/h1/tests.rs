@@ -3,12 +3,13 @@
 use proptest::prelude::*;
 
 use super::body::{Body, BodyError};
-use super::fields::{Framing, write_kept};
+use super::fields::Framing;
 use super::head::{FIELDS_MAX, HEAD_BYTES_MAX, HeadError, TARGET_BYTES_MAX};
 use super::oracle::{self, Understood};
 use super::request::{RequestHead, RequestPolicy};
 use super::response::ResponseHead;
 use super::target::PathPolicy;
+use super::write::write_kept;
 
 const EDGE: RequestPolicy = RequestPolicy { path: PathPolicy::Strict, drop_underscored: true };
 

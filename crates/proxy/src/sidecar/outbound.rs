@@ -7,15 +7,15 @@ use std::{
 };
 
 use lanes::{AddressLookup, Context, Lookup, Service, ServiceId, baggage};
+use routes::entrance::{self, Head, Name, Written};
 use telemetry::{Count, Role};
 
 use crate::{
     correlation::Restored,
     error::Kind,
-    h1::{fields::write_kept, name::Name, request::RequestHead, target::Form},
-    plan::{Edits, NoPlan, Plan, Target},
+    plan::{CONNECT, Edits, NoPlan, Plan, Target},
     published::{Published, Query},
-    sidecar::{Identity, write_request_line},
+    sidecar::Identity,
     worker::Worker,
 };
 
@@ -36,28 +36,28 @@ pub(crate) struct Arrival<'a> {
     pub(crate) address_is_unknown: bool,
 }
 
-/// Plans a request and appends the head to send.
-pub(crate) fn plan<'p>(
+/// Plans a request.
+pub(crate) fn plan<'p, 'b>(
     worker: &Worker,
     identity: &Identity,
     picture: &'p Published,
     arrival: Arrival<'_>,
-    head: &mut RequestHead,
-    bytes: &[u8],
-    out: &mut Vec<u8>,
+    head: &mut impl Head<'b>,
 ) -> Result<Plan<'p>, NoPlan> {
     let destination = match arrival.original {
         Some(original) => {
-            by_address(worker, picture, original, head, bytes, arrival.address_is_unknown)?
+            by_address(worker, picture, original, head.host(), arrival.address_is_unknown)?
         }
-        None => by_target(worker, identity, picture, arrival, head, bytes)?,
+        None => by_target(worker, identity, picture, arrival, head)?,
     };
     let mut context = Context::default();
-    let restored = read_context(worker, identity, picture, head, bytes, &mut context);
+    let restored = read_context(worker, identity, picture, head, &mut context);
     if context.unknown_tags > 0 {
         worker.recorder.count(Count::UnknownTag);
     }
-    write_head(head, bytes, &restored, out);
+    let mut written = Written::in_memory(worker.buffers.take_write());
+    entrance::write_host(head, None, "", &mut written);
+    entrance::write_restored(head, &restored, &mut written);
     let target = match destination {
         Destination::Service(service, caller_pick) => {
             Target::Service { service, context, caller_pick }
@@ -67,7 +67,7 @@ pub(crate) fn plan<'p>(
     Ok(Plan {
         role: Role::SidecarOutbound,
         target,
-        edits: Edits::default(),
+        edits: Edits { written, ..Edits::default() },
         counted_as: ("", ""),
         member: None,
         outcome: None,
@@ -83,32 +83,29 @@ enum Destination<'p> {
 }
 
 /// A forward proxy's request names its server.
-fn by_target<'p>(
+fn by_target<'p, 'b>(
     worker: &Worker,
     identity: &Identity,
     picture: &'p Published,
     arrival: Arrival<'_>,
-    head: &RequestHead,
-    bytes: &[u8],
+    head: &impl Head<'b>,
 ) -> Result<Destination<'p>, NoPlan> {
     let peer = arrival.peer.to_canonical();
     if !peer.is_loopback() && arrival.local.is_none_or(|local| local.ip().to_canonical() != peer) {
         return Err(Kind::NotLocal.into());
     }
-    match head.form {
-        Form::Absolute { secure: false, .. } => {}
-        Form::Authority => return Err(Kind::ConnectMethod.into()),
-        Form::Absolute { secure: true, .. } | Form::Origin | Form::Asterisk => {
-            return Err(Kind::NotAbsolute.into());
-        }
+    if head.method() == CONNECT {
+        return Err(Kind::ConnectMethod.into());
     }
-    let host = std::str::from_utf8(head.host(bytes)).unwrap_or_default();
-    let port = head.port(bytes).unwrap_or(DEFAULT_PORT);
+    if head.scheme() != Some("http") {
+        return Err(Kind::NotAbsolute.into());
+    }
+    let host = head.host();
+    let port = entrance::port(head.authority()).unwrap_or(DEFAULT_PORT);
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(ip) = bare.parse::<IpAddr>() {
         let address = SocketAddr::new(ip.to_canonical(), port);
-        return match by_address(worker, picture, address, head, bytes, arrival.address_is_unknown)?
-        {
+        return match by_address(worker, picture, address, host, arrival.address_is_unknown)? {
             Destination::Address(address) => {
                 allowed(identity, arrival, &[address]).map(Destination::Address)
             }
@@ -133,22 +130,18 @@ fn by_address<'p>(
     worker: &Worker,
     picture: &'p Published,
     address: SocketAddr,
-    head: &RequestHead,
-    bytes: &[u8],
+    host: &str,
     is_unknown: bool,
 ) -> Result<Destination<'p>, NoPlan> {
     let directory = picture.lanes.directory();
     match directory.by_address(address) {
-        AddressLookup::Known(ids) => {
-            let host = std::str::from_utf8(head.host(bytes)).unwrap_or_default();
-            match shared(picture, ids, host) {
-                Some(service) => Ok(Destination::Service(service, Some(address))),
-                None => {
-                    worker.recorder.count(Count::AmbiguousAddress);
-                    Ok(Destination::Address(address))
-                }
+        AddressLookup::Known(ids) => match shared(picture, ids, host) {
+            Some(service) => Ok(Destination::Service(service, Some(address))),
+            None => {
+                worker.recorder.count(Count::AmbiguousAddress);
+                Ok(Destination::Address(address))
             }
-        }
+        },
         AddressLookup::Unsubscribed if !is_unknown => Err(NoPlan::Learn(Query::Address(address))),
         AddressLookup::Unsubscribed | AddressLookup::Absent => Ok(Destination::Address(address)),
     }
@@ -196,28 +189,24 @@ fn allowed(
 }
 
 /// What the request carries itself, else what its correlation ids restore, else base. Returns the members to add.
-fn read_context(
+fn read_context<'b>(
     worker: &Worker,
     identity: &Identity,
     picture: &Published,
-    head: &RequestHead,
-    bytes: &[u8],
+    head: &impl Head<'b>,
     context: &mut Context,
 ) -> Vec<u8> {
     let mut restored = Vec::new();
-    let carried = head
-        .values(bytes, Name::Baggage)
-        .any(|value| memchr::memmem::find(value, b"lane.").is_some());
-    if carried {
-        *context = Context::read(&picture.lanes, head.values(bytes, Name::Baggage));
-        // `lane.` may have stood in a value of somebody else's member.
-        baggage::lane_members(head.values(bytes, Name::Baggage), &mut restored);
+    if head.values(Name::Baggage).any(baggage::has_lane_members) {
+        *context = Context::read(&picture.lanes, head.values(Name::Baggage));
+        // Members that say nothing, such as an invalid tag, are no context.
+        baggage::lane_members(head.values(Name::Baggage), &mut restored);
         if !restored.is_empty() {
             restored.clear();
             return restored;
         }
     }
-    let ids = identity.correlation_headers.ids(|name| head.first_value(bytes, name));
+    let ids = identity.correlation_headers.ids(head, &Written::default());
     if ids.is_empty() {
         return restored;
     }
@@ -230,29 +219,6 @@ fn read_context(
         Restored::Unknown => worker.recorder.count(Count::CorrelationUnknown),
     }
     restored
-}
-
-fn write_head(head: &mut RequestHead, bytes: &[u8], restored: &[u8], out: &mut Vec<u8>) {
-    write_request_line(head, bytes, out);
-    if !restored.is_empty() {
-        out.extend_from_slice(b"baggage: ");
-        out.extend_from_slice(restored);
-        let start = out.len();
-        for value in head.values(bytes, Name::Baggage).filter(|value| !value.is_empty()) {
-            out.push(b',');
-            out.extend_from_slice(value);
-        }
-        if out.len() - start + restored.len() > baggage::BAGGAGE_BYTES_MAX {
-            out.truncate(start);
-        }
-        out.extend_from_slice(b"\r\n");
-        for field in head.fields_mut().iter_mut().filter(|field| field.name == Name::Baggage) {
-            field.keep = false;
-        }
-    }
-    write_kept(bytes, head.fields(), out);
-    head.write_framing(bytes, out);
-    out.extend_from_slice(b"\r\n");
 }
 
 /// Whether a picture answers a query.

@@ -7,8 +7,8 @@ use proxy::{
     SidecarConfig,
     capture::{self, Capture, CaptureConfig},
     limits::Timeouts,
-    trace_context::CorrelationHeaders,
 };
+use routes::entrance::CorrelationHeaders;
 use telemetry::Count;
 use testkit::{Host, Switch, needs};
 

@@ -11,10 +11,11 @@ use lanes::{
 };
 use proxy::{
     Feed, GatewayConfig, Generation, Published, Query, Running, SidecarConfig, limits::Timeouts,
-    published::DEMAND_MAX, trace_context::CorrelationHeaders,
+    published::DEMAND_MAX,
 };
 use routes::{
     GatewaySpec, RouteSpec, Table,
+    entrance::CorrelationHeaders,
     spec::{BackendSpec, FilterSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
 };
 use tokio::{

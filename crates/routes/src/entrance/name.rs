@@ -1,6 +1,6 @@
-//! The field names the engine itself acts on.
+//! The field names that Laneway itself acts on.
 
-/// A field name the engine knows, or any other.
+/// A field name Laneway knows, or any other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Name {
@@ -143,11 +143,36 @@ impl Name {
         )
     }
 
-    /// What `Connection` may remove by naming it: only names the engine does not know. Otherwise a client could
+    /// What `Connection` may remove by naming it: only names Laneway does not know. Otherwise a client could
     /// make the proxy drop what authenticates, frames or routes its request.
     pub fn may_be_nominated(self) -> bool {
         self == Self::Other
     }
+}
+
+/// Whether this may be the name of a field, or a method (RFC 9110 `token`).
+pub fn is_token(text: &str) -> bool {
+    !text.is_empty() && text.bytes().all(is_token_byte)
+}
+
+/// Characters of names and methods (RFC 9110 `tchar`).
+pub fn is_token_byte(byte: u8) -> bool {
+    const TABLE: [bool; 256] = {
+        let mut table = [false; 256];
+        let mut byte = 0;
+        while byte < 256 {
+            table[byte] = (byte as u8).is_ascii_alphanumeric();
+            byte += 1;
+        }
+        let marks = b"!#$%&'*+-.^_`|~";
+        let mut at = 0;
+        while at < marks.len() {
+            table[marks[at] as usize] = true;
+            at += 1;
+        }
+        table
+    };
+    TABLE[usize::from(byte)]
 }
 
 #[cfg(test)]

@@ -1,0 +1,84 @@
+//! Puts heads on the wire.
+
+use crate::plan::Edits;
+
+use super::{fields::Framing, head::Field, request::RequestHead};
+
+/// Appends the head of a request as it goes on: its line, what Laneway says itself, the fields that were kept, and what
+/// the route adds.
+pub(crate) fn write_request(
+    head: &RequestHead,
+    bytes: &[u8],
+    edits: &Edits<'_>,
+    out: &mut Vec<u8>,
+) {
+    write_request_line(head, bytes, edits, out);
+    for (name, value) in edits.written.iter() {
+        write_field(name, value, out);
+    }
+    write_kept(bytes, head.fields(), out);
+    for headers in &edits.request_headers {
+        for (name, value) in headers.set.iter().chain(&headers.add) {
+            write_field(name, value.as_bytes(), out);
+        }
+    }
+    write_framing(head, bytes, out);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn write_request_line(head: &RequestHead, bytes: &[u8], edits: &Edits<'_>, out: &mut Vec<u8>) {
+    out.extend_from_slice(head.method.of(bytes));
+    out.push(b' ');
+    let path = head.path(bytes);
+    match edits.rewrite {
+        Some((rewrite, matched_bytes)) => {
+            let path = std::str::from_utf8(path).unwrap_or_default();
+            rewrite.write_path(path, matched_bytes, out);
+        }
+        None => out.extend_from_slice(path),
+    }
+    if !head.query.is_empty() {
+        out.push(b'?');
+        out.extend_from_slice(head.query.of(bytes));
+    }
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+}
+
+/// What frames the body and asks for an upgrade; the fields that did were for one hop alone.
+fn write_framing(head: &RequestHead, bytes: &[u8], out: &mut Vec<u8>) {
+    if head.framing == Framing::Chunked {
+        out.extend_from_slice(b"transfer-encoding: chunked\r\n");
+    }
+    if let Some(protocol) = head.upgrade {
+        out.extend_from_slice(b"connection: upgrade\r\n");
+        write_field("upgrade", protocol.of(bytes), out);
+    }
+}
+
+/// Appends the lines of all kept fields, whole runs at once.
+pub(crate) fn write_kept(bytes: &[u8], fields: &[Field], out: &mut Vec<u8>) {
+    let mut run: Option<(usize, usize)> = None;
+    for field in fields {
+        let (start, end) = (field.line.start as usize, field.line.end as usize);
+        run = match (run, field.keep) {
+            (Some((first, last)), true) if last == start => Some((first, end)),
+            (previous, keep) => {
+                if let Some((first, last)) = previous {
+                    out.extend_from_slice(&bytes[first..last]);
+                }
+                keep.then_some((start, end))
+            }
+        };
+    }
+    if let Some((first, last)) = run {
+        out.extend_from_slice(&bytes[first..last]);
+    }
+}
+
+/// Appends `name: value CRLF`.
+pub(crate) fn write_field(name: &str, value: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}

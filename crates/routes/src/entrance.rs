@@ -1,0 +1,273 @@
+//! The one reading of a request where it enters: what of it is seen by routes and conditions, what is kept, and what
+//! is written anew (semantics §12).
+//!
+//! Gateways, both sides of a sidecar and `explain` read requests by these functions and no others. In order:
+//! 1. [`drop_underscored`] (gateways) and [`drop_hop_by_hop`]: fields that are not the request's own.
+//! 2. [`believe`]: what the listener does not believe goes; the client's address.
+//! 3. [`Policy::context`] and [`Believed::seen`]: what decisions read.
+//! 4. After the decision [`write_host`] and [`write`]: what is sent besides the fields that are still there.
+
+mod authority;
+mod client_address;
+mod correlation_headers;
+mod field;
+mod name;
+mod seen;
+mod trace_parent;
+mod written;
+
+use std::net::IpAddr;
+
+use lanes::{
+    Context, Snapshot,
+    baggage::{self, Incoming},
+};
+use smallvec::SmallVec;
+
+use crate::spec::ListenerSpec;
+
+pub use authority::{is_valid_host, port, split_port};
+pub use correlation_headers::{
+    BadCorrelationHeader, CORRELATION_ID_BYTES_MAX, CorrelationHeaders, CorrelationId,
+};
+pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored};
+pub use name::{Name, is_token, is_token_byte};
+pub use seen::{Head, Seen};
+pub use trace_parent::TraceParent;
+pub use written::Written;
+
+/// Whom an entrance believes.
+#[derive(Debug, Clone, Copy)]
+pub struct Policy<'c> {
+    /// Whether lane context, trace and correlation ids of clients are believed.
+    pub is_trusted: bool,
+    /// What becomes of what proxies in front say of the client.
+    pub forwarded: Forwarded,
+    /// Fields that carry correlation ids besides the trace headers.
+    pub correlation: &'c CorrelationHeaders,
+}
+
+/// What becomes of `forwarded`, `x-forwarded-*` and `x-real-ip`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forwarded {
+    /// They are appended to what this many trusted proxies in front said; with none it is said anew.
+    Appended { trusted_hops: u8 },
+    /// They stay as they came: who calls is the peer.
+    Untouched,
+}
+
+impl<'c> Policy<'c> {
+    /// At a gateway's listener.
+    pub fn of_listener(listener: &ListenerSpec, correlation: &'c CorrelationHeaders) -> Self {
+        let forwarded = Forwarded::Appended { trusted_hops: listener.trusted_hops };
+        Self { is_trusted: listener.trusted, forwarded, correlation }
+    }
+
+    /// In front of an application; an edge believes nobody.
+    pub fn of_application(edge: bool, correlation: &'c CorrelationHeaders) -> Self {
+        Self { is_trusted: !edge, forwarded: Forwarded::Untouched, correlation }
+    }
+
+    /// The lane context that arrived, as far as it is believed.
+    pub fn context<'b>(&self, snapshot: &Snapshot, fields: &impl Fields<'b>) -> Context {
+        if self.is_trusted {
+            Context::read(snapshot, fields.values(Name::Baggage))
+        } else {
+            Context::default()
+        }
+    }
+
+    /// Whether a field is not believed, and goes.
+    fn drops(&self, field: &Field<'_>) -> bool {
+        match field.name {
+            Name::Forwarded
+            | Name::ForwardedFor
+            | Name::RealIp
+            | Name::ForwardedPort
+            | Name::ForwardedProto
+            | Name::ForwardedHost => self.forwarded == Forwarded::Appended { trusted_hops: 0 },
+            Name::Traceparent | Name::Tracestate | Name::RequestId => !self.is_trusted,
+            Name::Other => !self.is_trusted && self.correlation.contains(field.written),
+            _ => false,
+        }
+    }
+}
+
+/// What is believed of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Believed {
+    client_ip: IpAddr,
+    /// Lane members arrived and are not believed.
+    hides_lanes: bool,
+}
+
+impl Believed {
+    /// The request as routes and conditions see it.
+    pub fn seen<'h, 'b, H: Head<'b>>(&self, head: &'h H) -> Seen<'h, 'b, H> {
+        Seen::new(head, self.client_ip, self.hides_lanes)
+    }
+}
+
+/// Drops what is not believed, before anything reads it.
+pub fn believe<'b>(fields: &mut impl Fields<'b>, peer: IpAddr, policy: Policy<'_>) -> Believed {
+    let client_ip = match policy.forwarded {
+        Forwarded::Appended { trusted_hops } => {
+            client_address::client_ip(fields, peer, trusted_hops)
+        }
+        Forwarded::Untouched => peer.to_canonical(),
+    };
+    let mut hides_lanes = false;
+    fields.drop_where(|field| {
+        if field.name == Name::Baggage && !policy.is_trusted {
+            hides_lanes |= baggage::has_lane_members(field.value);
+        }
+        policy.drops(field)
+    });
+    Believed { client_ip, hides_lanes }
+}
+
+/// What was decided of a request.
+#[derive(Debug, Clone, Copy)]
+pub struct Decided<'d> {
+    /// Whose groups the context means.
+    pub snapshot: &'d Snapshot,
+    /// The lanes it is in.
+    pub context: &'d Context,
+    /// Who sent it.
+    pub peer: IpAddr,
+}
+
+/// Writes a `host` where another is wanted, or where the client sent none (HTTP/1.0, made HTTP/1.1 by proxies).
+pub fn write_host<'b>(
+    head: &mut impl Head<'b>,
+    instead: Option<&str>,
+    service: &str,
+    written: &mut Written,
+) {
+    let host = match instead {
+        Some(host) => {
+            head.drop_where(|field| field.name == Name::Host);
+            host.as_bytes()
+        }
+        None if head.values(Name::Host).next().is_some() => return,
+        None if head.authority().is_empty() => service.as_bytes(),
+        None => head.authority(),
+    };
+    written.push(Name::Host, host);
+}
+
+/// Writes the lane context, ids for those who follow the call chain, and who called; what came of these goes.
+pub fn write<'b>(
+    head: &mut impl Head<'b>,
+    policy: Policy<'_>,
+    decided: Decided<'_>,
+    mut random: impl FnMut() -> [u8; 16],
+    written: &mut Written,
+) {
+    write_baggage(head, policy, decided, written);
+    write_ids(head, &mut random, written);
+    if let Forwarded::Appended { .. } = policy.forwarded {
+        write_forwarded(head, decided.peer, written);
+    }
+}
+
+/// The lanes first, then whatever else came.
+fn write_baggage<'b>(
+    fields: &mut impl Fields<'b>,
+    policy: Policy<'_>,
+    decided: Decided<'_>,
+    written: &mut Written,
+) {
+    let values = fields.values(Name::Baggage);
+    if decided.context.members().is_empty() && values.clone().next().is_none() {
+        return;
+    }
+    let incoming = if policy.is_trusted { Incoming::Keep } else { Incoming::Strip };
+    written.push_with(Name::Baggage, |text| {
+        baggage::write(decided.snapshot, decided.context, values, incoming, text);
+    });
+    fields.drop_where(|field| field.name == Name::Baggage);
+}
+
+/// Adds what correlation gave back to a request that carries no lane context, before the baggage it has.
+pub fn write_restored<'b>(fields: &mut impl Fields<'b>, restored: &[u8], written: &mut Written) {
+    if restored.is_empty() {
+        return;
+    }
+    written.push_with(Name::Baggage, |text| {
+        text.extend_from_slice(restored);
+        let own = text.len();
+        for value in fields.values(Name::Baggage).filter(|value| !value.is_empty()) {
+            text.push(b',');
+            text.extend_from_slice(value);
+        }
+        if text.len() - own + restored.len() > baggage::BAGGAGE_BYTES_MAX {
+            text.truncate(own);
+        }
+    });
+    fields.drop_where(|field| field.name == Name::Baggage);
+}
+
+/// Entrances create the ids that others follow the call chain by. One that is no valid id helps nobody: it is
+/// replaced, and a `tracestate` means nothing without its `traceparent`.
+fn write_ids<'b>(
+    fields: &mut impl Fields<'b>,
+    random: &mut impl FnMut() -> [u8; 16],
+    written: &mut Written,
+) {
+    let (mut traceparent, mut request_id) = (false, false);
+    for field in fields.kept() {
+        match field.name {
+            Name::Traceparent => traceparent = TraceParent::parse(field.value).is_some(),
+            Name::RequestId => request_id = correlation_headers::is_valid_id(field.value),
+            _ => {}
+        }
+    }
+    if !traceparent {
+        let (trace_id, span) = (random(), random());
+        let mut bytes = [0; 24];
+        bytes[..16].copy_from_slice(&trace_id);
+        bytes[16..].copy_from_slice(&span[..8]);
+        written.push(Name::Traceparent, &TraceParent::create(bytes).to_bytes());
+    }
+    if !request_id {
+        written.push(Name::RequestId, &trace_parent::new_request_id(random()));
+    }
+    if !traceparent || !request_id {
+        fields.drop_where(|field| match field.name {
+            Name::Traceparent | Name::Tracestate => !traceparent,
+            Name::RequestId => !request_id,
+            _ => false,
+        });
+    }
+}
+
+/// Who called, and how: appended to what trusted proxies in front said, else said anew.
+fn write_forwarded<'b>(head: &mut impl Head<'b>, peer: IpAddr, written: &mut Written) {
+    let (mut protocol, mut host) = (false, false);
+    let mut so_far: SmallVec<[&[u8]; 2]> = SmallVec::new();
+    for field in head.kept() {
+        match field.name {
+            Name::ForwardedFor => so_far.push(field.value),
+            Name::ForwardedProto => protocol = true,
+            Name::ForwardedHost => host = true,
+            _ => {}
+        }
+    }
+    written.push_with(Name::ForwardedFor, |text| {
+        for value in &so_far {
+            text.extend_from_slice(value);
+            text.extend_from_slice(b", ");
+        }
+        written::write_address(peer, text);
+    });
+    if !protocol {
+        written.push(Name::ForwardedProto, b"http");
+    }
+    if !host {
+        written.push(Name::ForwardedHost, head.authority());
+    }
+    if !so_far.is_empty() {
+        head.drop_where(|field| field.name == Name::ForwardedFor);
+    }
+}

@@ -1,0 +1,101 @@
+//! Fields of a head, however a codec holds them, and which of them are for one hop alone.
+
+use smallvec::SmallVec;
+
+use super::name::Name;
+
+/// One field that is still there. Its text outlives the list it is in, so that fields can be read while others go.
+#[derive(Debug, Clone, Copy)]
+pub struct Field<'b> {
+    /// Which name.
+    pub name: Name,
+    /// The name as sent.
+    pub written: &'b [u8],
+    /// The value without surrounding white space.
+    pub value: &'b [u8],
+}
+
+/// The fields of one head in order. Codecs hold them as they like; what is dropped is neither seen nor sent on.
+pub trait Fields<'b> {
+    /// Those that were not dropped.
+    fn kept(&self) -> impl DoubleEndedIterator<Item = Field<'b>> + Clone;
+
+    /// Drops those that `is_dropped`.
+    fn drop_where(&mut self, is_dropped: impl FnMut(&Field<'b>) -> bool);
+
+    /// Values of the fields with a known name.
+    fn values(&self, name: Name) -> impl DoubleEndedIterator<Item = &'b [u8]> + Clone {
+        self.kept().filter(move |field| field.name == name).map(|field| field.value)
+    }
+}
+
+impl<'b> Field<'b> {
+    /// A field that nobody has parsed yet.
+    pub fn new(name: &'b str, value: &'b [u8]) -> Self {
+        Self {
+            name: Name::of(name.as_bytes()),
+            written: name.as_bytes(),
+            value: value.trim_ascii(),
+        }
+    }
+
+    /// Whether it is called `name`, in any case.
+    pub fn is_named(&self, name: &str) -> bool {
+        self.written.eq_ignore_ascii_case(name.as_bytes())
+    }
+}
+
+impl<'b> Fields<'b> for Vec<Field<'b>> {
+    fn kept(&self) -> impl DoubleEndedIterator<Item = Field<'b>> + Clone {
+        self.iter().copied()
+    }
+
+    fn drop_where(&mut self, mut is_dropped: impl FnMut(&Field<'b>) -> bool) {
+        self.retain(|field| !is_dropped(field));
+    }
+}
+
+/// What `Connection` asks for.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct ConnectionOptions {
+    /// No more messages on this connection.
+    pub close: bool,
+    /// More messages, also in HTTP/1.0.
+    pub keep_alive: bool,
+    /// Another protocol.
+    pub upgrade: bool,
+}
+
+/// Reads `Connection` and drops what is meant for this hop alone, nominated fields included.
+pub fn drop_hop_by_hop<'b>(fields: &mut impl Fields<'b>) -> ConnectionOptions {
+    let mut options = ConnectionOptions::default();
+    let mut said: SmallVec<[&'b [u8]; 2]> = SmallVec::new();
+    fields.drop_where(|field| {
+        if field.name == Name::Connection {
+            said.push(field.value);
+        }
+        field.name.is_hop_by_hop()
+    });
+    for token in said.iter().flat_map(|value| value.split(|byte| *byte == b',')) {
+        let token = token.trim_ascii();
+        if token.eq_ignore_ascii_case(b"close") {
+            options.close = true;
+        } else if token.eq_ignore_ascii_case(b"keep-alive") {
+            options.keep_alive = true;
+        } else if token.eq_ignore_ascii_case(b"upgrade") {
+            options.upgrade = true;
+        } else if !token.is_empty() && Name::of(token).may_be_nominated() {
+            fields.drop_where(|field| {
+                field.name == Name::Other && field.written.eq_ignore_ascii_case(token)
+            });
+        }
+    }
+    options
+}
+
+/// Drops fields with `_` in the name: CGI-like applications cannot tell them from those with `-`.
+pub fn drop_underscored<'b>(fields: &mut impl Fields<'b>) {
+    fields.drop_where(|field| {
+        field.name == Name::Other && memchr::memchr(b'_', field.written).is_some()
+    });
+}
