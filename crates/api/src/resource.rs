@@ -13,6 +13,7 @@ mod lane;
 mod object;
 mod route;
 mod schema;
+mod set;
 mod source;
 mod status;
 
@@ -28,6 +29,7 @@ pub use route::{
     PathMatch, PathMatchType, PathModifier, PathModifierType, RequestRedirect, RouteFilter,
     RouteFilterType, RouteMatch, RouteRule, RouteTimeouts, UrlRewrite,
 };
+pub use set::{CreationOrder, Set};
 pub use source::{BackendSpec, ServiceSourceSpec, StaticInstance, StaticService, StaticServices};
 pub use status::{Live, Matched, Status, StatusCondition};
 

@@ -5,16 +5,14 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::resource::{Key, Kind, Object};
+use crate::resource::{Key, Kind, Object, Set};
 
 mod compiled;
 mod lanes;
 mod routes;
-mod set;
 mod sources;
 
 use compiled::Compiled;
-pub use set::Set;
 
 /// One thing that is wrong or doubtful with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -90,7 +88,7 @@ pub fn introduced(before: &[Finding], after: &[Finding]) -> Vec<Finding> {
 
 /// Why `removed` objects may not go: what of `after`, the set without them, needs them. What they leave dangling
 /// but working (a route without its backend) is found by [`validate`] as a warning.
-pub fn removals(after: &Set, removed: &[Object]) -> Vec<Finding> {
+pub fn removals<'o>(after: &Set, removed: impl IntoIterator<Item = &'o Object>) -> Vec<Finding> {
     let mut report = Report::default();
     for object in removed {
         match object {

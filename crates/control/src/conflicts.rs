@@ -5,8 +5,8 @@
 
 use api::{
     convert,
-    resource::{HttpRoute, LaneGroup, Object},
-    validate::{Finding, Set, Severity},
+    resource::{HttpRoute, LaneGroup, Object, Set},
+    validate::{Finding, Severity},
 };
 use lanes::Problem;
 

@@ -13,9 +13,9 @@ use std::{
 };
 
 use api::{
-    resource::{Gateway, Key, Object},
+    resource::{Gateway, Key, Object, Set},
     rest::{Action, Applied},
-    validate::{Finding, Set},
+    validate::Finding,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 

@@ -23,8 +23,7 @@ use std::{
 
 use api::{
     discovery::v1::{self, discovery_server::DiscoveryServer},
-    resource::{Kind, Object, ServiceSource},
-    validate::Set,
+    resource::{Kind, Object, ServiceSource, Set},
 };
 use lanes::ServiceId;
 use prost::Message;

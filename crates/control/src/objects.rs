@@ -2,12 +2,9 @@
 
 use std::sync::Arc;
 
-use api::{
-    resource::{
-        AllowedRoutes, Gateway, GatewaySpec, Key, Listener, NamespacesFrom, Object, Resource,
-        RouteNamespaces,
-    },
-    validate::Set,
+use api::resource::{
+    AllowedRoutes, CreationOrder, Gateway, GatewaySpec, Key, Listener, NamespacesFrom, Object,
+    Resource, RouteNamespaces, Set,
 };
 
 use crate::store::{Revision, StoredObject};
@@ -51,7 +48,7 @@ pub fn provide_default_gateway(set: &mut Set, default: &Gateway) -> bool {
     if others && there {
         set.remove(&default.key());
     } else if !others && !there {
-        set.put(Object::Gateway(default.clone()));
+        set.put(Object::Gateway(default.clone()), CreationOrder::default());
     }
     others == there
 }

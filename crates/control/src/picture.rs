@@ -4,7 +4,7 @@
 //! grow with what it does not concern: an endpoint touches its service, a lane its group.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,8 +12,7 @@ use std::{
 use api::{
     convert,
     discovery::v1,
-    resource::{Gateway, HttpRoute, Key as ObjectKey, Kind, Object},
-    validate::Set,
+    resource::{Gateway, HttpRoute, Key as ObjectKey, Kind, Object, Set},
 };
 use lanes::{ServiceId, directory::NameAnswer};
 
@@ -84,8 +83,6 @@ pub struct Picture {
     pub routing: Routing,
     /// Stored objects, and the default gateway while there is no other.
     set: Set,
-    /// Places in the order of creation.
-    created: HashMap<ObjectKey, u64>,
     default_gateway: Gateway,
     sources: BTreeMap<String, Source>,
     /// Until then an unsynced source makes absence unknown; `None` when it has passed.
@@ -100,7 +97,6 @@ impl Picture {
             groups: Groups::default(),
             routing: Routing::default(),
             set: Set::default(),
-            created: HashMap::new(),
             default_gateway,
             sources: BTreeMap::new(),
             absence_unknown_until: Some(now + SOURCE_SYNC_WAIT),
@@ -132,8 +128,7 @@ impl Picture {
             self.add_routes(&mut affected.routes, |route| routing::names_backend(route, backend));
         }
         for route in &affected.routes {
-            let created = self.created.get(route).copied().unwrap_or(0);
-            self.routing.rebuild_route(route, &self.set, created, touches);
+            self.routing.rebuild_route(route, &self.set, touches);
         }
         for group in &affected.groups {
             self.groups.rebuild(group, &self.set, admit_at, touches);
@@ -147,14 +142,8 @@ impl Picture {
         touches: &mut Vec<Touch>,
     ) {
         match &change.new {
-            Some(new) => {
-                self.created.insert(change.key.clone(), new.created);
-                self.set.put(new.object.clone());
-            }
-            None => {
-                self.created.remove(&change.key);
-                self.set.remove(&change.key);
-            }
+            Some(new) => drop(self.set.put(new.object.clone(), new.created)),
+            None => drop(self.set.remove(&change.key)),
         }
         for (stored, exists) in [(&change.old, false), (&change.new, true)] {
             let Some(stored) = stored else { continue };

@@ -10,7 +10,7 @@ use std::{
     sync::Arc,
 };
 
-use api::resource::{Key, Object};
+use api::resource::{CreationOrder, Key, Object};
 use lanes::Problem;
 
 mod sqlite;
@@ -52,8 +52,8 @@ pub struct StoredObject {
     pub object: Object,
     /// Its last change; the same as its `resourceVersion`.
     pub revision: Revision,
-    /// Creation order over all kinds, unique.
-    pub created: u64,
+    /// Its place in the creation order over all kinds, unique.
+    pub created: CreationOrder,
 }
 
 /// One change to make durable.
@@ -98,8 +98,8 @@ pub struct Contents {
     pub registrations: Vec<(String, Vec<u8>)>,
     /// The latest revision, of a removal too.
     pub revision: Revision,
-    /// The last number of the creation order that was given out.
-    pub created: u64,
+    /// The last place of the creation order that was given out.
+    pub created: CreationOrder,
     /// Names this store's history; another store, or one restored from a backup, has another.
     pub epoch: String,
     /// Generation numbers up to this one may have been used.

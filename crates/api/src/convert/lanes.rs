@@ -6,33 +6,13 @@ use lanes::{
     group::{self, EntranceSpec},
 };
 
-use crate::{
-    resource::{
-        AttributeName, ConditionValue, Entrance, Entry, Fallback, Key, Lane, LaneCondition,
-        LaneGroup, Meet, ParameterRef, Ratio,
-    },
-    validate::Set,
+use crate::resource::{
+    AttributeName, ConditionValue, Entrance, Entry, Fallback, Key, Lane, LaneCondition, LaneGroup,
+    Meet, ParameterRef, Ratio, Set,
 };
 
 /// The operators, as written.
 const OPERATORS: &str = "==, !=, in, notIn, percentage, regex, prefix, exists, notExists, cidr";
-
-/// Every group that is in force, with its lanes in order of creation; a lane that is wrong is left out, and so is
-/// a group that is wrong or whose name an older one has. `admitting` says which lanes entrances may match.
-pub fn groups(set: &Set, admitting: impl Fn(&Lane) -> bool) -> Vec<GroupSpec> {
-    let mut specs: Vec<GroupSpec> = Vec::new();
-    for resource in set.lane_groups() {
-        let Ok(mut spec) = group(resource) else { continue };
-        if specs.iter().any(|older| older.name == spec.name) {
-            continue;
-        }
-        spec.lanes = (lanes_of(set, resource))
-            .filter_map(|lane| lane_spec(lane, admitting(lane)).ok())
-            .collect();
-        specs.push(spec);
-    }
-    specs
-}
 
 /// The lanes of a group, in order of creation.
 pub fn lanes_of<'s>(set: &'s Set, group: &'s LaneGroup) -> impl Iterator<Item = &'s Lane> {

@@ -9,13 +9,10 @@ use routes::{
     },
 };
 
-use crate::{
-    resource::{
-        Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, HeaderField, HeaderModifier, HttpRoute,
-        Key, Kind, MatchType, NamedMatch, Object, ParentRef, PathMatchType, PathModifier,
-        PathModifierType, RouteFilter, RouteFilterType, RouteMatch, RouteRule,
-    },
-    validate::Set,
+use crate::resource::{
+    Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, HeaderField, HeaderModifier, HttpRoute, Key,
+    Kind, MatchType, NamedMatch, Object, ParentRef, PathMatchType, PathModifier, PathModifierType,
+    RouteFilter, RouteFilterType, RouteMatch, RouteRule, Set,
 };
 
 /// Annotation of a Gateway: its clients' lane context, trace and correlation ids are believed. `"true"`.
@@ -32,19 +29,6 @@ pub fn service(backend: &Backend) -> ServiceId {
     let spec = &backend.spec;
     let namespace = spec.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
     ServiceId::new(&spec.source, namespace, spec.group.as_deref().unwrap_or(""), &spec.service)
-}
-
-/// Every gateway that is in force; one that is wrong or whose name an older one has is left out.
-pub fn gateways(set: &Set) -> Vec<GatewaySpec> {
-    let mut specs: Vec<GatewaySpec> = Vec::new();
-    for resource in set.gateways() {
-        if let Ok(spec) = gateway(resource)
-            && !specs.iter().any(|older| older.name == spec.name)
-        {
-            specs.push(spec);
-        }
-    }
-    specs
 }
 
 /// A gateway, or every problem of its shape.
@@ -113,16 +97,9 @@ pub fn gateway(resource: &Gateway) -> Result<GatewaySpec, Vec<Problem>> {
     Ok(GatewaySpec { name: resource.metadata.name.clone(), listeners })
 }
 
-/// Every route, in order of creation; one whose shape is wrong is left out.
-pub fn routes(set: &Set) -> Vec<RouteSpec> {
-    (set.http_routes().zip(0..))
-        .filter_map(|(resource, created)| route(resource, set, created).ok())
-        .collect()
-}
-
-/// A route as it attaches and resolves in `set`, or every problem of its shape. `created`: its place among all
-/// routes in order of creation. A parent that does not exist, or does not let it attach, is left out.
-pub fn route(resource: &HttpRoute, set: &Set, created: u64) -> Result<RouteSpec, Vec<Problem>> {
+/// A route as it attaches and resolves in `set`, or every problem of its shape. A parent that does not exist, or does
+/// not let it attach, is left out.
+pub fn route(resource: &HttpRoute, set: &Set) -> Result<RouteSpec, Vec<Problem>> {
     let mut problems = Vec::new();
     let own = resource.metadata.namespace.as_str();
     let parents = (resource.spec.parent_refs.iter())
@@ -147,7 +124,7 @@ pub fn route(resource: &HttpRoute, set: &Set, created: u64) -> Result<RouteSpec,
         parents,
         hostnames: resource.spec.hostnames.clone(),
         rules,
-        created,
+        created: set.created(&resource.key()).unwrap_or_default().0,
     })
 }
 

@@ -148,7 +148,7 @@ proptest::proptest! {
         for error in &errors {
             proptest::prop_assert!(!error.problem.remedy.is_empty(), "{error}");
         }
-        let set = crate::validate::Set::new(found.into_iter().map(|found| found.object));
+        let set = crate::resource::Set::new(found.into_iter().map(|found| found.object));
         let _ = crate::validate(&set);
     }
 }

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use lanes::Problem;
 
-use super::{Compiled, Report, Set};
+use super::{Compiled, Report};
 use crate::{
     convert::lanes::{self as convert, group_key, lane_name, lanes_of, tag_text},
-    resource::{Fallback, Key, Lane, LaneGroup, Meet, Object},
+    resource::{Fallback, Key, Lane, LaneGroup, Meet, Object, Set},
 };
 
 /// Groups that one gateway may serve as entrance: each costs a decision per request and a baggage member of up to

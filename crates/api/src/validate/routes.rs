@@ -8,10 +8,10 @@ use routes::{
     spec::{ListenerSpec, ParentSpec},
 };
 
-use super::{Compiled, Report, Set, lanes::groups_with, sources::application};
+use super::{Compiled, Report, lanes::groups_with, sources::application};
 use crate::{
     convert::routes as convert,
-    resource::{HttpRoute, Key, Kind, LaneGroup, Object, RouteRule},
+    resource::{HttpRoute, Key, RouteRule, Set},
 };
 
 pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
@@ -83,7 +83,7 @@ fn check_route(
             }
         }
     }
-    let mut spec = match convert::route(route, set, 0) {
+    let mut spec = match convert::route(route, set) {
         Ok(spec) => spec,
         Err(problems) => return report.errors(&key, problems),
     };
@@ -154,7 +154,7 @@ fn check_canary(route: &HttpRoute, set: &Set, report: &mut Report) {
                 group.key()
             );
             let problem = Problem::new(at, shared, remedy);
-            if is_older(set, group, route) {
+            if set.created(&group.key()) < set.created(&route.key()) {
                 report.error(&route.key(), problem);
             } else {
                 report.conflict(&route.key(), problem);
@@ -186,9 +186,4 @@ fn spread_application<'s>(
         seen.push(application);
     }
     None
-}
-
-fn is_older(set: &Set, group: &LaneGroup, route: &HttpRoute) -> bool {
-    let first = set.iter().map(Object::key).find(|key| *key == group.key() || *key == route.key());
-    first.is_some_and(|key| key.kind == Kind::LaneGroup)
 }

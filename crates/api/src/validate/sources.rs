@@ -4,8 +4,8 @@ use std::{collections::HashMap, net::SocketAddr};
 
 use lanes::{Problem, Tag};
 
-use super::{Report, Set};
-use crate::resource::{Backend, ServiceSource, StaticService};
+use super::Report;
+use crate::resource::{Backend, ServiceSource, Set, StaticService};
 
 /// The embedded registry's name; it needs no object.
 const EMBEDDED: &str = "embedded";

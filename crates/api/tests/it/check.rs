@@ -12,7 +12,7 @@ fn said_of(path: &Path, validator: &mut Validator) -> String {
     let text = fs::read_to_string(path).unwrap();
     let name = path.file_name().unwrap().to_str().unwrap();
     let (found, errors) = read::text(name, &text);
-    let set = api::validate::Set::new(found.iter().map(|found| found.object.clone()));
+    let set = api::resource::Set::new(found.iter().map(|found| found.object.clone()));
     let mut lines: Vec<String> = errors.iter().map(|error| format!("unread {error}")).collect();
     let findings = api::validate(&set);
     // One that validated other sets before says the same, the first time and the second.

@@ -2,8 +2,8 @@
 
 use api::{
     convert, read,
-    resource::{Key, Kind, Object},
-    validate::{Set, introduced, removals, validate},
+    resource::{CreationOrder, Key, Kind, Object, Set},
+    validate::{introduced, removals, validate},
 };
 
 const SET: &str = "
@@ -49,10 +49,10 @@ fn objects(text: &str) -> Vec<Object> {
 /// What is said when these leave the set together.
 fn said_on_removal(keys: &[(Kind, &str)]) -> Vec<String> {
     let mut set = Set::new(objects(SET));
-    let removed: Vec<Object> = (keys.iter())
+    let removed: Vec<_> = (keys.iter())
         .map(|(kind, name)| set.remove(&Key::new(*kind, "default", *name)).unwrap())
         .collect();
-    let findings = removals(&set, &removed).into_iter();
+    let findings = removals(&set, removed.iter().map(AsRef::as_ref)).into_iter();
     findings.map(|finding| api::rest::Finding::from(finding).to_string()).collect()
 }
 
@@ -82,27 +82,16 @@ spec: {group: nobody, entry: {ratio: {percent: 1}}}
 ";
     let before = Set::new(objects(&format!("{SET}---{wrong}")));
     let mut after = before.clone();
-    after.put(objects(&wrong.replace("lost", "also-lost")).remove(0));
+    after.put(objects(&wrong.replace("lost", "also-lost")).remove(0), CreationOrder(99));
     let introduced = introduced(&validate(&before), &validate(&after));
     let named: Vec<String> = introduced.iter().map(|finding| finding.object.to_string()).collect();
     assert_eq!(named, ["Lane also-lost"]);
 }
 
 #[test]
-fn a_set_becomes_groups_in_force_with_lanes_in_order_of_creation() {
-    let set = Set::new(objects(SET));
-    let groups = convert::lanes::groups(&set, |lane| lane.metadata.name != "blue");
-    assert_eq!(groups.len(), 1, "the second group named trade is in conflict");
-    assert_eq!(groups[0].applications, ["a"]);
-    let lanes: Vec<_> =
-        groups[0].lanes.iter().map(|lane| (lane.tag.as_str(), lane.admitting)).collect();
-    assert_eq!(lanes, [("gray", true), ("blue", false)]);
-}
-
-#[test]
 fn a_route_of_another_namespace_attaches_where_it_is_allowed() {
     let set = Set::new(objects(SET));
-    let routes = convert::routes::routes(&set);
+    let routes = [convert::routes::route(set.http_routes().next().unwrap(), &set).unwrap()];
     let parents: Vec<_> = (routes[0].parents.iter())
         .map(|parent| (parent.gateway.as_str(), parent.section.as_deref()))
         .collect();
@@ -114,17 +103,24 @@ fn a_route_of_another_namespace_attaches_where_it_is_allowed() {
 }
 
 #[test]
-fn a_replaced_object_keeps_its_place_and_a_removed_one_leaves_the_others_theirs() {
+fn order_is_that_of_creation_whatever_is_put_first() {
     let mut set = Set::new(objects(SET));
     let names =
         |set: &Set| -> Vec<String> { set.lanes().map(|lane| lane.metadata.name.clone()).collect() };
-    let mut lane = set.get(&Key::new(Kind::Lane, "default", "z-first")).unwrap().clone();
-    lane.metadata_mut().generation = 7;
-    assert!(set.put(lane.clone()).is_some());
     assert_eq!(names(&set), ["z-first", "blue"]);
+    let key = Key::new(Kind::Lane, "default", "z-first");
+    let created = set.created(&key).unwrap();
+    let lane = set.remove(&key).unwrap();
     assert!(set.remove(&Key::new(Kind::Gateway, "default", "edge")).is_some());
-    assert_eq!(set.get(&lane.key()), Some(&lane));
-    assert!(set.remove(&lane.key()).is_some());
-    assert!(set.put(lane).is_none());
+    assert_eq!(names(&set), ["blue"]);
+    assert!(set.put(std::sync::Arc::clone(&lane), created).is_none());
+    assert_eq!(names(&set), ["z-first", "blue"]);
+    assert_eq!(set.get(&key), Some(&*lane));
+    // Created again it is the latest; of two that a clock cannot tell apart the name decides.
+    assert_eq!(set.put(std::sync::Arc::clone(&lane), CreationOrder(99)), Some(lane));
     assert_eq!(names(&set), ["blue", "z-first"]);
+    let mut twin = set.get(&key).unwrap().clone();
+    twin.metadata_mut().name = "a-twin".to_owned();
+    set.put(twin, CreationOrder(99));
+    assert_eq!(names(&set), ["blue", "a-twin", "z-first"]);
 }

@@ -1,6 +1,9 @@
 //! Distribution with time as an argument: what is told to whom, and when.
 
-use api::{discovery::v1::data_plane_message::Message, resource::Object};
+use api::{
+    discovery::v1::data_plane_message::Message,
+    resource::{CreationOrder, Object},
+};
 use lanes::{Endpoint, Service, Tag, service::Health};
 use serde_json::{Value, json};
 
@@ -63,7 +66,7 @@ impl World {
         let stored = |value: &Value, written: u64| {
             let object = Object::from_value(value.clone()).unwrap();
             let revision = Revision::parse(&written.to_string()).unwrap();
-            Arc::new(StoredObject { object, revision, created: written })
+            Arc::new(StoredObject { object, revision, created: CreationOrder(written) })
         };
         self.written += 1;
         let (old, new) =

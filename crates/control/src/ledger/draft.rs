@@ -3,9 +3,9 @@
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 use api::{
-    resource::{Gateway, Key, Metadata, Object},
+    resource::{CreationOrder, Gateway, Key, Metadata, Object, Set},
     rest::{Action, Applied},
-    validate::{self, Finding, Set, Severity, Validator},
+    validate::{self, Finding, Severity, Validator},
 };
 use serde_json::Value;
 
@@ -19,11 +19,11 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Working {
     stored: BTreeMap<Key, Arc<StoredObject>>,
-    /// The same in creation order for validation, with the default gateway while there is no other.
+    /// The same for validation, with the default gateway while there is no other.
     set: Set,
     default_gateway: Gateway,
     revision: Revision,
-    created: u64,
+    created: CreationOrder,
     /// What is wrong or doubtful with them, errors first. Errors that are there already, e.g. since an upgrade,
     /// must not stand in the way of other writes.
     findings: Arc<Vec<Finding>>,
@@ -34,7 +34,7 @@ pub(super) struct Working {
 #[derive(Debug)]
 pub(super) struct Mark {
     revision: Revision,
-    created: u64,
+    created: CreationOrder,
     findings: Arc<Vec<Finding>>,
 }
 
@@ -50,7 +50,10 @@ impl Working {
         let stored = (contents.objects.iter())
             .map(|stored| (stored.object.key(), Arc::new(stored.clone())))
             .collect();
-        let mut set = Set::new(contents.objects.iter().map(|stored| stored.object.clone()));
+        let mut set = Set::default();
+        for stored in &contents.objects {
+            set.put(stored.object.clone(), stored.created);
+        }
         provide_default_gateway(&mut set, &default_gateway);
         let mut validator = Validator::default();
         let findings = Arc::new(validator.validate(&set));
@@ -104,12 +107,6 @@ impl Working {
     pub(super) fn undo(&mut self, changes: &[ObjectChange], mark: Mark) {
         for change in changes.iter().rev() {
             self.set_object(&change.key, change.old.clone());
-        }
-        // A removed object came back as the latest of the set: its place is by its creation.
-        if changes.iter().any(|change| change.old.is_some() && change.new.is_none()) {
-            let mut stored: Vec<&Arc<StoredObject>> = self.stored.values().collect();
-            stored.sort_by_key(|stored| stored.created);
-            self.set = Set::new(stored.into_iter().map(|stored| stored.object.clone()));
         }
         provide_default_gateway(&mut self.set, &self.default_gateway);
         self.revision = mark.revision;
@@ -171,7 +168,7 @@ impl Working {
         }
         self.revision = self.revision.next();
         if old.is_none() {
-            self.created += 1;
+            self.created = self.created.next();
         }
         let created = old.as_ref().map_or(self.created, |old| old.created);
         let same_spec = old.as_ref().is_some_and(|old| old.object.same_spec(&object));
@@ -249,7 +246,7 @@ impl Working {
     fn set_object(&mut self, key: &Key, to: Option<Arc<StoredObject>>) {
         match to {
             Some(stored) => {
-                self.set.put(stored.object.clone());
+                self.set.put(stored.object.clone(), stored.created);
                 self.stored.insert(key.clone(), stored);
             }
             None => {
@@ -270,12 +267,11 @@ impl Working {
         provide_default_gateway(&mut self.set, &self.default_gateway);
         let findings = self.validator.validate(&self.set);
         let is_written = |key: &Key| changes.iter().any(|change| change.key == *key);
-        let removed: Vec<Object> = (changes.iter())
+        let removed = (changes.iter())
             .filter(|change| change.new.is_none() && !self.stored.contains_key(&change.key))
             .filter_map(|change| change.old.as_ref())
-            .map(|stored| stored.object.clone())
-            .collect();
-        let mut wrong = validate::removals(&self.set, &removed);
+            .map(|stored| &stored.object);
+        let mut wrong = validate::removals(&self.set, removed);
         let is_told = !wrong.is_empty();
         let introduced = validate::introduced(&self.findings, &findings).into_iter();
         // Who may not go is told by name: that others would then miss it says nothing more.

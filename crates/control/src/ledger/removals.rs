@@ -2,8 +2,8 @@
 
 use api::{
     convert::lanes::{lane_name, lanes_of},
-    resource::{Entrance, LaneGroup, Object},
-    validate::{Finding, Set, Severity},
+    resource::{Entrance, LaneGroup, Object, Set},
+    validate::{Finding, Severity},
 };
 use lanes::Problem;
 

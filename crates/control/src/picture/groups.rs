@@ -6,7 +6,7 @@ use std::{
     time::Instant,
 };
 
-use api::{convert, validate::Set};
+use api::{convert, resource::Set};
 use lanes::{Group, GroupSpec, Tag, group::EntranceSpec};
 
 use super::versioned::{self, Versioned};

@@ -7,8 +7,7 @@ use std::{
 
 use api::{
     convert,
-    resource::{HttpRoute, Key as ObjectKey, Kind, Object},
-    validate::Set,
+    resource::{HttpRoute, Key as ObjectKey, Kind, Object, Set},
 };
 use lanes::ServiceId;
 
@@ -63,17 +62,11 @@ impl Routing {
         touches.push(Touch::Content(Key::Gateway(name)));
     }
 
-    /// Builds a route anew. `created` is its place in the order of creation.
-    pub fn rebuild_route(
-        &mut self,
-        key: &ObjectKey,
-        set: &Set,
-        created: u64,
-        touches: &mut Vec<Touch>,
-    ) {
+    /// Builds a route anew.
+    pub fn rebuild_route(&mut self, key: &ObjectKey, set: &Set, touches: &mut Vec<Touch>) {
         let name: Arc<str> = format!("{}/{}", key.namespace, key.name).into();
         let spec = match set.get(key) {
-            Some(Object::HttpRoute(route)) => convert::routes::route(route, set, created).ok(),
+            Some(Object::HttpRoute(route)) => convert::routes::route(route, set).ok(),
             _ => None,
         };
         let mut new = spec.map(RouteEntry::new);

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-use api::resource::Object;
+use api::resource::{CreationOrder, Object};
 use lanes::Problem;
 
 use super::{Change, Contents, Revision, Store, StoreError, StoredObject};
@@ -148,7 +148,7 @@ impl SqliteStore {
                 Ok(object) => contents.objects.push(StoredObject {
                     object,
                     revision: Revision(number(3)?),
-                    created: number(4)?,
+                    created: CreationOrder(number(4)?),
                 }),
                 Err(problem) => {
                     let key = format!("{} {}/{}", text(0)?, text(1)?, text(2)?);
@@ -194,7 +194,7 @@ impl Store for SqliteStore {
             let mut contents = Contents {
                 registrations: self.registrations()?,
                 revision: Revision(self.counter(REVISION)?),
-                created: self.counter(CREATED)?,
+                created: CreationOrder(self.counter(CREATED)?),
                 epoch: self.epoch()?,
                 generation_ceiling: self.counter(GENERATION_CEILING)?,
                 ..Contents::default()
@@ -246,11 +246,11 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
                     key.namespace,
                     key.name,
                     object.revision.number() as i64,
-                    object.created as i64,
+                    object.created.0 as i64,
                     object.object.to_value().to_string(),
                 ])?;
             raise(transaction, REVISION, object.revision.number())?;
-            raise(transaction, CREATED, object.created)
+            raise(transaction, CREATED, object.created.0)
         }
         Change::Delete { key, revision } => {
             transaction

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::SystemTime};
 
 use api::{
     discovery::v1,
-    resource::{Key, Kind, Object},
+    resource::{CreationOrder, Key, Kind, Object},
 };
 use control::{
     ledger::{Edit, Ledger, Precondition, Rejection, Rules, Transaction},
@@ -85,12 +85,12 @@ fn the_first_format_is_read() {
         contents.objects.iter().map(|stored| stored.object.key().to_string()).collect();
     assert_eq!(keys, ["LaneGroup trade", "Lane trade-gray"]);
     let gray = &contents.objects[1];
-    assert_eq!((gray.revision.to_string(), gray.created), ("5".to_owned(), 2));
+    assert_eq!((gray.revision.to_string(), gray.created.0), ("5".to_owned(), 2));
     let metadata = gray.object.metadata();
     assert_eq!((metadata.generation, metadata.resource_version.as_deref()), (2, Some("5")));
     assert_eq!(metadata.uid.as_deref(), Some("0191a2b3-0000-4000-8000-000000000002"));
     assert_eq!(contents.revision.to_string(), "6");
-    assert_eq!((contents.created, contents.generation_ceiling), (3, 10001));
+    assert_eq!((contents.created.0, contents.generation_ceiling), (3, 10001));
     assert_eq!(contents.epoch, "0191a2b3-0000-4000-8000-00000000000e");
     let (node, instance) = &contents.registrations[0];
     let instance = v1::Instance::decode(instance.as_slice()).unwrap();
@@ -108,7 +108,11 @@ fn a_batch_that_fails_leaves_nothing_of_itself() {
     let stored = |name: &str| {
         let object = Object::from_value(group(name, &["a"])).unwrap();
         let revision = Revision::parse("1").unwrap();
-        Change::Put(Arc::new(control::store::StoredObject { object, revision, created: 1 }))
+        Change::Put(Arc::new(control::store::StoredObject {
+            object,
+            revision,
+            created: CreationOrder(1),
+        }))
     };
     store.commit(&[stored("one"), stored("two")]).unwrap_err();
     assert!(store.load().unwrap().objects.is_empty());
@@ -123,7 +127,7 @@ fn a_backup_is_complete_and_has_a_history_of_its_own() {
     let mut store = open(&path);
     let object = Object::from_value(group("trade", &["a"])).unwrap();
     let revision = Revision::parse("4").unwrap();
-    let stored = control::store::StoredObject { object, revision, created: 1 };
+    let stored = control::store::StoredObject { object, revision, created: CreationOrder(1) };
     store.commit(&[Change::Put(Arc::new(stored))]).unwrap();
     store.backup_to(&copy).unwrap();
     let (original, copied) = (store.load().unwrap(), contents(&copy));
@@ -323,10 +327,10 @@ proptest! {
                 }
             }
             let view = ledger.as_ref().unwrap().view().list(Kind::LaneGroup, None);
-            let in_memory = view.iter().map(|stored| (stored.object.clone(), stored.created));
+            let in_memory = view.iter().map(|stored| (stored.object.clone(), stored.created.0));
             prop_assert_eq!(&seen(in_memory), &model.groups);
         }
         let on_disk = contents(&path).objects.into_iter();
-        prop_assert_eq!(&seen(on_disk.map(|stored| (stored.object, stored.created))), &model.groups);
+        prop_assert_eq!(&seen(on_disk.map(|stored| (stored.object, stored.created.0))), &model.groups);
     }
 }

@@ -3,8 +3,9 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use api::{
+    resource::Set,
     rest::Finding,
-    validate::{Set, Severity, validate},
+    validate::{Severity, validate},
 };
 use clap::Args;
 use control::objects::{default_gateway, provide_default_gateway};

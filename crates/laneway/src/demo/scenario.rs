@@ -213,13 +213,13 @@ fn words(words: &[&str]) -> Vec<String> {
 
 #[cfg(test)]
 mod tests {
-    use api::{read, validate};
+    use api::{read, resource::Set, validate};
 
     use super::*;
 
     #[test]
     fn the_samples_are_resources_without_mistakes() {
-        let set = validate::Set::new(RESOURCES.iter().flat_map(|(name, text)| {
+        let set = Set::new(RESOURCES.iter().flat_map(|(name, text)| {
             let (found, errors) = read::text(name, text);
             assert_eq!(errors, []);
             found.into_iter().map(|found| found.object)

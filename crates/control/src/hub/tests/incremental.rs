@@ -91,7 +91,7 @@ struct Record {
     services: BTreeMap<usize, Service>,
     names: [std::collections::BTreeSet<usize>; 3],
     addresses: [std::collections::BTreeSet<usize>; 3],
-    created: u64,
+    created: CreationOrder,
 }
 
 impl Record {
@@ -100,7 +100,7 @@ impl Record {
         let key = object.key();
         let place = self.objects.iter().position(|stored| stored.object.key() == key);
         let old = place.map(|place| Arc::clone(&self.objects[place]));
-        let created = old.as_ref().map_or(self.created + 1, |old| old.created);
+        let created = old.as_ref().map_or(self.created.next(), |old| old.created);
         self.created = self.created.max(created);
         let revision = Revision::default();
         let new = Arc::new(StoredObject { object, revision, created });

@@ -1,0 +1,110 @@
+//! A set of objects, and the order in which they were created.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use super::{Backend, Gateway, HttpRoute, Key, Kind, Lane, LaneGroup, Object, ServiceSource};
+
+/// When an object was created, compared with others (semantics §2): lower is older. Of equals the older is the one
+/// whose namespace and name come first, so that a clock of seconds will do.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct CreationOrder(pub u64);
+
+impl CreationOrder {
+    /// The one after this.
+    #[must_use]
+    pub fn next(self) -> Self {
+        Self(self.0 + 1)
+    }
+}
+
+/// Objects by kind in the order they were created, each name once.
+#[derive(Debug, Clone, Default)]
+pub struct Set {
+    by_kind: BTreeMap<Kind, BTreeMap<(CreationOrder, Key), Arc<Object>>>,
+    created: HashMap<Key, CreationOrder>,
+}
+
+macro_rules! of_kind {
+    ($($(#[$doc:meta])* $name:ident, $variant:ident, $resource:ty;)*) => {$(
+        $(#[$doc])*
+        pub fn $name(&self) -> impl Iterator<Item = &$resource> {
+            self.of_kind(Kind::$variant).filter_map(|object| match object {
+                Object::$variant(resource) => Some(resource),
+                _ => None,
+            })
+        }
+    )*};
+}
+
+impl Set {
+    /// Objects as a file lists them, the oldest first; of two of one name the later replaces the earlier in its
+    /// place.
+    pub fn new(objects: impl IntoIterator<Item = Object>) -> Self {
+        let mut set = Self::default();
+        let mut latest = CreationOrder::default();
+        for object in objects {
+            latest = latest.next();
+            let created = set.created(&object.key()).unwrap_or(latest);
+            set.put(object, created);
+        }
+        set
+    }
+
+    /// Adds an object, or replaces the one of its name. Returns what it replaced.
+    pub fn put(
+        &mut self,
+        object: impl Into<Arc<Object>>,
+        created: CreationOrder,
+    ) -> Option<Arc<Object>> {
+        let object = object.into();
+        let key = object.key();
+        let replaced = self.remove(&key);
+        self.created.insert(key.clone(), created);
+        self.by_kind.entry(key.kind).or_default().insert((created, key), object);
+        replaced
+    }
+
+    /// Removes an object.
+    pub fn remove(&mut self, key: &Key) -> Option<Arc<Object>> {
+        let created = self.created.remove(key)?;
+        self.by_kind.get_mut(&key.kind)?.remove(&(created, key.clone()))
+    }
+
+    /// The object of this name.
+    pub fn get(&self, key: &Key) -> Option<&Object> {
+        let created = self.created(key)?;
+        self.by_kind.get(&key.kind)?.get(&(created, key.clone())).map(Arc::as_ref)
+    }
+
+    /// When the object of this name was created.
+    pub fn created(&self, key: &Key) -> Option<CreationOrder> {
+        self.created.get(key).copied()
+    }
+
+    /// Every object: kind by kind, each kind in order of creation.
+    pub fn iter(&self) -> impl Iterator<Item = &Object> {
+        self.by_kind.values().flat_map(BTreeMap::values).map(Arc::as_ref)
+    }
+
+    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object> {
+        self.by_kind.get(&kind).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref)
+    }
+
+    of_kind! {
+        /// Lane groups.
+        lane_groups, LaneGroup, LaneGroup;
+        /// Lanes.
+        lanes, Lane, Lane;
+        /// Sources.
+        service_sources, ServiceSource, ServiceSource;
+        /// Backends.
+        backends, Backend, Backend;
+        /// Gateways.
+        gateways, Gateway, Gateway;
+        /// Routes.
+        http_routes, HttpRoute, HttpRoute;
+    }
+}
