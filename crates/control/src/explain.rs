@@ -147,11 +147,10 @@ impl Moment {
         }
         for (index, (name, meaning)) in self.meanings.iter().enumerate() {
             // The first hop is the route's: its Backend says which service of that name is meant.
-            let of_route = backend.as_ref().filter(|id| {
-                index == 0 && id.as_str().ends_with(&format!("/{}", name.to_lowercase()))
-            });
+            let of_route =
+                backend.as_ref().filter(|id| index == 0 && id.name() == name.to_lowercase());
             if index == 0 && of_route.is_none() {
-                let goes = backend.as_ref().map_or("nobody", |id| id.as_str());
+                let goes = backend.as_ref().map_or("nobody".to_owned(), ServiceId::to_string);
                 let note = format!("the route goes to {goes}; {name} is asked as the path says");
                 response.routing.push(note);
             }

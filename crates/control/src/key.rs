@@ -3,11 +3,13 @@
 
 use std::{collections::BTreeSet, fmt, net::SocketAddr, sync::Arc};
 
-use api::discovery::v1;
+use api::{
+    convert::{key, wire},
+    discovery::v1,
+};
 use lanes::ServiceId;
 
-/// One distributed resource. On the wire: `group/NAME`, `service/ID`, `gateway/NAME`, `route/NAMESPACE/NAME`,
-/// `name/HOST`, `address/IP:PORT`.
+/// One distributed resource, as [`key`] spells it on the wire.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Key {
     /// A lane group with its lanes.
@@ -25,12 +27,12 @@ pub enum Key {
 }
 
 impl Key {
-    /// Reads what [`fmt::Display`] wrote. `None` for keys of a release that knows more.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (kind, rest) = text.split_once('/')?;
+    /// What a data plane says it holds. `None` for keys of a release that knows more.
+    pub fn of(held: &v1::Held) -> Option<Self> {
+        let (kind, rest) = held.key.split_once('/')?;
         Some(match kind {
             "group" => Self::Group(rest.into()),
-            "service" => Self::Service(ServiceId::from_text(rest)),
+            "service" => Self::Service(wire::service_id_from(held.service.clone()?)),
             "gateway" => Self::Gateway(rest.into()),
             "route" => Self::Route(rest.into()),
             "name" => Self::Name(rest.into()),
@@ -44,7 +46,7 @@ impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Group(name) => write!(f, "group/{name}"),
-            Self::Service(id) => write!(f, "service/{id}"),
+            Self::Service(id) => f.write_str(&key::service(id)),
             Self::Gateway(name) => write!(f, "gateway/{name}"),
             Self::Route(name) => write!(f, "route/{name}"),
             Self::Name(host) => write!(f, "name/{host}"),
@@ -101,19 +103,23 @@ mod tests {
 
     #[test]
     fn keys_read_back_as_written() {
+        let held = |text: &str| v1::Held { key: text.to_owned(), version: 1, service: None };
         for text in [
             "group/trade",
-            "service/embedded/default//sc-a",
             "gateway/edge",
             "route/default/a",
             "name/sc-b.default",
             "address/127.0.0.1:80",
             "address/[::1]:80",
         ] {
-            assert_eq!(Key::parse(text).map(|key| key.to_string()).as_deref(), Some(text));
+            assert_eq!(Key::of(&held(text)).map(|key| key.to_string()).as_deref(), Some(text));
         }
-        for text in ["", "group", "policy/x", "address/here"] {
-            assert_eq!(Key::parse(text), None, "{text}");
+        for text in ["", "group", "policy/x", "address/here", "service/embedded/default//sc-a"] {
+            assert_eq!(Key::of(&held(text)), None, "{text}");
         }
+        let id = ServiceId::new("nacos", "public", "a/b", "com/Foo");
+        let service = Some(wire::service_id_to(&id));
+        let key = Key::of(&v1::Held { service, ..held("service/nacos/public/a%2Fb/com%2Ffoo") });
+        assert_eq!(key, Some(Key::Service(id)));
     }
 }

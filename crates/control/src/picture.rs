@@ -311,8 +311,7 @@ impl Picture {
     }
 
     fn is_synced(&self, id: &ServiceId) -> bool {
-        let source = id.as_str().split('/').next().unwrap_or_default();
-        let same = |(name, _): &(&String, &Source)| name.eq_ignore_ascii_case(source);
+        let same = |(name, _): &(&String, &Source)| name.to_lowercase() == id.source();
         self.sources.iter().find(same).is_none_or(|(_, source)| source.synced)
     }
 

@@ -1,44 +1,91 @@
 //! Services and their endpoints, sorted by tag for the choice.
 
-use std::{collections::HashSet, fmt, net::SocketAddr, ops::Range, sync::Arc};
+use std::{cmp::Ordering, collections::HashSet, fmt, net::SocketAddr, ops::Range, sync::Arc};
 
 use crate::Tag;
 
-/// `source/namespace/group/name`, lower-case (services match case-insensitively).
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ServiceId(Arc<str>);
+/// Which service: of which source, in which namespace and group of it, under which name. All lower-case: services
+/// match case-insensitively.
+#[derive(Clone, PartialEq, Eq, Hash)]
+pub struct ServiceId {
+    /// The four parts one after the other. Nothing between them: a source may have any character in its names.
+    parts: Arc<str>,
+    /// Where the first three end.
+    ends: [u32; 3],
+}
 
 impl ServiceId {
-    /// From its four parts, lower-cased. `group` may be empty.
+    /// From its four parts, lower-cased. `namespace` and `group` may be empty.
     pub fn new(source: &str, namespace: &str, group: &str, name: &str) -> Self {
-        Self(format!("{source}/{namespace}/{group}/{name}").to_lowercase().into())
+        let mut parts = source.to_lowercase();
+        let ends = [namespace, group, name].map(|part| {
+            let end = parts.len() as u32;
+            parts.push_str(&part.to_lowercase());
+            end
+        });
+        Self { parts: parts.into(), ends }
     }
 
-    /// From text in the form of [`ServiceId::as_str`].
-    pub fn from_text(text: &str) -> Self {
-        Self(text.to_lowercase().into())
-    }
-
-    /// The source, its first part.
+    /// The source it comes from.
     pub fn source(&self) -> &str {
-        self.0.split('/').next().unwrap_or_default()
+        &self.parts[..self.ends[0] as usize]
     }
 
-    /// The four parts joined by `/`.
-    pub fn as_str(&self) -> &str {
-        &self.0
+    /// The namespace in its source; may be empty.
+    pub fn namespace(&self) -> &str {
+        &self.parts[self.ends[0] as usize..self.ends[1] as usize]
+    }
+
+    /// The group in its namespace; empty where the source knows none.
+    pub fn group(&self) -> &str {
+        &self.parts[self.ends[1] as usize..self.ends[2] as usize]
+    }
+
+    /// The name callers use, lower-cased.
+    pub fn name(&self) -> &str {
+        &self.parts[self.ends[2] as usize..]
+    }
+
+    fn in_order(&self) -> [&str; 4] {
+        [self.source(), self.namespace(), self.group(), self.name()]
     }
 }
 
+impl Ord for ServiceId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.in_order().cmp(&other.in_order())
+    }
+}
+
+impl PartialOrd for ServiceId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// `source/namespace/group/name`, for people. Nobody reads it back, yet no two services read alike: a `/` or `%`
+/// inside a part is written as in a URL.
 impl fmt::Display for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        for (index, part) in self.in_order().into_iter().enumerate() {
+            if index > 0 {
+                f.write_str("/")?;
+            }
+            for piece in part.split_inclusive(['/', '%']) {
+                match piece.as_bytes().last() {
+                    Some(b'/') => write!(f, "{}%2F", &piece[..piece.len() - 1])?,
+                    Some(b'%') => write!(f, "{piece}25")?,
+                    _ => f.write_str(piece)?,
+                }
+            }
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for ServiceId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.0, f)
+        fmt::Debug::fmt(&self.to_string(), f)
     }
 }
 
@@ -288,9 +335,29 @@ mod tests {
     }
 
     #[test]
-    fn a_service_id_knows_its_source() {
+    fn a_service_id_has_four_parts_whatever_is_in_them() {
         let id = ServiceId::new("Nacos", "public", "DEFAULT_GROUP", "sc-A");
-        assert_eq!((id.as_str(), id.source()), ("nacos/public/default_group/sc-a", "nacos"));
-        assert_eq!(ServiceId::from_text("Nacos/public/DEFAULT_GROUP/sc-A"), id);
+        assert_eq!(id.in_order(), ["nacos", "public", "default_group", "sc-a"]);
+        assert_eq!(id, ServiceId::new("nacos", "PUBLIC", "default_group", "SC-a"));
+        assert_eq!(id.to_string(), "nacos/public/default_group/sc-a");
+        let odd = ServiceId::new("s", "a/b", "", "/50%/");
+        assert_eq!(odd.in_order(), ["s", "a/b", "", "/50%/"]);
+        assert_eq!(odd.to_string(), "s/a%2Fb//%2F50%25%2F");
+    }
+
+    #[test]
+    fn service_ids_that_differ_in_one_part_differ_and_sort_by_part() {
+        let ids = [
+            ServiceId::new("s", "", "", "ab"),
+            ServiceId::new("s", "", "a", "b"),
+            ServiceId::new("s", "a", "", "b"),
+            ServiceId::new("s", "a", "b", ""),
+            ServiceId::new("s", "a/b", "", ""),
+            ServiceId::new("s-t", "", "", ""),
+            ServiceId::new("sa", "", "", "b"),
+        ];
+        assert!(ids.windows(2).all(|pair| pair[0] < pair[1] && pair[0] != pair[1]));
+        let texts: HashSet<String> = ids.iter().map(ToString::to_string).collect();
+        assert_eq!(texts.len(), ids.len());
     }
 }

@@ -131,7 +131,7 @@ mod tests {
                     });
                     said.collect::<Vec<_>>()
                 });
-                (change.service.as_str().to_owned(), endpoints, change.problems.len())
+                (change.service.to_string(), endpoints, change.problems.len())
             })
             .collect();
         let expected: Vec<_> = expected

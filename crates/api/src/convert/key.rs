@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use lanes::{GroupName, ServiceId, hash::hash};
 use prost::Message;
 
+use super::wire;
 use crate::discovery::v1::{self, resource::Body};
 
 /// The key of a group.
@@ -41,7 +42,9 @@ pub fn address(address: SocketAddr) -> String {
 pub fn of(body: &Body) -> String {
     match body {
         Body::Group(group) => format!("group/{}", group.name),
-        Body::Service(service) => format!("service/{}", service.id),
+        Body::Service(service) => {
+            self::service(&wire::service_id_from(service.id.clone().unwrap_or_default()))
+        }
         Body::Gateway(gateway) => self::gateway(&gateway.name),
         Body::Route(route) => self::route(&route.namespace, &route.name),
         Body::Name(answer) => name(&answer.name),
@@ -59,22 +62,21 @@ pub fn resource(body: Body) -> v1::Resource {
 
 #[cfg(test)]
 mod tests {
+    use lanes::directory::NameAnswer;
+
     use super::*;
 
     #[test]
     fn a_version_tells_contents_apart_and_never_changes() {
-        let answer = |service: &str| {
-            resource(Body::Name(v1::NameAnswer {
-                name: "sc-b".to_owned(),
-                service: service.to_owned(),
-                ambiguous: Vec::new(),
-            }))
+        let answer = |source: &str| {
+            let id = ServiceId::new(source, "default", "", "sc-b");
+            resource(Body::Name(wire::name_to("sc-b", &NameAnswer::Service(id))))
         };
-        let one = answer("embedded/default//sc-b");
+        let one = answer("embedded");
         assert_eq!(one.key, "name/sc-b");
-        assert_eq!(one.version, answer("embedded/default//sc-b").version);
-        assert_ne!(one.version, answer("fixed/default//sc-b").version);
+        assert_eq!(one.version, answer("embedded").version);
+        assert_ne!(one.version, answer("fixed").version);
         // Data planes keep versions on disk: a change of this number makes every one of them fetch everything.
-        assert_eq!(one.version, 11_594_710_747_427_444_899);
+        assert_eq!(one.version, 8_576_877_670_021_649_970);
     }
 }

@@ -9,7 +9,10 @@ mod service;
 
 pub use group::{group_from, group_to};
 pub use route::{gateway_from, gateway_to, route_from, route_to};
-pub use service::{address_from, address_to, name_from, name_to, service_from, service_to};
+pub use service::{
+    address_from, address_to, name_from, name_to, service_from, service_id_from, service_id_to,
+    service_to,
+};
 
 /// Something in a message that this version does not understand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -29,6 +32,11 @@ impl NotUnderstood {
     /// A choice of which nothing is known: none was made, or a newer version's.
     fn choice(field: &'static str) -> Self {
         Self { field, value: "a choice".to_owned() }
+    }
+
+    /// Nothing where there must be something.
+    fn nothing(field: &'static str) -> Self {
+        Self { field, value: "missing".to_owned() }
     }
 
     fn number(field: &'static str, number: impl std::fmt::Display) -> Self {

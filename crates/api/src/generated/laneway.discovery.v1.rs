@@ -62,6 +62,9 @@ pub struct Held {
     pub key: ::prost::alloc::string::String,
     #[prost(uint64, tag = "2")]
     pub version: u64,
+    /// which, where the key is a service's: keys are compared, never taken apart
+    #[prost(message, optional, tag = "3")]
+    pub service: ::core::option::Option<ServiceId>,
 }
 /// Names and addresses whose meaning is wanted. A gateway need not ask for the services of its routes, nor a
 /// sidecar for the groups of its application: the control plane knows.
@@ -114,7 +117,8 @@ pub struct ControlMessage {
     #[prost(bool, tag = "4")]
     pub synced: bool,
 }
-/// Keys: `group/NAME`, `service/ID`, `gateway/NAME`, `route/NAMESPACE/NAME`, `name/HOST`, `address/IP:PORT`.
+/// Keys: `group/NAME`, `service/…`, `gateway/NAME`, `route/NAMESPACE/NAME`, `name/HOST`, `address/IP:PORT`. What a
+/// service's key is made of says the body.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Resource {
     #[prost(string, tag = "1")]
@@ -290,11 +294,23 @@ pub struct Values {
     #[prost(string, repeated, tag = "1")]
     pub values: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// Which service. Compared case-insensitively; any character may be in any part.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ServiceId {
+    #[prost(string, tag = "1")]
+    pub source: ::prost::alloc::string::String,
+    #[prost(string, tag = "2")]
+    pub namespace: ::prost::alloc::string::String,
+    /// empty where the source knows none
+    #[prost(string, tag = "3")]
+    pub group: ::prost::alloc::string::String,
+    #[prost(string, tag = "4")]
+    pub name: ::prost::alloc::string::String,
+}
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Service {
-    /// source/namespace/group/name
-    #[prost(string, tag = "1")]
-    pub id: ::prost::alloc::string::String,
+    #[prost(message, optional, tag = "1")]
+    pub id: ::core::option::Option<ServiceId>,
     /// as callers write it
     #[prost(string, tag = "2")]
     pub name: ::prost::alloc::string::String,
@@ -480,14 +496,14 @@ pub mod filter {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RouteBackend {
-    /// service id; empty: the reference does not resolve, answer 500
-    #[prost(string, tag = "1")]
-    pub service: ::prost::alloc::string::String,
+    /// none: the reference does not resolve, answer 500
+    #[prost(message, optional, tag = "1")]
+    pub service: ::core::option::Option<ServiceId>,
     #[prost(uint32, tag = "2")]
     pub weight: u32,
     #[prost(message, repeated, tag = "3")]
     pub filters: ::prost::alloc::vec::Vec<Filter>,
-    /// why `service` is empty
+    /// why there is no `service`
     #[prost(string, tag = "4")]
     pub problem: ::prost::alloc::string::String,
 }
@@ -495,20 +511,20 @@ pub struct RouteBackend {
 pub struct NameAnswer {
     #[prost(string, tag = "1")]
     pub name: ::prost::alloc::string::String,
-    /// id; empty: absent or ambiguous
-    #[prost(string, tag = "2")]
-    pub service: ::prost::alloc::string::String,
+    /// none: absent or ambiguous
+    #[prost(message, optional, tag = "2")]
+    pub service: ::core::option::Option<ServiceId>,
     /// the sources that have it
     #[prost(string, repeated, tag = "3")]
     pub ambiguous: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct AddressAnswer {
     #[prost(string, tag = "1")]
     pub address: ::prost::alloc::string::String,
-    /// ids; empty: no service's address
-    #[prost(string, repeated, tag = "2")]
-    pub services: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// empty: no service's address
+    #[prost(message, repeated, tag = "2")]
+    pub services: ::prost::alloc::vec::Vec<ServiceId>,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct RegisterRequest {

@@ -92,12 +92,12 @@ impl DataPlane {
         };
         let mut held = HashMap::with_capacity(hello.held.len());
         let mut held_unknown = Vec::new();
-        for v1::Held { key, version } in &hello.held {
-            let Some(parsed) = Key::parse(key) else {
-                held_unknown.push(key.clone());
+        for told in &hello.held {
+            let Some(key) = Key::of(told) else {
+                held_unknown.push(told.key.clone());
                 continue;
             };
-            match &parsed {
+            match &key {
                 Key::Name(name) if subscription.names.len() < SUBSCRIPTIONS_MAX => {
                     subscription.names.insert(Arc::clone(name));
                 }
@@ -106,7 +106,7 @@ impl DataPlane {
                 }
                 _ => {}
             }
-            held.insert(parsed, Held { version: *version, sent_in: 0 });
+            held.insert(key, Held { version: told.version, sent_in: 0 });
         }
         Self {
             hello: v1::Hello { held: Vec::new(), join_token: String::new(), ..hello },
@@ -208,10 +208,14 @@ impl DataPlane {
         }
         self.acknowledged = self.acknowledged.max(generation.number);
         self.caught_up();
-        for refused in ack.refused {
-            let Some(key) = Key::parse(&refused.key) else { continue };
-            if let Some(held) = self.held.get(&key) {
-                self.refused.insert(key, (held.version, refused.reason));
+        if ack.refused.is_empty() {
+            return;
+        }
+        let mut reasons: HashMap<String, String> =
+            ack.refused.into_iter().map(|refused| (refused.key, refused.reason)).collect();
+        for (key, held) in &self.held {
+            if let Some(reason) = reasons.remove(&key.to_string()) {
+                self.refused.insert(key.clone(), (held.version, reason));
             }
         }
     }

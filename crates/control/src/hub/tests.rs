@@ -150,7 +150,8 @@ impl World {
     fn name_answer(&mut self, peer: &Peer, name: &str) -> Option<(String, Vec<String>)> {
         match peer.held.get(&format!("name/{name}"))?.body.as_ref()? {
             v1::resource::Body::Name(answer) => {
-                Some((answer.service.clone(), answer.ambiguous.clone()))
+                let service = answer.service.clone().map(in_words).unwrap_or_default();
+                Some((service, answer.ambiguous.clone()))
             }
             _ => None,
         }
@@ -167,7 +168,9 @@ impl Peer {
 
     fn addressed(&self, address: &str) -> Vec<String> {
         match self.held.get(&format!("address/{address}")).and_then(|it| it.body.as_ref()) {
-            Some(v1::resource::Body::Address(answer)) => answer.services.clone(),
+            Some(v1::resource::Body::Address(answer)) => {
+                answer.services.iter().cloned().map(in_words).collect()
+            }
             _ => Vec::new(),
         }
     }
@@ -176,9 +179,17 @@ impl Peer {
         let held = |(key, resource): (&String, &v1::Resource)| v1::Held {
             key: key.clone(),
             version: resource.version,
+            service: match &resource.body {
+                Some(v1::resource::Body::Service(service)) => service.id.clone(),
+                _ => None,
+            },
         };
         self.held.iter().map(held).collect()
     }
+}
+
+fn in_words(id: v1::ServiceId) -> String {
+    api::convert::wire::service_id_from(id).to_string()
 }
 
 fn service(source: &str, letter: &str, addresses: &[&str]) -> Service {

@@ -84,7 +84,7 @@ impl Services {
             touches.push(Touch::Share(Topic::Resource(key)));
         }
         if !was_present {
-            self.by_name.entry(name_of(&id).into()).or_default().insert(id.clone());
+            self.by_name.entry(id.name().into()).or_default().insert(id.clone());
             touch_names(&id, touches);
         }
         for address in has.difference(&had) {
@@ -122,7 +122,7 @@ impl Services {
     /// A service, its name and its addresses are forgotten at once: its source was removed.
     pub fn remove(&mut self, id: &ServiceId, touches: &mut Vec<Touch>) {
         let Some(entry) = self.by_id.remove(id) else { return };
-        let name = name_of(id);
+        let name = id.name();
         if let Some(ids) = self.by_name.get_mut(name) {
             ids.remove(id);
             if ids.is_empty() {
@@ -241,7 +241,7 @@ impl Services {
 
     /// Every service of a source, departed ones included.
     pub fn of_source(&self, source: &str) -> Vec<ServiceId> {
-        self.by_id.keys().filter(|id| part(id, SOURCE) == source).cloned().collect()
+        self.by_id.keys().filter(|id| id.source() == source).cloned().collect()
     }
 
     /// What a host name means.
@@ -265,7 +265,7 @@ impl Services {
     fn candidates(&self, name: &str, namespace: Option<&str>) -> Vec<&ServiceId> {
         let all = || {
             let ids = self.by_name.get(name).into_iter().flatten();
-            ids.filter(|id| namespace.is_none_or(|namespace| part(id, NAMESPACE) == namespace))
+            ids.filter(|id| namespace.is_none_or(|namespace| id.namespace() == namespace))
         };
         let is_present =
             |id: &&ServiceId| self.by_id.get(*id).is_some_and(|entry| entry.departed_at.is_none());
@@ -295,27 +295,14 @@ impl Occupants {
     }
 }
 
-/// Places in `source/namespace/group/name`.
-const SOURCE: usize = 0;
-const NAMESPACE: usize = 1;
-const NAME: usize = 3;
-
-fn part(id: &ServiceId, place: usize) -> &str {
-    id.as_str().splitn(4, '/').nth(place).unwrap_or_default()
-}
-
-fn name_of(id: &ServiceId) -> &str {
-    part(id, NAME)
-}
-
 /// The sources, or where one of them has several: source and namespace (and group).
 fn where_found(ids: &[&ServiceId]) -> Vec<String> {
-    let sources: BTreeSet<&str> = ids.iter().map(|id| part(id, SOURCE)).collect();
+    let sources: BTreeSet<&str> = ids.iter().map(|id| id.source()).collect();
     if sources.len() == ids.len() {
         return sources.into_iter().map(str::to_owned).collect();
     }
     let full = |id: &&ServiceId| {
-        let path = id.as_str().strip_suffix(name_of(id)).unwrap_or_default();
+        let path = [id.source(), id.namespace(), id.group()].join("/");
         path.trim_end_matches('/').to_owned()
     };
     ids.iter().map(full).collect::<BTreeSet<_>>().into_iter().collect()
@@ -323,7 +310,7 @@ fn where_found(ids: &[&ServiceId]) -> Vec<String> {
 
 /// The names whose meaning may change with this service: its own, and with its namespace.
 fn touch_names(id: &ServiceId, touches: &mut Vec<Touch>) {
-    let (name, namespace) = (name_of(id), part(id, NAMESPACE));
+    let (name, namespace) = (id.name(), id.namespace());
     touches.extend(Touch::both(Key::Name(name.into())));
     if !namespace.is_empty() {
         touches.extend(Touch::both(Key::Name(format!("{name}.{namespace}").into())));

@@ -30,8 +30,7 @@ pub(super) fn service(service: &lanes::Service) -> Versioned {
 
 /// A service that no source has told of: nobody serves it.
 pub(super) fn unknown_service(id: &ServiceId) -> Versioned {
-    let name = id.as_str().splitn(4, '/').nth(3).unwrap_or_default();
-    service(&lanes::Service::new(id.clone(), name, name, Vec::new()))
+    service(&lanes::Service::new(id.clone(), id.name(), id.name(), Vec::new()))
 }
 
 pub(super) fn name(host: &str, answer: &NameAnswer) -> Versioned {

@@ -155,10 +155,14 @@ async fn generations_go_on_after_a_restart_and_only_differences_are_sent() {
 
     let plane = plane.restart().await;
     plane.serve(&[service("sc-a", "app-a", &["1"])]);
-    let held = edge
-        .held
-        .values()
-        .map(|resource| v1::Held { key: resource.key.clone(), version: resource.version });
+    let held = edge.held.values().map(|resource| v1::Held {
+        key: resource.key.clone(),
+        version: resource.version,
+        service: match &resource.body {
+            Some(v1::resource::Body::Service(service)) => service.id.clone(),
+            _ => None,
+        },
+    });
     let hello = v1::Hello { held: held.collect(), ..gateway("g1") };
     let mut again = plane.connect(hello).await;
     let first = again.receive().await;

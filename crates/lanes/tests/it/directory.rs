@@ -45,7 +45,7 @@ fn name(directory: &Directory, host: &str) -> String {
 fn address(directory: &Directory, address: SocketAddr) -> String {
     match directory.by_address(address) {
         AddressLookup::Known(ids) => {
-            ids.iter().map(ServiceId::as_str).collect::<Vec<_>>().join(" ")
+            ids.iter().map(ServiceId::to_string).collect::<Vec<_>>().join(" ")
         }
         other => format!("{other:?}"),
     }

@@ -9,7 +9,7 @@ use api::discovery::v1;
 use prost::Message;
 
 /// What the file begins with; its last byte is the format's version.
-const MAGIC: &[u8; 8] = b"LANEWAY\x01";
+const MAGIC: &[u8; 8] = b"LANEWAY\x02";
 
 /// Bytes before the messages.
 const HEADER_BYTES: usize = MAGIC.len() + size_of::<u32>();
@@ -48,7 +48,13 @@ pub(crate) fn encode<'a>(
 
 /// Reads the file's content.
 pub(crate) fn decode(content: &[u8]) -> anyhow::Result<Stored> {
-    let rest = content.strip_prefix(MAGIC).context("it begins as no such file does")?;
+    let (name, version) = (&MAGIC[..MAGIC.len() - 1], MAGIC[MAGIC.len() - 1]);
+    let rest = content.strip_prefix(name).context("it begins as no such file does")?;
+    let (written, rest) = rest.split_first().context("it is cut short")?;
+    ensure!(
+        *written == version,
+        "its format is version {written}; this release reads version {version}"
+    );
     let (checksum, mut messages) = rest.split_first_chunk().context("it is cut short")?;
     ensure!(
         u32::from_le_bytes(*checksum) == crc32fast::hash(messages),
@@ -92,6 +98,14 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         assert_eq!(decode(&written()).unwrap(), stored());
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number() {
+        let mut older = written();
+        older[MAGIC.len() - 1] = 1;
+        let refused = decode(&older).unwrap_err().to_string();
+        assert_eq!(refused, "its format is version 1; this release reads version 2");
     }
 
     #[test]

@@ -3,13 +3,13 @@
 //! Pure. Groups, services and the route table are shared between pictures, so that a change costs what has
 //! changed. What cannot be taken is refused with the reason, and the last good of that key stays.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::{
     convert::wire::{self, NotUnderstood},
     discovery::v1,
 };
-use lanes::{Directory, Group, ServiceId, Snapshot};
+use lanes::{Directory, Group, Snapshot};
 use prost::Message;
 use proxy::Published;
 use routes::{GatewaySpec, RouteSpec, Table};
@@ -33,6 +33,13 @@ pub(crate) struct Picture {
 struct Wire {
     version: u64,
     encoded: Vec<u8>,
+}
+
+impl Wire {
+    /// What the resource says.
+    fn body(&self) -> Option<Body> {
+        v1::Resource::decode(&*self.encoded).ok()?.body
+    }
 }
 
 /// Why a resource was not taken.
@@ -98,10 +105,15 @@ impl Picture {
 
     /// What is held, so that only differences are sent.
     pub(crate) fn held(&self) -> Vec<v1::Held> {
-        self.wire
-            .iter()
-            .map(|(key, wire)| v1::Held { key: key.clone(), version: wire.version })
-            .collect()
+        let held = |(key, wire): (&String, &Wire)| v1::Held {
+            key: key.clone(),
+            version: wire.version,
+            service: match wire.body() {
+                Some(Body::Service(service)) => service.id,
+                _ => None,
+            },
+        };
+        self.wire.iter().map(held).collect()
     }
 
     /// How many resources are held.
@@ -164,22 +176,22 @@ impl Picture {
     }
 
     fn remove(&mut self, key: &str, routing: &mut Routing) {
-        self.wire.remove(key);
-        match key.split_once('/') {
-            Some(("group", _)) => {
-                self.groups.remove(key);
+        // What was never taken is not held.
+        let Some(body) = self.wire.remove(key).and_then(|wire| wire.body()) else { return };
+        match body {
+            Body::Group(_) => drop(self.groups.remove(key)),
+            Body::Service(service) => {
+                let id = service.id.map(wire::service_id_from);
+                id.iter().for_each(|id| self.directory.remove(id));
             }
-            Some(("service", id)) => self.directory.remove(&ServiceId::from_text(id)),
-            Some(("name", name)) => self.directory.forget_name(name),
-            Some(("address", address)) => {
-                if let Ok(address) = address.parse::<SocketAddr>() {
+            Body::Name(answer) => self.directory.forget_name(&answer.name),
+            Body::Address(answer) => {
+                if let Ok((address, _)) = wire::address_from(answer) {
                     self.directory.forget_address(address);
                 }
             }
-            Some(("gateway", _)) => routing.changed |= self.gateways.remove(key).is_some(),
-            Some(("route", _)) => routing.changed |= self.routes.remove(key).is_some(),
-            // Never taken, so nothing is held of it.
-            _ => {}
+            Body::Gateway(_) => routing.changed |= self.gateways.remove(key).is_some(),
+            Body::Route(_) => routing.changed |= self.routes.remove(key).is_some(),
         }
     }
 

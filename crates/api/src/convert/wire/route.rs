@@ -1,6 +1,5 @@
 //! Gateways and routes.
 
-use lanes::ServiceId;
 use routes::{
     GatewaySpec, RouteSpec,
     spec::{
@@ -9,7 +8,7 @@ use routes::{
     },
 };
 
-use super::{NotUnderstood, filled, port, text_match};
+use super::{NotUnderstood, filled, port, service_id_from, service_id_to, text_match};
 use crate::discovery::v1::{self, filter, path_rewrite};
 
 /// To the wire.
@@ -152,8 +151,8 @@ fn named_from(named: v1::NamedMatch) -> Result<NamedSpec, NotUnderstood> {
 
 fn backend_to(backend: &BackendSpec) -> v1::RouteBackend {
     let (service, problem) = match &backend.service {
-        Ok(id) => (id.as_str().to_owned(), String::new()),
-        Err(problem) => (String::new(), problem.clone()),
+        Ok(id) => (Some(service_id_to(id)), String::new()),
+        Err(problem) => (None, problem.clone()),
     };
     v1::RouteBackend {
         service,
@@ -165,10 +164,7 @@ fn backend_to(backend: &BackendSpec) -> v1::RouteBackend {
 
 fn backend_from(backend: v1::RouteBackend) -> Result<BackendSpec, NotUnderstood> {
     Ok(BackendSpec {
-        service: match filled(backend.service) {
-            Some(id) => Ok(ServiceId::from_text(&id)),
-            None => Err(backend.problem),
-        },
+        service: backend.service.map(service_id_from).ok_or(backend.problem),
         weight: backend.weight,
         filters: backend.filters.into_iter().map(filter_from).collect::<Result<_, _>>()?,
     })

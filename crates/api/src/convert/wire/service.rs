@@ -8,9 +8,24 @@ use super::{NotUnderstood, filled};
 use crate::discovery::v1;
 
 /// To the wire.
+pub fn service_id_to(id: &ServiceId) -> v1::ServiceId {
+    v1::ServiceId {
+        source: id.source().to_owned(),
+        namespace: id.namespace().to_owned(),
+        group: id.group().to_owned(),
+        name: id.name().to_owned(),
+    }
+}
+
+/// From the wire.
+pub fn service_id_from(id: v1::ServiceId) -> ServiceId {
+    ServiceId::new(&id.source, &id.namespace, &id.group, &id.name)
+}
+
+/// To the wire.
 pub fn service_to(service: &Service) -> v1::Service {
     v1::Service {
-        id: service.id().as_str().to_owned(),
+        id: Some(service_id_to(service.id())),
         name: service.name().to_string(),
         application: service.application().to_string(),
         endpoints: service.endpoints().iter().map(endpoint_to).collect(),
@@ -19,13 +34,9 @@ pub fn service_to(service: &Service) -> v1::Service {
 
 /// From the wire.
 pub fn service_from(service: v1::Service) -> Result<Service, NotUnderstood> {
+    let id = service.id.ok_or_else(|| NotUnderstood::nothing("service.id"))?;
     let endpoints = service.endpoints.into_iter().map(endpoint_from).collect::<Result<_, _>>()?;
-    Ok(Service::new(
-        ServiceId::from_text(&service.id),
-        &service.name,
-        &service.application,
-        endpoints,
-    ))
+    Ok(Service::new(service_id_from(id), &service.name, &service.application, endpoints))
 }
 
 fn endpoint_to(endpoint: &Endpoint) -> v1::Endpoint {
@@ -76,17 +87,17 @@ fn socket_address(field: &'static str, text: &str) -> Result<SocketAddr, NotUnde
 /// To the wire.
 pub fn name_to(name: &str, answer: &NameAnswer) -> v1::NameAnswer {
     let (service, ambiguous) = match answer {
-        NameAnswer::Service(id) => (id.as_str().to_owned(), Vec::new()),
-        NameAnswer::Absent => (String::new(), Vec::new()),
-        NameAnswer::Ambiguous(sources) => (String::new(), sources.clone()),
+        NameAnswer::Service(id) => (Some(service_id_to(id)), Vec::new()),
+        NameAnswer::Absent => (None, Vec::new()),
+        NameAnswer::Ambiguous(sources) => (None, sources.clone()),
     };
     v1::NameAnswer { name: name.to_lowercase(), service, ambiguous }
 }
 
 /// From the wire: the name, and what it means.
 pub fn name_from(answer: v1::NameAnswer) -> (String, NameAnswer) {
-    let meaning = if !answer.service.is_empty() {
-        NameAnswer::Service(ServiceId::from_text(&answer.service))
+    let meaning = if let Some(id) = answer.service {
+        NameAnswer::Service(service_id_from(id))
     } else if answer.ambiguous.is_empty() {
         NameAnswer::Absent
     } else {
@@ -97,7 +108,7 @@ pub fn name_from(answer: v1::NameAnswer) -> (String, NameAnswer) {
 
 /// To the wire.
 pub fn address_to(address: SocketAddr, services: &[ServiceId]) -> v1::AddressAnswer {
-    let services = services.iter().map(|id| id.as_str().to_owned()).collect();
+    let services = services.iter().map(service_id_to).collect();
     v1::AddressAnswer { address: address.to_string(), services }
 }
 
@@ -106,5 +117,5 @@ pub fn address_from(
     answer: v1::AddressAnswer,
 ) -> Result<(SocketAddr, Vec<ServiceId>), NotUnderstood> {
     let address = socket_address("address_answer.address", &answer.address)?;
-    Ok((address, answer.services.iter().map(|id| ServiceId::from_text(id)).collect()))
+    Ok((address, answer.services.into_iter().map(service_id_from).collect()))
 }

@@ -129,15 +129,15 @@ fn service() -> impl Strategy<Value = Service> {
             weight,
             health,
         });
-    (word(), "[A-Za-z]{1,5}", word(), vec(endpoint, 0..5)).prop_map(
-        |(source, name, application, endpoints)| {
-            Service::new(
-                ServiceId::new(&source, "default", "", &name),
-                &name,
-                &application,
-                endpoints,
-            )
-        },
+    (service_id(), "[A-Za-z]{1,5}", word(), vec(endpoint, 0..5)).prop_map(
+        |(id, name, application, endpoints)| Service::new(id, &name, &application, endpoints),
+    )
+}
+
+/// Names of foreign registries have what they like in them.
+fn service_id() -> impl Strategy<Value = ServiceId> {
+    (word(), "[a-zA-Z/%]{0,3}", any::<String>(), any::<String>()).prop_map(
+        |(source, namespace, group, name)| ServiceId::new(&source, &namespace, &group, &name),
     )
 }
 
@@ -188,7 +188,7 @@ fn route_match() -> impl Strategy<Value = MatchSpec> {
 }
 
 fn rule() -> impl Strategy<Value = RuleSpec> {
-    let id = word().prop_map(|name| Ok(ServiceId::new("embedded", "default", "", &name)));
+    let id = service_id().prop_map(Ok);
     let backend =
         (prop_oneof![id, any::<String>().prop_map(Err)], any::<u32>(), vec(filter(), 0..2))
             .prop_map(|(service, weight, filters)| BackendSpec { service, weight, filters });
@@ -254,11 +254,10 @@ proptest! {
     }
 
     #[test]
-    fn answers_come_back(name in word(), sources in vec(word(), 1..3), address: std::net::SocketAddr, ids in words()) {
+    fn answers_come_back(name in word(), sources in vec(word(), 1..3), address: std::net::SocketAddr, ids in vec(service_id(), 0..3), id in service_id()) {
         let address = without_scope(address);
-        let ids: Vec<_> = ids.iter().map(|name| ServiceId::new("fixed", "default", "", name)).collect();
         let answers = [
-            NameAnswer::Service(ServiceId::new("fixed", "default", "", &name)),
+            NameAnswer::Service(id),
             NameAnswer::Absent,
             NameAnswer::Ambiguous(sources),
         ];

@@ -21,8 +21,12 @@ fn message(
     }
 }
 
+fn id(name: &str) -> v1::ServiceId {
+    wire::service_id_to(&lanes::ServiceId::new("embedded", "default", "", name))
+}
+
 fn service(name: &str, address: &str) -> v1::Resource {
-    let id = format!("embedded/default//{name}");
+    let id = id(name);
     let endpoints = vec![v1::Endpoint {
         address: address.to_owned(),
         weight: 1,
@@ -30,8 +34,8 @@ fn service(name: &str, address: &str) -> v1::Resource {
         ..Default::default()
     }];
     let application = format!("app-{name}");
-    let service = v1::Service { id: id.clone(), name: name.to_owned(), application, endpoints };
-    resource(&format!("service/{id}"), 1, Body::Service(service))
+    let service = v1::Service { id: Some(id), name: name.to_owned(), application, endpoints };
+    resource(&format!("service/embedded/default//{name}"), 1, Body::Service(service))
 }
 
 fn group(name: &str, version: u64, regex: &str) -> v1::Resource {
@@ -62,11 +66,7 @@ fn gateway() -> v1::Resource {
 fn route(name: &str, version: u64, kind: v1::TextMatch, path: &str) -> v1::Resource {
     let matching =
         v1::RouteMatch { path_kind: kind.into(), path: path.to_owned(), ..Default::default() };
-    let backend = v1::RouteBackend {
-        service: "embedded/default//sc-a".into(),
-        weight: 1,
-        ..Default::default()
-    };
+    let backend = v1::RouteBackend { service: Some(id("sc-a")), weight: 1, ..Default::default() };
     let rule = v1::Rule { matches: vec![matching], backends: vec![backend], ..Default::default() };
     let parent = v1::ParentRef { gateway: "edge".into(), ..Default::default() };
     let route = v1::Route {
@@ -122,15 +122,9 @@ fn goes_to(picture: &Picture, path: &str) -> Option<String> {
 #[test]
 fn upserts_and_removals_of_every_kind_show_in_the_picture() {
     let mut picture = Picture::new(false);
-    let name = v1::NameAnswer {
-        name: "sc-a".into(),
-        service: "embedded/default//sc-a".into(),
-        ambiguous: Vec::new(),
-    };
-    let address = v1::AddressAnswer {
-        address: "10.0.0.9:80".into(),
-        services: vec!["embedded/default//sc-a".into()],
-    };
+    let name =
+        v1::NameAnswer { name: "sc-a".into(), service: Some(id("sc-a")), ambiguous: Vec::new() };
+    let address = v1::AddressAnswer { address: "10.0.0.9:80".into(), services: vec![id("sc-a")] };
     let refused = picture.apply(message(
         1,
         [
