@@ -12,7 +12,11 @@ use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::{Control, distribute::Connection, registrations::Registrations};
+use crate::{
+    Control,
+    distribute::{Connection, Told},
+    registrations::Registrations,
+};
 
 /// How often a discovery server should ask whether a silent peer is still there, and how long it should wait for
 /// the answer: a vanished machine is noticed within 15 s.
@@ -97,6 +101,7 @@ struct Session {
     control: Arc<Control>,
     node: String,
     connection: Connection,
+    epoch: String,
     wake: Arc<Notify>,
 }
 
@@ -104,12 +109,15 @@ impl Session {
     fn open(control: Arc<Control>, hello: v1::Hello) -> Result<Self, Status> {
         let node = hello.node.clone();
         let wake = Arc::new(Notify::new());
+        let mut hub = control.hub();
+        let epoch = hub.generation().epoch.clone();
         let connection =
-            control.hub().connect(hello, Arc::clone(&wake), Instant::now()).ok_or_else(|| {
+            hub.connect(hello, Arc::clone(&wake), Instant::now()).ok_or_else(|| {
                 Status::resource_exhausted("too many data planes: start another control plane")
             })?;
+        drop(hub);
         tracing::info!(node, "data plane connected");
-        Ok(Self { control, node, connection, wake })
+        Ok(Self { control, node, connection, epoch, wake })
     }
 
     /// Receives and sends until either side ends, or a newer stream of the same node takes over.
@@ -134,18 +142,26 @@ impl Session {
                     Err(_) => break,
                 },
                 () = self.wake.notified(), if ready.is_some() => {
-                    if !self.control.hub().is_current(&self.node, self.connection) {
-                        tracing::info!(node = self.node, "a newer stream speaks for this data plane");
-                        break;
-                    }
-                    let message = self.control.hub().next_message(&self.node, self.connection);
-                    if let (Some(message), Some(permit)) = (message, ready.take()) {
-                        permit.send(Ok(message));
-                        self.control.nudge();
+                    let Some(told) = self.next_message() else { break };
+                    if let Some(told) = told && let Some(permit) = ready.take() {
+                        permit.send(Ok(told.message(&self.epoch)));
                     }
                 }
             }
         }
+    }
+
+    /// What the data plane must be told now, if anything; `None` when a newer stream speaks for it.
+    fn next_message(&self) -> Option<Option<Told>> {
+        let mut hub = self.control.hub();
+        if !hub.is_current(&self.node, self.connection) {
+            tracing::info!(node = self.node, "a newer stream speaks for this data plane");
+            return None;
+        }
+        let told = hub.next_message(&self.node, self.connection);
+        drop(hub);
+        self.control.nudge();
+        Some(told)
     }
 
     fn receive(&self, message: v1::DataPlaneMessage) -> bool {

@@ -5,12 +5,12 @@
 //! data plane therefore costs a set of keys no larger than its share, never a queue.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use api::discovery::v1;
+use api::discovery::v1::{self, data_plane_message::Message};
 use tokio::sync::Notify;
 
 use crate::{
@@ -19,8 +19,10 @@ use crate::{
 };
 
 mod data_plane;
+mod tally;
 
-pub use data_plane::{DataPlane, Refusal};
+pub use data_plane::{DataPlane, Refusal, Told};
+use tally::Tally;
 
 /// How long a data plane that went away counts as one that has not got the latest: long enough for a restart or
 /// a broken network, short enough that one scaled away does not look like trouble all day.
@@ -39,6 +41,9 @@ pub struct Connection(u64);
 pub struct Distribution {
     data_planes: HashMap<Arc<str>, DataPlane>,
     interested: HashMap<Topic, HashSet<Arc<str>>>,
+    tally: Tally,
+    /// Who went away, and when, the earliest first; some may have come back.
+    departures: VecDeque<(Instant, Arc<str>, Connection)>,
     connections: u64,
 }
 
@@ -67,10 +72,12 @@ impl Distribution {
         self.connections += 1;
         let connection = Connection(self.connections);
         if let Some(before) = self.data_planes.remove(&node) {
+            before.leave(&mut self.tally);
             self.lose_interest(&node, before.topics());
             before.wake();
         }
-        let data_plane = DataPlane::new(hello, connection, wake, now);
+        let data_plane = DataPlane::new(Arc::clone(&node), hello, connection, wake, now);
+        data_plane.count(&mut self.tally);
         data_plane.wake();
         self.data_planes.insert(node, data_plane);
         Some(connection)
@@ -78,14 +85,42 @@ impl Distribution {
 
     /// The stream ended. The data plane's share stays known for [`DISCONNECTED_KEPT`].
     pub fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
-        if let Some(data_plane) = self.current(node, connection) {
-            data_plane.disconnected(now);
-        }
+        let Some((data_plane, tally)) = self.current(node, connection) else { return };
+        data_plane.disconnected(now, tally);
+        self.departures.push_back((now, node.into(), connection));
     }
 
-    /// The data plane, if `connection` still speaks for it.
-    pub fn current(&mut self, node: &str, connection: Connection) -> Option<&mut DataPlane> {
-        self.data_planes.get_mut(node).filter(|data_plane| data_plane.is(connection))
+    /// What a data plane says, if `connection` still speaks for it; `false` when another stream does.
+    pub fn receive(
+        &mut self,
+        node: &str,
+        connection: Connection,
+        message: Message,
+        epoch: &str,
+        now: Instant,
+    ) -> bool {
+        let Some((data_plane, tally)) = self.current(node, connection) else { return false };
+        match message {
+            Message::Hello(_) => {}
+            Message::Subscribe(subscribe) => data_plane.subscribe(subscribe, now, tally),
+            Message::Ack(ack) => data_plane.acknowledge(ack, epoch, tally),
+            Message::Report(report) => data_plane.report(report),
+        }
+        true
+    }
+
+    /// Whether `connection` still speaks for the data plane.
+    pub fn is_current(&self, node: &str, connection: Connection) -> bool {
+        self.data_planes.get(node).is_some_and(|data_plane| data_plane.is(connection))
+    }
+
+    fn current(
+        &mut self,
+        node: &str,
+        connection: Connection,
+    ) -> Option<(&mut DataPlane, &mut Tally)> {
+        let data_plane = self.data_planes.get_mut(node)?;
+        data_plane.is(connection).then_some((data_plane, &mut self.tally))
     }
 
     /// Notes for everyone concerned what to look at again.
@@ -101,7 +136,7 @@ impl Distribution {
             };
             for node in self.interested.get(topic).into_iter().flatten() {
                 if let Some(data_plane) = self.data_planes.get_mut(node) {
-                    data_plane.touch(touch, now);
+                    data_plane.touch(touch, now, &mut self.tally);
                 }
             }
         }
@@ -110,7 +145,7 @@ impl Distribution {
     /// Everyone must look at everything again: the meaning of "not there" changed.
     pub fn touch_all(&mut self, now: Instant) {
         for data_plane in self.data_planes.values_mut() {
-            data_plane.look_again(now);
+            data_plane.look_again(now, &mut self.tally);
         }
     }
 
@@ -121,10 +156,9 @@ impl Distribution {
         connection: Connection,
         picture: &Picture,
         generation: &mut v1::Generation,
-    ) -> Option<v1::ControlMessage> {
-        let data_plane =
-            self.data_planes.get_mut(node).filter(|data_plane| data_plane.is(connection))?;
-        let (message, interest) = data_plane.next_message(picture, generation);
+    ) -> Option<Told> {
+        let (data_plane, tally) = self.current(node, connection)?;
+        let (told, interest) = data_plane.next_message(picture, generation, tally);
         if let Some(interest) = interest {
             let node: Arc<str> = node.into();
             self.lose_interest(&node, interest.lost);
@@ -132,42 +166,51 @@ impl Distribution {
                 self.interested.entry(topic).or_default().insert(Arc::clone(&node));
             }
         }
-        message
+        told
     }
 
     /// How far the current content of a resource has got.
     pub fn live(&self, key: &Key, version: u64) -> Live {
-        let mut live = Live::default();
-        for data_plane in self.interested_in(key) {
-            live.data_planes += 1;
-            live.acknowledged += usize::from(data_plane.confirms(key, version));
-        }
-        live
+        self.tally.live(key, version)
     }
 
-    /// Whether every connected data plane that has, or is about to have, this resource confirmed it.
+    /// Whether every connected data plane that has, or is about to have, this resource confirmed it. While of one
+    /// it is not known what it gets, it may be about to have anything.
     pub fn settled(&self, key: &Key, version: u64) -> bool {
-        let nobody_pending = self.connected().all(|data_plane| !data_plane.share_is_open());
-        nobody_pending
-            && self
-                .interested_in(key)
-                .all(|data_plane| !data_plane.is_connected() || data_plane.confirms(key, version))
+        self.tally.settled(key, version)
+    }
+
+    /// Whether of some connected data plane it is not known what it gets.
+    pub fn has_open_shares(&self) -> bool {
+        self.tally.has_open_shares()
+    }
+
+    /// Who does not take a resource: how many, and the first of them with its reason.
+    pub fn refused(&self, key: &Key) -> Option<(usize, &str, &str)> {
+        let mut refusing = self.tally.refusing(key);
+        let count = refusing.len();
+        let node = refusing.next()?;
+        Some((count, node, self.data_planes.get(node)?.reason_against(key)?))
+    }
+
+    /// Resources that have got further, or less far, since this was last asked.
+    pub fn take_changed(&mut self) -> HashSet<Key> {
+        self.tally.take_changed()
     }
 
     /// Forgets those disconnected for long; says when the next one is due.
     pub fn forget_disconnected(&mut self, now: Instant) -> Option<Instant> {
-        let due: Vec<Arc<str>> = self
-            .data_planes
-            .iter()
-            .filter(|(_, data_plane)| data_plane.forgotten_at().is_some_and(|at| at <= now))
-            .map(|(node, _)| Arc::clone(node))
-            .collect();
-        for node in due {
-            if let Some(data_plane) = self.data_planes.remove(&node) {
+        while let Some((at, ..)) = self.departures.front()
+            && *at + DISCONNECTED_KEPT <= now
+            && let Some((_, node, connection)) = self.departures.pop_front()
+        {
+            let is_gone = self.data_planes.get(&node).is_some_and(|it| it.was(connection));
+            if is_gone && let Some(data_plane) = self.data_planes.remove(&node) {
+                data_plane.leave(&mut self.tally);
                 self.lose_interest(&node, data_plane.topics());
             }
         }
-        self.data_planes.values().filter_map(DataPlane::forgotten_at).min()
+        self.departures.front().map(|(at, ..)| *at + DISCONNECTED_KEPT)
     }
 
     /// All of them, for status.
@@ -175,16 +218,14 @@ impl Distribution {
         self.data_planes.values()
     }
 
-    fn connected(&self) -> impl Iterator<Item = &DataPlane> {
-        self.data_planes.values().filter(|data_plane| data_plane.is_connected())
-    }
-
-    fn interested_in(&self, key: &Key) -> impl Iterator<Item = &DataPlane> {
-        self.interested
-            .get(&Topic::Resource(key.clone()))
-            .into_iter()
-            .flatten()
-            .filter_map(|node| self.data_planes.get(node))
+    /// That what is counted change by change is what there is.
+    #[cfg(test)]
+    pub(crate) fn assert_counted(&self) {
+        let mut anew = Tally::default();
+        for data_plane in self.data_planes.values() {
+            data_plane.count(&mut anew);
+        }
+        self.tally.assert_same(&anew);
     }
 
     fn lose_interest(&mut self, node: &Arc<str>, topics: impl IntoIterator<Item = Topic>) {

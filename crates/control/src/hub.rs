@@ -4,18 +4,19 @@
 //! in one lock that is never on a request's path, and drives it.
 
 use std::{
-    collections::BTreeMap,
+    collections::HashSet,
+    mem,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use api::discovery::v1;
+use api::discovery::v1::{self, data_plane_message::Message};
 use lanes::ServiceId;
 use tokio::sync::Notify;
 
 use crate::{
-    distribute::{Connection, DataPlane, Distribution, Live},
+    distribute::{Connection, DataPlane, Distribution, Live, Told},
     key::{Key, Touch},
     objects::ObjectChange,
     picture::Picture,
@@ -25,17 +26,15 @@ use crate::{
 /// it all the same (semantics §7): one that does not answer must not keep everyone waiting.
 pub const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 
-/// How often it is looked whether lanes may be let in: acknowledgements of a thousand data planes come within
-/// milliseconds, and looking asks all of them.
-const ADMISSION_CHECK_INTERVAL: Duration = Duration::from_millis(5);
-
 /// Everything distribution knows.
 #[derive(Debug)]
 pub struct Hub {
     picture: Picture,
     distribution: Distribution,
     generation: v1::Generation,
-    admission_checked: Option<Instant>,
+    /// Groups of which lanes are held back, and of which more may have been confirmed.
+    to_admit: HashSet<Arc<str>>,
+    progress: u64,
 }
 
 impl Hub {
@@ -45,7 +44,8 @@ impl Hub {
             picture,
             distribution: Distribution::default(),
             generation: v1::Generation { epoch, number },
-            admission_checked: None,
+            to_admit: HashSet::new(),
+            progress: 0,
         }
     }
 
@@ -96,6 +96,7 @@ impl Hub {
         let mut touches = Vec::new();
         let mut all = false;
         let picture_due = self.picture.advance(now, &mut touches, &mut all);
+        self.note_progress();
         let admission_due = self.admit_what_is_ready(now, &mut touches);
         self.publish(touches, now);
         if all {
@@ -136,30 +137,34 @@ impl Hub {
         })
     }
 
-    /// Says when to look again.
-    fn admit_what_is_ready(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
-        let first = self.picture.groups.held_back().map(|(_, until)| until).min()?;
-        let next = self.admission_checked.map_or(now, |at| at + ADMISSION_CHECK_INTERVAL);
-        let due = next.min(first);
-        if due > now {
-            return Some(due);
-        }
-        self.admission_checked = Some(now);
-        let mut settled: BTreeMap<Arc<str>, bool> = BTreeMap::new();
-        let mut ready = Vec::new();
-        for (lane, until) in self.picture.groups.held_back() {
-            let is_ready = until <= now
-                || *settled
-                    .entry(Arc::clone(&lane.group))
-                    .or_insert_with(|| self.is_settled(&lane.group));
-            if is_ready {
-                ready.push(lane.clone());
+    /// Counts how often something got further: whoever waits for that need not ask while it stays the same.
+    pub fn progress(&self) -> u64 {
+        self.progress
+    }
+
+    /// Takes note of what got further since the last time.
+    fn note_progress(&mut self) {
+        for key in self.distribution.take_changed() {
+            self.progress += 1;
+            if let Key::Group(group) = key
+                && self.picture.groups.is_held_back(&group)
+            {
+                self.to_admit.insert(group);
             }
         }
-        for lane in &ready {
-            self.picture.groups.admit(lane, touches);
+    }
+
+    /// Lets lanes in whose data planes are ready, or were waited for long enough; says when to look again.
+    fn admit_what_is_ready(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
+        // While it is not known what some data plane gets, nothing is ready: what may be remains to be looked at.
+        if !self.distribution.has_open_shares() {
+            for group in mem::take(&mut self.to_admit) {
+                if self.is_settled(&group) {
+                    self.picture.groups.admit(&group, touches);
+                }
+            }
         }
-        self.picture.groups.held_back().map(|(_, until)| until).min()
+        self.picture.groups.admit_due(now, touches)
     }
 
     fn is_settled(&self, group: &Arc<str>) -> bool {
@@ -173,6 +178,14 @@ impl Hub {
     fn publish(&mut self, touches: Vec<Touch>, now: Instant) {
         if touches.is_empty() {
             return;
+        }
+        self.progress += 1;
+        for touch in &touches {
+            if let Touch::Content(Key::Group(group)) = touch
+                && self.picture.groups.is_held_back(group)
+            {
+                self.to_admit.insert(Arc::clone(group));
+            }
         }
         self.generation.number += 1;
         self.picture.groups.note_generation(&touches, self.generation.number);
@@ -203,32 +216,29 @@ impl Hub {
         &mut self,
         node: &str,
         connection: Connection,
-        message: v1::data_plane_message::Message,
+        message: Message,
         now: Instant,
     ) -> bool {
-        use v1::data_plane_message::Message;
-        let Some(data_plane) = self.distribution.current(node, connection) else { return false };
-        match message {
-            Message::Hello(_) => {}
-            Message::Subscribe(subscribe) => data_plane.subscribe(subscribe, now),
-            Message::Ack(ack) => data_plane.acknowledge(ack, &self.generation.epoch),
-            Message::Report(report) => data_plane.report(report),
-        }
-        true
+        self.distribution.receive(node, connection, message, &self.generation.epoch, now)
     }
 
     /// Whether `connection` still speaks for the data plane.
-    pub fn is_current(&mut self, node: &str, connection: Connection) -> bool {
-        self.distribution.current(node, connection).is_some()
+    pub fn is_current(&self, node: &str, connection: Connection) -> bool {
+        self.distribution.is_current(node, connection)
     }
 
-    /// What it must be told now, if anything.
-    pub fn next_message(
-        &mut self,
-        node: &str,
-        connection: Connection,
-    ) -> Option<v1::ControlMessage> {
+    /// What it must be told now, if anything. Built when its stream can take it and not when something changes: a
+    /// slow data plane gets the latest of everything once. Even where there is nothing to tell it becomes known
+    /// what this data plane gets, so lanes may be ready to be let in: [`advance`](Self::advance) next.
+    pub fn next_message(&mut self, node: &str, connection: Connection) -> Option<Told> {
         self.distribution.next_message(node, connection, &self.picture, &mut self.generation)
+    }
+}
+
+#[cfg(test)]
+impl Hub {
+    fn assert_counted(&self) {
+        self.distribution.assert_counted();
     }
 }
 

@@ -12,7 +12,7 @@
 //! Nothing here is on the path of a request.
 
 use std::{
-    io,
+    io, mem,
     path::PathBuf,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -94,8 +94,8 @@ pub struct Control {
     join_token: Option<String>,
     /// Wakes the driver: something changed that time alone would notice too late.
     nudge: Arc<Notify>,
-    /// Counts the driver's rounds, for those who wait for a condition of the hub.
-    rounds: watch::Sender<u64>,
+    /// How far the hub has got, for those who wait for a condition of it.
+    progress: watch::Sender<u64>,
     /// Generation numbers up to this one are reserved.
     ceiling: AtomicU64,
     reserving: AtomicBool,
@@ -141,7 +141,7 @@ impl Control {
             sources,
             join_token: settings.join_token,
             nudge,
-            rounds: watch::Sender::new(0),
+            progress: watch::Sender::new(0),
             ceiling: AtomicU64::new(ceiling),
             reserving: AtomicBool::new(false),
             closing: watch::Sender::new(false),
@@ -237,9 +237,9 @@ impl Control {
 
     /// Waits until something holds of the hub.
     pub(crate) async fn until(&self, holds: impl Fn(&Hub) -> bool) {
-        let mut rounds = self.rounds.subscribe();
+        let mut progress = self.progress.subscribe();
         while !holds(&self.hub()) {
-            if rounds.changed().await.is_err() {
+            if progress.changed().await.is_err() {
                 return;
             }
         }
@@ -247,7 +247,10 @@ impl Control {
 
     /// One round of the driver; says when the next one is due at the latest.
     fn advance(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        let hub_due = self.hub().advance(now);
+        let (hub_due, progress) = {
+            let mut hub = self.hub();
+            (hub.advance(now), hub.progress())
+        };
         let (expired, journal_due) = self.journal().take_expired(now);
         // The disk must not keep lanes waiting that could be let in.
         for node in expired {
@@ -256,7 +259,7 @@ impl Control {
         if self.generations_run_short() {
             tokio::spawn(Arc::clone(self).reserve_generations());
         }
-        self.rounds.send_modify(|rounds| *rounds += 1);
+        self.progress.send_if_modified(|known| mem::replace(known, progress) != progress);
         hub_due.into_iter().chain(journal_due).min()
     }
 }

@@ -26,7 +26,7 @@ mod routing;
 mod services;
 mod versioned;
 
-pub use groups::{Groups, LaneName};
+pub use groups::Groups;
 pub use routing::Routing;
 pub use services::{DEPARTED_ADDRESS_KEPT, DEPARTED_SERVICE_KEPT, Services};
 pub use versioned::Versioned;
@@ -45,15 +45,15 @@ pub struct Share {
     pub topics: HashSet<Topic>,
 }
 
-/// What the picture says of a resource.
+/// What is known of a resource.
 #[derive(Debug)]
-pub enum Answer {
-    /// This.
-    Known(Versioned),
+pub enum Known {
+    /// It reads like this.
+    Content(Versioned),
     /// There is none.
     Absent,
     /// A source has not told yet: whoever holds something keeps it.
-    Unknown,
+    NotYet,
 }
 
 /// How a source stands.
@@ -265,22 +265,22 @@ impl Picture {
     }
 
     /// What is known of a resource.
-    pub fn answer(&self, key: &Key) -> Answer {
+    pub fn known(&self, key: &Key) -> Known {
         let known = match key {
             Key::Group(name) => self.groups.wire(name).cloned(),
-            Key::Service(id) => return self.answer_service(id),
+            Key::Service(id) => return self.known_service(id),
             Key::Gateway(name) => self.routing.gateway(name).cloned(),
             Key::Route(name) => self.routing.route(name).cloned(),
-            Key::Name(host) => return self.answer_name(host),
+            Key::Name(host) => return self.known_name(host),
             Key::Address(address) => {
                 let services: Vec<ServiceId> = self.services.address(address).cloned().collect();
                 if services.is_empty() && self.absence_is_unknown() {
-                    return Answer::Unknown;
+                    return Known::NotYet;
                 }
                 Some(versioned::address(*address, &services))
             }
         };
-        known.map_or(Answer::Absent, Answer::Known)
+        known.map_or(Known::Absent, Known::Content)
     }
 
     /// Whether a data plane may be told to drop a resource that is not in its share: not while a source that may
@@ -294,19 +294,19 @@ impl Picture {
         }
     }
 
-    fn answer_service(&self, id: &ServiceId) -> Answer {
+    fn known_service(&self, id: &ServiceId) -> Known {
         match self.services.wire(id) {
-            Some(wire) => Answer::Known(Arc::clone(wire)),
+            Some(wire) => Known::Content(Arc::clone(wire)),
             // A route may name a service before its source does: it has no instances.
-            None if self.is_synced(id) => Answer::Known(versioned::unknown_service(id)),
-            None => Answer::Unknown,
+            None if self.is_synced(id) => Known::Content(versioned::unknown_service(id)),
+            None => Known::NotYet,
         }
     }
 
-    fn answer_name(&self, host: &str) -> Answer {
+    fn known_name(&self, host: &str) -> Known {
         match self.services.name(host) {
-            NameAnswer::Absent if self.absence_is_unknown() => Answer::Unknown,
-            answer => Answer::Known(versioned::name(host, &answer)),
+            NameAnswer::Absent if self.absence_is_unknown() => Known::NotYet,
+            answer => Known::Content(versioned::name(host, &answer)),
         }
     }
 

@@ -10,10 +10,13 @@ use std::{
 use api::discovery::v1;
 use tokio::sync::Notify;
 
-use super::{Connection, DISCONNECTED_KEPT};
+use super::{
+    Connection,
+    tally::{Standing, Tally},
+};
 use crate::{
     key::{Key, Subscription, Topic, Touch},
-    picture::{Answer, Picture, Share},
+    picture::{Known, Picture, Share, Versioned},
 };
 
 /// Names and addresses one data plane may subscribe to, each. A sidecar asks for what its application calls;
@@ -39,8 +42,31 @@ pub struct Refusal {
 #[derive(Debug, Clone, Copy)]
 struct Held {
     version: u64,
-    /// Number of the message that carried it; 0 when the data plane had it already.
+    /// Number of the message that carried it; 0 when the data plane had it already, and so has confirmed it.
     sent_in: u64,
+}
+
+/// What a data plane must be told: resources that all who get them share, not yet written out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Told {
+    /// The number of this message.
+    pub number: u64,
+    /// Resources as they are now.
+    pub upserts: Vec<Versioned>,
+    /// Keys of those that it has no more.
+    pub removals: Vec<String>,
+    /// From here on the data plane has everything it asked for.
+    pub synced: bool,
+}
+
+impl Told {
+    /// As it goes out. Copies the resources: not for under a lock.
+    pub fn message(self, epoch: &str) -> v1::ControlMessage {
+        let Self { number, upserts, removals, synced } = self;
+        let upserts = upserts.iter().map(|resource| v1::Resource::clone(resource)).collect();
+        let generation = Some(v1::Generation { epoch: epoch.to_owned(), number });
+        v1::ControlMessage { generation, upserts, removals, synced }
+    }
 }
 
 /// Topics a data plane is, and is no longer, to be told about.
@@ -55,6 +81,7 @@ pub(super) struct InterestChange {
 /// One data plane.
 #[derive(Debug)]
 pub struct DataPlane {
+    node: Arc<str>,
     hello: v1::Hello,
     subscription: Subscription,
     connection: Connection,
@@ -65,6 +92,8 @@ pub struct DataPlane {
     held: HashMap<Key, Held>,
     /// Held keys of a release that knows more than this one: not ours to judge, but not in our picture either.
     held_unknown: Vec<String>,
+    /// Of these it has not confirmed what it was sent last.
+    unconfirmed: HashSet<Key>,
     pending: HashSet<Key>,
     /// The share itself must be computed again.
     open: bool,
@@ -79,6 +108,7 @@ pub struct DataPlane {
 
 impl DataPlane {
     pub(super) fn new(
+        node: Arc<str>,
         hello: v1::Hello,
         connection: Connection,
         wake: Arc<Notify>,
@@ -109,6 +139,7 @@ impl DataPlane {
             held.insert(key, Held { version: told.version, sent_in: 0 });
         }
         Self {
+            node,
             hello: v1::Hello { held: Vec::new(), join_token: String::new(), ..hello },
             subscription,
             connection,
@@ -118,6 +149,7 @@ impl DataPlane {
             share: Share::default(),
             held,
             held_unknown,
+            unconfirmed: HashSet::new(),
             pending: HashSet::new(),
             open: true,
             synced: false,
@@ -133,12 +165,60 @@ impl DataPlane {
         self.connection == connection && self.is_connected()
     }
 
-    pub(super) fn disconnected(&mut self, now: Instant) {
-        self.disconnected_at = Some(now);
+    /// Whether it is this stream that ended, and no other came after it.
+    pub(super) fn was(&self, connection: Connection) -> bool {
+        self.connection == connection && !self.is_connected()
     }
 
-    pub(super) fn forgotten_at(&self) -> Option<Instant> {
-        self.disconnected_at.map(|at| at + DISCONNECTED_KEPT)
+    /// Begins to count.
+    pub(super) fn count(&self, tally: &mut Tally) {
+        for key in &self.share.keys {
+            tally.moved(&self.node, key, Standing::default(), self.standing(key));
+        }
+        if self.open && self.is_connected() {
+            tally.opened();
+        }
+    }
+
+    /// Its stream ended: it has what it has, and confirms nothing of it.
+    pub(super) fn disconnected(&mut self, now: Instant, tally: &mut Tally) {
+        let before: Vec<Standing> = self.share.keys.iter().map(|key| self.standing(key)).collect();
+        self.disconnected_at = Some(now);
+        for (key, before) in self.share.keys.iter().zip(before) {
+            tally.moved(&self.node, key, before, self.standing(key));
+        }
+        if self.open {
+            tally.closed();
+        }
+    }
+
+    /// Ceases to count.
+    pub(super) fn leave(&self, tally: &mut Tally) {
+        for key in &self.share.keys {
+            tally.moved(&self.node, key, self.standing(key), Standing::default());
+        }
+        if self.open && self.is_connected() {
+            tally.closed();
+        }
+    }
+
+    /// What it counts as for a resource.
+    fn standing(&self, key: &Key) -> Standing {
+        if !self.share.keys.contains(key) {
+            return Standing::default();
+        }
+        let held = self.held.get(key).filter(|_| self.synced);
+        let refused = self.refused.get(key).map(|(version, _)| *version);
+        let is_connected = self.is_connected();
+        let confirmed = held
+            .filter(|held| held.sent_in <= self.acknowledged && refused != Some(held.version))
+            .map(|held| held.version);
+        Standing {
+            has: true,
+            is_connected,
+            confirms: confirmed.filter(|_| is_connected),
+            refuses: refused.is_some(),
+        }
     }
 
     pub(super) fn wake(&self) {
@@ -149,16 +229,20 @@ impl DataPlane {
         self.share.topics.iter().cloned().collect()
     }
 
-    pub(super) fn touch(&mut self, touch: &Touch, now: Instant) {
+    pub(super) fn touch(&mut self, touch: &Touch, now: Instant, tally: &mut Tally) {
         match touch {
-            Touch::Content(key) => drop(self.pending.insert(key.clone())),
-            Touch::Share(_) => self.open = true,
+            Touch::Content(key) => {
+                self.pending.insert(key.clone());
+                self.fell_behind(now);
+            }
+            Touch::Share(_) => self.look_again(now, tally),
         }
-        self.fell_behind(now);
     }
 
-    pub(super) fn look_again(&mut self, now: Instant) {
-        self.open = true;
+    pub(super) fn look_again(&mut self, now: Instant, tally: &mut Tally) {
+        if !mem::replace(&mut self.open, true) && self.is_connected() {
+            tally.opened();
+        }
         self.fell_behind(now);
     }
 
@@ -173,13 +257,8 @@ impl DataPlane {
         }
     }
 
-    /// Whether it is not yet known what its share is.
-    pub(super) fn share_is_open(&self) -> bool {
-        self.open
-    }
-
     /// Takes a subscription. What exceeds [`SUBSCRIPTIONS_MAX`] is left out.
-    pub fn subscribe(&mut self, subscribe: v1::Subscribe, now: Instant) {
+    pub(super) fn subscribe(&mut self, subscribe: v1::Subscribe, now: Instant, tally: &mut Tally) {
         let Subscription { names, addresses, .. } = &mut self.subscription;
         for name in subscribe.forget_names {
             names.remove(name.to_lowercase().as_str());
@@ -197,42 +276,45 @@ impl DataPlane {
                 addresses.insert(address);
             }
         }
-        self.look_again(now);
+        self.look_again(now, tally);
     }
 
     /// Takes an acknowledgement of a message of this stream.
-    pub fn acknowledge(&mut self, ack: v1::Ack, epoch: &str) {
+    pub(super) fn acknowledge(&mut self, ack: v1::Ack, epoch: &str, tally: &mut Tally) {
         let Some(generation) = ack.generation else { return };
         if generation.epoch != epoch || generation.number > self.sent {
             return;
         }
+        let confirms = |held: &Held| held.sent_in <= generation.number;
+        let held = &self.held;
+        let keys = self.unconfirmed.extract_if(|key| held.get(key).is_none_or(confirms));
+        let keys: Vec<Key> = keys.collect();
+        let before: Vec<Standing> = keys.iter().map(|key| self.standing(key)).collect();
         self.acknowledged = self.acknowledged.max(generation.number);
         self.caught_up();
+        for (key, before) in keys.iter().zip(before) {
+            tally.moved(&self.node, key, before, self.standing(key));
+        }
         if ack.refused.is_empty() {
             return;
         }
         let mut reasons: HashMap<String, String> =
             ack.refused.into_iter().map(|refused| (refused.key, refused.reason)).collect();
-        for (key, held) in &self.held {
-            if let Some(reason) = reasons.remove(&key.to_string()) {
-                self.refused.insert(key.clone(), (held.version, reason));
-            }
+        let refused = |(key, held): (&Key, &Held)| {
+            Some((key.clone(), (held.version, reasons.remove(&key.to_string())?)))
+        };
+        let refused: Vec<_> = self.held.iter().filter_map(refused).collect();
+        for (key, reason) in refused {
+            let before = self.standing(&key);
+            self.refused.insert(key.clone(), reason);
+            tally.moved(&self.node, &key, before, self.standing(&key));
         }
     }
 
     /// Takes what it cannot reach at the moment.
-    pub fn report(&mut self, report: v1::Report) {
+    pub(super) fn report(&mut self, report: v1::Report) {
         self.unreachable = report.unreachable;
         self.unreachable.truncate(UNREACHABLE_MAX);
-    }
-
-    /// Whether it is connected and holds this version of a resource, and has said so.
-    pub fn confirms(&self, key: &Key, version: u64) -> bool {
-        self.is_connected()
-            && self.held.get(key).is_some_and(|held| {
-                held.version == version && held.sent_in <= self.acknowledged && self.synced
-            })
-            && self.refused.get(key).is_none_or(|(refused, _)| *refused != version)
     }
 
     /// What it must be told now, if anything, and how its interest changed if its share was computed again.
@@ -240,36 +322,40 @@ impl DataPlane {
         &mut self,
         picture: &Picture,
         generation: &mut v1::Generation,
-    ) -> (Option<v1::ControlMessage>, Option<InterestChange>) {
+        tally: &mut Tally,
+    ) -> (Option<Told>, Option<InterestChange>) {
         // Two messages never have one number: an acknowledgement of the first is none of the second.
         let number = generation.number.max(self.sent + 1);
+        let mut told =
+            Told { number, upserts: Vec::new(), removals: Vec::new(), synced: !self.synced };
         let pending = mem::take(&mut self.pending);
-        let mut message = v1::ControlMessage {
-            generation: Some(v1::Generation { number, ..generation.clone() }),
-            upserts: Vec::new(),
-            removals: Vec::new(),
-            synced: !self.synced,
-        };
         let mut interest = None;
-        if mem::take(&mut self.open) {
+        if self.open {
+            // Whatever changed is seen by comparing the whole share, so what is pending need not be looked at.
+            self.leave(tally);
+            self.open = false;
             interest = Some(self.compute_share(picture));
-            self.compare_all(picture, number, &mut message);
+            self.compare_all(picture, &mut told);
+            self.synced = true;
+            self.count(tally);
         } else {
-            for key in pending {
-                if self.share.keys.contains(&key) {
-                    self.compare(&key, picture, number, &mut message);
+            for key in &pending {
+                if !self.share.keys.contains(key) {
+                    continue;
                 }
+                let before = self.standing(key);
+                self.compare(key, picture, &mut told);
+                tally.moved(&self.node, key, before, self.standing(key));
             }
         }
-        let nothing = message.upserts.is_empty() && message.removals.is_empty() && self.synced;
-        if nothing {
+        // The first message is sent even when it brings nothing: it says that nothing is missing.
+        if told.upserts.is_empty() && told.removals.is_empty() && !told.synced {
             self.caught_up();
             return (None, interest);
         }
-        self.synced = true;
         self.sent = number;
         generation.number = number;
-        (Some(message), interest)
+        (Some(told), interest)
     }
 
     fn compute_share(&mut self, picture: &Picture) -> InterestChange {
@@ -282,10 +368,10 @@ impl DataPlane {
         change
     }
 
-    fn compare_all(&mut self, picture: &Picture, number: u64, message: &mut v1::ControlMessage) {
+    fn compare_all(&mut self, picture: &Picture, told: &mut Told) {
         let keys = mem::take(&mut self.share.keys);
         for key in &keys {
-            self.compare(key, picture, number, message);
+            self.compare(key, picture, told);
         }
         self.share.keys = keys;
         let gone: Vec<Key> = self
@@ -295,36 +381,35 @@ impl DataPlane {
             .cloned()
             .collect();
         for key in gone {
-            self.remove(&key, message);
+            self.remove(&key, told);
         }
-        message.removals.append(&mut self.held_unknown);
+        told.removals.append(&mut self.held_unknown);
     }
 
-    fn compare(
-        &mut self,
-        key: &Key,
-        picture: &Picture,
-        number: u64,
-        message: &mut v1::ControlMessage,
-    ) {
-        match picture.answer(key) {
-            Answer::Known(current) => {
+    /// Tells a resource if the data plane holds another version of it, or none. Versions are hashes of content, so
+    /// what it brought along from before a restart, of either side, is told only where it differs.
+    fn compare(&mut self, key: &Key, picture: &Picture, told: &mut Told) {
+        match picture.known(key) {
+            Known::Content(current) => {
                 if self.held.get(key).is_none_or(|held| held.version != current.version) {
-                    let held = Held { version: current.version, sent_in: number };
+                    let held = Held { version: current.version, sent_in: told.number };
                     self.held.insert(key.clone(), held);
+                    self.unconfirmed.insert(key.clone());
                     self.refused.remove(key);
-                    message.upserts.push(v1::Resource::clone(&current));
+                    told.upserts.push(current);
                 }
             }
-            Answer::Absent => self.remove(key, message),
-            Answer::Unknown => {}
+            Known::Absent => self.remove(key, told),
+            // A source that has not spoken may still have it: the data plane goes on with what it holds.
+            Known::NotYet => {}
         }
     }
 
-    fn remove(&mut self, key: &Key, message: &mut v1::ControlMessage) {
+    fn remove(&mut self, key: &Key, told: &mut Told) {
         self.refused.remove(key);
+        self.unconfirmed.remove(key);
         if self.held.remove(key).is_some() {
-            message.removals.push(key.to_string());
+            told.removals.push(key.to_string());
         }
     }
 }
@@ -364,6 +449,11 @@ impl DataPlane {
     /// How many names and addresses it asked for.
     pub fn subscriptions(&self) -> usize {
         self.subscription.names.len() + self.subscription.addresses.len()
+    }
+
+    /// Why it does not take a resource.
+    pub(super) fn reason_against(&self, key: &Key) -> Option<&str> {
+        self.refused.get(key).map(|(_, reason)| reason.as_str())
     }
 
     /// What it does not take at present, sorted by key.

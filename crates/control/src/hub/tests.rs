@@ -1,9 +1,8 @@
 //! Distribution with time as an argument: what is told to whom, and when.
 
-use api::{
-    discovery::v1::data_plane_message::Message,
-    resource::{CreationOrder, Object},
-};
+use std::collections::BTreeMap;
+
+use api::resource::{CreationOrder, Object};
 use lanes::{Endpoint, Service, Tag, service::Health};
 use serde_json::{Value, json};
 
@@ -79,6 +78,7 @@ impl World {
     fn pass(&mut self, time: Duration) {
         self.now += time;
         self.hub.advance(self.now);
+        self.hub.assert_counted();
     }
 
     fn connect(&mut self, role: v1::Role, name: &str, node: &str, held: Vec<v1::Held>) -> Peer {
@@ -117,7 +117,8 @@ impl World {
 
     /// The next message for a peer, taken but not acknowledged.
     fn receive(&mut self, peer: &mut Peer) -> Option<v1::ControlMessage> {
-        let message = self.hub.next_message(&peer.node, peer.connection)?;
+        let told = self.hub.next_message(&peer.node, peer.connection)?;
+        let message = told.message("epoch");
         for resource in &message.upserts {
             peer.held.insert(resource.key.clone(), resource.clone());
         }

@@ -1,7 +1,7 @@
 //! Lane groups as they are distributed, and which lanes requests may not enter yet.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     sync::{Arc, OnceLock},
     time::Instant,
 };
@@ -12,17 +12,8 @@ use lanes::{Group, GroupSpec, Tag, group::EntranceSpec};
 use super::versioned::{self, Versioned};
 use crate::key::{Key, Topic, Touch};
 
-/// A lane of a group.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct LaneName {
-    /// The group.
-    pub group: Arc<str>,
-    /// The tag.
-    pub tag: Tag,
-}
-
 #[derive(Debug)]
-struct Entry {
+struct Distributed {
     spec: GroupSpec,
     wire: Versioned,
     compiled: OnceLock<Option<Arc<Group>>>,
@@ -35,11 +26,13 @@ type Index = HashMap<Arc<str>, BTreeSet<Arc<str>>>;
 /// Groups in force, by name.
 #[derive(Debug, Default)]
 pub struct Groups {
-    by_name: BTreeMap<Arc<str>, Entry>,
+    by_name: BTreeMap<Arc<str>, Distributed>,
     by_application: Index,
     by_gateway: Index,
-    /// Lanes that wait for data planes, and until when at most.
-    held_back: BTreeMap<LaneName, Instant>,
+    /// Lanes that wait for data planes, by group, and until when at most.
+    held_back: BTreeMap<Arc<str>, BTreeMap<Tag, Instant>>,
+    /// When something held back is due, the earliest first; what was let in meanwhile has nothing due.
+    deadlines: VecDeque<(Instant, Arc<str>)>,
 }
 
 impl Groups {
@@ -57,24 +50,48 @@ impl Groups {
             return;
         };
         self.hold_back(name, &spec, admit_at);
-        for lane in &mut spec.lanes {
-            let lane_name = LaneName { group: Arc::clone(name), tag: lane.tag.clone() };
-            lane.admitting = !self.held_back.contains_key(&lane_name);
+        if let Some(held_back) = self.held_back.get(name) {
+            for lane in &mut spec.lanes {
+                lane.admitting = !held_back.contains_key(&lane.tag);
+            }
         }
         self.put(name, spec, touches);
     }
 
-    /// Lets requests into a lane that was held back.
-    pub fn admit(&mut self, lane: &LaneName, touches: &mut Vec<Touch>) {
-        if self.held_back.remove(lane).is_none() {
-            return;
+    /// Lets requests into the lanes of a group that were held back.
+    pub fn admit(&mut self, group: &Arc<str>, touches: &mut Vec<Touch>) {
+        self.admit_those(group, |_| true, touches);
+    }
+
+    /// Lets requests into lanes that were held back for long enough; says when the next are due.
+    pub fn admit_due(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
+        while let Some((at, _)) = self.deadlines.front()
+            && *at <= now
+            && let Some((_, group)) = self.deadlines.pop_front()
+        {
+            self.admit_those(&group, |until| until <= now, touches);
         }
-        let Some(entry) = self.by_name.get(&lane.group) else { return };
+        self.deadlines.front().map(|(at, _)| *at)
+    }
+
+    fn admit_those(
+        &mut self,
+        group: &Arc<str>,
+        may_enter: impl Fn(Instant) -> bool,
+        touches: &mut Vec<Touch>,
+    ) {
+        let Some(held_back) = self.held_back.get_mut(group) else { return };
+        held_back.retain(|_, until| !may_enter(*until));
+        let waiting: BTreeSet<Tag> = held_back.keys().cloned().collect();
+        if waiting.is_empty() {
+            self.held_back.remove(group);
+        }
+        let Some(entry) = self.by_name.get(group) else { return };
         let mut spec = entry.spec.clone();
-        for written in spec.lanes.iter_mut().filter(|written| written.tag == lane.tag) {
-            written.admitting = true;
+        for lane in &mut spec.lanes {
+            lane.admitting = !waiting.contains(&lane.tag);
         }
-        self.put(&Arc::clone(&lane.group), spec, touches);
+        self.put(group, spec, touches);
     }
 
     /// Notes in which generation groups changed last.
@@ -90,23 +107,21 @@ impl Groups {
 
     fn hold_back(&mut self, name: &Arc<str>, spec: &GroupSpec, admit_at: Option<Instant>) {
         let before = self.by_name.get(name).map(|entry| &entry.spec);
-        let was_enabled = |tag: &Tag| {
-            let mut lanes = before.into_iter().flat_map(|before| &before.lanes);
-            lanes.any(|lane| lane.enabled && lane.tag == *tag)
+        let enabled = |spec: &GroupSpec| -> BTreeSet<Tag> {
+            spec.lanes.iter().filter(|lane| lane.enabled).map(|lane| lane.tag.clone()).collect()
         };
-        let new: Vec<&Tag> = (spec.lanes.iter())
-            .filter(|lane| lane.enabled && !was_enabled(&lane.tag))
-            .map(|lane| &lane.tag)
-            .collect();
-        self.held_back.retain(|held, _| {
-            held.group != *name
-                || spec.lanes.iter().any(|lane| lane.enabled && lane.tag == held.tag)
-        });
-        for tag in new {
-            if let Some(admit_at) = admit_at {
-                let lane = LaneName { group: Arc::clone(name), tag: tag.clone() };
-                self.held_back.insert(lane, admit_at);
+        let (was, is) = (before.map(enabled).unwrap_or_default(), enabled(spec));
+        let held_back = self.held_back.entry(Arc::clone(name)).or_default();
+        held_back.retain(|tag, _| is.contains(tag));
+        if let Some(admit_at) = admit_at {
+            let waiting = held_back.len();
+            held_back.extend(is.difference(&was).map(|tag| (tag.clone(), admit_at)));
+            if held_back.len() > waiting {
+                self.deadlines.push_back((admit_at, Arc::clone(name)));
             }
+        }
+        if held_back.is_empty() {
+            self.held_back.remove(name);
         }
     }
 
@@ -119,15 +134,17 @@ impl Groups {
         let generation = before.map_or(0, |before| before.generation);
         let old = before.map(|before| Reach::of(&before.spec)).unwrap_or_default();
         let new = Reach::of(&spec);
-        self.by_name
-            .insert(Arc::clone(name), Entry { spec, wire, compiled: OnceLock::new(), generation });
+        self.by_name.insert(
+            Arc::clone(name),
+            Distributed { spec, wire, compiled: OnceLock::new(), generation },
+        );
         touches.push(Touch::Content(Key::Group(Arc::clone(name))));
         self.reach(name, &old, &new, touches);
     }
 
     fn remove(&mut self, name: &Arc<str>, touches: &mut Vec<Touch>) {
         let Some(entry) = self.by_name.remove(name) else { return };
-        self.held_back.retain(|held, _| held.group != *name);
+        self.held_back.remove(name);
         touches.push(Touch::Content(Key::Group(Arc::clone(name))));
         self.reach(name, &Reach::of(&entry.spec), &Reach::default(), touches);
     }
@@ -177,7 +194,7 @@ impl Groups {
 
     /// All groups, compiled; one that cannot be is left out.
     pub fn compiled(&self) -> impl Iterator<Item = &Arc<Group>> {
-        let compile = |entry: &Entry| Group::compile(entry.spec.clone()).ok().map(Arc::new);
+        let compile = |entry: &Distributed| Group::compile(entry.spec.clone()).ok().map(Arc::new);
         self.by_name
             .values()
             .filter_map(move |entry| entry.compiled.get_or_init(|| compile(entry)).as_ref())
@@ -193,9 +210,14 @@ impl Groups {
         self.by_gateway.get(gateway).into_iter().flatten()
     }
 
-    /// Lanes that wait for data planes, and until when at most.
-    pub fn held_back(&self) -> impl Iterator<Item = (&LaneName, Instant)> {
-        self.held_back.iter().map(|(lane, until)| (lane, *until))
+    /// Whether lanes of a group wait for data planes.
+    pub fn is_held_back(&self, group: &str) -> bool {
+        self.held_back.contains_key(group)
+    }
+
+    /// Groups of which lanes wait for data planes.
+    pub fn held_back(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.held_back.keys()
     }
 }
 

@@ -190,6 +190,7 @@ proptest! {
         let mut followers = peers(&mut world);
         for step in steps {
             run(&mut world, &mut record, &mut followers, step);
+            world.hub.assert_counted();
         }
         // Lanes are let in, what departed is forgotten.
         for _ in 0..3 {

@@ -123,10 +123,12 @@ fn a_toggle_tells_everybody_twice_and_costs_what_it_tells() {
 }
 
 /// Everybody is told what there is to tell and confirms it; the driver looks after each, as it may at worst.
-fn tell_all(world: &mut World, peers: &[Peer], told: &mut Vec<v1::ControlMessage>) {
+fn tell_all(world: &mut World, peers: &[Peer], told: &mut Vec<Told>) {
     for peer in peers {
         let Some(message) = world.hub.next_message(&peer.node, peer.connection) else { continue };
-        world.acknowledge(peer, &message, &[]);
+        let generation = v1::Generation { epoch: "epoch".to_owned(), number: message.number };
+        let ack = v1::Ack { generation: Some(generation), refused: Vec::new() };
+        assert!(world.say(peer, Message::Ack(ack)));
         told.push(message);
         world.hub.advance(world.now);
     }
