@@ -31,6 +31,15 @@ pub enum AddressLookup<'a> {
     Unsubscribed,
 }
 
+/// What is asked for where a look-up answers `Unsubscribed`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Query {
+    /// What a host name means.
+    Name(String),
+    /// What an address means.
+    Address(SocketAddr),
+}
+
 /// What the control plane answered about one name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NameAnswer {

@@ -32,7 +32,7 @@ mod values;
 
 pub use choose::{Choice, Ejections, NoEndpoint, Outcome};
 pub use context::{Context, Member};
-pub use directory::{AddressLookup, Directory, Lookup};
+pub use directory::{AddressLookup, Directory, Lookup, Query};
 pub use enter::Entrance;
 pub use explain::Explanation;
 pub use group::{Group, GroupSpec, LaneSpec};

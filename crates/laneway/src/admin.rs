@@ -11,23 +11,11 @@ use axum::{
     response::{IntoResponse, Response},
     routing::get,
 };
-use serde::Serialize;
+use discovery::Readiness;
 use serde_json::{Value, json};
 use telemetry::{Metrics, logs::Logs};
 
 use crate::config::log_level;
-
-/// Whether a role can do its work, and how it knows.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct Readiness {
-    /// Requests may be sent to it.
-    pub(crate) ready: bool,
-    /// It works on what it knew earlier, because its control plane is away.
-    pub(crate) stale: bool,
-    /// One sentence.
-    pub(crate) reason: String,
-}
 
 /// What the answers are made of.
 pub(crate) struct Admin {
@@ -59,9 +47,9 @@ pub(crate) fn router(admin: Admin) -> Router {
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
-    let readiness = (admin.readiness)();
-    let status = if readiness.ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(readiness)).into_response()
+    let Readiness { ready, stale, reason } = (admin.readiness)();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(json!({ "ready": ready, "stale": stale, "reason": reason }))).into_response()
 }
 
 async fn status(State(admin): State<Arc<Admin>>) -> Json<Value> {

@@ -1,4 +1,4 @@
-//! The directory in which a process keeps its state: held by one process at a time, written atomically.
+//! The directory in which a process keeps its state: held by one process at a time.
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
@@ -8,6 +8,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use discovery::snapshot::write_atomically;
 
 /// Nobody but the owner reads state: it names every service and may hold secrets of sources.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -86,17 +87,6 @@ impl DataDirectory {
     }
 }
 
-/// Replaces a file so that whoever reads it, after a crash too, finds the old content or the new.
-pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    // Created with mode 0600.
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
-    file.write_all(content)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    File::open(directory)?.sync_all()
-}
-
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -126,16 +116,5 @@ mod tests {
         assert_eq!(directory.node().unwrap(), node);
         fs::write(directory.file("node"), "half a").unwrap();
         assert_ne!(directory.node().unwrap(), "half a");
-    }
-
-    #[test]
-    fn what_is_written_is_whole_and_private() {
-        let parent = tempfile::tempdir().unwrap();
-        let path = parent.path().join("snapshot");
-        write_atomically(&path, b"old").unwrap();
-        write_atomically(&path, b"new").unwrap();
-        assert_eq!(fs::read(&path).unwrap(), b"new");
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "no temporary file is left");
     }
 }

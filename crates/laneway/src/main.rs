@@ -8,7 +8,6 @@ mod config;
 mod data_directory;
 mod demo;
 mod manifest;
-mod publish;
 mod resources;
 mod roles;
 mod sample;

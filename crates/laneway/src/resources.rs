@@ -19,10 +19,11 @@ use api::{
     validate::Finding,
 };
 use control::ledger::{Edit, Precondition, Rejection, Transaction};
+use discovery::snapshot::write_atomically;
 use notify::{RecursiveMode, Watcher};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
-use crate::{data_directory::write_atomically, manifest};
+use crate::manifest;
 
 /// How long a directory must be quiet before it is read: editors and `git checkout` write several files.
 const QUIET: Duration = Duration::from_millis(200);

@@ -11,7 +11,6 @@ pub(crate) mod sidecar;
 mod control_plane;
 mod data_plane;
 mod process;
-mod registration;
 mod registry;
 mod sources;
 

@@ -9,7 +9,7 @@ use lanes::{
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::Health,
 };
-use proxy::{Feed, GatewayConfig, Generation, Published, published::DEMAND_MAX};
+use proxy::{Feed, GatewayConfig, Published};
 use routes::{
     GatewaySpec, RouteSpec, Table,
     spec::{BackendSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
@@ -24,7 +24,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let listen = addresses.next().ok_or("usage: gateway LISTEN UPSTREAM…")??;
     let upstreams = addresses.collect::<Result<Vec<_>, _>>()?;
     let (_publish, published) = watch::channel(Arc::new(picture(listen.port(), &upstreams)?));
-    let (demand, _asked) = mpsc::channel(DEMAND_MAX);
+    let (demand, _asked) = mpsc::channel(1);
     let mut config = GatewayConfig::new("edge", listen);
     config.workers = 1;
     let _running = proxy::gateway::start(config, Feed { published, demand })?;
@@ -103,7 +103,6 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
         return Err(format!("{problems:?}").into());
     }
     Ok(Published {
-        generation: Generation { epoch: "one".to_owned(), number: 1 },
         lanes: Snapshot::new(vec![Arc::new(group)], directory),
         routes: Arc::new(table),
     })

@@ -9,7 +9,7 @@ pub mod h1;
 pub mod limits;
 pub mod original_destination;
 pub mod passthrough;
-pub mod published;
+mod published;
 pub mod running;
 pub mod sidecar;
 
@@ -24,6 +24,6 @@ mod upstream_pool;
 mod worker;
 
 pub use gateway::GatewayConfig;
-pub use published::{Feed, Generation, Published, Query};
+pub use published::{Feed, Published, Query};
 pub use running::Running;
 pub use sidecar::SidecarConfig;

@@ -5,7 +5,6 @@
 
 pub mod embedded;
 mod identity;
-pub mod probe;
 pub mod source;
 pub mod static_list;
 

@@ -22,8 +22,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("registry", &["lanes", "telemetry"]),
     ("proxy", &["lanes", "routes", "telemetry"]),
     ("control", &["api", "lanes", "routes", "telemetry"]),
+    ("discovery", &["api", "lanes", "routes", "telemetry"]),
     ("testkit", &["lanes"]),
-    ("laneway", &["api", "control", "lanes", "proxy", "registry", "routes", "telemetry"]),
+    (
+        "laneway",
+        &["api", "control", "discovery", "lanes", "proxy", "registry", "routes", "telemetry"],
+    ),
 ];
 
 /// Words a pure crate must not contain: it takes time, bytes and keys as arguments.

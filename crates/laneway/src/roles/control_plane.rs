@@ -12,6 +12,7 @@ use control::{
     Control,
     discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT},
 };
+use discovery::Readiness;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;
 
@@ -21,7 +22,7 @@ use super::{
     sources::Sources,
 };
 use crate::{
-    admin::{self, Admin, Readiness},
+    admin::{self, Admin},
     cli::output,
     config::checked,
     resources::{self, ResourcesDirectory},

@@ -1,19 +1,13 @@
-//! What gateway and sidecar share: who they are to the control plane, and what they report to it.
+//! What gateway and sidecar share: who they are to the control plane, and what passes between their discovery
+//! client and their proxy.
 
-use std::{net::SocketAddr, time::Duration};
+use std::net::SocketAddr;
 
 use api::discovery::v1;
-use proxy::ejection::UnreachableBoard;
-use tokio::{sync::watch, task::JoinHandle};
+use discovery::{Client, Identity};
 
 use super::process::Process;
-use crate::{
-    config::checked::Connect,
-    publish::{Identity, Publishing},
-};
-
-/// How often instances that cannot be reached are looked up for the report: as often as heartbeats, for people.
-const REPORT_EVERY: Duration = Duration::from_secs(2);
+use crate::config::checked::Connect;
 
 /// The file in the data directory that keeps the last good picture.
 const SNAPSHOT_FILE: &str = "snapshot";
@@ -36,7 +30,7 @@ pub(crate) async fn follow(
     process: &Process,
     connect: &Connect,
     about: About<'_>,
-) -> anyhow::Result<Publishing> {
+) -> anyhow::Result<Client> {
     let hello = v1::Hello {
         node: process.data.node()?,
         role: about.role.into(),
@@ -50,8 +44,8 @@ pub(crate) async fn follow(
     };
     let snapshot = process.data.file(SNAPSHOT_FILE);
     let identity = Identity { control: connect.control.clone(), hello, snapshot };
-    let publishing = Publishing::start(identity).await;
-    let state = publishing.state.clone();
+    let client = Client::start(identity).await;
+    let state = client.state.clone();
     let beside_control_plane = about.beside_control_plane;
     process.metrics.collect_from(move |samples| {
         let state = state.borrow();
@@ -60,23 +54,16 @@ pub(crate) async fn follow(
             state.sample_generation(samples);
         }
     });
-    Ok(publishing)
+    Ok(client)
 }
 
-/// Tells the control plane which instances a proxy cannot reach, whenever that changes.
-pub(crate) fn report(
-    board: UnreachableBoard,
-    unreachable: watch::Sender<Vec<String>>,
-) -> JoinHandle<()> {
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(REPORT_EVERY).await;
-            let now: Vec<_> = board.unreachable().iter().map(ToString::to_string).collect();
-            unreachable.send_if_modified(|known| {
-                let changed = *known != now;
-                *known = now;
-                changed
-            });
-        }
-    })
+/// How a proxy learns what its client is told.
+pub(crate) fn feed(client: &Client) -> proxy::Feed {
+    proxy::Feed { published: client.published.clone(), demand: client.demand.clone() }
+}
+
+/// From now on the control plane is told which instances the proxy cannot reach.
+pub(crate) fn report(client: &Client, proxy: &proxy::Running) {
+    let board = proxy.board();
+    client.report(move || board.unreachable());
 }

@@ -4,9 +4,9 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use api::discovery::v1;
+use discovery::Client;
 use proxy::gateway::GatewayConfig;
 use serde_json::json;
-use tokio::task::JoinHandle;
 
 use super::{
     data_plane::{self, About},
@@ -16,7 +16,6 @@ use crate::{
     admin::{self, Admin},
     cli::{Settings, output},
     config::{self, checked},
-    publish::Publishing,
     signals::Signals,
 };
 
@@ -38,8 +37,8 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
         admin: admin_address,
         beside_control_plane: false,
     };
-    let publishing = data_plane::follow(&process, &settings.now.connect, about).await?;
-    let running = Gateway::start(&process, gateway, publishing)?;
+    let client = data_plane::follow(&process, &settings.now.connect, about).await?;
+    let running = Gateway::start(&process, gateway, client)?;
     let admin = HttpServer::start(
         "admin",
         admin_listener,
@@ -61,8 +60,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
 #[derive(Debug)]
 pub(crate) struct Gateway {
     proxy: proxy::Running,
-    publishing: Publishing,
-    reporting: JoinHandle<()>,
+    discovery: Client,
 }
 
 impl Gateway {
@@ -70,7 +68,7 @@ impl Gateway {
     pub(crate) fn start(
         process: &Process,
         settings: &checked::GatewayListener,
-        publishing: Publishing,
+        discovery: Client,
     ) -> anyhow::Result<Self> {
         let config = GatewayConfig {
             workers: settings.threads,
@@ -78,14 +76,14 @@ impl Gateway {
             metrics: Arc::clone(&process.metrics),
             ..GatewayConfig::new(&settings.name, settings.listen)
         };
-        let proxy = proxy::gateway::start(config, publishing.feed.clone()).with_context(|| {
+        let proxy = proxy::gateway::start(config, data_plane::feed(&discovery)).with_context(|| {
             format!(
                 "gateway-listen: listen on `{}`; name another address, or port 0 to have one chosen",
                 settings.listen
             )
         })?;
-        let reporting = data_plane::report(proxy.board(), publishing.unreachable.clone());
-        Ok(Self { proxy, publishing, reporting })
+        data_plane::report(&discovery, &proxy);
+        Ok(Self { proxy, discovery })
     }
 
     /// Tells where requests are accepted.
@@ -97,7 +95,7 @@ impl Gateway {
 
     /// What the gateway answers about itself.
     pub(crate) fn admin(&self, role: &'static str, process: &Process) -> Admin {
-        let (readiness, status) = (self.publishing.state.clone(), self.publishing.state.clone());
+        let (readiness, status) = (self.discovery.state.clone(), self.discovery.state.clone());
         let board = self.proxy.board();
         Admin {
             readiness: Box::new(move || readiness.borrow().readiness()),
@@ -115,8 +113,7 @@ impl Gateway {
 
     /// Takes no new requests, finishes what is in flight, and writes what is not yet on disk.
     pub(crate) async fn stop(self, drain: Duration) {
-        self.reporting.abort();
         self.proxy.drain(drain).await;
-        self.publishing.stop().await;
+        self.discovery.stop().await;
     }
 }

@@ -41,8 +41,8 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
         admin: plane.api_address(),
         beside_control_plane: true,
     };
-    let publishing = data_plane::follow(&process, &connect, about).await?;
-    let gateway = Gateway::start(&process, gateway, publishing)?;
+    let client = data_plane::follow(&process, &connect, about).await?;
+    let gateway = Gateway::start(&process, gateway, client)?;
     plane.serve_api(gateway.admin("serve", &process));
     gateway.print_addresses();
     let reload = || plane.reload();

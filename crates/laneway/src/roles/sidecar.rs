@@ -4,24 +4,22 @@ use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::{Context, anyhow, bail};
 use api::discovery::v1;
+use discovery::{Client, Registrant, Registration, registration::probe::Probe};
 use proxy::{
     capture::{self, Capture, CaptureConfig},
     limits::Timeouts,
     sidecar::SidecarConfig,
 };
 use serde_json::json;
-use tokio::task::JoinHandle;
 
 use super::{
     data_plane::{self, About},
     process::{self, HttpServer, Process},
-    registration::{Registrant, Registration},
 };
 use crate::{
-    admin::{self, Admin, Readiness},
+    admin::{self, Admin},
     cli::{Settings, output},
     config,
-    publish::Publishing,
     signals::Signals,
 };
 
@@ -46,8 +44,8 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         admin: admin_address,
         beside_control_plane: false,
     };
-    let publishing = data_plane::follow(&process, &settings.now.connect, about).await?;
-    let sidecar = Sidecar::start(&process, &settings.now, admin_address, publishing)?;
+    let client = data_plane::follow(&process, &settings.now.connect, about).await?;
+    let sidecar = Sidecar::start(&process, &settings.now, admin_address, client)?;
     let admin = HttpServer::start("admin", admin_listener, admin::router(sidecar.admin(&process)));
     output::listening("admin", admin_address);
     process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, || {})
@@ -62,10 +60,9 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
 
 struct Sidecar {
     proxy: proxy::Running,
-    reporting: JoinHandle<()>,
     capture: Option<Capture>,
     registration: Registration,
-    publishing: Publishing,
+    discovery: Client,
 }
 
 impl Sidecar {
@@ -74,7 +71,7 @@ impl Sidecar {
         process: &Process,
         settings: &config::Sidecar,
         admin: SocketAddr,
-        publishing: Publishing,
+        discovery: Client,
     ) -> anyhow::Result<Self> {
         let tag = settings.tag.as_deref().map(lanes::Tag::parse).transpose();
         let config = SidecarConfig {
@@ -91,7 +88,7 @@ impl Sidecar {
             timeouts: Timeouts::default(),
             metrics: Arc::clone(&process.metrics),
         };
-        let proxy = proxy::sidecar::start(config, publishing.feed.clone()).with_context(|| {
+        let proxy = proxy::sidecar::start(config, data_plane::feed(&discovery)).with_context(|| {
             format!(
                 "outbound-listen, inbound-listen: listen on `{}` and `{}`; name other addresses, or port 0 to have one chosen",
                 settings.outbound_listen, settings.inbound_listen
@@ -106,7 +103,7 @@ impl Sidecar {
             true => Some(install(settings, outbound, inbound, admin)?),
             false => None,
         };
-        let reporting = data_plane::report(proxy.board(), publishing.unreachable.clone());
+        data_plane::report(&discovery, &proxy);
         let registration = Registration::start(Registrant {
             control: settings.connect.control.clone(),
             join_token: settings.connect.join_token.clone(),
@@ -122,33 +119,19 @@ impl Sidecar {
                 ..Default::default()
             },
             application: settings.app_address,
+            probe: Probe::Tcp,
         });
-        Ok(Self { proxy, capture, reporting, registration, publishing })
+        Ok(Self { proxy, capture, registration, discovery })
     }
 
     fn admin(&self, process: &Process) -> Admin {
         let (configuration, standing) =
-            (self.publishing.state.clone(), self.registration.standing.clone());
+            (self.discovery.state.clone(), self.registration.standing.clone());
         let (configuration_now, standing_now) = (configuration.clone(), standing.clone());
         let board = self.proxy.board();
         Admin {
             readiness: Box::new(move || {
-                let readiness = configuration.borrow().readiness();
-                // Without a control plane nobody can register; what callers knew before still holds.
-                if !readiness.ready || readiness.stale {
-                    return readiness;
-                }
-                let standing = standing.borrow();
-                if standing.registered {
-                    return readiness;
-                }
-                let reason = standing.problem.clone();
-                let reason = reason.unwrap_or_else(|| "the application does not answer yet".into());
-                Readiness {
-                    ready: false,
-                    stale: false,
-                    reason: format!("not registered: {reason}"),
-                }
+                standing.borrow().readiness(configuration.borrow().readiness())
             }),
             status: Box::new(move || {
                 json!({
@@ -179,9 +162,8 @@ impl Sidecar {
         {
             tracing::warn!(%error, "redirect rules may be left behind");
         }
-        self.reporting.abort();
         self.proxy.drain(until.saturating_duration_since(tokio::time::Instant::now())).await;
-        self.publishing.stop().await;
+        self.discovery.stop().await;
     }
 }
 

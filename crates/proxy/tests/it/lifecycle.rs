@@ -36,7 +36,6 @@ async fn changes_drop_no_request() {
     }
     for round in 0..200 {
         let instances = [vec![one], vec![two], vec![one, two]];
-        world.number += 1;
         world.services = World::new(&instances[round % 3]).services;
         proxy.publish.send_replace(world.publish());
         let target = done.load(Ordering::Relaxed) + 3;

@@ -9,10 +9,7 @@ use lanes::{
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::Health,
 };
-use proxy::{
-    Feed, GatewayConfig, Generation, Published, Query, Running, SidecarConfig, limits::Timeouts,
-    published::DEMAND_MAX,
-};
+use proxy::{Feed, GatewayConfig, Published, Query, Running, SidecarConfig, limits::Timeouts};
 use routes::{
     GatewaySpec, RouteSpec, Table,
     entrance::CorrelationHeaders,
@@ -23,6 +20,9 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
 };
+
+/// Questions that may wait; no test asks more.
+const ASKED_MAX: usize = 16;
 
 /// How long anything may take before a test fails.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
@@ -241,7 +241,6 @@ pub(crate) struct World {
     pub(crate) groups: Vec<GroupSpec>,
     pub(crate) complete: bool,
     pub(crate) absent: Vec<&'static str>,
-    pub(crate) number: u64,
 }
 
 impl World {
@@ -255,7 +254,6 @@ impl World {
             groups: Vec::new(),
             complete: true,
             absent: Vec::new(),
-            number: 1,
         }
     }
 
@@ -328,11 +326,7 @@ impl World {
             .iter()
             .map(|spec| Arc::new(Group::compile(spec.clone()).unwrap()))
             .collect();
-        Arc::new(Published {
-            generation: Generation { epoch: "test".to_owned(), number: self.number },
-            lanes: Snapshot::new(groups, directory),
-            routes: Arc::new(table),
-        })
+        Arc::new(Published { lanes: Snapshot::new(groups, directory), routes: Arc::new(table) })
     }
 }
 
@@ -446,7 +440,7 @@ impl Proxy {
 
 fn feed(world: &World) -> (watch::Sender<Arc<Published>>, mpsc::Receiver<Query>, Feed) {
     let (publish, published) = watch::channel(world.publish());
-    let (demand, asked) = mpsc::channel(DEMAND_MAX);
+    let (demand, asked) = mpsc::channel(ASKED_MAX);
     (publish, asked, Feed { published, demand })
 }
 

@@ -139,7 +139,7 @@ fn upserts_and_removals_of_every_kind_show_in_the_picture() {
     ));
     assert_eq!(keys(&refused), [""; 0]);
     let published = picture.published();
-    assert_eq!(published.generation, proxy::Generation { epoch: "e".into(), number: 1 });
+    assert_eq!(picture.generation(), &v1::Generation { epoch: "e".into(), number: 1 });
     assert_eq!(published.lanes.groups().len(), 1);
     assert!(matches!(published.lanes.directory().by_name("SC-A"), Lookup::Known(_)));
     let address = "10.0.0.9:80".parse().unwrap();
@@ -187,7 +187,7 @@ fn a_bad_group_is_refused_and_its_last_good_form_stays() {
     assert_eq!(version_of(&picture, "group/trade"), Some(1), "what is held is the last good");
     assert_eq!(version_of(&picture, "group/new"), None);
     // The rest of the message counts.
-    assert_eq!(picture.published().generation.number, 2);
+    assert_eq!(picture.generation().number, 2);
 }
 
 #[test]

@@ -4,6 +4,9 @@
 //! requests that it cannot serve. Afterwards every heartbeat says how the probe stands, and a change is told at
 //! once. A sidecar that stops deregisters first and waits for the answer.
 
+pub mod probe;
+mod standing;
+
 use std::{
     io::ErrorKind,
     net::SocketAddr,
@@ -14,15 +17,15 @@ use api::discovery::v1::{
     self, discovery_client::DiscoveryClient, register_request::Message as Request,
     register_response::Message as Answer,
 };
-use registry::probe::{Probe, ProbeError};
-use serde_json::{Value, json};
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
 };
 use tonic::Streaming;
 
-use crate::publish::{endpoint, status_words};
+use crate::connection::{self, ConnectionError, in_words};
+use probe::{Probe, ProbeError};
+pub use standing::Standing;
 
 /// How often the application is probed until it answers: its first request waits no longer than this for the
 /// mesh to notice it.
@@ -48,51 +51,40 @@ const DEREGISTER_TIMEOUT: Duration = Duration::from_secs(3);
 /// Messages that may wait to be sent; there is one every second.
 const OUTGOING_MAX: usize = 8;
 
-/// How the registration stands, for people.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(crate) struct Standing {
-    pub(crate) healthy: bool,
-    pub(crate) registered: bool,
-    pub(crate) problem: Option<String>,
-}
-
-impl Standing {
-    /// For `/status`.
-    pub(crate) fn status(&self) -> Value {
-        json!({
-            "applicationAnswers": self.healthy,
-            "registered": self.registered,
-            "problem": self.problem,
-        })
-    }
+/// What is registered, and where.
+#[derive(Debug, Clone)]
+pub struct Registrant {
+    /// `host:port` of the control plane's discovery listener.
+    pub control: String,
+    /// What the control plane asks for off loopback.
+    pub join_token: Option<String>,
+    /// Without its health, which changes.
+    pub instance: v1::Instance,
+    /// Where the application is probed, and how.
+    pub application: SocketAddr,
+    pub probe: Probe,
 }
 
 /// A running registration.
 #[derive(Debug)]
-pub(crate) struct Registration {
-    pub(crate) standing: watch::Receiver<Standing>,
+pub struct Registration {
+    /// How it stands.
+    pub standing: watch::Receiver<Standing>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
 
-/// What is registered, and where.
-#[derive(Debug, Clone)]
-pub(crate) struct Registrant {
-    pub(crate) control: String,
-    pub(crate) join_token: Option<String>,
-    /// Without its health, which changes.
-    pub(crate) instance: v1::Instance,
-    /// What is probed.
-    pub(crate) application: SocketAddr,
-}
-
 impl Registration {
     /// Starts to probe, and to register once the application answers.
-    pub(crate) fn start(registrant: Registrant) -> Self {
+    pub fn start(registrant: Registrant) -> Self {
         let (standing_sender, standing) = watch::channel(Standing::default());
         let (stop, stopped) = watch::channel(false);
         let (health_sender, health) = watch::channel(false);
-        let probing = tokio::spawn(probe(registrant.application, health_sender));
+        let probing = tokio::spawn(keep_probing(
+            registrant.probe.clone(),
+            registrant.application,
+            health_sender,
+        ));
         let registrar = Registrar { registrant, health, stopped, standing: standing_sender };
         let task = tokio::spawn(async move {
             registrar.run().await;
@@ -102,17 +94,17 @@ impl Registration {
     }
 
     /// Deregisters, and returns when the control plane has confirmed it or does not answer.
-    pub(crate) async fn stop(self) {
+    pub async fn stop(self) {
         let _ = self.stop.send(true);
         let _ = tokio::time::timeout(DEREGISTER_TIMEOUT, self.task).await;
     }
 }
 
 /// Probes the application for ever, and tells changes.
-async fn probe(application: SocketAddr, health: watch::Sender<bool>) {
+async fn keep_probing(probe: Probe, application: SocketAddr, health: watch::Sender<bool>) {
     let mut failures = 0;
     loop {
-        let probed = Probe::Tcp.run(application).await;
+        let probed = probe.run(application).await;
         failures = match &probed {
             Ok(()) => 0,
             Err(error) if nobody_listens(error) => PROBE_FAILURES,
@@ -122,7 +114,7 @@ async fn probe(application: SocketAddr, health: watch::Sender<bool>) {
         let known = *health.borrow();
         let healthy = if failures == 0 { true } else { known && failures < PROBE_FAILURES };
         if healthy != known {
-            let reason = probed.err().map(|error| format!("{:#}", anyhow::Error::from(error)));
+            let reason = probed.err().map(|error| in_words(&error));
             tracing::info!(%application, healthy, reason, "the application's probe has changed");
             health.send_replace(healthy);
         }
@@ -142,10 +134,10 @@ struct Registrar {
     standing: watch::Sender<Standing>,
 }
 
-/// Why a connection ended.
-enum Ended {
-    Stopped,
-    Broken(String),
+/// Both directions of a registration's stream.
+struct Stream {
+    outgoing: mpsc::Sender<v1::RegisterRequest>,
+    answers: Streaming<v1::RegisterResponse>,
 }
 
 impl Registrar {
@@ -155,20 +147,8 @@ impl Registrar {
             () = until_true(&mut self.health) => {}
             () = until_true(&mut self.stopped) => return,
         }
-        loop {
-            let ended = self.stay_registered().await;
-            let Ended::Broken(reason) = ended else { return };
-            if self.standing.borrow().problem.is_none() {
-                tracing::warn!(
-                    control = self.registrant.control,
-                    reason,
-                    "the registration is interrupted; trying again"
-                );
-            }
-            self.standing.send_modify(|standing| {
-                standing.registered = false;
-                standing.problem = Some(reason);
-            });
+        while let Err(error) = self.stay_registered().await {
+            self.lost(&error);
             tokio::select! {
                 () = tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.0))) => {}
                 () = until_true(&mut self.stopped) => return,
@@ -176,53 +156,40 @@ impl Registrar {
         }
     }
 
-    /// One connection, from registration to its end.
-    async fn stay_registered(&mut self) -> Ended {
+    /// One connection, from registration to its end: `Ok` when this process stops.
+    async fn stay_registered(&mut self) -> Result<(), ConnectionError> {
         let first = self.instance();
-        let opened = tokio::select! {
-            opened = open(&self.registrant.control, first) => opened,
-            () = until_true(&mut self.stopped) => return Ended::Stopped,
+        let mut stream = tokio::select! {
+            opened = Stream::open(&self.registrant.control, first) => opened?,
+            () = until_true(&mut self.stopped) => return Ok(()),
         };
-        let (outgoing, mut answers) = match opened {
-            Ok(opened) => opened,
-            Err(reason) => return Ended::Broken(reason),
-        };
-        let mut heartbeat = HEARTBEAT;
-        let mut next = Instant::now() + heartbeat;
+        let mut period = HEARTBEAT;
+        let mut next = Instant::now() + period;
         loop {
-            let sent = tokio::select! {
-                answer = answers.message() => match answer {
-                    Ok(Some(answer)) => match answer.message {
-                        Some(Answer::Registered(registered)) => {
-                            if registered.heartbeat_ms > 0 {
-                                heartbeat = Duration::from_millis(registered.heartbeat_ms.into());
-                            }
-                            self.registered();
-                            Ok(())
+            tokio::select! {
+                answer = stream.next() => match answer? {
+                    Answer::Registered(registered) => {
+                        if registered.heartbeat_ms > 0 {
+                            period = Duration::from_millis(registered.heartbeat_ms.into());
                         }
-                        Some(Answer::Unknown(_)) => outgoing.send(self.instance()).await,
-                        // Not asked for: another sidecar of this node has taken over, or an operator did it.
-                        Some(Answer::Deregistered(_)) => return Ended::Broken("it was deregistered".to_owned()),
-                        None => Ok(()),
-                    },
-                    Ok(None) => return Ended::Broken(CLOSED.to_owned()),
-                    Err(status) => return Ended::Broken(status_words(&status)),
+                        self.registered();
+                    }
+                    // The control plane has forgotten it, or was restarted without it.
+                    Answer::Unknown(_) => stream.send(self.instance()).await?,
+                    Answer::Deregistered(_) => return Err(ConnectionError::Deregistered),
                 },
                 () = tokio::time::sleep_until(next.into()) => {
-                    next = Instant::now() + heartbeat;
-                    outgoing.send(self.heartbeat()).await
+                    next = Instant::now() + period;
+                    stream.send(self.heartbeat()).await?;
                 }
                 Ok(()) = self.health.changed() => {
-                    next = Instant::now() + heartbeat;
-                    outgoing.send(self.heartbeat()).await
+                    next = Instant::now() + period;
+                    stream.send(self.heartbeat()).await?;
                 }
                 () = until_true(&mut self.stopped) => {
-                    self.deregister(&outgoing, &mut answers).await;
-                    return Ended::Stopped;
+                    self.deregister(stream).await;
+                    return Ok(());
                 }
-            };
-            if sent.is_err() {
-                return Ended::Broken(CLOSED.to_owned());
             }
         }
     }
@@ -238,6 +205,22 @@ impl Registrar {
             let v1::Instance { service, tag, address, .. } = &self.registrant.instance;
             tracing::info!(service, tag, address, healthy, "registered");
         }
+    }
+
+    fn lost(&self, error: &ConnectionError) {
+        let reason = in_words(error);
+        // Once per outage, not once per attempt.
+        if self.standing.borrow().problem.is_none() {
+            tracing::warn!(
+                control = self.registrant.control,
+                reason,
+                "the registration is interrupted; trying again"
+            );
+        }
+        self.standing.send_modify(|standing| {
+            standing.registered = false;
+            standing.problem = Some(reason);
+        });
     }
 
     fn instance(&mut self) -> v1::RegisterRequest {
@@ -257,16 +240,13 @@ impl Registrar {
         v1::RegisterRequest { message: Some(message), join_token }
     }
 
-    async fn deregister(
-        &self,
-        outgoing: &mpsc::Sender<v1::RegisterRequest>,
-        answers: &mut Streaming<v1::RegisterResponse>,
-    ) {
-        if outgoing.send(self.request(Request::Deregister(v1::Deregister {}))).await.is_err() {
+    async fn deregister(&self, mut stream: Stream) {
+        let request = self.request(Request::Deregister(v1::Deregister {}));
+        if stream.send(request).await.is_err() {
             return;
         }
-        while let Ok(Some(answer)) = answers.message().await {
-            if let Some(Answer::Deregistered(_)) = answer.message {
+        while let Ok(answer) = stream.next().await {
+            if let Answer::Deregistered(_) = answer {
                 tracing::info!("deregistered");
                 self.standing.send_modify(|standing| standing.registered = false);
                 return;
@@ -275,26 +255,34 @@ impl Registrar {
     }
 }
 
+impl Stream {
+    /// Connects and sends the first message.
+    async fn open(control: &str, first: v1::RegisterRequest) -> Result<Self, ConnectionError> {
+        let channel = connection::connect(control).await?;
+        let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
+        // Cannot fail: the queue is empty and its reader is here.
+        let _ = outgoing.try_send(first);
+        let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+        let response = DiscoveryClient::new(channel).register(requests).await?;
+        Ok(Self { outgoing, answers: response.into_inner() })
+    }
+
+    /// Waits for the next answer. One that says nothing this release knows is passed over.
+    async fn next(&mut self) -> Result<Answer, ConnectionError> {
+        loop {
+            let answer = self.answers.message().await?.ok_or(ConnectionError::Closed)?;
+            if let Some(message) = answer.message {
+                return Ok(message);
+            }
+        }
+    }
+
+    async fn send(&self, request: v1::RegisterRequest) -> Result<(), ConnectionError> {
+        self.outgoing.send(request).await.map_err(|_| ConnectionError::Closed)
+    }
+}
+
 /// Returns when it is true, or nobody can make it so any more.
 async fn until_true(value: &mut watch::Receiver<bool>) {
     let _ = value.wait_for(|value| *value).await;
-}
-
-/// What is said when the other side ends without words.
-const CLOSED: &str = "it closed the stream";
-
-type Opened = (mpsc::Sender<v1::RegisterRequest>, Streaming<v1::RegisterResponse>);
-
-/// Connects and sends the first message; the error is for people.
-async fn open(control: &str, first: v1::RegisterRequest) -> Result<Opened, String> {
-    let channel = endpoint(control)?.connect().await.map_err(|error| error.to_string())?;
-    let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
-    // Cannot fail: the queue is empty and its reader is here.
-    let _ = outgoing.try_send(first);
-    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
-    let response = DiscoveryClient::new(channel)
-        .register(requests)
-        .await
-        .map_err(|status| status_words(&status))?;
-    Ok((outgoing, response.into_inner()))
 }

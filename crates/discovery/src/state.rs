@@ -2,10 +2,20 @@
 
 use std::time::{Duration, Instant};
 
+use api::discovery::v1;
 use serde_json::{Value, json};
 use telemetry::{Samples, names};
 
-use crate::admin::Readiness;
+/// Whether a data plane can do its work, and how it knows.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Readiness {
+    /// Requests may be sent to it.
+    pub ready: bool,
+    /// It works on what it knew earlier, because its control plane is away.
+    pub stale: bool,
+    /// One sentence.
+    pub reason: String,
+}
 
 /// Where the picture in use comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -20,33 +30,33 @@ pub(crate) enum Origin {
 
 /// How far it is.
 #[derive(Debug, Clone)]
-pub(crate) struct State {
+pub struct State {
     /// Where the control plane is expected.
     control: String,
     /// Connected, and told everything.
-    pub(crate) connected: bool,
+    connected: bool,
     /// Where the picture in use comes from.
-    pub(crate) origin: Origin,
+    origin: Origin,
     /// A picture from disk is at hand.
     on_disk: bool,
-    generation: proxy::Generation,
+    generation: v1::Generation,
     /// When the picture in use was last known to be the control plane's: an age at an instant.
     confirmed: Option<(Duration, Instant)>,
     /// Why there is no connection.
-    pub(crate) problem: Option<String>,
+    problem: Option<String>,
     refused: u64,
     resources: usize,
     subscriptions: usize,
 }
 
 impl State {
-    pub(super) fn new(control: String) -> Self {
+    pub(crate) fn new(control: String) -> Self {
         Self {
             control,
             connected: false,
             origin: Origin::Nothing,
             on_disk: false,
-            generation: proxy::Generation::default(),
+            generation: v1::Generation::default(),
             confirmed: None,
             problem: None,
             refused: 0,
@@ -55,22 +65,34 @@ impl State {
         }
     }
 
-    pub(super) fn found_on_disk(&mut self, age: Duration) {
+    pub(crate) fn found_on_disk(&mut self, age: Duration) {
         self.on_disk = true;
         self.confirmed = Some((age, Instant::now()));
     }
 
+    pub(crate) fn is_connected(&self) -> bool {
+        self.connected
+    }
+
+    pub(crate) fn origin(&self) -> Origin {
+        self.origin
+    }
+
+    pub(crate) fn has_problem(&self) -> bool {
+        self.problem.is_some()
+    }
+
     /// Nothing is published, though there would be something on disk.
-    pub(super) fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.on_disk && self.origin == Origin::Nothing
     }
 
-    pub(super) fn published(&mut self, origin: Origin, generation: proxy::Generation) {
+    pub(crate) fn published(&mut self, origin: Origin, generation: v1::Generation) {
         self.origin = origin;
         self.generation = generation;
     }
 
-    pub(super) fn confirmed(&mut self, refused: u64, resources: usize, subscriptions: usize) {
+    pub(crate) fn confirmed(&mut self, refused: u64, resources: usize, subscriptions: usize) {
         self.connected = true;
         self.problem = None;
         self.refused += refused;
@@ -78,7 +100,7 @@ impl State {
         self.subscriptions = subscriptions;
     }
 
-    pub(super) fn lost(&mut self, problem: String) {
+    pub(crate) fn lost(&mut self, problem: String) {
         if self.connected {
             self.confirmed = Some((Duration::ZERO, Instant::now()));
         }
@@ -95,7 +117,7 @@ impl State {
     }
 
     /// For `/readyz`: true on a stale picture, and saying so.
-    pub(crate) fn readiness(&self) -> Readiness {
+    pub fn readiness(&self) -> Readiness {
         let control = &self.control;
         let number = self.generation.number;
         let problem = self.problem.as_deref().unwrap_or("no answer yet");
@@ -117,7 +139,7 @@ impl State {
     }
 
     /// For `/status`.
-    pub(crate) fn status(&self) -> Value {
+    pub fn status(&self) -> Value {
         json!({
             "control": self.control,
             "connected": self.connected,
@@ -131,12 +153,12 @@ impl State {
     }
 
     /// For `/metrics`: which configuration is in use. In `serve` the control plane itself says that.
-    pub(crate) fn sample_generation(&self, samples: &mut Samples) {
+    pub fn sample_generation(&self, samples: &mut Samples) {
         samples.add(names::CONFIG_GENERATION, &[], self.generation.number as f64);
     }
 
     /// For `/metrics`: how the data plane stands with its control plane.
-    pub(crate) fn sample(&self, samples: &mut Samples) {
+    pub fn sample(&self, samples: &mut Samples) {
         if let Some(age) = self.age() {
             samples.add(names::CONFIG_AGE, &[], age.as_secs_f64());
         }
@@ -163,9 +185,9 @@ mod tests {
         check(&state, false, false, "connection refused");
         state.found_on_disk(Duration::from_secs(90));
         assert!(state.is_waiting());
-        state.published(Origin::Disk, proxy::Generation { epoch: "e".into(), number: 4 });
+        state.published(Origin::Disk, v1::Generation { epoch: "e".into(), number: 4 });
         check(&state, true, true, "configuration 4 comes from disk, written 90 s ago");
-        state.published(Origin::Control, proxy::Generation { epoch: "e".into(), number: 5 });
+        state.published(Origin::Control, v1::Generation { epoch: "e".into(), number: 5 });
         state.confirmed(0, 1, 1);
         check(&state, true, false, "configuration 5 is current");
         state.lost("it closed the stream".into());

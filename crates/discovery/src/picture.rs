@@ -9,10 +9,9 @@ use api::{
     convert::wire::{self, NotUnderstood},
     discovery::v1,
 };
-use lanes::{Directory, Group, Snapshot};
+use lanes::{Directory, Group, Query, Snapshot};
 use prost::Message;
-use proxy::Published;
-use routes::{GatewaySpec, RouteSpec, Table};
+use routes::{GatewaySpec, Published, RouteSpec, Table};
 use v1::resource::Body;
 
 /// Everything held, by key.
@@ -86,13 +85,9 @@ impl Picture {
         refused
     }
 
-    /// The picture as a proxy runs on it.
+    /// The picture to decide on.
     pub(crate) fn published(&self) -> Published {
         Published {
-            generation: proxy::Generation {
-                epoch: self.generation.epoch.clone(),
-                number: self.generation.number,
-            },
             lanes: Snapshot::new(self.groups.values().cloned().collect(), self.directory.clone()),
             routes: Arc::clone(&self.table),
         }
@@ -127,12 +122,10 @@ impl Picture {
     }
 
     /// Whether the control plane's answer to this key is that there is nothing of the kind.
-    pub(crate) fn is_absent(&self, query: &proxy::Query) -> bool {
+    pub(crate) fn is_absent(&self, query: &Query) -> bool {
         match query {
-            proxy::Query::Name(name) => {
-                matches!(self.directory.by_name(name), lanes::Lookup::Absent)
-            }
-            proxy::Query::Address(address) => {
+            Query::Name(name) => matches!(self.directory.by_name(name), lanes::Lookup::Absent),
+            Query::Address(address) => {
                 matches!(self.directory.by_address(*address), lanes::AddressLookup::Absent)
             }
         }

@@ -3,7 +3,7 @@
 use std::collections::{HashSet, VecDeque};
 
 use api::discovery::v1;
-use proxy::Query;
+use lanes::Query;
 
 /// How many names and addresses may be subscribed. An application that calls a thousand services subscribes a
 /// thousand names and some thousand addresses; a scanner that connects everywhere must not make it grow further.

@@ -1,0 +1,102 @@
+//! A data plane's discovery client: one code path for gateways and sidecars.
+//!
+//! The task behind it is in `follower.rs`; this is how it is started, read and stopped.
+
+mod follower;
+mod stream;
+
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use api::discovery::v1;
+use lanes::Query;
+use routes::Published;
+use tokio::{
+    sync::{mpsc, watch},
+    task::JoinHandle,
+};
+
+use crate::state::{Origin, State};
+use follower::Follower;
+
+/// How long a start waits for the control plane before it goes on with the picture on disk. On one machine the
+/// answer takes milliseconds; a caller of a restarted gateway waits no longer than a slow response takes.
+const START_WAIT: Duration = Duration::from_secs(1);
+
+/// How much longer it waits for that picture to be published.
+const PUBLISH_WAIT: Duration = Duration::from_millis(250);
+
+/// Questions that may wait to be asked; beyond it a look-up is answered as if nobody knew. A page of a busy
+/// application touches tens of hosts, never thousands at once.
+const DEMAND_MAX: usize = 1024;
+
+/// How often instances that cannot be reached are looked up for the report: as often as heartbeats, for people.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+
+/// What a data plane says of itself, and where it connects.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// `host:port` of the control plane's discovery listener.
+    pub control: String,
+    /// Without what is held, which changes.
+    pub hello: v1::Hello,
+    /// The file that keeps the last good picture.
+    pub snapshot: PathBuf,
+}
+
+/// A running discovery client.
+#[derive(Debug)]
+pub struct Client {
+    /// The latest picture.
+    pub published: watch::Receiver<Arc<Published>>,
+    /// Where is asked for what the picture does not say yet.
+    pub demand: mpsc::Sender<Query>,
+    /// For readiness, status and metrics.
+    pub state: watch::Receiver<State>,
+    unreachable: watch::Sender<Vec<String>>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+impl Client {
+    /// Starts to follow the control plane, and waits until there is a picture, but not for long: without any,
+    /// [`State::readiness`] says why.
+    pub async fn start(identity: Identity) -> Self {
+        let (published_sender, published) = watch::channel(Arc::default());
+        let (demand, asked) = mpsc::channel(DEMAND_MAX);
+        let (state_sender, mut state) = watch::channel(State::new(identity.control.clone()));
+        let (unreachable, reports) = watch::channel(Vec::new());
+        let (stop, stopped) = watch::channel(false);
+        let mut follower =
+            Follower::new(identity, published_sender, state_sender, asked, reports, stopped);
+        follower.load().await;
+        let task = tokio::spawn(follower.run());
+        let has_picture = state.wait_for(|state| state.origin() != Origin::Nothing);
+        let _ = tokio::time::timeout(START_WAIT + PUBLISH_WAIT, has_picture).await;
+        Self { published, demand, state, unreachable, stop, task }
+    }
+
+    /// From now on tells the control plane which instances cannot be connected to, whenever that changes.
+    pub fn report(&self, unreachable: impl Fn() -> Vec<SocketAddr> + Send + 'static) {
+        let reports = self.unreachable.clone();
+        tokio::spawn(async move {
+            loop {
+                tokio::select! {
+                    () = tokio::time::sleep(REPORT_EVERY) => {}
+                    () = reports.closed() => return,
+                }
+                let now: Vec<_> = unreachable().iter().map(ToString::to_string).collect();
+                reports.send_if_modified(|known| {
+                    let changed = *known != now;
+                    *known = now;
+                    changed
+                });
+            }
+        });
+    }
+
+    /// Ends the connection and writes what is not yet on disk.
+    pub async fn stop(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}

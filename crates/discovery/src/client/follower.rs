@@ -1,0 +1,294 @@
+//! Follows a control plane: connect → follow → take → publish → acknowledge, and over again.
+//!
+//! A message is applied to the [`Picture`], a new [`Published`] goes out, and only then the message is
+//! acknowledged: what the control plane believes to be live is live. The copy on disk is written off this path.
+
+use std::{sync::Arc, time::Duration};
+
+use api::discovery::v1::{self, data_plane_message::Message};
+use lanes::Query;
+use routes::Published;
+use tokio::{
+    sync::{mpsc, watch},
+    time::Instant,
+};
+
+use super::{DEMAND_MAX, Identity, START_WAIT, stream::Stream};
+use crate::{
+    connection::{ConnectionError, in_words},
+    picture::Picture,
+    snapshot::Keeper,
+    state::{Origin, State},
+    subscriptions::{self, SUBSCRIPTIONS_MAX, Subscriptions},
+};
+
+/// Least and most time between attempts to connect. A control plane that restarts is found at once; a thousand
+/// data planes without one cost it nothing when it returns.
+const RECONNECT_LEAST: Duration = Duration::from_millis(50);
+const RECONNECT_MOST: Duration = Duration::from_secs(2);
+
+/// Messages applied to one picture when several have arrived: bounds the work between two publications.
+const MESSAGES_AT_ONCE_MAX: usize = 64;
+
+/// The task of a discovery client, with all that it holds.
+pub(super) struct Follower {
+    identity: Identity,
+    picture: Picture,
+    subscriptions: Subscriptions,
+    snapshot: Keeper,
+    /// When the picture on disk is published, if there is no better one by then.
+    fall_back_at: Instant,
+    published: watch::Sender<Arc<Published>>,
+    state: watch::Sender<State>,
+    demand: mpsc::Receiver<Query>,
+    reports: watch::Receiver<Vec<String>>,
+    stopped: watch::Receiver<bool>,
+}
+
+/// Why a connection ended.
+enum Ended {
+    /// This process stops.
+    Stopped,
+    /// It broke, or never came to be.
+    Broken(ConnectionError),
+}
+
+impl From<ConnectionError> for Ended {
+    fn from(error: ConnectionError) -> Self {
+        Self::Broken(error)
+    }
+}
+
+impl Follower {
+    pub(super) fn new(
+        identity: Identity,
+        published: watch::Sender<Arc<Published>>,
+        state: watch::Sender<State>,
+        demand: mpsc::Receiver<Query>,
+        reports: watch::Receiver<Vec<String>>,
+        stopped: watch::Receiver<bool>,
+    ) -> Self {
+        // A gateway is told all it needs: a service that it is not told does not exist.
+        let is_complete = identity.hello.role() == v1::Role::Gateway;
+        Self {
+            picture: Picture::new(is_complete),
+            subscriptions: Subscriptions::default(),
+            snapshot: Keeper::new(identity.snapshot.clone()),
+            fall_back_at: Instant::now() + START_WAIT,
+            identity,
+            published,
+            state,
+            demand,
+            reports,
+            stopped,
+        }
+    }
+
+    /// Takes the picture on disk, without publishing it yet: what the control plane says is better.
+    pub(super) async fn load(&mut self) {
+        let (stored, age) = match self.snapshot.read().await {
+            Ok(Some(read)) => read,
+            Ok(None) => return,
+            Err(error) => {
+                let file = self.identity.snapshot.display();
+                tracing::warn!(%file, "{error}; starting without it");
+                return;
+            }
+        };
+        self.subscriptions = Subscriptions::from_wire(&stored.subscribed);
+        let refused = self.picture.apply(v1::ControlMessage {
+            generation: Some(stored.generation),
+            upserts: stored.resources,
+            ..Default::default()
+        });
+        for v1::Refused { key, reason } in refused {
+            tracing::warn!(key, reason, "a resource on disk cannot be taken");
+        }
+        self.state.send_modify(|state| state.found_on_disk(age));
+    }
+
+    /// Until this process stops, one connection after the other.
+    pub(super) async fn run(mut self) {
+        let mut pause = RECONNECT_LEAST;
+        while let Ended::Broken(error) = self.connect_and_follow().await {
+            if self.state.borrow().is_connected() {
+                pause = RECONNECT_LEAST;
+            }
+            self.lost(&error);
+            // Spread, so that a thousand data planes do not return in one instant.
+            let spread = pause.mul_f64(rand::random_range(0.5..1.0));
+            if self.wait(spread).await.is_err() {
+                break;
+            }
+            pause = (pause * 2).min(RECONNECT_MOST);
+        }
+        self.save().await;
+        self.snapshot.finish().await;
+    }
+
+    async fn connect_and_follow(&mut self) -> Ended {
+        match self.connect().await {
+            Ok(stream) => match self.follow(stream).await {
+                Ok(()) => Ended::Stopped,
+                Err(ended) => ended,
+            },
+            Err(ended) => ended,
+        }
+    }
+
+    async fn connect(&mut self) -> Result<Stream, Ended> {
+        let hello = v1::Hello { held: self.picture.held(), ..self.identity.hello.clone() };
+        let subscribe = self.subscriptions.to_wire();
+        let opening = Stream::open(self.identity.control.clone(), hello, subscribe);
+        tokio::pin!(opening);
+        loop {
+            tokio::select! {
+                opened = &mut opening => return Ok(opened?),
+                _ = self.stopped.changed() => return Err(Ended::Stopped),
+                () = tokio::time::sleep_until(self.fall_back_at), if self.state.borrow().is_waiting() => {
+                    self.publish_from_disk();
+                }
+            }
+        }
+    }
+
+    /// Serves one connection until it breaks, or this process stops.
+    async fn follow(&mut self, mut stream: Stream) -> Result<(), Ended> {
+        // Asked while there was no connection, or between reading the subscriptions and now.
+        let mut asked = Vec::new();
+        loop {
+            tokio::select! {
+                message = stream.next() => self.take(message?, &mut stream).await?,
+                count = self.demand.recv_many(&mut asked, DEMAND_MAX) => {
+                    if count == 0 {
+                        return Ok(());
+                    }
+                    if let Some(subscribe) = self.subscribe(&mut asked) {
+                        stream.send(Message::Subscribe(subscribe)).await?;
+                    }
+                }
+                Ok(()) = self.reports.changed() => {
+                    let unreachable = self.reports.borrow_and_update().clone();
+                    stream.send(Message::Report(v1::Report { unreachable })).await?;
+                }
+                () = self.snapshot.due() => self.save().await,
+                () = tokio::time::sleep_until(self.fall_back_at), if self.state.borrow().is_waiting() => {
+                    self.publish_from_disk();
+                }
+                _ = self.stopped.changed() => return Ok(()),
+            }
+        }
+    }
+
+    /// Applies what has arrived, publishes, and then acknowledges.
+    async fn take(
+        &mut self,
+        first: v1::ControlMessage,
+        stream: &mut Stream,
+    ) -> Result<(), ConnectionError> {
+        let mut synced = self.state.borrow().is_connected();
+        let mut next = Some(first);
+        let mut messages = 0;
+        while let Some(message) = next.take() {
+            synced |= message.synced;
+            let generation = message.generation.clone();
+            let refused = self.picture.apply(message);
+            for v1::Refused { key, reason } in &refused {
+                tracing::warn!(key, reason, "a resource cannot be taken; its last good form stays");
+            }
+            stream.unsent_acks.push(v1::Ack { generation, refused });
+            messages += 1;
+            if messages < MESSAGES_AT_ONCE_MAX {
+                next = stream.next_now();
+            }
+        }
+        // Before it is synced a picture lacks what the control plane has not said yet.
+        if synced {
+            self.publish(Origin::Control);
+            self.snapshot.changed();
+            self.acknowledge(stream).await?;
+        }
+        Ok(())
+    }
+
+    fn publish(&self, origin: Origin) {
+        self.published.send_replace(Arc::new(self.picture.published()));
+        let generation = self.picture.generation().clone();
+        self.state.send_modify(|state| state.published(origin, generation));
+    }
+
+    /// Publishes what is on disk when nothing better has come.
+    fn publish_from_disk(&self) {
+        if self.state.borrow().is_waiting() {
+            tracing::warn!(
+                control = self.identity.control,
+                number = self.picture.generation().number,
+                "the control plane has not answered; serving the last configuration from disk"
+            );
+            self.publish(Origin::Disk);
+        }
+    }
+
+    async fn acknowledge(&self, stream: &mut Stream) -> Result<(), ConnectionError> {
+        let acks = std::mem::take(&mut stream.unsent_acks);
+        let refused = acks.iter().map(|ack| ack.refused.len() as u64).sum();
+        let (resources, subscriptions) = (self.picture.resources(), self.subscriptions.len());
+        self.state.send_modify(|state| state.confirmed(refused, resources, subscriptions));
+        for ack in acks {
+            stream.send(Message::Ack(ack)).await?;
+        }
+        Ok(())
+    }
+
+    /// Notes what is asked; `None` when it has all been asked before.
+    fn subscribe(&mut self, asked: &mut Vec<Query>) -> Option<v1::Subscribe> {
+        let new: Vec<_> =
+            asked.drain(..).filter(|query| self.subscriptions.add(query.clone())).collect();
+        if new.is_empty() {
+            return None;
+        }
+        let forgotten = self.subscriptions.forget_surplus(|query| self.picture.is_absent(query));
+        Some(subscriptions::subscribe(&new, &forgotten))
+    }
+
+    /// Goes on with what is known.
+    fn lost(&self, error: &ConnectionError) {
+        let reason = in_words(error);
+        // Once per outage, not once per attempt.
+        if !self.state.borrow().has_problem() {
+            tracing::warn!(
+                control = self.identity.control,
+                reason,
+                "the control plane is away; going on with what is known"
+            );
+        }
+        self.state.send_modify(|state| state.lost(reason));
+        self.publish_from_disk();
+    }
+
+    /// Waits without a connection; what is asked meanwhile is asked for at the next one.
+    async fn wait(&mut self, pause: Duration) -> Result<(), Ended> {
+        let until = Instant::now() + pause;
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep_until(until) => return Ok(()),
+                query = self.demand.recv() => {
+                    let query = query.ok_or(Ended::Stopped)?;
+                    // Nothing makes room here: while disconnected nothing is evicted.
+                    if self.subscriptions.len() < SUBSCRIPTIONS_MAX {
+                        self.subscriptions.add(query);
+                    }
+                }
+                () = self.snapshot.due() => self.save().await,
+                _ = self.stopped.changed() => return Err(Ended::Stopped),
+            }
+        }
+    }
+
+    /// Writes the picture to disk, if it has changed.
+    async fn save(&mut self) {
+        let subscribed = self.subscriptions.to_wire();
+        let (generation, resources) = (self.picture.generation(), self.picture.encoded());
+        self.snapshot.write(generation, &subscribed, resources).await;
+    }
+}

@@ -1,0 +1,62 @@
+//! The stream to the control plane, and what is said first on it.
+
+use api::discovery::v1::{self, data_plane_message::Message, discovery_client::DiscoveryClient};
+use futures_util::FutureExt;
+use tokio::sync::mpsc;
+use tonic::Streaming;
+
+use crate::connection::{self, CONNECT_TIMEOUT, ConnectionError};
+
+/// Messages to the control plane that may wait for the connection; a handful per change.
+const OUTGOING_MAX: usize = 256;
+
+/// A discovery message may carry everything a gateway needs at its start: 1 000 services of 100 instances take
+/// about 5 MB.
+const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// One stream: what is received and what is sent.
+pub(super) struct Stream {
+    incoming: Streaming<v1::ControlMessage>,
+    outgoing: mpsc::Sender<v1::DataPlaneMessage>,
+    /// For what is applied but not published yet.
+    pub(super) unsent_acks: Vec<v1::Ack>,
+}
+
+impl Stream {
+    /// Connects, says hello and subscribes.
+    pub(super) async fn open(
+        control: String,
+        hello: v1::Hello,
+        subscribe: v1::Subscribe,
+    ) -> Result<Self, ConnectionError> {
+        let channel = connection::connect(&control).await?;
+        let mut client = DiscoveryClient::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
+        for message in [Message::Hello(hello), Message::Subscribe(subscribe)] {
+            // Cannot fail: the queue is empty and its reader is here.
+            let _ = outgoing.try_send(v1::DataPlaneMessage { message: Some(message) });
+        }
+        let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
+        let response = tokio::time::timeout(CONNECT_TIMEOUT, client.stream(messages))
+            .await
+            .map_err(|_| ConnectionError::NoAnswer)??;
+        Ok(Self { incoming: response.into_inner(), outgoing, unsent_acks: Vec::new() })
+    }
+
+    /// Waits for the next message.
+    pub(super) async fn next(&mut self) -> Result<v1::ControlMessage, ConnectionError> {
+        self.incoming.message().await?.ok_or(ConnectionError::Closed)
+    }
+
+    /// The next message, if it is here already. What ends the stream is seen again by [`Self::next`].
+    pub(super) fn next_now(&mut self) -> Option<v1::ControlMessage> {
+        self.next().now_or_never().and_then(Result::ok)
+    }
+
+    pub(super) async fn send(&self, message: Message) -> Result<(), ConnectionError> {
+        let message = v1::DataPlaneMessage { message: Some(message) };
+        self.outgoing.send(message).await.map_err(|_| ConnectionError::Closed)
+    }
+}

@@ -1,0 +1,238 @@
+//! The last good picture on disk, as the messages it came in, so that a data plane that restarts while the
+//! control plane is away serves at once.
+//!
+//! The file: [`MAGIC`] and [`VERSION`], the CRC-32 of all that follows, then length-delimited messages: a
+//! `ControlMessage` with the generation, a `Subscribe` with what had been asked for, and every `Resource`.
+
+use std::{
+    fs::{self, File},
+    future,
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::{Duration, SystemTime},
+};
+
+use api::discovery::v1;
+use prost::Message;
+use tokio::{task::JoinHandle, time::Instant};
+
+/// What the file begins with.
+const MAGIC: &[u8; 7] = b"LANEWAY";
+
+/// The format's version: the byte after [`MAGIC`].
+const VERSION: u8 = 2;
+
+/// Bytes before the messages.
+const HEADER_BYTES: usize = MAGIC.len() + size_of::<u8>() + size_of::<u32>();
+
+/// How long changes gather before the picture is written: lanes toggled ten times a second then cost two writes.
+const WRITE_AFTER: Duration = Duration::from_millis(500);
+
+/// What is kept.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Stored {
+    /// Which picture it is.
+    pub(crate) generation: v1::Generation,
+    /// What had been asked for.
+    pub(crate) subscribed: v1::Subscribe,
+    /// Every resource.
+    pub(crate) resources: Vec<v1::Resource>,
+}
+
+/// Why there is no last configuration, though there is a file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SnapshotError {
+    #[error("the last configuration cannot be read: {0}")]
+    Read(#[from] io::Error),
+    #[error("the last configuration is of format {0}; this release reads {VERSION}")]
+    OtherVersion(u8),
+    #[error("the last configuration is spoilt: {0}")]
+    Spoilt(&'static str),
+    #[error("the last configuration is spoilt: {0}")]
+    NoMessage(#[from] prost::DecodeError),
+}
+
+/// Keeps the file: one write at a time, and not one for every change.
+pub(crate) struct Keeper {
+    path: PathBuf,
+    write_at: Option<Instant>,
+    writing: Option<JoinHandle<()>>,
+}
+
+impl Keeper {
+    pub(crate) fn new(path: PathBuf) -> Self {
+        Self { path, write_at: None, writing: None }
+    }
+
+    /// What is kept, and how long ago it was written; `None` where there is no file.
+    pub(crate) async fn read(&self) -> Result<Option<(Stored, Duration)>, SnapshotError> {
+        let path = self.path.clone();
+        let reading = tokio::task::spawn_blocking(move || {
+            let written = fs::metadata(&path)?.modified()?;
+            io::Result::Ok((fs::read(&path)?, written))
+        });
+        let (content, written) = match reading.await.map_err(io::Error::from)? {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read?,
+        };
+        let age = SystemTime::now().duration_since(written).unwrap_or_default();
+        Ok(Some((decode(&content)?, age)))
+    }
+
+    /// There is something to write, soon.
+    pub(crate) fn changed(&mut self) {
+        self.write_at.get_or_insert_with(|| Instant::now() + WRITE_AFTER);
+    }
+
+    /// Returns when it is time to write.
+    pub(crate) async fn due(&self) {
+        match self.write_at {
+            Some(at) => tokio::time::sleep_until(at).await,
+            None => future::pending().await,
+        }
+    }
+
+    /// Starts to write if there is something to write, after an earlier write has ended.
+    pub(crate) async fn write<'a>(
+        &mut self,
+        generation: &v1::Generation,
+        subscribed: &v1::Subscribe,
+        resources: impl Iterator<Item = &'a [u8]>,
+    ) {
+        if self.write_at.take().is_none() {
+            return;
+        }
+        self.finish().await;
+        let content = encode(generation, subscribed, resources);
+        let path = self.path.clone();
+        self.writing = Some(tokio::task::spawn_blocking(move || {
+            if let Err(error) = write_atomically(&path, &content) {
+                tracing::warn!(file = %path.display(), %error, "the configuration could not be written to disk");
+            }
+        }));
+    }
+
+    /// Waits until the last write has ended.
+    pub(crate) async fn finish(&mut self) {
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.await;
+        }
+    }
+}
+
+/// Replaces a file so that whoever reads it, after a crash too, finds the old content or the new. Only its owner
+/// can read it: state names every service and may hold secrets of sources.
+pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
+    let directory = path.parent().unwrap_or(Path::new("."));
+    // Created with mode 0600.
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    file.write_all(content)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    File::open(directory)?.sync_all()
+}
+
+/// Writes the file's content. `resources` are encoded already: they are kept that way.
+fn encode<'a>(
+    generation: &v1::Generation,
+    subscribed: &v1::Subscribe,
+    resources: impl Iterator<Item = &'a [u8]>,
+) -> Vec<u8> {
+    let mut content = [MAGIC.as_slice(), &[VERSION], &[0; size_of::<u32>()]].concat();
+    let first = v1::ControlMessage { generation: Some(generation.clone()), ..Default::default() };
+    content.extend(first.encode_length_delimited_to_vec());
+    content.extend(subscribed.encode_length_delimited_to_vec());
+    for resource in resources {
+        // Never fails: a vector grows.
+        let _ = prost::encode_length_delimiter(resource.len(), &mut content);
+        content.extend_from_slice(resource);
+    }
+    let checksum = crc32fast::hash(&content[HEADER_BYTES..]);
+    content[HEADER_BYTES - size_of::<u32>()..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
+    content
+}
+
+/// Reads the file's content.
+fn decode(content: &[u8]) -> Result<Stored, SnapshotError> {
+    let spoilt = SnapshotError::Spoilt;
+    let rest = content.strip_prefix(MAGIC).ok_or(spoilt("it begins as no such file does"))?;
+    let (version, rest) = rest.split_first().ok_or(spoilt("it is cut short"))?;
+    if *version != VERSION {
+        return Err(SnapshotError::OtherVersion(*version));
+    }
+    let (checksum, mut messages) = rest.split_first_chunk().ok_or(spoilt("it is cut short"))?;
+    if u32::from_le_bytes(*checksum) != crc32fast::hash(messages) {
+        return Err(spoilt("its checksum does not fit its content"));
+    }
+    let first = v1::ControlMessage::decode_length_delimited(&mut messages)?;
+    let subscribed = v1::Subscribe::decode_length_delimited(&mut messages)?;
+    let mut resources = Vec::new();
+    while !messages.is_empty() {
+        resources.push(v1::Resource::decode_length_delimited(&mut messages)?);
+    }
+    Ok(Stored { generation: first.generation.unwrap_or_default(), subscribed, resources })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn stored() -> Stored {
+        let resource = |name: &str| v1::Resource {
+            key: format!("name/{name}"),
+            version: 7,
+            body: Some(v1::resource::Body::Name(v1::NameAnswer {
+                name: name.to_owned(),
+                ..Default::default()
+            })),
+        };
+        Stored {
+            generation: v1::Generation { epoch: "e".into(), number: 3 },
+            subscribed: v1::Subscribe { names: vec!["sc-b".into()], ..Default::default() },
+            resources: vec![resource("sc-b"), resource("sc-c")],
+        }
+    }
+
+    fn written() -> Vec<u8> {
+        let stored = stored();
+        let encoded: Vec<_> = stored.resources.iter().map(Message::encode_to_vec).collect();
+        encode(&stored.generation, &stored.subscribed, encoded.iter().map(Vec::as_slice))
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        assert_eq!(decode(&written()).unwrap(), stored());
+    }
+
+    #[test]
+    fn another_version_is_refused_by_its_number() {
+        let mut older = written();
+        older[MAGIC.len()] = 1;
+        let refused = decode(&older).unwrap_err().to_string();
+        assert_eq!(refused, "the last configuration is of format 1; this release reads 2");
+    }
+
+    #[test]
+    fn any_changed_or_missing_byte_is_noticed() {
+        let whole = written();
+        for index in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[index] ^= 1;
+            assert!(decode(&changed).is_err(), "byte {index} changed");
+            assert!(decode(&whole[..index]).is_err(), "cut at {index}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_whole_and_private() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("snapshot");
+        write_atomically(&path, b"old").unwrap();
+        write_atomically(&path, b"new").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"new");
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 1, "no temporary file is left");
+    }
+}
