@@ -37,19 +37,19 @@ impl Subscriptions {
         subscribe(&self.order, &[])
     }
 
-    /// Adds one; false when it is there already, or can be no name.
-    pub(crate) fn add(&mut self, query: Query) -> bool {
+    /// Adds one, and returns how it is asked; `None` when it is there already, or can be no name.
+    pub(crate) fn add(&mut self, query: Query) -> Option<Query> {
         let query = match query {
-            Query::Name(name) if name.len() > NAME_BYTES_MAX => return false,
+            Query::Name(name) if name.len() > NAME_BYTES_MAX => return None,
             Query::Name(name) => Query::Name(name.to_lowercase()),
             address @ Query::Address(_) => address,
         };
         if self.asked.contains(&query) {
-            return false;
+            return None;
         }
         self.asked.insert(query.clone());
-        self.order.push_back(query);
-        true
+        self.order.push_back(query.clone());
+        Some(query)
     }
 
     /// Takes out what is beyond [`SUBSCRIPTIONS_MAX`]: the oldest that mean nothing, then the oldest. Whoever
@@ -112,16 +112,16 @@ mod tests {
     #[test]
     fn asking_twice_is_asking_once_in_any_case() {
         let mut subscriptions = Subscriptions::default();
-        assert!(subscriptions.add(name("sc-B")));
-        assert!(!subscriptions.add(name("SC-b")));
+        assert_eq!(subscriptions.add(name("sc-B")), Some(name("sc-b")));
+        assert_eq!(subscriptions.add(name("SC-b")), None);
         assert_eq!(subscriptions.len(), 1);
     }
 
     #[test]
     fn what_can_be_no_host_is_not_asked() {
         let mut subscriptions = Subscriptions::default();
-        assert!(subscriptions.add(name(&"a".repeat(NAME_BYTES_MAX))));
-        assert!(!subscriptions.add(name(&"a".repeat(NAME_BYTES_MAX + 1))));
+        assert!(subscriptions.add(name(&"a".repeat(NAME_BYTES_MAX))).is_some());
+        assert!(subscriptions.add(name(&"a".repeat(NAME_BYTES_MAX + 1))).is_none());
     }
 
     #[test]
@@ -143,6 +143,6 @@ mod tests {
         assert_eq!(forgotten, [name("n5"), name("n0")]);
         assert_eq!(subscriptions.len(), SUBSCRIPTIONS_MAX);
         assert!(subscriptions.forget_surplus(|_| true).is_empty());
-        assert!(subscriptions.add(name("n0")), "a forgotten one can be asked again");
+        assert!(subscriptions.add(name("n0")).is_some(), "a forgotten one can be asked again");
     }
 }

@@ -243,7 +243,7 @@ impl Follower {
     /// Notes what is asked; `None` when it has all been asked before.
     fn subscribe(&mut self, asked: &mut Vec<Query>) -> Option<v1::Subscribe> {
         let new: Vec<_> =
-            asked.drain(..).filter(|query| self.subscriptions.add(query.clone())).collect();
+            asked.drain(..).filter_map(|query| self.subscriptions.add(query)).collect();
         if new.is_empty() {
             return None;
         }

@@ -1,0 +1,205 @@
+//! What is published, acknowledged, kept on disk and asked for, and when.
+
+use std::{fs, net::SocketAddr, path::Path};
+
+use api::discovery::v1::{self, data_plane_message::Message, resource::Body};
+use discovery::{Client, Identity};
+use lanes::Query;
+
+use crate::control_plane::{ControlPlane, soon};
+
+fn identity(control: SocketAddr, directory: &Path) -> Identity {
+    let hello = v1::Hello {
+        node: "s1".into(),
+        role: v1::Role::Sidecar.into(),
+        name: "app-a".into(),
+        ..Default::default()
+    };
+    Identity { control: control.to_string(), hello, snapshot: directory.join("snapshot") }
+}
+
+/// A group of one lane, entered by a header that fits `regex`.
+fn group(name: &str, version: u64, regex: &str) -> v1::Resource {
+    let condition = v1::Condition {
+        parameter: Some(v1::Parameter {
+            parameter: Some(v1::parameter::Parameter::Header("canary".into())),
+        }),
+        operator: Some(v1::condition::Operator::Regex(regex.into())),
+    };
+    let content = v1::Content { meet_any: false, conditions: vec![condition] };
+    let lane = v1::Lane {
+        tag: "gray".into(),
+        enabled: true,
+        admitting: true,
+        entry: Some(v1::lane::Entry::Content(content)),
+        ..Default::default()
+    };
+    let group = v1::Group { name: name.into(), lanes: vec![lane], ..Default::default() };
+    v1::Resource { key: format!("group/{name}"), version, body: Some(Body::Group(group)) }
+}
+
+fn message(number: u64, synced: bool, upserts: Vec<v1::Resource>) -> v1::ControlMessage {
+    let generation = Some(v1::Generation { epoch: "e".into(), number });
+    v1::ControlMessage { generation, upserts, synced, ..Default::default() }
+}
+
+fn groups(client: &Client) -> usize {
+    client.published.borrow().lanes.groups().len()
+}
+
+/// Starts a client while a control plane answers it with these messages; all of them acknowledged.
+async fn started(
+    plane: &mut ControlPlane,
+    directory: &Path,
+    messages: Vec<v1::ControlMessage>,
+) -> (Client, crate::control_plane::Stream) {
+    let identity = identity(plane.address, directory);
+    let answering = async {
+        let mut stream = plane.next_stream().await;
+        stream.greeting().await;
+        let count = messages.len();
+        for message in messages {
+            stream.say(message).await;
+        }
+        for _ in 0..count {
+            stream.acknowledgement().await;
+        }
+        stream
+    };
+    tokio::join!(Client::start(identity), answering)
+}
+
+#[tokio::test]
+async fn what_is_acknowledged_is_published() {
+    let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let first = message(1, true, vec![group("one", 1, "a")]);
+    let (client, mut stream) = started(&mut plane, directory.path(), vec![first]).await;
+    for number in 2..20 {
+        stream.say(message(number, false, vec![group(&format!("g{number}"), 1, "a")])).await;
+        let ack = stream.acknowledgement().await;
+        assert_eq!(ack.generation.unwrap().number, number);
+        assert_eq!(groups(&client), number as usize, "published before it is acknowledged");
+    }
+}
+
+#[tokio::test]
+async fn a_picture_is_published_when_it_is_complete() {
+    let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let identity = identity(plane.address, directory.path());
+    let client = tokio::spawn(Client::start(identity));
+    let mut stream = plane.next_stream().await;
+    stream.greeting().await;
+    stream.say(message(1, false, vec![group("one", 1, "a")])).await;
+    let client = client.await.unwrap();
+    assert!(!client.state.borrow().readiness().ready);
+    assert_eq!(groups(&client), 0);
+    stream.say(message(2, true, vec![group("two", 1, "a")])).await;
+    for number in [1, 2] {
+        assert_eq!(stream.acknowledgement().await.generation.unwrap().number, number);
+    }
+    assert_eq!(groups(&client), 2);
+    assert!(client.state.borrow().readiness().ready);
+}
+
+#[tokio::test]
+async fn a_refused_resource_is_told_and_its_last_good_form_stays() {
+    let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let first = message(1, true, vec![group("trade", 1, "gr.*")]);
+    let (client, mut stream) = started(&mut plane, directory.path(), vec![first]).await;
+    stream.say(message(2, false, vec![group("trade", 2, "("), group("other", 1, "a")])).await;
+    let ack = stream.acknowledgement().await;
+    let refused: Vec<_> = ack.refused.iter().map(|refused| refused.key.as_str()).collect();
+    assert_eq!(refused, ["group/trade"]);
+    assert_eq!(groups(&client), 2, "the other one counts");
+    drop(stream);
+    let (hello, _) = plane.next_stream().await.greeting().await;
+    let mut held: Vec<_> =
+        hello.held.iter().map(|held| (held.key.as_str(), held.version)).collect();
+    held.sort_unstable();
+    assert_eq!(held, [("group/other", 1), ("group/trade", 1)]);
+}
+
+#[tokio::test]
+async fn nothing_is_lost_over_a_reconnect() {
+    let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let first = message(1, true, vec![group("one", 1, "a")]);
+    let (mut client, mut stream) = started(&mut plane, directory.path(), vec![first]).await;
+    client.demand.send(Query::Name("SC-b".into())).await.unwrap();
+    let Message::Subscribe(asked) = stream.hears().await else { panic!("no question") };
+    assert_eq!(asked.names, ["sc-b"]);
+
+    drop(stream);
+    let is_stale = client.state.wait_for(|state| state.readiness().stale);
+    assert!(soon("staleness", is_stale).await.unwrap().readiness().ready);
+    assert_eq!(groups(&client), 1, "nothing is evicted");
+    // Asked by whoever goes on working meanwhile.
+    client.demand.send(Query::Address("10.0.0.1:80".parse().unwrap())).await.unwrap();
+
+    let mut stream = plane.next_stream().await;
+    let (hello, subscribe) = stream.greeting().await;
+    assert_eq!(hello.held.len(), 1);
+    assert_eq!(subscribe.names, ["sc-b"]);
+    let mut addresses = subscribe.addresses;
+    if addresses.is_empty() {
+        // The connection was quicker than the question.
+        let Message::Subscribe(asked) = stream.hears().await else { panic!("no question") };
+        addresses = asked.addresses;
+    }
+    assert_eq!(addresses, ["10.0.0.1:80"]);
+    stream.say(message(2, true, Vec::new())).await;
+    stream.acknowledgement().await;
+    assert!(!client.state.borrow().readiness().stale);
+}
+
+#[tokio::test]
+async fn a_restart_without_a_control_plane_begins_with_the_copy_on_disk() {
+    let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let first = message(7, true, vec![group("one", 1, "a")]);
+    let (client, _stream) = started(&mut plane, directory.path(), vec![first]).await;
+    client.stop().await;
+
+    // A port that nobody listens on.
+    let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let snapshot = directory.path().join("snapshot");
+    let written = fs::read(&snapshot).unwrap();
+    let mut spoilt = written.clone();
+    *spoilt.last_mut().unwrap() ^= 1;
+    let mut of_another_version = written.clone();
+    of_another_version[b"LANEWAY".len()] += 1;
+    for (content, known) in [(&written, 1), (&spoilt, 0), (&of_another_version, 0)] {
+        fs::write(&snapshot, content).unwrap();
+        let client = Client::start(identity(nobody, directory.path())).await;
+        assert_eq!(groups(&client), known);
+        let readiness = client.state.borrow().readiness();
+        assert_eq!(readiness.ready, known > 0, "{readiness:?}");
+        if readiness.ready {
+            assert!(
+                readiness.stale && readiness.reason.contains("configuration 7 comes from disk")
+            );
+        }
+        client.stop().await;
+        assert_eq!(&fs::read(&snapshot).unwrap(), content, "what says nothing new is not written");
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_stays_within_its_bound() {
+    // As the crate's `SUBSCRIPTIONS_MAX`, which is nobody else's business.
+    const MOST: usize = 8192;
+    let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let first = message(1, true, Vec::new());
+    let (client, mut stream) = started(&mut plane, directory.path(), vec![first]).await;
+    let demand = client.demand.clone();
+    tokio::spawn(async move {
+        for index in 0..MOST + 10 {
+            demand.send(Query::Name(format!("sc-{index}"))).await.unwrap();
+        }
+    });
+    let (mut asked, mut forgotten) = (Vec::new(), Vec::new());
+    while asked.len() < MOST + 10 {
+        let Message::Subscribe(subscribe) = stream.hears().await else { panic!("no question") };
+        asked.extend(subscribe.names);
+        forgotten.extend(subscribe.forget_names);
+    }
+    assert_eq!(forgotten, asked[..10], "the oldest make room");
+}
