@@ -16,7 +16,7 @@ use tokio::{
 use super::{DEMAND_MAX, Identity, START_WAIT, stream::Stream};
 use crate::{
     connection::{ConnectionError, in_words},
-    picture::Picture,
+    picture::{Picture, Reader},
     snapshot::Keeper,
     state::{Origin, State},
     subscriptions::{self, SUBSCRIPTIONS_MAX, Subscriptions},
@@ -68,10 +68,12 @@ impl Follower {
         reports: watch::Receiver<Vec<String>>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        // A gateway is told all it needs: a service that it is not told does not exist.
-        let is_complete = identity.hello.role() == v1::Role::Gateway;
+        let reader = match identity.hello.role() {
+            v1::Role::Gateway => Reader::Gateway,
+            _ => Reader::Sidecar { application: identity.hello.name.clone() },
+        };
         Self {
-            picture: Picture::new(is_complete),
+            picture: Picture::new(reader),
             subscriptions: Subscriptions::default(),
             snapshot: Keeper::new(identity.snapshot.clone()),
             fall_back_at: Instant::now() + START_WAIT,

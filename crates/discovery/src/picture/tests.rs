@@ -79,6 +79,10 @@ fn route(name: &str, version: u64, kind: v1::TextMatch, path: &str) -> v1::Resou
     resource(&format!("route/default/{name}"), version, Body::Route(route))
 }
 
+fn sidecar_of(application: &str) -> Reader {
+    Reader::Sidecar { application: application.to_owned() }
+}
+
 fn keys(refused: &[v1::Refused]) -> Vec<&str> {
     refused.iter().map(|refused| refused.key.as_str()).collect()
 }
@@ -121,7 +125,7 @@ fn goes_to(picture: &Picture, path: &str) -> Option<String> {
 
 #[test]
 fn upserts_and_removals_of_every_kind_show_in_the_picture() {
-    let mut picture = Picture::new(false);
+    let mut picture = Picture::new(sidecar_of("app-a"));
     let name =
         v1::NameAnswer { name: "sc-a".into(), service: Some(id("sc-a")), ambiguous: Vec::new() };
     let address = v1::AddressAnswer { address: "10.0.0.9:80".into(), services: vec![id("sc-a")] };
@@ -165,7 +169,7 @@ fn upserts_and_removals_of_every_kind_show_in_the_picture() {
 
 #[test]
 fn what_does_not_change_is_shared() {
-    let mut picture = Picture::new(true);
+    let mut picture = Picture::new(Reader::Gateway);
     picture.apply(message(1, [group("trade", 1, "a"), group("other", 1, "a")], &[]));
     let before = picture.published();
     picture.apply(message(2, [group("trade", 2, "b"), service("sc-a", "10.0.0.1:80")], &[]));
@@ -177,8 +181,28 @@ fn what_does_not_change_is_shared() {
 }
 
 #[test]
+fn conditions_are_kept_where_somebody_is_let_in() {
+    let mut group = group("trade", 1, "gr.*");
+    if let Some(Body::Group(group)) = &mut group.body {
+        let entrance = v1::ApplicationEntrance { name: "app-a".into(), edge: false };
+        let at = v1::entrance::At::Application(entrance);
+        group.entrances.push(v1::Entrance { at: Some(at) });
+    }
+    for (reader, kept) in
+        [(Reader::Gateway, true), (sidecar_of("app-a"), true), (sidecar_of("app-b"), false)]
+    {
+        let mut picture = Picture::new(reader);
+        assert_eq!(keys(&picture.apply(message(1, [group.clone()], &[]))), [""; 0]);
+        let published = picture.published();
+        let lane = &published.lanes.groups()[0].spec().lanes[0];
+        assert_eq!(matches!(lane.entry, Entry::Content { .. }), kept);
+        assert_eq!((lane.tag.as_str(), lane.enabled, lane.admitting), ("gray", true, true));
+    }
+}
+
+#[test]
 fn a_bad_group_is_refused_and_its_last_good_form_stays() {
-    let mut picture = Picture::new(true);
+    let mut picture = Picture::new(Reader::Gateway);
     picture.apply(message(1, [group("trade", 1, "gr.*")], &[]));
     let refused = picture.apply(message(2, [group("trade", 2, "("), group("new", 1, "(")], &[]));
     assert_eq!(keys(&refused), ["group/trade", "group/new"]);
@@ -192,7 +216,7 @@ fn a_bad_group_is_refused_and_its_last_good_form_stays() {
 
 #[test]
 fn a_bad_route_is_refused_and_its_last_good_form_stays() {
-    let mut picture = Picture::new(true);
+    let mut picture = Picture::new(Reader::Gateway);
     picture.apply(message(1, [gateway(), route("a", 1, v1::TextMatch::Prefix, "/a")], &[]));
     let refused = picture.apply(message(
         2,
@@ -214,7 +238,7 @@ fn a_bad_route_is_refused_and_its_last_good_form_stays() {
 
 #[test]
 fn a_kind_of_a_newer_release_is_refused_by_its_key() {
-    let mut picture = Picture::new(true);
+    let mut picture = Picture::new(Reader::Gateway);
     let unknown = v1::Resource { key: "policy/p".into(), version: 1, body: None };
     let refused = picture.apply(message(1, [unknown], &[]));
     assert_eq!(keys(&refused), ["policy/p"]);
@@ -223,11 +247,11 @@ fn a_kind_of_a_newer_release_is_refused_by_its_key() {
 
 #[test]
 fn what_was_held_comes_back_from_its_encoded_form() {
-    let mut picture = Picture::new(true);
+    let mut picture = Picture::new(Reader::Gateway);
     picture.apply(message(1, [gateway(), route("a", 1, v1::TextMatch::Prefix, "/a")], &[]));
     let encoded: Vec<_> =
         picture.encoded().map(|bytes| v1::Resource::decode(bytes).unwrap()).collect();
-    let mut again = Picture::new(true);
+    let mut again = Picture::new(Reader::Gateway);
     assert_eq!(keys(&again.apply(message(1, encoded, &[]))), [""; 0]);
     assert_eq!(goes_to(&again, "/a"), Some("a".to_owned()));
     assert_eq!(again.held(), picture.held());

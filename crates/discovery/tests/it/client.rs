@@ -34,7 +34,15 @@ fn group(name: &str, version: u64, regex: &str) -> v1::Resource {
         entry: Some(v1::lane::Entry::Content(content)),
         ..Default::default()
     };
-    let group = v1::Group { name: name.into(), lanes: vec![lane], ..Default::default() };
+    // Here the data plane lets requests in, so that it reads the condition.
+    let entrance = v1::ApplicationEntrance { name: "app-a".into(), edge: false };
+    let entrance = v1::Entrance { at: Some(v1::entrance::At::Application(entrance)) };
+    let group = v1::Group {
+        name: name.into(),
+        entrances: vec![entrance],
+        lanes: vec![lane],
+        ..Default::default()
+    };
     v1::Resource { key: format!("group/{name}"), version, body: Some(Body::Group(group)) }
 }
 
