@@ -243,6 +243,8 @@ fn addresses_of(service: &Service) -> Vec<SocketAddr> {
 
 fn add_sorted(services: &mut Vec<ServiceId>, id: &ServiceId) {
     if let Err(at) = services.binary_search(id) {
+        // Nearly always the only one: room for four would be most of an address's memory.
+        services.reserve_exact(1);
         services.insert(at, id.clone());
     }
 }
