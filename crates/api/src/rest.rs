@@ -233,8 +233,14 @@ pub struct SourceStatus {
     pub name: String,
     /// `embedded`, `static`.
     pub kind: String,
-    /// Whether its picture is complete.
+    /// `syncing`, `synced`, or `stale`: out of contact, its last picture stays.
+    pub state: String,
+    /// Whether it has told everything at least once.
     pub synced: bool,
+    /// For how long it has been stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub stale_seconds: Option<u64>,
     /// How many services it has.
     pub services: u32,
     /// How many instances they have.

@@ -20,6 +20,7 @@ use crate::{
     key::{Key, Touch},
     objects::ObjectChange,
     picture::Picture,
+    sources::Standing,
 };
 
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
@@ -83,9 +84,9 @@ impl Hub {
         self.publish(touches, now);
     }
 
-    /// A source has told everything it has.
-    pub fn source_synced(&mut self, source: &str, now: Instant) {
-        if self.picture.source_synced(source) {
+    /// A source stands otherwise than before.
+    pub fn source_stands(&mut self, source: &str, standing: Standing, now: Instant) {
+        if self.picture.source_stands(source, standing) {
             self.generation.number += 1;
             self.distribution.touch_all(now);
         }

@@ -3,7 +3,7 @@
 //! [`Control::open`] reads the store and starts the one thread that writes it. From then on
 //! - operators write objects over [`Control::rest`] or a watched directory ([`Control::sync_directory`]): a
 //!   transaction is validated whole, made durable, and only then shown and distributed ([`ledger`]);
-//! - whoever knows instances tells them ([`Control::update_services`], [`Control::source_synced`]); which sources
+//! - whoever knows instances tells them ([`Control::update_services`], [`Control::source_stands`]); which sources
 //!   there should be is in [`Control::sources`];
 //! - both become one [`picture`], kept up to date change by change;
 //! - data planes ask for their share of it over [`Control::discovery`] and confirm what they got
@@ -41,10 +41,12 @@ pub mod objects;
 pub mod picture;
 pub mod registrations;
 pub mod rest;
+mod sources;
 pub mod status;
 pub mod store;
 
 pub use registrations::Registrations;
+pub use sources::Standing;
 
 use hub::Hub;
 use ledger::{Done, Ledger, Rejection, Rules, Transaction};
@@ -173,9 +175,9 @@ impl Control {
         self.nudge();
     }
 
-    /// A source has told everything it has. Until then what data planes hold of it stays.
-    pub fn source_synced(&self, source: &str) {
-        self.hub().source_synced(source, Instant::now());
+    /// A source stands otherwise than before.
+    pub fn source_stands(&self, source: &str, standing: Standing) {
+        self.hub().source_stands(source, standing, Instant::now());
         self.nudge();
     }
 

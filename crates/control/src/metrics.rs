@@ -1,5 +1,7 @@
 //! What the control plane measures of itself, for the admin address.
 
+use std::time::Instant;
+
 use telemetry::{
     Samples,
     names::{self, label},
@@ -19,6 +21,7 @@ impl Control {
         samples.add(names::DATA_PLANES, &[], connected as f64);
         samples.add(names::SERVICES, &[], sizes.len() as f64);
         samples.add(names::ENDPOINTS, &[], sizes.iter().sum::<usize>() as f64);
+        picture.sources().measure(samples, Instant::now());
         for (group, tag, matched) in status::matched_everywhere(&hub) {
             let labels = [
                 (label::APPLICATION, matched.application.as_str()),

@@ -4,7 +4,7 @@
 //! grow with what it does not concern: an endpoint touches its service, a lane its group.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,6 +19,7 @@ use lanes::{ServiceId, directory::NameAnswer};
 use crate::{
     key::{Key, Subscription, Topic, Touch},
     objects::{ObjectChange, provide_default_gateway},
+    sources::{Sources, Standing},
 };
 
 mod groups;
@@ -56,13 +57,6 @@ pub enum Known {
     NotYet,
 }
 
-/// How a source stands.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Source {
-    /// Whether it has told everything it has at least once.
-    pub synced: bool,
-}
-
 /// What must be built anew after a change of objects.
 #[derive(Debug, Default)]
 struct Affected {
@@ -84,7 +78,7 @@ pub struct Picture {
     /// Stored objects, and the default gateway while there is no other.
     set: Set,
     default_gateway: Gateway,
-    sources: BTreeMap<String, Source>,
+    sources: Sources,
     /// Until then an unsynced source makes absence unknown; `None` when it has passed.
     absence_unknown_until: Option<Instant>,
 }
@@ -98,7 +92,7 @@ impl Picture {
             routing: Routing::default(),
             set: Set::default(),
             default_gateway,
-            sources: BTreeMap::new(),
+            sources: Sources::default(),
             absence_unknown_until: Some(now + SOURCE_SYNC_WAIT),
         };
         picture.apply_objects(&[], None, &mut Vec::new());
@@ -181,9 +175,9 @@ impl Picture {
         &self.set
     }
 
-    /// A source exists. Until it is [synced](Self::source_synced) what data planes hold of it stays.
+    /// A source exists. Until it has synced what data planes hold of it stays.
     pub fn add_source(&mut self, name: &str) {
-        self.sources.entry(name.to_owned()).or_default();
+        self.sources.add(name);
     }
 
     /// A source was removed: its services are gone.
@@ -194,15 +188,15 @@ impl Picture {
         }
     }
 
-    /// A source has told everything it has. Returns whether that is news: then everyone must look again.
-    pub fn source_synced(&mut self, name: &str) -> bool {
-        let source = self.sources.get_mut(name);
-        source.is_some_and(|source| !std::mem::replace(&mut source.synced, true))
+    /// A source stands otherwise than before. Returns whether everyone must look again: what was not there may be
+    /// known not to be there now.
+    pub fn source_stands(&mut self, name: &str, standing: Standing) -> bool {
+        self.sources.stands(name, standing)
     }
 
-    /// Sources by name.
-    pub fn sources(&self) -> impl Iterator<Item = (&str, &Source)> {
-        self.sources.iter().map(|(name, source)| (name.as_str(), source))
+    /// How all sources stand.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
     }
 
     /// Services of a source changed; `None` is one that disappeared. What is still told of a source that was
@@ -214,7 +208,7 @@ impl Picture {
         now: Instant,
         touches: &mut Vec<Touch>,
     ) {
-        if !self.sources.contains_key(source) {
+        if !self.sources.contains(source) {
             return;
         }
         for (id, service) in changes {
@@ -286,10 +280,9 @@ impl Picture {
     /// Whether a data plane may be told to drop a resource that is not in its share: not while a source that may
     /// put it there again has not spoken.
     pub fn may_remove(&self, key: &Key) -> bool {
-        let all_synced = || self.sources.values().all(|source| source.synced);
         match key {
-            Key::Service(id) => self.is_synced(id),
-            Key::Group(name) => self.groups.wire(name).is_none() || all_synced(),
+            Key::Service(id) => self.sources.is_synced(id.source()),
+            Key::Group(name) => self.groups.wire(name).is_none() || self.sources.all_synced(),
             Key::Gateway(_) | Key::Route(_) | Key::Name(_) | Key::Address(_) => true,
         }
     }
@@ -298,7 +291,9 @@ impl Picture {
         match self.services.wire(id) {
             Some(wire) => Known::Content(Arc::clone(wire)),
             // A route may name a service before its source does: it has no instances.
-            None if self.is_synced(id) => Known::Content(versioned::unknown_service(id)),
+            None if self.sources.is_synced(id.source()) => {
+                Known::Content(versioned::unknown_service(id))
+            }
             None => Known::NotYet,
         }
     }
@@ -310,13 +305,8 @@ impl Picture {
         }
     }
 
-    fn is_synced(&self, id: &ServiceId) -> bool {
-        let same = |(name, _): &(&String, &Source)| name.to_lowercase() == id.source();
-        self.sources.iter().find(same).is_none_or(|(_, source)| source.synced)
-    }
-
     fn absence_is_unknown(&self) -> bool {
-        self.absence_unknown_until.is_some() && self.sources.values().any(|source| !source.synced)
+        self.absence_unknown_until.is_some() && !self.sources.all_synced()
     }
 
     fn share_of_gateway(&self, subscription: &Subscription, share: &mut Share) {

@@ -15,7 +15,9 @@ use api::{
 };
 use lanes::{Service, Tag, service::Health};
 
-use crate::{Control, conflicts, distribute, hub::Hub, key::Key, store::StoredObject};
+use crate::{
+    Control, conflicts, distribute, hub::Hub, key::Key, sources::Standing, store::StoredObject,
+};
 
 impl Control {
     /// An object with its status as it is now.
@@ -86,7 +88,8 @@ impl<'h> Statuses<'h> {
                 self.of_route(&format!("{}/{}", route.metadata.namespace, route.metadata.name))
             }
             Object::Gateway(gateway) => self.of_gateway(&gateway.key()),
-            Object::Backend(_) | Object::ServiceSource(_) => Status::default(),
+            Object::ServiceSource(source) => self.of_source(&source.key()),
+            Object::Backend(_) => Status::default(),
         };
         if let Some(error) = self.finding(&object.key(), Severity::Error) {
             status.conditions.retain(|condition| condition.kind != "Ready");
@@ -190,6 +193,30 @@ impl<'h> Statuses<'h> {
             matched: Vec::new(),
             live: Some(shown(live, routing.generation(name))),
         }
+    }
+
+    fn of_source(&self, key: &ObjectKey) -> Status {
+        let picture = self.hub.picture();
+        let standing = picture.sources().get(&key.name);
+        let ready = match standing
+            .filter(|_| is_first_of_its_name(picture.set().service_sources(), key))
+        {
+            None => {
+                let message = "another source has its name".to_owned();
+                condition("Ready", false, "NotInForce", message)
+            }
+            Some(Standing::Syncing { problem }) => {
+                let message = problem.as_deref().unwrap_or("it has not told everything yet");
+                condition("Ready", false, "Syncing", message.to_owned())
+            }
+            Some(Standing::Synced) => condition("Ready", true, "Synced", String::new()),
+            // No age: this changes when the source does, not every second.
+            Some(Standing::Stale { problem, .. }) => {
+                let message = format!("it is out of contact, its last picture stays: {problem}");
+                condition("Ready", false, "Stale", message)
+            }
+        };
+        Status { conditions: vec![ready], ..Status::default() }
     }
 
     fn of_gateway(&self, key: &ObjectKey) -> Status {

@@ -1,9 +1,9 @@
 //! The embedded registry: sidecars register their application, keep it alive by heartbeats, and take it out.
 //!
-//! [`state::State`] is the registry itself, a machine to which time is an argument. [`Embedded`] runs it as a
-//! task that also lets time pass, and tells what changed as [`Event`]s.
+//! [`State`] is the registry itself, a machine to which time is an argument. [`Registrar`] runs it as a
+//! [`Source`] that also lets time pass.
 
-pub mod state;
+mod state;
 
 use std::{
     net::SocketAddr,
@@ -20,8 +20,9 @@ use telemetry::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{EVENTS_MAX, Event};
-pub use state::{EXPIRY, HEARTBEAT_PERIOD, Instance, RegisterError, State};
+use crate::{Ended, Sink, Source};
+pub use state::{EXPIRY, HEARTBEAT_PERIOD, Instance, RegisterError};
+use state::{Effects, State};
 
 /// Name of this source, as Backends and service identities spell it.
 pub const SOURCE: &str = "embedded";
@@ -30,7 +31,7 @@ pub const SOURCE: &str = "embedded";
 /// at once is a thundering herd, and waits in its streams.
 const COMMANDS_MAX: usize = 1024;
 
-/// A handle to the running registry; clones talk to the same one. It ends when all are gone.
+/// A handle to the registry, for those who register; clones talk to the same one.
 #[derive(Debug, Clone)]
 pub struct Embedded {
     commands: mpsc::Sender<Command>,
@@ -49,9 +50,17 @@ struct Counts {
 #[derive(Debug)]
 enum Command {
     Register(Box<Instance>, oneshot::Sender<Result<(), RegisterError>>),
-    Heartbeat { node: String, healthy: bool, known: oneshot::Sender<bool> },
-    Deregister { node: String, known: oneshot::Sender<bool> },
-    Instances(oneshot::Sender<Vec<Instance>>),
+    Heartbeat {
+        node: String,
+        healthy: bool,
+        known: oneshot::Sender<bool>,
+    },
+    Deregister {
+        node: String,
+        known: oneshot::Sender<bool>,
+    },
+    #[cfg(test)]
+    Panic,
 }
 
 /// The registry has been stopped; only while the process shuts down.
@@ -60,15 +69,18 @@ enum Command {
 pub struct Stopped;
 
 impl Embedded {
-    /// Starts the registry with the instances of its journal. The first events are those, then
-    /// [`Event::Synced`]: instances that are still alive had no time to say so yet, and are believed for a
-    /// while (see [`State::restore`]).
-    pub fn start(journal: Vec<Instance>) -> (Self, mpsc::Receiver<Event>) {
+    /// A registry that begins with the instances of its journal, and is to be run. It is synced at once: instances
+    /// that are still alive had no time to say so yet, and are believed for a full heartbeat period more.
+    pub fn new(journal: Vec<Instance>) -> (Self, Registrar) {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
-        let (events, stream) = mpsc::channel(EVENTS_MAX);
         let counts = Arc::new(Counts::default());
-        tokio::spawn(run(journal, received, events, Arc::clone(&counts)));
-        (Self { commands, counts }, stream)
+        let registrar = Registrar {
+            journal,
+            state: State::new(now()),
+            commands: received,
+            counts: Arc::clone(&counts),
+        };
+        (Self { commands, counts }, registrar)
     }
 
     /// Has registrations counted in the metrics of this process.
@@ -102,11 +114,6 @@ impl Embedded {
         self.ask(|known| Command::Deregister { node: node.to_owned(), known }).await
     }
 
-    /// Everything registered and not draining, for people.
-    pub async fn instances(&self) -> Result<Vec<Instance>, Stopped> {
-        self.ask(Command::Instances).await
-    }
-
     async fn ask<T>(
         &self,
         command: impl FnOnce(oneshot::Sender<T>) -> Command,
@@ -117,46 +124,55 @@ impl Embedded {
     }
 }
 
-async fn run(
+/// The registry as a source. What is registered outlives a run that ends.
+#[derive(Debug)]
+pub struct Registrar {
+    /// Until it is restored, in the first run.
     journal: Vec<Instance>,
-    mut commands: mpsc::Receiver<Command>,
-    events: mpsc::Sender<Event>,
+    state: State,
+    commands: mpsc::Receiver<Command>,
     counts: Arc<Counts>,
-) {
-    let mut state = State::new(now());
-    let restored = state.restore(journal, now());
-    if tell(&events, restored).await.is_err() || events.send(Event::Synced).await.is_err() {
-        return;
-    }
-    let mut tick = tokio::time::interval(state::TICK);
-    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        // What was said comes before what time says: nobody expires whose heartbeat waits to be read.
-        let effects = tokio::select! {
-            biased;
-            command = commands.recv() => match command {
-                None => return,
-                Some(command) => obey(&mut state, command, &counts),
-            },
-            _ = tick.tick() => {
-                let effects = state.tick(now());
-                counts.expired.fetch_add(effects.departed.len() as u64, Ordering::Relaxed);
-                effects
-            }
-        };
-        if tell(&events, effects).await.is_err() {
-            return;
+}
+
+impl Source for Registrar {
+    async fn run(&mut self, sink: &mut Sink) -> Result<(), Ended> {
+        self.state.restore(std::mem::take(&mut self.journal), now());
+        tell(sink, self.state.everything());
+        sink.synced();
+        let mut tick = tokio::time::interval(state::TICK);
+        tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            // What was said comes before what time says: nobody expires whose heartbeat waits to be read. When
+            // nobody is left who could say anything, instances still expire.
+            let effects = tokio::select! {
+                biased;
+                Some(command) = self.commands.recv() => obey(&mut self.state, command, &self.counts),
+                _ = tick.tick() => {
+                    let effects = self.state.tick(now());
+                    let expired = effects.departed.len() as u64;
+                    self.counts.expired.fetch_add(expired, Ordering::Relaxed);
+                    effects
+                }
+            };
+            tell(sink, effects);
         }
     }
 }
 
-fn obey(state: &mut State, command: Command, counts: &Counts) -> state::Effects {
+fn tell(sink: &mut Sink, effects: Effects) {
+    if !effects.departed.is_empty() {
+        tracing::info!(nodes = ?effects.departed, "instances have left");
+    }
+    sink.changed(effects.changes);
+}
+
+fn obey(state: &mut State, command: Command, counts: &Counts) -> Effects {
     // Whoever asked may be gone; what was done stays done.
     match command {
         Command::Register(instance, answer) => {
             let (result, effects) = match state.register(*instance, now()) {
                 Ok(effects) => (Ok(()), effects),
-                Err(error) => (Err(error), state::Effects::default()),
+                Err(error) => (Err(error), Effects::default()),
             };
             let count = if result.is_ok() { &counts.registered } else { &counts.refused };
             count.fetch_add(1, Ordering::Relaxed);
@@ -174,24 +190,9 @@ fn obey(state: &mut State, command: Command, counts: &Counts) -> state::Effects 
             let _ = known.send(effects.is_some());
             effects.unwrap_or_default()
         }
-        Command::Instances(answer) => {
-            let _ = answer.send(state.instances().cloned().collect());
-            state::Effects::default()
-        }
+        #[cfg(test)]
+        Command::Panic => panic!("as the test wants it"),
     }
-}
-
-async fn tell(
-    events: &mpsc::Sender<Event>,
-    effects: state::Effects,
-) -> Result<(), mpsc::error::SendError<Event>> {
-    if !effects.departed.is_empty() {
-        events.send(Event::Departed(effects.departed)).await?;
-    }
-    if !effects.changes.is_empty() {
-        events.send(Event::Changed(effects.changes)).await?;
-    }
-    Ok(())
 }
 
 /// Tokio's clock, so that tests can pause it.

@@ -4,13 +4,13 @@
 use lanes::{Problem, Tag};
 
 /// Metadata keys that name the tag, the first that says something wins.
-pub const TAG_KEYS: [&str; 2] = ["laneway.io/tag", "alicloud.service.tag"];
+const TAG_KEYS: [&str; 2] = ["laneway.io/tag", "alicloud.service.tag"];
 
 /// Metadata key under which the MSE agent writes JSON: a list of objects, the tag under `tag`.
-pub const MSE_ENVIRONMENT_KEY: &str = "__micro.service.env__";
+const MSE_ENVIRONMENT_KEY: &str = "__micro.service.env__";
 
 /// Metadata key that names the application.
-pub const APPLICATION_KEY: &str = "laneway.io/application";
+const APPLICATION_KEY: &str = "laneway.io/application";
 
 /// The tag of an instance: metadata (`laneway.io/tag`, `alicloud.service.tag`, the MSE agent's JSON), then what
 /// its sidecar announced. `Ok(None)` is the base. An error means that the instance must not be used: one that

@@ -1,33 +1,72 @@
-//! What every source of instances tells, whatever it talks to.
+//! What every source of instances is, and what it promises.
 
-use std::{sync::Arc, time::Instant};
+use std::{future::Future, sync::Arc, time::Instant};
 
 use lanes::{Problem, Service, ServiceId};
 
-/// Events that may wait for their reader. A source that is faster than the control plane waits; 1 024 is a
-/// start of a thousand services without a pause.
-pub const EVENTS_MAX: usize = 1024;
+mod sink;
 
-/// One thing a source tells. A source begins with changes, then says that it is synced, then goes on with
-/// changes. While it cannot reach what it watches, its last picture stays, and it says since when it is stale.
-#[derive(Debug, Clone)]
-pub enum Event {
-    /// Services as they are now, in order; of one service there may be several.
-    Changed(Vec<Change>),
-    /// Everything there is has been told once.
+pub use sink::Sink;
+
+/// Something that knows instances. [`supervise`](crate::supervise) runs it.
+///
+/// Whatever it talks to, a source keeps these promises, on which "a tagged instance is never taken for base" and
+/// "the last good picture stays" rest:
+///
+/// - *Whole services.* It tells a service as it is now, never a difference. An instance that was seen healthy stays
+///   usable until the source itself says otherwise: an answer that cannot be read is no absence.
+/// - *Everything first.* It tells all it has and then says [`Sink::synced`]. Until then nobody believes that what
+///   it did not tell is not there. What an earlier run told and this one does not tell before it is synced is gone;
+///   so a run that cannot yet know everything is not synced.
+/// - *The last picture stays.* When it cannot reach what it watches (a registry is down, credentials are refused) it
+///   says [`Sink::stale`] with the reason in words, tells nothing away, and goes on trying; when it is in contact
+///   again it tells what changed and says `synced` again. It may also end with the reason: what it told stays all the
+///   same, and it is begun again after a pause. A registry that comes back with much less than it had is believed
+///   only as far as the source can tell a real loss from one that is still filling.
+/// - *Identity.* Tag and application come from [`tag_of`](crate::tag_of) and
+///   [`application_of`](crate::application_of), a change of tag is told as a removal and then an addition, and the
+///   four parts of a [`ServiceId`] are the source's own words, with the object's name as the source.
+/// - *Bounds.* It holds no more than it needs to tell differences, and no lock across an await: a full control plane
+///   slows it down, and aborting it between two awaits leaves nothing behind.
+///
+/// A network source (a registry of others, a cluster) owns its client and credentials, and waits in `run`. One that
+/// is joined to another by address holds an instance back until the other has synced and knows the address; that
+/// waiting belongs in `run` too. Neither exists yet.
+pub trait Source: Send + 'static {
+    /// Tells what there is, and then what changes, for as long as it is polled. Ending, with or without a reason, is
+    /// a fault: the same source is run again, and tells everything anew.
+    fn run(&mut self, sink: &mut Sink) -> impl Future<Output = Result<(), Ended>> + Send;
+}
+
+/// Why a run ended, in words.
+pub type Ended = Box<dyn std::error::Error + Send + Sync>;
+
+/// Whom a source's picture and standing are told to.
+pub trait Receiver: Send + Sync + 'static {
+    /// Services as they are now, in order; of one service there may be several. In force when it returns.
+    fn changed(&self, changes: Vec<Change>);
+
+    /// How the source stands from now on.
+    fn stands(&self, standing: &Standing);
+}
+
+/// How a source stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Standing {
+    /// It has not told everything yet, since the control plane started.
+    Syncing {
+        /// What keeps it from that, if it is known.
+        problem: Option<String>,
+    },
+    /// It has told everything, and is in contact.
     Synced,
-    /// What it watches cannot be reached: the last picture stays.
+    /// It is out of contact, and its last picture stays.
     Stale {
         /// Since when.
         since: Instant,
         /// Why, for people.
-        reason: String,
+        problem: String,
     },
-    /// In contact again after [`Event::Stale`]; changes follow where there are any.
-    Fresh,
-    /// Instances of these nodes have left the embedded registry, by whatever way: a journal may forget them,
-    /// unless they have registered again meanwhile.
-    Departed(Vec<String>),
 }
 
 /// One service as it is now.
@@ -38,18 +77,13 @@ pub struct Change {
     /// What it is; `None`: the source knows it no more. A service whose last instance has left is known all
     /// the same, as one without endpoints.
     pub state: Option<Arc<Service>>,
-    /// What is wrong with instances of it, for status: tags that are none, applications that disagree.
+    /// What is wrong with instances of it: tags that are none, applications that disagree.
     pub problems: Vec<Problem>,
 }
 
 impl Change {
-    /// A service as it is now, nothing wrong.
-    pub fn now(service: Service) -> Self {
-        Self { service: service.id().clone(), state: Some(Arc::new(service)), problems: Vec::new() }
-    }
-
     /// A service that is no more.
-    pub fn gone(service: ServiceId) -> Self {
+    pub(crate) fn gone(service: ServiceId) -> Self {
         Self { service, state: None, problems: Vec::new() }
     }
 }

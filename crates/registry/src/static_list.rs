@@ -3,8 +3,9 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use lanes::{Endpoint, Problem, Service, ServiceId, service::Health};
+use tokio::sync::watch;
 
-use crate::{Change, tag_of};
+use crate::{Change, Ended, Sink, Source, application_of, tag_of};
 
 /// One service of a static source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,21 +29,45 @@ pub struct StaticInstance {
     pub weight: u32,
 }
 
+/// A list that can be edited while it is told.
+#[derive(Debug)]
+pub struct StaticSource {
+    name: String,
+    namespace: String,
+    list: watch::Receiver<Vec<StaticService>>,
+}
+
+impl StaticSource {
+    /// The source `name`, with everything in `namespace`, as `list` is now and will be.
+    pub fn new(name: &str, namespace: &str, list: watch::Receiver<Vec<StaticService>>) -> Self {
+        Self { name: name.to_owned(), namespace: namespace.to_owned(), list }
+    }
+}
+
+impl Source for StaticSource {
+    async fn run(&mut self, sink: &mut Sink) -> Result<(), Ended> {
+        let mut told = StaticList::default();
+        self.list.mark_changed();
+        while self.list.changed().await.is_ok() {
+            let list = self.list.borrow_and_update().clone();
+            sink.changed(told.update(&self.name, &self.namespace, &list));
+            sink.synced();
+        }
+        // Whoever could edit the list is gone, and stops this too.
+        std::future::pending().await
+    }
+}
+
 /// What is told of one static source, so that only differences are told.
 #[derive(Debug, Default)]
-pub struct StaticList {
+struct StaticList {
     told: BTreeMap<ServiceId, (Arc<Service>, Vec<Problem>)>,
 }
 
 impl StaticList {
-    /// Takes the list as it is now (none: the source is deleted), and says what that changes. Of two services
-    /// of one name the first stays; the second is told as a problem of it.
-    pub fn update(
-        &mut self,
-        source: &str,
-        namespace: &str,
-        services: &[StaticService],
-    ) -> Vec<Change> {
+    /// Takes the list as it is now, and says what that changes. Of two services of one name the first stays; the
+    /// second is told as a problem of it.
+    fn update(&mut self, source: &str, namespace: &str, services: &[StaticService]) -> Vec<Change> {
         let mut wanted: BTreeMap<ServiceId, (Arc<Service>, Vec<Problem>)> = BTreeMap::new();
         for (index, spec) in services.iter().enumerate() {
             let at = format!("services[{index}]");
@@ -97,7 +122,8 @@ fn compile(
         }
     });
     let endpoints: Vec<Endpoint> = endpoints.collect();
-    let application = spec.application.as_deref().unwrap_or(&spec.name);
+    let said = spec.application.as_deref().unwrap_or_default();
+    let application = application_of(|_| None, said, &spec.name);
     let id = ServiceId::new(source, namespace, "", &spec.name);
     (Service::new(id, &spec.name, application, endpoints), problems)
 }
@@ -159,6 +185,19 @@ mod tests {
         check(&list.update("fixed", "default", &[a.clone(), b]), &[]);
         check(&list.update("fixed", "default", &[a]), &[("fixed/default//sc-b", None, 0)]);
         check(&list.update("fixed", "default", &[]), &[("fixed/default//sc-a", None, 0)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_edited_list_is_told_while_it_runs() {
+        let (edit, list) = watch::channel(vec![service("a", &[("127.0.0.1:80", "")])]);
+        let (receiver, mut heard) = crate::supervise::tests::Heard::new();
+        let _supervised =
+            crate::supervise("fixed", StaticSource::new("fixed", "default", list), receiver);
+        for expected in ["syncing", "a 1", "synced"] {
+            assert_eq!(heard.recv().await.as_deref(), Some(expected));
+        }
+        edit.send_replace(vec![service("b", &[])]);
+        assert_eq!(heard.recv().await.as_deref(), Some("a gone, b 0"));
     }
 
     #[test]

@@ -79,7 +79,8 @@ metrics! {
     DATA_PLANES = Gauge "laneway_data_planes" [] "Data planes the control plane knows.";
     SERVICES = Gauge "laneway_services" [] "Services known.";
     ENDPOINTS = Gauge "laneway_endpoints" [] "Instances known.";
-    SOURCE_AGE = Gauge "laneway_source_age_seconds" [label::SOURCE] "Time since a service source was last in contact.";
+    SOURCE_SYNCED = Gauge "laneway_source_synced" [label::SOURCE] "1 when a service source has told everything it has at least once.";
+    SOURCE_AGE = Gauge "laneway_source_age_seconds" [label::SOURCE] "Time since a service source was last in contact: 0 while it is, none while it never was.";
     REGISTRATIONS = Counter "laneway_registrations_total" [label::RESULT] "Changes in the embedded registry.";
 
     // The process.

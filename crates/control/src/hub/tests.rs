@@ -43,7 +43,7 @@ impl World {
         for letter in letters {
             world.serve(letter, &["127.0.0.1:1"]);
         }
-        world.hub.source_synced("embedded", world.now);
+        world.hub.source_stands("embedded", Standing::Synced, world.now);
         world
     }
 
@@ -58,7 +58,7 @@ impl World {
         let service = service("fixed", "b", &["127.0.0.1:2"]);
         let change = (service.id().clone(), Some(Arc::new(service)));
         self.hub.update_services("fixed", vec![change], self.now);
-        self.hub.source_synced("fixed", self.now);
+        self.hub.source_stands("fixed", Standing::Synced, self.now);
     }
 
     fn write(&mut self, old: Option<&Value>, new: Option<&Value>) {
@@ -395,7 +395,7 @@ fn a_restarted_control_plane_takes_nothing_away_before_its_sources_have_spoken()
     assert!(first.synced && first.upserts.is_empty() && first.removals.is_empty(), "{first:?}");
 
     after.serve("b", &["127.0.0.1:1"]);
-    after.hub.source_synced("embedded", after.now);
+    after.hub.source_stands("embedded", Standing::Synced, after.now);
     assert_eq!(after.sync(&mut again), [""; 0], "everything is as it was");
     assert_eq!(again.held.keys().cloned().collect::<Vec<_>>(), had);
 }

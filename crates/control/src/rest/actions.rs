@@ -28,6 +28,7 @@ use crate::{
     explain::Moment,
     ledger::{Edit, Precondition, Rejection, Transaction},
     picture::Picture,
+    sources::Standing,
     status::small,
 };
 
@@ -169,14 +170,14 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     Json(StatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         generation: Generation { epoch: generation.epoch.clone(), number: generation.number },
-        sources: of_sources(hub.picture()),
+        sources: of_sources(hub.picture(), now),
         gateways: of_gateways(hub.picture(), &data_planes),
         data_planes,
         findings,
     })
 }
 
-fn of_sources(picture: &Picture) -> Vec<SourceStatus> {
+fn of_sources(picture: &Picture, now: Instant) -> Vec<SourceStatus> {
     let objects = picture.set();
     let kind = |name: &str| {
         let object = objects.service_sources().find(|source| source.metadata.name == name);
@@ -188,7 +189,7 @@ fn of_sources(picture: &Picture) -> Vec<SourceStatus> {
             None => "unknown",
         }
     };
-    let status = |(name, source): (&str, &crate::picture::Source)| {
+    let status = |(name, standing): (&str, &Standing)| {
         let ids = picture.services.of_source(&name.to_lowercase());
         let present = ids.iter().filter(|id| picture.services.is_present(id));
         let instances: usize = present
@@ -199,13 +200,15 @@ fn of_sources(picture: &Picture) -> Vec<SourceStatus> {
         SourceStatus {
             name: name.to_owned(),
             kind: kind(name).to_owned(),
-            synced: source.synced,
+            state: standing.word().to_owned(),
+            synced: standing.has_synced(),
+            stale_seconds: standing.stale_for(now).map(|age| age.as_secs()),
             services: small(present.count()),
             instances: small(instances),
-            problem: String::new(),
+            problem: standing.problem().unwrap_or_default().to_owned(),
         }
     };
-    picture.sources().map(status).collect()
+    picture.sources().iter().map(status).collect()
 }
 
 fn of_gateways(picture: &Picture, data_planes: &[DataPlaneStatus]) -> Vec<GatewayStatus> {

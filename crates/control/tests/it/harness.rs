@@ -12,7 +12,7 @@ use api::{
     resource::Object,
 };
 use control::{
-    Control, Registrations, Settings,
+    Control, Registrations, Settings, Standing,
     ledger::{Done, Edit, Precondition, Rejection, Transaction},
 };
 use lanes::{Endpoint, Service, ServiceId, Tag, service::Health};
@@ -121,7 +121,7 @@ impl Plane {
             .map(|service| (service.id().clone(), Some(Arc::new(service.clone()))))
             .collect();
         self.control.update_services("embedded", changes);
-        self.control.source_synced("embedded");
+        self.control.source_stands("embedded", Standing::Synced);
     }
 
     /// Serves REST and says where.

@@ -5,6 +5,7 @@ use api::{
     resource::{Key, Kind, Object},
     rest::{Action, ApplyRequest, ExplainRequest, Problem, WatchKind},
 };
+use control::Standing;
 use serde_json::{Value, json};
 
 use crate::harness::{Plane, backend, group, lane, route, service};
@@ -57,6 +58,41 @@ async fn objects_are_written_read_changed_and_deleted() {
     client.delete(&lane_key("trade-gray")).await.unwrap();
     assert!(client.get(&lane_key("trade-gray")).await.unwrap_err().is_not_found());
     assert!(client.delete(&lane_key("trade-gray")).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_says_how_it_stands_in_its_object_and_in_status() {
+    let (plane, client) = started().await;
+    let source = json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "ServiceSource", "metadata": {"name": "fixed"},
+        "spec": {"static": {"services": []}},
+    });
+    client.apply(&request(&[source]), false).await.unwrap();
+    let check = async |state: &str, synced: bool, condition: (&str, &str), problem: &str| {
+        let status = client.status().await.unwrap();
+        let source = status.sources.iter().find(|source| source.name == "fixed").unwrap();
+        assert_eq!((source.state.as_str(), source.synced), (state, synced));
+        assert_eq!(
+            (source.problem.as_str(), source.stale_seconds.is_some()),
+            (problem, state == "stale")
+        );
+        let key = Key::new(Kind::ServiceSource, "default", "fixed");
+        let object = client.get(&key).await.unwrap();
+        let ready = &object.status().unwrap().conditions[0];
+        assert_eq!((ready.status.as_str(), ready.reason.as_str()), condition);
+        assert!(ready.message.contains(problem), "{ready:?}");
+    };
+    check("syncing", false, ("False", "Syncing"), "").await;
+    let failing = Standing::Syncing { problem: Some("no route to it".to_owned()) };
+    plane.control.source_stands("fixed", failing);
+    check("syncing", false, ("False", "Syncing"), "no route to it").await;
+    plane.control.source_stands("fixed", Standing::Synced);
+    check("synced", true, ("True", "Synced"), "").await;
+    let since = std::time::Instant::now();
+    plane
+        .control
+        .source_stands("fixed", Standing::Stale { since, problem: "it closed".to_owned() });
+    check("stale", true, ("False", "Stale"), "it closed").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -47,17 +47,17 @@ pub(crate) async fn run(verb: Status) -> anyhow::Result<ExitCode> {
 fn told(status: &StatusResponse) -> String {
     let sources: Vec<Vec<String>> = (status.sources.iter())
         .map(|source| {
-            let state = match (source.problem.as_str(), source.synced) {
-                ("", true) => "synced",
-                ("", false) => "not synced",
-                (problem, _) => problem,
-            };
+            let age = source.stale_seconds.map(|seconds| format!(" {}", span(seconds)));
+            let mut state = format!("{}{}", source.state, age.unwrap_or_default());
+            if !source.problem.is_empty() {
+                state.push_str(&format!(": {}", source.problem));
+            }
             vec![
                 source.name.clone(),
                 source.kind.clone(),
                 source.services.to_string(),
                 source.instances.to_string(),
-                state.to_owned(),
+                state,
             ]
         })
         .collect();
@@ -137,7 +137,38 @@ fn span(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use api::rest::SourceStatus;
+
     use super::*;
+
+    #[test]
+    fn a_source_says_how_it_stands_since_when_and_why() {
+        let source = |state: &str, stale_seconds, problem: &str| SourceStatus {
+            name: "registry".to_owned(),
+            kind: "static".to_owned(),
+            state: state.to_owned(),
+            stale_seconds,
+            problem: problem.to_owned(),
+            ..SourceStatus::default()
+        };
+        let status = StatusResponse {
+            sources: vec![
+                source("syncing", None, ""),
+                source("syncing", None, "no route to it"),
+                source("synced", None, ""),
+                source("stale", Some(300), "it does not answer"),
+            ],
+            ..StatusResponse::default()
+        };
+        let expected = "
+SOURCE    KIND    SERVICES  INSTANCES  STATE
+registry  static  0         0          syncing
+registry  static  0         0          syncing: no route to it
+registry  static  0         0          synced
+registry  static  0         0          stale 5m: it does not answer
+";
+        assert_eq!(told(&status), expected);
+    }
 
     #[test]
     fn what_a_data_plane_cannot_do_is_said_below_the_tables() {

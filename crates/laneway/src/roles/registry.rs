@@ -9,12 +9,13 @@ use api::discovery::v1;
 use control::Control;
 use lanes::Problem;
 use registry::{
-    Embedded, RegisterError,
+    Embedded, RegisterError, Supervised,
     embedded::{EXPIRY, HEARTBEAT_PERIOD},
+    supervise,
 };
 use telemetry::Metrics;
 
-use super::sources;
+use super::sources::ToControl;
 
 /// Takes what sidecars say to [`Embedded`], and what that says to the control plane.
 #[derive(Debug)]
@@ -22,7 +23,7 @@ pub(crate) struct Registry {
     control: Arc<Control>,
     metrics: Arc<Metrics>,
     /// Set by `restore`, which comes before everything else.
-    embedded: OnceLock<Embedded>,
+    embedded: OnceLock<(Embedded, Supervised)>,
 }
 
 impl Registry {
@@ -44,21 +45,18 @@ impl control::Registrations for Registry {
                     .ok()
             })
             .collect();
-        let (embedded, events) = Embedded::start(journal);
+        let (embedded, registrar) = Embedded::new(journal);
         embedded.count_in(&self.metrics);
-        tokio::spawn(sources::forward(
-            Arc::clone(&self.control),
-            registry::embedded::SOURCE.to_owned(),
-            events,
-        ));
-        let _ = self.embedded.set(embedded);
+        let told = ToControl::new(registry::embedded::SOURCE, &self.control);
+        let supervised = supervise(registry::embedded::SOURCE, registrar, told);
+        let _ = self.embedded.set((embedded, supervised));
     }
 
     async fn register(&self, instance: v1::Instance) -> Result<v1::Registered, Problem> {
         let instance = from_wire(instance)?;
         let stopped =
             || Problem::new("", "", "the control plane is stopping; register again later");
-        let embedded = self.embedded.get().ok_or_else(stopped)?;
+        let (embedded, _) = self.embedded.get().ok_or_else(stopped)?;
         match embedded.register(instance).await {
             Ok(Ok(())) => Ok(v1::Registered {
                 heartbeat_ms: HEARTBEAT_PERIOD.as_millis() as u32,
@@ -72,13 +70,13 @@ impl control::Registrations for Registry {
 
     async fn heartbeat(&self, node: &str, healthy: bool) -> bool {
         match self.embedded.get() {
-            Some(embedded) => embedded.heartbeat(node, healthy).await.unwrap_or(false),
+            Some((embedded, _)) => embedded.heartbeat(node, healthy).await.unwrap_or(false),
             None => false,
         }
     }
 
     async fn deregister(&self, node: &str) {
-        if let Some(embedded) = self.embedded.get() {
+        if let Some((embedded, _)) = self.embedded.get() {
             let _ = embedded.deregister(node).await;
         }
     }

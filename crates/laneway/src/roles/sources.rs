@@ -1,18 +1,16 @@
-//! Where instances come from, wired to the control plane: one task per source, started and stopped as
+//! Where instances come from, wired to the control plane: one supervised task per source, started and stopped as
 //! ServiceSource objects come and go.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use api::resource::{DEFAULT_NAMESPACE, ServiceSource, StaticServices};
 use control::Control;
 use registry::{
-    Change, Event,
-    static_list::{StaticInstance, StaticList, StaticService},
+    Change, Receiver, Standing, Supervised,
+    static_list::{StaticInstance, StaticService, StaticSource},
+    supervise,
 };
-use tokio::{sync::mpsc, task::JoinHandle};
+use tokio::{sync::watch, task::JoinHandle};
 
 /// Follows the ServiceSource objects.
 #[derive(Debug)]
@@ -25,15 +23,11 @@ impl Sources {
     pub(crate) fn follow(control: Arc<Control>) -> Self {
         let task = tokio::spawn(async move {
             let mut wanted = control.sources();
-            let mut lists = StaticSources::default();
+            let mut running = Running::default();
+            let receiver = |name: &str| -> Arc<dyn Receiver> { ToControl::new(name, &control) };
             loop {
                 let sources = wanted.borrow_and_update().clone();
-                for Told { source, changes, is_new } in lists.update(&sources) {
-                    tell(&control, &source, changes);
-                    if is_new {
-                        control.source_synced(&source);
-                    }
-                }
+                running.update(&sources, receiver).await;
                 if wanted.changed().await.is_err() {
                     return;
                 }
@@ -47,51 +41,60 @@ impl Sources {
     }
 }
 
-/// What is told of every static source.
+/// The sources that run, by name.
 #[derive(Debug, Default)]
-struct StaticSources {
-    lists: BTreeMap<String, Following>,
+struct Running {
+    sources: BTreeMap<String, One>,
 }
 
-/// One object, and what was told of it.
+/// One object's source.
 #[derive(Debug)]
-struct Following {
+struct One {
     /// Tells an object from a later one of its name: what was told of the one is forgotten with it.
     uid: Option<String>,
-    list: StaticList,
+    list: watch::Sender<Vec<StaticService>>,
+    supervised: Supervised,
 }
 
-/// What is to be told of one source.
-#[derive(Debug)]
-struct Told {
-    source: String,
-    changes: Vec<Change>,
-    is_new: bool,
-}
-
-impl StaticSources {
-    /// Takes the objects as they are now. The control plane lets go of a deleted source's services by itself.
-    fn update(&mut self, sources: &[ServiceSource]) -> Vec<Told> {
-        let mut present = BTreeSet::new();
-        let mut told = Vec::new();
+impl Running {
+    /// Takes the objects as they are now: of several of one name the oldest. The control plane lets go of a deleted
+    /// source's services by itself, and hears nothing more of it: a source has ended before another takes its name.
+    async fn update(
+        &mut self,
+        sources: &[ServiceSource],
+        receiver: impl Fn(&str) -> Arc<dyn Receiver>,
+    ) {
+        let mut wanted = BTreeMap::new();
         for source in sources {
+            wanted.entry(source.metadata.name.as_str()).or_insert(source);
+        }
+        let is_other = |name: &str, one: &mut One| {
+            wanted
+                .get(name)
+                .is_none_or(|source| source.spec.fixed.is_none() || source.metadata.uid != one.uid)
+        };
+        let gone: Vec<One> = self
+            .sources
+            .extract_if(.., |name, one| is_other(name, one))
+            .map(|(_, one)| one)
+            .collect();
+        for one in gone {
+            one.supervised.stop().await;
+        }
+        for (name, source) in wanted {
             let Some(fixed) = &source.spec.fixed else { continue };
-            let name = &source.metadata.name;
-            let uid = &source.metadata.uid;
-            present.insert(name.clone());
-            let is_new = self.lists.get(name).is_none_or(|following| following.uid != *uid);
-            if is_new {
-                let following = Following { uid: uid.clone(), list: StaticList::default() };
-                self.lists.insert(name.clone(), following);
-            }
-            if let Some(following) = self.lists.get_mut(name) {
-                let services = services(name, fixed);
-                let changes = following.list.update(name, DEFAULT_NAMESPACE, &services);
-                told.push(Told { source: name.clone(), changes, is_new });
+            let services = services(name, fixed);
+            match self.sources.get(name) {
+                Some(one) => drop(one.list.send_replace(services)),
+                None => {
+                    let (list, edited) = watch::channel(services);
+                    let told = StaticSource::new(name, DEFAULT_NAMESPACE, edited);
+                    let supervised = supervise(name, told, receiver(name));
+                    let uid = source.metadata.uid.clone();
+                    self.sources.insert(name.to_owned(), One { uid, list, supervised });
+                }
             }
         }
-        self.lists.retain(|name, _| present.contains(name));
-        told
     }
 }
 
@@ -120,39 +123,56 @@ fn services(source: &str, fixed: &StaticServices) -> Vec<StaticService> {
     fixed.services.iter().map(service).collect()
 }
 
-/// Passes on what a source tells, until it ends.
-pub(crate) async fn forward(
-    control: Arc<Control>,
+/// Tells the control plane what a source tells.
+pub(super) struct ToControl {
     source: String,
-    mut events: mpsc::Receiver<Event>,
-) {
-    while let Some(event) = events.recv().await {
-        match event {
-            Event::Changed(changes) => tell(&control, &source, changes),
-            Event::Synced => control.source_synced(&source),
-            Event::Stale { reason, .. } => {
-                tracing::warn!(source, reason, "the source is away; its last picture stays");
-            }
-            Event::Fresh => tracing::info!(source, "the source is back"),
-            // The journal of registrations forgets by itself who stays away.
-            Event::Departed(nodes) => tracing::info!(source, ?nodes, "instances have left"),
-        }
+    control: Arc<Control>,
+}
+
+impl ToControl {
+    pub(super) fn new(source: &str, control: &Arc<Control>) -> Arc<Self> {
+        Arc::new(Self { source: source.to_owned(), control: Arc::clone(control) })
     }
 }
 
-fn tell(control: &Control, source: &str, changes: Vec<Change>) {
-    for change in &changes {
-        for problem in &change.problems {
-            tracing::warn!(source, service = %change.service, %problem, "an instance is not usable");
-        }
+impl Receiver for ToControl {
+    fn changed(&self, changes: Vec<Change>) {
+        let changes = changes.into_iter().map(|change| (change.service, change.state)).collect();
+        self.control.update_services(&self.source, changes);
     }
-    let changes = changes.into_iter().map(|change| (change.service, change.state)).collect();
-    control.update_services(source, changes);
+
+    fn stands(&self, standing: &Standing) {
+        let standing = match standing.clone() {
+            Standing::Syncing { problem } => control::Standing::Syncing { problem },
+            Standing::Synced => control::Standing::Synced,
+            Standing::Stale { since, problem } => control::Standing::Stale { since, problem },
+        };
+        self.control.source_stands(&self.source, standing);
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use tokio::sync::mpsc;
+
     use super::*;
+
+    /// Hears which services are told, and how the source stands.
+    struct Heard(mpsc::UnboundedSender<String>);
+
+    impl Receiver for Heard {
+        fn changed(&self, changes: Vec<Change>) {
+            let words = changes.iter().map(|change| {
+                let sign = if change.state.is_some() { '+' } else { '-' };
+                format!("{sign}{}", change.service.name())
+            });
+            let _ = self.0.send(words.collect::<Vec<_>>().join(" "));
+        }
+
+        fn stands(&self, standing: &Standing) {
+            let _ = self.0.send(format!("{standing:?}"));
+        }
+    }
 
     fn source(uid: &str, services: &[&str]) -> ServiceSource {
         let services = services
@@ -172,23 +192,28 @@ mod tests {
         source
     }
 
-    /// Services told as present, and as gone; and whether the source is new.
-    fn told(sources: &mut StaticSources, now: &[ServiceSource]) -> Vec<(usize, usize, bool)> {
-        let count = |told: &Told, present: bool| {
-            told.changes.iter().filter(|change| change.state.is_some() == present).count()
-        };
-        let told = sources.update(now);
-        told.iter().map(|told| (count(told, true), count(told, false), told.is_new)).collect()
-    }
-
-    #[test]
-    fn differences_are_told_and_another_object_of_a_name_is_told_anew() {
-        let mut sources = StaticSources::default();
-        assert_eq!(told(&mut sources, &[source("1", &["a", "b"])]), [(2, 0, true)]);
-        assert_eq!(told(&mut sources, &[source("1", &["b", "c"])]), [(1, 1, false)]);
+    #[tokio::test]
+    async fn differences_are_told_and_another_object_of_a_name_is_told_anew() {
+        let (sender, mut heard) = mpsc::unbounded_channel();
+        let receiver = |_: &str| -> Arc<dyn Receiver> { Arc::new(Heard(sender.clone())) };
+        let mut running = Running::default();
+        let begins = "Syncing { problem: None }";
         // Deleted and created again between two looks: the control plane has let go of what it knew.
-        assert_eq!(told(&mut sources, &[source("2", &["b", "c"])]), [(2, 0, true)]);
-        assert_eq!(told(&mut sources, &[]), []);
-        assert_eq!(told(&mut sources, &[source("2", &["b"])]), [(1, 0, true)]);
+        let steps: [(&[ServiceSource], &[&str]); 5] = [
+            (&[source("1", &["a", "b"])], &[begins, "+a +b", "Synced"]),
+            (&[source("1", &["b", "c"])], &["-a +c"]),
+            (&[source("2", &["b", "c"])], &[begins, "+b +c", "Synced"]),
+            (&[], &[]),
+            (&[source("2", &["b"]), source("3", &["x"])], &[begins, "+b", "Synced"]),
+        ];
+        for (sources, expected) in steps {
+            running.update(sources, receiver).await;
+            for expected in expected {
+                assert_eq!(heard.recv().await.as_deref(), Some(*expected));
+            }
+        }
+        running.update(&[], receiver).await;
+        drop(sender);
+        assert!(running.sources.is_empty() && heard.try_recv().is_err());
     }
 }

@@ -20,10 +20,10 @@ pub const EXPIRY: Duration = Duration::from_secs(6);
 
 /// How long an instance that was taken out stays visible as draining. As long as a sidecar may take to finish
 /// what it has, and then some; nobody sends it anything new meanwhile.
-pub const DRAINING_KEPT: Duration = Duration::from_secs(30);
+const DRAINING_KEPT: Duration = Duration::from_secs(30);
 
 /// How often time must be let pass.
-pub const TICK: Duration = Duration::from_millis(500);
+pub(super) const TICK: Duration = Duration::from_millis(500);
 
 /// A tick that comes later than this was held up by this process, not by the instances: a stopped or starved
 /// control plane has not heard heartbeats that were sent.
@@ -31,19 +31,19 @@ const TICK_LATE: Duration = Duration::from_secs(2);
 
 /// Instances of one registry. Far above what one control plane is built for (10 000 endpoints), and a bound for
 /// a client gone wild.
-pub const INSTANCES_MAX: usize = 50_000;
+const INSTANCES_MAX: usize = 50_000;
 
 /// Services remembered after their last instance has left, so that their application stays known.
-pub const EMPTY_SERVICES_MAX: usize = 10_000;
+const EMPTY_SERVICES_MAX: usize = 10_000;
 
 /// Bytes of one instance's metadata, keys and values: the limit Nacos has for an instance's metadata, and then some.
-pub const METADATA_BYTES_MAX: usize = 16 * 1024;
+const METADATA_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of a node's, service's, namespace's or application's name: as a DNS name.
-pub const NAME_BYTES_MAX: usize = 253;
+const NAME_BYTES_MAX: usize = 253;
 
 /// Largest weight: that of a Gateway API backend.
-pub const WEIGHT_MAX: u32 = 1_000_000;
+const WEIGHT_MAX: u32 = 1_000_000;
 
 /// What a sidecar says of its application.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -76,23 +76,23 @@ pub enum RegisterError {
     /// Something it says cannot be.
     #[error("{0}")]
     Invalid(Problem),
-    /// There are [`INSTANCES_MAX`] already.
+    /// There are as many already as one registry takes.
     #[error("the registry holds {INSTANCES_MAX} instances, and takes no more")]
     Full,
 }
 
 /// What a step changed.
 #[derive(Debug, Default)]
-pub struct Effects {
+pub(super) struct Effects {
     /// Services as they are now, in order.
-    pub changes: Vec<Change>,
+    pub(super) changes: Vec<Change>,
     /// Nodes whose instance is no more, or is draining.
-    pub departed: Vec<String>,
+    pub(super) departed: Vec<String>,
 }
 
 /// The registry.
 #[derive(Debug)]
-pub struct State {
+pub(super) struct State {
     instances: HashMap<String, Registered>,
     by_address: HashMap<SocketAddr, String>,
     services: HashMap<ServiceId, Known>,
@@ -133,7 +133,7 @@ struct Known {
 
 impl State {
     /// An empty registry.
-    pub fn new(now: Instant) -> Self {
+    pub(super) fn new(now: Instant) -> Self {
         Self {
             instances: HashMap::new(),
             by_address: HashMap::new(),
@@ -145,7 +145,7 @@ impl State {
 
     /// Takes the journal of a former run. Nothing of it expires before everyone had a full heartbeat period to
     /// come back, on top of the usual expiry. Entries that cannot be (any more) are left out.
-    pub fn restore(&mut self, journal: Vec<Instance>, now: Instant) -> Effects {
+    pub(super) fn restore(&mut self, journal: Vec<Instance>, now: Instant) -> Effects {
         let mut effects = Effects::default();
         let mut services = BTreeSet::new();
         for instance in journal {
@@ -167,7 +167,11 @@ impl State {
 
     /// Registers an instance. What its node registered before is replaced; so is what another node registered
     /// at the same address: only one process can listen there, and that is the newer one.
-    pub fn register(&mut self, instance: Instance, now: Instant) -> Result<Effects, RegisterError> {
+    pub(super) fn register(
+        &mut self,
+        instance: Instance,
+        now: Instant,
+    ) -> Result<Effects, RegisterError> {
         let mut effects = Effects::default();
         let service = self.put(instance, now + EXPIRY, &mut effects)?;
         self.tell(&service, &mut effects);
@@ -175,7 +179,7 @@ impl State {
     }
 
     /// Hears that a node is alive, and how its application is; `None` when it is not known and must register.
-    pub fn heartbeat(&mut self, node: &str, healthy: bool, now: Instant) -> Option<Effects> {
+    pub(super) fn heartbeat(&mut self, node: &str, healthy: bool, now: Instant) -> Option<Effects> {
         let registered = self.instances.get_mut(node)?;
         let Standing::Alive { expires } = &mut registered.standing else {
             return Some(Effects::default());
@@ -192,7 +196,7 @@ impl State {
     }
 
     /// Takes an instance out: draining at once, forgotten after [`DRAINING_KEPT`]. `None`: not known.
-    pub fn deregister(&mut self, node: &str, now: Instant) -> Option<Effects> {
+    pub(super) fn deregister(&mut self, node: &str, now: Instant) -> Option<Effects> {
         let registered = self.instances.get_mut(node)?;
         let mut effects = Effects::default();
         if matches!(registered.standing, Standing::Alive { .. }) {
@@ -205,7 +209,7 @@ impl State {
     }
 
     /// Lets time pass; to be called every [`TICK`].
-    pub fn tick(&mut self, now: Instant) -> Effects {
+    pub(super) fn tick(&mut self, now: Instant) -> Effects {
         let passed = now.saturating_duration_since(std::mem::replace(&mut self.ticked, now));
         if passed > TICK_LATE {
             for registered in self.instances.values_mut() {
@@ -236,11 +240,17 @@ impl State {
         effects
     }
 
-    /// Everything registered and not draining.
-    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
-        let alive = self.instances.values();
-        let alive = alive.filter(|it| matches!(it.standing, Standing::Alive { .. }));
-        alive.map(|it| &it.instance)
+    /// Every service as it is now, whether it was told or not.
+    pub(super) fn everything(&mut self) -> Effects {
+        let mut effects = Effects::default();
+        let ids: BTreeSet<ServiceId> = self.services.keys().cloned().collect();
+        for id in ids {
+            if let Some(known) = self.services.get_mut(&id) {
+                known.told = None;
+            }
+            self.tell(&id, &mut effects);
+        }
+        effects
     }
 
     /// Takes an instance in, and says which service must be told.
@@ -359,9 +369,6 @@ impl State {
         let service = Service::new(id.clone(), &known.name, &known.application, endpoints);
         if known.told.as_deref() == Some(&service) && known.problems == problems {
             return;
-        }
-        for problem in problems.iter().filter(|problem| !known.problems.contains(problem)) {
-            tracing::warn!(service = %id, %problem, "instance not as it should be");
         }
         let service = Arc::new(service);
         known.told = Some(Arc::clone(&service));

@@ -1,8 +1,9 @@
-//! The task around the registry: its events, their order, and time that is let pass.
+//! The registry as a source: what it tells in which order, time that is let pass, and a run that fails.
 
 use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
+use crate::{Supervised, supervise, supervise::tests::Heard};
 
 fn instance(node: &str, address: &str) -> Instance {
     Instance {
@@ -19,47 +20,50 @@ fn instance(node: &str, address: &str) -> Instance {
     }
 }
 
-/// The next event in a word.
-async fn next(events: &mut mpsc::Receiver<Event>) -> String {
-    match events.recv().await.unwrap() {
-        Event::Synced => "synced".to_owned(),
-        Event::Departed(nodes) => format!("departed {}", nodes.join(" ")),
-        Event::Changed(changes) => {
-            let counts =
-                changes.iter().map(|it| it.state.as_ref().unwrap().endpoints().len().to_string());
-            counts.collect::<Vec<_>>().join(" ")
+/// A running registry and what is heard of it.
+struct World {
+    registry: Embedded,
+    heard: mpsc::UnboundedReceiver<String>,
+    supervised: Supervised,
+}
+
+impl World {
+    fn new(journal: Vec<Instance>) -> Self {
+        let (registry, registrar) = Embedded::new(journal);
+        let (receiver, heard) = Heard::new();
+        Self { registry, heard, supervised: supervise(SOURCE, registrar, receiver) }
+    }
+
+    async fn hears(&mut self, expected: &[&str]) {
+        for expected in expected {
+            assert_eq!(self.heard.recv().await.as_deref(), Some(*expected));
         }
-        other => panic!("{other:?}"),
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_journal_comes_first_and_then_it_is_synced() {
-    let (registry, mut events) = Embedded::start(vec![instance("n", "127.0.0.1:1")]);
-    assert_eq!(next(&mut events).await, "1");
-    assert_eq!(next(&mut events).await, "synced");
-    registry.register(instance("m", "127.0.0.1:2")).await.unwrap().unwrap();
-    assert_eq!(next(&mut events).await, "2");
-    assert!(registry.heartbeat("m", true).await.unwrap());
-    assert!(!registry.heartbeat("other", true).await.unwrap());
-    assert!(registry.register(instance("", "127.0.0.1:3")).await.unwrap().is_err());
-    assert_eq!(registry.instances().await.unwrap().len(), 2);
-    assert!(registry.deregister("m").await.unwrap());
-    assert_eq!(next(&mut events).await, "departed m");
-    assert_eq!(next(&mut events).await, "2");
+    let mut world = World::new(vec![instance("n", "127.0.0.1:1")]);
+    world.hears(&["syncing", "a 1", "synced"]).await;
+    world.registry.register(instance("m", "127.0.0.1:2")).await.unwrap().unwrap();
+    world.hears(&["a 2"]).await;
+    assert!(world.registry.heartbeat("m", true).await.unwrap());
+    assert!(!world.registry.heartbeat("other", true).await.unwrap());
+    assert!(world.registry.register(instance("", "127.0.0.1:3")).await.unwrap().is_err());
+    assert!(world.registry.deregister("m").await.unwrap());
+    // Draining: there, but nobody calls it.
+    world.hears(&["a 2"]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_falls_silent_leaves_by_itself() {
-    let (registry, mut events) = Embedded::start(Vec::new());
-    assert_eq!(next(&mut events).await, "synced");
+    let mut world = World::new(Vec::new());
+    world.hears(&["syncing", "synced"]).await;
     let registered = tokio::time::Instant::now();
-    registry.register(instance("n", "127.0.0.1:1")).await.unwrap().unwrap();
-    assert_eq!(next(&mut events).await, "1");
-    assert_eq!(next(&mut events).await, "departed n");
-    assert_eq!(next(&mut events).await, "0");
+    world.registry.register(instance("n", "127.0.0.1:1")).await.unwrap().unwrap();
+    world.hears(&["a 1", "a 0"]).await;
     let metrics = Metrics::new();
-    registry.count_in(&metrics);
+    world.registry.count_in(&metrics);
     let text = metrics.render();
     assert!(text.contains("laneway_registrations_total{result=\"expired\"} 1"), "{text}");
     let lived = registered.elapsed();
@@ -70,9 +74,20 @@ async fn an_instance_that_falls_silent_leaves_by_itself() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_ends_when_nobody_holds_it() {
-    let (registry, mut events) = Embedded::start(Vec::new());
-    assert_eq!(next(&mut events).await, "synced");
-    drop(registry);
-    assert!(events.recv().await.is_none());
+async fn what_is_registered_outlives_a_run_that_fails() {
+    let mut world = World::new(Vec::new());
+    world.hears(&["syncing", "synced"]).await;
+    world.registry.register(instance("n", "127.0.0.1:1")).await.unwrap().unwrap();
+    world.hears(&["a 1"]).await;
+    world.registry.commands.send(Command::Panic).await.unwrap();
+    let why = "stale for 0 s: it panicked: as the test wants it; it begins again after 1 s";
+    world.hears(&[why, "a 1", "synced"]).await;
+    assert!(world.registry.heartbeat("n", true).await.unwrap(), "it need not register again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stopped_registry_says_so_to_whoever_registers() {
+    let world = World::new(Vec::new());
+    world.supervised.stop().await;
+    assert_eq!(world.registry.heartbeat("n", true).await, Err(Stopped));
 }

@@ -1,0 +1,97 @@
+//! What a source told so far and how it stands, between the source and whom it is told to.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use lanes::{Problem, ServiceId};
+use tokio::time::Instant;
+
+use super::{Change, Receiver, Standing};
+
+/// Where a source tells what it knows.
+pub struct Sink {
+    name: Arc<str>,
+    receiver: Arc<dyn Receiver>,
+    standing: Standing,
+    /// Services that are there, and what is wrong with each: what is known already is not logged again.
+    present: HashMap<ServiceId, Vec<Problem>>,
+    /// Of these, those that an earlier run told of and this one has not yet.
+    unconfirmed: BTreeSet<ServiceId>,
+}
+
+impl Sink {
+    /// Nothing told yet.
+    pub(crate) fn new(name: &str, receiver: Arc<dyn Receiver>) -> Self {
+        let standing = Standing::Syncing { problem: None };
+        receiver.stands(&standing);
+        Self {
+            name: name.into(),
+            receiver,
+            standing,
+            present: HashMap::new(),
+            unconfirmed: BTreeSet::new(),
+        }
+    }
+
+    /// Services as they are now, in order.
+    pub fn changed(&mut self, changes: Vec<Change>) {
+        for Change { service, state, problems } in &changes {
+            self.unconfirmed.remove(service);
+            if state.is_none() {
+                self.present.remove(service);
+                continue;
+            }
+            let known = self.present.entry(service.clone()).or_default();
+            for problem in problems.iter().filter(|problem| !known.contains(problem)) {
+                tracing::warn!(source = %self.name, %service, %problem, "an instance is not as it should be");
+            }
+            known.clone_from(problems);
+        }
+        if !changes.is_empty() {
+            self.receiver.changed(changes);
+        }
+    }
+
+    /// Everything there is has been told, and the source is in contact. What earlier runs told of and this one did
+    /// not is gone.
+    pub fn synced(&mut self) {
+        let gone = std::mem::take(&mut self.unconfirmed).into_iter().map(Change::gone);
+        self.changed(gone.collect());
+        if matches!(self.standing, Standing::Stale { .. }) {
+            tracing::info!(source = %self.name, "the source is in contact again");
+        }
+        self.stand(Standing::Synced);
+    }
+
+    /// What the source watches cannot be reached: its last picture stays.
+    pub fn stale(&mut self, problem: String) {
+        tracing::warn!(source = %self.name, problem, "the source is out of contact; its last picture stays");
+        let standing = match &self.standing {
+            Standing::Syncing { .. } => Standing::Syncing { problem: Some(problem) },
+            Standing::Synced => Standing::Stale { since: Instant::now().into_std(), problem },
+            Standing::Stale { since, .. } => Standing::Stale { since: *since, problem },
+        };
+        self.stand(standing);
+    }
+
+    /// A new run: what was told so far is there until this run says otherwise.
+    pub(crate) fn begin(&mut self) {
+        self.unconfirmed = self.present.keys().cloned().collect();
+    }
+
+    fn stand(&mut self, standing: Standing) {
+        if self.standing != standing {
+            self.receiver.stands(&standing);
+            self.standing = standing;
+        }
+    }
+}
+
+impl fmt::Debug for Sink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sink").field("name", &self.name).finish_non_exhaustive()
+    }
+}
