@@ -11,6 +11,7 @@ mod compiled;
 mod lanes;
 mod routes;
 mod sources;
+pub mod spread;
 
 use compiled::Compiled;
 
@@ -53,7 +54,10 @@ pub enum Severity {
 
 /// Everything that is wrong or doubtful with a set of objects, errors first.
 pub fn validate(set: &Set) -> Vec<Finding> {
-    Validator::default().validate(set)
+    let mut findings = Validator::default().validate(set);
+    findings.extend(spread::check(set));
+    findings.sort_by_key(|finding| finding.severity);
+    findings
 }
 
 /// Validates one set after the other, and remembers of the last what is costly to find: a set that differs in one
@@ -64,7 +68,7 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// As [`validate`].
+    /// As [`validate`], without [`spread`]: who validates again and again knows the live services.
     pub fn validate(&mut self, set: &Set) -> Vec<Finding> {
         let mut report = Report::default();
         for object in set.iter() {

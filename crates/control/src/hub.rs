@@ -11,16 +11,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::discovery::v1::{self, data_plane_message::Message};
+use api::{
+    discovery::v1::{self, data_plane_message::Message},
+    resource::{Key as ObjectKey, Kind, Status},
+};
 use lanes::ServiceId;
 use tokio::sync::Notify;
 
 use crate::{
     distribute::{Connection, DataPlane, Distribution, Live, Told},
     key::{Key, Touch},
-    objects::ObjectChange,
+    objects::{ObjectChange, Objects},
     picture::Picture,
     sources::Standing,
+    status::{Findings, Sight, Statuses},
 };
 
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
@@ -32,6 +36,7 @@ pub const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 pub struct Hub {
     picture: Picture,
     distribution: Distribution,
+    statuses: Statuses,
     generation: v1::Generation,
     /// Groups of which lanes are held back, and of which more may have been confirmed.
     to_admit: HashSet<Arc<str>>,
@@ -40,14 +45,22 @@ pub struct Hub {
 
 impl Hub {
     /// Begins with the objects of the store. Lanes that were enabled before a restart were admitted before it.
-    pub fn new(picture: Picture, epoch: String, number: u64) -> Self {
+    pub fn new(objects: Arc<Objects>, epoch: String, number: u64, now: Instant) -> Self {
+        let mut statuses = Statuses::default();
+        statuses.objects_changed(&objects.as_changes());
         Self {
-            picture,
+            picture: Picture::new(objects, now),
             distribution: Distribution::default(),
+            statuses,
             generation: v1::Generation { epoch, number },
             to_admit: HashSet::new(),
             progress: 0,
         }
+    }
+
+    /// A source exists without an object.
+    pub fn add_source(&mut self, name: &str) {
+        self.picture.add_source(name);
     }
 
     /// What is distributed now.
@@ -66,10 +79,19 @@ impl Hub {
     }
 
     /// Stored objects changed, all of them at once.
-    pub fn apply_objects(&mut self, changes: &[ObjectChange], now: Instant) {
+    pub fn apply_objects(&mut self, changes: &[ObjectChange], objects: Arc<Objects>, now: Instant) {
         let mut touches = Vec::new();
-        self.picture.apply_objects(changes, Some(now + ADMISSION_WAIT), &mut touches);
+        self.picture.apply_objects(changes, objects, Some(now + ADMISSION_WAIT), &mut touches);
+        self.statuses.objects_changed(changes);
+        for change in changes.iter().filter(|change| change.key.kind == Kind::ServiceSource) {
+            self.statuses.source_changed(&change.key.name, &self.picture);
+        }
         self.publish(touches, now);
+    }
+
+    /// Something else is wrong or doubtful with `changed` objects than before.
+    pub fn findings_changed(&mut self, findings: Findings, changed: Vec<ObjectKey>) {
+        self.statuses.findings_changed(findings, changed);
     }
 
     /// Services of a source changed.
@@ -86,7 +108,9 @@ impl Hub {
 
     /// A source stands otherwise than before.
     pub fn source_stands(&mut self, source: &str, standing: Standing, now: Instant) {
-        if self.picture.source_stands(source, standing) {
+        let is_first = self.picture.source_stands(source, standing);
+        self.statuses.source_changed(source, &self.picture);
+        if is_first {
             self.generation.number += 1;
             self.distribution.touch_all(now);
         }
@@ -105,12 +129,39 @@ impl Hub {
             self.distribution.touch_all(now);
         }
         let forget_due = self.distribution.forget_disconnected(now);
-        picture_due.into_iter().chain(forget_due).chain(admission_due).min()
+        self.note_progress();
+        let (statuses, sight) = self.statuses();
+        let look_due = statuses.look_at_marked(now, sight);
+        [picture_due, admission_due, forget_due, look_due].into_iter().flatten().min()
     }
 
-    /// How far a resource, as it is now, has got.
-    pub fn live_of(&self, key: &Key, version: u64) -> Live {
-        self.distribution.live(key, version)
+    /// The status of an object as it is now.
+    pub fn status(&mut self, object: &ObjectKey) -> Status {
+        self.note_progress();
+        let (statuses, sight) = self.statuses();
+        statuses.of(object, sight)
+    }
+
+    /// The number of the latest change of a status.
+    pub fn status_number(&self) -> u64 {
+        self.statuses.number()
+    }
+
+    /// Objects whose status changed after that number, in order.
+    pub fn status_changes(&self, after: u64) -> impl Iterator<Item = &ObjectKey> {
+        self.statuses.changed_after(after)
+    }
+
+    /// Usable instances of a group's applications in its lanes: application, tag, count.
+    pub fn instances_in_lanes(&mut self, group: &str) -> Vec<(String, String, usize)> {
+        self.note_progress();
+        let Some(spec) = self.picture.groups.spec(group) else { return Vec::new() };
+        self.statuses.instances_in_lanes(spec, &self.picture)
+    }
+
+    fn statuses(&mut self) -> (&mut Statuses, Sight<'_>) {
+        let sight = Sight { picture: &self.picture, distribution: &self.distribution };
+        (&mut self.statuses, sight)
     }
 
     /// How far a group, as it is now, has got, and in which generation it last changed.
@@ -145,13 +196,20 @@ impl Hub {
 
     /// Takes note of what got further since the last time.
     fn note_progress(&mut self) {
+        for application in self.picture.services.take_changed_applications() {
+            self.statuses.application_changed(&application, &self.picture);
+        }
+        for object in self.picture.conflicts.take_changed() {
+            self.statuses.conflicts_changed(object);
+        }
         for key in self.distribution.take_changed() {
             self.progress += 1;
-            if let Key::Group(group) = key
-                && self.picture.groups.is_held_back(&group)
+            if let Key::Group(group) = &key
+                && self.picture.groups.is_held_back(group)
             {
-                self.to_admit.insert(group);
+                self.to_admit.insert(Arc::clone(group));
             }
+            self.statuses.resource_changed(key);
         }
     }
 
@@ -182,11 +240,13 @@ impl Hub {
         }
         self.progress += 1;
         for touch in &touches {
-            if let Touch::Content(Key::Group(group)) = touch
+            let Touch::Content(key) = touch else { continue };
+            if let Key::Group(group) = key
                 && self.picture.groups.is_held_back(group)
             {
                 self.to_admit.insert(Arc::clone(group));
             }
+            self.statuses.resource_changed(key.clone());
         }
         self.generation.number += 1;
         self.picture.groups.note_generation(&touches, self.generation.number);
@@ -238,8 +298,18 @@ impl Hub {
 
 #[cfg(test)]
 impl Hub {
-    fn assert_counted(&self) {
+    /// That what is kept up change by change is what one would find by looking at everything.
+    fn assert_kept_up(&mut self, objects: &Objects) {
         self.distribution.assert_counted();
+        self.note_progress();
+        let changes = objects.as_changes();
+        let mut anew = Statuses::default();
+        anew.objects_changed(&changes);
+        for change in &changes {
+            let (statuses, sight) = self.statuses();
+            let status = statuses.of(&change.key, sight);
+            assert_eq!(status, anew.of(&change.key, sight), "{}", change.key);
+        }
     }
 }
 

@@ -13,14 +13,14 @@ use std::{
 };
 
 use api::{
-    resource::{Gateway, Key, Object, Set},
+    resource::{Key, Object, Set},
     rest::{Action, Applied},
     validate::Finding,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
-    objects::ObjectChange,
+    objects::{ObjectChange, Objects},
     store::{Change, Revision, Store, StoreError, StoredObject},
 };
 
@@ -135,16 +135,27 @@ pub enum Rejection {
 }
 
 /// What the writer does with committed changes, before it answers. Called on its thread, in order.
-pub type OnCommit = Box<dyn FnMut(&[ObjectChange]) + Send>;
+pub type OnCommit = Box<dyn FnMut(Commit<'_>) + Send>;
+
+/// What was committed.
+#[derive(Debug, Clone, Copy)]
+pub struct Commit<'c> {
+    /// Every change of an object, in order.
+    pub changes: &'c [ObjectChange],
+    /// The objects after them.
+    pub objects: &'c Arc<Objects>,
+    /// What is wrong or doubtful with these.
+    pub findings: &'c Arc<Vec<Finding>>,
+}
 
 /// More to check than `api::validate` can see: errors of a transaction's changes and the set they lead to. Called
 /// on the writer's thread.
 pub type Check = Box<dyn FnMut(&[ObjectChange], &Set) -> Vec<Finding> + Send>;
 
-/// What the writer needs to know beside the objects.
+/// What the writer needs to know.
 pub struct Rules {
-    /// The gateway that exists while nobody has written one.
-    pub default_gateway: Gateway,
+    /// The objects to begin with.
+    pub objects: Arc<Objects>,
     /// Checks beyond `api::validate`.
     pub check: Check,
     /// Called with what was committed.
@@ -159,9 +170,7 @@ enum Request {
 
 impl std::fmt::Debug for Rules {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Rules")
-            .field("default_gateway", &self.default_gateway)
-            .finish_non_exhaustive()
+        f.debug_struct("Rules").field("objects", &self.objects).finish_non_exhaustive()
     }
 }
 
@@ -180,7 +189,7 @@ impl Ledger {
         contents: &crate::store::Contents,
         rules: Rules,
     ) -> std::io::Result<Self> {
-        let view = Arc::new(RwLock::new(View::new(contents)));
+        let view = Arc::new(RwLock::new(View::new(Arc::clone(&rules.objects), contents.revision)));
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
         let (announce, revision) = watch::channel(contents.revision);
         let writer = writer::Writer::new(store, contents, Arc::clone(&view), announce, rules);

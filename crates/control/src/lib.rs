@@ -23,13 +23,13 @@ use std::{
 
 use api::{
     discovery::v1::{self, discovery_server::DiscoveryServer},
-    resource::{Kind, Object, ServiceSource, Set},
+    resource::{Key, Kind, ServiceSource, Set},
+    validate::Finding,
 };
 use lanes::ServiceId;
 use prost::Message;
 use tokio::sync::{Notify, watch};
 
-mod conflicts;
 pub mod discovery;
 pub mod distribute;
 pub mod explain;
@@ -49,10 +49,10 @@ pub use registrations::Registrations;
 pub use sources::Standing;
 
 use hub::Hub;
-use ledger::{Done, Ledger, Rejection, Rules, Transaction};
-use objects::ObjectChange;
-use picture::Picture;
+use ledger::{Commit, Done, Ledger, Rejection, Rules, Transaction};
+use objects::{ObjectChange, Objects};
 use registrations::Journal;
+use status::Findings;
 use store::{Change, SqliteStore, Store, StoreError};
 
 /// The source of instances that register themselves; it exists without an object.
@@ -98,6 +98,8 @@ pub struct Control {
     nudge: Arc<Notify>,
     /// How far the hub has got, for those who wait for a condition of it.
     progress: watch::Sender<u64>,
+    /// The number of the latest change of a status.
+    status_changes: watch::Sender<u64>,
     /// Generation numbers up to this one are reserved.
     ceiling: AtomicU64,
     reserving: AtomicBool,
@@ -114,21 +116,25 @@ impl Control {
         store.commit(&[Change::ReserveGenerations { ceiling }])?;
 
         let now = Instant::now();
+        let stored = contents.objects.iter().cloned().map(Arc::new);
         let default_gateway = objects::default_gateway(settings.gateway_port);
-        let mut picture = Picture::new(default_gateway.clone(), now);
-        picture.add_source(EMBEDDED_SOURCE);
-        picture.apply_objects(&initial_changes(&contents), None, &mut Vec::new());
-        let hub = Arc::new(Mutex::new(Hub::new(picture, contents.epoch.clone(), first)));
+        let objects = Arc::new(Objects::new(default_gateway, stored));
+        let mut hub = Hub::new(Arc::clone(&objects), contents.epoch.clone(), first, now);
+        hub.add_source(EMBEDDED_SOURCE);
+        let hub = Arc::new(Mutex::new(hub));
 
         let nudge = Arc::new(Notify::new());
-        let (announce_sources, sources) = watch::channel(sources_in(&contents.objects));
+        let (announce_sources, sources) = watch::channel(sources_in(&objects));
         let on_commit = distribute_commits(Arc::clone(&hub), Arc::clone(&nudge), announce_sources);
         let of_check = Arc::clone(&hub);
         let check = Box::new(move |changes: &[ObjectChange], set: &Set| {
-            conflicts::introduced(changes, set, &lock(&of_check).picture().services)
+            picture::introduced(changes, set, &lock(&of_check).picture().services)
         });
-        let rules = Rules { default_gateway, check, on_commit };
+        let rules = Rules { objects, check, on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
+        let findings = by_object(ledger.view().findings());
+        let changed = findings.keys().cloned().collect();
+        lock(&hub).findings_changed(findings, changed);
 
         for (key, problem) in &contents.unreadable {
             tracing::error!(object = key, %problem, "a stored object cannot be read; it is not in force");
@@ -144,6 +150,7 @@ impl Control {
             join_token: settings.join_token,
             nudge,
             progress: watch::Sender::new(0),
+            status_changes: watch::Sender::new(0),
             ceiling: AtomicU64::new(ceiling),
             reserving: AtomicBool::new(false),
             closing: watch::Sender::new(false),
@@ -224,6 +231,11 @@ impl Control {
         self.nudge.notify_one();
     }
 
+    /// Tells of every change of a status: the numbers that [`Hub::status_changes`] takes.
+    pub(crate) fn status_changed(&self) -> watch::Receiver<u64> {
+        self.status_changes.subscribe()
+    }
+
     pub(crate) fn closing(&self) -> watch::Receiver<bool> {
         self.closing.subscribe()
     }
@@ -249,9 +261,9 @@ impl Control {
 
     /// One round of the driver; says when the next one is due at the latest.
     fn advance(self: &Arc<Self>, now: Instant) -> Option<Instant> {
-        let (hub_due, progress) = {
+        let (hub_due, progress, status_number) = {
             let mut hub = self.hub();
-            (hub.advance(now), hub.progress())
+            (hub.advance(now), hub.progress(), hub.status_number())
         };
         let (expired, journal_due) = self.journal().take_expired(now);
         // The disk must not keep lanes waiting that could be let in.
@@ -262,6 +274,8 @@ impl Control {
             tokio::spawn(Arc::clone(self).reserve_generations());
         }
         self.progress.send_if_modified(|known| mem::replace(known, progress) != progress);
+        self.status_changes
+            .send_if_modified(|known| mem::replace(known, status_number) != status_number);
         hub_due.into_iter().chain(journal_due).min()
     }
 }
@@ -315,33 +329,35 @@ fn distribute_commits(
     nudge: Arc<Notify>,
     announce_sources: watch::Sender<Vec<ServiceSource>>,
 ) -> ledger::OnCommit {
-    Box::new(move |changes: &[ObjectChange]| {
-        lock(&hub).apply_objects(changes, Instant::now());
+    let mut known = Findings::new();
+    Box::new(move |Commit { changes, objects, findings }| {
+        // Compared before the hub is locked: there may be as many as objects.
+        let findings = by_object(findings);
+        let all = findings.keys().chain(known.keys());
+        let differ = |object: &&Key| findings.get(*object) != known.get(*object);
+        let changed = all.filter(differ).cloned().collect();
+        known.clone_from(&findings);
+        let mut hub = lock(&hub);
+        hub.apply_objects(changes, Arc::clone(objects), Instant::now());
+        hub.findings_changed(findings, changed);
+        drop(hub);
         nudge.notify_one();
         if changes.iter().any(|change| change.key.kind == Kind::ServiceSource) {
-            let hub = lock(&hub);
-            let sources = hub.picture().set().service_sources().cloned().collect();
-            announce_sources.send_replace(sources);
+            announce_sources.send_replace(sources_in(objects));
         }
     })
 }
 
-fn initial_changes(contents: &store::Contents) -> Vec<ObjectChange> {
-    let change = |stored: &store::StoredObject| ObjectChange {
-        key: stored.object.key(),
-        revision: stored.revision,
-        old: None,
-        new: Some(Arc::new(stored.clone())),
-    };
-    contents.objects.iter().map(change).collect()
+fn by_object(findings: &[Finding]) -> Findings {
+    let mut by_object = Findings::new();
+    for finding in findings {
+        by_object.entry(finding.object.clone()).or_default().push(finding.clone());
+    }
+    by_object
 }
 
-fn sources_in(objects: &[store::StoredObject]) -> Vec<ServiceSource> {
-    let source = |stored: &store::StoredObject| match &stored.object {
-        Object::ServiceSource(source) => Some(source.clone()),
-        _ => None,
-    };
-    objects.iter().filter_map(source).collect()
+fn sources_in(objects: &Objects) -> Vec<ServiceSource> {
+    objects.set().service_sources().cloned().collect()
 }
 
 fn decode_instances(registrations: &[(String, Vec<u8>)]) -> Vec<v1::Instance> {

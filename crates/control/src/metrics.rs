@@ -7,7 +7,7 @@ use telemetry::{
     names::{self, label},
 };
 
-use crate::{Control, status};
+use crate::Control;
 
 impl Control {
     /// Adds the control plane's own samples.
@@ -22,13 +22,19 @@ impl Control {
         samples.add(names::SERVICES, &[], sizes.len() as f64);
         samples.add(names::ENDPOINTS, &[], sizes.iter().sum::<usize>() as f64);
         picture.sources().measure(samples, Instant::now());
-        for (group, tag, matched) in status::matched_everywhere(&hub) {
-            let labels = [
-                (label::APPLICATION, matched.application.as_str()),
-                (label::LANE_GROUP, group),
-                (label::LANE, tag),
-            ];
-            samples.add(names::LANE_ENDPOINTS, &labels, f64::from(matched.tagged));
+        let groups: Vec<String> =
+            hub.picture().groups.all().map(|group| group.name.as_str().to_owned()).collect();
+        drop(hub);
+        // Group by group, so that a scrape does not keep data planes waiting.
+        for group in &groups {
+            for (application, tag, count) in self.hub().instances_in_lanes(group) {
+                let labels = [
+                    (label::APPLICATION, application.as_str()),
+                    (label::LANE_GROUP, group.as_str()),
+                    (label::LANE, tag.as_str()),
+                ];
+                samples.add(names::LANE_ENDPOINTS, &labels, count as f64);
+            }
         }
     }
 }

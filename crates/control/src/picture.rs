@@ -4,7 +4,7 @@
 //! grow with what it does not concern: an endpoint touches its service, a lane its group.
 
 use std::{
-    collections::{BTreeSet, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -12,21 +12,23 @@ use std::{
 use api::{
     convert,
     discovery::v1,
-    resource::{Gateway, HttpRoute, Key as ObjectKey, Kind, Object, Set},
+    resource::{HttpRoute, Key as ObjectKey, Kind, Object, Set},
 };
 use lanes::{ServiceId, directory::NameAnswer};
 
 use crate::{
     key::{Key, Subscription, Topic, Touch},
-    objects::{ObjectChange, provide_default_gateway},
+    objects::{ObjectChange, Objects},
     sources::{Sources, Standing},
 };
 
+mod conflicts;
 mod groups;
 mod routing;
 mod services;
 mod versioned;
 
+pub use conflicts::{Conflicts, introduced};
 pub use groups::Groups;
 pub use routing::Routing;
 pub use services::{DEPARTED_ADDRESS_KEPT, DEPARTED_SERVICE_KEPT, Services};
@@ -61,9 +63,16 @@ pub enum Known {
 #[derive(Debug, Default)]
 struct Affected {
     groups: BTreeSet<Arc<str>>,
+    /// Applications of groups that changed, as they were and as they are.
+    applications: BTreeSet<String>,
     gateways: BTreeSet<ObjectKey>,
     routes: BTreeSet<ObjectKey>,
     backends: BTreeSet<ObjectKey>,
+}
+
+/// Counts for people: none comes near the limit.
+pub fn small(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The picture.
@@ -75,27 +84,31 @@ pub struct Picture {
     pub groups: Groups,
     /// Gateways, routes, backends.
     pub routing: Routing,
-    /// Stored objects, and the default gateway while there is no other.
-    set: Set,
-    default_gateway: Gateway,
+    /// Routes in conflict with groups.
+    pub conflicts: Conflicts,
+    objects: Arc<Objects>,
+    /// Routes by what they name: the kind and name of a Gateway or a Backend.
+    naming: HashMap<(Kind, String), BTreeSet<ObjectKey>>,
     sources: Sources,
     /// Until then an unsynced source makes absence unknown; `None` when it has passed.
     absence_unknown_until: Option<Instant>,
 }
 
 impl Picture {
-    /// A picture without objects but the default gateway.
-    pub fn new(default_gateway: Gateway, now: Instant) -> Self {
+    /// Of the objects at a start: what is enabled was admitted before.
+    pub fn new(objects: Arc<Objects>, now: Instant) -> Self {
         let mut picture = Self {
             services: Services::default(),
             groups: Groups::default(),
             routing: Routing::default(),
-            set: Set::default(),
-            default_gateway,
+            conflicts: Conflicts::default(),
+            objects: Arc::default(),
+            naming: HashMap::new(),
             sources: Sources::default(),
             absence_unknown_until: Some(now + SOURCE_SYNC_WAIT),
         };
-        picture.apply_objects(&[], None, &mut Vec::new());
+        let changes = objects.as_changes();
+        picture.apply_objects(&changes, objects, None, &mut Vec::new());
         picture
     }
 
@@ -104,29 +117,39 @@ impl Picture {
     pub fn apply_objects(
         &mut self,
         changes: &[ObjectChange],
+        objects: Arc<Objects>,
         admit_at: Option<Instant>,
         touches: &mut Vec<Touch>,
     ) {
         let mut affected = Affected::default();
+        let (before, after) = (self.objects.default_gateway(), objects.default_gateway());
+        if before.is_some() != after.is_some() {
+            affected.gateways.extend(before.or(after).map(api::resource::Resource::key));
+        }
+        self.objects = objects;
         for change in changes {
             self.apply_object(change, &mut affected, touches);
         }
-        if provide_default_gateway(&mut self.set, &self.default_gateway) {
-            affected.gateways.insert(self.default_gateway.key());
-        }
+        let objects = Arc::clone(&self.objects);
+        let set = objects.set();
         for gateway in &affected.gateways {
-            self.routing.rebuild_gateway(&gateway.name, &self.set, touches);
-            self.add_routes(&mut affected.routes, |route| routing::names_gateway(route, gateway));
+            self.routing.rebuild_gateway(&gateway.name, set, touches);
         }
-        for backend in &affected.backends {
-            self.add_routes(&mut affected.routes, |route| routing::names_backend(route, backend));
+        for named in affected.gateways.iter().chain(&affected.backends) {
+            let routes = self.naming.get(&(named.kind, named.name.clone()));
+            affected.routes.extend(routes.into_iter().flatten().cloned());
         }
         for route in &affected.routes {
-            self.routing.rebuild_route(route, &self.set, touches);
+            self.routing.rebuild_route(route, set, touches);
+            self.conflicts.route_changed(route, set, &self.services);
         }
         for group in &affected.groups {
-            self.groups.rebuild(group, &self.set, admit_at, touches);
+            self.groups.rebuild(group, set, admit_at, touches);
         }
+        for application in &affected.applications {
+            self.conflicts.application_changed(application, set, &self.services);
+        }
+        self.note_applications();
     }
 
     fn apply_object(
@@ -135,22 +158,22 @@ impl Picture {
         affected: &mut Affected,
         touches: &mut Vec<Touch>,
     ) {
-        match &change.new {
-            Some(new) => drop(self.set.put(new.object.clone(), new.created)),
-            None => drop(self.set.remove(&change.key)),
-        }
         for (stored, exists) in [(&change.old, false), (&change.new, true)] {
             let Some(stored) = stored else { continue };
             let key = || change.key.clone();
-            match &stored.object {
+            match &*stored.object {
                 Object::LaneGroup(group) => {
                     affected.groups.insert(group.metadata.name.as_str().into());
+                    affected.applications.extend(group.spec.applications.iter().cloned());
                 }
                 Object::Lane(lane) => {
                     affected.groups.insert(lane.spec.group.as_str().into());
                 }
                 Object::Gateway(_) => drop(affected.gateways.insert(key())),
-                Object::HttpRoute(_) => drop(affected.routes.insert(key())),
+                Object::HttpRoute(route) => {
+                    self.index_route(route, exists);
+                    affected.routes.insert(key());
+                }
                 Object::Backend(backend) => {
                     affected.backends.insert(key());
                     self.services.back(&convert::routes::service(backend), exists, touches);
@@ -161,18 +184,35 @@ impl Picture {
         }
         let name = &change.key.name;
         let is_source = change.key.kind == Kind::ServiceSource;
-        if is_source && !self.set.service_sources().any(|source| source.metadata.name == *name) {
+        if is_source && !self.set().service_sources().any(|source| source.metadata.name == *name) {
             self.remove_source(name, touches);
         }
     }
 
-    fn add_routes(&self, to: &mut BTreeSet<ObjectKey>, wanted: impl Fn(&HttpRoute) -> bool) {
-        to.extend(self.set.http_routes().filter(|route| wanted(route)).map(HttpRoute::key));
+    fn index_route(&mut self, route: &HttpRoute, exists: bool) {
+        for named in routing::named_by(route) {
+            let routes = self.naming.entry(named.clone()).or_default();
+            if exists {
+                routes.insert(route.key());
+                continue;
+            }
+            routes.remove(&route.key());
+            if routes.is_empty() {
+                self.naming.remove(&named);
+            }
+        }
+    }
+
+    /// Looks again at routes that spread requests over services whose applications are others now.
+    fn note_applications(&mut self) {
+        for id in self.services.take_reassigned() {
+            self.conflicts.service_changed(&id, self.objects.set(), &self.services);
+        }
     }
 
     /// Stored objects, and the default gateway while there is no other.
     pub fn set(&self) -> &Set {
-        &self.set
+        self.objects.set()
     }
 
     /// A source exists. Until it has synced what data planes hold of it stays.
@@ -217,6 +257,7 @@ impl Picture {
                 None => self.services.depart(&id, now, touches),
             }
         }
+        self.note_applications();
     }
 
     /// Lets time pass; says when it matters next. `all` is set when everyone must look again.
@@ -231,6 +272,7 @@ impl Picture {
             *all = true;
         }
         let departed = self.services.forget_departed(now, touches);
+        self.note_applications();
         departed.into_iter().chain(self.absence_unknown_until).min()
     }
 

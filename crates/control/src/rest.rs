@@ -4,7 +4,10 @@
 
 use std::sync::Arc;
 
-use api::rest::{MERGE_PATCH, PREFIX};
+use api::{
+    resource::{Object, Status},
+    rest::{MERGE_PATCH, PREFIX},
+};
 use axum::{
     Router,
     extract::{DefaultBodyLimit, Request},
@@ -14,7 +17,7 @@ use axum::{
     routing::{get, post},
 };
 
-use crate::Control;
+use crate::{Control, store::StoredObject};
 
 mod actions;
 mod objects;
@@ -61,6 +64,29 @@ impl Control {
             .layer(middleware::from_fn(refuse_simple_requests))
             .with_state(Arc::clone(self))
     }
+}
+
+/// An object with its status as it is now.
+fn present(control: &Control, stored: &StoredObject) -> Object {
+    let status = control.hub().status(&stored.object.key());
+    with_status(stored, status)
+}
+
+/// Objects with their status as it is now, and the number of the latest change of a status.
+fn present_all(control: &Control, stored: &[Arc<StoredObject>]) -> (Vec<Object>, u64) {
+    let mut hub = control.hub();
+    let statuses: Vec<Status> =
+        stored.iter().map(|stored| hub.status(&stored.object.key())).collect();
+    let number = hub.status_number();
+    drop(hub);
+    let both = stored.iter().zip(statuses);
+    (both.map(|(stored, status)| with_status(stored, status)).collect(), number)
+}
+
+fn with_status(stored: &StoredObject, status: Status) -> Object {
+    let mut object = Object::clone(&stored.object);
+    object.set_status(Some(status));
+    object
 }
 
 /// A page of any site may make a browser send its reader's machine a form or plain text, but not JSON: that a

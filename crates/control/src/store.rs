@@ -49,7 +49,7 @@ impl fmt::Display for Revision {
 #[derive(Debug, Clone, PartialEq)]
 pub struct StoredObject {
     /// The object.
-    pub object: Object,
+    pub object: Arc<Object>,
     /// Its last change; the same as its `resourceVersion`.
     pub revision: Revision,
     /// Its place in the creation order over all kinds, unique.

@@ -218,12 +218,3 @@ pub(super) fn lane_removed(after: &Set, lane: &Lane, report: &mut Report) {
         report.error(&lane.key(), Problem::new("", "", remedy));
     }
 }
-
-/// Groups that are in force and have `application`, in order of creation.
-pub(super) fn groups_with<'s>(
-    set: &'s Set,
-    application: &'s str,
-) -> impl Iterator<Item = &'s LaneGroup> {
-    set.lane_groups()
-        .filter(move |group| group.spec.applications.iter().any(|name| name == application))
-}

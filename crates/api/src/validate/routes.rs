@@ -1,4 +1,4 @@
-//! Gateways and routes: what `routes` says of them, what only the whole set shows, and rules beside the lanes'.
+//! Gateways and routes: what `routes` says of them, and what only the whole set shows.
 
 use std::collections::HashMap;
 
@@ -8,10 +8,10 @@ use routes::{
     spec::{ListenerSpec, ParentSpec},
 };
 
-use super::{Compiled, Report, lanes::groups_with, sources::application};
+use super::{Compiled, Report};
 use crate::{
     convert::routes as convert,
-    resource::{HttpRoute, Key, RouteRule, Set},
+    resource::{HttpRoute, Key, Set},
 };
 
 pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
@@ -41,7 +41,6 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
     }
     for route in set.http_routes() {
         check_route(route, set, &gateways, known, report);
-        check_canary(route, set, report);
     }
 }
 
@@ -140,50 +139,4 @@ fn as_written(mut problem: Problem, written: &[usize]) -> Problem {
         problem.field = format!("spec.parentRefs[{index}]{rest}");
     }
     problem
-}
-
-/// A rule that spreads requests over versions of an application that a lane group routes (semantics §13): refused
-/// when the group was there first, else a conflict of both.
-fn check_canary(route: &HttpRoute, set: &Set, report: &mut Report) {
-    for (index, rule) in route.spec.rules.iter().enumerate() {
-        let Some(shared) = spread_application(rule, route, set) else { continue };
-        for group in groups_with(set, shared) {
-            let at = format!("spec.rules[{index}].backendRefs");
-            let remedy = format!(
-                "use one backend: application {shared} is routed by {}; let its lanes spread requests over versions",
-                group.key()
-            );
-            let problem = Problem::new(at, shared, remedy);
-            if set.created(&group.key()) < set.created(&route.key()) {
-                report.error(&route.key(), problem);
-            } else {
-                report.conflict(&route.key(), problem);
-                let remedy = format!(
-                    "remove the application, or the weights of {}: it spreads requests over versions itself; the lanes govern meanwhile",
-                    route.key()
-                );
-                report.conflict(&group.key(), Problem::new("spec.applications", shared, remedy));
-            }
-        }
-    }
-}
-
-/// The application that two weighted backends of a rule share.
-fn spread_application<'s>(
-    rule: &'s RouteRule,
-    route: &'s HttpRoute,
-    set: &'s Set,
-) -> Option<&'s str> {
-    let mut seen: Vec<&str> = Vec::new();
-    for reference in rule.backend_refs.iter().filter(|reference| reference.weight > 0) {
-        let Ok(backend) = convert::backend(reference, &route.metadata.namespace, set) else {
-            continue;
-        };
-        let application = application(backend, set);
-        if seen.contains(&application) {
-            return Some(application);
-        }
-        seen.push(application);
-    }
-    None
 }

@@ -19,6 +19,7 @@ mod scale;
 /// A hub, data planes that take everything at once, and a clock.
 struct World {
     hub: Hub,
+    objects: Objects,
     now: Instant,
     written: u64,
 }
@@ -32,9 +33,10 @@ struct Peer {
 impl World {
     fn new() -> Self {
         let now = Instant::now();
-        let mut picture = Picture::new(default_gateway(8000), now);
-        picture.add_source("embedded");
-        Self { hub: Hub::new(picture, "epoch".to_owned(), 1), now, written: 0 }
+        let objects = Objects::new(default_gateway(8000), []);
+        let mut hub = Hub::new(Arc::new(objects.clone()), "epoch".to_owned(), 1, now);
+        hub.add_source("embedded");
+        Self { hub, objects, now, written: 0 }
     }
 
     /// Synced, with one service per letter: `a` is `sc-a` of `app-a`.
@@ -65,20 +67,32 @@ impl World {
         let stored = |value: &Value, written: u64| {
             let object = Object::from_value(value.clone()).unwrap();
             let revision = Revision::parse(&written.to_string()).unwrap();
-            Arc::new(StoredObject { object, revision, created: CreationOrder(written) })
+            Arc::new(StoredObject {
+                object: Arc::new(object),
+                revision,
+                created: CreationOrder(written),
+            })
         };
         self.written += 1;
         let (old, new) =
             (old.map(|value| stored(value, 1)), new.map(|value| stored(value, self.written)));
         let key = old.as_ref().or(new.as_ref()).unwrap().object.key();
         let revision = Revision::parse(&self.written.to_string()).unwrap();
-        self.hub.apply_objects(&[ObjectChange { key, revision, old, new }], self.now);
+        self.apply(ObjectChange { key, revision, old, new });
+    }
+
+    fn apply(&mut self, change: ObjectChange) {
+        match &change.new {
+            Some(new) => self.objects.put(Arc::clone(new)),
+            None => self.objects.remove(&change.key),
+        }
+        self.hub.apply_objects(&[change], Arc::new(self.objects.clone()), self.now);
     }
 
     fn pass(&mut self, time: Duration) {
         self.now += time;
         self.hub.advance(self.now);
-        self.hub.assert_counted();
+        self.hub.assert_kept_up(&self.objects);
     }
 
     fn connect(&mut self, role: v1::Role, name: &str, node: &str, held: Vec<v1::Held>) -> Peer {

@@ -1,9 +1,9 @@
 //! One transaction, evaluated on the working objects and undone if it may not be.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use api::{
-    resource::{CreationOrder, Gateway, Key, Metadata, Object, Set},
+    resource::{CreationOrder, Key, Metadata, Object},
     rest::{Action, Applied},
     validate::{self, Finding, Severity, Validator},
 };
@@ -11,31 +11,26 @@ use serde_json::Value;
 
 use super::{Done, Edit, Precondition, Rejection, Transaction, removals, timestamp};
 use crate::{
-    objects::{ObjectChange, provide_default_gateway},
+    objects::{ObjectChange, Objects},
     store::{Contents, Revision, StoredObject},
 };
 
-/// The objects as they will be when everything so far is durable.
+/// The objects as they will be when everything so far is durable, and what judges them.
 #[derive(Debug)]
 pub(super) struct Working {
-    stored: BTreeMap<Key, Arc<StoredObject>>,
-    /// The same for validation, with the default gateway while there is no other.
-    set: Set,
-    default_gateway: Gateway,
-    revision: Revision,
-    created: CreationOrder,
-    /// What is wrong or doubtful with them, errors first. Errors that are there already, e.g. since an upgrade,
-    /// must not stand in the way of other writes.
-    findings: Arc<Vec<Finding>>,
+    state: State,
     validator: Validator,
 }
 
-/// A state of [`Working`] beside its objects.
-#[derive(Debug)]
-pub(super) struct Mark {
-    revision: Revision,
+/// What a transaction changes. A copy is what to come back to: the objects in it are shared.
+#[derive(Debug, Clone)]
+pub(super) struct State {
+    pub(super) objects: Arc<Objects>,
+    pub(super) revision: Revision,
     created: CreationOrder,
-    findings: Arc<Vec<Finding>>,
+    /// What is wrong or doubtful with them, errors first. Errors that are there already, e.g. since an upgrade,
+    /// must not stand in the way of other writes.
+    pub(super) findings: Arc<Vec<Finding>>,
 }
 
 /// A transaction that passed.
@@ -46,31 +41,21 @@ pub(super) struct Passed {
 }
 
 impl Working {
-    pub(super) fn new(contents: &Contents, default_gateway: Gateway) -> Self {
-        let stored = (contents.objects.iter())
-            .map(|stored| (stored.object.key(), Arc::new(stored.clone())))
-            .collect();
-        let mut set = Set::default();
-        for stored in &contents.objects {
-            set.put(stored.object.clone(), stored.created);
-        }
-        provide_default_gateway(&mut set, &default_gateway);
+    pub(super) fn new(objects: Arc<Objects>, contents: &Contents) -> Self {
         let mut validator = Validator::default();
-        let findings = Arc::new(validator.validate(&set));
-        Self {
-            validator,
-            stored,
-            set,
-            default_gateway,
-            revision: contents.revision,
-            created: contents.created,
-            findings,
-        }
+        let findings = Arc::new(validator.validate(objects.set()));
+        let (revision, created) = (contents.revision, contents.created);
+        Self { state: State { objects, revision, created, findings }, validator }
     }
 
-    /// What is wrong or doubtful with the objects.
-    pub(super) fn findings(&self) -> &Arc<Vec<Finding>> {
-        &self.findings
+    /// As it stands.
+    pub(super) fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Takes back what was done since.
+    pub(super) fn return_to(&mut self, state: State) {
+        self.state = state;
     }
 
     /// Evaluates a transaction. Its changes stay in the working objects only if it passes and is no dry run.
@@ -80,38 +65,18 @@ impl Working {
         now: SystemTime,
         check: &mut super::Check,
     ) -> Result<Passed, Rejection> {
-        let mark = self.mark();
+        let before = self.state.clone();
         let mut changes = Vec::new();
         let evaluated = self
             .edit_all(transaction.edits, now, &mut changes)
             .and_then(|applied| self.validate(&changes, check).map(|warnings| (applied, warnings)));
         if evaluated.is_err() || transaction.dry_run {
-            self.undo(&changes, mark);
+            self.return_to(before);
         }
         let ((applied, objects), warnings) = evaluated?;
-        let done = Done { revision: self.revision, applied, objects, warnings };
+        let done = Done { revision: self.state.revision, applied, objects, warnings };
         let changes = if transaction.dry_run { Vec::new() } else { changes };
         Ok(Passed { done, changes })
-    }
-
-    /// Where the working objects stand, to come back to.
-    pub(super) fn mark(&self) -> Mark {
-        Mark {
-            revision: self.revision,
-            created: self.created,
-            findings: Arc::clone(&self.findings),
-        }
-    }
-
-    /// Takes back the changes since `mark`, the latest first.
-    pub(super) fn undo(&mut self, changes: &[ObjectChange], mark: Mark) {
-        for change in changes.iter().rev() {
-            self.set_object(&change.key, change.old.clone());
-        }
-        provide_default_gateway(&mut self.set, &self.default_gateway);
-        self.revision = mark.revision;
-        self.created = mark.created;
-        self.findings = mark.findings;
     }
 
     fn edit_all(
@@ -128,7 +93,7 @@ impl Working {
                 }
                 Edit::Patch { key, patch } => Some(self.patch(&key, &patch, now, changes)?),
                 Edit::Delete { key, revision, precondition } => {
-                    let is_gone = !self.stored.contains_key(&key);
+                    let is_gone = self.state.objects.get(&key).is_none();
                     if !(is_gone && precondition != Precondition::Present) {
                         self.delete(key, revision.as_deref(), changes)?;
                     }
@@ -151,7 +116,7 @@ impl Working {
         changes: &mut Vec<ObjectChange>,
     ) -> Result<(Action, Arc<StoredObject>), Rejection> {
         let key = object.key();
-        let old = self.stored.get(&key).cloned();
+        let old = self.state.objects.get(&key).cloned();
         match (precondition, &old) {
             (Precondition::Absent, Some(_)) => return Err(Rejection::Exists(key)),
             (Precondition::Present, None) => return Err(Rejection::NotFound(key)),
@@ -166,15 +131,15 @@ impl Working {
         {
             return Ok((Action::Unchanged, Arc::clone(old)));
         }
-        self.revision = self.revision.next();
+        self.state.revision = self.state.revision.next();
         if old.is_none() {
-            self.created = self.created.next();
+            self.state.created = self.state.created.next();
         }
-        let created = old.as_ref().map_or(self.created, |old| old.created);
+        let created = old.as_ref().map_or(self.state.created, |old| old.created);
         let same_spec = old.as_ref().is_some_and(|old| old.object.same_spec(&object));
         let before = old.as_ref().map(|old| old.object.metadata());
         let metadata = object.metadata_mut();
-        metadata.resource_version = Some(self.revision.to_string());
+        metadata.resource_version = Some(self.state.revision.to_string());
         metadata.generation = before.map_or(0, |before| before.generation) + u64::from(!same_spec);
         metadata.uid = before
             .and_then(|before| before.uid.clone())
@@ -182,7 +147,8 @@ impl Working {
         metadata.creation_timestamp = before
             .and_then(|before| before.creation_timestamp.clone())
             .or_else(|| Some(timestamp::rfc3339(now)));
-        let stored = Arc::new(StoredObject { object, revision: self.revision, created });
+        let (object, revision) = (Arc::new(object), self.state.revision);
+        let stored = Arc::new(StoredObject { object, revision, created });
         let action = if old.is_some() { Action::Configured } else { Action::Created };
         self.change(key, old, Some(Arc::clone(&stored)), changes);
         Ok((action, stored))
@@ -195,7 +161,7 @@ impl Working {
         now: SystemTime,
         changes: &mut Vec<ObjectChange>,
     ) -> Result<(Action, Arc<StoredObject>), Rejection> {
-        let old = self.stored.get(key).ok_or_else(|| Rejection::NotFound(key.clone()))?;
+        let old = self.state.objects.get(key).ok_or_else(|| Rejection::NotFound(key.clone()))?;
         let mut value = old.object.to_value();
         let given = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
         expect_revision(key, given, Some(old))?;
@@ -223,11 +189,11 @@ impl Working {
         revision: Option<&str>,
         changes: &mut Vec<ObjectChange>,
     ) -> Result<(), Rejection> {
-        let Some(old) = self.stored.get(&key).cloned() else {
+        let Some(old) = self.state.objects.get(&key).cloned() else {
             return Err(Rejection::NotFound(key));
         };
         expect_revision(&key, revision, Some(&old))?;
-        self.revision = self.revision.next();
+        self.state.revision = self.state.revision.next();
         self.change(key, Some(old), None, changes);
         Ok(())
     }
@@ -239,21 +205,12 @@ impl Working {
         new: Option<Arc<StoredObject>>,
         changes: &mut Vec<ObjectChange>,
     ) {
-        self.set_object(&key, new.clone());
-        changes.push(ObjectChange { key, revision: self.revision, old, new });
-    }
-
-    fn set_object(&mut self, key: &Key, to: Option<Arc<StoredObject>>) {
-        match to {
-            Some(stored) => {
-                self.set.put(stored.object.clone(), stored.created);
-                self.stored.insert(key.clone(), stored);
-            }
-            None => {
-                self.set.remove(key);
-                self.stored.remove(key);
-            }
+        let objects = Arc::make_mut(&mut self.state.objects);
+        match &new {
+            Some(stored) => objects.put(Arc::clone(stored)),
+            None => objects.remove(&key),
         }
+        changes.push(ObjectChange { key, revision: self.state.revision, old, new });
     }
 
     fn validate(
@@ -264,19 +221,20 @@ impl Working {
         if changes.is_empty() {
             return Ok(Vec::new());
         }
-        provide_default_gateway(&mut self.set, &self.default_gateway);
-        let findings = self.validator.validate(&self.set);
-        let is_written = |key: &Key| changes.iter().any(|change| change.key == *key);
+        let objects = Arc::clone(&self.state.objects);
+        let findings = self.validator.validate(objects.set());
+        let written: HashSet<&Key> = changes.iter().map(|change| &change.key).collect();
+        let is_written = |key: &Key| written.contains(key);
         let removed = (changes.iter())
-            .filter(|change| change.new.is_none() && !self.stored.contains_key(&change.key))
+            .filter(|change| change.new.is_none() && objects.get(&change.key).is_none())
             .filter_map(|change| change.old.as_ref())
-            .map(|stored| &stored.object);
-        let mut wrong = validate::removals(&self.set, removed);
+            .map(|stored| stored.object.as_ref());
+        let mut wrong = validate::removals(objects.set(), removed);
         let is_told = !wrong.is_empty();
-        let introduced = validate::introduced(&self.findings, &findings).into_iter();
+        let introduced = validate::introduced(&self.state.findings, &findings).into_iter();
         // Who may not go is told by name: that others would then miss it says nothing more.
         wrong.extend(introduced.filter(|error| !is_told || is_written(&error.object)));
-        wrong.extend(check(changes, &self.set));
+        wrong.extend(check(changes, objects.set()));
         if !wrong.is_empty() {
             return Err(Rejection::Invalid(wrong));
         }
@@ -284,8 +242,9 @@ impl Working {
         let concerns = |finding: &&Finding| is_written(&finding.object);
         let mut warnings: Vec<Finding> =
             findings.iter().filter(is_doubt).filter(concerns).cloned().collect();
-        warnings.extend(changes.iter().flat_map(|change| removals::affected(change, &self.set)));
-        self.findings = Arc::new(findings);
+        warnings
+            .extend(changes.iter().flat_map(|change| removals::affected(change, objects.set())));
+        self.state.findings = Arc::new(findings);
         Ok(warnings)
     }
 }

@@ -12,7 +12,7 @@ use crate::objects::ObjectChange;
 /// Names the lanes that an entrance or application removed from their group served.
 pub(super) fn affected(change: &ObjectChange, after: &Set) -> Vec<Finding> {
     let (Some(old), Some(new)) = (&change.old, &change.new) else { return Vec::new() };
-    let (Object::LaneGroup(old), Object::LaneGroup(new)) = (&old.object, &new.object) else {
+    let (Object::LaneGroup(old), Object::LaneGroup(new)) = (&*old.object, &*new.object) else {
         return Vec::new();
     };
     let lanes: Vec<String> =

@@ -1,9 +1,6 @@
 //! What readers see: the objects after the last commit, and the changes that led there.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::VecDeque, sync::Arc};
 
 use api::{
     resource::{Key, Kind},
@@ -11,8 +8,8 @@ use api::{
 };
 
 use crate::{
-    objects::ObjectChange,
-    store::{Contents, Revision, StoredObject},
+    objects::{ObjectChange, Objects},
+    store::{Revision, StoredObject},
 };
 
 /// Changes kept for watches that fell behind or reconnect: some minutes of busy editing, a few megabytes.
@@ -26,7 +23,7 @@ pub struct Gone;
 /// Objects, and recent changes.
 #[derive(Debug)]
 pub struct View {
-    objects: BTreeMap<Key, Arc<StoredObject>>,
+    objects: Arc<Objects>,
     revision: Revision,
     history: VecDeque<ObjectChange>,
     findings: Arc<Vec<Finding>>,
@@ -35,18 +32,13 @@ pub struct View {
 }
 
 impl View {
-    pub(super) fn new(contents: &Contents) -> Self {
-        let objects = contents
-            .objects
-            .iter()
-            .map(|stored| (stored.object.key(), Arc::new(stored.clone())))
-            .collect();
+    pub(super) fn new(objects: Arc<Objects>, revision: Revision) -> Self {
         Self {
             objects,
-            revision: contents.revision,
+            revision,
             history: VecDeque::new(),
             findings: Arc::default(),
-            known_after: contents.revision,
+            known_after: revision,
         }
     }
 
@@ -62,14 +54,7 @@ impl View {
 
     /// Objects of a kind, sorted by namespace and name.
     pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<StoredObject>> {
-        let first = Key::new(kind, namespace.unwrap_or_default(), "");
-        self.objects
-            .range(first..)
-            .take_while(|(key, _)| {
-                key.kind == kind && namespace.is_none_or(|namespace| key.namespace == namespace)
-            })
-            .map(|(_, stored)| Arc::clone(stored))
-            .collect()
+        self.objects.list(kind, namespace)
     }
 
     /// The changes after a revision, in order.
@@ -93,12 +78,9 @@ impl View {
         self.findings = findings;
     }
 
-    pub(super) fn apply(&mut self, changes: &[ObjectChange]) {
+    pub(super) fn apply(&mut self, objects: Arc<Objects>, changes: &[ObjectChange]) {
+        self.objects = objects;
         for change in changes {
-            match &change.new {
-                Some(new) => self.objects.insert(change.key.clone(), Arc::clone(new)),
-                None => self.objects.remove(&change.key),
-            };
             self.revision = self.revision.max(change.revision);
             self.history.push_back(change.clone());
             if self.history.len() > HISTORY_MAX

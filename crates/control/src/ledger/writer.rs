@@ -5,7 +5,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Check, Done, OnCommit, Rejection, Request, View,
+    Check, Commit, Done, OnCommit, Rejection, Request, View,
     draft::{Passed, Working},
 };
 use crate::{
@@ -42,11 +42,11 @@ impl<S: Store> Writer<S> {
         announce: watch::Sender<Revision>,
         rules: super::Rules,
     ) -> Self {
-        let super::Rules { default_gateway, check, on_commit } = rules;
-        let working = Working::new(contents, default_gateway);
+        let super::Rules { objects, check, on_commit } = rules;
+        let working = Working::new(objects, contents);
         view.write()
             .unwrap_or_else(PoisonError::into_inner)
-            .set_findings(Arc::clone(working.findings()));
+            .set_findings(Arc::clone(&working.state().findings));
         Self { store, working, view, announce, check, on_commit }
     }
 
@@ -64,7 +64,7 @@ impl<S: Store> Writer<S> {
     }
 
     fn work(&mut self, round: Vec<Request>) {
-        let mark = self.working.mark();
+        let before = self.working.state().clone();
         let mut batch = Batch::default();
         let mut backups = Vec::new();
         for request in round {
@@ -87,7 +87,7 @@ impl<S: Store> Writer<S> {
         match committed {
             Ok(()) => self.publish(batch),
             Err(error) => {
-                self.working.undo(&batch.objects, mark);
+                self.working.return_to(before);
                 batch.fail(&error);
             }
         }
@@ -100,10 +100,15 @@ impl<S: Store> Writer<S> {
     fn publish(&mut self, batch: Batch) {
         if !batch.objects.is_empty() {
             // Distribution first: whoever sees an object's new generation sees how far that has got.
-            (self.on_commit)(&batch.objects);
+            let state = self.working.state();
+            (self.on_commit)(Commit {
+                changes: &batch.objects,
+                objects: &state.objects,
+                findings: &state.findings,
+            });
             let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
-            view.apply(&batch.objects);
-            view.set_findings(Arc::clone(self.working.findings()));
+            view.apply(Arc::clone(&state.objects), &batch.objects);
+            view.set_findings(Arc::clone(&state.findings));
             let revision = view.revision();
             drop(view);
             self.announce.send_replace(revision);

@@ -6,7 +6,10 @@ use std::{
     time::Instant,
 };
 
-use api::{convert, resource::Set};
+use api::{
+    convert,
+    resource::{Key as ObjectKey, Set},
+};
 use lanes::{Group, GroupSpec, Tag, group::EntranceSpec};
 
 use super::versioned::{self, Versioned};
@@ -14,6 +17,8 @@ use crate::key::{Key, Topic, Touch};
 
 #[derive(Debug)]
 struct Distributed {
+    /// The object that it is of.
+    object: ObjectKey,
     spec: GroupSpec,
     wire: Versioned,
     compiled: OnceLock<Option<Arc<Group>>>,
@@ -45,7 +50,7 @@ impl Groups {
         admit_at: Option<Instant>,
         touches: &mut Vec<Touch>,
     ) {
-        let Some(mut spec) = spec_in(set, name) else {
+        let Some((object, mut spec)) = spec_in(set, name) else {
             self.remove(name, touches);
             return;
         };
@@ -55,7 +60,7 @@ impl Groups {
                 lane.admitting = !held_back.contains_key(&lane.tag);
             }
         }
-        self.put(name, spec, touches);
+        self.put(name, object, spec, touches);
     }
 
     /// Lets requests into the lanes of a group that were held back.
@@ -87,11 +92,11 @@ impl Groups {
             self.held_back.remove(group);
         }
         let Some(entry) = self.by_name.get(group) else { return };
-        let mut spec = entry.spec.clone();
+        let (object, mut spec) = (entry.object.clone(), entry.spec.clone());
         for lane in &mut spec.lanes {
             lane.admitting = !waiting.contains(&lane.tag);
         }
-        self.put(group, spec, touches);
+        self.put(group, object, spec, touches);
     }
 
     /// Notes in which generation groups changed last.
@@ -125,19 +130,27 @@ impl Groups {
         }
     }
 
-    fn put(&mut self, name: &Arc<str>, spec: GroupSpec, touches: &mut Vec<Touch>) {
+    fn put(
+        &mut self,
+        name: &Arc<str>,
+        object: ObjectKey,
+        spec: GroupSpec,
+        touches: &mut Vec<Touch>,
+    ) {
         let wire = versioned::group(&spec);
-        let before = self.by_name.get(name);
-        if before.is_some_and(|before| before.wire.version == wire.version) {
+        if let Some(before) = self.by_name.get_mut(name)
+            && before.wire.version == wire.version
+        {
+            before.object = object;
             return;
         }
+        let before = self.by_name.get(name);
         let generation = before.map_or(0, |before| before.generation);
         let old = before.map(|before| Reach::of(&before.spec)).unwrap_or_default();
         let new = Reach::of(&spec);
-        self.by_name.insert(
-            Arc::clone(name),
-            Distributed { spec, wire, compiled: OnceLock::new(), generation },
-        );
+        let compiled = OnceLock::new();
+        let distributed = Distributed { object, spec, wire, compiled, generation };
+        self.by_name.insert(Arc::clone(name), distributed);
         touches.push(Touch::Content(Key::Group(Arc::clone(name))));
         self.reach(name, &old, &new, touches);
     }
@@ -175,6 +188,11 @@ impl Groups {
     /// A group as it is distributed.
     pub fn wire(&self, name: &str) -> Option<&Versioned> {
         self.by_name.get(name).map(|entry| &entry.wire)
+    }
+
+    /// The object that is the group of this name.
+    pub fn object(&self, name: &str) -> Option<&ObjectKey> {
+        self.by_name.get(name).map(|entry| &entry.object)
     }
 
     /// A group as it runs.
@@ -254,11 +272,11 @@ fn unindex(index: &mut Index, of: &Arc<str>, name: &Arc<str>) {
 }
 
 /// The oldest group of this name, with its lanes in order of creation; a lane that is wrong is left out.
-fn spec_in(set: &Set, name: &str) -> Option<GroupSpec> {
+fn spec_in(set: &Set, name: &str) -> Option<(ObjectKey, GroupSpec)> {
     let resource = set.lane_groups().find(|group| group.metadata.name == name)?;
     let mut spec = convert::lanes::group(resource).ok()?;
     spec.lanes = convert::lanes::lanes_of(set, resource)
         .filter_map(|lane| convert::lanes::lane_spec(lane, true).ok())
         .collect();
-    Some(spec)
+    Some((resource.key(), spec))
 }

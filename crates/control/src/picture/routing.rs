@@ -16,6 +16,8 @@ use crate::key::{Key, Topic, Touch};
 
 #[derive(Debug)]
 struct GatewayEntry {
+    /// The object that it is of.
+    object: ObjectKey,
     spec: routes::GatewaySpec,
     wire: Versioned,
 }
@@ -45,16 +47,17 @@ impl Routing {
         let spec = set
             .gateways()
             .find(|gateway| gateway.metadata.name == name)
-            .and_then(|gateway| convert::routes::gateway(gateway).ok());
+            .and_then(|gateway| Some((gateway.key(), convert::routes::gateway(gateway).ok()?)));
         let name: Arc<str> = name.into();
         let before = self.gateways.get(&name).map(|entry| entry.wire.version);
         match spec {
-            Some(spec) => {
+            Some((object, spec)) => {
                 let wire = versioned::gateway(&spec);
-                if before == Some(wire.version) {
+                let is_same = before == Some(wire.version);
+                self.gateways.insert(Arc::clone(&name), GatewayEntry { object, spec, wire });
+                if is_same {
                     return;
                 }
-                self.gateways.insert(Arc::clone(&name), GatewayEntry { spec, wire });
             }
             None if before.is_none() => return,
             None => drop(self.gateways.remove(&name)),
@@ -141,6 +144,11 @@ impl Routing {
         self.gateways.get(name).map(|entry| &entry.wire)
     }
 
+    /// The object that is the gateway of this name.
+    pub fn object(&self, name: &str) -> Option<&ObjectKey> {
+        self.gateways.get(name).map(|entry| &entry.object)
+    }
+
     /// A route as it is distributed.
     pub fn route(&self, name: &str) -> Option<&Versioned> {
         self.routes.get(name).map(|entry| &entry.wire)
@@ -178,13 +186,10 @@ impl Routing {
     }
 }
 
-/// Whether a route names this gateway as a parent.
-pub(super) fn names_gateway(route: &HttpRoute, gateway: &ObjectKey) -> bool {
-    route.spec.parent_refs.iter().any(|parent| parent.name == gateway.name)
-}
-
-/// Whether a route names this Backend.
-pub(super) fn names_backend(route: &HttpRoute, backend: &ObjectKey) -> bool {
-    let mut references = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
-    backend.kind == Kind::Backend && references.any(|reference| reference.name == backend.name)
+/// What a route names: gateways as parents, and Backends.
+pub(super) fn named_by(route: &HttpRoute) -> BTreeSet<(Kind, String)> {
+    let parents = route.spec.parent_refs.iter().map(|parent| (Kind::Gateway, &parent.name));
+    let references = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+    let backends = references.map(|reference| (Kind::Backend, &reference.name));
+    parents.chain(backends).map(|(kind, name)| (kind, name.clone())).collect()
 }

@@ -54,6 +54,11 @@ pub struct Services {
     by_id: HashMap<ServiceId, Entry>,
     by_name: HashMap<Arc<str>, BTreeSet<ServiceId>>,
     by_address: HashMap<SocketAddr, Occupants>,
+    by_application: HashMap<Arc<str>, BTreeSet<ServiceId>>,
+    /// Applications of which instances came, went or changed.
+    changed_applications: BTreeSet<Arc<str>>,
+    /// Services behind which another application is.
+    reassigned: Vec<ServiceId>,
     /// How many Backends name each service.
     backed: HashMap<ServiceId, usize>,
     departed_services: VecDeque<(Instant, ServiceId)>,
@@ -73,6 +78,10 @@ impl Services {
             .is_some_and(|before| before.service.application() == service.application());
         let unchanged = was_present
             && before.as_ref().is_some_and(|before| before.wire.version == wire.version);
+        if !unchanged {
+            let old = before.as_ref().map(|before| before.service.application());
+            self.note_application(&id, old, Some(service.application()));
+        }
         let had = before.map(|before| addresses_of(&before.service)).unwrap_or_default();
         let has = addresses_of(&service);
         self.by_id.insert(id.clone(), Entry { service, wire, departed_at: None });
@@ -108,6 +117,7 @@ impl Services {
             service: Arc::new(empty),
             departed_at: Some(now),
         };
+        self.changed_applications.insert(Arc::clone(entry.service.application()));
         touches.push(Touch::Content(Key::Service(id.clone())));
         touch_names(id, touches);
         self.departed_services.push_back((now, id.clone()));
@@ -122,6 +132,7 @@ impl Services {
     /// A service, its name and its addresses are forgotten at once: its source was removed.
     pub fn remove(&mut self, id: &ServiceId, touches: &mut Vec<Touch>) {
         let Some(entry) = self.by_id.remove(id) else { return };
+        self.note_application(id, Some(entry.service.application()), None);
         let name = id.name();
         if let Some(ids) = self.by_name.get_mut(name) {
             ids.remove(id);
@@ -165,6 +176,25 @@ impl Services {
         let address = self.departed_addresses.front().map(|(at, _)| *at + DEPARTED_ADDRESS_KEPT);
         let service = self.departed_services.front().map(|(at, _)| *at + DEPARTED_SERVICE_KEPT);
         address.into_iter().chain(service).min()
+    }
+
+    fn note_application(&mut self, id: &ServiceId, old: Option<&Arc<str>>, new: Option<&Arc<str>>) {
+        self.changed_applications.extend(old.into_iter().chain(new).cloned());
+        if old == new {
+            return;
+        }
+        self.reassigned.push(id.clone());
+        if let Some(old) = old
+            && let Some(ids) = self.by_application.get_mut(old)
+        {
+            ids.remove(id);
+            if ids.is_empty() {
+                self.by_application.remove(old);
+            }
+        }
+        if let Some(new) = new {
+            self.by_application.entry(Arc::clone(new)).or_default().insert(id.clone());
+        }
     }
 
     fn occupy(&mut self, address: SocketAddr, id: &ServiceId, touches: &mut Vec<Touch>) {
@@ -219,6 +249,16 @@ impl Services {
 
 /// What others ask.
 impl Services {
+    /// Applications of which instances came, went or changed since this was last asked.
+    pub fn take_changed_applications(&mut self) -> BTreeSet<Arc<str>> {
+        std::mem::take(&mut self.changed_applications)
+    }
+
+    /// Services behind which another application is than when this was last asked.
+    pub(super) fn take_reassigned(&mut self) -> Vec<ServiceId> {
+        std::mem::take(&mut self.reassigned)
+    }
+
     /// A service as it is distributed, departed ones included.
     pub fn wire(&self, id: &ServiceId) -> Option<&Versioned> {
         self.by_id.get(id).map(|entry| &entry.wire)
@@ -227,6 +267,12 @@ impl Services {
     /// A service, departed ones included.
     pub fn get(&self, id: &ServiceId) -> Option<&Arc<lanes::Service>> {
         self.by_id.get(id).map(|entry| &entry.service)
+    }
+
+    /// The services behind which an application is.
+    pub fn of_application(&self, application: &str) -> impl Iterator<Item = &Arc<lanes::Service>> {
+        let ids = self.by_application.get(application).into_iter().flatten();
+        ids.filter_map(|id| self.get(id))
     }
 
     /// Whether its source has it now.

@@ -23,13 +23,12 @@ use super::{
     objects::{Written, flag, json_body, unknown_parameter},
 };
 use crate::{
-    Control, EMBEDDED_SOURCE, conflicts,
+    Control, EMBEDDED_SOURCE,
     distribute::DataPlane,
     explain::Moment,
     ledger::{Edit, Precondition, Rejection, Transaction},
-    picture::Picture,
+    picture::{Picture, small},
     sources::Standing,
-    status::small,
 };
 
 type Shared = State<Arc<Control>>;
@@ -161,7 +160,7 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     let validation = Arc::clone(control.ledger().view().findings());
     findings.extend(validation.iter().cloned().map(Finding::from));
     let hub = control.hub();
-    findings.extend(conflicts::of(hub.picture()).into_iter().map(Finding::from));
+    findings.extend(hub.picture().conflicts.all().cloned().map(Finding::from));
     findings.sort_by_key(|finding| finding.severity);
     let generation = hub.generation();
     let mut data_planes: Vec<DataPlaneStatus> =

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 // To utoipa a type written `Object` is one of which nothing is known.
 use api::resource::Object as AnyObject;
 
-use super::{Refused, watch};
+use super::{Refused, present, present_all, watch};
 use crate::{
     Control,
     ledger::{Done, Edit, Precondition, Transaction},
@@ -133,7 +133,7 @@ fn list_or_watch(
     let view = control.ledger().view();
     let (revision, stored) = (view.revision(), view.list(kind, namespace.as_deref()));
     drop(view);
-    let items = control.present_all(&stored);
+    let (items, _) = present_all(control, &stored);
     Ok(Json(List { resource_version: revision.to_string(), items }).into_response())
 }
 
@@ -157,7 +157,7 @@ pub(super) async fn read(
     let key = Key::new(kind(&plural)?, namespace, name);
     let stored = control.ledger().view().get(&key).cloned();
     let stored = stored.ok_or(crate::ledger::Rejection::NotFound(key))?;
-    Ok(Json(control.present(&stored)))
+    Ok(Json(present(&control, &stored)))
 }
 
 /// Creates an object in the namespace it names.
@@ -308,7 +308,7 @@ pub(super) async fn delete(
 fn only(control: &Control, done: &Done) -> Result<Object, Refused> {
     let stored =
         done.objects.first().ok_or_else(|| Refused::new(500, "nothing was written", ""))?;
-    Ok(control.present(stored))
+    Ok(present(control, stored))
 }
 
 /// Reads an object sent to a path: what the path says need not be said again, and must not be contradicted.

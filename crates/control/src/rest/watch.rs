@@ -1,9 +1,13 @@
-//! Watches: one event a line, for as long as the client listens.
+//! Watches: one event a line, for as long as the client listens. What is said of an object is part of it: a change of
+//! its status alone is told as one of the object.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+};
 
 use api::{
-    resource::Kind,
+    resource::{Key, Kind, Object, Status},
     rest::{WATCH_LINES, WatchEvent, WatchKind},
 };
 use axum::{
@@ -14,8 +18,13 @@ use axum::{
 use futures_util::{Stream, stream};
 use tokio::sync::watch::Receiver;
 
-use super::Refused;
-use crate::{Control, ledger::Gone, objects::ObjectChange, store::Revision};
+use super::{Refused, present_all, with_status};
+use crate::{
+    Control,
+    ledger::Gone,
+    objects::ObjectChange,
+    store::{Revision, StoredObject},
+};
 
 /// Begins a watch: with everything there is and `SYNCED`, or with the changes after `resource_version`.
 pub(super) fn start(
@@ -29,14 +38,17 @@ pub(super) fn start(
         kind,
         namespace,
         changed: control.ledger().revision(),
+        status_changed: control.status_changed(),
         closing: control.closing(),
         told: Revision::default(),
+        status_told: 0,
         lines: VecDeque::new(),
     };
     match resource_version {
         None => watch.tell_everything(),
         Some(text) => {
             watch.told = Revision::parse(text).ok_or(Gone)?;
+            watch.status_told = control.hub().status_number();
             watch.tell_changes()?;
         }
     }
@@ -49,9 +61,12 @@ struct Watch {
     kind: Kind,
     namespace: Option<String>,
     changed: Receiver<Revision>,
+    status_changed: Receiver<u64>,
     closing: Receiver<bool>,
     /// Everything up to this was told.
     told: Revision,
+    /// Every change of a status up to this was told.
+    status_told: u64,
     lines: VecDeque<Bytes>,
 }
 
@@ -64,6 +79,9 @@ impl Watch {
                 }
                 tokio::select! {
                     changed = watch.changed.changed() => if changed.is_err() { return Ok(None) },
+                    changed = watch.status_changed.changed() => {
+                        if changed.is_err() { return Ok(None) }
+                    }
                     _ = watch.closing.wait_for(|closing| *closing) => return Ok(None),
                 }
                 // One that reads too slowly for the history ends, and its client lists again.
@@ -77,7 +95,8 @@ impl Watch {
         let (revision, stored) = (view.revision(), view.list(self.kind, self.namespace.as_deref()));
         drop(view);
         self.told = revision;
-        let objects = self.control.present_all(&stored);
+        let (objects, number) = present_all(&self.control, &stored);
+        self.status_told = number;
         for (stored, object) in stored.iter().zip(objects) {
             self.push(WatchKind::Added, stored.revision, Some(object));
         }
@@ -87,33 +106,55 @@ impl Watch {
     fn tell_changes(&mut self) -> Result<(), Gone> {
         let view = self.control.ledger().view();
         let changes: Vec<ObjectChange> = (view.changes_after(self.told)?)
-            .filter(|change| self.concerns(change))
+            .filter(|change| self.concerns(&change.key))
             .cloned()
             .collect();
         self.told = view.revision();
         drop(view);
-        for change in &changes {
-            let (kind, stored) = match (&change.old, &change.new) {
-                (None, Some(new)) => (WatchKind::Added, new),
-                (Some(_), Some(new)) => (WatchKind::Modified, new),
-                (Some(old), None) => (WatchKind::Deleted, old),
+        let mut hub = self.control.hub();
+        let statuses: Vec<Status> = changes.iter().map(|change| hub.status(&change.key)).collect();
+        // Of objects that stayed as they are something else may be to be said.
+        let told: HashSet<&Key> = changes.iter().map(|change| &change.key).collect();
+        let others: Vec<Key> = (hub.status_changes(self.status_told))
+            .filter(|key| self.concerns(key) && !told.contains(key))
+            .cloned()
+            .collect();
+        let of_others: Vec<Status> = others.iter().map(|key| hub.status(key)).collect();
+        self.status_told = hub.status_number();
+        drop(hub);
+        for (change, status) in changes.iter().zip(statuses) {
+            let (kind, object) = match (&change.old, &change.new) {
+                (None, Some(new)) => (WatchKind::Added, with_status(new, status)),
+                (Some(_), Some(new)) => (WatchKind::Modified, with_status(new, status)),
+                (Some(old), None) => (WatchKind::Deleted, Object::clone(&old.object)),
                 (None, None) => continue,
-            };
-            let object = match kind {
-                WatchKind::Deleted => stored.object.clone(),
-                _ => self.control.present(stored),
             };
             self.push(kind, change.revision, Some(object));
         }
+        self.tell_statuses(&others, of_others);
         Ok(())
     }
 
-    fn concerns(&self, change: &ObjectChange) -> bool {
-        change.key.kind == self.kind
-            && self.namespace.as_ref().is_none_or(|namespace| *namespace == change.key.namespace)
+    fn tell_statuses(&mut self, keys: &[Key], statuses: Vec<Status>) {
+        let view = self.control.ledger().view();
+        let both = keys.iter().map(|key| view.get(key).cloned()).zip(statuses);
+        // One that changed just now is told with its change.
+        let still = |(stored, status): (Option<Arc<StoredObject>>, _)| {
+            Some((stored.filter(|stored| stored.revision <= self.told)?, status))
+        };
+        let still: Vec<_> = both.filter_map(still).collect();
+        drop(view);
+        for (stored, status) in still {
+            self.push(WatchKind::Modified, self.told, Some(with_status(&stored, status)));
+        }
     }
 
-    fn push(&mut self, kind: WatchKind, revision: Revision, object: Option<api::resource::Object>) {
+    fn concerns(&self, key: &Key) -> bool {
+        key.kind == self.kind
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+    }
+
+    fn push(&mut self, kind: WatchKind, revision: Revision, object: Option<Object>) {
         let event = WatchEvent { kind, resource_version: revision.to_string(), object };
         match serde_json::to_vec(&event) {
             Ok(mut line) => {

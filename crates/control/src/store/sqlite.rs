@@ -1,6 +1,9 @@
 //! The store on SQLite: write-ahead log, `synchronous=FULL`, format in `user_version`.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
@@ -146,7 +149,7 @@ impl SqliteStore {
             let number = |column| row.get::<_, i64>(column).map(|value| value as u64);
             match read_body(&text(5)?) {
                 Ok(object) => contents.objects.push(StoredObject {
-                    object,
+                    object: Arc::new(object),
                     revision: Revision(number(3)?),
                     created: CreationOrder(number(4)?),
                 }),

@@ -231,7 +231,15 @@ pub(crate) struct DataPlane {
 impl DataPlane {
     pub(crate) async fn connect(to: SocketAddr, hello: v1::Hello) -> Result<Self, tonic::Status> {
         let channel = tonic::transport::Endpoint::from_shared(format!("http://{to}")).unwrap();
-        let mut client = DiscoveryClient::new(channel.connect().await.unwrap());
+        Self::connect_over(channel.connect().await.unwrap(), hello).await
+    }
+
+    /// Over a connection that others use too.
+    pub(crate) async fn connect_over(
+        channel: tonic::transport::Channel,
+        hello: v1::Hello,
+    ) -> Result<Self, tonic::Status> {
+        let mut client = DiscoveryClient::new(channel);
         let (sender, outgoing) = mpsc::channel(16);
         let hello =
             v1::DataPlaneMessage { message: Some(data_plane_message::Message::Hello(hello)) };
@@ -269,6 +277,10 @@ impl DataPlane {
             .expect("a message within the patience of the test")
             .unwrap()
             .expect("the stream goes on");
+        self.take(message)
+    }
+
+    fn take(&mut self, message: v1::ControlMessage) -> v1::ControlMessage {
         for resource in &message.upserts {
             self.held.insert(resource.key.clone(), resource.clone());
         }
@@ -277,6 +289,14 @@ impl DataPlane {
         }
         self.messages.push(message.clone());
         message
+    }
+
+    /// The next message, however long it takes.
+    pub(crate) async fn receive_for_ever(&mut self) -> v1::ControlMessage {
+        match self.receiver.message().await {
+            Ok(Some(message)) => self.take(message),
+            _ => std::future::pending().await,
+        }
     }
 
     /// Receives and acknowledges until something holds.

@@ -8,7 +8,7 @@ use api::{
 };
 use control::{
     ledger::{Edit, Ledger, Precondition, Rejection, Rules, Transaction},
-    objects::default_gateway,
+    objects::{Objects, default_gateway},
     store::{Change, Contents, Revision, SqliteStore, Store, StoreError},
 };
 use proptest::prelude::*;
@@ -25,11 +25,15 @@ fn contents(path: &Path) -> Contents {
     open(path).load().unwrap()
 }
 
+fn objects(contents: &Contents) -> Arc<Objects> {
+    Arc::new(Objects::new(default_gateway(8000), contents.objects.iter().cloned().map(Arc::new)))
+}
+
 fn ledger(path: &Path) -> Ledger {
     let mut store = open(path);
     let contents = store.load().unwrap();
     let rules = Rules {
-        default_gateway: default_gateway(8000),
+        objects: objects(&contents),
         check: Box::new(|_, _| Vec::new()),
         on_commit: Box::new(|_| {}),
     };
@@ -109,7 +113,7 @@ fn a_batch_that_fails_leaves_nothing_of_itself() {
         let object = Object::from_value(group(name, &["a"])).unwrap();
         let revision = Revision::parse("1").unwrap();
         Change::Put(Arc::new(control::store::StoredObject {
-            object,
+            object: Arc::new(object),
             revision,
             created: CreationOrder(1),
         }))
@@ -127,7 +131,11 @@ fn a_backup_is_complete_and_has_a_history_of_its_own() {
     let mut store = open(&path);
     let object = Object::from_value(group("trade", &["a"])).unwrap();
     let revision = Revision::parse("4").unwrap();
-    let stored = control::store::StoredObject { object, revision, created: CreationOrder(1) };
+    let stored = control::store::StoredObject {
+        object: Arc::new(object),
+        revision,
+        created: CreationOrder(1),
+    };
     store.commit(&[Change::Put(Arc::new(stored))]).unwrap();
     store.backup_to(&copy).unwrap();
     let (original, copied) = (store.load().unwrap(), contents(&copy));
@@ -211,9 +219,9 @@ async fn what_the_disk_does_not_take_is_refused_and_forgotten() {
     let told = Arc::new(std::sync::Mutex::new(0));
     let counter = Arc::clone(&told);
     let rules = Rules {
-        default_gateway: default_gateway(8000),
+        objects: objects(&contents),
         check: Box::new(|_, _| Vec::new()),
-        on_commit: Box::new(move |changes| *counter.lock().unwrap() += changes.len()),
+        on_commit: Box::new(move |commit| *counter.lock().unwrap() += commit.changes.len()),
     };
     let ledger = Ledger::start(store, &contents, rules).unwrap();
     let write = async |name: &str| {
@@ -262,12 +270,14 @@ impl Model {
     }
 }
 
-fn seen(objects: impl Iterator<Item = (Object, u64)>) -> BTreeMap<String, (Vec<String>, u64, u64)> {
+fn seen(
+    objects: impl Iterator<Item = (Arc<Object>, u64)>,
+) -> BTreeMap<String, (Vec<String>, u64, u64)> {
     objects
         .map(|(object, created)| {
             let generation = object.metadata().generation;
-            let Object::LaneGroup(group) = object else { panic!("{object:?}") };
-            (group.metadata.name, (group.spec.applications, generation, created))
+            let Object::LaneGroup(group) = &*object else { panic!("{object:?}") };
+            (group.metadata.name.clone(), (group.spec.applications.clone(), generation, created))
         })
         .collect()
 }

@@ -95,7 +95,7 @@ struct Record {
 }
 
 impl Record {
-    fn write(&mut self, value: &Value, hub: &mut Hub, now: Instant) {
+    fn write(&mut self, value: &Value, world: &mut World) {
         let object = Object::from_value(value.clone()).unwrap();
         let key = object.key();
         let place = self.objects.iter().position(|stored| stored.object.key() == key);
@@ -103,21 +103,21 @@ impl Record {
         let created = old.as_ref().map_or(self.created.next(), |old| old.created);
         self.created = self.created.max(created);
         let revision = Revision::default();
-        let new = Arc::new(StoredObject { object, revision, created });
+        let new = Arc::new(StoredObject { object: Arc::new(object), revision, created });
         match place {
             Some(place) => self.objects[place] = Arc::clone(&new),
             None => self.objects.push(Arc::clone(&new)),
         }
-        hub.apply_objects(&[ObjectChange { key, revision, old, new: Some(new) }], now);
+        world.apply(ObjectChange { key, revision, old, new: Some(new) });
     }
 
-    fn delete(&mut self, place: usize, hub: &mut Hub, now: Instant) {
+    fn delete(&mut self, place: usize, world: &mut World) {
         if self.objects.is_empty() {
             return;
         }
         let old = self.objects.remove(place % self.objects.len());
         let (key, revision) = (old.object.key(), Revision::default());
-        hub.apply_objects(&[ObjectChange { key, revision, old: Some(old), new: None }], now);
+        world.apply(ObjectChange { key, revision, old: Some(old), new: None });
     }
 }
 
@@ -150,8 +150,8 @@ fn run(world: &mut World, record: &mut Record, peers: &mut [Peer; 3], step: Step
             let id = service("embedded", LETTERS[letter], &[]).id().clone();
             world.hub.update_services("embedded", vec![(id, None)], world.now);
         }
-        Step::Write(value) => record.write(&value, &mut world.hub, world.now),
-        Step::Delete(place) => record.delete(place, &mut world.hub, world.now),
+        Step::Write(value) => record.write(&value, world),
+        Step::Delete(place) => record.delete(place, world),
         Step::Subscribe(peer, names, addresses) => {
             let (texts, numbers) =
                 (chosen(&NAMES, names.clone()), chosen(&ADDRESSES, addresses.clone()));
@@ -190,7 +190,7 @@ proptest! {
         let mut followers = peers(&mut world);
         for step in steps {
             run(&mut world, &mut record, &mut followers, step);
-            world.hub.assert_counted();
+            world.hub.assert_kept_up(&world.objects);
         }
         // Lanes are let in, what departed is forgotten.
         for _ in 0..3 {
@@ -207,7 +207,7 @@ proptest! {
         for stored in &record.objects {
             let (key, revision) = (stored.object.key(), stored.revision);
             let change = ObjectChange { key, revision, old: None, new: Some(Arc::clone(stored)) };
-            fresh.hub.apply_objects(&[change], fresh.now);
+            fresh.apply(change);
         }
         fresh.pass(ADMISSION_WAIT);
         let mut newcomers = peers(&mut fresh);

@@ -1,0 +1,165 @@
+//! Rules outside lanes that spread requests over versions of an application in a lane group (semantics §13), kept
+//! up to date route by route.
+//!
+//! `api::validate::spread` says what such a rule is; which application is behind a service, live services tell
+//! first.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    hash::Hash,
+    mem,
+};
+
+use api::{
+    convert,
+    resource::{HttpRoute, Key as ObjectKey, Object, Set},
+    validate::{
+        Finding, Severity,
+        spread::{self, Spread},
+    },
+};
+use lanes::ServiceId;
+
+use super::services::Services;
+use crate::objects::ObjectChange;
+
+/// Routes, by something that concerns them.
+type Index<K> = HashMap<K, BTreeSet<ObjectKey>>;
+
+/// The conflicts there are.
+#[derive(Debug, Default)]
+pub struct Conflicts {
+    /// Routes with rules of several backends: what was found when they were last looked at.
+    routes: BTreeMap<ObjectKey, Looked>,
+    by_service: Index<ServiceId>,
+    by_application: Index<String>,
+    by_object: Index<ObjectKey>,
+    changed: BTreeSet<ObjectKey>,
+}
+
+#[derive(Debug, Default)]
+struct Looked {
+    services: Vec<ServiceId>,
+    spreads: Vec<Spread>,
+    findings: Vec<Finding>,
+}
+
+impl Conflicts {
+    /// All of them: each is told of its route and of its group.
+    pub fn all(&self) -> impl Iterator<Item = &Finding> {
+        self.routes.values().flat_map(|looked| &looked.findings)
+    }
+
+    /// Those told of an object.
+    pub fn of(&self, object: &ObjectKey) -> impl Iterator<Item = &Finding> {
+        let routes = self.by_object.get(object).into_iter().flatten();
+        let findings =
+            routes.filter_map(|route| self.routes.get(route)).flat_map(|it| &it.findings);
+        findings.filter(move |finding| finding.object == *object)
+    }
+
+    /// Objects of which something else is told since this was last asked.
+    pub fn take_changed(&mut self) -> BTreeSet<ObjectKey> {
+        mem::take(&mut self.changed)
+    }
+
+    /// A route changed, or a Backend that it names.
+    pub(super) fn route_changed(&mut self, route: &ObjectKey, set: &Set, services: &Services) {
+        let old = self.routes.remove(route).unwrap_or_default();
+        old.services.iter().for_each(|id| unindex(&mut self.by_service, id, route));
+        old.spreads.iter().for_each(|it| unindex(&mut self.by_application, &it.application, route));
+        old.findings.iter().for_each(|it| unindex(&mut self.by_object, &it.object, route));
+        let new = match set.get(route) {
+            Some(Object::HttpRoute(route)) => Looked::at(route, set, services),
+            _ => Looked::default(),
+        };
+        if old.findings != new.findings {
+            let told = old.findings.iter().chain(&new.findings);
+            self.changed.extend(told.map(|finding| finding.object.clone()));
+        }
+        if new.services.is_empty() {
+            return;
+        }
+        new.services.iter().for_each(|id| index(&mut self.by_service, id, route));
+        new.spreads.iter().for_each(|it| index(&mut self.by_application, &it.application, route));
+        new.findings.iter().for_each(|it| index(&mut self.by_object, &it.object, route));
+        self.routes.insert(route.clone(), new);
+    }
+
+    /// A service appeared, or another application is behind it.
+    pub(super) fn service_changed(&mut self, id: &ServiceId, set: &Set, services: &Services) {
+        for route in self.by_service.get(id).cloned().unwrap_or_default() {
+            self.route_changed(&route, set, services);
+        }
+    }
+
+    /// A group has, or had, an application.
+    pub(super) fn application_changed(&mut self, name: &str, set: &Set, services: &Services) {
+        for route in self.by_application.get(name).cloned().unwrap_or_default() {
+            self.route_changed(&route, set, services);
+        }
+    }
+}
+
+impl Looked {
+    fn at(route: &HttpRoute, set: &Set, services: &Services) -> Self {
+        let several = route.spec.rules.iter().filter(|rule| rule.backend_refs.len() > 1);
+        let references = several.flat_map(|rule| &rule.backend_refs);
+        let backends = references
+            .filter_map(|it| convert::routes::backend(it, &route.metadata.namespace, set).ok());
+        let spreads = spread::spreads(route, set, |id| application(services, id));
+        let mut findings = Vec::new();
+        for spread in &spreads {
+            for group in spread::groups_with(set, &spread.application) {
+                findings.push(spread.on_route(route, group, Severity::Conflict));
+                findings.push(spread.on_group(route, group));
+            }
+        }
+        Self { services: backends.map(convert::routes::service).collect(), spreads, findings }
+    }
+}
+
+/// Errors of routes that a transaction writes although a group had the application before.
+pub fn introduced(changes: &[ObjectChange], set: &Set, services: &Services) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let spreads = |route| spread::spreads(route, set, |id| application(services, id));
+    for change in changes {
+        let Some(new) = change.new.as_ref().and_then(|stored| route(&stored.object)) else {
+            continue;
+        };
+        let old = change.old.as_ref().and_then(|stored| route(&stored.object));
+        let before = old.map(spreads).unwrap_or_default();
+        let is_new = |it: &Spread| before.iter().all(|old| old.application != it.application);
+        for spread in spreads(new).into_iter().filter(is_new) {
+            let groups = spread::groups_with(set, &spread.application).filter(|group| {
+                old.is_some() || set.created(&group.key()) < set.created(&new.key())
+            });
+            findings.extend(groups.map(|group| spread.on_route(new, group, Severity::Error)));
+        }
+    }
+    findings
+}
+
+fn route(object: &Object) -> Option<&HttpRoute> {
+    match object {
+        Object::HttpRoute(route) => Some(route),
+        _ => None,
+    }
+}
+
+fn application(services: &Services, id: &ServiceId) -> Option<String> {
+    services.get(id).map(|service| service.application().to_string())
+}
+
+fn index<K: Hash + Eq + Clone>(index: &mut Index<K>, by: &K, route: &ObjectKey) {
+    index.entry(by.clone()).or_default().insert(route.clone());
+}
+
+fn unindex<K: Hash + Eq>(index: &mut Index<K>, by: &K, route: &ObjectKey) {
+    if let Some(routes) = index.get_mut(by) {
+        routes.remove(route);
+        if routes.is_empty() {
+            index.remove(by);
+        }
+    }
+}

@@ -1,0 +1,213 @@
+//! How the status of one object reads.
+
+use api::{
+    convert,
+    resource::{Key as ObjectKey, Lane, Live, Matched, Object, Status, StatusCondition},
+    validate::{Finding, Severity},
+};
+
+use super::{Findings, Sight, instances::Instances};
+use crate::{distribute, key::Key, picture::small, sources::Standing};
+
+/// The status of an object. `matched`: its instances, where they are counted already.
+pub(super) fn status(
+    object: &Object,
+    matched: Option<Vec<Matched>>,
+    sight: Sight<'_>,
+    findings: &Findings,
+    instances: &mut Instances,
+) -> Status {
+    let mut status = match object {
+        Object::Lane(lane) => of_lane(lane, matched, sight, instances),
+        Object::LaneGroup(group) => of_group(&group.key(), sight),
+        Object::HttpRoute(route) => {
+            of_route(&format!("{}/{}", route.metadata.namespace, route.metadata.name), sight)
+        }
+        Object::Gateway(gateway) => of_gateway(&gateway.key(), sight),
+        Object::ServiceSource(source) => of_source(&source.key(), sight),
+        Object::Backend(_) => Status::default(),
+    };
+    let of = |key: &ObjectKey, severity| {
+        let findings = findings.get(key).into_iter().flatten();
+        let mut findings = findings.chain(sight.picture.conflicts.of(key));
+        findings.find(|finding: &&Finding| finding.severity == severity)
+    };
+    if let Some(error) = of(&object.key(), Severity::Error) {
+        status.conditions.retain(|condition| condition.kind != "Ready");
+        status.conditions.push(condition("Ready", false, "Invalid", error.problem.to_string()));
+    }
+    let of_group = match object {
+        Object::Lane(lane) => of(&convert::lanes::group_key(lane), Severity::Conflict),
+        _ => None,
+    };
+    if let Some(conflict) = of(&object.key(), Severity::Conflict).or(of_group) {
+        let message = conflict.problem.to_string();
+        status.conditions.push(condition("Conflicted", true, "Conflict", message));
+    }
+    for condition in &mut status.conditions {
+        condition.observed_generation = object.metadata().generation;
+    }
+    if let Some(live) = &mut status.live {
+        live.observed_generation = object.metadata().generation;
+    }
+    status
+}
+
+fn of_lane(
+    lane: &Lane,
+    matched: Option<Vec<Matched>>,
+    sight: Sight<'_>,
+    instances: &mut Instances,
+) -> Status {
+    let tag = convert::lanes::tag_text(lane);
+    let group_key = convert::lanes::group_key(lane);
+    let groups = &sight.picture.groups;
+    let group =
+        groups.spec(&group_key.name).filter(|_| groups.object(&group_key.name) == Some(&group_key));
+    let running = group.and_then(|group| {
+        group.lanes.iter().find(|running| running.tag.as_str() == tag).map(|lane| (group, lane))
+    });
+    let Some((group, running)) = running else {
+        let message = format!("there is no group {} that has this lane", lane.spec.group);
+        return not_in_force(message);
+    };
+    let mut status = of_group(&group_key, sight);
+    if !running.enabled {
+        let message = "the lane is disabled: requests in it are served by the base".to_owned();
+        status.conditions = vec![condition("Ready", false, "Disabled", message)];
+    } else if !running.admitting {
+        let message = "requests enter when the data planes behind the entrances know the lane";
+        status.conditions = vec![condition("Ready", false, "Admitting", message.to_owned())];
+    }
+    let count = |application: &String| {
+        let usable = instances.of(application, &sight.picture.services);
+        let (base, tagged) = (small(usable.base()), small(usable.tagged(&running.tag)));
+        Matched { application: application.clone(), base, tagged }
+    };
+    status.matched = matched.unwrap_or_else(|| group.applications.iter().map(count).collect());
+    status
+}
+
+fn of_group(key: &ObjectKey, sight: Sight<'_>) -> Status {
+    let groups = &sight.picture.groups;
+    let wire = groups.wire(&key.name).filter(|_| groups.object(&key.name) == Some(key));
+    let Some(wire) = wire else {
+        let message = "the group is not in force: another has its name, or it is wrong";
+        return not_in_force(message.to_owned());
+    };
+    let resource = Key::Group(key.name.as_str().into());
+    let live = sight.distribution.live(&resource, wire.version);
+    let generation = groups.generation(&key.name).unwrap_or(0);
+    Status {
+        conditions: vec![ready(&resource, live, sight)],
+        matched: Vec::new(),
+        live: Some(shown(live, generation)),
+    }
+}
+
+fn not_in_force(message: String) -> Status {
+    let conditions = vec![condition("Ready", false, "NotInForce", message)];
+    Status { conditions, ..Status::default() }
+}
+
+fn not_accepted(message: &str) -> Status {
+    let conditions = vec![condition("Accepted", false, "Invalid", message.to_owned())];
+    Status { conditions, ..Status::default() }
+}
+
+fn of_route(name: &str, sight: Sight<'_>) -> Status {
+    let routing = &sight.picture.routing;
+    let (Some(spec), Some(wire)) = (routing.route_spec(name), routing.route(name)) else {
+        return not_accepted("the route cannot be used");
+    };
+    let resource = Key::Route(name.into());
+    let live = sight.distribution.live(&resource, wire.version);
+    let mut conditions = vec![if spec.parents.is_empty() {
+        let message = "no gateway of parentRefs exists and lets it attach".to_owned();
+        condition("Accepted", false, "NoMatchingParent", message)
+    } else {
+        condition("Accepted", true, "Accepted", String::new())
+    }];
+    let mut backends = spec.rules.iter().flat_map(|rule| &rule.backends);
+    conditions.push(match backends.find_map(|backend| backend.service.as_ref().err()) {
+        None => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
+        Some(problem) => condition("ResolvedRefs", false, "BackendNotFound", problem.clone()),
+    });
+    conditions.push(ready(&resource, live, sight));
+    let live = Some(shown(live, routing.generation(name)));
+    Status { conditions, matched: Vec::new(), live }
+}
+
+fn of_gateway(key: &ObjectKey, sight: Sight<'_>) -> Status {
+    let routing = &sight.picture.routing;
+    let wire = routing.gateway(&key.name).filter(|_| routing.object(&key.name) == Some(key));
+    let Some(wire) = wire else {
+        return not_accepted("another gateway has its name, or it is wrong");
+    };
+    let resource = Key::Gateway(key.name.as_str().into());
+    let live = sight.distribution.live(&resource, wire.version);
+    let accepted = condition("Accepted", true, "Accepted", String::new());
+    let conditions = vec![accepted, ready(&resource, live, sight)];
+    Status { conditions, matched: Vec::new(), live: None }
+}
+
+fn of_source(key: &ObjectKey, sight: Sight<'_>) -> Status {
+    let mut sources = sight.picture.set().service_sources();
+    let first = sources.find(|source| source.metadata.name == key.name);
+    let is_first = first.is_some_and(|first| first.key() == *key);
+    let ready = match sight.picture.sources().get(&key.name).filter(|_| is_first) {
+        None => {
+            let message = "another source has its name".to_owned();
+            condition("Ready", false, "NotInForce", message)
+        }
+        Some(Standing::Syncing { problem }) => {
+            let message = problem.as_deref().unwrap_or("it has not told everything yet");
+            condition("Ready", false, "Syncing", message.to_owned())
+        }
+        Some(Standing::Synced) => condition("Ready", true, "Synced", String::new()),
+        // No age: this changes when the source does, not every second.
+        Some(Standing::Stale { problem, .. }) => {
+            let message = format!("it is out of contact, its last picture stays: {problem}");
+            condition("Ready", false, "Stale", message)
+        }
+    };
+    Status { conditions: vec![ready], ..Status::default() }
+}
+
+fn ready(resource: &Key, live: distribute::Live, sight: Sight<'_>) -> StatusCondition {
+    if let Some((count, node, reason)) = sight.distribution.refused(resource) {
+        let more = match count {
+            1 => String::new(),
+            several => format!(" (and {} more)", several - 1),
+        };
+        let message = format!("data plane {node}{more} does not take it: {reason}");
+        return condition("Ready", false, "Refused", message);
+    }
+    let waiting = live.data_planes - live.acknowledged;
+    if waiting > 0 {
+        let message =
+            format!("{waiting} of {} data planes have not confirmed it", live.data_planes);
+        return condition("Ready", false, "Distributing", message);
+    }
+    condition("Ready", true, "Live", "every data plane that needs it has it".to_owned())
+}
+
+fn shown(live: distribute::Live, generation: u64) -> Live {
+    Live {
+        data_planes: small(live.data_planes),
+        acknowledged: small(live.acknowledged),
+        generation,
+        observed_generation: 0,
+    }
+}
+
+fn condition(kind: &str, holds: bool, reason: &str, message: String) -> StatusCondition {
+    StatusCondition {
+        kind: kind.to_owned(),
+        status: if holds { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        message,
+        observed_generation: 0,
+        last_transition_time: None,
+    }
+}
