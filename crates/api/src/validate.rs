@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::resource::{Key, Kind, Object, Set};
 
 mod compiled;
+mod conditions;
 mod lanes;
 mod routes;
 mod sources;

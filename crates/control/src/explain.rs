@@ -8,17 +8,20 @@ use std::{net::IpAddr, sync::Arc};
 use api::rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
 use lanes::{
     Context, Entrance, Explanation, Problem, Request, Service, ServiceId, Snapshot,
-    baggage::{self, Incoming},
-    choose::Outcome,
-    directory::NameAnswer,
+    choose::Outcome, directory::NameAnswer,
 };
-use routes::{Found, Table, spec::ListenerSpec, table::Rule};
+use routes::{
+    Found, Table,
+    entrance::{self, CorrelationHeaders, Decided, Head as _, Name, Policy, TextHead, Written},
+    spec::ListenerSpec,
+    table::Rule,
+};
 
 use crate::picture::Picture;
 
 mod request;
 
-use request::Explained;
+use request::Arriving;
 
 /// Services of one explained request. A real chain has tens at most.
 const HOPS_MAX: usize = 64;
@@ -30,6 +33,14 @@ pub struct Moment {
     table: Table,
     /// What the services of the path mean, in order.
     meanings: Vec<(String, NameAnswer)>,
+    /// What the gateway does not believe of clients besides the trace headers.
+    correlation: CorrelationHeaders,
+}
+
+/// What the gateway sends on, which every hop is asked with.
+struct Sent<'s> {
+    head: TextHead<'s>,
+    client_ip: IpAddr,
 }
 
 impl Moment {
@@ -53,6 +64,7 @@ impl Moment {
             snapshot: picture.snapshot(),
             table,
             meanings: wanted.path.iter().map(meaning).collect(),
+            correlation: CorrelationHeaders::default(),
         })
     }
 
@@ -62,78 +74,66 @@ impl Moment {
         wanted: &ExplainRequest,
         random: &mut impl FnMut() -> [u8; 16],
     ) -> Result<ExplainResponse, Problem> {
-        let mut request = Explained::read(wanted, &self.table)?;
+        let Arriving { mut head, port, peer } = Arriving::read(wanted, &self.table)?;
         let mut response = ExplainResponse::default();
-        let Some((index, listener)) = self.listener(&request) else {
+        let Some((index, listener)) = self.listener(port, head.host()) else {
             response.routing.push(format!(
                 "no listener of gateway {} takes host {}: 404",
                 wanted.gateway,
-                request.host()
+                head.host()
             ));
             return Ok(response);
         };
-        request.trust(listener);
         response.listener = listener.name.clone();
         response.trusted = listener.trusted;
-        let rule = match self.table.find(index, &request) {
+        let policy = Policy::of_listener(listener, &self.correlation);
+        let believed = entrance::believe(&mut head, peer, policy);
+        let seen = believed.seen(&head);
+        let rule = match self.table.find(index, &seen) {
             Found::Rule { rule, .. } => rule,
             Found::NoListener | Found::NoRoute => {
                 response.routing.push(format!(
                     "no route at listener {} matches {} {}{}: 404",
                     listener.name,
-                    request.method(),
-                    request.host(),
-                    request.path()
+                    seen.method(),
+                    seen.host(),
+                    seen.path()
                 ));
                 return Ok(response);
             }
         };
         response.route = rule.route.clone();
         response.routing.push(format!("rule {} of route {} matches", rule.index, rule.route));
-        let context = self.enter(wanted, &request, rule, random, &mut response);
+        let mut context = policy.context(&self.snapshot, &head);
+        let at = Entrance::Gateway { gateway: &wanted.gateway, route: Some(&rule.route_name) };
+        let mut told = Explanation::default();
+        self.snapshot.enter(at, &seen, random, &mut context, &mut told);
+        response.entrance = told.steps.into_iter().map(ExplainStep::from).collect();
+        let client_ip = seen.client_ip();
+        let mut written = Written::default();
+        let decided = Decided { snapshot: &self.snapshot, context: &context, peer };
+        entrance::write(&mut head, policy, decided, &mut *random, &mut written);
+        let carried = written.value(Name::Baggage).unwrap_or_default();
+        response.baggage = String::from_utf8_lossy(carried).into_owned();
         if rule.redirect.is_some() {
             response.routing.push("the route answers with a redirect: nobody is called".to_owned());
             return Ok(response);
         }
         let backend = backend(rule, random, &mut response.routing);
-        self.hops(backend, &request, context, random, &mut response);
+        let sent = Sent { head: head.sent(&written), client_ip };
+        self.hops(backend, &sent, context, random, &mut response);
         Ok(response)
     }
 
-    fn listener(&self, request: &Explained) -> Option<(usize, &ListenerSpec)> {
-        let index = self.table.listener(request.port(), request.host())?;
+    fn listener(&self, port: u16, host: &str) -> Option<(usize, &ListenerSpec)> {
+        let index = self.table.listener(port, host)?;
         Some((index, self.table.listeners().get(index)?))
-    }
-
-    /// The decision at the gateway.
-    fn enter(
-        &self,
-        wanted: &ExplainRequest,
-        request: &Explained,
-        rule: &Rule,
-        random: &mut impl FnMut() -> [u8; 16],
-        response: &mut ExplainResponse,
-    ) -> Context {
-        let mut context = match response.trusted {
-            true => Context::read(&self.snapshot, request.baggage()),
-            false => Context::default(),
-        };
-        let entrance =
-            Entrance::Gateway { gateway: &wanted.gateway, route: Some(rule.route_name.as_str()) };
-        let mut told = Explanation::default();
-        self.snapshot.enter(entrance, request, random, &mut context, &mut told);
-        response.entrance = told.steps.into_iter().map(ExplainStep::from).collect();
-        let policy = if response.trusted { Incoming::Keep } else { Incoming::Strip };
-        let mut carried = Vec::new();
-        baggage::write(&self.snapshot, &context, request.baggage(), policy, &mut carried);
-        response.baggage = String::from_utf8_lossy(&carried).into_owned();
-        context
     }
 
     fn hops(
         &self,
         backend: Option<ServiceId>,
-        request: &Explained,
+        request: &Sent<'_>,
         mut context: Context,
         random: &mut impl FnMut() -> [u8; 16],
         response: &mut ExplainResponse,
@@ -182,7 +182,7 @@ impl Moment {
         &self,
         name: &str,
         id: &ServiceId,
-        request: &Explained,
+        request: &Sent<'_>,
         context: &mut Context,
         random: &mut impl FnMut() -> [u8; 16],
     ) -> ExplainHop {
@@ -224,18 +224,20 @@ impl Moment {
     fn arrive(
         &self,
         application: &str,
-        request: &Explained,
+        request: &Sent<'_>,
         context: &mut Context,
         random: &mut impl FnMut() -> [u8; 16],
         told: &mut Explanation,
     ) {
-        if let Some(entrance) = self.snapshot.application_entrance(application) {
-            if entrance.edge {
-                *context = Context::default();
-            }
-            let entrance = Entrance::Application(application);
-            self.snapshot.enter(entrance, request, random, context, told);
+        let Some(entrance) = self.snapshot.application_entrance(application) else { return };
+        if entrance.edge {
+            *context = Context::default();
         }
+        let mut head = request.head.clone();
+        let policy = Policy::of_application(entrance.edge, &self.correlation);
+        let seen = entrance::believe(&mut head, request.client_ip, policy).seen(&head);
+        let at = Entrance::Application(application);
+        self.snapshot.enter(at, &seen, random, context, told);
     }
 
     fn service(&self, id: &ServiceId) -> Option<&Arc<Service>> {
@@ -281,10 +283,4 @@ fn failed(name: &str, problem: String) -> ExplainHop {
 
 fn ticket(random: &mut impl FnMut() -> [u8; 16]) -> u64 {
     lanes::hash::hash(&random())
-}
-
-/// An address as the request's client has it.
-fn client_address(text: Option<&str>) -> Result<IpAddr, Problem> {
-    let text = text.unwrap_or("127.0.0.1");
-    text.parse().map_err(|_| Problem::new("clientIp", text, "write an IP address without port"))
 }

@@ -7,13 +7,15 @@
 //! 3. [`Policy::context`] and [`Believed::seen`]: what decisions read.
 //! 4. After the decision [`write_host`] and [`write`]: what is sent besides the fields that are still there.
 
-mod authority;
 mod client_address;
 mod correlation_headers;
 mod field;
 mod name;
 mod seen;
+mod target;
+mod text_head;
 mod trace_parent;
+mod unseen;
 mod written;
 
 use std::net::IpAddr;
@@ -26,14 +28,16 @@ use smallvec::SmallVec;
 
 use crate::spec::ListenerSpec;
 
-pub use authority::{is_valid_host, port, split_port};
 pub use correlation_headers::{
     BadCorrelationHeader, CORRELATION_ID_BYTES_MAX, CorrelationHeaders, CorrelationId,
 };
 pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored};
 pub use name::{Name, is_token, is_token_byte};
 pub use seen::{Head, Seen};
+pub use target::{is_valid_host, is_valid_target, port, split_port};
+pub use text_head::{TextHead, Unreadable};
 pub use trace_parent::TraceParent;
+pub use unseen::{Unseen, may_be_host, may_be_path, may_begin_path};
 pub use written::Written;
 
 /// Whom an entrance believes.

@@ -3,8 +3,9 @@
 use std::collections::HashMap;
 
 use lanes::Problem;
+use routes::entrance::CorrelationHeaders;
 
-use super::{Compiled, Report};
+use super::{Compiled, Report, conditions};
 use crate::{
     convert::lanes::{self as convert, group_key, lane_name, lanes_of, tag_text},
     resource::{Fallback, Key, Lane, LaneGroup, Meet, Object, Set},
@@ -120,11 +121,14 @@ fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut 
             return;
         }
     };
+    let correlation = CorrelationHeaders::default();
+    let entrances = conditions::entrances(group, set, &correlation);
     let mut misshapen: Vec<&str> = Vec::new();
     let mut compiled: Vec<&Lane> = Vec::new();
     for lane in lanes {
         match convert::lane_spec(lane, true) {
             Ok(lane_spec) => {
+                conditions::check(&lane.key(), &lane_spec.entry, &entrances, report);
                 spec.lanes.push(lane_spec);
                 compiled.push(lane);
                 warn_of_lane(lane, group, report);

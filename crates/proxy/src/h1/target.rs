@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use routes::entrance::is_valid_host;
+use routes::entrance::{is_valid_host, is_valid_target};
 
 use super::head::HeadError;
 
@@ -37,10 +37,7 @@ pub struct Target {
 
 /// Takes a target apart. Visible ASCII only, no fragment.
 pub fn parse(method: &[u8], target: &[u8]) -> Result<Target, HeadError> {
-    let bad = target
-        .iter()
-        .fold(target.is_empty(), |bad, byte| bad | !(0x21..0x7f).contains(byte) | (*byte == b'#'));
-    if bad {
+    if !is_valid_target(target) {
         return Err(HeadError::Target);
     }
     let end = target.len();

@@ -181,7 +181,7 @@ impl CorrelationHeader {
 mod tests {
     use super::*;
 
-    use crate::entrance::trace_parent::new_request_id;
+    use crate::entrance::{TextHead, trace_parent::new_request_id};
 
     const VALID: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -197,8 +197,8 @@ mod tests {
 
     #[track_caller]
     fn check_ids(names: &[&str], headers: &[(&str, &str)], ids: &[&str]) {
-        let fields: Vec<_> =
-            headers.iter().map(|(name, value)| Field::new(name, value.as_bytes())).collect();
+        let host = [("host", "shop")];
+        let fields = TextHead::read("GET", "/", host.iter().chain(headers).copied()).unwrap();
         let found = CorrelationHeaders::new(names.iter().copied())
             .unwrap()
             .ids(&fields, &Written::default());

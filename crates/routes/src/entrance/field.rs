@@ -31,7 +31,7 @@ pub trait Fields<'b> {
 
 impl<'b> Field<'b> {
     /// A field that nobody has parsed yet.
-    pub fn new(name: &'b str, value: &'b [u8]) -> Self {
+    pub(super) fn new(name: &'b str, value: &'b [u8]) -> Self {
         Self {
             name: Name::of(name.as_bytes()),
             written: name.as_bytes(),
@@ -42,16 +42,6 @@ impl<'b> Field<'b> {
     /// Whether it is called `name`, in any case.
     pub fn is_named(&self, name: &str) -> bool {
         self.written.eq_ignore_ascii_case(name.as_bytes())
-    }
-}
-
-impl<'b> Fields<'b> for Vec<Field<'b>> {
-    fn kept(&self) -> impl DoubleEndedIterator<Item = Field<'b>> + Clone {
-        self.iter().copied()
-    }
-
-    fn drop_where(&mut self, mut is_dropped: impl FnMut(&Field<'b>) -> bool) {
-        self.retain(|field| !is_dropped(field));
     }
 }
 
@@ -95,7 +85,9 @@ pub fn drop_hop_by_hop<'b>(fields: &mut impl Fields<'b>) -> ConnectionOptions {
 
 /// Drops fields with `_` in the name: CGI-like applications cannot tell them from those with `-`.
 pub fn drop_underscored<'b>(fields: &mut impl Fields<'b>) {
-    fields.drop_where(|field| {
-        field.name == Name::Other && memchr::memchr(b'_', field.written).is_some()
-    });
+    fields.drop_where(is_underscored);
+}
+
+pub(super) fn is_underscored(field: &Field<'_>) -> bool {
+    field.name == Name::Other && memchr::memchr(b'_', field.written).is_some()
 }

@@ -1,4 +1,11 @@
-//! Hosts with optional ports: `Host`, and the authority of a target.
+//! What may be in a target, and hosts with optional ports: `Host`, and the authority of a target.
+
+/// Whether `target` is of visible ASCII without a fragment.
+pub fn is_valid_target(target: &[u8]) -> bool {
+    !target
+        .iter()
+        .fold(target.is_empty(), |bad, byte| bad | !(0x21..0x7f).contains(byte) | (*byte == b'#'))
+}
 
 /// Whether `text` is a host name or address with an optional port.
 pub fn is_valid_host(text: &[u8]) -> bool {

@@ -1,0 +1,71 @@
+//! What conditions can never see at an entrance, for those who check resources before any request comes.
+
+use super::{
+    Forwarded, Policy,
+    field::{Field, is_underscored},
+    name::Name,
+    target::{is_valid_host, is_valid_target, split_port},
+};
+use crate::normalise;
+
+/// Why no condition sees a field.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unseen {
+    /// It is for one hop alone, at every entrance.
+    OneHop,
+    /// Gateways drop names with `_`.
+    Underscored,
+    /// Clients are not believed.
+    NotTrusted,
+    /// No proxies in front are believed.
+    NoTrustedHops,
+}
+
+impl Policy<'_> {
+    /// Whether it is a gateway's: names with `_` are dropped there, and paths normalised.
+    pub fn is_gateway(&self) -> bool {
+        matches!(self.forwarded, Forwarded::Appended { .. })
+    }
+
+    /// Why no condition sees fields with this name; `None` where they are seen.
+    pub fn unseen(&self, name: &str) -> Option<Unseen> {
+        let field = Field::new(name, b"");
+        if field.name.is_hop_by_hop() {
+            Some(Unseen::OneHop)
+        } else if self.is_gateway() && is_underscored(&field) {
+            Some(Unseen::Underscored)
+        } else if !self.drops(&field) {
+            None
+        } else if matches!(
+            field.name,
+            Name::Traceparent | Name::Tracestate | Name::RequestId | Name::Other
+        ) {
+            Some(Unseen::NotTrusted)
+        } else {
+            Some(Unseen::NoTrustedHops)
+        }
+    }
+}
+
+impl Unseen {
+    /// Whether another entrance in the same place might show the field: one that trusts more, or speaks a protocol
+    /// in which it is no connection's own.
+    pub fn depends_on_entrance(self) -> bool {
+        matches!(self, Self::OneHop | Self::NotTrusted | Self::NoTrustedHops)
+    }
+}
+
+/// Whether the host of some request may be `text`, in any case.
+pub fn may_be_host(text: &str) -> bool {
+    is_valid_host(text.as_bytes()) && split_port(text.as_bytes()).1.is_none()
+}
+
+/// Whether the path of some request may be `text`, where paths are normalised.
+pub fn may_be_path(text: &str) -> bool {
+    may_begin_path(text) && normalise(text.as_bytes(), &mut Vec::new()) == Ok(false)
+}
+
+/// Whether the path of some request may begin with `text`.
+pub fn may_begin_path(text: &str) -> bool {
+    text == "*" || is_valid_target(text.as_bytes()) && text.starts_with('/') && !text.contains('?')
+}
