@@ -284,3 +284,6 @@ fn failed(name: &str, problem: String) -> ExplainHop {
 fn ticket(random: &mut impl FnMut() -> [u8; 16]) -> u64 {
     lanes::hash::hash(&random())
 }
+
+#[cfg(test)]
+mod tests;

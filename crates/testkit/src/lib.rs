@@ -4,9 +4,11 @@
 //! - [`Switch`], [`Host`]: network namespaces as hosts, where captured traffic is real.
 //! - [`load`]: a steady stream of requests whose every answer is kept.
 //! - [`Timeline`]: what was true when, and so which answers were right.
+//! - [`entrance_cases`]: requests as they enter, for everybody who reads requests.
 //! - [`http`], [`wait`], [`needs`]: small things that every system test wants.
 
 pub mod application;
+pub mod entrance_cases;
 mod hosts;
 pub mod http;
 pub mod load;
