@@ -30,7 +30,9 @@ pub use route::{
     RouteFilterType, RouteMatch, RouteRule, RouteTimeouts, UrlRewrite,
 };
 pub use set::{CreationOrder, Set};
-pub use source::{BackendSpec, ServiceSourceSpec, StaticInstance, StaticService, StaticServices};
+pub use source::{
+    BackendSpec, EMBEDDED_SOURCE, ServiceSourceSpec, StaticInstance, StaticService, StaticServices,
+};
 pub use status::{Live, Matched, Status, StatusCondition};
 
 /// A lane group: entrances, applications.

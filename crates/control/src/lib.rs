@@ -23,7 +23,7 @@ use std::{
 
 use api::{
     discovery::v1::{self, discovery_server::DiscoveryServer},
-    resource::{Key, Kind, ServiceSource, Set},
+    resource::{EMBEDDED_SOURCE, Key, Kind, ServiceSource, Set},
     validate::Finding,
 };
 use lanes::ServiceId;
@@ -54,9 +54,6 @@ use objects::{ObjectChange, Objects};
 use registrations::Journal;
 use status::Findings;
 use store::{Change, SqliteStore, Store, StoreError};
-
-/// The source of instances that register themselves; it exists without an object.
-pub const EMBEDDED_SOURCE: &str = "embedded";
 
 /// Generation numbers reserved at once; more are when half of them are used. A restart skips what is left: few
 /// enough that people can still read the numbers, more than can be used while a reservation is written.

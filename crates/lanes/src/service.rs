@@ -5,11 +5,14 @@ use std::{cmp::Ordering, collections::HashSet, fmt, net::SocketAddr, ops::Range,
 use crate::Tag;
 
 /// Which service: of which source, in which namespace and group of it, under which name. All lower-case: services
-/// match case-insensitively.
+/// match case-insensitively. A pointer wide: directories hold one for every address.
 #[derive(Clone, PartialEq, Eq, Hash)]
-pub struct ServiceId {
+pub struct ServiceId(Arc<Parts>);
+
+#[derive(PartialEq, Eq, Hash)]
+struct Parts {
     /// The four parts one after the other. Nothing between them: a source may have any character in its names.
-    parts: Arc<str>,
+    text: Box<str>,
     /// Where the first three end.
     ends: [u32; 3],
 }
@@ -17,33 +20,33 @@ pub struct ServiceId {
 impl ServiceId {
     /// From its four parts, lower-cased. `namespace` and `group` may be empty.
     pub fn new(source: &str, namespace: &str, group: &str, name: &str) -> Self {
-        let mut parts = source.to_lowercase();
+        let mut text = source.to_lowercase();
         let ends = [namespace, group, name].map(|part| {
-            let end = parts.len() as u32;
-            parts.push_str(&part.to_lowercase());
+            let end = text.len() as u32;
+            text.push_str(&part.to_lowercase());
             end
         });
-        Self { parts: parts.into(), ends }
+        Self(Arc::new(Parts { text: text.into(), ends }))
     }
 
     /// The source it comes from.
     pub fn source(&self) -> &str {
-        &self.parts[..self.ends[0] as usize]
+        &self.0.text[..self.0.ends[0] as usize]
     }
 
     /// The namespace in its source; may be empty.
     pub fn namespace(&self) -> &str {
-        &self.parts[self.ends[0] as usize..self.ends[1] as usize]
+        &self.0.text[self.0.ends[0] as usize..self.0.ends[1] as usize]
     }
 
     /// The group in its namespace; empty where the source knows none.
     pub fn group(&self) -> &str {
-        &self.parts[self.ends[1] as usize..self.ends[2] as usize]
+        &self.0.text[self.0.ends[1] as usize..self.0.ends[2] as usize]
     }
 
     /// The name callers use, lower-cased.
     pub fn name(&self) -> &str {
-        &self.parts[self.ends[2] as usize..]
+        &self.0.text[self.0.ends[2] as usize..]
     }
 
     fn in_order(&self) -> [&str; 4] {

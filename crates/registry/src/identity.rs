@@ -15,7 +15,7 @@ const APPLICATION_KEY: &str = "laneway.io/application";
 /// The tag of an instance: metadata (`laneway.io/tag`, `alicloud.service.tag`, the MSE agent's JSON), then what
 /// its sidecar announced. `Ok(None)` is the base. An error means that the instance must not be used: one that
 /// wants to be something else than base must never pass for base.
-pub fn tag_of<'a>(
+pub(crate) fn tag_of<'a>(
     metadata: impl Fn(&str) -> Option<&'a str>,
     announced: &str,
 ) -> Result<Option<Tag>, Problem> {
@@ -37,7 +37,7 @@ pub fn tag_of<'a>(
 }
 
 /// The application of an instance: what it announced, then its metadata, then the name of its service.
-pub fn application_of<'a>(
+pub(crate) fn application_of<'a>(
     metadata: impl Fn(&str) -> Option<&'a str>,
     announced: &'a str,
     service: &'a str,

@@ -11,6 +11,6 @@ pub mod static_list;
 mod supervise;
 
 pub use embedded::{Embedded, Instance, RegisterError};
-pub use identity::{application_of, tag_of};
+pub(crate) use identity::{application_of, tag_of};
 pub use source::{Change, Ended, Receiver, Sink, Source, Standing};
 pub use supervise::{Supervised, supervise};

@@ -23,8 +23,8 @@ pub use sink::Sink;
 ///   again it tells what changed and says `synced` again. It may also end with the reason: what it told stays all the
 ///   same, and it is begun again after a pause. A registry that comes back with much less than it had is believed
 ///   only as far as the source can tell a real loss from one that is still filling.
-/// - *Identity.* Tag and application come from [`tag_of`](crate::tag_of) and
-///   [`application_of`](crate::application_of), a change of tag is told as a removal and then an addition, and the
+/// - *Identity.* Tag and application come from `identity::tag_of` and
+///   `identity::application_of`, a change of tag is told as a removal and then an addition, and the
 ///   four parts of a [`ServiceId`] are the source's own words, with the object's name as the source.
 /// - *Bounds.* It holds no more than it needs to tell differences, and no lock across an await: a full control plane
 ///   slows it down, and aborting it between two awaits leaves nothing behind.

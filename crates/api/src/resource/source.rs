@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The source of instances that register themselves; it exists without an object.
+pub const EMBEDDED_SOURCE: &str = "embedded";
+
 /// Exactly one of its fields. The embedded registry is the source named `embedded` and needs no object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]

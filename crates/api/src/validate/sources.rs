@@ -5,10 +5,7 @@ use std::{collections::HashMap, net::SocketAddr};
 use lanes::{Problem, Tag};
 
 use super::Report;
-use crate::resource::{Backend, ServiceSource, Set, StaticService};
-
-/// The embedded registry's name; it needs no object.
-const EMBEDDED: &str = "embedded";
+use crate::resource::{Backend, EMBEDDED_SOURCE, ServiceSource, Set, StaticService};
 
 pub(super) fn check(set: &Set, report: &mut Report) {
     for source in set.service_sources() {
@@ -21,10 +18,10 @@ pub(super) fn check(set: &Set, report: &mut Report) {
 
 fn check_source(source: &ServiceSource, set: &Set, report: &mut Report) {
     let key = source.key();
-    if source.metadata.name == EMBEDDED {
+    if source.metadata.name == EMBEDDED_SOURCE {
         let remedy =
             "use another name: `embedded` is the registry that instances register with themselves";
-        report.error(&key, Problem::new("metadata.name", EMBEDDED, remedy));
+        report.error(&key, Problem::new("metadata.name", EMBEDDED_SOURCE, remedy));
     }
     let older = set.service_sources().take_while(|other| other.key() != key);
     if let Some(older) = older.into_iter().find(|older| older.metadata.name == source.metadata.name)
@@ -101,7 +98,7 @@ fn check_backend(backend: &Backend, set: &Set, report: &mut Report) {
             Problem::new("spec.service", &spec.service, "use a service's name, without `/`"),
         );
     }
-    if spec.source == EMBEDDED {
+    if spec.source == EMBEDDED_SOURCE {
         return;
     }
     let Some(source) = set.service_sources().find(|source| source.metadata.name == spec.source)

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use api::{
-    resource::{Key, Kind, Object},
+    resource::{EMBEDDED_SOURCE, Key, Kind, Object},
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, DataPlaneStatus, ExplainRequest,
         ExplainResponse, Finding, GatewayStatus, Generation, RefusedResource, SourceStatus,
@@ -23,7 +23,7 @@ use super::{
     objects::{Written, flag, json_body, unknown_parameter},
 };
 use crate::{
-    Control, EMBEDDED_SOURCE,
+    Control,
     distribute::DataPlane,
     explain::Moment,
     ledger::{Edit, Precondition, Rejection, Transaction},

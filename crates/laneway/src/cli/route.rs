@@ -5,9 +5,9 @@ use std::process::ExitCode;
 use api::{
     client::Client,
     resource::{
-        Backend, BackendRef, BackendSpec, HttpRoute, HttpRouteSpec, Key, Kind, Object, ParentRef,
-        PathMatch, PathMatchType, PathModifier, PathModifierType, RouteFilter, RouteFilterType,
-        RouteMatch, RouteRule, UrlRewrite,
+        Backend, BackendRef, BackendSpec, EMBEDDED_SOURCE, HttpRoute, HttpRouteSpec, Key, Kind,
+        Object, ParentRef, PathMatch, PathMatchType, PathModifier, PathModifierType, RouteFilter,
+        RouteFilterType, RouteMatch, RouteRule, UrlRewrite,
     },
     rest::{Action as Done, ApplyRequest},
 };
@@ -97,7 +97,7 @@ async fn backend(
         Ok(_) => Ok((name, None)),
         Err(error) if error.is_not_found() => {
             let spec = BackendSpec {
-                source: "embedded".to_owned(),
+                source: EMBEDDED_SOURCE.to_owned(),
                 namespace: None,
                 group: None,
                 service: word.to_owned(),

@@ -54,7 +54,7 @@ pub struct Instance {
     pub service: String,
     /// Its namespace; empty is `default`.
     pub namespace: String,
-    /// The application as announced; empty: see [`application_of`].
+    /// The application as announced; empty: its metadata's, else the service's name.
     pub application: String,
     /// Where callers connect: the sidecar's advertised address.
     pub address: SocketAddr,
