@@ -106,11 +106,11 @@ struct Registered {
     instance: Instance,
     service: ServiceId,
     tag: Result<Option<Tag>, Problem>,
-    standing: Standing,
+    lease: Lease,
 }
 
 #[derive(Debug, Clone, Copy)]
-enum Standing {
+enum Lease {
     /// Until then, unless it says something.
     Alive { expires: Instant },
     /// Taken out; forgotten then.
@@ -181,7 +181,7 @@ impl State {
     /// Hears that a node is alive, and how its application is; `None` when it is not known and must register.
     pub(super) fn heartbeat(&mut self, node: &str, healthy: bool, now: Instant) -> Option<Effects> {
         let registered = self.instances.get_mut(node)?;
-        let Standing::Alive { expires } = &mut registered.standing else {
+        let Lease::Alive { expires } = &mut registered.lease else {
             return Some(Effects::default());
         };
         // A heartbeat prolongs; it does not shorten what a restart has granted.
@@ -199,8 +199,8 @@ impl State {
     pub(super) fn deregister(&mut self, node: &str, now: Instant) -> Option<Effects> {
         let registered = self.instances.get_mut(node)?;
         let mut effects = Effects::default();
-        if matches!(registered.standing, Standing::Alive { .. }) {
-            registered.standing = Standing::Draining { leaves: now + DRAINING_KEPT };
+        if matches!(registered.lease, Lease::Alive { .. }) {
+            registered.lease = Lease::Draining { leaves: now + DRAINING_KEPT };
             effects.departed.push(node.to_owned());
             let service = registered.service.clone();
             self.tell(&service, &mut effects);
@@ -213,7 +213,7 @@ impl State {
         let passed = now.saturating_duration_since(std::mem::replace(&mut self.ticked, now));
         if passed > TICK_LATE {
             for registered in self.instances.values_mut() {
-                if let Standing::Alive { expires } = &mut registered.standing {
+                if let Lease::Alive { expires } = &mut registered.lease {
                     *expires += passed;
                 }
             }
@@ -221,13 +221,13 @@ impl State {
         let mut effects = Effects::default();
         let mut due: Vec<String> = Vec::new();
         for (node, registered) in &self.instances {
-            match registered.standing {
-                Standing::Alive { expires } if expires <= now => {
+            match registered.lease {
+                Lease::Alive { expires } if expires <= now => {
                     effects.departed.push(node.clone());
                     due.push(node.clone());
                 }
-                Standing::Draining { leaves } if leaves <= now => due.push(node.clone()),
-                Standing::Alive { .. } | Standing::Draining { .. } => {}
+                Lease::Draining { leaves } if leaves <= now => due.push(node.clone()),
+                Lease::Alive { .. } | Lease::Draining { .. } => {}
             }
         }
         effects.departed.sort_unstable();
@@ -294,9 +294,8 @@ impl State {
         known.nodes.insert(node.clone());
         known.emptied = 0;
         self.by_address.insert(instance.address, node.clone());
-        let standing = Standing::Alive { expires };
-        self.instances
-            .insert(node, Registered { instance, service: service.clone(), tag, standing });
+        let lease = Lease::Alive { expires };
+        self.instances.insert(node, Registered { instance, service: service.clone(), tag, lease });
         Ok(service)
     }
 
@@ -338,17 +337,15 @@ impl State {
         for registered in known.nodes.iter().filter_map(|node| self.instances.get(node)) {
             let instance = &registered.instance;
             let at = format!("instance {}", instance.address);
-            let (tag, health) = match (&registered.tag, registered.standing) {
-                (Ok(tag), Standing::Draining { .. }) => (tag.clone(), Health::Draining),
-                (Err(_), Standing::Draining { .. }) => (None, Health::Draining),
-                (Err(problem), Standing::Alive { .. }) => {
+            let (tag, health) = match (&registered.tag, registered.lease) {
+                (Ok(tag), Lease::Draining { .. }) => (tag.clone(), Health::Draining),
+                (Err(_), Lease::Draining { .. }) => (None, Health::Draining),
+                (Err(problem), Lease::Alive { .. }) => {
                     problems.push(problem.clone().under(&at));
                     (None, Health::InvalidTag)
                 }
-                (Ok(tag), Standing::Alive { .. }) if instance.healthy => {
-                    (tag.clone(), Health::Usable)
-                }
-                (Ok(tag), Standing::Alive { .. }) => (tag.clone(), Health::Unhealthy),
+                (Ok(tag), Lease::Alive { .. }) if instance.healthy => (tag.clone(), Health::Usable),
+                (Ok(tag), Lease::Alive { .. }) => (tag.clone(), Health::Unhealthy),
             };
             let said = application(instance);
             if said != known.application {

@@ -125,8 +125,8 @@ fn what_is_deregistered_drains_at_once_and_is_forgotten_later() {
     // Neither a late heartbeat nor a second word brings it back.
     assert_eq!(world.heartbeat("n", true).unwrap(), [""; 0]);
     assert_eq!(lines(world.state.deregister("n", world.now()).unwrap()), [""; 0]);
-    let mut standings = world.state.instances.values().map(|it| it.standing);
-    assert!(standings.all(|standing| matches!(standing, Standing::Draining { .. })));
+    let mut leases = world.state.instances.values().map(|it| it.lease);
+    assert!(leases.all(|lease| matches!(lease, Lease::Draining { .. })));
     assert_eq!(world.live_until(29_999), [""; 0]);
     assert_eq!(world.live_until(30_000), ["a a: "]);
     assert!(world.state.deregister("n", world.now()).is_none());
