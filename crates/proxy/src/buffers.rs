@@ -98,6 +98,12 @@ impl Buffer {
     }
 }
 
+impl AsRef<[u8]> for Buffer {
+    fn as_ref(&self) -> &[u8] {
+        self.filled()
+    }
+}
+
 /// The spare buffers of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Buffers {

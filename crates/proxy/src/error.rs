@@ -80,6 +80,9 @@ pub enum Kind {
     /// The answer's head.
     #[error("the instance's answer is malformed: {0}")]
     AnswerHead(HeadError),
+    /// One 1xx after the other.
+    #[error("the instance's answer is malformed: too many interim answers")]
+    InterimAnswers,
     /// A 101 nobody asked for, or to another protocol.
     #[error("the instance switched to a protocol that was not asked for")]
     UnexpectedUpgrade,
@@ -138,6 +141,7 @@ impl Kind {
             Self::Connect(_)
             | Self::Reset(_)
             | Self::AnswerHead(_)
+            | Self::InterimAnswers
             | Self::UnexpectedUpgrade
             | Self::AnswerTimeout => Origin::Upstream,
         }
@@ -179,6 +183,7 @@ impl Kind {
             | Self::Connect(_)
             | Self::Reset(_)
             | Self::AnswerHead(_)
+            | Self::InterimAnswers
             | Self::UnexpectedUpgrade => 502,
             Self::AnswerTimeout => 504,
         }

@@ -1,21 +1,27 @@
 //! The gateway: requests from outside find their route, their lane and their instance.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc};
 
-use routes::entrance::CorrelationHeaders;
-use telemetry::Metrics;
+use routes::entrance::{CorrelationHeaders, Head};
+use telemetry::{Metrics, Role};
 
 use crate::{
+    buffers::Buffer,
+    downstream,
+    exchange::sides::{Decide, Found},
     limits::Timeouts,
     listen,
-    published::Feed,
+    plan::{NoPlan, Plan},
+    published::{Feed, Published},
     running::Running,
-    threads::{self, Listen, Purpose},
+    threads::{self, Accepted, Serve, Settings, Thread},
+    worker::Worker,
 };
 
-mod plan;
+use plan::{Arrival, Identity};
 
-pub(crate) use plan::{Arrival, Identity, plan};
+mod listeners;
+mod plan;
 
 /// What a gateway is told when it starts.
 #[derive(Debug, Clone)]
@@ -56,20 +62,59 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
         bound.push(listen::bind(address, workers)?);
     }
     let addresses: Vec<_> = bound.iter().map(|bound| bound.address).collect();
-    let sockets = bound.into_iter().map(|bound| (bound.sockets, bound.address, Listen::Gateway));
+    let sockets = bound.into_iter().map(|bound| (bound.sockets, bound.address, Role::Gateway));
     let per_worker = listen::deal(workers, sockets);
-    let purpose =
-        Purpose::Gateway { name: config.name, correlation_headers: config.correlation_headers };
-    threads::start(
-        threads::Plan {
-            name: "gateway",
-            purpose,
-            timeouts: config.timeouts,
-            mark: None,
-            metrics: config.metrics,
-        },
-        per_worker,
-        addresses,
-        feed,
-    )
+    let (name, correlation) = (config.name, config.correlation_headers);
+    let make = move || {
+        let (name, correlation) = (name.clone(), correlation.clone());
+        Gateway(Rc::new(Identity { name, correlation }))
+    };
+    let settings = Settings {
+        name: "gateway",
+        timeouts: config.timeouts,
+        mark: None,
+        metrics: config.metrics,
+    };
+    threads::start(settings, make, per_worker, addresses, feed)
+}
+
+/// What a gateway's threads are for.
+struct Gateway(Rc<Identity>);
+
+impl Serve for Gateway {
+    async fn serve(self: Rc<Self>, worker: Rc<Worker>, accepted: Accepted) {
+        let Accepted { connection, port, listener_is_removed, .. } = accepted;
+        let arrival = Arrival { peer: connection.peer.ip(), port };
+        let entered = Entered { identity: Rc::clone(&self.0), arrival, listener_is_removed };
+        downstream::h1::serve(worker, connection, entered, Buffer::default()).await;
+    }
+
+    async fn attend(thread: Rc<Thread<Self>>) {
+        listeners::follow(thread).await;
+    }
+}
+
+/// Requests that come in at a gateway's listener.
+struct Entered {
+    identity: Rc<Identity>,
+    arrival: Arrival,
+    listener_is_removed: Rc<Cell<bool>>,
+}
+
+impl Decide for Entered {
+    const ROLE: Role = Role::Gateway;
+
+    fn plan<'p, 'b>(
+        &'p self,
+        worker: &Worker,
+        picture: &'p Published,
+        head: &mut impl Head<'b>,
+        _found: &Found,
+    ) -> Result<Plan<'p>, NoPlan> {
+        plan::plan(worker, &self.identity, picture, self.arrival, head)
+    }
+
+    fn is_leaving(&self) -> bool {
+        self.listener_is_removed.get()
+    }
 }

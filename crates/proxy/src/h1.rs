@@ -3,6 +3,7 @@
 pub mod body;
 pub mod fields;
 pub mod head;
+pub(crate) mod piece;
 pub mod request;
 pub mod response;
 pub mod target;

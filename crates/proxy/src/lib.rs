@@ -13,14 +13,18 @@ mod published;
 pub mod running;
 pub mod sidecar;
 
+mod account;
 mod buffers;
 mod deadlines;
-mod forward;
+mod downstream;
+mod exchange;
 mod listen;
+mod picture;
 mod plan;
-mod socket;
 mod threads;
-mod upstream_pool;
+mod transport;
+mod tunnel;
+mod upstream;
 mod worker;
 
 pub use gateway::GatewayConfig;

@@ -1,6 +1,6 @@
-//! What is to be done with one request: decided from its head and one picture, then carried out by `forward`.
+//! What is to be done with one request: decided from its head and one picture, then carried out by `exchange`.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use lanes::{Choice, Context, Service, choose::Subset};
 use routes::{
@@ -11,9 +11,10 @@ use smallvec::SmallVec;
 use telemetry::Role;
 
 use crate::{
+    correlation::Remembered,
+    ejection::Ejections,
     error::{Kind, ProxyError},
     published::{Published, Query},
-    worker::Worker,
 };
 
 /// The method of a tunnel through a proxy, which none is offered by.
@@ -57,6 +58,8 @@ pub(crate) struct Plan<'p> {
     pub(crate) member: Option<(u16, u16)>,
     /// How it counts where the target is an address.
     pub(crate) outcome: Option<lanes::Outcome>,
+    /// A sidecar's memory of the request's context, until some time after the answer.
+    pub(crate) remembered: Option<Remembered>,
     pub(crate) request_timeout_ms: u64,
     pub(crate) backend_timeout_ms: u64,
 }
@@ -93,9 +96,10 @@ impl Plan<'_> {
     /// Chooses an instance.
     pub(crate) fn choose(
         &self,
-        worker: &Worker,
         picture: &Published,
-        now: std::time::Instant,
+        ejections: &Ejections,
+        ticket: u64,
+        now: Instant,
     ) -> Result<Chosen, ProxyError> {
         match &self.target {
             Target::Address(address) => Ok(Chosen {
@@ -105,17 +109,10 @@ impl Plan<'_> {
                 member: None,
             }),
             Target::Service { service, context, caller_pick } => {
-                let ejections = worker.ejections.borrow();
+                let ejected = ejections.at(now);
                 picture
                     .lanes
-                    .choose(
-                        context,
-                        service,
-                        *caller_pick,
-                        &ejections.at(now),
-                        worker.ticket(),
-                        &mut (),
-                    )
+                    .choose(context, service, *caller_pick, &ejected, ticket, &mut ())
                     .map(Chosen::from)
                     .map_err(|none| ProxyError::unsent(Kind::NoEndpoint(none)))
             }
@@ -125,11 +122,12 @@ impl Plan<'_> {
     /// Chooses another instance of the same lane, after bytes were sent to one.
     pub(crate) fn choose_again(
         &self,
-        worker: &Worker,
         picture: &Published,
+        ejections: &Ejections,
+        ticket: u64,
+        now: Instant,
         chosen: &Chosen,
         not_again: &[SocketAddr],
-        now: std::time::Instant,
     ) -> Option<Chosen> {
         let Target::Service { service, .. } = &self.target else { return None };
         let endpoint =
@@ -140,10 +138,9 @@ impl Plan<'_> {
             outcome: chosen.outcome,
             member: chosen.member,
         };
-        let ejections = worker.ejections.borrow();
         picture
             .lanes
-            .choose_again(&choice, service, not_again, &ejections.at(now), worker.ticket())
+            .choose_again(&choice, service, not_again, &ejections.at(now), ticket)
             .map(Chosen::from)
     }
 }

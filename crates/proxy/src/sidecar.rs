@@ -1,22 +1,27 @@
 //! The sidecar: stands between one application and everybody else, in both directions.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
 use routes::entrance::CorrelationHeaders;
-use telemetry::Metrics;
+use telemetry::{Metrics, Role};
 
 use crate::{
-    correlation::Correlation,
+    correlation::{Correlation, ThreadCorrelation},
     limits::Timeouts,
     listen::{self, Bound},
     published::Feed,
     running::Running,
-    threads::{self, Listen, Plan, Purpose},
+    threads::{self, Accepted, Serve, Settings},
+    transport::Connection,
+    worker::Worker,
 };
 
-pub(crate) mod inbound;
-pub(crate) mod outbound;
-pub(crate) mod sniff;
+use inbound::Inbound;
+use outbound::Outbound;
+
+mod inbound;
+mod outbound;
+mod sniff;
 
 /// What a sidecar is told when it starts.
 #[derive(Debug, Clone)]
@@ -49,14 +54,14 @@ pub struct SidecarConfig {
 
 /// What of a sidecar's settings a decision needs. One per thread.
 #[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) application: String,
-    pub(crate) service: String,
-    pub(crate) tag: Option<lanes::Tag>,
-    pub(crate) correlation_headers: CorrelationHeaders,
-    pub(crate) correlation: crate::correlation::ThreadCorrelation,
+struct Identity {
+    application: String,
+    service: String,
+    tag: Option<lanes::Tag>,
+    correlation_headers: CorrelationHeaders,
+    correlation: ThreadCorrelation,
     /// The sidecar's own listeners: never a destination, or a request would go round for ever.
-    pub(crate) own: Vec<SocketAddr>,
+    own: Vec<SocketAddr>,
 }
 
 /// Binds, then serves. The addresses are in the result: outbound first, then inbound.
@@ -68,32 +73,68 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let table = Arc::new(Correlation::default());
     let sampled = Arc::clone(&table);
     config.metrics.collect_from(move |samples| sampled.sample(samples));
-    let listeners = [(outbound, Listen::Outbound), (inbound, Listen::Inbound)];
+    let listeners = [(outbound, Role::SidecarOutbound), (inbound, Role::SidecarInbound)];
     let per_worker = listen::deal(
         workers,
-        listeners.map(|(Bound { sockets, address }, what)| (sockets, address, what)),
+        listeners.map(|(Bound { sockets, address }, role)| (sockets, address, role)),
     );
-    let (transparent, application_address) = (config.transparent, config.application_address);
-    let purpose = Purpose::Sidecar {
-        application: config.application,
-        service: config.service,
-        tag: config.tag,
-        correlation_headers: config.correlation_headers,
-        correlation: table,
-        transparent,
-        application_address,
-        own: addresses.clone(),
+    let settings = Settings {
+        name: "sidecar",
+        timeouts: config.timeouts.clone(),
+        mark: config.mark,
+        metrics: Arc::clone(&config.metrics),
     };
-    threads::start(
-        Plan {
-            name: "sidecar",
-            purpose,
-            timeouts: config.timeouts,
-            mark: config.mark,
-            metrics: config.metrics,
-        },
-        per_worker,
-        addresses,
-        feed,
-    )
+    let own = addresses.clone();
+    let make = move || Sidecar {
+        identity: Rc::new(Identity {
+            application: config.application.clone(),
+            service: config.service.clone(),
+            tag: config.tag.clone(),
+            correlation_headers: config.correlation_headers.clone(),
+            correlation: ThreadCorrelation::new(Arc::clone(&table)),
+            own: own.clone(),
+        }),
+        transparent: config.transparent,
+        application_address: config.application_address,
+    };
+    threads::start(settings, make, per_worker, addresses, feed)
+}
+
+/// What a sidecar's threads are for.
+struct Sidecar {
+    identity: Rc<Identity>,
+    transparent: bool,
+    application_address: SocketAddr,
+}
+
+impl Sidecar {
+    /// Where the caller wanted to connect to, where connections are redirected here.
+    fn original(&self, connection: &Connection) -> Option<SocketAddr> {
+        if !self.transparent {
+            return None;
+        }
+        connection.original_destination().unwrap_or_else(|error| {
+            tracing::warn!(peer = %connection.peer, %error, "cannot read the original destination");
+            None
+        })
+    }
+}
+
+impl Serve for Sidecar {
+    async fn serve(self: Rc<Self>, worker: Rc<Worker>, accepted: Accepted) {
+        let Accepted { connection, role, .. } = accepted;
+        let (identity, original) = (Rc::clone(&self.identity), self.original(&connection));
+        if role == Role::SidecarInbound {
+            let application = original.unwrap_or(self.application_address);
+            let inbound = Inbound::new(identity, connection.peer.ip(), application);
+            sniff::serve_inbound(worker, connection, inbound, original).await;
+        } else {
+            let outbound = Outbound::new(identity, &connection, original);
+            sniff::serve_outbound(worker, connection, outbound, original).await;
+        }
+    }
+
+    fn tick(&self, now: Instant) {
+        self.identity.correlation.table().tick(now);
+    }
 }

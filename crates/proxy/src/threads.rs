@@ -12,8 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use routes::entrance::CorrelationHeaders;
-use telemetry::{Count, Level, Metrics};
+use telemetry::{Count, Level, Metrics, Role};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions},
@@ -22,23 +21,14 @@ use tokio::{
 };
 
 use crate::{
-    buffers::Buffer,
-    correlation::{Correlation, ThreadCorrelation},
     deadlines::Late as _,
     ejection::{Ejections, UnreachableBoard},
-    forward::{self, Client, Entry},
-    gateway,
     limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_IDLE, Timeouts},
-    listen,
     published::Feed,
     running::{Phase, Running},
-    sidecar,
-    socket::Connection,
+    transport::Connection,
     worker::Worker,
 };
-
-/// How often a port that could not be bound is tried again.
-const BIND_AGAIN: Duration = Duration::from_secs(5);
 
 /// How often a draining thread looks whether it is done.
 const DRAIN_LOOK: Duration = Duration::from_millis(20);
@@ -46,80 +36,89 @@ const DRAIN_LOOK: Duration = Duration::from_millis(20);
 /// How long tasks have to end after their connections were shut down at the end of the grace.
 const END_WAIT: Duration = Duration::from_millis(500);
 
-/// What a socket is for.
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Listen {
-    Gateway,
-    Outbound,
-    Inbound,
+/// What the threads of a proxy are for. One value per thread.
+pub(crate) trait Serve: Sized + 'static {
+    /// Serves a connection to its end.
+    async fn serve(self: Rc<Self>, worker: Rc<Worker>, accepted: Accepted);
+
+    /// What else there is to do on a thread while it serves.
+    async fn attend(thread: Rc<Thread<Self>>) {
+        drop(thread);
+    }
+
+    /// What is done now and then, on one of the threads.
+    fn tick(&self, _now: Instant) {}
 }
 
-/// What the threads are for.
-#[derive(Debug, Clone)]
-pub(crate) enum Purpose {
-    Gateway {
-        name: String,
-        correlation_headers: CorrelationHeaders,
-    },
-    Sidecar {
-        application: String,
-        service: String,
-        tag: Option<lanes::Tag>,
-        correlation_headers: CorrelationHeaders,
-        correlation: Arc<Correlation>,
-        transparent: bool,
-        application_address: SocketAddr,
-        own: Vec<SocketAddr>,
-    },
+/// A connection that came in.
+#[derive(Debug)]
+pub(crate) struct Accepted {
+    pub(crate) connection: Rc<Connection>,
+    /// What the proxy is to it.
+    pub(crate) role: Role,
+    /// Where it came in.
+    pub(crate) port: u16,
+    /// It must not outlive its listener by long.
+    pub(crate) listener_is_removed: Rc<Cell<bool>>,
 }
 
 /// What all threads of a proxy share when they start.
 #[derive(Debug, Clone)]
-pub(crate) struct Plan {
+pub(crate) struct Settings {
     pub(crate) name: &'static str,
-    pub(crate) purpose: Purpose,
     pub(crate) timeouts: Timeouts,
     pub(crate) mark: Option<u32>,
     pub(crate) metrics: Arc<Metrics>,
 }
 
-type Sockets = Vec<(std::net::TcpListener, SocketAddr, Listen)>;
+type Sockets = Vec<(std::net::TcpListener, SocketAddr, Role)>;
 
-/// Starts one thread per hand of sockets. Returns when all of them serve.
-pub(crate) fn start(
-    plan: Plan,
+/// Starts one thread per hand of sockets, each for what `make` makes. Returns when all of them serve.
+pub(crate) fn start<S: Serve>(
+    settings: Settings,
+    make: impl Fn() -> S + Clone + Send + 'static,
     per_worker: Vec<Sockets>,
     addresses: Vec<SocketAddr>,
     feed: Feed,
 ) -> io::Result<Running> {
     let board = UnreachableBoard::default();
     let sampled = board.clone();
-    plan.metrics.collect_from(move |samples| sampled.sample(samples));
+    settings.metrics.collect_from(move |samples| sampled.sample(samples));
     let (phase, phases) = watch::channel(Phase::Serving);
     let (ending, ended) = mpsc::channel(1);
     let (emptying, emptied) = mpsc::channel(1);
     let (ready, readiness) = std::sync::mpsc::channel();
     let workers = per_worker.len();
     for (index, sockets) in per_worker.into_iter().enumerate() {
-        let (plan, board, phases, feed) =
-            (plan.clone(), board.clone(), phases.clone(), feed.clone());
+        let (settings, make, board) = (settings.clone(), make.clone(), board.clone());
+        let (phases, feed) = (phases.clone(), feed.clone());
         let (ending, emptying, ready) = (ending.clone(), emptying.clone(), ready.clone());
-        std::thread::Builder::new().name(format!("{}-{index}", plan.name)).spawn(move || {
-            let runtime =
-                Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-            match runtime {
-                Ok(runtime) => {
-                    // Whoever started us may have given up meanwhile.
-                    let _ = ready.send(Ok(()));
-                    let stages = Stages { phases, emptying: Some(emptying) };
-                    runtime.block_on(run(plan, index, workers, sockets, feed, board, stages));
+        std::thread::Builder::new().name(format!("{}-{index}", settings.name)).spawn(
+            move || {
+                let runtime =
+                    Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+                match runtime {
+                    Ok(runtime) => {
+                        // Whoever started us may have given up meanwhile.
+                        let _ = ready.send(Ok(()));
+                        let stages = Stages { phases, emptying: Some(emptying) };
+                        let worker = Worker::new(
+                            feed,
+                            settings.timeouts,
+                            settings.mark,
+                            Ejections::new(&board),
+                            settings.metrics.recorder(),
+                        );
+                        let thread = Thread::new(Rc::new(worker), make(), index, workers);
+                        runtime.block_on(run(Rc::new(thread), sockets, stages));
+                    }
+                    Err(error) => {
+                        let _ = ready.send(Err(error));
+                    }
                 }
-                Err(error) => {
-                    let _ = ready.send(Err(error));
-                }
-            }
-            drop(ending);
-        })?;
+                drop(ending);
+            },
+        )?;
     }
     for _ in 0..workers {
         readiness
@@ -127,7 +126,7 @@ pub(crate) fn start(
             .map_err(|_| io::Error::other("a proxy thread ended while it started"))??;
     }
     drop((ending, emptying));
-    Ok(Running { addresses, metrics: plan.metrics, board, phase, emptied, ended })
+    Ok(Running { addresses, metrics: settings.metrics, board, phase, emptied, ended })
 }
 
 /// How a thread is told to end, and tells how far it is.
@@ -148,41 +147,14 @@ impl Stages {
 }
 
 /// What one thread does.
-async fn run(
-    plan: Plan,
-    index: usize,
-    workers: usize,
-    sockets: Sockets,
-    feed: Feed,
-    board: UnreachableBoard,
-    mut stages: Stages,
-) {
-    let worker = Rc::new(Worker::new(
-        feed,
-        plan.timeouts,
-        plan.mark,
-        Ejections::new(&board),
-        plan.metrics.recorder(),
-    ));
-    let thread = Rc::new(Thread {
-        worker: Rc::clone(&worker),
-        connections_max: (CONNECTIONS_MAX / workers) as i64,
-        index,
-        kind: ThreadKind::new(plan.purpose),
-        listening: RefCell::default(),
-        inside: Rc::default(),
-    });
-    let own_ports: Vec<u16> = sockets.iter().map(|(_, address, _)| address.port()).collect();
-    let first_ip = sockets.first().map(|(_, address, _)| address.ip());
-    for (socket, address, what) in sockets {
-        if let Err(error) = thread.listen(socket, address, what) {
+async fn run<S: Serve>(thread: Rc<Thread<S>>, sockets: Sockets, mut stages: Stages) {
+    for (socket, address, role) in sockets {
+        if let Err(error) = thread.listen(socket, address, role) {
             tracing::error!(%address, %error, "cannot serve a listening socket");
         }
     }
-    spawn_local(tick(Rc::clone(&worker), index == 0, thread.kind.correlation()));
-    if let (ThreadKind::Gateway(_), Some(ip)) = (&thread.kind, first_ip) {
-        spawn_local(follow_listeners(Rc::clone(&thread), ip, own_ports));
-    }
+    spawn_local(tick(Rc::clone(&thread)));
+    spawn_local(S::attend(Rc::clone(&thread)));
     let Some(until) = stages.wait_for(|phase| *phase != Phase::Serving).await else { return };
     empty(&thread, until).await;
     stages.emptying = None;
@@ -192,22 +164,22 @@ async fn run(
     end(&thread, until).await;
 }
 
-async fn tick(worker: Rc<Worker>, is_first: bool, correlation: Option<ThreadCorrelation>) {
+async fn tick<S: Serve>(thread: Rc<Thread<S>>) {
     loop {
-        worker.deadlines.until_next_look().await;
+        thread.worker.deadlines.until_next_look().await;
         let now = Instant::now();
-        worker.tick(now);
-        if let (true, Some(correlation)) = (is_first, &correlation) {
-            correlation.table().tick(now);
+        thread.worker.tick(now);
+        if thread.is_first() {
+            thread.serve.tick(now);
         }
     }
 }
 
 /// Lets nobody in; waits until what is in has been answered.
-async fn empty(thread: &Rc<Thread>, until: Instant) {
+async fn empty<S: Serve>(thread: &Thread<S>, until: Instant) {
     let worker = &thread.worker;
     worker.draining.set(true);
-    thread.leave(|what| !matches!(what, Listen::Outbound));
+    thread.leave(|_, role| role != Role::SidecarOutbound);
     let idle_until = (Instant::now() + DRAIN_IDLE).min(until);
     while thread.inside.get() > 0 && Instant::now() < until {
         tokio::time::sleep(DRAIN_LOOK).await;
@@ -222,9 +194,9 @@ async fn empty(thread: &Rc<Thread>, until: Instant) {
 }
 
 /// Lets nobody out; waits for what is left, and closes it when it is time.
-async fn end(thread: &Rc<Thread>, until: Instant) {
+async fn end<S: Serve>(thread: &Thread<S>, until: Instant) {
     let worker = &thread.worker;
-    thread.leave(|_| true);
+    thread.leave(|_, _| true);
     let idle_until = (Instant::now() + DRAIN_IDLE).min(until);
     while worker.recorder.level(Level::DownstreamOpen) > 0 && Instant::now() < until {
         tokio::time::sleep(DRAIN_LOOK).await;
@@ -246,11 +218,11 @@ async fn end(thread: &Rc<Thread>, until: Instant) {
 
 /// One thread.
 #[derive(Debug)]
-struct Thread {
-    worker: Rc<Worker>,
+pub(crate) struct Thread<S> {
+    pub(crate) worker: Rc<Worker>,
+    serve: Rc<S>,
     connections_max: i64,
     index: usize,
-    kind: ThreadKind,
     /// By port: what is accepted on at the moment.
     listening: RefCell<BTreeMap<u16, Rc<Listening>>>,
     /// Connections of those who were let in: all but the application's own.
@@ -274,77 +246,65 @@ impl Drop for Inside {
 }
 
 #[derive(Debug)]
-enum ThreadKind {
-    Gateway(Rc<gateway::Identity>),
-    Sidecar { identity: Rc<sidecar::Identity>, transparent: bool, application_address: SocketAddr },
-}
-
-#[derive(Debug)]
 struct Listening {
-    what: Listen,
+    address: SocketAddr,
+    role: Role,
     leave: Notify,
     /// Connections made here must not outlive it by long.
     is_removed: Rc<Cell<bool>>,
 }
 
-impl ThreadKind {
-    fn new(purpose: Purpose) -> Self {
-        match purpose {
-            Purpose::Gateway { name, correlation_headers } => {
-                Self::Gateway(Rc::new(gateway::Identity { name, correlation: correlation_headers }))
-            }
-            Purpose::Sidecar {
-                application,
-                service,
-                tag,
-                correlation_headers,
-                correlation,
-                transparent,
-                application_address,
-                own,
-            } => Self::Sidecar {
-                identity: Rc::new(sidecar::Identity {
-                    application,
-                    service,
-                    tag,
-                    correlation_headers,
-                    correlation: ThreadCorrelation::new(correlation),
-                    own,
-                }),
-                transparent,
-                application_address,
-            },
+impl<S: Serve> Thread<S> {
+    fn new(worker: Rc<Worker>, serve: S, index: usize, workers: usize) -> Self {
+        Self {
+            worker,
+            serve: Rc::new(serve),
+            connections_max: (CONNECTIONS_MAX / workers) as i64,
+            index,
+            listening: RefCell::default(),
+            inside: Rc::default(),
         }
     }
 
-    fn correlation(&self) -> Option<ThreadCorrelation> {
-        match self {
-            Self::Gateway(_) => None,
-            Self::Sidecar { identity, .. } => Some(identity.correlation.clone()),
-        }
+    /// Whether it is the one that speaks for all.
+    pub(crate) fn is_first(&self) -> bool {
+        self.index == 0
     }
-}
 
-impl Thread {
     /// Accepts on a socket until told to leave.
-    fn listen(
+    pub(crate) fn listen(
         self: &Rc<Self>,
         socket: std::net::TcpListener,
         address: SocketAddr,
-        what: Listen,
+        role: Role,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(socket)?;
-        let listening =
-            Rc::new(Listening { what, leave: Notify::default(), is_removed: Rc::default() });
+        let leave = Notify::default();
+        let listening = Listening { address, role, leave, is_removed: Rc::default() };
+        let listening = Rc::new(listening);
         self.listening.borrow_mut().insert(address.port(), Rc::clone(&listening));
-        spawn_local(accept(Rc::clone(self), listener, address.port(), what, listening));
+        spawn_local(accept(Rc::clone(self), listener, listening));
         Ok(())
     }
 
-    /// Stops accepting on sockets of these kinds.
-    fn leave(&self, leaves: impl Fn(Listen) -> bool) {
+    /// Where it accepts at the moment.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.listening.borrow().values().map(|listening| listening.address).collect()
+    }
+
+    /// Stops accepting on ports whose listeners are gone; connections made there must not outlive them by long.
+    pub(crate) fn remove(&self, is_gone: impl Fn(u16) -> bool) {
+        self.leave(|listening, _| {
+            let gone = is_gone(listening.address.port());
+            listening.is_removed.set(listening.is_removed.get() || gone);
+            gone
+        });
+    }
+
+    /// Stops accepting on some sockets.
+    fn leave(&self, leaves: impl Fn(&Listening, Role) -> bool) {
         self.listening.borrow_mut().retain(|_, listening| {
-            let stays = !leaves(listening.what);
+            let stays = !leaves(listening, listening.role);
             if !stays {
                 listening.leave.notify_one();
             }
@@ -352,14 +312,7 @@ impl Thread {
         });
     }
 
-    fn admit(
-        self: &Rc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        port: u16,
-        what: Listen,
-        listening: &Listening,
-    ) {
+    fn admit(self: &Rc<Self>, stream: TcpStream, peer: SocketAddr, listening: &Listening) {
         let worker = &self.worker;
         if worker.recorder.level(Level::DownstreamOpen) >= self.connections_max {
             worker.recorder.count(Count::DownstreamRefused);
@@ -367,57 +320,25 @@ impl Thread {
         }
         worker.recorder.count(Count::DownstreamAccepted);
         let connection = Connection::new(stream, peer, &worker.deadlines);
-        let worker = Rc::clone(worker);
-        match (&self.kind, what) {
-            (ThreadKind::Gateway(identity), _) => {
-                let identity = Rc::clone(identity);
-                let entry = Entry::Gateway {
-                    identity,
-                    port,
-                    listener_is_removed: Rc::clone(&listening.is_removed),
-                };
-                let inside = Inside::enter(&self.inside);
-                spawn_local(async move {
-                    let _inside = inside;
-                    forward::serve(worker, Client { connection, entry }, Buffer::default()).await;
-                });
-            }
-            (
-                ThreadKind::Sidecar { identity, transparent, .. },
-                Listen::Outbound | Listen::Gateway,
-            ) => {
-                connection.is_outbound.set(true);
-                spawn_local(sidecar::sniff::serve_outbound(
-                    worker,
-                    connection,
-                    Rc::clone(identity),
-                    *transparent,
-                ));
-            }
-            (
-                ThreadKind::Sidecar { identity, transparent, application_address },
-                Listen::Inbound,
-            ) => {
-                let identity = Rc::clone(identity);
-                let inside = Inside::enter(&self.inside);
-                let (transparent, application) = (*transparent, *application_address);
-                spawn_local(async move {
-                    let _inside = inside;
-                    let serve = sidecar::sniff::serve_inbound;
-                    serve(worker, connection, identity, transparent, application).await;
-                });
-            }
-        }
+        let is_outbound = listening.role == Role::SidecarOutbound;
+        connection.is_outbound.set(is_outbound);
+        let inside = (!is_outbound).then(|| Inside::enter(&self.inside));
+        let accepted = Accepted {
+            connection,
+            role: listening.role,
+            port: listening.address.port(),
+            listener_is_removed: Rc::clone(&listening.is_removed),
+        };
+        let (serve, worker) = (Rc::clone(&self.serve), Rc::clone(worker));
+        spawn_local(async move {
+            let _inside = inside;
+            serve.serve(worker, accepted).await;
+        });
     }
 }
 
-async fn accept(
-    thread: Rc<Thread>,
-    listener: TcpListener,
-    port: u16,
-    what: Listen,
-    listening: Rc<Listening>,
-) {
+async fn accept<S: Serve>(thread: Rc<Thread<S>>, listener: TcpListener, listening: Rc<Listening>) {
+    let port = listening.address.port();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -425,7 +346,7 @@ async fn accept(
             () = listening.leave.notified() => break,
         };
         match accepted {
-            Ok((stream, peer)) => thread.admit(stream, peer, port, what, &listening),
+            Ok((stream, peer)) => thread.admit(stream, peer, &listening),
             Err(error) => {
                 tracing::warn!(port, %error, "cannot accept a connection");
                 // Out of file descriptors: others must end first. Errors of one connection pass as quickly.
@@ -440,106 +361,8 @@ async fn accept(
             Poll::Pending => Poll::Ready(None),
         });
         match waiting.await {
-            Some(Ok((stream, peer))) => thread.admit(stream, peer, port, what, &listening),
+            Some(Ok((stream, peer))) => thread.admit(stream, peer, &listening),
             Some(Err(_)) | None => return,
         }
-    }
-}
-
-/// Ports of a Gateway that are bound beside those the process was told. Where none of its own ports is named by
-/// a listener, they stand in for the first listener's port ([`routes::Table::listener`]), which stays unbound:
-/// `--gateway-listen 127.0.0.1:9000` is meant instead of what the Gateway says, not beside it.
-fn further_ports(listeners: &[routes::spec::ListenerSpec], own_ports: &[u16]) -> Vec<u16> {
-    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
-    let stood_in = match ports.iter().any(|port| own_ports.contains(port)) {
-        true => None,
-        false => ports.first().copied(),
-    };
-    ports.retain(|port| Some(*port) != stood_in && !own_ports.contains(port));
-    ports.sort_unstable();
-    ports.dedup();
-    ports
-}
-
-/// Binds further ports of the published Gateway as they appear, and leaves those that are gone.
-async fn follow_listeners(thread: Rc<Thread>, ip: std::net::IpAddr, own_ports: Vec<u16>) {
-    let mut pictures = thread.worker.pictures();
-    let mut warned = Vec::new();
-    loop {
-        let picture = Arc::clone(&pictures.borrow_and_update());
-        let wanted = further_ports(picture.routes.listeners(), &own_ports);
-        drop(picture);
-        if thread.worker.draining.get() {
-            return;
-        }
-        thread.listening.borrow_mut().retain(|port, listening| {
-            let stays = own_ports.contains(port) || wanted.contains(port);
-            if !stays {
-                listening.is_removed.set(true);
-                listening.leave.notify_one();
-            }
-            stays
-        });
-        let mut all_bound = true;
-        for port in wanted {
-            if thread.listening.borrow().contains_key(&port) {
-                continue;
-            }
-            let address = SocketAddr::new(ip, port);
-            let bound = listen::bind_one(address)
-                .and_then(|socket| thread.listen(socket, address, Listen::Gateway));
-            match bound {
-                Ok(()) => {
-                    warned.retain(|warned| *warned != port);
-                    if thread.index == 0 {
-                        tracing::info!(%address, "listening");
-                    }
-                }
-                Err(error) => {
-                    all_bound = false;
-                    if thread.index == 0 && !warned.contains(&port) {
-                        warned.push(port);
-                        tracing::warn!(%error, "a listener of the Gateway is not served; trying again");
-                    }
-                }
-            }
-        }
-        let changed = if all_bound {
-            pictures.changed().await
-        } else {
-            tokio::time::timeout(BIND_AGAIN, pictures.changed()).await.unwrap_or(Ok(()))
-        };
-        if changed.is_err() {
-            return;
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn check(listeners: &[u16], own: &[u16], further: &[u16]) {
-        let listeners: Vec<_> = listeners
-            .iter()
-            .map(|port| routes::spec::ListenerSpec {
-                name: format!("port-{port}"),
-                port: *port,
-                hostname: None,
-                trusted: false,
-                trusted_hops: 0,
-            })
-            .collect();
-        assert_eq!(further_ports(&listeners, own), further, "{listeners:?} beside {own:?}");
-    }
-
-    #[test]
-    fn ports_of_the_gateway_are_bound_beside_its_own_but_for_the_one_that_is_stood_in() {
-        check(&[8000], &[8000], &[]);
-        check(&[8000, 8443], &[8000], &[8443]);
-        check(&[8443, 8000], &[8000], &[8443]);
-        check(&[8000], &[9000], &[]);
-        check(&[8000, 8443, 8443], &[9000], &[8443]);
-        check(&[], &[9000], &[]);
     }
 }

@@ -3,21 +3,21 @@
 use std::{
     cell::{Cell, RefCell},
     net::{IpAddr, SocketAddr},
-    ops::Deref,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use hashbrown::HashMap;
+use lanes::{AddressLookup, Lookup};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use telemetry::{CodeClass, Count, LabelSet, Level, Outcome, Recorder, RequestLabels, Role};
+use telemetry::{Count, Level, Recorder};
 use tokio::{
     net::TcpSocket,
     sync::{mpsc, watch},
 };
 
 use crate::{
+    account::Account,
     buffers::Buffers,
     deadlines::Deadlines,
     ejection::Ejections,
@@ -25,52 +25,14 @@ use crate::{
     h1::{request::RequestHead, response::ResponseHead},
     limits::{LOOKUP_WAIT, Timeouts},
     passthrough::BufferPool,
+    picture::Picture,
     published::{Feed, Published, Query},
-    socket::Connection,
-    upstream_pool::UpstreamPool,
+    transport::Connection,
+    upstream::pool::Pool,
 };
 
 /// Heads kept for reuse per thread; as many as buffers.
 const HEADS_KEPT_MAX: usize = 256;
-
-/// The picture of the moment. A counted pointer of this thread around the one that threads share, so that taking
-/// it for a request touches no memory of other cores.
-#[derive(Debug, Clone)]
-pub(crate) struct Picture(Rc<Taken>);
-
-#[derive(Debug)]
-struct Taken {
-    published: Arc<Published>,
-    /// Counts the pictures this thread has taken: never the same for two.
-    serial: u64,
-}
-
-impl Picture {
-    fn new(published: Arc<Published>, serial: u64) -> Self {
-        Self(Rc::new(Taken { published, serial }))
-    }
-}
-
-impl Deref for Picture {
-    type Target = Published;
-
-    fn deref(&self) -> &Published {
-        &self.0.published
-    }
-}
-
-/// What tells requests apart that are counted apart, without reading the texts that name it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) struct CountedAs {
-    /// Which picture the rest refers to.
-    serial: u64,
-    /// Where the service lies in memory; 0 without one.
-    service: usize,
-    member: Option<(u16, u16)>,
-    role: u8,
-    outcome: u8,
-    code_class: u8,
-}
 
 /// One thread's belongings.
 #[derive(Debug)]
@@ -83,9 +45,10 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines<Connection>>,
     pub(crate) buffers: Buffers,
     pub(crate) tunnel_buffers: BufferPool,
-    pub(crate) upstreams: UpstreamPool,
+    pub(crate) upstreams: Pool,
     pub(crate) ejections: RefCell<Ejections>,
-    pub(crate) recorder: Recorder,
+    pub(crate) recorder: Rc<Recorder>,
+    pub(crate) account: Account,
     pub(crate) draining: Cell<bool>,
     /// `SO_MARK` of connections to instances, so that redirect rules leave them alone.
     mark: Option<u32>,
@@ -93,8 +56,6 @@ pub(crate) struct Worker {
     published: RefCell<watch::Receiver<Arc<Published>>>,
     demand: mpsc::Sender<Query>,
     picture: RefCell<Picture>,
-    /// Of the current picture; the texts of labels are read once.
-    label_sets: RefCell<HashMap<CountedAs, LabelSet>>,
     request_heads: RefCell<Vec<Box<RequestHead>>>,
     response_heads: RefCell<Vec<Box<ResponseHead>>>,
 }
@@ -108,14 +69,16 @@ impl Worker {
         recorder: Recorder,
     ) -> Self {
         let Feed { mut published, demand } = feed;
+        let recorder = Rc::new(recorder);
         let picture = Picture::new(Arc::clone(&published.borrow_and_update()), 0);
         Self {
             timeouts,
             deadlines: Rc::new(Deadlines::new(Instant::now())),
             buffers: Buffers::default(),
             tunnel_buffers: BufferPool::default(),
-            upstreams: UpstreamPool::default(),
+            upstreams: Pool::default(),
             ejections: RefCell::new(ejections),
+            account: Account::new(Rc::clone(&recorder)),
             recorder,
             draining: Cell::new(false),
             mark,
@@ -123,7 +86,6 @@ impl Worker {
             published: RefCell::new(published),
             demand,
             picture: RefCell::new(picture),
-            label_sets: RefCell::default(),
             request_heads: RefCell::default(),
             response_heads: RefCell::default(),
         }
@@ -136,8 +98,8 @@ impl Worker {
         if published.has_changed().unwrap_or(false) {
             let latest = Arc::clone(&published.borrow_and_update());
             let mut picture = self.picture.borrow_mut();
-            *picture = Picture::new(latest, picture.0.serial + 1);
-            self.label_sets.borrow_mut().clear();
+            *picture = Picture::new(latest, picture.serial() + 1);
+            self.account.forget_picture();
         }
         self.picture.borrow().clone()
     }
@@ -147,18 +109,14 @@ impl Worker {
         self.published.borrow().clone()
     }
 
-    /// Asks what a name or address means, and waits for an answer that `settles` it, at most [`LOOKUP_WAIT`].
-    pub(crate) async fn learn(
-        &self,
-        query: Query,
-        settles: impl Fn(&Published) -> bool,
-    ) -> Option<Picture> {
+    /// Asks what a name or address means, and waits for a picture that knows, at most [`LOOKUP_WAIT`].
+    pub(crate) async fn learn(&self, query: &Query) -> Option<Picture> {
         let mut pictures = self.pictures();
         pictures.mark_unchanged();
         // A full queue is answered as if nobody knew.
-        self.demand.try_send(query).ok()?;
+        self.demand.try_send(query.clone()).ok()?;
         let answered = tokio::time::timeout(LOOKUP_WAIT, async {
-            while !settles(&self.picture()) {
+            while !is_settled(query, &self.picture()) {
                 pictures.changed().await.ok()?;
             }
             Some(())
@@ -170,31 +128,6 @@ impl Worker {
             Count::LookupTimedOut
         });
         answered.map(|()| self.picture())
-    }
-
-    /// Counts a request; `labels` are looked at when nothing like it was counted in this picture.
-    pub(crate) fn count_request<'l>(
-        &self,
-        picture: &Picture,
-        service: Option<&Arc<lanes::Service>>,
-        member: Option<(u16, u16)>,
-        kind: (Role, Outcome, CodeClass),
-        duration: Duration,
-        labels: impl FnOnce() -> RequestLabels<'l>,
-    ) {
-        let (role, outcome, code_class) = kind;
-        let counted_as = CountedAs {
-            serial: picture.0.serial,
-            service: service.map_or(0, |service| Arc::as_ptr(service).addr()),
-            member,
-            role: role as u8,
-            outcome: outcome as u8,
-            code_class: code_class as u8,
-        };
-        let mut label_sets = self.label_sets.borrow_mut();
-        let set =
-            *label_sets.entry(counted_as).or_insert_with(|| self.recorder.label_set(&labels()));
-        self.recorder.observe(set, duration);
     }
 
     /// 64 random bits.
@@ -300,5 +233,16 @@ impl Worker {
     /// Milliseconds of this thread's clock in `after`.
     pub(crate) fn at_ms(&self, after: Duration) -> u64 {
         self.deadlines.now_ms() + after.as_millis() as u64
+    }
+}
+
+/// Whether a picture answers a query.
+fn is_settled(query: &Query, picture: &Published) -> bool {
+    let directory = picture.lanes.directory();
+    match query {
+        Query::Name(name) => !matches!(directory.by_name(name), Lookup::Unsubscribed),
+        Query::Address(address) => {
+            !matches!(directory.by_address(*address), AddressLookup::Unsubscribed)
+        }
     }
 }

@@ -265,6 +265,12 @@ impl Recorder {
         }))
     }
 
+    /// Where requests like those of `set` are counted that ended otherwise: only at its end is known how a request ends.
+    pub fn ended_otherwise(&self, set: LabelSet, outcome: crate::Outcome) -> LabelSet {
+        let labels = Arc::clone(&self.requests.borrow().rows[set.0 as usize].labels);
+        self.label_set(&RequestLabels { outcome, ..labels.borrow() })
+    }
+
     /// Counts one finished request where this recorder has said it belongs.
     #[inline]
     pub fn observe(&self, set: LabelSet, duration: Duration) {

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use lanes::Entrance;
 use routes::{
-    Found,
+    Backend, Found, Rule,
     entrance::{self, CorrelationHeaders, Decided, Head, Name, Policy, Written},
     spec::HeaderEdits,
 };
@@ -19,20 +19,20 @@ use crate::{
 
 /// What of the gateway's settings a decision needs.
 #[derive(Debug)]
-pub(crate) struct Identity {
-    pub(crate) name: String,
-    pub(crate) correlation: CorrelationHeaders,
+pub(super) struct Identity {
+    pub(super) name: String,
+    pub(super) correlation: CorrelationHeaders,
 }
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) peer: IpAddr,
-    pub(crate) port: u16,
+pub(super) struct Arrival {
+    pub(super) peer: IpAddr,
+    pub(super) port: u16,
 }
 
 /// Plans a request.
-pub(crate) fn plan<'p, 'b>(
+pub(super) fn plan<'p, 'b>(
     worker: &Worker,
     identity: &Identity,
     picture: &'p Published,
@@ -70,20 +70,8 @@ pub(crate) fn plan<'p, 'b>(
     let service =
         picture.lanes.directory().service(id).ok_or_else(|| Kind::NoService(id.to_string()))?;
 
-    let mut edits =
-        Edits { written: Written::in_memory(worker.buffers.take_write()), ..Edits::default() };
-    for headers in [&rule.request_headers, &backend.request_headers] {
-        if !is_empty(headers) {
-            edits.request_headers.push(headers);
-        }
-    }
-    for headers in [&rule.response_headers, &backend.response_headers] {
-        if !is_empty(headers) {
-            edits.response_headers.push(headers);
-        }
-    }
-    edits.rewrite =
-        backend.rewrite.as_ref().or(rule.rewrite.as_ref()).map(|rewrite| (rewrite, matched_bytes));
+    let mut edits = edits_of(rule, backend, matched_bytes);
+    edits.written = Written::in_memory(worker.buffers.take_write());
     let hostname = edits.rewrite.and_then(|(rewrite, _)| rewrite.hostname.as_deref());
     entrance::write_host(head, hostname, service.name(), &mut edits.written);
     for name in edits.request_headers.iter().flat_map(|headers| replaced(headers)) {
@@ -101,9 +89,28 @@ pub(crate) fn plan<'p, 'b>(
         counted_as: ("", ""),
         member: None,
         outcome: None,
+        remembered: None,
         request_timeout_ms: rule.request_timeout_ms,
         backend_timeout_ms: rule.backend_timeout_ms,
     })
+}
+
+/// What the rule and its backend change.
+fn edits_of<'p>(rule: &'p Rule, backend: &'p Backend, matched_bytes: usize) -> Edits<'p> {
+    let mut edits = Edits::default();
+    for headers in [&rule.request_headers, &backend.request_headers] {
+        if !is_empty(headers) {
+            edits.request_headers.push(headers);
+        }
+    }
+    for headers in [&rule.response_headers, &backend.response_headers] {
+        if !is_empty(headers) {
+            edits.response_headers.push(headers);
+        }
+    }
+    edits.rewrite =
+        backend.rewrite.as_ref().or(rule.rewrite.as_ref()).map(|rewrite| (rewrite, matched_bytes));
+    edits
 }
 
 fn is_empty(edits: &HeaderEdits) -> bool {

@@ -4,6 +4,15 @@ use crate::plan::Edits;
 
 use super::{fields::Framing, head::Field, request::RequestHead};
 
+/// A request that was read by some codec, and goes on in HTTP/1.1.
+pub(crate) trait WriteRequest {
+    /// Appends its head.
+    fn write(&self, edits: &Edits<'_>, out: &mut Vec<u8>);
+
+    /// Its method is HEAD, so that its answer has no body.
+    fn is_head(&self) -> bool;
+}
+
 /// Appends the head of a request as it goes on: its line, what Laneway says itself, the fields that were kept, and what
 /// the route adds.
 pub(crate) fn write_request(

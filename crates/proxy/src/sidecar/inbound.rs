@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    rc::Rc,
     time::Instant,
 };
 
@@ -10,30 +11,55 @@ use routes::entrance::{self, Decided, Head, Name, Policy, Written};
 use telemetry::{Count, Role};
 
 use crate::{
-    correlation::Remembered,
     error::Kind,
+    exchange::sides::{Decide, Found},
     plan::{CONNECT, Edits, NoPlan, Plan, Target},
     published::Published,
     sidecar::Identity,
     worker::Worker,
 };
 
-/// Where a request came in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival {
-    pub(crate) peer: IpAddr,
+/// Calls of others to the own application.
+#[derive(Debug)]
+pub(super) struct Inbound {
+    identity: Rc<Identity>,
+    peer: IpAddr,
     /// Where the application listens.
-    pub(crate) application: SocketAddr,
+    application: SocketAddr,
+}
+
+impl Inbound {
+    pub(super) fn new(identity: Rc<Identity>, peer: IpAddr, application: SocketAddr) -> Self {
+        Self { identity, peer, application }
+    }
+}
+
+impl Decide for Inbound {
+    const ROLE: Role = Role::SidecarInbound;
+
+    fn plan<'p, 'b>(
+        &'p self,
+        worker: &Worker,
+        picture: &'p Published,
+        head: &mut impl Head<'b>,
+        _found: &Found,
+    ) -> Result<Plan<'p>, NoPlan> {
+        plan(worker, self, picture, head)
+    }
+
+    fn counted_as(&self) -> (&str, &str) {
+        (&self.identity.application, &self.identity.service)
+    }
 }
 
 /// Plans a request, and remembers its context.
-pub(crate) fn plan<'p, 'b>(
+fn plan<'p, 'b>(
     worker: &Worker,
-    identity: &'p Identity,
+    inbound: &'p Inbound,
     picture: &'p Published,
-    arrival: Arrival,
     head: &mut impl Head<'b>,
-) -> Result<(Plan<'p>, Option<Remembered>), NoPlan> {
+) -> Result<Plan<'p>, NoPlan> {
+    let Inbound { identity, peer, application } = inbound;
     if head.method() == CONNECT {
         return Err(Kind::ConnectMethod.into());
     }
@@ -49,9 +75,9 @@ pub(crate) fn plan<'p, 'b>(
     entrance::write_host(head, None, "", &mut written);
     if entrance.is_some() {
         let entrance = Entrance::Application(&identity.application);
-        let seen = entrance::believe(head, arrival.peer, policy).seen(&*head);
+        let seen = entrance::believe(head, *peer, policy).seen(&*head);
         lanes.enter(entrance, &seen, &mut || worker.random_bytes(), &mut context, &mut ());
-        let decided = Decided { snapshot: lanes, context: &context, peer: arrival.peer };
+        let decided = Decided { snapshot: lanes, context: &context, peer: *peer };
         entrance::write(head, policy, decided, || worker.random_bytes(), &mut written);
     }
     let mut members = worker.buffers.take_write();
@@ -63,7 +89,7 @@ pub(crate) fn plan<'p, 'b>(
     if !lanes.allows(&context, &identity.application, identity.tag.as_ref()) {
         worker.recorder.count(Count::Misrouted);
         tracing::warn!(
-            peer = %arrival.peer,
+            %peer,
             application = identity.application,
             tag = identity.tag.as_ref().map_or("base", |tag| tag.as_str()),
             context = %String::from_utf8_lossy(&members),
@@ -75,17 +101,17 @@ pub(crate) fn plan<'p, 'b>(
         (!ids.is_empty()).then(|| identity.correlation.remember(&ids, &members, Instant::now()));
     worker.buffers.give_write(members);
     let (member, outcome) = governing(picture, identity, &context);
-    let plan = Plan {
+    Ok(Plan {
         role: Role::SidecarInbound,
-        target: Target::Address(arrival.application),
+        target: Target::Address(*application),
         edits: Edits { written, ..Edits::default() },
         counted_as: (&identity.application, &identity.service),
         member,
         outcome: Some(outcome),
+        remembered,
         request_timeout_ms: 0,
         backend_timeout_ms: 0,
-    };
-    Ok((plan, remembered))
+    })
 }
 
 /// Under which group and lane a request counts here, and how: this instance may be its lane's, or a fallback.

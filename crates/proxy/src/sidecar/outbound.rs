@@ -2,6 +2,7 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
+    rc::Rc,
     sync::Arc,
     time::Instant,
 };
@@ -13,42 +14,67 @@ use telemetry::{Count, Role};
 use crate::{
     correlation::Restored,
     error::Kind,
+    exchange::sides::{Decide, Found},
     plan::{CONNECT, Edits, NoPlan, Plan, Target},
     published::{Published, Query},
     sidecar::Identity,
+    transport::Connection,
     worker::Worker,
 };
 
 /// The port of `http://` without one.
 const DEFAULT_PORT: u16 = 80;
 
-/// Where a request came in.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Arrival<'a> {
-    pub(crate) peer: IpAddr,
+/// Calls of the own application to others.
+#[derive(Debug)]
+pub(super) struct Outbound {
+    identity: Rc<Identity>,
+    peer: IpAddr,
     /// This side of the connection.
-    pub(crate) local: Option<SocketAddr>,
+    local: Option<SocketAddr>,
     /// Where the application wanted to connect to; `None` when it used the sidecar as its proxy.
-    pub(crate) original: Option<SocketAddr>,
-    /// What the host resolved to, once it was.
-    pub(crate) resolved: &'a [SocketAddr],
-    /// Nobody told in time what the address means: it is nobody's.
-    pub(crate) address_is_unknown: bool,
+    original: Option<SocketAddr>,
+}
+
+impl Outbound {
+    pub(super) fn new(
+        identity: Rc<Identity>,
+        connection: &Connection,
+        original: Option<SocketAddr>,
+    ) -> Self {
+        let (peer, local) = (connection.peer.ip(), connection.local_address());
+        Self { identity, peer, local, original }
+    }
+}
+
+impl Decide for Outbound {
+    const ROLE: Role = Role::SidecarOutbound;
+
+    fn plan<'p, 'b>(
+        &'p self,
+        worker: &Worker,
+        picture: &'p Published,
+        head: &mut impl Head<'b>,
+        found: &Found,
+    ) -> Result<Plan<'p>, NoPlan> {
+        plan(worker, self, picture, head, found)
+    }
 }
 
 /// Plans a request.
-pub(crate) fn plan<'p, 'b>(
+fn plan<'p, 'b>(
     worker: &Worker,
-    identity: &Identity,
+    outbound: &Outbound,
     picture: &'p Published,
-    arrival: Arrival<'_>,
     head: &mut impl Head<'b>,
+    found: &Found,
 ) -> Result<Plan<'p>, NoPlan> {
-    let destination = match arrival.original {
+    let identity = &outbound.identity;
+    let destination = match outbound.original {
         Some(original) => {
-            by_address(worker, picture, original, head.host(), arrival.address_is_unknown)?
+            by_address(worker, picture, original, head.host(), found.address_is_unknown)?
         }
-        None => by_target(worker, identity, picture, arrival, head)?,
+        None => by_target(worker, outbound, picture, head, found)?,
     };
     let mut context = Context::default();
     let restored = read_context(worker, identity, picture, head, &mut context);
@@ -71,6 +97,7 @@ pub(crate) fn plan<'p, 'b>(
         counted_as: ("", ""),
         member: None,
         outcome: None,
+        remembered: None,
         request_timeout_ms: 0,
         backend_timeout_ms: 0,
     })
@@ -85,13 +112,13 @@ enum Destination<'p> {
 /// A forward proxy's request names its server.
 fn by_target<'p, 'b>(
     worker: &Worker,
-    identity: &Identity,
+    outbound: &Outbound,
     picture: &'p Published,
-    arrival: Arrival<'_>,
     head: &impl Head<'b>,
+    found: &Found,
 ) -> Result<Destination<'p>, NoPlan> {
-    let peer = arrival.peer.to_canonical();
-    if !peer.is_loopback() && arrival.local.is_none_or(|local| local.ip().to_canonical() != peer) {
+    let peer = outbound.peer.to_canonical();
+    if !peer.is_loopback() && outbound.local.is_none_or(|local| local.ip().to_canonical() != peer) {
         return Err(Kind::NotLocal.into());
     }
     if head.method() == CONNECT {
@@ -105,9 +132,9 @@ fn by_target<'p, 'b>(
     let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
     if let Ok(ip) = bare.parse::<IpAddr>() {
         let address = SocketAddr::new(ip.to_canonical(), port);
-        return match by_address(worker, picture, address, host, arrival.address_is_unknown)? {
+        return match by_address(worker, picture, address, host, found.address_is_unknown)? {
             Destination::Address(address) => {
-                allowed(identity, arrival, &[address]).map(Destination::Address)
+                allowed(outbound, &[address]).map(Destination::Address)
             }
             service => Ok(service),
         };
@@ -118,10 +145,8 @@ fn by_target<'p, 'b>(
             Err(Kind::Ambiguous { name: host.to_owned(), sources: sources.join(", ") }.into())
         }
         Lookup::Unsubscribed => Err(NoPlan::Learn(Query::Name(host.to_owned()))),
-        Lookup::Absent if arrival.resolved.is_empty() => {
-            Err(NoPlan::Resolve(host.to_owned(), port))
-        }
-        Lookup::Absent => allowed(identity, arrival, arrival.resolved).map(Destination::Address),
+        Lookup::Absent if found.resolved.is_empty() => Err(NoPlan::Resolve(host.to_owned(), port)),
+        Lookup::Absent => allowed(outbound, &found.resolved).map(Destination::Address),
     }
 }
 
@@ -164,18 +189,14 @@ fn shared<'p>(picture: &'p Published, ids: &[ServiceId], host: &str) -> Option<&
 }
 
 /// The first address that a forward proxy may reach: not link-local (cloud metadata), not its own listeners.
-fn allowed(
-    identity: &Identity,
-    arrival: Arrival<'_>,
-    addresses: &[SocketAddr],
-) -> Result<SocketAddr, NoPlan> {
+fn allowed(outbound: &Outbound, addresses: &[SocketAddr]) -> Result<SocketAddr, NoPlan> {
     let is_own = |address: &SocketAddr| {
-        identity.own.iter().any(|own| {
+        outbound.identity.own.iter().any(|own| {
             own.port() == address.port()
                 && (own.ip() == address.ip()
                     || own.ip().is_unspecified()
                         && (address.ip().is_loopback()
-                            || arrival.local.is_some_and(|local| local.ip() == address.ip())))
+                            || outbound.local.is_some_and(|local| local.ip() == address.ip())))
         })
     };
     let is_link_local = |address: &SocketAddr| match address.ip().to_canonical() {
@@ -219,17 +240,4 @@ fn read_context<'b>(
         Restored::Unknown => worker.recorder.count(Count::CorrelationUnknown),
     }
     restored
-}
-
-/// Whether a picture answers a query.
-pub(crate) fn settles(query: &Query) -> impl Fn(&Published) -> bool + use<> {
-    let query = query.clone();
-    move |picture| match &query {
-        Query::Name(name) => {
-            !matches!(picture.lanes.directory().by_name(name), Lookup::Unsubscribed)
-        }
-        Query::Address(address) => {
-            !matches!(picture.lanes.directory().by_address(*address), AddressLookup::Unsubscribed)
-        }
-    }
 }

@@ -7,13 +7,16 @@ use telemetry::{Count, Level};
 
 use crate::{
     buffers::Buffer,
-    forward::{self, Client, Entry},
-    original_destination::original_destination,
+    downstream::h1::serve,
+    exchange::sides::Decide,
+    passthrough::AlreadyRead,
     published::Query,
-    sidecar::{Identity, outbound},
-    socket::{Connection, Socket as _},
+    transport::{Connection, Transport as _, Unread},
+    tunnel,
     worker::Worker,
 };
+
+use super::{inbound::Inbound, outbound::Outbound};
 
 /// How long the caller has to speak first. Then the other side is connected and may: protocols exist in which the
 /// server greets. A caller that speaks HTTP after all is still served as such.
@@ -23,64 +26,49 @@ const CALLER_SPEAKS_FIRST: Duration = Duration::from_secs(1);
 const SNIFF_BYTES: usize = 33;
 
 /// Serves a connection that the own application made.
-pub(crate) async fn serve_outbound(
+pub(super) async fn serve_outbound(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    identity: Rc<Identity>,
-    transparent: bool,
+    outbound: Outbound,
+    original: Option<SocketAddr>,
 ) {
-    let original = if transparent { original(&connection) } else { None };
     let Some(original) = original else {
-        let entry = Entry::Outbound { identity, original: None };
-        return forward::serve(worker, Client { connection, entry }, Buffer::default()).await;
+        return serve(worker, connection, outbound, Buffer::default()).await;
     };
     if !is_somebodys(&worker, original).await {
-        return pass_through(&worker, &connection, original, None, Buffer::default()).await;
+        return pass_through(&worker, connection, original, None, Buffer::default()).await;
     }
-    match listen_first(&worker, &connection, original).await {
-        Heard::Http(first) => {
-            let entry = Entry::Outbound { identity, original: Some(original) };
-            forward::serve(worker, Client { connection, entry }, first).await;
-        }
-        Heard::Other(first, instance) => {
-            pass_through(&worker, &connection, original, instance, first).await
-        }
-        Heard::Nothing => {}
-    }
+    sniff(worker, connection, outbound, original).await;
 }
 
 /// Serves a connection that somebody else made to the own application.
-pub(crate) async fn serve_inbound(
+pub(super) async fn serve_inbound(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    identity: Rc<Identity>,
-    transparent: bool,
-    application_address: SocketAddr,
+    inbound: Inbound,
+    original: Option<SocketAddr>,
 ) {
-    let original = if transparent { original(&connection) } else { None };
-    let Some(original) = original else {
-        let entry = Entry::Inbound { identity, application_address };
-        return forward::serve(worker, Client { connection, entry }, Buffer::default()).await;
-    };
-    // Redirected: the application may listen on several ports, and not all of them speak HTTP.
-    match listen_first(&worker, &connection, original).await {
-        Heard::Http(first) => {
-            let entry = Entry::Inbound { identity, application_address: original };
-            forward::serve(worker, Client { connection, entry }, first).await;
-        }
-        Heard::Other(first, instance) => {
-            pass_through(&worker, &connection, original, instance, first).await
-        }
-        Heard::Nothing => {}
+    match original {
+        // Redirected: the application may listen on several ports, and not all of them speak HTTP.
+        Some(original) => sniff(worker, connection, inbound, original).await,
+        None => serve(worker, connection, inbound, Buffer::default()).await,
     }
 }
 
-fn original(connection: &Connection) -> Option<SocketAddr> {
-    let local = connection.local_address()?;
-    connection.with_stream(|stream| original_destination(stream, local)).unwrap_or_else(|error| {
-        tracing::warn!(peer = %connection.peer, %error, "cannot read the original destination");
-        None
-    })
+/// Serves HTTP, and passes everything else through.
+async fn sniff(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    decide: impl Decide,
+    original: SocketAddr,
+) {
+    match listen_first(&worker, &connection, original).await {
+        Heard::Http(first) => serve(worker, connection, decide, first).await,
+        Heard::Other(first, instance) => {
+            pass_through(&worker, connection, original, instance, first).await
+        }
+        Heard::Nothing => {}
+    }
 }
 
 /// Whether an address belongs to a service, asking if nobody has yet.
@@ -95,8 +83,7 @@ async fn is_somebodys(worker: &Worker, address: SocketAddr) -> bool {
         return known;
     }
     let query = Query::Address(address);
-    let settles = outbound::settles(&query);
-    worker.learn(query, settles).await.and_then(|picture| is_known(&picture)).unwrap_or(false)
+    worker.learn(&query).await.and_then(|picture| is_known(&picture)).unwrap_or(false)
 }
 
 /// What a connection begins with.
@@ -182,7 +169,7 @@ fn is_http(bytes: &[u8]) -> Option<bool> {
 /// Passes bytes both ways, unread.
 async fn pass_through(
     worker: &Worker,
-    connection: &Rc<Connection>,
+    connection: Rc<Connection>,
     original: SocketAddr,
     instance: Option<(Rc<Connection>, Buffer)>,
     first: Buffer,
@@ -200,7 +187,9 @@ async fn pass_through(
         },
     };
     if let Some((instance, greeting)) = connected {
-        forward::tunnel::relay(worker, connection, &instance, first, greeting).await;
+        let already_read =
+            AlreadyRead { from_caller: first.filled(), from_instance: greeting.filled() };
+        tunnel::relay(worker, Unread(connection), Unread(instance), already_read).await;
     }
     worker.recorder.lower(Level::DownstreamOpen);
 }

@@ -9,6 +9,7 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use tokio::{
@@ -19,10 +20,11 @@ use tokio::{
 use crate::{
     buffers::{BUFFER_BYTES, Buffer, Buffers},
     deadlines::{Deadline, Deadlines, HasDeadline, Late},
+    original_destination::original_destination,
 };
 
 /// A stream of bytes in both directions. Buffers are owned by whoever works on them.
-pub(crate) trait Socket {
+pub(crate) trait Transport {
     /// Receives into a buffer that is taken only when bytes are there. Empty: the other side closed.
     /// `wanted_bytes` are known to come: many get a large buffer. Nothing is lost when nobody polls again.
     fn poll_receive(
@@ -112,14 +114,16 @@ impl Connection {
         self.stream.borrow().local_addr().ok()
     }
 
-    /// Runs `work` on the stream itself, where bytes pass unread.
-    pub(crate) fn with_stream_mut<R>(&self, work: impl FnOnce(&mut TcpStream) -> R) -> R {
-        work(&mut self.stream.borrow_mut())
+    /// Where the caller wanted to connect to, where the kernel redirected it.
+    pub(crate) fn original_destination(&self) -> io::Result<Option<SocketAddr>> {
+        let stream = self.stream.borrow();
+        original_destination(&*stream, stream.local_addr()?)
     }
 
-    /// Runs `ask` on the stream itself, for socket options.
-    pub(crate) fn with_stream<R>(&self, ask: impl FnOnce(&TcpStream) -> R) -> R {
-        ask(&self.stream.borrow())
+    /// Has the connection reset when it is closed: an orderly close could pass for the end of what was sent.
+    pub(crate) fn reset_when_closed(&self) {
+        // Where it fails, the connection is gone already.
+        let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
     }
 
     fn poll_send(
@@ -140,7 +144,7 @@ impl Connection {
     }
 }
 
-impl Socket for Connection {
+impl Transport for Connection {
     fn poll_receive(
         &self,
         context: &mut Context<'_>,
@@ -226,5 +230,37 @@ impl HasDeadline for Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.deadlines.leave(self.key.get());
+    }
+}
+
+/// A connection whose bytes pass unread.
+#[derive(Debug)]
+pub(crate) struct Unread(pub(crate) Rc<Connection>);
+
+impl AsyncRead for Unread {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(context, into)
+    }
+}
+
+impl AsyncWrite for Unread {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(context, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_flush(context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(context)
     }
 }

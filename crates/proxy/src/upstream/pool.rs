@@ -8,7 +8,7 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::socket::Connection;
+use crate::transport::Connection;
 
 /// Waiting connections per address and thread: what one address is worth keeping after a burst.
 pub(crate) const IDLE_PER_ADDRESS_MAX: usize = 256;
@@ -24,13 +24,13 @@ struct Idle {
 
 /// The waiting connections of one thread.
 #[derive(Debug, Default)]
-pub(crate) struct UpstreamPool {
+pub(crate) struct Pool {
     by_address: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
     idle: Cell<usize>,
     closed: Cell<bool>,
 }
 
-impl UpstreamPool {
+impl Pool {
     /// The connection that was given back last, if it is still good.
     pub(crate) fn take(&self, address: SocketAddr) -> Option<Rc<Connection>> {
         let mut by_address = self.by_address.borrow_mut();

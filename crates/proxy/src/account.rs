@@ -1,0 +1,205 @@
+//! The only place that counts requests: each once, when its answer has been sent to the last byte, or is known never
+//! to be.
+
+use std::{
+    cell::RefCell,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use hashbrown::HashMap;
+use telemetry::{CodeClass, Count, LabelSet, Level, Outcome, Recorder, RequestLabels, Role};
+
+use crate::{
+    error::{Kind, Origin},
+    h1::head::HeadError,
+    picture::Picture,
+    plan::{Chosen, Plan, Target},
+};
+
+/// What tells requests apart that are counted apart, without reading the texts that name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+struct CountedAs {
+    /// Which picture the rest refers to.
+    serial: u64,
+    /// Where the service lies in memory; 0 without one.
+    service: usize,
+    member: Option<(u16, u16)>,
+    role: u8,
+    outcome: u8,
+    code_class: u8,
+}
+
+/// One thread's account of requests.
+#[derive(Debug)]
+pub(crate) struct Account {
+    recorder: Rc<Recorder>,
+    /// Of the current picture; the texts of labels are read once.
+    label_sets: RefCell<HashMap<CountedAs, LabelSet>>,
+}
+
+/// A request that is not done yet.
+#[derive(Debug)]
+pub(crate) struct InFlight<'w>(&'w Recorder);
+
+impl Drop for InFlight<'_> {
+    fn drop(&mut self) {
+        self.0.lower(Level::RequestsInFlight);
+    }
+}
+
+/// A request whose answer is on its way: what is left is how it ends. It needs no picture any more.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "a request is counted when its answer ends"]
+pub(crate) struct Answering {
+    set: LabelSet,
+    started: Instant,
+}
+
+impl Account {
+    pub(crate) fn new(recorder: Rc<Recorder>) -> Self {
+        Self { recorder, label_sets: RefCell::default() }
+    }
+
+    /// There is a newer picture.
+    pub(crate) fn forget_picture(&self) {
+        self.label_sets.borrow_mut().clear();
+    }
+
+    /// A request has arrived.
+    pub(crate) fn begin(&self) -> InFlight<'_> {
+        self.recorder.raise(Level::RequestsInFlight);
+        InFlight(&self.recorder)
+    }
+
+    /// Counts what could not be read as a request.
+    pub(crate) fn unread(&self, role: Role, kind: &Kind) {
+        self.recorder.count(match kind {
+            Kind::RequestTimeout => Count::TimedOutRequest,
+            Kind::RequestHead(
+                HeadError::TooLarge | HeadError::TooManyFields | HeadError::TargetTooLong,
+            ) => Count::RejectedTooLarge,
+            _ => Count::RejectedMalformed,
+        });
+        self.unplanned(role, ("", ""), Some(kind), kind.status(), Duration::ZERO);
+    }
+
+    /// Counts a request that nobody was chosen for: refused, or redirected.
+    pub(crate) fn unplanned(
+        &self,
+        role: Role,
+        counted_as: (&str, &str),
+        refused: Option<&Kind>,
+        status: u16,
+        duration: Duration,
+    ) {
+        let outcome = match refused.map(Kind::origin) {
+            None => Outcome::Base,
+            Some(Origin::Client) => Outcome::Denied,
+            Some(Origin::Proxy | Origin::Upstream) => Outcome::Failed,
+        };
+        let (application, service) = counted_as;
+        let code_class = CodeClass::of(status);
+        let (lane_group, lane) = ("", "");
+        let labels =
+            RequestLabels { role, application, service, lane_group, lane, outcome, code_class };
+        self.recorder.request(&labels, duration);
+    }
+
+    /// Counts a request that no instance answered as it should.
+    pub(crate) fn failed(
+        &self,
+        plan: &Plan<'_>,
+        picture: &Picture,
+        chosen: Option<&Chosen>,
+        kind: &Kind,
+        started: Instant,
+    ) {
+        self.note(kind);
+        let outcome = match kind {
+            Kind::ClientGone => Outcome::Failed,
+            kind if kind.origin() == Origin::Client => Outcome::Denied,
+            _ => Outcome::Failed,
+        };
+        let set = self.label_set(plan, picture, chosen, outcome, kind.status());
+        self.recorder.observe(set, started.elapsed());
+    }
+
+    /// Counts what went wrong with an instance, beside the request it went wrong for.
+    pub(crate) fn note(&self, kind: &Kind) {
+        if matches!(kind, Kind::AnswerTimeout) {
+            self.recorder.count(Count::TimedOutResponse);
+        }
+    }
+
+    /// An instance has answered; the request is counted when the answer's body ends.
+    pub(crate) fn answering(
+        &self,
+        plan: &Plan<'_>,
+        picture: &Picture,
+        chosen: &Chosen,
+        status: u16,
+        started: Instant,
+    ) -> Answering {
+        let outcome = match plan.outcome.unwrap_or(chosen.outcome) {
+            lanes::Outcome::Lane => Outcome::Lane,
+            lanes::Outcome::Fallback => Outcome::Fallback,
+            lanes::Outcome::Base => Outcome::Base,
+        };
+        Answering { set: self.label_set(plan, picture, Some(chosen), outcome, status), started }
+    }
+
+    /// Counts a request whose answer was sent to its end.
+    pub(crate) fn answered(&self, answering: Answering) {
+        self.recorder.observe(answering.set, answering.started.elapsed());
+    }
+
+    /// Counts a request whose answer began and broke off.
+    pub(crate) fn broken_off(&self, answering: Answering) {
+        let set = self.recorder.ended_otherwise(answering.set, Outcome::Failed);
+        self.recorder.observe(set, answering.started.elapsed());
+    }
+
+    fn label_set(
+        &self,
+        plan: &Plan<'_>,
+        picture: &Picture,
+        chosen: Option<&Chosen>,
+        outcome: Outcome,
+        status: u16,
+    ) -> LabelSet {
+        let member = chosen.and_then(|chosen| chosen.member).or(plan.member);
+        let service = match &plan.target {
+            Target::Service { service, .. } => Some(*service),
+            Target::Address(_) => None,
+        };
+        let (role, code_class) = (plan.role, CodeClass::of(status));
+        let counted_as = CountedAs {
+            serial: picture.serial(),
+            service: service.map_or(0, |service| Arc::as_ptr(service).addr()),
+            member,
+            role: role as u8,
+            outcome: outcome as u8,
+            code_class: code_class as u8,
+        };
+        *self.label_sets.borrow_mut().entry(counted_as).or_insert_with(|| {
+            let (application, service) =
+                service.map_or(plan.counted_as, |service| (service.application(), service.name()));
+            let (lane_group, lane) = member.map_or(("", ""), |(group, lane)| {
+                let spec = picture.lanes.groups()[usize::from(group)].spec();
+                let lane = spec.lanes.get(usize::from(lane));
+                (spec.name.as_str(), lane.map_or("", |lane| lane.tag.as_str()))
+            });
+            self.recorder.label_set(&RequestLabels {
+                role,
+                application,
+                service,
+                lane_group,
+                lane,
+                outcome,
+                code_class,
+            })
+        })
+    }
+}

@@ -1,0 +1,3 @@
+//! The clients' side: a codec per protocol.
+
+pub(crate) mod h1;

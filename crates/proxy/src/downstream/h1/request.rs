@@ -1,0 +1,177 @@
+//! A request of a client: its head, and its body as it arrives.
+
+use std::{
+    io,
+    net::Shutdown,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use routes::entrance::Head;
+
+use crate::{
+    buffers::Buffer,
+    deadlines::HasDeadline as _,
+    error::Kind,
+    exchange::sides,
+    h1::{
+        body::Body,
+        piece::Piece,
+        request::{Received, RequestHead},
+        write::{WriteRequest, write_request},
+    },
+    plan::Edits,
+    transport::{Connection, Transport as _, Unread},
+    worker::Worker,
+};
+
+/// A request whose head was read.
+#[derive(Debug)]
+pub(super) struct Request<'c> {
+    worker: &'c Worker,
+    connection: &'c Rc<Connection>,
+    head: Box<RequestHead>,
+    received: Buffer,
+}
+
+impl<'c> Request<'c> {
+    pub(super) fn new(
+        worker: &'c Worker,
+        connection: &'c Rc<Connection>,
+        head: Box<RequestHead>,
+        received: Buffer,
+    ) -> Self {
+        Self { worker, connection, head, received }
+    }
+}
+
+impl<'c> sides::Request for Request<'c> {
+    type Body = RequestBody<'c>;
+
+    fn head(&mut self) -> impl Head<'_> {
+        Received::new(&mut self.head, self.received.filled())
+    }
+
+    fn into_body(self) -> RequestBody<'c> {
+        let Self { worker, connection, head, mut received } = self;
+        let body = Body::new(head.framing, true);
+        received.consume(head.head_bytes);
+        // Given back before the wait, so that the next connection finds it in the cache.
+        worker.give_request_head(head);
+        RequestBody { worker, connection, body, received, early: Buffer::default() }
+    }
+}
+
+impl WriteRequest for Request<'_> {
+    fn write(&self, edits: &Edits<'_>, out: &mut Vec<u8>) {
+        write_request(&self.head, self.received.filled(), edits, out);
+    }
+
+    fn is_head(&self) -> bool {
+        self.head.method.of(self.received.filled()) == b"HEAD"
+    }
+}
+
+/// The body of a request, and what the client sends after it.
+#[derive(Debug)]
+pub(super) struct RequestBody<'c> {
+    worker: &'c Worker,
+    connection: &'c Rc<Connection>,
+    body: Body,
+    /// Received and not handed out yet.
+    received: Buffer,
+    /// Of the next request, received while this one is served. Then nothing more is read.
+    early: Buffer,
+}
+
+impl RequestBody<'_> {
+    /// What has arrived of the client's next request.
+    pub(super) fn into_next(self) -> Buffer {
+        let Self { worker, mut received, early, .. } = self;
+        if received.is_empty() {
+            worker.buffers.give(received);
+            return early;
+        }
+        if !early.is_empty() {
+            received.append(early.filled());
+        }
+        worker.buffers.give(early);
+        received
+    }
+
+    fn piece(&mut self) -> Result<Piece, Kind> {
+        let received = std::mem::take(&mut self.received);
+        Piece::of(&mut self.body, received).map_err(Kind::RequestBody)
+    }
+
+    /// Receives more of it.
+    async fn receive(&mut self) -> io::Result<usize> {
+        let mut received = std::mem::take(&mut self.received);
+        if received.is_empty() {
+            self.worker.buffers.give(received);
+            let wanted_bytes = self.body.known_remaining();
+            let buffers = &self.worker.buffers;
+            self.received = self.connection.receive_sized(buffers, wanted_bytes).await?;
+            return Ok(self.received.filled().len());
+        }
+        if !received.make_room(0) {
+            return Err(io::ErrorKind::OutOfMemory.into());
+        }
+        let outcome;
+        (self.received, outcome) = self.connection.receive_more(received).await;
+        outcome
+    }
+}
+
+impl sides::RequestBody for RequestBody<'_> {
+    type Piece = Piece;
+    type Stream = Unread;
+
+    fn arrived(&mut self) -> Result<Piece, Kind> {
+        self.piece()
+    }
+
+    async fn next(&mut self) -> Result<Piece, Kind> {
+        let deadline = self.connection.deadline();
+        self.worker.deadlines.arm(deadline, self.worker.timeouts.body, Shutdown::Read);
+        let received = self.receive().await;
+        if !matches!(received, Ok(bytes) if bytes > 0) {
+            let late = deadline.is_expired();
+            return Err(if late { Kind::RequestTimeout } else { Kind::ClientGone });
+        }
+        deadline.disarm();
+        self.piece()
+    }
+
+    fn is_done(&self) -> bool {
+        self.body.is_done()
+    }
+
+    fn give_back(&mut self, piece: Piece) {
+        let rest = piece.into_rest();
+        if rest.is_empty() {
+            self.worker.buffers.give(rest);
+        } else {
+            self.received = rest;
+        }
+    }
+
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        if !self.early.is_empty() {
+            return Poll::Pending;
+        }
+        match self.connection.poll_receive(context, &self.worker.buffers, 0) {
+            Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
+                self.early = bytes;
+                Poll::Pending
+            }
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    fn into_stream(self) -> (Unread, impl AsRef<[u8]>) {
+        self.connection.deadline().disarm();
+        (Unread(Rc::clone(self.connection)), self.into_next())
+    }
+}

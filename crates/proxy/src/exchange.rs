@@ -1,0 +1,313 @@
+//! One request and its answer: decided, sent, tried again, answered. Knows two [`sides`], and neither sockets nor a
+//! protocol's bytes: those are the codecs'.
+//!
+//! An exchange has three parts. Until somebody is chosen it holds the picture that decides ([`exchange`]). With an
+//! instance's answer in hand it hands on the head ([`Exchange::pass_on`]). What may take long after that, a body or a
+//! tunnel, holds no picture any more ([`Rest`]).
+
+use std::{
+    future::poll_fn,
+    pin::{Pin, pin},
+    task::Poll,
+    time::Instant,
+};
+
+use crate::{
+    account::Answering,
+    correlation::Remembered,
+    error::{Kind, ProxyError},
+    limits::INTERIM_ANSWERS_MAX,
+    passthrough::AlreadyRead,
+    picture::Picture,
+    plan::{Chosen, NoPlan, Plan},
+    published::Query,
+    tunnel,
+    worker::Worker,
+};
+
+use attempts::Tries;
+use sides::{
+    Answer as _, AnswerSink, Call, Decide, Found, Gone, OwnAnswer, Piece as _, Request,
+    RequestBody, Upstream,
+};
+
+mod answer;
+mod attempts;
+pub(crate) mod sides;
+mod streaming;
+#[cfg(test)]
+mod tests;
+
+type BodyOf<R> = <R as Request>::Body;
+type PieceOf<R> = <BodyOf<R> as RequestBody>::Piece;
+type CallOf<U, R> = <U as Upstream<R>>::Call;
+type MessageOf<U, R> = <CallOf<U, R> as Call>::Message;
+type AnswerOf<U, R> = <CallOf<U, R> as Call>::Answer;
+type AnsweredOf<U, R> = Answered<CallOf<U, R>, AnswerOf<U, R>>;
+type RestOf<U, R> = Rest<BodyOf<R>, CallOf<U, R>>;
+
+/// How an exchange ended, for the client's connection.
+#[derive(Debug)]
+pub(crate) enum End<B> {
+    /// The request was read whole and answered: what came after it may be the next.
+    Whole(B),
+    /// Answered before all of the request was read: what follows cannot be told from the rest of it.
+    Unread,
+    /// The client is gone, or has been shown that the answer is not whole.
+    Broken,
+}
+
+/// What is left to do when nothing of the plan is needed any more.
+enum Rest<B, C> {
+    Done(End<B>),
+    /// The answer's head was sent, its body not wholly.
+    Body(AnswersRest<B, C>),
+    /// Bytes both ways, from now on unread.
+    Tunnel(B, C),
+}
+
+/// An answer whose body is on its way.
+struct AnswersRest<B, C> {
+    call: C,
+    /// The request's, when all of it was sent; it watches the client meanwhile.
+    body: Option<B>,
+    answering: Answering,
+    remembered: Option<Remembered>,
+    request_deadline_ms: u64,
+}
+
+/// A request that has a plan.
+struct Planned<'p> {
+    plan: Plan<'p>,
+    picture: &'p Picture,
+    started: Instant,
+    is_idempotent: bool,
+}
+
+/// An instance's answer, its head not handed on yet.
+struct Answered<C, A> {
+    call: C,
+    answer: A,
+    chosen: Chosen,
+    request_deadline_ms: u64,
+}
+
+/// What all steps of an exchange work with.
+struct Exchange<'e, U, S> {
+    worker: &'e Worker,
+    upstream: &'e U,
+    sink: &'e S,
+}
+
+/// Serves one request.
+pub(crate) async fn exchange<D, R, U, S>(
+    worker: &Worker,
+    decide: &D,
+    mut request: R,
+    upstream: &U,
+    sink: &S,
+) -> End<R::Body>
+where
+    D: Decide,
+    R: Request,
+    U: Upstream<R>,
+    S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
+{
+    let started = Instant::now();
+    worker.deadlines.set_now(started);
+    let _in_flight = worker.account.begin();
+    let exchange = Exchange { worker, upstream, sink };
+    let mut found = Found::default();
+    let mut queries = 0;
+    let mut picture = worker.picture();
+    let mut newer = None;
+    let rest = loop {
+        if let Some(newer) = newer.take() {
+            picture = newer;
+        }
+        let planned = decide.plan(worker, &picture, &mut request.head(), &found);
+        let no_plan = match planned {
+            Ok(plan) => {
+                let is_idempotent = is_idempotent(request.head());
+                let planned = Planned { plan, picture: &picture, started, is_idempotent };
+                break exchange.carry_out(planned, request).await;
+            }
+            Err(no_plan) => no_plan,
+        };
+        // Rare, and large: it must not make every exchange larger.
+        match Box::pin(find_out(worker, no_plan, &mut queries, &mut found)).await {
+            Ok(learned) => newer = learned,
+            Err(own) => {
+                break Box::pin(exchange.answer_itself(decide, request, own, started)).await;
+            }
+        }
+    };
+    // What takes long from here on pins no picture.
+    drop(picture);
+    match rest {
+        Rest::Done(end) => end,
+        Rest::Body(rest) => Box::pin(exchange.download(rest)).await,
+        Rest::Tunnel(body, call) => {
+            Box::pin(relay(worker, body, call)).await;
+            End::Broken
+        }
+    }
+}
+
+fn is_idempotent<'b>(head: impl routes::entrance::Head<'b>) -> bool {
+    matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
+}
+
+/// Finds out what a plan could not be made without: a newer picture, or more about the host. The answer where there is
+/// nothing to find out, or nothing was found.
+async fn find_out(
+    worker: &Worker,
+    no_plan: NoPlan,
+    queries: &mut usize,
+    found: &mut Found,
+) -> Result<Option<Picture>, OwnAnswer> {
+    match no_plan {
+        NoPlan::Refuse(kind) => Err(OwnAnswer::Refusal(kind)),
+        NoPlan::Redirect { status, location } => Err(OwnAnswer::Redirect { status, location }),
+        NoPlan::Learn(query) => {
+            // Twice at most: a name, then an address of it.
+            *queries += 1;
+            let newer = if *queries <= 2 { worker.learn(&query).await } else { None };
+            match (newer, query) {
+                (Some(newer), _) => Ok(Some(newer)),
+                (None, Query::Address(_)) => {
+                    found.address_is_unknown = true;
+                    Ok(None)
+                }
+                (None, Query::Name(name)) => Err(OwnAnswer::Refusal(Kind::NotLearned(name))),
+            }
+        }
+        NoPlan::Resolve(host, port) => {
+            match tokio::net::lookup_host((host.as_str(), port)).await {
+                Ok(addresses) if found.resolved.is_empty() => found.resolved.extend(addresses),
+                Ok(_) | Err(_) => {}
+            }
+            if found.resolved.is_empty() {
+                return Err(OwnAnswer::Refusal(Kind::Unresolvable(host)));
+            }
+            Ok(None)
+        }
+    }
+}
+
+/// Bytes both ways, until both sides have ended.
+async fn relay(worker: &Worker, body: impl RequestBody, call: impl Call) {
+    let (client, from_caller) = body.into_stream();
+    let (instance, from_instance) = call.into_stream();
+    let already_read =
+        AlreadyRead { from_caller: from_caller.as_ref(), from_instance: from_instance.as_ref() };
+    tunnel::relay(worker, client, instance, already_read).await;
+}
+
+/// Carries `work` on, and meanwhile notices when the client goes away: an instance should not work for nobody.
+async fn unless_gone<B: RequestBody, T>(
+    body: &mut B,
+    mut work: Pin<&mut impl Future<Output = Result<T, Kind>>>,
+) -> Result<T, Kind> {
+    poll_fn(|context| {
+        // The instance first: a client that has sent its next request and closed its side still wants the answer.
+        if let Poll::Ready(done) = work.as_mut().poll(context) {
+            return Poll::Ready(done);
+        }
+        body.poll_gone(context).map(|()| Err(Kind::ClientGone))
+    })
+    .await
+}
+
+impl<U, S> Exchange<'_, U, S> {
+    /// Sends a request and hands its answer on: whole, so that it can be sent again, or as it arrives.
+    async fn carry_out<R>(&self, mut planned: Planned<'_>, mut request: R) -> RestOf<U, R>
+    where
+        R: Request,
+        U: Upstream<R>,
+        S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
+    {
+        let mut message = self.upstream.message(&mut request, &planned.plan.edits);
+        let written = std::mem::take(&mut planned.plan.edits.written);
+        self.worker.buffers.give_write(written.into_memory());
+        let mut body = request.into_body();
+        let mut first = match body.arrived() {
+            Ok(first) => first,
+            Err(kind) => return Box::pin(self.fail(&planned, None, kind, None)).await,
+        };
+        if !body.is_done() {
+            // Not the usual request, and long compared with an allocation: its large state lives on its own.
+            return Box::pin(self.stream(planned, body, message, first)).await;
+        }
+        self.upstream.join(&mut message, &mut first);
+        if first.is_empty() {
+            // All there is to send, and to send again, is in the message.
+            body.give_back(std::mem::take(&mut first));
+        }
+        let attempt = self.attempt::<R>(&planned, &mut body, &mut message, &mut first).await;
+        self.upstream.give_back(message);
+        if !first.is_empty() {
+            body.give_back(first);
+        }
+        match attempt {
+            Ok(answered) => self.pass_on::<R>(planned, answered, body).await,
+            Err((chosen, kind)) => {
+                Box::pin(self.fail(&planned, chosen.as_ref(), kind, Some(body))).await
+            }
+        }
+    }
+
+    /// Sends a whole request until somebody answers.
+    async fn attempt<R>(
+        &self,
+        planned: &Planned<'_>,
+        body: &mut R::Body,
+        message: &mut MessageOf<U, R>,
+        first: &mut PieceOf<R>,
+    ) -> Result<AnsweredOf<U, R>, (Option<Chosen>, Kind)>
+    where
+        R: Request,
+        U: Upstream<R>,
+        S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
+    {
+        let mut tries = Tries::new(self.worker, &planned.plan);
+        loop {
+            let (chosen, call, reused) = tries.connect(self.worker, self.upstream, planned).await?;
+            call.expect_by(tries.patience.deadline_ms(self.worker));
+            let answered = match call.begin(message, first, true).await {
+                Ok(()) => unless_gone(body, pin!(self.answer(&call)))
+                    .await
+                    .map_err(|kind| ProxyError { kind, sent_bytes: true }),
+                Err(error) => Err(error),
+            };
+            match answered {
+                Ok(answer) => {
+                    let request_deadline_ms = tries.patience.request_deadline_ms;
+                    return Ok(Answered { call, answer, chosen, request_deadline_ms });
+                }
+                Err(error) if tries.again(self.worker, planned, &chosen, reused, &error) => {}
+                Err(error) => return Err((Some(chosen), error.kind)),
+            }
+        }
+    }
+
+    /// Waits for the head of the answer, handing on interim answers.
+    async fn answer<C: Call>(&self, call: &C) -> Result<C::Answer, Kind>
+    where
+        S: AnswerSink<C::Answer>,
+    {
+        let mut interim = 0;
+        loop {
+            let answer = call.answer().await?;
+            if !answer.is_interim() {
+                return Ok(answer);
+            }
+            interim += 1;
+            if interim > INTERIM_ANSWERS_MAX {
+                return Err(Kind::InterimAnswers);
+            }
+            Box::pin(self.sink.interim(&answer)).await.map_err(|Gone| Kind::ClientGone)?;
+            call.pass_over(answer);
+        }
+    }
+}

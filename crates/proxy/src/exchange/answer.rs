@@ -1,0 +1,245 @@
+//! The way back: an instance's answer to the client, or one of the proxy's own.
+
+use std::{pin::pin, time::Instant};
+
+use super::{
+    AnswerOf, Answered, AnsweredOf, AnswersRest, BodyOf, End, Exchange, PieceOf, Planned, Rest,
+    RestOf,
+    sides::{
+        Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, Request, RequestBody,
+        Upstream,
+    },
+    unless_gone,
+};
+use crate::{account::Answering, error::Kind, plan::Chosen};
+
+/// Why an answer's head was not handed on.
+pub(super) enum NotHandedOn {
+    /// The answer is malformed; the client can still be told.
+    Malformed(Kind),
+    /// The client is gone.
+    Gone,
+}
+
+impl<U, S> Exchange<'_, U, S> {
+    /// Hands on the answer to a request that was sent whole.
+    pub(super) async fn pass_on<R>(
+        &self,
+        mut planned: Planned<'_>,
+        answered: AnsweredOf<U, R>,
+        body: BodyOf<R>,
+    ) -> RestOf<U, R>
+    where
+        R: Request,
+        U: Upstream<R>,
+        S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
+    {
+        if answered.answer.status() == 101 {
+            return Box::pin(self.switch::<R>(planned, answered, body)).await;
+        }
+        let Answered { call, answer, chosen, request_deadline_ms } = answered;
+        match self.hand_on_head(&planned, &chosen, &call, answer, true).await {
+            Ok(answering) => {
+                let remembered = planned.plan.remembered.take();
+                let body = Some(body);
+                let rest = AnswersRest { call, body, answering, remembered, request_deadline_ms };
+                if rest.call.is_done() { Rest::Done(self.finish(rest)) } else { Rest::Body(rest) }
+            }
+            Err(NotHandedOn::Malformed(kind)) => {
+                Box::pin(self.fail(&planned, Some(&chosen), kind, Some(body))).await
+            }
+            Err(NotHandedOn::Gone) => Rest::Done(End::Broken),
+        }
+    }
+
+    /// Hands on an answer's head, together with what has arrived of its body. `may_go_on`: the request was sent whole;
+    /// else an unread rest of it would be taken for the client's next one.
+    pub(super) async fn hand_on_head<C>(
+        &self,
+        planned: &Planned<'_>,
+        chosen: &Chosen,
+        call: &C,
+        mut answer: C::Answer,
+        may_go_on: bool,
+    ) -> Result<Answering, NotHandedOn>
+    where
+        C: Call,
+        S: AnswerSink<C::Answer, Piece = C::Piece>,
+    {
+        let status = answer.status();
+        let head = self.sink.head(&mut answer, &planned.plan.edits.response_headers, may_go_on);
+        let mut first =
+            call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
+        let answering = self.answering(planned, chosen, status);
+        if self.sink.begin(head, &mut first).await.is_err() {
+            self.worker.account.broken_off(answering);
+            return Err(NotHandedOn::Gone);
+        }
+        call.give_back(first);
+        Ok(answering)
+    }
+
+    fn answering(&self, planned: &Planned<'_>, chosen: &Chosen, status: u16) -> Answering {
+        let Planned { plan, picture, started, .. } = planned;
+        self.worker.account.answering(plan, picture, chosen, status, *started)
+    }
+
+    /// Hands on the rest of an answer.
+    pub(super) async fn download<B, C>(&self, mut rest: AnswersRest<B, C>) -> End<B>
+    where
+        B: RequestBody,
+        C: Call,
+        S: AnswerSink<C::Answer, Piece = C::Piece>,
+    {
+        let (deadline_ms, body) = (rest.request_deadline_ms, rest.body.as_mut());
+        match self.hand_on_body(&rest.call, body, deadline_ms).await {
+            Ok(()) => self.finish(rest),
+            Err(Gone) => {
+                self.worker.account.broken_off(rest.answering);
+                End::Broken
+            }
+        }
+    }
+
+    /// Hands on an answer's body, as fast as the client takes it. `watched`: notice when the client goes away while the
+    /// instance is silent.
+    pub(super) async fn hand_on_body<B, C>(
+        &self,
+        call: &C,
+        mut watched: Option<&mut B>,
+        request_deadline_ms: u64,
+    ) -> Result<(), Gone>
+    where
+        B: RequestBody,
+        C: Call,
+        S: AnswerSink<C::Answer, Piece = C::Piece>,
+    {
+        let worker = self.worker;
+        while !call.is_done() {
+            let at_ms = worker.at_ms(worker.timeouts.answer_body).min(request_deadline_ms);
+            call.expect_by(at_ms);
+            let next = pin!(call.next());
+            let next = match &mut watched {
+                Some(body) => unless_gone(*body, next).await,
+                None => next.await,
+            };
+            let mut piece = next.map_err(|kind| {
+                worker.account.note(&kind);
+                tracing::debug!(reason = %kind, "answer broken off");
+                self.sink.cut();
+                Gone
+            })?;
+            self.sink.send(&mut piece).await?;
+            call.give_back(piece);
+        }
+        Ok(())
+    }
+
+    /// An answer was handed on to its end.
+    pub(super) fn finish<B, C: Call>(&self, rest: AnswersRest<B, C>) -> End<B> {
+        self.worker.account.answered(rest.answering);
+        rest.call.finish();
+        if let Some(remembered) = rest.remembered {
+            remembered.finish(Instant::now());
+        }
+        rest.body.map_or(End::Unread, End::Whole)
+    }
+
+    /// Checks a switch of protocols and hands it on; from then on bytes pass both ways.
+    async fn switch<R>(
+        &self,
+        mut planned: Planned<'_>,
+        answered: AnsweredOf<U, R>,
+        body: BodyOf<R>,
+    ) -> RestOf<U, R>
+    where
+        R: Request,
+        U: Upstream<R>,
+        S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
+    {
+        let Answered { call, answer, chosen, .. } = answered;
+        let Some(head) = self.sink.switch(&answer) else {
+            return self.fail(&planned, Some(&chosen), Kind::UnexpectedUpgrade, Some(body)).await;
+        };
+        let answering = self.answering(&planned, &chosen, answer.status());
+        call.pass_over(answer);
+        if let Some(remembered) = planned.plan.remembered.take() {
+            remembered.finish(Instant::now());
+        }
+        if self.sink.begin(head, &mut PieceOf::<R>::default()).await.is_err() {
+            self.worker.account.broken_off(answering);
+            return Rest::Done(End::Broken);
+        }
+        // What follows is no answer's body: the request has been served.
+        self.worker.account.answered(answering);
+        Rest::Tunnel(body, call)
+    }
+
+    /// Tells the client of a request with a plan why nobody answers it. `body`: the request's, when all of it was read.
+    pub(super) async fn fail<B, C>(
+        &self,
+        planned: &Planned<'_>,
+        chosen: Option<&Chosen>,
+        kind: Kind,
+        body: Option<B>,
+    ) -> Rest<B, C>
+    where
+        S: Client,
+    {
+        let account = &self.worker.account;
+        account.failed(&planned.plan, planned.picture, chosen, &kind, planned.started);
+        if matches!(kind, Kind::ClientGone) {
+            return Rest::Done(End::Broken);
+        }
+        Rest::Done(self.own(OwnAnswer::Refusal(kind), body).await)
+    }
+
+    /// Answers a request that has no plan.
+    pub(super) async fn answer_itself<D, R>(
+        &self,
+        decide: &D,
+        request: R,
+        own: OwnAnswer,
+        started: Instant,
+    ) -> RestOf<U, R>
+    where
+        D: Decide,
+        R: Request,
+        U: Upstream<R>,
+        S: Client,
+    {
+        let refused = match &own {
+            OwnAnswer::Refusal(kind) => Some(kind),
+            OwnAnswer::Redirect { .. } => None,
+        };
+        let counted_as = decide.counted_as();
+        let (status, duration) = (own.status(), started.elapsed());
+        self.worker.account.unplanned(D::ROLE, counted_as, refused, status, duration);
+        let mut body = request.into_body();
+        let body = match body.arrived() {
+            Ok(piece) if body.is_done() => {
+                body.give_back(piece);
+                Some(body)
+            }
+            Ok(_) | Err(_) => None,
+        };
+        Rest::Done(self.own(own, body).await)
+    }
+
+    /// Answers in the proxy's own name. `body`: the request's, when all of it was read.
+    async fn own<B>(&self, own: OwnAnswer, body: Option<B>) -> End<B>
+    where
+        S: Client,
+    {
+        if let OwnAnswer::Refusal(kind) = &own {
+            let source = std::error::Error::source(kind).map(ToString::to_string);
+            let source = source.unwrap_or_default();
+            tracing::debug!(status = kind.status(), reason = %kind, source, "request not served");
+        }
+        match (self.sink.own(&own, body.is_some()).await, body) {
+            (Err(Gone), _) => End::Broken,
+            (Ok(()), Some(body)) => End::Whole(body),
+            (Ok(()), None) => End::Unread,
+        }
+    }
+}

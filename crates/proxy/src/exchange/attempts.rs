@@ -1,0 +1,144 @@
+//! Which instance is tried, for how long, and what is tried after it failed.
+
+use std::{
+    net::SocketAddr,
+    time::{Duration, Instant},
+};
+
+use smallvec::SmallVec;
+use telemetry::Count;
+
+use super::{
+    CallOf, Planned,
+    sides::{Request, Upstream},
+};
+use crate::{
+    error::{Kind, ProxyError},
+    limits::ATTEMPTS_MAX,
+    plan::{Chosen, Plan, Target},
+    worker::Worker,
+};
+
+/// Which instances were tried, and what is tried next.
+pub(super) struct Tries {
+    tried: SmallVec<[SocketAddr; ATTEMPTS_MAX]>,
+    /// Chosen already: the same instance on a fresh connection, or another of the same lane.
+    next: Option<(Chosen, bool)>,
+    attempts: usize,
+    pub(super) patience: Patience,
+}
+
+/// How long things may take.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Patience {
+    backend_timeout: Duration,
+    /// When the whole request must be done.
+    pub(super) request_deadline_ms: u64,
+}
+
+impl Patience {
+    /// When an attempt must have been answered, counted from now.
+    pub(super) fn deadline_ms(self, worker: &Worker) -> u64 {
+        worker.at_ms(self.backend_timeout).min(self.request_deadline_ms)
+    }
+}
+
+impl Tries {
+    pub(super) fn new(worker: &Worker, plan: &Plan<'_>) -> Self {
+        let or = |milliseconds, default| match milliseconds {
+            0 => default,
+            milliseconds => Duration::from_millis(milliseconds),
+        };
+        let request_timeout = or(plan.request_timeout_ms, worker.timeouts.request);
+        Self {
+            tried: SmallVec::new(),
+            next: None,
+            attempts: 0,
+            patience: Patience {
+                backend_timeout: or(plan.backend_timeout_ms, worker.timeouts.backend),
+                request_deadline_ms: worker.at_ms(request_timeout),
+            },
+        }
+    }
+
+    /// Chooses and connects; instances that cannot be reached are put aside and another is chosen.
+    pub(super) async fn connect<R: Request, U: Upstream<R>>(
+        &mut self,
+        worker: &Worker,
+        upstream: &U,
+        planned: &Planned<'_>,
+    ) -> Result<(Chosen, CallOf<U, R>, bool), (Option<Chosen>, Kind)> {
+        loop {
+            self.attempts += 1;
+            let (chosen, fresh) = match self.next.take() {
+                Some(next) => next,
+                None => {
+                    let chosen = planned.choose(worker, planned.started);
+                    (chosen.map_err(|error| (None, error.kind))?, false)
+                }
+            };
+            match upstream.connect(chosen.address, fresh).await {
+                Ok((call, reused)) => return Ok((chosen, call, reused)),
+                Err(error) if self.goes_elsewhere(worker, planned, &chosen) => drop(error),
+                Err(error) => return Err((Some(chosen), error.kind)),
+            }
+        }
+    }
+
+    /// Puts an instance aside that cannot be reached. Whether there is another.
+    fn goes_elsewhere(&mut self, worker: &Worker, planned: &Planned<'_>, chosen: &Chosen) -> bool {
+        let now = Instant::now();
+        if matches!(planned.plan.target, Target::Service { .. }) {
+            worker.eject(chosen.address, now);
+        }
+        let seen = self.tried.contains(&chosen.address);
+        self.tried.push(chosen.address);
+        if seen || self.attempts >= ATTEMPTS_MAX {
+            return false;
+        }
+        // With the instance put aside the choice falls on another, unless it is the only one.
+        match planned.choose(worker, now) {
+            Ok(other) if !self.tried.contains(&other.address) => {
+                worker.recorder.count(Count::RetriedConnect);
+                self.next = Some((other, false));
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether to try once more after a broken connection, and with whom.
+    pub(super) fn again(
+        &mut self,
+        worker: &Worker,
+        planned: &Planned<'_>,
+        chosen: &Chosen,
+        reused: bool,
+        error: &ProxyError,
+    ) -> bool {
+        let repeatable = error.may_retry() || planned.is_idempotent;
+        if !error.is_reset() || !repeatable || self.attempts >= ATTEMPTS_MAX {
+            return false;
+        }
+        if reused {
+            // The instance closed it while it waited in the pool; that says nothing about the instance.
+            worker.recorder.count(Count::PoolStale);
+            worker.recorder.count(Count::RetriedStale);
+            self.next = Some((*chosen, true));
+            return true;
+        }
+        self.tried.push(chosen.address);
+        let (ejections, now) = (worker.ejections.borrow(), Instant::now());
+        let (picture, ticket) = (planned.picture, worker.ticket());
+        let other =
+            planned.plan.choose_again(picture, &ejections, ticket, now, chosen, &self.tried);
+        self.next = other.map(|other| (other, false));
+        self.next.is_some()
+    }
+}
+
+impl Planned<'_> {
+    fn choose(&self, worker: &Worker, now: Instant) -> Result<Chosen, ProxyError> {
+        self.plan.choose(self.picture, &worker.ejections.borrow(), worker.ticket(), now)
+    }
+}

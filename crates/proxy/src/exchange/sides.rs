@@ -1,0 +1,233 @@
+//! What an exchange needs of its two sides. Neither sockets nor any protocol's bytes appear here: a codec per protocol
+//! and direction gives them, chosen at compile time.
+//!
+//! Pieces of bodies are lent: the side that received a piece gets it back when the other side has sent it, so that a
+//! buffer is neither copied nor held by a connection that waits.
+
+use std::{
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+
+use routes::{entrance::Head, spec::HeaderEdits};
+use smallvec::SmallVec;
+use telemetry::Role;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    error::{Kind, ProxyError},
+    plan::{Edits, NoPlan, Plan},
+    published::Published,
+    worker::Worker,
+};
+
+/// Who decides what becomes of the requests that come in somewhere.
+pub(crate) trait Decide {
+    /// What the process is to these requests.
+    const ROLE: Role;
+
+    /// Decides from a head and one picture. With no plan the exchange finds out what is missing, and asks again.
+    fn plan<'p, 'b>(
+        &'p self,
+        worker: &Worker,
+        picture: &'p Published,
+        head: &mut impl Head<'b>,
+        found: &Found,
+    ) -> Result<Plan<'p>, NoPlan>;
+
+    /// The application and service that requests without a plan are counted under.
+    fn counted_as(&self) -> (&str, &str) {
+        ("", "")
+    }
+
+    /// Nobody shall be served here any more: its listener was taken away.
+    fn is_leaving(&self) -> bool {
+        false
+    }
+}
+
+/// What was found out for a request since it arrived.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// What its host resolved to.
+    pub(crate) resolved: SmallVec<[SocketAddr; 2]>,
+    /// Nobody told in time what its address means: it is nobody's.
+    pub(crate) address_is_unknown: bool,
+}
+
+/// A part of a body.
+pub(crate) trait Piece: Default {
+    /// Nothing of it goes on.
+    fn is_empty(&self) -> bool;
+}
+
+/// A request as its client's side has read it.
+pub(crate) trait Request {
+    type Body: RequestBody;
+
+    /// Its head, for whoever decides. What is dropped there does not go on.
+    fn head(&mut self) -> impl Head<'_>;
+
+    /// From here on nobody needs its head.
+    fn into_body(self) -> Self::Body;
+}
+
+/// The body of a request, and what its client does after it.
+pub(crate) trait RequestBody {
+    type Piece: Piece;
+    type Stream: AsyncRead + AsyncWrite + Unpin;
+
+    /// What of it has arrived already. Never waits.
+    fn arrived(&mut self) -> Result<Self::Piece, Kind>;
+
+    /// Waits for the next piece.
+    async fn next(&mut self) -> Result<Self::Piece, Kind>;
+
+    /// All of it was handed out.
+    fn is_done(&self) -> bool;
+
+    /// Takes back a piece that was sent, or never will be.
+    fn give_back(&mut self, piece: Self::Piece);
+
+    /// Ready when the client is gone. What it sends meanwhile of its next request is kept.
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()>;
+
+    /// The client's side of a connection that speaks another protocol from now on, and what came of it already.
+    fn into_stream(self) -> (Self::Stream, impl AsRef<[u8]>);
+}
+
+/// The client is gone; nothing can be told to it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Gone;
+
+/// An answer that comes from nobody but the proxy.
+#[derive(Debug)]
+pub(crate) enum OwnAnswer {
+    Refusal(Kind),
+    Redirect { status: u16, location: Vec<u8> },
+}
+
+impl OwnAnswer {
+    pub(crate) fn status(&self) -> u16 {
+        match self {
+            Self::Refusal(kind) => kind.status(),
+            Self::Redirect { status, .. } => *status,
+        }
+    }
+}
+
+/// Where the answer to one request goes, whoever gives it. `may_go_on`: all of the request was read, so that its client
+/// may send another.
+pub(crate) trait Client {
+    /// Answers in the proxy's own name.
+    async fn own(&self, answer: &OwnAnswer, may_go_on: bool) -> Result<(), Gone>;
+
+    /// Makes the client see that the answer is not whole.
+    fn cut(&self);
+}
+
+/// The same, for answers as `A` reads them.
+pub(crate) trait AnswerSink<A>: Client {
+    type Piece: Piece;
+    /// An answer's head, ready to go out.
+    type Head;
+
+    /// It takes the framing of bodies as it comes along with the data; else data alone.
+    fn keeps_framing(&self) -> bool;
+
+    /// Hands on an answer before the answer.
+    async fn interim(&self, answer: &A) -> Result<(), Gone>;
+
+    /// Readies an answer's head, edited.
+    fn head(&self, answer: &mut A, edits: &[&HeaderEdits], may_go_on: bool) -> Self::Head;
+
+    /// Readies the head of an answer that switches protocols; `None` when the client asked for nothing like it.
+    fn switch(&self, answer: &A) -> Option<Self::Head>;
+
+    /// Sends a head, and the first piece with it.
+    async fn begin(&self, head: Self::Head, first: &mut Self::Piece) -> Result<(), Gone>;
+
+    /// Sends another piece.
+    async fn send(&self, piece: &mut Self::Piece) -> Result<(), Gone>;
+}
+
+/// The way to instances, for requests as `R` reads them.
+pub(crate) trait Upstream<R: Request> {
+    type Call: Call<Piece = <R::Body as RequestBody>::Piece>;
+
+    /// Readies a request to be sent, as often as it takes.
+    fn message(&self, request: &mut R, edits: &Edits<'_>) -> <Self::Call as Call>::Message;
+
+    /// Puts a small first piece into the message itself, so that it can be given back before the answer.
+    fn join(
+        &self,
+        message: &mut <Self::Call as Call>::Message,
+        first: &mut <R::Body as RequestBody>::Piece,
+    );
+
+    /// The message is needed no more.
+    fn give_back(&self, message: <Self::Call as Call>::Message);
+
+    /// A connection to an instance, used before unless it must be `fresh`; and whether it was.
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        fresh: bool,
+    ) -> Result<(Self::Call, bool), ProxyError>;
+}
+
+/// One request to one instance, and its answer.
+pub(crate) trait Call {
+    type Message;
+    type Piece: Piece;
+    type Answer: Answer;
+    type Stream: AsyncRead + AsyncWrite + Unpin;
+
+    /// At this time of the thread's clock it is given up.
+    fn expect_by(&self, at_ms: u64);
+
+    /// Sends a request's head, and the first piece of its body with it.
+    async fn begin(
+        &self,
+        message: &mut Self::Message,
+        first: &mut Self::Piece,
+        is_last: bool,
+    ) -> Result<(), ProxyError>;
+
+    /// Sends another piece of its body.
+    async fn send(&self, piece: &mut Self::Piece, is_last: bool) -> Result<(), ProxyError>;
+
+    /// Waits for the next head: of an interim answer, or of the answer.
+    async fn answer(&self) -> Result<Self::Answer, Kind>;
+
+    /// An interim answer was handed on.
+    fn pass_over(&self, interim: Self::Answer);
+
+    /// The head was read: what of the answer's body has arrived.
+    fn begin_body(&self, answer: Self::Answer, keeps_framing: bool) -> Result<Self::Piece, Kind>;
+
+    /// Waits for the next piece of the answer's body.
+    async fn next(&self) -> Result<Self::Piece, Kind>;
+
+    /// All of the answer's body was handed out.
+    fn is_done(&self) -> bool;
+
+    /// Takes back a piece that was sent.
+    fn give_back(&self, piece: Self::Piece);
+
+    /// Nothing more is expected of it. Only the call knows whether its connection is good for another.
+    fn finish(self);
+
+    /// The instance's side of a connection that speaks another protocol from now on, and what came of it already.
+    fn into_stream(self) -> (Self::Stream, impl AsRef<[u8]>);
+}
+
+/// The head of an answer.
+pub(crate) trait Answer {
+    fn status(&self) -> u16;
+
+    /// It comes before the answer: 100, 103 and their like.
+    fn is_interim(&self) -> bool {
+        self.status() < 200 && self.status() != 101
+    }
+}

@@ -1,0 +1,122 @@
+//! Listeners of a gateway that come and go with what is published.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use routes::spec::ListenerSpec;
+use telemetry::Role;
+
+use crate::{
+    listen,
+    threads::{Serve, Thread},
+};
+
+/// How often a port that could not be bound is tried again.
+const BIND_AGAIN: Duration = Duration::from_secs(5);
+
+/// Ports of a Gateway that are bound beside those the process was told. Where none of its own ports is named by
+/// a listener, they stand in for the first listener's port ([`routes::Table::listener`]), which stays unbound:
+/// `--gateway-listen 127.0.0.1:9000` is meant instead of what the Gateway says, not beside it.
+fn further_ports(listeners: &[ListenerSpec], own_ports: &[u16]) -> Vec<u16> {
+    let mut ports: Vec<u16> = listeners.iter().map(|listener| listener.port).collect();
+    let stood_in = match ports.iter().any(|port| own_ports.contains(port)) {
+        true => None,
+        false => ports.first().copied(),
+    };
+    ports.retain(|port| Some(*port) != stood_in && !own_ports.contains(port));
+    ports.sort_unstable();
+    ports.dedup();
+    ports
+}
+
+/// Binds further ports of the published Gateway as they appear, and leaves those that are gone.
+pub(super) async fn follow<S: Serve>(thread: Rc<Thread<S>>) {
+    let own = thread.addresses();
+    let Some(ip) = own.first().map(SocketAddr::ip) else { return };
+    let own_ports: Vec<u16> = own.iter().map(SocketAddr::port).collect();
+    let mut pictures = thread.worker.pictures();
+    let mut warned = Vec::new();
+    loop {
+        let picture = Arc::clone(&pictures.borrow_and_update());
+        let wanted = further_ports(picture.routes.listeners(), &own_ports);
+        drop(picture);
+        if thread.worker.draining.get() {
+            return;
+        }
+        thread.remove(|port| !own_ports.contains(&port) && !wanted.contains(&port));
+        let all_bound = bind(&thread, ip, &wanted, &mut warned);
+        let changed = if all_bound {
+            pictures.changed().await
+        } else {
+            tokio::time::timeout(BIND_AGAIN, pictures.changed()).await.unwrap_or(Ok(()))
+        };
+        if changed.is_err() {
+            return;
+        }
+    }
+}
+
+/// Binds what is not bound yet; whether all is. Every failure is told once.
+fn bind<S: Serve>(
+    thread: &Rc<Thread<S>>,
+    ip: IpAddr,
+    wanted: &[u16],
+    warned: &mut Vec<u16>,
+) -> bool {
+    let bound: Vec<u16> = thread.addresses().iter().map(SocketAddr::port).collect();
+    let mut all_bound = true;
+    for port in wanted.iter().filter(|port| !bound.contains(port)) {
+        let address = SocketAddr::new(ip, *port);
+        let listens = listen::bind_one(address)
+            .and_then(|socket| thread.listen(socket, address, Role::Gateway));
+        match listens {
+            Ok(()) => {
+                warned.retain(|warned| warned != port);
+                if thread.is_first() {
+                    tracing::info!(%address, "listening");
+                }
+            }
+            Err(error) => {
+                all_bound = false;
+                if thread.is_first() && !warned.contains(port) {
+                    warned.push(*port);
+                    tracing::warn!(%error, "a listener of the Gateway is not served; trying again");
+                }
+            }
+        }
+    }
+    all_bound
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(listeners: &[u16], own: &[u16], further: &[u16]) {
+        let listeners: Vec<_> = listeners
+            .iter()
+            .map(|port| ListenerSpec {
+                name: format!("port-{port}"),
+                port: *port,
+                hostname: None,
+                trusted: false,
+                trusted_hops: 0,
+            })
+            .collect();
+        assert_eq!(further_ports(&listeners, own), further, "{listeners:?} beside {own:?}");
+    }
+
+    #[test]
+    fn ports_of_the_gateway_are_bound_beside_its_own_but_for_the_one_that_is_stood_in() {
+        check(&[8000], &[8000], &[]);
+        check(&[8000, 8443], &[8000], &[8443]);
+        check(&[8443, 8000], &[8000], &[8443]);
+        check(&[8000], &[9000], &[]);
+        check(&[8000, 8443, 8443], &[9000], &[8443]);
+        check(&[], &[9000], &[]);
+    }
+}

@@ -1,0 +1,37 @@
+//! Bytes both ways after an upgrade, or where nothing may be read.
+
+use std::{cell::Cell, time::Instant};
+
+use telemetry::Count;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::{
+    passthrough::{AlreadyRead, Passed, pass_through},
+    worker::Worker,
+};
+
+/// Passes bytes both ways until both sides have ended, beginning with what was received already.
+pub(crate) async fn relay(
+    worker: &Worker,
+    mut caller: impl AsyncRead + AsyncWrite + Unpin,
+    mut instance: impl AsyncRead + AsyncWrite + Unpin,
+    already_read: AlreadyRead<'_>,
+) {
+    let passed = Cell::new(Passed::default());
+    let ended = pass_through(
+        &mut caller,
+        &mut instance,
+        already_read,
+        &worker.tunnel_buffers,
+        &Instant::now,
+        worker.timeouts.tunnel,
+        &passed,
+    )
+    .await;
+    if let Err(error) = ended {
+        tracing::debug!(%error, "connection broken off");
+    }
+    let Passed { to_instance, to_caller } = passed.get();
+    worker.recorder.add(Count::BytesReceived, to_instance);
+    worker.recorder.add(Count::BytesSent, to_caller);
+}

@@ -1,0 +1,269 @@
+//! Requests to instances in HTTP/1.1, one at a time on a connection.
+
+use std::{
+    cell::{Cell, RefCell},
+    io,
+    net::{Shutdown, SocketAddr},
+    rc::Rc,
+};
+
+use crate::{
+    buffers::Buffer,
+    deadlines::HasDeadline as _,
+    error::{Kind, ProxyError},
+    exchange::sides,
+    h1::{
+        body::Body,
+        fields::Framing,
+        head::{HEAD_BYTES_MAX, HeadError},
+        piece::Piece,
+        response::ResponseHead,
+        write::WriteRequest,
+    },
+    plan::Edits,
+    transport::{Connection, Transport as _, Unread},
+    worker::Worker,
+};
+
+/// The way to instances over this thread's connections.
+#[derive(Debug)]
+pub(crate) struct Instances<'w>(pub(crate) &'w Worker);
+
+/// A request's head as it is sent, with a small body behind it.
+#[derive(Debug)]
+pub(crate) struct Message {
+    bytes: Vec<u8>,
+    is_head: bool,
+}
+
+/// One request on a connection, and its answer. The connection serves another only when both have passed whole.
+#[derive(Debug)]
+pub(crate) struct Call<'w> {
+    worker: &'w Worker,
+    connection: Rc<Connection>,
+    /// Which it was asked for; the pool's key.
+    address: SocketAddr,
+    is_head: Cell<bool>,
+    request_is_sent: Cell<bool>,
+    /// The instance takes another request after this answer.
+    keeps_connection: Cell<bool>,
+    answer_body: Cell<Option<Body>>,
+    /// What was received of the answer and not handed out yet.
+    received: RefCell<Buffer>,
+}
+
+/// An answer's head with the bytes it was read from.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) head: Box<ResponseHead>,
+    pub(crate) received: Buffer,
+}
+
+impl sides::Answer for Answer {
+    fn status(&self) -> u16 {
+        self.head.status
+    }
+}
+
+impl<'w, R> sides::Upstream<R> for Instances<'w>
+where
+    R: sides::Request<Body: sides::RequestBody<Piece = Piece>> + WriteRequest,
+{
+    type Call = Call<'w>;
+
+    fn message(&self, request: &mut R, edits: &Edits<'_>) -> Message {
+        let mut bytes = self.0.buffers.take_write();
+        request.write(edits, &mut bytes);
+        Message { bytes, is_head: request.is_head() }
+    }
+
+    fn join(&self, message: &mut Message, first: &mut Piece) {
+        first.join(&mut message.bytes);
+    }
+
+    fn give_back(&self, message: Message) {
+        self.0.buffers.give_write(message.bytes);
+    }
+
+    async fn connect(
+        &self,
+        address: SocketAddr,
+        fresh: bool,
+    ) -> Result<(Call<'w>, bool), ProxyError> {
+        let (connection, reused) = self.0.connect(address, fresh).await?;
+        connection.sent.set(false);
+        let call = Call {
+            worker: self.0,
+            connection,
+            address,
+            is_head: Cell::new(false),
+            request_is_sent: Cell::new(false),
+            keeps_connection: Cell::new(false),
+            answer_body: Cell::new(None),
+            received: RefCell::default(),
+        };
+        Ok((call, reused))
+    }
+}
+
+impl Call<'_> {
+    /// What a broken connection means.
+    fn broken(&self, error: io::Error) -> Kind {
+        if self.connection.deadline().is_expired() {
+            Kind::AnswerTimeout
+        } else {
+            Kind::Reset(error)
+        }
+    }
+
+    fn sent(&self, sent: io::Result<()>, is_last: bool) -> Result<(), ProxyError> {
+        match sent {
+            Ok(()) => {
+                self.request_is_sent.set(is_last);
+                Ok(())
+            }
+            Err(error) => {
+                let sent_bytes = self.connection.sent.get();
+                Err(ProxyError { kind: self.broken(error), sent_bytes })
+            }
+        }
+    }
+
+    /// Receives into an empty buffer that is taken when bytes are there, or behind what is left over.
+    /// `None`: the instance has closed.
+    async fn receive(&self, wanted_bytes: u64, bytes_max: usize) -> Result<Option<Buffer>, Kind> {
+        let buffers = &self.worker.buffers;
+        let mut received = self.received.take();
+        if received.is_empty() {
+            buffers.give(received);
+            let received = self.connection.receive_sized(buffers, wanted_bytes).await;
+            let received = received.map_err(|error| self.broken(error))?;
+            return Ok((!received.is_empty()).then_some(received));
+        }
+        if !received.make_room(bytes_max) {
+            return Err(Kind::AnswerHead(HeadError::TooLarge));
+        }
+        let outcome;
+        (received, outcome) = self.connection.receive_more(received).await;
+        let bytes = outcome.map_err(|error| self.broken(error))?;
+        Ok((bytes > 0).then_some(received))
+    }
+
+    fn ended(&self) -> Kind {
+        self.broken(io::ErrorKind::UnexpectedEof.into())
+    }
+
+    fn keep(&self, rest: Buffer) {
+        if rest.is_empty() {
+            self.worker.buffers.give(rest);
+        } else {
+            self.received.replace(rest);
+        }
+    }
+
+    fn piece(&self, mut body: Body, received: Buffer) -> Result<Piece, Kind> {
+        let piece = Piece::of(&mut body, received)
+            .map_err(|_| Kind::AnswerHead(HeadError::TransferEncoding))?;
+        self.answer_body.set(Some(body));
+        Ok(piece)
+    }
+}
+
+impl sides::Call for Call<'_> {
+    type Message = Message;
+    type Piece = Piece;
+    type Answer = Answer;
+    type Stream = Unread;
+
+    fn expect_by(&self, at_ms: u64) {
+        self.worker.deadlines.arm_at(self.connection.deadline(), at_ms, Shutdown::Both);
+    }
+
+    async fn begin(
+        &self,
+        message: &mut Message,
+        first: &mut Piece,
+        is_last: bool,
+    ) -> Result<(), ProxyError> {
+        self.is_head.set(message.is_head);
+        let sent = first.send_after(&mut message.bytes, &self.connection).await;
+        self.sent(sent, is_last)
+    }
+
+    async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), ProxyError> {
+        let sent = piece.send_after(&mut Vec::new(), &self.connection).await;
+        self.sent(sent, is_last)
+    }
+
+    async fn answer(&self) -> Result<Answer, Kind> {
+        let mut head = self.worker.take_response_head();
+        let mut received = self.received.take();
+        loop {
+            if !received.is_empty()
+                && head.advance(received.filled(), self.is_head.get()).map_err(Kind::AnswerHead)?
+            {
+                return Ok(Answer { head, received });
+            }
+            self.received.replace(received);
+            // One byte more than a head may have, so that the parser sees that it is too large.
+            received = self.receive(0, HEAD_BYTES_MAX + 1).await?.ok_or_else(|| self.ended())?;
+        }
+    }
+
+    fn pass_over(&self, interim: Answer) {
+        let Answer { head, mut received } = interim;
+        received.consume(head.head_bytes);
+        self.worker.give_response_head(head);
+        self.keep(received);
+    }
+
+    fn begin_body(&self, answer: Answer, keeps_framing: bool) -> Result<Piece, Kind> {
+        let Answer { head, mut received } = answer;
+        received.consume(head.head_bytes);
+        self.keeps_connection.set(head.keep_alive && head.framing != Framing::UntilClose);
+        let body = Body::new(head.framing, keeps_framing);
+        self.worker.give_response_head(head);
+        self.piece(body, received)
+    }
+
+    async fn next(&self) -> Result<Piece, Kind> {
+        let Some(body) = self.answer_body.get() else { return Err(self.ended()) };
+        match self.receive(body.known_remaining(), 0).await? {
+            Some(received) => self.piece(body, received),
+            None if body.ends_by_close() => {
+                self.answer_body.set(Some(Body::new(Framing::None, false)));
+                Ok(Piece::default())
+            }
+            None => Err(self.ended()),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.answer_body.get().is_some_and(|body| body.is_done())
+    }
+
+    fn give_back(&self, piece: Piece) {
+        self.keep(piece.into_rest());
+    }
+
+    fn finish(self) {
+        self.connection.deadline().disarm();
+        let received = self.received.take();
+        // An instance that answered early still waits for the rest of the body, and would take the next request for
+        // it; bytes after the answer's end would be taken for the next answer.
+        if self.request_is_sent.get()
+            && self.is_done()
+            && self.keeps_connection.get()
+            && received.is_empty()
+        {
+            let now_ms = self.worker.deadlines.now_ms();
+            self.worker.upstreams.give(self.address, self.connection, now_ms);
+        }
+        self.worker.buffers.give(received);
+    }
+
+    fn into_stream(self) -> (Unread, impl AsRef<[u8]>) {
+        self.connection.deadline().disarm();
+        (Unread(self.connection), self.received.take())
+    }
+}
