@@ -5,7 +5,6 @@
 //! variables, keys, defaults and explanations of `docs/reference/settings.md` are read from there.
 
 pub(crate) mod checked;
-mod checker;
 mod file;
 pub(crate) mod log_level;
 pub(crate) mod raw;
@@ -14,8 +13,7 @@ mod reference;
 
 use std::{collections::BTreeMap, fmt};
 
-pub(crate) use checked::{Control, Gateway, Serve, Sidecar};
-pub(crate) use checker::default_data;
+pub(crate) use checked::{Control, Gateway, Serve, Sidecar, default_data};
 pub(crate) use file::FileValues;
 
 /// One setting that cannot be used, in words that name key, value and remedy.

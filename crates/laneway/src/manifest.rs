@@ -43,9 +43,8 @@ impl Manifest {
                 continue;
             }
             for path in files(path).with_context(|| format!("read {}", path.display()))? {
-                let file = path.display().to_string();
-                let mut open = fs::File::open(&path).with_context(|| format!("read {file}"))?;
-                manifest.add(&file, &text_of(&mut open).with_context(|| format!("read {file}"))?);
+                let text = read_file(&path).with_context(|| format!("read {}", path.display()))?;
+                manifest.add(&path.display().to_string(), &text);
             }
         }
         Ok(manifest)
@@ -56,6 +55,11 @@ impl Manifest {
         self.found.extend(found);
         self.errors.extend(errors);
     }
+}
+
+/// The text of a file of resources.
+pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
+    text_of(&mut fs::File::open(path)?)
 }
 
 fn text_of(input: &mut impl Read) -> anyhow::Result<String> {

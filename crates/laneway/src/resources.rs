@@ -254,11 +254,11 @@ fn in_file(files: &[ReadFile], finding: &Finding) -> String {
 
 fn read_file(path: &Path) -> ReadFile {
     let name = path.display().to_string();
-    let (found, errors) = match fs::read_to_string(path) {
+    let (found, errors) = match manifest::read_file(path) {
         Ok(text) => read::text(&name, &text),
         Err(error) => {
             let place = Place { file: name.clone(), document: 0, line: 0 };
-            let problem = lanes::Problem::new("", "", format!("cannot be read: {error}"));
+            let problem = lanes::Problem::new("", "", format!("cannot be read: {error:#}"));
             (Vec::new(), vec![ReadError { place, problem }])
         }
     };

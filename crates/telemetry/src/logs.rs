@@ -9,28 +9,17 @@
 
 use std::{
     io::{self, Write},
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-        mpsc::{self, Receiver, SyncSender, TrySendError},
-    },
-    thread,
-    time::{Duration, Instant},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use tracing::Subscriber;
-use tracing_subscriber::{
-    EnvFilter, Layer, Registry, fmt::MakeWriter, layer::SubscriberExt, reload,
-};
+use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
+use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, reload};
 
 use crate::{Samples, names};
 
 /// Lines that may wait to be written: two seconds of 2 000 a second, about 1 MB.
-pub const LINES_WAITING_MAX: usize = 4096;
-
-/// How long [`Logs::flush`] waits for what is queued. Longer than any healthy terminal needs, short enough not to
-/// hold up an exit.
-pub const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+const LINES_WAITING_MAX: usize = 4096;
 
 /// How lines look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -78,21 +67,20 @@ pub enum StartError {
     /// Somebody else already logs in this process.
     #[error("start logging: a subscriber is already set in this process")]
     AlreadyStarted,
-    /// No thread could be started.
-    #[error("start the thread that writes logs")]
-    Thread(#[source] io::Error),
 }
 
 /// Running logs.
 #[derive(Debug, Clone)]
 pub struct Logs {
     filter: reload::Handle<EnvFilter, Registry>,
-    queue: Queue,
+    dropped: ErrorCounter,
+    /// The thread that writes; gone when the logs are closed.
+    writer: Arc<Mutex<Option<WorkerGuard>>>,
 }
 
 /// Starts logging to standard error for the whole process. `level` as in `info,proxy=debug`.
 pub fn start(format: Format, level: &str) -> Result<Logs, StartError> {
-    let (subscriber, logs) = subscriber(format, level, Box::new(io::stderr()))?;
+    let (subscriber, logs) = subscriber(format, level, io::stderr())?;
     tracing::subscriber::set_global_default(subscriber).map_err(|_| StartError::AlreadyStarted)?;
     Ok(logs)
 }
@@ -111,26 +99,15 @@ impl Logs {
         self.filter.with_current(EnvFilter::to_string).unwrap_or_default()
     }
 
-    /// Waits until what was logged so far is written, at most [`FLUSH_TIMEOUT`]. For the end of the process.
-    pub fn flush(&self) {
-        let until = Instant::now() + FLUSH_TIMEOUT;
-        let (done, written) = mpsc::sync_channel(1);
-        // A full queue is tried again: waiting for room as such could take for ever.
-        while let Err(TrySendError::Full(_)) =
-            self.queue.sender.try_send(Message::Flush(done.clone()))
-        {
-            if Instant::now() >= until {
-                return;
-            }
-            thread::park_timeout(Duration::from_millis(5));
-        }
-        drop(done);
-        let _late = written.recv_timeout(until.saturating_duration_since(Instant::now()));
+    /// Writes what was logged so far, waiting about a second at most: longer than any healthy terminal needs, short
+    /// enough not to hold up an exit. What is logged later is lost: this is for the end of the process.
+    pub fn close(&self) {
+        drop(self.writer.lock().unwrap_or_else(PoisonError::into_inner).take());
     }
 
     /// How many lines were dropped.
     pub fn dropped(&self) -> u64 {
-        self.queue.dropped.load(Ordering::Relaxed)
+        self.dropped.dropped_lines() as u64
     }
 
     /// Adds what logging measures about itself.
@@ -146,81 +123,28 @@ fn parse_level(level: &str) -> Result<EnvFilter, BadLevel> {
 fn subscriber(
     format: Format,
     level: &str,
-    sink: Box<dyn Write + Send>,
+    sink: impl Write + Send + 'static,
 ) -> Result<(impl Subscriber + Send + Sync, Logs), StartError> {
     let (filter, filter_handle) = reload::Layer::new(parse_level(level)?);
-    let queue = Queue::start(sink).map_err(StartError::Thread)?;
-    let lines = tracing_subscriber::fmt::layer().with_writer(queue.clone()).with_ansi(false);
+    let (queue, writer) = NonBlockingBuilder::default()
+        .buffered_lines_limit(LINES_WAITING_MAX)
+        .thread_name("laneway-logs")
+        .finish(sink);
+    let dropped = queue.error_counter();
+    let lines = tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(false);
     let lines = match format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
     Ok((
         tracing_subscriber::registry().with(filter).with(lines),
-        Logs { filter: filter_handle, queue },
+        Logs { filter: filter_handle, dropped, writer: Arc::new(Mutex::new(Some(writer))) },
     ))
-}
-
-enum Message {
-    Line(Vec<u8>),
-    Flush(SyncSender<()>),
-}
-
-/// The bounded way to the thread that writes.
-#[derive(Debug, Clone)]
-struct Queue {
-    sender: SyncSender<Message>,
-    dropped: Arc<AtomicU64>,
-}
-
-impl Queue {
-    fn start(sink: Box<dyn Write + Send>) -> io::Result<Self> {
-        let (sender, receiver) = mpsc::sync_channel(LINES_WAITING_MAX);
-        thread::Builder::new()
-            .name("laneway-logs".to_owned())
-            .spawn(move || write_lines(&receiver, sink))?;
-        Ok(Self { sender, dropped: Arc::default() })
-    }
-}
-
-fn write_lines(receiver: &Receiver<Message>, mut sink: Box<dyn Write + Send>) {
-    while let Ok(message) = receiver.recv() {
-        match message {
-            // A standard error that is closed is nobody's to report to.
-            Message::Line(line) => drop(sink.write_all(&line)),
-            Message::Flush(done) => {
-                drop(sink.flush());
-                let _gone = done.try_send(());
-            }
-        }
-    }
-}
-
-impl<'a> MakeWriter<'a> for Queue {
-    type Writer = Self;
-
-    fn make_writer(&'a self) -> Self {
-        self.clone()
-    }
-}
-
-impl Write for Queue {
-    /// The formatter calls this once per line.
-    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        if let Err(TrySendError::Full(_)) = self.sender.try_send(Message::Line(line.to_vec())) {
-            self.dropped.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(line.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Mutex;
+    use std::sync::mpsc;
 
     use super::*;
 
@@ -245,9 +169,9 @@ mod tests {
 
     fn logged(format: Format, level: &str, log: impl FnOnce(&Logs)) -> String {
         let sink = Sink::default();
-        let (subscriber, logs) = subscriber(format, level, Box::new(sink.clone())).unwrap();
+        let (subscriber, logs) = subscriber(format, level, sink.clone()).unwrap();
         tracing::subscriber::with_default(subscriber, || log(&logs));
-        logs.flush();
+        logs.close();
         sink.text()
     }
 
@@ -303,14 +227,14 @@ mod tests {
         let (go, stuck) = mpsc::channel();
         let sink = Sink::default();
         let (subscriber, logs) =
-            subscriber(Format::Text, "info", Box::new(Stuck(stuck, sink.clone()))).unwrap();
+            subscriber(Format::Text, "info", Stuck(stuck, sink.clone())).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..LINES_WAITING_MAX + 100 {
                 tracing::info!(number, "line");
             }
         });
         drop(go);
-        logs.flush();
+        logs.close();
         let (dropped, written) = (logs.dropped() as usize, sink.text().lines().count());
         assert!((99..=100).contains(&dropped), "one line may be with the writer: {dropped}");
         assert_eq!(dropped + written, LINES_WAITING_MAX + 100);

@@ -1,16 +1,17 @@
 //! Settings as run: no options left where a role needs a value, nothing to check again.
 
+mod checker;
+
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use proxy::capture::Cidr;
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
-use super::{
-    BadSettings, Origins,
-    checker::{Checker, TransposeInner},
-    raw,
-};
+use self::checker::{Checker, TransposeInner};
+use super::{BadSettings, Origins, raw};
+
+pub(crate) use self::checker::default_data;
 
 /// What every role runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]

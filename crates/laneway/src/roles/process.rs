@@ -166,6 +166,6 @@ pub(crate) async fn end(
         }
     };
     tracing::info!("stopped");
-    process.logs.flush();
+    process.logs.close();
     code
 }

@@ -11,11 +11,8 @@ use proxy::capture::EXCLUSIONS_MAX;
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
-use super::{
-    BadSettings, Origins, SettingProblem,
-    checked::{CaptureExclusions, Connect, ControlPlane, GatewayListener, Process},
-    log_level, raw,
-};
+use super::{CaptureExclusions, Connect, ControlPlane, GatewayListener, Process};
+use crate::config::{BadSettings, Origins, SettingProblem, log_level, raw};
 
 /// The longest a drain may be set to: a day, longer than any supervisor waits for a process to end.
 const DRAIN_SECONDS_MAX: u32 = 86_400;
