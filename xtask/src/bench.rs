@@ -11,7 +11,7 @@ mod report;
 use std::{
     fs,
     net::TcpListener,
-    path::Path,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -22,7 +22,7 @@ use crate::run;
 use contender::Contender;
 
 /// Rounds; each runs every contender once, in turn.
-const ROUNDS: usize = 7;
+pub(crate) const ROUNDS: usize = 7;
 /// Seconds of load per contender and round, after a warm-up of one.
 const SECONDS: u32 = 3;
 /// Keep-alive connections of the client.
@@ -48,41 +48,9 @@ pub(crate) fn decision(root: &Path) -> Result<()> {
 
 /// Runs the benchmark and writes `docs/benchmarks.md`.
 pub(crate) fn run(root: &Path) -> Result<()> {
-    for program in ["wrk", "taskset"] {
-        if !run::is_on_path(program) {
-            bail!(
-                "`{program}` is not installed: apt-get install wrk util-linux nginx-light haproxy"
-            );
-        }
-    }
-    run::cargo(
-        root,
-        &["build", "--profile", "dist", "--package", "laneway", "--package", "bench"],
-    )?;
-    let home = root.join("target/bench");
-    run::clear(&home)?;
-    fs::create_dir_all(&home).context("create target/bench")?;
-    let upstream_address = free_address()?;
-    let programs = root.join("target/dist");
-    let _upstream = start(OTHER_CPU, &programs.join("upstream"), &[&upstream_address], &home)?;
-    wait_until_answers(&upstream_address)?;
-    let contenders = contender::start_all(&programs, &home, &upstream_address)?;
-    let mut rounds: Vec<Vec<Sample>> = Vec::new();
-    for round in 1..=ROUNDS {
-        let mut samples = Vec::new();
-        for contender in &contenders {
-            load(&contender.address, 1)?;
-            let sample = measure(contender)?;
-            println!(
-                "round {round} {:<14} {:>6.2} µs CPU {:>8.0}/s",
-                contender.name,
-                sample.cpu_ns / 1e3,
-                sample.rate
-            );
-            samples.push(sample);
-        }
-        rounds.push(samples);
-    }
+    let bench = Bench::prepare(root)?;
+    let contenders = contender::start_all(&bench)?;
+    let rounds = run_rounds(&contenders, ROUNDS)?;
     let names: Vec<&str> = contenders.iter().map(|contender| contender.name).collect();
     let versions: Vec<String> =
         contenders.iter().map(|contender| contender.version.clone()).collect();
@@ -90,6 +58,75 @@ pub(crate) fn run(root: &Path) -> Result<()> {
     text.push_str(&decision::section(root)?);
     print!("{text}");
     fs::write(root.join("docs/benchmarks.md"), text).context("write docs/benchmarks.md")
+}
+
+/// What a change costs: another binary of Laneway and this tree's, in one interleaved run. Writes nothing.
+pub(crate) fn against(root: &Path, other: &Path, rounds: usize) -> Result<()> {
+    let bench = Bench::prepare(root)?;
+    let contenders = [
+        contender::laneway("laneway before", other, &bench)?,
+        contender::laneway("laneway", &bench.programs.join("laneway"), &bench)?,
+    ];
+    println!("{}", report::compared(&run_rounds(&contenders, rounds)?));
+    Ok(())
+}
+
+/// What contenders are started with.
+#[derive(Debug)]
+struct Bench {
+    /// Where the built programs are.
+    programs: PathBuf,
+    /// Where contenders keep what they write.
+    home: PathBuf,
+    /// The address all of them forward to.
+    upstream: String,
+    _upstream: Guard,
+}
+
+impl Bench {
+    /// Builds what is shipped, and starts the upstream.
+    fn prepare(root: &Path) -> Result<Self> {
+        if let Some(program) =
+            ["wrk", "taskset"].into_iter().find(|program| !run::is_on_path(program))
+        {
+            bail!(
+                "`{program}` is not installed: apt-get install wrk util-linux nginx-light haproxy"
+            );
+        }
+        let packages = ["--package", "laneway", "--package", "bench"];
+        run::cargo(root, &[&["build", "--profile", "dist"], &packages[..]].concat())?;
+        let home = root.join("target/bench");
+        run::clear(&home)?;
+        fs::create_dir_all(&home).context("create target/bench")?;
+        let upstream = free_address()?;
+        let programs = root.join("target/dist");
+        let process = start(OTHER_CPU, &programs.join("upstream"), &[&upstream], &home)?;
+        wait_until_answers(&upstream)?;
+        Ok(Self { programs, home, upstream, _upstream: process })
+    }
+}
+
+/// Loads every contender once a round, in turn; every other round in the opposite order, so that none is always
+/// first. Samples are in the order of the contenders.
+fn run_rounds(contenders: &[Contender], rounds: usize) -> Result<Vec<Vec<Sample>>> {
+    let mut all = Vec::new();
+    for round in 1..=rounds {
+        let mut order: Vec<usize> = (0..contenders.len()).collect();
+        if round % 2 == 0 {
+            order.reverse();
+        }
+        let mut samples = vec![Sample { cpu_ns: 0.0, rate: 0.0 }; contenders.len()];
+        for index in order {
+            let contender = &contenders[index];
+            load(&contender.address, 1)?;
+            let sample = measure(contender)?;
+            let (name, cpu, rate) = (contender.name, sample.cpu_ns / 1e3, sample.rate);
+            println!("round {round} {name:<14} {cpu:>6.2} µs CPU {rate:>8.0}/s");
+            samples[index] = sample;
+        }
+        all.push(samples);
+    }
+    Ok(all)
 }
 
 fn measure(contender: &Contender) -> Result<Sample> {

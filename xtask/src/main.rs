@@ -12,7 +12,7 @@ use std::{
     process::ExitCode,
 };
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 /// The verbs, as `help` prints them: name, and what it does.
 const VERBS: &[(&str, &str)] = &[
@@ -21,7 +21,7 @@ const VERBS: &[(&str, &str)] = &[
     ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
     (
         "bench",
-        "measure the gateway against its peers in one run; writes docs/benchmarks.md; `decision`: only the lane decision",
+        "measure the gateway against its peers in one run; writes docs/benchmarks.md; `decision`: only the lane decision; `--against BINARY [ROUNDS]`: this tree's binary relative to another",
     ),
     ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
     ("dependencies", "what is shipped: licences, bans, one version of each crate, one registry"),
@@ -55,7 +55,18 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "test" => test::run(&root, test::Strictness::from_environment()),
         "demo" => demo(&root, rest),
         "bench" if rest == ["decision"] => bench::decision(&root),
-        "bench" => bench::run(&root),
+        "bench" if rest.is_empty() => bench::run(&root),
+        "bench" => match rest {
+            [option, other] if option == "--against" => {
+                bench::against(&root, Path::new(other), bench::ROUNDS)
+            }
+            [option, other, rounds] if option == "--against" => {
+                let rounds = rounds.parse().ok().filter(|rounds| *rounds > 0);
+                let rounds = rounds.context("ROUNDS is a number above 0")?;
+                bench::against(&root, Path::new(other), rounds)
+            }
+            _ => bail!("bench takes nothing, `decision`, or `--against BINARY [ROUNDS]`"),
+        },
         "tidy" if rest.is_empty() => run::checks(&root, &["tidy"]),
         "dependencies" if rest.is_empty() => run::checks(&root, &["dependencies"]),
         "codegen" if rest == ["--check"] => run::checks(&root, &["codegen", "--check"]),

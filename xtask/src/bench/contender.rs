@@ -5,11 +5,12 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
+    time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 
-use super::{Guard, PROXY_CPU, free_address, start, wait_until_answers};
+use super::{Bench, Guard, PROXY_CPU, free_address, start, wait_until_answers};
 use crate::run;
 
 /// One program under test, running.
@@ -28,10 +29,11 @@ impl Contender {
 }
 
 /// Starts every contender that is installed; nginx and the floor must be.
-pub(super) fn start_all(release: &Path, home: &Path, upstream: &str) -> Result<Vec<Contender>> {
+pub(super) fn start_all(bench: &Bench) -> Result<Vec<Contender>> {
+    let Bench { programs, home, upstream, .. } = bench;
     let mut contenders = vec![
-        floor(release, home, upstream)?,
-        laneway(release, home, upstream)?,
+        floor(programs, home, upstream)?,
+        laneway("laneway", &programs.join("laneway"), bench)?,
         nginx(home, upstream)?,
     ];
     if run::is_on_path("haproxy") {
@@ -53,27 +55,22 @@ fn floor(release: &Path, home: &Path, upstream: &str) -> Result<Contender> {
 }
 
 /// Gateway with a route, a group of ten lanes by content, and instances of base and lane: the upstream, twice.
-fn laneway(release: &Path, home: &Path, upstream: &str) -> Result<Contender> {
+pub(super) fn laneway(name: &'static str, binary: &Path, bench: &Bench) -> Result<Contender> {
+    let Bench { home, upstream, .. } = bench;
     let (gateway, api, discovery) = (free_address()?, free_address()?, free_address()?);
-    let binary = release.join("laneway");
-    let data = home.join("laneway");
+    let home = home.join(name);
+    fs::create_dir(&home)?;
+    let data = home.join("data");
     let data = data.to_string_lossy();
-    let process = start(
-        PROXY_CPU,
-        &binary,
-        &[
-            "serve",
-            "--data",
-            &data,
-            "--gateway-listen",
-            &gateway,
-            "--api-listen",
-            &api,
-            "--discovery-listen",
-            &discovery,
-        ],
-        home,
-    )?;
+    let mut arguments = vec!["serve", "--data", &data, "--gateway-listen", &gateway];
+    arguments.extend(["--api-listen", &api, "--discovery-listen", &discovery]);
+    let process = start(PROXY_CPU, binary, &arguments, &home)?;
+    apply(binary, &api, &home, &resources(upstream)?)?;
+    ready(name, version(binary, "--version")?, gateway, process)
+}
+
+/// The route, the group and its lanes.
+fn resources(upstream: &str) -> Result<String> {
     let port = upstream.rsplit(':').next().unwrap_or_default();
     let mut resources = format!(
         "apiVersion: laneway.io/v1alpha1
@@ -115,22 +112,25 @@ spec: {{group: trade, tag: {tag}, entry: {{content: {{meet: all, conditions: [{{
 "
         )?;
     }
-    let file = home.join("laneway.yaml");
+    Ok(resources)
+}
+
+/// The API may need a moment to listen; `apply` is all or nothing, so repeating it is safe.
+fn apply(binary: &Path, api: &str, home: &Path, resources: &str) -> Result<()> {
+    let file = home.join("resources.yaml");
     fs::write(&file, resources)?;
-    // The API may need a moment to listen; `apply` is all or nothing, so repeating it is safe.
     let server = format!("http://{api}");
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    let deadline = Instant::now() + Duration::from_secs(20);
     loop {
         let output =
-            Command::new(&binary).args(["apply", "--server", &server, "-f"]).arg(&file).output()?;
+            Command::new(binary).args(["apply", "--server", &server, "-f"]).arg(&file).output()?;
         if output.status.success() {
-            break;
+            return Ok(());
         }
-        if std::time::Instant::now() > deadline {
-            anyhow::bail!("apply: {}", String::from_utf8_lossy(&output.stderr));
+        if Instant::now() > deadline {
+            bail!("apply: {}", String::from_utf8_lossy(&output.stderr));
         }
     }
-    ready("laneway", version(&binary, "--version")?, gateway, process)
 }
 
 fn nginx(home: &Path, upstream: &str) -> Result<Contender> {

@@ -58,6 +58,16 @@ pub(super) fn render(names: &[&str], versions: &[String], rounds: &[Vec<Sample>]
     text
 }
 
+/// The second contender relative to the first, in one line.
+pub(super) fn compared(rounds: &[Vec<Sample>]) -> String {
+    let mut ratios: Vec<f64> =
+        rounds.iter().map(|round| round[1].cpu_ns / round[0].cpu_ns).collect();
+    ratios.sort_by(f64::total_cmp);
+    let (low, high) = (ratios[0], ratios[ratios.len() - 1]);
+    let median = median(&ratios);
+    format!("CPU time per request, relative to before: {median:.3} (median; {low:.3} – {high:.3})")
+}
+
 /// The middle of sorted values.
 fn median(sorted: &[f64]) -> f64 {
     sorted[sorted.len() / 2]
@@ -74,5 +84,14 @@ mod tests {
         let rounds = vec![vec![sample(1.0), sample(2.0)], vec![sample(10.0), sample(20.0)]];
         let text = render(&["laneway", "nginx"], &["1".to_owned(), "2".to_owned()], &rounds);
         assert!(text.contains("| nginx | **0.50** | 0.50 – 0.50 | ≤ 0.75 |  |"), "{text}");
+    }
+
+    #[test]
+    fn a_change_is_told_relative_to_before() {
+        let round = |before, after| {
+            vec![Sample { cpu_ns: before, rate: 1.0 }, Sample { cpu_ns: after, rate: 1.0 }]
+        };
+        let text = compared(&[round(10.0, 11.0), round(20.0, 20.0), round(10.0, 10.1)]);
+        assert!(text.ends_with("before: 1.010 (median; 1.000 – 1.100)"), "{text}");
     }
 }
