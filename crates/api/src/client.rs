@@ -177,7 +177,21 @@ impl Client {
 
     /// Follows the objects of one kind, of one namespace or of all: first everything there is, then every change.
     pub async fn watch(&self, kind: Kind, namespace: Option<&str>) -> Result<Watch, CallError> {
-        let path = format!("{}?watch", collection_path(kind, namespace));
+        self.follow(format!("{}?watch", collection_path(kind, namespace))).await
+    }
+
+    /// Begins a watch of what changes after a state: a `resourceVersion`.
+    pub async fn watch_after(
+        &self,
+        kind: Kind,
+        namespace: Option<&str>,
+        resource_version: &str,
+    ) -> Result<Watch, CallError> {
+        let collection = collection_path(kind, namespace);
+        self.follow(format!("{collection}?watch&resourceVersion={resource_version}")).await
+    }
+
+    async fn follow(&self, path: String) -> Result<Watch, CallError> {
         let response = self.send(Method::GET, &path, None::<&()>).await?;
         Ok(Watch {
             server: self.server().to_owned(),

@@ -9,7 +9,7 @@ use anyhow::bail;
 use api::{
     client::Client,
     convert::lanes::percent_hundredths,
-    resource::{self, Object},
+    resource::{self, Kind, Object},
     write,
 };
 use clap::{Args, Subcommand};
@@ -24,9 +24,6 @@ use super::{
 /// How long a change is waited for until every data plane has acknowledged it. A change is live within a second
 /// on 1 000 data planes; one that takes longer is told, and goes on by itself.
 const LIVE_WITHIN: Duration = Duration::from_secs(2);
-
-/// How often the control plane is asked meanwhile: a change on one machine takes some 10 ms.
-const ASK_EVERY: Duration = Duration::from_millis(20);
 
 /// The arguments of `laneway lane`.
 #[derive(Debug, Args)]
@@ -126,29 +123,59 @@ async fn change(
         output::line(format_args!("lane {name} is {what} already"));
         return Ok(ExitCode::SUCCESS);
     }
-    loop {
-        let Object::Lane(now) = client.get(&before.key()).await? else {
-            bail!("the control plane answered with another kind of object");
-        };
-        match progress(&before, &now) {
-            Progress::Live(data_planes) => {
-                let milliseconds = started.elapsed().as_millis();
-                let planes = if data_planes == 1 { "data plane" } else { "data planes" };
-                output::line(format_args!(
-                    "lane {name} is {what}; {data_planes} {planes} confirmed it within {milliseconds} ms"
-                ));
-                return Ok(ExitCode::SUCCESS);
-            }
-            Progress::Waiting(why) if started.elapsed() >= LIVE_WITHIN => {
-                output::line(format_args!("lane {name} is {what}"));
-                output::warning(format_args!(
-                    "not live everywhere after {} s: {why}; see `laneway lane status {name}`",
-                    LIVE_WITHIN.as_secs()
-                ));
-                return Ok(ExitCode::SUCCESS);
-            }
-            Progress::Waiting(_) => tokio::time::sleep(ASK_EVERY).await,
+    match tokio::time::timeout(LIVE_WITHIN, live(client, &before, &after)).await {
+        Ok(data_planes) => {
+            let data_planes = data_planes?;
+            let milliseconds = started.elapsed().as_millis();
+            let planes = if data_planes == 1 { "data plane" } else { "data planes" };
+            output::line(format_args!(
+                "lane {name} is {what}; {data_planes} {planes} confirmed it within {milliseconds} ms"
+            ));
         }
+        Err(_) => {
+            let why = match progress(&before, &now(client, &before).await?) {
+                Progress::Live(_) => "it took longer".to_owned(),
+                Progress::Waiting(why) => why,
+            };
+            output::line(format_args!("lane {name} is {what}"));
+            output::warning(format_args!(
+                "not live everywhere after {} s: {why}; see `laneway lane status {name}`",
+                LIVE_WITHIN.as_secs()
+            ));
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Waits until a change is live; says on how many data planes.
+async fn live(
+    client: &Client,
+    before: &resource::Lane,
+    after: &resource::Lane,
+) -> anyhow::Result<u32> {
+    // The watch first, so that nothing is missed between it and the first look.
+    let version = after.metadata.resource_version.as_deref().unwrap_or_default();
+    let namespace = before.metadata.namespace.as_str();
+    let mut watch = client.watch_after(Kind::Lane, Some(namespace), version).await?;
+    let mut lane = now(client, before).await?;
+    loop {
+        if let Progress::Live(data_planes) = progress(before, &lane) {
+            return Ok(data_planes);
+        }
+        let Some(event) = watch.next().await? else { bail!("the control plane ended the watch") };
+        if let Some(Object::Lane(told)) = event.object
+            && told.key() == before.key()
+        {
+            lane = told;
+        }
+    }
+}
+
+/// The lane as it is now.
+async fn now(client: &Client, lane: &resource::Lane) -> anyhow::Result<resource::Lane> {
+    match client.get(&lane.key()).await? {
+        Object::Lane(lane) => Ok(lane),
+        _ => bail!("the control plane answered with another kind of object"),
     }
 }
 
