@@ -1,7 +1,7 @@
 //! Resources: the Kubernetes-style objects operators write, the same in a file, over REST and in a cluster.
 //!
-//! These types are *as written*: shapes are checked here, meaning in [`crate::validate`]. [`Kind`] is the table
-//! of what exists; the store, REST and the CLI are generic over it and over [`Object`].
+//! These types are *as written*: shapes are checked here, meaning in [`crate::validate`]. The table of kinds below
+//! says what exists; the store, REST and the CLI are generic over [`Kind`] and [`Object`], which it makes.
 
 use std::collections::BTreeMap;
 
@@ -16,14 +16,15 @@ mod schema;
 mod set;
 mod source;
 mod status;
+mod table;
 
 pub use gateway::{AllowedRoutes, GatewaySpec, Listener, NamespacesFrom, RouteNamespaces};
-pub use kind::{Key, Kind};
+pub use kind::Key;
 pub use lane::{
     ApplicationSwitch, AttributeName, ConditionValue, Content, Entrance, Entry, Fallback,
     LaneCondition, LaneGroupSpec, LaneSpec, Meet, ParameterRef, Ratio,
 };
-pub use object::{Object, Resource, Spec};
+pub use object::{Describe, Resource, Spec};
 pub use route::{
     BackendRef, HeaderField, HeaderModifier, HttpRouteSpec, MatchType, NamedMatch, ParentRef,
     PathMatch, PathMatchType, PathModifier, PathModifierType, RequestRedirect, RouteFilter,
@@ -35,18 +36,20 @@ pub use source::{
 };
 pub use status::{Live, Matched, Status, StatusCondition};
 
-/// A lane group: entrances, applications.
-pub type LaneGroup = Resource<LaneGroupSpec>;
-/// A lane of a group.
-pub type Lane = Resource<LaneSpec>;
-/// Where instances come from.
-pub type ServiceSource = Resource<ServiceSourceSpec>;
-/// A service taken from a source for use in routes.
-pub type Backend = Resource<BackendSpec>;
-/// Listeners.
-pub type Gateway = Resource<GatewaySpec>;
-/// Routes.
-pub type HttpRoute = Resource<HttpRouteSpec>;
+table::kinds! {
+    /// Where instances come from.
+    ServiceSource(ServiceSourceSpec) as service_sources: Laneway, "ServiceSource", "servicesources", ["source", "sources"];
+    /// A service for use in routes.
+    Backend(BackendSpec) as backends: Laneway, "Backend", "backends", [];
+    /// Listeners.
+    Gateway(GatewaySpec) as gateways: GatewayApi, "Gateway", "gateways", ["gw"];
+    /// Routes.
+    HttpRoute(HttpRouteSpec) as http_routes: GatewayApi, "HTTPRoute", "httproutes", ["route", "routes"];
+    /// A group of lanes.
+    LaneGroup(LaneGroupSpec) as lane_groups: Laneway, "LaneGroup", "lanegroups", ["group", "groups"];
+    /// A lane.
+    Lane(LaneSpec) as lanes: Laneway, "Lane", "lanes", [];
+}
 
 /// The namespace of objects that name none.
 pub const DEFAULT_NAMESPACE: &str = "default";

@@ -74,6 +74,7 @@ impl Validator {
         let mut report = Report::default();
         for object in set.iter() {
             names(object, &mut report);
+            report.errors(&object.key(), object.problems());
         }
         lanes::check(set, &mut self.compiled, &mut report);
         sources::check(set, &mut report);
@@ -99,10 +100,7 @@ pub fn removals<'o>(after: &Set, removed: impl IntoIterator<Item = &'o Object>) 
         match object {
             Object::LaneGroup(group) => lanes::group_removed(after, group, &mut report),
             Object::Lane(lane) => lanes::lane_removed(after, lane, &mut report),
-            Object::ServiceSource(_)
-            | Object::Backend(_)
-            | Object::Gateway(_)
-            | Object::HttpRoute(_) => {}
+            _ => {}
         }
     }
     report.findings

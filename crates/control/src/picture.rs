@@ -179,7 +179,8 @@ impl Picture {
                     self.services.back(&convert::routes::service(backend), exists, touches);
                 }
                 Object::ServiceSource(_) if exists => self.add_source(&change.key.name),
-                Object::ServiceSource(_) => {}
+                // No data plane gets it.
+                _ => {}
             }
         }
         let name = &change.key.name;

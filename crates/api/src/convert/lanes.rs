@@ -7,20 +7,12 @@ use lanes::{
 };
 
 use crate::resource::{
-    AttributeName, ConditionValue, Entrance, Entry, Fallback, Key, Lane, LaneCondition, LaneGroup,
-    Meet, ParameterRef, Ratio, Set,
+    AttributeName, ConditionValue, Entrance, Entry, Fallback, Lane, LaneCondition, LaneGroup, Meet,
+    ParameterRef, Ratio,
 };
 
 /// The operators, as written.
 const OPERATORS: &str = "==, !=, in, notIn, percentage, regex, prefix, exists, notExists, cidr";
-
-/// The lanes of a group, in order of creation.
-pub fn lanes_of<'s>(set: &'s Set, group: &'s LaneGroup) -> impl Iterator<Item = &'s Lane> {
-    set.lanes().filter(move |lane| {
-        lane.spec.group == group.metadata.name
-            && lane.metadata.namespace == group.metadata.namespace
-    })
-}
 
 /// A group without its lanes, or every problem of its shape.
 pub fn group(resource: &LaneGroup) -> Result<GroupSpec, Vec<Problem>> {
@@ -82,30 +74,11 @@ fn entrance(written: &Entrance) -> Result<EntranceSpec, Problem> {
     }
 }
 
-/// The tag a lane is for, as written: its own, or its name.
-pub fn tag_text(lane: &Lane) -> &str {
-    lane.spec.tag.as_deref().unwrap_or(&lane.metadata.name)
-}
-
-/// `group/tag`: what people call a lane.
-pub fn lane_name(lane: &Lane) -> String {
-    format!("{}/{}", lane.spec.group, tag_text(lane))
-}
-
-/// The key of the group a lane belongs to.
-pub fn group_key(lane: &Lane) -> Key {
-    Key::new(
-        crate::resource::Kind::LaneGroup,
-        lane.metadata.namespace.clone(),
-        lane.spec.group.clone(),
-    )
-}
-
 /// A lane, or every problem of its shape.
 pub fn lane_spec(lane: &Lane, admitting: bool) -> Result<LaneSpec, Vec<Problem>> {
     let mut problems = Vec::new();
     let tag_field = if lane.spec.tag.is_some() { "spec.tag" } else { "metadata.name" };
-    let tag = tag(tag_text(lane)).map_err(|problem| problems.push(problem.under(tag_field)));
+    let tag = tag(lane.tag_text()).map_err(|problem| problems.push(problem.under(tag_field)));
     let entry = entry(&lane.spec.entry).map_err(|wrong| {
         problems.extend(wrong.into_iter().map(|problem| problem.under("spec.entry")))
     });
@@ -246,7 +219,7 @@ fn sticky_by(written: &ParameterRef) -> Result<Parameter, Problem> {
     if let Some(attribute) = attribute
         && *attribute != AttributeName::ClientIp
     {
-        let written = attribute_text(*attribute);
+        let written = attribute.as_written();
         return Err(Problem::new(
             "attribute",
             written,
@@ -259,7 +232,7 @@ fn sticky_by(written: &ParameterRef) -> Result<Parameter, Problem> {
             .map(|name| ("header", name, Parameter::Header(name.to_ascii_lowercase()))),
         query.as_deref().map(|name| ("query", name, Parameter::Query(name.to_owned()))),
         cookie.as_deref().map(|name| ("cookie", name, Parameter::Cookie(name.to_owned()))),
-        attribute.map(|attribute| ("attribute", attribute_text(attribute), Parameter::ClientIp)),
+        attribute.map(|attribute| ("attribute", attribute.as_written(), Parameter::ClientIp)),
     ];
     one_parameter(named, "write one of header, cookie, query, or attribute: clientIp")
 }
@@ -283,15 +256,6 @@ fn one_parameter<const N: usize>(
             name,
             format!("remove it: the parameter is already named by {field}"),
         )),
-    }
-}
-
-fn attribute_text(attribute: AttributeName) -> &'static str {
-    match attribute {
-        AttributeName::Path => "path",
-        AttributeName::Method => "method",
-        AttributeName::Host => "host",
-        AttributeName::ClientIp => "clientIp",
     }
 }
 
@@ -320,7 +284,7 @@ fn parameter(written: &LaneCondition) -> Result<Parameter, Problem> {
         written.query.as_deref().map(|name| ("query", name, Parameter::Query(name.to_owned()))),
         written.cookie.as_deref().map(|name| ("cookie", name, Parameter::Cookie(name.to_owned()))),
         written.claim.as_deref().map(|name| ("claim", name, Parameter::Claim(name.to_owned()))),
-        written.attribute.map(|name| ("attribute", attribute_text(name), attribute(name))),
+        written.attribute.map(|name| ("attribute", name.as_written(), attribute(name))),
     ];
     one_parameter(named, "name a parameter by one of header, query, cookie, claim, attribute")
 }
@@ -358,15 +322,8 @@ fn no_value(written: &LaneCondition, instead: &str) -> Result<(), Problem> {
         None => Ok(()),
         Some(value) => {
             let remedy = format!("remove it: {} {instead}", written.operator);
-            Err(Problem::new("value", value_text(value), remedy))
+            Err(Problem::new("value", value.to_string(), remedy))
         }
-    }
-}
-
-fn value_text(value: &ConditionValue) -> String {
-    match value {
-        ConditionValue::Text(text) => text.clone(),
-        ConditionValue::Number(number) => number.to_string(),
     }
 }
 
@@ -401,7 +358,7 @@ fn percentage(written: &LaneCondition) -> Result<u8, Problem> {
         Some(ConditionValue::Text(_)) | None => None,
     };
     number.and_then(|number| u8::try_from(number).ok()).ok_or_else(|| {
-        let shown = written.value.as_ref().map(value_text).unwrap_or_default();
+        let shown = written.value.as_ref().map(ToString::to_string).unwrap_or_default();
         Problem::new("value", shown, "use a whole number from 0 to 100, without quotes")
     })
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Describe, Metadata};
+
 /// Listeners.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -61,6 +63,19 @@ pub enum NamespacesFrom {
     Same,
     /// All.
     All,
+}
+
+impl Describe for GatewaySpec {
+    const IS_DISTRIBUTED: bool = true;
+    const COLUMNS: &'static [&'static str] = &["LISTENERS"];
+
+    fn cells(&self, _: &Metadata) -> Vec<String> {
+        let listeners = self.listeners.iter().map(|listener| {
+            let host = listener.hostname.as_deref().unwrap_or("*");
+            format!("{}:{}", host, listener.port)
+        });
+        vec![listeners.collect::<Vec<_>>().join(",")]
+    }
 }
 
 impl Listener {

@@ -1,82 +1,46 @@
-//! The table of kinds, and how one object is named.
+//! How kinds are called, and how one object is named.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// What kinds of object there are. In this order they can be applied one after the other without a reference
-/// that does not resolve yet.
-#[derive(
-    Debug,
-    Clone,
-    Copy,
-    PartialEq,
-    Eq,
-    PartialOrd,
-    Ord,
-    Hash,
-    Serialize,
-    Deserialize,
-    utoipa::ToSchema,
-)]
-pub enum Kind {
-    /// Where instances come from.
-    ServiceSource,
-    /// A service for use in routes.
-    Backend,
-    /// Listeners.
-    Gateway,
-    /// Routes.
-    #[serde(rename = "HTTPRoute")]
-    HttpRoute,
-    /// A group of lanes.
-    LaneGroup,
-    /// A lane.
-    Lane,
+use super::Kind;
+
+/// Who defines a kind.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Group {
+    Laneway,
+    GatewayApi,
+}
+
+/// What a kind is called, and where.
+#[derive(Debug)]
+pub(super) struct Names {
+    /// In `kind:`.
+    pub(super) name: &'static str,
+    /// In REST paths.
+    pub(super) plural: &'static str,
+    /// By people in a hurry.
+    pub(super) short: &'static [&'static str],
+    pub(super) group: Group,
 }
 
 impl Kind {
-    /// Every kind.
-    pub const ALL: [Self; 6] = [
-        Self::ServiceSource,
-        Self::Backend,
-        Self::Gateway,
-        Self::HttpRoute,
-        Self::LaneGroup,
-        Self::Lane,
-    ];
-
     /// As written in `kind:`.
     pub const fn name(self) -> &'static str {
-        match self {
-            Self::ServiceSource => "ServiceSource",
-            Self::Backend => "Backend",
-            Self::Gateway => "Gateway",
-            Self::HttpRoute => "HTTPRoute",
-            Self::LaneGroup => "LaneGroup",
-            Self::Lane => "Lane",
-        }
+        self.names().name
     }
 
     /// As written in REST paths.
     pub const fn plural(self) -> &'static str {
-        match self {
-            Self::ServiceSource => "servicesources",
-            Self::Backend => "backends",
-            Self::Gateway => "gateways",
-            Self::HttpRoute => "httproutes",
-            Self::LaneGroup => "lanegroups",
-            Self::Lane => "lanes",
-        }
+        self.names().plural
     }
 
     /// As written in `apiVersion:`.
     pub const fn api_version(self) -> &'static str {
-        match self {
-            Self::Gateway | Self::HttpRoute => "gateway.networking.k8s.io/v1",
-            Self::ServiceSource | Self::Backend | Self::LaneGroup | Self::Lane => {
-                "laneway.io/v1alpha1"
-            }
+        match self.names().group {
+            Group::Laneway => "laneway.io/v1alpha1",
+            Group::GatewayApi => "gateway.networking.k8s.io/v1",
         }
     }
 
@@ -90,10 +54,11 @@ impl Kind {
         Self::ALL.into_iter().find(|kind| kind.plural() == plural)
     }
 
-    /// The kind a person means: its name or plural, in any case.
+    /// The kind a person means: its name, plural or a short form, in any case.
     pub fn from_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|kind| {
-            kind.name().eq_ignore_ascii_case(word) || kind.plural().eq_ignore_ascii_case(word)
+            let Names { name, plural, short, group: _ } = kind.names();
+            [name, plural].into_iter().chain(*short).any(|known| known.eq_ignore_ascii_case(word))
         })
     }
 
@@ -137,6 +102,24 @@ impl fmt::Display for Key {
             write!(f, "{} {}", self.kind, self.name)
         } else {
             write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_word_means_two_kinds() {
+        for kind in Kind::ALL {
+            let Names { name, plural, short, group: _ } = kind.names();
+            for word in [name, plural].into_iter().chain(*short) {
+                assert_eq!(Kind::from_word(&word.to_uppercase()), Some(kind), "{word}");
+            }
+            assert_eq!(Kind::from_plural(plural), Some(kind));
+            assert_eq!(Kind::from_name(name), Some(kind));
+            assert_eq!(kind.columns()[0], "NAME");
         }
     }
 }

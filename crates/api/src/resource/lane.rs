@@ -2,6 +2,10 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
+use super::{Describe, Key, Kind, Lane, Metadata};
+
+mod words;
+
 /// A lane group: where its requests enter, which applications belong to it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -289,6 +293,53 @@ pub struct ApplicationSwitch {
     #[serde(default = "enabled")]
     #[schema(required = false, default = true)]
     pub enabled: bool,
+}
+
+impl Describe for LaneGroupSpec {
+    const IS_DISTRIBUTED: bool = true;
+    const COLUMNS: &'static [&'static str] = &["ENTRANCES", "APPLICATIONS"];
+
+    fn cells(&self, _: &Metadata) -> Vec<String> {
+        let entrances: Vec<String> = self.entrances.iter().map(ToString::to_string).collect();
+        vec![entrances.join(","), self.applications.join(",")]
+    }
+}
+
+impl Describe for LaneSpec {
+    const IS_DISTRIBUTED: bool = true;
+    const COLUMNS: &'static [&'static str] = &["LANE", "ENABLED", "ENTRY", "FALLBACK"];
+
+    fn cells(&self, metadata: &Metadata) -> Vec<String> {
+        vec![
+            format!("{}/{}", self.group, self.tag_text(metadata)),
+            if self.enabled { "yes" } else { "no" }.to_owned(),
+            self.entry.to_string(),
+            self.fallback.to_string(),
+        ]
+    }
+}
+
+impl LaneSpec {
+    fn tag_text<'s>(&'s self, metadata: &'s Metadata) -> &'s str {
+        self.tag.as_deref().unwrap_or(&metadata.name)
+    }
+}
+
+impl Lane {
+    /// The tag it is for, as written: its own, or its name.
+    pub fn tag_text(&self) -> &str {
+        self.spec.tag_text(&self.metadata)
+    }
+
+    /// `group/tag`: what people call it.
+    pub fn lane_name(&self) -> String {
+        format!("{}/{}", self.spec.group, self.tag_text())
+    }
+
+    /// The key of its group.
+    pub fn group_key(&self) -> Key {
+        Key::new(Kind::LaneGroup, self.metadata.namespace.clone(), self.spec.group.clone())
+    }
 }
 
 fn enabled() -> bool {

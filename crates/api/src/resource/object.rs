@@ -1,19 +1,40 @@
 //! One object of any kind, read from and written to JSON values.
 
+use std::fmt;
+
 use lanes::Problem;
 use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::SerializeStruct};
 use serde_json::{Map, Value};
 
-use super::{
-    Backend, BackendSpec, Gateway, GatewaySpec, HttpRoute, HttpRouteSpec, Key, Kind, Lane,
-    LaneGroup, LaneGroupSpec, LaneSpec, Metadata, ServiceSource, ServiceSourceSpec, Status,
-};
+use super::{Key, Kind, Metadata, Object, Status};
 use crate::problem;
 
-/// A specification, and the kind it makes an object.
-pub trait Spec: Serialize + DeserializeOwned + utoipa::ToSchema {
+/// What the file of a kind says of it besides its fields.
+pub trait Describe {
+    /// Whether data planes get it: then its status says how far it has reached them.
+    const IS_DISTRIBUTED: bool;
+    /// The heads of [`Describe::cells`].
+    const COLUMNS: &'static [&'static str];
+
+    /// What people see of it in a table.
+    fn cells(&self, metadata: &Metadata) -> Vec<String>;
+
+    /// What is wrong with it whatever else there is. What the compilers of the domain find is not repeated here.
+    fn problems(&self, metadata: &Metadata) -> Vec<Problem> {
+        let _ = metadata;
+        Vec::new()
+    }
+}
+
+/// A specification, and the kind it makes an object. Implemented by the table of kinds.
+pub trait Spec:
+    Describe + fmt::Debug + PartialEq + Serialize + DeserializeOwned + utoipa::ToSchema
+{
     /// The kind.
     const KIND: Kind;
+
+    /// The object, if it is of this kind.
+    fn of(object: &Object) -> Option<&Resource<Self>>;
 }
 
 /// An object with a specification of one kind.
@@ -56,35 +77,63 @@ impl<S: Spec> Serialize for Resource<S> {
     }
 }
 
-/// One `match` over every kind, for what all kinds share.
-macro_rules! each {
-    ($object:expr, $resource:ident => $result:expr) => {
-        match $object {
-            Object::ServiceSource($resource) => $result,
-            Object::Backend($resource) => $result,
-            Object::Gateway($resource) => $result,
-            Object::HttpRoute($resource) => $result,
-            Object::LaneGroup($resource) => $result,
-            Object::Lane($resource) => $result,
-        }
-    };
+/// What all resources share, whatever their kind.
+pub(super) trait AnyResource {
+    fn kind(&self) -> Kind;
+    fn metadata(&self) -> &Metadata;
+    fn metadata_mut(&mut self) -> &mut Metadata;
+    fn status(&self) -> Option<&Status>;
+    fn set_status(&mut self, status: Option<Status>);
+    fn same_spec(&self, other: &Object) -> bool;
+    fn cells(&self) -> Vec<String>;
+    fn problems(&self) -> Vec<Problem>;
 }
 
-/// One object of any kind.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Object {
-    /// Where instances come from.
-    ServiceSource(ServiceSource),
-    /// A service for use in routes.
-    Backend(Backend),
-    /// Listeners.
-    Gateway(Gateway),
-    /// Routes.
-    HttpRoute(HttpRoute),
-    /// A group of lanes.
-    LaneGroup(LaneGroup),
-    /// A lane.
-    Lane(Lane),
+impl<S: Spec> AnyResource for Resource<S> {
+    fn kind(&self) -> Kind {
+        S::KIND
+    }
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+
+    fn metadata_mut(&mut self) -> &mut Metadata {
+        &mut self.metadata
+    }
+
+    fn status(&self) -> Option<&Status> {
+        self.status.as_ref()
+    }
+
+    fn set_status(&mut self, status: Option<Status>) {
+        self.status = status;
+    }
+
+    fn same_spec(&self, other: &Object) -> bool {
+        S::of(other).is_some_and(|other| other.spec == self.spec)
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let mut cells = vec![self.metadata.name.clone()];
+        cells.extend(self.spec.cells(&self.metadata));
+        if S::IS_DISTRIBUTED {
+            let status = self.status.as_ref();
+            cells.push(status.map(Status::ready).unwrap_or_default().to_owned());
+            cells.push(status.and_then(Status::reached).unwrap_or_default());
+        }
+        cells
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        self.spec.problems(&self.metadata)
+    }
+}
+
+/// The heads of the cells of a kind.
+pub(super) fn columns<S: Spec>() -> Vec<&'static str> {
+    let reach: &[&str] = if S::IS_DISTRIBUTED { &["READY", "LIVE"] } else { &[] };
+    ["NAME"].iter().chain(S::COLUMNS).chain(reach).copied().collect()
 }
 
 impl Object {
@@ -97,14 +146,8 @@ impl Object {
                 "write an object with apiVersion, kind, metadata, spec",
             ));
         };
-        Ok(match take_kind(&mut fields)? {
-            Kind::ServiceSource => Self::ServiceSource(typed(fields)?),
-            Kind::Backend => Self::Backend(typed(fields)?),
-            Kind::Gateway => Self::Gateway(typed(fields)?),
-            Kind::HttpRoute => Self::HttpRoute(typed(fields)?),
-            Kind::LaneGroup => Self::LaneGroup(typed(fields)?),
-            Kind::Lane => Self::Lane(typed(fields)?),
-        })
+        let kind = take_kind(&mut fields)?;
+        Self::of_kind(kind, fields)
     }
 
     /// The object as a JSON value: apiVersion, kind, metadata, spec, status.
@@ -115,59 +158,48 @@ impl Object {
 
     /// Its kind.
     pub fn kind(&self) -> Kind {
-        self.key_parts().0
+        self.any().kind()
     }
 
     /// Its name among all objects.
     pub fn key(&self) -> Key {
-        let (kind, metadata) = self.key_parts();
-        Key::new(kind, metadata.namespace.clone(), metadata.name.clone())
-    }
-
-    fn key_parts(&self) -> (Kind, &Metadata) {
-        fn parts<S: Spec>(resource: &Resource<S>) -> (Kind, &Metadata) {
-            (S::KIND, &resource.metadata)
-        }
-        each!(self, resource => parts(resource))
+        let metadata = self.metadata();
+        Key::new(self.kind(), metadata.namespace.clone(), metadata.name.clone())
     }
 
     /// What it says of itself.
     pub fn metadata(&self) -> &Metadata {
-        each!(self, resource => &resource.metadata)
+        self.any().metadata()
     }
 
     /// What it says of itself.
     pub fn metadata_mut(&mut self) -> &mut Metadata {
-        each!(self, resource => &mut resource.metadata)
+        self.any_mut().metadata_mut()
     }
 
     /// What the control plane says of it.
     pub fn status(&self) -> Option<&Status> {
-        each!(self, resource => resource.status.as_ref())
+        self.any().status()
     }
 
     /// Says something of it, or nothing.
     pub fn set_status(&mut self, status: Option<Status>) {
-        each!(self, resource => resource.status = status);
+        self.any_mut().set_status(status);
     }
 
     /// Whether both want the same: equal specifications, whatever metadata and status say.
     pub fn same_spec(&self, other: &Self) -> bool {
-        match (self, other) {
-            (Self::ServiceSource(one), Self::ServiceSource(other)) => one.spec == other.spec,
-            (Self::Backend(one), Self::Backend(other)) => one.spec == other.spec,
-            (Self::Gateway(one), Self::Gateway(other)) => one.spec == other.spec,
-            (Self::HttpRoute(one), Self::HttpRoute(other)) => one.spec == other.spec,
-            (Self::LaneGroup(one), Self::LaneGroup(other)) => one.spec == other.spec,
-            (Self::Lane(one), Self::Lane(other)) => one.spec == other.spec,
-            _ => false,
-        }
+        self.any().same_spec(other)
     }
-}
 
-impl Serialize for Object {
-    fn serialize<Z: Serializer>(&self, serializer: Z) -> Result<Z::Ok, Z::Error> {
-        each!(self, resource => resource.serialize(serializer))
+    /// What people see of it in a table, below [`Kind::columns`].
+    pub fn cells(&self) -> Vec<String> {
+        self.any().cells()
+    }
+
+    /// What is wrong with it whatever else there is.
+    pub(crate) fn problems(&self) -> Vec<Problem> {
+        self.any().problems()
     }
 }
 
@@ -175,29 +207,6 @@ impl<'de> Deserialize<'de> for Object {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::from_value(Value::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
-}
-
-macro_rules! kinds {
-    ($($spec:ty, $variant:ident, $resource:ty;)*) => {$(
-        impl Spec for $spec {
-            const KIND: Kind = Kind::$variant;
-        }
-
-        impl From<$resource> for Object {
-            fn from(resource: $resource) -> Self {
-                Self::$variant(resource)
-            }
-        }
-    )*};
-}
-
-kinds! {
-    ServiceSourceSpec, ServiceSource, ServiceSource;
-    BackendSpec, Backend, Backend;
-    GatewaySpec, Gateway, Gateway;
-    HttpRouteSpec, HttpRoute, HttpRoute;
-    LaneGroupSpec, LaneGroup, LaneGroup;
-    LaneSpec, Lane, Lane;
 }
 
 /// Takes `apiVersion` and `kind` out of an object's fields.
@@ -215,7 +224,8 @@ fn take_kind(fields: &mut Map<String, Value>) -> Result<Kind, Problem> {
     Ok(known)
 }
 
-fn typed<S: Spec>(fields: Map<String, Value>) -> Result<Resource<S>, Problem> {
+/// Reads the fields of a resource but `apiVersion` and `kind`.
+pub(super) fn typed<S: Spec>(fields: Map<String, Value>) -> Result<Resource<S>, Problem> {
     let value = Value::Object(fields);
     serde_path_to_error::deserialize(&value).map_err(|error| problem::from_serde(&error, &value))
 }

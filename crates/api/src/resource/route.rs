@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::{Describe, Metadata};
+
 /// Routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -302,6 +304,37 @@ pub struct RouteTimeouts {
     /// One attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub backend_request: Option<String>,
+}
+
+impl Describe for HttpRouteSpec {
+    const IS_DISTRIBUTED: bool = true;
+    const COLUMNS: &'static [&'static str] = &["GATEWAYS", "HOSTS", "PATHS", "BACKENDS"];
+
+    fn cells(&self, _: &Metadata) -> Vec<String> {
+        let gateways: Vec<&str> =
+            self.parent_refs.iter().map(|parent| parent.name.as_str()).collect();
+        let hosts =
+            if self.hostnames.is_empty() { "*".to_owned() } else { self.hostnames.join(",") };
+        let paths: Vec<&str> = self.rules.iter().flat_map(RouteRule::paths).collect();
+        let mut backends: Vec<&str> = Vec::new();
+        for backend in self.rules.iter().flat_map(|rule| &rule.backend_refs) {
+            if !backends.contains(&backend.name.as_str()) {
+                backends.push(&backend.name);
+            }
+        }
+        vec![gateways.join(","), hosts, paths.join(","), backends.join(",")]
+    }
+}
+
+impl RouteRule {
+    /// The paths it matches, as written; `/` where it says nothing.
+    fn paths(&self) -> Vec<&str> {
+        if self.matches.is_empty() {
+            return vec!["/"];
+        }
+        let paths = self.matches.iter().map(|matching| matching.path.as_ref());
+        paths.map(|path| path.map_or("/", |path| path.value.as_str())).collect()
+    }
 }
 
 fn slash() -> String {

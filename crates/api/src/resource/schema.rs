@@ -12,13 +12,13 @@ use utoipa::{
 
 use super::{ConditionValue, Fallback, Kind, Metadata, Object, Resource, Spec, Status};
 
-type Schemas = Vec<(String, RefOr<Schema>)>;
+pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
 
 fn word(only: &str) -> ObjectBuilder {
     ObjectBuilder::new().schema_type(Type::String).enum_values(Some([only]))
 }
 
-fn with<T: ToSchema>(schemas: &mut Schemas) {
+pub(super) fn with<T: ToSchema>(schemas: &mut Schemas) {
     schemas.push((T::name().into_owned(), T::schema()));
     T::schemas(schemas);
 }
@@ -66,12 +66,7 @@ impl ToSchema for Object {
     }
 
     fn schemas(schemas: &mut Schemas) {
-        with::<super::ServiceSource>(schemas);
-        with::<super::Backend>(schemas);
-        with::<super::Gateway>(schemas);
-        with::<super::HttpRoute>(schemas);
-        with::<super::LaneGroup>(schemas);
-        with::<super::Lane>(schemas);
+        Kind::schemas(schemas);
     }
 }
 

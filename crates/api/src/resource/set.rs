@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Backend, Gateway, HttpRoute, Key, Kind, Lane, LaneGroup, Object, ServiceSource};
+use super::{Key, Kind, Lane, LaneGroup, Object, Resource, Spec};
 
 /// When an object was created, compared with others (semantics §2): lower is older. Of equals the older is the one
 /// whose namespace and name come first, so that a clock of seconds will do.
@@ -25,18 +25,6 @@ impl CreationOrder {
 pub struct Set {
     by_kind: BTreeMap<Kind, BTreeMap<(CreationOrder, Key), Arc<Object>>>,
     created: HashMap<Key, CreationOrder>,
-}
-
-macro_rules! of_kind {
-    ($($(#[$doc:meta])* $name:ident, $variant:ident, $resource:ty;)*) => {$(
-        $(#[$doc])*
-        pub fn $name(&self) -> impl Iterator<Item = &$resource> {
-            self.of_kind(Kind::$variant).filter_map(|object| match object {
-                Object::$variant(resource) => Some(resource),
-                _ => None,
-            })
-        }
-    )*};
 }
 
 impl Set {
@@ -89,22 +77,17 @@ impl Set {
         self.by_kind.values().flat_map(BTreeMap::values).map(Arc::as_ref)
     }
 
-    fn of_kind(&self, kind: Kind) -> impl Iterator<Item = &Object> {
-        self.by_kind.get(&kind).into_iter().flat_map(BTreeMap::values).map(Arc::as_ref)
+    /// Every object of a kind, in order of creation.
+    pub(super) fn all<'s, S: Spec + 's>(&'s self) -> impl Iterator<Item = &'s Resource<S>> {
+        let objects = self.by_kind.get(&S::KIND).into_iter().flat_map(BTreeMap::values);
+        objects.filter_map(|object| S::of(object))
     }
 
-    of_kind! {
-        /// Lane groups.
-        lane_groups, LaneGroup, LaneGroup;
-        /// Lanes.
-        lanes, Lane, Lane;
-        /// Sources.
-        service_sources, ServiceSource, ServiceSource;
-        /// Backends.
-        backends, Backend, Backend;
-        /// Gateways.
-        gateways, Gateway, Gateway;
-        /// Routes.
-        http_routes, HttpRoute, HttpRoute;
+    /// The lanes of a group, in order of creation.
+    pub fn lanes_of<'s>(&'s self, group: &'s LaneGroup) -> impl Iterator<Item = &'s Lane> {
+        self.lanes().filter(move |lane| {
+            lane.spec.group == group.metadata.name
+                && lane.metadata.namespace == group.metadata.namespace
+        })
     }
 }

@@ -1,6 +1,11 @@
 //! `ServiceSource` and `Backend`, as written.
 
+use std::{collections::HashMap, net::SocketAddr};
+
+use lanes::{Problem, Tag};
 use serde::{Deserialize, Serialize};
+
+use super::{Describe, Metadata};
 
 /// The source of instances that register themselves; it exists without an object.
 pub const EMBEDDED_SOURCE: &str = "embedded";
@@ -79,6 +84,113 @@ pub struct BackendSpec {
     #[serde(default = "http", skip_serializing_if = "is_http")]
     #[schema(required = false, default = "http")]
     pub protocol: String,
+}
+
+impl Describe for ServiceSourceSpec {
+    const IS_DISTRIBUTED: bool = false;
+    const COLUMNS: &'static [&'static str] = &["FROM", "SERVICES", "INSTANCES"];
+
+    fn cells(&self, _: &Metadata) -> Vec<String> {
+        let from = if self.fixed.is_some() {
+            "static"
+        } else if self.nacos.is_some() {
+            "nacos"
+        } else {
+            "kubernetes"
+        };
+        let services = self.fixed.as_ref().map_or(&[][..], |fixed| &fixed.services);
+        let instances: usize = services.iter().map(|service| service.instances.len()).sum();
+        vec![from.to_owned(), services.len().to_string(), instances.to_string()]
+    }
+
+    fn problems(&self, metadata: &Metadata) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if metadata.name == EMBEDDED_SOURCE {
+            let remedy = "use another name: `embedded` is the registry that instances register with themselves";
+            problems.push(Problem::new("metadata.name", EMBEDDED_SOURCE, remedy));
+        }
+        for (field, present) in
+            [("spec.nacos", self.nacos.is_some()), ("spec.kubernetes", self.kubernetes.is_some())]
+        {
+            if present {
+                let remedy = "remove it: this source is not supported by this version; use static, or the source `embedded`";
+                problems.push(Problem::new(field, "", remedy));
+            }
+        }
+        match &self.fixed {
+            Some(fixed) => problems.extend(fixed.problems()),
+            None if problems.is_empty() => {
+                problems.push(Problem::new("spec", "", "write static: {services: […]}"));
+            }
+            None => {}
+        }
+        problems
+    }
+}
+
+impl StaticServices {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut names: HashMap<String, usize> = HashMap::new();
+        for (index, service) in self.services.iter().enumerate() {
+            let at = format!("spec.static.services[{index}]");
+            if service.name.is_empty() || service.name.contains('/') {
+                let remedy = "use a name without `/`";
+                problems.push(Problem::new(format!("{at}.name"), &service.name, remedy));
+            }
+            if let Some(first) = names.insert(service.name.to_lowercase(), index) {
+                let remedy =
+                    format!("use another name: services[{first}] has it (case does not matter)");
+                problems.push(Problem::new(format!("{at}.name"), &service.name, remedy));
+            }
+            problems.extend(service.problems().into_iter().map(|problem| problem.under(&at)));
+        }
+        problems
+    }
+}
+
+impl StaticService {
+    fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        for (index, instance) in self.instances.iter().enumerate() {
+            let at = format!("instances[{index}]");
+            let address = instance.address.as_str();
+            if address.parse::<SocketAddr>().is_err() {
+                let remedy = "use IP:PORT, e.g. 10.0.0.5:8080 or [2001:db8::5]:8080";
+                problems.push(Problem::new(format!("{at}.address"), address, remedy));
+            }
+            if self.instances[..index].iter().any(|earlier| earlier.address == address) {
+                let remedy = "list each address once";
+                problems.push(Problem::new(format!("{at}.address"), address, remedy));
+            }
+            if let Some(Err(problem)) = instance.tag.as_deref().map(Tag::parse) {
+                problems.push(problem.under(&format!("{at}.tag")));
+            }
+        }
+        problems
+    }
+}
+
+impl Describe for BackendSpec {
+    const IS_DISTRIBUTED: bool = false;
+    const COLUMNS: &'static [&'static str] = &["SOURCE", "SERVICE", "PROTOCOL"];
+
+    fn cells(&self, _: &Metadata) -> Vec<String> {
+        vec![self.source.clone(), self.service.clone(), self.protocol.clone()]
+    }
+
+    fn problems(&self, _: &Metadata) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.protocol != "http" {
+            let remedy = "use http: other protocols are not supported by this version";
+            problems.push(Problem::new("spec.protocol", &self.protocol, remedy));
+        }
+        if self.service.is_empty() || self.service.contains('/') {
+            let remedy = "use a service's name, without `/`";
+            problems.push(Problem::new("spec.service", &self.service, remedy));
+        }
+        problems
+    }
 }
 
 fn one() -> u32 {

@@ -20,6 +20,24 @@ pub struct Status {
     pub live: Option<Live>,
 }
 
+impl Status {
+    /// The reason of the condition that matters most.
+    pub(super) fn ready(&self) -> &str {
+        let bad = self.conditions.iter().find(|condition| match condition.kind.as_str() {
+            "Conflicted" => condition.status == "True",
+            _ => condition.status == "False",
+        });
+        let shown =
+            bad.or_else(|| self.conditions.iter().find(|condition| condition.kind == "Ready"));
+        shown.map_or("", |condition| &condition.reason)
+    }
+
+    /// `acknowledged/data planes`.
+    pub(super) fn reached(&self) -> Option<String> {
+        self.live.as_ref().map(|live| format!("{}/{}", live.acknowledged, live.data_planes))
+    }
+}
+
 /// One fact.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]

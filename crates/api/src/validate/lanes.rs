@@ -7,7 +7,7 @@ use routes::entrance::CorrelationHeaders;
 
 use super::{Compiled, Report, conditions};
 use crate::{
-    convert::lanes::{self as convert, group_key, lane_name, lanes_of, tag_text},
+    convert::lanes as convert,
     resource::{Fallback, Key, Lane, LaneGroup, Meet, Object, Set},
 };
 
@@ -38,8 +38,8 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
         check_group(group, set, known, report);
     }
     for lane in set.lanes() {
-        if set.get(&group_key(lane)).is_none() {
-            let remedy = format!("name a group that exists: there is no {}", group_key(lane));
+        if set.get(&lane.group_key()).is_none() {
+            let remedy = format!("name a group that exists: there is no {}", lane.group_key());
             report.error(&lane.key(), Problem::new("spec.group", &lane.spec.group, remedy));
             report.errors(&lane.key(), convert::lane_spec(lane, true).err().unwrap_or_default());
         }
@@ -109,7 +109,7 @@ fn check_applications(group: &LaneGroup, report: &mut Report) {
 
 /// Compiles a group with its lanes and gives each problem to the object it belongs to.
 fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut Report) {
-    let lanes: Vec<&Lane> = lanes_of(set, group).collect();
+    let lanes: Vec<&Lane> = set.lanes_of(group).collect();
     let mut spec = match convert::group(group) {
         Ok(spec) => spec,
         Err(problems) => {
@@ -135,7 +135,7 @@ fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut 
             }
             Err(problems) => {
                 report.errors(&lane.key(), problems);
-                misshapen.push(tag_text(lane));
+                misshapen.push(lane.tag_text());
             }
         }
     }
@@ -198,7 +198,7 @@ fn warn_of_lane(lane: &Lane, group: &LaneGroup, report: &mut Report) {
 }
 
 pub(super) fn group_removed(after: &Set, group: &LaneGroup, report: &mut Report) {
-    let names: Vec<String> = lanes_of(after, group).map(lane_name).collect();
+    let names: Vec<String> = after.lanes_of(group).map(Lane::lane_name).collect();
     if !names.is_empty() {
         let remedy = format!("delete its lanes first: {}", names.join(", "));
         report.error(&group.key(), Problem::new("", "", remedy));
@@ -206,16 +206,16 @@ pub(super) fn group_removed(after: &Set, group: &LaneGroup, report: &mut Report)
 }
 
 pub(super) fn lane_removed(after: &Set, lane: &Lane, report: &mut Report) {
-    let Some(Object::LaneGroup(group)) = after.get(&group_key(lane)) else { return };
-    let mut others = lanes_of(after, group);
-    if others.any(|other| tag_text(other) == tag_text(lane)) {
+    let Some(Object::LaneGroup(group)) = after.get(&lane.group_key()) else { return };
+    let mut others = after.lanes_of(group);
+    if others.any(|other| other.tag_text() == lane.tag_text()) {
         return;
     }
-    let names: Vec<String> = (lanes_of(after, group))
+    let names: Vec<String> = (after.lanes_of(group))
         .filter(|other| {
-            matches!(&other.spec.fallback, Fallback::Tags(tags) if tags.iter().any(|tag| tag == tag_text(lane)))
+            matches!(&other.spec.fallback, Fallback::Tags(tags) if tags.iter().any(|tag| tag == lane.tag_text()))
         })
-        .map(lane_name)
+        .map(Lane::lane_name)
         .collect();
     if !names.is_empty() {
         let remedy = format!("take it out of the fallback of {} first", names.join(", "));

@@ -72,7 +72,7 @@ fn version_one_goes_to_the_wire_as_it_did() {
         set.put(object, CreationOrder(older));
     }
     let groups = set.lane_groups().map(|group| {
-        let lanes = convert::lanes::lanes_of(&set, group);
+        let lanes = set.lanes_of(group);
         let lanes = lanes.map(|lane| convert::lanes::lane_spec(lane, true).unwrap());
         GroupSpec { lanes: lanes.collect(), ..convert::lanes::group(group).unwrap() }
     });

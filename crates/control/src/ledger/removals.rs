@@ -1,8 +1,7 @@
 //! What an edit of a group takes away from its lanes: allowed, and told.
 
 use api::{
-    convert::lanes::{lane_name, lanes_of},
-    resource::{Entrance, LaneGroup, Object, Set},
+    resource::{Entrance, Lane, LaneGroup, Object, Set},
     validate::{Finding, Severity},
 };
 use lanes::Problem;
@@ -16,7 +15,7 @@ pub(super) fn affected(change: &ObjectChange, after: &Set) -> Vec<Finding> {
         return Vec::new();
     };
     let lanes: Vec<String> =
-        lanes_of(after, new).filter(|lane| lane.spec.enabled).map(lane_name).collect();
+        after.lanes_of(new).filter(|lane| lane.spec.enabled).map(Lane::lane_name).collect();
     if lanes.is_empty() {
         return Vec::new();
     }

@@ -275,7 +275,7 @@ fn unindex(index: &mut Index, of: &Arc<str>, name: &Arc<str>) {
 fn spec_in(set: &Set, name: &str) -> Option<(ObjectKey, GroupSpec)> {
     let resource = set.lane_groups().find(|group| group.metadata.name == name)?;
     let mut spec = convert::lanes::group(resource).ok()?;
-    spec.lanes = convert::lanes::lanes_of(set, resource)
+    spec.lanes = (set.lanes_of(resource))
         .filter_map(|lane| convert::lanes::lane_spec(lane, true).ok())
         .collect();
     Some((resource.key(), spec))

@@ -1,7 +1,6 @@
 //! How the status of one object reads.
 
 use api::{
-    convert,
     resource::{Key as ObjectKey, Lane, Live, Matched, Object, Status, StatusCondition},
     validate::{Finding, Severity},
 };
@@ -25,7 +24,7 @@ pub(super) fn status(
         }
         Object::Gateway(gateway) => of_gateway(&gateway.key(), sight),
         Object::ServiceSource(source) => of_source(&source.key(), sight),
-        Object::Backend(_) => Status::default(),
+        _ => Status::default(),
     };
     let of = |key: &ObjectKey, severity| {
         let findings = findings.get(key).into_iter().flatten();
@@ -37,7 +36,7 @@ pub(super) fn status(
         status.conditions.push(condition("Ready", false, "Invalid", error.problem.to_string()));
     }
     let of_group = match object {
-        Object::Lane(lane) => of(&convert::lanes::group_key(lane), Severity::Conflict),
+        Object::Lane(lane) => of(&lane.group_key(), Severity::Conflict),
         _ => None,
     };
     if let Some(conflict) = of(&object.key(), Severity::Conflict).or(of_group) {
@@ -59,8 +58,8 @@ fn of_lane(
     sight: Sight<'_>,
     instances: &mut Instances,
 ) -> Status {
-    let tag = convert::lanes::tag_text(lane);
-    let group_key = convert::lanes::group_key(lane);
+    let tag = lane.tag_text();
+    let group_key = lane.group_key();
     let groups = &sight.picture.groups;
     let group =
         groups.spec(&group_key.name).filter(|_| groups.object(&group_key.name) == Some(&group_key));

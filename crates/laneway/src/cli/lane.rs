@@ -16,7 +16,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    columns, output,
+    output,
     output::Meant,
     server::{Format, LaneName, Namespace, Output, Server, find_lane},
 };
@@ -91,10 +91,7 @@ pub(crate) async fn run(verb: Lane) -> anyhow::Result<ExitCode> {
         Action::Ratio { lane, percent } => {
             let now = find_lane(&client, &lane, namespace).await?;
             if now.spec.entry.ratio.is_none() {
-                bail!(
-                    "lane {lane} is entered by content: {}; it has no ratio",
-                    columns::entry(&now)
-                );
+                bail!("lane {lane} is entered by content: {}; it has no ratio", now.spec.entry);
             }
             let patch = json!({"spec": {"entry": {"ratio": {"percent": percent}}}});
             change(&client, &lane, namespace, &patch, &format!("at {percent}%")).await
@@ -228,15 +225,15 @@ fn show(lane: resource::Lane, format: Format) {
         Format::Yaml => return output::text(&write::yaml_of(&Object::from(lane))),
         Format::Table => {}
     }
-    let name = api::convert::lanes::lane_name(&lane);
+    let name = lane.lane_name();
     let state = if lane.spec.enabled {
         output::word("enabled", Meant::Well)
     } else {
         output::word("disabled", Meant::Badly)
     };
     output::line(format_args!("lane {name}: {state}, priority {}", lane.spec.priority));
-    output::line(format_args!("entry     {}", columns::entry(&lane)));
-    output::line(format_args!("fallback  {}", columns::fallback(&lane)));
+    output::line(format_args!("entry     {}", lane.spec.entry));
+    output::line(format_args!("fallback  {}", lane.spec.fallback));
     let status = lane.status.unwrap_or_default();
     for condition in &status.conditions {
         let holds = if condition.kind == "Conflicted" { "False" } else { "True" };

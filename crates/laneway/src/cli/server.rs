@@ -5,7 +5,6 @@ use std::{fmt, str::FromStr};
 use anyhow::bail;
 use api::{
     client::{CallError, Client},
-    convert,
     resource::{Kind, Lane, Object},
 };
 use clap::{Args, ValueEnum};
@@ -124,10 +123,10 @@ pub(crate) async fn find_lane(
     let mut others: Vec<String> = Vec::new();
     for object in client.list(Kind::Lane, None).await?.items {
         let Object::Lane(lane) = object else { continue };
-        if lane.spec.group == name.group && convert::lanes::tag_text(&lane) == name.tag {
+        if lane.spec.group == name.group && lane.tag_text() == name.tag {
             found.push(lane);
         } else {
-            others.push(convert::lanes::lane_name(&lane));
+            others.push(lane.lane_name());
         }
     }
     found.sort_by_key(|lane| lane.metadata.namespace != namespace);
