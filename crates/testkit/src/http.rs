@@ -30,7 +30,7 @@ pub fn get(address: &str, target: &str, headers: &[&str]) -> Result<Answer> {
     exchange(address, "GET", target, headers, "")
 }
 
-/// One exchange on a connection of its own.
+/// One exchange on a connection of its own. The address is the host, unless the headers name another.
 ///
 /// # Errors
 /// When there is no whole answer in time.
@@ -45,8 +45,12 @@ pub fn exchange(
     let peer = address.parse().with_context(|| format!("`{address}` is not an address"))?;
     let mut stream = TcpStream::connect_timeout(&peer, ANSWER_WITHIN).with_context(what)?;
     stream.set_read_timeout(Some(ANSWER_WITHIN)).with_context(what)?;
-    let mut request =
-        format!("{method} {target} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n");
+    let mut request = format!("{method} {target} HTTP/1.1\r\nconnection: close\r\n");
+    let is_host =
+        |header: &&&str| header.get(..5).is_some_and(|name| name.eq_ignore_ascii_case("host:"));
+    if headers.iter().find(is_host).is_none() {
+        request.push_str(&format!("host: {address}\r\n"));
+    }
     for header in headers {
         request.push_str(header);
         request.push_str("\r\n");

@@ -2,8 +2,13 @@
 
 use serde_json::{Value, json};
 
-/// Routes and two groups that share applications; each test adds its lanes.
-pub(crate) const RESOURCES: &str = r"
+/// A gateway behind one proxy that is believed, routes, and two groups that share applications; each test adds its lanes.
+pub(crate) const RESOURCES: &str = r#"
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, annotations: {laneway.io/trusted-hops: "1"}}
+spec: {gatewayClassName: laneway, listeners: [{name: http, port: 8000, protocol: HTTP}]}
+---
 apiVersion: laneway.io/v1alpha1
 kind: Backend
 metadata: {name: sc-a}
@@ -27,13 +32,47 @@ apiVersion: laneway.io/v1alpha1
 kind: LaneGroup
 metadata: {name: trade}
 spec: {entrances: [{gateway: edge}], applications: [app-a, app-b, app-c]}
-";
+"#;
 
 /// The tags of lanes; instances have all but the last.
 const TAGS: [&str; 4] = ["red", "green", "blue", "violet"];
 
 /// The few values that conditions and requests share, so that they meet.
 const VALUES: [&str; 6] = ["gray", "7", "8", "a b", "GRAY", "x-gray-1"];
+
+/// What proxies in front, or clients in their name, say of the client; several fields where there is a line feed.
+const FORWARDED: [&str; 10] = [
+    "198.51.100.7",
+    "198.51.100.7:51234",
+    "203.0.113.1, 198.51.100.7:1",
+    "198.51.100.7, 203.0.113.1",
+    "203.0.113.1\n198.51.100.7",
+    "198.51.100.7\nunknown",
+    "[2001:db8::7]:443",
+    "[2001:db8::7]",
+    "::ffff:198.51.100.7",
+    "_hidden, 198.51.100.7:port",
+];
+
+/// Baggage of others and of strangers who would choose their lane.
+const BAGGAGE: [&str; 6] = [
+    "other=1,lane.trade=blue,lane.search=red",
+    "site=fastlane.example,key=7",
+    "lane.trade=blue",
+    "a=1, lane.trade=blue , key=7",
+    "%6cane.trade=blue,key=7",
+    "key=lane.trade;lane.search=red",
+];
+
+/// Hosts as clients write them.
+const HOSTS: [&str; 6] = [
+    "shop.example",
+    "Shop.Example",
+    "SHOP.example:8000",
+    "shop.example.",
+    "[2001:DB8::1]:80",
+    "a_b~c",
+];
 
 /// SplitMix64: the same seed, the same test.
 pub(crate) struct Dice(u64);
@@ -93,8 +132,27 @@ impl Case {
         if dice.one_in(2) {
             headers.push(("cookie", format!("a=1; uid={}", dice.of(&VALUES).replace(' ', "%20"))));
         }
+        if dice.one_in(3) {
+            headers.push(("baggage", dice.of(&BAGGAGE).to_owned()));
+        }
+        if dice.one_in(2) {
+            let fields = dice.of(&FORWARDED).split('\n');
+            headers.extend(fields.map(|value| ("X-Forwarded-For", value.to_owned())));
+        }
+        if dice.one_in(3) {
+            headers.push(("Host", dice.of(&HOSTS).to_owned()));
+        }
         if dice.one_in(4) {
-            headers.push(("baggage", "other=1,lane.trade=blue,lane.search=red".to_owned()));
+            let nominated =
+                dice.of(&["canary", "Canary, x-other", "te", "cookie", "host", "CANARY , te"]);
+            headers.push(("Connection", nominated.to_owned()));
+        }
+        if dice.one_in(4) {
+            headers.push(("TE", "trailers".to_owned()));
+        }
+        if dice.one_in(6) {
+            headers
+                .push((dice.of(&["user_id", "x-request-id", "X-Forwarded-Proto"]), "7".to_owned()));
         }
         Self { method: dice.of(&["GET", "GET", "POST"]), target, headers }
     }
@@ -142,7 +200,38 @@ fn group(dice: &mut Dice, group: &str, applications: &[&str]) -> Vec<Value> {
     tags.clone().into_iter().map(|tag| lane(dice, tag)).collect()
 }
 
+/// What an entrance changes before conditions see it.
+fn condition_at_the_entrance(dice: &mut Dice) -> Value {
+    let (parameter, name, operator, value) = dice.of(&[
+        ("attribute", "clientIp", "cidr", "198.51.100.0/24"),
+        ("attribute", "clientIp", "cidr", "2001:db8::/32"),
+        ("attribute", "clientIp", "==", "198.51.100.7"),
+        ("attribute", "host", "==", "shop.example"),
+        ("attribute", "host", "prefix", "Shop."),
+        ("attribute", "host", "regex", ".*\\.|\\[.*\\]"),
+        ("header", "host", "regex", ".*:8000"),
+        ("header", "host", "exists", ""),
+        ("header", "baggage", "regex", ".*key=7.*"),
+        ("header", "baggage", "prefix", "lane."),
+        ("header", "baggage", "==", "a=1"),
+        ("header", "baggage", "notExists", ""),
+        ("header", "te", "exists", ""),
+        ("header", "connection", "exists", ""),
+        ("header", "x-request-id", "exists", ""),
+        ("header", "x-forwarded-for", "regex", ".*198.*"),
+        ("header", "x-forwarded-proto", "exists", ""),
+        ("header", "canary", "notExists", ""),
+    ]);
+    match value {
+        "" => json!({parameter: name, "operator": operator}),
+        value => json!({parameter: name, "operator": operator, "value": value}),
+    }
+}
+
 fn condition(dice: &mut Dice) -> Value {
+    if dice.one_in(2) {
+        return condition_at_the_entrance(dice);
+    }
     let (parameter, name) = dice.of(&[
         ("header", "canary"),
         ("header", "Canary"),
