@@ -85,9 +85,9 @@ impl Registration {
             registrant.application,
             health_sender,
         ));
-        let registrar = Registrar { registrant, health, stopped, standing: standing_sender };
+        let holder = LeaseHolder { registrant, health, stopped, standing: standing_sender };
         let task = tokio::spawn(async move {
-            registrar.run().await;
+            holder.run().await;
             probing.abort();
         });
         Self { standing, stop, task }
@@ -127,7 +127,7 @@ fn nobody_listens(error: &ProbeError) -> bool {
     matches!(error, ProbeError::Connect { source, .. } if source.kind() == ErrorKind::ConnectionRefused)
 }
 
-struct Registrar {
+struct LeaseHolder {
     registrant: Registrant,
     health: watch::Receiver<bool>,
     stopped: watch::Receiver<bool>,
@@ -140,7 +140,7 @@ struct Stream {
     answers: Streaming<v1::RegisterResponse>,
 }
 
-impl Registrar {
+impl LeaseHolder {
     async fn run(mut self) {
         // Not before the application has answered once.
         tokio::select! {
