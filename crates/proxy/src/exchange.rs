@@ -76,7 +76,7 @@ struct AnswersRest<B, C> {
     request_deadline_ms: u64,
 }
 
-/// A request that has a plan.
+/// A request that has a plan. Large: it stays where it is, and is lent to all steps.
 struct Planned<'p> {
     plan: Plan<'p>,
     picture: &'p Picture,
@@ -129,8 +129,8 @@ where
         let no_plan = match planned {
             Ok(plan) => {
                 let is_idempotent = is_idempotent(request.head());
-                let planned = Planned { plan, picture: &picture, started, is_idempotent };
-                break exchange.carry_out(planned, request).await;
+                let mut planned = Planned { plan, picture: &picture, started, is_idempotent };
+                break exchange.carry_out(&mut planned, request).await;
             }
             Err(no_plan) => no_plan,
         };
@@ -221,7 +221,7 @@ async fn unless_gone<B: RequestBody, T>(
 
 impl<U, S> Exchange<'_, U, S> {
     /// Sends a request and hands its answer on: whole, so that it can be sent again, or as it arrives.
-    async fn carry_out<R>(&self, mut planned: Planned<'_>, mut request: R) -> RestOf<U, R>
+    async fn carry_out<R>(&self, planned: &mut Planned<'_>, mut request: R) -> RestOf<U, R>
     where
         R: Request,
         U: Upstream<R>,
@@ -233,7 +233,7 @@ impl<U, S> Exchange<'_, U, S> {
         let mut body = request.into_body();
         let mut first = match body.arrived() {
             Ok(first) => first,
-            Err(kind) => return Box::pin(self.fail(&planned, None, kind, None)).await,
+            Err(kind) => return Box::pin(self.fail(planned, None, kind, None)).await,
         };
         if !body.is_done() {
             // Not the usual request, and long compared with an allocation: its large state lives on its own.
@@ -244,7 +244,7 @@ impl<U, S> Exchange<'_, U, S> {
             // All there is to send, and to send again, is in the message.
             body.give_back(std::mem::take(&mut first));
         }
-        let attempt = self.attempt::<R>(&planned, &mut body, &mut message, &mut first).await;
+        let attempt = self.attempt::<R>(planned, &mut body, &mut message, &mut first).await;
         self.upstream.give_back(message);
         if !first.is_empty() {
             body.give_back(first);
@@ -252,7 +252,7 @@ impl<U, S> Exchange<'_, U, S> {
         match attempt {
             Ok(answered) => self.pass_on::<R>(planned, answered, body).await,
             Err((chosen, kind)) => {
-                Box::pin(self.fail(&planned, chosen.as_ref(), kind, Some(body))).await
+                Box::pin(self.fail(planned, chosen.as_ref(), kind, Some(body))).await
             }
         }
     }

@@ -25,7 +25,7 @@ impl<U, S> Exchange<'_, U, S> {
     /// Hands on the answer to a request that was sent whole.
     pub(super) async fn pass_on<R>(
         &self,
-        mut planned: Planned<'_>,
+        planned: &mut Planned<'_>,
         answered: AnsweredOf<U, R>,
         body: BodyOf<R>,
     ) -> RestOf<U, R>
@@ -38,7 +38,7 @@ impl<U, S> Exchange<'_, U, S> {
             return Box::pin(self.switch::<R>(planned, answered, body)).await;
         }
         let Answered { call, answer, chosen, request_deadline_ms } = answered;
-        match self.hand_on_head(&planned, &chosen, &call, answer, true).await {
+        match self.hand_on_head(planned, &chosen, &call, answer, true).await {
             Ok(answering) => {
                 let remembered = planned.plan.remembered.take();
                 let body = Some(body);
@@ -46,7 +46,7 @@ impl<U, S> Exchange<'_, U, S> {
                 if rest.call.is_done() { Rest::Done(self.finish(rest)) } else { Rest::Body(rest) }
             }
             Err(NotHandedOn::Malformed(kind)) => {
-                Box::pin(self.fail(&planned, Some(&chosen), kind, Some(body))).await
+                Box::pin(self.fail(planned, Some(&chosen), kind, Some(body))).await
             }
             Err(NotHandedOn::Gone) => Rest::Done(End::Broken),
         }
@@ -148,7 +148,7 @@ impl<U, S> Exchange<'_, U, S> {
     /// Checks a switch of protocols and hands it on; from then on bytes pass both ways.
     async fn switch<R>(
         &self,
-        mut planned: Planned<'_>,
+        planned: &mut Planned<'_>,
         answered: AnsweredOf<U, R>,
         body: BodyOf<R>,
     ) -> RestOf<U, R>
@@ -159,9 +159,9 @@ impl<U, S> Exchange<'_, U, S> {
     {
         let Answered { call, answer, chosen, .. } = answered;
         let Some(head) = self.sink.switch(&answer) else {
-            return self.fail(&planned, Some(&chosen), Kind::UnexpectedUpgrade, Some(body)).await;
+            return self.fail(planned, Some(&chosen), Kind::UnexpectedUpgrade, Some(body)).await;
         };
-        let answering = self.answering(&planned, &chosen, answer.status());
+        let answering = self.answering(planned, &chosen, answer.status());
         call.pass_over(answer);
         if let Some(remembered) = planned.plan.remembered.take() {
             remembered.finish(Instant::now());

@@ -74,7 +74,7 @@ impl<U, S> Exchange<'_, U, S> {
     /// instances that cannot be reached are passed over as always.
     pub(super) async fn stream<R>(
         &self,
-        mut planned: Planned<'_>,
+        planned: &mut Planned<'_>,
         body: BodyOf<R>,
         message: MessageOf<U, R>,
         first: PieceOf<R>,
@@ -85,9 +85,9 @@ impl<U, S> Exchange<'_, U, S> {
         S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
     {
         let mut tries = Tries::new(self.worker, &planned.plan);
-        let (chosen, call) = match tries.connect(self.worker, self.upstream, &planned).await {
+        let (chosen, call) = match tries.connect(self.worker, self.upstream, planned).await {
             Ok((chosen, call, _)) => (chosen, call),
-            Err((chosen, kind)) => return self.fail(&planned, chosen.as_ref(), kind, None).await,
+            Err((chosen, kind)) => return self.fail(planned, chosen.as_ref(), kind, None).await,
         };
         let patience = tries.patience;
         let request_deadline_ms = patience.request_deadline_ms;
@@ -102,7 +102,7 @@ impl<U, S> Exchange<'_, U, S> {
         let ended = {
             let work = pin!(self.upload::<R>(body, &call, message, first, &progress));
             let mut upload = Upload { work, ended: None };
-            self.answer_beside(&planned, &chosen, &call, request_deadline_ms, &mut upload).await
+            self.answer_beside(planned, &chosen, &call, request_deadline_ms, &mut upload).await
         };
         match ended {
             Progress::Sent(answer, body) => {
@@ -114,7 +114,7 @@ impl<U, S> Exchange<'_, U, S> {
                 let rest = AnswersRest { call, body, answering, remembered, request_deadline_ms };
                 Rest::Done(self.finish(rest))
             }
-            Progress::Failed(kind) => self.fail(&planned, Some(&chosen), kind, None).await,
+            Progress::Failed(kind) => self.fail(planned, Some(&chosen), kind, None).await,
             Progress::Gone => Rest::Done(End::Broken),
         }
     }
