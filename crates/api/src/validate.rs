@@ -27,6 +27,16 @@ pub struct Finding {
     pub severity: Severity,
 }
 
+impl Finding {
+    /// Whether both find the same value of the same field wrong, in whatever words.
+    fn is_same(&self, other: &Self) -> bool {
+        self.object == other.object
+            && self.severity == other.severity
+            && self.problem.field == other.problem.field
+            && self.problem.value == other.problem.value
+    }
+}
+
 /// How bad a finding is.
 #[derive(
     Debug,
@@ -89,7 +99,7 @@ impl Validator {
 /// older version's rules, does not stand in the way of other writes.
 pub fn introduced(before: &[Finding], after: &[Finding]) -> Vec<Finding> {
     let errors = after.iter().filter(|finding| finding.severity == Severity::Error);
-    errors.filter(|finding| !before.contains(finding)).cloned().collect()
+    errors.filter(|finding| !before.iter().any(|known| known.is_same(finding))).cloned().collect()
 }
 
 /// Why `removed` objects may not go: what of `after`, the set without them, needs them. What they leave dangling

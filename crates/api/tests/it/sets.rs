@@ -89,6 +89,35 @@ spec: {group: nobody, entry: {ratio: {percent: 1}}}
 }
 
 #[test]
+fn a_mistake_told_in_other_words_is_no_new_one() {
+    let ratio = |name: &str, percent: u8| {
+        format!(
+            "---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {{name: {name}}}
+spec: {{group: shares, entry: {{ratio: {{percent: {percent}}}}}}}
+"
+        )
+    };
+    let group = "---
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {name: shares}
+spec: {entrances: [{gateway: edge}], applications: [a]}
+";
+    let findings = |one: u8, two: u8| {
+        let text = format!("{SET}{group}{}{}", ratio("one", one), ratio("two", two));
+        validate(&Set::new(objects(&text)))
+    };
+    // The words name what the other lane takes, which is another object's.
+    let (before, after) = (findings(60, 50), findings(61, 50));
+    assert_ne!(before, after);
+    assert_eq!(introduced(&before, &after), []);
+    assert_eq!(introduced(&before, &findings(60, 55)).len(), 1);
+}
+
+#[test]
 fn a_route_of_another_namespace_attaches_where_it_is_allowed() {
     let set = Set::new(objects(SET));
     let routes = [convert::routes::route(set.http_routes().next().unwrap(), &set).unwrap()];
