@@ -22,7 +22,6 @@ pub(crate) use self::build::Builder;
 use self::parameters::{Parameters, Read};
 use crate::{
     Request,
-    group::LANES_PER_GROUP_MAX,
     hash::FastMap,
     lane_set::{LaneList, LaneSet},
     predicate::Predicate,
@@ -270,5 +269,3 @@ impl Memory {
         self.yes[word] |= if answer { bit } else { 0 };
     }
 }
-
-const _: () = assert!(LANES_PER_GROUP_MAX < u16::MAX as usize, "lanes are counted in 16 bits");

@@ -12,6 +12,8 @@ use crate::{
 /// measured is 1 000.
 pub const LANES_PER_GROUP_MAX: usize = 4096;
 
+const _: () = assert!(LANES_PER_GROUP_MAX < u16::MAX as usize, "lanes are counted in 16 bits");
+
 /// Conditions one lane may have: compiling compares those of a lane with one another.
 pub const CONDITIONS_PER_LANE_MAX: usize = 256;
 

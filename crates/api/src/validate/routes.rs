@@ -52,36 +52,8 @@ fn check_route(
     report: &mut Report,
 ) {
     let key = route.key();
-    let own = route.metadata.namespace.as_str();
-    if route.spec.parent_refs.is_empty() {
-        let remedy = "name a Gateway, e.g. [{name: edge}]: the route is not served anywhere";
-        report.warning(&key, Problem::new("spec.parentRefs", "[]", remedy));
-    }
-    // Parents of the specification, and which of the written ones each comes from.
-    let mut parents = Vec::new();
-    for (index, written) in route.spec.parent_refs.iter().enumerate() {
-        match convert::attach(written, own, set) {
-            Ok(attached) => parents.extend(attached.into_iter().map(|parent| (index, parent))),
-            Err(problem) => {
-                let problem = problem.under(&format!("spec.parentRefs[{index}]"));
-                if problem.field.ends_with(".name") {
-                    report.warning(&key, problem);
-                } else {
-                    report.error(&key, problem);
-                }
-            }
-        }
-    }
-    for (index, rule) in route.spec.rules.iter().enumerate() {
-        for (number, reference) in rule.backend_refs.iter().enumerate() {
-            if let Err(problem) = convert::backend(reference, own, set)
-                && convert::may_resolve_later(&problem)
-            {
-                let at = format!("spec.rules[{index}].backendRefs[{number}]");
-                report.warning(&key, problem.under(&at));
-            }
-        }
-    }
+    let parents = check_parents(route, set, report);
+    check_backends(route, set, report);
     let mut spec = match convert::route(route, set) {
         Ok(spec) => spec,
         Err(problems) => return report.errors(&key, problems),
@@ -113,6 +85,44 @@ fn check_route(
                 report.warning(&key, problem);
             } else {
                 report.error(&key, problem);
+            }
+        }
+    }
+}
+
+/// The specification's parents, and which of the written ones each comes from.
+fn check_parents(route: &HttpRoute, set: &Set, report: &mut Report) -> Vec<(usize, ParentSpec)> {
+    let key = route.key();
+    if route.spec.parent_refs.is_empty() {
+        let remedy = "name a Gateway, e.g. [{name: edge}]: the route is not served anywhere";
+        report.warning(&key, Problem::new("spec.parentRefs", "[]", remedy));
+    }
+    let mut parents = Vec::new();
+    for (index, written) in route.spec.parent_refs.iter().enumerate() {
+        match convert::attach(written, &route.metadata.namespace, set) {
+            Ok(attached) => parents.extend(attached.into_iter().map(|parent| (index, parent))),
+            Err(problem) => {
+                let problem = problem.under(&format!("spec.parentRefs[{index}]"));
+                if problem.field.ends_with(".name") {
+                    report.warning(&key, problem);
+                } else {
+                    report.error(&key, problem);
+                }
+            }
+        }
+    }
+    parents
+}
+
+/// Backends that are not there yet do not stand in the way of a route.
+fn check_backends(route: &HttpRoute, set: &Set, report: &mut Report) {
+    for (index, rule) in route.spec.rules.iter().enumerate() {
+        for (number, reference) in rule.backend_refs.iter().enumerate() {
+            if let Err(problem) = convert::backend(reference, &route.metadata.namespace, set)
+                && convert::may_resolve_later(&problem)
+            {
+                let at = format!("spec.rules[{index}].backendRefs[{number}]");
+                report.warning(&route.key(), problem.under(&at));
             }
         }
     }

@@ -82,77 +82,11 @@ impl<'s> Builder<'s> {
         let count = matcher.lanes.len();
         let all: Vec<u16> = lanes_that_meet(&meets, Meet::All);
         let any: Vec<u16> = lanes_that_meet(&meets, Meet::Any);
-
-        let mut askers: Vec<Vec<u16>> = vec![Vec::new(); matcher.questions.len()];
-        for lane in &all {
-            for question in distinct(&matcher.lanes[usize::from(*lane)].written) {
-                askers[question as usize].push(*lane);
-            }
-        }
-        for (question, askers) in matcher.questions.iter_mut().zip(&askers) {
-            question.lanes = LaneList::new(askers, count);
-        }
-
+        let mut drafts = enter_askers(&mut matcher, &all);
         remember_costly(&mut matcher);
-
-        let mut drafts: Drafts =
-            (0..matcher.parameters.count()).map(|_| FastMap::default()).collect();
-        for (question, askers) in matcher.questions.iter().zip(&askers) {
-            change_drafts(question, &mut drafts, |draft| draft.asked += askers.len());
-        }
-        let columns = choose_columns(&matcher, &all);
-        let mut covered: Vec<Vec<u32>> = vec![Vec::new(); count];
-        for (column, lanes) in columns.iter().zip(0_u16..).map(|(column, number)| (number, column))
-        {
-            let mut free = LaneSet::empty(count);
-            (0..count).for_each(|lane| free.insert(lane));
-            for (lane, question) in &lanes.askers {
-                free.remove(usize::from(*lane));
-                covered[usize::from(*lane)].push(*question);
-                change_drafts(&matcher.questions[*question as usize], &mut drafts, |draft| {
-                    match draft.columns.last_mut() {
-                        Some((last, lanes)) if *last == column => lanes.push(*lane),
-                        _ => draft.columns.push((column, vec![*lane])),
-                    }
-                });
-            }
-            matcher.columns.push(Column { parameter: lanes.parameter, free });
-        }
-
-        let mut keyless = Vec::new();
-        let commonness = commonness(&matcher, &drafts);
-        for lane in &all {
-            let key = distinct(&matcher.lanes[usize::from(*lane)].written)
-                .filter(|question| is_indexed(&matcher.questions[*question as usize]))
-                .min_by_key(|question| commonness[*question as usize]);
-            match key {
-                Some(key) => {
-                    change_drafts(&matcher.questions[key as usize], &mut drafts, |draft| {
-                        draft.keyed.push(*lane);
-                    })
-                }
-                None => keyless.push(*lane),
-            }
-        }
-        matcher.keyless = LaneList::new(&keyless, count);
-
-        let mut first_any: BTreeMap<u32, u16> = BTreeMap::new();
-        for lane in any {
-            for question in distinct(&matcher.lanes[usize::from(lane)].written) {
-                let asked = &matcher.questions[question as usize];
-                if is_indexed(asked) {
-                    change_drafts(asked, &mut drafts, |draft| {
-                        draft.first_any.get_or_insert(lane);
-                    });
-                } else {
-                    first_any.entry(question).or_insert(lane);
-                }
-            }
-        }
-        matcher.any_questions =
-            first_any.into_iter().map(|(question, lane)| (lane, question)).collect();
-        matcher.any_questions.sort_unstable();
-
+        let covered = enter_columns(&mut matcher, &all, &mut drafts);
+        enter_keys(&mut matcher, &all, &mut drafts);
+        enter_any(&mut matcher, &any, &mut drafts);
         matcher.values = drafts
             .into_iter()
             .map(|by_value| {
@@ -164,6 +98,82 @@ impl<'s> Builder<'s> {
         }
         matcher
     }
+}
+
+/// Which lanes ask each question; and, by value, how many do.
+fn enter_askers(matcher: &mut Matcher, all: &[u16]) -> Drafts {
+    let mut askers: Vec<Vec<u16>> = vec![Vec::new(); matcher.questions.len()];
+    for lane in all {
+        for question in distinct(&matcher.lanes[usize::from(*lane)].written) {
+            askers[question as usize].push(*lane);
+        }
+    }
+    let mut drafts: Drafts = (0..matcher.parameters.count()).map(|_| FastMap::default()).collect();
+    for (question, askers) in matcher.questions.iter_mut().zip(&askers) {
+        question.lanes = LaneList::new(askers, matcher.lanes.len());
+        change_drafts(question, &mut drafts, |draft| draft.asked += askers.len());
+    }
+    drafts
+}
+
+/// Gives the questions that most lanes ask a column each. By lane: the questions that columns answer.
+fn enter_columns(matcher: &mut Matcher, all: &[u16], drafts: &mut Drafts) -> Vec<Vec<u32>> {
+    let count = matcher.lanes.len();
+    let mut covered: Vec<Vec<u32>> = vec![Vec::new(); count];
+    for (number, column) in (0_u16..).zip(choose_columns(matcher, all)) {
+        let mut free = LaneSet::empty(count);
+        (0..count).for_each(|lane| free.insert(lane));
+        for (lane, question) in &column.askers {
+            free.remove(usize::from(*lane));
+            covered[usize::from(*lane)].push(*question);
+            change_drafts(&matcher.questions[*question as usize], drafts, |draft| {
+                match draft.columns.last_mut() {
+                    Some((last, lanes)) if *last == number => lanes.push(*lane),
+                    _ => draft.columns.push((number, vec![*lane])),
+                }
+            });
+        }
+        matcher.columns.push(Column { parameter: column.parameter, free });
+    }
+    covered
+}
+
+/// Enters each lane that all its conditions must let in under the value that the fewest lanes share.
+fn enter_keys(matcher: &mut Matcher, all: &[u16], drafts: &mut Drafts) {
+    let mut keyless = Vec::new();
+    let commonness = commonness(matcher, drafts);
+    for lane in all {
+        let key = distinct(&matcher.lanes[usize::from(*lane)].written)
+            .filter(|question| is_indexed(&matcher.questions[*question as usize]))
+            .min_by_key(|question| commonness[*question as usize]);
+        match key {
+            Some(key) => change_drafts(&matcher.questions[key as usize], drafts, |draft| {
+                draft.keyed.push(*lane);
+            }),
+            None => keyless.push(*lane),
+        }
+    }
+    matcher.keyless = LaneList::new(&keyless, matcher.lanes.len());
+}
+
+/// For lanes that one condition lets in: the first lane of each value, and of each question that has no values.
+fn enter_any(matcher: &mut Matcher, any: &[u16], drafts: &mut Drafts) {
+    let mut first_any: BTreeMap<u32, u16> = BTreeMap::new();
+    for lane in any {
+        for question in distinct(&matcher.lanes[usize::from(*lane)].written) {
+            let asked = &matcher.questions[question as usize];
+            if is_indexed(asked) {
+                change_drafts(asked, drafts, |draft| {
+                    draft.first_any.get_or_insert(*lane);
+                });
+            } else {
+                first_any.entry(question).or_insert(*lane);
+            }
+        }
+    }
+    matcher.any_questions =
+        first_any.into_iter().map(|(question, lane)| (lane, question)).collect();
+    matcher.any_questions.sort_unstable();
 }
 
 /// By parameter, then value.

@@ -37,115 +37,129 @@ pub(super) fn read(head: &[u8]) -> Option<Understood> {
     if !is_token(method) || method.len() > 32 {
         return None;
     }
+    let fields = read_fields(&lines[1..])?;
+    let (authority, path, query) = read_target(method, target)?;
+    let authority = one_authority(authority, &fields, minor)?;
+    let length = one_length(&fields)?;
+    let chunked = is_chunked(&fields)?;
+    if chunked && (length.is_some() || minor == 0) {
+        return None;
+    }
+    let options = connection_options(&fields);
+    let has = |option: &str| options.iter().any(|found| found == option);
+    Some(Understood {
+        method: method.to_owned(),
+        path,
+        query,
+        host: host_without_port(&authority).to_ascii_lowercase(),
+        keep_alive: !has("close") && (minor == 1 || has("keep-alive")),
+        length: if chunked { None } else { Some(length.unwrap_or(0)) },
+        fields: handed_on(&fields, &options),
+    })
+}
+
+/// Names (lower-case) and values.
+type Fields = Vec<(String, String)>;
+
+fn read_fields(lines: &[&str]) -> Option<Fields> {
     let mut fields = Vec::new();
-    for line in &lines[1..] {
+    for line in lines {
         let (name, value) = line.split_once(':')?;
         if !is_token(name) || value.chars().any(|c| c != '\t' && (c < ' ' || c == '\u{7f}')) {
             return None;
         }
         fields.push((name.to_ascii_lowercase(), value.trim_matches([' ', '\t']).to_owned()));
     }
-    if fields.len() > 100 {
-        return None;
-    }
-    let all = |wanted: &str| -> Vec<&str> {
-        fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
-    };
+    (fields.len() <= 100).then_some(fields)
+}
 
-    let (authority, path, query) = read_target(method, target)?;
-    let hosts = all("host");
-    let host_field = match hosts.as_slice() {
+fn all<'f>(fields: &'f Fields, wanted: &str) -> Vec<&'f str> {
+    fields.iter().filter(|(name, _)| name == wanted).map(|(_, value)| value.as_str()).collect()
+}
+
+/// Whom the request is for: one valid host, and the target says no other.
+fn one_authority(target: Option<String>, fields: &Fields, minor: u8) -> Option<String> {
+    let field = match all(fields, "host").as_slice() {
         [only] => Some(*only),
         [] if minor == 0 => None,
         _ => return None,
     };
-    if host_field.is_some_and(|host| !is_host(host)) {
+    if field.is_some_and(|host| !is_host(host)) {
         return None;
     }
-    let authority = match (authority, host_field) {
-        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => return None,
-        (Some(target), _) => target,
-        (None, host) => host.unwrap_or_default().to_owned(),
-    };
-
-    let lengths = all("content-length");
-    let length = match lengths.first() {
-        None => None,
-        Some(first) => {
-            let numbers: BTreeSet<u64> = lengths
-                .iter()
-                .map(|text| {
-                    (text.len() <= 19 && text.chars().all(|c| c.is_ascii_digit()))
-                        .then(|| text.parse().ok())?
-                })
-                .collect::<Option<_>>()?;
-            let _ = first;
-            if numbers.len() > 1 {
-                return None;
-            }
-            numbers.first().copied()
-        }
-    };
-    let codings = all("transfer-encoding");
-    let chunked = match codings.as_slice() {
-        [] => false,
-        [only] if only.eq_ignore_ascii_case("chunked") => true,
-        _ => return None,
-    };
-    if chunked && (length.is_some() || minor == 0) {
-        return None;
+    match (target, field) {
+        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => None,
+        (Some(target), _) => Some(target),
+        (None, host) => Some(host.unwrap_or_default().to_owned()),
     }
+}
 
-    let options: Vec<String> = all("connection")
+/// The length announced, if any; all that announce one must agree.
+fn one_length(fields: &Fields) -> Option<Option<u64>> {
+    let number = |text: &&str| {
+        (text.len() <= 19 && text.chars().all(|c| c.is_ascii_digit())).then(|| text.parse().ok())?
+    };
+    let lengths = all(fields, "content-length");
+    let numbers: BTreeSet<u64> = lengths.iter().map(number).collect::<Option<_>>()?;
+    (numbers.len() <= 1).then(|| numbers.first().copied())
+}
+
+fn is_chunked(fields: &Fields) -> Option<bool> {
+    match all(fields, "transfer-encoding").as_slice() {
+        [] => Some(false),
+        [only] if only.eq_ignore_ascii_case("chunked") => Some(true),
+        _ => None,
+    }
+}
+
+fn connection_options(fields: &Fields) -> Vec<String> {
+    all(fields, "connection")
         .iter()
         .flat_map(|value| value.split(','))
         .map(|token| token.trim_matches([' ', '\t', '\u{c}']).to_ascii_lowercase())
-        .collect();
-    let has = |option: &str| options.iter().any(|found| found == option);
-    let keep_alive = !has("close") && (minor == 1 || has("keep-alive"));
-    const HOP: &[&str] = &[
-        "connection",
-        "keep-alive",
-        "proxy-connection",
-        "te",
-        "transfer-encoding",
-        "upgrade",
-        "http2-settings",
-        "proxy-authorization",
-    ];
-    const ESSENTIAL: &[&str] = &[
-        "host",
-        "content-length",
-        "content-type",
-        "expect",
-        "authorization",
-        "cookie",
-        "baggage",
-        "traceparent",
-        "tracestate",
-        "x-request-id",
-        "forwarded",
-        "x-forwarded-for",
-        "x-forwarded-proto",
-        "x-forwarded-host",
-        "x-forwarded-port",
-        "x-real-ip",
-    ];
+        .collect()
+}
+
+/// Fields that are about one connection.
+const HOP: &[&str] = &[
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "te",
+    "transfer-encoding",
+    "upgrade",
+    "http2-settings",
+    "proxy-authorization",
+];
+
+/// Fields that cannot be named away.
+const ESSENTIAL: &[&str] = &[
+    "host",
+    "content-length",
+    "content-type",
+    "expect",
+    "authorization",
+    "cookie",
+    "baggage",
+    "traceparent",
+    "tracestate",
+    "x-request-id",
+    "forwarded",
+    "x-forwarded-for",
+    "x-forwarded-proto",
+    "x-forwarded-host",
+    "x-forwarded-port",
+    "x-real-ip",
+];
+
+fn handed_on(fields: &Fields, options: &[String]) -> Fields {
     let mut seen_length = false;
-    let handed_on = fields.iter().filter(|(name, _)| {
+    let goes_on = |(name, _): &&(String, String)| {
         let first_length = name != "content-length" || !std::mem::replace(&mut seen_length, true);
-        let named_away = has(name) && !ESSENTIAL.contains(&name.as_str());
+        let named_away = options.contains(name) && !ESSENTIAL.contains(&name.as_str());
         first_length && !HOP.contains(&name.as_str()) && !named_away && !name.contains('_')
-    });
-    Some(Understood {
-        method: method.to_owned(),
-        path,
-        query,
-        host: host_without_port(&authority).to_ascii_lowercase(),
-        keep_alive,
-        length: if chunked { None } else { Some(length.unwrap_or(0)) },
-        fields: handed_on.cloned().collect(),
-    })
+    };
+    fields.iter().filter(goes_on).cloned().collect()
 }
 
 fn read_target(method: &str, target: &str) -> Option<(Option<String>, String, String)> {
