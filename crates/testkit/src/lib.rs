@@ -2,6 +2,7 @@
 //!
 //! - [`Sandbox`]: real processes of the built binary on a loopback network of their own.
 //! - [`Switch`], [`Host`]: network namespaces as hosts, where captured traffic is real.
+//! - [`sample`]: the resources of the chain A → B → C.
 //! - [`load`]: a steady stream of requests whose every answer is kept.
 //! - [`Timeline`]: what was true when, and so which answers were right.
 //! - [`entrance_cases`]: requests as they enter, for everybody who reads requests.
@@ -16,6 +17,7 @@ mod network;
 pub mod path;
 mod process;
 pub mod relay;
+pub mod sample;
 mod sandbox;
 mod timeline;
 pub mod wait;

@@ -6,44 +6,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use testkit::{Instance, Judgement, Process, RunningInstance, Sandbox, Timeline, http, load, wait};
+use testkit::{
+    Instance, Judgement, Process, RunningInstance, Sandbox, Timeline, http, load, sample, wait,
+};
 
-/// Routes, the group and its three lanes, all enabled.
-pub(crate) const RESOURCES: &str = r#"
-apiVersion: laneway.io/v1alpha1
-kind: Backend
-metadata: {name: sc-a}
-spec: {source: embedded, service: sc-A}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: a}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - matches: [{path: {type: PathPrefix, value: /a}}]
-    backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]
----
-apiVersion: laneway.io/v1alpha1
-kind: LaneGroup
-metadata: {name: trade}
-spec: {entrances: [{gateway: edge}], applications: [app-a, app-b, app-c]}
----
-apiVersion: laneway.io/v1alpha1
-kind: Lane
-metadata: {name: trade-gray}
-spec: {group: trade, tag: gray, entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: gray}]}}}
----
-apiVersion: laneway.io/v1alpha1
-kind: Lane
-metadata: {name: trade-blue}
-spec: {group: trade, tag: blue, entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: blue}]}}}
----
-apiVersion: laneway.io/v1alpha1
-kind: Lane
-metadata: {name: trade-green}
-spec: {group: trade, tag: green, entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: green}]}}}
-"#;
+/// The lanes, all enabled.
+pub(crate) const LANES: &[&str] = &["gray", "blue", "green"];
 
 /// Name, tag and host of every instance. Base has two of each; gray lacks B; blue has one of each; green has only C.
 const INSTANCES: &[(&str, Option<&str>, u8)] = &[
@@ -129,9 +97,9 @@ impl Fleet {
     ) -> Self {
         let control = sandbox.control(&[]).unwrap();
         let begun = Instant::now();
-        sandbox.apply(RESOURCES).unwrap();
+        sandbox.apply(&sample::chain(LANES)).unwrap();
         let mut timeline = Timeline::default();
-        for tag in ["gray", "blue", "green"] {
+        for tag in LANES {
             timeline.lane_switched(tag, true, begun, Instant::now());
         }
         let mut running = HashMap::new();

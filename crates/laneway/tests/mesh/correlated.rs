@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use testkit::{Instance, RunningInstance, Sandbox, http, load, wait};
+use testkit::{Instance, RunningInstance, Sandbox, http, load, sample, wait};
 
 /// Requests in flight.
 const IN_FLIGHT: usize = 64;
@@ -13,37 +13,6 @@ const IN_FLIGHT: usize = 64;
 const ANSWERS: usize = 4_000;
 
 const WITHIN: Duration = Duration::from_secs(60);
-
-const RESOURCES: &str = r#"
-apiVersion: laneway.io/v1alpha1
-kind: Backend
-metadata: {name: sc-a}
-spec: {source: embedded, service: sc-A}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: a}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - matches: [{path: {type: PathPrefix, value: /a}}]
-    backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]
----
-apiVersion: laneway.io/v1alpha1
-kind: LaneGroup
-metadata: {name: trade}
-spec: {entrances: [{gateway: edge}], applications: [app-a, app-b, app-c]}
----
-apiVersion: laneway.io/v1alpha1
-kind: Lane
-metadata: {name: trade-gray}
-spec: {group: trade, tag: gray, entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: gray}]}}}
----
-apiVersion: laneway.io/v1alpha1
-kind: Lane
-metadata: {name: trade-blue}
-spec: {group: trade, tag: blue, entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: blue}]}}}
-"#;
 
 /// The labels of an answer's hops, without addresses: `Agray B Cgray`.
 fn labels(outcome: &Result<(u16, String), String>) -> String {
@@ -66,7 +35,7 @@ fn run(address: String, kinds: Vec<String>) -> Vec<load::Sent> {
 fn x_request_id_alone_keeps_every_request_in_its_lane() {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway")).unwrap();
     let _serve = sandbox.serve(&[]).unwrap();
-    sandbox.apply(RESOURCES).unwrap();
+    sandbox.apply(&sample::chain(&["gray", "blue"])).unwrap();
     let start = |(name, tag, host)| {
         let mut instance = Instance::of_chain(name, tag, host);
         instance.forwards = "x-request-id";

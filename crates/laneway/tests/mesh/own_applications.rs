@@ -2,7 +2,7 @@
 
 use std::{collections::HashSet, fs, process::Command, time::Duration};
 
-use testkit::{Instance, Process, RunningInstance, Sandbox, http, load, wait};
+use testkit::{Instance, Process, RunningInstance, Sandbox, http, load, sample, wait};
 
 /// Longest until a change is effective everywhere; a debug build on a busy machine gets no more.
 const EFFECTIVE_WITHIN: Duration = Duration::from_secs(1);
@@ -47,13 +47,6 @@ kind: LaneGroup
 metadata: {name: share}
 spec: {entrances: [{gateway: edge, routes: [ratio]}], applications: [app-a, app-b, app-c]}
 ";
-
-const LANE: &str = r#"
-apiVersion: laneway.io/v1alpha1
-kind: Lane
-metadata: {name: trade-gray}
-spec: {group: trade, tag: gray, entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: gray}]}}}
-"#;
 
 const RATIO_LANE: &str = r"
 apiVersion: laneway.io/v1alpha1
@@ -130,7 +123,7 @@ fn a_lane_by_content_holds_through_the_chain_and_switches_without_a_dropped_requ
         return;
     }
     let world = World::start();
-    world.sandbox.apply(LANE).unwrap();
+    world.sandbox.apply(&sample::lane("gray")).unwrap();
     world.becomes(CANARY, &world.gray, EFFECTIVE_WITHIN * 5);
     assert_eq!(world.answer("/a", &["canary: blue"]), world.base);
     assert_eq!(world.answer("/a", &["baggage: lane.trade=gray"]), world.base, "forged context");
@@ -200,14 +193,15 @@ fn a_lane_by_ratio_takes_its_share_and_a_sticky_one_keeps_each_key() {
 fn what_is_refused_names_field_value_and_remedy_and_loses_nothing() {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway")).unwrap();
     let _serve = sandbox.serve(&[]).unwrap();
-    sandbox.apply(&format!("{ROUTES}---{GROUPS}---{LANE}---{RATIO_LANE}")).unwrap();
+    let gray = sample::lane("gray");
+    sandbox.apply(&format!("{ROUTES}---{GROUPS}{gray}---{RATIO_LANE}")).unwrap();
     let everything = || {
         ["backends", "httproutes", "lanegroups", "lanes"]
             .map(|kind| sandbox.must(&["get", kind, "-o", "json"]).unwrap())
     };
     let before = everything();
     let lane = |from: &str, to: &str| {
-        LANE.replace("trade-gray", "trade-more").replace("tag: gray", "tag: more").replace(from, to)
+        gray.replace("trade-gray", "trade-more").replace("tag: gray", "tag: more").replace(from, to)
     };
     // What is wrong, and words that must be in the message: the field and the value.
     let refused = [

@@ -8,7 +8,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use testkit::{Host, Process, Switch, http, http::Answer, wait};
+use testkit::{Host, Process, Switch, http, http::Answer, sample, wait};
 
 /// Longest that anything may take to be ready: interpreters with instrumentation take seconds on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -29,46 +29,8 @@ const API: &str = "127.0.0.1:7600";
 /// The secret that lets sidecars of other hosts join.
 const JOIN_TOKEN: &str = "a-token-for-the-hosts-of-one-test";
 
-/// Two lanes by content, one route.
-const RESOURCES: &str = r#"
-apiVersion: laneway.io/v1alpha1
-kind: LaneGroup
-metadata: {name: trade}
-spec:
-  entrances: [{gateway: edge}]
-  applications: [app-a, app-b, app-c]
----
-apiVersion: laneway.io/v1alpha1
-kind: Lane
-metadata: {name: trade-gray}
-spec:
-  group: trade
-  tag: gray
-  enabled: true
-  entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: gray}]}}
----
-apiVersion: laneway.io/v1alpha1
-kind: Lane
-metadata: {name: trade-blue}
-spec:
-  group: trade
-  tag: blue
-  entry: {content: {meet: all, conditions: [{header: canary, operator: "==", value: blue}]}}
----
-apiVersion: laneway.io/v1alpha1
-kind: Backend
-metadata: {name: sc-a}
-spec: {source: embedded, service: sc-A}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: a}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - matches: [{path: {type: PathPrefix, value: /a}}]
-    backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]
-"#;
+/// The lanes.
+const LANES: &[&str] = &["gray", "blue"];
 
 /// What an application is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,7 +95,7 @@ impl Mesh {
         fs::write(directory.path().join("token"), JOIN_TOKEN).context("write the join token")?;
         let resources = directory.path().join("resources");
         fs::create_dir(&resources).context("make the directory of resources")?;
-        fs::write(resources.join("all.yaml"), RESOURCES).context("write resources")?;
+        fs::write(resources.join("all.yaml"), sample::chain(LANES)).context("write resources")?;
         let serve = start_serve(&edge, &laneway, directory.path())?;
         let mut mesh = Self { nodes: Vec::new(), serve, edge, switch, laneway, directory };
         mesh.wait_for_serve()?;
@@ -231,7 +193,9 @@ impl Mesh {
 
     /// Switches the lane gray off, in the file that the control plane watches.
     pub(crate) fn disable_gray(&self) -> Result<()> {
-        let disabled = RESOURCES.replacen("enabled: true", "enabled: false", 1);
+        let lanes = sample::chain(LANES);
+        let disabled = lanes.replace("tag: gray,", "tag: gray, enabled: false,");
+        assert_ne!(lanes, disabled, "the lane gray is there to be disabled");
         fs::write(self.directory.path().join("resources/all.yaml"), disabled)
             .context("write resources")
     }
