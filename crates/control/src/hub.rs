@@ -13,7 +13,7 @@ use std::{
 
 use api::{
     discovery::v1::{self, data_plane_message::Message},
-    resource::{Key as ObjectKey, Kind, Status},
+    resource::{Key as ObjectKey, Kind, Object, Status},
 };
 use lanes::ServiceId;
 use tokio::sync::Notify;
@@ -140,6 +140,15 @@ impl Hub {
         self.note_progress();
         let (statuses, sight) = self.statuses();
         statuses.of(object, sight)
+    }
+
+    /// The status of this state of an object; `None` where another state of it is in force: what is said of that one
+    /// is not said of this.
+    pub fn status_of(&mut self, object: &Object) -> Option<Status> {
+        let key = object.key();
+        let in_force = self.picture.set().get(&key)?.metadata();
+        let is_this = in_force.resource_version == object.metadata().resource_version;
+        is_this.then(|| self.status(&key))
     }
 
     /// The number of the latest change of a status.

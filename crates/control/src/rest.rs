@@ -69,7 +69,7 @@ impl Control {
 /// An object with its status as it is now.
 fn present(control: &Control, stored: &StoredObject) -> Object {
     let status = control.hub().status(&stored.object.key());
-    with_status(stored, status)
+    with_status(stored, Some(status))
 }
 
 /// Objects with their status as it is now, and the number of the latest change of a status.
@@ -80,12 +80,12 @@ fn present_all(control: &Control, stored: &[Arc<StoredObject>]) -> (Vec<Object>,
     let number = hub.status_number();
     drop(hub);
     let both = stored.iter().zip(statuses);
-    (both.map(|(stored, status)| with_status(stored, status)).collect(), number)
+    (both.map(|(stored, status)| with_status(stored, Some(status))).collect(), number)
 }
 
-fn with_status(stored: &StoredObject, status: Status) -> Object {
+fn with_status(stored: &StoredObject, status: Option<Status>) -> Object {
     let mut object = Object::clone(&stored.object);
-    object.set_status(Some(status));
+    object.set_status(status);
     object
 }
 

@@ -112,14 +112,15 @@ impl Watch {
         self.told = view.revision();
         drop(view);
         let mut hub = self.control.hub();
-        let statuses: Vec<Status> = changes.iter().map(|change| hub.status(&change.key)).collect();
+        // A state that is past by now is told without a status.
+        let statuses: Vec<Option<Status>> =
+            (changes.iter()).map(|change| hub.status_of(&change.new.as_ref()?.object)).collect();
         // Of objects that stayed as they are something else may be to be said.
         let told: HashSet<&Key> = changes.iter().map(|change| &change.key).collect();
         let others: Vec<Key> = (hub.status_changes(self.status_told))
             .filter(|key| self.concerns(key) && !told.contains(key))
             .cloned()
             .collect();
-        let of_others: Vec<Status> = others.iter().map(|key| hub.status(key)).collect();
         self.status_told = hub.status_number();
         drop(hub);
         for (change, status) in changes.iter().zip(statuses) {
@@ -131,21 +132,25 @@ impl Watch {
             };
             self.push(kind, change.revision, Some(object));
         }
-        self.tell_statuses(&others, of_others);
+        self.tell_statuses(&others);
         Ok(())
     }
 
-    fn tell_statuses(&mut self, keys: &[Key], statuses: Vec<Status>) {
+    fn tell_statuses(&mut self, keys: &[Key]) {
         let view = self.control.ledger().view();
-        let both = keys.iter().map(|key| view.get(key).cloned()).zip(statuses);
-        // One that changed just now is told with its change.
-        let still = |(stored, status): (Option<Arc<StoredObject>>, _)| {
-            Some((stored.filter(|stored| stored.revision <= self.told)?, status))
-        };
-        let still: Vec<_> = both.filter_map(still).collect();
+        let stored: Vec<Arc<StoredObject>> =
+            keys.iter().filter_map(|key| view.get(key).cloned()).collect();
         drop(view);
+        let mut hub = self.control.hub();
+        // One that changed meanwhile is told with its change.
+        let still = |stored: Arc<StoredObject>| {
+            let status = hub.status_of(&stored.object)?;
+            (stored.revision <= self.told).then_some((stored, status))
+        };
+        let still: Vec<_> = stored.into_iter().filter_map(still).collect();
+        drop(hub);
         for (stored, status) in still {
-            self.push(WatchKind::Modified, self.told, Some(with_status(&stored, status)));
+            self.push(WatchKind::Modified, self.told, Some(with_status(&stored, Some(status))));
         }
     }
 

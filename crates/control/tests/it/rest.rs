@@ -221,6 +221,43 @@ async fn a_watch_tells_when_something_else_is_to_be_said_of_an_object() {
     assert!(kinds[2..].iter().all(|kind| *kind == WatchKind::Modified), "{kinds:?}");
 }
 
+/// The latest state of an object that anything of a status speaks of.
+fn observed(object: &Object) -> u64 {
+    let Some(status) = object.status() else { return 0 };
+    let of_conditions = status.conditions.iter().map(|condition| condition.observed_generation);
+    of_conditions.chain(status.live.iter().map(|live| live.observed_generation)).max().unwrap_or(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_never_tells_a_later_status_with_an_earlier_state() {
+    const CHANGES: u64 = 40;
+    let (_plane, client) = started().await;
+    client
+        .apply(&request(&[group("trade", &["app-a"]), lane("trade", "gray")]), false)
+        .await
+        .unwrap();
+    let mut watch = client.watch(Kind::Lane, None).await.unwrap();
+    let key = lane_key("trade-gray");
+    let toggle = async {
+        for number in 0..CHANGES {
+            let patch = json!({"spec": {"enabled": number % 2 == 1}});
+            client.patch(&key, &patch).await.unwrap();
+        }
+    };
+    let read = async {
+        loop {
+            let event = watch.next().await.unwrap().unwrap();
+            let Some(object) = event.object else { continue };
+            let generation = object.metadata().generation;
+            assert!(observed(&object) <= generation, "{object:?}");
+            if generation == CHANGES + 1 && observed(&object) == generation {
+                break;
+            }
+        }
+    };
+    tokio::join!(toggle, read);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn explain_follows_the_chain_of_the_seed_scenario() {
     let (plane, client) = started().await;
