@@ -51,8 +51,8 @@ fn main() -> ExitCode {
 fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
     let root = root();
     match verb {
-        "ci" => test::run(&root, test::Strictness::Ci),
-        "test" => test::run(&root, test::Strictness::from_environment()),
+        "ci" => test::run(&root, worlds::Strictness::Ci),
+        "test" => test::run(&root, worlds::Strictness::from_environment()),
         "demo" => demo(&root, rest),
         "bench" if rest == ["decision"] => bench::decision(&root),
         "bench" if rest.is_empty() => bench::run(&root),
@@ -71,7 +71,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "dependencies" if rest.is_empty() => run::checks(&root, &["dependencies"]),
         "codegen" if rest == ["--check"] => run::checks(&root, &["codegen", "--check"]),
         "codegen" if rest.is_empty() => run::checks(&root, &["codegen"]),
-        "worlds" => worlds::prepare(&root, test::Strictness::Ci).map(|_| ()),
+        "worlds" => worlds::prepare(&root, worlds::Strictness::Ci).map(|_| ()),
         "help" | "--help" | "-h" => {
             for (name, purpose) in VERBS {
                 println!("cargo xtask {name:<12} {purpose}");

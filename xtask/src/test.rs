@@ -12,27 +12,10 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{run, worlds, worlds::Worlds};
-
-/// What a missing world means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Strictness {
-    /// A developer's machine: tests that cannot run here are listed.
-    Local,
-    /// CI: tests that cannot run are a failure.
-    Ci,
-}
-
-impl Strictness {
-    /// CI systems set `CI`.
-    pub(crate) fn from_environment() -> Self {
-        if std::env::var_os("CI").is_some_and(|value| value != "false" && !value.is_empty()) {
-            Self::Ci
-        } else {
-            Self::Local
-        }
-    }
-}
+use crate::{
+    run,
+    worlds::{self, Strictness, Worlds},
+};
 
 /// Runs every check. Stops at the first step that fails.
 pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {

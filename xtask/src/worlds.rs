@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{run, test::Strictness};
+use crate::run;
 
 /// Programs needed, and the Debian package that has each.
 const PROGRAMS: &[(&str, &str)] = &[
@@ -24,6 +24,26 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("npm", "npm"),
     ("curl", "curl"),
 ];
+
+/// What a missing world means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Strictness {
+    /// A developer's machine: tests that cannot run here are listed.
+    Local,
+    /// CI: tests that cannot run are a failure.
+    Ci,
+}
+
+impl Strictness {
+    /// CI systems set `CI`.
+    pub(crate) fn from_environment() -> Self {
+        if std::env::var_os("CI").is_some_and(|value| value != "false" && !value.is_empty()) {
+            Self::Ci
+        } else {
+            Self::Local
+        }
+    }
+}
 
 /// What is there for tests to use.
 #[derive(Debug, Default)]
