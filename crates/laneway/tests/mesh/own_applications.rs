@@ -194,7 +194,9 @@ fn what_is_refused_names_field_value_and_remedy_and_loses_nothing() {
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway")).unwrap();
     let _serve = sandbox.serve(&[]).unwrap();
     let gray = sample::lane("gray");
-    sandbox.apply(&format!("{ROUTES}---{GROUPS}{gray}---{RATIO_LANE}")).unwrap();
+    // Each document on its own: what separates them is written where they are put together.
+    let gray = gray.trim_start_matches("---");
+    sandbox.apply(&format!("{ROUTES}---{GROUPS}---{gray}---{RATIO_LANE}")).unwrap();
     let everything = || {
         ["backends", "httproutes", "lanegroups", "lanes"]
             .map(|kind| sandbox.must(&["get", kind, "-o", "json"]).unwrap())
