@@ -237,7 +237,7 @@ fn resource_of(object: &Object) -> Option<Key> {
         Object::Lane(lane) => Some(Key::Group(lane.spec.group.as_str().into())),
         Object::Gateway(gateway) => Some(Key::Gateway(gateway.metadata.name.as_str().into())),
         Object::HttpRoute(route) => {
-            Some(Key::Route(format!("{}/{}", route.metadata.namespace, route.metadata.name).into()))
+            Some(Key::route(&route.metadata.namespace, &route.metadata.name))
         }
         Object::Backend(_) | Object::ServiceSource(_) => None,
     }

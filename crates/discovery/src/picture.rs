@@ -6,7 +6,10 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use api::{
-    convert::wire::{self, NotUnderstood},
+    convert::{
+        key::Key,
+        wire::{self, NotUnderstood},
+    },
     discovery::v1,
 };
 use lanes::{
@@ -215,7 +218,7 @@ impl Picture {
             let (table, problems) = Table::compile(gateway, &routes);
             let mut reasons: BTreeMap<String, Vec<lanes::Problem>> = BTreeMap::new();
             for (route, problem) in problems {
-                reasons.entry(format!("route/{route}")).or_default().push(problem);
+                reasons.entry(Key::Route(route.into()).to_string()).or_default().push(problem);
             }
             let mut stepped_back = false;
             for (key, problems) in &reasons {

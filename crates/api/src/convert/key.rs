@@ -1,61 +1,69 @@
-//! Keys and content versions of discovery resources.
+//! Keys and content versions of discovery resources. The one place that knows how a key is spelt on the wire.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr, sync::Arc};
 
-use lanes::{GroupName, ServiceId, hash::hash};
+use lanes::{ServiceId, hash::hash};
 use prost::Message;
 
 use super::wire;
 use crate::discovery::v1::{self, resource::Body};
 
-/// The key of a group.
-pub fn group(name: &GroupName) -> String {
-    format!("group/{name}")
+/// Which resource.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Key {
+    /// A lane group with its lanes.
+    Group(Arc<str>),
+    /// A service with its endpoints.
+    Service(ServiceId),
+    /// A gateway's listeners.
+    Gateway(Arc<str>),
+    /// A route: `namespace/name`.
+    Route(Arc<str>),
+    /// What a host name means, lower-case.
+    Name(Arc<str>),
+    /// What an address means.
+    Address(SocketAddr),
 }
 
-/// The key of a service.
-pub fn service(id: &ServiceId) -> String {
-    format!("service/{id}")
-}
+impl Key {
+    /// Of a route.
+    pub fn route(namespace: &str, name: &str) -> Self {
+        Self::Route(format!("{namespace}/{name}").into())
+    }
 
-/// The key of a gateway.
-pub fn gateway(name: &str) -> String {
-    format!("gateway/{name}")
-}
-
-/// The key of a route.
-pub fn route(namespace: &str, name: &str) -> String {
-    format!("route/{namespace}/{name}")
-}
-
-/// The key of what a host name means.
-pub fn name(host: &str) -> String {
-    format!("name/{}", host.to_lowercase())
-}
-
-/// The key of what an address means.
-pub fn address(address: SocketAddr) -> String {
-    format!("address/{address}")
-}
-
-/// The key of a message.
-pub fn of(body: &Body) -> String {
-    match body {
-        Body::Group(group) => format!("group/{}", group.name),
-        Body::Service(service) => {
-            self::service(&wire::service_id_from(service.id.clone().unwrap_or_default()))
-        }
-        Body::Gateway(gateway) => self::gateway(&gateway.name),
-        Body::Route(route) => self::route(&route.namespace, &route.name),
-        Body::Name(answer) => name(&answer.name),
-        Body::Address(answer) => format!("address/{}", answer.address),
+    /// What a data plane says it holds. `None` for keys of a release that knows more.
+    pub fn of(held: &v1::Held) -> Option<Self> {
+        let (kind, rest) = held.key.split_once('/')?;
+        Some(match kind {
+            "group" => Self::Group(rest.into()),
+            "service" => Self::Service(wire::service_id_from(held.service.clone()?)),
+            "gateway" => Self::Gateway(rest.into()),
+            "route" => Self::Route(rest.into()),
+            "name" => Self::Name(rest.into()),
+            "address" => Self::Address(rest.parse().ok()?),
+            _ => return None,
+        })
     }
 }
 
-/// A resource with its key and version. The version is a hash of key and content: equal contents have equal
-/// versions in every process and after every restart. It is never 0.
-pub fn resource(body: Body) -> v1::Resource {
-    let mut resource = v1::Resource { key: of(&body), version: 0, body: Some(body) };
+/// As on the wire.
+impl fmt::Display for Key {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Group(name) => write!(f, "group/{name}"),
+            Self::Service(id) => write!(f, "service/{id}"),
+            Self::Gateway(name) => write!(f, "gateway/{name}"),
+            Self::Route(name) => write!(f, "route/{name}"),
+            Self::Name(host) => write!(f, "name/{host}"),
+            Self::Address(address) => write!(f, "address/{address}"),
+        }
+    }
+}
+
+/// A resource with its version. The version is a hash of key and content: equal contents have equal versions in
+/// every process and after every restart. It is never 0.
+pub fn resource(key: &Key, body: Body) -> v1::Resource {
+    let mut resource = v1::Resource { key: key.to_string(), version: 0, body: Some(body) };
     resource.version = hash(&resource.encode_to_vec()).max(1);
     resource
 }
@@ -70,7 +78,8 @@ mod tests {
     fn a_version_tells_contents_apart_and_never_changes() {
         let answer = |source: &str| {
             let id = ServiceId::new(source, "default", "", "sc-b");
-            resource(Body::Name(wire::name_to("sc-b", &NameAnswer::Service(id))))
+            let body = Body::Name(wire::name_to("sc-b", &NameAnswer::Service(id)));
+            resource(&Key::Name("sc-b".into()), body)
         };
         let one = answer("embedded");
         assert_eq!(one.key, "name/sc-b");
@@ -78,5 +87,27 @@ mod tests {
         assert_ne!(one.version, answer("fixed").version);
         // Data planes keep versions on disk: a change of this number makes every one of them fetch everything.
         assert_eq!(one.version, 8_576_877_670_021_649_970);
+    }
+
+    #[test]
+    fn keys_read_back_as_written() {
+        let held = |text: &str| v1::Held { key: text.to_owned(), version: 1, service: None };
+        for text in [
+            "group/trade",
+            "gateway/edge",
+            "route/default/a",
+            "name/sc-b.default",
+            "address/127.0.0.1:80",
+            "address/[::1]:80",
+        ] {
+            assert_eq!(Key::of(&held(text)).map(|key| key.to_string()).as_deref(), Some(text));
+        }
+        for text in ["", "group", "policy/x", "address/here", "service/embedded/default//sc-a"] {
+            assert_eq!(Key::of(&held(text)), None, "{text}");
+        }
+        let id = ServiceId::new("nacos", "public", "a/b", "com/Foo");
+        let service = Some(wire::service_id_to(&id));
+        let key = Key::of(&v1::Held { service, ..held("service/nacos/public/a%2Fb/com%2Ffoo") });
+        assert_eq!(key, Some(Key::Service(id)));
     }
 }

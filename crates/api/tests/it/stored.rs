@@ -5,7 +5,11 @@
 use std::fs;
 
 use api::{
-    convert::{self, key, wire},
+    convert::{
+        self,
+        key::{self, Key},
+        wire,
+    },
     discovery::v1::resource::Body,
     read,
     resource::{CreationOrder, Kind, Object, Set},
@@ -80,11 +84,16 @@ fn version_one_goes_to_the_wire_as_it_did() {
         set.gateways().map(|gateway| convert::routes::gateway(gateway).unwrap()).collect();
     let routes: Vec<_> =
         set.http_routes().map(|route| convert::routes::route(route, &set).unwrap()).collect();
-    let bodies = (groups.map(|group| Body::Group(wire::group_to(&group))))
-        .chain(gateways.iter().map(|gateway| Body::Gateway(wire::gateway_to(gateway))))
-        .chain(routes.iter().map(|route| Body::Route(wire::route_to(route))));
-    let versions: String = bodies
-        .map(key::resource)
+    let groups = groups
+        .map(|group| (Key::Group(group.name.as_str().into()), Body::Group(wire::group_to(&group))));
+    let gateways = gateways.iter().map(|gateway| {
+        (Key::Gateway(gateway.name.as_str().into()), Body::Gateway(wire::gateway_to(gateway)))
+    });
+    let routes = routes.iter().map(|route| {
+        (Key::route(&route.namespace, &route.name), Body::Route(wire::route_to(route)))
+    });
+    let versions: String = (groups.chain(gateways).chain(routes))
+        .map(|(key, body)| key::resource(&key, body))
         .map(|resource| format!("{} {:016x}\n", resource.key, resource.version))
         .collect();
     let path = format!("{}/tests/fixtures/v1.wire.expected", env!("CARGO_MANIFEST_DIR"));
