@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 mod gateway;
 mod kind;
@@ -18,7 +19,9 @@ mod source;
 mod status;
 mod table;
 
-pub use gateway::{AllowedRoutes, GatewaySpec, Listener, NamespacesFrom, RouteNamespaces};
+pub use gateway::{
+    AllowedRoutes, GatewaySpec, LanewayGatewaySpec, Listener, NamespacesFrom, RouteNamespaces,
+};
 pub use kind::Key;
 pub use lane::{
     ApplicationSwitch, AttributeName, ConditionValue, Content, Entrance, Entry, Fallback,
@@ -55,7 +58,7 @@ table::kinds! {
 pub const DEFAULT_NAMESPACE: &str = "default";
 
 /// What every object says of itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Metadata {
     /// Unique per kind and namespace.
@@ -72,7 +75,8 @@ pub struct Metadata {
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
     pub annotations: BTreeMap<String, String>,
-    /// Opaque; changes with every write. Sent back on a write it must be the current one (else 409).
+    /// Opaque; changes with every write. Sent back on a write it must be the current one (else 409), unless the
+    /// `uid` beside it is of another cluster's object.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub resource_version: Option<String>,
     /// Counts changes of the specification. Written by the control plane.
@@ -85,21 +89,48 @@ pub struct Metadata {
     /// RFC 3339. Written by the control plane.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub creation_timestamp: Option<String>,
+    /// Of Kubernetes, as are all that follow: carried as they are, without a meaning to Laneway.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_timestamp: Option<String>,
+    /// Carried as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deletion_grace_period_seconds: Option<i64>,
+    /// Carried as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generate_name: Option<String>,
+    /// Carried as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub self_link: Option<String>,
+    /// Carried as they are: nobody is waited for before an object is deleted.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub finalizers: Vec<String>,
+    /// Carried as they are: nothing is deleted with its owner.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, value_type = Vec<Object>)]
+    pub owner_references: Vec<Map<String, Value>>,
+    /// Carried as they are: who last wrote a field says nothing here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false, value_type = Vec<Object>)]
+    pub managed_fields: Vec<Map<String, Value>>,
 }
 
 impl Metadata {
     /// Metadata of a new object in namespace `default`.
     pub fn named(name: impl Into<String>) -> Self {
-        Self {
-            name: name.into(),
-            namespace: default_namespace(),
-            labels: BTreeMap::new(),
-            annotations: BTreeMap::new(),
+        Self { name: name.into(), namespace: default_namespace(), ..Self::default() }
+    }
+
+    /// Whether both say the same, whatever the control plane has written beside it.
+    pub fn same_notes(&self, other: &Self) -> bool {
+        let notes = |of: &Self| Self {
             resource_version: None,
             generation: 0,
             uid: None,
             creation_timestamp: None,
-        }
+            ..of.clone()
+        };
+        notes(self) == notes(other)
     }
 }
 

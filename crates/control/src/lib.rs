@@ -64,7 +64,7 @@ const GENERATIONS_RESERVED: u64 = 10_000;
 pub struct Settings {
     /// The database file. Its directory must exist, and be locked by the caller.
     pub database: PathBuf,
-    /// Where the gateway `edge` listens that exists while there is no Gateway object.
+    /// Where the gateway `edge` listens that exists while there is no Gateway object of Laneway's.
     pub gateway_port: u16,
     /// What data planes must show. Required by whoever binds discovery off loopback.
     pub join_token: Option<String>,

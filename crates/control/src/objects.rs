@@ -9,7 +9,7 @@ use api::resource::{
 
 use crate::store::{Revision, StoredObject};
 
-/// The gateway that exists while nobody has written one.
+/// The gateway that exists while nobody has written one of Laneway's.
 pub const DEFAULT_GATEWAY: &str = "edge";
 
 /// Every object at one moment. The ledger drafts the next moment in a copy, whose objects are shared; readers and
@@ -59,7 +59,7 @@ impl Objects {
     /// The default gateway, while it is needed.
     pub(crate) fn default_gateway(&self) -> Option<&Gateway> {
         let default = self.default_gateway.as_ref()?;
-        self.stored_gateways().next().is_none().then_some(default)
+        self.set.gateways().any(|gateway| gateway == default).then_some(default)
     }
 
     /// All of them, as changes from nothing.
@@ -96,12 +96,6 @@ impl Objects {
             provide_default_gateway(&mut self.set, default);
         }
     }
-
-    fn stored_gateways(&self) -> impl Iterator<Item = &Key> {
-        let first = Key::new(Kind::Gateway, "", "");
-        let gateways = self.stored.range(first..).map(|(key, _)| key);
-        gateways.take_while(|key| key.kind == Kind::Gateway)
-    }
 }
 
 /// One object's change, as distribution and watches see it.
@@ -117,7 +111,7 @@ pub struct ObjectChange {
     pub new: Option<Arc<StoredObject>>,
 }
 
-/// The gateway that exists while nobody has written one: every route of every namespace may attach.
+/// The gateway that exists while nobody has written one of Laneway's: every route of every namespace may attach.
 pub fn default_gateway(port: u16) -> Gateway {
     let listener = Listener {
         name: "http".to_owned(),
@@ -128,14 +122,13 @@ pub fn default_gateway(port: u16) -> Gateway {
             namespaces: Some(RouteNamespaces { from: NamespacesFrom::All }),
         }),
     };
-    let spec = GatewaySpec { gateway_class_name: "laneway".to_owned(), listeners: vec![listener] };
-    Resource::new(DEFAULT_GATEWAY, spec)
+    Resource::new(DEFAULT_GATEWAY, GatewaySpec::new(vec![listener]))
 }
 
-/// Keeps the default gateway in a set exactly while there is no other.
+/// Keeps the default gateway in a set exactly while there is no other. Another controller's of its name makes way.
 pub fn provide_default_gateway(set: &mut Set, default: &Gateway) {
     let mine = |gateway: &Gateway| *gateway == *default;
-    let others = set.gateways().any(|gateway| !mine(gateway));
+    let others = set.laneway_gateways().any(|(gateway, _)| !mine(gateway));
     let there = set.gateways().any(mine);
     if others && there {
         set.remove(&default.key());

@@ -235,7 +235,9 @@ fn resource_of(object: &Object) -> Option<Key> {
     match object {
         Object::LaneGroup(group) => Some(Key::Group(group.metadata.name.as_str().into())),
         Object::Lane(lane) => Some(Key::Group(lane.spec.group.as_str().into())),
-        Object::Gateway(gateway) => Some(Key::Gateway(gateway.metadata.name.as_str().into())),
+        Object::Gateway(gateway) => {
+            gateway.spec.laneway().map(|_| Key::Gateway(gateway.metadata.name.as_str().into()))
+        }
         Object::HttpRoute(route) => {
             Some(Key::route(&route.metadata.namespace, &route.metadata.name))
         }

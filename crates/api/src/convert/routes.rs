@@ -11,8 +11,8 @@ use routes::{
 
 use crate::resource::{
     Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, HeaderField, HeaderModifier, HttpRoute, Key,
-    Kind, MatchType, NamedMatch, Object, ParentRef, PathMatchType, PathModifier, PathModifierType,
-    RouteFilter, RouteFilterType, RouteMatch, RouteRule, Set,
+    Kind, LanewayGatewaySpec, MatchType, NamedMatch, Object, ParentRef, PathMatchType,
+    PathModifier, PathModifierType, RouteFilter, RouteFilterType, RouteMatch, RouteRule, Set,
 };
 
 /// Annotation of a Gateway: its clients' lane context, trace and correlation ids are believed. `"true"`.
@@ -32,7 +32,10 @@ pub fn service(backend: &Backend) -> ServiceId {
 }
 
 /// A gateway, or every problem of its shape.
-pub fn gateway(resource: &Gateway) -> Result<GatewaySpec, Vec<Problem>> {
+pub fn gateway(
+    resource: &Gateway,
+    written: &LanewayGatewaySpec,
+) -> Result<GatewaySpec, Vec<Problem>> {
     let mut problems = Vec::new();
     let trusted = match resource.metadata.annotations.get(TRUSTED).map(String::as_str) {
         None | Some("false") => false,
@@ -55,17 +58,10 @@ pub fn gateway(resource: &Gateway) -> Result<GatewaySpec, Vec<Problem>> {
             }
         },
     };
-    if resource.spec.gateway_class_name != "laneway" {
-        problems.push(Problem::new(
-            "spec.gatewayClassName",
-            &resource.spec.gateway_class_name,
-            "use laneway",
-        ));
-    }
-    if resource.spec.listeners.is_empty() {
+    if written.listeners.is_empty() {
         problems.push(Problem::new("spec.listeners", "[]", "write at least one listener"));
     }
-    for (index, listener) in resource.spec.listeners.iter().enumerate() {
+    for (index, listener) in written.listeners.iter().enumerate() {
         let at = format!("spec.listeners[{index}]");
         if listener.protocol != "HTTP" {
             let remedy = "use HTTP: other protocols are not supported by this version";
@@ -74,7 +70,7 @@ pub fn gateway(resource: &Gateway) -> Result<GatewaySpec, Vec<Problem>> {
         if listener.port == 0 {
             problems.push(Problem::new(format!("{at}.port"), "0", "use a port from 1 to 65535"));
         }
-        if resource.spec.listeners[..index].iter().any(|earlier| earlier.name == listener.name) {
+        if written.listeners[..index].iter().any(|earlier| earlier.name == listener.name) {
             problems.push(Problem::new(
                 format!("{at}.name"),
                 &listener.name,
@@ -85,7 +81,7 @@ pub fn gateway(resource: &Gateway) -> Result<GatewaySpec, Vec<Problem>> {
     if !problems.is_empty() {
         return Err(problems);
     }
-    let listeners = (resource.spec.listeners.iter())
+    let listeners = (written.listeners.iter())
         .map(|listener| ListenerSpec {
             name: listener.name.clone(),
             port: listener.port,
@@ -139,11 +135,14 @@ pub fn attach(written: &ParentRef, own: &str, set: &Set) -> Result<Vec<ParentSpe
     }
     let namespace = written.namespace.as_deref().unwrap_or(own);
     let key = Key::new(Kind::Gateway, namespace, written.name.as_str());
-    let Some(Object::Gateway(gateway)) = set.get(&key) else {
-        let remedy = format!("name a Gateway: there is no {key}");
-        return Err(Problem::new("name", &written.name, remedy));
+    let gateway = match set.get(&key) {
+        Some(Object::Gateway(gateway)) => gateway.spec.laneway().ok_or_else(|| {
+            format!("name a Gateway of Laneway's: {key} belongs to another controller")
+        }),
+        _ => Err(format!("name a Gateway: there is no {key}")),
     };
-    let meant: Vec<_> = (gateway.spec.listeners.iter())
+    let gateway = gateway.map_err(|remedy| Problem::new("name", &written.name, remedy))?;
+    let meant: Vec<_> = (gateway.listeners.iter())
         .filter(|listener| {
             written.section_name.as_ref().is_none_or(|section| *section == listener.name)
         })

@@ -97,8 +97,12 @@ fn what_is_no_object_is_told_by_line_field_value_and_remedy() {
         "f.yaml:9: spec.entry.content.conditions[0].value: `true`: write a string (in quotes), or a number for `percentage`",
     );
     check_error(
-        &LANE.replace("name: trade-gray", "name: trade-gray, finalizers: []"),
-        "f.yaml:3: metadata.finalizers: unknown field: use one of `name`, `namespace`, `labels`, `annotations`, `resourceVersion`, `generation`, `uid`, `creationTimestamp`",
+        &LANE.replace("name: trade-gray", "name: trade-gray, lables: {team: a}"),
+        "f.yaml:3: metadata.lables: unknown field: use one of `name`, `namespace`, `labels`, `annotations`, `resourceVersion`, `generation`, `uid`, `creationTimestamp`, `deletionTimestamp`, `deletionGracePeriodSeconds`, `generateName`, `selfLink`, `finalizers`, `ownerReferences`, `managedFields`",
+    );
+    check_error(
+        &LANE.replace("name: trade-gray", "name: trade-gray, finalizers: nobody"),
+        "f.yaml:3: metadata.finalizers: `nobody`: write a list",
     );
     check_error(
         &LANE.replace("spec:", "specs:"),

@@ -1,17 +1,32 @@
-//! `Gateway` of the Gateway API: the fields Laneway honours. Every other field is refused, not ignored.
+//! `Gateway` of the Gateway API: the fields Laneway honours. Every other field is refused, not ignored; but a gateway
+//! of another class is another controller's, and is carried as it is.
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
+use serde_json::{Map, Value};
 
-use super::{Describe, Metadata};
+use super::{Describe, Gateway, Metadata, Set};
+
+/// The class of gateways that Laneway serves.
+const CLASS: &str = "laneway";
+
+/// What a gateway is to be, by whose it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum GatewaySpec {
+    /// Laneway's.
+    Laneway(LanewayGatewaySpec),
+    /// Another controller's, as written. It counts nowhere.
+    Foreign(Map<String, Value>),
+}
 
 /// Listeners.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct GatewaySpec {
+pub struct LanewayGatewaySpec {
     /// `laneway`.
     #[serde(default = "laneway")]
     #[schema(required = false, default = "laneway")]
-    pub gateway_class_name: String,
+    gateway_class_name: String,
     /// At least one.
     #[schema(min_items = 1)]
     pub listeners: Vec<Listener>,
@@ -70,11 +85,54 @@ impl Describe for GatewaySpec {
     const COLUMNS: &'static [&'static str] = &["LISTENERS"];
 
     fn cells(&self, _: &Metadata) -> Vec<String> {
-        let listeners = self.listeners.iter().map(|listener| {
+        let listeners = self.laneway().into_iter().flat_map(|own| &own.listeners).map(|listener| {
             let host = listener.hostname.as_deref().unwrap_or("*");
             format!("{}:{}", host, listener.port)
         });
         vec![listeners.collect::<Vec<_>>().join(",")]
+    }
+
+    fn carried(written: &Value) -> Option<Self> {
+        let class = written.get("gatewayClassName")?.as_str()?;
+        let fields = written.as_object().filter(|_| class != CLASS)?;
+        Some(Self::Foreign(fields.clone()))
+    }
+}
+
+impl GatewaySpec {
+    /// Of a gateway of Laneway's.
+    pub fn new(listeners: Vec<Listener>) -> Self {
+        Self::Laneway(LanewayGatewaySpec { gateway_class_name: laneway(), listeners })
+    }
+
+    /// What Laneway serves; nothing of another controller's gateway.
+    pub fn laneway(&self) -> Option<&LanewayGatewaySpec> {
+        match self {
+            Self::Laneway(spec) => Some(spec),
+            Self::Foreign(_) => None,
+        }
+    }
+
+    /// The class of another controller's gateway.
+    pub fn foreign_class(&self) -> Option<&str> {
+        match self {
+            Self::Laneway(_) => None,
+            Self::Foreign(fields) => fields.get("gatewayClassName")?.as_str(),
+        }
+    }
+}
+
+/// Those of other classes never get here: see [`Describe::carried`].
+impl<'de> Deserialize<'de> for GatewaySpec {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        LanewayGatewaySpec::deserialize(deserializer).map(Self::Laneway)
+    }
+}
+
+impl Set {
+    /// The gateways that Laneway serves, in order of creation.
+    pub fn laneway_gateways(&self) -> impl Iterator<Item = (&Gateway, &LanewayGatewaySpec)> {
+        self.gateways().filter_map(|gateway| Some((gateway, gateway.spec.laneway()?)))
     }
 }
 
@@ -91,5 +149,5 @@ impl Listener {
 }
 
 fn laneway() -> String {
-    "laneway".to_owned()
+    CLASS.to_owned()
 }

@@ -19,6 +19,15 @@ pub trait Describe {
     /// What people see of it in a table.
     fn cells(&self, metadata: &Metadata) -> Vec<String>;
 
+    /// A specification that is not Laneway's to read, whole: it is carried as it is.
+    fn carried(written: &Value) -> Option<Self>
+    where
+        Self: Sized,
+    {
+        let _ = written;
+        None
+    }
+
     /// What is wrong with it whatever else there is. What the compilers of the domain find is not repeated here.
     fn problems(&self, metadata: &Metadata) -> Vec<Problem> {
         let _ = metadata;
@@ -227,7 +236,15 @@ fn take_kind(fields: &mut Map<String, Value>) -> Result<Kind, Problem> {
 /// Reads the fields of a resource but `apiVersion` and `kind`.
 pub(super) fn typed<S: Spec>(fields: Map<String, Value>) -> Result<Resource<S>, Problem> {
     let value = Value::Object(fields);
-    serde_path_to_error::deserialize(&value).map_err(|error| problem::from_serde(&error, &value))
+    if let Some(spec) = value.get("spec").and_then(S::carried) {
+        let Resource { metadata, spec: _, status } = read::<Resource<Value>>(&value)?;
+        return Ok(Resource { metadata, spec, status });
+    }
+    read(&value)
+}
+
+fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| problem::from_serde(&error, value))
 }
 
 /// A value as a person wrote it: strings without quotes, nothing for null.

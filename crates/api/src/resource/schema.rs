@@ -6,11 +6,14 @@ use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
         Ref, RefOr, Schema,
-        schema::{ArrayBuilder, ObjectBuilder, OneOfBuilder, Type},
+        schema::{AnyOfBuilder, ArrayBuilder, ObjectBuilder, OneOfBuilder, Type},
     },
 };
 
-use super::{ConditionValue, Fallback, Kind, Metadata, Object, Resource, Spec, Status};
+use super::{
+    ConditionValue, Fallback, GatewaySpec, Kind, LanewayGatewaySpec, Metadata, Object, Resource,
+    Spec, Status,
+};
 
 pub(super) type Schemas = Vec<(String, RefOr<Schema>)>;
 
@@ -67,6 +70,31 @@ impl ToSchema for Object {
 
     fn schemas(schemas: &mut Schemas) {
         Kind::schemas(schemas);
+    }
+}
+
+impl PartialSchema for GatewaySpec {
+    fn schema() -> RefOr<Schema> {
+        let foreign = ObjectBuilder::new()
+            .property("gatewayClassName", ObjectBuilder::new().schema_type(Type::String))
+            .required("gatewayClassName");
+        let any_of = AnyOfBuilder::new()
+            .item(Ref::from_schema_name(LanewayGatewaySpec::name()))
+            .item(foreign)
+            .description(Some(
+                "What a gateway is to be; of a class other than `laneway`, anything.",
+            ));
+        RefOr::T(Schema::AnyOf(any_of.build()))
+    }
+}
+
+impl ToSchema for GatewaySpec {
+    fn name() -> Cow<'static, str> {
+        "GatewaySpec".into()
+    }
+
+    fn schemas(schemas: &mut Schemas) {
+        with::<LanewayGatewaySpec>(schemas);
     }
 }
 

@@ -28,9 +28,10 @@ pub(super) fn entrances<'c>(
             let edge = entrance.edge.unwrap_or_default();
             policies.push(Policy::of_application(edge, correlation));
         }
-        let named =
-            set.gateways().filter(|known| Some(&known.metadata.name) == entrance.gateway.as_ref());
-        for gateway in named.filter_map(|gateway| convert::gateway(gateway).ok()) {
+        let named = set
+            .laneway_gateways()
+            .filter(|(known, _)| Some(&known.metadata.name) == entrance.gateway.as_ref());
+        for gateway in named.filter_map(|(gateway, spec)| convert::gateway(gateway, spec).ok()) {
             let listeners = gateway.listeners.iter();
             policies.extend(listeners.map(|listener| Policy::of_listener(listener, correlation)));
         }

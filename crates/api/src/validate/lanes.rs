@@ -61,7 +61,7 @@ fn check_entrances<'s>(
     for (index, entrance) in group.spec.entrances.iter().enumerate() {
         let Some(gateway) = entrance.gateway.as_deref() else { continue };
         let at = format!("spec.entrances[{index}]");
-        if !set.gateways().any(|known| known.metadata.name == gateway) {
+        if !set.laneway_gateways().any(|(known, _)| known.metadata.name == gateway) {
             let remedy = format!("name a Gateway: there is no Gateway {gateway}");
             report.warning(&key, Problem::new(format!("{at}.gateway"), gateway, remedy));
         }

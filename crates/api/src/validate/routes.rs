@@ -18,8 +18,15 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
     let mut first_of_name: HashMap<&str, Key> = HashMap::new();
     let mut gateways: Vec<GatewaySpec> = Vec::new();
     for gateway in set.gateways() {
+        if let Some(class) = gateway.spec.foreign_class() {
+            let remedy =
+                "use laneway, if Laneway is to serve it: it is carried for another controller";
+            report.warning(&gateway.key(), Problem::new("spec.gatewayClassName", class, remedy));
+        }
+    }
+    for (gateway, spec) in set.laneway_gateways() {
         let key = gateway.key();
-        match convert::gateway(gateway) {
+        match convert::gateway(gateway, spec) {
             Ok(spec) => {
                 report.errors(&key, known.route(&spec, None));
                 gateways.push(spec);

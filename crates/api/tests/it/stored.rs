@@ -23,8 +23,12 @@ fn fixture(name: &str) -> String {
 }
 
 fn objects() -> Vec<Object> {
-    let (found, errors) = read::text("v1.yaml", &fixture("v1.yaml"));
-    assert_eq!(errors, []);
+    objects_of(&fixture("v1.yaml"))
+}
+
+fn objects_of(text: &str) -> Vec<Object> {
+    let (found, errors) = read::text("a file", text);
+    assert_eq!(errors, [], "{text}");
     found.into_iter().map(|found| found.object).collect()
 }
 
@@ -48,13 +52,25 @@ fn every_kind_is_stored() {
 
 #[test]
 fn what_is_written_is_read_as_the_same() {
-    let objects = objects();
-    for text in [write::yaml(&objects), write::json_of(&objects)] {
-        let (found, errors) = read::text("written", &text);
-        assert_eq!(errors, [], "{text}");
-        let read: Vec<Object> = found.into_iter().map(|found| found.object).collect();
-        assert_eq!(read, objects, "{text}");
-        assert!(!text.contains("null"), "{text}");
+    for objects in [objects(), objects_of(&fixture("kubernetes.yaml"))] {
+        for text in [write::yaml(&objects), write::json_of(&objects)] {
+            assert_eq!(objects_of(&text), objects, "{text}");
+            assert!(!text.contains("null"), "{text}");
+        }
+    }
+}
+
+/// What `kubectl get -o yaml` prints is carried, word for word; only the status is Laneway's own.
+#[test]
+fn what_a_cluster_says_of_its_objects_is_carried() {
+    let text = fixture("kubernetes.yaml");
+    let documents: Vec<serde_json::Value> = serde_saphyr::from_multiple(&text).unwrap();
+    for (written, object) in documents.iter().zip(objects_of(&text)) {
+        let carried = object.to_value();
+        assert_eq!(carried["metadata"], written["metadata"]);
+        if object.kind() == Kind::Gateway {
+            assert_eq!(carried["spec"], written["spec"]);
+        }
     }
 }
 
@@ -80,8 +96,10 @@ fn version_one_goes_to_the_wire_as_it_did() {
         let lanes = lanes.map(|lane| convert::lanes::lane_spec(lane, true).unwrap());
         GroupSpec { lanes: lanes.collect(), ..convert::lanes::group(group).unwrap() }
     });
-    let gateways: Vec<_> =
-        set.gateways().map(|gateway| convert::routes::gateway(gateway).unwrap()).collect();
+    let gateways: Vec<_> = set
+        .laneway_gateways()
+        .map(|(gateway, spec)| convert::routes::gateway(gateway, spec).unwrap())
+        .collect();
     let routes: Vec<_> =
         set.http_routes().map(|route| convert::routes::route(route, &set).unwrap()).collect();
     let groups = groups

@@ -3,11 +3,12 @@
 use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use api::{
-    resource::{CreationOrder, Key, Metadata, Object},
+    resource::{CreationOrder, Key, Object},
     rest::{Action, Applied},
     validate::{self, Finding, Severity, Validator},
 };
 use serde_json::Value;
+use uuid::Uuid;
 
 use super::{Done, Edit, Precondition, Rejection, Transaction, removals, timestamp};
 use crate::{
@@ -122,12 +123,14 @@ impl Working {
             (Precondition::Present, None) => return Err(Rejection::NotFound(key)),
             _ => {}
         }
-        let given = object.metadata().resource_version.clone();
-        expect_revision(&key, given.as_deref(), old.as_deref())?;
+        let given = object.metadata();
+        let is_foreign = is_foreign(given.uid.as_deref(), old.as_deref());
+        let given = given.resource_version.as_deref().filter(|_| !is_foreign);
+        expect_revision(&key, given, old.as_deref())?;
         object.set_status(None);
         if let Some(old) = &old
             && old.object.same_spec(&object)
-            && same_notes(old.object.metadata(), object.metadata())
+            && old.object.metadata().same_notes(object.metadata())
         {
             return Ok((Action::Unchanged, Arc::clone(old)));
         }
@@ -141,9 +144,7 @@ impl Working {
         let metadata = object.metadata_mut();
         metadata.resource_version = Some(self.state.revision.to_string());
         metadata.generation = before.map_or(0, |before| before.generation) + u64::from(!same_spec);
-        metadata.uid = before
-            .and_then(|before| before.uid.clone())
-            .or_else(|| Some(uuid::Uuid::new_v4().to_string()));
+        metadata.uid = before.and_then(|before| before.uid.clone()).or_else(|| Some(new_uid()));
         metadata.creation_timestamp = before
             .and_then(|before| before.creation_timestamp.clone())
             .or_else(|| Some(timestamp::rfc3339(now)));
@@ -163,8 +164,10 @@ impl Working {
     ) -> Result<(Action, Arc<StoredObject>), Rejection> {
         let old = self.state.objects.get(key).ok_or_else(|| Rejection::NotFound(key.clone()))?;
         let mut value = old.object.to_value();
-        let given = patch.pointer("/metadata/resourceVersion").and_then(Value::as_str);
-        expect_revision(key, given, Some(old))?;
+        let given = |name: &str| patch.get("metadata")?.get(name)?.as_str();
+        let is_foreign = is_foreign(given("uid"), Some(old));
+        let revision = given("resourceVersion").filter(|_| !is_foreign);
+        expect_revision(key, revision, Some(old))?;
         merge(&mut value, patch);
         let object = Object::from_value(value).map_err(|problem| {
             let object = key.clone();
@@ -266,8 +269,19 @@ fn expect_revision(
     }
 }
 
-fn same_notes(one: &Metadata, other: &Metadata) -> bool {
-    one.labels == other.labels && one.annotations == other.annotations
+/// Whether an object comes from elsewhere, by its `uid`: its `resourceVersion` then says nothing here. What is told
+/// apart is a cluster's object and one of ours that was deleted since, or written anew.
+fn is_foreign(uid: Option<&str>, old: Option<&StoredObject>) -> bool {
+    let Some(uid) = uid.filter(|uid| !uid.is_empty()) else { return false };
+    let is_stored = old.is_some_and(|old| old.object.metadata().uid.as_deref() == Some(uid));
+    !is_stored && Uuid::parse_str(uid).is_ok_and(|uid| uid.get_version_num() != UID_VERSION)
+}
+
+/// The version of the UUIDs we make, custom: Kubernetes makes version 4.
+const UID_VERSION: usize = 8;
+
+fn new_uid() -> String {
+    uuid::Builder::from_custom_bytes(Uuid::new_v4().into_bytes()).into_uuid().to_string()
 }
 
 /// RFC 7396: `null` removes, objects merge, everything else replaces.

@@ -45,9 +45,11 @@ impl Routing {
     /// Builds a gateway anew from the oldest object of its name.
     pub fn rebuild_gateway(&mut self, name: &str, set: &Set, touches: &mut Vec<Touch>) {
         let spec = set
-            .gateways()
-            .find(|gateway| gateway.metadata.name == name)
-            .and_then(|gateway| Some((gateway.key(), convert::routes::gateway(gateway).ok()?)));
+            .laneway_gateways()
+            .find(|(gateway, _)| gateway.metadata.name == name)
+            .and_then(|(gateway, spec)| {
+                Some((gateway.key(), convert::routes::gateway(gateway, spec).ok()?))
+            });
         let name: Arc<str> = name.into();
         let before = self.gateways.get(&name).map(|entry| entry.wire.version);
         match spec {

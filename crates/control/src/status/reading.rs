@@ -22,7 +22,10 @@ pub(super) fn status(
         Object::HttpRoute(route) => {
             of_route(&format!("{}/{}", route.metadata.namespace, route.metadata.name), sight)
         }
-        Object::Gateway(gateway) => of_gateway(&gateway.key(), sight),
+        Object::Gateway(gateway) => match gateway.spec.foreign_class() {
+            Some(class) => of_another_controller(class),
+            None => of_gateway(&gateway.key(), sight),
+        },
         Object::ServiceSource(source) => of_source(&source.key(), sight),
         _ => Status::default(),
     };
@@ -148,6 +151,15 @@ fn of_gateway(key: &ObjectKey, sight: Sight<'_>) -> Status {
     let accepted = condition("Accepted", true, "Accepted", String::new());
     let conditions = vec![accepted, ready(&resource, live, sight)];
     Status { conditions, matched: Vec::new(), live: None }
+}
+
+fn of_another_controller(class: &str) -> Status {
+    let message = format!("class {class} is another controller's: Laneway carries the object");
+    let unknown = StatusCondition {
+        status: "Unknown".to_owned(),
+        ..condition("Ready", false, "AnotherController", message)
+    };
+    Status { conditions: vec![unknown], ..Status::default() }
 }
 
 fn of_source(key: &ObjectKey, sight: Sight<'_>) -> Status {

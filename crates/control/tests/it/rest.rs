@@ -105,6 +105,96 @@ async fn applying_the_same_again_changes_nothing() {
     assert_eq!(again.resource_version, first.resource_version);
 }
 
+/// What `kubectl get -o yaml` prints.
+const OF_A_CLUSTER: &str = include_str!("../../../api/tests/fixtures/kubernetes.yaml");
+
+fn objects_in(text: &str) -> ApplyRequest {
+    let (found, errors) = api::read::text("a file", text);
+    assert_eq!(errors, []);
+    ApplyRequest { objects: found.iter().map(|found| found.object.to_value()).collect() }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_cluster_says_of_its_objects_is_kept_and_shown_again() {
+    let (_plane, client) = started().await;
+    let of_cluster = objects_in(OF_A_CLUSTER);
+    let applied = client.apply(&of_cluster, false).await.unwrap();
+    assert!(applied.results.iter().all(|applied| applied.action == Action::Created));
+
+    let key = Key::new(Kind::HttpRoute, "store", "shop");
+    let mut route = client.get(&key).await.unwrap();
+    let ours = ["resourceVersion", "generation", "uid", "creationTimestamp"];
+    let but_ours = |value: &Value| {
+        let mut metadata = value["metadata"].clone();
+        ours.iter().for_each(|name| drop(metadata.as_object_mut().unwrap().remove(*name)));
+        metadata
+    };
+    assert_eq!(but_ours(&route.to_value()), but_ours(&of_cluster.objects[0]));
+    assert_eq!(route.metadata().generation, 1);
+
+    // The cluster's document again, and what is shown of it: neither changes anything.
+    let shown = objects_in(&api::write::yaml(std::slice::from_ref(&route)));
+    for again in [of_cluster, shown] {
+        let applied = client.apply(&again, false).await.unwrap();
+        assert!(applied.results.iter().all(|applied| applied.action == Action::Unchanged));
+    }
+
+    // Metadata is metadata: a change of it is written and does not count as one of the specification.
+    route.metadata_mut().finalizers.clear();
+    let changed = client.put(&route).await.unwrap();
+    assert_eq!(changed.metadata().generation, 1);
+    assert_ne!(changed.metadata().resource_version, route.metadata().resource_version);
+
+    // What was read of an object that is gone is not taken for a cluster's.
+    client.delete(&key).await.unwrap();
+    assert_eq!(refused(client.put(&changed).await).status, 404);
+    client.apply(&objects_in(OF_A_CLUSTER), false).await.unwrap();
+    assert_eq!(refused(client.put(&changed).await).status, 409);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_of_another_class_is_carried_and_counts_nowhere() {
+    let (_plane, client) = started().await;
+    let mut foreign = objects_in(OF_A_CLUSTER);
+    foreign.objects.remove(0);
+    foreign.objects[0]["metadata"]["namespace"] = "default".into();
+    let applied = client.apply(&foreign, false).await.unwrap();
+    let fields: Vec<_> = applied.warnings.iter().map(|warning| warning.field.as_str()).collect();
+    assert_eq!(fields, ["spec.gatewayClassName"]);
+    let mut named_edge = foreign.clone();
+    named_edge.objects[0]["metadata"]["name"] = "edge".into();
+    client.apply(&named_edge, false).await.unwrap();
+    let gateways = async || {
+        let status = client.status().await.unwrap();
+        status.gateways.into_iter().map(|gateway| gateway.name).collect::<Vec<_>>()
+    };
+    assert_eq!(gateways().await, ["edge"], "there is still the one that needs no object");
+    let carried = client.get(&Key::new(Kind::Gateway, "default", "public")).await.unwrap();
+    assert_eq!(carried.to_value()["spec"], foreign.objects[0]["spec"]);
+    let ready = &carried.status().unwrap().conditions[0];
+    assert_eq!((ready.status.as_str(), ready.reason.as_str()), ("Unknown", "AnotherController"));
+
+    // Neither a route nor an entrance means it, and no name of ours is taken by it.
+    let mut to_it = route("a", "/a", "a");
+    to_it["spec"]["parentRefs"] = json!([{"name": "public"}]);
+    let mut trade = group("trade", &["a"]);
+    trade["spec"]["entrances"] = json!([{"gateway": "public"}]);
+    let applied = client.apply(&request(&[backend("a", "a"), to_it, trade]), false).await.unwrap();
+    let fields: Vec<_> = applied.warnings.iter().map(|warning| warning.field.as_str()).collect();
+    assert_eq!(fields, ["spec.entrances[0].gateway", "spec.parentRefs[0].name"]);
+
+    let own = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "public", "namespace": "ours"},
+        "spec": {"listeners": [{"name": "http", "port": 80, "protocol": "HTTP"}]},
+    });
+    let applied = client.apply(&request(&[own]), false).await.unwrap();
+    assert_eq!(applied.warnings, []);
+    assert_eq!(gateways().await, ["public"]);
+    client.delete(&Key::new(Kind::Gateway, "ours", "public")).await.unwrap();
+    assert_eq!(gateways().await, ["edge"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dry_run_says_what_would_happen_and_does_nothing() {
     let (_plane, client) = started().await;

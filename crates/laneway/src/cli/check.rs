@@ -42,7 +42,7 @@ pub(crate) async fn run(verb: Check) -> anyhow::Result<ExitCode> {
         Some(server) => client(server)?.check(&apply::request(&found)).await?.findings,
         None => {
             let mut set = Set::new(found.iter().map(|found| found.object.clone()));
-            // A control plane without a Gateway object has one, and so have files.
+            // A control plane without a Gateway of Laneway's has one, and so have files.
             provide_default_gateway(&mut set, &default_gateway(ANY_PORT));
             validate(&set).into_iter().map(Finding::from).collect()
         }
