@@ -6,17 +6,14 @@
 //!
 //! Readers never wait for the writer's disk: they read the [`View`] that the last commit left.
 
-use std::{
-    path::PathBuf,
-    sync::{Arc, PoisonError, RwLock, RwLockReadGuard},
-    time::SystemTime,
-};
+use std::{path::PathBuf, sync::Arc, time::SystemTime};
 
 use api::{
     resource::{Key, Object, Set},
     rest::{Action, Applied},
     validate::Finding,
 };
+use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
@@ -26,7 +23,6 @@ use crate::{
 
 mod draft;
 mod removals;
-mod timestamp;
 mod view;
 mod writer;
 
@@ -199,7 +195,7 @@ impl Ledger {
 
     /// The objects as the last commit left them. Held briefly, never across an await.
     pub fn view(&self) -> RwLockReadGuard<'_, View> {
-        self.view.read().unwrap_or_else(PoisonError::into_inner)
+        self.view.read()
     }
 
     /// Tells of every commit.

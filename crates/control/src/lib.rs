@@ -15,7 +15,7 @@ use std::{
     io, mem,
     path::PathBuf,
     sync::{
-        Arc, Mutex, MutexGuard, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -27,6 +27,7 @@ use api::{
     validate::Finding,
 };
 use lanes::ServiceId;
+use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
 use tokio::sync::{Notify, watch};
 
@@ -125,13 +126,13 @@ impl Control {
         let on_commit = distribute_commits(Arc::clone(&hub), Arc::clone(&nudge), announce_sources);
         let of_check = Arc::clone(&hub);
         let check = Box::new(move |changes: &[ObjectChange], set: &Set| {
-            picture::introduced(changes, set, &lock(&of_check).picture().services)
+            picture::introduced(changes, set, &of_check.lock().picture().services)
         });
         let rules = Rules { objects, check, on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
         let findings = by_object(ledger.view().findings());
         let changed = findings.keys().cloned().collect();
-        lock(&hub).findings_changed(findings, changed);
+        hub.lock().findings_changed(findings, changed);
 
         for (key, problem) in &contents.unreadable {
             tracing::error!(object = key, %problem, "a stored object cannot be read; it is not in force");
@@ -163,7 +164,7 @@ impl Control {
         self: &Arc<Self>,
         registrations: Arc<R>,
     ) -> DiscoveryServer<discovery::DiscoveryService<R>> {
-        let restored = std::mem::take(&mut *lock(&self.restored));
+        let restored = std::mem::take(&mut *self.restored.lock());
         registrations.restore(restored);
         let service = discovery::DiscoveryService::new(Arc::clone(self), registrations);
         DiscoveryServer::new(service).max_decoding_message_size(discovery::MESSAGE_BYTES_MAX)
@@ -217,11 +218,11 @@ impl Control {
 
     /// The picture and the data planes. Held briefly, never across an await.
     pub fn hub(&self) -> MutexGuard<'_, Hub> {
-        lock(&self.hub)
+        self.hub.lock()
     }
 
     pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
-        lock(&self.journal)
+        self.journal.lock()
     }
 
     pub(crate) fn nudge(&self) {
@@ -334,7 +335,7 @@ fn distribute_commits(
         let differ = |object: &&Key| findings.get(*object) != known.get(*object);
         let changed = all.filter(differ).cloned().collect();
         known.clone_from(&findings);
-        let mut hub = lock(&hub);
+        let mut hub = hub.lock();
         hub.apply_objects(changes, Arc::clone(objects), Instant::now());
         hub.findings_changed(findings, changed);
         drop(hub);
@@ -372,8 +373,4 @@ fn decode_instances(registrations: &[(String, Vec<u8>)]) -> Vec<v1::Instance> {
 fn same_secret(one: &str, other: &str) -> bool {
     let differing = one.bytes().zip(other.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
     one.len() == other.len() && differing == 0
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

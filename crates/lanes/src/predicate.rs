@@ -1,7 +1,8 @@
 //! A condition compiled: its operand checked once, its question answered for the values of a request.
 
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use regex::bytes::{Regex, RegexBuilder};
 
 use crate::{
@@ -26,7 +27,7 @@ pub(crate) enum Predicate {
     Prefix(Box<[u8]>),
     Exists,
     NotExists,
-    Cidr(Cidr),
+    Cidr(IpNet),
 }
 
 impl Predicate {
@@ -60,9 +61,7 @@ impl Predicate {
                     "use `cidr` with `attribute: clientIp` only",
                 )])
             }
-            Operator::Cidr(text) => {
-                Cidr::parse(text).map(Self::Cidr).map_err(|problem| vec![problem])
-            }
+            Operator::Cidr(text) => network(text).map(Self::Cidr).map_err(|problem| vec![problem]),
         };
         match predicate {
             Ok(predicate) if problems.is_empty() => Ok(predicate),
@@ -91,7 +90,7 @@ impl Predicate {
             Self::Prefix(prefix) => values.any(|value| value.starts_with(prefix)),
             Self::Exists => values.next().is_some(),
             Self::NotExists => values.next().is_none(),
-            Self::Cidr(cidr) => cidr.contains(client_ip),
+            Self::Cidr(network) => contains(*network, client_ip),
         }
     }
 
@@ -201,60 +200,30 @@ fn compile_regex(text: &str) -> Result<Regex, Vec<Problem>> {
         })
 }
 
-/// A network: addresses that share their first bits.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Cidr {
-    is_ipv4: bool,
-    address: u128,
-    mask: u128,
-}
-
-impl Cidr {
-    /// `10.0.0.0/8`, `2001:db8::/32`, or a bare address. Bits beyond the length do not count.
-    fn parse(text: &str) -> Result<Self, Problem> {
-        let wrong = || {
-            Problem::new(
-                "value",
-                text,
-                "use a network such as 10.0.0.0/8 or 2001:db8::/32, or an address",
-            )
-        };
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
-        let address: IpAddr = address.parse().map_err(|_| wrong())?;
-        let (length_max, offset) = if address.is_ipv4() { (32, 96) } else { (128, 0) };
-        let length: u32 = match length {
-            Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                digits.parse().map_err(|_| wrong())?
-            }
-            Some(_) => return Err(wrong()),
-            None => length_max,
-        };
-        if length > length_max {
-            return Err(wrong());
-        }
-        let mask = u128::MAX.checked_shl(128 - offset - length).unwrap_or(0);
-        // `::ffff:10.0.0.0/104` is an IPv4 network in other words.
-        let is_ipv4 = address.to_canonical().is_ipv4() && offset + length >= 96;
-        Ok(Self { is_ipv4, address: bits(address) & mask, mask })
-    }
-
-    /// An IPv4 address in IPv6 clothes is an IPv4 address; `::/0` does not contain it.
-    fn contains(self, address: IpAddr) -> bool {
-        self.is_ipv4 == address.to_canonical().is_ipv4()
-            && bits(address) & self.mask == self.address
-    }
-}
-
-/// All addresses on one scale: IPv4 as IPv4-mapped IPv6.
-fn bits(address: IpAddr) -> u128 {
-    let wide: Ipv6Addr = match address {
-        IpAddr::V4(address) => address.to_ipv6_mapped(),
-        IpAddr::V6(address) => address,
+/// `10.0.0.0/8`, `2001:db8::/32`, or a bare address. Bits beyond the length do not count, and
+/// `::ffff:10.0.0.0/104` is an IPv4 network in other words.
+fn network(text: &str) -> Result<IpNet, Problem> {
+    let address_alone = |_| text.parse::<IpAddr>().map(IpNet::from);
+    let network = text.parse().or_else(address_alone).map_err(|_| {
+        Problem::new(
+            "value",
+            text,
+            "use a network such as 10.0.0.0/8 or 2001:db8::/32, or an address",
+        )
+    })?;
+    let as_ipv4 = |wide: Ipv6Net| {
+        let address = wide.addr().to_ipv4_mapped()?;
+        Ipv4Net::new(address, wide.prefix_len().checked_sub(96)?).ok()
     };
-    wide.to_bits()
+    Ok(match network {
+        IpNet::V6(wide) => as_ipv4(wide).map_or(network, IpNet::V4),
+        IpNet::V4(_) => network,
+    })
+}
+
+/// An IPv4 address in IPv6 clothes is an IPv4 address; `::/0` does not contain it.
+fn contains(network: IpNet, address: IpAddr) -> bool {
+    network.contains(&address.to_canonical())
 }
 
 #[cfg(test)]
@@ -262,14 +231,14 @@ mod tests {
     use super::*;
 
     #[track_caller]
-    fn check(network: &str, inside: &[&str], outside: &[&str]) {
-        let cidr = Cidr::parse(network).expect("a valid network");
-        let contains = |text: &&str| cidr.contains(text.parse().expect("an address"));
-        for text in inside {
-            assert!(contains(text), "{network} contains {text}");
+    fn check(text: &str, inside: &[&str], outside: &[&str]) {
+        let network = network(text).expect("a valid network");
+        let holds = |address: &str| contains(network, address.parse().expect("an address"));
+        for address in inside {
+            assert!(holds(address), "{text} contains {address}");
         }
-        for text in outside {
-            assert!(!contains(text), "{network} does not contain {text}");
+        for address in outside {
+            assert!(!holds(address), "{text} does not contain {address}");
         }
     }
 

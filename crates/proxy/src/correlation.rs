@@ -16,10 +16,11 @@ use std::{
     fmt,
     hash::{BuildHasher, RandomState},
     rc::Rc,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use parking_lot::Mutex;
 use routes::entrance::{CORRELATION_ID_BYTES_MAX, CorrelationId};
 use smallvec::SmallVec;
 use telemetry::{Samples, names};
@@ -98,13 +99,13 @@ impl Correlation {
     /// Forgets what has been dead for long enough. For one thread's tick; look-ups also do it for the part they touch.
     pub fn tick(&self, now: Instant) {
         for shard in &self.shards {
-            lock(shard).expire(now);
+            shard.lock().expire(now);
         }
     }
 
     /// Contexts remembered at the moment.
     pub fn len(&self) -> usize {
-        self.shards.iter().map(|shard| lock(shard).len()).sum()
+        self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
     /// Whether none is.
@@ -114,7 +115,7 @@ impl Correlation {
 
     /// Adds what the table measures about itself.
     pub fn sample(&self, samples: &mut Samples) {
-        let dropped: u64 = self.shards.iter().map(|shard| lock(shard).dropped()).sum();
+        let dropped: u64 = self.shards.iter().map(|shard| shard.lock().dropped()).sum();
         samples.add(names::CORRELATION_DROPPED, &[], dropped as f64);
         samples.add(names::CORRELATION_ENTRIES, &[], self.len() as f64);
     }
@@ -122,13 +123,13 @@ impl Correlation {
     fn begin(&self, id: &[u8], context: &[u8], now: Instant) -> (u8, SlotIndex) {
         let hash = self.hasher.hash_one(id);
         let shard = shard_of(hash);
-        let slot = lock(&self.shards[shard]).begin(hash, id, context, now);
+        let slot = self.shards[shard].lock().begin(hash, id, context, now);
         (shard as u8, slot)
     }
 
     fn restore(&self, id: &[u8], now: Instant, out: &mut Vec<u8>) -> Restored {
         let hash = self.hasher.hash_one(id);
-        match lock(&self.shards[shard_of(hash)]).look(hash, id, now) {
+        match self.shards[shard_of(hash)].lock().look(hash, id, now) {
             Looked::Context(context) => {
                 out.extend_from_slice(context);
                 Restored::Context
@@ -142,10 +143,6 @@ impl Correlation {
 /// The hash table inside a shard uses the lowest and the highest bits.
 fn shard_of(hash: u64) -> usize {
     (hash >> 40) as usize % SHARDS
-}
-
-fn lock(shard: &Mutex<Shard>) -> MutexGuard<'_, Shard> {
-    shard.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl ThreadCorrelation {
@@ -205,7 +202,7 @@ impl Remembered {
 
     fn end(&mut self, now: Option<Instant>) {
         for (shard, slot) in self.slots.drain(..) {
-            lock(&self.thread.table.shards[usize::from(shard)]).end(slot, now);
+            self.thread.table.shards[usize::from(shard)].lock().end(slot, now);
         }
     }
 }

@@ -6,11 +6,12 @@
 use std::{
     collections::BTreeSet,
     net::SocketAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
 use hashbrown::HashMap;
+use parking_lot::Mutex;
 
 /// How long the first failed connect puts an instance aside.
 pub const EJECTION_FIRST: Duration = Duration::from_secs(1);
@@ -59,7 +60,7 @@ impl Ejections {
     /// None yet; what becomes unreachable is told to `board`.
     pub fn new(board: &UnreachableBoard) -> Self {
         let slot = Slot::default();
-        lock(&board.threads).push(Arc::clone(&slot));
+        board.threads.lock().push(Arc::clone(&slot));
         Self { by_address: HashMap::new(), board: board.clone(), slot }
     }
 
@@ -80,7 +81,7 @@ impl Ejections {
             self.forget_the_first_to_end();
         }
         if self.by_address.insert(address, Ejection { until: now + length, length }).is_none() {
-            lock(&self.slot).insert(address);
+            self.slot.lock().insert(address);
         }
         true
     }
@@ -88,7 +89,7 @@ impl Ejections {
     /// A connect worked: the instance is as good as new.
     pub fn succeeded(&mut self, address: SocketAddr) {
         if !self.by_address.is_empty() && self.by_address.remove(&address).is_some() {
-            lock(&self.slot).remove(&address);
+            self.slot.lock().remove(&address);
         }
     }
 
@@ -101,7 +102,7 @@ impl Ejections {
         self.by_address.retain(|address, ejection| {
             let keep = now < ejection.until + FORGOTTEN_AFTER;
             if !keep {
-                lock(slot).remove(address);
+                slot.lock().remove(address);
             }
             keep
         });
@@ -121,7 +122,7 @@ impl Ejections {
 
 impl Drop for Ejections {
     fn drop(&mut self) {
-        lock(&self.board.threads).retain(|slot| !Arc::ptr_eq(slot, &self.slot));
+        self.board.threads.lock().retain(|slot| !Arc::ptr_eq(slot, &self.slot));
     }
 }
 
@@ -141,8 +142,8 @@ impl UnreachableBoard {
     /// Addresses to which the last connect of some thread failed, sorted.
     pub fn unreachable(&self) -> Vec<SocketAddr> {
         let mut all = BTreeSet::new();
-        for slot in lock(&self.threads).iter() {
-            all.extend(lock(slot).iter().copied());
+        for slot in self.threads.lock().iter() {
+            all.extend(slot.lock().iter().copied());
         }
         all.into_iter().collect()
     }
@@ -151,10 +152,6 @@ impl UnreachableBoard {
     pub fn sample(&self, samples: &mut telemetry::Samples) {
         samples.add(telemetry::names::UNREACHABLE, &[], self.unreachable().len() as f64);
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

@@ -4,10 +4,12 @@ use std::{
     collections::BTreeMap,
     fmt,
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicU64, Ordering},
     },
 };
+
+use parking_lot::Mutex;
 
 use crate::{
     Count, Level, Recorder, Samples,
@@ -69,13 +71,13 @@ impl Metrics {
 
     fn recorder_with(&self, label_sets_max: usize) -> Recorder {
         let totals = Arc::new(Mutex::new(ThreadTotals::default()));
-        lock(&self.threads).push(Arc::clone(&totals));
+        self.threads.lock().push(Arc::clone(&totals));
         Recorder::new(totals, label_sets_max)
     }
 
     /// A gauge of `metric` with these labels, at first 0. Asked twice for the same series it gives the same gauge.
     pub fn gauge(&self, metric: Metric, labels: &[(&'static str, &str)]) -> Gauge {
-        let mut gauges = lock(&self.gauges);
+        let mut gauges = self.gauges.lock();
         let known = gauges.iter().find(|gauge| {
             gauge.metric.name == metric.name
                 && gauge.labels.len() == labels.len()
@@ -100,14 +102,14 @@ impl Metrics {
     /// Asks `collector` for its samples whenever somebody reads the metrics: for what is cheaper to look up then
     /// than to keep current, such as ages and sizes.
     pub fn collect_from(&self, collector: impl Fn(&mut Samples) + Send + Sync + 'static) {
-        lock(&self.collectors).push(Box::new(collector));
+        self.collectors.lock().push(Box::new(collector));
     }
 
     /// Requests by label set, added up over the threads, ordered by labels.
     pub fn requests(&self) -> Vec<RequestTotals> {
         let mut sums: BTreeMap<Arc<OwnedLabels>, Histogram> = BTreeMap::new();
-        for thread in lock(&self.threads).iter() {
-            for (labels, durations) in &lock(thread).requests {
+        for thread in self.threads.lock().iter() {
+            for (labels, durations) in &thread.lock().requests {
                 match sums.get_mut(labels) {
                     Some(sum) => sum.add(durations),
                     None => {
@@ -121,12 +123,12 @@ impl Metrics {
 
     /// What was counted, over all threads.
     pub fn counted(&self, what: Count) -> u64 {
-        lock(&self.threads).iter().map(|thread| lock(thread).counts[what as usize]).sum()
+        self.threads.lock().iter().map(|thread| thread.lock().counts[what as usize]).sum()
     }
 
     /// How many are open, over all threads.
     pub fn level(&self, what: Level) -> i64 {
-        lock(&self.threads).iter().map(|thread| lock(thread).levels[what as usize]).sum()
+        self.threads.lock().iter().map(|thread| thread.lock().levels[what as usize]).sum()
     }
 
     /// Everything, as Prometheus text (format 0.0.4, [`crate::text::CONTENT_TYPE`]).
@@ -141,12 +143,12 @@ impl Metrics {
             let (metric, label) = level.series();
             samples.add(metric, label.as_slice(), self.level(level) as f64);
         }
-        for gauge in lock(&self.gauges).iter() {
+        for gauge in self.gauges.lock().iter() {
             let labels: Vec<_> =
                 gauge.labels.iter().map(|(name, value)| (*name, value.as_str())).collect();
             samples.add(gauge.metric, &labels, gauge.get());
         }
-        for collector in lock(&self.collectors).iter() {
+        for collector in self.collectors.lock().iter() {
             collector(&mut samples);
         }
         samples.into_text()
@@ -198,13 +200,9 @@ impl Metrics {
 impl fmt::Debug for Metrics {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Metrics")
-            .field("threads", &lock(&self.threads).len())
+            .field("threads", &self.threads.lock().len())
             .finish_non_exhaustive()
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

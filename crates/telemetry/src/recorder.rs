@@ -3,11 +3,12 @@
 use std::{
     cell::{Cell, RefCell},
     hash::BuildHasher,
-    sync::{Arc, Mutex, PoisonError, TryLockError},
+    sync::Arc,
     time::Duration,
 };
 
 use hashbrown::{DefaultHashBuilder, HashTable};
+use parking_lot::Mutex;
 
 use crate::{
     RequestLabels,
@@ -322,10 +323,8 @@ impl Recorder {
     /// Tells the others: what changed since the last time. For the thread's tick, once a second. Never waits: when
     /// somebody is reading, the next tick tells it.
     pub fn publish(&self) {
-        match self.published.try_lock() {
-            Ok(mut totals) => self.publish_to(&mut totals),
-            Err(TryLockError::Poisoned(poisoned)) => self.publish_to(&mut poisoned.into_inner()),
-            Err(TryLockError::WouldBlock) => {}
+        if let Some(mut totals) = self.published.try_lock() {
+            self.publish_to(&mut totals);
         }
     }
 
@@ -351,7 +350,7 @@ impl Recorder {
 impl Drop for Recorder {
     fn drop(&mut self) {
         let published = Arc::clone(&self.published);
-        self.publish_to(&mut published.lock().unwrap_or_else(PoisonError::into_inner));
+        self.publish_to(&mut published.lock());
     }
 }
 

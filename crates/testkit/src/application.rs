@@ -4,10 +4,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, PoisonError},
 };
 
 use anyhow::{Context as _, Result, bail};
+use parking_lot::Mutex;
 
 /// Its source: a program of its own, see there for its arguments.
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/application.rs");
@@ -23,7 +23,7 @@ static BUILDING: Mutex<()> = Mutex::new(());
 /// # Errors
 /// When `rustc` fails.
 pub fn program() -> Result<PathBuf> {
-    let _one_at_a_time = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+    let _one_at_a_time = BUILDING.lock();
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/testkit");
     fs::create_dir_all(&place).context("create target/testkit")?;
     let built = place.join("application");

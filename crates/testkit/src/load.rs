@@ -5,7 +5,7 @@
 
 use std::{
     sync::{
-        Arc, Mutex, PoisonError,
+        Arc,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread::JoinHandle,
@@ -13,6 +13,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use parking_lot::Mutex;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -110,7 +111,7 @@ impl Load {
     /// How many answers there are by now.
     #[must_use]
     pub fn answered(&self) -> usize {
-        self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner).len()
+        self.shared.sent.lock().len()
     }
 
     /// Stops sending, waits for what is in flight, and returns everything sent, in order of sending.
@@ -123,7 +124,7 @@ impl Load {
             Ok(outcome) => outcome?,
             Err(_panic) => bail!("the load's thread panicked"),
         }
-        let mut sent = self.shared.sent.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = self.shared.sent.lock();
         let mut sent = std::mem::take(&mut *sent);
         sent.sort_by_key(|sent| sent.at);
         Ok(sent)
@@ -174,7 +175,7 @@ async fn send_in_turn(shared: Arc<Shared>) {
             connection = None;
         }
         kept.push(Sent { number, kind, at, until: Instant::now(), outcome });
-        shared.sent.lock().unwrap_or_else(PoisonError::into_inner).append(&mut kept);
+        shared.sent.lock().append(&mut kept);
     }
 }
 

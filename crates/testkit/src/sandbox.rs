@@ -4,11 +4,11 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::Command,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::{Network, Process, application, http, wait};
 
@@ -102,7 +102,7 @@ impl Sandbox {
     /// When there is no network or directory, or the test application does not build.
     #[allow(clippy::disallowed_methods, reason = "the one place that knows which binary is tested")]
     pub fn new(built: &str) -> Result<Self> {
-        let turn = TURN.lock().unwrap_or_else(PoisonError::into_inner);
+        let turn = TURN.lock();
         let laneway =
             std::env::var_os("LANEWAY_BINARY").map_or_else(|| built.into(), PathBuf::from);
         Ok(Self {

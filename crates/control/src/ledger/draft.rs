@@ -10,7 +10,7 @@ use api::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Done, Edit, Precondition, Rejection, Transaction, removals, timestamp};
+use super::{Done, Edit, Precondition, Rejection, Transaction, removals};
 use crate::{
     objects::{ObjectChange, Objects},
     store::{Contents, Revision, StoredObject},
@@ -147,7 +147,7 @@ impl Working {
         metadata.uid = before.and_then(|before| before.uid.clone()).or_else(|| Some(new_uid()));
         metadata.creation_timestamp = before
             .and_then(|before| before.creation_timestamp.clone())
-            .or_else(|| Some(timestamp::rfc3339(now)));
+            .or_else(|| Some(rfc3339(now)));
         let (object, revision) = (Arc::new(object), self.state.revision);
         let stored = Arc::new(StoredObject { object, revision, created });
         let action = if old.is_some() { Action::Configured } else { Action::Created };
@@ -168,7 +168,7 @@ impl Working {
         let is_foreign = is_foreign(given("uid"), Some(old));
         let revision = given("resourceVersion").filter(|_| !is_foreign);
         expect_revision(key, revision, Some(old))?;
-        merge(&mut value, patch);
+        json_patch::merge(&mut value, patch);
         let object = Object::from_value(value).map_err(|problem| {
             let object = key.clone();
             Rejection::Invalid(vec![Finding { object, problem, severity: Severity::Error }])
@@ -284,21 +284,21 @@ fn new_uid() -> String {
     uuid::Builder::from_custom_bytes(Uuid::new_v4().into_bytes()).into_uuid().to_string()
 }
 
-/// RFC 7396: `null` removes, objects merge, everything else replaces.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(patch) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(serde_json::Map::new());
-    }
-    let Value::Object(fields) = target else { return };
-    for (name, change) in patch {
-        if change.is_null() {
-            fields.remove(name);
-        } else {
-            merge(fields.entry(name.clone()).or_insert(Value::Null), change);
-        }
+/// A time as `creationTimestamp` tells it, e.g. `2026-11-24T06:30:00Z`: the second that has begun. A time that no
+/// calendar reaches is the epoch.
+fn rfc3339(time: SystemTime) -> String {
+    format!("{:.0}", jiff::Timestamp::try_from(time).unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, UNIX_EPOCH};
+
+    use super::*;
+
+    #[test]
+    fn a_second_counts_from_its_beginning() {
+        let almost_over = UNIX_EPOCH + Duration::from_millis(1_795_501_800_999);
+        assert_eq!(rfc3339(almost_over), "2026-11-24T06:30:00Z");
     }
 }

@@ -1,7 +1,8 @@
 //! The one thread that changes stored objects.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
@@ -44,9 +45,7 @@ impl<S: Store> Writer<S> {
     ) -> Self {
         let super::Rules { objects, check, on_commit } = rules;
         let working = Working::new(objects, contents);
-        view.write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .set_findings(Arc::clone(&working.state().findings));
+        view.write().set_findings(Arc::clone(&working.state().findings));
         Self { store, working, view, announce, check, on_commit }
     }
 
@@ -106,7 +105,7 @@ impl<S: Store> Writer<S> {
                 objects: &state.objects,
                 findings: &state.findings,
             });
-            let mut view = self.view.write().unwrap_or_else(PoisonError::into_inner);
+            let mut view = self.view.write();
             view.apply(Arc::clone(&state.objects), &batch.objects);
             view.set_findings(Arc::clone(&state.findings));
             let revision = view.revision();

@@ -1,11 +1,6 @@
 //! A control plane in a folder of its own, served on loopback, and data planes that talk to it.
 
-use std::{
-    collections::BTreeMap,
-    net::SocketAddr,
-    sync::{Arc, Mutex},
-    time::Duration,
-};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{
     discovery::v1::{self, data_plane_message, discovery_client::DiscoveryClient, resource::Body},
@@ -16,6 +11,7 @@ use control::{
     ledger::{Done, Edit, Precondition, Rejection, Transaction},
 };
 use lanes::{Endpoint, Service, ServiceId, Tag, service::Health};
+use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -33,7 +29,7 @@ pub(crate) struct Registry {
 
 impl Registry {
     fn note(&self, call: String) {
-        self.calls.lock().unwrap().push(call);
+        self.calls.lock().push(call);
     }
 }
 
@@ -49,12 +45,12 @@ impl Registrations for Registry {
             return Err(lanes::Problem::new("address", instance.address, "write IP:PORT"));
         }
         self.note(format!("register {}", instance.node));
-        *self.known.lock().unwrap() = true;
+        *self.known.lock() = true;
         Ok(v1::Registered { heartbeat_ms: 2000, expiry_ms: 6000 })
     }
 
     async fn heartbeat(&self, _: &str, _: bool) -> bool {
-        *self.known.lock().unwrap()
+        *self.known.lock()
     }
 
     async fn deregister(&self, node: &str) {

@@ -53,7 +53,7 @@ fn instance(node: &str) -> v1::Instance {
 }
 
 fn calls(plane: &Plane) -> Vec<String> {
-    plane.registry.calls.lock().unwrap().clone()
+    plane.registry.calls.lock().clone()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,7 +81,7 @@ async fn a_heartbeat_of_an_unknown_node_is_asked_to_register_again() {
     let plane = Plane::start().await;
     let mut sidecar = Registering::start(&plane, instance("node")).await.unwrap();
     sidecar.hear().await.unwrap();
-    *plane.registry.known.lock().unwrap() = false;
+    *plane.registry.known.lock() = false;
     sidecar.say(register_request::Message::Heartbeat(v1::Heartbeat { healthy: true })).await;
     assert_eq!(sidecar.hear().await.unwrap(), register_response::Message::Unknown(v1::Unknown {}));
 }

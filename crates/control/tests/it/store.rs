@@ -216,12 +216,12 @@ async fn what_the_disk_does_not_take_is_refused_and_forgotten() {
     let path = directory.path().join("laneway.db");
     let mut store = Full { store: open(&path), is_full: false };
     let contents = store.load().unwrap();
-    let told = Arc::new(std::sync::Mutex::new(0));
+    let told = Arc::new(parking_lot::Mutex::new(0));
     let counter = Arc::clone(&told);
     let rules = Rules {
         objects: objects(&contents),
         check: Box::new(|_, _| Vec::new()),
-        on_commit: Box::new(move |commit| *counter.lock().unwrap() += commit.changes.len()),
+        on_commit: Box::new(move |commit| *counter.lock() += commit.changes.len()),
     };
     let ledger = Ledger::start(store, &contents, rules).unwrap();
     let write = async |name: &str| {
@@ -234,7 +234,7 @@ async fn what_the_disk_does_not_take_is_refused_and_forgotten() {
     let done = write("two").await.unwrap();
     assert_eq!(done.revision.to_string(), "1", "the refused write has left no trace");
     assert_eq!(ledger.view().list(Kind::Backend, None).len(), 1);
-    assert_eq!(*told.lock().unwrap(), 1);
+    assert_eq!(*told.lock(), 1);
 }
 
 /// What the store should hold, written down the simple way.

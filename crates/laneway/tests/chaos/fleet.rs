@@ -2,10 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use testkit::{
     Instance, Judgement, Process, RunningInstance, Sandbox, Timeline, http, load, sample, wait,
 };
@@ -146,11 +146,11 @@ impl Fleet {
     }
 
     pub(crate) fn timeline(&self) -> MutexGuard<'_, Timeline> {
-        self.timeline.lock().unwrap_or_else(PoisonError::into_inner)
+        self.timeline.lock()
     }
 
     pub(crate) fn running(&self) -> MutexGuard<'_, HashMap<u8, RunningInstance>> {
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
+        self.running.lock()
     }
 
     /// Starts the mixed load.

@@ -30,7 +30,7 @@ fn no_request_fails_when_the_control_plane_is_killed_and_data_planes_restart_wit
         seen = load.answered();
     };
     pass_load();
-    fleet.control.lock().unwrap().kill();
+    fleet.control.lock().kill();
     pass_load();
 
     // A sidecar stops in order and starts again; the application beside it goes on. Then one of another lane.
@@ -49,7 +49,7 @@ fn no_request_fails_when_the_control_plane_is_killed_and_data_planes_restart_wit
     }
 
     // The gateways, one after the other.
-    let mut first = fleet.gateways.lock().unwrap().remove(0);
+    let mut first = fleet.gateways.lock().remove(0);
     first.ask_to_stop();
     first.wait_for_end(WITHIN).unwrap();
     let _first = fleet.sandbox.start_gateway("gateway", 1, &control).unwrap();
@@ -60,7 +60,7 @@ fn no_request_fails_when_the_control_plane_is_killed_and_data_planes_restart_wit
     pass_load();
 
     // Its return is as quiet as its absence.
-    *fleet.control.lock().unwrap() = fleet.sandbox.control(&[]).unwrap();
+    *fleet.control.lock() = fleet.sandbox.control(&[]).unwrap();
     pass_load();
     let verdict = fleet.judge(&load.stop().unwrap());
     eprintln!("{}", verdict.summary());

@@ -10,10 +10,10 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Command, Output},
-    sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
+use parking_lot::{Mutex, MutexGuard};
 use testkit::{Process, needs, wait};
 
 /// Only one demo at a time: eleven processes want both cores.
@@ -26,7 +26,7 @@ const START_DEADLINE: Duration = Duration::from_secs(60);
 const END_DEADLINE: Duration = Duration::from_secs(10);
 
 fn turn() -> MutexGuard<'static, ()> {
-    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+    TURN.lock()
 }
 
 /// The demo in a network namespace that has nothing but a loopback of its own.

@@ -12,11 +12,11 @@ use std::{
     collections::BTreeMap,
     io::{Read as _, Write as _},
     net::{TcpListener, TcpStream},
-    sync::Mutex,
     sync::atomic::{AtomicUsize, Ordering},
     time::Duration,
 };
 
+use parking_lot::Mutex;
 use testkit::{http, needs, wait};
 
 use mesh::{APPLICATION_PORT, Forwarding, Instance, Language, Mesh};
@@ -83,14 +83,14 @@ fn concurrently(
                             break;
                         }
                         if let Some(complaint) = work(number) {
-                            complaints.lock().unwrap().push(complaint);
+                            complaints.lock().push(complaint);
                         }
                     }
                 });
             }
         });
     });
-    complaints.into_inner().unwrap()
+    complaints.into_inner()
 }
 
 /// A lane header, and the chain that must answer.
@@ -141,7 +141,7 @@ fn applications_under_zero_code_instrumentation_stay_in_their_lane() {
     if !(needs("netns") && needs("otel")) {
         return;
     }
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = TURN.lock();
     let mut mesh = start(Forwarding::OpenTelemetry);
     check_forgeries(&mesh);
     check_mixed(&mesh);
@@ -171,7 +171,7 @@ fn applications_that_pass_on_only_a_request_id_stay_in_their_lane() {
     if !(needs("netns") && needs("otel")) {
         return;
     }
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = TURN.lock();
     let mut mesh = start(Forwarding::RequestId);
     check_forgeries(&mesh);
     check_mixed(&mesh);
@@ -184,7 +184,7 @@ fn capture_survives_what_happens_around_it() {
     if !(needs("netns") && needs("otel")) {
         return;
     }
-    let _turn = TURN.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let _turn = TURN.lock();
     let mut mesh = start(Forwarding::RequestId);
     check_foreign_traffic(&mesh);
 
@@ -297,10 +297,10 @@ fn check_reused_ids(mesh: &Mesh) {
         // Where lanes share an id, a request is in its own lane or in the base; under its own id it is in its lane.
         let right = answer.body == own || (shared && answer.body == base);
         let kind = format!("{} {}", if shared { "shared" } else { "own" }, answer.body);
-        *counted.lock().unwrap().entry(kind).or_default() += 1;
+        *counted.lock().entry(kind).or_default() += 1;
         (!right).then(|| format!("{headers:?}: {} {}", answer.status, answer.body))
     });
-    let counted = counted.into_inner().unwrap();
+    let counted = counted.into_inner();
     assert!(
         complaints.is_empty(),
         "{} of {COUNT}: {:#?}",
