@@ -9,7 +9,7 @@ mod worlds;
 
 use std::{
     path::{Path, PathBuf},
-    process::ExitCode,
+    process::{Command, ExitCode},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -22,6 +22,10 @@ const VERBS: &[(&str, &str)] = &[
     (
         "bench",
         "measure the gateway against its peers in one run; writes docs/benchmarks.md; `decision`: only the lane decision; `--against BINARY [ROUNDS]`: this tree's binary relative to another",
+    ),
+    (
+        "scale",
+        "what a change costs the control plane of the largest installation there is a promise for",
     ),
     ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
     ("dependencies", "what is shipped: licences, bans, one version of each crate, one registry"),
@@ -67,6 +71,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
             }
             _ => bail!("bench takes nothing, `decision`, or `--against BINARY [ROUNDS]`"),
         },
+        "scale" if rest.is_empty() => scale(&root),
         "tidy" if rest.is_empty() => run::checks(&root, &["tidy"]),
         "dependencies" if rest.is_empty() => run::checks(&root, &["dependencies"]),
         "codegen" if rest == ["--check"] => run::checks(&root, &["codegen", "--check"]),
@@ -94,6 +99,14 @@ fn demo(root: &Path, rest: &[String]) -> Result<()> {
     let mut arguments = vec!["demo"];
     arguments.extend(rest.iter().map(String::as_str));
     run::program(&laneway, root, &arguments)
+}
+
+/// Runs the control plane's tests of scale in full; they print figures, and fail where more is used than promised.
+fn scale(root: &Path) -> Result<()> {
+    let mut command = Command::new(run::cargo_program());
+    let test = ["test", "--release", "--locked", "--package", "control", "scale"];
+    command.current_dir(root).env("LANEWAY_SCALE", "full").args(test).args(["--", "--nocapture"]);
+    run::command(&mut command)
 }
 
 /// The workspace's root: the parent of this crate, wherever the chore was started.

@@ -6,7 +6,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::discovery::v1::{self, data_plane_message, discovery_server};
+use api::discovery::{
+    EncodedControlMessage,
+    v1::{self, data_plane_message, discovery_server},
+};
 use futures_util::{Stream, StreamExt};
 use tokio::sync::{Notify, mpsc};
 use tokio_stream::wrappers::ReceiverStream;
@@ -50,7 +53,7 @@ impl<R: Registrations> DiscoveryService<R> {
 
 #[tonic::async_trait]
 impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
-    type StreamStream = Answers<v1::ControlMessage>;
+    type StreamStream = Answers<EncodedControlMessage>;
     type RegisterStream = Answers<v1::RegisterResponse>;
 
     async fn stream(
@@ -124,7 +127,7 @@ impl Session {
     async fn run(
         self,
         mut incoming: Streaming<v1::DataPlaneMessage>,
-        sender: mpsc::Sender<Result<v1::ControlMessage, Status>>,
+        sender: mpsc::Sender<Result<EncodedControlMessage, Status>>,
     ) {
         let mut ready = None;
         let mut closing = self.control.closing();

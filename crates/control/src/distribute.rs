@@ -42,6 +42,8 @@ pub struct Distribution {
     data_planes: HashMap<Arc<str>, DataPlane>,
     interested: HashMap<Topic, HashSet<Arc<str>>>,
     tally: Tally,
+    /// How many have an open stream.
+    connected: usize,
     /// Who went away, and when, the earliest first; some may have come back.
     departures: VecDeque<(Instant, Arc<str>, Connection)>,
     connections: u64,
@@ -71,7 +73,9 @@ impl Distribution {
         }
         self.connections += 1;
         let connection = Connection(self.connections);
+        self.connected += 1;
         if let Some(before) = self.data_planes.remove(&node) {
+            self.connected -= usize::from(before.is_connected());
             before.leave(&mut self.tally);
             self.lose_interest(&node, before.topics());
             before.wake();
@@ -87,6 +91,7 @@ impl Distribution {
     pub fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
         let Some((data_plane, tally)) = self.current(node, connection) else { return };
         data_plane.disconnected(now, tally);
+        self.connected -= 1;
         self.departures.push_back((now, node.into(), connection));
     }
 
@@ -161,7 +166,7 @@ impl Distribution {
         let (told, interest) = data_plane.next_message(picture, generation, tally);
         if let Some(interest) = interest {
             let node: Arc<str> = node.into();
-            self.lose_interest(&node, interest.lost);
+            self.lose_interest(&node, &interest.lost);
             for topic in interest.gained {
                 self.interested.entry(topic).or_default().insert(Arc::clone(&node));
             }
@@ -213,9 +218,19 @@ impl Distribution {
         self.departures.front().map(|(at, ..)| *at + DISCONNECTED_KEPT)
     }
 
-    /// All of them, for status.
-    pub fn data_planes(&self) -> impl Iterator<Item = &DataPlane> {
-        self.data_planes.values()
+    /// The nodes of all of them, those lately disconnected included.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.data_planes.keys()
+    }
+
+    /// One of them.
+    pub fn data_plane(&self, node: &str) -> Option<&DataPlane> {
+        self.data_planes.get(node)
+    }
+
+    /// How many have an open stream.
+    pub fn connected(&self) -> usize {
+        self.connected
     }
 
     /// That what is counted change by change is what there is.
@@ -226,14 +241,16 @@ impl Distribution {
             data_plane.count(&mut anew);
         }
         self.tally.assert_same(&anew);
+        let connected = self.data_planes.values().filter(|it| it.is_connected()).count();
+        assert_eq!(self.connected, connected);
     }
 
-    fn lose_interest(&mut self, node: &Arc<str>, topics: impl IntoIterator<Item = Topic>) {
+    fn lose_interest<'t>(&mut self, node: &Arc<str>, topics: impl IntoIterator<Item = &'t Topic>) {
         for topic in topics {
-            if let Some(nodes) = self.interested.get_mut(&topic) {
+            if let Some(nodes) = self.interested.get_mut(topic) {
                 nodes.remove(node);
                 if nodes.is_empty() {
-                    self.interested.remove(&topic);
+                    self.interested.remove(topic);
                 }
             }
         }

@@ -73,9 +73,19 @@ impl Hub {
         &self.generation
     }
 
-    /// All data planes.
-    pub fn data_planes(&self) -> impl Iterator<Item = &DataPlane> {
-        self.distribution.data_planes()
+    /// The nodes of all data planes, those lately disconnected included.
+    pub fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.distribution.nodes()
+    }
+
+    /// One data plane.
+    pub fn data_plane(&self, node: &str) -> Option<&DataPlane> {
+        self.distribution.data_plane(node)
+    }
+
+    /// How many data planes have an open stream.
+    pub fn connected(&self) -> usize {
+        self.distribution.connected()
     }
 
     /// Stored objects changed, all of them at once.
@@ -310,6 +320,7 @@ impl Hub {
     /// That what is kept up change by change is what one would find by looking at everything.
     fn assert_kept_up(&mut self, objects: &Objects) {
         self.distribution.assert_counted();
+        self.picture.services.assert_counted();
         self.note_progress();
         let changes = objects.as_changes();
         let mut anew = Statuses::default();

@@ -332,7 +332,7 @@ impl Picture {
 
     fn known_service(&self, id: &ServiceId) -> Known {
         match self.services.wire(id) {
-            Some(wire) => Known::Content(Arc::clone(wire)),
+            Some(wire) => Known::Content(wire.clone()),
             // A route may name a service before its source does: it has no instances.
             None if self.sources.is_synced(id.source()) => {
                 Known::Content(versioned::unknown_service(id))

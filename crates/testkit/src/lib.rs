@@ -3,6 +3,7 @@
 //! - [`Sandbox`]: real processes of the built binary on a loopback network of their own.
 //! - [`Switch`], [`Host`]: network namespaces as hosts, where captured traffic is real.
 //! - [`sample`]: the resources of the chain A → B → C.
+//! - [`large`]: the largest installation there is a promise for.
 //! - [`load`]: a steady stream of requests whose every answer is kept.
 //! - [`Timeline`]: what was true when, and so which answers were right.
 //! - [`entrance_cases`]: requests as they enter, for everybody who reads requests.
@@ -12,6 +13,7 @@ pub mod application;
 pub mod entrance_cases;
 mod hosts;
 pub mod http;
+pub mod large;
 pub mod load;
 mod network;
 pub mod path;

@@ -8,6 +8,9 @@ use anyhow::{Context as _, Result, ensure};
 /// Where the discovery code is committed.
 const GENERATED: &str = "crates/api/src/generated";
 
+/// Of what package the protocol is.
+const PACKAGE: &str = "laneway.discovery.v1";
+
 /// Writes everything generated anew.
 pub(crate) fn run(root: &Path) -> Result<()> {
     discovery(root, &root.join(GENERATED))?;
@@ -26,10 +29,9 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(&fresh).context("create target/codegen")?;
     discovery(root, &fresh)?;
     let mut complaints = Vec::new();
-    for entry in fs::read_dir(&fresh).context("read target/codegen")? {
-        let path = entry.context("read target/codegen")?.path();
-        let committed = root.join(GENERATED).join(path.file_name().unwrap_or_default());
-        if fs::read(&path).ok() != fs::read(&committed).ok() {
+    for name in [format!("{PACKAGE}.rs"), format!("server/{PACKAGE}.rs")] {
+        let committed = root.join(GENERATED).join(&name);
+        if fs::read(fresh.join(&name)).ok() != fs::read(&committed).ok() {
             complaints.push(format!(
                 "{}: not what discovery.proto generates; run `cargo xtask codegen` and commit",
                 committed.display()
@@ -39,13 +41,28 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     Ok(complaints)
 }
 
+/// Messages and the client; and the server beside them, which sends resources that are encoded already.
 fn discovery(root: &Path, into: &Path) -> Result<()> {
     let proto = root.join("crates/api/proto");
     let descriptors =
         protox::compile(["discovery.proto"], [&proto]).context("compile discovery.proto")?;
     tonic_prost_build::configure()
         .build_transport(false)
+        .build_server(false)
         .out_dir(into)
+        .compile_fds(descriptors.clone())
+        .with_context(|| format!("write {}", into.display()))?;
+    let server = into.join("server");
+    fs::create_dir_all(&server).with_context(|| format!("create {}", server.display()))?;
+    tonic_prost_build::configure()
+        .build_transport(false)
+        .build_client(false)
+        .extern_path(format!(".{PACKAGE}"), "crate::discovery::v1")
+        .extern_path(
+            format!(".{PACKAGE}.ControlMessage"),
+            "crate::discovery::EncodedControlMessage",
+        )
+        .out_dir(&server)
         .compile_fds(descriptors)
-        .with_context(|| format!("write {}", into.display()))
+        .with_context(|| format!("write {}", server.display()))
 }

@@ -1,23 +1,25 @@
 //! One data plane: what it asked for, what it holds, what it confirmed, what it must still be told.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     mem,
     sync::Arc,
     time::Instant,
 };
 
-use api::discovery::v1;
+use api::discovery::{EncodedControlMessage, v1};
+use bytes::Bytes;
 use tokio::sync::Notify;
 
-use super::{
-    Connection,
-    tally::{Standing, Tally},
-};
+use super::{Connection, tally::Tally};
 use crate::{
     key::{Key, Subscription, Topic, Touch},
-    picture::{Known, Picture, Share, Versioned},
+    picture::Picture,
 };
+
+mod holdings;
+
+use holdings::Holdings;
 
 /// Names and addresses one data plane may subscribe to, each. A sidecar asks for what its application calls;
 /// beyond this something enumerates, and its further names are passed through as unknown.
@@ -38,21 +40,13 @@ pub struct Refusal {
     pub reason: String,
 }
 
-/// A resource the data plane has, or was sent.
-#[derive(Debug, Clone, Copy)]
-struct Held {
-    version: u64,
-    /// Number of the message that carried it; 0 when the data plane had it already, and so has confirmed it.
-    sent_in: u64,
-}
-
-/// What a data plane must be told: resources that all who get them share, not yet written out.
+/// What a data plane must be told.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Told {
     /// The number of this message.
     pub number: u64,
-    /// Resources as they are now.
-    pub upserts: Vec<Versioned>,
+    /// Resources as they are now, encoded; all who get them share them.
+    pub upserts: Vec<Bytes>,
     /// Keys of those that it has no more.
     pub removals: Vec<String>,
     /// From here on the data plane has everything it asked for.
@@ -60,12 +54,11 @@ pub struct Told {
 }
 
 impl Told {
-    /// As it goes out. Copies the resources: not for under a lock.
-    pub fn message(self, epoch: &str) -> v1::ControlMessage {
+    /// As it goes out.
+    pub fn message(self, epoch: &str) -> EncodedControlMessage {
         let Self { number, upserts, removals, synced } = self;
-        let upserts = upserts.iter().map(|resource| v1::Resource::clone(resource)).collect();
         let generation = Some(v1::Generation { epoch: epoch.to_owned(), number });
-        v1::ControlMessage { generation, upserts, removals, synced }
+        EncodedControlMessage { generation, upserts, removals, synced }
     }
 }
 
@@ -81,20 +74,17 @@ pub(super) struct InterestChange {
 /// One data plane.
 #[derive(Debug)]
 pub struct DataPlane {
-    node: Arc<str>,
     hello: v1::Hello,
     subscription: Subscription,
     connection: Connection,
     connected_at: Instant,
     disconnected_at: Option<Instant>,
     wake: Arc<Notify>,
-    share: Share,
-    held: HashMap<Key, Held>,
+    /// What its share depends on.
+    topics: HashSet<Topic>,
+    holdings: Holdings,
     /// Held keys of a release that knows more than this one: not ours to judge, but not in our picture either.
     held_unknown: Vec<String>,
-    /// Of these it has not confirmed what it was sent last.
-    unconfirmed: HashSet<Key>,
-    pending: HashSet<Key>,
     /// The share itself must be computed again.
     open: bool,
     synced: bool,
@@ -102,7 +92,6 @@ pub struct DataPlane {
     acknowledged: u64,
     /// Since when something has been waiting to be sent or acknowledged.
     behind_since: Option<Instant>,
-    refused: HashMap<Key, (u64, String)>,
     unreachable: Vec<String>,
 }
 
@@ -120,7 +109,7 @@ impl DataPlane {
             names: BTreeSet::new(),
             addresses: BTreeSet::new(),
         };
-        let mut held = HashMap::with_capacity(hello.held.len());
+        let mut holdings = Holdings::new(node);
         let mut held_unknown = Vec::new();
         for told in &hello.held {
             let Some(key) = Key::of(told) else {
@@ -136,27 +125,23 @@ impl DataPlane {
                 }
                 _ => {}
             }
-            held.insert(key, Held { version: told.version, sent_in: 0 });
+            holdings.bring(key, told.version);
         }
         Self {
-            node,
             hello: v1::Hello { held: Vec::new(), join_token: String::new(), ..hello },
             subscription,
             connection,
             connected_at: now,
             disconnected_at: None,
             wake,
-            share: Share::default(),
-            held,
+            topics: HashSet::new(),
+            holdings,
             held_unknown,
-            unconfirmed: HashSet::new(),
-            pending: HashSet::new(),
             open: true,
             synced: false,
             sent: 0,
             acknowledged: 0,
             behind_since: Some(now),
-            refused: HashMap::new(),
             unreachable: Vec::new(),
         }
     }
@@ -172,21 +157,16 @@ impl DataPlane {
 
     /// Begins to count.
     pub(super) fn count(&self, tally: &mut Tally) {
-        for key in &self.share.keys {
-            tally.moved(&self.node, key, Standing::default(), self.standing(key));
-        }
+        self.holdings.count(tally);
         if self.open && self.is_connected() {
             tally.opened();
         }
     }
 
-    /// Its stream ended: it has what it has, and confirms nothing of it.
+    /// Its stream ended.
     pub(super) fn disconnected(&mut self, now: Instant, tally: &mut Tally) {
-        let before: Vec<Standing> = self.share.keys.iter().map(|key| self.standing(key)).collect();
         self.disconnected_at = Some(now);
-        for (key, before) in self.share.keys.iter().zip(before) {
-            tally.moved(&self.node, key, before, self.standing(key));
-        }
+        self.holdings.disconnected(tally);
         if self.open {
             tally.closed();
         }
@@ -194,30 +174,9 @@ impl DataPlane {
 
     /// Ceases to count.
     pub(super) fn leave(&self, tally: &mut Tally) {
-        for key in &self.share.keys {
-            tally.moved(&self.node, key, self.standing(key), Standing::default());
-        }
+        self.holdings.leave(tally);
         if self.open && self.is_connected() {
             tally.closed();
-        }
-    }
-
-    /// What it counts as for a resource.
-    fn standing(&self, key: &Key) -> Standing {
-        if !self.share.keys.contains(key) {
-            return Standing::default();
-        }
-        let held = self.held.get(key).filter(|_| self.synced);
-        let refused = self.refused.get(key).map(|(version, _)| *version);
-        let is_connected = self.is_connected();
-        let confirmed = held
-            .filter(|held| held.sent_in <= self.acknowledged && refused != Some(held.version))
-            .map(|held| held.version);
-        Standing {
-            has: true,
-            is_connected,
-            confirms: confirmed.filter(|_| is_connected),
-            refuses: refused.is_some(),
         }
     }
 
@@ -225,14 +184,14 @@ impl DataPlane {
         self.wake.notify_one();
     }
 
-    pub(super) fn topics(&self) -> Vec<Topic> {
-        self.share.topics.iter().cloned().collect()
+    pub(super) fn topics(&self) -> &HashSet<Topic> {
+        &self.topics
     }
 
     pub(super) fn touch(&mut self, touch: &Touch, now: Instant, tally: &mut Tally) {
         match touch {
             Touch::Content(key) => {
-                self.pending.insert(key.clone());
+                self.holdings.touch(key);
                 self.fell_behind(now);
             }
             Touch::Share(_) => self.look_again(now, tally),
@@ -252,7 +211,7 @@ impl DataPlane {
     }
 
     fn caught_up(&mut self) {
-        if !self.open && self.pending.is_empty() && self.acknowledged >= self.sent {
+        if !self.open && self.holdings.is_told_all() && self.acknowledged >= self.sent {
             self.behind_since = None;
         }
     }
@@ -285,29 +244,12 @@ impl DataPlane {
         if generation.epoch != epoch || generation.number > self.sent {
             return;
         }
-        let confirms = |held: &Held| held.sent_in <= generation.number;
-        let held = &self.held;
-        let keys = self.unconfirmed.extract_if(|key| held.get(key).is_none_or(confirms));
-        let keys: Vec<Key> = keys.collect();
-        let before: Vec<Standing> = keys.iter().map(|key| self.standing(key)).collect();
         self.acknowledged = self.acknowledged.max(generation.number);
         self.caught_up();
-        for (key, before) in keys.iter().zip(before) {
-            tally.moved(&self.node, key, before, self.standing(key));
-        }
-        if ack.refused.is_empty() {
-            return;
-        }
-        let mut reasons: HashMap<String, String> =
-            ack.refused.into_iter().map(|refused| (refused.key, refused.reason)).collect();
-        let refused = |(key, held): (&Key, &Held)| {
-            Some((key.clone(), (held.version, reasons.remove(&key.to_string())?)))
-        };
-        let refused: Vec<_> = self.held.iter().filter_map(refused).collect();
-        for (key, reason) in refused {
-            let before = self.standing(&key);
-            self.refused.insert(key.clone(), reason);
-            tally.moved(&self.node, &key, before, self.standing(&key));
+        self.holdings.confirm(generation.number, tally);
+        if !ack.refused.is_empty() {
+            let reasons = ack.refused.into_iter().map(|refused| (refused.key, refused.reason));
+            self.holdings.refuse(reasons.collect(), generation.number, tally);
         }
     }
 
@@ -328,25 +270,18 @@ impl DataPlane {
         let number = generation.number.max(self.sent + 1);
         let mut told =
             Told { number, upserts: Vec::new(), removals: Vec::new(), synced: !self.synced };
-        let pending = mem::take(&mut self.pending);
         let mut interest = None;
-        if self.open {
-            // Whatever changed is seen by comparing the whole share, so what is pending need not be looked at.
-            self.leave(tally);
-            self.open = false;
-            interest = Some(self.compute_share(picture));
-            self.compare_all(picture, &mut told);
-            self.synced = true;
-            self.count(tally);
-        } else {
-            for key in &pending {
-                if !self.share.keys.contains(key) {
-                    continue;
-                }
-                let before = self.standing(key);
-                self.compare(key, picture, &mut told);
-                tally.moved(&self.node, key, before, self.standing(key));
+        if mem::take(&mut self.open) {
+            if self.is_connected() {
+                tally.closed();
             }
+            let share = picture.share(&self.subscription);
+            interest = Some(self.depend_on(share.topics));
+            self.holdings.tell_share(share.keys, picture, &mut told, tally);
+            told.removals.append(&mut self.held_unknown);
+            self.synced = true;
+        } else {
+            self.holdings.tell_pending(picture, &mut told, tally);
         }
         // The first message is sent even when it brings nothing: it says that nothing is missing.
         if told.upserts.is_empty() && told.removals.is_empty() && !told.synced {
@@ -358,59 +293,13 @@ impl DataPlane {
         (Some(told), interest)
     }
 
-    fn compute_share(&mut self, picture: &Picture) -> InterestChange {
-        let share = picture.share(&self.subscription);
+    fn depend_on(&mut self, topics: HashSet<Topic>) -> InterestChange {
         let change = InterestChange {
-            gained: share.topics.difference(&self.share.topics).cloned().collect(),
-            lost: self.share.topics.difference(&share.topics).cloned().collect(),
+            gained: topics.difference(&self.topics).cloned().collect(),
+            lost: self.topics.difference(&topics).cloned().collect(),
         };
-        self.share = share;
+        self.topics = topics;
         change
-    }
-
-    fn compare_all(&mut self, picture: &Picture, told: &mut Told) {
-        let keys = mem::take(&mut self.share.keys);
-        for key in &keys {
-            self.compare(key, picture, told);
-        }
-        self.share.keys = keys;
-        let gone: Vec<Key> = self
-            .held
-            .keys()
-            .filter(|key| !self.share.keys.contains(*key) && picture.may_remove(key))
-            .cloned()
-            .collect();
-        for key in gone {
-            self.remove(&key, told);
-        }
-        told.removals.append(&mut self.held_unknown);
-    }
-
-    /// Tells a resource if the data plane holds another version of it, or none. Versions are hashes of content, so
-    /// what it brought along from before a restart, of either side, is told only where it differs.
-    fn compare(&mut self, key: &Key, picture: &Picture, told: &mut Told) {
-        match picture.known(key) {
-            Known::Content(current) => {
-                if self.held.get(key).is_none_or(|held| held.version != current.version) {
-                    let held = Held { version: current.version, sent_in: told.number };
-                    self.held.insert(key.clone(), held);
-                    self.unconfirmed.insert(key.clone());
-                    self.refused.remove(key);
-                    told.upserts.push(current);
-                }
-            }
-            Known::Absent => self.remove(key, told),
-            // A source that has not spoken may still have it: the data plane goes on with what it holds.
-            Known::NotYet => {}
-        }
-    }
-
-    fn remove(&mut self, key: &Key, told: &mut Told) {
-        self.refused.remove(key);
-        self.unconfirmed.remove(key);
-        if self.held.remove(key).is_some() {
-            told.removals.push(key.to_string());
-        }
     }
 }
 
@@ -453,15 +342,15 @@ impl DataPlane {
 
     /// Why it does not take a resource.
     pub(super) fn reason_against(&self, key: &Key) -> Option<&str> {
-        self.refused.get(key).map(|(_, reason)| reason.as_str())
+        self.holdings.reason_against(key)
     }
 
     /// What it does not take at present, sorted by key.
     pub fn refusals(&self) -> Vec<Refusal> {
         let mut refusals: Vec<Refusal> = self
-            .refused
-            .iter()
-            .map(|(key, (_, reason))| Refusal { key: key.clone(), reason: reason.clone() })
+            .holdings
+            .refusals()
+            .map(|(key, reason)| Refusal { key: key.clone(), reason: reason.to_owned() })
             .collect();
         refusals.sort_by(|a, b| a.key.cmp(&b.key));
         refusals

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use api::resource::{CreationOrder, Object};
 use lanes::{Endpoint, Service, Tag, service::Health};
+use prost::Message as _;
 use serde_json::{Value, json};
 
 use super::*;
@@ -64,6 +65,11 @@ impl World {
     }
 
     fn write(&mut self, old: Option<&Value>, new: Option<&Value>) {
+        let change = self.change(old, new);
+        self.apply(change);
+    }
+
+    fn change(&mut self, old: Option<&Value>, new: Option<&Value>) -> ObjectChange {
         let stored = |value: &Value, written: u64| {
             let object = Object::from_value(value.clone()).unwrap();
             let revision = Revision::parse(&written.to_string()).unwrap();
@@ -78,15 +84,20 @@ impl World {
             (old.map(|value| stored(value, 1)), new.map(|value| stored(value, self.written)));
         let key = old.as_ref().or(new.as_ref()).unwrap().object.key();
         let revision = Revision::parse(&self.written.to_string()).unwrap();
-        self.apply(ObjectChange { key, revision, old, new });
+        ObjectChange { key, revision, old, new }
     }
 
     fn apply(&mut self, change: ObjectChange) {
+        let objects = self.objects_after(&change);
+        self.hub.apply_objects(&[change], objects, self.now);
+    }
+
+    fn objects_after(&mut self, change: &ObjectChange) -> Arc<Objects> {
         match &change.new {
             Some(new) => self.objects.put(Arc::clone(new)),
             None => self.objects.remove(&change.key),
         }
-        self.hub.apply_objects(&[change], Arc::new(self.objects.clone()), self.now);
+        Arc::new(self.objects.clone())
     }
 
     fn pass(&mut self, time: Duration) {
@@ -132,7 +143,8 @@ impl World {
     /// The next message for a peer, taken but not acknowledged.
     fn receive(&mut self, peer: &mut Peer) -> Option<v1::ControlMessage> {
         let told = self.hub.next_message(&peer.node, peer.connection)?;
-        let message = told.message("epoch");
+        let encoded = told.message("epoch").encode_to_vec();
+        let message = v1::ControlMessage::decode(&*encoded).unwrap();
         for resource in &message.upserts {
             peer.held.insert(resource.key.clone(), resource.clone());
         }
@@ -207,18 +219,21 @@ fn in_words(id: v1::ServiceId) -> String {
     api::convert::wire::service_id_from(id).to_string()
 }
 
-fn service(source: &str, letter: &str, addresses: &[&str]) -> Service {
-    let endpoint = |address: &&str| Endpoint {
+fn endpoint(address: &str) -> Endpoint {
+    Endpoint {
         address: address.parse().unwrap(),
         application_address: None,
         tag: Tag::parse("").unwrap(),
         weight: 1,
         health: Health::Usable,
-    };
+    }
+}
+
+fn service(source: &str, letter: &str, addresses: &[&str]) -> Service {
     let name = format!("sc-{letter}");
     let id = ServiceId::new(source, "default", "", &name);
     let application = format!("app-{letter}");
-    Service::new(id, &name, &application, addresses.iter().map(endpoint).collect())
+    Service::new(id, &name, &application, addresses.iter().map(|it| endpoint(it)).collect())
 }
 
 fn group(applications: &[&str]) -> Value {
@@ -354,12 +369,12 @@ fn what_is_refused_is_not_live_until_it_changes() {
     world.acknowledge(&sidecar, &told, &[("group/trade", "too new")]);
     let live = |world: &World| world.hub.live("trade").unwrap().0.acknowledged;
     assert_eq!(live(&world), 0);
-    let refusals = world.hub.data_planes().next().unwrap().refusals();
+    let refusals = world.hub.data_plane("a").unwrap().refusals();
     assert_eq!(refusals[0].reason, "too new");
     world.write(Some(&group(&["app-a"])), Some(&group(&["app-a", "app-b"])));
     world.sync(&mut sidecar);
     assert_eq!(live(&world), 1);
-    assert!(world.hub.data_planes().next().unwrap().refusals().is_empty());
+    assert!(world.hub.data_plane("a").unwrap().refusals().is_empty());
 }
 
 #[test]
@@ -521,7 +536,7 @@ fn the_newer_stream_of_a_node_speaks_for_it() {
     assert_eq!(world.hub.next_message(&old.node, old.connection), None);
     assert!(world.receive(&mut new).is_some());
     world.hub.disconnect(&old.node, old.connection, world.now);
-    assert!(world.hub.data_planes().next().unwrap().is_connected());
+    assert!(world.hub.data_plane("a").unwrap().is_connected());
 }
 
 #[test]

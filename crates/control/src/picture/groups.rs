@@ -205,9 +205,9 @@ impl Groups {
         self.by_name.get(name).map(|entry| entry.generation)
     }
 
-    /// All groups as they run, by name.
-    pub fn all(&self) -> impl Iterator<Item = &GroupSpec> {
-        self.by_name.values().map(|entry| &entry.spec)
+    /// The names of all groups, in order.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.by_name.keys()
     }
 
     /// All groups, compiled; one that cannot be is left out.

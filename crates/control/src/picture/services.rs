@@ -33,7 +33,7 @@ const DEPARTED_MAX: usize = 100_000;
 
 /// One service as it was last seen.
 #[derive(Debug)]
-struct Entry {
+struct Seen {
     service: Arc<lanes::Service>,
     wire: Versioned,
     departed_at: Option<Instant>,
@@ -48,10 +48,19 @@ struct Occupants {
     departed_at: Option<Instant>,
 }
 
+/// How much a source has now.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Present {
+    pub(crate) services: usize,
+    pub(crate) instances: usize,
+}
+
 /// Services, names and addresses.
 #[derive(Debug, Default)]
 pub struct Services {
-    by_id: HashMap<ServiceId, Entry>,
+    by_id: HashMap<ServiceId, Seen>,
+    /// By source.
+    present: HashMap<String, Present>,
     by_name: HashMap<Arc<str>, BTreeSet<ServiceId>>,
     by_address: HashMap<SocketAddr, Occupants>,
     by_application: HashMap<Arc<str>, BTreeSet<ServiceId>>,
@@ -72,6 +81,7 @@ impl Services {
         let key = Key::Service(id.clone());
         let wire = versioned::service(&service);
         let before = self.by_id.remove(&id);
+        self.count(&id, before.as_ref().and_then(Seen::instances), Some(service.endpoints().len()));
         let was_present = before.as_ref().is_some_and(|before| before.departed_at.is_none());
         let same_application = before
             .as_ref()
@@ -84,7 +94,7 @@ impl Services {
         }
         let had = before.map(|before| addresses_of(&before.service)).unwrap_or_default();
         let has = addresses_of(&service);
-        self.by_id.insert(id.clone(), Entry { service, wire, departed_at: None });
+        self.by_id.insert(id.clone(), Seen { service, wire, departed_at: None });
         if unchanged {
             return;
         }
@@ -112,12 +122,14 @@ impl Services {
         let (name, application) = (entry.service.name(), entry.service.application());
         let empty = lanes::Service::new(id.clone(), name, application, Vec::new());
         let addresses = addresses_of(&entry.service);
-        *entry = Entry {
+        let instances = entry.instances();
+        *entry = Seen {
             wire: versioned::service(&empty),
             service: Arc::new(empty),
             departed_at: Some(now),
         };
         self.changed_applications.insert(Arc::clone(entry.service.application()));
+        self.count(id, instances, None);
         touches.push(Touch::Content(Key::Service(id.clone())));
         touch_names(id, touches);
         self.departed_services.push_back((now, id.clone()));
@@ -132,6 +144,7 @@ impl Services {
     /// A service, its name and its addresses are forgotten at once: its source was removed.
     pub fn remove(&mut self, id: &ServiceId, touches: &mut Vec<Touch>) {
         let Some(entry) = self.by_id.remove(id) else { return };
+        self.count(id, entry.instances(), None);
         self.note_application(id, Some(entry.service.application()), None);
         let name = id.name();
         if let Some(ids) = self.by_name.get_mut(name) {
@@ -176,6 +189,21 @@ impl Services {
         let address = self.departed_addresses.front().map(|(at, _)| *at + DEPARTED_ADDRESS_KEPT);
         let service = self.departed_services.front().map(|(at, _)| *at + DEPARTED_SERVICE_KEPT);
         address.into_iter().chain(service).min()
+    }
+
+    /// A service has other instances than before; `None`: it is not there.
+    fn count(&mut self, id: &ServiceId, before: Option<usize>, after: Option<usize>) {
+        if !self.present.contains_key(id.source()) {
+            self.present.insert(id.source().to_owned(), Present::default());
+        }
+        let Some(present) = self.present.get_mut(id.source()) else { return };
+        let services = |instances: Option<usize>| usize::from(instances.is_some());
+        present.services = present.services + services(after) - services(before);
+        present.instances =
+            present.instances + after.unwrap_or_default() - before.unwrap_or_default();
+        if present.services == 0 {
+            self.present.remove(id.source());
+        }
     }
 
     fn note_application(&mut self, id: &ServiceId, old: Option<&Arc<str>>, new: Option<&Arc<str>>) {
@@ -249,6 +277,19 @@ impl Services {
 
 /// What others ask.
 impl Services {
+    /// That what is counted change by change is what there is.
+    #[cfg(test)]
+    pub(crate) fn assert_counted(&self) {
+        let mut anew: HashMap<String, Present> = HashMap::new();
+        for (id, seen) in &self.by_id {
+            let Some(instances) = seen.instances() else { continue };
+            let present = anew.entry(id.source().to_owned()).or_default();
+            present.services += 1;
+            present.instances += instances;
+        }
+        assert_eq!(self.present, anew);
+    }
+
     /// Applications of which instances came, went or changed since this was last asked.
     pub fn take_changed_applications(&mut self) -> BTreeSet<Arc<str>> {
         std::mem::take(&mut self.changed_applications)
@@ -275,9 +316,17 @@ impl Services {
         ids.filter_map(|id| self.get(id))
     }
 
-    /// Whether its source has it now.
-    pub fn is_present(&self, id: &ServiceId) -> bool {
-        self.by_id.get(id).is_some_and(|entry| entry.departed_at.is_none())
+    /// How much a source (lower-case) has now.
+    pub(crate) fn present_in(&self, source: &str) -> Present {
+        self.present.get(source).copied().unwrap_or_default()
+    }
+
+    /// How much all sources have now.
+    pub(crate) fn present(&self) -> Present {
+        self.present.values().fold(Present::default(), |sum, it| Present {
+            services: sum.services + it.services,
+            instances: sum.instances + it.instances,
+        })
     }
 
     /// All services, departed ones included.
@@ -328,6 +377,13 @@ impl Services {
             (_, [only]) => NameAnswer::Service((**only).clone()),
             (several, _) => NameAnswer::Ambiguous(where_found(several)),
         }
+    }
+}
+
+impl Seen {
+    /// How many it has, while its source has it.
+    fn instances(&self) -> Option<usize> {
+        self.departed_at.is_none().then(|| self.service.endpoints().len())
     }
 }
 

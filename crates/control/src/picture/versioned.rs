@@ -1,46 +1,49 @@
-//! Resources as they are distributed: the wire message, its key, and the hash of its content as version.
+//! Resources as they are distributed: encoded with their key, and the hash of their content as version.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::net::SocketAddr;
 
 use api::{
     convert::{
         key::{self, Key},
         wire,
     },
-    discovery::v1::{self, resource::Body},
+    discovery::v1::resource::Body,
 };
+use bytes::Bytes;
 use lanes::{GroupSpec, ServiceId, directory::NameAnswer};
+use prost::Message;
 use routes::{GatewaySpec, RouteSpec};
 
-/// A resource, shared by all who get it.
-pub type Versioned = Arc<v1::Resource>;
+/// A resource as it goes out: encoded once, and shared by all who get it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Versioned {
+    /// The hash of its content.
+    pub version: u64,
+    /// The resource's wire message, version and key in it.
+    pub encoded: Bytes,
+}
+
+impl Versioned {
+    fn of(key: &Key, body: Body) -> Self {
+        let resource = key::resource(key, body);
+        Self { version: resource.version, encoded: resource.encode_to_vec().into() }
+    }
+}
 
 pub(super) fn group(spec: &GroupSpec) -> Versioned {
-    Arc::new(key::resource(
-        &Key::Group(spec.name.as_str().into()),
-        Body::Group(wire::group_to(spec)),
-    ))
+    Versioned::of(&Key::Group(spec.name.as_str().into()), Body::Group(wire::group_to(spec)))
 }
 
 pub(super) fn gateway(spec: &GatewaySpec) -> Versioned {
-    Arc::new(key::resource(
-        &Key::Gateway(spec.name.as_str().into()),
-        Body::Gateway(wire::gateway_to(spec)),
-    ))
+    Versioned::of(&Key::Gateway(spec.name.as_str().into()), Body::Gateway(wire::gateway_to(spec)))
 }
 
 pub(super) fn route(spec: &RouteSpec) -> Versioned {
-    Arc::new(key::resource(
-        &Key::route(&spec.namespace, &spec.name),
-        Body::Route(wire::route_to(spec)),
-    ))
+    Versioned::of(&Key::route(&spec.namespace, &spec.name), Body::Route(wire::route_to(spec)))
 }
 
 pub(super) fn service(service: &lanes::Service) -> Versioned {
-    Arc::new(key::resource(
-        &Key::Service(service.id().clone()),
-        Body::Service(wire::service_to(service)),
-    ))
+    Versioned::of(&Key::Service(service.id().clone()), Body::Service(wire::service_to(service)))
 }
 
 /// A service that no source has told of: nobody serves it.
@@ -49,12 +52,9 @@ pub(super) fn unknown_service(id: &ServiceId) -> Versioned {
 }
 
 pub(super) fn name(host: &str, answer: &NameAnswer) -> Versioned {
-    Arc::new(key::resource(&Key::Name(host.into()), Body::Name(wire::name_to(host, answer))))
+    Versioned::of(&Key::Name(host.into()), Body::Name(wire::name_to(host, answer)))
 }
 
 pub(super) fn address(address: SocketAddr, services: &[ServiceId]) -> Versioned {
-    Arc::new(key::resource(
-        &Key::Address(address),
-        Body::Address(wire::address_to(address, services)),
-    ))
+    Versioned::of(&Key::Address(address), Body::Address(wire::address_to(address, services)))
 }

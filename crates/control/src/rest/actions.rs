@@ -33,6 +33,9 @@ use crate::{
 
 type Shared = State<Arc<Control>>;
 
+/// Data planes of which a status is told in one go: distribution waits for no more than these.
+const DATA_PLANES_AT_ONCE: usize = 64;
+
 /// Writes objects as one transaction: all of them or none.
 #[utoipa::path(
     post, path = "/api/v1alpha1/apply", tag = "actions",
@@ -161,16 +164,28 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     findings.extend(validation.iter().cloned().map(Finding::from));
     let hub = control.hub();
     findings.extend(hub.picture().conflicts.all().cloned().map(Finding::from));
+    let generation = hub.generation().clone();
+    let sources = of_sources(hub.picture(), now);
+    let mut gateways = of_gateways(hub.picture());
+    let nodes: Vec<Arc<str>> = hub.nodes().cloned().collect();
+    drop(hub);
     findings.sort_by_key(|finding| finding.severity);
-    let generation = hub.generation();
-    let mut data_planes: Vec<DataPlaneStatus> =
-        hub.data_planes().map(|data_plane| of_data_plane(data_plane, now)).collect();
+    let mut data_planes: Vec<DataPlaneStatus> = Vec::with_capacity(nodes.len());
+    for some in nodes.chunks(DATA_PLANES_AT_ONCE) {
+        let hub = control.hub();
+        let there = some.iter().filter_map(|node| hub.data_plane(node));
+        data_planes.extend(there.map(|data_plane| of_data_plane(data_plane, now)));
+    }
     data_planes.sort_by(|a, b| (&a.role, &a.name, &a.node).cmp(&(&b.role, &b.name, &b.node)));
+    for process in data_planes.iter().filter(|it| it.connected && it.role == "gateway") {
+        let named = gateways.iter_mut().filter(|gateway| gateway.name == process.name);
+        named.for_each(|gateway| gateway.data_planes += 1);
+    }
     Json(StatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        generation: Generation { epoch: generation.epoch.clone(), number: generation.number },
-        sources: of_sources(hub.picture(), now),
-        gateways: of_gateways(hub.picture(), &data_planes),
+        generation: Generation { epoch: generation.epoch, number: generation.number },
+        sources,
+        gateways,
         data_planes,
         findings,
     })
@@ -189,38 +204,27 @@ fn of_sources(picture: &Picture, now: Instant) -> Vec<SourceStatus> {
         }
     };
     let status = |(name, standing): (&str, &Standing)| {
-        let ids = picture.services.of_source(&name.to_lowercase());
-        let present = ids.iter().filter(|id| picture.services.is_present(id));
-        let instances: usize = present
-            .clone()
-            .filter_map(|id| picture.services.get(id))
-            .map(|service| service.endpoints().len())
-            .sum();
+        let present = picture.services.present_in(&name.to_lowercase());
         SourceStatus {
             name: name.to_owned(),
             kind: kind(name).to_owned(),
             state: standing.word().to_owned(),
             synced: standing.has_synced(),
             stale_seconds: standing.stale_for(now).map(|age| age.as_secs()),
-            services: small(present.count()),
-            instances: small(instances),
+            services: small(present.services),
+            instances: small(present.instances),
             problem: standing.problem().unwrap_or_default().to_owned(),
         }
     };
     picture.sources().iter().map(status).collect()
 }
 
-fn of_gateways(picture: &Picture, data_planes: &[DataPlaneStatus]) -> Vec<GatewayStatus> {
-    let processes = |name: &str| {
-        data_planes
-            .iter()
-            .filter(|it| it.connected && it.role == "gateway" && it.name == name)
-            .count()
-    };
+/// Gateways; their processes are not counted yet.
+fn of_gateways(picture: &Picture) -> Vec<GatewayStatus> {
     let status = |gateway: &routes::GatewaySpec| GatewayStatus {
         name: gateway.name.clone(),
         routes: small(picture.routing.attached(&gateway.name).count()),
-        data_planes: small(processes(&gateway.name)),
+        data_planes: 0,
     };
     picture.routing.gateways().map(status).collect()
 }

@@ -287,10 +287,10 @@ impl DataPlane {
         message
     }
 
-    /// The next message, however long it takes.
+    /// The next message, however long it takes; not applied.
     pub(crate) async fn receive_for_ever(&mut self) -> v1::ControlMessage {
         match self.receiver.message().await {
-            Ok(Some(message)) => self.take(message),
+            Ok(Some(message)) => message,
             _ => std::future::pending().await,
         }
     }

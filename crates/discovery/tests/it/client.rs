@@ -67,7 +67,7 @@ async fn started(
         stream.greeting().await;
         let count = messages.len();
         for message in messages {
-            stream.say(message).await;
+            stream.tell(message).await;
         }
         for _ in 0..count {
             stream.acknowledgement().await;
@@ -83,7 +83,7 @@ async fn what_is_acknowledged_is_published() {
     let first = message(1, true, vec![group("one", 1, "a")]);
     let (client, mut stream) = started(&mut plane, directory.path(), vec![first]).await;
     for number in 2..20 {
-        stream.say(message(number, false, vec![group(&format!("g{number}"), 1, "a")])).await;
+        stream.tell(message(number, false, vec![group(&format!("g{number}"), 1, "a")])).await;
         let ack = stream.acknowledgement().await;
         assert_eq!(ack.generation.unwrap().number, number);
         assert_eq!(groups(&client), number as usize, "published before it is acknowledged");
@@ -97,11 +97,11 @@ async fn a_picture_is_published_when_it_is_complete() {
     let client = tokio::spawn(Client::start(identity));
     let mut stream = plane.next_stream().await;
     stream.greeting().await;
-    stream.say(message(1, false, vec![group("one", 1, "a")])).await;
+    stream.tell(message(1, false, vec![group("one", 1, "a")])).await;
     let client = client.await.unwrap();
     assert!(!client.state.borrow().readiness().ready);
     assert_eq!(groups(&client), 0);
-    stream.say(message(2, true, vec![group("two", 1, "a")])).await;
+    stream.tell(message(2, true, vec![group("two", 1, "a")])).await;
     for number in [1, 2] {
         assert_eq!(stream.acknowledgement().await.generation.unwrap().number, number);
     }
@@ -114,7 +114,7 @@ async fn a_refused_resource_is_told_and_its_last_good_form_stays() {
     let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
     let first = message(1, true, vec![group("trade", 1, "gr.*")]);
     let (client, mut stream) = started(&mut plane, directory.path(), vec![first]).await;
-    stream.say(message(2, false, vec![group("trade", 2, "("), group("other", 1, "a")])).await;
+    stream.tell(message(2, false, vec![group("trade", 2, "("), group("other", 1, "a")])).await;
     let ack = stream.acknowledgement().await;
     let refused: Vec<_> = ack.refused.iter().map(|refused| refused.key.as_str()).collect();
     assert_eq!(refused, ["group/trade"]);
@@ -154,7 +154,7 @@ async fn nothing_is_lost_over_a_reconnect() {
         addresses = asked.addresses;
     }
     assert_eq!(addresses, ["10.0.0.1:80"]);
-    stream.say(message(2, true, Vec::new())).await;
+    stream.tell(message(2, true, Vec::new())).await;
     stream.acknowledgement().await;
     assert!(!client.state.borrow().readiness().stale);
 }

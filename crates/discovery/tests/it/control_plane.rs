@@ -2,10 +2,14 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use api::discovery::v1::{
-    self,
-    discovery_server::{Discovery, DiscoveryServer},
+use api::discovery::{
+    EncodedControlMessage,
+    v1::{
+        self,
+        discovery_server::{Discovery, DiscoveryServer},
+    },
 };
+use prost::Message;
 use tokio::{net::TcpListener, sync::mpsc};
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::{Request, Response, Status, Streaming};
@@ -34,7 +38,7 @@ pub(crate) struct Conversation<Heard, Said> {
     say: mpsc::Sender<Result<Said, Status>>,
 }
 
-pub(crate) type Stream = Conversation<v1::DataPlaneMessage, v1::ControlMessage>;
+pub(crate) type Stream = Conversation<v1::DataPlaneMessage, EncodedControlMessage>;
 pub(crate) type Registering = Conversation<v1::RegisterRequest, v1::RegisterResponse>;
 
 impl ControlPlane {
@@ -76,6 +80,10 @@ impl<Heard, Said> Conversation<Heard, Said> {
 }
 
 impl Stream {
+    pub(crate) async fn tell(&self, message: v1::ControlMessage) {
+        self.say(EncodedControlMessage::decode(&*message.encode_to_vec()).unwrap()).await;
+    }
+
     pub(crate) async fn hears(&mut self) -> v1::data_plane_message::Message {
         self.hear().await.message.unwrap()
     }
@@ -104,7 +112,7 @@ struct Service {
 
 #[tonic::async_trait]
 impl Discovery for Service {
-    type StreamStream = ReceiverStream<Result<v1::ControlMessage, Status>>;
+    type StreamStream = ReceiverStream<Result<EncodedControlMessage, Status>>;
     type RegisterStream = ReceiverStream<Result<v1::RegisterResponse, Status>>;
 
     async fn stream(
