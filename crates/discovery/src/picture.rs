@@ -35,7 +35,7 @@ pub(crate) struct Picture {
     reader: Reader,
     generation: v1::Generation,
     /// As it came: for the disk, and for the differences after a reconnect.
-    wire: BTreeMap<String, Wire>,
+    wire: BTreeMap<Box<str>, Wire>,
     groups: BTreeMap<String, Arc<Group>>,
     directory: Directory,
     gateways: BTreeMap<String, GatewaySpec>,
@@ -47,7 +47,7 @@ pub(crate) struct Picture {
 #[derive(Debug)]
 struct Wire {
     version: u64,
-    encoded: Vec<u8>,
+    encoded: Box<[u8]>,
 }
 
 impl Wire {
@@ -88,11 +88,14 @@ impl Picture {
         }
         for resource in message.upserts {
             let (key, version) = (resource.key.clone(), resource.version);
-            let encoded = resource.encode_to_vec();
+            let encoded = resource.encode_to_vec().into();
             match self.take(resource, &mut routing) {
                 Ok(()) => {
-                    let previous = self.wire.insert(key.clone(), Wire { version, encoded });
-                    routing.previous_wire.insert(key, previous);
+                    let previous = self.wire.insert(key.as_str().into(), Wire { version, encoded });
+                    // Kept for those only that may have to step back.
+                    if routing.routes.contains_key(&key) {
+                        routing.previous_wire.insert(key, previous);
+                    }
                 }
                 Err(reason) => refused.push(v1::Refused { key, reason }),
             }
@@ -118,15 +121,15 @@ impl Picture {
 
     /// What is held, so that only differences are sent.
     pub(crate) fn held(&self) -> Vec<v1::Held> {
-        let held = |(key, wire): (&String, &Wire)| v1::Held {
-            key: key.clone(),
+        let held = self.wire.iter().map(|(key, wire)| v1::Held {
+            key: key.to_string(),
             version: wire.version,
             service: match wire.body() {
                 Some(Body::Service(service)) => service.id,
                 _ => None,
             },
-        };
-        self.wire.iter().map(held).collect()
+        });
+        held.collect()
     }
 
     /// How many resources are held.
@@ -136,7 +139,7 @@ impl Picture {
 
     /// Every resource encoded, for the disk.
     pub(crate) fn encoded(&self) -> impl Iterator<Item = &[u8]> {
-        self.wire.values().map(|wire| wire.encoded.as_slice())
+        self.wire.values().map(|wire| &*wire.encoded)
     }
 
     /// Whether the control plane's answer to this key is that there is nothing of the kind.
@@ -225,8 +228,9 @@ impl Picture {
                 let Some(previous) = routing.routes.remove(key) else { continue };
                 stepped_back = true;
                 refused.push(v1::Refused { key: key.clone(), reason: joined(problems) });
-                put_back(&mut self.routes, key, previous);
-                put_back(&mut self.wire, key, routing.previous_wire.remove(key).flatten());
+                put_back(&mut self.routes, key.clone(), previous);
+                let previous = routing.previous_wire.remove(key).flatten();
+                put_back(&mut self.wire, key.as_str().into(), previous);
             }
             if !stepped_back {
                 // What is still wrong was so before this message; the table leaves it out.
@@ -263,10 +267,10 @@ struct Routing {
     previous_wire: BTreeMap<String, Option<Wire>>,
 }
 
-fn put_back<T>(map: &mut BTreeMap<String, T>, key: &str, previous: Option<T>) {
+fn put_back<K: Ord, T>(map: &mut BTreeMap<K, T>, key: K, previous: Option<T>) {
     match previous {
-        Some(previous) => map.insert(key.to_owned(), previous),
-        None => map.remove(key),
+        Some(previous) => map.insert(key, previous),
+        None => map.remove(&key),
     };
 }
 

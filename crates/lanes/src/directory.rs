@@ -3,9 +3,12 @@
 //! A gateway's directory is complete; a sidecar's holds what it has asked for, so that "not known to exist"
 //! ([`Lookup::Absent`]) and "never asked" ([`Lookup::Unsubscribed`]) are different answers.
 
+mod addresses;
+
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use crate::{Service, ServiceId, sharded::Sharded};
+use addresses::{Addresses, Known};
 
 /// What a name means.
 #[derive(Debug, Clone)]
@@ -60,7 +63,7 @@ pub struct Directory {
     is_complete: bool,
     services: Sharded<ServiceId, Arc<Service>>,
     names: Sharded<Box<str>, Name>,
-    addresses: Sharded<SocketAddr, Address>,
+    addresses: Addresses,
 }
 
 /// What is known of one name.
@@ -71,14 +74,6 @@ struct Name {
     services: Vec<ServiceId>,
     /// What several services of one name are told apart by.
     ambiguous: Vec<String>,
-}
-
-/// What is known of one address.
-#[derive(Debug, Clone, Default)]
-struct Address {
-    answer: Option<Vec<ServiceId>>,
-    /// Services with an endpoint here, sorted.
-    services: Vec<ServiceId>,
 }
 
 impl Directory {
@@ -98,7 +93,7 @@ impl Directory {
             self.remove_address(*address, &id);
         }
         for address in has.iter().filter(|address| had.binary_search(address).is_err()) {
-            add_sorted(&mut self.addresses.entry(*address).services, &id);
+            self.addresses.change(*address, |known| add_sorted(&mut known.services, &id));
         }
         let name = lower(service.name());
         if let Some(old) = old.filter(|old| lower(old.name()) != name) {
@@ -129,7 +124,7 @@ impl Directory {
     pub fn answer_address(&mut self, address: SocketAddr, mut services: Vec<ServiceId>) {
         services.sort();
         services.dedup();
-        self.addresses.entry(address).answer = Some(services);
+        self.addresses.change(address, |known| known.answer = Some(services));
     }
 
     /// Forgets an answer, so that it is `Unsubscribed` again.
@@ -147,13 +142,9 @@ impl Directory {
 
     /// Forgets an answer, so that it is `Unsubscribed` again.
     pub fn forget_address(&mut self, address: SocketAddr) {
-        if self.addresses.get(&address).is_none_or(|known| known.answer.is_none()) {
-            return;
-        }
-        let known = self.addresses.entry(address);
-        known.answer = None;
-        if known.services.is_empty() {
-            self.addresses.remove(&address);
+        // Nothing to forget: nothing to copy.
+        if self.addresses.get(address).is_some_and(Known::is_answered) {
+            self.addresses.change(address, |known| known.answer = None);
         }
     }
 
@@ -184,22 +175,16 @@ impl Directory {
 
     /// What an original destination means.
     pub fn by_address(&self, address: SocketAddr) -> AddressLookup<'_> {
-        match self.addresses.get(&address) {
-            Some(known) => match known.answer.as_ref().unwrap_or(&known.services) {
-                none if none.is_empty() => AddressLookup::Absent,
-                services => AddressLookup::Known(services),
-            },
+        match self.addresses.get(address).map(Known::services) {
+            Some([]) => AddressLookup::Absent,
+            Some(services) => AddressLookup::Known(services),
             None if self.is_complete => AddressLookup::Absent,
             None => AddressLookup::Unsubscribed,
         }
     }
 
     fn remove_address(&mut self, address: SocketAddr, id: &ServiceId) {
-        let known = self.addresses.entry(address);
-        known.services.retain(|have| have != id);
-        if known.services.is_empty() && known.answer.is_none() {
-            self.addresses.remove(&address);
-        }
+        self.addresses.change(address, |known| known.services.retain(|have| have != id));
     }
 
     fn remove_name(&mut self, name: &str, id: &ServiceId) {
@@ -243,7 +228,7 @@ fn addresses_of(service: &Service) -> Vec<SocketAddr> {
 
 fn add_sorted(services: &mut Vec<ServiceId>, id: &ServiceId) {
     if let Err(at) = services.binary_search(id) {
-        // Nearly always the only one: room for four would be most of an address's memory.
+        // Nearly always the only one: room for four would be most of its memory.
         services.reserve_exact(1);
         services.insert(at, id.clone());
     }

@@ -126,14 +126,14 @@ pub struct Service {
     id: ServiceId,
     name: Arc<str>,
     application: Arc<str>,
-    endpoints: Vec<Endpoint>,
+    endpoints: Box<[Endpoint]>,
     /// One per tag that occurs, in the order of `endpoints`.
-    subsets: Vec<Subset>,
+    subsets: Box<[Subset]>,
     /// `weights_before[i]`: sum of the effective weights of the endpoints before `i`; one longer than
     /// `endpoints`. An endpoint that may not be chosen weighs nothing.
-    weights_before: Vec<u64>,
+    weights_before: Box<[u64]>,
     /// Addresses of the applications themselves, where they differ, and whose they are. Sorted.
-    application_addresses: Vec<(SocketAddr, u32)>,
+    application_addresses: Box<[(SocketAddr, u32)]>,
 }
 
 /// A run of [`Service::endpoints`]: the instances of one tag. A retry can stay among them.
@@ -190,10 +190,10 @@ impl Service {
             id,
             name: name.into(),
             application: application.into(),
-            endpoints,
-            subsets,
-            weights_before,
-            application_addresses,
+            endpoints: endpoints.into(),
+            subsets: subsets.into(),
+            weights_before: weights_before.into(),
+            application_addresses: application_addresses.into(),
         }
     }
 

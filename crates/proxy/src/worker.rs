@@ -219,8 +219,10 @@ impl Worker {
         }
     }
 
-    /// What must be done now and then: sweep deadlines, pools and ejections, tell the counters.
+    /// What must be done now and then: sweep deadlines, pools and ejections, tell the counters, and let go of a
+    /// picture that has been replaced, which a thread without requests would keep for ever.
     pub(crate) fn tick(&self, now: Instant) {
+        self.picture();
         self.deadlines.sweep(now);
         self.upstreams.sweep(self.deadlines.now_ms());
         self.ejections.borrow_mut().tick(now);

@@ -48,6 +48,14 @@ async fn changes_drop_no_request() {
 }
 
 #[tokio::test]
+async fn a_thread_without_requests_lets_go_of_a_picture_that_was_replaced() {
+    let world = World::new(&[nobody().await]);
+    let proxy = Proxy::gateway_with(&world, 2, Timeouts::default());
+    let old = proxy.publish.send_replace(world.publish());
+    eventually("only the test holds it", async || Arc::strong_count(&old) == 1).await;
+}
+
+#[tokio::test]
 async fn a_request_sees_the_picture_that_was_published_before_it() {
     let (one, two) = (Instance::new().await.serve("one"), Instance::new().await.serve("two"));
     let proxy = Proxy::gateway(&World::new(&[one]));
