@@ -37,7 +37,7 @@ pub use set::{CreationOrder, Set};
 pub use source::{
     BackendSpec, EMBEDDED_SOURCE, ServiceSourceSpec, StaticInstance, StaticService, StaticServices,
 };
-pub use status::{Live, Matched, Status, StatusCondition};
+pub use status::{DISCONNECTED, Live, Matched, Status, StatusCondition};
 
 table::kinds! {
     /// Where instances come from.

@@ -54,7 +54,9 @@ pub struct Distribution {
 pub struct Live {
     /// Data planes that have it in their share, those lately disconnected included.
     pub data_planes: usize,
-    /// Of these, connected and confirmed to hold it as it is now.
+    /// Of these, connected.
+    pub connected: usize,
+    /// Of those, confirmed to hold it as it is now.
     pub acknowledged: usize,
 }
 

@@ -25,6 +25,7 @@ use crate::{
     picture::Picture,
     sources::Standing,
     status::{Findings, Sight, Statuses},
+    store::Revision,
 };
 
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
@@ -164,6 +165,11 @@ impl Hub {
     /// The number of the latest change of a status.
     pub fn status_number(&self) -> u64 {
         self.statuses.number()
+    }
+
+    /// A number from which on nobody has missed a change of a status who knows the objects of a revision.
+    pub fn status_number_at(&self, revision: Revision) -> u64 {
+        self.statuses.number_at(revision)
     }
 
     /// Objects whose status changed after that number, in order.

@@ -6,7 +6,7 @@
 //! What did change gets the next number of the stream of changes, which watches follow.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,7 +17,9 @@ use api::{
     validate::Finding,
 };
 
-use crate::{distribute::Distribution, key::Key, objects::ObjectChange, picture::Picture};
+use crate::{
+    distribute::Distribution, key::Key, objects::ObjectChange, picture::Picture, store::Revision,
+};
 
 mod instances;
 mod reading;
@@ -26,6 +28,10 @@ use instances::Instances;
 
 /// How often marked objects are looked at: people see a lane fill up, and a change is told while it is news.
 const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+
+/// Commits of which it is kept what was the latest change of a status then: as many as watches can go on from. Who goes
+/// on from an older one is told every status.
+const COMMITS_MAX: usize = 4_096;
 
 /// What is wrong or doubtful, by object.
 pub type Findings = HashMap<ObjectKey, Vec<Finding>>;
@@ -46,6 +52,8 @@ pub struct Statuses {
     /// Every object by the number of its latest change.
     changes: BTreeMap<u64, ObjectKey>,
     number: u64,
+    /// The number when objects came to a revision, in order.
+    commits: VecDeque<(Revision, u64)>,
     /// Objects to look at whole.
     marked: HashSet<ObjectKey>,
     /// Resources that got further: the objects they come from count the same instances as before.
@@ -83,6 +91,12 @@ impl Statuses {
                 }
             }
             self.marked.insert(change.key.clone());
+        }
+        if let Some(revision) = changes.iter().map(|change| change.revision).max() {
+            self.commits.push_back((revision, self.number));
+            if self.commits.len() > COMMITS_MAX {
+                self.commits.pop_front();
+            }
         }
     }
 
@@ -171,6 +185,13 @@ impl Statuses {
     /// The number of the latest change.
     pub fn number(&self) -> u64 {
         self.number
+    }
+
+    /// A number that was the latest when the objects came to a revision, or before: who knows the state of then has not
+    /// missed an earlier change.
+    pub fn number_at(&self, revision: Revision) -> u64 {
+        let later = self.commits.partition_point(|(at, _)| *at <= revision);
+        later.checked_sub(1).map_or(0, |last| self.commits[last].1)
     }
 
     /// Objects whose status changed after a number, the latest change of each, in order.

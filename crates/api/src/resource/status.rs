@@ -76,14 +76,22 @@ pub struct Matched {
     pub tagged: u32,
 }
 
+/// The reason of a `Ready` condition that is false only because data planes are disconnected: whoever else needs the
+/// object has it.
+pub const DISCONNECTED: &str = "Disconnected";
+
 /// How far an object has reached the data planes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Live {
-    /// Connected data planes that need it.
+    /// Data planes that need it, those lately disconnected included.
     pub data_planes: u32,
-    /// How many of them have acknowledged `generation`.
+    /// How many of them are connected and have acknowledged `generation`.
     pub acknowledged: u32,
+    /// How many of them are disconnected: gone, or cut off with what they had.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub disconnected: u32,
     /// The generation of the distribution that brought its last change.
     pub generation: u64,
     /// `metadata.generation` of the specification that `generation` brought.

@@ -87,7 +87,8 @@ impl Tally {
     /// How far a version of a resource has got.
     pub(super) fn live(&self, key: &Key, version: u64) -> Live {
         let Some(counts) = self.resources.get(key) else { return Live::default() };
-        Live { data_planes: counts.data_planes, acknowledged: counts.confirming(version) }
+        let Counts { data_planes, connected, .. } = *counts;
+        Live { data_planes, connected, acknowledged: counts.confirming(version) }
     }
 
     /// Whether every connected data plane that has, or is about to have, the resource confirmed this version.

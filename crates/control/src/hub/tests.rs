@@ -354,10 +354,33 @@ fn live_counts_who_has_it_and_who_said_so() {
 
     world.hub.disconnect(&sidecar.node, sidecar.connection, world.now);
     assert_eq!(live(&world), (2, 1), "one that went away is not live");
+    let ready = |world: &mut World| {
+        let group = ObjectKey::new(Kind::LaneGroup, "default", "trade");
+        let ready = world.hub.status(&group).conditions.swap_remove(0);
+        (ready.status, ready.reason)
+    };
+    let disconnected = ("False".to_owned(), api::resource::DISCONNECTED.to_owned());
+    assert_eq!(ready(&mut world), disconnected, "and that is all that is missing");
     world.pass(Duration::from_secs(599));
     assert_eq!(live(&world), (2, 1));
     world.pass(Duration::from_secs(1));
     assert_eq!(live(&world), (1, 1), "and is forgotten after ten minutes");
+    assert_eq!(ready(&mut world).0, "True");
+}
+
+#[test]
+fn a_gateway_that_nobody_serves_says_so() {
+    let mut world = World::with_services(&[]);
+    let object = default_gateway(8001);
+    world.write(None, Some(&Object::Gateway(object.clone()).to_value()));
+    let ready = |world: &mut World| {
+        let ready = world.hub.status(&object.key()).conditions.swap_remove(1);
+        (ready.status, ready.reason)
+    };
+    assert_eq!(ready(&mut world), ("False".to_owned(), "NoDataPlane".to_owned()));
+    let mut gateway = world.gateway();
+    world.sync(&mut gateway);
+    assert_eq!(ready(&mut world), ("True".to_owned(), "Live".to_owned()));
 }
 
 #[test]

@@ -26,7 +26,8 @@ use crate::{
     store::{Revision, StoredObject},
 };
 
-/// Begins a watch: with everything there is and `SYNCED`, or with the changes after `resource_version`.
+/// Begins a watch: with everything there is and `SYNCED`, or with the changes after `resource_version` and every status
+/// that may read otherwise since.
 pub(super) fn start(
     control: &Arc<Control>,
     kind: Kind,
@@ -48,7 +49,7 @@ pub(super) fn start(
         None => watch.tell_everything(),
         Some(text) => {
             watch.told = Revision::parse(text).ok_or(Gone)?;
-            watch.status_told = control.hub().status_number();
+            watch.status_told = control.hub().status_number_at(watch.told);
             watch.tell_changes()?;
         }
     }

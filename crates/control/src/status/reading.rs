@@ -1,7 +1,9 @@
 //! How the status of one object reads.
 
 use api::{
-    resource::{Key as ObjectKey, Lane, Live, Matched, Object, Status, StatusCondition},
+    resource::{
+        DISCONNECTED, Key as ObjectKey, Lane, Live, Matched, Object, Status, StatusCondition,
+    },
     validate::{Finding, Severity},
 };
 
@@ -149,7 +151,14 @@ fn of_gateway(key: &ObjectKey, sight: Sight<'_>) -> Status {
     let resource = Key::Gateway(key.name.as_str().into());
     let live = sight.distribution.live(&resource, wire.version);
     let accepted = condition("Accepted", true, "Accepted", String::new());
-    let conditions = vec![accepted, ready(&resource, live, sight)];
+    let ready = match live.data_planes {
+        0 => {
+            let message = "no data plane serves it: start `laneway gateway` with its name";
+            condition("Ready", false, "NoDataPlane", message.to_owned())
+        }
+        _ => ready(&resource, live, sight),
+    };
+    let conditions = vec![accepted, ready];
     Status { conditions, matched: Vec::new(), live: None }
 }
 
@@ -194,19 +203,31 @@ fn ready(resource: &Key, live: distribute::Live, sight: Sight<'_>) -> StatusCond
         let message = format!("data plane {node}{more} does not take it: {reason}");
         return condition("Ready", false, "Refused", message);
     }
-    let waiting = live.data_planes - live.acknowledged;
+    let waiting = live.connected - live.acknowledged;
     if waiting > 0 {
-        let message =
-            format!("{waiting} of {} data planes have not confirmed it", live.data_planes);
+        let message = format!("{waiting} of {} data planes have not confirmed it", live.connected);
         return condition("Ready", false, "Distributing", message);
     }
-    condition("Ready", true, "Live", "every data plane that needs it has it".to_owned())
+    let disconnected = live.data_planes - live.connected;
+    if disconnected > 0 {
+        let message = format!(
+            "{disconnected} of {} data planes that need it are disconnected; all others have it",
+            live.data_planes
+        );
+        return condition("Ready", false, DISCONNECTED, message);
+    }
+    let message = match live.data_planes {
+        0 => "no data plane needs it",
+        _ => "every data plane that needs it has it",
+    };
+    condition("Ready", true, "Live", message.to_owned())
 }
 
 fn shown(live: distribute::Live, generation: u64) -> Live {
     Live {
         data_planes: small(live.data_planes),
         acknowledged: small(live.acknowledged),
+        disconnected: small(live.data_planes - live.connected),
         generation,
         observed_generation: 0,
     }

@@ -8,7 +8,7 @@ use api::{
 use control::Standing;
 use serde_json::{Value, json};
 
-use crate::harness::{Plane, backend, group, lane, route, service};
+use crate::harness::{PATIENCE, Plane, backend, group, lane, route, service};
 
 fn request(objects: &[Value]) -> ApplyRequest {
     ApplyRequest { objects: objects.to_vec() }
@@ -294,21 +294,41 @@ async fn a_watch_tells_when_something_else_is_to_be_said_of_an_object() {
         .unwrap();
     let mut watch = client.watch(Kind::Lane, None).await.unwrap();
     plane.serve(&[service("sc-a", "app-a", &["1", "11=gray"])]);
-    let is_said = |object: &Object| {
-        let status = object.status().unwrap();
-        status.matched.iter().any(|it| (it.base, it.tagged) == (1, 1))
-            && status.conditions.iter().any(|it| it.kind == "Ready" && it.reason == "Live")
-    };
     let mut kinds = Vec::new();
     loop {
         let event = watch.next().await.unwrap().unwrap();
         kinds.push(event.kind);
-        if event.object.as_ref().is_some_and(is_said) {
+        if event.object.as_ref().is_some_and(is_live_with_instances) {
             break;
         }
     }
     assert_eq!(kinds[..2], [WatchKind::Added, WatchKind::Synced]);
     assert!(kinds[2..].iter().all(|kind| *kind == WatchKind::Modified), "{kinds:?}");
+}
+
+/// Of a lane that one instance of the base and one of its own have been found for, and that is live.
+fn is_live_with_instances(lane: &Object) -> bool {
+    let status = lane.status().unwrap();
+    status.matched.iter().any(|it| (it.base, it.tagged) == (1, 1))
+        && status.conditions.iter().any(|it| it.kind == "Ready" && it.reason == "Live")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watch_that_goes_on_tells_what_was_to_be_said_meanwhile() {
+    let (plane, client) = started().await;
+    let objects = [group("trade", &["app-a"]), lane("trade", "gray")];
+    let known = client.apply(&request(&objects), false).await.unwrap().resource_version;
+    // The objects stay as they are: what is said of them changes while nobody watches.
+    plane.serve(&[service("sc-a", "app-a", &["1", "11=gray"])]);
+    let lane = lane_key("trade-gray");
+    while !is_live_with_instances(&client.get(&lane).await.unwrap()) {
+        tokio::task::yield_now().await;
+    }
+    let mut watch = client.watch_after(Kind::Lane, None, &known).await.unwrap();
+    let event = tokio::time::timeout(PATIENCE, watch.next()).await.unwrap().unwrap().unwrap();
+    let told = event.object.unwrap();
+    assert_eq!((event.kind, told.key()), (WatchKind::Modified, lane));
+    assert!(is_live_with_instances(&told), "{told:?}");
 }
 
 /// The latest state of an object that anything of a status speaks of.

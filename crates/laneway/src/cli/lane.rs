@@ -9,7 +9,7 @@ use anyhow::bail;
 use api::{
     client::Client,
     convert::lanes::percent_hundredths,
-    resource::{self, Kind, Object},
+    resource::{self, DISCONNECTED, Kind, Live, Object},
     write,
 };
 use clap::{Args, Subcommand};
@@ -121,13 +121,20 @@ async fn change(
         return Ok(ExitCode::SUCCESS);
     }
     match tokio::time::timeout(LIVE_WITHIN, live(client, &before, &after)).await {
-        Ok(data_planes) => {
-            let data_planes = data_planes?;
+        Ok(reached) => {
+            let reached = reached?;
             let milliseconds = started.elapsed().as_millis();
-            let planes = if data_planes == 1 { "data plane" } else { "data planes" };
+            let planes = if reached.acknowledged == 1 { "data plane" } else { "data planes" };
             output::line(format_args!(
-                "lane {name} is {what}; {data_planes} {planes} confirmed it within {milliseconds} ms"
+                "lane {name} is {what}; {} {planes} confirmed it within {milliseconds} ms",
+                reached.acknowledged
             ));
+            if reached.disconnected > 0 {
+                output::warning(format_args!(
+                    "{} of {} data planes are disconnected: gone, or serving what they had; see `laneway status`",
+                    reached.disconnected, reached.data_planes
+                ));
+            }
         }
         Err(_) => {
             let why = match progress(&before, &now(client, &before).await?) {
@@ -144,20 +151,20 @@ async fn change(
     Ok(ExitCode::SUCCESS)
 }
 
-/// Waits until a change is live; says on how many data planes.
+/// Waits until a change is live; says on which data planes.
 async fn live(
     client: &Client,
     before: &resource::Lane,
     after: &resource::Lane,
-) -> anyhow::Result<u32> {
+) -> anyhow::Result<Live> {
     // The watch first, so that nothing is missed between it and the first look.
     let version = after.metadata.resource_version.as_deref().unwrap_or_default();
     let namespace = before.metadata.namespace.as_str();
     let mut watch = client.watch_after(Kind::Lane, Some(namespace), version).await?;
     let mut lane = now(client, before).await?;
     loop {
-        if let Progress::Live(data_planes) = progress(before, &lane) {
-            return Ok(data_planes);
+        if let Progress::Live(reached) = progress(before, &lane) {
+            return Ok(reached);
         }
         let Some(event) = watch.next().await? else { bail!("the control plane ended the watch") };
         if let Some(Object::Lane(told)) = event.object
@@ -179,8 +186,9 @@ async fn now(client: &Client, lane: &resource::Lane) -> anyhow::Result<resource:
 /// How far a change has got.
 #[derive(Debug, PartialEq, Eq)]
 enum Progress {
-    /// So many data planes have it: all that need it.
-    Live(u32),
+    /// All connected data planes that need it have it. One whose stream is closed is most likely gone, and is not waited
+    /// for.
+    Live(Live),
     /// Not yet everywhere, and why.
     Waiting(String),
 }
@@ -196,18 +204,19 @@ fn progress(before: &resource::Lane, now: &resource::Lane) -> Progress {
     if live(before).is_some_and(|before| before.generation == reached.generation) {
         return Progress::Waiting("the control plane has not distributed it yet".to_owned());
     }
-    if reached.acknowledged < reached.data_planes {
-        let (acknowledged, data_planes) = (reached.acknowledged, reached.data_planes);
+    let (acknowledged, data_planes) = (reached.acknowledged, reached.data_planes);
+    if acknowledged + reached.disconnected < data_planes {
         return Progress::Waiting(format!(
             "{acknowledged} of {data_planes} data planes have confirmed it"
         ));
     }
-    let is_ready = ready(now).is_none_or(|condition| condition.status == "True");
+    let is_ready = ready(now)
+        .is_none_or(|condition| condition.status == "True" || condition.reason == DISCONNECTED);
     // A disabled lane is never ready, and that is what was asked for.
     if now.spec.enabled && !is_ready {
         return Progress::Waiting(reason(now).unwrap_or_default());
     }
-    Progress::Live(reached.data_planes)
+    Progress::Live(reached)
 }
 
 fn ready(lane: &resource::Lane) -> Option<&resource::StatusCondition> {
@@ -257,7 +266,7 @@ fn show(lane: resource::Lane, format: Format) {
 
 #[cfg(test)]
 mod tests {
-    use api::resource::{Entry, LaneSpec, Live, Status, StatusCondition};
+    use api::resource::{Entry, LaneSpec, Status, StatusCondition};
 
     use super::*;
 
@@ -289,7 +298,7 @@ mod tests {
                 last_transition_time: None,
             }],
             matched: Vec::new(),
-            live: Some(Live { data_planes: 4, acknowledged, generation, observed_generation: 0 }),
+            live: Some(Live { data_planes: 4, acknowledged, generation, ..Live::default() }),
         });
         lane
     }
@@ -306,12 +315,29 @@ mod tests {
         );
         waits(&lane(true, 8, 3, ("False", "admitting")), "3 of 4 data planes have confirmed it");
         waits(&lane(true, 8, 4, ("False", "admitting")), "admitting");
-        assert_eq!(progress(&before, &lane(true, 9, 4, ("True", ""))), Progress::Live(4));
-        let before = lane(true, 9, 4, ("True", ""));
-        assert_eq!(
-            progress(&before, &lane(false, 10, 4, ("False", "disabled"))),
-            Progress::Live(4)
-        );
+        let is_live = |before: &resource::Lane, now: &resource::Lane| {
+            let reached = now.status.as_ref().unwrap().live.clone().unwrap();
+            assert_eq!(progress(before, now), Progress::Live(reached));
+        };
+        is_live(&before, &lane(true, 9, 4, ("True", "")));
+        is_live(&lane(true, 9, 4, ("True", "")), &lane(false, 10, 4, ("False", "disabled")));
+    }
+
+    #[test]
+    fn a_data_plane_that_is_disconnected_is_not_waited_for() {
+        let before = lane(false, 7, 4, ("False", "disabled"));
+        let with_one_gone = |acknowledged| {
+            let mut now = lane(true, 8, acknowledged, ("False", "one is disconnected"));
+            let status = now.status.as_mut().unwrap();
+            status.conditions[0].reason = DISCONNECTED.to_owned();
+            status.live.as_mut().unwrap().disconnected = 1;
+            now
+        };
+        let all_others = with_one_gone(3);
+        let reached = all_others.status.as_ref().unwrap().live.clone().unwrap();
+        assert_eq!(progress(&before, &all_others), Progress::Live(reached));
+        let why = "2 of 4 data planes have confirmed it".to_owned();
+        assert_eq!(progress(&before, &with_one_gone(2)), Progress::Waiting(why));
     }
 
     #[test]
