@@ -1,6 +1,6 @@
 //! Turns serde's errors into problems that name field, value and remedy.
 
-use lanes::Problem;
+use lanes::{Fault, Problem};
 use serde_json::Value;
 use serde_path_to_error::{Path, Segment};
 
@@ -14,7 +14,9 @@ pub(crate) fn from_serde(
     if let Some((missing, _)) =
         message.strip_prefix("missing field `").and_then(|rest| rest.split_once('`'))
     {
-        return Problem::new(missing, "", "is missing: write it").under_path(&path);
+        return Problem::new(missing, "", "is missing: write it")
+            .of(Fault::Missing)
+            .under_path(&path);
     }
     if let Some((unknown, rest)) =
         message.strip_prefix("unknown field `").and_then(|rest| rest.split_once('`'))
@@ -28,11 +30,12 @@ pub(crate) fn from_serde(
         // The path of an unknown field already ends in it, or ends in its object.
         let own = path == unknown || path.ends_with(&format!(".{unknown}"));
         let shown = at(whole, error.path());
-        return if own {
+        let problem = if own {
             Problem::new(path, shown, remedy)
         } else {
             Problem::new(unknown, "", remedy).under_path(&path)
         };
+        return problem.of(Fault::UnknownField);
     }
     let shown = at(whole, error.path());
     if let Some((_, rest)) =

@@ -122,6 +122,10 @@ pub struct Finding {
     /// The object; none where it could not be told which.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub object: Option<Key>,
+    /// What sort of mistake it is, in a word that never changes (docs/reference/problems.md).
+    #[serde(default)]
+    #[schema(required = false)]
+    pub code: String,
     /// The path of the field in the object.
     pub field: String,
     /// The offending value; empty when the field is missing.
@@ -137,8 +141,9 @@ pub struct Finding {
 impl Finding {
     /// An error of an object that could not be read, or was not a known one.
     pub fn unread(problem: lanes::Problem) -> Self {
-        let lanes::Problem { field, value, remedy } = problem;
-        Self { object: None, field, value, remedy, severity: validate::Severity::Error }
+        let lanes::Problem { fault, field, value, remedy } = problem;
+        let (code, severity) = (fault.code().to_owned(), validate::Severity::Error);
+        Self { object: None, code, field, value, remedy, severity }
     }
 }
 

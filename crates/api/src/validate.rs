@@ -28,12 +28,11 @@ pub struct Finding {
 }
 
 impl Finding {
-    /// Whether both find the same value of the same field wrong, in whatever words.
-    fn is_same(&self, other: &Self) -> bool {
-        self.object == other.object
-            && self.severity == other.severity
-            && self.problem.field == other.problem.field
-            && self.problem.value == other.problem.value
+    /// Whether this one, known before, excuses `later`.
+    fn excuses(&self, later: &Self) -> bool {
+        self.object == later.object
+            && self.severity == later.severity
+            && self.problem.excuses(&later.problem)
     }
 }
 
@@ -99,7 +98,7 @@ impl Validator {
 /// older version's rules, does not stand in the way of other writes.
 pub fn introduced(before: &[Finding], after: &[Finding]) -> Vec<Finding> {
     let errors = after.iter().filter(|finding| finding.severity == Severity::Error);
-    errors.filter(|finding| !before.iter().any(|known| known.is_same(finding))).cloned().collect()
+    errors.filter(|finding| !before.iter().any(|known| known.excuses(finding))).cloned().collect()
 }
 
 /// Why `removed` objects may not go: what of `after`, the set without them, needs them. What they leave dangling

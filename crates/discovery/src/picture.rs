@@ -17,7 +17,7 @@ use lanes::{
     group::{EntranceSpec, Entry},
 };
 use prost::Message;
-use routes::{GatewaySpec, Published, RouteSpec, Table};
+use routes::{GatewaySpec, Published, RouteProblem, RouteSpec, Table};
 use v1::resource::Body;
 
 /// Who decides on a picture.
@@ -219,9 +219,10 @@ impl Picture {
             // A data plane is told one gateway: its own.
             let gateway = self.gateways.values().next();
             let (table, problems) = Table::compile(gateway, &routes);
-            let mut reasons: BTreeMap<String, Vec<lanes::Problem>> = BTreeMap::new();
-            for (route, problem) in problems {
-                reasons.entry(Key::Route(route.into()).to_string()).or_default().push(problem);
+            let mut reasons: BTreeMap<String, Vec<RouteProblem>> = BTreeMap::new();
+            for problem in problems {
+                let key = Key::Route(problem.route.as_str().into()).to_string();
+                reasons.entry(key).or_default().push(problem);
             }
             let mut stepped_back = false;
             for (key, problems) in &reasons {
@@ -278,7 +279,7 @@ fn in_words(problem: NotUnderstood) -> Reason {
     problem.to_string()
 }
 
-fn joined(problems: &[lanes::Problem]) -> Reason {
+fn joined(problems: &[impl ToString]) -> Reason {
     problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 

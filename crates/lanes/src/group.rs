@@ -2,6 +2,8 @@
 
 mod compile;
 
+use std::fmt;
+
 use crate::{
     GroupName, Problem, Tag,
     condition::{Condition, Parameter},
@@ -28,6 +30,27 @@ pub struct GroupSpec {
     pub applications: Vec<String>,
     /// Lanes in creation order; [`Group::compile`] orders them by priority.
     pub lanes: Vec<LaneSpec>,
+}
+
+/// What is wrong with a group, or with one of its lanes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GroupProblem {
+    /// The lane, by its place in [`GroupSpec::lanes`].
+    pub lane: Option<usize>,
+    /// A lane before it that has already what only one may have.
+    pub like: Option<usize>,
+    /// What, with the path in the lane, or in the group.
+    pub problem: Problem,
+}
+
+impl fmt::Display for GroupProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(lane) = self.lane {
+            write!(f, "lanes[{lane}].")?;
+        }
+        write!(f, "{}", self.problem)?;
+        self.like.map_or(Ok(()), |like| write!(f, ": lanes[{like}] has it already"))
+    }
 }
 
 /// An entrance as written.
@@ -143,7 +166,7 @@ pub(crate) struct ApplicationIndex(u32);
 
 impl Group {
     /// Compiles `spec`, or returns every problem it has, fields relative to the group (`lanes[3].entry…`).
-    pub fn compile(spec: GroupSpec) -> Result<Self, Vec<Problem>> {
+    pub fn compile(spec: GroupSpec) -> Result<Self, Vec<GroupProblem>> {
         compile::compile(spec)
     }
 

@@ -37,7 +37,7 @@ pub use enter::Entrance;
 pub use explain::Explanation;
 pub use group::{Group, GroupSpec, LaneSpec};
 pub use name::{GroupName, Tag};
-pub use problem::Problem;
+pub use problem::{Fault, Problem};
 pub use request::Request;
 pub use service::{Endpoint, Service, ServiceId};
 pub use snapshot::Snapshot;

@@ -1,10 +1,79 @@
-//! What is wrong with something an operator wrote, in words that name the field, the value and the remedy.
+//! What is wrong with something an operator wrote: which sort of fault it is, for programs, and words that name
+//! the field, the value and the remedy, for people. No decision hangs on a word.
 
 use std::fmt;
+
+/// What sort of mistake something is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// The value cannot be used.
+    #[default]
+    Invalid,
+    /// Something has to be there.
+    Missing,
+    /// A field, or a kind, of which nothing is known.
+    UnknownField,
+    /// So many; fewer are allowed.
+    TooMany(usize),
+    /// Another has it already, and only one may.
+    NotUnique,
+    /// What is named does not exist.
+    NotFound,
+    /// What is named does not let it attach, or has not what it asks for.
+    NotAttached,
+    /// A condition that no request meets.
+    NeverHolds,
+    /// A condition that every request meets, or more requests than it seems.
+    HoldsTooOften,
+    /// Both lanes and a route spread requests over versions of an application.
+    SpreadTwice,
+    /// Others need what is to go.
+    InUse,
+    /// It belongs to another controller.
+    AnotherController,
+}
+
+impl Fault {
+    /// Every one; of those with a number any.
+    pub const ALL: [Self; 12] = [
+        Self::Invalid,
+        Self::Missing,
+        Self::UnknownField,
+        Self::TooMany(0),
+        Self::NotUnique,
+        Self::NotFound,
+        Self::NotAttached,
+        Self::NeverHolds,
+        Self::HoldsTooOften,
+        Self::SpreadTwice,
+        Self::InUse,
+        Self::AnotherController,
+    ];
+
+    /// What programs know it by, as docs/reference/problems.md tells them. Never changed.
+    pub const fn code(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid",
+            Self::Missing => "missing",
+            Self::UnknownField => "unknown-field",
+            Self::TooMany(_) => "too-many",
+            Self::NotUnique => "not-unique",
+            Self::NotFound => "not-found",
+            Self::NotAttached => "not-attached",
+            Self::NeverHolds => "never-holds",
+            Self::HoldsTooOften => "holds-too-often",
+            Self::SpreadTwice => "spread-twice",
+            Self::InUse => "in-use",
+            Self::AnotherController => "another-controller",
+        }
+    }
+}
 
 /// One mistake in a resource. Compilers in `lanes` and `routes` return *every* problem, not the first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
+    /// What sort of mistake it is: what programs decide on.
+    pub fault: Fault,
     /// Path inside the resource, e.g. `spec.entry.content.conditions[0].operator`.
     pub field: String,
     /// The offending value as written; empty when the field is missing.
@@ -14,13 +83,34 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with `value` at `field`.
+    /// A `value` at `field` that cannot be used; or what else is wrong, see [`Problem::of`].
     pub fn new(
         field: impl Into<String>,
         value: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
-        Self { field: field.into(), value: value.into(), remedy: remedy.into() }
+        Self {
+            fault: Fault::default(),
+            field: field.into(),
+            value: value.into(),
+            remedy: remedy.into(),
+        }
+    }
+
+    /// The same problem, as a fault of this sort.
+    #[must_use]
+    pub fn of(self, fault: Fault) -> Self {
+        Self { fault, ..self }
+    }
+
+    /// Whether this one, known before, excuses `later`: the same fault of the same value of the same field, in
+    /// whatever words; where there are too many, as many or fewer.
+    pub fn excuses(&self, later: &Self) -> bool {
+        let is_same = match (self.fault, later.fault) {
+            (Fault::TooMany(before), Fault::TooMany(after)) => after <= before,
+            (before, after) => before == after && self.value == later.value,
+        };
+        is_same && self.field == later.field
     }
 
     /// The same problem seen from an enclosing object: `spec` + `tag` → `spec.tag`.
@@ -48,5 +138,32 @@ mod tests {
         assert_eq!(seen("tag"), "spec.lanes.tag");
         assert_eq!(seen("[3].tag"), "spec.lanes[3].tag");
         assert_eq!(seen(""), "spec.lanes");
+    }
+
+    #[test]
+    fn a_problem_excuses_the_same_mistake_in_whatever_words() {
+        let known = Problem::new("tag", "A", "use a").of(Fault::NotUnique);
+        assert!(known.excuses(&Problem::new("tag", "A", "anything else").of(Fault::NotUnique)));
+        for other in [
+            Problem::new("tag", "A", "use a"),
+            Problem::new("tag", "B", "use a").of(Fault::NotUnique),
+            Problem::new("group", "A", "use a").of(Fault::NotUnique),
+        ] {
+            assert!(!known.excuses(&other), "{other:?}");
+        }
+        let many = |count: usize| Problem::new("lanes", format!("{count} lanes"), "");
+        let many = |count: usize| many(count).of(Fault::TooMany(count));
+        assert!(many(70).excuses(&many(70)) && many(70).excuses(&many(69)));
+        assert!(!many(70).excuses(&many(71)));
+    }
+
+    #[test]
+    fn every_fault_has_a_code_of_its_own_and_is_in_the_reference() {
+        let mut codes = Fault::ALL.map(Fault::code).to_vec();
+        let told = include_str!("../../../docs/reference/problems.md");
+        assert!(codes.iter().all(|code| told.contains(&format!("\n| `{code}` |"))));
+        codes.sort_unstable();
+        codes.dedup();
+        assert_eq!(codes.len(), Fault::ALL.len());
     }
 }

@@ -4,9 +4,9 @@
 //! must not become one that matches everything. A rule whose filters are wrong stays in its place and answers
 //! 500, since its requests must be served neither unfiltered nor by the next rule.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
-use lanes::Problem;
+use lanes::{Fault, Problem};
 
 use crate::{
     filter::{Filters, compile_filters, is_token},
@@ -34,7 +34,7 @@ impl Table {
     pub fn compile(
         gateway: Option<&GatewaySpec>,
         routes: &[RouteSpec],
-    ) -> (Self, Vec<(String, Problem)>) {
+    ) -> (Self, Vec<RouteProblem>) {
         let Some(gateway) = gateway else { return (Self::default(), Vec::new()) };
         let mut compiler = Compiler::new(gateway);
         let mut by_age: Vec<&RouteSpec> = routes.iter().collect();
@@ -52,7 +52,27 @@ struct Compiler<'g> {
     patterns: Vec<Option<HostPattern>>,
     paths: Vec<HostMap<PathIndex>>,
     rules: Vec<Rule>,
-    problems: Vec<(String, Problem)>,
+    problems: Vec<RouteProblem>,
+}
+
+/// What is wrong with a route.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RouteProblem {
+    /// `namespace/name` of the route.
+    pub route: String,
+    /// The parent it is about, by its place in [`RouteSpec::parents`].
+    pub parent: Option<usize>,
+    /// What, with the path in the parent, or in the route.
+    pub problem: Problem,
+}
+
+impl fmt::Display for RouteProblem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(parent) = self.parent {
+            write!(f, "spec.parentRefs[{parent}].")?;
+        }
+        write!(f, "{}", self.problem)
+    }
 }
 
 fn route_key(route: &RouteSpec) -> String {
@@ -77,7 +97,8 @@ impl<'g> Compiler<'g> {
             return;
         }
         let hostnames = compile_hostnames(&route.hostnames, &mut problems);
-        let attached = self.attach(&parents, &hostnames, &route.hostnames, &mut problems);
+        let key = route_key(route);
+        let attached = self.attach(&parents, &hostnames, route);
         for (rule_index, rule) in route.rules.iter().enumerate() {
             let mut rule_problems = Vec::new();
             let matches = compile_matches(&rule.matches, &mut rule_problems);
@@ -103,17 +124,19 @@ impl<'g> Compiler<'g> {
                 }
             }
         }
-        let key = route_key(route);
-        self.problems.extend(problems.into_iter().map(|problem| (key.clone(), problem)));
+        self.problems.extend(problems.into_iter().map(|problem| RouteProblem {
+            route: key.clone(),
+            parent: None,
+            problem,
+        }));
     }
 
     /// The listeners a route attaches to, and under which of its host names.
     fn attach<'h>(
-        &self,
+        &mut self,
         parents: &[(usize, &ParentSpec)],
         hostnames: &'h [HostPattern],
-        written: &[String],
-        problems: &mut Vec<Problem>,
+        route: &RouteSpec,
     ) -> Vec<(usize, Vec<&'h HostPattern>)> {
         let mut attached: Vec<(usize, Vec<&HostPattern>)> = Vec::new();
         for (parent_index, parent) in parents {
@@ -123,8 +146,8 @@ impl<'g> Compiler<'g> {
                 .collect();
             if named.is_empty() {
                 let (part, value) = match (&parent.section, parent.port) {
-                    (Some(section), _) => (".sectionName", section.clone()),
-                    (None, Some(port)) => (".port", port.to_string()),
+                    (Some(section), _) => ("sectionName", section.clone()),
+                    (None, Some(port)) => ("port", port.to_string()),
                     (None, None) => ("", parent.gateway.clone()),
                 };
                 let listeners: Vec<_> = (self.gateway.listeners.iter())
@@ -132,11 +155,11 @@ impl<'g> Compiler<'g> {
                     .collect();
                 let remedy =
                     format!("name a listener of {}: {}", self.gateway.name, listeners.join(", "));
-                problems.push(Problem::new(
-                    format!("spec.parentRefs[{parent_index}]{part}"),
-                    value,
-                    remedy,
-                ));
+                self.problems.push(RouteProblem {
+                    route: route_key(route),
+                    parent: Some(*parent_index),
+                    problem: Problem::new(part, value, remedy).of(Fault::NotAttached),
+                });
                 continue;
             }
             let mut met = false;
@@ -152,17 +175,22 @@ impl<'g> Compiler<'g> {
                 }
             }
             if !met && !hostnames.is_empty() {
-                problems.push(Problem::new(
-                    "spec.hostnames",
-                    written.join(", "),
-                    format!("none is among the hosts of the listener; change one or the other (parentRefs[{parent_index}])"),
-                ));
+                let remedy = format!(
+                    "none is among the hosts of the listener of {}; change one or the other",
+                    self.gateway.name
+                );
+                let problem = Problem::new("spec.hostnames", route.hostnames.join(", "), remedy);
+                self.problems.push(RouteProblem {
+                    route: route_key(route),
+                    parent: None,
+                    problem: problem.of(Fault::NotAttached),
+                });
             }
         }
         attached
     }
 
-    fn finish(mut self) -> (Table, Vec<(String, Problem)>) {
+    fn finish(mut self) -> (Table, Vec<RouteProblem>) {
         self.paths.iter_mut().flat_map(HostMap::values_mut).for_each(PathIndex::finish);
         let listeners = self
             .patterns

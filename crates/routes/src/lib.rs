@@ -16,6 +16,7 @@ pub mod spec;
 pub mod table;
 mod text;
 
+pub use compile::RouteProblem;
 pub use host::HOSTNAME_BYTES_MAX;
 pub use normal::{PathError, normalise};
 pub use path::PATH_BYTES_MAX;

@@ -1,7 +1,7 @@
 //! `LaneGroup` and `Lane` → [`lanes::GroupSpec`].
 
 use lanes::{
-    GroupName, GroupSpec, LaneSpec, Problem, Tag,
+    Fault, GroupName, GroupSpec, LaneSpec, Problem, Tag,
     condition::{Condition, Operator, Parameter},
     group::{self, EntranceSpec},
 };
@@ -69,7 +69,8 @@ fn entrance(written: &Entrance) -> Result<EntranceSpec, Problem> {
             "write {gateway: NAME} or {application: NAME}, and a second entrance for the other",
         )),
         Entrance { gateway: None, application: None, .. } => {
-            Err(Problem::new("", "", "write {gateway: NAME} or {application: NAME}"))
+            Err(Problem::new("", "", "write {gateway: NAME} or {application: NAME}")
+                .of(Fault::Missing))
         }
     }
 }
@@ -89,7 +90,8 @@ pub fn lane_spec(lane: &Lane, admitting: bool) -> Result<LaneSpec, Vec<Problem>>
     for (index, switch) in lane.spec.applications.iter().enumerate() {
         if lane.spec.applications[..index].iter().any(|earlier| earlier.name == switch.name) {
             let field = format!("spec.applications[{index}].name");
-            problems.push(Problem::new(field, &switch.name, "name each application once"));
+            let problem = Problem::new(field, &switch.name, "name each application once");
+            problems.push(problem.of(Fault::NotUnique));
         } else if !switch.enabled {
             switched_off.push(switch.name.clone());
         }
@@ -164,7 +166,9 @@ fn entry(written: &Entry) -> Result<group::Entry, Vec<Problem>> {
         }
         (None, Some(written)) => ratio(written)
             .map_err(|wrong| wrong.into_iter().map(|problem| problem.under("ratio")).collect()),
-        (None, None) => Err(vec![Problem::new("", "", "write content: {…} or ratio: {…}")]),
+        (None, None) => {
+            Err(vec![Problem::new("", "", "write content: {…} or ratio: {…}").of(Fault::Missing)])
+        }
         (Some(_), Some(_)) => {
             Err(vec![Problem::new("", "", "write one of content and ratio, not both")])
         }
@@ -244,10 +248,12 @@ fn one_parameter<const N: usize>(
 ) -> Result<Parameter, Problem> {
     let mut written = written.into_iter().flatten();
     let Some((field, name, parameter)) = written.next() else {
-        return Err(Problem::new("", "", remedy_of_none));
+        return Err(Problem::new("", "", remedy_of_none).of(Fault::Missing));
     };
     if name.is_empty() {
-        return Err(Problem::new(field, "", format!("write the name of the {field}")));
+        return Err(
+            Problem::new(field, "", format!("write the name of the {field}")).of(Fault::Missing)
+        );
     }
     match written.next() {
         None => Ok(parameter),
@@ -335,7 +341,8 @@ fn text(written: &LaneCondition) -> Result<String, Problem> {
             let remedy = format!("put quotes around it: {} compares text", written.operator);
             Err(Problem::new("value", number.to_string(), remedy))
         }
-        None => Err(Problem::new("value", "", format!("write the value for {}", written.operator))),
+        None => Err(Problem::new("value", "", format!("write the value for {}", written.operator))
+            .of(Fault::Missing)),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `Gateway`, `HTTPRoute` and `Backend` → [`routes::GatewaySpec`] and [`routes::RouteSpec`].
 
-use lanes::{Problem, ServiceId};
+use lanes::{Fault, Problem, ServiceId};
 use routes::{
     GatewaySpec, RouteSpec,
     spec::{
@@ -59,7 +59,9 @@ pub fn gateway(
         },
     };
     if written.listeners.is_empty() {
-        problems.push(Problem::new("spec.listeners", "[]", "write at least one listener"));
+        problems.push(
+            Problem::new("spec.listeners", "[]", "write at least one listener").of(Fault::Missing),
+        );
     }
     for (index, listener) in written.listeners.iter().enumerate() {
         let at = format!("spec.listeners[{index}]");
@@ -141,7 +143,8 @@ pub fn attach(written: &ParentRef, own: &str, set: &Set) -> Result<Vec<ParentSpe
         }),
         _ => Err(format!("name a Gateway: there is no {key}")),
     };
-    let gateway = gateway.map_err(|remedy| Problem::new("name", &written.name, remedy))?;
+    let gateway = gateway
+        .map_err(|remedy| Problem::new("name", &written.name, remedy).of(Fault::NotFound))?;
     let meant: Vec<_> = (gateway.listeners.iter())
         .filter(|listener| {
             written.section_name.as_ref().is_none_or(|section| *section == listener.name)
@@ -162,7 +165,7 @@ pub fn attach(written: &ParentRef, own: &str, set: &Set) -> Result<Vec<ParentSpe
         let remedy = format!(
             "move the route to namespace {namespace}, or set allowedRoutes.namespaces.from: All on the listeners of {key}"
         );
-        return Err(Problem::new("name", &written.name, remedy));
+        return Err(Problem::new("name", &written.name, remedy).of(Fault::NotAttached));
     }
     Ok((meant.into_iter().filter(|listener| listener.allows(namespace, own)))
         .map(|listener| parent(Some(listener.name.clone())))
@@ -184,13 +187,11 @@ pub fn backend<'s>(written: &BackendRef, own: &str, set: &'s Set) -> Result<&'s 
     let key = Key::new(Kind::Backend, own, written.name.as_str());
     match set.get(&key) {
         Some(Object::Backend(backend)) => Ok(backend),
-        _ => Err(Problem::new("name", &written.name, format!("name a Backend: there is no {key}"))),
+        _ => {
+            let remedy = format!("name a Backend: there is no {key}");
+            Err(Problem::new("name", &written.name, remedy).of(Fault::NotFound))
+        }
     }
-}
-
-/// Whether an unresolved reference can come to resolve without an edit of the route: it names what is missing.
-pub fn may_resolve_later(problem: &Problem) -> bool {
-    problem.field == "name"
 }
 
 fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Problem>> {
@@ -201,7 +202,7 @@ fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Probl
         let mut wrong = Vec::new();
         let resolved = backend(reference, own, set);
         if let Err(problem) = &resolved
-            && !may_resolve_later(problem)
+            && problem.fault != Fault::NotFound
         {
             wrong.push(problem.clone());
         }
@@ -300,7 +301,9 @@ fn filter_spec(written: &RouteFilter) -> Result<FilterSpec, Problem> {
     if let Some((other, _)) = present.into_iter().find(|(name, present)| *present && *name != own) {
         return Err(Problem::new(other, "", format!("remove it: type names {own}")));
     }
-    spec.ok_or_else(|| Problem::new(own, "", "is missing: write what type names"))
+    spec.ok_or_else(|| {
+        Problem::new(own, "", "is missing: write what type names").of(Fault::Missing)
+    })
 }
 
 fn redirect(written: &RouteFilter) -> Result<Option<FilterSpec>, Problem> {
@@ -344,7 +347,7 @@ fn path(written: Option<&PathModifier>) -> Result<Option<PathRewrite>, Problem> 
     }
     match wanted {
         Some(rewrite) => Ok(Some(rewrite)),
-        None => Err(Problem::new(own, "", "is missing: write what type names")),
+        None => Err(Problem::new(own, "", "is missing: write what type names").of(Fault::Missing)),
     }
 }
 

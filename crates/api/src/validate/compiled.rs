@@ -3,28 +3,30 @@
 
 use std::collections::HashMap;
 
-use lanes::{Group, GroupSpec, Problem};
+use lanes::{Group, GroupSpec, group::GroupProblem};
 use prost::Message;
-use routes::{GatewaySpec, RouteSpec, Table};
+use routes::{GatewaySpec, RouteProblem, RouteSpec, Table};
 
 use crate::convert::wire;
 
 /// Problems by what was compiled, as it would go to the wire: equal bytes are equal rules.
 #[derive(Debug, Default)]
 pub(super) struct Compiled {
-    groups: HashMap<Vec<u8>, Answer>,
-    routes: HashMap<Vec<u8>, Answer>,
+    groups: Known<GroupProblem>,
+    routes: Known<RouteProblem>,
 }
 
+type Known<P> = HashMap<Vec<u8>, Answer<P>>;
+
 #[derive(Debug)]
-struct Answer {
-    problems: Vec<Problem>,
+struct Answer<P> {
+    problems: Vec<P>,
     is_used: bool,
 }
 
 impl Compiled {
     /// The problems of a group.
-    pub(super) fn group(&mut self, spec: GroupSpec) -> Vec<Problem> {
+    pub(super) fn group(&mut self, spec: GroupSpec) -> Vec<GroupProblem> {
         let key = wire::group_to(&spec).encode_to_vec();
         ask(&mut self.groups, key, || Group::compile(spec).err().unwrap_or_default())
     }
@@ -34,31 +36,28 @@ impl Compiled {
         &mut self,
         gateway: &GatewaySpec,
         route: Option<&RouteSpec>,
-    ) -> Vec<Problem> {
+    ) -> Vec<RouteProblem> {
         let mut key = wire::gateway_to(gateway).encode_length_delimited_to_vec();
         if let Some(route) = route {
             key.extend(wire::route_to(route).encode_to_vec());
         }
         ask(&mut self.routes, key, || {
-            let (_, problems) =
-                Table::compile(Some(gateway), route.map_or(&[], std::slice::from_ref));
-            problems.into_iter().map(|(_, problem)| problem).collect()
+            Table::compile(Some(gateway), route.map_or(&[], std::slice::from_ref)).1
         })
     }
 
     /// Ends a validation: what it did not ask for is forgotten.
     pub(super) fn forget_unused(&mut self) {
-        for known in [&mut self.groups, &mut self.routes] {
-            known.retain(|_, answer| std::mem::take(&mut answer.is_used));
-        }
+        forget_unused(&mut self.groups);
+        forget_unused(&mut self.routes);
     }
 }
 
-fn ask(
-    known: &mut HashMap<Vec<u8>, Answer>,
-    key: Vec<u8>,
-    compile: impl FnOnce() -> Vec<Problem>,
-) -> Vec<Problem> {
+fn forget_unused<P>(known: &mut Known<P>) {
+    known.retain(|_, answer| std::mem::take(&mut answer.is_used));
+}
+
+fn ask<P: Clone>(known: &mut Known<P>, key: Vec<u8>, compile: impl FnOnce() -> Vec<P>) -> Vec<P> {
     let answer = known.entry(key).or_insert_with(|| Answer { problems: compile(), is_used: true });
     answer.is_used = true;
     answer.problems.clone()

@@ -2,7 +2,7 @@
 //! compared. What is seen is said by `routes::entrance`, which every entrance reads requests by.
 
 use lanes::{
-    Problem,
+    Fault, Problem,
     condition::{Condition, Operator, Parameter},
     group::Entry,
 };
@@ -66,7 +66,8 @@ fn check_parameter(
     match parameter {
         Parameter::Claim(name) => {
             let remedy = "use a header, cookie, query or attribute: no entrance authenticates callers yet, so that nobody has a claim";
-            report.error(lane, Problem::new(format!("{at}.claim"), name, remedy));
+            let problem = Problem::new(format!("{at}.claim"), name, remedy);
+            report.error(lane, problem.of(Fault::NeverHolds));
         }
         // A name that is no token is told by the compiler.
         Parameter::Header(name) if is_token(name) => {
@@ -80,7 +81,8 @@ fn check_parameter(
             };
             let severity =
                 if why.depends_on_entrance() { Severity::Warning } else { Severity::Error };
-            report.add(severity, lane, Problem::new(format!("{at}.header"), name, remedy(*why)));
+            let problem = Problem::new(format!("{at}.header"), name, remedy(*why));
+            report.add(severity, lane, problem.of(Fault::NeverHolds));
         }
         _ => {}
     }
@@ -147,6 +149,7 @@ fn check_values(
     // Everything begins with nothing.
     let is_wrong = |text: &str| !(may_be(text) || is_prefix && text.is_empty());
     for (field, text) in values.into_iter().filter(|(_, text)| is_wrong(text)) {
-        report.error(lane, Problem::new(format!("{at}.{field}"), text, remedy));
+        let problem = Problem::new(format!("{at}.{field}"), text, remedy);
+        report.error(lane, problem.of(Fault::NeverHolds));
     }
 }

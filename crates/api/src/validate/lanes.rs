@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use lanes::Problem;
+use lanes::{Fault, Problem, group::GroupProblem};
 use routes::entrance::CorrelationHeaders;
 
 use super::{Compiled, Report, conditions};
@@ -27,7 +27,8 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
                     "metadata.name",
                     &group.metadata.name,
                     format!("use another name: group names are unique across namespaces, and {first} has it"),
-                ),
+                )
+                .of(Fault::NotUnique),
             ),
             None => {
                 first_of_name.insert(&group.metadata.name, key.clone());
@@ -40,7 +41,8 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
     for lane in set.lanes() {
         if set.get(&lane.group_key()).is_none() {
             let remedy = format!("name a group that exists: there is no {}", lane.group_key());
-            report.error(&lane.key(), Problem::new("spec.group", &lane.spec.group, remedy));
+            let problem = Problem::new("spec.group", &lane.spec.group, remedy);
+            report.error(&lane.key(), problem.of(Fault::NotFound));
             report.errors(&lane.key(), convert::lane_spec(lane, true).err().unwrap_or_default());
         }
     }
@@ -55,7 +57,8 @@ fn check_entrances<'s>(
     let key = group.key();
     if group.spec.entrances.is_empty() {
         let remedy = "name a gateway or an application: no request enters lanes of this group";
-        report.warning(&key, Problem::new("spec.entrances", "[]", remedy));
+        let problem = Problem::new("spec.entrances", "[]", remedy);
+        report.warning(&key, problem.of(Fault::Missing));
     }
     let mut counted: Vec<&str> = Vec::new();
     for (index, entrance) in group.spec.entrances.iter().enumerate() {
@@ -63,7 +66,8 @@ fn check_entrances<'s>(
         let at = format!("spec.entrances[{index}]");
         if !set.laneway_gateways().any(|(known, _)| known.metadata.name == gateway) {
             let remedy = format!("name a Gateway: there is no Gateway {gateway}");
-            report.warning(&key, Problem::new(format!("{at}.gateway"), gateway, remedy));
+            let problem = Problem::new(format!("{at}.gateway"), gateway, remedy);
+            report.warning(&key, problem.of(Fault::NotFound));
         }
         for (number, route) in entrance.routes.iter().flatten().enumerate() {
             let attaches = set.http_routes().any(|known| {
@@ -72,7 +76,8 @@ fn check_entrances<'s>(
             });
             if !attaches {
                 let remedy = format!("name an HTTPRoute that attaches to Gateway {gateway}");
-                report.warning(&key, Problem::new(format!("{at}.routes[{number}]"), route, remedy));
+                let problem = Problem::new(format!("{at}.routes[{number}]"), route, remedy);
+                report.warning(&key, problem.of(Fault::NotFound));
             }
         }
         if counted.contains(&gateway) {
@@ -85,7 +90,8 @@ fn check_entrances<'s>(
             let remedy = format!(
                 "use another gateway: {gateway} is already an entrance of {GROUPS_PER_GATEWAY_MAX} groups, the most one may serve"
             );
-            report.error(&key, Problem::new(format!("{at}.gateway"), gateway, remedy));
+            let problem = Problem::new(format!("{at}.gateway"), gateway, remedy);
+            report.error(&key, problem.of(Fault::TooMany(*count)));
         }
     }
 }
@@ -94,14 +100,15 @@ fn check_applications(group: &LaneGroup, report: &mut Report) {
     let applications = &group.spec.applications;
     if applications.is_empty() {
         let remedy = "name the applications of the group: no service is routed by its lanes";
-        report.warning(&group.key(), Problem::new("spec.applications", "[]", remedy));
+        let problem = Problem::new("spec.applications", "[]", remedy);
+        report.warning(&group.key(), problem.of(Fault::Missing));
     }
     for (index, application) in applications.iter().enumerate() {
         if applications[..index].contains(application) {
             let field = format!("spec.applications[{index}]");
             report.error(
                 &group.key(),
-                Problem::new(field, application, "name each application once"),
+                Problem::new(field, application, "name each application once").of(Fault::NotUnique),
             );
         }
     }
@@ -141,7 +148,8 @@ fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut 
     }
     for problem in known.group(spec) {
         // A lane that could not be read is left out, and must not look unknown to those that name it.
-        if misshapen.contains(&problem.value.as_str()) && problem.field.contains(".fallback[") {
+        let GroupProblem { problem: Problem { fault, value, .. }, .. } = &problem;
+        if *fault == Fault::NotFound && misshapen.contains(&value.as_str()) {
             continue;
         }
         let (key, problem) = owner(group, &compiled, problem);
@@ -149,28 +157,23 @@ fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut 
     }
 }
 
-/// The object a compiler's problem belongs to: `lanes[3].entry…` is `spec.entry…` of the fourth lane.
-fn owner(group: &LaneGroup, lanes: &[&Lane], problem: Problem) -> (Key, Problem) {
-    let of_lane = problem.field.strip_prefix("lanes[").and_then(|rest| rest.split_once(']'));
-    let lane = of_lane.and_then(|(index, field)| {
-        Some((*lanes.get(index.parse::<usize>().ok()?)?, field.trim_start_matches('.')))
-    });
-    let mut problem = problem.clone();
-    for (index, lane) in lanes.iter().enumerate() {
-        problem.remedy =
-            problem.remedy.replace(&format!("lanes[{index}]"), &lane.key().to_string());
+/// The object that a compiler's problem is told of.
+fn owner(group: &LaneGroup, lanes: &[&Lane], found: GroupProblem) -> (Key, Problem) {
+    let GroupProblem { lane, like, mut problem } = found;
+    if let Some(like) = like.and_then(|index| lanes.get(index)) {
+        problem.remedy = format!("{}: {} has it already", problem.remedy, like.key());
     }
-    match lane {
-        Some((lane, field)) => {
-            let field = if field == "tag" && lane.spec.tag.is_none() {
-                "metadata.name".to_owned()
-            } else {
-                format!("spec.{field}")
-            };
-            (lane.key(), Problem { field, ..problem })
-        }
-        None => (group.key(), problem.under("spec")),
-    }
+    let Some(lane) = lane.and_then(|index| lanes.get(index)) else {
+        return (group.key(), problem.under("spec"));
+    };
+    // The only thing of a lane that two may not both have is their tag.
+    let is_named = like.is_some() && lane.spec.tag.is_none();
+    let problem = if is_named {
+        Problem { field: "metadata.name".to_owned(), ..problem }
+    } else {
+        problem.under("spec")
+    };
+    (lane.key(), problem)
 }
 
 fn warn_of_lane(lane: &Lane, group: &LaneGroup, report: &mut Report) {
@@ -178,7 +181,8 @@ fn warn_of_lane(lane: &Lane, group: &LaneGroup, report: &mut Report) {
         if !group.spec.applications.contains(&switch.name) {
             let field = format!("spec.applications[{index}].name");
             let remedy = format!("name an application of group {}", group.metadata.name);
-            report.warning(&lane.key(), Problem::new(field, &switch.name, remedy));
+            let problem = Problem::new(field, &switch.name, remedy);
+            report.warning(&lane.key(), problem.of(Fault::NotFound));
         }
     }
     let Some(content) = &lane.spec.entry.content else { return };
@@ -192,7 +196,8 @@ fn warn_of_lane(lane: &Lane, group: &LaneGroup, report: &mut Report) {
             let remedy =
                 "add `exists` for the same parameter: alone it also takes every request without it";
             let field = format!("spec.entry.content.conditions[{index}].operator");
-            report.warning(&lane.key(), Problem::new(field, &condition.operator, remedy));
+            let problem = Problem::new(field, &condition.operator, remedy);
+            report.warning(&lane.key(), problem.of(Fault::HoldsTooOften));
         }
     }
 }
@@ -201,7 +206,7 @@ pub(super) fn group_removed(after: &Set, group: &LaneGroup, report: &mut Report)
     let names: Vec<String> = after.lanes_of(group).map(Lane::lane_name).collect();
     if !names.is_empty() {
         let remedy = format!("delete its lanes first: {}", names.join(", "));
-        report.error(&group.key(), Problem::new("", "", remedy));
+        report.error(&group.key(), Problem::new("", "", remedy).of(Fault::InUse));
     }
 }
 
@@ -219,6 +224,6 @@ pub(super) fn lane_removed(after: &Set, lane: &Lane, report: &mut Report) {
         .collect();
     if !names.is_empty() {
         let remedy = format!("take it out of the fallback of {} first", names.join(", "));
-        report.error(&lane.key(), Problem::new("", "", remedy));
+        report.error(&lane.key(), Problem::new("", "", remedy).of(Fault::InUse));
     }
 }

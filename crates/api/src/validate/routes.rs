@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-use lanes::Problem;
+use lanes::{Fault, Problem};
 use routes::{
-    GatewaySpec,
+    GatewaySpec, RouteProblem,
     spec::{ListenerSpec, ParentSpec},
 };
 
-use super::{Compiled, Report};
+use super::{Compiled, Report, Severity};
 use crate::{
     convert::routes as convert,
     resource::{HttpRoute, Key, Set},
@@ -21,14 +21,16 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
         if let Some(class) = gateway.spec.foreign_class() {
             let remedy =
                 "use laneway, if Laneway is to serve it: it is carried for another controller";
-            report.warning(&gateway.key(), Problem::new("spec.gatewayClassName", class, remedy));
+            let problem = Problem::new("spec.gatewayClassName", class, remedy);
+            report.warning(&gateway.key(), problem.of(Fault::AnotherController));
         }
     }
     for (gateway, spec) in set.laneway_gateways() {
         let key = gateway.key();
         match convert::gateway(gateway, spec) {
             Ok(spec) => {
-                report.errors(&key, known.route(&spec, None));
+                let found = known.route(&spec, None);
+                report.errors(&key, found.into_iter().map(|found| found.problem));
                 gateways.push(spec);
             }
             Err(problems) => report.errors(&key, problems),
@@ -38,8 +40,8 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
                 let remedy = format!(
                     "use another name: gateway names are unique across namespaces, and {first} has it"
                 );
-                report
-                    .conflict(&key, Problem::new("metadata.name", &gateway.metadata.name, remedy));
+                let problem = Problem::new("metadata.name", &gateway.metadata.name, remedy);
+                report.conflict(&key, problem.of(Fault::NotUnique));
             }
             None => {
                 first_of_name.insert(&gateway.metadata.name, key);
@@ -74,26 +76,31 @@ fn check_route(
         let anywhere = anywhere();
         spec.parents =
             vec![ParentSpec { gateway: anywhere.name.clone(), section: None, port: None }];
-        return report.errors(&key, known.route(&anywhere, Some(&spec)));
+        let found = known.route(&anywhere, Some(&spec));
+        return report.errors(&key, found.into_iter().map(|found| found.problem));
     }
     spec.parents = parents.iter().map(|(_, parent)| parent.clone()).collect();
-    let written: Vec<usize> = parents.iter().map(|(index, _)| *index).collect();
     // What is wrong with a rule is wrong at every gateway.
     let mut told: Vec<Problem> = Vec::new();
     for gateway in served {
-        for problem in known.route(gateway, Some(&spec)) {
-            let problem = as_written(problem, &written);
-            if told.contains(&problem) {
-                continue;
-            }
-            told.push(problem.clone());
-            // Where it attaches can change without an edit of the route; what it says cannot.
-            if problem.field.starts_with("spec.parentRefs") || problem.field == "spec.hostnames" {
-                report.warning(&key, problem);
-            } else {
-                report.error(&key, problem);
+        for RouteProblem { parent, problem, .. } in known.route(gateway, Some(&spec)) {
+            let problem = match parent.and_then(|index| parents.get(index)) {
+                Some((written, _)) => problem.under(&format!("spec.parentRefs[{written}]")),
+                None => problem,
+            };
+            if !told.contains(&problem) {
+                told.push(problem.clone());
+                report.add(severity(&problem), &key, problem);
             }
         }
+    }
+}
+
+/// What a route refers to can come to be there without an edit of the route; what it says cannot.
+fn severity(problem: &Problem) -> Severity {
+    match problem.fault {
+        Fault::NotFound | Fault::NotAttached => Severity::Warning,
+        _ => Severity::Error,
     }
 }
 
@@ -102,7 +109,7 @@ fn check_parents(route: &HttpRoute, set: &Set, report: &mut Report) -> Vec<(usiz
     let key = route.key();
     if route.spec.parent_refs.is_empty() {
         let remedy = "name a Gateway, e.g. [{name: edge}]: the route is not served anywhere";
-        report.warning(&key, Problem::new("spec.parentRefs", "[]", remedy));
+        report.warning(&key, Problem::new("spec.parentRefs", "[]", remedy).of(Fault::Missing));
     }
     let mut parents = Vec::new();
     for (index, written) in route.spec.parent_refs.iter().enumerate() {
@@ -110,11 +117,7 @@ fn check_parents(route: &HttpRoute, set: &Set, report: &mut Report) -> Vec<(usiz
             Ok(attached) => parents.extend(attached.into_iter().map(|parent| (index, parent))),
             Err(problem) => {
                 let problem = problem.under(&format!("spec.parentRefs[{index}]"));
-                if problem.field.ends_with(".name") {
-                    report.warning(&key, problem);
-                } else {
-                    report.error(&key, problem);
-                }
+                report.add(severity(&problem), &key, problem);
             }
         }
     }
@@ -126,7 +129,7 @@ fn check_backends(route: &HttpRoute, set: &Set, report: &mut Report) {
     for (index, rule) in route.spec.rules.iter().enumerate() {
         for (number, reference) in rule.backend_refs.iter().enumerate() {
             if let Err(problem) = convert::backend(reference, &route.metadata.namespace, set)
-                && convert::may_resolve_later(&problem)
+                && problem.fault == Fault::NotFound
             {
                 let at = format!("spec.rules[{index}].backendRefs[{number}]");
                 report.warning(&route.key(), problem.under(&at));
@@ -144,16 +147,4 @@ fn anywhere() -> GatewaySpec {
         trusted_hops: 0,
     };
     GatewaySpec { name: "any".to_owned(), listeners: vec![listener] }
-}
-
-/// A problem of `spec.parentRefs[i]`, with the index of the parent as written.
-fn as_written(mut problem: Problem, written: &[usize]) -> Problem {
-    let index =
-        problem.field.strip_prefix("spec.parentRefs[").and_then(|rest| rest.split_once(']'));
-    if let Some((index, rest)) = index
-        && let Some(index) = index.parse::<usize>().ok().and_then(|index| written.get(index))
-    {
-        problem.field = format!("spec.parentRefs[{index}]{rest}");
-    }
-    problem
 }

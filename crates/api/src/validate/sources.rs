@@ -1,6 +1,6 @@
 //! Sources and backends.
 
-use lanes::Problem;
+use lanes::{Fault, Problem};
 
 use super::Report;
 use crate::resource::{Backend, EMBEDDED_SOURCE, ServiceSource, Set};
@@ -23,7 +23,8 @@ fn check_source(source: &ServiceSource, set: &Set, report: &mut Report) {
             "use another name: source names are unique across namespaces, and {} has it",
             older.key()
         );
-        report.conflict(&key, Problem::new("metadata.name", &source.metadata.name, remedy));
+        let problem = Problem::new("metadata.name", &source.metadata.name, remedy);
+        report.conflict(&key, problem.of(Fault::NotUnique));
     }
 }
 
@@ -39,14 +40,16 @@ fn check_backend(backend: &Backend, set: &Set, report: &mut Report) {
             "name a ServiceSource, or `embedded`: there is no ServiceSource {}",
             spec.source
         );
-        report.warning(&key, Problem::new("spec.source", &spec.source, remedy));
+        let problem = Problem::new("spec.source", &spec.source, remedy);
+        report.warning(&key, problem.of(Fault::NotFound));
         return;
     };
     let Some(fixed) = &source.spec.fixed else { return };
     if !fixed.services.iter().any(|service| service.name.eq_ignore_ascii_case(&spec.service)) {
         let names: Vec<_> = fixed.services.iter().map(|service| service.name.as_str()).collect();
         let remedy = format!("name a service of source {}: {}", spec.source, names.join(", "));
-        report.warning(&key, Problem::new("spec.service", &spec.service, remedy));
+        let problem = Problem::new("spec.service", &spec.service, remedy);
+        report.warning(&key, problem.of(Fault::NotFound));
     }
 }
 

@@ -4,7 +4,7 @@
 //! Which application is behind a backend, a set of objects knows only in part; whoever knows the live services
 //! says more.
 
-use lanes::{Problem, ServiceId};
+use lanes::{Fault, Problem, ServiceId};
 
 use super::{Finding, Severity, sources};
 use crate::{
@@ -62,7 +62,7 @@ impl Spread {
         let field = format!("spec.rules[{}].backendRefs", self.rule);
         Finding {
             object: route.key(),
-            problem: Problem::new(field, &self.application, remedy),
+            problem: Problem::new(field, &self.application, remedy).of(Fault::SpreadTwice),
             severity,
         }
     }
@@ -74,6 +74,7 @@ impl Spread {
             route.key()
         );
         let problem = Problem::new("spec.applications", &self.application, remedy);
+        let problem = problem.of(Fault::SpreadTwice);
         Finding { object: group.key(), problem, severity: Severity::Conflict }
     }
 }

@@ -3,25 +3,39 @@
 use std::collections::HashMap;
 
 use super::{
-    CONDITIONS_PER_LANE_MAX, EntranceSpec, Entry, EntryMatcher, Fallback, Group, GroupSpec,
-    LANES_PER_GROUP_MAX, LaneSpec, Routing,
+    CONDITIONS_PER_LANE_MAX, EntranceSpec, Entry, EntryMatcher, Fallback, Group, GroupProblem,
+    GroupSpec, LANES_PER_GROUP_MAX, LaneSpec, Routing,
 };
 use crate::{
-    Problem, Tag,
+    Fault, Problem, Tag,
     condition::{Condition, Operator, Parameter},
     content::Builder,
     predicate::{Predicate, check_parameter},
     ratio::{Draw, WHOLE_HUNDREDTHS},
 };
 
-pub(super) fn compile(mut spec: GroupSpec) -> Result<Group, Vec<Problem>> {
-    let mut problems = Vec::new();
+/// What is found, in order.
+#[derive(Default)]
+struct Problems(Vec<GroupProblem>);
+
+impl Problems {
+    fn of_group(&mut self, problem: Problem) {
+        self.0.push(GroupProblem { lane: None, like: None, problem });
+    }
+
+    fn of_lane(&mut self, lane: usize, problem: Problem) {
+        self.0.push(GroupProblem { lane: Some(lane), like: None, problem });
+    }
+}
+
+pub(super) fn compile(mut spec: GroupSpec) -> Result<Group, Vec<GroupProblem>> {
+    let mut problems = Problems::default();
     check_entrances(&spec, &mut problems);
     check_applications(&spec, &mut problems);
     check_lanes(&spec, &mut problems);
     let mut predicates = compile_conditions(&spec, &mut problems);
-    if !problems.is_empty() {
-        return Err(problems);
+    if !problems.0.is_empty() {
+        return Err(problems.0);
     }
 
     let mut order: Vec<usize> = (0..spec.lanes.len()).collect();
@@ -101,74 +115,91 @@ fn entry_matcher(spec: &GroupSpec, predicates: Vec<Vec<Predicate>>) -> EntryMatc
     }
 }
 
-fn check_entrances(spec: &GroupSpec, problems: &mut Vec<Problem>) {
+fn check_entrances(spec: &GroupSpec, problems: &mut Problems) {
     for (index, entrance) in spec.entrances.iter().enumerate() {
         let at = format!("entrances[{index}]");
         match entrance {
             EntranceSpec::Gateway { name, routes } => {
                 if name.is_empty() {
-                    problems.push(Problem::new(format!("{at}.gateway"), "", "name a Gateway"));
+                    problems.of_group(
+                        Problem::new(format!("{at}.gateway"), "", "name a Gateway")
+                            .of(Fault::Missing),
+                    );
                 }
                 if routes.as_ref().is_some_and(Vec::is_empty) {
                     let remedy = "name at least one route, or leave `routes` out for all of them";
-                    problems.push(Problem::new(format!("{at}.routes"), "[]", remedy));
+                    problems.of_group(
+                        Problem::new(format!("{at}.routes"), "[]", remedy).of(Fault::Missing),
+                    );
                 }
             }
             EntranceSpec::Application { name, .. } if name.is_empty() => {
-                problems.push(Problem::new(format!("{at}.application"), "", "name an application"));
+                problems.of_group(
+                    Problem::new(format!("{at}.application"), "", "name an application")
+                        .of(Fault::Missing),
+                );
             }
             EntranceSpec::Application { .. } => {}
         }
     }
 }
 
-fn check_applications(spec: &GroupSpec, problems: &mut Vec<Problem>) {
+fn check_applications(spec: &GroupSpec, problems: &mut Problems) {
     for (index, _) in spec.applications.iter().enumerate().filter(|(_, name)| name.is_empty()) {
-        problems.push(Problem::new(format!("applications[{index}]"), "", "name an application"));
+        problems.of_group(
+            Problem::new(format!("applications[{index}]"), "", "name an application")
+                .of(Fault::Missing),
+        );
     }
 }
 
-fn check_lanes(spec: &GroupSpec, problems: &mut Vec<Problem>) {
+fn check_lanes(spec: &GroupSpec, problems: &mut Problems) {
     if spec.lanes.len() > LANES_PER_GROUP_MAX {
         let remedy = format!("use at most {LANES_PER_GROUP_MAX} lanes in a group");
-        problems.push(Problem::new("lanes", format!("{} lanes", spec.lanes.len()), remedy));
+        let count = spec.lanes.len();
+        problems.of_group(
+            Problem::new("lanes", format!("{count} lanes"), remedy).of(Fault::TooMany(count)),
+        );
     }
     let mut first_with: HashMap<&Tag, usize> = HashMap::new();
     for (index, lane) in spec.lanes.iter().enumerate() {
         let first = *first_with.entry(&lane.tag).or_insert(index);
         if first != index {
-            let remedy =
-                format!("choose a tag that is unique in the group: lanes[{first}] has it already");
-            problems.push(Problem::new(format!("lanes[{index}].tag"), lane.tag.as_str(), remedy));
+            let remedy = "choose a tag that is unique in the group";
+            let problem = Problem::new("tag", lane.tag.as_str(), remedy).of(Fault::NotUnique);
+            problems.0.push(GroupProblem { lane: Some(index), like: Some(first), problem });
         }
     }
     for (index, lane) in spec.lanes.iter().enumerate() {
-        check_fallback(lane, &first_with, &format!("lanes[{index}]"), problems);
+        check_fallback(index, lane, &first_with, problems);
     }
     check_entry_modes(spec, problems);
     check_ratios(spec, problems);
 }
 
 fn check_fallback(
+    index: usize,
     lane: &LaneSpec,
     lanes: &HashMap<&Tag, usize>,
-    at: &str,
-    problems: &mut Vec<Problem>,
+    problems: &mut Problems,
 ) {
     let Fallback::Then(tags) = &lane.fallback else { return };
-    for (index, tag) in tags.iter().enumerate() {
-        let remedy = if *tag == lane.tag {
-            "name another lane: a lane cannot fall back to itself"
+    for (number, tag) in tags.iter().enumerate() {
+        let (fault, remedy) = if *tag == lane.tag {
+            (Fault::Invalid, "name another lane: a lane cannot fall back to itself")
         } else if !lanes.contains_key(tag) {
-            "name lanes of the same group; the base is always tried last and is not named"
+            let remedy =
+                "name lanes of the same group; the base is always tried last and is not named";
+            (Fault::NotFound, remedy)
         } else {
             continue;
         };
-        problems.push(Problem::new(format!("{at}.fallback[{index}]"), tag.as_str(), remedy));
+        let field = format!("fallback[{number}]");
+        problems.of_lane(index, Problem::new(field, tag.as_str(), remedy).of(fault));
     }
 }
 
-fn check_entry_modes(spec: &GroupSpec, problems: &mut Vec<Problem>) {
+fn check_entry_modes(spec: &GroupSpec, problems: &mut Problems) {
     let mode = |lane: &LaneSpec| match lane.entry {
         Entry::Content { .. } => "content",
         Entry::Ratio { .. } => "ratio",
@@ -181,24 +212,20 @@ fn check_entry_modes(spec: &GroupSpec, problems: &mut Vec<Problem>) {
                 mode(first),
                 first.tag
             );
-            problems.push(Problem::new(format!("lanes[{index}].entry"), mode(lane), remedy));
+            problems.of_lane(index, Problem::new("entry", mode(lane), remedy));
         }
     }
 }
 
-fn check_ratios(spec: &GroupSpec, problems: &mut Vec<Problem>) {
+fn check_ratios(spec: &GroupSpec, problems: &mut Problems) {
     let whole = u32::from(WHOLE_HUNDREDTHS);
     let mut sum = 0;
     for (index, lane) in spec.lanes.iter().enumerate() {
         let Entry::Ratio { percent_hundredths, sticky_by } = &lane.entry else { continue };
-        let at = format!("lanes[{index}].entry.ratio");
+        let field = "entry.ratio.percent";
         let percent = u32::from(*percent_hundredths);
         if percent > whole {
-            problems.push(Problem::new(
-                format!("{at}.percent"),
-                percent_text(percent),
-                "use 0 to 100",
-            ));
+            problems.of_lane(index, Problem::new(field, percent_text(percent), "use 0 to 100"));
         } else if lane.enabled {
             if sum + percent > whole {
                 let remedy = format!(
@@ -206,59 +233,61 @@ fn check_ratios(spec: &GroupSpec, problems: &mut Vec<Problem>) {
                     percent_text(whole - sum.min(whole)),
                     percent_text(sum)
                 );
-                problems.push(Problem::new(format!("{at}.percent"), percent_text(percent), remedy));
+                problems.of_lane(index, Problem::new(field, percent_text(percent), remedy));
             }
             sum += percent;
         }
         if let Some(parameter) = sticky_by {
-            check_sticky_by(parameter, &format!("{at}.stickyBy"), problems);
+            for problem in check_sticky_by(parameter) {
+                problems.of_lane(index, problem.under("entry.ratio.stickyBy"));
+            }
         }
     }
 }
 
-fn check_sticky_by(parameter: &Parameter, at: &str, problems: &mut Vec<Problem>) {
+fn check_sticky_by(parameter: &Parameter) -> Vec<Problem> {
     match parameter {
         Parameter::Header(_) | Parameter::Query(_) | Parameter::Cookie(_) | Parameter::ClientIp => {
-            problems
-                .extend(check_parameter(parameter).into_iter().map(|problem| problem.under(at)));
+            check_parameter(parameter)
         }
         Parameter::Claim(_) | Parameter::Path | Parameter::Method | Parameter::Host => {
             let remedy = "use header, cookie, query, or attribute: clientIp";
-            problems.push(Problem::new(at, parameter.to_string(), remedy));
+            vec![Problem::new("", parameter.to_string(), remedy)]
         }
     }
 }
 
 /// Predicates of every lane in the order given; none for a lane that has problems.
-fn compile_conditions(spec: &GroupSpec, problems: &mut Vec<Problem>) -> Vec<Vec<Predicate>> {
+fn compile_conditions(spec: &GroupSpec, problems: &mut Problems) -> Vec<Vec<Predicate>> {
     // Hundreds of lanes share a few expressions: each is compiled once.
     let mut known: HashMap<&str, Predicate> = HashMap::new();
     let mut all = Vec::with_capacity(spec.lanes.len());
     for (index, lane) in spec.lanes.iter().enumerate() {
         let mut predicates = Vec::new();
         if let Entry::Content { conditions, .. } = &lane.entry {
-            let at = format!("lanes[{index}].entry.content.conditions");
+            let at = "entry.content.conditions";
             if conditions.is_empty() {
-                problems.push(Problem::new(&at, "[]", "give at least one condition"));
+                let problem = Problem::new(at, "[]", "give at least one condition");
+                problems.of_lane(index, problem.of(Fault::Missing));
             }
             if conditions.len() > CONDITIONS_PER_LANE_MAX {
                 let remedy = format!(
                     "use at most {CONDITIONS_PER_LANE_MAX} conditions, or the operator `in`"
                 );
-                problems.push(Problem::new(
-                    &at,
-                    format!("{} conditions", conditions.len()),
-                    remedy,
-                ));
+                let count = conditions.len();
+                let problem = Problem::new(at, format!("{count} conditions"), remedy);
+                problems.of_lane(index, problem.of(Fault::TooMany(count)));
                 all.push(predicates);
                 continue;
             }
             for (number, condition) in conditions.iter().enumerate() {
                 match compile_condition(condition, &mut known) {
                     Ok(predicate) => predicates.push(predicate),
-                    Err(more) => problems.extend(
-                        more.into_iter().map(|problem| problem.under(&format!("{at}[{number}]"))),
-                    ),
+                    Err(more) => {
+                        for problem in more {
+                            problems.of_lane(index, problem.under(&format!("{at}[{number}]")));
+                        }
+                    }
                 }
             }
         }

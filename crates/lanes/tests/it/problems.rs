@@ -3,7 +3,10 @@
 use lanes::{
     Group, GroupName, GroupSpec, LaneSpec,
     condition::{Condition, Operator, Parameter},
-    group::{CONDITIONS_PER_LANE_MAX, EntranceSpec, Entry, Fallback, LANES_PER_GROUP_MAX, Meet},
+    group::{
+        CONDITIONS_PER_LANE_MAX, EntranceSpec, Entry, Fallback, GroupProblem, LANES_PER_GROUP_MAX,
+        Meet,
+    },
 };
 
 use crate::world::tag;
@@ -46,9 +49,10 @@ fn problems(spec: GroupSpec) -> Vec<String> {
     let problems = Group::compile(spec).err().unwrap_or_default();
     problems
         .iter()
-        .map(|problem| {
+        .map(|GroupProblem { lane, problem, .. }| {
             assert!(problem.remedy.len() > 5, "{problem:?}");
-            format!("{}: {}", problem.field, problem.value)
+            let lane = lane.map(|lane| format!("lanes[{lane}].")).unwrap_or_default();
+            format!("{lane}{}: {}", problem.field, problem.value)
         })
         .collect()
 }
@@ -230,8 +234,8 @@ fn enabled_ratios_are_parts_of_a_hundred() {
 fn a_remedy_says_how_much_is_left() {
     let lanes = vec![lane("a", ratio(6_000)), lane("b", ratio(4_050))];
     let problems = Group::compile(group(lanes)).expect_err("more than the whole");
-    assert!(problems[0].remedy.contains("at most 40:"), "{}", problems[0]);
-    assert!(problems[0].remedy.contains("take 60 of 100"), "{}", problems[0]);
+    assert!(problems[0].problem.remedy.contains("at most 40:"), "{}", problems[0]);
+    assert!(problems[0].problem.remedy.contains("take 60 of 100"), "{}", problems[0]);
 }
 
 #[test]
