@@ -7,6 +7,7 @@ use bytes::Bytes;
     missing_docs,
     unreachable_pub,
     clippy::all,
+    clippy::too_many_lines,
     reason = "generated; its documentation is the .proto file"
 )]
 pub mod v1 {

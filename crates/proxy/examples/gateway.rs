@@ -47,25 +47,6 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
         .collect();
     let mut directory = Directory::new(true);
     directory.insert(Arc::new(Service::new(id.clone(), "sc-A", "spring-cloud-a", endpoints)));
-    let lane = |tag: &str| -> Result<LaneSpec, Box<dyn std::error::Error>> {
-        Ok(LaneSpec {
-            tag: Tag::parse(tag)
-                .map_err(|problem| format!("{problem:?}"))?
-                .ok_or("a lane needs a tag")?,
-            enabled: true,
-            admitting: true,
-            priority: 0,
-            entry: Entry::Content {
-                meet: Meet::All,
-                conditions: vec![Condition {
-                    parameter: Parameter::Header("canary".to_owned()),
-                    operator: Operator::Equal(tag.to_owned()),
-                }],
-            },
-            fallback: Fallback::Then(Vec::new()),
-            switched_off: Vec::new(),
-        })
-    };
     let group = GroupSpec {
         name: GroupName::parse("trade").map_err(|problem| format!("{problem:?}"))?,
         entrances: vec![EntranceSpec::Gateway { name: "edge".to_owned(), routes: None }],
@@ -105,5 +86,26 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
     Ok(Published {
         lanes: Snapshot::new(vec![Arc::new(group)], directory),
         routes: Arc::new(table),
+    })
+}
+
+/// A lane that requests enter by the header `canary`.
+fn lane(tag: &str) -> Result<LaneSpec, Box<dyn std::error::Error>> {
+    Ok(LaneSpec {
+        tag: Tag::parse(tag)
+            .map_err(|problem| format!("{problem:?}"))?
+            .ok_or("a lane needs a tag")?,
+        enabled: true,
+        admitting: true,
+        priority: 0,
+        entry: Entry::Content {
+            meet: Meet::All,
+            conditions: vec![Condition {
+                parameter: Parameter::Header("canary".to_owned()),
+                operator: Operator::Equal(tag.to_owned()),
+            }],
+        },
+        fallback: Fallback::Then(Vec::new()),
+        switched_off: Vec::new(),
     })
 }

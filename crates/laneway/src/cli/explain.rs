@@ -141,18 +141,10 @@ fn mark(yes: bool) -> String {
 mod tests {
     use super::*;
 
-    #[test]
-    fn an_explanation_reads_from_the_client_to_the_last_hop() {
-        let request = ExplainRequest {
-            gateway: "edge".to_owned(),
-            method: "GET".to_owned(),
-            url: "/a".to_owned(),
-            headers: Vec::new(),
-            client_ip: None,
-            path: Vec::new(),
-        };
+    /// One hop in the lane, and one that leads nowhere.
+    fn two_hops() -> ExplainResponse {
         let text = |text: &str| text.to_owned();
-        let response = ExplainResponse {
+        ExplainResponse {
             listener: text("http"),
             trusted: false,
             route: text("default/a"),
@@ -200,6 +192,18 @@ mod tests {
                     ..ExplainHop::default()
                 },
             ],
+        }
+    }
+
+    #[test]
+    fn an_explanation_reads_from_the_client_to_the_last_hop() {
+        let request = ExplainRequest {
+            gateway: "edge".to_owned(),
+            method: "GET".to_owned(),
+            url: "/a".to_owned(),
+            headers: Vec::new(),
+            client_ip: None,
+            path: Vec::new(),
         };
         let expected = "\
 GET /a at gateway edge
@@ -215,6 +219,6 @@ hop 1: sc-A (application a) -> gray 127.0.0.21:1 (lane)
       - 127.0.0.11:1 (base): another tag
 hop 2: sc-Z -> nobody: no such service
 ";
-        assert_eq!(told(&request, &response), expected);
+        assert_eq!(told(&request, &two_hops()), expected);
     }
 }
