@@ -55,11 +55,6 @@ impl Snapshot {
         }
     }
 
-    /// Whether any group has this application as an entrance, and whether one of them is an edge.
-    pub fn application_entrance(&self, application: &str) -> Option<ApplicationEntrance> {
-        self.application_entrances(application).map(|(entrance, _)| *entrance)
-    }
-
     fn enter_group<R: Request, O: Observer>(
         &self,
         index: u16,
@@ -97,13 +92,6 @@ impl Snapshot {
         context.add(Member { group: index, lane });
         tell_member(observer, group, lane, || reasons::decided(group, lane));
     }
-}
-
-/// What a sidecar must do with inbound requests of an application that is an entrance.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ApplicationEntrance {
-    /// Strip lane members before deciding.
-    pub edge: bool,
 }
 
 fn tell_member<O: Observer>(

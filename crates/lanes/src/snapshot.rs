@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use crate::{Directory, Group, enter::ApplicationEntrance, group::EntranceSpec};
+use crate::{Directory, Group, group::EntranceSpec};
 
 /// Groups sorted by name, and the directory. Cheap to build anew: everything inside is shared.
 #[derive(Debug, Clone, Default)]
@@ -23,6 +23,13 @@ pub(crate) struct GatewayEntrance {
     pub(crate) group: u16,
     /// `None`: all.
     routes: Option<Vec<Box<str>>>,
+}
+
+/// What a sidecar must do with inbound requests of an application that is an entrance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ApplicationEntrance {
+    /// Strip lane members before deciding.
+    pub edge: bool,
 }
 
 impl GatewayEntrance {
@@ -65,6 +72,11 @@ impl Snapshot {
     /// Groups that a gateway is an entrance of.
     pub(crate) fn gateway_entrances(&self, gateway: &str) -> &[GatewayEntrance] {
         self.gateways.get(gateway).map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether any group has this application as an entrance, and whether one of them is an edge.
+    pub fn application_entrance(&self, application: &str) -> Option<ApplicationEntrance> {
+        self.application_entrances(application).map(|(entrance, _)| *entrance)
     }
 
     /// Groups that an application is an entrance of.
