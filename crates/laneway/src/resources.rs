@@ -119,17 +119,17 @@ impl Syncer {
         let owned = read_owned(&self.owned_file);
         let mut left_out = said_twice(&files);
         loop {
-            let plan = Plan::new(&files, &owned, &left_out);
-            if plan.edits.is_empty() {
+            let changes = Changes::new(&files, &owned, &left_out);
+            if changes.edits.is_empty() {
                 return;
             }
-            let transaction = Transaction { edits: plan.edits, dry_run: false };
+            let transaction = Transaction { edits: changes.edits, dry_run: false };
             match self.control.transact(transaction).await {
                 Ok(done) => {
                     for warning in &done.warnings {
                         tracing::warn!("{}", in_file(&files, warning));
                     }
-                    if let Err(error) = write_owned(&self.owned_file, &plan.owned) {
+                    if let Err(error) = write_owned(&self.owned_file, &changes.owned) {
                         tracing::error!(file = %self.owned_file.display(), %error, "cannot remember which objects came from the resources directory");
                     }
                     if !done.is_unchanged() {
@@ -167,12 +167,12 @@ struct ReadFile {
 }
 
 /// What is to be done, and what will then have come from where.
-struct Plan {
+struct Changes {
     edits: Vec<Edit>,
     owned: Owned,
 }
 
-impl Plan {
+impl Changes {
     /// A file that is left out, or has errors, keeps what it owned.
     fn new(files: &[ReadFile], owned: &Owned, left_out: &BTreeSet<String>) -> Self {
         let mut edits = Vec::new();

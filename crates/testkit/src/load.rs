@@ -25,12 +25,12 @@ use crate::http;
 /// Longest that a request may take; longer counts as failed.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
-/// Stands for the request's number in a [`Plan`].
+/// Stands for the request's number in a [`Profile`].
 pub const ID: &str = "{id}";
 
 /// What is sent, how often, over how many connections.
 #[derive(Debug, Clone)]
-pub struct Plan {
+pub struct Profile {
     /// Where to: `127.0.0.1:8000`.
     pub address: String,
     /// Requests per second.
@@ -46,7 +46,7 @@ pub struct Plan {
 pub struct Sent {
     /// Its number, from 0.
     pub number: u64,
-    /// Which of the plan's kinds it was.
+    /// Which of the profile's kinds it was.
     pub kind: usize,
     /// When its first byte was about to be sent.
     pub at: Instant,
@@ -65,20 +65,20 @@ pub struct Load {
 
 #[derive(Debug)]
 struct Shared {
-    plan: Plan,
+    profile: Profile,
     started: Instant,
     next: AtomicU64,
     over: AtomicBool,
     sent: Mutex<Vec<Sent>>,
 }
 
-/// A `GET` for a [`Plan`]: each header a `name: value` line.
+/// A `GET` for a [`Profile`]: each header a `name: value` line.
 #[must_use]
 pub fn get(target: &str, headers: &[&str]) -> String {
     format!("GET {target} HTTP/1.1\r\nhost: load.test\r\n{}\r\n", lines(headers))
 }
 
-/// A `POST` for a [`Plan`].
+/// A `POST` for a [`Profile`].
 #[must_use]
 pub fn post(target: &str, headers: &[&str], body: &str) -> String {
     let (lines, length) = (lines(headers), body.len());
@@ -94,9 +94,9 @@ fn lines(headers: &[&str]) -> String {
 impl Load {
     /// Starts sending, on a thread of its own.
     #[must_use]
-    pub fn start(plan: Plan) -> Self {
+    pub fn start(profile: Profile) -> Self {
         let shared = Arc::new(Shared {
-            plan,
+            profile,
             started: Instant::now(),
             next: AtomicU64::new(0),
             over: AtomicBool::new(false),
@@ -141,7 +141,7 @@ fn run(shared: &Arc<Shared>) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.context("start the load's runtime")?;
     runtime.block_on(LocalSet::new().run_until(async {
-        let connections: Vec<_> = (0..shared.plan.connections)
+        let connections: Vec<_> = (0..shared.profile.connections)
             .map(|_| tokio::task::spawn_local(send_in_turn(Arc::clone(shared))))
             .collect();
         for connection in connections {
@@ -157,16 +157,16 @@ async fn send_in_turn(shared: Arc<Shared>) {
     let mut kept = Vec::new();
     while !shared.over.load(Ordering::Relaxed) {
         let number = shared.next.fetch_add(1, Ordering::Relaxed);
-        let after =
-            Duration::from_secs(1) * u32::try_from(number).unwrap_or(u32::MAX) / shared.plan.rate;
+        let after = Duration::from_secs(1) * u32::try_from(number).unwrap_or(u32::MAX)
+            / shared.profile.rate;
         tokio::time::sleep_until((shared.started + after).into()).await;
         if shared.over.load(Ordering::Relaxed) {
             break;
         }
-        let kind = usize::try_from(number).unwrap_or_default() % shared.plan.kinds.len();
-        let request = shared.plan.kinds[kind].replace(ID, &number.to_string());
+        let kind = usize::try_from(number).unwrap_or_default() % shared.profile.kinds.len();
+        let request = shared.profile.kinds[kind].replace(ID, &number.to_string());
         let at = Instant::now();
-        let exchange = exchange(&mut connection, &shared.plan.address, &request);
+        let exchange = exchange(&mut connection, &shared.profile.address, &request);
         let outcome = match tokio::time::timeout(ANSWER_WITHIN, exchange).await {
             Ok(outcome) => outcome.map_err(|error| format!("{error:#}")),
             Err(_elapsed) => Err(format!("no answer within {ANSWER_WITHIN:?}")),
@@ -259,7 +259,7 @@ mod tests {
             }
         });
         let kinds = vec![get("/0", &[]), get("/1", &["a: b"])];
-        let load = Load::start(Plan { address, rate: 500, connections: 4, kinds });
+        let load = Load::start(Profile { address, rate: 500, connections: 4, kinds });
         crate::wait::until_true(Duration::from_secs(10), "100 answers", || load.answered() >= 100)
             .unwrap();
         let sent = load.stop().unwrap();

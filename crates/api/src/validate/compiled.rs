@@ -16,10 +16,10 @@ pub(super) struct Compiled {
     routes: Known<RouteProblem>,
 }
 
-type Known<P> = HashMap<Vec<u8>, Answer<P>>;
+type Known<P> = HashMap<Vec<u8>, Verdict<P>>;
 
 #[derive(Debug)]
-struct Answer<P> {
+struct Verdict<P> {
     problems: Vec<P>,
     is_used: bool,
 }
@@ -54,11 +54,12 @@ impl Compiled {
 }
 
 fn forget_unused<P>(known: &mut Known<P>) {
-    known.retain(|_, answer| std::mem::take(&mut answer.is_used));
+    known.retain(|_, verdict| std::mem::take(&mut verdict.is_used));
 }
 
 fn ask<P: Clone>(known: &mut Known<P>, key: Vec<u8>, compile: impl FnOnce() -> Vec<P>) -> Vec<P> {
-    let answer = known.entry(key).or_insert_with(|| Answer { problems: compile(), is_used: true });
-    answer.is_used = true;
-    answer.problems.clone()
+    let verdict =
+        known.entry(key).or_insert_with(|| Verdict { problems: compile(), is_used: true });
+    verdict.is_used = true;
+    verdict.problems.clone()
 }

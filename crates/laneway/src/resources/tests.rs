@@ -32,8 +32,9 @@ fn owned(files: &[(&str, &[&str])]) -> Owned {
 }
 
 /// Edits as `+name` and `-name`.
-fn edits(plan: &Plan) -> Vec<String> {
-    plan.edits
+fn edits(changes: &Changes) -> Vec<String> {
+    changes
+        .edits
         .iter()
         .map(|edit| match edit {
             Edit::Put { object, .. } => format!("+{}", object.key().name),
@@ -52,9 +53,9 @@ fn check(
     after: &[(&str, &[&str])],
 ) {
     let left_out = left_out.iter().map(|name| (*name).to_owned()).collect();
-    let plan = Plan::new(files, &owned(before), &left_out);
-    assert_eq!(edits(&plan), expected_edits);
-    assert_eq!(plan.owned, owned(after));
+    let changes = Changes::new(files, &owned(before), &left_out);
+    assert_eq!(edits(&changes), expected_edits);
+    assert_eq!(changes.owned, owned(after));
 }
 
 #[test]

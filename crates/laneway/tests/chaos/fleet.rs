@@ -159,7 +159,7 @@ impl Fleet {
             Some(mark) => load::get("/a", &[&format!("canary: {mark}")]),
             None => load::get("/a", &[]),
         });
-        load::Load::start(load::Plan {
+        load::Load::start(load::Profile {
             address: self.sandbox.gateway_address(),
             rate,
             connections: 48,

@@ -26,7 +26,7 @@ fn what_is_in_flight_fails_or_is_retried_in_its_lane_and_a_post_is_never_sent_tw
     let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway")).unwrap();
     let control = sandbox.discovery_address();
     let fleet = Fleet::start(sandbox, &control, |_, _| ());
-    let load = load::Load::start(load::Plan {
+    let load = load::Load::start(load::Profile {
         address: fleet.sandbox.gateway_address(),
         rate: scale.rate,
         connections: 32,

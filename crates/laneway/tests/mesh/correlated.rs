@@ -26,7 +26,7 @@ fn labels(outcome: &Result<(u16, String), String>) -> String {
 fn run(address: String, kinds: Vec<String>) -> Vec<load::Sent> {
     // More than can be had, so that all connections are busy all the time.
     let rate = 50_000;
-    let load = load::Load::start(load::Plan { address, rate, connections: IN_FLIGHT, kinds });
+    let load = load::Load::start(load::Profile { address, rate, connections: IN_FLIGHT, kinds });
     wait::until_true(WITHIN, "all answers", || load.answered() >= ANSWERS).unwrap();
     load.stop().unwrap()
 }

@@ -129,7 +129,7 @@ fn a_lane_by_content_holds_through_the_chain_and_switches_without_a_dropped_requ
     assert_eq!(world.answer("/a", &["baggage: lane.trade=gray"]), world.base, "forged context");
     assert_eq!(world.answer("/a", &["canary: gray", "baggage: x=1,lane.trade=-"]), world.gray);
 
-    let load = load::Load::start(load::Plan {
+    let load = load::Load::start(load::Profile {
         address: world.sandbox.gateway_address(),
         rate: 50,
         connections: 8,

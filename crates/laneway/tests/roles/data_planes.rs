@@ -90,7 +90,7 @@ fn a_sidecar_that_is_asked_to_stop_leaves_without_a_failed_request() -> Result<(
     for host in [3, 4] {
         answers(&gateway, "/c", 200, &format!("C[{}]", sandbox.host(host)))?;
     }
-    let load = Load::start(load::Plan {
+    let load = Load::start(load::Profile {
         address: gateway.clone(),
         rate: 200,
         connections: 8,
