@@ -139,7 +139,6 @@ fn default_namespace() -> String {
 }
 
 /// Whether a number may be left out of what is written.
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
-fn is_zero(number: &u64) -> bool {
-    *number == 0
+fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+    *number == N::default()
 }

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::Problem;
+
 /// Bytes a compiled regular expression, and its cache, may take. Enough for Unicode classes with small
 /// repetitions; stops `(\w{99}){99}` from taking the data plane's memory.
 pub const REGEX_BYTES_MAX: usize = 1 << 20;
@@ -75,6 +77,33 @@ impl Parameter {
             Self::ClientIp => ("clientIp", ""),
         }
     }
+}
+
+impl Parameter {
+    /// What is wrong with its name, which may still be as an operator wrote it.
+    pub fn check(&self) -> Result<(), Problem> {
+        let (field, name) = match self {
+            Self::Header(name) => ("header", name),
+            Self::Query(name) => ("query", name),
+            Self::Cookie(name) => ("cookie", name),
+            Self::Claim(name) => ("claim", name),
+            Self::Path | Self::Method | Self::Host | Self::ClientIp => return Ok(()),
+        };
+        let is_good = match self {
+            Self::Header(name) | Self::Cookie(name) => name.bytes().all(is_token_byte),
+            _ => true,
+        };
+        if is_good && !name.is_empty() {
+            return Ok(());
+        }
+        let remedy = "use a name of letters, digits and any of !#$%&'*+-.^_`|~";
+        Err(Problem::new(field, name, remedy))
+    }
+}
+
+/// The characters of RFC 9110 tokens.
+fn is_token_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 impl fmt::Display for Parameter {

@@ -33,7 +33,7 @@ pub(crate) enum Predicate {
 impl Predicate {
     /// Checks and compiles one condition. Fields of problems are relative to it.
     pub(crate) fn compile(condition: &Condition) -> Result<Self, Vec<Problem>> {
-        let mut problems = check_parameter(&condition.parameter);
+        let mut problems: Vec<_> = condition.parameter.check().err().into_iter().collect();
         let predicate = match &condition.operator {
             Operator::Equal(text) => {
                 Self::among(&condition.parameter, &[("value", text)]).map(Self::Among)
@@ -150,34 +150,6 @@ fn trim_start(text: &str) -> &str {
 
 fn is_among(wanted: &[Box<[u8]>], value: &[u8]) -> bool {
     wanted.binary_search_by(|have| (**have).cmp(value)).is_ok()
-}
-
-/// What is wrong with a parameter's name.
-pub(crate) fn check_parameter(parameter: &Parameter) -> Vec<Problem> {
-    let (field, name) = match parameter {
-        Parameter::Header(name) => ("header", name),
-        Parameter::Query(name) => ("query", name),
-        Parameter::Cookie(name) => ("cookie", name),
-        Parameter::Claim(name) => ("claim", name),
-        Parameter::Path | Parameter::Method | Parameter::Host | Parameter::ClientIp => {
-            return Vec::new();
-        }
-    };
-    let is_good = match parameter {
-        Parameter::Header(name) | Parameter::Cookie(name) => {
-            !name.is_empty() && name.bytes().all(is_token_byte)
-        }
-        _ => !name.is_empty(),
-    };
-    if is_good {
-        return Vec::new();
-    }
-    vec![Problem::new(field, name, "use a name of letters, digits and any of !#$%&'*+-.^_`|~")]
-}
-
-/// The characters of RFC 9110 tokens.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Compiles `text` so that it matches whole values only.

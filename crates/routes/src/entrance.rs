@@ -37,7 +37,7 @@ pub use seen::{Head, Seen};
 pub use target::{is_valid_host, is_valid_target, port, split_port};
 pub use text_head::{TextHead, Unreadable};
 pub use trace_parent::TraceParent;
-pub use unseen::{Unseen, may_be_host, may_be_path, may_begin_path};
+pub use unseen::{Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path};
 pub use written::Written;
 
 /// Whom an entrance believes.

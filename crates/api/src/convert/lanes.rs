@@ -231,9 +231,7 @@ fn sticky_by(written: &ParameterRef) -> Result<Parameter, Problem> {
         ));
     }
     let named = [
-        header
-            .as_deref()
-            .map(|name| ("header", name, Parameter::Header(name.to_ascii_lowercase()))),
+        header.as_deref().map(|name| ("header", name, Parameter::Header(name.to_owned()))),
         query.as_deref().map(|name| ("query", name, Parameter::Query(name.to_owned()))),
         cookie.as_deref().map(|name| ("cookie", name, Parameter::Cookie(name.to_owned()))),
         attribute.map(|attribute| ("attribute", attribute.as_written(), Parameter::ClientIp)),
@@ -256,7 +254,14 @@ fn one_parameter<const N: usize>(
         );
     }
     match written.next() {
-        None => Ok(parameter),
+        None => match parameter {
+            // A name is told as it was written, and kept as it is compared.
+            Parameter::Header(name) => {
+                Parameter::Header(name.clone()).check()?;
+                Ok(Parameter::Header(name.to_ascii_lowercase()))
+            }
+            other => Ok(other),
+        },
         Some((second, name, _)) => Err(Problem::new(
             second,
             name,
@@ -283,10 +288,7 @@ fn parameter(written: &LaneCondition) -> Result<Parameter, Problem> {
         AttributeName::ClientIp => Parameter::ClientIp,
     };
     let named = [
-        written
-            .header
-            .as_deref()
-            .map(|name| ("header", name, Parameter::Header(name.to_ascii_lowercase()))),
+        written.header.as_deref().map(|name| ("header", name, Parameter::Header(name.to_owned()))),
         written.query.as_deref().map(|name| ("query", name, Parameter::Query(name.to_owned()))),
         written.cookie.as_deref().map(|name| ("cookie", name, Parameter::Cookie(name.to_owned()))),
         written.claim.as_deref().map(|name| ("claim", name, Parameter::Claim(name.to_owned()))),

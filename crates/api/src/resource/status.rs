@@ -89,7 +89,7 @@ pub struct Live {
     /// How many of them are connected and have acknowledged `generation`.
     pub acknowledged: u32,
     /// How many of them are disconnected: gone, or cut off with what they had.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     #[schema(required = false)]
     pub disconnected: u32,
     /// The generation of the distribution that brought its last change.

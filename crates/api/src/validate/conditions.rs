@@ -1,5 +1,5 @@
-//! Conditions that no request can meet where they are asked: what an entrance hides, values in a form that is never
-//! compared. What is seen is said by `routes::entrance`, which every entrance reads requests by.
+//! Conditions that no request can meet where they are asked, or that every request meets: what an entrance hides,
+//! values in a form that is never compared. What is seen is said by `routes::entrance`, which every entrance reads requests by.
 
 use lanes::{
     Fault, Problem,
@@ -7,13 +7,14 @@ use lanes::{
     group::Entry,
 };
 use routes::entrance::{
-    CorrelationHeaders, Policy, Unseen, is_token, may_be_host, may_be_path, may_begin_path,
+    CorrelationHeaders, Policy, Unseen, is_token, may_be_host, may_be_path, may_begin_normal_path,
+    may_begin_path,
 };
 
 use super::{Report, Severity};
 use crate::{
     convert::routes as convert,
-    resource::{Key, LaneGroup, Set},
+    resource::{Lane, LaneGroup, Set},
 };
 
 /// Whom the entrances of a group believe.
@@ -39,52 +40,165 @@ pub(super) fn entrances<'c>(
     policies
 }
 
-/// Checks how a lane is entered.
-pub(super) fn check(lane: &Key, entry: &Entry, entrances: &[Policy<'_>], report: &mut Report) {
-    match entry {
-        Entry::Content { conditions, .. } => {
-            for (index, condition) in conditions.iter().enumerate() {
-                let at = format!("spec.entry.content.conditions[{index}]");
-                check_parameter(lane, &condition.parameter, &at, entrances, report);
-                check_values(lane, condition, &at, entrances, report);
+/// A lane at the entrances of its group.
+pub(super) struct Checked<'c> {
+    pub(super) lane: &'c Lane,
+    pub(super) entrances: &'c [Policy<'c>],
+    pub(super) report: &'c mut Report,
+}
+
+impl Checked<'_> {
+    /// Checks how the lane is entered.
+    pub(super) fn check(&mut self, entry: &Entry) {
+        match entry {
+            Entry::Content { conditions, .. } => {
+                let written = self.lane.spec.entry.content.iter().flat_map(|it| &it.conditions);
+                for (index, (condition, written)) in conditions.iter().zip(written).enumerate() {
+                    let at = format!("spec.entry.content.conditions[{index}]");
+                    let header = written.header.as_deref();
+                    self.check_parameter(&condition.parameter, header, is_negative(condition), &at);
+                    self.check_presence(condition, &at);
+                    self.check_values(condition, &at);
+                }
             }
+            Entry::Ratio { sticky_by: Some(parameter), .. } => {
+                let written = self.lane.spec.entry.ratio.as_ref();
+                let header = written.and_then(|it| it.sticky_by.as_ref()?.header.as_deref());
+                self.check_parameter(parameter, header, false, "spec.entry.ratio.stickyBy");
+            }
+            Entry::Ratio { sticky_by: None, .. } => {}
         }
-        Entry::Ratio { sticky_by: Some(parameter), .. } => {
-            check_parameter(lane, parameter, "spec.entry.ratio.stickyBy", entrances, report);
+    }
+
+    /// A condition that holds in spite of what it asks is doubtful; one that cannot hold is wrong.
+    fn tell(&mut self, holds: bool, severity: Severity, problem: Problem) {
+        let (severity, fault) = if holds {
+            (Severity::Warning, Fault::HoldsTooOften)
+        } else {
+            (severity, Fault::NeverHolds)
+        };
+        self.report.add(severity, &self.lane.key(), problem.of(fault));
+    }
+
+    /// Looks for what the entrances hide. `header`: its name as written.
+    fn check_parameter(
+        &mut self,
+        parameter: &Parameter,
+        header: Option<&str>,
+        is_negative: bool,
+        at: &str,
+    ) {
+        match parameter {
+            Parameter::Claim(name) => {
+                let remedy = "use a header, cookie, query or attribute: no entrance authenticates callers yet, so that nobody has a claim";
+                let problem = Problem::new(format!("{at}.claim"), name, remedy);
+                self.tell(false, Severity::Error, problem);
+            }
+            Parameter::Header(name) => {
+                let unseen: Option<Vec<Unseen>> =
+                    self.entrances.iter().map(|entrance| entrance.unseen(name)).collect();
+                let Some(why) = unseen.as_ref().and_then(|all| {
+                    all.iter().find(|why| why.depends_on_entrance()).or(all.first())
+                }) else {
+                    return;
+                };
+                let severity =
+                    if why.depends_on_entrance() { Severity::Warning } else { Severity::Error };
+                let shown = header.unwrap_or(name);
+                let problem = Problem::new(format!("{at}.header"), shown, remedy(*why));
+                self.tell(is_negative, severity, problem);
+            }
+            _ => {}
         }
-        Entry::Ratio { sticky_by: None, .. } => {}
+    }
+
+    /// Every request has its attributes.
+    fn check_presence(&mut self, condition: &Condition, at: &str) {
+        let is_attribute = matches!(
+            condition.parameter,
+            Parameter::Path | Parameter::Method | Parameter::Host | Parameter::ClientIp
+        );
+        if is_attribute && condition.operator == Operator::NotExists {
+            let remedy = format!("ask for a value: every request has its {}", condition.parameter);
+            let operator = condition.operator.name();
+            let problem = Problem::new(format!("{at}.operator"), operator, remedy);
+            self.tell(false, Severity::Error, problem);
+        }
+    }
+
+    /// Looks for values that no request has.
+    fn check_values(&mut self, condition: &Condition, at: &str) {
+        let as_written = self.entrances.iter().any(|entrance| !entrance.is_gateway());
+        let is_prefix = matches!(condition.operator, Operator::Prefix(_));
+        let Some(form) = Form::of(&condition.parameter, is_prefix, as_written) else { return };
+        let values: Vec<(String, &String)> = match &condition.operator {
+            Operator::Equal(text) | Operator::NotEqual(text) | Operator::Prefix(text) => {
+                vec![("value".to_owned(), text)]
+            }
+            Operator::In(list) | Operator::NotIn(list) => list
+                .iter()
+                .enumerate()
+                .map(|(index, text)| (format!("values[{index}]"), text))
+                .collect(),
+            _ => return,
+        };
+        // Everything begins with nothing.
+        let is_wrong = |text: &str| !((form.may_be)(text) || is_prefix && text.is_empty());
+        for (field, text) in values.into_iter().filter(|(_, text)| is_wrong(text)) {
+            let problem = Problem::new(format!("{at}.{field}"), text, (form.remedy)(text));
+            self.tell(is_negative(condition), Severity::Error, problem);
+        }
     }
 }
 
-fn check_parameter(
-    lane: &Key,
-    parameter: &Parameter,
-    at: &str,
-    entrances: &[Policy<'_>],
-    report: &mut Report,
-) {
-    match parameter {
-        Parameter::Claim(name) => {
-            let remedy = "use a header, cookie, query or attribute: no entrance authenticates callers yet, so that nobody has a claim";
-            let problem = Problem::new(format!("{at}.claim"), name, remedy);
-            report.error(lane, problem.of(Fault::NeverHolds));
-        }
-        // A name that is no token is told by the compiler.
-        Parameter::Header(name) if is_token(name) => {
-            let unseen: Option<Vec<Unseen>> =
-                entrances.iter().map(|entrance| entrance.unseen(name)).collect();
-            let Some(why) = unseen
-                .as_ref()
-                .and_then(|all| all.iter().find(|why| why.depends_on_entrance()).or(all.first()))
-            else {
-                return;
-            };
-            let severity =
-                if why.depends_on_entrance() { Severity::Warning } else { Severity::Error };
-            let problem = Problem::new(format!("{at}.header"), name, remedy(*why));
-            report.add(severity, lane, problem.of(Fault::NeverHolds));
-        }
-        _ => {}
+/// How values look that some request may have.
+struct Form {
+    may_be: fn(&str) -> bool,
+    remedy: fn(&str) -> &'static str,
+}
+
+impl Form {
+    /// Of whole values, or of what they begin with. `as_written`: an entrance sees paths that are not normalised.
+    fn of(parameter: &Parameter, is_prefix: bool, as_written: bool) -> Option<Self> {
+        Some(match (parameter, is_prefix) {
+            (Parameter::Host, false) => Self { may_be: may_be_host, remedy: remedy_of_host },
+            (Parameter::Host, true) => Self {
+                may_be: |text| text.starts_with('[') || may_be_host(text),
+                remedy: remedy_of_host,
+            },
+            (Parameter::Path, false) if !as_written => Self {
+                may_be: may_be_path,
+                remedy: |_| "write a normalised path that begins with `/`, without query: it is compared so",
+            },
+            (Parameter::Path, true) if !as_written => Self {
+                may_be: may_begin_normal_path,
+                remedy: |_| "write how a normalised path begins, from its first `/`, without query: it is compared so",
+            },
+            (Parameter::Path, _) => Self {
+                may_be: may_begin_path,
+                remedy: |_| "begin with `/` and leave the query out: a path is compared without",
+            },
+            (Parameter::Method, _) => Self {
+                may_be: is_token,
+                remedy: |_| "write a method such as GET: letters, digits and any of !#$%&'*+-.^_`|~",
+            },
+            _ => return None,
+        })
+    }
+}
+
+/// Whether it holds for a request that has nothing of what it names.
+fn is_negative(condition: &Condition) -> bool {
+    matches!(condition.operator, Operator::NotEqual(_) | Operator::NotIn(_) | Operator::NotExists)
+}
+
+fn remedy_of_host(text: &str) -> &'static str {
+    if text.contains('*') {
+        "use the operator regex, e.g. `.*[.]example[.]com`: a host is compared letter by letter, without wildcards"
+    } else if !text.starts_with('[') && text.matches(':').count() > 1 {
+        "put the address in brackets, e.g. `[::1]`: so a host says it"
+    } else {
+        "write a host name or address, or how it begins, without port: it is compared without"
     }
 }
 
@@ -102,54 +216,5 @@ fn remedy(why: Unseen) -> &'static str {
         Unseen::NoTrustedHops => {
             "use clientIp or another header, or set laneway.io/trusted-hops: without proxies in front that are trusted it is dropped before conditions see it"
         }
-    }
-}
-
-/// Values that no request has.
-fn check_values(
-    lane: &Key,
-    condition: &Condition,
-    at: &str,
-    entrances: &[Policy<'_>],
-    report: &mut Report,
-) {
-    let as_written = entrances.iter().any(|entrance| !entrance.is_gateway());
-    let is_prefix = matches!(condition.operator, Operator::Prefix(_));
-    let (may_be, remedy): (fn(&str) -> bool, _) = match (&condition.parameter, is_prefix) {
-        (Parameter::Host, false) => (
-            may_be_host,
-            "write a host name or address alone, without port: it is compared without",
-        ),
-        (Parameter::Host, true) => (
-            |text| text.starts_with('[') || may_be_host(text),
-            "write the beginning of a host name or address, without port: it is compared without",
-        ),
-        (Parameter::Path, false) if !as_written => (
-            may_be_path,
-            "write a normalised path that begins with `/`, without query: it is compared so",
-        ),
-        (Parameter::Path, _) => {
-            (may_begin_path, "begin with `/` and leave the query out: a path is compared without")
-        }
-        (Parameter::Method, _) => {
-            (is_token, "write a method such as GET: letters, digits and any of !#$%&'*+-.^_`|~")
-        }
-        _ => return,
-    };
-    let one = |text| vec![("value".to_owned(), text)];
-    let values: Vec<(String, &String)> = match &condition.operator {
-        Operator::Equal(text) | Operator::NotEqual(text) | Operator::Prefix(text) => one(text),
-        Operator::In(list) | Operator::NotIn(list) => list
-            .iter()
-            .enumerate()
-            .map(|(index, text)| (format!("values[{index}]"), text))
-            .collect(),
-        _ => return,
-    };
-    // Everything begins with nothing.
-    let is_wrong = |text: &str| !(may_be(text) || is_prefix && text.is_empty());
-    for (field, text) in values.into_iter().filter(|(_, text)| is_wrong(text)) {
-        let problem = Problem::new(format!("{at}.{field}"), text, remedy);
-        report.error(lane, problem.of(Fault::NeverHolds));
     }
 }

@@ -135,7 +135,8 @@ fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut 
     for lane in lanes {
         match convert::lane_spec(lane, true) {
             Ok(lane_spec) => {
-                conditions::check(&lane.key(), &lane_spec.entry, &entrances, report);
+                let entrances = entrances.as_slice();
+                conditions::Checked { lane, entrances, report }.check(&lane_spec.entry);
                 spec.lanes.push(lane_spec);
                 compiled.push(lane);
                 warn_of_lane(lane, group, report);

@@ -10,7 +10,7 @@ use crate::{
     Fault, Problem, Tag,
     condition::{Condition, Operator, Parameter},
     content::Builder,
-    predicate::{Predicate, check_parameter},
+    predicate::Predicate,
     ratio::{Draw, WHOLE_HUNDREDTHS},
 };
 
@@ -237,22 +237,22 @@ fn check_ratios(spec: &GroupSpec, problems: &mut Problems) {
             }
             sum += percent;
         }
-        if let Some(parameter) = sticky_by {
-            for problem in check_sticky_by(parameter) {
-                problems.of_lane(index, problem.under("entry.ratio.stickyBy"));
-            }
+        if let Some(parameter) = sticky_by
+            && let Err(problem) = check_sticky_by(parameter)
+        {
+            problems.of_lane(index, problem.under("entry.ratio.stickyBy"));
         }
     }
 }
 
-fn check_sticky_by(parameter: &Parameter) -> Vec<Problem> {
+fn check_sticky_by(parameter: &Parameter) -> Result<(), Problem> {
     match parameter {
         Parameter::Header(_) | Parameter::Query(_) | Parameter::Cookie(_) | Parameter::ClientIp => {
-            check_parameter(parameter)
+            parameter.check()
         }
         Parameter::Claim(_) | Parameter::Path | Parameter::Method | Parameter::Host => {
             let remedy = "use header, cookie, query, or attribute: clientIp";
-            vec![Problem::new("", parameter.to_string(), remedy)]
+            Err(Problem::new("", parameter.to_string(), remedy))
         }
     }
 }
@@ -302,7 +302,7 @@ fn compile_condition<'s>(
 ) -> Result<Predicate, Vec<Problem>> {
     let Operator::Regex(text) = &condition.operator else { return Predicate::compile(condition) };
     if let Some(predicate) = known.get(text.as_str())
-        && check_parameter(&condition.parameter).is_empty()
+        && condition.parameter.check().is_ok()
     {
         return Ok(predicate.clone());
     }

@@ -65,7 +65,52 @@ pub fn may_be_path(text: &str) -> bool {
     may_begin_path(text) && normalise(text.as_bytes(), &mut Vec::new()) == Ok(false)
 }
 
+/// Whether the path of some request may begin with `text`, where paths are normalised.
+pub fn may_begin_normal_path(text: &str) -> bool {
+    // It may end within a percent-encoding, or within a segment that is dots so far.
+    ["", "x", "0", "B", "20"].iter().any(|rest| may_be_path(&format!("{text}{rest}")))
+}
+
 /// Whether the path of some request may begin with `text`.
 pub fn may_begin_path(text: &str) -> bool {
     text == "*" || is_valid_target(text.as_bytes()) && text.starts_with('/') && !text.contains('?')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_that_no_normalised_path_has_is_known() {
+        for text in [
+            "/", "/a", "/a%", "/a%2", "/a%20", "/%3", "/a/.", "/a/..", "/a/..b/", "/a/.b", "/%6",
+            "*",
+        ] {
+            assert!(may_begin_normal_path(text), "{text}");
+        }
+        for text in
+            ["", "a", "/%61", "/a%2f", "/%a", "/%zz", "/a/../b", "/./", "/..;", "/a?b", "/a\\b"]
+        {
+            assert!(!may_begin_normal_path(text), "{text}");
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_a_normalised_path_begins_with_may_begin_one(
+            text in "/[a.%/;0-9A-F~ ]{0,12}",
+            cut in 0..12_usize,
+        ) {
+            let mut path = Vec::new();
+            let path = match normalise(text.as_bytes(), &mut path) {
+                Ok(true) => String::from_utf8(path).unwrap(),
+                Ok(false) => text,
+                Err(_) => return Ok(()),
+            };
+            if may_be_path(&path) && cut > 0 {
+                let begin = &path[..cut.min(path.len())];
+                proptest::prop_assert!(may_begin_normal_path(begin), "{begin} of {path}");
+            }
+        }
+    }
 }
