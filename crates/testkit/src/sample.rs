@@ -5,7 +5,7 @@
 #[must_use]
 pub fn chain(tags: &[&str]) -> String {
     let lanes: String = tags.iter().map(|tag| lane(tag)).collect();
-    format!("{ROUTE_AND_GROUP}{lanes}")
+    format!("{}{GROUP}{lanes}", routed("a", "embedded"))
 }
 
 /// The lane `trade-TAG` of the group `trade`, entered by `canary: TAG`.
@@ -21,21 +21,30 @@ spec: {{group: trade, tag: {tag}, entry: {{content: {{meet: all, conditions: [{{
     )
 }
 
-const ROUTE_AND_GROUP: &str = "
+/// The service `sc-A` of this source, for `a`, behind the path `/a`: a Backend and an HTTPRoute.
+#[must_use]
+pub fn routed(name: &str, source: &str) -> String {
+    let service = name.to_uppercase();
+    format!(
+        "---
 apiVersion: laneway.io/v1alpha1
 kind: Backend
-metadata: {name: sc-a}
-spec: {source: embedded, service: sc-A}
+metadata: {{name: sc-{name}}}
+spec: {{source: {source}, service: sc-{service}}}
 ---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
-metadata: {name: a}
+metadata: {{name: {name}}}
 spec:
-  parentRefs: [{name: edge}]
+  parentRefs: [{{name: edge}}]
   rules:
-  - matches: [{path: {type: PathPrefix, value: /a}}]
-    backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]
----
+  - matches: [{{path: {{type: PathPrefix, value: /{name}}}}}]
+    backendRefs: [{{group: laneway.io, kind: Backend, name: sc-{name}}}]
+"
+    )
+}
+
+const GROUP: &str = "---
 apiVersion: laneway.io/v1alpha1
 kind: LaneGroup
 metadata: {name: trade}

@@ -44,7 +44,7 @@ impl World {
     fn start() -> Self {
         let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway")).unwrap();
         let serve = sandbox.serve(&[]).unwrap();
-        sandbox.apply(cases::RESOURCES).unwrap();
+        sandbox.apply(&cases::resources()).unwrap();
         let mut instances: Vec<_> = INSTANCES
             .iter()
             .map(|(name, tag, host)| sandbox.begin(&Instance::of_chain(name, *tag, *host)).unwrap())

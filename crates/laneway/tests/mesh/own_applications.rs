@@ -10,21 +10,8 @@ const EFFECTIVE_WITHIN: Duration = Duration::from_secs(1);
 /// Longest until processes that were just started know each other.
 const SETTLED_WITHIN: Duration = Duration::from_secs(20);
 
-const ROUTES: &str = r"
-apiVersion: laneway.io/v1alpha1
-kind: Backend
-metadata: {name: sc-a}
-spec: {source: embedded, service: sc-A}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: a}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - matches: [{path: {type: PathPrefix, value: /a}}]
-    backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]
----
+/// The same service once more, by a path of its own: what the group `share` is entered by.
+const RATIO_ROUTE: &str = r"---
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {name: ratio}
@@ -55,6 +42,10 @@ metadata: {name: share-gray}
 spec: {group: share, tag: gray, entry: {ratio: {percent: 30}}}
 ";
 
+fn routes() -> String {
+    sample::routed("a", "embedded") + RATIO_ROUTE
+}
+
 /// `laneway serve` with routes and groups in a watched directory, and five applications in Python.
 struct World {
     _serve: Process,
@@ -69,7 +60,7 @@ impl World {
         let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway")).unwrap();
         let resources = sandbox.path("resources");
         fs::create_dir(&resources).unwrap();
-        fs::write(resources.join("routes.yaml"), ROUTES).unwrap();
+        fs::write(resources.join("routes.yaml"), routes()).unwrap();
         let serve = sandbox.serve(&["--resources", &resources.to_string_lossy()]).unwrap();
         // Written while it runs: the directory is watched.
         fs::write(resources.join("groups.yaml"), GROUPS).unwrap();
@@ -196,7 +187,7 @@ fn what_is_refused_names_field_value_and_remedy_and_loses_nothing() {
     let gray = sample::lane("gray");
     // Each document on its own: what separates them is written where they are put together.
     let gray = gray.trim_start_matches("---");
-    sandbox.apply(&format!("{ROUTES}---{GROUPS}---{gray}---{RATIO_LANE}")).unwrap();
+    sandbox.apply(&format!("{}---{GROUPS}---{gray}---{RATIO_LANE}", routes())).unwrap();
     let everything = || {
         ["backends", "httproutes", "lanegroups", "lanes"]
             .map(|kind| sandbox.must(&["get", kind, "-o", "json"]).unwrap())
@@ -235,8 +226,7 @@ fn what_is_refused_names_field_value_and_remedy_and_loses_nothing() {
     ];
     for (wrong, words) in refused {
         // A right object in the same file is not written either.
-        let both =
-            format!("{}---{wrong}", ROUTES.split("---").next().unwrap().replace("sc-a", "other"));
+        let both = format!("{}---{wrong}", sample::routed("other", "embedded"));
         let file = sandbox.path("wrong.yaml");
         fs::write(&file, both).unwrap();
         let result = sandbox.run(&["apply", "-f", &file.to_string_lossy()]).unwrap();

@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use testkit::{Instance, Process, Sandbox, load, load::Load};
+use testkit::{Instance, Process, Sandbox, load, load::Load, sample};
 
 use crate::{SOON, answers, fixed, sandbox, says};
 
@@ -62,27 +62,10 @@ fn a_gateway_restarted_without_its_control_plane_serves_from_disk() -> Result<()
     answers(&sandbox.gateway_address(), "/c", 200, "C[")
 }
 
-/// The service of sidecars, routed.
-const EMBEDDED: &str = "
-apiVersion: laneway.io/v1alpha1
-kind: Backend
-metadata: {name: sc-c}
-spec: {source: embedded, service: sc-C}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: c}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - matches: [{path: {type: PathPrefix, value: /c}}]
-    backendRefs: [{group: laneway.io, kind: Backend, name: sc-c}]
-";
-
 #[test]
 fn a_sidecar_that_is_asked_to_stop_leaves_without_a_failed_request() -> Result<()> {
     let sandbox = sandbox()?;
-    let directory = resources(&sandbox, EMBEDDED)?;
+    let directory = resources(&sandbox, &sample::routed("c", "embedded"))?;
     let _serve = sandbox.serve(&["--resources", &directory])?;
     let mut leaving = sandbox.start(&Instance::of_chain("C", None, 3))?;
     let _staying = sandbox.start(&Instance::of_chain("C", None, 4))?;
@@ -122,7 +105,7 @@ fn a_sidecar_that_is_asked_to_stop_leaves_without_a_failed_request() -> Result<(
 #[test]
 fn an_instance_is_registered_when_its_application_answers() -> Result<()> {
     let sandbox = sandbox()?;
-    let directory = resources(&sandbox, EMBEDDED)?;
+    let directory = resources(&sandbox, &sample::routed("c", "embedded"))?;
     let _serve = sandbox.serve(&["--resources", &directory])?;
     let instance = Instance::of_chain("C", None, 3);
     let _sidecar = sandbox.begin_sidecar(&instance)?;

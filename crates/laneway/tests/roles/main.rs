@@ -8,40 +8,26 @@ mod resources_directory;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use testkit::{Process, Sandbox, http, wait};
+use testkit::{Process, Sandbox, http, sample, wait};
 
 /// Longest that anything here may take to become so. Debug builds on a busy machine take a few seconds.
 const SOON: Duration = Duration::from_secs(20);
-
-/// A static source with one instance, and a route to it: a mesh without any registration.
-const FIXED: &str = "
-apiVersion: laneway.io/v1alpha1
-kind: ServiceSource
-metadata: {name: fixed}
-spec: {static: {services: [{name: sc-C, application: app-c, instances: [{address: 'INSTANCE'}]}]}}
----
-apiVersion: laneway.io/v1alpha1
-kind: Backend
-metadata: {name: sc-c}
-spec: {source: fixed, service: sc-C}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: c}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - matches: [{path: {type: PathPrefix, value: /c}}]
-    backendRefs: [{group: laneway.io, kind: Backend, name: sc-c}]
-";
 
 fn sandbox() -> Result<Sandbox> {
     Sandbox::new(env!("CARGO_BIN_EXE_laneway"))
 }
 
-/// [`FIXED`] with its instance.
+/// A static source with one instance, and a route to it: a mesh without any registration.
 fn fixed(instance: &str) -> String {
-    FIXED.replace("INSTANCE", instance)
+    format!(
+        "---
+apiVersion: laneway.io/v1alpha1
+kind: ServiceSource
+metadata: {{name: fixed}}
+spec: {{static: {{services: [{{name: sc-C, application: app-c, instances: [{{address: '{instance}'}}]}}]}}}}
+{}",
+        sample::routed("c", "fixed")
+    )
 }
 
 /// Waits until a GET is answered with this status, and with these words in the body.

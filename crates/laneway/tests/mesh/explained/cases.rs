@@ -1,38 +1,25 @@
 //! Random lanes and random requests that often meet their conditions.
 
 use serde_json::{Value, json};
+use testkit::sample;
 
-/// A gateway behind one proxy that is believed, routes, and two groups that share applications; each test adds its lanes.
-pub(crate) const RESOURCES: &str = r#"
+/// A gateway behind one proxy that is believed, and a second group that shares applications with the sample's.
+const BESIDES: &str = r#"---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: edge, annotations: {laneway.io/trusted-hops: "1"}}
 spec: {gatewayClassName: laneway, listeners: [{name: http, port: 8000, protocol: HTTP}]}
 ---
 apiVersion: laneway.io/v1alpha1
-kind: Backend
-metadata: {name: sc-a}
-spec: {source: embedded, service: sc-A}
----
-apiVersion: gateway.networking.k8s.io/v1
-kind: HTTPRoute
-metadata: {name: a}
-spec:
-  parentRefs: [{name: edge}]
-  rules:
-  - matches: [{path: {type: PathPrefix, value: /a}}]
-    backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]
----
-apiVersion: laneway.io/v1alpha1
 kind: LaneGroup
 metadata: {name: search}
 spec: {entrances: [{gateway: edge}], applications: [app-b, app-c]}
----
-apiVersion: laneway.io/v1alpha1
-kind: LaneGroup
-metadata: {name: trade}
-spec: {entrances: [{gateway: edge}], applications: [app-a, app-b, app-c]}
 "#;
+
+/// Everything but lanes: those each test adds.
+pub(crate) fn resources() -> String {
+    sample::chain(&[]) + BESIDES
+}
 
 /// The tags of lanes; instances have all but the last.
 const TAGS: [&str; 4] = ["red", "green", "blue", "violet"];
