@@ -10,11 +10,14 @@ use crate::resource::{Key, Kind, Object, Set};
 mod compiled;
 mod conditions;
 mod lanes;
+mod reported;
 mod routes;
 mod sources;
 pub mod spread;
 
 use compiled::Compiled;
+
+pub use reported::Reported;
 
 /// One thing that is wrong or doubtful with an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,9 +78,15 @@ pub fn validate(set: &Set) -> Vec<Finding> {
 #[derive(Debug, Default)]
 pub struct Validator {
     compiled: Compiled,
+    reported: Reported,
 }
 
 impl Validator {
+    /// From now on judges by what entrances tell of themselves.
+    pub fn entrances_report(&mut self, reported: Reported) {
+        self.reported = reported;
+    }
+
     /// As [`validate`], without [`spread`]: who validates again and again knows the live services.
     pub fn validate(&mut self, set: &Set) -> Vec<Finding> {
         let mut report = Report::default();
@@ -85,7 +94,7 @@ impl Validator {
             names(object, &mut report);
             report.errors(&object.key(), object.problems());
         }
-        lanes::check(set, &mut self.compiled, &mut report);
+        lanes::check(set, &self.reported, &mut self.compiled, &mut report);
         sources::check(set, &mut report);
         routes::check(set, &mut self.compiled, &mut report);
         self.compiled.forget_unused();

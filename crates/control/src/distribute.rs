@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::discovery::v1::{self, data_plane_message::Message};
+use api::{
+    discovery::v1::{self, data_plane_message::Message},
+    validate::Reported,
+};
+use routes::entrance::CorrelationHeaders;
 use tokio::sync::Notify;
 
 use crate::{
@@ -228,6 +232,26 @@ impl Distribution {
     /// One of them.
     pub fn data_plane(&self, node: &str) -> Option<&DataPlane> {
         self.data_planes.get(node)
+    }
+
+    /// What entrances tell of themselves. Of several with one name the last that connected counts: they are being
+    /// replaced by one another.
+    pub fn reported(&self) -> Reported {
+        let telling = |it: &&DataPlane| !it.hello().correlation_headers.is_empty();
+        let mut data_planes: Vec<&DataPlane> = self.data_planes.values().filter(telling).collect();
+        data_planes.sort_by_key(|it| (it.is_connected(), it.since()));
+        let mut reported = Reported::default();
+        for data_plane in data_planes {
+            let hello = data_plane.hello();
+            let names = hello.correlation_headers.iter().map(String::as_str);
+            // Another release may allow more than this one.
+            let Ok(headers) = CorrelationHeaders::new(names) else { continue };
+            match hello.role() {
+                v1::Role::Gateway => reported.add_gateway(&hello.name, headers),
+                _ => reported.add_application(&hello.name, headers),
+            }
+        }
+        reported
     }
 
     /// How many have an open stream.

@@ -5,19 +5,22 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use api::rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
+use api::{
+    rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep},
+    validate::Reported,
+};
 use lanes::{
     Context, Entrance, Explanation, Problem, Request, Service, ServiceId, Snapshot,
     choose::Outcome, directory::NameAnswer,
 };
 use routes::{
     Found, Table,
-    entrance::{self, CorrelationHeaders, Decided, Head as _, Name, Policy, TextHead, Written},
+    entrance::{self, Decided, Head as _, Name, Policy, TextHead, Written},
     spec::ListenerSpec,
     table::Rule,
 };
 
-use crate::picture::Picture;
+use crate::hub::Hub;
 
 mod request;
 
@@ -33,8 +36,8 @@ pub struct Moment {
     table: Table,
     /// What the services of the path mean, in order.
     meanings: Vec<(String, NameAnswer)>,
-    /// What the gateway does not believe of clients besides the trace headers.
-    correlation: CorrelationHeaders,
+    /// What entrances do not believe of clients besides the trace headers.
+    reported: Reported,
 }
 
 /// What the gateway sends on, which every hop is asked with.
@@ -45,7 +48,8 @@ struct Sent<'s> {
 
 impl Moment {
     /// Takes what a request needs.
-    pub fn of(picture: &Picture, wanted: &ExplainRequest) -> Result<Self, Problem> {
+    pub fn of(hub: &Hub, wanted: &ExplainRequest) -> Result<Self, Problem> {
+        let picture = hub.picture();
         let gateway = picture.routing.gateways().find(|gateway| gateway.name == wanted.gateway);
         let Some(gateway) = gateway else {
             let known: Vec<&str> =
@@ -64,7 +68,7 @@ impl Moment {
             snapshot: picture.snapshot(),
             table,
             meanings: wanted.path.iter().map(meaning).collect(),
-            correlation: CorrelationHeaders::default(),
+            reported: hub.reported(),
         })
     }
 
@@ -86,7 +90,7 @@ impl Moment {
         };
         response.listener = listener.name.clone();
         response.trusted = listener.trusted;
-        let policy = Policy::of_listener(listener, &self.correlation);
+        let policy = Policy::of_listener(listener, self.reported.of_gateway(&wanted.gateway));
         let believed = entrance::believe(&mut head, peer, policy);
         let seen = believed.seen(&head);
         let rule = match self.table.find(index, &seen) {
@@ -234,7 +238,8 @@ impl Moment {
             *context = Context::default();
         }
         let mut head = request.head.clone();
-        let policy = Policy::of_application(entrance.edge, &self.correlation);
+        let correlation = self.reported.of_application(application);
+        let policy = Policy::of_application(entrance.edge, correlation);
         let seen = entrance::believe(&mut head, request.client_ip, policy).seen(&head);
         let at = Entrance::Application(application);
         self.snapshot.enter(at, &seen, random, context, told);

@@ -14,6 +14,7 @@ use std::{
 use api::{
     discovery::v1::{self, data_plane_message::Message},
     resource::{Key as ObjectKey, Kind, Object, Status},
+    validate::Reported,
 };
 use lanes::ServiceId;
 use tokio::sync::Notify;
@@ -82,6 +83,11 @@ impl Hub {
     /// One data plane.
     pub fn data_plane(&self, node: &str) -> Option<&DataPlane> {
         self.distribution.data_plane(node)
+    }
+
+    /// What entrances tell of themselves.
+    pub fn reported(&self) -> Reported {
+        self.distribution.reported()
     }
 
     /// How many data planes have an open stream.

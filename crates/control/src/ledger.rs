@@ -11,7 +11,7 @@ use std::{path::PathBuf, sync::Arc, time::SystemTime};
 use api::{
     resource::{Key, Object, Set},
     rest::{Action, Applied},
-    validate::Finding,
+    validate::{Finding, Reported},
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -148,12 +148,17 @@ pub struct Commit<'c> {
 /// on the writer's thread.
 pub type Check = Box<dyn FnMut(&[ObjectChange], &Set) -> Vec<Finding> + Send>;
 
+/// What entrances tell of themselves by now. Called on the writer's thread.
+pub type Reports = Box<dyn FnMut() -> Reported + Send>;
+
 /// What the writer needs to know.
 pub struct Rules {
     /// The objects to begin with.
     pub objects: Arc<Objects>,
     /// Checks beyond `api::validate`.
     pub check: Check,
+    /// What entrances tell of themselves.
+    pub reported: Reports,
     /// Called with what was committed.
     pub on_commit: OnCommit,
 }

@@ -128,7 +128,9 @@ impl Control {
         let check = Box::new(move |changes: &[ObjectChange], set: &Set| {
             picture::introduced(changes, set, &of_check.lock().picture().services)
         });
-        let rules = Rules { objects, check, on_commit };
+        let of_reports = Arc::clone(&hub);
+        let reported = Box::new(move || of_reports.lock().reported());
+        let rules = Rules { objects, check, reported, on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
         let findings = by_object(ledger.view().findings());
         let changed = findings.keys().cloned().collect();

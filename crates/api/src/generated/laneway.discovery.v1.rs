@@ -55,6 +55,10 @@ pub struct Hello {
     /// The instance's tag, for people.
     #[prost(string, tag = "9")]
     pub tag: ::prost::alloc::string::String,
+    /// Fields with correlation ids, most trusted first: who does not believe clients drops theirs. Empty from releases that
+    /// do not tell it.
+    #[prost(string, repeated, tag = "10")]
+    pub correlation_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Held {

@@ -7,11 +7,10 @@ use lanes::{
     group::Entry,
 };
 use routes::entrance::{
-    CorrelationHeaders, Policy, Unseen, is_token, may_be_host, may_be_path, may_begin_normal_path,
-    may_begin_path,
+    Policy, Unseen, is_token, may_be_host, may_be_path, may_begin_normal_path, may_begin_path,
 };
 
-use super::{Report, Severity};
+use super::{Report, Reported, Severity};
 use crate::{
     convert::routes as convert,
     resource::{Lane, LaneGroup, Set},
@@ -21,19 +20,20 @@ use crate::{
 pub(super) fn entrances<'c>(
     group: &LaneGroup,
     set: &Set,
-    correlation: &'c CorrelationHeaders,
+    reported: &'c Reported,
 ) -> Vec<Policy<'c>> {
     let mut policies = Vec::new();
     for entrance in &group.spec.entrances {
-        if entrance.application.is_some() {
+        if let Some(application) = &entrance.application {
             let edge = entrance.edge.unwrap_or_default();
-            policies.push(Policy::of_application(edge, correlation));
+            policies.push(Policy::of_application(edge, reported.of_application(application)));
         }
         let named = set
             .laneway_gateways()
             .filter(|(known, _)| Some(&known.metadata.name) == entrance.gateway.as_ref());
         for gateway in named.filter_map(|(gateway, spec)| convert::gateway(gateway, spec).ok()) {
             let listeners = gateway.listeners.iter();
+            let correlation = reported.of_gateway(&gateway.name);
             policies.extend(listeners.map(|listener| Policy::of_listener(listener, correlation)));
         }
     }

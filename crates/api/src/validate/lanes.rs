@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use lanes::{Fault, Problem, group::GroupProblem};
-use routes::entrance::CorrelationHeaders;
+use routes::entrance::Policy;
 
-use super::{Compiled, Report, conditions};
+use super::{Compiled, Report, Reported, conditions};
 use crate::{
     convert::lanes as convert,
     resource::{Fallback, Key, Lane, LaneGroup, Meet, Object, Set},
@@ -15,7 +15,7 @@ use crate::{
 /// 133 bytes, of 8192 in all (semantics, "Lane context on the wire").
 const GROUPS_PER_GATEWAY_MAX: usize = 8;
 
-pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
+pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report: &mut Report) {
     let mut first_of_name: HashMap<&str, Key> = HashMap::new();
     let mut groups_at: HashMap<&str, usize> = HashMap::new();
     for group in set.lane_groups() {
@@ -36,7 +36,8 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
         }
         check_entrances(group, set, &mut groups_at, report);
         check_applications(group, report);
-        check_group(group, set, known, report);
+        let entrances = conditions::entrances(group, set, reported);
+        check_group(group, set, &entrances, known, report);
     }
     for lane in set.lanes() {
         if set.get(&lane.group_key()).is_none() {
@@ -115,7 +116,13 @@ fn check_applications(group: &LaneGroup, report: &mut Report) {
 }
 
 /// Compiles a group with its lanes and gives each problem to the object it belongs to.
-fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut Report) {
+fn check_group(
+    group: &LaneGroup,
+    set: &Set,
+    entrances: &[Policy<'_>],
+    known: &mut Compiled,
+    report: &mut Report,
+) {
     let lanes: Vec<&Lane> = set.lanes_of(group).collect();
     let mut spec = match convert::group(group) {
         Ok(spec) => spec,
@@ -128,14 +135,11 @@ fn check_group(group: &LaneGroup, set: &Set, known: &mut Compiled, report: &mut 
             return;
         }
     };
-    let correlation = CorrelationHeaders::default();
-    let entrances = conditions::entrances(group, set, &correlation);
     let mut misshapen: Vec<&str> = Vec::new();
     let mut compiled: Vec<&Lane> = Vec::new();
     for lane in lanes {
         match convert::lane_spec(lane, true) {
             Ok(lane_spec) => {
-                let entrances = entrances.as_slice();
                 conditions::Checked { lane, entrances, report }.check(&lane_spec.entry);
                 spec.lanes.push(lane_spec);
                 compiled.push(lane);

@@ -32,7 +32,7 @@ fn check(case: &Case) {
         snapshot: Snapshot::new(groups.collect(), Directory::new(true)),
         table: table(listener),
         meanings: Vec::new(),
-        correlation: CorrelationHeaders::default(),
+        reported: Reported::default(),
     };
     let headers = case
         .request_fields()

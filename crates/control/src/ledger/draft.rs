@@ -5,7 +5,7 @@ use std::{collections::HashSet, sync::Arc, time::SystemTime};
 use api::{
     resource::{CreationOrder, Key, Object},
     rest::{Action, Applied},
-    validate::{self, Finding, Severity, Validator},
+    validate::{self, Finding, Reported, Severity, Validator},
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -52,6 +52,11 @@ impl Working {
     /// As it stands.
     pub(super) fn state(&self) -> &State {
         &self.state
+    }
+
+    /// What entrances tell of themselves, for what is evaluated from now on.
+    pub(super) fn entrances_report(&mut self, reported: Reported) {
+        self.validator.entrances_report(reported);
     }
 
     /// Takes back what was done since.

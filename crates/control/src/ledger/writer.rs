@@ -23,6 +23,7 @@ pub(super) struct Writer<S> {
     view: Arc<RwLock<View>>,
     announce: watch::Sender<Revision>,
     check: Check,
+    reported: super::Reports,
     on_commit: OnCommit,
 }
 
@@ -43,10 +44,10 @@ impl<S: Store> Writer<S> {
         announce: watch::Sender<Revision>,
         rules: super::Rules,
     ) -> Self {
-        let super::Rules { objects, check, on_commit } = rules;
+        let super::Rules { objects, check, reported, on_commit } = rules;
         let working = Working::new(objects, contents);
         view.write().set_findings(Arc::clone(&working.state().findings));
-        Self { store, working, view, announce, check, on_commit }
+        Self { store, working, view, announce, check, reported, on_commit }
     }
 
     /// Works until every handle is gone.
@@ -63,6 +64,7 @@ impl<S: Store> Writer<S> {
     }
 
     fn work(&mut self, round: Vec<Request>) {
+        self.working.entrances_report((self.reported)());
         let before = self.working.state().clone();
         let mut batch = Batch::default();
         let mut backups = Vec::new();

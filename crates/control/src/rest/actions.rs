@@ -138,7 +138,7 @@ pub(super) async fn explain(
     body: Bytes,
 ) -> Result<Json<ExplainResponse>, Refused> {
     let wanted: ExplainRequest = typed(&body)?;
-    let moment = Moment::of(control.hub().picture(), &wanted);
+    let moment = Moment::of(&control.hub(), &wanted);
     let mut random = || uuid::Uuid::new_v4().into_bytes();
     moment
         .and_then(|moment| moment.explain(&wanted, &mut random))

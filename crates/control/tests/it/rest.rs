@@ -2,6 +2,7 @@
 
 use api::{
     client::{CallError, Client},
+    discovery::v1,
     resource::{Key, Kind, Object},
     rest::{Action, ApplyRequest, ExplainRequest, Problem, WatchKind},
 };
@@ -420,6 +421,42 @@ async fn explain_follows_the_chain_of_the_seed_scenario() {
         .await
         .unwrap();
     assert!(nowhere.routing[0].contains("404"), "{nowhere:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_gateway_drops_as_correlation_ids_is_known_to_explain_and_to_writes() {
+    let (plane, client) = started().await;
+    plane.serve(&[service("sc-A", "app-a", &["1"])]);
+    let mut chained = lane("trade", "gray");
+    chained["spec"]["entry"]["content"]["conditions"] =
+        json!([{"header": "x-chain", "operator": "exists"}]);
+    let objects =
+        [backend("a", "sc-A"), route("a", "/a", "a"), group("trade", &["app-a"]), chained.clone()];
+    let applied = client.apply(&request(&objects), false).await.unwrap();
+    assert!(applied.warnings.is_empty(), "{:?}", applied.warnings);
+    plane.admitted().await;
+    let wanted = ExplainRequest {
+        gateway: "edge".to_owned(),
+        method: "GET".to_owned(),
+        url: "/a".to_owned(),
+        headers: vec![api::resource::HeaderField {
+            name: "X-Chain".to_owned(),
+            value: "7".to_owned(),
+        }],
+        client_ip: None,
+        path: Vec::new(),
+    };
+    assert_eq!(client.explain(&wanted).await.unwrap().baggage, "lane.trade=gray");
+
+    let correlation_headers = ["traceparent", "x-chain"].map(str::to_owned).to_vec();
+    let hello = v1::Hello { correlation_headers, ..crate::harness::gateway("g1") };
+    let mut edge = plane.connect(hello).await;
+    edge.receive().await;
+    assert_eq!(client.explain(&wanted).await.unwrap().baggage, "");
+    chained["spec"]["priority"] = json!(1);
+    let applied = client.apply(&request(&[chained]), false).await.unwrap();
+    let fields: Vec<_> = applied.warnings.iter().map(|told| told.field.as_str()).collect();
+    assert_eq!(fields, ["spec.entry.content.conditions[0].header"], "{:?}", applied.warnings);
 }
 
 #[tokio::test(flavor = "multi_thread")]

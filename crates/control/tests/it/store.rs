@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::SystemTime};
 use api::{
     discovery::v1,
     resource::{CreationOrder, Key, Kind, Object},
+    validate::Reported,
 };
 use control::{
     ledger::{Edit, Ledger, Precondition, Rejection, Rules, Transaction},
@@ -35,6 +36,7 @@ fn ledger(path: &Path) -> Ledger {
     let rules = Rules {
         objects: objects(&contents),
         check: Box::new(|_, _| Vec::new()),
+        reported: Box::new(Reported::default),
         on_commit: Box::new(|_| {}),
     };
     Ledger::start(store, &contents, rules).unwrap()
@@ -221,6 +223,7 @@ async fn what_the_disk_does_not_take_is_refused_and_forgotten() {
     let rules = Rules {
         objects: objects(&contents),
         check: Box::new(|_, _| Vec::new()),
+        reported: Box::new(Reported::default),
         on_commit: Box::new(move |commit| *counter.lock() += commit.changes.len()),
     };
     let ledger = Ledger::start(store, &contents, rules).unwrap();

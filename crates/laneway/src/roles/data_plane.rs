@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use api::discovery::v1;
 use discovery::{Client, Identity};
+use routes::entrance::CorrelationHeaders;
 
 use super::process::Process;
 use crate::config::checked::Connect;
@@ -19,6 +20,7 @@ pub(crate) struct About<'a> {
     /// The Gateway's name, or the application.
     pub(crate) name: &'a str,
     pub(crate) tag: Option<&'a str>,
+    pub(crate) correlation_headers: &'a CorrelationHeaders,
     /// Where it answers, for people.
     pub(crate) admin: SocketAddr,
     /// In one process with its control plane.
@@ -41,6 +43,7 @@ pub(crate) async fn follow(
         address: about.admin.to_string(),
         join_token: connect.join_token.clone().unwrap_or_default(),
         tag: about.tag.unwrap_or_default().to_owned(),
+        correlation_headers: about.correlation_headers.names().map(str::to_owned).collect(),
     };
     let snapshot = process.data.file(SNAPSHOT_FILE);
     let identity = Identity { control: connect.control.clone(), hello, snapshot };

@@ -34,6 +34,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
         role: v1::Role::Gateway,
         name: &gateway.name,
         tag: None,
+        correlation_headers: &gateway.correlation_headers,
         admin: admin_address,
         beside_control_plane: false,
     };

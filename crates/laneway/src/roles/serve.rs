@@ -38,6 +38,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
         role: v1::Role::Gateway,
         name: &gateway.name,
         tag: None,
+        correlation_headers: &gateway.correlation_headers,
         admin: plane.api_address(),
         beside_control_plane: true,
     };

@@ -41,6 +41,7 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         role: v1::Role::Sidecar,
         name: &settings.now.application,
         tag: settings.now.tag.as_deref(),
+        correlation_headers: &settings.now.correlation_headers,
         admin: admin_address,
         beside_control_plane: false,
     };
