@@ -10,6 +10,7 @@
 mod client_address;
 mod correlation_headers;
 mod field;
+mod limits;
 mod name;
 mod seen;
 mod target;
@@ -32,6 +33,7 @@ pub use correlation_headers::{
     BadCorrelationHeader, CORRELATION_ID_BYTES_MAX, CorrelationHeaders, CorrelationId,
 };
 pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored};
+pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
 pub use name::{Name, is_token, is_token_byte};
 pub use seen::{Head, Seen};
 pub use target::{is_valid_host, is_valid_target, port, split_port};

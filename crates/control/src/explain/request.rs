@@ -28,7 +28,7 @@ pub(super) struct Arriving<'w> {
 
 impl<'w> Arriving<'w> {
     /// Reads `http://HOST[:PORT]/PATH[?QUERY]` or `/PATH[?QUERY]`; the host may also come from a `Host` header. What
-    /// the gateway would answer with 400 is told.
+    /// the gateway refuses is told as it would.
     pub(super) fn read(wanted: &'w ExplainRequest, table: &Table) -> Result<Self, Problem> {
         let text = wanted.client_ip.as_deref().unwrap_or(CLIENT);
         let peer = text
@@ -38,13 +38,27 @@ impl<'w> Arriving<'w> {
         let port = entrance::port(authority.as_bytes())
             .or_else(|| table.listeners().first().map(|listener| listener.port))
             .unwrap_or(80);
+        let target = match wanted.method.as_str() {
+            // Where the way through goes, as clients write it.
+            "CONNECT" if target == "/" && !wanted.url.ends_with('/') => authority,
+            _ => target,
+        };
         let names_host = wanted.headers.iter().any(|field| field.name.eq_ignore_ascii_case("host"));
         let host = (!names_host).then_some(("host", authority));
         let fields = wanted.headers.iter().map(|field| (field.name.as_str(), field.value.as_str()));
         let mut head =
             TextHead::read(&wanted.method, target, fields.chain(host)).map_err(|why| {
                 let (field, value) = match why {
-                    Unreadable::Method => ("method".to_owned(), wanted.method.as_str()),
+                    Unreadable::Method | Unreadable::Connect => {
+                        ("method".to_owned(), wanted.method.as_str())
+                    }
+                    Unreadable::TooLarge | Unreadable::TooManyFields => {
+                        ("headers".to_owned(), "all")
+                    }
+                    Unreadable::ContentLength | Unreadable::TwoFramings => {
+                        ("headers".to_owned(), "content-length")
+                    }
+                    Unreadable::TransferEncoding => ("headers".to_owned(), "transfer-encoding"),
                     Unreadable::Host if names_host => ("headers".to_owned(), "host"),
                     Unreadable::FieldName(at) => {
                         (format!("headers[{at}].name"), wanted.headers[at].name.as_str())
@@ -52,11 +66,13 @@ impl<'w> Arriving<'w> {
                     Unreadable::FieldValue(at) => {
                         (format!("headers[{at}].value"), wanted.headers[at].value.as_str())
                     }
-                    Unreadable::Host | Unreadable::Target | Unreadable::Path(_) => {
-                        ("url".to_owned(), wanted.url.as_str())
-                    }
+                    Unreadable::Host
+                    | Unreadable::Target
+                    | Unreadable::TargetTooLong
+                    | Unreadable::Path(_) => ("url".to_owned(), wanted.url.as_str()),
                 };
-                Problem::new(field, value, format!("the gateway answers 400: {why}"))
+                let remedy = format!("the gateway answers {}: {why}", why.status());
+                Problem::new(field, value, remedy)
             })?;
         entrance::drop_underscored(&mut head);
         entrance::drop_hop_by_hop(&mut head);
@@ -122,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_gateway_answers_with_400_is_told() {
+    fn what_the_gateway_refuses_is_told() {
         for (url, headers, field, value) in [
             ("/a/../b", &[][..], "url", "/a/../b"),
             ("http://a b/", &[], "url", "http://a b/"),
@@ -130,6 +146,16 @@ mod tests {
             ("/", &[("Host", "a"), ("host", "a")], "headers", "host"),
             ("/", &[("a b", "")], "headers[0].name", "a b"),
             ("/", &[("a", "\n")], "headers[0].value", "\n"),
+            ("/", &[("content-length", "+1")], "headers", "content-length"),
+            ("/", &[("content-length", "1"), ("content-length", "2")], "headers", "content-length"),
+            (
+                "/",
+                &[("content-length", "1"), ("transfer-encoding", "chunked")],
+                "headers",
+                "content-length",
+            ),
+            ("/", &[("transfer-encoding", "gzip")], "headers", "transfer-encoding"),
+            ("/", &[("a", "1"); 100], "headers", "all"),
         ] {
             let wanted = wanted(url, headers);
             let problem = Arriving::read(&wanted, &Table::default()).unwrap_err();

@@ -31,7 +31,7 @@ const INSTANCES: [(&str, Option<&str>, u8); 9] = [
     ("C", Some("blue"), 43),
 ];
 
-/// The tag of each hop, `-` for base, then `failed` if the next hop was refused.
+/// The tag of each hop, `-` for base, then `failed` if the next hop was refused; or what the gateway itself answers.
 type Path = Vec<String>;
 
 struct World {
@@ -123,8 +123,13 @@ impl World {
         let answer =
             http::exchange(&api, "POST", "/api/v1alpha1/explain", &content, &request.to_string());
         let answer = answer.unwrap();
-        assert_eq!(answer.status, 200, "{} for {request}", answer.body);
         let told: Value = serde_json::from_str(&answer.body).unwrap();
+        if answer.status == 422 {
+            let remedy = told["errors"][0]["remedy"].as_str().unwrap_or_default();
+            let refusal = remedy.strip_prefix("the gateway answers ").expect(&answer.body);
+            return (vec![refusal.to_owned()], told);
+        }
+        assert_eq!(answer.status, 200, "{} for {request}", answer.body);
         let mut path = Path::new();
         for hop in told["hops"].as_array().unwrap() {
             if hop["outcome"] == "failed" {
@@ -141,7 +146,13 @@ impl World {
             case.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
         let headers: Vec<_> = headers.iter().map(String::as_str).collect();
         let gateway = self.sandbox.gateway_address();
-        let answer = http::exchange(&gateway, case.method, &case.target, &headers, "").unwrap();
+        // Clients write no path where they ask for a way through.
+        let target = if case.target.is_empty() { &gateway } else { &case.target };
+        let answer = http::exchange(&gateway, case.method, target, &headers, "").unwrap();
+        if matches!(answer.status, 400 | 405 | 414 | 431 | 501) {
+            let refusal = format!("{}: {}", answer.status, answer.body.trim_end());
+            return (vec![refusal.clone()], refusal);
+        }
         // A 502 of an application tells how its own call failed: the hops go on in it.
         let told = answer.body.replace(" -> ERROR 502 ", " -> ");
         let (served, failed) = match told.split_once(" -> ERROR 503") {
@@ -163,7 +174,7 @@ fn live_traffic_does_what_explain_says() {
     let mut dice = Dice::new(seed);
     let world = World::start();
     let mut before = Vec::new();
-    let (mut compared, mut in_lane, mut failed) = (0, 0, 0);
+    let (mut compared, mut in_lane, mut failed, mut refused) = (0, 0, 0, 0);
     for _ in 0..CONFIGURATIONS / share {
         let configuration = cases::lanes(&mut dice);
         world.set_lanes(&before, &configuration);
@@ -176,13 +187,20 @@ fn live_traffic_does_what_explain_says() {
                 "seed {seed}: {case:?} was answered {answer}\nexplained: {told:#}\nlanes: {configuration:#?}"
             );
             compared += 1;
-            in_lane += usize::from(live.iter().any(|tag| tag != "-" && tag != "failed"));
+            let by_gateway = live.first().is_some_and(|told| told.contains(": "));
+            refused += usize::from(by_gateway);
+            let is_lane = |tag: &String| tag != "-" && tag != "failed";
+            in_lane += usize::from(!by_gateway && live.iter().any(is_lane));
             failed += usize::from(live.last().is_some_and(|last| last == "failed"));
         }
         before = configuration;
     }
-    eprintln!("seed {seed}: {compared} compared, {in_lane} with a hop in a lane, {failed} refused");
-    assert!(in_lane * 10 >= compared && failed > 0, "{in_lane} in a lane, {failed} refused");
+    eprintln!(
+        "seed {seed}: {compared} compared, {in_lane} with a hop in a lane, {failed} failed at a hop, {refused} refused by the gateway"
+    );
+    // Two configurations may have no strict lane; forty have.
+    let enough = in_lane * 10 >= compared && refused > 0 && (failed > 0 || share > 1);
+    assert!(enough, "{in_lane} in a lane, {failed} failed, {refused} refused");
 }
 
 #[allow(clippy::disallowed_methods, reason = "the scale follows the binary that is tested")]

@@ -4,17 +4,7 @@
 use routes::entrance::{self, Name, is_token_byte};
 use thiserror::Error;
 
-/// Bytes of a whole head. Cookies and tokens of large estates stay below 32 KiB; twice that is generous.
-pub const HEAD_BYTES_MAX: usize = 64 * 1024;
-
-/// Fields of one head. Browsers behind three proxies send about 40.
-pub const FIELDS_MAX: usize = 100;
-
-/// Bytes of a request target; what common servers accept.
-pub const TARGET_BYTES_MAX: usize = 8 * 1024;
-
-/// Bytes of a method; the longest registered one has 17.
-pub const METHOD_BYTES_MAX: usize = 32;
+pub use routes::entrance::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
 
 /// Part of a head, as offsets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::{borrow::Cow, fmt};
 
 use super::{
-    Written,
+    FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Written,
     field::{Field, Fields},
     name::{Name, is_token},
     seen::Head,
@@ -22,11 +22,19 @@ pub struct TextHead<'b> {
     fields: Vec<Field<'b>>,
 }
 
-/// Why a gateway answers a request with 400.
+/// Why a gateway refuses a request before it looks at routes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Unreadable {
-    /// The method is no token.
+    /// The head is larger than [`HEAD_BYTES_MAX`].
+    TooLarge,
+    /// It has more fields than [`FIELDS_MAX`].
+    TooManyFields,
+    /// The target is longer than [`TARGET_BYTES_MAX`].
+    TargetTooLong,
+    /// The method is no token, or too long for one.
     Method,
+    /// CONNECT.
+    Connect,
     /// The target has characters that none has.
     Target,
     /// The path has no one form.
@@ -37,61 +45,98 @@ pub enum Unreadable {
     FieldName(usize),
     /// The field of this position has control characters in its value.
     FieldValue(usize),
+    /// No length, or several.
+    ContentLength,
+    /// Anything but `chunked`.
+    TransferEncoding,
+    /// A length and chunks.
+    TwoFramings,
+}
+
+impl Unreadable {
+    /// The status it is answered with.
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::TooLarge | Self::TooManyFields => 431,
+            Self::TargetTooLong => 414,
+            Self::Connect => 405,
+            Self::TransferEncoding => 501,
+            Self::Method
+            | Self::Target
+            | Self::Path(_)
+            | Self::Host
+            | Self::FieldName(_)
+            | Self::FieldValue(_)
+            | Self::ContentLength
+            | Self::TwoFramings => 400,
+        }
+    }
 }
 
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Method => f.write_str("malformed method"),
+            Self::TooLarge => write!(f, "head larger than {HEAD_BYTES_MAX} bytes"),
+            Self::TooManyFields => write!(f, "more than {FIELDS_MAX} header fields"),
+            Self::TargetTooLong => {
+                write!(f, "request target longer than {TARGET_BYTES_MAX} bytes")
+            }
+            Self::Method => f.write_str("malformed start line"),
+            Self::Connect => f.write_str("CONNECT is not supported here"),
             Self::Target => f.write_str("malformed request target"),
             Self::Path(error) => error.fmt(f),
             Self::Host => f.write_str("exactly one valid Host is required"),
             Self::FieldName(_) => f.write_str("malformed header field name"),
             Self::FieldValue(_) => f.write_str("control character in a header field"),
+            Self::ContentLength => f.write_str("malformed Content-Length"),
+            Self::TransferEncoding => f.write_str("Transfer-Encoding other than chunked"),
+            Self::TwoFramings => f.write_str("both Content-Length and Transfer-Encoding"),
         }
     }
 }
 
 impl std::error::Error for Unreadable {}
 
+impl From<PathError> for Unreadable {
+    fn from(error: PathError) -> Self {
+        match error {
+            PathError::Ambiguous => Self::Path(error),
+            PathError::Malformed => Self::Target,
+        }
+    }
+}
+
 impl<'b> TextHead<'b> {
-    /// Understands a request for `/path?query`, or `?query`, with these names and values of fields.
+    /// Understands a request for `/path?query`, or `?query`, with these names and values of fields; for CONNECT the
+    /// target is `host:port`. Refuses in the order of a gateway's codec.
     pub fn read(
         method: &'b str,
         target: &'b str,
         fields: impl IntoIterator<Item = (&'b str, &'b str)>,
     ) -> Result<Self, Unreadable> {
-        if !is_token(method) {
+        let read = read_fields(method, target, fields)?;
+        if !is_token(method) || method.len() > METHOD_BYTES_MAX {
             return Err(Unreadable::Method);
         }
-        if !is_valid_target(target.as_bytes()) {
+        if target.len() > TARGET_BYTES_MAX {
+            return Err(Unreadable::TargetTooLong);
+        }
+        let is_connect = method == "CONNECT";
+        if !is_valid_target(target.as_bytes()) || is_connect && !is_valid_host(target.as_bytes()) {
             return Err(Unreadable::Target);
         }
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let mut normal = Vec::new();
-        let path = if path.is_empty() { "/" } else { path };
-        let path = match normalise(path.as_bytes(), &mut normal).map_err(Unreadable::Path)? {
+        let path = if path.is_empty() || is_connect { "/" } else { path };
+        let path = match normalise(path.as_bytes(), &mut normal)? {
             true => Cow::Owned(String::from_utf8_lossy(&normal).into_owned()),
             false => Cow::Borrowed(path),
         };
-        let mut read: Vec<Field<'b>> = Vec::new();
-        let mut authority = None;
-        for (at, (name, value)) in fields.into_iter().enumerate() {
-            if !is_token(name) {
-                return Err(Unreadable::FieldName(at));
-            }
-            if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
-                return Err(Unreadable::FieldValue(at));
-            }
-            let field = Field::new(name, value.as_bytes());
-            if field.name == Name::Host && authority.replace(value.trim_ascii()).is_some() {
-                return Err(Unreadable::Host);
-            }
-            read.push(field);
-        }
-        let authority = authority.ok_or(Unreadable::Host)?;
-        if !is_valid_host(authority.as_bytes()) {
-            return Err(Unreadable::Host);
+        check_framing(&read)?;
+        let authority = only_host(&read).ok_or(Unreadable::Host)?;
+        if is_connect {
+            let is_its_own = authority.eq_ignore_ascii_case(target);
+            return Err(if is_its_own { Unreadable::Connect } else { Unreadable::Host });
         }
         let bare = split_port(authority.as_bytes()).0.len();
         let host = match &authority[..bare] {
@@ -115,6 +160,70 @@ impl<'b> TextHead<'b> {
             fields: written.chain(self.kept()).collect(),
         }
     }
+}
+
+/// The fields of a head that is not too large.
+fn read_fields<'b>(
+    method: &str,
+    target: &str,
+    fields: impl IntoIterator<Item = (&'b str, &'b str)>,
+) -> Result<Vec<Field<'b>>, Unreadable> {
+    let mut bytes = method.len() + target.len() + "  HTTP/1.1\r\n\r\n".len();
+    let mut read: Vec<Field<'b>> = Vec::new();
+    for (at, (name, value)) in fields.into_iter().enumerate() {
+        if at == FIELDS_MAX {
+            return Err(Unreadable::TooManyFields);
+        }
+        if !is_token(name) {
+            return Err(Unreadable::FieldName(at));
+        }
+        if value.bytes().any(|byte| byte.is_ascii_control() && byte != b'\t') {
+            return Err(Unreadable::FieldValue(at));
+        }
+        bytes += name.len() + value.len() + ": \r\n".len();
+        read.push(Field::new(name, value.trim_ascii().as_bytes()));
+    }
+    if bytes > HEAD_BYTES_MAX {
+        return Err(Unreadable::TooLarge);
+    }
+    Ok(read)
+}
+
+/// Whether it is clear where the body ends.
+fn check_framing(fields: &[Field<'_>]) -> Result<(), Unreadable> {
+    let (mut length, mut is_chunked) = (None, false);
+    for field in fields {
+        match field.name {
+            Name::ContentLength => {
+                let value = content_length(field.value).ok_or(Unreadable::ContentLength)?;
+                if length.is_some_and(|first| first != value) {
+                    return Err(Unreadable::ContentLength);
+                }
+                length = Some(value);
+            }
+            Name::TransferEncoding => {
+                if is_chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
+                    return Err(Unreadable::TransferEncoding);
+                }
+                is_chunked = true;
+            }
+            _ => {}
+        }
+    }
+    if length.is_some() && is_chunked { Err(Unreadable::TwoFramings) } else { Ok(()) }
+}
+
+/// The number; 19 digits fit.
+fn content_length(value: &[u8]) -> Option<u64> {
+    let is_number = value.len() <= 19 && value.iter().all(u8::is_ascii_digit);
+    std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
+}
+
+/// The one valid Host.
+fn only_host<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
+    let mut hosts = fields.iter().filter(|field| field.name == Name::Host);
+    let (only, None) = (hosts.next()?, hosts.next()) else { return None };
+    std::str::from_utf8(only.value).ok().filter(|_| is_valid_host(only.value))
 }
 
 impl<'b> Fields<'b> for TextHead<'b> {

@@ -141,7 +141,38 @@ impl Case {
             headers
                 .push((dice.of(&["user_id", "x-request-id", "X-Forwarded-Proto"]), "7".to_owned()));
         }
-        Self { method: dice.of(&["GET", "GET", "POST"]), target, headers }
+        let mut case = Self { method: dice.of(&["GET", "GET", "POST"]), target, headers };
+        if dice.one_in(20) {
+            case.become_refused(dice);
+        }
+        case
+    }
+
+    /// What a gateway refuses before it looks at routes.
+    fn become_refused(&mut self, dice: &mut Dice) {
+        let add = |headers: &mut Vec<_>, name, value: &str| headers.push((name, value.to_owned()));
+        match dice.below(9) {
+            0 => {
+                self.method = "CONNECT";
+                self.target = dice.of(&["", "/a"]).to_owned();
+            }
+            1 => add(&mut self.headers, "Content-Length", dice.of(&["", "+1", "1, 1", "0x1"])),
+            2 => {
+                add(&mut self.headers, "Content-Length", "1");
+                add(&mut self.headers, "content-length", "2");
+            }
+            3 => {
+                add(&mut self.headers, "Transfer-Encoding", dice.of(&["gzip", "chunked, chunked"]))
+            }
+            4 => {
+                add(&mut self.headers, "Content-Length", "1");
+                add(&mut self.headers, "Transfer-Encoding", "chunked");
+            }
+            5 => add(&mut self.headers, "x-large", &"x".repeat(70_000)),
+            6 => (0..120).for_each(|_| add(&mut self.headers, "x-many", "1")),
+            7 => self.target.push_str(&"/x".repeat(5_000)),
+            _ => self.target = dice.of(&["/a/../b", "/a%2fb", "/a%zz"]).to_owned(),
+        }
     }
 }
 
