@@ -1,5 +1,7 @@
 //! The REST API, called: what the CLI and tests use.
 
+mod path;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -21,7 +23,7 @@ use crate::{
     resource::{Key, Kind, Object},
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, ExplainRequest, ExplainResponse, List,
-        MERGE_PATCH, Problem, StatusResponse, WatchEvent, collection_path, object_path,
+        MERGE_PATCH, Problem, StatusResponse, WatchEvent,
     },
 };
 
@@ -83,16 +85,7 @@ pub enum CallError {
 impl CallError {
     /// Whether the control plane said that there is no such thing.
     pub fn is_not_found(&self) -> bool {
-        self.refused_with(StatusCode::NOT_FOUND)
-    }
-
-    /// Whether somebody else wrote in between.
-    pub fn is_conflict(&self) -> bool {
-        self.refused_with(StatusCode::CONFLICT)
-    }
-
-    fn refused_with(&self, status: StatusCode) -> bool {
-        matches!(self, Self::Refused(problem) if problem.status == status.as_u16())
+        matches!(self, Self::Refused(problem) if problem.status == StatusCode::NOT_FOUND.as_u16())
     }
 }
 
@@ -125,27 +118,27 @@ impl Client {
 
     /// Objects of one kind, of one namespace or of all.
     pub async fn list(&self, kind: Kind, namespace: Option<&str>) -> Result<List, CallError> {
-        self.call(Method::GET, &collection_path(kind, namespace), None::<&()>).await
+        self.call(Method::GET, &path::of_kind(kind, namespace), None::<&()>).await
     }
 
     /// One object.
     pub async fn get(&self, key: &Key) -> Result<Object, CallError> {
-        self.call(Method::GET, &object_path(key), None::<&()>).await
+        self.call(Method::GET, &path::of_object(key), None::<&()>).await
     }
 
     /// Writes an object whole. With a `resourceVersion` it must be the current one.
     pub async fn put(&self, object: &Object) -> Result<Object, CallError> {
-        self.call(Method::PUT, &object_path(&object.key()), Some(object)).await
+        self.call(Method::PUT, &path::of_object(&object.key()), Some(object)).await
     }
 
     /// Changes some fields of an object (RFC 7396).
     pub async fn patch(&self, key: &Key, patch: &Value) -> Result<Object, CallError> {
-        self.call(Method::PATCH, &object_path(key), Some(patch)).await
+        self.call(Method::PATCH, &path::of_object(key), Some(patch)).await
     }
 
     /// Deletes an object.
     pub async fn delete(&self, key: &Key) -> Result<(), CallError> {
-        let path = object_path(key);
+        let path = path::of_object(key);
         self.send(Method::DELETE, &path, None::<&()>).await?;
         Ok(())
     }
@@ -177,7 +170,7 @@ impl Client {
 
     /// Follows the objects of one kind, of one namespace or of all: first everything there is, then every change.
     pub async fn watch(&self, kind: Kind, namespace: Option<&str>) -> Result<Watch, CallError> {
-        self.follow(format!("{}?watch", collection_path(kind, namespace))).await
+        self.follow(format!("{}?watch", path::of_kind(kind, namespace))).await
     }
 
     /// Begins a watch of what changes after a state: a `resourceVersion`.
@@ -187,7 +180,7 @@ impl Client {
         namespace: Option<&str>,
         resource_version: &str,
     ) -> Result<Watch, CallError> {
-        let collection = collection_path(kind, namespace);
+        let collection = path::of_kind(kind, namespace);
         self.follow(format!("{collection}?watch&resourceVersion={resource_version}")).await
     }
 

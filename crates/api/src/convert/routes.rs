@@ -4,22 +4,22 @@ use lanes::{Fault, Problem, ServiceId};
 use routes::{
     GatewaySpec, RouteSpec,
     spec::{
-        BackendSpec, FilterSpec, HeaderEdits, ListenerSpec, MatchSpec, NamedSpec, ParentSpec,
-        PathRewrite, PathSpec, RedirectSpec, RewriteSpec, RuleSpec, TextSpec,
+        BackendSpec, ListenerSpec, MatchSpec, NamedSpec, ParentSpec, PathSpec, RuleSpec, TextSpec,
     },
 };
 
 use crate::resource::{
-    Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, HeaderField, HeaderModifier, HttpRoute, Key,
-    Kind, LanewayGatewaySpec, MatchType, NamedMatch, Object, ParentRef, PathMatchType,
-    PathModifier, PathModifierType, RouteFilter, RouteFilterType, RouteMatch, RouteRule, Set,
+    Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, HttpRoute, Key, Kind, LanewayGatewaySpec,
+    MatchType, NamedMatch, Object, ParentRef, PathMatchType, RouteMatch, RouteRule, Set,
 };
 
+mod filters;
+
 /// Annotation of a Gateway: its clients' lane context, trace and correlation ids are believed. `"true"`.
-pub const TRUSTED: &str = "laneway.io/trusted";
+const TRUSTED: &str = "laneway.io/trusted";
 
 /// Annotation of a Gateway: how many proxies in front are believed in X-Forwarded-For. A number in quotes.
-pub const TRUSTED_HOPS: &str = "laneway.io/trusted-hops";
+const TRUSTED_HOPS: &str = "laneway.io/trusted-hops";
 
 /// Proxies in front of a gateway that can be believed: more than any chain has, few enough to read quickly.
 const TRUSTED_HOPS_MAX: u8 = 16;
@@ -196,7 +196,7 @@ pub fn backend<'s>(written: &BackendRef, own: &str, set: &'s Set) -> Result<&'s 
 
 fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Problem>> {
     let mut problems = Vec::new();
-    let filters = filters(&written.filters, &mut problems);
+    let filters = filters::specs(&written.filters, &mut problems);
     let mut backends = Vec::new();
     for (index, reference) in written.backend_refs.iter().enumerate() {
         let mut wrong = Vec::new();
@@ -209,7 +209,7 @@ fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Probl
         backends.push(BackendSpec {
             service: resolved.map(service).map_err(|problem| problem.remedy),
             weight: reference.weight,
-            filters: self::filters(&reference.filters, &mut wrong),
+            filters: filters::specs(&reference.filters, &mut wrong),
         });
         problems.extend(
             wrong.into_iter().map(|problem| problem.under(&format!("backendRefs[{index}]"))),
@@ -260,106 +260,6 @@ fn named(written: &NamedMatch) -> NamedSpec {
         MatchType::RegularExpression => TextSpec::Regex(value),
     };
     NamedSpec { name: written.name.clone(), value }
-}
-
-fn filters(written: &[RouteFilter], problems: &mut Vec<Problem>) -> Vec<FilterSpec> {
-    let mut specs = Vec::new();
-    for (index, filter) in written.iter().enumerate() {
-        match filter_spec(filter) {
-            Ok(spec) => specs.push(spec),
-            Err(problem) => problems.push(problem.under(&format!("filters[{index}]"))),
-        }
-    }
-    specs
-}
-
-fn filter_spec(written: &RouteFilter) -> Result<FilterSpec, Problem> {
-    let present = [
-        ("requestHeaderModifier", written.request_header_modifier.is_some()),
-        ("responseHeaderModifier", written.response_header_modifier.is_some()),
-        ("requestRedirect", written.request_redirect.is_some()),
-        ("urlRewrite", written.url_rewrite.is_some()),
-    ];
-    let (own, spec) = match written.kind {
-        RouteFilterType::RequestHeaderModifier => (
-            "requestHeaderModifier",
-            written
-                .request_header_modifier
-                .as_ref()
-                .map(|edits| FilterSpec::RequestHeaders(header_edits(edits))),
-        ),
-        RouteFilterType::ResponseHeaderModifier => (
-            "responseHeaderModifier",
-            written
-                .response_header_modifier
-                .as_ref()
-                .map(|edits| FilterSpec::ResponseHeaders(header_edits(edits))),
-        ),
-        RouteFilterType::RequestRedirect => ("requestRedirect", redirect(written)?),
-        RouteFilterType::UrlRewrite => ("urlRewrite", rewrite(written)?),
-    };
-    if let Some((other, _)) = present.into_iter().find(|(name, present)| *present && *name != own) {
-        return Err(Problem::new(other, "", format!("remove it: type names {own}")));
-    }
-    spec.ok_or_else(|| {
-        Problem::new(own, "", "is missing: write what type names").of(Fault::Missing)
-    })
-}
-
-fn redirect(written: &RouteFilter) -> Result<Option<FilterSpec>, Problem> {
-    let Some(redirect) = &written.request_redirect else { return Ok(None) };
-    Ok(Some(FilterSpec::Redirect(RedirectSpec {
-        scheme: redirect.scheme.clone(),
-        hostname: redirect.hostname.clone(),
-        path: path(redirect.path.as_ref())
-            .map_err(|problem| problem.under("requestRedirect.path"))?,
-        port: redirect.port,
-        status: redirect.status_code,
-    })))
-}
-
-fn rewrite(written: &RouteFilter) -> Result<Option<FilterSpec>, Problem> {
-    let Some(rewrite) = &written.url_rewrite else { return Ok(None) };
-    Ok(Some(FilterSpec::Rewrite(RewriteSpec {
-        hostname: rewrite.hostname.clone(),
-        path: path(rewrite.path.as_ref()).map_err(|problem| problem.under("urlRewrite.path"))?,
-    })))
-}
-
-fn path(written: Option<&PathModifier>) -> Result<Option<PathRewrite>, Problem> {
-    let Some(written) = written else { return Ok(None) };
-    let (own, wanted, other, unwanted) = match written.kind {
-        PathModifierType::ReplaceFullPath => (
-            "replaceFullPath",
-            written.replace_full_path.clone().map(PathRewrite::Full),
-            "replacePrefixMatch",
-            &written.replace_prefix_match,
-        ),
-        PathModifierType::ReplacePrefixMatch => (
-            "replacePrefixMatch",
-            written.replace_prefix_match.clone().map(PathRewrite::Prefix),
-            "replaceFullPath",
-            &written.replace_full_path,
-        ),
-    };
-    if let Some(value) = unwanted {
-        return Err(Problem::new(other, value, format!("remove it: type names {own}")));
-    }
-    match wanted {
-        Some(rewrite) => Ok(Some(rewrite)),
-        None => Err(Problem::new(own, "", "is missing: write what type names").of(Fault::Missing)),
-    }
-}
-
-fn header_edits(written: &HeaderModifier) -> HeaderEdits {
-    let fields = |fields: &[HeaderField]| {
-        fields.iter().map(|field| (field.name.clone(), field.value.clone())).collect()
-    };
-    HeaderEdits {
-        set: fields(&written.set),
-        add: fields(&written.add),
-        remove: written.remove.clone(),
-    }
 }
 
 /// Parts a duration may have, and digits each may have (Gateway API, GEP-2257).

@@ -37,7 +37,7 @@ impl Kind {
     }
 
     /// As written in `apiVersion:`.
-    pub const fn api_version(self) -> &'static str {
+    pub(crate) const fn api_version(self) -> &'static str {
         match self.names().group {
             Group::Laneway => "laneway.io/v1alpha1",
             Group::GatewayApi => "gateway.networking.k8s.io/v1",

@@ -239,7 +239,7 @@ impl Default for Fallback {
 
 impl Fallback {
     /// Whether it is the default: base and nothing else.
-    pub fn is_base(&self) -> bool {
+    fn is_base(&self) -> bool {
         matches!(self, Self::Tags(tags) if tags.is_empty())
     }
 }

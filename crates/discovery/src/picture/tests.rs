@@ -2,11 +2,12 @@
 
 use lanes::{AddressLookup, Lookup};
 
-use super::*;
+#[path = "../../tests/it/messages.rs"]
+mod messages;
 
-fn resource(key: &str, version: u64, body: Body) -> v1::Resource {
-    v1::Resource { key: key.to_owned(), version, body: Some(body) }
-}
+use messages::resource;
+
+use super::*;
 
 fn message(
     number: u64,
@@ -39,22 +40,7 @@ fn service(name: &str, address: &str) -> v1::Resource {
 }
 
 fn group(name: &str, version: u64, regex: &str) -> v1::Resource {
-    let condition = v1::Condition {
-        parameter: Some(v1::Parameter {
-            parameter: Some(v1::parameter::Parameter::Header("canary".into())),
-        }),
-        operator: Some(v1::condition::Operator::Regex(regex.into())),
-    };
-    let content = v1::Content { meet_any: false, conditions: vec![condition] };
-    let lane = v1::Lane {
-        tag: "gray".into(),
-        enabled: true,
-        admitting: true,
-        entry: Some(v1::lane::Entry::Content(content)),
-        ..Default::default()
-    };
-    let group = v1::Group { name: name.to_owned(), lanes: vec![lane], ..Default::default() };
-    resource(&format!("group/{name}"), version, Body::Group(group))
+    messages::group(name, version, regex, Vec::new())
 }
 
 fn gateway() -> v1::Resource {

@@ -2,11 +2,14 @@
 
 use std::{fs, net::SocketAddr, path::Path};
 
-use api::discovery::v1::{self, data_plane_message::Message, resource::Body};
+use api::discovery::v1::{self, data_plane_message::Message};
 use discovery::{Client, Identity};
 use lanes::Query;
 
-use crate::control_plane::{ControlPlane, soon};
+use crate::{
+    control_plane::{ControlPlane, soon},
+    messages,
+};
 
 fn identity(control: SocketAddr, directory: &Path) -> Identity {
     let hello = v1::Hello {
@@ -18,32 +21,11 @@ fn identity(control: SocketAddr, directory: &Path) -> Identity {
     Identity { control: control.to_string(), hello, snapshot: directory.join("snapshot") }
 }
 
-/// A group of one lane, entered by a header that fits `regex`.
+/// A group that the data plane lets requests into, so that it reads the condition.
 fn group(name: &str, version: u64, regex: &str) -> v1::Resource {
-    let condition = v1::Condition {
-        parameter: Some(v1::Parameter {
-            parameter: Some(v1::parameter::Parameter::Header("canary".into())),
-        }),
-        operator: Some(v1::condition::Operator::Regex(regex.into())),
-    };
-    let content = v1::Content { meet_any: false, conditions: vec![condition] };
-    let lane = v1::Lane {
-        tag: "gray".into(),
-        enabled: true,
-        admitting: true,
-        entry: Some(v1::lane::Entry::Content(content)),
-        ..Default::default()
-    };
-    // Here the data plane lets requests in, so that it reads the condition.
     let entrance = v1::ApplicationEntrance { name: "app-a".into(), edge: false };
     let entrance = v1::Entrance { at: Some(v1::entrance::At::Application(entrance)) };
-    let group = v1::Group {
-        name: name.into(),
-        entrances: vec![entrance],
-        lanes: vec![lane],
-        ..Default::default()
-    };
-    v1::Resource { key: format!("group/{name}"), version, body: Some(Body::Group(group)) }
+    messages::group(name, version, regex, vec![entrance])
 }
 
 fn message(number: u64, synced: bool, upserts: Vec<v1::Resource>) -> v1::ControlMessage {

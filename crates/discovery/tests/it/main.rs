@@ -4,4 +4,5 @@
 
 mod client;
 mod control_plane;
+mod messages;
 mod registration;

@@ -1,0 +1,124 @@
+//! How the whole stands, as the REST API says it.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::Finding;
+
+/// How the whole stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusResponse {
+    /// The control plane's release.
+    pub version: String,
+    /// What was distributed last.
+    pub generation: Generation,
+    /// Where instances come from.
+    pub sources: Vec<SourceStatus>,
+    /// Gateways by name.
+    pub gateways: Vec<GatewayStatus>,
+    /// Everything that requests pass through.
+    pub data_planes: Vec<DataPlaneStatus>,
+    /// What of the stored objects is wrong, conflicting or doubtful.
+    pub findings: Vec<Finding>,
+}
+
+/// A point in the history of what was distributed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Generation {
+    /// Changes when numbers start anew.
+    pub epoch: String,
+    /// Counts up.
+    pub number: u64,
+}
+
+/// How a source stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: String,
+    /// `embedded`, `static`.
+    pub kind: String,
+    /// `syncing`, `synced`, or `stale`: out of contact, its last picture stays.
+    pub state: String,
+    /// Whether it has told everything at least once.
+    pub synced: bool,
+    /// For how long it has been stale.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub stale_seconds: Option<u64>,
+    /// How many services it has.
+    pub services: u32,
+    /// How many instances they have.
+    pub instances: u32,
+    /// What is wrong; empty when nothing is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub problem: String,
+}
+
+/// How a gateway stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct GatewayStatus {
+    /// Its name.
+    pub name: String,
+    /// How many routes attach.
+    pub routes: u32,
+    /// How many processes serve it.
+    pub data_planes: u32,
+}
+
+/// How a data plane stands.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct DataPlaneStatus {
+    /// Its identity.
+    pub node: String,
+    /// `gateway`, `sidecar`, `agent`.
+    pub role: String,
+    /// The gateway's name, or the sidecar's application.
+    pub name: String,
+    /// Its tag; empty is base.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub tag: String,
+    /// Where it answers.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub address: String,
+    /// Its release.
+    pub version: String,
+    /// Whether it is connected now.
+    pub connected: bool,
+    /// Seconds since it connected, or since it went away.
+    pub since_seconds: u64,
+    /// What was sent to it last.
+    pub sent: u64,
+    /// What it has acknowledged.
+    pub acknowledged: u64,
+    /// How long the oldest change that it has not acknowledged has been waiting, in milliseconds.
+    pub behind_ms: u64,
+    /// How many names and addresses it asked for.
+    pub subscriptions: u32,
+    /// What it could not take; it uses its last good ones.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub refused: Vec<RefusedResource>,
+    /// Endpoints it cannot connect to.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub unreachable: Vec<String>,
+}
+
+/// Something a data plane could not take.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedResource {
+    /// What.
+    pub key: String,
+    /// Why.
+    pub reason: String,
+}
