@@ -10,7 +10,7 @@ use api::{
         key::Key,
         wire::{self, NotUnderstood},
     },
-    discovery::v1,
+    discovery::{EncodedControlMessage, v1},
 };
 use lanes::{
     Directory, Group, GroupSpec, Query, Snapshot,
@@ -76,8 +76,9 @@ impl Picture {
         }
     }
 
-    /// Applies a message as a whole. What is refused is told and changes nothing.
-    pub(crate) fn apply(&mut self, message: v1::ControlMessage) -> Vec<v1::Refused> {
+    /// Applies a message as a whole, one resource after the other: decoded, all of a start at once would take many
+    /// times what is kept of them. What is refused is told and changes nothing.
+    pub(crate) fn apply(&mut self, message: EncodedControlMessage) -> Vec<v1::Refused> {
         if let Some(generation) = message.generation {
             self.generation = generation;
         }
@@ -86,9 +87,17 @@ impl Picture {
         for key in message.removals {
             self.remove(&key, &mut routing);
         }
-        for resource in message.upserts {
+        for encoded in message.upserts {
+            let resource = match v1::Resource::decode(&*encoded) {
+                Ok(resource) => resource,
+                Err(error) => {
+                    refused.push(v1::Refused { key: String::new(), reason: error.to_string() });
+                    continue;
+                }
+            };
             let (key, version) = (resource.key.clone(), resource.version);
-            let encoded = resource.encode_to_vec().into();
+            // A copy: what came is part of a message, which it would keep whole.
+            let encoded = (*encoded).into();
             match self.take(resource, &mut routing) {
                 Ok(()) => {
                     let previous = self.wire.insert(key.as_str().into(), Wire { version, encoded });

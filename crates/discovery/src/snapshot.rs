@@ -13,6 +13,7 @@ use std::{
 };
 
 use api::discovery::v1;
+use bytes::Bytes;
 use prost::Message;
 use tokio::{task::JoinHandle, time::Instant};
 
@@ -35,8 +36,8 @@ pub(crate) struct Stored {
     pub(crate) generation: v1::Generation,
     /// What had been asked for.
     pub(crate) subscribed: v1::Subscribe,
-    /// Every resource.
-    pub(crate) resources: Vec<v1::Resource>,
+    /// Every resource, encoded.
+    pub(crate) resources: Vec<Bytes>,
 }
 
 /// Why there is no last configuration, though there is a file.
@@ -76,7 +77,7 @@ impl Keeper {
             read => read?,
         };
         let age = SystemTime::now().duration_since(written).unwrap_or_default();
-        Ok(Some((decode(&content)?, age)))
+        Ok(Some((decode(content.into())?, age)))
     }
 
     /// There is something to write, soon.
@@ -153,22 +154,27 @@ fn encode<'a>(
 }
 
 /// Reads the file's content.
-fn decode(content: &[u8]) -> Result<Stored, SnapshotError> {
+fn decode(content: Bytes) -> Result<Stored, SnapshotError> {
     let spoilt = SnapshotError::Spoilt;
     let rest = content.strip_prefix(MAGIC).ok_or(spoilt("it begins as no such file does"))?;
     let (version, rest) = rest.split_first().ok_or(spoilt("it is cut short"))?;
     if *version != VERSION {
         return Err(SnapshotError::OtherVersion(*version));
     }
-    let (checksum, mut messages) = rest.split_first_chunk().ok_or(spoilt("it is cut short"))?;
+    let (checksum, messages) = rest.split_first_chunk().ok_or(spoilt("it is cut short"))?;
     if u32::from_le_bytes(*checksum) != crc32fast::hash(messages) {
         return Err(spoilt("its checksum does not fit its content"));
     }
+    let mut messages = content.slice(HEADER_BYTES..);
     let first = v1::ControlMessage::decode_length_delimited(&mut messages)?;
     let subscribed = v1::Subscribe::decode_length_delimited(&mut messages)?;
     let mut resources = Vec::new();
     while !messages.is_empty() {
-        resources.push(v1::Resource::decode_length_delimited(&mut messages)?);
+        let length = prost::decode_length_delimiter(&mut messages)?;
+        if length > messages.len() {
+            return Err(spoilt("it is cut short"));
+        }
+        resources.push(messages.split_to(length));
     }
     Ok(Stored { generation: first.generation.unwrap_or_default(), subscribed, resources })
 }
@@ -188,6 +194,7 @@ mod tests {
                 ..Default::default()
             })),
         };
+        let resource = |name: &str| Bytes::from(resource(name).encode_to_vec());
         Stored {
             generation: v1::Generation { epoch: "e".into(), number: 3 },
             subscribed: v1::Subscribe { names: vec!["sc-b".into()], ..Default::default() },
@@ -197,20 +204,19 @@ mod tests {
 
     fn written() -> Vec<u8> {
         let stored = stored();
-        let encoded: Vec<_> = stored.resources.iter().map(Message::encode_to_vec).collect();
-        encode(&stored.generation, &stored.subscribed, encoded.iter().map(Vec::as_slice))
+        encode(&stored.generation, &stored.subscribed, stored.resources.iter().map(|it| &**it))
     }
 
     #[test]
     fn what_is_written_is_read() {
-        assert_eq!(decode(&written()).unwrap(), stored());
+        assert_eq!(decode(written().into()).unwrap(), stored());
     }
 
     #[test]
     fn another_version_is_refused_by_its_number() {
         let mut older = written();
         older[MAGIC.len()] = 1;
-        let refused = decode(&older).unwrap_err().to_string();
+        let refused = decode(older.into()).unwrap_err().to_string();
         assert_eq!(refused, "the last configuration is of format 1; this release reads 2");
     }
 
@@ -220,8 +226,8 @@ mod tests {
         for index in 0..whole.len() {
             let mut changed = whole.clone();
             changed[index] ^= 1;
-            assert!(decode(&changed).is_err(), "byte {index} changed");
-            assert!(decode(&whole[..index]).is_err(), "cut at {index}");
+            assert!(decode(changed.into()).is_err(), "byte {index} changed");
+            assert!(decode(Bytes::copy_from_slice(&whole[..index])).is_err(), "cut at {index}");
         }
     }
 

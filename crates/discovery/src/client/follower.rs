@@ -5,7 +5,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use api::discovery::v1::{self, data_plane_message::Message};
+use api::discovery::{
+    EncodedControlMessage,
+    v1::{self, data_plane_message::Message},
+};
 use lanes::Query;
 use routes::Published;
 use tokio::{
@@ -98,7 +101,7 @@ impl Follower {
             }
         };
         self.subscriptions = Subscriptions::from_wire(&stored.subscribed);
-        let refused = self.picture.apply(v1::ControlMessage {
+        let refused = self.picture.apply(EncodedControlMessage {
             generation: Some(stored.generation),
             upserts: stored.resources,
             ..Default::default()
@@ -185,7 +188,7 @@ impl Follower {
     /// Applies what has arrived, publishes, and then acknowledges.
     async fn take(
         &mut self,
-        first: v1::ControlMessage,
+        first: EncodedControlMessage,
         stream: &mut Stream,
     ) -> Result<(), ConnectionError> {
         let mut synced = self.state.borrow().is_connected();

@@ -1,9 +1,13 @@
 //! The stream to the control plane, and what is said first on it.
 
-use api::discovery::v1::{self, data_plane_message::Message, discovery_client::DiscoveryClient};
+use api::discovery::{
+    EncodedControlMessage,
+    v1::{self, data_plane_message::Message},
+};
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tonic::Streaming;
+use tonic::{Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery};
+use tonic_prost::ProstCodec;
 
 use crate::connection::{self, CONNECT_TIMEOUT, ConnectionError};
 
@@ -14,9 +18,12 @@ const OUTGOING_MAX: usize = 256;
 /// about 5 MB.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// The call, as the protocol names it.
+const STREAM: &str = "/laneway.discovery.v1.Discovery/Stream";
+
 /// One stream: what is received and what is sent.
 pub(super) struct Stream {
-    incoming: Streaming<v1::ControlMessage>,
+    incoming: Streaming<EncodedControlMessage>,
     outgoing: mpsc::Sender<v1::DataPlaneMessage>,
     /// For what is applied but not published yet.
     pub(super) unsent_acks: Vec<v1::Ack>,
@@ -30,28 +37,33 @@ impl Stream {
         subscribe: v1::Subscribe,
     ) -> Result<Self, ConnectionError> {
         let channel = connection::connect(&control).await?;
-        let mut client = DiscoveryClient::new(channel)
+        let mut client = Grpc::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        client.ready().await.map_err(ConnectionError::Connect)?;
         let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
         for message in [Message::Hello(hello), Message::Subscribe(subscribe)] {
             // Cannot fail: the queue is empty and its reader is here.
             let _ = outgoing.try_send(v1::DataPlaneMessage { message: Some(message) });
         }
         let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
-        let response = tokio::time::timeout(CONNECT_TIMEOUT, client.stream(messages))
+        // Not the generated client: resources stay encoded until each is taken.
+        let codec = ProstCodec::<v1::DataPlaneMessage, EncodedControlMessage>::default();
+        let path = PathAndQuery::from_static(STREAM);
+        let call = client.streaming(Request::new(messages), path, codec);
+        let response = tokio::time::timeout(CONNECT_TIMEOUT, call)
             .await
             .map_err(|_| ConnectionError::NoAnswer)??;
         Ok(Self { incoming: response.into_inner(), outgoing, unsent_acks: Vec::new() })
     }
 
     /// Waits for the next message.
-    pub(super) async fn next(&mut self) -> Result<v1::ControlMessage, ConnectionError> {
+    pub(super) async fn next(&mut self) -> Result<EncodedControlMessage, ConnectionError> {
         self.incoming.message().await?.ok_or(ConnectionError::Closed)
     }
 
     /// The next message, if it is here already. What ends the stream is seen again by [`Self::next`].
-    pub(super) fn next_now(&mut self) -> Option<v1::ControlMessage> {
+    pub(super) fn next_now(&mut self) -> Option<EncodedControlMessage> {
         self.next().now_or_never().and_then(Result::ok)
     }
 

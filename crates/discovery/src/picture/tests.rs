@@ -13,10 +13,10 @@ fn message(
     number: u64,
     upserts: impl IntoIterator<Item = v1::Resource>,
     removals: &[&str],
-) -> v1::ControlMessage {
-    v1::ControlMessage {
+) -> EncodedControlMessage {
+    EncodedControlMessage {
         generation: Some(v1::Generation { epoch: "e".into(), number }),
-        upserts: upserts.into_iter().collect(),
+        upserts: upserts.into_iter().map(|it| it.encode_to_vec().into()).collect(),
         removals: removals.iter().map(|key| (*key).to_owned()).collect(),
         synced: true,
     }
@@ -229,6 +229,16 @@ fn a_kind_of_a_newer_release_is_refused_by_its_key() {
     let refused = picture.apply(message(1, [unknown], &[]));
     assert_eq!(keys(&refused), ["policy/p"]);
     assert_eq!(picture.resources(), 0);
+}
+
+#[test]
+fn a_resource_that_cannot_be_read_is_refused_and_the_others_count() {
+    let mut picture = Picture::new(Reader::Gateway);
+    let mut message = message(1, [gateway()], &[]);
+    message.upserts.insert(0, vec![0xff].into());
+    let refused = picture.apply(message);
+    assert!(keys(&refused) == [""] && !refused[0].reason.is_empty(), "{refused:?}");
+    assert_eq!(version_of(&picture, "gateway/edge"), Some(1));
 }
 
 #[test]
