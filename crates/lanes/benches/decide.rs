@@ -110,8 +110,8 @@ impl Request for Call {
     fn client_ip(&self) -> IpAddr {
         IpAddr::from([192, 0, 2, 7])
     }
-    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))
     }
 }
 

@@ -107,7 +107,9 @@ impl Matcher {
             return None;
         }
         let mut asking = Asking::new(self, request);
-        let hits = self.hits(&asking.read);
+        self.parameters.read(request, &mut asking.read);
+        let mut hits = SmallVec::<[_; 16]>::new();
+        hits.extend(self.hits(&asking.read));
         let first_any = hits.iter().filter_map(|(_, hit)| hit.first_any).min();
         let mut bound = first_any.map_or(self.lanes.len(), usize::from);
         if let Some(found) = self.first_all(&hits, &mut asking, bound) {
@@ -127,6 +129,7 @@ impl Matcher {
     /// Whether each condition of a lane holds, as written. `lane` is an index into the group's lanes.
     pub(crate) fn answers(&self, lane: u16, request: &impl Request) -> Vec<bool> {
         let mut asking = Asking::new(self, request);
+        self.parameters.read(request, &mut asking.read);
         self.lanes
             .iter()
             .filter(|candidate| candidate.index == lane)
@@ -136,14 +139,10 @@ impl Matcher {
     }
 
     /// What the values of the request lead to, by parameter.
-    fn hits(&self, read: &Read<'_>) -> SmallVec<[(u32, &Hit); 16]> {
-        let mut hits = SmallVec::new();
-        for (parameter, value) in read.all() {
-            if let Some(hit) = self.values[parameter as usize].get(value) {
-                hits.push((parameter, hit));
-            }
-        }
-        hits
+    fn hits(&self, read: &Read<'_>) -> impl Iterator<Item = (u32, &Hit)> {
+        read.all().filter_map(|(parameter, value)| {
+            Some((parameter, self.values[parameter as usize].get(value)?))
+        })
     }
 
     /// The first `all` lane before `bound` that takes the request.
@@ -213,10 +212,11 @@ struct Memory {
 const REGEXES_ALONE_MAX: u32 = 2;
 
 impl<'m, 'r> Asking<'m, 'r> {
+    /// Nothing is read yet.
     fn new(matcher: &'m Matcher, request: &'r impl Request) -> Self {
         Self {
             matcher,
-            read: matcher.parameters.read(request),
+            read: Read::default(),
             client_ip: request.client_ip(),
             memory: Memory::default(),
         }

@@ -11,7 +11,9 @@ pub(crate) struct LaneSet {
 impl LaneSet {
     /// No lane of `lanes`.
     pub(crate) fn empty(lanes: usize) -> Self {
-        Self { words: SmallVec::from_elem(0, lanes.div_ceil(64)) }
+        let mut words = SmallVec::new();
+        words.resize(lanes.div_ceil(64), 0);
+        Self { words }
     }
 
     /// The same set: a copy of memory, unlike `Clone` of a [`SmallVec`].

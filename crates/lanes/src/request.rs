@@ -16,7 +16,7 @@ pub trait Request {
     /// Who asks: the peer, or what the listener's trusted hops say.
     fn client_ip(&self) -> IpAddr;
     /// All header fields in order, values trimmed of surrounding white space. Names compare case-insensitively.
-    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])>;
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])>;
     /// Values of an authenticated claim; none before authentication exists.
     fn claim(&self, _name: &str) -> Option<&str> {
         None
@@ -51,7 +51,7 @@ mod tests {
             IpAddr::from([127, 0, 0, 1])
         }
 
-        fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
             std::iter::empty()
         }
     }

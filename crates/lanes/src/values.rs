@@ -16,7 +16,7 @@ pub(crate) fn read<'r>(parameter: &Parameter, request: &'r impl Request) -> Valu
         Parameter::Header(name) => values.extend(
             request
                 .headers()
-                .filter(|(have, _)| have.eq_ignore_ascii_case(name))
+                .filter(|(have, _)| have.eq_ignore_ascii_case(name.as_bytes()))
                 .map(|(_, value)| Cow::Borrowed(trim(value))),
         ),
         Parameter::Query(name) => values.extend(
@@ -27,7 +27,7 @@ pub(crate) fn read<'r>(parameter: &Parameter, request: &'r impl Request) -> Valu
         Parameter::Cookie(name) => values.extend(
             request
                 .headers()
-                .filter(|(have, _)| have.eq_ignore_ascii_case("cookie"))
+                .filter(|(have, _)| have.eq_ignore_ascii_case(b"cookie"))
                 .flat_map(|(_, value)| cookie_pairs(value))
                 .filter(|(have, _)| *have == name.as_bytes())
                 .map(|(_, value)| trimmed(decode_percent(value))),

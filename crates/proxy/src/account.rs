@@ -138,16 +138,16 @@ impl Account {
         &self,
         plan: &Plan<'_>,
         picture: &Picture,
-        chosen: &Chosen,
+        chosen: Option<&Chosen>,
         status: u16,
         started: Instant,
     ) -> Answering {
-        let outcome = match plan.outcome.unwrap_or(chosen.outcome) {
-            lanes::Outcome::Lane => Outcome::Lane,
-            lanes::Outcome::Fallback => Outcome::Fallback,
-            lanes::Outcome::Base => Outcome::Base,
+        let outcome = match plan.outcome.or(chosen.map(|chosen| chosen.outcome)) {
+            Some(lanes::Outcome::Lane) => Outcome::Lane,
+            Some(lanes::Outcome::Fallback) => Outcome::Fallback,
+            Some(lanes::Outcome::Base) | None => Outcome::Base,
         };
-        Answering { set: self.label_set(plan, picture, Some(chosen), outcome, status), started }
+        Answering { set: self.label_set(plan, picture, chosen, outcome, status), started }
     }
 
     /// Counts a request whose answer was sent to its end.

@@ -14,43 +14,44 @@ const BUFFERS_KEPT_MAX: usize = 256;
 /// Large buffers kept for reuse per thread, 2 MiB.
 const LARGE_BUFFERS_KEPT_MAX: usize = 32;
 
-/// Bytes received and not yet used. The memory is always initialised, so that sockets can read into it.
+/// Bytes received and not yet used. The memory is always initialised, so that sockets can read into it. Small itself,
+/// since it is handed around; no message's buffer comes near 4 GiB.
 #[derive(Debug, Default)]
 pub(crate) struct Buffer {
-    memory: Vec<u8>,
-    start: usize,
-    end: usize,
+    memory: Box<[u8]>,
+    start: u32,
+    end: u32,
 }
 
 impl Buffer {
     pub(crate) fn with_bytes(bytes: usize) -> Self {
-        Self { memory: vec![0; bytes], start: 0, end: 0 }
+        Self { memory: vec![0; bytes].into(), start: 0, end: 0 }
     }
 
     /// What was received and not consumed.
     pub(crate) fn filled(&self) -> &[u8] {
-        &self.memory[self.start..self.end]
+        &self.memory[self.start as usize..self.end as usize]
     }
 
     /// The same, to be changed in place.
     pub(crate) fn filled_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.start..self.end]
+        &mut self.memory[self.start as usize..self.end as usize]
     }
 
     /// Where more can be received.
     pub(crate) fn spare_mut(&mut self) -> &mut [u8] {
-        &mut self.memory[self.end..]
+        &mut self.memory[self.end as usize..]
     }
 
     /// Says that `bytes` of the spare room were filled.
     pub(crate) fn fill(&mut self, bytes: usize) {
-        self.end += bytes;
-        debug_assert!(self.end <= self.memory.len(), "filled only spare room");
+        self.end += bytes as u32;
+        debug_assert!(self.end as usize <= self.memory.len(), "filled only spare room");
     }
 
     /// Gives up the first `bytes`.
     pub(crate) fn consume(&mut self, bytes: usize) {
-        self.start += bytes;
+        self.start += bytes as u32;
         debug_assert!(self.start <= self.end, "consumed only what was filled");
         if self.start == self.end {
             self.start = 0;
@@ -70,31 +71,41 @@ impl Buffer {
     /// Makes at least some room at the end: moves what is filled to the front, then grows up to `bytes_max`.
     /// False when there is none to be had.
     pub(crate) fn make_room(&mut self, bytes_max: usize) -> bool {
-        if self.start > 0 {
-            self.memory.copy_within(self.start..self.end, 0);
-            self.end -= self.start;
-            self.start = 0;
-        }
-        if self.end == self.memory.len() {
-            let grown = (self.memory.len() * 2).clamp(BUFFER_BYTES, bytes_max.max(BUFFER_BYTES));
-            if grown <= self.memory.len() {
+        self.move_to_front();
+        let bytes = self.memory.len();
+        if self.end as usize == bytes {
+            let grown = (bytes * 2).clamp(BUFFER_BYTES, bytes_max.max(BUFFER_BYTES));
+            if grown <= bytes {
                 return false;
             }
-            self.memory.resize(grown, 0);
+            self.grow(grown);
         }
         true
     }
 
     /// Appends bytes received elsewhere.
     pub(crate) fn append(&mut self, bytes: &[u8]) {
-        self.memory.copy_within(self.start..self.end, 0);
-        self.end -= self.start;
-        self.start = 0;
-        if self.memory.len() < self.end + bytes.len() {
-            self.memory.resize(self.end + bytes.len(), 0);
+        self.move_to_front();
+        let end = self.end as usize + bytes.len();
+        if self.memory.len() < end {
+            self.grow(end);
         }
-        self.memory[self.end..self.end + bytes.len()].copy_from_slice(bytes);
-        self.end += bytes.len();
+        self.memory[self.end as usize..end].copy_from_slice(bytes);
+        self.fill(bytes.len());
+    }
+
+    fn move_to_front(&mut self) {
+        if self.start > 0 {
+            self.memory.copy_within(self.start as usize..self.end as usize, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+    }
+
+    fn grow(&mut self, bytes: usize) {
+        let mut memory = std::mem::take(&mut self.memory).into_vec();
+        memory.resize(bytes, 0);
+        self.memory = memory.into();
     }
 }
 

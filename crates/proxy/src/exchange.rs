@@ -12,6 +12,8 @@ use std::{
     time::Instant,
 };
 
+use routes::entrance::Written;
+
 use crate::{
     account::Answering,
     correlation::Remembered,
@@ -25,7 +27,7 @@ use crate::{
     worker::Worker,
 };
 
-use attempts::Tries;
+use attempts::{Patience, Tries};
 use sides::{
     Answer as _, AnswerSink, Call, Decide, Found, Gone, OwnAnswer, Piece as _, Request,
     RequestBody, Upstream,
@@ -43,7 +45,6 @@ type PieceOf<R> = <BodyOf<R> as RequestBody>::Piece;
 type CallOf<U, R> = <U as Upstream<R>>::Call;
 type MessageOf<U, R> = <CallOf<U, R> as Call>::Message;
 type AnswerOf<U, R> = <CallOf<U, R> as Call>::Answer;
-type AnsweredOf<U, R> = Answered<CallOf<U, R>, AnswerOf<U, R>>;
 type RestOf<U, R> = Rest<BodyOf<R>, CallOf<U, R>>;
 
 /// How an exchange ended, for the client's connection.
@@ -60,8 +61,8 @@ pub(crate) enum End<B> {
 /// What is left to do when nothing of the plan is needed any more.
 enum Rest<B, C> {
     Done(End<B>),
-    /// The answer's head was sent, its body not wholly.
-    Body(AnswersRest<B, C>),
+    /// The answer's head was sent, its body not wholly. Boxed, so that whole answers need not move as much memory.
+    Body(Box<AnswersRest<B, C>>),
     /// Bytes both ways, from now on unread.
     Tunnel(B, C),
 }
@@ -69,8 +70,8 @@ enum Rest<B, C> {
 /// An answer whose body is on its way.
 struct AnswersRest<B, C> {
     call: C,
-    /// The request's, when all of it was sent; it watches the client meanwhile.
-    body: Option<B>,
+    /// The request's: all of it was sent; it watches the client meanwhile.
+    body: B,
     answering: Answering,
     remembered: Option<Remembered>,
     request_deadline_ms: u64,
@@ -82,14 +83,9 @@ struct Planned<'p> {
     picture: &'p Picture,
     started: Instant,
     is_idempotent: bool,
-}
-
-/// An instance's answer, its head not handed on yet.
-struct Answered<C, A> {
-    call: C,
-    answer: A,
-    chosen: Chosen,
-    request_deadline_ms: u64,
+    patience: Patience,
+    /// Whom the latest attempt goes to.
+    chosen: Option<Chosen>,
 }
 
 /// What all steps of an exchange work with.
@@ -125,15 +121,30 @@ where
         if let Some(newer) = newer.take() {
             picture = newer;
         }
-        let planned = decide.plan(worker, &picture, &mut request.head(), &found);
-        let no_plan = match planned {
+        let mut written = Written::in_memory(worker.buffers.take_write());
+        let mut head = request.head();
+        let decided = decide.plan(worker, &picture, &mut head, &found, &mut written);
+        let is_idempotent = is_idempotent(&head);
+        drop(head);
+        let no_plan = match decided {
             Ok(plan) => {
-                let is_idempotent = is_idempotent(request.head());
-                let mut planned = Planned { plan, picture: &picture, started, is_idempotent };
-                break exchange.carry_out(&mut planned, request).await;
+                let message = upstream.message(&request, &written, &plan.edits);
+                worker.buffers.give_write(written.into_memory());
+                let patience = Patience::new(worker, &plan);
+                let mut planned = Planned {
+                    plan,
+                    picture: &picture,
+                    started,
+                    is_idempotent,
+                    patience,
+                    chosen: None,
+                };
+                let body = request.into_body();
+                break exchange.carry_out::<R>(&mut planned, message, body).await;
             }
             Err(no_plan) => no_plan,
         };
+        worker.buffers.give_write(written.into_memory());
         // Rare, and large: it must not make every exchange larger.
         match Box::pin(find_out(worker, no_plan, &mut queries, &mut found)).await {
             Ok(learned) => newer = learned,
@@ -146,7 +157,7 @@ where
     drop(picture);
     match rest {
         Rest::Done(end) => end,
-        Rest::Body(rest) => Box::pin(exchange.download(rest)).await,
+        Rest::Body(rest) => Box::pin(exchange.download(*rest)).await,
         Rest::Tunnel(body, call) => {
             Box::pin(relay(worker, body, call)).await;
             End::Broken
@@ -154,7 +165,7 @@ where
     }
 }
 
-fn is_idempotent<'b>(head: impl routes::entrance::Head<'b>) -> bool {
+fn is_idempotent<'b>(head: &impl routes::entrance::Head<'b>) -> bool {
     matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
 }
 
@@ -221,23 +232,24 @@ async fn unless_gone<B: RequestBody, T>(
 
 impl<U, S> Exchange<'_, U, S> {
     /// Sends a request and hands its answer on: whole, so that it can be sent again, or as it arrives.
-    async fn carry_out<R>(&self, planned: &mut Planned<'_>, mut request: R) -> RestOf<U, R>
+    async fn carry_out<R>(
+        &self,
+        planned: &mut Planned<'_>,
+        mut message: MessageOf<U, R>,
+        mut body: BodyOf<R>,
+    ) -> RestOf<U, R>
     where
         R: Request,
         U: Upstream<R>,
         S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
     {
-        let mut message = self.upstream.message(&mut request, &planned.plan.edits);
-        let written = std::mem::take(&mut planned.plan.edits.written);
-        self.worker.buffers.give_write(written.into_memory());
-        let mut body = request.into_body();
         let mut first = match body.arrived() {
             Ok(first) => first,
-            Err(kind) => return Box::pin(self.fail(planned, None, kind, None)).await,
+            Err(kind) => return Box::pin(self.fail(planned, kind, None)).await,
         };
         if !body.is_done() {
             // Not the usual request, and long compared with an allocation: its large state lives on its own.
-            return Box::pin(self.stream(planned, body, message, first)).await;
+            return Box::pin(self.stream::<R>(planned, body, message, first)).await;
         }
         self.upstream.join(&mut message, &mut first);
         if first.is_empty() {
@@ -250,30 +262,28 @@ impl<U, S> Exchange<'_, U, S> {
             body.give_back(first);
         }
         match attempt {
-            Ok(answered) => self.pass_on::<R>(planned, answered, body).await,
-            Err((chosen, kind)) => {
-                Box::pin(self.fail(planned, chosen.as_ref(), kind, Some(body))).await
-            }
+            Ok((call, answer)) => self.pass_on::<R>(planned, call, answer, body).await,
+            Err(kind) => Box::pin(self.fail(planned, kind, Some(body))).await,
         }
     }
 
     /// Sends a whole request until somebody answers.
     async fn attempt<R>(
         &self,
-        planned: &Planned<'_>,
+        planned: &mut Planned<'_>,
         body: &mut R::Body,
         message: &mut MessageOf<U, R>,
         first: &mut PieceOf<R>,
-    ) -> Result<AnsweredOf<U, R>, (Option<Chosen>, Kind)>
+    ) -> Result<(CallOf<U, R>, AnswerOf<U, R>), Kind>
     where
         R: Request,
         U: Upstream<R>,
         S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
     {
-        let mut tries = Tries::new(self.worker, &planned.plan);
+        let mut tries = Tries::default();
         loop {
-            let (chosen, call, reused) = tries.connect(self.worker, self.upstream, planned).await?;
-            call.expect_by(tries.patience.deadline_ms(self.worker));
+            let (call, reused) = tries.connect(self.worker, self.upstream, planned).await?;
+            call.expect_by(planned.patience.deadline_ms(self.worker));
             let answered = match call.begin(message, first, true).await {
                 Ok(()) => unless_gone(body, pin!(self.answer(&call)))
                     .await
@@ -281,12 +291,9 @@ impl<U, S> Exchange<'_, U, S> {
                 Err(error) => Err(error),
             };
             match answered {
-                Ok(answer) => {
-                    let request_deadline_ms = tries.patience.request_deadline_ms;
-                    return Ok(Answered { call, answer, chosen, request_deadline_ms });
-                }
-                Err(error) if tries.again(self.worker, planned, &chosen, reused, &error) => {}
-                Err(error) => return Err((Some(chosen), error.kind)),
+                Ok(answer) => return Ok((call, answer)),
+                Err(error) if tries.again(self.worker, planned, reused, &error) => {}
+                Err(error) => return Err(error.kind),
             }
         }
     }

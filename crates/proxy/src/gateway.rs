@@ -2,7 +2,7 @@
 
 use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc};
 
-use routes::entrance::{CorrelationHeaders, Head};
+use routes::entrance::{CorrelationHeaders, Head, Written};
 use telemetry::{Metrics, Role};
 
 use crate::{
@@ -110,8 +110,9 @@ impl Decide for Entered {
         picture: &'p Published,
         head: &mut impl Head<'b>,
         _found: &Found,
+        written: &mut Written,
     ) -> Result<Plan<'p>, NoPlan> {
-        plan::plan(worker, &self.identity, picture, self.arrival, head)
+        plan::plan(worker, &self.identity, picture, self.arrival, head, written)
     }
 
     fn is_leaving(&self) -> bool {

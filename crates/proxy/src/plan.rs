@@ -3,11 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use lanes::{Choice, Context, Service, choose::Subset};
-use routes::{
-    entrance::Written,
-    spec::{HeaderEdits, RewriteSpec},
-};
-use smallvec::SmallVec;
+use routes::spec::{HeaderEdits, RewriteSpec};
 use telemetry::Role;
 
 use crate::{
@@ -34,16 +30,23 @@ pub(crate) enum Target<'p> {
     Address(SocketAddr),
 }
 
-/// What is changed on the way, besides what every proxy must change. Data: a codec writes it.
-#[derive(Debug, Default)]
+/// What the route changes on the way, besides what every proxy must change. Data: a codec writes it.
+#[derive(Debug)]
 pub(crate) struct Edits<'p> {
-    /// Fields of the request that Laneway writes itself.
-    pub(crate) written: Written,
     /// The rule's, then the backend's. What they remove or replace is dropped already.
-    pub(crate) request_headers: SmallVec<[&'p HeaderEdits; 2]>,
-    pub(crate) response_headers: SmallVec<[&'p HeaderEdits; 2]>,
+    pub(crate) request_headers: [&'p HeaderEdits; 2],
+    pub(crate) response_headers: [&'p HeaderEdits; 2],
     /// How the path is rewritten, and how many bytes of it the rule matched.
     pub(crate) rewrite: Option<(&'p RewriteSpec, usize)>,
+}
+
+impl Edits<'_> {
+    /// There is no route.
+    pub(crate) const NONE: Self = Self {
+        request_headers: [HeaderEdits::NONE; 2],
+        response_headers: [HeaderEdits::NONE; 2],
+        rewrite: None,
+    };
 }
 
 /// A request, decided.

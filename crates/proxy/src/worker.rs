@@ -142,22 +142,19 @@ impl Worker {
         bytes
     }
 
-    /// A connection to an instance from the pool, or a new one; whether it was used before.
-    pub(crate) async fn connect(
-        &self,
-        address: SocketAddr,
-        fresh: bool,
-    ) -> Result<(Rc<Connection>, bool), ProxyError> {
-        if !fresh {
-            if let Some(connection) = self.upstreams.take(address) {
-                self.recorder.count(Count::PoolReused);
-                return Ok((connection, true));
-            }
-            self.recorder.count(Count::PoolMissed);
-        }
-        // Boxed, as everything that is rare and large: it would make every waiting connection larger.
-        let opened =
-            Box::pin(tokio::time::timeout(self.timeouts.connect, self.open(address))).await;
+    /// A connection to an instance that waits in the pool.
+    pub(crate) fn pooled(&self, address: SocketAddr) -> Option<Rc<Connection>> {
+        let pooled = self.upstreams.take(address);
+        self.recorder.count(match pooled {
+            Some(_) => Count::PoolReused,
+            None => Count::PoolMissed,
+        });
+        pooled
+    }
+
+    /// A new connection to an instance.
+    pub(crate) async fn open(&self, address: SocketAddr) -> Result<Rc<Connection>, ProxyError> {
+        let opened = tokio::time::timeout(self.timeouts.connect, self.open_stream(address)).await;
         let stream = opened.unwrap_or_else(|_| {
             self.recorder.count(Count::TimedOutConnect);
             Err(std::io::ErrorKind::TimedOut.into())
@@ -166,7 +163,7 @@ impl Worker {
             Ok(stream) => {
                 self.recorder.count(Count::UpstreamOpened);
                 self.ejections.borrow_mut().succeeded(address);
-                Ok((Connection::new(stream, address, &self.deadlines), false))
+                Ok(Connection::new(stream, address, &self.deadlines))
             }
             Err(error) => {
                 self.recorder.count(Count::ConnectFailed);
@@ -175,7 +172,7 @@ impl Worker {
         }
     }
 
-    async fn open(&self, address: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
+    async fn open_stream(&self, address: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
         let socket = match address.ip() {
             IpAddr::V4(_) => TcpSocket::new_v4()?,
             IpAddr::V6(_) => TcpSocket::new_v6()?,

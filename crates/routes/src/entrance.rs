@@ -21,26 +21,37 @@ mod written;
 
 use std::net::IpAddr;
 
+use crate::spec::ListenerSpec;
 use lanes::{
     Context, Snapshot,
     baggage::{self, Incoming},
 };
-use smallvec::SmallVec;
-
-use crate::spec::ListenerSpec;
 
 pub use correlation_headers::{
     BadCorrelationHeader, CORRELATION_ID_BYTES_MAX, CorrelationHeaders, CorrelationId,
 };
 pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored};
 pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
-pub use name::{Name, is_token, is_token_byte};
+pub use name::{Name, Names, is_token, is_token_byte};
 pub use seen::{Head, Seen};
 pub use target::{is_valid_host, is_valid_target, port, split_port};
 pub use text_head::{TextHead, Unreadable};
 pub use trace_parent::TraceParent;
 pub use unseen::{Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path};
 pub use written::Written;
+
+/// What proxies in front say of the client.
+const FORWARDED: Names = Names::of(&[
+    Name::Forwarded,
+    Name::ForwardedFor,
+    Name::ForwardedProto,
+    Name::ForwardedHost,
+    Name::ForwardedPort,
+    Name::RealIp,
+]);
+
+/// What tells those who follow the call chain which requests belong together.
+const IDS: Names = Names::of(&[Name::Traceparent, Name::Tracestate, Name::RequestId]);
 
 /// Whom an entrance believes.
 #[derive(Debug, Clone, Copy)]
@@ -83,19 +94,18 @@ impl<'c> Policy<'c> {
         }
     }
 
-    /// Whether a field is not believed, and goes.
-    fn drops(&self, field: &Field<'_>) -> bool {
-        match field.name {
-            Name::Forwarded
-            | Name::ForwardedFor
-            | Name::RealIp
-            | Name::ForwardedPort
-            | Name::ForwardedProto
-            | Name::ForwardedHost => self.forwarded == Forwarded::Appended { trusted_hops: 0 },
-            Name::Traceparent | Name::Tracestate | Name::RequestId => !self.is_trusted,
-            Name::Other => !self.is_trusted && self.correlation.contains(field.written),
-            _ => false,
+    /// The names that are not believed, besides those that carry correlation ids.
+    fn dropped(&self) -> Names {
+        let ids = if self.is_trusted { Names::default() } else { IDS };
+        match self.forwarded {
+            Forwarded::Appended { trusted_hops: 0 } => ids.and(FORWARDED),
+            Forwarded::Appended { .. } | Forwarded::Untouched => ids,
         }
+    }
+
+    /// Whether a field carries a correlation id that is not believed.
+    fn drops_id(&self, field: &Field<'_>) -> bool {
+        field.name == Name::Other && !self.is_trusted && self.correlation.contains(field.written)
     }
 }
 
@@ -122,13 +132,12 @@ pub fn believe<'b>(fields: &mut impl Fields<'b>, peer: IpAddr, policy: Policy<'_
         }
         Forwarded::Untouched => peer.to_canonical(),
     };
-    let mut hides_lanes = false;
-    fields.drop_where(|field| {
-        if field.name == Name::Baggage && !policy.is_trusted {
-            hides_lanes |= baggage::has_lane_members(field.value);
-        }
-        policy.drops(field)
-    });
+    let hides_lanes =
+        !policy.is_trusted && fields.values(Name::Baggage).any(baggage::has_lane_members);
+    fields.drop_named(policy.dropped());
+    if !policy.is_trusted && policy.correlation.has_others() {
+        fields.drop_where(|field| policy.drops_id(field));
+    }
     Believed { client_ip, hides_lanes }
 }
 
@@ -152,7 +161,7 @@ pub fn write_host<'b>(
 ) {
     let host = match instead {
         Some(host) => {
-            head.drop_where(|field| field.name == Name::Host);
+            head.drop_named(Names::of(&[Name::Host]));
             host.as_bytes()
         }
         None if head.values(Name::Host).next().is_some() => return,
@@ -192,7 +201,7 @@ fn write_baggage<'b>(
     written.push_with(Name::Baggage, |text| {
         baggage::write(decided.snapshot, decided.context, values, incoming, text);
     });
-    fields.drop_where(|field| field.name == Name::Baggage);
+    fields.drop_named(Names::of(&[Name::Baggage]));
 }
 
 /// Adds what correlation gave back to a request that carries no lane context, before the baggage it has.
@@ -211,7 +220,7 @@ pub fn write_restored<'b>(fields: &mut impl Fields<'b>, restored: &[u8], written
             text.truncate(own);
         }
     });
-    fields.drop_where(|field| field.name == Name::Baggage);
+    fields.drop_named(Names::of(&[Name::Baggage]));
 }
 
 /// Entrances create the ids that others follow the call chain by. One that is no valid id helps nobody: it is
@@ -221,14 +230,9 @@ fn write_ids<'b>(
     random: &mut impl FnMut() -> [u8; 16],
     written: &mut Written,
 ) {
-    let (mut traceparent, mut request_id) = (false, false);
-    for field in fields.kept() {
-        match field.name {
-            Name::Traceparent => traceparent = TraceParent::parse(field.value).is_some(),
-            Name::RequestId => request_id = correlation_headers::is_valid_id(field.value),
-            _ => {}
-        }
-    }
+    let last = |name| fields.values(name).next_back();
+    let traceparent = last(Name::Traceparent).is_some_and(|it| TraceParent::parse(it).is_some());
+    let request_id = last(Name::RequestId).is_some_and(correlation_headers::is_valid_id);
     if !traceparent {
         let (trace_id, span) = (random(), random());
         let mut bytes = [0; 24];
@@ -239,41 +243,28 @@ fn write_ids<'b>(
     if !request_id {
         written.push(Name::RequestId, &trace_parent::new_request_id(random()));
     }
-    if !traceparent || !request_id {
-        fields.drop_where(|field| match field.name {
-            Name::Traceparent | Name::Tracestate => !traceparent,
-            Name::RequestId => !request_id,
-            _ => false,
-        });
+    if !traceparent {
+        fields.drop_named(Names::of(&[Name::Traceparent, Name::Tracestate]));
+    }
+    if !request_id {
+        fields.drop_named(Names::of(&[Name::RequestId]));
     }
 }
 
 /// Who called, and how: appended to what trusted proxies in front said, else said anew.
 fn write_forwarded<'b>(head: &mut impl Head<'b>, peer: IpAddr, written: &mut Written) {
-    let (mut protocol, mut host) = (false, false);
-    let mut so_far: SmallVec<[&[u8]; 2]> = SmallVec::new();
-    for field in head.kept() {
-        match field.name {
-            Name::ForwardedFor => so_far.push(field.value),
-            Name::ForwardedProto => protocol = true,
-            Name::ForwardedHost => host = true,
-            _ => {}
-        }
-    }
     written.push_with(Name::ForwardedFor, |text| {
-        for value in &so_far {
+        for value in head.values(Name::ForwardedFor) {
             text.extend_from_slice(value);
             text.extend_from_slice(b", ");
         }
         written::write_address(peer, text);
     });
-    if !protocol {
+    head.drop_named(Names::of(&[Name::ForwardedFor]));
+    if head.values(Name::ForwardedProto).next().is_none() {
         written.push(Name::ForwardedProto, b"http");
     }
-    if !host {
+    if head.values(Name::ForwardedHost).next().is_none() {
         written.push(Name::ForwardedHost, head.authority());
-    }
-    if !so_far.is_empty() {
-        head.drop_where(|field| field.name == Name::ForwardedFor);
     }
 }

@@ -63,9 +63,10 @@ impl Conditions {
 
 /// Of a field sent several times any value may satisfy, as in lane conditions.
 fn header_holds(header: &Named, request: &impl Request) -> bool {
+    let wanted = header.name.as_bytes();
     request
         .headers()
-        .any(|(name, value)| name.eq_ignore_ascii_case(&header.name) && header.value.matches(value))
+        .any(|(name, value)| name.eq_ignore_ascii_case(wanted) && header.value.matches(value))
 }
 
 /// Of a parameter given several times the first value counts, as the Gateway API recommends.

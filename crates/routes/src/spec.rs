@@ -135,6 +135,11 @@ pub struct HeaderEdits {
     pub remove: Vec<String>,
 }
 
+impl HeaderEdits {
+    /// No changes.
+    pub const NONE: &Self = &Self { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
+}
+
 /// A redirect; what is `None` stays as requested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RedirectSpec {

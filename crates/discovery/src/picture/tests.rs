@@ -95,7 +95,7 @@ impl lanes::Request for Get<'_> {
     fn client_ip(&self) -> std::net::IpAddr {
         [127, 0, 0, 1].into()
     }
-    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         std::iter::empty()
     }
 }

@@ -23,8 +23,8 @@ pub(super) struct Parameters {
     others: Vec<(Parameter, u32)>,
 }
 
-/// The values a request has, by parameter.
-#[derive(Debug)]
+/// The values a request has, by parameter. Large: it is filled where it lies.
+#[derive(Debug, Default)]
 pub(super) struct Read<'r> {
     /// By parameter: one more than the index of its value; 0 when it is absent.
     newest: SmallVec<[u32; 64]>,
@@ -64,18 +64,15 @@ impl Parameters {
     }
 
     /// Reads everything that is asked for. What it takes does not grow with the number of parameters.
-    pub(super) fn read<'r>(&self, request: &'r impl Request) -> Read<'r> {
-        let mut read =
-            Read { newest: SmallVec::from_elem(0, self.count as usize), values: SmallVec::new() };
+    pub(super) fn read<'r>(&self, request: &'r impl Request, read: &mut Read<'r>) {
+        read.newest.resize(self.count as usize, 0);
         let wants_cookies = !self.cookies.is_empty();
         if wants_cookies || !self.headers.is_empty() {
             for (name, value) in request.headers() {
-                if let Some(number) =
-                    self.headers.find(name.as_bytes(), <[u8]>::eq_ignore_ascii_case)
-                {
+                if let Some(number) = self.headers.find(name, <[u8]>::eq_ignore_ascii_case) {
                     read.push(number, Cow::Borrowed(trim(value)));
                 }
-                if wants_cookies && name.eq_ignore_ascii_case("cookie") {
+                if wants_cookies && name.eq_ignore_ascii_case(b"cookie") {
                     for (name, value) in cookie_pairs(value) {
                         if let Some(number) = self.cookies.find(name, <[u8]>::eq) {
                             read.push(number, trimmed(decode_percent(value)));
@@ -108,7 +105,6 @@ impl Parameters {
                 Parameter::Header(_) | Parameter::Query(_) | Parameter::Cookie(_) => {}
             }
         }
-        read
     }
 }
 

@@ -147,14 +147,14 @@ fn values(parameter: &Parameter, request: &impl Request) -> Vec<Vec<u8>> {
     match parameter {
         Parameter::Header(wanted) => {
             for (name, value) in request.headers() {
-                if name.to_lowercase() == wanted.to_lowercase() {
+                if name.to_ascii_lowercase() == wanted.to_lowercase().as_bytes() {
                     found.push(value.to_vec());
                 }
             }
         }
         Parameter::Cookie(wanted) => {
             for (name, header) in request.headers() {
-                if name.to_lowercase() == "cookie" {
+                if name.to_ascii_lowercase() == b"cookie" {
                     for pair in String::from_utf8_lossy(header).split(';') {
                         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                         if !pair.trim().is_empty() && name.trim() == wanted {

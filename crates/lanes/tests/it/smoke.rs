@@ -27,8 +27,8 @@ impl Request for Canary {
     fn client_ip(&self) -> IpAddr {
         IpAddr::from([127, 0, 0, 1])
     }
-    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        [("Canary", &b"gray"[..])].into_iter()
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        [(&b"Canary"[..], &b"gray"[..])].into_iter()
     }
 }
 

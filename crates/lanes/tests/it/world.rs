@@ -58,8 +58,8 @@ impl Request for Call {
     fn client_ip(&self) -> IpAddr {
         self.client_ip
     }
-    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))
     }
     fn claim(&self, name: &str) -> Option<&str> {
         self.claims.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())

@@ -3,15 +3,14 @@
 use std::{pin::pin, time::Instant};
 
 use super::{
-    AnswerOf, Answered, AnsweredOf, AnswersRest, BodyOf, End, Exchange, PieceOf, Planned, Rest,
-    RestOf,
+    AnswerOf, AnswersRest, BodyOf, CallOf, End, Exchange, PieceOf, Planned, Rest, RestOf,
     sides::{
         Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, Request, RequestBody,
         Upstream,
     },
     unless_gone,
 };
-use crate::{account::Answering, error::Kind, plan::Chosen};
+use crate::{account::Answering, correlation::Remembered, error::Kind};
 
 /// Why an answer's head was not handed on.
 pub(super) enum NotHandedOn {
@@ -26,7 +25,8 @@ impl<U, S> Exchange<'_, U, S> {
     pub(super) async fn pass_on<R>(
         &self,
         planned: &mut Planned<'_>,
-        answered: AnsweredOf<U, R>,
+        call: CallOf<U, R>,
+        answer: AnswerOf<U, R>,
         body: BodyOf<R>,
     ) -> RestOf<U, R>
     where
@@ -34,19 +34,22 @@ impl<U, S> Exchange<'_, U, S> {
         U: Upstream<R>,
         S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
     {
-        if answered.answer.status() == 101 {
-            return Box::pin(self.switch::<R>(planned, answered, body)).await;
+        if answer.status() == 101 {
+            return Box::pin(self.switch::<R>(planned, call, answer, body)).await;
         }
-        let Answered { call, answer, chosen, request_deadline_ms } = answered;
-        match self.hand_on_head(planned, &chosen, &call, answer, true).await {
+        match self.hand_on_head(planned, &call, answer, true).await {
             Ok(answering) => {
                 let remembered = planned.plan.remembered.take();
-                let body = Some(body);
+                if call.is_done() {
+                    self.finish(call, answering, remembered);
+                    return Rest::Done(End::Whole(body));
+                }
+                let request_deadline_ms = planned.patience.request_deadline_ms;
                 let rest = AnswersRest { call, body, answering, remembered, request_deadline_ms };
-                if rest.call.is_done() { Rest::Done(self.finish(rest)) } else { Rest::Body(rest) }
+                Rest::Body(Box::new(rest))
             }
             Err(NotHandedOn::Malformed(kind)) => {
-                Box::pin(self.fail(planned, Some(&chosen), kind, Some(body))).await
+                Box::pin(self.fail(planned, kind, Some(body))).await
             }
             Err(NotHandedOn::Gone) => Rest::Done(End::Broken),
         }
@@ -57,7 +60,6 @@ impl<U, S> Exchange<'_, U, S> {
     pub(super) async fn hand_on_head<C>(
         &self,
         planned: &Planned<'_>,
-        chosen: &Chosen,
         call: &C,
         mut answer: C::Answer,
         may_go_on: bool,
@@ -70,7 +72,7 @@ impl<U, S> Exchange<'_, U, S> {
         let head = self.sink.head(&mut answer, &planned.plan.edits.response_headers, may_go_on);
         let mut first =
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
-        let answering = self.answering(planned, chosen, status);
+        let answering = self.answering(planned, status);
         if self.sink.begin(head, &mut first).await.is_err() {
             self.worker.account.broken_off(answering);
             return Err(NotHandedOn::Gone);
@@ -79,9 +81,9 @@ impl<U, S> Exchange<'_, U, S> {
         Ok(answering)
     }
 
-    fn answering(&self, planned: &Planned<'_>, chosen: &Chosen, status: u16) -> Answering {
-        let Planned { plan, picture, started, .. } = planned;
-        self.worker.account.answering(plan, picture, chosen, status, *started)
+    fn answering(&self, planned: &Planned<'_>, status: u16) -> Answering {
+        let Planned { plan, picture, started, chosen, .. } = planned;
+        self.worker.account.answering(plan, picture, chosen.as_ref(), status, *started)
     }
 
     /// Hands on the rest of an answer.
@@ -91,9 +93,12 @@ impl<U, S> Exchange<'_, U, S> {
         C: Call,
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
-        let (deadline_ms, body) = (rest.request_deadline_ms, rest.body.as_mut());
+        let (deadline_ms, body) = (rest.request_deadline_ms, Some(&mut rest.body));
         match self.hand_on_body(&rest.call, body, deadline_ms).await {
-            Ok(()) => self.finish(rest),
+            Ok(()) => {
+                self.finish(rest.call, rest.answering, rest.remembered);
+                End::Whole(rest.body)
+            }
             Err(Gone) => {
                 self.worker.account.broken_off(rest.answering);
                 End::Broken
@@ -136,20 +141,25 @@ impl<U, S> Exchange<'_, U, S> {
     }
 
     /// An answer was handed on to its end.
-    pub(super) fn finish<B, C: Call>(&self, rest: AnswersRest<B, C>) -> End<B> {
-        self.worker.account.answered(rest.answering);
-        rest.call.finish();
-        if let Some(remembered) = rest.remembered {
+    pub(super) fn finish(
+        &self,
+        call: impl Call,
+        answering: Answering,
+        remembered: Option<Remembered>,
+    ) {
+        self.worker.account.answered(answering);
+        call.finish();
+        if let Some(remembered) = remembered {
             remembered.finish(Instant::now());
         }
-        rest.body.map_or(End::Unread, End::Whole)
     }
 
     /// Checks a switch of protocols and hands it on; from then on bytes pass both ways.
     async fn switch<R>(
         &self,
         planned: &mut Planned<'_>,
-        answered: AnsweredOf<U, R>,
+        call: CallOf<U, R>,
+        answer: AnswerOf<U, R>,
         body: BodyOf<R>,
     ) -> RestOf<U, R>
     where
@@ -157,11 +167,10 @@ impl<U, S> Exchange<'_, U, S> {
         U: Upstream<R>,
         S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
     {
-        let Answered { call, answer, chosen, .. } = answered;
         let Some(head) = self.sink.switch(&answer) else {
-            return self.fail(planned, Some(&chosen), Kind::UnexpectedUpgrade, Some(body)).await;
+            return self.fail(planned, Kind::UnexpectedUpgrade, Some(body)).await;
         };
-        let answering = self.answering(planned, &chosen, answer.status());
+        let answering = self.answering(planned, answer.status());
         call.pass_over(answer);
         if let Some(remembered) = planned.plan.remembered.take() {
             remembered.finish(Instant::now());
@@ -179,15 +188,14 @@ impl<U, S> Exchange<'_, U, S> {
     pub(super) async fn fail<B, C>(
         &self,
         planned: &Planned<'_>,
-        chosen: Option<&Chosen>,
         kind: Kind,
         body: Option<B>,
     ) -> Rest<B, C>
     where
         S: Client,
     {
-        let account = &self.worker.account;
-        account.failed(&planned.plan, planned.picture, chosen, &kind, planned.started);
+        let Planned { plan, picture, started, chosen, .. } = planned;
+        self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started);
         if matches!(kind, Kind::ClientGone) {
             return Rest::Done(End::Broken);
         }

@@ -20,12 +20,12 @@ use crate::{
 };
 
 /// Which instances were tried, and what is tried next.
+#[derive(Default)]
 pub(super) struct Tries {
     tried: SmallVec<[SocketAddr; ATTEMPTS_MAX]>,
     /// Chosen already: the same instance on a fresh connection, or another of the same lane.
     next: Option<(Chosen, bool)>,
     attempts: usize,
-    pub(super) patience: Patience,
 }
 
 /// How long things may take.
@@ -37,13 +37,6 @@ pub(super) struct Patience {
 }
 
 impl Patience {
-    /// When an attempt must have been answered, counted from now.
-    pub(super) fn deadline_ms(self, worker: &Worker) -> u64 {
-        worker.at_ms(self.backend_timeout).min(self.request_deadline_ms)
-    }
-}
-
-impl Tries {
     pub(super) fn new(worker: &Worker, plan: &Plan<'_>) -> Self {
         let or = |milliseconds, default| match milliseconds {
             0 => default,
@@ -51,48 +44,56 @@ impl Tries {
         };
         let request_timeout = or(plan.request_timeout_ms, worker.timeouts.request);
         Self {
-            tried: SmallVec::new(),
-            next: None,
-            attempts: 0,
-            patience: Patience {
-                backend_timeout: or(plan.backend_timeout_ms, worker.timeouts.backend),
-                request_deadline_ms: worker.at_ms(request_timeout),
-            },
+            backend_timeout: or(plan.backend_timeout_ms, worker.timeouts.backend),
+            request_deadline_ms: worker.at_ms(request_timeout),
         }
     }
 
+    /// When an attempt must have been answered, counted from now.
+    pub(super) fn deadline_ms(self, worker: &Worker) -> u64 {
+        worker.at_ms(self.backend_timeout).min(self.request_deadline_ms)
+    }
+}
+
+impl Tries {
     /// Chooses and connects; instances that cannot be reached are put aside and another is chosen.
     pub(super) async fn connect<R: Request, U: Upstream<R>>(
         &mut self,
         worker: &Worker,
         upstream: &U,
-        planned: &Planned<'_>,
-    ) -> Result<(Chosen, CallOf<U, R>, bool), (Option<Chosen>, Kind)> {
+        planned: &mut Planned<'_>,
+    ) -> Result<(CallOf<U, R>, bool), Kind> {
         loop {
             self.attempts += 1;
             let (chosen, fresh) = match self.next.take() {
                 Some(next) => next,
                 None => {
                     let chosen = planned.choose(worker, planned.started);
-                    (chosen.map_err(|error| (None, error.kind))?, false)
+                    (chosen.map_err(|error| error.kind)?, false)
                 }
             };
+            planned.chosen = Some(chosen);
             match upstream.connect(chosen.address, fresh).await {
-                Ok((call, reused)) => return Ok((chosen, call, reused)),
-                Err(error) if self.goes_elsewhere(worker, planned, &chosen) => drop(error),
-                Err(error) => return Err((Some(chosen), error.kind)),
+                Ok(connected) => return Ok(connected),
+                Err(error) if self.goes_elsewhere(worker, planned, chosen.address) => drop(error),
+                Err(error) => return Err(error.kind),
             }
         }
     }
 
     /// Puts an instance aside that cannot be reached. Whether there is another.
-    fn goes_elsewhere(&mut self, worker: &Worker, planned: &Planned<'_>, chosen: &Chosen) -> bool {
+    fn goes_elsewhere(
+        &mut self,
+        worker: &Worker,
+        planned: &Planned<'_>,
+        address: SocketAddr,
+    ) -> bool {
         let now = Instant::now();
         if matches!(planned.plan.target, Target::Service { .. }) {
-            worker.eject(chosen.address, now);
+            worker.eject(address, now);
         }
-        let seen = self.tried.contains(&chosen.address);
-        self.tried.push(chosen.address);
+        let seen = self.tried.contains(&address);
+        self.tried.push(address);
         if seen || self.attempts >= ATTEMPTS_MAX {
             return false;
         }
@@ -112,10 +113,10 @@ impl Tries {
         &mut self,
         worker: &Worker,
         planned: &Planned<'_>,
-        chosen: &Chosen,
         reused: bool,
         error: &ProxyError,
     ) -> bool {
+        let Some(chosen) = &planned.chosen else { return false };
         let repeatable = error.may_retry() || planned.is_idempotent;
         if !error.is_reset() || !repeatable || self.attempts >= ATTEMPTS_MAX {
             return false;

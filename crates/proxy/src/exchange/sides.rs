@@ -9,7 +9,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use routes::{entrance::Head, spec::HeaderEdits};
+use routes::{
+    entrance::{Head, Written},
+    spec::HeaderEdits,
+};
 use smallvec::SmallVec;
 use telemetry::Role;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -26,13 +29,15 @@ pub(crate) trait Decide {
     /// What the process is to these requests.
     const ROLE: Role;
 
-    /// Decides from a head and one picture. With no plan the exchange finds out what is missing, and asks again.
+    /// Decides from a head and one picture, and adds the fields that go on besides those that are kept. With no plan the
+    /// exchange finds out what is missing, and asks again.
     fn plan<'p, 'b>(
         &'p self,
         worker: &Worker,
         picture: &'p Published,
         head: &mut impl Head<'b>,
         found: &Found,
+        written: &mut Written,
     ) -> Result<Plan<'p>, NoPlan>;
 
     /// The application and service that requests without a plan are counted under.
@@ -156,7 +161,12 @@ pub(crate) trait Upstream<R: Request> {
     type Call: Call<Piece = <R::Body as RequestBody>::Piece>;
 
     /// Readies a request to be sent, as often as it takes.
-    fn message(&self, request: &mut R, edits: &Edits<'_>) -> <Self::Call as Call>::Message;
+    fn message(
+        &self,
+        request: &R,
+        written: &Written,
+        edits: &Edits<'_>,
+    ) -> <Self::Call as Call>::Message;
 
     /// Puts a small first piece into the message itself, so that it can be given back before the answer.
     fn join(

@@ -7,13 +7,12 @@ use std::{
 };
 
 use super::{
-    AnswerOf, Answered, AnswersRest, BodyOf, CallOf, End, Exchange, MessageOf, PieceOf, Planned,
-    Rest, RestOf,
+    AnswerOf, BodyOf, CallOf, End, Exchange, MessageOf, PieceOf, Planned, Rest, RestOf,
     answer::NotHandedOn,
     attempts::Tries,
     sides::{Answer as _, AnswerSink, Call, Request, RequestBody, Upstream},
 };
-use crate::{account::Answering, error::Kind, plan::Chosen};
+use crate::{account::Answering, error::Kind};
 
 /// Why a body was not sent to its end.
 enum Broken {
@@ -84,13 +83,12 @@ impl<U, S> Exchange<'_, U, S> {
         U: Upstream<R>,
         S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
     {
-        let mut tries = Tries::new(self.worker, &planned.plan);
-        let (chosen, call) = match tries.connect(self.worker, self.upstream, planned).await {
-            Ok((chosen, call, _)) => (chosen, call),
-            Err((chosen, kind)) => return self.fail(planned, chosen.as_ref(), kind, None).await,
+        let connected = Tries::default().connect(self.worker, self.upstream, planned).await;
+        let call = match connected {
+            Ok((call, _)) => call,
+            Err(kind) => return self.fail(planned, kind, None).await,
         };
-        let patience = tries.patience;
-        let request_deadline_ms = patience.request_deadline_ms;
+        let patience = planned.patience;
         call.expect_by(patience.deadline_ms(self.worker));
         // An explicit limit is for the whole attempt; the default begins anew with every piece that is sent.
         let upload_extends = planned.plan.backend_timeout_ms == 0;
@@ -102,19 +100,15 @@ impl<U, S> Exchange<'_, U, S> {
         let ended = {
             let work = pin!(self.upload::<R>(body, &call, message, first, &progress));
             let mut upload = Upload { work, ended: None };
-            self.answer_beside(planned, &chosen, &call, request_deadline_ms, &mut upload).await
+            self.answer_beside(planned, &call, &mut upload).await
         };
         match ended {
-            Progress::Sent(answer, body) => {
-                let answered = Answered { call, answer, chosen, request_deadline_ms };
-                self.pass_on::<R>(planned, answered, body).await
-            }
+            Progress::Sent(answer, body) => self.pass_on::<R>(planned, call, answer, body).await,
             Progress::AnsweredEarly(answering) => {
-                let (body, remembered) = (None, planned.plan.remembered.take());
-                let rest = AnswersRest { call, body, answering, remembered, request_deadline_ms };
-                Rest::Done(self.finish(rest))
+                self.finish(call, answering, planned.plan.remembered.take());
+                Rest::Done(End::Unread)
             }
-            Progress::Failed(kind) => self.fail(planned, Some(&chosen), kind, None).await,
+            Progress::Failed(kind) => self.fail(planned, kind, None).await,
             Progress::Gone => Rest::Done(End::Broken),
         }
     }
@@ -124,9 +118,7 @@ impl<U, S> Exchange<'_, U, S> {
     async fn answer_beside<B, C>(
         &self,
         planned: &Planned<'_>,
-        chosen: &Chosen,
         call: &C,
-        request_deadline_ms: u64,
         upload: &mut Upload<'_, impl Future<Output = Result<B, Broken>>, B>,
     ) -> Progress<C::Answer, B>
     where
@@ -152,12 +144,13 @@ impl<U, S> Exchange<'_, U, S> {
         if answer.status() == 101 {
             return Progress::Failed(Kind::UnexpectedUpgrade);
         }
-        let answering = match self.hand_on_head(planned, chosen, call, answer, false).await {
+        let answering = match self.hand_on_head(planned, call, answer, false).await {
             Ok(answering) => answering,
             Err(NotHandedOn::Malformed(kind)) => return Progress::Failed(kind),
             Err(NotHandedOn::Gone) => return Progress::Gone,
         };
-        let mut download = pin!(self.hand_on_body(call, None::<&mut B>, request_deadline_ms));
+        let deadline_ms = planned.patience.request_deadline_ms;
+        let mut download = pin!(self.hand_on_body(call, None::<&mut B>, deadline_ms));
         let handed_on = poll_fn(|context| {
             upload.advance(context);
             download.as_mut().poll(context)

@@ -305,7 +305,7 @@ impl Drop for Playing {
 impl Upstream<Asked> for Scripts {
     type Call = Playing;
 
-    fn message(&self, _: &mut Asked, _: &Edits<'_>) {}
+    fn message(&self, _: &Asked, _: &Written, _: &Edits<'_>) {}
 
     fn join(&self, (): &mut (), _: &mut Part) {}
 
@@ -390,11 +390,12 @@ impl Decide for ToOne {
         _: &'p Published,
         _: &mut impl Head<'b>,
         _: &Found,
+        _: &mut Written,
     ) -> Result<Plan<'p>, NoPlan> {
         Ok(Plan {
             role: Role::Gateway,
             target: Target::Address("10.0.0.1:80".parse().unwrap()),
-            edits: Edits::default(),
+            edits: Edits::NONE,
             counted_as: ("a", "sc-A"),
             member: None,
             outcome: None,

@@ -38,6 +38,7 @@ pub(super) fn plan<'p, 'b>(
     picture: &'p Published,
     arrival: Arrival,
     head: &mut impl Head<'b>,
+    written: &mut Written,
 ) -> Result<Plan<'p>, NoPlan> {
     if head.method() == CONNECT {
         return Err(Kind::ConnectMethod.into());
@@ -70,17 +71,16 @@ pub(super) fn plan<'p, 'b>(
     let service =
         picture.lanes.directory().service(id).ok_or_else(|| Kind::NoService(id.to_string()))?;
 
-    let mut edits = edits_of(rule, backend, matched_bytes);
-    edits.written = Written::in_memory(worker.buffers.take_write());
+    let edits = edits_of(rule, backend, matched_bytes);
     let hostname = edits.rewrite.and_then(|(rewrite, _)| rewrite.hostname.as_deref());
-    entrance::write_host(head, hostname, service.name(), &mut edits.written);
+    entrance::write_host(head, hostname, service.name(), written);
     for name in edits.request_headers.iter().flat_map(|headers| replaced(headers)) {
         head.drop_where(|field| field.is_named(name));
     }
     let decided = Decided { snapshot: &picture.lanes, context: &context, peer: arrival.peer };
-    entrance::write(head, policy, decided, || worker.random_bytes(), &mut edits.written);
+    entrance::write(head, policy, decided, || worker.random_bytes(), written);
     for name in edits.request_headers.iter().flat_map(|headers| replaced(headers)) {
-        edits.written.remove(Name::of(name.as_bytes()));
+        written.remove(Name::of(name.as_bytes()));
     }
     Ok(Plan {
         role: Role::Gateway,
@@ -97,24 +97,12 @@ pub(super) fn plan<'p, 'b>(
 
 /// What the rule and its backend change.
 fn edits_of<'p>(rule: &'p Rule, backend: &'p Backend, matched_bytes: usize) -> Edits<'p> {
-    let mut edits = Edits::default();
-    for headers in [&rule.request_headers, &backend.request_headers] {
-        if !is_empty(headers) {
-            edits.request_headers.push(headers);
-        }
+    let rewrite = backend.rewrite.as_ref().or(rule.rewrite.as_ref());
+    Edits {
+        request_headers: [&rule.request_headers, &backend.request_headers],
+        response_headers: [&rule.response_headers, &backend.response_headers],
+        rewrite: rewrite.map(|rewrite| (rewrite, matched_bytes)),
     }
-    for headers in [&rule.response_headers, &backend.response_headers] {
-        if !is_empty(headers) {
-            edits.response_headers.push(headers);
-        }
-    }
-    edits.rewrite =
-        backend.rewrite.as_ref().or(rule.rewrite.as_ref()).map(|rewrite| (rewrite, matched_bytes));
-    edits
-}
-
-fn is_empty(edits: &HeaderEdits) -> bool {
-    edits.set.is_empty() && edits.add.is_empty() && edits.remove.is_empty()
 }
 
 /// What a filter sets or removes: what came goes first, and so does what Laneway itself says.

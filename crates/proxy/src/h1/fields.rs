@@ -1,8 +1,8 @@
 //! What the fields of either direction have in common: framing, and how they are held.
 
-use routes::entrance::{self, Fields, Name};
+use routes::entrance::{self, Fields, Name, Names};
 
-use super::head::{Field, HeadError};
+use super::head::{HeadError, HeadParser};
 
 /// How long a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -20,10 +20,13 @@ pub enum Framing {
 
 /// What `Content-Length` and `Transfer-Encoding` say together; `None` when neither is there.
 /// Marks repeated equal lengths, so that one goes on.
-pub(super) fn framing(bytes: &[u8], fields: &mut [Field]) -> Result<Option<Framing>, HeadError> {
+pub(super) fn framing(bytes: &[u8], parser: &mut HeadParser) -> Result<Option<Framing>, HeadError> {
+    if !parser.names.meets(Names::of(&[Name::ContentLength, Name::TransferEncoding])) {
+        return Ok(None);
+    }
     let mut length: Option<u64> = None;
     let mut chunked = false;
-    for field in fields {
+    for field in &mut parser.fields {
         match field.name {
             Name::ContentLength => {
                 let value = content_length(field.value.of(bytes))?;
@@ -63,35 +66,30 @@ fn content_length(text: &[u8]) -> Result<u64, HeadError> {
 /// Fields as offsets into the bytes they were read from.
 #[derive(Debug)]
 pub(super) struct FieldLines<'f, 'b> {
-    pub(super) fields: &'f mut [Field],
+    pub(super) parser: &'f mut HeadParser,
     pub(super) bytes: &'b [u8],
 }
 
 impl<'b> Fields<'b> for FieldLines<'_, 'b> {
     fn kept(&self) -> impl DoubleEndedIterator<Item = entrance::Field<'b>> + Clone {
-        kept(self.fields, self.bytes)
+        let bytes = self.bytes;
+        self.parser.fields.iter().filter(|field| field.keep).map(move |field| field.text(bytes))
     }
 
-    fn drop_where(&mut self, is_dropped: impl FnMut(&entrance::Field<'b>) -> bool) {
-        drop_where(self.fields, self.bytes, is_dropped);
+    fn names(&self) -> Names {
+        self.parser.names
     }
-}
 
-/// The fields that go on.
-pub(super) fn kept<'b>(
-    fields: &[Field],
-    bytes: &'b [u8],
-) -> impl DoubleEndedIterator<Item = entrance::Field<'b>> + Clone {
-    fields.iter().filter(|field| field.keep).map(move |field| field.text(bytes))
-}
+    fn drop_where(&mut self, mut is_dropped: impl FnMut(&entrance::Field<'b>) -> bool) {
+        for field in self.parser.fields.iter_mut().filter(|field| field.keep) {
+            field.keep = !is_dropped(&field.text(self.bytes));
+        }
+    }
 
-/// Marks those of the fields that go on and `is_dropped`.
-pub(super) fn drop_where<'b>(
-    fields: &mut [Field],
-    bytes: &'b [u8],
-    mut is_dropped: impl FnMut(&entrance::Field<'b>) -> bool,
-) {
-    for field in fields.iter_mut().filter(|field| field.keep) {
-        field.keep = !is_dropped(&field.text(bytes));
+    fn values(&self, name: Name) -> impl DoubleEndedIterator<Item = &'b [u8]> + Clone {
+        let (parser, bytes) = (&*self.parser, self.bytes);
+        let fields = if parser.names.contains(name) { &*parser.fields } else { &[] };
+        let named = fields.iter().filter(move |field| field.keep && field.name == name);
+        named.map(move |field| field.value.of(bytes))
     }
 }

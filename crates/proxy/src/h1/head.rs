@@ -1,7 +1,7 @@
 //! Reads a head line by line, as bytes arrive, into offsets. Strict: CRLF only, no folding, no control
 //! characters, token names, bounded.
 
-use routes::entrance::{self, Name, is_token_byte};
+use routes::entrance::{self, Name, Names, is_token_byte};
 use thiserror::Error;
 
 pub use routes::entrance::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
@@ -135,6 +135,8 @@ pub struct HeadParser {
     start_line: Option<Span>,
     /// Fields in order.
     pub fields: Vec<Field>,
+    /// The names of all of them.
+    pub names: Names,
 }
 
 impl HeadParser {
@@ -144,6 +146,7 @@ impl HeadParser {
         self.scanned = 0;
         self.start_line = None;
         self.fields.clear();
+        self.names = Names::default();
     }
 
     /// The first line without CRLF.
@@ -208,7 +211,9 @@ impl HeadParser {
             if self.fields.len() == FIELDS_MAX {
                 return Err(HeadError::TooManyFields);
             }
-            self.fields.push(field(bytes, line)?);
+            let field = field(bytes, line)?;
+            self.names = self.names.with(field.name);
+            self.fields.push(field);
         }
     }
 }

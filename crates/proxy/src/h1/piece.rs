@@ -14,26 +14,26 @@ use crate::{
 #[derive(Debug, Default)]
 pub(crate) struct Piece {
     buffer: Buffer,
-    goes_on: usize,
-    consumed: usize,
+    goes_on: u32,
+    consumed: u32,
 }
 
 impl Piece {
     /// The next piece of `body` in `buffer`. What comes after it stays there.
     pub(crate) fn of(body: &mut Body, mut buffer: Buffer) -> Result<Self, BodyError> {
         let step = body.step(buffer.filled_mut())?;
-        Ok(Self { buffer, goes_on: step.keep, consumed: step.consumed })
+        Ok(Self { buffer, goes_on: step.keep as u32, consumed: step.consumed as u32 })
     }
 
     /// How many bytes of it go on.
     pub(crate) fn len(&self) -> usize {
-        self.goes_on
+        self.goes_on as usize
     }
 
     /// Copies a small piece behind a head, where it goes out with it.
     pub(crate) fn join(&mut self, head: &mut Vec<u8>) {
-        if self.goes_on <= JOINED_BODY_BYTES_MAX {
-            head.extend_from_slice(&self.buffer.filled()[..self.goes_on]);
+        if self.len() <= JOINED_BODY_BYTES_MAX {
+            head.extend_from_slice(&self.buffer.filled()[..self.len()]);
             self.goes_on = 0;
         }
     }
@@ -46,13 +46,13 @@ impl Piece {
     ) -> io::Result<()> {
         let (taken, buffer) = (std::mem::take(head), std::mem::take(&mut self.buffer));
         let sent;
-        (*head, self.buffer, sent) = connection.send(taken, buffer, self.goes_on).await;
+        (*head, self.buffer, sent) = connection.send(taken, buffer, self.len()).await;
         sent
     }
 
     /// What came after it.
     pub(crate) fn into_rest(mut self) -> Buffer {
-        self.buffer.consume(self.consumed);
+        self.buffer.consume(self.consumed as usize);
         self.buffer
     }
 }

@@ -1,6 +1,6 @@
 //! A request head: what it means.
 
-use routes::entrance::{self, Fields, Head, Name, is_token_byte};
+use routes::entrance::{self, Fields, Head, Name, Names, is_token_byte};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{
@@ -22,6 +22,15 @@ pub struct RequestPolicy {
 enum Text {
     Head(Span),
     Scratch(Span),
+}
+
+impl Text {
+    fn of<'h>(self, bytes: &'h [u8], scratch: &'h [u8]) -> &'h [u8] {
+        match self {
+            Self::Head(span) => span.of(bytes),
+            Self::Scratch(span) => span.of(scratch),
+        }
+    }
 }
 
 /// A request head as offsets into the received bytes. Reused: it keeps its memory between requests.
@@ -49,8 +58,6 @@ pub struct RequestHead {
     pub framing: Framing,
     /// The protocol to upgrade to, where one is asked for.
     pub upgrade: Option<Span>,
-    /// The client waits for `100 Continue`.
-    pub expects_continue: bool,
     /// Bytes of the head.
     pub head_bytes: usize,
 }
@@ -71,7 +78,6 @@ impl Default for RequestHead {
             keep_alive: false,
             framing: Framing::None,
             upgrade: None,
-            expects_continue: false,
             head_bytes: 0,
         }
     }
@@ -83,7 +89,6 @@ impl RequestHead {
         self.parser.reset();
         self.scratch.clear();
         self.upgrade = None;
-        self.expects_continue = false;
         self.head_bytes = 0;
     }
 
@@ -111,19 +116,12 @@ impl RequestHead {
 
     /// The normalised path.
     pub fn path<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
-        self.text(self.path, bytes)
+        self.path.of(bytes, &self.scratch)
     }
 
     /// The host, lower-case, without port.
     pub fn host<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
-        self.text(self.host, bytes)
-    }
-
-    fn text<'h>(&'h self, text: Text, bytes: &'h [u8]) -> &'h [u8] {
-        match text {
-            Text::Head(span) => span.of(bytes),
-            Text::Scratch(span) => span.of(&self.scratch),
-        }
+        self.host.of(bytes, &self.scratch)
     }
 
     fn interpret(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<(), HeadError> {
@@ -173,11 +171,11 @@ impl RequestHead {
     }
 
     fn interpret_fields(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<(), HeadError> {
-        let fields = &mut self.parser.fields;
+        let parser = &mut self.parser;
         if policy.drop_underscored {
-            entrance::drop_underscored(&mut FieldLines { fields, bytes });
+            entrance::drop_underscored(&mut FieldLines { parser, bytes });
         }
-        let framing = fields::framing(bytes, fields)?;
+        let framing = fields::framing(bytes, parser)?;
         if self.minor_version == 0 && framing == Some(Framing::Chunked) {
             return Err(HeadError::TransferEncoding);
         }
@@ -185,9 +183,9 @@ impl RequestHead {
             None | Some(Framing::Length(0)) => Framing::None,
             Some(framing) => framing,
         };
-        let options = entrance::drop_hop_by_hop(&mut FieldLines { fields, bytes });
+        let options = entrance::drop_hop_by_hop(&mut FieldLines { parser, bytes });
         self.keep_alive = !options.close && (self.minor_version == 1 || options.keep_alive);
-        let mut upgrades = fields.iter().filter(|field| field.name == Name::Upgrade);
+        let mut upgrades = parser.fields.iter().filter(|field| field.name == Name::Upgrade);
         self.upgrade = match (upgrades.next(), upgrades.next()) {
             (Some(only), None)
                 if options.upgrade
@@ -199,11 +197,6 @@ impl RequestHead {
             }
             _ => None,
         };
-        self.expects_continue = self.minor_version == 1
-            && fields.iter().any(|field| {
-                field.name == Name::Expect
-                    && field.value.of(bytes).eq_ignore_ascii_case(b"100-continue")
-            });
         Ok(())
     }
 
@@ -257,57 +250,75 @@ fn is_upgradable(protocol: &[u8]) -> bool {
 /// A head with the bytes it was read from: what is decided on.
 #[derive(Debug)]
 pub struct Received<'b> {
-    head: &'b mut RequestHead,
-    bytes: &'b [u8],
+    lines: FieldLines<'b, 'b>,
+    method: &'b str,
+    scheme: Option<&'static str>,
+    authority: &'b [u8],
+    host: &'b str,
+    path: &'b str,
+    query: &'b str,
 }
 
 impl<'b> Received<'b> {
     /// `head` was read from `bytes`.
     pub fn new(head: &'b mut RequestHead, bytes: &'b [u8]) -> Self {
-        Self { head, bytes }
+        // The parser admitted only ASCII in these parts.
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        Self {
+            method: text(head.method.of(bytes)),
+            scheme: match head.form {
+                Form::Absolute { secure, .. } => Some(if secure { "https" } else { "http" }),
+                Form::Origin | Form::Authority | Form::Asterisk => None,
+            },
+            authority: head.authority.of(bytes),
+            host: text(head.host.of(bytes, &head.scratch)),
+            path: text(head.path.of(bytes, &head.scratch)),
+            query: text(head.query.of(bytes)),
+            lines: FieldLines { parser: &mut head.parser, bytes },
+        }
     }
 }
 
 impl<'b> Fields<'b> for Received<'b> {
     fn kept(&self) -> impl DoubleEndedIterator<Item = entrance::Field<'b>> + Clone {
-        fields::kept(&self.head.parser.fields, self.bytes)
+        self.lines.kept()
+    }
+
+    fn names(&self) -> Names {
+        self.lines.names()
     }
 
     fn drop_where(&mut self, is_dropped: impl FnMut(&entrance::Field<'b>) -> bool) {
-        fields::drop_where(&mut self.head.parser.fields, self.bytes, is_dropped);
+        self.lines.drop_where(is_dropped);
+    }
+
+    fn values(&self, name: Name) -> impl DoubleEndedIterator<Item = &'b [u8]> + Clone {
+        self.lines.values(name)
     }
 }
 
 impl<'b> Head<'b> for Received<'b> {
     fn method(&self) -> &str {
-        text(self.head.method.of(self.bytes))
+        self.method
     }
 
     fn scheme(&self) -> Option<&'static str> {
-        match self.head.form {
-            Form::Absolute { secure, .. } => Some(if secure { "https" } else { "http" }),
-            Form::Origin | Form::Authority | Form::Asterisk => None,
-        }
+        self.scheme
     }
 
     fn authority(&self) -> &'b [u8] {
-        self.head.authority.of(self.bytes)
+        self.authority
     }
 
     fn host(&self) -> &str {
-        text(self.head.host(self.bytes))
+        self.host
     }
 
     fn path(&self) -> &str {
-        text(self.head.path(self.bytes))
+        self.path
     }
 
     fn query(&self) -> &str {
-        text(self.head.query.of(self.bytes))
+        self.query
     }
-}
-
-/// The parser admitted only ASCII in these parts.
-fn text(bytes: &[u8]) -> &str {
-    std::str::from_utf8(bytes).unwrap_or_default()
 }

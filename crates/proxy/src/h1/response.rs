@@ -1,6 +1,6 @@
 //! A response head: what it means.
 
-use routes::entrance::{self, Name};
+use routes::entrance::{self, Fields as _, Name, Names};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{Field, HeadError, HeadParser, Progress, Span, minor_version};
@@ -83,12 +83,12 @@ impl ResponseHead {
             return Err(HeadError::StartLine);
         }
         self.status_text = Span::new(9, text.len());
-        let fields = &mut self.parser.fields;
-        let framing = fields::framing(bytes, fields)?;
+        let parser = &mut self.parser;
+        let framing = fields::framing(bytes, parser)?;
         if self.minor_version == 0 && framing == Some(Framing::Chunked) {
             return Err(HeadError::TransferEncoding);
         }
-        let options = entrance::drop_hop_by_hop(&mut FieldLines { fields, bytes });
+        let options = entrance::drop_hop_by_hop(&mut FieldLines { parser, bytes });
         // A 204 never has a body; one that announces it may send it all the same, in front of the next answer.
         let misframed = self.status == 204 && !matches!(framing, None | Some(Framing::Length(0)));
         self.keep_alive =
@@ -104,11 +104,9 @@ impl ResponseHead {
             }
         };
         if self.status < 200 || self.status == 204 {
-            for field in fields.iter_mut().filter(|field| field.name == Name::ContentLength) {
-                field.keep = false;
-            }
+            FieldLines { parser, bytes }.drop_named(Names::of(&[Name::ContentLength]));
         }
-        let mut upgrades = fields.iter().filter(|field| field.name == Name::Upgrade);
+        let mut upgrades = parser.fields.iter().filter(|field| field.name == Name::Upgrade);
         self.upgrade = match (upgrades.next(), upgrades.next()) {
             (Some(only), None) if options.upgrade => Some(only.value),
             _ => None,

@@ -1,5 +1,7 @@
 //! Puts heads on the wire.
 
+use routes::entrance::Written;
+
 use crate::plan::Edits;
 
 use super::{fields::Framing, head::Field, request::RequestHead};
@@ -7,7 +9,7 @@ use super::{fields::Framing, head::Field, request::RequestHead};
 /// A request that was read by some codec, and goes on in HTTP/1.1.
 pub(crate) trait WriteRequest {
     /// Appends its head.
-    fn write(&self, edits: &Edits<'_>, out: &mut Vec<u8>);
+    fn write(&self, written: &Written, edits: &Edits<'_>, out: &mut Vec<u8>);
 
     /// Its method is HEAD, so that its answer has no body.
     fn is_head(&self) -> bool;
@@ -18,15 +20,16 @@ pub(crate) trait WriteRequest {
 pub(crate) fn write_request(
     head: &RequestHead,
     bytes: &[u8],
+    written: &Written,
     edits: &Edits<'_>,
     out: &mut Vec<u8>,
 ) {
     write_request_line(head, bytes, edits, out);
-    for (name, value) in edits.written.iter() {
+    for (name, value) in written.iter() {
         write_field(name, value, out);
     }
     write_kept(bytes, head.fields(), out);
-    for headers in &edits.request_headers {
+    for headers in edits.request_headers {
         for (name, value) in headers.set.iter().chain(&headers.add) {
             write_field(name, value.as_bytes(), out);
         }

@@ -43,8 +43,9 @@ impl Decide for Inbound {
         picture: &'p Published,
         head: &mut impl Head<'b>,
         _found: &Found,
+        written: &mut Written,
     ) -> Result<Plan<'p>, NoPlan> {
-        plan(worker, self, picture, head)
+        plan(worker, self, picture, head, written)
     }
 
     fn counted_as(&self) -> (&str, &str) {
@@ -58,6 +59,7 @@ fn plan<'p, 'b>(
     inbound: &'p Inbound,
     picture: &'p Published,
     head: &mut impl Head<'b>,
+    written: &mut Written,
 ) -> Result<Plan<'p>, NoPlan> {
     let Inbound { identity, peer, application } = inbound;
     if head.method() == CONNECT {
@@ -71,14 +73,13 @@ fn plan<'p, 'b>(
     if context.unknown_tags > 0 {
         worker.recorder.count(Count::UnknownTag);
     }
-    let mut written = Written::in_memory(worker.buffers.take_write());
-    entrance::write_host(head, None, "", &mut written);
+    entrance::write_host(head, None, "", written);
     if entrance.is_some() {
         let entrance = Entrance::Application(&identity.application);
         let seen = entrance::believe(head, *peer, policy).seen(&*head);
         lanes.enter(entrance, &seen, &mut || worker.random_bytes(), &mut context, &mut ());
         let decided = Decided { snapshot: lanes, context: &context, peer: *peer };
-        entrance::write(head, policy, decided, || worker.random_bytes(), &mut written);
+        entrance::write(head, policy, decided, || worker.random_bytes(), written);
     }
     let mut members = worker.buffers.take_write();
     match written.value(Name::Baggage) {
@@ -96,7 +97,7 @@ fn plan<'p, 'b>(
             "a request arrived where its lane does not allow; its caller has no sidecar or an old picture"
         );
     }
-    let ids = identity.correlation_headers.ids(&*head, &written);
+    let ids = identity.correlation_headers.ids(&*head, written);
     let remembered =
         (!ids.is_empty()).then(|| identity.correlation.remember(&ids, &members, Instant::now()));
     worker.buffers.give_write(members);
@@ -104,7 +105,7 @@ fn plan<'p, 'b>(
     Ok(Plan {
         role: Role::SidecarInbound,
         target: Target::Address(*application),
-        edits: Edits { written, ..Edits::default() },
+        edits: Edits::NONE,
         counted_as: (&identity.application, &identity.service),
         member,
         outcome: Some(outcome),

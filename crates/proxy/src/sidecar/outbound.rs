@@ -56,8 +56,9 @@ impl Decide for Outbound {
         picture: &'p Published,
         head: &mut impl Head<'b>,
         found: &Found,
+        written: &mut Written,
     ) -> Result<Plan<'p>, NoPlan> {
-        plan(worker, self, picture, head, found)
+        plan(worker, self, picture, head, found, written)
     }
 }
 
@@ -68,6 +69,7 @@ fn plan<'p, 'b>(
     picture: &'p Published,
     head: &mut impl Head<'b>,
     found: &Found,
+    written: &mut Written,
 ) -> Result<Plan<'p>, NoPlan> {
     let identity = &outbound.identity;
     let destination = match outbound.original {
@@ -81,9 +83,8 @@ fn plan<'p, 'b>(
     if context.unknown_tags > 0 {
         worker.recorder.count(Count::UnknownTag);
     }
-    let mut written = Written::in_memory(worker.buffers.take_write());
-    entrance::write_host(head, None, "", &mut written);
-    entrance::write_restored(head, &restored, &mut written);
+    entrance::write_host(head, None, "", written);
+    entrance::write_restored(head, &restored, written);
     let target = match destination {
         Destination::Service(service, caller_pick) => {
             Target::Service { service, context, caller_pick }
@@ -93,7 +94,7 @@ fn plan<'p, 'b>(
     Ok(Plan {
         role: Role::SidecarOutbound,
         target,
-        edits: Edits { written, ..Edits::default() },
+        edits: Edits::NONE,
         counted_as: ("", ""),
         member: None,
         outcome: None,

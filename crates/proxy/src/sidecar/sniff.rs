@@ -101,7 +101,7 @@ async fn listen_first(worker: &Worker, connection: &Rc<Connection>, original: So
     {
         Ok(received) => received,
         Err(_) => {
-            let Ok((other, _)) = worker.connect(original, true).await else {
+            let Ok(other) = Box::pin(worker.open(original)).await else {
                 return Heard::Nothing;
             };
             let greeted = poll_fn(|context| {
@@ -178,8 +178,8 @@ async fn pass_through(
     worker.recorder.raise(Level::DownstreamOpen);
     let connected = match instance {
         Some(instance) => Some(instance),
-        None => match worker.connect(original, true).await {
-            Ok((instance, _)) => Some((instance, Buffer::default())),
+        None => match Box::pin(worker.open(original)).await {
+            Ok(instance) => Some((instance, Buffer::default())),
             Err(error) => {
                 tracing::debug!(%original, %error, "cannot pass a connection through");
                 None

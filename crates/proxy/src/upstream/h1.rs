@@ -7,6 +7,8 @@ use std::{
     rc::Rc,
 };
 
+use routes::entrance::Written;
+
 use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
@@ -71,9 +73,9 @@ where
 {
     type Call = Call<'w>;
 
-    fn message(&self, request: &mut R, edits: &Edits<'_>) -> Message {
+    fn message(&self, request: &R, written: &Written, edits: &Edits<'_>) -> Message {
         let mut bytes = self.0.buffers.take_write();
-        request.write(edits, &mut bytes);
+        request.write(written, edits, &mut bytes);
         Message { bytes, is_head: request.is_head() }
     }
 
@@ -90,7 +92,13 @@ where
         address: SocketAddr,
         fresh: bool,
     ) -> Result<(Call<'w>, bool), ProxyError> {
-        let (connection, reused) = self.0.connect(address, fresh).await?;
+        let pooled = if fresh { None } else { self.0.pooled(address) };
+        let reused = pooled.is_some();
+        let connection = match pooled {
+            Some(connection) => connection,
+            // Boxed, as everything that is rare and large: it would make every waiting connection larger.
+            None => Box::pin(self.0.open(address)).await?,
+        };
         connection.sent.set(false);
         let call = Call {
             worker: self.0,
@@ -129,11 +137,15 @@ impl Call<'_> {
         }
     }
 
-    /// Receives into an empty buffer that is taken when bytes are there, or behind what is left over.
+    /// Receives into an empty buffer that is taken when bytes are there, or behind what was received already.
     /// `None`: the instance has closed.
-    async fn receive(&self, wanted_bytes: u64, bytes_max: usize) -> Result<Option<Buffer>, Kind> {
+    async fn receive(
+        &self,
+        mut received: Buffer,
+        wanted_bytes: u64,
+        bytes_max: usize,
+    ) -> Result<Option<Buffer>, Kind> {
         let buffers = &self.worker.buffers;
-        let mut received = self.received.take();
         if received.is_empty() {
             buffers.give(received);
             let received = self.connection.receive_sized(buffers, wanted_bytes).await;
@@ -204,9 +216,9 @@ impl sides::Call for Call<'_> {
             {
                 return Ok(Answer { head, received });
             }
-            self.received.replace(received);
             // One byte more than a head may have, so that the parser sees that it is too large.
-            received = self.receive(0, HEAD_BYTES_MAX + 1).await?.ok_or_else(|| self.ended())?;
+            received =
+                self.receive(received, 0, HEAD_BYTES_MAX + 1).await?.ok_or_else(|| self.ended())?;
         }
     }
 
@@ -228,7 +240,7 @@ impl sides::Call for Call<'_> {
 
     async fn next(&self) -> Result<Piece, Kind> {
         let Some(body) = self.answer_body.get() else { return Err(self.ended()) };
-        match self.receive(body.known_remaining(), 0).await? {
+        match self.receive(self.received.take(), body.known_remaining(), 0).await? {
             Some(received) => self.piece(body, received),
             None if body.ends_by_close() => {
                 self.answer_body.set(Some(Body::new(Framing::None, false)));

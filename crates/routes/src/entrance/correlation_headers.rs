@@ -121,6 +121,11 @@ impl CorrelationHeaders {
         self.headers.iter().map(|header| header.name.as_str())
     }
 
+    /// Whether some of them are no [`Name`] of ours.
+    pub(super) fn has_others(&self) -> bool {
+        self.headers.iter().any(|header| header.known == Name::Other)
+    }
+
     /// Whether `name` (any case) is one of them.
     pub fn contains(&self, name: &[u8]) -> bool {
         self.headers.iter().any(|header| header.name.as_bytes().eq_ignore_ascii_case(name))

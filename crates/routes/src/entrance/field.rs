@@ -2,7 +2,7 @@
 
 use smallvec::SmallVec;
 
-use super::name::Name;
+use super::name::{Name, Names};
 
 /// One field that is still there. Its text outlives the list it is in, so that fields can be read while others go.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,19 @@ pub trait Fields<'b> {
 
     /// Drops those that `is_dropped`.
     fn drop_where(&mut self, is_dropped: impl FnMut(&Field<'b>) -> bool);
+
+    /// No field that was not dropped has a name that is not among these. A codec that has them at hand saves looking for
+    /// what is not there.
+    fn names(&self) -> Names {
+        self.kept().fold(Names::default(), |names, field| names.with(field.name))
+    }
+
+    /// Drops those with one of these names.
+    fn drop_named(&mut self, names: Names) {
+        if self.names().meets(names) {
+            self.drop_where(|field| names.contains(field.name));
+        }
+    }
 
     /// Values of the fields with a known name.
     fn values(&self, name: Name) -> impl DoubleEndedIterator<Item = &'b [u8]> + Clone {
@@ -59,12 +72,15 @@ pub struct ConnectionOptions {
 /// Reads `Connection` and drops what is meant for this hop alone, nominated fields included.
 pub fn drop_hop_by_hop<'b>(fields: &mut impl Fields<'b>) -> ConnectionOptions {
     let mut options = ConnectionOptions::default();
+    if !fields.names().meets(Names::HOP_BY_HOP) {
+        return options;
+    }
     let mut said: SmallVec<[&'b [u8]; 2]> = SmallVec::new();
     fields.drop_where(|field| {
         if field.name == Name::Connection {
             said.push(field.value);
         }
-        field.name.is_hop_by_hop()
+        Names::HOP_BY_HOP.contains(field.name)
     });
     for token in said.iter().flat_map(|value| value.split(|byte| *byte == b',')) {
         let token = token.trim_ascii();

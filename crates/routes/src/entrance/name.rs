@@ -59,42 +59,53 @@ pub enum Name {
 impl Name {
     /// Recognises a name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
-        // By length first: most names are settled by one comparison of integers.
-        let candidates: &[(&[u8], Self)] = match name.len() {
-            2 => &[(b"te", Self::Te)],
-            4 => &[(b"host", Self::Host)],
-            6 => &[(b"cookie", Self::Cookie), (b"expect", Self::Expect)],
-            7 => &[(b"baggage", Self::Baggage), (b"upgrade", Self::Upgrade)],
-            9 => &[(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::RealIp)],
-            10 => &[
-                (b"connection", Self::Connection),
-                (b"keep-alive", Self::KeepAlive),
-                (b"tracestate", Self::Tracestate),
-            ],
-            11 => &[(b"traceparent", Self::Traceparent)],
-            12 => &[(b"content-type", Self::ContentType), (b"x-request-id", Self::RequestId)],
-            13 => &[(b"authorization", Self::Authorization)],
-            14 => &[
-                (b"content-length", Self::ContentLength),
-                (b"http2-settings", Self::Http2Settings),
-            ],
-            15 => &[(b"x-forwarded-for", Self::ForwardedFor)],
-            16 => &[
-                (b"proxy-connection", Self::ProxyConnection),
-                (b"x-forwarded-host", Self::ForwardedHost),
-                (b"x-forwarded-port", Self::ForwardedPort),
-            ],
-            17 => &[
-                (b"transfer-encoding", Self::TransferEncoding),
-                (b"x-forwarded-proto", Self::ForwardedProto),
-            ],
-            19 => &[(b"proxy-authorization", Self::ProxyAuthorization)],
-            _ => &[],
-        };
-        candidates
-            .iter()
-            .find(|(known, _)| name[0] | 0x20 == known[0] && name.eq_ignore_ascii_case(known))
-            .map_or(Self::Other, |(_, known)| *known)
+        // By length first: most names are settled by one comparison.
+        match name.len() {
+            2 => among(name, [(b"te", Self::Te)]),
+            4 => among(name, [(b"host", Self::Host)]),
+            6 => among(name, [(b"cookie", Self::Cookie), (b"expect", Self::Expect)]),
+            7 => among(name, [(b"baggage", Self::Baggage), (b"upgrade", Self::Upgrade)]),
+            9 => among(name, [(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::RealIp)]),
+            10 => among(
+                name,
+                [
+                    (b"connection", Self::Connection),
+                    (b"keep-alive", Self::KeepAlive),
+                    (b"tracestate", Self::Tracestate),
+                ],
+            ),
+            11 => among(name, [(b"traceparent", Self::Traceparent)]),
+            12 => among(
+                name,
+                [(b"content-type", Self::ContentType), (b"x-request-id", Self::RequestId)],
+            ),
+            13 => among(name, [(b"authorization", Self::Authorization)]),
+            14 => among(
+                name,
+                [
+                    (b"content-length", Self::ContentLength),
+                    (b"http2-settings", Self::Http2Settings),
+                ],
+            ),
+            15 => among(name, [(b"x-forwarded-for", Self::ForwardedFor)]),
+            16 => among(
+                name,
+                [
+                    (b"proxy-connection", Self::ProxyConnection),
+                    (b"x-forwarded-host", Self::ForwardedHost),
+                    (b"x-forwarded-port", Self::ForwardedPort),
+                ],
+            ),
+            17 => among(
+                name,
+                [
+                    (b"transfer-encoding", Self::TransferEncoding),
+                    (b"x-forwarded-proto", Self::ForwardedProto),
+                ],
+            ),
+            19 => among(name, [(b"proxy-authorization", Self::ProxyAuthorization)]),
+            _ => Self::Other,
+        }
     }
 
     /// The name in lower case; `None` for [`Name::Other`].
@@ -128,25 +139,76 @@ impl Name {
         })
     }
 
-    /// Meant for the next hop only: never forwarded as it came.
-    pub fn is_hop_by_hop(self) -> bool {
-        matches!(
-            self,
-            Self::Connection
-                | Self::KeepAlive
-                | Self::ProxyConnection
-                | Self::Te
-                | Self::TransferEncoding
-                | Self::Upgrade
-                | Self::Http2Settings
-                | Self::ProxyAuthorization
-        )
+    const fn bit(self) -> u32 {
+        1 << self as u32
     }
 
     /// What `Connection` may remove by naming it: only names Laneway does not know. Otherwise a client could
     /// make the proxy drop what authenticates, frames or routes its request.
     pub fn may_be_nominated(self) -> bool {
         self == Self::Other
+    }
+}
+
+/// Which of the known names of `LENGTH` bytes this is. With the length known at compile time, letters are lowered and
+/// names compared many bytes at a time.
+fn among<const LENGTH: usize, const KNOWN: usize>(
+    name: &[u8],
+    known: [(&[u8; LENGTH], Name); KNOWN],
+) -> Name {
+    let Some(name) = name.first_chunk::<LENGTH>() else { return Name::Other };
+    let mut lower = *name;
+    lower.make_ascii_lowercase();
+    known.into_iter().find(|(known, _)| **known == lower).map_or(Name::Other, |(_, name)| name)
+}
+
+/// Names of fields, as a set: what is looked for in a head that does not have it costs one comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Names(u32);
+
+impl Names {
+    /// Meant for the next hop only: never forwarded as they came.
+    pub const HOP_BY_HOP: Self = Self::of(&[
+        Name::Connection,
+        Name::KeepAlive,
+        Name::ProxyConnection,
+        Name::Te,
+        Name::TransferEncoding,
+        Name::Upgrade,
+        Name::Http2Settings,
+        Name::ProxyAuthorization,
+    ]);
+
+    /// These.
+    pub const fn of(names: &[Name]) -> Self {
+        let (mut set, mut at) = (Self(0), 0);
+        while at < names.len() {
+            set = set.with(names[at]);
+            at += 1;
+        }
+        set
+    }
+
+    /// These and this one.
+    #[must_use]
+    pub const fn with(self, name: Name) -> Self {
+        Self(self.0 | name.bit())
+    }
+
+    /// Whether this one is among them.
+    pub fn contains(self, name: Name) -> bool {
+        self.0 & name.bit() != 0
+    }
+
+    /// Whether one of `others` is among them.
+    pub fn meets(self, others: Self) -> bool {
+        self.0 & others.0 != 0
+    }
+
+    /// These and `others`.
+    #[must_use]
+    pub(super) const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
     }
 }
 

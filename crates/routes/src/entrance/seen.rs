@@ -72,18 +72,13 @@ impl<'b, H: Head<'b>> lanes::Request for Seen<'_, 'b, H> {
         self.client_ip
     }
 
-    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
         let is_hidden = |name| self.hides_lanes && name == Name::Baggage;
-        let whole = self.head.kept().filter(move |field| !is_hidden(field.name)).map(|field| {
-            let name = field.name.as_str();
-            (
-                name.unwrap_or_else(|| std::str::from_utf8(field.written).unwrap_or_default()),
-                field.value,
-            )
-        });
+        let whole = self.head.kept().filter(move |field| !is_hidden(field.name));
+        let whole = whole.map(|field| (field.written, field.value));
         // One list in several fields means the same as in one: what is left on both sides of a lane member are two.
         let values = self.hides_lanes.then(|| self.head.values(Name::Baggage));
         let runs = values.into_iter().flatten().flat_map(baggage::foreign_runs);
-        whole.chain(runs.map(|value| ("baggage", value)))
+        whole.chain(runs.map(|value| (&b"baggage"[..], value)))
     }
 }

@@ -3,7 +3,7 @@
 use super::{
     Forwarded, Policy,
     field::{Field, is_underscored},
-    name::Name,
+    name::{Name, Names},
     target::{is_valid_host, is_valid_target, split_port},
 };
 use crate::normalise;
@@ -30,11 +30,11 @@ impl Policy<'_> {
     /// Why no condition sees fields with this name; `None` where they are seen.
     pub fn unseen(&self, name: &str) -> Option<Unseen> {
         let field = Field::new(name, b"");
-        if field.name.is_hop_by_hop() {
+        if Names::HOP_BY_HOP.contains(field.name) {
             Some(Unseen::OneHop)
         } else if self.is_gateway() && is_underscored(&field) {
             Some(Unseen::Underscored)
-        } else if !self.drops(&field) {
+        } else if !self.dropped().contains(field.name) && !self.drops_id(&field) {
             None
         } else if matches!(
             field.name,

@@ -40,8 +40,8 @@ impl Request for Sent {
     fn client_ip(&self) -> IpAddr {
         Ipv4Addr::LOCALHOST.into()
     }
-    fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_str(), value.as_bytes()))
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))
     }
 }
 

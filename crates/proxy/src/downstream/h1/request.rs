@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use routes::entrance::Head;
+use routes::entrance::{Head, Written};
 
 use crate::{
     buffers::Buffer,
@@ -63,8 +63,8 @@ impl<'c> sides::Request for Request<'c> {
 }
 
 impl WriteRequest for Request<'_> {
-    fn write(&self, edits: &Edits<'_>, out: &mut Vec<u8>) {
-        write_request(&self.head, self.received.filled(), edits, out);
+    fn write(&self, written: &Written, edits: &Edits<'_>, out: &mut Vec<u8>) {
+        write_request(&self.head, self.received.filled(), written, edits, out);
     }
 
     fn is_head(&self) -> bool {
