@@ -2,10 +2,10 @@
 
 use std::{
     io,
-    net::{SocketAddr, TcpListener},
+    net::{SocketAddr, TcpListener, TcpStream},
 };
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 /// Connections the kernel holds until they are accepted: a burst of a second's new clients. The kernel caps it.
 const BACKLOG: i32 = 4096;
@@ -44,6 +44,24 @@ pub(crate) fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
             Err(io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
         }
     }
+}
+
+/// Drops every packet: the one instruction returns how many bytes of it are kept (`BPF_RET | BPF_K`).
+const KEEP_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+
+/// The connections that the kernel has completed and nobody has accepted; then the socket is closed. None can be completed
+/// between the last one and the closing, which would reset it: whoever connects meanwhile is not heard, tries again a
+/// second later, and is refused or meets somebody else's socket.
+pub(crate) fn last_ones(socket: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+    // Where it cannot be attached, what is left is the moment between two system calls.
+    let _ = SockRef::from(&socket).attach_filter(&[KEEP_NOTHING]);
+    std::iter::from_fn(move || {
+        let (stream, peer) = socket.accept().ok()?;
+        // One that was just being completed has inherited it.
+        let _ = SockRef::from(&stream).detach_filter();
+        stream.set_nonblocking(true).ok()?;
+        Some((stream, peer))
+    })
 }
 
 /// Deals the sockets of several addresses to the workers: each gets one of every address.

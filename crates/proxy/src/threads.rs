@@ -3,12 +3,10 @@
 use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
-    future::poll_fn,
     io,
     net::{Shutdown, SocketAddr},
     rc::Rc,
     sync::Arc,
-    task::Poll,
     time::{Duration, Instant},
 };
 
@@ -24,6 +22,7 @@ use crate::{
     deadlines::Late as _,
     ejection::{Ejections, UnreachableBoard},
     limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_IDLE, Timeouts},
+    listen,
     published::Feed,
     running::{Phase, Running},
     transport::Connection,
@@ -355,14 +354,10 @@ async fn accept<S: Serve>(thread: Rc<Thread<S>>, listener: TcpListener, listenin
         }
     }
     // Connections the kernel has completed already would be reset with the socket.
-    loop {
-        let waiting = poll_fn(|context| match listener.poll_accept(context) {
-            Poll::Ready(accepted) => Poll::Ready(Some(accepted)),
-            Poll::Pending => Poll::Ready(None),
-        });
-        match waiting.await {
-            Some(Ok((stream, peer))) => thread.admit(stream, peer, &listening),
-            Some(Err(_)) | None => return,
+    let Ok(listener) = listener.into_std() else { return };
+    for (stream, peer) in listen::last_ones(listener) {
+        if let Ok(stream) = TcpStream::from_std(stream) {
+            thread.admit(stream, peer, &listening);
         }
     }
 }

@@ -406,12 +406,13 @@ impl Decide for ToOne {
     }
 }
 
-/// Drives one exchange; `meanwhile` plays client and instances.
+/// Drives one exchange; `meanwhile` plays client and instances. What the client was told, how it ended, and what was
+/// counted.
 async fn drive(
     body: &Rc<Pipe>,
     scripts: &[&Rc<Script>],
     meanwhile: impl AsyncFnOnce(&Told, DuplexStream),
-) -> (Vec<String>, &'static str) {
+) -> (Vec<String>, &'static str, Vec<String>) {
     let (_publish, published) = watch::channel(std::sync::Arc::new(Published::default()));
     let (demand, _asked) = mpsc::channel(1);
     let (metrics, board) = (Metrics::default(), UnreachableBoard::default());
@@ -433,7 +434,14 @@ async fn drive(
         End::Unread => "unread",
         End::Broken => "broken",
     };
-    (told.words.take(), end)
+    // Counts of a thread that has ended are told, also of labels that nothing was counted under.
+    drop(worker);
+    let rows = metrics.requests().into_iter().filter(|row| row.durations.count() > 0);
+    let counted = rows.map(|row| {
+        let (outcome, code_class) = (row.labels.outcome, row.labels.code_class);
+        format!("{} {outcome:?} {code_class:?}", row.durations.count())
+    });
+    (told.words.take(), end, counted.collect())
 }
 
 async fn turns() {
@@ -457,7 +465,7 @@ async fn a_whole_request_is_tried_again_and_answered_with_trailers() {
     good.answer.end();
     let body = ended();
     body.push(Part::Data("body"));
-    let (words, end) = drive(&body, &[&broken, &good], async |_, _| {}).await;
+    let (words, end, _) = drive(&body, &[&broken, &good], async |_, _| {}).await;
     assert_eq!((words.join(","), end), ("103,200 true,hello,trailers sum=1".to_owned(), "whole"));
     assert_eq!((broken.heard.take(), broken.is_finished.get()), (vec![Part::Data("body")], false));
     assert_eq!((good.heard.take(), good.is_finished.get()), (vec![Part::Data("body")], true));
@@ -469,7 +477,7 @@ async fn an_early_answer_leaves_the_request_unread() {
     instance.answer.end();
     let body = Rc::new(Pipe::default());
     body.push(Part::Data("half"));
-    let (words, end) = drive(&body, &[&instance], async |_, _| {}).await;
+    let (words, end, _) = drive(&body, &[&instance], async |_, _| {}).await;
     assert_eq!((words.join(","), end), ("413 false".to_owned(), "unread"));
 }
 
@@ -477,7 +485,7 @@ async fn an_early_answer_leaves_the_request_unread() {
 async fn both_directions_stream_at_once_and_trailers_pass_both_ways() {
     let (instance, body) = (Script::answers(&[]), Rc::new(Pipe::default()));
     body.push(Part::Data("one"));
-    let (words, end) = drive(&body, &[&instance], async |told, _| {
+    let (words, end, _) = drive(&body, &[&instance], async |told, _| {
         turns().await;
         assert_eq!(*instance.heard.borrow(), [Part::Data("one")]);
         instance.say(200);
@@ -501,7 +509,7 @@ async fn both_directions_stream_at_once_and_trailers_pass_both_ways() {
 async fn when_the_client_goes_away_the_instance_is_let_go() {
     for answers in [false, true] {
         let (instance, body) = (Script::answers(&[]), ended());
-        let (words, end) = drive(&body, &[&instance], async |_, _| {
+        let (words, end, _) = drive(&body, &[&instance], async |_, _| {
             if answers {
                 instance.say(200);
             }
@@ -515,11 +523,50 @@ async fn when_the_client_goes_away_the_instance_is_let_go() {
 }
 
 #[tokio::test]
+async fn an_answer_counts_by_how_its_body_ends() {
+    for (whole, told, counted) in [
+        (true, "200 true,first", "1 Base Success"),
+        (false, "200 true,first,cut", "1 Failed Success"),
+    ] {
+        let instance = Script::answers(&[200]);
+        instance.answer.push(Part::Data("first"));
+        let (words, _, counts) = drive(&ended(), &[&instance], async |_, _| {
+            turns().await;
+            if whole { instance.answer.end() } else { instance.answer.leave() }
+        })
+        .await;
+        assert_eq!((words.join(","), counts), (told.to_owned(), vec![counted.to_owned()]));
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_counts_as_failed_once() {
+    // Before the answer, within its body, and within the request's body.
+    for (answers, body, counted) in [
+        (false, ended(), "1 Failed ClientError"),
+        (true, ended(), "1 Failed Success"),
+        (false, Rc::default(), "1 Failed ClientError"),
+    ] {
+        let instance = Script::answers(&[]);
+        let (words, end, counts) = drive(&body, &[&instance], async |_, _| {
+            if answers {
+                instance.say(200);
+                instance.answer.push(Part::Data("first"));
+            }
+            turns().await;
+            body.leave();
+        })
+        .await;
+        assert_eq!((end, counts), ("broken", vec![counted.to_owned()]), "{words:?}");
+    }
+}
+
+#[tokio::test]
 async fn after_an_upgrade_bytes_pass_both_ways() {
     let (instance, body) = (Script::answers(&[101]), ended());
     let (stream, mut far) = duplex(1024);
     instance.stream.replace(Some(stream));
-    let (words, end) = drive(&body, &[&instance], async |_, mut client| {
+    let (words, end, _) = drive(&body, &[&instance], async |_, mut client| {
         let (mut there, mut back) = (vec![0; 11], vec![0; 12]);
         client.write_all(b"hello").await.unwrap();
         far.write_all(b"you").await.unwrap();
