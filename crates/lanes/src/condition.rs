@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::Problem;
+use crate::{Problem, is_token};
 
 /// Bytes a compiled regular expression, and its cache, may take. Enough for Unicode classes with small
 /// repetitions; stops `(\w{99}){99}` from taking the data plane's memory.
@@ -90,20 +90,15 @@ impl Parameter {
             Self::Path | Self::Method | Self::Host | Self::ClientIp => return Ok(()),
         };
         let is_good = match self {
-            Self::Header(name) | Self::Cookie(name) => name.bytes().all(is_token_byte),
-            _ => true,
+            Self::Header(name) | Self::Cookie(name) => is_token(name),
+            _ => !name.is_empty(),
         };
-        if is_good && !name.is_empty() {
+        if is_good {
             return Ok(());
         }
         let remedy = "use a name of letters, digits and any of !#$%&'*+-.^_`|~";
         Err(Problem::new(field, name, remedy))
     }
-}
-
-/// The characters of RFC 9110 tokens.
-fn is_token_byte(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 impl fmt::Display for Parameter {

@@ -28,6 +28,7 @@ mod predicate;
 pub mod ratio;
 mod reasons;
 mod sharded;
+mod token;
 mod values;
 
 pub use choose::{Choice, Ejections, NoEndpoint, Outcome};
@@ -41,3 +42,4 @@ pub use problem::{Fault, Problem};
 pub use request::Request;
 pub use service::{Endpoint, Service, ServiceId};
 pub use snapshot::Snapshot;
+pub use token::{is_token, is_token_byte};

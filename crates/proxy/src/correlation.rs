@@ -31,10 +31,10 @@ mod shard;
 
 /// How long after its response a context is still given back: work that an application goes on with after it has
 /// answered belongs to the same lane.
-pub const LIVES_AFTER_RESPONSE: Duration = Duration::from_secs(60);
+pub(crate) const LIVES_AFTER_RESPONSE: Duration = Duration::from_secs(60);
 
 /// Contexts remembered at most: 1 000 requests a second for 60 s. About 200 bytes each, 13 MB when full.
-pub const CONTEXTS_MAX: usize = 65_536;
+pub(crate) const CONTEXTS_MAX: usize = 65_536;
 
 /// Parts of the table, each with its own lock, held for a look-up at a time. Enough that the threads of a sidecar
 /// rarely meet.
@@ -42,10 +42,10 @@ const SHARDS: usize = 16;
 
 /// Bytes of lane members that are remembered: 15 groups with the longest names and tags. A longer context is not
 /// remembered (and is a conflict for others under its id).
-pub const CONTEXT_BYTES_MAX: usize = 2048;
+pub(crate) const CONTEXT_BYTES_MAX: usize = 2048;
 
 /// The table of a process.
-pub struct Correlation {
+pub(crate) struct Correlation {
     shards: [Mutex<Shard>; SHARDS],
     /// Keyed, because ids come from callers.
     hasher: RandomState,
@@ -57,21 +57,21 @@ pub struct Correlation {
     clippy::redundant_allocation,
     reason = "counting an Arc per request would share its counter between threads"
 )]
-pub struct ThreadCorrelation {
+pub(crate) struct ThreadCorrelation {
     table: Rc<Arc<Correlation>>,
 }
 
 /// A request in flight whose context is remembered. It ends by [`Remembered::finish`]; when it is dropped instead
 /// (the caller went away) it ends at the time the table has last seen.
 #[derive(Debug)]
-pub struct Remembered {
+pub(crate) struct Remembered {
     thread: ThreadCorrelation,
     slots: SmallVec<[(u8, SlotIndex); 2]>,
 }
 
 /// What the table says about an outbound request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Restored {
+pub(crate) enum Restored {
     /// The context was given back; empty is base.
     Context,
     /// Differing contexts live under the id: base, to be counted.
@@ -88,7 +88,7 @@ impl Default for Correlation {
 
 impl Correlation {
     /// Remembers at most `contexts_max` contexts, spread evenly over the table's parts.
-    pub fn new(contexts_max: usize) -> Self {
+    pub(crate) fn new(contexts_max: usize) -> Self {
         let per_shard = contexts_max.div_ceil(SHARDS);
         Self {
             shards: std::array::from_fn(|_| Mutex::new(Shard::new(per_shard))),
@@ -97,24 +97,19 @@ impl Correlation {
     }
 
     /// Forgets what has been dead for long enough. For one thread's tick; look-ups also do it for the part they touch.
-    pub fn tick(&self, now: Instant) {
+    pub(crate) fn tick(&self, now: Instant) {
         for shard in &self.shards {
             shard.lock().expire(now);
         }
     }
 
     /// Contexts remembered at the moment.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.lock().len()).sum()
     }
 
-    /// Whether none is.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
     /// Adds what the table measures about itself.
-    pub fn sample(&self, samples: &mut Samples) {
+    pub(crate) fn sample(&self, samples: &mut Samples) {
         let dropped: u64 = self.shards.iter().map(|shard| shard.lock().dropped()).sum();
         samples.add(names::CORRELATION_DROPPED, &[], dropped as f64);
         samples.add(names::CORRELATION_ENTRIES, &[], self.len() as f64);
@@ -147,18 +142,23 @@ fn shard_of(hash: u64) -> usize {
 
 impl ThreadCorrelation {
     /// For one thread.
-    pub fn new(table: Arc<Correlation>) -> Self {
+    pub(crate) fn new(table: Arc<Correlation>) -> Self {
         Self { table: Rc::new(table) }
     }
 
     /// The table itself.
-    pub fn table(&self) -> &Correlation {
+    pub(crate) fn table(&self) -> &Correlation {
         &self.table
     }
 
     /// An inbound request arrived: remembers its context under each of its ids. `context` is the request's `lane.*`
     /// members joined by commas ([`lanes::baggage::lane_members`]); empty is base.
-    pub fn remember(&self, ids: &[CorrelationId], context: &[u8], now: Instant) -> Remembered {
+    pub(crate) fn remember(
+        &self,
+        ids: &[CorrelationId],
+        context: &[u8],
+        now: Instant,
+    ) -> Remembered {
         let ordered = in_order(context);
         let context = ordered.as_deref().unwrap_or(context);
         let slots = ids
@@ -171,7 +171,12 @@ impl ThreadCorrelation {
 
     /// An outbound request without lane context is leaving: appends the context to give it to `out`. The first of
     /// its ids that is known decides.
-    pub fn restore(&self, ids: &[CorrelationId], now: Instant, out: &mut Vec<u8>) -> Restored {
+    pub(crate) fn restore(
+        &self,
+        ids: &[CorrelationId],
+        now: Instant,
+        out: &mut Vec<u8>,
+    ) -> Restored {
         for id in ids {
             match self.table.restore(id, now, out) {
                 Restored::Unknown => {}
@@ -196,7 +201,7 @@ fn in_order(context: &[u8]) -> Option<Vec<u8>> {
 
 impl Remembered {
     /// The response is complete: the context lives for [`LIVES_AFTER_RESPONSE`] from now.
-    pub fn finish(mut self, now: Instant) {
+    pub(crate) fn finish(mut self, now: Instant) {
         self.end(Some(now));
     }
 

@@ -14,22 +14,22 @@ use hashbrown::HashMap;
 use parking_lot::Mutex;
 
 /// How long the first failed connect puts an instance aside.
-pub const EJECTION_FIRST: Duration = Duration::from_secs(1);
+pub(crate) const EJECTION_FIRST: Duration = Duration::from_secs(1);
 
 /// How long at most, however often connects failed: an instance that comes back is tried within half a minute.
-pub const EJECTION_LONGEST: Duration = Duration::from_secs(30);
+pub(crate) const EJECTION_LONGEST: Duration = Duration::from_secs(30);
 
 /// A failure is forgotten when nobody tried again for this long after the ejection ended. Longer than any
 /// ejection, so that an instance that is still called keeps its doubled times.
-pub const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
+pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
 
 /// Addresses one thread keeps put aside. More than the instances of all services a sidecar calls; each takes about
 /// 100 bytes. Beyond it, the one whose ejection ends first is forgotten.
-pub const EJECTIONS_MAX: usize = 4096;
+pub(crate) const EJECTIONS_MAX: usize = 4096;
 
 /// What one thread could not connect to.
 #[derive(Debug, Default)]
-pub struct Ejections {
+pub(crate) struct Ejections {
     by_address: HashMap<SocketAddr, Ejection>,
     board: UnreachableBoard,
     slot: Slot,
@@ -51,27 +51,27 @@ pub struct UnreachableBoard {
 
 /// [`Ejections`] at one moment: what the choice of an endpoint looks at.
 #[derive(Debug, Clone, Copy)]
-pub struct EjectionsNow<'a> {
+pub(crate) struct EjectionsNow<'a> {
     ejections: &'a Ejections,
     now: Instant,
 }
 
 impl Ejections {
     /// None yet; what becomes unreachable is told to `board`.
-    pub fn new(board: &UnreachableBoard) -> Self {
+    pub(crate) fn new(board: &UnreachableBoard) -> Self {
         let slot = Slot::default();
         board.threads.lock().push(Arc::clone(&slot));
         Self { by_address: HashMap::new(), board: board.clone(), slot }
     }
 
     /// As it stands at `now`, for [`lanes::Snapshot::choose`].
-    pub fn at(&self, now: Instant) -> EjectionsNow<'_> {
+    pub(crate) fn at(&self, now: Instant) -> EjectionsNow<'_> {
         EjectionsNow { ejections: self, now }
     }
 
     /// A connect failed. Returns whether that ejected the instance now: connects that were under way together, or
     /// that were tried although the instance was ejected because all are, count as one failure.
-    pub fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
+    pub(crate) fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
         let length = match self.by_address.get(&address) {
             Some(known) if now < known.until => return false,
             Some(known) => (known.length * 2).min(EJECTION_LONGEST),
@@ -87,14 +87,14 @@ impl Ejections {
     }
 
     /// A connect worked: the instance is as good as new.
-    pub fn succeeded(&mut self, address: SocketAddr) {
+    pub(crate) fn succeeded(&mut self, address: SocketAddr) {
         if !self.by_address.is_empty() && self.by_address.remove(&address).is_some() {
             self.slot.lock().remove(&address);
         }
     }
 
     /// Forgets failures nobody has tried again. For the thread's tick.
-    pub fn tick(&mut self, now: Instant) {
+    pub(crate) fn tick(&mut self, now: Instant) {
         if self.by_address.is_empty() {
             return;
         }
@@ -149,7 +149,7 @@ impl UnreachableBoard {
     }
 
     /// Adds how many there are.
-    pub fn sample(&self, samples: &mut telemetry::Samples) {
+    pub(crate) fn sample(&self, samples: &mut telemetry::Samples) {
         samples.add(telemetry::names::UNREACHABLE, &[], self.unreachable().len() as f64);
     }
 }

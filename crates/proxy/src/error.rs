@@ -9,7 +9,7 @@ use crate::h1::{body::BodyError, head::HeadError};
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin {
+pub(crate) enum Origin {
     /// The caller's.
     Client,
     /// Ours: rules, configuration, nothing to send to.
@@ -20,7 +20,7 @@ pub enum Origin {
 
 /// What went wrong.
 #[derive(Debug, Error)]
-pub enum Kind {
+pub(crate) enum Kind {
     /// The request's head.
     #[error("{0}")]
     RequestHead(HeadError),
@@ -94,34 +94,34 @@ pub enum Kind {
 /// Why a request was not served.
 #[derive(Debug, Error)]
 #[error("{kind}")]
-pub struct ProxyError {
+pub(crate) struct ProxyError {
     /// What went wrong.
     #[source]
-    pub kind: Kind,
+    pub(crate) kind: Kind,
     /// Bytes of the request have reached an instance.
-    pub sent_bytes: bool,
+    pub(crate) sent_bytes: bool,
 }
 
 impl ProxyError {
     /// Before anything was sent.
-    pub fn unsent(kind: Kind) -> Self {
+    pub(crate) fn unsent(kind: Kind) -> Self {
         Self { kind, sent_bytes: false }
     }
 
     /// A request that reached an instance may have had an effect; only an untouched one is safe to repeat.
-    pub fn may_retry(&self) -> bool {
+    pub(crate) fn may_retry(&self) -> bool {
         self.kind.origin() == Origin::Upstream && !self.sent_bytes
     }
 
     /// The broken connection itself may have been at fault, so that an idempotent request can go out again.
-    pub fn is_reset(&self) -> bool {
+    pub(crate) fn is_reset(&self) -> bool {
         matches!(self.kind, Kind::Reset(_))
     }
 }
 
 impl Kind {
     /// Whose fault it is.
-    pub fn origin(&self) -> Origin {
+    pub(crate) fn origin(&self) -> Origin {
         match self {
             Self::RequestHead(_)
             | Self::RequestBody(_)
@@ -148,7 +148,7 @@ impl Kind {
     }
 
     /// The only place that knows which status an error has. No `_` arm: a new kind must choose.
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         match self {
             Self::RequestHead(HeadError::TooLarge | HeadError::TooManyFields) => 431,
             Self::RequestHead(HeadError::TargetTooLong) => 414,

@@ -1,16 +1,16 @@
 //! Moves bytes: the HTTP/1.1 engine, gateway, sidecar, capture, lane context. Sees only a published snapshot.
 
 pub mod capture;
-pub mod correlation;
-pub mod ejection;
-pub mod error;
+mod correlation;
+mod ejection;
+mod error;
 pub mod gateway;
-pub mod h1;
+mod h1;
 pub mod limits;
 pub mod original_destination;
-pub mod passthrough;
+mod passthrough;
 mod published;
-pub mod running;
+mod running;
 pub mod sidecar;
 
 mod account;
@@ -27,6 +27,7 @@ mod tunnel;
 mod upstream;
 mod worker;
 
+pub use ejection::UnreachableBoard;
 pub use gateway::GatewayConfig;
 pub use published::{Feed, Published, Query};
 pub use running::Running;

@@ -29,7 +29,7 @@ pub(crate) const DRAIN_IDLE: Duration = Duration::from_secs(1);
 pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Connections of callers per process. Each costs some kilobytes idle; the limit on open files is usually lower.
-pub const CONNECTIONS_MAX: usize = 65_536;
+pub(crate) const CONNECTIONS_MAX: usize = 65_536;
 
 /// How long everything may take. All exist by default.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,16 +13,16 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Bytes one read takes at most: what a socket has ready at 10 Gbit/s within 13 µs, so that one busy connection
 /// does not keep its thread from the others.
-pub const CHUNK_BYTES: usize = 16 * 1024;
+pub(crate) const CHUNK_BYTES: usize = 16 * 1024;
 
 /// Buffers a [`BufferPool`] keeps: 1 MiB a thread. More are in use only while that many peers are slow at once.
-pub const POOLED_BUFFERS_MAX: usize = 64;
+pub(crate) const POOLED_BUFFERS_MAX: usize = 64;
 
 /// Reads in a row before others have their turn, so that a peer that is always ready cannot starve its thread.
 const TURNS_MAX: u32 = 32;
 
 /// Where buffers come from while bytes are on their way. A connection on which nothing moves holds none.
-pub trait Buffers {
+pub(crate) trait Buffers {
     /// An initialised buffer, at least one byte long.
     fn take(&self) -> Vec<u8>;
     /// Gives one back.
@@ -31,7 +31,7 @@ pub trait Buffers {
 
 /// Buffers of one thread.
 #[derive(Debug, Default)]
-pub struct BufferPool {
+pub(crate) struct BufferPool {
     free: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -50,25 +50,25 @@ impl Buffers for BufferPool {
 
 /// What was read from a side before it was known to be passed through, to be sent to the other first.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct AlreadyRead<'a> {
+pub(crate) struct AlreadyRead<'a> {
     /// From the caller.
-    pub from_caller: &'a [u8],
+    pub(crate) from_caller: &'a [u8],
     /// From the instance.
-    pub from_instance: &'a [u8],
+    pub(crate) from_instance: &'a [u8],
 }
 
 /// How many bytes passed, [`AlreadyRead`] included.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Passed {
+pub(crate) struct Passed {
     /// From the caller to the instance.
-    pub to_instance: u64,
+    pub(crate) to_instance: u64,
     /// From the instance to the caller.
-    pub to_caller: u64,
+    pub(crate) to_caller: u64,
 }
 
 /// Why copying stopped before both sides had ended.
 #[derive(Debug, thiserror::Error)]
-pub enum PassError {
+pub(crate) enum PassError {
     /// Nothing moved in either direction for the idle time.
     #[error("pass bytes through: nothing moved for {} s", .0.as_secs())]
     Idle(Duration),
@@ -83,7 +83,7 @@ pub enum PassError {
 /// Copies both ways until both sides have ended. When one side ends its sending, the other is told so (half-close)
 /// and may go on. `clock` is the thread's coarse clock; when nothing moves for `idle`, copying ends. `passed` is
 /// kept current, so that it is right also after an error.
-pub async fn pass_through<C, I>(
+pub(crate) async fn pass_through<C, I>(
     caller: &mut C,
     instance: &mut I,
     already_read: AlreadyRead<'_>,

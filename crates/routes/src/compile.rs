@@ -6,10 +6,10 @@
 
 use std::{fmt, sync::Arc};
 
-use lanes::{Fault, Problem};
+use lanes::{Fault, Problem, is_token};
 
 use crate::{
-    filter::{Filters, compile_filters, is_token},
+    filter::{Filters, compile_filters},
     host::{HostMap, HostPattern},
     path::{PathIndex, PathMatcher, check_path},
     precedence::{Candidate, Conditions, Named},

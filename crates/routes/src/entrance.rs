@@ -32,13 +32,14 @@ pub use correlation_headers::{
 };
 pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored};
 pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
-pub use name::{Name, Names, is_token, is_token_byte};
+pub use name::{Name, Names};
 pub use seen::{Head, Seen};
 pub use target::{is_valid_host, is_valid_target, port, split_port};
 pub use text_head::{TextHead, Unreadable};
-pub use trace_parent::TraceParent;
 pub use unseen::{Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path};
 pub use written::Written;
+
+use trace_parent::TraceParent;
 
 /// What proxies in front say of the client.
 const FORWARDED: Names = Names::of(&[

@@ -1,6 +1,6 @@
 //! Filters: checks them when a table is compiled, and writes the paths and locations they ask for.
 
-use lanes::{Problem, Request};
+use lanes::{Problem, Request, is_token};
 
 use crate::{
     host::check_hostname,
@@ -219,14 +219,6 @@ fn check_target(
             }
         }
     }
-}
-
-/// RFC 9110 `token`: header names and methods.
-pub(crate) fn is_token(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte))
 }
 
 fn is_field_value(text: &str) -> bool {

@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 
 /// Bytes of a host name, as in DNS (RFC 1123).
-pub const HOSTNAME_BYTES_MAX: usize = 253;
+const HOSTNAME_BYTES_MAX: usize = 253;
 
 /// Bytes of one label of a host name, as in DNS.
 const LABEL_BYTES_MAX: usize = 63;

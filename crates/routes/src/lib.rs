@@ -17,10 +17,7 @@ pub mod table;
 mod text;
 
 pub use compile::RouteProblem;
-pub use host::HOSTNAME_BYTES_MAX;
 pub use normal::{PathError, normalise};
-pub use path::PATH_BYTES_MAX;
 pub use published::Published;
 pub use spec::{GatewaySpec, RouteSpec};
 pub use table::{Backend, Found, Rule, Table};
-pub use text::{REGEX_PATTERN_BYTES_MAX, REGEX_PROGRAM_BYTES_MAX};

@@ -12,7 +12,7 @@ use regex::bytes::Regex;
 use crate::precedence::Candidate;
 
 /// Bytes of an exact path or prefix: the Gateway API's own limit.
-pub const PATH_BYTES_MAX: usize = 1024;
+const PATH_BYTES_MAX: usize = 1024;
 
 /// A path of a match, compiled.
 #[derive(Debug, Clone)]

@@ -6,11 +6,11 @@ use regex::bytes::{Regex, RegexBuilder};
 use crate::spec::TextSpec;
 
 /// Bytes of a regular expression as written: the Gateway API's own limit for a path.
-pub const REGEX_PATTERN_BYTES_MAX: usize = 1024;
+const REGEX_PATTERN_BYTES_MAX: usize = 1024;
 
 /// Bytes a compiled regular expression may take, and again its lazily built automaton per thread. A route
 /// table may hold hundreds, so that one must not take more than a table of plain paths would.
-pub const REGEX_PROGRAM_BYTES_MAX: usize = 256 * 1024;
+const REGEX_PROGRAM_BYTES_MAX: usize = 256 * 1024;
 
 /// A compiled [`TextSpec`].
 #[derive(Debug)]

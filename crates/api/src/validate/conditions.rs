@@ -5,9 +5,10 @@ use lanes::{
     Fault, Problem,
     condition::{Condition, Operator, Parameter},
     group::Entry,
+    is_token,
 };
 use routes::entrance::{
-    Policy, Unseen, is_token, may_be_host, may_be_path, may_begin_normal_path, may_begin_path,
+    Policy, Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path,
 };
 
 use super::{Report, Reported, Severity};

@@ -193,7 +193,7 @@ fn a_context_lives_until_a_minute_after_the_response() {
     let last = long_after + LIVES_AFTER_RESPONSE - Duration::from_nanos(1);
     check(&thread, &["a"], last, Restored::Context, "lane.trade=gray");
     check(&thread, &["a"], long_after + LIVES_AFTER_RESPONSE, Restored::Unknown, "");
-    assert!(thread.table().is_empty());
+    assert_eq!(thread.table().len(), 0);
 }
 
 #[test]

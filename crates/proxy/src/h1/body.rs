@@ -1,25 +1,26 @@
 //! Bodies on their way through: finds where they end, and which of the bytes go on. Works in place.
 
-use routes::entrance::{Name, is_token_byte};
+use lanes::is_token_byte;
+use routes::entrance::Name;
 use thiserror::Error;
 
 use super::fields::Framing;
 
 /// Bytes of one chunk's size line with its extensions. Nobody sends extensions; 256 is room for a few.
-pub const CHUNK_LINE_BYTES_MAX: usize = 256;
+pub(crate) const CHUNK_LINE_BYTES_MAX: usize = 256;
 
 /// Bytes of one trailer line. It must fit a receive buffer, since it is judged whole.
-pub const TRAILER_LINE_BYTES_MAX: usize = 8 * 1024;
+pub(crate) const TRAILER_LINE_BYTES_MAX: usize = 8 * 1024;
 
 /// Trailer fields of one body.
-pub const TRAILER_FIELDS_MAX: usize = 32;
+pub(crate) const TRAILER_FIELDS_MAX: usize = 32;
 
 /// Hexadecimal digits of a chunk size: 15 keep it below 2^60.
 const CHUNK_SIZE_DIGITS_MAX: usize = 15;
 
 /// What is wrong with a body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum BodyError {
+pub(crate) enum BodyError {
     /// Not a size line.
     #[error("malformed chunk size")]
     ChunkSize,
@@ -33,13 +34,13 @@ pub enum BodyError {
 
 /// What was made of some bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub(crate) struct Step {
     /// How many bytes go on; they were moved to the front.
-    pub keep: usize,
+    pub(crate) keep: usize,
     /// How many bytes are done with. The rest is the next message's, or must be shown again with more after it.
-    pub consumed: usize,
+    pub(crate) consumed: usize,
     /// The body ends here.
-    pub done: bool,
+    pub(crate) done: bool,
 }
 
 /// Where in a body we are.
@@ -56,7 +57,7 @@ enum State {
 
 /// Follows one body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Body {
+pub(crate) struct Body {
     state: State,
     /// Chunk framing goes on with the data; false when the other side speaks HTTP/1.0.
     keep_framing: bool,
@@ -64,7 +65,7 @@ pub struct Body {
 
 impl Body {
     /// At the start of a body. `keep_framing`: chunked stays chunked; else only the data goes on.
-    pub fn new(framing: Framing, keep_framing: bool) -> Self {
+    pub(crate) fn new(framing: Framing, keep_framing: bool) -> Self {
         let state = match framing {
             Framing::None | Framing::Length(0) => State::Done,
             Framing::Length(bytes) => State::Length(bytes),
@@ -75,17 +76,17 @@ impl Body {
     }
 
     /// Whether all of it was seen.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.state == State::Done
     }
 
     /// Whether the other side's closing is the proper end.
-    pub fn ends_by_close(&self) -> bool {
+    pub(crate) fn ends_by_close(&self) -> bool {
         matches!(self.state, State::UntilClose | State::Done)
     }
 
     /// How many bytes are known to come; 0 when unknown.
-    pub fn known_remaining(&self) -> u64 {
+    pub(crate) fn known_remaining(&self) -> u64 {
         match self.state {
             State::Length(left) | State::ChunkData(left) => left,
             _ => 0,
@@ -93,7 +94,7 @@ impl Body {
     }
 
     /// Takes in `bytes`, moves what goes on to their front, and says how much that is.
-    pub fn step(&mut self, bytes: &mut [u8]) -> Result<Step, BodyError> {
+    pub(crate) fn step(&mut self, bytes: &mut [u8]) -> Result<Step, BodyError> {
         let mut at = 0;
         let mut keep = 0;
         while at < bytes.len() || matches!(self.state, State::Done) {

@@ -6,7 +6,7 @@ use super::head::{HeadError, HeadParser};
 
 /// How long a body is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Framing {
+pub(crate) enum Framing {
     /// No body.
     #[default]
     None,

@@ -1,56 +1,57 @@
 //! Reads a head line by line, as bytes arrive, into offsets. Strict: CRLF only, no folding, no control
 //! characters, token names, bounded.
 
-use routes::entrance::{self, Name, Names, is_token_byte};
+use lanes::is_token_byte;
+use routes::entrance::{self, Name, Names};
 use thiserror::Error;
 
-pub use routes::entrance::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
+pub(crate) use routes::entrance::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
 
 /// Part of a head, as offsets.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Span {
+pub(crate) struct Span {
     /// First byte.
-    pub start: u32,
+    pub(crate) start: u32,
     /// One past the last byte.
-    pub end: u32,
+    pub(crate) end: u32,
 }
 
 impl Span {
     /// From two offsets; heads are far smaller than 4 GiB.
-    pub fn new(start: usize, end: usize) -> Self {
+    pub(crate) fn new(start: usize, end: usize) -> Self {
         debug_assert!(start <= end && end <= HEAD_BYTES_MAX * 2, "spans lie within a head");
         Self { start: start as u32, end: end as u32 }
     }
 
     /// The bytes it means.
-    pub fn of(self, bytes: &[u8]) -> &[u8] {
+    pub(crate) fn of(self, bytes: &[u8]) -> &[u8] {
         &bytes[self.start as usize..self.end as usize]
     }
 
     /// Whether it means no bytes.
-    pub fn is_empty(self) -> bool {
+    pub(crate) fn is_empty(self) -> bool {
         self.start == self.end
     }
 }
 
 /// One field line.
 #[derive(Debug, Clone, Copy)]
-pub struct Field {
+pub(crate) struct Field {
     /// The whole line, with its CRLF.
-    pub line: Span,
+    pub(crate) line: Span,
     /// The value without surrounding white space.
-    pub value: Span,
+    pub(crate) value: Span,
     /// Bytes of the name.
-    pub name_bytes: u16,
+    pub(crate) name_bytes: u16,
     /// Which name.
-    pub name: Name,
+    pub(crate) name: Name,
     /// Whether it goes on to the other side, and whether rules see it.
-    pub keep: bool,
+    pub(crate) keep: bool,
 }
 
 impl Field {
     /// The name as sent.
-    pub fn name_of<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
+    pub(crate) fn name_of<'b>(&self, bytes: &'b [u8]) -> &'b [u8] {
         let start = self.line.start as usize;
         &bytes[start..start + usize::from(self.name_bytes)]
     }
@@ -67,7 +68,7 @@ impl Field {
 
 /// What is wrong with a head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-pub enum HeadError {
+pub(crate) enum HeadError {
     /// Above [`HEAD_BYTES_MAX`].
     #[error("head larger than {HEAD_BYTES_MAX} bytes")]
     TooLarge,
@@ -117,7 +118,7 @@ pub enum HeadError {
 
 /// Whether a head is there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum Progress {
     /// More bytes are needed.
     Partial,
     /// The head ends after this many bytes.
@@ -126,7 +127,7 @@ pub enum Progress {
 
 /// Reads one head. Give it all bytes received so far, from the head's first on; it never reads a byte twice.
 #[derive(Debug, Default)]
-pub struct HeadParser {
+pub(crate) struct HeadParser {
     /// Where the current line starts.
     line_start: usize,
     /// Up to where the current line holds no control character.
@@ -134,14 +135,14 @@ pub struct HeadParser {
     /// The first line without CRLF, once seen.
     start_line: Option<Span>,
     /// Fields in order.
-    pub fields: Vec<Field>,
+    pub(crate) fields: Vec<Field>,
     /// The names of all of them.
-    pub names: Names,
+    pub(crate) names: Names,
 }
 
 impl HeadParser {
     /// Ready for the next head, keeping its memory.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.line_start = 0;
         self.scanned = 0;
         self.start_line = None;
@@ -150,17 +151,12 @@ impl HeadParser {
     }
 
     /// The first line without CRLF.
-    pub fn start_line(&self) -> Span {
+    pub(crate) fn start_line(&self) -> Span {
         self.start_line.unwrap_or_default()
     }
 
-    /// Whether nothing but the empty line that may precede a request was seen.
-    pub fn is_untouched(&self, received: usize) -> bool {
-        self.start_line.is_none() && self.line_start == received
-    }
-
     /// Takes in what has been received so far.
-    pub fn advance(&mut self, bytes: &[u8]) -> Result<Progress, HeadError> {
+    pub(crate) fn advance(&mut self, bytes: &[u8]) -> Result<Progress, HeadError> {
         loop {
             let control = find_control(bytes, self.scanned);
             let ends = bytes.get(control) == Some(&b'\r') && bytes.get(control + 1) == Some(&b'\n');

@@ -1,6 +1,7 @@
 //! A request head: what it means.
 
-use routes::entrance::{self, Fields, Head, Name, Names, is_token_byte};
+use lanes::is_token_byte;
+use routes::entrance::{self, Fields, Head, Name, Names};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{
@@ -10,11 +11,11 @@ use super::target::{self, Form, PathPolicy};
 
 /// How strict to be with what senders and servers understand differently.
 #[derive(Debug, Clone, Copy)]
-pub struct RequestPolicy {
+pub(crate) struct RequestPolicy {
     /// For paths.
-    pub path: PathPolicy,
+    pub(crate) path: PathPolicy,
     /// Drop fields with `_` in the name: CGI-like applications cannot tell them from those with `-`.
-    pub drop_underscored: bool,
+    pub(crate) drop_underscored: bool,
 }
 
 /// Text of the head itself, or of its scratch where it had to be changed.
@@ -35,31 +36,31 @@ impl Text {
 
 /// A request head as offsets into the received bytes. Reused: it keeps its memory between requests.
 #[derive(Debug)]
-pub struct RequestHead {
+pub(crate) struct RequestHead {
     parser: HeadParser,
     scratch: Vec<u8>,
     /// The method.
-    pub method: Span,
+    pub(crate) method: Span,
     /// The target as sent.
-    pub target: Span,
+    pub(crate) target: Span,
     /// Its form.
-    pub form: Form,
+    pub(crate) form: Form,
     path: Text,
     /// The query without `?`.
-    pub query: Span,
+    pub(crate) query: Span,
     host: Text,
     /// Host as sent, with port; empty only for HTTP/1.0.
-    pub authority: Span,
+    pub(crate) authority: Span,
     /// 0 or 1.
-    pub minor_version: u8,
+    pub(crate) minor_version: u8,
     /// The client will send more requests on this connection.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// How long the body is.
-    pub framing: Framing,
+    pub(crate) framing: Framing,
     /// The protocol to upgrade to, where one is asked for.
-    pub upgrade: Option<Span>,
+    pub(crate) upgrade: Option<Span>,
     /// Bytes of the head.
-    pub head_bytes: usize,
+    pub(crate) head_bytes: usize,
 }
 
 impl Default for RequestHead {
@@ -85,7 +86,7 @@ impl Default for RequestHead {
 
 impl RequestHead {
     /// Ready for the next request, keeping its memory.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.parser.reset();
         self.scratch.clear();
         self.upgrade = None;
@@ -93,7 +94,11 @@ impl RequestHead {
     }
 
     /// Takes in what has been received so far; true when the head is complete and understood.
-    pub fn advance(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<bool, HeadError> {
+    pub(crate) fn advance(
+        &mut self,
+        bytes: &[u8],
+        policy: RequestPolicy,
+    ) -> Result<bool, HeadError> {
         match self.parser.advance(bytes)? {
             Progress::Partial => Ok(false),
             Progress::Complete(end) => {
@@ -104,24 +109,14 @@ impl RequestHead {
         }
     }
 
-    /// Whether nothing of a request has arrived but the empty line that may precede it.
-    pub fn is_untouched(&self, received: usize) -> bool {
-        self.parser.is_untouched(received)
-    }
-
     /// The fields in order.
-    pub fn fields(&self) -> &[Field] {
+    pub(crate) fn fields(&self) -> &[Field] {
         &self.parser.fields
     }
 
     /// The normalised path.
-    pub fn path<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
+    pub(crate) fn path<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
         self.path.of(bytes, &self.scratch)
-    }
-
-    /// The host, lower-case, without port.
-    pub fn host<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
-        self.host.of(bytes, &self.scratch)
     }
 
     fn interpret(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<(), HeadError> {
@@ -249,7 +244,7 @@ fn is_upgradable(protocol: &[u8]) -> bool {
 
 /// A head with the bytes it was read from: what is decided on.
 #[derive(Debug)]
-pub struct Received<'b> {
+pub(crate) struct Received<'b> {
     lines: FieldLines<'b, 'b>,
     method: &'b str,
     scheme: Option<&'static str>,
@@ -261,7 +256,7 @@ pub struct Received<'b> {
 
 impl<'b> Received<'b> {
     /// `head` was read from `bytes`.
-    pub fn new(head: &'b mut RequestHead, bytes: &'b [u8]) -> Self {
+    pub(crate) fn new(head: &'b mut RequestHead, bytes: &'b [u8]) -> Self {
         // The parser admitted only ASCII in these parts.
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         Self {

@@ -7,34 +7,38 @@ use super::head::{Field, HeadError, HeadParser, Progress, Span, minor_version};
 
 /// A response head as offsets into the received bytes. Reused: it keeps its memory between responses.
 #[derive(Debug, Default)]
-pub struct ResponseHead {
+pub(crate) struct ResponseHead {
     parser: HeadParser,
     /// The status code.
-    pub status: u16,
+    pub(crate) status: u16,
     /// From the status code to the end of the reason.
-    pub status_text: Span,
+    pub(crate) status_text: Span,
     /// 0 or 1.
-    pub minor_version: u8,
+    pub(crate) minor_version: u8,
     /// The server will take more requests on this connection.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// How long the body is.
-    pub framing: Framing,
+    pub(crate) framing: Framing,
     /// The protocol a 101 switches to.
-    pub upgrade: Option<Span>,
+    pub(crate) upgrade: Option<Span>,
     /// Bytes of the head.
-    pub head_bytes: usize,
+    pub(crate) head_bytes: usize,
 }
 
 impl ResponseHead {
     /// Ready for the next response, keeping its memory.
-    pub fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.parser.reset();
         self.upgrade = None;
         self.head_bytes = 0;
     }
 
     /// Takes in what has been received so far; true when the head is complete and understood.
-    pub fn advance(&mut self, bytes: &[u8], request_was_head: bool) -> Result<bool, HeadError> {
+    pub(crate) fn advance(
+        &mut self,
+        bytes: &[u8],
+        request_was_head: bool,
+    ) -> Result<bool, HeadError> {
         match self.parser.advance(bytes)? {
             Progress::Partial => Ok(false),
             Progress::Complete(end) => {
@@ -46,22 +50,17 @@ impl ResponseHead {
     }
 
     /// The fields in order.
-    pub fn fields(&self) -> &[Field] {
+    pub(crate) fn fields(&self) -> &[Field] {
         &self.parser.fields
     }
 
     /// Drops every field called `name`.
-    pub fn drop_named(&mut self, bytes: &[u8], name: &[u8]) {
+    pub(crate) fn drop_named(&mut self, bytes: &[u8], name: &[u8]) {
         for field in &mut self.parser.fields {
             if field.name_of(bytes).eq_ignore_ascii_case(name) {
                 field.keep = false;
             }
         }
-    }
-
-    /// An answer before the answer: 100, 103 and their like.
-    pub fn is_interim(&self) -> bool {
-        self.status < 200 && self.status != 101
     }
 
     fn interpret(&mut self, bytes: &[u8], request_was_head: bool) -> Result<(), HeadError> {

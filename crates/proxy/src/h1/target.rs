@@ -8,7 +8,7 @@ use super::head::HeadError;
 
 /// The form of a request target (RFC 9112 §3.2).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Form {
+pub(crate) enum Form {
     /// `/path?query`.
     Origin,
     /// `http://authority/path?query`.
@@ -26,17 +26,17 @@ pub enum Form {
 
 /// A target taken apart, as ranges of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Target {
+pub(crate) struct Target {
     /// Its form.
-    pub form: Form,
+    pub(crate) form: Form,
     /// The path; empty for an absolute form without one (it means `/`).
-    pub path: Range<usize>,
+    pub(crate) path: Range<usize>,
     /// The query without `?`.
-    pub query: Range<usize>,
+    pub(crate) query: Range<usize>,
 }
 
 /// Takes a target apart. Visible ASCII only, no fragment.
-pub fn parse(method: &[u8], target: &[u8]) -> Result<Target, HeadError> {
+pub(crate) fn parse(method: &[u8], target: &[u8]) -> Result<Target, HeadError> {
     if !is_valid_target(target) {
         return Err(HeadError::Target);
     }
@@ -83,7 +83,7 @@ fn starts_with_ignoring_case(text: &[u8], prefix: &[u8]) -> bool {
 
 /// What to do with paths that servers resolve differently.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PathPolicy {
+pub(crate) enum PathPolicy {
     /// An edge: refuse encoded slashes, backslashes and dot segments; decode what needs no encoding.
     Strict,
     /// Between applications that know each other: the path stays byte for byte as it was written.
@@ -92,7 +92,11 @@ pub enum PathPolicy {
 
 /// Normalises `path` as `policy` says: appends the normalised form to `out` and returns true, or returns false when
 /// it stays as it is.
-pub fn normalise(path: &[u8], policy: PathPolicy, out: &mut Vec<u8>) -> Result<bool, HeadError> {
+pub(crate) fn normalise(
+    path: &[u8],
+    policy: PathPolicy,
+    out: &mut Vec<u8>,
+) -> Result<bool, HeadError> {
     match policy {
         PathPolicy::AsWritten => Ok(false),
         PathPolicy::Strict => routes::normalise(path, out).map_err(|error| match error {

@@ -1,12 +1,13 @@
 //! The parser against every split of its input, against the slow oracle, and against what attackers send.
 
 use proptest::prelude::*;
+use routes::entrance::Head as _;
 
 use super::body::{Body, BodyError};
 use super::fields::Framing;
 use super::head::{FIELDS_MAX, HEAD_BYTES_MAX, HeadError, TARGET_BYTES_MAX};
 use super::oracle::{self, Understood};
-use super::request::{RequestHead, RequestPolicy};
+use super::request::{Received, RequestHead, RequestPolicy};
 use super::response::ResponseHead;
 use super::target::PathPolicy;
 use super::write::write_kept;
@@ -24,13 +25,13 @@ fn read_in_pieces(bytes: &[u8], cuts: &[usize]) -> Result<Option<RequestHead>, H
     Ok(None)
 }
 
-fn understood(head: &RequestHead, bytes: &[u8]) -> Understood {
+fn understood(head: &mut RequestHead, bytes: &[u8]) -> Understood {
     let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
     Understood {
         method: text(head.method.of(bytes)),
         path: text(head.path(bytes)),
         query: text(head.query.of(bytes)),
-        host: text(head.host(bytes)),
+        host: Received::new(head, bytes).host().to_owned(),
         keep_alive: head.keep_alive,
         length: match head.framing {
             Framing::None => Some(0),
@@ -62,8 +63,8 @@ fn check_refused(request: &str, error: HeadError) {
 #[test]
 fn a_head_means_the_same_however_it_is_split() {
     let text = b"\r\nPOST /a/%61?q=1 HTTP/1.1\r\nHost: Shop.Example:80\r\nX-Empty:\r\nContent-Length: 5\r\nConnection: keep-alive, X-Gone\r\nx-gone: 1\r\nX_Under: 1\r\nCookie:  a=b \t\r\n\r\nhello";
-    let whole = read_in_pieces(text, &[]).unwrap().expect("complete");
-    let expected = understood(&whole, text);
+    let mut whole = read_in_pieces(text, &[]).unwrap().expect("complete");
+    let expected = understood(&mut whole, text);
     assert_eq!(expected.path, "/a/a");
     assert_eq!(expected.host, "shop.example");
     assert_eq!(whole.head_bytes, text.len() - 5);
@@ -72,8 +73,8 @@ fn a_head_means_the_same_however_it_is_split() {
     assert_eq!(names, ["host", "x-empty", "content-length", "cookie"]);
     for first in 0..text.len() {
         for second in (first..text.len()).step_by(3) {
-            let head = read_in_pieces(text, &[first, second]).unwrap().expect("complete");
-            assert_eq!(understood(&head, text), expected, "cut at {first} and {second}");
+            let mut head = read_in_pieces(text, &[first, second]).unwrap().expect("complete");
+            assert_eq!(understood(&mut head, text), expected, "cut at {first} and {second}");
         }
     }
 }
@@ -522,9 +523,9 @@ fn compare(text: &str, cut: usize) {
     let bytes: Vec<u8> = text.chars().map(|c| c as u8).collect();
     let cut = cut % (bytes.len() + 1);
     match read_in_pieces(&bytes, &[cut]) {
-        Ok(Some(head)) => {
+        Ok(Some(mut head)) => {
             let expected = oracle::read(&bytes[..head.head_bytes]);
-            assert_eq!(Some(understood(&head, &bytes)), expected, "{text:?}");
+            assert_eq!(Some(understood(&mut head, &bytes)), expected, "{text:?}");
         }
         // The head was refused, or would be with whatever followed: no prefix may be good for the oracle.
         Err(error) => {

@@ -2,11 +2,12 @@
 
 use std::fmt;
 
+use lanes::is_token;
 use smallvec::SmallVec;
 
 use super::{
     field::{Field, Fields},
-    name::{Name, is_token},
+    name::Name,
     trace_parent::TraceParent,
     written::Written,
 };

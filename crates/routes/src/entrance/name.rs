@@ -145,7 +145,7 @@ impl Name {
 
     /// What `Connection` may remove by naming it: only names Laneway does not know. Otherwise a client could
     /// make the proxy drop what authenticates, frames or routes its request.
-    pub fn may_be_nominated(self) -> bool {
+    pub(super) fn may_be_nominated(self) -> bool {
         self == Self::Other
     }
 }
@@ -168,7 +168,7 @@ pub struct Names(u32);
 
 impl Names {
     /// Meant for the next hop only: never forwarded as they came.
-    pub const HOP_BY_HOP: Self = Self::of(&[
+    pub(super) const HOP_BY_HOP: Self = Self::of(&[
         Name::Connection,
         Name::KeepAlive,
         Name::ProxyConnection,
@@ -210,31 +210,6 @@ impl Names {
     pub(super) const fn and(self, others: Self) -> Self {
         Self(self.0 | others.0)
     }
-}
-
-/// Whether this may be the name of a field, or a method (RFC 9110 `token`).
-pub fn is_token(text: &str) -> bool {
-    !text.is_empty() && text.bytes().all(is_token_byte)
-}
-
-/// Characters of names and methods (RFC 9110 `tchar`).
-pub fn is_token_byte(byte: u8) -> bool {
-    const TABLE: [bool; 256] = {
-        let mut table = [false; 256];
-        let mut byte = 0;
-        while byte < 256 {
-            table[byte] = (byte as u8).is_ascii_alphanumeric();
-            byte += 1;
-        }
-        let marks = b"!#$%&'*+-.^_`|~";
-        let mut at = 0;
-        while at < marks.len() {
-            table[marks[at] as usize] = true;
-            at += 1;
-        }
-        table
-    };
-    TABLE[usize::from(byte)]
 }
 
 #[cfg(test)]

@@ -2,10 +2,12 @@
 
 use std::{borrow::Cow, fmt};
 
+use lanes::is_token;
+
 use super::{
     FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Written,
     field::{Field, Fields},
-    name::{Name, is_token},
+    name::Name,
     seen::Head,
     target::{is_valid_host, is_valid_target, split_port},
 };

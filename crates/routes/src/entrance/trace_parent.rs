@@ -8,19 +8,19 @@ pub(super) const REQUEST_ID_BYTES: usize = 36;
 
 /// A trace and the place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TraceParent {
+pub(super) struct TraceParent {
     /// Which trace.
-    pub trace_id: [u8; 16],
+    pub(super) trace_id: [u8; 16],
     /// Which span of it.
-    pub parent_id: [u8; 8],
+    pub(super) parent_id: [u8; 8],
     /// Bit 0: sampled.
-    pub flags: u8,
+    pub(super) flags: u8,
 }
 
 impl TraceParent {
     /// Reads a header value as the W3C recommendation says: lower-case hex, no all-zero ids, version 00 exactly as
     /// long as it is, later versions at least as long, version ff never.
-    pub fn parse(value: &[u8]) -> Option<Self> {
+    pub(super) fn parse(value: &[u8]) -> Option<Self> {
         let (head, rest) = value.split_at_checked(TRACEPARENT_BYTES)?;
         if head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
             return None;
@@ -42,7 +42,7 @@ impl TraceParent {
 
     /// A new trace from random bytes. It is marked as sampled: samplers downstream follow their parent, and an
     /// entrance that said "not sampled" would switch everybody's tracing off.
-    pub fn create(mut random: [u8; 24]) -> Self {
+    pub(super) fn create(mut random: [u8; 24]) -> Self {
         random[0] |= u8::from(random[..16] == [0; 16]); // all zero is invalid, and once in 2^128
         random[16] |= u8::from(random[16..] == [0; 8]);
         let mut new = Self { trace_id: [0; 16], parent_id: [0; 8], flags: 1 };
@@ -52,7 +52,7 @@ impl TraceParent {
     }
 
     /// The header value, always in version 00.
-    pub fn to_bytes(self) -> [u8; TRACEPARENT_BYTES] {
+    pub(super) fn to_bytes(self) -> [u8; TRACEPARENT_BYTES] {
         let mut value = *b"00-................................-................-..";
         encode_hex(&self.trace_id, &mut value[3..35]);
         encode_hex(&self.parent_id, &mut value[36..52]);
