@@ -74,13 +74,13 @@ pub(super) fn plan<'p, 'b>(
     let edits = edits_of(rule, backend, matched_bytes);
     let hostname = edits.rewrite.and_then(|(rewrite, _)| rewrite.hostname.as_deref());
     entrance::write_host(head, hostname, service.name(), written);
-    for name in edits.request_headers.iter().flat_map(|headers| replaced(headers)) {
-        head.drop_where(|field| field.is_named(name));
+    for headers in edits.request_headers {
+        replaced(headers).for_each(|name| head.drop_where(|field| field.is_named(name)));
     }
     let decided = Decided { snapshot: &picture.lanes, context: &context, peer: arrival.peer };
     entrance::write(head, policy, decided, || worker.random_bytes(), written);
-    for name in edits.request_headers.iter().flat_map(|headers| replaced(headers)) {
-        written.remove(Name::of(name.as_bytes()));
+    for headers in edits.request_headers {
+        replaced(headers).for_each(|name| written.remove(Name::of(name.as_bytes())));
     }
     Ok(Plan {
         role: Role::Gateway,

@@ -260,7 +260,12 @@ impl<'b> Received<'b> {
         // The parser admitted only ASCII in these parts.
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
         Self {
-            method: text(head.method.of(bytes)),
+            method: match head.method.of(bytes) {
+                // Nearly all of them.
+                b"GET" => "GET",
+                b"POST" => "POST",
+                method => text(method),
+            },
             scheme: match head.form {
                 Form::Absolute { secure, .. } => Some(if secure { "https" } else { "http" }),
                 Form::Origin | Form::Authority | Form::Asterisk => None,

@@ -151,14 +151,14 @@ impl Name {
 }
 
 /// Which of the known names of `LENGTH` bytes this is. With the length known at compile time, letters are lowered and
-/// names compared many bytes at a time.
+/// names compared many bytes at a time: in names, the bit that lowers letters is set in everything else but control
+/// characters, which no head has.
 fn among<const LENGTH: usize, const KNOWN: usize>(
     name: &[u8],
     known: [(&[u8; LENGTH], Name); KNOWN],
 ) -> Name {
     let Some(name) = name.first_chunk::<LENGTH>() else { return Name::Other };
-    let mut lower = *name;
-    lower.make_ascii_lowercase();
+    let lower = name.map(|byte| byte | 0x20);
     known.into_iter().find(|(known, _)| **known == lower).map_or(Name::Other, |(_, name)| name)
 }
 
