@@ -154,7 +154,7 @@ fn values(parameter: &Parameter, request: &impl Request) -> Vec<Vec<u8>> {
         }
         Parameter::Cookie(wanted) => {
             for (name, header) in request.headers() {
-                if name.to_ascii_lowercase() == b"cookie" {
+                if name.eq_ignore_ascii_case(b"cookie") {
                     for pair in String::from_utf8_lossy(header).split(';') {
                         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
                         if !pair.trim().is_empty() && name.trim() == wanted {
