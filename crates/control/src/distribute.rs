@@ -5,7 +5,7 @@
 //! data plane therefore costs a set of keys no larger than its share, never a queue.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,6 +14,7 @@ use api::{
     discovery::v1::{self, data_plane_message::Message},
     validate::Reported,
 };
+use foldhash::{HashMap, HashSet};
 use routes::entrance::CorrelationHeaders;
 use tokio::sync::Notify;
 
@@ -40,7 +41,8 @@ pub const DATA_PLANES_MAX: usize = 20_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connection(u64);
 
-/// All data planes.
+/// All data planes. Their tables are asked several times for every message and every acknowledgement, so they hash fast;
+/// keyed by random numbers all the same, since sidecars choose names.
 #[derive(Debug, Default)]
 pub struct Distribution {
     data_planes: HashMap<Arc<str>, DataPlane>,
@@ -205,7 +207,7 @@ impl Distribution {
     }
 
     /// Resources that have got further, or less far, since this was last asked.
-    pub fn take_changed(&mut self) -> HashSet<Key> {
+    pub fn take_changed(&mut self) -> Vec<Key> {
         self.tally.take_changed()
     }
 

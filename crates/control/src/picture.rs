@@ -211,6 +211,12 @@ impl Picture {
         }
     }
 
+    /// Stored objects.
+    #[cfg(test)]
+    pub(crate) fn objects(&self) -> &Arc<Objects> {
+        &self.objects
+    }
+
     /// Stored objects, and the default gateway while there is no other.
     pub fn set(&self) -> &Set {
         self.objects.set()

@@ -236,17 +236,24 @@ impl Statuses {
         };
         self.looks += 1;
         let known = self.known.entry(key.clone()).or_default();
-        let matched =
-            Some(&known.status.matched).filter(|it| as_matched && !it.is_empty()).cloned();
-        let status = reading::status(object, matched, sight, &self.findings, &mut self.instances);
-        if known.changed_in > 0 {
-            if known.status == status {
-                return;
-            }
-            self.changes.remove(&known.changed_in);
+        // Moved over and not compared: a group's lanes count each of its applications, 10 000 texts for 100 of both.
+        let matched = as_matched.then(|| mem::take(&mut known.status.matched));
+        let matched = matched.filter(|matched| !matched.is_empty());
+        let is_moved = matched.is_some();
+        let mut status =
+            reading::status(object, matched, sight, &self.findings, &mut self.instances);
+        let moved = is_moved.then(|| mem::take(&mut status.matched));
+        let is_same = known.changed_in > 0 && known.status == status;
+        if let Some(moved) = moved {
+            status.matched = moved;
         }
+        known.status = status;
+        if is_same {
+            return;
+        }
+        self.changes.remove(&known.changed_in);
         self.number += 1;
-        *known = Known { status, changed_in: self.number };
+        known.changed_in = self.number;
         self.changes.insert(self.number, key.clone());
     }
 }

@@ -2,9 +2,12 @@
 //! thousand.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet},
+    mem,
     sync::Arc,
 };
+
+use foldhash::HashMap;
 
 use super::Live;
 use crate::key::Key;
@@ -28,17 +31,19 @@ pub(super) struct Tally {
     resources: HashMap<Key, Counts>,
     /// Connected data planes of which it is not yet known what they get.
     open: usize,
-    changed: HashSet<Key>,
+    /// Resources whose counts changed, each once; of those that nobody has any more, perhaps more often.
+    changed: Vec<Key>,
 }
 
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Counts {
     data_planes: usize,
     connected: usize,
     /// How many confirm each version: of one, and of a second while a change is on its way.
-    confirmed: HashMap<u64, usize>,
+    confirmed: BTreeMap<u64, usize>,
     /// Nodes that do not take it.
     refusing: BTreeSet<Arc<str>>,
+    is_changed: bool,
 }
 
 impl Tally {
@@ -62,11 +67,11 @@ impl Tally {
             (true, false) => drop(counts.refusing.remove(node)),
             _ => {}
         }
+        if !mem::replace(&mut counts.is_changed, true) {
+            self.changed.push(key.clone());
+        }
         if counts.data_planes == 0 {
             self.resources.remove(key);
-        }
-        if !self.changed.contains(key) {
-            self.changed.insert(key.clone());
         }
     }
 
@@ -105,12 +110,24 @@ impl Tally {
 
     #[cfg(test)]
     pub(super) fn assert_same(&self, other: &Self) {
-        assert_eq!((self.open, &self.resources), (other.open, &other.resources));
+        assert_eq!(self.open, other.open);
+        let counts = |tally: &Self| -> HashMap<Key, Counts> {
+            let counts = |(key, counts): (&Key, &Counts)| {
+                (key.clone(), Counts { is_changed: false, ..counts.clone() })
+            };
+            tally.resources.iter().map(counts).collect()
+        };
+        assert_eq!(counts(self), counts(other));
     }
 
     /// Resources whose counts changed since this was last asked.
-    pub(super) fn take_changed(&mut self) -> HashSet<Key> {
-        std::mem::take(&mut self.changed)
+    pub(super) fn take_changed(&mut self) -> Vec<Key> {
+        for key in &self.changed {
+            if let Some(counts) = self.resources.get_mut(key) {
+                counts.is_changed = false;
+            }
+        }
+        mem::take(&mut self.changed)
     }
 }
 

@@ -146,13 +146,20 @@ impl Groups {
         }
         let before = self.by_name.get(name);
         let generation = before.map_or(0, |before| before.generation);
-        let old = before.map(|before| Reach::of(&before.spec)).unwrap_or_default();
-        let new = Reach::of(&spec);
+        let reaches_the_same = before.is_some_and(|before| {
+            before.spec.applications == spec.applications && before.spec.entrances == spec.entrances
+        });
+        let reaches = (!reaches_the_same).then(|| {
+            let old = before.map(|before| Reach::of(&before.spec)).unwrap_or_default();
+            (old, Reach::of(&spec))
+        });
         let compiled = OnceLock::new();
         let distributed = Distributed { object, spec, wire, compiled, generation };
         self.by_name.insert(Arc::clone(name), distributed);
         touches.push(Touch::Content(Key::Group(Arc::clone(name))));
-        self.reach(name, &old, &new, touches);
+        if let Some((old, new)) = reaches {
+            self.reach(name, &old, &new, touches);
+        }
     }
 
     fn remove(&mut self, name: &Arc<str>, touches: &mut Vec<Touch>) {

@@ -1,11 +1,9 @@
 //! What one data plane has to do with resources: which are its share, what it was sent of each, and what it
 //! confirmed or does not take. Every change of that is counted.
 
-use std::{
-    collections::{HashMap, HashSet},
-    mem,
-    sync::Arc,
-};
+use std::{collections::HashSet, mem, sync::Arc};
+
+use foldhash::HashMap;
 
 use super::Told;
 use crate::{
@@ -48,7 +46,7 @@ struct Held {
 impl Holdings {
     /// Those of a data plane that is connected, and holds nothing.
     pub(super) fn new(node: Arc<str>) -> Self {
-        let (by_key, pending, unconfirmed) = (HashMap::new(), Vec::new(), Vec::new());
+        let (by_key, pending, unconfirmed) = (HashMap::default(), Vec::new(), Vec::new());
         Self { node, is_connected: true, by_key, pending, unconfirmed }
     }
 
@@ -97,7 +95,7 @@ impl Holdings {
 
     /// Tells what changed.
     pub(super) fn tell_pending(&mut self, picture: &Picture, told: &mut Told, tally: &mut Tally) {
-        for key in mem::take(&mut self.pending) {
+        for key in self.pending.drain(..) {
             let Some(holding) = self.by_key.get_mut(&key) else { continue };
             holding.is_pending = false;
             let before = holding.standing(self.is_connected);

@@ -57,6 +57,8 @@ fn a_toggle_tells_everybody_twice_and_costs_what_it_tells() {
 
         let looks = world.hub.statuses.looks();
         let change = world.change(Some(&disabled), Some(&enabled));
+        // Whoever reads keeps the objects of before until after.
+        let _before = Arc::clone(world.hub.picture().objects());
         let objects = world.objects_after(&change);
         let begun = processor_time();
         world.hub.apply_objects(&[change], objects, world.now);
