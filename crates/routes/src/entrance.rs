@@ -10,6 +10,7 @@
 mod client_address;
 mod correlation_headers;
 mod field;
+mod framing;
 mod limits;
 mod name;
 mod seen;
@@ -31,6 +32,7 @@ pub use correlation_headers::{
     BadCorrelationHeader, CORRELATION_ID_BYTES_MAX, CorrelationHeaders, CorrelationId,
 };
 pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored};
+pub use framing::{Framing, FramingError, FramingReader};
 pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
 pub use name::{Name, Names};
 pub use seen::{Head, Seen};

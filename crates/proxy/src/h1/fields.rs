@@ -1,6 +1,6 @@
 //! What the fields of either direction have in common: framing, and how they are held.
 
-use routes::entrance::{self, Fields, Name, Names};
+use routes::entrance::{self, Fields, FramingReader, Name, Names};
 
 use super::head::{HeadError, HeadParser};
 
@@ -24,43 +24,16 @@ pub(super) fn framing(bytes: &[u8], parser: &mut HeadParser) -> Result<Option<Fr
     if !parser.names.meets(Names::of(&[Name::ContentLength, Name::TransferEncoding])) {
         return Ok(None);
     }
-    let mut length: Option<u64> = None;
-    let mut chunked = false;
+    let mut reader = FramingReader::default();
     for field in &mut parser.fields {
-        match field.name {
-            Name::ContentLength => {
-                let value = content_length(field.value.of(bytes))?;
-                match length {
-                    None => length = Some(value),
-                    Some(first) if first == value => field.keep = false,
-                    Some(_) => return Err(HeadError::ContentLength),
-                }
-            }
-            Name::TransferEncoding => {
-                if chunked || !field.value.of(bytes).eq_ignore_ascii_case(b"chunked") {
-                    return Err(HeadError::TransferEncoding);
-                }
-                chunked = true;
-            }
-            _ => {}
+        if !reader.read(field.name, field.value.of(bytes))? {
+            field.keep = false;
         }
     }
-    match (length, chunked) {
-        (Some(_), true) => Err(HeadError::TwoFramings),
-        (Some(bytes), false) => Ok(Some(Framing::Length(bytes))),
-        (None, true) => Ok(Some(Framing::Chunked)),
-        (None, false) => Ok(None),
-    }
-}
-
-fn content_length(text: &[u8]) -> Result<u64, HeadError> {
-    if text.is_empty() || text.len() > 19 {
-        return Err(HeadError::ContentLength);
-    }
-    text.iter().try_fold(0u64, |value, digit| match digit {
-        b'0'..=b'9' => Ok(value * 10 + u64::from(digit - b'0')),
-        _ => Err(HeadError::ContentLength),
-    })
+    Ok(reader.end()?.map(|framing| match framing {
+        entrance::Framing::Length(bytes) => Framing::Length(bytes),
+        entrance::Framing::Chunked => Framing::Chunked,
+    }))
 }
 
 /// Fields as offsets into the bytes they were read from.

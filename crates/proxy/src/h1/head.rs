@@ -2,7 +2,7 @@
 //! characters, token names, bounded.
 
 use lanes::is_token_byte;
-use routes::entrance::{self, Name, Names};
+use routes::entrance::{self, FramingError, Name, Names};
 use thiserror::Error;
 
 pub(crate) use routes::entrance::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
@@ -114,6 +114,16 @@ pub(crate) enum HeadError {
     /// Not exactly `chunked`.
     #[error("Transfer-Encoding other than chunked")]
     TransferEncoding,
+}
+
+impl From<FramingError> for HeadError {
+    fn from(error: FramingError) -> Self {
+        match error {
+            FramingError::ContentLength => Self::ContentLength,
+            FramingError::TransferEncoding => Self::TransferEncoding,
+            FramingError::TwoFramings => Self::TwoFramings,
+        }
+    }
 }
 
 /// Whether a head is there.

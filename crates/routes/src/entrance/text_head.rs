@@ -7,6 +7,7 @@ use lanes::is_token;
 use super::{
     FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Written,
     field::{Field, Fields},
+    framing::{FramingError, FramingReader},
     name::Name,
     seen::Head,
     target::{is_valid_host, is_valid_target, split_port},
@@ -108,6 +109,16 @@ impl From<PathError> for Unreadable {
     }
 }
 
+impl From<FramingError> for Unreadable {
+    fn from(error: FramingError) -> Self {
+        match error {
+            FramingError::ContentLength => Self::ContentLength,
+            FramingError::TransferEncoding => Self::TransferEncoding,
+            FramingError::TwoFramings => Self::TwoFramings,
+        }
+    }
+}
+
 impl<'b> TextHead<'b> {
     /// Understands a request for `/path?query`, or `?query`, with these names and values of fields; for CONNECT the
     /// target is `host:port`. Refuses in the order of a gateway's codec.
@@ -193,32 +204,12 @@ fn read_fields<'b>(
 
 /// Whether it is clear where the body ends.
 fn check_framing(fields: &[Field<'_>]) -> Result<(), Unreadable> {
-    let (mut length, mut is_chunked) = (None, false);
+    let mut framing = FramingReader::default();
     for field in fields {
-        match field.name {
-            Name::ContentLength => {
-                let value = content_length(field.value).ok_or(Unreadable::ContentLength)?;
-                if length.is_some_and(|first| first != value) {
-                    return Err(Unreadable::ContentLength);
-                }
-                length = Some(value);
-            }
-            Name::TransferEncoding => {
-                if is_chunked || !field.value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Unreadable::TransferEncoding);
-                }
-                is_chunked = true;
-            }
-            _ => {}
-        }
+        framing.read(field.name, field.value)?;
     }
-    if length.is_some() && is_chunked { Err(Unreadable::TwoFramings) } else { Ok(()) }
-}
-
-/// The number; 19 digits fit.
-fn content_length(value: &[u8]) -> Option<u64> {
-    let is_number = value.len() <= 19 && value.iter().all(u8::is_ascii_digit);
-    std::str::from_utf8(value).ok().filter(|_| is_number)?.parse().ok()
+    framing.end()?;
+    Ok(())
 }
 
 /// The one valid Host.
