@@ -3,6 +3,8 @@
 //! Shapes are checked by [`crate::convert`], rules by the compilers of `lanes` and `routes`; here their problems
 //! get the object they belong to, and what only the whole set shows is added: names, references, conflicts.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::resource::{Key, Kind, Object, Set};
@@ -78,12 +80,12 @@ pub fn validate(set: &Set) -> Vec<Finding> {
 #[derive(Debug, Default)]
 pub struct Validator {
     compiled: Compiled,
-    reported: Reported,
+    reported: Arc<Reported>,
 }
 
 impl Validator {
     /// From now on judges by what entrances tell of themselves.
-    pub fn entrances_report(&mut self, reported: Reported) {
+    pub fn entrances_report(&mut self, reported: Arc<Reported>) {
         self.reported = reported;
     }
 

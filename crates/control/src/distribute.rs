@@ -5,6 +5,7 @@
 //! data plane therefore costs a set of keys no larger than its share, never a queue.
 
 use std::{
+    cell::OnceCell,
     collections::VecDeque,
     sync::Arc,
     time::{Duration, Instant},
@@ -50,6 +51,8 @@ pub struct Distribution {
     tally: Tally,
     /// How many have an open stream.
     connected: usize,
+    /// What entrances tell of themselves, once asked for and while the data planes are the same.
+    reported: OnceCell<Arc<Reported>>,
     /// Who went away, and when, the earliest first; some may have come back.
     departures: VecDeque<(Instant, Arc<str>, Connection)>,
     connections: u64,
@@ -80,6 +83,7 @@ impl Distribution {
             return None;
         }
         self.connections += 1;
+        self.reported.take();
         let connection = Connection(self.connections);
         self.connected += 1;
         if let Some(before) = self.data_planes.remove(&node) {
@@ -100,6 +104,7 @@ impl Distribution {
         let Some((data_plane, tally)) = self.current(node, connection) else { return };
         data_plane.disconnected(now, tally);
         self.connected -= 1;
+        self.reported.take();
         self.departures.push_back((now, node.into(), connection));
     }
 
@@ -219,6 +224,7 @@ impl Distribution {
         {
             let is_gone = self.data_planes.get(&node).is_some_and(|it| it.was(connection));
             if is_gone && let Some(data_plane) = self.data_planes.remove(&node) {
+                self.reported.take();
                 data_plane.leave(&mut self.tally);
                 self.lose_interest(&node, data_plane.topics());
             }
@@ -237,8 +243,12 @@ impl Distribution {
     }
 
     /// What entrances tell of themselves. Of several with one name the last that connected counts: they are being
-    /// replaced by one another.
-    pub fn reported(&self) -> Reported {
+    /// replaced by one another. Every write asks, so it is put together only when data planes came or went.
+    pub fn reported(&self) -> Arc<Reported> {
+        Arc::clone(self.reported.get_or_init(|| Arc::new(self.read_reported())))
+    }
+
+    fn read_reported(&self) -> Reported {
         let telling = |it: &&DataPlane| !it.hello().correlation_headers.is_empty();
         let mut data_planes: Vec<&DataPlane> = self.data_planes.values().filter(telling).collect();
         data_planes.sort_by_key(|it| (it.is_connected(), it.since()));
@@ -271,6 +281,7 @@ impl Distribution {
         self.tally.assert_same(&anew);
         let connected = self.data_planes.values().filter(|it| it.is_connected()).count();
         assert_eq!(self.connected, connected);
+        assert_eq!(*self.reported(), self.read_reported());
     }
 
     fn lose_interest<'t>(&mut self, node: &Arc<str>, topics: impl IntoIterator<Item = &'t Topic>) {

@@ -37,7 +37,7 @@ pub struct Moment {
     /// What the services of the path mean, in order.
     meanings: Vec<(String, NameAnswer)>,
     /// What entrances do not believe of clients besides the trace headers.
-    reported: Reported,
+    reported: Arc<Reported>,
 }
 
 /// What the gateway sends on, which every hop is asked with.

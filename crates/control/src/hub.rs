@@ -86,7 +86,7 @@ impl Hub {
     }
 
     /// What entrances tell of themselves.
-    pub fn reported(&self) -> Reported {
+    pub fn reported(&self) -> Arc<Reported> {
         self.distribution.reported()
     }
 

@@ -149,7 +149,7 @@ pub struct Commit<'c> {
 pub type Check = Box<dyn FnMut(&[ObjectChange], &Set) -> Vec<Finding> + Send>;
 
 /// What entrances tell of themselves by now. Called on the writer's thread.
-pub type Reports = Box<dyn FnMut() -> Reported + Send>;
+pub type Reports = Box<dyn FnMut() -> Arc<Reported> + Send>;
 
 /// What the writer needs to know.
 pub struct Rules {

@@ -29,6 +29,7 @@ use api::{
 use lanes::ServiceId;
 use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
+use subtle::ConstantTimeEq;
 use tokio::sync::{Notify, watch};
 
 pub mod discovery;
@@ -242,7 +243,7 @@ impl Control {
 
     pub(crate) fn check_join_token(&self, given: &str) -> Result<(), tonic::Status> {
         match &self.join_token {
-            Some(token) if !same_secret(token, given) => Err(tonic::Status::unauthenticated(
+            Some(token) if !is_same_secret(token, given) => Err(tonic::Status::unauthenticated(
                 "join_token is missing or wrong: set the one the control plane was started with",
             )),
             _ => Ok(()),
@@ -372,7 +373,6 @@ fn decode_instances(registrations: &[(String, Vec<u8>)]) -> Vec<v1::Instance> {
 }
 
 /// Compares without telling by its duration how much is right.
-fn same_secret(one: &str, other: &str) -> bool {
-    let differing = one.bytes().zip(other.bytes()).fold(0, |sum, (a, b)| sum | (a ^ b));
-    one.len() == other.len() && differing == 0
+fn is_same_secret(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use routes::entrance::CorrelationHeaders;
 
 /// Where correlation ids are looked for: what an entrance drops that does not believe its clients.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reported {
     gateways: HashMap<String, CorrelationHeaders>,
     applications: HashMap<String, CorrelationHeaders>,

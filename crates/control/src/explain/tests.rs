@@ -56,7 +56,7 @@ fn moment(case: &Case, entrance: &EntranceSpec) -> Moment {
         snapshot: Snapshot::new(groups.collect(), Directory::new(true)),
         table: table(listener),
         meanings: Vec::new(),
-        reported: Reported::default(),
+        reported: Arc::default(),
     }
 }
 

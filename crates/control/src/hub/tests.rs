@@ -112,6 +112,7 @@ impl World {
             role: role.into(),
             name: name.to_owned(),
             held,
+            correlation_headers: vec![format!("x-{node}")],
             ..v1::Hello::default()
         };
         let connection = self.hub.connect(hello, Arc::default(), self.now).unwrap();
@@ -639,4 +640,22 @@ fn a_lane_reaches_a_thousand_data_planes() {
     }
     let (live, _) = world.hub.live("trade").unwrap();
     assert_eq!((live.data_planes, live.acknowledged), (1_000, 1_000));
+}
+
+#[test]
+fn of_gateways_with_one_name_the_last_connected_tells_how_it_is_set() {
+    let mut world = World::new();
+    let reported = |world: &World| {
+        let headers = world.hub.reported();
+        headers.of_gateway("edge").names().map(str::to_owned).collect::<Vec<_>>()
+    };
+    let usual = reported(&world);
+    let _first = world.connect(v1::Role::Gateway, "edge", "g1", Vec::new());
+    assert_eq!(reported(&world), ["x-g1"]);
+    world.pass(Duration::from_secs(1));
+    let second = world.connect(v1::Role::Gateway, "edge", "g2", Vec::new());
+    assert_eq!(reported(&world), ["x-g2"]);
+    world.hub.disconnect("g2", second.connection, world.now);
+    assert_eq!(reported(&world), ["x-g1"]);
+    assert_ne!(usual, ["x-g1"]);
 }

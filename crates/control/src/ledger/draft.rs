@@ -55,7 +55,7 @@ impl Working {
     }
 
     /// What entrances tell of themselves, for what is evaluated from now on.
-    pub(super) fn entrances_report(&mut self, reported: Reported) {
+    pub(super) fn entrances_report(&mut self, reported: Arc<Reported>) {
         self.validator.entrances_report(reported);
     }
 

@@ -36,7 +36,7 @@ fn ledger(path: &Path) -> Ledger {
     let rules = Rules {
         objects: objects(&contents),
         check: Box::new(|_, _| Vec::new()),
-        reported: Box::new(Reported::default),
+        reported: Box::new(Arc::<Reported>::default),
         on_commit: Box::new(|_| {}),
     };
     Ledger::start(store, &contents, rules).unwrap()
@@ -223,7 +223,7 @@ async fn what_the_disk_does_not_take_is_refused_and_forgotten() {
     let rules = Rules {
         objects: objects(&contents),
         check: Box::new(|_, _| Vec::new()),
-        reported: Box::new(Reported::default),
+        reported: Box::new(Arc::<Reported>::default),
         on_commit: Box::new(move |commit| *counter.lock() += commit.changes.len()),
     };
     let ledger = Ledger::start(store, &contents, rules).unwrap();
