@@ -32,6 +32,19 @@ async fn started() -> (Plane, Client) {
     (plane, client)
 }
 
+/// Waits for a lane to be let in: from then on the same is said of it.
+async fn until_live(client: &Client, key: &Key) {
+    let mut watch = client.watch(Kind::Lane, None).await.unwrap();
+    let is_live = |object: &Object| {
+        let conditions = object.status().map(|status| &status.conditions[..]).unwrap_or_default();
+        object.key() == *key && conditions.iter().any(|condition| condition.reason == "Live")
+    };
+    let live = async {
+        while !watch.next().await.unwrap().unwrap().object.as_ref().is_some_and(is_live) {}
+    };
+    tokio::time::timeout(PATIENCE, live).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn objects_are_written_read_changed_and_deleted() {
     let (_plane, client) = started().await;
@@ -208,6 +221,7 @@ async fn a_dry_run_says_what_would_happen_and_does_nothing() {
 async fn a_rejected_transaction_leaves_nothing_of_itself() {
     let (_plane, client) = started().await;
     client.apply(&request(&[group("trade", &["a"]), lane("trade", "gray")]), false).await.unwrap();
+    until_live(&client, &lane_key("trade-gray")).await;
     let before = client.list(Kind::Lane, None).await.unwrap();
     let mut bad = lane("trade", "bad");
     bad["spec"]["entry"]["content"]["conditions"][0]["operator"] = json!("=~");
