@@ -117,7 +117,7 @@ pub struct Metadata {
 
 impl Metadata {
     /// Metadata of a new object in namespace `default`.
-    pub fn named(name: impl Into<String>) -> Self {
+    pub(crate) fn named(name: impl Into<String>) -> Self {
         Self { name: name.into(), namespace: default_namespace(), ..Self::default() }
     }
 

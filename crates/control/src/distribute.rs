@@ -27,25 +27,25 @@ use crate::{
 mod data_plane;
 mod tally;
 
-pub use data_plane::{DataPlane, Refusal, Told};
+pub(crate) use data_plane::{DataPlane, Told};
 use tally::Tally;
 
 /// How long a data plane that went away counts as one that has not got the latest: long enough for a restart or
 /// a broken network, short enough that one scaled away does not look like trouble all day.
-pub const DISCONNECTED_KEPT: Duration = Duration::from_secs(600);
+pub(crate) const DISCONNECTED_KEPT: Duration = Duration::from_secs(600);
 
 /// Data planes that may be connected at once. Each costs its share's keys, 300 kB for a
 /// thousand services.
-pub const DATA_PLANES_MAX: usize = 20_000;
+pub(crate) const DATA_PLANES_MAX: usize = 20_000;
 
 /// Which stream speaks for a data plane: a newer one of the same node replaces an older one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Connection(u64);
+pub(crate) struct Connection(u64);
 
 /// All data planes. Their tables are asked several times for every message and every acknowledgement, so they hash fast;
 /// keyed by random numbers all the same, since sidecars choose names.
 #[derive(Debug, Default)]
-pub struct Distribution {
+pub(crate) struct Distribution {
     data_planes: HashMap<Arc<str>, DataPlane>,
     interested: HashMap<Topic, HashSet<Arc<str>>>,
     tally: Tally,
@@ -60,7 +60,7 @@ pub struct Distribution {
 
 /// Which data planes have something, and which have confirmed it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Live {
+pub(crate) struct Live {
     /// Data planes that have it in their share, those lately disconnected included.
     pub data_planes: usize,
     /// Of these, connected.
@@ -72,7 +72,7 @@ pub struct Live {
 impl Distribution {
     /// A data plane said hello. What it holds of names and addresses it still wants: a restarted data plane
     /// must not lose its answers between its hello and its first subscription.
-    pub fn connect(
+    pub(crate) fn connect(
         &mut self,
         hello: v1::Hello,
         wake: Arc<Notify>,
@@ -100,7 +100,7 @@ impl Distribution {
     }
 
     /// The stream ended. The data plane's share stays known for [`DISCONNECTED_KEPT`].
-    pub fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
+    pub(crate) fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
         let Some((data_plane, tally)) = self.current(node, connection) else { return };
         data_plane.disconnected(now, tally);
         self.connected -= 1;
@@ -109,7 +109,7 @@ impl Distribution {
     }
 
     /// What a data plane says, if `connection` still speaks for it; `false` when another stream does.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         node: &str,
         connection: Connection,
@@ -128,7 +128,7 @@ impl Distribution {
     }
 
     /// Whether `connection` still speaks for the data plane.
-    pub fn is_current(&self, node: &str, connection: Connection) -> bool {
+    pub(crate) fn is_current(&self, node: &str, connection: Connection) -> bool {
         self.data_planes.get(node).is_some_and(|data_plane| data_plane.is(connection))
     }
 
@@ -142,7 +142,7 @@ impl Distribution {
     }
 
     /// Notes for everyone concerned what to look at again.
-    pub fn touch(&mut self, touches: &[Touch], now: Instant) {
+    pub(crate) fn touch(&mut self, touches: &[Touch], now: Instant) {
         for touch in touches {
             let content;
             let topic = match touch {
@@ -161,14 +161,14 @@ impl Distribution {
     }
 
     /// Everyone must look at everything again: the meaning of "not there" changed.
-    pub fn touch_all(&mut self, now: Instant) {
+    pub(crate) fn touch_all(&mut self, now: Instant) {
         for data_plane in self.data_planes.values_mut() {
             data_plane.look_again(now, &mut self.tally);
         }
     }
 
     /// What this data plane must be told now, if anything.
-    pub fn next_message(
+    pub(crate) fn next_message(
         &mut self,
         node: &str,
         connection: Connection,
@@ -188,23 +188,23 @@ impl Distribution {
     }
 
     /// How far the current content of a resource has got.
-    pub fn live(&self, key: &Key, version: u64) -> Live {
+    pub(crate) fn live(&self, key: &Key, version: u64) -> Live {
         self.tally.live(key, version)
     }
 
     /// Whether every connected data plane that has, or is about to have, this resource confirmed it. While of one
     /// it is not known what it gets, it may be about to have anything.
-    pub fn settled(&self, key: &Key, version: u64) -> bool {
+    pub(crate) fn settled(&self, key: &Key, version: u64) -> bool {
         self.tally.settled(key, version)
     }
 
     /// Whether of some connected data plane it is not known what it gets.
-    pub fn has_open_shares(&self) -> bool {
+    pub(crate) fn has_open_shares(&self) -> bool {
         self.tally.has_open_shares()
     }
 
     /// Who does not take a resource: how many, and the first of them with its reason.
-    pub fn refused(&self, key: &Key) -> Option<(usize, &str, &str)> {
+    pub(crate) fn refused(&self, key: &Key) -> Option<(usize, &str, &str)> {
         let mut refusing = self.tally.refusing(key);
         let count = refusing.len();
         let node = refusing.next()?;
@@ -212,12 +212,12 @@ impl Distribution {
     }
 
     /// Resources that have got further, or less far, since this was last asked.
-    pub fn take_changed(&mut self) -> Vec<Key> {
+    pub(crate) fn take_changed(&mut self) -> Vec<Key> {
         self.tally.take_changed()
     }
 
     /// Forgets those disconnected for long; says when the next one is due.
-    pub fn forget_disconnected(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn forget_disconnected(&mut self, now: Instant) -> Option<Instant> {
         while let Some((at, ..)) = self.departures.front()
             && *at + DISCONNECTED_KEPT <= now
             && let Some((_, node, connection)) = self.departures.pop_front()
@@ -233,18 +233,18 @@ impl Distribution {
     }
 
     /// The nodes of all of them, those lately disconnected included.
-    pub fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
         self.data_planes.keys()
     }
 
     /// One of them.
-    pub fn data_plane(&self, node: &str) -> Option<&DataPlane> {
+    pub(crate) fn data_plane(&self, node: &str) -> Option<&DataPlane> {
         self.data_planes.get(node)
     }
 
     /// What entrances tell of themselves. Of several with one name the last that connected counts: they are being
     /// replaced by one another. Every write asks, so it is put together only when data planes came or went.
-    pub fn reported(&self) -> Arc<Reported> {
+    pub(crate) fn reported(&self) -> Arc<Reported> {
         Arc::clone(self.reported.get_or_init(|| Arc::new(self.read_reported())))
     }
 
@@ -267,7 +267,7 @@ impl Distribution {
     }
 
     /// How many have an open stream.
-    pub fn connected(&self) -> usize {
+    pub(crate) fn connected(&self) -> usize {
         self.connected
     }
 

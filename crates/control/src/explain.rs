@@ -31,7 +31,7 @@ const HOPS_MAX: usize = 64;
 
 /// What explaining needs of the picture, taken at one moment.
 #[derive(Debug)]
-pub struct Moment {
+pub(crate) struct Moment {
     snapshot: Snapshot,
     table: Table,
     /// What the services of the path mean, in order.
@@ -48,7 +48,7 @@ struct Sent<'s> {
 
 impl Moment {
     /// Takes what a request needs.
-    pub fn of(hub: &Hub, wanted: &ExplainRequest) -> Result<Self, Problem> {
+    pub(crate) fn of(hub: &Hub, wanted: &ExplainRequest) -> Result<Self, Problem> {
         let picture = hub.picture();
         let gateway = picture.routing.gateways().find(|gateway| gateway.name == wanted.gateway);
         let Some(gateway) = gateway else {
@@ -73,7 +73,7 @@ impl Moment {
     }
 
     /// Explains a request. `random` draws for ratio lanes without a key, for backends and for instances.
-    pub fn explain(
+    pub(crate) fn explain(
         &self,
         wanted: &ExplainRequest,
         random: &mut impl FnMut() -> [u8; 16],

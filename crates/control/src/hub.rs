@@ -20,7 +20,7 @@ use lanes::ServiceId;
 use tokio::sync::Notify;
 
 use crate::{
-    distribute::{Connection, DataPlane, Distribution, Live, Told},
+    distribute::{Connection, DataPlane, Distribution, Told},
     key::{Key, Touch},
     objects::{ObjectChange, Objects},
     picture::Picture,
@@ -31,11 +31,11 @@ use crate::{
 
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
 /// it all the same (semantics §7): one that does not answer must not keep everyone waiting.
-pub const ADMISSION_WAIT: Duration = Duration::from_millis(500);
+pub(crate) const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 
 /// Everything distribution knows.
 #[derive(Debug)]
-pub struct Hub {
+pub(crate) struct Hub {
     picture: Picture,
     distribution: Distribution,
     statuses: Statuses,
@@ -47,7 +47,7 @@ pub struct Hub {
 
 impl Hub {
     /// Begins with the objects of the store. Lanes that were enabled before a restart were admitted before it.
-    pub fn new(objects: Arc<Objects>, epoch: String, number: u64, now: Instant) -> Self {
+    pub(crate) fn new(objects: Arc<Objects>, epoch: String, number: u64, now: Instant) -> Self {
         let mut statuses = Statuses::default();
         statuses.objects_changed(&objects.as_changes());
         Self {
@@ -61,42 +61,47 @@ impl Hub {
     }
 
     /// A source exists without an object.
-    pub fn add_source(&mut self, name: &str) {
+    pub(crate) fn add_source(&mut self, name: &str) {
         self.picture.add_source(name);
     }
 
     /// What is distributed now.
-    pub fn picture(&self) -> &Picture {
+    pub(crate) fn picture(&self) -> &Picture {
         &self.picture
     }
 
     /// The number of the latest change.
-    pub fn generation(&self) -> &v1::Generation {
+    pub(crate) fn generation(&self) -> &v1::Generation {
         &self.generation
     }
 
     /// The nodes of all data planes, those lately disconnected included.
-    pub fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = &Arc<str>> {
         self.distribution.nodes()
     }
 
     /// One data plane.
-    pub fn data_plane(&self, node: &str) -> Option<&DataPlane> {
+    pub(crate) fn data_plane(&self, node: &str) -> Option<&DataPlane> {
         self.distribution.data_plane(node)
     }
 
     /// What entrances tell of themselves.
-    pub fn reported(&self) -> Arc<Reported> {
+    pub(crate) fn reported(&self) -> Arc<Reported> {
         self.distribution.reported()
     }
 
     /// How many data planes have an open stream.
-    pub fn connected(&self) -> usize {
+    pub(crate) fn connected(&self) -> usize {
         self.distribution.connected()
     }
 
     /// Stored objects changed, all of them at once.
-    pub fn apply_objects(&mut self, changes: &[ObjectChange], objects: Arc<Objects>, now: Instant) {
+    pub(crate) fn apply_objects(
+        &mut self,
+        changes: &[ObjectChange],
+        objects: Arc<Objects>,
+        now: Instant,
+    ) {
         let mut touches = Vec::new();
         self.picture.apply_objects(changes, objects, Some(now + ADMISSION_WAIT), &mut touches);
         self.statuses.objects_changed(changes);
@@ -107,12 +112,12 @@ impl Hub {
     }
 
     /// Something else is wrong or doubtful with `changed` objects than before.
-    pub fn findings_changed(&mut self, findings: Findings, changed: Vec<ObjectKey>) {
+    pub(crate) fn findings_changed(&mut self, findings: Findings, changed: Vec<ObjectKey>) {
         self.statuses.findings_changed(findings, changed);
     }
 
     /// Services of a source changed.
-    pub fn update_services(
+    pub(crate) fn update_services(
         &mut self,
         source: &str,
         changes: Vec<(ServiceId, Option<Arc<lanes::Service>>)>,
@@ -124,7 +129,7 @@ impl Hub {
     }
 
     /// A source stands otherwise than before.
-    pub fn source_stands(&mut self, source: &str, standing: Standing, now: Instant) {
+    pub(crate) fn source_stands(&mut self, source: &str, standing: Standing, now: Instant) {
         let is_first = self.picture.source_stands(source, standing);
         self.statuses.source_changed(source, &self.picture);
         if is_first {
@@ -134,7 +139,7 @@ impl Hub {
     }
 
     /// Lets time pass and lets lanes in whose data planes are ready; says when to call again at the latest.
-    pub fn advance(&mut self, now: Instant) -> Option<Instant> {
+    pub(crate) fn advance(&mut self, now: Instant) -> Option<Instant> {
         let mut touches = Vec::new();
         let mut all = false;
         let picture_due = self.picture.advance(now, &mut touches, &mut all);
@@ -153,7 +158,7 @@ impl Hub {
     }
 
     /// The status of an object as it is now.
-    pub fn status(&mut self, object: &ObjectKey) -> Status {
+    pub(crate) fn status(&mut self, object: &ObjectKey) -> Status {
         self.note_progress();
         let (statuses, sight) = self.statuses();
         statuses.of(object, sight)
@@ -161,7 +166,7 @@ impl Hub {
 
     /// The status of this state of an object; `None` where another state of it is in force: what is said of that one
     /// is not said of this.
-    pub fn status_of(&mut self, object: &Object) -> Option<Status> {
+    pub(crate) fn status_of(&mut self, object: &Object) -> Option<Status> {
         let key = object.key();
         let in_force = self.picture.set().get(&key)?.metadata();
         let is_this = in_force.resource_version == object.metadata().resource_version;
@@ -169,22 +174,22 @@ impl Hub {
     }
 
     /// The number of the latest change of a status.
-    pub fn status_number(&self) -> u64 {
+    pub(crate) fn status_number(&self) -> u64 {
         self.statuses.number()
     }
 
     /// A number from which on nobody has missed a change of a status who knows the objects of a revision.
-    pub fn status_number_at(&self, revision: Revision) -> u64 {
+    pub(crate) fn status_number_at(&self, revision: Revision) -> u64 {
         self.statuses.number_at(revision)
     }
 
     /// Objects whose status changed after that number, in order.
-    pub fn status_changes(&self, after: u64) -> impl Iterator<Item = &ObjectKey> {
+    pub(crate) fn status_changes(&self, after: u64) -> impl Iterator<Item = &ObjectKey> {
         self.statuses.changed_after(after)
     }
 
     /// Usable instances of a group's applications in its lanes: application, tag, count.
-    pub fn instances_in_lanes(&mut self, group: &str) -> Vec<(String, String, usize)> {
+    pub(crate) fn instances_in_lanes(&mut self, group: &str) -> Vec<(String, String, usize)> {
         self.note_progress();
         let Some(spec) = self.picture.groups.spec(group) else { return Vec::new() };
         self.statuses.instances_in_lanes(spec, &self.picture)
@@ -195,15 +200,8 @@ impl Hub {
         (&mut self.statuses, sight)
     }
 
-    /// How far a group, as it is now, has got, and in which generation it last changed.
-    pub fn live(&self, group: &str) -> Option<(Live, u64)> {
-        let version = self.picture.groups.wire(group)?.version;
-        let generation = self.picture.groups.generation(group)?;
-        Some((self.distribution.live(&Key::Group(group.into()), version), generation))
-    }
-
     /// Whether no data plane would send a new request to this address any more.
-    pub fn nobody_calls(&self, address: SocketAddr) -> bool {
+    pub(crate) fn nobody_calls(&self, address: SocketAddr) -> bool {
         self.picture.services.address(&address).all(|id| {
             let key = Key::Service(id.clone());
             let usable = |service: &Arc<lanes::Service>| {
@@ -221,7 +219,7 @@ impl Hub {
     }
 
     /// Counts how often something got further: whoever waits for that need not ask while it stays the same.
-    pub fn progress(&self) -> u64 {
+    pub(crate) fn progress(&self) -> u64 {
         self.progress
     }
 
@@ -289,7 +287,7 @@ impl Hub {
 /// What the streams of data planes do.
 impl Hub {
     /// A data plane said hello.
-    pub fn connect(
+    pub(crate) fn connect(
         &mut self,
         hello: v1::Hello,
         wake: Arc<Notify>,
@@ -299,12 +297,12 @@ impl Hub {
     }
 
     /// Its stream ended.
-    pub fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
+    pub(crate) fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
         self.distribution.disconnect(node, connection, now);
     }
 
     /// It said something more. `false` when another stream speaks for it now.
-    pub fn receive(
+    pub(crate) fn receive(
         &mut self,
         node: &str,
         connection: Connection,
@@ -315,14 +313,14 @@ impl Hub {
     }
 
     /// Whether `connection` still speaks for the data plane.
-    pub fn is_current(&self, node: &str, connection: Connection) -> bool {
+    pub(crate) fn is_current(&self, node: &str, connection: Connection) -> bool {
         self.distribution.is_current(node, connection)
     }
 
     /// What it must be told now, if anything. Built when its stream can take it and not when something changes: a
     /// slow data plane gets the latest of everything once. Even where there is nothing to tell it becomes known
     /// what this data plane gets, so lanes may be ready to be let in: [`advance`](Self::advance) next.
-    pub fn next_message(&mut self, node: &str, connection: Connection) -> Option<Told> {
+    pub(crate) fn next_message(&mut self, node: &str, connection: Connection) -> Option<Told> {
         self.distribution.next_message(node, connection, &self.picture, &mut self.generation)
     }
 }

@@ -7,7 +7,7 @@ use api::discovery::v1;
 
 /// What a data plane's share of the picture depends on, beside the resources in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Topic {
+pub(crate) enum Topic {
     /// This resource: its content, or what it refers to.
     Resource(Key),
     /// Which groups have this application as a member or an entrance.
@@ -20,7 +20,7 @@ pub enum Topic {
 
 /// What decides a data plane's share.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Subscription {
+pub(crate) struct Subscription {
     /// Gateway, sidecar or agent.
     pub role: v1::Role,
     /// The Gateway's name, or the application.
@@ -33,7 +33,7 @@ pub struct Subscription {
 
 /// One consequence of a change.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Touch {
+pub(crate) enum Touch {
     /// The resource reads differently; who has it gets it again.
     Content(Key),
     /// Who depends on this may need other resources than before.
@@ -42,7 +42,7 @@ pub enum Touch {
 
 impl Touch {
     /// Both: the resource reads differently and refers to other resources.
-    pub fn both(key: Key) -> [Self; 2] {
+    pub(crate) fn both(key: Key) -> [Self; 2] {
         [Self::Share(Topic::Resource(key.clone())), Self::Content(key)]
     }
 }

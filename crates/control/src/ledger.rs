@@ -6,7 +6,7 @@
 //!
 //! Readers never wait for the writer's disk: they read the [`View`] that the last commit left.
 
-use std::{path::PathBuf, sync::Arc, time::SystemTime};
+use std::{sync::Arc, time::SystemTime};
 
 use api::{
     resource::{Key, Object, Set},
@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     objects::{ObjectChange, Objects},
-    store::{Change, Revision, Store, StoreError, StoredObject},
+    store::{Change, Revision, Store, StoredObject},
 };
 
 mod draft;
@@ -26,7 +26,7 @@ mod removals;
 mod view;
 mod writer;
 
-pub use view::{Gone, View};
+pub(crate) use view::{Gone, View};
 
 /// Requests that may wait for the writer. A commit takes a few milliseconds, so this is under a second of
 /// waiting; beyond it writers wait in their own connections.
@@ -131,7 +131,7 @@ pub enum Rejection {
 }
 
 /// What the writer does with committed changes, before it answers. Called on its thread, in order.
-pub type OnCommit = Box<dyn FnMut(Commit<'_>) + Send>;
+pub(crate) type OnCommit = Box<dyn FnMut(Commit<'_>) + Send>;
 
 /// What was committed.
 #[derive(Debug, Clone, Copy)]
@@ -146,10 +146,10 @@ pub struct Commit<'c> {
 
 /// More to check than `api::validate` can see: errors of a transaction's changes and the set they lead to. Called
 /// on the writer's thread.
-pub type Check = Box<dyn FnMut(&[ObjectChange], &Set) -> Vec<Finding> + Send>;
+pub(crate) type Check = Box<dyn FnMut(&[ObjectChange], &Set) -> Vec<Finding> + Send>;
 
 /// What entrances tell of themselves by now. Called on the writer's thread.
-pub type Reports = Box<dyn FnMut() -> Arc<Reported> + Send>;
+pub(crate) type Reports = Box<dyn FnMut() -> Arc<Reported> + Send>;
 
 /// What the writer needs to know.
 pub struct Rules {
@@ -166,7 +166,6 @@ pub struct Rules {
 enum Request {
     Transact(Transaction, SystemTime, oneshot::Sender<Result<Done, Rejection>>),
     Journal(Change, oneshot::Sender<Result<(), Rejection>>),
-    Backup(PathBuf, oneshot::Sender<Result<(), StoreError>>),
 }
 
 impl std::fmt::Debug for Rules {
@@ -204,7 +203,7 @@ impl Ledger {
     }
 
     /// Tells of every commit.
-    pub fn revision(&self) -> watch::Receiver<Revision> {
+    pub(crate) fn revision(&self) -> watch::Receiver<Revision> {
         self.revision.clone()
     }
 
@@ -218,13 +217,8 @@ impl Ledger {
     }
 
     /// Makes a registration or a reservation durable.
-    pub async fn journal(&self, change: Change) -> Result<(), Rejection> {
+    pub(crate) async fn journal(&self, change: Change) -> Result<(), Rejection> {
         self.ask(|reply| Request::Journal(change, reply)).await?
-    }
-
-    /// Writes a consistent copy of the store to `path`.
-    pub async fn backup_to(&self, path: PathBuf) -> Result<Result<(), StoreError>, Rejection> {
-        self.ask(|reply| Request::Backup(path, reply)).await
     }
 
     async fn ask<T>(

@@ -32,30 +32,34 @@ use prost::Message;
 use subtle::ConstantTimeEq;
 use tokio::sync::{Notify, watch};
 
-pub mod discovery;
-pub mod distribute;
-pub mod explain;
-pub mod hub;
+mod discovery;
+mod distribute;
+mod explain;
+mod hub;
 mod key;
-pub mod ledger;
+mod ledger;
 mod metrics;
-pub mod objects;
-pub mod picture;
-pub mod registrations;
-pub mod rest;
+mod objects;
+mod picture;
+mod registrations;
+mod rest;
 mod sources;
-pub mod status;
-pub mod store;
+mod status;
+mod store;
 
+pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+pub use ledger::{Done, Edit, Ledger, Precondition, Rejection, Rules, Transaction};
+pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gateway};
 pub use registrations::Registrations;
+pub use rest::openapi;
 pub use sources::Standing;
+pub use store::{Change, Contents, Revision, SqliteStore, Store, StoreError, StoredObject};
 
 use hub::Hub;
-use ledger::{Commit, Done, Ledger, Rejection, Rules, Transaction};
-use objects::{ObjectChange, Objects};
+use ledger::Commit;
+use objects::ObjectChange;
 use registrations::Journal;
 use status::Findings;
-use store::{Change, SqliteStore, Store, StoreError};
 
 /// Generation numbers reserved at once; more are when half of them are used. A restart skips what is left: few
 /// enough that people can still read the numbers, more than can be used while a reservation is written.
@@ -116,7 +120,7 @@ impl Control {
 
         let now = Instant::now();
         let stored = contents.objects.iter().cloned().map(Arc::new);
-        let default_gateway = objects::default_gateway(settings.gateway_port);
+        let default_gateway = default_gateway(settings.gateway_port);
         let objects = Arc::new(Objects::new(default_gateway, stored));
         let mut hub = Hub::new(Arc::clone(&objects), contents.epoch.clone(), first, now);
         hub.add_source(EMBEDDED_SOURCE);
@@ -162,7 +166,7 @@ impl Control {
 
     /// The discovery service. Hands the registrations of before a restart to `registrations` first; called once,
     /// before serving. The server should send HTTP/2 keep-alive pings
-    /// ([`discovery::KEEPALIVE_INTERVAL`]), so that a data plane whose machine vanished is noticed.
+    /// ([`KEEPALIVE_INTERVAL`]), so that a data plane whose machine vanished is noticed.
     pub fn discovery<R: Registrations>(
         self: &Arc<Self>,
         registrations: Arc<R>,
@@ -199,29 +203,29 @@ impl Control {
         self.ledger.transact(transaction, SystemTime::now()).await
     }
 
-    /// Writes a consistent copy of the store to `path`, which must not exist.
-    pub async fn backup_to(&self, path: PathBuf) -> Result<Result<(), StoreError>, Rejection> {
-        self.ledger.backup_to(path).await
-    }
-
     /// Ends all streams of data planes, so that a graceful shutdown of the server need not wait for them.
     pub fn close(&self) {
         self.closing.send_replace(true);
     }
 
     /// Objects that this release cannot read.
-    pub fn unreadable(&self) -> &[(String, lanes::Problem)] {
+    pub(crate) fn unreadable(&self) -> &[(String, lanes::Problem)] {
         &self.unreadable
     }
 
     /// Stored objects as the last commit left them.
-    pub fn ledger(&self) -> &Ledger {
+    pub(crate) fn ledger(&self) -> &Ledger {
         &self.ledger
     }
 
     /// The picture and the data planes. Held briefly, never across an await.
-    pub fn hub(&self) -> MutexGuard<'_, Hub> {
+    pub(crate) fn hub(&self) -> MutexGuard<'_, Hub> {
         self.hub.lock()
+    }
+
+    /// Whether a lane waits to be let in until the data planes know it.
+    pub fn holds_lanes_back(&self) -> bool {
+        self.hub().picture().groups.held_back().next().is_some()
     }
 
     pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {

@@ -35,12 +35,12 @@ impl Objects {
     }
 
     /// One stored object.
-    pub fn get(&self, key: &Key) -> Option<&Arc<StoredObject>> {
+    pub(crate) fn get(&self, key: &Key) -> Option<&Arc<StoredObject>> {
         self.stored.get(key)
     }
 
     /// Stored objects of a kind, sorted by namespace and name.
-    pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<StoredObject>> {
+    pub(crate) fn list(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<StoredObject>> {
         let first = Key::new(kind, namespace.unwrap_or_default(), "");
         self.stored
             .range(first..)
@@ -52,7 +52,7 @@ impl Objects {
     }
 
     /// Stored objects, and the default gateway while there is no other.
-    pub fn set(&self) -> &Set {
+    pub(crate) fn set(&self) -> &Set {
         &self.set
     }
 

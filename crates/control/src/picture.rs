@@ -28,20 +28,22 @@ mod routing;
 mod services;
 mod versioned;
 
-pub use conflicts::{Conflicts, introduced};
-pub use groups::Groups;
-pub use routing::Routing;
-pub use services::{DEPARTED_ADDRESS_KEPT, DEPARTED_SERVICE_KEPT, Services};
-pub use versioned::Versioned;
+pub(crate) use conflicts::{Conflicts, introduced};
+pub(crate) use groups::Groups;
+pub(crate) use routing::Routing;
+pub(crate) use services::Services;
+#[cfg(test)]
+pub(crate) use services::{DEPARTED_ADDRESS_KEPT, DEPARTED_SERVICE_KEPT};
+pub(crate) use versioned::Versioned;
 
 /// How long after the start a source may take to tell what it has before "nobody has this name" is believed
 /// without it. Long enough for a slow registry, short enough that an unreachable one does not make every
 /// foreign host name fail for good.
-pub const SOURCE_SYNC_WAIT: Duration = Duration::from_secs(10);
+pub(crate) const SOURCE_SYNC_WAIT: Duration = Duration::from_secs(10);
 
 /// What a data plane gets.
 #[derive(Debug, Default)]
-pub struct Share {
+pub(crate) struct Share {
     /// These resources.
     pub keys: HashSet<Key>,
     /// It must be computed again when one of these changes.
@@ -50,7 +52,7 @@ pub struct Share {
 
 /// What is known of a resource.
 #[derive(Debug)]
-pub enum Known {
+pub(crate) enum Known {
     /// It reads like this.
     Content(Versioned),
     /// There is none.
@@ -71,13 +73,13 @@ struct Affected {
 }
 
 /// Counts for people: none comes near the limit.
-pub fn small(count: usize) -> u32 {
+pub(crate) fn small(count: usize) -> u32 {
     u32::try_from(count).unwrap_or(u32::MAX)
 }
 
 /// The picture.
 #[derive(Debug)]
-pub struct Picture {
+pub(crate) struct Picture {
     /// Services, names, addresses.
     pub services: Services,
     /// Lane groups.
@@ -96,7 +98,7 @@ pub struct Picture {
 
 impl Picture {
     /// Of the objects at a start: what is enabled was admitted before.
-    pub fn new(objects: Arc<Objects>, now: Instant) -> Self {
+    pub(crate) fn new(objects: Arc<Objects>, now: Instant) -> Self {
         let mut picture = Self {
             services: Services::default(),
             groups: Groups::default(),
@@ -114,7 +116,7 @@ impl Picture {
 
     /// Stored objects changed, all of them at once. Lanes that become enabled by it wait until `admit_at` for
     /// the data planes, or not at all.
-    pub fn apply_objects(
+    pub(crate) fn apply_objects(
         &mut self,
         changes: &[ObjectChange],
         objects: Arc<Objects>,
@@ -218,17 +220,17 @@ impl Picture {
     }
 
     /// Stored objects, and the default gateway while there is no other.
-    pub fn set(&self) -> &Set {
+    pub(crate) fn set(&self) -> &Set {
         self.objects.set()
     }
 
     /// A source exists. Until it has synced what data planes hold of it stays.
-    pub fn add_source(&mut self, name: &str) {
+    pub(crate) fn add_source(&mut self, name: &str) {
         self.sources.add(name);
     }
 
     /// A source was removed: its services are gone.
-    pub fn remove_source(&mut self, name: &str, touches: &mut Vec<Touch>) {
+    pub(crate) fn remove_source(&mut self, name: &str, touches: &mut Vec<Touch>) {
         self.sources.remove(name);
         for id in self.services.of_source(&name.to_lowercase()) {
             self.services.remove(&id, touches);
@@ -237,18 +239,18 @@ impl Picture {
 
     /// A source stands otherwise than before. Returns whether everyone must look again: what was not there may be
     /// known not to be there now.
-    pub fn source_stands(&mut self, name: &str, standing: Standing) -> bool {
+    pub(crate) fn source_stands(&mut self, name: &str, standing: Standing) -> bool {
         self.sources.stands(name, standing)
     }
 
     /// How all sources stand.
-    pub fn sources(&self) -> &Sources {
+    pub(crate) fn sources(&self) -> &Sources {
         &self.sources
     }
 
     /// Services of a source changed; `None` is one that disappeared. What is still told of a source that was
     /// removed meanwhile is not heard.
-    pub fn update_services(
+    pub(crate) fn update_services(
         &mut self,
         source: &str,
         changes: Vec<(ServiceId, Option<Arc<lanes::Service>>)>,
@@ -268,7 +270,7 @@ impl Picture {
     }
 
     /// Lets time pass; says when it matters next. `all` is set when everyone must look again.
-    pub fn advance(
+    pub(crate) fn advance(
         &mut self,
         now: Instant,
         touches: &mut Vec<Touch>,
@@ -284,7 +286,7 @@ impl Picture {
     }
 
     /// What a data plane with this subscription gets.
-    pub fn share(&self, subscription: &Subscription) -> Share {
+    pub(crate) fn share(&self, subscription: &Subscription) -> Share {
         let mut share = Share::default();
         match subscription.role {
             v1::Role::Gateway => self.share_of_gateway(subscription, &mut share),
@@ -299,7 +301,7 @@ impl Picture {
     }
 
     /// Everything, as decisions run on it.
-    pub fn snapshot(&self) -> lanes::Snapshot {
+    pub(crate) fn snapshot(&self) -> lanes::Snapshot {
         let mut directory = lanes::Directory::new(true);
         for service in self.services.all() {
             directory.insert(Arc::clone(service));
@@ -308,7 +310,7 @@ impl Picture {
     }
 
     /// What is known of a resource.
-    pub fn known(&self, key: &Key) -> Known {
+    pub(crate) fn known(&self, key: &Key) -> Known {
         let known = match key {
             Key::Group(name) => self.groups.wire(name).cloned(),
             Key::Service(id) => return self.known_service(id),
@@ -328,7 +330,7 @@ impl Picture {
 
     /// Whether a data plane may be told to drop a resource that is not in its share: not while a source that may
     /// put it there again has not spoken.
-    pub fn may_remove(&self, key: &Key) -> bool {
+    pub(crate) fn may_remove(&self, key: &Key) -> bool {
         match key {
             Key::Service(id) => self.sources.is_synced(id.source()),
             Key::Group(name) => self.groups.wire(name).is_none() || self.sources.all_synced(),

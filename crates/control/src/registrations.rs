@@ -24,7 +24,7 @@ const DEREGISTRATION_WAIT: Duration = Duration::from_secs(1);
 
 /// A registration whose node has been away for this long leaves the journal: its instance expired in the
 /// registry long before (after 6 s).
-pub const JOURNAL_KEPT: Duration = Duration::from_secs(60);
+pub(crate) const JOURNAL_KEPT: Duration = Duration::from_secs(60);
 
 /// Keeps instances: implemented over the embedded registry.
 pub trait Registrations: Send + Sync + 'static {

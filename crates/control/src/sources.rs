@@ -64,7 +64,7 @@ impl Standing {
 
 /// The sources there are, by name.
 #[derive(Debug, Default)]
-pub struct Sources(BTreeMap<String, Standing>);
+pub(crate) struct Sources(BTreeMap<String, Standing>);
 
 impl Sources {
     /// A source exists, and has not told anything yet.

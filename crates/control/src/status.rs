@@ -34,11 +34,11 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 const COMMITS_MAX: usize = 4_096;
 
 /// What is wrong or doubtful, by object.
-pub type Findings = HashMap<ObjectKey, Vec<Finding>>;
+pub(crate) type Findings = HashMap<ObjectKey, Vec<Finding>>;
 
 /// What statuses are read from.
 #[derive(Debug, Clone, Copy)]
-pub struct Sight<'h> {
+pub(crate) struct Sight<'h> {
     /// What is distributed.
     pub picture: &'h Picture,
     /// How far it has got.
@@ -47,7 +47,7 @@ pub struct Sight<'h> {
 
 /// The status of every object.
 #[derive(Debug, Default)]
-pub struct Statuses {
+pub(crate) struct Statuses {
     known: HashMap<ObjectKey, Known>,
     /// Every object by the number of its latest change.
     changes: BTreeMap<u64, ObjectKey>,
@@ -75,7 +75,7 @@ struct Known {
 
 impl Statuses {
     /// Stored objects changed.
-    pub fn objects_changed(&mut self, changes: &[ObjectChange]) {
+    pub(crate) fn objects_changed(&mut self, changes: &[ObjectChange]) {
         for change in changes {
             for (stored, exists) in [(&change.old, false), (&change.new, true)] {
                 let resource = stored.as_ref().and_then(|stored| resource_of(&stored.object));
@@ -101,7 +101,7 @@ impl Statuses {
     }
 
     /// Something else is wrong or doubtful with `changed` objects than before.
-    pub fn findings_changed(&mut self, findings: Findings, changed: Vec<ObjectKey>) {
+    pub(crate) fn findings_changed(&mut self, findings: Findings, changed: Vec<ObjectKey>) {
         for object in changed {
             // A group's conflicts are told of its lanes too.
             if object.kind == Kind::LaneGroup {
@@ -113,7 +113,7 @@ impl Statuses {
     }
 
     /// Other conflicts are told of an object than before.
-    pub fn conflicts_changed(&mut self, object: ObjectKey) {
+    pub(crate) fn conflicts_changed(&mut self, object: ObjectKey) {
         if object.kind == Kind::LaneGroup {
             self.marked_resources.insert(Key::Group(object.name.as_str().into()));
         }
@@ -121,21 +121,21 @@ impl Statuses {
     }
 
     /// A resource changed, or got further, or less far.
-    pub fn resource_changed(&mut self, resource: Key) {
+    pub(crate) fn resource_changed(&mut self, resource: Key) {
         if self.depending.contains_key(&resource) {
             self.marked_resources.insert(resource);
         }
     }
 
     /// A source stands otherwise than before, or another object has its name.
-    pub fn source_changed(&mut self, name: &str, picture: &Picture) {
+    pub(crate) fn source_changed(&mut self, name: &str, picture: &Picture) {
         let sources = picture.set().service_sources();
         let same = sources.filter(|source| source.metadata.name == name);
         self.marked.extend(same.map(api::resource::Resource::key));
     }
 
     /// Instances of an application changed.
-    pub fn application_changed(&mut self, application: &Arc<str>, picture: &Picture) {
+    pub(crate) fn application_changed(&mut self, application: &Arc<str>, picture: &Picture) {
         let mut groups = picture.groups.of_application(application).peekable();
         if groups.peek().is_none() {
             return self.instances.forget(application);
@@ -148,7 +148,7 @@ impl Statuses {
     }
 
     /// The status of an object as it is now.
-    pub fn of(&mut self, object: &ObjectKey, sight: Sight<'_>) -> Status {
+    pub(crate) fn of(&mut self, object: &ObjectKey, sight: Sight<'_>) -> Status {
         let is_marked = self.marked.remove(object);
         let resource = sight.picture.set().get(object).and_then(resource_of);
         let moved = resource.is_some_and(|resource| self.marked_resources.contains(&resource));
@@ -159,7 +159,7 @@ impl Statuses {
     }
 
     /// Looks at what is marked, if it was not done just now; says when to look again.
-    pub fn look_at_marked(&mut self, now: Instant, sight: Sight<'_>) -> Option<Instant> {
+    pub(crate) fn look_at_marked(&mut self, now: Instant, sight: Sight<'_>) -> Option<Instant> {
         if self.marked.is_empty() && self.marked_resources.is_empty() {
             return None;
         }
@@ -183,19 +183,19 @@ impl Statuses {
     }
 
     /// The number of the latest change.
-    pub fn number(&self) -> u64 {
+    pub(crate) fn number(&self) -> u64 {
         self.number
     }
 
     /// A number that was the latest when the objects came to a revision, or before: who knows the state of then has not
     /// missed an earlier change.
-    pub fn number_at(&self, revision: Revision) -> u64 {
+    pub(crate) fn number_at(&self, revision: Revision) -> u64 {
         let later = self.commits.partition_point(|(at, _)| *at <= revision);
         later.checked_sub(1).map_or(0, |last| self.commits[last].1)
     }
 
     /// Objects whose status changed after a number, the latest change of each, in order.
-    pub fn changed_after(&self, number: u64) -> impl Iterator<Item = &ObjectKey> {
+    pub(crate) fn changed_after(&self, number: u64) -> impl Iterator<Item = &ObjectKey> {
         self.changes.range(number + 1..).map(|(_, object)| object)
     }
 
@@ -206,7 +206,7 @@ impl Statuses {
     }
 
     /// Usable instances of every application of a group in every lane: application, tag, count.
-    pub fn instances_in_lanes(
+    pub(crate) fn instances_in_lanes(
         &mut self,
         group: &lanes::GroupSpec,
         picture: &Picture,

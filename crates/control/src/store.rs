@@ -4,11 +4,7 @@
 //! a list of changes durable as a whole or not at all. Versions, conflicts and rules live one layer up, in
 //! [`crate::ledger`].
 
-use std::{
-    fmt,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt, path::PathBuf, sync::Arc};
 
 use api::resource::{CreationOrder, Key, Object};
 use lanes::Problem;
@@ -24,7 +20,7 @@ pub struct Revision(u64);
 impl Revision {
     /// The one after this.
     #[must_use]
-    pub fn next(self) -> Self {
+    pub(crate) fn next(self) -> Self {
         Self(self.0 + 1)
     }
 
@@ -113,10 +109,6 @@ pub trait Store: Send + 'static {
 
     /// Makes all of `changes` durable, or none. When it returns `Ok` they survive the machine's failure.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
-
-    /// Writes a consistent copy to `path`, which must not exist. The copy gets another epoch when it is
-    /// opened, so that data planes never mistake its generations for this store's.
-    fn backup_to(&mut self, path: &Path) -> Result<(), StoreError>;
 }
 
 /// Why the store could not do what it was asked.

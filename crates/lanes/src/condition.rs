@@ -6,7 +6,7 @@ use crate::{Problem, is_token};
 
 /// Bytes a compiled regular expression, and its cache, may take. Enough for Unicode classes with small
 /// repetitions; stops `(\w{99}){99}` from taking the data plane's memory.
-pub const REGEX_BYTES_MAX: usize = 1 << 20;
+pub(crate) const REGEX_BYTES_MAX: usize = 1 << 20;
 
 /// Where a condition reads its values.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -34,7 +34,7 @@ impl GroupName {
     }
 
     /// Whether `bytes` could be a group's name.
-    pub fn is_valid(bytes: &[u8]) -> bool {
+    pub(crate) fn is_valid(bytes: &[u8]) -> bool {
         is_word(bytes, |byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'), b"-")
     }
 
@@ -57,7 +57,7 @@ impl Tag {
     }
 
     /// Whether `bytes` could be a tag. `base` and the empty word are none.
-    pub fn is_valid(bytes: &[u8]) -> bool {
+    pub(crate) fn is_valid(bytes: &[u8]) -> bool {
         bytes != BASE.as_bytes() && is_word(bytes, |byte| byte.is_ascii_alphanumeric(), b"-_.")
     }
 

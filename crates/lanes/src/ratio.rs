@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// The whole, in hundredths of a percent.
-pub const WHOLE_HUNDREDTHS: u16 = 10_000;
+pub(crate) const WHOLE_HUNDREDTHS: u16 = 10_000;
 
 /// All ratio lanes of a group that entrances may match, in rule-2 order.
 #[derive(Debug, Default)]

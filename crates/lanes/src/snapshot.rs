@@ -130,4 +130,4 @@ fn add_gateway(entrances: &mut Vec<GatewayEntrance>, group: u16, routes: Option<
 }
 
 /// Groups one snapshot may hold: [`crate::Member`] counts them in 16 bits.
-pub const GROUPS_MAX: usize = 1 << 16;
+pub(crate) const GROUPS_MAX: usize = 1 << 16;

@@ -57,7 +57,7 @@ async fn status(State(admin): State<Arc<Admin>>) -> Json<Value> {
 }
 
 async fn metrics(State(admin): State<Arc<Admin>>) -> Response {
-    let content_type = [(header::CONTENT_TYPE, telemetry::text::CONTENT_TYPE)];
+    let content_type = [(header::CONTENT_TYPE, telemetry::CONTENT_TYPE)];
     (content_type, admin.metrics.render()).into_response()
 }
 

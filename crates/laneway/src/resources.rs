@@ -18,7 +18,7 @@ use api::{
     resource::Key,
     validate::Finding,
 };
-use control::ledger::{Edit, Precondition, Rejection, Transaction};
+use control::{Edit, Precondition, Rejection, Transaction};
 use discovery::snapshot::write_atomically;
 use notify::{RecursiveMode, Watcher};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};

@@ -15,7 +15,9 @@ use std::{
 
 use socket2::SockRef;
 
-pub use rules::{INBOUND_CHAIN, OUTPUT_CHAIN};
+use rules::INBOUND_CHAIN;
+
+pub use rules::OUTPUT_CHAIN;
 
 mod rules;
 

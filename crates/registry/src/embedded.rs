@@ -20,7 +20,7 @@ use telemetry::{
 };
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Ended, Sink, Source};
+use crate::source::{Ended, Sink, Source};
 pub use state::{EXPIRY, HEARTBEAT_PERIOD, Instance, RegisterError};
 use state::{Effects, State};
 

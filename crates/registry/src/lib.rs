@@ -1,6 +1,6 @@
 //! Where instances come from: the embedded registry, static lists. Streams of endpoint sets; knows no rules.
 //!
-//! A [`Source`] tells whole services as they are now, never fragments, to a [`Receiver`], and [`supervise`] keeps it
+//! A source tells whole services as they are now, never fragments, to a [`Receiver`], and [`supervise`] keeps it
 //! running and says how it stands. Whoever hears it knows the old and the new state of a service, and so remembers
 //! departed addresses for all sources alike.
 
@@ -12,5 +12,5 @@ mod supervise;
 
 pub use embedded::{Embedded, Instance, RegisterError};
 pub(crate) use identity::{application_of, tag_of};
-pub use source::{Change, Ended, Receiver, Sink, Source, Standing};
+pub use source::{Change, Receiver, Standing};
 pub use supervise::{Supervised, supervise};

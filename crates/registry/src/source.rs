@@ -6,7 +6,7 @@ use lanes::{Problem, Service, ServiceId};
 
 mod sink;
 
-pub use sink::Sink;
+pub(crate) use sink::Sink;
 
 /// Something that knows instances. [`supervise`](crate::supervise) runs it.
 ///
@@ -39,7 +39,7 @@ pub trait Source: Send + 'static {
 }
 
 /// Why a run ended, in words.
-pub type Ended = Box<dyn std::error::Error + Send + Sync>;
+pub(crate) type Ended = Box<dyn std::error::Error + Send + Sync>;
 
 /// Whom a source's picture and standing are told to.
 pub trait Receiver: Send + Sync + 'static {

@@ -5,7 +5,11 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use lanes::{Endpoint, Problem, Service, ServiceId, service::Health};
 use tokio::sync::watch;
 
-use crate::{Change, Ended, Sink, Source, application_of, tag_of};
+use crate::{
+    Change, application_of,
+    source::{Ended, Sink, Source},
+    tag_of,
+};
 
 /// One service of a static source.
 #[derive(Debug, Clone, PartialEq, Eq)]

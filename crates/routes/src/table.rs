@@ -102,11 +102,6 @@ impl Table {
         &self.inner.specs
     }
 
-    /// Every rule of every route that attaches here, by age of the route, then in its order.
-    pub fn rules(&self) -> &[Rule] {
-        &self.inner.rules
-    }
-
     /// Which listener takes a request for `host` on `port`: the most specific hostname wins, of equals the
     /// first. Trust is decided by it, before anything of the request is believed. If no listener names the
     /// port, all listeners of the first listener's port stand in (a gateway bound to another address than its

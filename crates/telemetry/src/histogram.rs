@@ -4,7 +4,7 @@ use std::time::Duration;
 
 /// Upper bounds of the buckets in nanoseconds: those OpenTelemetry recommends for HTTP durations (5 ms to 10 s),
 /// and three below, because a hop through a proxy is often faster than 5 ms.
-pub const BOUNDS_NANOSECONDS: [u64; 17] = [
+pub(crate) const BOUNDS_NANOSECONDS: [u64; 17] = [
     500_000,
     1_000_000,
     2_500_000,
@@ -35,7 +35,7 @@ pub struct Histogram {
 
 impl Histogram {
     /// Counts one duration.
-    pub fn observe(&mut self, duration: Duration) {
+    pub(crate) fn observe(&mut self, duration: Duration) {
         let nanoseconds = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let bucket = BOUNDS_NANOSECONDS.iter().position(|bound| nanoseconds <= *bound);
         self.buckets[bucket.unwrap_or(BOUNDS_NANOSECONDS.len())] += 1;
@@ -43,7 +43,7 @@ impl Histogram {
     }
 
     /// Adds another histogram to this one.
-    pub fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: &Self) {
         for (mine, theirs) in self.buckets.iter_mut().zip(&other.buckets) {
             *mine += theirs;
         }
@@ -56,30 +56,8 @@ impl Histogram {
     }
 
     /// Sum of all durations in seconds.
-    pub fn sum_seconds(&self) -> f64 {
+    pub(crate) fn sum_seconds(&self) -> f64 {
         self.sum_nanoseconds as f64 / 1e9
-    }
-
-    /// The duration in seconds that `quantile` (0..=1) of all stayed below: the bucket's upper bound, infinite for
-    /// the last. `None` when nothing was counted.
-    pub fn quantile(&self, quantile: f64) -> Option<f64> {
-        let count = self.count();
-        if count == 0 {
-            return None;
-        }
-        let wanted = (quantile.clamp(0.0, 1.0) * count as f64).ceil().max(1.0) as u64;
-        let mut seen = 0;
-        for (index, bucket) in self.buckets.iter().enumerate() {
-            seen += bucket;
-            if seen >= wanted {
-                return Some(
-                    BOUNDS_NANOSECONDS
-                        .get(index)
-                        .map_or(f64::INFINITY, |bound| *bound as f64 / 1e9),
-                );
-            }
-        }
-        None
     }
 }
 
@@ -100,18 +78,5 @@ mod tests {
         assert_eq!(histogram.buckets[17], 1);
         assert_eq!(histogram.count(), 4);
         assert!((histogram.sum_seconds() - 21.001_000_001).abs() < 1e-9);
-    }
-
-    #[test]
-    fn quantiles_are_upper_bounds() {
-        let mut histogram = Histogram::default();
-        assert_eq!(histogram.quantile(0.5), None);
-        for _ in 0..99 {
-            histogram.observe(Duration::from_millis(2));
-        }
-        histogram.observe(Duration::from_secs(60));
-        assert_eq!(histogram.quantile(0.5), Some(0.0025));
-        assert_eq!(histogram.quantile(0.99), Some(0.0025));
-        assert_eq!(histogram.quantile(1.0), Some(f64::INFINITY));
     }
 }

@@ -3,10 +3,10 @@
 /// Combinations of labels one thread keeps apart. A proxy sees (services it calls) x (lanes that touch them) x
 /// (outcomes and code classes that occur, about 4): 4 096 is 100 services in 10 lanes. Each costs about 300 bytes
 /// here and 20 series in Prometheus. What comes later is counted as `other`, with true role, outcome and class.
-pub const LABEL_SETS_MAX: usize = 4096;
+pub(crate) const LABEL_SETS_MAX: usize = 4096;
 
 /// Stands for application, service, group and lane of what exceeds [`LABEL_SETS_MAX`].
-pub const OTHER: &str = "other";
+pub(crate) const OTHER: &str = "other";
 
 /// What the process does with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -53,7 +53,7 @@ pub enum CodeClass {
 
 impl Role {
     /// As a label value.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::SidecarInbound => "sidecar_inbound",
@@ -64,7 +64,7 @@ impl Role {
 
 impl Outcome {
     /// As a label value.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Lane => "lane",
             Self::Fallback => "fallback",
@@ -89,7 +89,7 @@ impl CodeClass {
     }
 
     /// As a label value.
-    pub fn as_str(self) -> &'static str {
+    pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::None => "none",
             Self::Informational => "1xx",
@@ -141,7 +141,7 @@ pub struct OwnedLabels {
 
 impl OwnedLabels {
     /// The same, borrowed.
-    pub fn borrow(&self) -> RequestLabels<'_> {
+    pub(crate) fn borrow(&self) -> RequestLabels<'_> {
         RequestLabels {
             role: self.role,
             application: &self.application,

@@ -4,16 +4,16 @@
 //! [`Recorder::publish`]; [`Metrics`] adds the threads up when somebody asks, and [`Metrics::render`] writes
 //! Prometheus text. Names are in [`names`] and nowhere else.
 
-pub mod histogram;
-pub mod labels;
 pub mod logs;
-pub mod metrics;
 pub mod names;
-pub mod recorder;
-pub mod text;
+
+mod histogram;
+mod labels;
+mod metrics;
+mod recorder;
+mod text;
 
 pub use labels::{CodeClass, Outcome, RequestLabels, Role};
-pub use metrics::{Gauge, Metrics, RequestTotals};
-pub use names::{Kind, Metric};
+pub use metrics::Metrics;
 pub use recorder::{Count, LabelSet, Level, Recorder};
-pub use text::Samples;
+pub use text::{CONTENT_TYPE, Samples};

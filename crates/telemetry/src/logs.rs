@@ -107,7 +107,7 @@ impl Logs {
     }
 
     /// How many lines were dropped.
-    pub fn dropped(&self) -> u64 {
+    pub(crate) fn dropped(&self) -> u64 {
         self.dropped.dropped_lines() as u64
     }
 

@@ -53,7 +53,7 @@ impl Gauge {
     }
 
     /// What it is.
-    pub fn get(&self) -> f64 {
+    pub(crate) fn get(&self) -> f64 {
         f64::from_bits(self.bits.load(Ordering::Relaxed))
     }
 }
@@ -127,7 +127,7 @@ impl Metrics {
     }
 
     /// How many are open, over all threads.
-    pub fn level(&self, what: Level) -> i64 {
+    pub(crate) fn level(&self, what: Level) -> i64 {
         self.threads.lock().iter().map(|thread| thread.lock().levels[what as usize]).sum()
     }
 

@@ -35,8 +35,9 @@ macro_rules! metrics {
                 labels: &[$($label),*],
             };
         )*
-        /// Every family, for documentation and for the test that no two share a name.
-        pub const ALL: &[Metric] = &[$($constant),*];
+        /// Every family, for the reference and for the test that no two share a name.
+        #[cfg(test)]
+        const ALL: &[Metric] = &[$($constant),*];
     };
 }
 
@@ -93,62 +94,33 @@ metrics! {
 /// Names of labels.
 pub mod label {
     /// What the process does with the request: see [`crate::Role`].
-    pub const ROLE: &str = "role";
+    pub(crate) const ROLE: &str = "role";
     /// The application that serves.
     pub const APPLICATION: &str = "application";
     /// The service that was called.
-    pub const SERVICE: &str = "service";
+    pub(crate) const SERVICE: &str = "service";
     /// The lane group that governed.
     pub const LANE_GROUP: &str = "lane_group";
     /// The lane, by tag; empty is the base.
     pub const LANE: &str = "lane";
     /// See [`crate::Outcome`].
-    pub const OUTCOME: &str = "outcome";
+    pub(crate) const OUTCOME: &str = "outcome";
     /// See [`crate::CodeClass`].
-    pub const CODE_CLASS: &str = "code_class";
+    pub(crate) const CODE_CLASS: &str = "code_class";
     /// `downstream` (towards callers) or `upstream` (towards instances).
-    pub const SIDE: &str = "side";
+    pub(crate) const SIDE: &str = "side";
     /// `received` or `sent`.
-    pub const DIRECTION: &str = "direction";
+    pub(crate) const DIRECTION: &str = "direction";
     /// Why.
-    pub const REASON: &str = "reason";
+    pub(crate) const REASON: &str = "reason";
     /// How something ended.
     pub const RESULT: &str = "result";
     /// A service source.
     pub const SOURCE: &str = "source";
     /// Upper bound of a histogram's bucket.
-    pub const LE: &str = "le";
+    pub(crate) const LE: &str = "le";
     /// A version.
     pub const VERSION: &str = "version";
-}
-
-/// The reference of all metrics, as Markdown.
-pub fn reference() -> String {
-    let mut text = String::from(
-        "# Metrics\n\nGenerated from `crates/telemetry/src/names.rs`; `UPDATE=1 cargo test -p telemetry \
-         metrics_reference` writes it anew.\n\nEvery process serves them as Prometheus text at `/metrics` of its \
-         admin address. Counters begin at 0 when a process starts. Numbers of requests are at most a second old.\n\n\
-         | metric | kind | labels | meaning |\n|---|---|---|---|\n",
-    );
-    for metric in ALL {
-        let kind = match metric.kind {
-            Kind::Counter => "counter",
-            Kind::Gauge => "gauge",
-            Kind::Histogram => "histogram",
-        };
-        let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
-        let (name, labels, help) = (metric.name, labels.join(" "), metric.help);
-        text.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
-    }
-    text.push_str(
-        "\n| label | values |\n|---|---|\n\
-         | `role` | `gateway`, `sidecar_inbound`, `sidecar_outbound` |\n\
-         | `outcome` | `lane`: served by the request's lane; `fallback`: by another, because the lane could not; \
-         `base`: in no lane that governs the service; `denied`; `failed` |\n\
-         | `code_class` | `1xx` to `5xx`; `none`: no response |\n\
-         | `lane_group`, `lane` | empty: no lane |\n",
-    );
-    text
 }
 
 #[cfg(test)]
@@ -181,6 +153,35 @@ mod tests {
                 );
             }
         }
+    }
+
+    /// The reference of all metrics, as Markdown.
+    fn reference() -> String {
+        let mut text = String::from(
+            "# Metrics\n\nGenerated from `crates/telemetry/src/names.rs`; `UPDATE=1 cargo test -p telemetry \
+             metrics_reference` writes it anew.\n\nEvery process serves them as Prometheus text at `/metrics` of its \
+             admin address. Counters begin at 0 when a process starts. Numbers of requests are at most a second old.\n\n\
+             | metric | kind | labels | meaning |\n|---|---|---|---|\n",
+        );
+        for metric in ALL {
+            let kind = match metric.kind {
+                Kind::Counter => "counter",
+                Kind::Gauge => "gauge",
+                Kind::Histogram => "histogram",
+            };
+            let labels: Vec<_> = metric.labels.iter().map(|label| format!("`{label}`")).collect();
+            let (name, labels, help) = (metric.name, labels.join(" "), metric.help);
+            text.push_str(&format!("| `{name}` | {kind} | {labels} | {help} |\n"));
+        }
+        text.push_str(
+            "\n| label | values |\n|---|---|\n\
+             | `role` | `gateway`, `sidecar_inbound`, `sidecar_outbound` |\n\
+             | `outcome` | `lane`: served by the request's lane; `fallback`: by another, because the lane could not; \
+             `base`: in no lane that governs the service; `denied`; `failed` |\n\
+             | `code_class` | `1xx` to `5xx`; `none`: no response |\n\
+             | `lane_group`, `lane` | empty: no lane |\n",
+        );
+        text
     }
 
     #[test]

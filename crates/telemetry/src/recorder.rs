@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use crate::{
     RequestLabels,
     histogram::Histogram,
-    labels::{LABEL_SETS_MAX, OTHER, OwnedLabels},
+    labels::{OTHER, OwnedLabels},
     names::{self, Metric, label},
 };
 
@@ -93,7 +93,7 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 28] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
@@ -125,7 +125,7 @@ impl Count {
     ];
 
     /// Its family and, where it shares one, the label that tells it apart.
-    pub fn series(self) -> (Metric, Option<(&'static str, &'static str)>) {
+    pub(crate) fn series(self) -> (Metric, Option<(&'static str, &'static str)>) {
         match self {
             Self::DownstreamAccepted => (names::CONNECTIONS, Some((label::SIDE, "downstream"))),
             Self::UpstreamOpened => (names::CONNECTIONS, Some((label::SIDE, "upstream"))),
@@ -165,11 +165,11 @@ impl Count {
 
 impl Level {
     /// All of them, in the order of their discriminants.
-    pub const ALL: [Self; 4] =
+    pub(crate) const ALL: [Self; 4] =
         [Self::DownstreamOpen, Self::UpstreamOpen, Self::PoolIdle, Self::RequestsInFlight];
 
     /// Its family and, where it shares one, the label that tells it apart.
-    pub fn series(self) -> (Metric, Option<(&'static str, &'static str)>) {
+    pub(crate) fn series(self) -> (Metric, Option<(&'static str, &'static str)>) {
         match self {
             Self::DownstreamOpen => (names::CONNECTIONS_OPEN, Some((label::SIDE, "downstream"))),
             Self::UpstreamOpen => (names::CONNECTIONS_OPEN, Some((label::SIDE, "upstream"))),
@@ -235,11 +235,6 @@ impl Recorder {
         }
     }
 
-    /// A recorder that nobody reads: for tests and tools.
-    pub fn unread() -> Self {
-        Self::new(Arc::default(), LABEL_SETS_MAX)
-    }
-
     /// Counts one finished request. Allocates only when its labels are new to this thread.
     pub fn request(&self, labels: &RequestLabels<'_>, duration: Duration) {
         self.observe(self.label_set(labels), duration);
@@ -289,11 +284,6 @@ impl Recorder {
     pub fn add(&self, what: Count, how_many: u64) {
         let count = &self.counts[what as usize];
         count.set(count.get().wrapping_add(how_many));
-    }
-
-    /// What was counted so far on this thread.
-    pub fn counted(&self, what: Count) -> u64 {
-        self.counts[what as usize].get()
     }
 
     /// One more is open.

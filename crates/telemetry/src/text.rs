@@ -31,7 +31,7 @@ enum Value {
 
 impl Samples {
     /// None yet.
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self::default()
     }
 
@@ -46,7 +46,7 @@ impl Samples {
     }
 
     /// Adds one histogram.
-    pub fn add_histogram(
+    pub(crate) fn add_histogram(
         &mut self,
         metric: Metric,
         labels: &[(&str, &str)],
@@ -77,7 +77,7 @@ impl Samples {
     }
 
     /// The text.
-    pub fn into_text(self) -> String {
+    pub(crate) fn into_text(self) -> String {
         let mut text = String::new();
         for Family { metric, series } in self.families.values() {
             let Metric { name, help, kind, .. } = metric;

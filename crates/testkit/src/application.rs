@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 const SOURCE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/programs/application.rs");
 
 /// What an instrumented application forwards.
-pub const INSTRUMENTED: &str = "baggage,traceparent";
+pub(crate) const INSTRUMENTED: &str = "baggage,traceparent";
 
 /// Only one thread of a process builds.
 static BUILDING: Mutex<()> = Mutex::new(());

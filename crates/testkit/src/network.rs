@@ -22,7 +22,7 @@ impl Network {
     ///
     /// # Errors
     /// When all are taken.
-    pub fn claim() -> Result<Self> {
+    pub(crate) fn claim() -> Result<Self> {
         let count = (SECOND_BYTES.end - SECOND_BYTES.start) * 256;
         // Processes started together start looking at different places.
         let start = std::process::id().wrapping_mul(97);
@@ -38,13 +38,13 @@ impl Network {
 
     /// The address of a host of this network.
     #[must_use]
-    pub fn host(&self, number: u8) -> String {
+    pub(crate) fn host(&self, number: u8) -> String {
         format!("{}.{number}", self.prefix)
     }
 
     /// An endpoint on a host of this network.
     #[must_use]
-    pub fn endpoint(&self, number: u8, port: u16) -> String {
+    pub(crate) fn endpoint(&self, number: u8, port: u16) -> String {
         format!("{}.{number}:{port}", self.prefix)
     }
 }

@@ -138,7 +138,7 @@ impl Set {
 
 impl Listener {
     /// Whether routes of `namespace` may attach to this listener of a gateway in `own`.
-    pub fn allows(&self, own: &str, namespace: &str) -> bool {
+    pub(crate) fn allows(&self, own: &str, namespace: &str) -> bool {
         let from = self
             .allowed_routes
             .as_ref()

@@ -33,7 +33,7 @@ const UNREACHABLE_MAX: usize = 1_000;
 
 /// Why a data plane does not take a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
+pub(crate) struct Refusal {
     /// Which one.
     pub key: Key,
     /// In its words.
@@ -42,7 +42,7 @@ pub struct Refusal {
 
 /// What a data plane must be told.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Told {
+pub(crate) struct Told {
     /// The number of this message.
     pub number: u64,
     /// Resources as they are now, encoded; all who get them share them.
@@ -55,7 +55,7 @@ pub struct Told {
 
 impl Told {
     /// As it goes out.
-    pub fn message(self, epoch: &str) -> EncodedControlMessage {
+    pub(crate) fn message(self, epoch: &str) -> EncodedControlMessage {
         let Self { number, upserts, removals, synced } = self;
         let generation = Some(v1::Generation { epoch: epoch.to_owned(), number });
         EncodedControlMessage { generation, upserts, removals, synced }
@@ -73,7 +73,7 @@ pub(super) struct InterestChange {
 
 /// One data plane.
 #[derive(Debug)]
-pub struct DataPlane {
+pub(crate) struct DataPlane {
     hello: v1::Hello,
     subscription: Subscription,
     connection: Connection,
@@ -306,37 +306,37 @@ impl DataPlane {
 /// What status says of it.
 impl DataPlane {
     /// Its own words about itself, without what it held and its token.
-    pub fn hello(&self) -> &v1::Hello {
+    pub(crate) fn hello(&self) -> &v1::Hello {
         &self.hello
     }
 
     /// Whether its stream is open.
-    pub fn is_connected(&self) -> bool {
+    pub(crate) fn is_connected(&self) -> bool {
         self.disconnected_at.is_none()
     }
 
     /// Since when its stream is open, or closed.
-    pub fn since(&self) -> Instant {
+    pub(crate) fn since(&self) -> Instant {
         self.disconnected_at.unwrap_or(self.connected_at)
     }
 
     /// The generation of the last message to it.
-    pub fn sent(&self) -> u64 {
+    pub(crate) fn sent(&self) -> u64 {
         self.sent
     }
 
     /// The last generation it acknowledged.
-    pub fn acknowledged(&self) -> u64 {
+    pub(crate) fn acknowledged(&self) -> u64 {
         self.acknowledged
     }
 
     /// Since when something has been waiting to be sent or acknowledged.
-    pub fn behind_since(&self) -> Option<Instant> {
+    pub(crate) fn behind_since(&self) -> Option<Instant> {
         self.behind_since
     }
 
     /// How many names and addresses it asked for.
-    pub fn subscriptions(&self) -> usize {
+    pub(crate) fn subscriptions(&self) -> usize {
         self.subscription.names.len() + self.subscription.addresses.len()
     }
 
@@ -346,7 +346,7 @@ impl DataPlane {
     }
 
     /// What it does not take at present, sorted by key.
-    pub fn refusals(&self) -> Vec<Refusal> {
+    pub(crate) fn refusals(&self) -> Vec<Refusal> {
         let mut refusals: Vec<Refusal> = self
             .holdings
             .refusals()
@@ -357,7 +357,7 @@ impl DataPlane {
     }
 
     /// Endpoints it cannot connect to.
-    pub fn unreachable(&self) -> &[String] {
+    pub(crate) fn unreachable(&self) -> &[String] {
         &self.unreachable
     }
 }

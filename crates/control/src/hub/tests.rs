@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::{
+    distribute::Live,
     objects::default_gateway,
     picture::{DEPARTED_ADDRESS_KEPT, SOURCE_SYNC_WAIT},
     store::{Revision, StoredObject},
@@ -38,6 +39,12 @@ impl World {
         let mut hub = Hub::new(Arc::new(objects.clone()), "epoch".to_owned(), 1, now);
         hub.add_source("embedded");
         Self { hub, objects, now, written: 0 }
+    }
+
+    /// How far a group, as it is now, has got.
+    fn live(&self, group: &str) -> Live {
+        let version = self.hub.picture.groups.wire(group).unwrap().version;
+        self.hub.distribution.live(&Key::Group(group.into()), version)
     }
 
     /// Synced, with one service per letter: `a` is `sc-a` of `app-a`.
@@ -338,7 +345,7 @@ fn live_counts_who_has_it_and_who_said_so() {
     world.write(None, Some(&group(&["app-a"])));
     let (mut gateway, mut sidecar) = (world.gateway(), world.sidecar("a"));
     let live = |world: &World| {
-        let (live, _) = world.hub.live("trade").unwrap();
+        let live = world.live("trade");
         (live.data_planes, live.acknowledged)
     };
     world.sync(&mut gateway);
@@ -391,7 +398,7 @@ fn what_is_refused_is_not_live_until_it_changes() {
     let mut sidecar = world.sidecar("a");
     let told = world.receive(&mut sidecar).unwrap();
     world.acknowledge(&sidecar, &told, &[("group/trade", "too new")]);
-    let live = |world: &World| world.hub.live("trade").unwrap().0.acknowledged;
+    let live = |world: &World| world.live("trade").acknowledged;
     assert_eq!(live(&world), 0);
     let refusals = world.hub.data_plane("a").unwrap().refusals();
     assert_eq!(refusals[0].reason, "too new");
@@ -575,9 +582,9 @@ fn an_acknowledgement_counts_for_what_it_acknowledges_only() {
     let second = world.receive(&mut sidecar).unwrap();
     assert!(sidecar.held.contains_key("group/trade"));
     assert_ne!(first.generation, second.generation);
-    assert_eq!(world.hub.live("trade").unwrap().0.acknowledged, 0);
+    assert_eq!(world.live("trade").acknowledged, 0);
     world.acknowledge(&sidecar, &second, &[]);
-    assert_eq!(world.hub.live("trade").unwrap().0.acknowledged, 1);
+    assert_eq!(world.live("trade").acknowledged, 1);
     // An acknowledgement of what was never sent is no acknowledgement.
     world.write(Some(&group(&["app-b"])), Some(&group(&["app-b", "app-c"])));
     world.receive(&mut sidecar);
@@ -585,7 +592,7 @@ fn an_acknowledgement_counts_for_what_it_acknowledges_only() {
     world.say(&sidecar, Message::Ack(v1::Ack { generation: Some(foreign), refused: Vec::new() }));
     let future = v1::Generation { epoch: "epoch".to_owned(), number: u64::MAX };
     world.say(&sidecar, Message::Ack(v1::Ack { generation: Some(future), refused: Vec::new() }));
-    assert_eq!(world.hub.live("trade").unwrap().0.acknowledged, 0);
+    assert_eq!(world.live("trade").acknowledged, 0);
 }
 
 #[test]
@@ -638,7 +645,7 @@ fn a_lane_reaches_a_thousand_data_planes() {
         world.sync(peer);
         assert_eq!(peer.admitting(), Some(true));
     }
-    let (live, _) = world.hub.live("trade").unwrap();
+    let live = world.live("trade");
     assert_eq!((live.data_planes, live.acknowledged), (1_000, 1_000));
 }
 

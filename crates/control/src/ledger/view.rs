@@ -18,7 +18,7 @@ const HISTORY_MAX: usize = 4_096;
 /// The changes after a revision are no longer known: list again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("the changes since then are no longer kept: list again and watch from there")]
-pub struct Gone;
+pub(crate) struct Gone;
 
 /// Objects, and recent changes.
 #[derive(Debug)]
@@ -43,12 +43,12 @@ impl View {
     }
 
     /// The state this is.
-    pub fn revision(&self) -> Revision {
+    pub(crate) fn revision(&self) -> Revision {
         self.revision
     }
 
     /// One object.
-    pub fn get(&self, key: &Key) -> Option<&Arc<StoredObject>> {
+    pub(crate) fn get(&self, key: &Key) -> Option<&Arc<StoredObject>> {
         self.objects.get(key)
     }
 
@@ -58,7 +58,7 @@ impl View {
     }
 
     /// The changes after a revision, in order.
-    pub fn changes_after(
+    pub(crate) fn changes_after(
         &self,
         revision: Revision,
     ) -> Result<impl Iterator<Item = &ObjectChange>, Gone> {
@@ -70,7 +70,7 @@ impl View {
     }
 
     /// What is wrong, conflicting or doubtful with the objects.
-    pub fn findings(&self) -> &Arc<Vec<Finding>> {
+    pub(crate) fn findings(&self) -> &Arc<Vec<Finding>> {
         &self.findings
     }
 

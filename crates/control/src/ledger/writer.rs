@@ -67,7 +67,6 @@ impl<S: Store> Writer<S> {
         self.working.entrances_report((self.reported)());
         let before = self.working.state().clone();
         let mut batch = Batch::default();
-        let mut backups = Vec::new();
         for request in round {
             match request {
                 Request::Transact(transaction, now, reply) => {
@@ -80,7 +79,6 @@ impl<S: Store> Writer<S> {
                     batch.durable.push(change);
                     batch.journalled.push(reply);
                 }
-                Request::Backup(path, reply) => backups.push((path, reply)),
             }
         }
         let committed =
@@ -91,10 +89,6 @@ impl<S: Store> Writer<S> {
                 self.working.return_to(before);
                 batch.fail(&error);
             }
-        }
-        // After the commit, so that a backup holds what was acknowledged before it was asked for.
-        for (path, reply) in backups {
-            drop(reply.send(self.store.backup_to(&path)));
         }
     }
 

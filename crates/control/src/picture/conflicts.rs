@@ -28,7 +28,7 @@ type Index<K> = HashMap<K, BTreeSet<ObjectKey>>;
 
 /// The conflicts there are.
 #[derive(Debug, Default)]
-pub struct Conflicts {
+pub(crate) struct Conflicts {
     /// Routes with rules of several backends: what was found when they were last looked at.
     routes: BTreeMap<ObjectKey, Looked>,
     by_service: Index<ServiceId>,
@@ -46,12 +46,12 @@ struct Looked {
 
 impl Conflicts {
     /// All of them: each is told of its route and of its group.
-    pub fn all(&self) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Finding> {
         self.routes.values().flat_map(|looked| &looked.findings)
     }
 
     /// Those told of an object.
-    pub fn of(&self, object: &ObjectKey) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn of(&self, object: &ObjectKey) -> impl Iterator<Item = &Finding> {
         let routes = self.by_object.get(object).into_iter().flatten();
         let findings =
             routes.filter_map(|route| self.routes.get(route)).flat_map(|it| &it.findings);
@@ -59,7 +59,7 @@ impl Conflicts {
     }
 
     /// Objects of which something else is told since this was last asked.
-    pub fn take_changed(&mut self) -> BTreeSet<ObjectKey> {
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<ObjectKey> {
         mem::take(&mut self.changed)
     }
 
@@ -120,7 +120,7 @@ impl Looked {
 }
 
 /// Errors of routes that a transaction writes although a group had the application before.
-pub fn introduced(changes: &[ObjectChange], set: &Set, services: &Services) -> Vec<Finding> {
+pub(crate) fn introduced(changes: &[ObjectChange], set: &Set, services: &Services) -> Vec<Finding> {
     let mut findings = Vec::new();
     let spreads = |route| spread::spreads(route, set, |id| application(services, id));
     for change in changes {

@@ -30,7 +30,7 @@ type Index = HashMap<Arc<str>, BTreeSet<Arc<str>>>;
 
 /// Groups in force, by name.
 #[derive(Debug, Default)]
-pub struct Groups {
+pub(crate) struct Groups {
     by_name: BTreeMap<Arc<str>, Distributed>,
     by_application: Index,
     by_gateway: Index,
@@ -43,7 +43,7 @@ pub struct Groups {
 impl Groups {
     /// Builds a group anew from its objects. Lanes that were not enabled before are held back until `admit_at`;
     /// at the start (`None`) what is enabled was admitted before.
-    pub fn rebuild(
+    pub(crate) fn rebuild(
         &mut self,
         name: &Arc<str>,
         set: &Set,
@@ -64,12 +64,12 @@ impl Groups {
     }
 
     /// Lets requests into the lanes of a group that were held back.
-    pub fn admit(&mut self, group: &Arc<str>, touches: &mut Vec<Touch>) {
+    pub(crate) fn admit(&mut self, group: &Arc<str>, touches: &mut Vec<Touch>) {
         self.admit_those(group, |_| true, touches);
     }
 
     /// Lets requests into lanes that were held back for long enough; says when the next are due.
-    pub fn admit_due(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
+    pub(crate) fn admit_due(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
         while let Some((at, _)) = self.deadlines.front()
             && *at <= now
             && let Some((_, group)) = self.deadlines.pop_front()
@@ -100,7 +100,7 @@ impl Groups {
     }
 
     /// Notes in which generation groups changed last.
-    pub fn note_generation(&mut self, touches: &[Touch], generation: u64) {
+    pub(crate) fn note_generation(&mut self, touches: &[Touch], generation: u64) {
         for touch in touches {
             if let Touch::Content(Key::Group(name)) = touch
                 && let Some(entry) = self.by_name.get_mut(name)
@@ -193,22 +193,22 @@ impl Groups {
 /// What others ask.
 impl Groups {
     /// A group as it is distributed.
-    pub fn wire(&self, name: &str) -> Option<&Versioned> {
+    pub(crate) fn wire(&self, name: &str) -> Option<&Versioned> {
         self.by_name.get(name).map(|entry| &entry.wire)
     }
 
     /// The object that is the group of this name.
-    pub fn object(&self, name: &str) -> Option<&ObjectKey> {
+    pub(crate) fn object(&self, name: &str) -> Option<&ObjectKey> {
         self.by_name.get(name).map(|entry| &entry.object)
     }
 
     /// A group as it runs.
-    pub fn spec(&self, name: &str) -> Option<&GroupSpec> {
+    pub(crate) fn spec(&self, name: &str) -> Option<&GroupSpec> {
         self.by_name.get(name).map(|entry| &entry.spec)
     }
 
     /// The generation of a group's last change.
-    pub fn generation(&self, name: &str) -> Option<u64> {
+    pub(crate) fn generation(&self, name: &str) -> Option<u64> {
         self.by_name.get(name).map(|entry| entry.generation)
     }
 
@@ -218,7 +218,7 @@ impl Groups {
     }
 
     /// All groups, compiled; one that cannot be is left out.
-    pub fn compiled(&self) -> impl Iterator<Item = &Arc<Group>> {
+    pub(crate) fn compiled(&self) -> impl Iterator<Item = &Arc<Group>> {
         let compile = |entry: &Distributed| Group::compile(entry.spec.clone()).ok().map(Arc::new);
         self.by_name
             .values()
@@ -226,22 +226,22 @@ impl Groups {
     }
 
     /// Groups that have the application as a member or an entrance.
-    pub fn of_application(&self, application: &str) -> impl Iterator<Item = &Arc<str>> {
+    pub(crate) fn of_application(&self, application: &str) -> impl Iterator<Item = &Arc<str>> {
         self.by_application.get(application).into_iter().flatten()
     }
 
     /// Groups that have the gateway as an entrance.
-    pub fn of_gateway(&self, gateway: &str) -> impl Iterator<Item = &Arc<str>> {
+    pub(crate) fn of_gateway(&self, gateway: &str) -> impl Iterator<Item = &Arc<str>> {
         self.by_gateway.get(gateway).into_iter().flatten()
     }
 
     /// Whether lanes of a group wait for data planes.
-    pub fn is_held_back(&self, group: &str) -> bool {
+    pub(crate) fn is_held_back(&self, group: &str) -> bool {
         self.held_back.contains_key(group)
     }
 
     /// Groups of which lanes wait for data planes.
-    pub fn held_back(&self) -> impl Iterator<Item = &Arc<str>> {
+    pub(crate) fn held_back(&self) -> impl Iterator<Item = &Arc<str>> {
         self.held_back.keys()
     }
 }

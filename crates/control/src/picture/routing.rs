@@ -34,7 +34,7 @@ struct RouteEntry {
 
 /// Gateways and routes in force.
 #[derive(Debug, Default)]
-pub struct Routing {
+pub(crate) struct Routing {
     gateways: BTreeMap<Arc<str>, GatewayEntry>,
     /// By `namespace/name`.
     routes: BTreeMap<Arc<str>, RouteEntry>,
@@ -43,7 +43,7 @@ pub struct Routing {
 
 impl Routing {
     /// Builds a gateway anew from the oldest object of its name.
-    pub fn rebuild_gateway(&mut self, name: &str, set: &Set, touches: &mut Vec<Touch>) {
+    pub(crate) fn rebuild_gateway(&mut self, name: &str, set: &Set, touches: &mut Vec<Touch>) {
         let spec = set
             .laneway_gateways()
             .find(|(gateway, _)| gateway.metadata.name == name)
@@ -68,7 +68,7 @@ impl Routing {
     }
 
     /// Builds a route anew.
-    pub fn rebuild_route(&mut self, key: &ObjectKey, set: &Set, touches: &mut Vec<Touch>) {
+    pub(crate) fn rebuild_route(&mut self, key: &ObjectKey, set: &Set, touches: &mut Vec<Touch>) {
         let name: Arc<str> = format!("{}/{}", key.namespace, key.name).into();
         let spec = match set.get(key) {
             Some(Object::HttpRoute(route)) => convert::routes::route(route, set).ok(),
@@ -89,7 +89,7 @@ impl Routing {
     }
 
     /// Notes in which generation routes changed last.
-    pub fn note_generation(&mut self, touches: &[Touch], generation: u64) {
+    pub(crate) fn note_generation(&mut self, touches: &[Touch], generation: u64) {
         for touch in touches {
             if let Touch::Content(Key::Route(name)) = touch
                 && let Some(entry) = self.routes.get_mut(name)
@@ -142,42 +142,42 @@ impl RouteEntry {
 /// What others ask.
 impl Routing {
     /// A gateway as it is distributed.
-    pub fn gateway(&self, name: &str) -> Option<&Versioned> {
+    pub(crate) fn gateway(&self, name: &str) -> Option<&Versioned> {
         self.gateways.get(name).map(|entry| &entry.wire)
     }
 
     /// The object that is the gateway of this name.
-    pub fn object(&self, name: &str) -> Option<&ObjectKey> {
+    pub(crate) fn object(&self, name: &str) -> Option<&ObjectKey> {
         self.gateways.get(name).map(|entry| &entry.object)
     }
 
     /// A route as it is distributed.
-    pub fn route(&self, name: &str) -> Option<&Versioned> {
+    pub(crate) fn route(&self, name: &str) -> Option<&Versioned> {
         self.routes.get(name).map(|entry| &entry.wire)
     }
 
     /// A route as it runs, by `namespace/name`.
-    pub fn route_spec(&self, name: &str) -> Option<&routes::RouteSpec> {
+    pub(crate) fn route_spec(&self, name: &str) -> Option<&routes::RouteSpec> {
         self.routes.get(name).map(|entry| &entry.spec)
     }
 
     /// The generation of a route's last change.
-    pub fn generation(&self, name: &str) -> u64 {
+    pub(crate) fn generation(&self, name: &str) -> u64 {
         self.routes.get(name).map_or(0, |entry| entry.generation)
     }
 
     /// All gateways as they run, by name.
-    pub fn gateways(&self) -> impl Iterator<Item = &routes::GatewaySpec> {
+    pub(crate) fn gateways(&self) -> impl Iterator<Item = &routes::GatewaySpec> {
         self.gateways.values().map(|entry| &entry.spec)
     }
 
     /// All routes as they run, by namespace and name.
-    pub fn routes(&self) -> impl Iterator<Item = &routes::RouteSpec> {
+    pub(crate) fn routes(&self) -> impl Iterator<Item = &routes::RouteSpec> {
         self.routes.values().map(|entry| &entry.spec)
     }
 
     /// Routes that attach to a gateway, and the services they need.
-    pub fn attached(
+    pub(crate) fn attached(
         &self,
         gateway: &str,
     ) -> impl Iterator<Item = (&Arc<str>, &BTreeSet<ServiceId>)> {

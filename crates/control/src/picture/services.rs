@@ -22,11 +22,11 @@ use super::versioned::{self, Versioned};
 use crate::key::{Key, Topic, Touch};
 
 /// How long an address keeps its meaning after its last service lost it (semantics, "What an instance is").
-pub const DEPARTED_ADDRESS_KEPT: Duration = Duration::from_secs(60);
+pub(crate) const DEPARTED_ADDRESS_KEPT: Duration = Duration::from_secs(60);
 
 /// How long a service that disappeared keeps its name: longer than a redeployment takes, shorter than it takes
 /// people to wonder why a name of last week still answers 503.
-pub const DEPARTED_SERVICE_KEPT: Duration = Duration::from_secs(600);
+pub(crate) const DEPARTED_SERVICE_KEPT: Duration = Duration::from_secs(600);
 
 /// Departed services and addresses kept at once, each: ten times a large installation.
 const DEPARTED_MAX: usize = 100_000;
@@ -57,7 +57,7 @@ pub(crate) struct Present {
 
 /// Services, names and addresses.
 #[derive(Debug, Default)]
-pub struct Services {
+pub(crate) struct Services {
     by_id: HashMap<ServiceId, Seen>,
     /// By source.
     present: HashMap<String, Present>,
@@ -76,7 +76,12 @@ pub struct Services {
 
 impl Services {
     /// A service appeared or changed.
-    pub fn put(&mut self, service: Arc<lanes::Service>, now: Instant, touches: &mut Vec<Touch>) {
+    pub(crate) fn put(
+        &mut self,
+        service: Arc<lanes::Service>,
+        now: Instant,
+        touches: &mut Vec<Touch>,
+    ) {
         let id = service.id().clone();
         let key = Key::Service(id.clone());
         let wire = versioned::service(&service);
@@ -115,7 +120,7 @@ impl Services {
     }
 
     /// A service disappeared: it stays as one without instances.
-    pub fn depart(&mut self, id: &ServiceId, now: Instant, touches: &mut Vec<Touch>) {
+    pub(crate) fn depart(&mut self, id: &ServiceId, now: Instant, touches: &mut Vec<Touch>) {
         let Some(entry) = self.by_id.get_mut(id).filter(|entry| entry.departed_at.is_none()) else {
             return;
         };
@@ -142,7 +147,7 @@ impl Services {
     }
 
     /// A service, its name and its addresses are forgotten at once: its source was removed.
-    pub fn remove(&mut self, id: &ServiceId, touches: &mut Vec<Touch>) {
+    pub(crate) fn remove(&mut self, id: &ServiceId, touches: &mut Vec<Touch>) {
         let Some(entry) = self.by_id.remove(id) else { return };
         self.count(id, entry.instances(), None);
         self.note_application(id, Some(entry.service.application()), None);
@@ -168,7 +173,7 @@ impl Services {
     }
 
     /// A Backend names a service (`true`), or no longer does.
-    pub fn back(&mut self, id: &ServiceId, named: bool, touches: &mut Vec<Touch>) {
+    pub(crate) fn back(&mut self, id: &ServiceId, named: bool, touches: &mut Vec<Touch>) {
         let count = self.backed.entry(id.clone()).or_default();
         *count = if named { *count + 1 } else { count.saturating_sub(1) };
         if *count == 0 {
@@ -178,7 +183,11 @@ impl Services {
     }
 
     /// Forgets what departed long enough ago; says when the next is due.
-    pub fn forget_departed(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
+    pub(crate) fn forget_departed(
+        &mut self,
+        now: Instant,
+        touches: &mut Vec<Touch>,
+    ) -> Option<Instant> {
         let due = |first: Option<&Instant>, kept| first.is_some_and(|at| *at + kept <= now);
         while due(self.departed_addresses.front().map(|(at, _)| at), DEPARTED_ADDRESS_KEPT) {
             self.forget_oldest_address(touches);
@@ -291,7 +300,7 @@ impl Services {
     }
 
     /// Applications of which instances came, went or changed since this was last asked.
-    pub fn take_changed_applications(&mut self) -> BTreeSet<Arc<str>> {
+    pub(crate) fn take_changed_applications(&mut self) -> BTreeSet<Arc<str>> {
         std::mem::take(&mut self.changed_applications)
     }
 
@@ -301,17 +310,20 @@ impl Services {
     }
 
     /// A service as it is distributed, departed ones included.
-    pub fn wire(&self, id: &ServiceId) -> Option<&Versioned> {
+    pub(crate) fn wire(&self, id: &ServiceId) -> Option<&Versioned> {
         self.by_id.get(id).map(|entry| &entry.wire)
     }
 
     /// A service, departed ones included.
-    pub fn get(&self, id: &ServiceId) -> Option<&Arc<lanes::Service>> {
+    pub(crate) fn get(&self, id: &ServiceId) -> Option<&Arc<lanes::Service>> {
         self.by_id.get(id).map(|entry| &entry.service)
     }
 
     /// The services behind which an application is.
-    pub fn of_application(&self, application: &str) -> impl Iterator<Item = &Arc<lanes::Service>> {
+    pub(crate) fn of_application(
+        &self,
+        application: &str,
+    ) -> impl Iterator<Item = &Arc<lanes::Service>> {
         let ids = self.by_application.get(application).into_iter().flatten();
         ids.filter_map(|id| self.get(id))
     }
@@ -330,17 +342,17 @@ impl Services {
     }
 
     /// All services, departed ones included.
-    pub fn all(&self) -> impl Iterator<Item = &Arc<lanes::Service>> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<lanes::Service>> {
         self.by_id.values().map(|entry| &entry.service)
     }
 
     /// Every service of a source, departed ones included.
-    pub fn of_source(&self, source: &str) -> Vec<ServiceId> {
+    pub(crate) fn of_source(&self, source: &str) -> Vec<ServiceId> {
         self.by_id.keys().filter(|id| id.source() == source).cloned().collect()
     }
 
     /// What a host name means.
-    pub fn name(&self, host: &str) -> NameAnswer {
+    pub(crate) fn name(&self, host: &str) -> NameAnswer {
         let exact = self.candidates(host, None);
         if !exact.is_empty() {
             return self.decide(exact);
@@ -352,7 +364,7 @@ impl Services {
     }
 
     /// Which services an address means, sorted.
-    pub fn address(&self, address: &SocketAddr) -> impl Iterator<Item = &ServiceId> {
+    pub(crate) fn address(&self, address: &SocketAddr) -> impl Iterator<Item = &ServiceId> {
         self.by_address.get(address).into_iter().flat_map(Occupants::meant)
     }
 

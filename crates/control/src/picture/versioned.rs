@@ -16,7 +16,7 @@ use routes::{GatewaySpec, RouteSpec};
 
 /// A resource as it goes out: encoded once, and shared by all who get it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Versioned {
+pub(crate) struct Versioned {
     /// The hash of its content.
     pub version: u64,
     /// The resource's wire message, version and key in it.

@@ -182,6 +182,15 @@ impl SqliteStore {
         transaction.commit()
     }
 
+    /// Writes a consistent copy to `path`, which must not exist. The copy gets another epoch when it is
+    /// opened, so that data planes never mistake its generations for this store's.
+    pub fn backup_to(&self, path: &Path) -> Result<(), StoreError> {
+        if path.exists() {
+            return Err(StoreError::BackupExists { path: path.to_owned() });
+        }
+        self.copy_to(path).map_err(failed("back up to", path))
+    }
+
     fn copy_to(&self, path: &Path) -> rusqlite::Result<()> {
         let mut copy = Connection::open(path)?;
         rusqlite::backup::Backup::new(&self.connection, &mut copy)?.step(-1).map(drop)?;
@@ -211,13 +220,6 @@ impl Store for SqliteStore {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let path = self.path.clone();
         self.write(changes).map_err(failed("write", &path))
-    }
-
-    fn backup_to(&mut self, path: &Path) -> Result<(), StoreError> {
-        if path.exists() {
-            return Err(StoreError::BackupExists { path: path.to_owned() });
-        }
-        self.copy_to(path).map_err(failed("back up to", path))
     }
 }
 

@@ -7,8 +7,7 @@ use api::{
     resource::Object,
 };
 use control::{
-    Control, Registrations, Settings, Standing,
-    ledger::{Done, Edit, Precondition, Rejection, Transaction},
+    Control, Done, Edit, Precondition, Registrations, Rejection, Settings, Standing, Transaction,
 };
 use lanes::{Endpoint, Service, ServiceId, Tag, service::Health};
 use parking_lot::Mutex;
@@ -131,9 +130,8 @@ impl Plane {
 
     /// Waits until no lane is held back any more.
     pub(crate) async fn admitted(&self) {
-        let waits = || self.control.hub().picture().groups.held_back().next().is_some();
         let admitted = async {
-            while waits() {
+            while self.control.holds_lanes_back() {
                 tokio::task::yield_now().await;
             }
         };

@@ -564,7 +564,7 @@ async fn what_a_page_of_another_site_can_send_is_refused() {
 #[test]
 fn the_committed_openapi_document_is_current() {
     let path = concat!(env!("CARGO_MANIFEST_DIR"), "/openapi.json");
-    let fresh = control::rest::openapi();
+    let fresh = control::openapi();
     if std::env::var_os("UPDATE").is_some() {
         std::fs::write(path, &fresh).unwrap();
     }
@@ -579,7 +579,7 @@ fn the_committed_openapi_document_is_current() {
 async fn every_path_of_the_openapi_document_is_served() {
     let (plane, _client) = started().await;
     let address = plane.rest().await;
-    let document: Value = serde_json::from_str(&control::rest::openapi()).unwrap();
+    let document: Value = serde_json::from_str(&control::openapi()).unwrap();
     let mut operations = 0;
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = path

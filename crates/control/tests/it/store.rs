@@ -8,9 +8,8 @@ use api::{
     validate::Reported,
 };
 use control::{
-    ledger::{Edit, Ledger, Precondition, Rejection, Rules, Transaction},
-    objects::{Objects, default_gateway},
-    store::{Change, Contents, Revision, SqliteStore, Store, StoreError},
+    Change, Contents, Edit, Ledger, Objects, Precondition, Rejection, Revision, Rules, SqliteStore,
+    Store, StoreError, StoredObject, Transaction, default_gateway,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -114,7 +113,7 @@ fn a_batch_that_fails_leaves_nothing_of_itself() {
     let stored = |name: &str| {
         let object = Object::from_value(group(name, &["a"])).unwrap();
         let revision = Revision::parse("1").unwrap();
-        Change::Put(Arc::new(control::store::StoredObject {
+        Change::Put(Arc::new(StoredObject {
             object: Arc::new(object),
             revision,
             created: CreationOrder(1),
@@ -133,11 +132,7 @@ fn a_backup_is_complete_and_has_a_history_of_its_own() {
     let mut store = open(&path);
     let object = Object::from_value(group("trade", &["a"])).unwrap();
     let revision = Revision::parse("4").unwrap();
-    let stored = control::store::StoredObject {
-        object: Arc::new(object),
-        revision,
-        created: CreationOrder(1),
-    };
+    let stored = StoredObject { object: Arc::new(object), revision, created: CreationOrder(1) };
     store.commit(&[Change::Put(Arc::new(stored))]).unwrap();
     store.backup_to(&copy).unwrap();
     let (original, copied) = (store.load().unwrap(), contents(&copy));
@@ -205,10 +200,6 @@ impl Store for Full {
         }
         let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(13), None);
         Err(StoreError::Database { doing: "write", path: "laneway.db".into(), source })
-    }
-
-    fn backup_to(&mut self, path: &Path) -> Result<(), StoreError> {
-        self.store.backup_to(path)
     }
 }
 

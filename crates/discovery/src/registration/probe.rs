@@ -10,7 +10,7 @@ use tokio::{
 
 /// How long an application on the same host may take to answer: half a heartbeat period, so that a probe is over
 /// before the next one is due.
-pub const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
+pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Bytes of a response that are read in search of its status line and head.
 const RESPONSE_BYTES_MAX: usize = 4096;
@@ -70,7 +70,7 @@ pub enum ProbeError {
 
 impl Probe {
     /// Probes once.
-    pub async fn run(&self, address: SocketAddr) -> Result<(), ProbeError> {
+    pub(crate) async fn run(&self, address: SocketAddr) -> Result<(), ProbeError> {
         let probed = async {
             let stream = TcpStream::connect(address)
                 .await

@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use clap::Args;
-use control::store::{SqliteStore, Store};
+use control::SqliteStore;
 
 use super::output;
 use crate::{config::default_data, roles::DATABASE_FILE};
@@ -34,7 +34,7 @@ pub(crate) async fn run(verb: Backup) -> anyhow::Result<ExitCode> {
         None => anyhow::bail!("data: name the control plane's data directory with --data"),
     };
     let database = data.join(DATABASE_FILE);
-    let mut store = SqliteStore::open_as_it_is(&database)?;
+    let store = SqliteStore::open_as_it_is(&database)?;
     store.backup_to(&verb.file)?;
     fs::set_permissions(&verb.file, Permissions::from_mode(MODE))
         .with_context(|| format!("make `{}` private", verb.file.display()))?;

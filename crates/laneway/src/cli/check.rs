@@ -8,7 +8,7 @@ use api::{
     validate::{Severity, validate},
 };
 use clap::Args;
-use control::objects::{default_gateway, provide_default_gateway};
+use control::{default_gateway, provide_default_gateway};
 
 use super::{
     EXIT_FAILED, apply, output,

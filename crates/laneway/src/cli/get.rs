@@ -7,7 +7,7 @@ use api::{
     write,
 };
 use clap::Args;
-use control::objects::DEFAULT_GATEWAY;
+use control::DEFAULT_GATEWAY;
 
 use super::{
     columns, output,

@@ -8,10 +8,7 @@ use std::{
 };
 
 use anyhow::Context;
-use control::{
-    Control,
-    discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT},
-};
+use control::{Control, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 use discovery::Readiness;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
 use tokio_stream::wrappers::TcpListenerStream;

@@ -7,7 +7,7 @@ use super::{CaptureConfig, Family, MARK};
 /// What leaves this host or namespace passes here.
 pub const OUTPUT_CHAIN: &str = "LANEWAY_OUTPUT";
 /// What arrives from outside passes here.
-pub const INBOUND_CHAIN: &str = "LANEWAY_INBOUND";
+pub(crate) const INBOUND_CHAIN: &str = "LANEWAY_INBOUND";
 
 /// Both chains, whole. Declaring a chain empties it, and everything up to `COMMIT` takes effect at once.
 pub(super) fn chains(config: &CaptureConfig, family: Family) -> String {

@@ -37,7 +37,7 @@ impl Sink {
     }
 
     /// Services as they are now, in order.
-    pub fn changed(&mut self, changes: Vec<Change>) {
+    pub(crate) fn changed(&mut self, changes: Vec<Change>) {
         for Change { service, state, problems } in &changes {
             self.unconfirmed.remove(service);
             if state.is_none() {
@@ -57,7 +57,7 @@ impl Sink {
 
     /// Everything there is has been told, and the source is in contact. What earlier runs told of and this one did
     /// not is gone.
-    pub fn synced(&mut self) {
+    pub(crate) fn synced(&mut self) {
         let gone = std::mem::take(&mut self.unconfirmed).into_iter().map(Change::gone);
         self.changed(gone.collect());
         if matches!(self.standing, Standing::Stale { .. }) {
@@ -67,7 +67,7 @@ impl Sink {
     }
 
     /// What the source watches cannot be reached: its last picture stays.
-    pub fn stale(&mut self, problem: String) {
+    pub(crate) fn stale(&mut self, problem: String) {
         tracing::warn!(source = %self.name, problem, "the source is out of contact; its last picture stays");
         let standing = match &self.standing {
             Standing::Syncing { .. } => Standing::Syncing { problem: Some(problem) },

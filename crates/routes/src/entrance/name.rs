@@ -109,7 +109,7 @@ impl Name {
     }
 
     /// The name in lower case; `None` for [`Name::Other`].
-    pub fn as_str(self) -> Option<&'static str> {
+    pub(crate) fn as_str(self) -> Option<&'static str> {
         Some(match self {
             Self::Other => return None,
             Self::Connection => "connection",

@@ -427,7 +427,7 @@ fn backends_share_requests_by_weight() {
     let (table, _) =
         Table::compile(Some(&gateway(&[("http", 80, None)])), &[route("r", 0, vec![spec])]);
     let counts = |wanted: &str| {
-        let chosen = (0..400).map(|ticket| table.rules()[0].backend(ticket).unwrap());
+        let chosen = (0..400).map(|ticket| table.inner.rules[0].backend(ticket).unwrap());
         chosen.filter(|it| it.service.as_ref().unwrap().name() == wanted).count()
     };
     assert_eq!((counts("a"), counts("none"), counts("b")), (100, 0, 300));
@@ -441,7 +441,7 @@ fn no_backends_or_only_weight_zero_is_nobody() {
     zero.backends = vec![backend("a", 0)];
     let (table, _) =
         Table::compile(Some(&gateway(&[("http", 80, None)])), &[route("r", 0, vec![none, zero])]);
-    assert!(table.rules().iter().all(|rule| rule.backend(7).is_none()));
+    assert!(table.inner.rules.iter().all(|rule| rule.backend(7).is_none()));
 }
 
 /// The Gateway API's text, the slow way: every match of every rule is tried, and the best is kept. Shares no

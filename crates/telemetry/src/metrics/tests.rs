@@ -4,7 +4,8 @@ use std::{collections::BTreeMap, time::Duration};
 
 use super::*;
 use crate::{
-    CodeClass, Kind, Outcome, RequestLabels, Role, histogram::BOUNDS_NANOSECONDS, labels::OTHER,
+    CodeClass, Outcome, RequestLabels, Role, histogram::BOUNDS_NANOSECONDS, labels::OTHER,
+    names::Kind,
 };
 
 fn labels<'a>(service: &'a str, lane: &'a str) -> RequestLabels<'a> {
