@@ -12,11 +12,11 @@ use bytes::Bytes;
 )]
 pub mod v1 {
     include!("generated/laneway.discovery.v1.rs");
-    include!("generated/server/laneway.discovery.v1.rs");
+    include!("generated/calls/laneway.discovery.v1.rs");
 }
 
-/// A [`v1::ControlMessage`] as a control plane sends it: its resources are encoded once, for all who get them. On the
-/// wire both are the same, because a message within a message is its bytes.
+/// A [`v1::ControlMessage`] as it is sent and received: its resources are encoded once, for all who get them, and
+/// decoded one by one. On the wire both are the same, because a message within a message is its bytes.
 #[derive(Clone, PartialEq, prost::Message)]
 pub struct EncodedControlMessage {
     /// See [`v1::ControlMessage`].

@@ -29,7 +29,7 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     fs::create_dir_all(&fresh).context("create target/codegen")?;
     discovery(root, &fresh)?;
     let mut complaints = Vec::new();
-    for name in [format!("{PACKAGE}.rs"), format!("server/{PACKAGE}.rs")] {
+    for name in [format!("{PACKAGE}.rs"), format!("calls/{PACKAGE}.rs")] {
         let committed = root.join(GENERATED).join(&name);
         if fs::read(fresh.join(&name)).ok() != fs::read(&committed).ok() {
             complaints.push(format!(
@@ -41,28 +41,27 @@ pub(crate) fn check(root: &Path) -> Result<Vec<String>> {
     Ok(complaints)
 }
 
-/// Messages and the client; and the server beside them, which sends resources that are encoded already.
+/// Messages; and beside them the calls, which carry resources that are encoded already.
 fn discovery(root: &Path, into: &Path) -> Result<()> {
     let proto = root.join("crates/api/proto");
     let descriptors =
         protox::compile(["discovery.proto"], [&proto]).context("compile discovery.proto")?;
     tonic_prost_build::configure()
-        .build_transport(false)
+        .build_client(false)
         .build_server(false)
         .out_dir(into)
         .compile_fds(descriptors.clone())
         .with_context(|| format!("write {}", into.display()))?;
-    let server = into.join("server");
-    fs::create_dir_all(&server).with_context(|| format!("create {}", server.display()))?;
+    let calls = into.join("calls");
+    fs::create_dir_all(&calls).with_context(|| format!("create {}", calls.display()))?;
     tonic_prost_build::configure()
         .build_transport(false)
-        .build_client(false)
         .extern_path(format!(".{PACKAGE}"), "crate::discovery::v1")
         .extern_path(
             format!(".{PACKAGE}.ControlMessage"),
             "crate::discovery::EncodedControlMessage",
         )
-        .out_dir(&server)
+        .out_dir(&calls)
         .compile_fds(descriptors)
-        .with_context(|| format!("write {}", server.display()))
+        .with_context(|| format!("write {}", calls.display()))
 }

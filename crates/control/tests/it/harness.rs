@@ -3,7 +3,10 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use api::{
-    discovery::v1::{self, data_plane_message, discovery_client::DiscoveryClient, resource::Body},
+    discovery::{
+        EncodedControlMessage,
+        v1::{self, data_plane_message, discovery_client::DiscoveryClient, resource::Body},
+    },
     resource::Object,
 };
 use control::{
@@ -11,6 +14,7 @@ use control::{
 };
 use lanes::{Endpoint, Service, ServiceId, Tag, service::Health};
 use parking_lot::Mutex;
+use prost::Message;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
@@ -219,7 +223,7 @@ pub(crate) struct DataPlane {
     /// Every message, in order.
     pub(crate) messages: Vec<v1::ControlMessage>,
     sender: mpsc::Sender<v1::DataPlaneMessage>,
-    receiver: Streaming<v1::ControlMessage>,
+    receiver: Streaming<EncodedControlMessage>,
 }
 
 impl DataPlane {
@@ -271,7 +275,7 @@ impl DataPlane {
             .expect("a message within the patience of the test")
             .unwrap()
             .expect("the stream goes on");
-        self.take(message)
+        self.take(decoded(&message))
     }
 
     fn take(&mut self, message: v1::ControlMessage) -> v1::ControlMessage {
@@ -288,7 +292,7 @@ impl DataPlane {
     /// The next message, however long it takes; not applied.
     pub(crate) async fn receive_for_ever(&mut self) -> v1::ControlMessage {
         match self.receiver.message().await {
-            Ok(Some(message)) => message,
+            Ok(Some(message)) => decoded(&message),
             _ => std::future::pending().await,
         }
     }
@@ -320,6 +324,10 @@ impl DataPlane {
             _ => None,
         }
     }
+}
+
+fn decoded(message: &EncodedControlMessage) -> v1::ControlMessage {
+    v1::ControlMessage::decode(&*message.encode_to_vec()).unwrap()
 }
 
 /// One plain request on a connection of its own: status and body.

@@ -2,12 +2,11 @@
 
 use api::discovery::{
     EncodedControlMessage,
-    v1::{self, data_plane_message::Message},
+    v1::{self, data_plane_message::Message, discovery_client::DiscoveryClient},
 };
 use futures_util::FutureExt;
 use tokio::sync::mpsc;
-use tonic::{Request, Streaming, client::Grpc, codegen::http::uri::PathAndQuery};
-use tonic_prost::ProstCodec;
+use tonic::Streaming;
 
 use crate::connection::{self, CONNECT_TIMEOUT, ConnectionError};
 
@@ -17,9 +16,6 @@ const OUTGOING_MAX: usize = 256;
 /// A discovery message may carry everything a gateway needs at its start: 1 000 services of 100 instances take
 /// about 5 MB.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// The call, as the protocol names it.
-const STREAM: &str = "/laneway.discovery.v1.Discovery/Stream";
 
 /// One stream: what is received and what is sent.
 pub(super) struct Stream {
@@ -37,21 +33,16 @@ impl Stream {
         subscribe: v1::Subscribe,
     ) -> Result<Self, ConnectionError> {
         let channel = connection::connect(&control).await?;
-        let mut client = Grpc::new(channel)
+        let mut client = DiscoveryClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
-        client.ready().await.map_err(ConnectionError::Connect)?;
         let (outgoing, messages) = mpsc::channel(OUTGOING_MAX);
         for message in [Message::Hello(hello), Message::Subscribe(subscribe)] {
             // Cannot fail: the queue is empty and its reader is here.
             let _ = outgoing.try_send(v1::DataPlaneMessage { message: Some(message) });
         }
         let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
-        // Not the generated client: resources stay encoded until each is taken.
-        let codec = ProstCodec::<v1::DataPlaneMessage, EncodedControlMessage>::default();
-        let path = PathAndQuery::from_static(STREAM);
-        let call = client.streaming(Request::new(messages), path, codec);
-        let response = tokio::time::timeout(CONNECT_TIMEOUT, call)
+        let response = tokio::time::timeout(CONNECT_TIMEOUT, client.stream(messages))
             .await
             .map_err(|_| ConnectionError::NoAnswer)??;
         Ok(Self { incoming: response.into_inner(), outgoing, unsent_acks: Vec::new() })
