@@ -8,12 +8,13 @@
 use std::{hint::black_box, net::IpAddr, process::ExitCode, sync::Arc, time::Instant};
 
 use lanes::{
-    Context, Directory, Endpoint, Entrance, Group, GroupName, GroupSpec, LaneSpec, Member, Request,
-    Service, ServiceId, Snapshot, Tag,
+    Context, Directory, Endpoint, Entrance, Group, GroupName, GroupSpec, LaneSpec, Member, Service,
+    ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::Health,
 };
+use testkit::Call;
 
 /// Lanes, and conditions per lane, of the target.
 const LANES: usize = 1000;
@@ -90,31 +91,6 @@ struct Case {
     decide: Box<dyn FnMut()>,
 }
 
-struct Call {
-    headers: Vec<(String, Vec<u8>)>,
-}
-
-impl Request for Call {
-    fn method(&self) -> &str {
-        "GET"
-    }
-    fn host(&self) -> &str {
-        "shop.example"
-    }
-    fn path(&self) -> &str {
-        "/orders/17"
-    }
-    fn query(&self) -> &str {
-        "page=2&size=50"
-    }
-    fn client_ip(&self) -> IpAddr {
-        IpAddr::from([192, 0, 2, 7])
-    }
-    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))
-    }
-}
-
 /// What browsers and proxies send anyway, and `more`.
 fn call(more: impl IntoIterator<Item = (String, String)>) -> Call {
     let usual = [
@@ -129,7 +105,13 @@ fn call(more: impl IntoIterator<Item = (String, String)>) -> Call {
     ];
     let usual = usual.map(|(name, value)| (name.to_owned(), value.to_owned()));
     let headers = usual.into_iter().chain(more).map(|(name, value)| (name, value.into_bytes()));
-    Call { headers: headers.collect() }
+    Call {
+        path: "/orders/17".to_owned(),
+        query: "page=2&size=50".to_owned(),
+        client_ip: IpAddr::from([192, 0, 2, 7]),
+        headers: headers.collect(),
+        ..Call::default()
+    }
 }
 
 fn header(name: impl Into<String>, operator: Operator) -> Condition {

@@ -7,9 +7,11 @@
 //! - [`load`]: a steady stream of requests whose every answer is kept.
 //! - [`Timeline`]: what was true when, and so which answers were right.
 //! - [`entrance_cases`]: requests as they enter, for everybody who reads requests.
+//! - [`Call`]: a request for those who only decide.
 //! - [`http`], [`wait`], [`needs`]: small things that every system test wants.
 
 pub mod application;
+mod call;
 pub mod entrance_cases;
 mod hosts;
 pub mod http;
@@ -25,6 +27,7 @@ mod timeline;
 pub mod wait;
 mod world;
 
+pub use call::Call;
 pub use hosts::{Host, Switch};
 pub use network::Network;
 pub use process::Process;

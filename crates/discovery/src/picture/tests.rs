@@ -1,6 +1,7 @@
 //! What a picture makes of messages: what it takes, what it refuses, what it shares.
 
 use lanes::{AddressLookup, Lookup};
+use testkit::Call;
 
 #[path = "../../tests/it/messages.rs"]
 mod messages;
@@ -77,33 +78,11 @@ fn version_of(picture: &Picture, key: &str) -> Option<u64> {
     picture.held().into_iter().find(|held| held.key == key).map(|held| held.version)
 }
 
-struct Get<'a>(&'a str);
-
-impl lanes::Request for Get<'_> {
-    fn method(&self) -> &str {
-        "GET"
-    }
-    fn path(&self) -> &str {
-        self.0
-    }
-    fn host(&self) -> &str {
-        "edge"
-    }
-    fn query(&self) -> &str {
-        ""
-    }
-    fn client_ip(&self) -> std::net::IpAddr {
-        [127, 0, 0, 1].into()
-    }
-    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        std::iter::empty()
-    }
-}
-
 fn goes_to(picture: &Picture, path: &str) -> Option<String> {
     let published = picture.published();
-    let listener = published.routes.listener(8000, "edge")?;
-    match published.routes.find(listener, &Get(path)) {
+    let call = Call { host: "edge".to_owned(), path: path.to_owned(), ..Call::default() };
+    let listener = published.routes.listener(8000, &call.host)?;
+    match published.routes.find(listener, &call) {
         routes::Found::Rule { rule, .. } => Some(rule.route_name.clone()),
         _ => None,
     }

@@ -17,8 +17,9 @@ use lanes::{
     service::Health,
 };
 use serde::Deserialize;
+use testkit::Call;
 
-use crate::world::{Call, World};
+use crate::world::World;
 
 /// One file.
 #[derive(Deserialize)]

@@ -10,10 +10,11 @@ use lanes::{
     service::Health,
 };
 use proptest::prelude::*;
+use testkit::Call;
 
 use crate::{
     oracle::{self, Hop},
-    world::{APPLICATIONS, Call, Draw, World, alike, baggage, bytes_of, call, entrance, tag},
+    world::{APPLICATIONS, Draw, World, alike, baggage, bytes_of, call, entrance, tag},
 };
 
 /// Bytes that a world of average size uses up; beyond them everything is the first choice.

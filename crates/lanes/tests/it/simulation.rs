@@ -11,8 +11,9 @@ use lanes::{
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::Health,
 };
+use testkit::Call;
 
-use crate::world::{Call, Draw, World, bytes_of, tag};
+use crate::world::{Draw, World, bytes_of, tag};
 
 /// Requests of the run: few in every test, all in `cargo test --release -p lanes simulation`. Worlds are drawn from
 /// numbers, so none repeats.

@@ -1,36 +1,15 @@
 //! One request through the whole crate: entrance, hop, wire.
 
-use std::{net::IpAddr, sync::Arc};
+use std::sync::Arc;
 
 use lanes::{
     Context, Directory, Endpoint, Entrance, Explanation, Group, GroupName, GroupSpec, LaneSpec,
-    Outcome, Request, Service, ServiceId, Snapshot, Tag, baggage,
+    Outcome, Service, ServiceId, Snapshot, Tag, baggage,
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::Health,
 };
-
-struct Canary;
-impl Request for Canary {
-    fn method(&self) -> &str {
-        "GET"
-    }
-    fn host(&self) -> &str {
-        "h"
-    }
-    fn path(&self) -> &str {
-        "/"
-    }
-    fn query(&self) -> &str {
-        ""
-    }
-    fn client_ip(&self) -> IpAddr {
-        IpAddr::from([127, 0, 0, 1])
-    }
-    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        [(&b"Canary"[..], &b"gray"[..])].into_iter()
-    }
-}
+use testkit::Call;
 
 #[test]
 fn a_marked_request_reaches_the_gray_instance() {
@@ -75,7 +54,8 @@ fn a_marked_request_reaches_the_gray_instance() {
     let mut context = Context::default();
     let mut told = Explanation::default();
     let entrance = Entrance::Gateway { gateway: "edge", route: None };
-    snapshot.enter(entrance, &Canary, &mut || [0; 16], &mut context, &mut told);
+    let canary = Call { headers: vec![("Canary".into(), "gray".into())], ..Call::default() };
+    snapshot.enter(entrance, &canary, &mut || [0; 16], &mut context, &mut told);
     let choice = snapshot.choose(&context, &service, None, &(), 7, &mut told).unwrap();
     assert_eq!(
         (choice.endpoint.address.to_string().as_str(), choice.outcome),

@@ -10,10 +10,11 @@ use lanes::{
     hash::hash,
 };
 use serde::{Deserialize, de::DeserializeOwned};
+use testkit::Call;
 
 use crate::{
     oracle,
-    world::{Call, World, tag},
+    world::{World, tag},
 };
 
 fn load<T: DeserializeOwned>(text: &str) -> T {

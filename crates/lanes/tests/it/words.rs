@@ -9,8 +9,9 @@ use lanes::{
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::Health,
 };
+use testkit::Call;
 
-use crate::world::{Call, World, tag};
+use crate::world::{World, tag};
 
 /// One line per step.
 fn lines(told: &Explanation) -> String {

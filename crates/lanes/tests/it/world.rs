@@ -8,63 +8,14 @@ use std::{
 
 use lanes::{
     Context, Directory, Ejections, Endpoint, Entrance, Group, GroupName, GroupSpec, LaneSpec,
-    Member, Request, Service, ServiceId, Snapshot, Tag,
+    Member, Service, ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::Health,
 };
+use testkit::Call;
 
 use crate::oracle::Membership;
-
-/// A request made of plain text.
-#[derive(Debug, Clone)]
-pub(crate) struct Call {
-    pub(crate) method: String,
-    pub(crate) host: String,
-    pub(crate) path: String,
-    pub(crate) query: String,
-    pub(crate) client_ip: IpAddr,
-    pub(crate) headers: Vec<(String, Vec<u8>)>,
-    pub(crate) claims: Vec<(String, String)>,
-}
-
-impl Default for Call {
-    fn default() -> Self {
-        Self {
-            method: "GET".into(),
-            host: "shop.example".into(),
-            path: "/".into(),
-            query: String::new(),
-            client_ip: IpAddr::from([127, 0, 0, 1]),
-            headers: Vec::new(),
-            claims: Vec::new(),
-        }
-    }
-}
-
-impl Request for Call {
-    fn method(&self) -> &str {
-        &self.method
-    }
-    fn host(&self) -> &str {
-        &self.host
-    }
-    fn path(&self) -> &str {
-        &self.path
-    }
-    fn query(&self) -> &str {
-        &self.query
-    }
-    fn client_ip(&self) -> IpAddr {
-        self.client_ip
-    }
-    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_slice()))
-    }
-    fn claim(&self, name: &str) -> Option<&str> {
-        self.claims.iter().find(|(have, _)| have == name).map(|(_, value)| value.as_str())
-    }
-}
 
 /// Where a world comes from: bytes, then zeros.
 #[derive(Debug)]

@@ -1,10 +1,12 @@
 //! Rewrites and redirects by the tables of the Gateway API's own documentation; filters that are refused.
 
+use testkit::Call;
+
 use super::*;
 use crate::{
     Found, Table,
     spec::{PathSpec, RuleSpec},
-    table::tests::{Sent, gateway, path_match, route, rule, sent},
+    table::tests::{gateway, path_match, route, rule, sent},
 };
 
 fn table_of(rule: RuleSpec) -> (Table, Vec<String>) {
@@ -13,7 +15,7 @@ fn table_of(rule: RuleSpec) -> (Table, Vec<String>) {
     (table, problems.into_iter().map(|it| it.problem.field).collect())
 }
 
-fn found<'t>(table: &'t Table, request: &Sent) -> (&'t crate::Rule, usize) {
+fn found<'t>(table: &'t Table, request: &Call) -> (&'t crate::Rule, usize) {
     match table.find(0, request) {
         Found::Rule { rule, matched_bytes } => (rule, matched_bytes),
         other => panic!("{other:?}"),

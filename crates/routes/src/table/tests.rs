@@ -4,10 +4,9 @@
 //! `=/exact`, `/prefix`, `~/regex`, `GET`, `h:name=value`, `h:name~regex`, `q:name=value`, `on=listener`.
 //! `|` starts another match of the rule. A request is `METHOD host/path?query name=value…`.
 
-use std::net::{IpAddr, Ipv4Addr};
-
 use lanes::Request;
 use proptest::prelude::*;
+use testkit::Call;
 
 use super::*;
 use crate::{
@@ -15,49 +14,20 @@ use crate::{
     spec::{BackendSpec, MatchSpec, NamedSpec, ParentSpec, PathSpec, RuleSpec, TextSpec},
 };
 
-#[derive(Debug)]
-pub(crate) struct Sent {
-    pub(crate) method: String,
-    pub(crate) host: String,
-    pub(crate) path: String,
-    pub(crate) query: String,
-    pub(crate) headers: Vec<(String, String)>,
-}
-
-impl Request for Sent {
-    fn method(&self) -> &str {
-        &self.method
-    }
-    fn host(&self) -> &str {
-        &self.host
-    }
-    fn path(&self) -> &str {
-        &self.path
-    }
-    fn query(&self) -> &str {
-        &self.query
-    }
-    fn client_ip(&self) -> IpAddr {
-        Ipv4Addr::LOCALHOST.into()
-    }
-    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.headers.iter().map(|(name, value)| (name.as_bytes(), value.as_bytes()))
-    }
-}
-
-pub(crate) fn sent(line: &str) -> Sent {
+pub(crate) fn sent(line: &str) -> Call {
     let mut words = line.split(' ');
     let method = words.next().unwrap().to_owned();
     let target = words.next().unwrap();
     let slash = target.find('/').unwrap();
     let (path, query) = target[slash..].split_once('?').unwrap_or((&target[slash..], ""));
     let headers = words.map(|word| word.split_once('=').unwrap());
-    Sent {
+    Call {
         method,
         host: target[..slash].to_owned(),
         path: path.to_owned(),
         query: query.to_owned(),
-        headers: headers.map(|(name, value)| (name.to_owned(), value.to_owned())).collect(),
+        headers: headers.map(|(name, value)| (name.to_owned(), value.into())).collect(),
+        ..Call::default()
     }
 }
 
@@ -151,7 +121,7 @@ fn routes(lines: &str) -> Vec<RouteSpec> {
     routes
 }
 
-fn answer(table: &Table, port: u16, request: &Sent) -> String {
+fn answer(table: &Table, port: u16, request: &Call) -> String {
     let Some(listener) = table.listener(port, request.host()) else {
         return "no listener".to_owned();
     };
@@ -493,11 +463,11 @@ mod oracle {
         }
     }
 
-    fn match_holds(spec: &MatchSpec, request: &Sent) -> bool {
+    fn match_holds(spec: &MatchSpec, request: &Call) -> bool {
         let method = spec.method.as_ref().is_none_or(|method| *method == request.method);
         let headers = spec.headers.iter().all(|wanted| {
             let mut values = request.headers.iter().filter(|(name, _)| *name == wanted.name);
-            values.any(|(_, value)| text_holds(&wanted.value, value))
+            values.any(|(_, value)| text_holds(&wanted.value, std::str::from_utf8(value).unwrap()))
         });
         let query = spec.query.iter().all(|wanted| {
             let mut pairs = request.query.split('&').filter_map(|pair| pair.split_once('='));
@@ -508,7 +478,7 @@ mod oracle {
         method && headers && query
     }
 
-    pub(super) fn answer(routes: &[RouteSpec], request: &Sent) -> String {
+    pub(super) fn answer(routes: &[RouteSpec], request: &Call) -> String {
         let mut best = None;
         for route in routes {
             let Some(host) = host_rank(&route.hostnames, &request.host) else { continue };
@@ -580,7 +550,7 @@ fn any_route() -> impl Strategy<Value = RouteSpec> {
     )
 }
 
-fn any_request() -> impl Strategy<Value = Sent> {
+fn any_request() -> impl Strategy<Value = Call> {
     let pairs = || {
         let (name, value) =
             (prop::sample::select(vec!["x", "y"]), prop::sample::select(vec!["1", "2", "3"]));
@@ -589,7 +559,7 @@ fn any_request() -> impl Strategy<Value = Sent> {
     let segments = prop::collection::vec(prop::sample::select(vec!["a", "b", "ab", ""]), 0..4);
     let host = prop::sample::select(vec!["a.c", "b.a.c", "q.b.a.c", "c", "x"]);
     (prop::sample::select(vec!["GET", "POST"]), host, segments, pairs(), pairs()).prop_map(
-        |(method, host, segments, headers, query)| Sent {
+        |(method, host, segments, headers, query)| Call {
             method: method.to_owned(),
             host: host.to_owned(),
             path: format!("/{}", segments.join("/")),
@@ -598,7 +568,8 @@ fn any_request() -> impl Strategy<Value = Sent> {
                 .map(|(name, value)| format!("{name}={value}"))
                 .collect::<Vec<_>>()
                 .join("&"),
-            headers,
+            headers: headers.into_iter().map(|(name, value)| (name, value.into_bytes())).collect(),
+            ..Call::default()
         },
     )
 }
