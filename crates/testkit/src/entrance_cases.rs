@@ -1,5 +1,7 @@
 //! Requests as they enter, with what is seen of them and sent on: one file for everybody who reads requests.
 
+use std::collections::BTreeMap;
+
 use lanes::{
     GroupName, GroupSpec, LaneSpec, Tag,
     condition::{Condition, Operator, Parameter},
@@ -32,7 +34,9 @@ pub struct Case {
     #[serde(default)]
     unseen: Vec<String>,
     #[serde(default)]
-    sent: std::collections::BTreeMap<String, Vec<String>>,
+    sent: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    outbound: BTreeMap<String, Vec<String>>,
 }
 
 /// Where a request enters.
@@ -144,6 +148,17 @@ impl Case {
         }
     }
 
+    /// Whether what goes on of the same request, made by an application, is what should: what was sent, but for what
+    /// the case says. `fields` are names and values in order.
+    pub fn check_outbound<'f>(&'f self, fields: impl Iterator<Item = (&'f str, &'f str)>) {
+        let mut expected = by_name(self.request_fields());
+        for (name, values) in &self.outbound {
+            expected.insert(name.clone(), values.iter().map(String::as_str).collect());
+        }
+        expected.retain(|_, values| !values.is_empty());
+        assert_eq!(by_name(fields), expected, "{}", self.name);
+    }
+
     fn without_own_lanes(&self, name: &str, value: &str) -> String {
         if name != "baggage" {
             return value.to_owned();
@@ -153,6 +168,14 @@ impl Case {
         };
         value.split(',').filter(|member| !is_own(member)).collect::<Vec<_>>().join(",")
     }
+}
+
+fn by_name<'f>(fields: impl Iterator<Item = (&'f str, &'f str)>) -> BTreeMap<String, Vec<&'f str>> {
+    let mut found: BTreeMap<_, Vec<_>> = BTreeMap::new();
+    for (name, value) in fields {
+        found.entry(name.to_ascii_lowercase()).or_default().push(value);
+    }
+    found
 }
 
 fn named<'c>(kind: &str, texts: &'c [String]) -> impl Iterator<Item = (String, &'c String)> {

@@ -1,4 +1,6 @@
-//! The case file of the entrance, sent through a real gateway and a real sidecar.
+//! The case file of the entrance, sent through a real gateway and both sides of a real sidecar.
+
+use std::net::SocketAddr;
 
 use lanes::group::EntranceSpec;
 use testkit::entrance_cases::{self, Application, Case};
@@ -32,14 +34,38 @@ async fn check(case: &Case) {
             (proxy, address)
         }
     };
+    let asked = asked(case, address, "/a").await;
+    case.check_sent(fields(&asked));
+    drop(proxy);
+}
+
+#[tokio::test]
+async fn every_case_holds_where_an_application_calls_others() {
+    let instance = Instance::new().await.serve("B");
+    let mut world = World::new(&[]);
+    let names = ["shop", "shop.", "shop.example"];
+    world.services = names.map(|name| (name, "b", vec![(instance, None)])).into();
+    let proxy = Proxy::sidecar(&world, None, instance);
+    // Calls to addresses go to these addresses: nobody is there.
+    for case in entrance_cases::all().iter().filter(|case| !case.host.starts_with('[')) {
+        let asked = asked(case, proxy.address(), &format!("http://{}/a", case.host)).await;
+        case.check_outbound(fields(&asked));
+    }
+}
+
+/// The head that an instance gets of a request.
+async fn asked(case: &Case, by: SocketAddr, target: &str) -> String {
     let fields: String =
         case.request_fields().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    let mut client = Wire::connect(address).await;
-    client.send(&format!("GET /a HTTP/1.1\r\n{fields}\r\n")).await;
+    let mut client = Wire::connect(by).await;
+    client.send(&format!("GET {target} HTTP/1.1\r\n{fields}\r\n")).await;
     let (head, body) = client.answer().await;
     assert!(head.starts_with("HTTP/1.1 200"), "{}: {head}{body}", case.name);
-    let asked = body.split_once('\n').unwrap().1;
-    let fields = asked.lines().skip(1).filter_map(|line| line.split_once(": "));
-    case.check_sent(fields.map(|(name, value)| (name, value.trim())));
-    drop(proxy);
+    body.split_once('\n').unwrap().1.to_owned()
+}
+
+/// Names and values of a head.
+fn fields(head: &str) -> impl Iterator<Item = (&str, &str)> {
+    let fields = head.lines().skip(1).filter_map(|line| line.split_once(':'));
+    fields.map(|(name, value)| (name, value.trim()))
 }
