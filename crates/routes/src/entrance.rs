@@ -38,7 +38,9 @@ pub use name::{Name, Names};
 pub use seen::{Head, Seen};
 pub use target::{is_valid_host, is_valid_target, port, split_port};
 pub use text_head::{TextHead, Unreadable};
-pub use unseen::{Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path};
+pub use unseen::{
+    Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path, may_match_path,
+};
 pub use written::Written;
 
 use trace_parent::TraceParent;

@@ -2,13 +2,13 @@
 //! values in a form that is never compared. What is seen is said by `routes::entrance`, which every entrance reads requests by.
 
 use lanes::{
-    Fault, Problem,
+    Fault, Problem, baggage,
     condition::{Condition, Operator, Parameter},
     group::Entry,
     is_token,
 };
 use routes::entrance::{
-    Policy, Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path,
+    Policy, Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path, may_match_path,
 };
 
 use super::{Report, Reported, Severity};
@@ -131,11 +131,17 @@ impl Checked<'_> {
     fn check_values(&mut self, condition: &Condition, at: &str) {
         let as_written = self.entrances.iter().any(|entrance| !entrance.is_gateway());
         let is_prefix = matches!(condition.operator, Operator::Prefix(_));
-        let Some(form) = Form::of(&condition.parameter, is_prefix, as_written) else { return };
+        let form = match &condition.operator {
+            Operator::Regex(_) => Form::of_regex(&condition.parameter),
+            _ if self.hides_lanes(&condition.parameter) => Some(Form::WITHOUT_LANES),
+            _ => Form::of(&condition.parameter, is_prefix, as_written),
+        };
+        let Some(form) = form else { return };
         let values: Vec<(String, &String)> = match &condition.operator {
-            Operator::Equal(text) | Operator::NotEqual(text) | Operator::Prefix(text) => {
-                vec![("value".to_owned(), text)]
-            }
+            Operator::Equal(text)
+            | Operator::NotEqual(text)
+            | Operator::Prefix(text)
+            | Operator::Regex(text) => vec![("value".to_owned(), text)],
             Operator::In(list) | Operator::NotIn(list) => list
                 .iter()
                 .enumerate()
@@ -147,8 +153,15 @@ impl Checked<'_> {
         let is_wrong = |text: &str| !((form.may_be)(text) || is_prefix && text.is_empty());
         for (field, text) in values.into_iter().filter(|(_, text)| is_wrong(text)) {
             let problem = Problem::new(format!("{at}.{field}"), text, (form.remedy)(text));
-            self.tell(is_negative(condition), Severity::Error, problem);
+            self.tell(is_negative(condition), form.severity, problem);
         }
+    }
+
+    /// Whether it reads the baggage where no entrance believes the lanes in it.
+    fn hides_lanes(&self, parameter: &Parameter) -> bool {
+        matches!(parameter, Parameter::Header(name) if name == "baggage")
+            && !self.entrances.is_empty()
+            && self.entrances.iter().all(|entrance| !entrance.is_trusted)
     }
 }
 
@@ -156,34 +169,54 @@ impl Checked<'_> {
 struct Form {
     may_be: fn(&str) -> bool,
     remedy: fn(&str) -> &'static str,
+    severity: Severity,
 }
 
 impl Form {
+    /// Of baggage where nobody is believed; an entrance that trusts its clients would show it whole.
+    const WITHOUT_LANES: Self = Self {
+        may_be: |text| !baggage::has_lane_members(text.as_bytes()),
+        remedy: |_| "ask for another member, or use an entrance that trusts its clients: those of this group hide lane members of `baggage` before conditions see it",
+        severity: Severity::Warning,
+    };
+
+    const fn new(may_be: fn(&str) -> bool, remedy: fn(&str) -> &'static str) -> Self {
+        Self { may_be, remedy, severity: Severity::Error }
+    }
+
     /// Of whole values, or of what they begin with. `as_written`: an entrance sees paths that are not normalised.
     fn of(parameter: &Parameter, is_prefix: bool, as_written: bool) -> Option<Self> {
         Some(match (parameter, is_prefix) {
-            (Parameter::Host, false) => Self { may_be: may_be_host, remedy: remedy_of_host },
-            (Parameter::Host, true) => Self {
-                may_be: |text| text.starts_with('[') || may_be_host(text),
-                remedy: remedy_of_host,
-            },
-            (Parameter::Path, false) if !as_written => Self {
-                may_be: may_be_path,
-                remedy: |_| "write a normalised path that begins with `/`, without query: it is compared so",
-            },
-            (Parameter::Path, true) if !as_written => Self {
-                may_be: may_begin_normal_path,
-                remedy: |_| "write how a normalised path begins, from its first `/`, without query: it is compared so",
-            },
-            (Parameter::Path, _) => Self {
-                may_be: may_begin_path,
-                remedy: |_| "begin with `/` and leave the query out: a path is compared without",
-            },
-            (Parameter::Method, _) => Self {
-                may_be: is_token,
-                remedy: |_| "write a method such as GET: letters, digits and any of !#$%&'*+-.^_`|~",
-            },
+            (Parameter::Host, false) => Self::new(may_be_host, remedy_of_host),
+            (Parameter::Host, true) => {
+                Self::new(|text| text.starts_with('[') || may_be_host(text), remedy_of_host)
+            }
+            (Parameter::Path, false) if !as_written => Self::new(
+                may_be_path,
+                |_| "write a normalised path that begins with `/`, without query: it is compared so",
+            ),
+            (Parameter::Path, true) if !as_written => Self::new(
+                may_begin_normal_path,
+                |_| "write how a normalised path begins, from its first `/`, without query: it is compared so",
+            ),
+            (Parameter::Path, _) => Self::new(
+                may_begin_path,
+                |_| "begin with `/` and leave the query out: a path is compared without",
+            ),
+            (Parameter::Method, _) => Self::new(
+                is_token,
+                |_| "write a method such as GET: letters, digits and any of !#$%&'*+-.^_`|~",
+            ),
             _ => return None,
+        })
+    }
+
+    /// Of regular expressions, which match whole values.
+    fn of_regex(parameter: &Parameter) -> Option<Self> {
+        (*parameter == Parameter::Path).then(|| {
+            Self::new(may_match_path, |_| {
+                "match the whole path, from its first `/`, e.g. `/beta.*`: no path begins otherwise"
+            })
         })
     }
 }

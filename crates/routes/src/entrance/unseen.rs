@@ -1,5 +1,7 @@
 //! What conditions can never see at an entrance, for those who check resources before any request comes.
 
+use regex_syntax::hir::{Class, Hir, HirKind};
+
 use super::{
     Forwarded, Policy,
     field::{Field, is_underscored},
@@ -76,6 +78,38 @@ pub fn may_begin_path(text: &str) -> bool {
     text == "*" || is_valid_target(text.as_bytes()) && text.starts_with('/') && !text.contains('?')
 }
 
+/// Whether a regular expression that must match the whole path of a request may match one. What cannot be read is told
+/// by who compiles it.
+pub fn may_match_path(pattern: &str) -> bool {
+    let parsed = regex_syntax::ParserBuilder::new().utf8(false).build().parse(pattern);
+    let Ok(pattern) = parsed else { return true };
+    may_begin_with(&pattern, b'/') || may_begin_with(&pattern, b'*')
+}
+
+/// Whether some text that the expression matches may begin with a byte. What it asserts of places in the text is taken
+/// to hold.
+fn may_begin_with(pattern: &Hir, first: u8) -> bool {
+    match pattern.kind() {
+        HirKind::Empty | HirKind::Look(_) => false,
+        HirKind::Literal(literal) => literal.0.first() == Some(&first),
+        HirKind::Class(Class::Unicode(class)) => {
+            let first = char::from(first);
+            class.iter().any(|range| (range.start()..=range.end()).contains(&first))
+        }
+        HirKind::Class(Class::Bytes(class)) => {
+            class.iter().any(|range| (range.start()..=range.end()).contains(&first))
+        }
+        HirKind::Repetition(repeated) => may_begin_with(&repeated.sub, first),
+        HirKind::Capture(group) => may_begin_with(&group.sub, first),
+        HirKind::Alternation(either) => either.iter().any(|one| may_begin_with(one, first)),
+        HirKind::Concat(parts) => {
+            let is_empty = |part: &&Hir| part.properties().minimum_len() == Some(0);
+            let behind = parts.iter().take_while(is_empty).count();
+            parts.iter().take(behind + 1).any(|part| may_begin_with(part, first))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -95,7 +129,53 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_regular_expression_that_no_path_matches_is_known() {
+        for pattern in [
+            "/a",
+            ".*",
+            "/a|/b",
+            "^/a",
+            r"\A/a\z",
+            "(?i)/A",
+            "x*/a",
+            "(a|/)b",
+            "[^a]+",
+            r"\W.*",
+            "(?:)/",
+            r"\*",
+            "(?s-u:.)a",
+            "a|.*b",
+            "(/a)?",
+            r"\x2fa",
+            "(?x) / a",
+            "a)",
+            "a?b?/",
+        ] {
+            assert!(may_match_path(pattern), "{pattern}");
+        }
+        for pattern in [
+            "a", "a/b", "^a", "a|b", "[a-z]+", r"\w+/.*", "beta.*", "(a|b)/", "x?y", "", "a*",
+            "[a&&b]",
+        ] {
+            assert!(!may_match_path(pattern), "{pattern}");
+        }
+    }
+
     proptest::proptest! {
+        #[test]
+        fn what_matches_a_path_may_match_one(
+            pattern in "(\\^|[/a*.?|()\\[\\]+-]){0,8}",
+            path in "/[/a*]{0,5}",
+        ) {
+            let whole = regex::bytes::Regex::new(&format!(r"\A(?:{pattern})\z"));
+            if regex_syntax::parse(&pattern).is_ok()
+                && whole.is_ok_and(|whole| whole.is_match(path.as_bytes()))
+            {
+                proptest::prop_assert!(may_match_path(&pattern), "{pattern} matches {path}");
+            }
+        }
+
         #[test]
         fn what_a_normalised_path_begins_with_may_begin_one(
             text in "/[a.%/;0-9A-F~ ]{0,12}",
