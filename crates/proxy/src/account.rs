@@ -2,7 +2,7 @@
 //! to be.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -37,6 +37,8 @@ pub(crate) struct Account {
     recorder: Rc<Recorder>,
     /// Of the current picture; the texts of labels are read once.
     label_sets: RefCell<HashMap<CountedAs, LabelSet>>,
+    /// The latest of them: the next request is often counted alike.
+    latest: Cell<Option<(CountedAs, LabelSet)>>,
 }
 
 /// A request that is not done yet.
@@ -59,7 +61,7 @@ pub(crate) struct Answering {
 
 impl Account {
     pub(crate) fn new(recorder: Rc<Recorder>) -> Self {
-        Self { recorder, label_sets: RefCell::default() }
+        Self { recorder, label_sets: RefCell::default(), latest: Cell::default() }
     }
 
     /// There is a newer picture.
@@ -183,7 +185,12 @@ impl Account {
             outcome: outcome as u8,
             code_class: code_class as u8,
         };
-        *self.label_sets.borrow_mut().entry(counted_as).or_insert_with(|| {
+        if let Some((latest, set)) = self.latest.get()
+            && latest == counted_as
+        {
+            return set;
+        }
+        let set = *self.label_sets.borrow_mut().entry(counted_as).or_insert_with(|| {
             let (application, service) =
                 service.map_or(plan.counted_as, |service| (service.application(), service.name()));
             let (lane_group, lane) = member.map_or(("", ""), |(group, lane)| {
@@ -200,6 +207,8 @@ impl Account {
                 outcome,
                 code_class,
             })
-        })
+        });
+        self.latest.set(Some((counted_as, set)));
+        set
     }
 }

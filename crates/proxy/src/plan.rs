@@ -34,19 +34,16 @@ pub(crate) enum Target<'p> {
 #[derive(Debug)]
 pub(crate) struct Edits<'p> {
     /// The rule's, then the backend's. What they remove or replace is dropped already.
-    pub(crate) request_headers: [&'p HeaderEdits; 2],
-    pub(crate) response_headers: [&'p HeaderEdits; 2],
+    pub(crate) request_headers: &'p [HeaderEdits],
+    pub(crate) response_headers: &'p [HeaderEdits],
     /// How the path is rewritten, and how many bytes of it the rule matched.
     pub(crate) rewrite: Option<(&'p RewriteSpec, usize)>,
 }
 
 impl Edits<'_> {
     /// There is no route.
-    pub(crate) const NONE: Self = Self {
-        request_headers: [HeaderEdits::NONE; 2],
-        response_headers: [HeaderEdits::NONE; 2],
-        rewrite: None,
-    };
+    pub(crate) const NONE: Self =
+        Self { request_headers: &[], response_headers: &[], rewrite: None };
 }
 
 /// A request, decided.

@@ -14,8 +14,8 @@ use crate::{
     path::{PathIndex, PathMatcher, check_path},
     precedence::{Candidate, Conditions, Named},
     spec::{
-        BackendSpec, GatewaySpec, ListenerSpec, MatchSpec, NamedSpec, ParentSpec, PathSpec,
-        RouteSpec, RuleSpec,
+        BackendSpec, GatewaySpec, HeaderEdits, ListenerSpec, MatchSpec, NamedSpec, ParentSpec,
+        PathSpec, RouteSpec, RuleSpec,
     },
     table::{Backend, Inner, Listener, Rule, Table},
     text::{TextMatcher, whole_value_regex},
@@ -324,7 +324,7 @@ fn compile_rule(
         filter_problems.push(Problem::new("filters", "requestRedirect", remedy));
     }
     let mut backends: Vec<Backend> = (spec.backends.iter().enumerate())
-        .map(|(index, backend)| compile_backend(index, backend, prefix_matched, problems))
+        .map(|(index, backend)| compile_backend(index, backend, &filters, prefix_matched, problems))
         .collect();
     if let Some(problem) = filter_problems.first() {
         filters = Filters::default();
@@ -347,8 +347,6 @@ fn compile_rule(
         route: route_key(route),
         route_name: route.name.clone(),
         index: rule_index,
-        request_headers: filters.request_headers,
-        response_headers: filters.response_headers,
         redirect: filters.redirect,
         rewrite: filters.rewrite,
         weight_total: backends.iter().map(|backend| u64::from(backend.weight)).sum(),
@@ -361,6 +359,7 @@ fn compile_rule(
 fn compile_backend(
     index: usize,
     spec: &BackendSpec,
+    of_rule: &Filters,
     prefix_matched: bool,
     problems: &mut Vec<Problem>,
 ) -> Backend {
@@ -381,9 +380,14 @@ fn compile_backend(
         None => Backend {
             service: spec.service.clone(),
             weight,
-            request_headers: filters.request_headers,
-            response_headers: filters.response_headers,
+            request_headers: both(&of_rule.request_headers, filters.request_headers),
+            response_headers: both(&of_rule.response_headers, filters.response_headers),
             rewrite: filters.rewrite,
         },
     }
+}
+
+/// The edits of a rule, then those of its backend.
+fn both(of_rule: &Option<HeaderEdits>, own: Option<HeaderEdits>) -> Vec<HeaderEdits> {
+    of_rule.iter().cloned().chain(own).collect()
 }

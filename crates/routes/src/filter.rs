@@ -11,8 +11,8 @@ use crate::{
 /// The filters of a rule or a backend, sorted out.
 #[derive(Debug, Default)]
 pub(crate) struct Filters {
-    pub(crate) request_headers: HeaderEdits,
-    pub(crate) response_headers: HeaderEdits,
+    pub(crate) request_headers: Option<HeaderEdits>,
+    pub(crate) response_headers: Option<HeaderEdits>,
     pub(crate) redirect: Option<RedirectSpec>,
     pub(crate) rewrite: Option<RewriteSpec>,
 }
@@ -63,11 +63,11 @@ pub(crate) fn compile_filters(
         match filter {
             FilterSpec::RequestHeaders(edits) => {
                 check_edits(edits, REQUEST_FIELDS_RESERVED, &at, problems);
-                compiled.request_headers = edits.clone();
+                compiled.request_headers = Some(edits.clone());
             }
             FilterSpec::ResponseHeaders(edits) => {
                 check_edits(edits, &[], &at, problems);
-                compiled.response_headers = edits.clone();
+                compiled.response_headers = Some(edits.clone());
             }
             FilterSpec::Redirect(redirect) => {
                 check_redirect(redirect, prefix_matched, &at, problems);

@@ -136,8 +136,15 @@ pub struct HeaderEdits {
 }
 
 impl HeaderEdits {
-    /// No changes.
-    pub const NONE: &Self = &Self { set: Vec::new(), add: Vec::new(), remove: Vec::new() };
+    /// The fields it sets or removes: whatever came under these names goes first.
+    pub fn replaced(&self) -> impl Iterator<Item = &str> {
+        self.set.iter().map(|(name, _)| name).chain(&self.remove).map(String::as_str)
+    }
+
+    /// The fields it sets or adds.
+    pub fn written(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.set.iter().chain(&self.add).map(|(name, value)| (name.as_str(), value.as_str()))
+    }
 }
 
 /// A redirect; what is `None` stays as requested.

@@ -58,10 +58,6 @@ pub struct Rule {
     pub route_name: String,
     /// Position of the rule in its route, for people.
     pub index: usize,
-    /// Edits of request headers, in filter order merged.
-    pub request_headers: HeaderEdits,
-    /// Edits of response headers.
-    pub response_headers: HeaderEdits,
     /// Answer with this instead of forwarding.
     pub redirect: Option<RedirectSpec>,
     /// Change host or path.
@@ -82,10 +78,10 @@ pub struct Backend {
     pub service: Result<ServiceId, String>,
     /// Share of the rule's requests.
     pub weight: u32,
-    /// Edits of request headers for this backend alone.
-    pub request_headers: HeaderEdits,
-    /// Edits of response headers for this backend alone.
-    pub response_headers: HeaderEdits,
+    /// Edits of request headers: the rule's, then its own. Most have none, which then costs a request nothing.
+    pub request_headers: Vec<HeaderEdits>,
+    /// Edits of response headers, likewise.
+    pub response_headers: Vec<HeaderEdits>,
     /// Change host or path for this backend alone; wins over the rule's.
     pub rewrite: Option<RewriteSpec>,
 }
@@ -158,8 +154,8 @@ impl Backend {
         Self {
             service: Err(reason),
             weight: 0,
-            request_headers: HeaderEdits::default(),
-            response_headers: HeaderEdits::default(),
+            request_headers: Vec::new(),
+            response_headers: Vec::new(),
             rewrite: None,
         }
     }

@@ -69,7 +69,7 @@ impl<U, S> Exchange<'_, U, S> {
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
         let status = answer.status();
-        let head = self.sink.head(&mut answer, &planned.plan.edits.response_headers, may_go_on);
+        let head = self.sink.head(&mut answer, planned.plan.edits.response_headers, may_go_on);
         let mut first =
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
         let answering = self.answering(planned, status);

@@ -144,7 +144,7 @@ pub(crate) trait AnswerSink<A>: Client {
     async fn interim(&self, answer: &A) -> Result<(), Gone>;
 
     /// Readies an answer's head, edited.
-    fn head(&self, answer: &mut A, edits: &[&HeaderEdits], may_go_on: bool) -> Self::Head;
+    fn head(&self, answer: &mut A, edits: &[HeaderEdits], may_go_on: bool) -> Self::Head;
 
     /// Readies the head of an answer that switches protocols; `None` when the client asked for nothing like it.
     fn switch(&self, answer: &A) -> Option<Self::Head>;

@@ -241,7 +241,7 @@ impl AnswerSink<Status> for Told {
     fn head(
         &self,
         answer: &mut Status,
-        _: &[&routes::spec::HeaderEdits],
+        _: &[routes::spec::HeaderEdits],
         may_go_on: bool,
     ) -> String {
         format!("{} {may_go_on}", answer.0)

@@ -6,7 +6,6 @@ use lanes::Entrance;
 use routes::{
     Backend, Found, Rule,
     entrance::{self, CorrelationHeaders, Decided, Head, Name, Policy, Written},
-    spec::HeaderEdits,
 };
 use telemetry::{Count, Role};
 
@@ -75,12 +74,12 @@ pub(super) fn plan<'p, 'b>(
     let hostname = edits.rewrite.and_then(|(rewrite, _)| rewrite.hostname.as_deref());
     entrance::write_host(head, hostname, service.name(), written);
     for headers in edits.request_headers {
-        replaced(headers).for_each(|name| head.drop_where(|field| field.is_named(name)));
+        headers.replaced().for_each(|name| head.drop_where(|field| field.is_named(name)));
     }
     let decided = Decided { snapshot: &picture.lanes, context: &context, peer: arrival.peer };
     entrance::write(head, policy, decided, || worker.random_bytes(), written);
     for headers in edits.request_headers {
-        replaced(headers).for_each(|name| written.remove(Name::of(name.as_bytes())));
+        headers.replaced().for_each(|name| written.remove(Name::of(name.as_bytes())));
     }
     Ok(Plan {
         role: Role::Gateway,
@@ -99,17 +98,8 @@ pub(super) fn plan<'p, 'b>(
 fn edits_of<'p>(rule: &'p Rule, backend: &'p Backend, matched_bytes: usize) -> Edits<'p> {
     let rewrite = backend.rewrite.as_ref().or(rule.rewrite.as_ref());
     Edits {
-        request_headers: [&rule.request_headers, &backend.request_headers],
-        response_headers: [&rule.response_headers, &backend.response_headers],
+        request_headers: &backend.request_headers,
+        response_headers: &backend.response_headers,
         rewrite: rewrite.map(|rewrite| (rewrite, matched_bytes)),
     }
-}
-
-/// What a filter sets or removes: what came goes first, and so does what Laneway itself says.
-fn replaced(headers: &HeaderEdits) -> impl Iterator<Item = &str> {
-    headers
-        .set
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .chain(headers.remove.iter().map(String::as_str))
 }

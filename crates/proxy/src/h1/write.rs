@@ -25,12 +25,10 @@ pub(crate) fn write_request(
     out: &mut Vec<u8>,
 ) {
     write_request_line(head, bytes, edits, out);
-    for (name, value) in written.iter() {
-        write_field(name, value, out);
-    }
+    out.extend_from_slice(written.lines());
     write_kept(bytes, head.fields(), out);
     for headers in edits.request_headers {
-        for (name, value) in headers.set.iter().chain(&headers.add) {
+        for (name, value) in headers.written() {
             write_field(name, value.as_bytes(), out);
         }
     }

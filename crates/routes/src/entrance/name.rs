@@ -110,33 +110,38 @@ impl Name {
 
     /// The name in lower case; `None` for [`Name::Other`].
     pub(crate) fn as_str(self) -> Option<&'static str> {
-        Some(match self {
-            Self::Other => return None,
-            Self::Connection => "connection",
-            Self::KeepAlive => "keep-alive",
-            Self::ProxyConnection => "proxy-connection",
-            Self::Te => "te",
-            Self::TransferEncoding => "transfer-encoding",
-            Self::Upgrade => "upgrade",
-            Self::Http2Settings => "http2-settings",
-            Self::ProxyAuthorization => "proxy-authorization",
-            Self::Host => "host",
-            Self::ContentLength => "content-length",
-            Self::ContentType => "content-type",
-            Self::Expect => "expect",
-            Self::Authorization => "authorization",
-            Self::Cookie => "cookie",
-            Self::Baggage => "baggage",
-            Self::Traceparent => "traceparent",
-            Self::Tracestate => "tracestate",
-            Self::RequestId => "x-request-id",
-            Self::Forwarded => "forwarded",
-            Self::ForwardedFor => "x-forwarded-for",
-            Self::ForwardedProto => "x-forwarded-proto",
-            Self::ForwardedHost => "x-forwarded-host",
-            Self::ForwardedPort => "x-forwarded-port",
-            Self::RealIp => "x-real-ip",
-        })
+        self.line_start().strip_suffix(": ")
+    }
+
+    /// What a line of this field begins with: the name in lower case, a colon and a space. Nothing for [`Name::Other`].
+    pub(super) fn line_start(self) -> &'static str {
+        match self {
+            Self::Other => "",
+            Self::Connection => "connection: ",
+            Self::KeepAlive => "keep-alive: ",
+            Self::ProxyConnection => "proxy-connection: ",
+            Self::Te => "te: ",
+            Self::TransferEncoding => "transfer-encoding: ",
+            Self::Upgrade => "upgrade: ",
+            Self::Http2Settings => "http2-settings: ",
+            Self::ProxyAuthorization => "proxy-authorization: ",
+            Self::Host => "host: ",
+            Self::ContentLength => "content-length: ",
+            Self::ContentType => "content-type: ",
+            Self::Expect => "expect: ",
+            Self::Authorization => "authorization: ",
+            Self::Cookie => "cookie: ",
+            Self::Baggage => "baggage: ",
+            Self::Traceparent => "traceparent: ",
+            Self::Tracestate => "tracestate: ",
+            Self::RequestId => "x-request-id: ",
+            Self::Forwarded => "forwarded: ",
+            Self::ForwardedFor => "x-forwarded-for: ",
+            Self::ForwardedProto => "x-forwarded-proto: ",
+            Self::ForwardedHost => "x-forwarded-host: ",
+            Self::ForwardedPort => "x-forwarded-port: ",
+            Self::RealIp => "x-real-ip: ",
+        }
     }
 
     const fn bit(self) -> u32 {

@@ -1,4 +1,4 @@
-//! Fields that Laneway writes itself, as data: a codec puts them on the wire.
+//! Fields that Laneway writes itself: a codec puts them on the wire.
 
 use std::net::IpAddr;
 
@@ -9,18 +9,26 @@ use super::name::Name;
 /// Fields in the order they are sent, before those that are kept.
 #[derive(Debug, Default)]
 pub struct Written {
-    /// All values, one after the other.
+    /// All fields as the lines of a head in text: the usual codec takes them in one copy.
     text: Vec<u8>,
     /// Names, and where in the text their values are. At most a host, the lane context, two ids, and what is said of the
     /// client.
     fields: SmallVec<[(Name, u32, u32); 7]>,
 }
 
+/// Ends a line of a head.
+const LINE_END: &[u8] = b"\r\n";
+
 impl Written {
-    /// None yet; their values will lie in `memory`, which is empty.
+    /// None yet; they will lie in `memory`, which is empty.
     pub fn in_memory(memory: Vec<u8>) -> Self {
-        debug_assert!(memory.is_empty(), "values are counted from its start");
+        debug_assert!(memory.is_empty(), "fields are counted from its start");
         Self { text: memory, fields: SmallVec::new() }
+    }
+
+    /// All of them, each as `name: value CRLF`.
+    pub fn lines(&self) -> &[u8] {
+        &self.text
     }
 
     /// Names and values.
@@ -38,8 +46,13 @@ impl Written {
 
     /// Leaves a field out after all. The lane context and the host stay: nothing could be routed without them.
     pub fn remove(&mut self, unwanted: Name) {
-        if !matches!(unwanted, Name::Baggage | Name::Host) {
-            self.fields.retain(|(name, ..)| *name != unwanted);
+        if matches!(unwanted, Name::Baggage | Name::Host) {
+            return;
+        }
+        // Rare: all are written anew but this one.
+        let before = std::mem::take(self);
+        for (name, start, end) in before.fields.into_iter().filter(|(name, ..)| *name != unwanted) {
+            self.push(name, &before.text[start as usize..end as usize]);
         }
     }
 
@@ -50,11 +63,17 @@ impl Written {
 
     /// Adds a field with the value that `write` appends, unless it appends nothing.
     pub(super) fn push_with(&mut self, name: Name, write: impl FnOnce(&mut Vec<u8>)) {
+        let line_start = self.text.len();
+        self.text.extend_from_slice(name.line_start().as_bytes());
         let start = self.text.len();
         write(&mut self.text);
-        if self.text.len() > start {
-            self.fields.push((name, start as u32, self.text.len() as u32));
+        let end = self.text.len();
+        if end == start {
+            self.text.truncate(line_start);
+            return;
         }
+        self.text.extend_from_slice(LINE_END);
+        self.fields.push((name, start as u32, end as u32));
     }
 
     pub(super) fn push(&mut self, name: Name, value: &[u8]) {

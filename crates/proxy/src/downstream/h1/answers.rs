@@ -130,19 +130,17 @@ impl AnswerSink<Answer> for Answers<'_> {
         sent.map_err(|_| Gone)
     }
 
-    fn head(&self, answer: &mut Answer, edits: &[&HeaderEdits], may_go_on: bool) -> Vec<u8> {
+    fn head(&self, answer: &mut Answer, edits: &[HeaderEdits], may_go_on: bool) -> Vec<u8> {
         let mut out = self.worker.buffers.take_write();
         write_status(answer, &mut out);
         let Answer { head, received } = answer;
         let bytes = received.filled();
         for headers in edits {
-            for name in headers.set.iter().map(|(name, _)| name).chain(&headers.remove) {
-                head.drop_named(bytes, name.as_bytes());
-            }
+            headers.replaced().for_each(|name| head.drop_named(bytes, name.as_bytes()));
         }
         write_kept(bytes, head.fields(), &mut out);
         for headers in edits {
-            for (name, value) in headers.set.iter().chain(&headers.add) {
+            for (name, value) in headers.written() {
                 write_field(name, value.as_bytes(), &mut out);
             }
         }
