@@ -183,6 +183,29 @@ pub(crate) fn lanes(dice: &mut Dice) -> Vec<Value> {
     lanes
 }
 
+/// Lanes of which it is sure that requests are in one and that requests fail in one: for calls by POST there is no
+/// violet A, and all else is red.
+pub(crate) fn strict_lanes(dice: &mut Dice) -> Vec<Value> {
+    let is_post = json!({"attribute": "method", "operator": "==", "value": "POST"});
+    let is_any = json!({"attribute": "path", "operator": "exists"});
+    let trade = |tag, priority, condition, fallback| {
+        let entry = json!({"content": {"meet": "all", "conditions": [condition]}});
+        let spec = json!({"group": "trade", "tag": tag, "priority": priority, "entry": entry, "fallback": fallback});
+        lane("trade", tag, spec)
+    };
+    let mut lanes = group(dice, "search", &["app-b", "app-c"]);
+    lanes.push(trade("violet", 0, is_post, json!("none")));
+    lanes.push(trade("red", 1, is_any, json!([])));
+    lanes
+}
+
+fn lane(group: &str, tag: &str, spec: Value) -> Value {
+    json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "Lane",
+        "metadata": {"name": format!("{group}-{tag}")}, "spec": spec,
+    })
+}
+
 fn group(dice: &mut Dice, group: &str, applications: &[&str]) -> Vec<Value> {
     let by_ratio = dice.one_in(4);
     let mut tags = TAGS.to_vec();
@@ -190,7 +213,7 @@ fn group(dice: &mut Dice, group: &str, applications: &[&str]) -> Vec<Value> {
         let gone = dice.below(tags.len());
         tags.remove(gone);
     }
-    let lane = |dice: &mut Dice, tag: &str| {
+    let random = |dice: &mut Dice, tag: &str| {
         let entry = if by_ratio {
             json!({"ratio": {"percent": 5 + dice.below(20), "stickyBy": {"header": "x-user"}}})
         } else {
@@ -210,12 +233,9 @@ fn group(dice: &mut Dice, group: &str, applications: &[&str]) -> Vec<Value> {
         if dice.one_in(3) {
             spec["applications"] = json!([{"name": dice.of(applications), "enabled": false}]);
         }
-        json!({
-            "apiVersion": "laneway.io/v1alpha1", "kind": "Lane",
-            "metadata": {"name": format!("{group}-{tag}")}, "spec": spec,
-        })
+        lane(group, tag, spec)
     };
-    tags.clone().into_iter().map(|tag| lane(dice, tag)).collect()
+    tags.clone().into_iter().map(|tag| random(dice, tag)).collect()
 }
 
 /// What an entrance changes before conditions see it.
