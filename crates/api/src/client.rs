@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ACCEPT, CONTENT_TYPE, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT},
 };
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -93,6 +93,7 @@ impl CallError {
 #[derive(Debug, Clone)]
 pub struct Client {
     server: Url,
+    authorization: Option<HeaderValue>,
     http: legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -108,12 +109,28 @@ impl Client {
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { server: url, http })
+        Ok(Self { server: url, authorization: None, http })
+    }
+
+    /// Shows a token with every call.
+    #[must_use]
+    pub fn with_token(mut self, token: &str) -> Self {
+        self.authorization =
+            HeaderValue::try_from(format!("Bearer {token}")).ok().map(|mut value| {
+                value.set_sensitive(true);
+                value
+            });
+        self
     }
 
     /// Where it is.
     pub fn server(&self) -> &str {
         self.server.as_str().trim_end_matches('/')
+    }
+
+    /// The host and the port it is asked at.
+    pub fn address(&self) -> Option<(&str, u16)> {
+        Some((self.server.host_str()?, self.server.port_or_known_default()?))
     }
 
     /// Objects of one kind, of one namespace or of all.
@@ -224,12 +241,16 @@ impl Client {
             .server
             .join(path)
             .map_err(|_| CallError::Server { server: self.server.to_string() })?;
-        let request = Request::builder()
+        let mut request = Request::builder()
             .method(method)
             .uri(url.as_str())
             .header(USER_AGENT, concat!("laneway/", env!("CARGO_PKG_VERSION")))
             .header(ACCEPT, "application/json")
-            .header(CONTENT_TYPE, content_type)
+            .header(CONTENT_TYPE, content_type);
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization);
+        }
+        let request = request
             .body(Full::from(body.unwrap_or_default()))
             .map_err(|source| self.unreachable(source))?;
         let response = match tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request)).await

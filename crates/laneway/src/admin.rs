@@ -2,7 +2,7 @@
 //!
 //! A data plane serves it on its admin address; the control plane beside its API.
 
-use std::{fmt, net::SocketAddr, sync::Arc};
+use std::{fmt, sync::Arc};
 
 use axum::{
     Json, Router,
@@ -15,7 +15,7 @@ use discovery::Readiness;
 use serde_json::{Value, json};
 use telemetry::{Metrics, logs::Logs};
 
-use crate::config::log_level;
+use crate::{config::log_level, door::Connection};
 
 /// What the answers are made of.
 pub(crate) struct Admin {
@@ -35,7 +35,7 @@ impl fmt::Debug for Admin {
     }
 }
 
-/// The routes. Must be served with the peer's address ([`Router::into_make_service_with_connect_info`]).
+/// The routes, to be served behind a [`crate::door`].
 pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
@@ -67,7 +67,7 @@ async fn show_log_level(State(admin): State<Arc<Admin>>) -> Json<Value> {
 
 async fn change_log_level(
     State(admin): State<Arc<Admin>>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    ConnectInfo(Connection { peer, .. }): ConnectInfo<Connection>,
     level: String,
 ) -> Response {
     let refuse = |status: StatusCode, error: String| {

@@ -14,6 +14,9 @@ use discovery::snapshot::write_atomically;
 const DIRECTORY_MODE: u32 = 0o700;
 const FILE_MODE: u32 = 0o600;
 
+/// The file whose lock is the holder's.
+const LOCK_FILE: &str = "lock";
+
 /// A data directory, held by this process until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDirectory {
@@ -30,7 +33,7 @@ impl DataDirectory {
             .mode(DIRECTORY_MODE)
             .create(path)
             .with_context(|| format!("data: create the directory `{}`", path.display()))?;
-        let lock_path = path.join("lock");
+        let lock_path = path.join(LOCK_FILE);
         let mut lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -61,6 +64,11 @@ impl DataDirectory {
         Ok(Self { path: path.to_owned(), _lock: lock })
     }
 
+    /// Where it is.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// A file inside.
     pub(crate) fn file(&self, name: &str) -> PathBuf {
         self.path.join(name)
@@ -87,6 +95,12 @@ impl DataDirectory {
     }
 }
 
+/// Whether a process holds the directory.
+pub(crate) fn is_held(path: &Path) -> bool {
+    let lock = File::open(path.join(LOCK_FILE));
+    lock.is_ok_and(|lock| matches!(lock.try_lock_shared(), Err(TryLockError::WouldBlock)))
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -103,7 +117,9 @@ mod tests {
             refused.contains(&format!("in use by process {}", std::process::id())),
             "{refused}"
         );
+        assert!(is_held(&path));
         drop(held);
+        assert!(!is_held(&path));
         DataDirectory::take(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
     }

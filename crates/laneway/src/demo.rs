@@ -21,6 +21,7 @@ use processes::Processes;
 pub(crate) use traffic::Client;
 pub(crate) use verify::{Check, Verification};
 
+use crate::door::token;
 use chain::Deviation;
 use scenario::{API, DISCOVERY, GATEWAY, INSTANCES, Instance, RESOURCES};
 
@@ -78,7 +79,7 @@ impl Demo {
     async fn bring_up(&mut self, tell: &mut impl FnMut(&str)) -> anyhow::Result<()> {
         let deadline = Instant::now() + START_DEADLINE;
         tell("starting control plane and gateway");
-        let control_plane = self.data.path().join("control-plane");
+        let control_plane = self.control_plane_data();
         self.processes
             .start(scenario::CONTROL_PLANE, &scenario::serve_arguments(&control_plane))?;
         let api = Client::new(API);
@@ -149,6 +150,15 @@ impl Demo {
     /// Ends every process, each with time to finish.
     pub(crate) async fn stop(mut self) {
         self.processes.stop().await;
+    }
+
+    fn control_plane_data(&self) -> PathBuf {
+        self.data.path().join("control-plane")
+    }
+
+    /// The file with the API's token.
+    pub(crate) fn api_token(&self) -> PathBuf {
+        self.control_plane_data().join(token::FILE)
     }
 
     /// Keeps a temporary directory for whoever looks for the reason of a failure; says where it is.

@@ -7,6 +7,7 @@ mod cli;
 mod config;
 mod data_directory;
 mod demo;
+mod door;
 mod manifest;
 mod resources;
 mod roles;

@@ -12,11 +12,14 @@ use std::{
     sync::Arc,
 };
 
+mod line;
+
 use parking_lot::Mutex;
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, reload};
 
+use self::line::Lines;
 use crate::{Samples, names};
 
 /// Lines that may wait to be written: two seconds of 2 000 a second, about 1 MB.
@@ -132,7 +135,7 @@ fn subscriber(
         .thread_name("laneway-logs")
         .finish(sink);
     let dropped = queue.error_counter();
-    let lines = tracing_subscriber::fmt::layer().with_writer(queue).with_ansi(false);
+    let lines = tracing_subscriber::fmt::layer().with_writer(Lines(queue)).with_ansi(false);
     let lines = match format {
         Format::Text => lines.boxed(),
         Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
@@ -190,6 +193,20 @@ mod tests {
             r#""target":"telemetry::logs::tests""#,
         ] {
             assert!(text.contains(part), "{part} in {text}");
+        }
+    }
+
+    #[test]
+    fn names_cannot_forge_lines_or_steer_terminals() {
+        let tag = "gray\n2026 ERROR forged \u{1b}[31m\u{9b}2J";
+        for format in [Format::Text, Format::Json] {
+            let text = logged(format, "info", |_| {
+                tracing::info!(%tag, application = tag, "{tag} has come");
+            });
+            assert_eq!(text.lines().count(), 1, "{text}");
+            let raw = text.trim_end().chars().find(|character| character.is_control());
+            assert_eq!(raw, None, "{text}");
+            assert!(text.contains(r"gray\n2026 ERROR forged"), "{text}");
         }
     }
 

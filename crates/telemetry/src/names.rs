@@ -88,6 +88,7 @@ metrics! {
     BUILD = Gauge "laneway_build_info" [label::VERSION] "Always 1; the label tells the version.";
     STARTED = Gauge "laneway_start_timestamp_seconds" [] "When the process started, in Unix time.";
     LABEL_SETS_OVERFLOWED = Counter "laneway_label_sets_overflowed_total" [] "Requests counted under `other` because there were too many label sets.";
+    API_REFUSED = Counter "laneway_api_refused_total" [label::REASON] "Requests to the API or the admin address that were refused at the door, by what was wrong: host, origin or token.";
     LOG_LINES_DROPPED = Counter "laneway_log_lines_dropped_total" [] "Log lines dropped because standard error was not read fast enough.";
 }
 
@@ -112,7 +113,7 @@ pub mod label {
     /// `received` or `sent`.
     pub(crate) const DIRECTION: &str = "direction";
     /// Why.
-    pub(crate) const REASON: &str = "reason";
+    pub const REASON: &str = "reason";
     /// How something ended.
     pub const RESULT: &str = "result";
     /// A service source.

@@ -12,7 +12,7 @@ use control::{default_gateway, provide_default_gateway};
 
 use super::{
     EXIT_FAILED, apply, output,
-    server::{Format, Namespace, Output, client},
+    server::{Credentials, Format, Namespace, Output, client},
 };
 
 /// The port of the gateway that files without one are checked with: nothing listens on it.
@@ -28,6 +28,8 @@ pub(crate) struct Check {
     #[arg(long, value_name = "URL", env = "LANEWAY_SERVER")]
     server: Option<String>,
     #[command(flatten)]
+    credentials: Credentials,
+    #[command(flatten)]
     namespace: Namespace,
     #[command(flatten)]
     output: Output,
@@ -39,7 +41,9 @@ pub(crate) async fn run(verb: Check) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::from(EXIT_FAILED));
     };
     let findings: Vec<Finding> = match &verb.server {
-        Some(server) => client(server)?.check(&apply::request(&found)).await?.findings,
+        Some(server) => {
+            client(server, &verb.credentials)?.check(&apply::request(&found)).await?.findings
+        }
         None => {
             let mut set = Set::new(found.iter().map(|found| found.object.clone()));
             // A control plane without a Gateway of Laneway's has one, and so have files.

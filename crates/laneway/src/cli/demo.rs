@@ -121,6 +121,11 @@ fn introduce(demo: &Demo) {
         "control plane (API)",
         pid_of(CONTROL_PLANE)
     ));
+    output::line(format_args!(
+        "{:<28} asks who calls: you are known by your user on this machine, others show the token in {}",
+        "",
+        demo.api_token().display()
+    ));
     for instance in &INSTANCES {
         let version = if instance.tag.is_empty() { "base" } else { instance.tag };
         output::line(format_args!(

@@ -1,15 +1,18 @@
 //! The arguments that every verb has which talks to a control plane.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr};
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use api::{
     client::{CallError, Client},
     resource::{Kind, Lane, Object},
 };
 use clap::{Args, ValueEnum};
 
-use crate::config::{BadSettings, SettingProblem};
+use crate::{
+    config::{BadSettings, SettingProblem, default_data},
+    door::token::{self, Token},
+};
 
 /// How to reach the control plane.
 #[derive(Debug, Clone, Args)]
@@ -23,6 +26,35 @@ pub(crate) struct Server {
         global = true
     )]
     pub(crate) server: String,
+    #[command(flatten)]
+    pub(crate) credentials: Credentials,
+}
+
+/// What is shown to the control plane.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Credentials {
+    /// A file with the API's token. Default: that of a control plane that runs on this machine
+    #[arg(long, value_name = "FILE", env = "LANEWAY_TOKEN_FILE", global = true)]
+    token_file: Option<PathBuf>,
+    /// The data directory of a control plane on this machine, where its token is. Default: that of `laneway serve`,
+    /// then that of `laneway control`
+    #[arg(long, value_name = "DIR", env = "LANEWAY_DATA", global = true)]
+    data: Option<PathBuf>,
+}
+
+impl Credentials {
+    /// The token for a server. One that nobody named goes only to the process it belongs to.
+    fn token(&self, client: &Client) -> anyhow::Result<Option<Token>> {
+        if let Some(file) = &self.token_file {
+            return Token::read(file).map(Some).context("token-file");
+        }
+        let directories = match &self.data {
+            Some(data) => vec![data.clone()],
+            None => ["serve", "control"].into_iter().filter_map(default_data).collect(),
+        };
+        let Some((host, port)) = client.address() else { return Ok(None) };
+        Ok(token::for_server(host, port, directories.iter().map(PathBuf::as_path)))
+    }
 }
 
 /// Which namespace is meant.
@@ -63,13 +95,13 @@ pub(crate) struct Output {
 impl Server {
     /// A client of it.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        client(&self.server)
+        client(&self.server, &self.credentials)
     }
 }
 
 /// A client of the control plane at `server`; an address that is none is a bad setting.
-pub(crate) fn client(server: &str) -> anyhow::Result<Client> {
-    Client::new(server).map_err(|error| match error {
+pub(crate) fn client(server: &str, credentials: &Credentials) -> anyhow::Result<Client> {
+    let client = Client::new(server).map_err(|error| match error {
         CallError::Server { server } => BadSettings(vec![SettingProblem {
             key: "server".to_owned(),
             value: server,
@@ -77,7 +109,12 @@ pub(crate) fn client(server: &str) -> anyhow::Result<Client> {
             remedy: "use http://HOST:PORT".to_owned(),
         }])
         .into(),
-        other => other.into(),
+        other => anyhow::Error::from(other),
+    })?;
+    let token = credentials.token(&client)?;
+    Ok(match token {
+        Some(token) => client.with_token(&token.into_text()),
+        None => client,
     })
 }
 

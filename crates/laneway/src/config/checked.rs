@@ -10,6 +10,7 @@ use telemetry::logs::Format;
 
 use self::checker::{Checker, TransposeInner};
 use super::{BadSettings, Origins, raw};
+use crate::door::hosts::Host;
 
 pub(crate) use self::checker::default_data;
 
@@ -22,6 +23,8 @@ pub(crate) struct Process {
     pub(crate) log_level: String,
     /// How log lines look.
     pub(crate) log_format: Format,
+    /// Names by which this process is reached, beside its own.
+    pub(crate) allowed_hosts: Vec<Host>,
     /// How long requests in flight may take after a signal to stop.
     pub(crate) drain: Duration,
 }
@@ -33,10 +36,21 @@ pub(crate) struct ControlPlane {
     pub(crate) resources: Option<PathBuf>,
     /// Where the API is served.
     pub(crate) api_listen: SocketAddr,
+    /// Who may use the API.
+    pub(crate) api_auth: ApiAuth,
     /// Where data planes connect.
     pub(crate) discovery_listen: SocketAddr,
     /// What data planes must show; `None` only on loopback.
     pub(crate) join_token: Option<String>,
+}
+
+/// Who may use the API.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ApiAuth {
+    /// Whoever is known: by the token, or as the user that runs the control plane.
+    Token,
+    /// Whoever reaches it.
+    None,
 }
 
 /// How a data plane reaches its control plane.

@@ -19,6 +19,10 @@ pub(crate) struct Process {
     /// How log lines look: text or json
     #[arg(long, value_name = "FORMAT", env = "LANEWAY_LOG_FORMAT", default_value = "text")]
     pub(crate) log_format: String,
+    /// Names by which the API and the admin address are reached, beside loopback names and the address itself, e.g.
+    /// laneway.example; requests for other hosts are refused
+    #[arg(long, value_name = "HOSTS", env = "LANEWAY_ALLOWED_HOSTS", default_value = "")]
+    pub(crate) allowed_hosts: String,
     /// How long requests in flight may take to finish after a signal to stop
     #[arg(long, value_name = "SECONDS", env = "LANEWAY_DRAIN_SECONDS", default_value = "25")]
     pub(crate) drain_seconds: String,
@@ -30,9 +34,16 @@ pub(crate) struct ControlPlane {
     /// A directory of resource files, applied at start and whenever it changes
     #[arg(long, value_name = "DIR", env = "LANEWAY_RESOURCES")]
     pub(crate) resources: Option<String>,
-    /// Where the API, health and metrics are served
+    /// Where the API, health and metrics are served; an address off loopback needs --api-plain-text true
     #[arg(long, value_name = "ADDR", env = "LANEWAY_API_LISTEN", default_value = "127.0.0.1:7600")]
     pub(crate) api_listen: String,
+    /// Who may use the API: token asks for the token in `api-token` of the data directory, which the user who runs the
+    /// control plane need not show on the same machine; none asks nobody
+    #[arg(long, value_name = "HOW", env = "LANEWAY_API_AUTH", default_value = "token")]
+    pub(crate) api_auth: String,
+    /// Serve the API off loopback although it is not encrypted: true or false
+    #[arg(long, value_name = "BOOL", env = "LANEWAY_API_PLAIN_TEXT", default_value = "false")]
+    pub(crate) api_plain_text: String,
     /// Where data planes connect; an address off loopback needs a join token
     #[arg(
         long,

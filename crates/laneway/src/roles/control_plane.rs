@@ -21,7 +21,11 @@ use super::{
 use crate::{
     admin::{self, Admin},
     cli::output,
-    config::checked,
+    config::checked::{self, ApiAuth},
+    door::{
+        Callers, Door,
+        token::{self, Token},
+    },
     resources::{self, ResourcesDirectory},
 };
 
@@ -43,7 +47,7 @@ pub(crate) struct ControlPlane {
     pub(crate) discovery: SocketAddr,
     api: SocketAddr,
     api_server: Option<HttpServer>,
-    api_listener: Option<TcpListener>,
+    api_listener: Option<(TcpListener, Door)>,
     discovery_server: JoinHandle<()>,
     stop: watch::Sender<bool>,
     sources: Sources,
@@ -60,13 +64,10 @@ impl ControlPlane {
         let api_listener = process::bind("api-listen", settings.api_listen).await?;
         let discovery_listener =
             process::bind("discovery-listen", settings.discovery_listen).await?;
-        if !settings.api_listen.ip().is_loopback() {
-            tracing::warn!(
-                address = %settings.api_listen,
-                "api-listen is no loopback address: whoever reaches it may change lanes and routes"
-            );
-        }
+        let callers = callers(process, settings)?;
         let (api, discovery) = (api_listener.local_addr()?, discovery_listener.local_addr()?);
+        token::write_address(process.data.path(), api)
+            .context("data: write down the API's address")?;
         let control = Control::open(control::Settings {
             database: process.data.file(DATABASE_FILE),
             gateway_port: default_gateway_port(gateway_listen),
@@ -113,7 +114,7 @@ impl ControlPlane {
             discovery,
             api,
             api_server: None,
-            api_listener: Some(api_listener),
+            api_listener: Some((api_listener, process.door(callers))),
             discovery_server,
             stop,
             sources,
@@ -128,9 +129,9 @@ impl ControlPlane {
 
     /// Serves the API, and beside it what the process answers about itself; prints where.
     pub(crate) fn serve_api(&mut self, admin: Admin) {
-        let Some(listener) = self.api_listener.take() else { return };
+        let Some((listener, door)) = self.api_listener.take() else { return };
         let router = admin::router(admin).fallback_service(self.control.rest());
-        self.api_server = Some(HttpServer::start("api", listener, router));
+        self.api_server = Some(HttpServer::start("api", listener, router, door));
         output::listening("api", self.api);
         output::listening("discovery", self.discovery);
     }
@@ -155,6 +156,24 @@ impl ControlPlane {
             abort.abort();
         }
         self.sources.stop();
+    }
+}
+
+/// Who may use the API.
+fn callers(process: &Process, settings: &checked::ControlPlane) -> anyhow::Result<Callers> {
+    match settings.api_auth {
+        ApiAuth::Token => {
+            let token = Token::keep(process.data.path())
+                .context("api-auth: keep the API's token; `none` does without")?;
+            Ok(Callers::Known(Some(token)))
+        }
+        ApiAuth::None => {
+            tracing::warn!(
+                address = %settings.api_listen,
+                "api-auth is none: whoever reaches the API may change lanes and routes"
+            );
+            Ok(Callers::Anybody)
+        }
     }
 }
 

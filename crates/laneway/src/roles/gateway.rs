@@ -44,6 +44,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
         "admin",
         admin_listener,
         admin::router(running.admin("gateway", &process)),
+        process.admin_door(),
     );
     running.print_addresses();
     output::listening("admin", admin_address);

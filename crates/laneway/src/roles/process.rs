@@ -21,6 +21,7 @@ use crate::{
     cli::{self, Settings},
     config::{BadSettings, checked},
     data_directory::DataDirectory,
+    door::{self, Callers, Connection, Door, hosts::Host, token::Token},
     signals::{Asked, Signals},
 };
 
@@ -37,6 +38,7 @@ pub(crate) struct Process {
     pub(crate) data: DataDirectory,
     pub(crate) logs: Logs,
     pub(crate) metrics: Arc<Metrics>,
+    allowed_hosts: Vec<Host>,
 }
 
 impl Process {
@@ -50,7 +52,20 @@ impl Process {
         metrics.gauge(names::STARTED, &[]).set(started.as_secs_f64());
         let of_logs = logs.clone();
         metrics.collect_from(move |samples| of_logs.sample(samples));
-        Ok(Self { data, logs, metrics })
+        let allowed_hosts = settings.allowed_hosts.clone();
+        Ok(Self { data, logs, metrics, allowed_hosts })
+    }
+
+    /// The door of an address of this process.
+    pub(crate) fn door(&self, callers: Callers) -> Door {
+        Door::new(self.allowed_hosts.clone(), callers, &self.metrics)
+    }
+
+    /// The door of a data plane's admin address. It opens without a token, too: for this user alone.
+    pub(crate) fn admin_door(&self) -> Door {
+        let token = Token::keep(self.data.path());
+        let token = token.inspect_err(|error| tracing::warn!(error = %format_args!("{error:#}"), "there is no token for the admin address"));
+        self.door(Callers::Known(token.ok()))
     }
 }
 
@@ -84,10 +99,16 @@ pub(crate) struct HttpServer {
 }
 
 impl HttpServer {
-    /// Starts to serve on a bound listener.
-    pub(crate) fn start(what: &'static str, listener: TcpListener, router: Router) -> Self {
+    /// Starts to serve on a bound listener, behind a door.
+    pub(crate) fn start(
+        what: &'static str,
+        listener: TcpListener,
+        router: Router,
+        door: Door,
+    ) -> Self {
         let (stop, mut stopped) = watch::channel(false);
-        let service = router.into_make_service_with_connect_info::<SocketAddr>();
+        let router = door::before(router, door);
+        let service = router.into_make_service_with_connect_info::<Connection>();
         let task = tokio::spawn(async move {
             let shutdown = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;

@@ -47,7 +47,12 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
     };
     let client = data_plane::follow(&process, &settings.now.connect, about).await?;
     let sidecar = Sidecar::start(&process, &settings.now, admin_address, client)?;
-    let admin = HttpServer::start("admin", admin_listener, admin::router(sidecar.admin(&process)));
+    let admin = HttpServer::start(
+        "admin",
+        admin_listener,
+        admin::router(sidecar.admin(&process)),
+        process.admin_door(),
+    );
     output::listening("admin", admin_address);
     process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, || {})
         .await;

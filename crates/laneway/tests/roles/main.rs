@@ -3,6 +3,7 @@
 
 mod addresses_and_settings;
 mod data_planes;
+mod door;
 mod resources_directory;
 
 use std::time::Duration;

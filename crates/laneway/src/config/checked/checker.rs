@@ -11,8 +11,11 @@ use proxy::capture::EXCLUSIONS_MAX;
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
-use super::{CaptureExclusions, Connect, ControlPlane, GatewayListener, Process};
-use crate::config::{BadSettings, Origins, SettingProblem, log_level, raw};
+use super::{ApiAuth, CaptureExclusions, Connect, ControlPlane, GatewayListener, Process};
+use crate::{
+    config::{BadSettings, Origins, SettingProblem, log_level, raw},
+    door::hosts::Host,
+};
 
 /// The longest a drain may be set to: a day, longer than any supervisor waits for a process to end.
 const DRAIN_SECONDS_MAX: u32 = 86_400;
@@ -84,11 +87,13 @@ impl<'a> Checker<'a> {
                 None
             }
         };
+        let allowed_hosts = self.hosts("allowed-hosts", &raw.allowed_hosts);
         let drain = self.number("drain-seconds", &raw.drain_seconds, 0, DRAIN_SECONDS_MAX);
         Some(Process {
             data: data?,
             log_level: log_level?,
             log_format: log_format?,
+            allowed_hosts: allowed_hosts?,
             drain: Duration::from_secs(u64::from(drain?)),
         })
     }
@@ -107,6 +112,17 @@ impl<'a> Checker<'a> {
         join: raw::Join,
     ) -> Option<ControlPlane> {
         let api_listen = self.listen("api-listen", &raw.api_listen);
+        let api_auth = self.api_auth(&raw.api_auth);
+        let plain_text = self.yes_or_no("api-plain-text", &raw.api_plain_text);
+        if let (Some(listen), Some(false)) = (api_listen, plain_text)
+            && !listen.ip().is_loopback()
+        {
+            self.refuse(
+                "api-plain-text",
+                "false",
+                format!("say true to serve the API at {listen} all the same: it is not a loopback address, and what is not encrypted shows the token to whoever reads along"),
+            );
+        }
         let discovery_listen = self.listen("discovery-listen", &raw.discovery_listen);
         let join_token = self.join_token(join);
         if let (Some(listen), Some(None)) = (discovery_listen, &join_token)
@@ -128,9 +144,30 @@ impl<'a> Checker<'a> {
         Some(ControlPlane {
             resources: resources?,
             api_listen: api_listen?,
+            api_auth: api_auth?,
             discovery_listen: discovery_listen?,
             join_token: join_token?,
         })
+    }
+
+    fn api_auth(&mut self, text: &str) -> Option<ApiAuth> {
+        match text {
+            "token" => Some(ApiAuth::Token),
+            "none" => Some(ApiAuth::None),
+            other => {
+                self.refuse("api-auth", other, "use token or none");
+                None
+            }
+        }
+    }
+
+    fn hosts(&mut self, key: &str, text: &str) -> Option<Vec<Host>> {
+        let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
+        let hosts: Option<Vec<Host>> = items.map(Host::parse).collect();
+        if hosts.is_none() {
+            self.refuse(key, text, "use names or addresses without ports, separated by commas, e.g. laneway.example,10.0.0.7");
+        }
+        hosts
     }
 
     pub(super) fn connect(&mut self, raw: raw::Connect, join: raw::Join) -> Option<Connect> {

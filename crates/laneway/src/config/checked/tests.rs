@@ -12,6 +12,7 @@ fn process() -> raw::Process {
         data: Some("/tmp/d".into()),
         log_level: "info".into(),
         log_format: "text".into(),
+        allowed_hosts: String::new(),
         drain_seconds: "25".into(),
     }
 }
@@ -154,10 +155,56 @@ fn a_discovery_listener_off_loopback_needs_a_join_token() {
         control: raw::ControlPlane {
             resources: None,
             api_listen: "127.0.0.1:0".into(),
+            api_auth: "token".into(),
+            api_plain_text: "false".into(),
             discovery_listen: "0.0.0.0:7601".into(),
         },
         join: raw::Join { join_token_file: None },
     };
     let bad = raw.check(&Origins::new()).unwrap_err();
     assert!(bad.to_string().contains("join-token-file: ``: name a file with a secret"), "{bad}");
+}
+
+#[test]
+fn an_api_off_loopback_must_be_wanted() {
+    let control = |listen: &str, plain_text: &str, auth: &str| {
+        let raw = raw::Control {
+            process: process(),
+            control: raw::ControlPlane {
+                resources: None,
+                api_listen: listen.into(),
+                api_auth: auth.into(),
+                api_plain_text: plain_text.into(),
+                discovery_listen: "127.0.0.1:0".into(),
+            },
+            join: raw::Join { join_token_file: None },
+        };
+        raw.check(&Origins::new()).map_err(|bad| bad.to_string())
+    };
+    for listen in ["0.0.0.0:7600", "[::]:7600", "10.0.0.7:7600"] {
+        let bad = control(listen, "false", "token").unwrap_err();
+        assert!(bad.starts_with("api-plain-text: `false`: say true to serve"), "{bad}");
+        assert_eq!(control(listen, "true", "token").unwrap().control.api_auth, ApiAuth::Token);
+    }
+    let open = control("[::1]:7600", "false", "none").unwrap();
+    assert_eq!(open.control.api_auth, ApiAuth::None);
+    let bad = control("127.0.0.1:7600", "maybe", "basic").unwrap_err();
+    assert_eq!(
+        bad,
+        "api-auth: `basic`: use token or none\napi-plain-text: `maybe`: use true or false"
+    );
+}
+
+#[test]
+fn hosts_are_names_or_addresses() {
+    let hosts = |text: &str| {
+        let mut raw = sidecar();
+        raw.process.allowed_hosts = text.into();
+        raw.check(&origins()).map(|sidecar| sidecar.process.allowed_hosts.len())
+    };
+    assert_eq!(hosts("Laneway.Example, 10.0.0.7,[::1]").ok(), Some(3));
+    for bad in ["laneway.example:7600", "http://laneway.example", "*"] {
+        let refused = hosts(bad).unwrap_err().to_string();
+        assert!(refused.contains(&format!("allowed-hosts: `{bad}`: use names")), "{refused}");
+    }
 }

@@ -1,0 +1,304 @@
+//! The door of the API and of every admin address: who may ask this process anything.
+//!
+//! Three questions, in this order:
+//! - Was the request meant for this process? A page whose name was made to point here (DNS rebinding) says so in
+//!   `Host`: only names and addresses of this process count ([`hosts`]).
+//! - Does a page of another origin ask? Then `Origin` names it: only the process's own is taken.
+//! - Who asks? Whoever shows the token of the data directory ([`token`]), or whose process on this machine belongs to
+//!   the user that runs this one ([`peer`]): it could read the token in any case.
+//!
+//! Health, readiness, metrics and the API's description are told to everybody who passed the first two.
+
+pub(crate) mod hosts;
+mod peer;
+pub(crate) mod token;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use api::rest::{PREFIX, PROBLEM_JSON, Problem};
+use axum::{
+    Json, Router,
+    extract::{ConnectInfo, Request, State, connect_info::Connected},
+    http::{HeaderMap, StatusCode, Uri, header},
+    middleware::{self, Next},
+    response::{IntoResponse, Response},
+    serve::IncomingStream,
+};
+use telemetry::{Metrics, Samples, names};
+use tokio::{net::TcpListener, sync::OnceCell};
+
+use self::{hosts::Host, token::Token};
+
+/// Fields that say that somebody asks for somebody else: then it does not count whose process the connection is.
+const FORWARDED: [&str; 4] = ["via", "forwarded", "x-forwarded-for", "x-forwarded-host"];
+
+/// Decides who may come in.
+#[derive(Debug)]
+pub(crate) struct Door {
+    /// Names beside those every process has.
+    hosts: Vec<Host>,
+    callers: Callers,
+    refused: Arc<Refused>,
+}
+
+/// How many were refused, by what was wrong.
+#[derive(Debug, Default)]
+struct Refused {
+    host: AtomicU64,
+    origin: AtomicU64,
+    token: AtomicU64,
+}
+
+/// Of whom more is answered than of everybody.
+#[derive(Debug)]
+pub(crate) enum Callers {
+    /// Anybody who reaches the address (`--api-auth none`).
+    Anybody,
+    /// This process's user, and whoever shows the token; there is none where it could not be kept.
+    Known(Option<Token>),
+}
+
+/// One accepted connection, as far as the door looks at it.
+#[derive(Debug, Clone)]
+pub(crate) struct Connection {
+    pub(crate) peer: SocketAddr,
+    local: Option<SocketAddr>,
+    /// Whose process the other end is: looked up once, and only when it matters.
+    owner: Arc<OnceCell<Option<u32>>>,
+}
+
+impl Connected<IncomingStream<'_, TcpListener>> for Connection {
+    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
+        Self {
+            peer: *stream.remote_addr(),
+            local: stream.io().local_addr().ok(),
+            owner: Arc::default(),
+        }
+    }
+}
+
+impl Connection {
+    /// Whether the other end is a process of this user on this machine, or of root, who may read everything.
+    async fn is_of_this_user(&self) -> bool {
+        let Some(local) = self.local else { return false };
+        let peer = self.peer;
+        if !peer.ip().to_canonical().is_loopback() {
+            return false;
+        }
+        let look_up = || async move {
+            tokio::task::spawn_blocking(move || peer::owner(peer, local)).await.ok().flatten()
+        };
+        let owner = *self.owner.get_or_init(look_up).await;
+        owner.is_some_and(|owner| owner == 0 || owner == rustix::process::geteuid().as_raw())
+    }
+
+    fn local_address(&self) -> Option<IpAddr> {
+        self.local.map(|local| local.ip().to_canonical())
+    }
+}
+
+/// Puts the door before everything a router answers.
+pub(crate) fn before(router: Router, door: Door) -> Router {
+    router.layer(middleware::from_fn_with_state(Arc::new(door), enter))
+}
+
+async fn enter(
+    State(door): State<Arc<Door>>,
+    ConnectInfo(connection): ConnectInfo<Connection>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match door.judge(&connection, request.uri(), request.headers()).await {
+        Ok(()) => next.run(request).await,
+        Err(refusal) => {
+            door.refused.of(&refusal).fetch_add(1, Ordering::Relaxed);
+            tracing::debug!(peer = %connection.peer, reason = refusal.detail(), "refused at the door");
+            refusal.into_response()
+        }
+    }
+}
+
+impl Refused {
+    fn of(&self, refusal: &Refusal) -> &AtomicU64 {
+        match refusal {
+            Refusal::NoHost | Refusal::ForeignHost(_) => &self.host,
+            Refusal::ForeignOrigin(_) => &self.origin,
+            Refusal::Unknown => &self.token,
+        }
+    }
+
+    fn sample(&self, samples: &mut Samples) {
+        for (reason, count) in
+            [("host", &self.host), ("origin", &self.origin), ("token", &self.token)]
+        {
+            let labels = [(names::label::REASON, reason)];
+            samples.add(names::API_REFUSED, &labels, count.load(Ordering::Relaxed) as f64);
+        }
+    }
+}
+
+impl Door {
+    /// A door that counts whom it refuses. `hosts` are those beside loopback's and the address a request arrives at.
+    pub(crate) fn new(hosts: Vec<Host>, callers: Callers, metrics: &Metrics) -> Self {
+        let refused = Arc::new(Refused::default());
+        let counted = Arc::clone(&refused);
+        metrics.collect_from(move |samples| counted.sample(samples));
+        Self { hosts, callers, refused }
+    }
+
+    async fn judge(
+        &self,
+        connection: &Connection,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<(), Refusal> {
+        let authority = self.addressed(connection, uri, headers)?;
+        check_origin(authority.as_deref(), headers)?;
+        if is_for_everybody(uri.path()) {
+            return Ok(());
+        }
+        match &self.callers {
+            Callers::Anybody => Ok(()),
+            Callers::Known(Some(token)) if token.is_shown(headers) => Ok(()),
+            Callers::Known(_) if FORWARDED.iter().any(|name| headers.contains_key(*name)) => {
+                Err(Refusal::Unknown)
+            }
+            Callers::Known(_) if connection.is_of_this_user().await => Ok(()),
+            Callers::Known(_) => Err(Refusal::Unknown),
+        }
+    }
+
+    /// Whom the request is for, when that is this process. What asks for health may say nothing.
+    fn addressed(
+        &self,
+        connection: &Connection,
+        uri: &Uri,
+        headers: &HeaderMap,
+    ) -> Result<Option<String>, Refusal> {
+        let mut written = headers.get_all(header::HOST).iter();
+        let in_header = match (written.next(), written.next()) {
+            (first, None) => first.map(|value| value.to_str().map_err(|_| Refusal::NoHost)),
+            _ => return Err(Refusal::NoHost),
+        };
+        let in_header = in_header.transpose()?;
+        let in_target = uri.authority().map(axum::http::uri::Authority::as_str);
+        // Of a target that names a host that is the one; a foreign one beside it is no better for it.
+        for authority in in_header.iter().chain(&in_target) {
+            let host = hosts::of_authority(authority).ok_or(Refusal::NoHost)?;
+            if !self.is_ours(&host, connection) {
+                return Err(Refusal::ForeignHost((*authority).to_owned()));
+            }
+        }
+        match in_target.or(in_header) {
+            Some(authority) => Ok(Some(authority.to_ascii_lowercase())),
+            None if is_health(uri.path()) => Ok(None),
+            None => Err(Refusal::NoHost),
+        }
+    }
+
+    fn is_ours(&self, host: &Host, connection: &Connection) -> bool {
+        let arrived_at = || connection.local_address().map(Host::Address);
+        host.is_loopback() || self.hosts.contains(host) || arrived_at().as_ref() == Some(host)
+    }
+}
+
+/// Health is asked for by machines that know of nothing else.
+fn is_health(path: &str) -> bool {
+    matches!(path, "/healthz" | "/readyz")
+}
+
+/// What is told without asking who asks.
+fn is_for_everybody(path: &str) -> bool {
+    is_health(path)
+        || path == "/metrics"
+        || path.strip_prefix(PREFIX).is_some_and(|rest| rest == "/openapi.json")
+}
+
+/// Browsers name the page that asks, where it is not the user himself.
+fn check_origin(authority: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal> {
+    let text =
+        |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
+    for origin in headers.get_all(header::ORIGIN) {
+        let origin = text(origin);
+        let lower = origin.to_ascii_lowercase();
+        let own = ["http://", "https://"].iter().find_map(|scheme| lower.strip_prefix(scheme));
+        if own.is_none() || own != authority {
+            return Err(Refusal::ForeignOrigin(origin));
+        }
+    }
+    let site = headers.get("sec-fetch-site").map(text);
+    match site {
+        Some(site) if site != "same-origin" && site != "none" => Err(Refusal::ForeignOrigin(site)),
+        _ => Ok(()),
+    }
+}
+
+/// Why a request stays outside.
+#[derive(Debug)]
+enum Refusal {
+    NoHost,
+    ForeignHost(String),
+    ForeignOrigin(String),
+    Unknown,
+}
+
+impl Refusal {
+    fn words(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoHost => (StatusCode::BAD_REQUEST, "no host"),
+            Self::ForeignHost(_) => (StatusCode::MISDIRECTED_REQUEST, "another host"),
+            Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "another origin"),
+            Self::Unknown => (StatusCode::UNAUTHORIZED, "not known who asks"),
+        }
+    }
+
+    fn detail(&self) -> String {
+        match self {
+            Self::NoHost => {
+                "Host: say once, as HOST or HOST:PORT, whom the request is for".to_owned()
+            }
+            Self::ForeignHost(host) => {
+                let host: String = host.chars().take(hosts::SHOWN_MAX).collect();
+                format!(
+                    "Host: `{host}`: this process answers to the address it was reached at and to loopback names; add others with --allowed-hosts"
+                )
+            }
+            Self::ForeignOrigin(origin) => {
+                let origin: String = origin.chars().take(hosts::SHOWN_MAX).collect();
+                format!("Origin: `{origin}`: pages of other origins may not ask")
+            }
+            Self::Unknown => format!(
+                "Authorization: send `Bearer TOKEN`, or ask as the user that runs this process, from its machine; the token is in `{}` in its data directory, for `laneway` name it with --token-file",
+                token::FILE
+            ),
+        }
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let (status, title) = self.words();
+        let problem = Problem {
+            status: status.as_u16(),
+            title: title.to_owned(),
+            detail: self.detail(),
+            errors: Vec::new(),
+        };
+        let mut answer =
+            (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(problem)).into_response();
+        if status == StatusCode::UNAUTHORIZED {
+            let scheme = header::HeaderValue::from_static("Bearer");
+            answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+        }
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests;

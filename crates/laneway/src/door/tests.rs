@@ -1,0 +1,138 @@
+//! Who comes in: by host, by origin, by token. Whose process asks is tested with real sockets and users.
+
+use std::fs;
+
+use axum::http::{HeaderName, HeaderValue};
+
+use super::*;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+fn door(callers: Callers) -> Door {
+    let hosts = ["laneway.example"].map(|host| Host::parse(host).unwrap()).to_vec();
+    Door::new(hosts, callers, &Metrics::new())
+}
+
+fn token() -> Token {
+    let directory = tempfile::tempdir().unwrap();
+    fs::write(directory.path().join("token"), TOKEN).unwrap();
+    Token::read(&directory.path().join("token")).unwrap()
+}
+
+/// A request of another machine, which reached this one at 10.0.0.1; the status it is refused with.
+fn judged(door: &Door, target: &str, fields: &[(&str, &str)]) -> Option<u16> {
+    let connection = Connection {
+        peer: "10.0.0.9:4000".parse().unwrap(),
+        local: Some("10.0.0.1:7600".parse().unwrap()),
+        owner: Arc::default(),
+    };
+    let mut headers = HeaderMap::new();
+    for (name, value) in fields {
+        let name: HeaderName = name.parse().unwrap();
+        headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+    let judged = runtime.block_on(door.judge(&connection, &target.parse().unwrap(), &headers));
+    judged.err().map(|refusal| refusal.into_response().status().as_u16())
+}
+
+#[test]
+fn only_hosts_of_this_process_are_answered() {
+    let door = door(Callers::Anybody);
+    for host in [
+        "localhost:7600",
+        "LocalHost.",
+        "127.0.0.1",
+        "127.9.9.9:1",
+        "[::1]:7600",
+        "10.0.0.1:7600",
+        "10.0.0.1",
+        "Laneway.Example",
+        "laneway.example.:443",
+    ] {
+        assert_eq!(judged(&door, "/status", &[("host", host)]), None, "{host}");
+    }
+    for host in [
+        "evil.example:7600",
+        "evil.example",
+        "10.0.0.2:7600",
+        "0.0.0.0:7600",
+        "localhost.evil.example",
+        "127.0.0.1.evil.example",
+        "xlaneway.example",
+        "127.1",
+        "[::]:7600",
+    ] {
+        for path in ["/status", "/healthz", "/metrics", "/api/v1alpha1/openapi.json", "/nowhere"] {
+            assert_eq!(judged(&door, path, &[("host", host)]), Some(421), "{host} {path}");
+        }
+    }
+    for host in [
+        "",
+        "a b",
+        "evil@localhost",
+        "localhost:99999",
+        "localhost,evil.example",
+        "lo\u{e9}calhost",
+    ] {
+        assert_eq!(judged(&door, "/status", &[("host", host)]), Some(400), "{host}");
+    }
+    assert_eq!(judged(&door, "/status", &[]), Some(400));
+    assert_eq!(judged(&door, "/readyz", &[]), None, "probes of HTTP/1.0 name no host");
+    let twice = [("host", "localhost"), ("host", "evil.example")];
+    assert_eq!(judged(&door, "/status", &twice), Some(400));
+}
+
+#[test]
+fn a_target_that_names_a_host_is_looked_at_too() {
+    let door = door(Callers::Anybody);
+    let local = [("host", "localhost:7600")];
+    assert_eq!(judged(&door, "http://localhost:7600/status", &local), None);
+    assert_eq!(judged(&door, "http://evil.example/status", &local), Some(421));
+    assert_eq!(judged(&door, "http://evil.example/status", &[]), Some(421));
+    assert_eq!(judged(&door, "http://localhost/status", &[("host", "evil.example")]), Some(421));
+}
+
+#[test]
+fn pages_of_other_origins_are_refused() {
+    let door = door(Callers::Anybody);
+    let with = |name: &str, value: &str| {
+        judged(&door, "/status", &[("host", "127.0.0.1:7600"), (name, value)])
+    };
+    assert_eq!(with("origin", "http://127.0.0.1:7600"), None);
+    assert_eq!(with("sec-fetch-site", "same-origin"), None);
+    assert_eq!(with("sec-fetch-site", "none"), None);
+    for origin in [
+        "http://evil.example",
+        "http://evil.example:7600",
+        "null",
+        "",
+        "http://127.0.0.1",
+        "http://127.0.0.1:3000",
+        "http://localhost:7600",
+        "file://",
+        "http://127.0.0.1:7600.evil.example",
+    ] {
+        assert_eq!(with("origin", origin), Some(403), "{origin}");
+    }
+    assert_eq!(with("sec-fetch-site", "cross-site"), Some(403));
+    assert_eq!(with("sec-fetch-site", "same-site"), Some(403));
+}
+
+#[test]
+fn who_shows_no_token_sees_only_what_is_for_everybody() {
+    let known = door(Callers::Known(Some(token())));
+    let host = ("host", "10.0.0.1:7600");
+    for path in ["/healthz", "/readyz", "/metrics", "/api/v1alpha1/openapi.json"] {
+        assert_eq!(judged(&known, path, &[host]), None, "{path}");
+    }
+    let shown = format!("Bearer {TOKEN}");
+    for path in
+        ["/status", "/log-level", "/api/v1alpha1/lanes", "/metrics/", "//metrics", "/nowhere"]
+    {
+        assert_eq!(judged(&known, path, &[host]), Some(401), "{path}");
+        assert_eq!(judged(&known, path, &[host, ("authorization", "Bearer guessed")]), Some(401));
+        assert_eq!(judged(&known, path, &[host, ("authorization", &shown)]), None, "{path}");
+    }
+    assert_eq!(judged(&door(Callers::Known(None)), "/status", &[host]), Some(401));
+}

@@ -1,0 +1,129 @@
+//! The API's door: hosts, origins, tokens, and other users of this machine.
+
+use std::{
+    fs,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
+    process::Command,
+};
+
+use anyhow::{Context, Result};
+use testkit::{Sandbox, http, needs};
+
+use crate::sandbox;
+
+/// A user who is not the one that runs the tests; becoming it takes root.
+const ANOTHER_USER: u32 = 54_321;
+
+const JSON: &str = "content-type: application/json";
+const LANES: &str = "/api/v1alpha1/lanes";
+const APPLY: &str = "/api/v1alpha1/apply";
+
+/// Runs `laneway` as another user; `None` where the tests may not become one.
+fn as_another_user(sandbox: &Sandbox, arguments: &[&str]) -> Result<Option<(i32, String)>> {
+    // Worlds with network namespaces are root's.
+    if !needs("netns") {
+        return Ok(None);
+    }
+    // A copy that everybody may run: the build may be where nobody else looks.
+    let program = std::env::temp_dir().join(format!("laneway-{}", std::process::id()));
+    fs::copy(env!("CARGO_BIN_EXE_laneway"), &program)?;
+    fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+    let output = Command::new(&program)
+        .args(arguments)
+        .env_clear()
+        .env("LANEWAY_SERVER", format!("http://{}", sandbox.api_address()))
+        .current_dir("/")
+        .uid(ANOTHER_USER)
+        .gid(ANOTHER_USER)
+        .output();
+    fs::remove_file(&program)?;
+    let output = output?;
+    let code = output.status.code().context("it ended by itself")?;
+    Ok(Some((code, String::from_utf8_lossy(&output.stderr).into_owned())))
+}
+
+#[test]
+fn another_user_of_this_machine_must_show_the_token() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.control(&[])?;
+    let token = sandbox.path("control").join("api-token");
+    assert_eq!(fs::metadata(&token)?.permissions().mode() & 0o777, 0o600);
+    // The user that runs it needs none, over the command line or otherwise.
+    sandbox.must(&["get", "lanes"])?;
+    assert_eq!(http::get(&sandbox.api_address(), LANES, &[])?.status, 200);
+
+    let Some((code, said)) = as_another_user(&sandbox, &["get", "lanes"])? else { return Ok(()) };
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("Bearer TOKEN") && said.contains("--token-file"), "{said}");
+    let written = as_another_user(&sandbox, &["lane", "disable", "trade/gray"])?;
+    assert_eq!(written.map(|(code, _)| code), Some(1));
+
+    let shown = std::env::temp_dir().join(format!("laneway-token-{}", std::process::id()));
+    fs::copy(&token, &shown)?;
+    fs::set_permissions(&shown, fs::Permissions::from_mode(0o644))?;
+    let told =
+        as_another_user(&sandbox, &["get", "lanes", "--token-file", &shown.to_string_lossy()]);
+    fs::remove_file(&shown)?;
+    assert_eq!(told?, Some((0, String::new())));
+    Ok(())
+}
+
+#[test]
+fn without_authentication_whoever_reaches_it_may_write() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&["--api-auth", "none"])?;
+    assert!(!sandbox.path("control").join("api-token").exists());
+    let Some((code, said)) = as_another_user(&sandbox, &["get", "lanes"])? else { return Ok(()) };
+    assert_eq!(code, 0, "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_page_elsewhere_can_neither_write_nor_read() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&["--allowed-hosts", "laneway.example"])?;
+    let api = sandbox.api_address();
+    let apply = |headers: &[&str]| {
+        let headers = [&[JSON], headers].concat();
+        Ok::<_, anyhow::Error>(
+            http::exchange(&api, "POST", APPLY, &headers, r#"{"objects":[]}"#)?.status,
+        )
+    };
+    assert_eq!(apply(&[])?, 200);
+    assert_eq!(apply(&["host: laneway.example"])?, 200);
+    let own = format!("origin: http://{api}");
+    assert_eq!(apply(&[&own])?, 200);
+    assert_eq!(apply(&["host: evil.example:7600"])?, 421);
+    assert_eq!(apply(&["host: evil.example:7600", "origin: http://evil.example:7600"])?, 421);
+    assert_eq!(apply(&["origin: http://evil.example"])?, 403);
+    // What a proxy of this user hands on is not this user's.
+    assert_eq!(apply(&["x-forwarded-for: 192.0.2.1"])?, 401);
+    let token = fs::read_to_string(sandbox.path("control").join("api-token"))?;
+    let shown = format!("authorization: Bearer {}", token.trim());
+    assert_eq!(apply(&["x-forwarded-for: 192.0.2.1", &shown])?, 200);
+
+    for target in [LANES, "/status", "/log-level", "/metrics", "/healthz"] {
+        assert_eq!(http::get(&api, target, &["host: evil.example"])?.status, 421, "{target}");
+    }
+    let absolute = http::get(&api, "http://evil.example/status", &[])?;
+    assert_eq!(absolute.status, 421);
+    let forwarded = ["via: 1.1 somewhere"];
+    assert_eq!(http::exchange(&api, "PUT", "/log-level", &forwarded, "debug")?.status, 401);
+    assert_eq!(http::get(&api, "/metrics", &forwarded)?.status, 200);
+    let metrics = http::get(&api, "/metrics", &[])?.body;
+    for reason in ["host", "origin", "token"] {
+        let counted = format!("laneway_api_refused_total{{reason=\"{reason}\"}}");
+        assert!(metrics.contains(&counted), "{counted} in {metrics}");
+    }
+    Ok(())
+}
+
+#[test]
+fn off_loopback_it_starts_only_when_told_so() -> Result<()> {
+    let sandbox = sandbox()?;
+    let data = sandbox.path("control").to_string_lossy().into_owned();
+    let result = sandbox.run(&["control", "--api-listen", "0.0.0.0:0", "--data", &data])?;
+    assert_eq!(result.code, Some(64));
+    assert!(result.stderr.contains("api-plain-text: `false`: say true"), "{}", result.stderr);
+    Ok(())
+}
