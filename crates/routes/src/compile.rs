@@ -81,9 +81,10 @@ fn route_key(route: &RouteSpec) -> String {
 
 impl<'g> Compiler<'g> {
     fn new(gateway: &'g GatewaySpec) -> Self {
+        // A host name that cannot be read matches nothing.
         let patterns = gateway.listeners.iter();
         let patterns: Vec<_> =
-            patterns.map(|it| HostPattern::of_listener(it.hostname.as_deref())).collect();
+            patterns.map(|it| HostPattern::of_listener(it.hostname.as_deref()).ok()).collect();
         let paths = patterns.iter().map(|_| HostMap::default()).collect();
         Self { gateway, patterns, paths, rules: Vec::new(), problems: Vec::new() }
     }
@@ -164,7 +165,11 @@ impl<'g> Compiler<'g> {
             }
             let mut met = false;
             for listener in named {
-                let Some(of_listener) = &self.patterns[listener] else { continue };
+                let Some(of_listener) = &self.patterns[listener] else {
+                    // The gateway is told of it.
+                    met = true;
+                    continue;
+                };
                 // Kept as written, not cut down to the intersection: the request is known to match the
                 // listener, and precedence goes by what the route says.
                 let patterns: Vec<_> =

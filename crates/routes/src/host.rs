@@ -49,11 +49,11 @@ impl HostPattern {
         }
     }
 
-    /// What an optional host name of a listener says; a name that cannot be read matches nothing.
-    pub(crate) fn of_listener(hostname: Option<&str>) -> Option<Self> {
+    /// What an optional host name of a listener says; the error is the remedy.
+    pub(crate) fn of_listener(hostname: Option<&str>) -> Result<Self, &'static str> {
         match hostname {
-            None | Some("") => Some(Self::Any),
-            Some(text) => Self::parse(text).ok(),
+            None | Some("") => Ok(Self::Any),
+            Some(text) => Self::parse(text),
         }
     }
 

@@ -1,6 +1,8 @@
 //! Gateways and routes as operators wrote them, shapes already checked, references resolved to services.
 
-use lanes::ServiceId;
+use lanes::{Fault, Problem, ServiceId};
+
+use crate::host::HostPattern;
 
 /// One gateway: its listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -24,6 +26,47 @@ pub struct ListenerSpec {
     pub trusted: bool,
     /// How many proxies in front are believed in X-Forwarded-For.
     pub trusted_hops: u8,
+}
+
+impl GatewaySpec {
+    /// Every host name of a listener that cannot be read, and every listener that stands behind another like it. Fields
+    /// are as in the resource.
+    pub fn problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        let mut taken: Vec<(u16, HostPattern, &str)> = Vec::new();
+        for (index, listener) in self.listeners.iter().enumerate() {
+            let at = format!("spec.listeners[{index}]");
+            let hostname = listener.hostname.as_deref();
+            let pattern = match HostPattern::of_listener(hostname) {
+                Ok(pattern) => pattern,
+                Err(remedy) => {
+                    let hostname = hostname.unwrap_or_default();
+                    let remedy = match hostname {
+                        "*" => "leave it out: without it every host is taken",
+                        _ => remedy,
+                    };
+                    problems.push(Problem::new(format!("{at}.hostname"), hostname, remedy));
+                    continue;
+                }
+            };
+            let like =
+                taken.iter().find(|(port, known, _)| (*port, known) == (listener.port, &pattern));
+            if let Some((_, _, first)) = like {
+                let (field, value) = match hostname {
+                    Some(hostname) => ("hostname", hostname.to_owned()),
+                    None => ("port", listener.port.to_string()),
+                };
+                let remedy = format!(
+                    "use another port or hostname: listener {first} takes every request for this one"
+                );
+                let problem = Problem::new(format!("{at}.{field}"), value, remedy);
+                problems.push(problem.of(Fault::NotUnique));
+            } else {
+                taken.push((listener.port, pattern, &listener.name));
+            }
+        }
+        problems
+    }
 }
 
 /// One HTTPRoute.

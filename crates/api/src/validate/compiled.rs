@@ -31,19 +31,11 @@ impl Compiled {
         ask(&mut self.groups, key, || Group::compile(spec).err().unwrap_or_default())
     }
 
-    /// The problems of a route at a gateway, or of the gateway alone.
-    pub(super) fn route(
-        &mut self,
-        gateway: &GatewaySpec,
-        route: Option<&RouteSpec>,
-    ) -> Vec<RouteProblem> {
+    /// The problems of a route at a gateway.
+    pub(super) fn route(&mut self, gateway: &GatewaySpec, route: &RouteSpec) -> Vec<RouteProblem> {
         let mut key = wire::gateway_to(gateway).encode_length_delimited_to_vec();
-        if let Some(route) = route {
-            key.extend(wire::route_to(route).encode_to_vec());
-        }
-        ask(&mut self.routes, key, || {
-            Table::compile(Some(gateway), route.map_or(&[], std::slice::from_ref)).1
-        })
+        key.extend(wire::route_to(route).encode_to_vec());
+        ask(&mut self.routes, key, || Table::compile(Some(gateway), std::slice::from_ref(route)).1)
     }
 
     /// Ends a validation: what it did not ask for is forgotten.

@@ -29,8 +29,7 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
         let key = gateway.key();
         match convert::gateway(gateway, spec) {
             Ok(spec) => {
-                let found = known.route(&spec, None);
-                report.errors(&key, found.into_iter().map(|found| found.problem));
+                report.errors(&key, spec.problems());
                 gateways.push(spec);
             }
             Err(problems) => report.errors(&key, problems),
@@ -76,14 +75,14 @@ fn check_route(
         let anywhere = anywhere();
         spec.parents =
             vec![ParentSpec { gateway: anywhere.name.clone(), section: None, port: None }];
-        let found = known.route(&anywhere, Some(&spec));
+        let found = known.route(&anywhere, &spec);
         return report.errors(&key, found.into_iter().map(|found| found.problem));
     }
     spec.parents = parents.iter().map(|(_, parent)| parent.clone()).collect();
     // What is wrong with a rule is wrong at every gateway.
     let mut told: Vec<Problem> = Vec::new();
     for gateway in served {
-        for RouteProblem { parent, problem, .. } in known.route(gateway, Some(&spec)) {
+        for RouteProblem { parent, problem, .. } in known.route(gateway, &spec) {
             let problem = match parent.and_then(|index| parents.get(index)) {
                 Some((written, _)) => problem.under(&format!("spec.parentRefs[{written}]")),
                 None => problem,
