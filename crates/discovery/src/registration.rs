@@ -105,14 +105,20 @@ async fn keep_probing(probe: Probe, application: SocketAddr, health: watch::Send
     let mut failures = 0;
     loop {
         let probed = probe.run(application).await;
-        failures = match &probed {
-            Ok(()) => 0,
-            Err(error) if nobody_listens(error) => PROBE_FAILURES,
-            Err(_) => failures + 1,
-        };
-        // Between one failure and the last what was known stays.
         let known = *health.borrow();
-        let healthy = if failures == 0 { true } else { known && failures < PROBE_FAILURES };
+        let healthy = match &probed {
+            Ok(()) => {
+                failures = 0;
+                true
+            }
+            // What this process is short of says nothing about the application.
+            Err(error) if is_own_shortage(error) => known,
+            Err(error) => {
+                failures = if nobody_listens(error) { PROBE_FAILURES } else { failures + 1 };
+                // Between one failure and the last what was known stays.
+                known && failures < PROBE_FAILURES
+            }
+        };
         if healthy != known {
             let reason = probed.err().map(|error| in_words(&error));
             tracing::info!(%application, healthy, reason, "the application's probe has changed");
@@ -125,6 +131,10 @@ async fn keep_probing(probe: Probe, application: SocketAddr, health: watch::Send
 /// The one failure that cannot be a moment's overload.
 fn nobody_listens(error: &ProbeError) -> bool {
     matches!(error, ProbeError::Connect { source, .. } if source.kind() == ErrorKind::ConnectionRefused)
+}
+
+fn is_own_shortage(error: &ProbeError) -> bool {
+    matches!(error, ProbeError::Connect { source, .. } if telemetry::shortage::is_ours(source))
 }
 
 struct LeaseHolder {

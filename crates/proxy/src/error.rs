@@ -68,6 +68,9 @@ pub(crate) enum Kind {
     /// No instance may serve it.
     #[error("{0}")]
     NoEndpoint(NoEndpoint),
+    /// This process, or its host, is short of something: no instance is to blame.
+    #[error("this proxy cannot open a connection for want of something of its own: {0}")]
+    Shortage(#[source] io::Error),
     /// No such host.
     #[error("host {0} cannot be resolved")]
     Unresolvable(String),
@@ -137,6 +140,7 @@ impl Kind {
             | Self::Ambiguous { .. }
             | Self::NotLearned(_)
             | Self::NoEndpoint(_)
+            | Self::Shortage(_)
             | Self::Unresolvable(_) => Origin::Proxy,
             Self::Connect(_)
             | Self::Reset(_)
@@ -178,7 +182,8 @@ impl Kind {
             Self::NoService(_)
             | Self::Ambiguous { .. }
             | Self::NotLearned(_)
-            | Self::NoEndpoint(_) => 503,
+            | Self::NoEndpoint(_)
+            | Self::Shortage(_) => 503,
             Self::Unresolvable(_)
             | Self::Connect(_)
             | Self::Reset(_)

@@ -196,6 +196,9 @@ async fn find_out(
         NoPlan::Resolve(host, port) => {
             match tokio::net::lookup_host((host.as_str(), port)).await {
                 Ok(addresses) if found.resolved.is_empty() => found.resolved.extend(addresses),
+                Err(error) if telemetry::shortage::is_ours(&error) => {
+                    return Err(OwnAnswer::Refusal(Kind::Shortage(error)));
+                }
                 Ok(_) | Err(_) => {}
             }
             if found.resolved.is_empty() {

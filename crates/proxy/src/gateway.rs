@@ -36,6 +36,8 @@ pub struct GatewayConfig {
     pub correlation_headers: CorrelationHeaders,
     /// How long everything may take.
     pub timeouts: Timeouts,
+    /// Connections of callers; `None`: as many as the limit on open files allows.
+    pub connections_max: Option<u64>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
 }
@@ -49,6 +51,7 @@ impl GatewayConfig {
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             correlation_headers: CorrelationHeaders::default(),
             timeouts: Timeouts::default(),
+            connections_max: None,
             metrics: Arc::default(),
         }
     }
@@ -72,6 +75,7 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let settings = Settings {
         name: "gateway",
         timeouts: config.timeouts,
+        connections_max: config.connections_max,
         mark: None,
         metrics: config.metrics,
     };

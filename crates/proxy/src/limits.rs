@@ -2,34 +2,78 @@
 
 use std::time::Duration;
 
-/// Bytes of body that are copied behind a head and sent with it; above, the kernel gathers both (`writev`).
-pub(crate) const JOINED_BODY_BYTES_MAX: usize = 4 * 1024;
+use telemetry::shortage;
 
-/// Instances tried for one request. Three dead ones in a row mean that more is wrong than one instance.
-pub(crate) const ATTEMPTS_MAX: usize = 3;
+/// One limit, for the reference.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// What it is called in the code.
+    pub name: &'static str,
+    /// With its unit, where the name does not say it.
+    pub value: String,
+    /// What it bounds, and why.
+    pub reason: &'static str,
+}
 
-/// Bytes read and thrown away after an answer that came before the request's end, so that closing does not
-/// destroy the answer (a reset makes clients drop what they have not read).
-pub(crate) const LINGER_BYTES_MAX: usize = 1024 * 1024;
+macro_rules! limits {
+    ($($(#[doc = $reason:literal])* $name:ident: $kind:ty = $value:expr;)*) => {
+        $($(#[doc = $reason])* pub(crate) const $name: $kind = $value;)*
 
-/// How long that may take.
-pub(crate) const LINGER: Duration = Duration::from_secs(2);
+        /// All of them, in the order of their declaration.
+        pub fn all() -> Vec<Limit> {
+            vec![$(Limit {
+                name: stringify!($name),
+                value: format!("{:?}", $name),
+                reason: concat!($($reason),*).trim(),
+            }),*]
+        }
+    };
+}
 
-/// How long a look-up of a name nobody asked for before waits for a newer snapshot.
-pub(crate) const LOOKUP_WAIT: Duration = Duration::from_millis(250);
+limits! {
+    /// Connections of callers per process at most, however many files it may have open: each costs some kilobytes idle.
+    CONNECTIONS_MAX: u64 = 65_536;
+    /// Files kept back from callers' connections, at most a quarter of all: listeners, admin, API, discovery, the disk.
+    FILES_RESERVED_MAX: u64 = 256;
+    /// How long accepting pauses when the process has no file descriptors left.
+    ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+    /// Bytes of body that are copied behind a head and sent with it; above, the kernel gathers both (`writev`).
+    JOINED_BODY_BYTES_MAX: usize = 4 * 1024;
+    /// Instances tried for one request. Three dead ones in a row mean that more is wrong than one instance.
+    ATTEMPTS_MAX: usize = 3;
+    /// Bytes read and thrown away after an answer that came before the request's end, so that closing does not
+    /// destroy the answer (a reset makes clients drop what they have not read).
+    LINGER_BYTES_MAX: usize = 1024 * 1024;
+    /// How long that may take.
+    LINGER: Duration = Duration::from_secs(2);
+    /// How long a look-up of a name nobody asked for before waits for a newer snapshot.
+    LOOKUP_WAIT: Duration = Duration::from_millis(250);
+    /// Answers before the answer (1xx) of one request.
+    INTERIM_ANSWERS_MAX: usize = 16;
+    /// How long draining leaves an idle client connection open for one more request: clients close or reuse within
+    /// a round trip, and closing first would meet a request that is under way.
+    DRAIN_IDLE: Duration = Duration::from_secs(1);
+}
 
-/// Answers before the answer (1xx) of one request.
-pub(crate) const INTERIM_ANSWERS_MAX: usize = 16;
+/// How many connections of callers may be open: what is asked for, as far as the files that may be open allow.
+pub(crate) fn connections_max(asked: Option<u64>) -> u64 {
+    let open_files = shortage::open_files_max();
+    let (allowed, wanted) = (callers_of(open_files), asked.unwrap_or(CONNECTIONS_MAX));
+    if allowed < wanted {
+        tracing::info!(
+            open_files,
+            connections_max = allowed,
+            "the limit on open files allows fewer connections of callers than usual; raise it (ulimit -n)"
+        );
+    }
+    wanted.min(allowed)
+}
 
-/// How long draining leaves an idle client connection open for one more request: clients close or reuse within
-/// a round trip, and closing first would meet a request that is under way.
-pub(crate) const DRAIN_IDLE: Duration = Duration::from_secs(1);
-
-/// How long accepting pauses when the process has no file descriptors left.
-pub(crate) const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// Connections of callers per process. Each costs some kilobytes idle; the limit on open files is usually lower.
-pub(crate) const CONNECTIONS_MAX: usize = 65_536;
+/// The callers that so many open files are enough for: two of three. Each may need an instance, but most of them wait
+/// between two requests, and take turns on the connections to instances.
+fn callers_of(open_files: u64) -> u64 {
+    (open_files - FILES_RESERVED_MAX.min(open_files / 4)) / 3 * 2
+}
 
 /// How long everything may take. All exist by default.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,6 +108,19 @@ impl Default for Timeouts {
             backend: Duration::from_secs(60),
             request: Duration::from_secs(3600),
             tunnel: Duration::from_secs(3600),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn callers_leave_files_to_instances_and_to_everything_else() {
+        for (open_files, callers) in [(64, 32), (1024, 512), (20_000, 13_162), (1_048_576, 698_880)]
+        {
+            assert_eq!(callers_of(open_files), callers, "{open_files}");
         }
     }
 }

@@ -48,6 +48,8 @@ pub struct SidecarConfig {
     pub workers: usize,
     /// How long everything may take.
     pub timeouts: Timeouts,
+    /// Connections of callers; `None`: as many as the limit on open files allows.
+    pub connections_max: Option<u64>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
 }
@@ -81,6 +83,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let settings = Settings {
         name: "sidecar",
         timeouts: config.timeouts.clone(),
+        connections_max: config.connections_max,
         mark: config.mark,
         metrics: Arc::clone(&config.metrics),
     };

@@ -21,7 +21,7 @@ use tokio::{
 use crate::{
     deadlines::Late as _,
     ejection::{Ejections, UnreachableBoard},
-    limits::{ACCEPT_PAUSE, CONNECTIONS_MAX, DRAIN_IDLE, Timeouts},
+    limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, Timeouts},
     listen,
     published::Feed,
     running::{Phase, Running},
@@ -66,6 +66,8 @@ pub(crate) struct Accepted {
 pub(crate) struct Settings {
     pub(crate) name: &'static str,
     pub(crate) timeouts: Timeouts,
+    /// Connections of callers; `None`: as many as the limit on open files allows.
+    pub(crate) connections_max: Option<u64>,
     pub(crate) mark: Option<u32>,
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -88,6 +90,7 @@ pub(crate) fn start<S: Serve>(
     let (emptying, emptied) = mpsc::channel(1);
     let (ready, readiness) = std::sync::mpsc::channel();
     let workers = per_worker.len();
+    let connections_max = limits::connections_max(settings.connections_max) / workers as u64;
     for (index, sockets) in per_worker.into_iter().enumerate() {
         let (settings, make, board) = (settings.clone(), make.clone(), board.clone());
         let (phases, feed) = (phases.clone(), feed.clone());
@@ -108,7 +111,7 @@ pub(crate) fn start<S: Serve>(
                             Ejections::new(&board),
                             settings.metrics.recorder(),
                         );
-                        let thread = Thread::new(Rc::new(worker), make(), index, workers);
+                        let thread = Thread::new(Rc::new(worker), make(), index, connections_max);
                         runtime.block_on(run(Rc::new(thread), sockets, stages));
                     }
                     Err(error) => {
@@ -254,11 +257,11 @@ struct Listening {
 }
 
 impl<S: Serve> Thread<S> {
-    fn new(worker: Rc<Worker>, serve: S, index: usize, workers: usize) -> Self {
+    fn new(worker: Rc<Worker>, serve: S, index: usize, connections_max: u64) -> Self {
         Self {
             worker,
             serve: Rc::new(serve),
-            connections_max: (CONNECTIONS_MAX / workers) as i64,
+            connections_max: connections_max.max(1) as i64,
             index,
             listening: RefCell::default(),
             inside: Rc::default(),

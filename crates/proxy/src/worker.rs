@@ -10,7 +10,7 @@ use std::{
 
 use lanes::{AddressLookup, Lookup};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
-use telemetry::{Count, Level, Recorder};
+use telemetry::{Count, Level, Recorder, shortage};
 use tokio::{
     net::TcpSocket,
     sync::{mpsc, watch},
@@ -164,6 +164,11 @@ impl Worker {
                 self.recorder.count(Count::UpstreamOpened);
                 self.ejections.borrow_mut().succeeded(address);
                 Ok(Connection::new(stream, address, &self.deadlines))
+            }
+            Err(error) if shortage::is_ours(&error) => {
+                self.recorder.count(Count::Shortage);
+                tracing::warn!(%address, %error, "cannot open a connection for want of something of our own");
+                Err(ProxyError::unsent(Kind::Shortage(error)))
             }
             Err(error) => {
                 self.recorder.count(Count::ConnectFailed);

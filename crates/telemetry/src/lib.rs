@@ -6,6 +6,7 @@
 
 pub mod logs;
 pub mod names;
+pub mod shortage;
 
 mod histogram;
 mod labels;

@@ -1,15 +1,21 @@
 //! Structured logs on standard error: text or JSON, level changeable at run time, never in the way of a request.
 //!
 //! Lines go through a bounded queue to a thread of their own. When standard error is not read fast enough, lines
-//! are dropped and counted; a request never waits for a terminal.
+//! are dropped and counted; a request never waits for a terminal. And no place in the code writes more than a few lines a
+//! second, whatever traffic makes it say.
 //!
 //! Fields mean the same everywhere: `peer` and `address` are addresses of the other side of a connection, `service`,
 //! `application`, `tag` and `lane` (`group/tag`) are names, `error` is an error with all its causes, `request_id` is
 //! the request's `x-request-id`, `generation` the number of a configuration.
 
+mod suppression;
+
 use std::{
     io::{self, Write},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 mod line;
@@ -21,6 +27,7 @@ use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, reloa
 
 use self::line::Lines;
 use crate::{Samples, names};
+use suppression::Suppression;
 
 /// Lines that may wait to be written: two seconds of 2 000 a second, about 1 MB.
 const LINES_WAITING_MAX: usize = 4096;
@@ -78,6 +85,8 @@ pub enum StartError {
 pub struct Logs {
     filter: reload::Handle<EnvFilter, Registry>,
     dropped: ErrorCounter,
+    /// Lines left out because one place wrote too many.
+    suppressed: Arc<AtomicU64>,
     /// The thread that writes; gone when the logs are closed.
     writer: Arc<Mutex<Option<WorkerGuard>>>,
 }
@@ -117,6 +126,8 @@ impl Logs {
     /// Adds what logging measures about itself.
     pub fn sample(&self, samples: &mut Samples) {
         samples.add(names::LOG_LINES_DROPPED, &[], self.dropped() as f64);
+        let suppressed = self.suppressed.load(Ordering::Relaxed);
+        samples.add(names::LOG_LINES_SUPPRESSED, &[], suppressed as f64);
     }
 }
 
@@ -140,9 +151,13 @@ fn subscriber(
         Format::Text => lines.boxed(),
         Format::Json => lines.json().flatten_event(true).with_span_list(false).boxed(),
     };
+    let suppression = Suppression::new();
+    let suppressed = suppression.counter();
+    let writer = Arc::new(Mutex::new(Some(writer)));
     Ok((
-        tracing_subscriber::registry().with(filter).with(lines),
-        Logs { filter: filter_handle, dropped, writer: Arc::new(Mutex::new(Some(writer))) },
+        // Outermost, so that what it says itself is written by the others.
+        tracing_subscriber::registry().with(filter).with(lines).with(suppression),
+        Logs { filter: filter_handle, dropped, suppressed, writer },
     ))
 }
 
@@ -245,10 +260,10 @@ mod tests {
         let (go, stuck) = mpsc::channel();
         let sink = Sink::default();
         let (subscriber, logs) =
-            subscriber(Format::Text, "info", Stuck(stuck, sink.clone())).unwrap();
+            subscriber(Format::Text, "debug", Stuck(stuck, sink.clone())).unwrap();
         tracing::subscriber::with_default(subscriber, || {
             for number in 0..LINES_WAITING_MAX + 100 {
-                tracing::info!(number, "line");
+                tracing::debug!(number, "line");
             }
         });
         drop(go);
@@ -261,6 +276,38 @@ mod tests {
         assert!(
             samples.into_text().contains(&format!("laneway_log_lines_dropped_total {dropped}\n"))
         );
+    }
+
+    #[test]
+    fn one_place_writes_a_few_lines_a_second_and_what_was_left_out_is_told() {
+        let lines = suppression::LINES_PER_SECOND_MAX as usize;
+        let shout = |number: usize| tracing::warn!(number, "too often");
+        let text = logged(Format::Json, "info", |logs| {
+            (0..3000).for_each(shout);
+            tracing::info!("another place");
+            // The next period has come when the place may write again.
+            let suppressed = || logs.suppressed.load(Ordering::Relaxed);
+            let mut before = suppressed();
+            let deadline = std::time::Instant::now() + std::time::Duration::from_secs(10);
+            while std::time::Instant::now() < deadline {
+                shout(0);
+                if suppressed() == before {
+                    break;
+                }
+                before = suppressed();
+            }
+            assert!(suppressed() >= 3000 - lines as u64);
+            let mut samples = Samples::new();
+            logs.sample(&mut samples);
+            let expected = format!("laneway_log_lines_suppressed_total {}\n", suppressed());
+            assert!(samples.into_text().contains(&expected));
+        });
+        let count = |part: &str| text.lines().filter(|line| line.contains(part)).count();
+        let written = count("too often");
+        assert!((lines + 1..=10 * lines).contains(&written), "{written} of more than 3000");
+        assert_eq!(count("another place"), 1);
+        let told = text.lines().find(|line| line.contains("more lines of this place")).unwrap();
+        assert!(told.contains(r#""level":"WARN""#) && !told.contains("null"), "{told}");
     }
 
     #[test]

@@ -55,6 +55,7 @@ metrics! {
     CONNECTIONS_OPEN = Gauge "laneway_connections_open" [label::SIDE] "Connections open at the moment.";
     CONNECTIONS_REFUSED = Counter "laneway_connections_refused_total" [] "Connections closed at once because a limit was reached.";
     CONNECT_FAILURES = Counter "laneway_connect_failures_total" [] "Connects to instances that failed.";
+    SHORTAGES = Counter "laneway_shortages_total" [] "Connections to instances that were not made for want of something of this process or its host: descriptors, ports, memory. No instance is to blame.";
     PASSED_THROUGH = Counter "laneway_passed_through_connections_total" [] "Connections copied byte by byte: no known service, or no HTTP.";
     POOL_REQUESTS = Counter "laneway_pool_requests_total" [label::RESULT] "Where the connection for a request came from.";
     POOL_IDLE = Gauge "laneway_pool_idle_connections" [] "Connections to instances that wait for the next request.";
@@ -90,6 +91,7 @@ metrics! {
     LABEL_SETS_OVERFLOWED = Counter "laneway_label_sets_overflowed_total" [] "Requests counted under `other` because there were too many label sets.";
     API_REFUSED = Counter "laneway_api_refused_total" [label::REASON] "Requests to the API or the admin address that were refused at the door, by what was wrong: host, origin or token.";
     LOG_LINES_DROPPED = Counter "laneway_log_lines_dropped_total" [] "Log lines dropped because standard error was not read fast enough.";
+    LOG_LINES_SUPPRESSED = Counter "laneway_log_lines_suppressed_total" [] "Log lines left out because the same place in the code had written too many in that second.";
 }
 
 /// Names of labels.

@@ -28,6 +28,8 @@ pub enum Count {
     DownstreamRefused,
     /// A connect to an instance failed.
     ConnectFailed,
+    /// A connection to an instance was not made for want of something of our own.
+    Shortage,
     /// Bytes received from callers.
     BytesReceived,
     /// Bytes sent to callers.
@@ -93,11 +95,12 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 28] = [
+    pub(crate) const ALL: [Self; 29] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
         Self::ConnectFailed,
+        Self::Shortage,
         Self::BytesReceived,
         Self::BytesSent,
         Self::RejectedMalformed,
@@ -131,6 +134,7 @@ impl Count {
             Self::UpstreamOpened => (names::CONNECTIONS, Some((label::SIDE, "upstream"))),
             Self::DownstreamRefused => (names::CONNECTIONS_REFUSED, None),
             Self::ConnectFailed => (names::CONNECT_FAILURES, None),
+            Self::Shortage => (names::SHORTAGES, None),
             Self::BytesReceived => (names::BYTES, Some((label::DIRECTION, "received"))),
             Self::BytesSent => (names::BYTES, Some((label::DIRECTION, "sent"))),
             Self::RejectedMalformed => {

@@ -4,7 +4,7 @@ mod checker;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use proxy::capture::Cidr;
+use proxy::{capture::Cidr, limits::Timeouts};
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
@@ -73,6 +73,15 @@ pub(crate) struct GatewayListener {
     pub(crate) correlation_headers: CorrelationHeaders,
     /// Threads that move requests.
     pub(crate) threads: usize,
+    pub(crate) limits: Limits,
+}
+
+/// What bounds the connections of a process that moves requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Limits {
+    /// `None`: as many as the limit on open files allows.
+    pub(crate) connections_max: Option<u64>,
+    pub(crate) timeouts: Timeouts,
 }
 
 /// `laneway serve`.
@@ -119,6 +128,7 @@ pub(crate) struct Sidecar {
     pub(crate) exclusions: CaptureExclusions,
     pub(crate) correlation_headers: CorrelationHeaders,
     pub(crate) threads: usize,
+    pub(crate) limits: Limits,
 }
 
 /// What a capturing sidecar leaves alone.
@@ -135,7 +145,7 @@ impl raw::Serve {
         let mut checker = Checker::new(origins);
         let process = checker.process(self.process, "serve");
         let control = checker.control_plane(self.control, self.join);
-        let gateway = checker.gateway(self.gateway, self.correlation, self.workers);
+        let gateway = checker.gateway(self.gateway, self.correlation, self.workers, self.limits);
         checker.finish(|| Some(Serve { process: process?, control: control?, gateway: gateway? }))
     }
 }
@@ -156,7 +166,7 @@ impl raw::Gateway {
         let mut checker = Checker::new(origins);
         let process = checker.process(self.process, "gateway");
         let connect = checker.connect(self.connect, self.join);
-        let gateway = checker.gateway(self.gateway, self.correlation, self.workers);
+        let gateway = checker.gateway(self.gateway, self.correlation, self.workers, self.limits);
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         checker.finish(|| {
             Some(Gateway {
@@ -219,6 +229,7 @@ impl raw::Sidecar {
         let exclusions = checker.exclusions(self.exclusions);
         let correlation_headers = checker.correlation(&self.correlation);
         let threads = checker.threads(self.workers, 1);
+        let limits = checker.limits(&self.limits);
         checker.finish(|| {
             Some(Sidecar {
                 process: process?,
@@ -237,6 +248,7 @@ impl raw::Sidecar {
                 exclusions: exclusions?,
                 correlation_headers: correlation_headers?,
                 threads: threads?,
+                limits: limits?,
             })
         })
     }

@@ -94,6 +94,78 @@ pub(crate) struct Workers {
     pub(crate) threads: String,
 }
 
+/// What bounds the connections of a process that moves requests.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Limits {
+    /// Connections of callers at a time; 0 is as many as the limit on open files allows, 65536 at most
+    #[arg(long, value_name = "COUNT", env = "LANEWAY_CONNECTIONS_MAX", default_value = "0")]
+    pub(crate) connections_max: String,
+    /// How long connecting to an instance may take
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_CONNECT_TIMEOUT_SECONDS",
+        default_value = "2"
+    )]
+    pub(crate) connect_timeout_seconds: String,
+    /// How long a caller's connection may wait between two requests
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_IDLE_TIMEOUT_SECONDS",
+        default_value = "60"
+    )]
+    pub(crate) idle_timeout_seconds: String,
+    /// How long the head of a request may take to arrive
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_HEAD_TIMEOUT_SECONDS",
+        default_value = "10"
+    )]
+    pub(crate) head_timeout_seconds: String,
+    /// How long the next piece of a request's body may take to arrive, and a caller to take a piece of an answer
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_BODY_TIMEOUT_SECONDS",
+        default_value = "30"
+    )]
+    pub(crate) body_timeout_seconds: String,
+    /// How long an instance may take to begin its answer, where the route does not say (backendRequest)
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_ANSWER_TIMEOUT_SECONDS",
+        default_value = "60"
+    )]
+    pub(crate) answer_timeout_seconds: String,
+    /// How long the next piece of an answer's body may take to arrive
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_ANSWER_BODY_TIMEOUT_SECONDS",
+        default_value = "300"
+    )]
+    pub(crate) answer_body_timeout_seconds: String,
+    /// How long a whole request may take, where the route does not say (request)
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_REQUEST_TIMEOUT_SECONDS",
+        default_value = "3600"
+    )]
+    pub(crate) request_timeout_seconds: String,
+    /// How long a tunnel (an upgraded connection, or one whose bytes pass unread) may be silent
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_TUNNEL_TIMEOUT_SECONDS",
+        default_value = "3600"
+    )]
+    pub(crate) tunnel_timeout_seconds: String,
+}
+
 /// What a data plane in a process of its own has.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Admin {
@@ -122,6 +194,8 @@ pub(crate) struct Serve {
     pub(crate) correlation: Correlation,
     #[command(flatten)]
     pub(crate) workers: Workers,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 }
 
 /// `laneway control`: the control plane alone.
@@ -152,6 +226,8 @@ pub(crate) struct Gateway {
     pub(crate) correlation: Correlation,
     #[command(flatten)]
     pub(crate) workers: Workers,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 }
 
 /// `laneway sidecar`: beside one instance of an application.
@@ -219,6 +295,8 @@ pub(crate) struct Sidecar {
     pub(crate) correlation: Correlation,
     #[command(flatten)]
     pub(crate) workers: Workers,
+    #[command(flatten)]
+    pub(crate) limits: Limits,
 }
 
 /// How the requests of one call chain are recognised without baggage.

@@ -24,7 +24,20 @@ fn reference() -> String {
         let role = command.find_subcommand(role).expect("a role");
         section(role, &mut text);
     }
+    limits(&mut text);
     text
+}
+
+/// What is no setting, and bounds a connection or a request all the same.
+fn limits(text: &mut String) {
+    text.push_str(
+        "\n## Limits\n\nWhat bounds a connection or a request in gateways and sidecars and cannot be set; generated from \
+         `crates/proxy/src/limits.rs`. At its start every role raises its limit on open files (`ulimit -n`) as far as it \
+         may.\n\n| limit | value | meaning |\n|---|---|---|\n",
+    );
+    for proxy::limits::Limit { name, value, reason } in proxy::limits::all() {
+        let _ = writeln!(text, "| `{name}` | {value} | {reason} |");
+    }
 }
 
 fn section(role: &Command, text: &mut String) {

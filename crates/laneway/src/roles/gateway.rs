@@ -75,6 +75,8 @@ impl Gateway {
         let config = GatewayConfig {
             workers: settings.threads,
             correlation_headers: settings.correlation_headers.clone(),
+            timeouts: settings.limits.timeouts.clone(),
+            connections_max: settings.limits.connections_max,
             metrics: Arc::clone(&process.metrics),
             ..GatewayConfig::new(&settings.name, settings.listen)
         };

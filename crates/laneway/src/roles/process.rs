@@ -9,7 +9,7 @@ use std::{
 
 use anyhow::Context;
 use axum::Router;
-use telemetry::{Metrics, logs::Logs, names};
+use telemetry::{Metrics, logs::Logs, names, shortage};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -42,10 +42,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts logs and takes the data directory.
+    /// Starts logs, takes the data directory, and lets the process open as many files as it may.
     pub(crate) fn start(settings: &checked::Process) -> anyhow::Result<Self> {
         let logs = telemetry::logs::start(settings.log_format, &settings.log_level)?;
         let data = DataDirectory::take(&settings.data)?;
+        if let Err(error) = shortage::raise_open_files() {
+            tracing::warn!(%error, "the limit on open files stays as it is");
+        }
         let metrics = Arc::new(Metrics::new());
         metrics.gauge(names::BUILD, &[(names::label::VERSION, env!("CARGO_PKG_VERSION"))]).set(1.0);
         let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();

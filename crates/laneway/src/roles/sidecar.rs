@@ -7,7 +7,6 @@ use api::discovery::v1;
 use discovery::{Client, Registrant, Registration, registration::probe::Probe};
 use proxy::{
     capture::{self, Capture, CaptureConfig},
-    limits::Timeouts,
     sidecar::SidecarConfig,
 };
 use serde_json::json;
@@ -91,7 +90,8 @@ impl Sidecar {
             mark: settings.capture.then_some(capture::MARK),
             correlation_headers: settings.correlation_headers.clone(),
             workers: settings.threads,
-            timeouts: Timeouts::default(),
+            timeouts: settings.limits.timeouts.clone(),
+            connections_max: settings.limits.connections_max,
             metrics: Arc::clone(&process.metrics),
         };
         let proxy = proxy::sidecar::start(config, data_plane::feed(&discovery)).with_context(|| {

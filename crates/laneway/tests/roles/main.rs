@@ -5,6 +5,7 @@ mod addresses_and_settings;
 mod data_planes;
 mod door;
 mod resources_directory;
+mod shortage;
 
 use std::time::Duration;
 

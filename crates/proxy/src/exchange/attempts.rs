@@ -75,7 +75,12 @@ impl Tries {
             planned.chosen = Some(chosen);
             match upstream.connect(chosen.address, fresh).await {
                 Ok(connected) => return Ok(connected),
-                Err(error) if self.goes_elsewhere(worker, planned, chosen.address) => drop(error),
+                Err(error)
+                    if error.may_retry()
+                        && self.goes_elsewhere(worker, planned, chosen.address) =>
+                {
+                    drop(error);
+                }
                 Err(error) => return Err(error.kind),
             }
         }

@@ -46,6 +46,7 @@ fn captured(world: &World) -> (Proxy, Capture) {
         correlation_headers: CorrelationHeaders::default(),
         workers: 1,
         timeouts: Timeouts::default(),
+        connections_max: None,
         metrics: std::sync::Arc::default(),
     };
     let proxy = Proxy::sidecar_with(world, config);

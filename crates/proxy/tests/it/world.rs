@@ -405,6 +405,7 @@ impl Proxy {
             correlation_headers: CorrelationHeaders::default(),
             workers: 1,
             timeouts: Timeouts::default(),
+            connections_max: None,
             metrics: Arc::default(),
         };
         Self::sidecar_with(world, config)

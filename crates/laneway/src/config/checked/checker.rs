@@ -7,11 +7,11 @@ use std::{
     time::Duration,
 };
 
-use proxy::capture::EXCLUSIONS_MAX;
+use proxy::{capture::EXCLUSIONS_MAX, limits::Timeouts};
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
-use super::{ApiAuth, CaptureExclusions, Connect, ControlPlane, GatewayListener, Process};
+use super::{ApiAuth, CaptureExclusions, Connect, ControlPlane, GatewayListener, Limits, Process};
 use crate::{
     config::{BadSettings, Origins, SettingProblem, log_level, raw},
     door::hosts::Host,
@@ -19,6 +19,9 @@ use crate::{
 
 /// The longest a drain may be set to: a day, longer than any supervisor waits for a process to end.
 const DRAIN_SECONDS_MAX: u32 = 86_400;
+
+/// The longest that anything may be waited for: a day. What lasts longer is not waited for but forgotten.
+const TIMEOUT_SECONDS_MAX: u32 = 86_400;
 
 /// More threads than any machine has cores; a larger number is a typing error.
 const THREADS_MAX: u32 = 1024;
@@ -203,16 +206,50 @@ impl<'a> Checker<'a> {
         raw: raw::GatewayListener,
         correlation: raw::Correlation,
         workers: raw::Workers,
+        limits: raw::Limits,
     ) -> Option<GatewayListener> {
         let listen = self.listen("gateway-listen", &raw.gateway_listen);
         let name = self.name("name", raw.name, "edge");
         let correlation_headers = self.correlation(&correlation);
         let threads = self.threads(workers, 0);
+        let limits = self.limits(&limits);
         Some(GatewayListener {
             listen: listen?,
             name: name?,
             correlation_headers: correlation_headers?,
             threads: threads?,
+            limits: limits?,
+        })
+    }
+
+    pub(super) fn limits(&mut self, raw: &raw::Limits) -> Option<Limits> {
+        let connections_max = self.number("connections-max", &raw.connections_max, 0, u32::MAX);
+        let mut seconds = |key, text| {
+            let seconds = self.number(key, text, 1, TIMEOUT_SECONDS_MAX);
+            seconds.map(|seconds| Duration::from_secs(seconds.into()))
+        };
+        let connect = seconds("connect-timeout-seconds", &raw.connect_timeout_seconds);
+        let idle = seconds("idle-timeout-seconds", &raw.idle_timeout_seconds);
+        let head = seconds("head-timeout-seconds", &raw.head_timeout_seconds);
+        let body = seconds("body-timeout-seconds", &raw.body_timeout_seconds);
+        let backend = seconds("answer-timeout-seconds", &raw.answer_timeout_seconds);
+        let answer_body = seconds("answer-body-timeout-seconds", &raw.answer_body_timeout_seconds);
+        let request = seconds("request-timeout-seconds", &raw.request_timeout_seconds);
+        let tunnel = seconds("tunnel-timeout-seconds", &raw.tunnel_timeout_seconds);
+        let timeouts = Timeouts {
+            head: head?,
+            idle: idle?,
+            body: body?,
+            answer_body: answer_body?,
+            connect: connect?,
+            backend: backend?,
+            request: request?,
+            tunnel: tunnel?,
+        };
+        let connections_max = connections_max?;
+        Some(Limits {
+            connections_max: (connections_max > 0).then_some(connections_max.into()),
+            timeouts,
         })
     }
 

@@ -40,6 +40,17 @@ fn sidecar() -> raw::Sidecar {
         },
         correlation: raw::Correlation { correlation_headers: "traceparent,x-request-id".into() },
         workers: raw::Workers { threads: "0".into() },
+        limits: raw::Limits {
+            connections_max: "0".into(),
+            connect_timeout_seconds: "2".into(),
+            idle_timeout_seconds: "60".into(),
+            head_timeout_seconds: "10".into(),
+            body_timeout_seconds: "30".into(),
+            answer_timeout_seconds: "60".into(),
+            answer_body_timeout_seconds: "300".into(),
+            request_timeout_seconds: "3600".into(),
+            tunnel_timeout_seconds: "3600".into(),
+        },
     }
 }
 
