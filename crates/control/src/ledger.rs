@@ -18,7 +18,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
     objects::{ObjectChange, Objects},
-    store::{Change, Revision, Store, StoredObject},
+    store::{Change, Revision, Store, StoreError, StoredObject},
 };
 
 mod draft;
@@ -166,6 +166,7 @@ pub struct Rules {
 enum Request {
     Transact(Transaction, SystemTime, oneshot::Sender<Result<Done, Rejection>>),
     Journal(Change, oneshot::Sender<Result<(), Rejection>>),
+    Stop(oneshot::Sender<Result<(), StoreError>>),
 }
 
 impl std::fmt::Debug for Rules {
@@ -219,6 +220,11 @@ impl Ledger {
     /// Makes a registration or a reservation durable.
     pub(crate) async fn journal(&self, change: Change) -> Result<(), Rejection> {
         self.ask(|reply| Request::Journal(change, reply)).await?
+    }
+
+    /// Ends the writer when it has done what it was asked before, and closes the store.
+    pub(crate) async fn stop(&self) -> Result<Result<(), StoreError>, Rejection> {
+        self.ask(Request::Stop).await
     }
 
     async fn ask<T>(

@@ -53,7 +53,9 @@ pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gat
 pub use registrations::Registrations;
 pub use rest::openapi;
 pub use sources::Standing;
-pub use store::{Change, Contents, Revision, SqliteStore, Store, StoreError, StoredObject};
+pub use store::{
+    Change, Contents, Restored, Revision, SqliteStore, Store, StoreError, StoredObject,
+};
 
 use hub::Hub;
 use ledger::Commit;
@@ -206,6 +208,14 @@ impl Control {
     /// Ends all streams of data planes, so that a graceful shutdown of the server need not wait for them.
     pub fn close(&self) {
         self.closing.send_replace(true);
+    }
+
+    /// Stops writing, after everything asked before, and closes the store.
+    pub async fn stop(&self) {
+        self.close();
+        if let Ok(Err(error)) = self.ledger.stop().await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the store is not closed");
+        }
     }
 
     /// Objects that this release cannot read.

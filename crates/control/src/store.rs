@@ -11,7 +11,7 @@ use lanes::Problem;
 
 mod sqlite;
 
-pub use sqlite::SqliteStore;
+pub use sqlite::{Restored, SqliteStore};
 
 /// Orders all changes of one store. Opaque text (`resourceVersion`) to everyone outside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +109,11 @@ pub trait Store: Send + 'static {
 
     /// Makes all of `changes` durable, or none. When it returns `Ok` they survive the machine's failure.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Leaves nothing unfinished beside it: what was committed is in one file, which can be copied or replaced.
+    fn close(self) -> Result<(), StoreError>
+    where
+        Self: Sized;
 }
 
 /// Why the store could not do what it was asked.
@@ -132,6 +137,31 @@ pub enum StoreError {
     Foreign {
         /// The database.
         path: PathBuf,
+    },
+    /// A database without anything in it.
+    #[error("{path} holds no store: name a backup, or the data directory of a control plane")]
+    Empty {
+        /// The database.
+        path: PathBuf,
+    },
+    /// SQLite finds that it does not fit together.
+    #[error("{path} is damaged ({found}): take another backup")]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What was found first.
+        found: String,
+    },
+    /// A file beside the database.
+    #[error("{doing} {path}")]
+    File {
+        /// What was tried.
+        doing: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        #[source]
+        source: std::io::Error,
     },
     /// The backup would overwrite something.
     #[error("{path} exists: name a file that does not")]

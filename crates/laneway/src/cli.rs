@@ -17,6 +17,7 @@ pub(crate) mod lane;
 pub(crate) mod output;
 #[cfg(test)]
 mod reference;
+pub(crate) mod restore;
 pub(crate) mod route;
 pub(crate) mod sample_application;
 pub(crate) mod server;
@@ -76,6 +77,8 @@ enum WrittenCommand {
     Status(status::Status),
     /// Copy the control plane's store into a file while it runs
     Backup(backup::Backup),
+    /// Put a backup in place of the store of a stopped control plane
+    Restore(restore::Restore),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// The sample scenario on this machine: A, B and C, base and gray
@@ -106,6 +109,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Status(status::Status),
     Backup(backup::Backup),
+    Restore(restore::Restore),
     Completions(completions::Completions),
     Demo(demo::DemoArguments),
     SampleApplication(sample_application::SampleApplication),
@@ -214,6 +218,7 @@ impl WrittenCommand {
             Self::Check(verb) => Command::Check(verb),
             Self::Status(verb) => Command::Status(verb),
             Self::Backup(verb) => Command::Backup(verb),
+            Self::Restore(verb) => Command::Restore(verb),
             Self::Completions(verb) => Command::Completions(verb),
             Self::Demo(verb) => Command::Demo(verb),
             Self::SampleApplication(verb) => Command::SampleApplication(verb),

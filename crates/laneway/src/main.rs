@@ -13,6 +13,7 @@ mod resources;
 mod roles;
 mod sample;
 mod signals;
+mod stores;
 
 use std::process::ExitCode;
 
@@ -40,6 +41,7 @@ fn main() -> ExitCode {
         Command::Check(verb) => cli::run(cli::check::run(verb)),
         Command::Status(verb) => cli::run(cli::status::run(verb)),
         Command::Backup(verb) => cli::run(cli::backup::run(verb)),
+        Command::Restore(verb) => cli::run(cli::restore::run(verb)),
         Command::Completions(verb) => cli::run(cli::completions::run(verb)),
         // The sample scenario.
         Command::Demo(verb) => cli::run(cli::demo::run(verb)),

@@ -275,6 +275,7 @@ impl Sandbox {
             }
         }
         command.args(arguments).env("LANEWAY_SERVER", format!("http://{}", self.api_address()));
+        command.env("XDG_STATE_HOME", self.path("state"));
         command
     }
 

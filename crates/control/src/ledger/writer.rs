@@ -50,7 +50,7 @@ impl<S: Store> Writer<S> {
         Self { store, working, view, announce, check, reported, on_commit }
     }
 
-    /// Works until every handle is gone.
+    /// Works until it is told to stop, or every handle is gone.
     pub(super) fn run(mut self, mut waiting: mpsc::Receiver<Request>) {
         while let Some(first) = waiting.blocking_recv() {
             let mut round = vec![first];
@@ -59,14 +59,19 @@ impl<S: Store> Writer<S> {
             {
                 round.push(next);
             }
-            self.work(round);
+            if let Some(stopped) = self.work(round) {
+                drop(stopped.send(self.store.close()));
+                return;
+            }
         }
     }
 
-    fn work(&mut self, round: Vec<Request>) {
+    /// Does a round; says who wants to know when the store is closed.
+    fn work(&mut self, round: Vec<Request>) -> Option<oneshot::Sender<Result<(), StoreError>>> {
         self.working.entrances_report((self.reported)());
         let before = self.working.state().clone();
         let mut batch = Batch::default();
+        let mut stop = None;
         for request in round {
             match request {
                 Request::Transact(transaction, now, reply) => {
@@ -79,6 +84,7 @@ impl<S: Store> Writer<S> {
                     batch.durable.push(change);
                     batch.journalled.push(reply);
                 }
+                Request::Stop(reply) => stop = Some(reply),
             }
         }
         let committed =
@@ -90,6 +96,7 @@ impl<S: Store> Writer<S> {
                 batch.fail(&error);
             }
         }
+        stop
     }
 
     fn publish(&mut self, batch: Batch) {

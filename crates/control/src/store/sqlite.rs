@@ -10,6 +10,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use api::resource::{CreationOrder, Object};
 use lanes::Problem;
 
+mod copies;
+
+pub use copies::Restored;
+
 use super::{Change, Contents, Revision, Store, StoreError, StoredObject};
 
 /// Marks the file as ours (`PRAGMA application_id`): "LANE" in ASCII.
@@ -75,11 +79,14 @@ impl SqliteStore {
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed("open", path))?;
         let store = Self { connection, path: path.to_owned() };
-        store.refuse_what_is_not_ours()?;
-        Ok(store)
+        match store.refuse_what_is_not_ours()? {
+            0 => Err(StoreError::Empty { path: path.to_owned() }),
+            _ => Ok(store),
+        }
     }
 
-    fn refuse_what_is_not_ours(&self) -> Result<(), StoreError> {
+    /// Answers with the format; 0 is that of a database that is new.
+    fn refuse_what_is_not_ours(&self) -> Result<i64, StoreError> {
         let pragma = |name| {
             self.connection
                 .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
@@ -101,7 +108,7 @@ impl SqliteStore {
                 supported,
             });
         }
-        Ok(())
+        Ok(format)
     }
 
     fn configure(&self) -> rusqlite::Result<()> {
@@ -181,23 +188,6 @@ impl SqliteStore {
         }
         transaction.commit()
     }
-
-    /// Writes a consistent copy to `path`, which must not exist. The copy gets another epoch when it is
-    /// opened, so that data planes never mistake its generations for this store's.
-    pub fn backup_to(&self, path: &Path) -> Result<(), StoreError> {
-        if path.exists() {
-            return Err(StoreError::BackupExists { path: path.to_owned() });
-        }
-        self.copy_to(path).map_err(failed("back up to", path))
-    }
-
-    fn copy_to(&self, path: &Path) -> rusqlite::Result<()> {
-        let mut copy = Connection::open(path)?;
-        rusqlite::backup::Backup::new(&self.connection, &mut copy)?.step(-1).map(drop)?;
-        copy.pragma_update(None, "synchronous", "FULL")?;
-        copy.execute("DELETE FROM texts WHERE name = ?1", [EPOCH])?;
-        copy.close().map_err(|(_, error)| error)
-    }
 }
 
 impl Store for SqliteStore {
@@ -220,6 +210,12 @@ impl Store for SqliteStore {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let path = self.path.clone();
         self.write(changes).map_err(failed("write", &path))
+    }
+
+    fn close(self) -> Result<(), StoreError> {
+        let Self { connection, path } = self;
+        // The last to close takes the log into the database and removes it.
+        connection.close().map_err(|(_, error)| failed("close", &path)(error))
     }
 }
 

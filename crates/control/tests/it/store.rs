@@ -201,6 +201,10 @@ impl Store for Full {
         let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(13), None);
         Err(StoreError::Database { doing: "write", path: "laneway.db".into(), source })
     }
+
+    fn close(self) -> Result<(), StoreError> {
+        self.store.close()
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -27,6 +27,7 @@ use crate::{
         token::{self, Token},
     },
     resources::{self, ResourcesDirectory},
+    stores,
 };
 
 /// The file in the data directory that holds all objects.
@@ -66,6 +67,7 @@ impl ControlPlane {
             process::bind("discovery-listen", settings.discovery_listen).await?;
         let callers = callers(process, settings)?;
         let (api, discovery) = (api_listener.local_addr()?, discovery_listener.local_addr()?);
+        stores::remember(process.data.path());
         token::write_address(process.data.path(), api)
             .context("data: write down the API's address")?;
         let control = Control::open(control::Settings {
@@ -156,6 +158,7 @@ impl ControlPlane {
             abort.abort();
         }
         self.sources.stop();
+        self.control.stop().await;
     }
 }
 

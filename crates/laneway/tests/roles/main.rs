@@ -2,6 +2,7 @@
 //! Every process is the real one.
 
 mod addresses_and_settings;
+mod backup;
 mod data_planes;
 mod door;
 mod resources_directory;

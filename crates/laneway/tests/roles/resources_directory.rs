@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 use testkit::Process;
 
-use crate::{SOON, answers, fixed, sandbox, says};
+use crate::{answers, fixed, sandbox, says};
 
 /// A second route to the same backend.
 const ROUTE_D: &str = "
@@ -51,30 +51,4 @@ fn files_are_followed_and_a_bad_one_takes_no_good_one_down() -> Result<()> {
     fs::remove_file(&more)?;
     answers(&gateway, "/d", 404, "")?;
     answers(&gateway, "/c", 200, "C[")
-}
-
-#[test]
-fn a_copy_of_the_store_is_a_store() -> Result<()> {
-    let sandbox = sandbox()?;
-    let directory = sandbox.path("resources");
-    fs::create_dir_all(&directory)?;
-    // Nobody listens there: the gateway says so.
-    fs::write(directory.join("all.yaml"), fixed(&sandbox.endpoint(9, 8080)))?;
-    let shown = directory.to_string_lossy().into_owned();
-    let mut serve = sandbox.serve(&["--resources", &shown])?;
-    answers(&sandbox.gateway_address(), "/c", 502, "")?;
-    let (data, copy) = (sandbox.path("serve"), sandbox.path("copy.db"));
-    let (data, copy) = (data.to_string_lossy().into_owned(), copy.to_string_lossy().into_owned());
-    sandbox.must(&["backup", &copy, "--data", &data])?;
-    let again = sandbox.run(&["backup", &copy, "--data", &data])?;
-    assert_eq!(again.code, Some(1));
-    assert!(again.stderr.contains("exists: name a file that does not"), "{}", again.stderr);
-    serve.ask_to_stop();
-    serve.wait_for_end(SOON)?;
-
-    fs::remove_dir_all(&data)?;
-    fs::create_dir_all(&data)?;
-    fs::rename(&copy, sandbox.path("serve").join("laneway.db"))?;
-    let _serve = sandbox.serve(&[])?;
-    answers(&sandbox.gateway_address(), "/c", 502, "")
 }

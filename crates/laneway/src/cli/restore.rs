@@ -1,0 +1,44 @@
+//! `laneway restore`: puts a backup in place of a stopped control plane's store.
+
+use std::{path::PathBuf, process::ExitCode};
+
+use clap::Args;
+use control::SqliteStore;
+
+use super::output;
+use crate::{data_directory::DataDirectory, roles::DATABASE_FILE, stores};
+
+/// The arguments of `laneway restore`.
+#[derive(Debug, Args)]
+pub(crate) struct Restore {
+    /// The backup
+    file: PathBuf,
+    /// The control plane's data directory; none may run on it. Default: that of the control plane of this user
+    #[arg(long, value_name = "DIR", env = "LANEWAY_DATA")]
+    data: Option<PathBuf>,
+}
+
+/// Runs the verb.
+pub(crate) async fn run(verb: Restore) -> anyhow::Result<ExitCode> {
+    // Held until the store is in place: no control plane starts on it meanwhile.
+    let data = DataDirectory::take(&stores::find(verb.data)?)?;
+    let database = data.file(DATABASE_FILE);
+    let restored = SqliteStore::restore(&verb.file, &database)?;
+    output::line(format_args!(
+        "{} is what {} holds: {} objects, up to revision {}",
+        database.display(),
+        verb.file.display(),
+        restored.objects,
+        restored.revision
+    ));
+    if restored.unreadable > 0 {
+        output::warning(format_args!(
+            "{} objects cannot be read by this release; they are kept, not in force",
+            restored.unreadable
+        ));
+    }
+    if let Some(kept) = restored.kept {
+        output::line(format_args!("what was there before is {}", kept.display()));
+    }
+    Ok(ExitCode::SUCCESS)
+}
