@@ -1,20 +1,21 @@
 //! Why a request goes where it goes, hop by hop, by the very functions that route it.
 //!
-//! The request enters at a gateway's listener as its client sent it. What the applications behind send each other
-//! is not known; each hop is asked with the first request's parameters and the lane context carried so far.
+//! The request enters at a gateway's listener as its client sent it, and goes on as the route changes it. What the
+//! applications behind send each other is not known; each hop is asked with what the gateway sends and the lane
+//! context carried so far.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::Ipv4Addr, sync::Arc};
 
 use api::{
     rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep},
     validate::Reported,
 };
 use lanes::{
-    Context, Entrance, Explanation, Problem, Request, Service, ServiceId, Snapshot,
+    Context, Endpoint, Entrance, Explanation, Problem, Request, Service, ServiceId, Snapshot,
     choose::Outcome, directory::NameAnswer,
 };
 use routes::{
-    Found, Table,
+    Backend, Edits, Found, Table,
     entrance::{self, Decided, Head as _, Name, Policy, TextHead, Written},
     spec::ListenerSpec,
     table::Rule,
@@ -22,8 +23,10 @@ use routes::{
 
 use crate::hub::Hub;
 
+mod arrival;
 mod request;
 
+use arrival::Deciding;
 use request::Arriving;
 
 /// Services of one explained request. A real chain has tens at most.
@@ -38,12 +41,8 @@ pub(crate) struct Moment {
     meanings: Vec<(String, NameAnswer)>,
     /// What entrances do not believe of clients besides the trace headers.
     reported: Arc<Reported>,
-}
-
-/// What the gateway sends on, which every hop is asked with.
-struct Sent<'s> {
-    head: TextHead<'s>,
-    client_ip: IpAddr,
+    /// Where applications decide.
+    deciding: Deciding,
 }
 
 impl Moment {
@@ -64,8 +63,10 @@ impl Moment {
         let routes: Vec<routes::RouteSpec> = picture.routing.routes().cloned().collect();
         let (table, _) = Table::compile(Some(gateway), &routes);
         let meaning = |name: &String| (name.clone(), picture.services.name(&name.to_lowercase()));
+        let snapshot = picture.snapshot();
         Ok(Self {
-            snapshot: picture.snapshot(),
+            deciding: Deciding::of(hub, &snapshot),
+            snapshot,
             table,
             meanings: wanted.path.iter().map(meaning).collect(),
             reported: hub.reported(),
@@ -93,8 +94,8 @@ impl Moment {
         let policy = Policy::of_listener(listener, self.reported.of_gateway(&wanted.gateway));
         let believed = entrance::believe(&mut head, peer, policy);
         let seen = believed.seen(&head);
-        let rule = match self.table.find(index, &seen) {
-            Found::Rule { rule, .. } => rule,
+        let (rule, matched_bytes) = match self.table.find(index, &seen) {
+            Found::Rule { rule, matched_bytes } => (rule, matched_bytes),
             Found::NoListener | Found::NoRoute => {
                 response.routing.push(format!(
                     "no route at listener {} matches {} {}{}: 404",
@@ -113,19 +114,26 @@ impl Moment {
         let mut told = Explanation::default();
         self.snapshot.enter(at, &seen, random, &mut context, &mut told);
         response.entrance = told.steps.into_iter().map(ExplainStep::from).collect();
-        let client_ip = seen.client_ip();
+        let (backend, edits) = if rule.redirect.is_some() {
+            response.routing.push("the route answers with a redirect: nobody is called".to_owned());
+            (None, Edits::NONE)
+        } else {
+            match backend(rule, random, &mut response.routing) {
+                Some((id, backend)) => (Some(id), Edits::of(rule, backend, matched_bytes)),
+                None => (None, Edits::NONE),
+            }
+        };
         let mut written = Written::default();
         let decided = Decided { snapshot: &self.snapshot, context: &context, peer };
-        entrance::write(&mut head, policy, decided, &mut *random, &mut written);
+        let service = backend.map(|id| id.name()).unwrap_or_default();
+        edits.send_on(&mut head, policy, decided, service, &mut *random, &mut written);
         let carried = written.value(Name::Baggage).unwrap_or_default();
         response.baggage = String::from_utf8_lossy(carried).into_owned();
-        if rule.redirect.is_some() {
-            response.routing.push("the route answers with a redirect: nobody is called".to_owned());
-            return Ok(response);
+        if rule.redirect.is_none() {
+            let mut sent = head.sent(&written, &edits);
+            entrance::drop_hop_by_hop(&mut sent);
+            self.hops(backend, &sent, context, random, &mut response);
         }
-        let backend = backend(rule, random, &mut response.routing);
-        let sent = Sent { head: head.sent(&written), client_ip };
-        self.hops(backend, &sent, context, random, &mut response);
         Ok(response)
     }
 
@@ -136,25 +144,24 @@ impl Moment {
 
     fn hops(
         &self,
-        backend: Option<ServiceId>,
-        request: &Sent<'_>,
+        backend: Option<&ServiceId>,
+        sent: &TextHead<'_>,
         mut context: Context,
         random: &mut impl FnMut() -> [u8; 16],
         response: &mut ExplainResponse,
     ) {
         if self.meanings.is_empty() {
             let Some(id) = backend else { return };
-            let name = self.service(&id).map_or_else(|| id.to_string(), |it| it.name().to_string());
-            let hop = self.hop(&name, &id, request, &mut context, random);
+            let name = self.service(id).map_or_else(|| id.to_string(), |it| it.name().to_string());
+            let hop = self.hop(&name, id, sent, &mut context, random);
             response.hops.push(hop);
             return;
         }
         for (index, (name, meaning)) in self.meanings.iter().enumerate() {
             // The first hop is the route's: its Backend says which service of that name is meant.
-            let of_route =
-                backend.as_ref().filter(|id| index == 0 && id.name() == name.to_lowercase());
+            let of_route = backend.filter(|id| index == 0 && id.name() == name.to_lowercase());
             if index == 0 && of_route.is_none() {
-                let goes = backend.as_ref().map_or("nobody".to_owned(), ServiceId::to_string);
+                let goes = backend.map_or("nobody".to_owned(), ServiceId::to_string);
                 let note = format!("the route goes to {goes}; {name} is asked as the path says");
                 response.routing.push(note);
             }
@@ -173,8 +180,8 @@ impl Moment {
                     break;
                 }
             };
-            let hop = self.hop(name, id, request, &mut context, random);
-            let ends = !hop.problem.is_empty();
+            let hop = self.hop(name, id, sent, &mut context, random);
+            let ends = !hop.problem.is_empty() || !hop.unknown.is_empty();
             response.hops.push(hop);
             if ends {
                 break;
@@ -186,7 +193,7 @@ impl Moment {
         &self,
         name: &str,
         id: &ServiceId,
-        request: &Sent<'_>,
+        sent: &TextHead<'_>,
         context: &mut Context,
         random: &mut impl FnMut() -> [u8; 16],
     ) -> ExplainHop {
@@ -213,7 +220,12 @@ impl Moment {
                 .to_owned();
                 hop.endpoint = choice.endpoint.address.to_string();
                 hop.tag = choice.endpoint.tag.as_ref().map(ToString::to_string).unwrap_or_default();
-                self.arrive(service.application(), request, context, random, &mut told);
+                let application = service.application();
+                if !self.arrive(application, choice.endpoint, sent, context, random, &mut told) {
+                    hop.unknown = format!(
+                        "what {application} decides depends on clientIp, which is the address it is called from there: which one that is, is not known here"
+                    );
+                }
             }
             Err(nobody) => {
                 hop.outcome = "failed".to_owned();
@@ -224,25 +236,37 @@ impl Moment {
         hop
     }
 
-    /// What the sidecar of an application that is an entrance decides for the requests that arrive there.
+    /// What the sidecar of an application that is an entrance decides for the requests that arrive there; `false` where
+    /// that cannot be known.
     fn arrive(
         &self,
         application: &str,
-        request: &Sent<'_>,
+        endpoint: &Endpoint,
+        sent: &TextHead<'_>,
         context: &mut Context,
         random: &mut impl FnMut() -> [u8; 16],
         told: &mut Explanation,
-    ) {
-        let Some(entrance) = self.snapshot.application_entrance(application) else { return };
+    ) -> bool {
+        let Some(entrance) = self.snapshot.application_entrance(application) else { return true };
+        if !self.deciding.at(application, endpoint) {
+            arrival::tell_nobody(&self.snapshot, application, context, told);
+            return true;
+        }
         if entrance.edge {
             *context = Context::default();
         }
-        let mut head = request.head.clone();
+        let caller = arrival::caller_of(endpoint.address);
+        if caller.is_none() && arrival::caller_matters(&self.snapshot, application, context) {
+            return false;
+        }
+        let mut head = sent.clone();
         let correlation = self.reported.of_application(application);
         let policy = Policy::of_application(entrance.edge, correlation);
-        let seen = entrance::believe(&mut head, request.client_ip, policy).seen(&head);
+        let peer = caller.unwrap_or(Ipv4Addr::UNSPECIFIED.into());
+        let seen = entrance::believe(&mut head, peer, policy).seen(&head);
         let at = Entrance::Application(application);
         self.snapshot.enter(at, &seen, random, context, told);
+        true
     }
 
     fn service(&self, id: &ServiceId) -> Option<&Arc<Service>> {
@@ -250,12 +274,12 @@ impl Moment {
     }
 }
 
-/// The backend a rule's weights draw, and what is said of it.
-fn backend(
-    rule: &Rule,
+/// The backend a rule's weights draw, with its service, and what is said of it.
+fn backend<'t>(
+    rule: &'t Rule,
     random: &mut impl FnMut() -> [u8; 16],
     routing: &mut Vec<String>,
-) -> Option<ServiceId> {
+) -> Option<(&'t ServiceId, &'t Backend)> {
     let Some(drawn) = rule.backend(ticket(random)) else {
         routing.push("the rule has no backend with a weight: 500".to_owned());
         return None;
@@ -268,7 +292,7 @@ fn backend(
     match &drawn.service {
         Ok(id) => {
             routing.push(format!("backend {id}{share}"));
-            Some(id.clone())
+            Some((id, drawn))
         }
         Err(problem) => {
             routing.push(format!("the backend{share} does not resolve: {problem}: 500"));

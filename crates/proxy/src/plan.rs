@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use lanes::{Choice, Context, Service, choose::Subset};
-use routes::spec::{HeaderEdits, RewriteSpec};
+use routes::Edits;
 use telemetry::Role;
 
 use crate::{
@@ -28,22 +28,6 @@ pub(crate) enum Target<'p> {
     },
     /// This address, whatever the lanes say: the own application, a host that is no service.
     Address(SocketAddr),
-}
-
-/// What the route changes on the way, besides what every proxy must change. Data: a codec writes it.
-#[derive(Debug)]
-pub(crate) struct Edits<'p> {
-    /// The rule's, then the backend's. What they remove or replace is dropped already.
-    pub(crate) request_headers: &'p [HeaderEdits],
-    pub(crate) response_headers: &'p [HeaderEdits],
-    /// How the path is rewritten, and how many bytes of it the rule matched.
-    pub(crate) rewrite: Option<(&'p RewriteSpec, usize)>,
-}
-
-impl Edits<'_> {
-    /// There is no route.
-    pub(crate) const NONE: Self =
-        Self { request_headers: &[], response_headers: &[], rewrite: None };
 }
 
 /// A request, decided.

@@ -5,7 +5,8 @@
 //! 1. [`drop_underscored`] (gateways) and [`drop_hop_by_hop`]: fields that are not the request's own.
 //! 2. [`believe`]: what the listener does not believe goes; the client's address.
 //! 3. [`Policy::context`] and [`Believed::seen`]: what decisions read.
-//! 4. After the decision [`write_host`] and [`write`]: what is sent besides the fields that are still there.
+//! 4. After the decision [`write_host`] and [`write`], at gateways by [`Edits::send_on`](crate::Edits::send_on): what is
+//!    sent besides the fields that are still there.
 
 mod client_address;
 mod correlation_headers;

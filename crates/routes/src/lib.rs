@@ -5,6 +5,7 @@
 //! answers a request without allocating.
 
 mod compile;
+mod edits;
 pub mod entrance;
 mod filter;
 mod host;
@@ -17,6 +18,7 @@ pub mod table;
 mod text;
 
 pub use compile::RouteProblem;
+pub use edits::Edits;
 pub use normal::{PathError, normalise};
 pub use published::Published;
 pub use spec::{GatewaySpec, RouteSpec};

@@ -61,7 +61,7 @@ pub struct Rule {
     /// Answer with this instead of forwarding.
     pub redirect: Option<RedirectSpec>,
     /// Change host or path.
-    pub rewrite: Option<RewriteSpec>,
+    pub(crate) rewrite: Option<RewriteSpec>,
     /// Who serves it.
     pub backends: Vec<Backend>,
     /// Whole request, milliseconds; 0 is the default.
@@ -79,11 +79,11 @@ pub struct Backend {
     /// Share of the rule's requests.
     pub weight: u32,
     /// Edits of request headers: the rule's, then its own. Most have none, which then costs a request nothing.
-    pub request_headers: Vec<HeaderEdits>,
+    pub(crate) request_headers: Vec<HeaderEdits>,
     /// Edits of response headers, likewise.
-    pub response_headers: Vec<HeaderEdits>,
+    pub(crate) response_headers: Vec<HeaderEdits>,
     /// Change host or path for this backend alone; wins over the rule's.
-    pub rewrite: Option<RewriteSpec>,
+    pub(crate) rewrite: Option<RewriteSpec>,
 }
 
 impl From<Inner> for Table {

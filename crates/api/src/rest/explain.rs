@@ -78,6 +78,10 @@ pub struct ExplainHop {
     #[serde(default, skip_serializing_if = "String::is_empty")]
     #[schema(required = false)]
     pub problem: String,
+    /// What is not known of what this application decides, so that no further hop is told; empty when nothing.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub unknown: String,
 }
 
 /// One step of a decision.

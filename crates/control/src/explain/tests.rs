@@ -5,10 +5,14 @@ use lanes::{
     Directory, Group,
     baggage::{self, Incoming},
     group::EntranceSpec,
+    service::Health,
 };
 use routes::{
     GatewaySpec, RouteSpec,
-    spec::{MatchSpec, ParentSpec, PathSpec, RuleSpec},
+    spec::{
+        BackendSpec, FilterSpec, HeaderEdits, MatchSpec, ParentSpec, PathRewrite, PathSpec,
+        RewriteSpec, RuleSpec,
+    },
 };
 use testkit::entrance_cases::{self, Application, Case};
 
@@ -30,10 +34,17 @@ fn every_case_of_an_application_is_explained_as_its_sidecar_reads_it() {
         let moment = moment(case, &entrance);
         let mut head = TextHead::read("GET", "/a", case.request_fields()).unwrap();
         entrance::drop_hop_by_hop(&mut head);
-        let sent = Sent { head, client_ip: [127, 0, 0, 1].into() };
         let mut context = Context::default();
         let told = &mut Explanation::default();
-        moment.arrive("a", &sent, &mut context, &mut || [7; 16], told);
+        let known = moment.arrive(
+            "a",
+            &endpoint("127.0.0.2:1"),
+            &head,
+            &mut context,
+            &mut || [7; 16],
+            told,
+        );
+        assert!(known, "{}", case.name);
         let mut written = Vec::new();
         let others = std::iter::empty();
         baggage::write(&moment.snapshot, &context, others, Incoming::Strip, &mut written);
@@ -41,59 +52,183 @@ fn every_case_of_an_application_is_explained_as_its_sidecar_reads_it() {
     }
 }
 
+/// A case in which one field is sent and one condition decides.
+fn case(sent: &str, condition: &str) -> Case {
+    let case = serde_json::json!({"name": condition, "fields": [sent], "seen": [condition]});
+    serde_json::from_value(case).unwrap()
+}
+
+/// What is explained of a call through a route with these filters to an application that is an entrance of the case's
+/// group: of its instance at this address.
+fn behind_a_route(case: &Case, filters: &[FilterSpec], address: &str) -> ExplainHop {
+    let app = EntranceSpec::Application { name: "app".to_owned(), edge: false };
+    let id = ServiceId::new("embedded", "default", "", "app");
+    let mut directory = Directory::new(true);
+    let service = Service::new(id.clone(), "app", "app", vec![endpoint(address)]);
+    directory.insert(Arc::new(service));
+    let mut moment = moment(case, &app);
+    moment.snapshot = Snapshot::new(moment.snapshot.groups().to_vec(), directory);
+    let backend = BackendSpec { service: Ok(id), weight: 1, filters: filters.to_vec() };
+    moment.table = table(listener(case), vec![backend]);
+    let told = moment.explain(&wanted(case, "/api/x"), &mut || [7; 16]).unwrap();
+    told.hops.into_iter().next().unwrap()
+}
+
+/// Whether the explanation says that the group's lane took the request.
+fn entered(hop: &ExplainHop) -> bool {
+    assert_eq!(hop.unknown, "");
+    let member = hop.steps.iter().rev().find_map(|step| match step {
+        ExplainStep::Member { tag, .. } => Some(tag.is_some()),
+        _ => None,
+    });
+    member.unwrap_or_else(|| panic!("nobody decided: {hop:?}"))
+}
+
+#[test]
+fn an_application_behind_a_route_is_asked_with_what_the_gateway_sends() {
+    let set = |name: &str, value: &str| {
+        let set = vec![(name.to_owned(), value.to_owned())];
+        FilterSpec::RequestHeaders(HeaderEdits { set, ..HeaderEdits::default() })
+    };
+    let remove = |name: &str| {
+        let remove = vec![name.to_owned()];
+        FilterSpec::RequestHeaders(HeaderEdits { remove, ..HeaderEdits::default() })
+    };
+    let rewrite = |hostname: Option<&str>, path: Option<PathRewrite>| {
+        FilterSpec::Rewrite(RewriteSpec { hostname: hostname.map(str::to_owned), path })
+    };
+    let prefix = || rewrite(None, Some(PathRewrite::Prefix("/v2".to_owned())));
+    let whole = || rewrite(None, Some(PathRewrite::Full("/all".to_owned())));
+    let host = || rewrite(Some("inner.example"), None);
+    for (filters, sent, condition, expected) in [
+        (vec![], "canary: gray", "header canary = gray", true),
+        (vec![set("Canary", "gray")], "canary: 7", "header canary = gray", true),
+        (vec![set("canary", "7")], "canary: gray", "header canary = gray", false),
+        (vec![remove("CANARY")], "canary: gray", "header canary", false),
+        (vec![remove("x-request-id")], "a: b", "header x-request-id", false),
+        (vec![set("user_id", "7")], "a: b", "header user_id", true),
+        (vec![], "user_id: 7", "header user_id", false),
+        (vec![whole()], "a: b", "path = /all", true),
+        (vec![prefix()], "a: b", "path = /v2/x", true),
+        (vec![prefix()], "a: b", "path = /api/x", false),
+        (vec![host()], "a: b", "host = inner.example", true),
+        (vec![host()], "a: b", "header host = inner.example", true),
+        (vec![], "a: b", "header x-forwarded-for = 203.0.113.9", true),
+        // Who calls an application is the gateway.
+        (vec![], "a: b", "clientIp = 203.0.113.9", false),
+        (vec![], "a: b", "clientIp = 127.0.0.1", true),
+    ] {
+        let hop = behind_a_route(&case(sent, condition), &filters, "127.0.0.2:1");
+        assert_eq!(entered(&hop), expected, "{sent}, {condition}, {filters:?}: {hop:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_known_of_an_application_is_said() {
+    for (condition, address, is_known) in [
+        ("clientIp = 10.0.0.1", "10.0.0.2:1", false),
+        ("clientIp = 10.0.0.1", "127.0.0.2:1", true),
+        ("clientIp = 10.0.0.1", "[::1]:1", true),
+        ("header canary", "10.0.0.2:1", true),
+    ] {
+        let hop = behind_a_route(&case("a: b", condition), &[], address);
+        assert_eq!(hop.unknown.is_empty(), is_known, "{condition} {address}: {hop:?}");
+    }
+}
+
+#[test]
+fn nobody_decides_at_an_application_without_a_sidecar() {
+    let case = case("canary: gray", "header canary");
+    let at = EntranceSpec::Application { name: "app".to_owned(), edge: false };
+    let moment = moment(&case, &at);
+    let head = TextHead::read("GET", "/a", case.request_fields()).unwrap();
+    let (mut context, mut told) = (Context::default(), Explanation::default());
+    let listed = Endpoint { application_address: None, ..endpoint("127.0.0.2:1") };
+    let random = &mut || [7; 16];
+    assert!(moment.arrive("app", &listed, &head, &mut context, random, &mut told));
+    assert!(context.members().is_empty());
+    let [lanes::explain::Step::Member { tag: None, because, .. }] = &told.steps[..] else {
+        panic!("{told:?}");
+    };
+    assert_eq!(because, "nobody decides here: application app has no sidecar");
+}
+
+/// A sidecar's.
+fn endpoint(address: &str) -> Endpoint {
+    Endpoint {
+        address: address.parse().unwrap(),
+        application_address: Some(([127, 0, 0, 1], 8080).into()),
+        tag: None,
+        weight: 1,
+        health: Health::Usable,
+    }
+}
+
 /// What there is to know where the groups of a case are entered.
 fn moment(case: &Case, entrance: &EntranceSpec) -> Moment {
     let groups =
         case.groups(entrance).into_iter().map(|spec| Arc::new(Group::compile(spec).unwrap()));
-    let listener = ListenerSpec {
+    Moment {
+        snapshot: Snapshot::new(groups.collect(), Directory::new(true)),
+        table: table(listener(case), Vec::new()),
+        meanings: Vec::new(),
+        reported: Arc::default(),
+        deciding: Deciding::default(),
+    }
+}
+
+fn listener(case: &Case) -> ListenerSpec {
+    ListenerSpec {
         name: "http".to_owned(),
         port: 80,
         hostname: None,
         trusted: case.at.trusted,
         trusted_hops: case.at.trusted_hops,
-    };
-    Moment {
-        snapshot: Snapshot::new(groups.collect(), Directory::new(true)),
-        table: table(listener),
-        meanings: Vec::new(),
-        reported: Arc::default(),
+    }
+}
+
+/// The request of a case.
+fn wanted(case: &Case, path: &str) -> ExplainRequest {
+    let headers = case
+        .request_fields()
+        .map(|(name, value)| HeaderField { name: name.to_owned(), value: value.to_owned() });
+    ExplainRequest {
+        gateway: "edge".to_owned(),
+        method: "GET".to_owned(),
+        url: path.to_owned(),
+        headers: headers.collect(),
+        client_ip: Some("203.0.113.9".to_owned()),
+        path: Vec::new(),
     }
 }
 
 fn check(case: &Case) {
     let moment = moment(case, &EntranceSpec::Gateway { name: "edge".to_owned(), routes: None });
-    let headers = case
-        .request_fields()
-        .map(|(name, value)| HeaderField { name: name.to_owned(), value: value.to_owned() });
-    let wanted = ExplainRequest {
-        gateway: "edge".to_owned(),
-        method: "GET".to_owned(),
-        url: "/a".to_owned(),
-        headers: headers.collect(),
-        client_ip: Some("127.0.0.1".to_owned()),
-        path: Vec::new(),
-    };
+    let wanted = ExplainRequest { client_ip: Some("127.0.0.1".to_owned()), ..wanted(case, "/a") };
     let told = moment.explain(&wanted, &mut || [7; 16]).unwrap();
     assert_eq!(told.route, "default/all", "{}: {told:?}", case.name);
     case.check_seen(&told.baggage);
 }
 
-/// One route for every path.
-fn table(listener: ListenerSpec) -> Table {
+/// One route for every path, and one for `/api`, to these backends.
+fn table(listener: ListenerSpec, backends: Vec<BackendSpec>) -> Table {
     let gateway = GatewaySpec { name: "edge".to_owned(), listeners: vec![listener] };
-    let path = PathSpec::Prefix("/".to_owned());
+    let rule = |prefix: &str| {
+        let path = PathSpec::Prefix(prefix.to_owned());
+        RuleSpec {
+            matches: vec![MatchSpec { path, method: None, headers: Vec::new(), query: Vec::new() }],
+            filters: Vec::new(),
+            backends: backends.clone(),
+            request_timeout_ms: 0,
+            backend_timeout_ms: 0,
+        }
+    };
     let route = RouteSpec {
         namespace: "default".to_owned(),
         name: "all".to_owned(),
         parents: vec![ParentSpec { gateway: "edge".to_owned(), section: None, port: None }],
         hostnames: Vec::new(),
-        rules: vec![RuleSpec {
-            matches: vec![MatchSpec { path, method: None, headers: Vec::new(), query: Vec::new() }],
-            filters: Vec::new(),
-            backends: Vec::new(),
-            request_timeout_ms: 0,
-            backend_timeout_ms: 0,
-        }],
+        rules: vec![rule("/"), rule("/api")],
         created: 0,
     };
     let (table, problems) = Table::compile(Some(&gateway), &[route]);

@@ -91,6 +91,9 @@ fn told(request: &ExplainRequest, response: &ExplainResponse) -> String {
     for (index, hop) in response.hops.iter().enumerate() {
         lines.push(heading(index + 1, hop));
         lines.extend(hop.steps.iter().map(step));
+        if !hop.unknown.is_empty() {
+            lines.push(format!("  ? {}", hop.unknown));
+        }
     }
     lines.iter().map(|line| format!("{line}\n")).collect()
 }
@@ -184,7 +187,8 @@ mod tests {
                     outcome: text("lane"),
                     endpoint: text("127.0.0.21:1"),
                     tag: text("gray"),
-                    problem: String::new(),
+                    unknown: text("who calls it"),
+                    ..ExplainHop::default()
                 },
                 ExplainHop {
                     service: text("sc-Z"),
@@ -217,6 +221,7 @@ entrance
 hop 1: sc-A (application a) -> gray 127.0.0.21:1 (lane)
   + instances trade/gray: 1 usable
       - 127.0.0.11:1 (base): another tag
+  ? who calls it
 hop 2: sc-Z -> nobody: no such service
 ";
         assert_eq!(told(&request, &two_hops()), expected);

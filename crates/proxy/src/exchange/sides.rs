@@ -10,6 +10,7 @@ use std::{
 };
 
 use routes::{
+    Edits,
     entrance::{Head, Written},
     spec::HeaderEdits,
 };
@@ -19,7 +20,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     error::{Kind, ProxyError},
-    plan::{Edits, NoPlan, Plan},
+    plan::{NoPlan, Plan},
     published::Published,
     worker::Worker,
 };

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use routes::entrance::{Field, Fields, Head};
+use routes::{
+    Edits,
+    entrance::{Field, Fields, Head},
+};
 use telemetry::{Metrics, Role};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
@@ -20,7 +23,7 @@ use crate::{
     ejection::{Ejections, UnreachableBoard},
     exchange::sides::{Answer, Client, Piece},
     limits::Timeouts,
-    plan::{Edits, Target},
+    plan::Target,
 };
 
 /// A part of a body, or its trailers.

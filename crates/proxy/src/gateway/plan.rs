@@ -4,14 +4,14 @@ use std::net::IpAddr;
 
 use lanes::Entrance;
 use routes::{
-    Backend, Found, Rule,
-    entrance::{self, CorrelationHeaders, Decided, Head, Name, Policy, Written},
+    Edits, Found,
+    entrance::{self, CorrelationHeaders, Decided, Head, Policy, Written},
 };
 use telemetry::{Count, Role};
 
 use crate::{
     error::Kind,
-    plan::{CONNECT, Edits, NoPlan, Plan, Target},
+    plan::{CONNECT, NoPlan, Plan, Target},
     published::Published,
     worker::Worker,
 };
@@ -70,17 +70,10 @@ pub(super) fn plan<'p, 'b>(
     let service =
         picture.lanes.directory().service(id).ok_or_else(|| Kind::NoService(id.to_string()))?;
 
-    let edits = edits_of(rule, backend, matched_bytes);
-    let hostname = edits.rewrite.and_then(|(rewrite, _)| rewrite.hostname.as_deref());
-    entrance::write_host(head, hostname, service.name(), written);
-    for headers in edits.request_headers {
-        headers.replaced().for_each(|name| head.drop_where(|field| field.is_named(name)));
-    }
+    let edits = Edits::of(rule, backend, matched_bytes);
     let decided = Decided { snapshot: &picture.lanes, context: &context, peer: arrival.peer };
-    entrance::write(head, policy, decided, || worker.random_bytes(), written);
-    for headers in edits.request_headers {
-        headers.replaced().for_each(|name| written.remove(Name::of(name.as_bytes())));
-    }
+    let random = || worker.random_bytes();
+    edits.send_on(head, policy, decided, service.name(), random, written);
     Ok(Plan {
         role: Role::Gateway,
         target: Target::Service { service, context, caller_pick: None },
@@ -92,14 +85,4 @@ pub(super) fn plan<'p, 'b>(
         request_timeout_ms: rule.request_timeout_ms,
         backend_timeout_ms: rule.backend_timeout_ms,
     })
-}
-
-/// What the rule and its backend change.
-fn edits_of<'p>(rule: &'p Rule, backend: &'p Backend, matched_bytes: usize) -> Edits<'p> {
-    let rewrite = backend.rewrite.as_ref().or(rule.rewrite.as_ref());
-    Edits {
-        request_headers: &backend.request_headers,
-        response_headers: &backend.response_headers,
-        rewrite: rewrite.map(|rewrite| (rewrite, matched_bytes)),
-    }
 }

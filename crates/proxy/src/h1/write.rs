@@ -1,8 +1,6 @@
 //! Puts heads on the wire.
 
-use routes::entrance::Written;
-
-use crate::plan::Edits;
+use routes::{Edits, entrance::Written};
 
 use super::{fields::Framing, head::Field, request::RequestHead};
 
@@ -27,10 +25,8 @@ pub(crate) fn write_request(
     write_request_line(head, bytes, edits, out);
     out.extend_from_slice(written.lines());
     write_kept(bytes, head.fields(), out);
-    for headers in edits.request_headers {
-        for (name, value) in headers.written() {
-            write_field(name, value.as_bytes(), out);
-        }
+    for (name, value) in edits.added() {
+        write_field(name, value.as_bytes(), out);
     }
     write_framing(head, bytes, out);
     out.extend_from_slice(b"\r\n");
@@ -39,14 +35,7 @@ pub(crate) fn write_request(
 fn write_request_line(head: &RequestHead, bytes: &[u8], edits: &Edits<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method.of(bytes));
     out.push(b' ');
-    let path = head.path(bytes);
-    match edits.rewrite {
-        Some((rewrite, matched_bytes)) => {
-            let path = std::str::from_utf8(path).unwrap_or_default();
-            rewrite.write_path(path, matched_bytes, out);
-        }
-        None => out.extend_from_slice(path),
-    }
+    edits.write_path(head.path(bytes), out);
     if !head.query.is_empty() {
         out.push(b'?');
         out.extend_from_slice(head.query.of(bytes));

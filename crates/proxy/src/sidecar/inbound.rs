@@ -7,13 +7,16 @@ use std::{
 };
 
 use lanes::{Context, Entrance, baggage};
-use routes::entrance::{self, Decided, Head, Name, Policy, Written};
+use routes::{
+    Edits,
+    entrance::{self, Decided, Head, Name, Policy, Written},
+};
 use telemetry::{Count, Role};
 
 use crate::{
     error::Kind,
     exchange::sides::{Decide, Found},
-    plan::{CONNECT, Edits, NoPlan, Plan, Target},
+    plan::{CONNECT, NoPlan, Plan, Target},
     published::Published,
     sidecar::Identity,
     worker::Worker,

@@ -8,14 +8,17 @@ use std::{
 };
 
 use lanes::{AddressLookup, Context, Lookup, Service, ServiceId, baggage};
-use routes::entrance::{self, Head, Name, Written};
+use routes::{
+    Edits,
+    entrance::{self, Head, Name, Written},
+};
 use telemetry::{Count, Role};
 
 use crate::{
     correlation::Restored,
     error::Kind,
     exchange::sides::{Decide, Found},
-    plan::{CONNECT, Edits, NoPlan, Plan, Target},
+    plan::{CONNECT, NoPlan, Plan, Target},
     published::{Published, Query},
     sidecar::Identity,
     transport::Connection,

@@ -7,7 +7,7 @@ use std::{
     rc::Rc,
 };
 
-use routes::entrance::Written;
+use routes::{Edits, entrance::Written};
 
 use crate::{
     buffers::Buffer,
@@ -22,7 +22,6 @@ use crate::{
         response::ResponseHead,
         write::WriteRequest,
     },
-    plan::Edits,
     transport::{Connection, Transport as _, Unread},
     worker::Worker,
 };

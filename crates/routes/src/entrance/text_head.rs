@@ -12,7 +12,7 @@ use super::{
     seen::Head,
     target::{is_valid_host, is_valid_target, split_port},
 };
-use crate::{PathError, normalise};
+use crate::{Edits, PathError, normalise};
 
 /// A head as a client wrote it, understood as a gateway's codec understands one.
 #[derive(Debug, Clone)]
@@ -151,26 +151,24 @@ impl<'b> TextHead<'b> {
             let is_its_own = authority.eq_ignore_ascii_case(target);
             return Err(if is_its_own { Unreadable::Connect } else { Unreadable::Host });
         }
-        let bare = split_port(authority.as_bytes()).0.len();
-        let host = match &authority[..bare] {
-            host if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
-                Cow::Owned(host.to_ascii_lowercase())
-            }
-            host => Cow::Borrowed(host),
-        };
-        Ok(Self { method, authority, host, path, query, fields: read })
+        Ok(Self { method, authority, host: host_of(authority), path, query, fields: read })
     }
 
-    /// The head as it goes on: what Laneway wrote, then what was kept.
-    pub fn sent<'s>(&'s self, written: &'s Written) -> TextHead<'s> {
+    /// The head as it goes on and is read again: what Laneway wrote, what was kept, what the route adds.
+    pub fn sent<'s>(&'s self, written: &'s Written, edits: &Edits<'s>) -> TextHead<'s> {
         let written = written.iter().map(|(name, value)| Field::new(name, value));
+        let added = edits.added().map(|(name, value)| Field::new(name, value.as_bytes()));
+        let fields: Vec<Field<'s>> = written.chain(self.kept()).chain(added).collect();
+        let authority = only_host(&fields).unwrap_or(self.authority);
+        let mut path = Vec::new();
+        edits.write_path(self.path.as_bytes(), &mut path);
         TextHead {
             method: self.method,
-            authority: self.authority,
-            host: Cow::Borrowed(&self.host),
-            path: Cow::Borrowed(&self.path),
+            authority,
+            host: host_of(authority),
+            path: Cow::Owned(String::from_utf8_lossy(&path).into_owned()),
             query: self.query,
-            fields: written.chain(self.kept()).collect(),
+            fields,
         }
     }
 }
@@ -210,6 +208,16 @@ fn check_framing(fields: &[Field<'_>]) -> Result<(), Unreadable> {
     }
     framing.end()?;
     Ok(())
+}
+
+/// The host as it is matched, of one with a port as sent.
+fn host_of(authority: &str) -> Cow<'_, str> {
+    match &authority[..split_port(authority.as_bytes()).0.len()] {
+        host if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
+            Cow::Owned(host.to_ascii_lowercase())
+        }
+        host => Cow::Borrowed(host),
+    }
 }
 
 /// The one valid Host.

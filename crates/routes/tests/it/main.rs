@@ -4,9 +4,12 @@
 use std::{net::IpAddr, sync::Arc};
 
 use lanes::{Directory, Entrance, Group, Snapshot, group::EntranceSpec};
-use routes::entrance::{
-    self, CorrelationHeaders, Decided, Fields, Forwarded, Name, Policy, TextHead, Written,
-    drop_hop_by_hop, drop_underscored,
+use routes::{
+    Edits,
+    entrance::{
+        self, CorrelationHeaders, Decided, Fields, Forwarded, Name, Policy, TextHead, Written,
+        drop_hop_by_hop, drop_underscored,
+    },
 };
 use testkit::entrance_cases::{self, Application, Case};
 
@@ -55,7 +58,7 @@ fn check(case: &Case) {
     entrance::write(&mut head, policy, decided, || [7; 16], &mut written);
 
     assert!(written.value(Name::Host).is_none(), "{}: the Host that came goes on", case.name);
-    case.check_sent(fields(&head.sent(&written)));
+    case.check_sent(fields(&head.sent(&written, &Edits::NONE)));
 }
 
 #[test]
@@ -66,7 +69,7 @@ fn every_case_holds_where_an_application_calls_others() {
         let mut written = Written::default();
         entrance::write_host(&mut head, None, "", &mut written);
         entrance::write_restored(&mut head, &[], &mut written);
-        case.check_outbound(fields(&head.sent(&written)));
+        case.check_outbound(fields(&head.sent(&written, &Edits::NONE)));
     }
 }
 

@@ -3,7 +3,8 @@
 use serde_json::{Value, json};
 use testkit::sample;
 
-/// A gateway behind one proxy that is believed, and a second group that shares applications with the sample's.
+/// A gateway behind one proxy that is believed, a second group that shares applications with the sample's, one that is
+/// entered behind the gateway, and routes that change what is seen there.
 const BESIDES: &str = r#"---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
@@ -14,6 +15,33 @@ apiVersion: laneway.io/v1alpha1
 kind: LaneGroup
 metadata: {name: search}
 spec: {entrances: [{gateway: edge}], applications: [app-b, app-c]}
+---
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {name: front}
+spec: {entrances: [{application: app-a}], applications: [app-a, app-b]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: changed}
+spec:
+  parentRefs: [{name: edge}]
+  rules:
+  - matches: [{path: {type: PathPrefix, value: /old}}]
+    filters:
+    - type: RequestHeaderModifier
+      requestHeaderModifier: {set: [{name: Canary, value: gray}], remove: [cookie, x-request-id]}
+    - type: URLRewrite
+      urlRewrite: {hostname: shop.example, path: {type: ReplacePrefixMatch, replacePrefixMatch: /a}}
+    backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]
+  - matches: [{path: {type: PathPrefix, value: /moved}}]
+    filters:
+    - type: RequestHeaderModifier
+      requestHeaderModifier: {add: [{name: canary, value: "7"}], remove: [x-forwarded-for, baggage-of-others]}
+    backendRefs:
+    - {group: laneway.io, kind: Backend, name: sc-a, filters: [
+        {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: x-user, value: user-1}, {name: user_id, value: "7"}]}},
+        {type: URLRewrite, urlRewrite: {path: {type: ReplaceFullPath, replaceFullPath: /c}}}]}
 "#;
 
 /// Everything but lanes: those each test adds.
@@ -46,7 +74,7 @@ const BAGGAGE: [&str; 6] = [
     "other=1,lane.trade=blue,lane.search=red",
     "site=fastlane.example,key=7",
     "lane.trade=blue",
-    "a=1, lane.trade=blue , key=7",
+    "a=1, lane.front=red , key=7",
     "%6cane.trade=blue,key=7",
     "key=lane.trade;lane.search=red",
 ];
@@ -106,7 +134,7 @@ impl Case {
     }
 
     pub(crate) fn random(dice: &mut Dice) -> Self {
-        let mut target = dice.of(&["/a", "/a/beta/x", "/a/b"]).to_owned();
+        let mut target = dice.of(&["/a", "/a/beta/x", "/a/b", "/old/beta", "/moved/b"]).to_owned();
         if !dice.one_in(2) {
             let value = dice.of(&VALUES).replace(' ', if dice.one_in(2) { "+" } else { "%20" });
             target.push_str(&format!("?user={value}"));
@@ -178,7 +206,8 @@ impl Case {
 
 /// One to four random lanes in each group.
 pub(crate) fn lanes(dice: &mut Dice) -> Vec<Value> {
-    let mut lanes = group(dice, "search", &["app-b", "app-c"]);
+    let mut lanes = group(dice, "front", &["app-a", "app-b"]);
+    lanes.extend(group(dice, "search", &["app-b", "app-c"]));
     lanes.extend(group(dice, "trade", &["app-a", "app-b", "app-c"]));
     lanes
 }

@@ -7,7 +7,10 @@ use std::{
     task::{Context, Poll},
 };
 
-use routes::entrance::{Head, Written};
+use routes::{
+    Edits,
+    entrance::{Head, Written},
+};
 
 use crate::{
     buffers::Buffer,
@@ -20,7 +23,6 @@ use crate::{
         request::{Received, RequestHead},
         write::{WriteRequest, write_request},
     },
-    plan::Edits,
     transport::{Connection, Transport as _, Unread},
     worker::Worker,
 };
