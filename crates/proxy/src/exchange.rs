@@ -7,6 +7,7 @@
 
 use std::{
     future::poll_fn,
+    net::SocketAddr,
     pin::{Pin, pin},
     task::Poll,
     time::Instant,
@@ -194,16 +195,17 @@ async fn find_out(
             }
         }
         NoPlan::Resolve(host, port) => {
-            match tokio::net::lookup_host((host.as_str(), port)).await {
-                Ok(addresses) if found.resolved.is_empty() => found.resolved.extend(addresses),
-                Err(error) if telemetry::shortage::is_ours(&error) => {
-                    return Err(OwnAnswer::Refusal(Kind::Shortage(error)));
-                }
-                Ok(_) | Err(_) => {}
-            }
+            let addresses = worker.names.resolve(&host).await;
+            let addresses = addresses.map_err(|error| OwnAnswer::Refusal(Kind::Shortage(error)))?;
+            found.resolved = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
             if found.resolved.is_empty() {
                 return Err(OwnAnswer::Refusal(Kind::Unresolvable(host)));
             }
+            Ok(None)
+        }
+        NoPlan::Reach(addresses) => {
+            let reached = worker.reach(&addresses).await.map_err(OwnAnswer::Refusal)?;
+            found.reached = Some(reached);
             Ok(None)
         }
     }

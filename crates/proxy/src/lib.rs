@@ -10,6 +10,7 @@ pub mod limits;
 pub mod original_destination;
 mod passthrough;
 mod published;
+mod resolve;
 mod running;
 pub mod sidecar;
 

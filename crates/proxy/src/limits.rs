@@ -53,6 +53,22 @@ limits! {
     /// How long draining leaves an idle client connection open for one more request: clients close or reuse within
     /// a round trip, and closing first would meet a request that is under way.
     DRAIN_IDLE: Duration = Duration::from_secs(1);
+    /// How often a client that has ended its sending, but may still read, is asked whether it is there. The kernel of one
+    /// that has left answers for another minute.
+    DEPARTURE_ASKED: Duration = Duration::from_secs(5);
+    /// How long what a host name resolves to is used again. The system's resolver tells no TTL; so long a changed address is
+    /// called in vain, and so seldom is the resolver asked about a host that is called all the time.
+    NAME_KEPT: Duration = Duration::from_secs(10);
+    /// How long it is still used when the resolver fails: a restart of a name server is over by then.
+    NAME_GRACE: Duration = Duration::from_secs(120);
+    /// How long the resolver may take; its own patience (often 10 to 30 s) is longer than callers'.
+    NAME_WAIT: Duration = Duration::from_secs(5);
+    /// Host names kept per thread: what applications call outside the mesh, many times over.
+    NAMES_MAX: usize = 1024;
+    /// Addresses of one name that are tried.
+    ADDRESSES_TRIED_MAX: usize = 8;
+    /// How long one address has to answer before the next is tried beside it (RFC 8305 §5).
+    ADDRESS_STAGGER: Duration = Duration::from_millis(250);
 }
 
 /// How many connections of callers may be open: what is asked for, as far as the files that may be open allow.

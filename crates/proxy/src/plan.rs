@@ -59,6 +59,8 @@ pub(crate) enum NoPlan {
     Learn(Query),
     /// Resolve this host (with port) first, then plan again.
     Resolve(String, u16),
+    /// Find out which of these addresses of a host answers, then plan again.
+    Reach(Vec<SocketAddr>),
 }
 
 impl From<Kind> for NoPlan {

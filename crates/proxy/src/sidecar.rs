@@ -2,6 +2,7 @@
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
+use ipnet::IpNet;
 use routes::entrance::CorrelationHeaders;
 use telemetry::{Metrics, Role};
 
@@ -16,9 +17,11 @@ use crate::{
     worker::Worker,
 };
 
+use forbidden::Forbidden;
 use inbound::Inbound;
 use outbound::Outbound;
 
+mod forbidden;
 mod inbound;
 mod outbound;
 mod sniff;
@@ -44,6 +47,10 @@ pub struct SidecarConfig {
     pub mark: Option<u32>,
     /// Headers whose value tells which requests belong together.
     pub correlation_headers: CorrelationHeaders,
+    /// Listeners of Laneway beside the sidecar's own two: the forward proxy leads to none of them.
+    pub doors: Vec<SocketAddr>,
+    /// What else the forward proxy must not reach.
+    pub forbidden: Vec<IpNet>,
     /// Threads. One serves some ten thousand requests a second.
     pub workers: usize,
     /// How long everything may take.
@@ -62,8 +69,8 @@ struct Identity {
     tag: Option<lanes::Tag>,
     correlation_headers: CorrelationHeaders,
     correlation: ThreadCorrelation,
-    /// The sidecar's own listeners: never a destination, or a request would go round for ever.
-    own: Vec<SocketAddr>,
+    /// Never a destination of the forward proxy; its own listeners are among it, or requests would go round for ever.
+    forbidden: Forbidden,
 }
 
 /// Binds, then serves. The addresses are in the result: outbound first, then inbound.
@@ -87,7 +94,8 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
         mark: config.mark,
         metrics: Arc::clone(&config.metrics),
     };
-    let own = addresses.clone();
+    let doors = [&addresses[..], &config.doors[..]].concat();
+    let forbidden = Forbidden::new(doors, config.forbidden.clone());
     let make = move || Sidecar {
         identity: Rc::new(Identity {
             application: config.application.clone(),
@@ -95,7 +103,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             tag: config.tag.clone(),
             correlation_headers: config.correlation_headers.clone(),
             correlation: ThreadCorrelation::new(Arc::clone(&table)),
-            own: own.clone(),
+            forbidden: forbidden.clone(),
         }),
         transparent: config.transparent,
         application_address: config.application_address,

@@ -6,20 +6,23 @@ use std::{
     future::poll_fn,
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
+    os::fd::AsFd as _,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
     time::Duration,
 };
 
+use socket2::TcpKeepalive;
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::TcpStream,
 };
 
 use crate::{
     buffers::{BUFFER_BYTES, Buffer, Buffers},
     deadlines::{Deadline, Deadlines, HasDeadline, Late},
+    limits::DEPARTURE_ASKED,
     original_destination::original_destination,
 };
 
@@ -124,6 +127,25 @@ impl Connection {
     pub(crate) fn reset_when_closed(&self) {
         // Where it fails, the connection is gone already.
         let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
+    }
+
+    /// Ready when the other side, which has ended its sending, is known to be gone: it resets the connection, or the
+    /// kernel asks and it no longer answers.
+    pub(crate) fn departure(&self) -> impl Future<Output = ()> + use<> {
+        let stream = self.stream.borrow();
+        let keepalive =
+            TcpKeepalive::new().with_time(DEPARTURE_ASKED).with_interval(DEPARTURE_ASKED);
+        // Where it fails, the next send finds out.
+        let _ = socket2::SockRef::from(&*stream).set_tcp_keepalive(&keepalive);
+        // A stream that has ended tells nothing more of itself: a second descriptor does.
+        let watched = stream.as_fd().try_clone_to_owned();
+        let watched = watched.and_then(|watched| TcpStream::from_std(watched.into()));
+        async move {
+            match watched {
+                Ok(watched) => drop(watched.ready(Interest::ERROR).await),
+                Err(_) => std::future::pending().await,
+            }
+        }
     }
 
     fn poll_send(

@@ -27,6 +27,7 @@ use crate::{
     passthrough::BufferPool,
     picture::Picture,
     published::{Feed, Published, Query},
+    resolve::Names,
     transport::Connection,
     upstream::pool::Pool,
 };
@@ -45,6 +46,7 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines<Connection>>,
     pub(crate) buffers: Buffers,
     pub(crate) tunnel_buffers: BufferPool,
+    pub(crate) names: Names,
     pub(crate) upstreams: Pool,
     pub(crate) ejections: RefCell<Ejections>,
     pub(crate) recorder: Rc<Recorder>,
@@ -76,6 +78,7 @@ impl Worker {
             deadlines: Rc::new(Deadlines::new(Instant::now())),
             buffers: Buffers::default(),
             tunnel_buffers: BufferPool::default(),
+            names: Names::default(),
             upstreams: Pool::default(),
             ejections: RefCell::new(ejections),
             account: Account::new(Rc::clone(&recorder)),

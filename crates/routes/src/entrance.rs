@@ -37,7 +37,9 @@ pub use framing::{Framing, FramingError, FramingReader};
 pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
 pub use name::{Name, Names};
 pub use seen::{Head, Seen};
-pub use target::{is_valid_host, is_valid_target, port, split_port};
+pub use target::{
+    is_same_authority, is_valid_host, is_valid_target, port, split_port, without_root_dot,
+};
 pub use text_head::{TextHead, Unreadable};
 pub use unseen::{
     Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path, may_match_path,

@@ -19,7 +19,7 @@ mod text;
 
 pub use compile::RouteProblem;
 pub use edits::Edits;
-pub use normal::{PathError, normalise};
+pub use normal::{PathError, encode_beyond_ascii, normalise};
 pub use published::Published;
 pub use spec::{GatewaySpec, RouteSpec};
 pub use table::{Backend, Found, Rule, Table};

@@ -24,10 +24,12 @@ impl fmt::Display for PathError {
 impl std::error::Error for PathError {}
 
 /// Normalises `path`: appends the normalised form to `out` and returns true, or returns false when it is normal
-/// already. Percent-encoding of characters that need none is undone, hexadecimal digits become upper case.
+/// already. Percent-encoding of characters that need none is undone, hexadecimal digits become upper case, and what is
+/// beyond ASCII is encoded.
 pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
-    let suspicious =
-        path.iter().fold(false, |seen, byte| seen | matches!(byte, b'%' | b'\\' | b'.'));
+    let suspicious = path
+        .iter()
+        .fold(false, |seen, byte| seen | matches!(byte, b'%' | b'\\' | b'.') | !byte.is_ascii());
     if !suspicious {
         return Ok(false);
     }
@@ -57,7 +59,7 @@ pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
                 at += 3;
             }
             byte => {
-                out.push(byte);
+                push_encoded(byte, out);
                 at += 1;
             }
         }
@@ -75,6 +77,26 @@ pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
         out.truncate(start);
     }
     Ok(changed)
+}
+
+/// Appends `text` with everything beyond ASCII percent-encoded and returns true, or returns false when it has nothing of
+/// the kind.
+pub fn encode_beyond_ascii(text: &[u8], out: &mut Vec<u8>) -> bool {
+    if text.is_ascii() {
+        return false;
+    }
+    text.iter().for_each(|byte| push_encoded(*byte, out));
+    true
+}
+
+fn push_encoded(byte: u8, out: &mut Vec<u8>) {
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    if byte.is_ascii() {
+        out.push(byte);
+    } else {
+        let (high, low) = (usize::from(byte >> 4), usize::from(byte & 15));
+        out.extend_from_slice(&[b'%', DIGITS[high], DIGITS[low]]);
+    }
 }
 
 fn hex(digit: Option<&u8>) -> Option<u8> {
@@ -103,6 +125,7 @@ mod tests {
         check("/%c3%a9", Ok("/%C3%A9"));
         check("/%C3%A9", Ok("/%C3%A9"));
         check("/a%20b", Ok("/a%20b"));
+        check("/\u{4e2d}/%e4", Ok("/%E4%B8%AD/%E4"));
         check("//a", Ok("//a"));
     }
 

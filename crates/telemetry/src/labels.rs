@@ -76,14 +76,14 @@ impl Outcome {
 }
 
 impl CodeClass {
-    /// The class of `status`; anything below 100 or above 599 counts as no response.
+    /// The class of `status`. Beyond 599 nothing is defined, and counts as 5xx (RFC 9110 §15).
     pub fn of(status: u16) -> Self {
         match status {
             100..=199 => Self::Informational,
             200..=299 => Self::Success,
             300..=399 => Self::Redirection,
             400..=499 => Self::ClientError,
-            500..=599 => Self::ServerError,
+            500..=999 => Self::ServerError,
             _ => Self::None,
         }
     }

@@ -89,6 +89,8 @@ impl Sidecar {
             transparent: settings.capture,
             mark: settings.capture.then_some(capture::MARK),
             correlation_headers: settings.correlation_headers.clone(),
+            doors: vec![admin],
+            forbidden: Vec::new(),
             workers: settings.threads,
             timeouts: settings.limits.timeouts.clone(),
             connections_max: settings.limits.connections_max,

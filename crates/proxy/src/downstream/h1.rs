@@ -155,7 +155,7 @@ async fn refuse_unread(worker: &Worker, connection: &Connection, role: Role, kin
     worker.account.unread(role, &kind);
     tracing::debug!(peer = %connection.peer, reason = %kind, "refused what is no correct request");
     let mut out = worker.buffers.take_write();
-    write_error(&kind, false, false, &mut out);
+    write_error(&kind, false, 1, false, &mut out);
     let (out, _, sent) = connection.send(out, Buffer::default(), 0).await;
     worker.buffers.give_write(out);
     if sent.is_ok() {

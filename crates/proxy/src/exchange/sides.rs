@@ -57,6 +57,8 @@ pub(crate) trait Decide {
 pub(crate) struct Found {
     /// What its host resolved to.
     pub(crate) resolved: SmallVec<[SocketAddr; 2]>,
+    /// Which of these answers.
+    pub(crate) reached: Option<SocketAddr>,
     /// Nobody told in time what its address means: it is nobody's.
     pub(crate) address_is_unknown: bool,
 }

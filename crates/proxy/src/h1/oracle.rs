@@ -51,7 +51,7 @@ pub(super) fn read(head: &[u8]) -> Option<Understood> {
         method: method.to_owned(),
         path,
         query,
-        host: host_without_port(&authority).to_ascii_lowercase(),
+        host: without_dot(host_without_port(&authority)).to_ascii_lowercase(),
         keep_alive: !has("close") && (minor == 1 || has("keep-alive")),
         length: if chunked { None } else { Some(length.unwrap_or(0)) },
         fields: handed_on(&fields, &options),
@@ -78,7 +78,7 @@ fn all<'f>(fields: &'f Fields, wanted: &str) -> Vec<&'f str> {
 }
 
 /// Whom the request is for: one valid host, and the target says no other.
-fn one_authority(target: Option<String>, fields: &Fields, minor: u8) -> Option<String> {
+fn one_authority(target: Option<(String, &str)>, fields: &Fields, minor: u8) -> Option<String> {
     let field = match all(fields, "host").as_slice() {
         [only] => Some(*only),
         [] if minor == 0 => None,
@@ -88,10 +88,26 @@ fn one_authority(target: Option<String>, fields: &Fields, minor: u8) -> Option<S
         return None;
     }
     match (target, field) {
-        (Some(target), Some(host)) if !target.eq_ignore_ascii_case(host) => None,
-        (Some(target), _) => Some(target),
+        (Some((target, port)), Some(host)) if !is_one_server(&target, host, port) => None,
+        (Some((target, _)), _) => Some(target),
         (None, host) => Some(host.unwrap_or_default().to_owned()),
     }
+}
+
+/// Whether two hosts with ports mean one server, the port of which is `port` where none is written.
+fn is_one_server(one: &str, other: &str, port: &str) -> bool {
+    let whole = |authority: &str| {
+        let host = host_without_port(authority);
+        let written = authority[host.len()..].trim_start_matches(':').trim_start_matches('0');
+        let port = if authority.len() == host.len() { port } else { written };
+        (without_dot(host).to_ascii_lowercase(), port.to_owned())
+    };
+    whole(one) == whole(other)
+}
+
+/// A name that ends in a dot is the same name.
+fn without_dot(host: &str) -> &str {
+    if host.len() > 1 { host.strip_suffix('.').unwrap_or(host) } else { host }
 }
 
 /// The length announced, if any; all that announce one must agree.
@@ -162,15 +178,19 @@ fn handed_on(fields: &Fields, options: &[String]) -> Fields {
     fields.iter().filter(goes_on).cloned().collect()
 }
 
-fn read_target(method: &str, target: &str) -> Option<(Option<String>, String, String)> {
+/// Whom a target is for and the port of its scheme, its path, its query.
+type TargetParts = (Option<(String, &'static str)>, String, String);
+
+fn read_target(method: &str, target: &str) -> Option<TargetParts> {
     if target.is_empty()
         || target.len() > 8192
-        || target.chars().any(|c| !('!'..='~').contains(&c) || c == '#')
+        || target.chars().any(|c| c <= ' ' || c == '\u{7f}' || c == '#')
     {
         return None;
     }
     if method == "CONNECT" {
-        return is_host(target).then(|| (Some(target.to_owned()), String::new(), String::new()));
+        return is_host(target)
+            .then(|| (Some((target.to_owned(), "")), String::new(), String::new()));
     }
     if target == "*" {
         return (method == "OPTIONS").then(|| (None, "*".to_owned(), String::new()));
@@ -186,11 +206,13 @@ fn read_target(method: &str, target: &str) -> Option<(Option<String>, String, St
         if !is_host(&after[..end]) {
             return None;
         }
-        (Some(after[..end].to_owned()), &after[end..])
+        let port = if scheme == "https://" { "443" } else { "80" };
+        (Some((after[..end].to_owned(), port)), &after[end..])
     };
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let path = if path.is_empty() { "/" } else { path };
-    Some((authority, one_form(path)?, query.to_owned()))
+    let query = query.chars().map(encoded).collect();
+    Some((authority, one_form(path)?, query))
 }
 
 /// The one form of a path, `None` when servers would disagree about it.
@@ -203,7 +225,7 @@ fn one_form(path: &str) -> Option<String> {
             if characters[at] == '\\' {
                 return None;
             }
-            out.push(characters[at]);
+            out += &encoded(characters[at]);
             at += 1;
             continue;
         }
@@ -227,6 +249,14 @@ fn one_form(path: &str) -> Option<String> {
         }
     }
     Some(out)
+}
+
+/// A character, or its percent-encoding when it is beyond ASCII.
+fn encoded(character: char) -> String {
+    if character.is_ascii() {
+        return character.to_string();
+    }
+    format!("%{:02X}", u32::from(character))
 }
 
 fn is_token(text: &str) -> bool {

@@ -46,10 +46,12 @@ pub(crate) struct RequestHead {
     /// Its form.
     pub(crate) form: Form,
     path: Text,
-    /// The query without `?`.
-    pub(crate) query: Span,
+    query: Text,
+    /// What goes on where it is not the same: between applications, bytes beyond ASCII stay as they were written.
+    path_sent: Text,
+    query_sent: Option<Text>,
     host: Text,
-    /// Host as sent, with port; empty only for HTTP/1.0.
+    /// Whom the request is for, with port, as the target or else Host says; empty only for HTTP/1.0.
     pub(crate) authority: Span,
     /// 0 or 1.
     pub(crate) minor_version: u8,
@@ -72,7 +74,9 @@ impl Default for RequestHead {
             target: Span::default(),
             form: Form::Origin,
             path: Text::Head(Span::default()),
-            query: Span::default(),
+            query: Text::Head(Span::default()),
+            path_sent: Text::Head(Span::default()),
+            query_sent: None,
             host: Text::Head(Span::default()),
             authority: Span::default(),
             minor_version: 1,
@@ -114,9 +118,14 @@ impl RequestHead {
         &self.parser.fields
     }
 
-    /// The normalised path.
-    pub(crate) fn path<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
-        self.path.of(bytes, &self.scratch)
+    /// The path that goes on, as far as no route rewrites it.
+    pub(crate) fn path_sent<'h>(&'h self, bytes: &'h [u8]) -> &'h [u8] {
+        self.path_sent.of(bytes, &self.scratch)
+    }
+
+    /// The query that goes on; `None` where the target has no `?`.
+    pub(crate) fn query_sent<'h>(&'h self, bytes: &'h [u8]) -> Option<&'h [u8]> {
+        self.query_sent.map(|query| query.of(bytes, &self.scratch))
     }
 
     fn interpret(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<(), HeadError> {
@@ -136,10 +145,10 @@ impl RequestHead {
         if target_text.len() > TARGET_BYTES_MAX {
             return Err(HeadError::TargetTooLong);
         }
-        let target = target::parse(self.method.of(bytes), target_text)?;
+        let target = target::parse(self.method.of(bytes), target_text, policy.path)?;
         self.interpret_target(bytes, &target, policy)?;
         self.interpret_fields(bytes, policy)?;
-        self.interpret_host(bytes, &target)?;
+        self.interpret_host(bytes, &target, policy)?;
         self.form = target.form;
         Ok(())
     }
@@ -151,7 +160,6 @@ impl RequestHead {
         policy: RequestPolicy,
     ) -> Result<(), HeadError> {
         let base = self.target.start as usize;
-        self.query = Span::new(base + target.query.start, base + target.query.end);
         let path = &self.target.of(bytes)[target.path.clone()];
         let scratch_start = self.scratch.len();
         if path.is_empty() && target.form != Form::Authority {
@@ -162,7 +170,31 @@ impl RequestHead {
         } else {
             self.path = Text::Head(Span::new(base + target.path.start, base + target.path.end));
         }
+        self.path_sent = self.path;
+        let query = target.query.as_ref();
+        self.query_sent =
+            query.map(|query| Text::Head(Span::new(base + query.start, base + query.end)));
+        self.query = self.query_sent.unwrap_or(Text::Head(Span::default()));
+        if !self.target.of(bytes).is_ascii() {
+            self.encode_target(bytes, policy);
+        }
         Ok(())
+    }
+
+    /// What is beyond ASCII is seen encoded by routes and conditions, and goes on so from an edge.
+    #[cold]
+    fn encode_target(&mut self, bytes: &[u8], policy: RequestPolicy) {
+        let encoded = |text: Text, scratch: &mut Vec<u8>| {
+            let (start, written) = (scratch.len(), text.of(bytes, scratch).to_vec());
+            let is_changed = routes::encode_beyond_ascii(&written, scratch);
+            if is_changed { Text::Scratch(Span::new(start, scratch.len())) } else { text }
+        };
+        self.path = encoded(self.path, &mut self.scratch);
+        self.query = encoded(self.query, &mut self.scratch);
+        if policy.path == PathPolicy::Strict {
+            self.path_sent = self.path;
+            self.query_sent = self.query_sent.map(|_| self.query);
+        }
     }
 
     fn interpret_fields(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<(), HeadError> {
@@ -195,7 +227,12 @@ impl RequestHead {
         Ok(())
     }
 
-    fn interpret_host(&mut self, bytes: &[u8], target: &target::Target) -> Result<(), HeadError> {
+    fn interpret_host(
+        &mut self,
+        bytes: &[u8],
+        target: &target::Target,
+        policy: RequestPolicy,
+    ) -> Result<(), HeadError> {
         let mut hosts = self.parser.fields.iter().filter(|field| field.name == Name::Host);
         let host = match (hosts.next(), hosts.next()) {
             (Some(only), None) if entrance::is_valid_host(only.value.of(bytes)) => Some(only.value),
@@ -204,24 +241,33 @@ impl RequestHead {
         };
         let base = self.target.start as usize;
         let from_target = match &target.form {
-            Form::Absolute { authority, .. } => {
-                Some(Span::new(base + authority.start, base + authority.end))
+            Form::Absolute { authority, secure } => {
+                let authority = Span::new(base + authority.start, base + authority.end);
+                Some((authority, if *secure { 443 } else { 80 }))
             }
-            Form::Authority => Some(self.target),
+            Form::Authority => Some((self.target, 0)),
             Form::Origin | Form::Asterisk => None,
         };
-        // The target wins by the standard; two different hosts in one request are an attack or a mistake.
         self.authority = match (from_target, host) {
-            (Some(target), Some(host))
-                if !target.of(bytes).eq_ignore_ascii_case(host.of(bytes)) =>
-            {
-                return Err(HeadError::Host);
+            (Some((target, default_port)), Some(host)) => {
+                let (said, meant) = (host.of(bytes), target.of(bytes));
+                if !entrance::is_same_authority(said, meant, default_port) {
+                    // The target wins by the standard, and old clients rely on it. At an edge, two different hosts in one
+                    // request are an attack or a mistake.
+                    if policy.path == PathPolicy::Strict {
+                        return Err(HeadError::Host);
+                    }
+                    FieldLines { parser: &mut self.parser, bytes }
+                        .drop_named(Names::of(&[Name::Host]));
+                }
+                target
             }
-            (Some(target), _) => target,
+            (Some((target, _)), None) => target,
             (None, Some(host)) => host,
             (None, None) => Span::default(),
         };
         let (name, _) = entrance::split_port(self.authority.of(bytes));
+        let name = entrance::without_root_dot(name);
         if name.iter().any(u8::is_ascii_uppercase) {
             let start = self.scratch.len();
             self.scratch.extend(name.iter().map(u8::to_ascii_lowercase));
@@ -273,7 +319,7 @@ impl<'b> Received<'b> {
             authority: head.authority.of(bytes),
             host: text(head.host.of(bytes, &head.scratch)),
             path: text(head.path.of(bytes, &head.scratch)),
-            query: text(head.query.of(bytes)),
+            query: text(head.query.of(bytes, &head.scratch)),
             lines: FieldLines { parser: &mut head.parser, bytes },
         }
     }

@@ -29,8 +29,8 @@ fn understood(head: &mut RequestHead, bytes: &[u8]) -> Understood {
     let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
     Understood {
         method: text(head.method.of(bytes)),
-        path: text(head.path(bytes)),
-        query: text(head.query.of(bytes)),
+        path: text(head.path_sent(bytes)),
+        query: text(head.query_sent(bytes).unwrap_or_default()),
         host: Received::new(head, bytes).host().to_owned(),
         keep_alive: head.keep_alive,
         length: match head.framing {
@@ -437,6 +437,9 @@ const PIECES: &[&str] = &[
     "a",
     "a:80",
     "A.b",
+    "a.",
+    ":80",
+    "\u{4e2d}",
     "[::1]",
     "@",
     " HTTP/1.1",
@@ -501,11 +504,14 @@ fn nearly_right() -> impl Strategy<Value = String> {
             "GET / HTTP/1.1",
             "POST /a/%7e?x HTTP/1.1",
             "GET http://a/x HTTP/1.1",
+            "GET http://a./\u{4e2d}?\u{e9} HTTP/1.1",
+            "GET https://a:443?x HTTP/1.1",
             "GET / HTTP/1.0",
             "CONNECT a:80 HTTP/1.1",
         ][..],
     );
-    let host = proptest::sample::select(&["Host: a", "Host: A", "Host: a:80", "X: y"][..]);
+    let host =
+        proptest::sample::select(&["Host: a", "Host: A", "Host: a:80", "Host: a.:443", "X: y"][..]);
     (first, host, proptest::collection::vec(line, 0..5)).prop_map(|(first, host, lines)| {
         format!("{first}\r\n{host}\r\n{}\r\n\r\n", lines.join("\r\n"))
             .replace("\r\n\r\n\r\n", "\r\n\r\n")

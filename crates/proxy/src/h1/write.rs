@@ -35,10 +35,10 @@ pub(crate) fn write_request(
 fn write_request_line(head: &RequestHead, bytes: &[u8], edits: &Edits<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method.of(bytes));
     out.push(b' ');
-    edits.write_path(head.path(bytes), out);
-    if !head.query.is_empty() {
+    edits.write_path(head.path_sent(bytes), out);
+    if let Some(query) = head.query_sent(bytes) {
         out.push(b'?');
-        out.extend_from_slice(head.query.of(bytes));
+        out.extend_from_slice(query);
     }
     out.extend_from_slice(b" HTTP/1.1\r\n");
 }

@@ -76,7 +76,7 @@ fn plan<'p, 'b>(
     if context.unknown_tags > 0 {
         worker.recorder.count(Count::UnknownTag);
     }
-    entrance::write_host(head, None, "", written);
+    entrance::write_host(head, None, &identity.service, written);
     if entrance.is_some() {
         let entrance = Entrance::Application(&identity.application);
         let seen = entrance::believe(head, *peer, policy).seen(&*head);

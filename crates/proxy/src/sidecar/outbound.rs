@@ -12,6 +12,7 @@ use routes::{
     Edits,
     entrance::{self, Head, Name, Written},
 };
+use smallvec::SmallVec;
 use telemetry::{Count, Role};
 
 use crate::{
@@ -27,6 +28,9 @@ use crate::{
 
 /// The port of `http://` without one.
 const DEFAULT_PORT: u16 = 80;
+
+/// What a request without host goes on with where nobody knows a name for its destination: HTTP/1.1 must say one.
+const UNKNOWN_HOST: &str = "localhost";
 
 /// Calls of the own application to others.
 #[derive(Debug)]
@@ -86,7 +90,12 @@ fn plan<'p, 'b>(
     if context.unknown_tags > 0 {
         worker.recorder.count(Count::UnknownTag);
     }
-    entrance::write_host(head, None, "", written);
+    match &destination {
+        Destination::Service(service, _) => {
+            entrance::write_host(head, None, service.name(), written);
+        }
+        Destination::Address(_) => entrance::write_host(head, None, UNKNOWN_HOST, written),
+    }
     entrance::write_restored(head, &restored, written);
     let target = match destination {
         Destination::Service(service, caller_pick) => {
@@ -137,9 +146,10 @@ fn by_target<'p, 'b>(
     if let Ok(ip) = bare.parse::<IpAddr>() {
         let address = SocketAddr::new(ip.to_canonical(), port);
         return match by_address(worker, picture, address, host, found.address_is_unknown)? {
-            Destination::Address(address) => {
-                allowed(outbound, &[address]).map(Destination::Address)
-            }
+            Destination::Address(address) => match allowed(outbound, &[address])?.as_slice() {
+                [only] => Ok(Destination::Address(*only)),
+                _ => Err(Kind::Forbidden(address).into()),
+            },
             service => Ok(service),
         };
     }
@@ -150,7 +160,13 @@ fn by_target<'p, 'b>(
         }
         Lookup::Unsubscribed => Err(NoPlan::Learn(Query::Name(host.to_owned()))),
         Lookup::Absent if found.resolved.is_empty() => Err(NoPlan::Resolve(host.to_owned(), port)),
-        Lookup::Absent => allowed(outbound, &found.resolved).map(Destination::Address),
+        Lookup::Absent => match allowed(outbound, &found.resolved)?.as_slice() {
+            [only] => Ok(Destination::Address(*only)),
+            several => match found.reached {
+                Some(reached) => Ok(Destination::Address(reached)),
+                None => Err(NoPlan::Reach(several.to_vec())),
+            },
+        },
     }
 }
 
@@ -192,25 +208,15 @@ fn shared<'p>(picture: &'p Published, ids: &[ServiceId], host: &str) -> Option<&
     services().all(|service| service.application() == first.application()).then_some(first)
 }
 
-/// The first address that a forward proxy may reach: not link-local (cloud metadata), not its own listeners.
-fn allowed(outbound: &Outbound, addresses: &[SocketAddr]) -> Result<SocketAddr, NoPlan> {
-    let is_own = |address: &SocketAddr| {
-        outbound.identity.own.iter().any(|own| {
-            own.port() == address.port()
-                && (own.ip() == address.ip()
-                    || own.ip().is_unspecified()
-                        && (address.ip().is_loopback()
-                            || outbound.local.is_some_and(|local| local.ip() == address.ip())))
-        })
-    };
-    let is_link_local = |address: &SocketAddr| match address.ip().to_canonical() {
-        IpAddr::V4(ip) => ip.is_link_local() || ip.is_unspecified() || ip.is_broadcast(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_unspecified(),
-    };
-    match addresses.iter().find(|address| !is_own(address) && !is_link_local(address)) {
-        Some(address) => Ok(*address),
-        None => Err(Kind::Forbidden(addresses[0]).into()),
-    }
+/// Of the addresses of a host those that a forward proxy may reach; at least one.
+fn allowed(
+    outbound: &Outbound,
+    addresses: &[SocketAddr],
+) -> Result<SmallVec<[SocketAddr; 2]>, NoPlan> {
+    let forbidden = &outbound.identity.forbidden;
+    let allowed = addresses.iter().filter(|address| !forbidden.contains(**address));
+    let allowed: SmallVec<_> = allowed.copied().collect();
+    if allowed.is_empty() { Err(Kind::Forbidden(addresses[0]).into()) } else { Ok(allowed) }
 }
 
 /// What the request carries itself, else what its correlation ids restore, else base. Returns the members to add.

@@ -45,6 +45,13 @@ impl Pool {
         None
     }
 
+    /// Whether a good connection waits.
+    pub(crate) fn has(&self, address: SocketAddr) -> bool {
+        let by_address = self.by_address.borrow();
+        let latest = by_address.get(&address).and_then(|waiting| waiting.last());
+        latest.is_some_and(|idle| idle.connection.is_quiet())
+    }
+
     /// Gives a connection back for reuse.
     pub(crate) fn give(&self, address: SocketAddr, connection: Rc<Connection>, now_ms: u64) {
         if self.closed.get() {

@@ -115,6 +115,14 @@ async fn old_clients_get_what_they_understand() {
     assert_eq!(field(&head, "connection"), Some("keep-alive"));
     client.send("GET /again HTTP/1.0\r\nHost: shop\r\n\r\n").await;
     assert!(server.head().await.starts_with("GET /again "));
+
+    // Also where the proxy answers itself.
+    let mut client = proxy.client().await;
+    for _ in 0..2 {
+        client.send("CONNECT a:1 HTTP/1.0\r\nConnection: keep-alive\r\n\r\n").await;
+        let (head, _) = client.answer().await;
+        assert_eq!((status(&head), field(&head, "connection")), (405, Some("keep-alive")));
+    }
 }
 
 #[tokio::test]
@@ -192,8 +200,88 @@ async fn when_the_client_goes_away_while_an_answer_trickles_the_instance_is_let_
     server.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await;
     client.head().await;
     client.text("1\r\nx\r\n").await;
-    drop(client);
+    client.abort();
     server.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_has_ended_its_sending_gets_its_answer() {
+    let (proxy, instance) = gateway().await;
+    for request in [
+        get("/one"),
+        "GET /one HTTP/1.0\r\n\r\n".to_owned(),
+        "POST /one HTTP/1.1\r\nHost: shop\r\nContent-Length: 2\r\n\r\nab".to_owned(),
+        "POST /one HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"
+            .to_owned(),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(&request).await;
+        client.close_write().await;
+        let mut server = instance.accept().await;
+        server.head().await;
+        // The end of its sending has long arrived when the answer comes, bit by bit.
+        for piece in ["HTTP/1.1 200 OK\r\n\r\n", "all ", "there ", "is"] {
+            server.send(piece).await;
+            tokio::task::yield_now().await;
+        }
+        drop(server);
+        client.head().await;
+        assert_eq!(client.rest().await, b"all there is", "{request}");
+    }
+}
+
+#[tokio::test]
+async fn both_pipelined_requests_of_a_client_that_has_ended_its_sending_are_answered() {
+    let (proxy, instance) = gateway().await;
+    let mut client = proxy.client().await;
+    client.send(&(get("/1") + &get("/2"))).await;
+    client.close_write().await;
+    let mut server = instance.accept().await;
+    for number in ["1", "2"] {
+        assert!(server.head().await.contains(&format!(" /{number} HTTP/1.1")));
+        server.send(&format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{number}")).await;
+        assert_eq!(client.answer().await.1, number);
+    }
+    client.closed().await;
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_after_it_has_ended_its_sending_is_noticed() {
+    let (proxy, instance) = gateway().await;
+    let mut client = proxy.client().await;
+    client.send(&get("/slow")).await;
+    client.close_write().await;
+    let mut server = instance.accept().await;
+    server.head().await;
+    client.abort();
+    server.closed().await;
+
+    // One that has left in good order is noticed when something is sent to it.
+    let mut client = proxy.client().await;
+    client.send(&get("/events")).await;
+    let mut server = instance.accept().await;
+    server.head().await;
+    server.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await;
+    client.head().await;
+    client.text("1\r\nx\r\n").await;
+    drop(client);
+    while server.try_send("1\r\nx\r\n").await {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn a_status_that_nobody_has_defined_goes_on() {
+    let (proxy, instance) = gateway().await;
+    let mut client = proxy.client().await;
+    client.send(&get("/")).await;
+    let mut server = instance.accept().await;
+    for (answer, expected) in [("999 Denied", 999), ("600 ", 600), ("599 X", 599), ("099 X", 502)] {
+        server.head().await;
+        server.send(&format!("HTTP/1.1 {answer}\r\ncontent-length: 0\r\n\r\n")).await;
+        assert_eq!(status(&client.head().await), expected);
+        client.send(&get("/")).await;
+    }
 }
 
 #[tokio::test]

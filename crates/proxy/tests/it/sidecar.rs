@@ -48,6 +48,43 @@ async fn a_call_by_name_goes_where_its_context_says() {
 }
 
 #[tokio::test]
+async fn the_target_names_the_server_whatever_host_says() {
+    let proxy = Proxy::sidecar(&world().await, None, nobody().await);
+    for (target, host, sent) in [
+        ("http://sc-b:80/x", "sc-b", "sc-b"),
+        ("http://sc-b/x", "sc-b:80", "sc-b:80"),
+        ("http://sc-b/x", "tenant.example", "sc-b"),
+        ("http://sc-b:80/x", "sc-a", "sc-b:80"),
+        ("http://sc-b./x", "sc-b", "sc-b"),
+        ("http://me:secret@sc-b/x", "sc-b", "sc-b"),
+        ("http://me@sc-b:80/x", "other", "sc-b:80"),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        let (head, asked) = client.answer().await;
+        assert_eq!(status(&head), 200, "{target} {host}: {asked}");
+        assert!(asked.starts_with("B\nGET /x HTTP/1.1\r\n"), "{asked}");
+        assert_eq!(field(asked.split_once('\n').unwrap().1, "host"), Some(sent), "{target} {host}");
+        assert!(!asked.contains("secret"), "{asked}");
+    }
+}
+
+#[tokio::test]
+async fn requests_without_host_are_given_one() {
+    let application = Instance::new().await.serve("own");
+    let proxy = Proxy::sidecar(&world().await, None, application);
+    for (to, target, host) in
+        [(proxy.inbound(), "/", "sc-A"), (proxy.address(), "http://sc-b/", "sc-b")]
+    {
+        let mut client = Wire::connect(to).await;
+        client.send(&format!("GET {target} HTTP/1.0\r\n\r\n")).await;
+        let (head, asked) = client.answer().await;
+        assert_eq!(status(&head), 200, "{asked}");
+        assert_eq!(field(asked.split_once('\n').unwrap().1, "host"), Some(host), "{asked}");
+    }
+}
+
+#[tokio::test]
 async fn what_is_not_known_yet_is_asked_for_and_waited_for() {
     let mut world = world().await;
     let late = world.services.pop().unwrap();
@@ -80,6 +117,13 @@ async fn other_hosts_are_resolved_but_not_the_forbidden_ones() {
         (format!("localhost:{}", elsewhere.port()), 200),
         (elsewhere.to_string(), 200),
         ("169.254.169.254".to_owned(), 403),
+        ("2852039166".to_owned(), 403),
+        ("0xa9fea9fe".to_owned(), 403),
+        ("0251.0376.0251.0376".to_owned(), 403),
+        ("[::ffff:a9fe:a9fe]".to_owned(), 403),
+        ("[64:ff9b::a9fe:a9fe]".to_owned(), 403),
+        ("100.100.100.200".to_owned(), 403),
+        ("[fd00:ec2::254]".to_owned(), 403),
         ("[fe80::1]:80".to_owned(), 403),
         ("0.0.0.0:80".to_owned(), 403),
         (own.to_string(), 403),
@@ -112,6 +156,23 @@ async fn the_instance_that_an_application_picked_is_kept_while_it_is_allowed() {
             call(&proxy, &more[0].0.to_string(), "baggage: lane.trade=gray\r\n").await;
         assert_eq!(name, "Bgray", "base was picked for a request of the lane");
     }
+}
+
+#[tokio::test]
+async fn targets_pass_as_they_were_written() {
+    let application = Instance::new().await;
+    let proxy = Proxy::sidecar(&world().await, None, application.address);
+    for target in ["/search?q=\u{4e2d}\u{6587}", "/\u{4e2d}/%e4?", "/?", "/a?b?c", "//a/./b"] {
+        let mut caller = Wire::connect(proxy.inbound()).await;
+        caller.send(&format!("GET {target} HTTP/1.1\r\nHost: sc-A\r\n\r\n")).await;
+        let head = application.accept().await.head().await;
+        assert!(head.starts_with(&format!("GET {target} HTTP/1.1\r\n")), "{head}");
+    }
+    // Neither is it text in some other encoding.
+    let mut caller = Wire::connect(proxy.inbound()).await;
+    caller.send_bytes(b"GET /\xd6\xd0?\xff HTTP/1.0\r\n\r\n").await;
+    let mut server = application.accept().await;
+    assert_eq!(server.exactly(10).await, b"GET /\xd6\xd0?\xff ");
 }
 
 #[tokio::test]

@@ -26,6 +26,8 @@ async fn ambiguous_requests_are_refused_and_reach_nobody() {
         ("GET /a/../b HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /a%2Fb HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET /#x HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        ("GET http://a/ HTTP/1.1\r\nHost: b\r\n\r\n", 400),
+        ("GET http://u@a/ HTTP/1.1\r\nHost: a\r\n\r\n", 400),
         ("GET / HTTP/3.0\r\nHost: a\r\n\r\n", 505),
         ("CONNECT a:443 HTTP/1.1\r\nHost: a:443\r\n\r\n", 405),
         ("\u{16}\u{3}\u{1}\u{2}\n", 400),
@@ -78,9 +80,16 @@ async fn one_path_is_matched_and_forwarded() {
     let mut client = proxy.client().await;
     client.send(&get("/%61dmin/x%7e%c3%a9?a=%62")).await;
     assert!(b.accept().await.head().await.starts_with("GET /admin/x~%C3%A9?a=%62 HTTP/1.1\r\n"));
-    let mut client = proxy.client().await;
-    client.send("GET http://Shop/admin HTTP/1.1\r\nHost: shop\r\n\r\n").await;
-    assert!(b.accept().await.head().await.starts_with("GET /admin HTTP/1.1\r\n"));
+    for (target, host, line) in [
+        ("http://Shop/admin", "shop", "GET /admin HTTP/1.1\r\n"),
+        ("http://shop.:80/admin?", "SHOP", "GET /admin? HTTP/1.1\r\n"),
+        ("/admin/\u{4e2d}?q=\u{e9}", "shop", "GET /admin/%E4%B8%AD?q=%C3%A9 HTTP/1.1\r\n"),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(&format!("GET {target} HTTP/1.1\r\nHost: {host}\r\n\r\n")).await;
+        let head = b.accept().await.head().await;
+        assert!(head.starts_with(line), "{head}");
+    }
 }
 
 #[tokio::test]

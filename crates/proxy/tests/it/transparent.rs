@@ -44,6 +44,8 @@ fn captured(world: &World) -> (Proxy, Capture) {
         transparent: true,
         mark: Some(capture::MARK),
         correlation_headers: CorrelationHeaders::default(),
+        doors: Vec::new(),
+        forbidden: Vec::new(),
         workers: 1,
         timeouts: Timeouts::default(),
         connections_max: None,

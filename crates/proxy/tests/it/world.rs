@@ -76,6 +76,11 @@ impl Wire {
         within("room to send", self.stream.write_all(bytes)).await.unwrap();
     }
 
+    /// False when the other side takes nothing any more.
+    pub(crate) async fn try_send(&mut self, text: &str) -> bool {
+        within("room to send", self.stream.write_all(text.as_bytes())).await.is_ok()
+    }
+
     /// False at the end of the stream.
     async fn receive(&mut self) -> bool {
         within("bytes", self.stream.read_buf(&mut self.received)).await.unwrap() > 0
@@ -403,6 +408,8 @@ impl Proxy {
             transparent: false,
             mark: None,
             correlation_headers: CorrelationHeaders::default(),
+            doors: Vec::new(),
+            forbidden: Vec::new(),
             workers: 1,
             timeouts: Timeouts::default(),
             connections_max: None,

@@ -14,11 +14,11 @@ pub trait Head<'b>: Fields<'b> {
     fn scheme(&self) -> Option<&'static str>;
     /// The host with its port as sent; empty where there is none.
     fn authority(&self) -> &'b [u8];
-    /// The host, lower-case, without port.
+    /// The host, lower-case, without port and without the dot that ends a whole name.
     fn host(&self) -> &str;
     /// The path as it is matched and forwarded.
     fn path(&self) -> &str;
-    /// The query without `?`.
+    /// The query without `?`, percent-encoded.
     fn query(&self) -> &str;
 }
 

@@ -1,10 +1,11 @@
 //! What may be in a target, and hosts with optional ports: `Host`, and the authority of a target.
 
-/// Whether `target` is of visible ASCII without a fragment.
+/// Whether `target` has neither white space nor control characters nor a fragment. Bytes beyond ASCII are let through:
+/// clients send what people typed, and nearly all servers take it.
 pub fn is_valid_target(target: &[u8]) -> bool {
-    !target
-        .iter()
-        .fold(target.is_empty(), |bad, byte| bad | !(0x21..0x7f).contains(byte) | (*byte == b'#'))
+    !target.iter().fold(target.is_empty(), |bad, byte| {
+        bad | (*byte <= b' ') | (*byte == 0x7f) | (*byte == b'#')
+    })
 }
 
 /// Whether `text` is a host name or address with an optional port.
@@ -37,6 +38,21 @@ pub fn split_port(text: &[u8]) -> (&[u8], Option<&[u8]>) {
     }
 }
 
+/// The name of a host without the dot that says it is whole: both forms mean one host.
+pub fn without_root_dot(host: &[u8]) -> &[u8] {
+    match host {
+        [name @ .., b'.'] if !name.is_empty() => name,
+        name => name,
+    }
+}
+
+/// Whether two authorities mean the same server: in any case, with the scheme's own port written or not.
+pub fn is_same_authority(one: &[u8], other: &[u8], default_port: u16) -> bool {
+    let ((name, _), (other_name, _)) = (split_port(one), split_port(other));
+    without_root_dot(name).eq_ignore_ascii_case(without_root_dot(other_name))
+        && port(one).unwrap_or(default_port) == port(other).unwrap_or(default_port)
+}
+
 /// The port that an authority names.
 pub fn port(authority: &[u8]) -> Option<u16> {
     std::str::from_utf8(split_port(authority).1?).ok()?.parse().ok()
@@ -45,6 +61,24 @@ pub fn port(authority: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn authorities_are_compared_without_their_default_port() {
+        let same = |one: &str, other: &str| is_same_authority(one.as_bytes(), other.as_bytes(), 80);
+        for (one, other) in [
+            ("a", "A:80"),
+            ("a.:80", "a"),
+            ("[::1]", "[::1]:80"),
+            ("a:8080", "a.:8080"),
+            ("1.2.3.4:80", "1.2.3.4"),
+        ] {
+            assert!(same(one, other) && same(other, one), "{one} {other}");
+        }
+        for (one, other) in [("a", "a:443"), ("a", "b"), ("a.b", "a"), ("a:81", "a:80"), ("a", "")]
+        {
+            assert!(!same(one, other) && !same(other, one), "{one} {other}");
+        }
+    }
 
     #[test]
     fn hosts_are_names_or_addresses_with_a_port() {

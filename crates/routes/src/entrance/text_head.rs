@@ -10,9 +10,9 @@ use super::{
     framing::{FramingError, FramingReader},
     name::Name,
     seen::Head,
-    target::{is_valid_host, is_valid_target, split_port},
+    target::{is_valid_host, is_valid_target, split_port, without_root_dot},
 };
-use crate::{Edits, PathError, normalise};
+use crate::{Edits, PathError, encode_beyond_ascii, normalise};
 
 /// A head as a client wrote it, understood as a gateway's codec understands one.
 #[derive(Debug, Clone)]
@@ -21,7 +21,7 @@ pub struct TextHead<'b> {
     authority: &'b str,
     host: Cow<'b, str>,
     path: Cow<'b, str>,
-    query: &'b str,
+    query: Cow<'b, str>,
     fields: Vec<Field<'b>>,
 }
 
@@ -145,6 +145,11 @@ impl<'b> TextHead<'b> {
             true => Cow::Owned(String::from_utf8_lossy(&normal).into_owned()),
             false => Cow::Borrowed(path),
         };
+        let mut encoded = Vec::new();
+        let query = match encode_beyond_ascii(query.as_bytes(), &mut encoded) {
+            true => Cow::Owned(String::from_utf8_lossy(&encoded).into_owned()),
+            false => Cow::Borrowed(query),
+        };
         check_framing(&read)?;
         let authority = only_host(&read).ok_or(Unreadable::Host)?;
         if is_connect {
@@ -167,7 +172,7 @@ impl<'b> TextHead<'b> {
             authority,
             host: host_of(authority),
             path: Cow::Owned(String::from_utf8_lossy(&path).into_owned()),
-            query: self.query,
+            query: Cow::Borrowed(&self.query),
             fields,
         }
     }
@@ -212,7 +217,7 @@ fn check_framing(fields: &[Field<'_>]) -> Result<(), Unreadable> {
 
 /// The host as it is matched, of one with a port as sent.
 fn host_of(authority: &str) -> Cow<'_, str> {
-    match &authority[..split_port(authority.as_bytes()).0.len()] {
+    match &authority[..without_root_dot(split_port(authority.as_bytes()).0).len()] {
         host if host.bytes().any(|byte| byte.is_ascii_uppercase()) => {
             Cow::Owned(host.to_ascii_lowercase())
         }
@@ -259,6 +264,6 @@ impl<'b> Head<'b> for TextHead<'b> {
     }
 
     fn query(&self) -> &str {
-        self.query
+        &self.query
     }
 }

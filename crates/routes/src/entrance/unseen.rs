@@ -6,7 +6,7 @@ use super::{
     Forwarded, Policy,
     field::{Field, is_underscored},
     name::{Name, Names},
-    target::{is_valid_host, is_valid_target, split_port},
+    target::{is_valid_host, is_valid_target, split_port, without_root_dot},
 };
 use crate::normalise;
 
@@ -59,7 +59,8 @@ impl Unseen {
 
 /// Whether the host of some request may be `text`, in any case.
 pub fn may_be_host(text: &str) -> bool {
-    is_valid_host(text.as_bytes()) && split_port(text.as_bytes()).1.is_none()
+    let bytes = text.as_bytes();
+    is_valid_host(bytes) && split_port(bytes).1.is_none() && without_root_dot(bytes) == bytes
 }
 
 /// Whether the path of some request may be `text`, where paths are normalised.
@@ -75,7 +76,9 @@ pub fn may_begin_normal_path(text: &str) -> bool {
 
 /// Whether the path of some request may begin with `text`.
 pub fn may_begin_path(text: &str) -> bool {
-    text == "*" || is_valid_target(text.as_bytes()) && text.starts_with('/') && !text.contains('?')
+    let is_path = text.starts_with('/') && !text.contains('?');
+    // What is beyond ASCII is seen percent-encoded.
+    text == "*" || is_path && text.is_ascii() && is_valid_target(text.as_bytes())
 }
 
 /// Whether a regular expression that must match the whole path of a request may match one. What cannot be read is told

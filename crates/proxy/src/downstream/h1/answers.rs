@@ -88,7 +88,9 @@ impl Client for Answers<'_> {
         let stays = self.decide_stay(may_go_on, true);
         let mut out = self.worker.buffers.take_write();
         match answer {
-            OwnAnswer::Refusal(kind) => write_error(kind, stays, self.is_head, &mut out),
+            OwnAnswer::Refusal(kind) => {
+                write_error(kind, stays, self.minor_version, self.is_head, &mut out);
+            }
             OwnAnswer::Redirect { status, location } => {
                 let _ = write!(out, "HTTP/1.1 {status} {}\r\n{ORIGIN}", reason(*status));
                 write_field("location", location, &mut out);
@@ -186,7 +188,13 @@ impl AnswerSink<Answer> for Answers<'_> {
 }
 
 /// Appends a short answer that names the reason; details are in the log.
-pub(super) fn write_error(kind: &Kind, stays: bool, is_head: bool, out: &mut Vec<u8>) {
+pub(super) fn write_error(
+    kind: &Kind,
+    stays: bool,
+    minor_version: u8,
+    is_head: bool,
+    out: &mut Vec<u8>,
+) {
     let status = kind.status();
     let text = format!("{kind}\n");
     // Writing to memory cannot fail.
@@ -196,9 +204,7 @@ pub(super) fn write_error(kind: &Kind, stays: bool, is_head: bool, out: &mut Vec
         reason(status),
         text.len()
     );
-    if !stays {
-        out.extend_from_slice(b"connection: close\r\n");
-    }
+    write_persistence(stays, minor_version, out);
     out.extend_from_slice(b"\r\n");
     if !is_head {
         out.extend_from_slice(text.as_bytes());

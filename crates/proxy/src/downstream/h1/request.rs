@@ -3,6 +3,7 @@
 use std::{
     io,
     net::Shutdown,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll},
 };
@@ -60,7 +61,14 @@ impl<'c> sides::Request for Request<'c> {
         received.consume(head.head_bytes);
         // Given back before the wait, so that the next connection finds it in the cache.
         worker.give_request_head(head);
-        RequestBody { worker, connection, body, received, early: Buffer::default() }
+        RequestBody {
+            worker,
+            connection,
+            body,
+            received,
+            early: Buffer::default(),
+            departure: None,
+        }
     }
 }
 
@@ -75,7 +83,6 @@ impl WriteRequest for Request<'_> {
 }
 
 /// The body of a request, and what the client sends after it.
-#[derive(Debug)]
 pub(super) struct RequestBody<'c> {
     worker: &'c Worker,
     connection: &'c Rc<Connection>,
@@ -84,6 +91,8 @@ pub(super) struct RequestBody<'c> {
     received: Buffer,
     /// Of the next request, received while this one is served. Then nothing more is read.
     early: Buffer,
+    /// The client has ended its sending and may still read: ready when it is known to be gone.
+    departure: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 impl RequestBody<'_> {
@@ -162,12 +171,21 @@ impl sides::RequestBody for RequestBody<'_> {
         if !self.early.is_empty() {
             return Poll::Pending;
         }
+        if let Some(departure) = &mut self.departure {
+            return departure.as_mut().poll(context);
+        }
         match self.connection.poll_receive(context, &self.worker.buffers, 0) {
             Poll::Ready(Ok(bytes)) if !bytes.is_empty() => {
                 self.early = bytes;
                 Poll::Pending
             }
-            Poll::Ready(_) => Poll::Ready(()),
+            // Nobody can tell a client that only sends no more from one that has left, until something is sent to it.
+            Poll::Ready(Ok(end)) => {
+                self.worker.buffers.give(end);
+                let departure = self.departure.insert(Box::pin(self.connection.departure()));
+                departure.as_mut().poll(context)
+            }
+            Poll::Ready(Err(_)) => Poll::Ready(()),
             Poll::Pending => Poll::Pending,
         }
     }
