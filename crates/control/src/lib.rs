@@ -97,6 +97,7 @@ pub struct Control {
     journal: Mutex<Journal>,
     restored: Mutex<Vec<v1::Instance>>,
     unreadable: Vec<(String, lanes::Problem)>,
+    files: Mutex<Vec<(String, lanes::Problem)>>,
     sources: watch::Receiver<Vec<ServiceSource>>,
     join_token: Option<String>,
     /// Wakes the driver: something changed that time alone would notice too late.
@@ -153,6 +154,7 @@ impl Control {
             journal: Mutex::new(Journal::restored(nodes, now)),
             restored: Mutex::new(decode_instances(&contents.registrations)),
             unreadable: contents.unreadable.clone(),
+            files: Mutex::default(),
             sources,
             join_token: settings.join_token,
             nudge,
@@ -210,6 +212,11 @@ impl Control {
         self.closing.send_replace(true);
     }
 
+    /// Files of a resources directory of which something else counts than what they say, each with the reason.
+    pub fn files_stand(&self, files: Vec<(String, lanes::Problem)>) {
+        *self.files.lock() = files;
+    }
+
     /// Stops writing, after everything asked before, and closes the store.
     pub async fn stop(&self) {
         self.close();
@@ -218,9 +225,9 @@ impl Control {
         }
     }
 
-    /// Objects that this release cannot read.
-    pub(crate) fn unreadable(&self) -> &[(String, lanes::Problem)] {
-        &self.unreadable
+    /// Objects that this release cannot read, and files whose objects are not what they say.
+    pub(crate) fn unreadable(&self) -> Vec<(String, lanes::Problem)> {
+        [self.unreadable.as_slice(), &self.files.lock()].concat()
     }
 
     /// Stored objects as the last commit left them.

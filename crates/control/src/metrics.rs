@@ -18,6 +18,7 @@ impl Control {
         samples.add(names::DATA_PLANES, &[], hub.connected() as f64);
         samples.add(names::SERVICES, &[], present.services as f64);
         samples.add(names::ENDPOINTS, &[], present.instances as f64);
+        samples.add(names::RESOURCE_FILES_KEPT, &[], self.files.lock().len() as f64);
         picture.sources().measure(samples, Instant::now());
         let groups: Vec<Arc<str>> = picture.groups.names().cloned().collect();
         drop(hub);

@@ -3,6 +3,9 @@
 //! All files are one transaction, so that a lane in one may name a group in another. A file that cannot be read,
 //! or whose objects are refused, is left out with its mistakes logged; its objects stay as they were, and the
 //! other files count. Objects that came by other ways are not touched.
+//!
+//! Nothing is deleted because of how the directory looks for a moment: a file that somebody is writing, or has emptied,
+//! one that has just gone, a directory that is not there, or is another one without files ([`sight`]).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +15,6 @@ use std::{
     time::Duration,
 };
 
-use anyhow::Context;
 use api::{
     read::{self, Found, Place, ReadError},
     resource::Key,
@@ -20,16 +22,21 @@ use api::{
 };
 use control::{Edit, Precondition, Rejection, Transaction};
 use discovery::snapshot::write_atomically;
-use notify::{RecursiveMode, Watcher};
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
+use self::sight::{LOOK_EVERY, Sight};
 use crate::manifest;
+
+mod sight;
 
 /// How long a directory must be quiet before it is read: editors and `git checkout` write several files.
 const QUIET: Duration = Duration::from_millis(200);
 
 /// The longest that a directory that is never quiet is left unread.
 const UNREAD_MOST: Duration = Duration::from_secs(2);
+
+/// How long a file must be gone to be believed gone: programs that replace files may delete them first.
+const GONE_AFTER: Duration = Duration::from_millis(1500);
 
 /// The file in the data directory that remembers which objects came from which file.
 pub(crate) const OWNED_FILE: &str = "resources.json";
@@ -50,37 +57,21 @@ impl ResourcesDirectory {
         control: Arc<control::Control>,
         directory: PathBuf,
         owned_file: PathBuf,
-    ) -> anyhow::Result<Self> {
+    ) -> Self {
         // One message is enough to say that something has changed.
-        let (again, mut changed) = mpsc::channel(1);
-        let of_watcher = again.clone();
-        let mut watcher =
-            notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-                // Reading the files is no change of them.
-                if event.is_ok_and(|event| !event.kind.is_access()) {
-                    let _ = of_watcher.try_send(());
-                }
-            })
-            .context("resources: watch directories")?;
-        watcher
-            .watch(&directory, RecursiveMode::NonRecursive)
-            .with_context(|| format!("resources: watch `{}`", directory.display()))?;
-        let syncer = Syncer { control, directory, owned_file };
+        let (again, changed) = mpsc::channel(1);
+        let sight = Sight::new(directory.clone(), again.clone());
+        let mut syncer = Syncer {
+            control,
+            directory,
+            owned_file,
+            sight,
+            applied_from: None,
+            gone_since: BTreeMap::new(),
+        };
         syncer.sync().await;
-        let task = tokio::spawn(async move {
-            // Watches as long as it lives.
-            let _watcher = watcher;
-            while changed.recv().await.is_some() {
-                let latest = Instant::now() + UNREAD_MOST;
-                while Instant::now() < latest
-                    && tokio::time::timeout(QUIET, changed.recv())
-                        .await
-                        .is_ok_and(|more| more.is_some())
-                {}
-                syncer.sync().await;
-            }
-        });
-        Ok(Self { again, task })
+        let task = tokio::spawn(syncer.run(changed));
+        Self { again, task }
     }
 
     /// Reads the directory again although nothing is known to have changed (SIGHUP).
@@ -99,35 +90,136 @@ struct Syncer {
     control: Arc<control::Control>,
     directory: PathBuf,
     owned_file: PathBuf,
+    sight: Sight,
+    /// The directory that was there when files were read last.
+    applied_from: Option<(u64, u64)>,
+    /// Files that are not there any more, and since when.
+    gone_since: BTreeMap<String, Instant>,
 }
 
 impl Syncer {
-    async fn sync(&self) {
-        let shown = self.directory.display();
+    async fn run(mut self, mut changed: mpsc::Receiver<()>) {
+        loop {
+            tokio::select! {
+                more = changed.recv() => {
+                    if more.is_none() { return }
+                    wait_until_quiet(&mut changed).await;
+                }
+                () = tokio::time::sleep(LOOK_EVERY) => {
+                    if !self.sight.has_changed() && self.gone_since.is_empty() { continue }
+                }
+            }
+            self.sync().await;
+        }
+    }
+
+    /// Files of which something else counts than what they say at the moment, each with the reason.
+    fn kept(&mut self, files: &[ReadFile], owned: &Owned) -> BTreeMap<String, &'static str> {
+        let mut kept = BTreeMap::new();
+        for file in files {
+            if self.sight.is_being_written(Path::new(&file.name)) {
+                kept.insert(
+                    file.name.clone(),
+                    "somebody is writing it: it counts when it is closed",
+                );
+            } else if !file.errors.is_empty() {
+                kept.insert(file.name.clone(), "it cannot be read as it is: see the log");
+            } else if file.found.is_empty() && owned.contains_key(&file.name) {
+                kept.insert(
+                    file.name.clone(),
+                    "it is empty: delete it to have its objects deleted",
+                );
+            }
+        }
+        let there: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
+        let gone = owned.keys().filter(|name| !there.contains(name.as_str()));
+        let another = self.sight.identity() != self.applied_from && self.applied_from.is_some();
+        let mut gone_since = BTreeMap::new();
+        for name in gone {
+            let since = self.gone_since.get(name).copied().unwrap_or_else(Instant::now);
+            if files.is_empty() && another {
+                // A file system that was unmounted leaves an empty directory.
+                kept.insert(name.clone(), "the directory is another one, and empty");
+            } else if since.elapsed() < GONE_AFTER {
+                kept.insert(name.clone(), "it has just gone");
+                gone_since.insert(name.clone(), since);
+            }
+        }
+        self.gone_since = gone_since;
+        kept
+    }
+
+    /// Says of which files something else counts than what they say.
+    fn say(&self, kept: &BTreeMap<String, &'static str>) {
+        let just_gone = |name: &String| self.gone_since.contains_key(name);
+        let kept = kept.iter().filter(|(name, _)| !just_gone(name));
+        let problem = |(name, reason): (&String, &&str)| {
+            tracing::warn!(
+                file = name,
+                reason,
+                "the objects of a file of resources stay as they were"
+            );
+            (
+                name.clone(),
+                lanes::Problem::new("", "", format!("{reason}; its objects stay as they were")),
+            )
+        };
+        self.control.files_stand(kept.map(problem).collect());
+    }
+
+    async fn sync(&mut self) {
+        self.sight.reading();
+        let shown = self.directory.display().to_string();
         let files: Vec<_> = match manifest::files(&self.directory) {
+            Ok(_) if self.sight.identity().is_none() => {
+                tracing::error!(
+                    directory = shown,
+                    "the resources directory is not there; its objects stay"
+                );
+                return;
+            }
             Ok(paths) => paths.iter().map(|path| read_file(path)).collect(),
             Err(error) => {
-                tracing::error!(directory = %shown, %error, "the resources directory cannot be read; its objects stay");
+                tracing::error!(directory = shown, %error, "the resources directory cannot be read; its objects stay");
                 return;
             }
         };
-        for file in &files {
-            for error in &file.errors {
-                tracing::error!("{error}; the objects of {} stay as they were", file.name);
-            }
-        }
         let owned = read_owned(&self.owned_file);
-        let mut left_out = said_twice(&files);
+        let mut kept = self.kept(&files, &owned);
+        for error in
+            files.iter().filter(|file| kept.contains_key(&file.name)).flat_map(|file| &file.errors)
+        {
+            tracing::error!("{error}");
+        }
+        if !(files.is_empty() && kept.len() == owned.len()) {
+            self.applied_from = self.sight.identity();
+        }
+        let left_out = self.apply(&files, &owned, kept.keys().cloned().collect()).await;
+        for name in left_out {
+            kept.entry(name).or_insert("what it says is refused: see the log");
+        }
+        self.say(&kept);
+    }
+
+    /// Does what the files say, but for those that are left out; answers with all that were in the end.
+    async fn apply(
+        &self,
+        files: &[ReadFile],
+        owned: &Owned,
+        mut left_out: BTreeSet<String>,
+    ) -> BTreeSet<String> {
+        let shown = self.directory.display();
+        left_out.extend(said_twice(files));
         loop {
-            let changes = Changes::new(&files, &owned, &left_out);
+            let changes = Changes::new(files, owned, &left_out);
             if changes.edits.is_empty() {
-                return;
+                return left_out;
             }
             let transaction = Transaction { edits: changes.edits, dry_run: false };
             match self.control.transact(transaction).await {
                 Ok(done) => {
                     for warning in &done.warnings {
-                        tracing::warn!("{}", in_file(&files, warning));
+                        tracing::warn!("{}", in_file(files, warning));
                     }
                     if let Err(error) = write_owned(&self.owned_file, &changes.owned) {
                         tracing::error!(file = %self.owned_file.display(), %error, "cannot remember which objects came from the resources directory");
@@ -135,27 +227,35 @@ impl Syncer {
                     if !done.is_unchanged() {
                         tracing::info!(directory = %shown, "resources applied");
                     }
-                    return;
+                    return left_out;
                 }
                 Err(Rejection::Invalid(findings)) => {
                     let before = left_out.len();
                     for finding in &findings {
-                        tracing::error!("{}", in_file(&files, finding));
-                        left_out.extend(blamed(&files, &owned, finding));
+                        tracing::error!("{}", in_file(files, finding));
+                        left_out.extend(blamed(files, owned, finding));
                     }
                     // Nobody of this directory is to blame, or all are left out already.
                     if left_out.len() == before {
                         tracing::error!(directory = %shown, "the resources are refused; what was applied before stays");
-                        return;
+                        return left_out;
                     }
                 }
                 Err(rejection) => {
                     tracing::error!(directory = %shown, error = %rejection, "the resources cannot be applied; what was applied before stays");
-                    return;
+                    return left_out;
                 }
             }
         }
     }
+}
+
+/// Waits for the end of a burst of events.
+async fn wait_until_quiet(changed: &mut mpsc::Receiver<()>) {
+    let latest = Instant::now() + UNREAD_MOST;
+    while Instant::now() < latest
+        && tokio::time::timeout(QUIET, changed.recv()).await.is_ok_and(|more| more.is_some())
+    {}
 }
 
 /// One file as read.

@@ -84,6 +84,7 @@ metrics! {
     SOURCE_SYNCED = Gauge "laneway_source_synced" [label::SOURCE] "1 when a service source has told everything it has at least once.";
     SOURCE_AGE = Gauge "laneway_source_age_seconds" [label::SOURCE] "Time since a service source was last in contact: 0 while it is, none while it never was.";
     REGISTRATIONS = Counter "laneway_registrations_total" [label::RESULT] "Changes in the embedded registry.";
+    RESOURCE_FILES_KEPT = Gauge "laneway_resource_files_kept" [] "Files of the resources directory whose objects stay as they were, because of what the files are at the moment.";
 
     // The process.
     BUILD = Gauge "laneway_build_info" [label::VERSION] "Always 1; the label tells the version.";

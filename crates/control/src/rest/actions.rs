@@ -153,9 +153,9 @@ pub(super) async fn explain(
 )]
 pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     let now = Instant::now();
-    let mut findings: Vec<Finding> = (control.unreadable().iter())
+    let mut findings: Vec<Finding> = (control.unreadable().into_iter())
         .map(|(key, problem)| {
-            let mut finding = Finding::unread(problem.clone());
+            let mut finding = Finding::unread(problem);
             finding.field = format!("{key} {}", finding.field).trim_end().to_owned();
             finding
         })

@@ -107,7 +107,7 @@ impl ControlPlane {
             Some(directory) => {
                 let owned = process.data.file(resources::OWNED_FILE);
                 let directory = directory.clone();
-                Some(ResourcesDirectory::follow(Arc::clone(&control), directory, owned).await?)
+                Some(ResourcesDirectory::follow(Arc::clone(&control), directory, owned).await)
             }
             None => None,
         };

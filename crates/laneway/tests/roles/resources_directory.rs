@@ -1,9 +1,14 @@
-//! The resources directory is followed file by file; the store can be copied while it runs.
+//! The resources directory is followed file by file; how it looks for a moment deletes nothing.
 
-use std::fs;
+use std::{
+    fs::{self, File},
+    io::Write,
+    os::unix::fs::symlink,
+    path::{Path, PathBuf},
+};
 
 use anyhow::Result;
-use testkit::Process;
+use testkit::{Process, Sandbox};
 
 use crate::{answers, fixed, sandbox, says};
 
@@ -51,4 +56,113 @@ fn files_are_followed_and_a_bad_one_takes_no_good_one_down() -> Result<()> {
     fs::remove_file(&more)?;
     answers(&gateway, "/d", 404, "")?;
     answers(&gateway, "/c", 200, "C[")
+}
+
+/// A control plane on `path`, whose file says that there is a route.
+fn following(sandbox: &Sandbox, path: &Path) -> Result<Process> {
+    let shown = path.to_string_lossy().into_owned();
+    let serve = sandbox.serve(&["--resources", &shown])?;
+    // Nobody listens there: the gateway says so, as long as there is the route.
+    there(sandbox)?;
+    Ok(serve)
+}
+
+fn there(sandbox: &Sandbox) -> Result<()> {
+    answers(&sandbox.gateway_address(), "/c", 502, "")
+}
+
+/// Whether the route is there at the very moment.
+fn is_there_still(sandbox: &Sandbox) -> Result<()> {
+    let answer = testkit::http::get(&sandbox.gateway_address(), "/c", &[])?;
+    anyhow::ensure!(answer.status == 502, "{} {}", answer.status, answer.body);
+    Ok(())
+}
+
+/// A directory with one file of resources.
+fn directory(sandbox: &Sandbox, name: &str) -> Result<PathBuf> {
+    let directory = sandbox.path(name);
+    fs::create_dir_all(&directory)?;
+    fs::write(directory.join("all.yaml"), fixed(&sandbox.endpoint(9, 8080)))?;
+    Ok(directory)
+}
+
+#[test]
+fn a_file_that_is_being_written_counts_when_it_is_closed() -> Result<()> {
+    let sandbox = sandbox()?;
+    let directory = directory(&sandbox, "resources")?;
+    let path = directory.join("all.yaml");
+    let text = fixed(&sandbox.endpoint(9, 8080));
+    let serve = following(&sandbox, &directory)?;
+    let api = sandbox.api_address();
+
+    // The shell of `fetch > all.yaml` empties it first; then it is whole objects, but not all.
+    let mut file = File::create(&path)?;
+    answers(&api, "/metrics", 200, "laneway_resource_files_kept 1")?;
+    is_there_still(&sandbox)?;
+    let half = text.rfind("---").unwrap_or_default();
+    file.write_all(&text.as_bytes()[..half])?;
+    says(&serve, "somebody is writing it")?;
+    answers(&api, "/api/v1alpha1/status", 200, "its objects stay as they were")?;
+    is_there_still(&sandbox)?;
+    file.write_all(&text.as_bytes()[half..])?;
+    file.write_all(ROUTE_D.replacen('\n', "\n---\n", 1).as_bytes())?;
+    drop(file);
+    answers(&sandbox.gateway_address(), "/d", 502, "")?;
+    answers(&api, "/metrics", 200, "laneway_resource_files_kept 0")?;
+
+    // Closed and empty: nobody says that its objects are not wanted any more.
+    fs::write(&path, "# nothing\n")?;
+    says(&serve, "it is empty: delete it")?;
+    is_there_still(&sandbox)?;
+    fs::remove_file(&path)?;
+    answers(&sandbox.gateway_address(), "/c", 404, "")
+}
+
+#[test]
+fn the_path_is_followed_whatever_directory_it_leads_to() -> Result<()> {
+    let sandbox = sandbox()?;
+    let (one, other) = (directory(&sandbox, "one")?, directory(&sandbox, "other")?);
+    fs::write(other.join("more.yaml"), ROUTE_D)?;
+    let path = sandbox.path("resources");
+    symlink(&one, &path)?;
+    let serve = following(&sandbox, &path)?;
+    let gateway = sandbox.gateway_address();
+
+    // Another link in its place, as a release is switched.
+    symlink(&other, sandbox.path("next"))?;
+    fs::rename(sandbox.path("next"), &path)?;
+    answers(&gateway, "/d", 502, "")?;
+    // What it leads to now is watched.
+    fs::remove_file(other.join("more.yaml"))?;
+    answers(&gateway, "/d", 404, "")?;
+    is_there_still(&sandbox)?;
+
+    // Away, then empty as a place where nothing is mounted, then a directory of its own.
+    fs::remove_file(&path)?;
+    says(&serve, "the resources directory is not there")?;
+    fs::create_dir(&path)?;
+    says(&serve, "the directory is another one, and empty")?;
+    is_there_still(&sandbox)?;
+    fs::write(path.join("more.yaml"), ROUTE_D)?;
+    fs::copy(one.join("all.yaml"), path.join("all.yaml"))?;
+    answers(&gateway, "/d", 502, "")?;
+    is_there_still(&sandbox)
+}
+
+#[test]
+fn a_volume_of_kubernetes_is_followed() -> Result<()> {
+    let sandbox = sandbox()?;
+    let volume = sandbox.path("resources");
+    fs::create_dir_all(&volume)?;
+    directory(&sandbox, "resources/..1")?;
+    symlink("..1", volume.join("..data"))?;
+    symlink("..data/all.yaml", volume.join("all.yaml"))?;
+    let _serve = following(&sandbox, &volume)?;
+    let next = directory(&sandbox, "resources/..2")?;
+    let more = ROUTE_D.replacen('\n', "\n---\n", 1);
+    fs::write(next.join("all.yaml"), fixed(&sandbox.endpoint(9, 8080)) + &more)?;
+    symlink("..2", volume.join("..data_tmp"))?;
+    fs::rename(volume.join("..data_tmp"), volume.join("..data"))?;
+    answers(&sandbox.gateway_address(), "/d", 502, "")?;
+    is_there_still(&sandbox)
 }
