@@ -17,7 +17,8 @@ mod status;
 
 pub use explain::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
 pub use status::{
-    DataPlaneStatus, GatewayStatus, Generation, RefusedResource, SourceStatus, StatusResponse,
+    DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,
+    StatusResponse,
 };
 
 /// The prefix of every path.

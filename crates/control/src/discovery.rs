@@ -1,6 +1,7 @@
 //! The discovery server: streams of data planes, and registrations of sidecars.
 
 use std::{
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
     time::{Duration, Instant},
@@ -60,11 +61,15 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
         &self,
         request: Request<Streaming<v1::DataPlaneMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
+        let peer = request.remote_addr();
         let mut incoming = request.into_inner();
-        let hello = tokio::time::timeout(HELLO_WAIT, read_hello(&mut incoming))
+        let mut hello = tokio::time::timeout(HELLO_WAIT, read_hello(&mut incoming))
             .await
             .map_err(|_| Status::deadline_exceeded("send `hello` first"))??;
         self.control.check_join_token(&hello.join_token)?;
+        if let Some(peer) = peer {
+            name_listeners(&mut hello, peer.ip());
+        }
         let session = Session::open(Arc::clone(&self.control), hello)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(session.run(incoming, sender));
@@ -97,6 +102,17 @@ async fn read_hello(incoming: &mut Streaming<v1::DataPlaneMessage>) -> Result<v1
         return Err(Status::invalid_argument(text));
     }
     Ok(hello)
+}
+
+/// What listens at every address of its machine does so at the one it connects from.
+fn name_listeners(hello: &mut v1::Hello, peer: IpAddr) {
+    for listener in &mut hello.listeners {
+        if let Ok(address) = listener.parse::<SocketAddr>()
+            && address.ip().is_unspecified()
+        {
+            *listener = SocketAddr::new(peer, address.port()).to_string();
+        }
+    }
 }
 
 /// One open stream of one data plane.

@@ -7,6 +7,7 @@
 use std::{
     cell::OnceCell,
     collections::VecDeque,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -88,9 +89,8 @@ impl Distribution {
         self.connected += 1;
         if let Some(before) = self.data_planes.remove(&node) {
             self.connected -= usize::from(before.is_connected());
-            before.leave(&mut self.tally);
-            self.lose_interest(&node, before.topics());
             before.wake();
+            self.forget(&node, before);
         }
         let data_plane = DataPlane::new(Arc::clone(&node), hello, connection, wake, now);
         data_plane.count(&mut self.tally);
@@ -108,6 +108,21 @@ impl Distribution {
         self.departures.push_back((now, node.into(), connection));
     }
 
+    /// A data plane stops and is not waited for.
+    fn take_leave(&mut self, node: &str) {
+        if let Some((node, data_plane)) = self.data_planes.remove_entry(node) {
+            self.connected -= 1;
+            self.forget(&node, data_plane);
+        }
+    }
+
+    /// Of one that is no more.
+    fn forget(&mut self, node: &Arc<str>, data_plane: DataPlane) {
+        self.reported.take();
+        data_plane.leave(&mut self.tally);
+        self.lose_interest(node, data_plane.topics());
+    }
+
     /// What a data plane says, if `connection` still speaks for it; `false` when another stream does.
     pub(crate) fn receive(
         &mut self,
@@ -123,6 +138,10 @@ impl Distribution {
             Message::Subscribe(subscribe) => data_plane.subscribe(subscribe, now, tally),
             Message::Ack(ack) => data_plane.acknowledge(ack, epoch, tally),
             Message::Report(report) => data_plane.report(report),
+            Message::Goodbye(_) => {
+                self.take_leave(node);
+                return false;
+            }
         }
         true
     }
@@ -224,12 +243,20 @@ impl Distribution {
         {
             let is_gone = self.data_planes.get(&node).is_some_and(|it| it.was(connection));
             if is_gone && let Some(data_plane) = self.data_planes.remove(&node) {
-                self.reported.take();
-                data_plane.leave(&mut self.tally);
-                self.lose_interest(&node, data_plane.topics());
+                self.forget(&node, data_plane);
             }
         }
         self.departures.front().map(|(at, ..)| *at + DISCONNECTED_KEPT)
+    }
+
+    /// What of a connected one listens at an address, beside instances: in words.
+    pub(crate) fn listener_at(&self, address: SocketAddr) -> Option<String> {
+        let mut connected = self.data_planes.values().filter(|it| it.is_connected());
+        connected.find(|it| it.listeners().contains(&address)).map(|data_plane| {
+            let hello = data_plane.hello();
+            let role = if hello.role() == v1::Role::Gateway { "gateway" } else { "sidecar" };
+            format!("a listener of {role} {}, node {}", hello.name, hello.node)
+        })
     }
 
     /// The nodes of all of them, those lately disconnected included.

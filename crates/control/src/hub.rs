@@ -296,6 +296,11 @@ impl Hub {
         self.distribution.connect(hello, wake, now)
     }
 
+    /// What of a connected data plane listens at an address, beside instances: in words.
+    pub(crate) fn listener_at(&self, address: SocketAddr) -> Option<String> {
+        self.distribution.listener_at(address)
+    }
+
     /// Its stream ended.
     pub(crate) fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
         self.distribution.disconnect(node, connection, now);

@@ -13,6 +13,7 @@
 
 use std::{
     io, mem,
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Arc,
@@ -60,7 +61,7 @@ pub use store::{
 use hub::Hub;
 use ledger::Commit;
 use objects::ObjectChange;
-use registrations::Journal;
+use registrations::{Leases, Refusals};
 use status::Findings;
 
 /// Generation numbers reserved at once; more are when half of them are used. A restart skips what is left: few
@@ -76,6 +77,8 @@ pub struct Settings {
     pub gateway_port: u16,
     /// What data planes must show. Required by whoever binds discovery off loopback.
     pub join_token: Option<String>,
+    /// Where this process listens, and for what: addresses that no instance has.
+    pub own_listeners: Vec<(&'static str, SocketAddr)>,
 }
 
 /// Why a control plane could not start.
@@ -94,7 +97,10 @@ pub enum OpenError {
 pub struct Control {
     hub: Arc<Mutex<Hub>>,
     ledger: Ledger,
-    journal: Mutex<Journal>,
+    leases: Mutex<Leases>,
+    refusals: Mutex<Refusals>,
+    /// What of this process listens where, and is no instance.
+    own_listeners: Vec<(&'static str, SocketAddr)>,
     restored: Mutex<Vec<v1::Instance>>,
     unreadable: Vec<(String, lanes::Problem)>,
     files: Mutex<Vec<(String, lanes::Problem)>>,
@@ -147,12 +153,14 @@ impl Control {
         for (key, problem) in &contents.unreadable {
             tracing::error!(object = key, %problem, "a stored object cannot be read; it is not in force");
         }
-        let nodes = contents.registrations.iter().map(|(node, _)| node.as_str());
+        let restored = decode_instances(&contents.registrations);
         let control = Arc::new(Self {
             hub,
             ledger,
-            journal: Mutex::new(Journal::restored(nodes, now)),
-            restored: Mutex::new(decode_instances(&contents.registrations)),
+            leases: Mutex::new(Leases::restored(restored.iter(), now)),
+            refusals: Mutex::default(),
+            own_listeners: settings.own_listeners,
+            restored: Mutex::new(restored),
             unreadable: contents.unreadable.clone(),
             files: Mutex::default(),
             sources,
@@ -245,8 +253,21 @@ impl Control {
         self.hub().picture().groups.held_back().next().is_some()
     }
 
-    pub(crate) fn journal(&self) -> MutexGuard<'_, Journal> {
-        self.journal.lock()
+    pub(crate) fn leases(&self) -> MutexGuard<'_, Leases> {
+        self.leases.lock()
+    }
+
+    pub(crate) fn refusals(&self) -> MutexGuard<'_, Refusals> {
+        self.refusals.lock()
+    }
+
+    /// Whose listener an address is, if it is one of Laneway's own: no instance is there.
+    pub(crate) fn listener_at(&self, address: SocketAddr) -> Option<String> {
+        let own = self.own_listeners.iter().find(|(_, own)| is_at(*own, address));
+        match own {
+            Some((what, _)) => Some(format!("the control plane's own {what} listener")),
+            None => self.hub().listener_at(address),
+        }
     }
 
     pub(crate) fn nudge(&self) {
@@ -287,7 +308,7 @@ impl Control {
             let mut hub = self.hub();
             (hub.advance(now), hub.progress(), hub.status_number())
         };
-        let (expired, journal_due) = self.journal().take_expired(now);
+        let (expired, journal_due) = self.leases().take_expired(now);
         // The disk must not keep lanes waiting that could be let in.
         for node in expired {
             tokio::spawn(Arc::clone(self).forget_registration(node));
@@ -391,6 +412,12 @@ fn decode_instances(registrations: &[(String, Vec<u8>)]) -> Vec<v1::Instance> {
             .ok()
     };
     registrations.iter().filter_map(decode).collect()
+}
+
+/// Whether a connection to `address` from this machine would meet a listener.
+fn is_at(listener: SocketAddr, address: SocketAddr) -> bool {
+    let is_everywhere = listener.ip().is_unspecified() && address.ip().is_loopback();
+    listener.port() == address.port() && (listener.ip() == address.ip() || is_everywhere)
 }
 
 /// Compares without telling by its duration how much is right.

@@ -4,8 +4,10 @@
 //! registry when its heartbeats stop. The journal keeps what was acknowledged, so that a restarted control plane
 //! begins with the instances it had.
 
+mod leases;
+mod refusals;
+
 use std::{
-    collections::HashMap,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,14 +19,13 @@ use prost::Message;
 use tonic::{Status, Streaming};
 
 use crate::{Control, store::Change};
+pub(crate) use leases::Leases;
+use leases::StreamId;
+pub(crate) use refusals::{Refusal, Refusals};
 
 /// How long a deregistration waits until the data planes that may call the instance have been told. Theirs is a
 /// round trip; one that does not answer must not keep a sidecar from stopping.
 const DEREGISTRATION_WAIT: Duration = Duration::from_secs(1);
-
-/// A registration whose node has been away for this long leaves the journal: its instance expired in the
-/// registry long before (after 6 s).
-pub(crate) const JOURNAL_KEPT: Duration = Duration::from_secs(60);
 
 /// Keeps instances: implemented over the embedded registry.
 pub trait Registrations: Send + Sync + 'static {
@@ -45,47 +46,6 @@ pub trait Registrations: Send + Sync + 'static {
     fn deregister(&self, node: &str) -> impl Future<Output = ()> + Send;
 }
 
-/// Which journalled registrations have nobody who keeps them alive, and since when.
-#[derive(Debug, Default)]
-pub(crate) struct Journal {
-    streams: HashMap<String, usize>,
-    alone_since: HashMap<String, Instant>,
-}
-
-impl Journal {
-    /// Registrations of before a restart: nobody keeps them alive yet.
-    pub(crate) fn restored<'a>(nodes: impl Iterator<Item = &'a str>, now: Instant) -> Self {
-        let alone_since = nodes.map(|node| (node.to_owned(), now)).collect();
-        Self { streams: HashMap::new(), alone_since }
-    }
-
-    fn opened(&mut self, node: &str) {
-        *self.streams.entry(node.to_owned()).or_default() += 1;
-        self.alone_since.remove(node);
-    }
-
-    fn closed(&mut self, node: &str, now: Instant) {
-        let Some(streams) = self.streams.get_mut(node) else { return };
-        *streams -= 1;
-        if *streams == 0 {
-            self.streams.remove(node);
-            self.alone_since.insert(node.to_owned(), now);
-        }
-    }
-
-    /// Takes the nodes that have been alone for too long; says when the next one is due.
-    pub(crate) fn take_expired(&mut self, now: Instant) -> (Vec<String>, Option<Instant>) {
-        let expired: Vec<String> = (self.alone_since.iter())
-            .filter(|(_, since)| **since + JOURNAL_KEPT <= now)
-            .map(|(node, _)| node.clone())
-            .collect();
-        for node in &expired {
-            self.alone_since.remove(node);
-        }
-        (expired, self.alone_since.values().min().map(|since| *since + JOURNAL_KEPT))
-    }
-}
-
 /// Answers one sidecar's stream of registrations.
 pub(crate) fn serve<R: Registrations>(
     control: Arc<Control>,
@@ -93,7 +53,8 @@ pub(crate) fn serve<R: Registrations>(
     mut incoming: Streaming<v1::RegisterRequest>,
 ) -> impl Stream<Item = Result<v1::RegisterResponse, Status>> + Send {
     async_stream::stream! {
-        let mut stream = RegistrationStream { control, registrations, instance: None };
+        let id = control.leases().open();
+        let mut stream = RegistrationStream { control, registrations, id, instance: None };
         let mut closing = stream.control.closing();
         loop {
             let request = tokio::select! {
@@ -116,6 +77,7 @@ pub(crate) fn serve<R: Registrations>(
 struct RegistrationStream<R> {
     control: Arc<Control>,
     registrations: Arc<R>,
+    id: StreamId,
     instance: Option<v1::Instance>,
 }
 
@@ -133,12 +95,13 @@ impl<R: Registrations> RegistrationStream<R> {
             }
             (_, None) => Err(Status::invalid_argument("the first message must be `instance`")),
             (Message::Heartbeat(heartbeat), Some(instance)) => {
+                self.check_holds(&instance.node)?;
                 let known = self.registrations.heartbeat(&instance.node, heartbeat.healthy).await;
                 Ok((!known).then_some(register_response::Message::Unknown(v1::Unknown {})))
             }
             (Message::Deregister(_), Some(instance)) => {
-                let instance = instance.clone();
-                self.deregister(&instance).await;
+                self.check_holds(&instance.node)?;
+                self.deregister(instance).await;
                 Ok(Some(register_response::Message::Deregistered(v1::Deregistered {})))
             }
         }
@@ -151,16 +114,15 @@ impl<R: Registrations> RegistrationStream<R> {
         if instance.node.is_empty() {
             return Err(Status::invalid_argument("instance.node is empty: write it"));
         }
-        let registered = self
-            .registrations
-            .register(instance.clone())
-            .await
-            .map_err(|problem| Status::invalid_argument(format!("instance.{problem}")))?;
+        let registered = match self.claim_and_register(&instance).await {
+            Ok(registered) => registered,
+            Err(refused) => {
+                self.tell_refusal(&instance, refused.message());
+                return Err(refused);
+            }
+        };
+        self.control.refusals().remove(&instance);
         let (node, encoded) = (instance.node.clone(), instance.encode_to_vec());
-        if self.instance.as_ref().is_none_or(|before| before.node != node) {
-            self.close();
-            self.control.journal().opened(&node);
-        }
         self.instance = Some(instance);
         let change = Change::Register { node, instance: encoded };
         if let Err(rejection) = self.control.ledger().journal(change).await {
@@ -170,8 +132,59 @@ impl<R: Registrations> RegistrationStream<R> {
         Ok(register_response::Message::Registered(registered))
     }
 
+    async fn claim_and_register(
+        &mut self,
+        instance: &v1::Instance,
+    ) -> Result<v1::Registered, Status> {
+        if let Some(before) = self.instance.take_if(|before| before.node != instance.node) {
+            self.control.leases().closed(&before.node, self.id, Instant::now());
+        }
+        if let Ok(address) = instance.address.parse()
+            && let Some(whose) = self.control.listener_at(address)
+        {
+            let text = format!(
+                "instance.address: `{address}`: is {whose}: advertise where the application's sidecar listens for it"
+            );
+            return Err(Status::invalid_argument(text));
+        }
+        self.control
+            .leases()
+            .claim(instance, self.id, Instant::now())
+            .map_err(Status::already_exists)?;
+        // From here on the lease is given back when the stream ends, whatever the registry says.
+        self.instance.get_or_insert_with(|| instance.clone());
+        self.registrations
+            .register(instance.clone())
+            .await
+            .map_err(|problem| Status::invalid_argument(format!("instance.{problem}")))
+    }
+
+    fn tell_refusal(&self, instance: &v1::Instance, reason: &str) {
+        if self.control.refusals().add(instance, reason, Instant::now()) {
+            let v1::Instance { node, application, service, tag, address, .. } = instance;
+            tracing::warn!(
+                node,
+                application,
+                service,
+                tag,
+                address,
+                reason,
+                "a registration is refused"
+            );
+        }
+    }
+
+    /// Only who holds the lease speaks for an instance.
+    fn check_holds(&self, node: &str) -> Result<(), Status> {
+        match self.control.leases().heard(node, self.id, Instant::now()) {
+            true => Ok(()),
+            false => Err(Status::aborted(format!("another stream has registered node {node}"))),
+        }
+    }
+
     async fn deregister(&self, instance: &v1::Instance) {
         self.registrations.deregister(&instance.node).await;
+        self.control.leases().release(&instance.node, self.id);
         let change = Change::Deregister { node: instance.node.clone() };
         if let Err(rejection) = self.control.ledger().journal(change).await {
             tracing::error!(error = %rejection, "a deregistration could not be journalled");
@@ -185,42 +198,13 @@ impl<R: Registrations> RegistrationStream<R> {
             );
         }
     }
-
-    fn close(&self) {
-        if let Some(instance) = &self.instance {
-            self.control.journal().closed(&instance.node, Instant::now());
-        }
-    }
 }
 
 impl<R> Drop for RegistrationStream<R> {
     fn drop(&mut self) {
         if let Some(instance) = &self.instance {
-            self.control.journal().closed(&instance.node, Instant::now());
+            self.control.leases().closed(&instance.node, self.id, Instant::now());
             self.control.nudge();
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_registration_leaves_the_journal_when_nobody_kept_it_alive_for_a_minute() {
-        let start = Instant::now();
-        let mut journal = Journal::restored(["lost", "back"].into_iter(), start);
-        journal.opened("back");
-        journal.opened("new");
-        let early = start + JOURNAL_KEPT - Duration::from_millis(1);
-        assert_eq!(journal.take_expired(early), (Vec::new(), Some(start + JOURNAL_KEPT)));
-        let due = start + JOURNAL_KEPT;
-        assert_eq!(journal.take_expired(due), (vec!["lost".to_owned()], None));
-        // Two streams of one node, as when it reconnects before its old stream is known to be dead.
-        journal.opened("new");
-        journal.closed("new", due);
-        assert_eq!(journal.take_expired(due + JOURNAL_KEPT), (Vec::new(), None));
-        journal.closed("new", due);
-        assert_eq!(journal.take_expired(due + JOURNAL_KEPT), (vec!["new".to_owned()], None));
     }
 }

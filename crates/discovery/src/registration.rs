@@ -219,8 +219,13 @@ impl LeaseHolder {
 
     fn lost(&self, error: &ConnectionError) {
         let reason = in_words(error);
-        // Once per outage, not once per attempt.
-        if self.standing.borrow().problem.is_none() {
+        // Once per outage, not once per attempt; and once more when the control plane answers and refuses.
+        let is_refusal = matches!(error, ConnectionError::Refused(_));
+        let is_told = match &self.standing.borrow().problem {
+            None => false,
+            Some(told) => !is_refusal || *told == reason,
+        };
+        if !is_told {
             tracing::warn!(
                 control = self.registrant.control,
                 reason,

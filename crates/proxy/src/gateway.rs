@@ -32,6 +32,8 @@ pub struct GatewayConfig {
     pub listen: Vec<SocketAddr>,
     /// Threads; one per core serves best.
     pub workers: usize,
+    /// Another process may have the addresses: they are shared with it.
+    pub takeover: bool,
     /// Headers that tell which requests belong together: replaced where clients are not trusted.
     pub correlation_headers: CorrelationHeaders,
     /// How long everything may take.
@@ -49,6 +51,7 @@ impl GatewayConfig {
             name: name.to_owned(),
             listen: vec![listen],
             workers: std::thread::available_parallelism().map_or(1, usize::from),
+            takeover: false,
             correlation_headers: CorrelationHeaders::default(),
             timeouts: Timeouts::default(),
             connections_max: None,
@@ -62,7 +65,7 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let workers = config.workers.max(1);
     let mut bound = Vec::new();
     for address in config.listen {
-        bound.push(listen::bind(address, workers)?);
+        bound.push(listen::bind(address, workers, config.takeover)?);
     }
     let addresses: Vec<_> = bound.iter().map(|bound| bound.address).collect();
     let sockets = bound.into_iter().map(|bound| (bound.sockets, bound.address, Role::Gateway));

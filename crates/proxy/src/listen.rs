@@ -1,6 +1,7 @@
 //! Listening sockets: one per thread and address, the kernel spreads connections over them.
 
 use std::{
+    fmt::Display,
     io,
     net::{SocketAddr, TcpListener, TcpStream},
 };
@@ -18,8 +19,12 @@ pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
 }
 
-/// Binds one socket per worker to `address`. Errors name it.
-pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
+/// Binds one socket per worker to `address`. Errors name it. Only who takes over shares it with another process: the
+/// kernel would deal connections to both, and one of two sidecars at an address answers for the other's application.
+pub(crate) fn bind(address: SocketAddr, workers: usize, takeover: bool) -> io::Result<Bound> {
+    if !takeover {
+        probe(address)?;
+    }
     let first = bind_one(address)?;
     let address = first.local_addr()?;
     let mut sockets = vec![first];
@@ -29,21 +34,43 @@ pub(crate) fn bind(address: SocketAddr, workers: usize) -> io::Result<Bound> {
     Ok(Bound { sockets, address })
 }
 
+/// Whether the address could be had alone: a socket that shares with nobody is bound to it, and closed.
+fn probe(address: SocketAddr) -> io::Result<()> {
+    let socket = socket(address)?;
+    let bound = socket.bind(&address.into());
+    bound.map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => cannot_listen(
+            address,
+            error.kind(),
+            "another process listens there; to take over from it, start with --takeover",
+        ),
+        kind => cannot_listen(address, kind, error),
+    })
+}
+
 /// Binds one socket that shares its address with those of other threads.
 pub(crate) fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket =
-        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = socket(address)?;
     let bound = socket
-        .set_reuse_address(true)
-        .and_then(|()| socket.set_reuse_port(true))
+        .set_reuse_port(true)
         .and_then(|()| socket.bind(&address.into()))
         .and_then(|()| socket.listen(BACKLOG));
     match bound {
         Ok(()) => Ok(socket.into()),
-        Err(error) => {
-            Err(io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")))
-        }
+        Err(error) => Err(cannot_listen(address, error.kind(), error)),
     }
+}
+
+/// A socket to listen with; connections of a former process that linger are no obstacle.
+fn socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket =
+        Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    Ok(socket)
+}
+
+fn cannot_listen(address: SocketAddr, kind: io::ErrorKind, why: impl Display) -> io::Error {
+    io::Error::new(kind, format!("cannot listen on {address}: {why}"))
 }
 
 /// Drops every packet: the one instruction returns how many bytes of it are kept (`BPF_RET | BPF_K`).
@@ -76,4 +103,27 @@ pub(crate) fn deal<T: Copy>(
         }
     }
     hands
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shared_with_another_process_only_to_take_over() {
+        let first = bind("127.0.0.1:0".parse().unwrap(), 2, false).unwrap();
+        let refused = bind(first.address, 1, false).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
+        assert!(refused.to_string().ends_with("start with --takeover"), "{refused}");
+        let everywhere = SocketAddr::new([0, 0, 0, 0].into(), first.address.port());
+        assert!(bind(everywhere, 1, false).is_err(), "it would share this one address");
+        let second = bind(first.address, 2, true).unwrap();
+        // What is left of it counts until it is closed.
+        drop(first);
+        assert!(bind(second.address, 1, false).is_err());
+        let port = second.address;
+        let _connected = TcpStream::connect(port).unwrap();
+        drop(second);
+        bind(port, 1, false).unwrap();
+    }
 }

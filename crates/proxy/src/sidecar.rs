@@ -53,6 +53,8 @@ pub struct SidecarConfig {
     pub forbidden: Vec<IpNet>,
     /// Threads. One serves some ten thousand requests a second.
     pub workers: usize,
+    /// Another process may have the addresses: they are shared with it.
+    pub takeover: bool,
     /// How long everything may take.
     pub timeouts: Timeouts,
     /// Connections of callers; `None`: as many as the limit on open files allows.
@@ -76,8 +78,8 @@ struct Identity {
 /// Binds, then serves. The addresses are in the result: outbound first, then inbound.
 pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let workers = config.workers.max(1);
-    let outbound = listen::bind(config.outbound_listen, workers)?;
-    let inbound = listen::bind(config.inbound_listen, workers)?;
+    let outbound = listen::bind(config.outbound_listen, workers, config.takeover)?;
+    let inbound = listen::bind(config.inbound_listen, workers, config.takeover)?;
     let addresses = vec![outbound.address, inbound.address];
     let table = Arc::new(Correlation::default());
     let sampled = Arc::clone(&table);

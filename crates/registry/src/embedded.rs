@@ -6,7 +6,7 @@
 mod state;
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -200,10 +200,25 @@ fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-/// Whether two addresses could be the same listener.
-fn is_reachable(address: SocketAddr) -> bool {
-    address.port() != 0 && !address.ip().is_unspecified()
+/// Why no instance can be at an address; `None`: one can.
+fn why_unreachable(address: SocketAddr) -> Option<&'static str> {
+    let why = match address.ip().to_canonical() {
+        _ if address.port() == 0 => "port 0 is none: write the one it listens at",
+        ip if ip.is_unspecified() => "every address is none: write the one that others connect to",
+        ip if ip.is_multicast() => "it is a group's address: write the one that others connect to",
+        IpAddr::V4(ip) if ip.is_broadcast() => {
+            "everybody is nobody: write the one that others connect to"
+        }
+        IpAddr::V4(ip) if ip.is_link_local() => LINK_LOCAL,
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => LINK_LOCAL,
+        _ => return None,
+    };
+    Some(why)
 }
+
+/// Metadata services of clouds are there, too.
+const LINK_LOCAL: &str =
+    "it is link-local, other hosts have another there: write the one that others connect to";
 
 #[cfg(test)]
 mod tests;

@@ -195,7 +195,8 @@ impl Sandbox {
     pub fn start_gateway(&self, name: &str, admin_host: u8, control: &str) -> Result<Process> {
         let (listen, admin) = (self.gateway_address(), self.endpoint(admin_host, 15020));
         let mut command = self.laneway(&["gateway", "--control", control]);
-        command.args(["--gateway-listen", &listen, "--admin-listen", &admin]);
+        // Several may share the address, as when one takes over from another.
+        command.args(["--gateway-listen", &listen, "--admin-listen", &admin, "--takeover"]);
         command.arg("--data").arg(self.path(name));
         Process::start(name, &mut command, self.directory.path())
     }

@@ -9,7 +9,7 @@ pub struct Generation {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DataPlaneMessage {
-    #[prost(oneof = "data_plane_message::Message", tags = "1, 2, 3, 4")]
+    #[prost(oneof = "data_plane_message::Message", tags = "1, 2, 3, 4, 5")]
     pub message: ::core::option::Option<data_plane_message::Message>,
 }
 /// Nested message and enum types in `DataPlaneMessage`.
@@ -25,6 +25,9 @@ pub mod data_plane_message {
         Ack(super::Ack),
         #[prost(message, tag = "4")]
         Report(super::Report),
+        /// last: this data plane stops and expects nothing more
+        #[prost(message, tag = "5")]
+        Goodbye(super::Goodbye),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -59,7 +62,14 @@ pub struct Hello {
     /// do not tell it.
     #[prost(string, repeated, tag = "10")]
     pub correlation_headers: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Where this data plane itself listens (ip:port), beside the address its instance is registered with: never an
+    /// instance's address.
+    #[prost(string, repeated, tag = "11")]
+    pub listeners: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
+/// An orderly end: whoever says it is not waited for. The stream is closed by the control plane.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Goodbye {}
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Held {
     #[prost(string, tag = "1")]
@@ -553,7 +563,7 @@ pub mod register_request {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Instance {
-    /// one instance per node; a second one replaces the first
+    /// one instance per node, held by the stream that registered it
     #[prost(string, tag = "1")]
     pub node: ::prost::alloc::string::String,
     #[prost(string, tag = "2")]
@@ -581,6 +591,10 @@ pub struct Instance {
     /// what the probe of the application says
     #[prost(bool, tag = "10")]
     pub healthy: bool,
+    /// Chosen at random by every start of a sidecar: tells a reconnect from a copy of its data directory. Empty from
+    /// releases that do not tell it.
+    #[prost(string, tag = "11")]
+    pub process: ::prost::alloc::string::String,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {

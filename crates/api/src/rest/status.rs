@@ -19,8 +19,30 @@ pub struct StatusResponse {
     pub gateways: Vec<GatewayStatus>,
     /// Everything that requests pass through.
     pub data_planes: Vec<DataPlaneStatus>,
+    /// Instances that try to register and may not.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub refused_registrations: Vec<RefusedRegistration>,
     /// What of the stored objects is wrong, conflicting or doubtful.
     pub findings: Vec<Finding>,
+}
+
+/// An instance that may not register.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RefusedRegistration {
+    /// The sidecar's node.
+    pub node: String,
+    /// What it says it is an instance of.
+    pub application: String,
+    /// Its tag; empty is base.
+    pub tag: String,
+    /// The address it says it has.
+    pub address: String,
+    /// Why it may not.
+    pub reason: String,
+    /// For how long it has been trying.
+    pub since_seconds: u64,
 }
 
 /// A point in the history of what was distributed.

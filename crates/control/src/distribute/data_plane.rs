@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeSet, HashSet},
     mem,
+    net::SocketAddr,
     sync::Arc,
     time::Instant,
 };
@@ -93,6 +94,8 @@ pub(crate) struct DataPlane {
     /// Since when something has been waiting to be sent or acknowledged.
     behind_since: Option<Instant>,
     unreachable: Vec<String>,
+    /// Where it listens itself.
+    listeners: Vec<SocketAddr>,
 }
 
 impl DataPlane {
@@ -103,6 +106,8 @@ impl DataPlane {
         wake: Arc<Notify>,
         now: Instant,
     ) -> Self {
+        let listeners = hello.listeners.iter().chain([&hello.address]);
+        let listeners = listeners.filter_map(|text| text.parse().ok()).collect();
         let mut subscription = Subscription {
             role: hello.role(),
             name: hello.name.as_str().into(),
@@ -143,6 +148,7 @@ impl DataPlane {
             acknowledged: 0,
             behind_since: Some(now),
             unreachable: Vec::new(),
+            listeners,
         }
     }
 
@@ -354,6 +360,11 @@ impl DataPlane {
             .collect();
         refusals.sort_by(|a, b| a.key.cmp(&b.key));
         refusals
+    }
+
+    /// Where it listens itself, beside the address of its instance.
+    pub(super) fn listeners(&self) -> &[SocketAddr] {
+        &self.listeners
     }
 
     /// Endpoints it cannot connect to.

@@ -571,6 +571,26 @@ fn the_newer_stream_of_a_node_speaks_for_it() {
 }
 
 #[test]
+fn one_that_says_goodbye_is_not_waited_for() {
+    let mut world = World::with_services(&["a"]);
+    world.write(None, Some(&group(&["app-a"])));
+    let mut gateway = world.gateway();
+    let mut sidecar = world.sidecar("a");
+    world.sync(&mut gateway);
+    world.sync(&mut sidecar);
+    assert!(!world.say(&sidecar, Message::Goodbye(v1::Goodbye {})), "its stream ends");
+    world.pass(Duration::ZERO);
+    assert!(world.hub.data_plane("a").is_none());
+    let live = world.live("trade");
+    assert_eq!((live.data_planes, live.acknowledged), (1, 1));
+    // What is left of its stream changes nothing, and it may come back.
+    world.hub.disconnect(&sidecar.node, sidecar.connection, world.now);
+    let mut back = world.sidecar("a");
+    world.sync(&mut back);
+    assert_eq!(world.live("trade").acknowledged, 2);
+}
+
+#[test]
 fn an_acknowledgement_counts_for_what_it_acknowledges_only() {
     let mut world = World::with_services(&["a", "b"]);
     world.write(None, Some(&group(&["app-b"])));

@@ -6,8 +6,8 @@ use api::{
     resource::{EMBEDDED_SOURCE, Key, Kind, Object},
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, DataPlaneStatus, ExplainRequest,
-        ExplainResponse, Finding, GatewayStatus, Generation, RefusedResource, SourceStatus,
-        StatusResponse,
+        ExplainResponse, Finding, GatewayStatus, Generation, RefusedRegistration, RefusedResource,
+        SourceStatus, StatusResponse,
     },
 };
 use axum::{
@@ -28,6 +28,7 @@ use crate::{
     explain::Moment,
     ledger::{Edit, Precondition, Rejection, Transaction},
     picture::{Picture, small},
+    registrations,
     sources::Standing,
 };
 
@@ -187,6 +188,11 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
         sources,
         gateways,
         data_planes,
+        refused_registrations: control
+            .refusals()
+            .present(now)
+            .map(|it| of_refusal(it, now))
+            .collect(),
         findings,
     })
 }
@@ -227,6 +233,18 @@ fn of_gateways(picture: &Picture) -> Vec<GatewayStatus> {
         data_planes: 0,
     };
     picture.routing.gateways().map(status).collect()
+}
+
+fn of_refusal(refusal: &registrations::Refusal, now: Instant) -> RefusedRegistration {
+    let instance = &refusal.instance;
+    RefusedRegistration {
+        node: instance.node.clone(),
+        application: instance.application.clone(),
+        tag: instance.tag.clone(),
+        address: instance.address.clone(),
+        reason: refusal.reason.clone(),
+        since_seconds: now.saturating_duration_since(refusal.since).as_secs(),
+    }
 }
 
 fn of_data_plane(data_plane: &DataPlane, now: Instant) -> DataPlaneStatus {

@@ -7,7 +7,7 @@ use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::harness::{PATIENCE, Plane, id, service, sidecar};
+use crate::harness::{PATIENCE, Plane, call, id, service, sidecar};
 
 /// A sidecar's stream of registrations.
 struct Registering {
@@ -41,12 +41,15 @@ impl Registering {
     }
 }
 
+/// An instance with an address of its own.
 fn instance(node: &str) -> v1::Instance {
+    let host = node.bytes().fold(1u8, |sum, byte| sum.wrapping_mul(3).wrapping_add(byte));
     v1::Instance {
         node: node.to_owned(),
+        process: format!("{node}-1"),
         application: "app-a".to_owned(),
         service: "sc-a".to_owned(),
-        address: "127.0.0.1:15006".to_owned(),
+        address: format!("127.0.0.{host}:15006"),
         healthy: true,
         ..v1::Instance::default()
     }
@@ -104,7 +107,9 @@ async fn a_deregistration_is_answered_when_callers_know() {
     let mut caller = plane.connect(sidecar("caller", "app-x")).await;
     caller.subscribe(&["sc-a"], &[]).await;
     caller.until(|it| it.endpoints("sc-a").is_some()).await;
-    let mut leaving = Registering::start(&plane, instance("leaving")).await.unwrap();
+    let at_its_endpoint =
+        v1::Instance { address: "127.0.0.1:15006".to_owned(), ..instance("leaving") };
+    let mut leaving = Registering::start(&plane, at_its_endpoint).await.unwrap();
     leaving.hear().await.unwrap();
     leaving.say(register_request::Message::Deregister(v1::Deregister {})).await;
     while !calls(&plane).contains(&"deregister leaving".to_owned()) {
@@ -117,4 +122,68 @@ async fn a_deregistration_is_answered_when_callers_know() {
     caller.acknowledge(&told).await;
     let answer = leaving.hear().await.unwrap();
     assert_eq!(answer, register_response::Message::Deregistered(v1::Deregistered {}));
+}
+
+/// Says something that only the holder of a lease may say.
+async fn is_not_heard(sidecar: &mut Registering, message: register_request::Message) {
+    sidecar.say(message).await;
+    assert_eq!(sidecar.hear().await.unwrap_err().code(), tonic::Code::Aborted);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_stream_for_a_node_or_an_address_is_refused_while_the_first_lives() {
+    let plane = Plane::start().await;
+    let mut first = Registering::start(&plane, instance("node")).await.unwrap();
+    first.hear().await.unwrap();
+    let at_its_address =
+        v1::Instance { node: "other".to_owned(), process: "q".to_owned(), ..instance("node") };
+    let copied_to_another_host = v1::Instance { process: "copy".to_owned(), ..at("127.0.0.9:1") };
+    for (wrong, words) in [
+        (at_its_address, "is registered by node node, which is alive"),
+        (copied_to_another_host, "node node is registered by another process, at 127.0.0."),
+    ] {
+        let mut second = Registering::start(&plane, wrong).await.unwrap();
+        let status = second.hear().await.unwrap_err();
+        assert_eq!(status.code(), tonic::Code::AlreadyExists);
+        assert!(status.message().contains(words), "{status}");
+        let (_, answer) = call(plane.rest().await, "GET", "/api/v1alpha1/status", "").await;
+        assert!(answer.contains(words), "{answer}");
+    }
+    // The first does not notice; its own reconnect continues at once, and then the old stream has no say.
+    let heartbeat = register_request::Message::Heartbeat(v1::Heartbeat { healthy: true });
+    first.say(heartbeat.clone()).await;
+    let mut again = Registering::start(&plane, instance("node")).await.unwrap();
+    again.hear().await.unwrap();
+    is_not_heard(&mut first, heartbeat).await;
+    assert_eq!(calls(&plane), ["register node", "register node"], "nobody has deregistered it");
+    let goodbye = register_request::Message::Deregister(v1::Deregister {});
+    again.say(goodbye.clone()).await;
+    again.hear().await.unwrap();
+    is_not_heard(&mut again, goodbye).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_of_laneway_is_no_instances_address() {
+    let plane = Plane::start().await;
+    let gateway = v1::Hello {
+        address: "127.0.0.3:15020".to_owned(),
+        listeners: vec!["127.0.0.3:8000".to_owned(), "0.0.0.0:8001".to_owned()],
+        ..crate::harness::gateway("g1")
+    };
+    let mut gateway = plane.connect(gateway).await;
+    gateway.receive().await;
+    for (address, words) in [
+        ("127.0.0.1:7600", "is the control plane's own API listener"),
+        ("127.0.0.3:15020", "is a listener of gateway edge, node g1"),
+        ("127.0.0.3:8000", "is a listener of gateway edge, node g1"),
+        ("127.0.0.1:8001", "is a listener of gateway edge, node g1"),
+    ] {
+        let mut wrong = Registering::start(&plane, at(address)).await.unwrap();
+        let status = wrong.hear().await.unwrap_err();
+        assert!(status.message().contains(words), "{status}");
+    }
+}
+
+fn at(address: &str) -> v1::Instance {
+    v1::Instance { address: address.to_owned(), ..instance("node") }
 }

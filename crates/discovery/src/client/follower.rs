@@ -166,6 +166,7 @@ impl Follower {
                 message = stream.next() => self.take(message?, &mut stream).await?,
                 count = self.demand.recv_many(&mut asked, DEMAND_MAX) => {
                     if count == 0 {
+                        stream.take_leave().await;
                         return Ok(());
                     }
                     if let Some(subscribe) = self.subscribe(&mut asked) {
@@ -180,7 +181,10 @@ impl Follower {
                 () = tokio::time::sleep_until(self.fall_back_at), if self.state.borrow().is_waiting() => {
                     self.publish_from_disk();
                 }
-                _ = self.stopped.changed() => return Ok(()),
+                _ = self.stopped.changed() => {
+                    stream.take_leave().await;
+                    return Ok(());
+                }
             }
         }
     }

@@ -1,5 +1,7 @@
 //! The stream to the control plane, and what is said first on it.
 
+use std::time::Duration;
+
 use api::discovery::{
     EncodedControlMessage,
     v1::{self, data_plane_message::Message, discovery_client::DiscoveryClient},
@@ -16,6 +18,10 @@ const OUTGOING_MAX: usize = 256;
 /// A discovery message may carry everything a gateway needs at its start: 1 000 services of 100 instances take
 /// about 5 MB.
 const MESSAGE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// How long an orderly end waits until the control plane has closed the stream: a round trip, and no supervisor's
+/// patience.
+const GOODBYE_WAIT: Duration = Duration::from_millis(500);
 
 /// One stream: what is received and what is sent.
 pub(super) struct Stream {
@@ -56,6 +62,18 @@ impl Stream {
     /// The next message, if it is here already. What ends the stream is seen again by [`Self::next`].
     pub(super) fn next_now(&mut self) -> Option<EncodedControlMessage> {
         self.next().now_or_never().and_then(Result::ok)
+    }
+
+    /// Says goodbye and waits until that is heard, but not for long.
+    pub(super) async fn take_leave(self) {
+        let Self { mut incoming, outgoing, .. } = self;
+        let message = Some(Message::Goodbye(v1::Goodbye {}));
+        let said = outgoing.try_send(v1::DataPlaneMessage { message });
+        drop(outgoing);
+        if said.is_ok() {
+            let closed = async { while let Ok(Some(_)) = incoming.message().await {} };
+            let _ = tokio::time::timeout(GOODBYE_WAIT, closed).await;
+        }
     }
 
     pub(super) async fn send(&self, message: Message) -> Result<(), ConnectionError> {

@@ -73,6 +73,17 @@ async fn what_is_acknowledged_is_published() {
 }
 
 #[tokio::test]
+async fn an_orderly_stop_says_goodbye_and_waits_until_it_is_heard() {
+    let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let first = message(1, true, vec![group("one", 1, "a")]);
+    let (client, mut stream) = started(&mut plane, directory.path(), vec![first]).await;
+    let stopping = tokio::spawn(client.stop());
+    assert!(matches!(stream.hears().await, Message::Goodbye(_)));
+    drop(stream);
+    soon("the end", stopping).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_picture_is_published_when_it_is_complete() {
     let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
     let identity = identity(plane.address, directory.path());

@@ -95,6 +95,13 @@ fn told(status: &StatusResponse) -> String {
             notes.push_str(&format!("{name} cannot reach {}\n", data_plane.unreachable.join(", ")));
         }
     }
+    for refused in &status.refused_registrations {
+        let tag = if refused.tag.is_empty() { "base" } else { &refused.tag };
+        notes.push_str(&format!(
+            "{} {tag} at {} is not registered: {}\n",
+            refused.application, refused.address, refused.reason
+        ));
+    }
     for finding in &status.findings {
         let severity = match finding.severity {
             Severity::Error => "error",

@@ -71,9 +71,16 @@ pub(crate) struct GatewayListener {
     pub(crate) name: String,
     /// Headers by which requests of one call chain are recognised.
     pub(crate) correlation_headers: CorrelationHeaders,
-    /// Threads that move requests.
-    pub(crate) threads: usize,
+    pub(crate) workers: Workers,
     pub(crate) limits: Limits,
+}
+
+/// What moves requests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Workers {
+    pub(crate) threads: usize,
+    /// Another process may have the addresses they listen at.
+    pub(crate) takeover: bool,
 }
 
 /// What bounds the connections of a process that moves requests.
@@ -127,7 +134,7 @@ pub(crate) struct Sidecar {
     pub(crate) capture: bool,
     pub(crate) exclusions: CaptureExclusions,
     pub(crate) correlation_headers: CorrelationHeaders,
-    pub(crate) threads: usize,
+    pub(crate) workers: Workers,
     pub(crate) limits: Limits,
 }
 
@@ -228,7 +235,7 @@ impl raw::Sidecar {
         }
         let exclusions = checker.exclusions(self.exclusions);
         let correlation_headers = checker.correlation(&self.correlation);
-        let threads = checker.threads(self.workers, 1);
+        let workers = checker.workers(&self.workers, 1);
         let limits = checker.limits(&self.limits);
         checker.finish(|| {
             Some(Sidecar {
@@ -247,7 +254,7 @@ impl raw::Sidecar {
                 capture: capture?,
                 exclusions: exclusions?,
                 correlation_headers: correlation_headers?,
-                threads: threads?,
+                workers: workers?,
                 limits: limits?,
             })
         })

@@ -92,6 +92,18 @@ pub(crate) struct Workers {
     /// How many threads move requests; 0 is one per core for a gateway and one for a sidecar
     #[arg(long, value_name = "COUNT", env = "LANEWAY_THREADS", default_value = "0")]
     pub(crate) threads: String,
+    /// Share the listening addresses with a process that has them, to take over from it while it drains: true or
+    /// false. Without it an address that another process has is refused
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "LANEWAY_TAKEOVER",
+        default_value = "false",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "true"
+    )]
+    pub(crate) takeover: String,
 }
 
 /// What bounds the connections of a process that moves requests.

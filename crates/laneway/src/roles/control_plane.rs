@@ -74,6 +74,7 @@ impl ControlPlane {
             database: process.data.file(DATABASE_FILE),
             gateway_port: default_gateway_port(gateway_listen),
             join_token: settings.join_token.clone(),
+            own_listeners: vec![("API", api), ("discovery", discovery)],
         })
         .await
         .context("start the control plane")?;

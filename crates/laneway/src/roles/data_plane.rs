@@ -23,6 +23,8 @@ pub(crate) struct About<'a> {
     pub(crate) correlation_headers: &'a CorrelationHeaders,
     /// Where it answers, for people.
     pub(crate) admin: SocketAddr,
+    /// Where else it listens, but for its instance.
+    pub(crate) listeners: &'a [SocketAddr],
     /// In one process with its control plane.
     pub(crate) beside_control_plane: bool,
 }
@@ -44,6 +46,10 @@ pub(crate) async fn follow(
         join_token: connect.join_token.clone().unwrap_or_default(),
         tag: about.tag.unwrap_or_default().to_owned(),
         correlation_headers: about.correlation_headers.names().map(str::to_owned).collect(),
+        // A port that the kernel will choose is not known yet.
+        listeners: (about.listeners.iter().filter(|it| it.port() != 0))
+            .map(ToString::to_string)
+            .collect(),
     };
     let snapshot = process.data.file(SNAPSHOT_FILE);
     let identity = Identity { control: connect.control.clone(), hello, snapshot };

@@ -36,6 +36,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
         tag: None,
         correlation_headers: &gateway.correlation_headers,
         admin: admin_address,
+        listeners: &[gateway.listen],
         beside_control_plane: false,
     };
     let client = data_plane::follow(&process, &settings.now.connect, about).await?;
@@ -73,7 +74,8 @@ impl Gateway {
         discovery: Client,
     ) -> anyhow::Result<Self> {
         let config = GatewayConfig {
-            workers: settings.threads,
+            workers: settings.workers.threads,
+            takeover: settings.workers.takeover,
             correlation_headers: settings.correlation_headers.clone(),
             timeouts: settings.limits.timeouts.clone(),
             connections_max: settings.limits.connections_max,

@@ -40,6 +40,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
         tag: None,
         correlation_headers: &gateway.correlation_headers,
         admin: plane.api_address(),
+        listeners: &[gateway.listen],
         beside_control_plane: true,
     };
     let client = data_plane::follow(&process, &connect, about).await?;

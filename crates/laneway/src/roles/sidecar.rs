@@ -42,6 +42,7 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         tag: settings.now.tag.as_deref(),
         correlation_headers: &settings.now.correlation_headers,
         admin: admin_address,
+        listeners: &[settings.now.outbound_listen],
         beside_control_plane: false,
     };
     let client = data_plane::follow(&process, &settings.now.connect, about).await?;
@@ -91,7 +92,8 @@ impl Sidecar {
             correlation_headers: settings.correlation_headers.clone(),
             doors: vec![admin],
             forbidden: Vec::new(),
-            workers: settings.threads,
+            workers: settings.workers.threads,
+            takeover: settings.workers.takeover,
             timeouts: settings.limits.timeouts.clone(),
             connections_max: settings.limits.connections_max,
             metrics: Arc::clone(&process.metrics),
@@ -124,6 +126,7 @@ impl Sidecar {
                 application_address: settings.app_address.to_string(),
                 tag: settings.tag.clone().unwrap_or_default(),
                 weight: settings.weight,
+                process: uuid::Uuid::new_v4().to_string(),
                 ..Default::default()
             },
             application: settings.app_address,

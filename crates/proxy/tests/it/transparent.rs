@@ -46,6 +46,7 @@ fn captured(world: &World) -> (Proxy, Capture) {
         correlation_headers: CorrelationHeaders::default(),
         doors: Vec::new(),
         forbidden: Vec::new(),
+        takeover: false,
         workers: 1,
         timeouts: Timeouts::default(),
         connections_max: None,

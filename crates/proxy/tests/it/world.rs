@@ -410,6 +410,7 @@ impl Proxy {
             correlation_headers: CorrelationHeaders::default(),
             doors: Vec::new(),
             forbidden: Vec::new(),
+            takeover: false,
             workers: 1,
             timeouts: Timeouts::default(),
             connections_max: None,

@@ -9,7 +9,7 @@ use std::{
 
 use lanes::{Endpoint, Problem, Service, ServiceId, Tag, service::Health};
 
-use super::{SOURCE, is_reachable};
+use super::{SOURCE, why_unreachable};
 use crate::{Change, application_of, tag_of};
 
 /// How often a sidecar says that it is alive.
@@ -418,12 +418,10 @@ fn check(instance: &Instance) -> Result<(), Problem> {
         ("application_address", instance.application_address),
     ];
     for (field, address) in addresses {
-        if let Some(address) = address.filter(|address| !is_reachable(*address)) {
-            return Err(Problem::new(
-                field,
-                address.to_string(),
-                "use an address and port that others can connect to",
-            ));
+        if let Some(address) = address
+            && let Some(why) = why_unreachable(address)
+        {
+            return Err(Problem::new(field, address.to_string(), why));
         }
     }
     if instance.weight > WEIGHT_MAX {

@@ -108,7 +108,9 @@ pub mod discovery_client {
                 .insert(GrpcMethod::new("laneway.discovery.v1.Discovery", "Stream"));
             self.inner.streaming(req, path, codec).await
         }
-        /// A sidecar keeps its application's instance in the embedded registry for as long as the stream lives.
+        /// A sidecar keeps its application's instance in the embedded registry for as long as the stream lives. A second
+        /// stream for the same node from another process, or for the same address from another node, is refused with
+        /// ALREADY_EXISTS while the first lives.
         pub async fn register(
             &mut self,
             request: impl tonic::IntoStreamingRequest<
@@ -177,7 +179,9 @@ pub mod discovery_server {
             >
             + std::marker::Send
             + 'static;
-        /// A sidecar keeps its application's instance in the embedded registry for as long as the stream lives.
+        /// A sidecar keeps its application's instance in the embedded registry for as long as the stream lives. A second
+        /// stream for the same node from another process, or for the same address from another node, is refused with
+        /// ALREADY_EXISTS while the first lives.
         async fn register(
             &self,
             request: tonic::Request<

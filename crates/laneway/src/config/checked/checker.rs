@@ -11,7 +11,9 @@ use proxy::{capture::EXCLUSIONS_MAX, limits::Timeouts};
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
-use super::{ApiAuth, CaptureExclusions, Connect, ControlPlane, GatewayListener, Limits, Process};
+use super::{
+    ApiAuth, CaptureExclusions, Connect, ControlPlane, GatewayListener, Limits, Process, Workers,
+};
 use crate::{
     config::{BadSettings, Origins, SettingProblem, log_level, raw},
     door::hosts::Host,
@@ -211,13 +213,13 @@ impl<'a> Checker<'a> {
         let listen = self.listen("gateway-listen", &raw.gateway_listen);
         let name = self.name("name", raw.name, "edge");
         let correlation_headers = self.correlation(&correlation);
-        let threads = self.threads(workers, 0);
+        let workers = self.workers(&workers, 0);
         let limits = self.limits(&limits);
         Some(GatewayListener {
             listen: listen?,
             name: name?,
             correlation_headers: correlation_headers?,
-            threads: threads?,
+            workers: workers?,
             limits: limits?,
         })
     }
@@ -261,13 +263,14 @@ impl<'a> Checker<'a> {
     }
 
     /// `otherwise` stands for a 0; 0 again is the number of cores.
-    pub(super) fn threads(&mut self, raw: raw::Workers, otherwise: usize) -> Option<usize> {
+    pub(super) fn workers(&mut self, raw: &raw::Workers, otherwise: usize) -> Option<Workers> {
+        let takeover = self.yes_or_no("takeover", &raw.takeover);
         let threads = self.number("threads", &raw.threads, 0, THREADS_MAX)? as usize;
-        let threads = if threads == 0 { otherwise } else { threads };
-        Some(match threads {
+        let threads = match if threads == 0 { otherwise } else { threads } {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
-        })
+        };
+        Some(Workers { threads, takeover: takeover? })
     }
 
     pub(super) fn required(

@@ -39,7 +39,7 @@ fn sidecar() -> raw::Sidecar {
             capture_exclude_inbound_ports: String::new(),
         },
         correlation: raw::Correlation { correlation_headers: "traceparent,x-request-id".into() },
-        workers: raw::Workers { threads: "0".into() },
+        workers: raw::Workers { threads: "0".into(), takeover: "false".into() },
         limits: raw::Limits {
             connections_max: "0".into(),
             connect_timeout_seconds: "2".into(),
@@ -156,7 +156,7 @@ fn a_sidecar_that_listens_everywhere_must_say_where_it_is_reached() {
 fn the_service_is_called_like_the_application_unless_told() {
     let settings = sidecar().check(&origins()).unwrap();
     assert_eq!(settings.service, "spring-cloud-a");
-    assert_eq!(settings.threads, 1);
+    assert_eq!(settings.workers.threads, 1);
 }
 
 #[test]

@@ -283,8 +283,21 @@ fn what_cannot_be_registered_is_refused_by_field() {
     check_refused(Instance { service: "a/b".to_owned(), ..good() }, "service");
     check_refused(Instance { namespace: "a b".to_owned(), ..good() }, "namespace");
     check_refused(Instance { application: "a".repeat(254), ..good() }, "application");
-    check_refused(instance("n", "a", "0.0.0.0:1", ""), "address");
-    check_refused(instance("n", "a", "127.0.0.1:0", ""), "address");
+    for address in [
+        "0.0.0.0:1",
+        "[::]:1",
+        "127.0.0.1:0",
+        "169.254.169.254:80",
+        "[fe80::1]:80",
+        "[::ffff:169.254.1.1]:80",
+        "224.0.0.1:80",
+        "[ff02::1]:80",
+        "255.255.255.255:80",
+    ] {
+        check_refused(instance("n", "a", address, ""), "address");
+        let application_address = Some(address.parse().unwrap());
+        check_refused(Instance { application_address, ..good() }, "application_address");
+    }
     check_refused(Instance { weight: WEIGHT_MAX + 1, ..good() }, "weight");
     let metadata = BTreeMap::from([("k".to_owned(), "v".repeat(METADATA_BYTES_MAX))]);
     check_refused(Instance { metadata, ..good() }, "metadata");

@@ -1,0 +1,342 @@
+//! Who holds which registration: a node and its address belong to one stream.
+//!
+//! Pure; time is an argument. A sidecar that comes back continues its lease at once, because it names its process. A
+//! copy of its data directory, or a second sidecar at its address, waits for as long as the first one lives.
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use api::discovery::v1::Instance;
+
+/// How long the holder of an open stream is believed alive without a word: as long as the registry believes its
+/// instance.
+const SILENCE_MAX: Duration = Duration::from_secs(6);
+
+/// How long a node whose stream broke is kept for the process that had it. A sidecar tries again after half a
+/// second; a copy that waits for such a moment must not be quicker.
+const RETURN: Duration = Duration::from_secs(2);
+
+/// A registration whose node has been away for this long leaves the journal: its instance expired in the
+/// registry long before (after 6 s).
+const JOURNAL_KEPT: Duration = Duration::from_secs(60);
+
+/// One open stream of registrations.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct StreamId(u64);
+
+/// All leases.
+#[derive(Debug, Default)]
+pub(crate) struct Leases {
+    by_node: HashMap<Arc<str>, Lease>,
+    by_address: HashMap<SocketAddr, Arc<str>>,
+    streams: u64,
+}
+
+#[derive(Debug)]
+struct Lease {
+    process: String,
+    address: Option<SocketAddr>,
+    holder: Holder,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Holder {
+    /// An open stream, and when it was last heard.
+    Stream { id: StreamId, heard: Instant },
+    /// Nobody since then: the stream broke, or the control plane was restarted.
+    Nobody { since: Instant },
+}
+
+impl Holder {
+    fn is(self, stream: StreamId) -> bool {
+        matches!(self, Self::Stream { id, .. } if id == stream)
+    }
+
+    fn lives(self, now: Instant) -> bool {
+        matches!(self, Self::Stream { heard, .. } if now < heard + SILENCE_MAX)
+    }
+
+    /// Whether its process may still come back for it.
+    fn is_awaited(self, now: Instant) -> bool {
+        match self {
+            Self::Stream { .. } => self.lives(now),
+            Self::Nobody { since } => now < since + RETURN,
+        }
+    }
+}
+
+impl Leases {
+    /// Registrations of before a restart: nobody keeps them alive yet.
+    pub(crate) fn restored<'a>(
+        instances: impl Iterator<Item = &'a Instance>,
+        now: Instant,
+    ) -> Self {
+        let mut leases = Self::default();
+        for instance in instances {
+            leases.put(instance, Holder::Nobody { since: now });
+        }
+        leases
+    }
+
+    /// A stream was opened.
+    pub(super) fn open(&mut self) -> StreamId {
+        self.streams += 1;
+        StreamId(self.streams)
+    }
+
+    /// Gives node and address of an instance to a stream, unless another one has either: then says who.
+    pub(super) fn claim(
+        &mut self,
+        instance: &Instance,
+        stream: StreamId,
+        now: Instant,
+    ) -> Result<(), String> {
+        let (node, address) = (instance.node.as_str(), address_of(instance));
+        if let Some(lease) = self.by_node.get(node)
+            && !lease.holder.is(stream)
+            && !lease.is_of_process(instance)
+        {
+            // A restarted process comes to the address it had, where only one can listen: it need not wait for the
+            // return of the one before.
+            let is_kept = match lease.address == address {
+                true => lease.holder.lives(now),
+                false => lease.holder.is_awaited(now),
+            };
+            if is_kept {
+                return Err(format!(
+                    "node {node} is registered by another process, {}: stop that one, or give this sidecar a data \
+                     directory of its own (--data)",
+                    lease.place()
+                ));
+            }
+        }
+        if let Some(address) = address
+            && let Some(other) = self.by_address.get(&address).filter(|other| ***other != *node)
+            && self.by_node.get(other).is_some_and(|lease| lease.holder.lives(now))
+        {
+            return Err(format!(
+                "address {address} is registered by node {other}, which is alive: stop that sidecar, or let this one \
+                 advertise an address of its own"
+            ));
+        }
+        self.put(instance, Holder::Stream { id: stream, heard: now });
+        Ok(())
+    }
+
+    /// The holder of a node said something; `false`: this stream does not hold it.
+    pub(super) fn heard(&mut self, node: &str, stream: StreamId, now: Instant) -> bool {
+        match self.by_node.get_mut(node).map(|lease| &mut lease.holder) {
+            Some(Holder::Stream { id, heard }) if *id == stream => {
+                *heard = now;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// The holder gives its lease back.
+    pub(super) fn release(&mut self, node: &str, stream: StreamId) {
+        if self.by_node.get(node).is_some_and(|lease| lease.holder.is(stream)) {
+            self.remove(node);
+        }
+    }
+
+    /// A stream ended; what it held waits for its process.
+    pub(super) fn closed(&mut self, node: &str, stream: StreamId, now: Instant) {
+        if let Some(lease) = self.by_node.get_mut(node).filter(|lease| lease.holder.is(stream)) {
+            lease.holder = Holder::Nobody { since: now };
+        }
+    }
+
+    /// Takes the nodes that have been alone for too long; says when the next one is due.
+    pub(crate) fn take_expired(&mut self, now: Instant) -> (Vec<String>, Option<Instant>) {
+        let due = |lease: &Lease| match lease.holder {
+            Holder::Stream { .. } => None,
+            Holder::Nobody { since } => Some(since + JOURNAL_KEPT),
+        };
+        let expired: Vec<String> = (self.by_node.iter())
+            .filter(|(_, lease)| due(lease).is_some_and(|due| due <= now))
+            .map(|(node, _)| node.to_string())
+            .collect();
+        for node in &expired {
+            self.remove(node);
+        }
+        (expired, self.by_node.values().filter_map(due).min())
+    }
+
+    fn put(&mut self, instance: &Instance, holder: Holder) {
+        self.remove(&instance.node);
+        let node: Arc<str> = instance.node.as_str().into();
+        let address = address_of(instance);
+        if let Some(address) = address
+            && let Some(before) = self.by_address.insert(address, Arc::clone(&node))
+            && let Some(lease) = self.by_node.get_mut(&before)
+        {
+            // Its instance is replaced in the registry; its node stays in the journal until that is told.
+            lease.address = None;
+        }
+        let process = instance.process.clone();
+        self.by_node.insert(node, Lease { process, address, holder });
+    }
+
+    fn remove(&mut self, node: &str) {
+        if let Some(address) = self.by_node.remove(node).and_then(|lease| lease.address) {
+            self.by_address.remove(&address);
+        }
+    }
+}
+
+impl Lease {
+    /// Whether it is that process's. One that does not say who it is is known by its address.
+    fn is_of_process(&self, instance: &Instance) -> bool {
+        let says_nothing = instance.process.is_empty();
+        self.process == instance.process && (!says_nothing || self.address == address_of(instance))
+    }
+
+    fn place(&self) -> String {
+        self.address
+            .map_or_else(|| "whose address is another's now".into(), |it| format!("at {it}"))
+    }
+}
+
+fn address_of(instance: &Instance) -> Option<SocketAddr> {
+    instance.address.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Leases, and the time in milliseconds.
+    struct World {
+        leases: Leases,
+        start: Instant,
+        at: u64,
+    }
+
+    /// `NODE PROCESS PORT`; a process `-` does not say who it is.
+    fn instance(text: &str) -> Instance {
+        let mut words = text.split(' ');
+        let mut word = || words.next().unwrap();
+        let (node, process) = (word().to_owned(), word().replace('-', ""));
+        Instance { node, process, address: format!("127.0.0.1:{}", word()), ..Default::default() }
+    }
+
+    impl World {
+        fn new() -> Self {
+            Self { leases: Leases::default(), start: Instant::now(), at: 0 }
+        }
+
+        fn now(&self) -> Instant {
+            self.start + Duration::from_millis(self.at)
+        }
+
+        #[track_caller]
+        fn claims(&mut self, text: &str) -> StreamId {
+            let stream = self.leases.open();
+            let now = self.now();
+            self.leases.claim(&instance(text), stream, now).unwrap();
+            stream
+        }
+
+        #[track_caller]
+        fn is_refused(&mut self, text: &str, words: &str) {
+            let stream = self.leases.open();
+            let now = self.now();
+            let reason = self.leases.claim(&instance(text), stream, now).unwrap_err();
+            assert!(reason.contains(words), "{reason}");
+        }
+    }
+
+    #[test]
+    fn the_first_owner_of_a_node_or_an_address_keeps_it_while_it_lives() {
+        let mut world = World::new();
+        let first = world.claims("n p 1");
+        let by_another = "node n is registered by another process, at 127.0.0.1:1";
+        // A copied data directory elsewhere or at the same address, another node at the address.
+        world.is_refused("n q 2", by_another);
+        world.is_refused("n q 1", by_another);
+        world.is_refused("m r 1", "address 127.0.0.1:1 is registered by node n");
+        world.claims("m r 2");
+        // The same stream may register again, elsewhere too; but not where another one is.
+        let now = world.now();
+        world.leases.claim(&instance("n p 3"), first, now).unwrap();
+        let taken = world.leases.claim(&instance("n p 2"), first, now).unwrap_err();
+        assert!(taken.contains("node m"), "{taken}");
+        world.claims("o s 1");
+    }
+
+    #[test]
+    fn a_process_that_comes_back_continues_at_once_and_its_old_stream_has_no_say() {
+        let mut world = World::new();
+        let old = world.claims("n p 1");
+        let new = world.claims("n p 1");
+        let now = world.now();
+        assert!(!world.leases.heard("n", old, now) && world.leases.heard("n", new, now));
+        world.leases.release("n", old);
+        world.leases.closed("n", old, now);
+        world.is_refused("m q 1", "node n, which is alive");
+        world.leases.release("n", new);
+        world.claims("m q 1");
+        // One of a release that does not name its process is known by its address.
+        world.claims("o - 5");
+        world.claims("o - 5");
+        world.is_refused("o - 6", "node o is registered");
+    }
+
+    #[test]
+    fn what_a_dead_process_held_is_free_at_its_address_and_its_node_a_little_later() {
+        let mut world = World::new();
+        let stream = world.claims("n p 1");
+        let now = world.now();
+        world.leases.closed("n", stream, now);
+        world.is_refused("n q 2", "node n is registered");
+        world.at = 2000;
+        world.claims("n q 2");
+        let stream = world.claims("m r 3");
+        world.leases.closed("m", stream, world.now());
+        // Killed and started again: where it was.
+        let stream = world.claims("m s 3");
+        world.leases.closed("m", stream, world.now());
+        // An address is at once whose process listens there now.
+        world.claims("o t 3");
+    }
+
+    #[test]
+    fn a_silent_holder_gives_way_when_its_instance_has_expired() {
+        let mut world = World::new();
+        let frozen = world.claims("n p 1");
+        world.at = 5000;
+        let now = world.now();
+        assert!(world.leases.heard("n", frozen, now));
+        world.at = 10_999;
+        world.is_refused("n q 1", "node n is registered");
+        world.at = 11_000;
+        world.claims("n q 1");
+        let now = world.now();
+        assert!(!world.leases.heard("n", frozen, now));
+        world.is_refused("n p 1", "node n is registered");
+    }
+
+    #[test]
+    fn a_registration_leaves_the_journal_when_nobody_kept_it_alive_for_a_minute() {
+        let mut world = World::new();
+        let start = world.now();
+        let journal = [instance("lost p 1"), instance("back q 2")];
+        world.leases = Leases::restored(journal.iter(), start);
+        world.claims("back q 2");
+        let stream = world.claims("new r 3");
+        let due = start + JOURNAL_KEPT;
+        let early = due - Duration::from_millis(1);
+        assert_eq!(world.leases.take_expired(early), (Vec::new(), Some(due)));
+        assert_eq!(world.leases.take_expired(due), (vec!["lost".to_owned()], None));
+        world.leases.closed("new", stream, due);
+        assert_eq!(world.leases.take_expired(due).1, Some(due + JOURNAL_KEPT));
+        let late = due + JOURNAL_KEPT;
+        assert_eq!(world.leases.take_expired(late), (vec!["new".to_owned()], None));
+    }
+}
