@@ -24,9 +24,11 @@ use routes::{
 use crate::hub::Hub;
 
 mod arrival;
+mod reach;
 mod request;
 
 use arrival::Deciding;
+use reach::{Caller, Reports, Unreachable};
 use request::Arriving;
 
 /// Services of one explained request. A real chain has tens at most.
@@ -43,6 +45,8 @@ pub(crate) struct Moment {
     reported: Arc<Reported>,
     /// Where applications decide.
     deciding: Deciding,
+    /// Whom those who call cannot connect to.
+    reports: Reports,
 }
 
 impl Moment {
@@ -60,12 +64,16 @@ impl Moment {
             let remedy = format!("name at most {HOPS_MAX} services");
             return Err(Problem::new("path", wanted.path.len().to_string(), remedy));
         }
+        if let Some(at) = wanted.path.iter().position(String::is_empty) {
+            return Err(Problem::new(format!("path[{at}]"), "", "name a service"));
+        }
         let routes: Vec<routes::RouteSpec> = picture.routing.routes().cloned().collect();
         let (table, _) = Table::compile(Some(gateway), &routes);
         let meaning = |name: &String| (name.clone(), picture.services.name(&name.to_lowercase()));
         let snapshot = picture.snapshot();
         Ok(Self {
             deciding: Deciding::of(hub, &snapshot),
+            reports: Reports::of(hub),
             snapshot,
             table,
             meanings: wanted.path.iter().map(meaning).collect(),
@@ -132,7 +140,8 @@ impl Moment {
         if rule.redirect.is_none() {
             let mut sent = head.sent(&written, &edits);
             entrance::drop_hop_by_hop(&mut sent);
-            self.hops(backend, &sent, context, random, &mut response);
+            let gateway = Caller::gateway(&wanted.gateway);
+            self.hops(gateway, backend, &sent, context, random, &mut response);
         }
         Ok(response)
     }
@@ -144,6 +153,7 @@ impl Moment {
 
     fn hops(
         &self,
+        mut caller: Caller,
         backend: Option<&ServiceId>,
         sent: &TextHead<'_>,
         mut context: Context,
@@ -153,8 +163,7 @@ impl Moment {
         if self.meanings.is_empty() {
             let Some(id) = backend else { return };
             let name = self.service(id).map_or_else(|| id.to_string(), |it| it.name().to_string());
-            let hop = self.hop(&name, id, sent, &mut context, random);
-            response.hops.push(hop);
+            response.hops.push(self.hop(&caller, (&name, id), sent, &mut context, random));
             return;
         }
         for (index, (name, meaning)) in self.meanings.iter().enumerate() {
@@ -180,7 +189,8 @@ impl Moment {
                     break;
                 }
             };
-            let hop = self.hop(name, id, sent, &mut context, random);
+            let hop = self.hop(&caller, (name, id), sent, &mut context, random);
+            caller = Caller::instance(&hop.application, &hop.tag);
             let ends = !hop.problem.is_empty() || !hop.unknown.is_empty();
             response.hops.push(hop);
             if ends {
@@ -191,8 +201,8 @@ impl Moment {
 
     fn hop(
         &self,
-        name: &str,
-        id: &ServiceId,
+        caller: &Caller,
+        (name, id): (&str, &ServiceId),
         sent: &TextHead<'_>,
         context: &mut Context,
         random: &mut impl FnMut() -> [u8; 16],
@@ -204,7 +214,10 @@ impl Moment {
             );
         };
         let mut told = Explanation::default();
-        let chosen = self.snapshot.choose(context, service, None, &(), ticket(random), &mut told);
+        let (none, ticket) = (Unreachable::default(), ticket(random));
+        let reach = self.reports.of_caller(caller).unwrap_or(&none);
+        let chosen = self.snapshot.choose(context, service, None, reach, ticket, &mut told);
+        reach.tell(caller, &mut told);
         let mut hop = ExplainHop {
             service: name.to_owned(),
             application: service.application().to_string(),

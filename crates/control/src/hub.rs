@@ -51,7 +51,7 @@ impl Hub {
         let mut statuses = Statuses::default();
         statuses.objects_changed(&objects.as_changes());
         Self {
-            picture: Picture::new(objects, now),
+            picture: Picture::new(objects, number, now),
             distribution: Distribution::default(),
             statuses,
             generation: v1::Generation { epoch, number },
@@ -278,8 +278,7 @@ impl Hub {
             self.statuses.resource_changed(key.clone());
         }
         self.generation.number += 1;
-        self.picture.groups.note_generation(&touches, self.generation.number);
-        self.picture.routing.note_generation(&touches, self.generation.number);
+        self.picture.note_generation(&touches, self.generation.number);
         self.distribution.touch(&touches, now);
     }
 }

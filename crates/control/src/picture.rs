@@ -97,8 +97,8 @@ pub(crate) struct Picture {
 }
 
 impl Picture {
-    /// Of the objects at a start: what is enabled was admitted before.
-    pub(crate) fn new(objects: Arc<Objects>, now: Instant) -> Self {
+    /// Of the objects at a start, in this generation: what is enabled was admitted before.
+    pub(crate) fn new(objects: Arc<Objects>, generation: u64, now: Instant) -> Self {
         let mut picture = Self {
             services: Services::default(),
             groups: Groups::default(),
@@ -109,9 +109,16 @@ impl Picture {
             sources: Sources::default(),
             absence_unknown_until: Some(now + SOURCE_SYNC_WAIT),
         };
-        let changes = objects.as_changes();
-        picture.apply_objects(&changes, objects, None, &mut Vec::new());
+        let (changes, mut touches) = (objects.as_changes(), Vec::new());
+        picture.apply_objects(&changes, objects, None, &mut touches);
+        picture.note_generation(&touches, generation);
         picture
+    }
+
+    /// Notes in which generation what is touched changed last.
+    pub(crate) fn note_generation(&mut self, touches: &[Touch], generation: u64) {
+        self.groups.note_generation(touches, generation);
+        self.routing.note_generation(touches, generation);
     }
 
     /// Stored objects changed, all of them at once. Lanes that become enabled by it wait until `admit_at` for

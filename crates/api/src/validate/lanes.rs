@@ -8,7 +8,7 @@ use routes::entrance::Policy;
 use super::{Compiled, Report, Reported, conditions};
 use crate::{
     convert::lanes as convert,
-    resource::{Fallback, Key, Lane, LaneGroup, Meet, Object, Set},
+    resource::{Entrance, Fallback, Key, Lane, LaneGroup, Meet, Object, Set},
 };
 
 /// Groups that one gateway may serve as entrance: each costs a decision per request and a baggage member of up to
@@ -62,9 +62,22 @@ fn check_entrances<'s>(
         report.warning(&key, problem.of(Fault::Missing));
     }
     let mut counted: Vec<&str> = Vec::new();
-    for (index, entrance) in group.spec.entrances.iter().enumerate() {
-        let Some(gateway) = entrance.gateway.as_deref() else { continue };
+    let entrances = &group.spec.entrances;
+    for (index, entrance) in entrances.iter().enumerate() {
         let at = format!("spec.entrances[{index}]");
+        let is_same =
+            |other: &Entrance| other.gateway.is_none() && other.application == entrance.application;
+        if let (None, Some(application)) = (&entrance.gateway, &entrance.application)
+            && entrances[..index].iter().any(is_same)
+        {
+            let problem = Problem::new(
+                format!("{at}.application"),
+                application,
+                "name each application once",
+            );
+            report.error(&key, problem.of(Fault::NotUnique));
+        }
+        let Some(gateway) = entrance.gateway.as_deref() else { continue };
         if !set.laneway_gateways().any(|(known, _)| known.metadata.name == gateway) {
             let remedy = format!("name a Gateway: there is no Gateway {gateway}");
             let problem = Problem::new(format!("{at}.gateway"), gateway, remedy);

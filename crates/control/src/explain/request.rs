@@ -80,17 +80,19 @@ impl<'w> Arriving<'w> {
     }
 }
 
-/// Authority and target. A client keeps the fragment to itself.
+/// Authority and target. A client keeps the fragment to itself, and the credentials for a field of their own.
 fn split_url(url: &str) -> Result<(&str, &str), Problem> {
     let url_sent = url.split('#').next().unwrap_or_default();
     if url_sent.starts_with('/') {
         return Ok((HOST, url_sent));
     }
-    let rest = url_sent.strip_prefix("http://").or_else(|| url_sent.strip_prefix("https://"));
-    let Some(rest) = rest else {
+    let is_http = |scheme: &str| ["http", "https"].iter().any(|it| scheme.eq_ignore_ascii_case(it));
+    let parts = url_sent.split_once("://").filter(|(scheme, _)| is_http(scheme));
+    let Some((_, rest)) = parts else {
         return Err(Problem::new("url", url, "write http://HOST:PORT/PATH, or /PATH"));
     };
     let (authority, target) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
+    let authority = authority.rsplit_once('@').map_or(authority, |(_, authority)| authority);
     let target = if target.is_empty() { "/" } else { target };
     if authority.is_empty() {
         return Err(Problem::new("url", url, "write a host after http://"));
@@ -131,6 +133,8 @@ mod tests {
     fn urls_fall_into_their_parts() {
         check("http://Shop.Example:8000/a/b?x=1#top", &[], ("shop.example", 8000, "/a/b", "x=1"));
         check("http://shop.example", &[], ("shop.example", 80, "/", ""));
+        check("HTTP://shop.example/a", &[], ("shop.example", 80, "/a", ""));
+        check("https://user:p@ss@shop.example:81/a@b", &[], ("shop.example", 81, "/a@b", ""));
         check("/a", &[("Host", "other.example:81")], ("other.example", 80, "/a", ""));
         check("http://shop.example?x=1", &[], ("shop.example", 80, "/", "x=1"));
         check("http://[::1]:8000", &[], ("[::1]", 8000, "/", ""));

@@ -174,6 +174,7 @@ fn moment(case: &Case, entrance: &EntranceSpec) -> Moment {
         meanings: Vec::new(),
         reported: Arc::default(),
         deciding: Deciding::default(),
+        reports: Reports::default(),
     }
 }
 

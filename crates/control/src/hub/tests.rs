@@ -686,3 +686,14 @@ fn of_gateways_with_one_name_the_last_connected_tells_how_it_is_set() {
     assert_eq!(reported(&world), ["x-g1"]);
     assert_ne!(usual, ["x-g1"]);
 }
+
+#[test]
+fn what_was_there_at_a_start_is_of_the_generation_of_the_start() {
+    let mut world = World::new();
+    world.write(None, Some(&group(&["a"])));
+    world.write(None, Some(&lane(true)));
+    let objects = Arc::new(world.objects.clone());
+    let mut hub = Hub::new(objects, "epoch".to_owned(), 10_004, world.now);
+    let lane = ObjectKey::new(Kind::Lane, "default", "gray");
+    assert_eq!(hub.status(&lane).live.map(|live| live.generation), Some(10_004));
+}

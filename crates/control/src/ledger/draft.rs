@@ -1,6 +1,10 @@
 //! One transaction, evaluated on the working objects and undone if it may not be.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use api::{
     resource::{CreationOrder, Key, Object},
@@ -91,6 +95,7 @@ impl Working {
         now: SystemTime,
         changes: &mut Vec<ObjectChange>,
     ) -> Result<(Vec<Applied>, Vec<Arc<StoredObject>>), Rejection> {
+        check_written_once(&edits)?;
         let (mut applied, mut objects) = (Vec::new(), Vec::new());
         for edit in edits {
             let edited = match edit {
@@ -247,7 +252,10 @@ impl Working {
             return Err(Rejection::Invalid(wrong));
         }
         let is_doubt = |finding: &&Finding| finding.severity != Severity::Error;
-        let concerns = |finding: &&Finding| is_written(&finding.object);
+        let before = &self.state.findings;
+        // What is new is this write's doing, whatever object it is told of.
+        let concerns =
+            |finding: &&Finding| is_written(&finding.object) || !before.contains(finding);
         let mut warnings: Vec<Finding> =
             findings.iter().filter(is_doubt).filter(concerns).cloned().collect();
         warnings
@@ -255,6 +263,25 @@ impl Working {
         self.state.findings = Arc::new(findings);
         Ok(warnings)
     }
+}
+
+/// That no object is written twice: the last would win without a word.
+fn check_written_once(edits: &[Edit]) -> Result<(), Rejection> {
+    let mut first: HashMap<Key, usize> = HashMap::with_capacity(edits.len());
+    let mut wrong = Vec::new();
+    for (at, edit) in edits.iter().enumerate() {
+        let Edit::Put { object, .. } = edit else { continue };
+        let key = object.key();
+        if let Some(first) = first.get(&key) {
+            let remedy =
+                format!("keep one: objects[{first}] and objects[{at}] are both this object");
+            let problem = lanes::Problem::new("metadata.name", key.name.as_str(), remedy);
+            wrong.push(Finding { object: key, problem, severity: Severity::Error });
+        } else {
+            first.insert(key, at);
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(Rejection::Invalid(wrong)) }
 }
 
 fn expect_revision(

@@ -254,6 +254,45 @@ async fn what_others_need_is_not_deleted() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_object_written_twice_in_one_request_is_refused() {
+    let (_plane, client) = started().await;
+    let again = group("trade", &["b"]);
+    let objects = request(&[group("trade", &["a"]), lane("trade", "gray"), again]);
+    let problem = refused(client.apply(&objects, false).await);
+    assert_eq!(problem.status, 422);
+    assert!(problem.to_string().contains("objects[0] and objects[2]"), "{problem}");
+    assert_eq!(client.check(&objects).await.unwrap().findings.len(), 1);
+    assert!(client.list(Kind::LaneGroup, None).await.unwrap().items.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_write_is_warned_of_what_it_does_to_others() {
+    let (_plane, client) = started().await;
+    let gateway = |hostname: &str| {
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "public"},
+            "spec": {"gatewayClassName": "laneway", "listeners": [
+                {"name": "http", "port": 8000, "protocol": "HTTP", "hostname": hostname},
+            ]},
+        })
+    };
+    let route = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "HTTPRoute", "metadata": {"name": "r"},
+        "spec": {"parentRefs": [{"name": "public"}], "hostnames": ["shop.example"], "rules": [{"backendRefs": []}]},
+    });
+    let concern_route = |response: api::rest::ApplyResponse| {
+        let keys = response.warnings.into_iter().filter_map(|warning| warning.object);
+        keys.filter(|key| key.kind == Kind::HttpRoute).count()
+    };
+    client.apply(&request(&[gateway("shop.example"), route]), false).await.unwrap();
+    let moved = client.apply(&request(&[gateway("other.example")]), false).await.unwrap();
+    assert_eq!(concern_route(moved), 1);
+    // What was so before is not told again.
+    let again = client.apply(&request(&[gateway("third.example")]), true).await.unwrap();
+    assert_eq!(concern_route(again), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_application_taken_from_a_group_names_the_lanes_it_served() {
     let (_plane, client) = started().await;
     client

@@ -1,10 +1,11 @@
 //! `laneway apply`: creates or changes the resources of files, all or none.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::{collections::HashMap, path::PathBuf, process::ExitCode};
 
 use api::{
     client::CallError,
     read::Found,
+    resource::Key,
     rest::{Action, ApplyRequest, Finding},
 };
 use clap::Args;
@@ -90,7 +91,27 @@ pub(super) fn read(files: &[PathBuf], namespace: &str) -> anyhow::Result<Option<
             namespace.clone_into(&mut found.object.metadata_mut().namespace);
         }
     }
-    Ok(Some(manifest.found))
+    let twice = written_twice(&manifest.found);
+    for problem in &twice {
+        output::error(problem);
+    }
+    Ok(twice.is_empty().then_some(manifest.found))
+}
+
+/// Objects that are written more than once: which one was meant nobody can tell.
+fn written_twice(found: &[Found]) -> Vec<String> {
+    let mut first: HashMap<Key, &Found> = HashMap::new();
+    let mut problems = Vec::new();
+    for found in found {
+        let key = found.object.key();
+        if let Some(first) = first.get(&key) {
+            let places = (found.place_of(""), first.place_of(""));
+            problems.push(format!("{}: {key} is written at {} too: keep one", places.0, places.1));
+        } else {
+            first.insert(key, found);
+        }
+    }
+    problems
 }
 
 /// The objects, to be sent.

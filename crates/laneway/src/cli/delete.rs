@@ -3,7 +3,11 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use anyhow::Context;
-use api::resource::{Key, Kind};
+use api::{
+    client::Client,
+    resource::{Key, Kind},
+    rest::Finding,
+};
 use clap::Args;
 
 use super::{
@@ -37,8 +41,10 @@ pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
             Ok(lane) if kind == Kind::Lane => find_lane(&client, &lane, namespace).await?.key(),
             _ => Key::new(kind, namespace, name),
         };
+        let before = client.status().await?.findings;
         client.delete(&key).await?;
         output::line(format_args!("{key} deleted"));
+        warn_of_new(&client, &before).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(found) = apply::read(&verb.files, namespace)? else {
@@ -47,6 +53,7 @@ pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
     let mut keys: Vec<Key> = found.iter().map(|found| found.object.key()).collect();
     // What names others goes first.
     keys.sort_by_key(|key| std::cmp::Reverse(key.kind));
+    let before = client.status().await?.findings;
     let mut failed = false;
     for key in keys {
         match client.delete(&key).await.with_context(|| format!("delete {key}")) {
@@ -57,5 +64,13 @@ pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
             }
         }
     }
+    warn_of_new(&client, &before).await?;
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
+}
+
+/// Says what is doubtful now and was not before: what names an object that is gone.
+async fn warn_of_new(client: &Client, before: &[Finding]) -> anyhow::Result<()> {
+    let after = client.status().await?.findings;
+    after.iter().filter(|finding| !before.contains(finding)).for_each(output::warning);
+    Ok(())
 }

@@ -41,10 +41,12 @@ pub(crate) struct Explain {
     output: Output,
 }
 
+/// Takes a header apart as it would be sent: only spaces and tabs around the value are not its own.
 fn header(text: &str) -> Result<HeaderField, &'static str> {
     match text.split_once(':') {
-        Some((name, value)) if !name.trim().is_empty() => {
-            Ok(HeaderField { name: name.trim().to_owned(), value: value.trim().to_owned() })
+        Some((name, value)) if !name.is_empty() => {
+            let value = value.trim_matches([' ', '\t']);
+            Ok(HeaderField { name: name.to_owned(), value: value.to_owned() })
         }
         _ => Err("write NAME: VALUE, e.g. 'canary: gray'"),
     }
@@ -143,6 +145,26 @@ fn mark(yes: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn headers_are_taken_as_they_would_be_sent() {
+        for (text, name, value) in [
+            ("canary: gray", "canary", "gray"),
+            ("canary:\t gray \t", "canary", "gray"),
+            // What no server takes is not mended.
+            ("canary : gray", "canary ", "gray"),
+            (" canary: gray", " canary", "gray"),
+            ("canary: \u{a0}gray\u{2003}", "canary", "\u{a0}gray\u{2003}"),
+            ("canary: gray\n", "canary", "gray\n"),
+            ("a:b:c", "a", "b:c"),
+            ("a:", "a", ""),
+        ] {
+            let field = header(text).unwrap();
+            assert_eq!((field.name.as_str(), field.value.as_str()), (name, value));
+        }
+        assert!(header(": gray").is_err());
+        assert!(header("canary").is_err());
+    }
 
     /// One hop in the lane, and one that leads nowhere.
     fn two_hops() -> ExplainResponse {
