@@ -159,7 +159,7 @@ impl Account {
 
     /// Counts a request whose answer began and broke off.
     pub(crate) fn broken_off(&self, answering: Answering) {
-        let set = self.recorder.ended_otherwise(answering.set, Outcome::Failed);
+        let set = self.recorder.ended_otherwise(answering.set, Outcome::Cut);
         self.recorder.observe(set, answering.started.elapsed());
     }
 

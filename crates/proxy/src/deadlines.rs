@@ -20,22 +20,32 @@ const SWEEP_GAP_MS: u64 = 10;
 pub(crate) trait Late {
     /// Shuts down whatever waits, so that its read or write ends.
     fn shut_down(&self, how: Shutdown);
+
+    /// Ends whatever waits to send, so that the other side sees a reset: what it got must not pass for all of it.
+    fn cut(&self);
 }
 
 /// One entry: when, and what is shut down then. No deadline is `u64::MAX`.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     at_ms: Cell<u64>,
-    how: Cell<Shutdown>,
+    /// `None`: it is cut.
+    how: Cell<Option<Shutdown>>,
     expired: Cell<bool>,
+    /// What moves puts it off by so much; 0 where it is for the whole.
+    period_ms: Cell<u64>,
+    /// But never beyond this.
+    until_ms: Cell<u64>,
 }
 
 impl Default for Deadline {
     fn default() -> Self {
         Self {
             at_ms: Cell::new(u64::MAX),
-            how: Cell::new(Shutdown::Both),
+            how: Cell::new(Some(Shutdown::Both)),
             expired: Cell::new(false),
+            period_ms: Cell::new(0),
+            until_ms: Cell::new(u64::MAX),
         }
     }
 }
@@ -48,6 +58,7 @@ impl Deadline {
 
     pub(crate) fn disarm(&self) {
         self.at_ms.set(u64::MAX);
+        self.period_ms.set(0);
     }
 }
 
@@ -122,6 +133,35 @@ impl<T: HasDeadline> Deadlines<T> {
 
     /// Sets a deadline at a time of this table's clock.
     pub(crate) fn arm_at(&self, deadline: &Deadline, at_ms: u64, how: Shutdown) {
+        deadline.period_ms.set(0);
+        self.set(deadline, at_ms, Some(how));
+    }
+
+    /// Sets a deadline for the next bytes that go out; it is put off whenever some have, and ends in a cut.
+    pub(crate) fn arm_sending(&self, deadline: &Deadline, period: Duration) {
+        self.set(deadline, self.now_ms.get() + period.as_millis() as u64, None);
+        deadline.period_ms.set(period.as_millis() as u64);
+        deadline.until_ms.set(u64::MAX);
+    }
+
+    /// The same for bytes to an instance, up to some time at most.
+    pub(crate) fn arm_sending_until(&self, deadline: &Deadline, period: Duration, until_ms: u64) {
+        let at_ms = (self.now_ms.get() + period.as_millis() as u64).min(until_ms);
+        self.set(deadline, at_ms, Some(Shutdown::Both));
+        deadline.period_ms.set(period.as_millis() as u64);
+        deadline.until_ms.set(until_ms);
+    }
+
+    /// Bytes have gone out. Told by slow sides alone, so that the time may be asked for.
+    pub(crate) fn moved(&self, deadline: &Deadline, now: Instant) {
+        let period_ms = deadline.period_ms.get();
+        if period_ms > 0 {
+            self.set_now(now);
+            deadline.at_ms.set((self.now_ms.get() + period_ms).min(deadline.until_ms.get()));
+        }
+    }
+
+    fn set(&self, deadline: &Deadline, at_ms: u64, how: Option<Shutdown>) {
         deadline.at_ms.set(at_ms);
         deadline.how.set(how);
         if at_ms < self.next_look_ms.get() {
@@ -159,7 +199,10 @@ impl<T: HasDeadline> Deadlines<T> {
             if at_ms <= now_ms {
                 deadline.at_ms.set(u64::MAX);
                 deadline.expired.set(true);
-                entry.shut_down(deadline.how.get());
+                match deadline.how.get() {
+                    Some(how) => entry.shut_down(how),
+                    None => entry.cut(),
+                }
             } else {
                 nearest_ms = nearest_ms.min(at_ms);
             }
@@ -176,11 +219,16 @@ mod tests {
     struct Fake {
         deadline: Deadline,
         shut: Cell<Option<Shutdown>>,
+        is_cut: Cell<bool>,
     }
 
     impl Late for Fake {
         fn shut_down(&self, how: Shutdown) {
             self.shut.set(Some(how));
+        }
+
+        fn cut(&self) {
+            self.is_cut.set(true);
         }
     }
 
@@ -207,6 +255,39 @@ mod tests {
         assert_eq!(fake.shut.get(), None);
         table.leave(key);
         assert_eq!(table.enter(Rc::downgrade(&fake)), key);
+    }
+
+    #[test]
+    fn what_moves_is_not_late() {
+        let epoch = Instant::now();
+        let table = Deadlines::new(epoch);
+        let fake = Rc::new(Fake::default());
+        table.enter(Rc::downgrade(&fake));
+        table.arm_sending(&fake.deadline, Duration::from_millis(1500));
+        for second in 1..=100 {
+            table.sweep(epoch + Duration::from_secs(second));
+            table.moved(&fake.deadline, epoch + Duration::from_millis(second * 1000 + 500));
+        }
+        assert!(!fake.is_cut.get());
+        table.sweep(epoch + Duration::from_millis(101_999));
+        assert!(!fake.is_cut.get());
+        table.sweep(epoch + Duration::from_millis(102_001));
+        assert!(fake.is_cut.get() && fake.deadline.is_expired());
+        assert_eq!(fake.shut.get(), None, "an orderly end would pass for the whole");
+
+        let fake = Rc::new(Fake::default());
+        table.enter(Rc::downgrade(&fake));
+        table.arm_sending_until(&fake.deadline, Duration::from_secs(2), 104_000);
+        table.sweep(epoch + Duration::from_millis(103_000));
+        table.moved(&fake.deadline, epoch + Duration::from_millis(103_000));
+        assert_eq!(fake.shut.get(), None);
+        table.sweep(epoch + Duration::from_millis(104_001));
+        assert_eq!(fake.shut.get(), Some(Shutdown::Both), "not beyond its end");
+
+        // Nor does what was disarmed come back.
+        fake.deadline.disarm();
+        table.moved(&fake.deadline, epoch + Duration::from_millis(105_000));
+        assert_eq!(fake.deadline.at_ms.get(), u64::MAX);
     }
 
     #[test]

@@ -53,6 +53,9 @@ limits! {
     /// How long draining leaves an idle client connection open for one more request: clients close or reuse within
     /// a round trip, and closing first would meet a request that is under way.
     DRAIN_IDLE: Duration = Duration::from_secs(1);
+    /// Bytes of a long body that the kernel takes beyond what it can send at once: what a slow reader takes within seconds,
+    /// so that it is seen to read.
+    UNSENT_BYTES_MAX: u32 = 128 * 1024;
     /// How often a client that has ended its sending, but may still read, is asked whether it is there. The kernel of one
     /// that has left answers for another minute.
     DEPARTURE_ASKED: Duration = Duration::from_secs(5);

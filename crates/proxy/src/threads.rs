@@ -211,7 +211,7 @@ async fn end<S: Serve>(thread: &Thread<S>, until: Instant) {
         }
     }
     worker.upstreams.close();
-    worker.deadlines.for_each(|connection| connection.shut_down(Shutdown::Both));
+    worker.deadlines.for_each(|connection| connection.give_up());
     let end = Instant::now() + END_WAIT;
     while worker.recorder.level(Level::DownstreamOpen) > 0 && Instant::now() < end {
         tokio::time::sleep(DRAIN_LOOK).await;

@@ -9,8 +9,8 @@ use std::{
     os::fd::AsFd as _,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, ready},
-    time::Duration,
+    task::{Context, Poll, Waker, ready},
+    time::{Duration, Instant},
 };
 
 use socket2::TcpKeepalive;
@@ -22,8 +22,9 @@ use tokio::{
 use crate::{
     buffers::{BUFFER_BYTES, Buffer, Buffers},
     deadlines::{Deadline, Deadlines, HasDeadline, Late},
-    limits::DEPARTURE_ASKED,
+    limits::{DEPARTURE_ASKED, UNSENT_BYTES_MAX},
     original_destination::original_destination,
+    tunnel::Cut,
 };
 
 /// A stream of bytes in both directions. Buffers are owned by whoever works on them.
@@ -65,6 +66,12 @@ pub(crate) struct Connection {
     pub(crate) idle: Cell<bool>,
     /// The application beside the sidecar calls others on it.
     pub(crate) is_outbound: Cell<bool>,
+    /// It is ended before its time: nothing on it is whole any more.
+    is_cut: Cell<bool>,
+    /// Whoever waits for room to send.
+    sender: RefCell<Option<Waker>>,
+    /// The kernel takes little more than it can send at once.
+    takes_little: Cell<bool>,
     /// Who is at the other end.
     pub(crate) peer: SocketAddr,
 }
@@ -85,6 +92,9 @@ impl Connection {
             sent: Cell::new(false),
             idle: Cell::new(false),
             is_outbound: Cell::new(false),
+            is_cut: Cell::new(false),
+            sender: RefCell::default(),
+            takes_little: Cell::new(false),
             peer,
         });
         connection.key.set(deadlines.enter(Rc::downgrade(&connection)));
@@ -121,6 +131,30 @@ impl Connection {
     pub(crate) fn original_destination(&self) -> io::Result<Option<SocketAddr>> {
         let stream = self.stream.borrow();
         original_destination(&*stream, stream.local_addr()?)
+    }
+
+    /// Whether it ends because this side ended it.
+    pub(crate) fn was_ended_here(&self) -> bool {
+        self.is_cut.get() || self.deadline.is_expired()
+    }
+
+    /// Ends it at the end of the grace. What is in the midst of something must not seem whole.
+    pub(crate) fn give_up(&self) {
+        if self.idle.get() {
+            return self.shut_down(Shutdown::Both);
+        }
+        self.cut();
+        self.shut_down(Shutdown::Read);
+    }
+
+    /// Has the kernel take little more than the other side does, for long bodies: else megabytes wait in the kernel, and
+    /// whoever sends them cannot see whether they move.
+    pub(crate) fn take_little(&self) {
+        if !self.takes_little.replace(true) {
+            // Where it fails, slow readers are seen later.
+            let _ = socket2::SockRef::from(&*self.stream.borrow())
+                .set_tcp_notsent_lowat(UNSENT_BYTES_MAX);
+        }
     }
 
     /// Has the connection reset when it is closed: an orderly close could pass for the end of what was sent.
@@ -217,11 +251,24 @@ impl Transport for Connection {
             while sent < total {
                 let head_left = &head[sent.min(head.len())..];
                 let body_left = &body.filled()[sent.saturating_sub(head.len())..body_bytes];
-                match ready!(self.poll_send(context, head_left, body_left))? {
-                    0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                    bytes => {
+                match self.poll_send(context, head_left, body_left) {
+                    Poll::Ready(Ok(0)) => {
+                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+                    }
+                    Poll::Ready(Ok(bytes)) => {
                         self.sent.set(true);
                         sent += bytes;
+                        if sent < total {
+                            self.deadlines.moved(&self.deadline, Instant::now());
+                        }
+                    }
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                    Poll::Pending if self.is_cut.get() => {
+                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                    }
+                    Poll::Pending => {
+                        self.sender.replace(Some(context.waker().clone()));
+                        return Poll::Pending;
                     }
                 }
             }
@@ -241,6 +288,14 @@ impl Late for Connection {
         // A connection that is gone already needs no shutting down.
         let _ = socket2::SockRef::from(&*self.stream.borrow()).shutdown(how);
     }
+
+    fn cut(&self) {
+        self.is_cut.set(true);
+        self.reset_when_closed();
+        if let Some(sender) = self.sender.take() {
+            sender.wake();
+        }
+    }
 }
 
 impl HasDeadline for Connection {
@@ -259,12 +314,26 @@ impl Drop for Connection {
 #[derive(Debug)]
 pub(crate) struct Unread(pub(crate) Rc<Connection>);
 
+impl Cut for Unread {
+    fn cut(&self) {
+        Late::cut(&*self.0);
+    }
+}
+
+impl Unread {
+    /// Once it is given up, nothing that passes is the end of anything.
+    fn check(&self) -> io::Result<()> {
+        if self.0.is_cut.get() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    }
+}
+
 impl AsyncRead for Unread {
     fn poll_read(
         self: Pin<&mut Self>,
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        self.check()?;
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(context, into)
     }
 }
@@ -275,6 +344,7 @@ impl AsyncWrite for Unread {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
+        self.check()?;
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(context, bytes)
     }
 
@@ -283,6 +353,7 @@ impl AsyncWrite for Unread {
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.check()?;
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(context)
     }
 }

@@ -10,11 +10,22 @@ use crate::{
     worker::Worker,
 };
 
+/// A side of a tunnel.
+pub(crate) trait Cut {
+    /// Has it reset when it is closed: what passed was not all.
+    fn cut(&self);
+}
+
+#[cfg(test)]
+impl Cut for tokio::io::DuplexStream {
+    fn cut(&self) {}
+}
+
 /// Passes bytes both ways until both sides have ended, beginning with what was received already.
 pub(crate) async fn relay(
     worker: &Worker,
-    mut caller: impl AsyncRead + AsyncWrite + Unpin,
-    mut instance: impl AsyncRead + AsyncWrite + Unpin,
+    mut caller: impl AsyncRead + AsyncWrite + Unpin + Cut,
+    mut instance: impl AsyncRead + AsyncWrite + Unpin + Cut,
     already_read: AlreadyRead<'_>,
 ) {
     let passed = Cell::new(Passed::default());
@@ -30,6 +41,8 @@ pub(crate) async fn relay(
     .await;
     if let Err(error) = ended {
         tracing::debug!(%error, "connection broken off");
+        caller.cut();
+        instance.cut();
     }
     let Passed { to_instance, to_caller } = passed.get();
     worker.recorder.add(Count::BytesReceived, to_instance);

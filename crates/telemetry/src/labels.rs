@@ -32,6 +32,8 @@ pub enum Outcome {
     Denied,
     /// Not served: no usable instance, an error on the way, a timeout, or the caller went away.
     Failed,
+    /// The answer began and did not arrive whole: the instance broke off, or the caller took no more, or it took too long.
+    Cut,
 }
 
 /// The class of the response's status code.
@@ -71,6 +73,7 @@ impl Outcome {
             Self::Base => "base",
             Self::Denied => "denied",
             Self::Failed => "failed",
+            Self::Cut => "cut",
         }
     }
 }

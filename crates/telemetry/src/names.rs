@@ -181,7 +181,7 @@ mod tests {
             "\n| label | values |\n|---|---|\n\
              | `role` | `gateway`, `sidecar_inbound`, `sidecar_outbound` |\n\
              | `outcome` | `lane`: served by the request's lane; `fallback`: by another, because the lane could not; \
-             `base`: in no lane that governs the service; `denied`; `failed` |\n\
+             `base`: in no lane that governs the service; `denied`; `failed`; `cut`: the answer began and did not arrive whole |\n\
              | `code_class` | `1xx` to `5xx`; `none`: no response |\n\
              | `lane_group`, `lane` | empty: no lane |\n",
         );

@@ -10,7 +10,7 @@ use telemetry::Count;
 
 use super::{
     CallOf, Planned,
-    sides::{Request, Upstream},
+    sides::{Call, Request, Upstream},
 };
 use crate::{
     error::{Kind, ProxyError},
@@ -47,6 +47,11 @@ impl Patience {
             backend_timeout: or(plan.backend_timeout_ms, worker.timeouts.backend),
             request_deadline_ms: worker.at_ms(request_timeout),
         }
+    }
+
+    /// For a body on its way: it must move, and be answered as soon as it has arrived.
+    pub(super) fn expect_moves(self, call: &impl Call) {
+        call.expect_moves(self.backend_timeout, self.request_deadline_ms);
     }
 
     /// When an attempt must have been answered, counted from now.

@@ -7,6 +7,7 @@
 use std::{
     net::SocketAddr,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use routes::{
@@ -22,6 +23,7 @@ use crate::{
     error::{Kind, ProxyError},
     plan::{NoPlan, Plan},
     published::Published,
+    tunnel::Cut,
     worker::Worker,
 };
 
@@ -83,7 +85,7 @@ pub(crate) trait Request {
 /// The body of a request, and what its client does after it.
 pub(crate) trait RequestBody {
     type Piece: Piece;
-    type Stream: AsyncRead + AsyncWrite + Unpin;
+    type Stream: AsyncRead + AsyncWrite + Unpin + Cut;
 
     /// What of it has arrived already. Never waits.
     fn arrived(&mut self) -> Result<Self::Piece, Kind>;
@@ -194,10 +196,16 @@ pub(crate) trait Call {
     type Message;
     type Piece: Piece;
     type Answer: Answer;
-    type Stream: AsyncRead + AsyncWrite + Unpin;
+    type Stream: AsyncRead + AsyncWrite + Unpin + Cut;
 
     /// At this time of the thread's clock it is given up.
     fn expect_by(&self, at_ms: u64);
+
+    /// It is given up when nothing of the request's body moves for a `period`, and at some time in any case.
+    fn expect_moves(&self, period: Duration, until_ms: u64);
+
+    /// The request will never be whole; the instance must not take it for one.
+    fn cut(&self);
 
     /// Sends a request's head, and the first piece of its body with it.
     async fn begin(

@@ -94,9 +94,10 @@ impl<U, S> Exchange<'_, U, S> {
         let upload_extends = planned.plan.backend_timeout_ms == 0;
         let progress = || {
             if upload_extends {
-                call.expect_by(patience.deadline_ms(self.worker));
+                patience.expect_moves(&call);
             }
         };
+        progress();
         let ended = {
             let work = pin!(self.upload::<R>(body, &call, message, first, &progress));
             let mut upload = Upload { work, ended: None };
@@ -189,7 +190,10 @@ impl<U, S> Exchange<'_, U, S> {
             if body.is_done() {
                 return Ok(body);
             }
-            piece = body.next().await.map_err(Broken::Client)?;
+            piece = body.next().await.map_err(|kind| {
+                call.cut();
+                Broken::Client(kind)
+            })?;
             sent = call.send(&mut piece, body.is_done()).await;
         }
     }

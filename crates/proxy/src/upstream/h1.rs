@@ -5,6 +5,7 @@ use std::{
     io,
     net::{Shutdown, SocketAddr},
     rc::Rc,
+    time::{Duration, Instant},
 };
 
 use routes::{Edits, entrance::Written};
@@ -190,6 +191,15 @@ impl sides::Call for Call<'_> {
         self.worker.deadlines.arm_at(self.connection.deadline(), at_ms, Shutdown::Both);
     }
 
+    fn expect_moves(&self, period: Duration, until_ms: u64) {
+        self.worker.deadlines.set_now(Instant::now());
+        self.worker.deadlines.arm_sending_until(self.connection.deadline(), period, until_ms);
+    }
+
+    fn cut(&self) {
+        self.connection.reset_when_closed();
+    }
+
     async fn begin(
         &self,
         message: &mut Message,
@@ -202,6 +212,7 @@ impl sides::Call for Call<'_> {
     }
 
     async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), ProxyError> {
+        self.connection.take_little();
         let sent = piece.send_after(&mut Vec::new(), &self.connection).await;
         self.sent(sent, is_last)
     }
@@ -241,7 +252,8 @@ impl sides::Call for Call<'_> {
         let Some(body) = self.answer_body.get() else { return Err(self.ended()) };
         match self.receive(self.received.take(), body.known_remaining(), 0).await? {
             Some(received) => self.piece(body, received),
-            None if body.ends_by_close() => {
+            // Its end, unless it was this side that ended it.
+            None if body.ends_by_close() && !self.connection.was_ended_here() => {
                 self.answer_body.set(Some(Body::new(Framing::None, false)));
                 Ok(Piece::default())
             }

@@ -4,6 +4,7 @@
 
 mod bodies;
 mod connections;
+mod cuts;
 mod entrance;
 mod lanes;
 mod lifecycle;

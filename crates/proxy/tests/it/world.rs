@@ -63,6 +63,14 @@ impl Wire {
         Self { stream: TcpStream::from_std(stream).unwrap(), received: Vec::new() }
     }
 
+    /// The same, with as little room for what arrives as there can be.
+    pub(crate) async fn connect_narrow(address: SocketAddr) -> Self {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let stream = within("a connection", socket.connect(address)).await.unwrap();
+        Self { stream, received: Vec::new() }
+    }
+
     /// The same, where the connection may be refused.
     pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         Ok(Self { stream: TcpStream::connect(address).await?, received: Vec::new() })
@@ -435,6 +443,15 @@ impl Proxy {
 
     pub(crate) async fn client(&self) -> Wire {
         Wire::connect(self.address()).await
+    }
+
+    /// Waits until a request was counted with an outcome.
+    pub(crate) async fn ended(&self, outcome: telemetry::Outcome) {
+        let metrics = self.running.counters();
+        eventually(&format!("a request that ended {outcome:?}"), async || {
+            metrics.requests().iter().any(|row| row.labels.outcome == outcome)
+        })
+        .await;
     }
 
     /// Waits until a counter has reached a number; counters are told once a second.

@@ -1,6 +1,6 @@
 //! Answers to a client: an instance's, or the proxy's own.
 
-use std::{cell::Cell, io::Write as _, net::Shutdown};
+use std::{cell::Cell, io::Write as _, time::Instant};
 
 use routes::spec::HeaderEdits;
 use smallvec::SmallVec;
@@ -75,7 +75,7 @@ impl<'c> Answers<'c> {
     async fn send_all(&self, mut head: Vec<u8>, piece: &mut Piece) -> Result<(), Gone> {
         self.worker.recorder.add(Count::BytesSent, (head.len() + piece.len()) as u64);
         let deadline = self.connection.deadline();
-        self.worker.deadlines.arm(deadline, self.worker.timeouts.body, Shutdown::Both);
+        self.worker.deadlines.arm_sending(deadline, self.worker.timeouts.body);
         let sent = piece.send_after(&mut head, self.connection).await;
         deadline.disarm();
         self.worker.buffers.give_write(head);
@@ -100,7 +100,7 @@ impl Client for Answers<'_> {
             }
         }
         let deadline = self.connection.deadline();
-        self.worker.deadlines.arm(deadline, self.worker.timeouts.body, Shutdown::Both);
+        self.worker.deadlines.arm_sending(deadline, self.worker.timeouts.body);
         let (out, _, sent) = self.connection.send(out, Buffer::default(), 0).await;
         self.worker.buffers.give_write(out);
         sent.map_err(|_| Gone)
@@ -183,6 +183,8 @@ impl AnswerSink<Answer> for Answers<'_> {
         if piece.is_empty() {
             return Ok(());
         }
+        self.connection.take_little();
+        self.worker.deadlines.set_now(Instant::now());
         self.send_all(Vec::new(), piece).await
     }
 }
