@@ -158,6 +158,7 @@ impl Kind {
             Self::RequestHead(HeadError::TargetTooLong) => 414,
             Self::RequestHead(HeadError::Version) => 505,
             Self::RequestHead(HeadError::TransferEncoding) => 501,
+            Self::RequestHead(HeadError::Expect) => 417,
             Self::RequestHead(
                 HeadError::BareLineFeed
                 | HeadError::StartLine
@@ -168,6 +169,8 @@ impl Kind {
                 | HeadError::AmbiguousPath
                 | HeadError::Host
                 | HeadError::ContentLength
+                | HeadError::NotChunkedLast
+                | HeadError::Connection
                 | HeadError::TwoFramings,
             )
             | Self::RequestBody(_)
@@ -210,6 +213,7 @@ pub(crate) fn reason(status: u16) -> &'static str {
         405 => "Method Not Allowed",
         408 => "Request Timeout",
         414 => "URI Too Long",
+        417 => "Expectation Failed",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",

@@ -32,9 +32,9 @@ use lanes::{
 pub use correlation_headers::{
     BadCorrelationHeader, CORRELATION_ID_BYTES_MAX, CorrelationHeaders, CorrelationId,
 };
-pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored};
+pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored, is_expected};
 pub use framing::{Framing, FramingError, FramingReader};
-pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
+pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, NOMINATIONS_MAX, TARGET_BYTES_MAX};
 pub use name::{Name, Names};
 pub use seen::{Head, Seen};
 pub use target::{
@@ -55,11 +55,12 @@ const FORWARDED: Names = Names::of(&[
     Name::ForwardedProto,
     Name::ForwardedHost,
     Name::ForwardedPort,
+    Name::ForwardedOther,
     Name::RealIp,
 ]);
 
 /// What tells those who follow the call chain which requests belong together.
-const IDS: Names = Names::of(&[Name::Traceparent, Name::Tracestate, Name::RequestId]);
+const IDS: Names = Names::of(&[Name::Traceparent, Name::Tracestate, Name::RequestId, Name::B3]);
 
 /// Whom an entrance believes.
 #[derive(Debug, Clone, Copy)]

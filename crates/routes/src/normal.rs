@@ -24,12 +24,14 @@ impl fmt::Display for PathError {
 impl std::error::Error for PathError {}
 
 /// Normalises `path`: appends the normalised form to `out` and returns true, or returns false when it is normal
-/// already. Percent-encoding of characters that need none is undone, hexadecimal digits become upper case, and what is
+/// already. Slashes in a row become one, as most servers take them. Percent-encoding of characters that need none is undone, hexadecimal digits become upper case, and what is
 /// beyond ASCII is encoded.
 pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
     let suspicious = path
         .iter()
         .fold(false, |seen, byte| seen | matches!(byte, b'%' | b'\\' | b'.') | !byte.is_ascii());
+    let slashes = path.iter().zip(path.iter().skip(1));
+    let suspicious = slashes.fold(suspicious, |seen, pair| seen | matches!(pair, (b'/', b'/')));
     if !suspicious {
         return Ok(false);
     }
@@ -59,7 +61,9 @@ pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
                 at += 3;
             }
             byte => {
-                push_encoded(byte, out);
+                if byte != b'/' || out.len() == start || out.last() != Some(&b'/') {
+                    push_encoded(byte, out);
+                }
                 at += 1;
             }
         }
@@ -126,7 +130,10 @@ mod tests {
         check("/%C3%A9", Ok("/%C3%A9"));
         check("/a%20b", Ok("/a%20b"));
         check("/\u{4e2d}/%e4", Ok("/%E4%B8%AD/%E4"));
-        check("//a", Ok("//a"));
+        check("//a", Ok("/a"));
+        check("/a///b//", Ok("/a/b/"));
+        check("//", Ok("/"));
+        check("/%2e//a/%61", Err(PathError::Ambiguous));
     }
 
     #[test]

@@ -58,7 +58,11 @@ impl<'w> Arriving<'w> {
                     Unreadable::ContentLength | Unreadable::TwoFramings => {
                         ("headers".to_owned(), "content-length")
                     }
-                    Unreadable::TransferEncoding => ("headers".to_owned(), "transfer-encoding"),
+                    Unreadable::TransferEncoding | Unreadable::NotChunkedLast => {
+                        ("headers".to_owned(), "transfer-encoding")
+                    }
+                    Unreadable::Expect => ("headers".to_owned(), "expect"),
+                    Unreadable::Connection => ("headers".to_owned(), "connection"),
                     Unreadable::Host if names_host => ("headers".to_owned(), "host"),
                     Unreadable::FieldName(at) => {
                         (format!("headers[{at}].name"), wanted.headers[at].name.as_str())

@@ -2,7 +2,7 @@
 //! characters, token names, bounded.
 
 use lanes::is_token_byte;
-use routes::entrance::{self, FramingError, Name, Names};
+use routes::entrance::{self, FramingError, NOMINATIONS_MAX, Name, Names};
 use thiserror::Error;
 
 pub(crate) use routes::entrance::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX};
@@ -111,9 +111,18 @@ pub(crate) enum HeadError {
     /// Both framings at once.
     #[error("both Content-Length and Transfer-Encoding")]
     TwoFramings,
-    /// Not exactly `chunked`.
+    /// Other codings before `chunked`.
     #[error("Transfer-Encoding other than chunked")]
     TransferEncoding,
+    /// Codings of which `chunked` is not the last.
+    #[error("Transfer-Encoding whose last coding is not chunked")]
+    NotChunkedLast,
+    /// Something but `100-continue` is expected.
+    #[error("an expectation other than 100-continue")]
+    Expect,
+    /// Too many.
+    #[error("Connection that names more than {NOMINATIONS_MAX} fields")]
+    Connection,
 }
 
 impl From<FramingError> for HeadError {
@@ -121,6 +130,7 @@ impl From<FramingError> for HeadError {
         match error {
             FramingError::ContentLength => Self::ContentLength,
             FramingError::TransferEncoding => Self::TransferEncoding,
+            FramingError::NotChunkedLast => Self::NotChunkedLast,
             FramingError::TwoFramings => Self::TwoFramings,
         }
     }

@@ -45,6 +45,11 @@ pub(super) fn read(head: &[u8]) -> Option<Understood> {
     if chunked && (length.is_some() || minor == 0) {
         return None;
     }
+    if minor == 1
+        && !all(&fields, "expect").iter().all(|it| it.eq_ignore_ascii_case("100-continue"))
+    {
+        return None;
+    }
     let options = connection_options(&fields);
     let has = |option: &str| options.iter().any(|found| found == option);
     Some(Understood {
@@ -54,7 +59,7 @@ pub(super) fn read(head: &[u8]) -> Option<Understood> {
         host: without_dot(host_without_port(&authority)).to_ascii_lowercase(),
         keep_alive: !has("close") && (minor == 1 || has("keep-alive")),
         length: if chunked { None } else { Some(length.unwrap_or(0)) },
-        fields: handed_on(&fields, &options),
+        fields: handed_on(&fields, &options, minor),
     })
 }
 
@@ -113,7 +118,9 @@ fn without_dot(host: &str) -> &str {
 /// The length announced, if any; all that announce one must agree.
 fn one_length(fields: &Fields) -> Option<Option<u64>> {
     let number = |text: &&str| {
-        (text.len() <= 19 && text.chars().all(|c| c.is_ascii_digit())).then(|| text.parse().ok())?
+        (text.len() <= 19 && text.chars().all(|c| c.is_ascii_digit()))
+            .then(|| text.parse().ok())?
+            .filter(|length| *length <= i64::MAX as u64)
     };
     let lengths = all(fields, "content-length");
     let numbers: BTreeSet<u64> = lengths.iter().map(number).collect::<Option<_>>()?;
@@ -166,20 +173,33 @@ const ESSENTIAL: &[&str] = &[
     "x-forwarded-host",
     "x-forwarded-port",
     "x-real-ip",
+    "b3",
 ];
 
-fn handed_on(fields: &Fields, options: &[String]) -> Fields {
+/// Nor can these, by how they begin.
+const ESSENTIAL_FAMILIES: &[&str] = &["x-forwarded-", "x-b3-"];
+
+fn handed_on(fields: &Fields, options: &[String], minor: u8) -> Fields {
     let mut seen_length = false;
     let goes_on = |(name, _): &&(String, String)| {
         let first_length = name != "content-length" || !std::mem::replace(&mut seen_length, true);
-        let named_away = options.contains(name) && !ESSENTIAL.contains(&name.as_str());
-        first_length && !HOP.contains(&name.as_str()) && !named_away && !name.contains('_')
+        let named_away = options.contains(name) && may_be_named_away(name);
+        let expects = minor == 0 && name == "expect";
+        first_length
+            && !expects
+            && !HOP.contains(&name.as_str())
+            && !named_away
+            && !name.contains('_')
     };
     fields.iter().filter(goes_on).cloned().collect()
 }
 
 /// Whom a target is for and the port of its scheme, its path, its query.
 type TargetParts = (Option<(String, &'static str)>, String, String);
+
+fn may_be_named_away(name: &str) -> bool {
+    !ESSENTIAL.contains(&name) && !ESSENTIAL_FAMILIES.iter().any(|family| name.starts_with(family))
+}
 
 fn read_target(method: &str, target: &str) -> Option<TargetParts> {
     if target.is_empty()
@@ -241,6 +261,9 @@ fn one_form(path: &str) -> Option<String> {
             _ => out += &format!("%{}", code.to_uppercase()),
         }
         at += 3;
+    }
+    while out.contains("//") {
+        out = out.replace("//", "/");
     }
     for segment in out.split('/') {
         let name = segment.split(';').next().unwrap_or_default();

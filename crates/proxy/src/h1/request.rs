@@ -1,7 +1,7 @@
 //! A request head: what it means.
 
 use lanes::is_token_byte;
-use routes::entrance::{self, Fields, Head, Name, Names};
+use routes::entrance::{self, Fields, Head, NOMINATIONS_MAX, Name, Names};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{
@@ -203,14 +203,22 @@ impl RequestHead {
             entrance::drop_underscored(&mut FieldLines { parser, bytes });
         }
         let framing = fields::framing(bytes, parser)?;
+        // Older clients know no chunks: what they send in some is somebody else's doing (RFC 9112 §6.1).
         if self.minor_version == 0 && framing == Some(Framing::Chunked) {
-            return Err(HeadError::TransferEncoding);
+            return Err(HeadError::NotChunkedLast);
         }
+        if parser.names.contains(Name::Expect) {
+            self.interpret_expectation(bytes, policy)?;
+        }
+        let parser = &mut self.parser;
         self.framing = match framing {
             None | Some(Framing::Length(0)) => Framing::None,
             Some(framing) => framing,
         };
         let options = entrance::drop_hop_by_hop(&mut FieldLines { parser, bytes });
+        if options.nominations > NOMINATIONS_MAX {
+            return Err(HeadError::Connection);
+        }
         self.keep_alive = !options.close && (self.minor_version == 1 || options.keep_alive);
         let mut upgrades = parser.fields.iter().filter(|field| field.name == Name::Upgrade);
         self.upgrade = match (upgrades.next(), upgrades.next()) {
@@ -224,6 +232,24 @@ impl RequestHead {
             }
             _ => None,
         };
+        Ok(())
+    }
+
+    /// What an edge cannot promise it refuses. HTTP/1.0 expects nothing (RFC 9110 §10.1.1).
+    #[cold]
+    fn interpret_expectation(
+        &mut self,
+        bytes: &[u8],
+        policy: RequestPolicy,
+    ) -> Result<(), HeadError> {
+        let mut lines = FieldLines { parser: &mut self.parser, bytes };
+        if self.minor_version == 0 {
+            lines.drop_named(Names::of(&[Name::Expect]));
+        } else if policy.path == PathPolicy::Strict
+            && !lines.kept().all(|field| entrance::is_expected(&field))
+        {
+            return Err(HeadError::Expect);
+        }
         Ok(())
     }
 

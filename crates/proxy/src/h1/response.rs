@@ -1,6 +1,6 @@
 //! A response head: what it means.
 
-use routes::entrance::{self, Fields as _, Name, Names};
+use routes::entrance::{self, Fields as _, NOMINATIONS_MAX, Name, Names};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{Field, HeadError, HeadParser, Progress, Span, minor_version};
@@ -89,6 +89,9 @@ impl ResponseHead {
             return Err(HeadError::TransferEncoding);
         }
         let options = entrance::drop_hop_by_hop(&mut FieldLines { parser, bytes });
+        if options.nominations > NOMINATIONS_MAX {
+            return Err(HeadError::Connection);
+        }
         // A 204 never has a body; one that announces it may send it all the same, in front of the next answer.
         let misframed = self.status == 204 && !matches!(framing, None | Some(Framing::Length(0)));
         self.keep_alive =

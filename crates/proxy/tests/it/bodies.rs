@@ -21,6 +21,7 @@ async fn chunked_bodies_pass_both_ways_bit_by_bit() {
     server.text("5\r\nhe").await;
     client.send("llo\r\n0\r\n").await;
     server.text("llo\r\n0\r\n").await;
+    client.send("X-Forwarded-Prefix: /x\r\nB3: 0\r\nX-B3-Sampled: 1\r\nForwarded: for=x\r\n").await;
     client.send("X-Sum: 1\r\n\r").await;
     client.send("\n").await;
     server.text("X-Sum: 1\r\n\r\n").await;

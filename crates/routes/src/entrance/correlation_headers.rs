@@ -141,7 +141,7 @@ impl CorrelationHeaders {
         let value = |header: &CorrelationHeader| {
             let is_named = |field: &Field<'_>| {
                 field.name == header.known
-                    && (header.known != Name::Other || field.is_named(&header.name))
+                    && (header.known.as_str().is_some() || field.is_named(&header.name))
             };
             let kept = || fields.kept().find(is_named).map(|field| field.value);
             written.value(header.known).or_else(kept).and_then(|value| header.id(value))

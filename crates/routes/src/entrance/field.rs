@@ -2,7 +2,10 @@
 
 use smallvec::SmallVec;
 
-use super::name::{Name, Names};
+use super::{
+    NOMINATIONS_MAX,
+    name::{Name, Names},
+};
 
 /// One field that is still there. Its text outlives the list it is in, so that fields can be read while others go.
 #[derive(Debug, Clone, Copy)]
@@ -67,6 +70,8 @@ pub struct ConnectionOptions {
     pub keep_alive: bool,
     /// Another protocol.
     pub upgrade: bool,
+    /// Fields named as this hop's alone; above [`NOMINATIONS_MAX`] no more are dropped.
+    pub nominations: usize,
 }
 
 /// Reads `Connection` and drops what is meant for this hop alone, nominated fields included.
@@ -91,12 +96,21 @@ pub fn drop_hop_by_hop<'b>(fields: &mut impl Fields<'b>) -> ConnectionOptions {
         } else if token.eq_ignore_ascii_case(b"upgrade") {
             options.upgrade = true;
         } else if !token.is_empty() && Name::of(token).may_be_nominated() {
+            options.nominations += 1;
+            if options.nominations > NOMINATIONS_MAX {
+                break;
+            }
             fields.drop_where(|field| {
                 field.name == Name::Other && field.written.eq_ignore_ascii_case(token)
             });
         }
     }
     options
+}
+
+/// Whether a field expects nothing, or what every server understands (RFC 9110 §10.1.1).
+pub fn is_expected(field: &Field<'_>) -> bool {
+    field.name != Name::Expect || field.value.eq_ignore_ascii_case(b"100-continue")
 }
 
 /// Drops fields with `_` in the name: CGI-like applications cannot tell them from those with `-`.

@@ -5,6 +5,9 @@ use super::name::Name;
 /// Digits of a length: so many fit 64 bits.
 const LENGTH_DIGITS_MAX: usize = 19;
 
+/// The longest body: most servers and languages count in signed 64 bits, and take a longer one for something else.
+const LENGTH_MAX: u64 = i64::MAX as u64;
+
 /// Where a body ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
@@ -19,8 +22,10 @@ pub enum Framing {
 pub enum FramingError {
     /// No length, or several.
     ContentLength,
-    /// Anything but `chunked`, once.
+    /// Other codings before `chunked`.
     TransferEncoding,
+    /// Codings of which `chunked` is not the last, and the only one of its kind: nobody can tell where the body ends.
+    NotChunkedLast,
     /// A length and chunks.
     TwoFramings,
 }
@@ -29,7 +34,10 @@ pub enum FramingError {
 #[derive(Debug, Default)]
 pub struct FramingReader {
     length: Option<u64>,
-    is_chunked: bool,
+    codings: usize,
+    /// How many of them are `chunked`.
+    chunked: usize,
+    is_chunked_last: bool,
 }
 
 impl FramingReader {
@@ -44,10 +52,11 @@ impl FramingReader {
                 }
             }
             Name::TransferEncoding => {
-                if self.is_chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(FramingError::TransferEncoding);
+                for coding in value.split(|byte| *byte == b',') {
+                    self.is_chunked_last = coding.trim_ascii().eq_ignore_ascii_case(b"chunked");
+                    self.codings += 1;
+                    self.chunked += usize::from(self.is_chunked_last);
                 }
-                self.is_chunked = true;
                 Ok(true)
             }
             _ => Ok(true),
@@ -56,7 +65,14 @@ impl FramingReader {
 
     /// What all fields say; `None` when none of them says anything.
     pub fn end(self) -> Result<Option<Framing>, FramingError> {
-        match (self.length, self.is_chunked) {
+        let is_chunked = self.codings > 0;
+        if is_chunked && (self.chunked != 1 || !self.is_chunked_last) {
+            return Err(FramingError::NotChunkedLast);
+        }
+        if self.codings > 1 {
+            return Err(FramingError::TransferEncoding);
+        }
+        match (self.length, is_chunked) {
             (Some(_), true) => Err(FramingError::TwoFramings),
             (Some(bytes), false) => Ok(Some(Framing::Length(bytes))),
             (None, true) => Ok(Some(Framing::Chunked)),
@@ -69,8 +85,9 @@ fn content_length(value: &[u8]) -> Option<u64> {
     if value.is_empty() || value.len() > LENGTH_DIGITS_MAX {
         return None;
     }
-    value.iter().try_fold(0, |length: u64, digit| match digit {
+    let length = value.iter().try_fold(0, |length: u64, digit| match digit {
         b'0'..=b'9' => Some(length * 10 + u64::from(digit - b'0')),
         _ => None,
-    })
+    });
+    length.filter(|length| *length <= LENGTH_MAX)
 }

@@ -6,6 +6,9 @@ pub const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// Fields of one head. Browsers behind three proxies send about 40.
 pub const FIELDS_MAX: usize = 100;
 
+/// Fields that `Connection` may name besides its own options. Clients name none or one; each costs a look at all fields.
+pub const NOMINATIONS_MAX: usize = 16;
+
 /// Bytes of a request target; what common servers accept.
 pub const TARGET_BYTES_MAX: usize = 8 * 1024;
 

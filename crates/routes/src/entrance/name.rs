@@ -54,14 +54,43 @@ pub enum Name {
     ForwardedPort,
     /// `x-real-ip`
     RealIp,
+    /// Any other that begins with `x-forwarded-`.
+    ForwardedOther,
+    /// `b3`, and any that begins with `x-b3-`.
+    B3,
 }
 
 impl Name {
     /// Recognises a name, whatever its case.
     pub fn of(name: &[u8]) -> Self {
+        match Self::known(name) {
+            Self::Other => Self::of_family(name),
+            known => known,
+        }
+    }
+
+    /// Names that nobody has written down, known by how they begin.
+    fn of_family(name: &[u8]) -> Self {
+        let begins_with = |family: &[u8]| {
+            name.split_at_checked(family.len())
+                .is_some_and(|(it, _)| it.eq_ignore_ascii_case(family))
+        };
+        // Settles most of them.
+        if !matches!(name, [b'x' | b'X', b'-', ..]) {
+            Self::Other
+        } else if begins_with(b"x-forwarded-") {
+            Self::ForwardedOther
+        } else if begins_with(b"x-b3-") {
+            Self::B3
+        } else {
+            Self::Other
+        }
+    }
+
+    fn known(name: &[u8]) -> Self {
         // By length first: most names are settled by one comparison.
         match name.len() {
-            2 => among(name, [(b"te", Self::Te)]),
+            2 => among(name, [(b"te", Self::Te), (b"b3", Self::B3)]),
             4 => among(name, [(b"host", Self::Host)]),
             6 => among(name, [(b"cookie", Self::Cookie), (b"expect", Self::Expect)]),
             7 => among(name, [(b"baggage", Self::Baggage), (b"upgrade", Self::Upgrade)]),
@@ -108,15 +137,16 @@ impl Name {
         }
     }
 
-    /// The name in lower case; `None` for [`Name::Other`].
+    /// The name in lower case; `None` where several have it.
     pub(crate) fn as_str(self) -> Option<&'static str> {
         self.line_start().strip_suffix(": ")
     }
 
-    /// What a line of this field begins with: the name in lower case, a colon and a space. Nothing for [`Name::Other`].
+    /// What a line of this field begins with: the name in lower case, a colon and a space. Nothing where several
+    /// names are meant.
     pub(super) fn line_start(self) -> &'static str {
         match self {
-            Self::Other => "",
+            Self::Other | Self::ForwardedOther | Self::B3 => "",
             Self::Connection => "connection: ",
             Self::KeepAlive => "keep-alive: ",
             Self::ProxyConnection => "proxy-connection: ",
@@ -264,6 +294,24 @@ mod tests {
         }
         assert_eq!(known, Name::RealIp as usize, "all but Other");
         assert_eq!(Name::of(b"x-other").as_str(), None);
+    }
+
+    #[test]
+    fn families_are_known_by_how_they_begin() {
+        for (name, expected) in [
+            ("X-Forwarded-Prefix", Name::ForwardedOther),
+            ("x-forwarded-client-cert", Name::ForwardedOther),
+            ("x-forwarded-", Name::ForwardedOther),
+            ("x-forwarded-for", Name::ForwardedFor),
+            ("x-forwarded", Name::Other),
+            ("b3", Name::B3),
+            ("X-B3-TraceId", Name::B3),
+            ("x-b3", Name::Other),
+            ("x-", Name::Other),
+            ("my-x-forwarded-for", Name::Other),
+        ] {
+            assert_eq!(Name::of(name.as_bytes()), expected, "{name}");
+        }
     }
 
     #[test]

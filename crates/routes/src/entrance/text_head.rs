@@ -5,8 +5,8 @@ use std::{borrow::Cow, fmt};
 use lanes::is_token;
 
 use super::{
-    FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, TARGET_BYTES_MAX, Written,
-    field::{Field, Fields},
+    FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, NOMINATIONS_MAX, TARGET_BYTES_MAX, Written,
+    field::{Field, Fields, drop_hop_by_hop, is_expected},
     framing::{FramingError, FramingReader},
     name::Name,
     seen::Head,
@@ -50,8 +50,14 @@ pub enum Unreadable {
     FieldValue(usize),
     /// No length, or several.
     ContentLength,
-    /// Anything but `chunked`.
+    /// Other codings before `chunked`.
     TransferEncoding,
+    /// Codings of which `chunked` is not the last.
+    NotChunkedLast,
+    /// Something but `100-continue` is expected.
+    Expect,
+    /// `Connection` names more fields than [`NOMINATIONS_MAX`].
+    Connection,
     /// A length and chunks.
     TwoFramings,
 }
@@ -64,6 +70,7 @@ impl Unreadable {
             Self::TargetTooLong => 414,
             Self::Connect => 405,
             Self::TransferEncoding => 501,
+            Self::Expect => 417,
             Self::Method
             | Self::Target
             | Self::Path(_)
@@ -71,6 +78,8 @@ impl Unreadable {
             | Self::FieldName(_)
             | Self::FieldValue(_)
             | Self::ContentLength
+            | Self::NotChunkedLast
+            | Self::Connection
             | Self::TwoFramings => 400,
         }
     }
@@ -93,6 +102,13 @@ impl fmt::Display for Unreadable {
             Self::FieldValue(_) => f.write_str("control character in a header field"),
             Self::ContentLength => f.write_str("malformed Content-Length"),
             Self::TransferEncoding => f.write_str("Transfer-Encoding other than chunked"),
+            Self::NotChunkedLast => {
+                f.write_str("Transfer-Encoding whose last coding is not chunked")
+            }
+            Self::Expect => f.write_str("an expectation other than 100-continue"),
+            Self::Connection => {
+                write!(f, "Connection that names more than {NOMINATIONS_MAX} fields")
+            }
             Self::TwoFramings => f.write_str("both Content-Length and Transfer-Encoding"),
         }
     }
@@ -114,6 +130,7 @@ impl From<FramingError> for Unreadable {
         match error {
             FramingError::ContentLength => Self::ContentLength,
             FramingError::TransferEncoding => Self::TransferEncoding,
+            FramingError::NotChunkedLast => Self::NotChunkedLast,
             FramingError::TwoFramings => Self::TwoFramings,
         }
     }
@@ -151,6 +168,12 @@ impl<'b> TextHead<'b> {
             false => Cow::Borrowed(query),
         };
         check_framing(&read)?;
+        if read.iter().any(|field| !is_expected(field)) {
+            return Err(Unreadable::Expect);
+        }
+        if drop_hop_by_hop(&mut Scratch(read.clone())).nominations > NOMINATIONS_MAX {
+            return Err(Unreadable::Connection);
+        }
         let authority = only_host(&read).ok_or(Unreadable::Host)?;
         if is_connect {
             let is_its_own = authority.eq_ignore_ascii_case(target);
@@ -230,6 +253,19 @@ fn only_host<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
     let mut hosts = fields.iter().filter(|field| field.name == Name::Host);
     let (only, None) = (hosts.next()?, hosts.next()) else { return None };
     std::str::from_utf8(only.value).ok().filter(|_| is_valid_host(only.value))
+}
+
+/// Fields by themselves.
+struct Scratch<'b>(Vec<Field<'b>>);
+
+impl<'b> Fields<'b> for Scratch<'b> {
+    fn kept(&self) -> impl DoubleEndedIterator<Item = Field<'b>> + Clone {
+        self.0.iter().copied()
+    }
+
+    fn drop_where(&mut self, mut is_dropped: impl FnMut(&Field<'b>) -> bool) {
+        self.0.retain(|field| !is_dropped(field));
+    }
 }
 
 impl<'b> Fields<'b> for TextHead<'b> {

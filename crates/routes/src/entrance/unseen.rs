@@ -40,7 +40,7 @@ impl Policy<'_> {
             None
         } else if matches!(
             field.name,
-            Name::Traceparent | Name::Tracestate | Name::RequestId | Name::Other
+            Name::Traceparent | Name::Tracestate | Name::RequestId | Name::B3 | Name::Other
         ) {
             Some(Unseen::NotTrusted)
         } else {

@@ -17,6 +17,7 @@ use crate::{
         request::RequestHead,
         write::{write_field, write_kept},
     },
+    plan::CONNECT,
     transport::{Connection, Transport as _},
     upstream::h1::Answer,
     worker::Worker,
@@ -53,7 +54,8 @@ impl<'c> Answers<'c> {
             connection,
             is_head: head.method.of(received) == b"HEAD",
             minor_version: head.minor_version,
-            keep_alive,
+            // A client that wants a tunnel may go on in another protocol, whatever it is told.
+            keep_alive: keep_alive && head.method.of(received) != CONNECT.as_bytes(),
             upgrade: head.upgrade.map(|protocol| SmallVec::from_slice(protocol.of(received))),
             stays: Cell::new(false),
         }
@@ -85,7 +87,7 @@ impl<'c> Answers<'c> {
 
 impl Client for Answers<'_> {
     async fn own(&self, answer: &OwnAnswer, may_go_on: bool) -> Result<(), Gone> {
-        let stays = self.decide_stay(may_go_on, true);
+        let stays = self.decide_stay(may_go_on && self.upgrade.is_none(), true);
         let mut out = self.worker.buffers.take_write();
         match answer {
             OwnAnswer::Refusal(kind) => {
