@@ -174,7 +174,12 @@ impl std::fmt::Display for Finding {
             write!(f, "{}: ", self.field)?;
         }
         if !self.value.is_empty() {
-            write!(f, "`{}`: ", self.value)?;
+            // A finding is one line, and nothing in it acts on a terminal.
+            let letters = self.value.chars().map(|letter| match letter.is_control() {
+                true => letter.escape_default().to_string(),
+                false => letter.to_string(),
+            });
+            write!(f, "`{}`: ", letters.collect::<String>())?;
         }
         f.write_str(&self.remedy)
     }

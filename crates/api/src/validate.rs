@@ -98,7 +98,7 @@ impl Validator {
         }
         lanes::check(set, &self.reported, &mut self.compiled, &mut report);
         sources::check(set, &mut report);
-        routes::check(set, &mut self.compiled, &mut report);
+        routes::check(set, &self.reported, &mut self.compiled, &mut report);
         self.compiled.forget_unused();
         report.findings.sort_by_key(|finding| finding.severity);
         report.findings

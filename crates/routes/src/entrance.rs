@@ -14,6 +14,7 @@ mod field;
 mod framing;
 mod limits;
 mod name;
+pub mod possible;
 mod seen;
 mod target;
 mod text_head;
@@ -41,9 +42,7 @@ pub use target::{
     is_same_authority, is_valid_host, is_valid_target, port, split_port, without_root_dot,
 };
 pub use text_head::{TextHead, Unreadable};
-pub use unseen::{
-    Unseen, may_be_host, may_be_path, may_begin_normal_path, may_begin_path, may_match_path,
-};
+pub use unseen::Unseen;
 pub use written::Written;
 
 use trace_parent::TraceParent;

@@ -9,6 +9,7 @@ mod edits;
 pub mod entrance;
 mod filter;
 mod host;
+pub mod language;
 mod normal;
 mod path;
 mod precedence;

@@ -5,22 +5,24 @@ use std::collections::HashMap;
 
 use lanes::{Group, GroupSpec, group::GroupProblem};
 use prost::Message;
-use routes::{GatewaySpec, RouteProblem, RouteSpec, Table};
+use routes::{GatewaySpec, RouteProblem, RouteSpec, Table, language::Languages};
 
 use crate::convert::wire;
 
 /// Problems by what was compiled, as it would go to the wire: equal bytes are equal rules.
 #[derive(Debug, Default)]
 pub(super) struct Compiled {
-    groups: Known<GroupProblem>,
-    routes: Known<RouteProblem>,
+    groups: Known<Vec<GroupProblem>>,
+    routes: Known<Vec<RouteProblem>>,
+    meetings: Known<bool>,
+    pub(super) languages: Languages,
 }
 
-type Known<P> = HashMap<Vec<u8>, Verdict<P>>;
+type Known<V> = HashMap<Vec<u8>, Verdict<V>>;
 
 #[derive(Debug)]
-struct Verdict<P> {
-    problems: Vec<P>,
+struct Verdict<V> {
+    verdict: V,
     is_used: bool,
 }
 
@@ -38,20 +40,26 @@ impl Compiled {
         ask(&mut self.routes, key, || Table::compile(Some(gateway), std::slice::from_ref(route)).1)
     }
 
+    /// Whether some text may be among those of each of `these` regular expressions and of none of `those`.
+    pub(super) fn may_meet(&mut self, these: &[&str], those: &[&str]) -> bool {
+        let key = format!("{these:?}{those:?}").into_bytes();
+        ask(&mut self.meetings, key, || self.languages.may_meet(these, those))
+    }
+
     /// Ends a validation: what it did not ask for is forgotten.
     pub(super) fn forget_unused(&mut self) {
         forget_unused(&mut self.groups);
         forget_unused(&mut self.routes);
+        forget_unused(&mut self.meetings);
     }
 }
 
-fn forget_unused<P>(known: &mut Known<P>) {
+fn forget_unused<V>(known: &mut Known<V>) {
     known.retain(|_, verdict| std::mem::take(&mut verdict.is_used));
 }
 
-fn ask<P: Clone>(known: &mut Known<P>, key: Vec<u8>, compile: impl FnOnce() -> Vec<P>) -> Vec<P> {
-    let verdict =
-        known.entry(key).or_insert_with(|| Verdict { problems: compile(), is_used: true });
-    verdict.is_used = true;
-    verdict.problems.clone()
+fn ask<V: Clone>(known: &mut Known<V>, key: Vec<u8>, judge: impl FnOnce() -> V) -> V {
+    let known = known.entry(key).or_insert_with(|| Verdict { verdict: judge(), is_used: true });
+    known.is_used = true;
+    known.verdict.clone()
 }

@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use lanes::{Fault, Problem, group::GroupProblem};
-use routes::entrance::Policy;
 
-use super::{Compiled, Report, Reported, conditions};
+use super::{
+    Compiled, Report, Reported,
+    conditions::{self, Checked},
+};
 use crate::{
     convert::lanes as convert,
     resource::{Entrance, Fallback, Key, Lane, LaneGroup, Meet, Object, Set},
@@ -132,7 +134,7 @@ fn check_applications(group: &LaneGroup, report: &mut Report) {
 fn check_group(
     group: &LaneGroup,
     set: &Set,
-    entrances: &[Policy<'_>],
+    entrances: &[conditions::Entrance<'_>],
     known: &mut Compiled,
     report: &mut Report,
 ) {
@@ -153,7 +155,8 @@ fn check_group(
     for lane in lanes {
         match convert::lane_spec(lane, true) {
             Ok(lane_spec) => {
-                conditions::Checked { lane, entrances, report }.check(&lane_spec.entry);
+                Checked { object: lane.key(), entrances, known, report }
+                    .check_lane(lane, &lane_spec.entry);
                 spec.lanes.push(lane_spec);
                 compiled.push(lane);
                 warn_of_lane(lane, group, report);
@@ -211,8 +214,11 @@ fn warn_of_lane(lane: &Lane, group: &LaneGroup, report: &mut Report) {
     };
     for (index, condition) in content.conditions.iter().enumerate() {
         if alone && negative(&condition.operator) {
-            let remedy =
-                "add `exists` for the same parameter: alone it also takes every request without it";
+            let remedy = if condition.attribute.is_some() {
+                "add a condition that asks for a value: alone it takes nearly every request"
+            } else {
+                "add `exists` for the same parameter: alone it also takes every request without it"
+            };
             let field = format!("spec.entry.content.conditions[{index}].operator");
             let problem = Problem::new(field, &condition.operator, remedy);
             report.warning(&lane.key(), problem.of(Fault::HoldsTooOften));

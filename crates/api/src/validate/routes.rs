@@ -8,13 +8,16 @@ use routes::{
     spec::{ListenerSpec, ParentSpec},
 };
 
-use super::{Compiled, Report, Severity};
+use super::{
+    Compiled, Report, Reported, Severity,
+    conditions::{self, Checked},
+};
 use crate::{
     convert::routes as convert,
     resource::{HttpRoute, Key, Set},
 };
 
-pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
+pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report: &mut Report) {
     let mut first_of_name: HashMap<&str, Key> = HashMap::new();
     let mut gateways: Vec<GatewaySpec> = Vec::new();
     for gateway in set.gateways() {
@@ -48,14 +51,20 @@ pub(super) fn check(set: &Set, known: &mut Compiled, report: &mut Report) {
         }
     }
     for route in set.http_routes() {
-        check_route(route, set, &gateways, known, report);
+        check_route(route, set, &At { gateways: &gateways, reported }, known, report);
     }
+}
+
+/// The gateways that routes may attach to.
+struct At<'g> {
+    gateways: &'g [GatewaySpec],
+    reported: &'g Reported,
 }
 
 fn check_route(
     route: &HttpRoute,
     set: &Set,
-    gateways: &[GatewaySpec],
+    at: &At<'_>,
     known: &mut Compiled,
     report: &mut Report,
 ) {
@@ -66,13 +75,19 @@ fn check_route(
         Ok(spec) => spec,
         Err(problems) => return report.errors(&key, problems),
     };
-    let served: Vec<&GatewaySpec> = gateways
+    let served: Vec<&GatewaySpec> = at
+        .gateways
         .iter()
         .filter(|gateway| parents.iter().any(|(_, parent)| parent.gateway == gateway.name))
         .collect();
+    // Its rules are looked at all the same where it attaches nowhere, on a gateway that takes everything.
+    let anywhere = anywhere();
+    let looked_at = if served.is_empty() { vec![&anywhere] } else { served.clone() };
+    let entrances: Vec<_> = (looked_at.into_iter())
+        .flat_map(|gateway| conditions::listeners(gateway, at.reported))
+        .collect();
+    Checked { object: key.clone(), entrances: &entrances, known, report }.check_route(&spec);
     if served.is_empty() {
-        // Its rules are looked at all the same, on a gateway that takes everything.
-        let anywhere = anywhere();
         spec.parents =
             vec![ParentSpec { gateway: anywhere.name.clone(), section: None, port: None }];
         let found = known.route(&anywhere, &spec);
@@ -142,8 +157,8 @@ fn anywhere() -> GatewaySpec {
         name: "http".to_owned(),
         port: 80,
         hostname: None,
-        trusted: false,
-        trusted_hops: 0,
+        trusted: true,
+        trusted_hops: 1,
     };
     GatewaySpec { name: "any".to_owned(), listeners: vec![listener] }
 }

@@ -13,6 +13,7 @@ use api::{
     discovery::v1::resource::Body,
     read,
     resource::{CreationOrder, Kind, Object, Set},
+    validate::Severity,
     write,
 };
 use lanes::GroupSpec;
@@ -74,12 +75,17 @@ fn what_a_cluster_says_of_its_objects_is_carried() {
     }
 }
 
-/// What was written before claims were refused is still read; only that is said of it.
+/// What was written before claims were refused is still read; only that is said of it, and that every request has a host.
 #[test]
 fn version_one_is_valid_but_for_its_claim() {
     let findings = api::validate(&api::resource::Set::new(objects()));
     let fields: Vec<_> = findings.iter().map(|finding| finding.problem.field.as_str()).collect();
-    assert_eq!(fields, ["spec.entry.content.conditions[5].claim"]);
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    assert_eq!(errors.count(), 1);
+    assert_eq!(
+        fields,
+        ["spec.entry.content.conditions[5].claim", "spec.entry.content.conditions[8].operator"]
+    );
 }
 
 /// Data planes keep messages and their versions on disk, and talk to control planes of the version before and after.
