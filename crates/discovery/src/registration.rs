@@ -10,6 +10,7 @@ mod standing;
 use std::{
     io::ErrorKind,
     net::SocketAddr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -18,7 +19,7 @@ use api::discovery::v1::{
     register_response::Message as Answer,
 };
 use tokio::{
-    sync::{mpsc, watch},
+    sync::{Notify, mpsc, watch},
     task::JoinHandle,
 };
 use tonic::Streaming;
@@ -63,6 +64,8 @@ pub struct Registrant {
     /// Where the application is probed, and how.
     pub application: SocketAddr,
     pub probe: Probe,
+    /// Told when others find that the application cannot be connected to: it is probed at once.
+    pub doubted: Arc<Notify>,
 }
 
 /// A running registration.
@@ -83,6 +86,7 @@ impl Registration {
         let probing = tokio::spawn(keep_probing(
             registrant.probe.clone(),
             registrant.application,
+            Arc::clone(&registrant.doubted),
             health_sender,
         ));
         let holder = LeaseHolder { registrant, health, stopped, standing: standing_sender };
@@ -101,7 +105,12 @@ impl Registration {
 }
 
 /// Probes the application for ever, and tells changes.
-async fn keep_probing(probe: Probe, application: SocketAddr, health: watch::Sender<bool>) {
+async fn keep_probing(
+    probe: Probe,
+    application: SocketAddr,
+    doubted: Arc<Notify>,
+    health: watch::Sender<bool>,
+) {
     let mut failures = 0;
     loop {
         let probed = probe.run(application).await;
@@ -124,7 +133,12 @@ async fn keep_probing(probe: Probe, application: SocketAddr, health: watch::Send
             tracing::info!(%application, healthy, reason, "the application's probe has changed");
             health.send_replace(healthy);
         }
-        tokio::time::sleep(if healthy { PROBE_RUNNING } else { PROBE_STARTING }).await;
+        let wait = tokio::time::sleep(if healthy { PROBE_RUNNING } else { PROBE_STARTING });
+        tokio::select! {
+            () = wait => {}
+            // One that is known not to answer is probed often enough.
+            () = doubted.notified(), if healthy => {}
+        }
     }
 }
 

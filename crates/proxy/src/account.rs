@@ -96,6 +96,9 @@ impl Account {
         status: u16,
         duration: Duration,
     ) {
+        if let Some(kind) = refused {
+            self.note(kind);
+        }
         let outcome = match refused.map(Kind::origin) {
             None => Outcome::Base,
             Some(Origin::Client) => Outcome::Denied,
@@ -128,10 +131,12 @@ impl Account {
         self.recorder.observe(set, started.elapsed());
     }
 
-    /// Counts what went wrong with an instance, beside the request it went wrong for.
+    /// Counts what went wrong, beside the request it went wrong for.
     pub(crate) fn note(&self, kind: &Kind) {
-        if matches!(kind, Kind::AnswerTimeout) {
-            self.recorder.count(Count::TimedOutResponse);
+        match kind {
+            Kind::AnswerTimeout => self.recorder.count(Count::TimedOutResponse),
+            Kind::Loop => self.recorder.count(Count::Loop),
+            _ => {}
         }
     }
 

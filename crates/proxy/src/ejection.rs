@@ -53,6 +53,8 @@ pub struct UnreachableBoard {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct EjectionsNow<'a> {
     ejections: &'a Ejections,
+    /// Put aside for one request alone.
+    not_again: &'a [SocketAddr],
     now: Instant,
 }
 
@@ -66,7 +68,16 @@ impl Ejections {
 
     /// As it stands at `now`, for [`lanes::Snapshot::choose`].
     pub(crate) fn at(&self, now: Instant) -> EjectionsNow<'_> {
-        EjectionsNow { ejections: self, now }
+        self.beside(&[], now)
+    }
+
+    /// The same for a request that has been refused by some already.
+    pub(crate) fn beside<'a>(
+        &'a self,
+        not_again: &'a [SocketAddr],
+        now: Instant,
+    ) -> EjectionsNow<'a> {
+        EjectionsNow { ejections: self, not_again, now }
     }
 
     /// A connect failed. Returns whether that ejected the instance now: connects that were under way together, or
@@ -129,12 +140,13 @@ impl Drop for Ejections {
 impl lanes::Ejections for EjectionsNow<'_> {
     #[inline]
     fn is_ejected(&self, address: SocketAddr) -> bool {
-        !self.ejections.by_address.is_empty()
+        let is_put_aside = !self.ejections.by_address.is_empty()
             && self
                 .ejections
                 .by_address
                 .get(&address)
-                .is_some_and(|ejection| self.now < ejection.until)
+                .is_some_and(|ejection| self.now < ejection.until);
+        is_put_aside || self.not_again.contains(&address)
     }
 }
 

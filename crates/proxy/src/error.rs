@@ -5,7 +5,10 @@ use std::{io, net::SocketAddr};
 use lanes::NoEndpoint;
 use thiserror::Error;
 
-use crate::h1::{body::BodyError, head::HeadError};
+use crate::{
+    h1::{body::BodyError, head::HeadError},
+    peers::Refused,
+};
 
 /// Whose fault it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,12 +74,31 @@ pub(crate) enum Kind {
     /// This process, or its host, is short of something: no instance is to blame.
     #[error("this proxy cannot open a connection for want of something of its own: {0}")]
     Shortage(#[source] io::Error),
+    /// A request came where it must not be served.
+    #[error("this instance does not serve the request: {reason}")]
+    Misrouted {
+        /// What it is, and who came.
+        reason: String,
+        /// A proxy of Laneway sent it, and chooses again.
+        chooses_again: bool,
+    },
+    /// The instance refused the request as misrouted, and there is no other.
+    #[error(
+        "no other instance of {0} may serve the request: the one that was chosen refused it as misrouted"
+    )]
+    RefusedAsMisrouted(String),
+    /// The request goes round.
+    #[error("the request has come round to this proxy too often: a backend leads back to it")]
+    Loop,
     /// No such host.
     #[error("host {0} cannot be resolved")]
     Unresolvable(String),
     /// Connecting failed.
     #[error("cannot connect to the instance")]
     Connect(#[source] io::Error),
+    /// The same of the application beside a sidecar: nothing of the request has reached it.
+    #[error("cannot connect to the application")]
+    Application(#[source] io::Error),
     /// The connection broke before an answer.
     #[error("the instance closed the connection without an answer")]
     Reset(#[source] io::Error),
@@ -141,8 +163,12 @@ impl Kind {
             | Self::NotLearned(_)
             | Self::NoEndpoint(_)
             | Self::Shortage(_)
+            | Self::Misrouted { .. }
+            | Self::RefusedAsMisrouted(_)
+            | Self::Loop
             | Self::Unresolvable(_) => Origin::Proxy,
             Self::Connect(_)
+            | Self::Application(_)
             | Self::Reset(_)
             | Self::AnswerHead(_)
             | Self::InterimAnswers
@@ -186,14 +212,30 @@ impl Kind {
             | Self::Ambiguous { .. }
             | Self::NotLearned(_)
             | Self::NoEndpoint(_)
-            | Self::Shortage(_) => 503,
+            | Self::Shortage(_)
+            | Self::RefusedAsMisrouted(_)
+            | Self::Misrouted { chooses_again: false, .. } => 503,
+            Self::Misrouted { chooses_again: true, .. } => Refused::Misrouted.status(),
+            Self::Loop => 508,
             Self::Unresolvable(_)
             | Self::Connect(_)
             | Self::Reset(_)
             | Self::AnswerHead(_)
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade => 502,
+            Self::Application(_) => Refused::Unreachable.status(),
             Self::AnswerTimeout => 504,
+        }
+    }
+}
+
+impl Kind {
+    /// What a proxy of Laneway is told beside the status, so that it chooses somebody else.
+    pub(crate) fn refused(&self) -> Option<Refused> {
+        match self {
+            Self::Misrouted { chooses_again: true, .. } => Some(Refused::Misrouted),
+            Self::Application(_) => Some(Refused::Unreachable),
+            _ => None,
         }
     }
 }
@@ -214,12 +256,14 @@ pub(crate) fn reason(status: u16) -> &'static str {
         408 => "Request Timeout",
         414 => "URI Too Long",
         417 => "Expectation Failed",
+        421 => "Misdirected Request",
         431 => "Request Header Fields Too Large",
         500 => "Internal Server Error",
         501 => "Not Implemented",
         502 => "Bad Gateway",
         503 => "Service Unavailable",
         504 => "Gateway Timeout",
+        508 => "Loop Detected",
         505 => "HTTP Version Not Supported",
         _ => "Error",
     }

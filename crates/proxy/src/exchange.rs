@@ -235,6 +235,17 @@ async fn unless_gone<B: RequestBody, T>(
     .await
 }
 
+/// Nobody is told an answer that means that another instance is chosen.
+#[cold]
+fn set_aside<C: Call>(call: C, answer: C::Answer) {
+    if let Ok(piece) = call.begin_body(answer, false) {
+        call.give_back(piece);
+        if call.is_done() {
+            call.finish();
+        }
+    }
+}
+
 impl<U, S> Exchange<'_, U, S> {
     /// Sends a request and hands its answer on: whole, so that it can be sent again, or as it arrives.
     async fn carry_out<R>(
@@ -296,7 +307,13 @@ impl<U, S> Exchange<'_, U, S> {
                 Err(error) => Err(error),
             };
             match answered {
-                Ok(answer) => return Ok((call, answer)),
+                Ok(answer) => match planned.refused_by(&answer) {
+                    None => return Ok((call, answer)),
+                    Some(refused) => {
+                        set_aside(call, answer);
+                        tries.refused(self.worker, planned, refused)?;
+                    }
+                },
                 Err(error) if tries.again(self.worker, planned, reused, &error) => {}
                 Err(error) => return Err(error.kind),
             }

@@ -9,6 +9,7 @@ mod h1;
 pub mod limits;
 pub mod original_destination;
 mod passthrough;
+mod peers;
 mod published;
 mod resolve;
 mod running;

@@ -41,6 +41,11 @@ limits! {
     JOINED_BODY_BYTES_MAX: usize = 4 * 1024;
     /// Instances tried for one request. Three dead ones in a row mean that more is wrong than one instance.
     ATTEMPTS_MAX: usize = 3;
+    /// Bytes that are kept of a body on its way, for an instance that turns out to be the wrong one: it says so as soon as it
+    /// has the head, before more has been sent.
+    KEPT_BODY_BYTES_MAX: usize = 64 * 1024;
+    /// What keeping a piece of it costs besides.
+    KEPT_PIECE_BYTES: usize = 64;
     /// Bytes read and thrown away after an answer that came before the request's end, so that closing does not
     /// destroy the answer (a reset makes clients drop what they have not read).
     LINGER_BYTES_MAX: usize = 1024 * 1024;

@@ -5,6 +5,7 @@ use std::{net::SocketAddr, sync::Arc, time::Instant};
 use lanes::{Choice, Context, Service, choose::Subset};
 use routes::Edits;
 use telemetry::Role;
+use tokio::sync::Notify;
 
 use crate::{
     correlation::Remembered,
@@ -44,6 +45,8 @@ pub(crate) struct Plan<'p> {
     pub(crate) outcome: Option<lanes::Outcome>,
     /// A sidecar's memory of the request's context, until some time after the answer.
     pub(crate) remembered: Option<Remembered>,
+    /// Told when a sidecar cannot connect to its application.
+    pub(crate) unreachable: Option<&'p Notify>,
     pub(crate) request_timeout_ms: u64,
     pub(crate) backend_timeout_ms: u64,
 }
@@ -86,6 +89,7 @@ impl Plan<'_> {
         ejections: &Ejections,
         ticket: u64,
         now: Instant,
+        not_again: &[SocketAddr],
     ) -> Result<Chosen, ProxyError> {
         match &self.target {
             Target::Address(address) => Ok(Chosen {
@@ -95,7 +99,7 @@ impl Plan<'_> {
                 member: None,
             }),
             Target::Service { service, context, caller_pick } => {
-                let ejected = ejections.at(now);
+                let ejected = ejections.beside(not_again, now);
                 picture
                     .lanes
                     .choose(context, service, *caller_pick, &ejected, ticket, &mut ())

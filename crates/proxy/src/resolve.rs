@@ -191,7 +191,14 @@ mod tests {
         let (demand, _asked) = mpsc::channel(1);
         let (metrics, board) = (Metrics::default(), UnreachableBoard::default());
         let (feed, ejections) = (Feed { published, demand }, Ejections::new(&board));
-        let worker = Worker::new(feed, Timeouts::default(), None, ejections, metrics.recorder());
+        let worker = Worker::new(
+            feed,
+            Timeouts::default(),
+            None,
+            ejections,
+            metrics.recorder(),
+            crate::peers::Via::new(0),
+        );
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let somebody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = somebody.local_addr().unwrap();

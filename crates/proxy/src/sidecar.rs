@@ -5,6 +5,7 @@ use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 use ipnet::IpNet;
 use routes::entrance::CorrelationHeaders;
 use telemetry::{Metrics, Role};
+use tokio::sync::Notify;
 
 use crate::{
     correlation::{Correlation, ThreadCorrelation},
@@ -33,6 +34,10 @@ pub struct SidecarConfig {
     pub application: String,
     /// The service others know it by.
     pub service: String,
+    /// The namespace it is registered in.
+    pub service_namespace: String,
+    /// Told when a connect to the application fails.
+    pub unreachable: Arc<Notify>,
     /// The lane tag of this instance; `None` is the base.
     pub tag: Option<lanes::Tag>,
     /// Where the application listens.
@@ -68,6 +73,9 @@ pub struct SidecarConfig {
 struct Identity {
     application: String,
     service: String,
+    /// `namespace/service` in lower case: what callers call it by that chose one of its registered instances.
+    registered_as: String,
+    unreachable: Arc<Notify>,
     tag: Option<lanes::Tag>,
     correlation_headers: CorrelationHeaders,
     correlation: ThreadCorrelation,
@@ -102,6 +110,9 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
         identity: Rc::new(Identity {
             application: config.application.clone(),
             service: config.service.clone(),
+            registered_as: format!("{}/{}", config.service_namespace, config.service)
+                .to_lowercase(),
+            unreachable: Arc::clone(&config.unreachable),
             tag: config.tag.clone(),
             correlation_headers: config.correlation_headers.clone(),
             correlation: ThreadCorrelation::new(Arc::clone(&table)),

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rand::Rng as _;
 use telemetry::{Count, Level, Metrics, Role};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -23,6 +24,7 @@ use crate::{
     ejection::{Ejections, UnreachableBoard},
     limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, Timeouts},
     listen,
+    peers::Via,
     published::Feed,
     running::{Phase, Running},
     transport::Connection,
@@ -90,6 +92,7 @@ pub(crate) fn start<S: Serve>(
     let (emptying, emptied) = mpsc::channel(1);
     let (ready, readiness) = std::sync::mpsc::channel();
     let workers = per_worker.len();
+    let number = rand::rng().next_u64();
     let connections_max = limits::connections_max(settings.connections_max) / workers as u64;
     for (index, sockets) in per_worker.into_iter().enumerate() {
         let (settings, make, board) = (settings.clone(), make.clone(), board.clone());
@@ -110,6 +113,7 @@ pub(crate) fn start<S: Serve>(
                             settings.mark,
                             Ejections::new(&board),
                             settings.metrics.recorder(),
+                            Via::new(number),
                         );
                         let thread = Thread::new(Rc::new(worker), make(), index, connections_max);
                         runtime.block_on(run(Rc::new(thread), sockets, stages));

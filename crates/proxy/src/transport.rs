@@ -182,6 +182,19 @@ impl Connection {
         }
     }
 
+    /// Receives after what `buffer` holds already, in which there is room.
+    pub(crate) fn poll_receive_more(
+        &self,
+        context: &mut Context<'_>,
+        buffer: &mut Buffer,
+    ) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(buffer.spare_mut());
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read))?;
+        let received = read.filled().len();
+        buffer.fill(received);
+        Poll::Ready(Ok(received))
+    }
+
     fn poll_send(
         &self,
         context: &mut Context<'_>,
@@ -228,14 +241,7 @@ impl Transport for Connection {
     }
 
     async fn receive_more(&self, mut buffer: Buffer) -> (Buffer, io::Result<usize>) {
-        let outcome = poll_fn(|context| {
-            let mut read = ReadBuf::new(buffer.spare_mut());
-            ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read))?;
-            let received = read.filled().len();
-            buffer.fill(received);
-            Poll::Ready(Ok(received))
-        })
-        .await;
+        let outcome = poll_fn(|context| self.poll_receive_more(context, &mut buffer)).await;
         (buffer, outcome)
     }
 

@@ -25,6 +25,7 @@ use crate::{
     h1::{request::RequestHead, response::ResponseHead},
     limits::{LOOKUP_WAIT, Timeouts},
     passthrough::BufferPool,
+    peers::Via,
     picture::Picture,
     published::{Feed, Published, Query},
     resolve::Names,
@@ -52,6 +53,8 @@ pub(crate) struct Worker {
     pub(crate) recorder: Rc<Recorder>,
     pub(crate) account: Account,
     pub(crate) draining: Cell<bool>,
+    /// What the other proxies know this process by.
+    pub(crate) via: Via,
     /// `SO_MARK` of connections to instances, so that redirect rules leave them alone.
     mark: Option<u32>,
     random: RefCell<SmallRng>,
@@ -69,6 +72,7 @@ impl Worker {
         mark: Option<u32>,
         ejections: Ejections,
         recorder: Recorder,
+        via: Via,
     ) -> Self {
         let Feed { mut published, demand } = feed;
         let recorder = Rc::new(recorder);
@@ -84,6 +88,7 @@ impl Worker {
             account: Account::new(Rc::clone(&recorder)),
             recorder,
             draining: Cell::new(false),
+            via,
             mark,
             random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
             published: RefCell::new(published),

@@ -231,6 +231,23 @@ pub fn write_restored<'b>(fields: &mut impl Fields<'b>, restored: &[u8], written
     fields.drop_named(Names::of(&[Name::Baggage]));
 }
 
+/// Adds a proxy to those that a request has passed: the parts of its member of `via`.
+pub fn write_via<'b>(fields: &mut impl Fields<'b>, member: &[&[u8]], written: &mut Written) {
+    let passed = fields.names().contains(Name::Via);
+    written.push_with(Name::Via, |text| {
+        if passed {
+            for value in fields.values(Name::Via).filter(|value| !value.is_empty()) {
+                text.extend_from_slice(value);
+                text.extend_from_slice(b", ");
+            }
+        }
+        member.iter().for_each(|part| text.extend_from_slice(part));
+    });
+    if passed {
+        fields.drop_named(Names::of(&[Name::Via]));
+    }
+}
+
 /// Entrances create the ids that others follow the call chain by. One that is no valid id helps nobody: it is
 /// replaced, and a `tracestate` means nothing without its `traceparent`.
 fn write_ids<'b>(

@@ -60,12 +60,13 @@ metrics! {
     POOL_REQUESTS = Counter "laneway_pool_requests_total" [label::RESULT] "Where the connection for a request came from.";
     POOL_IDLE = Gauge "laneway_pool_idle_connections" [] "Connections to instances that wait for the next request.";
     RETRIES = Counter "laneway_retries_total" [label::REASON] "Requests tried again.";
+    LOOPS = Counter "laneway_loops_total" [] "Requests refused because they had come round to this process too often.";
     EJECTIONS = Counter "laneway_ejections_total" [] "Instances put aside for a while because a connect to them failed.";
     UNREACHABLE = Gauge "laneway_unreachable_instances" [] "Instances to which the last connect failed.";
 
     // Lanes.
     LANE_ENDPOINTS = Gauge "laneway_lane_endpoints" [label::APPLICATION, label::LANE_GROUP, label::LANE] "Usable instances of an application in a lane, as this process sees them.";
-    MISROUTED = Counter "laneway_misrouted_arrivals_total" [] "Requests that arrived at an instance their lane does not allow.";
+    MISROUTED = Counter "laneway_misrouted_arrivals_total" [] "Requests that arrived at an instance that does not serve them: their lane does not allow it, or another service was called.";
     UNKNOWN_TAGS = Counter "laneway_unknown_tags_total" [] "Lane members whose tag is not known: treated as base.";
     AMBIGUOUS_ADDRESSES = Counter "laneway_ambiguous_addresses_total" [] "Connections to an address that several services share, passed through.";
     CORRELATION = Counter "laneway_correlation_total" [label::RESULT] "Look-ups of a lane context by correlation id, by result.";

@@ -58,6 +58,12 @@ pub enum Count {
     RetriedConnect,
     /// A request was tried again because the pooled connection was closed.
     RetriedStale,
+    /// A request was tried again because the instance refused it as misrouted.
+    RetriedMisrouted,
+    /// A request was tried again because the instance's sidecar could not connect to its application.
+    RetriedUnreachable,
+    /// A request had come round too often.
+    Loop,
     /// An instance was ejected.
     Ejected,
     /// A request arrived where its lane does not allow.
@@ -95,7 +101,7 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 29] = [
+    pub(crate) const ALL: [Self; 32] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
@@ -115,6 +121,9 @@ impl Count {
         Self::PoolStale,
         Self::RetriedConnect,
         Self::RetriedStale,
+        Self::RetriedMisrouted,
+        Self::RetriedUnreachable,
+        Self::Loop,
         Self::Ejected,
         Self::Misrouted,
         Self::UnknownTag,
@@ -153,6 +162,9 @@ impl Count {
             Self::PoolStale => (names::POOL_REQUESTS, Some((label::RESULT, "stale"))),
             Self::RetriedConnect => (names::RETRIES, Some((label::REASON, "connect"))),
             Self::RetriedStale => (names::RETRIES, Some((label::REASON, "stale"))),
+            Self::RetriedMisrouted => (names::RETRIES, Some((label::REASON, "misrouted"))),
+            Self::RetriedUnreachable => (names::RETRIES, Some((label::REASON, "unreachable"))),
+            Self::Loop => (names::LOOPS, None),
             Self::Ejected => (names::EJECTIONS, None),
             Self::Misrouted => (names::MISROUTED, None),
             Self::UnknownTag => (names::UNKNOWN_TAGS, None),

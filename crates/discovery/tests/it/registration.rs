@@ -1,6 +1,6 @@
 //! When an instance is registered, and what keeps it so.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use api::discovery::v1::{self, register_request::Message, register_response::Message as Answer};
 use discovery::{
@@ -24,6 +24,7 @@ fn registrant(control: SocketAddr, application: SocketAddr) -> Registrant {
         instance,
         application,
         probe: Probe::Tcp,
+        doubted: Arc::default(),
     }
 }
 
@@ -75,6 +76,33 @@ async fn an_instance_is_registered_once_its_application_answers() {
             break;
         }
     }
+}
+
+#[tokio::test]
+async fn an_application_that_others_cannot_reach_is_probed_at_once() {
+    let mut plane = ControlPlane::start().await;
+    let (listener, address) = application().await;
+    let registrant = registrant(plane.address, address);
+    let doubted = Arc::clone(&registrant.doubted);
+    let mut registration = Registration::start(registrant);
+    let mut registering = plane.next_registering().await;
+    assert!(confirm(&mut registering).await.healthy);
+    stands(&mut registration, |standing| standing.registered).await;
+
+    // Just after a probe: the next one is a second away.
+    let (first, _) = soon("the first probe", listener.accept()).await.unwrap();
+    let (second, _) = soon("another probe", listener.accept()).await.unwrap();
+    let probed = std::time::Instant::now();
+    drop((first, second, listener));
+    doubted.notify_one();
+    loop {
+        let heard = registering.hear().await.message;
+        let Some(Message::Heartbeat(heartbeat)) = heard else { panic!("{heard:?}") };
+        if !heartbeat.healthy {
+            break;
+        }
+    }
+    assert!(probed.elapsed() < Duration::from_millis(900), "{:?}", probed.elapsed());
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use proxy::{
     sidecar::SidecarConfig,
 };
 use serde_json::json;
+use tokio::sync::Notify;
 
 use super::{
     data_plane::{self, About},
@@ -79,10 +80,13 @@ impl Sidecar {
         admin: SocketAddr,
         discovery: Client,
     ) -> anyhow::Result<Self> {
+        let unreachable = Arc::new(Notify::new());
         let tag = settings.tag.as_deref().map(lanes::Tag::parse).transpose();
         let config = SidecarConfig {
             application: settings.application.clone(),
             service: settings.service.clone(),
+            service_namespace: settings.service_namespace.clone(),
+            unreachable: Arc::clone(&unreachable),
             tag: tag.map_err(|problem| anyhow!("tag: {problem}"))?.flatten(),
             application_address: settings.app_address,
             outbound_listen: settings.outbound_listen,
@@ -131,6 +135,7 @@ impl Sidecar {
             },
             application: settings.app_address,
             probe: Probe::Tcp,
+            doubted: unreachable,
         });
         Ok(Self { proxy, capture, registration, discovery })
     }

@@ -197,6 +197,13 @@ impl<U, S> Exchange<'_, U, S> {
         S: Client,
     {
         let Planned { plan, picture, started, chosen, .. } = planned;
+        let kind = match (kind, plan.unreachable) {
+            (Kind::Connect(error), Some(unreachable)) => {
+                unreachable.notify_one();
+                Kind::Application(error)
+            }
+            (kind, _) => kind,
+        };
         self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started);
         if matches!(kind, Kind::ClientGone) {
             return Rest::Done(End::Broken);

@@ -1,6 +1,7 @@
 //! Which instance is tried, for how long, and what is tried after it failed.
 
 use std::{
+    io,
     net::SocketAddr,
     time::{Duration, Instant},
 };
@@ -10,11 +11,12 @@ use telemetry::Count;
 
 use super::{
     CallOf, Planned,
-    sides::{Call, Request, Upstream},
+    sides::{Answer, Call, Request, Upstream},
 };
 use crate::{
     error::{Kind, ProxyError},
     limits::ATTEMPTS_MAX,
+    peers::Refused,
     plan::{Chosen, Plan, Target},
     worker::Worker,
 };
@@ -73,7 +75,7 @@ impl Tries {
             let (chosen, fresh) = match self.next.take() {
                 Some(next) => next,
                 None => {
-                    let chosen = planned.choose(worker, planned.started);
+                    let chosen = planned.choose(worker, planned.started, &[]);
                     (chosen.map_err(|error| error.kind)?, false)
                 }
             };
@@ -108,7 +110,7 @@ impl Tries {
             return false;
         }
         // With the instance put aside the choice falls on another, unless it is the only one.
-        match planned.choose(worker, now) {
+        match planned.choose(worker, now, &self.tried) {
             Ok(other) if !self.tried.contains(&other.address) => {
                 worker.recorder.count(Count::RetriedConnect);
                 self.next = Some((other, false));
@@ -116,6 +118,34 @@ impl Tries {
             }
             _ => false,
         }
+    }
+
+    /// What becomes of a request that the sidecar of the chosen instance did not hand to its application: whatever its
+    /// method, somebody else may have it.
+    pub(super) fn refused(
+        &mut self,
+        worker: &Worker,
+        planned: &Planned<'_>,
+        refused: Refused,
+    ) -> Result<(), Kind> {
+        let now = Instant::now();
+        let address = planned.chosen.map(|chosen| chosen.address);
+        if let (Refused::Unreachable, Some(address)) = (refused, address) {
+            worker.eject(address, now);
+        }
+        self.tried.extend(address);
+        if self.attempts < ATTEMPTS_MAX
+            && let Ok(other) = planned.choose(worker, now, &self.tried)
+            && !self.tried.contains(&other.address)
+        {
+            worker.recorder.count(match refused {
+                Refused::Misrouted => Count::RetriedMisrouted,
+                Refused::Unreachable => Count::RetriedUnreachable,
+            });
+            self.next = Some((other, false));
+            return Ok(());
+        }
+        Err(planned.refusal(refused))
     }
 
     /// Whether to try once more after a broken connection, and with whom.
@@ -149,7 +179,33 @@ impl Tries {
 }
 
 impl Planned<'_> {
-    fn choose(&self, worker: &Worker, now: Instant) -> Result<Chosen, ProxyError> {
-        self.plan.choose(self.picture, &worker.ejections.borrow(), worker.ticket(), now)
+    fn choose(
+        &self,
+        worker: &Worker,
+        now: Instant,
+        not_again: &[SocketAddr],
+    ) -> Result<Chosen, ProxyError> {
+        self.plan.choose(self.picture, &worker.ejections.borrow(), worker.ticket(), now, not_again)
+    }
+
+    /// Whether an answer comes from the sidecar of an instance that was chosen here, and means that another is chosen.
+    pub(super) fn refused_by(&self, answer: &impl Answer) -> Option<Refused> {
+        answer.refused().filter(|_| matches!(self.plan.target, Target::Service { .. }))
+    }
+
+    /// What the client is told when nobody else may have the request.
+    pub(super) fn refusal(&self, refused: Refused) -> Kind {
+        match (refused, &self.plan.target) {
+            (Refused::Misrouted, Target::Service { service, .. }) => {
+                Kind::RefusedAsMisrouted(service.name().to_string())
+            }
+            (Refused::Misrouted, Target::Address(address)) => {
+                Kind::RefusedAsMisrouted(address.to_string())
+            }
+            (Refused::Unreachable, _) => {
+                let reason = "its sidecar cannot connect to the application";
+                Kind::Connect(io::Error::new(io::ErrorKind::ConnectionRefused, reason))
+            }
+        }
     }
 }

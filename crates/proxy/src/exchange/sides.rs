@@ -21,6 +21,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
     error::{Kind, ProxyError},
+    peers::Refused,
     plan::{NoPlan, Plan},
     published::Published,
     tunnel::Cut,
@@ -68,7 +69,15 @@ pub(crate) struct Found {
 /// A part of a body.
 pub(crate) trait Piece: Default {
     /// Nothing of it goes on.
-    fn is_empty(&self) -> bool;
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many bytes of it go on.
+    fn len(&self) -> usize;
+
+    /// The same once more, to be sent again.
+    fn duplicate(&self) -> Self;
 }
 
 /// A request as its client's side has read it.
@@ -193,7 +202,7 @@ pub(crate) trait Upstream<R: Request> {
 
 /// One request to one instance, and its answer.
 pub(crate) trait Call {
-    type Message;
+    type Message: Clone;
     type Piece: Piece;
     type Answer: Answer;
     type Stream: AsyncRead + AsyncWrite + Unpin + Cut;
@@ -246,6 +255,11 @@ pub(crate) trait Call {
 /// The head of an answer.
 pub(crate) trait Answer {
     fn status(&self) -> u16;
+
+    /// The sidecar of the instance did not hand the request to its application.
+    fn refused(&self) -> Option<Refused> {
+        None
+    }
 
     /// It comes before the answer: 100, 103 and their like.
     fn is_interim(&self) -> bool {

@@ -10,9 +10,14 @@ use super::{
     AnswerOf, BodyOf, CallOf, End, Exchange, MessageOf, PieceOf, Planned, Rest, RestOf,
     answer::NotHandedOn,
     attempts::Tries,
-    sides::{Answer as _, AnswerSink, Call, Request, RequestBody, Upstream},
+    sides::{Answer as _, AnswerSink, Call, Piece, Request, RequestBody, Upstream},
 };
-use crate::{account::Answering, error::Kind};
+use crate::{
+    account::Answering,
+    error::Kind,
+    limits::{KEPT_BODY_BYTES_MAX, KEPT_PIECE_BYTES},
+    peers::Refused,
+};
 
 /// Why a body was not sent to its end.
 enum Broken {
@@ -23,13 +28,13 @@ enum Broken {
 }
 
 /// A body on its way out, beside the answer on its way back.
-struct Upload<'u, F, B> {
+struct Upload<'u, 'b, F, B> {
     work: Pin<&'u mut F>,
     /// How it ended; with the body again when all of it was sent.
-    ended: Option<Result<B, Broken>>,
+    ended: Option<Result<&'b mut B, Broken>>,
 }
 
-impl<F: Future<Output = Result<B, Broken>>, B: RequestBody> Upload<'_, F, B> {
+impl<'b, F: Future<Output = Result<&'b mut B, Broken>>, B: RequestBody> Upload<'_, 'b, F, B> {
     /// Carries it on, whatever becomes of it.
     fn advance(&mut self, context: &mut Context<'_>) {
         if self.ended.is_none()
@@ -44,7 +49,7 @@ impl<F: Future<Output = Result<B, Broken>>, B: RequestBody> Upload<'_, F, B> {
         self.advance(context);
         match self.ended.take() {
             Some(Err(Broken::Client(kind))) => Poll::Ready(kind),
-            Some(Ok(mut body)) => {
+            Some(Ok(body)) => {
                 let gone = body.poll_gone(context).map(|()| Kind::ClientGone);
                 self.ended = Some(Ok(body));
                 gone
@@ -59,22 +64,63 @@ impl<F: Future<Output = Result<B, Broken>>, B: RequestBody> Upload<'_, F, B> {
 }
 
 /// How far a request came that was answered while its body was on its way.
-enum Progress<A, B> {
+enum Progress<A> {
     /// The body was sent before the answer came.
-    Sent(A, B),
+    Sent(A),
     /// The answer came earlier, and was handed on to its end.
     AnsweredEarly(Answering),
+    /// The instance's sidecar did not hand it to its application.
+    Refused(Refused),
     Failed(Kind),
     Gone,
 }
 
+/// What was sent of a body, to be sent once more.
+struct Kept<P> {
+    pieces: Vec<P>,
+    bytes: usize,
+    /// All that was sent is here.
+    is_whole: bool,
+}
+
+impl<P> Default for Kept<P> {
+    fn default() -> Self {
+        Self { pieces: Vec::new(), bytes: 0, is_whole: true }
+    }
+}
+
+impl<P: Piece> Kept<P> {
+    /// Keeps what is about to be sent, while there is room. The piece to be sent in its place: when nobody waits for it
+    /// to be sent, what comes after it is not lost.
+    fn keep(&mut self, piece: P, body: &mut impl RequestBody<Piece = P>) -> P {
+        self.bytes += piece.len() + KEPT_PIECE_BYTES;
+        self.is_whole &= self.bytes <= KEPT_BODY_BYTES_MAX;
+        if !self.is_whole {
+            self.pieces.clear();
+            return piece;
+        }
+        let (kept, sent) = (piece.duplicate(), piece.duplicate());
+        body.give_back(piece);
+        self.pieces.push(kept);
+        sent
+    }
+}
+
+/// What an attempt sends before it waits for more of the body.
+struct Sending<'s, M, P> {
+    message: &'s M,
+    /// What has arrived of the body, for the first attempt.
+    first: Option<P>,
+    kept: &'s mut Kept<P>,
+}
+
 impl<U, S> Exchange<'_, U, S> {
-    /// Sends a request whose body has not wholly arrived. Nothing of it is kept, so it cannot be sent again; but
-    /// instances that cannot be reached are passed over as always.
+    /// Sends a request whose body has not wholly arrived. A little of it is kept, for an instance that turns out to be the
+    /// wrong one; whoever has taken more has it for good.
     pub(super) async fn stream<R>(
         &self,
         planned: &mut Planned<'_>,
-        body: BodyOf<R>,
+        mut body: BodyOf<R>,
         message: MessageOf<U, R>,
         first: PieceOf<R>,
     ) -> RestOf<U, R>
@@ -83,47 +129,62 @@ impl<U, S> Exchange<'_, U, S> {
         U: Upstream<R>,
         S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
     {
-        let connected = Tries::default().connect(self.worker, self.upstream, planned).await;
-        let call = match connected {
-            Ok((call, _)) => call,
-            Err(kind) => return self.fail(planned, kind, None).await,
-        };
-        let patience = planned.patience;
-        call.expect_by(patience.deadline_ms(self.worker));
-        // An explicit limit is for the whole attempt; the default begins anew with every piece that is sent.
-        let upload_extends = planned.plan.backend_timeout_ms == 0;
-        let progress = || {
-            if upload_extends {
-                patience.expect_moves(&call);
+        let mut tries = Tries::default();
+        let mut kept = Kept::default();
+        let mut first = Some(kept.keep(first, &mut body));
+        let failed = loop {
+            let call = match tries.connect(self.worker, self.upstream, planned).await {
+                Ok((call, _)) => call,
+                Err(kind) => break kind,
+            };
+            let patience = planned.patience;
+            call.expect_by(patience.deadline_ms(self.worker));
+            // An explicit limit is for the whole attempt; the default begins anew with every piece that is sent.
+            let upload_extends = planned.plan.backend_timeout_ms == 0;
+            let progress = || {
+                if upload_extends {
+                    patience.expect_moves(&call);
+                }
+            };
+            progress();
+            let ended = {
+                let sending = Sending { message: &message, first: first.take(), kept: &mut kept };
+                let work = pin!(self.upload::<R>(&mut body, &call, sending, &progress));
+                let mut upload = Upload { work, ended: None };
+                self.answer_beside(planned, &call, &mut upload).await
+            };
+            match ended {
+                Progress::Sent(answer) => {
+                    self.upstream.give_back(message);
+                    return self.pass_on::<R>(planned, call, answer, body).await;
+                }
+                Progress::AnsweredEarly(answering) => {
+                    self.finish(call, answering, planned.plan.remembered.take());
+                    return Rest::Done(End::Unread);
+                }
+                Progress::Refused(refused) if kept.is_whole => {
+                    if let Err(kind) = tries.refused(self.worker, planned, refused) {
+                        break kind;
+                    }
+                }
+                Progress::Refused(refused) => break planned.refusal(refused),
+                Progress::Failed(kind) => break kind,
+                Progress::Gone => return Rest::Done(End::Broken),
             }
         };
-        progress();
-        let ended = {
-            let work = pin!(self.upload::<R>(body, &call, message, first, &progress));
-            let mut upload = Upload { work, ended: None };
-            self.answer_beside(planned, &call, &mut upload).await
-        };
-        match ended {
-            Progress::Sent(answer, body) => self.pass_on::<R>(planned, call, answer, body).await,
-            Progress::AnsweredEarly(answering) => {
-                self.finish(call, answering, planned.plan.remembered.take());
-                Rest::Done(End::Unread)
-            }
-            Progress::Failed(kind) => self.fail(planned, kind, None).await,
-            Progress::Gone => Rest::Done(End::Broken),
-        }
+        self.fail(planned, failed, None).await
     }
 
     /// Waits for the answer while the body is on its way. An answer that comes before the body's end is handed on from
     /// here, since its client may be waiting for it to go on sending.
-    async fn answer_beside<B, C>(
+    async fn answer_beside<'b, B, C>(
         &self,
         planned: &Planned<'_>,
         call: &C,
-        upload: &mut Upload<'_, impl Future<Output = Result<B, Broken>>, B>,
-    ) -> Progress<C::Answer, B>
+        upload: &mut Upload<'_, 'b, impl Future<Output = Result<&'b mut B, Broken>>, B>,
+    ) -> Progress<C::Answer>
     where
-        B: RequestBody,
+        B: RequestBody + 'b,
         C: Call,
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
@@ -139,8 +200,11 @@ impl<U, S> Exchange<'_, U, S> {
             Ok(answer) => answer,
             Err(kind) => return Progress::Failed(kind),
         };
-        if let Some(Ok(body)) = upload.ended.take_if(|ended| ended.is_ok()) {
-            return Progress::Sent(answer, body);
+        if let Some(refused) = planned.refused_by(&answer) {
+            return Progress::Refused(refused);
+        }
+        if matches!(upload.ended, Some(Ok(_))) {
+            return Progress::Sent(answer);
         }
         if answer.status() == 101 {
             return Progress::Failed(Kind::UnexpectedUpgrade);
@@ -165,21 +229,36 @@ impl<U, S> Exchange<'_, U, S> {
         }
     }
 
-    /// Sends head and body.
-    async fn upload<R>(
+    /// Sends head and body; what was sent before is sent once more.
+    async fn upload<'b, R>(
         &self,
-        mut body: BodyOf<R>,
+        body: &'b mut BodyOf<R>,
         call: &CallOf<U, R>,
-        mut message: MessageOf<U, R>,
-        mut piece: PieceOf<R>,
+        sending: Sending<'_, MessageOf<U, R>, PieceOf<R>>,
         progress: &impl Fn(),
-    ) -> Result<BodyOf<R>, Broken>
+    ) -> Result<&'b mut BodyOf<R>, Broken>
     where
         R: Request,
         U: Upstream<R>,
     {
-        let mut sent = call.begin(&mut message, &mut piece, false).await;
+        let Sending { message, first, kept } = sending;
+        let mut message = message.clone();
+        let (mut piece, again) = match first {
+            Some(first) => (first, 1),
+            None => {
+                (kept.pieces.first().map(Piece::duplicate).unwrap_or_default(), kept.pieces.len())
+            }
+        };
+        let is_last = again <= 1 && body.is_done();
+        let mut sent = call.begin(&mut message, &mut piece, is_last).await;
         self.upstream.give_back(message);
+        for index in 1..again {
+            if sent.is_ok() {
+                progress();
+                piece = kept.pieces[index].duplicate();
+                sent = call.send(&mut piece, index + 1 == again && body.is_done()).await;
+            }
+        }
         loop {
             if let Err(error) = sent {
                 tracing::debug!(reason = %error, "upload broken off");
@@ -190,11 +269,13 @@ impl<U, S> Exchange<'_, U, S> {
             if body.is_done() {
                 return Ok(body);
             }
-            piece = body.next().await.map_err(|kind| {
+            let next = body.next().await.map_err(|kind| {
                 call.cut();
                 Broken::Client(kind)
             })?;
-            sent = call.send(&mut piece, body.is_done()).await;
+            let is_last = body.is_done();
+            piece = kept.keep(next, body);
+            sent = call.send(&mut piece, is_last).await;
         }
     }
 }

@@ -36,8 +36,15 @@ enum Part {
 }
 
 impl Piece for Part {
-    fn is_empty(&self) -> bool {
-        *self == Self::Nothing
+    fn len(&self) -> usize {
+        match self {
+            Self::Nothing => 0,
+            Self::Data(text) | Self::Trailers(text) => text.len(),
+        }
+    }
+
+    fn duplicate(&self) -> Self {
+        self.clone()
     }
 }
 
@@ -407,6 +414,7 @@ impl Decide for ToOne {
             member: None,
             outcome: None,
             remembered: None,
+            unreachable: None,
             request_timeout_ms: 0,
             backend_timeout_ms: 0,
         })
@@ -429,6 +437,7 @@ async fn drive(
         None,
         Ejections::new(&board),
         metrics.recorder(),
+        crate::peers::Via::new(0),
     );
     let told = Told::default();
     let (stream, client) = duplex(1024);

@@ -74,6 +74,7 @@ pub(super) fn plan<'p, 'b>(
     let decided = Decided { snapshot: &picture.lanes, context: &context, peer: arrival.peer };
     let random = || worker.random_bytes();
     edits.send_on(head, policy, decided, service.name(), random, written);
+    worker.via.write(head, id, written)?;
     Ok(Plan {
         role: Role::Gateway,
         target: Target::Service { service, context, caller_pick: None },
@@ -82,6 +83,7 @@ pub(super) fn plan<'p, 'b>(
         member: None,
         outcome: None,
         remembered: None,
+        unreachable: None,
         request_timeout_ms: rule.request_timeout_ms,
         backend_timeout_ms: rule.backend_timeout_ms,
     })

@@ -5,7 +5,7 @@ use std::io;
 use super::body::{Body, BodyError};
 use crate::{
     buffers::Buffer,
-    exchange::sides,
+    exchange::sides::{self, Piece as _},
     limits::JOINED_BODY_BYTES_MAX,
     transport::{Connection, Transport as _},
 };
@@ -23,11 +23,6 @@ impl Piece {
     pub(crate) fn of(body: &mut Body, mut buffer: Buffer) -> Result<Self, BodyError> {
         let step = body.step(buffer.filled_mut())?;
         Ok(Self { buffer, goes_on: step.keep as u32, consumed: step.consumed as u32 })
-    }
-
-    /// How many bytes of it go on.
-    pub(crate) fn len(&self) -> usize {
-        self.goes_on as usize
     }
 
     /// Copies a small piece behind a head, where it goes out with it.
@@ -58,7 +53,13 @@ impl Piece {
 }
 
 impl sides::Piece for Piece {
-    fn is_empty(&self) -> bool {
-        self.goes_on == 0
+    fn len(&self) -> usize {
+        self.goes_on as usize
+    }
+
+    fn duplicate(&self) -> Self {
+        let mut buffer = Buffer::default();
+        buffer.append(&self.buffer.filled()[..self.len()]);
+        Self { buffer, goes_on: self.goes_on, consumed: self.goes_on }
     }
 }

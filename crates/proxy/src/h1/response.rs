@@ -4,6 +4,7 @@ use routes::entrance::{self, Fields as _, NOMINATIONS_MAX, Name, Names};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{Field, HeadError, HeadParser, Progress, Span, minor_version};
+use crate::peers::Refused;
 
 /// A response head as offsets into the received bytes. Reused: it keeps its memory between responses.
 #[derive(Debug, Default)]
@@ -21,6 +22,8 @@ pub(crate) struct ResponseHead {
     pub(crate) framing: Framing,
     /// The protocol a 101 switches to.
     pub(crate) upgrade: Option<Span>,
+    /// The sidecar of the instance did not hand the request to its application.
+    pub(crate) refused: Option<Refused>,
     /// Bytes of the head.
     pub(crate) head_bytes: usize,
 }
@@ -30,6 +33,7 @@ impl ResponseHead {
     pub(crate) fn reset(&mut self) {
         self.parser.reset();
         self.upgrade = None;
+        self.refused = None;
         self.head_bytes = 0;
     }
 
@@ -87,6 +91,13 @@ impl ResponseHead {
         let framing = fields::framing(bytes, parser)?;
         if self.minor_version == 0 && framing == Some(Framing::Chunked) {
             return Err(HeadError::TransferEncoding);
+        }
+        if parser.names.contains(Name::LanewayRefused) {
+            // Between two proxies alone: what an application says of it goes no further.
+            let mut fields = FieldLines { parser: &mut *parser, bytes };
+            let said = fields.values(Name::LanewayRefused).next();
+            self.refused = said.and_then(|value| Refused::read(self.status, value));
+            fields.drop_named(Names::of(&[Name::LanewayRefused]));
         }
         let options = entrance::drop_hop_by_hop(&mut FieldLines { parser, bytes });
         if options.nominations > NOMINATIONS_MAX {

@@ -1,4 +1,5 @@
-//! What a sidecar does with a call of others: the lane context is read and remembered, never used to route.
+//! What a sidecar does with a call of others: the lane context is read and remembered, never used to route; what must not
+//! be served here is refused.
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -6,7 +7,7 @@ use std::{
     time::Instant,
 };
 
-use lanes::{Context, Entrance, baggage};
+use lanes::{Context, Entrance, Tag, baggage};
 use routes::{
     Edits,
     entrance::{self, Decided, Head, Name, Policy, Written},
@@ -16,6 +17,7 @@ use telemetry::{Count, Role};
 use crate::{
     error::Kind,
     exchange::sides::{Decide, Found},
+    peers::Caller,
     plan::{CONNECT, NoPlan, Plan, Target},
     published::Published,
     sidecar::Identity,
@@ -72,7 +74,11 @@ fn plan<'p, 'b>(
     let entrance = lanes.application_entrance(&identity.application);
     let edge = entrance.is_some_and(|entrance| entrance.edge);
     let policy = Policy::of_application(edge, &identity.correlation_headers);
+    let caller = Caller::take(head, written);
     let mut context = policy.context(lanes, &*head);
+    let is_allowed =
+        |context: &Context| lanes.allows(context, &identity.application, identity.tag.as_ref());
+    let arrived_rightly = is_allowed(&context);
     if context.unknown_tags > 0 {
         worker.recorder.count(Count::UnknownTag);
     }
@@ -90,15 +96,16 @@ fn plan<'p, 'b>(
         None => baggage::lane_members(head.values(Name::Baggage), &mut members),
     }
 
-    if !lanes.allows(&context, &identity.application, identity.tag.as_ref()) {
-        worker.recorder.count(Count::Misrouted);
-        tracing::warn!(
-            %peer,
-            application = identity.application,
-            tag = identity.tag.as_ref().map_or("base", |tag| tag.as_str()),
-            context = %String::from_utf8_lossy(&members),
-            "a request arrived where its lane does not allow; its caller has no sidecar or an old picture"
-        );
+    // An entrance may put a request into a lane whose instance it is not: it came rightly all the same.
+    let is_misrouted = !arrived_rightly && !is_allowed(&context);
+    let is_for_another = caller.is_some_and(|caller| inbound.is_for_another(caller));
+    if is_misrouted || is_for_another {
+        let refused = inbound.misrouted(worker, caller, &members);
+        // A lane of this instance's own tag may be newer here than at the caller, or older: it is served.
+        if is_for_another || !names_tag(&members, identity.tag.as_ref()) {
+            worker.buffers.give_write(members);
+            return Err(refused.into());
+        }
     }
     let ids = identity.correlation_headers.ids(&*head, written);
     let remembered =
@@ -113,8 +120,52 @@ fn plan<'p, 'b>(
         member,
         outcome: Some(outcome),
         remembered,
+        unreachable: Some(&identity.unreachable),
         request_timeout_ms: 0,
         backend_timeout_ms: 0,
+    })
+}
+
+impl Inbound {
+    /// The caller chose the instance for a service that this is not an instance of: its address was another's before.
+    fn is_for_another(&self, caller: Caller<'_>) -> bool {
+        caller.service.is_some_and(|service| service != self.identity.registered_as.as_bytes())
+    }
+
+    /// Counts and names what arrived wrongly; what its caller is told.
+    #[cold]
+    fn misrouted(&self, worker: &Worker, caller: Option<Caller<'_>>, members: &[u8]) -> Kind {
+        let Self { identity, peer, .. } = self;
+        worker.recorder.count(Count::Misrouted);
+        let tag = identity.tag.as_ref().map_or("base", |tag| tag.as_str());
+        let context = String::from_utf8_lossy(members);
+        let called = caller.and_then(|caller| caller.service).map(String::from_utf8_lossy);
+        let called = called.unwrap_or_default();
+        tracing::warn!(
+            %peer,
+            application = identity.application,
+            tag,
+            %context,
+            %called,
+            "a request arrived where its lane does not allow, or at another service than was called; its caller has no sidecar or an old picture"
+        );
+        let context = if context.is_empty() { "base".into() } else { context };
+        let reason = if caller.is_some_and(|caller| self.is_for_another(caller)) {
+            format!("it is of service {}, and {called} was called", identity.registered_as)
+        } else {
+            format!("it is {tag} of {}, and the request is {context}", identity.application)
+        };
+        Kind::Misrouted { reason, chooses_again: caller.is_some() }
+    }
+}
+
+/// Whether lane members name this tag, in whatever group.
+fn names_tag(members: &[u8], tag: Option<&Tag>) -> bool {
+    let Some(tag) = tag else { return false };
+    let mut members = members.split(|byte| *byte == b',');
+    members.any(|member| {
+        let value = member.splitn(2, |byte| *byte == b'=').nth(1);
+        value.is_some_and(|value| value.trim_ascii() == tag.as_str().as_bytes())
     })
 }
 

@@ -99,6 +99,7 @@ fn plan<'p, 'b>(
     entrance::write_restored(head, &restored, written);
     let target = match destination {
         Destination::Service(service, caller_pick) => {
+            worker.via.write(head, service.id(), written)?;
             Target::Service { service, context, caller_pick }
         }
         Destination::Address(address) => Target::Address(address),
@@ -111,6 +112,7 @@ fn plan<'p, 'b>(
         member: None,
         outcome: None,
         remembered: None,
+        unreachable: None,
         request_timeout_ms: 0,
         backend_timeout_ms: 0,
     })

@@ -23,6 +23,7 @@ use crate::{
         response::ResponseHead,
         write::WriteRequest,
     },
+    peers::Refused,
     transport::{Connection, Transport as _, Unread},
     worker::Worker,
 };
@@ -32,7 +33,7 @@ use crate::{
 pub(crate) struct Instances<'w>(pub(crate) &'w Worker);
 
 /// A request's head as it is sent, with a small body behind it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Message {
     bytes: Vec<u8>,
     is_head: bool,
@@ -64,6 +65,10 @@ pub(crate) struct Answer {
 impl sides::Answer for Answer {
     fn status(&self) -> u16 {
         self.head.status
+    }
+
+    fn refused(&self) -> Option<Refused> {
+        self.head.refused
     }
 }
 

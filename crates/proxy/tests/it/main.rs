@@ -8,6 +8,7 @@ mod cuts;
 mod entrance;
 mod lanes;
 mod lifecycle;
+mod misrouted;
 mod retries;
 mod reuse;
 mod sidecar;

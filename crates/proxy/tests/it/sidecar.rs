@@ -239,16 +239,6 @@ async fn an_id_with_two_contexts_restores_nothing() {
 }
 
 #[tokio::test]
-async fn misrouted_arrivals_are_served_and_counted() {
-    let application = Instance::new().await.serve("app");
-    let proxy = Proxy::sidecar(&world().await, Some("gray"), application);
-    let mut caller = Wire::connect(proxy.inbound()).await;
-    caller.send("GET / HTTP/1.1\r\nHost: sc-A\r\n\r\n").await;
-    assert_eq!(status(&caller.answer().await.0), 200);
-    proxy.counted(Count::Misrouted, 1).await;
-}
-
-#[tokio::test]
 async fn an_application_as_entrance_decides_for_what_has_no_member_yet() {
     let application = Instance::new().await.serve("app");
     for edge in [false, true] {

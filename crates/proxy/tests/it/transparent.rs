@@ -37,6 +37,8 @@ fn captured(world: &World) -> (Proxy, Capture) {
     let config = SidecarConfig {
         application: "a".to_owned(),
         service: "sc-A".to_owned(),
+        service_namespace: "default".to_owned(),
+        unreachable: std::sync::Arc::default(),
         tag: None,
         application_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         outbound_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),

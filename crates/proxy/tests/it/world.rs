@@ -409,6 +409,8 @@ impl Proxy {
         let config = SidecarConfig {
             application: "a".to_owned(),
             service: "sc-A".to_owned(),
+            service_namespace: "default".to_owned(),
+            unreachable: Arc::default(),
             tag: tag.and_then(|tag| Tag::parse(tag).unwrap()),
             application_address: application,
             outbound_listen: "127.0.0.1:0".parse().unwrap(),

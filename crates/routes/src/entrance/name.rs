@@ -54,6 +54,10 @@ pub enum Name {
     ForwardedPort,
     /// `x-real-ip`
     RealIp,
+    /// `via`
+    Via,
+    /// `laneway-refused`
+    LanewayRefused,
     /// Any other that begins with `x-forwarded-`.
     ForwardedOther,
     /// `b3`, and any that begins with `x-b3-`.
@@ -91,6 +95,7 @@ impl Name {
         // By length first: most names are settled by one comparison.
         match name.len() {
             2 => among(name, [(b"te", Self::Te), (b"b3", Self::B3)]),
+            3 => among(name, [(b"via", Self::Via)]),
             4 => among(name, [(b"host", Self::Host)]),
             6 => among(name, [(b"cookie", Self::Cookie), (b"expect", Self::Expect)]),
             7 => among(name, [(b"baggage", Self::Baggage), (b"upgrade", Self::Upgrade)]),
@@ -116,7 +121,13 @@ impl Name {
                     (b"http2-settings", Self::Http2Settings),
                 ],
             ),
-            15 => among(name, [(b"x-forwarded-for", Self::ForwardedFor)]),
+            15 => among(
+                name,
+                [
+                    (b"x-forwarded-for", Self::ForwardedFor),
+                    (b"laneway-refused", Self::LanewayRefused),
+                ],
+            ),
             16 => among(
                 name,
                 [
@@ -171,6 +182,8 @@ impl Name {
             Self::ForwardedHost => "x-forwarded-host: ",
             Self::ForwardedPort => "x-forwarded-port: ",
             Self::RealIp => "x-real-ip: ",
+            Self::Via => "via: ",
+            Self::LanewayRefused => "laneway-refused: ",
         }
     }
 
@@ -287,12 +300,14 @@ mod tests {
             "x-forwarded-host",
             "x-forwarded-port",
             "x-real-ip",
+            "via",
+            "laneway-refused",
         ] {
             assert_eq!(Name::of(text.as_bytes()).as_str(), Some(text));
             assert_eq!(Name::of(text.to_uppercase().as_bytes()).as_str(), Some(text));
             known += 1;
         }
-        assert_eq!(known, Name::RealIp as usize, "all but Other");
+        assert_eq!(known, Name::LanewayRefused as usize, "all but Other");
         assert_eq!(Name::of(b"x-other").as_str(), None);
     }
 

@@ -11,9 +11,9 @@ use super::name::Name;
 pub struct Written {
     /// All fields as the lines of a head in text: the usual codec takes them in one copy.
     text: Vec<u8>,
-    /// Names, and where in the text their values are. At most a host, the lane context, two ids, and what is said of the
-    /// client.
-    fields: SmallVec<[(Name, u32, u32); 7]>,
+    /// Names, and where in the text their values are. At most a host, the lane context, two ids, what is said of the
+    /// client, and by which proxies it came.
+    fields: SmallVec<[(Name, u32, u32); 8]>,
 }
 
 /// Ends a line of a head.

@@ -17,6 +17,7 @@ use crate::{
         request::RequestHead,
         write::{write_field, write_kept},
     },
+    peers::REFUSED,
     plan::CONNECT,
     transport::{Connection, Transport as _},
     upstream::h1::Answer,
@@ -208,6 +209,9 @@ pub(super) fn write_error(
         reason(status),
         text.len()
     );
+    if let Some(refused) = kind.refused() {
+        write_field(REFUSED, refused.as_str().as_bytes(), out);
+    }
     write_persistence(stays, minor_version, out);
     out.extend_from_slice(b"\r\n");
     if !is_head {

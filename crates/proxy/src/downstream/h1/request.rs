@@ -1,6 +1,7 @@
 //! A request of a client: its head, and its body as it arrives.
 
 use std::{
+    future::poll_fn,
     io,
     net::Shutdown,
     pin::Pin,
@@ -115,22 +116,20 @@ impl RequestBody<'_> {
         Piece::of(&mut self.body, received).map_err(Kind::RequestBody)
     }
 
-    /// Receives more of it.
+    /// Receives more of it. Nothing is lost when nobody waits for it any more.
     async fn receive(&mut self) -> io::Result<usize> {
-        let mut received = std::mem::take(&mut self.received);
-        if received.is_empty() {
-            self.worker.buffers.give(received);
+        if self.received.is_empty() {
+            self.worker.buffers.give(std::mem::take(&mut self.received));
             let wanted_bytes = self.body.known_remaining();
             let buffers = &self.worker.buffers;
             self.received = self.connection.receive_sized(buffers, wanted_bytes).await?;
             return Ok(self.received.filled().len());
         }
+        let received = &mut self.received;
         if !received.make_room(0) {
             return Err(io::ErrorKind::OutOfMemory.into());
         }
-        let outcome;
-        (self.received, outcome) = self.connection.receive_more(received).await;
-        outcome
+        poll_fn(|context| self.connection.poll_receive_more(context, received)).await
     }
 }
 
