@@ -41,10 +41,9 @@ pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
             Ok(lane) if kind == Kind::Lane => find_lane(&client, &lane, namespace).await?.key(),
             _ => Key::new(kind, namespace, name),
         };
-        let before = client.status().await?.findings;
         client.delete(&key).await?;
         output::line(format_args!("{key} deleted"));
-        warn_of_new(&client, &before).await?;
+        warn_of_missing(&client, &[key]).await?;
         return Ok(ExitCode::SUCCESS);
     }
     let Some(found) = apply::read(&verb.files, namespace)? else {
@@ -53,10 +52,9 @@ pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
     let mut keys: Vec<Key> = found.iter().map(|found| found.object.key()).collect();
     // What names others goes first.
     keys.sort_by_key(|key| std::cmp::Reverse(key.kind));
-    let before = client.status().await?.findings;
     let mut failed = false;
-    for key in keys {
-        match client.delete(&key).await.with_context(|| format!("delete {key}")) {
+    for key in &keys {
+        match client.delete(key).await.with_context(|| format!("delete {key}")) {
             Ok(()) => output::line(format_args!("{key} deleted")),
             Err(error) => {
                 failed = true;
@@ -64,13 +62,14 @@ pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    warn_of_new(&client, &before).await?;
+    warn_of_missing(&client, &keys).await?;
     Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
 }
 
-/// Says what is doubtful now and was not before: what names an object that is gone.
-async fn warn_of_new(client: &Client, before: &[Finding]) -> anyhow::Result<()> {
-    let after = client.status().await?.findings;
-    after.iter().filter(|finding| !before.contains(finding)).for_each(output::warning);
+/// Says what is doubtful about objects that name one of these, which are gone.
+async fn warn_of_missing(client: &Client, keys: &[Key]) -> anyhow::Result<()> {
+    let findings = client.status().await?.findings;
+    let names_one = |finding: &&Finding| keys.iter().any(|key| finding.value == key.name);
+    findings.iter().filter(names_one).for_each(output::warning);
     Ok(())
 }
