@@ -62,6 +62,24 @@ pub struct Cidr {
     prefix_bits: u8,
 }
 
+impl Cidr {
+    /// Whether an address lies in it.
+    pub(crate) fn contains(&self, ip: IpAddr) -> bool {
+        let bits = u32::from(self.prefix_bits);
+        match (self.address, ip) {
+            (IpAddr::V4(network), IpAddr::V4(ip)) => {
+                let differs = u32::from(network) ^ u32::from(ip);
+                differs.checked_shr(u32::BITS.saturating_sub(bits)).unwrap_or(0) == 0
+            }
+            (IpAddr::V6(network), IpAddr::V6(ip)) => {
+                let differs = u128::from(network) ^ u128::from(ip);
+                differs.checked_shr(u128::BITS.saturating_sub(bits)).unwrap_or(0) == 0
+            }
+            _ => false,
+        }
+    }
+}
+
 /// Text that is no range of addresses.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("`{0}` is no address range; write e.g. 10.0.0.0/8, fd00::/8 or a single address")]

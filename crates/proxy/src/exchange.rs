@@ -22,7 +22,7 @@ use crate::{
     limits::INTERIM_ANSWERS_MAX,
     passthrough::AlreadyRead,
     picture::Picture,
-    plan::{Chosen, NoPlan, Plan},
+    plan::{Chosen, NoPlan, Plan, Tunnel},
     published::Query,
     tunnel,
     worker::Worker,
@@ -55,6 +55,8 @@ pub(crate) enum End<B> {
     Whole(B),
     /// Answered before all of the request was read: what follows cannot be told from the rest of it.
     Unread,
+    /// A tunnel that was asked for is there.
+    Established(B, Tunnel),
     /// The client is gone, or has been shown that the answer is not whole.
     Broken,
 }
@@ -180,6 +182,7 @@ async fn find_out(
 ) -> Result<Option<Picture>, OwnAnswer> {
     match no_plan {
         NoPlan::Refuse(kind) => Err(OwnAnswer::Refusal(kind)),
+        NoPlan::Establish(tunnel) => Err(OwnAnswer::Established(tunnel)),
         NoPlan::Redirect { status, location } => Err(OwnAnswer::Redirect { status, location }),
         NoPlan::Learn(query) => {
             // Twice at most: a name, then an address of it.

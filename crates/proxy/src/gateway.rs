@@ -93,7 +93,7 @@ impl Serve for Gateway {
         let Accepted { connection, port, listener_is_removed, .. } = accepted;
         let arrival = Arrival { peer: connection.peer.ip(), port };
         let entered = Entered { identity: Rc::clone(&self.0), arrival, listener_is_removed };
-        downstream::h1::serve(worker, connection, entered, Buffer::default()).await;
+        downstream::h1::serve(worker, connection, &entered, Buffer::default()).await;
     }
 
     async fn attend(thread: Rc<Thread<Self>>) {

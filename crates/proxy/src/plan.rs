@@ -14,7 +14,7 @@ use crate::{
     published::{Published, Query},
 };
 
-/// The method of a tunnel through a proxy, which none is offered by.
+/// The method of a tunnel through a proxy; forward proxies alone offer any.
 pub(crate) const CONNECT: &str = "CONNECT";
 
 /// Who serves a request.
@@ -62,8 +62,19 @@ pub(crate) enum NoPlan {
     Learn(Query),
     /// Resolve this host (with port) first, then plan again.
     Resolve(String, u16),
+    /// Answer that a tunnel is there, then let it pass.
+    Establish(Tunnel),
     /// Find out which of these addresses of a host answers, then plan again.
     Reach(Vec<SocketAddr>),
+}
+
+/// Where a tunnel leads that a client has asked a forward proxy for.
+#[derive(Debug)]
+pub(crate) enum Tunnel {
+    /// To a service, by the name and port that the client gave: what it asks in there is decided request by request.
+    Service(String, u16),
+    /// To a host outside the mesh, which answers there.
+    Address(SocketAddr),
 }
 
 impl From<Kind> for NoPlan {

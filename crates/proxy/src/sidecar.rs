@@ -2,12 +2,12 @@
 
 use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
 
-use ipnet::IpNet;
 use routes::entrance::CorrelationHeaders;
 use telemetry::{Metrics, Role};
 use tokio::sync::Notify;
 
 use crate::{
+    capture::Cidr,
     correlation::{Correlation, ThreadCorrelation},
     limits::Timeouts,
     listen::{self, Bound},
@@ -55,7 +55,7 @@ pub struct SidecarConfig {
     /// Listeners of Laneway beside the sidecar's own two: the forward proxy leads to none of them.
     pub doors: Vec<SocketAddr>,
     /// What else the forward proxy must not reach.
-    pub forbidden: Vec<IpNet>,
+    pub forbidden: Vec<Cidr>,
     /// Threads. One serves some ten thousand requests a second.
     pub workers: usize,
     /// Another process may have the addresses: they are shared with it.

@@ -133,6 +133,8 @@ pub(crate) struct Sidecar {
     pub(crate) admin_listen: SocketAddr,
     pub(crate) capture: bool,
     pub(crate) exclusions: CaptureExclusions,
+    /// What the forward proxy must not reach.
+    pub(crate) forbid_destinations: Vec<Cidr>,
     pub(crate) correlation_headers: CorrelationHeaders,
     pub(crate) workers: Workers,
     pub(crate) limits: Limits,
@@ -219,21 +221,14 @@ impl raw::Sidecar {
         let weight = checker.number("weight", &self.weight, 0, u32::MAX);
         let outbound_listen = checker.listen("outbound-listen", &self.outbound_listen);
         let inbound_listen = checker.listen("inbound-listen", &self.inbound_listen);
-        if let (Some(inbound), Some(None)) = (inbound_listen, advertise)
-            && inbound.ip().is_unspecified()
-        {
-            checker.refuse(
-                "advertise",
-                "",
-                "say where other hosts reach this sidecar: inbound-listen names every address, so none can be told from it",
-            );
-        }
+        checker.advertised(inbound_listen, advertise);
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         let capture = checker.yes_or_no("capture", &self.capture);
         if capture == Some(true) {
             checker.captured(outbound_listen, inbound_listen);
         }
         let exclusions = checker.exclusions(self.exclusions);
+        let forbidden = checker.ranges("forbid-destinations", &self.forbid_destinations);
         let correlation_headers = checker.correlation(&self.correlation);
         let workers = checker.workers(&self.workers, 1);
         let limits = checker.limits(&self.limits);
@@ -253,6 +248,7 @@ impl raw::Sidecar {
                 admin_listen: admin_listen?,
                 capture: capture?,
                 exclusions: exclusions?,
+                forbid_destinations: forbidden?,
                 correlation_headers: correlation_headers?,
                 workers: workers?,
                 limits: limits?,

@@ -288,6 +288,9 @@ pub(crate) struct Sidecar {
         default_value = "127.0.0.1:15006"
     )]
     pub(crate) inbound_listen: String,
+    /// What the forward proxy must not reach besides Laneway's own listeners, link-local addresses and those at which clouds tell credentials, e.g. 10.0.0.0/8
+    #[arg(long, value_name = "RANGES", env = "LANEWAY_FORBID_DESTINATIONS", default_value = "")]
+    pub(crate) forbid_destinations: String,
     #[command(flatten)]
     pub(crate) admin: Admin,
     /// Redirect the application's traffic by packet filter rules: true or false

@@ -1,6 +1,11 @@
 //! `laneway sidecar`: beside one instance of an application.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::Duration};
+use std::{
+    net::{SocketAddr, ToSocketAddrs as _},
+    process::ExitCode,
+    sync::Arc,
+    time::Duration,
+};
 
 use anyhow::{Context, anyhow, bail};
 use api::discovery::v1;
@@ -82,6 +87,8 @@ impl Sidecar {
     ) -> anyhow::Result<Self> {
         let unreachable = Arc::new(Notify::new());
         let tag = settings.tag.as_deref().map(lanes::Tag::parse).transpose();
+        // Where its name leads elsewhere later, the join token still keeps strangers out.
+        let of_control_plane = settings.connect.control.to_socket_addrs().into_iter().flatten();
         let config = SidecarConfig {
             application: settings.application.clone(),
             service: settings.service.clone(),
@@ -94,8 +101,8 @@ impl Sidecar {
             transparent: settings.capture,
             mark: settings.capture.then_some(capture::MARK),
             correlation_headers: settings.correlation_headers.clone(),
-            doors: vec![admin],
-            forbidden: Vec::new(),
+            doors: std::iter::once(admin).chain(of_control_plane).collect(),
+            forbidden: settings.forbid_destinations.clone(),
             workers: settings.workers.threads,
             takeover: settings.workers.takeover,
             timeouts: settings.limits.timeouts.clone(),

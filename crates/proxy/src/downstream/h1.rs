@@ -16,6 +16,7 @@ use crate::{
         target::PathPolicy,
     },
     limits::{LINGER, LINGER_BYTES_MAX},
+    plan::Tunnel,
     transport::{Connection, Transport as _},
     upstream::h1::Instances,
     worker::Worker,
@@ -27,15 +28,15 @@ use request::Request;
 mod answers;
 mod request;
 
-/// Serves one client connection until either side ends it.
+/// Serves one client connection until either side ends it, or it becomes a tunnel: where to, and what came in it already.
 pub(crate) async fn serve<D: Decide>(
     worker: Rc<Worker>,
     connection: Rc<Connection>,
-    decide: D,
+    decide: &D,
     first: Buffer,
-) {
+) -> Option<(Tunnel, Buffer)> {
     worker.recorder.raise(Level::DownstreamOpen);
-    let mut received = first;
+    let (mut received, mut established) = (first, None);
     loop {
         match next_request(&worker, &connection, policy(D::ROLE), received).await {
             Ok(Some((head, buffer))) => {
@@ -45,11 +46,15 @@ pub(crate) async fn serve<D: Decide>(
                 let request = Request::new(&worker, &connection, head, buffer);
                 let instances = Instances(&worker);
                 // Its state is large, and a connection that waits for its next request must be small.
-                let end = Box::pin(exchange(&worker, &decide, request, &instances, &answers)).await;
+                let end = Box::pin(exchange(&worker, decide, request, &instances, &answers)).await;
                 match end {
                     End::Whole(body) if answers.connection_stays() => received = body.into_next(),
                     End::Whole(_) | End::Unread => {
                         Box::pin(linger(&worker, &connection)).await;
+                        break;
+                    }
+                    End::Established(body, tunnel) => {
+                        established = Some((tunnel, body.into_next()));
                         break;
                     }
                     End::Broken => break,
@@ -63,6 +68,7 @@ pub(crate) async fn serve<D: Decide>(
         }
     }
     worker.recorder.lower(Level::DownstreamOpen);
+    established
 }
 
 /// A gateway is strict with what servers understand differently; a sidecar leaves requests of the mesh as they are.

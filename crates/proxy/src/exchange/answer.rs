@@ -227,7 +227,7 @@ impl<U, S> Exchange<'_, U, S> {
     {
         let refused = match &own {
             OwnAnswer::Refusal(kind) => Some(kind),
-            OwnAnswer::Redirect { .. } => None,
+            OwnAnswer::Redirect { .. } | OwnAnswer::Established(_) => None,
         };
         let counted_as = decide.counted_as();
         let (status, duration) = (own.status(), started.elapsed());
@@ -253,10 +253,12 @@ impl<U, S> Exchange<'_, U, S> {
             let source = source.unwrap_or_default();
             tracing::debug!(status = kind.status(), reason = %kind, source, "request not served");
         }
-        match (self.sink.own(&own, body.is_some()).await, body) {
-            (Err(Gone), _) => End::Broken,
-            (Ok(()), Some(body)) => End::Whole(body),
-            (Ok(()), None) => End::Unread,
+        let sent = self.sink.own(&own, body.is_some()).await;
+        match (sent, body, own) {
+            (Err(Gone), ..) => End::Broken,
+            (Ok(()), Some(body), OwnAnswer::Established(tunnel)) => End::Established(body, tunnel),
+            (Ok(()), Some(body), _) => End::Whole(body),
+            (Ok(()), None, _) => End::Unread,
         }
     }
 }

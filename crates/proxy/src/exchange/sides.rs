@@ -22,7 +22,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     error::{Kind, ProxyError},
     peers::Refused,
-    plan::{NoPlan, Plan},
+    plan::{NoPlan, Plan, Tunnel},
     published::Published,
     tunnel::Cut,
     worker::Worker,
@@ -124,6 +124,7 @@ pub(crate) struct Gone;
 pub(crate) enum OwnAnswer {
     Refusal(Kind),
     Redirect { status: u16, location: Vec<u8> },
+    Established(Tunnel),
 }
 
 impl OwnAnswer {
@@ -131,6 +132,7 @@ impl OwnAnswer {
         match self {
             Self::Refusal(kind) => kind.status(),
             Self::Redirect { status, .. } => *status,
+            Self::Established(_) => 200,
         }
     }
 }

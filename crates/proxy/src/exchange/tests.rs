@@ -447,6 +447,7 @@ async fn drive(
         tokio::join!(exchange(&worker, &ToOne, asked, &scripts, &told), meanwhile(&told, client));
     let end = match end {
         End::Whole(_) => "whole",
+        End::Established(..) => "established",
         End::Unread => "unread",
         End::Broken => "broken",
     };

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 
-use ipnet::IpNet;
+use crate::capture::Cidr;
 
 /// Services of clouds that hand credentials to whoever is on the machine, and lie outside the link-local networks.
 const METADATA: &[IpAddr] = &[
@@ -29,11 +29,11 @@ pub(crate) struct Forbidden {
     /// Laneway's own listeners, in this process and in others it knows of.
     doors: Vec<SocketAddr>,
     /// What the operator has named.
-    networks: Vec<IpNet>,
+    networks: Vec<Cidr>,
 }
 
 impl Forbidden {
-    pub(crate) fn new(doors: Vec<SocketAddr>, networks: Vec<IpNet>) -> Self {
+    pub(crate) fn new(doors: Vec<SocketAddr>, networks: Vec<Cidr>) -> Self {
         Self { doors, networks }
     }
 
@@ -41,7 +41,7 @@ impl Forbidden {
         meanings(address.ip()).any(|ip| {
             is_local_link(ip)
                 || METADATA.contains(&ip)
-                || self.networks.iter().any(|network| network.contains(&ip))
+                || self.networks.iter().any(|network| network.contains(ip))
                 || self.doors.iter().any(|door| is_door(*door, SocketAddr::new(ip, address.port())))
         })
     }
@@ -110,7 +110,11 @@ mod tests {
     #[test]
     fn what_only_this_link_or_machine_has_is_forbidden_in_every_spelling() {
         let doors = vec!["127.0.0.1:15000".parse().unwrap(), "0.0.0.0:15001".parse().unwrap()];
-        let networks = vec!["10.9.0.0/16".parse().unwrap(), "2001:db8:9::/48".parse().unwrap()];
+        let networks = vec![
+            "10.9.0.0/16".parse().unwrap(),
+            "2001:db8:9::/48".parse().unwrap(),
+            "192.0.2.77".parse().unwrap(),
+        ];
         let forbidden = Forbidden::new(doors, networks);
         for address in [
             "169.254.169.254:80",
@@ -137,6 +141,7 @@ mod tests {
             "224.0.0.1:80",
             "[ff02::1]:80",
             "10.9.8.7:80",
+            "192.0.2.77:1",
             "[2002:0a09:0807::]:80",
             "[2001:db8:9::1]:80",
             "127.0.0.1:15000",

@@ -19,7 +19,7 @@ use crate::{
     correlation::Restored,
     error::Kind,
     exchange::sides::{Decide, Found},
-    plan::{CONNECT, NoPlan, Plan, Target},
+    plan::{CONNECT, NoPlan, Plan, Target, Tunnel},
     published::{Published, Query},
     sidecar::Identity,
     transport::Connection,
@@ -41,6 +41,8 @@ pub(super) struct Outbound {
     local: Option<SocketAddr>,
     /// Where the application wanted to connect to; `None` when it used the sidecar as its proxy.
     original: Option<SocketAddr>,
+    /// The host and port of the tunnel that these calls are in.
+    tunnel: Option<(String, u16)>,
 }
 
 impl Outbound {
@@ -50,7 +52,7 @@ impl Outbound {
         original: Option<SocketAddr>,
     ) -> Self {
         let (peer, local) = (connection.peer.ip(), connection.local_address());
-        Self { identity, peer, local, original }
+        Self { identity, peer, local, original, tunnel: None }
     }
 }
 
@@ -67,6 +69,39 @@ impl Decide for Outbound {
     ) -> Result<Plan<'p>, NoPlan> {
         plan(worker, self, picture, head, found, written)
     }
+}
+
+impl Outbound {
+    /// Calls in a tunnel to a host.
+    pub(super) fn inside(self, host: String, port: u16) -> Self {
+        Self { tunnel: Some((host, port)), ..self }
+    }
+
+    /// Who serves what is no HTTP in a tunnel to a service: nothing says that it is more than base.
+    pub(super) fn base_instance(&self, worker: &Worker) -> Option<SocketAddr> {
+        let picture = worker.picture();
+        let (host, port) = self.tunnel.as_ref()?;
+        let directory = picture.lanes.directory();
+        let picked = ip_of(host).map(|ip| SocketAddr::new(ip, *port));
+        let service = match picked.map(|address| directory.by_address(address)) {
+            Some(AddressLookup::Known(ids)) => shared(&picture, ids, host)?,
+            Some(_) => return None,
+            None => match directory.by_name(host) {
+                Lookup::Known(service) => service,
+                _ => return None,
+            },
+        };
+        let (ejections, ticket) = (worker.ejections.borrow(), worker.ticket());
+        let (context, ejected) = (Context::default(), ejections.at(Instant::now()));
+        let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
+        Some(chosen.ok()?.endpoint.address)
+    }
+}
+
+/// The address that a host is, in brackets or not.
+fn ip_of(host: &str) -> Option<IpAddr> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 /// Plans a request.
@@ -136,22 +171,46 @@ fn by_target<'p, 'b>(
     if !peer.is_loopback() && outbound.local.is_none_or(|local| local.ip().to_canonical() != peer) {
         return Err(Kind::NotLocal.into());
     }
-    if head.method() == CONNECT {
-        return Err(Kind::ConnectMethod.into());
+    let is_connect = head.method() == CONNECT;
+    let (host, port) = match &outbound.tunnel {
+        Some(_) if is_connect => return Err(Kind::ConnectMethod.into()),
+        Some((host, port)) => (host.as_str(), *port),
+        None if is_connect || head.scheme() == Some("http") => {
+            (head.host(), entrance::port(head.authority()).unwrap_or(DEFAULT_PORT))
+        }
+        None => return Err(Kind::NotAbsolute.into()),
+    };
+    let destination = by_host(worker, outbound, picture, found, (host, port), is_connect)?;
+    if !is_connect {
+        return Ok(destination);
     }
-    if head.scheme() != Some("http") {
-        return Err(Kind::NotAbsolute.into());
-    }
-    let host = head.host();
-    let port = entrance::port(head.authority()).unwrap_or(DEFAULT_PORT);
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    if let Ok(ip) = bare.parse::<IpAddr>() {
-        let address = SocketAddr::new(ip.to_canonical(), port);
+    Err(NoPlan::Establish(match destination {
+        Destination::Service(..) => Tunnel::Service(host.to_owned(), port),
+        Destination::Address(address) => Tunnel::Address(address),
+    }))
+}
+
+/// A host is a service, an address or a name of others. `is_answered`: of others it must be known that they answer.
+fn by_host<'p>(
+    worker: &Worker,
+    outbound: &Outbound,
+    picture: &'p Published,
+    found: &Found,
+    (host, port): (&str, u16),
+    is_answered: bool,
+) -> Result<Destination<'p>, NoPlan> {
+    let one_of = |addresses: &[SocketAddr]| {
+        let allowed = allowed(outbound, addresses)?;
+        match (found.reached, allowed.as_slice()) {
+            (Some(reached), _) => Ok(Destination::Address(reached)),
+            (None, [only]) if !is_answered => Ok(Destination::Address(*only)),
+            (None, several) => Err(NoPlan::Reach(several.to_vec())),
+        }
+    };
+    if let Some(ip) = ip_of(host) {
+        let address = SocketAddr::new(ip, port);
         return match by_address(worker, picture, address, host, found.address_is_unknown)? {
-            Destination::Address(address) => match allowed(outbound, &[address])?.as_slice() {
-                [only] => Ok(Destination::Address(*only)),
-                _ => Err(Kind::Forbidden(address).into()),
-            },
+            Destination::Address(address) => one_of(&[address]),
             service => Ok(service),
         };
     }
@@ -162,13 +221,7 @@ fn by_target<'p, 'b>(
         }
         Lookup::Unsubscribed => Err(NoPlan::Learn(Query::Name(host.to_owned()))),
         Lookup::Absent if found.resolved.is_empty() => Err(NoPlan::Resolve(host.to_owned(), port)),
-        Lookup::Absent => match allowed(outbound, &found.resolved)?.as_slice() {
-            [only] => Ok(Destination::Address(*only)),
-            several => match found.reached {
-                Some(reached) => Ok(Destination::Address(reached)),
-                None => Err(NoPlan::Reach(several.to_vec())),
-            },
-        },
+        Lookup::Absent => one_of(&found.resolved),
     }
 }
 

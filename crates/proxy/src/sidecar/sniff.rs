@@ -1,15 +1,23 @@
 //! What a sidecar does with a new connection: HTTP is read, everything else passes through untouched.
 
-use std::{future::poll_fn, net::SocketAddr, rc::Rc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    net::{Shutdown, SocketAddr},
+    rc::Rc,
+    task::Poll,
+    time::Duration,
+};
 
 use lanes::AddressLookup;
 use telemetry::{Count, Level};
 
 use crate::{
     buffers::Buffer,
+    deadlines::HasDeadline as _,
     downstream::h1::serve,
     exchange::sides::Decide,
     passthrough::AlreadyRead,
+    plan::Tunnel,
     published::Query,
     transport::{Connection, Transport as _, Unread},
     tunnel,
@@ -33,12 +41,65 @@ pub(super) async fn serve_outbound(
     original: Option<SocketAddr>,
 ) {
     let Some(original) = original else {
-        return serve(worker, connection, outbound, Buffer::default()).await;
+        let (first, own) = (Buffer::default(), (Rc::clone(&worker), Rc::clone(&connection)));
+        if let Some((tunnel, first)) = serve(own.0, own.1, &outbound, first).await {
+            Box::pin(serve_tunnel(worker, connection, outbound, tunnel, first)).await;
+        }
+        return;
     };
     if !is_somebodys(&worker, original).await {
         return pass_through(&worker, connection, original, None, Buffer::default()).await;
     }
     sniff(worker, connection, outbound, original).await;
+}
+
+/// Serves what comes through a tunnel: to a service requests one by one, everything else of it as base.
+async fn serve_tunnel(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    outbound: Outbound,
+    tunnel: Tunnel,
+    first: Buffer,
+) {
+    let inside = match tunnel {
+        Tunnel::Service(host, port) => outbound.inside(host, port),
+        Tunnel::Address(address) => {
+            // It was connected to before the client was told.
+            let instance = worker.pooled(address).map(|instance| (instance, Buffer::default()));
+            return pass_through(&worker, connection, address, instance, first).await;
+        }
+    };
+    worker.deadlines.arm(connection.deadline(), worker.timeouts.idle, Shutdown::Read);
+    let first =
+        if first.is_empty() { connection.receive(&worker.buffers).await } else { Ok(first) };
+    let Ok(first) = first else { return };
+    let (first, is_http) = read_on(&connection, first).await;
+    connection.deadline().disarm();
+    if is_http {
+        serve(worker, connection, &inside, first).await;
+        return;
+    }
+    match inside.base_instance(&worker) {
+        Some(instance) if !first.is_empty() => {
+            pass_through(&worker, connection, instance, None, first).await;
+        }
+        // Not in order: the client was told that the tunnel is there.
+        _ => connection.reset_when_closed(),
+    }
+}
+
+/// Reads on until it is known whether it is HTTP.
+async fn read_on(connection: &Connection, mut buffer: Buffer) -> (Buffer, bool) {
+    loop {
+        if let Some(is_http) = is_http(buffer.filled()) {
+            return (buffer, is_http);
+        }
+        let received;
+        (buffer, received) = connection.receive_more(buffer).await;
+        if !matches!(received, Ok(bytes) if bytes > 0) {
+            return (buffer, false);
+        }
+    }
 }
 
 /// Serves a connection that somebody else made to the own application.
@@ -51,7 +112,9 @@ pub(super) async fn serve_inbound(
     match original {
         // Redirected: the application may listen on several ports, and not all of them speak HTTP.
         Some(original) => sniff(worker, connection, inbound, original).await,
-        None => serve(worker, connection, inbound, Buffer::default()).await,
+        None => {
+            serve(worker, connection, &inbound, Buffer::default()).await;
+        }
     }
 }
 
@@ -63,7 +126,9 @@ async fn sniff(
     original: SocketAddr,
 ) {
     match listen_first(&worker, &connection, original).await {
-        Heard::Http(first) => serve(worker, connection, decide, first).await,
+        Heard::Http(first) => {
+            serve(worker, connection, &decide, first).await;
+        }
         Heard::Other(first, instance) => {
             pass_through(&worker, connection, original, instance, first).await
         }
@@ -124,22 +189,12 @@ async fn listen_first(worker: &Worker, connection: &Rc<Connection>, original: So
             }
         }
     };
-    let Ok(mut buffer) = first else { return Heard::Nothing };
-    loop {
-        if buffer.is_empty() {
-            return Heard::Nothing;
-        }
-        match is_http(buffer.filled()) {
-            Some(true) => return Heard::Http(buffer),
-            Some(false) => return Heard::Other(buffer, instance),
-            None => {
-                let received;
-                (buffer, received) = connection.receive_more(buffer).await;
-                if !matches!(received, Ok(bytes) if bytes > 0) {
-                    return Heard::Other(buffer, instance);
-                }
-            }
-        }
+    match first {
+        Ok(buffer) if !buffer.is_empty() => match read_on(connection, buffer).await {
+            (buffer, true) => Heard::Http(buffer),
+            (buffer, false) => Heard::Other(buffer, instance),
+        },
+        Ok(_) | Err(_) => Heard::Nothing,
     }
 }
 

@@ -137,8 +137,84 @@ async fn other_hosts_are_resolved_but_not_the_forbidden_ones() {
     client.send("GET / HTTP/1.1\r\nHost: sc-B\r\n\r\n").await;
     assert_eq!(status(&client.answer().await.0), 400, "no absolute target");
     let mut client = proxy.client().await;
-    client.send("CONNECT sc-B:443 HTTP/1.1\r\nHost: sc-B:443\r\n\r\n").await;
-    assert_eq!(status(&client.answer().await.0), 405);
+    client.send("GET https://sc-B/ HTTP/1.1\r\nHost: sc-B\r\n\r\n").await;
+    assert_eq!(status(&client.answer().await.0), 400, "a tunnel is for that");
+}
+
+/// Asks for a tunnel: the status, and the connection.
+async fn tunnel(proxy: &Proxy, to: &str) -> (u16, Wire) {
+    let mut client = proxy.client().await;
+    client.send(&format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n")).await;
+    let head = client.head().await;
+    (status(&head), client)
+}
+
+#[tokio::test]
+async fn requests_in_a_tunnel_to_a_service_are_decided_one_by_one() {
+    let mut world = world().await;
+    world.complete = true;
+    let proxy = Proxy::sidecar(&world, None, nobody().await);
+    let instance = world.services[1].2[0].0;
+    for to in ["sc-b:80".to_owned(), "SC-B:8080".to_owned(), instance.to_string()] {
+        let (established, mut client) = tunnel(&proxy, &to).await;
+        assert_eq!(established, 200, "{to}");
+        for (fields, expected) in [
+            ("", "B"),
+            ("baggage: lane.trade=gray\r\n", "Bgray"),
+            ("baggage: lane.trade=-\r\n", "B"),
+        ] {
+            client.send(&format!("GET /x HTTP/1.1\r\nHost: sc-b\r\n{fields}\r\n")).await;
+            let (head, body) = client.answer().await;
+            assert_eq!(status(&head), 200, "{body}");
+            assert_eq!(body.split_once('\n').unwrap().0, expected, "{to} {fields}");
+        }
+        client.send("CONNECT sc-a:80 HTTP/1.1\r\nHost: sc-a:80\r\n\r\n").await;
+        assert_eq!(status(&client.answer().await.0), 405, "no tunnels in tunnels");
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_http_in_a_tunnel_to_a_service_is_base() {
+    let (base, gray) = (Instance::new().await, Instance::new().await);
+    let mut world = world().await;
+    world.services[1].2 = vec![(gray.address, Some("gray")), (base.address, None)];
+    let proxy = Proxy::sidecar(&world, Some("gray"), nobody().await);
+    let (established, mut client) = tunnel(&proxy, "sc-b:443").await;
+    assert_eq!(established, 200);
+    client.send_bytes(b"\x16\x03\x01hello").await;
+    let mut server = base.accept().await;
+    assert_eq!(server.exactly(8).await, b"\x16\x03\x01hello");
+    server.send("greetings").await;
+    client.text("greetings").await;
+}
+
+#[tokio::test]
+async fn other_tunnels_lead_where_the_name_does_or_are_refused() {
+    let elsewhere = Instance::new().await;
+    let mut world = world().await;
+    world.complete = true;
+    let proxy = Proxy::sidecar(&world, None, nobody().await);
+    for to in [elsewhere.address.to_string(), format!("localhost:{}", elsewhere.address.port())] {
+        let (established, mut client) = tunnel(&proxy, &to).await;
+        assert_eq!(established, 200);
+        client.send_bytes(b"\x16anything").await;
+        let mut server = elsewhere.accept().await;
+        assert_eq!(server.exactly(9).await, b"\x16anything");
+        server.send("and back").await;
+        client.text("and back").await;
+    }
+    for (to, expected) in [
+        ("169.254.169.254:80".to_owned(), 403),
+        ("[::ffff:169.254.169.254]:443".to_owned(), 403),
+        ("100.100.100.200:443".to_owned(), 403),
+        (proxy.inbound().to_string(), 403),
+        (nobody().await.to_string(), 502),
+        ("no-such-host.invalid:443".to_owned(), 502),
+    ] {
+        let (refused, mut client) = tunnel(&proxy, &to).await;
+        assert_eq!(refused, expected, "{to}");
+        client.rest().await;
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use proxy::{capture::EXCLUSIONS_MAX, limits::Timeouts};
+use proxy::{
+    capture::{Cidr, EXCLUSIONS_MAX},
+    limits::Timeouts,
+};
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
@@ -335,6 +338,23 @@ impl<'a> Checker<'a> {
         address
     }
 
+    /// Others must be told one address.
+    pub(super) fn advertised(
+        &mut self,
+        inbound: Option<SocketAddr>,
+        advertise: Option<Option<SocketAddr>>,
+    ) {
+        if let (Some(inbound), Some(None)) = (inbound, advertise)
+            && inbound.ip().is_unspecified()
+        {
+            self.refuse(
+                "advertise",
+                "",
+                "say where other hosts reach this sidecar: inbound-listen names every address, so none can be told from it",
+            );
+        }
+    }
+
     /// Redirected connections arrive at other addresses than explicit ones.
     pub(super) fn captured(&mut self, outbound: Option<SocketAddr>, inbound: Option<SocketAddr>) {
         if let Some(outbound) = outbound
@@ -366,12 +386,10 @@ impl<'a> Checker<'a> {
 
     pub(super) fn exclusions(&mut self, raw: raw::CaptureExclusions) -> Option<CaptureExclusions> {
         const PORTS: &str = "use port numbers separated by commas, e.g. 3306,6379";
-        const RANGES: &str =
-            "use addresses or ranges separated by commas, e.g. 10.0.0.0/8,fd00::/8";
         let outbound_ports =
             self.list("capture-exclude-outbound-ports", &raw.capture_exclude_outbound_ports, PORTS);
         let destinations =
-            self.list("capture-exclude-destinations", &raw.capture_exclude_destinations, RANGES);
+            self.ranges("capture-exclude-destinations", &raw.capture_exclude_destinations);
         let inbound_ports =
             self.list("capture-exclude-inbound-ports", &raw.capture_exclude_inbound_ports, PORTS);
         Some(CaptureExclusions {
@@ -379,6 +397,13 @@ impl<'a> Checker<'a> {
             destinations: destinations?,
             inbound_ports: inbound_ports?,
         })
+    }
+
+    /// Ranges of addresses separated by commas.
+    pub(super) fn ranges(&mut self, key: &str, text: &str) -> Option<Vec<Cidr>> {
+        const REMEDY: &str =
+            "use addresses or ranges separated by commas, e.g. 10.0.0.0/8,fd00::/8";
+        self.list(key, text, REMEDY)
     }
 
     /// Values separated by commas; the empty word is none.

@@ -31,6 +31,7 @@ fn sidecar() -> raw::Sidecar {
         weight: "1".into(),
         outbound_listen: "127.0.0.1:0".into(),
         inbound_listen: "127.0.0.1:0".into(),
+        forbid_destinations: "10.1.0.0/16, fd00::1".into(),
         admin: raw::Admin { admin_listen: "127.0.0.1:0".into() },
         capture: "false".into(),
         exclusions: raw::CaptureExclusions {
@@ -134,6 +135,11 @@ fn exclusions_are_lists() {
     assert_eq!(settings.exclusions.outbound_ports, [3306, 6379]);
     assert_eq!(settings.exclusions.destinations.len(), 1);
     assert_eq!(settings.exclusions.inbound_ports, [0; 0]);
+    assert_eq!(settings.forbid_destinations.len(), 2);
+    check(
+        |raw| raw.forbid_destinations = "everything".into(),
+        &["forbid-destinations: `everything`: use addresses or ranges"],
+    );
     check(
         |raw| raw.exclusions.capture_exclude_destinations = "10.0.0.0/8,here".into(),
         &["capture-exclude-destinations: `10.0.0.0/8,here`: use addresses or ranges"],

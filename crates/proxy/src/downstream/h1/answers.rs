@@ -94,6 +94,9 @@ impl Client for Answers<'_> {
             OwnAnswer::Refusal(kind) => {
                 write_error(kind, stays, self.minor_version, self.is_head, &mut out);
             }
+            OwnAnswer::Established(_) => {
+                out.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
+            }
             OwnAnswer::Redirect { status, location } => {
                 let _ = write!(out, "HTTP/1.1 {status} {}\r\n{ORIGIN}", reason(*status));
                 write_field("location", location, &mut out);
