@@ -74,8 +74,8 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
             matches: vec![MatchSpec { path, method: None, headers: Vec::new(), query: Vec::new() }],
             filters: Vec::new(),
             backends: vec![BackendSpec { service: Ok(id), weight: 1, filters: Vec::new() }],
-            request_timeout_ms: 0,
-            backend_timeout_ms: 0,
+            request_timeout_ms: None,
+            backend_timeout_ms: None,
         }],
         created: 0,
     };

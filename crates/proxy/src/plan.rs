@@ -47,8 +47,9 @@ pub(crate) struct Plan<'p> {
     pub(crate) remembered: Option<Remembered>,
     /// Told when a sidecar cannot connect to its application.
     pub(crate) unreachable: Option<&'p Notify>,
-    pub(crate) request_timeout_ms: u64,
-    pub(crate) backend_timeout_ms: u64,
+    /// None: the default; 0: no limit.
+    pub(crate) request_timeout_ms: Option<u64>,
+    pub(crate) backend_timeout_ms: Option<u64>,
 }
 
 /// Why there is no plan.

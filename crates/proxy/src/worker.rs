@@ -244,7 +244,7 @@ impl Worker {
 
     /// Milliseconds of this thread's clock in `after`.
     pub(crate) fn at_ms(&self, after: Duration) -> u64 {
-        self.deadlines.now_ms() + after.as_millis() as u64
+        self.deadlines.now_ms().saturating_add(after.as_millis() as u64)
     }
 }
 

@@ -336,18 +336,18 @@ fn compile_rule(
         backends = vec![Backend { weight: 1, ..Backend::broken(problem.to_string()) }];
     }
     problems.append(&mut filter_problems);
-    let backend_timeout_ms =
-        if spec.request_timeout_ms != 0 && spec.backend_timeout_ms > spec.request_timeout_ms {
-            let remedy = format!("use at most the request timeout, {} ms", spec.request_timeout_ms);
+    let backend_timeout_ms = match (spec.request_timeout_ms, spec.backend_timeout_ms) {
+        // 0 is no limit, so that nothing is longer, and as a limit of one attempt it is the request's.
+        (Some(request), Some(backend)) if request != 0 && backend > request => {
             problems.push(Problem::new(
                 "timeouts.backendRequest",
-                format!("{} ms", spec.backend_timeout_ms),
-                remedy,
+                format!("{backend} ms"),
+                format!("use at most the request timeout, {request} ms"),
             ));
-            spec.request_timeout_ms
-        } else {
-            spec.backend_timeout_ms
-        };
+            Some(request)
+        }
+        (_, backend) => backend,
+    };
     Rule {
         route: route_key(route),
         route_name: route.name.clone(),

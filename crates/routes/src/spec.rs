@@ -106,10 +106,10 @@ pub struct RuleSpec {
     pub filters: Vec<FilterSpec>,
     /// Who serves it, by weight.
     pub backends: Vec<BackendSpec>,
-    /// Whole request, milliseconds; 0 is the proxy's default.
-    pub request_timeout_ms: u64,
-    /// One attempt, milliseconds; 0 is the proxy's default.
-    pub backend_timeout_ms: u64,
+    /// Whole request, milliseconds; none is the proxy's default, 0 no limit.
+    pub request_timeout_ms: Option<u64>,
+    /// One attempt, milliseconds; none is the proxy's default, 0 no limit.
+    pub backend_timeout_ms: Option<u64>,
 }
 
 /// All parts must hold.

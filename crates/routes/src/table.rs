@@ -64,10 +64,10 @@ pub struct Rule {
     pub(crate) rewrite: Option<RewriteSpec>,
     /// Who serves it.
     pub backends: Vec<Backend>,
-    /// Whole request, milliseconds; 0 is the default.
-    pub request_timeout_ms: u64,
-    /// One attempt, milliseconds; 0 is the default.
-    pub backend_timeout_ms: u64,
+    /// Whole request, milliseconds; none is the default, 0 is no limit.
+    pub request_timeout_ms: Option<u64>,
+    /// One attempt, milliseconds; none is the default, 0 is no limit.
+    pub backend_timeout_ms: Option<u64>,
     pub(crate) weight_total: u64,
 }
 

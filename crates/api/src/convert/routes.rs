@@ -217,8 +217,8 @@ fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Probl
     }
     let timeouts = written.timeouts.clone().unwrap_or_default();
     let mut timeout = |name: &str, text: Option<&str>| match text.map(duration_ms) {
-        None => 0,
-        Some(Some(milliseconds)) => milliseconds,
+        None => None,
+        Some(Some(milliseconds)) => Some(milliseconds),
         Some(None) => {
             let remedy = "use a duration such as 10s, 1m30s or 500ms";
             problems.push(Problem::new(
@@ -226,7 +226,7 @@ fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Probl
                 text.unwrap_or_default(),
                 remedy,
             ));
-            0
+            None
         }
     };
     let request_timeout_ms = timeout("request", timeouts.request.as_deref());

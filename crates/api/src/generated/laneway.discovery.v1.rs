@@ -406,12 +406,11 @@ pub struct Rule {
     pub filters: ::prost::alloc::vec::Vec<Filter>,
     #[prost(message, repeated, tag = "3")]
     pub backends: ::prost::alloc::vec::Vec<RouteBackend>,
-    /// 0: the default
-    #[prost(uint64, tag = "4")]
-    pub request_timeout_ms: u64,
-    /// 0: the default
-    #[prost(uint64, tag = "5")]
-    pub backend_timeout_ms: u64,
+    /// Absent: the default. 0: no limit (releases without presence read the default).
+    #[prost(uint64, optional, tag = "4")]
+    pub request_timeout_ms: ::core::option::Option<u64>,
+    #[prost(uint64, optional, tag = "5")]
+    pub backend_timeout_ms: ::core::option::Option<u64>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NamedMatch {

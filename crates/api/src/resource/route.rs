@@ -294,7 +294,8 @@ pub struct BackendRef {
     pub filters: Vec<RouteFilter>,
 }
 
-/// How long a request may take, e.g. `10s` or `1m30s`; `0s` is no limit of the route's own.
+/// How long a request may take, e.g. `10s` or `1m30s`; `0s` is no limit, nothing written is the gateway's default (an hour for a
+/// request, 60 s for an attempt; a longer one that is written lifts the other's default).
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct RouteTimeouts {

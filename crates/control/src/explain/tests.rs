@@ -220,8 +220,8 @@ fn table(listener: ListenerSpec, backends: Vec<BackendSpec>) -> Table {
             matches: vec![MatchSpec { path, method: None, headers: Vec::new(), query: Vec::new() }],
             filters: Vec::new(),
             backends: backends.clone(),
-            request_timeout_ms: 0,
-            backend_timeout_ms: 0,
+            request_timeout_ms: None,
+            backend_timeout_ms: None,
         }
     };
     let route = RouteSpec {

@@ -40,15 +40,10 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new(worker: &Worker, plan: &Plan<'_>) -> Self {
-        let or = |milliseconds, default| match milliseconds {
-            0 => default,
-            milliseconds => Duration::from_millis(milliseconds),
-        };
-        let request_timeout = or(plan.request_timeout_ms, worker.timeouts.request);
-        Self {
-            backend_timeout: or(plan.backend_timeout_ms, worker.timeouts.backend),
-            request_deadline_ms: worker.at_ms(request_timeout),
-        }
+        let defaults = (worker.timeouts.request, worker.timeouts.backend);
+        let (request, backend_timeout) =
+            limits(plan.request_timeout_ms, plan.backend_timeout_ms, defaults);
+        Self { backend_timeout, request_deadline_ms: worker.at_ms(request) }
     }
 
     /// For a body on its way: it must move, and be answered as soon as it has arrived.
@@ -59,6 +54,28 @@ impl Patience {
     /// When an attempt must have been answered, counted from now.
     pub(super) fn deadline_ms(self, worker: &Worker) -> u64 {
         worker.at_ms(self.backend_timeout).min(self.request_deadline_ms)
+    }
+}
+
+/// No limit: later than any clock of a thread gets.
+const NEVER: Duration = Duration::from_millis(u64::MAX);
+
+/// The limits of a whole request and of one attempt, as the route says them and by default. What a route says of one
+/// lifts the default of the other: nobody who allows 90 s means that it ends after 60.
+fn limits(
+    request_ms: Option<u64>,
+    backend_ms: Option<u64>,
+    (request, backend): (Duration, Duration),
+) -> (Duration, Duration) {
+    let said = |milliseconds: u64| match milliseconds {
+        0 => NEVER,
+        milliseconds => Duration::from_millis(milliseconds),
+    };
+    match (request_ms.map(said), backend_ms.map(said)) {
+        (None, None) => (request, backend),
+        (Some(said), None) => (said, said.max(backend)),
+        (None, Some(said)) => (said.max(request), said),
+        (Some(request), Some(backend)) => (request, backend),
     }
 }
 
@@ -206,6 +223,32 @@ impl Planned<'_> {
                 let reason = "its sidecar cannot connect to the application";
                 Kind::Connect(io::Error::new(io::ErrorKind::ConnectionRefused, reason))
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_route_says_of_time_counts_whole() {
+        let seconds = Duration::from_secs;
+        let defaults = (seconds(3600), seconds(60));
+        for (request_ms, backend_ms, expected) in [
+            (None, None, defaults),
+            (Some(0), Some(0), (NEVER, NEVER)),
+            (Some(0), None, (NEVER, NEVER)),
+            (Some(90_000), None, (seconds(90), seconds(90))),
+            (Some(10_000), None, (seconds(10), seconds(60))),
+            (None, Some(0), (NEVER, NEVER)),
+            (None, Some(5_000), (seconds(3600), seconds(5))),
+            (None, Some(7_200_000), (seconds(7200), seconds(7200))),
+            (Some(90_000), Some(0), (seconds(90), NEVER)),
+            (Some(90_000), Some(5_000), (seconds(90), seconds(5))),
+        ] {
+            let limits = limits(request_ms, backend_ms, defaults);
+            assert_eq!(limits, expected, "{request_ms:?} {backend_ms:?}");
         }
     }
 }

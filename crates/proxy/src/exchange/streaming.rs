@@ -140,7 +140,7 @@ impl<U, S> Exchange<'_, U, S> {
             let patience = planned.patience;
             call.expect_by(patience.deadline_ms(self.worker));
             // An explicit limit is for the whole attempt; the default begins anew with every piece that is sent.
-            let upload_extends = planned.plan.backend_timeout_ms == 0;
+            let upload_extends = planned.plan.backend_timeout_ms.is_none();
             let progress = || {
                 if upload_extends {
                     patience.expect_moves(&call);

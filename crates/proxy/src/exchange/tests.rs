@@ -415,8 +415,8 @@ impl Decide for ToOne {
             outcome: None,
             remembered: None,
             unreachable: None,
-            request_timeout_ms: 0,
-            backend_timeout_ms: 0,
+            request_timeout_ms: None,
+            backend_timeout_ms: None,
         })
     }
 }

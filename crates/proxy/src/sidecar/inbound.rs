@@ -121,8 +121,8 @@ fn plan<'p, 'b>(
         outcome: Some(outcome),
         remembered,
         unreachable: Some(&identity.unreachable),
-        request_timeout_ms: 0,
-        backend_timeout_ms: 0,
+        request_timeout_ms: None,
+        backend_timeout_ms: None,
     })
 }
 

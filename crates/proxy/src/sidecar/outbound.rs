@@ -148,8 +148,8 @@ fn plan<'p, 'b>(
         outcome: None,
         remembered: None,
         unreachable: None,
-        request_timeout_ms: 0,
-        backend_timeout_ms: 0,
+        request_timeout_ms: None,
+        backend_timeout_ms: None,
     })
 }
 

@@ -142,7 +142,7 @@ async fn filters_change_the_request_after_the_lane_was_decided() {
             path: Some(PathRewrite::Prefix("/new".to_owned())),
         }),
     ];
-    world.routes = vec![("/a", "sc-A", filters, (0, 0))];
+    world.routes = vec![("/a", "sc-A", filters, (None, None))];
     let proxy = Proxy::gateway(&world);
     let mut client = proxy.client().await;
     client
@@ -166,7 +166,7 @@ async fn filters_change_the_request_after_the_lane_was_decided() {
         port: None,
         status: 301,
     };
-    world.routes = vec![("/a", "sc-A", vec![FilterSpec::Redirect(redirect)], (0, 0))];
+    world.routes = vec![("/a", "sc-A", vec![FilterSpec::Redirect(redirect)], (None, None))];
     proxy.publish.send_replace(world.publish());
     client.send("GET /a?q HTTP/1.1\r\nHost: shop\r\n\r\n").await;
     let (head, _) = client.answer().await;

@@ -78,7 +78,7 @@ async fn one_path_is_matched_and_forwarded() {
     let (a, b) = (Instance::new().await, Instance::new().await);
     let mut world = World::new(&[a.address]);
     world.services.push(("sc-B", "b", vec![(b.address, None)]));
-    world.routes.push(("/admin", "sc-B", Vec::new(), (0, 0)));
+    world.routes.push(("/admin", "sc-B", Vec::new(), (None, None)));
     let proxy = Proxy::gateway(&world);
     let mut client = proxy.client().await;
     client.send(&get("/%61dmin/x%7e%c3%a9?a=%62")).await;

@@ -241,7 +241,7 @@ pub(crate) async fn nobody() -> SocketAddr {
 }
 
 type Instances = Vec<(SocketAddr, Option<&'static str>)>;
-type Route = (&'static str, &'static str, Vec<FilterSpec>, (u64, u64));
+type Route = (&'static str, &'static str, Vec<FilterSpec>, (Option<u64>, Option<u64>));
 
 /// What is published, built step by step.
 #[derive(Clone)]
@@ -263,7 +263,7 @@ impl World {
         Self {
             services: vec![("sc-A", "a", endpoints)],
             listeners: vec![listener(80, false)],
-            routes: vec![("/", "sc-A", Vec::new(), (0, 0))],
+            routes: vec![("/", "sc-A", Vec::new(), (None, None))],
             groups: Vec::new(),
             complete: true,
             absent: Vec::new(),

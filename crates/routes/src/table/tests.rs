@@ -66,8 +66,8 @@ pub(crate) fn rule(matches: Vec<MatchSpec>) -> RuleSpec {
         matches,
         filters: Vec::new(),
         backends: vec![backend("sc", 1)],
-        request_timeout_ms: 0,
-        backend_timeout_ms: 0,
+        request_timeout_ms: None,
+        backend_timeout_ms: None,
     }
 }
 

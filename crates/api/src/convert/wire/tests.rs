@@ -192,13 +192,15 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
     let backend =
         (prop_oneof![id, any::<String>().prop_map(Err)], any::<u32>(), vec(filter(), 0..2))
             .prop_map(|(service, weight, filters)| BackendSpec { service, weight, filters });
-    (vec(route_match(), 0..3), vec(filter(), 0..3), vec(backend, 0..3), any::<u64>(), any::<u64>())
-        .prop_map(|(matches, filters, backends, request_timeout_ms, backend_timeout_ms)| RuleSpec {
-            matches,
-            filters,
-            backends,
-            request_timeout_ms,
-            backend_timeout_ms,
+    (
+        vec(route_match(), 0..3),
+        vec(filter(), 0..3),
+        vec(backend, 0..3),
+        any::<Option<u64>>(),
+        any::<Option<u64>>(),
+    )
+        .prop_map(|(matches, filters, backends, request_timeout_ms, backend_timeout_ms)| {
+            RuleSpec { matches, filters, backends, request_timeout_ms, backend_timeout_ms }
         })
 }
 
