@@ -8,8 +8,17 @@ use lanes::Problem;
 use crate::resource::Object;
 
 mod node;
+mod strict;
 
 use node::Node;
+
+pub use strict::json;
+
+/// Bytes of what is written at once, in a file or as a body: 10 000 lanes take about 5 MB.
+pub const BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// Objects that are written at once: ten times the lanes of the largest installation measured.
+pub const OBJECTS_MAX: usize = 10_000;
 
 /// One object, and where it was written.
 #[derive(Debug, Clone)]
@@ -100,6 +109,11 @@ pub fn text(file: &str, text: &str) -> (Vec<Found>, Vec<ReadError>) {
                 }
             }
         }
+    }
+    if found.len() > OBJECTS_MAX {
+        let place = Place { file: file.to_owned(), document: 0, line: 0 };
+        let message = format!("{} objects: write at most {OBJECTS_MAX} into one file", found.len());
+        return (Vec::new(), vec![ReadError { place, problem: Problem::new("", "", message) }]);
     }
     (found, errors)
 }

@@ -139,6 +139,6 @@ fn default_namespace() -> String {
 }
 
 /// Whether a number may be left out of what is written.
-fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
+pub(crate) fn is_zero<N: Default + PartialEq>(number: &N) -> bool {
     *number == N::default()
 }

@@ -122,6 +122,10 @@ pub enum Action {
 pub struct CheckResponse {
     /// Errors first.
     pub findings: Vec<Finding>,
+    /// How many more there are.
+    #[serde(default, skip_serializing_if = "crate::resource::is_zero")]
+    #[schema(required = false)]
+    pub omitted: u32,
 }
 
 /// One thing that is wrong or doubtful.

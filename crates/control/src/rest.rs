@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use api::{
+    read::BYTES_MAX,
     resource::{Object, Status},
     rest::{MERGE_PATCH, PREFIX},
 };
@@ -30,9 +31,6 @@ use problem::Refused;
 
 /// The media type of bodies.
 const JSON: &str = "application/json";
-
-/// Bytes of a request body: a transaction of some ten thousand objects.
-const BODY_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl Control {
     /// The REST API and health checks.
@@ -60,7 +58,7 @@ impl Control {
             .route("/readyz", get(|| async { "ok\n" }))
             .method_not_allowed_fallback(method_not_allowed)
             .fallback(no_such_path)
-            .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
+            .layer(DefaultBodyLimit::max(BYTES_MAX))
             .layer(middleware::from_fn(refuse_simple_requests))
             .with_state(Arc::clone(self))
     }
@@ -99,6 +97,13 @@ async fn refuse_simple_requests(request: Request, next: Next) -> Response {
     if writes && ![JSON, MERGE_PATCH].iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
         let detail = format!("Content-Type: `{said}`: use {JSON}, or {MERGE_PATCH} for PATCH");
         return Refused::new(415, "unsupported media type", detail).into_response();
+    }
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length: Option<usize> = length.and_then(|value| value.to_str().ok()?.parse().ok());
+    // A body that does not say how long it is is cut off when it is too long.
+    if length.is_some_and(|length| length > BYTES_MAX) {
+        let detail = format!("more than {BYTES_MAX} bytes: write less at once");
+        return Refused::new(413, "too large", detail).into_response();
     }
     next.run(request).await
 }

@@ -14,9 +14,6 @@ use api::read::{self, Found, ReadError};
 /// File names of a directory that are read.
 const EXTENSIONS: [&str; 3] = ["yaml", "yml", "json"];
 
-/// A file larger than this is no list of resources: 10 000 lanes take about 5 MB.
-const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
-
 /// The path that means standard input.
 const STANDARD_INPUT: &str = "-";
 
@@ -64,10 +61,11 @@ pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
 
 fn text_of(input: &mut impl Read) -> anyhow::Result<String> {
     let mut text = String::new();
-    input.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    input.take(read::BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
     ensure!(
-        text.len() as u64 <= FILE_BYTES_MAX,
-        "more than {FILE_BYTES_MAX} bytes; write less into one file"
+        text.len() <= read::BYTES_MAX,
+        "more than {} bytes; write less into one file",
+        read::BYTES_MAX
     );
     Ok(text)
 }

@@ -6,8 +6,8 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Number, Value};
 use serde_saphyr::Spanned;
 
-/// Documents of one text: ten times the lanes of the largest installation measured, and their groups and routes.
-const DOCUMENTS_MAX: usize = 50_000;
+/// Documents of one text: one more than are taken, so that the refusal says what is meant.
+const DOCUMENTS_MAX: usize = super::OBJECTS_MAX + 1;
 
 /// Values of one text: a hundred per document, more than any kind has on average; 2 GiB of tree at most.
 const NODES_MAX: usize = 100 * DOCUMENTS_MAX;
@@ -48,10 +48,15 @@ impl Node {
             Err(error) => error,
         };
         // JSON is YAML but for a few escapes.
-        if text.trim_start().starts_with(['{', '['])
-            && let Ok(value) = serde_json::from_str::<Value>(text)
-        {
-            return Ok(vec![Self::without_lines(value)]);
+        if text.trim_start().starts_with(['{', '[']) {
+            match super::json(text.as_bytes()) {
+                Ok(value) => return Ok(vec![Self::without_lines(value)]),
+                // Right as JSON but for what is refused in YAML too.
+                Err(json) if json.is_data() => {
+                    return Err((json.line() as u64, format!("write valid YAML or JSON: {json}")));
+                }
+                Err(_) => {}
+            }
         }
         let line = error.location().map_or(0, |location| location.line());
         Err((line, format!("write valid YAML or JSON: {}", error.without_snippet())))

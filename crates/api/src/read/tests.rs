@@ -156,3 +156,19 @@ proptest::proptest! {
         let _ = crate::validate(&set);
     }
 }
+
+#[test]
+fn a_key_is_written_once_in_yaml_and_in_json() {
+    for written in [
+        "kind: LaneGroup\nmetadata: {name: a}\nmetadata: {name: b}\n",
+        // YAML does not know this escape, so that it is read as JSON.
+        "{\"kind\": \"Lane\\/Group\",\n \"spec\": {},\n \"spec\": {}}",
+        "{\"kind\": \"LaneGroup\", \"kind\": \"Lane\"}",
+        "{\"kind\": \"\\ud83d\\ude00\", \"kind\": \"Lane\"}",
+    ] {
+        let (found, errors) = text("a.json", written);
+        assert!(found.is_empty() && errors.len() == 1, "{written}: {errors:?}");
+        let said = errors[0].to_string().to_lowercase();
+        assert!(said.contains("twice") || said.contains("duplicate"), "{written}: {said}");
+    }
+}

@@ -21,6 +21,7 @@ use serde_json::Value;
 use super::{
     Refused,
     objects::{Written, flag, json_body, unknown_parameter},
+    problem::FINDINGS_MAX,
 };
 use crate::{
     Control,
@@ -94,7 +95,9 @@ pub(super) async fn check(
     };
     findings.extend(of_set.into_iter().map(Finding::from));
     findings.sort_by_key(|finding| finding.severity);
-    Ok(Json(CheckResponse { findings }))
+    let omitted = small(findings.len().saturating_sub(FINDINGS_MAX));
+    findings.truncate(FINDINGS_MAX);
+    Ok(Json(CheckResponse { findings, omitted }))
 }
 
 /// Edits for what can be read, findings for what cannot.

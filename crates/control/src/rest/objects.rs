@@ -65,7 +65,7 @@ pub(super) fn unknown_parameter(name: &str, known: &str) -> Refused {
 
 /// Reads a body as JSON.
 pub(super) fn json_body(body: &Bytes) -> Result<Value, Refused> {
-    serde_json::from_slice(body)
+    api::read::json(body)
         .map_err(|error| Refused::new(400, "bad body", format!("write JSON: {error}")))
 }
 

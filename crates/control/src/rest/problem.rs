@@ -9,6 +9,9 @@ use axum::{
 
 use crate::ledger::{Gone, Rejection};
 
+/// Findings that one answer tells: more than anybody mends at once.
+pub(super) const FINDINGS_MAX: usize = 200;
+
 /// A refusal, as it is answered.
 #[derive(Debug)]
 pub(super) struct Refused(Box<Problem>);
@@ -21,7 +24,13 @@ impl Refused {
 
     pub(super) fn invalid(errors: Vec<rest::Finding>) -> Self {
         let mut refused = Self::new(422, "not valid", "nothing was written");
+        if errors.len() > FINDINGS_MAX {
+            let count = errors.len();
+            refused.0.detail =
+                format!("nothing was written; the first {FINDINGS_MAX} of {count} findings");
+        }
         refused.0.errors = errors;
+        refused.0.errors.truncate(FINDINGS_MAX);
         refused
     }
 }

@@ -523,6 +523,21 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
         ("POST", "/api/v1alpha1/apply", "{", 400, "JSON"),
         ("POST", "/api/v1alpha1/apply?dry", "{\"objects\": []}", 400, "dryRun"),
         ("GET", "/api/v1alpha1/lanes?watch&resourceVersion=99999", "", 410, "list again"),
+        ("POST", "/api/v1alpha1/apply", "{\"objects\": [], \"objects\": []}", 400, "written twice"),
+        (
+            "POST",
+            "/api/v1alpha1/check",
+            "{\"objects\": [{\"a\": 1, \"a\": 1}]}",
+            400,
+            "written twice",
+        ),
+        (
+            "PATCH",
+            "/api/v1alpha1/namespaces/default/lanes/x",
+            "{\"spec\": {\"tag\": \"a\", \"tag\": \"b\"}}",
+            400,
+            "`tag` is written twice",
+        ),
         (
             "PUT",
             "/api/v1alpha1/namespaces/default/lanes/x",
@@ -535,6 +550,19 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
         assert_eq!(answered, status, "{method} {path}: {text}");
         assert!(text.contains(says), "{method} {path}: {text}");
     }
+    let (answered, text) = too_much(address, &vec!["{\"a\":1}"; 10_001].join(",")).await;
+    assert_eq!((answered, text.contains("more than 10000 items")), (400, true), "{text}");
+    let text = announced(address, api::read::BYTES_MAX + 1).await;
+    assert!(text.starts_with("HTTP/1.1 413") && text.contains("write less at once"), "{text}");
+    // What is wrong with very many is told of the first.
+    let (answered, text) = too_much(address, &vec!["{\"a\":1}"; 1_000].join(",")).await;
+    assert_eq!(answered, 422);
+    assert!(text.contains("the first 200 of 1000 findings"), "{text}");
+    let body = json!({"objects": vec![json!({"a": 1}); 1_000]}).to_string();
+    let (answered, text) =
+        crate::harness::call(address, "POST", "/api/v1alpha1/check", &body).await;
+    assert_eq!(answered, 200);
+    assert!(text.contains("\"omitted\":800"), "{text}");
     let status = client.status().await.unwrap();
     assert_eq!(status.sources[0].name, "embedded");
     assert_eq!(status.gateways[0].name, "edge");
@@ -634,4 +662,24 @@ async fn every_path_of_the_openapi_document_is_served() {
         }
     }
     assert_eq!(operations, 12);
+}
+
+/// Applies what is between the brackets.
+async fn too_much(address: std::net::SocketAddr, objects: &str) -> (u16, String) {
+    let body = format!("{{\"objects\": [{objects}]}}");
+    crate::harness::call(address, "POST", "/api/v1alpha1/apply", &body).await
+}
+
+/// Announces a body of this length, and sends none of it.
+async fn announced(address: std::net::SocketAddr, length: usize) -> String {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+    let head = format!(
+        "POST /api/v1alpha1/apply HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {length}\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.unwrap();
+    answer
 }

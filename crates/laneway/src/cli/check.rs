@@ -42,7 +42,12 @@ pub(crate) async fn run(verb: Check) -> anyhow::Result<ExitCode> {
     };
     let findings: Vec<Finding> = match &verb.server {
         Some(server) => {
-            client(server, &verb.credentials)?.check(&apply::request(&found)).await?.findings
+            let client = client(server, &verb.credentials)?;
+            let checked = client.check(&apply::request(&found)).await?;
+            if checked.omitted > 0 {
+                output::warning(format_args!("{} more findings", checked.omitted));
+            }
+            checked.findings
         }
         None => {
             let mut set = Set::new(found.iter().map(|found| found.object.clone()));
