@@ -6,7 +6,7 @@
 
 use std::{
     cell::OnceCell,
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -291,6 +291,18 @@ impl Distribution {
             }
         }
         reported
+    }
+
+    /// Listeners that some connected process of a gateway cannot serve: ports, each with the reason.
+    pub(crate) fn not_listening(&self, gateway: &str) -> BTreeMap<u32, &str> {
+        let serves = |it: &&DataPlane| {
+            it.is_connected()
+                && it.hello().role() == v1::Role::Gateway
+                && it.hello().name == gateway
+        };
+        let processes = self.data_planes.values().filter(serves);
+        let told = processes.flat_map(DataPlane::not_listening);
+        told.map(|listener| (listener.port, listener.reason.as_str())).collect()
     }
 
     /// How many have an open stream.

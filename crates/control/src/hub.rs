@@ -313,7 +313,17 @@ impl Hub {
         message: Message,
         now: Instant,
     ) -> bool {
-        self.distribution.receive(node, connection, message, &self.generation.epoch, now)
+        let is_report = matches!(message, Message::Report(_));
+        let taken =
+            self.distribution.receive(node, connection, message, &self.generation.epoch, now);
+        if taken
+            && is_report
+            && let Some(data_plane) = self.distribution.data_plane(node)
+        {
+            let gateway = data_plane.hello().name.as_str().into();
+            self.statuses.resource_changed(Key::Gateway(gateway));
+        }
+        taken
     }
 
     /// Whether `connection` still speaks for the data plane.

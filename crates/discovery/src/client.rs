@@ -5,7 +5,7 @@
 mod follower;
 mod stream;
 
-use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use api::discovery::v1;
 use lanes::Query;
@@ -52,7 +52,7 @@ pub struct Client {
     pub demand: mpsc::Sender<Query>,
     /// For readiness, status and metrics.
     pub state: watch::Receiver<State>,
-    unreachable: watch::Sender<Vec<String>>,
+    reports: watch::Sender<v1::Report>,
     stop: watch::Sender<bool>,
     task: JoinHandle<()>,
 }
@@ -64,7 +64,7 @@ impl Client {
         let (published_sender, published) = watch::channel(Arc::default());
         let (demand, asked) = mpsc::channel(DEMAND_MAX);
         let (state_sender, mut state) = watch::channel(State::new(identity.control.clone()));
-        let (unreachable, reports) = watch::channel(Vec::new());
+        let (report, reports) = watch::channel(v1::Report::default());
         let (stop, stopped) = watch::channel(false);
         let mut follower =
             Follower::new(identity, published_sender, state_sender, asked, reports, stopped);
@@ -72,19 +72,19 @@ impl Client {
         let task = tokio::spawn(follower.run());
         let has_picture = state.wait_for(|state| state.origin() != Origin::Nothing);
         let _ = tokio::time::timeout(START_WAIT + PUBLISH_WAIT, has_picture).await;
-        Self { published, demand, state, unreachable, stop, task }
+        Self { published, demand, state, reports: report, stop, task }
     }
 
-    /// From now on tells the control plane which instances cannot be connected to, whenever that changes.
-    pub fn report(&self, unreachable: impl Fn() -> Vec<SocketAddr> + Send + 'static) {
-        let reports = self.unreachable.clone();
+    /// From now on tells the control plane what this data plane cannot do, whenever that changes.
+    pub fn report(&self, cannot: impl Fn() -> v1::Report + Send + 'static) {
+        let reports = self.reports.clone();
         tokio::spawn(async move {
             loop {
                 tokio::select! {
                     () = tokio::time::sleep(REPORT_EVERY) => {}
                     () = reports.closed() => return,
                 }
-                let now: Vec<_> = unreachable().iter().map(ToString::to_string).collect();
+                let now = cannot();
                 reports.send_if_modified(|known| {
                     let changed = *known != now;
                     *known = now;

@@ -15,6 +15,7 @@ use crate::{
     published::{Feed, Published},
     running::Running,
     threads::{self, Accepted, Serve, Settings, Thread},
+    unbound::UnboundPorts,
     worker::Worker,
 };
 
@@ -71,9 +72,11 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let sockets = bound.into_iter().map(|bound| (bound.sockets, bound.address, Role::Gateway));
     let per_worker = listen::deal(workers, sockets);
     let (name, correlation) = (config.name, config.correlation_headers);
+    let unbound = UnboundPorts::default();
+    let of_threads = unbound.clone();
     let make = move || {
         let (name, correlation) = (name.clone(), correlation.clone());
-        Gateway(Rc::new(Identity { name, correlation }))
+        Gateway { identity: Rc::new(Identity { name, correlation }), unbound: of_threads.clone() }
     };
     let settings = Settings {
         name: "gateway",
@@ -82,17 +85,21 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
         mark: None,
         metrics: config.metrics,
     };
-    threads::start(settings, make, per_worker, addresses, feed)
+    let running = threads::start(settings, make, per_worker, addresses, feed)?;
+    Ok(Running { unbound, ..running })
 }
 
 /// What a gateway's threads are for.
-struct Gateway(Rc<Identity>);
+struct Gateway {
+    identity: Rc<Identity>,
+    unbound: UnboundPorts,
+}
 
 impl Serve for Gateway {
     async fn serve(self: Rc<Self>, worker: Rc<Worker>, accepted: Accepted) {
         let Accepted { connection, port, listener_is_removed, .. } = accepted;
         let arrival = Arrival { peer: connection.peer.ip(), port };
-        let entered = Entered { identity: Rc::clone(&self.0), arrival, listener_is_removed };
+        let entered = Entered { identity: Rc::clone(&self.identity), arrival, listener_is_removed };
         downstream::h1::serve(worker, connection, &entered, Buffer::default()).await;
     }
 

@@ -26,6 +26,7 @@ mod plan;
 mod threads;
 mod transport;
 mod tunnel;
+mod unbound;
 mod upstream;
 mod worker;
 
@@ -34,3 +35,4 @@ pub use gateway::GatewayConfig;
 pub use published::{Feed, Published, Query};
 pub use running::Running;
 pub use sidecar::SidecarConfig;
+pub use unbound::UnboundPorts;

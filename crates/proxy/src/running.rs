@@ -9,7 +9,7 @@ use std::{
 use telemetry::Metrics;
 use tokio::sync::{mpsc, watch};
 
-use crate::ejection::UnreachableBoard;
+use crate::{ejection::UnreachableBoard, unbound::UnboundPorts};
 
 /// Where the threads of a proxy stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,7 @@ pub struct Running {
     pub(crate) addresses: Vec<SocketAddr>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) board: UnreachableBoard,
+    pub(crate) unbound: UnboundPorts,
     pub(crate) phase: watch::Sender<Phase>,
     /// Ends when what was in has been answered in every thread that drains.
     pub(crate) emptied: mpsc::Receiver<()>,
@@ -48,6 +49,11 @@ impl Running {
     /// Instances it cannot connect to, for whoever outlives or shares it.
     pub fn board(&self) -> UnreachableBoard {
         self.board.clone()
+    }
+
+    /// Ports of its Gateway that it cannot bind, for whoever outlives or shares it.
+    pub fn unbound(&self) -> UnboundPorts {
+        self.unbound.clone()
     }
 
     /// Instances it could not connect to.

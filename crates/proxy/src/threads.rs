@@ -28,6 +28,7 @@ use crate::{
     published::Feed,
     running::{Phase, Running},
     transport::Connection,
+    unbound::UnboundPorts,
     worker::Worker,
 };
 
@@ -132,7 +133,15 @@ pub(crate) fn start<S: Serve>(
             .map_err(|_| io::Error::other("a proxy thread ended while it started"))??;
     }
     drop((ending, emptying));
-    Ok(Running { addresses, metrics: settings.metrics, board, phase, emptied, ended })
+    Ok(Running {
+        addresses,
+        metrics: settings.metrics,
+        board,
+        unbound: UnboundPorts::default(),
+        phase,
+        emptied,
+        ended,
+    })
 }
 
 /// How a thread is told to end, and tells how far it is.
@@ -226,7 +235,7 @@ async fn end<S: Serve>(thread: &Thread<S>, until: Instant) {
 #[derive(Debug)]
 pub(crate) struct Thread<S> {
     pub(crate) worker: Rc<Worker>,
-    serve: Rc<S>,
+    pub(crate) serve: Rc<S>,
     connections_max: i64,
     index: usize,
     /// By port: what is accepted on at the moment.

@@ -133,6 +133,10 @@ pub struct DataPlaneStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub unreachable: Vec<String>,
+    /// Listeners of its Gateway that it cannot serve, each with the reason; it goes on trying.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub not_listening: Vec<String>,
 }
 
 /// Something a data plane could not take.

@@ -29,6 +29,9 @@ pub(super) const SUBSCRIPTIONS_MAX: usize = 10_000;
 /// Bytes of a subscribed name: the longest host name DNS allows.
 const NAME_BYTES_MAX: usize = 253;
 
+/// Listeners kept of one report: as many as a Gateway has.
+const NOT_LISTENING_MAX: usize = 64;
+
 /// Unreachable endpoints kept of one report; it is for people.
 const UNREACHABLE_MAX: usize = 1_000;
 
@@ -96,6 +99,7 @@ pub(crate) struct DataPlane {
     unreachable: Vec<String>,
     /// Where it listens itself.
     listeners: Vec<SocketAddr>,
+    not_listening: Vec<v1::NotListening>,
 }
 
 impl DataPlane {
@@ -149,6 +153,7 @@ impl DataPlane {
             behind_since: Some(now),
             unreachable: Vec::new(),
             listeners,
+            not_listening: Vec::new(),
         }
     }
 
@@ -259,10 +264,12 @@ impl DataPlane {
         }
     }
 
-    /// Takes what it cannot reach at the moment.
+    /// Takes what it cannot do at the moment.
     pub(super) fn report(&mut self, report: v1::Report) {
         self.unreachable = report.unreachable;
         self.unreachable.truncate(UNREACHABLE_MAX);
+        self.not_listening = report.not_listening;
+        self.not_listening.truncate(NOT_LISTENING_MAX);
     }
 
     /// What it must be told now, if anything, and how its interest changed if its share was computed again.
@@ -365,6 +372,11 @@ impl DataPlane {
     /// Where it listens itself, beside the address of its instance.
     pub(super) fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
+    }
+
+    /// Listeners of its Gateway that it cannot serve.
+    pub(crate) fn not_listening(&self) -> &[v1::NotListening] {
+        &self.not_listening
     }
 
     /// Endpoints it cannot connect to.

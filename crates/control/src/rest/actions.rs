@@ -278,5 +278,8 @@ fn of_data_plane(data_plane: &DataPlane, now: Instant) -> DataPlaneStatus {
             .map(|refusal| RefusedResource { key: refusal.key.to_string(), reason: refusal.reason })
             .collect(),
         unreachable: data_plane.unreachable().to_vec(),
+        not_listening: (data_plane.not_listening().iter())
+            .map(|listener| format!("port {}: {}", listener.port, listener.reason))
+            .collect(),
     }
 }

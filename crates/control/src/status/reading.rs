@@ -158,7 +158,23 @@ fn of_gateway(key: &ObjectKey, sight: Sight<'_>) -> Status {
         }
         _ => ready(&resource, live, sight),
     };
-    let conditions = vec![accepted, ready];
+    let not_listening = sight.distribution.not_listening(&key.name);
+    if not_listening.is_empty() {
+        let conditions = vec![accepted, ready];
+        return Status { conditions, matched: Vec::new(), live: None };
+    }
+    let spec = routing.gateways().find(|gateway| gateway.name == key.name);
+    let listeners = spec.map(|gateway| gateway.listeners.as_slice()).unwrap_or_default();
+    let told: Vec<String> = (not_listening.iter())
+        .map(|(port, reason)| {
+            let named = listeners.iter().filter(|it| u32::from(it.port) == *port);
+            let names: Vec<&str> = named.map(|listener| listener.name.as_str()).collect();
+            format!("listener {}: port {port}: {reason}", names.join(", "))
+        })
+        .collect();
+    let message = format!("{}; it is tried again", told.join("; "));
+    let not_served = |kind| condition(kind, false, "ListenerNotBound", message.clone());
+    let conditions = vec![accepted, not_served("Programmed"), not_served("Ready")];
     Status { conditions, matched: Vec::new(), live: None }
 }
 

@@ -44,7 +44,7 @@ pub(super) struct Follower {
     published: watch::Sender<Arc<Published>>,
     state: watch::Sender<State>,
     demand: mpsc::Receiver<Query>,
-    reports: watch::Receiver<Vec<String>>,
+    reports: watch::Receiver<v1::Report>,
     stopped: watch::Receiver<bool>,
 }
 
@@ -68,7 +68,7 @@ impl Follower {
         published: watch::Sender<Arc<Published>>,
         state: watch::Sender<State>,
         demand: mpsc::Receiver<Query>,
-        reports: watch::Receiver<Vec<String>>,
+        reports: watch::Receiver<v1::Report>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
         let reader = match identity.hello.role() {
@@ -161,6 +161,10 @@ impl Follower {
     async fn follow(&mut self, mut stream: Stream) -> Result<(), Ended> {
         // Asked while there was no connection, or between reading the subscriptions and now.
         let mut asked = Vec::new();
+        // A new connection knows nothing of what was reported.
+        if *self.reports.borrow() != v1::Report::default() {
+            self.reports.mark_changed();
+        }
         loop {
             tokio::select! {
                 message = stream.next() => self.take(message?, &mut stream).await?,
@@ -174,8 +178,8 @@ impl Follower {
                     }
                 }
                 Ok(()) = self.reports.changed() => {
-                    let unreachable = self.reports.borrow_and_update().clone();
-                    stream.send(Message::Report(v1::Report { unreachable })).await?;
+                    let report = self.reports.borrow_and_update().clone();
+                    stream.send(Message::Report(report)).await?;
                 }
                 () = self.snapshot.due() => self.save().await,
                 () = tokio::time::sleep_until(self.fall_back_at), if self.state.borrow().is_waiting() => {

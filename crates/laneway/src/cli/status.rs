@@ -86,15 +86,7 @@ fn told(status: &StatusResponse) -> String {
         ),
     ];
     let mut notes = String::new();
-    for data_plane in &status.data_planes {
-        let name = format!("{} {}", data_plane.role, data_plane.name);
-        for refused in &data_plane.refused {
-            notes.push_str(&format!("{name} does not take {}: {}\n", refused.key, refused.reason));
-        }
-        if !data_plane.unreachable.is_empty() {
-            notes.push_str(&format!("{name} cannot reach {}\n", data_plane.unreachable.join(", ")));
-        }
-    }
+    notes.extend(status.data_planes.iter().map(cannot));
     for refused in &status.refused_registrations {
         let tag = if refused.tag.is_empty() { "base" } else { &refused.tag };
         notes.push_str(&format!(
@@ -113,6 +105,22 @@ fn told(status: &StatusResponse) -> String {
     parts.push(notes);
     parts.retain(|part| !part.is_empty());
     parts.iter().map(|part| format!("\n{part}")).collect()
+}
+
+/// What a data plane says that it cannot do.
+fn cannot(data_plane: &DataPlaneStatus) -> String {
+    let mut notes = String::new();
+    let name = format!("{} {}", data_plane.role, data_plane.name);
+    for refused in &data_plane.refused {
+        notes.push_str(&format!("{name} does not take {}: {}\n", refused.key, refused.reason));
+    }
+    for listener in &data_plane.not_listening {
+        notes.push_str(&format!("{name} does not listen on {listener}; it goes on trying\n"));
+    }
+    if !data_plane.unreachable.is_empty() {
+        notes.push_str(&format!("{name} cannot reach {}\n", data_plane.unreachable.join(", ")));
+    }
+    notes
 }
 
 fn data_plane(status: &DataPlaneStatus) -> Vec<String> {

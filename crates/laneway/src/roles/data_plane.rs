@@ -71,8 +71,14 @@ pub(crate) fn feed(client: &Client) -> proxy::Feed {
     proxy::Feed { published: client.published.clone(), demand: client.demand.clone() }
 }
 
-/// From now on the control plane is told which instances the proxy cannot reach.
+/// From now on the control plane is told which instances the proxy cannot reach, and which listeners it cannot serve.
 pub(crate) fn report(client: &Client, proxy: &proxy::Running) {
     let board = proxy.board();
-    client.report(move || board.unreachable());
+    let unbound = proxy.unbound();
+    client.report(move || v1::Report {
+        unreachable: board.unreachable().iter().map(ToString::to_string).collect(),
+        not_listening: (unbound.all().into_iter())
+            .map(|(port, reason)| v1::NotListening { port: port.into(), reason })
+            .collect(),
+    });
 }

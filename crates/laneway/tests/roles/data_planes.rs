@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context as _, Result};
-use testkit::{Instance, Process, Sandbox, load, load::Load, sample};
+use testkit::{Instance, Process, Sandbox, http, load, load::Load, sample};
 
 use crate::{SOON, answers, fixed, sandbox, says};
 
@@ -121,4 +121,35 @@ fn an_instance_is_registered_when_its_application_answers() -> Result<()> {
     application.kill();
     answers(&sandbox.gateway_address(), "/c", 503, "no usable")?;
     answers(&admin, "/status", 200, r#""applicationAnswers":false"#)
+}
+
+#[test]
+fn a_listener_that_cannot_be_bound_is_told_and_tried_again() -> Result<()> {
+    let sandbox = sandbox()?;
+    let gateway = sandbox.gateway_address();
+    let taken = std::net::TcpListener::bind(sandbox.endpoint(1, 0))?;
+    let port = taken.local_addr()?.port();
+    let own = gateway.rsplit(':').next().unwrap_or_default();
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(&format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: edge}}\nspec: {{gatewayClassName: laneway, listeners: [{{name: own, port: {own}, protocol: HTTP}}, {{name: second, port: {port}, protocol: HTTP}}]}}\n"
+    ))?;
+    let edge = "/api/v1alpha1/namespaces/default/gateways/edge";
+    let api = sandbox.api_address();
+    let told = format!("listener second: port {port}: ");
+    answers(&api, edge, 200, &told)?;
+    answers(&api, edge, 200, r#""reason":"ListenerNotBound""#)?;
+    answers(&api, edge, 200, r#""type":"Programmed""#)?;
+    let status = sandbox.must(&["status"])?;
+    assert!(status.contains(&format!("gateway edge does not listen on port {port}: ")), "{status}");
+
+    drop(taken);
+    answers(&sandbox.endpoint(1, port), "/nowhere", 404, "")?;
+    testkit::wait::until(SOON, "the gateway is ready", || {
+        let said = http::get(&api, edge, &[])?.body;
+        anyhow::ensure!(!said.contains("ListenerNotBound"), "{said}");
+        Ok(())
+    })?;
+    assert!(!sandbox.must(&["status"])?.contains("does not listen"));
+    Ok(())
 }

@@ -10,10 +10,8 @@ use std::{
 use routes::spec::ListenerSpec;
 use telemetry::Role;
 
-use crate::{
-    listen,
-    threads::{Serve, Thread},
-};
+use super::Gateway;
+use crate::{listen, threads::Thread};
 
 /// How often a port that could not be bound is tried again.
 const BIND_AGAIN: Duration = Duration::from_secs(5);
@@ -34,12 +32,11 @@ fn further_ports(listeners: &[ListenerSpec], own_ports: &[u16]) -> Vec<u16> {
 }
 
 /// Binds further ports of the published Gateway as they appear, and leaves those that are gone.
-pub(super) async fn follow<S: Serve>(thread: Rc<Thread<S>>) {
+pub(super) async fn follow(thread: Rc<Thread<Gateway>>) {
     let own = thread.addresses();
     let Some(ip) = own.first().map(SocketAddr::ip) else { return };
     let own_ports: Vec<u16> = own.iter().map(SocketAddr::port).collect();
     let mut pictures = thread.worker.pictures();
-    let mut warned = Vec::new();
     loop {
         let picture = Arc::clone(&pictures.borrow_and_update());
         let wanted = further_ports(picture.routes.listeners(), &own_ports);
@@ -48,7 +45,11 @@ pub(super) async fn follow<S: Serve>(thread: Rc<Thread<S>>) {
             return;
         }
         thread.remove(|port| !own_ports.contains(&port) && !wanted.contains(&port));
-        let all_bound = bind(&thread, ip, &wanted, &mut warned);
+        let all_bound = bind(&thread, ip, &wanted);
+        if thread.is_first() {
+            let bound: Vec<u16> = thread.addresses().iter().map(SocketAddr::port).collect();
+            thread.serve.unbound.retain(|port| wanted.contains(&port) && !bound.contains(&port));
+        }
         let changed = if all_bound {
             pictures.changed().await
         } else {
@@ -60,13 +61,8 @@ pub(super) async fn follow<S: Serve>(thread: Rc<Thread<S>>) {
     }
 }
 
-/// Binds what is not bound yet; whether all is. Every failure is told once.
-fn bind<S: Serve>(
-    thread: &Rc<Thread<S>>,
-    ip: IpAddr,
-    wanted: &[u16],
-    warned: &mut Vec<u16>,
-) -> bool {
+/// Binds what is not bound yet; whether all is. A failure is logged once, and told for as long as it lasts.
+fn bind(thread: &Rc<Thread<Gateway>>, ip: IpAddr, wanted: &[u16]) -> bool {
     let bound: Vec<u16> = thread.addresses().iter().map(SocketAddr::port).collect();
     let mut all_bound = true;
     for port in wanted.iter().filter(|port| !bound.contains(port)) {
@@ -75,15 +71,13 @@ fn bind<S: Serve>(
             .and_then(|socket| thread.listen(socket, address, Role::Gateway));
         match listens {
             Ok(()) => {
-                warned.retain(|warned| warned != port);
                 if thread.is_first() {
                     tracing::info!(%address, "listening");
                 }
             }
             Err(error) => {
                 all_bound = false;
-                if thread.is_first() && !warned.contains(port) {
-                    warned.push(*port);
+                if thread.is_first() && thread.serve.unbound.failed(*port, &error) {
                     tracing::warn!(%error, "a listener of the Gateway is not served; trying again");
                 }
             }
