@@ -110,11 +110,21 @@ pub struct Refused {
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
-#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Report {
     /// Endpoints this data plane cannot connect to at the moment (ip:port).
     #[prost(string, repeated, tag = "1")]
     pub unreachable: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Listeners of its Gateway that it cannot serve at the moment; it goes on trying.
+    #[prost(message, repeated, tag = "2")]
+    pub not_listening: ::prost::alloc::vec::Vec<NotListening>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct NotListening {
+    #[prost(uint32, tag = "1")]
+    pub port: u32,
+    #[prost(string, tag = "2")]
+    pub reason: ::prost::alloc::string::String,
 }
 /// Everything that changed for this data plane up to `generation`; applied as a whole.
 #[derive(Clone, PartialEq, ::prost::Message)]

@@ -166,7 +166,7 @@ fn a_key_is_written_once_in_yaml_and_in_json() {
         "{\"kind\": \"LaneGroup\", \"kind\": \"Lane\"}",
         "{\"kind\": \"\\ud83d\\ude00\", \"kind\": \"Lane\"}",
     ] {
-        let (found, errors) = text("a.json", written);
+        let (found, errors) = super::text("a.json", written);
         assert!(found.is_empty() && errors.len() == 1, "{written}: {errors:?}");
         let said = errors[0].to_string().to_lowercase();
         assert!(said.contains("twice") || said.contains("duplicate"), "{written}: {said}");
