@@ -1,5 +1,7 @@
 //! Random lanes and random requests that often meet their conditions.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 use testkit::sample;
 
@@ -246,8 +248,14 @@ fn group(dice: &mut Dice, group: &str, applications: &[&str]) -> Vec<Value> {
         let entry = if by_ratio {
             json!({"ratio": {"percent": 5 + dice.below(20), "stickyBy": {"header": "x-user"}}})
         } else {
-            let conditions: Vec<_> = (0..=dice.below(3)).map(|_| condition(dice)).collect();
-            json!({"content": {"meet": dice.of(&["all", "any", "any"]), "conditions": conditions}})
+            let mut conditions: Vec<_> = (0..=dice.below(3)).map(|_| condition(dice)).collect();
+            let meet = dice.of(&["all", "any", "any"]);
+            if meet == "all" {
+                // What two say of one parameter may contradict itself, which is refused.
+                let mut seen = HashSet::new();
+                conditions.retain(|condition| seen.insert(parameter(condition)));
+            }
+            json!({"content": {"meet": meet, "conditions": conditions}})
         };
         let others: Vec<_> = tags.iter().filter(|other| **other != tag).collect();
         let fallback = match dice.below(4) {
@@ -265,6 +273,14 @@ fn group(dice: &mut Dice, group: &str, applications: &[&str]) -> Vec<Value> {
         lane(group, tag, spec)
     };
     tags.clone().into_iter().map(|tag| random(dice, tag)).collect()
+}
+
+/// What a condition reads; names of headers in one case.
+fn parameter(condition: &Value) -> String {
+    ["header", "query", "cookie", "attribute"]
+        .iter()
+        .filter_map(|kind| Some(format!("{kind} {}", condition[kind].as_str()?.to_lowercase())))
+        .collect()
 }
 
 /// What an entrance changes before conditions see it.
