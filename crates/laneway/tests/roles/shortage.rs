@@ -98,16 +98,21 @@ fn a_gateway_without_files_ejects_nobody() -> Result<()> {
     drop(idle);
     // As soon as there are files again the lane serves its own; in no case does base.
     let caller = asking.first_mut().context("a caller")?;
+    let mut short = ASKING;
     wait::until(SOON, "the lane's instance answers", || {
         let answer = ask(caller, "gray")?;
         assert!(!answer.body.starts_with("A["), "{}", answer.body);
-        if answer.status == 200 { Ok(()) } else { bail!("{} {}", answer.status, answer.body) }
+        if answer.status == 200 {
+            return Ok(());
+        }
+        short += 1;
+        bail!("{} {}", answer.status, answer.body)
     })?;
     for caller in &mut asking {
         let answer = ask(caller, "gray")?;
         assert!(answer.status == 200 && answer.body.starts_with("Agray["), "{}", answer.body);
     }
     let admin = sandbox.endpoint(1, 15020);
-    answers(&admin, "/metrics", 200, "laneway_shortages_total 4\n")?;
+    answers(&admin, "/metrics", 200, &format!("laneway_shortages_total {short}\n"))?;
     answers(&admin, "/metrics", 200, "laneway_ejections_total 0\n")
 }
