@@ -30,12 +30,13 @@ static HOST_FIELD: LazyLock<String> =
 const PATH_AS_WRITTEN: &str = r#"\*|/[!"$->@-~]*"#;
 
 /// A normalised path: what needs no encoding has none, hexadecimal digits are upper-case, and no segment is `.` or `..`,
-/// with or without parameters.
+/// with or without parameters, or empty but for the last.
 static PATH: LazyLock<String> = LazyLock::new(|| {
     let encoded = "%(?:0[1-9A-F]|[189A-F][0-9A-F]|2[0-9A-C]|3[A-F]|40|5[BDE]|60|7[BCDF])";
     let letter = format!(r#"[!"$&-\-0-:<->@-\[\]-~]|{encoded}"#);
-    let name = format!(r"(?:\.?(?:{letter})(?:{letter}|\.)*|\.\.(?:{letter}|\.)+)?");
-    format!(r"\*|(?:/{name}(?:;(?:{letter}|[.;])*)?)+")
+    let name = format!(r"(?:\.?(?:{letter})(?:{letter}|\.)*|\.\.(?:{letter}|\.)+)");
+    let parameters = format!(r";(?:{letter}|[.;])*");
+    format!(r"\*|/|(?:/(?:{name}(?:{parameters})?|{parameters}))+/?")
 });
 
 static METHOD: LazyLock<String> =
