@@ -100,6 +100,11 @@ impl<T: HasDeadline> Deadlines<T> {
         self.now_ms.set(now.saturating_duration_since(self.epoch).as_millis() as u64);
     }
 
+    /// This table's time in `after`; what is too far away for it is never.
+    pub(crate) fn at_ms(&self, after: Duration) -> u64 {
+        self.now_ms.get().saturating_add(after.as_millis() as u64)
+    }
+
     /// Enters something; the key is for [`Deadlines::leave`].
     pub(crate) fn enter(&self, entry: Weak<T>) -> u32 {
         let mut entries = self.entries.borrow_mut();
@@ -128,7 +133,7 @@ impl<T: HasDeadline> Deadlines<T> {
 
     /// Sets a deadline `after` now.
     pub(crate) fn arm(&self, deadline: &Deadline, after: Duration, how: Shutdown) {
-        self.arm_at(deadline, self.now_ms.get() + after.as_millis() as u64, how);
+        self.arm_at(deadline, self.at_ms(after), how);
     }
 
     /// Sets a deadline at a time of this table's clock.
@@ -139,17 +144,24 @@ impl<T: HasDeadline> Deadlines<T> {
 
     /// Sets a deadline for the next bytes that go out; it is put off whenever some have, and ends in a cut.
     pub(crate) fn arm_sending(&self, deadline: &Deadline, period: Duration) {
-        self.set(deadline, self.now_ms.get() + period.as_millis() as u64, None);
-        deadline.period_ms.set(period.as_millis() as u64);
-        deadline.until_ms.set(u64::MAX);
+        self.arm_moving(deadline, period, u64::MAX, None);
     }
 
     /// The same for bytes to an instance, up to some time at most.
     pub(crate) fn arm_sending_until(&self, deadline: &Deadline, period: Duration, until_ms: u64) {
-        let at_ms = (self.now_ms.get() + period.as_millis() as u64).min(until_ms);
-        self.set(deadline, at_ms, Some(Shutdown::Both));
+        self.arm_moving(deadline, period, until_ms, Some(Shutdown::Both));
+    }
+
+    fn arm_moving(
+        &self,
+        deadline: &Deadline,
+        period: Duration,
+        until_ms: u64,
+        how: Option<Shutdown>,
+    ) {
         deadline.period_ms.set(period.as_millis() as u64);
         deadline.until_ms.set(until_ms);
+        self.set(deadline, self.at_ms(period).min(until_ms), how);
     }
 
     /// Bytes have gone out. Told by slow sides alone, so that the time may be asked for.
@@ -157,7 +169,8 @@ impl<T: HasDeadline> Deadlines<T> {
         let period_ms = deadline.period_ms.get();
         if period_ms > 0 {
             self.set_now(now);
-            deadline.at_ms.set((self.now_ms.get() + period_ms).min(deadline.until_ms.get()));
+            let at_ms = self.at_ms(Duration::from_millis(period_ms));
+            deadline.at_ms.set(at_ms.min(deadline.until_ms.get()));
         }
     }
 
@@ -288,6 +301,23 @@ mod tests {
         fake.deadline.disarm();
         table.moved(&fake.deadline, epoch + Duration::from_millis(105_000));
         assert_eq!(fake.deadline.at_ms.get(), u64::MAX);
+    }
+
+    #[test]
+    fn what_has_no_limit_is_never_late() {
+        let epoch = Instant::now();
+        let table = Deadlines::new(epoch);
+        let fake = Rc::new(Fake::default());
+        table.enter(Rc::downgrade(&fake));
+        table.sweep(epoch + Duration::from_secs(1));
+        let never = Duration::from_millis(u64::MAX);
+        table.arm_sending_until(&fake.deadline, never, table.at_ms(never));
+        for hours in 1..=3 {
+            let now = epoch + Duration::from_secs(hours * 3600);
+            table.sweep(now);
+            table.moved(&fake.deadline, now);
+        }
+        assert_eq!(fake.shut.get(), None);
     }
 
     #[test]
