@@ -33,7 +33,7 @@ pub use route::{
     PathMatch, PathMatchType, PathModifier, PathModifierType, RequestRedirect, RouteFilter,
     RouteFilterType, RouteMatch, RouteRule, RouteTimeouts, UrlRewrite,
 };
-pub use set::{CreationOrder, Set};
+pub use set::{CreationOrder, Set, written_twice};
 pub use source::{
     BackendSpec, EMBEDDED_SOURCE, ServiceSourceSpec, StaticInstance, StaticService, StaticServices,
 };

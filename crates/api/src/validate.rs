@@ -22,7 +22,7 @@ use compiled::Compiled;
 pub use reported::Reported;
 
 /// One thing that is wrong or doubtful with an object.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Finding {
     /// The object.
     pub object: Key,

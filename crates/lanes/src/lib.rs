@@ -40,6 +40,6 @@ pub use group::{Group, GroupSpec, LaneSpec};
 pub use name::{GroupName, Tag};
 pub use problem::{Fault, Problem};
 pub use request::Request;
-pub use service::{Endpoint, Service, ServiceId};
+pub use service::{EMBEDDED_SOURCE, Endpoint, Service, ServiceId};
 pub use snapshot::Snapshot;
 pub use token::{is_token, is_token_byte};

@@ -54,7 +54,7 @@ impl Fault {
 }
 
 /// One mistake in a resource. Compilers in `lanes` and `routes` return *every* problem, not the first.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// What sort of mistake it is: what programs decide on.
     pub fault: Fault,

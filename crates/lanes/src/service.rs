@@ -4,6 +4,9 @@ use std::{cmp::Ordering, collections::HashSet, fmt, net::SocketAddr, ops::Range,
 
 use crate::Tag;
 
+/// The source of instances that are registered by their own sidecars, as Backends and identities spell it.
+pub const EMBEDDED_SOURCE: &str = "embedded";
+
 /// Which service: of which source, in which namespace and group of it, under which name. All lower-case: services
 /// match case-insensitively. A pointer wide: directories hold one for every address.
 #[derive(Clone, PartialEq, Eq, Hash)]

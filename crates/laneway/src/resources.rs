@@ -17,7 +17,7 @@ use std::{
 
 use api::{
     read::{self, Found, Place, ReadError},
-    resource::Key,
+    resource::{Key, written_twice},
     validate::Finding,
 };
 use control::{Edit, Precondition, Rejection, Transaction};
@@ -310,21 +310,20 @@ impl Changes {
 
 /// Files that say what an earlier file says already: the first counts.
 fn said_twice(files: &[ReadFile]) -> BTreeSet<String> {
-    let mut first: BTreeMap<Key, &ReadFile> = BTreeMap::new();
     let mut left_out = BTreeSet::new();
-    for file in files {
-        for found in &file.found {
-            let key = found.object.key();
-            let earlier = *first.entry(key.clone()).or_insert(file);
-            if earlier.name != file.name {
-                tracing::error!(
-                    "{}: {key} is in {} already; the objects of {} stay as they were",
-                    found.place,
-                    earlier.name,
-                    file.name
-                );
-                left_out.insert(file.name.clone());
-            }
+    let all: Vec<(&ReadFile, &Found)> =
+        files.iter().flat_map(|file| file.found.iter().map(move |found| (file, found))).collect();
+    for (first, again) in written_twice(all.iter().map(|(_, found)| found.object.key())) {
+        let ((earlier, _), (file, found)) = (all[first], all[again]);
+        if earlier.name != file.name {
+            tracing::error!(
+                "{}: {} is in {} already; the objects of {} stay as they were",
+                found.place,
+                found.object.key(),
+                earlier.name,
+                file.name
+            );
+            left_out.insert(file.name.clone());
         }
     }
     left_out

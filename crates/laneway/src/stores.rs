@@ -32,8 +32,12 @@ pub(crate) fn find(named: Option<PathBuf>) -> anyhow::Result<PathBuf> {
         return Ok(named);
     }
     let last = default_data(LAST).and_then(|file| fs::read_to_string(file).ok()).map(PathBuf::from);
-    let defaults = ["serve", "control"].into_iter().filter_map(default_data);
-    choose(last.into_iter().chain(defaults))
+    choose(last.into_iter().chain(defaults()))
+}
+
+/// Where control planes of this user keep their data unless they are told otherwise.
+pub(crate) fn defaults() -> impl Iterator<Item = PathBuf> {
+    ["serve", "control"].into_iter().filter_map(default_data)
 }
 
 fn choose(directories: impl Iterator<Item = PathBuf>) -> anyhow::Result<PathBuf> {

@@ -13,6 +13,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
+use ipnet::IpNet;
 use socket2::SockRef;
 
 use rules::INBOUND_CHAIN;
@@ -57,26 +58,16 @@ pub struct CaptureConfig {
 
 /// A range of addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Cidr {
-    address: IpAddr,
-    prefix_bits: u8,
-}
+pub struct Cidr(IpNet);
 
 impl Cidr {
     /// Whether an address lies in it.
     pub(crate) fn contains(&self, ip: IpAddr) -> bool {
-        let bits = u32::from(self.prefix_bits);
-        match (self.address, ip) {
-            (IpAddr::V4(network), IpAddr::V4(ip)) => {
-                let differs = u32::from(network) ^ u32::from(ip);
-                differs.checked_shr(u32::BITS.saturating_sub(bits)).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(network), IpAddr::V6(ip)) => {
-                let differs = u128::from(network) ^ u128::from(ip);
-                differs.checked_shr(u128::BITS.saturating_sub(bits)).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
+        self.0.contains(&ip)
+    }
+
+    fn is_ipv4(&self) -> bool {
+        matches!(self.0, IpNet::V4(_))
     }
 }
 
@@ -342,27 +333,26 @@ impl std::str::FromStr for Cidr {
         let (address, bits) =
             text.split_once('/').map_or((text, None), |(address, bits)| (address, Some(bits)));
         let address: IpAddr = address.parse().map_err(|_| bad())?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        let prefix_bits = match bits {
-            None => most,
+        match bits {
+            None => Ok(address.into()),
             Some(bits) if bits.bytes().all(|byte| byte.is_ascii_digit()) => {
-                bits.parse().map_err(|_| bad())?
+                let bits = bits.parse().map_err(|_| bad())?;
+                IpNet::new(address, bits).map(Self).map_err(|_| bad())
             }
-            Some(_) => return Err(bad()),
-        };
-        if prefix_bits > most { Err(bad()) } else { Ok(Self { address, prefix_bits }) }
+            Some(_) => Err(bad()),
+        }
     }
 }
 
 impl From<IpAddr> for Cidr {
     fn from(address: IpAddr) -> Self {
-        Self { address, prefix_bits: if address.is_ipv4() { 32 } else { 128 } }
+        Self(address.into())
     }
 }
 
 impl fmt::Display for Cidr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.address, self.prefix_bits)
+        self.0.fmt(f)
     }
 }
 

@@ -198,7 +198,7 @@ async fn find_out(
             }
         }
         NoPlan::Resolve(host, port) => {
-            let addresses = worker.names.resolve(&host).await;
+            let addresses = worker.resolver.resolve(&host).await;
             let addresses = addresses.map_err(|error| OwnAnswer::Refusal(Kind::Shortage(error)))?;
             found.resolved = addresses.iter().map(|ip| SocketAddr::new(*ip, port)).collect();
             if found.resolved.is_empty() {

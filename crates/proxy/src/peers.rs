@@ -1,7 +1,7 @@
 //! How the proxies of Laneway know each other (semantics §11): a request to an instance names the process that sent it,
 //! and a sidecar that does not hand it to its application says so in a way that only a proxy understands.
 
-use lanes::ServiceId;
+use lanes::{EMBEDDED_SOURCE, ServiceId};
 use routes::entrance::{self, Fields, Head, Name, Names, Written};
 
 use crate::error::Kind;
@@ -15,9 +15,6 @@ const NUMBER_DIGITS: usize = 16;
 /// How often a request may come back to the process that sent it on: an application behind a gateway may call through it
 /// again, and the next one too. More is a circle.
 const RETURNS_MAX: usize = 3;
-
-/// The source whose instances are registered by their own sidecars, under the very name that callers choose them by.
-const REGISTERED: &str = "embedded";
 
 /// Says that a request was not handed to the application. Never handed on.
 pub(crate) const REFUSED: &str = "laneway-refused";
@@ -76,7 +73,8 @@ impl Via {
             return Err(Kind::Loop);
         }
         let member = self.member.as_bytes();
-        if service.source() == REGISTERED {
+        // Registered by their own sidecars under the very name that callers choose them by.
+        if service.source() == EMBEDDED_SOURCE {
             let (namespace, name) = (service.namespace().as_bytes(), service.name().as_bytes());
             entrance::write_via(head, &[member, b" (", namespace, b"/", name, b")"], written);
         } else {

@@ -23,7 +23,7 @@ use crate::{
 
 /// What one thread knows of host names.
 #[derive(Debug, Default)]
-pub(crate) struct Names {
+pub(crate) struct Resolver {
     known: RefCell<HashMap<String, Known>>,
 }
 
@@ -33,7 +33,7 @@ struct Known {
     since: Instant,
 }
 
-impl Names {
+impl Resolver {
     /// The addresses of a host in the order in which they are tried. None: it has none, or nobody can tell.
     /// An error is the process's own shortage.
     pub(crate) async fn resolve(&self, host: &str) -> io::Result<Rc<[IpAddr]>> {
@@ -147,17 +147,6 @@ impl Worker {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use telemetry::Metrics;
-    use tokio::sync::{mpsc, watch};
-
-    use crate::{
-        ejection::{Ejections, UnreachableBoard},
-        limits::Timeouts,
-        published::{Feed, Published},
-    };
-
     use super::*;
 
     #[test]
@@ -173,32 +162,21 @@ mod tests {
 
     #[tokio::test]
     async fn what_was_known_last_is_good_for_a_while_when_the_resolver_fails() {
-        let names = Names::default();
+        let resolver = Resolver::default();
         let now = Instant::now();
         let host = "no-such-host.invalid";
-        assert!(names.resolve(host).await.unwrap().is_empty());
+        assert!(resolver.resolve(host).await.unwrap().is_empty());
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         let Some(earlier) = now.checked_sub(NAME_KEPT * 2) else { return };
-        names.learn(host, &[address], earlier);
-        assert_eq!(names.known(host, NAME_KEPT, now), None, "asked again");
-        assert_eq!(*names.resolve(host).await.unwrap(), [address]);
-        assert_eq!(names.known(host, NAME_GRACE, earlier + NAME_GRACE), None);
+        resolver.learn(host, &[address], earlier);
+        assert_eq!(resolver.known(host, NAME_KEPT, now), None, "asked again");
+        assert_eq!(*resolver.resolve(host).await.unwrap(), [address]);
+        assert_eq!(resolver.known(host, NAME_GRACE, earlier + NAME_GRACE), None);
     }
 
     #[tokio::test]
     async fn the_first_address_that_answers_is_reached_and_its_connection_kept() {
-        let (_publish, published) = watch::channel(Arc::new(Published::default()));
-        let (demand, _asked) = mpsc::channel(1);
-        let (metrics, board) = (Metrics::default(), UnreachableBoard::default());
-        let (feed, ejections) = (Feed { published, demand }, Ejections::new(&board));
-        let worker = Worker::new(
-            feed,
-            Timeouts::default(),
-            None,
-            ejections,
-            metrics.recorder(),
-            crate::peers::Via::new(0),
-        );
+        let worker = Worker::alone(&telemetry::Metrics::default());
         let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
         let somebody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let address = somebody.local_addr().unwrap();
@@ -215,13 +193,13 @@ mod tests {
 
     #[test]
     fn no_more_names_are_kept_than_allowed() {
-        let (names, now) = (Names::default(), Instant::now());
+        let (resolver, now) = (Resolver::default(), Instant::now());
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         for number in 0..NAMES_MAX + 10 {
-            names.learn(&number.to_string(), &[address], now);
+            resolver.learn(&number.to_string(), &[address], now);
         }
-        assert_eq!(names.known.borrow().len(), NAMES_MAX);
-        names.learn("later", &[address], now + NAME_KEPT);
-        assert_eq!(names.known.borrow().len(), 1);
+        assert_eq!(resolver.known.borrow().len(), NAMES_MAX);
+        resolver.learn("later", &[address], now + NAME_KEPT);
+        assert_eq!(resolver.known.borrow().len(), 1);
     }
 }

@@ -28,7 +28,7 @@ use crate::{
     peers::Via,
     picture::Picture,
     published::{Feed, Published, Query},
-    resolve::Names,
+    resolve::Resolver,
     transport::Connection,
     upstream::pool::Pool,
 };
@@ -47,7 +47,7 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines<Connection>>,
     pub(crate) buffers: Buffers,
     pub(crate) tunnel_buffers: BufferPool,
-    pub(crate) names: Names,
+    pub(crate) resolver: Resolver,
     pub(crate) upstreams: Pool,
     pub(crate) ejections: RefCell<Ejections>,
     pub(crate) recorder: Rc<Recorder>,
@@ -82,7 +82,7 @@ impl Worker {
             deadlines: Rc::new(Deadlines::new(Instant::now())),
             buffers: Buffers::default(),
             tunnel_buffers: BufferPool::default(),
-            names: Names::default(),
+            resolver: Resolver::default(),
             upstreams: Pool::default(),
             ejections: RefCell::new(ejections),
             account: Account::new(Rc::clone(&recorder)),
@@ -244,7 +244,24 @@ impl Worker {
 
     /// Milliseconds of this thread's clock in `after`.
     pub(crate) fn at_ms(&self, after: Duration) -> u64 {
-        self.deadlines.now_ms().saturating_add(after.as_millis() as u64)
+        self.deadlines.at_ms(after)
+    }
+}
+
+#[cfg(test)]
+impl Worker {
+    /// One that knows of nothing and asks nobody, for tests of what works with one.
+    pub(crate) fn alone(metrics: &telemetry::Metrics) -> Self {
+        let (_, published) = watch::channel(Arc::default());
+        let (demand, _) = mpsc::channel(1);
+        Self::new(
+            Feed { published, demand },
+            Timeouts::default(),
+            None,
+            Ejections::default(),
+            metrics.recorder(),
+            Via::new(0),
+        )
     }
 }
 

@@ -24,9 +24,6 @@ use crate::source::{Ended, Sink, Source};
 pub use state::{EXPIRY, HEARTBEAT_PERIOD, Instance, RegisterError};
 use state::{Effects, State};
 
-/// Name of this source, as Backends and service identities spell it.
-pub const SOURCE: &str = "embedded";
-
 /// Requests of sidecars that may wait for the task. Each sidecar has at most one under way; more than this many
 /// at once is a thundering herd, and waits in its streams.
 const COMMANDS_MAX: usize = 1024;

@@ -39,7 +39,7 @@ pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, NOMINATIONS_MAX, 
 pub use name::{Name, Names};
 pub use seen::{Head, Seen};
 pub use target::{
-    is_same_authority, is_valid_host, is_valid_target, port, split_port, without_root_dot,
+    ip_of, is_same_authority, is_valid_host, is_valid_target, port, split_port, without_root_dot,
 };
 pub use text_head::{TextHead, Unreadable};
 pub use unseen::Unseen;

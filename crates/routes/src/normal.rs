@@ -24,8 +24,8 @@ impl fmt::Display for PathError {
 impl std::error::Error for PathError {}
 
 /// Normalises `path`: appends the normalised form to `out` and returns true, or returns false when it is normal
-/// already. Slashes in a row become one, as most servers take them. Percent-encoding of characters that need none is undone, hexadecimal digits become upper case, and what is
-/// beyond ASCII is encoded.
+/// already. Slashes in a row become one, as most servers take them. Percent-encoding of characters that need none is
+/// undone, hexadecimal digits become upper case, and what is beyond ASCII is encoded.
 pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
     let suspicious = path
         .iter()

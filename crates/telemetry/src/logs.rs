@@ -8,6 +8,7 @@
 //! `application`, `tag` and `lane` (`group/tag`) are names, `error` is an error with all its causes, `request_id` is
 //! the request's `x-request-id`, `generation` the number of a configuration.
 
+mod line;
 mod suppression;
 
 use std::{
@@ -18,16 +19,13 @@ use std::{
     },
 };
 
-mod line;
-
 use parking_lot::Mutex;
 use tracing::Subscriber;
 use tracing_appender::non_blocking::{ErrorCounter, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::{EnvFilter, Layer, Registry, layer::SubscriberExt, reload};
 
-use self::line::Lines;
+use self::{line::Lines, suppression::Suppression};
 use crate::{Samples, names};
-use suppression::Suppression;
 
 /// Lines that may wait to be written: two seconds of 2 000 a second, about 1 MB.
 const LINES_WAITING_MAX: usize = 4096;

@@ -20,6 +20,16 @@ impl CreationOrder {
     }
 }
 
+/// Keys that stand in a list more than once: where each stood first, and where it stands again.
+pub fn written_twice(keys: impl IntoIterator<Item = Key>) -> Vec<(usize, usize)> {
+    let mut first: HashMap<Key, usize> = HashMap::new();
+    let again = |(at, key): (usize, Key)| match *first.entry(key).or_insert(at) {
+        first if first == at => None,
+        first => Some((first, at)),
+    };
+    keys.into_iter().enumerate().filter_map(again).collect()
+}
+
 /// Objects by kind in the order they were created, each name once.
 #[derive(Debug, Clone, Default)]
 pub struct Set {

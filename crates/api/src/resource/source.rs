@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{Describe, Metadata};
 
-/// The source of instances that register themselves; it exists without an object.
-pub const EMBEDDED_SOURCE: &str = "embedded";
+/// It exists without an object.
+pub use lanes::EMBEDDED_SOURCE;
 
 /// Exactly one of its fields. The embedded registry is the source named `embedded` and needs no object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]

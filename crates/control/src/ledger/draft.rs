@@ -1,13 +1,9 @@
 //! One transaction, evaluated on the working objects and undone if it may not be.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::SystemTime,
-};
+use std::{collections::HashSet, sync::Arc, time::SystemTime};
 
 use api::{
-    resource::{CreationOrder, Key, Object},
+    resource::{CreationOrder, Key, Object, written_twice},
     rest::{Action, Applied},
     validate::{self, Finding, Reported, Severity, Validator},
 };
@@ -252,7 +248,7 @@ impl Working {
             return Err(Rejection::Invalid(wrong));
         }
         let is_doubt = |finding: &&Finding| finding.severity != Severity::Error;
-        let before = &self.state.findings;
+        let before: HashSet<&Finding> = self.state.findings.iter().collect();
         // What is new is this write's doing, whatever object it is told of.
         let concerns =
             |finding: &&Finding| is_written(&finding.object) || !before.contains(finding);
@@ -267,20 +263,20 @@ impl Working {
 
 /// That no object is written twice: the last would win without a word.
 fn check_written_once(edits: &[Edit]) -> Result<(), Rejection> {
-    let mut first: HashMap<Key, usize> = HashMap::with_capacity(edits.len());
-    let mut wrong = Vec::new();
-    for (at, edit) in edits.iter().enumerate() {
-        let Edit::Put { object, .. } = edit else { continue };
-        let key = object.key();
-        if let Some(first) = first.get(&key) {
-            let remedy =
-                format!("keep one: objects[{first}] and objects[{at}] are both this object");
-            let problem = lanes::Problem::new("metadata.name", key.name.as_str(), remedy);
-            wrong.push(Finding { object: key, problem, severity: Severity::Error });
-        } else {
-            first.insert(key, at);
-        }
-    }
+    let put = |(at, edit): (usize, &Edit)| match edit {
+        Edit::Put { object, .. } => Some((at, object.key())),
+        Edit::Patch { .. } | Edit::Delete { .. } => None,
+    };
+    let written: Vec<(usize, Key)> = edits.iter().enumerate().filter_map(put).collect();
+    let tell = |(first, again): (usize, usize)| {
+        let ((first, _), (again, object)) = (&written[first], written[again].clone());
+        let remedy =
+            format!("keep one: objects[{first}] and objects[{again}] are both this object");
+        let problem = lanes::Problem::new("metadata.name", object.name.as_str(), remedy);
+        Finding { object, problem, severity: Severity::Error }
+    };
+    let twice = written_twice(written.iter().map(|(_, key)| key.clone()));
+    let wrong: Vec<Finding> = twice.into_iter().map(tell).collect();
     if wrong.is_empty() { Ok(()) } else { Err(Rejection::Invalid(wrong)) }
 }
 

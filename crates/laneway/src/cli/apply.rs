@@ -1,11 +1,11 @@
 //! `laneway apply`: creates or changes the resources of files, all or none.
 
-use std::{collections::HashMap, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
 use api::{
     client::CallError,
     read::Found,
-    resource::Key,
+    resource,
     rest::{Action, ApplyRequest, Finding},
 };
 use clap::Args;
@@ -100,18 +100,13 @@ pub(super) fn read(files: &[PathBuf], namespace: &str) -> anyhow::Result<Option<
 
 /// Objects that are written more than once: which one was meant nobody can tell.
 fn written_twice(found: &[Found]) -> Vec<String> {
-    let mut first: HashMap<Key, &Found> = HashMap::new();
-    let mut problems = Vec::new();
-    for found in found {
-        let key = found.object.key();
-        if let Some(first) = first.get(&key) {
-            let places = (found.place_of(""), first.place_of(""));
-            problems.push(format!("{}: {key} is written at {} too: keep one", places.0, places.1));
-        } else {
-            first.insert(key, found);
-        }
-    }
-    problems
+    let keys = found.iter().map(|found| found.object.key());
+    let tell = |(first, again): (usize, usize)| {
+        let (first, again) = (&found[first], &found[again]);
+        let places = (again.place_of(""), first.place_of(""));
+        format!("{}: {} is written at {} too: keep one", places.0, again.object.key(), places.1)
+    };
+    resource::written_twice(keys).into_iter().map(tell).collect()
 }
 
 /// The objects, to be sent.

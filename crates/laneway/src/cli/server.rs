@@ -10,8 +10,9 @@ use api::{
 use clap::{Args, ValueEnum};
 
 use crate::{
-    config::{BadSettings, SettingProblem, default_data},
+    config::{BadSettings, SettingProblem},
     door::token::{self, Token},
+    stores,
 };
 
 /// How to reach the control plane.
@@ -50,7 +51,7 @@ impl Credentials {
         }
         let directories = match &self.data {
             Some(data) => vec![data.clone()],
-            None => ["serve", "control"].into_iter().filter_map(default_data).collect(),
+            None => stores::defaults().collect(),
         };
         let Some((host, port)) = client.address() else { return Ok(None) };
         Ok(token::for_server(host, port, directories.iter().map(PathBuf::as_path)))

@@ -3,7 +3,7 @@
 
 use std::net::IpAddr;
 
-use routes::entrance::{is_valid_host, split_port};
+use routes::entrance::{ip_of, is_valid_host, split_port};
 
 /// Characters of somebody's text that a refusal shows again.
 pub(super) const SHOWN_MAX: usize = 100;
@@ -18,9 +18,8 @@ pub(crate) enum Host {
 impl Host {
     /// Reads a host without a port; IPv6 addresses in brackets or without.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']')).unwrap_or(text);
-        if let Ok(address) = bare.parse::<IpAddr>() {
-            return Some(Self::Address(address.to_canonical()));
+        if let Some(address) = ip_of(text) {
+            return Some(Self::Address(address));
         }
         let name = text.strip_suffix('.').unwrap_or(text);
         let usable = is_valid_host(name.as_bytes()) && !name.contains([':', '[']);

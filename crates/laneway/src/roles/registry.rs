@@ -7,7 +7,7 @@ use std::{
 
 use api::discovery::v1;
 use control::Control;
-use lanes::Problem;
+use lanes::{EMBEDDED_SOURCE, Problem};
 use registry::{
     Embedded, RegisterError, Supervised,
     embedded::{EXPIRY, HEARTBEAT_PERIOD},
@@ -47,8 +47,8 @@ impl control::Registrations for Registry {
             .collect();
         let (embedded, registrar) = Embedded::new(journal);
         embedded.count_in(&self.metrics);
-        let told = ToControl::new(registry::embedded::SOURCE, &self.control);
-        let supervised = supervise(registry::embedded::SOURCE, registrar, told);
+        let told = ToControl::new(EMBEDDED_SOURCE, &self.control);
+        let supervised = supervise(EMBEDDED_SOURCE, registrar, told);
         let _ = self.embedded.set((embedded, supervised));
     }
 

@@ -27,7 +27,7 @@ pub(super) fn chains(config: &CaptureConfig, family: Family) -> String {
     };
     rule(OUTPUT_CHAIN, &format!("-d {loopback}"), "RETURN");
     for range in &config.excluded_destinations {
-        if range.address.is_ipv4() == (family == Family::V4) {
+        if range.is_ipv4() == (family == Family::V4) {
             rule(OUTPUT_CHAIN, &format!("-d {range}"), "RETURN");
         }
     }

@@ -74,7 +74,6 @@ impl<U, S> Exchange<'_, U, S> {
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
         let answering = self.answering(planned, status);
         if self.sink.begin(head, &mut first).await.is_err() {
-            self.sink.cut();
             self.worker.account.broken_off(answering);
             return Err(NotHandedOn::Gone);
         }
@@ -135,7 +134,7 @@ impl<U, S> Exchange<'_, U, S> {
                 self.sink.cut();
                 Gone
             })?;
-            self.sink.send(&mut piece).await.inspect_err(|Gone| self.sink.cut())?;
+            self.sink.send(&mut piece).await?;
             call.give_back(piece);
         }
         Ok(())
@@ -177,7 +176,6 @@ impl<U, S> Exchange<'_, U, S> {
             remembered.finish(Instant::now());
         }
         if self.sink.begin(head, &mut PieceOf::<R>::default()).await.is_err() {
-            self.sink.cut();
             self.worker.account.broken_off(answering);
             return Rest::Done(End::Broken);
         }

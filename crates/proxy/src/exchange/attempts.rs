@@ -126,10 +126,21 @@ impl Tries {
         if seen || self.attempts >= ATTEMPTS_MAX {
             return false;
         }
-        // With the instance put aside the choice falls on another, unless it is the only one.
+        self.chooses_another(worker, planned, now, Count::RetriedConnect)
+    }
+
+    /// Chooses somebody who was not tried yet, and counts why. With those put aside the choice falls on another, unless
+    /// there is none.
+    fn chooses_another(
+        &mut self,
+        worker: &Worker,
+        planned: &Planned<'_>,
+        now: Instant,
+        why: Count,
+    ) -> bool {
         match planned.choose(worker, now, &self.tried) {
             Ok(other) if !self.tried.contains(&other.address) => {
-                worker.recorder.count(Count::RetriedConnect);
+                worker.recorder.count(why);
                 self.next = Some((other, false));
                 true
             }
@@ -151,15 +162,11 @@ impl Tries {
             worker.eject(address, now);
         }
         self.tried.extend(address);
-        if self.attempts < ATTEMPTS_MAX
-            && let Ok(other) = planned.choose(worker, now, &self.tried)
-            && !self.tried.contains(&other.address)
-        {
-            worker.recorder.count(match refused {
-                Refused::Misrouted => Count::RetriedMisrouted,
-                Refused::Unreachable => Count::RetriedUnreachable,
-            });
-            self.next = Some((other, false));
+        let why = match refused {
+            Refused::Misrouted => Count::RetriedMisrouted,
+            Refused::Unreachable => Count::RetriedUnreachable,
+        };
+        if self.attempts < ATTEMPTS_MAX && self.chooses_another(worker, planned, now, why) {
             return Ok(());
         }
         Err(planned.refusal(refused))

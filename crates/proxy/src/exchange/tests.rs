@@ -12,17 +12,12 @@ use routes::{
     entrance::{Field, Fields, Head},
 };
 use telemetry::{Metrics, Role};
-use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex},
-    sync::{mpsc, watch},
-};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 
 use super::*;
 use crate::{
-    Feed, Published,
-    ejection::{Ejections, UnreachableBoard},
+    Published,
     exchange::sides::{Answer, Client, Piece},
-    limits::Timeouts,
     plan::Target,
 };
 
@@ -428,17 +423,8 @@ async fn drive(
     scripts: &[&Rc<Script>],
     meanwhile: impl AsyncFnOnce(&Told, DuplexStream),
 ) -> (Vec<String>, &'static str, Vec<String>) {
-    let (_publish, published) = watch::channel(std::sync::Arc::new(Published::default()));
-    let (demand, _asked) = mpsc::channel(1);
-    let (metrics, board) = (Metrics::default(), UnreachableBoard::default());
-    let worker = Worker::new(
-        Feed { published, demand },
-        Timeouts::default(),
-        None,
-        Ejections::new(&board),
-        metrics.recorder(),
-        crate::peers::Via::new(0),
-    );
+    let metrics = Metrics::default();
+    let worker = Worker::alone(&metrics);
     let told = Told::default();
     let (stream, client) = duplex(1024);
     let asked = Asked { fields: Vec::new(), body: Rc::clone(body), stream };

@@ -82,7 +82,7 @@ impl Outbound {
         let picture = worker.picture();
         let (host, port) = self.tunnel.as_ref()?;
         let directory = picture.lanes.directory();
-        let picked = ip_of(host).map(|ip| SocketAddr::new(ip, *port));
+        let picked = entrance::ip_of(host).map(|ip| SocketAddr::new(ip, *port));
         let service = match picked.map(|address| directory.by_address(address)) {
             Some(AddressLookup::Known(ids)) => shared(&picture, ids, host)?,
             Some(_) => return None,
@@ -96,12 +96,6 @@ impl Outbound {
         let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
         Some(chosen.ok()?.endpoint.address)
     }
-}
-
-/// The address that a host is, in brackets or not.
-fn ip_of(host: &str) -> Option<IpAddr> {
-    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-    bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 /// Plans a request.
@@ -207,7 +201,7 @@ fn by_host<'p>(
             (None, several) => Err(NoPlan::Reach(several.to_vec())),
         }
     };
-    if let Some(ip) = ip_of(host) {
+    if let Some(ip) = entrance::ip_of(host) {
         let address = SocketAddr::new(ip, port);
         return match by_address(worker, picture, address, host, found.address_is_unknown)? {
             Destination::Address(address) => one_of(&[address]),

@@ -79,10 +79,7 @@ async fn pipelined_requests_are_answered_in_order() {
 #[tokio::test]
 async fn a_request_that_arrives_while_another_is_served_waits_for_its_turn() {
     let (proxy, instance) = gateway().await;
-    let mut client = proxy.client().await;
-    client.send(&get("/1")).await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy.under_way(&instance, &get("/1")).await;
     client.send("GET /2 HTTP/1.1\r\nHo").await;
     client.send("st: shop\r\n\r\n").await;
     server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
@@ -162,10 +159,9 @@ async fn upgrades_pass_both_ways_until_both_have_ended() {
 async fn a_switch_nobody_asked_for_is_refused() {
     let (proxy, instance) = gateway().await;
     for upgrade in ["", "Connection: upgrade\r\nUpgrade: other\r\n"] {
-        let mut client = proxy.client().await;
-        client.send(&format!("GET / HTTP/1.1\r\nHost: shop\r\n{upgrade}\r\n")).await;
-        let mut server = instance.accept().await;
-        server.head().await;
+        let (mut client, mut server) = proxy
+            .under_way(&instance, &format!("GET / HTTP/1.1\r\nHost: shop\r\n{upgrade}\r\n"))
+            .await;
         server.send("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n").await;
         assert_eq!(status(&client.head().await), 502);
         server.closed().await;
@@ -175,10 +171,7 @@ async fn a_switch_nobody_asked_for_is_refused() {
 #[tokio::test]
 async fn when_the_client_goes_away_the_instance_is_let_go() {
     let (proxy, instance) = gateway().await;
-    let mut client = proxy.client().await;
-    client.send(&get("/slow")).await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (client, mut server) = proxy.under_way(&instance, &get("/slow")).await;
     client.abort();
     server.closed().await;
     // The next client gets a connection of its own.
@@ -193,10 +186,7 @@ async fn when_the_client_goes_away_the_instance_is_let_go() {
 #[tokio::test]
 async fn when_the_client_goes_away_while_an_answer_trickles_the_instance_is_let_go() {
     let (proxy, instance) = gateway().await;
-    let mut client = proxy.client().await;
-    client.send(&get("/events")).await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy.under_way(&instance, &get("/events")).await;
     server.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await;
     client.head().await;
     client.text("1\r\nx\r\n").await;
@@ -257,10 +247,7 @@ async fn a_client_that_leaves_after_it_has_ended_its_sending_is_noticed() {
     server.closed().await;
 
     // One that has left in good order is noticed when something is sent to it.
-    let mut client = proxy.client().await;
-    client.send(&get("/events")).await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy.under_way(&instance, &get("/events")).await;
     server.send("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n1\r\nx\r\n").await;
     client.head().await;
     client.text("1\r\nx\r\n").await;
@@ -287,10 +274,7 @@ async fn a_status_that_nobody_has_defined_goes_on() {
 #[tokio::test]
 async fn stray_bytes_are_never_taken_for_the_next_answer() {
     let (proxy, instance) = gateway().await;
-    let mut client = proxy.client().await;
-    client.send(&get("/1")).await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy.under_way(&instance, &get("/1")).await;
     server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\nHTTP/1.1 200 OK\r\nx-poison: 1\r\ncontent-length: 0\r\n\r\n").await;
     client.head().await;
     server.closed().await;
@@ -335,10 +319,9 @@ async fn slow_heads_idle_connections_and_slow_bodies_are_ended() {
     proxy.counted(Count::TimedOutIdle, 1).await;
 
     let proxy = Proxy::gateway_with(&world, 1, impatient(|timeouts| timeouts.body = SHORT));
-    let mut client = proxy.client().await;
-    client.send("POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 9\r\n\r\nhalf").await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy
+        .under_way(&instance, "POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 9\r\n\r\nhalf")
+        .await;
     server.text("half").await;
     assert_eq!(status(&client.head().await), 408);
     server.closed().await;
@@ -349,10 +332,7 @@ async fn instances_that_do_not_answer_in_time_are_given_up() {
     let instance = Instance::new().await;
     let mut world = World::new(&[instance.address]);
     let proxy = Proxy::gateway_with(&world, 1, impatient(|timeouts| timeouts.backend = SHORT));
-    let mut client = proxy.client().await;
-    client.send(&get("/")).await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy.under_way(&instance, &get("/")).await;
     let (head, body) = client.answer().await;
     assert_eq!((status(&head), field(&head, "server")), (504, Some("laneway")), "{body}");
     server.closed().await;
@@ -365,10 +345,7 @@ async fn instances_that_do_not_answer_in_time_are_given_up() {
     for timeouts in [(Some(50), None), (None, Some(50))] {
         world.routes = vec![("/", "sc-A", Vec::new(), timeouts)];
         let proxy = Proxy::gateway(&world);
-        let mut client = proxy.client().await;
-        client.send(&get("/")).await;
-        let mut server = instance.accept().await;
-        server.head().await;
+        let (mut client, mut server) = proxy.under_way(&instance, &get("/")).await;
         assert_eq!(status(&client.head().await), 504);
         server.closed().await;
     }
@@ -380,10 +357,7 @@ async fn the_time_for_a_whole_request_includes_the_answers_body() {
     let mut world = World::new(&[instance.address]);
     world.routes = vec![("/", "sc-A", Vec::new(), (Some(200), None))];
     let proxy = Proxy::gateway(&world);
-    let mut client = proxy.client().await;
-    client.send(&get("/")).await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy.under_way(&instance, &get("/")).await;
     server.send("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf").await;
     client.head().await;
     client.text("half").await;

@@ -80,10 +80,7 @@ async fn an_answer_of_unknown_length_that_is_given_up_does_not_seem_whole() {
     for timeouts in given_up {
         let instance = Instance::new().await;
         let proxy = Proxy::gateway_with(&World::new(&[instance.address]), 1, timeouts);
-        let mut client = proxy.client().await;
-        client.send(&get("/")).await;
-        let mut server = instance.accept().await;
-        server.head().await;
+        let (mut client, mut server) = proxy.under_way(&instance, &get("/")).await;
         server.send("HTTP/1.1 200 OK\r\n\r\nhalf").await;
         client.head().await;
         client.text("half").await;
@@ -97,10 +94,7 @@ async fn an_answer_of_unknown_length_that_is_given_up_does_not_seem_whole() {
 async fn an_instance_that_resets_is_not_taken_for_one_that_is_done() {
     let instance = Instance::new().await;
     let proxy = Proxy::gateway(&World::new(&[instance.address]));
-    let mut client = proxy.client().await;
-    client.send(&get("/")).await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy.under_way(&instance, &get("/")).await;
     server.send("HTTP/1.1 200 OK\r\n\r\nhalf").await;
     client.head().await;
     client.text("half").await;
@@ -118,10 +112,7 @@ async fn what_is_on_its_way_at_the_end_of_the_grace_does_not_seem_whole() {
         get("/"),
         "GET / HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n".to_owned(),
     ] {
-        let mut client = proxy.client().await;
-        client.send(&request).await;
-        let mut server = instance.accept().await;
-        server.head().await;
+        let (mut client, mut server) = proxy.under_way(&instance, &request).await;
         let head = match clients.len() {
             0 => "HTTP/1.1 200 OK\r\n\r\nhalf",
             _ => "HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\nhalf",
@@ -142,10 +133,12 @@ async fn both_sides_of_a_silent_tunnel_see_that_it_was_cut() {
     let instance = Instance::new().await;
     let timeouts = impatient(|timeouts| timeouts.tunnel = Duration::from_millis(50));
     let proxy = Proxy::gateway_with(&World::new(&[instance.address]), 1, timeouts);
-    let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy
+        .under_way(
+            &instance,
+            "GET / HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        )
+        .await;
     server.send("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
     assert_eq!(status(&client.head().await), 101);
     client.reset().await;
@@ -156,10 +149,12 @@ async fn both_sides_of_a_silent_tunnel_see_that_it_was_cut() {
 async fn a_tunnel_of_which_one_side_resets_is_reset_on_the_other() {
     let instance = Instance::new().await;
     let proxy = Proxy::gateway(&World::new(&[instance.address]));
-    let mut client = proxy.client().await;
-    client.send("GET / HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
-    let mut server = instance.accept().await;
-    server.head().await;
+    let (mut client, mut server) = proxy
+        .under_way(
+            &instance,
+            "GET / HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n",
+        )
+        .await;
     server.send("HTTP/1.1 101 X\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
     assert_eq!(status(&client.head().await), 101);
     server.abort();

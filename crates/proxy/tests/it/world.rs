@@ -447,6 +447,15 @@ impl Proxy {
         Wire::connect(self.address()).await
     }
 
+    /// A new client whose request has reached the instance: both ends.
+    pub(crate) async fn under_way(&self, instance: &Instance, request: &str) -> (Wire, Wire) {
+        let mut client = self.client().await;
+        client.send(request).await;
+        let mut server = instance.accept().await;
+        server.head().await;
+        (client, server)
+    }
+
     /// Waits until a request was counted with an outcome.
     pub(crate) async fn ended(&self, outcome: telemetry::Outcome) {
         let metrics = self.running.counters();

@@ -7,9 +7,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lanes::{Endpoint, Problem, Service, ServiceId, Tag, service::Health};
+use lanes::{EMBEDDED_SOURCE, Endpoint, Problem, Service, ServiceId, Tag, service::Health};
 
-use super::{SOURCE, why_unreachable};
+use super::why_unreachable;
 use crate::{Change, application_of, tag_of};
 
 /// How often a sidecar says that it is alive.
@@ -268,7 +268,7 @@ impl State {
             return Err(RegisterError::Full);
         }
         let node = instance.node.clone();
-        let service = ServiceId::new(SOURCE, &instance.namespace, "", &instance.service);
+        let service = ServiceId::new(EMBEDDED_SOURCE, &instance.namespace, "", &instance.service);
         let tag = tag_of(|key| instance.metadata.get(key).map(String::as_str), &instance.tag);
 
         if let Some(other) =

@@ -2,6 +2,8 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use lanes::EMBEDDED_SOURCE;
+
 use super::*;
 use crate::{Supervised, supervise, supervise::tests::Heard};
 
@@ -31,7 +33,7 @@ impl World {
     fn new(journal: Vec<Instance>) -> Self {
         let (registry, registrar) = Embedded::new(journal);
         let (receiver, heard) = Heard::new();
-        Self { registry, heard, supervised: supervise(SOURCE, registrar, receiver) }
+        Self { registry, heard, supervised: supervise(EMBEDDED_SOURCE, registrar, receiver) }
     }
 
     async fn hears(&mut self, expected: &[&str]) {

@@ -1,5 +1,7 @@
 //! What may be in a target, and hosts with optional ports: `Host`, and the authority of a target.
 
+use std::net::IpAddr;
+
 /// Whether `target` has neither white space nor control characters nor a fragment. Bytes beyond ASCII are let through:
 /// clients send what people typed, and nearly all servers take it.
 pub fn is_valid_target(target: &[u8]) -> bool {
@@ -51,6 +53,12 @@ pub fn is_same_authority(one: &[u8], other: &[u8], default_port: u16) -> bool {
     let ((name, _), (other_name, _)) = (split_port(one), split_port(other));
     without_root_dot(name).eq_ignore_ascii_case(without_root_dot(other_name))
         && port(one).unwrap_or(default_port) == port(other).unwrap_or(default_port)
+}
+
+/// The address that a host is, in brackets or not; none of a name.
+pub fn ip_of(host: &str) -> Option<IpAddr> {
+    let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
+    bare.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
 }
 
 /// The port that an authority names.

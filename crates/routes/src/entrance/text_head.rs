@@ -171,15 +171,18 @@ impl<'b> TextHead<'b> {
         if read.iter().any(|field| !is_expected(field)) {
             return Err(Unreadable::Expect);
         }
-        if drop_hop_by_hop(&mut Scratch(read.clone())).nominations > NOMINATIONS_MAX {
+        let mut head =
+            Self { method, authority: "", host: Cow::default(), path, query, fields: read };
+        if drop_hop_by_hop(&mut head.clone()).nominations > NOMINATIONS_MAX {
             return Err(Unreadable::Connection);
         }
-        let authority = only_host(&read).ok_or(Unreadable::Host)?;
+        let authority = only_host(&head.fields).ok_or(Unreadable::Host)?;
         if is_connect {
             let is_its_own = authority.eq_ignore_ascii_case(target);
             return Err(if is_its_own { Unreadable::Connect } else { Unreadable::Host });
         }
-        Ok(Self { method, authority, host: host_of(authority), path, query, fields: read })
+        (head.authority, head.host) = (authority, host_of(authority));
+        Ok(head)
     }
 
     /// The head as it goes on and is read again: what Laneway wrote, what was kept, what the route adds.
@@ -253,19 +256,6 @@ fn only_host<'b>(fields: &[Field<'b>]) -> Option<&'b str> {
     let mut hosts = fields.iter().filter(|field| field.name == Name::Host);
     let (only, None) = (hosts.next()?, hosts.next()) else { return None };
     std::str::from_utf8(only.value).ok().filter(|_| is_valid_host(only.value))
-}
-
-/// Fields by themselves.
-struct Scratch<'b>(Vec<Field<'b>>);
-
-impl<'b> Fields<'b> for Scratch<'b> {
-    fn kept(&self) -> impl DoubleEndedIterator<Item = Field<'b>> + Clone {
-        self.0.iter().copied()
-    }
-
-    fn drop_where(&mut self, mut is_dropped: impl FnMut(&Field<'b>) -> bool) {
-        self.0.retain(|field| !is_dropped(field));
-    }
 }
 
 impl<'b> Fields<'b> for TextHead<'b> {

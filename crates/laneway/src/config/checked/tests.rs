@@ -1,5 +1,7 @@
 //! What is refused, with which words; and what the defaults are.
 
+use clap::{Args as _, Command, FromArgMatches as _};
+
 use super::*;
 
 fn origins() -> Origins {
@@ -41,18 +43,20 @@ fn sidecar() -> raw::Sidecar {
         },
         correlation: raw::Correlation { correlation_headers: "traceparent,x-request-id".into() },
         workers: raw::Workers { threads: "0".into(), takeover: "false".into() },
-        limits: raw::Limits {
-            connections_max: "0".into(),
-            connect_timeout_seconds: "2".into(),
-            idle_timeout_seconds: "60".into(),
-            head_timeout_seconds: "10".into(),
-            body_timeout_seconds: "30".into(),
-            answer_timeout_seconds: "60".into(),
-            answer_body_timeout_seconds: "300".into(),
-            request_timeout_seconds: "3600".into(),
-            tunnel_timeout_seconds: "3600".into(),
-        },
+        limits: limits(),
     }
+}
+
+/// As they are when nobody says anything.
+fn limits() -> raw::Limits {
+    let command = raw::Limits::augment_args(Command::new("limits"));
+    raw::Limits::from_arg_matches(&command.get_matches_from(["limits"])).unwrap()
+}
+
+#[test]
+fn the_proxys_own_limits_are_the_defaults() {
+    let limits = sidecar().check(&origins()).unwrap().limits;
+    assert_eq!(limits, Limits { connections_max: None, timeouts: Timeouts::default() });
 }
 
 #[track_caller]

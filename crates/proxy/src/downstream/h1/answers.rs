@@ -74,7 +74,7 @@ impl<'c> Answers<'c> {
         stays
     }
 
-    /// Sends a head and a piece behind it, in the time a client has to take them.
+    /// Sends a head and a piece behind it, in the time a client has to take them; one that does not is cut off.
     async fn send_all(&self, mut head: Vec<u8>, piece: &mut Piece) -> Result<(), Gone> {
         self.worker.recorder.add(Count::BytesSent, (head.len() + piece.len()) as u64);
         let deadline = self.connection.deadline();
@@ -82,7 +82,10 @@ impl<'c> Answers<'c> {
         let sent = piece.send_after(&mut head, self.connection).await;
         deadline.disarm();
         self.worker.buffers.give_write(head);
-        sent.map_err(|_| Gone)
+        sent.map_err(|_| {
+            self.cut();
+            Gone
+        })
     }
 }
 
