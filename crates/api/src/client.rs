@@ -22,8 +22,8 @@ use url::Url;
 use crate::{
     resource::{Key, Kind, Object},
     rest::{
-        ApplyRequest, ApplyResponse, CheckResponse, ExplainRequest, ExplainResponse, List,
-        MERGE_PATCH, Problem, StatusResponse, WatchEvent,
+        ApplyRequest, ApplyResponse, CheckResponse, DeleteRequest, ExplainRequest, ExplainResponse,
+        List, MERGE_PATCH, Problem, StatusResponse, WatchEvent,
     },
 };
 
@@ -168,6 +168,18 @@ impl Client {
     ) -> Result<ApplyResponse, CallError> {
         let path = format!("{}/apply{}", crate::rest::PREFIX, if dry_run { "?dryRun" } else { "" });
         self.call(Method::POST, &path, Some(request)).await
+    }
+
+    /// Deletes objects as one transaction, in any order; with `dry_run` nothing is deleted. Those that are not there
+    /// are not among the results.
+    pub async fn delete_all(
+        &self,
+        objects: Vec<Key>,
+        dry_run: bool,
+    ) -> Result<ApplyResponse, CallError> {
+        let path =
+            format!("{}/delete{}", crate::rest::PREFIX, if dry_run { "?dryRun" } else { "" });
+        self.call(Method::POST, &path, Some(&DeleteRequest { objects })).await
     }
 
     /// What would be wrong if these objects were written.

@@ -4,6 +4,7 @@
 use std::fmt;
 
 use lanes::Problem;
+use serde_json::Value;
 
 use crate::resource::Object;
 
@@ -34,6 +35,16 @@ impl Found {
     /// Whether the namespace was written, or is the default.
     pub fn names_namespace(&self) -> bool {
         self.node.has("metadata", "namespace")
+    }
+
+    /// The object as it was written, of its namespace: what it does not name is not in it.
+    pub fn written(&self) -> Value {
+        let mut written = self.node.to_value();
+        if let Some(Value::Object(metadata)) = written.get_mut("metadata") {
+            let namespace = self.object.metadata().namespace.clone();
+            metadata.insert("namespace".to_owned(), namespace.into());
+        }
+        written
     }
 
     /// Where a field of the object was written; for a missing field, the part it is missing from.

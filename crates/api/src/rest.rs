@@ -102,6 +102,39 @@ pub struct Applied {
     pub object: Key,
     /// What was done.
     pub action: Action,
+    /// Of one that changed: which of its owner's fields, field by field.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub changes: Vec<FieldChange>,
+}
+
+/// How one field of an object changed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct FieldChange {
+    /// Its path in the object.
+    pub field: String,
+    /// What it was, if it was there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Value>,
+    /// What it is, if it is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Value>,
+    /// Whether a file says it that somebody had changed by other ways since the object was applied last.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub taken_back: bool,
+}
+
+impl std::fmt::Display for FieldChange {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let shown = |value: &Option<Value>| match value {
+            None => "(default)".to_owned(),
+            Some(Value::String(text)) => text.clone(),
+            Some(value) => value.to_string(),
+        };
+        write!(f, "{}: {} -> {}", self.field, shown(&self.before), shown(&self.after))
+    }
 }
 
 /// What was done to an object.
@@ -114,6 +147,16 @@ pub enum Action {
     Configured,
     /// It was like this already.
     Unchanged,
+    /// It is gone.
+    Deleted,
+}
+
+/// Objects to delete as one transaction.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct DeleteRequest {
+    /// Which, in any order. One that is gone already is no mistake, and not among the results.
+    pub objects: Vec<Key>,
 }
 
 /// What a check found.

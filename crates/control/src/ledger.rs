@@ -22,10 +22,12 @@ use crate::{
 };
 
 mod draft;
+mod manifest;
 mod removals;
 mod view;
 mod writer;
 
+pub use manifest::Manifest;
 pub(crate) use view::{Gone, View};
 
 /// Requests that may wait for the writer. A commit takes a few milliseconds, so this is under a second of
@@ -52,6 +54,13 @@ pub enum Edit {
         object: Box<Object>,
         /// What must be there.
         precondition: Precondition,
+    },
+    /// Make it what a file says: what no file ever named stays as it is.
+    Apply {
+        /// What the file says.
+        manifest: Box<Manifest>,
+        /// Do nothing where it says what was said last: whoever changed the object since keeps the say.
+        only_news: bool,
     },
     /// Change some fields (RFC 7396).
     Patch {
@@ -85,9 +94,9 @@ pub struct Transaction {
 pub struct Done {
     /// The state after it.
     pub revision: Revision,
-    /// What became of each edited object, in order; deleted ones are not in it.
+    /// What became of each edited object, in order.
     pub applied: Vec<Applied>,
-    /// The objects as they are now, in the same order.
+    /// The objects as they are now, in the same order; deleted ones are not in it.
     pub objects: Vec<Arc<StoredObject>>,
     /// What is doubtful with the edited objects.
     pub warnings: Vec<Finding>,

@@ -49,7 +49,7 @@ mod status;
 mod store;
 
 pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
-pub use ledger::{Done, Edit, Ledger, Precondition, Rejection, Rules, Transaction};
+pub use ledger::{Done, Edit, Ledger, Manifest, Precondition, Rejection, Rules, Transaction};
 pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gateway};
 pub use registrations::Registrations;
 pub use rest::openapi;

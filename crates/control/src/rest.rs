@@ -38,6 +38,7 @@ impl Control {
         let path = |rest: &str| format!("{PREFIX}{rest}");
         Router::new()
             .route(&path("/apply"), post(actions::apply))
+            .route(&path("/delete"), post(actions::delete))
             .route(&path("/check"), post(actions::check))
             .route(&path("/explain"), post(actions::explain))
             .route(&path("/status"), get(actions::status))

@@ -50,6 +50,8 @@ pub struct StoredObject {
     pub revision: Revision,
     /// Its place in the creation order over all kinds, unique.
     pub created: CreationOrder,
+    /// What a file said of it last, as written there; none when none ever did. Nobody outside sees it.
+    pub said: Option<Arc<str>>,
 }
 
 /// One change to make durable.

@@ -18,9 +18,10 @@ use std::{
 use api::{
     read::{self, Found, Place, ReadError},
     resource::{Key, written_twice},
+    rest::FieldChange,
     validate::Finding,
 };
-use control::{Edit, Precondition, Rejection, Transaction};
+use control::{Done, Edit, Manifest, Precondition, Rejection, Transaction};
 use discovery::snapshot::write_atomically;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
@@ -221,6 +222,9 @@ impl Syncer {
                     for warning in &done.warnings {
                         tracing::warn!("{}", in_file(files, warning));
                     }
+                    for (object, change) in taken_back(&done) {
+                        tracing::warn!(%object, %change, "a file says what somebody had changed by other ways: the file counts");
+                    }
                     if let Err(error) = write_owned(&self.owned_file, &changes.owned) {
                         tracing::error!(file = %self.owned_file.display(), %error, "cannot remember which objects came from the resources directory");
                     }
@@ -248,6 +252,13 @@ impl Syncer {
             }
         }
     }
+}
+
+/// What of the files counts instead of what somebody had changed by other ways.
+fn taken_back(done: &Done) -> impl Iterator<Item = (&Key, &FieldChange)> {
+    let all =
+        done.applied.iter().flat_map(|it| it.changes.iter().map(|change| (&it.object, change)));
+    all.filter(|(_, change)| change.taken_back)
 }
 
 /// Waits for the end of a burst of events.
@@ -286,9 +297,10 @@ impl Changes {
             }
             let keys = next.entry(file.name.clone()).or_default();
             for found in &file.found {
-                let object = Box::new(found.object.clone());
-                keys.push(object.key());
-                edits.push(Edit::Put { object, precondition: Precondition::None });
+                keys.push(found.object.key());
+                // What was read once can be read again.
+                let Ok(manifest) = Manifest::read(found.written()) else { continue };
+                edits.push(Edit::Apply { manifest: Box::new(manifest), only_news: true });
             }
         }
         // A file that is gone may have been left out for not letting go of its objects.

@@ -84,6 +84,7 @@ impl World {
                 object: Arc::new(object),
                 revision,
                 created: CreationOrder(written),
+                said: None,
             })
         };
         self.written += 1;

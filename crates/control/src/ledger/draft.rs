@@ -10,7 +10,7 @@ use api::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Done, Edit, Precondition, Rejection, Transaction, removals};
+use super::{Done, Edit, Manifest, Precondition, Rejection, Transaction, manifest, removals};
 use crate::{
     objects::{ObjectChange, Objects},
     store::{Contents, Revision, StoredObject},
@@ -22,6 +22,9 @@ pub(super) struct Working {
     state: State,
     validator: Validator,
 }
+
+/// What was done to an object, and what it was before if it changed.
+type Put = (Action, Option<Arc<StoredObject>>);
 
 /// What a transaction changes. A copy is what to come back to: the objects in it are shared.
 #[derive(Debug, Clone)]
@@ -39,6 +42,17 @@ pub(super) struct State {
 pub(super) struct Passed {
     pub(super) done: Done,
     pub(super) changes: Vec<ObjectChange>,
+    /// Objects that stay as they are, and of which files say something else than before.
+    pub(super) said_anew: Vec<Arc<StoredObject>>,
+}
+
+/// What the edits of a transaction come to.
+#[derive(Debug, Default)]
+struct Edited {
+    changes: Vec<ObjectChange>,
+    said_anew: Vec<Arc<StoredObject>>,
+    applied: Vec<Applied>,
+    objects: Vec<Arc<StoredObject>>,
 }
 
 impl Working {
@@ -72,56 +86,96 @@ impl Working {
         check: &mut super::Check,
     ) -> Result<Passed, Rejection> {
         let before = self.state.clone();
-        let mut changes = Vec::new();
-        let evaluated = self
-            .edit_all(transaction.edits, now, &mut changes)
-            .and_then(|applied| self.validate(&changes, check).map(|warnings| (applied, warnings)));
+        let evaluated = self.edit_all(transaction.edits, now).and_then(|edited| {
+            let warnings = self.validate(&edited.changes, check)?;
+            Ok((edited, warnings))
+        });
         if evaluated.is_err() || transaction.dry_run {
             self.return_to(before);
         }
-        let ((applied, objects), warnings) = evaluated?;
+        let (Edited { mut changes, mut said_anew, applied, objects }, warnings) = evaluated?;
         let done = Done { revision: self.state.revision, applied, objects, warnings };
-        let changes = if transaction.dry_run { Vec::new() } else { changes };
-        Ok(Passed { done, changes })
+        if transaction.dry_run {
+            changes.clear();
+            said_anew.clear();
+        }
+        Ok(Passed { done, changes, said_anew })
     }
 
-    fn edit_all(
-        &mut self,
-        edits: Vec<Edit>,
-        now: SystemTime,
-        changes: &mut Vec<ObjectChange>,
-    ) -> Result<(Vec<Applied>, Vec<Arc<StoredObject>>), Rejection> {
+    fn edit_all(&mut self, edits: Vec<Edit>, now: SystemTime) -> Result<Edited, Rejection> {
         check_written_once(&edits)?;
-        let (mut applied, mut objects) = (Vec::new(), Vec::new());
+        let mut edited = Edited::default();
         for edit in edits {
-            let edited = match edit {
+            let (key, (action, before)) = match edit {
                 Edit::Put { object, precondition } => {
-                    Some(self.put(*object, &precondition, now, changes)?)
+                    let key = object.key();
+                    let said = self.said_of(&key);
+                    (key, self.put(*object, said, &precondition, now, &mut edited)?)
                 }
-                Edit::Patch { key, patch } => Some(self.patch(&key, &patch, now, changes)?),
+                Edit::Apply { manifest, only_news } => {
+                    let key = manifest.key();
+                    (key, self.apply(*manifest, only_news, now, &mut edited)?)
+                }
+                Edit::Patch { key, patch } => {
+                    let done = self.patch(&key, &patch, now, &mut edited)?;
+                    (key, done)
+                }
                 Edit::Delete { key, revision, precondition } => {
                     let is_gone = self.state.objects.get(&key).is_none();
                     if !(is_gone && precondition != Precondition::Present) {
-                        self.delete(key, revision.as_deref(), changes)?;
+                        self.delete(key.clone(), revision.as_deref(), &mut edited.changes)?;
+                        let (action, changes) = (Action::Deleted, Vec::new());
+                        edited.applied.push(Applied { object: key, action, changes });
                     }
-                    None
+                    continue;
                 }
             };
-            if let Some((action, stored)) = edited {
-                applied.push(Applied { object: stored.object.key(), action });
-                objects.push(stored);
-            }
+            let Some(stored) = self.state.objects.get(&key).map(Arc::clone) else { continue };
+            let changes = before.map_or_else(Vec::new, |before| {
+                manifest::changes(&before.object, &stored.object, before.said.as_deref())
+            });
+            edited.applied.push(Applied { object: key, action, changes });
+            edited.objects.push(stored);
         }
-        Ok((applied, objects))
+        Ok(edited)
     }
 
+    /// What a file said last of an object that is there.
+    fn said_of(&self, key: &Key) -> Option<Arc<str>> {
+        self.state.objects.get(key)?.said.clone()
+    }
+
+    fn apply(
+        &mut self,
+        manifest: Manifest,
+        only_news: bool,
+        now: SystemTime,
+        edited: &mut Edited,
+    ) -> Result<Put, Rejection> {
+        let key = manifest.key();
+        let said = manifest.said();
+        let object = match self.state.objects.get(&key) {
+            None => manifest.into_object(),
+            Some(old) if only_news && old.said.as_ref() == Some(&said) => {
+                return Ok((Action::Unchanged, None));
+            }
+            Some(old) => manifest.merged(&old.object, old.said.as_deref()).map_err(|problem| {
+                let object = key.clone();
+                Rejection::Invalid(vec![Finding { object, problem, severity: Severity::Error }])
+            })?,
+        };
+        self.put(object, Some(said), &Precondition::None, now, edited)
+    }
+
+    /// Writes an object of which a file says `said`, or said last; answers with what it was if it changed.
     fn put(
         &mut self,
         mut object: Object,
+        said: Option<Arc<str>>,
         precondition: &Precondition,
         now: SystemTime,
-        changes: &mut Vec<ObjectChange>,
-    ) -> Result<(Action, Arc<StoredObject>), Rejection> {
+        edited: &mut Edited,
+    ) -> Result<Put, Rejection> {
         let key = object.key();
         let old = self.state.objects.get(&key).cloned();
         match (precondition, &old) {
@@ -132,13 +186,25 @@ impl Working {
         let given = object.metadata();
         let is_foreign = is_foreign(given.uid.as_deref(), old.as_deref());
         let given = given.resource_version.as_deref().filter(|_| !is_foreign);
-        expect_revision(&key, given, old.as_deref())?;
+        match given.filter(|given| *precondition == Precondition::Absent && !given.is_empty()) {
+            // There is none, as was wanted: no version of it is the current one.
+            Some(given) => {
+                let (given, current) = (given.to_owned(), "none".to_owned());
+                return Err(Rejection::Conflict { key, given, current });
+            }
+            None => expect_revision(&key, given, old.as_deref())?,
+        }
         object.set_status(None);
         if let Some(old) = &old
             && old.object.same_spec(&object)
             && old.object.metadata().same_notes(object.metadata())
         {
-            return Ok((Action::Unchanged, Arc::clone(old)));
+            if old.said != said {
+                let stored = Arc::new(StoredObject { said, ..StoredObject::clone(old) });
+                Arc::make_mut(&mut self.state.objects).put(Arc::clone(&stored));
+                edited.said_anew.push(stored);
+            }
+            return Ok((Action::Unchanged, None));
         }
         self.state.revision = self.state.revision.next();
         if old.is_none() {
@@ -155,10 +221,10 @@ impl Working {
             .and_then(|before| before.creation_timestamp.clone())
             .or_else(|| Some(rfc3339(now)));
         let (object, revision) = (Arc::new(object), self.state.revision);
-        let stored = Arc::new(StoredObject { object, revision, created });
+        let stored = Arc::new(StoredObject { object, revision, created, said });
         let action = if old.is_some() { Action::Configured } else { Action::Created };
-        self.change(key, old, Some(Arc::clone(&stored)), changes);
-        Ok((action, stored))
+        self.change(key, old.clone(), Some(stored), &mut edited.changes);
+        Ok((action, old))
     }
 
     fn patch(
@@ -166,8 +232,8 @@ impl Working {
         key: &Key,
         patch: &Value,
         now: SystemTime,
-        changes: &mut Vec<ObjectChange>,
-    ) -> Result<(Action, Arc<StoredObject>), Rejection> {
+        edited: &mut Edited,
+    ) -> Result<Put, Rejection> {
         let old = self.state.objects.get(key).ok_or_else(|| Rejection::NotFound(key.clone()))?;
         let mut value = old.object.to_value();
         let given = |name: &str| patch.get("metadata")?.get(name)?.as_str();
@@ -189,7 +255,8 @@ impl Working {
                 severity: Severity::Error,
             }]));
         }
-        self.put(object, &Precondition::Present, now, changes)
+        let said = self.said_of(key);
+        self.put(object, said, &Precondition::Present, now, edited)
     }
 
     fn delete(
@@ -265,6 +332,7 @@ impl Working {
 fn check_written_once(edits: &[Edit]) -> Result<(), Rejection> {
     let put = |(at, edit): (usize, &Edit)| match edit {
         Edit::Put { object, .. } => Some((at, object.key())),
+        Edit::Apply { manifest, .. } => Some((at, manifest.key())),
         Edit::Patch { .. } | Edit::Delete { .. } => None,
     };
     let written: Vec<(usize, Key)> = edits.iter().enumerate().filter_map(put).collect();

@@ -130,6 +130,7 @@ impl Batch {
             Some(new) => Change::Put(Arc::clone(new)),
             None => Change::Delete { key: change.key.clone(), revision: change.revision },
         }));
+        self.durable.extend(passed.said_anew.into_iter().map(Change::Put));
         self.objects.extend(passed.changes);
         self.transactions.push((reply, passed.done));
     }

@@ -3,9 +3,9 @@
 use std::{sync::Arc, time::Instant};
 
 use api::{
-    resource::{EMBEDDED_SOURCE, Key, Kind, Object},
+    resource::{EMBEDDED_SOURCE, Key, Kind},
     rest::{
-        ApplyRequest, ApplyResponse, CheckResponse, DataPlaneStatus, ExplainRequest,
+        ApplyRequest, ApplyResponse, CheckResponse, DataPlaneStatus, DeleteRequest, ExplainRequest,
         ExplainResponse, Finding, GatewayStatus, Generation, RefusedRegistration, RefusedResource,
         SourceStatus, StatusResponse,
     },
@@ -27,7 +27,7 @@ use crate::{
     Control,
     distribute::DataPlane,
     explain::Moment,
-    ledger::{Edit, Precondition, Rejection, Transaction},
+    ledger::{Edit, Manifest, Precondition, Rejection, Transaction},
     picture::{Picture, small},
     registrations,
     sources::Standing,
@@ -55,6 +55,51 @@ pub(super) async fn apply(
     Query(written): Written,
     body: Bytes,
 ) -> Result<Json<ApplyResponse>, Refused> {
+    let dry_run = dry_run(written)?;
+    let request: ApplyRequest = typed(&body)?;
+    let (edits, unread) = read_objects(request);
+    if !unread.is_empty() {
+        return Err(Refused::invalid(unread));
+    }
+    transact(&control, edits, dry_run).await
+}
+
+/// Deletes objects as one transaction, in any order: all of them or none.
+#[utoipa::path(
+    post, path = "/api/v1alpha1/delete", tag = "actions",
+    params(("dryRun" = Option<bool>, Query, description = "Say what would happen, delete nothing")),
+    request_body = api::rest::DeleteRequest,
+    responses(
+        (status = 200, description = "Done; what was not there is not among the results", body = api::rest::ApplyResponse),
+        (status = 422, description = "Others need them; nothing was deleted", body = api::rest::Problem),
+        (status = 503, description = "Cannot be stored", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn delete(
+    State(control): Shared,
+    Query(written): Written,
+    body: Bytes,
+) -> Result<Json<ApplyResponse>, Refused> {
+    let dry_run = dry_run(written)?;
+    let request: DeleteRequest = typed(&body)?;
+    let delete = |key| Edit::Delete { key, revision: None, precondition: Precondition::None };
+    transact(&control, request.objects.into_iter().map(delete).collect(), dry_run).await
+}
+
+async fn transact(
+    control: &Control,
+    edits: Vec<Edit>,
+    dry_run: bool,
+) -> Result<Json<ApplyResponse>, Refused> {
+    let done = control.transact(Transaction { edits, dry_run }).await?;
+    Ok(Json(ApplyResponse {
+        resource_version: done.revision.to_string(),
+        results: done.applied,
+        warnings: done.warnings.into_iter().map(Finding::from).collect(),
+    }))
+}
+
+fn dry_run(written: Vec<(String, String)>) -> Result<bool, Refused> {
     let mut dry_run = false;
     for (name, value) in written {
         match name.as_str() {
@@ -62,17 +107,7 @@ pub(super) async fn apply(
             _ => return Err(unknown_parameter(&name, "dryRun")),
         }
     }
-    let request: ApplyRequest = typed(&body)?;
-    let (edits, unread) = read_objects(request);
-    if !unread.is_empty() {
-        return Err(Refused::invalid(unread));
-    }
-    let done = control.transact(Transaction { edits, dry_run }).await?;
-    Ok(Json(ApplyResponse {
-        resource_version: done.revision.to_string(),
-        results: done.applied,
-        warnings: done.warnings.into_iter().map(Finding::from).collect(),
-    }))
+    Ok(dry_run)
 }
 
 /// What would be wrong if these objects were written.
@@ -103,11 +138,15 @@ pub(super) async fn check(
 /// Edits for what can be read, findings for what cannot.
 fn read_objects(request: ApplyRequest) -> (Vec<Edit>, Vec<Finding>) {
     let (mut edits, mut unread) = (Vec::new(), Vec::new());
-    for value in request.objects {
+    for (index, value) in request.objects.into_iter().enumerate() {
         let key = key_of(&value);
-        match Object::from_value(value) {
-            Ok(object) => {
-                edits.push(Edit::Put { object: Box::new(object), precondition: Precondition::None })
+        match Manifest::read(value) {
+            Ok(manifest) => {
+                edits.push(Edit::Apply { manifest: Box::new(manifest), only_news: false });
+            }
+            // What has no name is told by its place.
+            Err(problem) if key.is_none() => {
+                unread.push(Finding::unread(problem.under(&format!("objects[{index}]"))));
             }
             Err(problem) => unread.push(Finding { object: key, ..Finding::unread(problem) }),
         }

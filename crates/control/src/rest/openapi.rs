@@ -34,6 +34,7 @@ pub(super) async fn serve() -> impl IntoResponse {
         objects::change,
         objects::delete,
         actions::apply,
+        actions::delete,
         actions::check,
         actions::explain,
         actions::status,

@@ -48,7 +48,10 @@ pub(super) fn start(
     match resource_version {
         None => watch.tell_everything(),
         Some(text) => {
-            watch.told = Revision::parse(text).ok_or(Gone)?;
+            watch.told = Revision::parse(text).ok_or_else(|| {
+                let remedy = "use the resourceVersion of a list, an object or an event";
+                Refused::new(400, "bad query", format!("resourceVersion: `{text}`: {remedy}"))
+            })?;
             watch.status_told = control.hub().status_number_at(watch.told);
             watch.tell_changes()?;
         }

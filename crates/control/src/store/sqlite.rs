@@ -21,7 +21,8 @@ const APPLICATION_ID: i64 = 0x4C41_4E45;
 
 /// One script per format, each lifting the format before it. Never edited once released: a database somewhere
 /// has run it.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE objects (
         kind      TEXT    NOT NULL,
         namespace TEXT    NOT NULL,
@@ -43,7 +44,12 @@ const MIGRATIONS: &[&str] = &["
         name  TEXT NOT NULL PRIMARY KEY,
         value TEXT NOT NULL
     ) STRICT;
-"];
+",
+    "
+    -- What a file said of the object last.
+    ALTER TABLE objects ADD COLUMN said TEXT;
+",
+];
 
 /// Rows of `counters`: the last number given out, or reserved, of each kind.
 const REVISION: &str = "revision";
@@ -148,7 +154,7 @@ impl SqliteStore {
 
     fn read_objects(&self, contents: &mut Contents) -> rusqlite::Result<()> {
         let mut statement = self.connection.prepare(
-            "SELECT kind, namespace, name, revision, created, body FROM objects ORDER BY created",
+            "SELECT kind, namespace, name, revision, created, body, said FROM objects ORDER BY created",
         )?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -159,6 +165,7 @@ impl SqliteStore {
                     object: Arc::new(object),
                     revision: Revision(number(3)?),
                     created: CreationOrder(number(4)?),
+                    said: row.get::<_, Option<String>>(6)?.map(Arc::from),
                 }),
                 Err(problem) => {
                     let key = format!("{} {}/{}", text(0)?, text(1)?, text(2)?);
@@ -237,10 +244,11 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
             let key = object.object.key();
             transaction
                 .prepare_cached(
-                    "INSERT INTO objects (kind, namespace, name, revision, created, body)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6)
+                    "INSERT INTO objects (kind, namespace, name, revision, created, body, said)
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
                      ON CONFLICT (kind, namespace, name) DO UPDATE SET
-                         revision = excluded.revision, created = excluded.created, body = excluded.body",
+                         revision = excluded.revision, created = excluded.created, body = excluded.body,
+                         said = excluded.said",
                 )?
                 .execute(params![
                     key.kind.name(),
@@ -249,6 +257,7 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
                     object.revision.number() as i64,
                     object.created.0 as i64,
                     object.object.to_value().to_string(),
+                    object.said.as_deref(),
                 ])?;
             raise(transaction, REVISION, object.revision.number())?;
             raise(transaction, CREATED, object.created.0)

@@ -523,7 +523,15 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
         ("POST", "/api/v1alpha1/apply", "{", 400, "JSON"),
         ("POST", "/api/v1alpha1/apply?dry", "{\"objects\": []}", 400, "dryRun"),
         ("GET", "/api/v1alpha1/lanes?watch&resourceVersion=99999", "", 410, "list again"),
+        ("GET", "/api/v1alpha1/lanes?watch&resourceVersion=abc", "", 400, "`abc`: use"),
         ("POST", "/api/v1alpha1/apply", "{\"objects\": [], \"objects\": []}", 400, "written twice"),
+        (
+            "POST",
+            "/api/v1alpha1/apply",
+            "{\"objects\": [{\"kind\": \"Lane\", \"metadata\": {\"name\": \"a\"}}, {\"kind\": \"Lame\"}]}",
+            422,
+            "objects[1].kind",
+        ),
         (
             "POST",
             "/api/v1alpha1/check",
@@ -661,7 +669,7 @@ async fn every_path_of_the_openapi_document_is_served() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 12);
+    assert_eq!(operations, 13);
 }
 
 /// Applies what is between the brackets.

@@ -62,7 +62,7 @@ fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     drop(raw);
     let before = std::fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 1, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 2, .. }), "{error}");
     assert!(error.to_string().contains("start the release that wrote it"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -117,6 +117,7 @@ fn a_batch_that_fails_leaves_nothing_of_itself() {
             object: Arc::new(object),
             revision,
             created: CreationOrder(1),
+            said: Some("{}".into()),
         }))
     };
     store.commit(&[stored("one"), stored("two")]).unwrap_err();
@@ -132,7 +133,8 @@ fn a_backup_is_complete_and_has_a_history_of_its_own() {
     let mut store = open(&path);
     let object = Object::from_value(group("trade", &["a"])).unwrap();
     let revision = Revision::parse("4").unwrap();
-    let stored = StoredObject { object: Arc::new(object), revision, created: CreationOrder(1) };
+    let stored =
+        StoredObject { object: Arc::new(object), revision, created: CreationOrder(1), said: None };
     store.commit(&[Change::Put(Arc::new(stored))]).unwrap();
     store.backup_to(&copy).unwrap();
     let (original, copied) = (store.load().unwrap(), contents(&copy));

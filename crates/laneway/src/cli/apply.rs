@@ -6,7 +6,7 @@ use api::{
     client::CallError,
     read::Found,
     resource,
-    rest::{Action, ApplyRequest, Finding},
+    rest::{Action, Applied, ApplyRequest, Finding},
 };
 use clap::Args;
 
@@ -34,7 +34,7 @@ pub(crate) struct Apply {
 /// Runs the verb.
 pub(crate) async fn run(verb: Apply) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
-    let Some(found) = read(&verb.files, &verb.namespace.namespace)? else {
+    let Some(found) = read(&verb.files, &verb.namespace)? else {
         return Ok(ExitCode::from(EXIT_FAILED));
     };
     if found.is_empty() {
@@ -47,11 +47,7 @@ pub(crate) async fn run(verb: Apply) -> anyhow::Result<ExitCode> {
                 output::warning(in_file(&found, warning));
             }
             for result in &response.results {
-                output::line(format_args!(
-                    "{} {}",
-                    result.object,
-                    done(result.action, verb.dry_run)
-                ));
+                tell(result, verb.dry_run);
             }
             Ok(ExitCode::SUCCESS)
         }
@@ -66,6 +62,23 @@ pub(crate) async fn run(verb: Apply) -> anyhow::Result<ExitCode> {
     }
 }
 
+/// Says what became of an object, and in a dry run what of it would change.
+pub(super) fn tell(result: &Applied, dry_run: bool) {
+    output::line(format_args!("{} {}", result.object, done(result.action, dry_run)));
+    for change in &result.changes {
+        if dry_run {
+            output::line(format_args!("  {change}"));
+        }
+        if change.taken_back {
+            let is = if dry_run { "would count" } else { "counts" };
+            output::warning(format_args!(
+                "{}: {change}: somebody had changed it since it was applied; what the file says {is}",
+                result.object
+            ));
+        }
+    }
+}
+
 fn done(action: Action, dry_run: bool) -> &'static str {
     match (action, dry_run) {
         (Action::Created, false) => "created",
@@ -73,12 +86,14 @@ fn done(action: Action, dry_run: bool) -> &'static str {
         (Action::Unchanged, _) => "unchanged",
         (Action::Created, true) => "would be created",
         (Action::Configured, true) => "would be configured",
+        (Action::Deleted, false) => "deleted",
+        (Action::Deleted, true) => "would be deleted",
     }
 }
 
 /// Reads files; objects that name no namespace are of `namespace`. None when something in them cannot be read,
 /// which has been told then.
-pub(super) fn read(files: &[PathBuf], namespace: &str) -> anyhow::Result<Option<Vec<Found>>> {
+pub(super) fn read(files: &[PathBuf], namespace: &Namespace) -> anyhow::Result<Option<Vec<Found>>> {
     let mut manifest = Manifest::read(files)?;
     for error in &manifest.errors {
         output::error(error);
@@ -88,7 +103,7 @@ pub(super) fn read(files: &[PathBuf], namespace: &str) -> anyhow::Result<Option<
     }
     for found in &mut manifest.found {
         if !found.names_namespace() {
-            namespace.clone_into(&mut found.object.metadata_mut().namespace);
+            namespace.name().clone_into(&mut found.object.metadata_mut().namespace);
         }
     }
     let twice = written_twice(&manifest.found);
@@ -111,7 +126,7 @@ fn written_twice(found: &[Found]) -> Vec<String> {
 
 /// The objects, to be sent.
 pub(super) fn request(found: &[Found]) -> ApplyRequest {
-    ApplyRequest { objects: found.iter().map(|found| found.object.to_value()).collect() }
+    ApplyRequest { objects: found.iter().map(Found::written).collect() }
 }
 
 /// A finding with the line of the file it is about.

@@ -37,7 +37,7 @@ pub(crate) struct Check {
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Check) -> anyhow::Result<ExitCode> {
-    let Some(found) = apply::read(&verb.files, &verb.namespace.namespace)? else {
+    let Some(found) = apply::read(&verb.files, &verb.namespace)? else {
         return Ok(ExitCode::from(EXIT_FAILED));
     };
     let findings: Vec<Finding> = match &verb.server {

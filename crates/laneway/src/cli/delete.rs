@@ -2,11 +2,9 @@
 
 use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
 use api::{
-    client::Client,
+    client::CallError,
     resource::{Key, Kind},
-    rest::Finding,
 };
 use clap::Args;
 
@@ -23,9 +21,12 @@ pub(crate) struct Delete {
     kind: Option<Kind>,
     /// The resource's name; a lane's also as GROUP/TAG
     name: Option<String>,
-    /// Delete the resources of a file, or of a directory of such files; `-` reads standard input
+    /// Delete the resources of a file, or of a directory of such files, all or none; `-` reads standard input
     #[arg(short = 'f', long = "file", value_name = "FILE|DIR")]
     files: Vec<PathBuf>,
+    /// Say what would happen, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -35,41 +36,32 @@ pub(crate) struct Delete {
 /// Runs the verb.
 pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
-    let namespace = &verb.namespace.namespace;
-    if let (Some(kind), Some(name)) = (verb.kind, &verb.name) {
-        let key = match name.parse::<LaneName>() {
+    let namespace = verb.namespace.name();
+    let keys = if let (Some(kind), Some(name)) = (verb.kind, &verb.name) {
+        vec![match name.parse::<LaneName>() {
             Ok(lane) if kind == Kind::Lane => find_lane(&client, &lane, namespace).await?.key(),
             _ => Key::new(kind, namespace, name),
+        }]
+    } else {
+        let Some(found) = apply::read(&verb.files, &verb.namespace)? else {
+            return Ok(ExitCode::from(EXIT_FAILED));
         };
-        client.delete(&key).await?;
-        output::line(format_args!("{key} deleted"));
-        warn_of_missing(&client, &[key]).await?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let Some(found) = apply::read(&verb.files, namespace)? else {
-        return Ok(ExitCode::from(EXIT_FAILED));
+        found.iter().map(|found| found.object.key()).collect()
     };
-    let mut keys: Vec<Key> = found.iter().map(|found| found.object.key()).collect();
-    // What names others goes first.
-    keys.sort_by_key(|key| std::cmp::Reverse(key.kind));
-    let mut failed = false;
-    for key in &keys {
-        match client.delete(key).await.with_context(|| format!("delete {key}")) {
-            Ok(()) => output::line(format_args!("{key} deleted")),
-            Err(error) => {
-                failed = true;
-                output::error(&format_args!("{error:#}"));
-            }
+    let response = match client.delete_all(keys.clone(), verb.dry_run).await {
+        Err(CallError::Refused(problem)) if !problem.errors.is_empty() => {
+            problem.errors.iter().for_each(output::error);
+            output::error(&"nothing was deleted");
+            return Ok(ExitCode::from(EXIT_FAILED));
         }
+        other => other?,
+    };
+    response.warnings.iter().for_each(output::warning);
+    response.results.iter().for_each(|result| apply::tell(result, verb.dry_run));
+    let is_there = |key: &&Key| response.results.iter().any(|result| result.object == **key);
+    let absent: Vec<&Key> = keys.iter().filter(|key| !is_there(key)).collect();
+    for key in &absent {
+        output::error(&format_args!("not found: {key} does not exist"));
     }
-    warn_of_missing(&client, &keys).await?;
-    Ok(if failed { ExitCode::from(EXIT_FAILED) } else { ExitCode::SUCCESS })
-}
-
-/// Says what is doubtful about objects that name one of these, which are gone.
-async fn warn_of_missing(client: &Client, keys: &[Key]) -> anyhow::Result<()> {
-    let findings = client.status().await?.findings;
-    let names_one = |finding: &&Finding| keys.iter().any(|key| finding.value == key.name);
-    findings.iter().filter(names_one).for_each(output::warning);
-    Ok(())
+    Ok(if absent.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
 }

@@ -36,7 +36,7 @@ pub(crate) struct Get {
 /// Runs the verb.
 pub(crate) async fn run(verb: Get) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
-    let namespace = &verb.namespace.namespace;
+    let namespace = verb.namespace.name();
     if let Some(name) = &verb.name {
         let object = match name.parse::<LaneName>() {
             Ok(lane) if verb.kind == Kind::Lane => {
@@ -51,7 +51,7 @@ pub(crate) async fn run(verb: Get) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let within = (!verb.all_namespaces).then_some(namespace.as_str());
+    let within = (!verb.all_namespaces).then_some(namespace);
     let objects: Vec<Object> = client.list(verb.kind, within).await?.items;
     match verb.output.output {
         Format::Json => output::line(write::json_of(&objects)),

@@ -78,7 +78,7 @@ fn percent(text: &str) -> Result<f64, &'static str> {
 /// Runs the verb.
 pub(crate) async fn run(verb: Lane) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
-    let namespace = &verb.namespace.namespace;
+    let namespace = verb.namespace.name();
     match verb.action {
         Action::Enable { lane } => {
             let patch = json!({"spec": {"enabled": true}});

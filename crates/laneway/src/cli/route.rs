@@ -9,12 +9,12 @@ use api::{
         Object, ParentRef, PathMatch, PathMatchType, PathModifier, PathModifierType, RouteFilter,
         RouteFilterType, RouteMatch, RouteRule, UrlRewrite,
     },
-    rest::{Action as Done, ApplyRequest},
+    rest::ApplyRequest,
 };
 use clap::{Args, Subcommand};
 
 use super::{
-    output,
+    apply, output,
     server::{Namespace, Server},
 };
 
@@ -62,9 +62,9 @@ struct Add {
 pub(crate) async fn run(verb: Route) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
     let Action::Add(add) = verb.action;
-    let namespace = verb.namespace.namespace;
+    let namespace = verb.namespace.name();
     let mut objects: Vec<Object> = Vec::new();
-    let (backend, to_create) = backend(&client, &add.backend, &namespace).await?;
+    let (backend, to_create) = backend(&client, &add.backend, namespace).await?;
     objects.extend(to_create.map(Object::from));
     let mut route = route(&add, backend);
     namespace.clone_into(&mut route.metadata.namespace);
@@ -75,12 +75,7 @@ pub(crate) async fn run(verb: Route) -> anyhow::Result<ExitCode> {
         output::warning(warning);
     }
     for result in &response.results {
-        let done = match result.action {
-            Done::Created => "created",
-            Done::Configured => "configured",
-            Done::Unchanged => "unchanged",
-        };
-        output::line(format_args!("{} {done}", result.object));
+        apply::tell(result, false);
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -5,7 +5,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 use anyhow::{Context, bail};
 use api::{
     client::{CallError, Client},
-    resource::{Kind, Lane, Object},
+    resource::{DEFAULT_NAMESPACE, Kind, Lane, Object},
 };
 use clap::{Args, ValueEnum};
 
@@ -61,16 +61,23 @@ impl Credentials {
 /// Which namespace is meant.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Namespace {
-    /// The namespace of the resources
+    /// The namespace of the resources that name none
     #[arg(
         short = 'n',
         long,
         value_name = "NAME",
         env = "LANEWAY_NAMESPACE",
-        default_value = "default",
+        default_value = DEFAULT_NAMESPACE,
         global = true
     )]
-    pub(crate) namespace: String,
+    namespace: String,
+}
+
+impl Namespace {
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.namespace
+    }
 }
 
 /// How an answer looks.
@@ -151,26 +158,29 @@ impl FromStr for LaneName {
     }
 }
 
-/// The lane of this name. Group names are unique across namespaces; of lanes in conflict that of `namespace`.
+/// The lane of this name in a namespace.
 pub(crate) async fn find_lane(
     client: &Client,
     name: &LaneName,
     namespace: &str,
 ) -> anyhow::Result<Lane> {
-    let mut found: Vec<Lane> = Vec::new();
-    let mut others: Vec<String> = Vec::new();
-    for object in client.list(Kind::Lane, None).await?.items {
-        let Object::Lane(lane) = object else { continue };
-        if lane.spec.group == name.group && lane.tag_text() == name.tag {
-            found.push(lane);
-        } else {
-            others.push(lane.lane_name());
-        }
-    }
-    found.sort_by_key(|lane| lane.metadata.namespace != namespace);
-    match found.into_iter().next() {
+    let lanes = client.list(Kind::Lane, None).await?.items.into_iter();
+    let lanes =
+        lanes.filter_map(|object| if let Object::Lane(lane) = object { Some(lane) } else { None });
+    let (of_name, others): (Vec<Lane>, Vec<Lane>) =
+        lanes.partition(|lane| lane.spec.group == name.group && lane.tag_text() == name.tag);
+    let elsewhere: Vec<String> =
+        of_name.iter().map(|lane| lane.metadata.namespace.clone()).collect();
+    match of_name.into_iter().find(|lane| lane.metadata.namespace == namespace) {
         Some(lane) => Ok(lane),
+        None if !elsewhere.is_empty() => bail!(
+            "there is no lane {name} in namespace {namespace}; there is one in {}: name it with -n",
+            elsewhere.join(", ")
+        ),
         None if others.is_empty() => bail!("there is no lane {name}, nor any other"),
-        None => bail!("there is no lane {name}; there are {}", others.join(", ")),
+        None => {
+            let names: Vec<String> = others.iter().map(Lane::lane_name).collect();
+            bail!("there is no lane {name}; there are {}", names.join(", "))
+        }
     }
 }

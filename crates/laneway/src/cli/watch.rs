@@ -35,7 +35,7 @@ pub(crate) struct Watch {
 /// Runs the verb: until it is interrupted.
 pub(crate) async fn run(verb: Watch) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
-    let within = (!verb.all_namespaces).then_some(verb.namespace.namespace.as_str());
+    let within = (!verb.all_namespaces).then_some(verb.namespace.name());
     let mut watch = client.watch(verb.kind, within).await?;
     while let Some(event) = watch.next().await? {
         show(&event, verb.output.output);

@@ -38,6 +38,7 @@ fn edits(changes: &Changes) -> Vec<String> {
         .iter()
         .map(|edit| match edit {
             Edit::Put { object, .. } => format!("+{}", object.key().name),
+            Edit::Apply { manifest, .. } => format!("+{}", manifest.key().name),
             Edit::Delete { key, .. } => format!("-{}", key.name),
             Edit::Patch { key, .. } => format!("?{}", key.name),
         })

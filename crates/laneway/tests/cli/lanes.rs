@@ -69,6 +69,70 @@ fn lanes_are_switched_by_their_name_and_the_change_is_confirmed() -> Result<()> 
 }
 
 #[test]
+fn what_an_operator_did_is_not_undone_by_a_file_that_does_not_speak_of_it() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    sandbox.apply(STOCK)?;
+    let lane = TRADE.split("---\n").nth(3).unwrap_or_default();
+    let is_off = || -> Result<bool> {
+        Ok(sandbox.must(&["get", "lane", "trade/gray", "-o", "yaml"])?.contains("enabled: false"))
+    };
+    sandbox.must(&["lane", "disable", "trade/gray"])?;
+    sandbox.must(&["lane", "ratio", "stock/gray", "70"])?;
+    let unchanged = run_with_input(&sandbox, &["apply", "-f", "-"], lane)?;
+    check(&unchanged, 0, "Lane trade-gray unchanged\n", "");
+    // What the file says anew counts, and only that.
+    let urgent = format!("{lane}  priority: 7\n");
+    let applied = run_with_input(&sandbox, &["apply", "-f", "-"], &urgent)?;
+    check(&applied, 0, "Lane trade-gray configured\n", "");
+    anyhow::ensure!(is_off()?);
+    // A file that names the field has the say, and what it takes back is told: before, too.
+    let on = format!("{urgent}  enabled: true\n");
+    let told = |is| {
+        format!(
+            "warning: Lane trade-gray: spec.enabled: false -> true: somebody had changed it since it was applied; what the file says {is}\n"
+        )
+    };
+    let would = run_with_input(&sandbox, &["apply", "--dry-run", "-f", "-"], &on)?;
+    let change = "Lane trade-gray would be configured\n  spec.enabled: false -> true\n";
+    check(&would, 0, change, &told("would count"));
+    anyhow::ensure!(is_off()?);
+    let applied = run_with_input(&sandbox, &["apply", "-f", "-"], &on)?;
+    check(&applied, 0, "Lane trade-gray configured\n", &told("counts"));
+    anyhow::ensure!(!is_off()?);
+    let ratio = run_with_input(&sandbox, &["apply", "-f", "-"], STOCK)?;
+    let told = "warning: Lane stock-gray: spec.entry.ratio.percent: 70.0 -> 30.0: somebody had changed it since it was applied; what the file says counts\n";
+    check(&ratio, 0, "LaneGroup stock unchanged\nLane stock-gray configured\n", told);
+    // What is remembered of files is nobody's to see.
+    let seen = sandbox.must(&["get", "lane", "trade/gray", "-o", "yaml"])?;
+    anyhow::ensure!(!seen.contains("said") && !seen.contains("annotations"), "{seen}");
+    Ok(())
+}
+
+#[test]
+fn a_lane_of_another_namespace_is_not_meant() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    let elsewhere = "laneway: there is no lane trade/gray in namespace nope; there is one in default: name it with -n\n";
+    for words in [
+        &["delete", "lane", "trade/gray"][..],
+        &["get", "lane", "trade/gray"],
+        &["lane", "disable", "trade/gray"],
+        &["lane", "enable", "trade/gray"],
+        &["lane", "status", "trade/gray"],
+        &["lane", "ratio", "trade/gray", "3"],
+    ] {
+        check(&sandbox.run(&[words, &["-n", "nope"]].concat())?, 1, "", elsewhere);
+    }
+    let gone = "laneway: not found: Lane nope/trade-gray does not exist\n";
+    check(&sandbox.run(&["delete", "lane", "trade-gray", "-n", "nope"])?, 1, "", gone);
+    assert!(sandbox.must(&["get", "lanes"])?.contains("trade-gray"));
+    Ok(())
+}
+
+#[test]
 fn a_route_is_added_and_explained_hop_by_hop() -> Result<()> {
     let sandbox = sandbox()?;
     let _serve = sandbox.serve(&[])?;

@@ -69,6 +69,18 @@ fn a_directory_is_one_transaction_in_the_order_of_its_files() -> Result<()> {
         "",
     );
     check(&sandbox.run(&["get", "lane", "-A"])?, 0, "no lanes\n", "");
+    // One that others need stays, and so do all: in whatever order files name them.
+    sandbox.apply(TRADE)?;
+    let group = TRADE.split("---\n").nth(2).unwrap_or_default();
+    let source = TRADE.split("---\n").next().unwrap_or_default();
+    let refused =
+        run_with_input(&sandbox, &["delete", "-f", "-"], &format!("{source}---\n{group}"))?;
+    let told = "laneway: LaneGroup trade: delete its lanes first: trade/gray\nlaneway: nothing was deleted\n";
+    check(&refused, 1, "", told);
+    assert!(sandbox.must(&["get", "servicesources"])?.contains("fixed"));
+    let deleted = run_with_input(&sandbox, &["delete", "-f", "-"], TRADE)?;
+    let all = "ServiceSource fixed deleted\nBackend sc-a deleted\nLaneGroup trade deleted\nLane trade-gray deleted\n";
+    check(&deleted, 0, all, "");
     check(
         &sandbox.run(&["get", "gateways"])?,
         0,

@@ -8,9 +8,9 @@ use std::{
 };
 
 use anyhow::Result;
-use testkit::{Process, Sandbox};
+use testkit::{Process, Sandbox, wait};
 
-use crate::{answers, fixed, sandbox, says};
+use crate::{SOON, answers, fixed, sandbox, says};
 
 /// A second route to the same backend.
 const ROUTE_D: &str = "
@@ -56,6 +56,55 @@ fn files_are_followed_and_a_bad_one_takes_no_good_one_down() -> Result<()> {
     fs::remove_file(&more)?;
     answers(&gateway, "/d", 404, "")?;
     answers(&gateway, "/c", 200, "C[")
+}
+
+#[test]
+fn an_operators_change_is_not_undone_by_another_file_nor_by_a_restart() -> Result<()> {
+    let sandbox = sandbox()?;
+    let directory = sandbox.path("resources");
+    fs::create_dir_all(&directory)?;
+    let lane = |enabled: &str| {
+        format!(
+            "apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {{name: trade}}
+spec: {{entrances: [{{gateway: edge}}], applications: [a]}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {{name: trade-gray}}
+spec: {{group: trade, tag: gray{enabled}, entry: {{ratio: {{percent: 5, stickyBy: {{cookie: uid}}}}}}}}
+"
+        )
+    };
+    fs::write(directory.join("lane.yaml"), lane(", enabled: true"))?;
+    let shown = directory.to_string_lossy().into_owned();
+    let serve = sandbox.serve(&["--resources", &shown])?;
+    sandbox.must(&["lane", "disable", "trade/gray"])?;
+    sandbox.must(&["lane", "ratio", "trade/gray", "50"])?;
+    let stays = || -> Result<()> {
+        let seen = sandbox.must(&["get", "lane", "trade/gray", "-o", "yaml"])?;
+        anyhow::ensure!(seen.contains("enabled: false") && seen.contains("percent: 50"), "{seen}");
+        Ok(())
+    };
+    // Another file, broken and then whole.
+    fs::write(directory.join("more.yaml"), "kind: [")?;
+    says(&serve, "stay as they were")?;
+    stays()?;
+    fs::write(directory.join("more.yaml"), fixed(&sandbox.endpoint(3, 8080)))?;
+    answers(&sandbox.api_address(), "/api/v1alpha1/servicesources", 200, "fixed")?;
+    stays()?;
+    drop(serve);
+    let serve = sandbox.serve(&["--resources", &shown])?;
+    stays()?;
+    // What its own file says anew counts, as far as it goes.
+    fs::write(directory.join("lane.yaml"), lane(", enabled: true, priority: 7"))?;
+    says(&serve, "the file counts")?;
+    wait::until(SOON, "the lane is on again", || {
+        let seen = sandbox.must(&["get", "lane", "trade/gray", "-o", "yaml"])?;
+        anyhow::ensure!(seen.contains("priority: 7") && !seen.contains("enabled: false"), "{seen}");
+        Ok(())
+    })
 }
 
 /// A control plane on `path`, whose file says that there is a route.

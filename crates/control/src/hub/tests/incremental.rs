@@ -103,7 +103,8 @@ impl Record {
         let created = old.as_ref().map_or(self.created.next(), |old| old.created);
         self.created = self.created.max(created);
         let revision = Revision::default();
-        let new = Arc::new(StoredObject { object: Arc::new(object), revision, created });
+        let new =
+            Arc::new(StoredObject { object: Arc::new(object), revision, created, said: None });
         match place {
             Some(place) => self.objects[place] = Arc::clone(&new),
             None => self.objects.push(Arc::clone(&new)),
