@@ -46,7 +46,7 @@ type PieceOf<R> = <BodyOf<R> as RequestBody>::Piece;
 type CallOf<U, R> = <U as Upstream<R>>::Call;
 type MessageOf<U, R> = <CallOf<U, R> as Call>::Message;
 type AnswerOf<U, R> = <CallOf<U, R> as Call>::Answer;
-type RestOf<U, R> = Rest<BodyOf<R>, CallOf<U, R>>;
+type RestOf<U, R> = Rest<CallOf<U, R>>;
 
 /// How an exchange ended, for the client's connection.
 #[derive(Debug)]
@@ -61,20 +61,26 @@ pub(crate) enum End<B> {
     Broken,
 }
 
-/// What is left to do when nothing of the plan is needed any more.
-enum Rest<B, C> {
-    Done(End<B>),
-    /// The answer's head was sent, its body not wholly. Boxed, so that whole answers need not move as much memory.
-    Body(Box<AnswersRest<B, C>>),
+/// What is left to do when nothing of the plan is needed any more. What may be large is boxed, so that usual answers
+/// need not move as much memory.
+enum Rest<C> {
+    /// The request was read whole and answered.
+    Whole,
+    /// Answered before all of the request was read.
+    Unread,
+    /// A tunnel that was asked for is there.
+    Established(Tunnel),
+    /// The client is gone, or has been shown that the answer is not whole.
+    Broken,
+    /// The answer's head was sent, its body not wholly.
+    Body(Box<AnswersRest<C>>),
     /// Bytes both ways, from now on unread.
-    Tunnel(B, C),
+    Tunnel(Box<C>),
 }
 
-/// An answer whose body is on its way.
-struct AnswersRest<B, C> {
+/// An answer whose body is on its way. All of the request was sent.
+struct AnswersRest<C> {
     call: C,
-    /// The request's: all of it was sent; it watches the client meanwhile.
-    body: B,
     answering: Answering,
     remembered: Option<Remembered>,
     request_deadline_ms: u64,
@@ -120,6 +126,8 @@ where
     let mut queries = 0;
     let mut picture = worker.picture();
     let mut newer = None;
+    // Stays where it is, and is lent to all steps.
+    let mut body;
     let rest = loop {
         if let Some(newer) = newer.take() {
             picture = newer;
@@ -142,8 +150,8 @@ where
                     patience,
                     chosen: None,
                 };
-                let body = request.into_body();
-                break exchange.carry_out::<R>(&mut planned, message, body).await;
+                body = request.into_body();
+                break exchange.carry_out::<R>(&mut planned, message, &mut body).await;
             }
             Err(no_plan) => no_plan,
         };
@@ -152,17 +160,24 @@ where
         match Box::pin(find_out(worker, no_plan, &mut queries, &mut found)).await {
             Ok(learned) => newer = learned,
             Err(own) => {
-                break Box::pin(exchange.answer_itself(decide, request, own, started)).await;
+                body = request.into_body();
+                break Box::pin(exchange.answer_itself(decide, &mut body, own, started)).await;
             }
         }
     };
     // What takes long from here on pins no picture.
     drop(picture);
     match rest {
-        Rest::Done(end) => end,
-        Rest::Body(rest) => Box::pin(exchange.download(*rest)).await,
-        Rest::Tunnel(body, call) => {
-            Box::pin(relay(worker, body, call)).await;
+        Rest::Whole => End::Whole(body),
+        Rest::Unread => End::Unread,
+        Rest::Established(tunnel) => End::Established(body, tunnel),
+        Rest::Broken => End::Broken,
+        Rest::Body(rest) => match Box::pin(exchange.download(&mut body, *rest)).await {
+            Ok(()) => End::Whole(body),
+            Err(Gone) => End::Broken,
+        },
+        Rest::Tunnel(call) => {
+            Box::pin(relay(worker, body, *call)).await;
             End::Broken
         }
     }
@@ -255,7 +270,7 @@ impl<U, S> Exchange<'_, U, S> {
         &self,
         planned: &mut Planned<'_>,
         mut message: MessageOf<U, R>,
-        mut body: BodyOf<R>,
+        body: &mut BodyOf<R>,
     ) -> RestOf<U, R>
     where
         R: Request,
@@ -264,7 +279,7 @@ impl<U, S> Exchange<'_, U, S> {
     {
         let mut first = match body.arrived() {
             Ok(first) => first,
-            Err(kind) => return Box::pin(self.fail(planned, kind, None)).await,
+            Err(kind) => return Box::pin(self.fail(planned, kind, false)).await,
         };
         if !body.is_done() {
             // Not the usual request, and long compared with an allocation: its large state lives on its own.
@@ -275,14 +290,14 @@ impl<U, S> Exchange<'_, U, S> {
             // All there is to send, and to send again, is in the message.
             body.give_back(std::mem::take(&mut first));
         }
-        let attempt = self.attempt::<R>(planned, &mut body, &mut message, &mut first).await;
+        let attempt = self.attempt::<R>(planned, body, &mut message, &mut first).await;
         self.upstream.give_back(message);
         if !first.is_empty() {
             body.give_back(first);
         }
         match attempt {
-            Ok((call, answer)) => self.pass_on::<R>(planned, call, answer, body).await,
-            Err(kind) => Box::pin(self.fail(planned, kind, Some(body))).await,
+            Ok((call, answer)) => self.pass_on(planned, call, answer).await,
+            Err(kind) => Box::pin(self.fail(planned, kind, true)).await,
         }
     }
 

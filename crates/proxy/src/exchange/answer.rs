@@ -3,11 +3,8 @@
 use std::{pin::pin, time::Instant};
 
 use super::{
-    AnswerOf, AnswersRest, BodyOf, CallOf, End, Exchange, PieceOf, Planned, Rest, RestOf,
-    sides::{
-        Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, Request, RequestBody,
-        Upstream,
-    },
+    AnswersRest, Exchange, Planned, Rest,
+    sides::{Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, RequestBody},
     unless_gone,
 };
 use crate::{account::Answering, correlation::Remembered, error::Kind};
@@ -22,36 +19,36 @@ pub(super) enum NotHandedOn {
 
 impl<U, S> Exchange<'_, U, S> {
     /// Hands on the answer to a request that was sent whole.
-    pub(super) async fn pass_on<R>(
+    pub(super) async fn pass_on<C>(
         &self,
         planned: &mut Planned<'_>,
-        call: CallOf<U, R>,
-        answer: AnswerOf<U, R>,
-        body: BodyOf<R>,
-    ) -> RestOf<U, R>
+        call: C,
+        answer: C::Answer,
+    ) -> Rest<C>
     where
-        R: Request,
-        U: Upstream<R>,
-        S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
+        C: Call,
+        S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
         if answer.status() == 101 {
-            return Box::pin(self.switch::<R>(planned, call, answer, body)).await;
+            return Box::pin(self.switch(planned, call, answer)).await;
         }
         match self.hand_on_head(planned, &call, answer, true).await {
             Ok(answering) => {
                 let remembered = planned.plan.remembered.take();
                 if call.is_done() {
                     self.finish(call, answering, remembered);
-                    return Rest::Done(End::Whole(body));
+                    return Rest::Whole;
                 }
                 let request_deadline_ms = planned.patience.request_deadline_ms;
-                let rest = AnswersRest { call, body, answering, remembered, request_deadline_ms };
-                Rest::Body(Box::new(rest))
+                Rest::Body(Box::new(AnswersRest {
+                    call,
+                    answering,
+                    remembered,
+                    request_deadline_ms,
+                }))
             }
-            Err(NotHandedOn::Malformed(kind)) => {
-                Box::pin(self.fail(planned, kind, Some(body))).await
-            }
-            Err(NotHandedOn::Gone) => Rest::Done(End::Broken),
+            Err(NotHandedOn::Malformed(kind)) => Box::pin(self.fail(planned, kind, true)).await,
+            Err(NotHandedOn::Gone) => Rest::Broken,
         }
     }
 
@@ -87,23 +84,21 @@ impl<U, S> Exchange<'_, U, S> {
     }
 
     /// Hands on the rest of an answer.
-    pub(super) async fn download<B, C>(&self, mut rest: AnswersRest<B, C>) -> End<B>
+    pub(super) async fn download<C>(
+        &self,
+        body: &mut impl RequestBody,
+        rest: AnswersRest<C>,
+    ) -> Result<(), Gone>
     where
-        B: RequestBody,
         C: Call,
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
-        let (deadline_ms, body) = (rest.request_deadline_ms, Some(&mut rest.body));
-        match self.hand_on_body(&rest.call, body, deadline_ms).await {
-            Ok(()) => {
-                self.finish(rest.call, rest.answering, rest.remembered);
-                End::Whole(rest.body)
-            }
-            Err(Gone) => {
-                self.worker.account.broken_off(rest.answering);
-                End::Broken
-            }
+        let handed_on = self.hand_on_body(&rest.call, Some(body), rest.request_deadline_ms).await;
+        match handed_on {
+            Ok(()) => self.finish(rest.call, rest.answering, rest.remembered),
+            Err(Gone) => self.worker.account.broken_off(rest.answering),
         }
+        handed_on
     }
 
     /// Hands on an answer's body, as fast as the client takes it. `watched`: notice when the client goes away while the
@@ -155,42 +150,30 @@ impl<U, S> Exchange<'_, U, S> {
     }
 
     /// Checks a switch of protocols and hands it on; from then on bytes pass both ways.
-    async fn switch<R>(
-        &self,
-        planned: &mut Planned<'_>,
-        call: CallOf<U, R>,
-        answer: AnswerOf<U, R>,
-        body: BodyOf<R>,
-    ) -> RestOf<U, R>
+    async fn switch<C>(&self, planned: &mut Planned<'_>, call: C, answer: C::Answer) -> Rest<C>
     where
-        R: Request,
-        U: Upstream<R>,
-        S: AnswerSink<AnswerOf<U, R>, Piece = PieceOf<R>>,
+        C: Call,
+        S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
         let Some(head) = self.sink.switch(&answer) else {
-            return self.fail(planned, Kind::UnexpectedUpgrade, Some(body)).await;
+            return self.fail(planned, Kind::UnexpectedUpgrade, true).await;
         };
         let answering = self.answering(planned, answer.status());
         call.pass_over(answer);
         if let Some(remembered) = planned.plan.remembered.take() {
             remembered.finish(Instant::now());
         }
-        if self.sink.begin(head, &mut PieceOf::<R>::default()).await.is_err() {
+        if self.sink.begin(head, &mut C::Piece::default()).await.is_err() {
             self.worker.account.broken_off(answering);
-            return Rest::Done(End::Broken);
+            return Rest::Broken;
         }
         // What follows is no answer's body: the request has been served.
         self.worker.account.answered(answering);
-        Rest::Tunnel(body, call)
+        Rest::Tunnel(Box::new(call))
     }
 
-    /// Tells the client of a request with a plan why nobody answers it. `body`: the request's, when all of it was read.
-    pub(super) async fn fail<B, C>(
-        &self,
-        planned: &Planned<'_>,
-        kind: Kind,
-        body: Option<B>,
-    ) -> Rest<B, C>
+    /// Tells the client of a request with a plan why nobody answers it. `is_read`: all of the request was.
+    pub(super) async fn fail<C>(&self, planned: &Planned<'_>, kind: Kind, is_read: bool) -> Rest<C>
     where
         S: Client,
     {
@@ -204,23 +187,21 @@ impl<U, S> Exchange<'_, U, S> {
         };
         self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started);
         if matches!(kind, Kind::ClientGone) {
-            return Rest::Done(End::Broken);
+            return Rest::Broken;
         }
-        Rest::Done(self.own(OwnAnswer::Refusal(kind), body).await)
+        self.own(OwnAnswer::Refusal(kind), is_read).await
     }
 
     /// Answers a request that has no plan.
-    pub(super) async fn answer_itself<D, R>(
+    pub(super) async fn answer_itself<D, C>(
         &self,
         decide: &D,
-        request: R,
+        body: &mut impl RequestBody,
         own: OwnAnswer,
         started: Instant,
-    ) -> RestOf<U, R>
+    ) -> Rest<C>
     where
         D: Decide,
-        R: Request,
-        U: Upstream<R>,
         S: Client,
     {
         let refused = match &own {
@@ -230,19 +211,18 @@ impl<U, S> Exchange<'_, U, S> {
         let counted_as = decide.counted_as();
         let (status, duration) = (own.status(), started.elapsed());
         self.worker.account.unplanned(D::ROLE, counted_as, refused, status, duration);
-        let mut body = request.into_body();
-        let body = match body.arrived() {
+        let is_read = match body.arrived() {
             Ok(piece) if body.is_done() => {
                 body.give_back(piece);
-                Some(body)
+                true
             }
-            Ok(_) | Err(_) => None,
+            Ok(_) | Err(_) => false,
         };
-        Rest::Done(self.own(own, body).await)
+        self.own(own, is_read).await
     }
 
-    /// Answers in the proxy's own name. `body`: the request's, when all of it was read.
-    async fn own<B>(&self, own: OwnAnswer, body: Option<B>) -> End<B>
+    /// Answers in the proxy's own name. `is_read`: all of the request was.
+    async fn own<C>(&self, own: OwnAnswer, is_read: bool) -> Rest<C>
     where
         S: Client,
     {
@@ -251,12 +231,11 @@ impl<U, S> Exchange<'_, U, S> {
             let source = source.unwrap_or_default();
             tracing::debug!(status = kind.status(), reason = %kind, source, "request not served");
         }
-        let sent = self.sink.own(&own, body.is_some()).await;
-        match (sent, body, own) {
-            (Err(Gone), ..) => End::Broken,
-            (Ok(()), Some(body), OwnAnswer::Established(tunnel)) => End::Established(body, tunnel),
-            (Ok(()), Some(body), _) => End::Whole(body),
-            (Ok(()), None, _) => End::Unread,
+        match (self.sink.own(&own, is_read).await, is_read, own) {
+            (Err(Gone), ..) => Rest::Broken,
+            (Ok(()), true, OwnAnswer::Established(tunnel)) => Rest::Established(tunnel),
+            (Ok(()), true, _) => Rest::Whole,
+            (Ok(()), false, _) => Rest::Unread,
         }
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use super::{
-    AnswerOf, BodyOf, CallOf, End, Exchange, MessageOf, PieceOf, Planned, Rest, RestOf,
+    AnswerOf, BodyOf, CallOf, Exchange, MessageOf, PieceOf, Planned, Rest, RestOf,
     answer::NotHandedOn,
     attempts::Tries,
     sides::{Answer as _, AnswerSink, Call, Piece, Request, RequestBody, Upstream},
@@ -120,7 +120,7 @@ impl<U, S> Exchange<'_, U, S> {
     pub(super) async fn stream<R>(
         &self,
         planned: &mut Planned<'_>,
-        mut body: BodyOf<R>,
+        body: &mut BodyOf<R>,
         message: MessageOf<U, R>,
         first: PieceOf<R>,
     ) -> RestOf<U, R>
@@ -131,7 +131,7 @@ impl<U, S> Exchange<'_, U, S> {
     {
         let mut tries = Tries::default();
         let mut kept = Kept::default();
-        let mut first = Some(kept.keep(first, &mut body));
+        let mut first = Some(kept.keep(first, body));
         let failed = loop {
             let call = match tries.connect(self.worker, self.upstream, planned).await {
                 Ok((call, _)) => call,
@@ -149,18 +149,18 @@ impl<U, S> Exchange<'_, U, S> {
             progress();
             let ended = {
                 let sending = Sending { message: &message, first: first.take(), kept: &mut kept };
-                let work = pin!(self.upload::<R>(&mut body, &call, sending, &progress));
+                let work = pin!(self.upload::<R>(body, &call, sending, &progress));
                 let mut upload = Upload { work, ended: None };
                 self.answer_beside(planned, &call, &mut upload).await
             };
             match ended {
                 Progress::Sent(answer) => {
                     self.upstream.give_back(message);
-                    return self.pass_on::<R>(planned, call, answer, body).await;
+                    return self.pass_on(planned, call, answer).await;
                 }
                 Progress::AnsweredEarly(answering) => {
                     self.finish(call, answering, planned.plan.remembered.take());
-                    return Rest::Done(End::Unread);
+                    return Rest::Unread;
                 }
                 Progress::Refused(refused) if kept.is_whole => {
                     if let Err(kind) = tries.refused(self.worker, planned, refused) {
@@ -169,10 +169,10 @@ impl<U, S> Exchange<'_, U, S> {
                 }
                 Progress::Refused(refused) => break planned.refusal(refused),
                 Progress::Failed(kind) => break kind,
-                Progress::Gone => return Rest::Done(End::Broken),
+                Progress::Gone => return Rest::Broken,
             }
         };
-        self.fail(planned, failed, None).await
+        self.fail(planned, failed, false).await
     }
 
     /// Waits for the answer while the body is on its way. An answer that comes before the body's end is handed on from

@@ -262,29 +262,25 @@ fn find_control(bytes: &[u8], from: usize) -> usize {
     at + rest.iter().position(is_control).unwrap_or(rest.len())
 }
 
-/// Takes a line apart that holds no control characters.
+/// Takes a line apart that is not empty and holds no control characters.
 fn field(bytes: &[u8], line: Span) -> Result<Field, HeadError> {
     let text = line.of(bytes);
-    let is_space = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
-    if is_space(text.first()) {
+    // Of what sorts as low as a space, such a line holds tabs and spaces alone.
+    let is_visible = |byte: &u8| *byte > b' ';
+    if !text.first().is_some_and(is_visible) {
         return Err(HeadError::Folded);
     }
     let colon = text.iter().position(|byte| !is_token_byte(*byte)).ok_or(HeadError::FieldName)?;
     if colon == 0 || text[colon] != b':' || colon > usize::from(u16::MAX) {
         return Err(HeadError::FieldName);
     }
-    let mut value = &text[colon + 1..];
-    let mut value_start = line.start as usize + colon + 1;
-    while is_space(value.first()) {
-        value = &value[1..];
-        value_start += 1;
-    }
-    while is_space(value.last()) {
-        value = &value[..value.len() - 1];
-    }
+    let value = &text[colon + 1..];
+    let leading = value.iter().position(is_visible).unwrap_or(value.len());
+    let end = value.iter().rposition(is_visible).map_or(leading, |last| last + 1);
+    let start = line.start as usize + colon + 1;
     Ok(Field {
         line: Span { start: line.start, end: line.end + 2 },
-        value: Span::new(value_start, value_start + value.len()),
+        value: Span::new(start + leading, start + end),
         name_bytes: colon as u16,
         name: Name::of(&text[..colon]),
         keep: true,

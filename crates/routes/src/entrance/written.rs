@@ -2,19 +2,12 @@
 
 use std::net::IpAddr;
 
-use smallvec::SmallVec;
-
 use super::name::Name;
 
-/// Fields in the order they are sent, before those that are kept.
+/// Fields in the order they are sent, before those that are kept. Kept as the lines of a head in text: the usual codec
+/// takes them in one copy, and whoever asks for one field reads the few lines there are.
 #[derive(Debug, Default)]
-pub struct Written {
-    /// All fields as the lines of a head in text: the usual codec takes them in one copy.
-    text: Vec<u8>,
-    /// Names, and where in the text their values are. At most a host, the lane context, two ids, what is said of the
-    /// client, and by which proxies it came.
-    fields: SmallVec<[(Name, u32, u32); 8]>,
-}
+pub struct Written(Vec<u8>);
 
 /// Ends a line of a head.
 const LINE_END: &[u8] = b"\r\n";
@@ -22,62 +15,77 @@ const LINE_END: &[u8] = b"\r\n";
 impl Written {
     /// None yet; they will lie in `memory`, which is empty.
     pub fn in_memory(memory: Vec<u8>) -> Self {
-        debug_assert!(memory.is_empty(), "fields are counted from its start");
-        Self { text: memory, fields: SmallVec::new() }
+        debug_assert!(memory.is_empty(), "all of it is fields");
+        Self(memory)
     }
 
     /// All of them, each as `name: value CRLF`.
     pub fn lines(&self) -> &[u8] {
-        &self.text
+        &self.0
     }
 
     /// Names and values.
-    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &[u8])> {
-        self.fields.iter().map(|(name, start, end)| {
-            (name.as_str().unwrap_or_default(), &self.text[*start as usize..*end as usize])
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        self.each_line().filter_map(|line| {
+            let colon = memchr::memchr(b':', line)?;
+            let name = std::str::from_utf8(&line[..colon]).ok()?;
+            Some((name, &line[colon + ": ".len()..]))
         })
     }
 
     /// The value of a field, if it is among them.
     pub fn value(&self, wanted: Name) -> Option<&[u8]> {
-        let (_, start, end) = self.fields.iter().find(|(name, ..)| *name == wanted)?;
-        Some(&self.text[*start as usize..*end as usize])
+        let start = wanted.as_str().map(|_| wanted.line_start().as_bytes())?;
+        self.each_line().find_map(|line| line.strip_prefix(start))
     }
 
     /// Leaves a field out after all. The lane context and the host stay: nothing could be routed without them.
     pub fn remove(&mut self, unwanted: Name) {
-        if matches!(unwanted, Name::Baggage | Name::Host) {
+        if matches!(unwanted, Name::Baggage | Name::Host) || self.value(unwanted).is_none() {
             return;
         }
         // Rare: all are written anew but this one.
         let before = std::mem::take(self);
-        for (name, start, end) in before.fields.into_iter().filter(|(name, ..)| *name != unwanted) {
-            self.push(name, &before.text[start as usize..end as usize]);
+        let start = unwanted.line_start().as_bytes();
+        for line in before.each_line().filter(|line| !line.starts_with(start)) {
+            self.0.extend_from_slice(line);
+            self.0.extend_from_slice(LINE_END);
         }
     }
 
     /// The memory, to be used again.
     pub fn into_memory(self) -> Vec<u8> {
-        self.text
+        self.0
     }
 
-    /// Adds a field with the value that `write` appends, unless it appends nothing.
+    /// Adds a field with the value that `write` appends, unless it appends nothing. No value holds an end of line: what
+    /// a client sent was read as one line, and everything else is Laneway's own.
     pub(super) fn push_with(&mut self, name: Name, write: impl FnOnce(&mut Vec<u8>)) {
-        let line_start = self.text.len();
-        self.text.extend_from_slice(name.line_start().as_bytes());
-        let start = self.text.len();
-        write(&mut self.text);
-        let end = self.text.len();
-        if end == start {
-            self.text.truncate(line_start);
+        let line_start = self.0.len();
+        self.0.extend_from_slice(name.line_start().as_bytes());
+        let start = self.0.len();
+        write(&mut self.0);
+        if self.0.len() == start {
+            self.0.truncate(line_start);
             return;
         }
-        self.text.extend_from_slice(LINE_END);
-        self.fields.push((name, start as u32, end as u32));
+        debug_assert!(!self.0[start..].contains(&b'\n'), "a value is one line");
+        self.0.extend_from_slice(LINE_END);
     }
 
     pub(super) fn push(&mut self, name: Name, value: &[u8]) {
         self.push_with(name, |text| text.extend_from_slice(value));
+    }
+
+    /// The lines without their ends.
+    fn each_line(&self) -> impl Iterator<Item = &[u8]> {
+        let mut left = self.0.as_slice();
+        std::iter::from_fn(move || {
+            let end = memchr::memchr(b'\r', left)?;
+            let (line, rest) = (&left[..end], &left[end + LINE_END.len()..]);
+            left = rest;
+            Some(line)
+        })
     }
 }
 
