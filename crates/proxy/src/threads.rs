@@ -11,7 +11,7 @@ use std::{
 };
 
 use rand::Rng as _;
-use telemetry::{Count, Level, Metrics, Role};
+use telemetry::{Count, Level, Metrics, Recorder, Role};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions},
@@ -244,19 +244,30 @@ pub(crate) struct Thread<S> {
     inside: Rc<Cell<usize>>,
 }
 
-/// One connection that was let in; counted until it is dropped.
-struct Inside(Rc<Cell<usize>>);
+/// One connection, from its accept to its end: whatever becomes of it in between, it counts against the limit, and
+/// draining waits for it.
+struct Admitted {
+    recorder: Rc<Recorder>,
+    /// Where it was let in, and is none of the application's own.
+    inside: Option<Rc<Cell<usize>>>,
+}
 
-impl Inside {
-    fn enter(count: &Rc<Cell<usize>>) -> Self {
-        count.set(count.get() + 1);
-        Self(Rc::clone(count))
+impl Admitted {
+    fn new(recorder: &Rc<Recorder>, inside: Option<&Rc<Cell<usize>>>) -> Self {
+        recorder.raise(Level::DownstreamOpen);
+        if let Some(inside) = inside {
+            inside.set(inside.get() + 1);
+        }
+        Self { recorder: Rc::clone(recorder), inside: inside.cloned() }
     }
 }
 
-impl Drop for Inside {
+impl Drop for Admitted {
     fn drop(&mut self) {
-        self.0.set(self.0.get().saturating_sub(1));
+        self.recorder.lower(Level::DownstreamOpen);
+        if let Some(inside) = &self.inside {
+            inside.set(inside.get().saturating_sub(1));
+        }
     }
 }
 
@@ -337,7 +348,7 @@ impl<S: Serve> Thread<S> {
         let connection = Connection::new(stream, peer, &worker.deadlines);
         let is_outbound = listening.role == Role::SidecarOutbound;
         connection.is_outbound.set(is_outbound);
-        let inside = (!is_outbound).then(|| Inside::enter(&self.inside));
+        let admitted = Admitted::new(&worker.recorder, (!is_outbound).then_some(&self.inside));
         let accepted = Accepted {
             connection,
             role: listening.role,
@@ -346,8 +357,8 @@ impl<S: Serve> Thread<S> {
         };
         let (serve, worker) = (Rc::clone(&self.serve), Rc::clone(worker));
         spawn_local(async move {
-            let _inside = inside;
             serve.serve(worker, accepted).await;
+            drop(admitted);
         });
     }
 }

@@ -3,7 +3,7 @@
 
 use std::{net::Shutdown, rc::Rc, time::Instant};
 
-use telemetry::{Count, Level, Role};
+use telemetry::{Count, Role};
 
 use crate::{
     buffers::Buffer,
@@ -35,7 +35,6 @@ pub(crate) async fn serve<D: Decide>(
     decide: &D,
     first: Buffer,
 ) -> Option<(Tunnel, Buffer)> {
-    worker.recorder.raise(Level::DownstreamOpen);
     let (mut received, mut established) = (first, None);
     loop {
         match next_request(&worker, &connection, policy(D::ROLE), received).await {
@@ -67,7 +66,6 @@ pub(crate) async fn serve<D: Decide>(
             }
         }
     }
-    worker.recorder.lower(Level::DownstreamOpen);
     established
 }
 
@@ -162,6 +160,7 @@ async fn refuse_unread(worker: &Worker, connection: &Connection, role: Role, kin
     tracing::debug!(peer = %connection.peer, reason = %kind, "refused what is no correct request");
     let mut out = worker.buffers.take_write();
     write_error(&kind, false, 1, false, &mut out);
+    worker.deadlines.arm_sending(connection.deadline(), worker.timeouts.body);
     let (out, _, sent) = connection.send(out, Buffer::default(), 0).await;
     worker.buffers.give_write(out);
     if sent.is_ok() {

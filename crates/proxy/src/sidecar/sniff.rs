@@ -2,14 +2,15 @@
 
 use std::{
     future::poll_fn,
+    io,
     net::{Shutdown, SocketAddr},
     rc::Rc,
     task::Poll,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use lanes::AddressLookup;
-use telemetry::{Count, Level};
+use telemetry::Count;
 
 use crate::{
     buffers::Buffer,
@@ -47,7 +48,8 @@ pub(super) async fn serve_outbound(
         }
         return;
     };
-    if !is_somebodys(&worker, original).await {
+    // What is not known in time is looked at again with every request.
+    if is_somebodys(&worker, original).await == Some(false) {
         return pass_through(&worker, connection, original, None, Buffer::default()).await;
     }
     sniff(worker, connection, outbound, original).await;
@@ -73,8 +75,7 @@ async fn serve_tunnel(
     let first =
         if first.is_empty() { connection.receive(&worker.buffers).await } else { Ok(first) };
     let Ok(first) = first else { return };
-    let (first, is_http) = read_on(&connection, first).await;
-    connection.deadline().disarm();
+    let Some((first, is_http)) = read_on(&worker, &connection, first).await else { return };
     if is_http {
         serve(worker, connection, &inside, first).await;
         return;
@@ -88,18 +89,34 @@ async fn serve_tunnel(
     }
 }
 
-/// Reads on until it is known whether it is HTTP.
-async fn read_on(connection: &Connection, mut buffer: Buffer) -> (Buffer, bool) {
-    loop {
+/// Reads on until it is known whether it is HTTP, as long as a head may take. `None`: it was not to be known.
+async fn read_on(
+    worker: &Worker,
+    connection: &Connection,
+    mut buffer: Buffer,
+) -> Option<(Buffer, bool)> {
+    let mut waits = false;
+    let is_http = loop {
         if let Some(is_http) = is_http(buffer.filled()) {
-            return (buffer, is_http);
+            break is_http;
+        }
+        if !waits {
+            waits = true;
+            worker.deadlines.set_now(Instant::now());
+            worker.deadlines.arm(connection.deadline(), worker.timeouts.head, Shutdown::Read);
         }
         let received;
         (buffer, received) = connection.receive_more(buffer).await;
         if !matches!(received, Ok(bytes) if bytes > 0) {
-            return (buffer, false);
+            if connection.deadline().is_expired() {
+                connection.reset_when_closed();
+                return None;
+            }
+            break false;
         }
-    }
+    };
+    connection.deadline().disarm();
+    Some((buffer, is_http))
 }
 
 /// Serves a connection that somebody else made to the own application.
@@ -136,19 +153,20 @@ async fn sniff(
     }
 }
 
-/// Whether an address belongs to a service, asking if nobody has yet.
-async fn is_somebodys(worker: &Worker, address: SocketAddr) -> bool {
+/// Whether an address belongs to a service, asking if nobody has yet. `None`: nobody has answered.
+async fn is_somebodys(worker: &Worker, address: SocketAddr) -> Option<bool> {
     let is_known = |picture: &crate::Published| match picture.lanes.directory().by_address(address)
     {
         AddressLookup::Known(_) => Some(true),
         AddressLookup::Absent => Some(false),
         AddressLookup::Unsubscribed => None,
     };
-    if let Some(known) = is_known(&worker.picture()) {
+    let known = is_known(&worker.picture());
+    if known.is_some() {
         return known;
     }
-    let query = Query::Address(address);
-    worker.learn(&query).await.and_then(|picture| is_known(&picture)).unwrap_or(false)
+    let learnt = worker.learn(&Query::Address(address)).await?;
+    is_known(&learnt)
 }
 
 /// What a connection begins with.
@@ -159,42 +177,54 @@ enum Heard {
     Nothing,
 }
 
+/// Until its first byte a connection is idle, whichever side it waits for.
 async fn listen_first(worker: &Worker, connection: &Rc<Connection>, original: SocketAddr) -> Heard {
-    let mut instance = None;
-    let first = match tokio::time::timeout(CALLER_SPEAKS_FIRST, connection.receive(&worker.buffers))
-        .await
-    {
-        Ok(received) => received,
-        Err(_) => {
-            let Ok(other) = Box::pin(worker.open(original)).await else {
-                return Heard::Nothing;
-            };
-            let greeted = poll_fn(|context| {
-                if let Poll::Ready(received) = connection.poll_receive(context, &worker.buffers, 0)
-                {
-                    return Poll::Ready(Err(received));
-                }
-                other.poll_receive(context, &worker.buffers, 0).map(Ok)
-            })
-            .await;
-            match greeted {
-                Ok(Ok(greeting)) => {
-                    return Heard::Other(Buffer::default(), Some((other, greeting)));
-                }
-                Ok(Err(_)) => return Heard::Nothing,
-                Err(received) => {
-                    instance = Some((other, Buffer::default()));
-                    received
-                }
+    connection.idle.set(true);
+    let (first, instance) = first_of_both(worker, connection, original).await;
+    connection.idle.set(false);
+    connection.deadline().disarm();
+    match (first, instance) {
+        (Ok(buffer), instance) if !buffer.is_empty() => {
+            match read_on(worker, connection, buffer).await {
+                Some((buffer, true)) => Heard::Http(buffer),
+                Some((buffer, false)) => Heard::Other(buffer, instance),
+                None => Heard::Nothing,
             }
         }
-    };
-    match first {
-        Ok(buffer) if !buffer.is_empty() => match read_on(connection, buffer).await {
-            (buffer, true) => Heard::Http(buffer),
-            (buffer, false) => Heard::Other(buffer, instance),
-        },
-        Ok(_) | Err(_) => Heard::Nothing,
+        // The other side greets.
+        (Ok(buffer), Some((instance, greeting))) if !greeting.is_empty() => {
+            Heard::Other(buffer, Some((instance, greeting)))
+        }
+        _ => Heard::Nothing,
+    }
+}
+
+/// What the caller says first, and the other side's connection with its greeting if it was made before.
+async fn first_of_both(
+    worker: &Worker,
+    connection: &Rc<Connection>,
+    original: SocketAddr,
+) -> (io::Result<Buffer>, Option<(Rc<Connection>, Buffer)>) {
+    match tokio::time::timeout(CALLER_SPEAKS_FIRST, connection.receive(&worker.buffers)).await {
+        Ok(received) => (received, None),
+        Err(_) => {
+            let other = match Box::pin(worker.open(original)).await {
+                Ok(other) => other,
+                Err(_) => return (Ok(Buffer::default()), None),
+            };
+            // Neither may ever speak: a pool opened it, or somebody who means no good.
+            worker.deadlines.arm(connection.deadline(), worker.timeouts.tunnel, Shutdown::Read);
+            let (first, greeting) = poll_fn(|context| {
+                if let Poll::Ready(received) = connection.poll_receive(context, &worker.buffers, 0)
+                {
+                    return Poll::Ready((received, Buffer::default()));
+                }
+                let greeted = other.poll_receive(context, &worker.buffers, 0);
+                greeted.map(|greeting| (Ok(Buffer::default()), greeting.unwrap_or_default()))
+            })
+            .await;
+            (first, Some((other, greeting)))
+        }
     }
 }
 
@@ -230,7 +260,6 @@ async fn pass_through(
     first: Buffer,
 ) {
     worker.recorder.count(Count::PassedThrough);
-    worker.recorder.raise(Level::DownstreamOpen);
     let connected = match instance {
         Some(instance) => Some(instance),
         None => match Box::pin(worker.open(original)).await {
@@ -246,7 +275,6 @@ async fn pass_through(
             AlreadyRead { from_caller: first.filled(), from_instance: greeting.filled() };
         tunnel::relay(worker, Unread(connection), Unread(instance), already_read).await;
     }
-    worker.recorder.lower(Level::DownstreamOpen);
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! The sidecar behind real redirect rules, in a network namespace of the test's own.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    time::{Duration, Instant},
+};
 
 use lanes::group::Fallback;
 use proxy::{
@@ -32,9 +35,17 @@ fn listen(host: &Host, port: u16) -> Instance {
     Instance::from_std(listener)
 }
 
+fn call_from(host: &Host, target: SocketAddr) -> Wire {
+    Wire::from_std(host.inside(|| TcpStream::connect(target).unwrap()))
+}
+
 /// A sidecar whose application is on port 8080 of `host`, with its rules in place.
 fn captured(world: &World) -> (Proxy, Capture) {
-    let config = SidecarConfig {
+    captured_with(world, |_| {})
+}
+
+fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Proxy, Capture) {
+    let mut config = SidecarConfig {
         application: "a".to_owned(),
         service: "sc-A".to_owned(),
         service_namespace: "default".to_owned(),
@@ -54,6 +65,7 @@ fn captured(world: &World) -> (Proxy, Capture) {
         connections_max: None,
         metrics: std::sync::Arc::default(),
     };
+    change(&mut config);
     let proxy = Proxy::sidecar_with(world, config);
     let capture = Capture::install(&CaptureConfig {
         outbound_port: proxy.address().port(),
@@ -145,13 +157,86 @@ fn calls_of_others_reach_the_application_through_the_sidecar() {
         let application = listen(host, 8080);
         let (proxy, _capture) = captured(&World::new(&[application.address]));
         let target = application.address;
-        let stream = elsewhere.inside(|| std::net::TcpStream::connect(target).unwrap());
-        let mut caller = Wire::from_std(stream);
+        let mut caller = call_from(elsewhere, target);
         caller.send("GET /in HTTP/1.1\r\nHost: sc-A\r\n\r\n").await;
         let mut server = application.accept().await;
         assert!(server.head().await.starts_with("GET /in HTTP/1.1\r\n"));
         server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
         assert_eq!(status(&caller.head().await), 200);
         proxy.counted(Count::DownstreamAccepted, 1).await;
+    });
+}
+
+#[test]
+fn callers_that_stop_within_their_first_bytes_are_counted_and_ended() {
+    on_two_hosts(async |host, elsewhere| {
+        let application = listen(host, 8080);
+        let target = application.address;
+        let (proxy, _capture) = captured_with(&World::new(&[target]), |config| {
+            config.connections_max = Some(2);
+            config.timeouts.head = Duration::from_secs(1);
+        });
+        let mut stopped = [call_from(elsewhere, target), call_from(elsewhere, target)];
+        for caller in &mut stopped {
+            caller.send("GE").await;
+        }
+        proxy.counted(Count::DownstreamAccepted, 2).await;
+        call_from(elsewhere, target).closed().await;
+        proxy.counted(Count::DownstreamRefused, 1).await;
+        for caller in &mut stopped {
+            caller.reset().await;
+        }
+        let mut caller = call_from(elsewhere, target);
+        caller.send("GET / HTTP/1.1\r\nHost: sc-A\r\n\r\n").await;
+        application.accept().await.head().await;
+    });
+}
+
+#[test]
+fn draining_waits_for_what_passes_and_not_for_who_is_silent() {
+    on_two_hosts(async |host, elsewhere| {
+        let application = listen(host, 8080);
+        let target = application.address;
+        let (proxy, _capture) = captured(&World::new(&[target]));
+        let mut talking = call_from(elsewhere, target);
+        talking.send_bytes(b"\x16\x03\x01").await;
+        let mut server = application.accept().await;
+        let mut silent = call_from(elsewhere, target);
+        proxy.counted(Count::DownstreamAccepted, 2).await;
+        let begun = Instant::now();
+        let grace = Duration::from_secs(60);
+        let drain = tokio::spawn(proxy.running.drain(grace));
+        silent.closed().await;
+        assert_eq!(server.exactly(3).await, b"\x16\x03\x01");
+        server.send("late").await;
+        talking.text("late").await;
+        assert!(!drain.is_finished());
+        drop((talking, server));
+        drain.await.unwrap();
+        assert!(begun.elapsed() < grace / 2);
+    });
+}
+
+#[test]
+fn a_destination_that_was_not_known_in_time_is_looked_at_again_with_every_request() {
+    on_two_hosts(async |_, elsewhere| {
+        let (picked, other) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        let mut world = World::new(&[]);
+        world.complete = false;
+        let endpoints = vec![(picked.address, None), (other.address, Some("gray"))];
+        let mut known = world.clone();
+        known.services = vec![("sc-B", "b", endpoints)];
+        known.groups = vec![group(gateway_entrance(), &["b"], Fallback::Then(Vec::new()))];
+        let target = picked.address;
+        let (picked, other) = (picked.serve("picked"), other.serve("gray"));
+        assert_eq!(picked.ip(), other.ip());
+        let (proxy, _capture) = captured(&world);
+        let mut application = Wire::connect(target).await;
+        let request = "GET /b HTTP/1.1\r\nHost: b\r\nbaggage: lane.trade=gray\r\n\r\n";
+        application.send(request).await;
+        assert!(application.answer().await.1.starts_with("picked\n"));
+        proxy.publish.send_replace(known.publish());
+        application.send(request).await;
+        assert!(application.answer().await.1.starts_with("gray\n"));
     });
 }
