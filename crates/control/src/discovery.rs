@@ -24,7 +24,7 @@ use crate::{
 
 /// How often a discovery server should ask whether a silent peer is still there, and how long it should wait for
 /// the answer: a vanished machine is noticed within 15 s.
-pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(5);
 /// See [`KEEPALIVE_INTERVAL`].
 pub const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(5);
 

@@ -24,14 +24,13 @@ use std::{
 use api::rest::{PREFIX, PROBLEM_JSON, Problem};
 use axum::{
     Json, Router,
-    extract::{ConnectInfo, Request, State, connect_info::Connected},
+    extract::{ConnectInfo, Request, State},
     http::{HeaderMap, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    serve::IncomingStream,
 };
 use telemetry::{Metrics, Samples, names};
-use tokio::{net::TcpListener, sync::OnceCell};
+use tokio::sync::OnceCell;
 
 use self::{hosts::Host, token::Token};
 
@@ -73,17 +72,11 @@ pub(crate) struct Connection {
     owner: Arc<OnceCell<Option<u32>>>,
 }
 
-impl Connected<IncomingStream<'_, TcpListener>> for Connection {
-    fn connect_info(stream: IncomingStream<'_, TcpListener>) -> Self {
-        Self {
-            peer: *stream.remote_addr(),
-            local: stream.io().local_addr().ok(),
-            owner: Arc::default(),
-        }
-    }
-}
-
 impl Connection {
+    pub(crate) fn new(peer: SocketAddr, local: Option<SocketAddr>) -> Self {
+        Self { peer, local, owner: Arc::default() }
+    }
+
     /// Whether the other end is a process of this user on this machine, or of root, who may read everything.
     async fn is_of_this_user(&self) -> bool {
         let Some(local) = self.local else { return false };

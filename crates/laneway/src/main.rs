@@ -2,12 +2,14 @@
 //!
 //! This file is the table of contents: every command of [`cli::Command`] and the module that runs it.
 
+mod accepting;
 mod admin;
 mod cli;
 mod config;
 mod data_directory;
 mod demo;
 mod door;
+mod http_server;
 mod manifest;
 mod resources;
 mod roles;

@@ -92,6 +92,7 @@ metrics! {
     STARTED = Gauge "laneway_start_timestamp_seconds" [] "When the process started, in Unix time.";
     LABEL_SETS_OVERFLOWED = Counter "laneway_label_sets_overflowed_total" [] "Requests counted under `other` because there were too many label sets.";
     API_REFUSED = Counter "laneway_api_refused_total" [label::REASON] "Requests to the API or the admin address that were refused at the door, by what was wrong: host, origin or token.";
+    LISTENER_REFUSED = Counter "laneway_listener_refused_total" [label::LISTENER] "Connections to the API, the admin address or discovery that were closed at once because there were too many.";
     LOG_LINES_DROPPED = Counter "laneway_log_lines_dropped_total" [] "Log lines dropped because standard error was not read fast enough.";
     LOG_LINES_SUPPRESSED = Counter "laneway_log_lines_suppressed_total" [] "Log lines left out because the same place in the code had written too many in that second.";
 }
@@ -122,6 +123,8 @@ pub mod label {
     pub const RESULT: &str = "result";
     /// A service source.
     pub const SOURCE: &str = "source";
+    /// A listener beside those that move requests: api, admin or discovery.
+    pub const LISTENER: &str = "listener";
     /// Upper bound of a histogram's bucket.
     pub(crate) const LE: &str = "le";
     /// A version.

@@ -33,7 +33,9 @@ fn limits(text: &mut String) {
     text.push_str(
         "\n## Limits\n\nWhat bounds a connection or a request in gateways and sidecars and cannot be set; generated from \
          `crates/proxy/src/limits.rs`. At its start every role raises its limit on open files (`ulimit -n`) as far as it \
-         may.\n\n| limit | value | meaning |\n|---|---|---|\n",
+         may.\n\nThe API and every admin address take 1024 connections at a time, discovery 65536, as far as half the files that \
+         may be open allow; a head, or the next piece of a body, must come within 10 s; a peer that has vanished is \
+         noticed within 15 s.\n\n| limit | value | meaning |\n|---|---|---|\n",
     );
     for proxy::limits::Limit { name, value, reason } in proxy::limits::all() {
         let _ = writeln!(text, "| `{name}` | {value} | {reason} |");

@@ -10,15 +10,16 @@ use std::{
 use anyhow::Context;
 use control::{Control, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 use discovery::Readiness;
+use telemetry::shortage;
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
-use tokio_stream::wrappers::TcpListenerStream;
 
 use super::{
-    process::{self, HttpServer, Process},
+    process::{self, Process},
     registry::Registry,
     sources::Sources,
 };
 use crate::{
+    accepting::Acceptor,
     admin::{self, Admin},
     cli::output,
     config::checked::{self, ApiAuth},
@@ -26,6 +27,7 @@ use crate::{
         Callers, Door,
         token::{self, Token},
     },
+    http_server::HttpServer,
     resources::{self, ResourcesDirectory},
     stores,
 };
@@ -36,6 +38,10 @@ pub(crate) const DATABASE_FILE: &str = "laneway.db";
 /// Where a gateway listens unless told.
 pub(crate) const DEFAULT_GATEWAY: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
+
+/// Connections of data planes at a time, as far as half the files that may be open allow: a sidecar has two, one for what
+/// it is told and one for its instance.
+const DATA_PLANE_CONNECTIONS_MAX: u64 = 65_536;
 
 /// How long open streams may take to notice that the control plane stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -89,6 +95,9 @@ impl ControlPlane {
         // Registrations of before a restart are restored here, before anybody is served.
         let service = control.discovery(registry);
         let (stop, mut stopped) = watch::channel(false);
+        let room = DATA_PLANE_CONNECTIONS_MAX.min(shortage::open_files_max() / 2);
+        let acceptor =
+            Acceptor::new("discovery", discovery_listener, room as usize, &process.metrics);
         let discovery_server = tokio::spawn(async move {
             let shutdown = async move {
                 let _ = stopped.wait_for(|stop| *stop).await;
@@ -96,9 +105,8 @@ impl ControlPlane {
             let served = tonic::transport::Server::builder()
                 .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
                 .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-                .tcp_nodelay(true)
                 .add_service(service)
-                .serve_with_incoming_shutdown(TcpListenerStream::new(discovery_listener), shutdown)
+                .serve_with_incoming_shutdown(acceptor.of_http2(), shutdown)
                 .await;
             if let Err(error) = served {
                 tracing::error!(%error, "the discovery listener has ended");
@@ -132,9 +140,10 @@ impl ControlPlane {
 
     /// Serves the API, and beside it what the process answers about itself; prints where.
     pub(crate) fn serve_api(&mut self, admin: Admin) {
+        let metrics = Arc::clone(&admin.metrics);
         let Some((listener, door)) = self.api_listener.take() else { return };
         let router = admin::router(admin).fallback_service(self.control.rest());
-        self.api_server = Some(HttpServer::start("api", listener, router, door));
+        self.api_server = Some(HttpServer::start("api", listener, router, door, &metrics));
         output::listening("api", self.api);
         output::listening("discovery", self.discovery);
     }

@@ -10,12 +10,13 @@ use serde_json::json;
 
 use super::{
     data_plane::{self, About},
-    process::{self, HttpServer, Process},
+    process::{self, Process},
 };
 use crate::{
     admin::{self, Admin},
     cli::{Settings, output},
     config::{self, checked},
+    http_server::HttpServer,
     signals::Signals,
 };
 
@@ -46,6 +47,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
         admin_listener,
         admin::router(running.admin("gateway", &process)),
         process.admin_door(),
+        &process.metrics,
     );
     running.print_addresses();
     output::listening("admin", admin_address);

@@ -1,36 +1,25 @@
-//! What every role begins and ends with: logs, data directory, runtime, metrics, signals, HTTP listeners.
+//! What every role begins and ends with: logs, data directory, runtime, metrics, signals, listening.
 
-use std::{
-    net::SocketAddr,
-    process::ExitCode,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::SystemTime};
 
 use anyhow::Context;
-use axum::Router;
 use telemetry::{Metrics, logs::Logs, names, shortage};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
-    sync::watch,
-    task::JoinHandle,
 };
 
 use crate::{
     cli::{self, Settings},
     config::{BadSettings, checked},
     data_directory::DataDirectory,
-    door::{self, Callers, Connection, Door, hosts::Host, token::Token},
+    door::{Callers, Door, hosts::Host, token::Token},
     signals::{Asked, Signals},
 };
 
 /// Threads for what is not moving requests: API, distribution, discovery. Two, so that a long answer to an
 /// operator does not hold up a change on its way to data planes.
 const CONTROL_THREADS: usize = 2;
-
-/// How long requests to the API or the admin server may take to finish when it stops.
-const HTTP_STOP: Duration = Duration::from_secs(1);
 
 /// What a role runs in.
 #[derive(Debug)]
@@ -92,47 +81,6 @@ pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpLi
     TcpListener::bind(address).await.with_context(|| {
         format!("{key}: listen on `{address}`; name another address, or port 0 to have one chosen")
     })
-}
-
-/// Serves HTTP until it is told to stop.
-#[derive(Debug)]
-pub(crate) struct HttpServer {
-    stop: watch::Sender<bool>,
-    task: JoinHandle<()>,
-}
-
-impl HttpServer {
-    /// Starts to serve on a bound listener, behind a door.
-    pub(crate) fn start(
-        what: &'static str,
-        listener: TcpListener,
-        router: Router,
-        door: Door,
-    ) -> Self {
-        let (stop, mut stopped) = watch::channel(false);
-        let router = door::before(router, door);
-        let service = router.into_make_service_with_connect_info::<Connection>();
-        let task = tokio::spawn(async move {
-            let shutdown = async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            if let Err(error) =
-                axum::serve(listener, service).with_graceful_shutdown(shutdown).await
-            {
-                tracing::error!(what, %error, "the listener has ended");
-            }
-        });
-        Self { stop, task }
-    }
-
-    /// Stops: answers what has been asked, and cuts what does not end, such as watches.
-    pub(crate) async fn stop(self) {
-        let _ = self.stop.send(true);
-        let abort = self.task.abort_handle();
-        if tokio::time::timeout(HTTP_STOP, self.task).await.is_err() {
-            abort.abort();
-        }
-    }
 }
 
 /// Waits for a signal to stop. On SIGHUP the log level is read again, and `reload` does what else the role can

@@ -19,12 +19,13 @@ use tokio::sync::Notify;
 
 use super::{
     data_plane::{self, About},
-    process::{self, HttpServer, Process},
+    process::{self, Process},
 };
 use crate::{
     admin::{self, Admin},
     cli::{Settings, output},
     config,
+    http_server::HttpServer,
     signals::Signals,
 };
 
@@ -58,6 +59,7 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         admin_listener,
         admin::router(sidecar.admin(&process)),
         process.admin_door(),
+        &process.metrics,
     );
     output::listening("admin", admin_address);
     process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, || {})

@@ -5,6 +5,7 @@ mod addresses_and_settings;
 mod backup;
 mod data_planes;
 mod door;
+mod listeners;
 mod resources_directory;
 mod shortage;
 
