@@ -60,6 +60,32 @@ impl Hub {
         }
     }
 
+    /// Nothing was ever applied to the store. `is_new`: nobody was told anything of it either. `is_doubted`: data
+    /// planes came that held what another control plane had told them.
+    pub(crate) fn begin_unused(&mut self, is_new: bool, is_doubted: bool) {
+        self.picture.begin_unused(is_new, is_doubted);
+    }
+
+    /// How many data planes brought what another control plane had told them, while nothing was ever applied to this
+    /// one: nothing of it is taken from them before somebody has applied something here.
+    pub(crate) fn doubted_by(&self) -> usize {
+        self.picture.newness().doubted_by()
+    }
+
+    /// Whether doubt has come up since this was last asked.
+    pub(crate) fn take_new_doubt(&mut self) -> bool {
+        self.picture.take_new_doubt()
+    }
+
+    /// Whether the registry still has an instance at an address, heard or not.
+    pub(crate) fn has_instance_at(&self, address: SocketAddr) -> bool {
+        let mut services = self.picture.services.address(&address);
+        services.any(|id| {
+            let service = self.picture.services.get(id);
+            service.is_some_and(|it| it.endpoints().iter().any(|at| at.address == address))
+        })
+    }
+
     /// A source exists without an object.
     pub(crate) fn add_source(&mut self, name: &str) {
         self.picture.add_source(name);
@@ -103,6 +129,9 @@ impl Hub {
         now: Instant,
     ) {
         let mut touches = Vec::new();
+        if self.picture.believe() {
+            self.distribution.touch_all(now);
+        }
         self.picture.apply_objects(changes, objects, Some(now + ADMISSION_WAIT), &mut touches);
         self.statuses.objects_changed(changes);
         for change in changes.iter().filter(|change| change.key.kind == Kind::ServiceSource) {
@@ -292,6 +321,10 @@ impl Hub {
         wake: Arc<Notify>,
         now: Instant,
     ) -> Option<Connection> {
+        if !hello.held.is_empty() {
+            let is_of_another = !hello.held_of.is_empty() && hello.held_of != self.generation.epoch;
+            self.picture.brings_along(&hello.node, is_of_another);
+        }
         self.distribution.connect(hello, wake, now)
     }
 

@@ -133,6 +133,9 @@ impl Control {
         let objects = Arc::new(Objects::new(default_gateway, stored));
         let mut hub = Hub::new(Arc::clone(&objects), contents.epoch.clone(), first, now);
         hub.add_source(EMBEDDED_SOURCE);
+        if contents.is_unused() {
+            hub.begin_unused(contents.is_new(), contents.doubted);
+        }
         let hub = Arc::new(Mutex::new(hub));
 
         let nudge = Arc::new(Notify::new());
@@ -308,10 +311,14 @@ impl Control {
             let mut hub = self.hub();
             (hub.advance(now), hub.progress(), hub.status_number())
         };
-        let (expired, journal_due) = self.leases().take_expired(now);
+        let (expired, journal_due) =
+            self.leases().take_expired(now, |address| self.hub().has_instance_at(address));
         // The disk must not keep lanes waiting that could be let in.
         for node in expired {
             tokio::spawn(Arc::clone(self).forget_registration(node));
+        }
+        if self.hub().take_new_doubt() {
+            tokio::spawn(Arc::clone(self).keep_doubt());
         }
         if self.generations_run_short() {
             tokio::spawn(Arc::clone(self).reserve_generations());
@@ -340,6 +347,13 @@ impl Control {
             }
         }
         self.reserving.store(false, Ordering::Relaxed);
+    }
+
+    /// A restart must not take from data planes what this run has not taken.
+    async fn keep_doubt(self: Arc<Self>) {
+        if let Err(rejection) = self.ledger.journal(Change::Doubt).await {
+            tracing::error!(error = %rejection, "that data planes hold another control plane's configuration is not kept");
+        }
     }
 
     async fn forget_registration(self: Arc<Self>, node: String) {

@@ -19,6 +19,7 @@ impl Control {
         samples.add(names::SERVICES, &[], present.services as f64);
         samples.add(names::ENDPOINTS, &[], present.instances as f64);
         samples.add(names::RESOURCE_FILES_KEPT, &[], self.files.lock().len() as f64);
+        samples.add(names::STORE_DOUBTED_BY, &[], hub.doubted_by() as f64);
         picture.sources().measure(samples, Instant::now());
         let groups: Vec<Arc<str>> = picture.groups.names().cloned().collect();
         drop(hub);

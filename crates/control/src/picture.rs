@@ -5,6 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -24,12 +25,14 @@ use crate::{
 
 mod conflicts;
 mod groups;
+mod newness;
 mod routing;
 mod services;
 mod versioned;
 
 pub(crate) use conflicts::{Conflicts, introduced};
 pub(crate) use groups::Groups;
+use newness::Newness;
 pub(crate) use routing::Routing;
 pub(crate) use services::Services;
 #[cfg(test)]
@@ -55,6 +58,8 @@ pub(crate) struct Share {
 pub(crate) enum Known {
     /// It reads like this.
     Content(Versioned),
+    /// It reads like this for whoever brought nothing of it along; what was brought may be more than is known here.
+    Partly(Versioned),
     /// There is none.
     Absent,
     /// A source has not told yet: whoever holds something keeps it.
@@ -92,6 +97,7 @@ pub(crate) struct Picture {
     /// Routes by what they name: the kind and name of a Gateway or a Backend.
     naming: HashMap<(Kind, String), BTreeSet<ObjectKey>>,
     sources: Sources,
+    newness: Newness,
     /// Until then an unsynced source makes absence unknown; `None` when it has passed.
     absence_unknown_until: Option<Instant>,
 }
@@ -107,6 +113,7 @@ impl Picture {
             objects: Arc::default(),
             naming: HashMap::new(),
             sources: Sources::default(),
+            newness: Newness::default(),
             absence_unknown_until: Some(now + SOURCE_SYNC_WAIT),
         };
         let (changes, mut touches) = (objects.as_changes(), Vec::new());
@@ -236,6 +243,34 @@ impl Picture {
         self.sources.add(name);
     }
 
+    /// Nothing was ever applied to the store.
+    pub(crate) fn begin_unused(&mut self, is_new: bool, is_doubted: bool) {
+        self.newness.begin_unused(is_doubted);
+        self.sources.await_return(!is_new);
+    }
+
+    /// A data plane brought what it was told before.
+    pub(crate) fn brings_along(&mut self, node: &str, is_of_another: bool) {
+        if self.newness.brings_along(node, is_of_another) {
+            self.sources.await_return(true);
+        }
+    }
+
+    /// Somebody has applied something; says whether that lifts a doubt.
+    pub(crate) fn believe(&mut self) -> bool {
+        self.newness.believe()
+    }
+
+    /// Whether doubt has come up since this was last asked.
+    pub(crate) fn take_new_doubt(&mut self) -> bool {
+        self.newness.take_new_doubt()
+    }
+
+    /// Whether this store is doubted, and by whom.
+    pub(crate) fn newness(&self) -> &Newness {
+        &self.newness
+    }
+
     /// A source was removed: its services are gone.
     pub(crate) fn remove_source(&mut self, name: &str, touches: &mut Vec<Touch>) {
         self.sources.remove(name);
@@ -319,25 +354,28 @@ impl Picture {
     /// What is known of a resource.
     pub(crate) fn known(&self, key: &Key) -> Known {
         let known = match key {
-            Key::Group(name) => self.groups.wire(name).cloned(),
             Key::Service(id) => return self.known_service(id),
+            Key::Name(host) => return self.known_name(host),
+            Key::Address(address) => return self.known_address(*address),
+            Key::Group(name) => self.groups.wire(name).cloned(),
             Key::Gateway(name) => self.routing.gateway(name).cloned(),
             Key::Route(name) => self.routing.route(name).cloned(),
-            Key::Name(host) => return self.known_name(host),
-            Key::Address(address) => {
-                let services: Vec<ServiceId> = self.services.address(address).cloned().collect();
-                if services.is_empty() && self.absence_is_unknown() {
-                    return Known::NotYet;
-                }
-                Some(versioned::address(*address, &services))
-            }
         };
-        known.map_or(Known::Absent, Known::Content)
+        match known {
+            // The one that stands in while there is no Gateway object.
+            Some(content) if self.newness.is_doubted() => Known::Partly(content),
+            Some(content) => Known::Content(content),
+            None if self.newness.is_doubted() => Known::NotYet,
+            None => Known::Absent,
+        }
     }
 
     /// Whether a data plane may be told to drop a resource that is not in its share: not while a source that may
     /// put it there again has not spoken.
     pub(crate) fn may_remove(&self, key: &Key) -> bool {
+        if self.newness.is_doubted() {
+            return false;
+        }
         match key {
             Key::Service(id) => self.sources.is_synced(id.source()),
             Key::Group(name) => self.groups.wire(name).is_none() || self.sources.all_synced(),
@@ -346,20 +384,42 @@ impl Picture {
     }
 
     fn known_service(&self, id: &ServiceId) -> Known {
+        let is_synced = self.sources.is_synced(id.source());
         match self.services.wire(id) {
+            // Of what was registered with another control plane not all may be registered here yet.
+            Some(wire) if self.newness.is_doubted() && !is_synced => Known::Partly(wire.clone()),
             Some(wire) => Known::Content(wire.clone()),
+            None if !is_synced => Known::NotYet,
             // A route may name a service before its source does: it has no instances.
-            None if self.sources.is_synced(id.source()) => {
-                Known::Content(versioned::unknown_service(id))
-            }
-            None => Known::NotYet,
+            None => self.known_to_be_nothing(versioned::unknown_service(id)),
         }
     }
 
     fn known_name(&self, host: &str) -> Known {
         match self.services.name(host) {
             NameAnswer::Absent if self.absence_is_unknown() => Known::NotYet,
+            NameAnswer::Absent => {
+                self.known_to_be_nothing(versioned::name(host, &NameAnswer::Absent))
+            }
             answer => Known::Content(versioned::name(host, &answer)),
+        }
+    }
+
+    fn known_address(&self, address: SocketAddr) -> Known {
+        let services: Vec<ServiceId> = self.services.address(&address).cloned().collect();
+        let answer = versioned::address(address, &services);
+        match services.is_empty() {
+            true if self.absence_is_unknown() => Known::NotYet,
+            true => self.known_to_be_nothing(answer),
+            false => Known::Content(answer),
+        }
+    }
+
+    /// Here it is nothing; whoever was told more by another control plane keeps it while this one is doubted.
+    fn known_to_be_nothing(&self, answer: Versioned) -> Known {
+        match self.newness.is_doubted() {
+            true => Known::Partly(answer),
+            false => Known::Content(answer),
         }
     }
 

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::resource::EMBEDDED_SOURCE;
 use telemetry::{
     Samples,
     names::{self, label},
@@ -64,28 +65,32 @@ impl Standing {
 
 /// The sources there are, by name.
 #[derive(Debug, Default)]
-pub(crate) struct Sources(BTreeMap<String, Standing>);
+pub(crate) struct Sources {
+    by_name: BTreeMap<String, Standing>,
+    /// Nobody has ever registered here: what is not registered is not about to come back.
+    nobody_returns: bool,
+}
 
 impl Sources {
     /// A source exists, and has not told anything yet.
     pub(crate) fn add(&mut self, name: &str) {
-        self.0.entry(name.to_owned()).or_insert(Standing::Syncing { problem: None });
+        self.by_name.entry(name.to_owned()).or_insert(Standing::Syncing { problem: None });
     }
 
     /// A source was removed.
     pub(crate) fn remove(&mut self, name: &str) {
-        self.0.remove(name);
+        self.by_name.remove(name);
     }
 
     /// Whether there is such a source.
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.by_name.contains_key(name)
     }
 
     /// A source stands otherwise than before. Returns whether it has told everything for the first time. What is
     /// still said of a source that was removed is not heard.
     pub(crate) fn stands(&mut self, name: &str, standing: Standing) -> bool {
-        let Some(before) = self.0.get_mut(name) else { return false };
+        let Some(before) = self.by_name.get_mut(name) else { return false };
         let is_first = standing.has_synced() && !before.has_synced();
         *before = standing;
         is_first
@@ -93,28 +98,37 @@ impl Sources {
 
     /// Whether everything of a source (lower-case) is known; also of one that does not exist.
     pub(crate) fn is_synced(&self, name: &str) -> bool {
-        let mut same = self.0.iter().filter(|(have, _)| have.to_lowercase() == name);
-        same.all(|(_, standing)| standing.has_synced())
+        let mut same = self.by_name.iter().filter(|(have, _)| have.to_lowercase() == name);
+        same.all(|(name, standing)| self.has_told_all(name, standing))
     }
 
     /// Whether everything of every source is known.
     pub(crate) fn all_synced(&self) -> bool {
-        self.0.values().all(Standing::has_synced)
+        self.by_name.iter().all(|(name, standing)| self.has_told_all(name, standing))
+    }
+
+    /// Whether sidecars that registered before may be about to do so again.
+    pub(crate) fn await_return(&mut self, awaited: bool) {
+        self.nobody_returns = !awaited;
+    }
+
+    fn has_told_all(&self, name: &str, standing: &Standing) -> bool {
+        standing.has_synced() || self.nobody_returns && name == EMBEDDED_SOURCE
     }
 
     /// How a source stands; `None`: there is none of this name.
     pub(crate) fn get(&self, name: &str) -> Option<&Standing> {
-        self.0.get(name)
+        self.by_name.get(name)
     }
 
     /// Sources by name.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &Standing)> {
-        self.0.iter().map(|(name, standing)| (name.as_str(), standing))
+        self.by_name.iter().map(|(name, standing)| (name.as_str(), standing))
     }
 
     /// Adds samples of every source.
     pub(crate) fn measure(&self, samples: &mut Samples, now: Instant) {
-        for (name, standing) in &self.0 {
+        for (name, standing) in &self.by_name {
             let labels = [(label::SOURCE, name.as_str())];
             samples.add(names::SOURCE_SYNCED, &labels, f64::from(u8::from(standing.has_synced())));
             // Of one that was never in contact no age is true.

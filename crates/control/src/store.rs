@@ -78,6 +78,8 @@ pub enum Change {
         /// The data plane's node.
         node: String,
     },
+    /// A data plane holds what another control plane told it, and this store is empty.
+    Doubt,
     /// Distribution may use generation numbers up to this one; a restart begins after it.
     ReserveGenerations {
         /// The last number that may be used.
@@ -102,6 +104,20 @@ pub struct Contents {
     pub epoch: String,
     /// Generation numbers up to this one may have been used.
     pub generation_ceiling: u64,
+    /// Whether a data plane came that holds what another control plane told it.
+    pub doubted: bool,
+}
+
+impl Contents {
+    /// Whether nothing was ever applied to it.
+    pub(crate) fn is_unused(&self) -> bool {
+        self.revision == Revision::default()
+    }
+
+    /// Whether no control plane has run on it.
+    pub(crate) fn is_new(&self) -> bool {
+        self.is_unused() && self.generation_ceiling == 0
+    }
 }
 
 /// Durable storage. Used by one thread.

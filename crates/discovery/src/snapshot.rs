@@ -2,7 +2,8 @@
 //! control plane is away serves at once.
 //!
 //! The file: [`MAGIC`] and [`VERSION`], the CRC-32 of all that follows, then length-delimited messages: a
-//! `ControlMessage` with the generation, a `Subscribe` with what had been asked for, and every `Resource`.
+//! `Hello` with role and name of whose picture it is, a `ControlMessage` with the generation, a `Subscribe` with what
+//! had been asked for, and every `Resource`.
 
 use std::{
     fs::{self, File},
@@ -21,7 +22,7 @@ use tokio::{task::JoinHandle, time::Instant};
 const MAGIC: &[u8; 7] = b"LANEWAY";
 
 /// The format's version: the byte after [`MAGIC`].
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 /// Bytes before the messages.
 const HEADER_BYTES: usize = MAGIC.len() + size_of::<u8>() + size_of::<u32>();
@@ -29,9 +30,14 @@ const HEADER_BYTES: usize = MAGIC.len() + size_of::<u8>() + size_of::<u32>();
 /// How long changes gather before the picture is written: lanes toggled ten times a second then cost two writes.
 const WRITE_AFTER: Duration = Duration::from_millis(500);
 
+/// Least time between two writes. An application that starts asks for one name after the other; each would be a write.
+const WRITE_PAUSE: Duration = Duration::from_millis(100);
+
 /// What is kept.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Stored {
+    /// Whose picture it is: role and name.
+    pub(crate) owner: v1::Hello,
     /// Which picture it is.
     pub(crate) generation: v1::Generation,
     /// What had been asked for.
@@ -47,6 +53,8 @@ pub(crate) enum SnapshotError {
     Read(#[from] io::Error),
     #[error("the last configuration is of format {0}; this release reads {VERSION}")]
     OtherVersion(u8),
+    #[error("the last configuration is that of {} {name}", .role.as_str_name())]
+    OfAnother { role: v1::Role, name: String },
     #[error("the last configuration is spoilt: {0}")]
     Spoilt(&'static str),
     #[error("the last configuration is spoilt: {0}")]
@@ -56,13 +64,17 @@ pub(crate) enum SnapshotError {
 /// Keeps the file: one write at a time, and not one for every change.
 pub(crate) struct Keeper {
     path: PathBuf,
+    /// Role and name.
+    owner: v1::Hello,
     write_at: Option<Instant>,
+    written: Option<Instant>,
     writing: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    pub(crate) fn new(path: PathBuf) -> Self {
-        Self { path, write_at: None, writing: None }
+    pub(crate) fn new(path: PathBuf, hello: &v1::Hello) -> Self {
+        let owner = v1::Hello { role: hello.role, name: hello.name.clone(), ..Default::default() };
+        Self { path, owner, write_at: None, written: None, writing: None }
     }
 
     /// What is kept, and how long ago it was written; `None` where there is no file.
@@ -77,12 +89,23 @@ impl Keeper {
             read => read?,
         };
         let age = SystemTime::now().duration_since(written).unwrap_or_default();
-        Ok(Some((decode(content.into())?, age)))
+        let stored = decode(content.into())?;
+        if stored.owner != self.owner {
+            let (role, name) = (stored.owner.role(), stored.owner.name);
+            return Err(SnapshotError::OfAnother { role, name });
+        }
+        Ok(Some((stored, age)))
     }
 
     /// There is something to write, soon.
     pub(crate) fn changed(&mut self) {
         self.write_at.get_or_insert_with(|| Instant::now() + WRITE_AFTER);
+    }
+
+    /// There is something to write at once: what an application has asked for is what it needs at its next start.
+    pub(crate) fn changed_what_is_asked(&mut self) {
+        let now = Instant::now();
+        self.write_at = Some(self.written.map_or(now, |written| now.max(written + WRITE_PAUSE)));
     }
 
     /// Returns when it is time to write.
@@ -104,7 +127,8 @@ impl Keeper {
             return;
         }
         self.finish().await;
-        let content = encode(generation, subscribed, resources);
+        self.written = Some(Instant::now());
+        let content = encode(&self.owner, generation, subscribed, resources);
         let path = self.path.clone();
         self.writing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = write_atomically(&path, &content) {
@@ -135,12 +159,14 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
 
 /// Writes the file's content. `resources` are encoded already: they are kept that way.
 fn encode<'a>(
+    owner: &v1::Hello,
     generation: &v1::Generation,
     subscribed: &v1::Subscribe,
     resources: impl Iterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
     let mut content = [MAGIC.as_slice(), &[VERSION], &[0; size_of::<u32>()]].concat();
     let first = v1::ControlMessage { generation: Some(generation.clone()), ..Default::default() };
+    content.extend(owner.encode_length_delimited_to_vec());
     content.extend(first.encode_length_delimited_to_vec());
     content.extend(subscribed.encode_length_delimited_to_vec());
     for resource in resources {
@@ -166,6 +192,7 @@ fn decode(content: Bytes) -> Result<Stored, SnapshotError> {
         return Err(spoilt("its checksum does not fit its content"));
     }
     let mut messages = content.slice(HEADER_BYTES..);
+    let owner = v1::Hello::decode_length_delimited(&mut messages)?;
     let first = v1::ControlMessage::decode_length_delimited(&mut messages)?;
     let subscribed = v1::Subscribe::decode_length_delimited(&mut messages)?;
     let mut resources = Vec::new();
@@ -176,7 +203,7 @@ fn decode(content: Bytes) -> Result<Stored, SnapshotError> {
         }
         resources.push(messages.split_to(length));
     }
-    Ok(Stored { generation: first.generation.unwrap_or_default(), subscribed, resources })
+    Ok(Stored { owner, generation: first.generation.unwrap_or_default(), subscribed, resources })
 }
 
 #[cfg(test)]
@@ -195,7 +222,13 @@ mod tests {
             })),
         };
         let resource = |name: &str| Bytes::from(resource(name).encode_to_vec());
+        let owner = v1::Hello {
+            role: v1::Role::Sidecar.into(),
+            name: "app-a".into(),
+            ..Default::default()
+        };
         Stored {
+            owner,
             generation: v1::Generation { epoch: "e".into(), number: 3 },
             subscribed: v1::Subscribe { names: vec!["sc-b".into()], ..Default::default() },
             resources: vec![resource("sc-b"), resource("sc-c")],
@@ -204,7 +237,12 @@ mod tests {
 
     fn written() -> Vec<u8> {
         let stored = stored();
-        encode(&stored.generation, &stored.subscribed, stored.resources.iter().map(|it| &**it))
+        encode(
+            &stored.owner,
+            &stored.generation,
+            &stored.subscribed,
+            stored.resources.iter().map(|it| &**it),
+        )
     }
 
     #[test]
@@ -212,12 +250,43 @@ mod tests {
         assert_eq!(decode(written().into()).unwrap(), stored());
     }
 
+    #[tokio::test]
+    async fn the_picture_of_another_role_or_name_is_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path().join("snapshot");
+        write_atomically(&path, &written()).unwrap();
+        let own = stored().owner;
+        assert!(Keeper::new(path.clone(), &own).read().await.unwrap().is_some());
+        let gateway = v1::Hello { role: v1::Role::Gateway.into(), ..own.clone() };
+        let other = v1::Hello { name: "app-b".into(), ..own };
+        for other in [gateway, other] {
+            let refused = Keeper::new(path.clone(), &other).read().await.unwrap_err().to_string();
+            assert_eq!(refused, "the last configuration is that of ROLE_SIDECAR app-a");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_asked_is_written_at_once_and_not_all_the_time() {
+        let parent = tempfile::tempdir().unwrap();
+        let mut keeper = Keeper::new(parent.path().join("snapshot"), &stored().owner);
+        let began = Instant::now();
+        keeper.changed();
+        keeper.changed_what_is_asked();
+        keeper.due().await;
+        assert_eq!(began.elapsed(), Duration::ZERO);
+        let stored = stored();
+        keeper.write(&stored.generation, &stored.subscribed, std::iter::empty()).await;
+        keeper.changed_what_is_asked();
+        keeper.due().await;
+        assert!(began.elapsed() >= WRITE_PAUSE && began.elapsed() < WRITE_AFTER);
+    }
+
     #[test]
     fn another_version_is_refused_by_its_number() {
         let mut older = written();
         older[MAGIC.len()] = 1;
         let refused = decode(older.into()).unwrap_err().to_string();
-        assert_eq!(refused, "the last configuration is of format 1; this release reads 2");
+        assert_eq!(refused, "the last configuration is of format 1; this release reads 3");
     }
 
     #[test]

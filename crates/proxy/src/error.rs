@@ -48,6 +48,9 @@ pub(crate) enum Kind {
     /// A target that a forward proxy must not reach.
     #[error("{0} may not be reached through this proxy")]
     Forbidden(SocketAddr),
+    /// Nobody has told this gateway yet what it serves, or there is no Gateway of its name.
+    #[error("this gateway has no configuration yet")]
+    NoConfiguration,
     /// The host has no listener, or no rule matches.
     #[error("no route for this host and path")]
     NoRoute,
@@ -156,7 +159,8 @@ impl Kind {
             | Self::NotAbsolute
             | Self::NotLocal
             | Self::Forbidden(_) => Origin::Client,
-            Self::NoRoute
+            Self::NoConfiguration
+            | Self::NoRoute
             | Self::NoBackend(_)
             | Self::NoService(_)
             | Self::Ambiguous { .. }
@@ -208,7 +212,8 @@ impl Kind {
             Self::NotLocal | Self::Forbidden(_) => 403,
             Self::NoRoute => 404,
             Self::NoBackend(_) => 500,
-            Self::NoService(_)
+            Self::NoConfiguration
+            | Self::NoService(_)
             | Self::Ambiguous { .. }
             | Self::NotLearned(_)
             | Self::NoEndpoint(_)

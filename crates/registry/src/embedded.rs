@@ -66,13 +66,15 @@ enum Command {
 pub struct Stopped;
 
 impl Embedded {
-    /// A registry that begins with the instances of its journal, and is to be run. It is synced at once: instances
-    /// that are still alive had no time to say so yet, and are believed for a full heartbeat period more.
+    /// A registry that begins with the instances of its journal, and is to be run. Those had no time to say that they
+    /// are alive, and are believed for a full heartbeat period more; others that it does not know yet may be about to
+    /// come back, so it is synced when they had as long.
     pub fn new(journal: Vec<Instance>) -> (Self, Registrar) {
         let (commands, received) = mpsc::channel(COMMANDS_MAX);
         let counts = Arc::new(Counts::default());
         let registrar = Registrar {
             journal,
+            told: Told::Syncing { until: None },
             state: State::new(now()),
             commands: received,
             counts: Arc::clone(&counts),
@@ -126,16 +128,50 @@ impl Embedded {
 pub struct Registrar {
     /// Until it is restored, in the first run.
     journal: Vec<Instance>,
+    told: Told,
     state: State,
     commands: mpsc::Receiver<Command>,
     counts: Arc<Counts>,
+}
+
+/// How it stands, as told last.
+#[derive(Debug)]
+enum Told {
+    /// Somebody may be about to register again, until then; `None`: it was not run yet.
+    Syncing { until: Option<Instant> },
+    /// Everybody had the time for it. Some may be believed though they are not heard: why, in words.
+    Synced { doubt: Option<String> },
+}
+
+impl Registrar {
+    /// Tells how it stands when that has changed.
+    fn tell_standing(&mut self, sink: &mut Sink) {
+        let doubt = self.state.doubt();
+        let is_first = match &self.told {
+            Told::Syncing { until } if until.is_none_or(|until| now() < until) => return,
+            Told::Synced { doubt: told } if told.as_deref() == doubt => return,
+            told => matches!(told, Told::Syncing { .. }),
+        };
+        if is_first || doubt.is_none() {
+            sink.synced();
+        }
+        if let Some(doubt) = doubt {
+            sink.stale(doubt.to_owned());
+        }
+        self.told = Told::Synced { doubt: doubt.map(str::to_owned) };
+    }
 }
 
 impl Source for Registrar {
     async fn run(&mut self, sink: &mut Sink) -> Result<(), Ended> {
         self.state.restore(std::mem::take(&mut self.journal), now());
         tell(sink, self.state.everything());
-        sink.synced();
+        match &mut self.told {
+            Told::Syncing { until } => drop(until.get_or_insert(now() + HEARTBEAT_PERIOD + EXPIRY)),
+            // Another run: its standing is told anew.
+            Told::Synced { .. } => self.told = Told::Syncing { until: Some(now()) },
+        }
+        self.tell_standing(sink);
         let mut tick = tokio::time::interval(state::TICK);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -152,6 +188,7 @@ impl Source for Registrar {
                 }
             };
             tell(sink, effects);
+            self.tell_standing(sink);
         }
     }
 }

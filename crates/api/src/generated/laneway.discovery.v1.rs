@@ -66,6 +66,9 @@ pub struct Hello {
     /// instance's address.
     #[prost(string, repeated, tag = "11")]
     pub listeners: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Of which epoch what it holds is. Empty from releases that do not tell it.
+    #[prost(string, tag = "12")]
+    pub held_of: ::prost::alloc::string::String,
 }
 /// An orderly end: whoever says it is not waited for. The stream is closed by the control plane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]

@@ -13,6 +13,11 @@ pub struct StatusResponse {
     pub version: String,
     /// What was distributed last.
     pub generation: Generation,
+    /// How many data planes hold the configuration of another control plane while this one's store is new and empty:
+    /// they keep it until something is applied here.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub doubted_by: u32,
     /// Where instances come from.
     pub sources: Vec<SourceStatus>,
     /// Gateways by name.

@@ -152,16 +152,28 @@ impl Leases {
         }
     }
 
-    /// Takes the nodes that have been alone for too long; says when the next one is due.
-    pub(crate) fn take_expired(&mut self, now: Instant) -> (Vec<String>, Option<Instant>) {
+    /// Takes the nodes that have been alone for too long; says when the next one is due. An instance that the
+    /// registry keeps all the same, though it is not heard, stays in the journal as well.
+    pub(crate) fn take_expired(
+        &mut self,
+        now: Instant,
+        is_kept: impl Fn(SocketAddr) -> bool,
+    ) -> (Vec<String>, Option<Instant>) {
         let due = |lease: &Lease| match lease.holder {
             Holder::Stream { .. } => None,
             Holder::Nobody { since } => Some(since + JOURNAL_KEPT),
         };
-        let expired: Vec<String> = (self.by_node.iter())
-            .filter(|(_, lease)| due(lease).is_some_and(|due| due <= now))
-            .map(|(node, _)| node.to_string())
-            .collect();
+        let mut expired = Vec::new();
+        for (node, lease) in &mut self.by_node {
+            if due(lease).is_none_or(|due| due > now) {
+                continue;
+            }
+            if lease.address.is_some_and(&is_kept) {
+                lease.holder = Holder::Nobody { since: now };
+            } else {
+                expired.push(node.to_string());
+            }
+        }
         for node in &expired {
             self.remove(node);
         }
@@ -326,17 +338,19 @@ mod tests {
     fn a_registration_leaves_the_journal_when_nobody_kept_it_alive_for_a_minute() {
         let mut world = World::new();
         let start = world.now();
-        let journal = [instance("lost p 1"), instance("back q 2")];
+        let journal = [instance("lost p 1"), instance("back q 2"), instance("kept s 4")];
         world.leases = Leases::restored(journal.iter(), start);
         world.claims("back q 2");
         let stream = world.claims("new r 3");
         let due = start + JOURNAL_KEPT;
         let early = due - Duration::from_millis(1);
-        assert_eq!(world.leases.take_expired(early), (Vec::new(), Some(due)));
-        assert_eq!(world.leases.take_expired(due), (vec!["lost".to_owned()], None));
+        assert_eq!(world.leases.take_expired(early, |_| false), (Vec::new(), Some(due)));
+        let gone = world.leases.take_expired(due, |address| address.port() == 4);
+        assert_eq!(gone, (vec!["lost".to_owned()], Some(due + JOURNAL_KEPT)));
         world.leases.closed("new", stream, due);
-        assert_eq!(world.leases.take_expired(due).1, Some(due + JOURNAL_KEPT));
         let late = due + JOURNAL_KEPT;
-        assert_eq!(world.leases.take_expired(late), (vec!["new".to_owned()], None));
+        let (mut gone, next) = world.leases.take_expired(late, |_| false);
+        gone.sort_unstable();
+        assert_eq!((gone, next), (vec!["kept".to_owned(), "new".to_owned()], None));
     }
 }

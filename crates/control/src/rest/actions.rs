@@ -208,6 +208,7 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     let hub = control.hub();
     findings.extend(hub.picture().conflicts.all().cloned().map(Finding::from));
     let generation = hub.generation().clone();
+    let doubted_by = small(hub.doubted_by());
     let sources = of_sources(hub.picture(), now);
     let mut gateways = of_gateways(hub.picture());
     let nodes: Vec<Arc<str>> = hub.nodes().cloned().collect();
@@ -227,6 +228,7 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     Json(StatusResponse {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         generation: Generation { epoch: generation.epoch, number: generation.number },
+        doubted_by,
         sources,
         gateways,
         data_planes,

@@ -56,6 +56,9 @@ const REVISION: &str = "revision";
 const CREATED: &str = "created";
 const GENERATION_CEILING: &str = "generation_ceiling";
 
+/// 1 when a data plane came that holds what another control plane told it.
+const DOUBTED: &str = "doubted";
+
 /// Row of `texts`; absent in a fresh database and in a backup.
 const EPOCH: &str = "epoch";
 
@@ -206,6 +209,7 @@ impl Store for SqliteStore {
                 created: CreationOrder(self.counter(CREATED)?),
                 epoch: self.epoch()?,
                 generation_ceiling: self.counter(GENERATION_CEILING)?,
+                doubted: self.counter(DOUBTED)? > 0,
                 ..Contents::default()
             };
             self.read_objects(&mut contents)?;
@@ -281,6 +285,7 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
             .prepare_cached("DELETE FROM registrations WHERE node = ?1")?
             .execute([node])
             .map(drop),
+        Change::Doubt => raise(transaction, DOUBTED, 1),
         Change::ReserveGenerations { ceiling } => raise(transaction, GENERATION_CEILING, *ceiling),
     }
 }

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 
 use api::discovery::v1;
+use control::{SqliteStore, Standing, Store};
 use prost::Message;
 
-use crate::harness::{DataPlane, Plane, backend, gateway, group, lane, route, service, sidecar};
+use crate::harness::{
+    DataPlane, PATIENCE, Plane, backend, call, gateway, group, id, lane, route, service, sidecar,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_gets_its_routes_their_services_and_the_groups_that_concern_them() {
@@ -155,7 +158,33 @@ async fn generations_go_on_after_a_restart_and_only_differences_are_sent() {
 
     let plane = plane.restart().await;
     plane.serve(&[service("sc-a", "app-a", &["1"])]);
-    let held = edge.held.values().map(|resource| v1::Held {
+    let hello = v1::Hello { held: held_of(&edge), ..gateway("g1") };
+    let mut again = plane.connect(hello).await;
+    let first = again.receive().await;
+    let after = first.generation.clone().unwrap();
+    assert_eq!(after.epoch, before.epoch);
+    assert!(after.number > before.number, "{after:?} follows {before:?}");
+    assert!(first.synced && first.upserts.is_empty() && first.removals.is_empty(), "{first:?}");
+}
+
+/// The gateway, with what it holds of a control plane that it brings along.
+async fn holding(plane: &Plane) -> v1::Hello {
+    plane.serve(&[service("sc-a", "app-a", &["1"])]);
+    let objects = [
+        backend("a", "sc-a"),
+        route("a", "/a", "a"),
+        group("trade", &["app-a"]),
+        lane("trade", "gray"),
+    ];
+    plane.apply(&objects).await.unwrap();
+    let mut edge = plane.connect(gateway("g1")).await;
+    edge.until(|it| it.keys().len() == 4).await;
+    let told = edge.messages.last().and_then(|it| it.generation.clone()).unwrap();
+    v1::Hello { held: held_of(&edge), held_of: told.epoch, ..gateway("g1") }
+}
+
+fn held_of(data_plane: &DataPlane) -> Vec<v1::Held> {
+    let held = data_plane.held.values().map(|resource| v1::Held {
         key: resource.key.clone(),
         version: resource.version,
         service: match &resource.body {
@@ -163,13 +192,78 @@ async fn generations_go_on_after_a_restart_and_only_differences_are_sent() {
             _ => None,
         },
     });
-    let hello = v1::Hello { held: held.collect(), ..gateway("g1") };
-    let mut again = plane.connect(hello).await;
-    let first = again.receive().await;
-    let after = first.generation.clone().unwrap();
-    assert_eq!(after.epoch, before.epoch);
-    assert!(after.number > before.number, "{after:?} follows {before:?}");
+    held.collect()
+}
+
+async fn doubted_by(plane: &Plane) -> u64 {
+    let (_, status) = call(plane.rest().await, "GET", "/api/v1alpha1/status", "").await;
+    let status: serde_json::Value = serde_json::from_str(&status).unwrap();
+    status["doubtedBy"].as_u64().unwrap()
+}
+
+/// Waits until the doubt is in the store.
+async fn doubt_is_kept(plane: &Plane) {
+    let database = plane.directory.path().join("laneway.db");
+    let kept = async {
+        while !SqliteStore::open_as_it_is(&database).unwrap().load().unwrap().doubted {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, kept).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_store_takes_nothing_away_before_something_is_applied() {
+    let hello = holding(&Plane::start().await).await;
+    let plane = Plane::start().await;
+    // The first that is registered here is not all there are.
+    plane.control.update_services(
+        "embedded",
+        vec![(id("sc-a"), Some(Arc::new(service("sc-a", "app-a", &["2"]))))],
+    );
+    let mut edge = plane.connect(hello.clone()).await;
+    let first = edge.receive().await;
     assert!(first.synced && first.upserts.is_empty() && first.removals.is_empty(), "{first:?}");
+    assert_eq!(doubted_by(&plane).await, 1);
+    // Whoever holds nothing is told what there is.
+    let mut fresh = plane.connect(sidecar("s1", "app-b")).await;
+    fresh.subscribe(&["sc-a"], &[]).await;
+    fresh.until(|it| it.endpoints("sc-a").is_some()).await;
+    // When all have registered that could, that is what there is.
+    plane.control.source_stands("embedded", Standing::Synced);
+    fresh.subscribe(&["example.org"], &[]).await;
+    fresh.until(|it| it.keys().contains(&"name/example.org")).await;
+
+    // Another start does not forget it.
+    doubt_is_kept(&plane).await;
+    let plane = plane.restart().await;
+    plane.serve(&[]);
+    let own = edge.messages.last().and_then(|it| it.generation.clone()).unwrap().epoch;
+    let mut edge = plane.connect(v1::Hello { held_of: own, ..hello }).await;
+    let first = edge.receive().await;
+    assert!(first.synced && first.upserts.is_empty() && first.removals.is_empty(), "{first:?}");
+    assert_eq!(doubted_by(&plane).await, 1);
+
+    // Whatever is applied says that this store is meant: the rest is no more.
+    plane.apply(&[backend("another", "sc-z")]).await.unwrap();
+    let mut told = edge.receive().await;
+    told.removals.sort_unstable();
+    assert_eq!(told.removals, ["group/trade", "route/default/a", "service/embedded/default//sc-a"]);
+    assert_eq!(doubted_by(&plane).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_to_a_store_that_told_it_everything_does_not_doubt_it() {
+    let plane = Plane::start().await;
+    plane.serve(&[service("sc-a", "app-a", &["1"])]);
+    let mut caller = plane.connect(sidecar("s1", "app-b")).await;
+    caller.subscribe(&["sc-a"], &[]).await;
+    caller.until(|it| it.endpoints("sc-a").is_some()).await;
+    let told = caller.messages.last().and_then(|it| it.generation.clone()).unwrap();
+    let hello = v1::Hello { held: held_of(&caller), held_of: told.epoch, ..sidecar("s1", "app-b") };
+    let mut again = plane.connect(hello).await;
+    again.receive().await;
+    assert_eq!(doubted_by(&plane).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

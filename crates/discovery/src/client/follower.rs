@@ -39,6 +39,8 @@ pub(super) struct Follower {
     picture: Picture,
     subscriptions: Subscriptions,
     snapshot: Keeper,
+    /// Something was asked that has not been answered yet: the answer is written as soon as it comes.
+    asked_anew: bool,
     /// When the picture on disk is published, if there is no better one by then.
     fall_back_at: Instant,
     published: watch::Sender<Arc<Published>>,
@@ -78,7 +80,8 @@ impl Follower {
         Self {
             picture: Picture::new(reader),
             subscriptions: Subscriptions::default(),
-            snapshot: Keeper::new(identity.snapshot.clone()),
+            snapshot: Keeper::new(identity.snapshot.clone(), &identity.hello),
+            asked_anew: false,
             fall_back_at: Instant::now() + START_WAIT,
             identity,
             published,
@@ -142,7 +145,8 @@ impl Follower {
     }
 
     async fn connect(&mut self) -> Result<Stream, Ended> {
-        let hello = v1::Hello { held: self.picture.held(), ..self.identity.hello.clone() };
+        let held_of = self.picture.generation().epoch.clone();
+        let hello = v1::Hello { held: self.picture.held(), held_of, ..self.identity.hello.clone() };
         let subscribe = self.subscriptions.to_wire();
         let opening = Stream::open(self.identity.control.clone(), hello, subscribe);
         tokio::pin!(opening);
@@ -218,7 +222,10 @@ impl Follower {
         // Before it is synced a picture lacks what the control plane has not said yet.
         if synced {
             self.publish(Origin::Control);
-            self.snapshot.changed();
+            match std::mem::take(&mut self.asked_anew) {
+                true => self.snapshot.changed_what_is_asked(),
+                false => self.snapshot.changed(),
+            }
             self.acknowledge(stream).await?;
         }
         Ok(())
@@ -260,6 +267,8 @@ impl Follower {
         if new.is_empty() {
             return None;
         }
+        self.snapshot.changed_what_is_asked();
+        self.asked_anew = true;
         let forgotten = self.subscriptions.forget_surplus(|query| self.picture.is_absent(query));
         Some(subscriptions::subscribe(&new, &forgotten))
     }

@@ -85,7 +85,21 @@ fn told(status: &StatusResponse) -> String {
             &data_planes,
         ),
     ];
+    parts.push(notes(status));
+    parts.retain(|part| !part.is_empty());
+    parts.iter().map(|part| format!("\n{part}")).collect()
+}
+
+/// What is said below the tables.
+fn notes(status: &StatusResponse) -> String {
     let mut notes = String::new();
+    if status.doubted_by > 0 {
+        notes.push_str(&format!(
+            "THE STORE IS NEW AND EMPTY, but {} data planes hold the configuration of another one and keep it: restore a \
+             backup, or apply the resources that shall hold from now on\n",
+            status.doubted_by
+        ));
+    }
     notes.extend(status.data_planes.iter().map(cannot));
     for refused in &status.refused_registrations {
         let tag = if refused.tag.is_empty() { "base" } else { &refused.tag };
@@ -102,9 +116,7 @@ fn told(status: &StatusResponse) -> String {
         };
         notes.push_str(&format!("{severity}: {finding}\n"));
     }
-    parts.push(notes);
-    parts.retain(|part| !part.is_empty());
-    parts.iter().map(|part| format!("\n{part}")).collect()
+    notes
 }
 
 /// What a data plane says that it cannot do.

@@ -42,6 +42,7 @@ pub(crate) async fn follow(
         version: env!("CARGO_PKG_VERSION").to_owned(),
         capabilities: Vec::new(),
         held: Vec::new(),
+        held_of: String::new(),
         address: about.admin.to_string(),
         join_token: connect.join_token.clone().unwrap_or_default(),
         tag: about.tag.unwrap_or_default().to_owned(),

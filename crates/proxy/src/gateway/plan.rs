@@ -42,7 +42,8 @@ pub(super) fn plan<'p, 'b>(
     if head.method() == CONNECT {
         return Err(Kind::ConnectMethod.into());
     }
-    let listener = picture.routes.listener(arrival.port, head.host()).ok_or(Kind::NoRoute)?;
+    let listener =
+        picture.routes.listener(arrival.port, head.host()).ok_or_else(|| no_listener(picture))?;
     let spec = &picture.routes.listeners()[listener];
     let policy = Policy::of_listener(spec, &identity.correlation);
     let seen = entrance::believe(head, arrival.peer, policy).seen(&*head);
@@ -87,4 +88,10 @@ pub(super) fn plan<'p, 'b>(
         request_timeout_ms: rule.request_timeout_ms,
         backend_timeout_ms: rule.backend_timeout_ms,
     })
+}
+
+/// Without any listener there is no picture yet: that is no answer to what was asked for.
+#[cold]
+fn no_listener(picture: &Published) -> Kind {
+    if picture.routes.listeners().is_empty() { Kind::NoConfiguration } else { Kind::NoRoute }
 }

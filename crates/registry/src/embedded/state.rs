@@ -1,7 +1,7 @@
 //! What is registered. A machine without clock, tasks or channels: every step says what it changed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,6 +17,20 @@ pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
 
 /// How long an instance is believed without a heartbeat: two may be lost.
 pub const EXPIRY: Duration = Duration::from_secs(6);
+
+/// How many instances may fall silent together and be believed to have gone: beyond it it is likelier that their
+/// heartbeats do not come through. (Eureka draws the line at 15 %, per minute; here it is drawn per heartbeat.)
+const SILENT_TOGETHER_PERCENT_MAX: usize = 30;
+
+/// How long those are kept while others are heard: what is cut off for longer has an operator who knows.
+const SILENT_TOGETHER_KEPT: Duration = Duration::from_secs(600);
+
+/// How long the last usable instance of a service in a lane is kept while others are heard. Its callers put it aside
+/// after the first refused connect; without it they would have nobody even if it only cannot be heard.
+const LAST_KEPT: Duration = Duration::from_secs(60);
+
+/// Silent instances that are named; it is for people.
+const SILENT_NAMED_MAX: usize = 5;
 
 /// How long an instance that was taken out stays visible as draining. As long as a sidecar may take to finish
 /// what it has, and then some; nobody sends it anything new meanwhile.
@@ -99,6 +113,8 @@ pub(super) struct State {
     /// How many of `services` are empty; grows for ever, orders them.
     emptied: u64,
     ticked: Instant,
+    /// Why some are believed that are not heard, in words.
+    doubt: Option<String>,
 }
 
 #[derive(Debug)]
@@ -140,6 +156,7 @@ impl State {
             services: HashMap::new(),
             emptied: 0,
             ticked: now,
+            doubt: None,
         }
     }
 
@@ -218,19 +235,11 @@ impl State {
                 }
             }
         }
-        let mut effects = Effects::default();
-        let mut due: Vec<String> = Vec::new();
-        for (node, registered) in &self.instances {
-            match registered.lease {
-                Lease::Alive { expires } if expires <= now => {
-                    effects.departed.push(node.clone());
-                    due.push(node.clone());
-                }
-                Lease::Draining { leaves } if leaves <= now => due.push(node.clone()),
-                Lease::Alive { .. } | Lease::Draining { .. } => {}
-            }
-        }
-        effects.departed.sort_unstable();
+        let mut effects = Effects { departed: self.believed_gone(now), ..Effects::default() };
+        let has_drained = |registered: &Registered| matches!(registered.lease, Lease::Draining { leaves } if leaves <= now);
+        let drained = self.instances.iter().filter(|(_, registered)| has_drained(registered));
+        let due: Vec<String> =
+            drained.map(|(node, _)| node).chain(&effects.departed).cloned().collect();
         let services: BTreeSet<ServiceId> =
             due.iter().filter_map(|node| self.take_away(node)).collect();
         for service in services {
@@ -238,6 +247,36 @@ impl State {
         }
         self.forget_empty_services(&mut effects);
         effects
+    }
+
+    /// Why some are believed that are not heard; `None`: all are heard.
+    pub(super) fn doubt(&self) -> Option<&str> {
+        self.doubt.as_deref()
+    }
+
+    /// Nodes whose heartbeats have stopped, without those that are kept all the same; and says why these are.
+    fn believed_gone(&mut self, now: Instant) -> Vec<String> {
+        let Silent { silent, alive, many, heard, heard_usable } =
+            Silent::among(&self.instances, now);
+        let mut kept = Vec::new();
+        let mut gone = Vec::new();
+        for (node, registered, expired) in silent {
+            let is_last = registered.is_usable() && !heard_usable.contains(&registered.lane());
+            let patience = match (many, is_last) {
+                (true, _) => SILENT_TOGETHER_KEPT,
+                (false, true) => LAST_KEPT,
+                (false, false) => Duration::ZERO,
+            };
+            // While nobody is heard it is the registry that is cut off.
+            if now >= expired + patience && (heard || patience.is_zero()) {
+                gone.push(node.to_owned());
+            } else {
+                kept.push(registered);
+            }
+        }
+        self.doubt = doubt_about(kept, alive);
+        gone.sort_unstable();
+        gone
     }
 
     /// Every service as it is now, whether it was told or not.
@@ -390,6 +429,80 @@ impl State {
             effects.changes.push(Change::gone(id));
         }
     }
+}
+
+/// Who is not heard, beside all who should be.
+struct Silent<'a> {
+    /// Node, instance, and when it expired.
+    silent: Vec<(&'a str, &'a Registered, Instant)>,
+    alive: usize,
+    /// More fall silent within one heartbeat period than can have gone.
+    many: bool,
+    /// Somebody is.
+    heard: bool,
+    /// The lanes of services in which a usable instance is heard.
+    heard_usable: HashSet<(&'a ServiceId, Option<&'a Tag>)>,
+}
+
+impl<'a> Silent<'a> {
+    fn among(instances: &'a HashMap<String, Registered>, now: Instant) -> Self {
+        let mut this = Self {
+            silent: Vec::new(),
+            alive: 0,
+            many: false,
+            heard: false,
+            heard_usable: HashSet::new(),
+        };
+        let mut falling_silent = 0;
+        for (node, registered) in instances {
+            let Lease::Alive { expires } = registered.lease else { continue };
+            this.alive += 1;
+            falling_silent += usize::from(expires <= now + HEARTBEAT_PERIOD);
+            if expires <= now {
+                this.silent.push((node, registered, expires));
+            } else {
+                this.heard = true;
+                if registered.is_usable() {
+                    this.heard_usable.insert(registered.lane());
+                }
+            }
+        }
+        // One alone has its own reason, however few there are.
+        let percent = falling_silent * 100;
+        this.many = falling_silent > 1 && percent > SILENT_TOGETHER_PERCENT_MAX * this.alive;
+        this
+    }
+}
+
+impl Registered {
+    /// Callers would choose it.
+    fn is_usable(&self) -> bool {
+        self.instance.healthy && self.tag.is_ok()
+    }
+
+    /// Whose place nobody else takes.
+    fn lane(&self) -> (&ServiceId, Option<&Tag>) {
+        (&self.service, self.tag.as_ref().ok().and_then(Option::as_ref))
+    }
+}
+
+fn doubt_about(mut kept: Vec<&Registered>, alive: usize) -> Option<String> {
+    if kept.is_empty() {
+        return None;
+    }
+    kept.sort_unstable_by_key(|registered| registered.instance.address);
+    let name = |registered: &&Registered| {
+        let Instance { service, address, .. } = &registered.instance;
+        let tag = registered.lane().1.map_or("base", Tag::as_str);
+        format!("{service} {tag} at {address}")
+    };
+    let named: Vec<String> = kept.iter().take(SILENT_NAMED_MAX).map(name).collect();
+    let more = if kept.len() > named.len() { ", …" } else { "" };
+    Some(format!(
+        "{} of {alive} instances are not heard and kept for now: {}{more}",
+        kept.len(),
+        named.join(", ")
+    ))
 }
 
 fn application(instance: &Instance) -> &str {

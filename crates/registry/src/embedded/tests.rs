@@ -44,26 +44,40 @@ impl World {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_journal_comes_first_and_then_it_is_synced() {
-    let mut world = World::new(vec![instance("n", "127.0.0.1:1")]);
-    world.hears(&["syncing", "a 1", "synced"]).await;
+async fn the_journal_comes_first_and_it_is_synced_when_everybody_could_register() {
+    let began = tokio::time::Instant::now();
+    let mut world = World::new(vec![instance("n", "127.0.0.1:1"), instance("w", "127.0.0.1:9")]);
+    world.hears(&["syncing", "a 2"]).await;
+    tokio::time::sleep(EXPIRY).await;
+    world.registry.heartbeat("n", true).await.unwrap();
+    world.registry.heartbeat("w", true).await.unwrap();
+    world.hears(&["synced"]).await;
+    assert!(began.elapsed() >= HEARTBEAT_PERIOD + EXPIRY, "{:?}", began.elapsed());
     world.registry.register(instance("m", "127.0.0.1:2")).await.unwrap().unwrap();
-    world.hears(&["a 2"]).await;
+    world.hears(&["a 3"]).await;
     assert!(world.registry.heartbeat("m", true).await.unwrap());
     assert!(!world.registry.heartbeat("other", true).await.unwrap());
     assert!(world.registry.register(instance("", "127.0.0.1:3")).await.unwrap().is_err());
     assert!(world.registry.deregister("m").await.unwrap());
     // Draining: there, but nobody calls it.
-    world.hears(&["a 2"]).await;
+    world.hears(&["a 3"]).await;
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_that_falls_silent_leaves_by_itself() {
     let mut world = World::new(Vec::new());
     world.hears(&["syncing", "synced"]).await;
+    world.registry.register(instance("w", "127.0.0.1:9")).await.unwrap().unwrap();
+    let registry = world.registry.clone();
+    tokio::spawn(async move {
+        loop {
+            tokio::time::sleep(HEARTBEAT_PERIOD).await;
+            let _ = registry.heartbeat("w", true).await;
+        }
+    });
     let registered = tokio::time::Instant::now();
     world.registry.register(instance("n", "127.0.0.1:1")).await.unwrap().unwrap();
-    world.hears(&["a 1", "a 0"]).await;
+    world.hears(&["a 1", "a 2", "a 1"]).await;
     let metrics = Metrics::new();
     world.registry.count_in(&metrics);
     let text = metrics.render();
@@ -73,6 +87,18 @@ async fn an_instance_that_falls_silent_leaves_by_itself() {
         lived >= EXPIRY && lived < EXPIRY + state::TICK + Duration::from_millis(1),
         "{lived:?}"
     );
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_last_of_a_lane_that_falls_silent_is_kept_and_told() {
+    let mut world = World::new(Vec::new());
+    world.hears(&["syncing", "synced"]).await;
+    world.registry.register(instance("n", "127.0.0.1:1")).await.unwrap().unwrap();
+    world.hears(&["a 1"]).await;
+    let why = "1 of 1 instances are not heard and kept for now: a base at 127.0.0.1:1";
+    world.hears(&[&format!("stale for 0 s: {why}")]).await;
+    world.registry.heartbeat("n", true).await.unwrap();
+    world.hears(&["synced"]).await;
 }
 
 #[tokio::test(start_paused = true)]

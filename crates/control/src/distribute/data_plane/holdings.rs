@@ -199,7 +199,9 @@ impl Holding {
         unconfirmed: &mut Vec<Key>,
     ) {
         match picture.known(key) {
-            Known::Content(current) => {
+            // What it brought along may be more.
+            Known::Partly(_) if self.held.is_some_and(|held| held.sent_in == 0) => {}
+            Known::Content(current) | Known::Partly(current) => {
                 if self.held.is_some_and(|held| held.version == current.version) {
                     return;
                 }
