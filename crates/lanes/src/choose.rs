@@ -122,11 +122,11 @@ impl Snapshot {
         Ok(Choice { endpoint, subset, outcome: turn.outcome, member: turn.member })
     }
 
-    /// Another endpoint of the same subset, not `not_again` and not ejected, or none: for a retry after bytes
-    /// were sent, which stays within the lane that was chosen.
+    /// Another endpoint of the same tag, not `not_again` and not ejected, or none: for a retry after bytes were sent,
+    /// which stays within the lane that was chosen. `service`: as it is now, which may be otherwise than it was.
     pub fn choose_again<'s>(
         &self,
-        choice: &Choice<'s>,
+        choice: &Choice<'_>,
         service: &'s Service,
         not_again: &[SocketAddr],
         ejections: &impl Ejections,
@@ -135,8 +135,9 @@ impl Snapshot {
         let is_out = |endpoint: &Endpoint| {
             not_again.contains(&endpoint.address) || ejections.is_ejected(endpoint.address)
         };
-        let endpoint = service.pick(choice.subset, is_out, ticket)?;
-        Some(Choice { endpoint, ..*choice })
+        let subset = service.subset(choice.endpoint.tag.as_ref())?;
+        let endpoint = service.pick(subset, is_out, ticket)?;
+        Some(Choice { endpoint, subset, outcome: choice.outcome, member: choice.member })
     }
 
     /// Whether an instance with `tag` of `application` may serve a request with `context` at all, whoever is

@@ -1,4 +1,4 @@
-//! Instances this process could not connect to, put aside for a while (semantics §9).
+//! Instances this process could not connect to, or that do not answer, put aside for a while (semantics §9).
 //!
 //! Each thread has its own [`Ejections`] and learns by itself: nothing is shared on the request path. What is
 //! unreachable is told to the rest of the process through an [`UnreachableBoard`].
@@ -12,6 +12,8 @@ use std::{
 
 use hashbrown::HashMap;
 use parking_lot::Mutex;
+
+use crate::limits::UNANSWERED_IN_A_ROW_MAX;
 
 /// How long the first failed connect puts an instance aside.
 pub(crate) const EJECTION_FIRST: Duration = Duration::from_secs(1);
@@ -31,6 +33,8 @@ pub(crate) const EJECTIONS_MAX: usize = 4096;
 #[derive(Debug, Default)]
 pub(crate) struct Ejections {
     by_address: HashMap<SocketAddr, Ejection>,
+    /// Requests in a row that were not answered, of instances that are not put aside for it yet.
+    unanswered: HashMap<SocketAddr, u32>,
     board: UnreachableBoard,
     slot: Slot,
 }
@@ -39,6 +43,17 @@ pub(crate) struct Ejections {
 struct Ejection {
     until: Instant,
     length: Duration,
+    /// Connecting worked, answers did not come: only an answer ends it.
+    is_hung: bool,
+    /// One request tries it again, and the others go elsewhere as if it had failed already.
+    is_tried: bool,
+}
+
+impl Ejection {
+    /// How long the next one is.
+    fn longer(self) -> Duration {
+        (self.length * 2).min(EJECTION_LONGEST)
+    }
 }
 
 type Slot = Arc<Mutex<BTreeSet<SocketAddr>>>;
@@ -63,7 +78,7 @@ impl Ejections {
     pub(crate) fn new(board: &UnreachableBoard) -> Self {
         let slot = Slot::default();
         board.threads.lock().push(Arc::clone(&slot));
-        Self { by_address: HashMap::new(), board: board.clone(), slot }
+        Self { by_address: HashMap::new(), unanswered: HashMap::new(), board: board.clone(), slot }
     }
 
     /// As it stands at `now`, for [`lanes::Snapshot::choose`].
@@ -83,24 +98,74 @@ impl Ejections {
     /// A connect failed. Returns whether that ejected the instance now: connects that were under way together, or
     /// that were tried although the instance was ejected because all are, count as one failure.
     pub(crate) fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
+        self.put_aside(address, now, false)
+    }
+
+    /// A request was not answered. Returns whether that ejected the instance now: several in a row do, or one that tried
+    /// it again.
+    pub(crate) fn unanswered(&mut self, address: SocketAddr, now: Instant) -> bool {
+        if !self.by_address.contains_key(&address) {
+            if self.unanswered.len() >= EJECTIONS_MAX {
+                self.unanswered.clear();
+            }
+            let in_a_row = self.unanswered.entry(address).or_default();
+            *in_a_row += 1;
+            if *in_a_row < UNANSWERED_IN_A_ROW_MAX {
+                return false;
+            }
+            self.unanswered.remove(&address);
+        }
+        self.put_aside(address, now, true)
+    }
+
+    fn put_aside(&mut self, address: SocketAddr, now: Instant, is_hung: bool) -> bool {
         let length = match self.by_address.get(&address) {
+            // That time was taken into account when it was tried.
+            Some(known) if known.is_tried => known.length,
             Some(known) if now < known.until => return false,
-            Some(known) => (known.length * 2).min(EJECTION_LONGEST),
+            Some(known) => known.longer(),
             None => EJECTION_FIRST,
         };
         if self.by_address.len() >= EJECTIONS_MAX && !self.by_address.contains_key(&address) {
             self.forget_the_first_to_end();
         }
-        if self.by_address.insert(address, Ejection { until: now + length, length }).is_none() {
+        let ejection = Ejection { until: now + length, length, is_hung, is_tried: false };
+        if self.by_address.insert(address, ejection).is_none() {
             self.slot.lock().insert(address);
         }
         true
     }
 
-    /// A connect worked: the instance is as good as new.
+    /// Whether anything is held against anybody.
+    #[inline]
+    pub(crate) fn has_any(&self) -> bool {
+        !self.by_address.is_empty() || !self.unanswered.is_empty()
+    }
+
+    /// A connect worked: that is all that was wrong with an instance that could not be connected to.
+    pub(crate) fn connected(&mut self, address: SocketAddr) {
+        if self.by_address.get(&address).is_some_and(|ejection| !ejection.is_hung) {
+            self.succeeded(address);
+        }
+    }
+
+    /// An answer came: the instance is as good as new.
     pub(crate) fn succeeded(&mut self, address: SocketAddr) {
-        if !self.by_address.is_empty() && self.by_address.remove(&address).is_some() {
+        self.unanswered.remove(&address);
+        if self.by_address.remove(&address).is_some() {
             self.slot.lock().remove(&address);
+        }
+    }
+
+    /// A request is about to go to an instance. The first one after an ejection tries it; until that has ended well the
+    /// instance stays put aside for the others, for the next length at most.
+    pub(crate) fn try_again(&mut self, address: SocketAddr, now: Instant) {
+        if let Some(ejection) = self.by_address.get_mut(&address)
+            && ejection.until <= now
+        {
+            ejection.length = ejection.longer();
+            ejection.until = now + ejection.length;
+            ejection.is_tried = true;
         }
     }
 
@@ -202,6 +267,57 @@ mod tests {
             assert!(!ejections.failed(address(1), now));
         }
         assert!(!ejections.at(now + seconds(1)).is_ejected(address(1)));
+    }
+
+    #[test]
+    fn an_instance_that_does_not_answer_is_put_aside_after_some_in_a_row() {
+        let mut ejections = Ejections::default();
+        let now = Instant::now();
+        assert!(!ejections.unanswered(address(1), now));
+        assert!(!ejections.unanswered(address(1), now));
+        ejections.succeeded(address(1));
+        assert!(!ejections.has_any(), "in a row");
+        assert!(!ejections.unanswered(address(1), now));
+        assert!(!ejections.unanswered(address(1), now));
+        assert!(!ejections.unanswered(address(2), now), "each for itself");
+        assert!(ejections.unanswered(address(1), now));
+        assert!(ejections.at(now).is_ejected(address(1)));
+        ejections.connected(address(1));
+        assert!(ejections.at(now).is_ejected(address(1)), "connecting was never its trouble");
+        ejections.succeeded(address(1));
+        assert!(!ejections.at(now).is_ejected(address(1)));
+    }
+
+    #[test]
+    fn one_at_a_time_tries_again() {
+        for is_hung in [false, true] {
+            let mut ejections = Ejections::default();
+            let mut now = Instant::now();
+            let fail = |ejections: &mut Ejections, now| {
+                let mut fails = || match is_hung {
+                    true => ejections.unanswered(address(1), now),
+                    false => ejections.failed(address(1), now),
+                };
+                (0..UNANSWERED_IN_A_ROW_MAX).any(|_| fails())
+            };
+            assert!(fail(&mut ejections, now));
+            now += seconds(1);
+            assert!(!ejections.at(now).is_ejected(address(1)));
+            ejections.try_again(address(1), now);
+            assert!(ejections.at(now).is_ejected(address(1)), "the others wait how that ends");
+            now += seconds(1);
+            assert!(fail(&mut ejections, now), "one failure of whoever tries is enough");
+            ejections.try_again(address(1), now + Duration::from_millis(1999));
+            assert!(ejections.at(now + Duration::from_millis(1999)).is_ejected(address(1)));
+            now += seconds(2);
+            assert!(!ejections.at(now).is_ejected(address(1)));
+            // Whoever tries may never end: the next does after the next length.
+            ejections.try_again(address(1), now);
+            assert!(ejections.at(now + Duration::from_millis(3999)).is_ejected(address(1)));
+            assert!(!ejections.at(now + seconds(4)).is_ejected(address(1)));
+            ejections.succeeded(address(1));
+            assert!(!ejections.at(now).is_ejected(address(1)));
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Why a request was not served: whose fault, whether it may be tried again, which status.
 
-use std::{io, net::SocketAddr};
+use std::{fmt, io, net::SocketAddr};
 
 use lanes::NoEndpoint;
 use thiserror::Error;
@@ -114,9 +114,30 @@ pub(crate) enum Kind {
     /// A 101 nobody asked for, or to another protocol.
     #[error("the instance switched to a protocol that was not asked for")]
     UnexpectedUpgrade,
+    /// The picture says that nothing is to be expected of the instance any more.
+    #[error("the instance {0} before it answered")]
+    Lost(Lost),
     /// No answer in time.
     #[error("the instance did not answer in time")]
     AnswerTimeout,
+}
+
+/// Why nothing is expected of an instance any more that has a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Lost {
+    /// Its source says so.
+    Unhealthy,
+    /// It is registered no more, without having taken its leave.
+    Vanished,
+}
+
+impl fmt::Display for Lost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Unhealthy => "became unhealthy",
+            Self::Vanished => "was lost",
+        })
+    }
 }
 
 /// Why a request was not served.
@@ -177,6 +198,7 @@ impl Kind {
             | Self::AnswerHead(_)
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade
+            | Self::Lost(_)
             | Self::AnswerTimeout => Origin::Upstream,
         }
     }
@@ -219,6 +241,7 @@ impl Kind {
             | Self::NoEndpoint(_)
             | Self::Shortage(_)
             | Self::RefusedAsMisrouted(_)
+            | Self::Lost(_)
             | Self::Misrouted { chooses_again: false, .. } => 503,
             Self::Misrouted { chooses_again: true, .. } => Refused::Misrouted.status(),
             Self::Loop => 508,

@@ -326,14 +326,24 @@ impl<U, S> Exchange<'_, U, S> {
             };
             match answered {
                 Ok(answer) => match planned.refused_by(&answer) {
-                    None => return Ok((call, answer)),
+                    None => {
+                        planned.answered(self.worker);
+                        return Ok((call, answer));
+                    }
                     Some(refused) => {
                         set_aside(call, answer);
                         tries.refused(self.worker, planned, refused)?;
                     }
                 },
-                Err(error) if tries.again(self.worker, planned, reused, &error) => {}
-                Err(error) => return Err(error.kind),
+                Err(error) => {
+                    // What the instance closed while it waited in the pool says nothing about the instance.
+                    if !(reused && error.is_reset()) {
+                        planned.unanswered(self.worker, &error.kind);
+                    }
+                    if !tries.again(self.worker, planned, reused, &error) {
+                        return Err(error.kind);
+                    }
+                }
             }
         }
     }

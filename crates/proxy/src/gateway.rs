@@ -66,7 +66,7 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let workers = config.workers.max(1);
     let mut bound = Vec::new();
     for address in config.listen {
-        bound.push(listen::bind(address, workers, config.takeover)?);
+        bound.push(listen::bind(address, workers, config.takeover, &config.timeouts)?);
     }
     let addresses: Vec<_> = bound.iter().map(|bound| bound.address).collect();
     let sockets = bound.into_iter().map(|bound| (bound.sockets, bound.address, Role::Gateway));

@@ -37,6 +37,24 @@ limits! {
     FILES_RESERVED_MAX: u64 = 256;
     /// How long accepting pauses when the process has no file descriptors left.
     ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+    /// How long a connection may be silent before the kernel asks whether the other side is still there.
+    SILENT_BEFORE_ASKED: Duration = Duration::from_secs(15);
+    /// How often it asks then.
+    ASKED_EVERY: Duration = Duration::from_secs(5);
+    /// How often in vain until the connection is given up: a vanished peer is noticed within half a minute.
+    ASKED_MAX: u32 = 3;
+    /// How long sent bytes may stay unconfirmed at least, however short the timeouts are: longer than networks lose packets
+    /// for.
+    UNCONFIRMED_MIN: Duration = Duration::from_secs(30);
+    /// Requests in a row that an instance leaves unanswered, or breaks off, before it is put aside: hung is not healthy.
+    /// One or two may be the request's fault.
+    UNANSWERED_IN_A_ROW_MAX: u32 = 3;
+    /// How long a caller must have waited for its leaving to count as unanswered: one that leaves earlier has changed its
+    /// mind.
+    ABANDONED_AFTER: Duration = Duration::from_secs(2);
+    /// How long after a picture a request may still reach an instance that was chosen by the one before: a connect takes as
+    /// long as it may.
+    LATE_COMERS: Duration = Duration::from_secs(3);
     /// Bytes of body that are copied behind a head and sent with it; above, the kernel gathers both (`writev`).
     JOINED_BODY_BYTES_MAX: usize = 4 * 1024;
     /// Instances tried for one request. Three dead ones in a row mean that more is wrong than one instance.
@@ -78,6 +96,9 @@ limits! {
     /// How long one address has to answer before the next is tried beside it (RFC 8305 §5).
     ADDRESS_STAGGER: Duration = Duration::from_millis(250);
 }
+
+/// No limit: later than any clock of a thread gets.
+pub const UNLIMITED: Duration = Duration::from_millis(u64::MAX);
 
 /// How many connections of callers may be open: what is asked for, as far as the files that may be open allow.
 pub(crate) fn connections_max(asked: Option<u64>) -> u64 {

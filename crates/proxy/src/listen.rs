@@ -4,9 +4,14 @@ use std::{
     fmt::Display,
     io,
     net::{SocketAddr, TcpListener, TcpStream},
+    time::Duration,
 };
 
-use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
+
+use crate::limits::{
+    ASKED_EVERY, ASKED_MAX, SILENT_BEFORE_ASKED, Timeouts, UNCONFIRMED_MIN, UNLIMITED,
+};
 
 /// Connections the kernel holds until they are accepted: a burst of a second's new clients. The kernel caps it.
 const BACKLOG: i32 = 4096;
@@ -21,15 +26,20 @@ pub(crate) struct Bound {
 
 /// Binds one socket per worker to `address`. Errors name it. Only who takes over shares it with another process: the
 /// kernel would deal connections to both, and one of two sidecars at an address answers for the other's application.
-pub(crate) fn bind(address: SocketAddr, workers: usize, takeover: bool) -> io::Result<Bound> {
+pub(crate) fn bind(
+    address: SocketAddr,
+    workers: usize,
+    takeover: bool,
+    timeouts: &Timeouts,
+) -> io::Result<Bound> {
     if !takeover {
         probe(address)?;
     }
-    let first = bind_one(address)?;
+    let first = bind_one(address, timeouts)?;
     let address = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..workers {
-        sockets.push(bind_one(address)?);
+        sockets.push(bind_one(address, timeouts)?);
     }
     Ok(Bound { sockets, address })
 }
@@ -49,10 +59,11 @@ fn probe(address: SocketAddr) -> io::Result<()> {
 }
 
 /// Binds one socket that shares its address with those of other threads.
-pub(crate) fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+pub(crate) fn bind_one(address: SocketAddr, timeouts: &Timeouts) -> io::Result<TcpListener> {
     let socket = socket(address)?;
     let bound = socket
         .set_reuse_port(true)
+        .and_then(|()| notice_vanished(&SockRef::from(&socket), timeouts.body))
         .and_then(|()| socket.bind(&address.into()))
         .and_then(|()| socket.listen(BACKLOG));
     match bound {
@@ -71,6 +82,18 @@ fn socket(address: SocketAddr) -> io::Result<Socket> {
 
 fn cannot_listen(address: SocketAddr, kind: io::ErrorKind, why: impl Display) -> io::Error {
     io::Error::new(kind, format!("cannot listen on {address}: {why}"))
+}
+
+/// Has the kernel notice that the other side has vanished without a word: a silent connection is asked after, and bytes
+/// that nobody confirms, or takes, for longer than it may take here are given up. What is accepted inherits it from its
+/// listener.
+pub(crate) fn notice_vanished(socket: &SockRef<'_>, patience: Duration) -> io::Result<()> {
+    let asked_after = TcpKeepalive::new()
+        .with_time(SILENT_BEFORE_ASKED)
+        .with_interval(ASKED_EVERY)
+        .with_retries(ASKED_MAX);
+    socket.set_tcp_keepalive(&asked_after)?;
+    socket.set_tcp_user_timeout((patience < UNLIMITED).then_some(patience.max(UNCONFIRMED_MIN)))
 }
 
 /// Drops every packet: the one instruction returns how many bytes of it are kept (`BPF_RET | BPF_K`).
@@ -109,21 +132,25 @@ pub(crate) fn deal<T: Copy>(
 mod tests {
     use super::*;
 
+    fn bind_with(address: SocketAddr, workers: usize, takeover: bool) -> io::Result<Bound> {
+        bind(address, workers, takeover, &Timeouts::default())
+    }
+
     #[test]
     fn an_address_is_shared_with_another_process_only_to_take_over() {
-        let first = bind("127.0.0.1:0".parse().unwrap(), 2, false).unwrap();
-        let refused = bind(first.address, 1, false).unwrap_err();
+        let first = bind_with("127.0.0.1:0".parse().unwrap(), 2, false).unwrap();
+        let refused = bind_with(first.address, 1, false).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
         assert!(refused.to_string().ends_with("start with --takeover"), "{refused}");
         let everywhere = SocketAddr::new([0, 0, 0, 0].into(), first.address.port());
-        assert!(bind(everywhere, 1, false).is_err(), "it would share this one address");
-        let second = bind(first.address, 2, true).unwrap();
+        assert!(bind_with(everywhere, 1, false).is_err(), "it would share this one address");
+        let second = bind_with(first.address, 2, true).unwrap();
         // What is left of it counts until it is closed.
         drop(first);
-        assert!(bind(second.address, 1, false).is_err());
+        assert!(bind_with(second.address, 1, false).is_err());
         let port = second.address;
         let _connected = TcpStream::connect(port).unwrap();
         drop(second);
-        bind(port, 1, false).unwrap();
+        bind_with(port, 1, false).unwrap();
     }
 }

@@ -121,10 +121,10 @@ impl Plan<'_> {
         }
     }
 
-    /// Chooses another instance of the same lane, after bytes were sent to one.
+    /// Chooses another instance of the same lane by the latest picture, after bytes were sent to one.
     pub(crate) fn choose_again(
         &self,
-        picture: &Published,
+        latest: &Published,
         ejections: &Ejections,
         ticket: u64,
         now: Instant,
@@ -140,7 +140,8 @@ impl Plan<'_> {
             outcome: chosen.outcome,
             member: chosen.member,
         };
-        picture
+        let service = latest.lanes.directory().service(service.id())?;
+        latest
             .lanes
             .choose_again(&choice, service, not_again, &ejections.at(now), ticket)
             .map(Chosen::from)

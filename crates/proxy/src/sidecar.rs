@@ -83,11 +83,17 @@ struct Identity {
     forbidden: Forbidden,
 }
 
+/// Whether a connection to `address` would arrive at `listener`.
+pub fn arrives_at(address: SocketAddr, listener: SocketAddr) -> bool {
+    forbidden::is_door(listener, SocketAddr::new(address.ip().to_canonical(), address.port()))
+}
+
 /// Binds, then serves. The addresses are in the result: outbound first, then inbound.
 pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let workers = config.workers.max(1);
-    let outbound = listen::bind(config.outbound_listen, workers, config.takeover)?;
-    let inbound = listen::bind(config.inbound_listen, workers, config.takeover)?;
+    let outbound =
+        listen::bind(config.outbound_listen, workers, config.takeover, &config.timeouts)?;
+    let inbound = listen::bind(config.inbound_listen, workers, config.takeover, &config.timeouts)?;
     let addresses = vec![outbound.address, inbound.address];
     let table = Arc::new(Correlation::default());
     let sampled = Arc::clone(&table);

@@ -22,7 +22,7 @@ use tokio::{
 use crate::{
     deadlines::Late as _,
     ejection::{Ejections, UnreachableBoard},
-    limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, Timeouts},
+    limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, LATE_COMERS, Timeouts},
     listen,
     peers::Via,
     published::Feed,
@@ -169,6 +169,7 @@ async fn run<S: Serve>(thread: Rc<Thread<S>>, sockets: Sockets, mut stages: Stag
         }
     }
     spawn_local(tick(Rc::clone(&thread)));
+    spawn_local(free_waiting(Rc::clone(&thread)));
     spawn_local(S::attend(Rc::clone(&thread)));
     let Some(until) = stages.wait_for(|phase| *phase != Phase::Serving).await else { return };
     empty(&thread, until).await;
@@ -187,6 +188,23 @@ async fn tick<S: Serve>(thread: Rc<Thread<S>>) {
         if thread.is_first() {
             thread.serve.tick(now);
         }
+    }
+}
+
+/// Looks after requests that wait, whenever there is a new picture; and once more soon after, for those that were on
+/// their way by the one before.
+async fn free_waiting<S: Serve>(thread: Rc<Thread<S>>) {
+    let mut pictures = thread.worker.pictures();
+    pictures.mark_unchanged();
+    while pictures.changed().await.is_ok() {
+        thread.worker.free_waiting();
+        while let Ok(changed) = tokio::time::timeout(LATE_COMERS, pictures.changed()).await {
+            if changed.is_err() {
+                return;
+            }
+            thread.worker.free_waiting();
+        }
+        thread.worker.free_waiting();
     }
 }
 

@@ -2,7 +2,7 @@
 //! input and output (io_uring) can stand beside the readiness-based one.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
     io::{self, IoSlice},
     net::{Shutdown, SocketAddr},
@@ -13,6 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lanes::ServiceId;
 use socket2::TcpKeepalive;
 use tokio::{
     io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
@@ -22,6 +23,7 @@ use tokio::{
 use crate::{
     buffers::{BUFFER_BYTES, Buffer, Buffers},
     deadlines::{Deadline, Deadlines, HasDeadline, Late},
+    error::Lost,
     limits::{DEPARTURE_ASKED, UNSENT_BYTES_MAX},
     original_destination::original_destination,
     tunnel::Cut,
@@ -62,6 +64,14 @@ pub(crate) struct Connection {
     key: Cell<u32>,
     /// Bytes of the current request have gone out on it.
     pub(crate) sent: Cell<bool>,
+    /// The service whose instance it leads to.
+    instance_of: OnceCell<ServiceId>,
+    /// An answer is awaited on it.
+    pub(crate) is_awaited: Cell<bool>,
+    /// Nothing is expected of the instance any more.
+    pub(crate) lost: Cell<Option<Lost>>,
+    /// The instance has taken its leave: it answers what it has.
+    pub(crate) is_leaving: Cell<bool>,
     /// A client connection between two requests.
     pub(crate) idle: Cell<bool>,
     /// The application beside the sidecar calls others on it.
@@ -90,6 +100,10 @@ impl Connection {
             deadlines: Rc::clone(deadlines),
             key: Cell::new(0),
             sent: Cell::new(false),
+            instance_of: OnceCell::new(),
+            is_awaited: Cell::new(false),
+            lost: Cell::new(None),
+            is_leaving: Cell::new(false),
             idle: Cell::new(false),
             is_outbound: Cell::new(false),
             is_cut: Cell::new(false),
@@ -99,6 +113,22 @@ impl Connection {
         });
         connection.key.set(deadlines.enter(Rc::downgrade(&connection)));
         connection
+    }
+
+    /// It leads to an instance of this service.
+    pub(crate) fn leads_to(&self, service: &ServiceId) {
+        let _ = self.instance_of.set(service.clone());
+    }
+
+    /// The service of the instance that an answer is awaited from.
+    pub(crate) fn awaits(&self) -> Option<&ServiceId> {
+        self.instance_of.get().filter(|_| self.is_awaited.get())
+    }
+
+    /// Ends the wait for an answer that will not come.
+    pub(crate) fn lose(&self, why: Lost) {
+        self.lost.set(Some(why));
+        self.shut_down(Shutdown::Both);
     }
 
     /// Waits for bytes holding no buffer. Empty: the other side closed.
@@ -318,7 +348,7 @@ impl Drop for Connection {
 
 /// A connection whose bytes pass unread.
 #[derive(Debug)]
-pub(crate) struct Unread(pub(crate) Rc<Connection>);
+pub(crate) struct Unread(Rc<Connection>);
 
 impl Cut for Unread {
     fn cut(&self) {
@@ -327,6 +357,13 @@ impl Cut for Unread {
 }
 
 impl Unread {
+    /// From now on. How long a side may take nothing is the tunnel's affair, not the kernel's.
+    pub(crate) fn new(connection: Rc<Connection>) -> Self {
+        // Where it fails, the connection is gone already.
+        let _ = socket2::SockRef::from(&*connection.stream.borrow()).set_tcp_user_timeout(None);
+        Self(connection)
+    }
+
     /// Once it is given up, nothing that passes is the end of anything.
     fn check(&self) -> io::Result<()> {
         if self.0.is_cut.get() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }

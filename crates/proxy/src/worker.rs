@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lanes::{AddressLookup, Lookup};
+use lanes::{AddressLookup, EMBEDDED_SOURCE, Lookup, service::Health};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use telemetry::{Count, Level, Recorder, shortage};
 use tokio::{
@@ -21,9 +21,10 @@ use crate::{
     buffers::Buffers,
     deadlines::Deadlines,
     ejection::Ejections,
-    error::{Kind, ProxyError},
+    error::{Kind, Lost, ProxyError},
     h1::{request::RequestHead, response::ResponseHead},
     limits::{LOOKUP_WAIT, Timeouts},
+    listen,
     passthrough::BufferPool,
     peers::Via,
     picture::Picture,
@@ -170,7 +171,7 @@ impl Worker {
         match stream {
             Ok(stream) => {
                 self.recorder.count(Count::UpstreamOpened);
-                self.ejections.borrow_mut().succeeded(address);
+                self.ejections.borrow_mut().connected(address);
                 Ok(Connection::new(stream, address, &self.deadlines))
             }
             Err(error) if shortage::is_ours(&error) => {
@@ -193,6 +194,8 @@ impl Worker {
         if let Some(mark) = self.mark {
             socket2::SockRef::from(&socket).set_mark(mark)?;
         }
+        // A socket that cannot is one that no byte passes: the connect says why.
+        let _ = listen::notice_vanished(&socket2::SockRef::from(&socket), self.timeouts.backend);
         socket.connect(address).await
     }
 
@@ -203,6 +206,32 @@ impl Worker {
             tracing::warn!(%address, "cannot connect to an instance; it is put aside for a while");
         }
         self.upstreams.forget(address);
+    }
+
+    /// A request is about to go to an instance.
+    #[inline]
+    pub(crate) fn tries(&self, address: SocketAddr) {
+        if self.ejections.borrow().has_any() {
+            self.ejections.borrow_mut().try_again(address, Instant::now());
+        }
+    }
+
+    /// An instance has answered: whatever it did before, it is there.
+    #[inline]
+    pub(crate) fn answered(&self, address: SocketAddr) {
+        if self.ejections.borrow().has_any() {
+            self.ejections.borrow_mut().succeeded(address);
+        }
+    }
+
+    /// An instance took a request and did not answer. Several in a row put it aside.
+    #[cold]
+    pub(crate) fn unanswered(&self, address: SocketAddr, now: Instant) {
+        if self.ejections.borrow_mut().unanswered(address, now) {
+            self.recorder.count(Count::Ejected);
+            tracing::warn!(%address, "an instance does not answer; it is put aside for a while");
+            self.upstreams.forget(address);
+        }
     }
 
     pub(crate) fn take_request_head(&self) -> Box<RequestHead> {
@@ -227,6 +256,34 @@ impl Worker {
             head.reset();
             shelf.push(head);
         }
+    }
+
+    /// Takes back the requests that wait for instances of which nothing is to be expected by the latest picture, all
+    /// of them or those of a picture that has just come.
+    pub(crate) fn free_waiting(&self) {
+        let picture = self.picture();
+        let directory = picture.lanes.directory();
+        self.deadlines.for_each(|connection| {
+            let Some(service) = connection.awaits().and_then(|id| directory.service(id)) else {
+                return;
+            };
+            let address = connection.peer;
+            let lost = match service.endpoints().iter().find(|it| it.address == address) {
+                Some(endpoint) => match endpoint.health {
+                    Health::Unhealthy => Lost::Unhealthy,
+                    // What has taken its leave answers what it has, and is registered no more before it has.
+                    Health::Draining => return connection.is_leaving.set(true),
+                    Health::Usable | Health::InvalidTag => return,
+                },
+                // Of other sources nobody knows how their instances leave.
+                None if connection.is_leaving.get() || service.id().source() != EMBEDDED_SOURCE => {
+                    return;
+                }
+                None => Lost::Vanished,
+            };
+            self.recorder.count(Count::Freed);
+            connection.lose(lost);
+        });
     }
 
     /// What must be done now and then: sweep deadlines, pools and ejections, tell the counters, and let go of a

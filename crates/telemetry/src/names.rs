@@ -61,8 +61,9 @@ metrics! {
     POOL_IDLE = Gauge "laneway_pool_idle_connections" [] "Connections to instances that wait for the next request.";
     RETRIES = Counter "laneway_retries_total" [label::REASON] "Requests tried again.";
     LOOPS = Counter "laneway_loops_total" [] "Requests refused because they had come round to this process too often.";
-    EJECTIONS = Counter "laneway_ejections_total" [] "Instances put aside for a while because a connect to them failed.";
-    UNREACHABLE = Gauge "laneway_unreachable_instances" [] "Instances to which the last connect failed.";
+    FREED = Counter "laneway_freed_requests_total" [] "Requests taken back from an instance that became unhealthy, or was lost, before it answered.";
+    EJECTIONS = Counter "laneway_ejections_total" [] "Instances put aside for a while: a connect to them failed, or they left several requests in a row unanswered.";
+    UNREACHABLE = Gauge "laneway_unreachable_instances" [] "Instances to which the last connect failed, or that left the last requests unanswered.";
 
     // Lanes.
     LANE_ENDPOINTS = Gauge "laneway_lane_endpoints" [label::APPLICATION, label::LANE_GROUP, label::LANE] "Usable instances of an application in a lane, as this process sees them.";

@@ -62,6 +62,10 @@ pub enum Count {
     RetriedMisrouted,
     /// A request was tried again because the instance's sidecar could not connect to its application.
     RetriedUnreachable,
+    /// A request was tried again because the instance had become unhealthy, or was lost.
+    RetriedLost,
+    /// A request was taken back from an instance that became unhealthy, or was lost, before it answered.
+    Freed,
     /// A request had come round too often.
     Loop,
     /// An instance was ejected.
@@ -101,7 +105,7 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 32] = [
+    pub(crate) const ALL: [Self; 34] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
@@ -123,6 +127,8 @@ impl Count {
         Self::RetriedStale,
         Self::RetriedMisrouted,
         Self::RetriedUnreachable,
+        Self::RetriedLost,
+        Self::Freed,
         Self::Loop,
         Self::Ejected,
         Self::Misrouted,
@@ -164,6 +170,8 @@ impl Count {
             Self::RetriedStale => (names::RETRIES, Some((label::REASON, "stale"))),
             Self::RetriedMisrouted => (names::RETRIES, Some((label::REASON, "misrouted"))),
             Self::RetriedUnreachable => (names::RETRIES, Some((label::REASON, "unreachable"))),
+            Self::RetriedLost => (names::RETRIES, Some((label::REASON, "lost"))),
+            Self::Freed => (names::FREED, None),
             Self::Loop => (names::LOOPS, None),
             Self::Ejected => (names::EJECTIONS, None),
             Self::Misrouted => (names::MISROUTED, None),
@@ -228,11 +236,18 @@ struct Row {
 pub struct LabelSet(u32);
 
 /// What a thread has told so far.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct ThreadTotals {
     pub(crate) requests: Vec<(Arc<OwnedLabels>, Histogram)>,
     pub(crate) counts: [u64; Count::ALL.len()],
     pub(crate) levels: [i64; Level::ALL.len()],
+}
+
+impl Default for ThreadTotals {
+    fn default() -> Self {
+        let (counts, levels) = ([0; Count::ALL.len()], [0; Level::ALL.len()]);
+        Self { requests: Vec::new(), counts, levels }
+    }
 }
 
 impl Recorder {

@@ -48,6 +48,8 @@ pub struct Instance {
     pub proxy: Option<String>,
     /// The headers it forwards.
     pub forwards: &'static str,
+    /// What its sidecar asks it for to see that it is healthy; else a connection is enough.
+    pub health_path: Option<&'static str>,
 }
 
 /// An application and the sidecar beside it.
@@ -84,7 +86,7 @@ impl Instance {
             _ => None,
         };
         let forwards = application::INSTRUMENTED;
-        Self { name, tag, announced: tag, host, calls, proxy: None, forwards }
+        Self { name, tag, announced: tag, host, calls, proxy: None, forwards, health_path: None }
     }
 
     /// What its answers begin with: `Agray`.
@@ -258,6 +260,9 @@ impl Sandbox {
         command.args(["--app-address", &endpoint(8080), "--advertise", &endpoint(15006)]);
         command.args(["--outbound-listen", &endpoint(15001), "--inbound-listen", &endpoint(15006)]);
         command.args(["--admin-listen", &endpoint(15020)]);
+        if let Some(path) = instance.health_path {
+            command.args(["--health-path", path]);
+        }
         if let Some(tag) = instance.announced {
             command.args(["--tag", tag]);
         }

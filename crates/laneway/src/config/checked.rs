@@ -124,6 +124,8 @@ pub(crate) struct Sidecar {
     pub(crate) service: String,
     pub(crate) service_namespace: String,
     pub(crate) app_address: SocketAddr,
+    /// `None`: a connection is enough.
+    pub(crate) health_path: Option<String>,
     /// `None`: the inbound address, once it is bound.
     pub(crate) advertise: Option<SocketAddr>,
     pub(crate) tag: Option<String>,
@@ -215,6 +217,7 @@ impl raw::Sidecar {
                 "say where the application listens, e.g. --app-address 127.0.0.1:8080",
             )
             .and_then(|text| checker.reachable("app-address", &text));
+        let health_path = self.health_path.map(|path| checker.path(path)).transpose_inner();
         let advertise =
             self.advertise.map(|text| checker.reachable("advertise", &text)).transpose_inner();
         let tag = self.tag.map(|text| checker.tag(text)).transpose_inner();
@@ -240,6 +243,7 @@ impl raw::Sidecar {
                 service: service?,
                 service_namespace: service_namespace?,
                 app_address: app_address?,
+                health_path: health_path?,
                 advertise: advertise?,
                 tag: tag?.flatten(),
                 weight: weight?,

@@ -263,6 +263,10 @@ pub(crate) struct Sidecar {
     /// Where the application listens
     #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_APP_ADDRESS")]
     pub(crate) app_address: Option<String>,
+    /// A path of the application at which a GET must be answered with 200 to 399 for it to be healthy; one that hangs is
+    /// then noticed within seconds. Default: that a connection can be opened
+    #[arg(long, value_name = "PATH", env = "LANEWAY_HEALTH_PATH")]
+    pub(crate) health_path: Option<String>,
     /// Where other hosts reach the inbound listener. Default: its own address
     #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_ADVERTISE")]
     pub(crate) advertise: Option<String>,

@@ -120,6 +120,8 @@ impl Sidecar {
         let [outbound, inbound] = *proxy.addresses() else {
             bail!("a sidecar has two listeners, not {:?}", proxy.addresses())
         };
+        let own = [("outbound", outbound), ("inbound", inbound), ("admin", admin)];
+        refuse_own(settings.app_address, &own)?;
         output::listening("outbound", outbound);
         output::listening("inbound", inbound);
         let capture = match settings.capture {
@@ -143,7 +145,10 @@ impl Sidecar {
                 ..Default::default()
             },
             application: settings.app_address,
-            probe: Probe::Tcp,
+            probe: match &settings.health_path {
+                Some(path) => Probe::Http { path: path.clone() },
+                None => Probe::Tcp,
+            },
             doubted: unreachable,
         });
         Ok(Self { proxy, capture, registration, discovery })
@@ -190,6 +195,18 @@ impl Sidecar {
         self.proxy.drain(until.saturating_duration_since(tokio::time::Instant::now())).await;
         self.discovery.stop().await;
     }
+}
+
+/// Refuses an application that is one of this sidecar's listeners.
+fn refuse_own(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
+    for (name, listener) in own {
+        if proxy::sidecar::arrives_at(application, *listener) {
+            bail!(
+                "app-address: `{application}` is this sidecar's own {name} listener, and requests would go round; say where the application itself listens"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Installs the redirect rules; they are removed when the capture is dropped.

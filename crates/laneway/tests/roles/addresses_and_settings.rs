@@ -106,6 +106,28 @@ fn bad_settings_end_with_64_and_name_key_value_origin_and_remedy() -> Result<()>
 }
 
 #[test]
+fn a_sidecar_is_not_its_own_application() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    let [own, everywhere] = [sandbox.endpoint(3, 15006), "0.0.0.0:15006".to_owned()];
+    for listen in ["--inbound-listen", "--outbound-listen", "--admin-listen"] {
+        let mut arguments = vec!["sidecar", "--application", "a", "--app-address", &own];
+        let control = sandbox.discovery_address();
+        let any = sandbox.endpoint(3, 0);
+        for key in ["--inbound-listen", "--outbound-listen", "--admin-listen"] {
+            let address = if key == listen { &everywhere } else { &any };
+            arguments.extend([key, address.as_str()]);
+        }
+        let data = sandbox.path("own").to_string_lossy().into_owned();
+        arguments.extend(["--control", &control, "--data", &data, "--advertise", &own]);
+        let result = sandbox.run(&arguments)?;
+        let expected = format!("app-address: `{own}` is this sidecar's own");
+        assert!(result.code == Some(1) && result.stderr.contains(&expected), "{result:?}");
+    }
+    Ok(())
+}
+
+#[test]
 fn an_address_in_use_is_named_with_its_setting() -> Result<()> {
     let sandbox = sandbox()?;
     let taken = std::net::TcpListener::bind(sandbox.endpoint(1, 7600))?;

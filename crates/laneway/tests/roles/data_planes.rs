@@ -1,8 +1,9 @@
 //! Data planes outlive their control plane, start from disk without it, and leave without a failed request.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use anyhow::{Context as _, Result};
+use rustix::process::Signal;
 use testkit::{Instance, Process, Sandbox, http, load, load::Load, sample};
 
 use crate::{SOON, answers, fixed, sandbox, says};
@@ -99,6 +100,45 @@ fn a_sidecar_that_is_asked_to_stop_leaves_without_a_failed_request() -> Result<(
         |sent: &load::Sent| sent.outcome.as_ref().is_ok_and(|(_, body)| body.starts_with(&gone));
     assert!(before.iter().any(serves), "the instance served before");
     assert!(!after[after.len() - 50..].iter().any(serves), "it does not serve any more");
+    Ok(())
+}
+
+#[test]
+fn requests_that_wait_for_what_hangs_are_answered_by_another() -> Result<()> {
+    let sandbox = sandbox()?;
+    let directory = resources(&sandbox, &sample::routed("c", "embedded"))?;
+    let _serve = sandbox.serve(&["--resources", &directory])?;
+    let start = |host| {
+        let instance = Instance::of_chain("C", None, host);
+        sandbox.start(&Instance { health_path: Some("/c"), ..instance })
+    };
+    let (hangs, _stays) = (start(3)?, start(4)?);
+    let gateway = sandbox.gateway_address();
+    // Its probe says so of an application, a missing heartbeat of a sidecar.
+    for process in [&hangs.application, &hangs.sidecar] {
+        for host in [3, 4] {
+            answers(&gateway, "/c", 200, &format!("C[{}]", sandbox.host(host)))?;
+        }
+        process.signal(Signal::STOP);
+        let load = Load::start(load::Profile {
+            address: gateway.clone(),
+            rate: 100,
+            connections: 8,
+            kinds: vec![load::get("/c", &[])],
+        });
+        testkit::wait::until_true(SOON, "200 answers", || load.answered() >= 200)?;
+        let sent = load.stop()?;
+        process.signal(Signal::CONT);
+        let failed: Vec<_> = sent
+            .iter()
+            .filter(|sent| !sent.outcome.as_ref().is_ok_and(|(status, _)| *status == 200))
+            .collect();
+        let (name, first) = (process.name(), failed.first());
+        assert!(first.is_none(), "{name}: {} of {} failed: {first:?}", failed.len(), sent.len());
+        let longest = sent.iter().map(|sent| sent.until.duration_since(sent.at)).max();
+        let slow = longest.is_some_and(|longest| longest > Duration::from_millis(500));
+        assert!(slow, "{name}: somebody waited for it: {longest:?}");
+    }
     Ok(())
 }
 

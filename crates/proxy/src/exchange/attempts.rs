@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     error::{Kind, ProxyError},
-    limits::ATTEMPTS_MAX,
+    limits::{ABANDONED_AFTER, ATTEMPTS_MAX, UNLIMITED},
     peers::Refused,
     plan::{Chosen, Plan, Target},
     worker::Worker,
@@ -57,9 +57,6 @@ impl Patience {
     }
 }
 
-/// No limit: later than any clock of a thread gets.
-const NEVER: Duration = Duration::from_millis(u64::MAX);
-
 /// The limits of a whole request and of one attempt, as the route says them and by default. What a route says of one
 /// lifts the default of the other: nobody who allows 90 s means that it ends after 60.
 fn limits(
@@ -68,7 +65,7 @@ fn limits(
     (request, backend): (Duration, Duration),
 ) -> (Duration, Duration) {
     let said = |milliseconds: u64| match milliseconds {
-        0 => NEVER,
+        0 => UNLIMITED,
         milliseconds => Duration::from_millis(milliseconds),
     };
     match (request_ms.map(said), backend_ms.map(said)) {
@@ -97,8 +94,15 @@ impl Tries {
                 }
             };
             planned.chosen = Some(chosen);
+            worker.tries(chosen.address);
             match upstream.connect(chosen.address, fresh).await {
-                Ok(connected) => return Ok(connected),
+                Ok((call, reused)) => {
+                    if let (false, Target::Service { service, .. }) = (reused, &planned.plan.target)
+                    {
+                        call.leads_to(service.id());
+                    }
+                    return Ok((call, reused));
+                }
                 Err(error)
                     if error.may_retry()
                         && self.goes_elsewhere(worker, planned, chosen.address) =>
@@ -182,10 +186,11 @@ impl Tries {
     ) -> bool {
         let Some(chosen) = &planned.chosen else { return false };
         let repeatable = error.may_retry() || planned.is_idempotent;
-        if !error.is_reset() || !repeatable || self.attempts >= ATTEMPTS_MAX {
+        let is_lost = matches!(error.kind, Kind::Lost(_));
+        if !(error.is_reset() || is_lost) || !repeatable || self.attempts >= ATTEMPTS_MAX {
             return false;
         }
-        if reused {
+        if reused && !is_lost {
             // The instance closed it while it waited in the pool; that says nothing about the instance.
             worker.recorder.count(Count::PoolStale);
             worker.recorder.count(Count::RetriedStale);
@@ -194,9 +199,12 @@ impl Tries {
         }
         self.tried.push(chosen.address);
         let (ejections, now) = (worker.ejections.borrow(), Instant::now());
-        let (picture, ticket) = (planned.picture, worker.ticket());
+        let (latest, ticket) = (worker.picture(), worker.ticket());
         let other =
-            planned.plan.choose_again(picture, &ejections, ticket, now, chosen, &self.tried);
+            planned.plan.choose_again(&latest, &ejections, ticket, now, chosen, &self.tried);
+        if is_lost && other.is_some() {
+            worker.recorder.count(Count::RetriedLost);
+        }
         self.next = other.map(|other| (other, false));
         self.next.is_some()
     }
@@ -210,6 +218,32 @@ impl Planned<'_> {
         not_again: &[SocketAddr],
     ) -> Result<Chosen, ProxyError> {
         self.plan.choose(self.picture, &worker.ejections.borrow(), worker.ticket(), now, not_again)
+    }
+
+    /// The chosen instance has answered.
+    #[inline]
+    pub(super) fn answered(&self, worker: &Worker) {
+        if let Some(chosen) = &self.chosen {
+            worker.answered(chosen.address);
+        }
+    }
+
+    /// The chosen instance has all of the request and did not answer. Whether that is held against it depends on why
+    /// nobody waits for it any more.
+    #[cold]
+    pub(super) fn unanswered(&self, worker: &Worker, kind: &Kind) {
+        let (Some(chosen), Target::Service { .. }) = (&self.chosen, &self.plan.target) else {
+            return;
+        };
+        let now = Instant::now();
+        let is_its_fault = match kind {
+            Kind::AnswerTimeout | Kind::Reset(_) => true,
+            Kind::ClientGone => now.saturating_duration_since(self.started) >= ABANDONED_AFTER,
+            _ => false,
+        };
+        if is_its_fault {
+            worker.unanswered(chosen.address, now);
+        }
     }
 
     /// Whether an answer comes from the sidecar of an instance that was chosen here, and means that another is chosen.
@@ -244,14 +278,14 @@ mod tests {
         let defaults = (seconds(3600), seconds(60));
         for (request_ms, backend_ms, expected) in [
             (None, None, defaults),
-            (Some(0), Some(0), (NEVER, NEVER)),
-            (Some(0), None, (NEVER, NEVER)),
+            (Some(0), Some(0), (UNLIMITED, UNLIMITED)),
+            (Some(0), None, (UNLIMITED, UNLIMITED)),
             (Some(90_000), None, (seconds(90), seconds(90))),
             (Some(10_000), None, (seconds(10), seconds(60))),
-            (None, Some(0), (NEVER, NEVER)),
+            (None, Some(0), (UNLIMITED, UNLIMITED)),
             (None, Some(5_000), (seconds(3600), seconds(5))),
             (None, Some(7_200_000), (seconds(7200), seconds(7200))),
-            (Some(90_000), Some(0), (seconds(90), NEVER)),
+            (Some(90_000), Some(0), (seconds(90), UNLIMITED)),
             (Some(90_000), Some(5_000), (seconds(90), seconds(5))),
         ] {
             let limits = limits(request_ms, backend_ms, defaults);

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use lanes::ServiceId;
 use routes::{
     Edits,
     entrance::{Head, Written},
@@ -208,6 +209,9 @@ pub(crate) trait Call {
     type Piece: Piece;
     type Answer: Answer;
     type Stream: AsyncRead + AsyncWrite + Unpin + Cut;
+
+    /// Its connection leads to an instance of this service.
+    fn leads_to(&self, service: &ServiceId);
 
     /// At this time of the thread's clock it is given up.
     fn expect_by(&self, at_ms: u64);

@@ -198,11 +198,17 @@ impl<U, S> Exchange<'_, U, S> {
         };
         let answer = match answered {
             Ok(answer) => answer,
-            Err(kind) => return Progress::Failed(kind),
+            Err(kind) => {
+                if matches!(upload.ended, Some(Ok(_))) {
+                    planned.unanswered(self.worker, &kind);
+                }
+                return Progress::Failed(kind);
+            }
         };
         if let Some(refused) = planned.refused_by(&answer) {
             return Progress::Refused(refused);
         }
+        planned.answered(self.worker);
         if matches!(upload.ended, Some(Ok(_))) {
             return Progress::Sent(answer);
         }

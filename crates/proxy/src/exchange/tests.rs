@@ -331,6 +331,8 @@ impl Call for Playing {
     type Answer = Status;
     type Stream = DuplexStream;
 
+    fn leads_to(&self, _: &lanes::ServiceId) {}
+
     fn expect_by(&self, _: u64) {}
 
     fn expect_moves(&self, _: std::time::Duration, _: u64) {}

@@ -67,7 +67,7 @@ fn bind(thread: &Rc<Thread<Gateway>>, ip: IpAddr, wanted: &[u16]) -> bool {
     let mut all_bound = true;
     for port in wanted.iter().filter(|port| !bound.contains(port)) {
         let address = SocketAddr::new(ip, *port);
-        let listens = listen::bind_one(address)
+        let listens = listen::bind_one(address, &thread.worker.timeouts)
             .and_then(|socket| thread.listen(socket, address, Role::Gateway));
         match listens {
             Ok(()) => {

@@ -92,7 +92,7 @@ fn is_local_link(ip: IpAddr) -> bool {
 }
 
 /// Whether a connection to `address` would arrive at a door of ours.
-fn is_door(door: SocketAddr, address: SocketAddr) -> bool {
+pub(super) fn is_door(door: SocketAddr, address: SocketAddr) -> bool {
     door.port() == address.port()
         && (door.ip().to_canonical() == address.ip()
             || door.ip().is_unspecified() && is_of_this_host(address.ip()))

@@ -273,7 +273,7 @@ async fn pass_through(
     if let Some((instance, greeting)) = connected {
         let already_read =
             AlreadyRead { from_caller: first.filled(), from_instance: greeting.filled() };
-        tunnel::relay(worker, Unread(connection), Unread(instance), already_read).await;
+        tunnel::relay(worker, Unread::new(connection), Unread::new(instance), already_read).await;
     }
 }
 

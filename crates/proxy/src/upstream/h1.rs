@@ -8,6 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lanes::ServiceId;
 use routes::{Edits, entrance::Written};
 
 use crate::{
@@ -122,7 +123,9 @@ where
 impl Call<'_> {
     /// What a broken connection means.
     fn broken(&self, error: io::Error) -> Kind {
-        if self.connection.deadline().is_expired() {
+        if let Some(lost) = self.connection.lost.get() {
+            Kind::Lost(lost)
+        } else if self.connection.deadline().is_expired() {
             Kind::AnswerTimeout
         } else {
             Kind::Reset(error)
@@ -192,6 +195,10 @@ impl sides::Call for Call<'_> {
     type Answer = Answer;
     type Stream = Unread;
 
+    fn leads_to(&self, service: &ServiceId) {
+        self.connection.leads_to(service);
+    }
+
     fn expect_by(&self, at_ms: u64) {
         self.worker.deadlines.arm_at(self.connection.deadline(), at_ms, Shutdown::Both);
     }
@@ -225,10 +232,12 @@ impl sides::Call for Call<'_> {
     async fn answer(&self) -> Result<Answer, Kind> {
         let mut head = self.worker.take_response_head();
         let mut received = self.received.take();
+        self.connection.is_awaited.set(true);
         loop {
             if !received.is_empty()
                 && head.advance(received.filled(), self.is_head.get()).map_err(Kind::AnswerHead)?
             {
+                self.connection.is_awaited.set(false);
                 return Ok(Answer { head, received });
             }
             // One byte more than a head may have, so that the parser sees that it is too large.
@@ -292,6 +301,6 @@ impl sides::Call for Call<'_> {
 
     fn into_stream(self) -> (Unread, impl AsRef<[u8]>) {
         self.connection.deadline().disarm();
-        (Unread(self.connection), self.received.take())
+        (Unread::new(self.connection), self.received.take())
     }
 }

@@ -6,6 +6,7 @@ mod bodies;
 mod connections;
 mod cuts;
 mod entrance;
+mod hung;
 mod lanes;
 mod lifecycle;
 mod misrouted;

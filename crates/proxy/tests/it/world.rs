@@ -1,9 +1,10 @@
 //! A small world to test in: pictures, a proxy on free ports, and ends of connections that read and write bytes.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use lanes::{
-    Directory, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Snapshot, Tag,
+    Directory, EMBEDDED_SOURCE, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service,
+    ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
     directory::NameAnswer,
     group::{EntranceSpec, Entry, Fallback, Meet},
@@ -248,6 +249,8 @@ type Route = (&'static str, &'static str, Vec<FilterSpec>, (Option<u64>, Option<
 pub(crate) struct World {
     /// Name, application, instances with their tags.
     pub(crate) services: Vec<(&'static str, &'static str, Instances)>,
+    /// Of instances that are not usable.
+    pub(crate) health: HashMap<SocketAddr, Health>,
     pub(crate) listeners: Vec<ListenerSpec>,
     /// Path prefix, service, filters, timeouts of the request and of an attempt in milliseconds.
     pub(crate) routes: Vec<Route>,
@@ -262,6 +265,7 @@ impl World {
         let endpoints = instances.iter().map(|address| (*address, None)).collect();
         Self {
             services: vec![("sc-A", "a", endpoints)],
+            health: HashMap::new(),
             listeners: vec![listener(80, false)],
             routes: vec![("/", "sc-A", Vec::new(), (None, None))],
             groups: Vec::new(),
@@ -280,7 +284,7 @@ impl World {
                     application_address: None,
                     tag: tag.and_then(|tag| Tag::parse(tag).unwrap()),
                     weight: 1,
-                    health: Health::Usable,
+                    health: self.health.get(address).copied().unwrap_or(Health::Usable),
                 })
                 .collect();
             let service = Service::new(id(name), name, application, endpoints);
@@ -344,7 +348,7 @@ impl World {
 }
 
 pub(crate) fn id(name: &str) -> ServiceId {
-    ServiceId::new("fixed", "default", "", name)
+    ServiceId::new(EMBEDDED_SOURCE, "default", "", name)
 }
 
 pub(crate) fn listener(port: u16, trusted: bool) -> ListenerSpec {

@@ -315,6 +315,16 @@ impl<'a> Checker<'a> {
         }
     }
 
+    /// What a probe asks the application for.
+    pub(super) fn path(&mut self, text: String) -> Option<String> {
+        if text.starts_with('/') && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            return Some(text);
+        }
+        let remedy = "use a path, perhaps with a query, in printable ASCII, e.g. /actuator/health";
+        self.refuse("health-path", &text, remedy);
+        None
+    }
+
     /// An address to listen on; port 0 chooses one.
     pub(super) fn listen(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
         let address = resolve(text);

@@ -28,6 +28,7 @@ fn sidecar() -> raw::Sidecar {
         service: None,
         service_namespace: "default".into(),
         app_address: Some("127.0.0.1:8080".into()),
+        health_path: None,
         advertise: None,
         tag: None,
         weight: "1".into(),

@@ -191,6 +191,6 @@ impl sides::RequestBody for RequestBody<'_> {
 
     fn into_stream(self) -> (Unread, impl AsRef<[u8]>) {
         self.connection.deadline().disarm();
-        (Unread(Rc::clone(self.connection)), self.into_next())
+        (Unread::new(Rc::clone(self.connection)), self.into_next())
     }
 }
