@@ -26,7 +26,7 @@ use crate::{
     picture::Picture,
     sources::Standing,
     status::{Findings, Sight, Statuses},
-    store::Revision,
+    store::{Revision, Unreadable},
 };
 
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
@@ -64,6 +64,11 @@ impl Hub {
     /// planes came that held what another control plane had told them.
     pub(crate) fn begin_unused(&mut self, is_new: bool, is_doubted: bool) {
         self.picture.begin_unused(is_new, is_doubted);
+    }
+
+    /// Of the store some objects, or registrations, cannot be read.
+    pub(crate) fn begin_without(&mut self, rows: Vec<Unreadable>, journal_is_short: bool) {
+        self.picture.begin_without(rows, journal_is_short);
     }
 
     /// How many data planes brought what another control plane had told them, while nothing was ever applied to this
@@ -129,7 +134,7 @@ impl Hub {
         now: Instant,
     ) {
         let mut touches = Vec::new();
-        if self.picture.believe() {
+        if self.picture.believe(changes) {
             self.distribution.touch_all(now);
         }
         self.picture.apply_objects(changes, objects, Some(now + ADMISSION_WAIT), &mut touches);

@@ -55,7 +55,7 @@ pub use registrations::Registrations;
 pub use rest::openapi;
 pub use sources::Standing;
 pub use store::{
-    Change, Contents, Restored, Revision, SqliteStore, Store, StoreError, StoredObject,
+    Change, Contents, Restored, Revision, SqliteStore, Store, StoreError, StoredObject, Unreadable,
 };
 
 use hub::Hub;
@@ -102,7 +102,8 @@ pub struct Control {
     /// What of this process listens where, and is no instance.
     own_listeners: Vec<(&'static str, SocketAddr)>,
     restored: Mutex<Vec<v1::Instance>>,
-    unreadable: Vec<(String, lanes::Problem)>,
+    /// Nodes of registrations that were spoilt at the start.
+    spoilt_registrations: Vec<String>,
     files: Mutex<Vec<(String, lanes::Problem)>>,
     sources: watch::Receiver<Vec<ServiceSource>>,
     join_token: Option<String>,
@@ -136,6 +137,11 @@ impl Control {
         if contents.is_unused() {
             hub.begin_unused(contents.is_new(), contents.doubted);
         }
+        let (restored, spoilt_registrations) = read_registrations(&contents);
+        for Unreadable { name, problem, .. } in &contents.unreadable {
+            tracing::error!(object = name, %problem, "a stored object cannot be read; data planes keep what they hold of it");
+        }
+        hub.begin_without(contents.unreadable.clone(), !spoilt_registrations.is_empty());
         let hub = Arc::new(Mutex::new(hub));
 
         let nudge = Arc::new(Notify::new());
@@ -153,10 +159,6 @@ impl Control {
         let changed = findings.keys().cloned().collect();
         hub.lock().findings_changed(findings, changed);
 
-        for (key, problem) in &contents.unreadable {
-            tracing::error!(object = key, %problem, "a stored object cannot be read; it is not in force");
-        }
-        let restored = decode_instances(&contents.registrations);
         let control = Arc::new(Self {
             hub,
             ledger,
@@ -164,7 +166,7 @@ impl Control {
             refusals: Mutex::default(),
             own_listeners: settings.own_listeners,
             restored: Mutex::new(restored),
-            unreadable: contents.unreadable.clone(),
+            spoilt_registrations,
             files: Mutex::default(),
             sources,
             join_token: settings.join_token,
@@ -236,9 +238,21 @@ impl Control {
         }
     }
 
-    /// Objects that this release cannot read, and files whose objects are not what they say.
+    /// What of the store cannot be read, and files whose objects are not what they say.
     pub(crate) fn unreadable(&self) -> Vec<(String, lanes::Problem)> {
-        [self.unreadable.as_slice(), &self.files.lock()].concat()
+        let leases = self.leases();
+        let away = self.spoilt_registrations.iter().filter(|node| !leases.is_known(node));
+        let spoilt = away.map(|node| {
+            let problem =
+                lanes::Problem::new("", "", "is spoilt: it is there again when the node is");
+            (format!("registration of node {node}"), problem)
+        });
+        let mut unreadable: Vec<(String, lanes::Problem)> = spoilt.collect();
+        drop(leases);
+        let of_row = |row: &Unreadable| (row.name.clone(), row.problem.clone());
+        unreadable.extend(self.hub().picture().unknown().rows().iter().map(of_row));
+        unreadable.extend(self.files.lock().iter().cloned());
+        unreadable
     }
 
     /// Stored objects as the last commit left them.
@@ -417,15 +431,20 @@ fn sources_in(objects: &Objects) -> Vec<ServiceSource> {
     objects.set().service_sources().cloned().collect()
 }
 
-fn decode_instances(registrations: &[(String, Vec<u8>)]) -> Vec<v1::Instance> {
-    let decode = |(node, bytes): &(String, Vec<u8>)| {
-        v1::Instance::decode(bytes.as_slice())
-            .inspect_err(
-                |error| tracing::error!(node, %error, "a journalled registration cannot be read"),
-            )
-            .ok()
-    };
-    registrations.iter().filter_map(decode).collect()
+/// Instances that were registered, and the nodes of those that cannot be read.
+fn read_registrations(contents: &Contents) -> (Vec<v1::Instance>, Vec<String>) {
+    let mut spoilt = contents.spoilt_registrations.clone();
+    let mut instances = Vec::new();
+    for (node, bytes) in &contents.registrations {
+        match v1::Instance::decode(bytes.as_slice()) {
+            Ok(instance) => instances.push(instance),
+            Err(_) => spoilt.push(node.clone()),
+        }
+    }
+    for node in &spoilt {
+        tracing::error!(node, "a journalled registration cannot be read");
+    }
+    (instances, spoilt)
 }
 
 /// Whether a connection to `address` from this machine would meet a listener.

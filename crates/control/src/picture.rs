@@ -21,6 +21,7 @@ use crate::{
     key::{Key, Subscription, Topic, Touch},
     objects::{ObjectChange, Objects},
     sources::{Sources, Standing},
+    store::Unreadable,
 };
 
 mod conflicts;
@@ -28,6 +29,7 @@ mod groups;
 mod newness;
 mod routing;
 mod services;
+mod unknown;
 mod versioned;
 
 pub(crate) use conflicts::{Conflicts, introduced};
@@ -37,6 +39,7 @@ pub(crate) use routing::Routing;
 pub(crate) use services::Services;
 #[cfg(test)]
 pub(crate) use services::{DEPARTED_ADDRESS_KEPT, DEPARTED_SERVICE_KEPT};
+use unknown::Unknown;
 pub(crate) use versioned::Versioned;
 
 /// How long after the start a source may take to tell what it has before "nobody has this name" is believed
@@ -98,6 +101,9 @@ pub(crate) struct Picture {
     naming: HashMap<(Kind, String), BTreeSet<ObjectKey>>,
     sources: Sources,
     newness: Newness,
+    unknown: Unknown,
+    /// Some of what was registered before a restart is not known.
+    journal_is_short: bool,
     /// Until then an unsynced source makes absence unknown; `None` when it has passed.
     absence_unknown_until: Option<Instant>,
 }
@@ -114,6 +120,8 @@ impl Picture {
             naming: HashMap::new(),
             sources: Sources::default(),
             newness: Newness::default(),
+            unknown: Unknown::default(),
+            journal_is_short: false,
             absence_unknown_until: Some(now + SOURCE_SYNC_WAIT),
         };
         let (changes, mut touches) = (objects.as_changes(), Vec::new());
@@ -249,6 +257,20 @@ impl Picture {
         self.sources.await_return(!is_new);
     }
 
+    /// Of the store some objects, or registrations, cannot be read.
+    pub(crate) fn begin_without(&mut self, rows: Vec<Unreadable>, journal_is_short: bool) {
+        self.unknown = Unknown::new(rows);
+        for source in self.unknown.names(Kind::ServiceSource) {
+            self.sources.add(&source.name);
+        }
+        self.journal_is_short = journal_is_short;
+    }
+
+    /// What of the store cannot be read.
+    pub(crate) fn unknown(&self) -> &Unknown {
+        &self.unknown
+    }
+
     /// A data plane brought what it was told before.
     pub(crate) fn brings_along(&mut self, node: &str, is_of_another: bool) {
         if self.newness.brings_along(node, is_of_another) {
@@ -256,9 +278,10 @@ impl Picture {
         }
     }
 
-    /// Somebody has applied something; says whether that lifts a doubt.
-    pub(crate) fn believe(&mut self) -> bool {
-        self.newness.believe()
+    /// Somebody has applied something; says whether that makes more known than what it says.
+    pub(crate) fn believe(&mut self, changes: &[ObjectChange]) -> bool {
+        let is_known = self.unknown.written(changes.iter().map(|change| &change.key));
+        self.newness.believe() || is_known
     }
 
     /// Whether doubt has come up since this was last asked.
@@ -361,19 +384,43 @@ impl Picture {
             Key::Gateway(name) => self.routing.gateway(name).cloned(),
             Key::Route(name) => self.routing.route(name).cloned(),
         };
+        let is_unknown = self.newness.is_doubted() || self.is_unknown(key);
         match known {
-            // The one that stands in while there is no Gateway object.
-            Some(content) if self.newness.is_doubted() => Known::Partly(content),
+            // A group without a lane that cannot be read, or the gateway that stands in while there is no object.
+            Some(content) if is_unknown => Known::Partly(content),
             Some(content) => Known::Content(content),
-            None if self.newness.is_doubted() => Known::NotYet,
+            None if is_unknown => Known::NotYet,
             None => Known::Absent,
         }
+    }
+
+    /// Whether what cannot be read may say something of a resource.
+    fn is_unknown(&self, key: &Key) -> bool {
+        if self.unknown.rows().is_empty() {
+            return false;
+        }
+        match key {
+            Key::Group(name) => self.unknown.is_in_group(name),
+            Key::Gateway(name) => self.unknown.is_gateway(name),
+            Key::Route(name) => self.unknown.is_route(name) || self.names_unknown_backend(name),
+            Key::Service(_) => self.unknown.any(Kind::HttpRoute) || self.unknown.any(Kind::Backend),
+            Key::Name(_) | Key::Address(_) => false,
+        }
+    }
+
+    fn names_unknown_backend(&self, route: &str) -> bool {
+        self.unknown.names(Kind::Backend).any(|backend| {
+            let routes = self.naming.get(&(Kind::Backend, backend.name.clone()));
+            let is_it =
+                |key: &ObjectKey| route.split_once('/') == Some((&key.namespace, &key.name));
+            routes.into_iter().flatten().any(is_it)
+        })
     }
 
     /// Whether a data plane may be told to drop a resource that is not in its share: not while a source that may
     /// put it there again has not spoken.
     pub(crate) fn may_remove(&self, key: &Key) -> bool {
-        if self.newness.is_doubted() {
+        if self.newness.is_doubted() || self.is_unknown(key) {
             return false;
         }
         match key {
@@ -386,13 +433,17 @@ impl Picture {
     fn known_service(&self, id: &ServiceId) -> Known {
         let is_synced = self.sources.is_synced(id.source());
         match self.services.wire(id) {
-            // Of what was registered with another control plane not all may be registered here yet.
-            Some(wire) if self.newness.is_doubted() && !is_synced => Known::Partly(wire.clone()),
+            // Not all that was registered before may be registered here yet.
+            Some(wire) if self.is_short() && !is_synced => Known::Partly(wire.clone()),
             Some(wire) => Known::Content(wire.clone()),
             None if !is_synced => Known::NotYet,
             // A route may name a service before its source does: it has no instances.
             None => self.known_to_be_nothing(versioned::unknown_service(id)),
         }
+    }
+
+    fn is_short(&self) -> bool {
+        self.journal_is_short || self.newness.is_doubted()
     }
 
     fn known_name(&self, host: &str) -> Known {

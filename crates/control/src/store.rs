@@ -87,15 +87,31 @@ pub enum Change {
     },
 }
 
+/// An object that cannot be read: left where it is, not in force, told in status, and kept by whoever holds what it
+/// was.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Unreadable {
+    /// What it is in the store, for people.
+    pub name: String,
+    /// What it may be: as the store files it, and as it names itself. Empty when this release knows no such kind.
+    pub keys: Vec<Key>,
+    /// Of a lane, the group it names, where that can be seen.
+    pub group: Option<String>,
+    /// Why.
+    pub problem: Problem,
+}
+
 /// Everything a store holds, read once at start.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
     /// Objects in creation order.
     pub objects: Vec<StoredObject>,
-    /// Objects this release cannot read, and why: left where they are, not in force, told in status.
-    pub unreadable: Vec<(String, Problem)>,
+    /// Objects this release cannot read.
+    pub unreadable: Vec<Unreadable>,
     /// Node and encoded instance of every registration.
     pub registrations: Vec<(String, Vec<u8>)>,
+    /// Nodes of registrations that are spoilt.
+    pub spoilt_registrations: Vec<String>,
     /// The latest revision, of a removal too.
     pub revision: Revision,
     /// The last place of the creation order that was given out.

@@ -87,8 +87,6 @@ pub(crate) struct DataPlane {
     /// What its share depends on.
     topics: HashSet<Topic>,
     holdings: Holdings,
-    /// Held keys of a release that knows more than this one: not ours to judge, but not in our picture either.
-    held_unknown: Vec<String>,
     /// The share itself must be computed again.
     open: bool,
     synced: bool,
@@ -119,12 +117,9 @@ impl DataPlane {
             addresses: BTreeSet::new(),
         };
         let mut holdings = Holdings::new(node);
-        let mut held_unknown = Vec::new();
         for told in &hello.held {
-            let Some(key) = Key::of(told) else {
-                held_unknown.push(told.key.clone());
-                continue;
-            };
+            // Of a release that knows more than this one: not ours to judge.
+            let Some(key) = Key::of(told) else { continue };
             match &key {
                 Key::Name(name) if subscription.names.len() < SUBSCRIPTIONS_MAX => {
                     subscription.names.insert(Arc::clone(name));
@@ -145,7 +140,6 @@ impl DataPlane {
             wake,
             topics: HashSet::new(),
             holdings,
-            held_unknown,
             open: true,
             synced: false,
             sent: 0,
@@ -288,10 +282,10 @@ impl DataPlane {
             if self.is_connected() {
                 tally.closed();
             }
-            let share = picture.share(&self.subscription);
+            let mut share = picture.share(&self.subscription);
+            self.holdings.keep_what_is_unknown(picture, &mut share);
             interest = Some(self.depend_on(share.topics));
             self.holdings.tell_share(share.keys, picture, &mut told, tally);
-            told.removals.append(&mut self.held_unknown);
             self.synced = true;
         } else {
             self.holdings.tell_pending(picture, &mut told, tally);

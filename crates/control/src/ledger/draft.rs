@@ -1,6 +1,10 @@
 //! One transaction, evaluated on the working objects and undone if it may not be.
 
-use std::{collections::HashSet, sync::Arc, time::SystemTime};
+use std::{
+    collections::{BTreeSet, HashSet},
+    sync::Arc,
+    time::SystemTime,
+};
 
 use api::{
     resource::{CreationOrder, Key, Object, written_twice},
@@ -35,6 +39,8 @@ pub(super) struct State {
     /// What is wrong or doubtful with them, errors first. Errors that are there already, e.g. since an upgrade,
     /// must not stand in the way of other writes.
     pub(super) findings: Arc<Vec<Finding>>,
+    /// What cannot be read can be deleted all the same.
+    unreadable: BTreeSet<Key>,
 }
 
 /// A transaction that passed.
@@ -60,7 +66,8 @@ impl Working {
         let mut validator = Validator::default();
         let findings = Arc::new(validator.validate(objects.set()));
         let (revision, created) = (contents.revision, contents.created);
-        Self { state: State { objects, revision, created, findings }, validator }
+        let unreadable = contents.unreadable.iter().flat_map(|row| row.keys.clone()).collect();
+        Self { state: State { objects, revision, created, findings, unreadable }, validator }
     }
 
     /// As it stands.
@@ -121,7 +128,8 @@ impl Working {
                     (key, done)
                 }
                 Edit::Delete { key, revision, precondition } => {
-                    let is_gone = self.state.objects.get(&key).is_none();
+                    let is_gone = self.state.objects.get(&key).is_none()
+                        && !self.state.unreadable.contains(&key);
                     if !(is_gone && precondition != Precondition::Present) {
                         self.delete(key.clone(), revision.as_deref(), &mut edited.changes)?;
                         let (action, changes) = (Action::Deleted, Vec::new());
@@ -265,12 +273,13 @@ impl Working {
         revision: Option<&str>,
         changes: &mut Vec<ObjectChange>,
     ) -> Result<(), Rejection> {
-        let Some(old) = self.state.objects.get(&key).cloned() else {
+        let old = self.state.objects.get(&key).cloned();
+        if old.is_none() && !self.state.unreadable.contains(&key) {
             return Err(Rejection::NotFound(key));
-        };
-        expect_revision(&key, revision, Some(&old))?;
+        }
+        expect_revision(&key, revision, old.as_deref())?;
         self.state.revision = self.state.revision.next();
-        self.change(key, Some(old), None, changes);
+        self.change(key, old, None, changes);
         Ok(())
     }
 
@@ -281,6 +290,7 @@ impl Working {
         new: Option<Arc<StoredObject>>,
         changes: &mut Vec<ObjectChange>,
     ) {
+        self.state.unreadable.remove(&key);
         let objects = Arc::make_mut(&mut self.state.objects);
         match &new {
             Some(stored) => objects.put(Arc::clone(stored)),

@@ -82,6 +82,11 @@ impl Leases {
         leases
     }
 
+    /// Whether a node has registered, and is not forgotten.
+    pub(crate) fn is_known(&self, node: &str) -> bool {
+        self.by_node.contains_key(node)
+    }
+
     /// A stream was opened.
     pub(super) fn open(&mut self) -> StreamId {
         self.streams += 1;

@@ -1,20 +1,17 @@
 //! The store on SQLite: write-ahead log, `synchronous=FULL`, format in `user_version`.
 
-use std::{
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-use api::resource::{CreationOrder, Object};
-use lanes::Problem;
+use api::resource::CreationOrder;
 
 mod copies;
+mod rows;
 
 pub use copies::Restored;
 
-use super::{Change, Contents, Revision, Store, StoreError, StoredObject};
+use super::{Change, Contents, Revision, Store, StoreError};
 
 /// Marks the file as ours (`PRAGMA application_id`): "LANE" in ASCII.
 const APPLICATION_ID: i64 = 0x4C41_4E45;
@@ -48,6 +45,11 @@ const MIGRATIONS: &[&str] = &[
     "
     -- What a file said of the object last.
     ALTER TABLE objects ADD COLUMN said TEXT;
+",
+    "
+    -- CRC-32 of the row; NULL in rows of before.
+    ALTER TABLE objects ADD COLUMN checksum INTEGER;
+    ALTER TABLE registrations ADD COLUMN checksum INTEGER;
 ",
 ];
 
@@ -156,34 +158,27 @@ impl SqliteStore {
     }
 
     fn read_objects(&self, contents: &mut Contents) -> rusqlite::Result<()> {
-        let mut statement = self.connection.prepare(
-            "SELECT kind, namespace, name, revision, created, body, said FROM objects ORDER BY created",
-        )?;
+        let mut statement = self.connection.prepare(rows::SELECT_OBJECTS)?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
-            let text = |column| row.get::<_, String>(column);
-            let number = |column| row.get::<_, i64>(column).map(|value| value as u64);
-            match read_body(&text(5)?) {
-                Ok(object) => contents.objects.push(StoredObject {
-                    object: Arc::new(object),
-                    revision: Revision(number(3)?),
-                    created: CreationOrder(number(4)?),
-                    said: row.get::<_, Option<String>>(6)?.map(Arc::from),
-                }),
-                Err(problem) => {
-                    let key = format!("{} {}/{}", text(0)?, text(1)?, text(2)?);
-                    contents.unreadable.push((key, problem));
-                }
+            match rows::object(row)? {
+                Ok(object) => contents.objects.push(object),
+                Err(unreadable) => contents.unreadable.push(unreadable),
             }
         }
         Ok(())
     }
 
-    fn registrations(&self) -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
-        self.connection
-            .prepare("SELECT node, instance FROM registrations ORDER BY node")?
-            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?
-            .collect()
+    fn read_registrations(&self, contents: &mut Contents) -> rusqlite::Result<()> {
+        let mut statement = self.connection.prepare(rows::SELECT_REGISTRATIONS)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            match rows::registration(row)? {
+                Ok(registration) => contents.registrations.push(registration),
+                Err(node) => contents.spoilt_registrations.push(node),
+            }
+        }
+        Ok(())
     }
 
     fn epoch(&self) -> rusqlite::Result<String> {
@@ -204,7 +199,6 @@ impl Store for SqliteStore {
     fn load(&mut self) -> Result<Contents, StoreError> {
         let read = || -> rusqlite::Result<Contents> {
             let mut contents = Contents {
-                registrations: self.registrations()?,
                 revision: Revision(self.counter(REVISION)?),
                 created: CreationOrder(self.counter(CREATED)?),
                 epoch: self.epoch()?,
@@ -213,6 +207,7 @@ impl Store for SqliteStore {
                 ..Contents::default()
             };
             self.read_objects(&mut contents)?;
+            self.read_registrations(&mut contents)?;
             Ok(contents)
         };
         read().map_err(failed("read", &self.path))
@@ -235,34 +230,10 @@ fn failed(doing: &'static str, path: &Path) -> impl FnOnce(rusqlite::Error) -> S
     move |source| StoreError::Database { doing, path, source }
 }
 
-fn read_body(text: &str) -> Result<Object, Problem> {
-    let value = serde_json::from_str(text).map_err(|error| {
-        Problem::new("", "", format!("is no JSON ({error}): apply the object again"))
-    })?;
-    Object::from_value(value)
-}
-
 fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Result<()> {
     match change {
         Change::Put(object) => {
-            let key = object.object.key();
-            transaction
-                .prepare_cached(
-                    "INSERT INTO objects (kind, namespace, name, revision, created, body, said)
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)
-                     ON CONFLICT (kind, namespace, name) DO UPDATE SET
-                         revision = excluded.revision, created = excluded.created, body = excluded.body,
-                         said = excluded.said",
-                )?
-                .execute(params![
-                    key.kind.name(),
-                    key.namespace,
-                    key.name,
-                    object.revision.number() as i64,
-                    object.created.0 as i64,
-                    object.object.to_value().to_string(),
-                    object.said.as_deref(),
-                ])?;
+            rows::put(transaction, object)?;
             raise(transaction, REVISION, object.revision.number())?;
             raise(transaction, CREATED, object.created.0)
         }
@@ -274,13 +245,7 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
                 .execute(params![key.kind.name(), key.namespace, key.name])?;
             raise(transaction, REVISION, revision.number())
         }
-        Change::Register { node, instance } => transaction
-            .prepare_cached(
-                "INSERT INTO registrations (node, instance) VALUES (?1, ?2)
-                 ON CONFLICT (node) DO UPDATE SET instance = excluded.instance",
-            )?
-            .execute(params![node, instance])
-            .map(drop),
+        Change::Register { node, instance } => rows::register(transaction, node, instance),
         Change::Deregister { node } => transaction
             .prepare_cached("DELETE FROM registrations WHERE node = ?1")?
             .execute([node])

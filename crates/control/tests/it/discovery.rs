@@ -2,9 +2,13 @@
 
 use std::sync::Arc;
 
-use api::discovery::v1;
-use control::{SqliteStore, Standing, Store};
+use api::{
+    discovery::v1,
+    resource::{Key, Kind},
+};
+use control::{Edit, Precondition, SqliteStore, Standing, Store, Transaction};
 use prost::Message;
+use serde_json::json;
 
 use crate::harness::{
     DataPlane, PATIENCE, Plane, backend, call, gateway, group, id, lane, route, service, sidecar,
@@ -291,4 +295,74 @@ async fn a_hello_that_says_too_little_is_refused() {
         assert_eq!(status.code(), tonic::Code::InvalidArgument);
         assert!(status.message().contains(says), "{status}");
     }
+}
+
+/// One object of each kind that data planes hold something of is spoilt; the rest is served.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_is_kept_by_whoever_holds_it() {
+    let object = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "edge"},
+        "spec": {
+            "gatewayClassName": "laneway",
+            "listeners": [{"name": "x", "port": 9000, "protocol": "HTTP"}],
+        },
+    });
+    let anew = [
+        group("trade", &["app-a", "app-b"]),
+        lane("trade", "gray"),
+        route("a", "/other", "a"),
+        backend("a", "sc-c"),
+        object.clone(),
+    ];
+    for anew in anew {
+        let kind = anew["kind"].as_str().unwrap();
+        let plane = Plane::start().await;
+        plane.apply(std::slice::from_ref(&object)).await.unwrap();
+        let hello = holding(&plane).await;
+        let plane = spoil(plane, kind).await;
+        plane.serve(&[service("sc-a", "app-a", &["1"])]);
+        let mut edge = plane.connect(hello).await;
+        let first = edge.receive().await;
+        assert!(first.upserts.is_empty() && first.removals.is_empty(), "{kind}: {first:?}");
+        let status = async || call(plane.rest().await, "GET", "/api/v1alpha1/status", "").await.1;
+        assert!(status().await.contains("is spoilt"), "{kind}");
+        // What it goes on with does not grow old, and others are told what there is.
+        plane.serve(&[service("sc-a", "app-a", &["1", "2"])]);
+        edge.until(|it| it.endpoints("sc-a").is_some_and(|at| at.len() == 2)).await;
+        plane.apply(&[backend("c", "sc-c"), route("c", "/c", "c")]).await.unwrap();
+        edge.until(|it| it.keys().contains(&"route/default/c")).await;
+        assert!(edge.messages.iter().all(|it| it.removals.is_empty()), "{kind}");
+
+        // Written anew it is what it says.
+        plane.apply(std::slice::from_ref(&anew)).await.unwrap();
+        assert!(!status().await.contains("is spoilt"), "{kind}");
+        if kind == "Backend" {
+            edge.until(|it| it.has_lost("service/embedded/default//sc-a")).await;
+        }
+    }
+}
+
+/// Starts it again without what there is of a kind.
+async fn spoil(plane: Plane, kind: &str) -> Plane {
+    plane.control.stop().await;
+    let raw = rusqlite::Connection::open(plane.directory.path().join("laneway.db")).unwrap();
+    let spoilt = raw.execute("UPDATE objects SET body = '{' WHERE kind = ?1", [kind]).unwrap();
+    assert_eq!(spoilt, 1);
+    drop(raw);
+    plane.restart().await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_read_can_be_deleted() {
+    let plane = Plane::start().await;
+    let hello = holding(&plane).await;
+    let plane = spoil(plane, "HTTPRoute").await;
+    plane.serve(&[service("sc-a", "app-a", &["1"])]);
+    let mut edge = plane.connect(hello).await;
+    edge.receive().await;
+    let key = Key::new(Kind::HttpRoute, "default", "a");
+    let delete = Edit::Delete { key, revision: None, precondition: Precondition::Present };
+    let transaction = Transaction { edits: vec![delete], dry_run: false };
+    plane.control.transact(transaction).await.unwrap();
+    edge.until(|it| it.has_lost("route/default/a")).await;
 }

@@ -306,6 +306,11 @@ impl DataPlane {
         }
     }
 
+    /// Whether the last message removed a resource.
+    pub(crate) fn has_lost(&self, key: &str) -> bool {
+        self.messages.last().is_some_and(|it| it.removals.iter().any(|removed| removed == key))
+    }
+
     pub(crate) fn keys(&self) -> Vec<&str> {
         self.held.keys().map(String::as_str).collect()
     }

@@ -62,7 +62,7 @@ fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     drop(raw);
     let before = std::fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 2, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 3, .. }), "{error}");
     assert!(error.to_string().contains("start the release that wrote it"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -101,7 +101,54 @@ fn the_first_format_is_read() {
     let instance = v1::Instance::decode(instance.as_slice()).unwrap();
     assert_eq!((node.as_str(), instance.address.as_str()), ("node-1", "127.0.0.11:15006"));
     assert_eq!(contents.unreadable.len(), 1);
-    assert!(contents.unreadable[0].0.contains("lost"), "{:?}", contents.unreadable);
+    assert!(contents.unreadable[0].name.contains("lost"), "{:?}", contents.unreadable);
+}
+
+/// Bytes of one row that change cost that row, whatever they were.
+#[test]
+fn a_spoilt_row_is_left_out_and_no_other() {
+    let spoil = [
+        "body = replace(body, 'app-a', 'app-b')",
+        "body = CAST(X'7bff7d' AS TEXT)",
+        "name = 'tradf'",
+        "kind = 'LaneGrouq'",
+        "revision = 77",
+        "said = 'x'",
+        "checksum = 0",
+    ];
+    for change in spoil {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("laneway.db");
+        let stored = |value: serde_json::Value, number: u64| {
+            Change::Put(Arc::new(StoredObject {
+                object: Arc::new(Object::from_value(value).unwrap()),
+                revision: Revision::parse(&number.to_string()).unwrap(),
+                created: CreationOrder(number),
+                said: None,
+            }))
+        };
+        let register = |node: &str| Change::Register { node: node.to_owned(), instance: vec![10] };
+        open(&path)
+            .commit(&[
+                stored(group("trade", &["app-a"]), 1),
+                stored(backend("b", "sc-b"), 2),
+                register("one"),
+                register("two"),
+            ])
+            .unwrap();
+        let raw = rusqlite::Connection::open(&path).unwrap();
+        let statement = format!("UPDATE objects SET {change} WHERE kind = 'LaneGroup'");
+        assert_eq!(raw.execute(&statement, []).unwrap(), 1);
+        raw.execute("UPDATE registrations SET instance = X'0b' WHERE node = 'one'", []).unwrap();
+        drop(raw);
+        let contents = contents(&path);
+        let [unreadable] = contents.unreadable.as_slice() else { panic!("{change}: {contents:?}") };
+        let trade = Key::new(Kind::LaneGroup, "default", "trade");
+        assert!(unreadable.keys.contains(&trade), "{change}: {unreadable:?}");
+        assert_eq!(contents.objects[0].object.key().name, "b", "{change}");
+        assert_eq!(contents.registrations, [("two".to_owned(), vec![10])]);
+        assert_eq!(contents.spoilt_registrations, ["one"]);
+    }
 }
 
 #[test]

@@ -8,8 +8,8 @@ use foldhash::HashMap;
 use super::Told;
 use crate::{
     distribute::tally::{Standing, Tally},
-    key::Key,
-    picture::{Known, Picture},
+    key::{Key, Topic},
+    picture::{Known, Picture, Share},
 };
 
 /// All of it, by key.
@@ -85,6 +85,18 @@ impl Holdings {
             && !mem::replace(&mut holding.is_pending, true)
         {
             self.pending.push(key.clone());
+        }
+    }
+
+    /// Services that it may not be told to drop are in its share as far as it has them: what it goes on with must not
+    /// grow old.
+    pub(super) fn keep_what_is_unknown(&self, picture: &Picture, share: &mut Share) {
+        for (key, holding) in &self.by_key {
+            let is_held = matches!(key, Key::Service(_)) && holding.held.is_some();
+            if is_held && !share.keys.contains(key) && !picture.may_remove(key) {
+                share.keys.insert(key.clone());
+                share.topics.insert(Topic::Resource(key.clone()));
+            }
         }
     }
 
