@@ -22,16 +22,18 @@ use url::Url;
 use crate::{
     resource::{Key, Kind, Object},
     rest::{
-        ApplyRequest, ApplyResponse, CheckResponse, DeleteRequest, ExplainRequest, ExplainResponse,
-        List, MERGE_PATCH, Problem, StatusResponse, WatchEvent,
+        ApplyRequest, ApplyResponse, CheckResponse, DeleteRequest, Event, ExplainRequest,
+        ExplainResponse, InstanceStatus, List, MERGE_PATCH, Problem, ServiceStatus, StatusResponse,
+        WatchEvent,
     },
 };
 
 /// How long connecting may take: a control plane that is there answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long an answer may take: the largest transaction is validated and written in well under this.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long an answer may take unless something else is asked for: the largest transaction is validated and written in
+/// well under this.
+pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of an answer: a list of everything in the largest set measured (10 000 endpoints, 1 000 lanes) is 10 MB.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;
@@ -60,10 +62,12 @@ pub enum CallError {
         source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// It took too long.
-    #[error("the control plane at {server} did not answer within {} s", ANSWER_TIMEOUT.as_secs())]
+    #[error("the control plane at {server} did not answer within {} s", within.as_secs())]
     Late {
         /// Who.
         server: String,
+        /// How long it had.
+        within: Duration,
     },
     /// The control plane refused.
     #[error("{0}")]
@@ -94,6 +98,7 @@ impl CallError {
 pub struct Client {
     server: Url,
     authorization: Option<HeaderValue>,
+    answer_timeout: Duration,
     http: legacy::Client<HttpConnector, Full<Bytes>>,
 }
 
@@ -109,7 +114,7 @@ impl Client {
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { server: url, authorization: None, http })
+        Ok(Self { server: url, authorization: None, answer_timeout: ANSWER_TIMEOUT, http })
     }
 
     /// Shows a token with every call.
@@ -120,6 +125,13 @@ impl Client {
                 value.set_sensitive(true);
                 value
             });
+        self
+    }
+
+    /// Waits that long for an answer.
+    #[must_use]
+    pub fn with_timeout(mut self, timeout: Duration) -> Self {
+        self.answer_timeout = timeout;
         self
     }
 
@@ -197,6 +209,22 @@ impl Client {
         self.call(Method::GET, &format!("{}/status", crate::rest::PREFIX), None::<&()>).await
     }
 
+    /// The instances of all applications.
+    pub async fn instances(&self) -> Result<Vec<InstanceStatus>, CallError> {
+        self.call(Method::GET, &format!("{}/instances", crate::rest::PREFIX), None::<&()>).await
+    }
+
+    /// The services of all sources.
+    pub async fn services(&self) -> Result<Vec<ServiceStatus>, CallError> {
+        self.call(Method::GET, &format!("{}/services", crate::rest::PREFIX), None::<&()>).await
+    }
+
+    /// What happened after the event of that number.
+    pub async fn events(&self, after: u64) -> Result<Vec<Event>, CallError> {
+        let path = format!("{}/events?after={after}", crate::rest::PREFIX);
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
     /// Follows the objects of one kind, of one namespace or of all: first everything there is, then every change.
     pub async fn watch(&self, kind: Kind, namespace: Option<&str>) -> Result<Watch, CallError> {
         self.follow(format!("{}?watch", path::of_kind(kind, namespace))).await
@@ -265,12 +293,12 @@ impl Client {
         let request = request
             .body(Full::from(body.unwrap_or_default()))
             .map_err(|source| self.unreachable(source))?;
-        let response = match tokio::time::timeout(ANSWER_TIMEOUT, self.http.request(request)).await
-        {
-            Ok(Ok(response)) => response,
-            Ok(Err(source)) => return Err(self.unreachable(source)),
-            Err(_) => return Err(self.late()),
-        };
+        let response =
+            match tokio::time::timeout(self.answer_timeout, self.http.request(request)).await {
+                Ok(Ok(response)) => response,
+                Ok(Err(source)) => return Err(self.unreachable(source)),
+                Err(_) => return Err(self.late()),
+            };
         let status = response.status();
         if status.is_success() {
             return Ok(response);
@@ -281,7 +309,7 @@ impl Client {
 
     async fn collect(&self, body: Incoming) -> Result<Bytes, CallError> {
         let limited = Limited::new(body, ANSWER_BYTES_MAX);
-        match tokio::time::timeout(ANSWER_TIMEOUT, limited.collect()).await {
+        match tokio::time::timeout(self.answer_timeout, limited.collect()).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(source)) => {
                 Err(CallError::Unreachable { server: self.server().to_owned(), source })
@@ -291,7 +319,7 @@ impl Client {
     }
 
     fn late(&self) -> CallError {
-        CallError::Late { server: self.server().to_owned() }
+        CallError::Late { server: self.server().to_owned(), within: self.answer_timeout }
     }
 
     fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> CallError {

@@ -13,9 +13,11 @@ use crate::{
 use crate::resource::Object as AnyObject;
 
 mod explain;
+mod installation;
 mod status;
 
 pub use explain::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
+pub use installation::{Event, InstanceStatus, ServiceStatus};
 pub use status::{
     DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,
     StatusResponse,

@@ -115,10 +115,35 @@ fn name_listeners(hello: &mut v1::Hello, peer: IpAddr) {
     }
 }
 
+/// A data plane, for people: `sidecar spring-cloud-a gray at 10.0.0.7:15006`, `gateway edge`.
+pub(crate) fn shown(hello: &v1::Hello) -> String {
+    let mut shown = format!("{} {}", role(hello), hello.name);
+    if hello.role() == v1::Role::Sidecar {
+        let tag = if hello.tag.is_empty() { "base" } else { &hello.tag };
+        shown.push_str(&format!(" {tag}"));
+    }
+    if !hello.address.is_empty() {
+        shown.push_str(&format!(" at {}", hello.address));
+    }
+    shown
+}
+
+/// A data plane's role in a word.
+pub(crate) fn role(hello: &v1::Hello) -> &'static str {
+    match hello.role() {
+        v1::Role::Gateway => "gateway",
+        v1::Role::Sidecar => "sidecar",
+        v1::Role::Agent => "agent",
+        v1::Role::Unspecified => "unknown",
+    }
+}
+
 /// One open stream of one data plane.
 struct Session {
     control: Arc<Control>,
     node: String,
+    /// Who it is, for people.
+    shown: String,
     connection: Connection,
     epoch: String,
     wake: Arc<Notify>,
@@ -126,7 +151,7 @@ struct Session {
 
 impl Session {
     fn open(control: Arc<Control>, hello: v1::Hello) -> Result<Self, Status> {
-        let node = hello.node.clone();
+        let (node, shown) = (hello.node.clone(), shown(&hello));
         let wake = Arc::new(Notify::new());
         let mut hub = control.hub();
         let epoch = hub.generation().epoch.clone();
@@ -135,8 +160,8 @@ impl Session {
                 Status::resource_exhausted("too many data planes: start another control plane")
             })?;
         drop(hub);
-        tracing::info!(node, "data plane connected");
-        Ok(Self { control, node, connection, epoch, wake })
+        tracing::info!(node, data_plane = shown, "data plane connected");
+        Ok(Self { control, node, shown, connection, epoch, wake })
     }
 
     /// Receives and sends until either side ends, or a newer stream of the same node takes over.
@@ -174,7 +199,11 @@ impl Session {
     fn next_message(&self) -> Option<Option<Told>> {
         let mut hub = self.control.hub();
         if !hub.is_current(&self.node, self.connection) {
-            tracing::info!(node = self.node, "a newer stream speaks for this data plane");
+            tracing::info!(
+                node = self.node,
+                data_plane = self.shown,
+                "a newer stream speaks for this data plane"
+            );
             return None;
         }
         let told = hub.next_message(&self.node, self.connection);
@@ -200,7 +229,7 @@ impl Session {
 impl Drop for Session {
     fn drop(&mut self) {
         self.control.hub().disconnect(&self.node, self.connection, Instant::now());
-        tracing::info!(node = self.node, "data plane disconnected");
+        tracing::info!(node = self.node, data_plane = self.shown, "data plane disconnected");
         self.control.nudge();
     }
 }

@@ -20,8 +20,11 @@ use lanes::ServiceId;
 use tokio::sync::Notify;
 
 use crate::{
+    discovery,
     distribute::{Connection, DataPlane, Distribution, Told},
+    events::Events,
     key::{Key, Touch},
+    ledger,
     objects::{ObjectChange, Objects},
     picture::Picture,
     sources::Standing,
@@ -33,12 +36,16 @@ use crate::{
 /// it all the same (semantics §7): one that does not answer must not keep everyone waiting.
 pub(crate) const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 
+/// Objects changed at once of which events say what of them changed: as many as a person reads.
+const TOLD_BY_FIELD_MAX: usize = 16;
+
 /// Everything distribution knows.
 #[derive(Debug)]
 pub(crate) struct Hub {
     picture: Picture,
     distribution: Distribution,
     statuses: Statuses,
+    events: Events,
     generation: v1::Generation,
     /// Groups of which lanes are held back, and of which more may have been confirmed.
     to_admit: HashSet<Arc<str>>,
@@ -54,6 +61,7 @@ impl Hub {
             picture: Picture::new(objects, number, now),
             distribution: Distribution::default(),
             statuses,
+            events: Events::default(),
             generation: v1::Generation { epoch, number },
             to_admit: HashSet::new(),
             progress: 0,
@@ -96,6 +104,27 @@ impl Hub {
         self.picture.add_source(name);
     }
 
+    /// What happened lately.
+    pub(crate) fn events(&self) -> &Events {
+        &self.events
+    }
+
+    fn note_events(&mut self, changes: &[ObjectChange]) {
+        for change in changes {
+            let (reason, message) = match (&change.old, &change.new) {
+                (None, Some(_)) => ("Created", String::new()),
+                (Some(_), None) => ("Deleted", String::new()),
+                (Some(old), Some(new)) if changes.len() <= TOLD_BY_FIELD_MAX => {
+                    let fields = ledger::changes(&old.object, &new.object, None);
+                    let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
+                    ("Changed", fields.join("; "))
+                }
+                _ => ("Changed", String::new()),
+            };
+            self.events.of_object(&change.key, false, reason, message);
+        }
+    }
+
     /// What is distributed now.
     pub(crate) fn picture(&self) -> &Picture {
         &self.picture
@@ -133,6 +162,7 @@ impl Hub {
         objects: Arc<Objects>,
         now: Instant,
     ) {
+        self.note_events(changes);
         let mut touches = Vec::new();
         if self.picture.believe(changes) {
             self.distribution.touch_all(now);
@@ -164,7 +194,14 @@ impl Hub {
 
     /// A source stands otherwise than before.
     pub(crate) fn source_stands(&mut self, source: &str, standing: Standing, now: Instant) {
+        let word = |picture: &Picture| picture.sources().get(source).map(Standing::word);
+        let before = word(&self.picture);
+        let problem = standing.problem().unwrap_or_default().to_owned();
         let is_first = self.picture.source_stands(source, standing);
+        if let Some(now) = word(&self.picture).filter(|now| Some(*now) != before) {
+            let reason = if now == "stale" { "Stale" } else { "Synced" };
+            self.events.of(format!("source {source}"), now == "stale", reason, problem);
+        }
         self.statuses.source_changed(source, &self.picture);
         if is_first {
             self.generation.number += 1;
@@ -188,6 +225,11 @@ impl Hub {
         self.note_progress();
         let (statuses, sight) = self.statuses();
         let look_due = statuses.look_at_marked(now, sight);
+        for (object, condition) in statuses.take_news() {
+            let warning = condition.status == "False" && condition.reason != "Disabled";
+            let (reason, message) = (condition.reason, condition.message);
+            self.events.of_object(&object, warning, &reason, message);
+        }
         [picture_due, admission_due, forget_due, look_due].into_iter().flatten().min()
     }
 
@@ -330,7 +372,12 @@ impl Hub {
             let is_of_another = !hello.held_of.is_empty() && hello.held_of != self.generation.epoch;
             self.picture.brings_along(&hello.node, is_of_another);
         }
-        self.distribution.connect(hello, wake, now)
+        let about = discovery::shown(&hello);
+        let connection = self.distribution.connect(hello, wake, now);
+        if connection.is_some() {
+            self.events.of(about, false, "Connected", String::new());
+        }
+        connection
     }
 
     /// What of a connected data plane listens at an address, beside instances: in words.
@@ -340,6 +387,10 @@ impl Hub {
 
     /// Its stream ended.
     pub(crate) fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
+        let about = self.distribution.data_plane(node).map(DataPlane::shown);
+        if let Some(about) = about.filter(|_| self.distribution.is_current(node, connection)) {
+            self.events.of(about, true, "Disconnected", String::new());
+        }
         self.distribution.disconnect(node, connection, now);
     }
 

@@ -27,7 +27,9 @@ mod removals;
 mod view;
 mod writer;
 
+pub(crate) use draft::rfc3339;
 pub use manifest::Manifest;
+pub(crate) use manifest::changes;
 pub(crate) use view::{Gone, View};
 
 /// Requests that may wait for the writer. A commit takes a few milliseconds, so this is under a second of

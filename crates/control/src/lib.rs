@@ -35,6 +35,7 @@ use tokio::sync::{Notify, watch};
 
 mod discovery;
 mod distribute;
+mod events;
 mod explain;
 mod hub;
 mod key;

@@ -194,6 +194,9 @@ impl<R: Registrations> RegistrationStream<R> {
         if tokio::time::timeout(DEREGISTRATION_WAIT, told).await.is_err() {
             tracing::warn!(
                 node = instance.node,
+                application = instance.application,
+                tag = instance.tag,
+                address = instance.address,
                 "not every data plane knows yet that it deregistered"
             );
         }

@@ -21,6 +21,7 @@ use axum::{
 use crate::{Control, store::StoredObject};
 
 mod actions;
+mod installation;
 mod objects;
 mod openapi;
 mod problem;
@@ -42,6 +43,9 @@ impl Control {
             .route(&path("/check"), post(actions::check))
             .route(&path("/explain"), post(actions::explain))
             .route(&path("/status"), get(actions::status))
+            .route(&path("/instances"), get(installation::instances))
+            .route(&path("/services"), get(installation::services))
+            .route(&path("/events"), get(installation::events))
             .route(&path("/openapi.json"), get(openapi::serve))
             .route(&path("/{plural}"), get(objects::list).post(objects::create))
             .route(

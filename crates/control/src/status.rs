@@ -13,7 +13,7 @@ use std::{
 };
 
 use api::{
-    resource::{Key as ObjectKey, Kind, Object, Status},
+    resource::{Key as ObjectKey, Kind, Object, Status, StatusCondition},
     validate::Finding,
 };
 
@@ -32,6 +32,9 @@ const LOOK_INTERVAL: Duration = Duration::from_millis(100);
 /// Commits of which it is kept what was the latest change of a status then: as many as watches can go on from. Who goes
 /// on from an older one is told every status.
 const COMMITS_MAX: usize = 4_096;
+
+/// Conditions that wait to be told as events: what more there is at once nobody reads one by one.
+const NEWS_MAX: usize = 1_024;
 
 /// What is wrong or doubtful, by object.
 pub(crate) type Findings = HashMap<ObjectKey, Vec<Finding>>;
@@ -64,6 +67,8 @@ pub(crate) struct Statuses {
     instances: Instances,
     looked_at: Option<Instant>,
     looks: u64,
+    /// Conditions that read otherwise since they were taken.
+    news: Vec<(ObjectKey, StatusCondition)>,
 }
 
 #[derive(Debug, Default)]
@@ -182,6 +187,11 @@ impl Statuses {
         None
     }
 
+    /// Conditions that read otherwise than when this was last asked.
+    pub(crate) fn take_news(&mut self) -> Vec<(ObjectKey, StatusCondition)> {
+        mem::take(&mut self.news)
+    }
+
     /// The number of the latest change.
     pub(crate) fn number(&self) -> u64 {
         self.number
@@ -244,6 +254,11 @@ impl Statuses {
             reading::status(object, matched, sight, &self.findings, &mut self.instances);
         let moved = is_moved.then(|| mem::take(&mut status.matched));
         let is_same = known.changed_in > 0 && known.status == status;
+        if known.changed_in > 0 && !is_same && self.news.len() < NEWS_MAX {
+            let news =
+                news(&known.status, &status).map(|condition| (key.clone(), condition.clone()));
+            self.news.extend(news);
+        }
         if let Some(moved) = moved {
             status.matched = moved;
         }
@@ -256,6 +271,15 @@ impl Statuses {
         known.changed_in = self.number;
         self.changes.insert(self.number, key.clone());
     }
+}
+
+/// Conditions that say something else than before, or for the first time. That a change is on its way to data planes is
+/// true for a moment after every change, and no news.
+fn news<'s>(before: &'s Status, now: &'s Status) -> impl Iterator<Item = &'s StatusCondition> {
+    now.conditions.iter().filter(|condition| {
+        let was = before.conditions.iter().find(|was| was.kind == condition.kind);
+        condition.reason != "Distributing" && was.is_none_or(|was| was.reason != condition.reason)
+    })
 }
 
 /// What is distributed of an object, alone or with others.

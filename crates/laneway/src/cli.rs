@@ -3,6 +3,7 @@
 //! The only place that prints. Roles are in [`crate::roles`]; each verb has a module here with its arguments and
 //! one `run`.
 
+pub(crate) mod analyze;
 pub(crate) mod apply;
 pub(crate) mod backup;
 pub(crate) mod check;
@@ -11,20 +12,30 @@ mod columns;
 pub(crate) mod completions;
 pub(crate) mod delete;
 pub(crate) mod demo;
+pub(crate) mod describe;
+pub(crate) mod diff;
+pub(crate) mod events;
 pub(crate) mod explain;
 pub(crate) mod get;
+mod json_path;
 pub(crate) mod lane;
 pub(crate) mod output;
 #[cfg(test)]
 mod reference;
+mod references;
 pub(crate) mod restore;
 pub(crate) mod route;
 pub(crate) mod sample_application;
+mod selector;
 pub(crate) mod server;
+mod shape;
 pub(crate) mod status;
+mod target;
+pub(crate) mod version;
+pub(crate) mod wait;
 pub(crate) mod watch;
 
-use std::{ffi::OsString, process::ExitCode};
+use std::{ffi::OsString, fmt, process::ExitCode};
 
 use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
 
@@ -63,8 +74,16 @@ enum WrittenCommand {
     Delete(delete::Delete),
     /// Show resources
     Get(get::Get),
-    /// Follow the changes of resources
+    /// Show a resource with all that is known of it: how it stands and why, its instances, who needs it, what happened
+    Describe(describe::Describe),
+    /// Say what files would change, field by field
+    Diff(diff::Diff),
+    /// Show what happened lately
+    Events(events::Events),
+    /// Follow the changes of resources and of how they stand
     Watch(watch::Watch),
+    /// Wait until resources stand as wanted, or are gone
+    Wait(wait::Wait),
     /// Switch lanes on and off, change their ratio, see how they stand
     Lane(lane::Lane),
     /// Write routes without writing YAML
@@ -73,12 +92,16 @@ enum WrittenCommand {
     Explain(explain::Explain),
     /// Validate resources without applying them
     Check(check::Check),
+    /// Look for what is wrong or doubtful in the whole installation
+    Analyze(analyze::Analyze),
     /// Sources, gateways and data planes: how far behind each is, what each cannot reach
     Status(status::Status),
     /// Copy the control plane's store into a file while it runs
     Backup(backup::Backup),
     /// Put a backup in place of the store of a stopped control plane
     Restore(restore::Restore),
+    /// The releases of this program and of the control plane
+    Version(version::Version),
     /// Print a completion script for a shell
     Completions(completions::Completions),
     /// The sample scenario on this machine: A, B and C, base and gray
@@ -102,12 +125,18 @@ pub(crate) enum Command {
     Apply(apply::Apply),
     Delete(delete::Delete),
     Get(get::Get),
+    Describe(describe::Describe),
+    Diff(diff::Diff),
+    Events(events::Events),
     Watch(watch::Watch),
+    Wait(wait::Wait),
     Lane(lane::Lane),
     Route(route::Route),
     Explain(explain::Explain),
     Check(check::Check),
+    Analyze(analyze::Analyze),
     Status(status::Status),
+    Version(version::Version),
     Backup(backup::Backup),
     Restore(restore::Restore),
     Completions(completions::Completions),
@@ -160,6 +189,7 @@ enum Unreadable {
 }
 
 fn read(arguments: &[OsString]) -> Result<Command, Unreadable> {
+    let arguments = &verb_first(arguments);
     let matches =
         Arguments::command().try_get_matches_from(arguments).map_err(Unreadable::Usage)?;
     let Some((role, role_matches)) = matches.subcommand() else {
@@ -189,6 +219,35 @@ fn read(arguments: &[OsString]) -> Result<Command, Unreadable> {
     written.command.check(arguments, &origins).map_err(Unreadable::Settings)
 }
 
+/// What names the server may stand before the verb, too: it is put behind it.
+fn verb_first(arguments: &[OsString]) -> Vec<OsString> {
+    let mut rest = arguments.iter().cloned();
+    let mut ordered: Vec<OsString> = rest.by_ref().take(1).collect();
+    let mut before = Vec::new();
+    while let Some(word) = rest.next() {
+        let text = word.to_string_lossy();
+        let is_written = |option: &str| {
+            text == option || text.strip_prefix(option).is_some_and(|value| value.starts_with('='))
+        };
+        let Some(option) = BEFORE_THE_VERB.iter().find(|option| is_written(option)) else {
+            ordered.push(word);
+            break;
+        };
+        let has_value = text != **option;
+        before.push(word);
+        if !has_value {
+            before.extend(rest.next());
+        }
+    }
+    ordered.extend(before);
+    ordered.extend(rest);
+    ordered
+}
+
+/// Options of verbs that may stand before the verb; each takes a value.
+const BEFORE_THE_VERB: [&str; 6] =
+    ["--server", "--token-file", "--data", "--timeout", "--namespace", "-n"];
+
 impl WrittenCommand {
     fn check(self, arguments: &[OsString], origins: &Origins) -> Result<Command, BadSettings> {
         macro_rules! settings {
@@ -211,7 +270,13 @@ impl WrittenCommand {
             Self::Apply(verb) => Command::Apply(verb),
             Self::Delete(verb) => Command::Delete(verb),
             Self::Get(verb) => Command::Get(verb),
+            Self::Describe(verb) => Command::Describe(verb),
+            Self::Diff(verb) => Command::Diff(verb),
+            Self::Events(verb) => Command::Events(verb),
             Self::Watch(verb) => Command::Watch(verb),
+            Self::Wait(verb) => Command::Wait(verb),
+            Self::Analyze(verb) => Command::Analyze(verb),
+            Self::Version(verb) => Command::Version(verb),
             Self::Lane(verb) => Command::Lane(verb),
             Self::Route(verb) => Command::Route(verb),
             Self::Explain(verb) => Command::Explain(verb),
@@ -279,9 +344,26 @@ pub(crate) fn run(verb: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitC
 /// The exit code of what was run; a failure is printed with its whole chain.
 pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
     result.unwrap_or_else(|error| {
+        if let Some(misunderstood) = error.downcast_ref::<Misunderstood>() {
+            let kind = clap::error::ErrorKind::MissingRequiredArgument;
+            output::usage(&Arguments::command().error(kind, misunderstood));
+            return ExitCode::from(EXIT_USAGE);
+        }
         output::error(&format_args!("{error:#}"));
         ExitCode::from(if error.is::<BadSettings>() { EXIT_BAD_SETTINGS } else { EXIT_FAILED })
     })
+}
+
+/// Words that were read one by one do not go together.
+#[derive(Debug)]
+pub(crate) struct Misunderstood(pub(crate) String);
+
+impl std::error::Error for Misunderstood {}
+
+impl fmt::Display for Misunderstood {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
 }
 
 #[cfg(test)]

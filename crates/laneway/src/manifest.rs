@@ -29,7 +29,7 @@ pub(crate) struct Manifest {
 impl Manifest {
     /// Reads files, the resource files of directories, and standard input for `-`. An error is about a file that
     /// cannot be read at all; what is wrong within files is in [`Manifest::errors`].
-    pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Self> {
+    pub(crate) fn read(paths: &[PathBuf], recursive: bool) -> anyhow::Result<Self> {
         let mut manifest = Self::default();
         for path in paths {
             if path.as_os_str() == STANDARD_INPUT {
@@ -39,7 +39,8 @@ impl Manifest {
                 );
                 continue;
             }
-            for path in files(path).with_context(|| format!("read {}", path.display()))? {
+            let files = if recursive { files_beneath(path) } else { files(path) };
+            for path in files.with_context(|| format!("read {}", path.display()))? {
                 let text = read_file(&path).with_context(|| format!("read {}", path.display()))?;
                 manifest.add(&path.display().to_string(), &text);
             }
@@ -89,6 +90,28 @@ pub(crate) fn files(path: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// The resource files of a directory and of all directories beneath it, each directory's own first.
+fn files_beneath(path: &Path) -> io::Result<Vec<PathBuf>> {
+    let mut all = files(path)?;
+    if !path.is_dir() {
+        return Ok(all);
+    }
+    let mut directories = Vec::new();
+    for entry in fs::read_dir(path)? {
+        let entry = entry?;
+        let hidden = entry.file_name().to_string_lossy().starts_with('.');
+        // Links to directories are not followed: they may lead back.
+        if entry.file_type()?.is_dir() && !hidden {
+            directories.push(entry.path());
+        }
+    }
+    directories.sort();
+    for directory in directories {
+        all.extend(files_beneath(&directory)?);
+    }
+    Ok(all)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -105,6 +128,14 @@ mod tests {
             .map(|path| path.file_name().unwrap().to_string_lossy().into_owned())
             .collect();
         assert_eq!(names, ["a.yaml", "b.yml", "c.json"]);
+        for name in ["more", ".git"] {
+            fs::create_dir(directory.path().join(name)).unwrap();
+            fs::write(directory.path().join(name).join("d.yaml"), "").unwrap();
+        }
+        assert_eq!(files(directory.path()).unwrap().len(), 3);
+        let beneath = files_beneath(directory.path()).unwrap();
+        assert_eq!(beneath.len(), 4);
+        assert!(beneath[3].ends_with("more/d.yaml"));
     }
 
     #[test]
@@ -114,12 +145,12 @@ mod tests {
             "apiVersion: laneway.io/v1alpha1\nkind: LaneGroup\nmetadata: {name: trade}\nspec: {}\n";
         fs::write(directory.path().join("a.yaml"), format!("kind: Pod\n---\n{lane}")).unwrap();
         fs::write(directory.path().join("b.yaml"), lane).unwrap();
-        let manifest = Manifest::read(&[directory.path().to_owned()]).unwrap();
+        let manifest = Manifest::read(&[directory.path().to_owned()], false).unwrap();
         assert_eq!(manifest.found.len(), 2);
         let file = directory.path().join("a.yaml");
         let place = format!("{}:1 (document 1)", file.display());
         assert_eq!(manifest.errors[0].place.to_string(), place);
         let absent = [directory.path().join("absent.yaml")];
-        assert!(Manifest::read(&absent).unwrap_err().to_string().ends_with("absent.yaml"));
+        assert!(Manifest::read(&absent, false).unwrap_err().to_string().ends_with("absent.yaml"));
     }
 }

@@ -317,6 +317,11 @@ impl DataPlane {
         &self.hello
     }
 
+    /// Who it is, for people.
+    pub(crate) fn shown(&self) -> String {
+        crate::discovery::shown(&self.hello)
+    }
+
     /// Whether its stream is open.
     pub(crate) fn is_connected(&self) -> bool {
         self.disconnected_at.is_none()

@@ -392,7 +392,7 @@ fn new_uid() -> String {
 
 /// A time as `creationTimestamp` tells it, e.g. `2026-11-24T06:30:00Z`: the second that has begun. A time that no
 /// calendar reaches is the epoch.
-fn rfc3339(time: SystemTime) -> String {
+pub(crate) fn rfc3339(time: SystemTime) -> String {
     format!("{:.0}", jiff::Timestamp::try_from(time).unwrap_or_default())
 }
 

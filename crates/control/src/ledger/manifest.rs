@@ -129,7 +129,7 @@ fn merge(
 }
 
 /// What of the owner's fields is otherwise than before, and what of that the file of `last` did not leave so.
-pub(super) fn changes(before: &Object, after: &Object, last: Option<&str>) -> Vec<FieldChange> {
+pub(crate) fn changes(before: &Object, after: &Object, last: Option<&str>) -> Vec<FieldChange> {
     let mut changes = differences(&before.to_value(), &after.to_value());
     if let Some(last) = last.and_then(Last::read) {
         let by_others = differences(&last.meant, &before.to_value());

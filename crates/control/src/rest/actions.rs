@@ -24,7 +24,7 @@ use super::{
     problem::FINDINGS_MAX,
 };
 use crate::{
-    Control,
+    Control, discovery,
     distribute::DataPlane,
     explain::Moment,
     ledger::{Edit, Manifest, Precondition, Rejection, Transaction},
@@ -292,19 +292,12 @@ fn of_refusal(refusal: &registrations::Refusal, now: Instant) -> RefusedRegistra
 }
 
 fn of_data_plane(data_plane: &DataPlane, now: Instant) -> DataPlaneStatus {
-    use api::discovery::v1::Role;
     let hello = data_plane.hello();
-    let role = match hello.role() {
-        Role::Gateway => "gateway",
-        Role::Sidecar => "sidecar",
-        Role::Agent => "agent",
-        Role::Unspecified => "unknown",
-    };
     let refused = data_plane.refusals().into_iter();
     let behind = data_plane.behind_since().map(|since| now.saturating_duration_since(since));
     DataPlaneStatus {
         node: hello.node.clone(),
-        role: role.to_owned(),
+        role: discovery::role(hello).to_owned(),
         name: hello.name.clone(),
         tag: hello.tag.clone(),
         address: hello.address.clone(),

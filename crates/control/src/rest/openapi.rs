@@ -4,7 +4,7 @@ use api::rest;
 use axum::{http::header, response::IntoResponse};
 use utoipa::OpenApi;
 
-use super::{actions, objects};
+use super::{actions, installation, objects};
 
 /// The document as committed: pretty JSON with a final line end.
 pub fn openapi() -> String {
@@ -38,6 +38,9 @@ pub(super) async fn serve() -> impl IntoResponse {
         actions::check,
         actions::explain,
         actions::status,
+        installation::instances,
+        installation::services,
+        installation::events,
     ),
     components(schemas(rest::WatchEvent, rest::List, rest::Problem))
 )]

@@ -11,7 +11,7 @@ use api::{
 use clap::Args;
 
 use super::{
-    EXIT_FAILED, output,
+    EXIT_FAILED, Misunderstood, output,
     server::{Namespace, Server},
 };
 use crate::manifest::Manifest;
@@ -19,9 +19,8 @@ use crate::manifest::Manifest;
 /// The arguments of `laneway apply`.
 #[derive(Debug, Args)]
 pub(crate) struct Apply {
-    /// A file of resources, or a directory of such files; `-` reads standard input
-    #[arg(short = 'f', long = "file", value_name = "FILE|DIR", required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Say what would happen, and write nothing
     #[arg(long)]
     dry_run: bool,
@@ -29,6 +28,17 @@ pub(crate) struct Apply {
     server: Server,
     #[command(flatten)]
     namespace: Namespace,
+}
+
+/// Which files a verb is about.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Files {
+    /// A file of resources, or a directory of such files; `-` reads standard input; may be given again
+    #[arg(short = 'f', long = "file", value_name = "FILE|DIR")]
+    files: Vec<PathBuf>,
+    /// Read directories with all beneath them
+    #[arg(short = 'R', long)]
+    recursive: bool,
 }
 
 /// Runs the verb.
@@ -93,8 +103,11 @@ fn done(action: Action, dry_run: bool) -> &'static str {
 
 /// Reads files; objects that name no namespace are of `namespace`. None when something in them cannot be read,
 /// which has been told then.
-pub(super) fn read(files: &[PathBuf], namespace: &Namespace) -> anyhow::Result<Option<Vec<Found>>> {
-    let mut manifest = Manifest::read(files)?;
+pub(super) fn read(files: &Files, namespace: &Namespace) -> anyhow::Result<Option<Vec<Found>>> {
+    if files.files.is_empty() {
+        return Err(Misunderstood("name the files with -f".to_owned()).into());
+    }
+    let mut manifest = Manifest::read(&files.files, files.recursive)?;
     for error in &manifest.errors {
         output::error(error);
     }

@@ -1,6 +1,6 @@
 //! `laneway check`: validates resources and finds conflicts without applying them.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
 use api::{
     resource::Set,
@@ -11,8 +11,10 @@ use clap::Args;
 use control::{default_gateway, provide_default_gateway};
 
 use super::{
-    EXIT_FAILED, apply, output,
-    server::{Credentials, Format, Namespace, Output, client},
+    EXIT_FAILED,
+    apply::{self, Files},
+    output,
+    server::{Credentials, Format, Namespace, Output, Patience, client},
 };
 
 /// The port of the gateway that files without one are checked with: nothing listens on it.
@@ -21,14 +23,15 @@ const ANY_PORT: u16 = 8000;
 /// The arguments of `laneway check`.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
-    /// A file of resources, or a directory of such files; `-` reads standard input
-    #[arg(short = 'f', long = "file", value_name = "FILE|DIR", required = true)]
-    files: Vec<PathBuf>,
+    #[command(flatten)]
+    files: Files,
     /// Check against what this control plane has; without it the files must be complete
     #[arg(long, value_name = "URL", env = "LANEWAY_SERVER")]
     server: Option<String>,
     #[command(flatten)]
     credentials: Credentials,
+    #[command(flatten)]
+    patience: Patience,
     #[command(flatten)]
     namespace: Namespace,
     #[command(flatten)]
@@ -42,7 +45,7 @@ pub(crate) async fn run(verb: Check) -> anyhow::Result<ExitCode> {
     };
     let findings: Vec<Finding> = match &verb.server {
         Some(server) => {
-            let client = client(server, &verb.credentials)?;
+            let client = client(server, &verb.credentials, &verb.patience)?;
             let checked = client.check(&apply::request(&found)).await?;
             if checked.omitted > 0 {
                 output::warning(format_args!("{} more findings", checked.omitted));

@@ -1,29 +1,29 @@
 //! `laneway delete`: deletes resources, by name or those of files.
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use api::{
-    client::CallError,
-    resource::{Key, Kind},
-};
+use api::{client::CallError, resource::Key};
 use clap::Args;
 
 use super::{
-    EXIT_FAILED, apply, output,
-    server::{LaneName, Namespace, Server, find_lane, kind},
+    EXIT_FAILED, apply,
+    apply::Files,
+    output,
+    server::{Namespace, Server},
+    target::{First, Targets, first},
 };
 
 /// The arguments of `laneway delete`.
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
-    /// The kind, e.g. Lane
-    #[arg(value_parser = kind, required_unless_present = "files", conflicts_with = "files", requires = "name")]
-    kind: Option<Kind>,
-    /// The resource's name; a lane's also as GROUP/TAG
-    name: Option<String>,
-    /// Delete the resources of a file, or of a directory of such files, all or none; `-` reads standard input
-    #[arg(short = 'f', long = "file", value_name = "FILE|DIR")]
-    files: Vec<PathBuf>,
+    /// The kind, or a resource as KIND/NAME
+    #[arg(value_name = "KIND|KIND/NAME", value_parser = first, required_unless_present = "files", conflicts_with = "files")]
+    first: Option<First>,
+    /// Names of resources, of lanes also as GROUP/TAG; after KIND/NAME more of the same
+    #[arg(value_name = "NAME")]
+    names: Vec<String>,
+    #[command(flatten)]
+    files: Files,
     /// Say what would happen, and delete nothing
     #[arg(long)]
     dry_run: bool,
@@ -37,11 +37,8 @@ pub(crate) struct Delete {
 pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
     let namespace = verb.namespace.name();
-    let keys = if let (Some(kind), Some(name)) = (verb.kind, &verb.name) {
-        vec![match name.parse::<LaneName>() {
-            Ok(lane) if kind == Kind::Lane => find_lane(&client, &lane, namespace).await?.key(),
-            _ => Key::new(kind, namespace, name),
-        }]
+    let keys = if let Some(first) = verb.first {
+        Targets::new(first, verb.names).keys(&client, namespace).await?
     } else {
         let Some(found) = apply::read(&verb.files, &verb.namespace)? else {
             return Ok(ExitCode::from(EXIT_FAILED));

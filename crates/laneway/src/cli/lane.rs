@@ -16,14 +16,11 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    output,
+    EXIT_FAILED, output,
     output::Meant,
     server::{Format, LaneName, Namespace, Output, Server, find_lane},
+    status,
 };
-
-/// How long a change is waited for until every data plane has acknowledged it. A change is live within a second
-/// on 1 000 data planes; one that takes longer is told, and goes on by itself.
-const LIVE_WITHIN: Duration = Duration::from_secs(2);
 
 /// The arguments of `laneway lane`.
 #[derive(Debug, Args)]
@@ -65,7 +62,7 @@ enum Action {
         #[arg(value_name = "GROUP/TAG")]
         lane: LaneName,
         /// 0 to 100, two decimals
-        #[arg(value_parser = percent)]
+        #[arg(value_parser = percent, allow_negative_numbers = true)]
         percent: f64,
     },
 }
@@ -78,15 +75,16 @@ fn percent(text: &str) -> Result<f64, &'static str> {
 /// Runs the verb.
 pub(crate) async fn run(verb: Lane) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
+    let patience = verb.server.patience.limit();
     let namespace = verb.namespace.name();
     match verb.action {
         Action::Enable { lane } => {
             let patch = json!({"spec": {"enabled": true}});
-            change(&client, &lane, namespace, &patch, "enabled").await
+            change(&client, &lane, namespace, &patch, "enabled", patience).await
         }
         Action::Disable { lane } => {
             let patch = json!({"spec": {"enabled": false}});
-            change(&client, &lane, namespace, &patch, "disabled").await
+            change(&client, &lane, namespace, &patch, "disabled", patience).await
         }
         Action::Ratio { lane, percent } => {
             let now = find_lane(&client, &lane, namespace).await?;
@@ -94,10 +92,13 @@ pub(crate) async fn run(verb: Lane) -> anyhow::Result<ExitCode> {
                 bail!("lane {lane} is entered by content: {}; it has no ratio", now.spec.entry);
             }
             let patch = json!({"spec": {"entry": {"ratio": {"percent": percent}}}});
-            change(&client, &lane, namespace, &patch, &format!("at {percent}%")).await
+            let what = format!("at {percent}%");
+            change(&client, &lane, namespace, &patch, &what, patience).await
         }
         Action::Status { lane, output } => {
-            show(find_lane(&client, &lane, namespace).await?, output.output);
+            let lane = find_lane(&client, &lane, namespace).await?;
+            let unreachable = unreachable(&client, &lane).await?;
+            show(lane, output.output, &unreachable);
             Ok(ExitCode::SUCCESS)
         }
     }
@@ -110,6 +111,7 @@ async fn change(
     namespace: &str,
     patch: &Value,
     what: &str,
+    patience: Duration,
 ) -> anyhow::Result<ExitCode> {
     let before = find_lane(client, name, namespace).await?;
     let started = Instant::now();
@@ -120,7 +122,7 @@ async fn change(
         output::line(format_args!("lane {name} is {what} already"));
         return Ok(ExitCode::SUCCESS);
     }
-    match tokio::time::timeout(LIVE_WITHIN, live(client, &before, &after)).await {
+    match tokio::time::timeout(patience, live(client, &before, &after)).await {
         Ok(reached) => {
             let reached = reached?;
             let milliseconds = started.elapsed().as_millis();
@@ -142,13 +144,24 @@ async fn change(
                 Progress::Waiting(why) => why,
             };
             output::line(format_args!("lane {name} is {what}"));
-            output::warning(format_args!(
-                "not live everywhere after {} s: {why}; see `laneway lane status {name}`",
-                LIVE_WITHIN.as_secs()
+            output::error(&format_args!(
+                "not live everywhere after {} s: {why}",
+                patience.as_secs()
             ));
+            for who in behind(client).await? {
+                output::error(&format_args!("not confirmed by {who}"));
+            }
+            return Ok(ExitCode::from(EXIT_FAILED));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Connected data planes that have not confirmed everything, in words.
+pub(super) async fn behind(client: &Client) -> anyhow::Result<Vec<String>> {
+    let data_planes = client.status().await?.data_planes.into_iter();
+    let behind = data_planes.filter(|it| it.connected && it.behind_ms > 0);
+    Ok(behind.map(|it| format!("{}, behind by {} ms", status::who(&it), it.behind_ms)).collect())
 }
 
 /// Waits until a change is live; says on which data planes.
@@ -228,7 +241,19 @@ fn reason(lane: &resource::Lane) -> Option<String> {
     ready(lane).map(|condition| condition.message.clone())
 }
 
-fn show(lane: resource::Lane, format: Format) {
+/// Instances of a lane that a data plane cannot reach, in words. They count: others may reach them.
+async fn unreachable(client: &Client, lane: &resource::Lane) -> anyhow::Result<Vec<String>> {
+    let matched = lane.status.iter().flat_map(|status| &status.matched);
+    let applications: Vec<&String> = matched.map(|matched| &matched.application).collect();
+    let (tag, instances) = (lane.tag_text(), client.instances().await?);
+    let of_lane = instances
+        .into_iter()
+        .filter(|instance| instance.tag == tag && applications.contains(&&instance.application));
+    let wrong = of_lane.filter(|instance| !instance.why.is_empty());
+    Ok(wrong.map(|it| format!("{} of {}: {}", it.address, it.application, it.why)).collect())
+}
+
+fn show(lane: resource::Lane, format: Format, unreachable: &[String]) {
     match format {
         Format::Json => return output::line(write::json_of(&Object::from(lane))),
         Format::Yaml => return output::text(&write::yaml_of(&Object::from(lane))),
@@ -262,6 +287,9 @@ fn show(lane: resource::Lane, format: Format) {
         })
         .collect();
     output::text(&output::table(&["APPLICATION", "BASE", "IN LANE"], &rows));
+    for instance in unreachable {
+        output::line(format_args!("{}: {instance}", output::word("instance", Meant::Badly)));
+    }
 }
 
 #[cfg(test)]

@@ -64,7 +64,16 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
         return String::new();
     }
     let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();
-    let rows: Vec<&Vec<String>> = std::iter::once(&heading).chain(rows).collect();
+    let with_heading = std::iter::once(&heading).filter(|heading| !heading.is_empty());
+    aligned(&with_heading.chain(rows).collect::<Vec<_>>())
+}
+
+/// Rows without a heading.
+pub(crate) fn rows(rows: &[Vec<String>]) -> String {
+    aligned(&rows.iter().collect::<Vec<_>>())
+}
+
+fn aligned(rows: &[&Vec<String>]) -> String {
     let width = |column: usize| {
         rows.iter()
             .filter_map(|row| row.get(column))
@@ -72,7 +81,8 @@ pub(crate) fn table(heading: &[&str], rows: &[Vec<String>]) -> String {
             .max()
             .unwrap_or(0)
     };
-    let widths: Vec<usize> = (0..heading.len()).map(width).collect();
+    let columns = rows.iter().map(|row| row.len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();

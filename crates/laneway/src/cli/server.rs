@@ -1,6 +1,6 @@
 //! The arguments that every verb has which talks to a control plane.
 
-use std::{fmt, path::PathBuf, str::FromStr};
+use std::{fmt, path::PathBuf, str::FromStr, time::Duration};
 
 use anyhow::{Context, bail};
 use api::{
@@ -29,6 +29,24 @@ pub(crate) struct Server {
     pub(crate) server: String,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
+    #[command(flatten)]
+    pub(crate) patience: Patience,
+}
+
+/// How long is waited.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Patience {
+    /// Seconds that an answer may take, and what is waited for
+    #[arg(long, value_name = "SECONDS", env = "LANEWAY_TIMEOUT", default_value = "30", global = true,
+        value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    timeout: u64,
+}
+
+impl Patience {
+    /// The same as a time.
+    pub(crate) fn limit(&self) -> Duration {
+        Duration::from_secs(self.timeout)
+    }
 }
 
 /// What is shown to the control plane.
@@ -103,12 +121,16 @@ pub(crate) struct Output {
 impl Server {
     /// A client of it.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        client(&self.server, &self.credentials)
+        client(&self.server, &self.credentials, &self.patience)
     }
 }
 
 /// A client of the control plane at `server`; an address that is none is a bad setting.
-pub(crate) fn client(server: &str, credentials: &Credentials) -> anyhow::Result<Client> {
+pub(crate) fn client(
+    server: &str,
+    credentials: &Credentials,
+    patience: &Patience,
+) -> anyhow::Result<Client> {
     let client = Client::new(server).map_err(|error| match error {
         CallError::Server { server } => BadSettings(vec![SettingProblem {
             key: "server".to_owned(),
@@ -119,6 +141,7 @@ pub(crate) fn client(server: &str, credentials: &Credentials) -> anyhow::Result<
         .into(),
         other => anyhow::Error::from(other),
     })?;
+    let client = client.with_timeout(patience.limit());
     let token = credentials.token(&client)?;
     Ok(match token {
         Some(token) => client.with_token(&token.into_text()),

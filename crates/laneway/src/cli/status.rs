@@ -135,6 +135,14 @@ fn cannot(data_plane: &DataPlaneStatus) -> String {
     notes
 }
 
+/// A data plane, for people.
+pub(super) fn who(data_plane: &DataPlaneStatus) -> String {
+    let DataPlaneStatus { role, name, tag, address, .. } = data_plane;
+    let tag = if tag.is_empty() { String::new() } else { format!(" {tag}") };
+    let address = if address.is_empty() { String::new() } else { format!(" at {address}") };
+    format!("{role} {name}{tag}{address}")
+}
+
 fn data_plane(status: &DataPlaneStatus) -> Vec<String> {
     let state = if status.connected { "connected" } else { "away" };
     let behind =

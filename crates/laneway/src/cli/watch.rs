@@ -1,10 +1,11 @@
-//! `laneway watch`: follows the changes of resources.
+//! `laneway watch`: follows the changes of resources and of how they stand.
 
-use std::process::ExitCode;
+use std::{collections::HashMap, process::ExitCode};
 
 use anyhow::bail;
 use api::{
-    resource::Kind,
+    client::Client,
+    resource::{Key, Kind, Object},
     rest::{WatchEvent, WatchKind},
     write,
 };
@@ -12,7 +13,8 @@ use clap::Args;
 
 use super::{
     columns, output,
-    server::{Format, Namespace, Output, Server, kind},
+    server::{Namespace, Server, kind},
+    shape::{Shape, Shown},
 };
 
 /// The arguments of `laneway watch`.
@@ -29,40 +31,68 @@ pub(crate) struct Watch {
     #[command(flatten)]
     namespace: Namespace,
     #[command(flatten)]
-    output: Output,
+    shown: Shown,
 }
 
 /// Runs the verb: until it is interrupted.
 pub(crate) async fn run(verb: Watch) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
     let within = (!verb.all_namespaces).then_some(verb.namespace.name());
-    let mut watch = client.watch(verb.kind, within).await?;
+    follow(&client, verb.kind, within, &verb.shown.shape, |_| true).await
+}
+
+/// Shows the changes of those resources of a kind that are wanted, from what there is on.
+pub(crate) async fn follow(
+    client: &Client,
+    kind: Kind,
+    within: Option<&str>,
+    shape: &Shape,
+    wanted: impl Fn(&Key) -> bool,
+) -> anyhow::Result<ExitCode> {
+    let mut watch = client.watch(kind, within).await?;
+    let mut stood = HashMap::new();
     while let Some(event) = watch.next().await? {
-        show(&event, verb.output.output);
+        if event.object.as_ref().is_none_or(|object| wanted(&object.key())) {
+            show(&event, shape, &mut stood);
+        }
     }
     bail!("the control plane at {} ended the watch; start it again", client.server())
 }
 
-fn show(event: &WatchEvent, format: Format) {
+fn show(event: &WatchEvent, shape: &Shape, stood: &mut HashMap<Key, String>) {
     let word = match event.kind {
         WatchKind::Added => "ADDED   ",
         WatchKind::Modified => "MODIFIED",
         WatchKind::Deleted => "DELETED ",
         WatchKind::Synced => "SYNCED",
     };
-    match (format, &event.object) {
+    match (shape, &event.object) {
         // One line an event, for programs.
-        (Format::Json, _) => match serde_json::to_string(event) {
+        (Shape::Json, _) => match serde_json::to_string(event) {
             Ok(line) => output::line(line),
             Err(error) => output::error(&error),
         },
-        (Format::Yaml, Some(object)) => {
+        (Shape::Yaml, Some(object)) => {
             output::text(&format!("# {}\n{}---\n", word.trim_end(), write::yaml_of(object)));
         }
-        (Format::Table, Some(object)) => {
-            output::line(format_args!("{word}  {}", columns::line(object)))
+        (Shape::JsonPath(path), Some(object)) => output::line(path.pick(&object.to_value())),
+        (Shape::Table | Shape::Wide | Shape::Name, Some(object)) => {
+            let turn = turn(object, stood);
+            output::line(format_args!("{word}  {}{turn}", columns::line(object)));
         }
         // The end of what was there already is of no interest to people.
-        (Format::Yaml | Format::Table, None) => {}
+        (_, None) => {}
+    }
+}
+
+/// How an object stands otherwise than when it was shown last: `  (Admitting -> Live)`.
+fn turn(object: &Object, stood: &mut HashMap<Key, String>) -> String {
+    let conditions = object.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
+    let ready = conditions.iter().find(|condition| condition.kind == "Ready");
+    let now = ready.map(|condition| condition.reason.clone()).unwrap_or_default();
+    let before = stood.insert(object.key(), now.clone());
+    match before {
+        Some(before) if before != now => format!("  ({before} -> {now})"),
+        _ => String::new(),
     }
 }

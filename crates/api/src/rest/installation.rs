@@ -1,0 +1,85 @@
+//! What there is besides objects: services, their instances, and what happened lately.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::resource::Key;
+
+/// One instance, whichever services it is of.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstanceStatus {
+    /// The application it is an instance of.
+    pub application: String,
+    /// Its tag; empty is base.
+    pub tag: String,
+    /// Where callers reach it.
+    pub address: String,
+    /// `usable`, `unhealthy`, `draining` or `invalidTag`.
+    pub health: String,
+    /// Why it is not used, or by whom it is not; empty when nothing is wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub why: String,
+    /// The source that told of it.
+    pub source: String,
+    /// The services it is of.
+    pub services: Vec<String>,
+    /// Its share among its peers.
+    pub weight: u32,
+    /// Data planes that cannot connect to it, as `role name`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub unreachable_for: Vec<String>,
+}
+
+/// One service.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ServiceStatus {
+    /// The name that callers use.
+    pub name: String,
+    /// The source that told of it.
+    pub source: String,
+    /// Its namespace in the source.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub namespace: String,
+    /// Its group in the source.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub group: String,
+    /// The application behind it.
+    pub application: String,
+    /// How many instances it has.
+    pub instances: u32,
+    /// How many of them may be chosen.
+    pub usable: u32,
+    /// The tags of those that have one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub tags: Vec<String>,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Event {
+    /// Counts up; anew with every start of the control plane.
+    pub number: u64,
+    /// When, RFC 3339.
+    pub time: String,
+    /// Whether it is something to look after.
+    pub warning: bool,
+    /// The object it happened to, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object: Option<Key>,
+    /// What it happened to, for people.
+    pub about: String,
+    /// One word in CamelCase.
+    pub reason: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub message: String,
+}

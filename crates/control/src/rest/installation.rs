@@ -1,0 +1,154 @@
+//! What there is besides objects: instances, services, events.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use api::rest::{Event, InstanceStatus, ServiceStatus};
+use axum::{
+    Json,
+    extract::{Query, State},
+};
+use lanes::service::{Endpoint, Health};
+
+use super::{
+    Refused,
+    objects::{Written, unknown_parameter},
+};
+use crate::{Control, hub::Hub, picture::small};
+
+type Shared = State<Arc<Control>>;
+
+/// Instances of all applications.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/instances", tag = "actions",
+    responses((status = 200, description = "By application, tag and address", body = Vec<InstanceStatus>))
+)]
+pub(super) async fn instances(State(control): Shared) -> Json<Vec<InstanceStatus>> {
+    let hub = control.hub();
+    let unreachable = unreachable(&hub);
+    let mut instances: BTreeMap<(String, String, String, String), InstanceStatus> = BTreeMap::new();
+    for service in hub.picture().services.all() {
+        for endpoint in service.endpoints() {
+            let tag = endpoint.tag.as_ref().map_or_else(String::new, ToString::to_string);
+            let (application, source) = (service.application().to_string(), service.id().source());
+            let key = (application, tag, endpoint.address.to_string(), source.to_owned());
+            let instance = instances.entry(key.clone()).or_insert_with(|| {
+                let (application, tag, address, source) = key;
+                let unreachable_for = unreachable.get(&address).cloned().unwrap_or_default();
+                let why = why(endpoint, &unreachable_for);
+                let (health, weight) = (word(endpoint.health).to_owned(), endpoint.weight);
+                let services = Vec::new();
+                InstanceStatus {
+                    application,
+                    tag,
+                    address,
+                    health,
+                    why,
+                    source,
+                    services,
+                    weight,
+                    unreachable_for,
+                }
+            });
+            instance.services.push(service.name().to_string());
+        }
+    }
+    drop(hub);
+    let mut instances: Vec<_> = instances.into_values().collect();
+    instances.iter_mut().for_each(|instance| instance.services.sort());
+    Json(instances)
+}
+
+/// Whom which addresses are out of reach for, as those say who are connected.
+fn unreachable(hub: &Hub) -> BTreeMap<String, Vec<String>> {
+    let mut unreachable: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let data_planes = hub.nodes().filter_map(|node| hub.data_plane(node));
+    for data_plane in data_planes.filter(|data_plane| data_plane.is_connected()) {
+        for address in data_plane.unreachable() {
+            unreachable.entry(address.clone()).or_default().push(data_plane.shown());
+        }
+    }
+    unreachable
+}
+
+fn word(health: Health) -> &'static str {
+    match health {
+        Health::Usable => "usable",
+        Health::Unhealthy => "unhealthy",
+        Health::Draining => "draining",
+        Health::InvalidTag => "invalidTag",
+    }
+}
+
+fn why(endpoint: &Endpoint, unreachable_for: &[String]) -> String {
+    let why = match endpoint.health {
+        Health::Usable if unreachable_for.is_empty() => return String::new(),
+        Health::Usable => return format!("{} cannot reach it", unreachable_for.join(", ")),
+        Health::Unhealthy => "its source says that it does not answer",
+        Health::Draining => "it is leaving: it takes no new requests",
+        Health::InvalidTag => "its tag is no valid tag: it is neither base nor in a lane",
+    };
+    why.to_owned()
+}
+
+/// Services of all sources.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/services", tag = "actions",
+    responses((status = 200, description = "By name and source", body = Vec<ServiceStatus>))
+)]
+pub(super) async fn services(State(control): Shared) -> Json<Vec<ServiceStatus>> {
+    let hub = control.hub();
+    let status = |service: &Arc<lanes::Service>| {
+        let (id, endpoints) = (service.id(), service.endpoints());
+        let usable = endpoints.iter().filter(|endpoint| endpoint.health == Health::Usable);
+        let tags = endpoints.iter().filter_map(|endpoint| endpoint.tag.as_ref());
+        let mut tags: Vec<String> = tags.map(ToString::to_string).collect();
+        tags.sort();
+        tags.dedup();
+        ServiceStatus {
+            name: service.name().to_string(),
+            source: id.source().to_owned(),
+            namespace: id.namespace().to_owned(),
+            group: id.group().to_owned(),
+            application: service.application().to_string(),
+            instances: small(endpoints.len()),
+            usable: small(usable.count()),
+            tags,
+        }
+    };
+    let mut services: Vec<ServiceStatus> = hub.picture().services.all().map(status).collect();
+    drop(hub);
+    services.sort_by(|a, b| {
+        (&a.name, &a.source, &a.namespace, &a.group).cmp(&(
+            &b.name,
+            &b.source,
+            &b.namespace,
+            &b.group,
+        ))
+    });
+    Json(services)
+}
+
+/// What happened lately.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/events", tag = "actions",
+    params(("after" = Option<u64>, Query, description = "Only events of higher numbers")),
+    responses((status = 200, description = "In order", body = Vec<Event>))
+)]
+pub(super) async fn events(
+    State(control): Shared,
+    Query(written): Written,
+) -> Result<Json<Vec<Event>>, Refused> {
+    let mut after = 0;
+    for (name, value) in written {
+        match name.as_str() {
+            "after" => {
+                after = value.parse().map_err(|_| {
+                    let detail = format!("after: `{value}`: use the number of an event");
+                    Refused::new(400, "bad query", detail)
+                })?;
+            }
+            _ => return Err(unknown_parameter(&name, "after")),
+        }
+    }
+    Ok(Json(control.hub().events().after(after).cloned().collect()))
+}

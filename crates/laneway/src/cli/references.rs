@@ -1,0 +1,64 @@
+//! Which resources name which others.
+
+use api::resource::{Fallback, Key, Kind, Lane, Object};
+
+/// Something that a resource names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Reference {
+    /// Where it is named.
+    pub(crate) field: String,
+    pub(crate) kind: Kind,
+    /// The namespace it is looked for in; any where there is none.
+    pub(crate) namespace: Option<String>,
+    pub(crate) name: String,
+}
+
+impl Reference {
+    /// Whether it is this one.
+    pub(crate) fn is_to(&self, key: &Key) -> bool {
+        self.kind == key.kind
+            && self.name == key.name
+            && self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+    }
+}
+
+/// What an object names.
+pub(crate) fn of(object: &Object) -> Vec<Reference> {
+    let own = || Some(object.metadata().namespace.clone());
+    let to = |field: &str, kind, namespace, name: &str| Reference {
+        field: field.to_owned(),
+        kind,
+        namespace,
+        name: name.to_owned(),
+    };
+    match object {
+        Object::Lane(lane) => vec![to("spec.group", Kind::LaneGroup, own(), &lane.spec.group)],
+        Object::LaneGroup(group) => {
+            let gateways = group.spec.entrances.iter().filter_map(|it| it.gateway.as_ref());
+            gateways.map(|name| to("spec.entrances", Kind::Gateway, None, name)).collect()
+        }
+        Object::Backend(backend) => {
+            vec![to("spec.source", Kind::ServiceSource, None, &backend.spec.source)]
+        }
+        Object::HttpRoute(route) => {
+            let parents = route.spec.parent_refs.iter();
+            let mut all: Vec<Reference> = parents
+                .map(|parent| to("spec.parentRefs", Kind::Gateway, None, &parent.name))
+                .collect();
+            let backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
+            all.extend(backends.map(|backend| {
+                let namespace = backend.namespace.clone().or_else(own);
+                to("spec.rules.backendRefs", Kind::Backend, namespace, &backend.name)
+            }));
+            all
+        }
+        Object::Gateway(_) | Object::ServiceSource(_) => Vec::new(),
+    }
+}
+
+/// Lanes that fall back to a lane.
+pub(crate) fn falls_back_to(object: &Object, lane: &Lane) -> bool {
+    let Object::Lane(other) = object else { return false };
+    let Fallback::Tags(tags) = &other.spec.fallback else { return false };
+    other.group_key() == lane.group_key() && tags.iter().any(|tag| *tag == lane.tag_text())
+}

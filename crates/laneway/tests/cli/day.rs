@@ -1,0 +1,166 @@
+//! An operator's day: the commands that people know from elsewhere.
+
+use std::fs;
+
+use anyhow::{Result, ensure};
+use testkit::{Process, wait};
+
+use crate::{SOON, TRADE, check, run_with_input, sandbox};
+
+#[test]
+fn what_files_would_change_is_told_before() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    let diff = |input: &str| run_with_input(&sandbox, &["diff", "-f", "-"], input);
+    let group = TRADE.split("---\n").nth(2).unwrap_or_default();
+    let new = diff(group)?;
+    assert_eq!(new.code, Some(1));
+    assert!(new.stdout.starts_with("LaneGroup trade is new\n+ apiVersion: "), "{}", new.stdout);
+    sandbox.apply(TRADE)?;
+    check(&diff(TRADE)?, 0, "", "");
+    sandbox.must(&["lane", "disable", "trade/gray"])?;
+    check(&diff(TRADE)?, 0, "", "");
+    let lane = TRADE.split("---\n").nth(3).unwrap_or_default();
+    let told = "Lane trade-gray changes\n~ spec.enabled: false -> true: takes back what somebody changed\n~ spec.priority: 0 -> 3\n";
+    check(&diff(&format!("{lane}  enabled: true\n  priority: 3\n"))?, 1, told, "");
+    // It could not be found out: no difference and no mistake of the command line.
+    assert_eq!(diff("kind: [")?.code, Some(2));
+    Ok(())
+}
+
+#[test]
+fn resources_are_shown_as_asked_for() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    let labelled = TRADE.replace("{name: trade-gray}", "{name: trade-gray, labels: {team: a}}");
+    sandbox.apply(&labelled)?;
+    let get = |words: &[&str]| sandbox.must(&[&["get"], words].concat());
+    assert_eq!(get(&["lane,group", "-o", "name"])?, "lane/trade-gray\nlanegroup/trade\n");
+    assert_eq!(
+        get(&["lane/trade-gray", "group/trade", "-o", "name"])?,
+        "lane/trade-gray\nlanegroup/trade\n"
+    );
+    assert_eq!(get(&["lanes", "-l", "team=a", "-o", "name"])?, "lane/trade-gray\n");
+    check(
+        &sandbox.run(&["get", "lanes", "-l", "team!=a"])?,
+        0,
+        "no lanes in namespace default\n",
+        "",
+    );
+    assert_eq!(get(&["lanes", "-o", "jsonpath={.items[*].spec.tag}"])?, "gray\n");
+    assert_eq!(get(&["lane", "trade/gray", "-o", "jsonpath={.metadata.name}"])?, "trade-gray\n");
+    assert!(get(&["lanes", "-o", "wide"])?.contains("team=a"));
+    // Of lists the JSON is a list as kubectl's, which `apply` takes.
+    let list = get(&["all", "-o", "json"])?;
+    let read: serde_json::Value = serde_json::from_str(&list)?;
+    assert_eq!((&read["kind"], read["items"].as_array().map(Vec::len)), (&"List".into(), Some(4)));
+    // The server may stand before the verb.
+    let server = format!("http://{}", sandbox.api_address());
+    let mut command = sandbox.laneway(&["--server", &server, "-n", "default", "get", "lanes"]);
+    command.env_remove("LANEWAY_SERVER");
+    assert!(String::from_utf8(command.output()?.stdout)?.contains("trade-gray"));
+    let instances = get(&["instances"])?;
+    assert!(instances.starts_with("ADDRESS         APPLICATION     TAG   HEALTH  SOURCE  SERVICES  WEIGHT  WHY\n127.0.0.1:9991  spring-cloud-a  base  usable  fixed   "), "{instances}");
+    assert!(get(&["services"])?.contains("sc-A  spring-cloud-a  fixed"));
+    assert_eq!(get(&["instances", "-o", "jsonpath={.items[1].tag}"])?, "gray\n");
+    // Directories beneath, files one after the other, and what is named twice.
+    let directory = sandbox.path("files");
+    fs::create_dir_all(directory.join("beneath"))?;
+    let documents: Vec<&str> = TRADE.split("---\n").collect();
+    fs::write(directory.join("beneath/group.yaml"), documents[2])?;
+    fs::write(directory.join("lane.yaml"), documents[3])?;
+    let shown = directory.to_string_lossy().into_owned();
+    assert_eq!(sandbox.must(&["apply", "-f", &shown])?, "Lane trade-gray configured\n");
+    assert_eq!(
+        sandbox.must(&["apply", "-R", "-f", &shown])?,
+        "Lane trade-gray unchanged\nLaneGroup trade unchanged\n"
+    );
+    assert_eq!(
+        sandbox.must(&["delete", "lane/trade-gray", "group/trade"])?,
+        "Lane trade-gray deleted\nLaneGroup trade deleted\n"
+    );
+    Ok(())
+}
+
+#[test]
+fn a_resource_is_described_and_what_happened_to_it_is_told() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    sandbox.must(&["wait", "lane", "trade/gray"])?;
+    sandbox.must(&["lane", "disable", "trade/gray"])?;
+    let described = sandbox.must(&["describe", "lane", "trade/gray"])?;
+    for words in [
+        "Name:       trade-gray\n",
+        "  enabled: false\n",
+        "  Ready  False  Disabled  the lane is disabled",
+        "Held by:    1 of 1 data planes have confirmed it",
+        "  spring-cloud-a  1 in the lane  1 base\n",
+        "  127.0.0.1:9992  spring-cloud-a  gray  usable\n",
+        "  Created\n",
+        "Changed   spec.enabled: true -> false\n",
+    ] {
+        assert!(described.contains(words), "no {words:?} in\n{described}");
+    }
+    let described = sandbox.must(&["describe", "group/trade"])?;
+    assert!(described.contains("Needed by:\n  Lane trade-gray\n"), "{described}");
+    let events = sandbox.must(&["events"])?;
+    for words in ["gateway edge", "Connected", "Lane trade-gray", "source fixed", "Synced"] {
+        assert!(events.contains(words), "no {words:?} in\n{events}");
+    }
+    Ok(())
+}
+
+#[test]
+fn waiting_ends_when_it_holds_or_is_late() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    assert_eq!(sandbox.must(&["wait", "lane/trade-gray"])?, "Lane trade-gray condition met\n");
+    let late = sandbox.run(&["wait", "lane/trade-gray", "--for=delete", "--timeout", "1"])?;
+    assert_eq!(late.code, Some(1));
+    assert!(late.stderr.starts_with("laneway: Lane trade-gray after 1 s:"), "{}", late.stderr);
+    let mut command = sandbox.laneway(&["wait", "lane/trade-gray", "--for=delete"]);
+    let waiting = Process::start("wait", &mut command, sandbox.directory())?;
+    sandbox.must(&["delete", "lane", "trade/gray"])?;
+    wait::until_true(SOON, "the wait ends", || waiting.output().contains("deleted"))?;
+    let gone = sandbox.run(&["wait", "lane/trade-gray"])?;
+    assert_eq!(gone.code, Some(1));
+    Ok(())
+}
+
+#[test]
+fn an_installation_is_analyzed() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    sandbox.must(&["route", "add", "a", "--prefix", "/a", "--backend", "sc-A"])?;
+    sandbox.must(&["wait", "lane/trade-gray"])?;
+    let quiet = sandbox.run(&["analyze"])?;
+    check(&quiet, 0, "5 resources, 2 services, 3 instances, 1 data planes: nothing to say\n", "");
+    sandbox.must(&["route", "add", "z", "--prefix", "/z", "--backend", "typo"])?;
+    let blue = "apiVersion: laneway.io/v1alpha1\nkind: Lane\nmetadata: {name: blue, annotations: {laneway.io/trusted: 'true'}}\nspec: {group: trade, entry: {content: {conditions: [{header: canary, operator: '==', value: blue}]}}}\n";
+    sandbox.apply(blue)?;
+    let analyzed = sandbox.run(&["analyze"])?;
+    assert_eq!(analyzed.code, Some(1));
+    for words in [
+        "error: Backend typo: spec.service: source embedded knows no service typo\n",
+        "warning: Lane blue: no application has an instance of its tag",
+        "warning: Lane blue: metadata.annotations.laneway.io/trusted: nothing reads it",
+    ] {
+        assert!(analyzed.stdout.contains(words), "no {words:?} in\n{}", analyzed.stdout);
+    }
+    Ok(())
+}
+
+#[test]
+fn both_releases_are_told() -> Result<()> {
+    let sandbox = sandbox()?;
+    let alone = sandbox.run(&["version"])?;
+    assert_eq!(alone.code, Some(1));
+    assert!(alone.stdout.starts_with("client  ") && !alone.stdout.contains("server"));
+    assert_eq!(sandbox.run(&["version", "--client"])?.code, Some(0));
+    let _serve = sandbox.serve(&[])?;
+    ensure!(sandbox.must(&["version"])?.contains("\nserver  "));
+    Ok(())
+}
