@@ -11,6 +11,7 @@ use crate::resource::{Key, Kind, Object, Set};
 
 mod compiled;
 mod conditions;
+mod in_use;
 mod lanes;
 mod reported;
 mod routes;
@@ -112,15 +113,14 @@ pub fn introduced(before: &[Finding], after: &[Finding]) -> Vec<Finding> {
     errors.filter(|finding| !before.iter().any(|known| known.excuses(finding))).cloned().collect()
 }
 
-/// Why `removed` objects may not go: what of `after`, the set without them, needs them. What they leave dangling
-/// but working (a route without its backend) is found by [`validate`] as a warning.
+/// Why `removed` objects may not go: what of `after`, the set without them, refers to them.
 pub fn removals<'o>(after: &Set, removed: impl IntoIterator<Item = &'o Object>) -> Vec<Finding> {
     let mut report = Report::default();
     for object in removed {
         match object {
             Object::LaneGroup(group) => lanes::group_removed(after, group, &mut report),
             Object::Lane(lane) => lanes::lane_removed(after, lane, &mut report),
-            _ => {}
+            _ => in_use::removed(after, object, &mut report),
         }
     }
     report.findings

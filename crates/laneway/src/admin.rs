@@ -2,7 +2,13 @@
 //!
 //! A data plane serves it on its admin address; the control plane beside its API.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use axum::{
     Json, Router,
@@ -21,6 +27,8 @@ use crate::{config::log_level, door::Connection};
 pub(crate) struct Admin {
     /// Asked by `/readyz`.
     pub(crate) readiness: Box<dyn Fn() -> Readiness + Send + Sync>,
+    /// Looked at by `/readyz` first.
+    pub(crate) stopping: Arc<AtomicBool>,
     /// Asked by `/status`.
     pub(crate) status: Box<dyn Fn() -> Value + Send + Sync>,
     /// Asked by `/metrics`.
@@ -47,7 +55,10 @@ pub(crate) fn router(admin: Admin) -> Router {
 }
 
 async fn readyz(State(admin): State<Arc<Admin>>) -> Response {
-    let Readiness { ready, stale, reason } = (admin.readiness)();
+    let Readiness { mut ready, stale, mut reason } = (admin.readiness)();
+    if admin.stopping.load(Ordering::Relaxed) {
+        (ready, reason) = (false, "it has been asked to stop".into());
+    }
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     (status, Json(json!({ "ready": ready, "stale": stale, "reason": reason }))).into_response()
 }

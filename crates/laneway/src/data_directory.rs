@@ -5,6 +5,7 @@ use std::{
     io::{self, Read, Write},
     os::unix::fs::{DirBuilderExt, OpenOptionsExt},
     path::{Path, PathBuf},
+    sync::OnceLock,
 };
 
 use anyhow::{Context, bail};
@@ -17,51 +18,37 @@ const FILE_MODE: u32 = 0o600;
 /// The file whose lock is the holder's.
 const LOCK_FILE: &str = "lock";
 
+/// What a process does whose disk is full, or may only be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unwritable {
+    /// It does not start: what it is told to keep would be lost.
+    IsRefused,
+    /// It starts all the same, with what it can read: requests need no disk.
+    IsTold,
+}
+
 /// A data directory, held by this process until it is dropped.
 #[derive(Debug)]
 pub(crate) struct DataDirectory {
     path: PathBuf,
-    // The lock lives as long as the open file.
-    _lock: File,
+    unwritable: Unwritable,
+    /// The identity, once somebody has asked for it: it may not be on disk.
+    node: OnceLock<String>,
+    // The lock lives as long as the open file; there is none where none could be made.
+    _lock: Option<File>,
 }
 
 impl DataDirectory {
     /// Creates the directory where it is missing, and takes it.
-    pub(crate) fn take(path: &Path) -> anyhow::Result<Self> {
-        DirBuilder::new()
-            .recursive(true)
-            .mode(DIRECTORY_MODE)
-            .create(path)
-            .with_context(|| format!("data: create the directory `{}`", path.display()))?;
-        let lock_path = path.join(LOCK_FILE);
-        let mut lock = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .read(true)
-            .write(true)
-            .mode(FILE_MODE)
-            .open(&lock_path)
-            .with_context(|| format!("data: open `{}`", lock_path.display()))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                let mut holder = String::new();
-                let _ = lock.read_to_string(&mut holder);
-                bail!(
-                    "data: `{}` is in use by process {}; stop it, or name another directory with --data",
-                    path.display(),
-                    holder.trim()
-                );
+    pub(crate) fn take(path: &Path, unwritable: Unwritable) -> anyhow::Result<Self> {
+        let lock = hold(path).or_else(|error| match unwritable {
+            Unwritable::IsTold if is_unwritable(&error) => {
+                tell_unwritable(path, &error);
+                hold_unwritten(path)
             }
-            Err(TryLockError::Error(error)) => {
-                return Err(error).with_context(|| format!("data: lock `{}`", lock_path.display()));
-            }
-        }
-        // For the message above; the lock itself is the kernel's.
-        lock.set_len(0)
-            .and_then(|()| writeln!(lock, "{}", std::process::id()))
-            .with_context(|| format!("data: write `{}`", lock_path.display()))?;
-        Ok(Self { path: path.to_owned(), _lock: lock })
+            _ => Err(error),
+        })?;
+        Ok(Self { path: path.to_owned(), unwritable, node: OnceLock::new(), _lock: lock })
     }
 
     /// Where it is.
@@ -74,24 +61,112 @@ impl DataDirectory {
         self.path.join(name)
     }
 
-    /// The identity of this data plane, the same at every start.
+    /// The identity of this data plane, the same at every start as far as it can be kept.
     pub(crate) fn node(&self) -> anyhow::Result<String> {
+        if let Some(node) = self.node.get() {
+            return Ok(node.clone());
+        }
+        let node = match self.kept_node()? {
+            Some(node) => node,
+            None => self.new_node()?,
+        };
+        Ok(self.node.get_or_init(|| node).clone())
+    }
+
+    fn kept_node(&self) -> anyhow::Result<Option<String>> {
         let path = self.file("node");
         match fs::read_to_string(&path) {
-            Ok(text) if uuid::Uuid::parse_str(text.trim()).is_ok() => {
-                return Ok(text.trim().to_owned());
-            }
             // What a crash or a hand has spoilt is no identity.
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => {
-                return Err(error).with_context(|| format!("data: read `{}`", path.display()));
+            Ok(text) => {
+                Ok(Some(text.trim().to_owned()).filter(|node| uuid::Uuid::parse_str(node).is_ok()))
             }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error).with_context(|| format!("data: read `{}`", path.display())),
         }
+    }
+
+    fn new_node(&self) -> anyhow::Result<String> {
+        let path = self.file("node");
         let node = uuid::Uuid::new_v4().to_string();
-        write_atomically(&path, node.as_bytes())
-            .with_context(|| format!("data: write `{}`", path.display()))?;
+        let written = write_atomically(&path, node.as_bytes())
+            .with_context(|| format!("data: write `{}`", path.display()));
+        match written {
+            Err(error) if self.unwritable == Unwritable::IsTold => {
+                tell_unwritable(&self.path, &error);
+            }
+            written => written?,
+        }
         Ok(node)
+    }
+}
+
+fn tell_unwritable(path: &Path, error: &anyhow::Error) {
+    tracing::warn!(
+        data = %path.display(),
+        error = %format_args!("{error:#}"),
+        "the data directory cannot be written: nothing is kept for the next start"
+    );
+}
+
+/// Whether an error comes of a disk that is full or may only be read.
+fn is_unwritable(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<io::Error>();
+    cause.is_some_and(|cause| {
+        let kinds = [
+            io::ErrorKind::StorageFull,
+            io::ErrorKind::QuotaExceeded,
+            io::ErrorKind::ReadOnlyFilesystem,
+        ];
+        kinds.contains(&cause.kind())
+    })
+}
+
+/// The lock of a directory that cannot be written, where there is one: another process may have it all the same.
+fn hold_unwritten(path: &Path) -> anyhow::Result<Option<File>> {
+    let Ok(mut lock) = File::open(path.join(LOCK_FILE)) else { return Ok(None) };
+    lock_alone(&mut lock, path)?;
+    Ok(Some(lock))
+}
+
+/// Creates the directory and the lock, and holds it.
+fn hold(path: &Path) -> anyhow::Result<Option<File>> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(DIRECTORY_MODE)
+        .create(path)
+        .with_context(|| format!("data: create the directory `{}`", path.display()))?;
+    let lock_path = path.join(LOCK_FILE);
+    let mut lock = OpenOptions::new()
+        .create(true)
+        .truncate(false)
+        .read(true)
+        .write(true)
+        .mode(FILE_MODE)
+        .open(&lock_path)
+        .with_context(|| format!("data: open `{}`", lock_path.display()))?;
+    lock_alone(&mut lock, path)?;
+    // For the message below; the lock itself is the kernel's.
+    lock.set_len(0)
+        .and_then(|()| writeln!(lock, "{}", std::process::id()))
+        .with_context(|| format!("data: write `{}`", lock_path.display()))?;
+    Ok(Some(lock))
+}
+
+fn lock_alone(lock: &mut File, path: &Path) -> anyhow::Result<()> {
+    match lock.try_lock() {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => {
+            let mut holder = String::new();
+            let _ = lock.read_to_string(&mut holder);
+            bail!(
+                "data: `{}` is in use by process {}; stop it, or name another directory with --data",
+                path.display(),
+                holder.trim()
+            );
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("data: lock `{}`", path.join(LOCK_FILE).display()))
+        }
     }
 }
 
@@ -111,8 +186,8 @@ mod tests {
     fn a_directory_is_held_by_one_process() {
         let parent = tempfile::tempdir().unwrap();
         let path = parent.path().join("a/b");
-        let held = DataDirectory::take(&path).unwrap();
-        let refused = DataDirectory::take(&path).unwrap_err().to_string();
+        let held = DataDirectory::take(&path, Unwritable::IsRefused).unwrap();
+        let refused = DataDirectory::take(&path, Unwritable::IsRefused).unwrap_err().to_string();
         assert!(
             refused.contains(&format!("in use by process {}", std::process::id())),
             "{refused}"
@@ -120,14 +195,14 @@ mod tests {
         assert!(is_held(&path));
         drop(held);
         assert!(!is_held(&path));
-        DataDirectory::take(&path).unwrap();
+        DataDirectory::take(&path, Unwritable::IsRefused).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
     }
 
     #[test]
     fn a_node_keeps_its_identity() {
         let parent = tempfile::tempdir().unwrap();
-        let directory = DataDirectory::take(parent.path()).unwrap();
+        let directory = DataDirectory::take(parent.path(), Unwritable::IsRefused).unwrap();
         let node = directory.node().unwrap();
         assert_eq!(directory.node().unwrap(), node);
         fs::write(directory.file("node"), "half a").unwrap();

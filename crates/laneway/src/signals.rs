@@ -7,8 +7,10 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 /// Something was asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Asked {
-    /// SIGTERM or SIGINT: finish what is in flight and end.
+    /// SIGTERM, a supervisor: whoever sends callers here may take a while to know. Finish what is in flight and end.
     Stop,
+    /// SIGINT, a person at the keyboard: the same, without waiting for anybody to know.
+    StopByHand,
     /// SIGHUP: read settings again.
     Reload,
 }
@@ -35,13 +37,13 @@ impl Signals {
     pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
             _ = self.terminate.recv() => Asked::Stop,
-            _ = self.interrupt.recv() => Asked::Stop,
+            _ = self.interrupt.recv() => Asked::StopByHand,
             _ = self.hangup.recv() => Asked::Reload,
         }
     }
 
     /// Waits for a second request to stop: whoever is in a hurry asks twice.
     pub(crate) async fn hurry(&mut self) {
-        while self.next().await != Asked::Stop {}
+        while self.next().await == Asked::Reload {}
     }
 }

@@ -61,13 +61,13 @@ fn choose(directories: impl Iterator<Item = PathBuf>) -> anyhow::Result<PathBuf>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data_directory::DataDirectory;
+    use crate::data_directory::{DataDirectory, Unwritable};
 
     #[test]
     fn the_store_that_is_meant_is_found_or_asked_for() {
         let parent = tempfile::tempdir().unwrap();
         let [one, other, empty] = ["one", "other", "empty"].map(|name| parent.path().join(name));
-        let held = DataDirectory::take(&one).unwrap();
+        let held = DataDirectory::take(&one, Unwritable::IsRefused).unwrap();
         for data in [&one, &other] {
             fs::create_dir_all(data).unwrap();
             fs::write(data.join(DATABASE_FILE), "").unwrap();

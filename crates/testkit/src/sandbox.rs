@@ -282,6 +282,8 @@ impl Sandbox {
         }
         command.args(arguments).env("LANEWAY_SERVER", format!("http://{}", self.api_address()));
         command.env("XDG_STATE_HOME", self.path("state"));
+        // No load balancer has to see it first.
+        command.env("LANEWAY_LAME_DUCK_SECONDS", "0");
         command
     }
 

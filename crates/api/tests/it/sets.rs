@@ -15,7 +15,7 @@ spec: {listeners: [{name: http, port: 8000, protocol: HTTP}, {name: open, port: 
 apiVersion: laneway.io/v1alpha1
 kind: LaneGroup
 metadata: {name: trade}
-spec: {entrances: [{gateway: edge}], applications: [a]}
+spec: {entrances: [{gateway: edge, routes: [shop]}], applications: [a]}
 ---
 apiVersion: laneway.io/v1alpha1
 kind: LaneGroup
@@ -38,6 +38,28 @@ metadata: {name: guest, namespace: other}
 spec:
   parentRefs: [{name: edge, namespace: default}]
   rules: [{backendRefs: [{group: laneway.io, kind: Backend, name: absent}]}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: shop}
+spec:
+  parentRefs: [{name: edge}]
+  rules: [{backendRefs: [{group: laneway.io, kind: Backend, name: sc-a}]}]
+---
+apiVersion: laneway.io/v1alpha1
+kind: Backend
+metadata: {name: sc-a}
+spec: {source: fixed, service: sc-A}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Backend
+metadata: {name: unused}
+spec: {source: embedded, service: sc-B}
+---
+apiVersion: laneway.io/v1alpha1
+kind: ServiceSource
+metadata: {name: fixed}
+spec: {static: {services: [{name: sc-A, application: a, instances: [{address: '127.0.0.1:80'}]}]}}
 ";
 
 fn objects(text: &str) -> Vec<Object> {
@@ -70,6 +92,37 @@ fn what_others_need_stays() {
     assert_eq!(said_on_removal(&[(Kind::Lane, "z-first"), (Kind::Lane, "blue")]), [""; 0]);
     let all = [(Kind::LaneGroup, "trade"), (Kind::Lane, "z-first"), (Kind::Lane, "blue")];
     assert_eq!(said_on_removal(&all), [""; 0]);
+}
+
+/// Names as they stand in the set: `other/` where it is not the default namespace.
+#[test]
+fn what_others_refer_to_stays() {
+    for (keys, said) in [
+        (
+            vec![(Kind::Gateway, "edge")],
+            "Gateway edge: HTTPRoute other/guest, HTTPRoute shop, LaneGroup trade, LaneGroup other/trade would miss it: change or delete them first",
+        ),
+        (
+            vec![(Kind::HttpRoute, "shop")],
+            "HTTPRoute shop: LaneGroup trade would miss it: change or delete them first",
+        ),
+        (
+            vec![(Kind::Backend, "sc-a")],
+            "Backend sc-a: HTTPRoute shop would miss it: change or delete them first",
+        ),
+        (
+            vec![(Kind::ServiceSource, "fixed")],
+            "ServiceSource fixed: Backend sc-a would miss it: change or delete them first",
+        ),
+        // Together with those that refer to them they go, in any order.
+        (
+            vec![(Kind::ServiceSource, "fixed"), (Kind::Backend, "sc-a")],
+            "Backend sc-a: HTTPRoute shop would miss it: change or delete them first",
+        ),
+        (vec![(Kind::Backend, "unused")], ""),
+    ] {
+        assert_eq!(said_on_removal(&keys).join("; "), said, "{keys:?}");
+    }
 }
 
 #[test]

@@ -54,7 +54,7 @@ pub(crate) async fn run(verb: DemoArguments) -> anyhow::Result<ExitCode> {
 }
 
 async fn stop_asked(signals: &mut Signals) {
-    while signals.next().await != Asked::Stop {}
+    while signals.next().await == Asked::Reload {}
 }
 
 async fn verify(

@@ -6,7 +6,11 @@ use clap::Args;
 use control::SqliteStore;
 
 use super::output;
-use crate::{data_directory::DataDirectory, roles::DATABASE_FILE, stores};
+use crate::{
+    data_directory::{DataDirectory, Unwritable},
+    roles::DATABASE_FILE,
+    stores,
+};
 
 /// The arguments of `laneway restore`.
 #[derive(Debug, Args)]
@@ -21,7 +25,7 @@ pub(crate) struct Restore {
 /// Runs the verb.
 pub(crate) async fn run(verb: Restore) -> anyhow::Result<ExitCode> {
     // Held until the store is in place: no control plane starts on it meanwhile.
-    let data = DataDirectory::take(&stores::find(verb.data)?)?;
+    let data = DataDirectory::take(&stores::find(verb.data)?, Unwritable::IsRefused)?;
     let database = data.file(DATABASE_FILE);
     let restored = SqliteStore::restore(&verb.file, &database)?;
     output::line(format_args!(

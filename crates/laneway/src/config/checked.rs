@@ -67,6 +67,8 @@ pub(crate) struct Connect {
 pub(crate) struct GatewayListener {
     /// Where requests are accepted.
     pub(crate) listen: SocketAddr,
+    /// How long it goes on after a signal to stop.
+    pub(crate) lame_duck: Duration,
     /// The Gateway resource it serves.
     pub(crate) name: String,
     /// Headers by which requests of one call chain are recognised.
@@ -133,6 +135,8 @@ pub(crate) struct Sidecar {
     pub(crate) outbound_listen: SocketAddr,
     pub(crate) inbound_listen: SocketAddr,
     pub(crate) admin_listen: SocketAddr,
+    /// How long it goes on after a signal to stop.
+    pub(crate) lame_duck: Duration,
     pub(crate) capture: bool,
     pub(crate) exclusions: CaptureExclusions,
     /// What the forward proxy must not reach.
@@ -226,6 +230,7 @@ impl raw::Sidecar {
         let inbound_listen = checker.listen("inbound-listen", &self.inbound_listen);
         checker.advertised(inbound_listen, advertise);
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
+        let lame_duck = checker.drain_seconds("lame-duck-seconds", &self.lame_duck_seconds);
         let capture = checker.yes_or_no("capture", &self.capture);
         if capture == Some(true) {
             checker.captured(outbound_listen, inbound_listen);
@@ -250,6 +255,7 @@ impl raw::Sidecar {
                 outbound_listen: outbound_listen?,
                 inbound_listen: inbound_listen?,
                 admin_listen: admin_listen?,
+                lame_duck: lame_duck?,
                 capture: capture?,
                 exclusions: exclusions?,
                 forbid_destinations: forbidden?,

@@ -81,6 +81,10 @@ pub(crate) struct GatewayListener {
         default_value = "127.0.0.1:8000"
     )]
     pub(crate) gateway_listen: String,
+    /// How long new requests are still taken after a signal to stop (SIGTERM), while /readyz tells load balancers already;
+    /// part of --drain-seconds
+    #[arg(long, value_name = "SECONDS", env = "LANEWAY_LAME_DUCK_SECONDS", default_value = "5")]
+    pub(crate) lame_duck_seconds: String,
     /// The Gateway resource it serves
     #[arg(long, value_name = "NAME", env = "LANEWAY_NAME", default_value = "edge")]
     pub(crate) name: String,
@@ -100,7 +104,6 @@ pub(crate) struct Workers {
         env = "LANEWAY_TAKEOVER",
         default_value = "false",
         num_args = 0..=1,
-        require_equals = true,
         default_missing_value = "true"
     )]
     pub(crate) takeover: String,
@@ -292,6 +295,10 @@ pub(crate) struct Sidecar {
         default_value = "127.0.0.1:15006"
     )]
     pub(crate) inbound_listen: String,
+    /// How long new requests are still taken after a signal to stop (SIGTERM); part of --drain-seconds. Callers that are
+    /// told by the control plane need none, those that look at /readyz do
+    #[arg(long, value_name = "SECONDS", env = "LANEWAY_LAME_DUCK_SECONDS", default_value = "0")]
+    pub(crate) lame_duck_seconds: String,
     /// What the forward proxy must not reach besides Laneway's own listeners, link-local addresses and those at which clouds tell credentials, e.g. 10.0.0.0/8
     #[arg(long, value_name = "RANGES", env = "LANEWAY_FORBID_DESTINATIONS", default_value = "")]
     pub(crate) forbid_destinations: String,
@@ -304,7 +311,6 @@ pub(crate) struct Sidecar {
         env = "LANEWAY_CAPTURE",
         default_value = "false",
         num_args = 0..=1,
-        require_equals = true,
         default_missing_value = "true"
     )]
     pub(crate) capture: String,

@@ -195,7 +195,8 @@ impl Instance {
 
 /// How control plane and gateway are started.
 pub(crate) fn serve_arguments(data: &Path) -> Vec<String> {
-    let mut arguments = words(&["serve", "--drain-seconds", DRAIN_SECONDS]);
+    let mut arguments =
+        words(&["serve", "--lame-duck-seconds", "0", "--drain-seconds", DRAIN_SECONDS]);
     for (flag, value) in [
         ("--gateway-listen", GATEWAY.to_string()),
         ("--api-listen", API.to_string()),

@@ -127,7 +127,7 @@ pub(crate) fn for_server<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::data_directory::DataDirectory;
+    use crate::data_directory::{DataDirectory, Unwritable};
 
     #[test]
     fn a_token_is_made_once_and_is_private() {
@@ -174,7 +174,7 @@ mod tests {
     #[test]
     fn the_token_is_told_only_to_the_running_process_it_belongs_to() {
         let parent = tempfile::tempdir().unwrap();
-        let held = DataDirectory::take(parent.path()).unwrap();
+        let held = DataDirectory::take(parent.path(), Unwritable::IsRefused).unwrap();
         let token = Token::keep(parent.path()).unwrap();
         write_address(parent.path(), "127.0.0.1:7600".parse().unwrap()).unwrap();
         let found = |host: &str, port| {

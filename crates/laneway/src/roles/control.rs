@@ -1,6 +1,6 @@
 //! `laneway control`: the control plane alone.
 
-use std::{process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc, time::Duration};
 
 use anyhow::Context;
 use serde_json::json;
@@ -9,11 +9,11 @@ use super::{
     control_plane::{self, ControlPlane, DEFAULT_GATEWAY},
     process::{self, Process},
 };
-use crate::{admin::Admin, cli::Settings, config, signals::Signals};
+use crate::{admin::Admin, cli::Settings, config, data_directory::Unwritable, signals::Signals};
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Control>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process)?;
+    let process = Process::start(&settings.now.process, Unwritable::IsRefused)?;
     process::control_runtime()?.block_on(serve(process, settings))
 }
 
@@ -23,11 +23,19 @@ async fn serve(process: Process, settings: Settings<config::Control>) -> anyhow:
     plane.serve_api(Admin {
         readiness: Box::new(control_plane::readiness),
         status: Box::new(|| json!({ "role": "control" })),
+        stopping: Arc::clone(&process.stopping),
         metrics: Arc::clone(&process.metrics),
         logs: process.logs.clone(),
     });
     let reload = || plane.reload();
-    process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, reload)
-        .await;
+    process::until_asked_to_stop(
+        &mut signals,
+        &process,
+        &settings,
+        |now| &now.process,
+        Duration::ZERO,
+        reload,
+    )
+    .await;
     Ok(process::end(&mut signals, &process, plane.stop()).await)
 }

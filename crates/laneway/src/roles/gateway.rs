@@ -16,13 +16,14 @@ use crate::{
     admin::{self, Admin},
     cli::{Settings, output},
     config::{self, checked},
+    data_directory::Unwritable,
     http_server::HttpServer,
     signals::Signals,
 };
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Gateway>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process)?;
+    let process = Process::start(&settings.now.process, Unwritable::IsTold)?;
     process::data_plane_runtime()?.block_on(serve(process, settings))
 }
 
@@ -51,11 +52,18 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
     );
     running.print_addresses();
     output::listening("admin", admin_address);
-    process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, || {})
-        .await;
+    let lame_duck = process::until_asked_to_stop(
+        &mut signals,
+        &process,
+        &settings,
+        |now| &now.process,
+        gateway.lame_duck,
+        || {},
+    )
+    .await;
     let drain = settings.now.process.drain;
     let ending = async {
-        running.stop(drain).await;
+        running.stop(lame_duck, drain).await;
         admin.stop().await;
     };
     Ok(process::end(&mut signals, &process, ending).await)
@@ -114,14 +122,18 @@ impl Gateway {
                     "unreachable": board.unreachable(),
                 })
             }),
+            stopping: Arc::clone(&process.stopping),
             metrics: Arc::clone(&process.metrics),
             logs: process.logs.clone(),
         }
     }
 
-    /// Takes no new requests, finishes what is in flight, and writes what is not yet on disk.
-    pub(crate) async fn stop(self, drain: Duration) {
-        self.proxy.drain(drain).await;
+    /// Goes on for `lame_duck`, until whoever looks at the readiness has seen it; then takes no new requests, finishes
+    /// what is in flight, all within `drain`, and writes what is not yet on disk.
+    pub(crate) async fn stop(self, lame_duck: Duration, drain: Duration) {
+        let lame_duck = lame_duck.min(drain);
+        tokio::time::sleep(lame_duck).await;
+        self.proxy.drain(drain - lame_duck).await;
         self.discovery.stop().await;
     }
 }

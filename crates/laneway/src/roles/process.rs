@@ -1,6 +1,14 @@
 //! What every role begins and ends with: logs, data directory, runtime, metrics, signals, listening.
 
-use std::{net::SocketAddr, process::ExitCode, sync::Arc, time::SystemTime};
+use std::{
+    net::SocketAddr,
+    process::ExitCode,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
 
 use anyhow::Context;
 use telemetry::{Metrics, logs::Logs, names, shortage};
@@ -12,7 +20,7 @@ use tokio::{
 use crate::{
     cli::{self, Settings},
     config::{BadSettings, checked},
-    data_directory::DataDirectory,
+    data_directory::{DataDirectory, Unwritable},
     door::{Callers, Door, hosts::Host, token::Token},
     signals::{Asked, Signals},
 };
@@ -27,14 +35,19 @@ pub(crate) struct Process {
     pub(crate) data: DataDirectory,
     pub(crate) logs: Logs,
     pub(crate) metrics: Arc<Metrics>,
+    /// It has been asked to stop: nobody should send anything here any more.
+    pub(crate) stopping: Arc<AtomicBool>,
     allowed_hosts: Vec<Host>,
 }
 
 impl Process {
     /// Starts logs, takes the data directory, and lets the process open as many files as it may.
-    pub(crate) fn start(settings: &checked::Process) -> anyhow::Result<Self> {
+    pub(crate) fn start(
+        settings: &checked::Process,
+        unwritable: Unwritable,
+    ) -> anyhow::Result<Self> {
         let logs = telemetry::logs::start(settings.log_format, &settings.log_level)?;
-        let data = DataDirectory::take(&settings.data)?;
+        let data = DataDirectory::take(&settings.data, unwritable)?;
         if let Err(error) = shortage::raise_open_files() {
             tracing::warn!(%error, "the limit on open files stays as it is");
         }
@@ -45,7 +58,7 @@ impl Process {
         let of_logs = logs.clone();
         metrics.collect_from(move |samples| of_logs.sample(samples));
         let allowed_hosts = settings.allowed_hosts.clone();
-        Ok(Self { data, logs, metrics, allowed_hosts })
+        Ok(Self { data, logs, metrics, stopping: Arc::default(), allowed_hosts })
     }
 
     /// The door of an address of this process.
@@ -84,17 +97,25 @@ pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpLi
 }
 
 /// Waits for a signal to stop. On SIGHUP the log level is read again, and `reload` does what else the role can
-/// change while it runs.
+/// change while it runs. Returns for how much of `lame_duck` new callers are still to be taken: for all of it where a
+/// supervisor asks, and may have told others to send callers here.
 pub(crate) async fn until_asked_to_stop<T>(
     signals: &mut Signals,
     process: &Process,
     settings: &Settings<T>,
     of_process: fn(&T) -> &checked::Process,
+    lame_duck: Duration,
     mut reload: impl FnMut(),
-) where
+) -> Duration
+where
     T: Clone + PartialEq,
 {
-    while signals.next().await == Asked::Reload {
+    let lame_duck = loop {
+        match signals.next().await {
+            Asked::Reload => {}
+            Asked::Stop => break lame_duck,
+            Asked::StopByHand => break Duration::ZERO,
+        }
         match settings.read_again() {
             Ok(now) => changed(process, settings, &now, of_process),
             Err(BadSettings(problems)) => {
@@ -104,8 +125,10 @@ pub(crate) async fn until_asked_to_stop<T>(
             }
         }
         reload();
-    }
+    };
+    process.stopping.store(true, Ordering::Relaxed);
     tracing::info!("asked to stop");
+    lame_duck
 }
 
 fn changed<T: Clone + PartialEq>(

@@ -17,12 +17,13 @@ use super::{
 use crate::{
     cli::Settings,
     config::{self, checked::Connect},
+    data_directory::Unwritable,
     signals::Signals,
 };
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Serve>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process)?;
+    let process = Process::start(&settings.now.process, Unwritable::IsRefused)?;
     process::control_runtime()?.block_on(serve(process, settings))
 }
 
@@ -48,11 +49,19 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
     plane.serve_api(gateway.admin("serve", &process));
     gateway.print_addresses();
     let reload = || plane.reload();
-    process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, reload)
-        .await;
+    let lame_duck = settings.now.gateway.lame_duck;
+    let lame_duck = process::until_asked_to_stop(
+        &mut signals,
+        &process,
+        &settings,
+        |now| &now.process,
+        lame_duck,
+        reload,
+    )
+    .await;
     let drain = settings.now.process.drain;
     let ending = async {
-        gateway.stop(drain).await;
+        gateway.stop(lame_duck, drain).await;
         plane.stop().await;
     };
     Ok(process::end(&mut signals, &process, ending).await)

@@ -25,6 +25,7 @@ use crate::{
     admin::{self, Admin},
     cli::{Settings, output},
     config,
+    data_directory::Unwritable,
     http_server::HttpServer,
     signals::Signals,
 };
@@ -35,7 +36,7 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Sidecar>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process)?;
+    let process = Process::start(&settings.now.process, Unwritable::IsTold)?;
     process::data_plane_runtime()?.block_on(serve(process, settings))
 }
 
@@ -62,11 +63,18 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         &process.metrics,
     );
     output::listening("admin", admin_address);
-    process::until_asked_to_stop(&mut signals, &process, &settings, |now| &now.process, || {})
-        .await;
+    let lame_duck = process::until_asked_to_stop(
+        &mut signals,
+        &process,
+        &settings,
+        |now| &now.process,
+        settings.now.lame_duck,
+        || {},
+    )
+    .await;
     let drain = settings.now.process.drain;
     let ending = async {
-        sidecar.stop(drain).await;
+        sidecar.stop(lame_duck, drain).await;
         admin.stop().await;
     };
     Ok(process::end(&mut signals, &process, ending).await)
@@ -171,21 +179,21 @@ impl Sidecar {
                     "unreachable": board.unreachable(),
                 })
             }),
+            stopping: Arc::clone(&process.stopping),
             metrics: Arc::clone(&process.metrics),
             logs: process.logs.clone(),
         }
     }
 
     /// Deregisters, lets callers move away, finishes what is in flight.
-    async fn stop(mut self, drain: Duration) {
+    async fn stop(mut self, lame_duck: Duration, drain: Duration) {
+        let until = tokio::time::Instant::now() + drain;
         let was_registered = self.registration.standing.borrow().registered;
         self.registration.stop().await;
-        if was_registered {
-            tokio::time::sleep(LINGER.min(drain)).await;
-        }
+        let linger = if was_registered { LINGER.max(lame_duck) } else { lame_duck };
+        tokio::time::sleep(linger.min(drain)).await;
         // What is in flight may call others before it is answered, and stays in its lane by calling them through us.
-        let until = tokio::time::Instant::now() + drain;
-        self.proxy.empty(drain).await;
+        self.proxy.empty(until.saturating_duration_since(tokio::time::Instant::now())).await;
         // New connections of the application go out directly from here on.
         if let Some(capture) = self.capture
             && let Err(error) = capture.remove()

@@ -75,7 +75,7 @@ fn a_directory_is_one_transaction_in_the_order_of_its_files() -> Result<()> {
     let source = TRADE.split("---\n").next().unwrap_or_default();
     let refused =
         run_with_input(&sandbox, &["delete", "-f", "-"], &format!("{source}---\n{group}"))?;
-    let told = "laneway: LaneGroup trade: delete its lanes first: trade/gray\nlaneway: nothing was deleted\n";
+    let told = "laneway: ServiceSource fixed: Backend sc-a would miss it: change or delete them first\nlaneway: LaneGroup trade: delete its lanes first: trade/gray\nlaneway: nothing was deleted\n";
     check(&refused, 1, "", told);
     assert!(sandbox.must(&["get", "servicesources"])?.contains("fixed"));
     let deleted = run_with_input(&sandbox, &["delete", "-f", "-"], TRADE)?;

@@ -1,10 +1,10 @@
 //! Data planes outlive their control plane, start from disk without it, and leave without a failed request.
 
-use std::{fs, time::Duration};
+use std::{fs, process::Command, time::Duration};
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
-use testkit::{Instance, Process, Sandbox, http, load, load::Load, sample};
+use testkit::{Instance, Process, Sandbox, http, load, load::Load, needs, sample};
 
 use crate::{SOON, answers, fixed, sandbox, says};
 
@@ -19,7 +19,7 @@ fn resources(sandbox: &Sandbox, content: &str) -> Result<String> {
 /// An application that needs no sidecar.
 fn application(sandbox: &Sandbox, host: u8) -> Result<Process> {
     let program = testkit::application::program()?;
-    let mut command = std::process::Command::new(program);
+    let mut command = Command::new(program);
     command.args(["C", &sandbox.endpoint(host, 8080)]);
     Process::start(&format!("C-{host}"), &mut command, sandbox.directory())
 }
@@ -61,6 +61,73 @@ fn a_gateway_restarted_without_its_control_plane_serves_from_disk() -> Result<()
     let _control = sandbox.control(&["--resources", &directory])?;
     answers(&admin, "/readyz", 200, r#""ready":true,"stale":false"#)?;
     answers(&sandbox.gateway_address(), "/c", 200, "C[")
+}
+
+/// A gateway whose data directory is a disk of its own, which `prepare` has prepared: its path is `$0` there.
+fn gateway_on_a_disk(sandbox: &Sandbox, prepare: &str) -> Result<Process> {
+    let (data, admin) = (sandbox.path("disk"), sandbox.endpoint(1, 15020));
+    fs::create_dir_all(&data)?;
+    let (control, listen) = (sandbox.discovery_address(), sandbox.gateway_address());
+    let gateway = sandbox.laneway(&["gateway", "--control", &control, "--gateway-listen", &listen]);
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", &format!("set -e; {prepare}; exec \"$@\"")]);
+    command.arg(&data).arg(gateway.get_program()).args(gateway.get_args());
+    command.args(["--admin-listen", &admin, "--data"]).arg(&data);
+    for (name, value) in gateway.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Process::start("gateway", &mut command, sandbox.directory())
+}
+
+#[test]
+fn a_gateway_starts_on_a_disk_that_is_full_or_may_only_be_read() -> Result<()> {
+    // What mounts is root's, too.
+    if !needs("netns") {
+        return Ok(());
+    }
+    let sandbox = sandbox()?;
+    let _application = application(&sandbox, 3)?;
+    let directory = resources(&sandbox, &fixed(&sandbox.endpoint(3, 8080)))?;
+    let _control = sandbox.control(&["--resources", &directory])?;
+    for prepare in [
+        "mount -t tmpfs -o ro tmpfs \"$0\"",
+        "mount -t tmpfs -o size=4k tmpfs \"$0\"; ! dd if=/dev/zero of=\"$0/all\" status=none",
+    ] {
+        let mut gateway = gateway_on_a_disk(&sandbox, prepare)?;
+        answers(&sandbox.gateway_address(), "/c", 200, "C[")?;
+        answers(&sandbox.endpoint(1, 15020), "/readyz", 200, r#""ready":true"#)?;
+        says(&gateway, "nothing is kept for the next start")?;
+        gateway.ask_to_stop();
+        assert_eq!(gateway.wait_for_end(SOON)?.code(), Some(0), "{}", gateway.output());
+    }
+    Ok(())
+}
+
+#[test]
+fn a_lame_duck_says_so_and_goes_on_until_it_is_asked_again() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _application = application(&sandbox, 3)?;
+    let directory = resources(&sandbox, &fixed(&sandbox.endpoint(3, 8080)))?;
+    let _control = sandbox.control(&["--resources", &directory])?;
+    let (listen, admin) = (sandbox.gateway_address(), sandbox.endpoint(1, 15020));
+    let mut command = sandbox.laneway(&["gateway", "--control", &sandbox.discovery_address()]);
+    command.args(["--gateway-listen", &listen, "--admin-listen", &admin]);
+    command.args(["--lame-duck-seconds", "3600", "--drain-seconds", "3600", "--data"]);
+    command.arg(sandbox.path("gateway"));
+    let mut gateway = Process::start("gateway", &mut command, sandbox.directory())?;
+    answers(&admin, "/readyz", 200, r#""ready":true"#)?;
+
+    gateway.ask_to_stop();
+    answers(&admin, "/readyz", 503, "it has been asked to stop")?;
+    for _ in 0..10 {
+        assert_eq!(http::get(&listen, "/c", &[])?.status, 200);
+    }
+    gateway.ask_to_stop();
+    assert_eq!(gateway.wait_for_end(SOON)?.code(), Some(1));
+    Ok(())
 }
 
 #[test]

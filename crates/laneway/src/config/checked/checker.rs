@@ -96,13 +96,13 @@ impl<'a> Checker<'a> {
             }
         };
         let allowed_hosts = self.hosts("allowed-hosts", &raw.allowed_hosts);
-        let drain = self.number("drain-seconds", &raw.drain_seconds, 0, DRAIN_SECONDS_MAX);
+        let drain = self.drain_seconds("drain-seconds", &raw.drain_seconds);
         Some(Process {
             data: data?,
             log_level: log_level?,
             log_format: log_format?,
             allowed_hosts: allowed_hosts?,
-            drain: Duration::from_secs(u64::from(drain?)),
+            drain: drain?,
         })
     }
 
@@ -214,17 +214,25 @@ impl<'a> Checker<'a> {
         limits: raw::Limits,
     ) -> Option<GatewayListener> {
         let listen = self.listen("gateway-listen", &raw.gateway_listen);
+        let lame_duck = self.drain_seconds("lame-duck-seconds", &raw.lame_duck_seconds);
         let name = self.name("name", raw.name, "edge");
         let correlation_headers = self.correlation(&correlation);
         let workers = self.workers(&workers, 0);
         let limits = self.limits(&limits);
         Some(GatewayListener {
             listen: listen?,
+            lame_duck: lame_duck?,
             name: name?,
             correlation_headers: correlation_headers?,
             workers: workers?,
             limits: limits?,
         })
+    }
+
+    /// A part of the time between a signal to stop and the end.
+    pub(super) fn drain_seconds(&mut self, key: &str, text: &str) -> Option<Duration> {
+        let seconds = self.number(key, text, 0, DRAIN_SECONDS_MAX);
+        seconds.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
     pub(super) fn limits(&mut self, raw: &raw::Limits) -> Option<Limits> {

@@ -34,6 +34,7 @@ fn sidecar() -> raw::Sidecar {
         weight: "1".into(),
         outbound_listen: "127.0.0.1:0".into(),
         inbound_listen: "127.0.0.1:0".into(),
+        lame_duck_seconds: "0".into(),
         forbid_destinations: "10.1.0.0/16, fd00::1".into(),
         admin: raw::Admin { admin_listen: "127.0.0.1:0".into() },
         capture: "false".into(),

@@ -1,0 +1,93 @@
+//! What others refer to by name does not go before them: a route without its gateway or its backend serves nobody, and
+//! whoever deletes one rarely sees the other.
+
+use ::lanes::{Fault, Problem};
+
+use super::Report;
+use crate::resource::{HttpRoute, Key, Kind, LaneGroup, Object, Set};
+
+/// Names shown of those that refer to what is deleted; the rest is counted.
+const NAMED_MAX: usize = 10;
+
+/// Refuses that an object goes which others of `after`, the set without it, refer to.
+pub(super) fn removed(after: &Set, object: &Object, report: &mut Report) {
+    let key = object.key();
+    let users = match object {
+        Object::Gateway(_) => of_gateway(after, &key),
+        Object::HttpRoute(_) => of_route(after, &key),
+        Object::Backend(_) => of_backend(after, &key),
+        Object::ServiceSource(_) => of_source(after, &key),
+        Object::LaneGroup(_) | Object::Lane(_) => Vec::new(),
+    };
+    if users.is_empty() {
+        return;
+    }
+    let named: Vec<String> = users.iter().take(NAMED_MAX).map(ToString::to_string).collect();
+    let more = match users.len() - named.len() {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let remedy = format!("{}{more} would miss it: change or delete them first", named.join(", "));
+    report.error(&key, Problem::new("", "", remedy).of(Fault::InUse));
+}
+
+fn of_gateway(after: &Set, gateway: &Key) -> Vec<Key> {
+    let attaches = |route: &&HttpRoute| {
+        route.spec.parent_refs.iter().any(|parent| {
+            let namespace = parent.namespace.as_deref().unwrap_or(&route.metadata.namespace);
+            parent.kind.as_deref().is_none_or(|kind| kind == Kind::Gateway.name())
+                && parent.group.as_deref().is_none_or(|group| group == Kind::Gateway.group())
+                && parent.name == gateway.name
+                && namespace == gateway.namespace
+        })
+    };
+    let routes = after.http_routes().filter(attaches).map(HttpRoute::key);
+    // Groups name gateways across namespaces.
+    if after.gateways().any(|other| other.metadata.name == gateway.name) {
+        return routes.collect();
+    }
+    let enters = |group: &&LaneGroup| {
+        (group.spec.entrances.iter())
+            .any(|entrance| entrance.gateway.as_deref() == Some(&gateway.name))
+    };
+    routes.chain(after.lane_groups().filter(enters).map(LaneGroup::key)).collect()
+}
+
+fn of_route(after: &Set, route: &Key) -> Vec<Key> {
+    let is_left = |gateway: &str| {
+        after.http_routes().any(|other| {
+            other.metadata.name == route.name
+                && other.spec.parent_refs.iter().any(|parent| parent.name == gateway)
+        })
+    };
+    let names = |group: &&LaneGroup| {
+        group.spec.entrances.iter().any(|entrance| {
+            let gateway = entrance.gateway.as_deref();
+            entrance.routes.iter().flatten().any(|name| *name == route.name)
+                && gateway.is_some_and(|gateway| !is_left(gateway))
+        })
+    };
+    after.lane_groups().filter(names).map(LaneGroup::key).collect()
+}
+
+fn of_backend(after: &Set, backend: &Key) -> Vec<Key> {
+    let calls = |route: &&HttpRoute| {
+        route.metadata.namespace == backend.namespace
+            && (route.spec.rules.iter().flat_map(|rule| &rule.backend_refs)).any(|reference| {
+                reference.kind.as_deref() == Some(Kind::Backend.name())
+                    && reference.group.as_deref() == Some(Kind::Backend.group())
+                    && reference.name == backend.name
+                    && (reference.namespace.as_deref())
+                        .is_none_or(|namespace| namespace == backend.namespace)
+            })
+    };
+    after.http_routes().filter(calls).map(HttpRoute::key).collect()
+}
+
+fn of_source(after: &Set, source: &Key) -> Vec<Key> {
+    if after.service_sources().any(|other| other.metadata.name == source.name) {
+        return Vec::new();
+    }
+    let of_it = after.backends().filter(|backend| backend.spec.source == source.name);
+    of_it.map(crate::resource::Backend::key).collect()
+}
