@@ -25,13 +25,23 @@ pub(crate) trait Late {
     fn cut(&self);
 }
 
-/// One entry: when, and what is shut down then. No deadline is `u64::MAX`.
+/// What becomes of something that is late.
+#[derive(Debug, Clone, Copy)]
+enum Then {
+    ShutDown(Shutdown),
+    Cut,
+    /// It goes on, and is known to be late.
+    Note,
+}
+
+/// One entry: when, and what is done then. No deadline is `u64::MAX`.
 #[derive(Debug)]
 pub(crate) struct Deadline {
     at_ms: Cell<u64>,
-    /// `None`: it is cut.
-    how: Cell<Option<Shutdown>>,
+    then: Cell<Then>,
     expired: Cell<bool>,
+    /// It has passed, and nothing was ended for it.
+    noted: Cell<bool>,
     /// What moves puts it off by so much; 0 where it is for the whole.
     period_ms: Cell<u64>,
     /// But never beyond this.
@@ -42,8 +52,9 @@ impl Default for Deadline {
     fn default() -> Self {
         Self {
             at_ms: Cell::new(u64::MAX),
-            how: Cell::new(Some(Shutdown::Both)),
+            then: Cell::new(Then::ShutDown(Shutdown::Both)),
             expired: Cell::new(false),
+            noted: Cell::new(false),
             period_ms: Cell::new(0),
             until_ms: Cell::new(u64::MAX),
         }
@@ -54,6 +65,11 @@ impl Deadline {
     /// Whether it has passed and the socket was shut down for it.
     pub(crate) fn is_expired(&self) -> bool {
         self.expired.get()
+    }
+
+    /// Whether it has passed since this was asked for, though nothing was ended for it.
+    pub(crate) fn take_noted(&self) -> bool {
+        self.noted.take()
     }
 
     pub(crate) fn disarm(&self) {
@@ -139,29 +155,30 @@ impl<T: HasDeadline> Deadlines<T> {
     /// Sets a deadline at a time of this table's clock.
     pub(crate) fn arm_at(&self, deadline: &Deadline, at_ms: u64, how: Shutdown) {
         deadline.period_ms.set(0);
-        self.set(deadline, at_ms, Some(how));
+        self.set(deadline, at_ms, Then::ShutDown(how));
+    }
+
+    /// Sets a deadline for something that may go on when it has passed.
+    #[cold]
+    pub(crate) fn arm_note(&self, deadline: &Deadline, after: Duration) {
+        deadline.period_ms.set(0);
+        self.set(deadline, self.at_ms(after), Then::Note);
     }
 
     /// Sets a deadline for the next bytes that go out; it is put off whenever some have, and ends in a cut.
     pub(crate) fn arm_sending(&self, deadline: &Deadline, period: Duration) {
-        self.arm_moving(deadline, period, u64::MAX, None);
+        self.arm_moving(deadline, period, u64::MAX, Then::Cut);
     }
 
     /// The same for bytes to an instance, up to some time at most.
     pub(crate) fn arm_sending_until(&self, deadline: &Deadline, period: Duration, until_ms: u64) {
-        self.arm_moving(deadline, period, until_ms, Some(Shutdown::Both));
+        self.arm_moving(deadline, period, until_ms, Then::ShutDown(Shutdown::Both));
     }
 
-    fn arm_moving(
-        &self,
-        deadline: &Deadline,
-        period: Duration,
-        until_ms: u64,
-        how: Option<Shutdown>,
-    ) {
+    fn arm_moving(&self, deadline: &Deadline, period: Duration, until_ms: u64, then: Then) {
         deadline.period_ms.set(period.as_millis() as u64);
         deadline.until_ms.set(until_ms);
-        self.set(deadline, self.at_ms(period).min(until_ms), how);
+        self.set(deadline, self.at_ms(period).min(until_ms), then);
     }
 
     /// Bytes have gone out. Told by slow sides alone, so that the time may be asked for.
@@ -174,9 +191,9 @@ impl<T: HasDeadline> Deadlines<T> {
         }
     }
 
-    fn set(&self, deadline: &Deadline, at_ms: u64, how: Option<Shutdown>) {
+    fn set(&self, deadline: &Deadline, at_ms: u64, then: Then) {
         deadline.at_ms.set(at_ms);
-        deadline.how.set(how);
+        deadline.then.set(then);
         if at_ms < self.next_look_ms.get() {
             self.next_look_ms.set(at_ms);
             self.sooner.notify_one();
@@ -201,8 +218,9 @@ impl<T: HasDeadline> Deadlines<T> {
         }
     }
 
-    /// Shuts down all that is late at `now`.
-    pub(crate) fn sweep(&self, now: Instant) {
+    /// Does what is to be done about all that is late at `now`. Whether any of it is to be noted.
+    pub(crate) fn sweep(&self, now: Instant) -> bool {
+        let mut any_noted = false;
         self.set_now(now);
         let now_ms = self.now_ms.get();
         let mut nearest_ms = now_ms + SWEEP_PERIOD_MS;
@@ -211,16 +229,26 @@ impl<T: HasDeadline> Deadlines<T> {
             let at_ms = deadline.at_ms.get();
             if at_ms <= now_ms {
                 deadline.at_ms.set(u64::MAX);
-                deadline.expired.set(true);
-                match deadline.how.get() {
-                    Some(how) => entry.shut_down(how),
-                    None => entry.cut(),
+                match deadline.then.get() {
+                    Then::ShutDown(how) => {
+                        deadline.expired.set(true);
+                        entry.shut_down(how);
+                    }
+                    Then::Cut => {
+                        deadline.expired.set(true);
+                        entry.cut();
+                    }
+                    Then::Note => {
+                        deadline.noted.set(true);
+                        any_noted = true;
+                    }
                 }
             } else {
                 nearest_ms = nearest_ms.min(at_ms);
             }
         });
         self.next_look_ms.set(nearest_ms.max(now_ms + SWEEP_GAP_MS));
+        any_noted
     }
 }
 
@@ -318,6 +346,21 @@ mod tests {
             table.moved(&fake.deadline, now);
         }
         assert_eq!(fake.shut.get(), None);
+    }
+
+    #[test]
+    fn what_is_noted_goes_on() {
+        let epoch = Instant::now();
+        let table = Deadlines::new(epoch);
+        let fake = Rc::new(Fake::default());
+        table.enter(Rc::downgrade(&fake));
+        table.arm_note(&fake.deadline, Duration::from_secs(60));
+        assert!(!table.sweep(epoch + Duration::from_secs(59)));
+        assert!(table.sweep(epoch + Duration::from_secs(60)));
+        assert!(fake.deadline.take_noted());
+        assert!(!table.sweep(epoch + Duration::from_secs(61)), "once");
+        assert!(!fake.deadline.take_noted() && !fake.deadline.is_expired());
+        assert_eq!((fake.shut.get(), fake.is_cut.get()), (None, false));
     }
 
     #[test]

@@ -336,6 +336,8 @@ impl<U, S> Exchange<'_, U, S> {
                     }
                 },
                 Err(error) => {
+                    // An orderly end would pass for a caller that has only said all, and still waits.
+                    call.cut();
                     // What the instance closed while it waited in the pool says nothing about the instance.
                     if !(reused && error.is_reset()) {
                         planned.unanswered(self.worker, &error.kind);

@@ -49,6 +49,8 @@ limits! {
     /// Requests in a row that an instance leaves unanswered, or breaks off, before it is put aside: hung is not healthy.
     /// One or two may be the request's fault.
     UNANSWERED_IN_A_ROW_MAX: u32 = 3;
+    /// How long an instance may take to begin its answer before that counts as unanswered, where nothing ends the wait.
+    HELD_HUNG_AFTER: Duration = Duration::from_secs(60);
     /// How long a caller must have waited for its leaving to count as unanswered: one that leaves earlier has changed its
     /// mind.
     ABANDONED_AFTER: Duration = Duration::from_secs(2);

@@ -19,7 +19,7 @@ use tokio::{
 use crate::{
     account::Account,
     buffers::Buffers,
-    deadlines::Deadlines,
+    deadlines::{Deadlines, HasDeadline as _},
     ejection::Ejections,
     error::{Kind, Lost, ProxyError},
     h1::{request::RequestHead, response::ResponseHead},
@@ -286,11 +286,23 @@ impl Worker {
         });
     }
 
+    /// Holds it against instances that they have not answered for long, though their callers wait on.
+    #[cold]
+    fn hold_hung(&self, now: Instant) {
+        self.deadlines.for_each(|connection| {
+            if connection.deadline().take_noted() && connection.awaits().is_some() {
+                self.unanswered(connection.peer, now);
+            }
+        });
+    }
+
     /// What must be done now and then: sweep deadlines, pools and ejections, tell the counters, and let go of a
     /// picture that has been replaced, which a thread without requests would keep for ever.
     pub(crate) fn tick(&self, now: Instant) {
         self.picture();
-        self.deadlines.sweep(now);
+        if self.deadlines.sweep(now) {
+            self.hold_hung(now);
+        }
         self.upstreams.sweep(self.deadlines.now_ms());
         self.ejections.borrow_mut().tick(now);
         self.recorder.set(Level::PoolIdle, self.upstreams.idle() as i64);

@@ -4,7 +4,10 @@ mod checker;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
-use proxy::{capture::Cidr, limits::Timeouts};
+use proxy::{
+    capture::Cidr,
+    limits::{Timeouts, UNLIMITED},
+};
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
@@ -239,7 +242,9 @@ impl raw::Sidecar {
         let forbidden = checker.ranges("forbid-destinations", &self.forbid_destinations);
         let correlation_headers = checker.correlation(&self.correlation);
         let workers = checker.workers(&self.workers, 1);
-        let limits = checker.limits(&self.limits);
+        // Its caller is a proxy with limits, or an application: it ends the wait by leaving.
+        let unlimited = Timeouts { backend: UNLIMITED, request: UNLIMITED, ..Timeouts::default() };
+        let limits = checker.limits(&self.limits, &unlimited);
         checker.finish(|| {
             Some(Sidecar {
                 process: process?,

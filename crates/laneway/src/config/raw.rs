@@ -147,14 +147,10 @@ pub(crate) struct Limits {
         default_value = "30"
     )]
     pub(crate) body_timeout_seconds: String,
-    /// How long an instance may take to begin its answer, where the route does not say (backendRequest)
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        env = "LANEWAY_ANSWER_TIMEOUT_SECONDS",
-        default_value = "60"
-    )]
-    pub(crate) answer_timeout_seconds: String,
+    /// How long an instance may take to begin its answer, where the route does not say (backendRequest); 0 is no limit.
+    /// Default: 60 at a gateway, 0 at a sidecar, where the caller decides how long it waits
+    #[arg(long, value_name = "SECONDS", env = "LANEWAY_ANSWER_TIMEOUT_SECONDS")]
+    pub(crate) answer_timeout_seconds: Option<String>,
     /// How long the next piece of an answer's body may take to arrive
     #[arg(
         long,
@@ -163,14 +159,10 @@ pub(crate) struct Limits {
         default_value = "300"
     )]
     pub(crate) answer_body_timeout_seconds: String,
-    /// How long a whole request may take, where the route does not say (request)
-    #[arg(
-        long,
-        value_name = "SECONDS",
-        env = "LANEWAY_REQUEST_TIMEOUT_SECONDS",
-        default_value = "3600"
-    )]
-    pub(crate) request_timeout_seconds: String,
+    /// How long a whole request may take, where the route does not say (request); 0 is no limit. Default: 3600 at a
+    /// gateway, 0 at a sidecar
+    #[arg(long, value_name = "SECONDS", env = "LANEWAY_REQUEST_TIMEOUT_SECONDS")]
+    pub(crate) request_timeout_seconds: Option<String>,
     /// How long a tunnel (an upgraded connection, or one whose bytes pass unread) may be silent
     #[arg(
         long,

@@ -213,7 +213,7 @@ pub(crate) trait Call {
     /// Its connection leads to an instance of this service.
     fn leads_to(&self, service: &ServiceId);
 
-    /// At this time of the thread's clock it is given up.
+    /// At this time of the thread's clock it is given up; [`u64::MAX`] is never.
     fn expect_by(&self, at_ms: u64);
 
     /// It is given up when nothing of the request's body moves for a `period`, and at some time in any case.

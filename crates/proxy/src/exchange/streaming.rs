@@ -168,7 +168,10 @@ impl<U, S> Exchange<'_, U, S> {
                     }
                 }
                 Progress::Refused(refused) => break planned.refusal(refused),
-                Progress::Failed(kind) => break kind,
+                Progress::Failed(kind) => {
+                    call.cut();
+                    break kind;
+                }
                 Progress::Gone => return Rest::Broken,
             }
         };

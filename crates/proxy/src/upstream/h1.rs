@@ -24,6 +24,7 @@ use crate::{
         response::ResponseHead,
         write::WriteRequest,
     },
+    limits::HELD_HUNG_AFTER,
     peers::Refused,
     transport::{Connection, Transport as _, Unread},
     worker::Worker,
@@ -200,7 +201,12 @@ impl sides::Call for Call<'_> {
     }
 
     fn expect_by(&self, at_ms: u64) {
-        self.worker.deadlines.arm_at(self.connection.deadline(), at_ms, Shutdown::Both);
+        let (deadlines, deadline) = (&self.worker.deadlines, self.connection.deadline());
+        match at_ms {
+            // Its caller may wait as long as it likes; whether the instance hangs must be known all the same.
+            u64::MAX => deadlines.arm_note(deadline, HELD_HUNG_AFTER),
+            _ => deadlines.arm_at(deadline, at_ms, Shutdown::Both),
+        }
     }
 
     fn expect_moves(&self, period: Duration, until_ms: u64) {

@@ -3,7 +3,7 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lanes::{group::Fallback, service::Health};
+use lanes::{EMBEDDED_SOURCE, group::Fallback, service::Health};
 use proxy::limits::Timeouts;
 use telemetry::Count;
 
@@ -18,6 +18,7 @@ const GRAY_POST: &str =
 /// Instances with their tags, and a lane that falls back to base.
 fn world(instances: Vec<(SocketAddr, Option<&'static str>)>) -> World {
     let mut world = World::new(&[]);
+    world.source = EMBEDDED_SOURCE;
     world.services[0].2 = instances;
     world.groups = vec![group(gateway_entrance(), &["a"], Fallback::Then(Vec::new()))];
     world

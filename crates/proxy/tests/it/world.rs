@@ -3,8 +3,7 @@
 use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 
 use lanes::{
-    Directory, EMBEDDED_SOURCE, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service,
-    ServiceId, Snapshot, Tag,
+    Directory, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
     directory::NameAnswer,
     group::{EntranceSpec, Entry, Fallback, Meet},
@@ -249,6 +248,8 @@ type Route = (&'static str, &'static str, Vec<FilterSpec>, (Option<u64>, Option<
 pub(crate) struct World {
     /// Name, application, instances with their tags.
     pub(crate) services: Vec<(&'static str, &'static str, Instances)>,
+    /// Who tells of the services.
+    pub(crate) source: &'static str,
     /// Of instances that are not usable.
     pub(crate) health: HashMap<SocketAddr, Health>,
     pub(crate) listeners: Vec<ListenerSpec>,
@@ -265,6 +266,7 @@ impl World {
         let endpoints = instances.iter().map(|address| (*address, None)).collect();
         Self {
             services: vec![("sc-A", "a", endpoints)],
+            source: "fixed",
             health: HashMap::new(),
             listeners: vec![listener(80, false)],
             routes: vec![("/", "sc-A", Vec::new(), (None, None))],
@@ -272,6 +274,10 @@ impl World {
             complete: true,
             absent: Vec::new(),
         }
+    }
+
+    fn id(&self, name: &str) -> ServiceId {
+        ServiceId::new(self.source, "default", "", name)
     }
 
     pub(crate) fn publish(&self) -> Arc<Published> {
@@ -287,9 +293,9 @@ impl World {
                     health: self.health.get(address).copied().unwrap_or(Health::Usable),
                 })
                 .collect();
-            let service = Service::new(id(name), name, application, endpoints);
+            let service = Service::new(self.id(name), name, application, endpoints);
             directory.insert(Arc::new(service));
-            directory.answer_name(name, NameAnswer::Service(id(name)));
+            directory.answer_name(name, NameAnswer::Service(self.id(name)));
         }
         for name in &self.absent {
             directory.answer_name(name, NameAnswer::Absent);
@@ -324,7 +330,7 @@ impl World {
                             Vec::new()
                         } else {
                             vec![BackendSpec {
-                                service: Ok(id(service)),
+                                service: Ok(self.id(service)),
                                 weight: 1,
                                 filters: Vec::new(),
                             }]
@@ -345,10 +351,6 @@ impl World {
             .collect();
         Arc::new(Published { lanes: Snapshot::new(groups, directory), routes: Arc::new(table) })
     }
-}
-
-pub(crate) fn id(name: &str) -> ServiceId {
-    ServiceId::new(EMBEDDED_SOURCE, "default", "", name)
 }
 
 pub(crate) fn listener(port: u16, trusted: bool) -> ListenerSpec {

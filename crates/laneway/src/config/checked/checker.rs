@@ -9,7 +9,7 @@ use std::{
 
 use proxy::{
     capture::{Cidr, EXCLUSIONS_MAX},
-    limits::Timeouts,
+    limits::{Timeouts, UNLIMITED},
 };
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
@@ -218,7 +218,7 @@ impl<'a> Checker<'a> {
         let name = self.name("name", raw.name, "edge");
         let correlation_headers = self.correlation(&correlation);
         let workers = self.workers(&workers, 0);
-        let limits = self.limits(&limits);
+        let limits = self.limits(&limits, &Timeouts::default());
         Some(GatewayListener {
             listen: listen?,
             lame_duck: lame_duck?,
@@ -235,7 +235,8 @@ impl<'a> Checker<'a> {
         seconds.map(|seconds| Duration::from_secs(seconds.into()))
     }
 
-    pub(super) fn limits(&mut self, raw: &raw::Limits) -> Option<Limits> {
+    /// `defaults`: for the two timeouts that a gateway has and a sidecar has not.
+    pub(super) fn limits(&mut self, raw: &raw::Limits, defaults: &Timeouts) -> Option<Limits> {
         let connections_max = self.number("connections-max", &raw.connections_max, 0, u32::MAX);
         let mut seconds = |key, text| {
             let seconds = self.number(key, text, 1, TIMEOUT_SECONDS_MAX);
@@ -245,10 +246,19 @@ impl<'a> Checker<'a> {
         let idle = seconds("idle-timeout-seconds", &raw.idle_timeout_seconds);
         let head = seconds("head-timeout-seconds", &raw.head_timeout_seconds);
         let body = seconds("body-timeout-seconds", &raw.body_timeout_seconds);
-        let backend = seconds("answer-timeout-seconds", &raw.answer_timeout_seconds);
         let answer_body = seconds("answer-body-timeout-seconds", &raw.answer_body_timeout_seconds);
-        let request = seconds("request-timeout-seconds", &raw.request_timeout_seconds);
         let tunnel = seconds("tunnel-timeout-seconds", &raw.tunnel_timeout_seconds);
+        let mut perhaps = |key, text: &Option<String>, otherwise| match text {
+            None => Some(otherwise),
+            Some(text) => Some(match self.number(key, text, 0, TIMEOUT_SECONDS_MAX)? {
+                0 => UNLIMITED,
+                seconds => Duration::from_secs(seconds.into()),
+            }),
+        };
+        let backend =
+            perhaps("answer-timeout-seconds", &raw.answer_timeout_seconds, defaults.backend);
+        let request =
+            perhaps("request-timeout-seconds", &raw.request_timeout_seconds, defaults.request);
         let timeouts = Timeouts {
             head: head?,
             idle: idle?,

@@ -56,9 +56,19 @@ fn limits() -> raw::Limits {
 }
 
 #[test]
-fn the_proxys_own_limits_are_the_defaults() {
-    let limits = sidecar().check(&origins()).unwrap().limits;
-    assert_eq!(limits, Limits { connections_max: None, timeouts: Timeouts::default() });
+fn the_proxys_own_limits_are_the_defaults_but_for_a_sidecar_whose_caller_decides() {
+    let origins = origins();
+    let gateway = Checker::new(&origins).limits(&limits(), &Timeouts::default()).unwrap();
+    assert_eq!(gateway, Limits { connections_max: None, timeouts: Timeouts::default() });
+    let beside = sidecar().check(&origins).unwrap().limits;
+    let unlimited = Timeouts { backend: UNLIMITED, request: UNLIMITED, ..Timeouts::default() };
+    assert_eq!(beside, Limits { connections_max: None, timeouts: unlimited });
+
+    let mut raw = limits();
+    raw.answer_timeout_seconds = Some("5".into());
+    raw.request_timeout_seconds = Some("0".into());
+    let said = Checker::new(&origins).limits(&raw, &Timeouts::default()).unwrap().timeouts;
+    assert_eq!((said.backend, said.request), (Duration::from_secs(5), UNLIMITED));
 }
 
 #[track_caller]
