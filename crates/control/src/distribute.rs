@@ -28,7 +28,7 @@ use crate::{
 mod data_plane;
 mod tally;
 
-pub(crate) use data_plane::{DataPlane, Told};
+pub(crate) use data_plane::{DataPlane, NAME_BYTES_MAX, Told};
 use tally::Tally;
 
 /// How long a data plane that went away counts as one that has not got the latest: long enough for a restart or

@@ -21,15 +21,15 @@ use tokio::sync::Notify;
 
 use crate::{
     discovery,
-    distribute::{Connection, DataPlane, Distribution, Told},
+    distribute::{Connection, DataPlane, Distribution, NAME_BYTES_MAX, Told},
     events::Events,
-    key::{Key, Touch},
+    key::{Application, Key, Touch},
     ledger,
     objects::{ObjectChange, Objects},
     picture::Picture,
     sources::Standing,
     status::{Findings, Sight, Statuses},
-    store::{Revision, Unreadable},
+    store::{self, Change, Revision, Unreadable},
 };
 
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
@@ -77,6 +77,16 @@ impl Hub {
     /// Of the store some objects, or registrations, cannot be read.
     pub(crate) fn begin_without(&mut self, rows: Vec<Unreadable>, journal_is_short: bool) {
         self.picture.begin_without(rows, journal_is_short);
+    }
+
+    /// What applications called before a restart.
+    pub(crate) fn restore_dependencies(&mut self, stored: &[store::Dependencies]) {
+        self.picture.dependencies.restore(stored);
+    }
+
+    /// What of what applications call the store must be told, since this was last asked.
+    pub(crate) fn take_dependency_changes(&mut self) -> Vec<Change> {
+        self.picture.dependencies.take_changes()
     }
 
     /// How many data planes brought what another control plane had told them, while nothing was ever applied to this
@@ -403,8 +413,12 @@ impl Hub {
         now: Instant,
     ) -> bool {
         let is_report = matches!(message, Message::Report(_));
+        let [asked, forgotten] = asked_in(&message);
         let taken =
             self.distribution.receive(node, connection, message, &self.generation.epoch, now);
+        if taken && !(asked.is_empty() && forgotten.is_empty()) {
+            self.note_dependencies(node, asked, &forgotten, now);
+        }
         if taken
             && is_report
             && let Some(data_plane) = self.distribution.data_plane(node)
@@ -413,6 +427,17 @@ impl Hub {
             self.statuses.resource_changed(Key::Gateway(gateway));
         }
         taken
+    }
+
+    fn note_dependencies(&mut self, node: &str, asked: Vec<Key>, forgotten: &[Key], now: Instant) {
+        let Some(data_plane) = self.distribution.data_plane(node) else { return };
+        if data_plane.hello().role() == v1::Role::Gateway {
+            return;
+        }
+        let (application, mut touches) = (Application::of(data_plane.hello()), Vec::new());
+        self.picture.dependencies.forget(&application, forgotten, now, &mut touches);
+        self.picture.dependencies.note(&application, asked, now, &mut touches);
+        self.publish(touches, now);
     }
 
     /// Whether `connection` still speaks for the data plane.
@@ -426,6 +451,18 @@ impl Hub {
     pub(crate) fn next_message(&mut self, node: &str, connection: Connection) -> Option<Told> {
         self.distribution.next_message(node, connection, &self.picture, &mut self.generation)
     }
+}
+
+/// What a message asks for, and what it no longer asks for.
+fn asked_in(message: &Message) -> [Vec<Key>; 2] {
+    let Message::Subscribe(subscribe) = message else { return Default::default() };
+    let v1::Subscribe { names, addresses, forget_names, forget_addresses } = subscribe;
+    [(names, addresses), (forget_names, forget_addresses)].map(|(names, addresses)| {
+        let names = names.iter().filter(|name| name.len() <= NAME_BYTES_MAX);
+        let names = names.map(|name| Key::Name(name.to_lowercase().into()));
+        let addresses = addresses.iter().filter_map(|text| text.parse().ok());
+        names.chain(addresses.map(Key::Address)).collect()
+    })
 }
 
 #[cfg(test)]

@@ -16,6 +16,27 @@ pub(crate) enum Topic {
     Entrance(Arc<str>),
     /// Which routes attach to this gateway.
     Attached(Arc<str>),
+    /// Which services this application has.
+    Members(Arc<str>),
+    /// What instances of this application have asked for.
+    Dependencies(Application),
+}
+
+/// An application; those of different namespaces are different ones.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Application {
+    /// The namespace of its services.
+    pub namespace: Arc<str>,
+    /// Its name.
+    pub name: Arc<str>,
+}
+
+impl Application {
+    /// That of a sidecar.
+    pub(crate) fn of(hello: &v1::Hello) -> Self {
+        let namespace = if hello.namespace.is_empty() { "default" } else { &hello.namespace };
+        Self { namespace: namespace.into(), name: hello.name.as_str().into() }
+    }
 }
 
 /// What decides a data plane's share.
@@ -23,8 +44,8 @@ pub(crate) enum Topic {
 pub(crate) struct Subscription {
     /// Gateway, sidecar or agent.
     pub role: v1::Role,
-    /// The Gateway's name, or the application.
-    pub name: Arc<str>,
+    /// The application, whose name is the Gateway's for one.
+    pub application: Application,
     /// Host names it wants to know the meaning of, lower-case.
     pub names: BTreeSet<Arc<str>>,
     /// Addresses it wants to know the meaning of.

@@ -56,7 +56,8 @@ pub use registrations::Registrations;
 pub use rest::openapi;
 pub use sources::Standing;
 pub use store::{
-    Change, Contents, Restored, Revision, SqliteStore, Store, StoreError, StoredObject, Unreadable,
+    Change, Contents, Dependencies, Restored, Revision, SqliteStore, Store, StoreError,
+    StoredObject, Unreadable,
 };
 
 use hub::Hub;
@@ -142,6 +143,7 @@ impl Control {
         for Unreadable { name, problem, .. } in &contents.unreadable {
             tracing::error!(object = name, %problem, "a stored object cannot be read; data planes keep what they hold of it");
         }
+        hub.restore_dependencies(&contents.dependencies);
         hub.begin_without(contents.unreadable.clone(), !spoilt_registrations.is_empty());
         let hub = Arc::new(Mutex::new(hub));
 
@@ -332,6 +334,10 @@ impl Control {
         for node in expired {
             tokio::spawn(Arc::clone(self).forget_registration(node));
         }
+        let changes = self.hub().take_dependency_changes();
+        if !changes.is_empty() {
+            tokio::spawn(Arc::clone(self).keep_dependencies(changes));
+        }
         if self.hub().take_new_doubt() {
             tokio::spawn(Arc::clone(self).keep_doubt());
         }
@@ -362,6 +368,14 @@ impl Control {
             }
         }
         self.reserving.store(false, Ordering::Relaxed);
+    }
+
+    async fn keep_dependencies(self: Arc<Self>, changes: Vec<Change>) {
+        for change in changes {
+            if let Err(rejection) = self.ledger.journal(change).await {
+                tracing::warn!(error = %rejection, "what applications call could not be kept");
+            }
+        }
     }
 
     /// A restart must not take from data planes what this run has not taken.

@@ -25,6 +25,7 @@ use crate::{
 };
 
 mod conflicts;
+mod dependencies;
 mod groups;
 mod newness;
 mod routing;
@@ -33,6 +34,7 @@ mod unknown;
 mod versioned;
 
 pub(crate) use conflicts::{Conflicts, introduced};
+pub(crate) use dependencies::Dependencies;
 pub(crate) use groups::Groups;
 use newness::Newness;
 pub(crate) use routing::Routing;
@@ -46,6 +48,9 @@ pub(crate) use versioned::Versioned;
 /// without it. Long enough for a slow registry, short enough that an unreachable one does not make every
 /// foreign host name fail for good.
 pub(crate) const SOURCE_SYNC_WAIT: Duration = Duration::from_secs(10);
+
+/// Services that a sidecar is told because its application is in a group with theirs: as many as it may ask for itself.
+const MEMBERS_MAX: usize = 8_192;
 
 /// What a data plane gets.
 #[derive(Debug, Default)]
@@ -96,6 +101,8 @@ pub(crate) struct Picture {
     pub routing: Routing,
     /// Routes in conflict with groups.
     pub conflicts: Conflicts,
+    /// What applications call.
+    pub dependencies: Dependencies,
     objects: Arc<Objects>,
     /// Routes by what they name: the kind and name of a Gateway or a Backend.
     naming: HashMap<(Kind, String), BTreeSet<ObjectKey>>,
@@ -116,6 +123,7 @@ impl Picture {
             groups: Groups::default(),
             routing: Routing::default(),
             conflicts: Conflicts::default(),
+            dependencies: Dependencies::new(now),
             objects: Arc::default(),
             naming: HashMap::new(),
             sources: Sources::default(),
@@ -345,6 +353,7 @@ impl Picture {
             self.absence_unknown_until = None;
             *all = true;
         }
+        self.dependencies.forget_unused(now, touches);
         let departed = self.services.forget_departed(now, touches);
         self.note_applications();
         departed.into_iter().chain(self.absence_unknown_until).min()
@@ -479,7 +488,7 @@ impl Picture {
     }
 
     fn share_of_gateway(&self, subscription: &Subscription, share: &mut Share) {
-        let name = &subscription.name;
+        let name = &subscription.application.name;
         share.topics.insert(Topic::Attached(Arc::clone(name)));
         share.topics.insert(Topic::Entrance(Arc::clone(name)));
         share.keys.insert(Key::Gateway(Arc::clone(name)));
@@ -492,18 +501,52 @@ impl Picture {
         share.keys.extend(self.groups.of_gateway(name).cloned().map(Key::Group));
     }
 
+    /// What it asked for, what others of its application did, and what belongs to the groups that this is in.
     fn share_of_application(&self, subscription: &Subscription, share: &mut Share) {
-        self.add_application(&subscription.name, share);
+        let application = &subscription.application;
+        self.add_application(&application.name, share);
+        share.topics.insert(Topic::Dependencies(application.clone()));
+        for key in self.dependencies.of(application) {
+            self.add_asked(key, share);
+        }
         for host in &subscription.names {
-            share.keys.insert(Key::Name(Arc::clone(host)));
-            if let NameAnswer::Service(id) = self.services.name(host) {
-                self.add_service(&id, share);
-            }
+            self.add_asked(&Key::Name(Arc::clone(host)), share);
         }
         for address in &subscription.addresses {
-            share.keys.insert(Key::Address(*address));
-            for id in self.services.address(address) {
-                self.add_service(id, share);
+            self.add_asked(&Key::Address(*address), share);
+        }
+        self.add_members(&application.name, share);
+    }
+
+    fn add_asked(&self, key: &Key, share: &mut Share) {
+        share.keys.insert(key.clone());
+        match key {
+            Key::Name(host) => {
+                if let NameAnswer::Service(id) = self.services.name(host) {
+                    self.add_service(&id, share);
+                }
+            }
+            Key::Address(address) => {
+                self.services.address(address).for_each(|id| self.add_service(id, share));
+            }
+            Key::Group(_) | Key::Service(_) | Key::Gateway(_) | Key::Route(_) => {}
+        }
+    }
+
+    /// Services of the applications that are in a group with this one: it is likely to call them, and must not send
+    /// a lane's request past it when nobody can be asked.
+    fn add_members(&self, application: &str, share: &mut Share) {
+        let groups = self.groups.of_application(application);
+        let members = groups.filter_map(|group| self.groups.spec(group));
+        let members: BTreeSet<&String> = members.flat_map(|spec| &spec.applications).collect();
+        let mut services = 0;
+        for member in members {
+            share.topics.insert(Topic::Members(member.as_str().into()));
+            for service in self.services.of_application(member) {
+                services += 1;
+                if services <= MEMBERS_MAX {
+                    self.add_asked(&Key::Name(service.id().name().into()), share);
+                }
             }
         }
     }

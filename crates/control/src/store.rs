@@ -78,6 +78,10 @@ pub enum Change {
         /// The data plane's node.
         node: String,
     },
+    /// Instances of an application asked for names and addresses on a day.
+    Depend(Dependencies),
+    /// Nobody has for long.
+    ForgetDependencies(Dependencies),
     /// A data plane holds what another control plane told it, and this store is empty.
     Doubt,
     /// Distribution may use generation numbers up to this one; a restart begins after it.
@@ -101,6 +105,19 @@ pub struct Unreadable {
     pub problem: Problem,
 }
 
+/// What instances of one application asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dependencies {
+    /// The namespace of its services.
+    pub namespace: String,
+    /// The application.
+    pub application: String,
+    /// `name/HOST`, `address/IP:PORT`.
+    pub asked: Vec<String>,
+    /// When for the last time: days of the calendar since 1970.
+    pub day: u64,
+}
+
 /// Everything a store holds, read once at start.
 #[derive(Debug, Clone, Default)]
 pub struct Contents {
@@ -112,6 +129,8 @@ pub struct Contents {
     pub registrations: Vec<(String, Vec<u8>)>,
     /// Nodes of registrations that are spoilt.
     pub spoilt_registrations: Vec<String>,
+    /// What applications call.
+    pub dependencies: Vec<Dependencies>,
     /// The latest revision, of a removal too.
     pub revision: Revision,
     /// The last place of the creation order that was given out.

@@ -69,6 +69,9 @@ pub struct Hello {
     /// Of which epoch what it holds is. Empty from releases that do not tell it.
     #[prost(string, tag = "12")]
     pub held_of: ::prost::alloc::string::String,
+    /// A sidecar's service's namespace; empty is `default`, also from releases that do not tell it.
+    #[prost(string, tag = "13")]
+    pub namespace: ::prost::alloc::string::String,
 }
 /// An orderly end: whoever says it is not waited for. The stream is closed by the control plane.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
@@ -84,7 +87,8 @@ pub struct Held {
     pub service: ::core::option::Option<ServiceId>,
 }
 /// Names and addresses whose meaning is wanted. A gateway need not ask for the services of its routes, nor a
-/// sidecar for the groups of its application: the control plane knows.
+/// sidecar for the groups of its application, for what belongs to these, or for what another instance of its application
+/// asked for: the control plane knows.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Subscribe {
     /// host names as applications use them, lower-case

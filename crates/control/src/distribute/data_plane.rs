@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::{Connection, tally::Tally};
 use crate::{
-    key::{Key, Subscription, Topic, Touch},
+    key::{Application, Key, Subscription, Topic, Touch},
     picture::Picture,
 };
 
@@ -27,7 +27,7 @@ use holdings::Holdings;
 pub(super) const SUBSCRIPTIONS_MAX: usize = 10_000;
 
 /// Bytes of a subscribed name: the longest host name DNS allows.
-const NAME_BYTES_MAX: usize = 253;
+pub(crate) const NAME_BYTES_MAX: usize = 253;
 
 /// Listeners kept of one report: as many as a Gateway has.
 const NOT_LISTENING_MAX: usize = 64;
@@ -112,7 +112,7 @@ impl DataPlane {
         let listeners = listeners.filter_map(|text| text.parse().ok()).collect();
         let mut subscription = Subscription {
             role: hello.role(),
-            name: hello.name.as_str().into(),
+            application: Application::of(&hello),
             names: BTreeSet::new(),
             addresses: BTreeSet::new(),
         };

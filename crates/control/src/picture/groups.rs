@@ -171,6 +171,10 @@ impl Groups {
 
     /// Brings the indexes up to date and touches those for whom the group begins or ceases to matter.
     fn reach(&mut self, name: &Arc<str>, old: &Reach, new: &Reach, touches: &mut Vec<Touch>) {
+        if old.applications != new.applications {
+            // Who is in it is told what belongs to the others.
+            touches.push(Touch::Share(Topic::Resource(Key::Group(Arc::clone(name)))));
+        }
         for gone in old.applications.difference(&new.applications) {
             unindex(&mut self.by_application, gone, name);
             touches.push(Touch::Share(Topic::Application(Arc::clone(gone))));

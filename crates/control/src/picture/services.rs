@@ -88,6 +88,7 @@ impl Services {
         let before = self.by_id.remove(&id);
         self.count(&id, before.as_ref().and_then(Seen::instances), Some(service.endpoints().len()));
         let was_present = before.as_ref().is_some_and(|before| before.departed_at.is_none());
+        let application = Arc::clone(service.application());
         let same_application = before
             .as_ref()
             .is_some_and(|before| before.service.application() == service.application());
@@ -110,6 +111,9 @@ impl Services {
         if !was_present {
             self.by_name.entry(id.name().into()).or_default().insert(id.clone());
             touch_names(&id, touches);
+        }
+        if !was_present || !same_application {
+            touches.push(Touch::Share(Topic::Members(application)));
         }
         for address in has.difference(&had) {
             self.occupy(*address, &id, touches);

@@ -51,6 +51,15 @@ const MIGRATIONS: &[&str] = &[
     ALTER TABLE objects ADD COLUMN checksum INTEGER;
     ALTER TABLE registrations ADD COLUMN checksum INTEGER;
 ",
+    "
+    CREATE TABLE dependencies (
+        namespace   TEXT    NOT NULL,
+        application TEXT    NOT NULL,
+        asked       TEXT    NOT NULL,
+        day         INTEGER NOT NULL,
+        PRIMARY KEY (namespace, application, asked)
+    ) STRICT, WITHOUT ROWID;
+",
 ];
 
 /// Rows of `counters`: the last number given out, or reserved, of each kind.
@@ -208,6 +217,7 @@ impl Store for SqliteStore {
             };
             self.read_objects(&mut contents)?;
             self.read_registrations(&mut contents)?;
+            contents.dependencies = rows::dependencies(&self.connection)?;
             Ok(contents)
         };
         read().map_err(failed("read", &self.path))
@@ -250,6 +260,10 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
             .prepare_cached("DELETE FROM registrations WHERE node = ?1")?
             .execute([node])
             .map(drop),
+        Change::Depend(dependencies) => rows::depend(transaction, dependencies),
+        Change::ForgetDependencies(dependencies) => {
+            rows::forget_dependencies(transaction, dependencies)
+        }
         Change::Doubt => raise(transaction, DOUBTED, 1),
         Change::ReserveGenerations { ceiling } => raise(transaction, GENERATION_CEILING, *ceiling),
     }

@@ -366,3 +366,80 @@ async fn what_cannot_be_read_can_be_deleted() {
     plane.control.transact(transaction).await.unwrap();
     edge.until(|it| it.has_lost("route/default/a")).await;
 }
+
+/// The first message to a data plane.
+async fn first_to(plane: &Plane, hello: v1::Hello) -> Vec<String> {
+    let mut data_plane = plane.connect(hello).await;
+    assert!(data_plane.receive().await.synced);
+    data_plane.held.into_keys().collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_instance_asked_for_every_other_is_told_from_its_first_message() {
+    let plane = Plane::start().await;
+    let services = [service("sc-a", "app-a", &["1"]), service("sc-b", "app-b", &["2"])];
+    plane.serve(&services);
+    let mut running = plane.connect(sidecar("s0", "app-x")).await;
+    running.receive().await;
+    let first = plane.connect(sidecar("s1", "app-x")).await;
+    first.subscribe(&["SC-a", "example.org"], &["127.0.0.1:2"]).await;
+    let asked = [
+        "address/127.0.0.1:2",
+        "name/example.org",
+        "name/sc-a",
+        "service/embedded/default//sc-a",
+        "service/embedded/default//sc-b",
+    ];
+    // One that runs already, too.
+    running.until(|it| it.keys() == asked).await;
+    assert_eq!(first_to(&plane, sidecar("s2", "app-x")).await, asked);
+    // Others have asked for nothing.
+    let elsewhere = v1::Hello { namespace: "other".to_owned(), ..sidecar("s3", "app-x") };
+    for other in [sidecar("s4", "app-y"), elsewhere, gateway("app-x")] {
+        let held = first_to(&plane, other).await;
+        assert!(!held.iter().any(|key| asked.contains(&key.as_str())), "{held:?}");
+    }
+
+    // After a restart as before, when nobody is there who has asked.
+    let database = plane.directory.path().join("laneway.db");
+    let kept = async {
+        let noted = || SqliteStore::open_as_it_is(&database).unwrap().load().unwrap().dependencies;
+        while noted().len() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, kept).await.unwrap();
+    let plane = plane.restart().await;
+    plane.serve(&services);
+    assert_eq!(first_to(&plane, sidecar("s5", "app-x")).await, asked);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_services_of_its_groups_are_told_unasked() {
+    let plane = Plane::start().await;
+    plane.serve(&[
+        service("sc-a", "app-a", &["1"]),
+        service("sc-b", "app-b", &["2", "3=gray"]),
+        service("sc-z", "app-z", &["4"]),
+    ]);
+    plane.apply(&[group("trade", &["app-a", "app-b"])]).await.unwrap();
+    let told = |names: &[&str]| {
+        let mut keys = vec!["group/trade".to_owned()];
+        for name in names {
+            keys.extend([format!("name/{name}"), format!("service/embedded/default//{name}")]);
+        }
+        keys.sort();
+        keys
+    };
+    assert_eq!(first_to(&plane, sidecar("s1", "app-a")).await, told(&["sc-a", "sc-b"]));
+    assert!(first_to(&plane, sidecar("s2", "app-z")).await.is_empty(), "it is in no group");
+    let mut member = plane.connect(sidecar("s3", "app-a")).await;
+    member.until(|it| it.keys() == told(&["sc-a", "sc-b"])).await;
+    // A service that comes, and an application that joins.
+    plane.serve(&[service("sc-b2", "app-b", &["5"])]);
+    member.until(|it| it.keys() == told(&["sc-a", "sc-b", "sc-b2"])).await;
+    plane.apply(&[group("trade", &["app-a", "app-b", "app-z"])]).await.unwrap();
+    member.until(|it| it.keys() == told(&["sc-a", "sc-b", "sc-b2", "sc-z"])).await;
+    plane.apply(&[group("trade", &["app-a"])]).await.unwrap();
+    member.until(|it| it.keys() == told(&["sc-a"])).await;
+}

@@ -19,6 +19,8 @@ pub(crate) struct About<'a> {
     pub(crate) role: v1::Role,
     /// The Gateway's name, or the application.
     pub(crate) name: &'a str,
+    /// A sidecar's service's namespace.
+    pub(crate) namespace: &'a str,
     pub(crate) tag: Option<&'a str>,
     pub(crate) correlation_headers: &'a CorrelationHeaders,
     /// Where it answers, for people.
@@ -43,6 +45,7 @@ pub(crate) async fn follow(
         capabilities: Vec::new(),
         held: Vec::new(),
         held_of: String::new(),
+        namespace: about.namespace.to_owned(),
         address: about.admin.to_string(),
         join_token: connect.join_token.clone().unwrap_or_default(),
         tag: about.tag.unwrap_or_default().to_owned(),

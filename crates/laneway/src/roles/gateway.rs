@@ -35,6 +35,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
     let about = About {
         role: v1::Role::Gateway,
         name: &gateway.name,
+        namespace: "",
         tag: None,
         correlation_headers: &gateway.correlation_headers,
         admin: admin_address,

@@ -38,6 +38,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
     let about = About {
         role: v1::Role::Gateway,
         name: &gateway.name,
+        namespace: "",
         tag: None,
         correlation_headers: &gateway.correlation_headers,
         admin: plane.api_address(),

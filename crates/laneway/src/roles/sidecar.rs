@@ -47,6 +47,7 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
     let about = About {
         role: v1::Role::Sidecar,
         name: &settings.now.application,
+        namespace: &settings.now.service_namespace,
         tag: settings.now.tag.as_deref(),
         correlation_headers: &settings.now.correlation_headers,
         admin: admin_address,

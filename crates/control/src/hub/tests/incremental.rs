@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::store::{Change, Dependencies};
 
 const LETTERS: [&str; 4] = ["a", "b", "c", "d"];
 const NAMES: [&str; 5] = ["sc-a", "sc-b", "sc-c", "sc-a.default", "nobody"];
@@ -210,6 +211,21 @@ proptest! {
             let change = ObjectChange { key, revision, old: None, new: Some(Arc::clone(stored)) };
             fresh.apply(change);
         }
+        // What one of an application asked for all of it are told, though it was restarted since.
+        let mut asked = Vec::new();
+        for change in world.hub.take_dependency_changes() {
+            match change {
+                Change::Depend(dependencies) => asked.push(dependencies),
+                Change::ForgetDependencies(forgotten) => {
+                    let same = |it: &&mut Dependencies| it.application == forgotten.application;
+                    for it in asked.iter_mut().filter(same) {
+                        it.asked.retain(|asked| !forgotten.asked.contains(asked));
+                    }
+                }
+                _ => {}
+            }
+        }
+        fresh.hub.restore_dependencies(&asked);
         fresh.pass(ADMISSION_WAIT);
         let mut newcomers = peers(&mut fresh);
         for (index, peer) in newcomers.iter_mut().enumerate() {

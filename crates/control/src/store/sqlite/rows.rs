@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use api::resource::{CreationOrder, Key, Kind, Object};
 use lanes::Problem;
-use rusqlite::{Row, Transaction, params};
+use rusqlite::{Connection, Row, Transaction, params};
 use serde_json::Value;
 
-use crate::store::{Revision, StoredObject, Unreadable};
+use crate::store::{Dependencies, Revision, StoredObject, Unreadable};
 
 /// All objects, as [`object`] reads them.
 pub(super) const SELECT_OBJECTS: &str =
@@ -53,6 +53,50 @@ pub(super) fn register(
         )?
         .execute(params![node, instance, checksum(&[node.as_bytes(), instance], &[])])
         .map(drop)
+}
+
+/// Notes what an application asked for.
+pub(super) fn depend(transaction: &Transaction<'_>, noted: &Dependencies) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "INSERT INTO dependencies (namespace, application, asked, day) VALUES (?1, ?2, ?3, ?4)
+         ON CONFLICT (namespace, application, asked) DO UPDATE SET day = max(day, excluded.day)",
+    )?;
+    for asked in &noted.asked {
+        let day = noted.day as i64;
+        statement.execute(params![noted.namespace, noted.application, asked, day])?;
+    }
+    Ok(())
+}
+
+/// Forgets what an application asked for.
+pub(super) fn forget_dependencies(
+    transaction: &Transaction<'_>,
+    noted: &Dependencies,
+) -> rusqlite::Result<()> {
+    let mut statement = transaction.prepare_cached(
+        "DELETE FROM dependencies WHERE namespace = ?1 AND application = ?2 AND asked = ?3",
+    )?;
+    for asked in &noted.asked {
+        statement.execute(params![noted.namespace, noted.application, asked])?;
+    }
+    Ok(())
+}
+
+/// Reads what applications asked for.
+pub(super) fn dependencies(connection: &Connection) -> rusqlite::Result<Vec<Dependencies>> {
+    let mut statement =
+        connection.prepare("SELECT namespace, application, asked, day FROM dependencies")?;
+    let mut rows = statement.query([])?;
+    let mut all = Vec::new();
+    while let Some(row) = rows.next()? {
+        let text = |column| {
+            let bytes = row.get_ref(column)?.as_bytes()?;
+            Ok::<_, rusqlite::Error>(String::from_utf8_lossy(bytes).into_owned())
+        };
+        let (namespace, application, asked) = (text(0)?, text(1)?, vec![text(2)?]);
+        all.push(Dependencies { namespace, application, asked, day: row.get::<_, i64>(3)? as u64 });
+    }
+    Ok(all)
 }
 
 /// Reads an object.
