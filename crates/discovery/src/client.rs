@@ -39,6 +39,8 @@ pub struct Identity {
     pub control: String,
     /// Without what is held, which changes.
     pub hello: v1::Hello,
+    /// `SO_MARK` of its connections, so that redirect rules leave them alone.
+    pub mark: Option<u32>,
     /// The file that keeps the last good picture.
     pub snapshot: PathBuf,
 }

@@ -4,6 +4,8 @@ use std::{error::Error, time::Duration};
 
 use tonic::transport::{Channel, Endpoint};
 
+use crate::dial::ToControlPlane;
+
 /// How long one attempt to connect may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -36,15 +38,14 @@ impl From<tonic::Status> for ConnectionError {
 }
 
 /// Connects to a control plane at `host:port`; the connection notices when the other side is gone.
-pub(crate) async fn connect(control: &str) -> Result<Channel, ConnectionError> {
+pub(crate) async fn connect(control: &str, mark: Option<u32>) -> Result<Channel, ConnectionError> {
     Endpoint::from_shared(format!("http://{control}"))
         .map_err(|source| ConnectionError::Address { control: control.to_owned(), source })?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
-        .tcp_nodelay(true)
-        .connect()
+        .connect_with_connector(ToControlPlane { mark })
         .await
         .map_err(ConnectionError::Connect)
 }

@@ -14,6 +14,7 @@ pub mod snapshot;
 
 mod client;
 mod connection;
+mod dial;
 mod picture;
 mod state;
 mod subscriptions;

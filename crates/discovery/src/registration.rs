@@ -64,6 +64,8 @@ pub struct Registrant {
     /// Where the application is probed, and how.
     pub application: SocketAddr,
     pub probe: Probe,
+    /// `SO_MARK` of what is opened for it, so that redirect rules leave it alone.
+    pub mark: Option<u32>,
     /// Told when others find that the application cannot be connected to: it is probed at once.
     pub doubted: Arc<Notify>,
 }
@@ -85,7 +87,7 @@ impl Registration {
         let (health_sender, health) = watch::channel(false);
         let probing = tokio::spawn(keep_probing(
             registrant.probe.clone(),
-            registrant.application,
+            (registrant.application, registrant.mark),
             Arc::clone(&registrant.doubted),
             health_sender,
         ));
@@ -107,13 +109,13 @@ impl Registration {
 /// Probes the application for ever, and tells changes.
 async fn keep_probing(
     probe: Probe,
-    application: SocketAddr,
+    (application, mark): (SocketAddr, Option<u32>),
     doubted: Arc<Notify>,
     health: watch::Sender<bool>,
 ) {
     let mut failures = 0;
     loop {
-        let probed = probe.run(application).await;
+        let probed = probe.run(application, mark).await;
         let known = *health.borrow();
         let healthy = match &probed {
             Ok(()) => {
@@ -184,7 +186,7 @@ impl LeaseHolder {
     async fn stay_registered(&mut self) -> Result<(), ConnectionError> {
         let first = self.instance();
         let mut stream = tokio::select! {
-            opened = Stream::open(&self.registrant.control, first) => opened?,
+            opened = Stream::open(&self.registrant, first) => opened?,
             () = until_true(&mut self.stopped) => return Ok(()),
         };
         let mut period = HEARTBEAT;
@@ -286,8 +288,11 @@ impl LeaseHolder {
 
 impl Stream {
     /// Connects and sends the first message.
-    async fn open(control: &str, first: v1::RegisterRequest) -> Result<Self, ConnectionError> {
-        let channel = connection::connect(control).await?;
+    async fn open(
+        registrant: &Registrant,
+        first: v1::RegisterRequest,
+    ) -> Result<Self, ConnectionError> {
+        let channel = connection::connect(&registrant.control, registrant.mark).await?;
         let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
         // Cannot fail: the queue is empty and its reader is here.
         let _ = outgoing.try_send(first);

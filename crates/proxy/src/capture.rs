@@ -8,7 +8,7 @@
 use std::{
     fmt,
     io::{self, Write},
-    net::IpAddr,
+    net::{IpAddr, Ipv6Addr, TcpListener},
     os::fd::AsFd,
     process::{Command, Output, Stdio},
 };
@@ -76,6 +76,17 @@ impl Cidr {
 #[error("`{0}` is no address range; write e.g. 10.0.0.0/8, fd00::/8 or a single address")]
 pub struct BadCidr(String);
 
+/// What sends packets to our chains: beginnings of connections alone. Of one that the kernel has not followed from its
+/// beginning it would redirect the next packet, and so end it.
+const JUMP: [&str; 3] = ["-p", "tcp", "--syn"];
+
+/// What a release before did.
+const FORMER_JUMP: [&str; 2] = ["-p", "tcp"];
+
+/// Which built-in chain leads to which of ours.
+const OUTPUT_JUMP: (&str, &str) = ("OUTPUT", OUTPUT_CHAIN);
+const INBOUND_JUMP: (&str, &str) = ("PREROUTING", INBOUND_CHAIN);
+
 /// Rules that are in place. Dropping it removes them; [`Capture::remove`] also tells how that went.
 #[derive(Debug)]
 pub struct Capture {
@@ -95,6 +106,12 @@ pub enum CaptureError {
         /// What to do.
         remedy: &'static str,
     },
+    /// The rules for IPv6 could not be installed on a host that has it.
+    #[error(
+        "capture of IPv6, which this host has: calls over it would go past the lanes; where none goes over it, start with \
+         --capture-ipv6 false"
+    )]
+    Ipv6(#[source] Box<CaptureError>),
     /// A program is not installed.
     #[error(
         "capture: run `{program}`: not found; install the package `iptables`, or start without --capture"
@@ -144,6 +161,11 @@ pub fn mark(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_mark(MARK)
 }
 
+/// Whether this host, or network namespace, speaks IPv6 at all.
+pub fn host_has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
 impl Capture {
     /// Installs the rules in this network namespace, replacing what an earlier sidecar left. Blocks while programs
     /// run, some 20 ms. When it fails it leaves nothing behind.
@@ -153,16 +175,27 @@ impl Capture {
         // Made first: whatever goes wrong below, dropping it cleans up.
         let capture = Self { families };
         for family in &capture.families {
-            family.restore(&rules::chains(config, *family))?;
-            for (from, chain) in [("OUTPUT", OUTPUT_CHAIN), ("PREROUTING", INBOUND_CHAIN)] {
-                family.jump(from, chain)?;
-            }
+            family.install(config).map_err(|error| match family {
+                Family::V4 => error,
+                Family::V6 => CaptureError::Ipv6(Box::new(error)),
+            })?;
         }
         if !config.ipv6 {
             // A sidecar that captured IPv6 may have been here before.
             drop(Family::V6.remove());
         }
         Ok(capture)
+    }
+
+    /// Lets new connections from outside pass by. Those that were captured stay so as long as the chains are there: with
+    /// the last of them the kernel may cease to translate, and a connection that talks would be reset.
+    pub fn release_inbound(&self) -> Result<(), CaptureError> {
+        self.families.iter().try_for_each(|family| family.leave(INBOUND_JUMP))
+    }
+
+    /// The same for new connections of the application.
+    pub fn release_outbound(&self) -> Result<(), CaptureError> {
+        self.families.iter().try_for_each(|family| family.leave(OUTPUT_JUMP))
     }
 
     /// Removes the rules.
@@ -253,23 +286,45 @@ impl Family {
         run(self.program(), &all, None)
     }
 
-    /// Sends TCP of the built-in chain `from` to ours, once.
-    fn jump(self, from: &str, chain: &str) -> Result<(), CaptureError> {
-        if self.nat(&["-C", from, "-p", "tcp", "-j", chain])?.status.success() {
+    fn install(self, config: &CaptureConfig) -> Result<(), CaptureError> {
+        self.restore(&rules::chains(config, self))?;
+        for jump in [OUTPUT_JUMP, INBOUND_JUMP] {
+            self.jump(jump)?;
+            self.delete_all(jump, &FORMER_JUMP)?;
+        }
+        Ok(())
+    }
+
+    /// Sends new connections of the built-in chain to ours, once.
+    fn jump(self, (from, chain): (&str, &str)) -> Result<(), CaptureError> {
+        let rule = [&JUMP[..], &["-j", chain]].concat();
+        if self.nat(&[&["-C", from][..], &rule].concat())?.status.success() {
             return Ok(());
         }
         // First: rules of others (Docker, kube-proxy) would otherwise rewrite the destination before we see it.
-        let arguments = ["-I", from, "1", "-p", "tcp", "-j", chain];
+        let arguments = [&["-I", from, "1"][..], &rule].concat();
         succeeded(self.program(), &arguments, &self.nat(&arguments)?)
+    }
+
+    /// Removes the jumps to a chain of ours, as many as there are.
+    fn leave(self, jump: (&str, &str)) -> Result<(), CaptureError> {
+        self.delete_all(jump, &JUMP)?;
+        self.delete_all(jump, &FORMER_JUMP)
+    }
+
+    fn delete_all(self, (from, chain): (&str, &str), matches: &[&str]) -> Result<(), CaptureError> {
+        let arguments = [&["-D", from][..], matches, &["-j", chain]].concat();
+        while self.nat(&arguments)?.status.success() {}
+        Ok(())
     }
 
     /// Removes jumps and chains, as many as there are.
     fn remove(self) -> Result<(), CaptureError> {
-        for (from, chain) in [("OUTPUT", OUTPUT_CHAIN), ("PREROUTING", INBOUND_CHAIN)] {
+        for jump @ (_, chain) in [OUTPUT_JUMP, INBOUND_JUMP] {
             if !self.nat(&["-n", "-L", chain])?.status.success() {
                 continue; // not there, or not to be seen by us
             }
-            while self.nat(&["-D", from, "-p", "tcp", "-j", chain])?.status.success() {}
+            self.leave(jump)?;
             for arguments in [["-F", chain], ["-X", chain]] {
                 succeeded(self.program(), &arguments, &self.nat(&arguments)?)?;
             }

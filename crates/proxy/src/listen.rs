@@ -3,7 +3,7 @@
 use std::{
     fmt::Display,
     io,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     time::Duration,
 };
 
@@ -44,6 +44,23 @@ pub(crate) fn bind(
     Ok(Bound { sockets, address })
 }
 
+/// The same port in IPv6, for what is captured there, beside listeners for IPv4.
+pub(crate) fn bind_beside(
+    ip: Ipv6Addr,
+    beside: SocketAddr,
+    workers: usize,
+    timeouts: &Timeouts,
+) -> io::Result<Bound> {
+    let address = SocketAddr::new(ip.into(), beside.port());
+    let bind = |_| {
+        let socket = socket(address)?;
+        socket.set_only_v6(true)?;
+        bind_socket(socket, address, timeouts)
+    };
+    let sockets = (0..workers).map(bind).collect::<io::Result<_>>()?;
+    Ok(Bound { sockets, address })
+}
+
 /// Whether the address could be had alone: a socket that shares with nobody is bound to it, and closed.
 fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = socket(address)?;
@@ -60,7 +77,14 @@ fn probe(address: SocketAddr) -> io::Result<()> {
 
 /// Binds one socket that shares its address with those of other threads.
 pub(crate) fn bind_one(address: SocketAddr, timeouts: &Timeouts) -> io::Result<TcpListener> {
-    let socket = socket(address)?;
+    bind_socket(socket(address)?, address, timeouts)
+}
+
+fn bind_socket(
+    socket: Socket,
+    address: SocketAddr,
+    timeouts: &Timeouts,
+) -> io::Result<TcpListener> {
     let bound = socket
         .set_reuse_port(true)
         .and_then(|()| notice_vanished(&SockRef::from(&socket), timeouts.body))

@@ -1,6 +1,12 @@
 //! The sidecar: stands between one application and everybody else, in both directions.
 
-use std::{io, net::SocketAddr, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    io,
+    net::{Ipv6Addr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 use routes::entrance::CorrelationHeaders;
 use telemetry::{Metrics, Role};
@@ -48,6 +54,8 @@ pub struct SidecarConfig {
     pub inbound_listen: SocketAddr,
     /// Connections are redirected here by the kernel and have an original destination.
     pub transparent: bool,
+    /// Connections over IPv6 are redirected here, too: to ::1 and to all addresses, on the ports of the two listeners.
+    pub transparent_ipv6: bool,
     /// `SO_MARK` of the sidecar's own connections, so that redirect rules leave them alone. Needs `CAP_NET_ADMIN`.
     pub mark: Option<u32>,
     /// Headers whose value tells which requests belong together.
@@ -88,20 +96,29 @@ pub fn arrives_at(address: SocketAddr, listener: SocketAddr) -> bool {
     forbidden::is_door(listener, SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
-/// Binds, then serves. The addresses are in the result: outbound first, then inbound.
+/// Binds, then serves. The addresses are in the result: outbound first, then inbound, then both again for IPv6.
 pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let workers = config.workers.max(1);
     let outbound =
         listen::bind(config.outbound_listen, workers, config.takeover, &config.timeouts)?;
     let inbound = listen::bind(config.inbound_listen, workers, config.takeover, &config.timeouts)?;
-    let addresses = vec![outbound.address, inbound.address];
+    let mut listeners = vec![(outbound, Role::SidecarOutbound), (inbound, Role::SidecarInbound)];
+    if config.transparent_ipv6 {
+        for (at, ip) in [(0, Ipv6Addr::LOCALHOST), (1, Ipv6Addr::UNSPECIFIED)] {
+            let (beside, role) = (listeners[at].0.address, listeners[at].1);
+            if beside.is_ipv4() {
+                let bound = listen::bind_beside(ip, beside, workers, &config.timeouts)?;
+                listeners.push((bound, role));
+            }
+        }
+    }
+    let addresses: Vec<_> = listeners.iter().map(|(bound, _)| bound.address).collect();
     let table = Arc::new(Correlation::default());
     let sampled = Arc::clone(&table);
     config.metrics.collect_from(move |samples| sampled.sample(samples));
-    let listeners = [(outbound, Role::SidecarOutbound), (inbound, Role::SidecarInbound)];
     let per_worker = listen::deal(
         workers,
-        listeners.map(|(Bound { sockets, address }, role)| (sockets, address, role)),
+        (listeners.into_iter()).map(|(Bound { sockets, address }, role)| (sockets, address, role)),
     );
     let settings = Settings {
         name: "sidecar",

@@ -256,8 +256,8 @@ pub(crate) struct Thread<S> {
     pub(crate) serve: Rc<S>,
     connections_max: i64,
     index: usize,
-    /// By port: what is accepted on at the moment.
-    listening: RefCell<BTreeMap<u16, Rc<Listening>>>,
+    /// What is accepted on at the moment.
+    listening: RefCell<BTreeMap<SocketAddr, Rc<Listening>>>,
     /// Connections of those who were let in: all but the application's own.
     inside: Rc<Cell<usize>>,
 }
@@ -326,7 +326,7 @@ impl<S: Serve> Thread<S> {
         let leave = Notify::default();
         let listening = Listening { address, role, leave, is_removed: Rc::default() };
         let listening = Rc::new(listening);
-        self.listening.borrow_mut().insert(address.port(), Rc::clone(&listening));
+        self.listening.borrow_mut().insert(address, Rc::clone(&listening));
         spawn_local(accept(Rc::clone(self), listener, listening));
         Ok(())
     }

@@ -301,3 +301,76 @@ fn bytes_of_a_captured_connection_are_untouched() {
         assert_eq!(text, "GET / HTTP/1.1\r\n\r\n");
     });
 }
+
+/// A word goes either way.
+#[track_caller]
+fn talk(one: &mut TcpStream, other: &mut TcpStream) {
+    for _ in 0..2 {
+        one.write_all(b"word").unwrap();
+        let mut word = [0; 4];
+        other.read_exact(&mut word).unwrap();
+        assert_eq!(&word, b"word");
+        std::mem::swap(one, other);
+    }
+}
+
+#[test]
+fn connections_that_were_captured_go_on_while_nothing_new_is() {
+    if !needs("netns") {
+        return;
+    }
+    let (host, elsewhere) = two_hosts();
+    let (inbound, capture) = host.inside(|| {
+        let (inbound, inbound_port) = listen(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let (outbound, outbound_port) = listen(Ipv4Addr::LOCALHOST.into(), 0);
+        let capture = Capture::install(&config(outbound_port, inbound_port)).unwrap();
+        ((inbound, outbound), capture)
+    });
+    let (inbound, outbound) = inbound;
+    let mut caller = host.inside(|| connect(SocketAddr::new(elsewhere.address(), 80)));
+    let mut outbound = accepted(&outbound);
+    let mut stranger = elsewhere.inside(|| connect(SocketAddr::new(host.address(), 8080)));
+    let mut inbound = accepted(&inbound);
+    for socket in [&caller, &stranger] {
+        socket.set_read_timeout(Some(SOON)).unwrap();
+    }
+    talk(&mut caller, &mut outbound);
+    host.inside(|| {
+        capture.release_inbound().unwrap();
+        capture.release_outbound().unwrap();
+    });
+    talk(&mut caller, &mut outbound);
+    talk(&mut stranger, &mut inbound);
+    // Nothing new is captured any more.
+    let there = elsewhere.inside(|| listen(elsewhere.address(), 0).0);
+    host.inside(|| {
+        let _caller = connect(there.local_addr().unwrap());
+        assert_eq!(accept(&there), None);
+        capture.remove().unwrap();
+    });
+}
+
+#[test]
+fn connections_of_before_the_rules_are_left_alone() {
+    if !needs("netns") {
+        return;
+    }
+    let (host, elsewhere) = two_hosts();
+    let there = elsewhere.inside(|| listen(elsewhere.address(), 0).0);
+    let here = host.inside(|| listen(host.address(), 8080).0);
+    let mut caller = host.inside(|| connect(there.local_addr().unwrap()));
+    let mut server = accepted(&there);
+    let mut stranger = elsewhere.inside(|| connect(here.local_addr().unwrap()));
+    let mut application = accepted(&here);
+    for socket in [&caller, &stranger] {
+        socket.set_read_timeout(Some(SOON)).unwrap();
+    }
+    host.inside(|| {
+        let (outbound, outbound_port) = listen(Ipv4Addr::LOCALHOST.into(), 0);
+        let (inbound, inbound_port) = listen(Ipv4Addr::UNSPECIFIED.into(), 0);
+        let _capture = Capture::install(&config(outbound_port, inbound_port)).unwrap();
+        talk(&mut caller, &mut server);
+        talk(&mut stranger, &mut application);
+        drop((outbound, inbound));
+    });
+}

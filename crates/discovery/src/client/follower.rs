@@ -148,7 +148,8 @@ impl Follower {
         let held_of = self.picture.generation().epoch.clone();
         let hello = v1::Hello { held: self.picture.held(), held_of, ..self.identity.hello.clone() };
         let subscribe = self.subscriptions.to_wire();
-        let opening = Stream::open(self.identity.control.clone(), hello, subscribe);
+        let control = (self.identity.control.clone(), self.identity.mark);
+        let opening = Stream::open(control, hello, subscribe);
         tokio::pin!(opening);
         loop {
             tokio::select! {

@@ -34,11 +34,11 @@ pub(super) struct Stream {
 impl Stream {
     /// Connects, says hello and subscribes.
     pub(super) async fn open(
-        control: String,
+        (control, mark): (String, Option<u32>),
         hello: v1::Hello,
         subscribe: v1::Subscribe,
     ) -> Result<Self, ConnectionError> {
-        let channel = connection::connect(&control).await?;
+        let channel = connection::connect(&control, mark).await?;
         let mut client = DiscoveryClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

@@ -8,6 +8,8 @@ use tokio::{
     time::timeout,
 };
 
+use crate::dial::dial;
+
 /// How long an application on the same host may take to answer: half a heartbeat period, so that a probe is over
 /// before the next one is due.
 pub(crate) const PROBE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -70,9 +72,13 @@ pub enum ProbeError {
 
 impl Probe {
     /// Probes once.
-    pub(crate) async fn run(&self, address: SocketAddr) -> Result<(), ProbeError> {
+    pub(crate) async fn run(
+        &self,
+        address: SocketAddr,
+        mark: Option<u32>,
+    ) -> Result<(), ProbeError> {
         let probed = async {
-            let stream = TcpStream::connect(address)
+            let stream = dial(address, mark)
                 .await
                 .map_err(|source| ProbeError::Connect { address, source })?;
             match self {
@@ -142,7 +148,7 @@ mod tests {
     async fn probed(answer: &'static str) -> String {
         let address = answering(answer).await;
         let probe = Probe::Http { path: "/health".to_owned() };
-        match probe.run(address).await {
+        match probe.run(address, None).await {
             Ok(()) => "healthy".to_owned(),
             Err(error) => error.to_string().replace(&address.to_string(), "ADDRESS"),
         }
@@ -151,7 +157,7 @@ mod tests {
     #[tokio::test]
     async fn an_application_is_healthy_when_it_answers() {
         let address = answering("").await;
-        Probe::Tcp.run(address).await.unwrap();
+        Probe::Tcp.run(address, None).await.unwrap();
         assert_eq!(probed("HTTP/1.1 204 No Content\r\n\r\n").await, "healthy");
         assert_eq!(probed("HTTP/1.1 302 Found\r\nlocation: /\r\n\r\n").await, "healthy");
     }
@@ -174,7 +180,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         drop(listener);
-        let error = Probe::Tcp.run(address).await.unwrap_err();
+        let error = Probe::Tcp.run(address, None).await.unwrap_err();
         assert!(
             matches!(error, ProbeError::Connect { address: at, .. } if at == address),
             "{error}"
@@ -185,7 +191,7 @@ mod tests {
     async fn an_application_that_never_answers_is_given_up() {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let error = Probe::Http { path: "/".to_owned() }.run(address).await.unwrap_err();
+        let error = Probe::Http { path: "/".to_owned() }.run(address, None).await.unwrap_err();
         assert!(matches!(error, ProbeError::Timeout { .. }), "{error}");
     }
 }

@@ -18,7 +18,12 @@ fn identity(control: SocketAddr, directory: &Path) -> Identity {
         name: "app-a".into(),
         ..Default::default()
     };
-    Identity { control: control.to_string(), hello, snapshot: directory.join("snapshot") }
+    Identity {
+        control: control.to_string(),
+        hello,
+        mark: None,
+        snapshot: directory.join("snapshot"),
+    }
 }
 
 /// A group that the data plane lets requests into, so that it reads the condition.

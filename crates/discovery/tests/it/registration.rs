@@ -24,6 +24,7 @@ fn registrant(control: SocketAddr, application: SocketAddr) -> Registrant {
         instance,
         application,
         probe: Probe::Tcp,
+        mark: None,
         doubted: Arc::default(),
     }
 }

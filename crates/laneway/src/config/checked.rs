@@ -141,6 +141,8 @@ pub(crate) struct Sidecar {
     /// How long it goes on after a signal to stop.
     pub(crate) lame_duck: Duration,
     pub(crate) capture: bool,
+    /// Over IPv6 too, where the host has it.
+    pub(crate) capture_ipv6: bool,
     pub(crate) exclusions: CaptureExclusions,
     /// What the forward proxy must not reach.
     pub(crate) forbid_destinations: Vec<Cidr>,
@@ -235,6 +237,7 @@ impl raw::Sidecar {
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         let lame_duck = checker.drain_seconds("lame-duck-seconds", &self.lame_duck_seconds);
         let capture = checker.yes_or_no("capture", &self.capture);
+        let capture_ipv6 = checker.yes_or_no("capture-ipv6", &self.capture_ipv6);
         if capture == Some(true) {
             checker.captured(outbound_listen, inbound_listen);
         }
@@ -262,6 +265,7 @@ impl raw::Sidecar {
                 admin_listen: admin_listen?,
                 lame_duck: lame_duck?,
                 capture: capture?,
+                capture_ipv6: capture_ipv6?,
                 exclusions: exclusions?,
                 forbid_destinations: forbidden?,
                 correlation_headers: correlation_headers?,

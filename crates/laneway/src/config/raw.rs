@@ -306,6 +306,9 @@ pub(crate) struct Sidecar {
         default_missing_value = "true"
     )]
     pub(crate) capture: String,
+    /// Redirect IPv6 too, where the host has it: true or false
+    #[arg(long, value_name = "BOOL", env = "LANEWAY_CAPTURE_IPV6", default_value = "true")]
+    pub(crate) capture_ipv6: String,
     #[command(flatten)]
     pub(crate) exclusions: CaptureExclusions,
     #[command(flatten)]

@@ -27,6 +27,8 @@ pub(crate) struct About<'a> {
     pub(crate) admin: SocketAddr,
     /// Where else it listens, but for its instance.
     pub(crate) listeners: &'a [SocketAddr],
+    /// `SO_MARK` of its own connections.
+    pub(crate) mark: Option<u32>,
     /// In one process with its control plane.
     pub(crate) beside_control_plane: bool,
 }
@@ -56,7 +58,7 @@ pub(crate) async fn follow(
             .collect(),
     };
     let snapshot = process.data.file(SNAPSHOT_FILE);
-    let identity = Identity { control: connect.control.clone(), hello, snapshot };
+    let identity = Identity { control: connect.control.clone(), hello, mark: about.mark, snapshot };
     let client = Client::start(identity).await;
     let state = client.state.clone();
     let beside_control_plane = about.beside_control_plane;

@@ -40,6 +40,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
         correlation_headers: &gateway.correlation_headers,
         admin: admin_address,
         listeners: &[gateway.listen],
+        mark: None,
         beside_control_plane: false,
     };
     let client = data_plane::follow(&process, &settings.now.connect, about).await?;

@@ -43,6 +43,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
         correlation_headers: &gateway.correlation_headers,
         admin: plane.api_address(),
         listeners: &[gateway.listen],
+        mark: None,
         beside_control_plane: true,
     };
     let client = data_plane::follow(&process, &connect, about).await?;

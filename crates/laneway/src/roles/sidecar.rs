@@ -11,7 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use api::discovery::v1;
 use discovery::{Client, Registrant, Registration, registration::probe::Probe};
 use proxy::{
-    capture::{self, Capture, CaptureConfig},
+    capture::{self, Capture, CaptureConfig, CaptureError},
     sidecar::SidecarConfig,
 };
 use serde_json::json;
@@ -52,6 +52,7 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         correlation_headers: &settings.now.correlation_headers,
         admin: admin_address,
         listeners: &[settings.now.outbound_listen],
+        mark: settings.now.capture.then_some(capture::MARK),
         beside_control_plane: false,
     };
     let client = data_plane::follow(&process, &settings.now.connect, about).await?;
@@ -100,6 +101,8 @@ impl Sidecar {
         let tag = settings.tag.as_deref().map(lanes::Tag::parse).transpose();
         // Where its name leads elsewhere later, the join token still keeps strangers out.
         let of_control_plane = settings.connect.control.to_socket_addrs().into_iter().flatten();
+        let mark = settings.capture.then_some(capture::MARK);
+        let transparent_ipv6 = captures_ipv6(settings);
         let config = SidecarConfig {
             application: settings.application.clone(),
             service: settings.service.clone(),
@@ -110,7 +113,8 @@ impl Sidecar {
             outbound_listen: settings.outbound_listen,
             inbound_listen: settings.inbound_listen,
             transparent: settings.capture,
-            mark: settings.capture.then_some(capture::MARK),
+            transparent_ipv6,
+            mark,
             correlation_headers: settings.correlation_headers.clone(),
             doors: std::iter::once(admin).chain(of_control_plane).collect(),
             forbidden: settings.forbid_destinations.clone(),
@@ -126,7 +130,7 @@ impl Sidecar {
                 settings.outbound_listen, settings.inbound_listen
             )
         })?;
-        let [outbound, inbound] = *proxy.addresses() else {
+        let [outbound, inbound, ..] = *proxy.addresses() else {
             bail!("a sidecar has two listeners, not {:?}", proxy.addresses())
         };
         let own = [("outbound", outbound), ("inbound", inbound), ("admin", admin)];
@@ -134,7 +138,7 @@ impl Sidecar {
         output::listening("outbound", outbound);
         output::listening("inbound", inbound);
         let capture = match settings.capture {
-            true => Some(install(settings, outbound, inbound, admin)?),
+            true => Some(install(settings, outbound, inbound, admin, transparent_ipv6)?),
             false => None,
         };
         data_plane::report(&discovery, &proxy);
@@ -158,6 +162,7 @@ impl Sidecar {
                 Some(path) => Probe::Http { path: path.clone() },
                 None => Probe::Tcp,
             },
+            mark,
             doubted: unreachable,
         });
         Ok(Self { proxy, capture, registration, discovery })
@@ -194,14 +199,19 @@ impl Sidecar {
         let linger = if was_registered { LINGER.max(lame_duck) } else { lame_duck };
         tokio::time::sleep(linger.min(drain)).await;
         // What is in flight may call others before it is answered, and stays in its lane by calling them through us.
+        let release = |released: Option<Result<(), CaptureError>>| {
+            if let Some(Err(error)) = released {
+                tracing::warn!(%error, "redirect rules may be left behind");
+            }
+        };
+        // Nobody listens there any more: who still comes meets the application itself.
+        release(self.capture.as_ref().map(Capture::release_inbound));
         self.proxy.empty(until.saturating_duration_since(tokio::time::Instant::now())).await;
         // New connections of the application go out directly from here on.
-        if let Some(capture) = self.capture
-            && let Err(error) = capture.remove()
-        {
-            tracing::warn!(%error, "redirect rules may be left behind");
-        }
+        release(self.capture.as_ref().map(Capture::release_outbound));
         self.proxy.drain(until.saturating_duration_since(tokio::time::Instant::now())).await;
+        // Not before: connections that are captured live as long as the kernel translates.
+        release(self.capture.map(Capture::remove));
         self.discovery.stop().await;
     }
 }
@@ -218,12 +228,24 @@ fn refuse_own(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Re
     Ok(())
 }
 
+/// Whether IPv6 is captured, too: where it is spoken at all.
+fn captures_ipv6(settings: &config::Sidecar) -> bool {
+    if !settings.capture || !capture::host_has_ipv6() {
+        return false;
+    }
+    if !settings.capture_ipv6 {
+        tracing::warn!("IPv6 is not captured: calls over it go past the lanes");
+    }
+    settings.capture_ipv6
+}
+
 /// Installs the redirect rules; they are removed when the capture is dropped.
 fn install(
     settings: &config::Sidecar,
     outbound: SocketAddr,
     inbound: SocketAddr,
     admin: SocketAddr,
+    ipv6: bool,
 ) -> anyhow::Result<Capture> {
     Ok(Capture::install(&CaptureConfig {
         outbound_port: outbound.port(),
@@ -233,6 +255,6 @@ fn install(
         excluded_outbound_ports: settings.exclusions.outbound_ports.clone(),
         excluded_destinations: settings.exclusions.destinations.clone(),
         excluded_inbound_ports: [&settings.exclusions.inbound_ports[..], &[admin.port()]].concat(),
-        ipv6: outbound.is_ipv6(),
+        ipv6,
     })?)
 }

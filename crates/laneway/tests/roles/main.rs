@@ -3,6 +3,7 @@
 
 mod addresses_and_settings;
 mod backup;
+mod capturing;
 mod data_planes;
 mod door;
 mod listeners;

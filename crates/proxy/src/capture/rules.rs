@@ -26,6 +26,8 @@ pub(super) fn chains(config: &CaptureConfig, family: Family) -> String {
         Family::V6 => "::1/128",
     };
     rule(OUTPUT_CHAIN, &format!("-d {loopback}"), "RETURN");
+    // Name servers, where an answer is too long for UDP: no HTTP, and the sidecar's own resolver marks nothing.
+    rule(OUTPUT_CHAIN, "-p tcp --dport 53", "RETURN");
     for range in &config.excluded_destinations {
         if range.is_ipv4() == (family == Family::V4) {
             rule(OUTPUT_CHAIN, &format!("-d {range}"), "RETURN");
@@ -78,6 +80,7 @@ mod tests {
 -A LANEWAY_OUTPUT -m mark --mark 0x4c57 -j RETURN
 -A LANEWAY_OUTPUT -m owner --uid-owner 1337 -j RETURN
 -A LANEWAY_OUTPUT -d 127.0.0.0/8 -j RETURN
+-A LANEWAY_OUTPUT -p tcp --dport 53 -j RETURN
 -A LANEWAY_OUTPUT -d 10.9.0.0/16 -j RETURN
 -A LANEWAY_OUTPUT -p tcp --dport 3306 -j RETURN
 -A LANEWAY_OUTPUT -p tcp -j REDIRECT --to-ports 15001

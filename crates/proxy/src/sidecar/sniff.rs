@@ -210,7 +210,10 @@ async fn first_of_both(
         Err(_) => {
             let other = match Box::pin(worker.open(original)).await {
                 Ok(other) => other,
-                Err(_) => return (Ok(Buffer::default()), None),
+                Err(_) => {
+                    connection.reset_when_closed();
+                    return (Ok(Buffer::default()), None);
+                }
             };
             // Neither may ever speak: a pool opened it, or somebody who means no good.
             worker.deadlines.arm(connection.deadline(), worker.timeouts.tunnel, Shutdown::Read);
@@ -266,6 +269,8 @@ async fn pass_through(
             Ok(instance) => Some((instance, Buffer::default())),
             Err(error) => {
                 tracing::debug!(%original, %error, "cannot pass a connection through");
+                // Nobody is there: it must not look as if somebody had answered, and ended in order.
+                connection.reset_when_closed();
                 None
             }
         },

@@ -55,6 +55,7 @@ fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Pro
         outbound_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         inbound_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         transparent: true,
+        transparent_ipv6: capture::host_has_ipv6(),
         mark: Some(capture::MARK),
         correlation_headers: CorrelationHeaders::default(),
         doors: Vec::new(),
@@ -75,7 +76,7 @@ fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Pro
         excluded_outbound_ports: Vec::new(),
         excluded_destinations: Vec::new(),
         excluded_inbound_ports: Vec::new(),
-        ipv6: false,
+        ipv6: capture::host_has_ipv6(),
     })
     .unwrap();
     (proxy, capture)
@@ -238,5 +239,51 @@ fn a_destination_that_was_not_known_in_time_is_looked_at_again_with_every_reques
         proxy.publish.send_replace(known.publish());
         application.send(request).await;
         assert!(application.answer().await.1.starts_with("gray\n"));
+    });
+}
+
+#[test]
+fn calls_over_ipv6_are_captured_both_ways() {
+    on_two_hosts(async |host, elsewhere| {
+        if !capture::host_has_ipv6() {
+            return;
+        }
+        let at = |host: &Host, port: u16| {
+            Instance::from_std(
+                host.inside(|| TcpListener::bind((host.address_v6(), port)).unwrap()),
+            )
+        };
+        let application = at(host, 8080);
+        let (base, gray) = (at(elsewhere, 0), at(elsewhere, 0));
+        let mut world = World::new(&[]);
+        let endpoints = vec![(base.address, None), (gray.address, Some("gray"))];
+        world.services = vec![("sc-B", "b", endpoints)];
+        world.groups = vec![group(gateway_entrance(), &["b"], Fallback::Then(Vec::new()))];
+        let picked = base.address;
+        let (base, gray) = (base.serve("base"), gray.serve("gray"));
+        assert!(base.is_ipv6() && gray.is_ipv6());
+        let (proxy, _capture) = captured(&world);
+        let mut calling = Wire::connect(picked).await;
+        calling.send("GET /b HTTP/1.1\r\nHost: b\r\nbaggage: lane.trade=gray\r\n\r\n").await;
+        assert!(calling.answer().await.1.starts_with("gray\n"));
+
+        let mut caller = call_from(elsewhere, application.address);
+        caller.send("GET /in HTTP/1.1\r\nHost: sc-A\r\n\r\n").await;
+        let mut server = application.accept().await;
+        assert!(server.head().await.starts_with("GET /in HTTP/1.1\r\n"));
+        proxy.counted(Count::DownstreamAccepted, 2).await;
+    });
+}
+
+#[test]
+fn where_nobody_listens_it_looks_as_if_nobody_listened() {
+    on_two_hosts(async |_, elsewhere| {
+        let closed = listen(elsewhere, 0).address;
+        for world in [World::new(&[closed]), World::new(&[])] {
+            let (_proxy, _capture) = captured(&world);
+            let mut application = Wire::connect(closed).await;
+            application.send_bytes(b"\x16\x03\x01").await;
+            application.reset().await;
+        }
     });
 }

@@ -422,6 +422,7 @@ impl Proxy {
             outbound_listen: "127.0.0.1:0".parse().unwrap(),
             inbound_listen: "127.0.0.1:0".parse().unwrap(),
             transparent: false,
+            transparent_ipv6: false,
             mark: None,
             correlation_headers: CorrelationHeaders::default(),
             doors: Vec::new(),

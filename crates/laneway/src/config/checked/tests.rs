@@ -38,6 +38,7 @@ fn sidecar() -> raw::Sidecar {
         forbid_destinations: "10.1.0.0/16, fd00::1".into(),
         admin: raw::Admin { admin_listen: "127.0.0.1:0".into() },
         capture: "false".into(),
+        capture_ipv6: "true".into(),
         exclusions: raw::CaptureExclusions {
             capture_exclude_outbound_ports: "3306, 6379".into(),
             capture_exclude_destinations: "10.0.0.0/8".into(),

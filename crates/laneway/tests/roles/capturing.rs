@@ -1,0 +1,150 @@
+//! A capturing sidecar on a host of its own: what it opens itself goes past its rules, and it leaves in order.
+
+use std::{fs, process::Command};
+
+use anyhow::{Context as _, Result, bail};
+use testkit::{Host, Process, Sandbox, Switch, http, needs, wait};
+
+use crate::{SOON, sandbox, says};
+
+const TOKEN: &str = "the-token-of-this-test-alone";
+
+struct World {
+    sandbox: Sandbox,
+    pod: Host,
+    elsewhere: Host,
+}
+
+impl World {
+    fn new() -> Result<Self> {
+        let switch = Switch::new()?;
+        let (pod, elsewhere) = (switch.host(1)?, switch.host(2)?);
+        let sandbox = sandbox()?;
+        fs::write(sandbox.path("token"), TOKEN)?;
+        Ok(Self { sandbox, pod, elsewhere })
+    }
+
+    /// `laneway` on a host.
+    fn laneway(&self, host: &Host, arguments: &[&str]) -> Result<Process> {
+        let plain = self.sandbox.laneway(arguments);
+        let mut command = host.command(plain.get_program());
+        command.args(plain.get_args()).arg("--join-token-file").arg(self.sandbox.path("token"));
+        for (name, value) in plain.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let name = arguments.first().copied().unwrap_or_default();
+        command.arg("--data").arg(self.sandbox.path(name));
+        Process::start(name, &mut command, self.sandbox.directory())
+    }
+
+    fn control(&self) -> Result<Process> {
+        let listen = format!("{}:7601", self.elsewhere.address());
+        let control = self.laneway(&self.elsewhere, &["control", "--discovery-listen", &listen])?;
+        says(&control, "(discovery)")?;
+        Ok(control)
+    }
+
+    /// The application is at the pod's own address, as in Kubernetes.
+    fn sidecar(&self, more: &[&str]) -> Result<Process> {
+        let (address, control) = (self.pod.address(), format!("{}:7601", self.elsewhere.address()));
+        let (application, advertise) = (format!("{address}:8080"), format!("{address}:15006"));
+        let arguments = ["sidecar", "--application", "app-c", "--control", &control];
+        let capturing = ["--app-address", &application, "--advertise", &advertise];
+        let listening = ["--inbound-listen", "0.0.0.0:15006", "--capture", "true"];
+        self.laneway(&self.pod, &[&arguments[..], &capturing, &listening, more].concat())
+    }
+
+    fn application(&self) -> Result<Process> {
+        let mut command: Command = self.pod.command(testkit::application::program()?);
+        command.args(["C", &format!("{}:8080", self.pod.address())]);
+        Process::start("C", &mut command, self.sandbox.directory())
+    }
+
+    /// Waits until the sidecar says so of itself.
+    fn answers(&self, target: &str, words: &str) -> Result<()> {
+        self.pod.inside(|| {
+            wait::until(SOON, &format!("{words:?} from {target}"), || {
+                let answer = http::get("127.0.0.1:15020", target, &[])?;
+                if !answer.body.contains(words) {
+                    bail!("{} {}", answer.status, answer.body);
+                }
+                Ok(())
+            })
+        })
+    }
+
+    /// The rules of the pod's nat tables.
+    fn rules(&self) -> Result<[String; 2]> {
+        let list = |program| -> Result<String> {
+            let output = self.pod.command(program).args(["-t", "nat", "-S"]).output()?;
+            Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+        };
+        Ok([list("iptables")?, list("ip6tables")?])
+    }
+}
+
+#[test]
+fn what_the_sidecar_opens_itself_is_not_captured() -> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let mut sidecar = world.sidecar(&[])?;
+    // Its own listener would have answered the probe.
+    world.answers("/readyz", "the application does not answer yet")?;
+    let mut application = world.application()?;
+    world.answers("/readyz", "\"ready\":true")?;
+    application.kill();
+    world.answers("/status", "\"applicationAnswers\":false")?;
+
+    for rules in world.rules()? {
+        assert!(
+            rules.contains("--to-ports 15001") && rules.contains("--to-ports 15006"),
+            "{rules}"
+        );
+    }
+    sidecar.ask_to_stop();
+    assert_eq!(sidecar.wait_for_end(SOON)?.code(), Some(0));
+    for rules in world.rules()? {
+        assert!(!rules.contains("LANEWAY"), "{rules}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sidecar_that_was_killed_captures_again_as_soon_as_it_is_started() -> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let _application = world.application()?;
+    let mut sidecar = world.sidecar(&[])?;
+    world.answers("/readyz", "\"ready\":true")?;
+    let before = world.rules()?;
+    sidecar.kill();
+    let _sidecar = world.sidecar(&["--takeover", "true"])?;
+    world.answers("/readyz", "\"ready\":true")?;
+    assert_eq!(world.rules()?, before, "neither more nor fewer");
+    let answer = world.elsewhere.inside(|| {
+        http::get(&format!("{}:8080", world.pod.address()), "/c", &[]).context("the application")
+    })?;
+    assert!(answer.status == 200 && answer.body.starts_with("C["), "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn ipv6_that_is_not_captured_is_told() -> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let sidecar = world.sidecar(&["--capture-ipv6", "false"])?;
+    says(&sidecar, "IPv6 is not captured")?;
+    Ok(())
+}
