@@ -27,6 +27,7 @@ mod threads;
 mod transport;
 mod tunnel;
 mod unbound;
+mod unread;
 mod upstream;
 mod worker;
 

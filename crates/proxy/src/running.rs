@@ -9,7 +9,7 @@ use std::{
 use telemetry::Metrics;
 use tokio::sync::{mpsc, watch};
 
-use crate::{ejection::UnreachableBoard, unbound::UnboundPorts};
+use crate::{ejection::UnreachableBoard, unbound::UnboundPorts, unread::UnreadCalls};
 
 /// Where the threads of a proxy stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -28,6 +28,7 @@ pub struct Running {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) board: UnreachableBoard,
     pub(crate) unbound: UnboundPorts,
+    pub(crate) unread: UnreadCalls,
     pub(crate) phase: watch::Sender<Phase>,
     /// Ends when what was in has been answered in every thread that drains.
     pub(crate) emptied: mpsc::Receiver<()>,
@@ -54,6 +55,11 @@ impl Running {
     /// Ports of its Gateway that it cannot bind, for whoever outlives or shares it.
     pub fn unbound(&self) -> UnboundPorts {
         self.unbound.clone()
+    }
+
+    /// Calls to services that it could not read, for whoever outlives or shares it.
+    pub fn unread(&self) -> UnreadCalls {
+        self.unread.clone()
     }
 
     /// Instances it could not connect to.

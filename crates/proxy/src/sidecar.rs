@@ -21,6 +21,7 @@ use crate::{
     running::Running,
     threads::{self, Accepted, Serve, Settings},
     transport::Connection,
+    unread::UnreadCalls,
     worker::Worker,
 };
 
@@ -89,6 +90,7 @@ struct Identity {
     correlation: ThreadCorrelation,
     /// Never a destination of the forward proxy; its own listeners are among it, or requests would go round for ever.
     forbidden: Forbidden,
+    unread: UnreadCalls,
 }
 
 /// Whether a connection to `address` would arrive at `listener`.
@@ -129,6 +131,9 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     };
     let doors = [&addresses[..], &config.doors[..]].concat();
     let forbidden = Forbidden::new(doors, config.forbidden.clone());
+    let unread = UnreadCalls::default();
+    let (of_threads, sampled) = (unread.clone(), unread.clone());
+    config.metrics.collect_from(move |samples| sampled.sample(samples));
     let make = move || Sidecar {
         identity: Rc::new(Identity {
             application: config.application.clone(),
@@ -140,11 +145,14 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             correlation_headers: config.correlation_headers.clone(),
             correlation: ThreadCorrelation::new(Arc::clone(&table)),
             forbidden: forbidden.clone(),
+            unread: of_threads.clone(),
         }),
         transparent: config.transparent,
         application_address: config.application_address,
     };
-    threads::start(settings, make, per_worker, addresses, feed)
+    let mut running = threads::start(settings, make, per_worker, addresses, feed)?;
+    running.unread = unread;
+    Ok(running)
 }
 
 /// What a sidecar's threads are for.

@@ -29,6 +29,7 @@ use crate::{
     running::{Phase, Running},
     transport::Connection,
     unbound::UnboundPorts,
+    unread::UnreadCalls,
     worker::Worker,
 };
 
@@ -138,6 +139,7 @@ pub(crate) fn start<S: Serve>(
         metrics: settings.metrics,
         board,
         unbound: UnboundPorts::default(),
+        unread: UnreadCalls::default(),
         phase,
         emptied,
         ended,

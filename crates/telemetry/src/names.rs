@@ -74,6 +74,8 @@ metrics! {
     CORRELATION_DROPPED = Counter "laneway_correlation_dropped_total" [] "Contexts forgotten early, or not remembered, because the table was full.";
     CORRELATION_ENTRIES = Gauge "laneway_correlation_entries" [] "Contexts remembered by correlation id.";
 
+    UNREAD = Counter "laneway_unread_calls_total" [label::SERVICE, label::PROTOCOL] "Connections of the application to a service that passed unread, and so outside lanes, by what they speak: http2, tls or other.";
+
     // Configuration.
     CONFIG_GENERATION = Gauge "laneway_config_generation" [] "Number of the configuration in use.";
     CONFIG_AGE = Gauge "laneway_config_age_seconds" [] "Time since the control plane last confirmed the configuration in use.";
@@ -106,7 +108,7 @@ pub mod label {
     /// The application that serves.
     pub const APPLICATION: &str = "application";
     /// The service that was called.
-    pub(crate) const SERVICE: &str = "service";
+    pub const SERVICE: &str = "service";
     /// The lane group that governed.
     pub const LANE_GROUP: &str = "lane_group";
     /// The lane, by tag; empty is the base.
@@ -125,6 +127,8 @@ pub mod label {
     pub const RESULT: &str = "result";
     /// A service source.
     pub const SOURCE: &str = "source";
+    /// What a connection speaks.
+    pub const PROTOCOL: &str = "protocol";
     /// A listener beside those that move requests: api, admin or discovery.
     pub const LISTENER: &str = "listener";
     /// Upper bound of a histogram's bucket.

@@ -172,7 +172,7 @@ impl Sidecar {
         let (configuration, standing) =
             (self.discovery.state.clone(), self.registration.standing.clone());
         let (configuration_now, standing_now) = (configuration.clone(), standing.clone());
-        let board = self.proxy.board();
+        let (board, unread) = (self.proxy.board(), self.proxy.unread());
         Admin {
             readiness: Box::new(move || {
                 standing.borrow().readiness(configuration.borrow().readiness())
@@ -183,6 +183,9 @@ impl Sidecar {
                     "configuration": configuration_now.borrow().status(),
                     "registration": standing_now.borrow().status(),
                     "unreachable": board.unreachable(),
+                    "unread": unread.all().into_iter().map(|(service, protocol, connections)| {
+                        json!({ "service": service, "protocol": protocol.name(), "connections": connections })
+                    }).collect::<Vec<_>>(),
                 })
             }),
             stopping: Arc::clone(&process.stopping),

@@ -23,6 +23,7 @@ use crate::{
     published::{Published, Query},
     sidecar::Identity,
     transport::Connection,
+    unread::Protocol,
     worker::Worker,
 };
 
@@ -75,6 +76,22 @@ impl Outbound {
     /// Calls in a tunnel to a host.
     pub(super) fn inside(self, host: String, port: u16) -> Self {
         Self { tunnel: Some((host, port)), ..self }
+    }
+
+    /// Counts what passes unread to a service: no request of it can be kept in its lane.
+    pub(super) fn passes_unread(&self, worker: &Worker, original: SocketAddr, first: &[u8]) {
+        let picture = worker.picture();
+        let directory = picture.lanes.directory();
+        let AddressLookup::Known(ids) = directory.by_address(original) else { return };
+        let Some(service) = ids.first().and_then(|id| directory.service(id)) else { return };
+        let protocol = Protocol::of(first);
+        if self.identity.unread.count(service.name(), protocol) && protocol != Protocol::Other {
+            tracing::warn!(
+                service = %service.name(),
+                protocol = protocol.name(),
+                "calls to a service pass unread: their lane is not known, and goes no further"
+            );
+        }
     }
 
     /// Who serves what is no HTTP in a tunnel to a service: nothing says that it is more than base.

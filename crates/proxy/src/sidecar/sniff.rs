@@ -16,7 +16,6 @@ use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
     downstream::h1::serve,
-    exchange::sides::Decide,
     passthrough::AlreadyRead,
     plan::Tunnel,
     published::Query,
@@ -52,7 +51,16 @@ pub(super) async fn serve_outbound(
     if is_somebodys(&worker, original).await == Some(false) {
         return pass_through(&worker, connection, original, None, Buffer::default()).await;
     }
-    sniff(worker, connection, outbound, original).await;
+    match listen_first(&worker, &connection, original).await {
+        Heard::Http(first) => {
+            serve(worker, connection, &outbound, first).await;
+        }
+        Heard::Other(first, instance) => {
+            outbound.passes_unread(&worker, original, first.filled());
+            pass_through(&worker, connection, original, instance, first).await;
+        }
+        Heard::Nothing => {}
+    }
 }
 
 /// Serves what comes through a tunnel: to a service requests one by one, everything else of it as base.
@@ -128,28 +136,18 @@ pub(super) async fn serve_inbound(
 ) {
     match original {
         // Redirected: the application may listen on several ports, and not all of them speak HTTP.
-        Some(original) => sniff(worker, connection, inbound, original).await,
+        Some(original) => match listen_first(&worker, &connection, original).await {
+            Heard::Http(first) => {
+                serve(worker, connection, &inbound, first).await;
+            }
+            Heard::Other(first, instance) => {
+                pass_through(&worker, connection, original, instance, first).await;
+            }
+            Heard::Nothing => {}
+        },
         None => {
             serve(worker, connection, &inbound, Buffer::default()).await;
         }
-    }
-}
-
-/// Serves HTTP, and passes everything else through.
-async fn sniff(
-    worker: Rc<Worker>,
-    connection: Rc<Connection>,
-    decide: impl Decide,
-    original: SocketAddr,
-) {
-    match listen_first(&worker, &connection, original).await {
-        Heard::Http(first) => {
-            serve(worker, connection, &decide, first).await;
-        }
-        Heard::Other(first, instance) => {
-            pass_through(&worker, connection, original, instance, first).await
-        }
-        Heard::Nothing => {}
     }
 }
 

@@ -133,6 +133,14 @@ fn what_is_no_service_or_no_http_passes_through_untouched() {
         application.send_bytes(b"\x16\x03\x01").await;
         let mut server = service.accept().await;
         assert_eq!(server.exactly(3).await, b"\x16\x03\x01");
+        let mut application = Wire::connect(service.address).await;
+        application.send("PRI * HTTP/2.0\r\n").await;
+        service.accept().await.text("PRI * HTTP/2.0\r\n").await;
+        let told: Vec<_> = (proxy.running.unread().all().into_iter())
+            .map(|(service, protocol, calls)| (service, protocol.name(), calls))
+            .collect();
+        let expected = [("sc-A".to_owned(), "http2", 1), ("sc-A".to_owned(), "tls", 1)];
+        assert_eq!(told, expected, "what no lane can hold is told");
 
         // A service that speaks first.
         let mut application = Wire::connect(service.address).await;
@@ -141,7 +149,7 @@ fn what_is_no_service_or_no_http_passes_through_untouched() {
         application.text("220 welcome\r\n").await;
         application.send("EHLO").await;
         server.text("EHLO").await;
-        proxy.counted(Count::PassedThrough, 3).await;
+        proxy.counted(Count::PassedThrough, 4).await;
 
         // A client that connects and only later asks is still an HTTP client.
         let mut application = Wire::connect(service.address).await;
