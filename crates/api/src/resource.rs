@@ -37,7 +37,7 @@ pub use set::{CreationOrder, Set, written_twice};
 pub use source::{
     BackendSpec, EMBEDDED_SOURCE, ServiceSourceSpec, StaticInstance, StaticService, StaticServices,
 };
-pub use status::{DISCONNECTED, Live, Matched, Status, StatusCondition};
+pub use status::{DISCONNECTED, ListenerStatus, Live, Matched, Status, StatusCondition};
 
 table::kinds! {
     /// Where instances come from.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// The facts: `Ready`, `Conflicted`, `Accepted`, `ResolvedRefs`.
+    /// The facts: `Ready`, `Conflicted`, `Accepted`, `ResolvedRefs`, `Programmed`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub conditions: Vec<StatusCondition>,
@@ -15,9 +15,27 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub matched: Vec<Matched>,
+    /// Of a Gateway: its listeners, in its order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub listeners: Vec<ListenerStatus>,
     /// How far it has reached the data planes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
+}
+
+/// What the control plane says of one listener of a Gateway.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ListenerStatus {
+    /// Its name.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub name: String,
+    /// The facts: `Programmed`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub conditions: Vec<StatusCondition>,
 }
 
 impl Status {

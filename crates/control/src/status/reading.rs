@@ -2,10 +2,13 @@
 
 use api::{
     resource::{
-        DISCONNECTED, Key as ObjectKey, Lane, Live, Matched, Object, Status, StatusCondition,
+        DISCONNECTED, Key as ObjectKey, Lane, ListenerStatus, Live, Matched, Object, Status,
+        StatusCondition,
     },
     validate::{Finding, Severity},
 };
+
+use routes::spec::ListenerSpec;
 
 use super::{Findings, Sight, instances::Instances};
 use crate::{distribute, key::Key, picture::small, sources::Standing};
@@ -48,7 +51,8 @@ pub(super) fn status(
         let message = conflict.problem.to_string();
         status.conditions.push(condition("Conflicted", true, "Conflict", message));
     }
-    for condition in &mut status.conditions {
+    let of_listeners = status.listeners.iter_mut().flat_map(|listener| &mut listener.conditions);
+    for condition in status.conditions.iter_mut().chain(of_listeners) {
         condition.observed_generation = object.metadata().generation;
     }
     if let Some(live) = &mut status.live {
@@ -104,8 +108,8 @@ fn of_group(key: &ObjectKey, sight: Sight<'_>) -> Status {
     let generation = groups.generation(&key.name).unwrap_or(0);
     Status {
         conditions: vec![ready(&resource, live, sight)],
-        matched: Vec::new(),
         live: Some(shown(live, generation)),
+        ..Status::default()
     }
 }
 
@@ -139,7 +143,7 @@ fn of_route(name: &str, sight: Sight<'_>) -> Status {
     });
     conditions.push(ready(&resource, live, sight));
     let live = Some(shown(live, routing.generation(name)));
-    Status { conditions, matched: Vec::new(), live }
+    Status { conditions, live, ..Status::default() }
 }
 
 fn of_gateway(key: &ObjectKey, sight: Sight<'_>) -> Status {
@@ -159,23 +163,42 @@ fn of_gateway(key: &ObjectKey, sight: Sight<'_>) -> Status {
         _ => ready(&resource, live, sight),
     };
     let not_listening = sight.distribution.not_listening(&key.name);
-    if not_listening.is_empty() {
-        let conditions = vec![accepted, ready];
-        return Status { conditions, matched: Vec::new(), live: None };
-    }
     let spec = routing.gateways().find(|gateway| gateway.name == key.name);
     let listeners = spec.map(|gateway| gateway.listeners.as_slice()).unwrap_or_default();
-    let told: Vec<String> = (not_listening.iter())
-        .map(|(port, reason)| {
-            let named = listeners.iter().filter(|it| u32::from(it.port) == *port);
-            let names: Vec<&str> = named.map(|listener| listener.name.as_str()).collect();
-            format!("listener {}: port {port}: {reason}", names.join(", "))
-        })
-        .collect();
-    let message = format!("{}; it is tried again", told.join("; "));
-    let not_served = |kind| condition(kind, false, "ListenerNotBound", message.clone());
-    let conditions = vec![accepted, not_served("Programmed"), not_served("Ready")];
-    Status { conditions, matched: Vec::new(), live: None }
+    let reason_of = |listener: &ListenerSpec| not_listening.get(&u32::from(listener.port));
+    let bound = programmed(&ready);
+    let of_listener = |listener: &ListenerSpec| ListenerStatus {
+        name: listener.name.clone(),
+        conditions: vec![match reason_of(listener) {
+            Some(reason) => not_bound("Programmed", format!("port {}: {reason}", listener.port)),
+            None => bound.clone(),
+        }],
+    };
+    let of_listeners = listeners.iter().map(of_listener).collect();
+    let conditions = if not_listening.is_empty() {
+        vec![accepted, ready, bound]
+    } else {
+        let told: Vec<String> = (not_listening.iter())
+            .map(|(port, reason)| {
+                let named = listeners.iter().filter(|it| u32::from(it.port) == *port);
+                let names: Vec<&str> = named.map(|listener| listener.name.as_str()).collect();
+                format!("listener {}: port {port}: {reason}", names.join(", "))
+            })
+            .collect();
+        let not_served = |kind| not_bound(kind, told.join("; "));
+        vec![accepted, not_served("Programmed"), not_served("Ready")]
+    };
+    Status { conditions, listeners: of_listeners, ..Status::default() }
+}
+
+/// Whether a Gateway's listeners accept requests, where all that could be bound are: as far as data planes have it.
+fn programmed(ready: &StatusCondition) -> StatusCondition {
+    let reason = if ready.status == "True" { "Programmed" } else { &ready.reason };
+    StatusCondition { kind: "Programmed".to_owned(), reason: reason.to_owned(), ..ready.clone() }
+}
+
+fn not_bound(kind: &str, message: String) -> StatusCondition {
+    condition(kind, false, "ListenerNotBound", format!("{message}; it is tried again"))
 }
 
 fn of_another_controller(class: &str) -> Status {

@@ -98,6 +98,14 @@ fn conditions(status: &Status) {
         vec![kind, status, condition.reason.clone(), condition.message.clone()]
     };
     section("Conditions", &status.conditions.iter().map(row).collect::<Vec<_>>());
+    let of_listeners = status.listeners.iter().flat_map(|listener| {
+        listener.conditions.iter().map(|condition| {
+            let mut cells = row(condition);
+            cells.insert(0, listener.name.clone());
+            cells
+        })
+    });
+    section("Listeners", &of_listeners.collect::<Vec<_>>());
     if let Some(live) = &status.live {
         output::line(format_args!(
             "Held by:    {} of {} data planes have confirmed it, {} are disconnected",

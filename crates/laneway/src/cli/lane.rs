@@ -325,8 +325,8 @@ mod tests {
                 observed_generation: 0,
                 last_transition_time: None,
             }],
-            matched: Vec::new(),
             live: Some(Live { data_planes: 4, acknowledged, generation, ..Live::default() }),
+            ..Status::default()
         });
         lane
     }

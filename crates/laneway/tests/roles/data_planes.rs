@@ -247,6 +247,18 @@ fn a_listener_that_cannot_be_bound_is_told_and_tried_again() -> Result<()> {
     answers(&api, edge, 200, &told)?;
     answers(&api, edge, 200, r#""reason":"ListenerNotBound""#)?;
     answers(&api, edge, 200, r#""type":"Programmed""#)?;
+    answers(
+        &api,
+        edge,
+        200,
+        r#""listeners":[{"name":"own","conditions":[{"type":"Programmed","status":"True""#,
+    )?;
+    answers(
+        &api,
+        edge,
+        200,
+        r#"{"name":"second","conditions":[{"type":"Programmed","status":"False""#,
+    )?;
     let status = sandbox.must(&["status"])?;
     assert!(status.contains(&format!("gateway edge does not listen on port {port}: ")), "{status}");
 
@@ -255,6 +267,7 @@ fn a_listener_that_cannot_be_bound_is_told_and_tried_again() -> Result<()> {
     testkit::wait::until(SOON, "the gateway is ready", || {
         let said = http::get(&api, edge, &[])?.body;
         anyhow::ensure!(!said.contains("ListenerNotBound"), "{said}");
+        anyhow::ensure!(said.matches(r#""reason":"Programmed""#).count() == 3, "{said}");
         Ok(())
     })?;
     assert!(!sandbox.must(&["status"])?.contains("does not listen"));
