@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
     Method, Request, Response, StatusCode,
     body::Incoming,
-    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, USER_AGENT},
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, SERVER, USER_AGENT},
 };
 use hyper_util::{
     client::legacy::{self, connect::HttpConnector},
@@ -44,20 +44,27 @@ const LINE_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Characters of an answer that is no problem+json (some proxy's page) shown to a person.
 const FOREIGN_ANSWER_MAX: usize = 300;
 
+/// Where the API is.
+const API_PORT: &str = "it listens at --api-listen, port 7600 unless told otherwise";
+
 /// Why a call did not do what was asked.
 #[derive(Debug, thiserror::Error)]
 pub enum CallError {
     /// The server's address is no address.
-    #[error("--server: `{server}`: use http://HOST:PORT")]
+    #[error("--server: `{server}`: {remedy}")]
     Server {
         /// As given.
         server: String,
+        /// What would be right.
+        remedy: String,
     },
     /// Nobody answered.
-    #[error("call the control plane at {server}")]
+    #[error("call the control plane at {server}{hint}")]
     Unreachable {
         /// Whom.
         server: String,
+        /// What was meant, perhaps.
+        hint: &'static str,
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
@@ -73,7 +80,9 @@ pub enum CallError {
     #[error("{0}")]
     Refused(Box<Problem>),
     /// The answer is not what this version expects.
-    #[error("read the answer of {server} to {method} {path}")]
+    #[error(
+        "read the answer of {server} to {method} {path} (is that the API of a control plane? {API_PORT})"
+    )]
     NotUnderstood {
         /// Whose answer.
         server: String,
@@ -105,7 +114,7 @@ pub struct Client {
 impl Client {
     /// The control plane at `http://HOST:PORT`.
     pub fn new(server: &str) -> Result<Self, CallError> {
-        let bad = || CallError::Server { server: server.to_owned() };
+        let bad = || CallError::Server { server: server.to_owned(), remedy: remedy(server) };
         let url = Url::parse(server).map_err(|_| bad())?;
         if url.scheme() != "http" || !url.has_host() || url.cannot_be_a_base() {
             return Err(bad());
@@ -277,10 +286,10 @@ impl Client {
         let body = body.map(serde_json::to_vec).transpose();
         let body = body.unwrap_or_else(|error| unreachable!("requests are plain data: {error}"));
         let content_type = if method == Method::PATCH { MERGE_PATCH } else { "application/json" };
-        let url = self
-            .server
-            .join(path)
-            .map_err(|_| CallError::Server { server: self.server.to_string() })?;
+        let url = self.server.join(path).map_err(|_| CallError::Server {
+            server: self.server.to_string(),
+            remedy: remedy(path),
+        })?;
         let mut request = Request::builder()
             .method(method)
             .uri(url.as_str())
@@ -303,8 +312,9 @@ impl Client {
         if status.is_success() {
             return Ok(response);
         }
+        let is_data_plane = response.headers().get(SERVER).is_some_and(|value| value == "laneway");
         let bytes = self.collect(response.into_body()).await?;
-        Err(CallError::Refused(Box::new(problem(status, &bytes))))
+        Err(CallError::Refused(Box::new(problem(status, &bytes, is_data_plane))))
     }
 
     async fn collect(&self, body: Incoming) -> Result<Bytes, CallError> {
@@ -312,7 +322,8 @@ impl Client {
         match tokio::time::timeout(self.answer_timeout, limited.collect()).await {
             Ok(Ok(collected)) => Ok(collected.to_bytes()),
             Ok(Err(source)) => {
-                Err(CallError::Unreachable { server: self.server().to_owned(), source })
+                let server = self.server().to_owned();
+                Err(CallError::Unreachable { server, hint: "", source })
             }
             Err(_) => Err(self.late()),
         }
@@ -323,17 +334,58 @@ impl Client {
     }
 
     fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> CallError {
-        CallError::Unreachable { server: self.server().to_owned(), source: Box::new(source) }
+        let hint = hint(&source);
+        let server = self.server().to_owned();
+        CallError::Unreachable { server, hint, source: Box::new(source) }
+    }
+}
+
+/// What to write instead of an address that is none.
+fn remedy(server: &str) -> String {
+    match server.split_once("://") {
+        Some(("https", rest)) => format!("the API does not speak TLS: use http://{rest}"),
+        Some(_) => "use http://HOST:PORT".to_owned(),
+        None => format!("use http://HOST:PORT; was http://{server} meant?"),
+    }
+}
+
+/// What was meant, perhaps, where nobody answered as expected.
+fn hint(error: &dyn std::error::Error) -> &'static str {
+    let mut said = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        said.push_str(&error.to_string());
+        cause = error.source();
+    }
+    let speaks_otherwise =
+        ["unexpected message", "invalid HTTP version", "before message completed"];
+    if speaks_otherwise.iter().any(|words| said.contains(words)) {
+        // What listens for data planes speaks HTTP/2 alone.
+        " (what listens there is not its API: discovery's address, perhaps, or one with TLS; the API listens at \
+          --api-listen, port 7600 unless told otherwise)"
+    } else if said.contains("Connection refused") {
+        " (nobody listens there: start `laneway serve`, or name where it is with --server)"
+    } else {
+        ""
     }
 }
 
 /// The problem an answer tells; one made up for answers of somebody else.
-fn problem(status: StatusCode, body: &[u8]) -> Problem {
-    serde_json::from_slice(body).unwrap_or_else(|_| Problem {
-        status: status.as_u16(),
-        title: format!("the server answered {status}"),
-        detail: String::from_utf8_lossy(body).chars().take(FOREIGN_ANSWER_MAX).collect(),
-        errors: Vec::new(),
+fn problem(status: StatusCode, body: &[u8], is_data_plane: bool) -> Problem {
+    serde_json::from_slice(body).unwrap_or_else(|_| {
+        let said: String = String::from_utf8_lossy(body).chars().take(FOREIGN_ANSWER_MAX).collect();
+        let who = match is_data_plane {
+            true => "that is a gateway or a sidecar, not the API of a control plane",
+            false => "is that the API of a control plane?",
+        };
+        let detail = format!("{} ({who}: {API_PORT})", said.trim());
+        let title = format!("the server answered {status}");
+        Problem {
+            status: status.as_u16(),
+            title,
+            detail: detail.trim().to_owned(),
+            errors: Vec::new(),
+        }
     })
 }
 
@@ -365,7 +417,7 @@ impl Watch {
                 });
             }
             let unreachable =
-                |source| CallError::Unreachable { server: self.server.clone(), source };
+                |source| CallError::Unreachable { server: self.server.clone(), hint: "", source };
             if self.buffer.len() > LINE_BYTES_MAX {
                 return Err(unreachable(
                     format!("a line of more than {LINE_BYTES_MAX} bytes").into(),

@@ -56,9 +56,10 @@ fn plain(expected: &str) -> String {
     match expected {
         "a string" => "a string; put quotes around it".to_owned(),
         "a boolean" => "true or false".to_owned(),
-        "u64" | "u32" => "a whole number, 0 or more".to_owned(),
+        "u64" => "a whole number, 0 or more".to_owned(),
+        "u32" => format!("a whole number, 0 to {}", u32::MAX),
         "u16" => "a whole number, 0 to 65535".to_owned(),
-        "i32" => "a whole number".to_owned(),
+        "i32" => format!("a whole number, {} to {}", i32::MIN, i32::MAX),
         "f64" => "a number".to_owned(),
         "a sequence" => "a list".to_owned(),
         "a map" => "a map".to_owned(),

@@ -24,7 +24,7 @@ use std::{
 
 use api::{
     discovery::v1::{self, discovery_server::DiscoveryServer},
-    resource::{EMBEDDED_SOURCE, Key, Kind, ServiceSource, Set},
+    resource::{EMBEDDED_SOURCE, Key, Kind, Object, ServiceSource, Set},
     validate::Finding,
 };
 use lanes::ServiceId;
@@ -221,6 +221,21 @@ impl Control {
     /// Does a transaction: validated whole, all of it or nothing, durable when it returns.
     pub async fn transact(&self, transaction: Transaction) -> Result<Done, Rejection> {
         self.ledger.transact(transaction, SystemTime::now()).await
+    }
+
+    /// Enabled lanes that no application of their group has an instance of.
+    pub fn lanes_without_instances(&self) -> Vec<Key> {
+        let lanes = self.ledger.view().list(Kind::Lane, None);
+        let enabled = lanes
+            .iter()
+            .filter(|stored| matches!(&*stored.object, Object::Lane(lane) if lane.spec.enabled));
+        let keys: Vec<Key> = enabled.map(|stored| stored.object.key()).collect();
+        let mut hub = self.hub();
+        let mut is_empty = |key: &Key| {
+            let matched = hub.status(key).matched;
+            !matched.is_empty() && matched.iter().all(|matched| matched.tagged == 0)
+        };
+        keys.into_iter().filter(|key| is_empty(key)).collect()
     }
 
     /// Ends all streams of data planes, so that a graceful shutdown of the server need not wait for them.

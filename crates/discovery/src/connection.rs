@@ -50,6 +50,30 @@ pub(crate) async fn connect(control: &str, mark: Option<u32>) -> Result<Channel,
         .map_err(ConnectionError::Connect)
 }
 
+impl ConnectionError {
+    /// It in one line, for people, with what was meant, perhaps.
+    pub(crate) fn in_words(&self) -> String {
+        let words = in_words(self);
+        match self.is_another_listener() {
+            false => words,
+            true => format!(
+                "{words} (what listens there is not its discovery: the API's address, perhaps, or a gateway's; \
+                 discovery listens at --discovery-listen, port 7601 unless told otherwise)"
+            ),
+        }
+    }
+
+    /// Whether what answers speaks otherwise than a listener of data planes: in plain HTTP.
+    fn is_another_listener(&self) -> bool {
+        let Self::Refused(status) = self else { return false };
+        let said = status.message();
+        said.contains("HTTP status code")
+            || said.contains("invalid content-type")
+            || said == "h2 protocol error: http2 error"
+            || (status.code() == tonic::Code::Unknown && said == "transport error")
+    }
+}
+
 /// An error and its causes in one line, for people.
 pub(crate) fn in_words(error: &dyn Error) -> String {
     let mut words = error.to_string();

@@ -114,6 +114,7 @@ async fn keep_probing(
     health: watch::Sender<bool>,
 ) {
     let mut failures = 0;
+    let mut has_been_told = false;
     loop {
         let probed = probe.run(application, mark).await;
         let known = *health.borrow();
@@ -130,6 +131,11 @@ async fn keep_probing(
                 known && failures < PROBE_FAILURES
             }
         };
+        if let (Err(error), false, false) = (&probed, healthy, has_been_told) {
+            let reason = in_words(error);
+            tracing::warn!(%application, reason, "the application does not answer: it gets no requests before it does");
+        }
+        has_been_told = !healthy;
         if healthy != known {
             let reason = probed.err().map(|error| in_words(&error));
             tracing::info!(%application, healthy, reason, "the application's probe has changed");
@@ -228,13 +234,13 @@ impl LeaseHolder {
             *known = standing;
             changed
         }) {
-            let v1::Instance { service, tag, address, .. } = &self.registrant.instance;
-            tracing::info!(service, tag, address, healthy, "registered");
+            let v1::Instance { application, service, tag, address, .. } = &self.registrant.instance;
+            tracing::info!(application, service, tag, address, healthy, "registered");
         }
     }
 
     fn lost(&self, error: &ConnectionError) {
-        let reason = in_words(error);
+        let reason = error.in_words();
         // Once per outage, not once per attempt; and once more when the control plane answers and refuses.
         let is_refusal = matches!(error, ConnectionError::Refused(_));
         let is_told = match &self.standing.borrow().problem {
@@ -242,8 +248,12 @@ impl LeaseHolder {
             Some(told) => !is_refusal || *told == reason,
         };
         if !is_told {
+            let v1::Instance { application, tag, address, .. } = &self.registrant.instance;
             tracing::warn!(
                 control = self.registrant.control,
+                application,
+                tag,
+                address,
                 reason,
                 "the registration is interrupted; trying again"
             );

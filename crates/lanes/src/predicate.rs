@@ -167,7 +167,10 @@ fn compile_regex(text: &str) -> Result<Regex, Vec<Problem>> {
         .map_err(|error| {
             let reason = error.to_string();
             let reason = reason.lines().last().unwrap_or_default();
-            let remedy = format!("use RE2 syntax (no look-around, no back-references): {reason}");
+            let remedy = match reason.contains("size limit") {
+                true => "write a shorter one: this one would take too much memory".to_owned(),
+                false => format!("use RE2 syntax (no look-around, no back-references): {reason}"),
+            };
             vec![Problem::new("value", text, remedy)]
         })
 }

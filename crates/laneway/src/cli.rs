@@ -332,6 +332,19 @@ fn argument_id(key: &str) -> String {
     key.replace('-', "_")
 }
 
+/// Variables of the environment that look like Laneway's and are no setting's.
+pub(crate) fn unknown_variables() -> Vec<String> {
+    let command = Arguments::command();
+    let roles_and_verbs = command.get_subcommands();
+    let all = roles_and_verbs.flat_map(|verb| verb.get_subcommands().chain([verb]));
+    let known: Vec<String> = all
+        .flat_map(clap::Command::get_arguments)
+        .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
+        .collect();
+    let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+    names.filter(|name| name.starts_with("LANEWAY_") && !known.contains(name)).collect()
+}
+
 /// Runs a verb to its end on a runtime of its own.
 pub(crate) fn run(verb: impl Future<Output = anyhow::Result<ExitCode>>) -> ExitCode {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();

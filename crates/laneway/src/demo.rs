@@ -143,8 +143,8 @@ impl Demo {
     }
 
     /// Verifies the scenario.
-    pub(crate) fn verification(&self) -> Verification {
-        Verification::new(self.program.clone(), self.client.clone())
+    pub(crate) fn verification(&self, killed: Option<&str>) -> Verification {
+        Verification::new(self.program.clone(), self.client.clone(), killed)
     }
 
     /// Ends every process, each with time to finish.

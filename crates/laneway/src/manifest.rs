@@ -8,7 +8,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, anyhow, ensure};
 use api::read::{self, Found, ReadError};
 
 /// File names of a directory that are read.
@@ -61,14 +61,21 @@ pub(crate) fn read_file(path: &Path) -> anyhow::Result<String> {
 }
 
 fn text_of(input: &mut impl Read) -> anyhow::Result<String> {
-    let mut text = String::new();
-    input.take(read::BYTES_MAX as u64 + 1).read_to_string(&mut text)?;
+    let mut bytes = Vec::new();
+    input.take(read::BYTES_MAX as u64 + 1).read_to_end(&mut bytes)?;
     ensure!(
-        text.len() <= read::BYTES_MAX,
+        bytes.len() <= read::BYTES_MAX,
         "more than {} bytes; write less into one file",
         read::BYTES_MAX
     );
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let (at, bytes) = (error.utf8_error().valid_up_to(), error.as_bytes());
+        if bytes.starts_with(&[0xFF, 0xFE]) || bytes.starts_with(&[0xFE, 0xFF]) {
+            return anyhow!("it is UTF-16: save it as UTF-8");
+        }
+        let line = 1 + bytes[..at].iter().filter(|byte| **byte == b'\n').count();
+        anyhow!("line {line}: the byte {:#04x} is no UTF-8: save the file as UTF-8", bytes[at])
+    })
 }
 
 /// The file itself, or the resource files of a directory by name. Names that begin with a dot are not read: that
@@ -136,6 +143,14 @@ mod tests {
         let beneath = files_beneath(directory.path()).unwrap();
         assert_eq!(beneath.len(), 4);
         assert!(beneath[3].ends_with("more/d.yaml"));
+    }
+
+    #[test]
+    fn a_file_in_another_encoding_is_told_with_its_line() {
+        let read = |mut bytes: &[u8]| text_of(&mut bytes).unwrap_err().to_string();
+        let latin = read(b"kind: Lane\nname: caf\xe9\n");
+        assert_eq!(latin, "line 2: the byte 0xe9 is no UTF-8: save the file as UTF-8");
+        assert_eq!(read(b"\xff\xfek\0"), "it is UTF-16: save it as UTF-8");
     }
 
     #[test]

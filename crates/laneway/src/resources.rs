@@ -45,6 +45,9 @@ pub(crate) const OWNED_FILE: &str = "resources.json";
 /// Which objects came from which file.
 type Owned = BTreeMap<String, Vec<Key>>;
 
+/// Files of which something else counts than what they say, each with the reason.
+type Kept = BTreeMap<String, String>;
+
 /// Follows a directory until it is dropped.
 #[derive(Debug)]
 pub(crate) struct ResourcesDirectory {
@@ -115,21 +118,18 @@ impl Syncer {
     }
 
     /// Files of which something else counts than what they say at the moment, each with the reason.
-    fn kept(&mut self, files: &[ReadFile], owned: &Owned) -> BTreeMap<String, &'static str> {
+    fn kept(&mut self, files: &[ReadFile], owned: &Owned) -> Kept {
         let mut kept = BTreeMap::new();
         for file in files {
             if self.sight.is_being_written(Path::new(&file.name)) {
-                kept.insert(
-                    file.name.clone(),
-                    "somebody is writing it: it counts when it is closed",
-                );
+                let reason = "somebody is writing it: it counts when it is closed";
+                kept.insert(file.name.clone(), reason.to_owned());
             } else if !file.errors.is_empty() {
-                kept.insert(file.name.clone(), "it cannot be read as it is: see the log");
+                let reason = format!("it cannot be read as it is: {}", file.errors[0]);
+                kept.insert(file.name.clone(), reason);
             } else if file.found.is_empty() && owned.contains_key(&file.name) {
-                kept.insert(
-                    file.name.clone(),
-                    "it is empty: delete it to have its objects deleted",
-                );
+                let reason = "it is empty: delete it to have its objects deleted";
+                kept.insert(file.name.clone(), reason.to_owned());
             }
         }
         let there: BTreeSet<&str> = files.iter().map(|file| file.name.as_str()).collect();
@@ -140,9 +140,9 @@ impl Syncer {
             let since = self.gone_since.get(name).copied().unwrap_or_else(Instant::now);
             if files.is_empty() && another {
                 // A file system that was unmounted leaves an empty directory.
-                kept.insert(name.clone(), "the directory is another one, and empty");
+                kept.insert(name.clone(), "the directory is another one, and empty".to_owned());
             } else if since.elapsed() < GONE_AFTER {
-                kept.insert(name.clone(), "it has just gone");
+                kept.insert(name.clone(), "it has just gone".to_owned());
                 gone_since.insert(name.clone(), since);
             }
         }
@@ -151,10 +151,10 @@ impl Syncer {
     }
 
     /// Says of which files something else counts than what they say.
-    fn say(&self, kept: &BTreeMap<String, &'static str>) {
+    fn say(&self, kept: &Kept) {
         let just_gone = |name: &String| self.gone_since.contains_key(name);
         let kept = kept.iter().filter(|(name, _)| !just_gone(name));
-        let problem = |(name, reason): (&String, &&str)| {
+        let problem = |(name, reason): (&String, &String)| {
             tracing::warn!(
                 file = name,
                 reason,
@@ -195,26 +195,20 @@ impl Syncer {
         if !(files.is_empty() && kept.len() == owned.len()) {
             self.applied_from = self.sight.identity();
         }
-        let left_out = self.apply(&files, &owned, kept.keys().cloned().collect()).await;
-        for name in left_out {
-            kept.entry(name).or_insert("what it says is refused: see the log");
-        }
+        self.apply(&files, &owned, &mut kept).await;
         self.say(&kept);
     }
 
-    /// Does what the files say, but for those that are left out; answers with all that were in the end.
-    async fn apply(
-        &self,
-        files: &[ReadFile],
-        owned: &Owned,
-        mut left_out: BTreeSet<String>,
-    ) -> BTreeSet<String> {
+    /// Does what the files say, but for those that are kept as they were; these are more in the end.
+    async fn apply(&self, files: &[ReadFile], owned: &Owned, kept: &mut Kept) {
         let shown = self.directory.display();
-        left_out.extend(said_twice(files));
+        for (name, reason) in said_twice(files) {
+            kept.entry(name).or_insert(reason);
+        }
         loop {
-            let changes = Changes::new(files, owned, &left_out);
+            let changes = Changes::new(files, owned, &kept.keys().cloned().collect());
             if changes.edits.is_empty() {
-                return left_out;
+                return;
             }
             let transaction = Transaction { edits: changes.edits, dry_run: false };
             match self.control.transact(transaction).await {
@@ -231,23 +225,27 @@ impl Syncer {
                     if !done.is_unchanged() {
                         tracing::info!(directory = %shown, "resources applied");
                     }
-                    return left_out;
+                    return;
                 }
                 Err(Rejection::Invalid(findings)) => {
-                    let before = left_out.len();
+                    let before = kept.len();
                     for finding in &findings {
-                        tracing::error!("{}", in_file(files, finding));
-                        left_out.extend(blamed(files, owned, finding));
+                        let told = in_file(files, finding);
+                        tracing::error!("{told}");
+                        for name in blamed(files, owned, finding) {
+                            kept.entry(name)
+                                .or_insert_with(|| format!("what it says is refused: {told}"));
+                        }
                     }
                     // Nobody of this directory is to blame, or all are left out already.
-                    if left_out.len() == before {
+                    if kept.len() == before {
                         tracing::error!(directory = %shown, "the resources are refused; what was applied before stays");
-                        return left_out;
+                        return;
                     }
                 }
                 Err(rejection) => {
                     tracing::error!(directory = %shown, error = %rejection, "the resources cannot be applied; what was applied before stays");
-                    return left_out;
+                    return;
                 }
             }
         }
@@ -321,21 +319,17 @@ impl Changes {
 }
 
 /// Files that say what an earlier file says already: the first counts.
-fn said_twice(files: &[ReadFile]) -> BTreeSet<String> {
-    let mut left_out = BTreeSet::new();
+fn said_twice(files: &[ReadFile]) -> Kept {
+    let mut left_out = Kept::new();
     let all: Vec<(&ReadFile, &Found)> =
         files.iter().flat_map(|file| file.found.iter().map(move |found| (file, found))).collect();
     for (first, again) in written_twice(all.iter().map(|(_, found)| found.object.key())) {
         let ((earlier, _), (file, found)) = (all[first], all[again]);
         if earlier.name != file.name {
-            tracing::error!(
-                "{}: {} is in {} already; the objects of {} stay as they were",
-                found.place,
-                found.object.key(),
-                earlier.name,
-                file.name
-            );
-            left_out.insert(file.name.clone());
+            let key = found.object.key();
+            let told = format!("{}: {key} is in {} already", found.place, earlier.name);
+            tracing::error!("{told}; the objects of {} stay as they were", file.name);
+            left_out.entry(file.name.clone()).or_insert(told);
         }
     }
     left_out

@@ -59,7 +59,8 @@ impl Node {
             }
         }
         let line = error.location().map_or(0, |location| location.line());
-        Err((line, format!("write valid YAML or JSON: {}", error.without_snippet())))
+        let said = error.without_snippet().to_string();
+        Err((line, format!("write valid YAML or JSON: {}", in_plain_words(&said))))
     }
 
     fn without_lines(value: Value) -> Self {
@@ -157,6 +158,23 @@ impl Node {
             ),
         }
     }
+}
+
+/// What the reader of YAML says, without words that are for who writes programs with it.
+fn in_plain_words(said: &str) -> String {
+    for (theirs, ours) in [
+        ("DuplicateKeyPolicy", "a key is written twice: keep one"),
+        ("RecordedAnchor", "too much is repeated by anchors: write it out"),
+        ("budget breached", "there is too much in it: write it into several files"),
+        ("configured policy", "this is more than is needed anywhere: leave it out"),
+    ] {
+        if said.contains(theirs) {
+            let keeps_the_key = theirs == "DuplicateKeyPolicy" && said.contains("duplicate");
+            let before = said.split([',', ';']).next().filter(|_| keeps_the_key);
+            return before.map_or_else(|| ours.to_owned(), |before| format!("{before}: keep one"));
+        }
+    }
+    said.to_owned()
 }
 
 impl<'de> Deserialize<'de> for Node {

@@ -1,6 +1,9 @@
 //! `ServiceSource` and `Backend`, as written.
 
-use std::{collections::HashMap, net::SocketAddr};
+use std::{
+    collections::HashMap,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
 
 use lanes::{Problem, Tag};
 use serde::{Deserialize, Serialize};
@@ -155,11 +158,11 @@ impl StaticService {
         for (index, instance) in self.instances.iter().enumerate() {
             let at = format!("instances[{index}]");
             let address = instance.address.as_str();
-            if address.parse::<SocketAddr>().is_err() {
-                let remedy = "use IP:PORT, e.g. 10.0.0.5:8080 or [2001:db8::5]:8080";
+            if let Some(remedy) = why_no_instance(address) {
                 problems.push(Problem::new(format!("{at}.address"), address, remedy));
             }
-            if self.instances[..index].iter().any(|earlier| earlier.address == address) {
+            let same = |earlier: &StaticInstance| is_same(&earlier.address, address);
+            if self.instances[..index].iter().any(same) {
                 let remedy = "list each address once";
                 problems.push(Problem::new(format!("{at}.address"), address, remedy));
             }
@@ -169,6 +172,33 @@ impl StaticService {
         }
         problems
     }
+}
+
+/// Why nobody can be called at an address; none where somebody can.
+fn why_no_instance(address: &str) -> Option<&'static str> {
+    let Ok(address) = address.parse::<SocketAddr>() else {
+        return Some("use IP:PORT, e.g. 10.0.0.5:8080 or [2001:db8::5]:8080");
+    };
+    let ip = address.ip().to_canonical();
+    let is_broadcast = ip == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.port() == 0 {
+        Some("write the port that the instance listens at, 1 to 65535")
+    } else if ip.is_unspecified() {
+        Some("write the address that callers use: this one means every address of a machine")
+    } else if ip.is_multicast() || is_broadcast {
+        Some("write the address of one instance: this one is of many")
+    } else {
+        None
+    }
+}
+
+/// Whether two spellings are one address: IPv4 may be written within IPv6.
+fn is_same(one: &str, other: &str) -> bool {
+    let place = |text: &str| {
+        let address = text.parse::<SocketAddr>().ok()?;
+        Some((address.ip().to_canonical(), address.port()))
+    };
+    one == other || place(one).is_some_and(|one| place(other) == Some(one))
 }
 
 impl Describe for BackendSpec {

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{DEMAND_MAX, Identity, START_WAIT, stream::Stream};
 use crate::{
-    connection::{ConnectionError, in_words},
+    connection::ConnectionError,
     picture::{Picture, Reader},
     snapshot::Keeper,
     state::{Origin, State},
@@ -276,7 +276,7 @@ impl Follower {
 
     /// Goes on with what is known.
     fn lost(&self, error: &ConnectionError) {
-        let reason = in_words(error);
+        let reason = error.in_words();
         // Once per outage, not once per attempt.
         if !self.state.borrow().has_problem() {
             tracing::warn!(

@@ -134,8 +134,10 @@ impl Installation {
                 "" => String::new(),
                 problem => format!(": {problem}"),
             };
+            // After a start, a source that has no problem has not told everything yet.
+            let is_error = source.state != "syncing" || !source.problem.is_empty();
             found(
-                true,
+                is_error,
                 format_args!("source {}", source.name),
                 format_args!("{}{problem}", source.state),
             )

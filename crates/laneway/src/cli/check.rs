@@ -43,6 +43,10 @@ pub(crate) async fn run(verb: Check) -> anyhow::Result<ExitCode> {
     let Some(found) = apply::read(&verb.files, &verb.namespace)? else {
         return Ok(ExitCode::from(EXIT_FAILED));
     };
+    if found.is_empty() {
+        output::warning("the files have no resources; nothing to check");
+        return Ok(ExitCode::SUCCESS);
+    }
     let findings: Vec<Finding> = match &verb.server {
         Some(server) => {
             let client = client(server, &verb.credentials, &verb.patience)?;

@@ -10,14 +10,14 @@ use super::{
     apply::Files,
     output,
     server::{Namespace, Server},
-    target::{First, Targets, first},
+    target::{First, FirstWord, Targets},
 };
 
 /// The arguments of `laneway delete`.
 #[derive(Debug, Args)]
 pub(crate) struct Delete {
     /// The kind, or a resource as KIND/NAME
-    #[arg(value_name = "KIND|KIND/NAME", value_parser = first, required_unless_present = "files", conflicts_with = "files")]
+    #[arg(value_name = "KIND|KIND/NAME", value_parser = FirstWord, required_unless_present = "files", conflicts_with = "files")]
     first: Option<First>,
     /// Names of resources, of lanes also as GROUP/TAG; after KIND/NAME more of the same
     #[arg(value_name = "NAME")]

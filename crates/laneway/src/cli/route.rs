@@ -65,6 +65,12 @@ pub(crate) async fn run(verb: Route) -> anyhow::Result<ExitCode> {
     let namespace = verb.namespace.name();
     let mut objects: Vec<Object> = Vec::new();
     let (backend, to_create) = backend(&client, &add.backend, namespace).await?;
+    if to_create.is_some() && !is_known(&client, &add.backend).await? {
+        output::warning(format_args!(
+            "no source knows a service {}: until an instance registers as one, requests are answered 503",
+            add.backend
+        ));
+    }
     objects.extend(to_create.map(Object::from));
     let mut route = route(&add, backend);
     namespace.clone_into(&mut route.metadata.namespace);
@@ -104,6 +110,14 @@ async fn backend(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Whether the embedded registry has, or lately had, a service.
+async fn is_known(client: &Client, service: &str) -> anyhow::Result<bool> {
+    let services = client.services().await?;
+    Ok(services
+        .iter()
+        .any(|known| known.source == EMBEDDED_SOURCE && known.name.eq_ignore_ascii_case(service)))
 }
 
 fn route(add: &Add, backend: String) -> HttpRoute {

@@ -132,11 +132,11 @@ pub(crate) fn client(
     patience: &Patience,
 ) -> anyhow::Result<Client> {
     let client = Client::new(server).map_err(|error| match error {
-        CallError::Server { server } => BadSettings(vec![SettingProblem {
+        CallError::Server { server, remedy } => BadSettings(vec![SettingProblem {
             key: "server".to_owned(),
             value: server,
             origin: String::new(),
-            remedy: "use http://HOST:PORT".to_owned(),
+            remedy,
         }])
         .into(),
         other => anyhow::Error::from(other),

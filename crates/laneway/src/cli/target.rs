@@ -1,10 +1,16 @@
 //! Which resources a verb is about, as people write it: `KIND`, `KIND,KIND`, `KIND NAME…`, `KIND/NAME…`.
 
+use std::ffi::OsStr;
+
 use api::{
     client::Client,
     resource::{Key, Kind},
 };
-use clap::Args;
+use clap::{
+    Arg, Args, Command,
+    builder::{PossibleValue, StringValueParser, TypedValueParser},
+    error::{ContextKind, ContextValue, ErrorKind},
+};
 
 use super::{
     Misunderstood,
@@ -30,7 +36,7 @@ pub(crate) enum First {
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Targets {
     /// The kinds, or one resource as KIND/NAME: names, plurals and short forms, in any case
-    #[arg(value_name = "KIND[,KIND]|KIND/NAME", value_parser = first)]
+    #[arg(value_name = "KIND[,KIND]|KIND/NAME", value_parser = FirstWord)]
     first: First,
     /// Names of resources, of lanes also as GROUP/TAG; after KIND/NAME more of the same
     #[arg(value_name = "NAME")]
@@ -92,8 +98,39 @@ impl Targets {
     }
 }
 
+/// Reads the first word, and has the kinds completed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FirstWord;
+
+impl TypedValueParser for FirstWord {
+    type Value = First;
+
+    fn parse_ref(
+        &self,
+        command: &Command,
+        argument: Option<&Arg>,
+        value: &OsStr,
+    ) -> Result<First, clap::Error> {
+        let word = StringValueParser::new().parse_ref(command, argument, value)?;
+        first(&word).map_err(|remedy| {
+            let mut error =
+                clap::Error::raw(ErrorKind::InvalidValue, format_args!("`{word}`: {remedy}\n"))
+                    .with_cmd(command);
+            error.insert(ContextKind::InvalidValue, ContextValue::String(word.clone()));
+            error
+        })
+    }
+
+    fn possible_values(&self) -> Option<Box<dyn Iterator<Item = PossibleValue> + '_>> {
+        let others = ["instances", "services", "all"].into_iter();
+        Some(Box::new(
+            Kind::ALL.into_iter().map(Kind::plural).chain(others).map(PossibleValue::new),
+        ))
+    }
+}
+
 /// Reads the first word.
-pub(crate) fn first(word: &str) -> Result<First, String> {
+fn first(word: &str) -> Result<First, String> {
     if let Some((kind, name)) = word.split_once('/') {
         return match Kind::from_word(kind) {
             Some(kind) if !name.is_empty() => Ok(First::One(kind, name.to_owned())),

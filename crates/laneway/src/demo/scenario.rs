@@ -86,7 +86,17 @@ pub(crate) fn base_chain() -> Vec<Hop> {
 
 /// The chain of a request in a lane `gray`: B has no gray instance and is served by base.
 pub(crate) fn gray_chain() -> Vec<Hop> {
-    [3, 1, 4].map(|index| INSTANCES[index].hop()).into()
+    gray_chain_without(None)
+}
+
+/// The same while a gray instance does not run: its hop is served by base.
+pub(crate) fn gray_chain_without(killed: Option<&str>) -> Vec<Hop> {
+    let [in_lane, in_base] = [[3, 1, 4], [0, 1, 2]];
+    let hop = |(gray, base): (usize, usize)| {
+        let runs = killed != Some(INSTANCES[gray].label().as_str()) || gray == base;
+        INSTANCES[if runs { gray } else { base }].hop()
+    };
+    in_lane.into_iter().zip(in_base).map(hop).collect()
 }
 
 /// Who should serve one hop.
@@ -260,5 +270,10 @@ mod tests {
             text(gray_chain()),
             "Agray[127.0.0.21][config=base] -> B[127.0.0.12] -> Cgray[127.0.0.23]"
         );
+        assert_eq!(
+            text(gray_chain_without(Some("C-gray"))),
+            "Agray[127.0.0.21][config=base] -> B[127.0.0.12] -> C[127.0.0.13]"
+        );
+        assert_eq!(text(gray_chain_without(Some("B"))), text(gray_chain()));
     }
 }

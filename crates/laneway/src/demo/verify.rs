@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     chain::{compare, compare_any, expect},
     run_laneway,
-    scenario::{GRAY_HEADER, Hop, RATIO_PERCENT, STICKY_HEADER, base_chain, gray_chain},
+    scenario::{GRAY_HEADER, Hop, RATIO_PERCENT, STICKY_HEADER, base_chain, gray_chain_without},
     traffic::{Answer, Client},
 };
 
@@ -70,11 +70,14 @@ pub(crate) struct Check {
 pub(crate) struct Verification {
     program: PathBuf,
     client: Client,
+    /// The chain of a request in a lane, with those instances that run.
+    gray: Vec<Hop>,
 }
 
 impl Verification {
-    pub(crate) fn new(program: PathBuf, client: Client) -> Self {
-        Self { program, client }
+    /// `killed`: an instance that does not run.
+    pub(crate) fn new(program: PathBuf, client: Client, killed: Option<&str>) -> Self {
+        Self { program, client, gray: gray_chain_without(killed) }
     }
 
     /// Runs every check; `tell` hears each as soon as it is done.
@@ -85,7 +88,7 @@ impl Verification {
             tell(&Check { name, result });
         };
         done("base chain", self.chain(&[], &base_chain()).await);
-        done("gray chain", self.chain(&[GRAY_HEADER], &gray_chain()).await);
+        done("gray chain", self.chain(&[GRAY_HEADER], &self.gray).await);
         done("other header", self.chain(&[("canary", "blue")], &base_chain()).await);
         let forged = [("baggage", "lane.trade=gray,lane.rollout=gray")];
         done("forged baggage", self.chain(&forged, &base_chain()).await);
@@ -116,7 +119,7 @@ impl Verification {
         let on = self.lane("enable").await;
         sleep(STATE_KEPT).await;
         let seen = load.stop().await;
-        judge(&seen, off?, on?)
+        judge(&seen, &self.gray, off?, on?)
     }
 
     /// When the switch was begun, and when the command had ended.
@@ -141,11 +144,11 @@ impl Verification {
                 answers
             });
         }
-        let (base, gray) = (base_chain(), gray_chain());
+        let base = base_chain();
         let mut deviations = Deviations::default();
         let mut in_lane = 0;
         for answer in loops.join_all().await.into_iter().flatten() {
-            match place(answer, &base, &gray) {
+            match place(answer, &base, &self.gray) {
                 Ok(gray) => in_lane += usize::from(gray),
                 Err(deviation) => deviations.add(deviation),
             }
@@ -162,7 +165,7 @@ impl Verification {
     }
 
     async fn sticky(&self) -> Result<String, String> {
-        let (base, gray) = (base_chain(), gray_chain());
+        let base = base_chain();
         let mut deviations = Deviations::default();
         let mut in_lane = 0;
         for user in 0..STICKY_USERS {
@@ -170,7 +173,7 @@ impl Verification {
             let mut first = None;
             for _ in 0..STICKY_REQUESTS {
                 let answer = self.client.get("/ratio/a", &[(STICKY_HEADER, &user)]).await;
-                match place(answer, &base, &gray) {
+                match place(answer, &base, &self.gray) {
                     Err(deviation) => deviations.add(format!("{user}: {deviation}")),
                     Ok(gray) if *first.get_or_insert(gray) != gray => {
                         deviations.add(format!(
@@ -249,8 +252,13 @@ impl Load {
 }
 
 /// What the load saw, against when the lane was switched off and on.
-fn judge(seen: &[Seen], off: (Instant, Instant), on: (Instant, Instant)) -> Result<String, String> {
-    let (base, gray) = (base_chain(), gray_chain());
+fn judge(
+    seen: &[Seen],
+    gray: &[Hop],
+    off: (Instant, Instant),
+    on: (Instant, Instant),
+) -> Result<String, String> {
+    let base = base_chain();
     let mut deviations = Deviations::default();
     let (mut in_lane, mut last_gray, mut first_gray) = (0, off.0, None);
     for Seen { sent, marked, answer } in seen {
@@ -266,18 +274,18 @@ fn judge(seen: &[Seen], off: (Instant, Instant), on: (Instant, Instant)) -> Resu
         let (when, allowed): (&str, &[&[Hop]]) = if !marked {
             ("unmarked requests", &[&base])
         } else if *sent < off.0 {
-            ("marked requests before disable", &[&gray])
+            ("marked requests before disable", &[gray])
         } else if since_on > EFFECTIVE_WITHIN {
-            ("marked requests more than a second after enable", &[&gray])
+            ("marked requests more than a second after enable", &[gray])
         } else if *sent < on.0 && since_off > EFFECTIVE_WITHIN {
             ("marked requests more than a second after disable", &[&base])
         } else {
-            ("marked requests within a second of a switch", &[&base, &gray])
+            ("marked requests within a second of a switch", &[&base, gray])
         };
         if let Err(deviation) = compare_any(answer, allowed) {
             deviations.add(format!("{when}: {deviation}"));
         }
-        if *marked && compare(answer, &gray).is_ok() {
+        if *marked && compare(answer, gray).is_ok() {
             in_lane += 1;
             if *sent < on.0 {
                 last_gray = last_gray.max(*sent);
@@ -329,6 +337,7 @@ impl Deviations {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::demo::scenario::gray_chain;
 
     const BASE: &str = "A[127.0.0.11][config=base] -> B[127.0.0.12] -> C[127.0.0.13]";
     const GRAY: &str = "Agray[127.0.0.21][config=base] -> B[127.0.0.12] -> Cgray[127.0.0.23]";
@@ -342,7 +351,8 @@ mod tests {
         let time = |milliseconds| start + Duration::from_millis(milliseconds);
         let answer = Ok(Answer { status, body: body.to_owned() });
         let seen = [Seen { sent: time(at), marked, answer }];
-        let judged = judge(&seen, (time(1000), time(1010)), (time(3000), time(3010)));
+        let judged =
+            judge(&seen, &gray_chain(), (time(1000), time(1010)), (time(3000), time(3010)));
         match wrong {
             None => assert!(judged.is_ok(), "{judged:?}"),
             Some(part) => {

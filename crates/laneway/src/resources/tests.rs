@@ -92,7 +92,7 @@ fn a_file_that_is_left_out_keeps_its_objects_also_when_it_is_gone() {
 #[test]
 fn the_first_file_that_says_an_object_counts() {
     let files = [file("a", &["one"]), file("b", &["two", "one"])];
-    assert_eq!(said_twice(&files), BTreeSet::from(["b".to_owned()]));
+    assert!(said_twice(&files).into_keys().eq(["b".to_owned()]));
 }
 
 #[test]

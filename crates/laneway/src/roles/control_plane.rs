@@ -3,7 +3,7 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, Weak},
     time::Duration,
 };
 
@@ -45,6 +45,12 @@ const DATA_PLANE_CONNECTIONS_MAX: u64 = 65_536;
 
 /// How long open streams may take to notice that the control plane stops.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How long instances may take to register again after a start before it is told that there are none.
+const RETURN_WAIT: Duration = Duration::from_secs(20);
+
+/// Empty lanes that are told at a start: `laneway analyze` tells all.
+const EMPTY_LANES_TOLD_MAX: usize = 10;
 
 /// A control plane whose addresses are bound and which answers on them.
 #[derive(Debug)]
@@ -120,6 +126,7 @@ impl ControlPlane {
             }
             None => None,
         };
+        tokio::spawn(tell_empty_lanes(Arc::downgrade(&control)));
         Ok(Self {
             control,
             discovery,
@@ -169,6 +176,15 @@ impl ControlPlane {
         }
         self.sources.stop();
         self.control.stop().await;
+    }
+}
+
+/// Says which lanes nobody serves, when whoever does has had the time to come back.
+async fn tell_empty_lanes(control: Weak<Control>) {
+    tokio::time::sleep(RETURN_WAIT).await;
+    let Some(control) = control.upgrade() else { return };
+    for lane in control.lanes_without_instances().iter().take(EMPTY_LANES_TOLD_MAX) {
+        tracing::warn!(%lane, "no application has an instance of its tag: its requests are served by the fallback");
     }
 }
 

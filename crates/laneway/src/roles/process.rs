@@ -47,6 +47,12 @@ impl Process {
         unwritable: Unwritable,
     ) -> anyhow::Result<Self> {
         let logs = telemetry::logs::start(settings.log_format, &settings.log_level)?;
+        for variable in cli::unknown_variables() {
+            tracing::warn!(
+                variable,
+                "no setting is read from this variable: docs/reference/settings.md has their names"
+            );
+        }
         let data = DataDirectory::take(&settings.data, unwritable)?;
         if let Err(error) = shortage::raise_open_files() {
             tracing::warn!(%error, "the limit on open files stays as it is");

@@ -136,8 +136,12 @@ fn an_installation_is_analyzed() -> Result<()> {
     sandbox.apply(TRADE)?;
     sandbox.must(&["route", "add", "a", "--prefix", "/a", "--backend", "sc-A"])?;
     sandbox.must(&["wait", "lane/trade-gray"])?;
-    let quiet = sandbox.run(&["analyze"])?;
-    check(&quiet, 0, "5 resources, 2 services, 3 instances, 1 data planes: nothing to say\n", "");
+    wait::until(SOON, "every source has told everything", || {
+        let quiet = sandbox.must(&["analyze"])?;
+        let nothing = "5 resources, 2 services, 3 instances, 1 data planes: nothing to say\n";
+        ensure!(quiet == nothing, "{quiet}");
+        Ok(())
+    })?;
     sandbox.must(&["route", "add", "z", "--prefix", "/z", "--backend", "typo"])?;
     let blue = "apiVersion: laneway.io/v1alpha1\nkind: Lane\nmetadata: {name: blue, annotations: {laneway.io/trusted: 'true'}}\nspec: {group: trade, entry: {content: {conditions: [{header: canary, operator: '==', value: blue}]}}}\n";
     sandbox.apply(blue)?;
@@ -150,6 +154,91 @@ fn an_installation_is_analyzed() -> Result<()> {
     ] {
         assert!(analyzed.stdout.contains(words), "no {words:?} in\n{}", analyzed.stdout);
     }
+    Ok(())
+}
+
+#[test]
+fn a_wrong_address_is_told_with_what_is_there_and_what_was_meant() -> Result<()> {
+    let sandbox = sandbox()?;
+    let nobody = format!("http://{}", sandbox.endpoint(9, 7600));
+    let asked = |server: &str, code: i32, words: &[&str]| -> Result<()> {
+        let result = sandbox.run(&["get", "lanes", "--server", server])?;
+        assert_eq!(result.code, Some(code), "{server}: {}", result.stderr);
+        for words in words {
+            assert!(result.stderr.contains(words), "no {words:?} in {}", result.stderr);
+        }
+        Ok(())
+    };
+    asked(&nobody, 1, &["nobody listens there: start `laneway serve`"])?;
+    let _serve = sandbox.serve(&[])?;
+    let api = sandbox.api_address();
+    let discovery = api.replace(":7600", ":7601");
+    asked(
+        &format!("http://{}", sandbox.gateway_address()),
+        1,
+        &["404", "that is a gateway or a sidecar"],
+    )?;
+    asked(&format!("http://{discovery}"), 1, &["discovery's address, perhaps", "port 7600"])?;
+    asked(&format!("https://{api}"), 64, &["does not speak TLS: use http://"])?;
+    asked(&api, 64, &[&format!("was http://{api} meant?")])?;
+    // A data plane that is given the API's address, and a variable that is no setting's.
+    let mut command = sandbox.laneway(&["gateway", "--control", &api, "--data"]);
+    command.arg(sandbox.path("lost")).env("LANEWAY_GATEWAY_LISTN", "127.0.0.1:1");
+    command.args(["--gateway-listen", &sandbox.endpoint(4, 8000)]);
+    command.args(["--admin-listen", &sandbox.endpoint(4, 15020)]);
+    let lost = Process::start("lost", &mut command, sandbox.directory())?;
+    wait::until_true(SOON, "what was meant", || {
+        let said = lost.output();
+        said.contains("the API's address, perhaps") && said.contains("port 7601")
+    })?;
+    let said = lost.output();
+    assert!(
+        said.contains("no setting is read from this variable")
+            && said.contains("LANEWAY_GATEWAY_LISTN"),
+        "{said}"
+    );
+    Ok(())
+}
+
+#[test]
+fn what_is_not_right_yet_is_told() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    let added = sandbox.run(&["route", "add", "t", "--backend", "typo"])?;
+    let told = "warning: no source knows a service typo: until an instance registers as one, requests are answered 503\n";
+    check(&added, 0, "Backend typo created\nHTTPRoute t created\n", told);
+    let fixed = TRADE.split("---\n").next().unwrap_or_default();
+    for (address, words) in [
+        ("127.0.0.1:0", "write the port"),
+        ("0.0.0.0:1", "every address of a machine"),
+        ("224.0.0.1:1", "this one is of many"),
+        ("[::ffff:127.0.0.1]:9991", "list each address once"),
+    ] {
+        let wrong = fixed.replace("127.0.0.1:9992", address);
+        let refused = run_with_input(&sandbox, &["apply", "-f", "-"], &wrong)?;
+        assert_eq!(refused.code, Some(1));
+        assert!(refused.stderr.contains(words), "{}", refused.stderr);
+    }
+    let lane = TRADE.split("---\n").nth(3).unwrap_or_default();
+    let far = run_with_input(
+        &sandbox,
+        &["check", "-f", "-"],
+        &format!("{lane}  priority: 1099511627776\n"),
+    )?;
+    assert!(
+        far.stderr.contains("write a whole number, -2147483648 to 2147483647"),
+        "{}",
+        far.stderr
+    );
+    let empty = run_with_input(&sandbox, &["check", "-f", "-"], "# nothing\n")?;
+    check(&empty, 0, "", "warning: the files have no resources; nothing to check\n");
+    let negative = sandbox.run(&["lane", "ratio", "trade/gray", "-1"])?;
+    assert!(negative.code == Some(2) && negative.stderr.contains("'-1'"), "{}", negative.stderr);
+    let path = sandbox.path("token");
+    fs::write(&path, "short\n")?;
+    let short = path.to_string_lossy().into_owned();
+    let refused = sandbox.run(&["control", "--join-token-file", &short])?;
+    assert!(refused.code == Some(64) && refused.stderr.contains("too short"), "{}", refused.stderr);
     Ok(())
 }
 

@@ -138,6 +138,23 @@ fn a_check_knows_what_the_control_plane_has_and_writes_nothing() -> Result<()> {
 }
 
 #[test]
+fn the_samples_are_right_and_have_every_kind() -> Result<()> {
+    let sandbox = sandbox()?;
+    let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
+    let kinds = format!("{samples}/kinds");
+    for (files, count) in [(samples, 7), (kinds.as_str(), 9)] {
+        let checked = run_offline(&sandbox, &["check", "-f", files], "")?;
+        check(&checked, 0, &format!("{count} resources, nothing to say\n"), "");
+    }
+    for kind in api::resource::Kind::ALL {
+        let file = format!("{kinds}/{}.yaml", kind.name().to_lowercase());
+        let text = std::fs::read_to_string(&file)?;
+        assert!(text.contains(&format!("kind: {kind}\n")), "{file}");
+    }
+    Ok(())
+}
+
+#[test]
 fn exit_codes_tell_failure_usage_and_settings_apart() -> Result<()> {
     let sandbox = sandbox()?;
     let code =
@@ -163,7 +180,10 @@ fn exit_codes_tell_failure_usage_and_settings_apart() -> Result<()> {
     let (settings, said) = code(&["get", "lanes", "--server", "control:7600"])?;
     assert_eq!(
         (settings, said.as_str()),
-        (Some(64), "laneway: server: `control:7600`: use http://HOST:PORT\n")
+        (
+            Some(64),
+            "laneway: server: `control:7600`: use http://HOST:PORT; was http://control:7600 meant?\n"
+        )
     );
     let (failed, said) = code(&["apply", "-f", "/absent.yaml"])?;
     assert_eq!(failed, Some(1));

@@ -52,8 +52,8 @@ fn every_address_may_be_ipv6() -> Result<()> {
 fn a_data_plane_must_show_the_join_token() -> Result<()> {
     let sandbox = sandbox()?;
     let (token, other) = (sandbox.path("token"), sandbox.path("other"));
-    fs::write(&token, "one secret\n")?;
-    fs::write(&other, "another\n")?;
+    fs::write(&token, "one secret of many letters\n")?;
+    fs::write(&other, "another of many letters\n")?;
     let [token, other] = [token, other].map(|path| path.to_string_lossy().into_owned());
     let _control = sandbox.control(&["--join-token-file", &token])?;
     let gateway = |name: &str, token: &str| {

@@ -22,6 +22,9 @@ use crate::{
     door::hosts::Host,
 };
 
+/// Characters of a join token: 64 bits written in hexadecimal, which nobody guesses over a network.
+const JOIN_TOKEN_BYTES_MIN: usize = 16;
+
 /// The longest a drain may be set to: a day, longer than any supervisor waits for a process to end.
 const DRAIN_SECONDS_MAX: u32 = 86_400;
 
@@ -193,7 +196,16 @@ impl<'a> Checker<'a> {
     fn join_token(&mut self, raw: raw::Join) -> Option<Option<String>> {
         let Some(path) = raw.join_token_file else { return Some(None) };
         match std::fs::read_to_string(&path) {
-            Ok(text) if !text.trim().is_empty() => Some(Some(text.trim().to_owned())),
+            Ok(text) if text.trim().len() >= JOIN_TOKEN_BYTES_MIN => {
+                Some(Some(text.trim().to_owned()))
+            }
+            Ok(text) if !text.trim().is_empty() => {
+                let remedy = format!(
+                    "the token in it is too short to be a secret: write at least {JOIN_TOKEN_BYTES_MIN} characters, e.g. of `openssl rand -hex 24`"
+                );
+                self.refuse("join-token-file", &path, remedy);
+                None
+            }
             Ok(_) => {
                 self.refuse("join-token-file", &path, "the file is empty; write the token into it");
                 None
