@@ -80,8 +80,10 @@ async fn serve_tunnel(
         }
     };
     worker.deadlines.arm(connection.deadline(), worker.timeouts.idle, Shutdown::Read);
+    connection.idle.set(true);
     let first =
         if first.is_empty() { connection.receive(&worker.buffers).await } else { Ok(first) };
+    connection.idle.set(false);
     let Ok(first) = first else { return };
     let Some((first, is_http)) = read_on(&worker, &connection, first).await else { return };
     if is_http {
@@ -90,6 +92,7 @@ async fn serve_tunnel(
     }
     match inside.base_instance(&worker) {
         Some(instance) if !first.is_empty() => {
+            inside.passes_unread(&worker, instance, first.filled());
             pass_through(&worker, connection, instance, None, first).await;
         }
         // Not in order: the client was told that the tunnel is there.

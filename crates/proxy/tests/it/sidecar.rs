@@ -5,7 +5,7 @@ use proxy::Query;
 use telemetry::Count;
 
 use crate::world::{
-    Instance, Proxy, Wire, World, field, gateway_entrance, group, nobody, status, within,
+    Instance, PATIENCE, Proxy, Wire, World, field, gateway_entrance, group, nobody, status, within,
 };
 
 const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -186,6 +186,18 @@ async fn what_is_no_http_in_a_tunnel_to_a_service_is_base() {
     assert_eq!(server.exactly(8).await, b"\x16\x03\x01hello");
     server.send("greetings").await;
     client.text("greetings").await;
+    let told = proxy.running.unread().all();
+    let told: Vec<_> = told.iter().map(|(_, protocol, calls)| (protocol.name(), *calls)).collect();
+    assert_eq!(told, [("tls", 1)]);
+}
+
+#[tokio::test]
+async fn draining_does_not_wait_for_a_tunnel_in_which_nobody_has_spoken() {
+    let proxy = Proxy::sidecar(&world().await, None, nobody().await);
+    let (established, mut client) = tunnel(&proxy, "sc-b:80").await;
+    assert_eq!(established, 200);
+    within("the end of draining", proxy.running.drain(10 * PATIENCE)).await;
+    client.closed().await;
 }
 
 #[tokio::test]
