@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, bail};
 const VERBS: &[(&str, &str)] = &[
     ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
     ("test", "everything: format, lints, tidy, codegen --check, dependencies, all tests"),
+    ("faults", "every experiment of docs/faults.md, in full; about 15 minutes on two cores"),
     ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
     (
         "bench",
@@ -57,6 +58,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
     match verb {
         "ci" => test::run(&root, worlds::Strictness::Ci),
         "test" => test::run(&root, worlds::Strictness::from_environment()),
+        "faults" if rest.is_empty() => test::faults(&root, worlds::Strictness::from_environment()),
         "demo" => demo(&root, rest),
         "bench" if rest == ["decision"] => bench::decision(&root),
         "bench" if rest.is_empty() => bench::run(&root),

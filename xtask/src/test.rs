@@ -17,6 +17,12 @@ use crate::{
     worlds::{self, Strictness, Worlds},
 };
 
+/// Where tests note what they could not do.
+const SKIPPED: &str = "target/skipped.txt";
+
+/// The packages whose tests do what docs/faults.md says.
+const FAULTY: &[&str] = &["laneway", "proxy", "control", "discovery", "registry"];
+
 /// Runs every check. Stops at the first step that fails.
 pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     let mut steps = Steps::default();
@@ -32,10 +38,31 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     steps.take("release binary", || {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;
-    let skipped = root.join("target/skipped.txt");
-    let counts = steps.take("tests", || tests(root, &worlds, &skipped))?;
+    let counts = steps.take("tests", || tests(root, &worlds, &["--workspace"]))?;
     steps.print();
-    let skipped = read_lines(&skipped)?;
+    conclude(root, &counts, strictness)
+}
+
+/// What is done to Laneway on purpose (docs/faults.md), in full: the packages whose tests do it, against the release
+/// binary.
+pub(crate) fn faults(root: &Path, strictness: Strictness) -> Result<()> {
+    let mut steps = Steps::default();
+    let worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
+    steps.take("release binary", || {
+        run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
+    })?;
+    let packages = FAULTY.iter().flat_map(|package| ["--package", package]).collect::<Vec<_>>();
+    // What a run of minutes has seen is shown.
+    let counts = steps.take("experiments", || {
+        tests(root, &worlds, &[&packages[..], &["--", "--nocapture"]].concat())
+    })?;
+    steps.print();
+    conclude(root, &counts, strictness)
+}
+
+/// Says what ran and what did not. An error when that is not enough.
+fn conclude(root: &Path, counts: &Counts, strictness: Strictness) -> Result<()> {
+    let skipped = read_lines(&root.join(SKIPPED))?;
     for line in &skipped {
         println!("SKIPPED: {line}");
     }
@@ -64,13 +91,15 @@ struct Counts {
     failed: u64,
 }
 
-/// All tests of the workspace. System tests use the release binary: it is what users run, and fast enough for load.
-fn tests(root: &Path, worlds: &Worlds, skipped: &Path) -> Result<Counts> {
-    fs::write(skipped, "").context("empty target/skipped.txt")?;
+/// The tests that cargo chooses by `which`. System tests use the release binary: it is what users run, and fast enough for load.
+fn tests(root: &Path, worlds: &Worlds, which: &[&str]) -> Result<Counts> {
+    let skipped = root.join(SKIPPED);
+    fs::write(&skipped, "").context("empty target/skipped.txt")?;
     let mut command = Command::new(run::cargo_program());
     command
         .current_dir(root)
-        .args(["test", "--workspace", "--locked", "--no-fail-fast"])
+        .args(["test", "--locked", "--no-fail-fast"])
+        .args(which)
         .env("LANEWAY_BINARY", root.join("target/release/laneway"))
         .env("LANEWAY_REAL", worlds.names.join(","))
         .env("LANEWAY_PYTHON", &worlds.python)

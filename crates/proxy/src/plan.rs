@@ -141,9 +141,11 @@ impl Plan<'_> {
             member: chosen.member,
         };
         let service = latest.lanes.directory().service(service.id())?;
-        latest
-            .lanes
-            .choose_again(&choice, service, not_again, &ejections.at(now), ticket)
+        let (lanes, ejected) = (&latest.lanes, ejections.at(now));
+        lanes
+            .choose_again(&choice, service, not_again, &ejected, ticket)
+            // Ejection alone fails nobody: another request may just be trying that one again.
+            .or_else(|| lanes.choose_again(&choice, service, not_again, &(), ticket))
             .map(Chosen::from)
     }
 }

@@ -9,4 +9,5 @@ mod fleet;
 mod instances_killed;
 mod planted;
 mod restarts;
+mod together;
 mod toggle;
