@@ -31,6 +31,9 @@ pub struct EncodedControlMessage {
     /// See [`v1::ControlMessage`].
     #[prost(bool, tag = "4")]
     pub synced: bool,
+    /// See [`v1::ControlMessage`].
+    #[prost(message, optional, tag = "5")]
+    pub digest: Option<v1::Digest>,
 }
 
 #[cfg(test)]
@@ -47,12 +50,14 @@ mod tests {
             upserts: vec![resource("group/a"), resource("")],
             removals: vec!["group/b".to_owned()],
             synced: true,
+            digest: Some(v1::Digest { whole: true, added: vec![7], removed: vec![8] }),
         };
         let encoded = EncodedControlMessage {
             generation: message.generation.clone(),
             upserts: message.upserts.iter().map(|it| it.encode_to_vec().into()).collect(),
             removals: message.removals.clone(),
             synced: true,
+            digest: message.digest.clone(),
         };
         assert_eq!(encoded.encode_to_vec(), message.encode_to_vec());
     }

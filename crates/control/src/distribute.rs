@@ -186,6 +186,12 @@ impl Distribution {
         }
     }
 
+    /// Everyone but gateways may have to be told what of names and addresses means something.
+    pub(crate) fn wake_sidecars(&self) {
+        let is_sidecar = |it: &&DataPlane| it.hello().role() != v1::Role::Gateway;
+        self.data_planes.values().filter(is_sidecar).for_each(DataPlane::wake);
+    }
+
     /// What this data plane must be told now, if anything.
     pub(crate) fn next_message(
         &mut self,

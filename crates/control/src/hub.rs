@@ -39,6 +39,10 @@ pub(crate) const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 /// Objects changed at once of which events say what of them changed: as many as a person reads.
 const TOLD_BY_FIELD_MAX: usize = 16;
 
+/// How long changes of the digest gather before every sidecar is told: they concern all of them, while an instance's
+/// address is one of a service that its callers are told of at once.
+const DIGEST_PAUSE: Duration = Duration::from_millis(250);
+
 /// Everything distribution knows.
 #[derive(Debug)]
 pub(crate) struct Hub {
@@ -50,6 +54,14 @@ pub(crate) struct Hub {
     /// Groups of which lanes are held back, and of which more may have been confirmed.
     to_admit: HashSet<Arc<str>>,
     progress: u64,
+    digest_told: DigestTold,
+}
+
+/// Up to which change sidecars were woken for the digest, and when for the last time.
+#[derive(Debug)]
+struct DigestTold {
+    number: u64,
+    at: Instant,
 }
 
 impl Hub {
@@ -65,6 +77,7 @@ impl Hub {
             generation: v1::Generation { epoch, number },
             to_admit: HashSet::new(),
             progress: 0,
+            digest_told: DigestTold { number: 0, at: now },
         }
     }
 
@@ -231,6 +244,7 @@ impl Hub {
             self.generation.number += 1;
             self.distribution.touch_all(now);
         }
+        let digest_due = self.tell_digest(now);
         let forget_due = self.distribution.forget_disconnected(now);
         self.note_progress();
         let (statuses, sight) = self.statuses();
@@ -240,7 +254,22 @@ impl Hub {
             let (reason, message) = (condition.reason, condition.message);
             self.events.of_object(&object, warning, &reason, message);
         }
-        [picture_due, admission_due, forget_due, look_due].into_iter().flatten().min()
+        [picture_due, admission_due, digest_due, forget_due, look_due].into_iter().flatten().min()
+    }
+
+    /// Has sidecars told which names and addresses mean something; says when to look again.
+    fn tell_digest(&mut self, now: Instant) -> Option<Instant> {
+        let number = self.picture.services.digest().number();
+        if number == self.digest_told.number {
+            return None;
+        }
+        let due = self.digest_told.at + DIGEST_PAUSE;
+        if now < due {
+            return Some(due);
+        }
+        self.digest_told = DigestTold { number, at: now };
+        self.distribution.wake_sidecars();
+        None
     }
 
     /// The status of an object as it is now.

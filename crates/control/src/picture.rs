@@ -26,6 +26,7 @@ use crate::{
 
 mod conflicts;
 mod dependencies;
+pub(crate) mod digest;
 mod groups;
 mod newness;
 mod routing;
@@ -295,6 +296,13 @@ impl Picture {
     /// Whether doubt has come up since this was last asked.
     pub(crate) fn take_new_doubt(&mut self) -> bool {
         self.newness.take_new_doubt()
+    }
+
+    /// Whether what is not here is nowhere.
+    pub(crate) fn is_all(&self) -> bool {
+        !self.absence_is_unknown()
+            && !self.newness.is_doubted()
+            && !self.unknown.any(Kind::ServiceSource)
     }
 
     /// Whether this store is doubted, and by whom.

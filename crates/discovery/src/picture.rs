@@ -14,6 +14,7 @@ use api::{
 };
 use lanes::{
     Directory, Group, GroupSpec, Query, Snapshot,
+    directory::digest::Digest,
     group::{EntranceSpec, Entry},
 };
 use prost::Message;
@@ -81,6 +82,9 @@ impl Picture {
     pub(crate) fn apply(&mut self, message: EncodedControlMessage) -> Vec<v1::Refused> {
         if let Some(generation) = message.generation {
             self.generation = generation;
+        }
+        if let Some(told) = message.digest {
+            self.take_digest(told);
         }
         let mut refused = Vec::new();
         let mut routing = Routing::default();
@@ -159,6 +163,28 @@ impl Picture {
                 matches!(self.directory.by_address(*address), lanes::AddressLookup::Absent)
             }
         }
+    }
+
+    /// A change of what was never told whole says nothing.
+    fn take_digest(&mut self, told: v1::Digest) {
+        let v1::Digest { whole, added, removed } = told;
+        let digest = match self.directory.digest() {
+            _ if whole => Digest::new(added),
+            Some(before) => before.changed(&added, removed),
+            None => return,
+        };
+        self.directory.set_digest(Some(Arc::new(digest)));
+    }
+
+    /// What there is at all, for the disk.
+    pub(crate) fn digest(&self) -> Option<v1::Digest> {
+        let added = self.directory.digest()?.hashes().to_vec();
+        Some(v1::Digest { whole: true, added, removed: Vec::new() })
+    }
+
+    /// Whether there is nobody now who could be asked for more.
+    pub(crate) fn set_nobody_answers(&mut self, nobody_answers: bool) {
+        self.directory.set_nobody_answers(nobody_answers);
     }
 
     fn take(&mut self, resource: v1::Resource, routing: &mut Routing) -> Result<(), Reason> {

@@ -2,7 +2,7 @@
 //! control plane is away serves at once.
 //!
 //! The file: [`MAGIC`] and [`VERSION`], the CRC-32 of all that follows, then length-delimited messages: a
-//! `Hello` with role and name of whose picture it is, a `ControlMessage` with the generation, a `Subscribe` with what
+//! `Hello` with role and name of whose picture it is, a `ControlMessage` with generation and digest, a `Subscribe` with what
 //! had been asked for, and every `Resource`.
 
 use std::{
@@ -40,6 +40,8 @@ pub(crate) struct Stored {
     pub(crate) owner: v1::Hello,
     /// Which picture it is.
     pub(crate) generation: v1::Generation,
+    /// What names and addresses mean something.
+    pub(crate) digest: Option<v1::Digest>,
     /// What had been asked for.
     pub(crate) subscribed: v1::Subscribe,
     /// Every resource, encoded.
@@ -119,7 +121,7 @@ impl Keeper {
     /// Starts to write if there is something to write, after an earlier write has ended.
     pub(crate) async fn write<'a>(
         &mut self,
-        generation: &v1::Generation,
+        first: &v1::ControlMessage,
         subscribed: &v1::Subscribe,
         resources: impl Iterator<Item = &'a [u8]>,
     ) {
@@ -128,7 +130,7 @@ impl Keeper {
         }
         self.finish().await;
         self.written = Some(Instant::now());
-        let content = encode(&self.owner, generation, subscribed, resources);
+        let content = encode(&self.owner, first, subscribed, resources);
         let path = self.path.clone();
         self.writing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = write_atomically(&path, &content) {
@@ -160,12 +162,11 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Writes the file's content. `resources` are encoded already: they are kept that way.
 fn encode<'a>(
     owner: &v1::Hello,
-    generation: &v1::Generation,
+    first: &v1::ControlMessage,
     subscribed: &v1::Subscribe,
     resources: impl Iterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
     let mut content = [MAGIC.as_slice(), &[VERSION], &[0; size_of::<u32>()]].concat();
-    let first = v1::ControlMessage { generation: Some(generation.clone()), ..Default::default() };
     content.extend(owner.encode_length_delimited_to_vec());
     content.extend(first.encode_length_delimited_to_vec());
     content.extend(subscribed.encode_length_delimited_to_vec());
@@ -203,7 +204,8 @@ fn decode(content: Bytes) -> Result<Stored, SnapshotError> {
         }
         resources.push(messages.split_to(length));
     }
-    Ok(Stored { owner, generation: first.generation.unwrap_or_default(), subscribed, resources })
+    let v1::ControlMessage { generation, digest, .. } = first;
+    Ok(Stored { owner, generation: generation.unwrap_or_default(), digest, subscribed, resources })
 }
 
 #[cfg(test)]
@@ -230,8 +232,17 @@ mod tests {
         Stored {
             owner,
             generation: v1::Generation { epoch: "e".into(), number: 3 },
+            digest: Some(v1::Digest { whole: true, added: vec![7, 9], removed: Vec::new() }),
             subscribed: v1::Subscribe { names: vec!["sc-b".into()], ..Default::default() },
             resources: vec![resource("sc-b"), resource("sc-c")],
+        }
+    }
+
+    fn first_of(stored: &Stored) -> v1::ControlMessage {
+        v1::ControlMessage {
+            generation: Some(stored.generation.clone()),
+            digest: stored.digest.clone(),
+            ..Default::default()
         }
     }
 
@@ -239,7 +250,7 @@ mod tests {
         let stored = stored();
         encode(
             &stored.owner,
-            &stored.generation,
+            &first_of(&stored),
             &stored.subscribed,
             stored.resources.iter().map(|it| &**it),
         )
@@ -275,7 +286,7 @@ mod tests {
         keeper.due().await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         let stored = stored();
-        keeper.write(&stored.generation, &stored.subscribed, std::iter::empty()).await;
+        keeper.write(&first_of(&stored), &stored.subscribed, std::iter::empty()).await;
         keeper.changed_what_is_asked();
         keeper.due().await;
         assert!(began.elapsed() >= WRITE_PAUSE && began.elapsed() < WRITE_AFTER);

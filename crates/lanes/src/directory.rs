@@ -4,11 +4,13 @@
 //! ([`Lookup::Absent`]) and "never asked" ([`Lookup::Unsubscribed`]) are different answers.
 
 mod addresses;
+pub mod digest;
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
 use crate::{Service, ServiceId, sharded::Sharded};
 use addresses::{Addresses, Known};
+use digest::Digest;
 
 /// What a name means.
 #[derive(Debug, Clone)]
@@ -64,6 +66,9 @@ pub struct Directory {
     services: Sharded<ServiceId, Arc<Service>>,
     names: Sharded<Box<str>, Name>,
     addresses: Addresses,
+    /// What there is at all; `None`: that was not told.
+    digest: Option<Arc<Digest>>,
+    nobody_answers: bool,
 }
 
 /// What is known of one name.
@@ -80,6 +85,26 @@ impl Directory {
     /// An empty directory. `complete`: what is not in it does not exist.
     pub fn new(complete: bool) -> Self {
         Self { is_complete: complete, ..Self::default() }
+    }
+
+    /// From now on what is not in this means nothing.
+    pub fn set_digest(&mut self, digest: Option<Arc<Digest>>) {
+        self.digest = digest;
+    }
+
+    /// What there is at all, if that was told.
+    pub fn digest(&self) -> Option<&Arc<Digest>> {
+        self.digest.as_ref()
+    }
+
+    /// Whether there is nobody now who could be asked.
+    pub fn set_nobody_answers(&mut self, nobody_answers: bool) {
+        self.nobody_answers = nobody_answers;
+    }
+
+    /// Whether there is nobody now who could be asked.
+    pub fn nobody_answers(&self) -> bool {
+        self.nobody_answers
     }
 
     /// Adds or replaces a service. Its endpoints' addresses (both kinds) are indexed, and in a complete
@@ -160,7 +185,12 @@ impl Directory {
 
     /// What a host name (any case, without port) means.
     pub fn by_name(&self, host: &str) -> Lookup<'_> {
-        let found = self.names.get(&*lower(host)).and_then(|name| match &name.answer {
+        let host = lower(host);
+        let found = self.names.get(&*host).and_then(|name| match &name.answer {
+            // Still to come.
+            Some(NameAnswer::Service(id)) if !self.is_complete => {
+                Some(self.services.get(id).map_or(Lookup::Unsubscribed, Lookup::Known))
+            }
             Some(NameAnswer::Service(id)) => self.services.get(id).map(Lookup::Known),
             Some(NameAnswer::Absent) => Some(Lookup::Absent),
             Some(NameAnswer::Ambiguous(sources)) => Some(Lookup::Ambiguous(sources)),
@@ -169,8 +199,10 @@ impl Directory {
                 _ => Some(Lookup::Ambiguous(&name.ambiguous)),
             },
         });
-        let unknown = if self.is_complete { Lookup::Absent } else { Lookup::Unsubscribed };
-        found.unwrap_or(unknown)
+        found.unwrap_or_else(|| match self.is_nothing(|| digest::of_name(&host)) {
+            true => Lookup::Absent,
+            false => Lookup::Unsubscribed,
+        })
     }
 
     /// What an original destination means.
@@ -178,9 +210,14 @@ impl Directory {
         match self.addresses.get(address).map(Known::services) {
             Some([]) => AddressLookup::Absent,
             Some(services) => AddressLookup::Known(services),
-            None if self.is_complete => AddressLookup::Absent,
+            None if self.is_nothing(|| digest::of_address(address)) => AddressLookup::Absent,
             None => AddressLookup::Unsubscribed,
         }
+    }
+
+    /// Whether what was not found need not be asked for.
+    fn is_nothing(&self, hash: impl FnOnce() -> u64) -> bool {
+        self.is_complete || self.digest.as_ref().is_some_and(|digest| !digest.has(hash()))
     }
 
     fn remove_address(&mut self, address: SocketAddr, id: &ServiceId) {

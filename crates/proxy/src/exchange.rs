@@ -205,6 +205,12 @@ async fn find_out(
             let newer = if *queries <= 2 { worker.learn(&query).await } else { None };
             match (newer, query) {
                 (Some(newer), _) => Ok(Some(newer)),
+                // Something is there, and perhaps a lane's: it is not called unseen.
+                (None, Query::Address(address))
+                    if worker.picture().lanes.directory().digest().is_some() =>
+                {
+                    Err(OwnAnswer::Refusal(Kind::NotLearned(address.to_string())))
+                }
                 (None, Query::Address(_)) => {
                     found.address_is_unknown = true;
                     Ok(None)

@@ -73,6 +73,8 @@ limits! {
     LINGER: Duration = Duration::from_secs(2);
     /// How long a look-up of a name nobody asked for before waits for a newer snapshot.
     LOOKUP_WAIT: Duration = Duration::from_millis(250);
+    /// How long it waits where it is known that there is something of the name: going on without would leave the mesh.
+    EXISTING_LOOKUP_WAIT: Duration = Duration::from_secs(2);
     /// Answers before the answer (1xx) of one request.
     INTERIM_ANSWERS_MAX: usize = 16;
     /// How long draining leaves an idle client connection open for one more request: clients close or reuse within

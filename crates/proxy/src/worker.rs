@@ -23,7 +23,7 @@ use crate::{
     ejection::Ejections,
     error::{Kind, Lost, ProxyError},
     h1::{request::RequestHead, response::ResponseHead},
-    limits::{LOOKUP_WAIT, Timeouts},
+    limits::{EXISTING_LOOKUP_WAIT, LOOKUP_WAIT, Timeouts},
     listen,
     passthrough::BufferPool,
     peers::Via,
@@ -118,13 +118,19 @@ impl Worker {
         self.published.borrow().clone()
     }
 
-    /// Asks what a name or address means, and waits for a picture that knows, at most [`LOOKUP_WAIT`].
+    /// Asks what a name or address means, and waits for a picture that knows, at most [`LOOKUP_WAIT`], or
+    /// [`EXISTING_LOOKUP_WAIT`] where it means something; not at all while there is nobody who could answer.
     pub(crate) async fn learn(&self, query: &Query) -> Option<Picture> {
         let mut pictures = self.pictures();
         pictures.mark_unchanged();
         // A full queue is answered as if nobody knew.
         self.demand.try_send(query.clone()).ok()?;
-        let answered = tokio::time::timeout(LOOKUP_WAIT, async {
+        let wait = match self.picture().lanes.directory() {
+            directory if directory.nobody_answers() => Duration::ZERO,
+            directory if directory.digest().is_some() => EXISTING_LOOKUP_WAIT,
+            _ => LOOKUP_WAIT,
+        };
+        let answered = tokio::time::timeout(wait, async {
             while !is_settled(query, &self.picture()) {
                 pictures.changed().await.ok()?;
             }

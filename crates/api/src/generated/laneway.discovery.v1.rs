@@ -147,6 +147,21 @@ pub struct ControlMessage {
     /// and the picture is now complete for what it subscribed to.
     #[prost(bool, tag = "4")]
     pub synced: bool,
+    /// To sidecars: see Digest.
+    #[prost(message, optional, tag = "5")]
+    pub digest: ::core::option::Option<Digest>,
+}
+/// Which host names (of services, alone and with `.NAMESPACE`, lower-case) and addresses (of instances and their
+/// applications) mean something: 8 bytes each, XXH64. Who does not find one here need not ask for it.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Digest {
+    /// what was told before is over; otherwise this changes it
+    #[prost(bool, tag = "1")]
+    pub whole: bool,
+    #[prost(fixed64, repeated, tag = "2")]
+    pub added: ::prost::alloc::vec::Vec<u64>,
+    #[prost(fixed64, repeated, tag = "3")]
+    pub removed: ::prost::alloc::vec::Vec<u64>,
 }
 /// Keys: `group/NAME`, `service/…`, `gateway/NAME`, `route/NAMESPACE/NAME`, `name/HOST`, `address/IP:PORT`. What a
 /// service's key is made of says the body.

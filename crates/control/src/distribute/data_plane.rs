@@ -15,7 +15,7 @@ use tokio::sync::Notify;
 use super::{Connection, tally::Tally};
 use crate::{
     key::{Application, Key, Subscription, Topic, Touch},
-    picture::Picture,
+    picture::{Picture, digest},
 };
 
 mod holdings;
@@ -55,14 +55,16 @@ pub(crate) struct Told {
     pub removals: Vec<String>,
     /// From here on the data plane has everything it asked for.
     pub synced: bool,
+    /// What of names and addresses means something.
+    pub digest: Option<v1::Digest>,
 }
 
 impl Told {
     /// As it goes out.
     pub(crate) fn message(self, epoch: &str) -> EncodedControlMessage {
-        let Self { number, upserts, removals, synced } = self;
+        let Self { number, upserts, removals, synced, digest } = self;
         let generation = Some(v1::Generation { epoch: epoch.to_owned(), number });
-        EncodedControlMessage { generation, upserts, removals, synced }
+        EncodedControlMessage { generation, upserts, removals, synced, digest }
     }
 }
 
@@ -90,6 +92,7 @@ pub(crate) struct DataPlane {
     /// The share itself must be computed again.
     open: bool,
     synced: bool,
+    digest: digest::Told,
     sent: u64,
     acknowledged: u64,
     /// Since when something has been waiting to be sent or acknowledged.
@@ -142,6 +145,7 @@ impl DataPlane {
             holdings,
             open: true,
             synced: false,
+            digest: digest::Told::default(),
             sent: 0,
             acknowledged: 0,
             behind_since: Some(now),
@@ -275,8 +279,17 @@ impl DataPlane {
     ) -> (Option<Told>, Option<InterestChange>) {
         // Two messages never have one number: an acknowledgement of the first is none of the second.
         let number = generation.number.max(self.sent + 1);
-        let mut told =
-            Told { number, upserts: Vec::new(), removals: Vec::new(), synced: !self.synced };
+        let mut told = Told {
+            number,
+            synced: !self.synced,
+            upserts: Vec::new(),
+            removals: Vec::new(),
+            digest: None,
+        };
+        // A gateway is told all it needs, and asks for nothing.
+        if self.subscription.role != v1::Role::Gateway {
+            told.digest = picture.services.digest().tell(&mut self.digest, picture.is_all());
+        }
         let mut interest = None;
         if mem::take(&mut self.open) {
             if self.is_connected() {
@@ -291,7 +304,8 @@ impl DataPlane {
             self.holdings.tell_pending(picture, &mut told, tally);
         }
         // The first message is sent even when it brings nothing: it says that nothing is missing.
-        if told.upserts.is_empty() && told.removals.is_empty() && !told.synced {
+        let is_nothing = told.upserts.is_empty() && told.removals.is_empty();
+        if is_nothing && told.digest.is_none() && !told.synced {
             self.caught_up();
             return (None, interest);
         }

@@ -16,8 +16,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lanes::{ServiceId, directory::NameAnswer};
+use lanes::{
+    ServiceId,
+    directory::{
+        NameAnswer,
+        digest::{of_address, of_name},
+    },
+};
 
+use super::digest::Digest;
 use super::versioned::{self, Versioned};
 use crate::key::{Key, Topic, Touch};
 
@@ -72,6 +79,8 @@ pub(crate) struct Services {
     backed: HashMap<ServiceId, usize>,
     departed_services: VecDeque<(Instant, ServiceId)>,
     departed_addresses: VecDeque<(Instant, SocketAddr)>,
+    /// What of names and addresses means something.
+    digest: Digest,
 }
 
 impl Services {
@@ -109,7 +118,9 @@ impl Services {
             touches.push(Touch::Share(Topic::Resource(key)));
         }
         if !was_present {
-            self.by_name.entry(id.name().into()).or_default().insert(id.clone());
+            if self.by_name.entry(id.name().into()).or_default().insert(id.clone()) {
+                names_of(&id).for_each(|hash| self.digest.add(hash));
+            }
             touch_names(&id, touches);
         }
         if !was_present || !same_application {
@@ -157,7 +168,9 @@ impl Services {
         self.note_application(id, Some(entry.service.application()), None);
         let name = id.name();
         if let Some(ids) = self.by_name.get_mut(name) {
-            ids.remove(id);
+            if ids.remove(id) {
+                names_of(id).for_each(|hash| self.digest.remove(hash));
+            }
             if ids.is_empty() {
                 self.by_name.remove(name);
             }
@@ -170,6 +183,7 @@ impl Services {
                 occupants.departed.remove(id);
                 if occupants.is_empty() {
                     self.by_address.remove(&address);
+                    self.digest.remove(of_address(address));
                 }
                 touches.extend(Touch::both(Key::Address(address)));
             }
@@ -239,7 +253,11 @@ impl Services {
     }
 
     fn occupy(&mut self, address: SocketAddr, id: &ServiceId, touches: &mut Vec<Touch>) {
-        self.by_address.entry(address).or_default().present.insert(id.clone());
+        let occupants = self.by_address.entry(address).or_default();
+        if occupants.is_empty() {
+            self.digest.add(of_address(address));
+        }
+        occupants.present.insert(id.clone());
         touches.extend(Touch::both(Key::Address(address)));
     }
 
@@ -276,6 +294,7 @@ impl Services {
         occupants.departed_at = None;
         if occupants.is_empty() {
             self.by_address.remove(&address);
+            self.digest.remove(of_address(address));
             touches.extend(Touch::both(Key::Address(address)));
         }
     }
@@ -330,6 +349,11 @@ impl Services {
     ) -> impl Iterator<Item = &Arc<lanes::Service>> {
         let ids = self.by_application.get(application).into_iter().flatten();
         ids.filter_map(|id| self.get(id))
+    }
+
+    /// What of names and addresses means something.
+    pub(crate) fn digest(&self) -> &Digest {
+        &self.digest
     }
 
     /// How much a source (lower-case) has now.
@@ -411,6 +435,12 @@ impl Occupants {
     fn meant(&self) -> impl Iterator<Item = &ServiceId> {
         if self.present.is_empty() { self.departed.iter() } else { self.present.iter() }
     }
+}
+
+/// By what hosts a service may be called.
+fn names_of(id: &ServiceId) -> impl Iterator<Item = u64> {
+    let with_namespace = format!("{}.{}", id.name(), id.namespace());
+    [of_name(id.name()), of_name(&with_namespace)].into_iter()
 }
 
 /// The sources, or where one of them has several: source and namespace (and group).

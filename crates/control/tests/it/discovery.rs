@@ -7,6 +7,7 @@ use api::{
     resource::{Key, Kind},
 };
 use control::{Edit, Precondition, SqliteStore, Standing, Store, Transaction};
+use lanes::directory::digest;
 use prost::Message;
 use serde_json::json;
 
@@ -442,4 +443,34 @@ async fn the_services_of_its_groups_are_told_unasked() {
     member.until(|it| it.keys() == told(&["sc-a", "sc-b", "sc-b2", "sc-z"])).await;
     plane.apply(&[group("trade", &["app-a"])]).await.unwrap();
     member.until(|it| it.keys() == told(&["sc-a"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sidecars_are_told_which_names_and_addresses_mean_something() {
+    let plane = Plane::start().await;
+    plane.serve(&[service("sc-b", "app-b", &["1"])]);
+    let mut caller = plane.connect(sidecar("s1", "app-x")).await;
+    let hashes = [
+        digest::of_name("sc-b"),
+        digest::of_name("sc-b.default"),
+        digest::of_address("127.0.0.1:1".parse().unwrap()),
+    ];
+    let has = |it: &DataPlane, hash: &u64, is_whole: bool| {
+        let mut told = it.messages.iter().filter_map(|it| it.digest.as_ref());
+        told.any(|it| it.whole == is_whole && it.added.contains(hash))
+    };
+    caller.until(|it| hashes.iter().all(|hash| has(it, hash, true))).await;
+    // Then what changes.
+    plane.serve(&[service("sc-c", "app-c", &["2"])]);
+    caller.until(|it| has(it, &digest::of_name("sc-c"), false)).await;
+    let mut edge = plane.connect(gateway("g1")).await;
+    assert!(edge.receive().await.digest.is_none(), "a gateway is told all it needs");
+    // Others may be about to register again: nothing is said to be nobody's.
+    let plane = plane.restart().await;
+    let mut caller = plane.connect(sidecar("s1", "app-x")).await;
+    assert!(caller.receive().await.digest.is_none_or(|digest| !digest.whole));
+    plane.serve(&[]);
+    caller
+        .until(|it| it.messages.iter().any(|it| it.digest.as_ref().is_some_and(|it| it.whole)))
+        .await;
 }

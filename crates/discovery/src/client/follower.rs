@@ -107,6 +107,7 @@ impl Follower {
         let refused = self.picture.apply(EncodedControlMessage {
             generation: Some(stored.generation),
             upserts: stored.resources,
+            digest: stored.digest,
             ..Default::default()
         });
         for v1::Refused { key, reason } in refused {
@@ -222,6 +223,7 @@ impl Follower {
         }
         // Before it is synced a picture lacks what the control plane has not said yet.
         if synced {
+            self.picture.set_nobody_answers(false);
             self.publish(Origin::Control);
             match std::mem::take(&mut self.asked_anew) {
                 true => self.snapshot.changed_what_is_asked(),
@@ -239,13 +241,14 @@ impl Follower {
     }
 
     /// Publishes what is on disk when nothing better has come.
-    fn publish_from_disk(&self) {
+    fn publish_from_disk(&mut self) {
         if self.state.borrow().is_waiting() {
             tracing::warn!(
                 control = self.identity.control,
                 number = self.picture.generation().number,
                 "the control plane has not answered; serving the last configuration from disk"
             );
+            self.picture.set_nobody_answers(true);
             self.publish(Origin::Disk);
         }
     }
@@ -275,7 +278,7 @@ impl Follower {
     }
 
     /// Goes on with what is known.
-    fn lost(&self, error: &ConnectionError) {
+    fn lost(&mut self, error: &ConnectionError) {
         let reason = error.in_words();
         // Once per outage, not once per attempt.
         if !self.state.borrow().has_problem() {
@@ -285,7 +288,12 @@ impl Follower {
                 "the control plane is away; going on with what is known"
             );
         }
+        let was_connected = self.state.borrow().is_connected();
         self.state.send_modify(|state| state.lost(reason));
+        self.picture.set_nobody_answers(true);
+        if was_connected {
+            self.published.send_replace(Arc::new(self.picture.published()));
+        }
         self.publish_from_disk();
     }
 
@@ -311,7 +319,11 @@ impl Follower {
     /// Writes the picture to disk, if it has changed.
     async fn save(&mut self) {
         let subscribed = self.subscriptions.to_wire();
-        let (generation, resources) = (self.picture.generation(), self.picture.encoded());
-        self.snapshot.write(generation, &subscribed, resources).await;
+        let first = v1::ControlMessage {
+            generation: Some(self.picture.generation().clone()),
+            digest: self.picture.digest(),
+            ..Default::default()
+        };
+        self.snapshot.write(&first, &subscribed, self.picture.encoded()).await;
     }
 }

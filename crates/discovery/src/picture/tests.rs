@@ -20,7 +20,24 @@ fn message(
         upserts: upserts.into_iter().map(|it| it.encode_to_vec().into()).collect(),
         removals: removals.iter().map(|key| (*key).to_owned()).collect(),
         synced: true,
+        digest: None,
     }
+}
+
+#[test]
+fn a_digest_is_told_whole_and_then_changed() {
+    let query = Query::Name("sc-b".to_owned());
+    let hash = lanes::directory::digest::of_name("sc-b");
+    let mut picture = Picture::new(Reader::Sidecar { application: "a".to_owned() });
+    let mut told = |whole, added: &[u64], removed: &[u64]| {
+        let digest = v1::Digest { whole, added: added.to_vec(), removed: removed.to_vec() };
+        picture.apply(EncodedControlMessage { digest: Some(digest), ..message(1, [], &[]) });
+        picture.is_absent(&query)
+    };
+    assert!(!told(false, &[7], &[]), "what was never told whole says nothing of the rest");
+    assert!(told(true, &[7], &[]));
+    assert!(!told(false, &[hash], &[7]));
+    assert!(told(false, &[], &[hash]));
 }
 
 fn id(name: &str) -> v1::ServiceId {

@@ -3,7 +3,11 @@
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Instant};
 
 use lanes::{
-    AddressLookup, Directory, Endpoint, Lookup, Service, ServiceId, directory::NameAnswer,
+    AddressLookup, Directory, Endpoint, Lookup, Service, ServiceId,
+    directory::{
+        NameAnswer,
+        digest::{self, Digest},
+    },
     service::Health,
 };
 use proptest::prelude::*;
@@ -84,6 +88,26 @@ fn two_of_one_source_are_told_apart_by_their_identities() {
         directory.insert(Arc::new(Service::new(id, "sc-A", "a", Vec::new())));
     }
     assert_eq!(name(&directory, "sc-a"), "one of s/n1//sc-a s/n2//sc-a");
+}
+
+#[test]
+fn what_is_not_in_the_digest_is_nobodys() {
+    let mut directory = Directory::new(false);
+    directory.insert(service("sc-A", &[1]));
+    directory.answer_name("sc-a", NameAnswer::Service(id("sc-a")));
+    directory.answer_name("sc-late", NameAnswer::Service(id("sc-late")));
+    let SocketAddr::V4(v4) = at(0, 9) else { unreachable!("an IPv4 address") };
+    let mapped = SocketAddr::new(v4.ip().to_ipv6_mapped().into(), v4.port());
+    let hashes = vec![digest::of_name("sc-b"), digest::of_address(at(0, 9))];
+    directory.set_digest(Some(Arc::new(Digest::new(hashes))));
+    assert_eq!(name(&directory, "example.org"), "Absent");
+    assert_eq!(name(&directory, "SC-B"), "Unsubscribed", "there is something to ask for");
+    assert_eq!(name(&directory, "sc-a"), "s/n//sc-a", "what was answered outweighs it");
+    assert_eq!(name(&directory, "sc-late"), "Unsubscribed", "answered, and still to come");
+    assert_eq!(address(&directory, at(0, 1)), "s/n//sc-a");
+    assert_eq!(address(&directory, at(0, 8)), "Absent");
+    assert_eq!(address(&directory, at(0, 9)), "Unsubscribed");
+    assert_eq!(address(&directory, mapped), "Unsubscribed");
 }
 
 #[test]

@@ -106,6 +106,26 @@ async fn what_is_not_known_yet_is_asked_for_and_waited_for() {
     proxy.counted(Count::LookupTimedOut, 1).await;
 }
 
+/// Nobody can be asked: what is nobody's is reached all the same, and what is somebody's never past the mesh.
+#[tokio::test]
+async fn with_a_digest_others_are_reached_at_once_and_what_is_unknown_is_not_left_to_dns() {
+    let elsewhere = Instance::new().await.serve("elsewhere");
+    let mut world = world().await;
+    world.digest = Some(vec!["sc-a", "sc-b", "localhost.existing"]);
+    world.nobody_answers = true;
+    let mut proxy = Proxy::sidecar(&world, None, nobody().await);
+    assert_eq!(call(&proxy, &format!("localhost:{}", elsewhere.port()), "").await.0, 200);
+    assert_eq!(call(&proxy, &elsewhere.to_string(), "").await.0, 200);
+    assert!(proxy.asked.try_recv().is_err(), "nobody need be asked");
+    let before = std::time::Instant::now();
+    let mut client = proxy.client().await;
+    client.send("GET http://localhost.existing/ HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    let (head, body) = client.answer().await;
+    let told = (503, "nothing is known about localhost.existing yet\n");
+    assert_eq!((status(&head), body.as_str()), told);
+    assert!(before.elapsed() < std::time::Duration::from_secs(1), "there was nothing to wait for");
+}
+
 #[tokio::test]
 async fn other_hosts_are_resolved_but_not_the_forbidden_ones() {
     let elsewhere = Instance::new().await.serve("elsewhere");

@@ -5,7 +5,10 @@ use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
 use lanes::{
     Directory, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
-    directory::NameAnswer,
+    directory::{
+        NameAnswer,
+        digest::{self, Digest},
+    },
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::Health,
 };
@@ -258,6 +261,9 @@ pub(crate) struct World {
     pub(crate) groups: Vec<GroupSpec>,
     pub(crate) complete: bool,
     pub(crate) absent: Vec<&'static str>,
+    /// Names that mean something, where it is told which do.
+    pub(crate) digest: Option<Vec<&'static str>>,
+    pub(crate) nobody_answers: bool,
 }
 
 impl World {
@@ -273,11 +279,24 @@ impl World {
             groups: Vec::new(),
             complete: true,
             absent: Vec::new(),
+            digest: None,
+            nobody_answers: false,
         }
     }
 
     fn id(&self, name: &str) -> ServiceId {
         ServiceId::new(self.source, "default", "", name)
+    }
+
+    fn tell_of_others(&self, directory: &mut Directory) {
+        if let Some(names) = &self.digest {
+            let hashes = names.iter().map(|name| digest::of_name(name)).collect();
+            directory.set_digest(Some(Arc::new(Digest::new(hashes))));
+        }
+        directory.set_nobody_answers(self.nobody_answers);
+        for name in &self.absent {
+            directory.answer_name(name, NameAnswer::Absent);
+        }
     }
 
     pub(crate) fn publish(&self) -> Arc<Published> {
@@ -297,9 +316,7 @@ impl World {
             directory.insert(Arc::new(service));
             directory.answer_name(name, NameAnswer::Service(self.id(name)));
         }
-        for name in &self.absent {
-            directory.answer_name(name, NameAnswer::Absent);
-        }
+        self.tell_of_others(&mut directory);
         let gateway = GatewaySpec { name: "edge".to_owned(), listeners: self.listeners.clone() };
         let routes: Vec<_> = self
             .routes
