@@ -129,6 +129,10 @@ impl Decide for Entered {
         plan::plan(worker, &self.identity, picture, self.arrival, head, written)
     }
 
+    fn no_trailers(&self) -> Option<&CorrelationHeaders> {
+        Some(&self.identity.correlation)
+    }
+
     fn is_leaving(&self) -> bool {
         self.listener_is_removed.get()
     }

@@ -42,7 +42,8 @@ pub(crate) async fn serve<D: Decide>(
                 let keep_alive = head.keep_alive && !decide.is_leaving();
                 let answers =
                     Answers::new(&worker, &connection, &head, buffer.filled(), keep_alive);
-                let request = Request::new(&worker, &connection, head, buffer);
+                let request =
+                    Request::new(&worker, &connection, head, buffer, decide.no_trailers());
                 let instances = Instances(&worker);
                 // Its state is large, and a connection that waits for its next request must be small.
                 let end = Box::pin(exchange(&worker, decide, request, &instances, &answers)).await;

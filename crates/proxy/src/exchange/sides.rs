@@ -13,7 +13,7 @@ use std::{
 use lanes::ServiceId;
 use routes::{
     Edits,
-    entrance::{Head, Written},
+    entrance::{CorrelationHeaders, Head, Written},
     spec::HeaderEdits,
 };
 use smallvec::SmallVec;
@@ -48,6 +48,11 @@ pub(crate) trait Decide {
     /// The application and service that requests without a plan are counted under.
     fn counted_as(&self) -> (&str, &str) {
         ("", "")
+    }
+
+    /// Fields that do not go on as trailers, besides those that Laneway knows.
+    fn no_trailers(&self) -> Option<&CorrelationHeaders> {
+        None
     }
 
     /// Nobody shall be served here any more: its listener was taken away.

@@ -1,7 +1,7 @@
 //! Bodies on their way through: finds where they end, and which of the bytes go on. Works in place.
 
 use lanes::is_token_byte;
-use routes::entrance::Name;
+use routes::entrance::{CorrelationHeaders, Name};
 use thiserror::Error;
 
 use super::fields::Framing;
@@ -57,13 +57,15 @@ enum State {
 
 /// Follows one body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Body {
+pub(crate) struct Body<'c> {
     state: State,
     /// Chunk framing goes on with the data; false when the other side speaks HTTP/1.0.
     keep_framing: bool,
+    /// Fields that are no trailers either, besides those that Laneway knows.
+    no_trailers: Option<&'c CorrelationHeaders>,
 }
 
-impl Body {
+impl<'c> Body<'c> {
     /// At the start of a body. `keep_framing`: chunked stays chunked; else only the data goes on.
     pub(crate) fn new(framing: Framing, keep_framing: bool) -> Self {
         let state = match framing {
@@ -72,7 +74,13 @@ impl Body {
             Framing::Chunked => State::ChunkLine,
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state, keep_framing }
+        Self { state, keep_framing, no_trailers: None }
+    }
+
+    /// Lets none of these go on as a trailer.
+    #[must_use]
+    pub(crate) fn without_trailers(self, no_trailers: Option<&'c CorrelationHeaders>) -> Self {
+        Self { no_trailers, ..self }
     }
 
     /// Whether all of it was seen.
@@ -153,7 +161,7 @@ impl Body {
                         if seen == TRAILER_FIELDS_MAX {
                             return Err(BodyError::Trailer);
                         }
-                        if trailer_goes_on(&rest[..line])? {
+                        if self.trailer_goes_on(&rest[..line])? {
                             self.keep_framing_range(bytes, &mut keep, at, at + line + 2);
                         }
                         self.state = State::Trailers(seen + 1);
@@ -163,6 +171,13 @@ impl Body {
             }
         }
         Ok(Step { keep, consumed: at, done: self.state == State::Done })
+    }
+
+    /// Whether a trailer may go on: not what frames, routes, authenticates or ties together a message, should somebody
+    /// merge it.
+    fn trailer_goes_on(&self, line: &[u8]) -> Result<bool, BodyError> {
+        let name = trailer_name(line)?;
+        Ok(Name::of(name) == Name::Other && !self.no_trailers.is_some_and(|ids| ids.contains(name)))
     }
 
     fn keep_framing_range(&self, bytes: &mut [u8], keep: &mut usize, start: usize, end: usize) {
@@ -211,8 +226,7 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), BodyError> {
     Ok((size, digits))
 }
 
-/// Whether a trailer may go on: not what frames, routes or authenticates a message, should somebody merge it.
-fn trailer_goes_on(line: &[u8]) -> Result<bool, BodyError> {
+fn trailer_name(line: &[u8]) -> Result<&[u8], BodyError> {
     let colon = line.iter().position(|byte| !is_token_byte(*byte)).ok_or(BodyError::Trailer)?;
     if colon == 0
         || line[colon] != b':'
@@ -220,5 +234,5 @@ fn trailer_goes_on(line: &[u8]) -> Result<bool, BodyError> {
     {
         return Err(BodyError::Trailer);
     }
-    Ok(Name::of(&line[..colon]) == Name::Other)
+    Ok(&line[..colon])
 }

@@ -20,7 +20,7 @@ pub(crate) struct Piece {
 
 impl Piece {
     /// The next piece of `body` in `buffer`. What comes after it stays there.
-    pub(crate) fn of(body: &mut Body, mut buffer: Buffer) -> Result<Self, BodyError> {
+    pub(crate) fn of(body: &mut Body<'_>, mut buffer: Buffer) -> Result<Self, BodyError> {
         let step = body.step(buffer.filled_mut())?;
         Ok(Self { buffer, goes_on: step.keep as u32, consumed: step.consumed as u32 })
     }

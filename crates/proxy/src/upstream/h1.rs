@@ -52,7 +52,7 @@ pub(crate) struct Call<'w> {
     request_is_sent: Cell<bool>,
     /// The instance takes another request after this answer.
     keeps_connection: Cell<bool>,
-    answer_body: Cell<Option<Body>>,
+    answer_body: Cell<Option<Body<'static>>>,
     /// What was received of the answer and not handed out yet.
     received: RefCell<Buffer>,
 }
@@ -182,7 +182,7 @@ impl Call<'_> {
         }
     }
 
-    fn piece(&self, mut body: Body, received: Buffer) -> Result<Piece, Kind> {
+    fn piece(&self, mut body: Body<'static>, received: Buffer) -> Result<Piece, Kind> {
         let piece = Piece::of(&mut body, received)
             .map_err(|_| Kind::AnswerHead(HeadError::TransferEncoding))?;
         self.answer_body.set(Some(body));

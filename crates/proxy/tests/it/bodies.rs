@@ -37,6 +37,30 @@ async fn chunked_bodies_pass_both_ways_bit_by_bit() {
 }
 
 #[tokio::test]
+async fn what_ties_requests_together_comes_in_no_trailer() {
+    let instance = Instance::new().await;
+    let world = World::new(&[instance.address]);
+    let proxy = Proxy::gateway_that_correlates(&world, &["X-Chain", "order-id"]);
+    let mut client = proxy.client().await;
+    client
+        .send("POST / HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\nX-CHAIN: 1\r\n\r\n1\r\na\r\n0\r\n")
+        .await;
+    let mut server = instance.accept().await;
+    assert_eq!(field(&server.head().await, "x-chain"), None);
+    server.text("1\r\na\r\n0\r\n").await;
+    client
+        .send("x-chain: 1\r\nX-Chain-Length: 2\r\nOrder-Id:2\r\nOrder: 3\r\nx-CHAIN: 4\r\n\r\n")
+        .await;
+    server.text("X-Chain-Length: 2\r\nOrder: 3\r\n\r\n").await;
+    // What an instance answers is no stranger's.
+    server
+        .send("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX-Chain: 1\r\n\r\n")
+        .await;
+    client.head().await;
+    client.text("0\r\nX-Chain: 1\r\n\r\n").await;
+}
+
+#[tokio::test]
 async fn a_chunked_request_that_is_whole_at_once_may_be_followed_by_another() {
     let (proxy, instance) = gateway().await;
     let mut client = proxy.client().await;

@@ -423,8 +423,15 @@ impl Proxy {
         let mut config = GatewayConfig::new("edge", "127.0.0.1:0".parse().unwrap());
         config.workers = workers;
         config.timeouts = timeouts;
-        let running = proxy::gateway::start(config, feed).unwrap();
-        Self { running, publish, asked }
+        Self { running: proxy::gateway::start(config, feed).unwrap(), publish, asked }
+    }
+
+    /// A gateway that takes these headers for what ties requests together.
+    pub(crate) fn gateway_that_correlates(world: &World, names: &[&str]) -> Self {
+        let (publish, asked, feed) = feed(world);
+        let mut config = GatewayConfig::new("edge", "127.0.0.1:0".parse().unwrap());
+        config.correlation_headers = CorrelationHeaders::new(names.iter().copied()).unwrap();
+        Self { running: proxy::gateway::start(config, feed).unwrap(), publish, asked }
     }
 
     /// A sidecar of application `a`, service `sc-A`.

@@ -128,7 +128,7 @@ impl CorrelationHeaders {
     }
 
     /// Whether `name` (any case) is one of them.
-    pub(crate) fn contains(&self, name: &[u8]) -> bool {
+    pub fn contains(&self, name: &[u8]) -> bool {
         self.headers.iter().any(|header| header.name.as_bytes().eq_ignore_ascii_case(name))
     }
 

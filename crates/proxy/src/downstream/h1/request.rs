@@ -11,7 +11,7 @@ use std::{
 
 use routes::{
     Edits,
-    entrance::{Head, Written},
+    entrance::{CorrelationHeaders, Head, Written},
 };
 
 use crate::{
@@ -36,6 +36,8 @@ pub(super) struct Request<'c> {
     connection: &'c Rc<Connection>,
     head: Box<RequestHead>,
     received: Buffer,
+    /// Fields that do not go on as trailers either.
+    no_trailers: Option<&'c CorrelationHeaders>,
 }
 
 impl<'c> Request<'c> {
@@ -44,8 +46,9 @@ impl<'c> Request<'c> {
         connection: &'c Rc<Connection>,
         head: Box<RequestHead>,
         received: Buffer,
+        no_trailers: Option<&'c CorrelationHeaders>,
     ) -> Self {
-        Self { worker, connection, head, received }
+        Self { worker, connection, head, received, no_trailers }
     }
 }
 
@@ -57,8 +60,8 @@ impl<'c> sides::Request for Request<'c> {
     }
 
     fn into_body(self) -> RequestBody<'c> {
-        let Self { worker, connection, head, mut received } = self;
-        let body = Body::new(head.framing, true);
+        let Self { worker, connection, head, mut received, no_trailers } = self;
+        let body = Body::new(head.framing, true).without_trailers(no_trailers);
         received.consume(head.head_bytes);
         // Given back before the wait, so that the next connection finds it in the cache.
         worker.give_request_head(head);
@@ -87,7 +90,7 @@ impl WriteRequest for Request<'_> {
 pub(super) struct RequestBody<'c> {
     worker: &'c Worker,
     connection: &'c Rc<Connection>,
-    body: Body,
+    body: Body<'c>,
     /// Received and not handed out yet.
     received: Buffer,
     /// Of the next request, received while this one is served. Then nothing more is read.
