@@ -109,8 +109,14 @@ impl<R: Registrations> RegistrationStream<R> {
 
     async fn register(
         &mut self,
-        instance: v1::Instance,
+        mut instance: v1::Instance,
     ) -> Result<register_response::Message, Status> {
+        // What is compared with it is in one spelling. What is no address is for the registry to refuse.
+        for text in [&mut instance.address, &mut instance.application_address] {
+            if let Some(address) = leases::canonical(text) {
+                *text = address.to_string();
+            }
+        }
         if instance.node.is_empty() {
             return Err(Status::invalid_argument("instance.node is empty: write it"));
         }

@@ -33,6 +33,8 @@ pub(super) struct StreamId(u64);
 pub(crate) struct Leases {
     by_node: HashMap<Arc<str>, Lease>,
     by_address: HashMap<SocketAddr, Arc<str>>,
+    /// Who stands in front of an application. Several may, of one tag.
+    by_application: HashMap<SocketAddr, Vec<Arc<str>>>,
     streams: u64,
 }
 
@@ -40,6 +42,8 @@ pub(crate) struct Leases {
 struct Lease {
     process: String,
     address: Option<SocketAddr>,
+    application: Option<SocketAddr>,
+    tag: String,
     holder: Holder,
 }
 
@@ -128,7 +132,34 @@ impl Leases {
                  advertise an address of its own"
             ));
         }
+        self.refuse_another_tag(instance, now)?;
         self.put(instance, Holder::Stream { id: stream, heard: now });
+        Ok(())
+    }
+
+    /// One application has one tag: under two, requests of one lane would reach the other, or base a tagged instance.
+    fn refuse_another_tag(&self, instance: &Instance, now: Instant) -> Result<(), String> {
+        for (field, wanted) in
+            [("address", address_of(instance)), ("application_address", application_of(instance))]
+        {
+            let nodes = wanted.and_then(|wanted| self.by_application.get(&wanted));
+            let others = nodes.into_iter().flatten().filter(|node| ***node != *instance.node);
+            for (node, lease) in others.filter_map(|node| Some((node, self.by_node.get(node)?))) {
+                if lease.tag != instance.tag && lease.holder.lives(now) {
+                    let tag = |tag: &str| match tag {
+                        "" => "without a tag".to_owned(),
+                        tag => format!("with the tag {tag}"),
+                    };
+                    return Err(format!(
+                        "{field}: at {} is the application that node {node} has registered {}, and this is {}: give \
+                         the address of this sidecar's own application, or the same tag",
+                        wanted.map(|it| it.to_string()).unwrap_or_default(),
+                        tag(&lease.tag),
+                        tag(&instance.tag),
+                    ));
+                }
+            }
+        }
         Ok(())
     }
 
@@ -196,13 +227,26 @@ impl Leases {
             // Its instance is replaced in the registry; its node stays in the journal until that is told.
             lease.address = None;
         }
-        let process = instance.process.clone();
-        self.by_node.insert(node, Lease { process, address, holder });
+        let (process, tag) = (instance.process.clone(), instance.tag.clone());
+        let application = application_of(instance);
+        if let Some(application) = application {
+            self.by_application.entry(application).or_default().push(Arc::clone(&node));
+        }
+        self.by_node.insert(node, Lease { process, address, application, tag, holder });
     }
 
     fn remove(&mut self, node: &str) {
-        if let Some(address) = self.by_node.remove(node).and_then(|lease| lease.address) {
+        let Some(lease) = self.by_node.remove(node) else { return };
+        if let Some(address) = lease.address {
             self.by_address.remove(&address);
+        }
+        if let Some(application) = lease.application
+            && let Some(nodes) = self.by_application.get_mut(&application)
+        {
+            nodes.retain(|it| **it != *node);
+            if nodes.is_empty() {
+                self.by_application.remove(&application);
+            }
         }
     }
 }
@@ -221,7 +265,21 @@ impl Lease {
 }
 
 fn address_of(instance: &Instance) -> Option<SocketAddr> {
-    instance.address.parse().ok()
+    canonical(&instance.address)
+}
+
+/// Where its application is, if that means the same to others: a loopback address does on one host alone, and whoever is
+/// called at one is on the host of its callers.
+fn application_of(instance: &Instance) -> Option<SocketAddr> {
+    let is_on_this_host = address_of(instance).is_some_and(|it| it.ip().is_loopback());
+    canonical(&instance.application_address)
+        .filter(|application| is_on_this_host || !application.ip().is_loopback())
+}
+
+/// The one spelling of an address: an IPv4 address may be written as an IPv6 one.
+pub(super) fn canonical(text: &str) -> Option<SocketAddr> {
+    let address: SocketAddr = text.parse().ok()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 #[cfg(test)]
@@ -285,6 +343,40 @@ mod tests {
         let taken = world.leases.claim(&instance("n p 2"), first, now).unwrap_err();
         assert!(taken.contains("node m"), "{taken}");
         world.claims("o s 1");
+    }
+
+    #[test]
+    fn one_application_has_one_tag() {
+        let start = Instant::now();
+        let mut leases = Leases::default();
+        let mut claim = |text: &str, at: u64| {
+            let mut words = text.split(' ');
+            let mut word = || words.next().unwrap().to_owned();
+            let (node, tag) = (word(), word().replace('-', ""));
+            let (address, application_address) = (word(), word());
+            let process = node.clone();
+            let instance =
+                Instance { node, process, tag, address, application_address, ..Default::default() };
+            let stream = leases.open();
+            leases.claim(&instance, stream, start + Duration::from_secs(at))
+        };
+        claim("gray gray 127.0.0.23:15006 127.0.0.23:80", 0).unwrap();
+        for (text, words) in [
+            ("base - 127.0.0.1:1 127.0.0.23:80", "application_address: at 127.0.0.23:80"),
+            ("base - 127.0.0.1:1 [::ffff:127.0.0.23]:80", "with the tag gray, and this is without"),
+            ("base - 127.0.0.23:80 127.0.0.1:80", "address: at 127.0.0.23:80"),
+            ("blue blue [::ffff:127.0.0.23]:80 127.0.0.1:80", "and this is with the tag blue"),
+            ("blue blue [::ffff:127.0.0.23]:15006 127.0.0.1:80", "registered by node gray"),
+        ] {
+            let refused = claim(text, 0).unwrap_err();
+            assert!(refused.contains(words), "{text}: {refused}");
+        }
+        // A second service of the same application, others' own loopback, and who comes after it.
+        claim("too gray 127.0.0.23:15007 127.0.0.23:80", 0).unwrap();
+        claim("pod-1 - 10.0.0.1:15006 127.0.0.1:80", 0).unwrap();
+        claim("pod-2 gray 10.0.0.2:15006 127.0.0.1:80", 0).unwrap();
+        claim("base - 127.0.0.1:1 127.0.0.23:80", 7).unwrap();
+        claim("gray blue 127.0.0.23:15006 127.0.0.23:80", 7).unwrap_err();
     }
 
     #[test]
