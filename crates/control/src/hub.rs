@@ -187,10 +187,14 @@ impl Hub {
     ) {
         self.note_events(changes);
         let mut touches = Vec::new();
+        // Data planes that hold the lanes of another store let requests into them: to hold those back would take them
+        // away for a moment. What the first objects say is taken as it is at a start.
+        let is_as_at_a_start = self.picture.newness().is_doubted();
+        let admit_at = (!is_as_at_a_start).then(|| now + ADMISSION_WAIT);
         if self.picture.believe(changes) {
             self.distribution.touch_all(now);
         }
-        self.picture.apply_objects(changes, objects, Some(now + ADMISSION_WAIT), &mut touches);
+        self.picture.apply_objects(changes, objects, admit_at, &mut touches);
         self.statuses.objects_changed(changes);
         for change in changes.iter().filter(|change| change.key.kind == Kind::ServiceSource) {
             self.statuses.source_changed(&change.key.name, &self.picture);

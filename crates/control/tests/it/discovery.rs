@@ -109,9 +109,14 @@ async fn with_a_thousand_services_an_endpoint_change_is_small_and_goes_to_its_ca
     assert!(message.encoded_len() <= ENDPOINT_CHANGE_BYTES_MAX, "{} bytes", message.encoded_len());
     assert_eq!(caller.endpoints("service-500").unwrap()[0], "127.0.0.1:40000");
 
-    // The next thing the other hears of is what it asks for now.
+    // The next resource the other hears of is what it asks for now; of new addresses the digest tells everybody.
     other.subscribe(&["marker.example"], &[]).await;
-    let message = other.receive().await;
+    let mut message = other.receive().await;
+    while message.upserts.is_empty() {
+        assert!(message.digest.is_some(), "{message:?}");
+        assert!(message.encoded_len() <= ENDPOINT_CHANGE_BYTES_MAX, "{message:?}");
+        message = other.receive().await;
+    }
     let keys: Vec<&str> = message.upserts.iter().map(|resource| resource.key.as_str()).collect();
     assert_eq!(keys, ["name/marker.example"]);
 }
@@ -255,6 +260,35 @@ async fn a_new_store_takes_nothing_away_before_something_is_applied() {
     told.removals.sort_unstable();
     assert_eq!(told.removals, ["group/trade", "route/default/a", "service/embedded/default//sc-a"]);
     assert_eq!(doubted_by(&plane).await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_same_objects_applied_to_a_new_store_take_no_lane_away_for_a_moment() {
+    let hello = holding(&Plane::start().await).await;
+    let plane = Plane::start().await;
+    plane.serve(&[service("sc-a", "app-a", &["1"])]);
+    // It must not wait for one that never confirms.
+    let mut silent = plane.connect(sidecar("s1", "app-a")).await;
+    let mut edge = plane.connect(hello).await;
+    edge.receive().await;
+    assert_eq!(doubted_by(&plane).await, 1);
+    let objects = [
+        backend("a", "sc-a"),
+        route("a", "/a", "a"),
+        route("new", "/new", "a"),
+        group("trade", &["app-a"]),
+        lane("trade", "gray"),
+    ];
+    plane.apply(&objects).await.unwrap();
+    let told = edge.receive().await;
+    assert!(told.upserts.iter().any(|it| it.key == "route/default/new"), "{told:?}");
+    assert!(told.removals.is_empty(), "{told:?}");
+    for resource in &told.upserts {
+        if let Some(v1::resource::Body::Group(group)) = &resource.body {
+            assert!(group.lanes.iter().all(|lane| lane.admitting), "{group:?}");
+        }
+    }
+    drop(silent.receive().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

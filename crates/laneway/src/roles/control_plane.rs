@@ -80,8 +80,9 @@ impl ControlPlane {
         let callers = callers(process, settings)?;
         let (api, discovery) = (api_listener.local_addr()?, discovery_listener.local_addr()?);
         stores::remember(process.data.path());
-        token::write_address(process.data.path(), api)
-            .context("data: write down the API's address")?;
+        if let Err(error) = token::write_address(process.data.path(), api) {
+            tracing::warn!(%error, "the API's address cannot be written down: commands here must name server and token");
+        }
         let control = Control::open(control::Settings {
             database: process.data.file(DATABASE_FILE),
             gateway_port: default_gateway_port(gateway_listen),
