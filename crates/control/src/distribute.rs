@@ -26,9 +26,12 @@ use crate::{
 };
 
 mod data_plane;
+mod losses;
 mod tally;
 
 pub(crate) use data_plane::{DataPlane, NAME_BYTES_MAX, Told};
+pub(crate) use losses::Loss;
+use losses::Losses;
 use tally::Tally;
 
 /// How long a data plane that went away counts as one that has not got the latest: long enough for a restart or
@@ -54,6 +57,10 @@ pub(crate) struct Distribution {
     connected: usize,
     /// What entrances tell of themselves, once asked for and while the data planes are the same.
     reported: OnceCell<Arc<Reported>>,
+    /// What applications lose, once asked for and while nothing else is told of it.
+    losses: OnceCell<Losses>,
+    /// Groups of which something else may be lost since this was last asked.
+    losing: HashSet<Key>,
     /// Who went away, and when, the earliest first; some may have come back.
     departures: VecDeque<(Instant, Arc<str>, Connection)>,
     connections: u64,
@@ -103,8 +110,10 @@ impl Distribution {
     pub(crate) fn disconnect(&mut self, node: &str, connection: Connection, now: Instant) {
         let Some((data_plane, tally)) = self.current(node, connection) else { return };
         data_plane.disconnected(now, tally);
+        let losing = data_plane.losing();
         self.connected -= 1;
         self.reported.take();
+        self.loses_otherwise(losing);
         self.departures.push_back((now, node.into(), connection));
     }
 
@@ -119,6 +128,7 @@ impl Distribution {
     /// Of one that is no more.
     fn forget(&mut self, node: &Arc<str>, data_plane: DataPlane) {
         self.reported.take();
+        self.loses_otherwise(data_plane.losing());
         data_plane.leave(&mut self.tally);
         self.lose_interest(node, data_plane.topics());
     }
@@ -137,7 +147,12 @@ impl Distribution {
             Message::Hello(_) => {}
             Message::Subscribe(subscribe) => data_plane.subscribe(subscribe, now, tally),
             Message::Ack(ack) => data_plane.acknowledge(ack, epoch, tally),
-            Message::Report(report) => data_plane.report(report),
+            Message::Report(report) => {
+                let mut losing = data_plane.losing();
+                data_plane.report(report);
+                losing.extend(data_plane.losing());
+                self.loses_otherwise(losing);
+            }
             Message::Goodbye(_) => {
                 self.take_leave(node);
                 return false;
@@ -238,7 +253,9 @@ impl Distribution {
 
     /// Resources that have got further, or less far, since this was last asked.
     pub(crate) fn take_changed(&mut self) -> Vec<Key> {
-        self.tally.take_changed()
+        let mut changed = self.tally.take_changed();
+        changed.extend(self.losing.drain());
+        changed
     }
 
     /// Forgets those disconnected for long; says when the next one is due.
@@ -309,6 +326,28 @@ impl Distribution {
         let processes = self.data_planes.values().filter(serves);
         let told = processes.flat_map(DataPlane::not_listening);
         told.map(|listener| (listener.port, listener.reason.as_str())).collect()
+    }
+
+    /// What applications lose, by what connected data planes count.
+    pub(crate) fn losses(&self) -> &Losses {
+        let count = || {
+            let mut losses = Losses::default();
+            for data_plane in self.data_planes.values().filter(|it| it.is_connected()) {
+                for calls in data_plane.lane_calls() {
+                    losses.add(&data_plane.hello().name, calls);
+                }
+            }
+            losses
+        };
+        self.losses.get_or_init(count)
+    }
+
+    /// A data plane counts, or counted, something in these groups.
+    fn loses_otherwise(&mut self, groups: Vec<Key>) {
+        if !groups.is_empty() {
+            self.losses.take();
+            self.losing.extend(groups);
+        }
     }
 
     /// How many have an open stream.

@@ -14,9 +14,9 @@ use std::{
 use api::{
     discovery::v1::{self, data_plane_message::Message},
     resource::{Key as ObjectKey, Kind, Object, Status},
-    validate::Reported,
+    validate::{Finding, Reported, Severity},
 };
-use lanes::ServiceId;
+use lanes::{Fault, Problem, ServiceId};
 use tokio::sync::Notify;
 
 use crate::{
@@ -254,7 +254,7 @@ impl Hub {
         let (statuses, sight) = self.statuses();
         let look_due = statuses.look_at_marked(now, sight);
         for (object, condition) in statuses.take_news() {
-            let warning = condition.status == "False" && condition.reason != "Disabled";
+            let warning = condition.is_bad() && condition.reason != "Disabled";
             let (reason, message) = (condition.reason, condition.message);
             self.events.of_object(&object, warning, &reason, message);
         }
@@ -317,6 +317,19 @@ impl Hub {
     fn statuses(&mut self) -> (&mut Statuses, Sight<'_>) {
         let sight = Sight { picture: &self.picture, distribution: &self.distribution };
         (&mut self.statuses, sight)
+    }
+
+    /// Groups of which applications lose the context.
+    pub(crate) fn losses(&self) -> impl Iterator<Item = Finding> {
+        let losses = self.distribution.losses();
+        let named = |group| Some((self.picture.groups.object(group)?, losses.of(group)));
+        losses.groups().filter_map(named).flat_map(|(object, losses)| {
+            losses.map(|loss| Finding {
+                object: object.clone(),
+                problem: Problem::new("", "", loss.message).of(Fault::ContextLost),
+                severity: Severity::Warning,
+            })
+        })
     }
 
     /// Whether no data plane would send a new request to this address any more.

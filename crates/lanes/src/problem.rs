@@ -29,6 +29,8 @@ pub enum Fault {
     SpreadTwice,
     /// Others need what is to go.
     InUse,
+    /// Applications call on without the lane context that they were called with.
+    ContextLost,
     /// It belongs to another controller.
     AnotherController,
 }
@@ -48,6 +50,7 @@ impl Fault {
             Self::HoldsTooOften => "holds-too-often",
             Self::SpreadTwice => "spread-twice",
             Self::InUse => "in-use",
+            Self::ContextLost => "context-lost",
             Self::AnotherController => "another-controller",
         }
     }
@@ -142,7 +145,7 @@ mod tests {
     }
 
     /// Every one; of those with a number any.
-    const ALL: [Fault; 12] = [
+    const ALL: [Fault; 13] = [
         Fault::Invalid,
         Fault::Missing,
         Fault::UnknownField,
@@ -154,6 +157,7 @@ mod tests {
         Fault::HoldsTooOften,
         Fault::SpreadTwice,
         Fault::InUse,
+        Fault::ContextLost,
         Fault::AnotherController,
     ];
 

@@ -25,6 +25,7 @@ use routes::entrance::{CORRELATION_ID_BYTES_MAX, CorrelationId};
 use smallvec::SmallVec;
 use telemetry::{Samples, names};
 
+use crate::lost::Arrived;
 use shard::{Looked, Shard, SlotIndex};
 
 mod shard;
@@ -67,6 +68,8 @@ pub(crate) struct ThreadCorrelation {
 pub(crate) struct Remembered {
     thread: ThreadCorrelation,
     slots: SmallVec<[(u8, SlotIndex); 2]>,
+    /// It is counted as in flight as long as it is.
+    arrived: Option<Arrived>,
 }
 
 /// What the table says about an outbound request.
@@ -166,7 +169,7 @@ impl ThreadCorrelation {
             .filter(|id| id.len() <= CORRELATION_ID_BYTES_MAX)
             .map(|id| self.table.begin(id, context, now))
             .collect();
-        Remembered { thread: self.clone(), slots }
+        Remembered { thread: self.clone(), slots, arrived: None }
     }
 
     /// An outbound request without lane context is leaving: appends the context to give it to `out`. The first of
@@ -200,6 +203,12 @@ fn in_order(context: &[u8]) -> Option<Vec<u8>> {
 }
 
 impl Remembered {
+    /// Ends what is counted as in flight with itself.
+    pub(crate) fn counted(mut self, arrived: Arrived) -> Self {
+        self.arrived = Some(arrived);
+        self
+    }
+
     /// The response is complete: the context lives for [`LIVES_AFTER_RESPONSE`] from now.
     pub(crate) fn finish(mut self, now: Instant) {
         self.end(Some(now));

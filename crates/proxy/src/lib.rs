@@ -21,6 +21,7 @@ mod deadlines;
 mod downstream;
 mod exchange;
 mod listen;
+mod lost;
 mod picture;
 mod plan;
 mod threads;
@@ -33,6 +34,7 @@ mod worker;
 
 pub use ejection::UnreachableBoard;
 pub use gateway::GatewayConfig;
+pub use lost::CallsInLanes;
 pub use published::{Feed, Published, Query};
 pub use running::Running;
 pub use sidecar::SidecarConfig;

@@ -9,7 +9,9 @@ use std::{
 use telemetry::Metrics;
 use tokio::sync::{mpsc, watch};
 
-use crate::{ejection::UnreachableBoard, unbound::UnboundPorts, unread::UnreadCalls};
+use crate::{
+    ejection::UnreachableBoard, lost::CallsInLanes, unbound::UnboundPorts, unread::UnreadCalls,
+};
 
 /// Where the threads of a proxy stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,7 @@ pub struct Running {
     pub(crate) board: UnreachableBoard,
     pub(crate) unbound: UnboundPorts,
     pub(crate) unread: UnreadCalls,
+    pub(crate) in_lanes: CallsInLanes,
     pub(crate) phase: watch::Sender<Phase>,
     /// Ends when what was in has been answered in every thread that drains.
     pub(crate) emptied: mpsc::Receiver<()>,
@@ -60,6 +63,11 @@ impl Running {
     /// Calls to services that it could not read, for whoever outlives or shares it.
     pub fn unread(&self) -> UnreadCalls {
         self.unread.clone()
+    }
+
+    /// What passed its application in lanes, for whoever outlives or shares it.
+    pub fn in_lanes(&self) -> CallsInLanes {
+        self.in_lanes.clone()
     }
 
     /// Instances it could not connect to.

@@ -17,6 +17,7 @@ use crate::{
     correlation::{Correlation, ThreadCorrelation},
     limits::Timeouts,
     listen::{self, Bound},
+    lost::CallsInLanes,
     published::Feed,
     running::Running,
     threads::{self, Accepted, Serve, Settings},
@@ -91,6 +92,7 @@ struct Identity {
     /// Never a destination of the forward proxy; its own listeners are among it, or requests would go round for ever.
     forbidden: Forbidden,
     unread: UnreadCalls,
+    in_lanes: Rc<CallsInLanes>,
 }
 
 /// Whether a connection to `address` would arrive at `listener`.
@@ -132,8 +134,13 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let doors = [&addresses[..], &config.doors[..]].concat();
     let forbidden = Forbidden::new(doors, config.forbidden.clone());
     let unread = UnreadCalls::default();
-    let (of_threads, sampled) = (unread.clone(), unread.clone());
-    config.metrics.collect_from(move |samples| sampled.sample(samples));
+    let in_lanes = CallsInLanes::default();
+    let (of_threads, of_requests) = (unread.clone(), in_lanes.clone());
+    let sampled = (unread.clone(), in_lanes.clone());
+    config.metrics.collect_from(move |samples| {
+        sampled.0.sample(samples);
+        sampled.1.sample(samples);
+    });
     let make = move || Sidecar {
         identity: Rc::new(Identity {
             application: config.application.clone(),
@@ -146,12 +153,14 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             correlation: ThreadCorrelation::new(Arc::clone(&table)),
             forbidden: forbidden.clone(),
             unread: of_threads.clone(),
+            in_lanes: Rc::new(of_requests.clone()),
         }),
         transparent: config.transparent,
         application_address: config.application_address,
     };
     let mut running = threads::start(settings, make, per_worker, addresses, feed)?;
     running.unread = unread;
+    running.in_lanes = in_lanes;
     Ok(running)
 }
 

@@ -74,6 +74,7 @@ metrics! {
     CORRELATION_DROPPED = Counter "laneway_correlation_dropped_total" [] "Contexts forgotten early, or not remembered, because the table was full.";
     CORRELATION_ENTRIES = Gauge "laneway_correlation_entries" [] "Contexts remembered by correlation id.";
 
+    CONTEXT_LOST = Counter "laneway_context_lost_total" [label::LANE_GROUP, label::LANE, label::CERTAINTY] "Calls of the application to services without lane context while it served requests of the lane: certain where it served nothing else.";
     UNREAD = Counter "laneway_unread_calls_total" [label::SERVICE, label::PROTOCOL] "Connections of the application to a service that passed unread, and so outside lanes, by what they speak: http2, tls or other.";
 
     // Configuration.
@@ -127,6 +128,8 @@ pub mod label {
     pub const RESULT: &str = "result";
     /// A service source.
     pub const SOURCE: &str = "source";
+    /// Whether something is known or only may be: certain or uncertain.
+    pub const CERTAINTY: &str = "certainty";
     /// What a connection speaks.
     pub const PROTOCOL: &str = "protocol";
     /// A listener beside those that move requests: api, admin or discovery.

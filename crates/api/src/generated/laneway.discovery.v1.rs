@@ -125,6 +125,30 @@ pub struct Report {
     /// Listeners of its Gateway that it cannot serve at the moment; it goes on trying.
     #[prost(message, repeated, tag = "2")]
     pub not_listening: ::prost::alloc::vec::Vec<NotListening>,
+    /// Lanes of which a sidecar's application lost, or may have lost, the context. Empty from releases that do not tell it.
+    #[prost(message, repeated, tag = "3")]
+    pub lane_calls: ::prost::alloc::vec::Vec<LaneCalls>,
+}
+/// What passed an application in one lane since its sidecar started.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct LaneCalls {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// its tag
+    #[prost(string, tag = "2")]
+    pub lane: ::prost::alloc::string::String,
+    /// requests that reached the application in the lane
+    #[prost(uint64, tag = "3")]
+    pub received: u64,
+    /// its calls to services in the lane
+    #[prost(uint64, tag = "4")]
+    pub carried: u64,
+    /// its calls without context while all it served was in the lane
+    #[prost(uint64, tag = "5")]
+    pub lost: u64,
+    /// its calls without context while it served the lane and others
+    #[prost(uint64, tag = "6")]
+    pub uncertain: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NotListening {

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// The facts: `Ready`, `Conflicted`, `Accepted`, `ResolvedRefs`, `Programmed`.
+    /// The facts: `Ready`, `Conflicted`, `Accepted`, `ResolvedRefs`, `Programmed`, `ContextLost`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub conditions: Vec<StatusCondition>,
@@ -41,10 +41,7 @@ pub struct ListenerStatus {
 impl Status {
     /// The reason of the condition that matters most.
     pub(super) fn ready(&self) -> &str {
-        let bad = self.conditions.iter().find(|condition| match condition.kind.as_str() {
-            "Conflicted" => condition.status == "True",
-            _ => condition.status == "False",
-        });
+        let bad = self.conditions.iter().find(|condition| condition.is_bad());
         let shown =
             bad.or_else(|| self.conditions.iter().find(|condition| condition.kind == "Ready"));
         shown.map_or("", |condition| &condition.reason)
@@ -80,6 +77,17 @@ pub struct StatusCondition {
     /// RFC 3339.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_transition_time: Option<String>,
+}
+
+impl StatusCondition {
+    /// Whether it says that something is not as it should be.
+    pub fn is_bad(&self) -> bool {
+        let bad = match self.kind.as_str() {
+            "Conflicted" | "ContextLost" => "True",
+            _ => "False",
+        };
+        self.status == bad
+    }
 }
 
 /// An application of a lane, counted.

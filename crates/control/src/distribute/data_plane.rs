@@ -32,6 +32,9 @@ pub(crate) const NAME_BYTES_MAX: usize = 253;
 /// Listeners kept of one report: as many as a Gateway has.
 const NOT_LISTENING_MAX: usize = 64;
 
+/// Lanes kept of what one report counts: more than a sidecar tells apart.
+const LANE_CALLS_MAX: usize = 512;
+
 /// Unreachable endpoints kept of one report; it is for people.
 const UNREACHABLE_MAX: usize = 1_000;
 
@@ -101,6 +104,7 @@ pub(crate) struct DataPlane {
     /// Where it listens itself.
     listeners: Vec<SocketAddr>,
     not_listening: Vec<v1::NotListening>,
+    lane_calls: Vec<v1::LaneCalls>,
 }
 
 impl DataPlane {
@@ -152,6 +156,7 @@ impl DataPlane {
             unreachable: Vec::new(),
             listeners,
             not_listening: Vec::new(),
+            lane_calls: Vec::new(),
         }
     }
 
@@ -262,12 +267,14 @@ impl DataPlane {
         }
     }
 
-    /// Takes what it cannot do at the moment.
+    /// Takes what it cannot do at the moment, and what it counted.
     pub(super) fn report(&mut self, report: v1::Report) {
         self.unreachable = report.unreachable;
         self.unreachable.truncate(UNREACHABLE_MAX);
         self.not_listening = report.not_listening;
         self.not_listening.truncate(NOT_LISTENING_MAX);
+        self.lane_calls = report.lane_calls;
+        self.lane_calls.truncate(LANE_CALLS_MAX);
     }
 
     /// What it must be told now, if anything, and how its interest changed if its share was computed again.
@@ -390,6 +397,16 @@ impl DataPlane {
     /// Listeners of its Gateway that it cannot serve.
     pub(crate) fn not_listening(&self) -> &[v1::NotListening] {
         &self.not_listening
+    }
+
+    /// What passed its application in lanes of which it lost, or may have lost, some.
+    pub(super) fn lane_calls(&self) -> &[v1::LaneCalls] {
+        &self.lane_calls
+    }
+
+    /// The groups of these lanes.
+    pub(super) fn losing(&self) -> Vec<Key> {
+        self.lane_calls.iter().map(|calls| Key::Group(calls.group.as_str().into())).collect()
     }
 
     /// Endpoints it cannot connect to.

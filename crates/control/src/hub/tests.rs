@@ -592,6 +592,48 @@ fn one_that_says_goodbye_is_not_waited_for() {
 }
 
 #[test]
+fn applications_that_lose_the_context_are_told_of_their_group_and_lane() {
+    let mut world = World::with_services(&["a", "b"]);
+    world.write(None, Some(&group(&["app-a", "app-b"])));
+    world.write(None, Some(&lane(true)));
+    let lost = |world: &mut World| {
+        world.pass(Duration::from_secs(1));
+        let findings: Vec<Finding> = world.hub.losses().collect();
+        let of = |value: &Value| Object::from_value(value.clone()).unwrap().key();
+        let conditions = [of(&group(&[])), of(&lane(true))].map(|key| {
+            let conditions = world.hub.status(&key).conditions.into_iter();
+            let lost: Vec<_> = conditions.filter(|it| it.kind == "ContextLost").collect();
+            lost.iter().map(|it| format!("{} {}", it.status, it.reason)).collect::<String>()
+        });
+        assert_eq!(conditions[0], conditions[1]);
+        (findings.len(), conditions[0].clone())
+    };
+    let counted = |lane: &str, received: u64, lost: u64, uncertain: u64| {
+        let (group, lane) = ("trade".to_owned(), lane.to_owned());
+        let calls = v1::LaneCalls { group, lane, received, carried: 0, lost, uncertain };
+        Message::Report(v1::Report { lane_calls: vec![calls], ..v1::Report::default() })
+    };
+    let sidecars = [world.sidecar("a"), world.sidecar("b")];
+    assert_eq!(lost(&mut world), (0, String::new()));
+    // What several instances count is one application's.
+    let another = world.connect(v1::Role::Sidecar, "app-b", "b2", Vec::new());
+    world.say(&sidecars[1], counted("gray", 15, 15, 0));
+    assert_eq!(lost(&mut world), (0, String::new()));
+    world.say(&another, counted("gray", 15, 15, 0));
+    assert_eq!(lost(&mut world), (1, "True ContextLost".to_owned()));
+    let told = world.hub.losses().next().unwrap().problem.remedy;
+    let begin = "app-b received 30 requests of lane gray and called on without context 30 times";
+    assert!(told.starts_with(begin), "{told}");
+    world.say(&sidecars[0], counted("gray", 2_000, 0, 50));
+    assert_eq!(lost(&mut world), (2, "True ContextLost".to_owned()));
+    // Who is gone counts no more.
+    world.hub.disconnect(&another.node, another.connection, world.now);
+    assert_eq!(lost(&mut world), (1, "Unknown Uncertain".to_owned()));
+    world.say(&sidecars[0], Message::Goodbye(v1::Goodbye {}));
+    assert_eq!(lost(&mut world), (0, String::new()));
+}
+
+#[test]
 fn an_acknowledgement_counts_for_what_it_acknowledges_only() {
     let mut world = World::with_services(&["a", "b"]);
     world.write(None, Some(&group(&["app-b"])));

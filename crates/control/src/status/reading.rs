@@ -11,7 +11,12 @@ use api::{
 use routes::spec::ListenerSpec;
 
 use super::{Findings, Sight, instances::Instances};
-use crate::{distribute, key::Key, picture::small, sources::Standing};
+use crate::{
+    distribute::{self, Loss},
+    key::Key,
+    picture::small,
+    sources::Standing,
+};
 
 /// The status of an object. `matched`: its instances, where they are counted already.
 pub(super) fn status(
@@ -51,6 +56,7 @@ pub(super) fn status(
         let message = conflict.problem.to_string();
         status.conditions.push(condition("Conflicted", true, "Conflict", message));
     }
+    status.conditions.extend(context_lost(object, sight));
     let of_listeners = status.listeners.iter_mut().flat_map(|listener| &mut listener.conditions);
     for condition in status.conditions.iter_mut().chain(of_listeners) {
         condition.observed_generation = object.metadata().generation;
@@ -59,6 +65,27 @@ pub(super) fn status(
         live.observed_generation = object.metadata().generation;
     }
     status
+}
+
+/// Whether applications lose the context of a group's lanes, or of a lane.
+fn context_lost(object: &Object, sight: Sight<'_>) -> Option<StatusCondition> {
+    let (group, lane) = match object {
+        Object::LaneGroup(group) => (group.key(), None),
+        Object::Lane(lane) => (lane.group_key(), Some(lane.tag_text())),
+        _ => return None,
+    };
+    if sight.picture.groups.object(&group.name) != Some(&group) {
+        return None;
+    }
+    let concerns = |loss: &Loss| lane.as_ref().is_none_or(|it| loss.lane == *it);
+    let losses: Vec<Loss> = sight.distribution.losses().of(&group.name).filter(concerns).collect();
+    let messages: Vec<&str> = losses.iter().map(|loss| loss.message.as_str()).collect();
+    let lost = condition("ContextLost", true, "ContextLost", messages.join("; "));
+    if losses.iter().any(|loss| loss.is_certain) {
+        return Some(lost);
+    }
+    let (status, reason) = ("Unknown".to_owned(), "Uncertain".to_owned());
+    (!losses.is_empty()).then_some(StatusCondition { status, reason, ..lost })
 }
 
 fn of_lane(

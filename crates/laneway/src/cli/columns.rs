@@ -57,11 +57,7 @@ pub(crate) fn line(object: &Object) -> String {
 
 /// What keeps an object from being as it should be.
 pub(crate) fn why(status: &Status) -> String {
-    let is_bad = |kind: &str, status: &str| match kind {
-        "Conflicted" => status == "True",
-        _ => status == "False",
-    };
-    let bad = status.conditions.iter().filter(|it| is_bad(&it.kind, &it.status));
+    let bad = status.conditions.iter().filter(|it| it.is_bad());
     bad.map(|it| it.message.clone()).collect::<Vec<_>>().join("; ")
 }
 

@@ -270,8 +270,8 @@ fn show(lane: resource::Lane, format: Format, unreachable: &[String]) {
     output::line(format_args!("fallback  {}", lane.spec.fallback));
     let status = lane.status.unwrap_or_default();
     for condition in &status.conditions {
-        let holds = if condition.kind == "Conflicted" { "False" } else { "True" };
-        let meant = if condition.status == holds { Meant::Well } else { Meant::Badly };
+        let is_well = !condition.is_bad() && condition.status != "Unknown";
+        let meant = if is_well { Meant::Well } else { Meant::Badly };
         let word = output::word(&format!("{} {}", condition.kind, condition.status), meant);
         output::line(format_args!("{word}: {} {}", condition.reason, condition.message));
     }

@@ -77,14 +77,26 @@ pub(crate) fn feed(client: &Client) -> proxy::Feed {
     proxy::Feed { published: client.published.clone(), demand: client.demand.clone() }
 }
 
-/// From now on the control plane is told which instances the proxy cannot reach, and which listeners it cannot serve.
+/// From now on the control plane is told which instances the proxy cannot reach, and which listeners it cannot serve, and
+/// in which lanes its application calls on without context.
 pub(crate) fn report(client: &Client, proxy: &proxy::Running) {
     let board = proxy.board();
-    let unbound = proxy.unbound();
+    let (unbound, in_lanes) = (proxy.unbound(), proxy.in_lanes());
     client.report(move || v1::Report {
         unreachable: board.unreachable().iter().map(ToString::to_string).collect(),
         not_listening: (unbound.all().into_iter())
             .map(|(port, reason)| v1::NotListening { port: port.into(), reason })
+            .collect(),
+        lane_calls: (in_lanes.all().into_iter())
+            .filter(|calls| calls.lost + calls.uncertain > 0)
+            .map(|calls| v1::LaneCalls {
+                group: calls.group,
+                lane: calls.lane,
+                received: calls.received,
+                carried: calls.carried,
+                lost: calls.lost,
+                uncertain: calls.uncertain,
+            })
             .collect(),
     });
 }

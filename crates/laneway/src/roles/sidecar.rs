@@ -172,7 +172,8 @@ impl Sidecar {
         let (configuration, standing) =
             (self.discovery.state.clone(), self.registration.standing.clone());
         let (configuration_now, standing_now) = (configuration.clone(), standing.clone());
-        let (board, unread) = (self.proxy.board(), self.proxy.unread());
+        let (board, unread, in_lanes) =
+            (self.proxy.board(), self.proxy.unread(), self.proxy.in_lanes());
         Admin {
             readiness: Box::new(move || {
                 standing.borrow().readiness(configuration.borrow().readiness())
@@ -186,6 +187,14 @@ impl Sidecar {
                     "unread": unread.all().into_iter().map(|(service, protocol, connections)| {
                         json!({ "service": service, "protocol": protocol.name(), "connections": connections })
                     }).collect::<Vec<_>>(),
+                    "lanes": in_lanes.all().into_iter().map(|calls| json!({
+                        "group": calls.group,
+                        "lane": calls.lane,
+                        "received": calls.received,
+                        "carried": calls.carried,
+                        "lost": calls.lost,
+                        "uncertain": calls.uncertain,
+                    })).collect::<Vec<_>>(),
                 })
             }),
             stopping: Arc::clone(&process.stopping),

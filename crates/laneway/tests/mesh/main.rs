@@ -3,4 +3,5 @@
 
 mod correlated;
 mod explained;
+mod lost;
 mod own_applications;

@@ -17,6 +17,7 @@ use telemetry::{Count, Role};
 use crate::{
     error::Kind,
     exchange::sides::{Decide, Found},
+    lost,
     peers::Caller,
     plan::{CONNECT, NoPlan, Plan, Target},
     published::Published,
@@ -108,8 +109,9 @@ fn plan<'p, 'b>(
         }
     }
     let ids = identity.correlation_headers.ids(&*head, written);
-    let remembered =
-        (!ids.is_empty()).then(|| identity.correlation.remember(&ids, &members, Instant::now()));
+    let arrived =
+        identity.in_lanes.arrived(lost::lane_of(picture, &identity.application, &context));
+    let remembered = identity.correlation.remember(&ids, &members, Instant::now()).counted(arrived);
     worker.buffers.give_write(members);
     let (member, outcome) = governing(picture, identity, &context);
     Ok(Plan {
@@ -119,7 +121,7 @@ fn plan<'p, 'b>(
         counted_as: (&identity.application, &identity.service),
         member,
         outcome: Some(outcome),
-        remembered,
+        remembered: Some(remembered),
         unreachable: Some(&identity.unreachable),
         request_timeout_ms: None,
         backend_timeout_ms: None,

@@ -19,6 +19,7 @@ use crate::{
     correlation::Restored,
     error::Kind,
     exchange::sides::{Decide, Found},
+    lost,
     plan::{CONNECT, NoPlan, Plan, Target, Tunnel},
     published::{Published, Query},
     sidecar::Identity,
@@ -132,13 +133,21 @@ fn plan<'p, 'b>(
         None => by_target(worker, outbound, picture, head, found)?,
     };
     let mut context = Context::default();
-    let restored = read_context(worker, identity, picture, head, &mut context);
+    let (told, restored) = read_context(worker, identity, picture, head, &mut context);
     if context.unknown_tags > 0 {
         worker.recorder.count(Count::UnknownTag);
     }
     match &destination {
         Destination::Service(service, _) => {
             entrance::write_host(head, None, service.name(), written);
+            match told {
+                Restored::Context => {
+                    let lane = lost::lane_of(picture, &identity.application, &context);
+                    lane.into_iter().for_each(|lane| identity.in_lanes.carried(lane));
+                }
+                Restored::Unknown => identity.in_lanes.left_out(true),
+                Restored::Conflict => identity.in_lanes.left_out(false),
+            }
         }
         Destination::Address(_) => entrance::write_host(head, None, UNKNOWN_HOST, written),
     }
@@ -285,14 +294,15 @@ fn allowed(
     if allowed.is_empty() { Err(Kind::Forbidden(addresses[0]).into()) } else { Ok(allowed) }
 }
 
-/// What the request carries itself, else what its correlation ids restore, else base. Returns the members to add.
+/// What the request carries itself, else what its correlation ids restore, else base. Returns whether it is known, and
+/// the members to add.
 fn read_context<'b>(
     worker: &Worker,
     identity: &Identity,
     picture: &Published,
     head: &impl Head<'b>,
     context: &mut Context,
-) -> Vec<u8> {
+) -> (Restored, Vec<u8>) {
     let mut restored = Vec::new();
     if head.values(Name::Baggage).any(baggage::has_lane_members) {
         *context = Context::read(&picture.lanes, head.values(Name::Baggage));
@@ -300,14 +310,15 @@ fn read_context<'b>(
         baggage::lane_members(head.values(Name::Baggage), &mut restored);
         if !restored.is_empty() {
             restored.clear();
-            return restored;
+            return (Restored::Context, restored);
         }
     }
     let ids = identity.correlation_headers.ids(head, &Written::default());
     if ids.is_empty() {
-        return restored;
+        return (Restored::Unknown, restored);
     }
-    match identity.correlation.restore(&ids, Instant::now(), &mut restored) {
+    let told = identity.correlation.restore(&ids, Instant::now(), &mut restored);
+    match told {
         Restored::Context => {
             worker.recorder.count(Count::CorrelationRestored);
             *context = Context::read(&picture.lanes, std::iter::once(restored.as_slice()));
@@ -315,5 +326,5 @@ fn read_context<'b>(
         Restored::Conflict => worker.recorder.count(Count::CorrelationConflict),
         Restored::Unknown => worker.recorder.count(Count::CorrelationUnknown),
     }
-    restored
+    (told, restored)
 }

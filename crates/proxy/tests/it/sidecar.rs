@@ -326,6 +326,56 @@ async fn the_context_of_an_inbound_request_is_given_back_to_the_calls_it_causes(
 }
 
 #[tokio::test]
+async fn what_an_application_calls_without_the_context_of_its_requests_is_counted() {
+    let application = Instance::new().await;
+    let mut world = world().await;
+    // It serves the lane as the base, as an application in the middle does.
+    world.services[0].2.pop();
+    let proxy = Proxy::sidecar(&world, None, application.address);
+    let arrive = async |fields: &str| {
+        let mut caller = Wire::connect(proxy.inbound()).await;
+        caller.send(&format!("GET /a HTTP/1.1\r\nHost: sc-A\r\n{fields}\r\n")).await;
+        let mut server = application.accept().await;
+        server.head().await;
+        (caller, server)
+    };
+    // Received, carried, lost, uncertain.
+    let counted = || -> Vec<_> {
+        let all = proxy.running.in_lanes().all().into_iter();
+        all.map(|it| (it.lane, [it.received, it.carried, it.lost, it.uncertain])).collect()
+    };
+    let gray = |counts| vec![("gray".to_owned(), counts)];
+    // Base loses nothing.
+    let (mut caller, mut server) = arrive("").await;
+    assert_eq!(call(&proxy, "sc-B", "").await.1, "B");
+    server.send("HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 0\r\n\r\n").await;
+    caller.head().await;
+    assert_eq!(counted(), []);
+
+    let traced = format!("baggage: lane.trade=gray\r\ntraceparent: {TRACE}\r\n");
+    let _gray = arrive(&traced).await;
+    let strange = TRACE.replace("0af7", "1af7");
+    for fields in ["", "baggage: user=7\r\n", &format!("traceparent: {strange}\r\n")] {
+        assert_eq!(call(&proxy, "sc-B", fields).await.1, "B");
+    }
+    assert_eq!(counted(), gray([1, 0, 3, 0]));
+    for fields in ["baggage: lane.trade=gray\r\n", &format!("traceparent: {TRACE}\r\n")] {
+        assert_eq!(call(&proxy, "sc-B", fields).await.1, "Bgray");
+    }
+    // The base, decided, is a context, too.
+    assert_eq!(call(&proxy, "sc-B", "baggage: lane.trade=-\r\n").await.1, "B");
+    assert_eq!(counted(), gray([1, 2, 3, 0]));
+
+    // Whose call it is cannot be told any more.
+    let _base = arrive("").await;
+    call(&proxy, "sc-B", "").await;
+    assert_eq!(counted(), gray([1, 2, 3, 1]));
+    let metric =
+        "laneway_context_lost_total{lane_group=\"trade\",lane=\"gray\",certainty=\"certain\"} 3";
+    assert!(proxy.running.counters().render().contains(metric));
+}
+
+#[tokio::test]
 async fn an_id_with_two_contexts_restores_nothing() {
     let application = Instance::new().await;
     let proxy = Proxy::sidecar(&world().await, None, application.address);
