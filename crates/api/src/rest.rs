@@ -20,7 +20,7 @@ pub use explain::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
 pub use installation::{Event, InstanceStatus, ServiceStatus};
 pub use status::{
     DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,
-    StatusResponse,
+    StatusResponse, UnreadCalls,
 };
 
 /// The prefix of every path.

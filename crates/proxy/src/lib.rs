@@ -39,3 +39,4 @@ pub use published::{Feed, Published, Query};
 pub use running::Running;
 pub use sidecar::SidecarConfig;
 pub use unbound::UnboundPorts;
+pub use unread::Protocol;

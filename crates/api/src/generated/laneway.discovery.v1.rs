@@ -128,6 +128,9 @@ pub struct Report {
     /// Lanes of which a sidecar's application lost, or may have lost, the context. Empty from releases that do not tell it.
     #[prost(message, repeated, tag = "3")]
     pub lane_calls: ::prost::alloc::vec::Vec<LaneCalls>,
+    /// What its application calls in a protocol that passes unread, and so outside lanes; since the data plane started.
+    #[prost(message, repeated, tag = "20")]
+    pub unread: ::prost::alloc::vec::Vec<UnreadCalls>,
 }
 /// What passed an application in one lane since its sidecar started.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -149,6 +152,16 @@ pub struct LaneCalls {
     /// its calls without context while it served the lane and others
     #[prost(uint64, tag = "6")]
     pub uncertain: u64,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UnreadCalls {
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    /// `http2` (by prior knowledge) or `tls`
+    #[prost(string, tag = "2")]
+    pub protocol: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub connections: u64,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NotListening {

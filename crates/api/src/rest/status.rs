@@ -1,5 +1,7 @@
 //! How the whole stands, as the REST API says it.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -142,6 +144,33 @@ pub struct DataPlaneStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub not_listening: Vec<String>,
+    /// What its application calls in a protocol that passes unread, and so outside lanes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub unread: Vec<UnreadCalls>,
+}
+
+/// Calls of an application to a service that its sidecar cannot read.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UnreadCalls {
+    /// The service.
+    pub service: String,
+    /// What is spoken: `http2` (by prior knowledge) or `tls`.
+    pub protocol: String,
+    /// Connections since the sidecar started.
+    pub connections: u64,
+}
+
+impl fmt::Display for UnreadCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { service, protocol, connections } = self;
+        write!(
+            f,
+            "calls {service} by {protocol}, which passes unread and outside lanes ({connections} connections): HTTP/1.1 \
+             in plain text is read"
+        )
+    }
 }
 
 /// Something a data plane could not take.

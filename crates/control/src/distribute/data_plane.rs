@@ -38,6 +38,9 @@ const LANE_CALLS_MAX: usize = 512;
 /// Unreachable endpoints kept of one report; it is for people.
 const UNREACHABLE_MAX: usize = 1_000;
 
+/// Services kept of one report that are called unread: more than a sidecar tells apart.
+const UNREAD_MAX: usize = 300;
+
 /// Why a data plane does not take a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -105,6 +108,8 @@ pub(crate) struct DataPlane {
     listeners: Vec<SocketAddr>,
     not_listening: Vec<v1::NotListening>,
     lane_calls: Vec<v1::LaneCalls>,
+    /// What its application calls outside lanes.
+    unread: Vec<v1::UnreadCalls>,
 }
 
 impl DataPlane {
@@ -157,6 +162,7 @@ impl DataPlane {
             listeners,
             not_listening: Vec::new(),
             lane_calls: Vec::new(),
+            unread: Vec::new(),
         }
     }
 
@@ -275,6 +281,8 @@ impl DataPlane {
         self.not_listening.truncate(NOT_LISTENING_MAX);
         self.lane_calls = report.lane_calls;
         self.lane_calls.truncate(LANE_CALLS_MAX);
+        self.unread = report.unread;
+        self.unread.truncate(UNREAD_MAX);
     }
 
     /// What it must be told now, if anything, and how its interest changed if its share was computed again.
@@ -407,6 +415,11 @@ impl DataPlane {
     /// The groups of these lanes.
     pub(super) fn losing(&self) -> Vec<Key> {
         self.lane_calls.iter().map(|calls| Key::Group(calls.group.as_str().into())).collect()
+    }
+
+    /// What its application calls in a protocol that passes unread.
+    pub(crate) fn unread(&self) -> &[v1::UnreadCalls] {
+        &self.unread
     }
 
     /// Endpoints it cannot connect to.

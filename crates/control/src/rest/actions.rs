@@ -7,7 +7,7 @@ use api::{
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, DataPlaneStatus, DeleteRequest, ExplainRequest,
         ExplainResponse, Finding, GatewayStatus, Generation, RefusedRegistration, RefusedResource,
-        SourceStatus, StatusResponse,
+        SourceStatus, StatusResponse, UnreadCalls,
     },
 };
 use axum::{
@@ -315,6 +315,13 @@ fn of_data_plane(data_plane: &DataPlane, now: Instant) -> DataPlaneStatus {
         unreachable: data_plane.unreachable().to_vec(),
         not_listening: (data_plane.not_listening().iter())
             .map(|listener| format!("port {}: {}", listener.port, listener.reason))
+            .collect(),
+        unread: (data_plane.unread().iter())
+            .map(|calls| UnreadCalls {
+                service: calls.service.clone(),
+                protocol: calls.protocol.clone(),
+                connections: calls.connections,
+            })
             .collect(),
     }
 }

@@ -129,6 +129,9 @@ fn cannot(data_plane: &DataPlaneStatus) -> String {
     for listener in &data_plane.not_listening {
         notes.push_str(&format!("{name} does not listen on {listener}; it goes on trying\n"));
     }
+    for calls in &data_plane.unread {
+        notes.push_str(&format!("{name} {calls}\n"));
+    }
     if !data_plane.unreachable.is_empty() {
         notes.push_str(&format!("{name} cannot reach {}\n", data_plane.unreachable.join(", ")));
     }
@@ -172,7 +175,7 @@ fn span(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use api::rest::SourceStatus;
+    use api::rest::{SourceStatus, UnreadCalls};
 
     use super::*;
 
@@ -217,6 +220,11 @@ registry  static  0         0          stale 5m: it does not answer
                 sent: 9,
                 acknowledged: 7,
                 behind_ms: 40,
+                unread: vec![UnreadCalls {
+                    service: "sc-B".to_owned(),
+                    protocol: "http2".to_owned(),
+                    connections: 3,
+                }],
                 unreachable: vec!["127.0.0.1:1".to_owned()],
                 ..DataPlaneStatus::default()
             }],
@@ -226,6 +234,7 @@ registry  static  0         0          stale 5m: it does not answer
 DATA PLANE      ROLE     TAG  ADDRESS  VERSION  STATE         GENERATION  BEHIND  ASKED FOR
 spring-cloud-a  sidecar                0.1.0    connected 5m  7/9         40 ms   0
 
+sidecar spring-cloud-a calls sc-B by http2, which passes unread and outside lanes (3 connections): HTTP/1.1 in plain text is read
 sidecar spring-cloud-a cannot reach 127.0.0.1:1
 ";
         assert_eq!(told(&status), expected);

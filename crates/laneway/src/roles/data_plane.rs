@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use api::discovery::v1;
 use discovery::{Client, Identity};
+use proxy::Protocol;
 use routes::entrance::CorrelationHeaders;
 
 use super::process::Process;
@@ -77,11 +78,11 @@ pub(crate) fn feed(client: &Client) -> proxy::Feed {
     proxy::Feed { published: client.published.clone(), demand: client.demand.clone() }
 }
 
-/// From now on the control plane is told which instances the proxy cannot reach, and which listeners it cannot serve, and
-/// in which lanes its application calls on without context.
+/// From now on the control plane is told which instances the proxy cannot reach, which listeners it cannot serve, in which
+/// lanes its application calls on without context, and what passes unread that lanes are about.
 pub(crate) fn report(client: &Client, proxy: &proxy::Running) {
-    let board = proxy.board();
-    let (unbound, in_lanes) = (proxy.unbound(), proxy.in_lanes());
+    let (board, unbound) = (proxy.board(), proxy.unbound());
+    let (in_lanes, unread) = (proxy.in_lanes(), proxy.unread());
     client.report(move || v1::Report {
         unreachable: board.unreachable().iter().map(ToString::to_string).collect(),
         not_listening: (unbound.all().into_iter())
@@ -96,6 +97,14 @@ pub(crate) fn report(client: &Client, proxy: &proxy::Running) {
                 carried: calls.carried,
                 lost: calls.lost,
                 uncertain: calls.uncertain,
+            })
+            .collect(),
+        unread: (unread.all().into_iter())
+            .filter(|(_, protocol, _)| *protocol != Protocol::Other)
+            .map(|(service, protocol, connections)| v1::UnreadCalls {
+                service,
+                protocol: protocol.name().to_owned(),
+                connections,
             })
             .collect(),
     });

@@ -1,6 +1,12 @@
 //! Data planes outlive their control plane, start from disk without it, and leave without a failed request.
 
-use std::{fs, process::Command, time::Duration};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::{Shutdown, TcpStream},
+    process::Command,
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result};
 use rustix::process::Signal;
@@ -206,6 +212,40 @@ fn requests_that_wait_for_what_hangs_are_answered_by_another() -> Result<()> {
         let slow = longest.is_some_and(|longest| longest > Duration::from_millis(500));
         assert!(slow, "{name}: somebody waited for it: {longest:?}");
     }
+    Ok(())
+}
+
+#[test]
+fn what_an_application_calls_unread_is_told_by_the_control_plane() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _application = application(&sandbox, 3)?;
+    let directory = resources(&sandbox, &fixed(&sandbox.endpoint(3, 8080)))?;
+    let _serve = sandbox.serve(&["--resources", &directory])?;
+    let _caller = sandbox.start(&Instance::of_chain("A", None, 2))?;
+    for begin in
+        [&b"\x16\x03\x01\x00\x00"[..], b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", b"*1\r\n$4\r\nPING\r\n"]
+    {
+        let mut tunnel = TcpStream::connect(sandbox.endpoint(2, 15001))?;
+        tunnel.set_read_timeout(Some(SOON))?;
+        tunnel.write_all(b"CONNECT sc-C:443 HTTP/1.1\r\nHost: sc-C:443\r\n\r\n")?;
+        let mut head = String::new();
+        let mut answer = BufReader::new(tunnel.try_clone()?);
+        while answer.read_line(&mut head)? > 2 {}
+        assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+        tunnel.write_all(begin)?;
+        // The application hangs up on what it cannot read, or answers that it cannot.
+        tunnel.shutdown(Shutdown::Write)?;
+        while answer.read_line(&mut head).is_ok_and(|bytes| bytes > 0) {}
+    }
+    let api = sandbox.api_address();
+    let calls =
+        |protocol| format!(r#"{{"service":"sc-C","protocol":"{protocol}","connections":1}}"#);
+    let told = format!(r#""unread":[{},{}]"#, calls("http2"), calls("tls"));
+    answers(&api, "/api/v1alpha1/status", 200, &told)?;
+    let status = sandbox.must(&["status"])?;
+    assert!(status.contains("sidecar app-a calls sc-C by http2, which passes unread"), "{status}");
+    let analyzed = sandbox.run(&["analyze"])?.stdout;
+    assert!(analyzed.contains("calls sc-C by tls, which passes unread"), "{analyzed}");
     Ok(())
 }
 
