@@ -5,7 +5,7 @@
 //!   `Host`: only names and addresses of this process count ([`hosts`]).
 //! - Does a page of another origin ask? Then `Origin` names it: only the process's own is taken.
 //! - Who asks? Whoever shows the token of the data directory ([`token`]), or whose process on this machine belongs to
-//!   the user that runs this one ([`peer`]): it could read the token in any case.
+//!   the user that runs this one ([`peer`]): it could read the token in any case. A proxy does not, which asks for others.
 //!
 //! Health, readiness, metrics and the API's description are told to everybody who passed the first two.
 
@@ -81,7 +81,7 @@ impl Connection {
     async fn is_of_this_user(&self) -> bool {
         let Some(local) = self.local else { return false };
         let peer = self.peer;
-        if !peer.ip().to_canonical().is_loopback() {
+        if !tells_whose_it_is(peer.ip().to_canonical()) {
             return false;
         }
         let look_up = || async move {
@@ -94,6 +94,13 @@ impl Connection {
     fn local_address(&self) -> Option<IpAddr> {
         self.local.map(|local| local.ip().to_canonical())
     }
+}
+
+/// Whether a connection from here is its process's own. From elsewhere it is not known whose it is; a proxy of Laneway
+/// comes from an address of its own and speaks for others. Of IPv6 there is no second loopback address, so that from
+/// there it may be either.
+fn tells_whose_it_is(peer: IpAddr) -> bool {
+    matches!(peer, IpAddr::V4(ip) if ip.is_loopback() && ip != proxy::ON_BEHALF)
 }
 
 /// Puts the door before everything a router answers.

@@ -14,6 +14,7 @@ use crate::{
     plan::{NoPlan, Plan},
     published::{Feed, Published},
     running::Running,
+    source::Source,
     threads::{self, Accepted, Serve, Settings, Thread},
     unbound::UnboundPorts,
     worker::Worker,
@@ -82,7 +83,7 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
         name: "gateway",
         timeouts: config.timeouts,
         connections_max: config.connections_max,
-        mark: None,
+        source: Source::default(),
         metrics: config.metrics,
     };
     let running = threads::start(settings, make, per_worker, addresses, feed)?;

@@ -20,6 +20,7 @@ use crate::{
     lost::CallsInLanes,
     published::Feed,
     running::Running,
+    source::Source,
     threads::{self, Accepted, Serve, Settings},
     transport::Connection,
     unread::UnreadCalls,
@@ -128,7 +129,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
         name: "sidecar",
         timeouts: config.timeouts.clone(),
         connections_max: config.connections_max,
-        mark: config.mark,
+        source: Source { mark: config.mark, application: Some(config.application_address) },
         metrics: Arc::clone(&config.metrics),
     };
     let doors = [&addresses[..], &config.doors[..]].concat();

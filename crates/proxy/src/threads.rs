@@ -28,6 +28,7 @@ use crate::{
     peers::Via,
     published::Feed,
     running::{Phase, Running},
+    source::Source,
     transport::Connection,
     unbound::UnboundPorts,
     unread::UnreadCalls,
@@ -73,7 +74,7 @@ pub(crate) struct Settings {
     pub(crate) timeouts: Timeouts,
     /// Connections of callers; `None`: as many as the limit on open files allows.
     pub(crate) connections_max: Option<u64>,
-    pub(crate) mark: Option<u32>,
+    pub(crate) source: Source,
     pub(crate) metrics: Arc<Metrics>,
 }
 
@@ -113,7 +114,7 @@ pub(crate) fn start<S: Serve>(
                         let worker = Worker::new(
                             feed,
                             settings.timeouts,
-                            settings.mark,
+                            settings.source,
                             Ejections::new(&board),
                             settings.metrics.recorder(),
                             Via::new(number),

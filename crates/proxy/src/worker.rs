@@ -2,7 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -11,10 +11,7 @@ use std::{
 use lanes::{AddressLookup, EMBEDDED_SOURCE, Lookup, service::Health};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use telemetry::{Count, Level, Recorder, shortage};
-use tokio::{
-    net::TcpSocket,
-    sync::{mpsc, watch},
-};
+use tokio::sync::{mpsc, watch};
 
 use crate::{
     account::Account,
@@ -30,6 +27,7 @@ use crate::{
     picture::Picture,
     published::{Feed, Published, Query},
     resolve::Resolver,
+    source::Source,
     transport::Connection,
     upstream::pool::Pool,
 };
@@ -56,8 +54,7 @@ pub(crate) struct Worker {
     pub(crate) draining: Cell<bool>,
     /// What the other proxies know this process by.
     pub(crate) via: Via,
-    /// `SO_MARK` of connections to instances, so that redirect rules leave them alone.
-    mark: Option<u32>,
+    source: Source,
     random: RefCell<SmallRng>,
     published: RefCell<watch::Receiver<Arc<Published>>>,
     demand: mpsc::Sender<Query>,
@@ -70,7 +67,7 @@ impl Worker {
     pub(crate) fn new(
         feed: Feed,
         timeouts: Timeouts,
-        mark: Option<u32>,
+        source: Source,
         ejections: Ejections,
         recorder: Recorder,
         via: Via,
@@ -90,7 +87,7 @@ impl Worker {
             recorder,
             draining: Cell::new(false),
             via,
-            mark,
+            source,
             random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
             published: RefCell::new(published),
             demand,
@@ -193,13 +190,11 @@ impl Worker {
     }
 
     async fn open_stream(&self, address: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
-        let socket = match address.ip() {
-            IpAddr::V4(_) => TcpSocket::new_v4()?,
-            IpAddr::V6(_) => TcpSocket::new_v6()?,
+        let is_instance = || {
+            let picture = self.picture();
+            matches!(picture.lanes.directory().by_address(address), AddressLookup::Known(_))
         };
-        if let Some(mark) = self.mark {
-            socket2::SockRef::from(&socket).set_mark(mark)?;
-        }
+        let (socket, address) = self.source.socket(address, is_instance)?;
         // A socket that cannot is one that no byte passes: the connect says why.
         let _ = listen::notice_vanished(&socket2::SockRef::from(&socket), self.timeouts.backend);
         socket.connect(address).await

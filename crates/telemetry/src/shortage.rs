@@ -10,12 +10,13 @@ use rustix::{
 
 /// What the system answers when this process, or its host, cannot do what was asked: it says nothing about the other
 /// side. Descriptors of the process and of the host, memory, buffers, free local ports, room in a queue, a local rule.
-const OURS: [Errno; 8] = [
+const OURS: [Errno; 9] = [
     Errno::MFILE,
     Errno::NFILE,
     Errno::NOMEM,
     Errno::NOBUFS,
     Errno::ADDRNOTAVAIL,
+    Errno::ADDRINUSE,
     Errno::AGAIN,
     Errno::PERM,
     Errno::ACCESS,

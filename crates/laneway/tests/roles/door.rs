@@ -2,14 +2,16 @@
 
 use std::{
     fs,
+    io::{Read as _, Write as _},
+    net::{Ipv4Addr, TcpStream},
     os::unix::{fs::PermissionsExt, process::CommandExt},
     process::Command,
 };
 
 use anyhow::{Context, Result};
-use testkit::{Sandbox, http, needs};
+use testkit::{Instance, Sandbox, http, needs, wait};
 
-use crate::sandbox;
+use crate::{SOON, sandbox};
 
 /// A user who is not the one that runs the tests; becoming it takes root.
 const ANOTHER_USER: u32 = 54_321;
@@ -65,6 +67,61 @@ fn another_user_of_this_machine_must_show_the_token() -> Result<()> {
         as_another_user(&sandbox, &["get", "lanes", "--token-file", &shown.to_string_lossy()]);
     fs::remove_file(&shown)?;
     assert_eq!(told?, Some((0, String::new())));
+    Ok(())
+}
+
+/// A request in a tunnel: the status it is answered with, or that of a tunnel that is refused.
+fn through_tunnel(proxy: &str, to: &str, request: &str) -> Result<String> {
+    let mut stream = TcpStream::connect(proxy)?;
+    stream.set_read_timeout(Some(SOON))?;
+    write!(stream, "CONNECT {to} HTTP/1.1\r\nhost: {to}\r\n\r\n")?;
+    let mut answered = vec![0; 1024];
+    let count = stream.read(&mut answered)?;
+    if answered.starts_with(b"HTTP/1.1 200") {
+        write!(stream, "{request} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\r\n")?;
+        answered.clear();
+        stream.read_to_end(&mut answered)?;
+    } else {
+        answered.truncate(count);
+    }
+    let answered = String::from_utf8_lossy(&answered);
+    Ok(answered.split(' ').nth(1).unwrap_or_default().to_owned())
+}
+
+#[test]
+fn a_sidecar_lends_its_user_to_nobody() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    let _b = sandbox.begin_sidecar(&Instance::of_chain("B", None, 12))?;
+    let _c = sandbox.start(&Instance::of_chain("C", None, 13))?;
+    let (proxy, api) = (sandbox.endpoint(12, 15001), sandbox.api_address());
+    let ip: Ipv4Addr = sandbox.host(1).parse()?;
+    wait::until(SOON, "the sidecar listens", || Ok(TcpStream::connect(&proxy).map(drop)?))?;
+    let others = sandbox.endpoint(13, 15020);
+    for (address, path) in [(&api, LANES), (&others, "/status")] {
+        assert_eq!(http::get(address, path, &[])?.status, 200, "the user that runs it");
+        let through = http::get(&proxy, &format!("http://{address}{path}"), &[])?;
+        assert_eq!(through.status, 401, "{address} {}", through.body);
+        assert_eq!(through_tunnel(&proxy, address, &format!("GET {path}"))?, "401", "{address}");
+        assert_eq!(through_tunnel(&proxy, address, "GET /healthz")?, "200", "{address}");
+    }
+    let disable = "/api/v1alpha1/namespaces/default/lanes/trade-gray";
+    let spelt =
+        [format!("[::ffff:{ip}]:7600"), format!("{}:7600", u32::from(ip)), format!("{ip}.:7600")];
+    for to in [&[api.clone()][..], &spelt].concat() {
+        let target = format!("http://{to}{disable}");
+        // Whoever is not this process's host is refused for that, where the spelling is none of an address.
+        let status = http::exchange(&proxy, "DELETE", &target, &[], "")?.status;
+        assert!(matches!(status, 401 | 421 | 502), "{to} {status}");
+        let in_tunnel = through_tunnel(&proxy, &to, &format!("DELETE {disable}"))?;
+        assert!(matches!(in_tunnel.as_str(), "401" | "421" | "502"), "{to} {in_tunnel}");
+    }
+    // Who shows the token is known through a proxy, too; and what is no door is reached as ever.
+    let token = fs::read_to_string(sandbox.path("control").join("api-token"))?;
+    let shown = format!("authorization: Bearer {}", token.trim());
+    assert_eq!(http::get(&proxy, &format!("http://{api}{LANES}"), &[&shown])?.status, 200);
+    let application = format!("http://{}/", sandbox.endpoint(13, 8080));
+    assert_eq!(http::get(&proxy, &application, &[])?.status, 200);
     Ok(())
 }
 

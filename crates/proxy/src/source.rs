@@ -1,0 +1,49 @@
+//! Where a proxy's own connections come from: its mark, and on loopback the address that tells doors of Laneway whom it
+//! speaks for.
+
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+};
+
+use tokio::net::TcpSocket;
+
+/// Where a proxy calls from whatever is on its own machine and no instance of the mesh. Whoever uses the proxy is behind
+/// it, and not the proxy's user: nobody may be known by his user who comes from here.
+pub const ON_BEHALF: Ipv4Addr = Ipv4Addr::new(127, 200, 76, 87);
+
+/// What sockets are bound and marked by.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Source {
+    /// `SO_MARK` of connections, so that redirect rules leave them alone.
+    pub(crate) mark: Option<u32>,
+    /// Of a sidecar. To its application it stays the machine itself.
+    pub(crate) application: Option<SocketAddr>,
+}
+
+impl Source {
+    /// A socket to connect to `address` with, and how it is to be asked for it.
+    pub(crate) fn socket(
+        &self,
+        address: SocketAddr,
+        is_instance: impl FnOnce() -> bool,
+    ) -> io::Result<(TcpSocket, SocketAddr)> {
+        let (socket, to) = match address.ip().to_canonical() {
+            ip @ IpAddr::V4(_) => (TcpSocket::new_v4()?, SocketAddr::new(ip, address.port())),
+            IpAddr::V6(_) => (TcpSocket::new_v6()?, address),
+        };
+        if let Some(mark) = self.mark {
+            socket2::SockRef::from(&socket).set_mark(mark)?;
+        }
+        if is_loopback_v4(to.ip()) && self.application != Some(to) && !is_instance() {
+            socket.bind((ON_BEHALF, 0).into())?;
+        }
+        Ok((socket, to))
+    }
+}
+
+/// Of IPv6 there is one loopback address, and no other to come from: doors take nobody there for known.
+fn is_loopback_v4(ip: IpAddr) -> bool {
+    // The unspecified address leads to loopback.
+    matches!(ip, IpAddr::V4(ip) if ip.is_loopback() || ip.is_unspecified())
+}
