@@ -232,8 +232,27 @@ async fn first_of_both(
     }
 }
 
-/// Whether bytes begin an HTTP/1 request: a method in capitals, a space, and a target. `None`: too few to tell.
+/// Whether bytes begin an HTTP/1 request, or what some servers take for one. `None`: too few to tell.
 fn is_http(bytes: &[u8]) -> Option<bool> {
+    match begins_request(bytes) {
+        // To be refused: unread it would reach an instance whatever its lane.
+        Some(false) => Some(is_almost_http(bytes)),
+        known => known,
+    }
+}
+
+/// Whether the first line, blank ones aside, names HTTP/1 at its end: no other protocol's does.
+fn is_almost_http(bytes: &[u8]) -> bool {
+    let mut lines = bytes.trim_ascii_start().splitn(2, |byte| *byte == b'\n');
+    let line = lines.next().unwrap_or_default().trim_ascii_end();
+    let version = line.rsplit(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+    let is_text = line.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
+    let names_http = version.get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"HTTP/1"));
+    is_text && names_http && version.len() < line.len()
+}
+
+/// Whether it begins as a request should: a method in capitals, a space, and a target.
+fn begins_request(bytes: &[u8]) -> Option<bool> {
     if b"PRI * HTTP/2".starts_with(&bytes[..bytes.len().min(12)]) {
         // HTTP/2 begins with what looks like a method.
         return if bytes.len() < 12 && bytes.len() > 3 {
@@ -307,6 +326,18 @@ mod tests {
             (b"\xda\xbb\xc2\x00", Some(false)),
             (b"*1\r\n$4", Some(false)),
             (b" GET /", Some(false)),
+            (b" GET / HTTP/1.1\r\n", Some(true)),
+            (b"GET  / HTTP/1.1\r\nHost: a\r\n", Some(true)),
+            (b"GET\t/ HTTP/1.1\r\n", Some(true)),
+            (b"\r\n\r\nGET / HTTP/1.1\r\n", Some(true)),
+            (b"get / http/1.0\n", Some(true)),
+            (b"!#$% / HTTP/1.1\r\n", Some(true)),
+            (b"GGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGG / HTTP/1.1\r\n", Some(true)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(false)),
+            (b"get key\r\n", Some(false)),
+            (b"\r\n", Some(false)),
+            (b"HTTP/1.1 200 OK\r\n", Some(false)),
+            (b"\x16\x03\x01 HTTP/1.1", Some(false)),
             (b"SSH-2.0-x", Some(false)),
             (b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Some(false)),
         ] {
