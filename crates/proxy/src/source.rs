@@ -8,8 +8,9 @@ use std::{
 
 use tokio::net::TcpSocket;
 
-/// Where a proxy calls from whatever is on its own machine and no instance of the mesh. Whoever uses the proxy is behind
-/// it, and not the proxy's user: nobody may be known by his user who comes from here.
+/// Where a proxy calls from on loopback, whatever it calls but its own application: a door may be registered as an
+/// instance. Whoever uses the proxy is behind it, and not the proxy's user: nobody may be known by his user who comes
+/// from here. It has 28 000 ports, as many as loopback otherwise has for each of the addresses called.
 pub const ON_BEHALF: Ipv4Addr = Ipv4Addr::new(127, 200, 76, 87);
 
 /// What sockets are bound and marked by.
@@ -23,11 +24,7 @@ pub(crate) struct Source {
 
 impl Source {
     /// A socket to connect to `address` with, and how it is to be asked for it.
-    pub(crate) fn socket(
-        &self,
-        address: SocketAddr,
-        is_instance: impl FnOnce() -> bool,
-    ) -> io::Result<(TcpSocket, SocketAddr)> {
+    pub(crate) fn socket(&self, address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
         let (socket, to) = match address.ip().to_canonical() {
             ip @ IpAddr::V4(_) => (TcpSocket::new_v4()?, SocketAddr::new(ip, address.port())),
             IpAddr::V6(_) => (TcpSocket::new_v6()?, address),
@@ -35,7 +32,7 @@ impl Source {
         if let Some(mark) = self.mark {
             socket2::SockRef::from(&socket).set_mark(mark)?;
         }
-        if is_loopback_v4(to.ip()) && self.application != Some(to) && !is_instance() {
+        if is_loopback_v4(to.ip()) && self.application != Some(to) {
             socket.bind((ON_BEHALF, 0).into())?;
         }
         Ok((socket, to))
@@ -46,4 +43,25 @@ impl Source {
 fn is_loopback_v4(ip: IpAddr) -> bool {
     // The unspecified address leads to loopback.
     matches!(ip, IpAddr::V4(ip) if ip.is_loopback() || ip.is_unspecified())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn on_loopback_all_but_the_application_is_called_from_an_address_of_its_own() {
+        let application = "127.0.0.1:8080".parse().unwrap();
+        let source = Source { mark: None, application: Some(application) };
+        let from = |to: &str| {
+            let (socket, to) = source.socket(to.parse().unwrap()).unwrap();
+            (socket.local_addr().unwrap().ip() == ON_BEHALF, to.to_string())
+        };
+        assert_eq!(from("127.0.0.1:7600"), (true, "127.0.0.1:7600".to_owned()));
+        assert_eq!(from("[::ffff:127.0.0.1]:7600"), (true, "127.0.0.1:7600".to_owned()));
+        assert_eq!(from("127.9.0.1:8080"), (true, "127.9.0.1:8080".to_owned()));
+        for to in ["127.0.0.1:8080", "192.0.2.1:7600", "[::1]:7600"] {
+            assert_eq!(from(to), (false, to.to_owned()));
+        }
+    }
 }

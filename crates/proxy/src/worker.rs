@@ -190,11 +190,7 @@ impl Worker {
     }
 
     async fn open_stream(&self, address: SocketAddr) -> std::io::Result<tokio::net::TcpStream> {
-        let is_instance = || {
-            let picture = self.picture();
-            matches!(picture.lanes.directory().by_address(address), AddressLookup::Known(_))
-        };
-        let (socket, address) = self.source.socket(address, is_instance)?;
+        let (socket, address) = self.source.socket(address)?;
         // A socket that cannot is one that no byte passes: the connect says why.
         let _ = listen::notice_vanished(&socket2::SockRef::from(&socket), self.timeouts.backend);
         socket.connect(address).await
@@ -327,7 +323,7 @@ impl Worker {
         Self::new(
             Feed { published, demand },
             Timeouts::default(),
-            None,
+            Source::default(),
             Ejections::default(),
             metrics.recorder(),
             Via::new(0),
