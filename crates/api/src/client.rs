@@ -24,7 +24,7 @@ use crate::{
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, DeleteRequest, Event, ExplainRequest,
         ExplainResponse, InstanceStatus, List, MERGE_PATCH, Problem, ServiceStatus, StatusResponse,
-        WatchEvent,
+        TokenCreated, TokenRequest, TokenStatus, WatchEvent,
     },
 };
 
@@ -232,6 +232,21 @@ impl Client {
     pub async fn events(&self, after: u64) -> Result<Vec<Event>, CallError> {
         let path = format!("{}/events?after={after}", crate::rest::PREFIX);
         self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// Makes a token with which one application may be registered.
+    pub async fn create_token(&self, request: &TokenRequest) -> Result<TokenCreated, CallError> {
+        self.call(Method::POST, &path::of_token(None), Some(request)).await
+    }
+
+    /// Every token of applications, without what is secret.
+    pub async fn tokens(&self) -> Result<Vec<TokenStatus>, CallError> {
+        self.call(Method::GET, &path::of_token(None), None::<&()>).await
+    }
+
+    /// Shuts out whoever holds a token.
+    pub async fn revoke_token(&self, id: &str) -> Result<(), CallError> {
+        self.send(Method::DELETE, &path::of_token(Some(id)), None::<&()>).await.map(drop)
     }
 
     /// Follows the objects of one kind, of one namespace or of all: first everything there is, then every change.

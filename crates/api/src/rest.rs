@@ -15,6 +15,7 @@ use crate::resource::Object as AnyObject;
 mod explain;
 mod installation;
 mod status;
+mod tokens;
 
 pub use explain::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
 pub use installation::{Event, InstanceStatus, ServiceStatus};
@@ -22,6 +23,7 @@ pub use status::{
     DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,
     StatusResponse, UnreadCalls,
 };
+pub use tokens::{TokenCreated, TokenRequest, TokenStatus};
 
 /// The prefix of every path.
 pub const PREFIX: &str = "/api/v1alpha1";

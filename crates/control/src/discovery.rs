@@ -20,6 +20,7 @@ use crate::{
     Control,
     distribute::{Connection, Told},
     registrations::Registrations,
+    tokens::{self, Holder},
 };
 
 /// How often a discovery server should ask whether a silent peer is still there, and how long it should wait for
@@ -66,11 +67,12 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
         let mut hello = tokio::time::timeout(HELLO_WAIT, read_hello(&mut incoming))
             .await
             .map_err(|_| Status::deadline_exceeded("send `hello` first"))??;
-        self.control.check_join_token(&hello.join_token)?;
+        let holder = self.control.admit(&hello.join_token)?;
         if let Some(peer) = peer {
             name_listeners(&mut hello, peer.ip());
         }
-        let session = Session::open(Arc::clone(&self.control), hello)?;
+        self.control.check_follows(&holder, &hello)?;
+        let session = Session::open(Arc::clone(&self.control), hello, holder)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(session.run(incoming, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -145,12 +147,14 @@ struct Session {
     /// Who it is, for people.
     shown: String,
     connection: Connection,
+    /// With whose token it was let in.
+    holder: Holder,
     epoch: String,
     wake: Arc<Notify>,
 }
 
 impl Session {
-    fn open(control: Arc<Control>, hello: v1::Hello) -> Result<Self, Status> {
+    fn open(control: Arc<Control>, hello: v1::Hello, holder: Holder) -> Result<Self, Status> {
         let (node, shown) = (hello.node.clone(), shown(&hello));
         let wake = Arc::new(Notify::new());
         let mut hub = control.hub();
@@ -161,12 +165,12 @@ impl Session {
             })?;
         drop(hub);
         tracing::info!(node, data_plane = shown, "data plane connected");
-        Ok(Self { control, node, shown, connection, epoch, wake })
+        Ok(Self { control, node, shown, connection, holder, epoch, wake })
     }
 
     /// Receives and sends until either side ends, or a newer stream of the same node takes over.
     async fn run(
-        self,
+        mut self,
         mut incoming: Streaming<v1::DataPlaneMessage>,
         sender: mpsc::Sender<Result<EncodedControlMessage, Status>>,
     ) {
@@ -175,6 +179,14 @@ impl Session {
         loop {
             tokio::select! {
                 _ = closing.wait_for(|closing| *closing) => break,
+                () = self.holder.revoked() => {
+                    let refused = Err(tokens::revoked());
+                    match ready.take() {
+                        Some(permit) => drop(mpsc::OwnedPermit::send(permit, refused)),
+                        None => drop(sender.try_send(refused)),
+                    }
+                    break;
+                }
                 message = incoming.next() => match message {
                     Some(Ok(message)) => {
                         if !self.receive(message) { break }

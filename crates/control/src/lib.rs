@@ -30,7 +30,6 @@ use api::{
 use lanes::ServiceId;
 use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
-use subtle::ConstantTimeEq;
 use tokio::sync::{Notify, watch};
 
 mod discovery;
@@ -48,6 +47,7 @@ mod rest;
 mod sources;
 mod status;
 mod store;
+mod tokens;
 
 pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 pub use ledger::{Done, Edit, Ledger, Manifest, Precondition, Rejection, Rules, Transaction};
@@ -57,14 +57,16 @@ pub use rest::openapi;
 pub use sources::Standing;
 pub use store::{
     Change, Contents, Dependencies, Restored, Revision, SqliteStore, Store, StoreError,
-    StoredObject, Unreadable,
+    StoredObject, StoredToken, Unreadable,
 };
+pub(crate) use tokens::TokenError;
 
 use hub::Hub;
 use ledger::Commit;
 use objects::ObjectChange;
 use registrations::{Leases, Refusals};
 use status::Findings;
+use tokens::Tokens;
 
 /// Generation numbers reserved at once; more are when half of them are used. A restart skips what is left: few
 /// enough that people can still read the numbers, more than can be used while a reservation is written.
@@ -109,6 +111,7 @@ pub struct Control {
     files: Mutex<Vec<(String, lanes::Problem)>>,
     sources: watch::Receiver<Vec<ServiceSource>>,
     join_token: Option<String>,
+    tokens: Mutex<Tokens>,
     /// Wakes the driver: something changed that time alone would notice too late.
     nudge: Arc<Notify>,
     /// How far the hub has got, for those who wait for a condition of it.
@@ -173,6 +176,7 @@ impl Control {
             files: Mutex::default(),
             sources,
             join_token: settings.join_token,
+            tokens: Mutex::new(Tokens::new(contents.tokens)),
             nudge,
             progress: watch::Sender::new(0),
             status_changes: watch::Sender::new(0),
@@ -316,15 +320,6 @@ impl Control {
 
     pub(crate) fn closing(&self) -> watch::Receiver<bool> {
         self.closing.subscribe()
-    }
-
-    pub(crate) fn check_join_token(&self, given: &str) -> Result<(), tonic::Status> {
-        match &self.join_token {
-            Some(token) if !is_same_secret(token, given) => Err(tonic::Status::unauthenticated(
-                "join_token is missing or wrong: set the one the control plane was started with",
-            )),
-            _ => Ok(()),
-        }
     }
 
     /// Waits until something holds of the hub.
@@ -481,9 +476,4 @@ fn read_registrations(contents: &Contents) -> (Vec<v1::Instance>, Vec<String>) {
 fn is_at(listener: SocketAddr, address: SocketAddr) -> bool {
     let is_everywhere = listener.ip().is_unspecified() && address.ip().is_loopback();
     listener.port() == address.port() && (listener.ip() == address.ip() || is_everywhere)
-}
-
-/// Compares without telling by its duration how much is right.
-fn is_same_secret(one: &str, other: &str) -> bool {
-    one.as_bytes().ct_eq(other.as_bytes()).into()
 }

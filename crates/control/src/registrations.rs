@@ -18,7 +18,11 @@ use futures_util::{Stream, StreamExt};
 use prost::Message;
 use tonic::{Status, Streaming};
 
-use crate::{Control, store::Change};
+use crate::{
+    Control,
+    store::Change,
+    tokens::{self, Holder},
+};
 pub(crate) use leases::Leases;
 use leases::StreamId;
 pub(crate) use refusals::{Refusal, Refusals};
@@ -54,15 +58,20 @@ pub(crate) fn serve<R: Registrations>(
 ) -> impl Stream<Item = Result<v1::RegisterResponse, Status>> + Send {
     async_stream::stream! {
         let id = control.leases().open();
-        let mut stream = RegistrationStream { control, registrations, id, instance: None };
+        let mut stream = RegistrationStream { control, registrations, id, holder: Holder::MESH, instance: None };
         let mut closing = stream.control.closing();
         loop {
             let request = tokio::select! {
-                request = incoming.next() => request,
+                request = incoming.next() => request.and_then(Result::ok).map(Some),
                 _ = closing.wait_for(|closing| *closing) => break,
+                () = stream.holder.revoked() => Some(None),
             };
-            let Some(Ok(request)) = request else { break };
-            match stream.answer(request).await {
+            let answer = match request {
+                Some(Some(request)) => stream.answer(request).await,
+                Some(None) => Err(stream.shut_out().await),
+                None => break,
+            };
+            match answer {
                 Ok(Some(message)) => yield Ok(v1::RegisterResponse { message: Some(message) }),
                 Ok(None) => {}
                 Err(status) => {
@@ -78,6 +87,8 @@ struct RegistrationStream<R> {
     control: Arc<Control>,
     registrations: Arc<R>,
     id: StreamId,
+    /// With whose token it was let in.
+    holder: Holder,
     instance: Option<v1::Instance>,
 }
 
@@ -90,8 +101,7 @@ impl<R: Registrations> RegistrationStream<R> {
         let Some(message) = request.message else { return Ok(None) };
         match (message, &self.instance) {
             (Message::Instance(instance), _) => {
-                self.control.check_join_token(&request.join_token)?;
-                self.register(instance).await.map(Some)
+                self.register(instance, &request.join_token).await.map(Some)
             }
             (_, None) => Err(Status::invalid_argument("the first message must be `instance`")),
             (Message::Heartbeat(heartbeat), Some(instance)) => {
@@ -110,7 +120,9 @@ impl<R: Registrations> RegistrationStream<R> {
     async fn register(
         &mut self,
         mut instance: v1::Instance,
+        join_token: &str,
     ) -> Result<register_response::Message, Status> {
+        self.holder = self.control.admit(join_token)?;
         // What is compared with it is in one spelling. What is no address is for the registry to refuse.
         for text in [&mut instance.address, &mut instance.application_address] {
             if let Some(address) = leases::canonical(text) {
@@ -142,6 +154,9 @@ impl<R: Registrations> RegistrationStream<R> {
         &mut self,
         instance: &v1::Instance,
     ) -> Result<v1::Registered, Status> {
+        self.holder
+            .may_register(instance, &self.control.hub())
+            .map_err(|problem| Status::permission_denied(format!("instance.{problem}")))?;
         if let Some(before) = self.instance.take_if(|before| before.node != instance.node) {
             self.control.leases().closed(&before.node, self.id, Instant::now());
         }
@@ -178,6 +193,16 @@ impl<R: Registrations> RegistrationStream<R> {
                 "a registration is refused"
             );
         }
+    }
+
+    /// What a token let in goes with it: the registry might keep it although it is not heard.
+    async fn shut_out(&self) -> Status {
+        if let Some(instance) = &self.instance
+            && self.check_holds(&instance.node).is_ok()
+        {
+            self.deregister(instance).await;
+        }
+        tokens::revoked()
     }
 
     /// Only who holds the lease speaks for an instance.

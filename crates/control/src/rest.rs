@@ -15,7 +15,7 @@ use axum::{
     http::{Method, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{get, post},
+    routing::{delete, get, post},
 };
 
 use crate::{Control, store::StoredObject};
@@ -25,6 +25,7 @@ mod installation;
 mod objects;
 mod openapi;
 mod problem;
+mod tokens;
 mod watch;
 
 pub use openapi::openapi;
@@ -46,6 +47,8 @@ impl Control {
             .route(&path("/instances"), get(installation::instances))
             .route(&path("/services"), get(installation::services))
             .route(&path("/events"), get(installation::events))
+            .route(&path("/tokens"), get(tokens::list).post(tokens::create))
+            .route(&path("/tokens/{id}"), delete(tokens::revoke))
             .route(&path("/openapi.json"), get(openapi::serve))
             .route(&path("/{plural}"), get(objects::list).post(objects::create))
             .route(

@@ -78,6 +78,20 @@ pub enum Change {
         /// The data plane's node.
         node: String,
     },
+    /// A token of an application.
+    PutToken(StoredToken),
+    /// A token was shown.
+    UseToken {
+        /// Which. One that is gone stays gone.
+        id: String,
+        /// When: seconds since 1970.
+        used: u64,
+    },
+    /// A token is good no longer.
+    RevokeToken {
+        /// Which.
+        id: String,
+    },
     /// Instances of an application asked for names and addresses on a day.
     Depend(Dependencies),
     /// Nobody has for long.
@@ -105,6 +119,25 @@ pub struct Unreadable {
     pub problem: Problem,
 }
 
+/// A token of an application. What it is like is not kept: only its hash is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredToken {
+    /// The part of it that is no secret.
+    pub id: String,
+    /// The namespace of its application's services.
+    pub namespace: String,
+    /// Which application it lets in.
+    pub application: String,
+    /// With which tag, empty for base; none for any.
+    pub tag: Option<String>,
+    /// SHA-256 of the whole token.
+    pub hash: Arc<[u8]>,
+    /// When it was made: seconds since 1970.
+    pub created: u64,
+    /// When it was last shown, about.
+    pub used: Option<u64>,
+}
+
 /// What instances of one application asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependencies {
@@ -129,6 +162,8 @@ pub struct Contents {
     pub registrations: Vec<(String, Vec<u8>)>,
     /// Nodes of registrations that are spoilt.
     pub spoilt_registrations: Vec<String>,
+    /// Tokens of applications. One that is spoilt is not good.
+    pub tokens: Vec<StoredToken>,
     /// What applications call.
     pub dependencies: Vec<Dependencies>,
     /// The latest revision, of a removal too.

@@ -31,6 +31,7 @@ pub(crate) mod server;
 mod shape;
 pub(crate) mod status;
 mod target;
+pub(crate) mod token;
 pub(crate) mod version;
 pub(crate) mod wait;
 pub(crate) mod watch;
@@ -96,6 +97,8 @@ enum WrittenCommand {
     Analyze(analyze::Analyze),
     /// Sources, gateways and data planes: how far behind each is, what each cannot reach
     Status(status::Status),
+    /// Make, list and revoke tokens with which sidecars of one application may join
+    Token(token::Token),
     /// Copy the control plane's store into a file while it runs
     Backup(backup::Backup),
     /// Put a backup in place of the store of a stopped control plane
@@ -136,6 +139,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Analyze(analyze::Analyze),
     Status(status::Status),
+    Token(token::Token),
     Version(version::Version),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -282,6 +286,7 @@ impl WrittenCommand {
             Self::Explain(verb) => Command::Explain(verb),
             Self::Check(verb) => Command::Check(verb),
             Self::Status(verb) => Command::Status(verb),
+            Self::Token(verb) => Command::Token(verb),
             Self::Backup(verb) => Command::Backup(verb),
             Self::Restore(verb) => Command::Restore(verb),
             Self::Completions(verb) => Command::Completions(verb),

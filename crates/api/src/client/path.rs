@@ -18,6 +18,14 @@ pub(super) fn of_object(key: &Key) -> String {
     format!("{}/{}", of_kind(key.kind, Some(&key.namespace)), segment(&key.name))
 }
 
+/// The path of tokens of applications, or of one.
+pub(super) fn of_token(id: Option<&str>) -> String {
+    match id {
+        Some(id) => format!("{PREFIX}/tokens/{}", segment(id)),
+        None => format!("{PREFIX}/tokens"),
+    }
+}
+
 /// A name as a segment of a path: good ones as they are, others so that they stay one segment and are not found.
 fn segment(name: &str) -> String {
     // What `utf8_percent_encode` leaves alone besides letters and digits can be in a good name.

@@ -31,7 +31,7 @@ pub(crate) struct Refusals(BTreeMap<(String, String), Refusal>);
 
 impl Refusals {
     /// Notes that an instance was refused; says whether that is news.
-    pub(super) fn add(&mut self, instance: &Instance, reason: &str, now: Instant) -> bool {
+    pub(crate) fn add(&mut self, instance: &Instance, reason: &str, now: Instant) -> bool {
         self.0.retain(|_, refusal| now < refusal.last + KEPT);
         let (key, is_full) = (key(instance), self.0.len() >= REFUSALS_MAX);
         match self.0.get_mut(&key) {

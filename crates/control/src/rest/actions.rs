@@ -162,7 +162,7 @@ fn key_of(value: &Value) -> Option<Key> {
     Some(Key::new(kind, namespace, text("/metadata/name")?))
 }
 
-fn typed<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
+pub(super) fn typed<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
     serde_json::from_value(json_body(body)?)
         .map_err(|error| Refused::new(400, "bad body", error.to_string()))
 }

@@ -8,6 +8,7 @@ use api::resource::CreationOrder;
 
 mod copies;
 mod rows;
+mod tokens;
 
 pub use copies::Restored;
 
@@ -59,6 +60,20 @@ const MIGRATIONS: &[&str] = &[
         day         INTEGER NOT NULL,
         PRIMARY KEY (namespace, application, asked)
     ) STRICT, WITHOUT ROWID;
+",
+    "
+    CREATE TABLE tokens (
+        id          TEXT    NOT NULL PRIMARY KEY,
+        namespace   TEXT    NOT NULL,
+        application TEXT    NOT NULL,
+        -- NULL: any; empty: base.
+        tag         TEXT,
+        hash        BLOB    NOT NULL,
+        created     INTEGER NOT NULL,
+        -- Not under the checksum: a hint for people.
+        used        INTEGER,
+        checksum    INTEGER NOT NULL
+    ) STRICT;
 ",
 ];
 
@@ -217,6 +232,7 @@ impl Store for SqliteStore {
             };
             self.read_objects(&mut contents)?;
             self.read_registrations(&mut contents)?;
+            contents.tokens = tokens::read(&self.connection)?;
             contents.dependencies = rows::dependencies(&self.connection)?;
             Ok(contents)
         };
@@ -260,6 +276,9 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
             .prepare_cached("DELETE FROM registrations WHERE node = ?1")?
             .execute([node])
             .map(drop),
+        Change::PutToken(token) => tokens::put(transaction, token),
+        Change::UseToken { id, used } => tokens::note_use(transaction, id, *used),
+        Change::RevokeToken { id } => tokens::revoke(transaction, id),
         Change::Depend(dependencies) => rows::depend(transaction, dependencies),
         Change::ForgetDependencies(dependencies) => {
             rows::forget_dependencies(transaction, dependencies)

@@ -298,6 +298,17 @@ impl DataPlane {
         }
     }
 
+    /// Why the stream ended.
+    pub(crate) async fn ended(&mut self) -> tonic::Status {
+        loop {
+            match self.receiver.message().await {
+                Ok(Some(_)) => {}
+                Ok(None) => return tonic::Status::ok("the stream ended in order"),
+                Err(status) => return status,
+            }
+        }
+    }
+
     /// Receives and acknowledges until something holds.
     pub(crate) async fn until(&mut self, holds: impl Fn(&Self) -> bool) {
         while !holds(self) {

@@ -8,3 +8,4 @@ mod registrations;
 mod rest;
 mod scale;
 mod store;
+mod tokens;

@@ -10,22 +10,28 @@ use tonic::Streaming;
 use crate::harness::{PATIENCE, Plane, call, id, service, sidecar};
 
 /// A sidecar's stream of registrations.
-struct Registering {
+pub(crate) struct Registering {
     sender: mpsc::Sender<v1::RegisterRequest>,
     receiver: Streaming<v1::RegisterResponse>,
 }
 
 impl Registering {
     async fn start(plane: &Plane, instance: v1::Instance) -> Result<Self, tonic::Status> {
+        Self::with_token(plane, instance, "").await
+    }
+
+    pub(crate) async fn with_token(
+        plane: &Plane,
+        instance: v1::Instance,
+        join_token: &str,
+    ) -> Result<Self, tonic::Status> {
+        let join_token = join_token.to_owned();
         let server = format!("http://{}", plane.discovery);
         let channel = tonic::transport::Endpoint::from_shared(server).unwrap();
         let mut client = DiscoveryClient::new(channel.connect().await.unwrap());
         let (sender, outgoing) = mpsc::channel(16);
         let request = register_request::Message::Instance(instance);
-        sender
-            .send(v1::RegisterRequest { message: Some(request), ..Default::default() })
-            .await
-            .unwrap();
+        sender.send(v1::RegisterRequest { message: Some(request), join_token }).await.unwrap();
         let receiver = client.register(ReceiverStream::new(outgoing)).await?.into_inner();
         Ok(Self { sender, receiver })
     }
@@ -35,14 +41,14 @@ impl Registering {
         self.sender.send(request).await.unwrap();
     }
 
-    async fn hear(&mut self) -> Result<register_response::Message, tonic::Status> {
+    pub(crate) async fn hear(&mut self) -> Result<register_response::Message, tonic::Status> {
         let answer = tokio::time::timeout(PATIENCE, self.receiver.message()).await.unwrap()?;
         Ok(answer.unwrap().message.unwrap())
     }
 }
 
 /// An instance with an address of its own.
-fn instance(node: &str) -> v1::Instance {
+pub(crate) fn instance(node: &str) -> v1::Instance {
     let host = node.bytes().fold(1u8, |sum, byte| sum.wrapping_mul(3).wrapping_add(byte));
     v1::Instance {
         node: node.to_owned(),
@@ -55,7 +61,7 @@ fn instance(node: &str) -> v1::Instance {
     }
 }
 
-fn calls(plane: &Plane) -> Vec<String> {
+pub(crate) fn calls(plane: &Plane) -> Vec<String> {
     plane.registry.calls.lock().clone()
 }
 

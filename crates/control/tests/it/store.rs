@@ -62,7 +62,7 @@ fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     drop(raw);
     let before = std::fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 4, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 5, .. }), "{error}");
     assert!(error.to_string().contains("start the release that wrote it"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }

@@ -57,7 +57,8 @@ pub(crate) struct ControlPlane {
 /// The secret that data planes show when they connect.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Join {
-    /// A file with the join token that the control plane and its data planes share
+    /// A file with the join token that the control plane and its data planes share; for a sidecar, that of its application
+    /// will do (`laneway token create`)
     #[arg(long, value_name = "FILE", env = "LANEWAY_JOIN_TOKEN_FILE")]
     pub(crate) join_token_file: Option<String>,
 }

@@ -4,6 +4,7 @@ mod day;
 mod lanes;
 mod refusals;
 mod resources;
+mod tokens;
 
 use std::{
     io::Write as _,

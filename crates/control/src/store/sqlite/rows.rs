@@ -158,11 +158,12 @@ pub(super) fn registration(row: &Row<'_>) -> rusqlite::Result<Result<(String, Ve
 }
 
 /// Rows of before there were checksums are believed.
-fn is_spoilt(noted: Option<i64>, texts: &[&[u8]], numbers: &[i64]) -> bool {
+pub(super) fn is_spoilt(noted: Option<i64>, texts: &[&[u8]], numbers: &[i64]) -> bool {
     noted.is_some_and(|noted| noted != checksum(texts, numbers))
 }
 
-fn checksum(texts: &[&[u8]], numbers: &[i64]) -> i64 {
+/// A row's checksum.
+pub(super) fn checksum(texts: &[&[u8]], numbers: &[i64]) -> i64 {
     let mut hasher = crc32fast::Hasher::new();
     for text in texts {
         hasher.update(&(text.len() as u64).to_le_bytes());

@@ -1,0 +1,130 @@
+//! What the control plane does with tokens: it lets in, makes, revokes.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use api::{
+    discovery::v1::{Hello, Instance},
+    rest::{TokenCreated, TokenRequest},
+};
+use parking_lot::MutexGuard;
+use subtle::ConstantTimeEq;
+use tonic::Status;
+
+use super::{Holder, Tokens, looks_like_one, make, status};
+use crate::{Control, Rejection, store::Change};
+
+/// Why a token was not made, or not revoked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TokenError {
+    /// What it should be good for cannot be.
+    #[error("{0}")]
+    Invalid(lanes::Problem),
+    /// No more fit.
+    #[error("there are too many tokens: revoke those that are not used")]
+    TooMany,
+    /// There is none.
+    #[error("there is no token `{id}`: see `laneway token list`")]
+    Unknown {
+        /// As asked.
+        id: String,
+    },
+    /// It cannot be kept.
+    #[error(transparent)]
+    Rejected(#[from] Rejection),
+}
+
+/// What the holder of a revoked token is told.
+pub(crate) fn revoked() -> Status {
+    Status::unauthenticated(
+        "join_token is unknown or was revoked: show another, made with `laneway token create`",
+    )
+}
+
+impl Control {
+    pub(crate) fn tokens(&self) -> MutexGuard<'_, Tokens> {
+        self.tokens.lock()
+    }
+
+    /// Makes a token, durable when it returns.
+    pub(crate) async fn create_token(
+        &self,
+        request: TokenRequest,
+    ) -> Result<TokenCreated, TokenError> {
+        let (token, secret) = make(request, SystemTime::now()).map_err(TokenError::Invalid)?;
+        if self.tokens().is_full() {
+            return Err(TokenError::TooMany);
+        }
+        self.ledger().journal(Change::PutToken(token.clone())).await?;
+        let shown = status(&token);
+        tracing::info!(id = token.id, application = token.application, "a token was made");
+        self.tokens().add(token);
+        Ok(TokenCreated { token: shown, secret, is_asked_for: self.join_token.is_some() })
+    }
+
+    /// Shuts out whoever holds a token, and lasts.
+    pub(crate) async fn revoke_token(&self, id: &str) -> Result<(), TokenError> {
+        if !self.tokens().knows(id) {
+            return Err(TokenError::Unknown { id: id.to_owned() });
+        }
+        self.ledger().journal(Change::RevokeToken { id: id.to_owned() }).await?;
+        self.tokens().remove(id);
+        tracing::info!(id, "a token was revoked");
+        Ok(())
+    }
+
+    /// Who shows this text.
+    pub(crate) fn admit(self: &Arc<Self>, shown: &str) -> Result<Holder, Status> {
+        if self.join_token.as_deref().is_some_and(|token| is_same_secret(token, shown)) {
+            return Ok(Holder::MESH);
+        }
+        let found = self.tokens().holder(shown, SystemTime::now());
+        match found {
+            Some((holder, note)) => {
+                if let Some(note) = note {
+                    tokio::spawn(Arc::clone(self).note_use(note));
+                }
+                Ok(holder)
+            }
+            None if looks_like_one(shown) => Err(revoked()),
+            None if self.join_token.is_some() => Err(Status::unauthenticated(
+                "join_token is missing or wrong: set the one the control plane was started with, or one of \
+                 `laneway token create`",
+            )),
+            None => Ok(Holder::MESH),
+        }
+    }
+
+    /// Refuses a data plane that its token is not good for, and tells of it.
+    pub(crate) fn check_follows(&self, holder: &Holder, hello: &Hello) -> Result<(), Status> {
+        let allowed = holder.may_follow(hello, &self.hub());
+        allowed.map_err(|problem| {
+            let reason = format!("hello.{problem}");
+            let refused = Instance {
+                node: hello.node.clone(),
+                application: hello.name.clone(),
+                tag: hello.tag.clone(),
+                address: hello.address.clone(),
+                ..Instance::default()
+            };
+            if self.refusals().add(&refused, &reason, Instant::now()) {
+                let data_plane = crate::discovery::shown(hello);
+                tracing::warn!(node = hello.node, data_plane, reason, "a data plane is refused");
+            }
+            Status::permission_denied(reason)
+        })
+    }
+
+    async fn note_use(self: Arc<Self>, note: Change) {
+        if let Err(rejection) = self.ledger().journal(note).await {
+            tracing::warn!(error = %rejection, "when a token was used could not be kept");
+        }
+    }
+}
+
+/// Compares without telling by its duration how much is right.
+fn is_same_secret(one: &str, other: &str) -> bool {
+    one.as_bytes().ct_eq(other.as_bytes()).into()
+}
