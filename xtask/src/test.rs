@@ -38,7 +38,7 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     steps.take("release binary", || {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;
-    let counts = steps.take("tests", || tests(root, &worlds, &["--workspace"]))?;
+    let counts = steps.take("tests", || tests(root, &worlds, Extent::Usual, &["--workspace"]))?;
     steps.print();
     conclude(root, &counts, strictness)
 }
@@ -54,7 +54,7 @@ pub(crate) fn faults(root: &Path, strictness: Strictness) -> Result<()> {
     let packages = FAULTY.iter().flat_map(|package| ["--package", package]).collect::<Vec<_>>();
     // What a run of minutes has seen is shown.
     let counts = steps.take("experiments", || {
-        tests(root, &worlds, &[&packages[..], &["--", "--nocapture"]].concat())
+        tests(root, &worlds, Extent::Faults, &[&packages[..], &["--", "--nocapture"]].concat())
     })?;
     steps.print();
     conclude(root, &counts, strictness)
@@ -91,8 +91,17 @@ struct Counts {
     failed: u64,
 }
 
+/// How much an experiment does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Extent {
+    /// What everybody can wait for.
+    Usual,
+    /// All there is.
+    Faults,
+}
+
 /// The tests that cargo chooses by `which`. System tests use the release binary: it is what users run, and fast enough for load.
-fn tests(root: &Path, worlds: &Worlds, which: &[&str]) -> Result<Counts> {
+fn tests(root: &Path, worlds: &Worlds, extent: Extent, which: &[&str]) -> Result<Counts> {
     let skipped = root.join(SKIPPED);
     fs::write(&skipped, "").context("empty target/skipped.txt")?;
     let mut command = Command::new(run::cargo_program());
@@ -105,6 +114,9 @@ fn tests(root: &Path, worlds: &Worlds, which: &[&str]) -> Result<Counts> {
         .env("LANEWAY_PYTHON", &worlds.python)
         .env("LANEWAY_NODE_MODULES", &worlds.node_modules)
         .env("LANEWAY_SKIPPED", skipped);
+    if extent == Extent::Faults {
+        command.env("LANEWAY_FAULTS", "full");
+    }
     let line = run::line(&command);
     println!("$ {line}");
     let mut child = command

@@ -12,6 +12,7 @@
 
 pub mod application;
 mod call;
+mod clock;
 pub mod entrance_cases;
 mod hosts;
 pub mod http;
@@ -20,6 +21,7 @@ pub mod load;
 mod network;
 pub mod path;
 mod process;
+mod program;
 pub mod relay;
 pub mod sample;
 mod sandbox;

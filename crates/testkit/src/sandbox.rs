@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::{Network, Process, application, http, wait};
+use crate::{Network, Process, application, clock::Clocks, http, wait};
 
 /// Longest that a process may take to be ready. Debug builds on a busy machine take a few seconds.
 const READY_WITHIN: Duration = Duration::from_secs(30);
@@ -28,6 +28,7 @@ pub struct Sandbox {
     directory: tempfile::TempDir,
     laneway: PathBuf,
     application: PathBuf,
+    clocks: Option<Clocks>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -42,6 +43,8 @@ pub struct Instance {
     pub announced: Option<&'static str>,
     /// Its host in the sandbox's network.
     pub host: u8,
+    /// Where its sidecar looks for its control plane; there it is, unless a test stands in between.
+    pub control: Option<String>,
     /// The service it calls, as `http://sc-B/b`.
     pub calls: Option<&'static str>,
     /// Where it sends those calls; its own sidecar unless a test stands in between.
@@ -86,7 +89,17 @@ impl Instance {
             _ => None,
         };
         let forwards = application::INSTRUMENTED;
-        Self { name, tag, announced: tag, host, calls, proxy: None, forwards, health_path: None }
+        Self {
+            name,
+            tag,
+            announced: tag,
+            host,
+            control: None,
+            calls,
+            proxy: None,
+            forwards,
+            health_path: None,
+        }
     }
 
     /// What its answers begin with: `Agray`.
@@ -112,8 +125,26 @@ impl Sandbox {
             directory: tempfile::tempdir().context("make a directory for a sandbox")?,
             laneway,
             application: application::program()?,
+            clocks: None,
             _turn: turn,
         })
+    }
+
+    /// Processes of these commands, started from now on, look at wall clocks that [`Sandbox::set_clock`] sets.
+    ///
+    /// # Errors
+    /// When the clocks do not build.
+    pub fn with_clocks(mut self, commands: &[&'static str]) -> Result<Self> {
+        self.clocks = Some(Clocks::new(self.directory.path(), commands)?);
+        Ok(self)
+    }
+
+    /// Sets the wall clock of all processes of a command so far ahead of the true one, or behind.
+    ///
+    /// # Errors
+    /// When they have no clock of their own.
+    pub fn set_clock(&self, command: &str, ahead_seconds: i64) -> Result<()> {
+        self.clocks.as_ref().context("no clocks")?.set(command, ahead_seconds)
     }
 
     /// A path in the sandbox's directory.
@@ -256,7 +287,8 @@ impl Sandbox {
         let application = format!("app-{}", instance.name.to_lowercase());
         let service = format!("sc-{}", instance.name);
         let mut command = self.laneway(&["sidecar", "--application", &application]);
-        command.args(["--service", &service, "--control", &self.discovery_address()]);
+        let control = instance.control.clone().unwrap_or_else(|| self.discovery_address());
+        command.args(["--service", &service, "--control", &control]);
         command.args(["--app-address", &endpoint(8080), "--advertise", &endpoint(15006)]);
         command.args(["--outbound-listen", &endpoint(15001), "--inbound-listen", &endpoint(15006)]);
         command.args(["--admin-listen", &endpoint(15020)]);
@@ -284,6 +316,9 @@ impl Sandbox {
         command.env("XDG_STATE_HOME", self.path("state"));
         // No load balancer has to see it first.
         command.env("LANEWAY_LAME_DUCK_SECONDS", "0");
+        if let (Some(clocks), Some(name)) = (&self.clocks, arguments.first()) {
+            clocks.show(name, &mut command);
+        }
         command
     }
 

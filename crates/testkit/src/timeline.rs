@@ -169,12 +169,15 @@ impl Timeline {
         let shown =
             format!("{}{}[{}]", hop.name, hop.tag.as_deref().unwrap_or_default(), hop.address);
         let lives = self.instances.get(&hop.address).ok_or_else(|| format!("{shown} is nobody"))?;
-        if lives.iter().any(|life| life.name != hop.name || life.tag != hop.tag) {
+        // An address may have been another's before.
+        let mut its_own =
+            lives.iter().filter(|it| it.name == hop.name && it.tag == hop.tag).peekable();
+        if its_own.peek().is_none() {
             return Err(format!("{shown} is not what was started at this address"));
         }
         let alive =
             |life: &Life| life.started <= window.until && life.gone.is_none_or(|gone| gone >= sent);
-        if !lives.iter().any(alive) {
+        if !its_own.any(alive) {
             return Err(format!("{shown} was not alive"));
         }
         match (&hop.tag, mark) {

@@ -1,13 +1,16 @@
 //! The fleet that all these tests put under load: A → B → C with lanes gray, blue and green, and what happened to it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
+    fmt,
     time::{Duration, Instant},
 };
 
+use anyhow::{Result, ensure};
 use parking_lot::{Mutex, MutexGuard};
 use testkit::{
-    Instance, Judgement, Process, RunningInstance, Sandbox, Timeline, http, load, sample, wait,
+    Instance, Judgement, Process, RunningInstance, Sandbox, Timeline, http, load, path, sample,
+    wait,
 };
 
 /// The lanes, all enabled.
@@ -31,8 +34,8 @@ const INSTANCES: &[(&str, Option<&str>, u8)] = &[
     ("C", Some("green"), 43),
 ];
 
-/// Longest until every data plane knows every instance and lane.
-const SETTLED_WITHIN: Duration = Duration::from_secs(30);
+/// Longest until every data plane knows every instance and lane, or has found its control plane again.
+pub(crate) const SETTLED_WITHIN: Duration = Duration::from_secs(30);
 
 /// The kinds of requests, sent in turn: 4 of 10 unmarked, 3 gray, 2 blue, 1 green.
 const MARKS: [Option<&str>; 10] = [
@@ -65,11 +68,24 @@ impl Scale {
             Self { time: full.time.min(Duration::from_secs(8)), rate: full.rate.min(200) }
         }
     }
+
+    /// Full scale in `cargo xtask faults` alone.
+    pub(crate) fn of_faults(full: Self) -> Self {
+        if is_full() { full } else { Self { time: full.time / 10, rate: full.rate.min(200) } }
+    }
+}
+
+/// Whether experiments are to be done in full, which takes minutes each.
+#[allow(clippy::disallowed_methods, reason = "`cargo xtask faults` says so")]
+pub(crate) fn is_full() -> bool {
+    std::env::var("LANEWAY_FAULTS").is_ok_and(|scale| scale == "full")
 }
 
 /// Processes, and the story of what was done to them.
 #[derive(Debug)]
 pub(crate) struct Fleet {
+    instances: HashMap<u8, Instance>,
+    lanes: Mutex<BTreeMap<&'static str, bool>>,
     running: Mutex<HashMap<u8, RunningInstance>>,
     timeline: Mutex<Timeline>,
     pub(crate) control: Mutex<Process>,
@@ -83,7 +99,13 @@ pub(crate) struct Verdict {
     pub(crate) answers: usize,
     pub(crate) base: usize,
     pub(crate) lane: usize,
+    /// Of those in a lane, how many had a hop that its lane has no instance for.
+    pub(crate) fallbacks: usize,
     pub(crate) lost: usize,
+    /// What those that were lost were told, and how many.
+    pub(crate) reasons: BTreeMap<String, usize>,
+    /// Unmarked requests that a tagged instance served; they are wrong ones, too.
+    pub(crate) base_on_tagged: usize,
     pub(crate) wrong: Vec<String>,
 }
 
@@ -103,17 +125,21 @@ impl Fleet {
             timeline.lane_switched(tag, true, begun, Instant::now());
         }
         let mut running = HashMap::new();
+        let mut instances = HashMap::new();
         for (name, tag, host) in INSTANCES {
             let mut instance = Instance::of_chain(name, *tag, *host);
             change(&sandbox, &mut instance);
             timeline.instance_started(name, *tag, &sandbox.host(*host), Instant::now());
             running.insert(*host, sandbox.begin(&instance).unwrap());
+            instances.insert(*host, instance);
         }
         for instance in running.values_mut() {
             instance.ready().unwrap();
         }
         let gateway = sandbox.gateway(control_address).unwrap();
         let fleet = Self {
+            instances,
+            lanes: Mutex::new(LANES.iter().map(|tag| (*tag, true)).collect()),
             running: Mutex::new(running),
             timeline: Mutex::new(timeline),
             control: Mutex::new(control),
@@ -172,18 +198,29 @@ impl Fleet {
         let timeline = self.timeline();
         let mut verdict = Verdict { answers: sent.len(), ..Verdict::default() };
         for sent in sent {
-            match timeline.judge(MARKS[sent.kind], sent.at, sent.until, &sent.outcome) {
+            let mark = MARKS[sent.kind];
+            match timeline.judge(mark, sent.at, sent.until, &sent.outcome) {
                 Ok(Judgement::Base) => verdict.base += 1,
-                Ok(Judgement::Lane) => verdict.lane += 1,
-                Ok(Judgement::LostToKill) => verdict.lost += 1,
-                Err(wrong) => verdict.wrong.push(format!("{:?}: {wrong}", MARKS[sent.kind])),
+                Ok(Judgement::Lane) => {
+                    verdict.lane += 1;
+                    verdict.fallbacks += usize::from(has_tag(&sent.outcome, false));
+                }
+                Ok(Judgement::LostToKill) => {
+                    verdict.lost += 1;
+                    *verdict.reasons.entry(reason(&sent.outcome)).or_default() += 1;
+                }
+                Err(wrong) => {
+                    let on_tagged = mark.is_none() && has_tag(&sent.outcome, true);
+                    verdict.base_on_tagged += usize::from(on_tagged);
+                    verdict.wrong.push(format!("{mark:?}: {wrong}"));
+                }
             }
         }
         verdict
     }
 
     /// Switches a lane by the REST API. (The command also waits until the change is live everywhere.)
-    pub(crate) fn switch(&self, tag: &str, enabled: bool) {
+    pub(crate) fn switch(&self, tag: &'static str, enabled: bool) {
         let begun = Instant::now();
         let path = format!("/api/v1alpha1/namespaces/default/lanes/trade-{tag}");
         let patch = format!("{{\"spec\": {{\"enabled\": {enabled}}}}}");
@@ -191,7 +228,24 @@ impl Fleet {
         let api = self.sandbox.api_address();
         let answer = http::exchange(&api, "PATCH", &path, &content, &patch).unwrap();
         assert_eq!(answer.status, 200, "{}", answer.body);
+        self.lane_is(tag, enabled, begun);
+    }
+
+    /// Enables the lane if it is disabled, else disables it.
+    pub(crate) fn toggle(&self, tag: &'static str) {
+        let enabled = self.lanes()[tag];
+        self.switch(tag, !enabled);
+    }
+
+    /// Takes note that since `begun` a lane has become this.
+    pub(crate) fn lane_is(&self, tag: &'static str, enabled: bool, begun: Instant) {
         self.timeline().lane_switched(tag, enabled, begun, Instant::now());
+        self.lanes.lock().insert(tag, enabled);
+    }
+
+    /// Which lanes are enabled.
+    pub(crate) fn lanes(&self) -> BTreeMap<&'static str, bool> {
+        self.lanes.lock().clone()
     }
 
     /// `kill -9` of an instance: its application and its sidecar.
@@ -217,29 +271,101 @@ impl Fleet {
 
     /// Starts an instance (again).
     pub(crate) fn restart(&self, host: u8) {
-        let (name, tag, _) = INSTANCES.iter().find(|(_, _, known)| *known == host).unwrap();
+        self.begin(&self.instances[&host]);
+        self.ready(host);
+    }
+
+    /// Starts an instance, perhaps where another was; [`Fleet::ready`] waits until it is in the mesh.
+    pub(crate) fn begin(&self, instance: &Instance) {
+        let host = instance.host;
         let address = self.sandbox.host(host);
-        self.timeline().instance_started(name, *tag, &address, Instant::now());
-        let instance = self.sandbox.start(&Instance::of_chain(name, *tag, host)).unwrap();
-        self.timeline().instance_certain(&address, Instant::now());
-        self.running().insert(host, instance);
+        let at = Instant::now();
+        self.timeline().instance_started(instance.name, instance.tag, &address, at);
+        let running = self.sandbox.begin(instance).unwrap();
+        self.running().insert(host, running);
+    }
+
+    /// Waits until what was begun is registered.
+    pub(crate) fn ready(&self, host: u8) {
+        self.wait_contact(host);
+        self.timeline().instance_certain(&self.sandbox.host(host), Instant::now());
+    }
+
+    /// Waits until a data plane is ready and hears its control plane; the gateway's is host 1.
+    pub(crate) fn wait_contact(&self, host: u8) {
+        let admin = self.sandbox.endpoint(host, 15020);
+        wait::until(SETTLED_WITHIN, &format!("{admin} in contact"), || {
+            stands(&admin, 200, r#""stale":false"#)
+        })
+        .unwrap();
+    }
+
+    /// Waits until all data planes are.
+    pub(crate) fn wait_all_in_contact(&self) {
+        let mut hosts: Vec<u8> = self.running().keys().copied().collect();
+        hosts.push(1);
+        for host in hosts {
+            self.wait_contact(host);
+        }
+    }
+
+    /// Waits until a data plane knows that it does not hear its control plane.
+    pub(crate) fn wait_cut_off(&self, host: u8) {
+        let admin = self.sandbox.endpoint(host, 15020);
+        wait::until(SETTLED_WITHIN, &format!("{admin} cut off"), || {
+            stands(&admin, 200, r#""stale":true"#)
+        })
+        .unwrap();
     }
 }
 
-impl Verdict {
-    /// One line for people.
-    pub(crate) fn summary(&self) -> String {
-        let Self { answers, base, lane, lost, wrong } = self;
-        let share = 100.0 * *lane as f64 / (*answers).max(1) as f64;
-        let wrong = wrong.len();
-        format!(
-            "{answers} answers: {base} base, {lane} in a lane ({share:.1} %), {lost} lost to kills, {wrong} wrong"
-        )
-    }
+/// That `/readyz` answers this.
+fn stands(admin: &str, status: u16, words: &str) -> Result<()> {
+    let ready = http::get(admin, "/readyz", &[])?;
+    ensure!(
+        ready.status == status && ready.body.contains(words),
+        "{} {}",
+        ready.status,
+        ready.body
+    );
+    Ok(())
+}
 
+/// Whether some hop of an answer was tagged, or was not.
+fn has_tag(outcome: &Result<(u16, String), String>, tagged: bool) -> bool {
+    let Ok((_, body)) = outcome else { return false };
+    path::parse(body).is_ok_and(|hops| hops.iter().any(|hop| hop.tag.is_some() == tagged))
+}
+
+/// What a request that was lost was told, without what differs from one to the other.
+fn reason(outcome: &Result<(u16, String), String>) -> String {
+    let told = match outcome {
+        Ok((status, body)) => format!("{status} {body}"),
+        Err(error) => error.clone(),
+    };
+    let words = told.split_whitespace();
+    words.filter(|word| !word.contains(['[', '/', ':'])).take(12).collect::<Vec<_>>().join(" ")
+}
+
+impl Verdict {
     #[track_caller]
     pub(crate) fn assert_right(&self) {
         let shown: Vec<_> = self.wrong.iter().take(20).collect();
-        assert!(shown.is_empty(), "{}; first: {shown:#?}", self.summary());
+        assert!(shown.is_empty(), "{self}; first: {shown:#?}");
+    }
+}
+
+/// One line for people, and one for each reason.
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { answers, base, lane, fallbacks, lost, base_on_tagged, .. } = self;
+        let share = 100.0 * *lane as f64 / (*answers).max(1) as f64;
+        let wrong = self.wrong.len();
+        write!(
+            f,
+            "{answers} answers: {base} base, {lane} in a lane ({share:.1} %; {fallbacks} of them with a fallback), \
+             {lost} lost to kills, {wrong} wrong, {base_on_tagged} of base on a tagged instance"
+        )?;
+        self.reasons.iter().try_for_each(|(reason, count)| write!(f, "\n  lost {count}: {reason}"))
     }
 }

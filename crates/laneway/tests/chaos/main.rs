@@ -5,9 +5,12 @@
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 #![allow(clippy::print_stderr, reason = "a run of a minute says what it did")]
 
+mod clocks;
 mod fleet;
 mod instances_killed;
+mod partition;
 mod planted;
 mod restarts;
+mod rolling;
 mod together;
 mod toggle;

@@ -9,6 +9,7 @@ use testkit::{Instance, Sandbox, relay::Relay};
 
 use crate::{
     fleet::{Fleet, Scale, Verdict},
+    together::{FEW_STEPS, Together},
     toggle,
 };
 
@@ -64,4 +65,16 @@ fn a_gateway_that_learns_too_late_is_found() {
     let fleet = Fleet::start(sandbox, &address, |_, _| ());
     relay.freeze();
     assert_found(&toggle::run(&fleet, SHORT), "though lane gray was disabled for a second");
+}
+
+#[test]
+fn what_is_wrong_while_everything_happens_is_found() {
+    let all = Together::start(|_, instance| {
+        if instance.host == 22 {
+            instance.announced = None;
+        }
+    });
+    let verdict = all.run(&FEW_STEPS, SHORT);
+    assert_found(&verdict, "got an unmarked request");
+    assert!(verdict.base_on_tagged > 0, "{verdict}");
 }

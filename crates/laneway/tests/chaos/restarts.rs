@@ -63,14 +63,10 @@ fn no_request_fails_when_the_control_plane_is_killed_and_data_planes_restart_wit
     *fleet.control.lock() = fleet.sandbox.control(&[]).unwrap();
     pass_load();
     let verdict = fleet.judge(&load.stop().unwrap());
-    eprintln!("{}", verdict.summary());
+    eprintln!("{verdict}");
     verdict.assert_right();
     assert_eq!(verdict.lost, 0, "no instance was killed, so nothing may be lost");
-    assert!(
-        verdict.lane * 100 >= verdict.answers * 40,
-        "lanes were not held: {}",
-        verdict.summary()
-    );
+    assert!(verdict.lane * 100 >= verdict.answers * 40, "lanes were not held: {verdict}");
 
     // What was restarted while the control plane was away serves again.
     for (host, header) in [(13, "a: b"), (23, "canary: gray")] {

@@ -105,6 +105,20 @@ fn an_instance_that_lies_about_its_tag_is_found() {
 }
 
 #[test]
+fn an_address_may_be_one_instances_and_then_anothers() {
+    let start = Instant::now();
+    let mut timeline = story(start);
+    timeline.instance_started("C", None, "cg", at(start, 30.0));
+    let judge = |seconds: f64, answer: &str| {
+        let outcome = Ok((200, answer.to_owned()));
+        timeline.judge(None, at(start, seconds), at(start, seconds + 0.01), &outcome)
+    };
+    assert_eq!(judge(31.0, "A[a] -> B[b] -> C[cg]"), Ok(Judgement::Base));
+    assert!(judge(29.0, "A[a] -> B[b] -> C[cg]").unwrap_err().contains("was not alive"));
+    assert!(judge(31.0, "A[a] -> B[b] -> Cgray[cg]").unwrap_err().contains("was not alive"));
+}
+
+#[test]
 fn a_failure_is_right_only_during_a_kill() {
     check(None, 17.05, "FAILED closed", Ok(Judgement::LostToKill));
     check(None, 16.0, "FAILED closed", Err("failed though nothing was killed"));
