@@ -62,6 +62,7 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
             hostname: None,
             trusted: false,
             trusted_hops: 0,
+            merge_slashes: true,
         }],
     };
     let path = PathSpec::Prefix("/".to_owned());

@@ -3,7 +3,7 @@
 //!
 //! Gateways, both sides of a sidecar and `explain` read requests by these functions and no others. In order:
 //! 1. [`drop_underscored`] (gateways) and [`drop_hop_by_hop`]: fields that are not the request's own.
-//! 2. [`believe`]: what the listener does not believe goes; the client's address.
+//! 2. [`believe`]: what the listener does not believe goes; the client's address; slashes in a row.
 //! 3. [`Policy::context`] and [`Believed::seen`]: what decisions read.
 //! 4. After the decision [`write_host`] and [`write`], at gateways by [`Edits::send_on`](crate::Edits::send_on): what is
 //!    sent besides the fields that are still there.
@@ -68,6 +68,8 @@ pub struct Policy<'c> {
     pub is_trusted: bool,
     /// What becomes of what proxies in front say of the client.
     pub forwarded: Forwarded,
+    /// Whether slashes in a row in the path are taken for one.
+    pub merge_slashes: bool,
     /// Fields that carry correlation ids besides the trace headers.
     pub correlation: &'c CorrelationHeaders,
 }
@@ -85,12 +87,14 @@ impl<'c> Policy<'c> {
     /// At a gateway's listener.
     pub fn of_listener(listener: &ListenerSpec, correlation: &'c CorrelationHeaders) -> Self {
         let forwarded = Forwarded::Appended { trusted_hops: listener.trusted_hops };
-        Self { is_trusted: listener.trusted, forwarded, correlation }
+        let ListenerSpec { trusted: is_trusted, merge_slashes, .. } = *listener;
+        Self { is_trusted, forwarded, merge_slashes, correlation }
     }
 
     /// In front of an application; an edge believes nobody.
     pub fn of_application(edge: bool, correlation: &'c CorrelationHeaders) -> Self {
-        Self { is_trusted: !edge, forwarded: Forwarded::Untouched, correlation }
+        let forwarded = Forwarded::Untouched;
+        Self { is_trusted: !edge, forwarded, merge_slashes: false, correlation }
     }
 
     /// The lane context that arrived, as far as it is believed.
@@ -132,19 +136,20 @@ impl Believed {
     }
 }
 
-/// Drops what is not believed, before anything reads it.
-pub fn believe<'b>(fields: &mut impl Fields<'b>, peer: IpAddr, policy: Policy<'_>) -> Believed {
+/// Drops what is not believed, before anything reads it, and gives the path its one form.
+pub fn believe<'b>(head: &mut impl Head<'b>, peer: IpAddr, policy: Policy<'_>) -> Believed {
+    if policy.merge_slashes {
+        head.merge_slashes();
+    }
     let client_ip = match policy.forwarded {
-        Forwarded::Appended { trusted_hops } => {
-            client_address::client_ip(fields, peer, trusted_hops)
-        }
+        Forwarded::Appended { trusted_hops } => client_address::client_ip(head, peer, trusted_hops),
         Forwarded::Untouched => peer.to_canonical(),
     };
     let hides_lanes =
-        !policy.is_trusted && fields.values(Name::Baggage).any(baggage::has_lane_members);
-    fields.drop_named(policy.dropped());
+        !policy.is_trusted && head.values(Name::Baggage).any(baggage::has_lane_members);
+    head.drop_named(policy.dropped());
     if !policy.is_trusted && policy.correlation.has_others() {
-        fields.drop_where(|field| policy.drops_id(field));
+        head.drop_where(|field| policy.drops_id(field));
     }
     Believed { client_ip, hides_lanes }
 }

@@ -20,7 +20,7 @@ mod text;
 
 pub use compile::RouteProblem;
 pub use edits::Edits;
-pub use normal::{PathError, encode_beyond_ascii, normalise};
+pub use normal::{PathError, encode_beyond_ascii, has_slashes_in_a_row, merge_slashes, normalise};
 pub use published::Published;
 pub use spec::{GatewaySpec, RouteSpec};
 pub use table::{Backend, Found, Rule, Table};

@@ -24,14 +24,12 @@ impl fmt::Display for PathError {
 impl std::error::Error for PathError {}
 
 /// Normalises `path`: appends the normalised form to `out` and returns true, or returns false when it is normal
-/// already. Slashes in a row become one, as most servers take them. Percent-encoding of characters that need none is
-/// undone, hexadecimal digits become upper case, and what is beyond ASCII is encoded.
+/// already. Percent-encoding of characters that need none is undone, hexadecimal digits become upper case, and what is
+/// beyond ASCII is encoded. Slashes in a row stay: see [`merge_slashes`].
 pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
     let suspicious = path
         .iter()
         .fold(false, |seen, byte| seen | matches!(byte, b'%' | b'\\' | b'.') | !byte.is_ascii());
-    let slashes = path.iter().zip(path.iter().skip(1));
-    let suspicious = slashes.fold(suspicious, |seen, pair| seen | matches!(pair, (b'/', b'/')));
     if !suspicious {
         return Ok(false);
     }
@@ -61,9 +59,7 @@ pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
                 at += 3;
             }
             byte => {
-                if byte != b'/' || out.len() == start || out.last() != Some(&b'/') {
-                    push_encoded(byte, out);
-                }
+                push_encoded(byte, out);
                 at += 1;
             }
         }
@@ -81,6 +77,23 @@ pub fn normalise(path: &[u8], out: &mut Vec<u8>) -> Result<bool, PathError> {
         out.truncate(start);
     }
     Ok(changed)
+}
+
+/// Whether slashes stand in a row.
+pub fn has_slashes_in_a_row(path: &[u8]) -> bool {
+    let pairs = path.iter().zip(path.iter().skip(1));
+    pairs.fold(false, |seen, pair| seen | matches!(pair, (b'/', b'/')))
+}
+
+/// Appends `path` with one slash for those in a row, as most servers take them.
+pub fn merge_slashes(path: &[u8], out: &mut Vec<u8>) {
+    let mut last = 0;
+    for byte in path.iter().copied() {
+        if (last, byte) != (b'/', b'/') {
+            out.push(byte);
+        }
+        last = byte;
+    }
 }
 
 /// Appends `text` with everything beyond ASCII percent-encoded and returns true, or returns false when it has nothing of
@@ -130,10 +143,21 @@ mod tests {
         check("/%C3%A9", Ok("/%C3%A9"));
         check("/a%20b", Ok("/a%20b"));
         check("/\u{4e2d}/%e4", Ok("/%E4%B8%AD/%E4"));
-        check("//a", Ok("/a"));
-        check("/a///b//", Ok("/a/b/"));
-        check("//", Ok("/"));
+        check("//a", Ok("//a"));
+        check("/a//%62", Ok("/a//b"));
         check("/%2e//a/%61", Err(PathError::Ambiguous));
+    }
+
+    #[test]
+    fn slashes_in_a_row_are_one() {
+        for (path, expected) in
+            [("//a", "/a"), ("/a///b//", "/a/b/"), ("//", "/"), ("/a/b", "/a/b"), ("", "")]
+        {
+            let mut out = Vec::new();
+            merge_slashes(path.as_bytes(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), expected, "{path}");
+            assert_eq!(has_slashes_in_a_row(path.as_bytes()), path != expected, "{path}");
+        }
     }
 
     #[test]

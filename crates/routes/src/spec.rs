@@ -26,6 +26,8 @@ pub struct ListenerSpec {
     pub trusted: bool,
     /// How many proxies in front are believed in X-Forwarded-For.
     pub trusted_hops: u8,
+    /// Whether slashes in a row in a path are taken for one.
+    pub merge_slashes: bool,
 }
 
 impl GatewaySpec {

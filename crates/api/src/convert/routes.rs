@@ -18,6 +18,9 @@ mod filters;
 /// Annotation of a Gateway: its clients' lane context, trace and correlation ids are believed. `"true"`.
 const TRUSTED: &str = "laneway.io/trusted";
 
+/// Annotation of a Gateway: slashes in a row in paths are taken for one. `"true"` unless it says `"false"`.
+const MERGE_SLASHES: &str = "laneway.io/merge-slashes";
+
 /// Annotation of a Gateway: how many proxies in front are believed in X-Forwarded-For. A number in quotes.
 const TRUSTED_HOPS: &str = "laneway.io/trusted-hops";
 
@@ -37,15 +40,22 @@ pub fn gateway(
     written: &LanewayGatewaySpec,
 ) -> Result<GatewaySpec, Vec<Problem>> {
     let mut problems = Vec::new();
-    let trusted = match resource.metadata.annotations.get(TRUSTED).map(String::as_str) {
-        None | Some("false") => false,
+    let mut is_on = |name: &str, by_default: bool| match resource
+        .metadata
+        .annotations
+        .get(name)
+        .map(String::as_str)
+    {
+        None => by_default,
+        Some("false") => false,
         Some("true") => true,
         Some(other) => {
-            let field = format!("metadata.annotations.{TRUSTED}");
+            let field = format!("metadata.annotations.{name}");
             problems.push(Problem::new(field, other, "use \"true\" or \"false\""));
-            false
+            by_default
         }
     };
+    let (trusted, merge_slashes) = (is_on(TRUSTED, false), is_on(MERGE_SLASHES, true));
     let trusted_hops = match resource.metadata.annotations.get(TRUSTED_HOPS) {
         None => 0,
         Some(text) => match text.parse() {
@@ -90,6 +100,7 @@ pub fn gateway(
             hostname: listener.hostname.clone().filter(|hostname| !hostname.is_empty()),
             trusted,
             trusted_hops,
+            merge_slashes,
         })
         .collect();
     Ok(GatewaySpec { name: resource.metadata.name.clone(), listeners })

@@ -439,6 +439,9 @@ pub struct Listener {
     /// how many proxies in front are believed in X-Forwarded-For
     #[prost(uint32, tag = "5")]
     pub trusted_hops: u32,
+    /// slashes in a row in a path are not taken for one
+    #[prost(bool, tag = "6")]
+    pub keeps_slashes: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Route {

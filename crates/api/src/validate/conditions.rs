@@ -9,7 +9,7 @@ use routes::{
     GatewaySpec,
     entrance::{
         Policy, Unseen,
-        possible::{self, LANE_MEMBERS},
+        possible::{self, LANE_MEMBERS, Paths},
     },
 };
 
@@ -176,7 +176,7 @@ impl Checked<'_> {
     /// Looks for values that no request has, and for what every request has.
     fn check_values(&mut self, condition: &Condition, place: &Place<'_>) {
         let parameter = &condition.parameter;
-        let values = possible::values(parameter, self.sees_paths_as_written());
+        let values = possible::values(parameter, self.paths());
         let narrowed = self.narrowed(parameter);
         for (field, operator, text) in named_values(condition, place) {
             let field = format!("{}.{field}", place.at);
@@ -224,12 +224,13 @@ impl Checked<'_> {
         }
     }
 
-    fn sees_paths_as_written(&self) -> bool {
-        self.entrances.iter().any(|entrance| !entrance.policy.is_gateway())
+    /// What its entrances leave of paths as they were written.
+    fn paths(&self) -> Paths {
+        self.entrances.iter().map(|entrance| entrance.policy.paths()).max().unwrap_or(Paths::Merged)
     }
 
     fn narrowed(&self, parameter: &Parameter) -> Option<Narrowed> {
-        let values = possible::values(parameter, false);
+        let values = possible::values(parameter, Paths::Merged);
         match parameter {
             Parameter::Header(name)
                 if name == "baggage"

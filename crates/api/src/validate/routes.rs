@@ -159,6 +159,7 @@ fn anywhere() -> GatewaySpec {
         hostname: None,
         trusted: true,
         trusted_hops: 1,
+        merge_slashes: false,
     };
     GatewaySpec { name: "any".to_owned(), listeners: vec![listener] }
 }

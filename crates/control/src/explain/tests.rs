@@ -61,6 +61,16 @@ fn case(sent: &str, condition: &str) -> Case {
 /// What is explained of a call through a route with these filters to an application that is an entrance of the case's
 /// group: of its instance at this address.
 fn behind_a_route(case: &Case, filters: &[FilterSpec], address: &str) -> ExplainHop {
+    behind(listener(case), case, filters, address, "/api/x")
+}
+
+fn behind(
+    listener: ListenerSpec,
+    case: &Case,
+    filters: &[FilterSpec],
+    address: &str,
+    path: &str,
+) -> ExplainHop {
     let app = EntranceSpec::Application { name: "app".to_owned(), edge: false };
     let id = ServiceId::new("embedded", "default", "", "app");
     let mut directory = Directory::new(true);
@@ -69,8 +79,8 @@ fn behind_a_route(case: &Case, filters: &[FilterSpec], address: &str) -> Explain
     let mut moment = moment(case, &app);
     moment.snapshot = Snapshot::new(moment.snapshot.groups().to_vec(), directory);
     let backend = BackendSpec { service: Ok(id), weight: 1, filters: filters.to_vec() };
-    moment.table = table(listener(case), vec![backend]);
-    let told = moment.explain(&wanted(case, "/api/x"), &mut || [7; 16]).unwrap();
+    moment.table = table(listener, vec![backend]);
+    let told = moment.explain(&wanted(case, path), &mut || [7; 16]).unwrap();
     told.hops.into_iter().next().unwrap()
 }
 
@@ -153,6 +163,40 @@ fn nobody_decides_at_an_application_without_a_sidecar() {
     assert_eq!(because, "nobody decides here: application app has no sidecar");
 }
 
+#[test]
+fn slashes_in_a_row_are_explained_as_the_gateway_takes_them() {
+    let at = EntranceSpec::Gateway { name: "edge".to_owned(), routes: None };
+    for (merge_slashes, condition, expected) in [
+        (true, "path = /api/x", true),
+        (true, "path = //api//x", false),
+        (false, "path = /api/x", false),
+        (false, "path = //api//x", true),
+    ] {
+        let case = case("a: b", condition);
+        let mut moment = moment(&case, &at);
+        moment.table = table(ListenerSpec { merge_slashes, ..listener(&case) }, Vec::new());
+        let told = moment.explain(&wanted(&case, "//api//x"), &mut || [7; 16]).unwrap();
+        assert_eq!(!told.baggage.is_empty(), expected, "{merge_slashes} {condition}: {told:?}");
+        let rule = if merge_slashes { "rule 1 " } else { "rule 0 " };
+        assert!(told.routing[0].starts_with(rule), "{merge_slashes}: {told:?}");
+    }
+}
+
+#[test]
+fn an_application_sees_the_slashes_that_the_gateway_sends_on() {
+    for (merge_slashes, condition, expected) in [
+        (true, "path = /api/x/y", true),
+        (true, "path = /api//x/y", false),
+        (false, "path = /api//x/y", true),
+        (false, "path = /api/x/y", false),
+    ] {
+        let case = case("a: b", condition);
+        let listener = ListenerSpec { merge_slashes, ..listener(&case) };
+        let hop = behind(listener, &case, &[], "127.0.0.2:1", "/api//x/y");
+        assert_eq!(entered(&hop), expected, "{merge_slashes} {condition}: {hop:?}");
+    }
+}
+
 /// A sidecar's.
 fn endpoint(address: &str) -> Endpoint {
     Endpoint {
@@ -185,6 +229,7 @@ fn listener(case: &Case) -> ListenerSpec {
         hostname: None,
         trusted: case.at.trusted,
         trusted_hops: case.at.trusted_hops,
+        merge_slashes: true,
     }
 }
 

@@ -139,6 +139,8 @@ impl<'b> Head<'b> for AskedHead<'b> {
     fn query(&self) -> &str {
         ""
     }
+
+    fn merge_slashes(&mut self) {}
 }
 
 impl Request for Asked {

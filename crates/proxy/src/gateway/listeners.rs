@@ -99,6 +99,7 @@ mod tests {
                 hostname: None,
                 trusted: false,
                 trusted_hops: 0,
+                merge_slashes: true,
             })
             .collect();
         assert_eq!(further_ports(&listeners, own), further, "{listeners:?} beside {own:?}");

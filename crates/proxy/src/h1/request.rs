@@ -46,6 +46,8 @@ pub(crate) struct RequestHead {
     /// Its form.
     pub(crate) form: Form,
     path: Text,
+    /// The path with one slash for those in a row, where an edge may want it so.
+    merged_path: Option<Text>,
     query: Text,
     /// What goes on where it is not the same: between applications, bytes beyond ASCII stay as they were written.
     path_sent: Text,
@@ -74,6 +76,7 @@ impl Default for RequestHead {
             target: Span::default(),
             form: Form::Origin,
             path: Text::Head(Span::default()),
+            merged_path: None,
             query: Text::Head(Span::default()),
             path_sent: Text::Head(Span::default()),
             query_sent: None,
@@ -178,7 +181,19 @@ impl RequestHead {
         if !self.target.of(bytes).is_ascii() {
             self.encode_target(bytes, policy);
         }
+        self.merged_path = None;
+        if policy.path == PathPolicy::Strict && routes::has_slashes_in_a_row(path) {
+            self.merge_slashes(bytes);
+        }
         Ok(())
+    }
+
+    /// Which listener it is for, and what that wants, is not known yet.
+    #[cold]
+    fn merge_slashes(&mut self, bytes: &[u8]) {
+        let (start, path) = (self.scratch.len(), self.path.of(bytes, &self.scratch).to_vec());
+        routes::merge_slashes(&path, &mut self.scratch);
+        self.merged_path = Some(Text::Scratch(Span::new(start, self.scratch.len())));
     }
 
     /// What is beyond ASCII is seen encoded by routes and conditions, and goes on so from an edge.
@@ -323,6 +338,9 @@ pub(crate) struct Received<'b> {
     authority: &'b [u8],
     host: &'b str,
     path: &'b str,
+    /// The path with one slash for those in a row, where there are any.
+    merged_path: Option<(Text, &'b str)>,
+    path_sent: &'b mut Text,
     query: &'b str,
 }
 
@@ -345,6 +363,10 @@ impl<'b> Received<'b> {
             authority: head.authority.of(bytes),
             host: text(head.host.of(bytes, &head.scratch)),
             path: text(head.path.of(bytes, &head.scratch)),
+            merged_path: head
+                .merged_path
+                .map(|merged| (merged, text(merged.of(bytes, &head.scratch)))),
+            path_sent: &mut head.path_sent,
             query: text(head.query.of(bytes, &head.scratch)),
             lines: FieldLines { parser: &mut head.parser, bytes },
         }
@@ -392,5 +414,11 @@ impl<'b> Head<'b> for Received<'b> {
 
     fn query(&self) -> &str {
         self.query
+    }
+
+    fn merge_slashes(&mut self) {
+        if let Some((merged, path)) = self.merged_path {
+            (*self.path_sent, self.path) = (merged, path);
+        }
     }
 }

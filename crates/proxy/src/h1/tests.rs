@@ -27,6 +27,8 @@ fn read_in_pieces(bytes: &[u8], cuts: &[usize]) -> Result<Option<RequestHead>, H
 
 fn understood(head: &mut RequestHead, bytes: &[u8]) -> Understood {
     let text = |bytes: &[u8]| bytes.iter().map(|byte| char::from(*byte)).collect::<String>();
+    // As most listeners want it.
+    Received::new(head, bytes).merge_slashes();
     Understood {
         method: text(head.method.of(bytes)),
         path: text(head.path_sent(bytes)),

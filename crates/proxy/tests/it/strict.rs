@@ -97,6 +97,30 @@ async fn one_path_is_matched_and_forwarded() {
 }
 
 #[tokio::test]
+async fn slashes_in_a_row_stay_where_the_gateway_says_so() {
+    let (a, b) = (Instance::new().await, Instance::new().await);
+    let mut world = World::new(&[a.address]);
+    world.services.push(("sc-B", "b", vec![(b.address, None)]));
+    world.routes.push(("/admin", "sc-B", Vec::new(), (None, None)));
+    world.listeners[0].merge_slashes = false;
+    let proxy = Proxy::gateway(&world);
+    for (target, by, line) in [
+        ("//admin/x", &a, "GET //admin/x HTTP/1.1\r\n"),
+        ("/admin//%78/?a//b", &b, "GET /admin//x/?a//b HTTP/1.1\r\n"),
+        ("/admin//", &b, "GET /admin// HTTP/1.1\r\n"),
+        ("http://shop//admin", &a, "GET //admin HTTP/1.1\r\n"),
+    ] {
+        let mut client = proxy.client().await;
+        client.send(&get(target)).await;
+        let head = by.accept().await.head().await;
+        assert!(head.starts_with(line), "{target}: {head}");
+    }
+    let mut client = proxy.client().await;
+    client.send(&get("/a//../admin")).await;
+    assert_eq!(status(&client.answer().await.0), 400);
+}
+
+#[tokio::test]
 async fn malformed_answers_become_502() {
     let instance = Instance::new().await;
     let proxy = Proxy::gateway(&World::new(&[instance.address]));

@@ -371,7 +371,14 @@ impl World {
 }
 
 pub(crate) fn listener(port: u16, trusted: bool) -> ListenerSpec {
-    ListenerSpec { name: format!("http-{port}"), port, hostname: None, trusted, trusted_hops: 0 }
+    ListenerSpec {
+        name: format!("http-{port}"),
+        port,
+        hostname: None,
+        trusted,
+        trusted_hops: 0,
+        merge_slashes: true,
+    }
 }
 
 /// A group whose lane `gray` takes requests with `canary: gray`.

@@ -29,14 +29,20 @@ static HOST_FIELD: LazyLock<String> =
 /// A path as it was written, though with what is beyond ASCII encoded; or `*` for the server itself.
 const PATH_AS_WRITTEN: &str = r#"\*|/[!"$->@-~]*"#;
 
-/// A normalised path: what needs no encoding has none, hexadecimal digits are upper-case, and no segment is `.` or `..`,
-/// with or without parameters, or empty but for the last.
-static PATH: LazyLock<String> = LazyLock::new(|| {
+/// A normalised path: as [`PATH_OF_SEGMENTS`], and no segment is empty but for the last.
+static PATH: LazyLock<String> = LazyLock::new(|| format!(r"\*|/|(?:/{})+/?", *SEGMENT));
+
+/// A path in which slashes in a row may stand: what needs no encoding has none, hexadecimal digits are upper-case, and no
+/// segment is `.` or `..`, with or without parameters.
+static PATH_OF_SEGMENTS: LazyLock<String> = LazyLock::new(|| format!(r"\*|(?:/{}?)+", *SEGMENT));
+
+/// What is between two slashes.
+static SEGMENT: LazyLock<String> = LazyLock::new(|| {
     let encoded = "%(?:0[1-9A-F]|[189A-F][0-9A-F]|2[0-9A-C]|3[A-F]|40|5[BDE]|60|7[BCDF])";
     let letter = format!(r#"[!"$&-\-0-:<->@-\[\]-~]|{encoded}"#);
     let name = format!(r"(?:\.?(?:{letter})(?:{letter}|\.)*|\.\.(?:{letter}|\.)+)");
     let parameters = format!(r";(?:{letter}|[.;])*");
-    format!(r"\*|/|(?:/(?:{name}(?:{parameters})?|{parameters}))+/?")
+    format!("(?:{name}(?:{parameters})?|{parameters})")
 });
 
 static METHOD: LazyLock<String> =
@@ -64,8 +70,19 @@ const DECODED: &str = r"(?s-u:[^\t ](?:.*[^\t ])?)?";
 pub const LANE_MEMBERS: &str =
     r"(?s-u:(?:.*,)?[\t ]*(?:l|%6[Cc])(?:a|%61)(?:n|%6[Ee])(?:e|%65)(?:\.|%2[Ee]).*)";
 
-/// How values of `parameter` look at some entrance; `as_written`: at one that does not normalise paths.
-pub fn values(parameter: &Parameter, as_written: bool) -> &'static str {
+/// What an entrance makes of paths; the later, the less.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Paths {
+    /// Normalised, slashes in a row are one.
+    Merged,
+    /// Normalised but for slashes in a row.
+    Unmerged,
+    /// Nothing.
+    AsWritten,
+}
+
+/// How values of `parameter` look at some entrance, where paths are at most what `paths` says.
+pub fn values(parameter: &Parameter, paths: Paths) -> &'static str {
     match parameter {
         Parameter::Header(name) => match name.as_str() {
             "host" => &HOST_FIELD,
@@ -73,8 +90,11 @@ pub fn values(parameter: &Parameter, as_written: bool) -> &'static str {
             _ => FIELD,
         },
         Parameter::Query(_) | Parameter::Cookie(_) | Parameter::Claim(_) => DECODED,
-        Parameter::Path if as_written => PATH_AS_WRITTEN,
-        Parameter::Path => &PATH,
+        Parameter::Path => match paths {
+            Paths::Merged => &PATH,
+            Paths::Unmerged => &PATH_OF_SEGMENTS,
+            Paths::AsWritten => PATH_AS_WRITTEN,
+        },
         Parameter::Method => &METHOD,
         Parameter::Host => &HOST,
         Parameter::ClientIp => &CLIENT_IP,
@@ -169,8 +189,9 @@ mod tests {
     use super::*;
     use crate::{
         entrance::{is_valid_host, is_valid_target, split_port, without_root_dot},
+        has_slashes_in_a_row,
         language::Languages,
-        normalise,
+        merge_slashes, normalise,
     };
 
     fn is_in(pattern: &str, text: &[u8]) -> bool {
@@ -180,7 +201,7 @@ mod tests {
     #[track_caller]
     fn check(parameter: &Parameter, operator: Operator, may: bool) {
         let asked = named(parameter, &operator).unwrap();
-        let said = Languages::default().may_meet(&[values(parameter, false), &asked], &[]);
+        let said = Languages::default().may_meet(&[values(parameter, Paths::Merged), &asked], &[]);
         assert_eq!(said, may, "{parameter} {operator}");
     }
 
@@ -302,7 +323,7 @@ mod tests {
             let pattern =
                 |text: &str| named(&Parameter::ClientIp, &Operator::Cidr(text.to_owned())).unwrap();
             Languages::default().may_meet(
-                &[values(&Parameter::ClientIp, false), &pattern(one), &pattern(other)],
+                &[values(&Parameter::ClientIp, Paths::Merged), &pattern(one), &pattern(other)],
                 &[],
             )
         };
@@ -349,9 +370,17 @@ mod tests {
             let is_path = is_valid_target(text.as_bytes());
             let outcome = normalise(text.as_bytes(), &mut normal);
             let is_normal = is_path && outcome == Ok(false);
-            prop_assert_eq!(is_in(&PATH, text.as_bytes()), is_normal, "{}", text);
-            if is_path && outcome == Ok(true) {
-                prop_assert!(is_in(&PATH, &normal), "{}", text);
+            let is_merged = is_normal && !has_slashes_in_a_row(text.as_bytes());
+            prop_assert_eq!(is_in(&PATH, text.as_bytes()), is_merged, "{}", text);
+            prop_assert_eq!(is_in(&PATH_OF_SEGMENTS, text.as_bytes()), is_normal, "{}", text);
+            if is_path && outcome.is_ok() {
+                if outcome == Ok(false) {
+                    normal.extend_from_slice(text.as_bytes());
+                }
+                prop_assert!(is_in(&PATH_OF_SEGMENTS, &normal), "{}", text);
+                let mut merged = Vec::new();
+                merge_slashes(&normal, &mut merged);
+                prop_assert!(is_in(&PATH, &merged), "{}", text);
             }
         }
 

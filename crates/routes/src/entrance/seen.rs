@@ -20,6 +20,8 @@ pub trait Head<'b>: Fields<'b> {
     fn path(&self) -> &str;
     /// The query without `?`, percent-encoded.
     fn query(&self) -> &str;
+    /// Makes one slash of those in a row in the path.
+    fn merge_slashes(&mut self);
 }
 
 /// What routes and conditions see of a head.

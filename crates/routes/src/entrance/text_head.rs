@@ -12,7 +12,9 @@ use super::{
     seen::Head,
     target::{is_valid_host, is_valid_target, split_port, without_root_dot},
 };
-use crate::{Edits, PathError, encode_beyond_ascii, normalise};
+use crate::{
+    Edits, PathError, encode_beyond_ascii, has_slashes_in_a_row, merge_slashes, normalise,
+};
 
 /// A head as a client wrote it, understood as a gateway's codec understands one.
 #[derive(Debug, Clone)]
@@ -291,5 +293,13 @@ impl<'b> Head<'b> for TextHead<'b> {
 
     fn query(&self) -> &str {
         &self.query
+    }
+
+    fn merge_slashes(&mut self) {
+        if has_slashes_in_a_row(self.path.as_bytes()) {
+            let mut merged = Vec::new();
+            merge_slashes(self.path.as_bytes(), &mut merged);
+            self.path = Cow::Owned(String::from_utf8_lossy(&merged).into_owned());
+        }
     }
 }

@@ -4,6 +4,7 @@ use super::{
     Forwarded, Policy,
     field::{Field, is_underscored},
     name::{Name, Names},
+    possible::Paths,
 };
 
 /// Why no condition sees a field.
@@ -23,6 +24,15 @@ impl Policy<'_> {
     /// Whether it is a gateway's: names with `_` are dropped there, and paths normalised.
     pub fn is_gateway(&self) -> bool {
         matches!(self.forwarded, Forwarded::Appended { .. })
+    }
+
+    /// What is made of paths.
+    pub fn paths(&self) -> Paths {
+        match (self.is_gateway(), self.merge_slashes) {
+            (false, _) => Paths::AsWritten,
+            (true, false) => Paths::Unmerged,
+            (true, true) => Paths::Merged,
+        }
     }
 
     /// Why no condition sees fields with this name; `None` where they are seen.

@@ -38,6 +38,7 @@ pub(crate) fn gateway(listeners: &[(&str, u16, Option<&str>)]) -> GatewaySpec {
         hostname: hostname.map(str::to_owned),
         trusted: false,
         trusted_hops: 0,
+        merge_slashes: true,
     });
     GatewaySpec { name: "edge".to_owned(), listeners: listeners.collect() }
 }

@@ -27,6 +27,7 @@ fn check(case: &Case) {
         None => Policy {
             is_trusted: case.at.trusted,
             forwarded: Forwarded::Appended { trusted_hops: case.at.trusted_hops },
+            merge_slashes: true,
             correlation: &correlation,
         },
     };

@@ -20,6 +20,7 @@ pub fn gateway_to(gateway: &GatewaySpec) -> v1::Gateway {
             hostname: listener.hostname.clone().unwrap_or_default(),
             trusted: listener.trusted,
             trusted_hops: u32::from(listener.trusted_hops),
+            keeps_slashes: !listener.merge_slashes,
         })
         .collect();
     v1::Gateway { name: gateway.name.clone(), listeners }
@@ -36,6 +37,7 @@ pub fn gateway_from(gateway: v1::Gateway) -> Result<GatewaySpec, NotUnderstood> 
             trusted_hops: u8::try_from(listener.trusted_hops).map_err(|_| {
                 NotUnderstood::number("listener.trusted_hops", listener.trusted_hops)
             })?,
+            merge_slashes: !listener.keeps_slashes,
         })
     };
     let listeners = gateway.listeners.into_iter().map(listener).collect::<Result<_, _>>()?;

@@ -220,15 +220,15 @@ fn route() -> impl Strategy<Value = RouteSpec> {
 }
 
 fn gateway() -> impl Strategy<Value = GatewaySpec> {
-    let listener = (word(), any::<u16>(), option::of(word()), any::<bool>(), any::<u8>()).prop_map(
-        |(name, port, hostname, trusted, trusted_hops)| ListenerSpec {
+    let listener = (word(), any::<u16>(), option::of(word()), any::<[bool; 2]>(), any::<u8>())
+        .prop_map(|(name, port, hostname, [trusted, merge_slashes], trusted_hops)| ListenerSpec {
             name,
             port,
             hostname,
             trusted,
             trusted_hops,
-        },
-    );
+            merge_slashes,
+        });
     (word(), vec(listener, 0..3)).prop_map(|(name, listeners)| GatewaySpec { name, listeners })
 }
 

@@ -77,7 +77,7 @@ impl Checked<'_> {
         let named = |condition: &&Condition| possible::named(parameter, &condition.operator);
         let refused: Vec<String> = negative.iter().filter_map(named).collect();
         let refused: Vec<&str> = refused.iter().map(String::as_str).collect();
-        let values = possible::values(parameter, self.sees_paths_as_written());
+        let values = possible::values(parameter, self.paths());
         let asked: Vec<String> = positive.iter().filter_map(named).collect();
         let asked: Vec<&str> = asked.iter().map(String::as_str).collect();
         // Several values of a header may each meet another condition; an attribute has one.
