@@ -1,6 +1,10 @@
 //! Buffers of one thread. A connection that waits holds none.
 
-use std::cell::RefCell;
+use std::{
+    cell::RefCell,
+    io,
+    task::{Poll, ready},
+};
 
 /// Bytes of a receive buffer: holds almost every head with its body, and four make a page-aligned 64 KiB.
 pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
@@ -124,12 +128,26 @@ pub(crate) struct Buffers {
 }
 
 impl Buffers {
-    pub(crate) fn take(&self) -> Buffer {
-        self.receive.borrow_mut().pop().unwrap_or_else(|| Buffer::with_bytes(BUFFER_BYTES))
-    }
-
-    pub(crate) fn take_large(&self) -> Buffer {
-        self.large.borrow_mut().pop().unwrap_or_else(|| Buffer::with_bytes(LARGE_BUFFER_BYTES))
+    /// Has `receive` fill a spare buffer, a large one where more than [`BUFFER_BYTES`] are known to come. It is taken only
+    /// when something was received: most who ask have to wait.
+    pub(crate) fn receive(
+        &self,
+        wanted_bytes: u64,
+        receive: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<Buffer>> {
+        let (shelf, bytes) = match wanted_bytes > BUFFER_BYTES as u64 {
+            false => (&self.receive, BUFFER_BYTES),
+            true => (&self.large, LARGE_BUFFER_BYTES),
+        };
+        let mut shelf = shelf.borrow_mut();
+        if shelf.is_empty() {
+            shelf.push(Buffer::with_bytes(bytes));
+        }
+        let last = shelf.len() - 1;
+        let received = ready!(receive(shelf[last].spare_mut()))?;
+        let mut buffer = shelf.pop().unwrap_or_default();
+        buffer.fill(received);
+        Poll::Ready(Ok(buffer))
     }
 
     pub(crate) fn give(&self, mut buffer: Buffer) {

@@ -71,6 +71,8 @@ pub(crate) struct EjectionsNow<'a> {
     /// Put aside for one request alone.
     not_again: &'a [SocketAddr],
     now: Instant,
+    /// Nearly always nobody is: known before anybody is looked at.
+    has_any: bool,
 }
 
 impl Ejections {
@@ -92,7 +94,8 @@ impl Ejections {
         not_again: &'a [SocketAddr],
         now: Instant,
     ) -> EjectionsNow<'a> {
-        EjectionsNow { ejections: self, not_again, now }
+        let has_any = !self.by_address.is_empty() || !not_again.is_empty();
+        EjectionsNow { ejections: self, not_again, now, has_any }
     }
 
     /// A connect failed. Returns whether that ejected the instance now: connects that were under way together, or
@@ -205,13 +208,16 @@ impl Drop for Ejections {
 impl lanes::Ejections for EjectionsNow<'_> {
     #[inline]
     fn is_ejected(&self, address: SocketAddr) -> bool {
-        let is_put_aside = !self.ejections.by_address.is_empty()
-            && self
-                .ejections
-                .by_address
-                .get(&address)
-                .is_some_and(|ejection| self.now < ejection.until);
-        is_put_aside || self.not_again.contains(&address)
+        self.has_any && self.has(address)
+    }
+}
+
+impl EjectionsNow<'_> {
+    #[cold]
+    fn has(&self, address: SocketAddr) -> bool {
+        let ejection = self.ejections.by_address.get(&address);
+        ejection.is_some_and(|ejection| self.now < ejection.until)
+            || self.not_again.contains(&address)
     }
 }
 

@@ -139,8 +139,6 @@ where
         drop(head);
         let no_plan = match decided {
             Ok(plan) => {
-                let message = upstream.message(&request, &written, &plan.edits);
-                worker.buffers.give_write(written.into_memory());
                 let patience = Patience::new(worker, &plan);
                 let mut planned = Planned {
                     plan,
@@ -150,6 +148,8 @@ where
                     patience,
                     chosen: None,
                 };
+                let message = upstream.message(&request, &written, &planned.plan.edits);
+                worker.buffers.give_write(written.into_memory());
                 body = request.into_body();
                 break exchange.carry_out::<R>(&mut planned, message, &mut body).await;
             }

@@ -17,7 +17,7 @@ use crate::{
     correlation::{Correlation, ThreadCorrelation},
     limits::Timeouts,
     listen::{self, Bound},
-    lost::CallsInLanes,
+    lost::{CallsInLanes, ThreadCalls},
     published::Feed,
     running::Running,
     source::Source,
@@ -93,7 +93,7 @@ struct Identity {
     /// Never a destination of the forward proxy; its own listeners are among it, or requests would go round for ever.
     forbidden: Forbidden,
     unread: UnreadCalls,
-    in_lanes: Rc<CallsInLanes>,
+    in_lanes: Rc<ThreadCalls>,
 }
 
 /// Whether a connection to `address` would arrive at `listener`.
@@ -154,7 +154,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             correlation: ThreadCorrelation::new(Arc::clone(&table)),
             forbidden: forbidden.clone(),
             unread: of_threads.clone(),
-            in_lanes: Rc::new(of_requests.clone()),
+            in_lanes: Rc::new(ThreadCalls::new(of_requests.clone())),
         }),
         transparent: config.transparent,
         application_address: config.application_address,

@@ -21,7 +21,7 @@ use tokio::{
 };
 
 use crate::{
-    buffers::{BUFFER_BYTES, Buffer, Buffers},
+    buffers::{Buffer, Buffers},
     deadlines::{Deadline, Deadlines, HasDeadline, Late},
     error::Lost,
     limits::{DEPARTURE_ASKED, UNSENT_BYTES_MAX},
@@ -218,11 +218,15 @@ impl Connection {
         context: &mut Context<'_>,
         buffer: &mut Buffer,
     ) -> Poll<io::Result<usize>> {
-        let mut read = ReadBuf::new(buffer.spare_mut());
-        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read))?;
-        let received = read.filled().len();
+        let received = ready!(self.poll_read(context, buffer.spare_mut()))?;
         buffer.fill(received);
         Poll::Ready(Ok(received))
+    }
+
+    fn poll_read(&self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut read = ReadBuf::new(room);
+        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read))?;
+        Poll::Ready(Ok(read.filled().len()))
     }
 
     fn poll_send(
@@ -250,24 +254,7 @@ impl Transport for Connection {
         buffers: &Buffers,
         wanted_bytes: u64,
     ) -> Poll<io::Result<Buffer>> {
-        let mut buffer =
-            if wanted_bytes > BUFFER_BYTES as u64 { buffers.take_large() } else { buffers.take() };
-        let mut read = ReadBuf::new(buffer.spare_mut());
-        match Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read) {
-            Poll::Ready(Ok(())) => {
-                let received = read.filled().len();
-                buffer.fill(received);
-                Poll::Ready(Ok(buffer))
-            }
-            Poll::Ready(Err(error)) => {
-                buffers.give(buffer);
-                Poll::Ready(Err(error))
-            }
-            Poll::Pending => {
-                buffers.give(buffer);
-                Poll::Pending
-            }
-        }
+        buffers.receive(wanted_bytes, |spare| self.poll_read(context, spare))
     }
 
     async fn receive_more(&self, mut buffer: Buffer) -> (Buffer, io::Result<usize>) {

@@ -348,7 +348,11 @@ impl<'b> Received<'b> {
     /// `head` was read from `bytes`.
     pub(crate) fn new(head: &'b mut RequestHead, bytes: &'b [u8]) -> Self {
         // The parser admitted only ASCII in these parts.
-        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        let text = |bytes: &'b [u8]| match bytes {
+            // The usual query.
+            [] => "",
+            bytes => std::str::from_utf8(bytes).unwrap_or_default(),
+        };
         Self {
             method: match head.method.of(bytes) {
                 // Nearly all of them.

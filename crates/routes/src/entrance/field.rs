@@ -119,5 +119,6 @@ pub fn drop_underscored<'b>(fields: &mut impl Fields<'b>) {
 }
 
 pub(super) fn is_underscored(field: &Field<'_>) -> bool {
-    field.name == Name::Other && memchr::memchr(b'_', field.written).is_some()
+    // Names are too short for a search that prepares itself.
+    field.name == Name::Other && field.written.contains(&b'_')
 }

@@ -60,6 +60,7 @@ impl Written {
 
     /// Adds a field with the value that `write` appends, unless it appends nothing. No value holds an end of line: what
     /// a client sent was read as one line, and everything else is Laneway's own.
+    #[inline]
     pub(super) fn push_with(&mut self, name: Name, write: impl FnOnce(&mut Vec<u8>)) {
         let line_start = self.0.len();
         self.0.extend_from_slice(name.line_start().as_bytes());
