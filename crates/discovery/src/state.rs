@@ -70,6 +70,11 @@ impl State {
         self.confirmed = Some((age, Instant::now()));
     }
 
+    /// Whether a picture of an earlier run was found.
+    pub fn was_on_disk(&self) -> bool {
+        self.on_disk
+    }
+
     pub(crate) fn is_connected(&self) -> bool {
         self.connected
     }

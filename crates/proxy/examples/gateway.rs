@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (demand, _asked) = mpsc::channel(1);
     let mut config = GatewayConfig::new("edge", listen);
     config.workers = 1;
-    let _running = proxy::gateway::start(config, Feed { published, demand })?;
+    let _running = proxy::gateway::start(config, Feed { published, demand, comes_back: false })?;
     loop {
         std::thread::park();
     }

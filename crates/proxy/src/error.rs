@@ -162,6 +162,11 @@ impl ProxyError {
         self.kind.origin() == Origin::Upstream && !self.sent_bytes
     }
 
+    /// Nobody listens there.
+    pub(crate) fn is_refused(&self) -> bool {
+        matches!(&self.kind, Kind::Connect(error) if error.kind() == io::ErrorKind::ConnectionRefused)
+    }
+
     /// The broken connection itself may have been at fault, so that an idempotent request can go out again.
     pub(crate) fn is_reset(&self) -> bool {
         matches!(self.kind, Kind::Reset(_))

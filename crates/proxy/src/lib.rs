@@ -25,6 +25,7 @@ mod lost;
 mod picture;
 mod plan;
 mod source;
+mod starting;
 mod threads;
 mod transport;
 mod tunnel;

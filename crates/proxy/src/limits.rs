@@ -54,6 +54,12 @@ limits! {
     /// How long a caller must have waited for its leaving to count as unanswered: one that leaves earlier has changed its
     /// mind.
     ABANDONED_AFTER: Duration = Duration::from_secs(2);
+    /// How long after its start a proxy that was here before takes whom it cannot reach for coming back as it is.
+    FIRST_MOMENTS: Duration = Duration::from_secs(10);
+    /// How long it waits for each of them, where nobody else of the lane is there: as long as a connect may take.
+    COMES_BACK_WITHIN: Duration = Duration::from_secs(2);
+    /// How often it tries meanwhile.
+    COMES_BACK_TRIED_EVERY: Duration = Duration::from_millis(20);
     /// How long after a picture a request may still reach an instance that was chosen by the one before: a connect takes as
     /// long as it may.
     LATE_COMERS: Duration = Duration::from_secs(3);

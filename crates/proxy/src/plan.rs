@@ -131,15 +131,7 @@ impl Plan<'_> {
         chosen: &Chosen,
         not_again: &[SocketAddr],
     ) -> Option<Chosen> {
-        let Target::Service { service, .. } = &self.target else { return None };
-        let endpoint =
-            service.endpoints().iter().find(|endpoint| endpoint.address == chosen.address)?;
-        let choice = Choice {
-            endpoint,
-            subset: chosen.subset?,
-            outcome: chosen.outcome,
-            member: chosen.member,
-        };
+        let (service, choice) = self.choice_of(chosen)?;
         let service = latest.lanes.directory().service(service.id())?;
         let (lanes, ejected) = (&latest.lanes, ejections.at(now));
         lanes
@@ -147,6 +139,28 @@ impl Plan<'_> {
             // Ejection alone fails nobody: another request may just be trying that one again.
             .or_else(|| lanes.choose_again(&choice, service, not_again, &(), ticket))
             .map(Chosen::from)
+    }
+
+    /// Whether no instance of its lane is left beside it and those that were tried.
+    pub(crate) fn is_alone(
+        &self,
+        picture: &Published,
+        ejections: &Ejections,
+        now: Instant,
+        chosen: &Chosen,
+        tried: &[SocketAddr],
+    ) -> bool {
+        let Some((service, choice)) = self.choice_of(chosen) else { return false };
+        let (ejected, itself) = (ejections.beside(tried, now), [chosen.address]);
+        picture.lanes.choose_again(&choice, service, &itself, &ejected, 0).is_none()
+    }
+
+    /// The choice of an instance of the service that was planned for.
+    fn choice_of(&self, chosen: &Chosen) -> Option<(&Service, Choice<'_>)> {
+        let Target::Service { service, .. } = &self.target else { return None };
+        let endpoint = service.endpoints().iter().find(|it| it.address == chosen.address)?;
+        let Chosen { subset, outcome, member, .. } = *chosen;
+        Some((service, Choice { endpoint, subset: subset?, outcome, member }))
     }
 }
 

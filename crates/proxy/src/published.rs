@@ -14,4 +14,6 @@ pub struct Feed {
     /// Where it asks when a look-up answers `Unsubscribed`. While the channel is full a look-up is answered as if
     /// nobody knew.
     pub demand: mpsc::Sender<Query>,
+    /// The process was here before, and what it knows is from then: others may be starting again as it is.
+    pub comes_back: bool,
 }

@@ -28,6 +28,7 @@ use crate::{
     published::{Feed, Published, Query},
     resolve::Resolver,
     source::Source,
+    starting::Starting,
     transport::Connection,
     upstream::pool::Pool,
 };
@@ -49,6 +50,7 @@ pub(crate) struct Worker {
     pub(crate) resolver: Resolver,
     pub(crate) upstreams: Pool,
     pub(crate) ejections: RefCell<Ejections>,
+    pub(crate) starting: Starting,
     pub(crate) recorder: Rc<Recorder>,
     pub(crate) account: Account,
     pub(crate) draining: Cell<bool>,
@@ -72,7 +74,7 @@ impl Worker {
         recorder: Recorder,
         via: Via,
     ) -> Self {
-        let Feed { mut published, demand } = feed;
+        let Feed { mut published, demand, comes_back } = feed;
         let recorder = Rc::new(recorder);
         let picture = Picture::new(Arc::clone(&published.borrow_and_update()), 0);
         Self {
@@ -83,6 +85,7 @@ impl Worker {
             resolver: Resolver::default(),
             upstreams: Pool::default(),
             ejections: RefCell::new(ejections),
+            starting: Starting::new(comes_back, Instant::now()),
             account: Account::new(Rc::clone(&recorder)),
             recorder,
             draining: Cell::new(false),
@@ -175,6 +178,7 @@ impl Worker {
             Ok(stream) => {
                 self.recorder.count(Count::UpstreamOpened);
                 self.ejections.borrow_mut().connected(address);
+                self.starting.reached(address);
                 Ok(Connection::new(stream, address, &self.deadlines))
             }
             Err(error) if shortage::is_ours(&error) => {
@@ -302,6 +306,7 @@ impl Worker {
         }
         self.upstreams.sweep(self.deadlines.now_ms());
         self.ejections.borrow_mut().tick(now);
+        self.starting.tick(now);
         self.recorder.set(Level::PoolIdle, self.upstreams.idle() as i64);
         let downstream = self.recorder.level(Level::DownstreamOpen);
         self.recorder.set(Level::UpstreamOpen, self.deadlines.len() as i64 - downstream);
@@ -321,7 +326,7 @@ impl Worker {
         let (_, published) = watch::channel(Arc::default());
         let (demand, _) = mpsc::channel(1);
         Self::new(
-            Feed { published, demand },
+            Feed { published, demand, comes_back: false },
             Timeouts::default(),
             Source::default(),
             Ejections::default(),

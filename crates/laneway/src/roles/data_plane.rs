@@ -75,7 +75,11 @@ pub(crate) async fn follow(
 
 /// How a proxy learns what its client is told.
 pub(crate) fn feed(client: &Client) -> proxy::Feed {
-    proxy::Feed { published: client.published.clone(), demand: client.demand.clone() }
+    proxy::Feed {
+        published: client.published.clone(),
+        demand: client.demand.clone(),
+        comes_back: client.state.borrow().was_on_disk(),
+    }
 }
 
 /// From now on the control plane is told which instances the proxy cannot reach, which listeners it cannot serve, in which

@@ -1,9 +1,9 @@
 //! The control plane is killed under load; while it is away a sidecar and the gateways are restarted. No request fails,
-//! lanes are held: data planes start from what they kept on disk.
+//! lanes are held: data planes start from what they kept on disk. Everything is killed at once: the same.
 
 use std::time::Duration;
 
-use testkit::{Sandbox, http, wait};
+use testkit::{Instance, RunningInstance, Sandbox, http, sample, wait};
 
 use crate::fleet::{Fleet, Scale};
 
@@ -76,6 +76,52 @@ fn no_request_fails_when_the_control_plane_is_killed_and_data_planes_restart_wit
             if answer.body.contains(&address) { Ok(()) } else { anyhow::bail!("{}", answer.body) }
         })
         .unwrap();
+    }
+}
+
+#[test]
+fn everything_restarts_at_once_and_no_request_leaves_its_lane() {
+    let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway")).unwrap();
+    let control_address = sandbox.discovery_address();
+    let mut control = sandbox.control(&[]).unwrap();
+    sandbox.apply(&sample::chain(&["gray"])).unwrap();
+    let mut instances = [(None, 11), (Some("gray"), 21)].map(|(tag, host)| {
+        let alone = Instance { calls: None, ..Instance::of_chain("A", tag, host) };
+        sandbox.start(&alone).unwrap()
+    });
+    let mut gateway = sandbox.gateway(&control_address).unwrap();
+    let ask = || http::get(&sandbox.gateway_address(), "/a", &["canary: gray"]);
+    let gray = format!("[{}]", sandbox.host(21));
+    wait::until(WITHIN, "the lane", || match ask()? {
+        answer if answer.body.contains(&gray) => Ok(()),
+        answer => anyhow::bail!("{}", answer.body),
+    })
+    .unwrap();
+    let on_disk = sandbox.path("gateway").join("snapshot");
+    wait::until_true(WITHIN, "a picture on disk that knows the lane's instance", || {
+        let picture = std::fs::read(&on_disk).unwrap_or_default();
+        let wanted = sandbox.endpoint(21, 15006);
+        picture.windows(wanted.len()).any(|bytes| bytes == wanted.as_bytes())
+    })
+    .unwrap();
+
+    control.kill();
+    gateway.kill();
+    instances.iter_mut().for_each(|instance| instance.sidecar.kill());
+    let _control = sandbox.control(&[]).unwrap();
+    let _gateway = sandbox.gateway(&control_address).unwrap();
+    // The gateway is there, the instances are not.
+    let asked = std::thread::scope(|scope| {
+        let asked = scope.spawn(ask);
+        for RunningInstance { instance, sidecar, .. } in &mut instances {
+            *sidecar = sandbox.begin_sidecar(instance).unwrap();
+        }
+        asked.join().unwrap().unwrap()
+    });
+    assert!(asked.body.contains(&gray), "{} {}", asked.status, asked.body);
+    for _ in 0..20 {
+        let answer = ask().unwrap();
+        assert!(answer.body.contains(&gray), "{} {}", answer.status, answer.body);
     }
 }
 

@@ -103,13 +103,19 @@ impl Tries {
                     }
                     return Ok((call, reused));
                 }
-                Err(error)
-                    if error.may_retry()
-                        && self.goes_elsewhere(worker, planned, chosen.address) =>
-                {
-                    drop(error);
+                Err(error) => {
+                    if error.is_refused()
+                        && let Some(pause) = planned.pause(worker, &chosen, &self.tried)
+                    {
+                        Box::pin(tokio::time::sleep(pause)).await;
+                        self.attempts -= 1;
+                        self.next = Some((chosen, fresh));
+                    } else if !error.may_retry()
+                        || !self.goes_elsewhere(worker, planned, chosen.address)
+                    {
+                        return Err(error.kind);
+                    }
                 }
-                Err(error) => return Err(error.kind),
             }
         }
     }
@@ -218,6 +224,23 @@ impl Planned<'_> {
         not_again: &[SocketAddr],
     ) -> Result<Chosen, ProxyError> {
         self.plan.choose(self.picture, &worker.ejections.borrow(), worker.ticket(), now, not_again)
+    }
+
+    /// How long to wait before the chosen instance is connected to again, which may be about to listen: after a restart of
+    /// everything, and where nobody else of its lane is there.
+    #[cold]
+    fn pause(&self, worker: &Worker, chosen: &Chosen, tried: &[SocketAddr]) -> Option<Duration> {
+        let now = Instant::now();
+        // Its time runs from the first time that it could not be reached, whoever served then.
+        let pause = worker.starting.pause(chosen.address, now)?;
+        let is_expected = match &self.plan.target {
+            Target::Service { .. } => {
+                self.plan.is_alone(self.picture, &worker.ejections.borrow(), now, chosen, tried)
+            }
+            // The application beside a sidecar.
+            Target::Address(_) => self.plan.unreachable.is_some(),
+        };
+        is_expected.then_some(pause)
     }
 
     /// The chosen instance has answered.

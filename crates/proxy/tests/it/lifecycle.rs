@@ -148,7 +148,8 @@ async fn an_address_in_use_is_told_to_the_caller() {
     let (_publish, published) = tokio::sync::watch::channel(World::new(&[]).publish());
     let (demand, _asked) = tokio::sync::mpsc::channel(1);
     let config = proxy::GatewayConfig::new("edge", taken.local_addr().unwrap());
-    let error = proxy::gateway::start(config, proxy::Feed { published, demand }).unwrap_err();
+    let error = proxy::gateway::start(config, proxy::Feed { published, demand, comes_back: false })
+        .unwrap_err();
     assert_eq!(error.kind(), std::io::ErrorKind::AddrInUse);
     assert!(error.to_string().contains(&taken.local_addr().unwrap().to_string()), "{error}");
 }

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
 mod bodies;
+mod coming_back;
 mod connections;
 mod cuts;
 mod entrance;

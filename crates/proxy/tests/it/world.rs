@@ -264,6 +264,8 @@ pub(crate) struct World {
     /// Names that mean something, where it is told which do.
     pub(crate) digest: Option<Vec<&'static str>>,
     pub(crate) nobody_answers: bool,
+    /// The proxy was there before.
+    pub(crate) comes_back: bool,
 }
 
 impl World {
@@ -281,6 +283,7 @@ impl World {
             absent: Vec::new(),
             digest: None,
             nobody_answers: false,
+            comes_back: false,
         }
     }
 
@@ -516,7 +519,7 @@ impl Proxy {
 fn feed(world: &World) -> (watch::Sender<Arc<Published>>, mpsc::Receiver<Query>, Feed) {
     let (publish, published) = watch::channel(world.publish());
     let (demand, asked) = mpsc::channel(ASKED_MAX);
-    (publish, asked, Feed { published, demand })
+    (publish, asked, Feed { published, demand, comes_back: world.comes_back })
 }
 
 /// A GET of a path.
