@@ -42,4 +42,4 @@ pub use running::Running;
 pub use sidecar::SidecarConfig;
 pub use source::ON_BEHALF;
 pub use unbound::UnboundPorts;
-pub use unread::Protocol;
+pub use unread::{Protocol, UnreadCalls};

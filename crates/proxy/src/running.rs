@@ -31,6 +31,7 @@ pub struct Running {
     pub(crate) board: UnreachableBoard,
     pub(crate) unbound: UnboundPorts,
     pub(crate) unread: UnreadCalls,
+    pub(crate) unread_arrivals: UnreadCalls,
     pub(crate) in_lanes: CallsInLanes,
     pub(crate) phase: watch::Sender<Phase>,
     /// Ends when what was in has been answered in every thread that drains.
@@ -63,6 +64,11 @@ impl Running {
     /// Calls to services that it could not read, for whoever outlives or shares it.
     pub fn unread(&self) -> UnreadCalls {
         self.unread.clone()
+    }
+
+    /// Calls of others to its application that it could not read, for whoever outlives or shares it.
+    pub fn unread_arrivals(&self) -> UnreadCalls {
+        self.unread_arrivals.clone()
     }
 
     /// What passed its application in lanes, for whoever outlives or shares it.

@@ -9,7 +9,7 @@ use std::{
 };
 
 use routes::entrance::CorrelationHeaders;
-use telemetry::{Metrics, Role};
+use telemetry::{Metrics, Role, names};
 use tokio::sync::Notify;
 
 use crate::{
@@ -93,6 +93,7 @@ struct Identity {
     /// Never a destination of the forward proxy; its own listeners are among it, or requests would go round for ever.
     forbidden: Forbidden,
     unread: UnreadCalls,
+    unread_arrivals: UnreadCalls,
     in_lanes: Rc<ThreadCalls>,
 }
 
@@ -134,13 +135,15 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     };
     let doors = [&addresses[..], &config.doors[..]].concat();
     let forbidden = Forbidden::new(doors, config.forbidden.clone());
-    let unread = UnreadCalls::default();
+    let (unread, unread_arrivals) = (UnreadCalls::default(), UnreadCalls::default());
     let in_lanes = CallsInLanes::default();
-    let (of_threads, of_requests) = (unread.clone(), in_lanes.clone());
-    let sampled = (unread.clone(), in_lanes.clone());
+    let (of_threads, of_requests) = ((unread.clone(), unread_arrivals.clone()), in_lanes.clone());
+    let sampled = (of_threads.clone(), in_lanes.clone());
     config.metrics.collect_from(move |samples| {
-        sampled.0.sample(samples);
-        sampled.1.sample(samples);
+        let ((calls, arrivals), in_lanes) = &sampled;
+        calls.sample(names::UNREAD, samples);
+        arrivals.sample(names::UNREAD_ARRIVALS, samples);
+        in_lanes.sample(samples);
     });
     let make = move || Sidecar {
         identity: Rc::new(Identity {
@@ -153,7 +156,8 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             correlation_headers: config.correlation_headers.clone(),
             correlation: ThreadCorrelation::new(Arc::clone(&table)),
             forbidden: forbidden.clone(),
-            unread: of_threads.clone(),
+            unread: of_threads.0.clone(),
+            unread_arrivals: of_threads.1.clone(),
             in_lanes: Rc::new(ThreadCalls::new(of_requests.clone())),
         }),
         transparent: config.transparent,
@@ -161,6 +165,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     };
     let mut running = threads::start(settings, make, per_worker, addresses, feed)?;
     running.unread = unread;
+    running.unread_arrivals = unread_arrivals;
     running.in_lanes = in_lanes;
     Ok(running)
 }

@@ -142,6 +142,7 @@ pub(crate) fn start<S: Serve>(
         board,
         unbound: UnboundPorts::default(),
         unread: UnreadCalls::default(),
+        unread_arrivals: UnreadCalls::default(),
         in_lanes: CallsInLanes::default(),
         phase,
         emptied,

@@ -1,9 +1,13 @@
-//! Calls to services that a sidecar cannot read, and so cannot keep in a lane: counted by service and protocol, and told.
+//! Calls that a sidecar cannot read, and so cannot keep in a lane, to services and to its own application: counted by
+//! service and protocol, and told.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
-use telemetry::{Samples, names};
+use telemetry::{
+    Samples,
+    names::{self, Metric},
+};
 
 /// Services that are told apart; what an application calls is far fewer.
 const SERVICES_MAX: usize = 256;
@@ -69,13 +73,14 @@ impl UnreadCalls {
         *calls == 1
     }
 
-    pub(crate) fn sample(&self, samples: &mut Samples) {
+    /// Adds them under a metric's name.
+    pub(crate) fn sample(&self, metric: Metric, samples: &mut Samples) {
         for (service, protocol, calls) in self.all() {
             let labels = [
                 (names::label::SERVICE, service.as_str()),
                 (names::label::PROTOCOL, protocol.name()),
             ];
-            samples.add(names::UNREAD, &labels, calls as f64);
+            samples.add(metric, &labels, calls as f64);
         }
     }
 }

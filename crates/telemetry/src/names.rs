@@ -76,6 +76,7 @@ metrics! {
 
     CONTEXT_LOST = Counter "laneway_context_lost_total" [label::LANE_GROUP, label::LANE, label::CERTAINTY] "Calls of the application to services without lane context while it served requests of the lane: certain where it served nothing else.";
     UNREAD = Counter "laneway_unread_calls_total" [label::SERVICE, label::PROTOCOL] "Connections of the application to a service that passed unread, and so outside lanes, by what they speak: http2, tls or other.";
+    UNREAD_ARRIVALS = Counter "laneway_unread_arrivals_total" [label::SERVICE, label::PROTOCOL] "Connections of others to the application that passed unread, and so outside lanes, by what they speak: http2, tls or other.";
 
     // Configuration.
     CONFIG_GENERATION = Gauge "laneway_config_generation" [] "Number of the configuration in use.";

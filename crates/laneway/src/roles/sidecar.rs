@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow, bail};
 use api::discovery::v1;
 use discovery::{Client, Registrant, Registration, registration::probe::Probe};
 use proxy::{
+    Protocol, UnreadCalls,
     capture::{self, Capture, CaptureConfig, CaptureError},
     sidecar::SidecarConfig,
 };
@@ -172,8 +173,8 @@ impl Sidecar {
         let (configuration, standing) =
             (self.discovery.state.clone(), self.registration.standing.clone());
         let (configuration_now, standing_now) = (configuration.clone(), standing.clone());
-        let (board, unread, in_lanes) =
-            (self.proxy.board(), self.proxy.unread(), self.proxy.in_lanes());
+        let (board, in_lanes) = (self.proxy.board(), self.proxy.in_lanes());
+        let (unread, unread_arrivals) = (self.proxy.unread(), self.proxy.unread_arrivals());
         Admin {
             readiness: Box::new(move || {
                 standing.borrow().readiness(configuration.borrow().readiness())
@@ -184,9 +185,8 @@ impl Sidecar {
                     "configuration": configuration_now.borrow().status(),
                     "registration": standing_now.borrow().status(),
                     "unreachable": board.unreachable(),
-                    "unread": unread.all().into_iter().map(|(service, protocol, connections)| {
-                        json!({ "service": service, "protocol": protocol.name(), "connections": connections })
-                    }).collect::<Vec<_>>(),
+                    "unread": shown(&unread),
+                    "unreadArrivals": shown(&unread_arrivals),
                     "lanes": in_lanes.all().into_iter().map(|calls| json!({
                         "group": calls.group,
                         "lane": calls.lane,
@@ -226,6 +226,12 @@ impl Sidecar {
         release(self.capture.map(Capture::remove));
         self.discovery.stop().await;
     }
+}
+
+/// What passed unread, for `/status`.
+fn shown(unread: &UnreadCalls) -> Vec<serde_json::Value> {
+    let row = |(service, protocol, connections): (String, Protocol, u64)| json!({ "service": service, "protocol": protocol.name(), "connections": connections });
+    unread.all().into_iter().map(row).collect()
 }
 
 /// Refuses an application that is one of this sidecar's listeners.

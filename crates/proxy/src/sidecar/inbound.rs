@@ -22,6 +22,7 @@ use crate::{
     plan::{CONNECT, NoPlan, Plan, Target},
     published::Published,
     sidecar::Identity,
+    unread::Protocol,
     worker::Worker,
 };
 
@@ -132,6 +133,20 @@ impl Inbound {
     /// The caller chose the instance for a service that this is not an instance of: its address was another's before.
     fn is_for_another(&self, caller: Caller<'_>) -> bool {
         caller.service.is_some_and(|service| service != self.identity.registered_as.as_bytes())
+    }
+
+    /// Counts and names what reaches the application unread: whether its lane allows that is not known.
+    pub(super) fn arrives_unread(&self, first: &[u8]) {
+        let (identity, protocol) = (&self.identity, Protocol::of(first));
+        if identity.unread_arrivals.count(&identity.service, protocol)
+            && protocol != Protocol::Other
+        {
+            tracing::warn!(
+                peer = %self.peer,
+                protocol = protocol.name(),
+                "what reaches the application passes unread: whether it is in its lane is not known"
+            );
+        }
     }
 
     /// Counts and names what arrived wrongly; what its caller is told.

@@ -30,8 +30,9 @@ use super::{inbound::Inbound, outbound::Outbound};
 /// server greets. A caller that speaks HTTP after all is still served as such.
 const CALLER_SPEAKS_FIRST: Duration = Duration::from_secs(1);
 
-/// Bytes that tell HTTP/1 from everything else: the longest method with its space.
-const SNIFF_BYTES: usize = 33;
+/// Bytes within which a first line ends, if it is one: the longest method that a server may know, or none; and with blanks
+/// in it a request's that is to be refused.
+const FIRST_LINE_BYTES: usize = 4096;
 
 /// Serves a connection that the own application made.
 pub(super) async fn serve_outbound(
@@ -108,7 +109,7 @@ async fn read_on(
 ) -> Option<(Buffer, bool)> {
     let mut waits = false;
     let is_http = loop {
-        if let Some(is_http) = is_http(buffer.filled()) {
+        if let Some(is_http) = is_http(buffer.filled(), false) {
             break is_http;
         }
         if !waits {
@@ -123,7 +124,8 @@ async fn read_on(
                 connection.reset_when_closed();
                 return None;
             }
-            break false;
+            // What ended is whole.
+            break is_http(buffer.filled(), true) == Some(true);
         }
     };
     connection.deadline().disarm();
@@ -144,6 +146,7 @@ pub(super) async fn serve_inbound(
                 serve(worker, connection, &inbound, first).await;
             }
             Heard::Other(first, instance) => {
+                inbound.arrives_unread(first.filled());
                 pass_through(&worker, connection, original, instance, first).await;
             }
             Heard::Nothing => {}
@@ -232,23 +235,40 @@ async fn first_of_both(
     }
 }
 
-/// Whether bytes begin an HTTP/1 request, or what some servers take for one. `None`: too few to tell.
-fn is_http(bytes: &[u8]) -> Option<bool> {
+/// Whether bytes begin an HTTP/1 request, or what some servers take for one: it is refused; unread it would reach an
+/// instance whatever its lane. `is_all`: no more come. `None`: too few to tell.
+fn is_http(bytes: &[u8], is_all: bool) -> Option<bool> {
     match begins_request(bytes) {
-        // To be refused: unread it would reach an instance whatever its lane.
-        Some(false) => Some(is_almost_http(bytes)),
-        known => known,
+        Some(true) => Some(true),
+        None if !is_all => None,
+        Some(false) | None => is_almost_http(bytes, is_all),
     }
 }
 
-/// Whether the first line, blank ones aside, names HTTP/1 at its end: no other protocol's does.
-fn is_almost_http(bytes: &[u8]) -> bool {
-    let mut lines = bytes.trim_ascii_start().splitn(2, |byte| *byte == b'\n');
-    let line = lines.next().unwrap_or_default().trim_ascii_end();
-    let version = line.rsplit(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+/// Whether the first line, blank ones aside, names HTTP/1 at its end: no other protocol's does. Until its end it may still
+/// be to come, as long as what is there is a word as methods are, or begins with one.
+fn is_almost_http(bytes: &[u8], is_all: bool) -> Option<bool> {
+    let begun = bytes.trim_ascii_start();
+    let mut lines = begun.splitn(2, |byte| *byte == b'\n');
+    let line = lines.next().unwrap_or_default();
+    let is_whole = lines.next().is_some() || is_all;
+    let line = line.trim_ascii_end();
+    let word = line.iter().take_while(|byte| !byte.is_ascii_whitespace());
     let is_text = line.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
-    let names_http = version.get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"HTTP/1"));
-    is_text && names_http && version.len() < line.len()
+    if !is_text || (!is_whole && !word.clone().all(|byte| is_of_a_word(*byte))) {
+        return Some(false);
+    }
+    if is_whole {
+        let version = line.rsplit(|byte| matches!(byte, b' ' | b'\t')).next().unwrap_or_default();
+        let names_http = version.get(..6).is_some_and(|it| it.eq_ignore_ascii_case(b"HTTP/1"));
+        return Some(names_http && version.len() < line.len());
+    }
+    (bytes.len() >= FIRST_LINE_BYTES).then_some(line.is_empty() || word.count() < line.len())
+}
+
+/// What methods are made of (RFC 9110 §5.6.2).
+fn is_of_a_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
 /// Whether it begins as a request should: a method in capitals, a space, and a target.
@@ -264,13 +284,12 @@ fn begins_request(bytes: &[u8]) -> Option<bool> {
     let method =
         bytes.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
     match (bytes.get(method), bytes.get(method + 1)) {
-        _ if method > SNIFF_BYTES => Some(false),
-        (None, _) => None,
+        (None, _) if method < FIRST_LINE_BYTES => None,
         (Some(b' '), None) if method > 0 => None,
         (Some(b' '), Some(target)) => {
             Some(method > 0 && (*target == b'/' || *target == b'*' || target.is_ascii_alphabetic()))
         }
-        (Some(_), _) => Some(false),
+        _ => Some(false),
     }
 }
 
@@ -304,7 +323,7 @@ async fn pass_through(
 
 #[cfg(test)]
 mod tests {
-    use super::is_http;
+    use super::*;
 
     #[test]
     fn http_is_told_from_everything_else_by_its_first_bytes() {
@@ -325,7 +344,6 @@ mod tests {
             (b"\x16\x03\x01\x02\x00", Some(false)),
             (b"\xda\xbb\xc2\x00", Some(false)),
             (b"*1\r\n$4", Some(false)),
-            (b" GET /", Some(false)),
             (b" GET / HTTP/1.1\r\n", Some(true)),
             (b"GET  / HTTP/1.1\r\nHost: a\r\n", Some(true)),
             (b"GET\t/ HTTP/1.1\r\n", Some(true)),
@@ -335,13 +353,35 @@ mod tests {
             (b"GGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGG / HTTP/1.1\r\n", Some(true)),
             (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(false)),
             (b"get key\r\n", Some(false)),
-            (b"\r\n", Some(false)),
             (b"HTTP/1.1 200 OK\r\n", Some(false)),
             (b"\x16\x03\x01 HTTP/1.1", Some(false)),
-            (b"SSH-2.0-x", Some(false)),
-            (b"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", Some(false)),
+            (b"SSH-2.0-x\r\n", Some(false)),
+            // What their first line will be may be seen when it has ended.
+            (b" GET /", None),
+            (b"\r\n", None),
+            (b"GET  / HT", None),
+            (b"GET\t", None),
+            (b"get / http/1.1\r", None),
+            (b"GGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGG", None),
+            (b"PRI * HTTP/2", None),
+            (b"{\"no\": \"HTTP\"}", Some(false)),
+            (b"<xml>", Some(false)),
         ] {
-            assert_eq!(is_http(bytes), expected, "{}", bytes.escape_ascii());
+            assert_eq!(is_http(bytes, false), expected, "{}", bytes.escape_ascii());
         }
+        for (bytes, expected) in [
+            (&b" GET / HTTP/1.1"[..], true),
+            (b"get\t/ HTTP/1.0", true),
+            (b"GET", false),
+            (b"QUIT", false),
+            (b"", false),
+        ] {
+            let word = bytes.escape_ascii();
+            assert_eq!(is_http(bytes, true), Some(expected), "{word}, and no more");
+        }
+        let long = |bytes: &[u8], more: u8| [bytes, &vec![more; FIRST_LINE_BYTES][..]].concat();
+        assert_eq!(is_http(&long(b"GET  /", b'a'), false), Some(true), "to be refused");
+        assert_eq!(is_http(&long(b"", b' '), false), Some(true), "to be refused");
+        assert_eq!(is_http(&long(b"GET", b'A'), false), Some(false), "no method");
     }
 }

@@ -202,6 +202,44 @@ fn callers_that_stop_within_their_first_bytes_are_counted_and_ended() {
 }
 
 #[test]
+fn what_some_take_for_http_is_refused_however_it_is_cut_and_what_passes_unread_is_told() {
+    on_two_hosts(async |host, elsewhere| {
+        let application = listen(host, 8080);
+        let target = application.address;
+        let (proxy, _capture) = captured(&World::new(&[target]));
+        for (first, rest) in [
+            (" GE", "T / HTTP/1.1\r\nHost: sc-A\r\n\r\n"),
+            ("\r\n", "\r\nGET  / HTTP/1.1\r\nHost: sc-A\r\n\r\n"),
+            ("GET\t/ HTTP/1.", "1\nHost: sc-A\n\n"),
+            ("!#", "$%\t/ HTTP/1.1\r\nHost: sc-A\r\n\r\n"),
+        ] {
+            let mut caller = call_from(elsewhere, target);
+            caller.send(first).await;
+            let reached = tokio::time::timeout(Duration::from_millis(100), application.accept());
+            assert!(reached.await.is_err(), "{first:?} reached the application");
+            caller.send(rest).await;
+            let status = status(&caller.head().await);
+            assert!(matches!(status, 400 | 501 | 505), "{first:?} and {rest:?}: {status}");
+        }
+        let mut caller = call_from(elsewhere, target);
+        caller.send(" GET / HTTP/1.0").await;
+        caller.close_write().await;
+        caller.closed().await;
+        let reached = tokio::time::timeout(Duration::from_millis(100), application.accept());
+        assert!(reached.await.is_err(), "what has ended is whole");
+
+        for (first, protocol) in [("PRI * HTTP/2.0\r\n", "http2"), ("\x16\x03\x01", "tls")] {
+            call_from(elsewhere, target).send(first).await;
+            application.accept().await.text(first).await;
+            let told = proxy.running.unread_arrivals().all();
+            let told: Vec<_> = told.iter().map(|(_, it, calls)| (it.name(), *calls)).collect();
+            assert!(told.contains(&(protocol, 1)), "{told:?}");
+        }
+        assert!(proxy.running.unread().all().is_empty());
+    });
+}
+
+#[test]
 fn draining_waits_for_what_passes_and_not_for_who_is_silent() {
     on_two_hosts(async |host, elsewhere| {
         let application = listen(host, 8080);
