@@ -20,6 +20,9 @@ use crate::{
 /// Where tests note what they could not do.
 const SKIPPED: &str = "target/skipped.txt";
 
+/// Requests that are simulated in full.
+const SIMULATED_REQUESTS: &str = "10000000";
+
 /// The packages whose tests do what docs/faults.md says.
 const FAULTY: &[&str] = &["laneway", "proxy", "control", "discovery", "registry"];
 
@@ -52,12 +55,21 @@ pub(crate) fn faults(root: &Path, strictness: Strictness) -> Result<()> {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;
     let packages = FAULTY.iter().flat_map(|package| ["--package", package]).collect::<Vec<_>>();
+    steps.take("simulation", || simulation(root))?;
     // What a run of minutes has seen is shown.
     let counts = steps.take("experiments", || {
         tests(root, &worlds, Extent::Faults, &[&packages[..], &["--", "--nocapture"]].concat())
     })?;
     steps.print();
     conclude(root, &counts, strictness)
+}
+
+/// A mesh in which everything goes wrong, and so many requests; optimised, because each is a dozen decisions.
+fn simulation(root: &Path) -> Result<()> {
+    let mut command = Command::new(run::cargo_program());
+    let test = ["test", "--release", "--locked", "--package", "control", "--lib", "simulated"];
+    command.current_dir(root).env("LANEWAY_SIMULATED", SIMULATED_REQUESTS).args(test);
+    run::command(command.args(["--", "--nocapture"]))
 }
 
 /// Says what ran and what did not. An error when that is not enough.

@@ -9,13 +9,13 @@
 //! It does not know who decides on its pictures: a [`routes::Published`] goes out by one channel, what is asked
 //! comes in by another as [`lanes::Query`].
 
+pub mod picture;
 pub mod registration;
 pub mod snapshot;
 
 mod client;
 mod connection;
 mod dial;
-mod picture;
 mod state;
 mod subscriptions;
 

@@ -23,16 +23,19 @@ use v1::resource::Body;
 
 /// Who decides on a picture.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Reader {
+pub enum Reader {
     /// Is told all it needs: a service that it is not told does not exist.
     Gateway,
     /// Is told what it has asked for, and whatever its application has to do with.
-    Sidecar { application: String },
+    Sidecar {
+        /// The application beside it.
+        application: String,
+    },
 }
 
 /// Everything held, by key.
 #[derive(Debug)]
-pub(crate) struct Picture {
+pub struct Picture {
     reader: Reader,
     generation: v1::Generation,
     /// As it came: for the disk, and for the differences after a reconnect.
@@ -63,7 +66,8 @@ type Reason = String;
 
 impl Picture {
     /// Holds nothing.
-    pub(crate) fn new(reader: Reader) -> Self {
+    #[must_use]
+    pub fn new(reader: Reader) -> Self {
         let is_complete = reader == Reader::Gateway;
         Self {
             reader,
@@ -79,7 +83,7 @@ impl Picture {
 
     /// Applies a message as a whole, one resource after the other: decoded, all of a start at once would take many
     /// times what is kept of them. What is refused is told and changes nothing.
-    pub(crate) fn apply(&mut self, message: EncodedControlMessage) -> Vec<v1::Refused> {
+    pub fn apply(&mut self, message: EncodedControlMessage) -> Vec<v1::Refused> {
         if let Some(generation) = message.generation {
             self.generation = generation;
         }
@@ -120,7 +124,7 @@ impl Picture {
     }
 
     /// The picture to decide on.
-    pub(crate) fn published(&self) -> Published {
+    pub fn published(&self) -> Published {
         Published {
             lanes: Snapshot::new(self.groups.values().cloned().collect(), self.directory.clone()),
             routes: Arc::clone(&self.table),
@@ -128,12 +132,12 @@ impl Picture {
     }
 
     /// Which picture this is.
-    pub(crate) fn generation(&self) -> &v1::Generation {
+    pub fn generation(&self) -> &v1::Generation {
         &self.generation
     }
 
     /// What is held, so that only differences are sent.
-    pub(crate) fn held(&self) -> Vec<v1::Held> {
+    pub fn held(&self) -> Vec<v1::Held> {
         let held = self.wire.iter().map(|(key, wire)| v1::Held {
             key: key.to_string(),
             version: wire.version,
@@ -151,7 +155,7 @@ impl Picture {
     }
 
     /// Every resource encoded, for the disk.
-    pub(crate) fn encoded(&self) -> impl Iterator<Item = &[u8]> {
+    pub fn encoded(&self) -> impl Iterator<Item = &[u8]> {
         self.wire.values().map(|wire| &*wire.encoded)
     }
 

@@ -17,6 +17,7 @@ use crate::{
 
 mod incremental;
 mod scale;
+mod simulated;
 
 /// A hub, data planes that take everything at once, and a clock.
 struct World {

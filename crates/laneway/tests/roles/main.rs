@@ -9,6 +9,7 @@ mod door;
 mod listeners;
 mod resources_directory;
 mod shortage;
+mod slow;
 
 use std::time::Duration;
 
