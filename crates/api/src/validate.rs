@@ -85,9 +85,11 @@ pub struct Validator {
 }
 
 impl Validator {
-    /// From now on judges by what entrances tell of themselves.
-    pub fn entrances_report(&mut self, reported: Arc<Reported>) {
+    /// From now on judges by what entrances tell of themselves. Whether that is not what they told before.
+    pub fn entrances_report(&mut self, reported: Arc<Reported>) -> bool {
+        let is_news = self.reported != reported;
         self.reported = reported;
+        is_news
     }
 
     /// As [`validate`], without [`spread`]: who validates again and again knows the live services.

@@ -32,6 +32,8 @@ use crate::{
     store::{self, Change, Revision, Unreadable},
 };
 
+mod correlation;
+
 /// How long a new or newly enabled lane waits for the data planes behind its entrances before requests may enter
 /// it all the same (semantics §7): one that does not answer must not keep everyone waiting.
 pub(crate) const ADMISSION_WAIT: Duration = Duration::from_millis(500);
@@ -330,6 +332,11 @@ impl Hub {
                 severity: Severity::Warning,
             })
         })
+    }
+
+    /// Gateways that let strangers choose a lane by an id.
+    pub(crate) fn correlation_differences(&self) -> Vec<Finding> {
+        correlation::differences(&self.reported(), &self.picture).collect()
     }
 
     /// Whether no data plane would send a new request to this address any more.

@@ -6,7 +6,10 @@
 //!
 //! Readers never wait for the writer's disk: they read the [`View`] that the last commit left.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use api::{
     resource::{Key, Object, Set},
@@ -177,6 +180,7 @@ pub struct Rules {
 enum Request {
     Transact(Transaction, SystemTime, oneshot::Sender<Result<Done, Rejection>>),
     Journal(Change, oneshot::Sender<Result<(), Rejection>>),
+    Review(oneshot::Sender<()>),
     Stop(oneshot::Sender<Result<(), StoreError>>),
 }
 
@@ -185,6 +189,9 @@ impl std::fmt::Debug for Rules {
         f.debug_struct("Rules").field("objects", &self.objects).finish_non_exhaustive()
     }
 }
+
+/// How long whoever asks how things stand waits for the writer: what it last found is told all the same.
+const REVIEW_WAIT: Duration = Duration::from_secs(1);
 
 /// A handle to the writer and its view.
 #[derive(Debug)]
@@ -231,6 +238,12 @@ impl Ledger {
     /// Makes a registration or a reservation durable.
     pub(crate) async fn journal(&self, change: Change) -> Result<(), Rejection> {
         self.ask(|reply| Request::Journal(change, reply)).await?
+    }
+
+    /// Has the view tell what is wrong or doubtful by what entrances tell of themselves now. A store that hangs is not
+    /// waited for longer than [`REVIEW_WAIT`].
+    pub(crate) async fn review(&self) {
+        let _ = tokio::time::timeout(REVIEW_WAIT, self.ask(Request::Review)).await;
     }
 
     /// Ends the writer when it has done what it was asked before, and closes the store.

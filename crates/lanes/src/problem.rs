@@ -31,6 +31,8 @@ pub enum Fault {
     InUse,
     /// Applications call on without the lane context that they were called with.
     ContextLost,
+    /// A gateway takes from strangers what sidecars restore lanes by.
+    StrangersChoose,
     /// It belongs to another controller.
     AnotherController,
 }
@@ -51,6 +53,7 @@ impl Fault {
             Self::SpreadTwice => "spread-twice",
             Self::InUse => "in-use",
             Self::ContextLost => "context-lost",
+            Self::StrangersChoose => "strangers-choose",
             Self::AnotherController => "another-controller",
         }
     }
@@ -145,7 +148,7 @@ mod tests {
     }
 
     /// Every one; of those with a number any.
-    const ALL: [Fault; 13] = [
+    const ALL: [Fault; 14] = [
         Fault::Invalid,
         Fault::Missing,
         Fault::UnknownField,
@@ -158,6 +161,7 @@ mod tests {
         Fault::SpreadTwice,
         Fault::InUse,
         Fault::ContextLost,
+        Fault::StrangersChoose,
         Fault::AnotherController,
     ];
 

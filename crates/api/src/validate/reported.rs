@@ -1,14 +1,14 @@
 //! What entrances tell of their own settings, which no resource says.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 
 use routes::entrance::CorrelationHeaders;
 
 /// Where correlation ids are looked for: what an entrance drops that does not believe its clients.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Reported {
-    gateways: HashMap<String, CorrelationHeaders>,
-    applications: HashMap<String, CorrelationHeaders>,
+    gateways: BTreeMap<String, CorrelationHeaders>,
+    applications: BTreeMap<String, CorrelationHeaders>,
     /// What who tells nothing looks for.
     usual: CorrelationHeaders,
 }
@@ -26,7 +26,17 @@ impl Reported {
 
     /// That of a gateway.
     pub fn of_gateway(&self, name: &str) -> &CorrelationHeaders {
-        self.gateways.get(name).unwrap_or(&self.usual)
+        self.told_by_gateway(name).unwrap_or(&self.usual)
+    }
+
+    /// That of a gateway that tells it.
+    pub fn told_by_gateway(&self, name: &str) -> Option<&CorrelationHeaders> {
+        self.gateways.get(name)
+    }
+
+    /// Those of the sidecars that tell it, by application.
+    pub fn applications(&self) -> impl Iterator<Item = (&str, &CorrelationHeaders)> {
+        self.applications.iter().map(|(application, headers)| (application.as_str(), headers))
     }
 
     /// That of an application.

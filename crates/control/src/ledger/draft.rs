@@ -75,9 +75,14 @@ impl Working {
         &self.state
     }
 
-    /// What entrances tell of themselves, for what is evaluated from now on.
-    pub(super) fn entrances_report(&mut self, reported: Arc<Reported>) {
-        self.validator.entrances_report(reported);
+    /// What entrances tell of themselves, for what is evaluated from now on. Whether that is news: what is doubtful by it
+    /// is then no write's doing.
+    pub(super) fn entrances_report(&mut self, reported: Arc<Reported>) -> bool {
+        let is_news = self.validator.entrances_report(reported);
+        if is_news {
+            self.state.findings = Arc::new(self.validator.validate(self.state.objects.set()));
+        }
+        is_news
     }
 
     /// Takes back what was done since.

@@ -68,7 +68,9 @@ impl<S: Store> Writer<S> {
 
     /// Does a round; says who wants to know when the store is closed.
     fn work(&mut self, round: Vec<Request>) -> Option<oneshot::Sender<Result<(), StoreError>>> {
-        self.working.entrances_report((self.reported)());
+        if self.working.entrances_report((self.reported)()) {
+            self.view.write().set_findings(Arc::clone(&self.working.state().findings));
+        }
         let before = self.working.state().clone();
         let mut batch = Batch::default();
         let mut stop = None;
@@ -84,6 +86,8 @@ impl<S: Store> Writer<S> {
                     batch.durable.push(change);
                     batch.journalled.push(reply);
                 }
+                // Every round begins with that.
+                Request::Review(reply) => drop(reply.send(())),
                 Request::Stop(reply) => stop = Some(reply),
             }
         }

@@ -203,11 +203,13 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
             finding
         })
         .collect();
+    control.ledger().review().await;
     let validation = Arc::clone(control.ledger().view().findings());
     findings.extend(validation.iter().cloned().map(Finding::from));
     let hub = control.hub();
     findings.extend(hub.picture().conflicts.all().cloned().map(Finding::from));
     findings.extend(hub.losses().map(Finding::from));
+    findings.extend(hub.correlation_differences().into_iter().map(Finding::from));
     let generation = hub.generation().clone();
     let doubted_by = small(hub.doubted_by());
     let sources = of_sources(hub.picture(), now);

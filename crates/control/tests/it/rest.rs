@@ -506,6 +506,29 @@ async fn what_a_gateway_drops_as_correlation_ids_is_known_to_explain_and_to_writ
     let mut edge = plane.connect(hello).await;
     edge.receive().await;
     assert_eq!(client.explain(&wanted).await.unwrap().baggage, "");
+    // What the gateway tells makes it doubtful, and no later write of something else.
+    let doubted = async || {
+        let findings = client.status().await.unwrap().findings;
+        findings.iter().map(|it| format!("{} {}", it.code, it.value)).collect::<Vec<_>>()
+    };
+    assert_eq!(doubted().await, ["never-holds x-chain"]);
+    let applied = client.apply(&request(&[backend("b", "a")]), false).await.unwrap();
+    assert!(applied.warnings.is_empty(), "{:?}", applied.warnings);
+
+    let correlation_headers = ["x-chain", "b3", "x-flow"].map(str::to_owned).to_vec();
+    let hello = v1::Hello { correlation_headers, ..crate::harness::sidecar("s1", "app-a") };
+    let mut sidecar = plane.connect(hello).await;
+    sidecar.receive().await;
+    assert_eq!(doubted().await, ["never-holds x-chain", "strangers-choose x-flow"]);
+    let mut believing = json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "edge", "annotations": {"laneway.io/trusted": "true"}},
+        "spec": {"gatewayClassName": "laneway", "listeners": [{"name": "http", "port": 8000, "protocol": "HTTP"}]}
+    });
+    client.apply(&request(&[believing.clone()]), false).await.unwrap();
+    assert!(doubted().await.is_empty(), "whom a gateway trusts may say what he likes");
+    believing["metadata"]["annotations"] = json!({});
+    client.apply(&request(&[believing]), false).await.unwrap();
     chained["spec"]["priority"] = json!(1);
     let applied = client.apply(&request(&[chained]), false).await.unwrap();
     let fields: Vec<_> = applied.warnings.iter().map(|told| told.field.as_str()).collect();
