@@ -1,13 +1,11 @@
 //! A capturing sidecar on a host of its own: what it opens itself goes past its rules, and it leaves in order.
 
-use std::{fs, process::Command};
+use std::process::Command;
 
 use anyhow::{Context as _, Result, bail};
 use testkit::{Host, Process, Sandbox, Switch, http, needs, wait};
 
-use crate::{SOON, sandbox, says};
-
-const TOKEN: &str = "the-token-of-this-test-alone";
+use crate::{SOON, sandbox, says, start_on};
 
 struct World {
     sandbox: Sandbox,
@@ -19,30 +17,13 @@ impl World {
     fn new() -> Result<Self> {
         let switch = Switch::new()?;
         let (pod, elsewhere) = (switch.host(1)?, switch.host(2)?);
-        let sandbox = sandbox()?;
-        fs::write(sandbox.path("token"), TOKEN)?;
-        Ok(Self { sandbox, pod, elsewhere })
-    }
-
-    /// `laneway` on a host.
-    fn laneway(&self, host: &Host, arguments: &[&str]) -> Result<Process> {
-        let plain = self.sandbox.laneway(arguments);
-        let mut command = host.command(plain.get_program());
-        command.args(plain.get_args()).arg("--join-token-file").arg(self.sandbox.path("token"));
-        for (name, value) in plain.get_envs() {
-            match value {
-                Some(value) => command.env(name, value),
-                None => command.env_remove(name),
-            };
-        }
-        let name = arguments.first().copied().unwrap_or_default();
-        command.arg("--data").arg(self.sandbox.path(name));
-        Process::start(name, &mut command, self.sandbox.directory())
+        Ok(Self { sandbox: sandbox()?, pod, elsewhere })
     }
 
     fn control(&self) -> Result<Process> {
         let listen = format!("{}:7601", self.elsewhere.address());
-        let control = self.laneway(&self.elsewhere, &["control", "--discovery-listen", &listen])?;
+        let arguments = ["control", "--discovery-listen", &listen];
+        let control = start_on(&self.sandbox, &self.elsewhere, "control", &arguments)?;
         says(&control, "(discovery)")?;
         Ok(control)
     }
@@ -54,7 +35,8 @@ impl World {
         let arguments = ["sidecar", "--application", "app-c", "--control", &control];
         let capturing = ["--app-address", &application, "--advertise", &advertise];
         let listening = ["--inbound-listen", "0.0.0.0:15006", "--capture", "true"];
-        self.laneway(&self.pod, &[&arguments[..], &capturing, &listening, more].concat())
+        let arguments = [&arguments[..], &capturing, &listening, more].concat();
+        start_on(&self.sandbox, &self.pod, "sidecar", &arguments)
     }
 
     fn application(&self) -> Result<Process> {

@@ -6,21 +6,41 @@ mod backup;
 mod capturing;
 mod data_planes;
 mod door;
+mod full_disk;
 mod listeners;
+mod lossy;
 mod resources_directory;
 mod shortage;
 mod slow;
+mod twice;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use testkit::{Process, Sandbox, http, sample, wait};
+use testkit::{Host, Process, Sandbox, http, sample, wait};
 
 /// Longest that anything here may take to become so. Debug builds on a busy machine take a few seconds.
 const SOON: Duration = Duration::from_secs(20);
 
 fn sandbox() -> Result<Sandbox> {
     Sandbox::new(env!("CARGO_BIN_EXE_laneway"))
+}
+
+/// A `laneway` process on a host of its own; it shows the token of this test.
+fn start_on(sandbox: &Sandbox, host: &Host, name: &str, arguments: &[&str]) -> Result<Process> {
+    let token = sandbox.path("token");
+    std::fs::write(&token, "the-token-of-this-test-alone")?;
+    let plain = sandbox.laneway(arguments);
+    let mut command = host.command(plain.get_program());
+    command.args(plain.get_args()).arg("--join-token-file").arg(token);
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.arg("--data").arg(sandbox.path(name));
+    Process::start(name, &mut command, sandbox.directory())
 }
 
 /// A static source with one instance, and a route to it: a mesh without any registration.
