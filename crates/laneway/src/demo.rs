@@ -15,6 +15,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use proxy::sockets;
 use tokio::time::Instant;
 
 use processes::Processes;
@@ -205,7 +206,8 @@ fn require_free_addresses() -> anyhow::Result<()> {
     let taken: Vec<String> = all
         .filter_map(|(what, address): (String, SocketAddr)| {
             let error = TcpListener::bind(address).err()?;
-            Some(format!("{address} ({what}): {error}"))
+            let who = sockets::listener_at(address).map(|who| format!(": {who}"));
+            Some(format!("{address} ({what}): {error}{}", who.unwrap_or_default()))
         })
         .collect();
     if !taken.is_empty() {

@@ -14,6 +14,7 @@ mod published;
 mod resolve;
 mod running;
 pub mod sidecar;
+pub mod sockets;
 
 mod account;
 mod buffers;

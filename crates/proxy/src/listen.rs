@@ -9,8 +9,9 @@ use std::{
 
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
-use crate::limits::{
-    ASKED_EVERY, ASKED_MAX, SILENT_BEFORE_ASKED, Timeouts, UNCONFIRMED_MIN, UNLIMITED,
+use crate::{
+    limits::{ASKED_EVERY, ASKED_MAX, SILENT_BEFORE_ASKED, Timeouts, UNCONFIRMED_MIN, UNLIMITED},
+    sockets,
 };
 
 /// Connections the kernel holds until they are accepted: a burst of a second's new clients. The kernel caps it.
@@ -66,11 +67,12 @@ fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = socket(address)?;
     let bound = socket.bind(&address.into());
     bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => cannot_listen(
-            address,
-            error.kind(),
-            "another process listens there; to take over from it, start with --takeover",
-        ),
+        io::ErrorKind::AddrInUse => {
+            let who = sockets::listener_at(address);
+            let who = who.as_deref().unwrap_or("another process has it");
+            let why = format!("{who}; to take over from it, start with --takeover");
+            cannot_listen(address, error.kind(), why)
+        }
         kind => cannot_listen(address, kind, error),
     })
 }
@@ -165,7 +167,9 @@ mod tests {
         let first = bind_with("127.0.0.1:0".parse().unwrap(), 2, false).unwrap();
         let refused = bind_with(first.address, 1, false).unwrap_err();
         assert_eq!(refused.kind(), io::ErrorKind::AddrInUse);
-        assert!(refused.to_string().ends_with("start with --takeover"), "{refused}");
+        let said = refused.to_string();
+        let who = format!("this process itself listens on {}", first.address);
+        assert!(said.contains(&who) && said.ends_with("start with --takeover"), "{said}");
         let everywhere = SocketAddr::new([0, 0, 0, 0].into(), first.address.port());
         assert!(bind_with(everywhere, 1, false).is_err(), "it would share this one address");
         let second = bind_with(first.address, 2, true).unwrap();

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use api::discovery::v1;
 use discovery::{Client, Identity};
-use proxy::Protocol;
+use proxy::{Protocol, sockets};
 use routes::entrance::CorrelationHeaders;
 
 use super::process::Process;
@@ -87,10 +87,15 @@ pub(crate) fn feed(client: &Client) -> proxy::Feed {
 pub(crate) fn report(client: &Client, proxy: &proxy::Running) {
     let (board, unbound) = (proxy.board(), proxy.unbound());
     let (in_lanes, unread) = (proxy.in_lanes(), proxy.unread());
+    let ip = proxy.addresses().first().map(SocketAddr::ip);
     client.report(move || v1::Report {
         unreachable: board.unreachable().iter().map(ToString::to_string).collect(),
         not_listening: (unbound.all().into_iter())
-            .map(|(port, reason)| v1::NotListening { port: port.into(), reason })
+            .map(|(port, reason)| {
+                let who = ip.and_then(|ip| sockets::listener_at(SocketAddr::new(ip, port)));
+                let who = who.map(|who| format!(": {who}")).unwrap_or_default();
+                v1::NotListening { port: port.into(), reason: reason + &who }
+            })
             .collect(),
         lane_calls: (in_lanes.all().into_iter())
             .filter(|calls| calls.lost + calls.uncertain > 0)

@@ -11,6 +11,7 @@ use std::{
 };
 
 use anyhow::Context;
+use proxy::sockets;
 use telemetry::{Metrics, logs::Logs, names, shortage};
 use tokio::{
     net::TcpListener,
@@ -98,7 +99,11 @@ pub(crate) fn data_plane_runtime() -> anyhow::Result<Runtime> {
 /// Binds a listener; `key` is the setting that named the address.
 pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
-        format!("{key}: listen on `{address}`; name another address, or port 0 to have one chosen")
+        let is_taken_by = sockets::listener_at(address).map(|who| format!(": {who}"));
+        format!(
+            "{key}: listen on `{address}`{}; name another address, or port 0 to have one chosen",
+            is_taken_by.unwrap_or_default()
+        )
     })
 }
 

@@ -135,7 +135,20 @@ fn an_address_in_use_is_named_with_its_setting() -> Result<()> {
     let data = sandbox.path("serve").to_string_lossy().into_owned();
     let result = sandbox.run(&["serve", "--api-listen", &address, "--data", &data])?;
     assert_eq!(result.code, Some(1));
-    assert!(result.stderr.contains(&format!("api-listen: listen on `{address}`")), "{result:?}");
+    let who = format!(": process {} (", std::process::id());
+    let named = |result: &testkit::CommandResult, key: &str| {
+        let expected = format!("{key}: listen on `{address}`");
+        assert!(result.stderr.contains(&expected) && result.stderr.contains(&who), "{result:?}");
+        assert!(result.stderr.contains(&format!(") listens on {address}")), "{result:?}");
+    };
+    named(&result, "api-listen");
+    let data = sandbox.path("gateway").to_string_lossy().into_owned();
+    let discovery = sandbox.discovery_address();
+    let mut arguments = vec!["gateway", "--control", &discovery, "--data", &data];
+    arguments.extend(["--gateway-listen", &address]);
+    let result = sandbox.run(&arguments)?;
+    assert_eq!(result.code, Some(1));
+    named(&result, "gateway-listen");
     Ok(())
 }
 

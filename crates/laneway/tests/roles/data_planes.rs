@@ -285,6 +285,7 @@ fn a_listener_that_cannot_be_bound_is_told_and_tried_again() -> Result<()> {
     let api = sandbox.api_address();
     let told = format!("listener second: port {port}: ");
     answers(&api, edge, 200, &told)?;
+    answers(&api, edge, 200, &format!("process {} (", std::process::id()))?;
     answers(&api, edge, 200, r#""reason":"ListenerNotBound""#)?;
     answers(&api, edge, 200, r#""type":"Programmed""#)?;
     answers(
