@@ -6,7 +6,7 @@ use std::fmt;
 use lanes::Problem;
 use serde_json::Value;
 
-use crate::resource::Object;
+use crate::resource::{Object, one_line};
 
 mod node;
 mod strict;
@@ -93,7 +93,7 @@ fn said(problem: &Problem) -> String {
         if problem.field.is_empty() { String::new() } else { format!("{}: ", problem.field) };
     let value =
         if problem.value.is_empty() { String::new() } else { format!("`{}`: ", problem.value) };
-    format!("{field}{value}{}", problem.remedy)
+    one_line(&format!("{field}{value}{}", problem.remedy)).into_owned()
 }
 
 /// Every object of a text, in order, and everything that is no object. Empty documents are skipped; of an object
@@ -114,8 +114,11 @@ pub fn text(file: &str, text: &str) -> (Vec<Found>, Vec<ReadError>) {
             let place = Place { file: file.to_owned(), document: number, line: node.line() };
             match Object::from_value(node.to_value()) {
                 Ok(object) => found.push(Found { object, place, node }),
-                Err(problem) => {
+                Err(mut problem) => {
                     let line = node.line_of(&problem.field);
+                    if let Some(written) = node.written_in(text, &problem.field) {
+                        written.clone_into(&mut problem.value);
+                    }
                     errors.push(ReadError { place: Place { line, ..place }, problem });
                 }
             }

@@ -22,7 +22,7 @@ mod table;
 pub use gateway::{
     AllowedRoutes, GatewaySpec, LanewayGatewaySpec, Listener, NamespacesFrom, RouteNamespaces,
 };
-pub use kind::Key;
+pub use kind::{Key, one_line};
 pub use lane::{
     ApplicationSwitch, AttributeName, ConditionValue, Content, Entrance, Entry, Fallback,
     LaneCondition, LaneGroupSpec, LaneSpec, Meet, ParameterRef, Ratio,

@@ -5,7 +5,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::{
-    resource::{Key, Object},
+    resource::{Key, Object, one_line},
     validate,
 };
 
@@ -222,17 +222,12 @@ impl std::fmt::Display for Finding {
             write!(f, "{object}: ")?;
         }
         if !self.field.is_empty() {
-            write!(f, "{}: ", self.field)?;
+            write!(f, "{}: ", one_line(&self.field))?;
         }
         if !self.value.is_empty() {
-            // A finding is one line, and nothing in it acts on a terminal.
-            let letters = self.value.chars().map(|letter| match letter.is_control() {
-                true => letter.escape_default().to_string(),
-                false => letter.to_string(),
-            });
-            write!(f, "`{}`: ", letters.collect::<String>())?;
+            write!(f, "`{}`: ", one_line(&self.value))?;
         }
-        f.write_str(&self.remedy)
+        f.write_str(&one_line(&self.remedy))
     }
 }
 

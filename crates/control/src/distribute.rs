@@ -21,7 +21,7 @@ use routes::entrance::CorrelationHeaders;
 use tokio::sync::Notify;
 
 use crate::{
-    key::{Key, Topic, Touch},
+    key::{Key, Topic, Touch, canonical},
     picture::Picture,
 };
 
@@ -280,6 +280,14 @@ impl Distribution {
             let role = if hello.role() == v1::Role::Gateway { "gateway" } else { "sidecar" };
             format!("a listener of {role} {}, node {}", hello.name, hello.node)
         })
+    }
+
+    /// Whether a connected gateway takes requests at an address.
+    pub(crate) fn is_gateway_at(&self, address: SocketAddr) -> bool {
+        let gateways =
+            self.data_planes.values().filter(|it| it.hello().role() == v1::Role::Gateway);
+        let mut connected = gateways.filter(|it| it.is_connected());
+        connected.any(|it| it.hello().listeners.iter().any(|text| canonical(text) == Some(address)))
     }
 
     /// The nodes of all of them, those lately disconnected included.

@@ -1,21 +1,44 @@
-//! What happened lately, kept in memory for people: objects written, lanes let in, sources and data planes that came and
-//! went.
+//! What happened lately, for people: objects written, lanes let in, sources and data planes that came and went.
+//!
+//! They are in memory for whoever asks, and in the store so that a restart takes nothing away. The store is told a moment
+//! later, of many at once: no write waits for what is said of it.
 
-use std::{collections::VecDeque, time::SystemTime};
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant, SystemTime},
+};
 
 use api::{resource::Key, rest::Event};
 
 /// Events that are kept: some hours of a quiet installation, minutes of a busy one; a few hundred kilobytes.
-const EVENTS_MAX: usize = 2_048;
+pub(crate) const EVENTS_MAX: usize = 2_048;
+
+/// How long an event is kept: a week has passed by the time that nobody asks any more.
+const KEPT: Duration = Duration::from_secs(7 * 24 * 3600);
+
+/// How long events gather before the store is told: one commit for all of them, and little enough to be lost with the
+/// process.
+const GATHERED: Duration = Duration::from_millis(200);
 
 /// The latest events.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Events {
     kept: VecDeque<Event>,
     number: u64,
+    /// The last one that was taken for the store.
+    taken: u64,
+    taken_at: Instant,
 }
 
 impl Events {
+    /// Goes on from those of before a restart.
+    pub(crate) fn restored(stored: Vec<Event>, now: Instant) -> Self {
+        let number = stored.last().map_or(0, |event| event.number);
+        let mut events = Self { kept: stored.into(), number, taken: number, taken_at: now };
+        events.forget();
+        events
+    }
+
     /// Something happened to an object.
     pub(crate) fn of_object(&mut self, object: &Key, warning: bool, reason: &str, message: String) {
         let (about, object) = (object.to_string(), Some(object.clone()));
@@ -39,13 +62,87 @@ impl Events {
         self.kept.iter().skip_while(move |event| event.number <= number)
     }
 
+    /// What the store must be told, if it is time; and else when it is.
+    pub(crate) fn take(&mut self, now: Instant) -> (Vec<Event>, Option<Instant>) {
+        let due = self.taken_at + GATHERED;
+        if self.taken == self.number {
+            return (Vec::new(), None);
+        }
+        if now < due {
+            return (Vec::new(), Some(due));
+        }
+        self.taken_at = now;
+        (self.take_all(), None)
+    }
+
+    /// What the store was not told yet.
+    pub(crate) fn take_all(&mut self) -> Vec<Event> {
+        let taken = std::mem::replace(&mut self.taken, self.number);
+        self.after(taken).cloned().collect()
+    }
+
     fn add(&mut self, mut event: Event) {
         self.number += 1;
         event.number = self.number;
         event.time = crate::ledger::rfc3339(SystemTime::now());
         self.kept.push_back(event);
-        if self.kept.len() > EVENTS_MAX {
+        self.forget();
+    }
+
+    fn forget(&mut self) {
+        let oldest = oldest_kept(SystemTime::now());
+        while self.kept.len() > EVENTS_MAX
+            || self.kept.front().is_some_and(|event| event.time < oldest)
+        {
             self.kept.pop_front();
         }
+    }
+}
+
+/// The time of the oldest event that is kept, as events write it: texts of this form compare as their times do.
+pub(crate) fn oldest_kept(now: SystemTime) -> String {
+    crate::ledger::rfc3339(now.checked_sub(KEPT).unwrap_or(SystemTime::UNIX_EPOCH))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_store_is_told_of_many_at_once() {
+        let start = Instant::now();
+        let mut events = Events::restored(Vec::new(), start);
+        assert_eq!(events.take(start + GATHERED), (Vec::new(), None));
+        for about in ["one", "two"] {
+            events.of(about.to_owned(), false, "Connected", String::new());
+        }
+        assert_eq!(events.take(start), (Vec::new(), Some(start + GATHERED)));
+        let (told, due) = events.take(start + GATHERED);
+        assert_eq!((told.len(), told[1].number, due), (2, 2, None));
+        assert_eq!(events.take(start + 2 * GATHERED), (Vec::new(), None));
+        let mut again = Events::restored(told, start);
+        again.of("three".to_owned(), false, "Connected", String::new());
+        assert_eq!(again.after(0).map(|event| event.number).collect::<Vec<_>>(), [1, 2, 3]);
+        assert_eq!(again.take_all().len(), 1);
+    }
+
+    #[test]
+    fn neither_too_many_nor_too_old_ones_are_kept() {
+        let now = Instant::now();
+        let event = |number, time: SystemTime| Event {
+            number,
+            time: crate::ledger::rfc3339(time),
+            ..Event::default()
+        };
+        let old = SystemTime::now() - KEPT - Duration::from_secs(60);
+        let stored = vec![event(1, old), event(2, SystemTime::now())];
+        let mut events = Events::restored(stored, now);
+        assert_eq!(events.after(0).map(|event| event.number).collect::<Vec<_>>(), [2]);
+        for _ in 0..EVENTS_MAX {
+            events.of("one".to_owned(), false, "Connected", String::new());
+        }
+        assert_eq!(events.after(0).count(), EVENTS_MAX);
+        // Of what is gone before the store was told, it is not told.
+        assert_eq!(events.take_all().len(), EVENTS_MAX);
     }
 }

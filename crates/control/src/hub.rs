@@ -14,6 +14,7 @@ use std::{
 use api::{
     discovery::v1::{self, data_plane_message::Message},
     resource::{Key as ObjectKey, Kind, Object, Status},
+    rest::Event,
     validate::{Finding, Reported, Severity},
 };
 use lanes::{Fault, Problem, ServiceId};
@@ -40,6 +41,9 @@ pub(crate) const ADMISSION_WAIT: Duration = Duration::from_millis(500);
 
 /// Objects changed at once of which events say what of them changed: as many as a person reads.
 const TOLD_BY_FIELD_MAX: usize = 16;
+
+/// Reasons of conditions that do not hold as somebody wanted it, or do not hold yet.
+const AWAITED: [&str; 3] = ["Admitting", "Disabled", "Syncing"];
 
 /// How long changes of the digest gather before every sidecar is told: they concern all of them, while an instance's
 /// address is one of a service that its callers are told of at once.
@@ -75,7 +79,7 @@ impl Hub {
             picture: Picture::new(objects, number, now),
             distribution: Distribution::default(),
             statuses,
-            events: Events::default(),
+            events: Events::restored(Vec::new(), now),
             generation: v1::Generation { epoch, number },
             to_admit: HashSet::new(),
             progress: 0,
@@ -129,9 +133,20 @@ impl Hub {
         self.picture.add_source(name);
     }
 
+    /// What happened before a restart.
+    pub(crate) fn restore_events(&mut self, stored: Vec<Event>, now: Instant) {
+        self.events = Events::restored(stored, now);
+        self.events.of("control plane".to_owned(), false, "Started", String::new());
+    }
+
     /// What happened lately.
     pub(crate) fn events(&self) -> &Events {
         &self.events
+    }
+
+    /// The same, to be kept.
+    pub(crate) fn events_mut(&mut self) -> &mut Events {
+        &mut self.events
     }
 
     fn note_events(&mut self, changes: &[ObjectChange]) {
@@ -256,7 +271,7 @@ impl Hub {
         let (statuses, sight) = self.statuses();
         let look_due = statuses.look_at_marked(now, sight);
         for (object, condition) in statuses.take_news() {
-            let warning = condition.is_bad() && condition.reason != "Disabled";
+            let warning = condition.is_bad() && !AWAITED.contains(&condition.reason.as_str());
             let (reason, message) = (condition.reason, condition.message);
             self.events.of_object(&object, warning, &reason, message);
         }
@@ -283,6 +298,16 @@ impl Hub {
         self.note_progress();
         let (statuses, sight) = self.statuses();
         statuses.of(object, sight)
+    }
+
+    /// An object that is in force without being stored: the gateway that serves while there is no other.
+    pub(crate) fn provided(&mut self, key: &ObjectKey) -> Option<Object> {
+        self.note_progress();
+        let mut object = self.picture.set().get(key)?.clone();
+        let (statuses, sight) = self.statuses();
+        let status = statuses.of_unstored(&object, sight);
+        object.set_status(Some(status));
+        Some(object)
     }
 
     /// The status of this state of an object; `None` where another state of it is in force: what is said of that one
@@ -446,6 +471,11 @@ impl Hub {
     /// What of a connected data plane listens at an address, beside instances: in words.
     pub(crate) fn listener_at(&self, address: SocketAddr) -> Option<String> {
         self.distribution.listener_at(address)
+    }
+
+    /// Whether a connected gateway takes requests at an address.
+    pub(crate) fn is_gateway_at(&self, address: SocketAddr) -> bool {
+        self.distribution.is_gateway_at(address)
     }
 
     /// Its stream ended.

@@ -67,3 +67,8 @@ impl Touch {
         [Self::Share(Topic::Resource(key.clone())), Self::Content(key)]
     }
 }
+/// The one spelling of an address: an IPv4 address may be written as an IPv6 one.
+pub(crate) fn canonical(text: &str) -> Option<SocketAddr> {
+    let address: SocketAddr = text.parse().ok()?;
+    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+}

@@ -158,8 +158,8 @@ pub struct Commit<'c> {
     pub findings: &'c Arc<Vec<Finding>>,
 }
 
-/// More to check than `api::validate` can see: errors of a transaction's changes and the set they lead to. Called
-/// on the writer's thread.
+/// More to check than `api::validate` can see: errors and doubts of a transaction's changes and the set they lead to.
+/// Called on the writer's thread.
 pub(crate) type Check = Box<dyn FnMut(&[ObjectChange], &Set) -> Vec<Finding> + Send>;
 
 /// What entrances tell of themselves by now. Called on the writer's thread.

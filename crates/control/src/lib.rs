@@ -25,6 +25,7 @@ use std::{
 use api::{
     discovery::v1::{self, discovery_server::DiscoveryServer},
     resource::{EMBEDDED_SOURCE, Key, Kind, Object, ServiceSource, Set},
+    rest::Event,
     validate::Finding,
 };
 use lanes::ServiceId;
@@ -48,6 +49,7 @@ mod sources;
 mod status;
 mod store;
 mod tokens;
+mod written;
 
 pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 pub use ledger::{Done, Edit, Ledger, Manifest, Precondition, Rejection, Rules, Transaction};
@@ -147,6 +149,7 @@ impl Control {
             tracing::error!(object = name, %problem, "a stored object cannot be read; data planes keep what they hold of it");
         }
         hub.restore_dependencies(&contents.dependencies);
+        hub.restore_events(contents.events.clone(), now);
         hub.begin_without(contents.unreadable.clone(), !spoilt_registrations.is_empty());
         let hub = Arc::new(Mutex::new(hub));
 
@@ -154,8 +157,10 @@ impl Control {
         let (announce_sources, sources) = watch::channel(sources_in(&objects));
         let on_commit = distribute_commits(Arc::clone(&hub), Arc::clone(&nudge), announce_sources);
         let of_check = Arc::clone(&hub);
+        let own = settings.own_listeners.clone();
         let check = Box::new(move |changes: &[ObjectChange], set: &Set| {
-            picture::introduced(changes, set, &of_check.lock().picture().services)
+            let own_listener = |address| own_listener(&own, address);
+            written::look_at(changes, set, &of_check.lock(), own_listener)
         });
         let of_reports = Arc::clone(&hub);
         let reported = Box::new(move || of_reports.lock().reported());
@@ -255,6 +260,8 @@ impl Control {
     /// Stops writing, after everything asked before, and closes the store.
     pub async fn stop(&self) {
         self.close();
+        let events = self.hub().events_mut().take_all();
+        self.keep_events(events).await;
         if let Ok(Err(error)) = self.ledger.stop().await {
             tracing::error!(error = &error as &dyn std::error::Error, "the store is not closed");
         }
@@ -302,11 +309,7 @@ impl Control {
 
     /// Whose listener an address is, if it is one of Laneway's own: no instance is there.
     pub(crate) fn listener_at(&self, address: SocketAddr) -> Option<String> {
-        let own = self.own_listeners.iter().find(|(_, own)| is_at(*own, address));
-        match own {
-            Some((what, _)) => Some(format!("the control plane's own {what} listener")),
-            None => self.hub().listener_at(address),
-        }
+        own_listener(&self.own_listeners, address).or_else(|| self.hub().listener_at(address))
     }
 
     pub(crate) fn nudge(&self) {
@@ -348,6 +351,11 @@ impl Control {
         if !changes.is_empty() {
             tokio::spawn(Arc::clone(self).keep_dependencies(changes));
         }
+        let (events, events_due) = self.hub().events_mut().take(now);
+        if !events.is_empty() {
+            let control = Arc::clone(self);
+            tokio::spawn(async move { control.keep_events(events).await });
+        }
         if self.hub().take_new_doubt() {
             tokio::spawn(Arc::clone(self).keep_doubt());
         }
@@ -357,7 +365,7 @@ impl Control {
         self.progress.send_if_modified(|known| mem::replace(known, progress) != progress);
         self.status_changes
             .send_if_modified(|known| mem::replace(known, status_number) != status_number);
-        hub_due.into_iter().chain(journal_due).min()
+        [hub_due, journal_due, events_due].into_iter().flatten().min()
     }
 }
 
@@ -385,6 +393,13 @@ impl Control {
             if let Err(rejection) = self.ledger.journal(change).await {
                 tracing::warn!(error = %rejection, "what applications call could not be kept");
             }
+        }
+    }
+
+    /// What cannot be kept is still told until the process ends: that the store cannot write is logged where it fails.
+    async fn keep_events(&self, events: Vec<Event>) {
+        if !events.is_empty() {
+            drop(self.ledger.journal(Change::Note(events)).await);
         }
     }
 
@@ -470,6 +485,12 @@ fn read_registrations(contents: &Contents) -> (Vec<v1::Instance>, Vec<String>) {
         tracing::error!(node, "a journalled registration cannot be read");
     }
     (instances, spoilt)
+}
+
+/// Which of this process's own listeners an address is.
+fn own_listener(own: &[(&'static str, SocketAddr)], address: SocketAddr) -> Option<String> {
+    let own = own.iter().find(|(_, own)| is_at(*own, address));
+    own.map(|(what, _)| format!("the control plane's own {what} listener"))
 }
 
 /// Whether a connection to `address` from this machine would meet a listener.

@@ -20,6 +20,7 @@ use tonic::{Status, Streaming};
 
 use crate::{
     Control,
+    key::canonical,
     store::Change,
     tokens::{self, Holder},
 };
@@ -125,7 +126,7 @@ impl<R: Registrations> RegistrationStream<R> {
         self.holder = self.control.admit(join_token)?;
         // What is compared with it is in one spelling. What is no address is for the registry to refuse.
         for text in [&mut instance.address, &mut instance.application_address] {
-            if let Some(address) = leases::canonical(text) {
+            if let Some(address) = canonical(text) {
                 *text = address.to_string();
             }
         }

@@ -163,6 +163,11 @@ impl Statuses {
         self.known.get(object).map(|known| known.status.clone()).unwrap_or_default()
     }
 
+    /// The status of an object that is in force without being stored; it is nobody's to follow.
+    pub(crate) fn of_unstored(&mut self, object: &Object, sight: Sight<'_>) -> Status {
+        reading::status(object, None, sight, &self.findings, &mut self.instances)
+    }
+
     /// Looks at what is marked, if it was not done just now; says when to look again.
     pub(crate) fn look_at_marked(&mut self, now: Instant, sight: Sight<'_>) -> Option<Instant> {
         if self.marked.is_empty() && self.marked_resources.is_empty() {

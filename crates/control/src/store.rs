@@ -6,7 +6,10 @@
 
 use std::{fmt, path::PathBuf, sync::Arc};
 
-use api::resource::{CreationOrder, Key, Object};
+use api::{
+    resource::{CreationOrder, Key, Object},
+    rest::Event,
+};
 use lanes::Problem;
 
 mod sqlite;
@@ -96,6 +99,8 @@ pub enum Change {
     Depend(Dependencies),
     /// Nobody has for long.
     ForgetDependencies(Dependencies),
+    /// What happened, in order; what is too old, or too much, goes.
+    Note(Vec<Event>),
     /// A data plane holds what another control plane told it, and this store is empty.
     Doubt,
     /// Distribution may use generation numbers up to this one; a restart begins after it.
@@ -166,6 +171,8 @@ pub struct Contents {
     pub tokens: Vec<StoredToken>,
     /// What applications call.
     pub dependencies: Vec<Dependencies>,
+    /// What happened lately, in order.
+    pub events: Vec<Event>,
     /// The latest revision, of a removal too.
     pub revision: Revision,
     /// The last place of the creation order that was given out.
@@ -224,6 +231,14 @@ pub enum StoreError {
     #[error("{path} is a database of another program: name another data directory")]
     Foreign {
         /// The database.
+        path: PathBuf,
+    },
+    /// There is no such file.
+    #[error(
+        "{path} does not exist: name a backup, or the data directory of a control plane that has run"
+    )]
+    Absent {
+        /// The file.
         path: PathBuf,
     },
     /// A database without anything in it.

@@ -10,6 +10,7 @@ pub(crate) mod check;
 pub(crate) mod child_of;
 mod columns;
 pub(crate) mod completions;
+mod confirm;
 pub(crate) mod delete;
 pub(crate) mod demo;
 pub(crate) mod describe;
@@ -107,6 +108,9 @@ enum WrittenCommand {
     Version(version::Version),
     /// Print a completion script for a shell
     Completions(completions::Completions),
+    /// What may be named in a place of a command line: for completion scripts
+    #[command(hide = true)]
+    Names(completions::Names),
     /// The sample scenario on this machine: A, B and C, base and gray
     Demo(demo::DemoArguments),
     /// One application of the sample scenario
@@ -144,6 +148,7 @@ pub(crate) enum Command {
     Backup(backup::Backup),
     Restore(restore::Restore),
     Completions(completions::Completions),
+    Names(completions::Names),
     Demo(demo::DemoArguments),
     SampleApplication(sample_application::SampleApplication),
     ChildOf(child_of::ChildOf),
@@ -290,6 +295,7 @@ impl WrittenCommand {
             Self::Backup(verb) => Command::Backup(verb),
             Self::Restore(verb) => Command::Restore(verb),
             Self::Completions(verb) => Command::Completions(verb),
+            Self::Names(verb) => Command::Names(verb),
             Self::Demo(verb) => Command::Demo(verb),
             Self::SampleApplication(verb) => Command::SampleApplication(verb),
             Self::ChildOf(verb) => Command::ChildOf(verb),

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Backup(verb) => cli::run(cli::backup::run(verb)),
         Command::Restore(verb) => cli::run(cli::restore::run(verb)),
         Command::Completions(verb) => cli::run(cli::completions::run(verb)),
+        Command::Names(verb) => cli::run(cli::completions::print_names(verb)),
         // The sample scenario.
         Command::Demo(verb) => cli::run(cli::demo::run(verb)),
         Command::SampleApplication(verb) => cli::run(cli::sample_application::run(verb)),

@@ -1,6 +1,6 @@
 //! A document as a tree that knows the line of every value.
 
-use std::fmt;
+use std::{fmt, ops::Range};
 
 use serde::{Deserialize, Deserializer, de};
 use serde_json::{Map, Number, Value};
@@ -12,6 +12,10 @@ const DOCUMENTS_MAX: usize = super::OBJECTS_MAX + 1;
 /// Values of one text: a hundred per document, more than any kind has on average; 2 GiB of tree at most.
 const NODES_MAX: usize = 100 * DOCUMENTS_MAX;
 
+/// Values that anchors repeat in one text, and what belongs to them: a list of a hundred values in each of a hundred
+/// objects, and as much again. What is meant to fill the memory repeats itself ten thousand times as often.
+const REPEATED_MAX: usize = 30_000;
+
 /// Lines of comment in one place: a large object commented out.
 const COMMENT_LINES_MAX: usize = 10_000;
 
@@ -19,6 +23,8 @@ const COMMENT_LINES_MAX: usize = 10_000;
 #[derive(Debug, Clone)]
 pub(super) struct Node {
     line: u64,
+    /// The bytes of the text it was written as; none where that is not known.
+    written: Range<u32>,
     content: Content,
 }
 
@@ -42,6 +48,7 @@ impl Node {
                 max_events: 2 * NODES_MAX,
                 max_buffered_comment_events: COMMENT_LINES_MAX,
             },
+            alias_limits: serde_saphyr::alias_limits! { max_total_replayed_events: REPEATED_MAX },
         };
         let error = match serde_saphyr::from_multiple_with_options::<Self>(text, options) {
             Ok(documents) => return Ok(documents),
@@ -73,7 +80,7 @@ impl Node {
             ),
             scalar => Content::Scalar(scalar),
         };
-        Self { line: 0, content }
+        Self { line: 0, written: 0..0, content }
     }
 
     /// The items of a list of objects, written as a list or as an object with `items`; else itself.
@@ -87,12 +94,12 @@ impl Node {
                     Some((_, Self { content: Content::List(items), .. })) => items,
                     Some(items) => {
                         let fields = other.into_iter().chain([items]).collect();
-                        vec![Self { line: self.line, content: Content::Map(fields) }]
+                        vec![Self { content: Content::Map(fields), ..self }]
                     }
-                    None => vec![Self { line: self.line, content: Content::Map(other) }],
+                    None => vec![Self { content: Content::Map(other), ..self }],
                 }
             }
-            content => vec![Self { line: self.line, content }],
+            content => vec![Self { content, ..self }],
         }
     }
 
@@ -117,6 +124,20 @@ impl Node {
 
     /// The line of a field, or of the deepest part of its path that exists.
     pub(super) fn line_of(&self, field: &str) -> u64 {
+        self.reach(field).0.line
+    }
+
+    /// How a field's number, or word that is no text, was written: `1.10` is not `1.1`.
+    pub(super) fn written_in<'t>(&self, text: &'t str, field: &str) -> Option<&'t str> {
+        let (Self { written, content: Content::Scalar(value), .. }, "") = self.reach(field) else {
+            return None;
+        };
+        let written = text.get(written.start as usize..written.end as usize)?;
+        Some(written).filter(|written| !value.is_string() && !written.is_empty())
+    }
+
+    /// The deepest part of a path that exists, and the rest of it.
+    fn reach<'f>(&self, field: &'f str) -> (&Self, &'f str) {
         let mut node = self;
         let mut rest = field;
         while !rest.is_empty() {
@@ -142,7 +163,7 @@ impl Node {
             let Some((value, after)) = next else { break };
             (node, rest) = (value, after);
         }
-        node.line
+        (node, rest)
     }
 
     /// The value without lines.
@@ -165,6 +186,7 @@ fn in_plain_words(said: &str) -> String {
     for (theirs, ours) in [
         ("DuplicateKeyPolicy", "a key is written twice: keep one"),
         ("RecordedAnchor", "too much is repeated by anchors: write it out"),
+        ("alias replay", "too much is repeated by anchors: write it out"),
         ("budget breached", "there is too much in it: write it into several files"),
         ("configured policy", "this is more than is needed anywhere: leave it out"),
     ] {
@@ -180,7 +202,12 @@ fn in_plain_words(said: &str) -> String {
 impl<'de> Deserialize<'de> for Node {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let spanned = Spanned::<Content>::deserialize(deserializer)?;
-        Ok(Self { line: spanned.referenced.line(), content: spanned.value })
+        let place = spanned.referenced;
+        let start = place.span().byte_offset().unwrap_or_default();
+        let end = start + place.span().byte_len().unwrap_or_default();
+        let byte = |at| u32::try_from(at).unwrap_or_default();
+        let written = byte(start)..byte(end);
+        Ok(Self { line: place.line(), written, content: spanned.value })
     }
 }
 

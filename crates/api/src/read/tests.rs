@@ -111,6 +111,42 @@ fn what_is_no_object_is_told_by_line_field_value_and_remedy() {
 }
 
 #[test]
+fn a_value_is_told_as_it_was_written() {
+    for (written, shown) in [
+        ("tag: 1.10", "spec.tag: `1.10`: write a string; put quotes around it"),
+        ("tag: 010", "spec.tag: `010`: write a string; put quotes around it"),
+        ("tag: 0x1F", "spec.tag: `0x1F`: write a string; put quotes around it"),
+        ("priority: 1e2", "spec.priority: `1e2`: write a whole number, -2147483648 to 2147483647"),
+        ("enabled: 0o7", "spec.enabled: `0o7`: write true or false"),
+    ] {
+        let text = LANE.replace("group: trade", &format!("group: trädé\n  {written}"));
+        check_error(&text, &format!("f.yaml:6: {shown}"));
+    }
+    let names = LANE.replace("name: trade-gray", "\"na\\nme\": a");
+    let (_, errors) = super::text("f.yaml", &names);
+    assert!(!errors[0].to_string().contains('\n'), "{errors:?}");
+}
+
+#[test]
+fn what_repeats_itself_without_end_is_refused_at_once() {
+    let repeat = |of: char| {
+        format!("{of}: &{of} [{}]\n", format!("*{},", char::from(of as u8 - 1)).repeat(9))
+    };
+    let bomb: String = ('b'..='i').map(repeat).collect();
+    let began = std::time::Instant::now();
+    check_error(
+        &format!("a: &a [x,x,x,x,x,x,x,x,x]\n{bomb}"),
+        "f.yaml:5: write valid YAML or JSON: too much is repeated by anchors: write it out",
+    );
+    assert!(began.elapsed() < std::time::Duration::from_secs(5), "{:?}", began.elapsed());
+    // A list that many lanes share is none of the kind.
+    let shared = format!("kind: List\napplications: &all [{}]\nitems:\n", "app,".repeat(10));
+    let switches = "  - {kind: Lane, metadata: {name: a}, spec: *all}\n".repeat(90);
+    let (_, errors) = super::text("f.yaml", &format!("{shared}{switches}"));
+    assert!(errors.len() == 90, "{:?}", errors.first());
+}
+
+#[test]
 fn one_wrong_document_does_not_hide_another() {
     let text = format!("{LANE}---\nkind: Pod\n---\n{LANE}---\nkind: Node\n");
     let (found, errors) = super::text("f.yaml", &text);

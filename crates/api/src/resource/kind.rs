@@ -1,6 +1,6 @@
 //! How kinds are called, and how one object is named.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use serde::{Deserialize, Serialize};
 
@@ -98,12 +98,25 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = one_line(&self.name);
         if self.namespace == super::DEFAULT_NAMESPACE {
-            write!(f, "{} {}", self.kind, self.name)
+            write!(f, "{} {name}", self.kind)
         } else {
-            write!(f, "{} {}/{}", self.kind, self.namespace, self.name)
+            write!(f, "{} {}/{name}", self.kind, one_line(&self.namespace))
         }
     }
+}
+
+/// Text that somebody wrote, as part of a line for people: nothing in it ends the line or acts on a terminal.
+pub fn one_line(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let letters = text.chars().map(|letter| match letter.is_control() {
+        true => letter.escape_default().to_string(),
+        false => letter.to_string(),
+    });
+    Cow::Owned(letters.collect())
 }
 
 #[cfg(test)]
@@ -121,5 +134,12 @@ mod tests {
             assert_eq!(Kind::from_name(name), Some(kind));
             assert_eq!(kind.columns()[0], "NAME");
         }
+    }
+
+    #[test]
+    fn a_name_is_one_line_whatever_was_written() {
+        let shown = |namespace: &str| Key::new(Kind::Lane, namespace, "a\nb\u{1b}[2J\u{85}c");
+        assert_eq!(shown("default").to_string(), "Lane a\\nb\\u{1b}[2J\\u{85}c");
+        assert_eq!(shown("x\r").to_string(), "Lane x\\r/a\\nb\\u{1b}[2J\\u{85}c");
     }
 }

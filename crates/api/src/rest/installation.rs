@@ -11,6 +11,10 @@ use crate::resource::Key;
 pub struct InstanceStatus {
     /// The application it is an instance of.
     pub application: String,
+    /// The namespace of its services in the source.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub namespace: String,
     /// Its tag; empty is base.
     pub tag: String,
     /// Where callers reach it.
@@ -31,6 +35,10 @@ pub struct InstanceStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub unreachable_for: Vec<String>,
+    /// For how long the control plane has not heard it, where that is longer than it may be; it is kept for now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub silent_seconds: Option<u64>,
 }
 
 /// One service.
@@ -65,7 +73,7 @@ pub struct ServiceStatus {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Event {
-    /// Counts up; anew with every start of the control plane.
+    /// Counts up.
     pub number: u64,
     /// When, RFC 3339.
     pub time: String,

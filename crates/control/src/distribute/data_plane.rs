@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::{Connection, tally::Tally};
 use crate::{
-    key::{Application, Key, Subscription, Topic, Touch},
+    key::{Application, Key, Subscription, Topic, Touch, canonical},
     picture::{Picture, digest},
 };
 
@@ -121,7 +121,7 @@ impl DataPlane {
         now: Instant,
     ) -> Self {
         let listeners = hello.listeners.iter().chain([&hello.address]);
-        let listeners = listeners.filter_map(|text| text.parse().ok()).collect();
+        let listeners = listeners.filter_map(|text| canonical(text)).collect();
         let mut subscription = Subscription {
             role: hello.role(),
             application: Application::of(&hello),

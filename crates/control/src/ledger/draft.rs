@@ -325,7 +325,10 @@ impl Working {
         let introduced = validate::introduced(&self.state.findings, &findings).into_iter();
         // Who may not go is told by name: that others would then miss it says nothing more.
         wrong.extend(introduced.filter(|error| !is_told || is_written(&error.object)));
-        wrong.extend(check(changes, objects.set()));
+        let (mistakes, doubts): (Vec<Finding>, _) = check(changes, objects.set())
+            .into_iter()
+            .partition(|finding| finding.severity == Severity::Error);
+        wrong.extend(mistakes);
         if !wrong.is_empty() {
             return Err(Rejection::Invalid(wrong));
         }
@@ -336,6 +339,7 @@ impl Working {
             |finding: &&Finding| is_written(&finding.object) || !before.contains(finding);
         let mut warnings: Vec<Finding> =
             findings.iter().filter(is_doubt).filter(concerns).cloned().collect();
+        warnings.extend(doubts);
         warnings
             .extend(changes.iter().flat_map(|change| removals::affected(change, objects.set())));
         self.state.findings = Arc::new(findings);

@@ -12,6 +12,8 @@ use std::{
 
 use api::discovery::v1::Instance;
 
+use crate::key::canonical;
+
 /// How long the holder of an open stream is believed alive without a word: as long as the registry believes its
 /// instance.
 const SILENCE_MAX: Duration = Duration::from_secs(6);
@@ -51,11 +53,16 @@ struct Lease {
 enum Holder {
     /// An open stream, and when it was last heard.
     Stream { id: StreamId, heard: Instant },
-    /// Nobody since then: the stream broke, or the control plane was restarted.
-    Nobody { since: Instant },
+    /// Nobody since then: the stream broke, or the control plane was restarted. When it was last heard, and how long it
+    /// stays in the journal.
+    Nobody { since: Instant, heard: Instant, kept_until: Instant },
 }
 
 impl Holder {
+    fn nobody(now: Instant, heard: Instant) -> Self {
+        Self::Nobody { since: now, heard, kept_until: now + JOURNAL_KEPT }
+    }
+
     fn is(self, stream: StreamId) -> bool {
         matches!(self, Self::Stream { id, .. } if id == stream)
     }
@@ -68,7 +75,7 @@ impl Holder {
     fn is_awaited(self, now: Instant) -> bool {
         match self {
             Self::Stream { .. } => self.lives(now),
-            Self::Nobody { since } => now < since + RETURN,
+            Self::Nobody { since, .. } => now < since + RETURN,
         }
     }
 }
@@ -81,7 +88,7 @@ impl Leases {
     ) -> Self {
         let mut leases = Self::default();
         for instance in instances {
-            leases.put(instance, Holder::Nobody { since: now });
+            leases.put(instance, Holder::nobody(now, now));
         }
         leases
     }
@@ -89,6 +96,16 @@ impl Leases {
     /// Whether a node has registered, and is not forgotten.
     pub(crate) fn is_known(&self, node: &str) -> bool {
         self.by_node.contains_key(node)
+    }
+
+    /// Addresses of registrations that have been silent for longer than their holders may be, and for how long.
+    pub(crate) fn silent(&self, now: Instant) -> HashMap<SocketAddr, Duration> {
+        let silence = |lease: &Lease| {
+            let (Holder::Stream { heard, .. } | Holder::Nobody { heard, .. }) = lease.holder;
+            let silence = now.saturating_duration_since(heard);
+            Some((lease.address?, silence)).filter(|_| silence > SILENCE_MAX)
+        };
+        self.by_node.values().filter_map(silence).collect()
     }
 
     /// A stream was opened.
@@ -183,8 +200,11 @@ impl Leases {
 
     /// A stream ended; what it held waits for its process.
     pub(super) fn closed(&mut self, node: &str, stream: StreamId, now: Instant) {
-        if let Some(lease) = self.by_node.get_mut(node).filter(|lease| lease.holder.is(stream)) {
-            lease.holder = Holder::Nobody { since: now };
+        let Some(lease) = self.by_node.get_mut(node) else { return };
+        if let Holder::Stream { id, heard } = lease.holder
+            && id == stream
+        {
+            lease.holder = Holder::nobody(now, heard);
         }
     }
 
@@ -197,15 +217,17 @@ impl Leases {
     ) -> (Vec<String>, Option<Instant>) {
         let due = |lease: &Lease| match lease.holder {
             Holder::Stream { .. } => None,
-            Holder::Nobody { since } => Some(since + JOURNAL_KEPT),
+            Holder::Nobody { kept_until, .. } => Some(kept_until),
         };
         let mut expired = Vec::new();
         for (node, lease) in &mut self.by_node {
             if due(lease).is_none_or(|due| due > now) {
                 continue;
             }
-            if lease.address.is_some_and(&is_kept) {
-                lease.holder = Holder::Nobody { since: now };
+            if lease.address.is_some_and(&is_kept)
+                && let Holder::Nobody { kept_until, .. } = &mut lease.holder
+            {
+                *kept_until = now + JOURNAL_KEPT;
             } else {
                 expired.push(node.to_string());
             }
@@ -274,12 +296,6 @@ fn application_of(instance: &Instance) -> Option<SocketAddr> {
     let is_on_this_host = address_of(instance).is_some_and(|it| it.ip().is_loopback());
     canonical(&instance.application_address)
         .filter(|application| is_on_this_host || !application.ip().is_loopback())
-}
-
-/// The one spelling of an address: an IPv4 address may be written as an IPv6 one.
-pub(super) fn canonical(text: &str) -> Option<SocketAddr> {
-    let address: SocketAddr = text.parse().ok()?;
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
 }
 
 #[cfg(test)]
@@ -429,6 +445,33 @@ mod tests {
         let now = world.now();
         assert!(!world.leases.heard("n", frozen, now));
         world.is_refused("n p 1", "node n is registered");
+    }
+
+    #[test]
+    fn since_when_nobody_was_heard_is_known_whatever_became_of_the_stream() {
+        let mut world = World::new();
+        let frozen = world.claims("n p 1");
+        world.claims("m q 2");
+        let silent = |world: &World| {
+            let mut silent: Vec<_> = (world.leases.silent(world.now()).into_iter())
+                .map(|(address, silence)| (address.port(), silence.as_secs()))
+                .collect();
+            silent.sort_unstable();
+            silent
+        };
+        world.at = 6000;
+        assert_eq!(silent(&world), []);
+        world.claims("m q 2");
+        world.at = 9000;
+        assert_eq!(silent(&world), [(1, 9)]);
+        world.leases.closed("n", frozen, world.now());
+        assert_eq!(silent(&world), [(1, 9)]);
+        // Kept in the registry, it stays in the journal, and is as silent as before.
+        world.at = 70_000;
+        world.leases.take_expired(world.now(), |_| true);
+        assert_eq!(silent(&world), [(1, 70), (2, 64)]);
+        world.claims("n p 1");
+        assert_eq!(silent(&world), [(2, 64)]);
     }
 
     #[test]

@@ -27,6 +27,7 @@ use crate::{
     Control, discovery,
     distribute::DataPlane,
     explain::Moment,
+    hub::Hub,
     ledger::{Edit, Manifest, Precondition, Rejection, Transaction},
     picture::{Picture, small},
     registrations,
@@ -221,7 +222,7 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     for some in nodes.chunks(DATA_PLANES_AT_ONCE) {
         let hub = control.hub();
         let there = some.iter().filter_map(|node| hub.data_plane(node));
-        data_planes.extend(there.map(|data_plane| of_data_plane(data_plane, now)));
+        data_planes.extend(there.map(|data_plane| of_data_plane(data_plane, &hub, now)));
     }
     data_planes.sort_by(|a, b| (&a.role, &a.name, &a.node).cmp(&(&b.role, &b.name, &b.node)));
     for process in data_planes.iter().filter(|it| it.connected && it.role == "gateway") {
@@ -294,7 +295,7 @@ fn of_refusal(refusal: &registrations::Refusal, now: Instant) -> RefusedRegistra
     }
 }
 
-fn of_data_plane(data_plane: &DataPlane, now: Instant) -> DataPlaneStatus {
+fn of_data_plane(data_plane: &DataPlane, hub: &Hub, now: Instant) -> DataPlaneStatus {
     let hello = data_plane.hello();
     let refused = data_plane.refusals().into_iter();
     let behind = data_plane.behind_since().map(|since| now.saturating_duration_since(since));
@@ -309,12 +310,18 @@ fn of_data_plane(data_plane: &DataPlane, now: Instant) -> DataPlaneStatus {
         since_seconds: now.saturating_duration_since(data_plane.since()).as_secs(),
         sent: data_plane.sent(),
         acknowledged: data_plane.acknowledged(),
-        behind_ms: behind.map_or(0, |behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX)),
+        // Also of one that has just fallen behind it can be told.
+        behind_ms: behind
+            .map_or(0, |behind| u64::try_from(behind.as_millis()).unwrap_or(u64::MAX).max(1)),
         subscriptions: small(data_plane.subscriptions()),
         refused: refused
             .map(|refusal| RefusedResource { key: refusal.key.to_string(), reason: refusal.reason })
             .collect(),
-        unreachable: data_plane.unreachable().to_vec(),
+        // It goes on knowing an address for a while of which no source says anything any more.
+        unreachable: (data_plane.unreachable().iter())
+            .filter(|text| text.parse().is_ok_and(|address| hub.has_instance_at(address)))
+            .cloned()
+            .collect(),
         not_listening: (data_plane.not_listening().iter())
             .map(|listener| format!("port {}: {}", listener.port, listener.reason))
             .collect(),

@@ -1,8 +1,15 @@
 //! What there is besides objects: instances, services, events.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use api::rest::{Event, InstanceStatus, ServiceStatus};
+use api::{
+    resource::EMBEDDED_SOURCE,
+    rest::{Event, InstanceStatus, ServiceStatus},
+};
 use axum::{
     Json,
     extract::{Query, State},
@@ -23,30 +30,38 @@ type Shared = State<Arc<Control>>;
     responses((status = 200, description = "By application, tag and address", body = Vec<InstanceStatus>))
 )]
 pub(super) async fn instances(State(control): Shared) -> Json<Vec<InstanceStatus>> {
+    let silent = control.leases().silent(Instant::now());
     let hub = control.hub();
     let unreachable = unreachable(&hub);
-    let mut instances: BTreeMap<(String, String, String, String), InstanceStatus> = BTreeMap::new();
+    let mut instances: BTreeMap<[String; 5], InstanceStatus> = BTreeMap::new();
     for service in hub.picture().services.all() {
         for endpoint in service.endpoints() {
-            let tag = endpoint.tag.as_ref().map_or_else(String::new, ToString::to_string);
-            let (application, source) = (service.application().to_string(), service.id().source());
-            let key = (application, tag, endpoint.address.to_string(), source.to_owned());
+            let (id, tag) = (service.id(), endpoint.tag.as_ref().map(ToString::to_string));
+            let key = [
+                service.application().to_string(),
+                tag.unwrap_or_default(),
+                endpoint.address.to_string(),
+                id.source().to_owned(),
+                id.namespace().to_owned(),
+            ];
             let instance = instances.entry(key.clone()).or_insert_with(|| {
-                let (application, tag, address, source) = key;
+                let [application, tag, address, source, namespace] = key;
+                let is_registered = source == EMBEDDED_SOURCE;
+                let silence = silent.get(&endpoint.address).filter(|_| is_registered);
+                let silent_seconds = silence.map(Duration::as_secs);
                 let unreachable_for = unreachable.get(&address).cloned().unwrap_or_default();
-                let why = why(endpoint, &unreachable_for);
-                let (health, weight) = (word(endpoint.health).to_owned(), endpoint.weight);
-                let services = Vec::new();
                 InstanceStatus {
+                    health: word(endpoint.health).to_owned(),
+                    why: why(endpoint, &unreachable_for, silent_seconds),
+                    weight: endpoint.weight,
+                    services: Vec::new(),
                     application,
+                    namespace,
                     tag,
                     address,
-                    health,
-                    why,
                     source,
-                    services,
-                    weight,
                     unreachable_for,
+                    silent_seconds,
                 }
             });
             instance.services.push(service.name().to_string());
@@ -79,15 +94,21 @@ fn word(health: Health) -> &'static str {
     }
 }
 
-fn why(endpoint: &Endpoint, unreachable_for: &[String]) -> String {
-    let why = match endpoint.health {
-        Health::Usable if unreachable_for.is_empty() => return String::new(),
-        Health::Usable => return format!("{} cannot reach it", unreachable_for.join(", ")),
-        Health::Unhealthy => "its source says that it does not answer",
-        Health::Draining => "it is leaving: it takes no new requests",
-        Health::InvalidTag => "its tag is no valid tag: it is neither base nor in a lane",
+fn why(endpoint: &Endpoint, unreachable_for: &[String], silent_seconds: Option<u64>) -> String {
+    let of_health = match endpoint.health {
+        Health::Usable => None,
+        Health::Unhealthy => Some("its source says that it does not answer"),
+        Health::Draining => Some("it is leaving: it takes no new requests"),
+        Health::InvalidTag => Some("its tag is no valid tag: it is neither base nor in a lane"),
     };
-    why.to_owned()
+    let is_usable = of_health.is_none();
+    let unreachable = (is_usable && !unreachable_for.is_empty())
+        .then(|| format!("{} cannot reach it", unreachable_for.join(", ")));
+    let silent = silent_seconds.filter(|_| endpoint.health != Health::Draining).map(|seconds| {
+        format!("it has not been heard for {seconds} s and is kept for now: its callers find out whether it is there")
+    });
+    let all = [of_health.map(str::to_owned), silent, unreachable];
+    all.into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// Services of all sources.

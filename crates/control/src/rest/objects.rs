@@ -156,8 +156,14 @@ pub(super) async fn read(
 ) -> Result<Json<Object>, Refused> {
     let key = Key::new(kind(&plural)?, namespace, name);
     let stored = control.ledger().view().get(&key).cloned();
-    let stored = stored.ok_or(crate::ledger::Rejection::NotFound(key))?;
-    Ok(Json(present(&control, &stored)))
+    let object = match stored {
+        Some(stored) => present(&control, &stored),
+        None => {
+            let provided = control.hub().provided(&key);
+            provided.ok_or(crate::ledger::Rejection::NotFound(key))?
+        }
+    };
+    Ok(Json(object))
 }
 
 /// Creates an object in the namespace it names.

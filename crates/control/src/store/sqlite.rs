@@ -7,6 +7,7 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use api::resource::CreationOrder;
 
 mod copies;
+mod events;
 mod rows;
 mod tokens;
 
@@ -75,6 +76,14 @@ const MIGRATIONS: &[&str] = &[
         checksum    INTEGER NOT NULL
     ) STRICT;
 ",
+    "
+    CREATE TABLE events (
+        number   INTEGER NOT NULL PRIMARY KEY,
+        time     TEXT    NOT NULL,
+        event    TEXT    NOT NULL,
+        checksum INTEGER NOT NULL
+    ) STRICT;
+",
 ];
 
 /// Rows of `counters`: the last number given out, or reserved, of each kind.
@@ -110,6 +119,9 @@ impl SqliteStore {
     /// Opens an existing database and changes nothing in it, its format neither: to copy it, also while a control
     /// plane has it open.
     pub fn open_as_it_is(path: &Path) -> Result<Self, StoreError> {
+        if !path.exists() {
+            return Err(StoreError::Absent { path: path.to_owned() });
+        }
         // Reading what is in the write-ahead log takes the right to write beside it.
         let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(failed("open", path))?;
@@ -234,6 +246,7 @@ impl Store for SqliteStore {
             self.read_registrations(&mut contents)?;
             contents.tokens = tokens::read(&self.connection)?;
             contents.dependencies = rows::dependencies(&self.connection)?;
+            contents.events = events::read(&self.connection)?;
             Ok(contents)
         };
         read().map_err(failed("read", &self.path))
@@ -283,6 +296,7 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
         Change::ForgetDependencies(dependencies) => {
             rows::forget_dependencies(transaction, dependencies)
         }
+        Change::Note(noted) => events::note(transaction, noted),
         Change::Doubt => raise(transaction, DOUBTED, 1),
         Change::ReserveGenerations { ceiling } => raise(transaction, GENERATION_CEILING, *ceiling),
     }

@@ -293,6 +293,87 @@ async fn a_write_is_warned_of_what_it_does_to_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_strict_lane_that_an_application_has_no_instance_in_is_warned_of() {
+    let (plane, client) = started().await;
+    plane.control.source_stands("embedded", Standing::Synced);
+    let strict = |fallback: Value| {
+        let mut strict = lane("trade", "gray");
+        strict["spec"]["fallback"] = fallback;
+        strict
+    };
+    let said = |applied: api::rest::ApplyResponse| {
+        let warnings = applied.warnings.into_iter().map(|warning| warning.to_string());
+        warnings.filter(|warning| warning.contains("answered 503")).collect::<Vec<_>>()
+    };
+    let apply =
+        async |objects: &[Value]| said(client.apply(&request(objects), false).await.unwrap());
+    let b = service("b", "b", &["2=gray"]);
+    plane.serve(&[service("a", "a", &["1"]), b]);
+    let objects = [group("trade", &["a", "b"]), strict(json!("none"))];
+    let [warning] = &apply(&objects).await[..] else { panic!("no warning") };
+    assert!(warning.starts_with("Lane trade-gray: spec.fallback: `none`: "), "{warning}");
+    assert!(warning.contains("that come to a are answered 503"), "{warning}");
+    assert_eq!(apply(&[strict(json!([]))]).await, [""; 0]);
+    assert_eq!(apply(&[strict(json!("none"))]).await.len(), 1);
+    // Another application of the group, without any instance; and one that a list names in the same transaction.
+    let [warning] = &apply(&[group("trade", &["a", "b", "c"])]).await[..] else { panic!("none") };
+    assert!(warning.contains("that come to a, c are"), "{warning}");
+    let listed = json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "ServiceSource", "metadata": {"name": "fixed"},
+        "spec": {"static": {"services": [{"name": "c", "instances": [{"address": "127.0.0.9:1", "tag": "gray"}]}]}},
+    });
+    plane.serve(&[service("a", "a", &["1", "3=gray"])]);
+    assert_eq!(apply(&[listed, group("trade", &["b", "a", "c"])]).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_of_laneway_is_listed_as_no_instance() {
+    let (plane, client) = started().await;
+    let hello = v1::Hello {
+        address: "127.0.0.3:15020".to_owned(),
+        listeners: vec!["[::ffff:127.0.0.3]:8000".to_owned()],
+        ..crate::harness::gateway("g1")
+    };
+    let mut gateway = plane.connect(hello).await;
+    gateway.receive().await;
+    let list = |address: &str| {
+        request(&[json!({
+            "apiVersion": "laneway.io/v1alpha1", "kind": "ServiceSource", "metadata": {"name": "fixed"},
+            "spec": {"static": {"services": [{"name": "a", "instances": [{"address": address}]}]}},
+        })])
+    };
+    for (address, words) in [
+        ("127.0.0.1:7600", "this is the control plane's own API listener"),
+        ("127.0.0.3:15020", "this is a listener of gateway edge, node g1"),
+    ] {
+        let problem = refused(client.apply(&list(address), false).await);
+        let said = problem.errors[0].to_string();
+        let field = "ServiceSource fixed: spec.static.services[0].instances[0].address: ";
+        assert!(said.starts_with(field) && said.contains(words), "{said}");
+    }
+    // Where a gateway takes requests others may lead to it; that it is one is said.
+    let applied = client.apply(&list("127.0.0.3:8000"), false).await.unwrap();
+    let said = applied.warnings[0].to_string();
+    assert!(said.contains("this is a listener of gateway edge"), "{said}");
+    client.apply(&list("127.0.0.3:8001"), false).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_gateway_that_serves_without_an_object_is_shown_though_not_listed() {
+    let (plane, client) = started().await;
+    let mut gateway = plane.connect(crate::harness::gateway("g1")).await;
+    let told = gateway.receive().await;
+    gateway.acknowledge(&told).await;
+    let edge = Key::new(Kind::Gateway, "default", "edge");
+    let shown = client.get(&edge).await.unwrap();
+    let conditions = &shown.status().unwrap().conditions;
+    assert!(conditions.iter().any(|condition| condition.kind == "Programmed"), "{conditions:?}");
+    assert!(client.list(Kind::Gateway, None).await.unwrap().items.is_empty());
+    let other = Key::new(Kind::Gateway, "default", "other");
+    assert!(client.get(&other).await.unwrap_err().is_not_found());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_application_taken_from_a_group_names_the_lanes_it_served() {
     let (_plane, client) = started().await;
     client

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::SystemTime};
 use api::{
     discovery::v1,
     resource::{CreationOrder, Key, Kind, Object},
+    rest::Event,
     validate::Reported,
 };
 use control::{
@@ -62,7 +63,7 @@ fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     drop(raw);
     let before = std::fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 5, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 7, supported: 6, .. }), "{error}");
     assert!(error.to_string().contains("start the release that wrote it"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -149,6 +150,37 @@ fn a_spoilt_row_is_left_out_and_no_other() {
         assert_eq!(contents.registrations, [("two".to_owned(), vec![10])]);
         assert_eq!(contents.spoilt_registrations, ["one"]);
     }
+}
+
+#[test]
+fn what_happened_is_kept_as_far_as_it_is_recent_and_readable() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    let noted = |numbers: std::ops::RangeInclusive<u64>, time: &str| {
+        let event = |number| Event {
+            number,
+            time: time.to_owned(),
+            about: format!("Lane {number}"),
+            ..Event::default()
+        };
+        Change::Note(numbers.map(event).collect())
+    };
+    let mut store = open(&path);
+    store.commit(&[noted(1..=2, "2020-01-01T00:00:00Z")]).unwrap();
+    assert_eq!(store.load().unwrap().events, [], "years ago");
+    let soon = "2999-01-01T00:00:00Z";
+    store.commit(&[noted(3..=3_000, soon)]).unwrap();
+    store.commit(&[noted(3_001..=3_010, soon)]).unwrap();
+    drop(store);
+    let raw = rusqlite::Connection::open(&path).unwrap();
+    let spoil = "UPDATE events SET event = replace(event, 'Lane', 'Lame') WHERE number = 3000";
+    assert_eq!(raw.execute(spoil, []).unwrap(), 1);
+    drop(raw);
+    let events = contents(&path).events;
+    let numbers: Vec<u64> = events.iter().map(|event| event.number).collect();
+    let kept: Vec<u64> = (963..=3_010).filter(|number| *number != 3_000).collect();
+    assert_eq!(numbers, kept, "2 048 of them, but the spoilt one");
+    assert_eq!(events[0].about, "Lane 963");
 }
 
 #[test]

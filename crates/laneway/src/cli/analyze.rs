@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, process::ExitCode};
 
 use api::{
-    resource::{Kind, LaneGroup, Object},
+    resource::{Fallback, Kind, Lane, LaneGroup, Object},
     rest::{InstanceStatus, ServiceStatus, StatusResponse},
     validate::Severity,
     write,
@@ -96,7 +96,8 @@ fn found(is_error: bool, about: impl fmt::Display, message: impl fmt::Display) -
 
 impl Installation {
     fn analyze(&self) -> Vec<Found> {
-        let mut all = self.findings();
+        let mut all = self.store();
+        all.extend(self.findings());
         all.extend(self.sources());
         all.extend(self.data_planes());
         all.extend(self.gateways());
@@ -105,15 +106,22 @@ impl Installation {
             all.extend(self.references(object));
             all.extend(annotations(object));
             match object {
-                Object::Lane(lane) if lane.spec.enabled && !columns::has_instances(lane) => {
-                    let message = "no application has an instance of its tag: its requests are served by the fallback";
-                    all.push(found(false, object.key(), message));
-                }
+                Object::Lane(lane) if lane.spec.enabled => all.extend(self::lane(lane)),
                 Object::LaneGroup(group) => all.extend(self.group(group)),
                 _ => {}
             }
         }
         all
+    }
+
+    /// Whether the store is believed.
+    fn store(&self) -> Vec<Found> {
+        let doubted_by = self.status.doubted_by;
+        let message = format!(
+            "it is new and empty, but {doubted_by} data planes hold the configuration of another one and keep it: restore \
+             a backup, or apply the resources that shall hold from now on"
+        );
+        (doubted_by > 0).then(|| found(true, "store", message)).into_iter().collect()
     }
 
     /// What the control plane itself finds.
@@ -274,6 +282,24 @@ impl Installation {
         };
         self.services.iter().filter(is_named).map(|service| service.application.as_str()).collect()
     }
+}
+
+/// What an enabled lane has no instances for.
+fn lane(lane: &Lane) -> Option<Found> {
+    let matched = lane.status.iter().flat_map(|status| &status.matched);
+    let empty = matched.filter(|matched| matched.tagged == 0);
+    let absent: Vec<&str> = empty.map(|matched| matched.application.as_str()).collect();
+    let key = Object::from(lane.clone()).key();
+    if lane.spec.fallback == Fallback::None && !absent.is_empty() {
+        let absent = absent.join(", ");
+        let message = format!(
+            "spec.fallback: none, and {absent} has no usable instance of its tag: its requests that come there are answered 503"
+        );
+        return Some(found(true, key, message));
+    }
+    let message =
+        "no application has an instance of its tag: its requests are served by the fallback";
+    (!columns::has_instances(lane)).then(|| found(false, key, message))
 }
 
 /// Annotations that look like Laneway's and that nothing reads.

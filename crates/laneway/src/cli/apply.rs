@@ -11,7 +11,9 @@ use api::{
 use clap::Args;
 
 use super::{
-    EXIT_FAILED, Misunderstood, output,
+    EXIT_FAILED, Misunderstood,
+    confirm::Confirmation,
+    output,
     server::{Namespace, Server},
 };
 use crate::manifest::Manifest;
@@ -24,6 +26,8 @@ pub(crate) struct Apply {
     /// Say what would happen, and write nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -59,7 +63,11 @@ pub(crate) async fn run(verb: Apply) -> anyhow::Result<ExitCode> {
             for result in &response.results {
                 tell(result, verb.dry_run);
             }
-            Ok(ExitCode::SUCCESS)
+            if verb.dry_run {
+                return Ok(ExitCode::SUCCESS);
+            }
+            let patience = verb.server.patience.limit();
+            verb.confirmation.of(&client, &response.results, patience).await
         }
         Err(CallError::Refused(problem)) if !problem.errors.is_empty() => {
             for error in &problem.errors {

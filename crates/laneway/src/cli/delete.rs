@@ -8,6 +8,7 @@ use clap::Args;
 use super::{
     EXIT_FAILED, apply,
     apply::Files,
+    confirm::Confirmation,
     output,
     server::{Namespace, Server},
     target::{First, FirstWord, Targets},
@@ -27,6 +28,8 @@ pub(crate) struct Delete {
     /// Say what would happen, and delete nothing
     #[arg(long)]
     dry_run: bool,
+    #[command(flatten)]
+    confirmation: Confirmation,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
@@ -60,5 +63,10 @@ pub(crate) async fn run(verb: Delete) -> anyhow::Result<ExitCode> {
     for key in &absent {
         output::error(&format_args!("not found: {key} does not exist"));
     }
-    Ok(if absent.is_empty() { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILED) })
+    let confirmed = if verb.dry_run {
+        ExitCode::SUCCESS
+    } else {
+        verb.confirmation.of(&client, &response.results, verb.server.patience.limit()).await?
+    };
+    Ok(if absent.is_empty() { confirmed } else { ExitCode::from(EXIT_FAILED) })
 }

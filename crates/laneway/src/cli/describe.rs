@@ -11,7 +11,7 @@ use api::{
 use clap::Args;
 
 use super::{
-    lane, output, references,
+    confirm, output, references,
     server::{Namespace, Server},
     target::Targets,
 };
@@ -74,7 +74,7 @@ async fn describe(
     if let Some(status) = object.status() {
         conditions(status);
         let waits = status.live.as_ref().is_some_and(|live| live.acknowledged < live.data_planes);
-        for who in if waits { lane::behind(client).await? } else { Vec::new() } {
+        for who in if waits { confirm::behind_now(client).await? } else { Vec::new() } {
             output::line(format_args!("  not confirmed by {who}"));
         }
     }

@@ -7,7 +7,7 @@ use clap::Args;
 
 use super::{
     output,
-    server::{Namespace, Server},
+    server::{Server, Within},
     shape::Shown,
 };
 
@@ -17,16 +17,13 @@ const ASK_EVERY: Duration = Duration::from_secs(1);
 /// The arguments of `laneway events`.
 #[derive(Debug, Args)]
 pub(crate) struct Events {
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
+    #[command(flatten)]
+    within: Within,
     /// Then follow
     #[arg(short = 'w', long)]
     watch: bool,
     #[command(flatten)]
     server: Server,
-    #[command(flatten)]
-    namespace: Namespace,
     #[command(flatten)]
     shown: Shown,
 }
@@ -41,8 +38,8 @@ pub(crate) async fn run(verb: Events) -> anyhow::Result<ExitCode> {
         after = events.last().map_or(after, |event| event.number);
         // What happened to no object happened to all.
         events.retain(|event| {
-            let object = event.object.as_ref();
-            verb.all_namespaces || object.is_none_or(|it| it.namespace == verb.namespace.name())
+            let elsewhere = |one| event.object.as_ref().is_some_and(|it| it.namespace != one);
+            !verb.within.one().is_some_and(elsewhere)
         });
         if is_first || !events.is_empty() {
             let heading: &[&str] =
@@ -50,7 +47,7 @@ pub(crate) async fn run(verb: Events) -> anyhow::Result<ExitCode> {
             verb.shown.shape.show_data(&events, heading, row);
         }
         if is_first && events.is_empty() && verb.shown.shape.is_table() {
-            output::line("no events since the control plane started");
+            output::line("no events");
         }
         if !verb.watch {
             return Ok(ExitCode::SUCCESS);

@@ -9,11 +9,12 @@ use api::{
 };
 use clap::Args;
 use control::DEFAULT_GATEWAY;
+use serde::Serialize;
 
 use super::{
-    output,
+    Misunderstood, output,
     selector::Selector,
-    server::{Namespace, Server},
+    server::{Server, Within},
     shape::{Shape, Shown},
     target::{Sort, Targets},
     watch,
@@ -24,9 +25,8 @@ use super::{
 pub(crate) struct Get {
     #[command(flatten)]
     targets: Targets,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
+    #[command(flatten)]
+    within: Within,
     /// Only resources with these labels: KEY=VALUE, KEY!=VALUE, KEY, !KEY, with commas between
     #[arg(short = 'l', long, value_name = "LABELS", default_value = None)]
     selector: Option<Selector>,
@@ -36,60 +36,73 @@ pub(crate) struct Get {
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
-    namespace: Namespace,
-    #[command(flatten)]
     shown: Shown,
 }
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Get) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
-    let namespace = verb.namespace.name();
     let shape = &verb.shown.shape;
-    let Some(sorts) = verb.targets.whole() else {
-        let mut objects = Vec::new();
-        for key in verb.targets.keys(&client, namespace).await? {
-            objects.push(client.get(&key).await?);
-        }
-        shape.show_named(&objects);
-        if verb.watch {
-            let keys: Vec<_> = objects.iter().map(Object::key).collect();
-            let kind = objects.first().map_or(Kind::Lane, Object::kind);
-            return watch::follow(&client, kind, Some(namespace), shape, |key| keys.contains(key))
-                .await;
-        }
-        return Ok(ExitCode::SUCCESS);
+    let watched = verb.watch.then(|| verb.watched()).transpose()?;
+    // The state first, so that nothing is missed between it and what is shown.
+    let state = match watched {
+        Some(kind) => Some(client.list(kind, verb.within.one()).await?.resource_version),
+        None => None,
     };
-    let within = (!verb.all_namespaces).then_some(namespace);
-    let mut objects: Vec<Object> = Vec::new();
-    for sort in sorts {
-        match sort {
-            Sort::Objects(kind) => objects.extend(client.list(*kind, within).await?.items),
-            Sort::Instances => instances(&client, shape).await?,
-            Sort::Services => services(&client, shape).await?,
+    let shown = match verb.targets.whole() {
+        Some(sorts) => verb.show_whole(&client, sorts).await?,
+        None => {
+            let mut objects = Vec::new();
+            for key in verb.targets.keys(&client, verb.within.name()).await? {
+                objects.push(client.get(&key).await?);
+            }
+            shape.show_named(&objects);
+            objects
         }
-    }
-    let selector = verb.selector.clone().unwrap_or_default();
-    objects.retain(|object| selector.selects(&object.metadata().labels));
-    let kinds: Vec<Kind> = sorts.iter().filter_map(Sort::kind).collect();
-    match kinds.as_slice() {
-        [] => {}
-        [kind] if objects.is_empty() && shape.is_table() => nothing(&client, *kind, within).await?,
-        _ if objects.is_empty() && shape.is_table() => output::line("nothing"),
-        _ => shape.show(&objects, verb.all_namespaces),
-    }
-    match kinds.as_slice() {
-        [kind] if verb.watch => watch::follow(&client, *kind, within, shape, |_| true).await,
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    };
+    let (Some(kind), Some(state)) = (watched, state) else { return Ok(ExitCode::SUCCESS) };
+    let watch = client.watch_after(kind, verb.within.one(), &state).await?;
+    let is_whole = verb.targets.whole().is_some();
+    let keys: Vec<_> = shown.iter().map(Object::key).collect();
+    watch::follow(&client, watch, shape, &shown, |key| is_whole || keys.contains(key)).await
 }
 
-impl Sort {
-    fn kind(&self) -> Option<Kind> {
-        match self {
-            Self::Objects(kind) => Some(*kind),
-            Self::Instances | Self::Services => None,
+impl Get {
+    /// All objects of a kind, where and of whom these arguments say.
+    pub(crate) async fn all_of(&self, kind: Kind) -> anyhow::Result<Vec<Object>> {
+        Ok(self.server.client()?.list(kind, self.within.one()).await?.items)
+    }
+
+    /// The one kind that can be followed.
+    fn watched(&self) -> Result<Kind, Misunderstood> {
+        match self.targets.kinds().as_slice() {
+            [kind] => Ok(*kind),
+            _ => Err(Misunderstood("-w follows resources of one kind: name one".to_owned())),
         }
+    }
+
+    /// Shows all there is of some sorts; returns the objects.
+    async fn show_whole(&self, client: &Client, sorts: &[Sort]) -> anyhow::Result<Vec<Object>> {
+        let (shape, within) = (&self.shown.shape, self.within.one());
+        let mut objects: Vec<Object> = Vec::new();
+        for sort in sorts {
+            match sort {
+                Sort::Objects(kind) => objects.extend(client.list(*kind, within).await?.items),
+                Sort::Instances => instances(client, shape, within).await?,
+                Sort::Services => services(client, shape, within).await?,
+            }
+        }
+        let selector = self.selector.clone().unwrap_or_default();
+        objects.retain(|object| selector.selects(&object.metadata().labels));
+        match self.targets.kinds().as_slice() {
+            [] => {}
+            [kind] if objects.is_empty() && shape.is_table() => {
+                nothing(client, *kind, within).await?;
+            }
+            _ if objects.is_empty() && shape.is_table() => output::line("nothing"),
+            _ => shape.show(&objects, within.is_none()),
+        }
+        Ok(objects)
     }
 }
 
@@ -106,7 +119,7 @@ async fn nothing(client: &Client, kind: Kind, within: Option<&str>) -> anyhow::R
     Ok(())
 }
 
-async fn instances(client: &Client, shape: &Shape) -> anyhow::Result<()> {
+async fn instances(client: &Client, shape: &Shape, within: Option<&str>) -> anyhow::Result<()> {
     let row = |instance: &InstanceStatus| {
         vec![
             instance.address.clone(),
@@ -122,14 +135,12 @@ async fn instances(client: &Client, shape: &Shape) -> anyhow::Result<()> {
     let heading =
         ["ADDRESS", "APPLICATION", "TAG", "HEALTH", "SOURCE", "SERVICES", "WEIGHT", "WHY"];
     let instances = client.instances().await?;
-    if instances.is_empty() && shape.is_table() {
-        output::line("no instances");
-    }
-    shape.show_data(&instances, &heading, row);
+    let namespace = |instance: &InstanceStatus| instance.namespace.clone();
+    show_within(("instances", &heading), instances, (namespace, within), shape, row);
     Ok(())
 }
 
-async fn services(client: &Client, shape: &Shape) -> anyhow::Result<()> {
+async fn services(client: &Client, shape: &Shape, within: Option<&str>) -> anyhow::Result<()> {
     let row = |service: &ServiceStatus| {
         vec![
             service.name.clone(),
@@ -146,9 +157,28 @@ async fn services(client: &Client, shape: &Shape) -> anyhow::Result<()> {
     };
     let heading = ["NAME", "APPLICATION", "SOURCE", "NAMESPACE", "USABLE", "TAGS"];
     let services = client.services().await?;
-    if services.is_empty() && shape.is_table() {
-        output::line("no services");
-    }
-    shape.show_data(&services, &heading, row);
+    let namespace = |service: &ServiceStatus| service.namespace.clone();
+    show_within(("services", &heading), services, (namespace, within), shape, row);
     Ok(())
+}
+
+/// Shows what is of a namespace; says so where there is nothing of it.
+fn show_within<T: Serialize>(
+    (what, heading): (&str, &[&str]),
+    mut all: Vec<T>,
+    (namespace, within): (impl Fn(&T) -> String, Option<&str>),
+    shape: &Shape,
+    row: impl Fn(&T) -> Vec<String>,
+) {
+    let everywhere = all.len();
+    all.retain(|one| within.is_none_or(|within| namespace(one).eq_ignore_ascii_case(within)));
+    if all.is_empty() && shape.is_table() {
+        output::line(match within {
+            Some(within) if everywhere > 0 => format!(
+                "no {what} in namespace {within}; there are {everywhere} in others: see them with -A"
+            ),
+            _ => format!("no {what}"),
+        });
+    }
+    shape.show_data(&all, heading, row);
 }

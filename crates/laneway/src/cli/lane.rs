@@ -16,10 +16,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::{
-    EXIT_FAILED, output,
+    EXIT_FAILED, confirm, output,
     output::Meant,
     server::{Format, LaneName, Namespace, Output, Server, find_lane},
-    status,
 };
 
 /// The arguments of `laneway lane`.
@@ -132,10 +131,8 @@ async fn change(
                 reached.acknowledged
             ));
             if reached.disconnected > 0 {
-                output::warning(format_args!(
-                    "{} of {} data planes are disconnected: gone, or serving what they had; see `laneway status`",
-                    reached.disconnected, reached.data_planes
-                ));
+                let (absent, all) = (reached.disconnected as usize, reached.data_planes as usize);
+                output::warning(confirm::absent_of(absent, all));
             }
         }
         Err(_) => {
@@ -148,20 +145,13 @@ async fn change(
                 "not live everywhere after {} s: {why}",
                 patience.as_secs()
             ));
-            for who in behind(client).await? {
+            for who in confirm::behind_now(client).await? {
                 output::error(&format_args!("not confirmed by {who}"));
             }
             return Ok(ExitCode::from(EXIT_FAILED));
         }
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// Connected data planes that have not confirmed everything, in words.
-pub(super) async fn behind(client: &Client) -> anyhow::Result<Vec<String>> {
-    let data_planes = client.status().await?.data_planes.into_iter();
-    let behind = data_planes.filter(|it| it.connected && it.behind_ms > 0);
-    Ok(behind.map(|it| format!("{}, behind by {} ms", status::who(&it), it.behind_ms)).collect())
 }
 
 /// Waits until a change is live; says on which data planes.

@@ -7,6 +7,8 @@ use std::{
     net::SocketAddr,
 };
 
+use api::resource::one_line;
+
 /// One line of an answer. A reader that has gone away (`| head`) is no reason to panic.
 pub(crate) fn line(text: impl fmt::Display) {
     let _ = writeln!(std::io::stdout(), "{text}");
@@ -24,12 +26,18 @@ pub(crate) fn listening(what: &str, address: SocketAddr) {
 
 /// Why a command failed.
 pub(crate) fn error(error: &impl fmt::Display) {
-    eprintln!("laneway: {error}");
+    eprintln!("laneway: {}", harmless(error));
 }
 
 /// Something a person should know although the command succeeded.
 pub(crate) fn warning(warning: impl fmt::Display) {
-    eprintln!("warning: {warning}");
+    eprintln!("warning: {}", harmless(&warning));
+}
+
+/// Words in which others' text may stand: nothing in them acts on a terminal.
+fn harmless(text: &impl fmt::Display) -> String {
+    let text = text.to_string();
+    text.split('\n').map(one_line).collect::<Vec<_>>().join("\n")
 }
 
 /// What clap has to say: help, version or a misunderstanding, with colours where they fit.

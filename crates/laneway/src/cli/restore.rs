@@ -24,6 +24,8 @@ pub(crate) struct Restore {
 
 /// Runs the verb.
 pub(crate) async fn run(verb: Restore) -> anyhow::Result<ExitCode> {
+    // No directory is made for what cannot be restored.
+    SqliteStore::check_backup(&verb.file)?;
     // Held until the store is in place: no control plane starts on it meanwhile.
     let data = DataDirectory::take(&stores::find(verb.data)?, Unwritable::IsRefused)?;
     let database = data.file(DATABASE_FILE);

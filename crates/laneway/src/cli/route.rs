@@ -14,7 +14,9 @@ use api::{
 use clap::{Args, Subcommand};
 
 use super::{
-    apply, output,
+    apply,
+    confirm::Confirmation,
+    output,
     server::{Namespace, Server},
 };
 
@@ -56,6 +58,8 @@ struct Add {
     /// Replace the prefix by this path
     #[arg(long, value_name = "PATH")]
     rewrite: Option<String>,
+    #[command(flatten)]
+    confirmation: Confirmation,
 }
 
 /// Runs the verb.
@@ -83,7 +87,7 @@ pub(crate) async fn run(verb: Route) -> anyhow::Result<ExitCode> {
     for result in &response.results {
         apply::tell(result, false);
     }
-    Ok(ExitCode::SUCCESS)
+    add.confirmation.of(&client, &response.results, verb.server.patience.limit()).await
 }
 
 /// The name of the Backend that `word` means, and the Backend itself where there is none yet. Services have names

@@ -98,6 +98,28 @@ impl Namespace {
     }
 }
 
+/// Within which namespaces.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Within {
+    /// Of all namespaces
+    #[arg(short = 'A', long)]
+    all_namespaces: bool,
+    #[command(flatten)]
+    namespace: Namespace,
+}
+
+impl Within {
+    /// The namespace of what is named.
+    pub(crate) fn name(&self) -> &str {
+        self.namespace.name()
+    }
+
+    /// The one namespace; `None`: all.
+    pub(crate) fn one(&self) -> Option<&str> {
+        (!self.all_namespaces).then_some(self.namespace.name())
+    }
+}
+
 /// How an answer looks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Format {

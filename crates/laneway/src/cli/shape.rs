@@ -93,7 +93,7 @@ impl Shape {
         row: impl Fn(&T) -> Vec<String>,
     ) {
         match self {
-            Self::Yaml => output::text(&write::yaml_of(&all)),
+            Self::Yaml => output::text(&write::yaml_of(&json!({"items": all}))),
             Self::Json => output::line(write::json_of(&json!({"items": all}))),
             Self::JsonPath(path) => output::line(path.pick(&json!({"items": all}))),
             Self::Name => all.iter().for_each(|one| output::line(row(one).swap_remove(0))),

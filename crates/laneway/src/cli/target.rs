@@ -57,6 +57,19 @@ impl Targets {
         }
     }
 
+    /// The kinds of objects that are meant.
+    pub(crate) fn kinds(&self) -> Vec<Kind> {
+        let mut kinds: Vec<Kind> = match &self.first {
+            First::One(kind, _) => vec![*kind],
+            First::Sorts(sorts) => sorts.iter().filter_map(Sort::kind).collect(),
+        };
+        let others = self.named().into_iter().flatten().map(|(kind, _)| kind);
+        kinds.extend(others.collect::<Vec<_>>());
+        kinds.sort();
+        kinds.dedup();
+        kinds
+    }
+
     /// The resources that are named.
     pub(crate) async fn keys(&self, client: &Client, namespace: &str) -> anyhow::Result<Vec<Key>> {
         let mut keys = Vec::new();
@@ -95,6 +108,15 @@ impl Targets {
             named.extend(self.names.iter().map(|name| (*kind, name.clone())));
         }
         Ok(named)
+    }
+}
+
+impl Sort {
+    fn kind(&self) -> Option<Kind> {
+        match self {
+            Self::Objects(kind) => Some(*kind),
+            Self::Instances | Self::Services => None,
+        }
     }
 }
 

@@ -1,20 +1,23 @@
 //! `laneway wait`: until resources stand as wanted, or are gone.
 
-use std::{collections::BTreeMap, process::ExitCode, str::FromStr};
+use std::{collections::BTreeMap, process::ExitCode, str::FromStr, time::Duration};
 
 use anyhow::bail;
 use api::{
     client::Client,
-    resource::{Key, Kind, Object},
+    resource::{Key, Object},
     rest::WatchKind,
 };
 use clap::Args;
 
 use super::{
-    EXIT_FAILED, columns, lane, output,
+    EXIT_FAILED, confirm, output,
     server::{Namespace, Server},
     target::Targets,
 };
+
+/// How often is looked where nothing tells: a person sees no difference.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 
 /// The arguments of `laneway wait`.
 #[derive(Debug, Args)]
@@ -66,6 +69,25 @@ impl What {
         })
     }
 
+    /// What of it does not hold, in words.
+    fn lacks(&self, object: Option<&Object>) -> String {
+        let Some(object) = object else { return "there is none".to_owned() };
+        let Self::Condition { kind, status } = self else { return "it is still there".to_owned() };
+        let conditions = object.status().map(|status| status.conditions.as_slice());
+        let conditions = conditions.unwrap_or_default();
+        match conditions.iter().find(|condition| condition.kind.eq_ignore_ascii_case(kind)) {
+            Some(found) => format!(
+                "{} is {} ({}), not {status}: {}",
+                found.kind, found.status, found.reason, found.message
+            ),
+            None if conditions.is_empty() => format!("it has no condition {kind}, nor any other"),
+            None => {
+                let kinds: Vec<&str> = conditions.iter().map(|it| it.kind.as_str()).collect();
+                format!("it has no condition {kind}; it has {}", kinds.join(", "))
+            }
+        }
+    }
+
     fn shown(&self) -> &'static str {
         match self {
             Self::Condition { .. } => "condition met",
@@ -93,11 +115,10 @@ pub(crate) async fn run(verb: Wait) -> anyhow::Result<ExitCode> {
         return done.map(|()| ExitCode::SUCCESS);
     }
     for (key, object) in &waiting {
-        let how = object.as_ref().map_or_else(String::new, columns::line);
-        let how = how.strip_prefix(&key.to_string()).unwrap_or(&how).to_owned();
-        output::error(&format_args!("{key} after {} s:{how}", patience.as_secs()));
+        let lacks = verb.what.lacks(object.as_ref());
+        output::error(&format_args!("{key} after {} s: {lacks}", patience.as_secs()));
     }
-    for who in lane::behind(&client).await? {
+    for who in confirm::behind_now(&client).await? {
         output::error(&format_args!("not confirmed by {who}"));
     }
     Ok(ExitCode::from(EXIT_FAILED))
@@ -109,34 +130,66 @@ async fn until_all(
     what: &What,
     waiting: &mut BTreeMap<Key, Option<Object>>,
 ) -> anyhow::Result<()> {
-    while let Some(key) = waiting.keys().next().cloned() {
-        let kind: Kind = key.kind;
-        let mut watch = client.watch(kind, Some(&key.namespace)).await?;
-        waiting.insert(key.clone(), None);
-        loop {
-            let Some(event) = watch.next().await? else {
-                bail!("the control plane at {} ended the watch", client.server());
-            };
-            match event.object {
-                Some(object) if object.key() == key => {
-                    let is_gone = event.kind == WatchKind::Deleted;
-                    waiting.insert(key.clone(), (!is_gone).then_some(object));
-                }
-                Some(_) => continue,
-                // Everything there is has been told.
-                None => {}
-            }
-            // Before that only what was told is known.
-            let object = waiting.get(&key).and_then(Option::as_ref);
-            let is_known = object.is_some() || event.kind != WatchKind::Added;
-            if is_known && what.holds(object) {
-                break;
-            }
+    while let Some((key, known)) = waiting.iter_mut().next() {
+        let (key, is_stored) = (key.clone(), known.as_ref().is_none_or(is_stored));
+        if is_stored {
+            until_told(client, what, &key, known).await?;
+        } else {
+            until_found(client, what, &key, known).await?;
         }
         output::line(format_args!("{key} {}", what.shown()));
         waiting.remove(&key);
     }
     Ok(())
+}
+
+/// The gateway that serves while there is no other is no stored object, and no watch tells of it.
+fn is_stored(object: &Object) -> bool {
+    object.metadata().resource_version.is_some()
+}
+
+async fn until_found(
+    client: &Client,
+    what: &What,
+    key: &Key,
+    known: &mut Option<Object>,
+) -> anyhow::Result<()> {
+    while !what.holds(known.as_ref()) {
+        tokio::time::sleep(LOOK_EVERY).await;
+        *known = match client.get(key).await {
+            Err(error) if error.is_not_found() => None,
+            other => Some(other?),
+        };
+    }
+    Ok(())
+}
+
+async fn until_told(
+    client: &Client,
+    what: &What,
+    key: &Key,
+    known: &mut Option<Object>,
+) -> anyhow::Result<()> {
+    let mut watch = client.watch(key.kind, Some(&key.namespace)).await?;
+    *known = None;
+    loop {
+        let Some(event) = watch.next().await? else {
+            bail!("the control plane at {} ended the watch", client.server());
+        };
+        match event.object {
+            Some(object) if object.key() == *key => {
+                *known = (event.kind != WatchKind::Deleted).then_some(object);
+            }
+            Some(_) => continue,
+            // Everything there is has been told.
+            None => {}
+        }
+        // Before that only what was told is known.
+        let is_known = known.is_some() || event.kind != WatchKind::Added;
+        if is_known && what.holds(known.as_ref()) {
+            return Ok(());
+        }
+    }
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use clap::Args;
 
 use super::{
     columns, output,
-    server::{Namespace, Server, kind},
+    server::{Server, Within, kind},
     shape::{Shape, Shown},
 };
 
@@ -23,13 +23,10 @@ pub(crate) struct Watch {
     /// The kind, e.g. Lane
     #[arg(value_parser = kind)]
     kind: Kind,
-    /// Of all namespaces
-    #[arg(short = 'A', long)]
-    all_namespaces: bool,
+    #[command(flatten)]
+    within: Within,
     #[command(flatten)]
     server: Server,
-    #[command(flatten)]
-    namespace: Namespace,
     #[command(flatten)]
     shown: Shown,
 }
@@ -37,22 +34,28 @@ pub(crate) struct Watch {
 /// Runs the verb: until it is interrupted.
 pub(crate) async fn run(verb: Watch) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
-    let within = (!verb.all_namespaces).then_some(verb.namespace.name());
-    follow(&client, verb.kind, within, &verb.shown.shape, |_| true).await
+    let watch = client.watch(verb.kind, verb.within.one()).await?;
+    follow(&client, watch, &verb.shown.shape, &[], |_| true).await
 }
 
-/// Shows the changes of those resources of a kind that are wanted, from what there is on.
+/// Shows those resources that are wanted of what a watch tells; `shown` were shown already.
 pub(crate) async fn follow(
     client: &Client,
-    kind: Kind,
-    within: Option<&str>,
+    mut watch: api::client::Watch,
     shape: &Shape,
+    shown: &[Object],
     wanted: impl Fn(&Key) -> bool,
 ) -> anyhow::Result<ExitCode> {
-    let mut watch = client.watch(kind, within).await?;
-    let mut stood = HashMap::new();
+    let (mut stood, mut shown_as) = (HashMap::new(), HashMap::new());
+    for object in shown {
+        turn(object, &mut stood);
+        shown_as.insert(object.key(), object);
+    }
     while let Some(event) = watch.next().await? {
-        if event.object.as_ref().is_none_or(|object| wanted(&object.key())) {
+        // A watch goes on from a state of objects, and may tell a status of before.
+        let mut is_news = |object: &Object| shown_as.remove(&object.key()) != Some(object);
+        let is_wanted = |object: &Object| wanted(&object.key());
+        if event.object.as_ref().is_none_or(|object| is_news(object) && is_wanted(object)) {
             show(&event, shape, &mut stood);
         }
     }

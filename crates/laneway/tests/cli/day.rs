@@ -59,6 +59,14 @@ fn resources_are_shown_as_asked_for() -> Result<()> {
     let mut command = sandbox.laneway(&["--server", &server, "-n", "default", "get", "lanes"]);
     command.env_remove("LANEWAY_SERVER");
     assert!(String::from_utf8(command.output()?.stdout)?.contains("trade-gray"));
+    let elsewhere = "no instances in namespace nowhere; there are 3 in others: see them with -A\n";
+    assert_eq!(get(&["instances", "-n", "nowhere"])?, elsewhere);
+    assert!(get(&["services", "-n", "nowhere"])?.starts_with("no services in namespace nowhere"));
+    assert_eq!(get(&["services", "-A"])?, get(&["services", "-n", "default"])?);
+    let listed = get(&["instances", "-o", "yaml"])?;
+    assert!(listed.starts_with("items:\n"), "{listed}");
+    let unwatched = sandbox.run(&["get", "instances", "-w"])?;
+    assert!(unwatched.code == Some(2) && unwatched.stderr.contains("of one kind"), "{unwatched:?}");
     let instances = get(&["instances"])?;
     assert!(instances.starts_with("ADDRESS         APPLICATION     TAG   HEALTH  SOURCE  SERVICES  WEIGHT  WHY\n127.0.0.1:9991  spring-cloud-a  base  usable  fixed   "), "{instances}");
     assert!(get(&["services"])?.contains("sc-A  spring-cloud-a  fixed"));
@@ -124,8 +132,71 @@ fn waiting_ends_when_it_holds_or_is_late() -> Result<()> {
     let waiting = Process::start("wait", &mut command, sandbox.directory())?;
     sandbox.must(&["delete", "lane", "trade/gray"])?;
     wait::until_true(SOON, "the wait ends", || waiting.output().contains("deleted"))?;
+    let still = "it is still there\n";
+    assert!(late.stderr.contains(still), "{}", late.stderr);
     let gone = sandbox.run(&["wait", "lane/trade-gray"])?;
     assert_eq!(gone.code, Some(1));
+    Ok(())
+}
+
+#[test]
+fn what_is_followed_is_shown_once() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    for words in [&["get", "lanes", "-w"][..], &["get", "lane", "trade/gray", "-w"]] {
+        let mut command = sandbox.laneway(words);
+        let watch =
+            Process::start(&words.join("-").replace('/', "-"), &mut command, sandbox.directory())?;
+        wait::until_true(SOON, "what there is", || watch.output().contains("trade/gray  yes"))?;
+        sandbox.must(&["lane", "disable", "trade/gray"])?;
+        wait::until_true(SOON, "the change", || watch.output().contains("trade/gray  no"))?;
+        let output = watch.output();
+        assert!(
+            !output.contains("ADDED") && output.matches("trade/gray  yes").count() == 1,
+            "{output}"
+        );
+        sandbox.must(&["lane", "enable", "trade/gray"])?;
+    }
+    Ok(())
+}
+
+#[test]
+fn the_gateway_that_no_resource_names_is_described_and_waited_for() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    let described = sandbox.must(&["describe", "gateway", "edge"])?;
+    assert!(described.contains("Programmed  True"), "{described}");
+    let waited = sandbox.must(&["wait", "gateway/edge", "--for=condition=Programmed"])?;
+    assert_eq!(waited, "Gateway edge condition met\n");
+    let late = sandbox.run(&["wait", "gateway/edge", "--for=condition=Shiny", "--timeout", "1"])?;
+    let lacks = "laneway: Gateway edge after 1 s: it has no condition Shiny; it has Accepted";
+    assert!(late.code == Some(1) && late.stderr.starts_with(lacks), "{}", late.stderr);
+    Ok(())
+}
+
+#[test]
+fn what_happened_is_told_after_the_control_plane_was_killed() -> Result<()> {
+    let sandbox = sandbox()?;
+    let mut serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    let log = sandbox.path("serve").join("laneway.db-wal");
+    let created = br#""about":"Lane trade-gray","reason":"Created""#;
+    wait::until_true(SOON, "it is in the store", || {
+        fs::read(&log).is_ok_and(|log| log.windows(created.len()).any(|some| some == created))
+    })?;
+    serve.kill();
+    let _serve = sandbox.serve(&[])?;
+    let events = sandbox.must(&["events"])?;
+    let lines: Vec<&str> = events.lines().collect();
+    let last = |words: &[&str]| {
+        lines.iter().rposition(|line| words.iter().all(|words| line.contains(words)))
+    };
+    let (before, restart) = (last(&["Lane trade-gray", "Created"]), last(&["Started"]));
+    assert!(before.is_some() && before < restart, "{events}");
+    assert_eq!(events.matches("Started").count(), 2, "{events}");
+    let awaited = lines.iter().find(|line| line.contains("Admitting"));
+    assert!(awaited.is_none_or(|line| line.contains("normal")), "{events}");
     Ok(())
 }
 

@@ -84,6 +84,27 @@ fn a_backup_is_what_comes_back_however_the_control_plane_ended() -> Result<()> {
 }
 
 #[test]
+fn what_cannot_be_restored_makes_no_directory() -> Result<()> {
+    let sandbox = sandbox()?;
+    let (junk, data) = (sandbox.path("junk"), sandbox.path("new"));
+    let [junk_path, data_path, absent] =
+        [&junk, &data, &sandbox.path("absent")].map(|path| path.to_string_lossy().into_owned());
+    fs::write(&junk, "junk")?;
+    for (file, words) in [(&junk_path, "file is not a database"), (&absent, "does not exist: name")]
+    {
+        let refused = sandbox.run(&["restore", file, "--data", &data_path])?;
+        assert!(refused.code == Some(1) && refused.stderr.contains(words), "{refused:?}");
+        assert!(!data.exists(), "{file}");
+    }
+    let refused = sandbox.run(&["backup", &absent, "--data", &data_path])?;
+    let words =
+        format!("{data_path}/laneway.db does not exist: name a backup, or the data directory");
+    assert!(refused.code == Some(1) && refused.stderr.contains(&words), "{refused:?}");
+    assert!(!data.exists());
+    Ok(())
+}
+
+#[test]
 fn what_cannot_be_restored_changes_nothing() -> Result<()> {
     let sandbox = sandbox()?;
     let copy = sandbox.path("copy.db").to_string_lossy().into_owned();

@@ -48,6 +48,11 @@ impl SqliteStore {
         sync_directory(path)
     }
 
+    /// That the copy at `backup` could be put in place of a store; nothing is written.
+    pub fn check_backup(backup: &Path) -> Result<(), StoreError> {
+        Self::open_as_it_is(backup)?.refuse_damage()
+    }
+
     /// Puts the copy at `backup` in place of the store at `database`, which no process may have open. Nothing has
     /// happened when it fails; what was there is kept beside it.
     pub fn restore(backup: &Path, database: &Path) -> Result<Restored, StoreError> {

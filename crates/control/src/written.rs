@@ -1,0 +1,125 @@
+//! What is wrong or doubtful with what a transaction writes, as instances and listeners are at the moment: what
+//! `api::validate`, which sees objects alone, cannot know.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use api::{
+    resource::{Fallback, Key, Lane, LaneGroup, Object, ServiceSource, Set},
+    validate::{Finding, Severity},
+};
+use lanes::{Fault, Problem, Tag, service::Health};
+
+use crate::{
+    hub::Hub,
+    key::canonical,
+    objects::ObjectChange,
+    picture::{self, Services},
+};
+
+/// Everything found, errors and warnings.
+pub(crate) fn look_at(
+    changes: &[ObjectChange],
+    set: &Set,
+    hub: &Hub,
+    own_listener: impl Fn(SocketAddr) -> Option<String>,
+) -> Vec<Finding> {
+    let services = &hub.picture().services;
+    let mut findings = picture::introduced(changes, set, services);
+    // Until every source has told everything, instances may be there that nobody knows yet.
+    if hub.picture().sources().all_synced() {
+        findings.extend(strict_lanes(changes, set, services));
+    }
+    let written = changes.iter().filter_map(|change| change.new.as_ref());
+    for stored in written {
+        if let Object::ServiceSource(source) = &*stored.object {
+            findings.extend(listed_listeners(source, hub, &own_listener));
+        }
+    }
+    findings
+}
+
+/// Strict lanes, written or of groups that are, that some application has no instance in: its requests fail.
+fn strict_lanes(changes: &[ObjectChange], set: &Set, services: &Services) -> Vec<Finding> {
+    let mut lanes: BTreeMap<Key, &Lane> = BTreeMap::new();
+    for change in changes {
+        match set.get(&change.key) {
+            Some(Object::Lane(lane)) => drop(lanes.insert(lane.key(), lane)),
+            Some(Object::LaneGroup(group)) => {
+                lanes.extend(set.lanes_of(group).map(|lane| (lane.key(), lane)));
+            }
+            _ => {}
+        }
+    }
+    let is_strict = |lane: &&Lane| lane.spec.enabled && lane.spec.fallback == Fallback::None;
+    let of_lane = |lane: &Lane| {
+        let Some(Object::LaneGroup(group)) = set.get(&lane.group_key()) else { return None };
+        let absent = without_instance(lane, group, set, services);
+        let remedy = format!(
+            "start instances of it, or name a fallback: its requests that come to {} are answered 503, as no usable instance there has the tag {}",
+            absent.join(", "),
+            lane.tag_text()
+        );
+        (!absent.is_empty()).then(|| Finding {
+            object: lane.key(),
+            problem: Problem::new("spec.fallback", "none", remedy).of(Fault::NotFound),
+            severity: Severity::Warning,
+        })
+    };
+    lanes.into_values().filter(is_strict).filter_map(of_lane).collect()
+}
+
+/// Applications of a lane's group without a usable instance in it, listed ones included.
+fn without_instance<'g>(
+    lane: &Lane,
+    group: &'g LaneGroup,
+    set: &Set,
+    services: &Services,
+) -> Vec<&'g str> {
+    let Ok(Some(tag)) = Tag::parse(lane.tag_text()) else { return Vec::new() };
+    let has_live = |application: &str| {
+        let mut endpoints = services.of_application(application).flat_map(|it| it.endpoints());
+        endpoints.any(|it| it.health == Health::Usable && it.tag.as_ref() == Some(&tag))
+    };
+    let is_listed = |application: &str| {
+        let fixed = set.service_sources().filter_map(|source| source.spec.fixed.as_ref());
+        let mut services = fixed.flat_map(|fixed| &fixed.services);
+        services.any(|service| {
+            let is_of = service.application.as_deref().unwrap_or(&service.name) == application;
+            let mut tags = service.instances.iter().filter_map(|it| it.tag.as_deref());
+            is_of && tags.any(|it| it == tag.as_str())
+        })
+    };
+    let is_off = |application: &str| {
+        let mut switches = lane.spec.applications.iter();
+        switches.any(|switch| switch.name == application && !switch.enabled)
+    };
+    let applications = group.spec.applications.iter().map(String::as_str);
+    applications.filter(|it| is_off(it) || !has_live(it) && !is_listed(it)).collect()
+}
+
+/// Instances of a list that are listeners of Laneway's own. A gateway may be called, though a request that comes back to
+/// it goes no further.
+fn listed_listeners(
+    source: &ServiceSource,
+    hub: &Hub,
+    own_listener: impl Fn(SocketAddr) -> Option<String>,
+) -> Vec<Finding> {
+    let fixed = source.spec.fixed.iter().flat_map(|fixed| fixed.services.iter().enumerate());
+    let all = fixed.flat_map(|(at, service)| {
+        let instances = service.instances.iter().enumerate();
+        instances.map(move |(number, instance)| (at, number, &instance.address))
+    });
+    let found = all.filter_map(|(at, number, written)| {
+        let address = canonical(written)?;
+        let (whose, severity) = match own_listener(address) {
+            Some(whose) => (whose, Severity::Error),
+            None if hub.is_gateway_at(address) => (hub.listener_at(address)?, Severity::Warning),
+            None => (hub.listener_at(address)?, Severity::Error),
+        };
+        let field = format!("spec.static.services[{at}].instances[{number}].address");
+        let remedy = format!("write an instance's address: this is {whose}");
+        let problem = Problem::new(field, written, remedy);
+        Some(Finding { object: source.key(), problem, severity })
+    });
+    found.collect()
+}
