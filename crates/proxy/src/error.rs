@@ -102,6 +102,9 @@ pub(crate) enum Kind {
     /// The same of the application beside a sidecar: nothing of the request has reached it.
     #[error("cannot connect to the application")]
     Application(#[source] io::Error),
+    /// The application beside a sidecar closed the connection before an answer.
+    #[error("the application closed the connection without an answer")]
+    ApplicationUnanswered(#[source] io::Error),
     /// The connection broke before an answer.
     #[error("the instance closed the connection without an answer")]
     Reset(#[source] io::Error),
@@ -199,6 +202,7 @@ impl Kind {
             | Self::Unresolvable(_) => Origin::Proxy,
             Self::Connect(_)
             | Self::Application(_)
+            | Self::ApplicationUnanswered(_)
             | Self::Reset(_)
             | Self::AnswerHead(_)
             | Self::InterimAnswers
@@ -257,6 +261,7 @@ impl Kind {
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade => 502,
             Self::Application(_) => Refused::Unreachable.status(),
+            Self::ApplicationUnanswered(_) => Refused::Unanswered.status(),
             Self::AnswerTimeout => 504,
         }
     }
@@ -268,6 +273,7 @@ impl Kind {
         match self {
             Self::Misrouted { chooses_again: true, .. } => Some(Refused::Misrouted),
             Self::Application(_) => Some(Refused::Unreachable),
+            Self::ApplicationUnanswered(_) => Some(Refused::Unanswered),
             _ => None,
         }
     }

@@ -6,6 +6,7 @@
 //! tunnel, holds no picture any more ([`Rest`]).
 
 use std::{
+    cell::Cell,
     future::poll_fn,
     net::SocketAddr,
     pin::{Pin, pin},
@@ -95,6 +96,8 @@ struct Planned<'p> {
     patience: Patience,
     /// Whom the latest attempt goes to.
     chosen: Option<Chosen>,
+    /// It has all of the request, and has closed without an answer.
+    is_unanswered: Cell<bool>,
 }
 
 /// What all steps of an exchange work with.
@@ -147,6 +150,7 @@ where
                     is_idempotent,
                     patience,
                     chosen: None,
+                    is_unanswered: Cell::new(false),
                 };
                 let message = upstream.message(&request, &written, &planned.plan.edits);
                 worker.buffers.give_write(written.into_memory());

@@ -19,13 +19,15 @@ const RETURNS_MAX: usize = 3;
 /// Says that a request was not handed to the application. Never handed on.
 pub(crate) const REFUSED: &str = "laneway-refused";
 
-/// Why a sidecar did not hand a request to its application. Nothing of it has reached the application.
+/// Why a sidecar has no answer of its application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
-    /// It is not for this instance.
+    /// It is not for this instance. Nothing of it has reached the application.
     Misrouted,
-    /// The application cannot be connected to.
+    /// The application cannot be connected to. Nothing of it has reached it either.
     Unreachable,
+    /// The application has closed without an answer. It may have done what it was asked.
+    Unanswered,
 }
 
 impl Refused {
@@ -33,6 +35,7 @@ impl Refused {
         match self {
             Self::Misrouted => "misrouted",
             Self::Unreachable => "unreachable",
+            Self::Unanswered => "unanswered",
         }
     }
 
@@ -40,12 +43,12 @@ impl Refused {
     pub(crate) fn status(self) -> u16 {
         match self {
             Self::Misrouted => 421,
-            Self::Unreachable => 502,
+            Self::Unreachable | Self::Unanswered => 502,
         }
     }
 
     pub(crate) fn read(status: u16, value: &[u8]) -> Option<Self> {
-        let mut all = [Self::Misrouted, Self::Unreachable].into_iter();
+        let mut all = [Self::Misrouted, Self::Unreachable, Self::Unanswered].into_iter();
         all.find(|it| status == it.status() && value == it.as_str().as_bytes())
     }
 }

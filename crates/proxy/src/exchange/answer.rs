@@ -183,6 +183,9 @@ impl<U, S> Exchange<'_, U, S> {
                 unreachable.notify_one();
                 Kind::Application(error)
             }
+            (Kind::Reset(error), Some(_)) if planned.is_unanswered.get() => {
+                Kind::ApplicationUnanswered(error)
+            }
             (kind, _) => kind,
         };
         self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started);

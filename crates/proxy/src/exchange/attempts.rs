@@ -158,8 +158,8 @@ impl Tries {
         }
     }
 
-    /// What becomes of a request that the sidecar of the chosen instance did not hand to its application: whatever its
-    /// method, somebody else may have it.
+    /// What becomes of a request of which the sidecar of the chosen instance has no answer. What it did not hand to its
+    /// application somebody else may have, whatever its method; else it is as if there was no sidecar.
     pub(super) fn refused(
         &mut self,
         worker: &Worker,
@@ -167,14 +167,19 @@ impl Tries {
         refused: Refused,
     ) -> Result<(), Kind> {
         let now = Instant::now();
-        let address = planned.chosen.map(|chosen| chosen.address);
-        if let (Refused::Unreachable, Some(address)) = (refused, address) {
-            worker.eject(address, now);
-        }
-        self.tried.extend(address);
+        let Some(chosen) = planned.chosen else { return Err(planned.refusal(refused)) };
+        self.tried.push(chosen.address);
+        planned.held_against(worker, refused, now);
         let why = match refused {
             Refused::Misrouted => Count::RetriedMisrouted,
             Refused::Unreachable => Count::RetriedUnreachable,
+            Refused::Unanswered => {
+                let may_go_on = planned.is_idempotent && self.attempts < ATTEMPTS_MAX;
+                return match may_go_on && self.stays_in_lane(worker, planned, &chosen) {
+                    true => Ok(()),
+                    false => Err(planned.refusal(refused)),
+                };
+            }
         };
         if self.attempts < ATTEMPTS_MAX && self.chooses_another(worker, planned, now, why) {
             return Ok(());
@@ -204,13 +209,19 @@ impl Tries {
             return true;
         }
         self.tried.push(chosen.address);
+        let is_another = self.stays_in_lane(worker, planned, chosen);
+        if is_lost && is_another {
+            worker.recorder.count(Count::RetriedLost);
+        }
+        is_another
+    }
+
+    /// Chooses another instance of the same lane, by the latest picture.
+    fn stays_in_lane(&mut self, worker: &Worker, planned: &Planned<'_>, chosen: &Chosen) -> bool {
         let (ejections, now) = (worker.ejections.borrow(), Instant::now());
         let (latest, ticket) = (worker.picture(), worker.ticket());
         let other =
             planned.plan.choose_again(&latest, &ejections, ticket, now, chosen, &self.tried);
-        if is_lost && other.is_some() {
-            worker.recorder.count(Count::RetriedLost);
-        }
         self.next = other.map(|other| (other, false));
         self.next.is_some()
     }
@@ -255,6 +266,8 @@ impl Planned<'_> {
     /// nobody waits for it any more.
     #[cold]
     pub(super) fn unanswered(&self, worker: &Worker, kind: &Kind) {
+        // Of the application beside a sidecar its callers are told.
+        self.is_unanswered.set(matches!(kind, Kind::Reset(_)));
         let (Some(chosen), Target::Service { .. }) = (&self.chosen, &self.plan.target) else {
             return;
         };
@@ -266,6 +279,17 @@ impl Planned<'_> {
         };
         if is_its_fault {
             worker.unanswered(chosen.address, now);
+        }
+    }
+
+    /// Holds against the chosen instance what its sidecar has said of its application.
+    #[cold]
+    pub(super) fn held_against(&self, worker: &Worker, refused: Refused, now: Instant) {
+        let Some(Chosen { address, .. }) = self.chosen else { return };
+        match refused {
+            Refused::Misrouted => {}
+            Refused::Unreachable => worker.eject(address, now),
+            Refused::Unanswered => worker.unanswered(address, now),
         }
     }
 
@@ -283,6 +307,7 @@ impl Planned<'_> {
             (Refused::Misrouted, Target::Address(address)) => {
                 Kind::RefusedAsMisrouted(address.to_string())
             }
+            (Refused::Unanswered, _) => Kind::Reset(io::ErrorKind::UnexpectedEof.into()),
             (Refused::Unreachable, _) => {
                 let reason = "its sidecar cannot connect to the application";
                 Kind::Connect(io::Error::new(io::ErrorKind::ConnectionRefused, reason))

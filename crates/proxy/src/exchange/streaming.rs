@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     pin::{Pin, pin},
     task::{Context, Poll},
+    time::Instant,
 };
 
 use super::{
@@ -162,12 +163,15 @@ impl<U, S> Exchange<'_, U, S> {
                     self.finish(call, answering, planned.plan.remembered.take());
                     return Rest::Unread;
                 }
-                Progress::Refused(refused) if kept.is_whole => {
+                Progress::Refused(refused) if kept.is_whole && refused != Refused::Unanswered => {
                     if let Err(kind) = tries.refused(self.worker, planned, refused) {
                         break kind;
                     }
                 }
-                Progress::Refused(refused) => break planned.refusal(refused),
+                Progress::Refused(refused) => {
+                    planned.held_against(self.worker, refused, Instant::now());
+                    break planned.refusal(refused);
+                }
                 Progress::Failed(kind) => {
                     call.cut();
                     break kind;

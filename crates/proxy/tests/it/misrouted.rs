@@ -214,3 +214,60 @@ async fn a_request_does_not_go_round_for_ever() {
     let accepted = gateway.running.counters().counted(Count::DownstreamAccepted);
     assert!(accepted < 6, "one request made {accepted} connections");
 }
+
+const UNANSWERED: &str =
+    "HTTP/1.1 502 Bad Gateway\r\nlaneway-refused: unanswered\r\ncontent-length: 3\r\n\r\nno\n";
+
+#[tokio::test]
+async fn an_application_that_breaks_off_behind_its_sidecar_is_as_one_without() {
+    // The sidecar says so, of a connection of its own making.
+    let application = Instance::new().await;
+    let sidecar = Proxy::sidecar(&world(&[], Fallback::Strict), None, application.address);
+    for request in [get("/"), "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 4\r\n\r\n".to_owned()]
+    {
+        let mut caller = Wire::connect(sidecar.inbound()).await;
+        caller.send(&request).await;
+        let mut server = application.accept().await;
+        server.head().await;
+        if request.starts_with("POST") {
+            caller.send("body").await;
+            server.text("body").await;
+        }
+        server.abort();
+        let (head, body) = caller.answer().await;
+        assert_eq!((status(&head), field(&head, "laneway-refused")), (502, Some("unanswered")));
+        assert_eq!(body, "the application closed the connection without an answer\n");
+    }
+
+    // Its caller tells nobody, tries what is idempotent again in its lane, and puts it aside after some in a row.
+    let (breaking, alive) = (Instance::new().await, Instance::new().await.serve("gray"));
+    let base = Instance::new().await.serve("base");
+    let gray = Some("gray");
+    let instances = [(base, None), (breaking.address, gray), (alive, gray)];
+    let gateway = Proxy::gateway(&world(&instances, Fallback::Then(Vec::new())));
+    let address = breaking.address;
+    tokio::spawn(async move {
+        loop {
+            let mut server = breaking.accept().await;
+            server.head().await;
+            server.send(UNANSWERED).await;
+        }
+    });
+    let get = "GET / HTTP/1.1\r\nHost: shop\r\ncanary: gray\r\n\r\n";
+    let post = "POST / HTTP/1.1\r\nHost: shop\r\ncanary: gray\r\nContent-Length: 0\r\n\r\n";
+    let (mut asked, mut broken) = (0, 0);
+    while !gateway.running.unreachable().contains(&address) {
+        let mut client = gateway.client().await;
+        client.send(if asked % 2 == 0 { get } else { post }).await;
+        let (head, body) = client.answer().await;
+        if asked % 2 == 0 || status(&head) == 200 {
+            assert!(body.starts_with("gray\n"), "{head}{body}");
+        } else {
+            assert_eq!((status(&head), field(&head, "laneway-refused")), (502, None));
+            assert_eq!(body, "the instance closed the connection without an answer\n");
+            broken += 1;
+        }
+        asked += 1;
+        assert!(asked < 100, "is not put aside; {broken} were broken off");
+    }
+}
