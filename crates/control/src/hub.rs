@@ -370,8 +370,7 @@ impl Hub {
             let key = Key::Service(id.clone());
             let usable = |service: &Arc<lanes::Service>| {
                 let mut endpoints = service.endpoints().iter();
-                endpoints
-                    .any(|at| at.address == address && at.health == lanes::service::Health::Usable)
+                endpoints.any(|at| at.address == address && at.health.takes_requests())
             };
             !self.picture.services.get(id).is_some_and(usable)
                 && self

@@ -9,7 +9,6 @@ use crate::{
     Context, Endpoint, Group, Service, Snapshot, Tag,
     explain::{Observer, Step},
     reasons,
-    service::Health,
 };
 
 /// What a data plane has seen fail. Owned by the proxy; an argument of the choice.
@@ -97,7 +96,7 @@ impl Snapshot {
             let subset = service.subset(tag)?;
             let kept = caller_pick
                 .and_then(|address| service.endpoint_at(subset, address))
-                .filter(|kept| kept.health == Health::Usable && !is_ejected(kept));
+                .filter(|kept| kept.health.takes_requests() && !is_ejected(kept));
             let endpoint = kept.or_else(|| service.pick(subset, is_ejected, ticket))?;
             Some((subset, endpoint))
         });

@@ -121,7 +121,7 @@ pub(crate) fn subset_is_out(
     }
     let count = |wanted| peers.iter().filter(|peer| peer.health == wanted).count();
     let ejected =
-        peers.iter().filter(|peer| peer.health == Health::Usable && is_ejected(peer)).count();
+        peers.iter().filter(|peer| peer.health.takes_requests() && is_ejected(peer)).count();
     let told: Vec<String> = [
         (count(Health::Unhealthy), "unhealthy"),
         (count(Health::Draining), "draining"),
@@ -150,6 +150,6 @@ pub(crate) fn instance_is_out(
         }),
         Health::Unhealthy => Some("unhealthy, says its source".to_owned()),
         Health::Draining => Some("draining: it takes no new requests".to_owned()),
-        Health::Usable => None,
+        Health::Usable | Health::Silent => None,
     }
 }

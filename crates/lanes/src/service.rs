@@ -100,12 +100,21 @@ impl fmt::Debug for ServiceId {
 pub enum Health {
     /// May be chosen.
     Usable,
+    /// Its source does not hear from it, and keeps it all the same: may be chosen, and is not waited for for long.
+    Silent,
     /// Its source says it is not healthy.
     Unhealthy,
     /// Deregistered or terminating: takes no new requests.
     Draining,
     /// Its tag is no valid tag: unusable, never base.
     InvalidTag,
+}
+
+impl Health {
+    /// Whether it may be chosen.
+    pub fn takes_requests(self) -> bool {
+        matches!(self, Self::Usable | Self::Silent)
+    }
 }
 
 /// One instance as callers reach it.
@@ -170,12 +179,12 @@ impl Service {
             let end = start + peers.len();
             subsets.push(Subset { start: start as u32, end: end as u32 });
             let only_zeros =
-                peers.iter().all(|peer| peer.health != Health::Usable || peer.weight == 0);
+                peers.iter().all(|peer| !peer.health.takes_requests() || peer.weight == 0);
             for peer in peers {
                 weights_before.push(sum);
                 sum += match peer.health {
-                    Health::Usable if only_zeros => 1,
-                    Health::Usable => u64::from(peer.weight),
+                    Health::Usable | Health::Silent if only_zeros => 1,
+                    Health::Usable | Health::Silent => u64::from(peer.weight),
                     Health::Unhealthy | Health::Draining | Health::InvalidTag => 0,
                 };
             }
@@ -272,7 +281,7 @@ impl Service {
         let rest = || {
             self.endpoints[range.clone()]
                 .iter()
-                .filter(|endpoint| endpoint.health == Health::Usable && !is_out(endpoint))
+                .filter(|endpoint| endpoint.health.takes_requests() && !is_out(endpoint))
         };
         let sum: u64 = rest().map(|endpoint| u64::from(endpoint.weight)).sum();
         if sum == 0 {

@@ -21,6 +21,10 @@ pub(crate) const EJECTION_FIRST: Duration = Duration::from_secs(1);
 /// How long at most, however often connects failed: an instance that comes back is tried within half a minute.
 pub(crate) const EJECTION_LONGEST: Duration = Duration::from_secs(30);
 
+/// How long an instance is put aside that is heard neither by its source nor by this process: as long as the embedded
+/// registry keeps it.
+pub(crate) const SILENT_EJECTION: Duration = Duration::from_secs(60);
+
 /// A failure is forgotten when nobody tried again for this long after the ejection ended. Longer than any
 /// ejection, so that an instance that is still called keeps its doubled times.
 pub(crate) const FORGOTTEN_AFTER: Duration = Duration::from_secs(60);
@@ -45,6 +49,8 @@ struct Ejection {
     length: Duration,
     /// Connecting worked, answers did not come: only an answer ends it.
     is_hung: bool,
+    /// Its source does not hear from it either: until it does, nobody tries it.
+    is_silent: bool,
     /// One request tries it again, and the others go elsewhere as if it had failed already.
     is_tried: bool,
 }
@@ -129,14 +135,38 @@ impl Ejections {
             Some(known) => known.longer(),
             None => EJECTION_FIRST,
         };
+        let until = now + length;
+        let ejection = Ejection { until, length, is_hung, is_silent: false, is_tried: false };
+        self.insert(address, ejection);
+        true
+    }
+
+    fn insert(&mut self, address: SocketAddr, ejection: Ejection) {
         if self.by_address.len() >= EJECTIONS_MAX && !self.by_address.contains_key(&address) {
             self.forget_the_first_to_end();
         }
-        let ejection = Ejection { until: now + length, length, is_hung, is_tried: false };
         if self.by_address.insert(address, ejection).is_none() {
             self.slot.lock().insert(address);
         }
+    }
+
+    /// An instance that its source does not hear from did not answer either. Returns whether that ejected it now.
+    pub(crate) fn silent(&mut self, address: SocketAddr, now: Instant) -> bool {
+        if self.by_address.get(&address).is_some_and(|known| known.is_silent && now < known.until) {
+            return false;
+        }
+        let (until, length) = (now + SILENT_EJECTION, EJECTION_FIRST);
+        let ejection = Ejection { until, length, is_hung: true, is_silent: true, is_tried: false };
+        self.insert(address, ejection);
         true
+    }
+
+    /// There is a new picture: those whom their source hears again are as good as new.
+    pub(crate) fn heard(&mut self, is_heard: impl Fn(SocketAddr) -> bool) {
+        let silent = self.by_address.iter().filter(|(_, ejection)| ejection.is_silent);
+        let heard: Vec<_> =
+            silent.map(|(address, _)| *address).filter(|it| is_heard(*it)).collect();
+        heard.into_iter().for_each(|address| self.succeeded(address));
     }
 
     /// Whether anything is held against anybody.

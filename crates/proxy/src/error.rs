@@ -132,6 +132,8 @@ pub(crate) enum Lost {
     Unhealthy,
     /// It is registered no more, without having taken its leave.
     Vanished,
+    /// Its source does not hear from it, and nor does this proxy.
+    Silent,
 }
 
 impl fmt::Display for Lost {
@@ -139,6 +141,7 @@ impl fmt::Display for Lost {
         f.write_str(match self {
             Self::Unhealthy => "became unhealthy",
             Self::Vanished => "was lost",
+            Self::Silent => "fell silent",
         })
     }
 }

@@ -49,6 +49,9 @@ limits! {
     /// Requests in a row that an instance leaves unanswered, or breaks off, before it is put aside: hung is not healthy.
     /// One or two may be the request's fault.
     UNANSWERED_IN_A_ROW_MAX: u32 = 3;
+    /// How long a request waits for an instance that its source does not hear from either, before it is put aside for as
+    /// long as such an instance is kept, or until it is heard: long enough for an answer that is slow, and not much more.
+    SILENT_WAITED_FOR: Duration = Duration::from_secs(3);
     /// How long an instance may take to begin its answer before that counts as unanswered, where nothing ends the wait.
     HELD_HUNG_AFTER: Duration = Duration::from_secs(60);
     /// How long a caller must have waited for its leaving to count as unanswered: one that leaves earlier has changed its

@@ -29,6 +29,9 @@ use crate::{
     tunnel::Cut,
 };
 
+/// No answer is awaited.
+const NOT_AWAITED: u64 = u64::MAX;
+
 /// A stream of bytes in both directions. Buffers are owned by whoever works on them.
 pub(crate) trait Transport {
     /// Receives into a buffer that is taken only when bytes are there. Empty: the other side closed.
@@ -66,8 +69,8 @@ pub(crate) struct Connection {
     pub(crate) sent: Cell<bool>,
     /// The service whose instance it leads to.
     instance_of: OnceCell<ServiceId>,
-    /// An answer is awaited on it.
-    pub(crate) is_awaited: Cell<bool>,
+    /// Since when an answer is awaited on it, by the thread's coarse clock; [`NOT_AWAITED`] where none is.
+    awaited_since_ms: Cell<u64>,
     /// Nothing is expected of the instance any more.
     pub(crate) lost: Cell<Option<Lost>>,
     /// The instance has taken its leave: it answers what it has.
@@ -101,7 +104,7 @@ impl Connection {
             key: Cell::new(0),
             sent: Cell::new(false),
             instance_of: OnceCell::new(),
-            is_awaited: Cell::new(false),
+            awaited_since_ms: Cell::new(NOT_AWAITED),
             lost: Cell::new(None),
             is_leaving: Cell::new(false),
             idle: Cell::new(false),
@@ -122,7 +125,23 @@ impl Connection {
 
     /// The service of the instance that an answer is awaited from.
     pub(crate) fn awaits(&self) -> Option<&ServiceId> {
-        self.instance_of.get().filter(|_| self.is_awaited.get())
+        self.instance_of.get().filter(|_| self.awaited_since_ms.get() != NOT_AWAITED)
+    }
+
+    /// An answer is awaited from now on.
+    pub(crate) fn await_answer(&self) {
+        self.awaited_since_ms.set(self.deadlines.now_ms());
+    }
+
+    /// It has come.
+    pub(crate) fn is_answered(&self) {
+        self.awaited_since_ms.set(NOT_AWAITED);
+    }
+
+    /// For how long an answer has been awaited.
+    pub(crate) fn awaited_for(&self) -> Duration {
+        let since_ms = self.awaited_since_ms.get();
+        Duration::from_millis(self.deadlines.now_ms().saturating_sub(since_ms))
     }
 
     /// Ends the wait for an answer that will not come.

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lanes::{AddressLookup, EMBEDDED_SOURCE, Lookup, service::Health};
+use lanes::{AddressLookup, Directory, EMBEDDED_SOURCE, Lookup, service::Health};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use telemetry::{Count, Level, Recorder, shortage};
 use tokio::sync::{mpsc, watch};
@@ -20,7 +20,7 @@ use crate::{
     ejection::Ejections,
     error::{Kind, Lost, ProxyError},
     h1::{request::RequestHead, response::ResponseHead},
-    limits::{EXISTING_LOOKUP_WAIT, LOOKUP_WAIT, Timeouts},
+    limits::{EXISTING_LOOKUP_WAIT, LOOKUP_WAIT, SILENT_WAITED_FOR, Timeouts},
     listen,
     passthrough::BufferPool,
     peers::Via,
@@ -264,6 +264,8 @@ impl Worker {
     pub(crate) fn free_waiting(&self) {
         let picture = self.picture();
         let directory = picture.lanes.directory();
+        let is_heard = |address| health_of(directory, address) == Some(Health::Usable);
+        self.ejections.borrow_mut().heard(is_heard);
         self.deadlines.for_each(|connection| {
             let Some(service) = connection.awaits().and_then(|id| directory.service(id)) else {
                 return;
@@ -274,7 +276,7 @@ impl Worker {
                     Health::Unhealthy => Lost::Unhealthy,
                     // What has taken its leave answers what it has, and is registered no more before it has.
                     Health::Draining => return connection.is_leaving.set(true),
-                    Health::Usable | Health::InvalidTag => return,
+                    Health::Usable | Health::Silent | Health::InvalidTag => return,
                 },
                 // Of other sources nobody knows how their instances leave.
                 None if connection.is_leaving.get() || service.id().source() != EMBEDDED_SOURCE => {
@@ -284,6 +286,26 @@ impl Worker {
             };
             self.recorder.count(Count::Freed);
             connection.lose(lost);
+        });
+    }
+
+    /// Takes back the requests that have waited for long enough for an instance that its source does not hear from either.
+    fn free_from_silent(&self, now: Instant) {
+        self.deadlines.for_each(|connection| {
+            if connection.awaits().is_none() || connection.awaited_for() < SILENT_WAITED_FOR {
+                return;
+            }
+            let (picture, address) = (self.picture(), connection.peer);
+            if health_of(picture.lanes.directory(), address) != Some(Health::Silent) {
+                return;
+            }
+            if self.ejections.borrow_mut().silent(address, now) {
+                self.recorder.count(Count::Ejected);
+                tracing::warn!(%address, "an instance is not heard and does not answer; it is put aside until it is");
+                self.upstreams.forget(address);
+            }
+            self.recorder.count(Count::Freed);
+            connection.lose(Lost::Silent);
         });
     }
 
@@ -304,6 +326,7 @@ impl Worker {
         if self.deadlines.sweep(now) {
             self.hold_hung(now);
         }
+        self.free_from_silent(now);
         self.upstreams.sweep(self.deadlines.now_ms());
         self.ejections.borrow_mut().tick(now);
         self.starting.tick(now);
@@ -334,6 +357,13 @@ impl Worker {
             Via::new(0),
         )
     }
+}
+
+/// How the instance at an address stands; `None`: it is nobody's, or several services'.
+fn health_of(directory: &Directory, address: SocketAddr) -> Option<Health> {
+    let AddressLookup::Known([id]) = directory.by_address(address) else { return None };
+    let endpoints = directory.service(id)?.endpoints();
+    Some(endpoints.iter().find(|endpoint| endpoint.address == address)?.health)
 }
 
 /// Whether a picture answers a query.

@@ -417,6 +417,9 @@ pub struct Endpoint {
     pub weight: u32,
     #[prost(enumeration = "Health", tag = "5")]
     pub health: i32,
+    /// Usable, though its source does not hear from it. Whoever does not know this takes it for usable.
+    #[prost(bool, tag = "8")]
+    pub silent: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Gateway {

@@ -19,7 +19,7 @@ pub struct InstanceStatus {
     pub tag: String,
     /// Where callers reach it.
     pub address: String,
-    /// `usable`, `unhealthy`, `draining` or `invalidTag`.
+    /// `usable`, `silent` (not heard from, and kept all the same), `unhealthy`, `draining` or `invalidTag`.
     pub health: String,
     /// Why it is not used, or by whom it is not; empty when nothing is wrong.
     #[serde(default, skip_serializing_if = "String::is_empty")]

@@ -88,6 +88,7 @@ fn unreachable(hub: &Hub) -> BTreeMap<String, Vec<String>> {
 fn word(health: Health) -> &'static str {
     match health {
         Health::Usable => "usable",
+        Health::Silent => "silent",
         Health::Unhealthy => "unhealthy",
         Health::Draining => "draining",
         Health::InvalidTag => "invalidTag",
@@ -96,7 +97,7 @@ fn word(health: Health) -> &'static str {
 
 fn why(endpoint: &Endpoint, unreachable_for: &[String], silent_seconds: Option<u64>) -> String {
     let of_health = match endpoint.health {
-        Health::Usable => None,
+        Health::Usable | Health::Silent => None,
         Health::Unhealthy => Some("its source says that it does not answer"),
         Health::Draining => Some("it is leaving: it takes no new requests"),
         Health::InvalidTag => Some("its tag is no valid tag: it is neither base nor in a lane"),
@@ -120,7 +121,7 @@ pub(super) async fn services(State(control): Shared) -> Json<Vec<ServiceStatus>>
     let hub = control.hub();
     let status = |service: &Arc<lanes::Service>| {
         let (id, endpoints) = (service.id(), service.endpoints());
-        let usable = endpoints.iter().filter(|endpoint| endpoint.health == Health::Usable);
+        let usable = endpoints.iter().filter(|endpoint| endpoint.health.takes_requests());
         let tags = endpoints.iter().filter_map(|endpoint| endpoint.tag.as_ref());
         let mut tags: Vec<String> = tags.map(ToString::to_string).collect();
         tags.sort();

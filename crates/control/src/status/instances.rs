@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use lanes::{Tag, service::Health};
+use lanes::Tag;
 
 use crate::picture::Services;
 
@@ -64,7 +64,7 @@ impl Usable {
     fn count(application: &str, services: &Services) -> Self {
         let endpoints = services.of_application(application).flat_map(|it| it.endpoints());
         let instances: HashSet<_> = endpoints
-            .filter(|endpoint| endpoint.health == Health::Usable)
+            .filter(|endpoint| endpoint.health.takes_requests())
             .map(|endpoint| (endpoint.tag.as_ref(), endpoint.address))
             .collect();
         let mut usable = Self::default();

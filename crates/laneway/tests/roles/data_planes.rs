@@ -177,6 +177,38 @@ fn a_sidecar_that_is_asked_to_stop_leaves_without_a_failed_request() -> Result<(
 }
 
 #[test]
+fn a_frozen_sidecar_that_is_the_last_of_its_lane_is_noticed() -> Result<()> {
+    let sandbox = sandbox()?;
+    let directory = resources(&sandbox, &sample::chain(&["gray"]))?;
+    let _serve = sandbox.serve(&["--resources", &directory])?;
+    let start =
+        |tag, host| sandbox.start(&Instance { calls: None, ..Instance::of_chain("A", tag, host) });
+    let (_base, gray) = (start(None, 3)?, start(Some("gray"), 23)?);
+    let ask = || http::get(&sandbox.gateway_address(), "/a", &["canary: gray"]);
+    let answered_by = |host| {
+        let wanted = format!("[{}]", sandbox.host(host));
+        testkit::wait::until(SOON, &wanted, || match ask()? {
+            answer if answer.body.contains(&wanted) => Ok(()),
+            answer => anyhow::bail!("{} {}", answer.status, answer.body),
+        })
+    };
+    answered_by(23)?;
+    gray.sidecar.signal(Signal::STOP);
+    let waits = ask()?;
+    assert_eq!(
+        (waits.status, waits.body.as_str()),
+        (503, "the instance fell silent before it answered\n")
+    );
+    let shown = sandbox.must(&["get", "instances"])?;
+    let row = shown.lines().find(|row| row.contains(&sandbox.endpoint(23, 15006)));
+    assert!(row.is_some_and(|row| row.contains("silent")), "{shown}");
+    let next = ask()?;
+    assert!(next.body.contains(&format!("[{}]", sandbox.host(3))), "{} {}", next.status, next.body);
+    gray.sidecar.signal(Signal::CONT);
+    answered_by(23)
+}
+
+#[test]
 fn requests_that_wait_for_what_hangs_are_answered_by_another() -> Result<()> {
     let sandbox = sandbox()?;
     let directory = resources(&sandbox, &sample::routed("c", "embedded"))?;

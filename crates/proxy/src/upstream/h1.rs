@@ -238,12 +238,12 @@ impl sides::Call for Call<'_> {
     async fn answer(&self) -> Result<Answer, Kind> {
         let mut head = self.worker.take_response_head();
         let mut received = self.received.take();
-        self.connection.is_awaited.set(true);
+        self.connection.await_answer();
         loop {
             if !received.is_empty()
                 && head.advance(received.filled(), self.is_head.get()).map_err(Kind::AnswerHead)?
             {
-                self.connection.is_awaited.set(false);
+                self.connection.is_answered();
                 return Ok(Answer { head, received });
             }
             // One byte more than a head may have, so that the parser sees that it is too large.

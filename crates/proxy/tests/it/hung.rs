@@ -241,3 +241,35 @@ async fn an_instance_that_takes_its_leave_or_has_begun_to_answer_is_waited_for()
     server.send(EMPTY).await;
     assert_eq!(status(&client.head().await), 200);
 }
+
+#[tokio::test]
+async fn whoever_waits_for_an_instance_that_is_heard_by_nobody_waits_seconds() {
+    let (frozen, base) = (Instance::new().await, Instance::new().await.serve("base"));
+    let world = world(vec![(frozen.address, Some("gray")), (base, None)]);
+    let proxy = Proxy::gateway(&world);
+    let (mut client, server) = proxy.under_way(&frozen, GRAY).await;
+    // Its source says so first: then it is asked for its answer.
+    tell(&proxy, &world, frozen.address, Some(Health::Silent));
+    let (head, body) = client.answer().await;
+    let expected = (503, "the instance fell silent before it answered\n");
+    assert_eq!((status(&head), body.as_str()), expected);
+    for request in [GRAY, GRAY_POST] {
+        assert_eq!(ask(&proxy, request).await, (200, "base".to_owned()), "nobody tries it");
+    }
+    assert_eq!(proxy.running.unreachable(), [frozen.address]);
+    proxy.counted(Count::Ejected, 1).await;
+    // Its source hears it again.
+    drop(server);
+    tell(&proxy, &world, frozen.address, None);
+    tell(&proxy, &world, frozen.address, Some(Health::Usable));
+    let (mut client, mut server) = proxy.under_way(&frozen, GRAY).await;
+    server.send(EMPTY).await;
+    assert_eq!(status(&client.head().await), 200);
+
+    // One that answers is called, whatever its source hears.
+    tell(&proxy, &world, frozen.address, Some(Health::Silent));
+    frozen.serve("gray");
+    for request in [GRAY, GRAY_POST] {
+        assert_eq!(ask(&proxy, request).await.1, "gray");
+    }
+}

@@ -115,6 +115,8 @@ pub(super) struct State {
     ticked: Instant,
     /// Why some are believed that are not heard, in words.
     doubt: Option<String>,
+    /// Nodes that are not heard, each for a reason of its own, and are kept as the last of their lanes.
+    silent: BTreeSet<String>,
 }
 
 #[derive(Debug)]
@@ -157,6 +159,7 @@ impl State {
             emptied: 0,
             ticked: now,
             doubt: None,
+            silent: BTreeSet::new(),
         }
     }
 
@@ -204,7 +207,8 @@ impl State {
         // A heartbeat prolongs; it does not shorten what a restart has granted.
         *expires = (*expires).max(now + EXPIRY);
         let mut effects = Effects::default();
-        if registered.instance.healthy != healthy {
+        let was_silent = self.silent.remove(node);
+        if registered.instance.healthy != healthy || was_silent {
             registered.instance.healthy = healthy;
             let service = registered.service.clone();
             self.tell(&service, &mut effects);
@@ -235,13 +239,18 @@ impl State {
                 }
             }
         }
-        let mut effects = Effects { departed: self.believed_gone(now), ..Effects::default() };
+        let Believed { gone, silent } = self.believe(now);
+        let mut effects = Effects { departed: gone, ..Effects::default() };
         let has_drained = |registered: &Registered| matches!(registered.lease, Lease::Draining { leaves } if leaves <= now);
         let drained = self.instances.iter().filter(|(_, registered)| has_drained(registered));
         let due: Vec<String> =
             drained.map(|(node, _)| node).chain(&effects.departed).cloned().collect();
-        let services: BTreeSet<ServiceId> =
+        let mut services: BTreeSet<ServiceId> =
             due.iter().filter_map(|node| self.take_away(node)).collect();
+        let changed: Vec<_> = self.silent.symmetric_difference(&silent).collect();
+        let of_changed = changed.into_iter().filter_map(|node| self.instances.get(node));
+        services.extend(of_changed.map(|registered| registered.service.clone()));
+        self.silent = silent;
         for service in services {
             self.tell(&service, &mut effects);
         }
@@ -254,12 +263,12 @@ impl State {
         self.doubt.as_deref()
     }
 
-    /// Nodes whose heartbeats have stopped, without those that are kept all the same; and says why these are.
-    fn believed_gone(&mut self, now: Instant) -> Vec<String> {
+    /// Who is gone of those whose heartbeats have stopped, and who is kept all the same; and says why these are.
+    fn believe(&mut self, now: Instant) -> Believed {
         let Silent { silent, alive, many, heard, heard_usable } =
             Silent::among(&self.instances, now);
         let mut kept = Vec::new();
-        let mut gone = Vec::new();
+        let mut believed = Believed::default();
         for (node, registered, expired) in silent {
             let is_last = registered.is_usable() && !heard_usable.contains(&registered.lane());
             let patience = match (many, is_last) {
@@ -269,14 +278,17 @@ impl State {
             };
             // While nobody is heard it is the registry that is cut off.
             if now >= expired + patience && (heard || patience.is_zero()) {
-                gone.push(node.to_owned());
+                believed.gone.push(node.to_owned());
             } else {
                 kept.push(registered);
+                if heard && !many {
+                    believed.silent.insert(node.to_owned());
+                }
             }
         }
         self.doubt = doubt_about(kept, alive);
-        gone.sort_unstable();
-        gone
+        believed.gone.sort_unstable();
+        believed
     }
 
     /// Every service as it is now, whether it was told or not.
@@ -358,6 +370,7 @@ impl State {
     fn take_away(&mut self, node: &str) -> Option<ServiceId> {
         let registered = self.instances.remove(node)?;
         self.by_address.remove(&registered.instance.address);
+        self.silent.remove(node);
         if let Some(known) = self.services.get_mut(&registered.service) {
             known.nodes.remove(node);
             if known.nodes.is_empty() {
@@ -383,7 +396,10 @@ impl State {
                     problems.push(problem.clone().under(&at));
                     (None, Health::InvalidTag)
                 }
-                (Ok(tag), Lease::Alive { .. }) if instance.healthy => (tag.clone(), Health::Usable),
+                (Ok(tag), Lease::Alive { .. }) if instance.healthy => {
+                    let is_silent = self.silent.contains(&instance.node);
+                    (tag.clone(), if is_silent { Health::Silent } else { Health::Usable })
+                }
                 (Ok(tag), Lease::Alive { .. }) => (tag.clone(), Health::Unhealthy),
             };
             let said = application(instance);
@@ -429,6 +445,14 @@ impl State {
             effects.changes.push(Change::gone(id));
         }
     }
+}
+
+/// What is made of those who are not heard.
+#[derive(Default)]
+struct Believed {
+    gone: Vec<String>,
+    /// Kept, though nothing but themselves can be the reason that they are not heard.
+    silent: BTreeSet<String>,
 }
 
 /// Who is not heard, beside all who should be.

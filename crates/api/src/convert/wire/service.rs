@@ -41,7 +41,7 @@ pub fn service_from(service: v1::Service) -> Result<Service, NotUnderstood> {
 
 fn endpoint_to(endpoint: &Endpoint) -> v1::Endpoint {
     let health = match endpoint.health {
-        Health::Usable => v1::Health::Usable,
+        Health::Usable | Health::Silent => v1::Health::Usable,
         Health::Unhealthy => v1::Health::Unhealthy,
         Health::Draining => v1::Health::Draining,
         Health::InvalidTag => v1::Health::InvalidTag,
@@ -55,11 +55,13 @@ fn endpoint_to(endpoint: &Endpoint) -> v1::Endpoint {
         tag: endpoint.tag.as_ref().map(|tag| tag.as_str().to_owned()).unwrap_or_default(),
         weight: endpoint.weight,
         health: health.into(),
+        silent: endpoint.health == Health::Silent,
     }
 }
 
 fn endpoint_from(endpoint: v1::Endpoint) -> Result<Endpoint, NotUnderstood> {
     let health = match v1::Health::try_from(endpoint.health) {
+        Ok(v1::Health::Usable) if endpoint.silent => Health::Silent,
         Ok(v1::Health::Usable) => Health::Usable,
         Ok(v1::Health::Unhealthy) => Health::Unhealthy,
         Ok(v1::Health::Draining) => Health::Draining,

@@ -111,6 +111,7 @@ fn group() -> impl Strategy<Value = GroupSpec> {
 fn service() -> impl Strategy<Value = Service> {
     let health = prop_oneof![
         Just(Health::Usable),
+        Just(Health::Silent),
         Just(Health::Unhealthy),
         Just(Health::Draining),
         Just(Health::InvalidTag),

@@ -333,7 +333,14 @@ fn those_that_fall_silent_together_are_kept_and_of_few_the_last_of_a_lane_a_whil
     let at = world.at;
     world.register(instance("n", "s", "127.0.0.1:30", ""));
     world.register(instance("last", "s", "127.0.0.1:31", "gray"));
-    assert_eq!(world.live_until(at + 65_500).first().unwrap(), "departed n");
+    let told = world.live_until(at + 60_000);
+    assert_eq!(told.first().unwrap(), "departed n");
+    assert!(told[1].ends_with("127.0.0.1:31 gray Silent"), "{told:?}");
+    let heard = world.heartbeat("last", true).unwrap().concat();
+    assert!(heard.ends_with("127.0.0.1:31 gray Usable"), "{heard}");
+    let at = world.at;
+    let told = world.live_until(at + 65_500).concat();
+    assert!(told.ends_with("127.0.0.1:31 gray Silent"), "{told}");
     assert_eq!(
         world.state.doubt(),
         Some("1 of 7 instances are not heard and kept for now: s gray at 127.0.0.1:31")
@@ -397,7 +404,8 @@ fn empty_services_are_remembered_up_to_a_limit() {
         world.register(instance("n", &format!("s{number}"), "127.0.0.1:1", ""));
     }
     // One more has emptied than is remembered once the last instance goes as well.
-    assert_eq!(world.live_until(65_500), [""; 0]);
+    let silent = format!("s{EMPTY_SERVICES_MAX} s{EMPTY_SERVICES_MAX}: 127.0.0.1:1 base Silent");
+    assert_eq!(world.live_until(65_500), [silent]);
     assert_eq!(
         world.live_until(66_000),
         [
