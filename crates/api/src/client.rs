@@ -68,6 +68,15 @@ pub enum CallError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// What listens there is no API: its bytes are of no HTTP/1.1.
+    #[error(
+        "{server} is not the API of a control plane: discovery's address, perhaps, where data planes connect, or one with \
+         TLS; name the API's with --server: {API_PORT}"
+    )]
+    SpeaksOtherwise {
+        /// Who.
+        server: String,
+    },
     /// It took too long.
     #[error("the control plane at {server} did not answer within {} s", within.as_secs())]
     Late {
@@ -100,6 +109,14 @@ impl CallError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(problem) if problem.status == StatusCode::NOT_FOUND.as_u16())
     }
+}
+
+/// Why nobody answered as expected.
+enum Why {
+    SpeaksOtherwise,
+    BrokeOff,
+    NobodyListens,
+    Unknown,
 }
 
 /// A control plane.
@@ -349,8 +366,18 @@ impl Client {
     }
 
     fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> CallError {
-        let hint = hint(&source);
         let server = self.server().to_owned();
+        let hint = match why(&source) {
+            Why::SpeaksOtherwise => return CallError::SpeaksOtherwise { server },
+            Why::BrokeOff => {
+                " (it ended the connection: it stops, or what listens there is not its API: discovery's address, perhaps, \
+                 or one with TLS; the API listens at --api-listen, port 7600 unless told otherwise)"
+            }
+            Why::NobodyListens => {
+                " (nobody listens there: start `laneway serve`, or name where it is with --server)"
+            }
+            Why::Unknown => "",
+        };
         CallError::Unreachable { server, hint, source: Box::new(source) }
     }
 }
@@ -364,24 +391,24 @@ fn remedy(server: &str) -> String {
     }
 }
 
-/// What was meant, perhaps, where nobody answered as expected.
-fn hint(error: &dyn std::error::Error) -> &'static str {
+/// Why nobody answered as expected, as far as the error tells.
+fn why(error: &dyn std::error::Error) -> Why {
     let mut said = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
         said.push_str(&error.to_string());
         cause = error.source();
     }
-    let speaks_otherwise =
-        ["unexpected message", "invalid HTTP version", "before message completed"];
-    if speaks_otherwise.iter().any(|words| said.contains(words)) {
-        // What listens for data planes speaks HTTP/2 alone.
-        " (what listens there is not its API: discovery's address, perhaps, or one with TLS; the API listens at \
-          --api-listen, port 7600 unless told otherwise)"
+    // What listens for data planes speaks HTTP/2 alone.
+    let otherwise = ["unexpected message", "invalid HTTP version"];
+    if otherwise.iter().any(|words| said.contains(words)) {
+        Why::SpeaksOtherwise
+    } else if said.contains("before message completed") {
+        Why::BrokeOff
     } else if said.contains("Connection refused") {
-        " (nobody listens there: start `laneway serve`, or name where it is with --server)"
+        Why::NobodyListens
     } else {
-        ""
+        Why::Unknown
     }
 }
 

@@ -1,7 +1,7 @@
 //! Reads resources from YAML (any number of documents) or JSON. What is wrong is told with file, document, line,
 //! field, value and remedy; one wrong document does not hide the mistakes of the others.
 
-use std::fmt;
+use std::{fmt, sync::Arc};
 
 use lanes::Problem;
 use serde_json::Value;
@@ -29,6 +29,8 @@ pub struct Found {
     /// Where it was written.
     pub place: Place,
     node: Node,
+    /// The whole of what it was written in.
+    text: Arc<str>,
 }
 
 impl Found {
@@ -45,6 +47,11 @@ impl Found {
             metadata.insert("namespace".to_owned(), namespace.into());
         }
         written
+    }
+
+    /// How a field's number, or word that is no text, was written: `1e2` is not `100`.
+    pub fn value_of(&self, field: &str) -> Option<&str> {
+        self.node.written_in(&self.text, field)
     }
 
     /// Where a field of the object was written; for a missing field, the part it is missing from.
@@ -107,13 +114,16 @@ pub fn text(file: &str, text: &str) -> (Vec<Found>, Vec<ReadError>) {
         }
     };
     let several = documents.len() > 1;
+    let whole: Arc<str> = text.into();
     let (mut found, mut errors) = (Vec::new(), Vec::new());
     for (index, document) in documents.into_iter().enumerate() {
         let number = if several { index + 1 } else { 0 };
         for node in document.objects() {
             let place = Place { file: file.to_owned(), document: number, line: node.line() };
             match Object::from_value(node.to_value()) {
-                Ok(object) => found.push(Found { object, place, node }),
+                Ok(object) => {
+                    found.push(Found { object, place, node, text: Arc::clone(&whole) });
+                }
                 Err(mut problem) => {
                     let line = node.line_of(&problem.field);
                     if let Some(written) = node.written_in(text, &problem.field) {

@@ -36,7 +36,10 @@ pub(crate) fn bind(
     if !takeover {
         probe(address)?;
     }
-    let first = bind_one(address, timeouts)?;
+    let first = bind_one(address, timeouts).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrInUse => taken(address, "it does not share it with one that takes over"),
+        _ => error,
+    })?;
     let address = first.local_addr()?;
     let mut sockets = vec![first];
     for _ in 1..workers {
@@ -67,14 +70,16 @@ fn probe(address: SocketAddr) -> io::Result<()> {
     let socket = socket(address)?;
     let bound = socket.bind(&address.into());
     bound.map_err(|error| match error.kind() {
-        io::ErrorKind::AddrInUse => {
-            let who = sockets::listener_at(address);
-            let who = who.as_deref().unwrap_or("another process has it");
-            let why = format!("{who}; to take over from it, start with --takeover");
-            cannot_listen(address, error.kind(), why)
-        }
+        io::ErrorKind::AddrInUse => taken(address, "to take over from it, start with --takeover"),
         kind => cannot_listen(address, kind, error),
     })
+}
+
+/// Another process has an address: who, and what of it.
+fn taken(address: SocketAddr, remedy: &str) -> io::Error {
+    let who = sockets::listener_at(address);
+    let who = who.as_deref().unwrap_or("another process has it");
+    cannot_listen(address, io::ErrorKind::AddrInUse, format!("{who}; {remedy}"))
 }
 
 /// Binds one socket that shares its address with those of other threads.
@@ -170,6 +175,12 @@ mod tests {
         let said = refused.to_string();
         let who = format!("this process itself listens on {}", first.address);
         assert!(said.contains(&who) && said.ends_with("start with --takeover"), "{said}");
+        let alone = TcpListener::bind("127.0.0.1:0").unwrap();
+        let said = bind_with(alone.local_addr().unwrap(), 1, true).unwrap_err().to_string();
+        assert!(
+            said.contains(": this process itself listens on ") && said.contains("share"),
+            "{said}"
+        );
         let everywhere = SocketAddr::new([0, 0, 0, 0].into(), first.address.port());
         assert!(bind_with(everywhere, 1, false).is_err(), "it would share this one address");
         let second = bind_with(first.address, 2, true).unwrap();

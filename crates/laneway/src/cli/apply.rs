@@ -157,7 +157,13 @@ pub(super) fn in_file(found: &[Found], finding: &Finding) -> String {
         .as_ref()
         .and_then(|key| found.iter().find(|found| found.object.key() == *key));
     match of {
-        Some(of) => format!("{}: {finding}", of.place_of(&finding.field)),
+        Some(of) => {
+            let mut finding = finding.clone();
+            if let Some(written) = of.value_of(&finding.field) {
+                written.clone_into(&mut finding.value);
+            }
+            format!("{}: {finding}", of.place_of(&finding.field))
+        }
         None => finding.to_string(),
     }
 }

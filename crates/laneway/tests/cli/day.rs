@@ -250,6 +250,11 @@ fn a_wrong_address_is_told_with_what_is_there_and_what_was_meant() -> Result<()>
         &["404", "that is a gateway or a sidecar"],
     )?;
     asked(&format!("http://{discovery}"), 1, &["discovery's address, perhaps", "port 7600"])?;
+    let told = sandbox.run(&["status", "--server", &format!("http://{discovery}")])?.stderr;
+    let begins =
+        format!("laneway: http://{discovery} is not the API of a control plane: discovery's");
+    assert!(told.starts_with(&begins) && told.lines().count() == 1, "{told}");
+    assert!(!told.contains("client error") && !told.contains("unexpected message"), "{told}");
     asked(&format!("https://{api}"), 64, &["does not speak TLS: use http://"])?;
     asked(&api, 64, &[&format!("was http://{api} meant?")])?;
     // A data plane that is given the API's address, and a variable that is no setting's.
@@ -301,6 +306,9 @@ fn what_is_not_right_yet_is_told() -> Result<()> {
         "{}",
         far.stderr
     );
+    let much = "apiVersion: laneway.io/v1alpha1\nkind: Lane\nmetadata: {name: much}\nspec: {group: trade, entry: {ratio: {percent: 1e3}}}\n";
+    let much = run_with_input(&sandbox, &["check", "-f", "-"], much)?;
+    assert!(much.stdout.contains("spec.entry.ratio.percent: `1e3`: "), "{}", much.stdout);
     let empty = run_with_input(&sandbox, &["check", "-f", "-"], "# nothing\n")?;
     check(&empty, 0, "", "warning: the files have no resources; nothing to check\n");
     let negative = sandbox.run(&["lane", "ratio", "trade/gray", "-1"])?;
