@@ -19,6 +19,7 @@ use tonic::{Request, Response, Status, Streaming};
 use crate::{
     Control,
     distribute::{Connection, Told},
+    hello,
     registrations::Registrations,
     tokens::{self, Holder},
 };
@@ -117,29 +118,6 @@ fn name_listeners(hello: &mut v1::Hello, peer: IpAddr) {
     }
 }
 
-/// A data plane, for people: `sidecar spring-cloud-a gray at 10.0.0.7:15006`, `gateway edge`.
-pub(crate) fn shown(hello: &v1::Hello) -> String {
-    let mut shown = format!("{} {}", role(hello), hello.name);
-    if hello.role() == v1::Role::Sidecar {
-        let tag = if hello.tag.is_empty() { "base" } else { &hello.tag };
-        shown.push_str(&format!(" {tag}"));
-    }
-    if !hello.address.is_empty() {
-        shown.push_str(&format!(" at {}", hello.address));
-    }
-    shown
-}
-
-/// A data plane's role in a word.
-pub(crate) fn role(hello: &v1::Hello) -> &'static str {
-    match hello.role() {
-        v1::Role::Gateway => "gateway",
-        v1::Role::Sidecar => "sidecar",
-        v1::Role::Agent => "agent",
-        v1::Role::Unspecified => "unknown",
-    }
-}
-
 /// One open stream of one data plane.
 struct Session {
     control: Arc<Control>,
@@ -155,7 +133,7 @@ struct Session {
 
 impl Session {
     fn open(control: Arc<Control>, hello: v1::Hello, holder: Holder) -> Result<Self, Status> {
-        let (node, shown) = (hello.node.clone(), shown(&hello));
+        let (node, shown) = (hello.node.clone(), hello::shown(&hello));
         let wake = Arc::new(Notify::new());
         let mut hub = control.hub();
         let epoch = hub.generation().epoch.clone();

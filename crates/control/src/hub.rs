@@ -21,9 +21,9 @@ use lanes::{Fault, Problem, ServiceId};
 use tokio::sync::Notify;
 
 use crate::{
-    discovery,
     distribute::{Connection, DataPlane, Distribution, NAME_BYTES_MAX, Told},
     events::Events,
+    hello,
     key::{Application, Key, Touch},
     ledger,
     objects::{ObjectChange, Objects},
@@ -459,7 +459,7 @@ impl Hub {
             let is_of_another = !hello.held_of.is_empty() && hello.held_of != self.generation.epoch;
             self.picture.brings_along(&hello.node, is_of_another);
         }
-        let about = discovery::shown(&hello);
+        let about = hello::shown(&hello);
         let connection = self.distribution.connect(hello, wake, now);
         if connection.is_some() {
             self.events.of(about, false, "Connected", String::new());

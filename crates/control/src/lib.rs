@@ -37,6 +37,7 @@ mod discovery;
 mod distribute;
 mod events;
 mod explain;
+mod hello;
 mod hub;
 mod key;
 mod ledger;

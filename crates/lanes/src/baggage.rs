@@ -6,6 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Context, GroupName, Snapshot, Tag,
+    context::Member,
     name::BASE,
     values::{decode_percent, decode_query, trim},
 };
@@ -24,6 +25,36 @@ pub enum Incoming {
     Strip,
     /// Inside the mesh: keep those of groups that `context` has no member for.
     Keep,
+}
+
+impl Context {
+    /// Reads the `lane.*` members of all `baggage` values of a request. Groups the snapshot does not know are
+    /// skipped (they travel on untouched); disabled lanes are members all the same (their hop is base).
+    ///
+    /// A tag that its group does not know is base, decided: no entrance decides anew for it.
+    pub fn read<'a>(snapshot: &Snapshot, baggage: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut context = Self::default();
+        for carried in carried(baggage) {
+            let Some(group) = snapshot.group(carried.group) else { continue };
+            if context.member(group).is_some() {
+                continue;
+            }
+            let lane = match carried.tag() {
+                CarriedTag::Base => None,
+                CarriedTag::Tag(tag) => {
+                    let lane = snapshot.groups()[usize::from(group)].lane(&tag);
+                    context.unknown_tags += u16::from(lane.is_none());
+                    lane
+                }
+                CarriedTag::Invalid => {
+                    context.unknown_tags += 1;
+                    None
+                }
+            };
+            context.add(Member { group, lane });
+        }
+        context
+    }
 }
 
 /// Appends the value of the one `baggage` header to send: lane members first, one per group, then all other

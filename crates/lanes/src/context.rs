@@ -1,17 +1,12 @@
-//! The lane context: which lane of which group a request belongs to. Read from baggage at every hop but the
-//! entrance; written to the wire by [`crate::baggage`].
+//! The lane context: which lane of which group a request belongs to. Read from the wire at every hop but the entrance,
+//! and written to it, by [`crate::baggage`].
 
 use smallvec::SmallVec;
 
-use crate::{
-    Snapshot,
-    baggage::{self, CarriedTag},
-};
-
-/// A request's membership in one group, as indices into the [`Snapshot`] it was made with.
+/// A request's membership in one group, as indices into the [`Snapshot`](crate::Snapshot) it was made with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
-    /// Index into [`Snapshot::groups`].
+    /// Index into [`Snapshot::groups`](crate::Snapshot::groups).
     pub group: u16,
     /// Index into the group's lanes; `None` is base, decided (`-` on the wire).
     pub lane: Option<u16>,
@@ -26,34 +21,6 @@ pub struct Context {
 }
 
 impl Context {
-    /// Reads the `lane.*` members of all `baggage` values of a request. Groups the snapshot does not know are
-    /// skipped (they travel on untouched); disabled lanes are members all the same (their hop is base).
-    ///
-    /// A tag that its group does not know is base, decided: no entrance decides anew for it.
-    pub fn read<'a>(snapshot: &Snapshot, baggage: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut context = Self::default();
-        for carried in baggage::carried(baggage) {
-            let Some(group) = snapshot.group(carried.group) else { continue };
-            if context.member(group).is_some() {
-                continue;
-            }
-            let lane = match carried.tag() {
-                CarriedTag::Base => None,
-                CarriedTag::Tag(tag) => {
-                    let lane = snapshot.groups()[usize::from(group)].lane(&tag);
-                    context.unknown_tags += u16::from(lane.is_none());
-                    lane
-                }
-                CarriedTag::Invalid => {
-                    context.unknown_tags += 1;
-                    None
-                }
-            };
-            context.add(Member { group, lane });
-        }
-        context
-    }
-
     /// Members, sorted by group.
     pub fn members(&self) -> &[Member] {
         &self.members

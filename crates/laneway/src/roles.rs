@@ -13,5 +13,3 @@ mod data_plane;
 mod process;
 mod registry;
 mod sources;
-
-pub(crate) use control_plane::DATABASE_FILE;

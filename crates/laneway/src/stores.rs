@@ -8,7 +8,10 @@ use std::{
 
 use anyhow::{Context, bail};
 
-use crate::{config::default_data, data_directory, roles::DATABASE_FILE};
+use crate::{config::default_data, data_directory};
+
+/// The file in the data directory that holds all objects.
+pub(crate) const DATABASE_FILE: &str = "laneway.db";
 
 /// Beside the default data directories: the data directory of the control plane that was started last.
 const LAST: &str = "last-data-directory";

@@ -173,17 +173,8 @@ where
     drop(picture);
     match rest {
         Rest::Whole => End::Whole(body),
-        Rest::Unread => End::Unread,
-        Rest::Established(tunnel) => End::Established(body, tunnel),
-        Rest::Broken => End::Broken,
-        Rest::Body(rest) => match Box::pin(exchange.download(&mut body, *rest)).await {
-            Ok(()) => End::Whole(body),
-            Err(Gone) => End::Broken,
-        },
-        Rest::Tunnel(call) => {
-            Box::pin(relay(worker, body, *call)).await;
-            End::Broken
-        }
+        // Not the usual request, and large.
+        rest => Box::pin(exchange.see_out(rest, body)).await,
     }
 }
 
@@ -275,6 +266,29 @@ fn set_aside<C: Call>(call: C, answer: C::Answer) {
 }
 
 impl<U, S> Exchange<'_, U, S> {
+    /// Does what is left of a request that needs its plan no more.
+    async fn see_out<B, C>(&self, rest: Rest<C>, mut body: B) -> End<B>
+    where
+        B: RequestBody,
+        C: Call,
+        S: AnswerSink<C::Answer, Piece = C::Piece>,
+    {
+        match rest {
+            Rest::Whole => End::Whole(body),
+            Rest::Unread => End::Unread,
+            Rest::Established(tunnel) => End::Established(body, tunnel),
+            Rest::Broken => End::Broken,
+            Rest::Body(rest) => match self.download(&mut body, *rest).await {
+                Ok(()) => End::Whole(body),
+                Err(Gone) => End::Broken,
+            },
+            Rest::Tunnel(call) => {
+                relay(self.worker, body, *call).await;
+                End::Broken
+            }
+        }
+    }
+
     /// Sends a request and hands its answer on: whole, so that it can be sent again, or as it arrives.
     async fn carry_out<R>(
         &self,

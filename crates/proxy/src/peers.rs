@@ -4,8 +4,6 @@
 use lanes::{EMBEDDED_SOURCE, ServiceId};
 use routes::entrance::{self, Fields, Head, Name, Names, Written};
 
-use crate::error::Kind;
-
 /// What a member of `Via` that names a process of Laneway begins with.
 const MEMBER: &str = "1.1 laneway-";
 
@@ -59,6 +57,10 @@ pub(crate) struct Via {
     member: String,
 }
 
+/// A request has come back to this process too often.
+#[derive(Debug)]
+pub(crate) struct Loop;
+
 impl Via {
     pub(crate) fn new(number: u64) -> Self {
         Self { member: format!("{MEMBER}{number:0digits$x}", digits = NUMBER_DIGITS) }
@@ -71,9 +73,9 @@ impl Via {
         head: &mut impl Head<'b>,
         service: &ServiceId,
         written: &mut Written,
-    ) -> Result<(), Kind> {
+    ) -> Result<(), Loop> {
         if head.names().contains(Name::Via) && self.passed(head) > RETURNS_MAX {
-            return Err(Kind::Loop);
+            return Err(Loop);
         }
         let member = self.member.as_bytes();
         // Registered by their own sidecars under the very name that callers choose them by.

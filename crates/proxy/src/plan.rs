@@ -11,6 +11,7 @@ use crate::{
     correlation::Remembered,
     ejection::Ejections,
     error::{Kind, ProxyError},
+    peers::Loop,
     published::{Published, Query},
 };
 
@@ -76,6 +77,12 @@ pub(crate) enum Tunnel {
     Service(String, u16),
     /// To a host outside the mesh, which answers there.
     Address(SocketAddr),
+}
+
+impl From<Loop> for NoPlan {
+    fn from(Loop: Loop) -> Self {
+        Self::Refuse(Kind::Loop)
+    }
 }
 
 impl From<Kind> for NoPlan {

@@ -348,7 +348,7 @@ impl DataPlane {
 
     /// Who it is, for people.
     pub(crate) fn shown(&self) -> String {
-        crate::discovery::shown(&self.hello)
+        crate::hello::shown(&self.hello)
     }
 
     /// Whether its stream is open.

@@ -24,9 +24,10 @@ use super::{
     problem::FINDINGS_MAX,
 };
 use crate::{
-    Control, discovery,
+    Control,
     distribute::DataPlane,
     explain::Moment,
+    hello,
     hub::Hub,
     ledger::{Edit, Manifest, Precondition, Rejection, Transaction},
     picture::{Picture, small},
@@ -301,7 +302,7 @@ fn of_data_plane(data_plane: &DataPlane, hub: &Hub, now: Instant) -> DataPlaneSt
     let behind = data_plane.behind_since().map(|since| now.saturating_duration_since(since));
     DataPlaneStatus {
         node: hello.node.clone(),
-        role: discovery::role(hello).to_owned(),
+        role: hello::role(hello).to_owned(),
         name: hello.name.clone(),
         tag: hello.tag.clone(),
         address: hello.address.clone(),

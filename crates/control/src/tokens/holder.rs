@@ -53,7 +53,7 @@ impl Holder {
         if hello.role() != v1::Role::Sidecar {
             let remedy =
                 format!("show the join token of the mesh: {of} is good for sidecars alone");
-            return Err(Problem::new("role", crate::discovery::role(hello), remedy));
+            return Err(Problem::new("role", crate::hello::role(hello), remedy));
         }
         let namespace = match hello.namespace.as_str() {
             "" => DEFAULT_NAMESPACE,
@@ -65,7 +65,7 @@ impl Holder {
             Some(other) if other.role() != hello.role() || other.name != hello.name => {
                 let remedy = format!(
                     "give this sidecar a data directory of its own (--data): it is the node of {}",
-                    crate::discovery::shown(other)
+                    crate::hello::shown(other)
                 );
                 Err(Problem::new("node", &hello.node, remedy))
             }

@@ -110,7 +110,7 @@ impl Control {
                 ..Instance::default()
             };
             if self.refusals().add(&refused, &reason, Instant::now()) {
-                let data_plane = crate::discovery::shown(hello);
+                let data_plane = crate::hello::shown(hello);
                 tracing::warn!(node = hello.node, data_plane, reason, "a data plane is refused");
             }
             Status::permission_denied(reason)

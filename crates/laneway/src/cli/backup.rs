@@ -6,7 +6,7 @@ use clap::Args;
 use control::SqliteStore;
 
 use super::output;
-use crate::{roles::DATABASE_FILE, stores};
+use crate::stores::{self, DATABASE_FILE};
 
 /// The arguments of `laneway backup`.
 #[derive(Debug, Args)]

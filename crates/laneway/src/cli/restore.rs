@@ -8,8 +8,8 @@ use control::SqliteStore;
 use super::output;
 use crate::{
     data_directory::{DataDirectory, Unwritable},
-    roles::DATABASE_FILE,
     stores,
+    stores::DATABASE_FILE,
 };
 
 /// The arguments of `laneway restore`.

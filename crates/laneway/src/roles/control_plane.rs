@@ -32,9 +32,6 @@ use crate::{
     stores,
 };
 
-/// The file in the data directory that holds all objects.
-pub(crate) const DATABASE_FILE: &str = "laneway.db";
-
 /// Where a gateway listens unless told.
 pub(crate) const DEFAULT_GATEWAY: SocketAddr =
     SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8000);
@@ -84,7 +81,7 @@ impl ControlPlane {
             tracing::warn!(%error, "the API's address cannot be written down: commands here must name server and token");
         }
         let control = Control::open(control::Settings {
-            database: process.data.file(DATABASE_FILE),
+            database: process.data.file(stores::DATABASE_FILE),
             gateway_port: default_gateway_port(gateway_listen),
             join_token: settings.join_token.clone(),
             own_listeners: vec![("API", api), ("discovery", discovery)],
