@@ -125,7 +125,10 @@ impl<R: Registrations> RegistrationStream<R> {
     ) -> Result<register_response::Message, Status> {
         self.holder = self.control.admit(join_token)?;
         // What is compared with it is in one spelling. What is no address is for the registry to refuse.
-        for text in [&mut instance.address, &mut instance.application_address] {
+        let first = [&mut instance.address, &mut instance.application_address];
+        let further = (instance.further_addresses.iter_mut())
+            .chain(&mut instance.further_application_addresses);
+        for text in first.into_iter().chain(further) {
             if let Some(address) = canonical(text) {
                 *text = address.to_string();
             }
@@ -161,13 +164,13 @@ impl<R: Registrations> RegistrationStream<R> {
         if let Some(before) = self.instance.take_if(|before| before.node != instance.node) {
             self.control.leases().closed(&before.node, self.id, Instant::now());
         }
-        if let Ok(address) = instance.address.parse()
-            && let Some(whose) = self.control.listener_at(address)
-        {
-            let text = format!(
-                "instance.address: `{address}`: is {whose}: advertise where the application's sidecar listens for it"
-            );
-            return Err(Status::invalid_argument(text));
+        for address in leases::addresses_of(instance) {
+            if let Some(whose) = self.control.listener_at(address) {
+                let text = format!(
+                    "instance.address: `{address}`: is {whose}: advertise where the application's sidecar listens for it"
+                );
+                return Err(Status::invalid_argument(text));
+            }
         }
         self.control
             .leases()

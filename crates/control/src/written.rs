@@ -107,16 +107,18 @@ fn listed_listeners(
     let fixed = source.spec.fixed.iter().flat_map(|fixed| fixed.services.iter().enumerate());
     let all = fixed.flat_map(|(at, service)| {
         let instances = service.instances.iter().enumerate();
-        instances.map(move |(number, instance)| (at, number, &instance.address))
+        instances.flat_map(move |(number, instance)| {
+            instance.places().map(move |(field, written)| (at, number, field, written))
+        })
     });
-    let found = all.filter_map(|(at, number, written)| {
+    let found = all.filter_map(|(at, number, field, written)| {
         let address = canonical(written)?;
         let (whose, severity) = match own_listener(address) {
             Some(whose) => (whose, Severity::Error),
             None if hub.is_gateway_at(address) => (hub.listener_at(address)?, Severity::Warning),
             None => (hub.listener_at(address)?, Severity::Error),
         };
-        let field = format!("spec.static.services[{at}].instances[{number}].address");
+        let field = format!("spec.static.services[{at}].instances[{number}].{field}");
         let remedy = format!("write an instance's address: this is {whose}");
         let problem = Problem::new(field, written, remedy);
         Some(Finding { object: source.key(), problem, severity })

@@ -279,6 +279,7 @@ fn hop() -> Case {
     let endpoint = |number: u8, tag: Option<Tag>| Endpoint {
         address: ([10, 0, 0, number], 8080).into(),
         application_address: None,
+        further: None,
         tag,
         weight: 100,
         health: Health::Usable,

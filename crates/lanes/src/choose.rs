@@ -315,9 +315,7 @@ fn tell_instances(
     observer: &mut impl Observer,
 ) {
     let kept = |endpoint: &Endpoint| {
-        caller_pick.is_some_and(|address| {
-            endpoint.address == address || endpoint.application_address == Some(address)
-        })
+        caller_pick.is_some_and(|address| endpoint.all_addresses().any(|it| it == address))
     };
     let is_forced = chosen.is_some_and(is_ejected);
     for (endpoint, index) in service.endpoints().iter().zip(0..) {

@@ -8,7 +8,7 @@ pub mod digest;
 
 use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-use crate::{Service, ServiceId, sharded::Sharded};
+use crate::{Endpoint, Service, ServiceId, sharded::Sharded};
 use addresses::{Addresses, Known};
 use digest::Digest;
 
@@ -250,14 +250,10 @@ impl Name {
     }
 }
 
-/// Both kinds of addresses of all endpoints, sorted, without duplicates.
+/// All addresses of all endpoints, of both kinds, sorted, without duplicates.
 fn addresses_of(service: &Service) -> Vec<SocketAddr> {
-    let mut addresses: Vec<SocketAddr> = service
-        .endpoints()
-        .iter()
-        .flat_map(|endpoint| [Some(endpoint.address), endpoint.application_address])
-        .flatten()
-        .collect();
+    let mut addresses: Vec<SocketAddr> =
+        service.endpoints().iter().flat_map(Endpoint::all_addresses).collect();
     addresses.sort_unstable();
     addresses.dedup();
     addresses

@@ -1,8 +1,11 @@
 //! Services and their endpoints, sorted by tag for the choice.
 
+mod endpoint;
+
 use std::{cmp::Ordering, collections::HashSet, fmt, net::SocketAddr, ops::Range, sync::Arc};
 
 use crate::Tag;
+pub use endpoint::{Endpoint, FurtherAddresses, Health};
 
 /// The source of instances that are registered by their own sidecars, as Backends and identities spell it.
 pub const EMBEDDED_SOURCE: &str = "embedded";
@@ -95,43 +98,6 @@ impl fmt::Debug for ServiceId {
     }
 }
 
-/// How an instance stands, before local ejection.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Health {
-    /// May be chosen.
-    Usable,
-    /// Its source does not hear from it, and keeps it all the same: may be chosen, and is not waited for for long.
-    Silent,
-    /// Its source says it is not healthy.
-    Unhealthy,
-    /// Deregistered or terminating: takes no new requests.
-    Draining,
-    /// Its tag is no valid tag: unusable, never base.
-    InvalidTag,
-}
-
-impl Health {
-    /// Whether it may be chosen.
-    pub fn takes_requests(self) -> bool {
-        matches!(self, Self::Usable | Self::Silent)
-    }
-}
-
-/// One instance as callers reach it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// Where connections go: for a registered sidecar its advertised address.
-    pub address: SocketAddr,
-    /// Where the application itself listens, where that differs (for original destinations).
-    pub application_address: Option<SocketAddr>,
-    /// `None` is the base.
-    pub tag: Option<Tag>,
-    /// Share of requests among its peers; 0 takes none unless all are 0.
-    pub weight: u32,
-    /// Whether it may be chosen.
-    pub health: Health,
-}
-
 /// The instances of one service, grouped by tag.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Service {
@@ -144,8 +110,8 @@ pub struct Service {
     /// `weights_before[i]`: sum of the effective weights of the endpoints before `i`; one longer than
     /// `endpoints`. An endpoint that may not be chosen weighs nothing.
     weights_before: Box<[u64]>,
-    /// Addresses of the applications themselves, where they differ, and whose they are. Sorted.
-    application_addresses: Box<[(SocketAddr, u32)]>,
+    /// Addresses of the instances beside the first of each, and whose they are. Sorted.
+    other_addresses: Box<[(SocketAddr, u32)]>,
 }
 
 /// A run of [`Service::endpoints`]: the instances of one tag. A retry can stay among them.
@@ -192,12 +158,14 @@ impl Service {
         }
         weights_before.push(sum);
 
-        let mut application_addresses: Vec<(SocketAddr, u32)> = endpoints
+        let mut other_addresses: Vec<(SocketAddr, u32)> = endpoints
             .iter()
             .zip(0..)
-            .filter_map(|(endpoint, index)| Some((endpoint.application_address?, index)))
+            .flat_map(|(endpoint, index)| {
+                endpoint.all_addresses().skip(1).map(move |it| (it, index))
+            })
             .collect();
-        application_addresses.sort_unstable();
+        other_addresses.sort_unstable();
         Self {
             id,
             name: name.into(),
@@ -205,7 +173,7 @@ impl Service {
             endpoints: endpoints.into(),
             subsets: subsets.into(),
             weights_before: weights_before.into(),
-            application_addresses: application_addresses.into(),
+            other_addresses: other_addresses.into(),
         }
     }
 
@@ -298,14 +266,19 @@ impl Service {
         })
     }
 
-    /// The endpoint of `subset` that is reached, or whose application is, at `address`.
+    /// The endpoint that connections to `address` reach, be it one of several.
+    pub fn reached_at(&self, address: SocketAddr) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|it| it.addresses().any(|it| it == address))
+    }
+
+    /// The endpoint of `subset` that is reached, or whose application is, at `address`, be it one of several.
     pub(crate) fn endpoint_at(&self, subset: Subset, address: SocketAddr) -> Option<&Endpoint> {
         let peers = &self.endpoints[subset.range()];
         if let Ok(at) = peers.binary_search_by(|peer| peer.address.cmp(&address)) {
             return Some(&peers[at]);
         }
-        let from = self.application_addresses.partition_point(|(have, _)| *have < address);
-        self.application_addresses[from..]
+        let from = self.other_addresses.partition_point(|(have, _)| *have < address);
+        self.other_addresses[from..]
             .iter()
             .take_while(|(have, _)| *have == address)
             .find(|(_, index)| (subset.start..subset.end).contains(index))
@@ -347,6 +320,26 @@ mod tests {
         assert_eq!((scale(0, 7), scale(u64::MAX, 7), scale(u64::MAX / 2, 7)), (0, 6, 3));
         assert_eq!(scale(u64::MAX, u64::MAX), u64::MAX - 1);
         assert_eq!(scale(u64::MAX, 0), 0);
+    }
+
+    #[test]
+    fn an_instance_in_several_places_has_one_share() {
+        let at = |port: u16| SocketAddr::from(([10, 0, 0, 1], port));
+        let endpoint = |port, further: &[SocketAddr]| Endpoint {
+            address: at(port),
+            application_address: None,
+            further: FurtherAddresses::beside((at(port), None), further, &[]),
+            tag: None,
+            weight: 1,
+            health: Health::Usable,
+        };
+        let endpoints = vec![endpoint(1, &[at(11), at(12), at(13)]), endpoint(2, &[])];
+        let service = Service::new(ServiceId::new("s", "", "", "a"), "a", "a", endpoints);
+        let subset = service.subset(None).unwrap();
+        let tickets = (0..1000).filter_map(|ticket| service.pick(subset, |_| false, ticket));
+        let first = tickets.filter(|picked| picked.address == at(1)).count();
+        assert!((430..570).contains(&first), "{first} of 1000");
+        assert_eq!(service.endpoint_at(subset, at(13)).map(|it| it.address), Some(at(1)));
     }
 
     #[test]

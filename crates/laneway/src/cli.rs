@@ -39,9 +39,11 @@ pub(crate) mod watch;
 
 use std::{ffi::OsString, fmt, process::ExitCode};
 
-use clap::{ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource};
+use clap::{
+    ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
+};
 
-use crate::config::{self, BadSettings, FileValues, Origins, raw};
+use crate::config::{self, BadSettings, FileValues, Known, Origins, raw};
 
 /// Something failed; the message says what.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -309,11 +311,17 @@ fn settings_file(role: &str, matches: &ArgMatches) -> Result<Option<FileValues>,
     let Some(path) = path else { return Ok(None) };
     let command = Arguments::command();
     let known = |key: &str| {
-        // A file cannot name another file.
-        key != "config"
-            && command.find_subcommand(role).is_some_and(|command| {
-                command.get_arguments().any(|argument| argument.get_long() == Some(key))
-            })
+        let mut arguments =
+            command.find_subcommand(role).into_iter().flat_map(clap::Command::get_arguments);
+        match arguments.find(|argument| argument.get_long() == Some(key)) {
+            // A file cannot name another file.
+            None => Known::Unknown,
+            Some(_) if key == "config" => Known::Unknown,
+            Some(argument) if matches!(argument.get_action(), ArgAction::Append) => {
+                Known::SeveralTimes
+            }
+            Some(_) => Known::Once,
+        }
     };
     FileValues::read(path, role, known).map(Some).map_err(BadSettings)
 }

@@ -14,7 +14,7 @@ mod reference;
 use std::{collections::BTreeMap, fmt};
 
 pub(crate) use checked::{Control, Gateway, Serve, Sidecar, default_data};
-pub(crate) use file::FileValues;
+pub(crate) use file::{FileValues, Known};
 
 /// One setting that cannot be used, in words that name key, value and remedy.
 #[derive(Debug, Clone, PartialEq, Eq)]

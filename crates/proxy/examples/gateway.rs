@@ -40,6 +40,7 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
         .map(|address| Endpoint {
             address: *address,
             application_address: None,
+            further: None,
             tag: None,
             weight: 1,
             health: Health::Usable,

@@ -19,8 +19,10 @@ use socket2::SockRef;
 use rules::INBOUND_CHAIN;
 
 pub use rules::OUTPUT_CHAIN;
+pub use siblings::siblings;
 
 mod rules;
+mod siblings;
 
 /// Marks the sidecar's own connections (SO_MARK), so that they are not captured again; "LW" in ASCII. Works where
 /// the sidecar and its application run as the same user, which a rule by user cannot tell apart.

@@ -108,6 +108,10 @@ limits! {
     ADDRESSES_TRIED_MAX: usize = 8;
     /// How long one address has to answer before the next is tried beside it (RFC 8305 §5).
     ADDRESS_STAGGER: Duration = Duration::from_millis(250);
+    /// How long an instance's address that did not answer, or not before another of it, is tried after the others.
+    SLOW_ADDRESS_LAST: Duration = Duration::from_secs(30);
+    /// Such addresses kept per thread: those of a large installation that has lost a family.
+    SLOW_ADDRESSES_MAX: usize = 10_000;
 }
 
 /// No limit: later than any clock of a thread gets.

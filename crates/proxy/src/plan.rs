@@ -94,7 +94,9 @@ impl From<Kind> for NoPlan {
 /// Who was chosen for one attempt. Owns what it needs, so that it pins no picture.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Chosen {
+    /// What the instance is known by; of several addresses the first.
     pub(crate) address: SocketAddr,
+    pub(crate) has_several_addresses: bool,
     pub(crate) subset: Option<Subset>,
     pub(crate) outcome: lanes::Outcome,
     pub(crate) member: Option<(u16, u16)>,
@@ -113,6 +115,7 @@ impl Plan<'_> {
         match &self.target {
             Target::Address(address) => Ok(Chosen {
                 address: *address,
+                has_several_addresses: false,
                 subset: None,
                 outcome: lanes::Outcome::Base,
                 member: None,
@@ -175,6 +178,7 @@ impl From<Choice<'_>> for Chosen {
     fn from(choice: Choice<'_>) -> Self {
         Self {
             address: choice.endpoint.address,
+            has_several_addresses: choice.endpoint.further.is_some(),
             subset: Some(choice.subset),
             outcome: choice.outcome,
             member: choice.member,

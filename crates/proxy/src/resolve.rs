@@ -16,7 +16,10 @@ use telemetry::shortage;
 
 use crate::{
     error::{Kind, ProxyError},
-    limits::{ADDRESS_STAGGER, ADDRESSES_TRIED_MAX, NAME_GRACE, NAME_KEPT, NAME_WAIT, NAMES_MAX},
+    limits::{
+        ADDRESS_STAGGER, ADDRESSES_TRIED_MAX, NAME_GRACE, NAME_KEPT, NAME_WAIT, NAMES_MAX,
+        SLOW_ADDRESS_LAST, SLOW_ADDRESSES_MAX,
+    },
     transport::Connection,
     worker::Worker,
 };
@@ -111,8 +114,36 @@ impl Worker {
         Ok(address)
     }
 
+    /// Which of an instance's addresses is connected to, the wanted ones first; the connection waits in the pool. Whether
+    /// it is a new one.
+    pub(crate) async fn reach_instance(
+        &self,
+        mut addresses: Vec<SocketAddr>,
+        fresh: bool,
+    ) -> Result<(SocketAddr, bool), ProxyError> {
+        let now = Instant::now();
+        let is_slow = |address: &SocketAddr| {
+            self.slow_addresses.borrow().get(address).is_some_and(|until| now < *until)
+        };
+        addresses.sort_by_key(is_slow);
+        if !fresh && self.upstreams.has(addresses[0]) {
+            return Ok((addresses[0], false));
+        }
+        let connection = self.first_to_answer(&addresses).await?;
+        let reached = connection.peer;
+        let mut slow = self.slow_addresses.borrow_mut();
+        slow.remove(&reached);
+        for address in addresses.into_iter().take_while(|it| *it != reached) {
+            if slow.len() < SLOW_ADDRESSES_MAX {
+                slow.insert(address, now + SLOW_ADDRESS_LAST);
+            }
+        }
+        self.upstreams.give(reached, connection, self.deadlines.now_ms());
+        Ok((reached, true))
+    }
+
     /// Tries all addresses in order, each beside those before it when these take long.
-    async fn first_to_answer(
+    pub(crate) async fn first_to_answer(
         &self,
         addresses: &[SocketAddr],
     ) -> Result<Rc<Connection>, ProxyError> {
@@ -189,6 +220,23 @@ mod tests {
         let kept = somebody.accept().unwrap();
         drop(kept);
         assert!(somebody.set_nonblocking(true).and_then(|()| somebody.accept()).is_err());
+    }
+
+    #[tokio::test]
+    async fn an_instances_address_that_does_not_answer_is_tried_last_for_a_while() {
+        let worker = Worker::alone(&telemetry::Metrics::default());
+        let somebody = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let nobody = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let here = somebody.local_addr().unwrap();
+        assert_eq!(worker.reach_instance(vec![nobody, here], false).await.unwrap(), (here, true));
+        assert_eq!(worker.reach_instance(vec![nobody, here], false).await.unwrap(), (here, false));
+        assert_eq!(worker.reach_instance(vec![nobody, here], true).await.unwrap(), (here, true));
+        // A connection to another address than the wanted one is no reason to stay with it.
+        worker.slow_addresses.borrow_mut().clear();
+        let back = std::net::TcpListener::bind(nobody).unwrap();
+        assert_eq!(worker.reach_instance(vec![nobody, here], false).await.unwrap(), (nobody, true));
+        drop(back);
+        assert!(worker.reach_instance(vec![nobody, nobody], true).await.is_err());
     }
 
     #[test]

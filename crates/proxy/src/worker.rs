@@ -8,7 +8,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lanes::{AddressLookup, Directory, EMBEDDED_SOURCE, Lookup, service::Health};
+use hashbrown::HashMap;
+use lanes::{AddressLookup, Directory, EMBEDDED_SOURCE, Endpoint, Lookup, service::Health};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use telemetry::{Count, Level, Recorder, shortage};
 use tokio::sync::{mpsc, watch};
@@ -61,6 +62,8 @@ pub(crate) struct Worker {
     published: RefCell<watch::Receiver<Arc<Published>>>,
     demand: mpsc::Sender<Query>,
     picture: RefCell<Picture>,
+    /// Which of an instance's several addresses did not answer, or later than another, and until when they come last.
+    pub(crate) slow_addresses: RefCell<HashMap<SocketAddr, Instant>>,
     request_heads: RefCell<Vec<Box<RequestHead>>>,
     response_heads: RefCell<Vec<Box<ResponseHead>>>,
 }
@@ -95,6 +98,7 @@ impl Worker {
             published: RefCell::new(published),
             demand,
             picture: RefCell::new(picture),
+            slow_addresses: RefCell::default(),
             request_heads: RefCell::default(),
             response_heads: RefCell::default(),
         }
@@ -225,14 +229,16 @@ impl Worker {
         }
     }
 
-    /// An instance took a request and did not answer. Several in a row put it aside.
+    /// An instance took a request and did not answer. Several in a row put it aside: says whether they have.
     #[cold]
-    pub(crate) fn unanswered(&self, address: SocketAddr, now: Instant) {
-        if self.ejections.borrow_mut().unanswered(address, now) {
+    pub(crate) fn unanswered(&self, address: SocketAddr, now: Instant) -> bool {
+        let is_put_aside = self.ejections.borrow_mut().unanswered(address, now);
+        if is_put_aside {
             self.recorder.count(Count::Ejected);
             tracing::warn!(%address, "an instance does not answer; it is put aside for a while");
             self.upstreams.forget(address);
         }
+        is_put_aside
     }
 
     pub(crate) fn take_request_head(&self) -> Box<RequestHead> {
@@ -264,14 +270,14 @@ impl Worker {
     pub(crate) fn free_waiting(&self) {
         let picture = self.picture();
         let directory = picture.lanes.directory();
-        let is_heard = |address| health_of(directory, address) == Some(Health::Usable);
+        let is_heard =
+            |address| instance_at(directory, address).is_some_and(|it| it.health == Health::Usable);
         self.ejections.borrow_mut().heard(is_heard);
         self.deadlines.for_each(|connection| {
             let Some(service) = connection.awaits().and_then(|id| directory.service(id)) else {
                 return;
             };
-            let address = connection.peer;
-            let lost = match service.endpoints().iter().find(|it| it.address == address) {
+            let lost = match service.reached_at(connection.peer) {
                 Some(endpoint) => match endpoint.health {
                     Health::Unhealthy => Lost::Unhealthy,
                     // What has taken its leave answers what it has, and is registered no more before it has.
@@ -295,14 +301,14 @@ impl Worker {
             if connection.awaits().is_none() || connection.awaited_for() < SILENT_WAITED_FOR {
                 return;
             }
-            let (picture, address) = (self.picture(), connection.peer);
-            if health_of(picture.lanes.directory(), address) != Some(Health::Silent) {
-                return;
-            }
+            let picture = self.picture();
+            let instance = instance_at(picture.lanes.directory(), connection.peer);
+            let Some(instance) = instance.filter(|it| it.health == Health::Silent) else { return };
+            let address = instance.address;
             if self.ejections.borrow_mut().silent(address, now) {
                 self.recorder.count(Count::Ejected);
                 tracing::warn!(%address, "an instance is not heard and does not answer; it is put aside until it is");
-                self.upstreams.forget(address);
+                instance.addresses().for_each(|address| self.upstreams.forget(address));
             }
             self.recorder.count(Count::Freed);
             connection.lose(Lost::Silent);
@@ -313,8 +319,13 @@ impl Worker {
     #[cold]
     fn hold_hung(&self, now: Instant) {
         self.deadlines.for_each(|connection| {
-            if connection.deadline().take_noted() && connection.awaits().is_some() {
-                self.unanswered(connection.peer, now);
+            if connection.deadline().take_noted()
+                && let Some(id) = connection.awaits()
+            {
+                let picture = self.picture();
+                let service = picture.lanes.directory().service(id);
+                let instance = service.and_then(|service| service.reached_at(connection.peer));
+                self.unanswered(instance.map_or(connection.peer, |it| it.address), now);
             }
         });
     }
@@ -330,6 +341,7 @@ impl Worker {
         self.upstreams.sweep(self.deadlines.now_ms());
         self.ejections.borrow_mut().tick(now);
         self.starting.tick(now);
+        self.slow_addresses.borrow_mut().retain(|_, until| now < *until);
         self.recorder.set(Level::PoolIdle, self.upstreams.idle() as i64);
         let downstream = self.recorder.level(Level::DownstreamOpen);
         self.recorder.set(Level::UpstreamOpen, self.deadlines.len() as i64 - downstream);
@@ -359,11 +371,10 @@ impl Worker {
     }
 }
 
-/// How the instance at an address stands; `None`: it is nobody's, or several services'.
-fn health_of(directory: &Directory, address: SocketAddr) -> Option<Health> {
+/// The instance that is reached at an address; `None`: it is nobody's, or several services'.
+fn instance_at(directory: &Directory, address: SocketAddr) -> Option<&Endpoint> {
     let AddressLookup::Known([id]) = directory.by_address(address) else { return None };
-    let endpoints = directory.service(id)?.endpoints();
-    Some(endpoints.iter().find(|endpoint| endpoint.address == address)?.health)
+    directory.service(id)?.reached_at(address)
 }
 
 /// Whether a picture answers a query.

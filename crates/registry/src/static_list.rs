@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use lanes::{Endpoint, Problem, Service, ServiceId, service::Health};
+use lanes::{
+    Endpoint, Problem, Service, ServiceId,
+    service::{FurtherAddresses, Health},
+};
 use tokio::sync::watch;
 
 use crate::{
@@ -27,6 +30,8 @@ pub struct StaticService {
 pub struct StaticInstance {
     /// Where it answers.
     pub address: SocketAddr,
+    /// Where it answers as well, e.g. in the other family.
+    pub further_addresses: Vec<SocketAddr>,
     /// Its tag, unchecked; empty is base.
     pub tag: String,
     /// Share of requests among its peers.
@@ -120,6 +125,11 @@ fn compile(
         Endpoint {
             address: instance.address,
             application_address: None,
+            further: FurtherAddresses::beside(
+                (instance.address, None),
+                &instance.further_addresses,
+                &[],
+            ),
             tag,
             weight: instance.weight,
             health,
@@ -139,6 +149,7 @@ mod tests {
     fn service(name: &str, instances: &[(&str, &str)]) -> StaticService {
         let instances = instances.iter().map(|(address, tag)| StaticInstance {
             address: address.parse().unwrap(),
+            further_addresses: Vec::new(),
             tag: (*tag).to_owned(),
             weight: 1,
         });
@@ -189,6 +200,19 @@ mod tests {
         check(&list.update("fixed", "default", &[a.clone(), b]), &[]);
         check(&list.update("fixed", "default", &[a]), &[("fixed/default//sc-b", None, 0)]);
         check(&list.update("fixed", "default", &[]), &[("fixed/default//sc-a", None, 0)]);
+    }
+
+    #[test]
+    fn an_instance_listed_with_several_addresses_is_one() {
+        let mut list = StaticList::default();
+        let mut both = service("a", &[("10.0.0.1:80", "gray")]);
+        both.instances[0].further_addresses = vec!["[fd00::1]:80".parse().unwrap()];
+        let changes = list.update("s", "n", &[both]);
+        let told = changes[0].state.as_ref().unwrap();
+        let [endpoint] = told.endpoints() else { panic!("{told:?}") };
+        let all: Vec<String> = endpoint.addresses().map(|it| it.to_string()).collect();
+        assert_eq!(all, ["10.0.0.1:80", "[fd00::1]:80"]);
+        assert_eq!(list.update("s", "n", &[service("a", &[("10.0.0.1:80", "gray")])]).len(), 1);
     }
 
     #[tokio::test(start_paused = true)]

@@ -417,6 +417,14 @@ pub struct Endpoint {
     pub weight: u32,
     #[prost(enumeration = "Health", tag = "5")]
     pub health: i32,
+    /// Where the same instance is beside the two above, e.g. in the other family (ip:port). Who does not know these reaches
+    /// it at `address`.
+    #[prost(string, repeated, tag = "6")]
+    pub further_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "7")]
+    pub further_application_addresses: ::prost::alloc::vec::Vec<
+        ::prost::alloc::string::String,
+    >,
     /// Usable, though its source does not hear from it. Whoever does not know this takes it for usable.
     #[prost(bool, tag = "8")]
     pub silent: bool,
@@ -669,6 +677,14 @@ pub struct Instance {
     /// releases that do not tell it.
     #[prost(string, tag = "11")]
     pub process: ::prost::alloc::string::String,
+    /// Where the same instance is beside `address` and `application_address`, e.g. in the other family (ip:port). Empty
+    /// from releases that know one address.
+    #[prost(string, repeated, tag = "12")]
+    pub further_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    #[prost(string, repeated, tag = "13")]
+    pub further_application_addresses: ::prost::alloc::vec::Vec<
+        ::prost::alloc::string::String,
+    >,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {

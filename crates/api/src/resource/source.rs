@@ -13,6 +13,9 @@ use super::{Describe, Metadata};
 /// It exists without an object.
 pub use lanes::EMBEDDED_SOURCE;
 
+/// Addresses of one instance beside the first: both families of a few networks, and a bound for the table of all.
+const FURTHER_ADDRESSES_MAX: usize = 15;
+
 /// Exactly one of its fields. The embedded registry is the source named `embedded` and needs no object.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -60,6 +63,10 @@ pub struct StaticService {
 pub struct StaticInstance {
     /// `IP:PORT`.
     pub address: String,
+    /// Where else the same instance answers, e.g. in the other address family; each `IP:PORT`. It is known by `address`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub addresses: Vec<String>,
     /// Its tag; base when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tag: Option<String>,
@@ -157,20 +164,38 @@ impl StaticService {
         let mut problems = Vec::new();
         for (index, instance) in self.instances.iter().enumerate() {
             let at = format!("instances[{index}]");
-            let address = instance.address.as_str();
-            if let Some(remedy) = why_no_instance(address) {
-                problems.push(Problem::new(format!("{at}.address"), address, remedy));
+            for (place, (field, address)) in instance.places().enumerate() {
+                let mut tell = |remedy: &str| {
+                    problems.push(Problem::new(format!("{at}.{field}"), address, remedy));
+                };
+                if let Some(remedy) = why_no_instance(address) {
+                    tell(remedy);
+                }
+                let mut earlier = (self.instances[..index].iter().flat_map(StaticInstance::places))
+                    .chain(instance.places().take(place));
+                if earlier.any(|(_, earlier)| is_same(earlier, address)) {
+                    tell("list each address once");
+                }
             }
-            let same = |earlier: &StaticInstance| is_same(&earlier.address, address);
-            if self.instances[..index].iter().any(same) {
-                let remedy = "list each address once";
-                problems.push(Problem::new(format!("{at}.address"), address, remedy));
+            if instance.addresses.len() > FURTHER_ADDRESSES_MAX {
+                let count = format!("{} addresses", instance.addresses.len());
+                let remedy = format!("list at most {FURTHER_ADDRESSES_MAX} beside `address`");
+                problems.push(Problem::new(format!("{at}.addresses"), count, remedy));
             }
             if let Some(Err(problem)) = instance.tag.as_deref().map(Tag::parse) {
                 problems.push(problem.under(&format!("{at}.tag")));
             }
         }
         problems
+    }
+}
+
+impl StaticInstance {
+    /// Its addresses with the fields they are written in, `address` first.
+    pub fn places(&self) -> impl Iterator<Item = (String, &str)> {
+        let further = self.addresses.iter().enumerate();
+        let further = further.map(|(index, it)| (format!("addresses[{index}]"), it.as_str()));
+        std::iter::once(("address".to_owned(), self.address.as_str())).chain(further)
     }
 }
 

@@ -17,8 +17,12 @@ pub struct InstanceStatus {
     pub namespace: String,
     /// Its tag; empty is base.
     pub tag: String,
-    /// Where callers reach it.
+    /// Where callers reach it; of several addresses the one it is known by.
     pub address: String,
+    /// Where they reach it as well, e.g. in the other address family.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub further_addresses: Vec<String>,
     /// `usable`, `silent` (not heard from, and kept all the same), `unhealthy`, `draining` or `invalidTag`.
     pub health: String,
     /// Why it is not used, or by whom it is not; empty when nothing is wrong.

@@ -202,6 +202,7 @@ fn endpoint(address: &str) -> Endpoint {
     Endpoint {
         address: address.parse().unwrap(),
         application_address: Some(([127, 0, 0, 1], 8080).into()),
+        further: None,
         tag: None,
         weight: 1,
         health: Health::Usable,

@@ -233,6 +233,7 @@ fn endpoint(address: &str) -> Endpoint {
     Endpoint {
         address: address.parse().unwrap(),
         application_address: None,
+        further: None,
         tag: Tag::parse("").unwrap(),
         weight: 1,
         health: Health::Usable,

@@ -466,9 +466,5 @@ fn touch_names(id: &ServiceId, touches: &mut Vec<Touch>) {
 }
 
 fn addresses_of(service: &lanes::Service) -> HashSet<SocketAddr> {
-    let both = service
-        .endpoints()
-        .iter()
-        .flat_map(|endpoint| std::iter::once(endpoint.address).chain(endpoint.application_address));
-    both.collect()
+    service.endpoints().iter().flat_map(lanes::Endpoint::all_addresses).collect()
 }

@@ -43,8 +43,10 @@ pub(crate) struct Leases {
 #[derive(Debug)]
 struct Lease {
     process: String,
-    address: Option<SocketAddr>,
-    application: Option<SocketAddr>,
+    /// Where it is called; the first is the one it is known by. What another has taken since is not among them.
+    addresses: Vec<SocketAddr>,
+    /// Where its application is.
+    applications: Vec<SocketAddr>,
     tag: String,
     holder: Holder,
 }
@@ -103,7 +105,7 @@ impl Leases {
         let silence = |lease: &Lease| {
             let (Holder::Stream { heard, .. } | Holder::Nobody { heard, .. }) = lease.holder;
             let silence = now.saturating_duration_since(heard);
-            Some((lease.address?, silence)).filter(|_| silence > SILENCE_MAX)
+            Some((*lease.addresses.first()?, silence)).filter(|_| silence > SILENCE_MAX)
         };
         self.by_node.values().filter_map(silence).collect()
     }
@@ -121,14 +123,14 @@ impl Leases {
         stream: StreamId,
         now: Instant,
     ) -> Result<(), String> {
-        let (node, address) = (instance.node.as_str(), address_of(instance));
+        let (node, addresses) = (instance.node.as_str(), addresses_of(instance));
         if let Some(lease) = self.by_node.get(node)
             && !lease.holder.is(stream)
             && !lease.is_of_process(instance)
         {
             // A restarted process comes to the address it had, where only one can listen: it need not wait for the
             // return of the one before.
-            let is_kept = match lease.address == address {
+            let is_kept = match lease.addresses.first() == addresses.first() {
                 true => lease.holder.lives(now),
                 false => lease.holder.is_awaited(now),
             };
@@ -140,14 +142,15 @@ impl Leases {
                 ));
             }
         }
-        if let Some(address) = address
-            && let Some(other) = self.by_address.get(&address).filter(|other| ***other != *node)
-            && self.by_node.get(other).is_some_and(|lease| lease.holder.lives(now))
-        {
-            return Err(format!(
-                "address {address} is registered by node {other}, which is alive: stop that sidecar, or let this one \
-                 advertise an address of its own"
-            ));
+        for address in &addresses {
+            if let Some(other) = self.by_address.get(address).filter(|other| ***other != *node)
+                && self.by_node.get(other).is_some_and(|lease| lease.holder.lives(now))
+            {
+                return Err(format!(
+                    "address {address} is registered by node {other}, which is alive: stop that sidecar, or let this \
+                     one advertise an address of its own"
+                ));
+            }
         }
         self.refuse_another_tag(instance, now)?;
         self.put(instance, Holder::Stream { id: stream, heard: now });
@@ -156,10 +159,11 @@ impl Leases {
 
     /// One application has one tag: under two, requests of one lane would reach the other, or base a tagged instance.
     fn refuse_another_tag(&self, instance: &Instance, now: Instant) -> Result<(), String> {
-        for (field, wanted) in
-            [("address", address_of(instance)), ("application_address", application_of(instance))]
-        {
-            let nodes = wanted.and_then(|wanted| self.by_application.get(&wanted));
+        let called = addresses_of(instance).into_iter().map(|it| ("address", it));
+        let applications =
+            applications_of(instance).into_iter().map(|it| ("application_address", it));
+        for (field, wanted) in called.chain(applications) {
+            let nodes = self.by_application.get(&wanted);
             let others = nodes.into_iter().flatten().filter(|node| ***node != *instance.node);
             for (node, lease) in others.filter_map(|node| Some((node, self.by_node.get(node)?))) {
                 if lease.tag != instance.tag && lease.holder.lives(now) {
@@ -168,9 +172,8 @@ impl Leases {
                         tag => format!("with the tag {tag}"),
                     };
                     return Err(format!(
-                        "{field}: at {} is the application that node {node} has registered {}, and this is {}: give \
-                         the address of this sidecar's own application, or the same tag",
-                        wanted.map(|it| it.to_string()).unwrap_or_default(),
+                        "{field}: at {wanted} is the application that node {node} has registered {}, and this is \
+                         {}: give the address of this sidecar's own application, or the same tag",
                         tag(&lease.tag),
                         tag(&instance.tag),
                     ));
@@ -224,7 +227,7 @@ impl Leases {
             if due(lease).is_none_or(|due| due > now) {
                 continue;
             }
-            if lease.address.is_some_and(&is_kept)
+            if lease.addresses.first().copied().is_some_and(&is_kept)
                 && let Holder::Nobody { kept_until, .. } = &mut lease.holder
             {
                 *kept_until = now + JOURNAL_KEPT;
@@ -241,30 +244,33 @@ impl Leases {
     fn put(&mut self, instance: &Instance, holder: Holder) {
         self.remove(&instance.node);
         let node: Arc<str> = instance.node.as_str().into();
-        let address = address_of(instance);
-        if let Some(address) = address
-            && let Some(before) = self.by_address.insert(address, Arc::clone(&node))
-            && let Some(lease) = self.by_node.get_mut(&before)
-        {
-            // Its instance is replaced in the registry; its node stays in the journal until that is told.
-            lease.address = None;
+        let addresses = addresses_of(instance);
+        for address in &addresses {
+            if let Some(before) = self.by_address.insert(*address, Arc::clone(&node))
+                && let Some(lease) = self.by_node.get_mut(&before)
+            {
+                // Its instance is replaced in the registry; its node stays in the journal until that is told.
+                let left = std::mem::take(&mut lease.addresses);
+                left.iter()
+                    .filter(|it| *it != address)
+                    .for_each(|it| drop(self.by_address.remove(it)));
+            }
         }
         let (process, tag) = (instance.process.clone(), instance.tag.clone());
-        let application = application_of(instance);
-        if let Some(application) = application {
-            self.by_application.entry(application).or_default().push(Arc::clone(&node));
+        let applications = applications_of(instance);
+        for application in &applications {
+            self.by_application.entry(*application).or_default().push(Arc::clone(&node));
         }
-        self.by_node.insert(node, Lease { process, address, application, tag, holder });
+        self.by_node.insert(node, Lease { process, addresses, applications, tag, holder });
     }
 
     fn remove(&mut self, node: &str) {
         let Some(lease) = self.by_node.remove(node) else { return };
-        if let Some(address) = lease.address {
+        for address in lease.addresses {
             self.by_address.remove(&address);
         }
-        if let Some(application) = lease.application
-            && let Some(nodes) = self.by_application.get_mut(&application)
-        {
+        for application in lease.applications {
+            let Some(nodes) = self.by_application.get_mut(&application) else { continue };
             nodes.retain(|it| **it != *node);
             if nodes.is_empty() {
                 self.by_application.remove(&application);
@@ -277,25 +283,39 @@ impl Lease {
     /// Whether it is that process's. One that does not say who it is is known by its address.
     fn is_of_process(&self, instance: &Instance) -> bool {
         let says_nothing = instance.process.is_empty();
-        self.process == instance.process && (!says_nothing || self.address == address_of(instance))
+        let is_there = || self.addresses.first() == addresses_of(instance).first();
+        self.process == instance.process && (!says_nothing || is_there())
     }
 
     fn place(&self) -> String {
-        self.address
+        (self.addresses.first())
             .map_or_else(|| "whose address is another's now".into(), |it| format!("at {it}"))
     }
 }
 
-fn address_of(instance: &Instance) -> Option<SocketAddr> {
-    canonical(&instance.address)
+/// Where an instance is called, the first first; without what is no address.
+pub(super) fn addresses_of(instance: &Instance) -> Vec<SocketAddr> {
+    each_once(std::iter::once(&instance.address).chain(&instance.further_addresses))
 }
 
-/// Where its application is, if that means the same to others: a loopback address does on one host alone, and whoever is
-/// called at one is on the host of its callers.
-fn application_of(instance: &Instance) -> Option<SocketAddr> {
-    let is_on_this_host = address_of(instance).is_some_and(|it| it.ip().is_loopback());
-    canonical(&instance.application_address)
-        .filter(|application| is_on_this_host || !application.ip().is_loopback())
+/// Where its application is, as far as that means the same to others: a loopback address does on one host alone, and
+/// whoever is called at one is on the host of its callers.
+fn applications_of(instance: &Instance) -> Vec<SocketAddr> {
+    let is_on_this_host = addresses_of(instance).first().is_some_and(|it| it.ip().is_loopback());
+    let further = &instance.further_application_addresses;
+    let mut all = each_once(std::iter::once(&instance.application_address).chain(further));
+    all.retain(|application| is_on_this_host || !application.ip().is_loopback());
+    all
+}
+
+fn each_once<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<SocketAddr> {
+    let mut all = Vec::new();
+    for address in texts.filter_map(|text| canonical(text)) {
+        if !all.contains(&address) {
+            all.push(address);
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -393,6 +413,53 @@ mod tests {
         claim("pod-2 gray 10.0.0.2:15006 127.0.0.1:80", 0).unwrap();
         claim("base - 127.0.0.1:1 127.0.0.23:80", 7).unwrap();
         claim("gray blue 127.0.0.23:15006 127.0.0.23:80", 7).unwrap_err();
+    }
+
+    #[test]
+    fn every_address_of_an_instance_is_its_own() {
+        let start = Instant::now();
+        let mut leases = Leases::default();
+        let words = |text: &str| text.split_whitespace().map(str::to_owned).collect::<Vec<_>>();
+        let instance = |node: &str, tag: &str, addresses: &str, applications: &str| {
+            let (mut addresses, mut applications) = (words(addresses), words(applications));
+            Instance {
+                node: node.into(),
+                process: node.into(),
+                tag: tag.into(),
+                address: addresses.remove(0),
+                application_address: applications.remove(0),
+                further_addresses: addresses,
+                further_application_addresses: applications,
+                ..Default::default()
+            }
+        };
+        let mut claim = |instance: &Instance, at: u64| {
+            let stream = leases.open();
+            leases.claim(instance, stream, start + Duration::from_secs(at))
+        };
+        let gray = instance("g", "gray", "10.0.0.3:1 [fd00::3]:1", "10.0.0.3:80 [fd00::3]:80");
+        claim(&gray, 0).unwrap();
+        for (addresses, applications, words) in [
+            ("[fd00::3]:1", "10.0.0.4:80", "address [fd00::3]:1 is registered by node g"),
+            (
+                "10.0.0.4:1 [fd00::3]:1",
+                "10.0.0.4:80",
+                "address [fd00::3]:1 is registered by node g",
+            ),
+            ("10.0.0.4:1 [::ffff:10.0.0.3]:1", "10.0.0.4:80", "address 10.0.0.3:1 is registered"),
+            ("10.0.0.4:1", "[fd00::3]:80", "application_address: at [fd00::3]:80"),
+            ("10.0.0.4:1", "10.0.0.4:80 [fd00::3]:80", "application_address: at [fd00::3]:80"),
+            ("10.0.0.4:1 [fd00::3]:80", "10.0.0.4:80", "address: at [fd00::3]:80"),
+        ] {
+            let refused = claim(&instance("b", "", addresses, applications), 0).unwrap_err();
+            assert!(refused.contains(words), "{addresses} {applications}: {refused}");
+        }
+        // With fewer, what it had is free; silent, it gives way under each of its addresses, and under all of them.
+        claim(&instance("g", "gray", "10.0.0.3:1", "10.0.0.3:80"), 1).unwrap();
+        let base = instance("b", "", "10.0.0.4:1 [fd00::3]:1", "10.0.0.4:80 [fd00::3]:80");
+        claim(&base, 1).unwrap();
+        claim(&instance("c", "", "10.0.0.5:1 10.0.0.4:1", "10.0.0.5:80"), 8).unwrap();
+        claim(&instance("d", "", "[fd00::3]:1", "10.0.0.6:80"), 8).unwrap();
     }
 
     #[test]

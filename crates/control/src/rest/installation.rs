@@ -59,6 +59,11 @@ pub(super) async fn instances(State(control): Shared) -> Json<Vec<InstanceStatus
                     namespace,
                     tag,
                     address,
+                    further_addresses: endpoint
+                        .addresses()
+                        .skip(1)
+                        .map(|it| it.to_string())
+                        .collect(),
                     source,
                     unreachable_for,
                     silent_seconds,

@@ -159,6 +159,7 @@ pub(crate) fn service(name: &str, application: &str, endpoints: &[&str]) -> Serv
         Endpoint {
             address: format!("127.0.0.1:{port}").parse().unwrap(),
             application_address: None,
+            further: None,
             tag: Tag::parse(tag).unwrap(),
             weight: 1,
             health: Health::Usable,

@@ -189,6 +189,26 @@ async fn a_listener_of_laneway_is_no_instances_address() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_address_of_an_instance_is_held_and_judged() {
+    let plane = Plane::start().await;
+    let both = |node: &str, further: &str| v1::Instance {
+        further_addresses: vec![further.to_owned()],
+        ..instance(node)
+    };
+    let mut first = Registering::start(&plane, both("node", "[fd00::5]:15006")).await.unwrap();
+    first.hear().await.unwrap();
+    for (further, words) in [
+        ("[fd00::5]:15006", "address [fd00::5]:15006 is registered by node node"),
+        ("127.0.0.1:7600", "`127.0.0.1:7600`: is the control plane's own API listener"),
+        ("[::ffff:127.0.0.1]:7601", "`127.0.0.1:7601`: is the control plane's own discovery"),
+    ] {
+        let mut second = Registering::start(&plane, both("other", further)).await.unwrap();
+        let status = second.hear().await.unwrap_err();
+        assert!(status.message().contains(words), "{further}: {status}");
+    }
+}
+
 fn at(address: &str) -> v1::Instance {
     v1::Instance { address: address.to_owned(), ..instance("node") }
 }

@@ -14,7 +14,7 @@ use lanes::{
     baggage::{self, Incoming},
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{FurtherAddresses, Health},
 };
 use serde::Deserialize;
 use testkit::Call;
@@ -141,6 +141,12 @@ struct InstanceCase {
     address: SocketAddr,
     #[serde(default)]
     application: Option<SocketAddr>,
+    /// Where else it is reached.
+    #[serde(default)]
+    addresses: Vec<SocketAddr>,
+    /// Where else its application is.
+    #[serde(default)]
+    applications: Vec<SocketAddr>,
     #[serde(default)]
     tag: String,
     #[serde(default = "one")]
@@ -200,6 +206,9 @@ struct Case {
     /// The `baggage` that is sent on.
     #[serde(default)]
     baggage: Option<String>,
+    /// Service to the address that the caller picked itself.
+    #[serde(default)]
+    picked: BTreeMap<String, SocketAddr>,
     /// Service to what serves it.
     #[serde(default)]
     hops: BTreeMap<String, HopCase>,
@@ -293,18 +302,19 @@ fn check(world: &World, case: &Case, place: &str) {
         assert_eq!(String::from_utf8_lossy(&out), *wanted, "{place}");
     }
     for (name, wanted) in &case.hops {
-        assert_eq!(hop(world, &context, name), *wanted, "{place}: {name}");
+        let picked = case.picked.get(name).copied();
+        assert_eq!(hop(world, &context, name, picked), *wanted, "{place}: {name}");
     }
 }
 
-fn hop(world: &World, context: &Context, name: &str) -> HopCase {
+fn hop(world: &World, context: &Context, name: &str, picked: Option<SocketAddr>) -> HopCase {
     let service = world.services.iter().find(|service| **service.name() == *name);
     let service = service.unwrap_or_else(|| panic!("no service {name}"));
     let mut by = BTreeSet::new();
     let mut outcome = String::new();
     for number in 1..=TICKETS {
         let ticket = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        match world.snapshot.choose(context, service, None, world, ticket, &mut ()) {
+        match world.snapshot.choose(context, service, picked, world, ticket, &mut ()) {
             Ok(choice) => {
                 by.insert(choice.endpoint.address);
                 outcome = format!("{:?}", choice.outcome);
@@ -338,6 +348,11 @@ fn service_of(case: &ServiceCase) -> Service {
         .map(|instance| Endpoint {
             address: instance.address,
             application_address: instance.application,
+            further: FurtherAddresses::beside(
+                (instance.address, instance.application),
+                &instance.addresses,
+                &instance.applications,
+            ),
             tag: Tag::parse(&instance.tag).expect("a valid tag"),
             weight: instance.weight,
             health: match instance.is {

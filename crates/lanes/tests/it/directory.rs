@@ -25,6 +25,7 @@ fn service(name: &str, endpoints: &[u8]) -> Arc<Service> {
         .map(|number| Endpoint {
             address: at(0, *number),
             application_address: (number % 2 == 1).then(|| at(1, *number)),
+            further: None,
             tag: None,
             weight: 1,
             health: Health::Usable,
@@ -232,6 +233,7 @@ fn a_change_costs_little_beside_the_whole() {
     let endpoint = |service: u16, number: u8| Endpoint {
         address: ([10, (service / 256) as u8, (service % 256) as u8, number], 80).into(),
         application_address: None,
+        further: None,
         tag: None,
         weight: 1,
         health: Health::Usable,

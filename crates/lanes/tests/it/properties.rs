@@ -284,6 +284,7 @@ fn to_explain_nothing_is_ejected() {
     let endpoint = |address, weight| lanes::Endpoint {
         address,
         application_address: None,
+        further: None,
         tag: None,
         weight,
         health: Health::Usable,
@@ -326,6 +327,7 @@ fn shares_of_endpoints_follow_their_weights_whoever_is_ejected() {
     let endpoint = |number: u8, weight| lanes::Endpoint {
         address: ([10, 9, 9, number], 80).into(),
         application_address: None,
+        further: None,
         tag: None,
         weight,
         health: Health::Usable,

@@ -163,6 +163,7 @@ fn chaos(draw: &mut Draw<'_>) -> World {
                     endpoints.push(lanes::Endpoint {
                         address,
                         application_address: None,
+                        further: None,
                         tag: tagged.map(tag),
                         weight: 1,
                         health: draw.one(&[

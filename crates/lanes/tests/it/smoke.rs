@@ -38,6 +38,7 @@ fn a_marked_request_reaches_the_gray_instance() {
     let endpoint = |address: &str, tag| Endpoint {
         address: address.parse().unwrap(),
         application_address: None,
+        further: None,
         tag,
         weight: 1,
         health: Health::Usable,

@@ -290,6 +290,7 @@ fn check_hop(
         .map(|(number, (name, health, _))| Endpoint {
             address: at(number),
             application_address: Some(inner(number)),
+            further: None,
             tag: (!name.is_empty()).then(|| tag(name)),
             weight: 1,
             health: *health,

@@ -11,7 +11,7 @@ use lanes::{
     Member, Service, ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{FurtherAddresses, Health},
 };
 use testkit::Call;
 
@@ -328,6 +328,11 @@ fn service(draw: &mut Draw<'_>, number: usize) -> Service {
             Endpoint {
                 address: at(0),
                 application_address: draw.one_in(3).then(|| at(1)),
+                further: FurtherAddresses::beside(
+                    (at(0), None),
+                    &[at(2)][..usize::from(draw.one_in(4))],
+                    &[at(3)][..usize::from(draw.one_in(4))],
+                ),
                 tag: draw.one(&tags),
                 weight: draw.one(&[1, 1, 3, 0]),
                 health: draw.one(&[

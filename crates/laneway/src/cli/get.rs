@@ -122,7 +122,9 @@ async fn nothing(client: &Client, kind: Kind, within: Option<&str>) -> anyhow::R
 async fn instances(client: &Client, shape: &Shape, within: Option<&str>) -> anyhow::Result<()> {
     let row = |instance: &InstanceStatus| {
         vec![
-            instance.address.clone(),
+            [std::slice::from_ref(&instance.address), &instance.further_addresses]
+                .concat()
+                .join(","),
             instance.application.clone(),
             if instance.tag.is_empty() { "base".to_owned() } else { instance.tag.clone() },
             instance.health.clone(),

@@ -128,11 +128,12 @@ pub(crate) struct Sidecar {
     pub(crate) application: String,
     pub(crate) service: String,
     pub(crate) service_namespace: String,
-    pub(crate) app_address: SocketAddr,
+    /// At least one: the first is the one that is probed.
+    pub(crate) app_addresses: Vec<SocketAddr>,
     /// `None`: a connection is enough.
     pub(crate) health_path: Option<String>,
-    /// `None`: the inbound address, once it is bound.
-    pub(crate) advertise: Option<SocketAddr>,
+    /// None: the inbound address, once it is bound. The first is the one that the instance is known by.
+    pub(crate) advertise: Vec<SocketAddr>,
     pub(crate) tag: Option<String>,
     pub(crate) weight: u32,
     pub(crate) outbound_listen: SocketAddr,
@@ -219,21 +220,19 @@ impl raw::Sidecar {
         };
         let service_namespace =
             checker.name("service-namespace", self.service_namespace, "default");
-        let app_address = checker
-            .required(
-                "app-address",
-                self.app_address,
-                "say where the application listens, e.g. --app-address 127.0.0.1:8080",
-            )
-            .and_then(|text| checker.reachable("app-address", &text));
+        let app_addresses = checker.reachable("app-address", &self.app_address);
+        if app_addresses.as_ref().is_some_and(Vec::is_empty) {
+            const REMEDY: &str =
+                "say where the application listens, e.g. --app-address 127.0.0.1:8080";
+            checker.required("app-address", None, REMEDY);
+        }
         let health_path = self.health_path.map(|path| checker.path(path)).transpose_inner();
-        let advertise =
-            self.advertise.map(|text| checker.reachable("advertise", &text)).transpose_inner();
+        let advertise = checker.reachable("advertise", &self.advertise);
         let tag = self.tag.map(|text| checker.tag(text)).transpose_inner();
         let weight = checker.number("weight", &self.weight, 0, u32::MAX);
         let outbound_listen = checker.listen("outbound-listen", &self.outbound_listen);
         let inbound_listen = checker.listen("inbound-listen", &self.inbound_listen);
-        checker.advertised(inbound_listen, advertise);
+        checker.advertised(inbound_listen, advertise.as_deref());
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         let lame_duck = checker.drain_seconds("lame-duck-seconds", &self.lame_duck_seconds);
         let capture = checker.yes_or_no("capture", &self.capture);
@@ -255,7 +254,7 @@ impl raw::Sidecar {
                 application: application?,
                 service: service?,
                 service_namespace: service_namespace?,
-                app_address: app_address?,
+                app_addresses: app_addresses?,
                 health_path: health_path?,
                 advertise: advertise?,
                 tag: tag?.flatten(),

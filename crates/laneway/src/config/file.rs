@@ -15,13 +15,35 @@ pub(crate) struct FileValues {
     pub(crate) values: BTreeMap<String, String>,
 }
 
-/// A value of the file. A list or a map is no setting.
+/// A value of the file. A map is no setting, and a list one that may be said several times.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Scalar {
     Bool(bool),
     Integer(i64),
     Text(String),
+    List(Vec<Scalar>),
+}
+
+/// What a role knows of a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    Unknown,
+    Once,
+    /// It may be said several times, and be a list.
+    SeveralTimes,
+}
+
+impl Scalar {
+    /// As it would stand in the environment; `None`: a list within a list.
+    fn text(self) -> Option<String> {
+        Some(match self {
+            Self::Bool(value) => value.to_string(),
+            Self::Integer(value) => value.to_string(),
+            Self::Text(value) => value,
+            Self::List(_) => return None,
+        })
+    }
 }
 
 impl FileValues {
@@ -29,7 +51,7 @@ impl FileValues {
     pub(crate) fn read(
         path: &str,
         role: &str,
-        known: impl Fn(&str) -> bool,
+        known: impl Fn(&str) -> Known,
     ) -> Result<Self, Vec<SettingProblem>> {
         let text = std::fs::read_to_string(path).map_err(|error| {
             vec![SettingProblem {
@@ -46,7 +68,7 @@ impl FileValues {
         path: &str,
         text: &str,
         role: &str,
-        known: impl Fn(&str) -> bool,
+        known: impl Fn(&str) -> Known,
     ) -> Result<Self, Vec<SettingProblem>> {
         // A file of comments only is an empty map.
         let parsed: Option<BTreeMap<String, Scalar>> =
@@ -61,19 +83,24 @@ impl FileValues {
         let mut values = BTreeMap::new();
         let mut problems = Vec::new();
         for (key, scalar) in parsed.unwrap_or_default() {
-            let value = match scalar {
-                Scalar::Bool(value) => value.to_string(),
-                Scalar::Integer(value) => value.to_string(),
-                Scalar::Text(value) => value,
+            let (known, is_list) = (known(&key), matches!(scalar, Scalar::List(_)));
+            let texts: Option<Vec<String>> = match scalar {
+                Scalar::List(list) => list.into_iter().map(Scalar::text).collect(),
+                single => single.text().map(|text| vec![text]),
             };
-            if known(&key) {
-                values.insert(key, value);
-            } else {
-                let remedy = format!(
+            let remedy = match (known, &texts) {
+                (Known::Unknown, _) => format!(
                     "`laneway {role}` has no such setting; `laneway {role} --help` lists them, without the dashes"
-                );
-                problems.push(SettingProblem { key, value, origin: path.to_owned(), remedy });
-            }
+                ),
+                (Known::Once, _) if is_list => "write one value: it is no list".to_owned(),
+                (_, None) => "write a list of values, without lists in it".to_owned(),
+                (_, Some(texts)) => {
+                    values.insert(key, texts.join(" "));
+                    continue;
+                }
+            };
+            let value = texts.unwrap_or_default().join(" ");
+            problems.push(SettingProblem { key, value, origin: path.to_owned(), remedy });
         }
         if problems.is_empty() { Ok(Self { path: path.to_owned(), values }) } else { Err(problems) }
     }
@@ -85,8 +112,10 @@ mod tests {
 
     #[track_caller]
     fn check(text: &str, expected: Result<&[(&str, &str)], &str>) {
-        let parsed = FileValues::parse("laneway.yaml", text, "serve", |key| {
-            ["data", "threads", "capture", "api-listen"].contains(&key)
+        let parsed = FileValues::parse("laneway.yaml", text, "serve", |key| match key {
+            "data" | "threads" | "capture" | "api-listen" => Known::Once,
+            "advertise" => Known::SeveralTimes,
+            _ => Known::Unknown,
         });
         match (parsed, expected) {
             (Ok(file), Ok(values)) => {
@@ -109,6 +138,11 @@ mod tests {
             Ok(&[("data", "/tmp/d"), ("threads", "2"), ("capture", "true")]),
         );
         check("api-listen: 127.0.0.1:0", Ok(&[("api-listen", "127.0.0.1:0")]));
+        check(
+            "advertise:\n- 10.0.0.5:1\n- '[fd00::5]:1'",
+            Ok(&[("advertise", "10.0.0.5:1 [fd00::5]:1")]),
+        );
+        check("advertise: 10.0.0.5:1", Ok(&[("advertise", "10.0.0.5:1")]));
         check("# nothing yet\n", Ok(&[]));
         check("", Ok(&[]));
     }
@@ -120,7 +154,9 @@ mod tests {
 
     #[test]
     fn what_is_no_map_of_scalars_is_refused() {
-        check("data: [a, b]", Err("config: `laneway.yaml`: write one"));
+        check("data: [a, b]", Err("data: `a b` (from laneway.yaml): write one value"));
+        check("data: {a: b}", Err("config: `laneway.yaml`: write one"));
+        check("advertise: [[a]]", Err("write a list of values"));
         check("- data", Err("config: `laneway.yaml`: write one"));
         check("data: a\ndata: b", Err("duplicate"));
     }

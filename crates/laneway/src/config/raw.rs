@@ -256,16 +256,20 @@ pub(crate) struct Sidecar {
     /// The namespace the service is registered in
     #[arg(long, value_name = "NAME", env = "LANEWAY_SERVICE_NAMESPACE", default_value = "default")]
     pub(crate) service_namespace: String,
-    /// Where the application listens
+    /// Where the application listens. May be said several times, with blanks between in the environment, as a list in the
+    /// file, e.g. once for IPv4 and once for IPv6: it is one instance; the first is probed and gets what comes without a
+    /// destination
     #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_APP_ADDRESS")]
-    pub(crate) app_address: Option<String>,
+    pub(crate) app_address: Vec<String>,
     /// A path of the application at which a GET must be answered with 200 to 399 for it to be healthy; one that hangs is
     /// then noticed within seconds. Default: that a connection can be opened
     #[arg(long, value_name = "PATH", env = "LANEWAY_HEALTH_PATH")]
     pub(crate) health_path: Option<String>,
-    /// Where other hosts reach the inbound listener. Default: its own address
+    /// Where other hosts reach the inbound listener; several times (as --app-address) where they reach it at several
+    /// addresses, e.g. of both families. Default: its own address. With --capture the addresses of the other family at the
+    /// same network interface are told without being named
     #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_ADVERTISE")]
-    pub(crate) advertise: Option<String>,
+    pub(crate) advertise: Vec<String>,
     /// The version tag of this instance; without one it belongs to the base
     #[arg(long, value_name = "TAG", env = "LANEWAY_TAG")]
     pub(crate) tag: Option<String>,

@@ -93,9 +93,17 @@ fn from_wire(instance: v1::Instance) -> Result<registry::Instance, Problem> {
         "" => None,
         text => Some(address("application_address", text)?),
     };
+    let all = |field: &str, texts: &[String]| {
+        texts.iter().map(|text| address(field, text)).collect::<Result<Vec<_>, _>>()
+    };
     Ok(registry::Instance {
         address: address("address", &instance.address)?,
         application_address,
+        further_addresses: all("further_addresses", &instance.further_addresses)?,
+        further_application_addresses: all(
+            "further_application_addresses",
+            &instance.further_application_addresses,
+        )?,
         node: instance.node,
         service: instance.service,
         namespace: instance.namespace,

@@ -1,7 +1,10 @@
 //! `laneway sidecar`: beside one instance of an application.
 
+mod addresses;
+
 use std::{
-    net::{SocketAddr, ToSocketAddrs as _},
+    collections::BTreeSet,
+    net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _},
     process::ExitCode,
     sync::Arc,
     time::Duration,
@@ -18,6 +21,7 @@ use proxy::{
 use serde_json::json;
 use tokio::sync::Notify;
 
+use self::addresses::Addresses;
 use super::{
     data_plane::{self, About},
     process::{self, Process},
@@ -45,6 +49,10 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
     let mut signals = Signals::listen().context("listen for signals")?;
     let admin_listener = process::bind("admin-listen", settings.now.admin_listen).await?;
     let admin_address = admin_listener.local_addr()?;
+    let transparent_ipv6 = captures_ipv6(&settings.now);
+    let outbound = settings.now.outbound_listen;
+    let beside = transparent_ipv6.then(|| (Ipv6Addr::LOCALHOST, outbound.port()).into());
+    let outbound: Vec<SocketAddr> = std::iter::once(outbound).chain(beside).collect();
     let about = About {
         role: v1::Role::Sidecar,
         name: &settings.now.application,
@@ -52,12 +60,12 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         tag: settings.now.tag.as_deref(),
         correlation_headers: &settings.now.correlation_headers,
         admin: admin_address,
-        listeners: &[settings.now.outbound_listen],
+        listeners: &outbound,
         mark: settings.now.capture.then_some(capture::MARK),
         beside_control_plane: false,
     };
     let client = data_plane::follow(&process, &settings.now.connect, about).await?;
-    let sidecar = Sidecar::start(&process, &settings.now, admin_address, client)?;
+    let sidecar = Sidecar::start(&process, &settings.now, admin_address, transparent_ipv6, client)?;
     let admin = HttpServer::start(
         "admin",
         admin_listener,
@@ -96,6 +104,7 @@ impl Sidecar {
         process: &Process,
         settings: &config::Sidecar,
         admin: SocketAddr,
+        transparent_ipv6: bool,
         discovery: Client,
     ) -> anyhow::Result<Self> {
         let unreachable = Arc::new(Notify::new());
@@ -103,14 +112,13 @@ impl Sidecar {
         // Where its name leads elsewhere later, the join token still keeps strangers out.
         let of_control_plane = settings.connect.control.to_socket_addrs().into_iter().flatten();
         let mark = settings.capture.then_some(capture::MARK);
-        let transparent_ipv6 = captures_ipv6(settings);
         let config = SidecarConfig {
             application: settings.application.clone(),
             service: settings.service.clone(),
             service_namespace: settings.service_namespace.clone(),
             unreachable: Arc::clone(&unreachable),
             tag: tag.map_err(|problem| anyhow!("tag: {problem}"))?.flatten(),
-            application_address: settings.app_address,
+            application_address: settings.app_addresses[0],
             outbound_listen: settings.outbound_listen,
             inbound_listen: settings.inbound_listen,
             transparent: settings.capture,
@@ -135,7 +143,7 @@ impl Sidecar {
             bail!("a sidecar has two listeners, not {:?}", proxy.addresses())
         };
         let own = [("outbound", outbound), ("inbound", inbound), ("admin", admin)];
-        refuse_own(settings.app_address, &own)?;
+        settings.app_addresses.iter().try_for_each(|application| refuse_own(*application, &own))?;
         output::listening("outbound", outbound);
         output::listening("inbound", inbound);
         let capture = match settings.capture {
@@ -143,6 +151,7 @@ impl Sidecar {
             false => None,
         };
         data_plane::report(&discovery, &proxy);
+        let addresses = addresses(settings, inbound, transparent_ipv6);
         let registration = Registration::start(Registrant {
             control: settings.connect.control.clone(),
             join_token: settings.connect.join_token.clone(),
@@ -151,14 +160,16 @@ impl Sidecar {
                 application: settings.application.clone(),
                 service: settings.service.clone(),
                 namespace: settings.service_namespace.clone(),
-                address: settings.advertise.unwrap_or(inbound).to_string(),
-                application_address: settings.app_address.to_string(),
+                address: addresses.advertised[0].to_string(),
+                application_address: addresses.applications[0].to_string(),
+                further_addresses: addresses::further(&addresses.advertised),
+                further_application_addresses: addresses::further(&addresses.applications),
                 tag: settings.tag.clone().unwrap_or_default(),
                 weight: settings.weight,
                 process: uuid::Uuid::new_v4().to_string(),
                 ..Default::default()
             },
-            application: settings.app_address,
+            application: settings.app_addresses[0],
             probe: match &settings.health_path {
                 Some(path) => Probe::Http { path: path.clone() },
                 None => Probe::Tcp,
@@ -234,6 +245,25 @@ fn shown(unread: &UnreadCalls) -> Vec<serde_json::Value> {
     unread.all().into_iter().map(row).collect()
 }
 
+/// Where the instance is, as others are told.
+fn addresses(settings: &config::Sidecar, inbound: SocketAddr, transparent_ipv6: bool) -> Addresses {
+    let written = Addresses::written(settings, inbound);
+    if !transparent_ipv6 {
+        return written;
+    }
+    written.captured(inbound, |ip| {
+        capture::siblings(ip).unwrap_or_else(|error| {
+            tracing::warn!(%ip, %error, "this host's other addresses are not told: calls to them may leave their lane; name them (--advertise, --app-address)");
+            Vec::new()
+        })
+    })
+}
+
+/// Each once: several addresses mostly have one port.
+fn ports(addresses: &[SocketAddr]) -> Vec<u16> {
+    addresses.iter().map(SocketAddr::port).collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// Refuses an application that is one of this sidecar's listeners.
 fn refuse_own(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
     for (name, listener) in own {
@@ -268,7 +298,7 @@ fn install(
     Ok(Capture::install(&CaptureConfig {
         outbound_port: outbound.port(),
         inbound_port: inbound.port(),
-        application_ports: vec![settings.app_address.port()],
+        application_ports: ports(&settings.app_addresses),
         own_user_id: None,
         excluded_outbound_ports: settings.exclusions.outbound_ports.clone(),
         excluded_destinations: settings.exclusions.destinations.clone(),

@@ -1,7 +1,7 @@
 //! Where instances come from, wired to the control plane: one supervised task per source, started and stopped as
 //! ServiceSource objects come and go.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use api::resource::{DEFAULT_NAMESPACE, ServiceSource, StaticServices};
 use control::Control;
@@ -100,20 +100,11 @@ impl Running {
 
 fn services(source: &str, fixed: &StaticServices) -> Vec<StaticService> {
     let instance = |written: &api::resource::StaticInstance| {
-        // Checked when the object was written.
-        let address = written
-            .address
-            .parse()
-            .inspect_err(|_| {
-                tracing::error!(
-                    source,
-                    address = written.address,
-                    "no address; the instance is left out"
-                );
-            })
-            .ok()?;
+        let address = address(source, &written.address)?;
+        let further = written.addresses.iter().filter_map(|text| self::address(source, text));
         let tag = written.tag.clone().unwrap_or_default();
-        Some(StaticInstance { address, tag, weight: written.weight })
+        let (further_addresses, weight) = (further.collect(), written.weight);
+        Some(StaticInstance { address, further_addresses, tag, weight })
     };
     let service = |written: &api::resource::StaticService| StaticService {
         name: written.name.clone(),
@@ -121,6 +112,18 @@ fn services(source: &str, fixed: &StaticServices) -> Vec<StaticService> {
         instances: written.instances.iter().filter_map(instance).collect(),
     };
     fixed.services.iter().map(service).collect()
+}
+
+/// In the one spelling that is compared: an IPv4 address may be written as an IPv6 one.
+fn address(source: &str, text: &str) -> Option<SocketAddr> {
+    match text.parse::<SocketAddr>() {
+        Ok(address) => Some(SocketAddr::new(address.ip().to_canonical(), address.port())),
+        // Checked when the object was written.
+        Err(_) => {
+            tracing::error!(source, address = text, "no address; it is left out");
+            None
+        }
+    }
 }
 
 /// Tells the control plane what a source tells.

@@ -45,6 +45,15 @@ impl World {
         Process::start("C", &mut command, self.sandbox.directory())
     }
 
+    /// What `laneway get` says on the control plane's host.
+    fn laneway_get(&self, arguments: &[&str]) -> Result<String> {
+        let plain = self.sandbox.laneway(&[&["get"], arguments].concat());
+        let mut command = self.elsewhere.command(plain.get_program());
+        command.args(plain.get_args()).args(["--server", "http://127.0.0.1:7600", "--data"]);
+        let output = command.arg(self.sandbox.path("control")).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
     /// Waits until the sidecar says so of itself.
     fn answers(&self, target: &str, words: &str) -> Result<()> {
         self.pod.inside(|| {
@@ -116,6 +125,24 @@ fn a_sidecar_that_was_killed_captures_again_as_soon_as_it_is_started() -> Result
         http::get(&format!("{}:8080", world.pod.address()), "/c", &[]).context("the application")
     })?;
     assert!(answer.status == 200 && answer.body.starts_with("C["), "{answer:?}");
+    Ok(())
+}
+
+#[test]
+fn the_other_familys_address_is_known_without_being_named() -> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let _application = world.application()?;
+    let _sidecar = world.sidecar(&[])?;
+    world.answers("/readyz", "\"ready\":true")?;
+    let listed = world.laneway_get(&["instances", "-o", "json"])?;
+    for address in [world.pod.address(), world.pod.address_v6()] {
+        let address = std::net::SocketAddr::new(address, 15006);
+        assert!(listed.contains(&format!("\"{address}\"")), "{address}: {listed}");
+    }
     Ok(())
 }
 

@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use lanes::Service;
 use smallvec::SmallVec;
 use telemetry::Count;
 
@@ -95,7 +96,12 @@ impl Tries {
             };
             planned.chosen = Some(chosen);
             worker.tries(chosen.address);
-            match upstream.connect(chosen.address, fresh).await {
+            let connected = match chosen.has_several_addresses {
+                false => upstream.connect(chosen.address, fresh).await,
+                // Boxed: few instances have.
+                true => Box::pin(planned.connect_somewhere(worker, upstream, &chosen, fresh)).await,
+            };
+            match connected {
                 Ok((call, reused)) => {
                     if let (false, Target::Service { service, .. }) = (reused, &planned.plan.target)
                     {
@@ -130,6 +136,7 @@ impl Tries {
         let now = Instant::now();
         if matches!(planned.plan.target, Target::Service { .. }) {
             worker.eject(address, now);
+            planned.forget_further(worker);
         }
         let seen = self.tried.contains(&address);
         self.tried.push(address);
@@ -254,6 +261,47 @@ impl Planned<'_> {
         is_expected.then_some(pause)
     }
 
+    /// Connects to an instance that has several addresses: in the family of the one that the caller named, else to the
+    /// first, and where that does not answer to the next. Says whether the connection was in use before.
+    async fn connect_somewhere<R: Request, U: Upstream<R>>(
+        &self,
+        worker: &Worker,
+        upstream: &U,
+        chosen: &Chosen,
+        fresh: bool,
+    ) -> Result<(CallOf<U, R>, bool), ProxyError> {
+        let addresses = self.addresses(worker, chosen);
+        let (address, is_new) = worker.reach_instance(addresses, fresh).await?;
+        let (call, pooled) = upstream.connect(address, false).await?;
+        Ok((call, pooled && !is_new))
+    }
+
+    /// Where an instance may be connected to, in order.
+    fn addresses(&self, worker: &Worker, chosen: &Chosen) -> Vec<SocketAddr> {
+        let Target::Service { service, caller_pick, .. } = &self.plan.target else {
+            return vec![chosen.address];
+        };
+        let of = |service: &Service| {
+            let mut endpoints = service.endpoints().iter();
+            let endpoint = endpoints.find(|it| it.address == chosen.address)?;
+            Some(endpoint.addresses_like(*caller_pick))
+        };
+        // Who was chosen after a failure may have come since the request was planned.
+        let latest = || of(worker.picture().lanes.directory().service(service.id())?);
+        of(service).or_else(latest).unwrap_or_else(|| vec![chosen.address])
+    }
+
+    /// Connections to an instance that was put aside go with it, under whatever address.
+    #[cold]
+    fn forget_further(&self, worker: &Worker) {
+        let Some(chosen) = self.chosen.filter(|chosen| chosen.has_several_addresses) else {
+            return;
+        };
+        for address in self.addresses(worker, &chosen) {
+            worker.upstreams.forget(address);
+        }
+    }
+
     /// The chosen instance has answered.
     #[inline]
     pub(super) fn answered(&self, worker: &Worker) {
@@ -277,8 +325,8 @@ impl Planned<'_> {
             Kind::ClientGone => now.saturating_duration_since(self.started) >= ABANDONED_AFTER,
             _ => false,
         };
-        if is_its_fault {
-            worker.unanswered(chosen.address, now);
+        if is_its_fault && worker.unanswered(chosen.address, now) {
+            self.forget_further(worker);
         }
     }
 
@@ -286,10 +334,16 @@ impl Planned<'_> {
     #[cold]
     pub(super) fn held_against(&self, worker: &Worker, refused: Refused, now: Instant) {
         let Some(Chosen { address, .. }) = self.chosen else { return };
-        match refused {
-            Refused::Misrouted => {}
-            Refused::Unreachable => worker.eject(address, now),
+        let is_put_aside = match refused {
+            Refused::Misrouted => false,
+            Refused::Unreachable => {
+                worker.eject(address, now);
+                true
+            }
             Refused::Unanswered => worker.unanswered(address, now),
+        };
+        if is_put_aside {
+            self.forget_further(worker);
         }
     }
 

@@ -95,8 +95,8 @@ impl Outbound {
         }
     }
 
-    /// Who serves what is no HTTP in a tunnel to a service: nothing says that it is more than base.
-    pub(super) fn base_instance(&self, worker: &Worker) -> Option<SocketAddr> {
+    /// Who serves what is no HTTP in a tunnel to a service, under which addresses: nothing says that it is more than base.
+    pub(super) fn base_instance(&self, worker: &Worker) -> Option<Vec<SocketAddr>> {
         let picture = worker.picture();
         let (host, port) = self.tunnel.as_ref()?;
         let directory = picture.lanes.directory();
@@ -112,7 +112,7 @@ impl Outbound {
         let (ejections, ticket) = (worker.ejections.borrow(), worker.ticket());
         let (context, ejected) = (Context::default(), ejections.at(Instant::now()));
         let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
-        Some(chosen.ok()?.endpoint.address)
+        Some(chosen.ok()?.endpoint.addresses_like(picked))
     }
 }
 

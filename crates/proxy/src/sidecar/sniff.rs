@@ -92,9 +92,15 @@ async fn serve_tunnel(
         return;
     }
     match inside.base_instance(&worker) {
-        Some(instance) if !first.is_empty() => {
+        Some(addresses) if !first.is_empty() => {
+            let instance = addresses[0];
             inside.passes_unread(&worker, instance, first.filled());
-            pass_through(&worker, connection, instance, None, first).await;
+            let opened = match addresses.len() {
+                1 => None,
+                _ => worker.first_to_answer(&addresses).await.ok(),
+            };
+            let opened = opened.map(|opened| (opened, Buffer::default()));
+            pass_through(&worker, connection, instance, opened, first).await;
         }
         // Not in order: the client was told that the tunnel is there.
         _ => connection.reset_when_closed(),

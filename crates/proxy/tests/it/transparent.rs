@@ -113,6 +113,37 @@ fn the_applications_calls_go_where_their_lane_says_whatever_it_picked() {
 }
 
 #[test]
+fn base_that_calls_a_tagged_instance_in_its_other_family_is_served_by_base() {
+    on_two_hosts(async |_, elsewhere| {
+        if !capture::host_has_ipv6() {
+            return;
+        }
+        let (base, gray) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        // Where nobody is asked, were the rules not there: a connection past the lanes would be refused.
+        let in_v6 = |at: SocketAddr| SocketAddr::new(elsewhere.address_v6(), at.port());
+        let mut world = World::new(&[]);
+        let (of_base, of_gray) = (base.address, gray.address);
+        world.services = vec![("sc-B", "b", vec![(of_base, None), (of_gray, Some("gray"))])];
+        world.further = [of_base, of_gray].map(|it| (it, vec![in_v6(it)])).into();
+        world.groups = vec![group(gateway_entrance(), &["b"], Fallback::Then(Vec::new()))];
+        base.serve("base");
+        gray.serve("gray");
+        let (_proxy, _capture) = captured(&world);
+        for (picked, fields, expected) in [
+            (in_v6(of_gray), "", "base"),
+            (in_v6(of_base), "baggage: lane.trade=gray\r\n", "gray"),
+            (in_v6(of_base), "", "base"),
+            (of_gray, "", "base"),
+        ] {
+            let mut application = Wire::connect(picked).await;
+            application.send(&format!("GET / HTTP/1.1\r\nHost: b\r\n{fields}\r\n")).await;
+            let (head, body) = application.answer().await;
+            assert!(status(&head) == 200 && body.starts_with(expected), "{picked}: {head}{body}");
+        }
+    });
+}
+
+#[test]
 fn what_is_no_service_or_no_http_passes_through_untouched() {
     on_two_hosts(async |_, elsewhere| {
         let (stranger, service) = (listen(elsewhere, 0), listen(elsewhere, 0));

@@ -10,7 +10,7 @@ use lanes::{
         digest::{self, Digest},
     },
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{FurtherAddresses, Health},
 };
 use proxy::{Feed, GatewayConfig, Published, Query, Running, SidecarConfig, limits::Timeouts};
 use routes::{
@@ -253,6 +253,8 @@ pub(crate) struct World {
     pub(crate) services: Vec<(&'static str, &'static str, Instances)>,
     /// Who tells of the services.
     pub(crate) source: &'static str,
+    /// Where instances are as well, by their first address.
+    pub(crate) further: HashMap<SocketAddr, Vec<SocketAddr>>,
     /// Of instances that are not usable.
     pub(crate) health: HashMap<SocketAddr, Health>,
     pub(crate) listeners: Vec<ListenerSpec>,
@@ -275,6 +277,7 @@ impl World {
         Self {
             services: vec![("sc-A", "a", endpoints)],
             source: "fixed",
+            further: HashMap::new(),
             health: HashMap::new(),
             listeners: vec![listener(80, false)],
             routes: vec![("/", "sc-A", Vec::new(), (None, None))],
@@ -302,19 +305,23 @@ impl World {
         }
     }
 
+    fn endpoint(&self, address: SocketAddr, tag: Option<&str>) -> Endpoint {
+        let further = self.further.get(&address).map_or(&[][..], Vec::as_slice);
+        Endpoint {
+            address,
+            application_address: None,
+            further: FurtherAddresses::beside((address, None), further, &[]),
+            tag: tag.and_then(|tag| Tag::parse(tag).unwrap()),
+            weight: 1,
+            health: self.health.get(&address).copied().unwrap_or(Health::Usable),
+        }
+    }
+
     pub(crate) fn publish(&self) -> Arc<Published> {
         let mut directory = Directory::new(self.complete);
         for (name, application, endpoints) in &self.services {
-            let endpoints = endpoints
-                .iter()
-                .map(|(address, tag)| Endpoint {
-                    address: *address,
-                    application_address: None,
-                    tag: tag.and_then(|tag| Tag::parse(tag).unwrap()),
-                    weight: 1,
-                    health: self.health.get(address).copied().unwrap_or(Health::Usable),
-                })
-                .collect();
+            let endpoints =
+                endpoints.iter().map(|(address, tag)| self.endpoint(*address, *tag)).collect();
             let service = Service::new(self.id(name), name, application, endpoints);
             directory.insert(Arc::new(service));
             directory.answer_name(name, NameAnswer::Service(self.id(name)));

@@ -7,7 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lanes::{EMBEDDED_SOURCE, Endpoint, Problem, Service, ServiceId, Tag, service::Health};
+use lanes::{
+    EMBEDDED_SOURCE, Endpoint, Problem, Service, ServiceId, Tag,
+    service::{FurtherAddresses, Health},
+};
 
 use super::why_unreachable;
 use crate::{Change, application_of, tag_of};
@@ -50,6 +53,9 @@ const INSTANCES_MAX: usize = 50_000;
 /// Services remembered after their last instance has left, so that their application stays known.
 const EMPTY_SERVICES_MAX: usize = 10_000;
 
+/// Further addresses of one instance, of each kind: both families of a few networks, and a bound for the table of all.
+const FURTHER_ADDRESSES_MAX: usize = 15;
+
 /// Bytes of one instance's metadata, keys and values: the limit Nacos has for an instance's metadata, and then some.
 const METADATA_BYTES_MAX: usize = 16 * 1024;
 
@@ -74,6 +80,10 @@ pub struct Instance {
     pub address: SocketAddr,
     /// Where the application itself listens.
     pub application_address: Option<SocketAddr>,
+    /// Where callers may connect as well, e.g. in the other family.
+    pub further_addresses: Vec<SocketAddr>,
+    /// Where the application itself listens as well.
+    pub further_application_addresses: Vec<SocketAddr>,
     /// The tag as announced, unchecked; empty is base.
     pub tag: String,
     /// Share of requests among its peers.
@@ -82,6 +92,13 @@ pub struct Instance {
     pub metadata: BTreeMap<String, String>,
     /// What the probe of the application says.
     pub healthy: bool,
+}
+
+impl Instance {
+    /// Where callers connect, the first first.
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        std::iter::once(self.address).chain(self.further_addresses.iter().copied())
+    }
 }
 
 /// Why an instance was not registered.
@@ -322,10 +339,10 @@ impl State {
         let service = ServiceId::new(EMBEDDED_SOURCE, &instance.namespace, "", &instance.service);
         let tag = tag_of(|key| instance.metadata.get(key).map(String::as_str), &instance.tag);
 
-        if let Some(other) =
-            self.by_address.get(&instance.address).filter(|it| **it != node).cloned()
-        {
-            tracing::info!(node = %other, by = %node, address = %instance.address, "instance replaced at its address");
+        for address in instance.addresses() {
+            let there = self.by_address.get(&address).filter(|it| **it != node).cloned();
+            let Some(other) = there else { continue };
+            tracing::info!(node = %other, by = %node, %address, "instance replaced at its address");
             self.replace(&other, &service, &tag, effects);
             effects.departed.push(other);
         }
@@ -344,7 +361,7 @@ impl State {
         }
         known.nodes.insert(node.clone());
         known.emptied = 0;
-        self.by_address.insert(instance.address, node.clone());
+        self.by_address.extend(instance.addresses().map(|address| (address, node.clone())));
         let lease = Lease::Alive { expires };
         self.instances.insert(node, Registered { instance, service: service.clone(), tag, lease });
         Ok(service)
@@ -369,7 +386,9 @@ impl State {
     /// Removes a node's instance, and says which service it was of.
     fn take_away(&mut self, node: &str) -> Option<ServiceId> {
         let registered = self.instances.remove(node)?;
-        self.by_address.remove(&registered.instance.address);
+        for address in registered.instance.addresses() {
+            self.by_address.remove(&address);
+        }
         self.silent.remove(node);
         if let Some(known) = self.services.get_mut(&registered.service) {
             known.nodes.remove(node);
@@ -408,11 +427,16 @@ impl State {
                     format!("let all instances of {} say `{}`", known.name, known.application);
                 problems.push(Problem::new("application", said, remedy).under(&at));
             }
+            let application_address =
+                instance.application_address.filter(|it| *it != instance.address);
             endpoints.push(Endpoint {
                 address: instance.address,
-                application_address: instance
-                    .application_address
-                    .filter(|it| *it != instance.address),
+                application_address,
+                further: FurtherAddresses::beside(
+                    (instance.address, application_address),
+                    &instance.further_addresses,
+                    &instance.further_application_addresses,
+                ),
                 tag,
                 weight: instance.weight,
                 health,
@@ -550,17 +574,7 @@ fn check(instance: &Instance) -> Result<(), Problem> {
         let remedy = format!("use at most {NAME_BYTES_MAX} bytes");
         return Err(Problem::new("application", &instance.application, remedy));
     }
-    let addresses = [
-        ("address", Some(instance.address)),
-        ("application_address", instance.application_address),
-    ];
-    for (field, address) in addresses {
-        if let Some(address) = address
-            && let Some(why) = why_unreachable(address)
-        {
-            return Err(Problem::new(field, address.to_string(), why));
-        }
-    }
+    check_addresses(instance)?;
     if instance.weight > WEIGHT_MAX {
         return Err(Problem::new(
             "weight",
@@ -573,6 +587,27 @@ fn check(instance: &Instance) -> Result<(), Problem> {
     if metadata > METADATA_BYTES_MAX {
         let remedy = format!("use at most {METADATA_BYTES_MAX} bytes");
         return Err(Problem::new("metadata", format!("{metadata} bytes"), remedy));
+    }
+    Ok(())
+}
+
+fn check_addresses(instance: &Instance) -> Result<(), Problem> {
+    let application_address: Vec<_> = instance.application_address.into_iter().collect();
+    for (field, addresses) in [
+        ("address", &[instance.address][..]),
+        ("application_address", &application_address),
+        ("further_addresses", &instance.further_addresses),
+        ("further_application_addresses", &instance.further_application_addresses),
+    ] {
+        for address in addresses {
+            if let Some(why) = why_unreachable(*address) {
+                return Err(Problem::new(field, address.to_string(), why));
+            }
+        }
+        if addresses.len() > FURTHER_ADDRESSES_MAX {
+            let remedy = format!("use at most {FURTHER_ADDRESSES_MAX}");
+            return Err(Problem::new(field, format!("{} addresses", addresses.len()), remedy));
+        }
     }
     Ok(())
 }

@@ -15,6 +15,8 @@ fn instance(node: &str, address: &str) -> Instance {
         application: String::new(),
         address: address.parse().unwrap(),
         application_address: None,
+        further_addresses: Vec::new(),
+        further_application_addresses: Vec::new(),
         tag: String::new(),
         weight: 1,
         metadata: BTreeMap::new(),

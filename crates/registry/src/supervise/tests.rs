@@ -81,6 +81,7 @@ fn present(name: &str) -> Change {
     let endpoint = Endpoint {
         address,
         application_address: None,
+        further: None,
         tag: None,
         weight: 1,
         health: Health::Usable,

@@ -2,7 +2,11 @@
 
 use std::net::SocketAddr;
 
-use lanes::{Endpoint, Service, ServiceId, Tag, directory::NameAnswer, service::Health};
+use lanes::{
+    Endpoint, Service, ServiceId, Tag,
+    directory::NameAnswer,
+    service::{FurtherAddresses, Health},
+};
 
 use super::{NotUnderstood, filled};
 use crate::discovery::v1;
@@ -56,7 +60,21 @@ fn endpoint_to(endpoint: &Endpoint) -> v1::Endpoint {
         weight: endpoint.weight,
         health: health.into(),
         silent: endpoint.health == Health::Silent,
+        further_addresses: endpoint
+            .further
+            .as_ref()
+            .map(|it| texts(&it.addresses))
+            .unwrap_or_default(),
+        further_application_addresses: endpoint
+            .further
+            .as_ref()
+            .map(|it| texts(&it.application_addresses))
+            .unwrap_or_default(),
     }
+}
+
+fn texts(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(SocketAddr::to_string).collect()
 }
 
 fn endpoint_from(endpoint: v1::Endpoint) -> Result<Endpoint, NotUnderstood> {
@@ -70,11 +88,22 @@ fn endpoint_from(endpoint: v1::Endpoint) -> Result<Endpoint, NotUnderstood> {
             return Err(NotUnderstood::number("endpoint.health", endpoint.health));
         }
     };
+    let address = socket_address("endpoint.address", &endpoint.address)?;
+    let application_address = filled(endpoint.application_address)
+        .map(|text| socket_address("endpoint.application_address", &text))
+        .transpose()?;
+    let all = |field: &'static str, texts: &[String]| {
+        texts.iter().map(|text| socket_address(field, text)).collect::<Result<Vec<_>, _>>()
+    };
+    let further = FurtherAddresses::beside(
+        (address, application_address),
+        &all("endpoint.further_addresses", &endpoint.further_addresses)?,
+        &all("endpoint.further_application_addresses", &endpoint.further_application_addresses)?,
+    );
     Ok(Endpoint {
-        address: socket_address("endpoint.address", &endpoint.address)?,
-        application_address: filled(endpoint.application_address)
-            .map(|text| socket_address("endpoint.application_address", &text))
-            .transpose()?,
+        address,
+        application_address,
+        further,
         tag: Tag::parse(&endpoint.tag)
             .map_err(|_| NotUnderstood::text("endpoint.tag", &endpoint.tag))?,
         weight: endpoint.weight,

@@ -5,7 +5,7 @@ use lanes::{
     condition::{Condition, Operator, Parameter},
     directory::NameAnswer,
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{FurtherAddresses, Health},
 };
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
@@ -119,17 +119,23 @@ fn service() -> impl Strategy<Value = Service> {
     let endpoint = (
         any::<std::net::SocketAddr>(),
         any::<Option<std::net::SocketAddr>>(),
+        (vec(any::<std::net::SocketAddr>(), 0..3), vec(any::<std::net::SocketAddr>(), 0..3)),
         option::of(tag()),
         any::<u32>(),
         health,
     )
-        .prop_map(|(address, application_address, tag, weight, health)| Endpoint {
-            address: without_scope(address),
-            application_address: application_address.map(without_scope),
-            tag,
-            weight,
-            health,
-        });
+        .prop_map(
+            |(address, application_address, (reached, listening), tag, weight, health)| {
+                let address = without_scope(address);
+                let application_address = application_address.map(without_scope);
+                let further =
+                    [reached, listening].map(|it| it.into_iter().map(without_scope).collect());
+                let [reached, listening]: [Vec<_>; 2] = further;
+                let first = (address, application_address);
+                let further = FurtherAddresses::beside(first, &reached, &listening);
+                Endpoint { address, application_address, further, tag, weight, health }
+            },
+        );
     (service_id(), "[A-Za-z]{1,5}", word(), vec(endpoint, 0..5)).prop_map(
         |(id, name, application, endpoints)| Service::new(id, &name, &application, endpoints),
     )

@@ -159,6 +159,7 @@ impl Simulation {
         let endpoints = self.truth.registered(letter).map(|(place, tag)| Endpoint {
             address: truth::address(place),
             application_address: None,
+            further: None,
             tag: tag.and_then(|tag| Tag::parse(LANES[tag]).unwrap()),
             weight: 1,
             health: Health::Usable,

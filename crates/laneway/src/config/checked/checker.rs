@@ -364,27 +364,43 @@ impl<'a> Checker<'a> {
         address
     }
 
-    /// An address that others connect to.
-    pub(super) fn reachable(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
-        let address =
-            resolve(text).filter(|address| address.port() != 0 && !address.ip().is_unspecified());
-        if address.is_none() {
-            self.refuse(
-                key,
-                text,
-                "use a host and a port that can be connected to, e.g. 10.0.0.7:8080",
-            );
+    /// Addresses that others connect to, each said once; blanks and commas separate them where they are said together.
+    pub(super) fn reachable(&mut self, key: &str, texts: &[String]) -> Option<Vec<SocketAddr>> {
+        let mut addresses = Vec::new();
+        let mut is_good = true;
+        for text in each(texts) {
+            let address = resolve(text)
+                .filter(|address| address.port() != 0 && !address.ip().is_unspecified());
+            match address {
+                None => {
+                    const REMEDY: &str =
+                        "use a host and a port that can be connected to, e.g. 10.0.0.7:8080";
+                    self.refuse(key, text, REMEDY);
+                }
+                Some(address) if addresses.contains(&address) => {
+                    self.refuse(key, text, "say each address once");
+                }
+                Some(address) => {
+                    addresses.push(address);
+                    continue;
+                }
+            }
+            is_good = false;
         }
-        address
+        if addresses.len() > ADDRESSES_MAX {
+            self.refuse(key, &texts.join(" "), format!("use at most {ADDRESSES_MAX} addresses"));
+            is_good = false;
+        }
+        is_good.then_some(addresses)
     }
 
-    /// Others must be told one address.
+    /// Others must be told an address.
     pub(super) fn advertised(
         &mut self,
         inbound: Option<SocketAddr>,
-        advertise: Option<Option<SocketAddr>>,
+        advertise: Option<&[SocketAddr]>,
     ) {
-        if let (Some(inbound), Some(None)) = (inbound, advertise)
+        if let (Some(inbound), Some([])) = (inbound, advertise)
             && inbound.ip().is_unspecified()
         {
             self.refuse(
@@ -480,6 +496,15 @@ pub(crate) fn default_data(directory: &str) -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let state = state.filter(|path| path.is_absolute()).or_else(home)?;
     Some(state.join("laneway").join(directory))
+}
+
+/// Addresses of one instance, as many as the registry takes.
+const ADDRESSES_MAX: usize = 16;
+
+/// The values of a setting that may be said several times.
+fn each(texts: &[String]) -> impl Iterator<Item = &str> {
+    let texts = texts.iter().flat_map(|text| text.split([',', ' ', '\t', '\n']));
+    texts.filter(|text| !text.is_empty())
 }
 
 /// The longest DNS name; service and application names travel in URLs and host headers.

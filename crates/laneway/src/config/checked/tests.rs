@@ -27,9 +27,9 @@ fn sidecar() -> raw::Sidecar {
         application: Some("spring-cloud-a".into()),
         service: None,
         service_namespace: "default".into(),
-        app_address: Some("127.0.0.1:8080".into()),
+        app_address: vec!["127.0.0.1:8080".into()],
         health_path: None,
-        advertise: None,
+        advertise: Vec::new(),
         tag: None,
         weight: "1".into(),
         outbound_listen: "127.0.0.1:0".into(),
@@ -89,7 +89,7 @@ fn what_is_written_well_is_taken() {
     check(|_| {}, &[]);
     check(|raw| raw.connect.control = Some("laneway.mesh:7601".into()), &[]);
     check(|raw| raw.connect.control = Some("[::1]:7601".into()), &[]);
-    check(|raw| raw.app_address = Some("localhost:8080".into()), &[]);
+    check(|raw| raw.app_address = vec!["localhost:8080".into()], &[]);
 }
 
 #[test]
@@ -111,11 +111,31 @@ fn every_problem_is_told_with_key_value_and_remedy() {
     check(|raw| raw.connect.control = Some("7601".into()), &["control: `7601`: name the control"]);
     check(|raw| raw.connect.control = Some("host:0".into()), &["control: `host:0`"]);
     check(|raw| raw.connect.control = None, &["(or LANEWAY_CONTROL, or `control:` in the file)"]);
-    check(|raw| raw.app_address = Some("127.0.0.1:0".into()), &["app-address: `127.0.0.1:0`"]);
+    check(|raw| raw.app_address = vec!["127.0.0.1:0".into()], &["app-address: `127.0.0.1:0`"]);
+    check(|raw| raw.app_address = Vec::new(), &["app-address: ``: say where the application"]);
     check(|raw| raw.inbound_listen = "here".into(), &["inbound-listen: `here`: use an address"]);
     check(|raw| raw.capture = "maybe".into(), &["capture: `maybe`: use true or false"]);
     check(|raw| raw.service = Some("a/b".into()), &["service: `a/b`: use 1 to 253"]);
     check(|raw| raw.process.data = Some(String::new()), &["data: ``: name a directory"]);
+}
+
+#[test]
+fn an_instance_may_have_several_addresses() {
+    let mut raw = sidecar();
+    raw.app_address = vec!["10.0.0.5:8080".into(), "[fd00::5]:8080".into()];
+    raw.advertise = vec!["10.0.0.5:15006  [fd00::5]:15006".into()];
+    let settings = raw.check(&origins()).unwrap();
+    let texts =
+        |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(texts(&settings.app_addresses), ["10.0.0.5:8080", "[fd00::5]:8080"]);
+    assert_eq!(texts(&settings.advertise), ["10.0.0.5:15006", "[fd00::5]:15006"]);
+    check(|raw| raw.advertise = vec!["10.0.0.5:1,[fd00::5]:1".into()], &[]);
+    check(
+        |raw| raw.advertise = vec!["10.0.0.5:1".into(), "here".into(), "10.0.0.5:1".into()],
+        &["advertise: `here`: use a host", "advertise: `10.0.0.5:1`: say each address once"],
+    );
+    let many = (1..=17).map(|port| format!("10.0.0.5:{port}")).collect();
+    check(|raw| raw.app_address = many, &["use at most 16 addresses"]);
 }
 
 #[test]
@@ -169,7 +189,7 @@ fn a_sidecar_that_listens_everywhere_must_say_where_it_is_reached() {
     check(
         |raw| {
             raw.inbound_listen = "0.0.0.0:15006".into();
-            raw.advertise = Some("10.0.0.7:15006".into());
+            raw.advertise = vec!["10.0.0.7:15006".into()];
         },
         &[],
     );

@@ -17,6 +17,8 @@ fn instance(node: &str, service: &str, address: &str, tag: &str) -> Instance {
         application: String::new(),
         address: address.parse().unwrap(),
         application_address: None,
+        further_addresses: Vec::new(),
+        further_application_addresses: Vec::new(),
         tag: tag.to_owned(),
         weight: 1,
         metadata: BTreeMap::new(),
@@ -390,10 +392,45 @@ fn what_cannot_be_registered_is_refused_by_field() {
         check_refused(instance("n", "a", address, ""), "address");
         let application_address = Some(address.parse().unwrap());
         check_refused(Instance { application_address, ..good() }, "application_address");
+        let addresses = || vec!["[fd00::1]:80".parse().unwrap(), address.parse().unwrap()];
+        check_refused(Instance { further_addresses: addresses(), ..good() }, "further_addresses");
+        check_refused(
+            Instance { further_application_addresses: addresses(), ..good() },
+            "further_application_addresses",
+        );
     }
+    let further_addresses =
+        (0..=FURTHER_ADDRESSES_MAX as u16).map(|port| ([127, 0, 0, 1], 1 + port).into()).collect();
+    check_refused(Instance { further_addresses, ..good() }, "further_addresses");
     check_refused(Instance { weight: WEIGHT_MAX + 1, ..good() }, "weight");
     let metadata = BTreeMap::from([("k".to_owned(), "v".repeat(METADATA_BYTES_MAX))]);
     check_refused(Instance { metadata, ..good() }, "metadata");
+}
+
+#[test]
+fn an_instance_with_several_addresses_is_one_and_is_replaced_at_any_of_them() {
+    let mut world = World::new();
+    let both = |node: &str, first: &str, further: &str| {
+        let further_addresses = vec![further.parse().unwrap()];
+        let further_application_addresses = vec!["[fd00::1]:80".parse().unwrap()];
+        let own = instance(node, "a", first, "gray");
+        Instance { further_addresses, further_application_addresses, ..own }
+    };
+    world.register(both("n", "10.0.0.1:15006", "[fd00::1]:15006"));
+    let told = world.state.everything().changes.remove(0).state.unwrap();
+    let [endpoint] = told.endpoints() else { panic!("{told:?}") };
+    let all: Vec<String> = endpoint.all_addresses().map(|it| it.to_string()).collect();
+    assert_eq!(all, ["10.0.0.1:15006", "[fd00::1]:15006", "[fd00::1]:80"]);
+    // It comes back with less: what it had is free, and another may be there.
+    world.register(instance("n", "a", "10.0.0.1:15006", "gray"));
+    world.register(instance("m", "a", "[fd00::1]:15006", "gray"));
+    assert_eq!(world.state.instances.len(), 2);
+    let lines = world.register(both("o", "10.0.0.2:15006", "10.0.0.1:15006"));
+    assert_eq!(lines[0], "departed n");
+    world.register(both("p", "10.0.0.3:15006", "[fd00::1]:15006"));
+    let mut left: Vec<&String> = world.state.instances.keys().collect();
+    left.sort_unstable();
+    assert_eq!(left, ["o", "p"]);
 }
 
 #[test]
