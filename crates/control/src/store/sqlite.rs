@@ -94,6 +94,9 @@ const GENERATION_CEILING: &str = "generation_ceiling";
 /// 1 when a data plane came that holds what another control plane told it.
 const DOUBTED: &str = "doubted";
 
+/// Every commit is on the disk before it counts.
+const FLUSHED: &str = "FULL";
+
 /// Row of `texts`; absent in a fresh database and in a backup.
 const EPOCH: &str = "epoch";
 
@@ -160,7 +163,7 @@ impl SqliteStore {
 
     fn configure(&self) -> rusqlite::Result<()> {
         self.connection.pragma_update(None, "journal_mode", "WAL")?;
-        self.connection.pragma_update(None, "synchronous", "FULL")
+        self.flush_commits(FLUSHED)
     }
 
     fn migrate(&mut self) -> rusqlite::Result<()> {
@@ -222,7 +225,23 @@ impl SqliteStore {
             .query_row("SELECT value FROM texts WHERE name = ?1", [EPOCH], |row| row.get(0))
     }
 
+    /// What is said of writes alone is not waited for: it is with the kernel when this returns, which survives the end of
+    /// the process, and on the disk with the next write.
     fn write(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
+        if changes.iter().any(|change| !matches!(change, Change::Note(_))) {
+            return self.write_all(changes);
+        }
+        self.flush_commits("NORMAL")?;
+        let written = self.write_all(changes);
+        self.flush_commits(FLUSHED)?;
+        written
+    }
+
+    fn flush_commits(&self, how: &str) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "synchronous", how)
+    }
+
+    fn write_all(&mut self, changes: &[Change]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction()?;
         for change in changes {
             write_change(&transaction, change)?;

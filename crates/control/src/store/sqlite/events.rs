@@ -42,3 +42,21 @@ pub(super) fn read(connection: &Connection) -> rusqlite::Result<Vec<Event>> {
     }
     Ok(events)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::{Change, Store, sqlite::SqliteStore};
+
+    #[test]
+    fn writes_are_flushed_whatever_was_noted_between_them() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(&directory.path().join("laneway.db")).unwrap();
+        let event = Event { number: 1, time: "2999".to_owned(), ..Event::default() };
+        store.commit(&[Change::Note(vec![event])]).unwrap();
+        let flushed: i64 =
+            store.connection.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!(flushed, 2, "FULL");
+        assert_eq!(store.load().unwrap().events.len(), 1);
+    }
+}
