@@ -11,8 +11,8 @@ use testkit::relay::Relay;
 
 use crate::{SOON, answers, sandbox, says};
 
-/// Connections to the API at a time.
-const API_CONNECTIONS_MAX: usize = 1024;
+/// Connections to the API, or an admin address, at a time.
+pub(crate) const API_CONNECTIONS_MAX: usize = 1024;
 
 /// How long a peer that has vanished may go unnoticed.
 const NOTICED: Duration = Duration::from_secs(15);
