@@ -18,7 +18,7 @@ use anyhow::{Context as _, Result, bail};
 const VERBS: &[(&str, &str)] = &[
     ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
     ("test", "everything: format, lints, tidy, codegen --check, dependencies, all tests"),
-    ("faults", "every experiment of docs/faults.md, in full; about 15 minutes on two cores"),
+    ("faults", "every experiment of docs/faults.md, in full; about half an hour on two cores"),
     ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
     (
         "bench",
