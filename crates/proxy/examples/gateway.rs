@@ -64,6 +64,7 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
             trusted: false,
             trusted_hops: 0,
             merge_slashes: true,
+            http2: true,
         }],
     };
     let path = PathSpec::Prefix("/".to_owned());
@@ -75,7 +76,12 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
         rules: vec![RuleSpec {
             matches: vec![MatchSpec { path, method: None, headers: Vec::new(), query: Vec::new() }],
             filters: Vec::new(),
-            backends: vec![BackendSpec { service: Ok(id), weight: 1, filters: Vec::new() }],
+            backends: vec![BackendSpec {
+                service: Ok(id),
+                weight: 1,
+                http2: false,
+                filters: Vec::new(),
+            }],
             request_timeout_ms: None,
             backend_timeout_ms: None,
         }],

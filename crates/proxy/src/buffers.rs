@@ -63,6 +63,26 @@ impl Buffer {
         }
     }
 
+    /// Leaves room in front of what will come: for [`Self::prepend`].
+    pub(crate) fn leave_room(&mut self, bytes: usize) {
+        debug_assert!(self.is_empty(), "only where nothing has come yet");
+        self.start = bytes.min(self.memory.len()) as u32;
+        self.end = self.start;
+    }
+
+    /// Puts bytes in front of what is filled, where room was left for them.
+    pub(crate) fn prepend(&mut self, bytes: &[u8]) {
+        let start = self.start as usize - bytes.len();
+        self.memory[start..self.start as usize].copy_from_slice(bytes);
+        self.start = start as u32;
+    }
+
+    /// Appends where room was left for it, without moving anything.
+    pub(crate) fn append_in_place(&mut self, bytes: &[u8]) {
+        self.spare_mut()[..bytes.len()].copy_from_slice(bytes);
+        self.fill(bytes.len());
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.start == self.end
     }
@@ -148,6 +168,11 @@ impl Buffers {
         let mut buffer = shelf.pop().unwrap_or_default();
         buffer.fill(received);
         Poll::Ready(Ok(buffer))
+    }
+
+    /// A spare buffer to be filled from elsewhere.
+    pub(crate) fn take(&self) -> Buffer {
+        self.receive.borrow_mut().pop().unwrap_or_else(|| Buffer::with_bytes(BUFFER_BYTES))
     }
 
     pub(crate) fn give(&self, mut buffer: Buffer) {

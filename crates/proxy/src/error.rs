@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use crate::{
     h1::{body::BodyError, head::HeadError},
+    h2::{error::Fatal, head::Malformed},
     peers::Refused,
 };
 
@@ -30,6 +31,9 @@ pub(crate) enum Kind {
     /// The request's body.
     #[error("{0}")]
     RequestBody(BodyError),
+    /// The client's connection in HTTP/2.
+    #[error("{0}")]
+    Connection(#[source] Fatal),
     /// The request did not arrive in time.
     #[error("the request took too long to arrive")]
     RequestTimeout,
@@ -108,9 +112,15 @@ pub(crate) enum Kind {
     /// The connection broke before an answer.
     #[error("the instance closed the connection without an answer")]
     Reset(#[source] io::Error),
+    /// The instance says that it has not looked at the request: any may be sent again.
+    #[error("the instance took no more requests on the connection")]
+    Unprocessed,
     /// The answer's head.
     #[error("the instance's answer is malformed: {0}")]
     AnswerHead(HeadError),
+    /// The same of an answer in HTTP/2.
+    #[error("the instance's answer is malformed: {0}")]
+    Answer(Malformed),
     /// One 1xx after the other.
     #[error("the instance's answer is malformed: too many interim answers")]
     InterimAnswers,
@@ -163,6 +173,11 @@ impl ProxyError {
         Self { kind, sent_bytes: false }
     }
 
+    /// After all of the request was sent.
+    pub(crate) fn sent(kind: Kind) -> Self {
+        Self { sent_bytes: !matches!(kind, Kind::Unprocessed), kind }
+    }
+
     /// A request that reached an instance may have had an effect; only an untouched one is safe to repeat.
     pub(crate) fn may_retry(&self) -> bool {
         self.kind.origin() == Origin::Upstream && !self.sent_bytes
@@ -175,7 +190,7 @@ impl ProxyError {
 
     /// The broken connection itself may have been at fault, so that an idempotent request can go out again.
     pub(crate) fn is_reset(&self) -> bool {
-        matches!(self.kind, Kind::Reset(_))
+        matches!(self.kind, Kind::Reset(_) | Kind::Unprocessed)
     }
 }
 
@@ -185,6 +200,7 @@ impl Kind {
         match self {
             Self::RequestHead(_)
             | Self::RequestBody(_)
+            | Self::Connection(_)
             | Self::RequestTimeout
             | Self::ClientGone
             | Self::ConnectMethod
@@ -207,7 +223,9 @@ impl Kind {
             | Self::Application(_)
             | Self::ApplicationUnanswered(_)
             | Self::Reset(_)
+            | Self::Unprocessed
             | Self::AnswerHead(_)
+            | Self::Answer(_)
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade
             | Self::Lost(_)
@@ -238,6 +256,7 @@ impl Kind {
                 | HeadError::TwoFramings,
             )
             | Self::RequestBody(_)
+            | Self::Connection(_)
             | Self::NotAbsolute => 400,
             Self::RequestTimeout => 408,
             // Nobody reads it; it is what logs and counters show.
@@ -260,7 +279,9 @@ impl Kind {
             Self::Unresolvable(_)
             | Self::Connect(_)
             | Self::Reset(_)
+            | Self::Unprocessed
             | Self::AnswerHead(_)
+            | Self::Answer(_)
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade => 502,
             Self::Application(_) => Refused::Unreachable.status(),

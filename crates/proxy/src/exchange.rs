@@ -152,9 +152,10 @@ where
                     chosen: None,
                     is_unanswered: Cell::new(false),
                 };
-                let message = upstream.message(&request, &written, &planned.plan.edits);
+                let protocol = *planned.plan.protocol.get_or_insert(R::PROTOCOL);
+                let message = upstream.message(protocol, &request, &written, &planned.plan.edits);
                 worker.buffers.give_write(written.into_memory());
-                body = request.into_body();
+                body = request.into_body(upstream.keeps_framing(protocol));
                 break exchange.carry_out::<R>(&mut planned, message, &mut body).await;
             }
             Err(no_plan) => no_plan,
@@ -164,7 +165,7 @@ where
         match Box::pin(find_out(worker, no_plan, &mut queries, &mut found)).await {
             Ok(learned) => newer = learned,
             Err(own) => {
-                body = request.into_body();
+                body = request.into_body(true);
                 break Box::pin(exchange.answer_itself(decide, &mut body, own, started)).await;
             }
         }
@@ -343,9 +344,9 @@ impl<U, S> Exchange<'_, U, S> {
             let (call, reused) = tries.connect(self.worker, self.upstream, planned).await?;
             call.expect_by(planned.patience.deadline_ms(self.worker));
             let answered = match call.begin(message, first, true).await {
-                Ok(()) => unless_gone(body, pin!(self.answer(&call)))
-                    .await
-                    .map_err(|kind| ProxyError { kind, sent_bytes: true }),
+                Ok(()) => {
+                    unless_gone(body, pin!(self.answer(&call))).await.map_err(ProxyError::sent)
+                }
                 Err(error) => Err(error),
             };
             match answered {

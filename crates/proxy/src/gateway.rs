@@ -134,6 +134,10 @@ impl Decide for Entered {
         Some(&self.identity.correlation)
     }
 
+    fn speaks_http2(&self, picture: &Published) -> bool {
+        picture.routes.speaks_http2(self.arrival.port)
+    }
+
     fn is_leaving(&self) -> bool {
         self.listener_is_removed.get()
     }

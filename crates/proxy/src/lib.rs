@@ -6,6 +6,7 @@ mod ejection;
 mod error;
 pub mod gateway;
 mod h1;
+mod h2;
 pub mod limits;
 pub mod original_destination;
 mod passthrough;

@@ -104,6 +104,14 @@ limits! {
     NAME_WAIT: Duration = Duration::from_secs(5);
     /// Host names kept per thread: what applications call outside the mesh, many times over.
     NAMES_MAX: usize = 1024;
+    /// Streams of one client's connection in HTTP/2 at a time; what browsers and gRPC libraries live with.
+    H2_STREAMS_MAX: u32 = 100;
+    /// Bytes of one stream's body in HTTP/2 that may wait here for an instance to take them.
+    H2_STREAM_WINDOW: u32 = 256 * 1024;
+    /// The same of all streams of a connection together.
+    H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
+    /// Bytes of header fields that the other side of a connection in HTTP/2 may have us remember, as the standard has it.
+    H2_TABLE_BYTES_MAX: u32 = 4096;
     /// Addresses of one name that are tried.
     ADDRESSES_TRIED_MAX: usize = 8;
     /// How long one address has to answer before the next is tried beside it (RFC 8305 §5).

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use lanes::{Choice, Context, Service, choose::Subset};
-use routes::Edits;
+use routes::{Edits, table::Backend};
 use telemetry::Role;
 use tokio::sync::Notify;
 
@@ -17,6 +17,21 @@ use crate::{
 
 /// The method of a tunnel through a proxy; forward proxies alone offer any.
 pub(crate) const CONNECT: &str = "CONNECT";
+
+/// What a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Protocol {
+    Http1,
+    /// In the clear, from the first byte on.
+    Http2,
+}
+
+impl Protocol {
+    /// What a route's backend speaks.
+    pub(crate) fn of(backend: &Backend) -> Self {
+        if backend.http2 { Self::Http2 } else { Self::Http1 }
+    }
+}
 
 /// Who serves a request.
 #[derive(Debug)]
@@ -37,6 +52,8 @@ pub(crate) enum Target<'p> {
 pub(crate) struct Plan<'p> {
     pub(crate) role: Role,
     pub(crate) target: Target<'p>,
+    /// What the instance speaks; none: what the client speaks.
+    pub(crate) protocol: Option<Protocol>,
     pub(crate) edits: Edits<'p>,
     /// The application and service it is counted under where the target is an address.
     pub(crate) counted_as: (&'p str, &'p str),

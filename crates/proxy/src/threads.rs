@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     io,
-    net::{Shutdown, SocketAddr},
+    net::SocketAddr,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,7 +20,6 @@ use tokio::{
 };
 
 use crate::{
-    deadlines::Late as _,
     ejection::{Ejections, UnreachableBoard},
     limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, LATE_COMERS, Timeouts},
     listen,
@@ -119,7 +118,7 @@ pub(crate) fn start<S: Serve>(
                             settings.metrics.recorder(),
                             Via::new(number),
                         );
-                        let thread = Thread::new(Rc::new(worker), make(), index, connections_max);
+                        let thread = Thread::new(worker, make(), index, connections_max);
                         runtime.block_on(run(Rc::new(thread), sockets, stages));
                     }
                     Err(error) => {
@@ -225,7 +224,7 @@ async fn empty<S: Serve>(thread: &Thread<S>, until: Instant) {
         if Instant::now() >= idle_until {
             worker.deadlines.for_each(|connection| {
                 if connection.idle.get() && !connection.is_outbound.get() {
-                    connection.shut_down(Shutdown::Read);
+                    connection.let_go();
                 }
             });
         }
@@ -242,7 +241,7 @@ async fn end<S: Serve>(thread: &Thread<S>, until: Instant) {
         if Instant::now() >= idle_until {
             worker.deadlines.for_each(|connection| {
                 if connection.idle.get() {
-                    connection.shut_down(Shutdown::Read);
+                    connection.let_go();
                 }
             });
         }

@@ -83,6 +83,8 @@ pub(crate) struct Connection {
     is_cut: Cell<bool>,
     /// Whoever waits for room to send.
     sender: RefCell<Option<Waker>>,
+    /// Whoever can end it in order between two requests.
+    farewell: RefCell<Option<Waker>>,
     /// The kernel takes little more than it can send at once.
     takes_little: Cell<bool>,
     /// Who is at the other end.
@@ -111,6 +113,7 @@ impl Connection {
             is_outbound: Cell::new(false),
             is_cut: Cell::new(false),
             sender: RefCell::default(),
+            farewell: RefCell::default(),
             takes_little: Cell::new(false),
             peer,
         });
@@ -187,6 +190,19 @@ impl Connection {
         self.is_cut.get() || self.deadline.is_expired()
     }
 
+    /// Whoever is woken says goodbye when it must end between two requests.
+    pub(crate) fn set_farewell(&self, waker: &Waker) {
+        self.farewell.replace(Some(waker.clone()));
+    }
+
+    /// Nothing more is served between two requests: it ends, where its protocol has a farewell with one.
+    pub(crate) fn let_go(&self) {
+        match self.farewell.take() {
+            Some(waker) => waker.wake(),
+            None => self.shut_down(Shutdown::Read),
+        }
+    }
+
     /// Ends it at the end of the grace. What is in the midst of something must not seem whole.
     pub(crate) fn give_up(&self) {
         if self.idle.get() {
@@ -256,13 +272,39 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         let mut stream = self.stream.borrow_mut();
         let stream = Pin::new(&mut *stream);
-        match (head.is_empty(), body.is_empty()) {
+        let sent = match (head.is_empty(), body.is_empty()) {
             (false, false) => {
                 stream.poll_write_vectored(context, &[IoSlice::new(head), IoSlice::new(body)])
             }
             (false, true) => stream.poll_write(context, head),
             (true, _) => stream.poll_write(context, body),
+        };
+        match sent {
+            Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+            Poll::Ready(Ok(bytes)) => {
+                self.sent.set(true);
+                Poll::Ready(Ok(bytes))
+            }
+            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
+            Poll::Pending if self.is_cut.get() => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
+            Poll::Pending => {
+                self.sender.replace(Some(context.waker().clone()));
+                Poll::Pending
+            }
         }
+    }
+
+    /// Sends as much of `bytes` as goes at once, and at least some.
+    pub(crate) fn poll_send_some(
+        &self,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let sent = ready!(self.poll_send(context, bytes, &[]))?;
+        if sent < bytes.len() {
+            self.deadlines.moved(&self.deadline, Instant::now());
+        }
+        Poll::Ready(Ok(sent))
     }
 }
 
@@ -293,25 +335,9 @@ impl Transport for Connection {
             while sent < total {
                 let head_left = &head[sent.min(head.len())..];
                 let body_left = &body.filled()[sent.saturating_sub(head.len())..body_bytes];
-                match self.poll_send(context, head_left, body_left) {
-                    Poll::Ready(Ok(0)) => {
-                        return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
-                    }
-                    Poll::Ready(Ok(bytes)) => {
-                        self.sent.set(true);
-                        sent += bytes;
-                        if sent < total {
-                            self.deadlines.moved(&self.deadline, Instant::now());
-                        }
-                    }
-                    Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                    Poll::Pending if self.is_cut.get() => {
-                        return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
-                    }
-                    Poll::Pending => {
-                        self.sender.replace(Some(context.waker().clone()));
-                        return Poll::Pending;
-                    }
+                sent += ready!(self.poll_send(context, head_left, body_left))?;
+                if sent < total {
+                    self.deadlines.moved(&self.deadline, Instant::now());
                 }
             }
             Poll::Ready(Ok(()))

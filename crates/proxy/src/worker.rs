@@ -3,7 +3,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
-    rc::Rc,
+    rc::{Rc, Weak},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -31,7 +31,7 @@ use crate::{
     source::Source,
     starting::Starting,
     transport::Connection,
-    upstream::pool::Pool,
+    upstream::{pool::Pool, sessions::Sessions},
 };
 
 /// Heads kept for reuse per thread; as many as buffers.
@@ -44,12 +44,15 @@ const HEADS_KEPT_MAX: usize = 256;
     reason = "heads are handed around by pointer, so that waiting connections stay small"
 )]
 pub(crate) struct Worker {
+    /// Itself, for tasks that outlive whoever begins them.
+    shared: Weak<Self>,
     pub(crate) timeouts: Timeouts,
     pub(crate) deadlines: Rc<Deadlines<Connection>>,
     pub(crate) buffers: Buffers,
     pub(crate) tunnel_buffers: BufferPool,
     pub(crate) resolver: Resolver,
     pub(crate) upstreams: Pool,
+    pub(crate) sessions: Sessions,
     pub(crate) ejections: RefCell<Ejections>,
     pub(crate) starting: Starting,
     pub(crate) recorder: Rc<Recorder>,
@@ -76,17 +79,19 @@ impl Worker {
         ejections: Ejections,
         recorder: Recorder,
         via: Via,
-    ) -> Self {
+    ) -> Rc<Self> {
         let Feed { mut published, demand, comes_back } = feed;
         let recorder = Rc::new(recorder);
         let picture = Picture::new(Arc::clone(&published.borrow_and_update()), 0);
-        Self {
+        Rc::new_cyclic(|shared| Self {
+            shared: Weak::clone(shared),
             timeouts,
             deadlines: Rc::new(Deadlines::new(Instant::now())),
             buffers: Buffers::default(),
             tunnel_buffers: BufferPool::default(),
             resolver: Resolver::default(),
             upstreams: Pool::default(),
+            sessions: Sessions::default(),
             ejections: RefCell::new(ejections),
             starting: Starting::new(comes_back, Instant::now()),
             account: Account::new(Rc::clone(&recorder)),
@@ -101,7 +106,12 @@ impl Worker {
             slow_addresses: RefCell::default(),
             request_heads: RefCell::default(),
             response_heads: RefCell::default(),
-        }
+        })
+    }
+
+    /// Itself, for a task of its own; `None` while it is made.
+    pub(crate) fn shared(&self) -> Option<Rc<Self>> {
+        self.shared.upgrade()
     }
 
     /// The latest picture.
@@ -210,7 +220,13 @@ impl Worker {
             self.recorder.count(Count::Ejected);
             tracing::warn!(%address, "cannot connect to an instance; it is put aside for a while");
         }
+        self.forget(address);
+    }
+
+    /// No connection to an instance that waits is used any more.
+    fn forget(&self, address: SocketAddr) {
         self.upstreams.forget(address);
+        self.sessions.forget(address);
     }
 
     /// A request is about to go to an instance.
@@ -236,7 +252,7 @@ impl Worker {
         if is_put_aside {
             self.recorder.count(Count::Ejected);
             tracing::warn!(%address, "an instance does not answer; it is put aside for a while");
-            self.upstreams.forget(address);
+            self.forget(address);
         }
         is_put_aside
     }
@@ -339,6 +355,7 @@ impl Worker {
         }
         self.free_from_silent(now);
         self.upstreams.sweep(self.deadlines.now_ms());
+        self.sessions.sweep();
         self.ejections.borrow_mut().tick(now);
         self.starting.tick(now);
         self.slow_addresses.borrow_mut().retain(|_, until| now < *until);
@@ -357,7 +374,7 @@ impl Worker {
 #[cfg(test)]
 impl Worker {
     /// One that knows of nothing and asks nobody, for tests of what works with one.
-    pub(crate) fn alone(metrics: &telemetry::Metrics) -> Self {
+    pub(crate) fn alone(metrics: &telemetry::Metrics) -> Rc<Self> {
         let (_, published) = watch::channel(Arc::default());
         let (demand, _) = mpsc::channel(1);
         Self::new(

@@ -28,6 +28,8 @@ pub struct ListenerSpec {
     pub trusted_hops: u8,
     /// Whether slashes in a row in a path are taken for one.
     pub merge_slashes: bool,
+    /// Whether clients may speak HTTP/2 in the clear from their first byte (prior knowledge).
+    pub http2: bool,
 }
 
 impl GatewaySpec {
@@ -232,6 +234,8 @@ pub struct BackendSpec {
     pub service: Result<ServiceId, String>,
     /// Share of the rule's requests.
     pub weight: u32,
+    /// Its instances speak HTTP/2 in the clear from the first byte on; else HTTP/1.1.
+    pub http2: bool,
     /// Filters of this backend alone.
     pub filters: Vec<FilterSpec>,
 }

@@ -78,6 +78,8 @@ pub struct Backend {
     pub service: Result<ServiceId, String>,
     /// Share of the rule's requests.
     pub weight: u32,
+    /// Its instances speak HTTP/2 in the clear from the first byte on; else HTTP/1.1.
+    pub http2: bool,
     /// Edits of request headers: the rule's, then its own. Most have none, which then costs a request nothing.
     pub(crate) request_headers: Vec<HeaderEdits>,
     /// Edits of response headers, likewise.
@@ -119,6 +121,17 @@ impl Table {
         best.map(|(index, _)| index)
     }
 
+    /// Whether clients may speak HTTP/2 in the clear on `port`: what they ask for is not known yet, so that it is said of
+    /// all its listeners, of whose hosts each then takes its own.
+    pub fn speaks_http2(&self, port: u16) -> bool {
+        let specs = &self.inner.specs;
+        let named = specs.iter().any(|spec| spec.port == port);
+        let Some(port) = specs.first().map(|first| if named { port } else { first.port }) else {
+            return false;
+        };
+        specs.iter().any(|spec| spec.port == port && spec.http2)
+    }
+
     /// The rule for a request that arrived at `listener`.
     ///
     /// A host name's rules come before those of a less specific one; where none of them holds, the less
@@ -154,6 +167,7 @@ impl Backend {
         Self {
             service: Err(reason),
             weight: 0,
+            http2: false,
             request_headers: Vec::new(),
             response_headers: Vec::new(),
             rewrite: None,

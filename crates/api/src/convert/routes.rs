@@ -21,6 +21,9 @@ const TRUSTED: &str = "laneway.io/trusted";
 /// Annotation of a Gateway: slashes in a row in paths are taken for one. `"true"` unless it says `"false"`.
 const MERGE_SLASHES: &str = "laneway.io/merge-slashes";
 
+/// Annotation of a Gateway: clients may speak HTTP/2 in the clear from their first byte. `"true"`.
+const HTTP2_PRIOR_KNOWLEDGE: &str = "laneway.io/http2-prior-knowledge";
+
 /// Annotation of a Gateway: how many proxies in front are believed in X-Forwarded-For. A number in quotes.
 const TRUSTED_HOPS: &str = "laneway.io/trusted-hops";
 
@@ -56,6 +59,7 @@ pub fn gateway(
         }
     };
     let (trusted, merge_slashes) = (is_on(TRUSTED, false), is_on(MERGE_SLASHES, true));
+    let http2 = is_on(HTTP2_PRIOR_KNOWLEDGE, false);
     let trusted_hops = match resource.metadata.annotations.get(TRUSTED_HOPS) {
         None => 0,
         Some(text) => match text.parse() {
@@ -101,6 +105,7 @@ pub fn gateway(
             trusted,
             trusted_hops,
             merge_slashes,
+            http2,
         })
         .collect();
     Ok(GatewaySpec { name: resource.metadata.name.clone(), listeners })
@@ -218,6 +223,7 @@ fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Probl
             wrong.push(problem.clone());
         }
         backends.push(BackendSpec {
+            http2: resolved.as_ref().is_ok_and(|backend| backend.spec.speaks_http2()),
             service: resolved.map(service).map_err(|problem| problem.remedy),
             weight: reference.weight,
             filters: filters::specs(&reference.filters, &mut wrong),

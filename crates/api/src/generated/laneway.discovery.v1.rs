@@ -453,6 +453,9 @@ pub struct Listener {
     /// slashes in a row in a path are not taken for one
     #[prost(bool, tag = "6")]
     pub keeps_slashes: bool,
+    /// clients may speak HTTP/2 in the clear from their first byte
+    #[prost(bool, tag = "7")]
+    pub http2: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Route {
@@ -602,6 +605,9 @@ pub struct RouteBackend {
     /// why there is no `service`
     #[prost(string, tag = "4")]
     pub problem: ::prost::alloc::string::String,
+    /// its instances speak HTTP/2 in the clear from the first byte on
+    #[prost(bool, tag = "5")]
+    pub http2: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NameAnswer {

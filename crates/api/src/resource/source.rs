@@ -76,6 +76,12 @@ pub struct StaticInstance {
     pub weight: u32,
 }
 
+/// HTTP/1.1, as [`BackendSpec::protocol`] spells it.
+const HTTP: &str = "http";
+
+/// HTTP/2 in the clear, as Services of Kubernetes spell it (`appProtocol: kubernetes.io/h2c`) without its prefix.
+const H2C: &str = "h2c";
+
 /// A service taken from a source for use in routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -90,7 +96,7 @@ pub struct BackendSpec {
     pub group: Option<String>,
     /// The service's name; case does not matter.
     pub service: String,
-    /// What it speaks: `http`.
+    /// What it speaks: `http` (HTTP/1.1), or `h2c` (HTTP/2 in the clear by prior knowledge, gRPC).
     #[serde(default = "http", skip_serializing_if = "is_http")]
     #[schema(required = false, default = "http")]
     pub protocol: String,
@@ -226,6 +232,13 @@ fn is_same(one: &str, other: &str) -> bool {
     one == other || place(one).is_some_and(|one| place(other) == Some(one))
 }
 
+impl BackendSpec {
+    /// Whether its instances speak HTTP/2 in the clear.
+    pub fn speaks_http2(&self) -> bool {
+        self.protocol == H2C
+    }
+}
+
 impl Describe for BackendSpec {
     const IS_DISTRIBUTED: bool = false;
     const COLUMNS: &'static [&'static str] = &["SOURCE", "SERVICE", "PROTOCOL"];
@@ -236,8 +249,8 @@ impl Describe for BackendSpec {
 
     fn problems(&self, _: &Metadata) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if self.protocol != "http" {
-            let remedy = "use http: other protocols are not supported by this version";
+        if !matches!(self.protocol.as_str(), HTTP | H2C) {
+            let remedy = "use http, or h2c for HTTP/2 in the clear (gRPC): other protocols are not supported by this version";
             problems.push(Problem::new("spec.protocol", &self.protocol, remedy));
         }
         if self.service.is_empty() || self.service.contains('/') {
@@ -258,9 +271,9 @@ fn is_one(weight: &u32) -> bool {
 }
 
 fn http() -> String {
-    "http".to_owned()
+    HTTP.to_owned()
 }
 
 fn is_http(protocol: &str) -> bool {
-    protocol == "http"
+    protocol == HTTP
 }

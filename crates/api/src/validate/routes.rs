@@ -160,6 +160,7 @@ fn anywhere() -> GatewaySpec {
         trusted: true,
         trusted_hops: 1,
         merge_slashes: false,
+        http2: false,
     };
     GatewaySpec { name: "any".to_owned(), listeners: vec![listener] }
 }

@@ -22,8 +22,12 @@ use super::{
 const BEHIND_MOST_MS: u64 = 5_000;
 
 /// Annotations of Laneway's that something reads.
-const READ_ANNOTATIONS: [&str; 3] =
-    ["laneway.io/merge-slashes", "laneway.io/trusted", "laneway.io/trusted-hops"];
+const READ_ANNOTATIONS: [&str; 4] = [
+    "laneway.io/http2-prior-knowledge",
+    "laneway.io/merge-slashes",
+    "laneway.io/trusted",
+    "laneway.io/trusted-hops",
+];
 
 /// The arguments of `laneway analyze`.
 #[derive(Debug, Args)]

@@ -18,7 +18,7 @@ use crate::{
     limits::{LINGER, LINGER_BYTES_MAX},
     plan::Tunnel,
     transport::{Connection, Transport as _},
-    upstream::h1::Instances,
+    upstream::Instances,
     worker::Worker,
 };
 
@@ -36,9 +36,12 @@ pub(crate) async fn serve<D: Decide>(
     first: Buffer,
 ) -> Option<(Tunnel, Buffer)> {
     let (mut received, mut established) = (first, None);
+    let mut is_first = true;
     loop {
-        match next_request(&worker, &connection, policy(D::ROLE), received).await {
-            Ok(Some((head, buffer))) => {
+        let next = next_request(&worker, &connection, policy(D::ROLE), is_first, received).await;
+        is_first = false;
+        match next {
+            Ok(Next::Request(head, buffer)) => {
                 let keep_alive = head.keep_alive && !decide.is_leaving();
                 let answers =
                     Answers::new(&worker, &connection, &head, buffer.filled(), keep_alive);
@@ -60,7 +63,16 @@ pub(crate) async fn serve<D: Decide>(
                     End::Broken => break,
                 }
             }
-            Ok(None) => break,
+            Ok(Next::Other(buffer, _)) if decide.speaks_http2(&worker.picture()) => {
+                Box::pin(super::h2::serve(worker, connection, decide, buffer)).await;
+                break;
+            }
+            Ok(Next::Other(_, error)) => {
+                let kind = Kind::RequestHead(error);
+                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind)).await;
+                break;
+            }
+            Ok(Next::End) => break,
             Err(kind) => {
                 Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind)).await;
                 break;
@@ -71,7 +83,7 @@ pub(crate) async fn serve<D: Decide>(
 }
 
 /// A gateway is strict with what servers understand differently; a sidecar leaves requests of the mesh as they are.
-fn policy(role: Role) -> RequestPolicy {
+pub(super) fn policy(role: Role) -> RequestPolicy {
     match role {
         Role::Gateway => RequestPolicy { path: PathPolicy::Strict, drop_underscored: true },
         Role::SidecarInbound | Role::SidecarOutbound => {
@@ -80,26 +92,47 @@ fn policy(role: Role) -> RequestPolicy {
     }
 }
 
-/// Reads the next request's head. `None`: the connection ended between two requests.
+/// What a client says next.
+enum Next {
+    /// A request's head, in what was received.
+    Request(Box<RequestHead>, Buffer),
+    /// What no HTTP/1 begins with, and why it is none.
+    Other(Buffer, HeadError),
+    /// Nothing: the connection ended between two requests.
+    End,
+}
+
+/// Reads the next request's head.
 async fn next_request(
     worker: &Worker,
     connection: &Connection,
     policy: RequestPolicy,
+    is_first: bool,
     pending: Buffer,
-) -> Result<Option<(Box<RequestHead>, Buffer)>, Kind> {
+) -> Result<Next, Kind> {
     let mut buffer = pending;
     if buffer.is_empty() {
         worker.buffers.give(buffer);
-        let Some(received) = first_bytes(worker, connection).await else { return Ok(None) };
+        let Some(received) = first_bytes(worker, connection).await else {
+            return Ok(Next::End);
+        };
         buffer = received;
     }
     let mut head = worker.take_request_head();
     let mut waits = false;
     loop {
-        if head.advance(buffer.filled(), policy).map_err(Kind::RequestHead)? {
-            connection.deadline().disarm();
-            worker.recorder.add(Count::BytesReceived, head.head_bytes as u64);
-            return Ok(Some((head, buffer)));
+        match head.advance(buffer.filled(), policy) {
+            Ok(true) => {
+                connection.deadline().disarm();
+                worker.recorder.add(Count::BytesReceived, head.head_bytes as u64);
+                return Ok(Next::Request(head, buffer));
+            }
+            Ok(false) => {}
+            Err(error) if is_first && is_other(error, buffer.filled()) => {
+                worker.give_request_head(head);
+                return Ok(Next::Other(buffer, error));
+            }
+            Err(error) => return Err(Kind::RequestHead(error)),
         }
         if !waits {
             waits = true;
@@ -118,8 +151,18 @@ async fn next_request(
             }
             worker.buffers.give(buffer);
             worker.give_request_head(head);
-            return Ok(None);
+            return Ok(Next::End);
         }
+    }
+}
+
+/// Whether what begins a connection is no HTTP/1 at all: what begins one in HTTP/2 looks like a request of that version.
+#[cold]
+fn is_other(error: HeadError, received: &[u8]) -> bool {
+    match error {
+        HeadError::Version => received.starts_with(b"PRI * HTTP/2.0\r\n"),
+        HeadError::StartLine | HeadError::BareLineFeed => true,
+        _ => false,
     }
 }
 
@@ -141,7 +184,7 @@ async fn first_bytes(worker: &Worker, connection: &Connection) -> Option<Buffer>
 }
 
 /// Lets the client read an answer that came before its request had ended: closing at once would reset it.
-async fn linger(worker: &Worker, connection: &Connection) {
+pub(super) async fn linger(worker: &Worker, connection: &Connection) {
     connection.close_write();
     worker.deadlines.arm(connection.deadline(), LINGER, Shutdown::Both);
     let mut left = LINGER_BYTES_MAX;

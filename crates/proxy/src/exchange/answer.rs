@@ -70,7 +70,7 @@ impl<U, S> Exchange<'_, U, S> {
         let mut first =
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
         let answering = self.answering(planned, status);
-        if self.sink.begin(head, &mut first).await.is_err() {
+        if self.sink.begin(head, &mut first, call.is_done()).await.is_err() {
             self.worker.account.broken_off(answering);
             return Err(NotHandedOn::Gone);
         }
@@ -129,7 +129,7 @@ impl<U, S> Exchange<'_, U, S> {
                 self.sink.cut();
                 Gone
             })?;
-            self.sink.send(&mut piece).await?;
+            self.sink.send(&mut piece, call.is_done()).await?;
             call.give_back(piece);
         }
         Ok(())
@@ -163,7 +163,7 @@ impl<U, S> Exchange<'_, U, S> {
         if let Some(remembered) = planned.plan.remembered.take() {
             remembered.finish(Instant::now());
         }
-        if self.sink.begin(head, &mut C::Piece::default()).await.is_err() {
+        if self.sink.begin(head, &mut C::Piece::default(), false).await.is_err() {
             self.worker.account.broken_off(answering);
             return Rest::Broken;
         }

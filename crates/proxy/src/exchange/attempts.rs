@@ -18,7 +18,7 @@ use crate::{
     error::{Kind, ProxyError},
     limits::{ABANDONED_AFTER, ATTEMPTS_MAX, UNLIMITED},
     peers::Refused,
-    plan::{Chosen, Plan, Target},
+    plan::{Chosen, Plan, Protocol, Target},
     worker::Worker,
 };
 
@@ -96,8 +96,9 @@ impl Tries {
             };
             planned.chosen = Some(chosen);
             worker.tries(chosen.address);
+            let protocol = planned.plan.protocol.unwrap_or(R::PROTOCOL);
             let connected = match chosen.has_several_addresses {
-                false => upstream.connect(chosen.address, fresh).await,
+                false => upstream.connect(protocol, chosen.address, fresh).await,
                 // Boxed: few instances have.
                 true => Box::pin(planned.connect_somewhere(worker, upstream, &chosen, fresh)).await,
             };
@@ -208,7 +209,9 @@ impl Tries {
         if !(error.is_reset() || is_lost) || !repeatable || self.attempts >= ATTEMPTS_MAX {
             return false;
         }
-        if reused && !is_lost {
+        // Nobody has looked at it: the instance has had enough of the connection, not of requests.
+        let is_unprocessed = matches!(error.kind, Kind::Unprocessed);
+        if (reused || is_unprocessed) && !is_lost {
             // The instance closed it while it waited in the pool; that says nothing about the instance.
             worker.recorder.count(Count::PoolStale);
             worker.recorder.count(Count::RetriedStale);
@@ -271,8 +274,12 @@ impl Planned<'_> {
         fresh: bool,
     ) -> Result<(CallOf<U, R>, bool), ProxyError> {
         let addresses = self.addresses(worker, chosen);
+        let protocol = self.plan.protocol.unwrap_or(R::PROTOCOL);
+        if protocol == Protocol::Http2 {
+            return first_that_connects(upstream, addresses, fresh).await;
+        }
         let (address, is_new) = worker.reach_instance(addresses, fresh).await?;
-        let (call, pooled) = upstream.connect(address, false).await?;
+        let (call, pooled) = upstream.connect(protocol, address, false).await?;
         Ok((call, pooled && !is_new))
     }
 
@@ -368,6 +375,23 @@ impl Planned<'_> {
             }
         }
     }
+}
+
+/// Connections in HTTP/2 are shared: no other is opened beside one that is there.
+async fn first_that_connects<R: Request, U: Upstream<R>>(
+    upstream: &U,
+    addresses: Vec<SocketAddr>,
+    fresh: bool,
+) -> Result<(CallOf<U, R>, bool), ProxyError> {
+    let mut failed = None;
+    for address in addresses {
+        match upstream.connect(Protocol::Http2, address, fresh).await {
+            Ok(connected) => return Ok(connected),
+            Err(error) => failed = Some(error),
+        }
+    }
+    let nowhere = || Kind::Connect(io::ErrorKind::AddrNotAvailable.into());
+    Err(failed.unwrap_or_else(|| ProxyError::unsent(nowhere())))
 }
 
 #[cfg(test)]

@@ -23,7 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     error::{Kind, ProxyError},
     peers::Refused,
-    plan::{NoPlan, Plan, Tunnel},
+    plan::{NoPlan, Plan, Protocol, Tunnel},
     published::Published,
     tunnel::Cut,
     worker::Worker,
@@ -53,6 +53,11 @@ pub(crate) trait Decide {
     /// Fields that do not go on as trailers, besides those that Laneway knows.
     fn no_trailers(&self) -> Option<&CorrelationHeaders> {
         None
+    }
+
+    /// Whether clients may speak HTTP/2 here from their first byte.
+    fn speaks_http2(&self, _picture: &Published) -> bool {
+        false
     }
 
     /// Nobody shall be served here any more: its listener was taken away.
@@ -90,11 +95,15 @@ pub(crate) trait Piece: Default {
 pub(crate) trait Request {
     type Body: RequestBody;
 
+    /// What its client speaks.
+    const PROTOCOL: Protocol;
+
     /// Its head, for whoever decides. What is dropped there does not go on.
     fn head(&mut self) -> impl Head<'_>;
 
-    /// From here on nobody needs its head.
-    fn into_body(self) -> Self::Body;
+    /// From here on nobody needs its head. `keeps_framing`: chunks of its body go on as they are, or are made; else its
+    /// data alone goes on, and trailers beside it.
+    fn into_body(self, keeps_framing: bool) -> Self::Body;
 }
 
 /// The body of a request, and what its client does after it.
@@ -171,20 +180,26 @@ pub(crate) trait AnswerSink<A>: Client {
     /// Readies the head of an answer that switches protocols; `None` when the client asked for nothing like it.
     fn switch(&self, answer: &A) -> Option<Self::Head>;
 
-    /// Sends a head, and the first piece with it.
-    async fn begin(&self, head: Self::Head, first: &mut Self::Piece) -> Result<(), Gone>;
+    /// Sends a head, and the first piece with it. `is_last`: nothing follows.
+    async fn begin(
+        &self,
+        head: Self::Head,
+        first: &mut Self::Piece,
+        is_last: bool,
+    ) -> Result<(), Gone>;
 
     /// Sends another piece.
-    async fn send(&self, piece: &mut Self::Piece) -> Result<(), Gone>;
+    async fn send(&self, piece: &mut Self::Piece, is_last: bool) -> Result<(), Gone>;
 }
 
 /// The way to instances, for requests as `R` reads them.
 pub(crate) trait Upstream<R: Request> {
     type Call: Call<Piece = <R::Body as RequestBody>::Piece>;
 
-    /// Readies a request to be sent, as often as it takes.
+    /// Readies a request to be sent in some protocol, as often as it takes.
     fn message(
         &self,
+        protocol: Protocol,
         request: &R,
         written: &Written,
         edits: &Edits<'_>,
@@ -200,9 +215,13 @@ pub(crate) trait Upstream<R: Request> {
     /// The message is needed no more.
     fn give_back(&self, message: <Self::Call as Call>::Message);
 
-    /// A connection to an instance, used before unless it must be `fresh`; and whether it was.
+    /// Whether chunks of a body go on with its data in this protocol.
+    fn keeps_framing(&self, protocol: Protocol) -> bool;
+
+    /// A connection to an instance that speaks this protocol, used before unless it must be `fresh`; and whether it was.
     async fn connect(
         &self,
+        protocol: Protocol,
         address: SocketAddr,
         fresh: bool,
     ) -> Result<(Self::Call, bool), ProxyError>;

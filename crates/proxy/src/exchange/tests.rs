@@ -18,7 +18,7 @@ use super::*;
 use crate::{
     Published,
     exchange::sides::{Answer, Client, Piece},
-    plan::Target,
+    plan::{Protocol, Target},
 };
 
 /// A part of a body, or its trailers.
@@ -146,11 +146,13 @@ impl<'b> Head<'b> for AskedHead<'b> {
 impl Request for Asked {
     type Body = AskedBody;
 
+    const PROTOCOL: Protocol = Protocol::Http1;
+
     fn head(&mut self) -> impl Head<'_> {
         AskedHead(&mut self.fields)
     }
 
-    fn into_body(self) -> AskedBody {
+    fn into_body(self, _: bool) -> AskedBody {
         AskedBody { pipe: self.body, stream: self.stream }
     }
 }
@@ -258,13 +260,13 @@ impl AnswerSink<Status> for Told {
         Some(format!("switch {}", answer.0))
     }
 
-    async fn begin(&self, head: String, first: &mut Part) -> Result<(), Gone> {
+    async fn begin(&self, head: String, first: &mut Part, _: bool) -> Result<(), Gone> {
         self.tell(head);
         self.tell_part(first);
         Ok(())
     }
 
-    async fn send(&self, piece: &mut Part) -> Result<(), Gone> {
+    async fn send(&self, piece: &mut Part, _: bool) -> Result<(), Gone> {
         self.tell_part(piece);
         Ok(())
     }
@@ -312,14 +314,19 @@ impl Drop for Playing {
 impl Upstream<Asked> for Scripts {
     type Call = Playing;
 
-    fn message(&self, _: &Asked, _: &Written, _: &Edits<'_>) {}
+    fn message(&self, _: Protocol, _: &Asked, _: &Written, _: &Edits<'_>) {}
 
     fn join(&self, (): &mut (), _: &mut Part) {}
 
     fn give_back(&self, (): ()) {}
 
+    fn keeps_framing(&self, _: Protocol) -> bool {
+        true
+    }
+
     async fn connect(
         &self,
+        _: Protocol,
         _: std::net::SocketAddr,
         fresh: bool,
     ) -> Result<(Playing, bool), ProxyError> {
@@ -408,6 +415,7 @@ impl Decide for ToOne {
         Ok(Plan {
             role: Role::Gateway,
             target: Target::Address("10.0.0.1:80".parse().unwrap()),
+            protocol: None,
             edits: Edits::NONE,
             counted_as: ("a", "sc-A"),
             member: None,

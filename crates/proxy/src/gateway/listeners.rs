@@ -100,6 +100,7 @@ mod tests {
                 trusted: false,
                 trusted_hops: 0,
                 merge_slashes: true,
+                http2: false,
             })
             .collect();
         assert_eq!(further_ports(&listeners, own), further, "{listeners:?} beside {own:?}");

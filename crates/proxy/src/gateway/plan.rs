@@ -11,7 +11,7 @@ use telemetry::{Count, Role};
 
 use crate::{
     error::Kind,
-    plan::{CONNECT, NoPlan, Plan, Target},
+    plan::{CONNECT, NoPlan, Plan, Protocol, Target},
     published::Published,
     worker::Worker,
 };
@@ -79,6 +79,7 @@ pub(super) fn plan<'p, 'b>(
     Ok(Plan {
         role: Role::Gateway,
         target: Target::Service { service, context, caller_pick: None },
+        protocol: Some(Protocol::of(backend)),
         edits,
         counted_as: ("", ""),
         member: None,

@@ -39,6 +39,8 @@ pub(crate) struct Step {
     pub(crate) keep: usize,
     /// How many bytes are done with. The rest is the next message's, or must be shown again with more after it.
     pub(crate) consumed: usize,
+    /// How many bytes behind those that go on are lines of trailers, where framing does not go on.
+    pub(crate) trailers: usize,
     /// The body ends here.
     pub(crate) done: bool,
 }
@@ -105,6 +107,7 @@ impl<'c> Body<'c> {
     pub(crate) fn step(&mut self, bytes: &mut [u8]) -> Result<Step, BodyError> {
         let mut at = 0;
         let mut keep = 0;
+        let mut trailers = 0;
         while at < bytes.len() || matches!(self.state, State::Done) {
             let rest = &bytes[at..];
             match self.state {
@@ -161,8 +164,10 @@ impl<'c> Body<'c> {
                         if seen == TRAILER_FIELDS_MAX {
                             return Err(BodyError::Trailer);
                         }
-                        if self.trailer_goes_on(&rest[..line])? {
-                            self.keep_framing_range(bytes, &mut keep, at, at + line + 2);
+                        if trailer_goes_on(&rest[..line], self.no_trailers)? {
+                            let mut end = keep + trailers;
+                            keep_range(bytes, &mut end, at, at + line + 2);
+                            (keep, trailers) = self.kept_trailers(keep, end);
                         }
                         self.state = State::Trailers(seen + 1);
                     }
@@ -170,14 +175,12 @@ impl<'c> Body<'c> {
                 }
             }
         }
-        Ok(Step { keep, consumed: at, done: self.state == State::Done })
+        Ok(Step { keep, consumed: at, trailers, done: self.state == State::Done })
     }
 
-    /// Whether a trailer may go on: not what frames, routes, authenticates or ties together a message, should somebody
-    /// merge it.
-    fn trailer_goes_on(&self, line: &[u8]) -> Result<bool, BodyError> {
-        let name = trailer_name(line)?;
-        Ok(Name::of(name) == Name::Other && !self.no_trailers.is_some_and(|ids| ids.contains(name)))
+    /// Where what goes on ends, and how many bytes of trailers lie behind it, when all that is kept ends at `end`.
+    fn kept_trailers(&self, keep: usize, end: usize) -> (usize, usize) {
+        if self.keep_framing { (end, 0) } else { (keep, end - keep) }
     }
 
     fn keep_framing_range(&self, bytes: &mut [u8], keep: &mut usize, start: usize, end: usize) {
@@ -224,6 +227,16 @@ fn chunk_size(line: &[u8]) -> Result<(u64, usize), BodyError> {
         size << 4 | u64::from(char::from(*digit).to_digit(16).unwrap_or_default())
     });
     Ok((size, digits))
+}
+
+/// Whether a trailer may go on: not what frames, routes, authenticates or ties together a message, should somebody
+/// merge it.
+pub(crate) fn trailer_goes_on(
+    line: &[u8],
+    no_trailers: Option<&CorrelationHeaders>,
+) -> Result<bool, BodyError> {
+    let name = trailer_name(line)?;
+    Ok(Name::of(name) == Name::Other && !no_trailers.is_some_and(|ids| ids.contains(name)))
 }
 
 fn trailer_name(line: &[u8]) -> Result<&[u8], BodyError> {

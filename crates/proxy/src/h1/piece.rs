@@ -10,11 +10,12 @@ use crate::{
     transport::{Connection, Transport as _},
 };
 
-/// A buffer whose first bytes go on.
+/// A buffer whose first bytes go on; where framing does not, perhaps with lines of trailers behind them.
 #[derive(Debug, Default)]
 pub(crate) struct Piece {
     buffer: Buffer,
     goes_on: u32,
+    trailers: u32,
     consumed: u32,
 }
 
@@ -22,7 +23,35 @@ impl Piece {
     /// The next piece of `body` in `buffer`. What comes after it stays there.
     pub(crate) fn of(body: &mut Body<'_>, mut buffer: Buffer) -> Result<Self, BodyError> {
         let step = body.step(buffer.filled_mut())?;
-        Ok(Self { buffer, goes_on: step.keep as u32, consumed: step.consumed as u32 })
+        Ok(Self {
+            buffer,
+            goes_on: step.keep as u32,
+            trailers: step.trailers as u32,
+            consumed: step.consumed as u32,
+        })
+    }
+
+    /// All of a buffer goes on.
+    pub(crate) fn whole(buffer: Buffer) -> Self {
+        let bytes = buffer.filled().len() as u32;
+        Self { buffer, goes_on: bytes, trailers: 0, consumed: bytes }
+    }
+
+    /// The first bytes of a buffer go on; the rest are lines of trailers.
+    pub(crate) fn with_trailers(buffer: Buffer, data_bytes: usize) -> Self {
+        let bytes = buffer.filled().len();
+        let (goes_on, trailers) = (data_bytes as u32, (bytes - data_bytes) as u32);
+        Self { buffer, goes_on, trailers, consumed: bytes as u32 }
+    }
+
+    /// What goes on.
+    pub(crate) fn data(&self) -> &[u8] {
+        &self.buffer.filled()[..self.goes_on as usize]
+    }
+
+    /// The lines of trailers that came with it, where framing does not go on.
+    pub(crate) fn trailers(&self) -> &[u8] {
+        &self.buffer.filled()[self.goes_on as usize..][..self.trailers as usize]
     }
 
     /// Copies a small piece behind a head, where it goes out with it.
@@ -59,7 +88,9 @@ impl sides::Piece for Piece {
 
     fn duplicate(&self) -> Self {
         let mut buffer = Buffer::default();
-        buffer.append(&self.buffer.filled()[..self.len()]);
-        Self { buffer, goes_on: self.goes_on, consumed: self.goes_on }
+        buffer.append(self.data());
+        buffer.append(self.trailers());
+        let consumed = self.goes_on + self.trailers;
+        Self { buffer, goes_on: self.goes_on, trailers: self.trailers, consumed }
     }
 }

@@ -4,13 +4,16 @@ use routes::{Edits, entrance::Written};
 
 use super::{fields::Framing, head::Field, request::RequestHead};
 
-/// A request that was read by some codec, and goes on in HTTP/1.1.
-pub(crate) trait WriteRequest {
-    /// Appends its head.
-    fn write(&self, written: &Written, edits: &Edits<'_>, out: &mut Vec<u8>);
+/// A request whose head was read by some codec, and is there as text.
+pub(crate) trait ReadHead {
+    /// The head, and the bytes it was read from.
+    fn read_head(&self) -> (&RequestHead, &[u8]);
 
     /// Its method is HEAD, so that its answer has no body.
-    fn is_head(&self) -> bool;
+    fn is_head(&self) -> bool {
+        let (head, bytes) = self.read_head();
+        head.method.of(bytes) == b"HEAD"
+    }
 }
 
 /// Appends the head of a request as it goes on: its line, what Laneway says itself, the fields that were kept, and what

@@ -55,6 +55,11 @@ impl Decide for Inbound {
         plan(worker, self, picture, head, written)
     }
 
+    /// Whatever callers speak, the application is asked in the same.
+    fn speaks_http2(&self, _: &Published) -> bool {
+        true
+    }
+
     fn counted_as(&self) -> (&str, &str) {
         (&self.identity.application, &self.identity.service)
     }
@@ -118,6 +123,7 @@ fn plan<'p, 'b>(
     Ok(Plan {
         role: Role::SidecarInbound,
         target: Target::Address(*application),
+        protocol: None,
         edits: Edits::NONE,
         counted_as: (&identity.application, &identity.service),
         member,

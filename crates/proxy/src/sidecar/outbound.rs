@@ -162,6 +162,7 @@ fn plan<'p, 'b>(
     Ok(Plan {
         role: Role::SidecarOutbound,
         target,
+        protocol: None,
         edits: Edits::NONE,
         counted_as: ("", ""),
         member: None,

@@ -22,17 +22,13 @@ use crate::{
         head::{HEAD_BYTES_MAX, HeadError},
         piece::Piece,
         response::ResponseHead,
-        write::WriteRequest,
+        write::{ReadHead, write_request},
     },
     limits::HELD_HUNG_AFTER,
     peers::Refused,
     transport::{Connection, Transport as _, Unread},
     worker::Worker,
 };
-
-/// The way to instances over this thread's connections.
-#[derive(Debug)]
-pub(crate) struct Instances<'w>(pub(crate) &'w Worker);
 
 /// A request's head as it is sent, with a small body behind it.
 #[derive(Debug, Clone)]
@@ -74,41 +70,45 @@ impl sides::Answer for Answer {
     }
 }
 
-impl<'w, R> sides::Upstream<R> for Instances<'w>
-where
-    R: sides::Request<Body: sides::RequestBody<Piece = Piece>> + WriteRequest,
-{
-    type Call = Call<'w>;
-
-    fn message(&self, request: &R, written: &Written, edits: &Edits<'_>) -> Message {
-        let mut bytes = self.0.buffers.take_write();
-        request.write(written, edits, &mut bytes);
-        Message { bytes, is_head: request.is_head() }
+impl Message {
+    /// A request's head, edited.
+    pub(super) fn new(
+        worker: &Worker,
+        request: &impl ReadHead,
+        written: &Written,
+        edits: &Edits<'_>,
+    ) -> Self {
+        let mut bytes = worker.buffers.take_write();
+        let (head, received) = request.read_head();
+        write_request(head, received, written, edits, &mut bytes);
+        Self { bytes, is_head: request.is_head() }
     }
 
-    fn join(&self, message: &mut Message, first: &mut Piece) {
-        first.join(&mut message.bytes);
+    pub(super) fn join(&mut self, first: &mut Piece) {
+        first.join(&mut self.bytes);
     }
 
-    fn give_back(&self, message: Message) {
-        self.0.buffers.give_write(message.bytes);
+    pub(super) fn give_back(self, worker: &Worker) {
+        worker.buffers.give_write(self.bytes);
     }
+}
 
-    async fn connect(
-        &self,
+impl<'w> Call<'w> {
+    pub(super) async fn connect(
+        worker: &'w Worker,
         address: SocketAddr,
         fresh: bool,
-    ) -> Result<(Call<'w>, bool), ProxyError> {
-        let pooled = if fresh { None } else { self.0.pooled(address) };
+    ) -> Result<(Self, bool), ProxyError> {
+        let pooled = if fresh { None } else { worker.pooled(address) };
         let reused = pooled.is_some();
         let connection = match pooled {
             Some(connection) => connection,
             // Boxed, as everything that is rare and large: it would make every waiting connection larger.
-            None => Box::pin(self.0.open(address)).await?,
+            None => Box::pin(worker.open(address)).await?,
         };
         connection.sent.set(false);
         let call = Call {
-            worker: self.0,
+            worker,
             connection,
             address,
             is_head: Cell::new(false),
@@ -190,17 +190,12 @@ impl Call<'_> {
     }
 }
 
-impl sides::Call for Call<'_> {
-    type Message = Message;
-    type Piece = Piece;
-    type Answer = Answer;
-    type Stream = Unread;
-
-    fn leads_to(&self, service: &ServiceId) {
+impl Call<'_> {
+    pub(super) fn leads_to(&self, service: &ServiceId) {
         self.connection.leads_to(service);
     }
 
-    fn expect_by(&self, at_ms: u64) {
+    pub(super) fn expect_by(&self, at_ms: u64) {
         let (deadlines, deadline) = (&self.worker.deadlines, self.connection.deadline());
         match at_ms {
             // Its caller may wait as long as it likes; whether the instance hangs must be known all the same.
@@ -209,16 +204,16 @@ impl sides::Call for Call<'_> {
         }
     }
 
-    fn expect_moves(&self, period: Duration, until_ms: u64) {
+    pub(super) fn expect_moves(&self, period: Duration, until_ms: u64) {
         self.worker.deadlines.set_now(Instant::now());
         self.worker.deadlines.arm_sending_until(self.connection.deadline(), period, until_ms);
     }
 
-    fn cut(&self) {
+    pub(super) fn cut(&self) {
         self.connection.reset_when_closed();
     }
 
-    async fn begin(
+    pub(super) async fn begin(
         &self,
         message: &mut Message,
         first: &mut Piece,
@@ -229,13 +224,13 @@ impl sides::Call for Call<'_> {
         self.sent(sent, is_last)
     }
 
-    async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), ProxyError> {
+    pub(super) async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), ProxyError> {
         self.connection.take_little();
         let sent = piece.send_after(&mut Vec::new(), &self.connection).await;
         self.sent(sent, is_last)
     }
 
-    async fn answer(&self) -> Result<Answer, Kind> {
+    pub(super) async fn answer(&self) -> Result<Answer, Kind> {
         let mut head = self.worker.take_response_head();
         let mut received = self.received.take();
         self.connection.await_answer();
@@ -252,14 +247,14 @@ impl sides::Call for Call<'_> {
         }
     }
 
-    fn pass_over(&self, interim: Answer) {
+    pub(super) fn pass_over(&self, interim: Answer) {
         let Answer { head, mut received } = interim;
         received.consume(head.head_bytes);
         self.worker.give_response_head(head);
         self.keep(received);
     }
 
-    fn begin_body(&self, answer: Answer, keeps_framing: bool) -> Result<Piece, Kind> {
+    pub(super) fn begin_body(&self, answer: Answer, keeps_framing: bool) -> Result<Piece, Kind> {
         let Answer { head, mut received } = answer;
         received.consume(head.head_bytes);
         self.keeps_connection.set(head.keep_alive && head.framing != Framing::UntilClose);
@@ -268,7 +263,7 @@ impl sides::Call for Call<'_> {
         self.piece(body, received)
     }
 
-    async fn next(&self) -> Result<Piece, Kind> {
+    pub(super) async fn next(&self) -> Result<Piece, Kind> {
         let Some(body) = self.answer_body.get() else { return Err(self.ended()) };
         match self.receive(self.received.take(), body.known_remaining(), 0).await? {
             Some(received) => self.piece(body, received),
@@ -281,15 +276,15 @@ impl sides::Call for Call<'_> {
         }
     }
 
-    fn is_done(&self) -> bool {
+    pub(super) fn is_done(&self) -> bool {
         self.answer_body.get().is_some_and(|body| body.is_done())
     }
 
-    fn give_back(&self, piece: Piece) {
+    pub(super) fn give_back(&self, piece: Piece) {
         self.keep(piece.into_rest());
     }
 
-    fn finish(self) {
+    pub(super) fn finish(self) {
         self.connection.deadline().disarm();
         let received = self.received.take();
         // An instance that answered early still waits for the rest of the body, and would take the next request for
@@ -305,7 +300,7 @@ impl sides::Call for Call<'_> {
         self.worker.buffers.give(received);
     }
 
-    fn into_stream(self) -> (Unread, impl AsRef<[u8]>) {
+    pub(super) fn into_unread(self) -> (Unread, Buffer) {
         self.connection.deadline().disarm();
         (Unread::new(self.connection), self.received.take())
     }

@@ -8,6 +8,7 @@ mod coming_back;
 mod connections;
 mod cuts;
 mod entrance;
+mod http2;
 mod hung;
 mod lanes;
 mod lifecycle;

@@ -156,6 +156,11 @@ impl Wire {
         self.stream.shutdown().await.unwrap();
     }
 
+    /// The connection itself, where nothing was received yet.
+    pub(crate) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
     /// Ends so that the other side sees a reset.
     pub(crate) fn abort(self) {
         self.stream.set_zero_linger().unwrap();
@@ -266,6 +271,8 @@ pub(crate) struct World {
     /// Names that mean something, where it is told which do.
     pub(crate) digest: Option<Vec<&'static str>>,
     pub(crate) nobody_answers: bool,
+    /// Instances speak HTTP/2, by what the routes say.
+    pub(crate) backends_speak_http2: bool,
     /// The proxy was there before.
     pub(crate) comes_back: bool,
 }
@@ -286,6 +293,7 @@ impl World {
             absent: Vec::new(),
             digest: None,
             nobody_answers: false,
+            backends_speak_http2: false,
             comes_back: false,
         }
     }
@@ -359,6 +367,7 @@ impl World {
                             vec![BackendSpec {
                                 service: Ok(self.id(service)),
                                 weight: 1,
+                                http2: self.backends_speak_http2,
                                 filters: Vec::new(),
                             }]
                         },
@@ -388,6 +397,7 @@ pub(crate) fn listener(port: u16, trusted: bool) -> ListenerSpec {
         trusted,
         trusted_hops: 0,
         merge_slashes: true,
+        http2: false,
     }
 }
 

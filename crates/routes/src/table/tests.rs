@@ -39,6 +39,7 @@ pub(crate) fn gateway(listeners: &[(&str, u16, Option<&str>)]) -> GatewaySpec {
         trusted: false,
         trusted_hops: 0,
         merge_slashes: true,
+        http2: false,
     });
     GatewaySpec { name: "edge".to_owned(), listeners: listeners.collect() }
 }
@@ -58,6 +59,7 @@ pub(crate) fn backend(service: &str, weight: u32) -> BackendSpec {
     BackendSpec {
         service: Ok(ServiceId::new("fixed", "default", "", service)),
         weight,
+        http2: false,
         filters: Vec::new(),
     }
 }

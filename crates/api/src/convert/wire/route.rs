@@ -21,6 +21,7 @@ pub fn gateway_to(gateway: &GatewaySpec) -> v1::Gateway {
             trusted: listener.trusted,
             trusted_hops: u32::from(listener.trusted_hops),
             keeps_slashes: !listener.merge_slashes,
+            http2: listener.http2,
         })
         .collect();
     v1::Gateway { name: gateway.name.clone(), listeners }
@@ -38,6 +39,7 @@ pub fn gateway_from(gateway: v1::Gateway) -> Result<GatewaySpec, NotUnderstood> 
                 NotUnderstood::number("listener.trusted_hops", listener.trusted_hops)
             })?,
             merge_slashes: !listener.keeps_slashes,
+            http2: listener.http2,
         })
     };
     let listeners = gateway.listeners.into_iter().map(listener).collect::<Result<_, _>>()?;
@@ -159,6 +161,7 @@ fn backend_to(backend: &BackendSpec) -> v1::RouteBackend {
     v1::RouteBackend {
         service,
         weight: backend.weight,
+        http2: backend.http2,
         filters: backend.filters.iter().map(filter_to).collect(),
         problem,
     }
@@ -168,6 +171,7 @@ fn backend_from(backend: v1::RouteBackend) -> Result<BackendSpec, NotUnderstood>
     Ok(BackendSpec {
         service: backend.service.map(service_id_from).ok_or(backend.problem),
         weight: backend.weight,
+        http2: backend.http2,
         filters: backend.filters.into_iter().map(filter_from).collect::<Result<_, _>>()?,
     })
 }

@@ -196,9 +196,18 @@ fn route_match() -> impl Strategy<Value = MatchSpec> {
 
 fn rule() -> impl Strategy<Value = RuleSpec> {
     let id = service_id().prop_map(Ok);
-    let backend =
-        (prop_oneof![id, any::<String>().prop_map(Err)], any::<u32>(), vec(filter(), 0..2))
-            .prop_map(|(service, weight, filters)| BackendSpec { service, weight, filters });
+    let backend = (
+        prop_oneof![id, any::<String>().prop_map(Err)],
+        any::<u32>(),
+        any::<bool>(),
+        vec(filter(), 0..2),
+    )
+        .prop_map(|(service, weight, http2, filters)| BackendSpec {
+            service,
+            weight,
+            http2,
+            filters,
+        });
     (
         vec(route_match(), 0..3),
         vec(filter(), 0..3),
@@ -227,14 +236,9 @@ fn route() -> impl Strategy<Value = RouteSpec> {
 }
 
 fn gateway() -> impl Strategy<Value = GatewaySpec> {
-    let listener = (word(), any::<u16>(), option::of(word()), any::<[bool; 2]>(), any::<u8>())
-        .prop_map(|(name, port, hostname, [trusted, merge_slashes], trusted_hops)| ListenerSpec {
-            name,
-            port,
-            hostname,
-            trusted,
-            trusted_hops,
-            merge_slashes,
+    let listener = (word(), any::<u16>(), option::of(word()), any::<[bool; 3]>(), any::<u8>())
+        .prop_map(|(name, port, hostname, [trusted, merge_slashes, http2], trusted_hops)| {
+            ListenerSpec { name, port, hostname, trusted, trusted_hops, merge_slashes, http2 }
         });
     (word(), vec(listener, 0..3)).prop_map(|(name, listeners)| GatewaySpec { name, listeners })
 }

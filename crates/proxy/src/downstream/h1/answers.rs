@@ -20,7 +20,7 @@ use crate::{
     peers::REFUSED,
     plan::CONNECT,
     transport::{Connection, Transport as _},
-    upstream::h1::Answer,
+    upstream::Answer,
     worker::Worker,
 };
 
@@ -183,12 +183,12 @@ impl AnswerSink<Answer> for Answers<'_> {
         Some(out)
     }
 
-    async fn begin(&self, mut head: Vec<u8>, first: &mut Piece) -> Result<(), Gone> {
+    async fn begin(&self, mut head: Vec<u8>, first: &mut Piece, _: bool) -> Result<(), Gone> {
         first.join(&mut head);
         self.send_all(head, first).await
     }
 
-    async fn send(&self, piece: &mut Piece) -> Result<(), Gone> {
+    async fn send(&self, piece: &mut Piece, _: bool) -> Result<(), Gone> {
         if piece.is_empty() {
             return Ok(());
         }

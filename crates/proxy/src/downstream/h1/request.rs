@@ -9,10 +9,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use routes::{
-    Edits,
-    entrance::{CorrelationHeaders, Head, Written},
-};
+use routes::entrance::{CorrelationHeaders, Head};
 
 use crate::{
     buffers::Buffer,
@@ -23,8 +20,9 @@ use crate::{
         body::Body,
         piece::Piece,
         request::{Received, RequestHead},
-        write::{WriteRequest, write_request},
+        write::ReadHead,
     },
+    plan::Protocol,
     transport::{Connection, Transport as _, Unread},
     worker::Worker,
 };
@@ -55,13 +53,15 @@ impl<'c> Request<'c> {
 impl<'c> sides::Request for Request<'c> {
     type Body = RequestBody<'c>;
 
+    const PROTOCOL: Protocol = Protocol::Http1;
+
     fn head(&mut self) -> impl Head<'_> {
         Received::new(&mut self.head, self.received.filled())
     }
 
-    fn into_body(self) -> RequestBody<'c> {
+    fn into_body(self, keeps_framing: bool) -> RequestBody<'c> {
         let Self { worker, connection, head, mut received, no_trailers } = self;
-        let body = Body::new(head.framing, true).without_trailers(no_trailers);
+        let body = Body::new(head.framing, keeps_framing).without_trailers(no_trailers);
         received.consume(head.head_bytes);
         // Given back before the wait, so that the next connection finds it in the cache.
         worker.give_request_head(head);
@@ -76,13 +76,9 @@ impl<'c> sides::Request for Request<'c> {
     }
 }
 
-impl WriteRequest for Request<'_> {
-    fn write(&self, written: &Written, edits: &Edits<'_>, out: &mut Vec<u8>) {
-        write_request(&self.head, self.received.filled(), written, edits, out);
-    }
-
-    fn is_head(&self) -> bool {
-        self.head.method.of(self.received.filled()) == b"HEAD"
+impl ReadHead for Request<'_> {
+    fn read_head(&self) -> (&RequestHead, &[u8]) {
+        (&self.head, self.received.filled())
     }
 }
 

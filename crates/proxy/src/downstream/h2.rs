@@ -1,0 +1,136 @@
+//! One client's connection in HTTP/2: every stream is an exchange of its own, all of them on the connection's task.
+
+use std::{cell::RefCell, future::poll_fn, io, pin::Pin, rc::Rc, task::Poll};
+
+use futures_util::stream::{FuturesUnordered, Stream};
+use telemetry::Count;
+
+use crate::{
+    buffers::Buffer,
+    error::Kind,
+    exchange::{End, exchange, sides::Decide},
+    h1::head::HeadError,
+    h2::{
+        Limits,
+        driver::Driver,
+        error::Code,
+        head::Malformed,
+        session::{Lost, Session, SharedSession},
+    },
+    limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_STREAMS_MAX, H2_TABLE_BYTES_MAX},
+    transport::Connection,
+    upstream::Instances,
+    worker::Worker,
+};
+
+use answers::Answers;
+use request::Request;
+
+mod answers;
+mod request;
+
+/// What clients are allowed.
+const LIMITS: Limits = Limits {
+    streams_max: H2_STREAMS_MAX,
+    stream_window: H2_STREAM_WINDOW,
+    connection_window: H2_CONNECTION_WINDOW,
+    head_bytes_max: crate::h1::head::HEAD_BYTES_MAX as u32,
+    table_bytes_max: H2_TABLE_BYTES_MAX,
+};
+
+/// One stream of a client's connection, for whoever serves it. What is not at its end when it is dropped ends then.
+#[derive(Debug)]
+struct Served<'c> {
+    worker: &'c Worker,
+    session: SharedSession,
+    id: u32,
+}
+
+impl Drop for Served<'_> {
+    fn drop(&mut self) {
+        self.session.borrow_mut().release(self.id, Code::Internal, &self.worker.buffers);
+    }
+}
+
+/// Serves one client connection until either side ends it.
+pub(crate) async fn serve<D: Decide>(
+    worker: Rc<Worker>,
+    connection: Rc<Connection>,
+    decide: &D,
+    first: Buffer,
+) {
+    let session = Rc::new(RefCell::new(Session::server(LIMITS, worker.deadlines.now_ms())));
+    let mut streams = FuturesUnordered::new();
+    let mut driver = Driver::new(&worker, &connection, &session, worker.timeouts.idle, first);
+    let ended: io::Result<()> = poll_fn(|context| {
+        if worker.draining.get() || decide.is_leaving() {
+            session.borrow_mut().leave();
+        }
+        loop {
+            let mut has_moved = driver.receive(context)?;
+            while let Some(id) = { session.borrow_mut().next_request() } {
+                let served = Served { worker: &worker, session: Rc::clone(&session), id };
+                streams.push(serve_stream(served, decide));
+                has_moved = true;
+            }
+            while let Poll::Ready(Some(())) = Pin::new(&mut streams).poll_next(context) {
+                has_moved = true;
+            }
+            has_moved |= driver.send(context)?;
+            if session.borrow().is_done() || (driver.has_ended && streams.is_empty()) {
+                return Poll::Ready(Ok(()));
+            }
+            if !has_moved {
+                connection.set_farewell(context.waker());
+                driver.wait();
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+    session.borrow_mut().close();
+    drop(streams);
+    if let Some(fatal) = driver.failed {
+        worker.account.unread(D::ROLE, &Kind::Connection(fatal));
+    }
+    if driver.was_idle() {
+        worker.recorder.count(Count::TimedOutIdle);
+    }
+    match ended.and(driver.farewell().await) {
+        Ok(()) => super::h1::linger(&worker, &connection).await,
+        Err(error) => {
+            tracing::debug!(peer = %connection.peer, %error, "connection broken off");
+            connection.reset_when_closed();
+        }
+    }
+}
+
+/// Serves one stream.
+async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
+    let Served { worker, session, id } = &served;
+    let head = poll_fn(|context| session.borrow_mut().poll_head(*id, context)).await;
+    let head = match head {
+        Ok(head) => head,
+        Err(Lost::Malformed(Malformed::TooLarge)) => {
+            let kind = Kind::RequestHead(HeadError::TooLarge);
+            return Answers::refuse_unread::<D>(&served, kind).await;
+        }
+        Err(_) => return,
+    };
+    let request = match Request::read(&served, head, decide.no_trailers(), D::ROLE) {
+        Ok(request) => request,
+        Err(error) => {
+            return Answers::refuse_unread::<D>(&served, Kind::RequestHead(error)).await;
+        }
+    };
+    worker.recorder.add(Count::BytesReceived, request.head_bytes() as u64);
+    let answers = Answers::new(&served, request.has_method(b"HEAD"));
+    let instances = Instances(worker);
+    match Box::pin(exchange(worker, decide, request, &instances, &answers)).await {
+        // What is left of the request is of no use to anybody (RFC 9113 §8.1).
+        End::Whole(_) | End::Unread => {
+            session.borrow_mut().release(*id, Code::NoError, &worker.buffers);
+        }
+        End::Established(..) | End::Broken => {}
+    }
+}

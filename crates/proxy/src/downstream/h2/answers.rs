@@ -1,0 +1,149 @@
+//! Answers to a client in HTTP/2: an instance's, or the proxy's own.
+
+use std::rc::Rc;
+
+use routes::spec::HeaderEdits;
+
+use super::Served;
+use crate::{
+    error::Kind,
+    exchange::sides::{AnswerSink, Client, Decide, Gone, OwnAnswer},
+    h1::{head::Field, piece::Piece},
+    h2::{
+        error::Code,
+        hpack,
+        outgoing::{Outgoing, Stopped},
+    },
+    peers::REFUSED,
+    upstream::Answer,
+    worker::Worker,
+};
+
+/// Where the answer to one request goes.
+#[derive(Debug)]
+pub(super) struct Answers<'c> {
+    worker: &'c Worker,
+    outgoing: Outgoing<'c>,
+    is_head: bool,
+}
+
+impl<'c> Answers<'c> {
+    pub(super) fn new(served: &Served<'c>, is_head: bool) -> Self {
+        let Served { worker, session, id } = served;
+        let outgoing = Outgoing::new(worker, Rc::clone(session), *id, worker.timeouts.body);
+        Self { worker, outgoing, is_head }
+    }
+
+    /// Answers what could not be read as a request.
+    pub(super) async fn refuse_unread<D: Decide>(served: &Served<'c>, kind: Kind) {
+        served.worker.account.unread(D::ROLE, &kind);
+        tracing::debug!(reason = %kind, "refused what is no correct request");
+        let answer = OwnAnswer::Refusal(kind);
+        if Self::new(served, false).own(&answer, false).await.is_ok() {
+            let Served { worker, session, id } = served;
+            session.borrow_mut().release(*id, Code::NoError, &worker.buffers);
+        }
+    }
+
+    /// A client that takes nothing is cut off, and one that is gone is gone.
+    fn sent(&self, sent: Result<(), Stopped>) -> Result<(), Gone> {
+        sent.map_err(|stopped| {
+            if matches!(stopped, Stopped::Late) {
+                self.outgoing.cut(Code::Cancel);
+            }
+            Gone
+        })
+    }
+}
+
+impl Client for Answers<'_> {
+    async fn own(&self, answer: &OwnAnswer, _: bool) -> Result<(), Gone> {
+        let mut block = self.worker.buffers.take_write();
+        hpack::write_status(answer.status(), &mut block);
+        // Says that the proxy itself answered, not an instance.
+        hpack::write_field(b"server", b"laneway", &mut block);
+        let mut text = String::new();
+        match answer {
+            OwnAnswer::Refusal(kind) => {
+                text = format!("{kind}\n");
+                hpack::write_field(b"content-type", b"text/plain; charset=utf-8", &mut block);
+                let length = text.len().to_string();
+                hpack::write_field(b"content-length", length.as_bytes(), &mut block);
+                if let Some(refused) = kind.refused() {
+                    let said = refused.as_str().as_bytes();
+                    hpack::write_field(REFUSED.as_bytes(), said, &mut block);
+                }
+            }
+            OwnAnswer::Redirect { location, .. } => {
+                hpack::write_field(b"location", location, &mut block);
+                hpack::write_field(b"content-length", b"0", &mut block);
+            }
+            OwnAnswer::Established(_) => return self.sent(self.outgoing.send_head(block, false)),
+        }
+        let is_all = text.is_empty() || self.is_head;
+        self.sent(self.outgoing.send_head(block, is_all))?;
+        if is_all {
+            return Ok(());
+        }
+        self.sent(self.outgoing.send_data(text.as_bytes(), true).await)
+    }
+
+    fn cut(&self) {
+        self.outgoing.cut(Code::Internal);
+    }
+}
+
+impl AnswerSink<Answer> for Answers<'_> {
+    type Piece = Piece;
+    type Head = Vec<u8>;
+
+    fn keeps_framing(&self) -> bool {
+        false
+    }
+
+    async fn interim(&self, answer: &Answer) -> Result<(), Gone> {
+        let mut block = self.worker.buffers.take_write();
+        hpack::write_status(answer.head.status, &mut block);
+        write_kept(answer.received.filled(), answer.head.fields(), &mut block);
+        self.sent(self.outgoing.send_head(block, false))
+    }
+
+    fn head(&self, answer: &mut Answer, edits: &[HeaderEdits], _: bool) -> Vec<u8> {
+        let mut block = self.worker.buffers.take_write();
+        let Answer { head, received } = answer;
+        let bytes = received.filled();
+        hpack::write_status(head.status, &mut block);
+        for headers in edits {
+            headers.replaced().for_each(|name| head.drop_named(bytes, name.as_bytes()));
+        }
+        write_kept(bytes, head.fields(), &mut block);
+        for headers in edits {
+            for (name, value) in headers.written() {
+                hpack::write_field(name.as_bytes(), value.as_bytes(), &mut block);
+            }
+        }
+        block
+    }
+
+    /// Nobody can ask for another protocol within a stream.
+    fn switch(&self, _: &Answer) -> Option<Vec<u8>> {
+        None
+    }
+
+    async fn begin(&self, head: Vec<u8>, first: &mut Piece, is_last: bool) -> Result<(), Gone> {
+        let is_all = Outgoing::is_all(first, is_last);
+        self.sent(self.outgoing.send_head(head, is_all))?;
+        if is_all { Ok(()) } else { self.send(first, is_last).await }
+    }
+
+    async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), Gone> {
+        self.sent(self.outgoing.send_piece(piece, is_last).await)
+    }
+}
+
+/// Appends all kept fields.
+fn write_kept(bytes: &[u8], fields: &[Field], block: &mut Vec<u8>) {
+    for field in fields.iter().filter(|field| field.keep) {
+        hpack::write_field(field.name_of(bytes), field.value.of(bytes), block);
+    }
+}

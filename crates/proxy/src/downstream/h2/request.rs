@@ -1,0 +1,134 @@
+//! A request of a client in HTTP/2: its head as text, and its body as it arrives.
+
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    task::{Context, Poll},
+};
+
+use routes::entrance::{CorrelationHeaders, Head};
+use telemetry::Role;
+
+use super::Served;
+use crate::{
+    buffers::Buffer,
+    downstream::h1::policy,
+    error::Kind,
+    exchange::sides,
+    h1::{
+        fields::Framing,
+        head::HeadError,
+        piece::Piece,
+        request::{Received, RequestHead},
+        write::ReadHead,
+    },
+    h2::{head::HeadText, incoming::Incoming, tunnelled::Tunnelled},
+    plan::Protocol,
+};
+
+/// A request whose head was read.
+#[derive(Debug)]
+pub(super) struct Request<'c> {
+    served: &'c Served<'c>,
+    head: Box<RequestHead>,
+    text: Vec<u8>,
+    no_trailers: Option<&'c CorrelationHeaders>,
+}
+
+impl<'c> Request<'c> {
+    /// Understands a head.
+    pub(super) fn read(
+        served: &'c Served<'c>,
+        read: HeadText,
+        no_trailers: Option<&'c CorrelationHeaders>,
+        role: Role,
+    ) -> Result<Self, HeadError> {
+        let mut head = served.worker.take_request_head();
+        let is_whole = head.advance(&read.text, policy(role))?;
+        debug_assert!(is_whole, "a head in HTTP/2 is whole");
+        let has_body = !served.session.borrow().has_ended_empty(served.id);
+        head.framing = match read.content_length {
+            Some(bytes) if bytes > 0 => Framing::Length(bytes),
+            None if has_body => Framing::Chunked,
+            Some(_) | None => Framing::None,
+        };
+        Ok(Self { served, head, text: read.text, no_trailers })
+    }
+
+    pub(super) fn head_bytes(&self) -> usize {
+        self.text.len()
+    }
+
+    pub(super) fn has_method(&self, method: &[u8]) -> bool {
+        self.head.method.of(&self.text) == method
+    }
+}
+
+impl<'c> sides::Request for Request<'c> {
+    type Body = RequestBody<'c>;
+
+    const PROTOCOL: Protocol = Protocol::Http2;
+
+    fn head(&mut self) -> impl Head<'_> {
+        Received::new(&mut self.head, &self.text)
+    }
+
+    fn into_body(self, keeps_framing: bool) -> RequestBody<'c> {
+        let Self { served, head, text, no_trailers } = self;
+        let Served { worker, session, id } = served;
+        let is_framed = keeps_framing && head.framing == Framing::Chunked;
+        worker.give_request_head(head);
+        worker.buffers.give_write(text);
+        RequestBody {
+            served,
+            incoming: Incoming::new(worker, Rc::clone(session), *id, is_framed, no_trailers),
+        }
+    }
+}
+
+impl ReadHead for Request<'_> {
+    fn read_head(&self) -> (&RequestHead, &[u8]) {
+        (&self.head, &self.text)
+    }
+}
+
+/// The body of a request.
+#[derive(Debug)]
+pub(super) struct RequestBody<'c> {
+    served: &'c Served<'c>,
+    incoming: Incoming<'c>,
+}
+
+impl<'c> sides::RequestBody for RequestBody<'c> {
+    type Piece = Piece;
+    type Stream = Tunnelled<'c>;
+
+    fn arrived(&mut self) -> Result<Piece, Kind> {
+        Ok(self.incoming.arrived())
+    }
+
+    async fn next(&mut self) -> Result<Piece, Kind> {
+        let next = poll_fn(|context| self.incoming.poll_next(context));
+        match tokio::time::timeout(self.served.worker.timeouts.body, next).await {
+            Ok(next) => next.map_err(|_| Kind::ClientGone),
+            Err(_) => Err(Kind::RequestTimeout),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        self.incoming.is_done()
+    }
+
+    fn give_back(&mut self, piece: Piece) {
+        self.served.worker.buffers.give(piece.into_rest());
+    }
+
+    fn poll_gone(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        self.served.session.borrow_mut().poll_lost(self.served.id, context).map(|_| ())
+    }
+
+    fn into_stream(self) -> (Tunnelled<'c>, impl AsRef<[u8]>) {
+        let Served { worker, session, id } = self.served;
+        (Tunnelled::new(worker, Rc::clone(session), *id), Buffer::default())
+    }
+}

@@ -1,0 +1,30 @@
+//! HTTP/2 (RFC 9113). A [`session`] is pure: frames, compression of heads, streams and their windows, bytes in and bytes
+//! out. A [`driver`] moves its bytes, and what [`outgoing`] and [`incoming`] are to a stream is the same for both sides.
+//! Those who serve clients and call instances with all this are in [`crate::downstream`] and [`crate::upstream`].
+
+pub(crate) mod driver;
+pub(crate) mod error;
+mod frame;
+mod guard;
+pub(crate) mod head;
+pub(crate) mod hpack;
+pub(crate) mod incoming;
+pub(crate) mod outgoing;
+pub(crate) mod session;
+mod settings;
+pub(crate) mod tunnelled;
+
+/// What we allow the other side.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Limits {
+    /// Streams at a time.
+    pub(crate) streams_max: u32,
+    /// Bytes of one stream's body that may lie here unread.
+    pub(crate) stream_window: u32,
+    /// The same of all streams together.
+    pub(crate) connection_window: u32,
+    /// Bytes of a head, uncompressed.
+    pub(crate) head_bytes_max: u32,
+    /// Bytes of fields that the other side may have us remember.
+    pub(crate) table_bytes_max: u32,
+}

@@ -1,0 +1,204 @@
+//! Moves bytes between a connection and its session; the same for both sides.
+
+use std::{
+    future::poll_fn,
+    io,
+    net::Shutdown,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use telemetry::Count;
+
+use super::{
+    error::Fatal,
+    session::{Session, SharedSession},
+};
+use crate::{
+    buffers::Buffer,
+    deadlines::HasDeadline as _,
+    transport::{Connection, Transport as _},
+    worker::Worker,
+};
+
+/// What a connection waits for, and for how long.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wait {
+    /// Its streams.
+    Streams,
+    /// The next request.
+    Idle,
+    /// The rest of a frame, or of a head.
+    Frame,
+    /// The other side to take what is sent.
+    Sending,
+}
+
+/// What a session says goes out, and what comes goes into it.
+pub(crate) struct Driver<'c> {
+    worker: &'c Worker,
+    connection: &'c Rc<Connection>,
+    session: &'c SharedSession,
+    /// How long it may be without a stream.
+    idle: Duration,
+    /// Came, and is not whole.
+    received: Buffer,
+    /// On its way out: as much as `sent` bytes of it have gone.
+    sending: Vec<u8>,
+    sent: usize,
+    /// The other side has ended its sending.
+    pub(crate) has_ended: bool,
+    waits: Option<Wait>,
+    /// What the other side did wrong.
+    pub(crate) failed: Option<Fatal>,
+}
+
+impl<'c> Driver<'c> {
+    pub(crate) fn new(
+        worker: &'c Worker,
+        connection: &'c Rc<Connection>,
+        session: &'c SharedSession,
+        idle: Duration,
+        first: Buffer,
+    ) -> Self {
+        Self {
+            worker,
+            connection,
+            session,
+            idle,
+            received: first,
+            sending: Vec::new(),
+            sent: 0,
+            has_ended: false,
+            waits: None,
+            failed: None,
+        }
+    }
+
+    /// Takes in what has come. Whether anything has.
+    pub(crate) fn receive(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        let mut has_moved = false;
+        loop {
+            if !self.received.is_empty() {
+                self.take_in();
+            }
+            if self.has_ended || !self.session.borrow().may_receive() {
+                return Ok(has_moved);
+            }
+            let buffers = &self.worker.buffers;
+            let received = if self.received.is_empty() {
+                buffers.give(std::mem::take(&mut self.received));
+                self.connection.poll_receive(context, buffers, 0).map_ok(|received| {
+                    let bytes = received.filled().len();
+                    self.received = received;
+                    bytes
+                })
+            } else {
+                // A whole frame finds room.
+                self.received.make_room(Session::RECEIVED_BYTES_MAX);
+                self.connection.poll_receive_more(context, &mut self.received)
+            };
+            match received {
+                Poll::Ready(Ok(0)) => self.has_ended = true,
+                Poll::Ready(Ok(_)) => has_moved = true,
+                Poll::Ready(Err(error)) => return Err(error),
+                Poll::Pending => return Ok(has_moved),
+            }
+        }
+    }
+
+    fn take_in(&mut self) {
+        let mut session = self.session.borrow_mut();
+        let now_ms = self.worker.deadlines.now_ms();
+        match session.receive(self.received.filled(), &self.worker.buffers, now_ms) {
+            Ok(bytes) => self.received.consume(bytes),
+            Err(fatal) => {
+                tracing::debug!(peer = %self.connection.peer, reason = %fatal, "HTTP/2 connection ended");
+                session.fail(fatal);
+                self.failed = Some(fatal);
+                self.received.clear();
+            }
+        }
+    }
+
+    /// Sends what there is. Whether any of it has gone.
+    pub(crate) fn send(&mut self, context: &mut Context<'_>) -> io::Result<bool> {
+        let mut has_moved = false;
+        loop {
+            if self.sent == self.sending.len() {
+                let mut session = self.session.borrow_mut();
+                if self.sent > 0 {
+                    session.sent();
+                    self.sending.clear();
+                    self.sent = 0;
+                }
+                if !session.has_out() {
+                    self.worker.buffers.give_write(std::mem::take(&mut self.sending));
+                    return Ok(has_moved);
+                }
+                let memory = match std::mem::take(&mut self.sending) {
+                    memory if memory.capacity() > 0 => memory,
+                    _ => self.worker.buffers.take_write(),
+                };
+                self.sending = session.take_out(memory);
+                self.worker.recorder.add(Count::BytesSent, self.sending.len() as u64);
+            }
+            match self.connection.poll_send_some(context, &self.sending[self.sent..]) {
+                Poll::Ready(bytes) => {
+                    self.sent += bytes?;
+                    has_moved = true;
+                }
+                Poll::Pending => return Ok(has_moved),
+            }
+        }
+    }
+
+    /// Nothing moves: for how long may it be so?
+    pub(crate) fn wait(&mut self) {
+        let session = self.session.borrow();
+        let waits = if self.sent < self.sending.len() {
+            Wait::Sending
+        } else if !self.received.is_empty() || session.is_within_head() {
+            Wait::Frame
+        } else if session.stream_count() == 0 {
+            Wait::Idle
+        } else {
+            Wait::Streams
+        };
+        if self.waits.replace(waits) == Some(waits) {
+            return;
+        }
+        let Worker { deadlines, timeouts, .. } = self.worker;
+        let deadline = self.connection.deadline();
+        self.connection.idle.set(waits == Wait::Idle);
+        match waits {
+            Wait::Streams => deadline.disarm(),
+            Wait::Idle => deadlines.arm(deadline, self.idle, Shutdown::Read),
+            Wait::Frame => deadlines.arm(deadline, timeouts.head, Shutdown::Both),
+            Wait::Sending => deadlines.arm_sending(deadline, timeouts.body),
+        }
+    }
+
+    /// It ended because nobody had anything to say for long.
+    pub(crate) fn was_idle(&self) -> bool {
+        self.connection.deadline().is_expired() && self.waits == Some(Wait::Idle)
+    }
+
+    /// Sends what is left to be said, so that the connection can end in order.
+    pub(crate) async fn farewell(&mut self) -> io::Result<()> {
+        self.session.borrow_mut().say_goodbye();
+        let deadline = self.connection.deadline();
+        self.worker.deadlines.arm_sending(deadline, self.worker.timeouts.body);
+        poll_fn(|context| {
+            loop {
+                match self.send(context) {
+                    Ok(true) => {}
+                    Ok(false) if self.sent < self.sending.len() => return Poll::Pending,
+                    ended => return Poll::Ready(ended.map(drop)),
+                }
+            }
+        })
+        .await
+    }
+}

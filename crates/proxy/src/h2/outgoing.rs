@@ -1,0 +1,116 @@
+//! What goes out on one stream: a head, a body as the other side allows it, trailers. The same for answers to clients and
+//! for requests to instances.
+
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    time::Duration,
+};
+
+use super::{
+    error::Code,
+    hpack,
+    session::{Lost, SharedSession},
+};
+use crate::{exchange::sides::Piece as _, h1::piece::Piece, worker::Worker};
+
+/// The sending half of a stream.
+#[derive(Debug)]
+pub(crate) struct Outgoing<'c> {
+    worker: &'c Worker,
+    session: SharedSession,
+    id: u32,
+    /// How long the other side may take to take some of it.
+    patience: Duration,
+    /// Lines of trailers that came with the body.
+    trailers: RefCell<Vec<u8>>,
+    has_ended: Cell<bool>,
+}
+
+/// Why no more goes out.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Stopped {
+    Lost(Lost),
+    /// The other side took nothing for too long.
+    Late,
+}
+
+impl From<Lost> for Stopped {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+impl<'c> Outgoing<'c> {
+    pub(crate) fn new(
+        worker: &'c Worker,
+        session: SharedSession,
+        id: u32,
+        patience: Duration,
+    ) -> Self {
+        Self {
+            worker,
+            session,
+            id,
+            patience,
+            trailers: RefCell::default(),
+            has_ended: Cell::new(false),
+        }
+    }
+
+    /// Sends a block of fields.
+    pub(crate) fn send_head(&self, block: Vec<u8>, ends: bool) -> Result<(), Stopped> {
+        let sent = self.session.borrow_mut().send_head(self.id, &block, ends);
+        self.has_ended.set(ends);
+        self.worker.buffers.give_write(block);
+        Ok(sent?)
+    }
+
+    /// Sends part of a body.
+    pub(crate) async fn send_data(&self, mut data: &[u8], ends: bool) -> Result<(), Stopped> {
+        self.has_ended.set(ends);
+        while !data.is_empty() || ends {
+            let sent = poll_fn(|context| {
+                self.session.borrow_mut().poll_send(self.id, context, data, ends)
+            });
+            let sent = tokio::time::timeout(self.patience, sent).await;
+            let bytes = sent.map_err(|_| Stopped::Late)??;
+            if bytes == data.len() {
+                break;
+            }
+            data = &data[bytes..];
+        }
+        Ok(())
+    }
+
+    /// Sends a piece, and with the last one what ends the stream.
+    pub(crate) async fn send_piece(&self, piece: &Piece, is_last: bool) -> Result<(), Stopped> {
+        if !piece.trailers().is_empty() {
+            self.trailers.borrow_mut().extend_from_slice(piece.trailers());
+        }
+        let has_trailers = !self.trailers.borrow().is_empty();
+        self.send_data(piece.data(), is_last && !has_trailers).await?;
+        if !is_last || !has_trailers {
+            return Ok(());
+        }
+        let mut block = self.worker.buffers.take_write();
+        for line in self.trailers.take().split(|byte| *byte == b'\n') {
+            if let Some(colon) = memchr::memchr(b':', line) {
+                hpack::write_field(&line[..colon], line[colon + 1..].trim_ascii(), &mut block);
+            }
+        }
+        self.send_head(block, true)
+    }
+
+    /// Whether a head is all there is, so that it ends the stream.
+    pub(crate) fn is_all(first: &Piece, is_last: bool) -> bool {
+        is_last && first.is_empty() && first.trailers().is_empty()
+    }
+
+    /// Ends the stream early, unless it has ended.
+    pub(crate) fn cut(&self, code: Code) {
+        if !self.has_ended.get() {
+            self.session.borrow_mut().release(self.id, code, &self.worker.buffers);
+        }
+    }
+}

@@ -1,0 +1,329 @@
+//! Requests to instances in HTTP/2: each a stream, many of them on one connection.
+
+use std::{
+    cell::{Cell, OnceCell, RefCell},
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    rc::Rc,
+    task::Poll,
+    time::{Duration, Instant},
+};
+
+use lanes::ServiceId;
+use routes::{
+    Edits,
+    entrance::{Name, Written},
+};
+use telemetry::Count;
+use tokio::task::spawn_local;
+
+use crate::{
+    buffers::Buffer,
+    error::{Kind, ProxyError},
+    h1::{fields::Framing, piece::Piece, write::ReadHead},
+    h2::{
+        Limits,
+        driver::Driver,
+        error::Code,
+        hpack,
+        incoming::Incoming,
+        outgoing::{Outgoing, Stopped},
+        session::{Lost, Session, SharedSession},
+        tunnelled::Tunnelled,
+    },
+    limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX},
+    transport::Connection,
+    upstream::{h1::Answer, pool::IDLE_MS_MAX},
+    worker::Worker,
+};
+
+/// What instances are allowed.
+const LIMITS: Limits = Limits {
+    streams_max: 0,
+    stream_window: H2_STREAM_WINDOW,
+    connection_window: H2_CONNECTION_WINDOW,
+    head_bytes_max: crate::h1::head::HEAD_BYTES_MAX as u32,
+    table_bytes_max: H2_TABLE_BYTES_MAX,
+};
+
+/// Moves a connection's bytes to its end.
+async fn drive(worker: Rc<Worker>, connection: Rc<Connection>, shared: SharedSession) {
+    let idle = Duration::from_millis(IDLE_MS_MAX);
+    let mut driver = Driver::new(&worker, &connection, &shared, idle, Buffer::default());
+    let ended: io::Result<()> = poll_fn(|context| {
+        shared.borrow_mut().set_driver(context.waker());
+        loop {
+            let has_moved = driver.receive(context)? | driver.send(context)?;
+            if driver.has_ended || shared.borrow().is_done() {
+                return Poll::Ready(Ok(()));
+            }
+            if !has_moved {
+                driver.wait();
+                return Poll::Pending;
+            }
+        }
+    })
+    .await;
+    shared.borrow_mut().close();
+    // Nobody waits for what cannot be sent any more.
+    let _ = ended.and(driver.farewell().await);
+}
+
+/// A request's head as it is sent.
+#[derive(Debug, Clone)]
+pub(crate) struct Message {
+    block: Vec<u8>,
+    is_head: bool,
+}
+
+impl Message {
+    /// A request's head, edited.
+    pub(super) fn new(
+        worker: &Worker,
+        request: &impl ReadHead,
+        written: &Written,
+        edits: &Edits<'_>,
+    ) -> Self {
+        let (head, bytes) = request.read_head();
+        let mut block = worker.buffers.take_write();
+        hpack::write_field(b":method", head.method.of(bytes), &mut block);
+        hpack::write_field(b":scheme", b"http", &mut block);
+        let kept = || head.fields().iter().filter(|field| field.keep);
+        let host = written.value(Name::Host).or_else(|| {
+            kept().find(|field| field.name == Name::Host).map(|field| field.value.of(bytes))
+        });
+        hpack::write_field(b":authority", host.unwrap_or_default(), &mut block);
+        let mut path = worker.buffers.take_write();
+        edits.write_path(head.path_sent(bytes), &mut path);
+        if let Some(query) = head.query_sent(bytes) {
+            path.push(b'?');
+            path.extend_from_slice(query);
+        }
+        hpack::write_field(b":path", &path, &mut block);
+        worker.buffers.give_write(path);
+        for (name, value) in written.iter().filter(|(name, _)| *name != "host") {
+            hpack::write_field(name.as_bytes(), value, &mut block);
+        }
+        let mut is_grpc = false;
+        for field in kept().filter(|field| field.name != Name::Host) {
+            let value = field.value.of(bytes);
+            is_grpc |= field.name == Name::ContentType && value.starts_with(b"application/grpc");
+            hpack::write_field(field.name_of(bytes), value, &mut block);
+        }
+        for (name, value) in edits.added() {
+            hpack::write_field(name.as_bytes(), value.as_bytes(), &mut block);
+        }
+        if is_grpc {
+            // Said for one connection alone, and so not taken over; its servers insist on it.
+            hpack::write_field(b"te", b"trailers", &mut block);
+        }
+        Self { block, is_head: request.is_head() }
+    }
+
+    pub(super) fn give_back(self, worker: &Worker) {
+        worker.buffers.give_write(self.block);
+    }
+}
+
+/// One request in a stream, and its answer. What is not at its end when it is dropped ends then.
+#[derive(Debug)]
+pub(crate) struct Call<'w> {
+    worker: &'w Worker,
+    session: SharedSession,
+    /// Of its stream, from the moment it has one.
+    id: OnceCell<u32>,
+    outgoing: OnceCell<Outgoing<'w>>,
+    incoming: OnceCell<Incoming<'w>>,
+    /// Its answer has no body.
+    is_head: Cell<bool>,
+    /// At this time of the thread's clock it is given up.
+    deadline_ms: Cell<u64>,
+}
+
+impl Drop for Call<'_> {
+    fn drop(&mut self) {
+        self.release(Code::Cancel);
+    }
+}
+
+impl<'w> Call<'w> {
+    pub(super) async fn connect(
+        worker: &'w Worker,
+        address: SocketAddr,
+        fresh: bool,
+    ) -> Result<(Self, bool), ProxyError> {
+        let found = if fresh { None } else { worker.sessions.find(address) };
+        let reused = found.is_some();
+        worker.recorder.count(if reused { Count::PoolReused } else { Count::PoolMissed });
+        let session = match found {
+            Some(session) => session,
+            None => open(worker, address).await?,
+        };
+        let call = Self {
+            worker,
+            session,
+            id: OnceCell::new(),
+            outgoing: OnceCell::new(),
+            incoming: OnceCell::new(),
+            is_head: Cell::new(false),
+            deadline_ms: Cell::new(u64::MAX),
+        };
+        Ok((call, reused))
+    }
+
+    fn release(&self, code: Code) {
+        if let Some(id) = self.id.get() {
+            self.session.borrow_mut().release(*id, code, &self.worker.buffers);
+        }
+    }
+
+    /// Waits, but not for ever.
+    async fn within<T>(&self, work: impl Future<Output = Result<T, Kind>>) -> Result<T, Kind> {
+        match self.deadline_ms.get() {
+            u64::MAX => work.await,
+            at_ms => {
+                self.worker.deadlines.set_now(Instant::now());
+                let left = at_ms.saturating_sub(self.worker.deadlines.now_ms());
+                let work = tokio::time::timeout(Duration::from_millis(left), work);
+                work.await.unwrap_or(Err(Kind::AnswerTimeout))
+            }
+        }
+    }
+
+    fn sent(&self, sent: Result<(), Stopped>) -> Result<(), ProxyError> {
+        sent.map_err(|stopped| {
+            ProxyError::sent(match stopped {
+                Stopped::Lost(lost) => broken(lost),
+                Stopped::Late => Kind::AnswerTimeout,
+            })
+        })
+    }
+
+    /// A connection that is no good any more, before anything was sent.
+    fn unusable() -> ProxyError {
+        ProxyError::unsent(Kind::Reset(io::ErrorKind::NotConnected.into()))
+    }
+
+    pub(super) fn into_tunnelled(self) -> Tunnelled<'w> {
+        let id = self.id.get().copied().unwrap_or_default();
+        Tunnelled::new(self.worker, Rc::clone(&self.session), id)
+    }
+}
+
+/// Opens a connection, and has it served.
+async fn open(worker: &Worker, address: SocketAddr) -> Result<SharedSession, ProxyError> {
+    let connection = worker.open(address).await?;
+    let session = Session::client(LIMITS, worker.deadlines.now_ms());
+    let session = Rc::new(RefCell::new(session));
+    worker.sessions.add(address, &session);
+    if let Some(worker) = worker.shared() {
+        spawn_local(drive(worker, connection, Rc::clone(&session)));
+    }
+    Ok(session)
+}
+
+/// What the end of a stream means.
+fn broken(lost: Lost) -> Kind {
+    match lost {
+        Lost::Unprocessed => Kind::Unprocessed,
+        Lost::Malformed(malformed) => Kind::Answer(malformed),
+        Lost::Reset(_) => Kind::Reset(io::ErrorKind::ConnectionReset.into()),
+        Lost::Closed => Kind::Reset(io::ErrorKind::UnexpectedEof.into()),
+    }
+}
+
+impl Call<'_> {
+    /// The connection is not this call's alone.
+    #[expect(clippy::unused_self, reason = "every call has it")]
+    pub(super) fn leads_to(&self, _: &ServiceId) {}
+
+    pub(super) fn expect_by(&self, at_ms: u64) {
+        self.deadline_ms.set(at_ms);
+    }
+
+    /// How long the instance may take none of the request is [`Outgoing`]'s affair.
+    pub(super) fn expect_moves(&self, _: Duration, until_ms: u64) {
+        self.deadline_ms.set(until_ms);
+    }
+
+    pub(super) fn cut(&self) {
+        self.release(Code::Cancel);
+    }
+
+    pub(super) async fn begin(
+        &self,
+        message: &mut Message,
+        first: &mut Piece,
+        is_last: bool,
+    ) -> Result<(), ProxyError> {
+        let is_all = Outgoing::is_all(first, is_last);
+        let opened = self.session.borrow_mut().open(&message.block, message.is_head, is_all);
+        let id = opened.ok_or_else(Self::unusable)?;
+        self.is_head.set(message.is_head);
+        let patience = self.worker.timeouts.backend;
+        let outgoing = Outgoing::new(self.worker, Rc::clone(&self.session), id, patience);
+        let _ = (self.id.set(id), self.outgoing.set(outgoing));
+        if is_all { Ok(()) } else { self.send(first, is_last).await }
+    }
+
+    pub(super) async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), ProxyError> {
+        let outgoing = self.outgoing.get().ok_or_else(Self::unusable)?;
+        self.sent(outgoing.send_piece(piece, is_last).await)
+    }
+
+    pub(super) async fn answer(&self) -> Result<Answer, Kind> {
+        let id = *self.id.get().ok_or(Kind::Unprocessed)?;
+        let head = poll_fn(|context| self.session.borrow_mut().poll_head(id, context));
+        let read = self.within(async { head.await.map_err(broken) }).await?;
+        let mut head = self.worker.take_response_head();
+        let mut received = self.worker.buffers.take();
+        received.append(&read.text);
+        let is_whole =
+            head.advance(received.filled(), self.is_head.get()).map_err(Kind::AnswerHead)?;
+        debug_assert!(is_whole, "a head in HTTP/2 is whole");
+        let has_body = !self.session.borrow().has_ended_empty(id);
+        head.framing = match head.framing {
+            _ if !has_body => Framing::None,
+            Framing::UntilClose => Framing::Chunked,
+            framing => framing,
+        };
+        Ok(Answer { head, received })
+    }
+
+    pub(super) fn pass_over(&self, interim: Answer) {
+        self.give_back_head(interim);
+    }
+
+    fn give_back_head(&self, answer: Answer) {
+        self.worker.give_response_head(answer.head);
+        self.worker.buffers.give(answer.received);
+    }
+
+    pub(super) fn begin_body(&self, answer: Answer, keeps_framing: bool) -> Result<Piece, Kind> {
+        let id = *self.id.get().ok_or(Kind::Unprocessed)?;
+        let is_framed = keeps_framing && answer.head.framing == Framing::Chunked;
+        self.give_back_head(answer);
+        let session = Rc::clone(&self.session);
+        let incoming =
+            self.incoming.get_or_init(|| Incoming::new(self.worker, session, id, is_framed, None));
+        Ok(incoming.arrived())
+    }
+
+    pub(super) async fn next(&self) -> Result<Piece, Kind> {
+        let incoming = self.incoming.get().ok_or(Kind::Unprocessed)?;
+        let next = poll_fn(|context| incoming.poll_next(context));
+        self.within(async { next.await.map_err(broken) }).await
+    }
+
+    pub(super) fn is_done(&self) -> bool {
+        self.incoming.get().is_some_and(Incoming::is_done)
+    }
+
+    pub(super) fn give_back(&self, piece: Piece) {
+        self.worker.buffers.give(piece.into_rest());
+    }
+
+    /// Whatever is left of it is of no use.
+    pub(super) fn finish(self) {}
+}
