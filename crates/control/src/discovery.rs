@@ -20,6 +20,7 @@ use crate::{
     Control,
     distribute::{Connection, Told},
     hello,
+    key::canonical,
     registrations::Registrations,
     tokens::{self, Holder},
 };
@@ -70,7 +71,11 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
             .map_err(|_| Status::deadline_exceeded("send `hello` first"))??;
         let holder = self.control.admit(&hello.join_token)?;
         if let Some(peer) = peer {
-            name_listeners(&mut hello, peer.ip());
+            let peer = peer.ip().to_canonical();
+            name_listeners(&mut hello, peer);
+            if !holder.is_of_mesh() {
+                leave_out_anothers(&mut hello, peer);
+            }
         }
         self.control.check_follows(&holder, &hello)?;
         let session = Session::open(Arc::clone(&self.control), hello, holder)?;
@@ -115,6 +120,21 @@ fn name_listeners(hello: &mut v1::Hello, peer: IpAddr) {
         {
             *listener = SocketAddr::new(peer, address.port()).to_string();
         }
+    }
+}
+
+/// Whoever may speak for one application alone has listeners on its own machine alone: it would keep others from
+/// registering at theirs.
+fn leave_out_anothers(hello: &mut v1::Hello, peer: IpAddr) {
+    let is_own = |text: &str| {
+        let ip = canonical(text).map(|address| address.ip());
+        ip.is_some_and(|ip| {
+            ip == peer || ip.is_unspecified() || ip.is_loopback() && peer.is_loopback()
+        })
+    };
+    hello.listeners.retain(|listener| is_own(listener));
+    if !is_own(&hello.address) {
+        hello.address.clear();
     }
 }
 

@@ -67,8 +67,7 @@ impl Touch {
         [Self::Share(Topic::Resource(key.clone())), Self::Content(key)]
     }
 }
-/// The one spelling of an address: an IPv4 address may be written as an IPv6 one.
+/// An address in its one spelling, if it is one.
 pub(crate) fn canonical(text: &str) -> Option<SocketAddr> {
-    let address: SocketAddr = text.parse().ok()?;
-    Some(SocketAddr::new(address.ip().to_canonical(), address.port()))
+    text.parse().ok().map(lanes::directory::canonical)
 }

@@ -174,7 +174,7 @@ impl<R: Registrations> RegistrationStream<R> {
         }
         self.control
             .leases()
-            .claim(instance, self.id, Instant::now())
+            .claim(instance, self.id, !self.holder.is_of_mesh(), Instant::now())
             .map_err(Status::already_exists)?;
         // From here on the lease is given back when the stream ends, whatever the registry says.
         self.instance.get_or_insert_with(|| instance.clone());

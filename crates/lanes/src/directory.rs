@@ -250,6 +250,11 @@ impl Name {
     }
 }
 
+/// The one spelling of an address: an IPv4 address may be written as an IPv6 one.
+pub fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
+}
+
 /// All addresses of all endpoints, of both kinds, sorted, without duplicates.
 fn addresses_of(service: &Service) -> Vec<SocketAddr> {
     let mut addresses: Vec<SocketAddr> =

@@ -97,10 +97,10 @@ impl Connection {
 }
 
 /// Whether a connection from here is its process's own. From elsewhere it is not known whose it is; a proxy of Laneway
-/// comes from an address of its own and speaks for others. Of IPv6 there is no second loopback address, so that from
+/// comes from a network of its own and speaks for others. Of IPv6 there is no second loopback address, so that from
 /// there it may be either.
 fn tells_whose_it_is(peer: IpAddr) -> bool {
-    matches!(peer, IpAddr::V4(ip) if ip.is_loopback() && ip != proxy::ON_BEHALF)
+    matches!(peer, IpAddr::V4(ip) if ip.is_loopback() && !proxy::speaks_for_others(ip))
 }
 
 /// Puts the door before everything a router answers.

@@ -42,6 +42,6 @@ pub use lost::CallsInLanes;
 pub use published::{Feed, Published, Query};
 pub use running::Running;
 pub use sidecar::SidecarConfig;
-pub use source::ON_BEHALF;
+pub use source::speaks_for_others;
 pub use unbound::UnboundPorts;
 pub use unread::{Protocol, UnreadCalls};

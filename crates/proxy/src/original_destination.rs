@@ -6,6 +6,7 @@ use std::{
     os::fd::AsFd,
 };
 
+use lanes::directory::canonical;
 use rustix::{io::Errno, net::sockopt};
 
 /// The address that the caller connected to, or `None` when the connection came straight to us: nobody redirected
@@ -16,13 +17,12 @@ pub fn original_destination(
     socket: impl AsFd,
     local: SocketAddr,
 ) -> io::Result<Option<SocketAddr>> {
-    let local = SocketAddr::new(local.ip().to_canonical(), local.port());
+    let local = canonical(local);
     // An IPv4 connection on a dual-stack socket is tracked as IPv4.
     let asked = match local.ip() {
         IpAddr::V4(_) => sockopt::ip_original_dst(socket).map(SocketAddr::V4),
-        IpAddr::V6(_) => sockopt::ipv6_original_dst(socket).map(|address| {
-            SocketAddr::new(address.ip().to_canonical(), address.port()) // without flow label and scope
-        }),
+        // Without flow label and scope.
+        IpAddr::V6(_) => sockopt::ipv6_original_dst(socket).map(|it| canonical(it.into())),
     };
     match asked {
         Ok(original) => Ok((original != local).then_some(original)),

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use lanes::directory::canonical;
 use routes::entrance::CorrelationHeaders;
 use telemetry::{Metrics, Role, names};
 use tokio::sync::Notify;
@@ -99,7 +100,7 @@ struct Identity {
 
 /// Whether a connection to `address` would arrive at `listener`.
 pub fn arrives_at(address: SocketAddr, listener: SocketAddr) -> bool {
-    forbidden::is_door(listener, SocketAddr::new(address.ip().to_canonical(), address.port()))
+    forbidden::is_door(listener, canonical(address))
 }
 
 /// Binds, then serves. The addresses are in the result: outbound first, then inbound, then both again for IPv6.

@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use lanes::directory::canonical;
+
 /// The state of a socket that accepts connections.
 const LISTENING: u8 = 0x0A;
 
@@ -103,7 +105,7 @@ fn address(text: &str) -> Option<SocketAddr> {
         }
         _ => return None,
     };
-    Some(SocketAddr::new(ip.to_canonical(), u16::from_str_radix(port, 16).ok()?))
+    Some(canonical(SocketAddr::new(ip, u16::from_str_radix(port, 16).ok()?)))
 }
 
 #[cfg(test)]

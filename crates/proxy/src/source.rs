@@ -6,12 +6,18 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
+use lanes::directory::canonical;
 use tokio::net::TcpSocket;
 
 /// Where a proxy calls from on loopback, whatever it calls but its own application: a door may be registered as an
 /// instance. Whoever uses the proxy is behind it, and not the proxy's user: nobody may be known by his user who comes
-/// from here. It has 28 000 ports, as many as loopback otherwise has for each of the addresses called.
-pub const ON_BEHALF: Ipv4Addr = Ipv4Addr::new(127, 200, 76, 87);
+/// from here. Each address of the network has 28 000 ports for all that a host's proxies call on loopback.
+const ON_BEHALF: [u8; 3] = [127, 200, 76];
+
+/// Whether whoever comes from here speaks for others.
+pub fn speaks_for_others(ip: Ipv4Addr) -> bool {
+    ip.octets()[..3] == ON_BEHALF
+}
 
 /// What sockets are bound and marked by.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,15 +31,16 @@ pub(crate) struct Source {
 impl Source {
     /// A socket to connect to `address` with, and how it is to be asked for it.
     pub(crate) fn socket(&self, address: SocketAddr) -> io::Result<(TcpSocket, SocketAddr)> {
-        let (socket, to) = match address.ip().to_canonical() {
-            ip @ IpAddr::V4(_) => (TcpSocket::new_v4()?, SocketAddr::new(ip, address.port())),
-            IpAddr::V6(_) => (TcpSocket::new_v6()?, address),
+        let (socket, to) = match canonical(address) {
+            to @ SocketAddr::V4(_) => (TcpSocket::new_v4()?, to),
+            SocketAddr::V6(_) => (TcpSocket::new_v6()?, address),
         };
         if let Some(mark) = self.mark {
             socket2::SockRef::from(&socket).set_mark(mark)?;
         }
         if is_loopback_v4(to.ip()) && self.application != Some(to) {
-            socket.bind((ON_BEHALF, 0).into())?;
+            let [a, b, c] = ON_BEHALF;
+            socket.bind((Ipv4Addr::new(a, b, c, rand::random_range(1..255)), 0).into())?;
         }
         Ok((socket, to))
     }
@@ -55,7 +62,10 @@ mod tests {
         let source = Source { mark: None, application: Some(application) };
         let from = |to: &str| {
             let (socket, to) = source.socket(to.parse().unwrap()).unwrap();
-            (socket.local_addr().unwrap().ip() == ON_BEHALF, to.to_string())
+            let SocketAddr::V4(local) = socket.local_addr().unwrap() else {
+                return (false, to.to_string());
+            };
+            (speaks_for_others(*local.ip()), to.to_string())
         };
         assert_eq!(from("127.0.0.1:7600"), (true, "127.0.0.1:7600".to_owned()));
         assert_eq!(from("[::ffff:127.0.0.1]:7600"), (true, "127.0.0.1:7600".to_owned()));

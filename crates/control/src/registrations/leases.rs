@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::discovery::v1::Instance;
+use api::{discovery::v1::Instance, resource::DEFAULT_NAMESPACE};
 
 use crate::key::canonical;
 
@@ -47,9 +47,13 @@ struct Lease {
     addresses: Vec<SocketAddr>,
     /// Where its application is.
     applications: Vec<SocketAddr>,
+    /// The application that it is of, with its namespace.
+    owner: Owner,
     tag: String,
     holder: Holder,
 }
+
+type Owner = (String, String);
 
 #[derive(Debug, Clone, Copy)]
 enum Holder {
@@ -117,12 +121,17 @@ impl Leases {
     }
 
     /// Gives node and address of an instance to a stream, unless another one has either: then says who.
+    /// `is_confined`: who asks may be of its own application alone.
     pub(super) fn claim(
         &mut self,
         instance: &Instance,
         stream: StreamId,
+        is_confined: bool,
         now: Instant,
     ) -> Result<(), String> {
+        if is_confined {
+            self.refuse_anothers(instance)?;
+        }
         let (node, addresses) = (instance.node.as_str(), addresses_of(instance));
         if let Some(lease) = self.by_node.get(node)
             && !lease.holder.is(stream)
@@ -154,6 +163,26 @@ impl Leases {
         }
         self.refuse_another_tag(instance, now)?;
         self.put(instance, Holder::Stream { id: stream, heard: now });
+        Ok(())
+    }
+
+    /// What is of another application stays so for as long as it is remembered: whoever may speak for one application must
+    /// not come between a crash of another and its return.
+    fn refuse_anothers(&self, instance: &Instance) -> Result<(), String> {
+        let addresses = addresses_of(instance);
+        let at_them = addresses.iter().filter_map(|it| self.by_address.get(it));
+        let asked = std::iter::once(("node", &*instance.node));
+        for (what, node) in asked.chain(at_them.map(|node| ("address", &**node))) {
+            let Some(lease) = self.by_node.get(node) else { continue };
+            let (namespace, application) = &lease.owner;
+            if lease.owner != owner_of(instance) {
+                return Err(format!(
+                    "{what}: node {node}, {}, is of application {application} in {namespace}, which may come back for a \
+                     minute: give this sidecar a data directory (--data) and an address of its own",
+                    lease.place()
+                ));
+            }
+        }
         Ok(())
     }
 
@@ -261,7 +290,8 @@ impl Leases {
         for application in &applications {
             self.by_application.entry(*application).or_default().push(Arc::clone(&node));
         }
-        self.by_node.insert(node, Lease { process, addresses, applications, tag, holder });
+        let owner = owner_of(instance);
+        self.by_node.insert(node, Lease { process, addresses, applications, owner, tag, holder });
     }
 
     fn remove(&mut self, node: &str) {
@@ -291,6 +321,14 @@ impl Lease {
         (self.addresses.first())
             .map_or_else(|| "whose address is another's now".into(), |it| format!("at {it}"))
     }
+}
+
+fn owner_of(instance: &Instance) -> Owner {
+    let namespace = match instance.namespace.as_str() {
+        "" => DEFAULT_NAMESPACE,
+        namespace => namespace,
+    };
+    (namespace.to_owned(), instance.application.trim().to_owned())
 }
 
 /// Where an instance is called, the first first; without what is no address.
@@ -350,7 +388,7 @@ mod tests {
         fn claims(&mut self, text: &str) -> StreamId {
             let stream = self.leases.open();
             let now = self.now();
-            self.leases.claim(&instance(text), stream, now).unwrap();
+            self.leases.claim(&instance(text), stream, false, now).unwrap();
             stream
         }
 
@@ -358,7 +396,7 @@ mod tests {
         fn is_refused(&mut self, text: &str, words: &str) {
             let stream = self.leases.open();
             let now = self.now();
-            let reason = self.leases.claim(&instance(text), stream, now).unwrap_err();
+            let reason = self.leases.claim(&instance(text), stream, false, now).unwrap_err();
             assert!(reason.contains(words), "{reason}");
         }
     }
@@ -375,8 +413,8 @@ mod tests {
         world.claims("m r 2");
         // The same stream may register again, elsewhere too; but not where another one is.
         let now = world.now();
-        world.leases.claim(&instance("n p 3"), first, now).unwrap();
-        let taken = world.leases.claim(&instance("n p 2"), first, now).unwrap_err();
+        world.leases.claim(&instance("n p 3"), first, false, now).unwrap();
+        let taken = world.leases.claim(&instance("n p 2"), first, false, now).unwrap_err();
         assert!(taken.contains("node m"), "{taken}");
         world.claims("o s 1");
     }
@@ -394,7 +432,7 @@ mod tests {
             let instance =
                 Instance { node, process, tag, address, application_address, ..Default::default() };
             let stream = leases.open();
-            leases.claim(&instance, stream, start + Duration::from_secs(at))
+            leases.claim(&instance, stream, false, start + Duration::from_secs(at))
         };
         claim("gray gray 127.0.0.23:15006 127.0.0.23:80", 0).unwrap();
         for (text, words) in [
@@ -435,7 +473,7 @@ mod tests {
         };
         let mut claim = |instance: &Instance, at: u64| {
             let stream = leases.open();
-            leases.claim(instance, stream, start + Duration::from_secs(at))
+            leases.claim(instance, stream, false, start + Duration::from_secs(at))
         };
         let gray = instance("g", "gray", "10.0.0.3:1 [fd00::3]:1", "10.0.0.3:80 [fd00::3]:80");
         claim(&gray, 0).unwrap();
@@ -460,6 +498,34 @@ mod tests {
         claim(&base, 1).unwrap();
         claim(&instance("c", "", "10.0.0.5:1 10.0.0.4:1", "10.0.0.5:80"), 8).unwrap();
         claim(&instance("d", "", "[fd00::3]:1", "10.0.0.6:80"), 8).unwrap();
+    }
+
+    #[test]
+    fn whoever_is_of_one_application_takes_nothing_of_another_that_may_come_back() {
+        let mut world = World::new();
+        let of = |application: &str, text: &str| Instance {
+            application: application.to_owned(),
+            ..instance(text)
+        };
+        let stream = world.leases.open();
+        let start = world.now();
+        world.leases.claim(&of("a", "n p 1"), stream, true, start).unwrap();
+        world.leases.closed("n", stream, start);
+        world.at = 59_000;
+        let stream = world.leases.open();
+        for text in ["n q 2", "n q 1", "m q 1"] {
+            let now = world.now();
+            let refused = world.leases.claim(&of("b", text), stream, true, now).unwrap_err();
+            assert!(refused.contains("node n, at 127.0.0.1:1, is of application a"), "{refused}");
+        }
+        world.leases.claim(&of("b", "m q 2"), stream, true, world.start).unwrap();
+        // Its own application comes back, or the mesh's owner clears it away.
+        let now = world.now();
+        world.leases.claim(&of("a", "n r 1"), stream, true, now).unwrap();
+        world.leases.closed("n", stream, now);
+        world.at = 62_000;
+        let now = world.now();
+        world.leases.claim(&of("b", "n s 1"), stream, false, now).unwrap();
     }
 
     #[test]

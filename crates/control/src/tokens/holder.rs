@@ -39,6 +39,11 @@ impl Holder {
         }))
     }
 
+    /// Whether it may do everything.
+    pub(crate) fn is_of_mesh(&self) -> bool {
+        self.0.is_none()
+    }
+
     /// Returns when the token is revoked.
     pub(crate) async fn revoked(&mut self) {
         match &mut self.0 {
@@ -60,8 +65,8 @@ impl Holder {
             namespace => namespace,
         };
         of.check("name", &hello.name, namespace, &hello.tag)?;
-        let other = hub.data_plane(&hello.node).filter(|known| known.is_connected());
-        match other.map(crate::distribute::DataPlane::hello) {
+        // Also while it is away for a moment.
+        match hub.data_plane(&hello.node).map(crate::distribute::DataPlane::hello) {
             Some(other) if other.role() != hello.role() || other.name != hello.name => {
                 let remedy = format!(
                     "give this sidecar a data directory of its own (--data): it is the node of {}",
@@ -86,7 +91,7 @@ impl Holder {
         }
         let mut services = hub.picture().services.all();
         let other = services.find(|service| {
-            **service.name() == *instance.service
+            service.name().eq_ignore_ascii_case(&instance.service)
                 && service.id().namespace() == instance.namespace
                 && **service.application() != *of.application
         });

@@ -172,7 +172,9 @@ async fn a_listener_of_laneway_is_no_instances_address() {
     let plane = Plane::start().await;
     let gateway = v1::Hello {
         address: "127.0.0.3:15020".to_owned(),
-        listeners: vec!["127.0.0.3:8000".to_owned(), "0.0.0.0:8001".to_owned()],
+        listeners: ["127.0.0.3:8000", "0.0.0.0:8001", "[::ffff:127.0.0.3]:8002"]
+            .map(str::to_owned)
+            .into(),
         ..crate::harness::gateway("g1")
     };
     let mut gateway = plane.connect(gateway).await;
@@ -182,6 +184,8 @@ async fn a_listener_of_laneway_is_no_instances_address() {
         ("127.0.0.3:15020", "is a listener of gateway edge, node g1"),
         ("127.0.0.3:8000", "is a listener of gateway edge, node g1"),
         ("127.0.0.1:8001", "is a listener of gateway edge, node g1"),
+        ("127.0.0.3:8002", "is a listener of gateway edge, node g1"),
+        ("[::ffff:127.0.0.3]:8000", "is a listener of gateway edge, node g1"),
     ] {
         let mut wrong = Registering::start(&plane, at(address)).await.unwrap();
         let status = wrong.hear().await.unwrap_err();
@@ -201,7 +205,7 @@ async fn every_address_of_an_instance_is_held_and_judged() {
     for (further, words) in [
         ("[fd00::5]:15006", "address [fd00::5]:15006 is registered by node node"),
         ("127.0.0.1:7600", "`127.0.0.1:7600`: is the control plane's own API listener"),
-        ("[::ffff:127.0.0.1]:7601", "`127.0.0.1:7601`: is the control plane's own discovery"),
+        ("[::ffff:127.0.0.1]:7600", "`127.0.0.1:7600`: is the control plane's own API listener"),
     ] {
         let mut second = Registering::start(&plane, both("other", further)).await.unwrap();
         let status = second.hear().await.unwrap_err();

@@ -65,6 +65,7 @@ async fn a_holder_registers_its_application_and_tag_and_nothing_else() {
         (&any, v1::Instance { application: text(""), ..of_a("b", "") }, "application: "),
         (&any, v1::Instance { namespace: text("other"), ..of_a("b", "") }, "namespace: `other`"),
         (&any, v1::Instance { service: text("sc-b"), ..of_a("b", "") }, "a service of app-b"),
+        (&any, v1::Instance { service: text("SC-B"), ..of_a("b", "") }, "a service of app-b"),
         (&gray, of_a("b", "blue"), "tag: `blue`: use gray"),
         (&gray, of_a("b", ""), "tag: `base`: use gray"),
         (&gray, of_a("b", "-"), "tag: `-`"),
@@ -109,6 +110,27 @@ async fn a_holder_follows_as_a_sidecar_of_its_application_alone() {
         status_says(&plane, words).await;
     }
     assert!(plane.connect(shows(gray("s1"))).await.receive().await.synced);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_holder_names_no_listener_of_another_machine() {
+    let plane = plane().await;
+    let (_, token) = make(&plane, json!({"application": "app-a"})).await;
+    let hello = v1::Hello {
+        join_token: token,
+        address: "10.0.0.7:15020".to_owned(),
+        listeners: ["10.0.0.5:15006", "127.0.0.7:15001"].map(str::to_owned).into(),
+        ..sidecar("s1", "app-a")
+    };
+    let mut follows = plane.connect(hello).await;
+    follows.receive().await;
+    let at = |node, address: &str| v1::Instance { address: address.to_owned(), ..of_a(node, "") };
+    for (node, address) in [("a1", "10.0.0.5:15006"), ("a2", "10.0.0.7:15020")] {
+        registered(&plane, at(node, address), MESH).await;
+    }
+    let mut own = Registering::with_token(&plane, at("a3", "127.0.0.7:15001"), MESH).await.unwrap();
+    let status = own.hear().await.unwrap_err();
+    assert!(status.message().contains("is a listener of sidecar app-a"), "{status}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

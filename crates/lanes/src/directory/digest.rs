@@ -45,5 +45,5 @@ pub fn of_name(name: &str) -> u64 {
 
 /// Of an address; IPv4 as itself, also where it is written as IPv6.
 pub fn of_address(address: SocketAddr) -> u64 {
-    hash(SocketAddr::new(address.ip().to_canonical(), address.port()).to_string().as_bytes())
+    hash(super::canonical(address).to_string().as_bytes())
 }

@@ -3,6 +3,7 @@
 
 use std::net::SocketAddr;
 
+use lanes::directory::canonical;
 use proxy::sockets::{self, Socket};
 
 /// Who the kernel says that a user is whom this process's user namespace does not know: it may be anybody.
@@ -18,10 +19,6 @@ const HELD: [u8; 3] = [0x01, 0x04, 0x05];
 pub(super) fn owner(peer: SocketAddr, local: SocketAddr) -> Option<u32> {
     let ends = (canonical(peer), canonical(local));
     (0..READINGS).find_map(|_| sockets::find(|socket| owner_of(socket, ends)))
-}
-
-fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 fn owner_of(socket: &Socket, ends: (SocketAddr, SocketAddr)) -> Option<u32> {
