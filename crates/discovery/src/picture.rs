@@ -12,6 +12,7 @@ use api::{
     },
     discovery::{EncodedControlMessage, v1},
 };
+use bytes::Bytes;
 use lanes::{
     Directory, Group, GroupSpec, Query, Snapshot,
     directory::digest::Digest,
@@ -51,7 +52,7 @@ pub struct Picture {
 #[derive(Debug)]
 struct Wire {
     version: u64,
-    encoded: Box<[u8]>,
+    encoded: Bytes,
 }
 
 impl Wire {
@@ -90,6 +91,9 @@ impl Picture {
         if let Some(told) = message.digest {
             self.take_digest(told);
         }
+        // What is kept of a message keeps all of it, and the buffer it came in. What fills an empty picture is nearly all
+        // of it anyway, and lies there once; of what changes later a copy is kept.
+        let fills = self.wire.is_empty();
         let mut refused = Vec::new();
         let mut routing = Routing::default();
         for key in message.removals {
@@ -104,8 +108,7 @@ impl Picture {
                 }
             };
             let (key, version) = (resource.key.clone(), resource.version);
-            // A copy: what came is part of a message, which it would keep whole.
-            let encoded = (*encoded).into();
+            let encoded = if fills { encoded } else { Bytes::copy_from_slice(&encoded) };
             match self.take(resource, &mut routing) {
                 Ok(()) => {
                     let previous = self.wire.insert(key.as_str().into(), Wire { version, encoded });

@@ -40,6 +40,19 @@ fn a_digest_is_told_whole_and_then_changed() {
     assert!(told(false, &[], &[hash]));
 }
 
+#[test]
+fn what_fills_an_empty_picture_stays_where_it_lies_and_what_changes_later_is_copied() {
+    let mut picture = Picture::new(Reader::Sidecar { application: "a".to_owned() });
+    let mut kept_of = |resources: Vec<v1::Resource>| {
+        let message = message(1, resources, &[]);
+        let came: Vec<*const u8> = message.upserts.iter().map(|it| it.as_ptr()).collect();
+        assert!(picture.apply(message).is_empty());
+        picture.encoded().filter(|kept| came.contains(&kept.as_ptr())).count()
+    };
+    assert_eq!(kept_of(vec![service("sc-a", "10.0.0.1:1"), service("sc-b", "10.0.0.2:1")]), 2);
+    assert_eq!(kept_of(vec![service("sc-c", "10.0.0.3:1")]), 0);
+}
+
 fn id(name: &str) -> v1::ServiceId {
     wire::service_id_to(&lanes::ServiceId::new("embedded", "default", "", name))
 }
