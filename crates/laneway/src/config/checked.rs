@@ -220,7 +220,7 @@ impl raw::Sidecar {
         };
         let service_namespace =
             checker.name("service-namespace", self.service_namespace, "default");
-        let app_addresses = checker.reachable("app-address", &self.app_address);
+        let app_addresses = checker.application(&self.app_address);
         if app_addresses.as_ref().is_some_and(Vec::is_empty) {
             const REMEDY: &str =
                 "say where the application listens, e.g. --app-address 127.0.0.1:8080";

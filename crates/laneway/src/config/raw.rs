@@ -257,8 +257,8 @@ pub(crate) struct Sidecar {
     #[arg(long, value_name = "NAME", env = "LANEWAY_SERVICE_NAMESPACE", default_value = "default")]
     pub(crate) service_namespace: String,
     /// Where the application listens. May be said several times, with blanks between in the environment, as a list in the
-    /// file, e.g. once for IPv4 and once for IPv6: it is one instance; the first is probed and gets what comes without a
-    /// destination
+    /// file, e.g. once for IPv4 and once for IPv6: it is one instance, at one port; the first is probed and gets what comes
+    /// without a destination
     #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_APP_ADDRESS")]
     pub(crate) app_address: Vec<String>,
     /// A path of the application at which a GET must be answered with 200 to 399 for it to be healthy; one that hangs is

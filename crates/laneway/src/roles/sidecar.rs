@@ -3,7 +3,6 @@
 mod addresses;
 
 use std::{
-    collections::BTreeSet,
     net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _},
     process::ExitCode,
     sync::Arc,
@@ -259,11 +258,6 @@ fn addresses(settings: &config::Sidecar, inbound: SocketAddr, transparent_ipv6: 
     })
 }
 
-/// Each once: several addresses mostly have one port.
-fn ports(addresses: &[SocketAddr]) -> Vec<u16> {
-    addresses.iter().map(SocketAddr::port).collect::<BTreeSet<_>>().into_iter().collect()
-}
-
 /// Refuses an application that is one of this sidecar's listeners.
 fn refuse_own(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
     for (name, listener) in own {
@@ -298,7 +292,7 @@ fn install(
     Ok(Capture::install(&CaptureConfig {
         outbound_port: outbound.port(),
         inbound_port: inbound.port(),
-        application_ports: ports(&settings.app_addresses),
+        application_ports: vec![settings.app_addresses[0].port()],
         own_user_id: None,
         excluded_outbound_ports: settings.exclusions.outbound_ports.clone(),
         excluded_destinations: settings.exclusions.destinations.clone(),

@@ -1,7 +1,7 @@
 //! Checks one text after the other, and collects every problem.
 
 use std::{
-    net::{Ipv4Addr, SocketAddr, ToSocketAddrs},
+    net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
     str::FromStr,
     time::Duration,
@@ -370,6 +370,7 @@ impl<'a> Checker<'a> {
         let mut is_good = true;
         for text in each(texts) {
             let address = resolve(text)
+                .map(canonical)
                 .filter(|address| address.port() != 0 && !address.ip().is_unspecified());
             match address {
                 None => {
@@ -392,6 +393,30 @@ impl<'a> Checker<'a> {
             is_good = false;
         }
         is_good.then_some(addresses)
+    }
+
+    /// Where the application listens: one port, at one address or several. What its sidecar is called for without a
+    /// destination goes to that port.
+    pub(super) fn application(&mut self, texts: &[String]) -> Option<Vec<SocketAddr>> {
+        const KEY: &str = "app-address";
+        if let Some(option) = each(texts).find(|text| text.contains('=')) {
+            let remedy = "write addresses alone: services and protocols of further ports are not supported by this \
+                 version; what is no HTTP/1.1 passes unread anyhow";
+            self.refuse(KEY, option, remedy);
+            return None;
+        }
+        let addresses = self.reachable(KEY, texts)?;
+        let other = addresses.iter().find(|it| it.port() != addresses[0].port());
+        if let Some(other) = other {
+            let remedy = format!(
+                "use port {} at every address: they are one instance, called at one port; other ports of an application \
+                 are called past its sidecar in this version",
+                addresses[0].port()
+            );
+            self.refuse(KEY, &other.to_string(), remedy);
+            return None;
+        }
+        Some(addresses)
     }
 
     /// Others must be told an address.
@@ -500,6 +525,14 @@ pub(crate) fn default_data(directory: &str) -> Option<PathBuf> {
 
 /// Addresses of one instance, as many as the registry takes.
 const ADDRESSES_MAX: usize = 16;
+
+/// In the spelling that is compared: an IPv4 address may be written as an IPv6 one.
+fn canonical(address: SocketAddr) -> SocketAddr {
+    match address.ip().to_canonical() {
+        ip @ IpAddr::V4(_) => SocketAddr::new(ip, address.port()),
+        IpAddr::V6(_) => address,
+    }
+}
 
 /// The values of a setting that may be said several times.
 fn each(texts: &[String]) -> impl Iterator<Item = &str> {

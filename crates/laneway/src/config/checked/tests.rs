@@ -134,8 +134,27 @@ fn an_instance_may_have_several_addresses() {
         |raw| raw.advertise = vec!["10.0.0.5:1".into(), "here".into(), "10.0.0.5:1".into()],
         &["advertise: `here`: use a host", "advertise: `10.0.0.5:1`: say each address once"],
     );
-    let many = (1..=17).map(|port| format!("10.0.0.5:{port}")).collect();
+    check(
+        |raw| raw.advertise = vec!["10.0.0.5:1 [::ffff:10.0.0.5]:1".into()],
+        &["advertise: `[::ffff:10.0.0.5]:1`: say each address once"],
+    );
+    let many = (1..=17).map(|host| format!("10.0.0.{host}:80")).collect();
     check(|raw| raw.app_address = many, &["use at most 16 addresses"]);
+}
+
+#[test]
+fn further_ports_of_an_application_are_refused_with_what_is_right() {
+    for (written, words) in [
+        (&["10.0.0.5:80", "10.0.0.5:81"][..], "app-address: `10.0.0.5:81`: use port 80 at every"),
+        (&["10.0.0.5:80 [fd00::5]:81"], "app-address: `[fd00::5]:81`: use port 80 at every"),
+        (&["10.0.0.5:80,service=b"], "app-address: `service=b`: write addresses alone"),
+        (&["10.0.0.5:80", "10.0.0.5:20880,protocol=dubbo"], "`protocol=dubbo`: write addresses"),
+    ] {
+        check(
+            |raw| raw.app_address = written.iter().copied().map(str::to_owned).collect(),
+            &[words],
+        );
+    }
 }
 
 #[test]

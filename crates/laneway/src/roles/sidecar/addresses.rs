@@ -23,7 +23,7 @@ impl Addresses {
         Self { advertised, applications: settings.app_addresses.clone() }
     }
 
-    /// Connections of both families to the application's ports are redirected to `inbound`: whatever address the host has
+    /// Connections of both families to the application's port are redirected to `inbound`: whatever address the host has
     /// there is the instance's, too. Told are those of the other family at the same interface, where that was not written;
     /// another address of the same family may wander from host to host.
     pub(super) fn captured(
@@ -34,19 +34,19 @@ impl Addresses {
         let first = self.advertised[0].ip();
         // An application on loopback answers callers at the addresses of its host, or nowhere.
         let of_host = |ip: IpAddr| if ip.is_loopback() { first } else { ip };
-        let mut applications = Vec::new();
-        for application in &self.applications {
-            let (ip, port) = (of_host(application.ip()), application.port());
-            applications.extend(std::iter::once(ip).chain(siblings(ip)).map(|ip| (ip, port)));
-        }
         let is_one_family = |addresses: &[SocketAddr]| {
             addresses.iter().all(|it| it.is_ipv4() == addresses[0].is_ipv4())
         };
         if is_one_family(&self.applications) {
-            let known = self.applications.clone();
-            let found = applications.into_iter().map(SocketAddr::from);
-            self.applications
-                .extend(found.filter(|it| !it.ip().is_loopback() && !known.contains(it)));
+            for written in self.applications.clone() {
+                let ip = of_host(written.ip());
+                for ip in std::iter::once(ip).chain(siblings(ip)) {
+                    let found = SocketAddr::new(ip, written.port());
+                    if !ip.is_loopback() && !self.applications.contains(&found) {
+                        self.applications.push(found);
+                    }
+                }
+            }
         }
         // Beside a listener at one IPv4 address there is one at all of IPv6, but not the other way round.
         let listens = inbound.ip().is_unspecified() || inbound.is_ipv4() && first.is_ipv4();
@@ -104,9 +104,9 @@ mod tests {
         );
         check(
             "10.0.0.5:15006",
-            "10.0.0.5:80 10.0.0.5:81",
+            "127.0.0.1:80 10.0.0.5:80",
             "10.0.0.5:15006",
-            [both, "10.0.0.5:80 10.0.0.5:81 [fd00::5]:80 [fd00::5]:81"],
+            [both, "127.0.0.1:80 10.0.0.5:80 [fd00::5]:80"],
         );
     }
 
