@@ -352,17 +352,42 @@ fn calls_over_ipv6_are_captured_both_ways() {
     });
 }
 
+/// How long it takes until a caller that speaks first sees a reset, whatever it does: connecting has worked.
+async fn until_reset(target: SocketAddr) -> Duration {
+    let begun = Instant::now();
+    // Whichever comes first of connecting, sending and receiving meets the reset.
+    if let Ok(mut application) = Wire::try_connect(target).await
+        && application.try_send("\x16\x03\x01").await
+    {
+        application.reset().await;
+    }
+    begun.elapsed()
+}
+
 #[test]
 fn where_nobody_listens_it_looks_as_if_nobody_listened() {
     on_two_hosts(async |_, elsewhere| {
         let closed = listen(elsewhere, 0).address;
         for world in [World::new(&[closed]), World::new(&[])] {
             let (_proxy, _capture) = captured(&world);
-            // Whichever comes first of connecting, sending and receiving meets the reset.
-            let Ok(mut application) = Wire::try_connect(closed).await else { continue };
-            if application.try_send("\x16\x03\x01").await {
-                application.reset().await;
-            }
+            // A round trip, where accepting and closing in order has clients wait for seconds.
+            let took = until_reset(closed).await;
+            assert!(took < Duration::from_secs(1), "{took:?}");
+        }
+    });
+}
+
+#[test]
+fn where_nobody_is_a_caller_is_reset_when_connecting_is_given_up() {
+    on_two_hosts(async |_, elsewhere| {
+        let std::net::IpAddr::V4(there) = elsewhere.address() else { unreachable!() };
+        let [a, b, c, _] = there.octets();
+        let nobody = SocketAddr::from(([a, b, c, 77], 7));
+        for world in [World::new(&[nobody]), World::new(&[])] {
+            let (_proxy, _capture) =
+                captured_with(&world, |config| config.timeouts.connect = Duration::from_secs(1));
+            let took = until_reset(nobody).await;
+            assert!(took < Duration::from_secs(4), "{took:?}");
         }
     });
 }
