@@ -29,7 +29,10 @@ fn sandbox() -> Result<Sandbox> {
 /// A `laneway` process on a host of its own; it shows the token of this test.
 fn start_on(sandbox: &Sandbox, host: &Host, name: &str, arguments: &[&str]) -> Result<Process> {
     let token = sandbox.path("token");
-    std::fs::write(&token, "the-token-of-this-test-alone")?;
+    // Once: whoever was started before may be about to read it.
+    if !token.exists() {
+        std::fs::write(&token, "the-token-of-this-test-alone")?;
+    }
     let plain = sandbox.laneway(arguments);
     let mut command = host.command(plain.get_program());
     command.args(plain.get_args()).arg("--join-token-file").arg(token);
