@@ -262,6 +262,8 @@ async fn whoever_waits_for_an_instance_that_is_heard_by_nobody_waits_seconds() {
     drop(server);
     tell(&proxy, &world, frozen.address, None);
     tell(&proxy, &world, frozen.address, Some(Health::Usable));
+    eventually("nothing to be held against it", async || proxy.running.unreachable().is_empty())
+        .await;
     let (mut client, mut server) = proxy.under_way(&frozen, GRAY).await;
     server.send(EMPTY).await;
     assert_eq!(status(&client.head().await), 200);
