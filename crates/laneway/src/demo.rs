@@ -10,7 +10,7 @@ mod verify;
 use std::{
     net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
-    process::Stdio,
+    process::{Command, Stdio},
     time::Duration,
 };
 
@@ -181,16 +181,11 @@ impl Data {
 }
 
 async fn run_laneway(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {
-    let server = format!("http://{API}");
-    let output = tokio::process::Command::new(program)
-        .args(arguments)
-        .args(["--server", &server])
-        .env_clear()
-        .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .with_context(|| format!("run {}", program.display()))?;
+    let mut command = Command::new(program);
+    command.args(arguments).args(["--server", &format!("http://{API}")]);
+    command.env_clear().stdin(Stdio::null());
+    let output = tokio::task::spawn_blocking(move || command.output()).await?;
+    let output = output.with_context(|| format!("run {}", program.display()))?;
     if !output.status.success() {
         let said = String::from_utf8_lossy(&output.stderr);
         bail!("laneway {}: {}: {}", arguments.join(" "), output.status, said.trim());

@@ -264,6 +264,7 @@ impl Connection {
         Poll::Ready(Ok(read.filled().len()))
     }
 
+    #[inline]
     fn poll_send(
         &self,
         context: &mut Context<'_>,

@@ -1,4 +1,5 @@
-//! The instances' side: a codec per protocol, chosen for each request.
+//! The instances' side: a codec per protocol, chosen for each request. What only passes on to the usual one has no future
+//! of its own.
 
 pub(crate) mod h1;
 mod h2;
@@ -13,6 +14,7 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::Either;
 use lanes::ServiceId;
 use routes::{Edits, entrance::Written};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -66,6 +68,7 @@ where
 {
     type Call = Call<'w>;
 
+    #[inline]
     fn message(
         &self,
         protocol: Protocol,
@@ -79,6 +82,7 @@ where
         }
     }
 
+    #[inline]
     fn join(&self, message: &mut Message, first: &mut Piece) {
         // Data has frames of its own in HTTP/2.
         if let Message::Http1(message) = message {
@@ -86,6 +90,7 @@ where
         }
     }
 
+    #[inline]
     fn give_back(&self, message: Message) {
         match message {
             Message::Http1(message) => message.give_back(self.0),
@@ -93,25 +98,31 @@ where
         }
     }
 
+    #[inline]
     fn keeps_framing(&self, protocol: Protocol) -> bool {
         protocol == Protocol::Http1
+    }
+
+    #[inline]
+    fn pooled(&self, protocol: Protocol, address: SocketAddr) -> Option<Call<'w>> {
+        match protocol {
+            Protocol::Http1 => h1::Call::pooled(self.0, address).map(Call::Http1),
+            Protocol::Http2 => {
+                h2::Call::pooled(self.0, address).map(|call| Call::Http2(Box::new(call)))
+            }
+        }
     }
 
     async fn connect(
         &self,
         protocol: Protocol,
         address: SocketAddr,
-        fresh: bool,
-    ) -> Result<(Call<'w>, bool), ProxyError> {
+    ) -> Result<Call<'w>, ProxyError> {
         match protocol {
-            Protocol::Http1 => {
-                let (call, reused) = h1::Call::connect(self.0, address, fresh).await?;
-                Ok((Call::Http1(call), reused))
-            }
+            Protocol::Http1 => h1::Call::connect(self.0, address).await.map(Call::Http1),
             Protocol::Http2 => {
-                let connecting = Box::pin(h2::Call::connect(self.0, address, fresh));
-                let (call, reused) = connecting.await?;
-                Ok((Call::Http2(Box::new(call)), reused))
+                let call = h2::Call::connect(self.0, address).await?;
+                Ok(Call::Http2(Box::new(call)))
             }
         }
     }
@@ -123,10 +134,12 @@ impl<'w> sides::Call for Call<'w> {
     type Answer = Answer;
     type Stream = Stream<'w>;
 
+    #[inline]
     fn leads_to(&self, service: &ServiceId) {
         either!(self, call => call.leads_to(service));
     }
 
+    #[inline]
     fn expect_by(&self, at_ms: u64) {
         either!(self, call => call.expect_by(at_ms));
     }
@@ -139,54 +152,73 @@ impl<'w> sides::Call for Call<'w> {
         either!(self, call => call.cut());
     }
 
-    async fn begin(
+    #[inline]
+    fn begin(
         &self,
         message: &mut Message,
         first: &mut Piece,
         is_last: bool,
-    ) -> Result<(), ProxyError> {
+    ) -> impl Future<Output = Result<(), ProxyError>> {
         match (self, message) {
             (Self::Http1(call), Message::Http1(message)) => {
-                call.begin(message, first, is_last).await
+                Either::Left(call.begin(message, first, is_last))
             }
             (Self::Http2(call), Message::Http2(message)) => {
-                Box::pin(call.begin(message, first, is_last)).await
+                Either::Right(Box::pin(call.begin(message, first, is_last)))
             }
             _ => unreachable!("a message is sent in the protocol it was written in"),
         }
     }
 
-    async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), ProxyError> {
-        either!(self, call => call.send(piece, is_last).await)
-    }
-
-    async fn answer(&self) -> Result<Answer, Kind> {
+    #[inline]
+    fn send(
+        &self,
+        piece: &mut Piece,
+        is_last: bool,
+    ) -> impl Future<Output = Result<(), ProxyError>> {
         match self {
-            Self::Http1(call) => call.answer().await,
-            Self::Http2(call) => Box::pin(call.answer()).await,
+            Self::Http1(call) => Either::Left(call.send(piece, is_last)),
+            Self::Http2(call) => Either::Right(Box::pin(call.send(piece, is_last))),
         }
     }
 
+    #[inline]
+    fn answer(&self) -> impl Future<Output = Result<Answer, Kind>> {
+        match self {
+            Self::Http1(call) => Either::Left(call.answer()),
+            Self::Http2(call) => Either::Right(Box::pin(call.answer())),
+        }
+    }
+
+    #[inline]
     fn pass_over(&self, interim: Answer) {
         either!(self, call => call.pass_over(interim));
     }
 
+    #[inline]
     fn begin_body(&self, answer: Answer, keeps_framing: bool) -> Result<Piece, Kind> {
         either!(self, call => call.begin_body(answer, keeps_framing))
     }
 
-    async fn next(&self) -> Result<Piece, Kind> {
-        either!(self, call => call.next().await)
+    #[inline]
+    fn next(&self) -> impl Future<Output = Result<Piece, Kind>> {
+        match self {
+            Self::Http1(call) => Either::Left(call.next()),
+            Self::Http2(call) => Either::Right(Box::pin(call.next())),
+        }
     }
 
+    #[inline]
     fn is_done(&self) -> bool {
         either!(self, call => call.is_done())
     }
 
+    #[inline]
     fn give_back(&self, piece: Piece) {
         either!(self, call => call.give_back(piece));
     }
 
+    #[inline]
     fn finish(self) {
         either!(self, call => call.finish());
     }

@@ -6,8 +6,9 @@
 use std::{
     fmt,
     fs::File,
+    os::unix::process::CommandExt as _,
     path::PathBuf,
-    process::{ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
@@ -66,7 +67,7 @@ impl Processes {
         let path = self.logs.join(format!("{name}.log"));
         let log = File::create(&path).with_context(|| format!("create {}", path.display()))?;
         let errors = log.try_clone().with_context(|| format!("use {}", path.display()))?;
-        let mut child = tokio::process::Command::new(&self.program)
+        let mut child = Command::new(&self.program)
             .args(["child-of", &std::process::id().to_string(), "--"])
             .args(arguments)
             // What the user's environment says is meant for other instances than these.
@@ -76,16 +77,15 @@ impl Processes {
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)
-            .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("start {name}"))?;
-        let pid = child.id().and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        let pid = pid.with_context(|| format!("{name} ended at once"))?;
+        let pid = Pid::from_child(&child);
         self.running.push(Running { name: name.to_owned(), pid });
         let (tell, name) = (self.tell.clone(), name.to_owned());
-        tokio::spawn(async move {
+        // A thread waits: with processes of its own, the runtime would look after them on every request of a proxy.
+        std::thread::spawn(move || {
             // Waiting for a child of our own fails only if somebody else has taken its status.
-            if let Ok(status) = child.wait().await {
+            if let Ok(status) = child.wait() {
                 let _ = tell.send(Ended { name, pid, status });
             }
         });

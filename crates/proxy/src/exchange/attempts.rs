@@ -97,12 +97,14 @@ impl Tries {
             planned.chosen = Some(chosen);
             worker.tries(chosen.address);
             let protocol = planned.plan.protocol.unwrap_or(R::PROTOCOL);
-            let connected = match chosen.has_several_addresses {
-                false => upstream.connect(protocol, chosen.address, fresh).await,
-                // Boxed: few instances have.
-                true => Box::pin(planned.connect_somewhere(worker, upstream, &chosen, fresh)).await,
-            };
-            match connected {
+            if !fresh
+                && !chosen.has_several_addresses
+                && let Some(call) = upstream.pooled(protocol, chosen.address)
+            {
+                return Ok((call, true));
+            }
+            // Boxed, as everything that is rare and large: it would make every waiting connection larger.
+            match Box::pin(planned.open(worker, upstream, &chosen, fresh)).await {
                 Ok((call, reused)) => {
                     if let (false, Target::Service { service, .. }) = (reused, &planned.plan.target)
                     {
@@ -238,6 +240,7 @@ impl Tries {
 }
 
 impl Planned<'_> {
+    #[inline]
     fn choose(
         &self,
         worker: &Worker,
@@ -264,23 +267,28 @@ impl Planned<'_> {
         is_expected.then_some(pause)
     }
 
-    /// Connects to an instance that has several addresses: in the family of the one that the caller named, else to the
-    /// first, and where that does not answer to the next. Says whether the connection was in use before.
-    async fn connect_somewhere<R: Request, U: Upstream<R>>(
+    /// A call on a new connection, or, where an instance has several addresses, on the first that there is to one of them;
+    /// and whether that was used before.
+    async fn open<R: Request, U: Upstream<R>>(
         &self,
         worker: &Worker,
         upstream: &U,
         chosen: &Chosen,
         fresh: bool,
     ) -> Result<(CallOf<U, R>, bool), ProxyError> {
-        let addresses = self.addresses(worker, chosen);
         let protocol = self.plan.protocol.unwrap_or(R::PROTOCOL);
+        if !chosen.has_several_addresses {
+            return Ok((upstream.connect(protocol, chosen.address).await?, false));
+        }
+        let addresses = self.addresses(worker, chosen);
         if protocol == Protocol::Http2 {
             return first_that_connects(upstream, addresses, fresh).await;
         }
         let (address, is_new) = worker.reach_instance(addresses, fresh).await?;
-        let (call, pooled) = upstream.connect(protocol, address, false).await?;
-        Ok((call, pooled && !is_new))
+        match upstream.pooled(protocol, address) {
+            Some(call) => Ok((call, !is_new)),
+            None => Ok((upstream.connect(protocol, address).await?, false)),
+        }
     }
 
     /// Where an instance may be connected to, in order.
@@ -384,9 +392,15 @@ async fn first_that_connects<R: Request, U: Upstream<R>>(
     fresh: bool,
 ) -> Result<(CallOf<U, R>, bool), ProxyError> {
     let mut failed = None;
+    if !fresh {
+        let mut pooled = addresses.iter().map(|it| upstream.pooled(Protocol::Http2, *it));
+        if let Some(call) = pooled.find_map(|call| call) {
+            return Ok((call, true));
+        }
+    }
     for address in addresses {
-        match upstream.connect(Protocol::Http2, address, fresh).await {
-            Ok(connected) => return Ok(connected),
+        match upstream.connect(Protocol::Http2, address).await {
+            Ok(call) => return Ok((call, false)),
             Err(error) => failed = Some(error),
         }
     }

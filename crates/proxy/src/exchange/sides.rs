@@ -218,13 +218,15 @@ pub(crate) trait Upstream<R: Request> {
     /// Whether chunks of a body go on with its data in this protocol.
     fn keeps_framing(&self, protocol: Protocol) -> bool;
 
-    /// A connection to an instance that speaks this protocol, used before unless it must be `fresh`; and whether it was.
+    /// A call on a connection to an instance that is there already and speaks this protocol.
+    fn pooled(&self, protocol: Protocol, address: SocketAddr) -> Option<Self::Call>;
+
+    /// A call on a new one.
     async fn connect(
         &self,
         protocol: Protocol,
         address: SocketAddr,
-        fresh: bool,
-    ) -> Result<(Self::Call, bool), ProxyError>;
+    ) -> Result<Self::Call, ProxyError>;
 }
 
 /// One request to one instance, and its answer.

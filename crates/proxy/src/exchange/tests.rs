@@ -324,13 +324,12 @@ impl Upstream<Asked> for Scripts {
         true
     }
 
-    async fn connect(
-        &self,
-        _: Protocol,
-        _: std::net::SocketAddr,
-        fresh: bool,
-    ) -> Result<(Playing, bool), ProxyError> {
-        Ok((Playing(self.0.borrow_mut().pop_front().unwrap()), !fresh))
+    async fn connect(&self, _: Protocol, _: std::net::SocketAddr) -> Result<Playing, ProxyError> {
+        Ok(Playing(self.0.borrow_mut().pop_front().unwrap()))
+    }
+
+    fn pooled(&self, _: Protocol, _: std::net::SocketAddr) -> Option<Playing> {
+        self.0.borrow_mut().pop_front().map(Playing)
     }
 }
 

@@ -36,6 +36,7 @@ pub(crate) struct Target {
 }
 
 /// Takes a target apart. No white space, no control characters, no fragment.
+#[inline]
 pub(crate) fn parse(method: &[u8], target: &[u8], policy: PathPolicy) -> Result<Target, HeadError> {
     if !is_valid_target(target) {
         return Err(HeadError::Target);

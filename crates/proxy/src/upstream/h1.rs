@@ -84,30 +84,34 @@ impl Message {
         Self { bytes, is_head: request.is_head() }
     }
 
+    #[inline]
     pub(super) fn join(&mut self, first: &mut Piece) {
         first.join(&mut self.bytes);
     }
 
+    #[inline]
     pub(super) fn give_back(self, worker: &Worker) {
         worker.buffers.give_write(self.bytes);
     }
 }
 
 impl<'w> Call<'w> {
+    #[inline]
+    pub(super) fn pooled(worker: &'w Worker, address: SocketAddr) -> Option<Self> {
+        worker.pooled(address).map(|connection| Self::on(worker, connection, address))
+    }
+
     pub(super) async fn connect(
         worker: &'w Worker,
         address: SocketAddr,
-        fresh: bool,
-    ) -> Result<(Self, bool), ProxyError> {
-        let pooled = if fresh { None } else { worker.pooled(address) };
-        let reused = pooled.is_some();
-        let connection = match pooled {
-            Some(connection) => connection,
-            // Boxed, as everything that is rare and large: it would make every waiting connection larger.
-            None => Box::pin(worker.open(address)).await?,
-        };
+    ) -> Result<Self, ProxyError> {
+        Ok(Self::on(worker, worker.open(address).await?, address))
+    }
+
+    #[inline]
+    fn on(worker: &'w Worker, connection: Rc<Connection>, address: SocketAddr) -> Self {
         connection.sent.set(false);
-        let call = Call {
+        Self {
             worker,
             connection,
             address,
@@ -116,8 +120,7 @@ impl<'w> Call<'w> {
             keeps_connection: Cell::new(false),
             answer_body: Cell::new(None),
             received: RefCell::default(),
-        };
-        Ok((call, reused))
+        }
     }
 }
 
@@ -191,10 +194,12 @@ impl Call<'_> {
 }
 
 impl Call<'_> {
+    #[inline]
     pub(super) fn leads_to(&self, service: &ServiceId) {
         self.connection.leads_to(service);
     }
 
+    #[inline]
     pub(super) fn expect_by(&self, at_ms: u64) {
         let (deadlines, deadline) = (&self.worker.deadlines, self.connection.deadline());
         match at_ms {
@@ -247,6 +252,7 @@ impl Call<'_> {
         }
     }
 
+    #[inline]
     pub(super) fn pass_over(&self, interim: Answer) {
         let Answer { head, mut received } = interim;
         received.consume(head.head_bytes);
@@ -254,6 +260,7 @@ impl Call<'_> {
         self.keep(received);
     }
 
+    #[inline]
     pub(super) fn begin_body(&self, answer: Answer, keeps_framing: bool) -> Result<Piece, Kind> {
         let Answer { head, mut received } = answer;
         received.consume(head.head_bytes);
@@ -276,14 +283,17 @@ impl Call<'_> {
         }
     }
 
+    #[inline]
     pub(super) fn is_done(&self) -> bool {
         self.answer_body.get().is_some_and(|body| body.is_done())
     }
 
+    #[inline]
     pub(super) fn give_back(&self, piece: Piece) {
         self.keep(piece.into_rest());
     }
 
+    #[inline]
     pub(super) fn finish(self) {
         self.connection.deadline().disarm();
         let received = self.received.take();

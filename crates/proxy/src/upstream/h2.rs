@@ -148,19 +148,24 @@ impl Drop for Call<'_> {
 }
 
 impl<'w> Call<'w> {
+    pub(super) fn pooled(worker: &'w Worker, address: SocketAddr) -> Option<Self> {
+        let found = worker.sessions.find(address);
+        worker.recorder.count(match found {
+            Some(_) => Count::PoolReused,
+            None => Count::PoolMissed,
+        });
+        found.map(|session| Self::on(worker, session))
+    }
+
     pub(super) async fn connect(
         worker: &'w Worker,
         address: SocketAddr,
-        fresh: bool,
-    ) -> Result<(Self, bool), ProxyError> {
-        let found = if fresh { None } else { worker.sessions.find(address) };
-        let reused = found.is_some();
-        worker.recorder.count(if reused { Count::PoolReused } else { Count::PoolMissed });
-        let session = match found {
-            Some(session) => session,
-            None => open(worker, address).await?,
-        };
-        let call = Self {
+    ) -> Result<Self, ProxyError> {
+        Ok(Self::on(worker, open(worker, address).await?))
+    }
+
+    fn on(worker: &'w Worker, session: SharedSession) -> Self {
+        Self {
             worker,
             session,
             id: OnceCell::new(),
@@ -168,8 +173,7 @@ impl<'w> Call<'w> {
             incoming: OnceCell::new(),
             is_head: Cell::new(false),
             deadline_ms: Cell::new(u64::MAX),
-        };
-        Ok((call, reused))
+        }
     }
 
     fn release(&self, code: Code) {
