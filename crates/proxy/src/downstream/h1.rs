@@ -13,15 +13,14 @@ use crate::{
     h1::{
         head::{HEAD_BYTES_MAX, HeadError},
         request::{RequestHead, RequestPolicy},
-        target::PathPolicy,
     },
-    limits::{LINGER, LINGER_BYTES_MAX},
     plan::Tunnel,
     transport::{Connection, Transport as _},
     upstream::Instances,
     worker::Worker,
 };
 
+use super::{linger, policy};
 use answers::{Answers, write_error};
 use request::Request;
 
@@ -80,16 +79,6 @@ pub(crate) async fn serve<D: Decide>(
         }
     }
     established
-}
-
-/// A gateway is strict with what servers understand differently; a sidecar leaves requests of the mesh as they are.
-pub(super) fn policy(role: Role) -> RequestPolicy {
-    match role {
-        Role::Gateway => RequestPolicy { path: PathPolicy::Strict, drop_underscored: true },
-        Role::SidecarInbound | Role::SidecarOutbound => {
-            RequestPolicy { path: PathPolicy::AsWritten, drop_underscored: false }
-        }
-    }
 }
 
 /// What a client says next.
@@ -180,21 +169,6 @@ async fn first_bytes(worker: &Worker, connection: &Connection) -> Option<Buffer>
             }
             None
         }
-    }
-}
-
-/// Lets the client read an answer that came before its request had ended: closing at once would reset it.
-pub(super) async fn linger(worker: &Worker, connection: &Connection) {
-    connection.close_write();
-    worker.deadlines.arm(connection.deadline(), LINGER, Shutdown::Both);
-    let mut left = LINGER_BYTES_MAX;
-    while let Ok(buffer) = connection.receive(&worker.buffers).await {
-        let received = buffer.filled().len();
-        worker.buffers.give(buffer);
-        if received == 0 || received > left {
-            break;
-        }
-        left -= received;
     }
 }
 

@@ -97,7 +97,7 @@ pub(crate) async fn serve<D: Decide>(
         worker.recorder.count(Count::TimedOutIdle);
     }
     match ended.and(driver.farewell().await) {
-        Ok(()) => super::h1::linger(&worker, &connection).await,
+        Ok(()) => super::linger(&worker, &connection).await,
         Err(error) => {
             tracing::debug!(peer = %connection.peer, %error, "connection broken off");
             connection.reset_when_closed();

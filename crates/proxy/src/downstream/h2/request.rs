@@ -12,7 +12,7 @@ use telemetry::Role;
 use super::Served;
 use crate::{
     buffers::Buffer,
-    downstream::h1::policy,
+    downstream::policy,
     error::Kind,
     exchange::sides,
     h1::{
