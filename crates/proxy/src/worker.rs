@@ -355,7 +355,7 @@ impl Worker {
         }
         self.free_from_silent(now);
         self.upstreams.sweep(self.deadlines.now_ms());
-        self.sessions.sweep();
+        self.sessions.sweep(self.deadlines.now_ms());
         self.ejections.borrow_mut().tick(now);
         self.starting.tick(now);
         self.slow_addresses.borrow_mut().retain(|_, until| now < *until);

@@ -61,7 +61,7 @@ pub(crate) async fn serve<D: Decide>(
 ) {
     let session = Rc::new(RefCell::new(Session::server(LIMITS, worker.deadlines.now_ms())));
     let mut streams = FuturesUnordered::new();
-    let mut driver = Driver::new(&worker, &connection, &session, worker.timeouts.idle, first);
+    let mut driver = Driver::new(&worker, &connection, &session, Some(worker.timeouts.idle), first);
     let ended: io::Result<()> = poll_fn(|context| {
         if worker.draining.get() || decide.is_leaving() {
             session.borrow_mut().leave();

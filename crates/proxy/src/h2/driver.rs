@@ -40,8 +40,8 @@ pub(crate) struct Driver<'c> {
     worker: &'c Worker,
     connection: &'c Rc<Connection>,
     session: &'c SharedSession,
-    /// How long it may be without a stream.
-    idle: Duration,
+    /// How long it may be without a stream; `None`: others see to it.
+    idle: Option<Duration>,
     /// Came, and is not whole.
     received: Buffer,
     /// On its way out: as much as `sent` bytes of it have gone.
@@ -59,7 +59,7 @@ impl<'c> Driver<'c> {
         worker: &'c Worker,
         connection: &'c Rc<Connection>,
         session: &'c SharedSession,
-        idle: Duration,
+        idle: Option<Duration>,
         first: Buffer,
     ) -> Self {
         Self {
@@ -174,7 +174,10 @@ impl<'c> Driver<'c> {
         self.connection.idle.set(waits == Wait::Idle);
         match waits {
             Wait::Streams => deadline.disarm(),
-            Wait::Idle => deadlines.arm(deadline, self.idle, Shutdown::Read),
+            Wait::Idle => match self.idle {
+                Some(idle) => deadlines.arm(deadline, idle, Shutdown::Read),
+                None => deadline.disarm(),
+            },
             Wait::Frame => deadlines.arm(deadline, timeouts.head, Shutdown::Both),
             Wait::Sending => deadlines.arm_sending(deadline, timeouts.body),
         }

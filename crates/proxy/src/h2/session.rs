@@ -358,7 +358,7 @@ impl Session {
         }
         if self.is_client {
             self.leaving = Leaving::Left;
-            return;
+            return self.wake_driver();
         }
         self.leaving = Leaving::Told;
         frame::write_go_away(frame::WINDOW_MAX as u32, Code::NoError, &mut self.out);

@@ -34,7 +34,7 @@ use crate::{
     },
     limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX},
     transport::Connection,
-    upstream::{h1::Answer, pool::IDLE_MS_MAX},
+    upstream::h1::Answer,
     worker::Worker,
 };
 
@@ -49,8 +49,8 @@ const LIMITS: Limits = Limits {
 
 /// Moves a connection's bytes to its end.
 async fn drive(worker: Rc<Worker>, connection: Rc<Connection>, shared: SharedSession) {
-    let idle = Duration::from_millis(IDLE_MS_MAX);
-    let mut driver = Driver::new(&worker, &connection, &shared, idle, Buffer::default());
+    // Who ends it when nobody uses it any more is whoever hands it out: else a request could begin in the same moment.
+    let mut driver = Driver::new(&worker, &connection, &shared, None, Buffer::default());
     let ended: io::Result<()> = poll_fn(|context| {
         shared.borrow_mut().set_driver(context.waker());
         loop {
@@ -149,7 +149,7 @@ impl Drop for Call<'_> {
 
 impl<'w> Call<'w> {
     pub(super) fn pooled(worker: &'w Worker, address: SocketAddr) -> Option<Self> {
-        let found = worker.sessions.find(address);
+        let found = worker.sessions.find(address, worker.deadlines.now_ms());
         worker.recorder.count(match found {
             Some(_) => Count::PoolReused,
             None => Count::PoolMissed,
@@ -220,7 +220,7 @@ async fn open(worker: &Worker, address: SocketAddr) -> Result<SharedSession, Pro
     let connection = worker.open(address).await?;
     let session = Session::client(LIMITS, worker.deadlines.now_ms());
     let session = Rc::new(RefCell::new(session));
-    worker.sessions.add(address, &session);
+    worker.sessions.add(address, &session, worker.deadlines.now_ms());
     if let Some(worker) = worker.shared() {
         spawn_local(drive(worker, connection, Rc::clone(&session)));
     }

@@ -4,36 +4,53 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc};
 
 use hashbrown::HashMap;
 
+use super::pool::IDLE_MS_MAX;
 use crate::h2::session::SharedSession;
 
 /// One thread's connections that many requests share.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(RefCell<HashMap<SocketAddr, Vec<SharedSession>>>);
+pub(crate) struct Sessions(RefCell<HashMap<SocketAddr, Vec<Shared>>>);
+
+#[derive(Debug)]
+struct Shared {
+    session: SharedSession,
+    used_ms: u64,
+}
 
 impl Sessions {
     /// A connection on which another request can go out now.
-    pub(super) fn find(&self, address: SocketAddr) -> Option<SharedSession> {
+    pub(super) fn find(&self, address: SocketAddr, now_ms: u64) -> Option<SharedSession> {
         let mut by_address = self.0.borrow_mut();
         let shared = by_address.get_mut(&address)?;
-        shared.retain(|it| !it.borrow().is_leaving());
-        shared.iter().find(|it| it.borrow().may_open()).cloned()
+        let free = shared.iter_mut().find(|it| it.session.borrow().may_open())?;
+        free.used_ms = now_ms;
+        Some(Rc::clone(&free.session))
     }
 
-    pub(super) fn add(&self, address: SocketAddr, shared: &SharedSession) {
-        self.0.borrow_mut().entry(address).or_default().push(Rc::clone(shared));
+    pub(super) fn add(&self, address: SocketAddr, session: &SharedSession, now_ms: u64) {
+        let shared = Shared { session: Rc::clone(session), used_ms: now_ms };
+        self.0.borrow_mut().entry(address).or_default().push(shared);
     }
 
     /// Opens nothing more on connections to an address: it has gone, or fails. What is under way goes on.
     pub(crate) fn forget(&self, address: SocketAddr) {
         for shared in self.0.borrow_mut().remove(&address).unwrap_or_default() {
-            shared.borrow_mut().leave();
+            shared.session.borrow_mut().leave();
         }
     }
 
-    /// Forgets connections that have ended.
-    pub(crate) fn sweep(&self) {
+    /// Ends what nobody has used for long, before anybody could begin to use it again; forgets what has ended.
+    pub(crate) fn sweep(&self, now_ms: u64) {
         self.0.borrow_mut().retain(|_, shared| {
-            shared.retain(|it| !it.borrow().is_leaving());
+            shared.retain_mut(|it| {
+                let mut session = it.session.borrow_mut();
+                if session.stream_count() > 0 {
+                    it.used_ms = now_ms;
+                } else if it.used_ms + IDLE_MS_MAX <= now_ms {
+                    session.leave();
+                }
+                !session.is_leaving()
+            });
             !shared.is_empty()
         });
     }

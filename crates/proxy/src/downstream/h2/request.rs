@@ -4,6 +4,7 @@ use std::{
     future::poll_fn,
     rc::Rc,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use routes::entrance::{CorrelationHeaders, Head};
@@ -77,10 +78,16 @@ impl<'c> sides::Request for Request<'c> {
         let Self { served, head, text, no_trailers } = self;
         let Served { worker, session, id } = served;
         let is_framed = keeps_framing && head.framing == Framing::Chunked;
+        // What may be a conversation is silent for as long as an answer may be.
+        let patience = match head.framing {
+            Framing::Length(_) => worker.timeouts.body,
+            _ => worker.timeouts.answer_body,
+        };
         worker.give_request_head(head);
         worker.buffers.give_write(text);
         RequestBody {
             served,
+            patience,
             incoming: Incoming::new(worker, Rc::clone(session), *id, is_framed, no_trailers),
         }
     }
@@ -96,6 +103,8 @@ impl ReadHead for Request<'_> {
 #[derive(Debug)]
 pub(super) struct RequestBody<'c> {
     served: &'c Served<'c>,
+    /// How long the next of it may take to arrive.
+    patience: Duration,
     incoming: Incoming<'c>,
 }
 
@@ -109,7 +118,7 @@ impl<'c> sides::RequestBody for RequestBody<'c> {
 
     async fn next(&mut self) -> Result<Piece, Kind> {
         let next = poll_fn(|context| self.incoming.poll_next(context));
-        match tokio::time::timeout(self.served.worker.timeouts.body, next).await {
+        match tokio::time::timeout(self.patience, next).await {
             Ok(next) => next.map_err(|_| Kind::ClientGone),
             Err(_) => Err(Kind::RequestTimeout),
         }
