@@ -150,7 +150,10 @@ async fn next_request(
 fn is_other(error: HeadError, received: &[u8]) -> bool {
     match error {
         HeadError::Version => received.starts_with(b"PRI * HTTP/2.0\r\n"),
-        HeadError::StartLine | HeadError::BareLineFeed => true,
+        // Who names HTTP means a request, and is told what is wrong with it.
+        HeadError::StartLine | HeadError::BareLineFeed => {
+            !received.windows(5).any(|five| five.eq_ignore_ascii_case(b"HTTP/"))
+        }
         _ => false,
     }
 }
