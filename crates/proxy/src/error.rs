@@ -112,6 +112,9 @@ pub(crate) enum Kind {
     /// The connection broke before an answer.
     #[error("the instance closed the connection without an answer")]
     Reset(#[source] io::Error),
+    /// The instance reset the stream: it has looked at the request, and said so.
+    #[error("the instance reset the request's stream")]
+    StreamReset,
     /// The instance says that it has not looked at the request: any may be sent again.
     #[error("the instance took no more requests on the connection")]
     Unprocessed,
@@ -224,6 +227,7 @@ impl Kind {
             | Self::ApplicationUnanswered(_)
             | Self::Reset(_)
             | Self::Unprocessed
+            | Self::StreamReset
             | Self::AnswerHead(_)
             | Self::Answer(_)
             | Self::InterimAnswers
@@ -280,6 +284,7 @@ impl Kind {
             | Self::Connect(_)
             | Self::Reset(_)
             | Self::Unprocessed
+            | Self::StreamReset
             | Self::AnswerHead(_)
             | Self::Answer(_)
             | Self::InterimAnswers

@@ -77,7 +77,8 @@ pub(crate) async fn serve<D: Decide>(
                 has_moved = true;
             }
             has_moved |= driver.send(context)?;
-            if session.borrow().is_done() || (driver.has_ended && streams.is_empty()) {
+            // Nobody ends only one direction and waits for answers: a client that sends no more has left.
+            if session.borrow().is_done() || driver.has_ended {
                 return Poll::Ready(Ok(()));
             }
             if !has_moved {
@@ -89,6 +90,12 @@ pub(crate) async fn serve<D: Decide>(
     })
     .await;
     session.borrow_mut().close();
+    // What is under way sees that its client is gone, and lets its instance see it.
+    poll_fn(|context| {
+        while let Poll::Ready(Some(())) = Pin::new(&mut streams).poll_next(context) {}
+        Poll::Ready(())
+    })
+    .await;
     drop(streams);
     if let Some(fatal) = driver.failed {
         worker.account.unread(D::ROLE, &Kind::Connection(fatal));

@@ -217,7 +217,9 @@ impl Tries {
             // The instance closed it while it waited in the pool; that says nothing about the instance.
             worker.recorder.count(Count::PoolStale);
             worker.recorder.count(Count::RetriedStale);
-            self.next = Some((*chosen, true));
+            // Of connections that are shared, none is handed out that has ended; and many are served by one.
+            let fresh = planned.plan.protocol != Some(Protocol::Http2);
+            self.next = Some((*chosen, fresh));
             return true;
         }
         self.tried.push(chosen.address);
@@ -336,7 +338,7 @@ impl Planned<'_> {
         };
         let now = Instant::now();
         let is_its_fault = match kind {
-            Kind::AnswerTimeout | Kind::Reset(_) => true,
+            Kind::AnswerTimeout | Kind::Reset(_) | Kind::StreamReset => true,
             Kind::ClientGone => now.saturating_duration_since(self.started) >= ABANDONED_AFTER,
             _ => false,
         };

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     account::Answering,
-    error::Kind,
+    error::{Kind, ProxyError},
     limits::{KEPT_BODY_BYTES_MAX, KEPT_PIECE_BYTES},
     peers::Refused,
 };
@@ -171,6 +171,13 @@ impl<U, S> Exchange<'_, U, S> {
                 Progress::Refused(refused) => {
                     planned.held_against(self.worker, refused, Instant::now());
                     break planned.refusal(refused);
+                }
+                Progress::Failed(Kind::Unprocessed) if kept.is_whole => {
+                    call.cut();
+                    let error = ProxyError::sent(Kind::Unprocessed);
+                    if !tries.again(self.worker, planned, false, &error) {
+                        break Kind::Unprocessed;
+                    }
                 }
                 Progress::Failed(kind) => {
                     call.cut();

@@ -101,7 +101,10 @@ impl<'c> Driver<'c> {
             };
             match received {
                 Poll::Ready(Ok(0)) => self.has_ended = true,
-                Poll::Ready(Ok(_)) => has_moved = true,
+                Poll::Ready(Ok(_)) => {
+                    self.waits = None;
+                    has_moved = true;
+                }
                 Poll::Ready(Err(error)) => return Err(error),
                 Poll::Pending => return Ok(has_moved),
             }
@@ -135,6 +138,7 @@ impl<'c> Driver<'c> {
                 }
                 if !session.has_out() {
                     self.worker.buffers.give_write(std::mem::take(&mut self.sending));
+                    self.worker.buffers.give_write(session.take_out(Vec::new()));
                     return Ok(has_moved);
                 }
                 let memory = match std::mem::take(&mut self.sending) {
@@ -147,6 +151,7 @@ impl<'c> Driver<'c> {
             match self.connection.poll_send_some(context, &self.sending[self.sent..]) {
                 Poll::Ready(bytes) => {
                     self.sent += bytes?;
+                    self.waits = None;
                     has_moved = true;
                 }
                 Poll::Pending => return Ok(has_moved),

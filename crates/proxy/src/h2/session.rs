@@ -402,6 +402,11 @@ impl Session {
         self.close();
     }
 
+    /// What still comes of a stream means nothing: this side has ended it.
+    fn was_ended_here(&self, id: u32) -> bool {
+        self.reset.contains(&id) || (self.is_client && !self.streams.contains_key(&id))
+    }
+
     fn last_theirs(&self) -> u32 {
         if self.is_client { 0 } else { self.last_stream }
     }
@@ -423,6 +428,7 @@ impl Session {
             if !stream.they_ended && stream.taken >= self.limits.stream_window / 2 {
                 stream.receive_window += i64::from(stream.taken);
                 frame::write_window_update(id, std::mem::take(&mut stream.taken), &mut self.out);
+                self.wake_driver();
             }
         }
         self.give_up_data(bytes);

@@ -32,7 +32,7 @@ use crate::{
         session::{Lost, Session, SharedSession},
         tunnelled::Tunnelled,
     },
-    limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX},
+    limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX, HELD_HUNG_AFTER},
     transport::Connection,
     upstream::h1::Answer,
     worker::Worker,
@@ -139,6 +139,9 @@ pub(crate) struct Call<'w> {
     is_head: Cell<bool>,
     /// At this time of the thread's clock it is given up.
     deadline_ms: Cell<u64>,
+    /// How long the instance may take none of the request.
+    patience: Cell<Duration>,
+    address: SocketAddr,
 }
 
 impl Drop for Call<'_> {
@@ -154,17 +157,17 @@ impl<'w> Call<'w> {
             Some(_) => Count::PoolReused,
             None => Count::PoolMissed,
         });
-        found.map(|session| Self::on(worker, session))
+        found.map(|session| Self::on(worker, session, address))
     }
 
     pub(super) async fn connect(
         worker: &'w Worker,
         address: SocketAddr,
     ) -> Result<Self, ProxyError> {
-        Ok(Self::on(worker, open(worker, address).await?))
+        Ok(Self::on(worker, open(worker, address).await?, address))
     }
 
-    fn on(worker: &'w Worker, session: SharedSession) -> Self {
+    fn on(worker: &'w Worker, session: SharedSession, address: SocketAddr) -> Self {
         Self {
             worker,
             session,
@@ -173,6 +176,8 @@ impl<'w> Call<'w> {
             incoming: OnceCell::new(),
             is_head: Cell::new(false),
             deadline_ms: Cell::new(u64::MAX),
+            patience: Cell::new(worker.timeouts.backend),
+            address,
         }
     }
 
@@ -182,15 +187,25 @@ impl<'w> Call<'w> {
         }
     }
 
-    /// Waits, but not for ever.
+    /// Waits, but not for ever. The deadline may be put off meanwhile.
     async fn within<T>(&self, work: impl Future<Output = Result<T, Kind>>) -> Result<T, Kind> {
-        match self.deadline_ms.get() {
-            u64::MAX => work.await,
-            at_ms => {
-                self.worker.deadlines.set_now(Instant::now());
-                let left = at_ms.saturating_sub(self.worker.deadlines.now_ms());
-                let work = tokio::time::timeout(Duration::from_millis(left), work);
-                work.await.unwrap_or(Err(Kind::AnswerTimeout))
+        let mut work = std::pin::pin!(work);
+        loop {
+            let deadlines = &self.worker.deadlines;
+            deadlines.set_now(Instant::now());
+            let at_ms = self.deadline_ms.get();
+            let left = match at_ms {
+                // Its caller may wait as long as it likes; whether the instance hangs must be known all the same.
+                u64::MAX => HELD_HUNG_AFTER,
+                at_ms => Duration::from_millis(at_ms.saturating_sub(deadlines.now_ms())),
+            };
+            if let Ok(done) = tokio::time::timeout(left, work.as_mut()).await {
+                return done;
+            }
+            if at_ms == u64::MAX {
+                self.worker.unanswered(self.address, Instant::now());
+            } else if self.deadline_ms.get() <= at_ms {
+                return Err(Kind::AnswerTimeout);
             }
         }
     }
@@ -232,7 +247,7 @@ fn broken(lost: Lost) -> Kind {
     match lost {
         Lost::Unprocessed => Kind::Unprocessed,
         Lost::Malformed(malformed) => Kind::Answer(malformed),
-        Lost::Reset(_) => Kind::Reset(io::ErrorKind::ConnectionReset.into()),
+        Lost::Reset(_) => Kind::StreamReset,
         Lost::Closed => Kind::Reset(io::ErrorKind::UnexpectedEof.into()),
     }
 }
@@ -246,9 +261,10 @@ impl Call<'_> {
         self.deadline_ms.set(at_ms);
     }
 
-    /// How long the instance may take none of the request is [`Outgoing`]'s affair.
-    pub(super) fn expect_moves(&self, _: Duration, until_ms: u64) {
-        self.deadline_ms.set(until_ms);
+    pub(super) fn expect_moves(&self, period: Duration, until_ms: u64) {
+        self.worker.deadlines.set_now(Instant::now());
+        self.patience.set(period);
+        self.deadline_ms.set(self.worker.at_ms(period).min(until_ms));
     }
 
     pub(super) fn cut(&self) {
@@ -265,8 +281,8 @@ impl Call<'_> {
         let opened = self.session.borrow_mut().open(&message.block, message.is_head, is_all);
         let id = opened.ok_or_else(Self::unusable)?;
         self.is_head.set(message.is_head);
-        let patience = self.worker.timeouts.backend;
-        let outgoing = Outgoing::new(self.worker, Rc::clone(&self.session), id, patience);
+        let session = Rc::clone(&self.session);
+        let outgoing = Outgoing::new(self.worker, session, id, self.patience.get());
         let _ = (self.id.set(id), self.outgoing.set(outgoing));
         if is_all { Ok(()) } else { self.send(first, is_last).await }
     }
@@ -286,12 +302,10 @@ impl Call<'_> {
         let is_whole =
             head.advance(received.filled(), self.is_head.get()).map_err(Kind::AnswerHead)?;
         debug_assert!(is_whole, "a head in HTTP/2 is whole");
-        let has_body = !self.session.borrow().has_ended_empty(id);
-        head.framing = match head.framing {
-            _ if !has_body => Framing::None,
-            Framing::UntilClose => Framing::Chunked,
-            framing => framing,
-        };
+        // Its end is told, be it at once.
+        if head.framing == Framing::UntilClose {
+            head.framing = Framing::Chunked;
+        }
         Ok(Answer { head, received })
     }
 

@@ -463,14 +463,11 @@ async fn what_an_instance_did_not_look_at_is_sent_again_whatever_it_is() {
     let mut server = Server::accept(&instance).await;
     let (_, mut refused) = server.next().await;
     refused.send_reset(h2::Reason::REFUSED_STREAM);
-    let refusing = server.run();
-    let mut another = Server::accept(&instance).await;
-    let (asked, mut answers) = another.next().await;
+    let (asked, mut answers) = server.next().await;
     assert_eq!(asked.method(), Method::POST);
     answers.send_response(answer(204), true).unwrap();
-    let running = another.run();
+    let running = server.run();
     assert_eq!(within("an answer", waits).await.unwrap().status(), 204);
-    refusing.abort();
     running.abort();
 }
 
@@ -527,4 +524,57 @@ async fn a_sidecar_asks_its_application_as_it_was_asked() {
     let heard = within("an answer", waits).await.unwrap().into_body();
     assert_eq!(whole(heard).await.1.unwrap(), trailer("grpc-status", "0"));
     running.abort();
+}
+
+#[tokio::test]
+async fn long_answers_of_new_instances_come_as_fast_as_they_are_taken() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let mut client = proxy.client().await;
+    client.send(&get("/")).await;
+    let mut server = Server::accept(&instance).await;
+    let (_, mut answers) = server.next().await;
+    let content: Bytes = (0..4 * 1024 * 1024).map(|at| (at / 7) as u8).collect();
+    let mut head = answer(200);
+    head.headers_mut().extend(trailer("content-length", "4194304"));
+    let mut answering = answers.send_response(head, false).unwrap();
+    answering.send_data(content.clone(), true).unwrap();
+    let running = server.run();
+    assert!(client.head().await.starts_with("HTTP/1.1 200"));
+    assert!(client.exactly(content.len()).await == content);
+    running.abort();
+}
+
+#[tokio::test]
+async fn answers_of_new_instances_end_where_they_end() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let mut client = proxy.client().await;
+    client.send(&get("/nothing")).await;
+    let mut server = Server::accept(&instance).await;
+    let (_, mut answers) = server.next().await;
+    // Without a length, and without a body: the next answer must not be taken for it.
+    answers.send_response(answer(302), true).unwrap();
+    client.send(&get("/next")).await;
+    let (_, mut answers) = server.next().await;
+    answers.send_response(answer(204), true).unwrap();
+    let running = server.run();
+    let head = client.head().await;
+    assert_eq!((status(&head), field(&head, "transfer-encoding")), (302, Some("chunked")));
+    client.text("0\r\n\r\n").await;
+    assert_eq!(status(&client.head().await), 204);
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_goes_lets_its_instances_go() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&world(&[instance.address]));
+    let client = Client::connect(&proxy).await;
+    let (waits, _) = client.begin(request("/"), true).await;
+    let mut server = instance.accept().await;
+    server.head().await;
+    client.connection.abort();
+    drop((client.send, waits));
+    server.reset().await;
 }

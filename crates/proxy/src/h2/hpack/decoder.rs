@@ -7,6 +7,9 @@ use super::{huffman, static_table, table::Table};
 /// Bytes beyond its first that a number may take: 28 bits, more than any length here.
 const NUMBER_BYTES_MAX: usize = 4;
 
+/// Memory for a name or a value that is kept between blocks: most are shorter.
+const TEXT_BYTES_KEPT: usize = 1024;
+
 /// A block that means nothing. The connection cannot go on: what both sides remember may differ (RFC 9113 §4.3).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub(crate) enum Undecodable {
@@ -103,6 +106,8 @@ impl Decoder {
             }
             has_fields = true;
         }
+        self.name.shrink_to(TEXT_BYTES_KEPT);
+        self.value.shrink_to(TEXT_BYTES_KEPT);
         Ok(())
     }
 

@@ -217,7 +217,7 @@ impl Session {
             }
         };
         if let Some(code) = wrong
-            && !self.reset.contains(&head.stream)
+            && !self.was_ended_here(head.stream)
         {
             self.end_stream_early(head.stream, code)?;
         }
@@ -248,7 +248,10 @@ impl Session {
             if let Some(announced) = &mut stream.announced {
                 match announced.checked_sub(data.len() as u64) {
                     Some(rest) => *announced = rest,
-                    None => return self.malformed(left.stream, Malformed::ContentLength),
+                    None => {
+                        self.give_up_data(data.len());
+                        return self.malformed(left.stream, Malformed::ContentLength);
+                    }
                 }
             }
             stream.append(data, buffers);
@@ -347,12 +350,12 @@ impl Session {
             return Ok(());
         }
         let Some(stream) = self.streams.get_mut(&id) else {
-            // What was ended early may still be on its way.
-            if self.reset.contains(&id) {
+            if self.was_ended_here(id) {
                 return Ok(());
             }
             return Err(Fatal::new(Code::StreamClosed, "a head of a stream that is closed").into());
         };
+        // What was ended early may still be on its way.
         if stream.lost.is_some() && self.reset.contains(&id) {
             return Ok(());
         }
@@ -377,7 +380,14 @@ impl Session {
                     }
                 }
                 let has_no_body = stream.is_head || matches!(head.status, 204 | 304);
-                stream.announced = head.content_length.filter(|_| !has_no_body && !is_interim);
+                stream.announced = match head.content_length {
+                    _ if is_interim => None,
+                    _ if has_no_body => Some(0),
+                    length => length,
+                };
+                if ends_stream && stream.announced.is_some_and(|bytes| bytes > 0) {
+                    return Ok(self.malformed(id, Malformed::ContentLength)?);
+                }
                 stream.has_head = !is_interim;
                 stream.heads.push_back(Ok(head));
             }
@@ -433,10 +443,15 @@ impl Session {
         }
         match payload.first_chunk::<5>() {
             Some(priority) if payload.len() == 5 => {
-                if dependency(priority) == head.stream {
-                    return Err(Wrong::Stream(Code::Protocol));
+                if dependency(priority) != head.stream {
+                    return Ok(());
                 }
-                Ok(())
+                // A stream that does not exist cannot be reset.
+                self.check_stream(head.stream)?;
+                Err(Wrong::Stream(Code::Protocol))
+            }
+            _ if self.is_idle(head.stream) => {
+                Err(Fatal::frame_size("PRIORITY of another size").into())
             }
             _ => Err(Wrong::Stream(Code::FrameSize)),
         }

@@ -477,3 +477,48 @@ fn a_smaller_window_holds_back_what_was_allowed_before() {
     assert!(matches!(client.send(id, &[0; 8], false), Poll::Ready(Ok(1))));
     assert!(matches!(client.send(id, &[], true), Poll::Ready(Ok(0))), "the end needs no window");
 }
+
+#[test]
+fn an_answer_that_has_no_body_has_none() {
+    let answered = |status: &str, is_head: bool, body: &[u8]| {
+        let mut client = Side::client();
+        client.take_in(&frame(Kind::Settings, 0, 0, &[])).unwrap();
+        let id = client.session.open(&request(&[]), is_head, true).unwrap();
+        // What it says first is no frame.
+        client.session.out.clear();
+        let mut block = Vec::new();
+        write_field(b":status", status.as_bytes(), &mut block);
+        write_field(b"content-length", b"5", &mut block);
+        client.take_in(&frame(Kind::Headers, flag::END_HEADERS, id, &block)).unwrap();
+        client.take_in(&frame(Kind::Data, flag::END_STREAM, id, body)).unwrap();
+        client.resets()
+    };
+    let malformed = [(1, Code::Protocol as u32)];
+    for (status, is_head) in [("200", true), ("204", false), ("304", false)] {
+        assert_eq!(answered(status, is_head, b"HTTP/"), malformed, "{status} {is_head}");
+        assert_eq!(answered(status, is_head, b""), [], "{status} {is_head}");
+    }
+    assert_eq!(answered("200", false, b"HTTP/"), []);
+    assert_eq!(answered("200", false, b"HTTP"), malformed);
+}
+
+#[test]
+fn what_comes_late_of_many_that_were_given_up_ends_nothing() {
+    let mut client = Side::client();
+    client.take_in(&frame(Kind::Settings, 0, 0, &[])).unwrap();
+    let mut block = Vec::new();
+    write_status(200, &mut block);
+    let ids: Vec<u32> = (0..RESET_KEPT_MAX * 2)
+        .map(|_| {
+            let id = client.session.open(&request(&[]), false, true).unwrap();
+            client.session.release(id, Code::Cancel, &client.buffers);
+            id
+        })
+        .collect();
+    client.session.out.clear();
+    for id in ids {
+        client.take_in(&frame(Kind::Headers, flag::END_HEADERS, id, &block)).unwrap();
+        client.take_in(&frame(Kind::Data, flag::END_STREAM, id, b"late")).unwrap();
+    }
+    assert!(client.resets().is_empty());
+}
