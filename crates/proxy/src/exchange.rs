@@ -23,7 +23,7 @@ use crate::{
     limits::INTERIM_ANSWERS_MAX,
     passthrough::AlreadyRead,
     picture::Picture,
-    plan::{Chosen, NoPlan, Plan, Tunnel},
+    plan::{Chosen, NoPlan, Plan, Protocol, Tunnel},
     published::Query,
     tunnel,
     worker::Worker,
@@ -93,6 +93,8 @@ struct Planned<'p> {
     picture: &'p Picture,
     started: Instant,
     is_idempotent: bool,
+    /// What is spoken with whoever is chosen.
+    protocol: Protocol,
     patience: Patience,
     /// Whom the latest attempt goes to.
     chosen: Option<Chosen>,
@@ -143,16 +145,17 @@ where
         let no_plan = match decided {
             Ok(plan) => {
                 let patience = Patience::new(worker, &plan);
+                let protocol = plan.protocol.unwrap_or(R::PROTOCOL);
                 let mut planned = Planned {
                     plan,
                     picture: &picture,
                     started,
                     is_idempotent,
+                    protocol,
                     patience,
                     chosen: None,
                     is_unanswered: Cell::new(false),
                 };
-                let protocol = *planned.plan.protocol.get_or_insert(R::PROTOCOL);
                 let message = upstream.message(protocol, &request, &written, &planned.plan.edits);
                 worker.buffers.give_write(written.into_memory());
                 body = request.into_body(upstream.keeps_framing(protocol));

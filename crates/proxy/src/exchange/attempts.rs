@@ -96,10 +96,9 @@ impl Tries {
             };
             planned.chosen = Some(chosen);
             worker.tries(chosen.address);
-            let protocol = planned.plan.protocol.unwrap_or(R::PROTOCOL);
             if !fresh
                 && !chosen.has_several_addresses
-                && let Some(call) = upstream.pooled(protocol, chosen.address)
+                && let Some(call) = upstream.pooled(planned.protocol, chosen.address)
             {
                 return Ok((call, true));
             }
@@ -218,7 +217,7 @@ impl Tries {
             worker.recorder.count(Count::PoolStale);
             worker.recorder.count(Count::RetriedStale);
             // Of connections that are shared, none is handed out that has ended; and many are served by one.
-            let fresh = planned.plan.protocol != Some(Protocol::Http2);
+            let fresh = planned.protocol != Protocol::Http2;
             self.next = Some((*chosen, fresh));
             return true;
         }
@@ -278,7 +277,7 @@ impl Planned<'_> {
         chosen: &Chosen,
         fresh: bool,
     ) -> Result<(CallOf<U, R>, bool), ProxyError> {
-        let protocol = self.plan.protocol.unwrap_or(R::PROTOCOL);
+        let protocol = self.protocol;
         if !chosen.has_several_addresses {
             return Ok((upstream.connect(protocol, chosen.address).await?, false));
         }
