@@ -65,6 +65,7 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
             trusted_hops: 0,
             merge_slashes: true,
             http2: true,
+            tls: None,
         }],
     };
     let path = PathSpec::Prefix("/".to_owned());
@@ -80,6 +81,7 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
                 service: Ok(id),
                 weight: 1,
                 http2: false,
+                tls: None,
                 filters: Vec::new(),
             }],
             request_timeout_ms: None,
@@ -94,6 +96,7 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
     Ok(Published {
         lanes: Snapshot::new(vec![Arc::new(group)], directory),
         routes: Arc::new(table),
+        ..Published::default()
     })
 }
 

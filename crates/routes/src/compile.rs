@@ -386,6 +386,7 @@ fn compile_backend(
             service: spec.service.clone(),
             weight,
             http2: spec.http2,
+            tls: spec.tls.clone().map(Arc::new),
             request_headers: both(&of_rule.request_headers, filters.request_headers),
             response_headers: both(&of_rule.response_headers, filters.response_headers),
             rewrite: filters.rewrite,

@@ -17,6 +17,7 @@ mod published;
 pub mod spec;
 pub mod table;
 mod text;
+pub mod tls;
 
 pub use compile::RouteProblem;
 pub use edits::Edits;

@@ -2,14 +2,17 @@
 
 use lanes::{Fault, Problem, ServiceId};
 
-use crate::host::HostPattern;
+use crate::{
+    host::HostPattern,
+    tls::{ListenerTls, UpstreamTls},
+};
 
 /// One gateway: its listeners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewaySpec {
     /// The Gateway resource's name; entrances name it.
     pub name: String,
-    /// Its HTTP listeners.
+    /// Its listeners.
     pub listeners: Vec<ListenerSpec>,
 }
 
@@ -30,16 +33,33 @@ pub struct ListenerSpec {
     pub merge_slashes: bool,
     /// Whether clients may speak HTTP/2 in the clear from their first byte (prior knowledge).
     pub http2: bool,
+    /// What it ends TLS with; `None` is in the clear.
+    pub tls: Option<ListenerTls>,
 }
 
 impl GatewaySpec {
-    /// Every host name of a listener that cannot be read, and every listener that stands behind another like it. Fields
-    /// are as in the resource.
+    /// Every host name of a listener that cannot be read, and every listener that stands behind another like it, or on
+    /// the port of one that speaks otherwise. Fields are as in the resource.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         let mut taken: Vec<(u16, HostPattern, &str)> = Vec::new();
         for (index, listener) in self.listeners.iter().enumerate() {
             let at = format!("spec.listeners[{index}]");
+            let mut earlier = self.listeners[..index].iter();
+            let otherwise = |other: &&ListenerSpec| {
+                other.port == listener.port && other.tls.is_some() != listener.tls.is_some()
+            };
+            if let Some(other) = earlier.find(otherwise) {
+                let remedy = format!(
+                    "use another port: listener {} speaks {} there",
+                    other.name,
+                    if other.tls.is_some() { "HTTPS" } else { "HTTP" }
+                );
+                let port = listener.port.to_string();
+                let problem = Problem::new(format!("{at}.port"), port, remedy);
+                problems.push(problem.of(Fault::NotUnique));
+                continue;
+            }
             let hostname = listener.hostname.as_deref();
             let pattern = match HostPattern::of_listener(hostname) {
                 Ok(pattern) => pattern,
@@ -234,8 +254,10 @@ pub struct BackendSpec {
     pub service: Result<ServiceId, String>,
     /// Share of the rule's requests.
     pub weight: u32,
-    /// Its instances speak HTTP/2 in the clear from the first byte on; else HTTP/1.1.
+    /// Its instances speak HTTP/2, in the clear from the first byte on; else HTTP/1.1.
     pub http2: bool,
+    /// How its instances are spoken to in TLS; `None` is in the clear.
+    pub tls: Option<UpstreamTls>,
     /// Filters of this backend alone.
     pub filters: Vec<FilterSpec>,
 }

@@ -8,6 +8,7 @@ use crate::{
     host::{HostMap, HostPattern},
     path::PathIndex,
     spec::{HeaderEdits, ListenerSpec, RedirectSpec, RewriteSpec},
+    tls::UpstreamTls,
 };
 
 /// Listeners, and the rules attached to each in the Gateway API's order of precedence. Cheap to clone.
@@ -78,8 +79,10 @@ pub struct Backend {
     pub service: Result<ServiceId, String>,
     /// Share of the rule's requests.
     pub weight: u32,
-    /// Its instances speak HTTP/2 in the clear from the first byte on; else HTTP/1.1.
+    /// Its instances speak HTTP/2, in the clear from the first byte on; else HTTP/1.1.
     pub http2: bool,
+    /// How its instances are spoken to in TLS; `None` is in the clear.
+    pub tls: Option<Arc<UpstreamTls>>,
     /// Edits of request headers: the rule's, then its own. Most have none, which then costs a request nothing.
     pub(crate) request_headers: Vec<HeaderEdits>,
     /// Edits of response headers, likewise.
@@ -168,6 +171,7 @@ impl Backend {
             service: Err(reason),
             weight: 0,
             http2: false,
+            tls: None,
             request_headers: Vec::new(),
             response_headers: Vec::new(),
             rewrite: None,

@@ -106,6 +106,7 @@ pub fn gateway(
             trusted_hops,
             merge_slashes,
             http2,
+            tls: None,
         })
         .collect();
     Ok(GatewaySpec { name: resource.metadata.name.clone(), listeners })
@@ -225,6 +226,7 @@ fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Probl
         backends.push(BackendSpec {
             http2: resolved.as_ref().is_ok_and(|backend| backend.spec.speaks_http2()),
             service: resolved.map(service).map_err(|problem| problem.remedy),
+            tls: None,
             weight: reference.weight,
             filters: filters::specs(&reference.filters, &mut wrong),
         });

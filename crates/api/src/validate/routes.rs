@@ -161,6 +161,7 @@ fn anywhere() -> GatewaySpec {
         trusted_hops: 1,
         merge_slashes: false,
         http2: false,
+        tls: None,
     };
     GatewaySpec { name: "any".to_owned(), listeners: vec![listener] }
 }

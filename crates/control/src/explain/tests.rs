@@ -78,8 +78,13 @@ fn behind(
     directory.insert(Arc::new(service));
     let mut moment = moment(case, &app);
     moment.snapshot = Snapshot::new(moment.snapshot.groups().to_vec(), directory);
-    let backend =
-        BackendSpec { service: Ok(id), weight: 1, http2: false, filters: filters.to_vec() };
+    let backend = BackendSpec {
+        service: Ok(id),
+        weight: 1,
+        http2: false,
+        tls: None,
+        filters: filters.to_vec(),
+    };
     moment.table = table(listener, vec![backend]);
     let told = moment.explain(&wanted(case, path), &mut || [7; 16]).unwrap();
     told.hops.into_iter().next().unwrap()
@@ -233,6 +238,7 @@ fn listener(case: &Case) -> ListenerSpec {
         trusted_hops: case.at.trusted_hops,
         merge_slashes: true,
         http2: false,
+        tls: None,
     }
 }
 

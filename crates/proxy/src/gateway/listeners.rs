@@ -101,6 +101,7 @@ mod tests {
                 trusted_hops: 0,
                 merge_slashes: true,
                 http2: false,
+                tls: None,
             })
             .collect();
         assert_eq!(further_ports(&listeners, own), further, "{listeners:?} beside {own:?}");

@@ -368,6 +368,7 @@ impl World {
                                 service: Ok(self.id(service)),
                                 weight: 1,
                                 http2: self.backends_speak_http2,
+                                tls: None,
                                 filters: Vec::new(),
                             }]
                         },
@@ -385,7 +386,11 @@ impl World {
             .iter()
             .map(|spec| Arc::new(Group::compile(spec.clone()).unwrap()))
             .collect();
-        Arc::new(Published { lanes: Snapshot::new(groups, directory), routes: Arc::new(table) })
+        Arc::new(Published {
+            lanes: Snapshot::new(groups, directory),
+            routes: Arc::new(table),
+            ..Published::default()
+        })
     }
 }
 
@@ -398,6 +403,7 @@ pub(crate) fn listener(port: u16, trusted: bool) -> ListenerSpec {
         trusted_hops: 0,
         merge_slashes: true,
         http2: false,
+        tls: None,
     }
 }
 

@@ -40,6 +40,7 @@ pub(crate) fn gateway(listeners: &[(&str, u16, Option<&str>)]) -> GatewaySpec {
         trusted_hops: 0,
         merge_slashes: true,
         http2: false,
+        tls: None,
     });
     GatewaySpec { name: "edge".to_owned(), listeners: listeners.collect() }
 }
@@ -60,6 +61,7 @@ pub(crate) fn backend(service: &str, weight: u32) -> BackendSpec {
         service: Ok(ServiceId::new("fixed", "default", "", service)),
         weight,
         http2: false,
+        tls: None,
         filters: Vec::new(),
     }
 }
