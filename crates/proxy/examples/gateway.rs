@@ -1,7 +1,7 @@
-//! A gateway in front of one service, to be measured: `gateway LISTEN UPSTREAM…`. Lanes are on: a group with two
+//! A gateway in front of one service, to be measured: `gateway [--tls] LISTEN UPSTREAM…`. Lanes are on: a group with two
 //! lanes by header decides for every request.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use lanes::{
     Directory, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Snapshot, Tag,
@@ -13,6 +13,7 @@ use proxy::{Feed, GatewayConfig, Published};
 use routes::{
     GatewaySpec, RouteSpec, Table,
     spec::{BackendSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
+    tls::{Certificate, ListenerTls, PrivateKey, TlsVersion},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -20,10 +21,12 @@ use tokio::sync::{mpsc, watch};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let mut addresses = std::env::args().skip(1).map(|text| text.parse::<SocketAddr>());
-    let listen = addresses.next().ok_or("usage: gateway LISTEN UPSTREAM…")??;
+    let mut arguments = std::env::args().skip(1).peekable();
+    let tls = arguments.next_if_eq("--tls").is_some();
+    let mut addresses = arguments.map(|text| text.parse::<SocketAddr>());
+    let listen = addresses.next().ok_or("usage: gateway [--tls] LISTEN UPSTREAM…")??;
     let upstreams = addresses.collect::<Result<Vec<_>, _>>()?;
-    let (_publish, published) = watch::channel(Arc::new(picture(listen.port(), &upstreams)?));
+    let (_publish, published) = watch::channel(Arc::new(picture(listen.port(), tls, &upstreams)?));
     let (demand, _asked) = mpsc::channel(1);
     let mut config = GatewayConfig::new("edge", listen);
     config.workers = 1;
@@ -33,7 +36,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     }
 }
 
-fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std::error::Error>> {
+fn picture(
+    port: u16,
+    tls: bool,
+    upstreams: &[SocketAddr],
+) -> Result<Published, Box<dyn std::error::Error>> {
     let id = ServiceId::new("fixed", "default", "", "sc-A");
     let endpoints = upstreams
         .iter()
@@ -65,7 +72,11 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
             trusted_hops: 0,
             merge_slashes: true,
             http2: true,
-            tls: None,
+            tls: tls.then(|| ListenerTls {
+                certificates: vec!["default/own".to_owned()],
+                clients: None,
+                minimum: TlsVersion::V1_2,
+            }),
         }],
     };
     let path = PathSpec::Prefix("/".to_owned());
@@ -96,7 +107,17 @@ fn picture(port: u16, upstreams: &[SocketAddr]) -> Result<Published, Box<dyn std
     Ok(Published {
         lanes: Snapshot::new(vec![Arc::new(group)], directory),
         routes: Arc::new(table),
-        ..Published::default()
+        certificates: Arc::new(BTreeMap::from([("default/own".to_owned(), Arc::new(own()?))])),
+    })
+}
+
+/// A certificate of its own making.
+fn own() -> Result<Certificate, rcgen::Error> {
+    let own = rcgen::generate_simple_self_signed(vec!["shop".to_owned(), "127.0.0.1".to_owned()])?;
+    Ok(Certificate {
+        chain: vec![own.cert.der().to_vec()],
+        key: Some(PrivateKey::new(own.signing_key.serialize_der())),
+        authorities: Vec::new(),
     })
 }
 

@@ -1,7 +1,8 @@
-//! The clients' side: a codec per protocol, and what they have in common.
+//! The clients' side: a codec per protocol, TLS in front of them, and what they have in common.
 
 pub(crate) mod h1;
 pub(crate) mod h2;
+pub(crate) mod tls;
 
 use std::net::Shutdown;
 

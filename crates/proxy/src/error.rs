@@ -40,6 +40,10 @@ pub(crate) enum Kind {
     /// The caller went away.
     #[error("the caller went away")]
     ClientGone,
+    /// The connection was made for another host: what is asked for is shown by another certificate, or asks more of
+    /// clients.
+    #[error("this connection is for another host: connect for this one")]
+    Misdirected,
     /// CONNECT.
     #[error("CONNECT is not supported here")]
     ConnectMethod,
@@ -206,6 +210,7 @@ impl Kind {
             | Self::Connection(_)
             | Self::RequestTimeout
             | Self::ClientGone
+            | Self::Misdirected
             | Self::ConnectMethod
             | Self::NotAbsolute
             | Self::NotLocal
@@ -265,6 +270,7 @@ impl Kind {
             Self::RequestTimeout => 408,
             // Nobody reads it; it is what logs and counters show.
             Self::ClientGone => 499,
+            Self::Misdirected => 421,
             Self::ConnectMethod => 405,
             Self::NotLocal | Self::Forbidden(_) => 403,
             Self::NoRoute => 404,

@@ -1,9 +1,16 @@
 //! The gateway: requests from outside find their route, their lane and their instance.
 
-use std::{cell::Cell, io, net::SocketAddr, rc::Rc, sync::Arc};
+use std::{
+    cell::Cell,
+    io,
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+    sync::Arc,
+};
 
 use routes::entrance::{CorrelationHeaders, Head, Written};
 use telemetry::{Metrics, Role};
+use tokio::sync::watch;
 
 use crate::{
     buffers::Buffer,
@@ -16,11 +23,13 @@ use crate::{
     running::Running,
     source::Source,
     threads::{self, Accepted, Serve, Settings, Thread},
+    tls::shown::{self, Shown},
+    transport::Connection,
     unbound::UnboundPorts,
     worker::Worker,
 };
 
-use plan::{Arrival, Identity};
+use plan::{Arrival, Identity, Secured};
 
 mod listeners;
 mod plan;
@@ -73,11 +82,17 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let sockets = bound.into_iter().map(|bound| (bound.sockets, bound.address, Role::Gateway));
     let per_worker = listen::deal(workers, sockets);
     let (name, correlation) = (config.name, config.correlation_headers);
+    let first = Shown::of(&feed.published.borrow(), &Shown::default());
+    let shown = Arc::new(watch::Sender::new(Arc::new(first)));
     let unbound = UnboundPorts::default();
     let of_threads = unbound.clone();
     let make = move || {
         let (name, correlation) = (name.clone(), correlation.clone());
-        Gateway { identity: Rc::new(Identity { name, correlation }), unbound: of_threads.clone() }
+        Gateway {
+            identity: Rc::new(Identity { name, correlation }),
+            unbound: of_threads.clone(),
+            shown: Arc::clone(&shown),
+        }
     };
     let settings = Settings {
         name: "gateway",
@@ -94,25 +109,65 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
 struct Gateway {
     identity: Rc<Identity>,
     unbound: UnboundPorts,
+    /// What its listeners show in TLS; all threads have the same.
+    shown: Arc<watch::Sender<Arc<Shown>>>,
 }
 
 impl Serve for Gateway {
     async fn serve(self: Rc<Self>, worker: Rc<Worker>, accepted: Accepted) {
         let Accepted { connection, port, listener_is_removed, .. } = accepted;
-        let arrival = Arrival { peer: connection.peer.ip(), port };
-        let entered = Entered { identity: Rc::clone(&self.identity), arrival, listener_is_removed };
-        downstream::h1::serve(worker, connection, &entered, Buffer::default()).await;
+        let secured = match worker.picture().routes.ends_tls(port) {
+            false => None,
+            true => match Box::pin(self.secure(&worker, &connection, port)).await {
+                Some(secured) => Some(secured),
+                None => return,
+            },
+        };
+        let speaks_http2 = secured.as_ref().is_some_and(|it| it.agreed.speaks_http2);
+        let entered = Entered {
+            identity: Rc::clone(&self.identity),
+            peer: connection.peer.ip(),
+            port,
+            secured,
+            listener_is_removed,
+        };
+        if speaks_http2 {
+            Box::pin(downstream::h2::serve(worker, connection, &entered, Buffer::default())).await;
+        } else {
+            downstream::h1::serve(worker, connection, &entered, Buffer::default()).await;
+        }
     }
 
     async fn attend(thread: Rc<Thread<Self>>) {
-        listeners::follow(thread).await;
+        let follow_listeners = listeners::follow(Rc::clone(&thread));
+        if thread.is_first() {
+            let shown = shown::follow(thread.worker.pictures(), &thread.serve.shown);
+            tokio::join!(follow_listeners, shown);
+        } else {
+            follow_listeners.await;
+        }
+    }
+}
+
+impl Gateway {
+    /// Agrees on TLS with a client; `None`: there is none.
+    async fn secure(
+        &self,
+        worker: &Worker,
+        connection: &Connection,
+        port: u16,
+    ) -> Option<Box<Secured>> {
+        let agreed = downstream::tls::agree(worker, connection, &self.shown, port).await?;
+        Some(Box::new(Secured { agreed, shown: Arc::clone(&self.shown) }))
     }
 }
 
 /// Requests that come in at a gateway's listener.
 struct Entered {
     identity: Rc<Identity>,
-    arrival: Arrival,
+    peer: IpAddr,
+    port: u16,
+    secured: Option<Box<Secured>>,
     listener_is_removed: Rc<Cell<bool>>,
 }
 
@@ -127,7 +182,9 @@ impl Decide for Entered {
         _found: &Found,
         written: &mut Written,
     ) -> Result<Plan<'p>, NoPlan> {
-        plan::plan(worker, &self.identity, picture, self.arrival, head, written)
+        let arrival =
+            Arrival { peer: self.peer, port: self.port, secured: self.secured.as_deref() };
+        plan::plan(worker, &self.identity, picture, arrival, head, written)
     }
 
     fn no_trailers(&self) -> Option<&CorrelationHeaders> {
@@ -135,7 +192,8 @@ impl Decide for Entered {
     }
 
     fn speaks_http2(&self, picture: &Published) -> bool {
-        picture.routes.speaks_http2(self.arrival.port)
+        // In TLS it would have been agreed on.
+        self.secured.is_none() && picture.routes.speaks_http2(self.port)
     }
 
     fn is_leaving(&self) -> bool {

@@ -1,4 +1,4 @@
-//! Moves bytes: the HTTP/1.1 engine, gateway, sidecar, capture, lane context. Sees only a published snapshot.
+//! Moves bytes: the HTTP engines, TLS, gateway, sidecar, capture, lane context. Sees only a published snapshot.
 
 pub mod capture;
 mod correlation;
@@ -29,6 +29,7 @@ mod plan;
 mod source;
 mod starting;
 mod threads;
+mod tls;
 mod transport;
 mod tunnel;
 mod unbound;

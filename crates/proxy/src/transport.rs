@@ -26,6 +26,7 @@ use crate::{
     error::Lost,
     limits::{DEPARTURE_ASKED, UNSENT_BYTES_MAX},
     original_destination::original_destination,
+    tls::session::Session,
     tunnel::Cut,
 };
 
@@ -62,6 +63,8 @@ pub(crate) trait Transport {
 #[derive(Debug)]
 pub(crate) struct Connection {
     stream: RefCell<TcpStream>,
+    /// What stands between the stream and bytes in the clear.
+    tls: OnceCell<Box<RefCell<Session>>>,
     deadline: Deadline,
     deadlines: Rc<Deadlines<Connection>>,
     key: Cell<u32>,
@@ -81,6 +84,8 @@ pub(crate) struct Connection {
     pub(crate) is_outbound: Cell<bool>,
     /// It is ended before its time: nothing on it is whole any more.
     is_cut: Cell<bool>,
+    /// Its end is no end in order.
+    is_reset: Cell<bool>,
     /// Whoever waits for room to send.
     sender: RefCell<Option<Waker>>,
     /// Whoever can end it in order between two requests.
@@ -101,6 +106,7 @@ impl Connection {
         let _ = stream.set_nodelay(true);
         let connection = Rc::new(Self {
             stream: RefCell::new(stream),
+            tls: OnceCell::new(),
             deadline: Deadline::default(),
             deadlines: Rc::clone(deadlines),
             key: Cell::new(0),
@@ -112,6 +118,7 @@ impl Connection {
             idle: Cell::new(false),
             is_outbound: Cell::new(false),
             is_cut: Cell::new(false),
+            is_reset: Cell::new(false),
             sender: RefCell::default(),
             farewell: RefCell::default(),
             takes_little: Cell::new(false),
@@ -119,6 +126,11 @@ impl Connection {
         });
         connection.key.set(deadlines.enter(Rc::downgrade(&connection)));
         connection
+    }
+
+    /// From now on its bytes are in records.
+    pub(crate) fn speak_tls(&self, session: Session) {
+        let _ = self.tls.set(Box::new(RefCell::new(session)));
     }
 
     /// It leads to an instance of this service.
@@ -224,6 +236,7 @@ impl Connection {
 
     /// Has the connection reset when it is closed: an orderly close could pass for the end of what was sent.
     pub(crate) fn reset_when_closed(&self) {
+        self.is_reset.set(true);
         // Where it fails, the connection is gone already.
         let _ = socket2::SockRef::from(&*self.stream.borrow()).set_linger(Some(Duration::ZERO));
     }
@@ -259,9 +272,19 @@ impl Connection {
     }
 
     fn poll_read(&self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
+        if let Some(tls) = self.tls.get() {
+            return tls.borrow_mut().poll_read(context, &mut self.stream.borrow_mut(), room);
+        }
         let mut read = ReadBuf::new(room);
         ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read))?;
         Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Says that nothing more comes, where the end alone could be anybody's.
+    fn say_goodbye(&self) {
+        if let Some(tls) = self.tls.get().filter(|_| !self.is_reset.get()) {
+            tls.borrow_mut().say_goodbye(&self.stream.borrow());
+        }
     }
 
     #[inline]
@@ -273,12 +296,16 @@ impl Connection {
     ) -> Poll<io::Result<usize>> {
         let mut stream = self.stream.borrow_mut();
         let stream = Pin::new(&mut *stream);
-        let sent = match (head.is_empty(), body.is_empty()) {
-            (false, false) => {
+        let sent = match (self.tls.get(), head.is_empty(), body.is_empty()) {
+            (Some(tls), ..) => {
+                let moved = || self.deadlines.moved(&self.deadline, Instant::now());
+                tls.borrow_mut().poll_send(context, stream.get_mut(), [head, body], moved)
+            }
+            (None, false, false) => {
                 stream.poll_write_vectored(context, &[IoSlice::new(head), IoSlice::new(body)])
             }
-            (false, true) => stream.poll_write(context, head),
-            (true, _) => stream.poll_write(context, body),
+            (None, false, true) => stream.poll_write(context, head),
+            (None, true, _) => stream.poll_write(context, body),
         };
         match sent {
             Poll::Ready(Ok(0)) => Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
@@ -348,6 +375,7 @@ impl Transport for Connection {
     }
 
     fn close_write(&self) {
+        self.say_goodbye();
         self.shut_down(Shutdown::Write);
     }
 }
@@ -375,6 +403,7 @@ impl HasDeadline for Connection {
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        self.say_goodbye();
         self.deadlines.leave(self.key.get());
     }
 }
@@ -410,7 +439,9 @@ impl AsyncRead for Unread {
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         self.check()?;
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_read(context, into)
+        let received = ready!(self.0.poll_read(context, into.initialize_unfilled()))?;
+        into.advance(received);
+        Poll::Ready(Ok(()))
     }
 }
 
@@ -421,7 +452,7 @@ impl AsyncWrite for Unread {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         self.check()?;
-        Pin::new(&mut *self.0.stream.borrow_mut()).poll_write(context, bytes)
+        self.0.poll_send(context, bytes, &[])
     }
 
     fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -430,6 +461,7 @@ impl AsyncWrite for Unread {
 
     fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.check()?;
+        self.0.say_goodbye();
         Pin::new(&mut *self.0.stream.borrow_mut()).poll_shutdown(context)
     }
 }

@@ -30,6 +30,7 @@ use crate::{
     resolve::Resolver,
     source::Source,
     starting::Starting,
+    tls,
     transport::Connection,
     upstream::{pool::Pool, sessions::Sessions},
 };
@@ -55,6 +56,7 @@ pub(crate) struct Worker {
     pub(crate) sessions: Sessions,
     pub(crate) ejections: RefCell<Ejections>,
     pub(crate) starting: Starting,
+    pub(crate) tls: tls::OfThread,
     pub(crate) recorder: Rc<Recorder>,
     pub(crate) account: Account,
     pub(crate) draining: Cell<bool>,
@@ -94,6 +96,7 @@ impl Worker {
             sessions: Sessions::default(),
             ejections: RefCell::new(ejections),
             starting: Starting::new(comes_back, Instant::now()),
+            tls: tls::OfThread::default(),
             account: Account::new(Rc::clone(&recorder)),
             recorder,
             draining: Cell::new(false),

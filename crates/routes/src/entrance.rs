@@ -70,6 +70,8 @@ pub struct Policy<'c> {
     pub forwarded: Forwarded,
     /// Whether slashes in a row in the path are taken for one.
     pub merge_slashes: bool,
+    /// What clients speak: `http` or `https`.
+    pub scheme: &'static str,
     /// Fields that carry correlation ids besides the trace headers.
     pub correlation: &'c CorrelationHeaders,
 }
@@ -88,13 +90,13 @@ impl<'c> Policy<'c> {
     pub fn of_listener(listener: &ListenerSpec, correlation: &'c CorrelationHeaders) -> Self {
         let forwarded = Forwarded::Appended { trusted_hops: listener.trusted_hops };
         let ListenerSpec { trusted: is_trusted, merge_slashes, .. } = *listener;
-        Self { is_trusted, forwarded, merge_slashes, correlation }
+        Self { is_trusted, forwarded, merge_slashes, scheme: listener.scheme(), correlation }
     }
 
     /// In front of an application; an edge believes nobody.
     pub fn of_application(edge: bool, correlation: &'c CorrelationHeaders) -> Self {
         let forwarded = Forwarded::Untouched;
-        Self { is_trusted: !edge, forwarded, merge_slashes: false, correlation }
+        Self { is_trusted: !edge, forwarded, merge_slashes: false, scheme: "http", correlation }
     }
 
     /// The lane context that arrived, as far as it is believed.
@@ -195,7 +197,7 @@ pub fn write<'b>(
     write_baggage(head, policy, decided, written);
     write_ids(head, &mut random, written);
     if let Forwarded::Appended { .. } = policy.forwarded {
-        write_forwarded(head, decided.peer, written);
+        write_forwarded(head, decided.peer, policy.scheme, written);
     }
 }
 
@@ -282,7 +284,12 @@ fn write_ids<'b>(
 }
 
 /// Who called, and how: appended to what trusted proxies in front said, else said anew.
-fn write_forwarded<'b>(head: &mut impl Head<'b>, peer: IpAddr, written: &mut Written) {
+fn write_forwarded<'b>(
+    head: &mut impl Head<'b>,
+    peer: IpAddr,
+    scheme: &str,
+    written: &mut Written,
+) {
     written.push_with(Name::ForwardedFor, |text| {
         for value in head.values(Name::ForwardedFor) {
             text.extend_from_slice(value);
@@ -292,7 +299,7 @@ fn write_forwarded<'b>(head: &mut impl Head<'b>, peer: IpAddr, written: &mut Wri
     });
     head.drop_named(Names::of(&[Name::ForwardedFor]));
     if head.values(Name::ForwardedProto).next().is_none() {
-        written.push(Name::ForwardedProto, b"http");
+        written.push(Name::ForwardedProto, scheme.as_bytes());
     }
     if head.values(Name::ForwardedHost).next().is_none() {
         written.push(Name::ForwardedHost, head.authority());

@@ -37,6 +37,13 @@ pub struct ListenerSpec {
     pub tls: Option<ListenerTls>,
 }
 
+impl ListenerSpec {
+    /// What clients speak: `http` or `https`.
+    pub fn scheme(&self) -> &'static str {
+        if self.tls.is_some() { "https" } else { "http" }
+    }
+}
+
 impl GatewaySpec {
     /// Every host name of a listener that cannot be read, and every listener that stands behind another like it, or on
     /// the port of one that speaks otherwise. Fields are as in the resource.

@@ -127,12 +127,20 @@ impl Table {
     /// Whether clients may speak HTTP/2 in the clear on `port`: what they ask for is not known yet, so that it is said of
     /// all its listeners, of whose hosts each then takes its own.
     pub fn speaks_http2(&self, port: u16) -> bool {
+        self.on_port(port).any(|spec| spec.http2)
+    }
+
+    /// Whether clients must speak TLS on `port`.
+    pub fn ends_tls(&self, port: u16) -> bool {
+        self.on_port(port).any(|spec| spec.tls.is_some())
+    }
+
+    /// The listeners of a port, or those that stand in.
+    fn on_port(&self, port: u16) -> impl Iterator<Item = &ListenerSpec> {
         let specs = &self.inner.specs;
         let named = specs.iter().any(|spec| spec.port == port);
-        let Some(port) = specs.first().map(|first| if named { port } else { first.port }) else {
-            return false;
-        };
-        specs.iter().any(|spec| spec.port == port && spec.http2)
+        let port = if named { Some(port) } else { specs.first().map(|first| first.port) };
+        specs.iter().filter(move |spec| Some(spec.port) == port)
     }
 
     /// The rule for a request that arrived at `listener`.

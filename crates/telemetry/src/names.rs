@@ -56,6 +56,8 @@ metrics! {
     CONNECTIONS_REFUSED = Counter "laneway_connections_refused_total" [] "Connections closed at once because a limit was reached.";
     CONNECT_FAILURES = Counter "laneway_connect_failures_total" [] "Connects to instances that failed.";
     SHORTAGES = Counter "laneway_shortages_total" [] "Connections to instances that were not made for want of something of this process or its host: descriptors, ports, memory. No instance is to blame.";
+    TLS_HANDSHAKES = Counter "laneway_tls_handshakes_total" [label::RESULT] "Callers' connections that agreed on TLS: with keys of their own (full), or those of a session of before (resumed).";
+    TLS_FAILURES = Counter "laneway_tls_handshake_failures_total" [label::REASON] "Callers' connections that did not: the caller left (broken_off), took too long (timed_out), spoke HTTP in the clear (plain_http), asked for a name that no listener has (unknown_name), showed no certificate that verifies (client_certificate), speaks no version, cipher or protocol that is spoken here (incompatible), did not like what it was shown (refused), or sent what is no TLS (malformed); or there was nothing to show to it (no_certificate).";
     PASSED_THROUGH = Counter "laneway_passed_through_connections_total" [] "Connections copied byte by byte: no known service, or no HTTP.";
     POOL_REQUESTS = Counter "laneway_pool_requests_total" [label::RESULT] "Where the connection for a request came from.";
     POOL_IDLE = Gauge "laneway_pool_idle_connections" [] "Connections to instances that wait for the next request.";

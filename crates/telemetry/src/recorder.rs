@@ -46,6 +46,28 @@ pub enum Count {
     TimedOutIdle,
     /// A connect took too long.
     TimedOutConnect,
+    /// A caller's connection agreed on TLS.
+    TlsFull,
+    /// A caller's connection went on with the keys of one of before.
+    TlsResumed,
+    /// A caller left in the midst of the handshake.
+    TlsBrokenOff,
+    /// A caller's handshake took too long.
+    TlsTimedOut,
+    /// A caller spoke HTTP in the clear where TLS is spoken.
+    TlsPlainHttp,
+    /// A caller asked for a name that no listener has.
+    TlsUnknownName,
+    /// A listener had no certificate that can be shown.
+    TlsNoCertificate,
+    /// A caller's certificate was missing, or did not verify.
+    TlsClientCertificate,
+    /// A caller spoke no version, cipher or protocol that is spoken here.
+    TlsIncompatible,
+    /// A caller did not like what it was shown.
+    TlsRefused,
+    /// What a caller sent was no TLS, or not in order.
+    TlsMalformed,
     /// A connection was copied byte by byte.
     PassedThrough,
     /// A request used a connection from the pool.
@@ -105,7 +127,7 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 34] = [
+    pub(crate) const ALL: [Self; 45] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
@@ -119,6 +141,17 @@ impl Count {
         Self::TimedOutResponse,
         Self::TimedOutIdle,
         Self::TimedOutConnect,
+        Self::TlsFull,
+        Self::TlsResumed,
+        Self::TlsBrokenOff,
+        Self::TlsTimedOut,
+        Self::TlsPlainHttp,
+        Self::TlsUnknownName,
+        Self::TlsNoCertificate,
+        Self::TlsClientCertificate,
+        Self::TlsIncompatible,
+        Self::TlsRefused,
+        Self::TlsMalformed,
         Self::PassedThrough,
         Self::PoolReused,
         Self::PoolMissed,
@@ -162,6 +195,21 @@ impl Count {
             Self::TimedOutResponse => (names::TIMEOUTS, Some((label::REASON, "response"))),
             Self::TimedOutIdle => (names::TIMEOUTS, Some((label::REASON, "idle"))),
             Self::TimedOutConnect => (names::TIMEOUTS, Some((label::REASON, "connect"))),
+            Self::TlsFull => (names::TLS_HANDSHAKES, Some((label::RESULT, "full"))),
+            Self::TlsResumed => (names::TLS_HANDSHAKES, Some((label::RESULT, "resumed"))),
+            Self::TlsBrokenOff => (names::TLS_FAILURES, Some((label::REASON, "broken_off"))),
+            Self::TlsTimedOut => (names::TLS_FAILURES, Some((label::REASON, "timed_out"))),
+            Self::TlsPlainHttp => (names::TLS_FAILURES, Some((label::REASON, "plain_http"))),
+            Self::TlsUnknownName => (names::TLS_FAILURES, Some((label::REASON, "unknown_name"))),
+            Self::TlsNoCertificate => {
+                (names::TLS_FAILURES, Some((label::REASON, "no_certificate")))
+            }
+            Self::TlsClientCertificate => {
+                (names::TLS_FAILURES, Some((label::REASON, "client_certificate")))
+            }
+            Self::TlsIncompatible => (names::TLS_FAILURES, Some((label::REASON, "incompatible"))),
+            Self::TlsRefused => (names::TLS_FAILURES, Some((label::REASON, "refused"))),
+            Self::TlsMalformed => (names::TLS_FAILURES, Some((label::REASON, "malformed"))),
             Self::PassedThrough => (names::PASSED_THROUGH, None),
             Self::PoolReused => (names::POOL_REQUESTS, Some((label::RESULT, "reused"))),
             Self::PoolMissed => (names::POOL_REQUESTS, Some((label::RESULT, "new"))),

@@ -45,7 +45,8 @@ pub(crate) async fn follow(
         role: about.role.into(),
         name: about.name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
-        capabilities: Vec::new(),
+        // What older ones of its kind cannot do.
+        capabilities: vec!["tls".to_owned()],
         held: Vec::new(),
         held_of: String::new(),
         namespace: about.namespace.to_owned(),

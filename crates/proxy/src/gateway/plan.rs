@@ -1,6 +1,6 @@
 //! What a gateway does with a request: trust, route, lane, filters, backend.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, sync::Arc};
 
 use lanes::Entrance;
 use routes::{
@@ -8,11 +8,14 @@ use routes::{
     entrance::{self, CorrelationHeaders, Decided, Head, Policy, Written},
 };
 use telemetry::{Count, Role};
+use tokio::sync::watch;
 
 use crate::{
+    downstream::tls::Agreed,
     error::Kind,
     plan::{CONNECT, NoPlan, Plan, Protocol, Target},
     published::Published,
+    tls::shown::Shown,
     worker::Worker,
 };
 
@@ -25,9 +28,27 @@ pub(super) struct Identity {
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Arrival {
+pub(super) struct Arrival<'a> {
     pub(super) peer: IpAddr,
     pub(super) port: u16,
+    /// In TLS.
+    pub(super) secured: Option<&'a Secured>,
+}
+
+/// What a connection in TLS was made for.
+#[derive(Debug)]
+pub(super) struct Secured {
+    pub(super) agreed: Agreed,
+    pub(super) shown: Arc<watch::Sender<Arc<Shown>>>,
+}
+
+impl Secured {
+    /// Whether a host may be asked for: the one it was made for, and those that would have been met alike. Else a client
+    /// that was shown one certificate, or let in by one listener, would reach what is another's.
+    fn may_ask_for(&self, port: u16, host: &str) -> bool {
+        let asked = self.agreed.server_name.as_deref();
+        asked == Some(host) || self.shown.borrow().is_same(port, asked, host)
+    }
 }
 
 /// Plans a request.
@@ -35,7 +56,7 @@ pub(super) fn plan<'p, 'b>(
     worker: &Worker,
     identity: &Identity,
     picture: &'p Published,
-    arrival: Arrival,
+    arrival: Arrival<'_>,
     head: &mut impl Head<'b>,
     written: &mut Written,
 ) -> Result<Plan<'p>, NoPlan> {
@@ -44,6 +65,11 @@ pub(super) fn plan<'p, 'b>(
     }
     let listener =
         picture.routes.listener(arrival.port, head.host()).ok_or_else(|| no_listener(picture))?;
+    if let Some(secured) = arrival.secured
+        && !secured.may_ask_for(arrival.port, head.host())
+    {
+        return Err(Kind::Misdirected.into());
+    }
     let spec = &picture.routes.listeners()[listener];
     let policy = Policy::of_listener(spec, &identity.correlation);
     let seen = entrance::believe(head, arrival.peer, policy).seen(&*head);
@@ -61,7 +87,7 @@ pub(super) fn plan<'p, 'b>(
 
     if let Some(redirect) = &rule.redirect {
         let mut location = Vec::new();
-        redirect.write_location("http", spec.port, &seen, matched_bytes, &mut location);
+        redirect.write_location(spec.scheme(), spec.port, &seen, matched_bytes, &mut location);
         return Err(NoPlan::Redirect { status: redirect.status, location });
     }
     let backend = rule

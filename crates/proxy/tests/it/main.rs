@@ -17,5 +17,6 @@ mod retries;
 mod reuse;
 mod sidecar;
 mod strict;
+mod tls;
 mod transparent;
 mod world;

@@ -1,6 +1,11 @@
 //! A small world to test in: pictures, a proxy on free ports, and ends of connections that read and write bytes.
 
-use std::{collections::HashMap, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    sync::Arc,
+    time::Duration,
+};
 
 use lanes::{
     Directory, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Snapshot, Tag,
@@ -17,9 +22,10 @@ use routes::{
     GatewaySpec, RouteSpec, Table,
     entrance::CorrelationHeaders,
     spec::{BackendSpec, FilterSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
+    tls::Certificate,
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
     net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
 };
@@ -49,8 +55,8 @@ pub(crate) async fn eventually(what: &str, mut holds: impl AsyncFnMut() -> bool)
 }
 
 /// One end of a connection.
-pub(crate) struct Wire {
-    stream: TcpStream,
+pub(crate) struct Wire<S = TcpStream> {
+    stream: S,
     received: Vec<u8>,
 }
 
@@ -77,6 +83,18 @@ impl Wire {
     /// The same, where the connection may be refused.
     pub(crate) async fn try_connect(address: SocketAddr) -> std::io::Result<Self> {
         Ok(Self { stream: TcpStream::connect(address).await?, received: Vec::new() })
+    }
+
+    /// Ends so that the other side sees a reset.
+    pub(crate) fn abort(self) {
+        self.stream.set_zero_linger().unwrap();
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
+    /// The bytes inside of something else.
+    pub(crate) fn over(stream: S) -> Self {
+        Self { stream, received: Vec::new() }
     }
 
     pub(crate) async fn send(&mut self, text: &str) {
@@ -157,13 +175,8 @@ impl Wire {
     }
 
     /// The connection itself, where nothing was received yet.
-    pub(crate) fn into_stream(self) -> TcpStream {
+    pub(crate) fn into_stream(self) -> S {
         self.stream
-    }
-
-    /// Ends so that the other side sees a reset.
-    pub(crate) fn abort(self) {
-        self.stream.set_zero_linger().unwrap();
     }
 }
 
@@ -263,6 +276,8 @@ pub(crate) struct World {
     /// Of instances that are not usable.
     pub(crate) health: HashMap<SocketAddr, Health>,
     pub(crate) listeners: Vec<ListenerSpec>,
+    /// What listeners show in TLS, by name.
+    pub(crate) certificates: BTreeMap<String, Arc<Certificate>>,
     /// Path prefix, service, filters, timeouts of the request and of an attempt in milliseconds.
     pub(crate) routes: Vec<Route>,
     pub(crate) groups: Vec<GroupSpec>,
@@ -287,6 +302,7 @@ impl World {
             further: HashMap::new(),
             health: HashMap::new(),
             listeners: vec![listener(80, false)],
+            certificates: BTreeMap::new(),
             routes: vec![("/", "sc-A", Vec::new(), (None, None))],
             groups: Vec::new(),
             complete: true,
@@ -389,7 +405,7 @@ impl World {
         Arc::new(Published {
             lanes: Snapshot::new(groups, directory),
             routes: Arc::new(table),
-            ..Published::default()
+            certificates: Arc::new(self.certificates.clone()),
         })
     }
 }

@@ -28,6 +28,7 @@ fn check(case: &Case) {
             is_trusted: case.at.trusted,
             forwarded: Forwarded::Appended { trusted_hops: case.at.trusted_hops },
             merge_slashes: true,
+            scheme: "http",
             correlation: &correlation,
         },
     };

@@ -1,0 +1,27 @@
+//! TLS where it ends in this process: what listeners show, and the records of one connection. The handshake with a
+//! client is in `downstream/tls.rs`; whoever works on a connection after it sees bytes in the clear.
+
+mod client_checks;
+pub(crate) mod session;
+pub(crate) mod shown;
+
+use std::rc::Rc;
+
+use tokio::sync::Semaphore;
+
+use session::Scratch;
+
+/// What TLS needs of one thread.
+#[derive(Debug)]
+pub(crate) struct OfThread {
+    /// Memory that records pass through.
+    pub(crate) scratch: Rc<Scratch>,
+    /// Who computes next. A signature takes as long as many requests: between two of them everybody else has a turn.
+    pub(crate) turn: Semaphore,
+}
+
+impl Default for OfThread {
+    fn default() -> Self {
+        Self { scratch: Rc::default(), turn: Semaphore::new(1) }
+    }
+}

@@ -1,0 +1,464 @@
+//! The TLS of one connection: bytes in the clear on one side, records on the other. Holds no memory while nothing is
+//! under way: what comes and goes passes through memory that all connections of a thread share.
+
+use std::{
+    cell::RefCell,
+    fmt, io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use rustls::{
+    Error, HandshakeKind,
+    server::UnbufferedServerConnection,
+    unbuffered::{
+        ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
+        WriteTraffic,
+    },
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+/// Bytes in the clear of a record at most (RFC 8446 §5.1).
+const CLEAR_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of a record at most, with its header and what TLS 1.2 may add (RFC 5246 §6.2.3).
+const RECORD_BYTES_MAX: usize = 5 + CLEAR_BYTES_MAX + 2048;
+
+/// Bytes that a record adds to what is in it with the ciphers that are spoken: enough for all of them.
+const ADDED_BYTES: usize = 40;
+
+/// Bytes received at once at most, with what waits for its end: a message of a handshake has 64 KiB at most, and a record
+/// more is behind it.
+const RECEIVED_BYTES_MAX: usize = 64 * 1024 + 2 * RECORD_BYTES_MAX;
+
+/// Bytes in the clear that are sent at once: four records. More would wait in memory for a client that reads slowly.
+const SENT_BYTES_MAX: usize = 64 * 1024;
+
+/// Memory that the records of a thread's connections pass through.
+#[derive(Debug, Default)]
+pub(crate) struct Scratch {
+    received: RefCell<Vec<u8>>,
+    sending: RefCell<Vec<u8>>,
+}
+
+/// The TLS of one connection, from its handshake on.
+pub(crate) struct Session {
+    side: UnbufferedServerConnection,
+    scratch: Rc<Scratch>,
+    /// The beginning of a record, or of a message in several.
+    received: Vec<u8>,
+    /// In the clear, and from where on it was not taken yet.
+    clear: Vec<u8>,
+    taken: usize,
+    /// Records on their way out, and from where on they were not sent yet.
+    sending: Vec<u8>,
+    sent: usize,
+    /// What whoever sends must not send again: its bytes are in records on their way.
+    promised: usize,
+    /// The other side has said that nothing more comes.
+    has_ended: bool,
+    said_goodbye: bool,
+    failed: Option<Error>,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("failed", &self.failed).finish_non_exhaustive()
+    }
+}
+
+/// What is to be said once TLS has nothing more to say itself.
+enum Say<'s> {
+    Nothing,
+    Data(&'s [u8], &'s [u8]),
+    Goodbye,
+}
+
+/// What came of a step.
+#[derive(Debug, PartialEq, Eq)]
+enum Step {
+    /// There may be more to do.
+    Again,
+    /// The other side has said that nothing more comes.
+    Ended,
+    /// The handshake needs more of what the other side says.
+    Blocked,
+    /// All that has come was taken in, and what was to be said is said.
+    Ready,
+    /// Both sides have said goodbye.
+    Closed,
+}
+
+impl Session {
+    pub(crate) fn new(side: UnbufferedServerConnection, scratch: &Rc<Scratch>) -> Self {
+        Self {
+            side,
+            scratch: Rc::clone(scratch),
+            received: Vec::new(),
+            clear: Vec::new(),
+            taken: 0,
+            sending: Vec::new(),
+            sent: 0,
+            promised: 0,
+            has_ended: false,
+            said_goodbye: false,
+            failed: None,
+        }
+    }
+
+    /// Goes on with the handshake by what was received. Whether it is done. What must go out is then [`Self::take_sending`]'s,
+    /// after an error as well.
+    pub(crate) fn shake_hands(&mut self, received: &[u8]) -> Result<bool, Error> {
+        self.received.extend_from_slice(received);
+        let mut bytes = std::mem::take(&mut self.received);
+        let (taken_in, outcome) = self.work(&mut bytes, &mut Room::none(), &Say::Nothing);
+        bytes.drain(..taken_in);
+        if !bytes.is_empty() {
+            self.received = bytes;
+        }
+        outcome.map(|_| !self.side.is_handshaking())
+    }
+
+    /// What the handshake has the other side told.
+    pub(crate) fn take_sending(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.sending)
+    }
+
+    /// What is spoken inside, as agreed.
+    pub(crate) fn protocol(&self) -> Option<&[u8]> {
+        self.side.alpn_protocol()
+    }
+
+    /// Whether the client went on with a session of before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.side.handshake_kind() == Some(HandshakeKind::Resumed)
+    }
+
+    /// Takes in records until there is nothing more to do, then says what is to be said. How many bytes were taken in.
+    fn work(
+        &mut self,
+        received: &mut [u8],
+        room: &mut Room<'_>,
+        say: &Say<'_>,
+    ) -> (usize, Result<Step, Error>) {
+        let mut taken_in = 0;
+        let mut failed = None;
+        loop {
+            let status = self.side.process_tls_records(&mut received[taken_in..]);
+            let clear = &mut self.clear;
+            let (discarded, step) = take_step(status, &mut self.sending, say, |bytes| {
+                room.take(bytes, clear);
+            });
+            taken_in += discarded;
+            match step {
+                Ok(Step::Again) => {}
+                Ok(Step::Ended) => self.has_ended = true,
+                // An alert goes out, then it fails again.
+                Err(error) if failed.is_none() => failed = Some(error),
+                outcome => return (taken_in, failed.map_or(outcome, Err)),
+            }
+        }
+    }
+
+    /// Receives what is in the clear. None: the other side has ended.
+    pub(crate) fn poll_read(
+        &mut self,
+        context: &mut Context<'_>,
+        stream: &mut TcpStream,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            if let Some(taken) = self.take_clear(room) {
+                return Poll::Ready(Ok(taken));
+            }
+            if let Some(settled) = self.settled() {
+                return Poll::Ready(settled);
+            }
+            let filled = self.receive(room, |bytes| {
+                let mut read = ReadBuf::new(bytes);
+                ready!(Pin::new(&mut *stream).poll_read(context, &mut read))?;
+                Poll::Ready(Ok(read.filled().len()))
+            });
+            let filled = ready!(filled)?;
+            if self.failed.is_some() && self.promised == 0 {
+                // The alert, as far as the kernel takes it at once.
+                let _ = stream.try_write(&std::mem::take(&mut self.sending));
+            }
+            if filled > 0 {
+                return Poll::Ready(Ok(filled));
+            }
+        }
+    }
+
+    /// What came before, and was not taken yet.
+    fn take_clear(&mut self, room: &mut [u8]) -> Option<usize> {
+        if self.clear.is_empty() {
+            return None;
+        }
+        let left = &self.clear[self.taken..];
+        let taken = left.len().min(room.len());
+        room[..taken].copy_from_slice(&left[..taken]);
+        self.taken += taken;
+        if self.taken == self.clear.len() {
+            self.clear = Vec::new();
+            self.taken = 0;
+        }
+        Some(taken)
+    }
+
+    /// What is read from now on, where that is known.
+    fn settled(&self) -> Option<io::Result<usize>> {
+        match &self.failed {
+            Some(error) => Some(Err(invalid(error.clone()))),
+            None => self.has_ended.then_some(Ok(0)),
+        }
+    }
+
+    /// Receives records into the thread's memory, and takes in what is whole. How many bytes in the clear there are in
+    /// `room`; none: look again.
+    fn receive(
+        &mut self,
+        room: &mut [u8],
+        read: impl FnOnce(&mut [u8]) -> Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let scratch = Rc::clone(&self.scratch);
+        let mut memory = scratch.received.borrow_mut();
+        if memory.is_empty() {
+            memory.resize(RECEIVED_BYTES_MAX, 0);
+        }
+        let kept = self.received.len();
+        memory[..kept].copy_from_slice(&self.received);
+        // No more than finds room in the clear, but a whole record.
+        let wanted = (room.len() + room.len() / 16).max(RECORD_BYTES_MAX);
+        let end = memory.len().min(kept + wanted);
+        let received = ready!(read(&mut memory[kept..end]))?;
+        if received == 0 {
+            // A client may end so; what it has sent by then has its own end.
+            self.has_ended = true;
+            return Poll::Ready(Ok(0));
+        }
+        let mut room = Room { bytes: room, filled: 0 };
+        let end = kept + received;
+        let (taken_in, outcome) = self.work(&mut memory[..end], &mut room, &Say::Nothing);
+        self.received.clear();
+        if taken_in < end {
+            self.received.extend_from_slice(&memory[taken_in..end]);
+        } else {
+            self.received = Vec::new();
+        }
+        self.failed = outcome.err();
+        Poll::Ready(Ok(room.filled))
+    }
+
+    /// Sends bytes in the clear: how many of both together are taken, once they have gone out. Until then whoever sends
+    /// comes again with the same.
+    pub(crate) fn poll_send(
+        &mut self,
+        context: &mut Context<'_>,
+        stream: &mut TcpStream,
+        [head, body]: [&[u8]; 2],
+        moved: impl Fn(),
+    ) -> Poll<io::Result<usize>> {
+        let scratch = Rc::clone(&self.scratch);
+        let mut memory = scratch.sending.borrow_mut();
+        if self.promised == 0 {
+            let head = &head[..head.len().min(SENT_BYTES_MAX)];
+            let body = &body[..body.len().min(SENT_BYTES_MAX - head.len())];
+            self.write(&Say::Data(head, body), &mut memory)?;
+            self.promised = head.len() + body.len();
+        } else {
+            std::mem::swap(&mut *memory, &mut self.sending);
+        }
+        // What does not go out at once waits with the connection.
+        loop {
+            match Pin::new(&mut *stream).poll_write(context, &memory[self.sent..]) {
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                Poll::Ready(Ok(bytes)) => {
+                    self.sent += bytes;
+                    if self.sent == memory.len() {
+                        break;
+                    }
+                    moved();
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => {
+                    std::mem::swap(&mut *memory, &mut self.sending);
+                    return Poll::Pending;
+                }
+            }
+        }
+        memory.clear();
+        self.sending = Vec::new();
+        self.sent = 0;
+        let promised = std::mem::take(&mut self.promised);
+        Poll::Ready(Ok(promised.min(head.len() + body.len())))
+    }
+
+    /// Writes records for what is to be said into the thread's memory.
+    fn write(&mut self, say: &Say<'_>, memory: &mut Vec<u8>) -> io::Result<()> {
+        memory.append(&mut self.sending);
+        std::mem::swap(memory, &mut self.sending);
+        let mut received = std::mem::take(&mut self.received);
+        let (taken_in, outcome) = self.work(&mut received, &mut Room::none(), say);
+        if taken_in < received.len() {
+            received.drain(..taken_in);
+            self.received = received;
+        }
+        std::mem::swap(memory, &mut self.sending);
+        match outcome {
+            Ok(Step::Ready) => Ok(()),
+            Ok(_) => Err(io::ErrorKind::NotConnected.into()),
+            Err(error) => Err(invalid(error)),
+        }
+    }
+
+    /// Says that nothing more comes, as far as the kernel takes it at once. Not after something that is not whole.
+    pub(crate) fn say_goodbye(&mut self, stream: &TcpStream) {
+        if self.said_goodbye || self.promised > 0 || self.failed.is_some() {
+            return;
+        }
+        self.said_goodbye = true;
+        let scratch = Rc::clone(&self.scratch);
+        let mut memory = scratch.sending.borrow_mut();
+        if self.write(&Say::Goodbye, &mut memory).is_ok() {
+            // Whoever has gone needs no farewell.
+            let _ = stream.try_write(&memory);
+        }
+        memory.clear();
+    }
+}
+
+/// Where bytes in the clear are wanted.
+struct Room<'r> {
+    bytes: &'r mut [u8],
+    filled: usize,
+}
+
+impl Room<'_> {
+    /// Nothing is wanted.
+    fn none() -> Self {
+        Self { bytes: &mut [], filled: 0 }
+    }
+
+    /// Takes what finds room; the rest is kept.
+    fn take(&mut self, bytes: &[u8], rest: &mut Vec<u8>) {
+        let left = if rest.is_empty() { &mut self.bytes[self.filled..] } else { &mut [] };
+        let taken = left.len().min(bytes.len());
+        left[..taken].copy_from_slice(&bytes[..taken]);
+        self.filled += taken;
+        rest.extend_from_slice(&bytes[taken..]);
+    }
+}
+
+fn invalid(error: Error) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+/// Does what a state asks for. How many of the received bytes are used up.
+fn take_step<Data>(
+    status: UnbufferedStatus<'_, '_, Data>,
+    sending: &mut Vec<u8>,
+    say: &Say<'_>,
+    mut clear: impl FnMut(&[u8]),
+) -> (usize, Result<Step, Error>) {
+    let UnbufferedStatus { mut discard, state } = status;
+    let step = match state {
+        Err(error) => Err(error),
+        Ok(ConnectionState::ReadTraffic(mut traffic)) => loop {
+            match traffic.next_record() {
+                Some(Ok(record)) => {
+                    discard += record.discard;
+                    clear(record.payload);
+                }
+                Some(Err(error)) => break Err(error),
+                None => break Ok(Step::Again),
+            }
+        },
+        Ok(ConnectionState::EncodeTlsData(mut data)) => {
+            let encode = |room: &mut [u8]| match data.encode(room) {
+                Ok(bytes) => Ok(bytes),
+                Err(EncodeError::InsufficientSize(needed)) => Err(Unwritten::needs(needed)),
+                Err(EncodeError::AlreadyEncoded) => Ok(0),
+            };
+            write_with(sending, 0, encode).map(|()| Step::Again)
+        }
+        Ok(ConnectionState::TransmitTlsData(data)) => {
+            // It goes out before anything that is said later.
+            data.done();
+            Ok(Step::Again)
+        }
+        Ok(ConnectionState::WriteTraffic(mut traffic)) => {
+            say_it(&mut traffic, say, sending).map(|()| Step::Ready)
+        }
+        Ok(ConnectionState::PeerClosed) => Ok(Step::Ended),
+        Ok(ConnectionState::Closed) => Ok(Step::Closed),
+        Ok(ConnectionState::BlockedHandshake) => Ok(Step::Blocked),
+        Ok(other) => Err(Error::General(format!("unexpected: {other:?}"))),
+    };
+    (discard, step)
+}
+
+fn say_it<Data>(
+    traffic: &mut WriteTraffic<'_, Data>,
+    say: &Say<'_>,
+    sending: &mut Vec<u8>,
+) -> Result<(), Error> {
+    let written = |written: Result<usize, EncryptError>| {
+        written.map_err(|error| match error {
+            EncryptError::InsufficientSize(needed) => Unwritten::needs(needed),
+            EncryptError::EncryptExhausted => Unwritten::Failed(Error::EncryptError),
+        })
+    };
+    match say {
+        Say::Nothing => Ok(()),
+        Say::Goodbye => write_with(sending, 0, |room| written(traffic.queue_close_notify(room))),
+        Say::Data(head, body) => {
+            for part in [head, body].into_iter().filter(|part| !part.is_empty()) {
+                let records = part.len() / CLEAR_BYTES_MAX + 1;
+                let room = part.len() + records * ADDED_BYTES;
+                write_with(sending, room, |room| written(traffic.encrypt(part, room)))?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// Why something was not written.
+enum Unwritten {
+    /// It needs so much room.
+    Needs(usize),
+    Failed(Error),
+}
+
+impl Unwritten {
+    fn needs(InsufficientSizeError { required_size }: InsufficientSizeError) -> Self {
+        Self::Needs(required_size)
+    }
+}
+
+/// Appends what `write` writes: into so much room, or as much as it says it needs.
+fn write_with(
+    out: &mut Vec<u8>,
+    mut room: usize,
+    mut write: impl FnMut(&mut [u8]) -> Result<usize, Unwritten>,
+) -> Result<(), Error> {
+    let start = out.len();
+    loop {
+        out.resize(start + room, 0);
+        match write(&mut out[start..]) {
+            Ok(bytes) => {
+                out.truncate(start + bytes);
+                return Ok(());
+            }
+            Err(Unwritten::Needs(bytes)) => room = bytes,
+            Err(Unwritten::Failed(error)) => {
+                out.truncate(start);
+                return Err(error);
+            }
+        }
+    }
+}
