@@ -7,14 +7,20 @@
 #[cfg(test)]
 mod tests;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env,
+    path::Path,
+    process::Command,
+};
 
-use cargo_metadata::{DependencyKind, Metadata, Package, PackageId};
+use anyhow::{Context as _, Result, ensure};
+use cargo_metadata::{Metadata, MetadataCommand, Package};
 
 use crate::CRATES_IO;
 
 /// What we build for. Crates only for other systems are not judged.
-pub(crate) const TARGETS: &[&str] = &["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
+const TARGETS: &[&str] = &["x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"];
 
 /// Packages of ours that are not shipped: chores, and what tests use.
 const NOT_SHIPPED: &[&str] = &["checks", "testkit", "xtask"];
@@ -58,12 +64,12 @@ const RULES: Rules<'_> = Rules {
 };
 
 /// Everything wrong with what is shipped; empty when all of it is allowed.
-pub(crate) fn run(metadata: &Metadata) -> Vec<String> {
-    judge(metadata, &RULES)
+pub(crate) fn run(root: &Path) -> Result<Vec<String>> {
+    Ok(judge(&shipped(root)?, &RULES))
 }
 
 fn judge(metadata: &Metadata, rules: &Rules<'_>) -> Vec<String> {
-    let shipped = shipped(metadata);
+    let shipped: Vec<_> = metadata.packages.iter().collect();
     let mut complaints = Vec::new();
     check_licences(&shipped, rules, &mut complaints);
     check_versions(&shipped, rules, &mut complaints);
@@ -87,33 +93,38 @@ fn judge(metadata: &Metadata, rules: &Rules<'_>) -> Vec<String> {
     complaints
 }
 
-/// What the shipped packages need to be built, themselves included, by name and version.
-fn shipped(metadata: &Metadata) -> Vec<&Package> {
-    let nodes: BTreeMap<&PackageId, _> = metadata
-        .resolve
-        .iter()
-        .flat_map(|graph| &graph.nodes)
-        .map(|node| (&node.id, node))
-        .collect();
-    let mut next: Vec<&PackageId> = metadata
-        .workspace_packages()
-        .into_iter()
-        .filter(|package| !NOT_SHIPPED.contains(&package.name.as_str()))
-        .map(|package| &package.id)
-        .collect();
-    let mut reached = BTreeSet::new();
-    while let Some(id) = next.pop() {
-        if reached.insert(id) {
-            let needed = nodes[id].deps.iter().filter(|dependency| {
-                dependency.dep_kinds.iter().any(|how| how.kind != DependencyKind::Development)
-            });
-            next.extend(needed.map(|dependency| &dependency.pkg));
-        }
+/// What the shipped packages need to be built, themselves included. Its metadata know more, also what is behind features
+/// that nobody asks for; its tree shows what it builds.
+fn shipped(root: &Path) -> Result<Metadata> {
+    let mut metadata = MetadataCommand::new();
+    metadata.current_dir(root).other_options(["--locked".to_owned()]);
+    let mut metadata = metadata.exec().context("run cargo metadata")?;
+    let mut tree = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    tree.current_dir(root).args(["tree", "--locked", "--workspace", "--edges", "normal,build"]);
+    tree.args(["--prefix", "none", "--format", "{p}"]);
+    for package in NOT_SHIPPED {
+        tree.args(["--exclude", package]);
     }
-    let mut packages: Vec<_> =
-        metadata.packages.iter().filter(|package| reached.contains(&package.id)).collect();
-    packages.sort_by(|one, other| (&one.name, &one.version).cmp(&(&other.name, &other.version)));
-    packages
+    for target in TARGETS {
+        tree.args(["--target", target]);
+    }
+    let tree = tree.output().context("run cargo tree")?;
+    ensure!(tree.status.success(), "cargo tree: {}", String::from_utf8_lossy(&tree.stderr));
+    let tree = String::from_utf8(tree.stdout).context("read what cargo tree says")?;
+    // `NAME vVERSION`, and what else there is to say.
+    let built: BTreeSet<(&str, &str)> = tree
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split(' ');
+            Some((words.next()?, words.next()?.strip_prefix('v')?))
+        })
+        .collect();
+    metadata
+        .packages
+        .retain(|it| built.contains(&(it.name.as_str(), it.version.to_string().as_str())));
+    let key = |it: &Package| (it.name.to_string(), it.version.clone());
+    metadata.packages.sort_by_key(key);
+    Ok(metadata)
 }
 
 /// Each package may be had under allowed licences alone, and each allowed licence is some package's.

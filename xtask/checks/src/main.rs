@@ -13,7 +13,6 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use cargo_metadata::{Metadata, MetadataCommand};
 
 /// The only registry that may be named.
 const CRATES_IO: &str = "registry+https://github.com/rust-lang/crates.io-index";
@@ -34,7 +33,7 @@ fn dispatch(arguments: &[&str]) -> Result<()> {
     let root = root()?;
     match arguments {
         ["tidy"] => complain(&tidy::run(&root)?),
-        ["dependencies"] => complain(&dependencies::run(&metadata(&root, dependencies::TARGETS)?)),
+        ["dependencies"] => complain(&dependencies::run(&root)?),
         ["codegen"] => codegen::run(&root),
         ["codegen", "--check"] => complain(&codegen::check(&root)?),
         other => bail!("unknown verb or argument in `{}`; see `cargo xtask help`", other.join(" ")),
@@ -45,15 +44,6 @@ fn dispatch(arguments: &[&str]) -> Result<()> {
 fn root() -> Result<PathBuf> {
     let here = Path::new(env!("CARGO_MANIFEST_DIR"));
     here.ancestors().nth(2).map(Path::to_owned).context("the workspace's root")
-}
-
-/// What cargo knows of the workspace and of all it needs on these targets.
-fn metadata(root: &Path, targets: &[&str]) -> Result<Metadata> {
-    let mut options = vec!["--locked".to_owned()];
-    options.extend(targets.iter().map(|target| format!("--filter-platform={target}")));
-    let mut command = MetadataCommand::new();
-    command.current_dir(root).other_options(options);
-    command.exec().context("run cargo metadata")
 }
 
 /// Prints complaints; any at all is a failure.
