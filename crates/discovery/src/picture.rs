@@ -131,6 +131,7 @@ impl Picture {
         Published {
             lanes: Snapshot::new(self.groups.values().cloned().collect(), self.directory.clone()),
             routes: Arc::clone(&self.table),
+            ..Published::default()
         }
     }
 

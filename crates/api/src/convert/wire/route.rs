@@ -40,6 +40,7 @@ pub fn gateway_from(gateway: v1::Gateway) -> Result<GatewaySpec, NotUnderstood> 
             })?,
             merge_slashes: !listener.keeps_slashes,
             http2: listener.http2,
+            tls: None,
         })
     };
     let listeners = gateway.listeners.into_iter().map(listener).collect::<Result<_, _>>()?;
@@ -172,6 +173,7 @@ fn backend_from(backend: v1::RouteBackend) -> Result<BackendSpec, NotUnderstood>
         service: backend.service.map(service_id_from).ok_or(backend.problem),
         weight: backend.weight,
         http2: backend.http2,
+        tls: None,
         filters: backend.filters.into_iter().map(filter_from).collect::<Result<_, _>>()?,
     })
 }

@@ -206,6 +206,7 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
             service,
             weight,
             http2,
+            tls: None,
             filters,
         });
     (
@@ -238,7 +239,16 @@ fn route() -> impl Strategy<Value = RouteSpec> {
 fn gateway() -> impl Strategy<Value = GatewaySpec> {
     let listener = (word(), any::<u16>(), option::of(word()), any::<[bool; 3]>(), any::<u8>())
         .prop_map(|(name, port, hostname, [trusted, merge_slashes, http2], trusted_hops)| {
-            ListenerSpec { name, port, hostname, trusted, trusted_hops, merge_slashes, http2 }
+            ListenerSpec {
+                name,
+                port,
+                hostname,
+                trusted,
+                trusted_hops,
+                merge_slashes,
+                http2,
+                tls: None,
+            }
         });
     (word(), vec(listener, 0..3)).prop_map(|(name, listeners)| GatewaySpec { name, listeners })
 }
