@@ -18,10 +18,10 @@ mod status;
 mod tokens;
 
 pub use explain::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
-pub use installation::{Event, InstanceStatus, ServiceStatus};
+pub use installation::{Event, InstancePort, InstanceStatus, ServiceStatus};
 pub use status::{
     DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,
-    StatusResponse, UnreadCalls,
+    StatusResponse, UndeclaredCalls, UnreadCalls,
 };
 pub use tokens::{TokenCreated, TokenRequest, TokenStatus};
 

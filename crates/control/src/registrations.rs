@@ -128,7 +128,9 @@ impl<R: Registrations> RegistrationStream<R> {
         let first = [&mut instance.address, &mut instance.application_address];
         let further = (instance.further_addresses.iter_mut())
             .chain(&mut instance.further_application_addresses);
-        for text in first.into_iter().chain(further) {
+        let of_ports =
+            (instance.further_ports.iter_mut()).flat_map(|port| &mut port.application_addresses);
+        for text in first.into_iter().chain(further).chain(of_ports) {
             if let Some(address) = canonical(text) {
                 *text = address.to_string();
             }
@@ -164,11 +166,15 @@ impl<R: Registrations> RegistrationStream<R> {
         if let Some(before) = self.instance.take_if(|before| before.node != instance.node) {
             self.control.leases().closed(&before.node, self.id, Instant::now());
         }
-        for address in leases::addresses_of(instance) {
+        let of_sidecar = leases::addresses_of(instance)
+            .into_iter()
+            .map(|it| ("address", it, "advertise where the application's sidecar listens for it"));
+        let of_ports = leases::called_past_the_sidecar(instance)
+            .into_iter()
+            .map(|it| ("further_ports", it, "say where the application itself listens"));
+        for (field, address, remedy) in of_sidecar.chain(of_ports) {
             if let Some(whose) = self.control.listener_at(address) {
-                let text = format!(
-                    "instance.address: `{address}`: is {whose}: advertise where the application's sidecar listens for it"
-                );
+                let text = format!("instance.{field}: `{address}`: is {whose}: {remedy}");
                 return Err(Status::invalid_argument(text));
             }
         }

@@ -26,6 +26,7 @@ mod objects;
 mod openapi;
 mod problem;
 mod tokens;
+mod undeclared;
 mod watch;
 
 pub use openapi::openapi;

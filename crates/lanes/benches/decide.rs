@@ -12,7 +12,7 @@ use lanes::{
     ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{Health, Port},
 };
 use testkit::Call;
 
@@ -283,6 +283,7 @@ fn hop() -> Case {
         tag,
         weight: 100,
         health: Health::Usable,
+        port: Port::default(),
     };
     let endpoints = (0..5)
         .map(|number| endpoint(number, None))

@@ -6,7 +6,11 @@
 mod addresses;
 pub mod digest;
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use crate::{Endpoint, Service, ServiceId, sharded::Sharded};
 use addresses::{Addresses, Known};
@@ -213,6 +217,11 @@ impl Directory {
             None if self.is_nothing(|| digest::of_address(address)) => AddressLookup::Absent,
             None => AddressLookup::Unsubscribed,
         }
+    }
+
+    /// Whether registered instances are on a host, as far as that was told: its other ports are theirs, too.
+    pub fn has_instances_on(&self, host: IpAddr) -> bool {
+        self.digest.as_ref().is_some_and(|digest| digest.has(digest::of_host(host)))
     }
 
     /// Whether what was not found need not be asked for.

@@ -5,7 +5,7 @@ mod endpoint;
 use std::{cmp::Ordering, collections::HashSet, fmt, net::SocketAddr, ops::Range, sync::Arc};
 
 use crate::Tag;
-pub use endpoint::{Endpoint, FurtherAddresses, Health};
+pub use endpoint::{Endpoint, FurtherAddresses, Health, Port, Protocol};
 
 /// The source of instances that are registered by their own sidecars, as Backends and identities spell it.
 pub const EMBEDDED_SOURCE: &str = "embedded";
@@ -271,6 +271,11 @@ impl Service {
         self.endpoints.iter().find(|it| it.addresses().any(|it| it == address))
     }
 
+    /// The endpoint that is reached, or whose application is, at `address`, be it one of several.
+    pub fn endpoint_anywhere_at(&self, address: SocketAddr) -> Option<&Endpoint> {
+        self.subsets.iter().find_map(|subset| self.endpoint_at(*subset, address))
+    }
+
     /// The endpoint of `subset` that is reached, or whose application is, at `address`, be it one of several.
     pub(crate) fn endpoint_at(&self, subset: Subset, address: SocketAddr) -> Option<&Endpoint> {
         let peers = &self.endpoints[subset.range()];
@@ -332,6 +337,7 @@ mod tests {
             tag: None,
             weight: 1,
             health: Health::Usable,
+            port: Port::default(),
         };
         let endpoints = vec![endpoint(1, &[at(11), at(12), at(13)]), endpoint(2, &[])];
         let service = Service::new(ServiceId::new("s", "", "", "a"), "a", "a", endpoints);
@@ -340,6 +346,8 @@ mod tests {
         let first = tickets.filter(|picked| picked.address == at(1)).count();
         assert!((430..570).contains(&first), "{first} of 1000");
         assert_eq!(service.endpoint_at(subset, at(13)).map(|it| it.address), Some(at(1)));
+        assert_eq!(service.endpoint_anywhere_at(at(2)).map(|it| it.address), Some(at(2)));
+        assert_eq!(service.endpoint_anywhere_at(at(14)), None);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use lanes::{
     Directory, Endpoint, Group, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{Health, Port},
 };
 use proxy::{Feed, GatewayConfig, Published};
 use routes::{
@@ -51,6 +51,7 @@ fn picture(
             tag: None,
             weight: 1,
             health: Health::Usable,
+            port: Port::default(),
         })
         .collect();
     let mut directory = Directory::new(true);

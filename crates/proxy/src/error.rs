@@ -93,6 +93,11 @@ pub(crate) enum Kind {
         /// A proxy of Laneway sent it, and chooses again.
         chooses_again: bool,
     },
+    /// A request in HTTP, for a port of which its application says that it speaks something else.
+    #[error(
+        "service {0} is at a port of protocol tcp: its requests are not read, and none in HTTP is handed to it"
+    )]
+    NotHttp(String),
     /// The instance refused the request as misrouted, and there is no other.
     #[error(
         "no other instance of {0} may serve the request: the one that was chosen refused it as misrouted"
@@ -224,6 +229,7 @@ impl Kind {
             | Self::NoEndpoint(_)
             | Self::Shortage(_)
             | Self::Misrouted { .. }
+            | Self::NotHttp(_)
             | Self::RefusedAsMisrouted(_)
             | Self::Loop
             | Self::Unresolvable(_) => Origin::Proxy,
@@ -281,6 +287,7 @@ impl Kind {
             | Self::NotLearned(_)
             | Self::NoEndpoint(_)
             | Self::Shortage(_)
+            | Self::NotHttp(_)
             | Self::RefusedAsMisrouted(_)
             | Self::Lost(_)
             | Self::Misrouted { chooses_again: false, .. } => 503,

@@ -10,7 +10,8 @@ use telemetry::Metrics;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    ejection::UnreachableBoard, lost::CallsInLanes, unbound::UnboundPorts, unread::UnreadCalls,
+    ejection::UnreachableBoard, lost::CallsInLanes, unbound::UnboundPorts,
+    undeclared::UndeclaredPorts, unread::UnreadCalls,
 };
 
 /// Where the threads of a proxy stand.
@@ -32,6 +33,7 @@ pub struct Running {
     pub(crate) unbound: UnboundPorts,
     pub(crate) unread: UnreadCalls,
     pub(crate) unread_arrivals: UnreadCalls,
+    pub(crate) undeclared: UndeclaredPorts,
     pub(crate) in_lanes: CallsInLanes,
     pub(crate) phase: watch::Sender<Phase>,
     /// Ends when what was in has been answered in every thread that drains.
@@ -69,6 +71,11 @@ impl Running {
     /// Calls of others to its application that it could not read, for whoever outlives or shares it.
     pub fn unread_arrivals(&self) -> UnreadCalls {
         self.unread_arrivals.clone()
+    }
+
+    /// Connections to ports that nobody has declared, for whoever outlives or shares it.
+    pub fn undeclared(&self) -> UndeclaredPorts {
+        self.undeclared.clone()
     }
 
     /// What passed its application in lanes, for whoever outlives or shares it.

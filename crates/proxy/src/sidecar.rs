@@ -24,6 +24,7 @@ use crate::{
     source::Source,
     threads::{self, Accepted, Serve, Settings},
     transport::Connection,
+    undeclared::UndeclaredPorts,
     unread::UnreadCalls,
     worker::Worker,
 };
@@ -31,10 +32,13 @@ use crate::{
 use forbidden::Forbidden;
 use inbound::Inbound;
 use outbound::Outbound;
+pub use own_ports::OwnPort;
+use own_ports::OwnPorts;
 
 mod forbidden;
 mod inbound;
 mod outbound;
+mod own_ports;
 mod sniff;
 
 /// What a sidecar is told when it starts.
@@ -42,16 +46,14 @@ mod sniff;
 pub struct SidecarConfig {
     /// The application beside it.
     pub application: String,
-    /// The service others know it by.
-    pub service: String,
-    /// The namespace it is registered in.
+    /// Its ports; at least one. The first gets what comes without a destination.
+    pub ports: Vec<OwnPort>,
+    /// The namespace they are registered in.
     pub service_namespace: String,
     /// Told when a connect to the application fails.
     pub unreachable: Arc<Notify>,
     /// The lane tag of this instance; `None` is the base.
     pub tag: Option<lanes::Tag>,
-    /// Where the application listens.
-    pub application_address: SocketAddr,
     /// Where the application's own calls arrive.
     pub outbound_listen: SocketAddr,
     /// Where calls of others arrive.
@@ -84,9 +86,7 @@ pub struct SidecarConfig {
 #[derive(Debug)]
 struct Identity {
     application: String,
-    service: String,
-    /// `namespace/service` in lower case: what callers call it by that chose one of its registered instances.
-    registered_as: String,
+    ports: OwnPorts,
     unreachable: Arc<Notify>,
     tag: Option<lanes::Tag>,
     correlation_headers: CorrelationHeaders,
@@ -95,6 +95,7 @@ struct Identity {
     forbidden: Forbidden,
     unread: UnreadCalls,
     unread_arrivals: UnreadCalls,
+    undeclared: UndeclaredPorts,
     in_lanes: Rc<ThreadCalls>,
 }
 
@@ -131,27 +132,30 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
         name: "sidecar",
         timeouts: config.timeouts.clone(),
         connections_max: config.connections_max,
-        source: Source { mark: config.mark, application: Some(config.application_address) },
+        source: Source {
+            mark: config.mark,
+            applications: config.ports.iter().map(|port| port.application_address).collect(),
+        },
         metrics: Arc::clone(&config.metrics),
     };
     let doors = [&addresses[..], &config.doors[..]].concat();
     let forbidden = Forbidden::new(doors, config.forbidden.clone());
     let (unread, unread_arrivals) = (UnreadCalls::default(), UnreadCalls::default());
-    let in_lanes = CallsInLanes::default();
-    let (of_threads, of_requests) = ((unread.clone(), unread_arrivals.clone()), in_lanes.clone());
+    let (undeclared, in_lanes) = (UndeclaredPorts::default(), CallsInLanes::default());
+    let of_threads = (unread.clone(), unread_arrivals.clone(), undeclared.clone());
+    let of_requests = in_lanes.clone();
     let sampled = (of_threads.clone(), in_lanes.clone());
     config.metrics.collect_from(move |samples| {
-        let ((calls, arrivals), in_lanes) = &sampled;
+        let ((calls, arrivals, undeclared), in_lanes) = &sampled;
         calls.sample(names::UNREAD, samples);
         arrivals.sample(names::UNREAD_ARRIVALS, samples);
+        undeclared.sample(samples);
         in_lanes.sample(samples);
     });
     let make = move || Sidecar {
         identity: Rc::new(Identity {
             application: config.application.clone(),
-            service: config.service.clone(),
-            registered_as: format!("{}/{}", config.service_namespace, config.service)
-                .to_lowercase(),
+            ports: OwnPorts::new(&config.ports, &config.service_namespace),
             unreachable: Arc::clone(&config.unreachable),
             tag: config.tag.clone(),
             correlation_headers: config.correlation_headers.clone(),
@@ -159,14 +163,15 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             forbidden: forbidden.clone(),
             unread: of_threads.0.clone(),
             unread_arrivals: of_threads.1.clone(),
+            undeclared: of_threads.2.clone(),
             in_lanes: Rc::new(ThreadCalls::new(of_requests.clone())),
         }),
         transparent: config.transparent,
-        application_address: config.application_address,
     };
     let mut running = threads::start(settings, make, per_worker, addresses, feed)?;
     running.unread = unread;
     running.unread_arrivals = unread_arrivals;
+    running.undeclared = undeclared;
     running.in_lanes = in_lanes;
     Ok(running)
 }
@@ -175,7 +180,6 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
 struct Sidecar {
     identity: Rc<Identity>,
     transparent: bool,
-    application_address: SocketAddr,
 }
 
 impl Sidecar {
@@ -196,8 +200,7 @@ impl Serve for Sidecar {
         let Accepted { connection, role, .. } = accepted;
         let (identity, original) = (Rc::clone(&self.identity), self.original(&connection));
         if role == Role::SidecarInbound {
-            let application = original.unwrap_or(self.application_address);
-            let inbound = Inbound::new(identity, connection.peer.ip(), application);
+            let inbound = Inbound::new(identity, connection.peer.ip(), original);
             sniff::serve_inbound(worker, connection, inbound, original).await;
         } else {
             let outbound = Outbound::new(identity, &connection, original);

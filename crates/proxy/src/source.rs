@@ -4,6 +4,7 @@
 use std::{
     io,
     net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
 };
 
 use lanes::directory::canonical;
@@ -20,12 +21,12 @@ pub fn speaks_for_others(ip: Ipv4Addr) -> bool {
 }
 
 /// What sockets are bound and marked by.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Source {
     /// `SO_MARK` of connections, so that redirect rules leave them alone.
     pub(crate) mark: Option<u32>,
-    /// Of a sidecar. To its application it stays the machine itself.
-    pub(crate) application: Option<SocketAddr>,
+    /// Of a sidecar, its application's ports. To these it stays the machine itself.
+    pub(crate) applications: Arc<[SocketAddr]>,
 }
 
 impl Source {
@@ -38,7 +39,7 @@ impl Source {
         if let Some(mark) = self.mark {
             socket2::SockRef::from(&socket).set_mark(mark)?;
         }
-        if is_loopback_v4(to.ip()) && self.application != Some(to) {
+        if is_loopback_v4(to.ip()) && !self.applications.contains(&to) {
             let [a, b, c] = ON_BEHALF;
             socket.bind((Ipv4Addr::new(a, b, c, rand::random_range(1..255)), 0).into())?;
         }
@@ -59,7 +60,7 @@ mod tests {
     #[tokio::test]
     async fn on_loopback_all_but_the_application_is_called_from_an_address_of_its_own() {
         let application = "127.0.0.1:8080".parse().unwrap();
-        let source = Source { mark: None, application: Some(application) };
+        let source = Source { mark: None, applications: [application].into() };
         let from = |to: &str| {
             let (socket, to) = source.socket(to.parse().unwrap()).unwrap();
             let SocketAddr::V4(local) = socket.local_addr().unwrap() else {

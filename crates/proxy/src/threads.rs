@@ -30,6 +30,7 @@ use crate::{
     source::Source,
     transport::Connection,
     unbound::UnboundPorts,
+    undeclared::UndeclaredPorts,
     unread::UnreadCalls,
     worker::Worker,
 };
@@ -142,6 +143,7 @@ pub(crate) fn start<S: Serve>(
         unbound: UnboundPorts::default(),
         unread: UnreadCalls::default(),
         unread_arrivals: UnreadCalls::default(),
+        undeclared: UndeclaredPorts::default(),
         in_lanes: CallsInLanes::default(),
         phase,
         emptied,

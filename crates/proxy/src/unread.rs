@@ -21,6 +21,8 @@ pub enum Protocol {
     /// HTTP/2 without an upgrade (prior knowledge), as gRPC speaks it.
     Http2,
     Tls,
+    /// Whatever it is: the service says of its port that it passes unread.
+    Tcp,
     /// No protocol of the web: nothing that lanes could be about.
     Other,
 }
@@ -35,11 +37,17 @@ impl Protocol {
         }
     }
 
+    /// Whether it may carry requests that lanes are about, and nobody has said that it does not.
+    pub fn is_of_the_web(self) -> bool {
+        matches!(self, Self::Http2 | Self::Tls)
+    }
+
     /// What people call it.
     pub fn name(self) -> &'static str {
         match self {
             Self::Http2 => "http2",
             Self::Tls => "tls",
+            Self::Tcp => "tcp",
             Self::Other => "other",
         }
     }

@@ -3,6 +3,7 @@
 //! [`State`] is the registry itself, a machine to which time is an argument. [`Registrar`] runs it as a
 //! [`Source`] that also lets time pass.
 
+mod instance;
 mod state;
 
 use std::{
@@ -21,7 +22,8 @@ use telemetry::{
 use tokio::sync::{mpsc, oneshot};
 
 use crate::source::{Ended, Sink, Source};
-pub use state::{EXPIRY, HEARTBEAT_PERIOD, Instance, RegisterError};
+pub use instance::{FurtherPort, Instance};
+pub use state::{EXPIRY, HEARTBEAT_PERIOD, RegisterError};
 use state::{Effects, State};
 
 /// Requests of sidecars that may wait for the task. Each sidecar has at most one under way; more than this many

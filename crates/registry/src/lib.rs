@@ -10,7 +10,7 @@ mod source;
 pub mod static_list;
 mod supervise;
 
-pub use embedded::{Embedded, Instance, RegisterError};
+pub use embedded::{Embedded, FurtherPort, Instance, RegisterError};
 pub(crate) use identity::{application_of, tag_of};
 pub use source::{Change, Receiver, Standing};
 pub use supervise::{Supervised, supervise};

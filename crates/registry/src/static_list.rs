@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use lanes::{
     Endpoint, Problem, Service, ServiceId,
-    service::{FurtherAddresses, Health},
+    service::{FurtherAddresses, Health, Port},
 };
 use tokio::sync::watch;
 
@@ -133,6 +133,7 @@ fn compile(
             tag,
             weight: instance.weight,
             health,
+            port: Port::default(),
         }
     });
     let endpoints: Vec<Endpoint> = endpoints.collect();

@@ -10,8 +10,8 @@ mod service;
 pub use group::{group_from, group_to};
 pub use route::{gateway_from, gateway_to, route_from, route_to};
 pub use service::{
-    address_from, address_to, name_from, name_to, service_from, service_id_from, service_id_to,
-    service_to,
+    address_from, address_to, name_from, name_to, protocol_from, protocol_to, service_from,
+    service_id_from, service_id_to, service_to,
 };
 
 /// Something in a message that this version does not understand.

@@ -131,6 +131,19 @@ pub struct Report {
     /// What its application calls in a protocol that passes unread, and so outside lanes; since the data plane started.
     #[prost(message, repeated, tag = "20")]
     pub unread: ::prost::alloc::vec::Vec<UnreadCalls>,
+    /// Ports of registered instances that its application calls and nobody has declared, likewise. Empty from releases that
+    /// do not tell it.
+    #[prost(message, repeated, tag = "21")]
+    pub undeclared: ::prost::alloc::vec::Vec<UndeclaredCalls>,
+}
+/// A port of an instance that is no service's: what goes there goes past the lanes.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UndeclaredCalls {
+    /// ip:port
+    #[prost(string, tag = "1")]
+    pub address: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "2")]
+    pub connections: u64,
 }
 /// What passed an application in one lane since its sidecar started.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
@@ -189,7 +202,8 @@ pub struct ControlMessage {
     pub digest: ::core::option::Option<Digest>,
 }
 /// Which host names (of services, alone and with `.NAMESPACE`, lower-case) and addresses (of instances and their
-/// applications) mean something: 8 bytes each, XXH64. Who does not find one here need not ask for it.
+/// applications) mean something: 8 bytes each, XXH64. Who does not find one here need not ask for it. An address with
+/// port 0 is a host of registered instances: its other ports are nobody's, and worth telling of.
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Digest {
     /// what was told before is over; otherwise this changes it
@@ -428,6 +442,12 @@ pub struct Endpoint {
     /// Usable, though its source does not hear from it. Whoever does not know this takes it for usable.
     #[prost(bool, tag = "8")]
     pub silent: bool,
+    /// What is spoken at the application's port for this service. Whoever does not know this sends HTTP.
+    #[prost(enumeration = "PortProtocol", tag = "9")]
+    pub protocol: i32,
+    /// It is not the application's first port, which is meant where nothing says which.
+    #[prost(bool, tag = "10")]
+    pub further_port: bool,
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Gateway {
@@ -691,6 +711,23 @@ pub struct Instance {
     pub further_application_addresses: ::prost::alloc::vec::Vec<
         ::prost::alloc::string::String,
     >,
+    /// What is spoken at the application's addresses.
+    #[prost(enumeration = "PortProtocol", tag = "14")]
+    pub protocol: i32,
+    /// The application's ports beside that one: other services of the same instance, called at the same addresses. Empty
+    /// from releases that know one port; those that do know one register the first.
+    #[prost(message, repeated, tag = "15")]
+    pub further_ports: ::prost::alloc::vec::Vec<FurtherPort>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct FurtherPort {
+    #[prost(string, tag = "1")]
+    pub service: ::prost::alloc::string::String,
+    #[prost(enumeration = "PortProtocol", tag = "2")]
+    pub protocol: i32,
+    /// ip:port, at least one
+    #[prost(string, repeated, tag = "3")]
+    pub application_addresses: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, Copy, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Heartbeat {
@@ -827,6 +864,34 @@ impl Health {
             "HEALTH_UNHEALTHY" => Some(Self::Unhealthy),
             "HEALTH_DRAINING" => Some(Self::Draining),
             "HEALTH_INVALID_TAG" => Some(Self::InvalidTag),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum PortProtocol {
+    /// also from releases that do not tell it
+    Http = 0,
+    /// anything: it passes unread
+    Tcp = 1,
+}
+impl PortProtocol {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Http => "PORT_PROTOCOL_HTTP",
+            Self::Tcp => "PORT_PROTOCOL_TCP",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "PORT_PROTOCOL_HTTP" => Some(Self::Http),
+            "PORT_PROTOCOL_TCP" => Some(Self::Tcp),
             _ => None,
         }
     }

@@ -33,6 +33,10 @@ pub struct InstanceStatus {
     pub source: String,
     /// The services it is of.
     pub services: Vec<String>,
+    /// At which of its application's ports each is, where there are several or one does not speak HTTP.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub ports: Vec<InstancePort>,
     /// Its share among its peers.
     pub weight: u32,
     /// Data planes that cannot connect to it, as `role name`.
@@ -43,6 +47,18 @@ pub struct InstanceStatus {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(required = false)]
     pub silent_seconds: Option<u64>,
+}
+
+/// One of the ports of an application.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct InstancePort {
+    /// The service that is called there.
+    pub service: String,
+    /// `http`, of which each request is read, or `tcp`, which passes unread.
+    pub protocol: String,
+    /// Where the application listens for it.
+    pub addresses: Vec<String>,
 }
 
 /// One service.
@@ -63,6 +79,11 @@ pub struct ServiceStatus {
     pub group: String,
     /// The application behind it.
     pub application: String,
+    /// What its instances say that they speak: `http`, of which each request is read, or `tcp`, which passes unread and
+    /// outside lanes. Empty where there are none.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub protocol: String,
     /// How many instances it has.
     pub instances: u32,
     /// How many of them may be chosen.

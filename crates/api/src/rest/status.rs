@@ -148,6 +148,10 @@ pub struct DataPlaneStatus {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub unread: Vec<UnreadCalls>,
+    /// Ports of instances that its application calls and nobody has declared.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub undeclared: Vec<UndeclaredCalls>,
 }
 
 /// Calls of an application to a service that its sidecar cannot read.
@@ -169,6 +173,30 @@ impl fmt::Display for UnreadCalls {
             f,
             "calls {service} by {protocol}, which passes unread and outside lanes ({connections} connections): HTTP/1.1 \
              in plain text is read"
+        )
+    }
+}
+
+/// Calls of an application to a port on the host of registered instances that is no service's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UndeclaredCalls {
+    /// The address, with its port.
+    pub address: String,
+    /// The applications that have instances on that host.
+    pub applications: Vec<String>,
+    /// Connections since the sidecar started.
+    pub connections: u64,
+}
+
+impl fmt::Display for UndeclaredCalls {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { address, applications, connections } = self;
+        write!(
+            f,
+            "calls {address}, a port of {} that nobody has declared: it goes past the lanes ({connections} connections); if \
+             they are about it, start that sidecar with --app-address {address},service=NAME as well",
+            applications.join(" or ")
         )
     }
 }

@@ -41,6 +41,9 @@ const UNREACHABLE_MAX: usize = 1_000;
 /// Services kept of one report that are called unread: more than a sidecar tells apart.
 const UNREAD_MAX: usize = 300;
 
+/// Ports kept of one report that nobody has declared: more than a sidecar tells apart.
+const UNDECLARED_MAX: usize = 100;
+
 /// Why a data plane does not take a resource.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
@@ -110,6 +113,8 @@ pub(crate) struct DataPlane {
     lane_calls: Vec<v1::LaneCalls>,
     /// What its application calls outside lanes.
     unread: Vec<v1::UnreadCalls>,
+    /// Ports of instances that its application calls and nobody has declared.
+    undeclared: Vec<v1::UndeclaredCalls>,
 }
 
 impl DataPlane {
@@ -163,6 +168,7 @@ impl DataPlane {
             not_listening: Vec::new(),
             lane_calls: Vec::new(),
             unread: Vec::new(),
+            undeclared: Vec::new(),
         }
     }
 
@@ -283,6 +289,8 @@ impl DataPlane {
         self.lane_calls.truncate(LANE_CALLS_MAX);
         self.unread = report.unread;
         self.unread.truncate(UNREAD_MAX);
+        self.undeclared = report.undeclared;
+        self.undeclared.truncate(UNDECLARED_MAX);
     }
 
     /// What it must be told now, if anything, and how its interest changed if its share was computed again.
@@ -398,7 +406,7 @@ impl DataPlane {
     }
 
     /// Where it listens itself, beside the address of its instance.
-    pub(super) fn listeners(&self) -> &[SocketAddr] {
+    pub(crate) fn listeners(&self) -> &[SocketAddr] {
         &self.listeners
     }
 
@@ -420,6 +428,11 @@ impl DataPlane {
     /// What its application calls in a protocol that passes unread.
     pub(crate) fn unread(&self) -> &[v1::UnreadCalls] {
         &self.unread
+    }
+
+    /// Ports of instances that its application calls and nobody has declared.
+    pub(crate) fn undeclared(&self) -> &[v1::UndeclaredCalls] {
+        &self.undeclared
     }
 
     /// Endpoints it cannot connect to.

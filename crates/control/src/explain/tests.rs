@@ -5,7 +5,7 @@ use lanes::{
     Directory, Group,
     baggage::{self, Incoming},
     group::EntranceSpec,
-    service::Health,
+    service::{Health, Port},
 };
 use routes::{
     GatewaySpec, RouteSpec,
@@ -212,6 +212,7 @@ fn endpoint(address: &str) -> Endpoint {
         tag: None,
         weight: 1,
         health: Health::Usable,
+        port: Port::default(),
     }
 }
 

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use api::resource::{CreationOrder, Object};
-use lanes::{Endpoint, Service, Tag, service::Health};
+use lanes::{
+    Endpoint, Service, Tag,
+    service::{Health, Port},
+};
 use prost::Message as _;
 use serde_json::{Value, json};
 
@@ -237,6 +240,7 @@ fn endpoint(address: &str) -> Endpoint {
         tag: Tag::parse("").unwrap(),
         weight: 1,
         health: Health::Usable,
+        port: Port::default(),
     }
 }
 

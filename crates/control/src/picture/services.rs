@@ -11,16 +11,16 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet, VecDeque},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use lanes::{
-    ServiceId,
+    EMBEDDED_SOURCE, ServiceId,
     directory::{
         NameAnswer,
-        digest::{of_address, of_name},
+        digest::{of_address, of_host, of_name},
     },
 };
 
@@ -53,6 +53,8 @@ struct Occupants {
     /// Only meaningful while nobody is present.
     departed: BTreeSet<ServiceId>,
     departed_at: Option<Instant>,
+    /// The digest knows its host as one of registered instances.
+    is_on_host: bool,
 }
 
 /// How much a source has now.
@@ -181,10 +183,7 @@ impl Services {
             if let Some(occupants) = self.by_address.get_mut(&address) {
                 occupants.present.remove(id);
                 occupants.departed.remove(id);
-                if occupants.is_empty() {
-                    self.by_address.remove(&address);
-                    self.digest.remove(of_address(address));
-                }
+                self.forget_if_empty(address);
                 touches.extend(Touch::both(Key::Address(address)));
             }
         }
@@ -257,6 +256,10 @@ impl Services {
         if occupants.is_empty() {
             self.digest.add(of_address(address));
         }
+        if !occupants.is_on_host && id.source() == EMBEDDED_SOURCE && !address.ip().is_loopback() {
+            occupants.is_on_host = true;
+            self.digest.add(of_host(address.ip()));
+        }
         occupants.present.insert(id.clone());
         touches.extend(Touch::both(Key::Address(address)));
     }
@@ -292,11 +295,22 @@ impl Services {
         }
         occupants.departed.clear();
         occupants.departed_at = None;
-        if occupants.is_empty() {
-            self.by_address.remove(&address);
-            self.digest.remove(of_address(address));
+        if self.forget_if_empty(address) {
             touches.extend(Touch::both(Key::Address(address)));
         }
+    }
+
+    /// An address that nobody has means nothing any more; whether it is so.
+    fn forget_if_empty(&mut self, address: SocketAddr) -> bool {
+        let Some(occupants) = self.by_address.get(&address).filter(|it| it.is_empty()) else {
+            return false;
+        };
+        self.digest.remove(of_address(address));
+        if occupants.is_on_host {
+            self.digest.remove(of_host(address.ip()));
+        }
+        self.by_address.remove(&address);
+        true
     }
 
     fn forget_oldest_service(&mut self, touches: &mut Vec<Touch>) {
@@ -394,6 +408,18 @@ impl Services {
     /// Which services an address means, sorted.
     pub(crate) fn address(&self, address: &SocketAddr) -> impl Iterator<Item = &ServiceId> {
         self.by_address.get(address).into_iter().flat_map(Occupants::meant)
+    }
+
+    /// The hosts of registered instances, and whose these are.
+    pub(crate) fn hosts(&self) -> HashMap<IpAddr, BTreeSet<Arc<str>>> {
+        let mut hosts: HashMap<IpAddr, BTreeSet<Arc<str>>> = HashMap::new();
+        for service in self.all().filter(|service| service.id().source() == EMBEDDED_SOURCE) {
+            let addresses = service.endpoints().iter().flat_map(lanes::Endpoint::all_addresses);
+            for ip in addresses.map(|address| address.ip()).filter(|ip| !ip.is_loopback()) {
+                hosts.entry(ip).or_default().insert(Arc::clone(service.application()));
+            }
+        }
+        hosts
     }
 
     /// Services of this name; departed ones only while no other is left.

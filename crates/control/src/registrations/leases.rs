@@ -10,7 +10,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use api::{discovery::v1::Instance, resource::DEFAULT_NAMESPACE};
+use api::{
+    discovery::v1::{Instance, PortProtocol},
+    resource::DEFAULT_NAMESPACE,
+};
 
 use crate::key::canonical;
 
@@ -336,12 +339,25 @@ pub(super) fn addresses_of(instance: &Instance) -> Vec<SocketAddr> {
     each_once(std::iter::once(&instance.address).chain(&instance.further_addresses))
 }
 
-/// Where its application is, as far as that means the same to others: a loopback address does on one host alone, and
-/// whoever is called at one is on the host of its callers.
+/// Where its application is called itself: at the ports of which its sidecar reads nothing.
+pub(super) fn called_past_the_sidecar(instance: &Instance) -> Vec<SocketAddr> {
+    let first = (instance.protocol() == PortProtocol::Tcp).then(|| {
+        std::iter::once(&instance.application_address)
+            .chain(&instance.further_application_addresses)
+    });
+    let tcp = instance.further_ports.iter().filter(|it| it.protocol() == PortProtocol::Tcp);
+    let of_ports = tcp.flat_map(|port| &port.application_addresses);
+    each_once(first.into_iter().flatten().chain(of_ports))
+}
+
+/// Where its application is, at all of its ports, as far as that means the same to others: a loopback address does on one
+/// host alone, and whoever is called at one is on the host of its callers.
 fn applications_of(instance: &Instance) -> Vec<SocketAddr> {
     let is_on_this_host = addresses_of(instance).first().is_some_and(|it| it.ip().is_loopback());
     let further = &instance.further_application_addresses;
-    let mut all = each_once(std::iter::once(&instance.application_address).chain(further));
+    let of_ports = instance.further_ports.iter().flat_map(|port| &port.application_addresses);
+    let first = std::iter::once(&instance.application_address);
+    let mut all = each_once(first.chain(further).chain(of_ports));
     all.retain(|application| is_on_this_host || !application.ip().is_loopback());
     all
 }
@@ -358,6 +374,8 @@ fn each_once<'a>(texts: impl Iterator<Item = &'a String>) -> Vec<SocketAddr> {
 
 #[cfg(test)]
 mod tests {
+    use api::discovery::v1::FurtherPort;
+
     use super::*;
 
     /// Leases, and the time in milliseconds.
@@ -492,6 +510,12 @@ mod tests {
             let refused = claim(&instance("b", "", addresses, applications), 0).unwrap_err();
             assert!(refused.contains(words), "{addresses} {applications}: {refused}");
         }
+        // Of each of its ports.
+        let mut with_port = instance("b", "", "10.0.0.4:1", "10.0.0.4:80");
+        let application_addresses = words("10.0.0.4:81 [fd00::3]:80");
+        with_port.further_ports = vec![FurtherPort { application_addresses, ..Default::default() }];
+        let refused = claim(&with_port, 0).unwrap_err();
+        assert!(refused.contains("application_address: at [fd00::3]:80"), "{refused}");
         // With fewer, what it had is free; silent, it gives way under each of its addresses, and under all of them.
         claim(&instance("g", "gray", "10.0.0.3:1", "10.0.0.3:80"), 1).unwrap();
         let base = instance("b", "", "10.0.0.4:1 [fd00::3]:1", "10.0.0.4:80 [fd00::3]:80");

@@ -22,6 +22,7 @@ use super::{
     Refused,
     objects::{Written, flag, json_body, unknown_parameter},
     problem::FINDINGS_MAX,
+    undeclared::Hosts,
 };
 use crate::{
     Control,
@@ -217,13 +218,14 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     let sources = of_sources(hub.picture(), now);
     let mut gateways = of_gateways(hub.picture());
     let nodes: Vec<Arc<str>> = hub.nodes().cloned().collect();
-    drop(hub);
     findings.sort_by_key(|finding| finding.severity);
+    let hosts = Hosts::of(&hub);
+    drop(hub);
     let mut data_planes: Vec<DataPlaneStatus> = Vec::with_capacity(nodes.len());
     for some in nodes.chunks(DATA_PLANES_AT_ONCE) {
         let hub = control.hub();
         let there = some.iter().filter_map(|node| hub.data_plane(node));
-        data_planes.extend(there.map(|data_plane| of_data_plane(data_plane, &hub, now)));
+        data_planes.extend(there.map(|it| of_data_plane(it, &hub, &hosts, now)));
     }
     data_planes.sort_by(|a, b| (&a.role, &a.name, &a.node).cmp(&(&b.role, &b.name, &b.node)));
     for process in data_planes.iter().filter(|it| it.connected && it.role == "gateway") {
@@ -296,7 +298,12 @@ fn of_refusal(refusal: &registrations::Refusal, now: Instant) -> RefusedRegistra
     }
 }
 
-fn of_data_plane(data_plane: &DataPlane, hub: &Hub, now: Instant) -> DataPlaneStatus {
+fn of_data_plane(
+    data_plane: &DataPlane,
+    hub: &Hub,
+    hosts: &Hosts,
+    now: Instant,
+) -> DataPlaneStatus {
     let hello = data_plane.hello();
     let refused = data_plane.refusals().into_iter();
     let behind = data_plane.behind_since().map(|since| now.saturating_duration_since(since));
@@ -332,6 +339,11 @@ fn of_data_plane(data_plane: &DataPlane, hub: &Hub, now: Instant) -> DataPlaneSt
                 protocol: calls.protocol.clone(),
                 connections: calls.connections,
             })
+            .collect(),
+        undeclared: data_plane
+            .undeclared()
+            .iter()
+            .filter_map(|calls| hosts.name(hub, calls))
             .collect(),
     }
 }

@@ -8,13 +8,13 @@ use std::{
 
 use api::{
     resource::EMBEDDED_SOURCE,
-    rest::{Event, InstanceStatus, ServiceStatus},
+    rest::{Event, InstancePort, InstanceStatus, ServiceStatus},
 };
 use axum::{
     Json,
     extract::{Query, State},
 };
-use lanes::service::{Endpoint, Health};
+use lanes::service::{Endpoint, Health, Protocol};
 
 use super::{
     Refused,
@@ -33,7 +33,7 @@ pub(super) async fn instances(State(control): Shared) -> Json<Vec<InstanceStatus
     let silent = control.leases().silent(Instant::now());
     let hub = control.hub();
     let unreachable = unreachable(&hub);
-    let mut instances: BTreeMap<[String; 5], InstanceStatus> = BTreeMap::new();
+    let mut instances: BTreeMap<[String; 5], (InstanceStatus, Ports)> = BTreeMap::new();
     for service in hub.picture().services.all() {
         for endpoint in service.endpoints() {
             let (id, tag) = (service.id(), endpoint.tag.as_ref().map(ToString::to_string));
@@ -44,17 +44,18 @@ pub(super) async fn instances(State(control): Shared) -> Json<Vec<InstanceStatus
                 id.source().to_owned(),
                 id.namespace().to_owned(),
             ];
-            let instance = instances.entry(key.clone()).or_insert_with(|| {
+            let (instance, ports) = instances.entry(key.clone()).or_insert_with(|| {
                 let [application, tag, address, source, namespace] = key;
                 let is_registered = source == EMBEDDED_SOURCE;
                 let silence = silent.get(&endpoint.address).filter(|_| is_registered);
                 let silent_seconds = silence.map(Duration::as_secs);
                 let unreachable_for = unreachable.get(&address).cloned().unwrap_or_default();
-                InstanceStatus {
+                let status = InstanceStatus {
                     health: word(endpoint.health).to_owned(),
                     why: why(endpoint, &unreachable_for, silent_seconds),
                     weight: endpoint.weight,
                     services: Vec::new(),
+                    ports: Vec::new(),
                     application,
                     namespace,
                     tag,
@@ -67,15 +68,39 @@ pub(super) async fn instances(State(control): Shared) -> Json<Vec<InstanceStatus
                     source,
                     unreachable_for,
                     silent_seconds,
-                }
+                };
+                (status, Ports::new())
             });
             instance.services.push(service.name().to_string());
+            let port = port(service, endpoint);
+            ports.insert((endpoint.port.is_further, port.service.clone()), port);
         }
     }
     drop(hub);
-    let mut instances: Vec<_> = instances.into_values().collect();
-    instances.iter_mut().for_each(|instance| instance.services.sort());
-    Json(instances)
+    let finished = |(mut instance, ports): (InstanceStatus, Ports)| {
+        instance.services.sort();
+        let is_usual = |(is_further, port): (&(bool, String), &InstancePort)| {
+            !is_further.0 && port.protocol == Protocol::Http.as_str()
+        };
+        if !ports.iter().all(is_usual) {
+            instance.ports = ports.into_values().collect();
+        }
+        instance
+    };
+    Json(instances.into_values().map(finished).collect())
+}
+
+/// The ports of an instance: the first is the application's first, the others follow by service.
+type Ports = BTreeMap<(bool, String), InstancePort>;
+
+/// At which port of an instance's application a service is.
+fn port(service: &lanes::Service, endpoint: &Endpoint) -> InstancePort {
+    let addresses = endpoint.application_addresses();
+    InstancePort {
+        service: service.name().to_string(),
+        protocol: endpoint.port.protocol.as_str().to_owned(),
+        addresses: addresses.map(|it| it.to_string()).collect(),
+    }
 }
 
 /// Whom which addresses are out of reach for, as those say who are connected.
@@ -131,12 +156,17 @@ pub(super) async fn services(State(control): Shared) -> Json<Vec<ServiceStatus>>
         let mut tags: Vec<String> = tags.map(ToString::to_string).collect();
         tags.sort();
         tags.dedup();
+        let protocols = endpoints.iter().map(|endpoint| endpoint.port.protocol.as_str());
+        let mut protocols: Vec<&str> = protocols.collect();
+        protocols.sort_unstable();
+        protocols.dedup();
         ServiceStatus {
             name: service.name().to_string(),
             source: id.source().to_owned(),
             namespace: id.namespace().to_owned(),
             group: id.group().to_owned(),
             application: service.application().to_string(),
+            protocol: protocols.join(","),
             instances: small(endpoints.len()),
             usable: small(usable.count()),
             tags,

@@ -89,23 +89,12 @@ impl Holder {
             let remedy = format!("announce without metadata: {of} is good for one tag");
             return Err(Problem::new(format!("metadata[{key}]"), "", remedy));
         }
-        let mut services = hub.picture().services.all();
-        let other = services.find(|service| {
-            service.name().eq_ignore_ascii_case(&instance.service)
-                && service.id().namespace() == instance.namespace
-                && **service.application() != *of.application
-        });
-        match other {
-            None => Ok(()),
-            Some(other) => {
-                let remedy = format!(
-                    "name a service of {}, or show the join token of the mesh: it is a service of {}",
-                    of.application,
-                    other.application()
-                );
-                Err(Problem::new("service", &instance.service, remedy))
-            }
+        of.check_service("service", &instance.service, &instance.namespace, hub)?;
+        for (index, port) in instance.further_ports.iter().enumerate() {
+            let field = format!("further_ports[{index}].service");
+            of.check_service(&field, &port.service, &instance.namespace, hub)?;
         }
+        Ok(())
     }
 }
 
@@ -139,6 +128,31 @@ impl OfApplication {
 
 fn shown(tag: &str) -> &str {
     if tag.is_empty() { BASE } else { tag }
+}
+
+impl OfApplication {
+    /// Whether a service is none of another application's.
+    fn check_service(
+        &self,
+        field: &str,
+        name: &str,
+        namespace: &str,
+        hub: &Hub,
+    ) -> Result<(), Problem> {
+        let mut services = hub.picture().services.all();
+        let other = services.find(|service| {
+            service.name().eq_ignore_ascii_case(name)
+                && service.id().namespace() == namespace
+                && **service.application() != *self.application
+        });
+        let Some(other) = other else { return Ok(()) };
+        let remedy = format!(
+            "name a service of {}, or show the join token of the mesh: it is a service of {}",
+            self.application,
+            other.application()
+        );
+        Err(Problem::new(field, name, remedy))
+    }
 }
 
 /// By its public part, for people.

@@ -12,7 +12,10 @@ use api::{
 use control::{
     Control, Done, Edit, Precondition, Registrations, Rejection, Settings, Standing, Transaction,
 };
-use lanes::{Endpoint, Service, ServiceId, Tag, service::Health};
+use lanes::{
+    Endpoint, Service, ServiceId, Tag,
+    service::{Health, Port},
+};
 use parking_lot::Mutex;
 use prost::Message;
 use serde_json::{Value, json};
@@ -163,6 +166,7 @@ pub(crate) fn service(name: &str, application: &str, endpoints: &[&str]) -> Serv
             tag: Tag::parse(tag).unwrap(),
             weight: 1,
             health: Health::Usable,
+            port: Port::default(),
         }
     };
     Service::new(id(name), name, application, endpoints.iter().map(endpoint).collect())

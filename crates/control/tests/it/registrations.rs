@@ -1,13 +1,21 @@
 //! Registrations: what the registry is told, and what a restart remembers.
 
+use std::sync::Arc;
+
 use api::discovery::v1::{
-    self, discovery_client::DiscoveryClient, register_request, register_response,
+    self, data_plane_message, discovery_client::DiscoveryClient, register_request,
+    register_response,
+};
+use lanes::{
+    Endpoint, Service,
+    directory::digest,
+    service::{Health, Port},
 };
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::Streaming;
 
-use crate::harness::{PATIENCE, Plane, call, id, service, sidecar};
+use crate::harness::{DataPlane, PATIENCE, Plane, call, id, service, sidecar};
 
 /// A sidecar's stream of registrations.
 pub(crate) struct Registering {
@@ -210,6 +218,77 @@ async fn every_address_of_an_instance_is_held_and_judged() {
         let mut second = Registering::start(&plane, both("other", further)).await.unwrap();
         let status = second.hear().await.unwrap_err();
         assert!(status.message().contains(words), "{further}: {status}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_port_that_callers_reach_by_themselves_is_judged() {
+    let plane = Plane::start().await;
+    let port = |protocol: v1::PortProtocol| v1::FurtherPort {
+        service: "dubbo-a".to_owned(),
+        protocol: protocol.into(),
+        application_addresses: vec!["[::ffff:127.0.0.1]:7600".to_owned()],
+    };
+    let with = |port| v1::Instance { further_ports: vec![port], ..instance("node") };
+    let mut wrong = Registering::start(&plane, with(port(v1::PortProtocol::Tcp))).await.unwrap();
+    let status = wrong.hear().await.unwrap_err();
+    let words = "instance.further_ports: `127.0.0.1:7600`: is the control plane's own API listener";
+    assert!(status.message().contains(words), "{status}");
+    let mut read = Registering::start(&plane, with(port(v1::PortProtocol::Http))).await.unwrap();
+    read.hear().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_to_ports_that_nobody_has_declared_are_named() {
+    let plane = Plane::start().await;
+    let at = |text: &str| text.parse::<std::net::SocketAddr>().unwrap();
+    let endpoint = |address: &str, application: &str| Endpoint {
+        address: at(address),
+        application_address: Some(at(application)),
+        further: None,
+        tag: None,
+        weight: 1,
+        health: Health::Usable,
+        port: Port::default(),
+    };
+    let of_a = vec![
+        endpoint("10.0.0.5:15006", "10.0.0.5:8080"),
+        endpoint("127.0.0.9:15006", "127.0.0.1:8080"),
+    ];
+    let of_a = Service::new(id("sc-a"), "sc-a", "app-a", of_a);
+    plane.control.update_services("embedded", vec![(id("sc-a"), Some(Arc::new(of_a)))]);
+    let mut caller = plane.connect(sidecar("caller", "app-x")).await;
+    let has = |caller: &DataPlane, host: &str| {
+        let hash = digest::of_host(host.parse().unwrap());
+        let told = caller.messages.iter().filter_map(|it| it.digest.as_ref());
+        let removed = told.clone().any(|it| it.removed.contains(&hash));
+        told.clone().any(|it| it.added.contains(&hash)) && !removed
+    };
+    caller.until(|it| has(it, "10.0.0.5")).await;
+    assert!(!has(&caller, "127.0.0.1") && !has(&caller, "127.0.0.9"), "loopback is everybody's");
+    let calls = |(address, connections): (&str, u64)| v1::UndeclaredCalls {
+        address: address.to_owned(),
+        connections,
+    };
+    let told = [("10.0.0.5:9090", 3), ("10.0.0.5:8080", 1), ("10.0.0.6:80", 1), ("others", 1)];
+    let undeclared = told.map(calls).into();
+    let report = v1::Report { undeclared, ..Default::default() };
+    caller.say(data_plane_message::Message::Report(report)).await;
+    let expected = serde_json::json!(
+        [{"address": "10.0.0.5:9090", "applications": ["app-a"], "connections": 3}]
+    );
+    let shown = async || {
+        let (_, answer) = call(plane.rest().await, "GET", "/api/v1alpha1/status", "").await;
+        let status: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        status["dataPlanes"][0]["undeclared"].clone()
+    };
+    while shown().await != expected {
+        tokio::task::yield_now().await;
+    }
+    // An instance that leaves takes its host with it, when its address means nothing any more; until then it is told.
+    plane.control.update_services("embedded", vec![(id("sc-a"), None)]);
+    while !shown().await.is_null() {
+        tokio::task::yield_now().await;
     }
 }
 

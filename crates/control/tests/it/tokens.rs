@@ -30,6 +30,15 @@ async fn revoke(plane: &Plane, id: &str) -> u16 {
     call(plane.rest().await, "DELETE", &format!("{TOKENS}/{id}"), "").await.0
 }
 
+/// A further port of an instance.
+fn port(service: &str) -> v1::FurtherPort {
+    v1::FurtherPort {
+        service: service.to_owned(),
+        application_addresses: vec!["127.0.0.1:9090".to_owned()],
+        ..Default::default()
+    }
+}
+
 /// An instance of application `app-a`, as a sidecar announces it.
 fn of_a(node: &str, tag: &str) -> v1::Instance {
     v1::Instance { namespace: "default".to_owned(), tag: tag.to_owned(), ..instance(node) }
@@ -66,6 +75,11 @@ async fn a_holder_registers_its_application_and_tag_and_nothing_else() {
         (&any, v1::Instance { namespace: text("other"), ..of_a("b", "") }, "namespace: `other`"),
         (&any, v1::Instance { service: text("sc-b"), ..of_a("b", "") }, "a service of app-b"),
         (&any, v1::Instance { service: text("SC-B"), ..of_a("b", "") }, "a service of app-b"),
+        (
+            &any,
+            v1::Instance { further_ports: vec![port("own"), port("SC-b")], ..of_a("b", "") },
+            "instance.further_ports[1].service: `SC-b`",
+        ),
         (&gray, of_a("b", "blue"), "tag: `blue`: use gray"),
         (&gray, of_a("b", ""), "tag: `base`: use gray"),
         (&gray, of_a("b", "-"), "tag: `-`"),

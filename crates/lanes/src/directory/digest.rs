@@ -1,7 +1,7 @@
 //! Which names and addresses mean something at all, in 8 bytes each: what is not in it is nobody's, and need not be
 //! asked for. What is in it may be another's of the same hash, once in many billions: then it is asked for.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::hash::hash;
 
@@ -46,4 +46,9 @@ pub fn of_name(name: &str) -> u64 {
 /// Of an address; IPv4 as itself, also where it is written as IPv6.
 pub fn of_address(address: SocketAddr) -> u64 {
     hash(super::canonical(address).to_string().as_bytes())
+}
+
+/// Of a host on which registered instances are: as of an address without a port.
+pub fn of_host(ip: IpAddr) -> u64 {
+    of_address(SocketAddr::new(ip, 0))
 }

@@ -26,6 +26,40 @@ impl Health {
     }
 }
 
+/// What is spoken at a port.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Protocol {
+    /// HTTP: each request is read.
+    #[default]
+    Http,
+    /// Anything: connections pass unread.
+    Tcp,
+}
+
+impl Protocol {
+    /// As people write it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "http",
+            Self::Tcp => "tcp",
+        }
+    }
+
+    /// As people write it.
+    pub fn parse(text: &str) -> Option<Self> {
+        [Self::Http, Self::Tcp].into_iter().find(|it| it.as_str() == text)
+    }
+}
+
+/// At which of an application's ports a service is, and what is spoken there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Port {
+    /// What is spoken there.
+    pub protocol: Protocol,
+    /// Beside the first one, which is meant where nothing says which.
+    pub is_further: bool,
+}
+
 /// One instance as callers reach it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Endpoint {
@@ -42,6 +76,8 @@ pub struct Endpoint {
     pub weight: u32,
     /// Whether it may be chosen.
     pub health: Health,
+    /// Which of its ports is the service's.
+    pub port: Port,
 }
 
 /// Where an instance is beside the first address of each kind, e.g. in the other family.
@@ -95,12 +131,31 @@ impl Endpoint {
 
     /// Where to connect for a call that named `wanted`: in its family first, for that is what the caller can reach.
     pub fn addresses_like(&self, wanted: Option<SocketAddr>) -> Vec<SocketAddr> {
-        let mut addresses: Vec<SocketAddr> = self.addresses().collect();
-        if let Some(wanted) = wanted {
-            addresses.sort_by_key(|it| it.is_ipv4() != wanted.is_ipv4());
-        }
-        addresses
+        family_first(self.addresses().collect(), wanted)
     }
+
+    /// Where its application itself listens, the first first: where connections go, unless it says something else.
+    pub fn application_addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        let known = self.application_address.is_none().then(|| self.addresses());
+        let further = self.further.as_deref().into_iter().flat_map(|it| &it.application_addresses);
+        known.into_iter().flatten().chain(self.application_address).chain(further.copied())
+    }
+
+    /// Where its application is reached past its sidecar, likewise. A loopback address means another to others than those
+    /// on its host.
+    pub fn application_addresses_like(&self, wanted: Option<SocketAddr>) -> Vec<SocketAddr> {
+        let is_on_this_host = self.address.ip().is_loopback();
+        let all = self.application_addresses();
+        let reached = all.filter(|it| is_on_this_host || !it.ip().is_loopback());
+        family_first(reached.collect(), wanted)
+    }
+}
+
+fn family_first(mut addresses: Vec<SocketAddr>, wanted: Option<SocketAddr>) -> Vec<SocketAddr> {
+    if let Some(wanted) = wanted {
+        addresses.sort_by_key(|it| it.is_ipv4() != wanted.is_ipv4());
+    }
+    addresses
 }
 
 #[cfg(test)]
@@ -110,6 +165,8 @@ mod tests {
     #[test]
     fn an_instance_in_one_place_pays_a_pointer_for_those_in_several() {
         assert_eq!(size_of::<Option<Box<FurtherAddresses>>>(), 8);
+        // Which port it is at fits in beside its health.
+        assert_eq!(size_of::<Endpoint>(), 96);
     }
 
     #[test]
@@ -129,10 +186,18 @@ mod tests {
             tag: None,
             weight: 1,
             health: Health::Usable,
+            port: Port::default(),
         };
         assert_eq!(endpoint.all_addresses().collect::<Vec<_>>(), [v4, v6, app, app6]);
         assert_eq!(endpoint.addresses_like(Some(app6)), [v6, v4]);
         assert_eq!(endpoint.addresses_like(Some(app)), [v4, v6]);
         assert_eq!(endpoint.addresses_like(None), [v4, v6]);
+        assert_eq!(endpoint.application_addresses_like(Some(v6)), [app6, app]);
+        let beside = Endpoint { application_address: Some(at("127.0.0.1:80")), ..endpoint.clone() };
+        assert_eq!(beside.application_addresses_like(Some(v4)), [app6], "whose loopback?");
+        let here = Endpoint { address: at("127.0.0.1:15006"), ..beside.clone() };
+        assert_eq!(here.application_addresses_like(None), [at("127.0.0.1:80"), app6]);
+        let alone = Endpoint { application_address: None, further: None, ..endpoint };
+        assert_eq!(alone.application_addresses_like(None), [v4]);
     }
 }

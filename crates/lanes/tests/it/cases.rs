@@ -14,7 +14,7 @@ use lanes::{
     baggage::{self, Incoming},
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::{FurtherAddresses, Health},
+    service::{FurtherAddresses, Health, Port},
 };
 use serde::Deserialize;
 use testkit::Call;
@@ -361,6 +361,7 @@ fn service_of(case: &ServiceCase) -> Service {
                 InstanceIs::Draining => Health::Draining,
                 InstanceIs::InvalidTag => Health::InvalidTag,
             },
+            port: Port::default(),
         })
         .collect();
     let id = ServiceId::new("s", "default", "", &case.name);

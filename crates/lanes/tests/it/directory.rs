@@ -8,7 +8,7 @@ use lanes::{
         NameAnswer,
         digest::{self, Digest},
     },
-    service::Health,
+    service::{Health, Port},
 };
 use proptest::prelude::*;
 
@@ -29,6 +29,7 @@ fn service(name: &str, endpoints: &[u8]) -> Arc<Service> {
             tag: None,
             weight: 1,
             health: Health::Usable,
+            port: Port::default(),
         })
         .collect();
     let bare = name.split_once('/').map_or(name, |(_, bare)| bare);
@@ -237,6 +238,7 @@ fn a_change_costs_little_beside_the_whole() {
         tag: None,
         weight: 1,
         health: Health::Usable,
+        port: Port::default(),
     };
     let services: Vec<Arc<Service>> = (0..1000_u16)
         .map(|number| {

@@ -7,7 +7,7 @@ use lanes::{
     choose::Choice,
     condition::Parameter,
     group::{EntranceSpec, Entry, Fallback},
-    service::Health,
+    service::{Health, Port},
 };
 use proptest::prelude::*;
 use testkit::Call;
@@ -288,6 +288,7 @@ fn to_explain_nothing_is_ejected() {
         tag: None,
         weight,
         health: Health::Usable,
+        port: Port::default(),
     };
     let id = lanes::ServiceId::new("s", "n", "", "a");
     let service = lanes::Service::new(id, "a", "a", vec![endpoint(address, 0), endpoint(other, 1)]);
@@ -331,6 +332,7 @@ fn shares_of_endpoints_follow_their_weights_whoever_is_ejected() {
         tag: None,
         weight,
         health: Health::Usable,
+        port: Port::default(),
     };
     let endpoints =
         vec![endpoint(0, 1), endpoint(1, 0), endpoint(2, 3), endpoint(3, 6), endpoint(4, 90)];

@@ -9,7 +9,7 @@ use lanes::{
     baggage::{self, Incoming},
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{Health, Port},
 };
 use testkit::Call;
 
@@ -172,6 +172,7 @@ fn chaos(draw: &mut Draw<'_>) -> World {
                             Health::Unhealthy,
                             Health::Draining,
                         ]),
+                        port: Port::default(),
                     });
                 }
             }

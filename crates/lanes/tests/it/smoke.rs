@@ -7,7 +7,7 @@ use lanes::{
     Outcome, Service, ServiceId, Snapshot, Tag, baggage,
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{Health, Port},
 };
 use testkit::Call;
 
@@ -42,6 +42,7 @@ fn a_marked_request_reaches_the_gray_instance() {
         tag,
         weight: 1,
         health: Health::Usable,
+        port: Port::default(),
     };
     let mut directory = Directory::new(true);
     let service = Arc::new(Service::new(

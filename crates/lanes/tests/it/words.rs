@@ -7,7 +7,7 @@ use lanes::{
     condition::{Condition, Operator, Parameter},
     explain::Step,
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::Health,
+    service::{Health, Port},
 };
 use testkit::Call;
 
@@ -294,6 +294,7 @@ fn check_hop(
             tag: (!name.is_empty()).then(|| tag(name)),
             weight: 1,
             health: *health,
+            port: Port::default(),
         })
         .collect();
     let ejected = instances.iter().enumerate().filter(|(_, (_, _, ejected))| *ejected);

@@ -11,7 +11,7 @@ use lanes::{
     Member, Service, ServiceId, Snapshot, Tag,
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::{FurtherAddresses, Health},
+    service::{FurtherAddresses, Health, Port},
 };
 use testkit::Call;
 
@@ -343,6 +343,7 @@ fn service(draw: &mut Draw<'_>, number: usize) -> Service {
                     Health::Draining,
                     Health::InvalidTag,
                 ]),
+                port: Port::default(),
             }
         })
         .collect();

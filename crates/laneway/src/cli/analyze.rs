@@ -178,6 +178,7 @@ impl Installation {
                 all.push(found(true, &who, format_args!("does not listen on {listener}")));
             }
             all.extend(data_plane.unread.iter().map(|calls| found(false, &who, calls)));
+            all.extend(data_plane.undeclared.iter().map(|calls| found(false, &who, calls)));
             if data_plane.version != self.status.version {
                 let message = format!(
                     "is of release {}, the control plane of {}",

@@ -11,7 +11,7 @@ use api::{
 use clap::Args;
 
 use super::{
-    confirm, output, references,
+    confirm, get, output, references,
     server::{Namespace, Server},
     target::Targets,
 };
@@ -142,7 +142,9 @@ fn of_object(object: &Object, instances: &[InstanceStatus]) -> Vec<Vec<String>> 
     };
     let row = |it: &InstanceStatus| {
         let tag = if it.tag.is_empty() { "base".to_owned() } else { it.tag.clone() };
-        vec![it.address.clone(), it.application.clone(), tag, it.health.clone(), it.why.clone()]
+        let ports: Vec<String> = it.ports.iter().map(get::port).collect();
+        let (health, why) = (it.health.clone(), it.why.clone());
+        vec![it.address.clone(), it.application.clone(), tag, health, why, ports.join(",")]
     };
     instances.iter().filter(is_of).map(row).collect()
 }

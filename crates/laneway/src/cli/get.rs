@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use api::{
     client::Client,
     resource::{Kind, Object},
-    rest::{InstanceStatus, ServiceStatus},
+    rest::{InstancePort, InstanceStatus, ServiceStatus},
 };
 use clap::Args;
 use control::DEFAULT_GATEWAY;
@@ -129,7 +129,7 @@ async fn instances(client: &Client, shape: &Shape, within: Option<&str>) -> anyh
             if instance.tag.is_empty() { "base".to_owned() } else { instance.tag.clone() },
             instance.health.clone(),
             instance.source.clone(),
-            instance.services.join(","),
+            services_of(instance),
             instance.weight.to_string(),
             instance.why.clone(),
         ]
@@ -140,6 +140,27 @@ async fn instances(client: &Client, shape: &Shape, within: Option<&str>) -> anyh
     let namespace = |instance: &InstanceStatus| instance.namespace.clone();
     show_within(("instances", &heading), instances, (namespace, within), shape, row);
     Ok(())
+}
+
+/// The services of an instance, with their ports where it has several.
+fn services_of(instance: &InstanceStatus) -> String {
+    if instance.ports.is_empty() {
+        return instance.services.join(",");
+    }
+    let ports: Vec<String> = instance.ports.iter().map(port).collect();
+    ports.join(",")
+}
+
+/// `SERVICE:PORT`, and what is spoken there unless it is HTTP.
+pub(super) fn port(port: &InstancePort) -> String {
+    let of_address = |address: &String| Some(address.rsplit_once(':')?.1.to_owned());
+    let number = port.addresses.first().and_then(of_address);
+    let number = number.map_or_else(String::new, |number| format!(":{number}"));
+    let protocol = match port.protocol.as_str() {
+        "http" => String::new(),
+        protocol => format!("/{protocol}"),
+    };
+    format!("{}{number}{protocol}", port.service)
 }
 
 async fn services(client: &Client, shape: &Shape, within: Option<&str>) -> anyhow::Result<()> {
@@ -155,9 +176,10 @@ async fn services(client: &Client, shape: &Shape, within: Option<&str>) -> anyho
                 .to_owned(),
             format!("{}/{}", service.usable, service.instances),
             service.tags.join(","),
+            service.protocol.clone(),
         ]
     };
-    let heading = ["NAME", "APPLICATION", "SOURCE", "NAMESPACE", "USABLE", "TAGS"];
+    let heading = ["NAME", "APPLICATION", "SOURCE", "NAMESPACE", "USABLE", "TAGS", "PROTOCOL"];
     let services = client.services().await?;
     let namespace = |service: &ServiceStatus| service.namespace.clone();
     show_within(("services", &heading), services, (namespace, within), shape, row);

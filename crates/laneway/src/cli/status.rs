@@ -132,6 +132,9 @@ fn cannot(data_plane: &DataPlaneStatus) -> String {
     for calls in &data_plane.unread {
         notes.push_str(&format!("{name} {calls}\n"));
     }
+    for calls in &data_plane.undeclared {
+        notes.push_str(&format!("{name} {calls}\n"));
+    }
     if !data_plane.unreachable.is_empty() {
         notes.push_str(&format!("{name} cannot reach {}\n", data_plane.unreachable.join(", ")));
     }
@@ -175,7 +178,7 @@ fn span(seconds: u64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use api::rest::{SourceStatus, UnreadCalls};
+    use api::rest::{SourceStatus, UndeclaredCalls, UnreadCalls};
 
     use super::*;
 
@@ -225,6 +228,11 @@ registry  static  0         0          stale 5m: it does not answer
                     protocol: "http2".to_owned(),
                     connections: 3,
                 }],
+                undeclared: vec![UndeclaredCalls {
+                    address: "10.0.0.5:9090".to_owned(),
+                    applications: vec!["b".to_owned(), "c".to_owned()],
+                    connections: 2,
+                }],
                 unreachable: vec!["127.0.0.1:1".to_owned()],
                 ..DataPlaneStatus::default()
             }],
@@ -235,6 +243,7 @@ DATA PLANE      ROLE     TAG  ADDRESS  VERSION  STATE         GENERATION  BEHIND
 spring-cloud-a  sidecar                0.1.0    connected 5m  7/9         40 ms   0
 
 sidecar spring-cloud-a calls sc-B by http2, which passes unread and outside lanes (3 connections): HTTP/1.1 in plain text is read
+sidecar spring-cloud-a calls 10.0.0.5:9090, a port of b or c that nobody has declared: it goes past the lanes (2 connections); if they are about it, start that sidecar with --app-address 10.0.0.5:9090,service=NAME as well
 sidecar spring-cloud-a cannot reach 127.0.0.1:1
 ";
         assert_eq!(told(&status), expected);

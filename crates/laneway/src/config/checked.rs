@@ -15,7 +15,7 @@ use self::checker::{Checker, TransposeInner};
 use super::{BadSettings, Origins, raw};
 use crate::door::hosts::Host;
 
-pub(crate) use self::checker::default_data;
+pub(crate) use self::checker::{Port, default_data};
 
 /// What every role runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -126,10 +126,9 @@ pub(crate) struct Sidecar {
     pub(crate) process: Process,
     pub(crate) connect: Connect,
     pub(crate) application: String,
-    pub(crate) service: String,
     pub(crate) service_namespace: String,
-    /// At least one: the first is the one that is probed.
-    pub(crate) app_addresses: Vec<SocketAddr>,
+    /// At least one: the first is probed, and gets what comes without a destination.
+    pub(crate) ports: Vec<Port>,
     /// `None`: a connection is enough.
     pub(crate) health_path: Option<String>,
     /// None: the inbound address, once it is bound. The first is the one that the instance is known by.
@@ -214,14 +213,11 @@ impl raw::Sidecar {
         let directory = format!("sidecar-{}", application.as_deref().unwrap_or_default());
         let process = checker.process(self.process, &directory);
         let connect = checker.connect(self.connect, self.join);
-        let service = match self.service {
-            Some(service) => checker.name("service", service, "sc-A"),
-            None => application.clone(),
-        };
+        let service = self.service.and_then(|text| checker.name("service", text, "sc-A"));
         let service_namespace =
             checker.name("service-namespace", self.service_namespace, "default");
-        let app_addresses = checker.application(&self.app_address);
-        if app_addresses.as_ref().is_some_and(Vec::is_empty) {
+        let ports = checker.ports(&self.app_address, service.as_deref(), application.as_deref());
+        if ports.as_ref().is_some_and(Vec::is_empty) {
             const REMEDY: &str =
                 "say where the application listens, e.g. --app-address 127.0.0.1:8080";
             checker.required("app-address", None, REMEDY);
@@ -252,9 +248,8 @@ impl raw::Sidecar {
                 process: process?,
                 connect: connect?,
                 application: application?,
-                service: service?,
                 service_namespace: service_namespace?,
-                app_addresses: app_addresses?,
+                ports: ports?,
                 health_path: health_path?,
                 advertise: advertise?,
                 tag: tag?.flatten(),

@@ -250,14 +250,16 @@ pub(crate) struct Sidecar {
     /// The application beside this sidecar
     #[arg(long, value_name = "NAME", env = "LANEWAY_APPLICATION")]
     pub(crate) application: Option<String>,
-    /// The service callers know it by. Default: the application's name
+    /// The service callers know it by, at its first port. Default: the application's name
     #[arg(long, value_name = "NAME", env = "LANEWAY_SERVICE")]
     pub(crate) service: Option<String>,
     /// The namespace the service is registered in
     #[arg(long, value_name = "NAME", env = "LANEWAY_SERVICE_NAMESPACE", default_value = "default")]
     pub(crate) service_namespace: String,
     /// Where the application listens. May be said several times, with blanks between in the environment, as a list in the
-    /// file, e.g. once for IPv4 and once for IPv6: it is one instance, at one port; the first is probed and gets what comes
+    /// file, e.g. once for IPv4 and once for IPv6, and once for each port: it is one instance. Of a further port
+    /// `,service=NAME` says how callers name it, e.g. 10.0.0.5:20880,service=dubbo-b,protocol=tcp; what speaks no HTTP is
+    /// `protocol=tcp` and passes unread. The port without `service=` is that of --service, is probed and gets what comes
     /// without a destination
     #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_APP_ADDRESS")]
     pub(crate) app_address: Vec<String>,

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 
 use api::discovery::v1;
 use discovery::{Client, Identity};
-use proxy::{Protocol, sockets};
+use proxy::sockets;
 use routes::entrance::CorrelationHeaders;
 
 use super::process::Process;
@@ -87,7 +87,7 @@ pub(crate) fn feed(client: &Client) -> proxy::Feed {
 /// lanes its application calls on without context, and what passes unread that lanes are about.
 pub(crate) fn report(client: &Client, proxy: &proxy::Running) {
     let (board, unbound) = (proxy.board(), proxy.unbound());
-    let (in_lanes, unread) = (proxy.in_lanes(), proxy.unread());
+    let (in_lanes, unread, undeclared) = (proxy.in_lanes(), proxy.unread(), proxy.undeclared());
     let ip = proxy.addresses().first().map(SocketAddr::ip);
     client.report(move || v1::Report {
         unreachable: board.unreachable().iter().map(ToString::to_string).collect(),
@@ -110,12 +110,15 @@ pub(crate) fn report(client: &Client, proxy: &proxy::Running) {
             })
             .collect(),
         unread: (unread.all().into_iter())
-            .filter(|(_, protocol, _)| *protocol != Protocol::Other)
+            .filter(|(_, protocol, _)| protocol.is_of_the_web())
             .map(|(service, protocol, connections)| v1::UnreadCalls {
                 service,
                 protocol: protocol.name().to_owned(),
                 connections,
             })
+            .collect(),
+        undeclared: (undeclared.all().into_iter())
+            .map(|(address, connections)| v1::UndeclaredCalls { address, connections })
             .collect(),
     });
 }

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use api::discovery::v1;
+use api::{convert::wire::protocol_from, discovery::v1};
 use control::Control;
 use lanes::{EMBEDDED_SOURCE, Problem};
 use registry::{
@@ -96,6 +96,18 @@ fn from_wire(instance: v1::Instance) -> Result<registry::Instance, Problem> {
     let all = |field: &str, texts: &[String]| {
         texts.iter().map(|text| address(field, text)).collect::<Result<Vec<_>, _>>()
     };
+    let protocol = |protocol: i32| {
+        protocol_from("protocol", protocol).map_err(|_| {
+            Problem::new("protocol", protocol.to_string(), "this control plane knows http and tcp")
+        })
+    };
+    let further_port = |port: v1::FurtherPort| {
+        Ok::<_, Problem>(registry::FurtherPort {
+            protocol: protocol(port.protocol)?,
+            application_addresses: all("application_addresses", &port.application_addresses)?,
+            service: port.service,
+        })
+    };
     Ok(registry::Instance {
         address: address("address", &instance.address)?,
         application_address,
@@ -104,6 +116,13 @@ fn from_wire(instance: v1::Instance) -> Result<registry::Instance, Problem> {
             "further_application_addresses",
             &instance.further_application_addresses,
         )?,
+        protocol: protocol(instance.protocol)?,
+        further_ports: (instance.further_ports.into_iter().enumerate())
+            .map(|(index, port)| {
+                further_port(port)
+                    .map_err(|problem: Problem| problem.under(&format!("further_ports[{index}]")))
+            })
+            .collect::<Result<_, _>>()?,
         node: instance.node,
         service: instance.service,
         namespace: instance.namespace,

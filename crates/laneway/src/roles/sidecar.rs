@@ -10,12 +10,13 @@ use std::{
 };
 
 use anyhow::{Context, anyhow, bail};
-use api::discovery::v1;
+use api::{convert::wire::protocol_to, discovery::v1};
 use discovery::{Client, Registrant, Registration, registration::probe::Probe};
+use lanes::service::Protocol;
 use proxy::{
-    Protocol, UnreadCalls,
+    UnreadCalls,
     capture::{self, Capture, CaptureConfig, CaptureError},
-    sidecar::SidecarConfig,
+    sidecar::{OwnPort, SidecarConfig},
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     admin::{self, Admin},
     cli::{Settings, output},
-    config,
+    config::{self, Port},
     data_directory::Unwritable,
     http_server::HttpServer,
     signals::Signals,
@@ -113,11 +114,10 @@ impl Sidecar {
         let mark = settings.capture.then_some(capture::MARK);
         let config = SidecarConfig {
             application: settings.application.clone(),
-            service: settings.service.clone(),
+            ports: settings.ports.iter().map(own_port).collect(),
             service_namespace: settings.service_namespace.clone(),
             unreachable: Arc::clone(&unreachable),
             tag: tag.map_err(|problem| anyhow!("tag: {problem}"))?.flatten(),
-            application_address: settings.app_addresses[0],
             outbound_listen: settings.outbound_listen,
             inbound_listen: settings.inbound_listen,
             transparent: settings.capture,
@@ -142,7 +142,8 @@ impl Sidecar {
             bail!("a sidecar has two listeners, not {:?}", proxy.addresses())
         };
         let own = [("outbound", outbound), ("inbound", inbound), ("admin", admin)];
-        settings.app_addresses.iter().try_for_each(|application| refuse_own(*application, &own))?;
+        let mut applications = settings.ports.iter().flat_map(|port| &port.addresses);
+        applications.try_for_each(|application| refuse_own(*application, &own))?;
         output::listening("outbound", outbound);
         output::listening("inbound", inbound);
         let capture = match settings.capture {
@@ -151,24 +152,12 @@ impl Sidecar {
         };
         data_plane::report(&discovery, &proxy);
         let addresses = addresses(settings, inbound, transparent_ipv6);
+        told_unreachable(settings, &addresses);
         let registration = Registration::start(Registrant {
             control: settings.connect.control.clone(),
             join_token: settings.connect.join_token.clone(),
-            instance: v1::Instance {
-                node: process.data.node()?,
-                application: settings.application.clone(),
-                service: settings.service.clone(),
-                namespace: settings.service_namespace.clone(),
-                address: addresses.advertised[0].to_string(),
-                application_address: addresses.applications[0].to_string(),
-                further_addresses: addresses::further(&addresses.advertised),
-                further_application_addresses: addresses::further(&addresses.applications),
-                tag: settings.tag.clone().unwrap_or_default(),
-                weight: settings.weight,
-                process: uuid::Uuid::new_v4().to_string(),
-                ..Default::default()
-            },
-            application: settings.app_addresses[0],
+            instance: instance(settings, &addresses, process.data.node()?),
+            application: settings.ports[0].addresses[0],
             probe: match &settings.health_path {
                 Some(path) => Probe::Http { path: path.clone() },
                 None => Probe::Tcp,
@@ -185,6 +174,7 @@ impl Sidecar {
         let (configuration_now, standing_now) = (configuration.clone(), standing.clone());
         let (board, in_lanes) = (self.proxy.board(), self.proxy.in_lanes());
         let (unread, unread_arrivals) = (self.proxy.unread(), self.proxy.unread_arrivals());
+        let undeclared = self.proxy.undeclared();
         Admin {
             readiness: Box::new(move || {
                 standing.borrow().readiness(configuration.borrow().readiness())
@@ -197,6 +187,10 @@ impl Sidecar {
                     "unreachable": board.unreachable(),
                     "unread": shown(&unread),
                     "unreadArrivals": shown(&unread_arrivals),
+                    "undeclared": undeclared.all().into_iter().map(|(address, connections)| json!({
+                        "address": address,
+                        "connections": connections,
+                    })).collect::<Vec<_>>(),
                     "lanes": in_lanes.all().into_iter().map(|calls| json!({
                         "group": calls.group,
                         "lane": calls.lane,
@@ -240,8 +234,11 @@ impl Sidecar {
 
 /// What passed unread, for `/status`.
 fn shown(unread: &UnreadCalls) -> Vec<serde_json::Value> {
-    let row = |(service, protocol, connections): (String, Protocol, u64)| json!({ "service": service, "protocol": protocol.name(), "connections": connections });
-    unread.all().into_iter().map(row).collect()
+    let all = unread.all().into_iter();
+    all.map(|(service, protocol, connections)| {
+        json!({ "service": service, "protocol": protocol.name(), "connections": connections })
+    })
+    .collect()
 }
 
 /// Where the instance is, as others are told.
@@ -256,6 +253,59 @@ fn addresses(settings: &config::Sidecar, inbound: SocketAddr, transparent_ipv6: 
             Vec::new()
         })
     })
+}
+
+/// The instance, as the registry is told.
+fn instance(settings: &config::Sidecar, addresses: &Addresses, node: String) -> v1::Instance {
+    let protocol = |port: &Port| protocol_to(port.protocol).into();
+    let further_ports = settings.ports.iter().zip(&addresses.ports).skip(1);
+    v1::Instance {
+        node,
+        application: settings.application.clone(),
+        service: settings.ports[0].service.clone(),
+        namespace: settings.service_namespace.clone(),
+        address: addresses.advertised[0].to_string(),
+        application_address: addresses.ports[0][0].to_string(),
+        further_addresses: addresses::texts(&addresses.advertised[1..]),
+        further_application_addresses: addresses::texts(&addresses.ports[0][1..]),
+        protocol: protocol(&settings.ports[0]),
+        further_ports: further_ports
+            .map(|(port, at)| v1::FurtherPort {
+                service: port.service.clone(),
+                protocol: protocol(port),
+                application_addresses: addresses::texts(at),
+            })
+            .collect(),
+        tag: settings.tag.clone().unwrap_or_default(),
+        weight: settings.weight,
+        process: uuid::Uuid::new_v4().to_string(),
+        ..Default::default()
+    }
+}
+
+/// As the proxy knows a port: at the first of its addresses it hands on what comes without a destination.
+fn own_port(port: &Port) -> OwnPort {
+    OwnPort {
+        service: port.service.clone(),
+        protocol: port.protocol,
+        application_address: port.addresses[0],
+    }
+}
+
+/// Says which ports nobody reaches: what passes unread goes to the application itself.
+fn told_unreachable(settings: &config::Sidecar, addresses: &Addresses) {
+    if addresses.advertised[0].ip().is_loopback() {
+        return;
+    }
+    for (port, at) in settings.ports.iter().zip(&addresses.ports) {
+        if port.protocol == Protocol::Tcp && at.iter().all(|it| it.ip().is_loopback()) {
+            tracing::warn!(
+                service = port.service,
+                address = %at[0],
+                "nobody on another host can reach a tcp port on loopback: name an address of this host (--app-address)"
+            );
+        }
+    }
 }
 
 /// Refuses an application that is one of this sidecar's listeners.
@@ -292,7 +342,7 @@ fn install(
     Ok(Capture::install(&CaptureConfig {
         outbound_port: outbound.port(),
         inbound_port: inbound.port(),
-        application_ports: vec![settings.app_addresses[0].port()],
+        application_ports: settings.ports.iter().map(|port| port.addresses[0].port()).collect(),
         own_user_id: None,
         excluded_outbound_ports: settings.exclusions.outbound_ports.clone(),
         excluded_destinations: settings.exclusions.destinations.clone(),

@@ -1,6 +1,9 @@
 //! A capturing sidecar on a host of its own: what it opens itself goes past its rules, and it leaves in order.
 
-use std::process::Command;
+use std::{
+    io::{Read as _, Write as _},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, bail};
 use testkit::{Host, Process, Sandbox, Switch, http, needs, wait};
@@ -143,6 +146,40 @@ fn the_other_familys_address_is_known_without_being_named() -> Result<()> {
         let address = std::net::SocketAddr::new(address, 15006);
         assert!(listed.contains(&format!("\"{address}\"")), "{address}: {listed}");
     }
+    Ok(())
+}
+
+#[test]
+fn the_ports_of_an_application_are_one_instance() -> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let _application = world.application()?;
+    let address = world.pod.address();
+    let tcp = format!("{address}:20880,service=dubbo-c,protocol=tcp");
+    let admin = format!("{address}:9090,service=admin-c");
+    let _sidecar = world.sidecar(&["--app-address", &tcp, "--app-address", &admin])?;
+    world.answers("/readyz", "\"ready\":true")?;
+    let listed = world.laneway_get(&["instances"])?;
+    let instances = listed.lines().filter(|line| line.contains(":15006")).count();
+    assert_eq!(instances, 1, "{listed}");
+    assert!(listed.contains("app-c:8080,admin-c:9090,dubbo-c:20880/tcp"), "{listed}");
+    let services = world.laneway_get(&["services"])?;
+    let of = |name: &str| services.lines().find(|line| line.starts_with(name)).unwrap_or_default();
+    assert!(of("dubbo-c").contains("app-c") && of("dubbo-c").ends_with("tcp"), "{services}");
+    assert!(of("admin-c").contains("1/1") && of("admin-c").ends_with("http"), "{services}");
+    // Either side may speak first at a port of which nothing is read.
+    let server = world.pod.inside(|| std::net::TcpListener::bind((address, 20880)))?;
+    let mut caller = world.elsewhere.inside(|| std::net::TcpStream::connect((address, 20880)))?;
+    let (mut accepted, _) = server.accept()?;
+    accepted.write_all(b"hello")?;
+    let mut greeting = [0; 5];
+    caller.set_read_timeout(Some(SOON))?;
+    caller.read_exact(&mut greeting)?;
+    assert_eq!(&greeting, b"hello");
+    world.answers("/status", "\"protocol\":\"tcp\"")?;
     Ok(())
 }
 

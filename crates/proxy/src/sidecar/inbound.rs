@@ -21,7 +21,7 @@ use crate::{
     peers::Caller,
     plan::{CONNECT, NoPlan, Plan, Target},
     published::Published,
-    sidecar::Identity,
+    sidecar::{Identity, own_ports::NamedPort},
     unread::Protocol,
     worker::Worker,
 };
@@ -31,13 +31,29 @@ use crate::{
 pub(super) struct Inbound {
     identity: Rc<Identity>,
     peer: IpAddr,
-    /// Where the application listens.
-    application: SocketAddr,
+    /// Where the caller wanted to connect to, where that is known.
+    original: Option<SocketAddr>,
 }
 
 impl Inbound {
-    pub(super) fn new(identity: Rc<Identity>, peer: IpAddr, application: SocketAddr) -> Self {
-        Self { identity, peer, application }
+    pub(super) fn new(identity: Rc<Identity>, peer: IpAddr, original: Option<SocketAddr>) -> Self {
+        Self { identity, peer, original }
+    }
+
+    /// Whether a connection to `original` passes unread, by the application's own word; then it is counted. A port that the
+    /// application has not declared is told.
+    pub(super) fn is_for_tcp(&self, original: SocketAddr) -> bool {
+        let identity = &self.identity;
+        let Some(at) = identity.ports.at(original) else {
+            if identity.undeclared.count(original) {
+                tracing::warn!(%original, "connections arrive at a port that the application has not declared");
+            }
+            return false;
+        };
+        if at.passes_unread() {
+            identity.unread_arrivals.count(&at.port.service, Protocol::Tcp);
+        }
+        at.passes_unread()
     }
 }
 
@@ -61,7 +77,7 @@ impl Decide for Inbound {
     }
 
     fn counted_as(&self) -> (&str, &str) {
-        (&self.identity.application, &self.identity.service)
+        (&self.identity.application, &self.identity.ports.first().port.service)
     }
 }
 
@@ -73,7 +89,7 @@ fn plan<'p, 'b>(
     head: &mut impl Head<'b>,
     written: &mut Written,
 ) -> Result<Plan<'p>, NoPlan> {
-    let Inbound { identity, peer, application } = inbound;
+    let Inbound { identity, peer, original } = inbound;
     if head.method() == CONNECT {
         return Err(Kind::ConnectMethod.into());
     }
@@ -82,6 +98,7 @@ fn plan<'p, 'b>(
     let edge = entrance.is_some_and(|entrance| entrance.edge);
     let policy = Policy::of_application(edge, &identity.correlation_headers);
     let caller = Caller::take(head, written);
+    let meant = inbound.meant(caller, head.host());
     let mut context = policy.context(lanes, &*head);
     let is_allowed =
         |context: &Context| lanes.allows(context, &identity.application, identity.tag.as_ref());
@@ -89,7 +106,9 @@ fn plan<'p, 'b>(
     if context.unknown_tags > 0 {
         worker.recorder.count(Count::UnknownTag);
     }
-    entrance::write_host(head, None, &identity.service, written);
+    let is_for_another = meant.is_none();
+    let meant = meant.unwrap_or_else(|| identity.ports.first());
+    entrance::write_host(head, None, &meant.port.service, written);
     if entrance.is_some() {
         let entrance = Entrance::Application(&identity.application);
         let seen = entrance::believe(head, *peer, policy).seen(&*head);
@@ -105,14 +124,17 @@ fn plan<'p, 'b>(
 
     // An entrance may put a request into a lane whose instance it is not: it came rightly all the same.
     let is_misrouted = !arrived_rightly && !is_allowed(&context);
-    let is_for_another = caller.is_some_and(|caller| inbound.is_for_another(caller));
     if is_misrouted || is_for_another {
-        let refused = inbound.misrouted(worker, caller, &members);
+        let refused = inbound.misrouted(worker, caller, is_for_another, &members);
         // A lane of this instance's own tag may be newer here than at the caller, or older: it is served.
         if is_for_another || !names_tag(&members, identity.tag.as_ref()) {
             worker.buffers.give_write(members);
             return Err(refused.into());
         }
+    }
+    if meant.passes_unread() {
+        worker.buffers.give_write(members);
+        return Err(Kind::NotHttp(meant.port.service.clone()).into());
     }
     let ids = identity.correlation_headers.ids(&*head, written);
     let arrived =
@@ -120,12 +142,17 @@ fn plan<'p, 'b>(
     let remembered = identity.correlation.remember(&ids, &members, Instant::now()).counted(arrived);
     worker.buffers.give_write(members);
     let (member, outcome) = governing(picture, identity, &context);
+    let is_chosen = caller.is_some_and(|caller| caller.service.is_some());
+    let address = match original {
+        Some(original) if !is_chosen => *original,
+        _ => meant.address_for(*original),
+    };
     Ok(Plan {
         role: Role::SidecarInbound,
-        target: Target::Address(*application),
+        target: Target::Address(address),
         protocol: None,
         edits: Edits::NONE,
-        counted_as: (&identity.application, &identity.service),
+        counted_as: (&identity.application, &meant.port.service),
         member,
         outcome: Some(outcome),
         remembered: Some(remembered),
@@ -136,17 +163,27 @@ fn plan<'p, 'b>(
 }
 
 impl Inbound {
-    /// The caller chose the instance for a service that this is not an instance of: its address was another's before.
-    fn is_for_another(&self, caller: Caller<'_>) -> bool {
-        caller.service.is_some_and(|service| service != self.identity.registered_as.as_bytes())
+    /// The port that a request is for: the one whose service its caller has chosen the instance for, else the one that it
+    /// was sent to, else the one that its host names, else the first. `None`: it was chosen for a service that it is not of,
+    /// because its address was another's before.
+    fn meant(&self, caller: Option<Caller<'_>>, host: &str) -> Option<&NamedPort> {
+        let ports = &self.identity.ports;
+        if let Some(called) = caller.and_then(|caller| caller.service) {
+            return ports.registered_as(called);
+        }
+        if ports.is_one() {
+            return Some(ports.first());
+        }
+        let sent_to = self.original.and_then(|original| ports.at(original));
+        Some(sent_to.or_else(|| ports.named(host)).unwrap_or_else(|| ports.first()))
     }
 
     /// Counts and names what reaches the application unread: whether its lane allows that is not known.
     pub(super) fn arrives_unread(&self, first: &[u8]) {
         let (identity, protocol) = (&self.identity, Protocol::of(first));
-        if identity.unread_arrivals.count(&identity.service, protocol)
-            && protocol != Protocol::Other
-        {
+        let at = self.original.and_then(|original| identity.ports.at(original));
+        let NamedPort { port, .. } = at.unwrap_or_else(|| identity.ports.first());
+        if identity.unread_arrivals.count(&port.service, protocol) && protocol != Protocol::Other {
             tracing::warn!(
                 peer = %self.peer,
                 protocol = protocol.name(),
@@ -157,7 +194,13 @@ impl Inbound {
 
     /// Counts and names what arrived wrongly; what its caller is told.
     #[cold]
-    fn misrouted(&self, worker: &Worker, caller: Option<Caller<'_>>, members: &[u8]) -> Kind {
+    fn misrouted(
+        &self,
+        worker: &Worker,
+        caller: Option<Caller<'_>>,
+        is_for_another: bool,
+        members: &[u8],
+    ) -> Kind {
         let Self { identity, peer, .. } = self;
         worker.recorder.count(Count::Misrouted);
         let tag = identity.tag.as_ref().map_or("base", |tag| tag.as_str());
@@ -173,8 +216,8 @@ impl Inbound {
             "a request arrived where its lane does not allow, or at another service than was called; its caller has no sidecar or an old picture"
         );
         let context = if context.is_empty() { "base".into() } else { context };
-        let reason = if caller.is_some_and(|caller| self.is_for_another(caller)) {
-            format!("it is of service {}, and {called} was called", identity.registered_as)
+        let reason = if is_for_another {
+            format!("it is of service {}, and {called} was called", identity.ports.services())
         } else {
             format!("it is {tag} of {}, and the request is {context}", identity.application)
         };

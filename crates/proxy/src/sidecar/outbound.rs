@@ -7,7 +7,9 @@ use std::{
     time::Instant,
 };
 
-use lanes::{AddressLookup, Context, Lookup, Service, ServiceId, baggage};
+use lanes::{
+    AddressLookup, Context, Endpoint, Lookup, Service, ServiceId, baggage, service::Health,
+};
 use routes::{
     Edits,
     entrance::{self, Head, Name, Written},
@@ -95,6 +97,68 @@ impl Outbound {
         }
     }
 
+    /// Where a connection goes to whose service is at a port of protocol `tcp`, in order: to the instance that was picked,
+    /// unless it is of a tag that is not this one's: nothing says that it is more than base. Nowhere where there is no other.
+    /// `None`: it is for no such port.
+    pub(super) fn beyond_http(
+        &self,
+        worker: &Worker,
+        picked: Option<SocketAddr>,
+    ) -> Option<Vec<SocketAddr>> {
+        let picture = worker.picture();
+        let directory = picture.lanes.directory();
+        let service = match (picked, &self.tunnel) {
+            (Some(picked), tunnel) => {
+                let AddressLookup::Known(ids) = directory.by_address(picked) else { return None };
+                let host = tunnel.as_ref().map_or("", |(host, _)| host.as_str());
+                shared(&picture, ids, picked, host)?
+            }
+            (None, Some((host, _))) => match directory.by_name(host) {
+                Lookup::Known(service) => service,
+                _ => return None,
+            },
+            (None, None) => return None,
+        };
+        let there = picked.and_then(|picked| service.endpoint_anywhere_at(picked));
+        if there.or(service.endpoints().first())?.port.protocol != lanes::service::Protocol::Tcp {
+            return None;
+        }
+        self.identity.unread.count(service.name(), Protocol::Tcp);
+        let may_stay = |it: &&Endpoint| {
+            it.health != Health::InvalidTag
+                && (it.tag.is_none() || it.tag.as_ref() == self.identity.tag.as_ref())
+        };
+        let endpoint = match there.filter(may_stay) {
+            Some(there) => there,
+            None => match base_of(worker, &picture, service, picked) {
+                Some(base) => base,
+                None => return Some(Vec::new()),
+            },
+        };
+        let reached = endpoint.application_addresses_like(picked);
+        Some(match picked.filter(|picked| reached.contains(picked)) {
+            Some(picked) => vec![picked],
+            None => reached,
+        })
+    }
+
+    /// The same of what comes through a tunnel.
+    pub(super) fn beyond_http_inside(&self, worker: &Worker) -> Option<Vec<SocketAddr>> {
+        let (host, port) = self.tunnel.as_ref()?;
+        self.beyond_http(worker, entrance::ip_of(host).map(|ip| SocketAddr::new(ip, *port)))
+    }
+
+    /// Tells of a connection to a port, on a host of registered instances, that nobody has declared.
+    pub(super) fn goes_past(&self, worker: &Worker, original: SocketAddr) {
+        let is_its_own = original.ip() == self.peer.to_canonical();
+        if !is_its_own
+            && worker.picture().lanes.directory().has_instances_on(original.ip())
+            && self.identity.undeclared.count(original)
+        {
+            tracing::warn!(%original, "calls to a port of an instance that nobody has declared go past the lanes");
+        }
+    }
+
     /// Who serves what is no HTTP in a tunnel to a service, under which addresses: nothing says that it is more than base.
     pub(super) fn base_instance(&self, worker: &Worker) -> Option<Vec<SocketAddr>> {
         let picture = worker.picture();
@@ -102,18 +166,28 @@ impl Outbound {
         let directory = picture.lanes.directory();
         let picked = entrance::ip_of(host).map(|ip| SocketAddr::new(ip, *port));
         let service = match picked.map(|address| directory.by_address(address)) {
-            Some(AddressLookup::Known(ids)) => shared(&picture, ids, host)?,
+            Some(AddressLookup::Known(ids)) => shared(&picture, ids, picked?, host)?,
             Some(_) => return None,
             None => match directory.by_name(host) {
                 Lookup::Known(service) => service,
                 _ => return None,
             },
         };
-        let (ejections, ticket) = (worker.ejections.borrow(), worker.ticket());
-        let (context, ejected) = (Context::default(), ejections.at(Instant::now()));
-        let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
-        Some(chosen.ok()?.endpoint.addresses_like(picked))
+        Some(base_of(worker, &picture, service, picked)?.addresses_like(picked))
     }
+}
+
+/// An instance of the base.
+fn base_of<'p>(
+    worker: &Worker,
+    picture: &'p Published,
+    service: &'p Service,
+    picked: Option<SocketAddr>,
+) -> Option<&'p Endpoint> {
+    let (ejections, ticket) = (worker.ejections.borrow(), worker.ticket());
+    let (context, ejected) = (Context::default(), ejections.at(Instant::now()));
+    let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
+    Some(chosen.ok()?.endpoint)
 }
 
 /// Plans a request.
@@ -256,7 +330,7 @@ fn by_address<'p>(
 ) -> Result<Destination<'p>, NoPlan> {
     let directory = picture.lanes.directory();
     match directory.by_address(address) {
-        AddressLookup::Known(ids) => match shared(picture, ids, host) {
+        AddressLookup::Known(ids) => match shared(picture, ids, address, host) {
             Some(service) => Ok(Destination::Service(service, Some(address))),
             None => {
                 worker.recorder.count(Count::AmbiguousAddress);
@@ -268,8 +342,14 @@ fn by_address<'p>(
     }
 }
 
-/// Of the services at one address: the one that Host names, else the first by name if all are one application.
-fn shared<'p>(picture: &'p Published, ids: &[ServiceId], host: &str) -> Option<&'p Arc<Service>> {
+/// Of the services at one address: the one that Host names, else, if all are one application, the one that is at its first
+/// port, or of several the first by name.
+fn shared<'p>(
+    picture: &'p Published,
+    ids: &[ServiceId],
+    address: SocketAddr,
+    host: &str,
+) -> Option<&'p Arc<Service>> {
     let directory = picture.lanes.directory();
     if let [only] = ids {
         return directory.service(only);
@@ -280,7 +360,11 @@ fn shared<'p>(picture: &'p Published, ids: &[ServiceId], host: &str) -> Option<&
         return Some(named);
     }
     let services = || ids.iter().filter_map(|id| directory.service(id));
-    let first = services().min_by(|one, other| one.name().cmp(other.name()))?;
+    let order = |service: &Arc<Service>| {
+        let there = service.endpoint_anywhere_at(address);
+        (there.is_some_and(|it| it.port.is_further), Arc::clone(service.name()))
+    };
+    let first = services().min_by_key(|service| order(service))?;
     services().all(|service| service.application() == first.application()).then_some(first)
 }
 

@@ -50,7 +50,11 @@ pub(super) async fn serve_outbound(
     };
     // What is not known in time is looked at again with every request.
     if is_somebodys(&worker, original).await == Some(false) {
+        outbound.goes_past(&worker, original);
         return pass_through(&worker, connection, original, None, Buffer::default()).await;
+    }
+    if let Some(addresses) = outbound.beyond_http(&worker, Some(original)) {
+        return pass_to_one_of(&worker, connection, &addresses, Buffer::default()).await;
     }
     match listen_first(&worker, &connection, original).await {
         Heard::Http(first) => {
@@ -80,6 +84,9 @@ async fn serve_tunnel(
             return pass_through(&worker, connection, address, instance, first).await;
         }
     };
+    if let Some(addresses) = inside.beyond_http_inside(&worker) {
+        return pass_to_one_of(&worker, connection, &addresses, first).await;
+    }
     worker.deadlines.arm(connection.deadline(), worker.timeouts.idle, Shutdown::Read);
     connection.idle.set(true);
     let first =
@@ -93,14 +100,8 @@ async fn serve_tunnel(
     }
     match inside.base_instance(&worker) {
         Some(addresses) if !first.is_empty() => {
-            let instance = addresses[0];
-            inside.passes_unread(&worker, instance, first.filled());
-            let opened = match addresses.len() {
-                1 => None,
-                _ => worker.first_to_answer(&addresses).await.ok(),
-            };
-            let opened = opened.map(|opened| (opened, Buffer::default()));
-            pass_through(&worker, connection, instance, opened, first).await;
+            inside.passes_unread(&worker, addresses[0], first.filled());
+            pass_to_one_of(&worker, connection, &addresses, first).await;
         }
         // Not in order: the client was told that the tunnel is there.
         _ => connection.reset_when_closed(),
@@ -147,6 +148,9 @@ pub(super) async fn serve_inbound(
 ) {
     match original {
         // Redirected: the application may listen on several ports, and not all of them speak HTTP.
+        Some(original) if inbound.is_for_tcp(original) => {
+            pass_through(&worker, connection, original, None, Buffer::default()).await;
+        }
         Some(original) => match listen_first(&worker, &connection, original).await {
             Heard::Http(first) => {
                 serve(worker, connection, &inbound, first).await;
@@ -297,6 +301,25 @@ fn begins_request(bytes: &[u8]) -> Option<bool> {
         }
         _ => Some(false),
     }
+}
+
+/// Passes bytes both ways, unread, to the first of an instance's addresses that answers; there may be none.
+async fn pass_to_one_of(
+    worker: &Worker,
+    connection: Rc<Connection>,
+    addresses: &[SocketAddr],
+    first: Buffer,
+) {
+    let Some(instance) = addresses.first() else {
+        connection.reset_when_closed();
+        return;
+    };
+    let opened = match addresses.len() {
+        1 => None,
+        _ => worker.first_to_answer(addresses).await.ok(),
+    };
+    let opened = opened.map(|opened| (opened, Buffer::default()));
+    pass_through(worker, connection, *instance, opened, first).await;
 }
 
 /// Passes bytes both ways, unread.

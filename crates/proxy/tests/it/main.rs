@@ -13,6 +13,7 @@ mod hung;
 mod lanes;
 mod lifecycle;
 mod misrouted;
+mod ports;
 mod retries;
 mod reuse;
 mod sidecar;

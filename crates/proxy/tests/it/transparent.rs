@@ -5,7 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lanes::group::Fallback;
+use lanes::{
+    Tag,
+    group::Fallback,
+    service::{Port, Protocol},
+};
 use proxy::{
     SidecarConfig,
     capture::{self, Capture, CaptureConfig},
@@ -15,7 +19,9 @@ use routes::entrance::CorrelationHeaders;
 use telemetry::Count;
 use testkit::{Host, Switch, needs};
 
-use crate::world::{Instance, Proxy, Wire, World, field, gateway_entrance, group, status};
+use crate::world::{
+    Instance, Proxy, Wire, World, field, gateway_entrance, group, own_port, status,
+};
 
 /// Runs a test on a host of its own, with another host beside it.
 fn on_two_hosts(test: impl AsyncFnOnce(&Host, &Host) + Send) {
@@ -47,11 +53,10 @@ fn captured(world: &World) -> (Proxy, Capture) {
 fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Proxy, Capture) {
     let mut config = SidecarConfig {
         application: "a".to_owned(),
-        service: "sc-A".to_owned(),
+        ports: vec![own_port("sc-A", Protocol::Http, (Ipv4Addr::LOCALHOST, 8080).into())],
         service_namespace: "default".to_owned(),
         unreachable: std::sync::Arc::default(),
         tag: None,
-        application_address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
         outbound_listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         inbound_listen: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
         transparent: true,
@@ -67,11 +72,12 @@ fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Pro
         metrics: std::sync::Arc::default(),
     };
     change(&mut config);
+    let of_application = config.ports.iter().map(|port| port.application_address.port()).collect();
     let proxy = Proxy::sidecar_with(world, config);
     let capture = Capture::install(&CaptureConfig {
         outbound_port: proxy.address().port(),
         inbound_port: proxy.inbound().port(),
-        application_ports: vec![8080],
+        application_ports: of_application,
         own_user_id: None,
         excluded_outbound_ports: Vec::new(),
         excluded_destinations: Vec::new(),
@@ -389,5 +395,121 @@ fn where_nobody_is_a_caller_is_reset_when_connecting_is_given_up() {
             let took = until_reset(nobody).await;
             assert!(took < Duration::from_secs(4), "{took:?}");
         }
+    });
+}
+
+const FURTHER_TCP: Port = Port { protocol: Protocol::Tcp, is_further: true };
+
+#[test]
+fn an_application_of_several_ports_is_one_instance_with_several_services() {
+    on_two_hosts(async |host, elsewhere| {
+        let (http, tcp, admin) = (listen(host, 8080), listen(host, 20880), listen(host, 9090));
+        let at = |port: u16| SocketAddr::new(host.address(), port);
+        let (proxy, _capture) = captured_with(&World::new(&[http.address]), |config| {
+            config.ports = vec![
+                own_port("sc-A", Protocol::Http, at(8080)),
+                own_port("dubbo-a", Protocol::Tcp, at(20880)),
+                own_port("admin-a", Protocol::Http, at(9090)),
+            ];
+        });
+        // Captured connections arrive at the port they were made to.
+        for (application, path) in [(&http, "/http"), (&admin, "/admin")] {
+            let mut caller = call_from(elsewhere, application.address);
+            caller.send(&format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n")).await;
+            let mut server = application.accept().await;
+            assert!(server.head().await.starts_with(&format!("GET {path} ")), "{path}");
+            server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+            assert_eq!(status(&caller.head().await), 200);
+        }
+        // What is declared to be anything is not even waited for: who answers may speak first, or HTTP as it likes.
+        let silent = call_from(elsewhere, tcp.address);
+        let mut server = tcp.accept().await;
+        drop(silent);
+        server.closed().await;
+        let mut caller = call_from(elsewhere, tcp.address);
+        caller.send("GET /..%2f HTTP/1.1\nX: 1\n\n").await;
+        tcp.accept().await.text("GET /..%2f HTTP/1.1\nX: 1\n\n").await;
+        let told = proxy.running.unread_arrivals().all();
+        let told: Vec<_> =
+            told.iter().map(|(name, it, calls)| (&**name, it.name(), *calls)).collect();
+        assert_eq!(told, [("dubbo-a", "tcp", 2)]);
+        // Other sidecars call at the one address of the instance, and say which service they mean.
+        let inbound = SocketAddr::new(host.address(), proxy.inbound().port());
+        for (service, reached) in [("sc-a", &http), ("admin-a", &admin)] {
+            let mut caller = call_from(elsewhere, inbound);
+            let via = format!("Via: 1.1 laneway-0123456789abcdef (default/{service})\r\n");
+            caller.send(&format!("GET / HTTP/1.1\r\nHost: x\r\n{via}\r\n")).await;
+            reached.accept().await.head().await;
+        }
+        assert!(proxy.running.undeclared().all().is_empty());
+    });
+}
+
+#[test]
+fn a_connection_to_a_tcp_port_goes_where_it_was_to_go_unless_base_must_not() {
+    on_two_hosts(async |_, elsewhere| {
+        let (base, gray) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        let (of_base, of_gray) = (base.address, gray.address);
+        let mut world = World::new(&[]);
+        // As their sidecars would be reached, where nobody is.
+        let sidecar = |number: u16| SocketAddr::new(elsewhere.address(), number);
+        world.services =
+            vec![("dubbo-b", "b", vec![(sidecar(1), None), (sidecar(2), Some("gray"))])];
+        world.ports.insert("dubbo-b", FURTHER_TCP);
+        world.applications =
+            [(("dubbo-b", sidecar(1)), of_base), (("dubbo-b", sidecar(2)), of_gray)].into();
+        let mut without_base = world.clone();
+        without_base.services[0].2.remove(0);
+        let speaks_first = async |target: SocketAddr, server: &Instance, who: &str| {
+            let mut application = Wire::connect(target).await;
+            let mut server = server.accept().await;
+            server.send(who).await;
+            application.text(who).await;
+            application.send("GET / HTTP/1.1\r\n\r\n").await;
+            server.text("GET / HTTP/1.1\r\n\r\n").await;
+        };
+        let (proxy, capture) = captured(&world);
+        speaks_first(of_base, &base, "base").await;
+        speaks_first(of_gray, &base, "base instead of gray").await;
+        let told = proxy.running.unread().all();
+        let told: Vec<_> =
+            told.iter().map(|(name, it, calls)| (&**name, it.name(), *calls)).collect();
+        assert_eq!(told, [("dubbo-b", "tcp", 2)]);
+        proxy.publish.send_replace(without_base.publish());
+        assert!(until_reset(of_gray).await < Duration::from_secs(1), "nobody of the base is left");
+        drop((proxy, capture));
+        // An instance of the same tag may: its application has picked it.
+        let (_proxy, _capture) = captured_with(&world, |config| {
+            config.tag = Tag::parse("gray").unwrap();
+        });
+        speaks_first(of_gray, &gray, "gray").await;
+        speaks_first(of_base, &base, "base").await;
+    });
+}
+
+#[test]
+fn a_port_of_a_known_host_that_nobody_has_declared_is_told() {
+    on_two_hosts(async |host, elsewhere| {
+        let (known, unknown) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        let own = listen(host, 9090);
+        let mut world = World::new(&[known.address]);
+        world.complete = false;
+        world.digest = Some(vec!["sc-a"]);
+        world.hosts = vec![elsewhere.address(), host.address()];
+        let (proxy, _capture) = captured(&world);
+        for instance in [&known, &unknown, &unknown, &own] {
+            let mut application = Wire::connect(instance.address).await;
+            application.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+            instance.accept().await.head().await;
+        }
+        let told = proxy.running.undeclared().all();
+        assert_eq!(told, [(unknown.address.to_string(), 2)], "its own are its own");
+        // Hosts where no instance is are the world's.
+        world.hosts.clear();
+        proxy.publish.send_replace(world.publish());
+        let mut application = Wire::connect(unknown.address).await;
+        application.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
+        unknown.accept().await.head().await;
+        assert_eq!(proxy.running.undeclared().all()[0].1, 2);
     });
 }

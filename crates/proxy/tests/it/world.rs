@@ -2,7 +2,7 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -15,9 +15,12 @@ use lanes::{
         digest::{self, Digest},
     },
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::{FurtherAddresses, Health},
+    service::{FurtherAddresses, Health, Port, Protocol},
 };
-use proxy::{Feed, GatewayConfig, Published, Query, Running, SidecarConfig, limits::Timeouts};
+use proxy::{
+    Feed, GatewayConfig, Published, Query, Running, SidecarConfig, limits::Timeouts,
+    sidecar::OwnPort,
+};
 use routes::{
     GatewaySpec, RouteSpec, Table,
     entrance::CorrelationHeaders,
@@ -261,6 +264,11 @@ pub(crate) async fn nobody() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap()
 }
 
+/// A port of the application beside a sidecar.
+pub(crate) fn own_port(service: &str, protocol: Protocol, at: SocketAddr) -> OwnPort {
+    OwnPort { service: service.to_owned(), protocol, application_address: at }
+}
+
 type Instances = Vec<(SocketAddr, Option<&'static str>)>;
 type Route = (&'static str, &'static str, Vec<FilterSpec>, (Option<u64>, Option<u64>));
 
@@ -273,6 +281,10 @@ pub(crate) struct World {
     pub(crate) source: &'static str,
     /// Where instances are as well, by their first address.
     pub(crate) further: HashMap<SocketAddr, Vec<SocketAddr>>,
+    /// At which port of its application a service is, where it is not the first.
+    pub(crate) ports: HashMap<&'static str, Port>,
+    /// Where the application of a service's instance is, by the service and the instance's first address.
+    pub(crate) applications: HashMap<(&'static str, SocketAddr), SocketAddr>,
     /// Of instances that are not usable.
     pub(crate) health: HashMap<SocketAddr, Health>,
     pub(crate) listeners: Vec<ListenerSpec>,
@@ -285,6 +297,8 @@ pub(crate) struct World {
     pub(crate) absent: Vec<&'static str>,
     /// Names that mean something, where it is told which do.
     pub(crate) digest: Option<Vec<&'static str>>,
+    /// Hosts of registered instances, where it is told.
+    pub(crate) hosts: Vec<IpAddr>,
     pub(crate) nobody_answers: bool,
     /// Instances speak HTTP/2, by what the routes say.
     pub(crate) backends_speak_http2: bool,
@@ -300,6 +314,8 @@ impl World {
             services: vec![("sc-A", "a", endpoints)],
             source: "fixed",
             further: HashMap::new(),
+            ports: HashMap::new(),
+            applications: HashMap::new(),
             health: HashMap::new(),
             listeners: vec![listener(80, false)],
             certificates: BTreeMap::new(),
@@ -308,6 +324,7 @@ impl World {
             complete: true,
             absent: Vec::new(),
             digest: None,
+            hosts: Vec::new(),
             nobody_answers: false,
             backends_speak_http2: false,
             comes_back: false,
@@ -320,7 +337,9 @@ impl World {
 
     fn tell_of_others(&self, directory: &mut Directory) {
         if let Some(names) = &self.digest {
-            let hashes = names.iter().map(|name| digest::of_name(name)).collect();
+            let of_names = names.iter().map(|name| digest::of_name(name));
+            let of_hosts = self.hosts.iter().map(|ip| digest::of_host(*ip));
+            let hashes = of_names.chain(of_hosts).collect();
             directory.set_digest(Some(Arc::new(Digest::new(hashes))));
         }
         directory.set_nobody_answers(self.nobody_answers);
@@ -329,15 +348,16 @@ impl World {
         }
     }
 
-    fn endpoint(&self, address: SocketAddr, tag: Option<&str>) -> Endpoint {
+    fn endpoint(&self, service: &'static str, address: SocketAddr, tag: Option<&str>) -> Endpoint {
         let further = self.further.get(&address).map_or(&[][..], Vec::as_slice);
         Endpoint {
             address,
-            application_address: None,
+            application_address: self.applications.get(&(service, address)).copied(),
             further: FurtherAddresses::beside((address, None), further, &[]),
             tag: tag.and_then(|tag| Tag::parse(tag).unwrap()),
             weight: 1,
             health: self.health.get(&address).copied().unwrap_or(Health::Usable),
+            port: self.ports.get(service).copied().unwrap_or_default(),
         }
     }
 
@@ -345,7 +365,7 @@ impl World {
         let mut directory = Directory::new(self.complete);
         for (name, application, endpoints) in &self.services {
             let endpoints =
-                endpoints.iter().map(|(address, tag)| self.endpoint(*address, *tag)).collect();
+                endpoints.iter().map(|(at, tag)| self.endpoint(name, *at, *tag)).collect();
             let service = Service::new(self.id(name), name, application, endpoints);
             directory.insert(Arc::new(service));
             directory.answer_name(name, NameAnswer::Service(self.id(name)));
@@ -485,13 +505,17 @@ impl Proxy {
 
     /// A sidecar of application `a`, service `sc-A`.
     pub(crate) fn sidecar(world: &World, tag: Option<&str>, application: SocketAddr) -> Self {
+        Self::sidecar_of(world, tag, vec![own_port("sc-A", Protocol::Http, application)])
+    }
+
+    /// A sidecar of application `a` with these ports.
+    pub(crate) fn sidecar_of(world: &World, tag: Option<&str>, ports: Vec<OwnPort>) -> Self {
         let config = SidecarConfig {
             application: "a".to_owned(),
-            service: "sc-A".to_owned(),
+            ports,
             service_namespace: "default".to_owned(),
             unreachable: Arc::default(),
             tag: tag.and_then(|tag| Tag::parse(tag).unwrap()),
-            application_address: application,
             outbound_listen: "127.0.0.1:0".parse().unwrap(),
             inbound_listen: "127.0.0.1:0".parse().unwrap(),
             transparent: false,

@@ -1,7 +1,7 @@
 //! What is registered. A machine without clock, tasks or channels: every step says what it changed.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -9,11 +9,11 @@ use std::{
 
 use lanes::{
     EMBEDDED_SOURCE, Endpoint, Problem, Service, ServiceId, Tag,
-    service::{FurtherAddresses, Health},
+    service::{FurtherAddresses, Health, Port},
 };
 
-use super::why_unreachable;
-use crate::{Change, application_of, tag_of};
+use super::instance::Instance;
+use crate::{Change, tag_of};
 
 /// How often a sidecar says that it is alive.
 pub const HEARTBEAT_PERIOD: Duration = Duration::from_secs(2);
@@ -53,54 +53,6 @@ const INSTANCES_MAX: usize = 50_000;
 /// Services remembered after their last instance has left, so that their application stays known.
 const EMPTY_SERVICES_MAX: usize = 10_000;
 
-/// Further addresses of one instance, of each kind: both families of a few networks, and a bound for the table of all.
-const FURTHER_ADDRESSES_MAX: usize = 15;
-
-/// Bytes of one instance's metadata, keys and values: the limit Nacos has for an instance's metadata, and then some.
-const METADATA_BYTES_MAX: usize = 16 * 1024;
-
-/// Bytes of a node's, service's, namespace's or application's name: as a DNS name.
-const NAME_BYTES_MAX: usize = 253;
-
-/// Largest weight: that of a Gateway API backend.
-const WEIGHT_MAX: u32 = 1_000_000;
-
-/// What a sidecar says of its application.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
-    /// Who registers; one instance per node.
-    pub node: String,
-    /// The service callers name.
-    pub service: String,
-    /// Its namespace; empty is `default`.
-    pub namespace: String,
-    /// The application as announced; empty: its metadata's, else the service's name.
-    pub application: String,
-    /// Where callers connect: the sidecar's advertised address.
-    pub address: SocketAddr,
-    /// Where the application itself listens.
-    pub application_address: Option<SocketAddr>,
-    /// Where callers may connect as well, e.g. in the other family.
-    pub further_addresses: Vec<SocketAddr>,
-    /// Where the application itself listens as well.
-    pub further_application_addresses: Vec<SocketAddr>,
-    /// The tag as announced, unchecked; empty is base.
-    pub tag: String,
-    /// Share of requests among its peers.
-    pub weight: u32,
-    /// What else it says of itself.
-    pub metadata: BTreeMap<String, String>,
-    /// What the probe of the application says.
-    pub healthy: bool,
-}
-
-impl Instance {
-    /// Where callers connect, the first first.
-    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        std::iter::once(self.address).chain(self.further_addresses.iter().copied())
-    }
-}
-
 /// Why an instance was not registered.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum RegisterError {
@@ -139,7 +91,8 @@ pub(super) struct State {
 #[derive(Debug)]
 struct Registered {
     instance: Instance,
-    service: ServiceId,
+    /// As its ports are: the first, then the further ones.
+    services: Box<[ServiceId]>,
     tag: Result<Option<Tag>, Problem>,
     lease: Lease,
 }
@@ -188,9 +141,7 @@ impl State {
         for instance in journal {
             let node = instance.node.clone();
             match self.put(instance, now + HEARTBEAT_PERIOD + EXPIRY, &mut effects) {
-                Ok(service) => {
-                    services.insert(service);
-                }
+                Ok(of_it) => services.extend(of_it),
                 Err(error) => {
                     tracing::warn!(%node, %error, "journalled instance left out");
                     effects.departed.push(node);
@@ -210,8 +161,8 @@ impl State {
         now: Instant,
     ) -> Result<Effects, RegisterError> {
         let mut effects = Effects::default();
-        let service = self.put(instance, now + EXPIRY, &mut effects)?;
-        self.tell(&service, &mut effects);
+        let services = self.put(instance, now + EXPIRY, &mut effects)?;
+        self.tell_all(&services, &mut effects);
         Ok(effects)
     }
 
@@ -227,8 +178,8 @@ impl State {
         let was_silent = self.silent.remove(node);
         if registered.instance.healthy != healthy || was_silent {
             registered.instance.healthy = healthy;
-            let service = registered.service.clone();
-            self.tell(&service, &mut effects);
+            let services = registered.services.clone();
+            self.tell_all(&services, &mut effects);
         }
         Some(effects)
     }
@@ -240,8 +191,8 @@ impl State {
         if matches!(registered.lease, Lease::Alive { .. }) {
             registered.lease = Lease::Draining { leaves: now + DRAINING_KEPT };
             effects.departed.push(node.to_owned());
-            let service = registered.service.clone();
-            self.tell(&service, &mut effects);
+            let services = registered.services.clone();
+            self.tell_all(&services, &mut effects);
         }
         Some(effects)
     }
@@ -263,10 +214,10 @@ impl State {
         let due: Vec<String> =
             drained.map(|(node, _)| node).chain(&effects.departed).cloned().collect();
         let mut services: BTreeSet<ServiceId> =
-            due.iter().filter_map(|node| self.take_away(node)).collect();
+            due.iter().filter_map(|node| self.take_away(node)).flatten().collect();
         let changed: Vec<_> = self.silent.symmetric_difference(&silent).collect();
         let of_changed = changed.into_iter().filter_map(|node| self.instances.get(node));
-        services.extend(of_changed.map(|registered| registered.service.clone()));
+        services.extend(of_changed.flat_map(|registered| registered.services.iter().cloned()));
         self.silent = silent;
         for service in services {
             self.tell(&service, &mut effects);
@@ -287,7 +238,8 @@ impl State {
         let mut kept = Vec::new();
         let mut believed = Believed::default();
         for (node, registered, expired) in silent {
-            let is_last = registered.is_usable() && !heard_usable.contains(&registered.lane());
+            let is_last = registered.is_usable()
+                && registered.lanes().any(|lane| !heard_usable.contains(&lane));
             let patience = match (many, is_last) {
                 (true, _) => SILENT_TOGETHER_KEPT,
                 (false, true) => LAST_KEPT,
@@ -321,83 +273,94 @@ impl State {
         effects
     }
 
-    /// Takes an instance in, and says which service must be told.
+    /// Takes an instance in, and says which services must be told.
     fn put(
         &mut self,
         mut instance: Instance,
         expires: Instant,
         effects: &mut Effects,
-    ) -> Result<ServiceId, RegisterError> {
+    ) -> Result<Box<[ServiceId]>, RegisterError> {
         if instance.namespace.is_empty() {
             "default".clone_into(&mut instance.namespace);
         }
-        check(&instance).map_err(RegisterError::Invalid)?;
+        instance.check().map_err(RegisterError::Invalid)?;
         if self.instances.len() >= INSTANCES_MAX && !self.instances.contains_key(&instance.node) {
             return Err(RegisterError::Full);
         }
         let node = instance.node.clone();
-        let service = ServiceId::new(EMBEDDED_SOURCE, &instance.namespace, "", &instance.service);
+        let id = |name| ServiceId::new(EMBEDDED_SOURCE, &instance.namespace, "", name);
+        let services: Box<[ServiceId]> = instance.services().map(id).collect();
         let tag = tag_of(|key| instance.metadata.get(key).map(String::as_str), &instance.tag);
 
         for address in instance.addresses() {
             let there = self.by_address.get(&address).filter(|it| **it != node).cloned();
             let Some(other) = there else { continue };
             tracing::info!(node = %other, by = %node, %address, "instance replaced at its address");
-            self.replace(&other, &service, &tag, effects);
+            self.replace(&other, &services, &tag, effects);
             effects.departed.push(other);
         }
-        self.replace(&node, &service, &tag, effects);
+        self.replace(&node, &services, &tag, effects);
 
-        let known = self.services.entry(service.clone()).or_insert_with(|| Known {
-            name: instance.service.clone(),
-            application: String::new(),
-            nodes: BTreeSet::new(),
-            told: None,
-            problems: Vec::new(),
-            emptied: 0,
-        });
-        if known.nodes.is_empty() {
-            known.application = application(&instance).to_owned();
+        for (service, name) in services.iter().zip(instance.services()) {
+            let known = self.services.entry(service.clone()).or_insert_with(|| Known {
+                name: name.to_owned(),
+                application: String::new(),
+                nodes: BTreeSet::new(),
+                told: None,
+                problems: Vec::new(),
+                emptied: 0,
+            });
+            if known.nodes.is_empty() {
+                known.application = instance.application().to_owned();
+            }
+            known.nodes.insert(node.clone());
+            known.emptied = 0;
         }
-        known.nodes.insert(node.clone());
-        known.emptied = 0;
         self.by_address.extend(instance.addresses().map(|address| (address, node.clone())));
         let lease = Lease::Alive { expires };
-        self.instances.insert(node, Registered { instance, service: service.clone(), tag, lease });
-        Ok(service)
+        let registered = Registered { instance, services: services.clone(), tag, lease };
+        self.instances.insert(node, registered);
+        Ok(services)
     }
 
-    /// Makes room for an instance of `service` with `tag`. A change of tag is a removal, told on its own, before
+    /// Makes room for an instance of `services` with `tag`. A change of tag is a removal, told on its own, before
     /// the addition; otherwise the new instance simply takes the old one's place.
     fn replace(
         &mut self,
         node: &str,
-        service: &ServiceId,
+        services: &[ServiceId],
         tag: &Result<Option<Tag>, Problem>,
         effects: &mut Effects,
     ) {
         let Some(before) = self.instances.get(node) else { return };
-        let same = before.service == *service && before.tag == *tag;
-        if let Some(left) = self.take_away(node).filter(|_| !same) {
-            self.tell(&left, effects);
+        let is_of_another_tag = before.tag != *tag;
+        for left in self.take_away(node).into_iter().flatten() {
+            if is_of_another_tag || !services.contains(&left) {
+                self.tell(&left, effects);
+            }
         }
     }
 
-    /// Removes a node's instance, and says which service it was of.
-    fn take_away(&mut self, node: &str) -> Option<ServiceId> {
+    /// Removes a node's instance, and says which services it was of.
+    fn take_away(&mut self, node: &str) -> Option<Box<[ServiceId]>> {
         let registered = self.instances.remove(node)?;
         for address in registered.instance.addresses() {
             self.by_address.remove(&address);
         }
         self.silent.remove(node);
-        if let Some(known) = self.services.get_mut(&registered.service) {
+        for service in &registered.services {
+            let Some(known) = self.services.get_mut(service) else { continue };
             known.nodes.remove(node);
             if known.nodes.is_empty() {
                 self.emptied += 1;
                 known.emptied = self.emptied;
             }
         }
-        Some(registered.service)
+        Some(registered.services)
+    }
+
+    fn tell_all(&mut self, services: &[ServiceId], effects: &mut Effects) {
+        services.iter().for_each(|service| self.tell(service, effects));
     }
 
     /// Adds a service as it is now to the effects, unless that was the last thing told.
@@ -421,26 +384,20 @@ impl State {
                 }
                 (Ok(tag), Lease::Alive { .. }) => (tag.clone(), Health::Unhealthy),
             };
-            let said = application(instance);
+            let said = instance.application();
             if said != known.application {
                 let remedy =
                     format!("let all instances of {} say `{}`", known.name, known.application);
                 problems.push(Problem::new("application", said, remedy).under(&at));
             }
-            let application_address =
-                instance.application_address.filter(|it| *it != instance.address);
-            endpoints.push(Endpoint {
-                address: instance.address,
-                application_address,
-                further: FurtherAddresses::beside(
-                    (instance.address, application_address),
-                    &instance.further_addresses,
-                    &instance.further_application_addresses,
-                ),
-                tag,
-                weight: instance.weight,
-                health,
-            });
+            let endpoint = registered.endpoint(id, tag, health);
+            let spoken = endpoints.first().map_or(endpoint.port, |it: &Endpoint| it.port).protocol;
+            if endpoint.port.protocol != spoken {
+                let (said, spoken) = (endpoint.port.protocol.as_str(), spoken.as_str());
+                let remedy = format!("let all instances of {} say `{spoken}`", known.name);
+                problems.push(Problem::new("protocol", said, remedy).under(&at));
+            }
+            endpoints.push(endpoint);
         }
         let service = Service::new(id.clone(), &known.name, &known.application, endpoints);
         if known.told.as_deref() == Some(&service) && known.problems == problems {
@@ -511,7 +468,7 @@ impl<'a> Silent<'a> {
             } else {
                 this.heard = true;
                 if registered.is_usable() {
-                    this.heard_usable.insert(registered.lane());
+                    this.heard_usable.extend(registered.lanes());
                 }
             }
         }
@@ -528,9 +485,46 @@ impl Registered {
         self.instance.healthy && self.tag.is_ok()
     }
 
-    /// Whose place nobody else takes.
-    fn lane(&self) -> (&ServiceId, Option<&Tag>) {
-        (&self.service, self.tag.as_ref().ok().and_then(Option::as_ref))
+    fn tag(&self) -> Option<&Tag> {
+        self.tag.as_ref().ok().and_then(Option::as_ref)
+    }
+
+    /// Whose places nobody else takes.
+    fn lanes(&self) -> impl Iterator<Item = (&ServiceId, Option<&Tag>)> {
+        self.services.iter().map(|service| (service, self.tag()))
+    }
+
+    /// As the callers of one of its services know it.
+    fn endpoint(&self, service: &ServiceId, tag: Option<Tag>, health: Health) -> Endpoint {
+        let instance = &self.instance;
+        let at = self.services.iter().position(|it| it == service).unwrap_or_default();
+        let further_port = at.checked_sub(1).and_then(|at| instance.further_ports.get(at));
+        let is_further = further_port.is_some();
+        let (first, further, protocol) = match further_port {
+            None => (
+                instance.application_address,
+                &*instance.further_application_addresses,
+                instance.protocol,
+            ),
+            Some(port) => match &*port.application_addresses {
+                [] => (None, &[][..], port.protocol),
+                [first, further @ ..] => (Some(*first), further, port.protocol),
+            },
+        };
+        let application_address = first.filter(|it| *it != instance.address);
+        Endpoint {
+            address: instance.address,
+            application_address,
+            further: FurtherAddresses::beside(
+                (instance.address, application_address),
+                &instance.further_addresses,
+                further,
+            ),
+            tag,
+            weight: instance.weight,
+            health,
+            port: Port { protocol, is_further },
+        }
     }
 }
 
@@ -541,7 +535,7 @@ fn doubt_about(mut kept: Vec<&Registered>, alive: usize) -> Option<String> {
     kept.sort_unstable_by_key(|registered| registered.instance.address);
     let name = |registered: &&Registered| {
         let Instance { service, address, .. } = &registered.instance;
-        let tag = registered.lane().1.map_or("base", Tag::as_str);
+        let tag = registered.tag().map_or("base", Tag::as_str);
         format!("{service} {tag} at {address}")
     };
     let named: Vec<String> = kept.iter().take(SILENT_NAMED_MAX).map(name).collect();
@@ -551,65 +545,6 @@ fn doubt_about(mut kept: Vec<&Registered>, alive: usize) -> Option<String> {
         kept.len(),
         named.join(", ")
     ))
-}
-
-fn application(instance: &Instance) -> &str {
-    let metadata = |key: &str| instance.metadata.get(key).map(String::as_str);
-    application_of(metadata, &instance.application, &instance.service)
-}
-
-fn check(instance: &Instance) -> Result<(), Problem> {
-    for (field, name) in [
-        ("node", &instance.node),
-        ("service", &instance.service),
-        ("namespace", &instance.namespace),
-    ] {
-        let allowed = |byte: u8| byte.is_ascii_graphic() && byte != b'/';
-        if name.is_empty() || name.len() > NAME_BYTES_MAX || !name.bytes().all(allowed) {
-            let remedy = format!("use 1 to {NAME_BYTES_MAX} visible ASCII characters without `/`");
-            return Err(Problem::new(field, name, remedy));
-        }
-    }
-    if instance.application.len() > NAME_BYTES_MAX {
-        let remedy = format!("use at most {NAME_BYTES_MAX} bytes");
-        return Err(Problem::new("application", &instance.application, remedy));
-    }
-    check_addresses(instance)?;
-    if instance.weight > WEIGHT_MAX {
-        return Err(Problem::new(
-            "weight",
-            instance.weight.to_string(),
-            format!("use 0 to {WEIGHT_MAX}"),
-        ));
-    }
-    let metadata: usize =
-        instance.metadata.iter().map(|(key, value)| key.len() + value.len()).sum();
-    if metadata > METADATA_BYTES_MAX {
-        let remedy = format!("use at most {METADATA_BYTES_MAX} bytes");
-        return Err(Problem::new("metadata", format!("{metadata} bytes"), remedy));
-    }
-    Ok(())
-}
-
-fn check_addresses(instance: &Instance) -> Result<(), Problem> {
-    let application_address: Vec<_> = instance.application_address.into_iter().collect();
-    for (field, addresses) in [
-        ("address", &[instance.address][..]),
-        ("application_address", &application_address),
-        ("further_addresses", &instance.further_addresses),
-        ("further_application_addresses", &instance.further_application_addresses),
-    ] {
-        for address in addresses {
-            if let Some(why) = why_unreachable(*address) {
-                return Err(Problem::new(field, address.to_string(), why));
-            }
-        }
-        if addresses.len() > FURTHER_ADDRESSES_MAX {
-            let remedy = format!("use at most {FURTHER_ADDRESSES_MAX}");
-            return Err(Problem::new(field, format!("{} addresses", addresses.len()), remedy));
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use lanes::EMBEDDED_SOURCE;
+use lanes::{EMBEDDED_SOURCE, service::Protocol};
 
 use super::*;
 use crate::{Supervised, supervise, supervise::tests::Heard};
@@ -17,6 +17,8 @@ fn instance(node: &str, address: &str) -> Instance {
         application_address: None,
         further_addresses: Vec::new(),
         further_application_addresses: Vec::new(),
+        protocol: Protocol::Http,
+        further_ports: Vec::new(),
         tag: String::new(),
         weight: 1,
         metadata: BTreeMap::new(),

@@ -2,7 +2,10 @@
 
 use std::net::SocketAddr;
 
-use lanes::{Endpoint, Service, ServiceId, service::Health};
+use lanes::{
+    Endpoint, Service, ServiceId,
+    service::{Health, Port},
+};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -85,6 +88,7 @@ fn present(name: &str) -> Change {
         tag: None,
         weight: 1,
         health: Health::Usable,
+        port: Port::default(),
     };
     let service = Service::new(id(name), name, name, vec![endpoint]);
     Change { service: id(name), state: Some(Arc::new(service)), problems: Vec::new() }

@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use lanes::{
     Endpoint, Service, ServiceId, Tag,
     directory::NameAnswer,
-    service::{FurtherAddresses, Health},
+    service::{FurtherAddresses, Health, Port, Protocol},
 };
 
 use super::{NotUnderstood, filled};
@@ -70,6 +70,25 @@ fn endpoint_to(endpoint: &Endpoint) -> v1::Endpoint {
             .as_ref()
             .map(|it| texts(&it.application_addresses))
             .unwrap_or_default(),
+        protocol: protocol_to(endpoint.port.protocol).into(),
+        further_port: endpoint.port.is_further,
+    }
+}
+
+/// To the wire.
+pub fn protocol_to(protocol: Protocol) -> v1::PortProtocol {
+    match protocol {
+        Protocol::Http => v1::PortProtocol::Http,
+        Protocol::Tcp => v1::PortProtocol::Tcp,
+    }
+}
+
+/// From the wire.
+pub fn protocol_from(field: &'static str, protocol: i32) -> Result<Protocol, NotUnderstood> {
+    match v1::PortProtocol::try_from(protocol) {
+        Ok(v1::PortProtocol::Http) => Ok(Protocol::Http),
+        Ok(v1::PortProtocol::Tcp) => Ok(Protocol::Tcp),
+        Err(_) => Err(NotUnderstood::number(field, protocol)),
     }
 }
 
@@ -108,6 +127,10 @@ fn endpoint_from(endpoint: v1::Endpoint) -> Result<Endpoint, NotUnderstood> {
             .map_err(|_| NotUnderstood::text("endpoint.tag", &endpoint.tag))?,
         weight: endpoint.weight,
         health,
+        port: Port {
+            protocol: protocol_from("endpoint.protocol", endpoint.protocol)?,
+            is_further: endpoint.further_port,
+        },
     })
 }
 

@@ -5,7 +5,7 @@ use lanes::{
     condition::{Condition, Operator, Parameter},
     directory::NameAnswer,
     group::{EntranceSpec, Entry, Fallback, Meet},
-    service::{FurtherAddresses, Health},
+    service::{FurtherAddresses, Health, Port, Protocol},
 };
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
@@ -116,6 +116,9 @@ fn service() -> impl Strategy<Value = Service> {
         Just(Health::Draining),
         Just(Health::InvalidTag),
     ];
+    let protocol = prop_oneof![Just(Protocol::Http), Just(Protocol::Tcp)];
+    let port =
+        (protocol, any::<bool>()).prop_map(|(protocol, is_further)| Port { protocol, is_further });
     let endpoint = (
         any::<std::net::SocketAddr>(),
         any::<Option<std::net::SocketAddr>>(),
@@ -123,9 +126,10 @@ fn service() -> impl Strategy<Value = Service> {
         option::of(tag()),
         any::<u32>(),
         health,
+        port,
     )
         .prop_map(
-            |(address, application_address, (reached, listening), tag, weight, health)| {
+            |(address, application_address, (reached, listening), tag, weight, health, port)| {
                 let address = without_scope(address);
                 let application_address = application_address.map(without_scope);
                 let further =
@@ -133,7 +137,7 @@ fn service() -> impl Strategy<Value = Service> {
                 let [reached, listening]: [Vec<_>; 2] = further;
                 let first = (address, application_address);
                 let further = FurtherAddresses::beside(first, &reached, &listening);
-                Endpoint { address, application_address, further, tag, weight, health }
+                Endpoint { address, application_address, further, tag, weight, health, port }
             },
         );
     (service_id(), "[A-Za-z]{1,5}", word(), vec(endpoint, 0..5)).prop_map(

@@ -163,6 +163,7 @@ impl Simulation {
             tag: tag.and_then(|tag| Tag::parse(LANES[tag]).unwrap()),
             weight: 1,
             health: Health::Usable,
+            port: Port::default(),
         });
         let (id, name) = (service_id(LETTERS[letter]), format!("sc-{}", LETTERS[letter]));
         let application = format!("app-{}", LETTERS[letter]);

@@ -1,5 +1,7 @@
 //! Checks one text after the other, and collects every problem.
 
+mod ports;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     path::PathBuf,
@@ -14,6 +16,7 @@ use proxy::{
 use routes::entrance::CorrelationHeaders;
 use telemetry::logs::Format;
 
+pub(crate) use self::ports::Port;
 use super::{
     ApiAuth, CaptureExclusions, Connect, ControlPlane, GatewayListener, Limits, Process, Workers,
 };
@@ -364,8 +367,18 @@ impl<'a> Checker<'a> {
         address
     }
 
-    /// Addresses that others connect to, each said once; blanks and commas separate them where they are said together.
+    /// Addresses that others connect to, as many as one instance has.
     pub(super) fn reachable(&mut self, key: &str, texts: &[String]) -> Option<Vec<SocketAddr>> {
+        let addresses = self.addresses(key, texts)?;
+        if addresses.len() > ADDRESSES_MAX {
+            self.refuse(key, &texts.join(" "), format!("use at most {ADDRESSES_MAX} addresses"));
+            return None;
+        }
+        Some(addresses)
+    }
+
+    /// Addresses that can be connected to, each said once; blanks and commas separate them where they are said together.
+    fn addresses(&mut self, key: &str, texts: &[String]) -> Option<Vec<SocketAddr>> {
         let mut addresses = Vec::new();
         let mut is_good = true;
         for text in each(texts) {
@@ -388,35 +401,7 @@ impl<'a> Checker<'a> {
             }
             is_good = false;
         }
-        if addresses.len() > ADDRESSES_MAX {
-            self.refuse(key, &texts.join(" "), format!("use at most {ADDRESSES_MAX} addresses"));
-            is_good = false;
-        }
         is_good.then_some(addresses)
-    }
-
-    /// Where the application listens: one port, at one address or several. What its sidecar is called for without a
-    /// destination goes to that port.
-    pub(super) fn application(&mut self, texts: &[String]) -> Option<Vec<SocketAddr>> {
-        const KEY: &str = "app-address";
-        if let Some(option) = each(texts).find(|text| text.contains('=')) {
-            let remedy = "write addresses alone: services and protocols of further ports are not supported by this \
-                 version; what is no HTTP/1.1 passes unread anyhow";
-            self.refuse(KEY, option, remedy);
-            return None;
-        }
-        let addresses = self.reachable(KEY, texts)?;
-        let other = addresses.iter().find(|it| it.port() != addresses[0].port());
-        if let Some(other) = other {
-            let remedy = format!(
-                "use port {} at every address: they are one instance, called at one port; other ports of an application \
-                 are called past its sidecar in this version",
-                addresses[0].port()
-            );
-            self.refuse(KEY, &other.to_string(), remedy);
-            return None;
-        }
-        Some(addresses)
     }
 
     /// Others must be told an address.

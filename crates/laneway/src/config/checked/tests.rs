@@ -127,7 +127,7 @@ fn an_instance_may_have_several_addresses() {
     let settings = raw.check(&origins()).unwrap();
     let texts =
         |addresses: &[SocketAddr]| addresses.iter().map(ToString::to_string).collect::<Vec<_>>();
-    assert_eq!(texts(&settings.app_addresses), ["10.0.0.5:8080", "[fd00::5]:8080"]);
+    assert_eq!(texts(&settings.ports[0].addresses), ["10.0.0.5:8080", "[fd00::5]:8080"]);
     assert_eq!(texts(&settings.advertise), ["10.0.0.5:15006", "[fd00::5]:15006"]);
     check(|raw| raw.advertise = vec!["10.0.0.5:1,[fd00::5]:1".into()], &[]);
     check(
@@ -142,19 +142,95 @@ fn an_instance_may_have_several_addresses() {
     check(|raw| raw.app_address = many, &["use at most 16 addresses"]);
 }
 
+/// The ports that these addresses are, in words.
+fn ports(service: Option<&str>, written: &[&str]) -> Vec<String> {
+    let mut raw = sidecar();
+    raw.service = service.map(str::to_owned);
+    raw.app_address = written.iter().copied().map(str::to_owned).collect();
+    let ports = raw.check(&origins()).unwrap().ports;
+    let words = |port: &Port| {
+        let at: Vec<String> = port.addresses.iter().map(ToString::to_string).collect();
+        format!("{} {} {}", port.service, port.protocol.as_str(), at.join(" "))
+    };
+    ports.iter().map(words).collect()
+}
+
 #[test]
-fn further_ports_of_an_application_are_refused_with_what_is_right() {
-    for (written, words) in [
-        (&["10.0.0.5:80", "10.0.0.5:81"][..], "app-address: `10.0.0.5:81`: use port 80 at every"),
-        (&["10.0.0.5:80 [fd00::5]:81"], "app-address: `[fd00::5]:81`: use port 80 at every"),
-        (&["10.0.0.5:80,service=b"], "app-address: `service=b`: write addresses alone"),
-        (&["10.0.0.5:80", "10.0.0.5:20880,protocol=dubbo"], "`protocol=dubbo`: write addresses"),
+fn each_port_of_an_application_is_a_service() {
+    let tcp = "10.0.0.5:20880,service=dubbo-b,protocol=tcp";
+    assert_eq!(ports(None, &["10.0.0.5:80"]), ["spring-cloud-a http 10.0.0.5:80"]);
+    assert_eq!(ports(Some("sc-A"), &["10.0.0.5:80,protocol=tcp"]), ["sc-A tcp 10.0.0.5:80"]);
+    let two = ["sc-A http 10.0.0.5:80", "dubbo-b tcp 10.0.0.5:20880"];
+    assert_eq!(ports(Some("sc-A"), &["10.0.0.5:80", tcp]), two);
+    assert_eq!(ports(Some("sc-A"), &[tcp, "10.0.0.5:80"]), two, "that without is first");
+    assert_eq!(ports(Some("sc-A"), &[&format!("10.0.0.5:80 {tcp}")]), two, "the environment");
+    assert_eq!(ports(Some("sc-A"), &[&format!("10.0.0.5:80,{tcp}")]), two);
+    assert_eq!(ports(Some("SC-a"), &[tcp, "10.0.0.5:80,service=sc-A"])[0], "SC-a http 10.0.0.5:80");
+    assert_eq!(ports(None, &[tcp, "10.0.0.5:80,service=b"])[0], "dubbo-b tcp 10.0.0.5:20880");
+    assert_eq!(
+        ports(None, &["10.0.0.5:80", "[fd00::5]:20880", tcp, "[fd00::5]:80"]),
+        [
+            "spring-cloud-a http 10.0.0.5:80 [fd00::5]:80",
+            "dubbo-b tcp [fd00::5]:20880 10.0.0.5:20880"
+        ],
+        "one number is one port"
+    );
+}
+
+#[test]
+fn what_is_no_port_is_refused_with_what_is_right() {
+    let with = |written: &[&str], words: &str| {
+        let texts = written.iter().copied().map(str::to_owned).collect();
+        check(|raw| raw.app_address = texts, &[&format!("app-address: {words}")]);
+    };
+    let named = |what: &str| format!("10.0.0.5:81,{what}");
+    with(
+        &["10.0.0.5:80", "10.0.0.5:81"],
+        "`10.0.0.5:81`: name the service of port 81, e.g. 10.0.0.5:81,service=",
+    );
+    with(&["10.0.0.5:80", &named("service=a/b")], "`a/b`: use 1 to 253");
+    with(&["10.0.0.5:80", &named("service=")], "``: use 1 to 253");
+    with(&["10.0.0.5:80", &named("port=x")], "`port=x`: say service=NAME and protocol=");
+    with(&["10.0.0.5:80", &named("service=b,service=c")], "`service=c`: say it once");
+    with(&["10.0.0.5:80", "service=b"], "`service=b`: write it behind its address");
+    with(&["10.0.0.5:80", "10.0.0.5:81 protocol=tcp"], "`protocol=tcp`: write it behind");
+    with(
+        &["10.0.0.5:80", &named("service=b"), "10.0.0.6:81,service=c"],
+        "`10.0.0.6:81`: say the same service and protocol at every",
+    );
+    with(
+        &["10.0.0.5:80", &named("service=b"), "10.0.0.5:82,service=B"],
+        "`10.0.0.5:82`: name another service than B, whose port is 81",
+    );
+    with(
+        &["10.0.0.5:80", &named("service=b"), "10.0.0.5:81"],
+        "`10.0.0.5:81`: say each address once",
+    );
+    for (protocol, words) in [
+        ("grpc", "use protocol=http: HTTP/2 in the clear"),
+        ("h2c", "use protocol=http: HTTP/2 in the clear"),
+        ("dubbo", "use protocol=tcp: Dubbo's own protocol passes unread"),
+        ("tls", "use protocol=tcp: what is encrypted passes unread"),
+        ("HTTPS", "use protocol=tcp: what is encrypted passes unread"),
+        ("HTTP", "use protocol=http"),
+        ("udp", "use protocol=http, of which each request is read, or protocol=tcp"),
+        ("", "use protocol=http, of which each request is read, or protocol=tcp"),
     ] {
-        check(
-            |raw| raw.app_address = written.iter().copied().map(str::to_owned).collect(),
-            &[words],
-        );
+        let written = named(&format!("service=b,protocol={protocol}"));
+        with(&["10.0.0.5:80", &written], &format!("`protocol={protocol}`: {words}"));
     }
+    let many: Vec<String> = (1..=17).map(|it| format!("10.0.0.5:{it},service=s{it}")).collect();
+    with(
+        &many.iter().map(String::as_str).collect::<Vec<_>>(),
+        &format!("`{}`: use at most 16 ports", many.join(" ")),
+    );
+    check(
+        |raw| {
+            raw.service = Some("sc-A".into());
+            raw.app_address = vec!["10.0.0.5:81,service=b".into()];
+        },
+        &["app-address: `10.0.0.5:81`: write one address without service=: it is that of sc-A"],
+    );
 }
 
 #[test]
@@ -217,7 +293,7 @@ fn a_sidecar_that_listens_everywhere_must_say_where_it_is_reached() {
 #[test]
 fn the_service_is_called_like_the_application_unless_told() {
     let settings = sidecar().check(&origins()).unwrap();
-    assert_eq!(settings.service, "spring-cloud-a");
+    assert_eq!(settings.ports[0].service, "spring-cloud-a");
     assert_eq!(settings.workers.threads, 1);
 }
 

@@ -9,8 +9,8 @@ use crate::config;
 pub(super) struct Addresses {
     /// Where callers connect; the first is the one that the instance is known by.
     pub(super) advertised: Vec<SocketAddr>,
-    /// Where its application listens; the first is the one that is probed.
-    pub(super) applications: Vec<SocketAddr>,
+    /// Where its application listens, port by port.
+    pub(super) ports: Vec<Vec<SocketAddr>>,
 }
 
 impl Addresses {
@@ -20,10 +20,11 @@ impl Addresses {
             [] => vec![inbound],
             advertised => advertised.to_vec(),
         };
-        Self { advertised, applications: settings.app_addresses.clone() }
+        let ports = settings.ports.iter().map(|port| port.addresses.clone()).collect();
+        Self { advertised, ports }
     }
 
-    /// Connections of both families to the application's port are redirected to `inbound`: whatever address the host has
+    /// Connections of both families to the application's ports are redirected to `inbound`: whatever address the host has
     /// there is the instance's, too. Told are those of the other family at the same interface, where that was not written;
     /// another address of the same family may wander from host to host.
     pub(super) fn captured(
@@ -37,13 +38,13 @@ impl Addresses {
         let is_one_family = |addresses: &[SocketAddr]| {
             addresses.iter().all(|it| it.is_ipv4() == addresses[0].is_ipv4())
         };
-        if is_one_family(&self.applications) {
-            for written in self.applications.clone() {
+        for addresses in self.ports.iter_mut().filter(|addresses| is_one_family(addresses)) {
+            for written in addresses.clone() {
                 let ip = of_host(written.ip());
                 for ip in std::iter::once(ip).chain(siblings(ip)) {
                     let found = SocketAddr::new(ip, written.port());
-                    if !ip.is_loopback() && !self.applications.contains(&found) {
-                        self.applications.push(found);
+                    if !ip.is_loopback() && !addresses.contains(&found) {
+                        addresses.push(found);
                     }
                 }
             }
@@ -61,8 +62,8 @@ impl Addresses {
 }
 
 /// As they are told.
-pub(super) fn further(addresses: &[SocketAddr]) -> Vec<String> {
-    addresses.iter().skip(1).map(ToString::to_string).collect()
+pub(super) fn texts(addresses: &[SocketAddr]) -> Vec<String> {
+    addresses.iter().map(ToString::to_string).collect()
 }
 
 #[cfg(test)]
@@ -76,14 +77,20 @@ mod tests {
     /// On a host whose one interface has 10.0.0.5 and fd00::5.
     #[track_caller]
     fn check(advertised: &str, applications: &str, inbound: &str, expected: [&str; 2]) {
-        let written = Addresses { advertised: all(advertised), applications: all(applications) };
+        let further = vec!["127.0.0.1:9090".parse().unwrap()];
+        let written =
+            Addresses { advertised: all(advertised), ports: vec![all(applications), further] };
         let own: [IpAddr; 2] = ["10.0.0.5".parse().unwrap(), "fd00::5".parse().unwrap()];
         let siblings = |ip: IpAddr| match own.contains(&ip) {
             true => own.into_iter().filter(|it| it.is_ipv4() != ip.is_ipv4()).collect(),
             false => Vec::new(),
         };
         let found = written.captured(inbound.parse().unwrap(), siblings);
-        assert_eq!([found.advertised, found.applications], expected.map(all), "{advertised}");
+        let [first, further] = <[_; 2]>::try_from(found.ports).unwrap();
+        // Each port by itself: what is on loopback is called at the addresses of its host.
+        let host = found.advertised[0].ip();
+        assert!(further.contains(&SocketAddr::new(host, 9090)), "{further:?}");
+        assert_eq!([found.advertised, first], expected.map(all), "{advertised}");
     }
 
     #[test]

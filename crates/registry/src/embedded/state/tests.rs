@@ -1,6 +1,14 @@
 //! Lives of instances, with time as a number of milliseconds.
 
+use std::collections::BTreeMap;
+
+use lanes::service::Protocol;
+
 use super::*;
+use crate::embedded::{
+    FurtherPort,
+    instance::{FURTHER_ADDRESSES_MAX, FURTHER_PORTS_MAX, METADATA_BYTES_MAX, WEIGHT_MAX},
+};
 
 /// A registry and the time, in milliseconds since it started.
 struct World {
@@ -19,6 +27,8 @@ fn instance(node: &str, service: &str, address: &str, tag: &str) -> Instance {
         application_address: None,
         further_addresses: Vec::new(),
         further_application_addresses: Vec::new(),
+        protocol: Protocol::Http,
+        further_ports: Vec::new(),
         tag: tag.to_owned(),
         weight: 1,
         metadata: BTreeMap::new(),
@@ -405,6 +415,109 @@ fn what_cannot_be_registered_is_refused_by_field() {
     check_refused(Instance { weight: WEIGHT_MAX + 1, ..good() }, "weight");
     let metadata = BTreeMap::from([("k".to_owned(), "v".repeat(METADATA_BYTES_MAX))]);
     check_refused(Instance { metadata, ..good() }, "metadata");
+    let with = |ports: &[(&str, &str)]| Instance {
+        further_ports: ports.iter().map(|(service, at)| port(service, at)).collect(),
+        ..good()
+    };
+    for service in ["", "a/b", "a", "A"] {
+        check_refused(with(&[(service, "10.0.0.1:1")]), "further_ports[0].service");
+    }
+    let twice = with(&[("b", "10.0.0.1:1"), ("B", "10.0.0.1:2")]);
+    check_refused(twice, "further_ports[1].service");
+    check_refused(with(&[("b", "")]), "further_ports[0].application_addresses");
+    check_refused(with(&[("b", "224.0.0.1:1")]), "further_ports[0].application_addresses");
+    let many: Vec<String> = (0..=FURTHER_PORTS_MAX).map(|number| format!("s{number}")).collect();
+    let many: Vec<_> = many.iter().map(|name| (name.as_str(), "10.0.0.1:1")).collect();
+    check_refused(with(&many), "further_ports");
+}
+
+/// A further port at addresses with blanks between.
+fn port(service: &str, at: &str) -> FurtherPort {
+    let application_addresses = at.split_whitespace().map(|it| it.parse().unwrap()).collect();
+    FurtherPort { service: service.to_owned(), protocol: Protocol::Tcp, application_addresses }
+}
+
+/// With a port of service `b` beside that of `a`.
+fn with_ports(node: &str, address: &str, tag: &str) -> Instance {
+    let application_address = Some("10.0.0.1:80".parse().unwrap());
+    let further_ports = vec![port("b", "10.0.0.1:81 [fd00::1]:81")];
+    Instance { application_address, further_ports, ..instance(node, "a", address, tag) }
+}
+
+#[test]
+fn the_ports_of_an_application_are_services_of_one_instance() {
+    let mut world = World::new();
+    world.register(instance("w", "a", "127.0.0.1:9", ""));
+    let told = world.register(with_ports("n", "127.0.0.1:1", "gray"));
+    assert_eq!(
+        told,
+        ["a a: 127.0.0.1:9 base Usable, 127.0.0.1:1 gray Usable", "b a: 127.0.0.1:1 gray Usable"]
+    );
+    let services: Vec<_> =
+        world.state.everything().changes.into_iter().filter_map(|it| it.state).collect();
+    let of = |name: &str| services.iter().find(|it| &**it.name() == name).unwrap();
+    let [_, a] = of("a").endpoints() else { panic!("{services:?}") };
+    let [b] = of("b").endpoints() else { panic!("{services:?}") };
+    assert_eq!(a.port, Port::default());
+    assert_eq!(b.port, Port { protocol: Protocol::Tcp, is_further: true });
+    let all = |it: &Endpoint| it.all_addresses().map(|it| it.to_string()).collect::<Vec<_>>();
+    assert_eq!(all(a), ["127.0.0.1:1", "10.0.0.1:80"]);
+    assert_eq!(all(b), ["127.0.0.1:1", "10.0.0.1:81", "[fd00::1]:81"]);
+    // One health, one departure, one lease.
+    let ill = world.heartbeat("n", false).unwrap();
+    assert!(ill[0].ends_with("gray Unhealthy") && ill[1].ends_with("gray Unhealthy"), "{ill:?}");
+    world.heartbeat("n", true);
+    let left = lines(world.state.deregister("n", world.now()).unwrap());
+    assert_eq!(left[0], "departed n");
+    assert!(left[1].ends_with("gray Draining") && left[2].ends_with("gray Draining"), "{left:?}");
+}
+
+#[test]
+fn what_becomes_of_an_instances_ports_is_told_at_once() {
+    let mut world = World::new();
+    world.register(with_ports("n", "127.0.0.1:1", ""));
+    // One port fewer: its service is told without it, the other stays as it is.
+    let told = world.register(instance("n", "a", "127.0.0.1:1", ""));
+    assert_eq!(told, ["b a: ", "a a: 127.0.0.1:1 base Usable"]);
+    let told = world.register(with_ports("n", "127.0.0.1:1", ""));
+    assert_eq!(told, ["a a: 127.0.0.1:1 base Usable", "b a: 127.0.0.1:1 base Usable"]);
+    // Another tag is a removal of both before it is an addition.
+    let told = world.register(with_ports("n", "127.0.0.1:1", "gray"));
+    assert_eq!(told[..2], ["a a: ", "b a: "]);
+    assert_eq!(told[2..], ["a a: 127.0.0.1:1 gray Usable", "b a: 127.0.0.1:1 gray Usable"]);
+    // Somebody else at its address takes the place of both.
+    let told = world.register(instance("m", "a", "127.0.0.1:1", "gray"));
+    assert_eq!(told, ["departed n", "b a: ", "a a: 127.0.0.1:1 gray Usable"]);
+}
+
+#[test]
+fn the_last_instance_of_one_of_its_services_is_kept_though_it_is_not_heard() {
+    let mut world = World::new();
+    world.register(instance("w", "a", "127.0.0.1:9", "gray"));
+    world.register(instance("w2", "c", "127.0.0.1:8", ""));
+    world.register(instance("w3", "c", "127.0.0.1:7", ""));
+    world.register(with_ports("n", "127.0.0.1:1", "gray"));
+    let told = world.live_until(7_000);
+    assert!(told.iter().any(|it| it == "b a: 127.0.0.1:1 gray Silent"), "{told:?}");
+    assert!(!told.iter().any(|it| it.starts_with("departed")), "{told:?}");
+    // Restored, it is of both again.
+    let mut world = World::new();
+    let restored = world.state.restore(vec![with_ports("n", "127.0.0.1:1", "")], world.now());
+    assert_eq!(lines(restored), ["a a: 127.0.0.1:1 base Usable", "b a: 127.0.0.1:1 base Usable"]);
+}
+
+#[test]
+fn instances_that_say_different_protocols_are_told() {
+    let mut world = World::new();
+    world.register(instance("n", "b", "127.0.0.1:1", ""));
+    let mut effects =
+        world.state.register(with_ports("o", "127.0.0.1:2", ""), world.now()).unwrap();
+    let problems = effects.changes.remove(1).problems;
+    let told: Vec<String> = problems.iter().map(ToString::to_string).collect();
+    assert!(
+        told.iter().any(|it| it.contains("protocol: `tcp`: let all instances of b")),
+        "{told:?}"
+    );
 }
 
 #[test]

@@ -1,0 +1,64 @@
+//! Ports that nobody has declared, on hosts of registered instances: what goes there goes past the lanes, and is told.
+
+use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+
+use parking_lot::Mutex;
+use telemetry::{Samples, names};
+
+/// Ports that are told apart; an application calls far fewer that nobody meant.
+const PORTS_MAX: usize = 64;
+
+/// Connections to such ports, for whoever outlives or shares the proxy.
+#[derive(Debug, Clone, Default)]
+pub struct UndeclaredPorts(Arc<Mutex<Counted>>);
+
+#[derive(Debug, Default)]
+struct Counted {
+    by_address: BTreeMap<SocketAddr, u64>,
+    /// Those included that are not told apart.
+    connections: u64,
+}
+
+impl UndeclaredPorts {
+    /// Those that are told apart, as text, and how many connections there were to each.
+    pub fn all(&self) -> Vec<(String, u64)> {
+        let counted = self.0.lock();
+        counted.by_address.iter().map(|(address, calls)| (address.to_string(), *calls)).collect()
+    }
+
+    /// Counts a connection; whether it is the first to this port.
+    pub(crate) fn count(&self, address: SocketAddr) -> bool {
+        let mut counted = self.0.lock();
+        counted.connections += 1;
+        let is_full = counted.by_address.len() >= PORTS_MAX;
+        match counted.by_address.get_mut(&address) {
+            Some(calls) => *calls += 1,
+            None if is_full => return false,
+            None => return counted.by_address.insert(address, 1).is_none(),
+        }
+        false
+    }
+
+    /// Adds their count.
+    pub(crate) fn sample(&self, samples: &mut Samples) {
+        samples.add(names::UNDECLARED, &[], self.0.lock().connections as f64);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ports_are_told_apart_as_far_as_there_is_room() {
+        let ports = UndeclaredPorts::default();
+        let at = |port: usize| SocketAddr::from(([10, 0, 0, 1], port as u16));
+        assert!(ports.count(at(1)));
+        assert!(!ports.count(at(1)));
+        let first: Vec<bool> = (1..=PORTS_MAX + 1).map(|port| ports.count(at(port))).collect();
+        assert!(!first[0] && first[1] && !first[PORTS_MAX]);
+        assert_eq!(ports.all().len(), PORTS_MAX);
+        assert_eq!(ports.all()[0], ("10.0.0.1:1".to_owned(), 3));
+        assert_eq!(ports.0.lock().connections, 3 + PORTS_MAX as u64);
+    }
+}
