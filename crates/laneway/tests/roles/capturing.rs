@@ -2,10 +2,13 @@
 
 use std::{
     io::{Read as _, Write as _},
+    net::TcpStream,
     process::Command,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
 };
 
 use anyhow::{Context as _, Result, bail};
+use parking_lot::Mutex;
 use testkit::{Host, Process, Sandbox, Switch, http, needs, wait};
 
 use crate::{SOON, sandbox, says, start_on};
@@ -181,6 +184,84 @@ fn the_ports_of_an_application_are_one_instance() -> Result<()> {
     assert_eq!(&greeting, b"hello");
     world.answers("/status", "\"protocol\":\"tcp\"")?;
     Ok(())
+}
+
+#[test]
+fn a_sidecar_that_is_killed_lets_nothing_past_it_and_cuts_nothing_but_its_own() -> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let _application = world.application()?;
+    let target = format!("{}:8080", world.pod.address());
+    // The kernel's own: made before there was a sidecar.
+    let mut kept = world.elsewhere.inside(|| {
+        wait::until(SOON, "the application to listen", || Ok(TcpStream::connect(&target)?))
+    })?;
+    let tagged = ["--tag", "gray", "--takeover", "true"];
+    let mut sidecar = world.sidecar(&tagged)?;
+    world.answers("/readyz", "\"ready\":true")?;
+
+    let calls = Calls::default();
+    std::thread::scope(|scope| -> Result<()> {
+        let _over = EndsCalls(&calls);
+        scope.spawn(|| world.elsewhere.inside(|| calls.make(&target)));
+        calls.pass(20)?;
+        assert_eq!(calls.away.load(Relaxed), 0, "refused while the sidecar was there");
+        sidecar.kill();
+        wait::until_true(SOON, "somebody to find nobody", || calls.away.load(Relaxed) > 0)?;
+        sidecar = world.sidecar(&tagged)?;
+        world.answers("/readyz", "\"ready\":true")?;
+        calls.pass(1)?;
+        let away = calls.away.load(Relaxed);
+        calls.pass(20)?;
+        assert_eq!(calls.away.load(Relaxed), away, "refused after it had come back");
+        Ok(())
+    })?;
+    assert_eq!(*calls.wrong.lock(), [""; 0], "base reached a tagged instance");
+    kept.set_read_timeout(Some(SOON))?;
+    kept.write_all(b"GET /c HTTP/1.1\r\nhost: c\r\n\r\n")?;
+    let mut answer = [0; 12];
+    kept.read_exact(&mut answer)?;
+    assert_eq!(&answer, b"HTTP/1.1 200");
+    Ok(())
+}
+
+/// Calls of base to a tagged instance, one after the other: its sidecar refuses them.
+#[derive(Default)]
+struct Calls {
+    is_over: AtomicBool,
+    refused: AtomicUsize,
+    /// Nobody was there, or not to the end.
+    away: AtomicUsize,
+    wrong: Mutex<Vec<String>>,
+}
+
+struct EndsCalls<'c>(&'c Calls);
+
+impl Drop for EndsCalls<'_> {
+    fn drop(&mut self) {
+        self.0.is_over.store(true, Relaxed);
+    }
+}
+
+impl Calls {
+    fn make(&self, target: &str) {
+        while !self.is_over.load(Relaxed) {
+            match http::get(target, "/c", &[]) {
+                Ok(answer) if answer.status == 503 => drop(self.refused.fetch_add(1, Relaxed)),
+                Ok(answer) => self.wrong.lock().push(answer.body),
+                Err(_) => drop(self.away.fetch_add(1, Relaxed)),
+            }
+        }
+    }
+
+    /// Waits until so many more were refused.
+    fn pass(&self, more: usize) -> Result<()> {
+        let wanted = self.refused.load(Relaxed) + more;
+        wait::until_true(SOON, "calls to pass", || self.refused.load(Relaxed) >= wanted)
+    }
 }
 
 #[test]
