@@ -3,6 +3,7 @@
 #![allow(clippy::disallowed_methods, reason = "reads `CI` and the like; settings are the binary's")]
 
 mod bench;
+mod console;
 mod run;
 mod test;
 mod worlds;
@@ -19,6 +20,7 @@ const VERBS: &[(&str, &str)] = &[
     ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
     ("test", "everything: format, lints, tidy, codegen --check, dependencies, all tests"),
     ("faults", "every experiment of docs/faults.md, in full; about half an hour on two cores"),
+    ("console", "build the console; the next build of the binary takes it in"),
     ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
     (
         "bench",
@@ -59,6 +61,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "ci" => test::run(&root, worlds::Strictness::Ci),
         "test" => test::run(&root, worlds::Strictness::from_environment()),
         "faults" if rest.is_empty() => test::faults(&root, worlds::Strictness::from_environment()),
+        "console" if rest.is_empty() => console::build(&root),
         "demo" => demo(&root, rest),
         "bench" if rest == ["decision"] => bench::decision(&root),
         "bench" if rest.is_empty() => bench::run(&root),
@@ -97,6 +100,7 @@ fn demo(root: &Path, rest: &[String]) -> Result<()> {
             "Building the release binary first, once: about {DEMO_BUILD_MINUTES} minutes on two cores. Cargo shows how far it is."
         );
     }
+    console::build_where_possible(root)?;
     run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])?;
     let mut arguments = vec!["demo"];
     arguments.extend(rest.iter().map(String::as_str));

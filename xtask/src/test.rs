@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    run,
+    console, run,
     worlds::{self, Strictness, Worlds},
 };
 
@@ -37,10 +37,13 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
         let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         run::cargo(root, &lint)
     })?;
+    steps.take("console", || console::check(root, strictness))?;
     steps.take("codegen", || run::checks(root, &["codegen", "--check"]))?;
     steps.take("release binary", || {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;
+    let binary = root.join("target/release/laneway");
+    steps.take("console in a browser", || console::browse(root, &binary, strictness))?;
     let counts = steps.take("tests", || tests(root, &worlds, Extent::Usual, &["--workspace"]))?;
     steps.print();
     conclude(root, &counts, strictness)
@@ -191,7 +194,7 @@ impl Steps {
     fn print(&self) {
         println!("== wall time");
         for (name, took) in &self.0 {
-            println!("{name:<16} {:>6.1} s", took.as_secs_f64());
+            println!("{name:<20} {:>6.1} s", took.as_secs_f64());
         }
     }
 }

@@ -23,6 +23,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("node", "nodejs"),
     ("npm", "npm"),
     ("curl", "curl"),
+    ("chromium", "chromium"),
 ];
 
 /// What a missing world means.

@@ -7,7 +7,8 @@
 //! - Who asks? Whoever shows the token of the data directory ([`token`]), or whose process on this machine belongs to
 //!   the user that runs this one ([`peer`]): it could read the token in any case. A proxy does not, which asks for others.
 //!
-//! Health, readiness, metrics and the API's description are told to everybody who passed the first two.
+//! Health, readiness, metrics, the API's description and the console's files are told to everybody who passed the first
+//! two.
 
 pub(crate) mod hosts;
 mod peer;
@@ -25,7 +26,7 @@ use api::rest::{PREFIX, PROBLEM_JSON, Problem};
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Request, State},
-    http::{HeaderMap, StatusCode, Uri, header},
+    http::{HeaderMap, Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
@@ -33,6 +34,7 @@ use telemetry::{Metrics, Samples, names};
 use tokio::sync::OnceCell;
 
 use self::{hosts::Host, token::Token};
+use crate::console;
 
 /// Fields that say that somebody asks for somebody else: then it does not count whose process the connection is.
 const FORWARDED: [&str; 4] = ["via", "forwarded", "x-forwarded-for", "x-forwarded-host"];
@@ -43,6 +45,8 @@ pub(crate) struct Door {
     /// Names beside those every process has.
     hosts: Vec<Host>,
     callers: Callers,
+    /// Whether the console is behind this door.
+    has_console: bool,
     refused: Arc<Refused>,
 }
 
@@ -114,7 +118,8 @@ async fn enter(
     request: Request,
     next: Next,
 ) -> Response {
-    match door.judge(&connection, request.uri(), request.headers()).await {
+    let (method, uri, headers) = (request.method(), request.uri(), request.headers());
+    match door.judge(&connection, method, uri, headers).await {
         Ok(()) => next.run(request).await,
         Err(refusal) => {
             door.refused.of(&refusal).fetch_add(1, Ordering::Relaxed);
@@ -149,18 +154,25 @@ impl Door {
         let refused = Arc::new(Refused::default());
         let counted = Arc::clone(&refused);
         metrics.collect_from(move |samples| counted.sample(samples));
-        Self { hosts, callers, refused }
+        Self { hosts, callers, has_console: false, refused }
+    }
+
+    /// The same door before the console.
+    pub(crate) fn of_console(self) -> Self {
+        Self { has_console: true, ..self }
     }
 
     async fn judge(
         &self,
         connection: &Connection,
+        method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
         let authority = self.addressed(connection, uri, headers)?;
         check_origin(authority.as_deref(), headers)?;
-        if is_for_everybody(uri.path()) {
+        let is_console = || console::is_asked_for(method, uri.path(), headers);
+        if is_for_everybody(uri.path()) || (self.has_console && is_console()) {
             return Ok(());
         }
         match &self.callers {

@@ -6,6 +6,7 @@ mod accepting;
 mod admin;
 mod cli;
 mod config;
+mod console;
 mod data_directory;
 mod demo;
 mod door;

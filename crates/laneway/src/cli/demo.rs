@@ -121,6 +121,7 @@ fn introduce(demo: &Demo) {
         "control plane (API)",
         pid_of(CONTROL_PLANE)
     ));
+    output::line(format_args!("{:<28} http://{API}/ in a browser: the console", ""));
     output::line(format_args!(
         "{:<28} asks who calls: you are known by your user on this machine, others show the token in {}",
         "",

@@ -32,7 +32,8 @@ fn judged(door: &Door, target: &str, fields: &[(&str, &str)]) -> Option<u16> {
         headers.append(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
     }
     let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-    let judged = runtime.block_on(door.judge(&connection, &target.parse().unwrap(), &headers));
+    let judged =
+        runtime.block_on(door.judge(&connection, &Method::GET, &target.parse().unwrap(), &headers));
     judged.err().map(|refusal| refusal.into_response().status().as_u16())
 }
 
@@ -144,4 +145,26 @@ fn who_shows_no_token_sees_only_what_is_for_everybody() {
         assert_eq!(judged(&known, path, &[host, ("authorization", &shown)]), None, "{path}");
     }
     assert_eq!(judged(&door(Callers::Known(None)), "/status", &[host]), Some(401));
+}
+
+#[test]
+fn the_consoles_files_are_for_everybody_and_what_they_show_is_not() {
+    let known = || Callers::Known(Some(token()));
+    let page = [("host", "10.0.0.1:7600"), ("accept", "text/html")];
+    let (console, other) = (door(known()).of_console(), door(known()));
+    for path in ["/", "/status"] {
+        assert_eq!(judged(&console, path, &page), None, "{path}");
+        assert_eq!(judged(&other, path, &page), Some(401), "{path}");
+    }
+    let program = [("host", "10.0.0.1:7600"), ("accept", "application/json")];
+    for path in ["/status", "/log-level", "/api/v1alpha1/lanes", "/api/v1alpha1/status"] {
+        assert_eq!(judged(&console, path, &program), Some(401), "{path}");
+    }
+    for path in ["/api/v1alpha1/lanes", "/log-level"] {
+        assert_eq!(judged(&console, path, &page), Some(401), "{path}");
+    }
+    let foreign = [("host", "evil.example"), ("accept", "text/html")];
+    assert_eq!(judged(&console, "/", &foreign), Some(421));
+    let linked = [("host", "10.0.0.1:7600"), ("origin", "http://evil.example")];
+    assert_eq!(judged(&console, "/", &linked), Some(403));
 }

@@ -23,6 +23,7 @@ use crate::{
     admin::{self, Admin},
     cli::output,
     config::checked::{self, ApiAuth},
+    console,
     door::{
         Callers, Door,
         token::{self, Token},
@@ -148,6 +149,7 @@ impl ControlPlane {
         let metrics = Arc::clone(&admin.metrics);
         let Some((listener, door)) = self.api_listener.take() else { return };
         let router = admin::router(admin).fallback_service(self.control.rest());
+        let (router, door) = (console::before(router), door.of_console());
         self.api_server = Some(HttpServer::start("api", listener, router, door, &metrics));
         output::listening("api", self.api);
         output::listening("discovery", self.discovery);

@@ -1,0 +1,299 @@
+// The console in a browser, against the real binary and the running demo: what people do, in the order they do it.
+import assert from "node:assert/strict";
+import { mkdirSync } from "node:fs";
+import { after, before, describe, it } from "node:test";
+import { DEMO, accessible, api, chain, clean, demo, empty, healthy, launch, open, sample, serve, until } from "./world.mjs";
+
+const shots = process.env.LANEWAY_SHOTS;
+const EXPLAINED = "/explain?url=http%3A%2F%2F127.0.0.1%3A8000%2Fa&headers=canary%3A%20gray&path=sc-A%2Csc-B%2Csc-C";
+
+/** Every page, and what is on it once it is whole. */
+const PAGES = {
+  lanes: ["/lanes", "rollout"],
+  group: ["/lanes/trade", "spring-cloud-b"],
+  lane: ["/lanes/trade/gray", "Live on 6 of 6 data planes", "6 / 6 个数据面已生效"],
+  "edit-content": ["/lanes/trade/gray?edit=rule", "curl -H 'canary: gray'"],
+  "edit-ratio": ["/lanes/rollout/gray?edit=rule", "70 %"],
+  "new-lane-group": ["/new/lane-group", "Spring Cloud Gateway"],
+  "new-lane": ["/new/lane?group=trade", "spring-cloud-b"],
+  explain: [EXPLAINED, "127.0.0.23:15006"],
+  gateways: ["/gateways", "rollout, trade"],
+  gateway: ["/gateways/edge", "/ratio"],
+  sources: ["/sources", "sc-C"],
+  status: ["/status", "127.0.0.23:15020"],
+  "sign-in": ["/sign-in", "cat DATA/api-token"],
+};
+
+let browser;
+let running;
+
+before(async () => {
+  if (shots) mkdirSync(shots, { recursive: true });
+  [running, browser] = await Promise.all([demo(), launch()]);
+});
+after(async () => {
+  await browser?.close();
+  await clean(running);
+});
+
+/** A request in the lane as the mesh answers it now. */
+const canary = () => chain({ canary: "gray" });
+
+describe("every page", { concurrency: 2 }, () => {
+  for (const [theme, language, width] of [
+    ["light", "en", 1280],
+    ["dark", "zh", 1280],
+    ["dark", "en", 390],
+    ["light", "zh", 390],
+  ]) {
+    it(`has no violation in ${theme}, ${language}, at ${width} px`, async () => {
+      const page = await open(browser, { theme, language, width });
+      for (const [name, [url, english, chinese]] of Object.entries(PAGES)) {
+        await page.goto(url);
+        await page.getByText(language === "zh" && chinese ? chinese : english).first().waitFor({ state: "attached" });
+        assert.equal(await page.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0, `${name} scrolls sideways`);
+        await accessible(page, `${name}, ${theme}, ${language}, ${width} px`);
+        await healthy(page);
+        if (shots) await page.screenshot({ path: `${shots}/${name}-${theme}-${language}-${width}.png`, fullPage: true });
+      }
+      await page.context().close();
+    });
+  }
+
+  it("is Chinese where Chinese is asked for, and changes at once", async () => {
+    const page = await open(browser, { language: "zh" });
+    await page.goto("/lanes");
+    await page.getByRole("heading", { level: 1, name: "全链路灰度" }).waitFor();
+    await page.getByRole("button", { name: "English" }).click();
+    await page.getByRole("heading", { level: 1, name: "Full-link canary" }).waitFor();
+    await page.reload();
+    await page.getByRole("heading", { level: 1, name: "Full-link canary" }).waitFor();
+    await page.context().close();
+  });
+
+  it("that is none says so", async () => {
+    const page = await open(browser);
+    for (const url of ["/nowhere", "/lanes/nothing", "/lanes/trade/nothing", "/gateways/nothing"]) {
+      await page.goto(url);
+      await page.getByRole("heading", { level: 1, name: "Not found" }).waitFor();
+    }
+    await page.context().close();
+  });
+});
+
+describe("from nothing", () => {
+  it("a group and a lane are created by clicking, seen, disabled, explained", async () => {
+    await empty();
+    const page = await open(browser);
+    await page.goto("/");
+    await page.getByText("No lane group yet").waitFor();
+    await accessible(page, "nothing there");
+    await page.getByRole("link", { name: "Create lane group and lane" }).click();
+
+    await page.getByLabel("Lane group name").fill("Trade");
+    await page.getByText("Lower-case letters, digits and dashes, at most 63").waitFor();
+    await page.getByLabel("Lane group name").fill("trade");
+    await page.getByRole("button", { name: "Next" }).click();
+    for (const name of ["spring-cloud-a", "spring-cloud-b", "spring-cloud-c"]) await page.getByLabel(name).check();
+    await page.getByRole("button", { name: "Next" }).click();
+
+    await page.getByLabel("Lane tag").fill("grey");
+    await page.getByText("0 instances carry the tag").waitFor();
+    await page.getByText("No instance carries the tag grey yet").waitFor();
+    await page.getByText("laneway sidecar --application spring-cloud-a --service sc-A --tag grey").waitFor();
+    await accessible(page, "no match");
+    if (shots) await page.screenshot({ path: `${shots}/no-match.png`, fullPage: true });
+    await page.getByRole("button", { name: "Use gray" }).click();
+    await page.getByText("2 instances carry the tag").waitFor();
+    await page.getByRole("button", { name: "Next" }).click();
+
+    await page.getByLabel("Name of the parameter").fill("canary");
+    await page.getByLabel("Value", { exact: true }).fill("gray");
+    await page.getByText("What this writes, and as a command").click();
+    await page.getByText("laneway apply -f - <<'EOF'").waitFor();
+    await accessible(page, "last step");
+    if (shots) await page.screenshot({ path: `${shots}/last-step.png`, fullPage: true });
+    await page.getByRole("button", { name: "Create and enable" }).click();
+
+    await page.waitForURL("**/lanes/trade");
+    await page.getByRole("gridcell", { name: "gray, spring-cloud-a: 1 usable instance" }).waitFor();
+    await page.getByRole("gridcell", { name: "gray, spring-cloud-b: no usable instance of the lane; served by base" }).waitFor();
+    await until("the lane takes requests", async () => (await canary()).startsWith("Agray"));
+
+    await page.getByRole("switch", { name: "Enable gray" }).click({ force: true });
+    await page.getByText(/Live on \d of \d data planes, \d+ ms/).waitFor();
+    await page.getByText("trade/gray is disabled").waitFor();
+    if (shots) await page.screenshot({ path: `${shots}/disabled.png`, fullPage: true });
+    await until("the lane takes no request", async () => (await canary()).startsWith("A["));
+    await page.getByRole("button", { name: "Undo" }).click();
+    await until("the lane takes requests again", async () => (await canary()).startsWith("Agray"));
+
+    await page.getByRole("link", { name: "Explain a request" }).click();
+    await page.getByLabel("Paste a curl command").fill("curl -H 'canary: gray' http://127.0.0.1:8000/a");
+    await page.getByLabel("Call path").fill("sc-A,sc-B,sc-C");
+    await page.getByRole("button", { name: "Explain" }).click();
+    await page.getByText("1 of 3 hops fall back: spring-cloud-b.").waitFor();
+    await page.getByText("127.0.0.23:15006").first().waitFor();
+    await healthy(page);
+    await page.context().close();
+  });
+
+  it("a whole lane is created by keyboard alone", async () => {
+    await sample();
+    const page = await open(browser);
+    await page.goto("/lanes/trade");
+    const press = (...keys) => keys.reduce((before_, key) => before_.then(() => page.keyboard.press(key)), Promise.resolve());
+    // Tab until what has focus is named so.
+    const reach = async (role, name) => {
+      const wanted = page.getByRole(role, { name }).first();
+      await wanted.waitFor();
+      for (let tabs = 0; tabs < 80; tabs += 1) {
+        if (await wanted.evaluate((element) => element === document.activeElement)) return;
+        await press("Tab");
+      }
+      throw new Error(`no way to ${role} ${name} by Tab`);
+    };
+    await reach("link", "Skip to content");
+    await reach("link", "Create lane");
+    await press("Enter");
+    await reach("textbox", "Lane tag");
+    await page.keyboard.type("blue");
+    await reach("button", "Next");
+    await press("Enter");
+    await reach("textbox", "Name of the parameter");
+    await page.keyboard.type("x-dev");
+    await reach("textbox", "Value");
+    await page.keyboard.type("li");
+    await reach("button", "Create and enable");
+    await press("Enter");
+    await page.waitForURL("**/lanes/trade");
+    await page.getByRole("gridcell", { name: /^blue, spring-cloud-a/ }).waitFor();
+    // The diagram is one stop; arrows move in it, Enter opens the instances, Escape closes and comes back.
+    await reach("gridcell", /^gray, spring-cloud-a/);
+    await press("ArrowDown", "ArrowDown", "End");
+    await page.getByText("base, spring-cloud-c: 1 usable instance").first().waitFor();
+    await press("Enter");
+    await page.getByRole("dialog").getByText("127.0.0.13:15006").waitFor();
+    await accessible(page, "instances");
+    await press("Escape");
+    await page.getByRole("dialog").waitFor({ state: "detached" });
+    assert.match(await page.evaluate(() => document.activeElement?.getAttribute("aria-label") ?? ""), /^base, spring-cloud-c/);
+    await healthy(page);
+    await page.context().close();
+  });
+});
+
+describe("two people", () => {
+  it("change one lane at once: what is typed stays, and whoever comes second chooses", async () => {
+    await sample();
+    const [mine, theirs] = await Promise.all([open(browser), open(browser)]);
+    await Promise.all([mine.goto("/lanes/trade/gray?edit=rule"), theirs.goto("/lanes/trade/gray?edit=rule")]);
+    await mine.getByLabel("Value", { exact: true }).fill("mine");
+    await theirs.getByLabel("Priority").fill("7");
+    await theirs.getByRole("button", { name: "Save" }).click();
+    await theirs.getByText("trade/gray is saved").waitFor();
+
+    await mine.getByText("Somebody else has changed the lane meanwhile. What you typed is kept.").waitFor();
+    assert.equal(await mine.getByLabel("Value", { exact: true }).inputValue(), "mine");
+    await mine.getByText("priority: 7").first().waitFor();
+    await accessible(mine, "two versions");
+    if (shots) await mine.screenshot({ path: `${shots}/two-versions.png`, fullPage: true });
+    await mine.getByRole("button", { name: "Keep mine" }).click();
+    await mine.getByRole("button", { name: "Save" }).click();
+    await mine.getByText("trade/gray is saved").waitFor();
+    await theirs.getByText("header canary == mine").waitFor();
+    const { spec } = await api("GET", "/namespaces/default/lanes/trade-gray");
+    assert.deepEqual([spec.entry.content.conditions[0].value, spec.priority], ["mine", 7]);
+    await Promise.all([healthy(mine), healthy(theirs)]);
+    await Promise.all([mine.context().close(), theirs.context().close()]);
+  });
+
+  it("see each other's lanes come, change and go without a reload", async () => {
+    await sample();
+    const page = await open(browser);
+    await page.goto("/lanes/trade");
+    const lane = (percent) => ({ apiVersion: "laneway.io/v1alpha1", kind: "Lane", metadata: { name: "trade-other" }, spec: { group: "trade", tag: "other", entry: { content: { meet: "all", conditions: [{ header: "x", operator: "==", value: percent }] } } } });
+    await page.getByRole("gridcell", { name: /^gray, spring-cloud-a/ }).waitFor();
+    await api("POST", "/apply", { objects: [lane("1")] });
+    await page.getByText("header x == 1").first().waitFor();
+    await api("POST", "/apply", { objects: [lane("2")] });
+    await page.getByText("header x == 2").first().waitFor();
+    await api("POST", "/delete", { objects: [{ kind: "Lane", namespace: "default", name: "trade-other" }] });
+    await page.getByText("header x == 2").first().waitFor({ state: "detached" });
+    await page.context().close();
+  });
+});
+
+describe("a control plane that is away", () => {
+  it("is told with the time of the figures; they stay, and all goes on when it is back", async () => {
+    const control = await serve();
+    try {
+      await sample(control.url);
+      const page = await open(browser, { url: control.url });
+      await page.goto("/lanes/trade/gray?edit=rule");
+      await page.getByLabel("Value", { exact: true }).fill("typed before");
+      await control.stop("SIGKILL");
+      await page.getByText(/The control plane does not answer\. Figures since \d\d:\d\d:\d\d\./).waitFor();
+      await accessible(page, "away");
+      if (shots) await page.screenshot({ path: `${shots}/away.png`, fullPage: true });
+      await page.getByRole("button", { name: "Save" }).click({ force: true });
+      assert.equal(await page.getByLabel("Value", { exact: true }).inputValue(), "typed before");
+      await control.start();
+      await page.getByText(/Figures since/).waitFor({ state: "detached", timeout: 20_000 });
+      assert.equal(await page.getByLabel("Value", { exact: true }).inputValue(), "typed before");
+      await page.getByRole("button", { name: "Save" }).click();
+      await page.getByText("trade/gray is saved").waitFor();
+      // The stream goes on: what somebody writes now is seen.
+      await api("PATCH", "/namespaces/default/lanes/trade-gray", { spec: { priority: 3 } }, control.url);
+      await page.getByText("Priority").locator("xpath=following-sibling::dd[1]").getByText("3").waitFor();
+      await healthy(page);
+      await page.context().close();
+    } finally {
+      await clean(control);
+    }
+  });
+});
+
+describe("who asks", () => {
+  it("is asked for where he is not known, and shows the token once a tab", async () => {
+    // Whoever comes through a proxy is nobody's user, whatever process the connection is.
+    const page = await open(browser, { headers: { via: "1.1 somebody" } });
+    await page.goto("/lanes");
+    await page.getByRole("heading", { name: "Sign in" }).waitFor();
+    await page.getByLabel("Token").fill("0123456789abcdef0123456789abcdef");
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByText("The control plane does not know this token.").waitFor();
+    await page.getByLabel("Token").fill(running.token);
+    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("heading", { level: 1, name: "Full-link canary" }).waitFor();
+    await page.getByRole("link", { name: "trade", exact: true }).waitFor();
+    await page.reload();
+    await page.getByRole("link", { name: "trade", exact: true }).waitFor();
+    await page.getByRole("button", { name: "Sign out" }).click();
+    await page.getByRole("heading", { name: "Sign in" }).waitFor();
+    await page.context().close();
+  });
+});
+
+describe("what is served", () => {
+  it("has its policy, is kept by its name, and leaves the API as it was", async () => {
+    const get = (path, headers = {}) => fetch(DEMO + path, { headers });
+    const page = await get("/lanes/anything");
+    assert.equal(page.status, 200);
+    assert.match(page.headers.get("content-security-policy"), /^default-src 'self';/);
+    assert.equal(page.headers.get("cache-control"), "no-cache");
+    const text = await page.text();
+    const [, script] = text.match(/src="(\/assets\/[^"]+\.js)"/);
+    const asset = await get(script, { "accept-encoding": "gzip" });
+    assert.match(asset.headers.get("cache-control"), /immutable/);
+    assert.equal(asset.headers.get("content-encoding"), "gzip");
+    assert.equal((await get("/assets/nothing.js")).status, 404);
+    assert.equal((await get("/api/v1alpha1/nothing/at/all")).status, 404);
+    assert.match((await get("/api/nothing")).headers.get("content-type"), /problem\+json/);
+    assert.match((await get("/metrics")).headers.get("content-type"), /^text\/plain|openmetrics/);
+    assert.equal((await get("/healthz")).status, 200);
+    assert.match((await get("/status", { accept: "application/json" })).headers.get("content-type"), /json/);
+    assert.match((await get("/status", { accept: "text/html" })).headers.get("content-type"), /html/);
+    assert.equal((await get("/lanes", { origin: "http://evil.example" })).status, 403);
+  });
+});

@@ -1,0 +1,99 @@
+// The REST API: one function that asks, the types it answers with, and what can go wrong in words.
+import { leave, token } from "./session";
+import type { components } from "./schema";
+
+type Schemas = components["schemas"];
+export type Lane = Schemas["Lane"];
+export type LaneGroup = Schemas["LaneGroup"];
+export type Gateway = Schemas["Gateway"];
+export type HttpRoute = Schemas["HTTPRoute"];
+export type LaneCondition = Schemas["LaneCondition"];
+export type Entry = Schemas["Entry"];
+export type Fallback = Schemas["Fallback"];
+export type Instance = Schemas["InstanceStatus"];
+export type Service = Schemas["ServiceStatus"];
+export type StatusResponse = Schemas["StatusResponse"];
+export type DataPlane = Schemas["DataPlaneStatus"];
+export type Finding = Schemas["Finding"];
+export type ExplainRequest = Schemas["ExplainRequest"];
+export type ExplainResponse = Schemas["ExplainResponse"];
+export type ExplainStep = Schemas["ExplainStep"];
+export type ApplyResponse = Schemas["ApplyResponse"];
+export type CheckResponse = Schemas["CheckResponse"];
+export type Live = Schemas["Live"];
+type Problem = Schemas["Problem"];
+
+/** Objects that pages follow, by the name of their collection. */
+export interface Kinds {
+  lanegroups: LaneGroup;
+  lanes: Lane;
+  gateways: Gateway;
+  httproutes: HttpRoute;
+}
+export type Plural = keyof Kinds;
+
+export const PREFIX = "/api/v1alpha1";
+
+/** The API's refusal, in its own words. */
+export class Refused extends Error {
+  constructor(
+    readonly status: number,
+    title: string,
+    readonly detail: string,
+    readonly errors: Finding[],
+  ) {
+    super(title);
+  }
+}
+
+/** Nobody answered. */
+export class Away extends Error {}
+
+export async function open(path: string, init: RequestInit = {}): Promise<Response> {
+  const headers = new Headers(init.headers);
+  const shown = token();
+  if (shown !== null) headers.set("authorization", `Bearer ${shown}`);
+  let answer: Response;
+  try {
+    answer = await fetch(PREFIX + path, { ...init, headers, cache: "no-store" });
+  } catch (error) {
+    if (init.signal?.aborted) throw error;
+    throw new Away("no answer");
+  }
+  if (answer.ok) return answer;
+  if (answer.status === 401) leave();
+  const problem = (await answer.json().catch(() => ({}))) as Partial<Problem>;
+  throw new Refused(answer.status, problem.title ?? answer.statusText, problem.detail ?? "", problem.errors ?? []);
+}
+
+/** Whether the API knows who shows this token. */
+export async function isKnown(shown: string): Promise<boolean> {
+  try {
+    const answer = await fetch(`${PREFIX}/status`, { headers: { authorization: `Bearer ${shown}` }, cache: "no-store" });
+    return answer.ok;
+  } catch {
+    throw new Away("no answer");
+  }
+}
+
+export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const answer = await open(path, signal ? { signal } : {});
+  return (await answer.json()) as T;
+}
+
+/** Sends a body as JSON. */
+export async function send<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> {
+  const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
+  const init: RequestInit = { method };
+  if (body !== undefined) {
+    init.body = JSON.stringify(body);
+    init.headers = { "content-type": type };
+  }
+  const answer = await open(path, init);
+  return (answer.status === 204 ? undefined : await answer.json()) as T;
+}
+
+export function objectPath(plural: Plural, object: { metadata: { name: string; namespace?: string } }): string {
+  const namespace = object.metadata.namespace ?? "default";
+  return `/namespaces/${encodeURIComponent(namespace)}/${plural}/${encodeURIComponent(object.metadata.name)}`;
+}

@@ -1,0 +1,104 @@
+// Changes of lanes: sent, and followed until every data plane that needs them has them.
+import { Away, type Lane, Refused, objectPath, send } from "../api/client";
+import { tagOf } from "../logic/lanes";
+import { toast } from "../parts/toasts";
+import { t } from "../words";
+import { lost } from "./connection";
+import { keyOf, watchOf } from "./watch";
+
+/** How long it is said that data planes are still on the way. */
+const FOLLOWED_MS = 15_000;
+
+export function words(error: unknown): string {
+  if (error instanceof Refused) {
+    const findings = error.errors.map((it) => `${it.field}: ${it.value ? `\`${it.value}\`: ` : ""}${it.remedy}`);
+    return findings.length > 0 ? findings.join("\n") : error.detail || error.message;
+  }
+  return error instanceof Away ? t("The control plane does not answer. Nothing was changed.") : String(error);
+}
+
+export function failed(title: string, error: unknown) {
+  if (error instanceof Away) lost(true);
+  toast({ mood: "bad", title, text: words(error) });
+}
+
+export async function patchLane(lane: Lane, patch: object): Promise<Lane> {
+  return send<Lane>("PATCH", objectPath("lanes", lane), patch);
+}
+
+export function replaceLane(lane: Lane): Promise<Lane> {
+  return send<Lane>("PUT", objectPath("lanes", lane), lane);
+}
+
+/** Waits until the lane as written here is live on all data planes; tells how far it is. */
+function follow(written: Lane, tell: (live: { acknowledged: number; all: number }, isDone: boolean) => void) {
+  const generation = written.metadata.generation ?? 0;
+  const watch = watchOf("lanes");
+  const look = () => {
+    const lane = watch.snapshot().objects.find((it) => keyOf(it) === keyOf(written));
+    const live = lane?.status?.live;
+    if (!live || (live.observedGeneration ?? 0) < generation) return;
+    const isDone = live.acknowledged >= live.dataPlanes - (live.disconnected ?? 0);
+    tell({ acknowledged: live.acknowledged, all: live.dataPlanes }, isDone);
+    if (isDone) end();
+  };
+  const stop = watch.subscribe(look);
+  const timer = setTimeout(() => end(), FOLLOWED_MS);
+  function end() {
+    clearTimeout(timer);
+    stop();
+  }
+  queueMicrotask(look);
+}
+
+/** Makes a change of one lane at once, with what became of it and a way back. */
+export async function change(lane: Lane, patch: object, title: string, consequence: string, undo?: () => void) {
+  const began = performance.now();
+  try {
+    const written = await patchLane(lane, patch);
+    const tell = toast({ mood: "wait", title, text: consequence, ...(undo ? { undo } : {}) });
+    follow(written, (live, isDone) => {
+      const milliseconds = Math.round(performance.now() - began);
+      const where = t("Live on {n} of {all} data planes", { n: live.acknowledged, all: live.all });
+      tell({ mood: isDone ? "ok" : "wait", text: isDone ? `${where}, ${milliseconds} ms` : where });
+    });
+  } catch (error) {
+    failed(t("{x} stays as it was", { x: `${lane.spec.group}/${tagOf(lane)}` }), error);
+  }
+}
+
+export function setEnabled(lane: Lane, isOn: boolean) {
+  const name = `${lane.spec.group}/${tagOf(lane)}`;
+  return change(
+    lane,
+    { spec: { enabled: isOn } },
+    t(isOn ? "{x} is enabled" : "{x} is disabled", { x: name }),
+    t(isOn ? "Matching requests enter the lane." : "All its requests go to base."),
+    () => void setEnabled(lane, !isOn),
+  );
+}
+
+export function setRatio(lane: Lane, percent: number) {
+  const before = lane.spec.entry.ratio?.percent ?? 0;
+  const name = `${lane.spec.group}/${tagOf(lane)}`;
+  return change(
+    lane,
+    { spec: { entry: { ratio: { percent } } } },
+    t("{x} takes {p} %", { x: name, p: percent }),
+    t("Raising a lane moves keys only into it: who is in a lane stays there."),
+    percent === before ? undefined : () => void setRatio({ ...lane, spec: { ...lane.spec, entry: { ratio: { ...lane.spec.entry.ratio, percent } } } }, before),
+  );
+}
+
+export function setApplication(lane: Lane, application: string, isOn: boolean) {
+  const others = (lane.spec.applications ?? []).filter((it) => it.name !== application);
+  const applications = isOn ? others : [...others, { name: application, enabled: false }];
+  const name = `${application} · ${lane.spec.group}/${tagOf(lane)}`;
+  return change(
+    lane,
+    { spec: { applications } },
+    t(isOn ? "{x} is enabled" : "{x} is disabled", { x: name }),
+    isOn ? t("Its tagged instances serve its hop again.") : t("Its hop uses the fallback, as if the lane had no instance of it."),
+    () => void setApplication({ ...lane, spec: { ...lane.spec, applications } }, application, !isOn),
+  );
+}

@@ -1,0 +1,35 @@
+// What is known after events, and lines that are cut anywhere.
+import { expect, it } from "vitest";
+import type { Lane } from "../api/client";
+import { lines } from "./lines";
+import { keyOf, take } from "./watch";
+
+const lane = (name: string, version: string): Lane => ({ apiVersion: "laneway.io/v1alpha1", kind: "Lane", metadata: { name, resourceVersion: version }, spec: { group: "g", entry: {} } });
+
+it("adds, replaces and removes by namespace and name", () => {
+  let known = new Map<string, Lane>();
+  const event = (type: "ADDED" | "MODIFIED" | "DELETED" | "SYNCED", object?: Lane) => (known = take(known, { type, resourceVersion: "1", ...(object ? { object } : {}) }));
+  event("ADDED", lane("a", "1"));
+  event("ADDED", lane("b", "2"));
+  event("MODIFIED", lane("a", "3"));
+  event("SYNCED");
+  expect([...known.values()].map((it) => `${keyOf(it)}@${it.metadata.resourceVersion}`)).toEqual(["default/a@3", "default/b@2"]);
+  event("DELETED", lane("a", "3"));
+  expect([...known.keys()]).toEqual(["default/b"]);
+});
+
+it("puts lines together however they are cut", async () => {
+  const bytes = new TextEncoder().encode('{"a":"灰度"}\n{"b":2}\n\n{"c":3}');
+  for (let size = 1; size <= bytes.length; size += 1) {
+    const body = new ReadableStream<Uint8Array>({
+      start(controller) {
+        for (let at = 0; at < bytes.length; at += size) controller.enqueue(bytes.slice(at, at + size));
+        controller.close();
+      },
+    });
+    const found: string[] = [];
+    for await (const line of lines(body)) found.push(line);
+    // A line that was not ended is no line: its end never came.
+    expect(found).toEqual(['{"a":"灰度"}', '{"b":2}']);
+  }
+});

@@ -1,0 +1,46 @@
+// A rule as typed, and as written.
+import { describe, expect, it } from "vitest";
+import type { Entry } from "../api/client";
+import { FRESH, entering, fresh, fromEntry, isWhole, lackOf, lackOfRatio, toEntry } from "./draft";
+
+describe("what is there comes back as it was", () => {
+  const entries: Entry[] = [
+    { content: { meet: "all", conditions: [{ header: "canary", operator: "==", value: "gray" }] } },
+    { content: { meet: "any", conditions: [{ query: "user", operator: "in", values: ["7", "8"] }, { cookie: "uid", operator: "percentage", value: 20 }] } },
+    { content: { meet: "all", conditions: [{ attribute: "path", operator: "prefix", value: "/beta" }, { header: "x", operator: "exists" }] } },
+    { ratio: { percent: 12.5 } },
+    { ratio: { percent: 30, stickyBy: { header: "x-user" } } },
+    { ratio: { percent: 30, stickyBy: { attribute: "clientIp" } } },
+  ];
+  it.each(entries.map((it) => [JSON.stringify(it), it] as const))("%s", (_, entry) => {
+    expect(toEntry(fromEntry(entry))).toEqual(entry);
+  });
+});
+
+it.each([
+  [FRESH, "name"],
+  [{ ...FRESH, name: "x" }, "value"],
+  [{ ...FRESH, name: "x", operator: "exists" as const }, undefined],
+  [{ ...FRESH, name: "x", operator: "in" as const, value: " , " }, "list"],
+  [{ ...FRESH, name: "x", operator: "percentage" as const, value: "101" }, "percentage"],
+  [{ ...FRESH, name: "x", operator: "regex" as const, value: "(" }, "regex"],
+  [{ ...FRESH, parameter: "path" as const, value: "/a" }, undefined],
+])("%j lacks %s", (condition, lack) => {
+  expect(lackOf(condition)).toBe(lack);
+});
+
+it("ratios are percentages that add up to at most 100", () => {
+  const of = (percent: string) => ({ ...fresh("ratio"), percent });
+  for (const percent of ["", "x", "-1", "101", "1.234", "1e1"]) expect(lackOfRatio(of(percent), 0)).toBe("percent");
+  expect(lackOfRatio(of("40"), 60)).toBeUndefined();
+  expect(lackOfRatio(of("40.01"), 60)).toBe("sum");
+  expect(lackOfRatio({ ...of("5"), sticky: "header" }, 0)).toBe("key");
+  expect(isWhole({ ...of("5"), sticky: "clientIp" }, 0)).toBe(true);
+});
+
+it("says the request that enters, where a command can", () => {
+  const of = (...conditions: (typeof FRESH)[]) => entering({ ...fresh("content"), conditions }, "http://g");
+  expect(of({ ...FRESH, name: "canary", value: "gray" })).toBe("curl -H 'canary: gray' 'http://g'");
+  expect(of({ ...FRESH, parameter: "query", name: "u", operator: "in", value: "7, 8" }, { ...FRESH, parameter: "path", value: "/a" })).toBe("curl 'http://g/a?u=7'");
+  expect(of({ ...FRESH, name: "x", operator: "regex", value: "a.*" })).toBeUndefined();
+});

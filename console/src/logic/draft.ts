@@ -1,0 +1,143 @@
+// A rule while it is written: texts as typed, and what they mean or why they mean nothing yet.
+import type { Entry, Lane, LaneCondition } from "../api/client";
+
+export const PARAMETERS = ["header", "query", "cookie", "path", "method", "host", "clientIp"] as const;
+export type Parameter = (typeof PARAMETERS)[number];
+export const OPERATORS = ["==", "!=", "in", "notIn", "percentage", "regex", "prefix", "exists", "notExists", "cidr"] as const;
+export type Operator = (typeof OPERATORS)[number];
+
+export interface DraftCondition {
+  parameter: Parameter;
+  name: string;
+  operator: Operator;
+  value: string;
+}
+
+export interface Draft {
+  mode: "content" | "ratio";
+  meet: "all" | "any";
+  conditions: DraftCondition[];
+  percent: string;
+  sticky: "" | "header" | "query" | "cookie" | "clientIp";
+  stickyName: string;
+}
+
+export const FRESH: DraftCondition = { parameter: "header", name: "", operator: "==", value: "" };
+
+export function fresh(mode: Draft["mode"]): Draft {
+  return { mode, meet: "all", conditions: [FRESH], percent: "5", sticky: "", stickyName: "" };
+}
+
+export function isNamed(parameter: Parameter): boolean {
+  return parameter === "header" || parameter === "query" || parameter === "cookie";
+}
+
+export function takesValue(operator: Operator): boolean {
+  return operator !== "exists" && operator !== "notExists";
+}
+
+export function isList(operator: Operator): boolean {
+  return operator === "in" || operator === "notIn";
+}
+
+/** The operators that say something about a parameter. */
+export function operatorsOf(parameter: Parameter): readonly Operator[] {
+  return parameter === "clientIp" ? OPERATORS : OPERATORS.filter((it) => it !== "cidr");
+}
+
+export function fromEntry(entry: Entry): Draft {
+  const { ratio, content } = entry;
+  if (ratio) {
+    const by = ratio.stickyBy;
+    const sticky = by?.header != null ? "header" : by?.query != null ? "query" : by?.cookie != null ? "cookie" : by ? "clientIp" : "";
+    return { ...fresh("ratio"), percent: String(ratio.percent), sticky, stickyName: by?.header ?? by?.query ?? by?.cookie ?? "" };
+  }
+  const conditions = (content?.conditions ?? []).map(
+    (it): DraftCondition => ({
+      parameter: it.header != null ? "header" : it.query != null ? "query" : it.cookie != null ? "cookie" : ((it.attribute ?? "path") as Parameter),
+      name: it.header ?? it.query ?? it.cookie ?? "",
+      operator: it.operator as Operator,
+      value: it.values ? it.values.join(", ") : it.value == null ? "" : String(it.value),
+    }),
+  );
+  return { ...fresh("content"), meet: content?.meet ?? "all", conditions: conditions.length > 0 ? conditions : [FRESH] };
+}
+
+export function splitList(text: string): string[] {
+  return text.split(",").map((it) => it.trim()).filter((it) => it !== "");
+}
+
+function condition(of: DraftCondition): LaneCondition {
+  const parameter = isNamed(of.parameter) ? { [of.parameter]: of.name.trim() } : { attribute: of.parameter };
+  const value = !takesValue(of.operator) ? {} : isList(of.operator) ? { values: splitList(of.value) } : { value: of.operator === "percentage" ? Number(of.value) : of.value };
+  return { ...parameter, operator: of.operator, ...value } as LaneCondition;
+}
+
+export function toEntry(draft: Draft): Entry {
+  if (draft.mode === "content") return { content: { meet: draft.meet, conditions: draft.conditions.map(condition) } } as Entry;
+  const name = draft.stickyName.trim();
+  const stickyBy = draft.sticky === "" ? {} : { stickyBy: draft.sticky === "clientIp" ? { attribute: "clientIp" } : { [draft.sticky]: name } };
+  return { ratio: { percent: Number(draft.percent), ...stickyBy } } as Entry;
+}
+
+export type Lack = "name" | "value" | "list" | "percentage" | "regex" | "percent" | "key" | "sum";
+
+/** What is missing in a condition before the API need be asked. */
+export function lackOf(of: DraftCondition): Lack | undefined {
+  if (isNamed(of.parameter) && of.name.trim() === "") return "name";
+  if (!takesValue(of.operator)) return undefined;
+  if (isList(of.operator)) return splitList(of.value).length === 0 ? "list" : undefined;
+  if (of.value === "") return "value";
+  if (of.operator === "percentage") return isPercent(of.value) ? undefined : "percentage";
+  if (of.operator === "regex") return compiles(of.value) ? undefined : "regex";
+  return undefined;
+}
+
+export function lackOfRatio(draft: Draft, others: number): Lack | undefined {
+  if (!isPercent(draft.percent)) return "percent";
+  if (Number(draft.percent) + others > 100) return "sum";
+  return draft.sticky !== "" && draft.sticky !== "clientIp" && draft.stickyName.trim() === "" ? "key" : undefined;
+}
+
+export function isWhole(draft: Draft, others: number): boolean {
+  if (draft.mode === "ratio") return lackOfRatio(draft, others) === undefined;
+  return draft.conditions.length > 0 && draft.conditions.every((it) => lackOf(it) === undefined);
+}
+
+function isPercent(text: string): boolean {
+  return /^\d{1,3}(\.\d{1,2})?$/.test(text.trim()) && Number(text) <= 100;
+}
+
+function compiles(text: string): boolean {
+  try {
+    new RegExp(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** What other enabled lanes of the group take already. */
+export function taken(lanes: readonly Lane[], except?: string): number {
+  return lanes
+    .filter((it) => (it.spec.enabled ?? true) && it.metadata.name !== except)
+    .reduce((sum, it) => sum + (it.spec.entry.ratio?.percent ?? 0), 0);
+}
+
+/** The curl that enters: a request that meets these conditions, as far as a command can say them. */
+export function entering(draft: Draft, url: string): string | undefined {
+  if (draft.mode !== "content") return undefined;
+  const words: string[] = [];
+  let [path, query] = ["", ""];
+  const wanted = draft.meet === "any" ? draft.conditions.slice(0, 1) : draft.conditions;
+  for (const it of wanted) {
+    const value = it.operator === "exists" ? "1" : isList(it.operator) ? (splitList(it.value)[0] ?? "") : it.value;
+    if (["!=", "notIn", "notExists"].includes(it.operator)) continue;
+    if (["percentage", "regex", "cidr"].includes(it.operator) || it.parameter === "clientIp" || it.parameter === "method" || it.parameter === "host") return undefined;
+    if (it.parameter === "header") words.push(`-H '${it.name}: ${value}'`);
+    else if (it.parameter === "cookie") words.push(`-b '${it.name}=${value}'`);
+    else if (it.parameter === "query") query += `${query ? "&" : "?"}${encodeURIComponent(it.name)}=${encodeURIComponent(value)}`;
+    else path = value;
+  }
+  return ["curl", ...words, `'${url}${path}${query}'`].join(" ");
+}

@@ -1,0 +1,262 @@
+// Gateways: where requests enter, whether each is served, and which routes it has, most specific match first as written.
+import { Link } from "@tanstack/react-router";
+import type { Gateway, HttpRoute, StatusResponse } from "../api/client";
+import { useObjects, useStatus } from "../live/hooks";
+import { trouble } from "../logic/lanes";
+import { yaml } from "../logic/write";
+import { NotFound, usePlace } from "../parts/shell";
+import { Banner, Bones, Code, Empty, Fact, Head, Panel, State } from "../parts/ui";
+import { gatewayRoute } from "../router";
+import { counted, t } from "../words";
+
+type Listener = Extract<Gateway["spec"], { listeners: unknown }>["listeners"][number];
+
+function listeners(gateway: Gateway | undefined): Listener[] {
+  return gateway && "listeners" in gateway.spec ? gateway.spec.listeners : [];
+}
+
+/** Every gateway there is: by its object, or because a process serves it. */
+function names(gateways: readonly Gateway[], status: StatusResponse | undefined): string[] {
+  return [...new Set([...gateways.map((it) => it.metadata.name), ...(status?.gateways.map((it) => it.name) ?? [])])].sort();
+}
+
+function routesOf(routes: readonly HttpRoute[], gateway: string): HttpRoute[] {
+  return routes.filter((it) => (it.spec.parentRefs ?? []).some((parent) => parent.name === gateway));
+}
+
+function groupsAt(groups: ReturnType<typeof useObjects<"lanegroups">>["objects"], gateway: string) {
+  return groups.filter((it) => (it.spec.entrances ?? []).some((entrance) => entrance.gateway === gateway));
+}
+
+export function GatewaysPage() {
+  usePlace({ text: t("Gateways") });
+  const gateways = useObjects("gateways");
+  const routes = useObjects("httproutes");
+  const groups = useObjects("lanegroups");
+  const status = useStatus();
+  const all = names(gateways.objects, status.data);
+  return (
+    <div className="stackline">
+      <Head title={t("Gateways")} lead={t("Where requests enter, and whether it is live.")} />
+      {!gateways.ready || !routes.ready || !status.data ? (
+        <Bones label={t("Loading gateways")} />
+      ) : (
+        <section className="panel" aria-label={t("Gateways")}>
+          {all.length === 0 ? (
+            <Empty title={t("No gateway yet")}>
+              <p>{t("Start one with laneway gateway, or laneway serve.")}</p>
+            </Empty>
+          ) : (
+            <div className="scroll">
+              <table className="table middle">
+                <thead>
+                  <tr>
+                    <th>{t("Gateway")}</th>
+                    <th>{t("Listeners")}</th>
+                    <th className="right">{t("Routes")}</th>
+                    <th>{t("Lane groups")}</th>
+                    <th>{t("Data planes")}</th>
+                  </tr>
+                </thead>
+                <tbody>
+                  {all.map((name) => {
+                    const gateway = gateways.objects.find((it) => it.metadata.name === name);
+                    const told = status.data.gateways.find((it) => it.name === name);
+                    const planes = status.data.dataPlanes.filter((it) => it.role === "gateway" && it.name === name);
+                    const connected = planes.filter((it) => it.connected).length;
+                    return (
+                      <tr key={name}>
+                        <th scope="row">
+                          <Link className="rowlink" to="/gateways/$gateway" params={{ gateway: name }}>
+                            {name}
+                          </Link>
+                        </th>
+                        <td data-label={t("Listeners")}>{gateway ? listeners(gateway).map((it) => `${it.name} :${it.port}`).join(", ") : <span className="quiet">{t("as it was started")}</span>}</td>
+                        <td data-label={t("Routes")} className="right figure">
+                          {told?.routes ?? routesOf(routes.objects, name).length}
+                        </td>
+                        <td data-label={t("Lane groups")}>
+                          {groupsAt(groups.objects, name)
+                            .map((it) => it.metadata.name)
+                            .join(", ") || <span className="quiet">{t("none")}</span>}
+                        </td>
+                        <td data-label={t("Data planes")}>
+                          <State mood={connected > 0 ? "ok" : "warn"}>
+                            <span className="figure">{t("{n} of {all} connected", { n: connected, all: planes.length })}</span>
+                          </State>
+                        </td>
+                      </tr>
+                    );
+                  })}
+                </tbody>
+              </table>
+            </div>
+          )}
+        </section>
+      )}
+    </div>
+  );
+}
+
+export function GatewayPage() {
+  const { gateway: name } = gatewayRoute.useParams();
+  usePlace({ text: t("Gateways"), to: "/gateways" }, { text: name });
+  const gateways = useObjects("gateways");
+  const routes = useObjects("httproutes");
+  const groups = useObjects("lanegroups");
+  const status = useStatus().data;
+  if (!gateways.ready || !routes.ready || !status) return <Bones label={t("Loading gateways")} rows={6} />;
+  const gateway = gateways.objects.find((it) => it.metadata.name === name);
+  if (!names(gateways.objects, status).includes(name)) return <NotFound what={t("There is no gateway named {x}.", { x: name })} />;
+  const planes = status.dataPlanes.filter((it) => it.role === "gateway" && it.name === name);
+  const own = routesOf(routes.objects, name);
+  const entered = groupsAt(groups.objects, name);
+  const deaf = planes.flatMap((it) => it.notListening ?? []);
+  return (
+    <div className="stackline">
+      <Head
+        title={name}
+        facts={
+          <>
+            <Fact icon="status">{t("{n} of {all} connected", { n: planes.filter((it) => it.connected).length, all: planes.length })}</Fact>
+            <Fact icon="explain">{counted(own.length, "1 route", "{n} routes")}</Fact>
+            <Fact icon="lanes">
+              {entered.length === 0
+                ? t("entrance of no lane group")
+                : entered.map((it) => (
+                    <Link key={it.metadata.name} className="text" to="/lanes/$group" params={{ group: it.metadata.name }}>
+                      {it.metadata.name}
+                    </Link>
+                  ))}
+            </Fact>
+          </>
+        }
+      />
+      {gateway &&
+        trouble(gateway).map((it) => (
+          <Banner key={it.type} mood="warn" title={it.type}>
+            <p>{it.message}</p>
+          </Banner>
+        ))}
+      {deaf.length > 0 && (
+        <Banner mood="bad" title={t("Not every listener is served")}>
+          {deaf.map((it) => (
+            <p key={it}>{it}</p>
+          ))}
+        </Banner>
+      )}
+      <Listeners gateway={gateway} />
+      <Routes routes={own} />
+      {gateway && (
+        <Panel title="YAML">
+          <div className="body">
+            <Code text={yaml([gateway])} label="YAML" />
+          </div>
+        </Panel>
+      )}
+    </div>
+  );
+}
+
+function Listeners({ gateway }: { gateway: Gateway | undefined }) {
+  if (!gateway) {
+    return (
+      <Panel title={t("Listeners")}>
+        <Empty title={t("No Gateway object names them")}>
+          <p>{t("The gateway serves the address it was started on. An object Gateway of its name would say host names and ports.")}</p>
+        </Empty>
+      </Panel>
+    );
+  }
+  return (
+    <Panel title={t("Listeners")}>
+      <div className="scroll">
+        <table className="table">
+          <thead>
+            <tr>
+              <th>{t("Name")}</th>
+              <th>{t("Port")}</th>
+              <th>{t("Protocol")}</th>
+              <th>{t("Host names")}</th>
+              <th>{t("Status")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {listeners(gateway).map((it) => {
+              const told = gateway.status?.listeners?.find((other) => other.name === it.name);
+              const bad = (told?.conditions ?? []).find((condition) => condition.status === "False");
+              return (
+                <tr key={it.name}>
+                  <th scope="row">{it.name}</th>
+                  <td data-label={t("Port")} className="figure">
+                    {it.port}
+                  </td>
+                  <td data-label={t("Protocol")}>{it.protocol}</td>
+                  <td data-label={t("Host names")}>{it.hostname ?? t("any")}</td>
+                  <td data-label={t("Status")}>
+                    <State mood={bad ? "bad" : "ok"}>{bad ? (bad.message ?? bad.reason) : t("served")}</State>
+                  </td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
+  );
+}
+
+/** A rule's matches in words. */
+function matchText(match: NonNullable<NonNullable<HttpRoute["spec"]["rules"]>[number]["matches"]>[number]): string {
+  const path = match.path ? `${match.path.type === "Exact" ? "=" : match.path.type === "RegularExpression" ? "~" : ""}${match.path.value ?? "/"}` : "/";
+  const named = [...(match.headers ?? []).map((it) => `${it.name}: ${it.value}`), ...(match.queryParams ?? []).map((it) => `?${it.name}=${it.value}`)];
+  return [match.method ?? "", path, ...named].filter(Boolean).join(" ");
+}
+
+function Routes({ routes }: { routes: HttpRoute[] }) {
+  return (
+    <Panel title={t("Routes")} lead={t("Each with what it matches and who serves it.")}>
+      {routes.length === 0 ? (
+        <Empty title={t("No route attaches to this gateway")} />
+      ) : (
+        <div className="scroll">
+          <table className="table">
+            <thead>
+              <tr>
+                <th>{t("Route")}</th>
+                <th>{t("Host names")}</th>
+                <th>{t("Matches")}</th>
+                <th>{t("Served by")}</th>
+                <th>{t("Live on")}</th>
+              </tr>
+            </thead>
+            <tbody>
+              {routes.map((route) => {
+                const bad = trouble(route);
+                const rules = route.spec.rules ?? [];
+                const live = route.status?.live;
+                return (
+                  <tr key={`${route.metadata.namespace}/${route.metadata.name}`}>
+                    <th scope="row">{route.metadata.name}</th>
+                    <td data-label={t("Host names")}>{(route.spec.hostnames ?? []).join(", ") || t("any")}</td>
+                    <td data-label={t("Matches")}>
+                      <code className="break">{rules.flatMap((rule) => ((rule.matches ?? []).length > 0 ? (rule.matches ?? []).map(matchText) : ["/"])).join(", ")}</code>
+                    </td>
+                    <td data-label={t("Served by")}>
+                      {rules
+                        .flatMap((rule) => rule.backendRefs ?? [])
+                        .map((it) => it.name)
+                        .join(", ") || "–"}
+                    </td>
+                    <td data-label={t("Live on")}>{bad[0] ? <State mood="warn">{bad[0].message}</State> : live ? <State mood="ok">{t("{n} of {all}", { n: live.acknowledged, all: live.dataPlanes })}</State> : "–"}</td>
+                  </tr>
+                );
+              })}
+            </tbody>
+          </table>
+        </div>
+      )}
+    </Panel>
+  );
+}
+

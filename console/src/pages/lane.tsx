@@ -1,0 +1,192 @@
+// One lane: its rule, who is in it, how far it is live, and what can be changed.
+import { useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import type { Instance, Lane, LaneGroup } from "../api/client";
+import { setApplication, setEnabled } from "../live/changes";
+import { useConnection, useInstances, useObjects } from "../live/hooks";
+import { entranceText, inOrder, instancesOf, isEnabled, isSwitchedOff, marks, tagOf, trouble } from "../logic/lanes";
+import { deleteCommand, laneCommand, yaml } from "../logic/write";
+import { DeleteDialog } from "../parts/delete";
+import { EditRule } from "../parts/edit-rule";
+import { InstanceTable } from "../parts/instances";
+import { NotFound, usePlace } from "../parts/shell";
+import { Badge, Banner, Bones, Button, Fact, Head, LinkButton, Panel, State, Switch, Writes } from "../parts/ui";
+import { laneRoute } from "../router";
+import { reading } from "../swim/diagram";
+import { type Cell, swim } from "../swim/model";
+import { t } from "../words";
+import { Entry, fallbackText } from "./group";
+
+export function LanePage() {
+  const { group: groupName, tag } = laneRoute.useParams();
+  usePlace({ text: t("Full-link canary"), to: "/lanes" }, { text: groupName, to: `/lanes/${groupName}` }, { text: tag });
+  const groups = useObjects("lanegroups");
+  const lanes = useObjects("lanes");
+  if (!groups.ready || !lanes.ready) return <Bones label={t("Loading lane groups")} rows={6} />;
+  const group = groups.objects.find((it) => it.metadata.name === groupName);
+  const lane = group && inOrder(lanes.objects, group).find((it) => tagOf(it) === tag);
+  if (!group || !lane) return <NotFound what={t("There is no lane {x}.", { x: `${groupName}/${tag}` })} />;
+  return <LaneView key={lane.metadata.uid ?? lane.metadata.name} group={group} lane={lane} lanes={lanes.objects} />;
+}
+
+function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes: readonly Lane[] }) {
+  const { edit } = laneRoute.useSearch();
+  const navigate = useNavigate();
+  const own = inOrder(lanes, group);
+  const tag = tagOf(lane);
+  const name = `${group.metadata.name}/${tag}`;
+  const number = marks(own).get(tag) ?? 1;
+  const instances = useInstances().data ?? [];
+  const row = swim(group, lanes, instances).rows.find((it) => it.tag === tag);
+  const [isDeleting, setDeleting] = useState(false);
+  const params = { group: group.metadata.name, tag };
+  const setEditing = (isOn: boolean) => void navigate({ to: "/lanes/$group/$tag", params, search: isOn ? { edit: "rule" } : {}, replace: true });
+  const live = lane.status?.live;
+  return (
+    <div className="stackline">
+      <Head
+        title={<Badge tag={tag} number={number} off={!isEnabled(lane)} big />}
+        beside={<span className="quiet">{t("lane of {g}", { g: group.metadata.name })}</span>}
+        actions={
+          <LinkButton icon="explain" to="/explain" search={explained(group, lane)}>
+            {t("Explain a request")}
+          </LinkButton>
+        }
+        facts={
+          <>
+            <Fact icon="gateway">
+              {t("Entrance")} <strong>{entranceText(group)}</strong>
+            </Fact>
+            <Fact icon="lanes">{t("tried as number {n} of {all}", { n: own.indexOf(lane) + 1, all: own.length })}</Fact>
+            <Fact icon="back">
+              {t("Falls back to")} <strong>{fallbackText(lane)}</strong>
+            </Fact>
+          </>
+        }
+      />
+      {trouble(lane).map((it) => (
+        <Banner key={it.type} mood="warn" title={it.type}>
+          <p>{it.message}</p>
+        </Banner>
+      ))}
+      <div className="pair aside">
+        {edit === "rule" ? (
+          <EditRule lane={lane} lanes={own} onDone={() => setEditing(false)} />
+        ) : (
+          <Panel title={t("Rule")} lead={t("Which requests enter the lane.")} actions={<Button onPress={() => setEditing(true)}>{t("Edit rule")}</Button>}>
+            <dl className="facts-list body">
+              <dt>{t("Enters")}</dt>
+              <dd>
+                <Entry lane={lane} />
+              </dd>
+              <dt>{t("Canary release mode")}</dt>
+              <dd>{lane.spec.entry.ratio ? t("By ratio") : t("By content")}</dd>
+              <dt>{t("Priority")}</dt>
+              <dd className="figure">{lane.spec.priority ?? 0}</dd>
+              <dt>{t("Falls back to")}</dt>
+              <dd>{fallbackText(lane)}</dd>
+            </dl>
+          </Panel>
+        )}
+        <Standing lane={lane} live={live} />
+      </div>
+      <Applications lane={lane} cells={row?.cells ?? []} row={row} instances={instances} />
+      <div className="line">
+        <Button look="danger" onPress={() => setDeleting(true)}>
+          {t("Delete lane")}
+        </Button>
+      </div>
+      <DeleteDialog
+        isOpen={isDeleting}
+        onClose={() => setDeleting(false)}
+        title={t("Delete lane {x}", { x: name })}
+        what={isEnabled(lane) ? t("Its requests go to base at their next hop. Its rule is removed; instances keep running, tagged {tag}.", { tag }) : t("It is disabled; no requests are affected. Instances keep running, tagged {tag}.", { tag })}
+        plural="lanes"
+        object={lane}
+        command={deleteCommand("lane", lane)}
+        typed={isEnabled(lane) ? tag : undefined}
+        goTo={`/lanes/${group.metadata.name}`}
+      />
+    </div>
+  );
+}
+
+function explained(group: LaneGroup, lane: Lane) {
+  const gateway = group.spec.entrances?.find((it) => it.gateway)?.gateway;
+  const headers = (lane.spec.entry.content?.conditions ?? []).filter((it) => it.header && it.operator === "==").map((it) => `${it.header}: ${String(it.value)}`);
+  return { ...(gateway ? { gateway } : {}), ...(headers.length > 0 ? { headers: headers.join("\n") } : {}) };
+}
+
+function Standing({ lane, live }: { lane: Lane; live: NonNullable<Lane["status"]>["live"] }) {
+  const { away } = useConnection();
+  const isOn = isEnabled(lane);
+  const isEverywhere = live && live.acknowledged >= live.dataPlanes;
+  const next = { ...lane, spec: { ...lane.spec, enabled: !isOn } };
+  return (
+    <Panel title={t("Status")}>
+      <div className="body column wide">
+        <Switch isOn={isOn} onChange={(on) => void setEnabled(lane, on)} label={isOn ? t("Enabled") : t("Disabled")} why={away ? "" : undefined} />
+        <p className="second">{away ? t("The control plane does not answer.") : isOn ? t("Matching requests enter the lane.") : t("All its requests go to base.")}</p>
+        {live && (
+          <div className="column">
+            <State mood={isEverywhere ? "ok" : "wait"}>
+              <span className="figure">{t("Live on {n} of {all} data planes", { n: live.acknowledged, all: live.dataPlanes })}</span>
+            </State>
+            {(live.disconnected ?? 0) > 0 && <span className="small second">{t("{n} of them are disconnected and go on with what they had.", { n: live.disconnected ?? 0 })}</span>}
+          </div>
+        )}
+        <Writes yaml={yaml([next])} command={laneCommand(lane, isOn ? "disable" : "enable")} />
+      </div>
+    </Panel>
+  );
+}
+
+function Applications({ lane, cells, row, instances }: { lane: Lane; cells: readonly Cell[]; row: Parameters<typeof reading>[0] | undefined; instances: readonly Instance[] }) {
+  const { away } = useConnection();
+  const tag = tagOf(lane);
+  return (
+    <Panel title={t("Application status in the lane")} lead={t("What serves the hops of its requests. An application that is switched off here uses the fallback, as if the lane had no instance of it.")}>
+      <div className="scroll">
+        <table className="table">
+          <thead>
+            <tr>
+              <th>{t("Application")}</th>
+              <th>{t("Its hop")}</th>
+              <th>{t("In the lane")}</th>
+            </tr>
+          </thead>
+          <tbody>
+            {cells.map((cell) => {
+              const isOff = isSwitchedOff(lane, cell.application);
+              const own = instancesOf(instances, cell.application, tag);
+              const others = (lane.spec.applications ?? []).filter((it) => it.name !== cell.application);
+              const next = { ...lane, spec: { ...lane.spec, applications: isOff ? others : [...others, { name: cell.application, enabled: false }] } };
+              return (
+                <tr key={cell.application}>
+                  <th scope="row">{cell.application}</th>
+                  <td data-label={t("Its hop")}>
+                    <div className="column wide">
+                      <State mood={cell.hop.by === "own" ? "ok" : cell.hop.by === "nobody" ? "bad" : "off"}>{row && reading(row, cell).split(": ").slice(1).join(": ")}</State>
+                      {own.length > 0 && (
+                        <details>
+                          <summary className="small second">{t("Instances of {x}", { x: `${cell.application}, ${tag}` })}</summary>
+                          <InstanceTable instances={own} />
+                        </details>
+                      )}
+                    </div>
+                  </td>
+                  <td data-label={t("In the lane")}>
+                    <div className="column wide">
+                      <Switch isOn={!isOff} onChange={(isOn) => void setApplication(lane, cell.application, isOn)} label={<span className="unseen">{t("{x} takes part in the lane", { x: cell.application })}</span>} why={away ? "" : undefined} />
+                      <Writes yaml={yaml([next])} command={`laneway apply -f - <<'EOF'\n${yaml([next])}EOF`} />
+                    </div>
+                  </td>
+                </tr>
+              );
+            })}
+          </tbody>
+        </table>
+      </div>
+    </Panel>
+  );
+}

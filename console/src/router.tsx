@@ -1,0 +1,51 @@
+// Every address there is. Verbs live under /new, so that no name of a group collides with them. Pages that most visits
+// do not open are loaded when they are.
+import { createRootRoute, createRoute, createRouter, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { NotFound, Shell } from "./parts/shell";
+import { HomePage } from "./pages/home";
+import { SignInPage } from "./pages/sign-in";
+
+/** What is in the query string are texts; anything else is left out. */
+function texts<K extends string>(...names: K[]) {
+  return (search: Record<string, unknown>): Partial<Record<K, string>> => {
+    const kept = names.map((name) => [name, search[name]] as const).filter(([, value]) => ["string", "number", "boolean"].includes(typeof value));
+    return Object.fromEntries(kept.map(([name, value]) => [name, String(value)])) as Partial<Record<K, string>>;
+  };
+}
+
+const root = createRootRoute({ component: Shell, notFoundComponent: () => <NotFound /> });
+const at = <P extends string>(path: P) => ({ getParentRoute: () => root, path });
+
+export const homeRoute = createRoute({ ...at("/lanes"), component: HomePage, validateSearch: texts("filter", "namespace") });
+export const groupRoute = createRoute({ ...at("/lanes/$group"), component: lazyRouteComponent(() => import("./pages/group"), "GroupPage"), validateSearch: texts("view") });
+export const laneRoute = createRoute({ ...at("/lanes/$group/$tag"), component: lazyRouteComponent(() => import("./pages/lane"), "LanePage"), validateSearch: texts("edit") });
+export const newGroupRoute = createRoute({ ...at("/new/lane-group"), component: lazyRouteComponent(() => import("./pages/create"), "CreateGroupPage"), validateSearch: texts("step") });
+export const newLaneRoute = createRoute({ ...at("/new/lane"), component: lazyRouteComponent(() => import("./pages/create"), "CreateLanePage"), validateSearch: texts("step", "group") });
+export const explainRoute = createRoute({
+  ...at("/explain"),
+  component: lazyRouteComponent(() => import("./pages/explain"), "ExplainPage"),
+  validateSearch: texts("method", "url", "headers", "gateway", "clientIp", "path"),
+});
+export const gatewaysRoute = createRoute({ ...at("/gateways"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewaysPage") });
+export const gatewayRoute = createRoute({ ...at("/gateways/$gateway"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewayPage") });
+export const sourcesRoute = createRoute({ ...at("/sources"), component: lazyRouteComponent(() => import("./pages/sources"), "SourcesPage"), validateSearch: texts("filter") });
+export const statusRoute = createRoute({ ...at("/status"), component: lazyRouteComponent(() => import("./pages/status"), "StatusPage") });
+export const signInRoute = createRoute({ ...at("/sign-in"), component: SignInPage });
+const index = createRoute({
+  ...at("/"),
+  beforeLoad: () => {
+    throw redirect({ to: "/lanes" });
+  },
+});
+
+export const router = createRouter({
+  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, newGroupRoute, newLaneRoute, explainRoute, gatewaysRoute, gatewayRoute, sourcesRoute, statusRoute, signInRoute]),
+  defaultPreload: "intent",
+  scrollRestoration: false,
+});
+
+declare module "@tanstack/react-router" {
+  interface Register {
+    router: typeof router;
+  }
+}
