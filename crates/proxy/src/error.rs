@@ -112,6 +112,9 @@ pub(crate) enum Kind {
     /// Connecting failed.
     #[error("cannot connect to the instance")]
     Connect(#[source] io::Error),
+    /// Nobody there is believed, or nothing could be agreed on.
+    #[error("{0}")]
+    UpstreamTls(String),
     /// The same of the application beside a sidecar: nothing of the request has reached it.
     #[error("cannot connect to the application")]
     Application(#[source] io::Error),
@@ -234,6 +237,7 @@ impl Kind {
             | Self::Loop
             | Self::Unresolvable(_) => Origin::Proxy,
             Self::Connect(_)
+            | Self::UpstreamTls(_)
             | Self::Application(_)
             | Self::ApplicationUnanswered(_)
             | Self::Reset(_)
@@ -295,6 +299,7 @@ impl Kind {
             Self::Loop => 508,
             Self::Unresolvable(_)
             | Self::Connect(_)
+            | Self::UpstreamTls(_)
             | Self::Reset(_)
             | Self::Unprocessed
             | Self::StreamReset

@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use lanes::{Choice, Context, Service, choose::Subset};
-use routes::{Edits, table::Backend};
+use routes::{Edits, table::Backend, tls::UpstreamTls};
 use telemetry::Role;
 use tokio::sync::Notify;
 
@@ -13,6 +13,7 @@ use crate::{
     error::{Kind, ProxyError},
     peers::Loop,
     published::{Published, Query},
+    tls::believed::Believed,
 };
 
 /// The method of a tunnel through a proxy; forward proxies alone offer any.
@@ -20,16 +21,37 @@ pub(crate) const CONNECT: &str = "CONNECT";
 
 /// What a connection speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Protocol {
+pub(crate) struct Protocol {
+    pub(crate) version: Version,
+    /// In TLS with those who are believed; none is in the clear.
+    pub(crate) tls: Option<Believed>,
+}
+
+/// Of HTTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Version {
     Http1,
-    /// In the clear, from the first byte on.
+    /// From the first byte on.
     Http2,
 }
 
 impl Protocol {
-    /// What a route's backend speaks.
-    pub(crate) fn of(backend: &Backend) -> Self {
-        if backend.http2 { Self::Http2 } else { Self::Http1 }
+    /// In the clear.
+    pub(crate) const HTTP1: Self = Self { version: Version::Http1, tls: None };
+    pub(crate) const HTTP2: Self = Self { version: Version::Http2, tls: None };
+
+    /// What a route's backend speaks. The error says why nobody of it is believed.
+    pub(crate) fn of(
+        backend: &Backend,
+        believed: impl FnOnce(&Arc<UpstreamTls>) -> Result<Believed, String>,
+    ) -> Result<Self, String> {
+        let version = if backend.http2 { Version::Http2 } else { Version::Http1 };
+        Ok(Self { version, tls: backend.tls.as_ref().map(believed).transpose()? })
+    }
+
+    /// The scheme of what is asked in it.
+    pub(crate) fn scheme(self) -> &'static [u8] {
+        if self.tls.is_some() { b"https" } else { b"http" }
     }
 }
 

@@ -182,6 +182,9 @@ impl Connection {
     /// Whether nothing has arrived on a pooled connection, neither stray bytes nor the end. Costs no system call
     /// in the usual case.
     pub(crate) fn is_quiet(&self) -> bool {
+        if let Some(tls) = self.tls.get() {
+            return tls.borrow_mut().is_quiet(&self.stream.borrow());
+        }
         let mut byte = [0];
         matches!(self.stream.borrow().try_read(&mut byte), Err(error) if error.kind() == io::ErrorKind::WouldBlock)
     }

@@ -5,6 +5,7 @@ pub(crate) mod h1;
 mod h2;
 pub(crate) mod pool;
 pub(crate) mod sessions;
+mod tls;
 
 use std::{
     io,
@@ -25,13 +26,14 @@ use crate::{
     exchange::sides,
     h1::{piece::Piece, write::ReadHead},
     h2::tunnelled::Tunnelled,
-    plan::Protocol,
+    plan::{Protocol, Version},
     transport::Unread,
     tunnel::Cut,
     worker::Worker,
 };
 
 pub(crate) use h1::Answer;
+use pool::Place;
 
 /// The way to instances over this thread's connections.
 #[derive(Debug)]
@@ -76,9 +78,12 @@ where
         written: &Written,
         edits: &Edits<'_>,
     ) -> Message {
-        match protocol {
-            Protocol::Http1 => Message::Http1(h1::Message::new(self.0, request, written, edits)),
-            Protocol::Http2 => Message::Http2(h2::Message::new(self.0, request, written, edits)),
+        match protocol.version {
+            Version::Http1 => Message::Http1(h1::Message::new(self.0, request, written, edits)),
+            Version::Http2 => {
+                let scheme = protocol.scheme();
+                Message::Http2(h2::Message::new(self.0, scheme, request, written, edits))
+            }
         }
     }
 
@@ -100,15 +105,16 @@ where
 
     #[inline]
     fn keeps_framing(&self, protocol: Protocol) -> bool {
-        protocol == Protocol::Http1
+        protocol.version == Version::Http1
     }
 
     #[inline]
     fn pooled(&self, protocol: Protocol, address: SocketAddr) -> Option<Call<'w>> {
-        match protocol {
-            Protocol::Http1 => h1::Call::pooled(self.0, address).map(Call::Http1),
-            Protocol::Http2 => {
-                h2::Call::pooled(self.0, address).map(|call| Call::Http2(Box::new(call)))
+        let place = Place { address, tls: protocol.tls };
+        match protocol.version {
+            Version::Http1 => h1::Call::pooled(self.0, place).map(Call::Http1),
+            Version::Http2 => {
+                h2::Call::pooled(self.0, place).map(|call| Call::Http2(Box::new(call)))
             }
         }
     }
@@ -118,10 +124,10 @@ where
         protocol: Protocol,
         address: SocketAddr,
     ) -> Result<Call<'w>, ProxyError> {
-        match protocol {
-            Protocol::Http1 => h1::Call::connect(self.0, address).await.map(Call::Http1),
-            Protocol::Http2 => {
-                let call = h2::Call::connect(self.0, address).await?;
+        match protocol.version {
+            Version::Http1 => h1::Call::connect(self.0, protocol, address).await.map(Call::Http1),
+            Version::Http2 => {
+                let call = h2::Call::connect(self.0, protocol, address).await?;
                 Ok(Call::Http2(Box::new(call)))
             }
         }

@@ -32,7 +32,10 @@ use crate::{
     starting::Starting,
     tls,
     transport::Connection,
-    upstream::{pool::Pool, sessions::Sessions},
+    upstream::{
+        pool::{Place, Pool},
+        sessions::Sessions,
+    },
 };
 
 /// Heads kept for reuse per thread; as many as buffers.
@@ -175,8 +178,8 @@ impl Worker {
     }
 
     /// A connection to an instance that waits in the pool.
-    pub(crate) fn pooled(&self, address: SocketAddr) -> Option<Rc<Connection>> {
-        let pooled = self.upstreams.take(address);
+    pub(crate) fn pooled(&self, place: impl Into<Place>) -> Option<Rc<Connection>> {
+        let pooled = self.upstreams.take(place.into());
         self.recorder.count(match pooled {
             Some(_) => Count::PoolReused,
             None => Count::PoolMissed,

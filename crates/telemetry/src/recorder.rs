@@ -68,6 +68,12 @@ pub enum Count {
     TlsRefused,
     /// What a caller sent was no TLS, or not in order.
     TlsMalformed,
+    /// An instance's certificate did not verify.
+    UpstreamTlsCertificate,
+    /// An instance took too long to agree on TLS.
+    UpstreamTlsTimedOut,
+    /// Nothing could be agreed on with an instance.
+    UpstreamTlsFailed,
     /// A connection was copied byte by byte.
     PassedThrough,
     /// A request used a connection from the pool.
@@ -127,7 +133,7 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 45] = [
+    pub(crate) const ALL: [Self; 48] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
@@ -152,6 +158,9 @@ impl Count {
         Self::TlsIncompatible,
         Self::TlsRefused,
         Self::TlsMalformed,
+        Self::UpstreamTlsCertificate,
+        Self::UpstreamTlsTimedOut,
+        Self::UpstreamTlsFailed,
         Self::PassedThrough,
         Self::PoolReused,
         Self::PoolMissed,
@@ -210,6 +219,15 @@ impl Count {
             Self::TlsIncompatible => (names::TLS_FAILURES, Some((label::REASON, "incompatible"))),
             Self::TlsRefused => (names::TLS_FAILURES, Some((label::REASON, "refused"))),
             Self::TlsMalformed => (names::TLS_FAILURES, Some((label::REASON, "malformed"))),
+            Self::UpstreamTlsCertificate => {
+                (names::UPSTREAM_TLS_FAILURES, Some((label::REASON, "certificate")))
+            }
+            Self::UpstreamTlsTimedOut => {
+                (names::UPSTREAM_TLS_FAILURES, Some((label::REASON, "timed_out")))
+            }
+            Self::UpstreamTlsFailed => {
+                (names::UPSTREAM_TLS_FAILURES, Some((label::REASON, "other")))
+            }
             Self::PassedThrough => (names::PASSED_THROUGH, None),
             Self::PoolReused => (names::POOL_REQUESTS, Some((label::RESULT, "reused"))),
             Self::PoolMissed => (names::POOL_REQUESTS, Some((label::RESULT, "new"))),

@@ -18,7 +18,7 @@ use crate::{
     error::{Kind, ProxyError},
     limits::{ABANDONED_AFTER, ATTEMPTS_MAX, UNLIMITED},
     peers::Refused,
-    plan::{Chosen, Plan, Protocol, Target},
+    plan::{Chosen, Plan, Protocol, Target, Version},
     worker::Worker,
 };
 
@@ -217,7 +217,7 @@ impl Tries {
             worker.recorder.count(Count::PoolStale);
             worker.recorder.count(Count::RetriedStale);
             // Of connections that are shared, none is handed out that has ended; and many are served by one.
-            let fresh = planned.protocol != Protocol::Http2;
+            let fresh = planned.protocol.version != Version::Http2;
             self.next = Some((*chosen, fresh));
             return true;
         }
@@ -282,8 +282,9 @@ impl Planned<'_> {
             return Ok((upstream.connect(protocol, chosen.address).await?, false));
         }
         let addresses = self.addresses(worker, chosen);
-        if protocol == Protocol::Http2 {
-            return first_that_connects(upstream, addresses, fresh).await;
+        // Where connecting is not all there is to it.
+        if protocol.version == Version::Http2 || protocol.tls.is_some() {
+            return first_that_connects(upstream, protocol, addresses, fresh).await;
         }
         let (address, is_new) = worker.reach_instance(addresses, fresh).await?;
         match upstream.pooled(protocol, address) {
@@ -389,18 +390,19 @@ impl Planned<'_> {
 /// Connections in HTTP/2 are shared: no other is opened beside one that is there.
 async fn first_that_connects<R: Request, U: Upstream<R>>(
     upstream: &U,
+    protocol: Protocol,
     addresses: Vec<SocketAddr>,
     fresh: bool,
 ) -> Result<(CallOf<U, R>, bool), ProxyError> {
     let mut failed = None;
     if !fresh {
-        let mut pooled = addresses.iter().map(|it| upstream.pooled(Protocol::Http2, *it));
+        let mut pooled = addresses.iter().map(|it| upstream.pooled(protocol, *it));
         if let Some(call) = pooled.find_map(|call| call) {
             return Ok((call, true));
         }
     }
     for address in addresses {
-        match upstream.connect(Protocol::Http2, address).await {
+        match upstream.connect(protocol, address).await {
             Ok(call) => return Ok((call, false)),
             Err(error) => failed = Some(error),
         }

@@ -146,7 +146,7 @@ impl<'b> Head<'b> for AskedHead<'b> {
 impl Request for Asked {
     type Body = AskedBody;
 
-    const PROTOCOL: Protocol = Protocol::Http1;
+    const PROTOCOL: Protocol = Protocol::HTTP1;
 
     fn head(&mut self) -> impl Head<'_> {
         AskedHead(&mut self.fields)

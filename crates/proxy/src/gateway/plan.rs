@@ -97,6 +97,9 @@ pub(super) fn plan<'p, 'b>(
     let service =
         picture.lanes.directory().service(id).ok_or_else(|| Kind::NoService(id.to_string()))?;
 
+    let protocol =
+        Protocol::of(backend, |tls| worker.tls.believed.id_of(tls, &picture.certificates))
+            .map_err(Kind::NoBackend)?;
     let edits = Edits::of(rule, backend, matched_bytes);
     let decided = Decided { snapshot: &picture.lanes, context: &context, peer: arrival.peer };
     let random = || worker.random_bytes();
@@ -105,7 +108,7 @@ pub(super) fn plan<'p, 'b>(
     Ok(Plan {
         role: Role::Gateway,
         target: Target::Service { service, context, caller_pick: None },
-        protocol: Some(Protocol::of(backend)),
+        protocol: Some(protocol),
         edits,
         counted_as: ("", ""),
         member: None,

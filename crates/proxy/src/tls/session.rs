@@ -10,7 +10,8 @@ use std::{
 };
 
 use rustls::{
-    Error, HandshakeKind,
+    CommonState, Error, HandshakeKind,
+    client::UnbufferedClientConnection,
     server::UnbufferedServerConnection,
     unbuffered::{
         ConnectionState, EncodeError, EncryptError, InsufficientSizeError, UnbufferedStatus,
@@ -47,7 +48,7 @@ pub(crate) struct Scratch {
 
 /// The TLS of one connection, from its handshake on.
 pub(crate) struct Session {
-    side: UnbufferedServerConnection,
+    side: Side,
     scratch: Rc<Scratch>,
     /// The beginning of a record, or of a message in several.
     received: Vec<u8>,
@@ -68,6 +69,51 @@ pub(crate) struct Session {
 impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("failed", &self.failed).finish_non_exhaustive()
+    }
+}
+
+/// Which of the two sides is this one.
+pub(crate) enum Side {
+    Server(UnbufferedServerConnection),
+    Client(UnbufferedClientConnection),
+}
+
+impl From<UnbufferedServerConnection> for Side {
+    fn from(connection: UnbufferedServerConnection) -> Self {
+        Self::Server(connection)
+    }
+}
+
+impl From<UnbufferedClientConnection> for Side {
+    fn from(connection: UnbufferedClientConnection) -> Self {
+        Self::Client(connection)
+    }
+}
+
+impl Side {
+    fn common(&self) -> &CommonState {
+        match self {
+            Self::Server(connection) => connection,
+            Self::Client(connection) => connection,
+        }
+    }
+
+    /// Works on what was received until TLS has something to say, or nothing more to do.
+    fn step(
+        &mut self,
+        received: &mut [u8],
+        sending: &mut Vec<u8>,
+        say: &Say<'_>,
+        clear: impl FnMut(&[u8]),
+    ) -> (usize, Result<Step, Error>) {
+        match self {
+            Self::Server(connection) => {
+                take_step(connection.process_tls_records(received), sending, say, clear)
+            }
+            Self::Client(connection) => {
+                take_step(connection.process_tls_records(received), sending, say, clear)
+            }
+        }
     }
 }
 
@@ -94,9 +140,9 @@ enum Step {
 }
 
 impl Session {
-    pub(crate) fn new(side: UnbufferedServerConnection, scratch: &Rc<Scratch>) -> Self {
+    pub(crate) fn new(side: impl Into<Side>, scratch: &Rc<Scratch>) -> Self {
         Self {
-            side,
+            side: side.into(),
             scratch: Rc::clone(scratch),
             received: Vec::new(),
             clear: Vec::new(),
@@ -120,7 +166,7 @@ impl Session {
         if !bytes.is_empty() {
             self.received = bytes;
         }
-        outcome.map(|_| !self.side.is_handshaking())
+        outcome.map(|_| !self.side.common().is_handshaking())
     }
 
     /// What the handshake has the other side told.
@@ -130,12 +176,12 @@ impl Session {
 
     /// What is spoken inside, as agreed.
     pub(crate) fn protocol(&self) -> Option<&[u8]> {
-        self.side.alpn_protocol()
+        self.side.common().alpn_protocol()
     }
 
     /// Whether the client went on with a session of before.
     pub(crate) fn is_resumed(&self) -> bool {
-        self.side.handshake_kind() == Some(HandshakeKind::Resumed)
+        self.side.common().handshake_kind() == Some(HandshakeKind::Resumed)
     }
 
     /// Takes in records until there is nothing more to do, then says what is to be said. How many bytes were taken in.
@@ -146,22 +192,35 @@ impl Session {
         say: &Say<'_>,
     ) -> (usize, Result<Step, Error>) {
         let mut taken_in = 0;
-        let mut failed = None;
         loop {
-            let status = self.side.process_tls_records(&mut received[taken_in..]);
-            let clear = &mut self.clear;
-            let (discarded, step) = take_step(status, &mut self.sending, say, |bytes| {
-                room.take(bytes, clear);
-            });
-            taken_in += discarded;
-            match step {
+            match self.step(received, &mut taken_in, room, say) {
                 Ok(Step::Again) => {}
                 Ok(Step::Ended) => self.has_ended = true,
-                // An alert goes out, then it fails again.
-                Err(error) if failed.is_none() => failed = Some(error),
-                outcome => return (taken_in, failed.map_or(outcome, Err)),
+                Ok(step) => return (taken_in, Ok(step)),
+                Err(error) => {
+                    // What there is to be told of it. What has failed must not be looked at again.
+                    while self.side.common().wants_write() {
+                        let _ = self.step(received, &mut taken_in, room, &Say::Nothing);
+                    }
+                    return (taken_in, Err(error));
+                }
             }
         }
+    }
+
+    fn step(
+        &mut self,
+        received: &mut [u8],
+        taken_in: &mut usize,
+        room: &mut Room<'_>,
+        say: &Say<'_>,
+    ) -> Result<Step, Error> {
+        let (received, clear) = (&mut received[*taken_in..], &mut self.clear);
+        let (discarded, step) = self.side.step(received, &mut self.sending, say, |bytes| {
+            room.take(bytes, clear);
+        });
+        *taken_in += discarded;
+        step
     }
 
     /// Receives what is in the clear. None: the other side has ended.
@@ -237,9 +296,14 @@ impl Session {
         let end = memory.len().min(kept + wanted);
         let received = ready!(read(&mut memory[kept..end]))?;
         if received == 0 {
-            // A client may end so; what it has sent by then has its own end.
-            self.has_ended = true;
-            return Poll::Ready(Ok(0));
+            // A client may end so; what it has sent by then has its own end. Of an instance's answer it may be the end.
+            return Poll::Ready(match &self.side {
+                Side::Server(_) => {
+                    self.has_ended = true;
+                    Ok(0)
+                }
+                Side::Client(_) => Err(io::ErrorKind::UnexpectedEof.into()),
+            });
         }
         let mut room = Room { bytes: room, filled: 0 };
         let end = kept + received;
@@ -252,6 +316,22 @@ impl Session {
         }
         self.failed = outcome.err();
         Poll::Ready(Ok(room.filled))
+    }
+
+    /// Whether nothing in the clear has arrived, nor the end. What TLS itself says is taken in.
+    pub(crate) fn is_quiet(&mut self, stream: &TcpStream) -> bool {
+        while self.clear.is_empty() && self.settled().is_none() {
+            let read = self.receive(&mut [], |bytes| match stream.try_read(bytes) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
+                read => Poll::Ready(read),
+            });
+            match read {
+                Poll::Pending => return true,
+                Poll::Ready(Ok(_)) => {}
+                Poll::Ready(Err(_)) => return false,
+            }
+        }
+        false
     }
 
     /// Sends bytes in the clear: how many of both together are taken, once they have gone out. Until then whoever sends
@@ -300,6 +380,9 @@ impl Session {
 
     /// Writes records for what is to be said into the thread's memory.
     fn write(&mut self, say: &Say<'_>, memory: &mut Vec<u8>) -> io::Result<()> {
+        if let Some(error) = &self.failed {
+            return Err(invalid(error.clone()));
+        }
         memory.append(&mut self.sending);
         std::mem::swap(memory, &mut self.sending);
         let mut received = std::mem::take(&mut self.received);
@@ -312,7 +395,10 @@ impl Session {
         match outcome {
             Ok(Step::Ready) => Ok(()),
             Ok(_) => Err(io::ErrorKind::NotConnected.into()),
-            Err(error) => Err(invalid(error)),
+            Err(error) => {
+                self.failed = Some(error.clone());
+                Err(invalid(error))
+            }
         }
     }
 

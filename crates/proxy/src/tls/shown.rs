@@ -329,7 +329,7 @@ fn new_tickets() -> Option<Arc<dyn ProducesTickets>> {
 }
 
 /// Who computes.
-fn provider() -> &'static Arc<CryptoProvider> {
+pub(super) fn provider() -> &'static Arc<CryptoProvider> {
     static PROVIDER: OnceLock<Arc<CryptoProvider>> = OnceLock::new();
     PROVIDER.get_or_init(|| Arc::new(aws_lc_rs::default_provider()))
 }

@@ -26,9 +26,12 @@ use crate::{
     },
     limits::HELD_HUNG_AFTER,
     peers::Refused,
+    plan::Protocol,
     transport::{Connection, Transport as _, Unread},
     worker::Worker,
 };
+
+use super::{pool::Place, tls};
 
 /// A request's head as it is sent, with a small body behind it.
 #[derive(Debug, Clone)]
@@ -43,7 +46,7 @@ pub(crate) struct Call<'w> {
     worker: &'w Worker,
     connection: Rc<Connection>,
     /// Which it was asked for; the pool's key.
-    address: SocketAddr,
+    place: Place,
     is_head: Cell<bool>,
     request_is_sent: Cell<bool>,
     /// The instance takes another request after this answer.
@@ -97,24 +100,29 @@ impl Message {
 
 impl<'w> Call<'w> {
     #[inline]
-    pub(super) fn pooled(worker: &'w Worker, address: SocketAddr) -> Option<Self> {
-        worker.pooled(address).map(|connection| Self::on(worker, connection, address))
+    pub(super) fn pooled(worker: &'w Worker, place: Place) -> Option<Self> {
+        worker.pooled(place).map(|connection| Self::on(worker, connection, place))
     }
 
     pub(super) async fn connect(
         worker: &'w Worker,
+        protocol: Protocol,
         address: SocketAddr,
     ) -> Result<Self, ProxyError> {
-        Ok(Self::on(worker, worker.open(address).await?, address))
+        let connection = worker.open(address).await?;
+        if protocol.tls.is_some() {
+            Box::pin(tls::secure(worker, &connection, protocol)).await?;
+        }
+        Ok(Self::on(worker, connection, Place { address, tls: protocol.tls }))
     }
 
     #[inline]
-    fn on(worker: &'w Worker, connection: Rc<Connection>, address: SocketAddr) -> Self {
+    fn on(worker: &'w Worker, connection: Rc<Connection>, place: Place) -> Self {
         connection.sent.set(false);
         Self {
             worker,
             connection,
-            address,
+            place,
             is_head: Cell::new(false),
             request_is_sent: Cell::new(false),
             keeps_connection: Cell::new(false),
@@ -305,7 +313,7 @@ impl Call<'_> {
             && received.is_empty()
         {
             let now_ms = self.worker.deadlines.now_ms();
-            self.worker.upstreams.give(self.address, self.connection, now_ms);
+            self.worker.upstreams.give(self.place, self.connection, now_ms);
         }
         self.worker.buffers.give(received);
     }

@@ -33,10 +33,13 @@ use crate::{
         tunnelled::Tunnelled,
     },
     limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX, HELD_HUNG_AFTER},
+    plan::Protocol,
     transport::Connection,
     upstream::h1::Answer,
     worker::Worker,
 };
+
+use super::{pool::Place, tls};
 
 /// What instances are allowed.
 const LIMITS: Limits = Limits {
@@ -81,6 +84,7 @@ impl Message {
     /// A request's head, edited.
     pub(super) fn new(
         worker: &Worker,
+        scheme: &[u8],
         request: &impl ReadHead,
         written: &Written,
         edits: &Edits<'_>,
@@ -88,7 +92,7 @@ impl Message {
         let (head, bytes) = request.read_head();
         let mut block = worker.buffers.take_write();
         hpack::write_field(b":method", head.method.of(bytes), &mut block);
-        hpack::write_field(b":scheme", b"http", &mut block);
+        hpack::write_field(b":scheme", scheme, &mut block);
         let kept = || head.fields().iter().filter(|field| field.keep);
         let host = written.value(Name::Host).or_else(|| {
             kept().find(|field| field.name == Name::Host).map(|field| field.value.of(bytes))
@@ -151,20 +155,21 @@ impl Drop for Call<'_> {
 }
 
 impl<'w> Call<'w> {
-    pub(super) fn pooled(worker: &'w Worker, address: SocketAddr) -> Option<Self> {
-        let found = worker.sessions.find(address, worker.deadlines.now_ms());
+    pub(super) fn pooled(worker: &'w Worker, place: Place) -> Option<Self> {
+        let found = worker.sessions.find(place, worker.deadlines.now_ms());
         worker.recorder.count(match found {
             Some(_) => Count::PoolReused,
             None => Count::PoolMissed,
         });
-        found.map(|session| Self::on(worker, session, address))
+        found.map(|session| Self::on(worker, session, place.address))
     }
 
     pub(super) async fn connect(
         worker: &'w Worker,
+        protocol: Protocol,
         address: SocketAddr,
     ) -> Result<Self, ProxyError> {
-        Ok(Self::on(worker, open(worker, address).await?, address))
+        Ok(Self::on(worker, open(worker, protocol, address).await?, address))
     }
 
     fn on(worker: &'w Worker, session: SharedSession, address: SocketAddr) -> Self {
@@ -231,11 +236,18 @@ impl<'w> Call<'w> {
 }
 
 /// Opens a connection, and has it served.
-async fn open(worker: &Worker, address: SocketAddr) -> Result<SharedSession, ProxyError> {
+async fn open(
+    worker: &Worker,
+    protocol: Protocol,
+    address: SocketAddr,
+) -> Result<SharedSession, ProxyError> {
     let connection = worker.open(address).await?;
+    if protocol.tls.is_some() {
+        Box::pin(tls::secure(worker, &connection, protocol)).await?;
+    }
     let session = Session::client(LIMITS, worker.deadlines.now_ms());
     let session = Rc::new(RefCell::new(session));
-    worker.sessions.add(address, &session, worker.deadlines.now_ms());
+    worker.sessions.add(Place { address, tls: protocol.tls }, &session, worker.deadlines.now_ms());
     if let Some(worker) = worker.shared() {
         spawn_local(drive(worker, connection, Rc::clone(&session)));
     }

@@ -8,13 +8,27 @@ use std::{
 
 use hashbrown::HashMap;
 
-use crate::transport::Connection;
+use crate::{tls::believed::Believed, transport::Connection};
 
 /// Waiting connections per address and thread: what one address is worth keeping after a burst.
 pub(crate) const IDLE_PER_ADDRESS_MAX: usize = 256;
 
 /// How long a connection may wait. Below the 60 s and 75 s after which common servers close, so that we close first.
 pub(crate) const IDLE_MS_MAX: u64 = 50_000;
+
+/// Where a connection leads, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    pub(crate) address: SocketAddr,
+    /// In TLS with those who are believed; none is in the clear.
+    pub(crate) tls: Option<Believed>,
+}
+
+impl From<SocketAddr> for Place {
+    fn from(address: SocketAddr) -> Self {
+        Self { address, tls: None }
+    }
+}
 
 #[derive(Debug)]
 struct Idle {
@@ -25,16 +39,16 @@ struct Idle {
 /// The waiting connections of one thread.
 #[derive(Debug, Default)]
 pub(crate) struct Pool {
-    by_address: RefCell<HashMap<SocketAddr, Vec<Idle>>>,
+    by_place: RefCell<HashMap<Place, Vec<Idle>>>,
     idle: Cell<usize>,
     closed: Cell<bool>,
 }
 
 impl Pool {
     /// The connection that was given back last, if it is still good.
-    pub(crate) fn take(&self, address: SocketAddr) -> Option<Rc<Connection>> {
-        let mut by_address = self.by_address.borrow_mut();
-        let waiting = by_address.get_mut(&address)?;
+    pub(crate) fn take(&self, place: Place) -> Option<Rc<Connection>> {
+        let mut by_place = self.by_place.borrow_mut();
+        let waiting = by_place.get_mut(&place)?;
         while let Some(idle) = waiting.pop() {
             self.idle.set(self.idle.get() - 1);
             // Bytes nobody asked for would be taken for the answer to the next request.
@@ -46,19 +60,19 @@ impl Pool {
     }
 
     /// Whether a good connection waits.
-    pub(crate) fn has(&self, address: SocketAddr) -> bool {
-        let by_address = self.by_address.borrow();
-        let latest = by_address.get(&address).and_then(|waiting| waiting.last());
+    pub(crate) fn has(&self, place: impl Into<Place>) -> bool {
+        let by_place = self.by_place.borrow();
+        let latest = by_place.get(&place.into()).and_then(|waiting| waiting.last());
         latest.is_some_and(|idle| idle.connection.is_quiet())
     }
 
     /// Gives a connection back for reuse.
-    pub(crate) fn give(&self, address: SocketAddr, connection: Rc<Connection>, now_ms: u64) {
+    pub(crate) fn give(&self, place: impl Into<Place>, connection: Rc<Connection>, now_ms: u64) {
         if self.closed.get() {
             return;
         }
-        let mut by_address = self.by_address.borrow_mut();
-        let waiting = by_address.entry(address).or_default();
+        let mut by_place = self.by_place.borrow_mut();
+        let waiting = by_place.entry(place.into()).or_default();
         if waiting.len() < IDLE_PER_ADDRESS_MAX {
             waiting.push(Idle { connection, since_ms: now_ms });
             self.idle.set(self.idle.get() + 1);
@@ -68,7 +82,7 @@ impl Pool {
     /// Closes what has waited too long or was closed by the other side.
     pub(crate) fn sweep(&self, now_ms: u64) {
         let mut left = 0;
-        self.by_address.borrow_mut().retain(|_, waiting| {
+        self.by_place.borrow_mut().retain(|_, waiting| {
             waiting
                 .retain(|idle| idle.since_ms + IDLE_MS_MAX > now_ms && idle.connection.is_quiet());
             left += waiting.len();
@@ -79,15 +93,19 @@ impl Pool {
 
     /// Closes all connections to an address: it has gone, or fails.
     pub(crate) fn forget(&self, address: SocketAddr) {
-        if let Some(waiting) = self.by_address.borrow_mut().remove(&address) {
-            self.idle.set(self.idle.get() - waiting.len());
-        }
+        let mut gone = 0;
+        self.by_place.borrow_mut().retain(|place, waiting| {
+            let stays = place.address != address;
+            gone += if stays { 0 } else { waiting.len() };
+            stays
+        });
+        self.idle.set(self.idle.get() - gone);
     }
 
     /// Closes everything, and keeps nothing from now on.
     pub(crate) fn close(&self) {
         self.closed.set(true);
-        self.by_address.borrow_mut().clear();
+        self.by_place.borrow_mut().clear();
         self.idle.set(0);
     }
 

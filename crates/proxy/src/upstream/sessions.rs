@@ -4,12 +4,12 @@ use std::{cell::RefCell, net::SocketAddr, rc::Rc};
 
 use hashbrown::HashMap;
 
-use super::pool::IDLE_MS_MAX;
+use super::pool::{IDLE_MS_MAX, Place};
 use crate::h2::session::SharedSession;
 
 /// One thread's connections that many requests share.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(RefCell<HashMap<SocketAddr, Vec<Shared>>>);
+pub(crate) struct Sessions(RefCell<HashMap<Place, Vec<Shared>>>);
 
 #[derive(Debug)]
 struct Shared {
@@ -19,24 +19,28 @@ struct Shared {
 
 impl Sessions {
     /// A connection on which another request can go out now.
-    pub(super) fn find(&self, address: SocketAddr, now_ms: u64) -> Option<SharedSession> {
-        let mut by_address = self.0.borrow_mut();
-        let shared = by_address.get_mut(&address)?;
+    pub(super) fn find(&self, place: Place, now_ms: u64) -> Option<SharedSession> {
+        let mut by_place = self.0.borrow_mut();
+        let shared = by_place.get_mut(&place)?;
         let free = shared.iter_mut().find(|it| it.session.borrow().may_open())?;
         free.used_ms = now_ms;
         Some(Rc::clone(&free.session))
     }
 
-    pub(super) fn add(&self, address: SocketAddr, session: &SharedSession, now_ms: u64) {
+    pub(super) fn add(&self, place: Place, session: &SharedSession, now_ms: u64) {
         let shared = Shared { session: Rc::clone(session), used_ms: now_ms };
-        self.0.borrow_mut().entry(address).or_default().push(shared);
+        self.0.borrow_mut().entry(place).or_default().push(shared);
     }
 
     /// Opens nothing more on connections to an address: it has gone, or fails. What is under way goes on.
     pub(crate) fn forget(&self, address: SocketAddr) {
-        for shared in self.0.borrow_mut().remove(&address).unwrap_or_default() {
-            shared.session.borrow_mut().leave();
-        }
+        self.0.borrow_mut().retain(|place, shared| {
+            let stays = place.address != address;
+            if !stays {
+                shared.iter().for_each(|it| it.session.borrow_mut().leave());
+            }
+            stays
+        });
     }
 
     /// Ends what nobody has used for long, before anybody could begin to use it again; forgets what has ended.

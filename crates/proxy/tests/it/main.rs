@@ -20,4 +20,5 @@ mod sidecar;
 mod strict;
 mod tls;
 mod transparent;
+mod upstream_tls;
 mod world;

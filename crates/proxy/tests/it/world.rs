@@ -25,7 +25,7 @@ use routes::{
     GatewaySpec, RouteSpec, Table,
     entrance::CorrelationHeaders,
     spec::{BackendSpec, FilterSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
-    tls::Certificate,
+    tls::{Certificate, UpstreamTls},
 };
 use tokio::{
     io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
@@ -226,6 +226,11 @@ impl Instance {
         Wire { stream, received: Vec::new() }
     }
 
+    /// The next connection, for whoever speaks otherwise.
+    pub(crate) async fn take(&self) -> std::io::Result<TcpStream> {
+        Ok(self.listener.accept().await?.0)
+    }
+
     /// Answers every request with its name and what it was asked, for as long as the test runs.
     pub(crate) fn serve(self, name: &'static str) -> SocketAddr {
         let address = self.address;
@@ -302,6 +307,8 @@ pub(crate) struct World {
     pub(crate) nobody_answers: bool,
     /// Instances speak HTTP/2, by what the routes say.
     pub(crate) backends_speak_http2: bool,
+    /// Instances speak TLS, by what the routes say.
+    pub(crate) backends_tls: Option<UpstreamTls>,
     /// The proxy was there before.
     pub(crate) comes_back: bool,
 }
@@ -327,6 +334,7 @@ impl World {
             hosts: Vec::new(),
             nobody_answers: false,
             backends_speak_http2: false,
+            backends_tls: None,
             comes_back: false,
         }
     }
@@ -404,7 +412,7 @@ impl World {
                                 service: Ok(self.id(service)),
                                 weight: 1,
                                 http2: self.backends_speak_http2,
-                                tls: None,
+                                tls: self.backends_tls.clone(),
                                 filters: Vec::new(),
                             }]
                         },

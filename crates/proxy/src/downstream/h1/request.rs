@@ -53,7 +53,7 @@ impl<'c> Request<'c> {
 impl<'c> sides::Request for Request<'c> {
     type Body = RequestBody<'c>;
 
-    const PROTOCOL: Protocol = Protocol::Http1;
+    const PROTOCOL: Protocol = Protocol::HTTP1;
 
     fn head(&mut self) -> impl Head<'_> {
         Received::new(&mut self.head, self.received.filled())

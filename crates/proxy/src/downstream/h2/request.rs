@@ -68,7 +68,7 @@ impl<'c> Request<'c> {
 impl<'c> sides::Request for Request<'c> {
     type Body = RequestBody<'c>;
 
-    const PROTOCOL: Protocol = Protocol::Http2;
+    const PROTOCOL: Protocol = Protocol::HTTP2;
 
     fn head(&mut self) -> impl Head<'_> {
         Received::new(&mut self.head, &self.text)
