@@ -3,6 +3,7 @@
 
 #![warn(missing_docs)]
 
+pub mod certificate;
 pub mod client;
 pub mod convert;
 pub mod discovery;
@@ -10,6 +11,7 @@ mod problem;
 pub mod read;
 pub mod resource;
 pub mod rest;
+pub mod time;
 pub mod validate;
 pub mod write;
 

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod certificate;
 mod gateway;
 mod kind;
 mod lane;
@@ -18,7 +19,9 @@ mod set;
 mod source;
 mod status;
 mod table;
+mod tls;
 
+pub use certificate::{CertificateFiles, CertificateSpec, NOT_ITS_KEY, WrittenKey};
 pub use gateway::{
     AllowedRoutes, GatewaySpec, LanewayGatewaySpec, Listener, NamespacesFrom, RouteNamespaces,
 };
@@ -37,13 +40,21 @@ pub use set::{CreationOrder, Set, written_twice};
 pub use source::{
     BackendSpec, EMBEDDED_SOURCE, ServiceSourceSpec, StaticInstance, StaticService, StaticServices,
 };
-pub use status::{DISCONNECTED, ListenerStatus, Live, Matched, Status, StatusCondition};
+pub use status::{
+    CertificateStatus, DISCONNECTED, ListenerStatus, Live, Matched, Status, StatusCondition,
+};
+pub use tls::{
+    CertificateRef, ClientsMode, FrontendTls, GatewayTls, ListenerTls, PortTls, PortValidation,
+    TlsMode, ValidationOfClients,
+};
 
 table::kinds! {
     /// Where instances come from.
     ServiceSource(ServiceSourceSpec) as service_sources: Laneway, "ServiceSource", "servicesources", ["source", "sources"];
     /// A service for use in routes.
     Backend(BackendSpec) as backends: Laneway, "Backend", "backends", [];
+    /// A certificate with its private key, or authorities.
+    Certificate(CertificateSpec) as certificates: Laneway, "Certificate", "certificates", ["cert", "certs"];
     /// Listeners.
     Gateway(GatewaySpec) as gateways: GatewayApi, "Gateway", "gateways", ["gw"];
     /// Routes.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::{Key, Kind, Object, Set};
 
+mod certificates;
 mod compiled;
 mod conditions;
 mod in_use;

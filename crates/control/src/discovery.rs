@@ -20,7 +20,7 @@ use crate::{
     Control,
     distribute::{Connection, Told},
     hello,
-    key::canonical,
+    key::{Way, canonical},
     registrations::Registrations,
     tokens::{self, Holder},
 };
@@ -78,7 +78,9 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
             }
         }
         self.control.check_follows(&holder, &hello)?;
-        let session = Session::open(Arc::clone(&self.control), hello, holder)?;
+        let is_local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
+        let way = if is_local { Way::Private } else { Way::InTheClear };
+        let session = Session::open(Arc::clone(&self.control), hello, way, holder)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(session.run(incoming, sender));
         Ok(Response::new(Box::pin(ReceiverStream::new(receiver))))
@@ -152,13 +154,18 @@ struct Session {
 }
 
 impl Session {
-    fn open(control: Arc<Control>, hello: v1::Hello, holder: Holder) -> Result<Self, Status> {
+    fn open(
+        control: Arc<Control>,
+        hello: v1::Hello,
+        way: Way,
+        holder: Holder,
+    ) -> Result<Self, Status> {
         let (node, shown) = (hello.node.clone(), hello::shown(&hello));
         let wake = Arc::new(Notify::new());
         let mut hub = control.hub();
         let epoch = hub.generation().epoch.clone();
         let connection =
-            hub.connect(hello, Arc::clone(&wake), Instant::now()).ok_or_else(|| {
+            hub.connect(hello, way, Arc::clone(&wake), Instant::now()).ok_or_else(|| {
                 Status::resource_exhausted("too many data planes: start another control plane")
             })?;
         drop(hub);

@@ -21,7 +21,7 @@ use routes::entrance::CorrelationHeaders;
 use tokio::sync::Notify;
 
 use crate::{
-    key::{Key, Topic, Touch, canonical},
+    key::{CertificatesTold, Key, Topic, Touch, Way, canonical},
     picture::Picture,
 };
 
@@ -83,6 +83,7 @@ impl Distribution {
     pub(crate) fn connect(
         &mut self,
         hello: v1::Hello,
+        way: Way,
         wake: Arc<Notify>,
         now: Instant,
     ) -> Option<Connection> {
@@ -99,7 +100,7 @@ impl Distribution {
             before.wake();
             self.forget(&node, before);
         }
-        let data_plane = DataPlane::new(Arc::clone(&node), hello, connection, wake, now);
+        let data_plane = DataPlane::new(Arc::clone(&node), hello, way, connection, wake, now);
         data_plane.count(&mut self.tally);
         data_plane.wake();
         self.data_planes.insert(node, data_plane);
@@ -334,6 +335,18 @@ impl Distribution {
         let processes = self.data_planes.values().filter(serves);
         let told = processes.flat_map(DataPlane::not_listening);
         told.map(|listener| (listener.port, listener.reason.as_str())).collect()
+    }
+
+    /// A connected process of a gateway that is not told certificates, and why.
+    pub(crate) fn without_certificates(&self, gateway: &str) -> Option<(String, CertificatesTold)> {
+        let mut without = self.data_planes.values().filter(|it| {
+            let hello = it.hello();
+            let is_of = hello.role() == v1::Role::Gateway && hello.name == gateway;
+            is_of && it.is_connected() && it.certificates() != CertificatesTold::Told
+        });
+        without
+            .next()
+            .map(|it| (format!("{}, node {}", it.shown(), it.hello().node), it.certificates()))
     }
 
     /// What applications lose, by what connected data planes count.

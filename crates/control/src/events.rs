@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use api::{resource::Key, rest::Event};
+use api::{resource::Key, rest::Event, time::rfc3339};
 
 /// Events that are kept: some hours of a quiet installation, minutes of a busy one; a few hundred kilobytes.
 pub(crate) const EVENTS_MAX: usize = 2_048;
@@ -84,7 +84,7 @@ impl Events {
     fn add(&mut self, mut event: Event) {
         self.number += 1;
         event.number = self.number;
-        event.time = crate::ledger::rfc3339(SystemTime::now());
+        event.time = rfc3339(SystemTime::now());
         self.kept.push_back(event);
         self.forget();
     }
@@ -101,7 +101,7 @@ impl Events {
 
 /// The time of the oldest event that is kept, as events write it: texts of this form compare as their times do.
 pub(crate) fn oldest_kept(now: SystemTime) -> String {
-    crate::ledger::rfc3339(now.checked_sub(KEPT).unwrap_or(SystemTime::UNIX_EPOCH))
+    rfc3339(now.checked_sub(KEPT).unwrap_or(SystemTime::UNIX_EPOCH))
 }
 
 #[cfg(test)]
@@ -129,11 +129,8 @@ mod tests {
     #[test]
     fn neither_too_many_nor_too_old_ones_are_kept() {
         let now = Instant::now();
-        let event = |number, time: SystemTime| Event {
-            number,
-            time: crate::ledger::rfc3339(time),
-            ..Event::default()
-        };
+        let event =
+            |number, time: SystemTime| Event { number, time: rfc3339(time), ..Event::default() };
         let old = SystemTime::now() - KEPT - Duration::from_secs(60);
         let stored = vec![event(1, old), event(2, SystemTime::now())];
         let mut events = Events::restored(stored, now);

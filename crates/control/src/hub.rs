@@ -8,23 +8,26 @@ use std::{
     mem,
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use api::{
+    certificate,
     discovery::v1::{self, data_plane_message::Message},
-    resource::{Key as ObjectKey, Kind, Object, Status},
+    resource::{CertificateFiles, Key as ObjectKey, Kind, Object, Status},
     rest::Event,
     validate::{Finding, Reported, Severity},
 };
 use lanes::{Fault, Problem, ServiceId};
+use routes::tls::Certificate;
 use tokio::sync::Notify;
 
 use crate::{
     distribute::{Connection, DataPlane, Distribution, NAME_BYTES_MAX, Told},
     events::Events,
     hello,
-    key::{Application, Key, Touch},
+    key::{Application, Key, Touch, Way},
+    keyring::Keyring,
     ledger,
     objects::{ObjectChange, Objects},
     picture::Picture,
@@ -224,6 +227,44 @@ impl Hub {
         self.statuses.findings_changed(findings, changed);
     }
 
+    /// Private keys can be opened from now on.
+    pub(crate) fn open_certificates(&mut self, keyring: Arc<Keyring>) {
+        self.picture.open_certificates(keyring);
+    }
+
+    /// Files of a certificate were read.
+    pub(crate) fn certificate_read(
+        &mut self,
+        certificate: &ObjectKey,
+        files: &CertificateFiles,
+        read: Result<Certificate, String>,
+        now: Instant,
+    ) {
+        let mut touches = Vec::new();
+        self.picture.certificate_read(certificate, files, read, &mut touches);
+        self.publish(touches, now);
+    }
+
+    /// Certificates expire, and open when their key file is there.
+    pub(crate) fn look_at_certificates(&mut self, calendar: SystemTime, now: Instant) {
+        let mut touches = Vec::new();
+        self.picture.look_at_certificates(calendar, &mut touches);
+        self.publish(touches, now);
+    }
+
+    /// Certificates that have expired, or do so soon, or are not good yet.
+    pub(crate) fn expiries(&self, now: SystemTime) -> Vec<Finding> {
+        let certificates = &self.picture.certificates;
+        let all = certificates.all().filter_map(|(object, name)| {
+            let (facts, _) = certificates.facts(name)?;
+            let problem = facts
+                .iter()
+                .find_map(|it| certificate::doubt("status.certificate.notAfter", it, now))?;
+            Some(Finding { object: object.clone(), problem, severity: Severity::Warning })
+        });
+        all.collect()
+    }
+
     /// Services of a source changed.
     pub(crate) fn update_services(
         &mut self,
@@ -394,6 +435,13 @@ impl Hub {
         for object in self.picture.conflicts.take_changed() {
             self.statuses.conflicts_changed(object);
         }
+        for certificate in self.picture.certificates.take_changed() {
+            let name = format!("{}/{}", certificate.namespace, certificate.name);
+            for gateway in self.picture.routing.naming_certificate(&name) {
+                self.statuses.mark(gateway.clone());
+            }
+            self.statuses.mark(certificate);
+        }
         for key in self.distribution.take_changed() {
             self.progress += 1;
             if let Key::Group(group) = &key
@@ -452,6 +500,7 @@ impl Hub {
     pub(crate) fn connect(
         &mut self,
         hello: v1::Hello,
+        way: Way,
         wake: Arc<Notify>,
         now: Instant,
     ) -> Option<Connection> {
@@ -460,9 +509,12 @@ impl Hub {
             self.picture.brings_along(&hello.node, is_of_another);
         }
         let about = hello::shown(&hello);
-        let connection = self.distribution.connect(hello, wake, now);
+        // Whether it is told its certificates is up to it.
+        let gateway = (hello.role() == v1::Role::Gateway).then(|| hello.name.as_str().into());
+        let connection = self.distribution.connect(hello, way, wake, now);
         if connection.is_some() {
             self.events.of(about, false, "Connected", String::new());
+            gateway.into_iter().for_each(|it| self.statuses.resource_changed(Key::Gateway(it)));
         }
         connection
     }

@@ -50,6 +50,44 @@ pub(crate) struct Subscription {
     pub names: BTreeSet<Arc<str>>,
     /// Addresses it wants to know the meaning of.
     pub addresses: BTreeSet<SocketAddr>,
+    /// Whether it may be told certificates.
+    pub certificates: CertificatesTold,
+}
+
+/// Whether a data plane is told certificates with their private keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum CertificatesTold {
+    /// It is.
+    Told,
+    /// Its release knows none.
+    NotKnown,
+    /// Others could read them on the way.
+    Overheard,
+}
+
+/// Who can read what is sent to a data plane.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Nobody else: it stays on this machine.
+    Private,
+    /// Whoever is on the way.
+    InTheClear,
+}
+
+/// The capability of data planes that serve TLS.
+const TLS: &str = "tls";
+
+impl CertificatesTold {
+    /// By what a data plane says of itself, and the way to it.
+    pub(crate) fn of(hello: &v1::Hello, way: Way) -> Self {
+        if !hello.capabilities.iter().any(|capability| capability == TLS) {
+            return Self::NotKnown;
+        }
+        match way {
+            Way::Private => Self::Told,
+            Way::InTheClear => Self::Overheard,
+        }
+    }
 }
 
 /// One consequence of a change.
@@ -70,4 +108,25 @@ impl Touch {
 /// An address in its one spelling, if it is one.
 pub(crate) fn canonical(text: &str) -> Option<SocketAddr> {
     text.parse().ok().map(lanes::directory::canonical)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn certificates_are_told_to_whom_knows_them_where_nobody_else_hears() {
+        let hello = |capabilities: &[&str]| v1::Hello {
+            capabilities: capabilities.iter().map(|it| (*it).to_owned()).collect(),
+            ..v1::Hello::default()
+        };
+        for (capabilities, way, told) in [
+            (&["tls"][..], Way::Private, CertificatesTold::Told),
+            (&["other", "tls"], Way::InTheClear, CertificatesTold::Overheard),
+            (&[], Way::Private, CertificatesTold::NotKnown),
+            (&["tls2"], Way::InTheClear, CertificatesTold::NotKnown),
+        ] {
+            assert_eq!(CertificatesTold::of(&hello(capabilities), way), told, "{capabilities:?}");
+        }
+    }
 }

@@ -20,6 +20,7 @@ use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    keyring::Keyring,
     objects::{ObjectChange, Objects},
     store::{Change, Revision, Store, StoreError, StoredObject},
 };
@@ -30,7 +31,6 @@ mod removals;
 mod view;
 mod writer;
 
-pub(crate) use draft::rfc3339;
 pub use manifest::Manifest;
 pub(crate) use manifest::changes;
 pub(crate) use view::{Gone, View};
@@ -169,6 +169,8 @@ pub(crate) type Reports = Box<dyn FnMut() -> Arc<Reported> + Send>;
 pub struct Rules {
     /// The objects to begin with.
     pub objects: Arc<Objects>,
+    /// Seals private keys.
+    pub keyring: Arc<Keyring>,
     /// Checks beyond `api::validate`.
     pub check: Check,
     /// What entrances tell of themselves.

@@ -33,6 +33,7 @@ use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
 use tokio::sync::{Notify, watch};
 
+mod certificate_files;
 mod discovery;
 mod distribute;
 mod events;
@@ -40,6 +41,7 @@ mod explain;
 mod hello;
 mod hub;
 mod key;
+mod keyring;
 mod ledger;
 mod metrics;
 mod objects;
@@ -53,6 +55,7 @@ mod tokens;
 mod written;
 
 pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
+pub use keyring::Keyring;
 pub use ledger::{Done, Edit, Ledger, Manifest, Precondition, Rejection, Rules, Transaction};
 pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gateway};
 pub use registrations::Registrations;
@@ -75,6 +78,9 @@ use tokens::Tokens;
 /// enough that people can still read the numbers, more than can be used while a reservation is written.
 const GENERATIONS_RESERVED: u64 = 10_000;
 
+/// What private keys are sealed under, beside the database, where no other file is named.
+pub const KEY_FILE: &str = "laneway.key";
+
 /// What a control plane runs with.
 #[derive(Debug, Clone)]
 pub struct Settings {
@@ -84,6 +90,9 @@ pub struct Settings {
     pub gateway_port: u16,
     /// What data planes must show. Required by whoever binds discovery off loopback.
     pub join_token: Option<String>,
+    /// What private keys are sealed under: a file that is there, or one beside the database that is made when it is first
+    /// needed.
+    pub key_file: Option<PathBuf>,
     /// Where this process listens, and for what: addresses that no instance has.
     pub own_listeners: Vec<(&'static str, SocketAddr)>,
 }
@@ -152,6 +161,12 @@ impl Control {
         hub.restore_dependencies(&contents.dependencies);
         hub.restore_events(contents.events.clone(), now);
         hub.begin_without(contents.unreadable.clone(), !spoilt_registrations.is_empty());
+        let keyring = Arc::new(match settings.key_file {
+            Some(named) => Keyring::new(named, false),
+            None => Keyring::new(settings.database.with_file_name(KEY_FILE), true),
+        });
+        hub.open_certificates(Arc::clone(&keyring));
+        hub.look_at_certificates(SystemTime::now(), now);
         let hub = Arc::new(Mutex::new(hub));
 
         let nudge = Arc::new(Notify::new());
@@ -165,7 +180,7 @@ impl Control {
         });
         let of_reports = Arc::clone(&hub);
         let reported = Box::new(move || of_reports.lock().reported());
-        let rules = Rules { objects, check, reported, on_commit };
+        let rules = Rules { objects, keyring, check, reported, on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
         let findings = by_object(ledger.view().findings());
         let changed = findings.keys().cloned().collect();
@@ -190,6 +205,7 @@ impl Control {
             reserving: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         });
+        tokio::spawn(certificate_files::follow(Arc::downgrade(&control)));
         tokio::spawn(drive(Arc::downgrade(&control), Arc::clone(&control.nudge)));
         Ok(control)
     }
@@ -340,6 +356,7 @@ impl Control {
     fn advance(self: &Arc<Self>, now: Instant) -> Option<Instant> {
         let (hub_due, progress, status_number) = {
             let mut hub = self.hub();
+            hub.look_at_certificates(SystemTime::now(), now);
             (hub.advance(now), hub.progress(), hub.status_number())
         };
         let (expired, journal_due) =

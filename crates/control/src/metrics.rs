@@ -21,6 +21,7 @@ impl Control {
         samples.add(names::RESOURCE_FILES_KEPT, &[], self.files.lock().len() as f64);
         samples.add(names::STORE_DOUBTED_BY, &[], hub.doubted_by() as f64);
         picture.sources().measure(samples, Instant::now());
+        picture.certificates.measure(samples);
         let groups: Vec<Arc<str>> = picture.groups.names().cloned().collect();
         drop(hub);
         // Group by group, so that a scrape does not keep data planes waiting.

@@ -118,6 +118,7 @@ pub fn default_gateway(port: u16) -> Gateway {
         hostname: None,
         port,
         protocol: "HTTP".to_owned(),
+        tls: None,
         allowed_routes: Some(AllowedRoutes {
             namespaces: Some(RouteNamespaces { from: NamespacesFrom::All }),
         }),

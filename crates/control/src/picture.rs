@@ -7,23 +7,26 @@ use std::{
     collections::{BTreeSet, HashMap, HashSet},
     net::SocketAddr,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use api::{
     convert,
     discovery::v1,
-    resource::{HttpRoute, Key as ObjectKey, Kind, Object, Set},
+    resource::{CertificateFiles, HttpRoute, Key as ObjectKey, Kind, Object, Set},
 };
 use lanes::{ServiceId, directory::NameAnswer};
+use routes::tls::Certificate;
 
 use crate::{
-    key::{Key, Subscription, Topic, Touch},
+    key::{CertificatesTold, Key, Subscription, Topic, Touch},
+    keyring::Keyring,
     objects::{ObjectChange, Objects},
     sources::{Sources, Standing},
     store::Unreadable,
 };
 
+mod certificates;
 mod conflicts;
 mod dependencies;
 pub(crate) mod digest;
@@ -34,6 +37,7 @@ mod services;
 mod unknown;
 mod versioned;
 
+pub(crate) use certificates::{Certificates, pair};
 pub(crate) use conflicts::{Conflicts, introduced};
 pub(crate) use dependencies::Dependencies;
 pub(crate) use groups::Groups;
@@ -84,6 +88,7 @@ struct Affected {
     gateways: BTreeSet<ObjectKey>,
     routes: BTreeSet<ObjectKey>,
     backends: BTreeSet<ObjectKey>,
+    certificates: BTreeSet<ObjectKey>,
 }
 
 /// Counts for people: none comes near the limit.
@@ -100,6 +105,8 @@ pub(crate) struct Picture {
     pub groups: Groups,
     /// Gateways, routes, backends.
     pub routing: Routing,
+    /// Certificates that gateways name.
+    pub certificates: Certificates,
     /// Routes in conflict with groups.
     pub conflicts: Conflicts,
     /// What applications call.
@@ -123,6 +130,7 @@ impl Picture {
             services: Services::default(),
             groups: Groups::default(),
             routing: Routing::default(),
+            certificates: Certificates::default(),
             conflicts: Conflicts::default(),
             dependencies: Dependencies::new(now),
             objects: Arc::default(),
@@ -143,6 +151,7 @@ impl Picture {
     pub(crate) fn note_generation(&mut self, touches: &[Touch], generation: u64) {
         self.groups.note_generation(touches, generation);
         self.routing.note_generation(touches, generation);
+        self.certificates.note_generation(touches, generation);
     }
 
     /// Stored objects changed, all of them at once. Lanes that become enabled by it wait until `admit_at` for
@@ -165,6 +174,9 @@ impl Picture {
         }
         let objects = Arc::clone(&self.objects);
         let set = objects.set();
+        for certificate in &affected.certificates {
+            self.certificates.rebuild(certificate, set, touches);
+        }
         for gateway in &affected.gateways {
             self.routing.rebuild_gateway(&gateway.name, set, touches);
         }
@@ -211,9 +223,10 @@ impl Picture {
                     affected.backends.insert(key());
                     self.services.back(&convert::routes::service(backend), exists, touches);
                 }
+                Object::Certificate(_) => drop(affected.certificates.insert(key())),
                 Object::ServiceSource(_) if exists => self.add_source(&change.key.name),
                 // No data plane gets it.
-                _ => {}
+                Object::ServiceSource(_) => {}
             }
         }
         let name = &change.key.name;
@@ -273,6 +286,39 @@ impl Picture {
             self.sources.add(&source.name);
         }
         self.journal_is_short = journal_is_short;
+    }
+
+    /// Private keys can be opened: what is written of certificates is looked at again.
+    pub(crate) fn open_certificates(&mut self, keyring: Arc<Keyring>) {
+        self.certificates.set_keyring(keyring);
+        let objects = Arc::clone(&self.objects);
+        for certificate in objects.set().certificates() {
+            // At the start nobody has been told anything.
+            self.certificates.rebuild(&certificate.key(), objects.set(), &mut Vec::new());
+        }
+    }
+
+    /// Files of a certificate were read.
+    pub(crate) fn certificate_read(
+        &mut self,
+        object: &ObjectKey,
+        files: &CertificateFiles,
+        read: Result<Certificate, String>,
+        touches: &mut Vec<Touch>,
+    ) {
+        self.certificates.files_read(object, files, read, touches);
+    }
+
+    /// Looks at the calendar, and for a key file that was missing.
+    pub(crate) fn look_at_certificates(&mut self, now: SystemTime, touches: &mut Vec<Touch>) {
+        if !self.certificates.is_due(now) {
+            return;
+        }
+        let objects = Arc::clone(&self.objects);
+        for certificate in self.certificates.unopened() {
+            self.certificates.rebuild(&certificate, objects.set(), touches);
+        }
+        self.certificates.look_at_calendar(now);
     }
 
     /// What of the store cannot be read.
@@ -400,6 +446,7 @@ impl Picture {
             Key::Group(name) => self.groups.wire(name).cloned(),
             Key::Gateway(name) => self.routing.gateway(name).cloned(),
             Key::Route(name) => self.routing.route(name).cloned(),
+            Key::Certificate(name) => self.certificates.wire(name).cloned(),
         };
         let is_unknown = self.newness.is_doubted() || self.is_unknown(key);
         match known {
@@ -413,7 +460,7 @@ impl Picture {
 
     /// Whether what cannot be read may say something of a resource.
     fn is_unknown(&self, key: &Key) -> bool {
-        if self.unknown.rows().is_empty() {
+        if self.unknown.rows().is_empty() && !matches!(key, Key::Certificate(_)) {
             return false;
         }
         match key {
@@ -421,6 +468,9 @@ impl Picture {
             Key::Gateway(name) => self.unknown.is_gateway(name),
             Key::Route(name) => self.unknown.is_route(name) || self.names_unknown_backend(name),
             Key::Service(_) => self.unknown.any(Kind::HttpRoute) || self.unknown.any(Kind::Backend),
+            Key::Certificate(name) => {
+                self.certificates.is_not_loaded(name) || self.unknown.is_certificate(name)
+            }
             Key::Name(_) | Key::Address(_) => false,
         }
     }
@@ -443,7 +493,11 @@ impl Picture {
         match key {
             Key::Service(id) => self.sources.is_synced(id.source()),
             Key::Group(name) => self.groups.wire(name).is_none() || self.sources.all_synced(),
-            Key::Gateway(_) | Key::Route(_) | Key::Name(_) | Key::Address(_) => true,
+            Key::Gateway(_)
+            | Key::Route(_)
+            | Key::Name(_)
+            | Key::Address(_)
+            | Key::Certificate(_) => true,
         }
     }
 
@@ -500,6 +554,10 @@ impl Picture {
         share.topics.insert(Topic::Attached(Arc::clone(name)));
         share.topics.insert(Topic::Entrance(Arc::clone(name)));
         share.keys.insert(Key::Gateway(Arc::clone(name)));
+        if subscription.certificates == CertificatesTold::Told {
+            let named = self.routing.certificates(name);
+            share.keys.extend(named.map(|name| Key::Certificate(name.into())));
+        }
         for (route, services) in self.routing.attached(name) {
             share.keys.insert(Key::Route(Arc::clone(route)));
             for id in services {
@@ -537,7 +595,12 @@ impl Picture {
             Key::Address(address) => {
                 self.services.address(address).for_each(|id| self.add_service(id, share));
             }
-            Key::Group(_) | Key::Service(_) | Key::Gateway(_) | Key::Route(_) => {}
+            // Nobody gets these for asking.
+            Key::Group(_)
+            | Key::Service(_)
+            | Key::Gateway(_)
+            | Key::Route(_)
+            | Key::Certificate(_) => {}
         }
     }
 

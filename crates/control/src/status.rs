@@ -21,6 +21,7 @@ use crate::{
     distribute::Distribution, key::Key, objects::ObjectChange, picture::Picture, store::Revision,
 };
 
+mod certificates;
 mod instances;
 mod reading;
 
@@ -115,6 +116,11 @@ impl Statuses {
             self.marked.insert(object);
         }
         self.findings = findings;
+    }
+
+    /// Something is otherwise that an object's status tells.
+    pub(crate) fn mark(&mut self, object: ObjectKey) {
+        self.marked.insert(object);
     }
 
     /// Other conflicts are told of an object than before.
@@ -297,6 +303,10 @@ fn resource_of(object: &Object) -> Option<Key> {
         }
         Object::HttpRoute(route) => {
             Some(Key::route(&route.metadata.namespace, &route.metadata.name))
+        }
+        Object::Certificate(certificate) => {
+            let metadata = &certificate.metadata;
+            Some(Key::Certificate(format!("{}/{}", metadata.namespace, metadata.name).into()))
         }
         Object::Backend(_) | Object::ServiceSource(_) => None,
     }

@@ -9,16 +9,16 @@ use std::{
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use api::rest::{TokenRequest, TokenStatus};
+use api::{
+    rest::{TokenRequest, TokenStatus},
+    time::rfc3339,
+};
 use lanes::{Problem, Tag, name::BASE};
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tokio::sync::watch;
 
-use crate::{
-    ledger::rfc3339,
-    store::{Change, StoredToken},
-};
+use crate::store::{Change, StoredToken};
 
 mod holder;
 mod of_control;

@@ -1,15 +1,17 @@
 //! What is wrong or doubtful with what a transaction writes, as instances and listeners are at the moment: what
 //! `api::validate`, which sees objects alone, cannot know.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::{collections::BTreeMap, net::SocketAddr, time::SystemTime};
 
 use api::{
-    resource::{Fallback, Key, Lane, LaneGroup, Object, ServiceSource, Set},
+    certificate::{self, Facts},
+    resource::{Certificate, Fallback, Key, Lane, LaneGroup, Object, ServiceSource, Set},
     validate::{Finding, Severity},
 };
 use lanes::{Fault, Problem, Tag, service::Health};
 
 use crate::{
+    certificate_files,
     hub::Hub,
     key::canonical,
     objects::ObjectChange,
@@ -31,11 +33,50 @@ pub(crate) fn look_at(
     }
     let written = changes.iter().filter_map(|change| change.new.as_ref());
     for stored in written {
-        if let Object::ServiceSource(source) = &*stored.object {
-            findings.extend(listed_listeners(source, hub, &own_listener));
+        match &*stored.object {
+            Object::ServiceSource(source) => {
+                findings.extend(listed_listeners(source, hub, &own_listener));
+            }
+            Object::Certificate(certificate) => findings.extend(of_certificate(certificate, hub)),
+            _ => {}
         }
     }
     findings
+}
+
+/// What only who can open its private key, or read its files, sees of a certificate; and whether it is good now.
+fn of_certificate(certificate: &Certificate, hub: &Hub) -> Option<Finding> {
+    let spec = &certificate.spec;
+    let tell = |problem, severity| Finding { object: certificate.key(), problem, severity };
+    let (field, read) = if let Some(files) = &spec.files {
+        ("spec.files", certificate_files::read(files))
+    } else if let Some(pem) = &spec.certificate {
+        // One that does not open now was written with this certificate, or is told by who seals it.
+        let key = hub.picture().certificates.private_key(certificate)?.ok()?;
+        ("spec.certificate", picture::pair(pem, key))
+    } else {
+        let pem = spec.ca_certificates.as_deref()?;
+        let authorities = certificate::certificates(pem);
+        let read =
+            authorities.map(|chain| routes::tls::Certificate { chain, ..Default::default() });
+        ("spec.caCertificates", read)
+    };
+    match read {
+        Ok(read) => {
+            let all = read.chain.iter().take(1).chain(&read.authorities);
+            let mut doubts = all.filter_map(|der| {
+                certificate::doubt(field, &Facts::of(der).ok()?, SystemTime::now())
+            });
+            doubts.next().map(|doubt| tell(doubt, Severity::Warning))
+        }
+        // They may be put there, or mended, later.
+        Err(remedy) if spec.files.is_some() => {
+            let problem =
+                Problem::new(field, "", format!("{remedy}; they are read again when they change"));
+            Some(tell(problem.of(Fault::NotFound), Severity::Warning))
+        }
+        Err(remedy) => Some(tell(Problem::new("spec.privateKey", "", remedy), Severity::Error)),
+    }
 }
 
 /// Strict lanes, written or of groups that are, that some application has no instance in: its requests fail.

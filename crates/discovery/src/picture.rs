@@ -3,7 +3,7 @@
 //! Pure. Groups, services and the route table are shared between pictures, so that a change costs what has
 //! changed. What cannot be taken is refused with the reason, and the last good of that key stays.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use api::{
     convert::{
@@ -19,7 +19,7 @@ use lanes::{
     group::{EntranceSpec, Entry},
 };
 use prost::Message;
-use routes::{GatewaySpec, Published, RouteProblem, RouteSpec, Table};
+use routes::{GatewaySpec, Published, RouteProblem, RouteSpec, Table, tls::Certificate};
 use v1::resource::Body;
 
 /// Who decides on a picture.
@@ -46,13 +46,21 @@ pub struct Picture {
     gateways: BTreeMap<String, GatewaySpec>,
     routes: BTreeMap<String, RouteSpec>,
     table: Arc<Table>,
+    /// By `namespace/name`.
+    certificates: Arc<BTreeMap<String, Arc<Certificate>>>,
 }
 
 /// One resource as it came; encoded, which takes a fraction of the decoded form's memory.
-#[derive(Debug)]
 struct Wire {
     version: u64,
     encoded: Bytes,
+}
+
+/// Without its bytes: a private key may be in them.
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 impl Wire {
@@ -79,6 +87,7 @@ impl Picture {
             gateways: BTreeMap::new(),
             routes: BTreeMap::new(),
             table: Arc::default(),
+            certificates: Arc::default(),
         }
     }
 
@@ -131,7 +140,7 @@ impl Picture {
         Published {
             lanes: Snapshot::new(self.groups.values().cloned().collect(), self.directory.clone()),
             routes: Arc::clone(&self.table),
-            ..Published::default()
+            certificates: Arc::clone(&self.certificates),
         }
     }
 
@@ -229,6 +238,10 @@ impl Picture {
                 routing.routes.insert(key, previous);
                 routing.changed = true;
             }
+            Some(Body::Certificate(certificate)) => {
+                let (name, certificate) = wire::certificate_from(certificate);
+                Arc::make_mut(&mut self.certificates).insert(name, Arc::new(certificate));
+            }
             // A newer control plane may know more kinds than this release.
             None => return Err("this release does not know the kind; update it".to_owned()),
         }
@@ -252,6 +265,9 @@ impl Picture {
             }
             Body::Gateway(_) => routing.changed |= self.gateways.remove(key).is_some(),
             Body::Route(_) => routing.changed |= self.routes.remove(key).is_some(),
+            Body::Certificate(certificate) => {
+                Arc::make_mut(&mut self.certificates).remove(&certificate.name);
+            }
         }
     }
 

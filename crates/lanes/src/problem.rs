@@ -35,6 +35,8 @@ pub enum Fault {
     StrangersChoose,
     /// It belongs to another controller.
     AnotherController,
+    /// A certificate that has expired, does so soon, or is not good yet.
+    Expiry,
 }
 
 impl Fault {
@@ -55,6 +57,7 @@ impl Fault {
             Self::ContextLost => "context-lost",
             Self::StrangersChoose => "strangers-choose",
             Self::AnotherController => "another-controller",
+            Self::Expiry => "expiry",
         }
     }
 }

@@ -6,6 +6,7 @@
 pub(crate) mod analyze;
 pub(crate) mod apply;
 pub(crate) mod backup;
+pub(crate) mod certificate;
 pub(crate) mod check;
 pub(crate) mod child_of;
 mod columns;
@@ -92,6 +93,8 @@ enum WrittenCommand {
     Lane(lane::Lane),
     /// Write routes without writing YAML
     Route(route::Route),
+    /// Write certificates from PEM files
+    Certificate(certificate::CertificateArguments),
     /// Say why a request goes where it goes, at every hop
     Explain(explain::Explain),
     /// Validate resources without applying them
@@ -141,6 +144,7 @@ pub(crate) enum Command {
     Wait(wait::Wait),
     Lane(lane::Lane),
     Route(route::Route),
+    Certificate(certificate::CertificateArguments),
     Explain(explain::Explain),
     Check(check::Check),
     Analyze(analyze::Analyze),
@@ -290,6 +294,7 @@ impl WrittenCommand {
             Self::Version(verb) => Command::Version(verb),
             Self::Lane(verb) => Command::Lane(verb),
             Self::Route(verb) => Command::Route(verb),
+            Self::Certificate(verb) => Command::Certificate(verb),
             Self::Explain(verb) => Command::Explain(verb),
             Self::Check(verb) => Command::Check(verb),
             Self::Status(verb) => Command::Status(verb),

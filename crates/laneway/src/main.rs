@@ -44,6 +44,7 @@ fn main() -> ExitCode {
         Command::Wait(verb) => cli::run(cli::wait::run(verb)),
         Command::Lane(verb) => cli::run(cli::lane::run(verb)),
         Command::Route(verb) => cli::run(cli::route::run(verb)),
+        Command::Certificate(verb) => cli::run(cli::certificate::run(verb)),
         Command::Explain(verb) => cli::run(cli::explain::run(verb)),
         Command::Check(verb) => cli::run(cli::check::run(verb)),
         Command::Analyze(verb) => cli::run(cli::analyze::run(verb)),

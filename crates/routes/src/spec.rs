@@ -45,6 +45,16 @@ impl ListenerSpec {
 }
 
 impl GatewaySpec {
+    /// `namespace/name` of every certificate that its listeners name, some perhaps more than once.
+    pub fn certificates(&self) -> impl Iterator<Item = &str> {
+        let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let names = tls.flat_map(|tls| {
+            let authorities = tls.clients.iter().flat_map(|clients| &clients.authorities);
+            tls.certificates.iter().chain(authorities)
+        });
+        names.map(String::as_str)
+    }
+
     /// Every host name of a listener that cannot be read, and every listener that stands behind another like it, or on
     /// the port of one that speaks otherwise. Fields are as in the resource.
     pub fn problems(&self) -> Vec<Problem> {

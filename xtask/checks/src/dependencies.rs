@@ -60,6 +60,11 @@ const RULES: Rules<'_> = Rules {
             "2",
             "half of the macro crates have moved to syn 3; build time only; ends as prost, pin-project and tracing move",
         ),
+        (
+            "synstructure",
+            "0.13",
+            "asn1-rs-derive, of x509-parser 0.18; build time only; ends with the asn1-rs after 0.7",
+        ),
     ],
 };
 

@@ -23,6 +23,8 @@ pub enum Key {
     Name(Arc<str>),
     /// What an address means.
     Address(SocketAddr),
+    /// A certificate: `namespace/name`.
+    Certificate(Arc<str>),
 }
 
 impl Key {
@@ -41,6 +43,7 @@ impl Key {
             "route" => Self::Route(rest.into()),
             "name" => Self::Name(rest.into()),
             "address" => Self::Address(rest.parse().ok()?),
+            "certificate" => Self::Certificate(rest.into()),
             _ => return None,
         })
     }
@@ -56,6 +59,7 @@ impl fmt::Display for Key {
             Self::Route(name) => write!(f, "route/{name}"),
             Self::Name(host) => write!(f, "name/{host}"),
             Self::Address(address) => write!(f, "address/{address}"),
+            Self::Certificate(name) => write!(f, "certificate/{name}"),
         }
     }
 }
@@ -99,6 +103,7 @@ mod tests {
             "name/sc-b.default",
             "address/127.0.0.1:80",
             "address/[::1]:80",
+            "certificate/default/shop",
         ] {
             assert_eq!(Key::of(&held(text)).map(|key| key.to_string()).as_deref(), Some(text));
         }

@@ -14,6 +14,7 @@ use crate::resource::{
 };
 
 mod filters;
+mod listeners;
 
 /// Annotation of a Gateway: its clients' lane context, trace and correlation ids are believed. `"true"`.
 const TRUSTED: &str = "laneway.io/trusted";
@@ -77,28 +78,12 @@ pub fn gateway(
             Problem::new("spec.listeners", "[]", "write at least one listener").of(Fault::Missing),
         );
     }
-    for (index, listener) in written.listeners.iter().enumerate() {
-        let at = format!("spec.listeners[{index}]");
-        if listener.protocol != "HTTP" {
-            let remedy = "use HTTP: other protocols are not supported by this version";
-            problems.push(Problem::new(format!("{at}.protocol"), &listener.protocol, remedy));
-        }
-        if listener.port == 0 {
-            problems.push(Problem::new(format!("{at}.port"), "0", "use a port from 1 to 65535"));
-        }
-        if written.listeners[..index].iter().any(|earlier| earlier.name == listener.name) {
-            problems.push(Problem::new(
-                format!("{at}.name"),
-                &listener.name,
-                "give each listener its own name",
-            ));
-        }
-    }
+    let tls = listeners::check(written, &resource.metadata.namespace, &mut problems);
     if !problems.is_empty() {
         return Err(problems);
     }
-    let listeners = (written.listeners.iter())
-        .map(|listener| ListenerSpec {
+    let listeners = (written.listeners.iter().zip(tls))
+        .map(|(listener, tls)| ListenerSpec {
             name: listener.name.clone(),
             port: listener.port,
             hostname: listener.hostname.clone().filter(|hostname| !hostname.is_empty()),
@@ -106,7 +91,7 @@ pub fn gateway(
             trusted_hops,
             merge_slashes,
             http2,
-            tls: None,
+            tls,
         })
         .collect();
     Ok(GatewaySpec { name: resource.metadata.name.clone(), listeners })

@@ -6,6 +6,7 @@ use crate::discovery::v1;
 mod group;
 mod route;
 mod service;
+mod tls;
 
 pub use group::{group_from, group_to};
 pub use route::{gateway_from, gateway_to, route_from, route_to};
@@ -13,6 +14,7 @@ pub use service::{
     address_from, address_to, name_from, name_to, protocol_from, protocol_to, service_from,
     service_id_from, service_id_to, service_to,
 };
+pub use tls::{certificate_from, certificate_to};
 
 /// Something in a message that this version does not understand.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

@@ -214,8 +214,8 @@ pub struct Digest {
     #[prost(fixed64, repeated, tag = "3")]
     pub removed: ::prost::alloc::vec::Vec<u64>,
 }
-/// Keys: `group/NAME`, `service/…`, `gateway/NAME`, `route/NAMESPACE/NAME`, `name/HOST`, `address/IP:PORT`. What a
-/// service's key is made of says the body.
+/// Keys: `group/NAME`, `service/…`, `gateway/NAME`, `route/NAMESPACE/NAME`, `name/HOST`, `address/IP:PORT`,
+/// `certificate/NAMESPACE/NAME`. What a service's key is made of says the body.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct Resource {
     #[prost(string, tag = "1")]
@@ -223,7 +223,7 @@ pub struct Resource {
     /// A hash of the content: equal versions are equal contents, across control-plane restarts.
     #[prost(uint64, tag = "2")]
     pub version: u64,
-    #[prost(oneof = "resource::Body", tags = "3, 4, 5, 6, 7, 8")]
+    #[prost(oneof = "resource::Body", tags = "3, 4, 5, 6, 7, 8, 9")]
     pub body: ::core::option::Option<resource::Body>,
 }
 /// Nested message and enum types in `Resource`.
@@ -242,6 +242,9 @@ pub mod resource {
         Name(super::NameAnswer),
         #[prost(message, tag = "8")]
         Address(super::AddressAnswer),
+        /// To gateways whose listeners name it, that tell the capability `tls`, over a connection nobody else can read.
+        #[prost(message, tag = "9")]
+        Certificate(super::Certificate),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -455,6 +458,51 @@ pub struct Gateway {
     pub name: ::prost::alloc::string::String,
     #[prost(message, repeated, tag = "2")]
     pub listeners: ::prost::alloc::vec::Vec<Listener>,
+    /// Those that end TLS: releases that do not know them must not serve them in the clear.
+    #[prost(message, repeated, tag = "3")]
+    pub tls_listeners: ::prost::alloc::vec::Vec<TlsListener>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TlsListener {
+    /// among all listeners of the gateway
+    #[prost(uint32, tag = "1")]
+    pub place: u32,
+    #[prost(message, optional, tag = "2")]
+    pub listener: ::core::option::Option<Listener>,
+    /// `namespace/name`; the first is for clients that ask for no name
+    #[prost(string, repeated, tag = "3")]
+    pub certificates: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// absent: clients are not asked for a certificate
+    #[prost(message, optional, tag = "4")]
+    pub clients: ::core::option::Option<ClientsTls>,
+    #[prost(enumeration = "TlsVersion", tag = "5")]
+    pub minimum: i32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct ClientsTls {
+    /// `namespace/name` of certificates
+    #[prost(string, repeated, tag = "1")]
+    pub authorities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// a client without a certificate that verifies is let in all the same
+    #[prost(bool, tag = "2")]
+    pub insecure_fallback: bool,
+}
+/// Never logged or shown: its key is one.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+#[prost(skip_debug)]
+pub struct Certificate {
+    /// `namespace/name`
+    #[prost(string, tag = "1")]
+    pub name: ::prost::alloc::string::String,
+    /// DER, the leaf first
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    pub chain: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
+    /// DER of PKCS#8, PKCS#1 or SEC1; empty where there are authorities alone
+    #[prost(bytes = "vec", tag = "3")]
+    pub private_key: ::prost::alloc::vec::Vec<u8>,
+    /// DER
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    pub authorities: ::prost::alloc::vec::Vec<::prost::alloc::vec::Vec<u8>>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Listener {
@@ -625,9 +673,29 @@ pub struct RouteBackend {
     /// why there is no `service`
     #[prost(string, tag = "4")]
     pub problem: ::prost::alloc::string::String,
-    /// its instances speak HTTP/2 in the clear from the first byte on
+    /// its instances speak HTTP/2, in the clear from the first byte on
     #[prost(bool, tag = "5")]
     pub http2: bool,
+    /// Present where its instances are spoken to in TLS; then there is no `service`, and a `problem` for releases that do
+    /// not know this and must not speak to them in the clear.
+    #[prost(message, optional, tag = "6")]
+    pub tls: ::core::option::Option<UpstreamTls>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct UpstreamTls {
+    #[prost(message, optional, tag = "1")]
+    pub service: ::core::option::Option<ServiceId>,
+    #[prost(string, tag = "2")]
+    pub hostname: ::prost::alloc::string::String,
+    /// whoever the system believes; else:
+    #[prost(bool, tag = "3")]
+    pub system: bool,
+    /// `namespace/name` of certificates
+    #[prost(string, repeated, tag = "4")]
+    pub authorities: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// any of which their certificate covers; empty: `hostname`
+    #[prost(string, repeated, tag = "5")]
+    pub names: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct NameAnswer {
@@ -892,6 +960,33 @@ impl PortProtocol {
         match value {
             "PORT_PROTOCOL_HTTP" => Some(Self::Http),
             "PORT_PROTOCOL_TCP" => Some(Self::Tcp),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TlsVersion {
+    /// 1.2
+    Unspecified = 0,
+    TlsVersion13 = 1,
+}
+impl TlsVersion {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TLS_VERSION_UNSPECIFIED",
+            Self::TlsVersion13 => "TLS_VERSION_1_3",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TLS_VERSION_UNSPECIFIED" => Some(Self::Unspecified),
+            "TLS_VERSION_1_3" => Some(Self::TlsVersion13),
             _ => None,
         }
     }

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Describe, Gateway, Metadata, Set};
+use super::{Describe, Gateway, GatewayTls, ListenerTls, Metadata, Set, Status};
 
 /// The class of gateways that Laneway serves.
 const CLASS: &str = "laneway";
@@ -30,6 +30,9 @@ pub struct LanewayGatewaySpec {
     /// At least one.
     #[schema(min_items = 1)]
     pub listeners: Vec<Listener>,
+    /// What holds for all of its HTTPS listeners.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<GatewayTls>,
 }
 
 /// One listener.
@@ -44,8 +47,11 @@ pub struct Listener {
     pub hostname: Option<String>,
     /// The port clients connect to; 0 stands for whichever the gateway was started on.
     pub port: u16,
-    /// `HTTP`.
+    /// `HTTP` or `HTTPS`.
     pub protocol: String,
+    /// Of an HTTPS listener: its certificates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ListenerTls>,
     /// Which routes may attach.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allowed_routes: Option<AllowedRoutes>,
@@ -84,7 +90,7 @@ impl Describe for GatewaySpec {
     const IS_DISTRIBUTED: bool = true;
     const COLUMNS: &'static [&'static str] = &["LISTENERS"];
 
-    fn cells(&self, _: &Metadata) -> Vec<String> {
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
         let listeners = self.laneway().into_iter().flat_map(|own| &own.listeners).map(|listener| {
             let host = listener.hostname.as_deref().unwrap_or("*");
             format!("{}:{}", host, listener.port)
@@ -102,7 +108,7 @@ impl Describe for GatewaySpec {
 impl GatewaySpec {
     /// Of a gateway of Laneway's.
     pub fn new(listeners: Vec<Listener>) -> Self {
-        Self::Laneway(LanewayGatewaySpec { gateway_class_name: laneway(), listeners })
+        Self::Laneway(LanewayGatewaySpec { gateway_class_name: laneway(), listeners, tls: None })
     }
 
     /// What Laneway serves; nothing of another controller's gateway.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, de};
 
-use super::{Describe, Key, Kind, Lane, Metadata};
+use super::{Describe, Key, Kind, Lane, Metadata, Status};
 
 mod words;
 
@@ -299,7 +299,7 @@ impl Describe for LaneGroupSpec {
     const IS_DISTRIBUTED: bool = true;
     const COLUMNS: &'static [&'static str] = &["ENTRANCES", "APPLICATIONS"];
 
-    fn cells(&self, _: &Metadata) -> Vec<String> {
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
         let entrances: Vec<String> = self.entrances.iter().map(ToString::to_string).collect();
         vec![entrances.join(","), self.applications.join(",")]
     }
@@ -309,7 +309,7 @@ impl Describe for LaneSpec {
     const IS_DISTRIBUTED: bool = true;
     const COLUMNS: &'static [&'static str] = &["LANE", "ENABLED", "ENTRY", "FALLBACK"];
 
-    fn cells(&self, metadata: &Metadata) -> Vec<String> {
+    fn cells(&self, metadata: &Metadata, _: Option<&Status>) -> Vec<String> {
         vec![
             format!("{}/{}", self.group, self.tag_text(metadata)),
             if self.enabled { "yes" } else { "no" }.to_owned(),

@@ -16,8 +16,8 @@ pub trait Describe {
     /// The heads of [`Describe::cells`].
     const COLUMNS: &'static [&'static str];
 
-    /// What people see of it in a table.
-    fn cells(&self, metadata: &Metadata) -> Vec<String>;
+    /// What people see of it in a table; of some kinds the control plane alone knows it.
+    fn cells(&self, metadata: &Metadata, status: Option<&Status>) -> Vec<String>;
 
     /// A specification that is not Laneway's to read, whole: it is carried as it is.
     fn carried(written: &Value) -> Option<Self>
@@ -125,7 +125,7 @@ impl<S: Spec> AnyResource for Resource<S> {
 
     fn cells(&self) -> Vec<String> {
         let mut cells = vec![self.metadata.name.clone()];
-        cells.extend(self.spec.cells(&self.metadata));
+        cells.extend(self.spec.cells(&self.metadata, self.status.as_ref()));
         if S::IS_DISTRIBUTED {
             let status = self.status.as_ref();
             cells.push(status.map(Status::ready).unwrap_or_default().to_owned());

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Describe, Metadata};
+use super::{Describe, Metadata, Status};
 
 /// Routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -311,7 +311,7 @@ impl Describe for HttpRouteSpec {
     const IS_DISTRIBUTED: bool = true;
     const COLUMNS: &'static [&'static str] = &["GATEWAYS", "HOSTS", "PATHS", "BACKENDS"];
 
-    fn cells(&self, _: &Metadata) -> Vec<String> {
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
         let gateways: Vec<&str> =
             self.parent_refs.iter().map(|parent| parent.name.as_str()).collect();
         let hosts =

@@ -8,7 +8,7 @@ use std::{
 use lanes::{Problem, Tag};
 use serde::{Deserialize, Serialize};
 
-use super::{Describe, Metadata};
+use super::{Describe, Metadata, Status};
 
 /// It exists without an object.
 pub use lanes::EMBEDDED_SOURCE;
@@ -106,7 +106,7 @@ impl Describe for ServiceSourceSpec {
     const IS_DISTRIBUTED: bool = false;
     const COLUMNS: &'static [&'static str] = &["FROM", "SERVICES", "INSTANCES"];
 
-    fn cells(&self, _: &Metadata) -> Vec<String> {
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
         let from = if self.fixed.is_some() {
             "static"
         } else if self.nacos.is_some() {
@@ -243,7 +243,7 @@ impl Describe for BackendSpec {
     const IS_DISTRIBUTED: bool = false;
     const COLUMNS: &'static [&'static str] = &["SOURCE", "SERVICE", "PROTOCOL"];
 
-    fn cells(&self, _: &Metadata) -> Vec<String> {
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
         vec![self.source.clone(), self.service.clone(), self.protocol.clone()]
     }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Status {
-    /// The facts: `Ready`, `Conflicted`, `Accepted`, `ResolvedRefs`, `Programmed`, `ContextLost`.
+    /// The facts: `Ready`, `Conflicted`, `Accepted`, `ResolvedRefs`, `Programmed`, `ContextLost`, `Expiring`, `Expired`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub conditions: Vec<StatusCondition>,
@@ -19,6 +19,9 @@ pub struct Status {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub listeners: Vec<ListenerStatus>,
+    /// Of a Certificate: what it says of itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificate: Option<CertificateStatus>,
     /// How far it has reached the data planes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
@@ -32,10 +35,36 @@ pub struct ListenerStatus {
     #[serde(default)]
     #[schema(required = false)]
     pub name: String,
-    /// The facts: `Programmed`.
+    /// The facts: `Programmed`, `ResolvedRefs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub conditions: Vec<StatusCondition>,
+}
+
+/// What a certificate says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CertificateStatus {
+    /// Whose it is; of authorities, the first.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub subject: String,
+    /// Names and addresses it covers.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub names: Vec<String>,
+    /// RFC 3339: from when it is good.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub not_before: String,
+    /// RFC 3339: until when. Of several the earliest.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub not_after: String,
+    /// SHA-256, in hexadecimal.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub fingerprint: String,
 }
 
 impl Status {
@@ -83,7 +112,7 @@ impl StatusCondition {
     /// Whether it says that something is not as it should be.
     pub fn is_bad(&self) -> bool {
         let bad = match self.kind.as_str() {
-            "Conflicted" | "ContextLost" => "True",
+            "Conflicted" | "ContextLost" | "Expiring" | "Expired" => "True",
             _ => "False",
         };
         self.status == bad

@@ -4,7 +4,10 @@
 use ::lanes::{Fault, Problem};
 
 use super::Report;
-use crate::resource::{HttpRoute, Key, Kind, LaneGroup, Object, Set};
+use crate::{
+    convert::routes as convert,
+    resource::{HttpRoute, Key, Kind, LaneGroup, Object, Set},
+};
 
 /// Names shown of those that refer to what is deleted; the rest is counted.
 const NAMED_MAX: usize = 10;
@@ -17,6 +20,7 @@ pub(super) fn removed(after: &Set, object: &Object, report: &mut Report) {
         Object::HttpRoute(_) => of_route(after, &key),
         Object::Backend(_) => of_backend(after, &key),
         Object::ServiceSource(_) => of_source(after, &key),
+        Object::Certificate(_) => of_certificate(after, &key),
         Object::LaneGroup(_) | Object::Lane(_) => Vec::new(),
     };
     if users.is_empty() {
@@ -82,6 +86,15 @@ fn of_backend(after: &Set, backend: &Key) -> Vec<Key> {
             })
     };
     after.http_routes().filter(calls).map(HttpRoute::key).collect()
+}
+
+fn of_certificate(after: &Set, certificate: &Key) -> Vec<Key> {
+    let name = format!("{}/{}", certificate.namespace, certificate.name);
+    let names = after.laneway_gateways().filter(|(gateway, written)| {
+        let spec = convert::gateway(gateway, written);
+        spec.is_ok_and(|spec| spec.certificates().any(|named| named == name))
+    });
+    names.map(|(gateway, _)| gateway.key()).collect()
 }
 
 fn of_source(after: &Set, source: &Key) -> Vec<Key> {

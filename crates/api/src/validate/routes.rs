@@ -9,7 +9,7 @@ use routes::{
 };
 
 use super::{
-    Compiled, Report, Reported, Severity,
+    Compiled, Report, Reported, Severity, certificates,
     conditions::{self, Checked},
 };
 use crate::{
@@ -31,9 +31,10 @@ pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report
     for (gateway, spec) in set.laneway_gateways() {
         let key = gateway.key();
         match convert::gateway(gateway, spec) {
-            Ok(spec) => {
-                report.errors(&key, spec.problems());
-                gateways.push(spec);
+            Ok(converted) => {
+                report.errors(&key, converted.problems());
+                certificates::check(gateway, spec, &converted, set, report);
+                gateways.push(converted);
             }
             Err(problems) => report.errors(&key, problems),
         }

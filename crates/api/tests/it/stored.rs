@@ -1,6 +1,6 @@
-//! Formats that were ever released are read forever: `fixtures/v1.yaml` has every field of every kind,
-//! `v1.expected.json` what it means, `v1.wire.expected` what it is on the wire. None is ever changed; a new field
-//! comes with new files.
+//! Formats that were ever released are read forever: `fixtures/v1.yaml` has every field of every kind there was at
+//! first, `v1.expected.json` what it means, `v1.wire.expected` what it is on the wire. None is ever changed; a new field
+//! comes with new files, see [`FILES`].
 
 use std::fs;
 
@@ -23,6 +23,9 @@ fn fixture(name: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
+/// What was written when, the first first.
+const FILES: [&str; 2] = ["v1", "https"];
+
 fn objects() -> Vec<Object> {
     objects_of(&fixture("v1.yaml"))
 }
@@ -34,26 +37,36 @@ fn objects_of(text: &str) -> Vec<Object> {
 }
 
 #[test]
-fn version_one_means_what_it_meant() {
-    let meant = write::json_of(&objects()) + "\n";
-    let path = format!("{}/tests/fixtures/v1.expected.json", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UPDATE").is_some() && !std::path::Path::new(&path).exists() {
-        fs::write(&path, &meant).unwrap();
+fn what_was_ever_written_means_what_it_meant() {
+    for name in FILES {
+        let meant = write::json_of(&objects_of(&fixture(&format!("{name}.yaml")))) + "\n";
+        is_as_expected(&format!("{name}.expected.json"), &meant);
     }
-    assert_eq!(meant, fixture("v1.expected.json"));
+}
+
+/// Written once, where it is missing and wanted; never changed.
+#[track_caller]
+fn is_as_expected(name: &str, text: &str) {
+    let path = format!("{}/tests/fixtures/{name}", env!("CARGO_MANIFEST_DIR"));
+    if std::env::var_os("UPDATE").is_some() && !std::path::Path::new(&path).exists() {
+        fs::write(&path, text).unwrap();
+    }
+    assert_eq!(text, fixture(name));
 }
 
 #[test]
 fn every_kind_is_stored() {
-    let objects = objects();
+    let files = FILES.map(|name| objects_of(&fixture(&format!("{name}.yaml"))));
     for kind in Kind::ALL {
-        assert!(objects.iter().any(|object| object.kind() == kind), "no {kind} in v1.yaml");
+        let mut objects = files.iter().flatten();
+        assert!(objects.any(|object| object.kind() == kind), "no {kind} in {FILES:?}");
     }
 }
 
 #[test]
 fn what_is_written_is_read_as_the_same() {
-    for objects in [objects(), objects_of(&fixture("kubernetes.yaml"))] {
+    for name in FILES.into_iter().chain(["kubernetes"]) {
+        let objects = objects_of(&fixture(&format!("{name}.yaml")));
         for text in [write::yaml(&objects), write::json_of(&objects)] {
             assert_eq!(objects_of(&text), objects, "{text}");
             assert!(!text.contains("null"), "{text}");
@@ -90,9 +103,17 @@ fn version_one_is_valid_but_for_its_claim() {
 
 /// Data planes keep messages and their versions on disk, and talk to control planes of the version before and after.
 #[test]
-fn version_one_goes_to_the_wire_as_it_did() {
+fn what_was_ever_written_goes_to_the_wire_as_it_did() {
+    for name in FILES {
+        let versions = on_the_wire(objects_of(&fixture(&format!("{name}.yaml"))));
+        is_as_expected(&format!("{name}.wire.expected"), &versions);
+    }
+}
+
+/// Keys and versions.
+fn on_the_wire(objects: Vec<Object>) -> String {
     let mut set = Set::default();
-    for object in objects() {
+    for object in objects {
         // What was written for this release counts each kind by itself, from 0.
         let older = set.iter().filter(|older| older.kind() == object.kind()).count() as u64;
         set.put(object, CreationOrder(older));
@@ -116,13 +137,6 @@ fn version_one_goes_to_the_wire_as_it_did() {
     let routes = routes.iter().map(|route| {
         (Key::route(&route.namespace, &route.name), Body::Route(wire::route_to(route)))
     });
-    let versions: String = (groups.chain(gateways).chain(routes))
-        .map(|(key, body)| key::resource(&key, body))
-        .map(|resource| format!("{} {:016x}\n", resource.key, resource.version))
-        .collect();
-    let path = format!("{}/tests/fixtures/v1.wire.expected", env!("CARGO_MANIFEST_DIR"));
-    if std::env::var_os("UPDATE").is_some() && !std::path::Path::new(&path).exists() {
-        fs::write(&path, &versions).unwrap();
-    }
-    assert_eq!(versions, fixture("v1.wire.expected"));
+    let all = groups.chain(gateways).chain(routes).map(|(key, body)| key::resource(&key, body));
+    all.map(|resource| format!("{} {:016x}\n", resource.key, resource.version)).collect()
 }

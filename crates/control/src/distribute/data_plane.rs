@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::{Connection, tally::Tally};
 use crate::{
-    key::{Application, Key, Subscription, Topic, Touch, canonical},
+    key::{Application, CertificatesTold, Key, Subscription, Topic, Touch, Way, canonical},
     picture::{Picture, digest},
 };
 
@@ -121,6 +121,7 @@ impl DataPlane {
     pub(super) fn new(
         node: Arc<str>,
         hello: v1::Hello,
+        way: Way,
         connection: Connection,
         wake: Arc<Notify>,
         now: Instant,
@@ -132,6 +133,7 @@ impl DataPlane {
             application: Application::of(&hello),
             names: BTreeSet::new(),
             addresses: BTreeSet::new(),
+            certificates: CertificatesTold::of(&hello, way),
         };
         let mut holdings = Holdings::new(node);
         for told in &hello.held {
@@ -433,6 +435,11 @@ impl DataPlane {
     /// Ports of instances that its application calls and nobody has declared.
     pub(crate) fn undeclared(&self) -> &[v1::UndeclaredCalls] {
         &self.undeclared
+    }
+
+    /// Whether it may be told certificates.
+    pub(super) fn certificates(&self) -> CertificatesTold {
+        self.subscription.certificates
     }
 
     /// Endpoints it cannot connect to.

@@ -127,7 +127,7 @@ impl World {
             correlation_headers: vec![format!("x-{node}")],
             ..v1::Hello::default()
         };
-        let connection = self.hub.connect(hello, Arc::default(), self.now).unwrap();
+        let connection = self.hub.connect(hello, Way::Private, Arc::default(), self.now).unwrap();
         Peer { node: node.to_owned(), connection, held: BTreeMap::new() }
     }
 

@@ -7,8 +7,9 @@ use std::{
 };
 
 use api::{
-    resource::{CreationOrder, Key, Object, written_twice},
+    resource::{Certificate, CreationOrder, Key, Object, written_twice},
     rest::{Action, Applied},
+    time::rfc3339,
     validate::{self, Finding, Reported, Severity, Validator},
 };
 use serde_json::Value;
@@ -16,6 +17,7 @@ use uuid::Uuid;
 
 use super::{Done, Edit, Manifest, Precondition, Rejection, Transaction, manifest, removals};
 use crate::{
+    keyring::Keyring,
     objects::{ObjectChange, Objects},
     store::{Contents, Revision, StoredObject},
 };
@@ -25,6 +27,7 @@ use crate::{
 pub(super) struct Working {
     state: State,
     validator: Validator,
+    keyring: Arc<Keyring>,
 }
 
 /// What was done to an object, and what it was before if it changed.
@@ -62,12 +65,16 @@ struct Edited {
 }
 
 impl Working {
-    pub(super) fn new(objects: Arc<Objects>, contents: &Contents) -> Self {
+    pub(super) fn new(objects: Arc<Objects>, contents: &Contents, keyring: Arc<Keyring>) -> Self {
         let mut validator = Validator::default();
         let findings = Arc::new(validator.validate(objects.set()));
         let (revision, created) = (contents.revision, contents.created);
         let unreadable = contents.unreadable.iter().flat_map(|row| row.keys.clone()).collect();
-        Self { state: State { objects, revision, created, findings, unreadable }, validator }
+        Self {
+            state: State { objects, revision, created, findings, unreadable },
+            validator,
+            keyring,
+        }
     }
 
     /// As it stands.
@@ -119,12 +126,14 @@ impl Working {
         let mut edited = Edited::default();
         for edit in edits {
             let (key, (action, before)) = match edit {
-                Edit::Put { object, precondition } => {
+                Edit::Put { mut object, precondition } => {
+                    self.seal(&mut object)?;
                     let key = object.key();
                     let said = self.said_of(&key);
                     (key, self.put(*object, said, &precondition, now, &mut edited)?)
                 }
-                Edit::Apply { manifest, only_news } => {
+                Edit::Apply { mut manifest, only_news } => {
+                    self.seal(manifest.object_mut())?;
                     let key = manifest.key();
                     (key, self.apply(*manifest, only_news, now, &mut edited)?)
                 }
@@ -151,6 +160,22 @@ impl Working {
             edited.objects.push(stored);
         }
         Ok(edited)
+    }
+
+    /// Seals the private key of what is written, before anything else sees it.
+    fn seal(&self, object: &mut Object) -> Result<(), Rejection> {
+        let key = object.key();
+        let Object::Certificate(certificate) = object else { return Ok(()) };
+        let Some(written) = &certificate.spec.private_key else { return Ok(()) };
+        let stored = self.state.objects.set().certificates();
+        let sealed = stored.filter(|it| it.spec.private_key.is_some());
+        let (live, others): (Vec<&Certificate>, Vec<_>) = sealed.partition(|it| it.key() == key);
+        let live = live.first().and_then(|live| live.spec.private_key.as_ref());
+        let sealed = self.keyring.sealed(&key, written, live, !others.is_empty());
+        certificate.spec.private_key = Some(sealed.map_err(|problem| {
+            Rejection::Invalid(vec![Finding { object: key, problem, severity: Severity::Error }])
+        })?);
+        Ok(())
     }
 
     /// What a file said last of an object that is there.
@@ -254,7 +279,7 @@ impl Working {
         let revision = given("resourceVersion").filter(|_| !is_foreign);
         expect_revision(key, revision, Some(old))?;
         json_patch::merge(&mut value, patch);
-        let object = Object::from_value(value).map_err(|problem| {
+        let mut object = Object::from_value(value).map_err(|problem| {
             let object = key.clone();
             Rejection::Invalid(vec![Finding { object, problem, severity: Severity::Error }])
         })?;
@@ -268,6 +293,7 @@ impl Working {
                 severity: Severity::Error,
             }]));
         }
+        self.seal(&mut object)?;
         let said = self.said_of(key);
         self.put(object, said, &Precondition::Present, now, edited)
     }
@@ -397,23 +423,4 @@ const UID_VERSION: usize = 8;
 
 fn new_uid() -> String {
     uuid::Builder::from_custom_bytes(Uuid::new_v4().into_bytes()).into_uuid().to_string()
-}
-
-/// A time as `creationTimestamp` tells it, e.g. `2026-11-24T06:30:00Z`: the second that has begun. A time that no
-/// calendar reaches is the epoch.
-pub(crate) fn rfc3339(time: SystemTime) -> String {
-    format!("{:.0}", jiff::Timestamp::try_from(time).unwrap_or_default())
-}
-
-#[cfg(test)]
-mod tests {
-    use std::time::{Duration, UNIX_EPOCH};
-
-    use super::*;
-
-    #[test]
-    fn a_second_counts_from_its_beginning() {
-        let almost_over = UNIX_EPOCH + Duration::from_millis(1_795_501_800_999);
-        assert_eq!(rfc3339(almost_over), "2026-11-24T06:30:00Z");
-    }
 }

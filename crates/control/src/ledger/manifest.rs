@@ -7,14 +7,19 @@
 use std::sync::Arc;
 
 use api::{
-    resource::{Key, Object},
+    resource::{Key, Object, WrittenKey},
     rest::FieldChange,
 };
 use lanes::Problem;
 use serde_json::{Map, Value};
 
 /// Fields of one map of which an object has one: who names it says that the others are not wanted.
-const ONE_OF: [&[&str]; 2] = [&["content", "ratio"], &["static", "nacos", "kubernetes"]];
+const ONE_OF: [&[&str]; 4] = [
+    &["content", "ratio"],
+    &["static", "nacos", "kubernetes"],
+    &["certificate", "caCertificates", "files"],
+    &["privateKey", "caCertificates", "files"],
+];
 
 /// What of `metadata` is the owner's to say. The rest is written by control planes.
 const SAID_OF_ITSELF: [&str; 4] = ["name", "namespace", "labels", "annotations"];
@@ -38,6 +43,11 @@ impl Manifest {
         self.object.key()
     }
 
+    /// The object as it is said, to seal what is secret in it.
+    pub(super) fn object_mut(&mut self) -> &mut Object {
+        &mut self.object
+    }
+
     /// The object if there was none before.
     pub(super) fn into_object(self) -> Object {
         self.object
@@ -48,6 +58,7 @@ impl Manifest {
         let mut said = self.said.clone();
         if let Value::Object(fields) = &mut said {
             fields.remove("status");
+            self.seal(fields);
             if let Some(Value::Object(metadata)) = fields.get_mut("metadata") {
                 metadata.retain(|field, _| SAID_OF_ITSELF.contains(&field.as_str()));
             }
@@ -55,13 +66,26 @@ impl Manifest {
         said.to_string().into()
     }
 
+    /// Puts the private key that is sealed in place of the one that was written.
+    fn seal(&self, said: &mut Map<String, Value>) {
+        let Object::Certificate(certificate) = &self.object else { return };
+        let sealed = certificate.spec.private_key.as_ref();
+        if let Some(Value::Object(spec)) = said.get_mut("spec")
+            && let (Some(said), Some(sealed)) = (spec.get_mut("privateKey"), sealed)
+        {
+            *said = sealed.text().into();
+        }
+    }
+
     /// The object that `live` becomes, of which `last` was said before.
     pub(super) fn merged(&self, live: &Object, last: Option<&str>) -> Result<Object, Problem> {
         let last = last.and_then(Last::read);
+        let mut said = self.said.clone();
+        said.as_object_mut().into_iter().for_each(|said| self.seal(said));
         let mut merged = live.to_value();
         for part in ["metadata", "spec"] {
             let (Some(Value::Object(live)), Some(Value::Object(now))) =
-                (merged.get_mut(part), self.said.get(part))
+                (merged.get_mut(part), said.get(part))
             else {
                 continue;
             };
@@ -179,10 +203,18 @@ fn differ(
         }
         _ => changes.push(FieldChange {
             field: field.to_owned(),
-            before: before.cloned(),
-            after: after.cloned(),
+            before: before.map(told),
+            after: after.map(told),
             taken_back: false,
         }),
+    }
+}
+
+/// A value as it is told: what a private key is sealed as says nothing to anybody.
+fn told(value: &Value) -> Value {
+    match value {
+        Value::String(text) if WrittenKey::new(text.as_str()).sealed().is_some() => "sealed".into(),
+        value => value.clone(),
     }
 }
 

@@ -44,8 +44,8 @@ impl<S: Store> Writer<S> {
         announce: watch::Sender<Revision>,
         rules: super::Rules,
     ) -> Self {
-        let super::Rules { objects, check, reported, on_commit } = rules;
-        let working = Working::new(objects, contents);
+        let super::Rules { objects, keyring, check, reported, on_commit } = rules;
+        let working = Working::new(objects, contents, keyring);
         view.write().set_findings(Arc::clone(&working.state().findings));
         Self { store, working, view, announce, check, reported, on_commit }
     }

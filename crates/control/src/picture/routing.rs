@@ -64,7 +64,7 @@ impl Routing {
             None if before.is_none() => return,
             None => drop(self.gateways.remove(&name)),
         }
-        touches.push(Touch::Content(Key::Gateway(name)));
+        touches.extend(Touch::both(Key::Gateway(name)));
     }
 
     /// Builds a route anew.
@@ -149,6 +149,17 @@ impl Routing {
     /// The object that is the gateway of this name.
     pub(crate) fn object(&self, name: &str) -> Option<&ObjectKey> {
         self.gateways.get(name).map(|entry| &entry.object)
+    }
+
+    /// `namespace/name` of the certificates that a gateway's listeners name.
+    pub(crate) fn certificates(&self, name: &str) -> impl Iterator<Item = &str> {
+        self.gateways.get(name).into_iter().flat_map(|entry| entry.spec.certificates())
+    }
+
+    /// The objects of gateways that name a certificate.
+    pub(crate) fn naming_certificate(&self, name: &str) -> impl Iterator<Item = &ObjectKey> {
+        let naming = move |entry: &&GatewayEntry| entry.spec.certificates().any(|it| it == name);
+        self.gateways.values().filter(naming).map(|entry| &entry.object)
     }
 
     /// A route as it is distributed.

@@ -56,6 +56,12 @@ impl Unknown {
         routes.any(|key| name.split_once('/') == Some((&key.namespace, &key.name)))
     }
 
+    /// Whether it is a certificate, by `namespace/name`.
+    pub(super) fn is_certificate(&self, name: &str) -> bool {
+        let mut certificates = self.names(Kind::Certificate);
+        certificates.any(|key| name.split_once('/') == Some((&key.namespace, &key.name)))
+    }
+
     /// Whether it is a group or, perhaps, one of its lanes.
     pub(super) fn is_in_group(&self, name: &str) -> bool {
         self.names(Kind::LaneGroup).any(|key| key.name == name)

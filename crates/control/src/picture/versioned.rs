@@ -1,6 +1,6 @@
 //! Resources as they are distributed: encoded with their key, and the hash of their content as version.
 
-use std::net::SocketAddr;
+use std::{fmt, net::SocketAddr};
 
 use api::{
     convert::{
@@ -12,15 +12,22 @@ use api::{
 use bytes::Bytes;
 use lanes::{GroupSpec, ServiceId, directory::NameAnswer};
 use prost::Message;
-use routes::{GatewaySpec, RouteSpec};
+use routes::{GatewaySpec, RouteSpec, tls::Certificate};
 
 /// A resource as it goes out: encoded once, and shared by all who get it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Versioned {
     /// The hash of its content.
     pub version: u64,
     /// The resource's wire message, version and key in it.
     pub encoded: Bytes,
+}
+
+/// Without its bytes: a private key may be in them.
+impl fmt::Debug for Versioned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Versioned").field("version", &self.version).finish_non_exhaustive()
+    }
 }
 
 impl Versioned {
@@ -36,6 +43,12 @@ pub(super) fn group(spec: &GroupSpec) -> Versioned {
 
 pub(super) fn gateway(spec: &GatewaySpec) -> Versioned {
     Versioned::of(&Key::Gateway(spec.name.as_str().into()), Body::Gateway(wire::gateway_to(spec)))
+}
+
+/// By `namespace/name`.
+pub(super) fn certificate(name: &str, certificate: &Certificate) -> Versioned {
+    let body = Body::Certificate(wire::certificate_to(name, certificate));
+    Versioned::of(&Key::Certificate(name.into()), body)
 }
 
 pub(super) fn route(spec: &RouteSpec) -> Versioned {

@@ -1,6 +1,9 @@
 //! What is no object: transactions, checks, explanations, status.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
 
 use api::{
     resource::{EMBEDDED_SOURCE, Key, Kind},
@@ -213,6 +216,7 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     findings.extend(hub.picture().conflicts.all().cloned().map(Finding::from));
     findings.extend(hub.losses().map(Finding::from));
     findings.extend(hub.correlation_differences().into_iter().map(Finding::from));
+    findings.extend(hub.expiries(SystemTime::now()).into_iter().map(Finding::from));
     let generation = hub.generation().clone();
     let doubted_by = small(hub.doubted_by());
     let sources = of_sources(hub.picture(), now);

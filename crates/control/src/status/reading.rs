@@ -10,7 +10,7 @@ use api::{
 
 use routes::spec::ListenerSpec;
 
-use super::{Findings, Sight, instances::Instances};
+use super::{Findings, Sight, certificates, instances::Instances};
 use crate::{
     distribute::{self, Loss},
     key::Key,
@@ -37,7 +37,8 @@ pub(super) fn status(
             None => of_gateway(&gateway.key(), sight),
         },
         Object::ServiceSource(source) => of_source(&source.key(), sight),
-        _ => Status::default(),
+        Object::Certificate(certificate) => certificates::of_certificate(certificate, sight),
+        Object::Backend(_) => Status::default(),
     };
     let of = |key: &ObjectKey, severity| {
         let findings = findings.get(key).into_iter().flatten();
@@ -194,15 +195,34 @@ fn of_gateway(key: &ObjectKey, sight: Sight<'_>) -> Status {
     let listeners = spec.map(|gateway| gateway.listeners.as_slice()).unwrap_or_default();
     let reason_of = |listener: &ListenerSpec| not_listening.get(&u32::from(listener.port));
     let bound = programmed(&ready);
-    let of_listener = |listener: &ListenerSpec| ListenerStatus {
-        name: listener.name.clone(),
-        conditions: vec![match reason_of(listener) {
-            Some(reason) => not_bound("Programmed", format!("port {}: {reason}", listener.port)),
-            None => bound.clone(),
-        }],
+    let not_told = certificates::not_told(&key.name, sight);
+    let of_listener = |listener: &ListenerSpec| {
+        let programmed = match (reason_of(listener), &not_told) {
+            (Some(reason), _) => {
+                not_bound("Programmed", format!("port {}: {reason}", listener.port))
+            }
+            (None, Some(reason)) if listener.tls.is_some() => {
+                condition("Programmed", false, "CertificateNotSent", reason.clone())
+            }
+            _ => bound.clone(),
+        };
+        let resolved = certificates::resolved(listener, sight);
+        let conditions = [programmed].into_iter().chain(resolved).collect();
+        ListenerStatus { name: listener.name.clone(), conditions }
     };
-    let of_listeners = listeners.iter().map(of_listener).collect();
-    let conditions = if not_listening.is_empty() {
+    let of_listeners: Vec<ListenerStatus> = listeners.iter().map(of_listener).collect();
+    let unserved = of_listeners.iter().find_map(|listener| {
+        let mut bad = listener.conditions.iter().filter(|it| {
+            ["InvalidCertificateRef", "CertificateNotSent"].contains(&it.reason.as_str())
+        });
+        bad.next().map(|bad| {
+            let message = format!("listener {}: {}", listener.name, bad.message);
+            condition("Ready", false, &bad.reason, message)
+        })
+    });
+    let conditions = if let Some(unserved) = unserved.filter(|_| not_listening.is_empty()) {
+        vec![accepted, unserved, bound]
+    } else if not_listening.is_empty() {
         vec![accepted, ready, bound]
     } else {
         let told: Vec<String> = (not_listening.iter())
@@ -260,7 +280,7 @@ fn of_source(key: &ObjectKey, sight: Sight<'_>) -> Status {
     Status { conditions: vec![ready], ..Status::default() }
 }
 
-fn ready(resource: &Key, live: distribute::Live, sight: Sight<'_>) -> StatusCondition {
+pub(super) fn ready(resource: &Key, live: distribute::Live, sight: Sight<'_>) -> StatusCondition {
     if let Some((count, node, reason)) = sight.distribution.refused(resource) {
         let more = match count {
             1 => String::new(),
@@ -289,7 +309,7 @@ fn ready(resource: &Key, live: distribute::Live, sight: Sight<'_>) -> StatusCond
     condition("Ready", true, "Live", message.to_owned())
 }
 
-fn shown(live: distribute::Live, generation: u64) -> Live {
+pub(super) fn shown(live: distribute::Live, generation: u64) -> Live {
     Live {
         data_planes: small(live.data_planes),
         acknowledged: small(live.acknowledged),
@@ -299,7 +319,7 @@ fn shown(live: distribute::Live, generation: u64) -> Live {
     }
 }
 
-fn condition(kind: &str, holds: bool, reason: &str, message: String) -> StatusCondition {
+pub(super) fn condition(kind: &str, holds: bool, reason: &str, message: String) -> StatusCondition {
     StatusCondition {
         kind: kind.to_owned(),
         status: if holds { "True" } else { "False" }.to_owned(),

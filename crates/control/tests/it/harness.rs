@@ -85,6 +85,7 @@ impl Plane {
             database: directory.path().join("laneway.db"),
             gateway_port: 8000,
             join_token: join_token.map(str::to_owned),
+            key_file: None,
             own_listeners: vec![("API", "127.0.0.1:7600".parse().unwrap())],
         };
         let control = Control::open(settings).await.unwrap();

@@ -9,8 +9,8 @@ use api::{
     validate::Reported,
 };
 use control::{
-    Change, Contents, Edit, Ledger, Objects, Precondition, Rejection, Revision, Rules, SqliteStore,
-    Store, StoreError, StoredObject, Transaction, default_gateway,
+    Change, Contents, Edit, Keyring, Ledger, Objects, Precondition, Rejection, Revision, Rules,
+    SqliteStore, Store, StoreError, StoredObject, Transaction, default_gateway,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -35,6 +35,7 @@ fn ledger(path: &Path) -> Ledger {
     let contents = store.load().unwrap();
     let rules = Rules {
         objects: objects(&contents),
+        keyring: Arc::new(Keyring::new(path.with_file_name("laneway.key"), true)),
         check: Box::new(|_, _| Vec::new()),
         reported: Box::new(Arc::<Reported>::default),
         on_commit: Box::new(|_| {}),
@@ -298,6 +299,7 @@ async fn what_the_disk_does_not_take_is_refused_and_forgotten() {
     let counter = Arc::clone(&told);
     let rules = Rules {
         objects: objects(&contents),
+        keyring: Arc::new(Keyring::new(path.with_file_name("laneway.key"), true)),
         check: Box::new(|_, _| Vec::new()),
         reported: Box::new(Arc::<Reported>::default),
         on_commit: Box::new(move |commit| *counter.lock() += commit.changes.len()),

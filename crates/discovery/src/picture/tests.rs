@@ -76,7 +76,8 @@ fn group(name: &str, version: u64, regex: &str) -> v1::Resource {
 
 fn gateway() -> v1::Resource {
     let listener = v1::Listener { name: "http".into(), port: 8000, ..Default::default() };
-    let gateway = v1::Gateway { name: "edge".into(), listeners: vec![listener] };
+    let gateway =
+        v1::Gateway { name: "edge".into(), listeners: vec![listener], ..Default::default() };
     resource("gateway/edge", 1, Body::Gateway(gateway))
 }
 
@@ -260,4 +261,34 @@ fn what_was_held_comes_back_from_its_encoded_form() {
     assert_eq!(keys(&again.apply(message(1, encoded, &[]))), [""; 0]);
     assert_eq!(goes_to(&again, "/a"), Some("a".to_owned()));
     assert_eq!(again.held(), picture.held());
+}
+
+#[test]
+fn certificates_are_published_by_name_and_shared_until_one_changes() {
+    let certificate = |version: u64, key: &[u8]| {
+        let certificate = v1::Certificate {
+            name: "default/shop".into(),
+            private_key: key.to_vec(),
+            ..Default::default()
+        };
+        resource("certificate/default/shop", version, Body::Certificate(certificate))
+    };
+    let key_of = |picture: &Picture| {
+        let held = picture.published().certificates.get("default/shop")?.key.clone()?;
+        Some(held.der().to_vec())
+    };
+    let mut picture = Picture::new(Reader::Gateway);
+    assert_eq!(picture.apply(message(1, [gateway(), certificate(1, b"one")], &[])), []);
+    assert_eq!(key_of(&picture).as_deref(), Some(&b"one"[..]));
+    let before = picture.published();
+    picture.apply(message(2, [route("a", 1, v1::TextMatch::Prefix, "/a")], &[]));
+    assert!(Arc::ptr_eq(&before.certificates, &picture.published().certificates));
+    picture.apply(message(3, [certificate(2, b"two")], &[]));
+    assert_eq!(key_of(&picture).as_deref(), Some(&b"two"[..]));
+    // A picture that somebody still decides on stays what it was, and nothing shows a key.
+    assert_eq!(before.certificates["default/shop"].key.as_ref().unwrap().der(), b"one");
+    let shown = format!("{picture:?}{:?}", picture.published());
+    assert!(!shown.contains("two") && !shown.contains("116, 119, 111"), "{shown}");
+    picture.apply(message(4, [], &["certificate/default/shop"]));
+    assert_eq!(key_of(&picture), None);
 }

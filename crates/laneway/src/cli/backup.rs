@@ -3,7 +3,7 @@
 use std::{path::PathBuf, process::ExitCode};
 
 use clap::Args;
-use control::SqliteStore;
+use control::{KEY_FILE, SqliteStore};
 
 use super::output;
 use crate::stores::{self, DATABASE_FILE};
@@ -24,5 +24,12 @@ pub(crate) async fn run(verb: Backup) -> anyhow::Result<ExitCode> {
     let store = SqliteStore::open_as_it_is(&database)?;
     store.backup_to(&verb.file)?;
     output::line(format_args!("{} copied to {}", database.display(), verb.file.display()));
+    let key_file = database.with_file_name(KEY_FILE);
+    if key_file.exists() {
+        output::line(format_args!(
+            "private keys in it are sealed under {}: keep a copy of that, elsewhere",
+            key_file.display()
+        ));
+    }
     Ok(ExitCode::SUCCESS)
 }

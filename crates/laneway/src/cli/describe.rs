@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use api::{
     client::Client,
-    resource::{Kind, Object, Status},
+    resource::{CertificateStatus, Kind, Object, Status},
     rest::{Event, InstanceStatus},
     write,
 };
@@ -72,6 +72,7 @@ async fn describe(
     let spec = object.to_value().get("spec").cloned().unwrap_or_default();
     output::text(&indented(&write::yaml_of(&spec)));
     if let Some(status) = object.status() {
+        status.certificate.iter().for_each(certificate);
         conditions(status);
         let waits = status.live.as_ref().is_some_and(|live| live.acknowledged < live.data_planes);
         for who in if waits { confirm::behind_now(client).await? } else { Vec::new() } {
@@ -90,6 +91,17 @@ async fn describe(
         .collect();
     section("Events", &of_object[of_object.len().saturating_sub(EVENTS_SHOWN)..]);
     Ok(())
+}
+
+fn certificate(told: &CertificateStatus) {
+    let rows = [
+        ("subject", told.subject.clone()),
+        ("names", told.names.join(", ")),
+        ("not before", told.not_before.clone()),
+        ("not after", told.not_after.clone()),
+        ("SHA-256", told.fingerprint.clone()),
+    ];
+    section("Certificate", &rows.map(|(what, value)| vec![what.to_owned(), value]));
 }
 
 fn conditions(status: &Status) {
@@ -138,7 +150,7 @@ fn of_object(object: &Object, instances: &[InstanceStatus]) -> Vec<Vec<String>> 
             instance.source.eq_ignore_ascii_case(&backend.spec.source)
                 && instance.services.iter().any(|it| it.eq_ignore_ascii_case(&backend.spec.service))
         }
-        Object::Gateway(_) | Object::HttpRoute(_) => false,
+        Object::Certificate(_) | Object::Gateway(_) | Object::HttpRoute(_) => false,
     };
     let row = |it: &InstanceStatus| {
         let tag = if it.tag.is_empty() { "base".to_owned() } else { it.tag.clone() };

@@ -1,6 +1,9 @@
 //! Which resources name which others.
 
-use api::resource::{Fallback, Key, Kind, Lane, Object};
+use api::{
+    convert,
+    resource::{Fallback, Key, Kind, Lane, Object},
+};
 
 /// Something that a resource names.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,7 +55,20 @@ pub(crate) fn of(object: &Object) -> Vec<Reference> {
             }));
             all
         }
-        Object::Gateway(_) | Object::ServiceSource(_) => Vec::new(),
+        Object::Gateway(gateway) => {
+            let converted = gateway
+                .spec
+                .laneway()
+                .and_then(|spec| convert::routes::gateway(gateway, spec).ok());
+            let names = converted.iter().flat_map(|gateway| gateway.certificates());
+            let names = names.filter_map(|name| name.split_once('/'));
+            let at = "spec.listeners.tls";
+            let named = |(namespace, name): (&str, &str)| {
+                to(at, Kind::Certificate, Some(namespace.to_owned()), name)
+            };
+            names.map(named).collect()
+        }
+        Object::Certificate(_) | Object::ServiceSource(_) => Vec::new(),
     }
 }
 

@@ -37,6 +37,8 @@ pub(crate) struct Process {
 pub(crate) struct ControlPlane {
     /// A directory of resource files to follow.
     pub(crate) resources: Option<PathBuf>,
+    /// What private keys are sealed under; `None` is a file of the data directory.
+    pub(crate) key_file: Option<PathBuf>,
     /// Where the API is served.
     pub(crate) api_listen: SocketAddr,
     /// Who may use the API.

@@ -34,6 +34,10 @@ pub(crate) struct ControlPlane {
     /// A directory of resource files, applied at start and whenever it changes
     #[arg(long, value_name = "DIR", env = "LANEWAY_RESOURCES")]
     pub(crate) resources: Option<String>,
+    /// What private keys of certificates are sealed under: a file with 32 bytes in hexadecimal. Default: laneway.key in the
+    /// data directory, made when it is first needed
+    #[arg(long, value_name = "FILE", env = "LANEWAY_KEY_FILE")]
+    pub(crate) key_file: Option<String>,
     /// Where the API, health and metrics are served; an address off loopback needs --api-plain-text true
     #[arg(long, value_name = "ADDR", env = "LANEWAY_API_LISTEN", default_value = "127.0.0.1:7600")]
     pub(crate) api_listen: String,

@@ -85,6 +85,7 @@ impl ControlPlane {
             database: process.data.file(stores::DATABASE_FILE),
             gateway_port: default_gateway_port(gateway_listen),
             join_token: settings.join_token.clone(),
+            key_file: settings.key_file.clone(),
             own_listeners: vec![("API", api), ("discovery", discovery)],
         })
         .await

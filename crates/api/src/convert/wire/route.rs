@@ -8,43 +8,59 @@ use routes::{
     },
 };
 
-use super::{NotUnderstood, filled, port, service_id_from, service_id_to, text_match};
+use super::{NotUnderstood, filled, port, service_id_from, service_id_to, text_match, tls};
 use crate::discovery::v1::{self, filter, path_rewrite};
 
 /// To the wire.
 pub fn gateway_to(gateway: &GatewaySpec) -> v1::Gateway {
-    let listeners = (gateway.listeners.iter())
-        .map(|listener| v1::Listener {
-            name: listener.name.clone(),
-            port: u32::from(listener.port),
-            hostname: listener.hostname.clone().unwrap_or_default(),
-            trusted: listener.trusted,
-            trusted_hops: u32::from(listener.trusted_hops),
-            keeps_slashes: !listener.merge_slashes,
-            http2: listener.http2,
-        })
-        .collect();
-    v1::Gateway { name: gateway.name.clone(), listeners }
+    let in_the_clear = gateway.listeners.iter().filter(|listener| listener.tls.is_none());
+    let all = gateway.listeners.iter().enumerate();
+    let in_tls = all.filter_map(|(place, listener)| {
+        Some(tls::listener_to(place, listener_to(listener), listener.tls.as_ref()?))
+    });
+    v1::Gateway {
+        name: gateway.name.clone(),
+        listeners: in_the_clear.map(listener_to).collect(),
+        tls_listeners: in_tls.collect(),
+    }
+}
+
+fn listener_to(listener: &ListenerSpec) -> v1::Listener {
+    v1::Listener {
+        name: listener.name.clone(),
+        port: u32::from(listener.port),
+        hostname: listener.hostname.clone().unwrap_or_default(),
+        trusted: listener.trusted,
+        trusted_hops: u32::from(listener.trusted_hops),
+        keeps_slashes: !listener.merge_slashes,
+        http2: listener.http2,
+    }
 }
 
 /// From the wire.
 pub fn gateway_from(gateway: v1::Gateway) -> Result<GatewaySpec, NotUnderstood> {
-    let listener = |listener: v1::Listener| {
-        Ok(ListenerSpec {
-            name: listener.name,
-            port: port("listener.port", listener.port)?.unwrap_or(0),
-            hostname: filled(listener.hostname),
-            trusted: listener.trusted,
-            trusted_hops: u8::try_from(listener.trusted_hops).map_err(|_| {
-                NotUnderstood::number("listener.trusted_hops", listener.trusted_hops)
-            })?,
-            merge_slashes: !listener.keeps_slashes,
-            http2: listener.http2,
-            tls: None,
-        })
-    };
-    let listeners = gateway.listeners.into_iter().map(listener).collect::<Result<_, _>>()?;
+    let in_the_clear = gateway.listeners.into_iter().map(listener_from);
+    let mut listeners = in_the_clear.collect::<Result<Vec<_>, _>>()?;
+    for wire in gateway.tls_listeners {
+        let (place, listener, tls) = tls::listener_from(wire)?;
+        let listener = ListenerSpec { tls: Some(tls), ..listener_from(listener)? };
+        listeners.insert(place.min(listeners.len()), listener);
+    }
     Ok(GatewaySpec { name: gateway.name, listeners })
+}
+
+fn listener_from(listener: v1::Listener) -> Result<ListenerSpec, NotUnderstood> {
+    Ok(ListenerSpec {
+        name: listener.name,
+        port: port("listener.port", listener.port)?.unwrap_or(0),
+        hostname: filled(listener.hostname),
+        trusted: listener.trusted,
+        trusted_hops: u8::try_from(listener.trusted_hops)
+            .map_err(|_| NotUnderstood::number("listener.trusted_hops", listener.trusted_hops))?,
+        merge_slashes: !listener.keeps_slashes,
+        http2: listener.http2,
+        tls: None,
+    })
 }
 
 /// To the wire.
@@ -155,12 +171,14 @@ fn named_from(named: v1::NamedMatch) -> Result<NamedSpec, NotUnderstood> {
 }
 
 fn backend_to(backend: &BackendSpec) -> v1::RouteBackend {
-    let (service, problem) = match &backend.service {
-        Ok(id) => (Some(service_id_to(id)), String::new()),
-        Err(problem) => (None, problem.clone()),
+    let (service, problem, tls) = match (&backend.service, &backend.tls) {
+        (Ok(id), Some(tls)) => (None, tls::NOT_KNOWN.to_owned(), Some(tls::upstream_to(id, tls))),
+        (Ok(id), None) => (Some(service_id_to(id)), String::new(), None),
+        (Err(problem), _) => (None, problem.clone(), None),
     };
     v1::RouteBackend {
         service,
+        tls,
         weight: backend.weight,
         http2: backend.http2,
         filters: backend.filters.iter().map(filter_to).collect(),
@@ -169,11 +187,15 @@ fn backend_to(backend: &BackendSpec) -> v1::RouteBackend {
 }
 
 fn backend_from(backend: v1::RouteBackend) -> Result<BackendSpec, NotUnderstood> {
+    let (service, tls) = match backend.tls.map(tls::upstream_from).transpose()? {
+        Some((service, tls)) => (Ok(service), Some(tls)),
+        None => (backend.service.map(service_id_from).ok_or(backend.problem), None),
+    };
     Ok(BackendSpec {
-        service: backend.service.map(service_id_from).ok_or(backend.problem),
+        service,
+        tls,
         weight: backend.weight,
         http2: backend.http2,
-        tls: None,
         filters: backend.filters.into_iter().map(filter_from).collect::<Result<_, _>>()?,
     })
 }

@@ -15,6 +15,7 @@ use routes::{
         BackendSpec, FilterSpec, HeaderEdits, ListenerSpec, MatchSpec, NamedSpec, ParentSpec,
         PathRewrite, PathSpec, RedirectSpec, RewriteSpec, RuleSpec, TextSpec,
     },
+    tls::{Authorities, Certificate, ClientsTls, ListenerTls, PrivateKey, TlsVersion, UpstreamTls},
 };
 
 use super::*;
@@ -204,13 +205,15 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
         prop_oneof![id, any::<String>().prop_map(Err)],
         any::<u32>(),
         any::<bool>(),
+        option::of(upstream_tls()),
         vec(filter(), 0..2),
     )
-        .prop_map(|(service, weight, http2, filters)| BackendSpec {
+        .prop_map(|(service, weight, http2, tls, filters)| BackendSpec {
+            // What does not resolve is spoken to by nobody.
+            tls: tls.filter(|_| service.is_ok()),
             service,
             weight,
             http2,
-            tls: None,
             filters,
         });
     (
@@ -240,19 +243,36 @@ fn route() -> impl Strategy<Value = RouteSpec> {
     )
 }
 
+fn listener_tls() -> impl Strategy<Value = ListenerTls> {
+    let clients = (words(), any::<bool>())
+        .prop_map(|(authorities, insecure_fallback)| ClientsTls { authorities, insecure_fallback });
+    let minimum = prop_oneof![Just(TlsVersion::V1_2), Just(TlsVersion::V1_3)];
+    (words(), option::of(clients), minimum)
+        .prop_map(|(certificates, clients, minimum)| ListenerTls { certificates, clients, minimum })
+}
+
+fn upstream_tls() -> impl Strategy<Value = UpstreamTls> {
+    let authorities =
+        prop_oneof![Just(Authorities::System), words().prop_map(Authorities::Certificates)];
+    (word(), authorities, words()).prop_map(|(hostname, authorities, names)| UpstreamTls {
+        hostname,
+        authorities,
+        names,
+    })
+}
+
+fn certificate() -> impl Strategy<Value = Certificate> {
+    let der = || vec(any::<u8>(), 1..9);
+    (vec(der(), 0..3), option::of(der()), vec(der(), 0..3)).prop_map(|(chain, key, authorities)| {
+        Certificate { chain, key: key.map(PrivateKey::new), authorities }
+    })
+}
+
 fn gateway() -> impl Strategy<Value = GatewaySpec> {
-    let listener = (word(), any::<u16>(), option::of(word()), any::<[bool; 3]>(), any::<u8>())
-        .prop_map(|(name, port, hostname, [trusted, merge_slashes, http2], trusted_hops)| {
-            ListenerSpec {
-                name,
-                port,
-                hostname,
-                trusted,
-                trusted_hops,
-                merge_slashes,
-                http2,
-                tls: None,
-            }
+    let tls = option::of(listener_tls());
+    let listener = (word(), any::<u16>(), option::of(word()), any::<[bool; 3]>(), any::<u8>(), tls)
+        .prop_map(|(name, port, hostname, [trusted, merge_slashes, http2], trusted_hops, tls)| {
+            ListenerSpec { name, port, hostname, trusted, trusted_hops, merge_slashes, http2, tls }
         });
     (word(), vec(listener, 0..3)).prop_map(|(name, listeners)| GatewaySpec { name, listeners })
 }
@@ -278,6 +298,13 @@ proptest! {
     #[test]
     fn gateways_come_back(gateway in gateway()) {
         prop_assert_eq!(gateway_from(through_bytes(&gateway_to(&gateway))), Ok(gateway));
+    }
+
+    #[test]
+    fn certificates_come_back(certificate in certificate()) {
+        let wire = certificate_to("default/shop", &certificate);
+        let back = certificate_from(through_bytes(&wire));
+        prop_assert_eq!(back, ("default/shop".to_owned(), certificate));
     }
 
     #[test]
@@ -345,4 +372,65 @@ fn a_newer_versions_choices_are_errors_not_defaults() {
         told(|lane| lane.tag = "no tag".to_owned()),
         "`lane.tag` is `no tag`, which this version does not understand"
     );
+}
+
+#[test]
+fn a_release_without_tls_serves_and_calls_nothing_in_the_clear_that_is_to_be_in_tls() {
+    let listener = |name: &str, tls| ListenerSpec {
+        name: name.to_owned(),
+        port: 443,
+        hostname: None,
+        trusted: false,
+        trusted_hops: 0,
+        merge_slashes: true,
+        http2: false,
+        tls,
+    };
+    let tls = ListenerTls {
+        certificates: vec!["default/shop".to_owned()],
+        clients: None,
+        minimum: TlsVersion::V1_2,
+    };
+    let listeners = vec![listener("https", Some(tls)), listener("http", None)];
+    let wire = gateway_to(&GatewaySpec { name: "edge".to_owned(), listeners });
+    let in_the_clear: Vec<&str> = wire.listeners.iter().map(|it| it.name.as_str()).collect();
+    assert_eq!(in_the_clear, ["http"]);
+
+    let tls = UpstreamTls {
+        hostname: "b.example".to_owned(),
+        authorities: Authorities::System,
+        names: Vec::new(),
+    };
+    let service = Ok(ServiceId::new("fixed", "default", "", "sc-b"));
+    let backend = BackendSpec { service, weight: 1, http2: false, tls: Some(tls), filters: vec![] };
+    let rule = RuleSpec {
+        matches: Vec::new(),
+        filters: Vec::new(),
+        backends: vec![backend],
+        request_timeout_ms: None,
+        backend_timeout_ms: None,
+    };
+    let route = RouteSpec {
+        namespace: "default".to_owned(),
+        name: "a".to_owned(),
+        parents: Vec::new(),
+        hostnames: Vec::new(),
+        rules: vec![rule],
+        created: 0,
+    };
+    let wire = &route_to(&route).rules[0].backends[0];
+    assert_eq!(wire.service, None);
+    assert!(wire.problem.contains("TLS"), "{}", wire.problem);
+}
+
+#[test]
+fn a_certificates_message_does_not_show_its_key() {
+    let key = Some(PrivateKey::new(b"secret".to_vec()));
+    let wire = certificate_to("default/shop", &Certificate { key, ..Certificate::default() });
+    let resource = v1::Resource {
+        body: Some(v1::resource::Body::Certificate(wire)),
+        ..v1::Resource::default()
+    };
+    let shown = format!("{resource:?}");
+    assert!(shown.contains("default/shop") && !shown.contains("115"), "{shown}");
 }

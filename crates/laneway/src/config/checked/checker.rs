@@ -157,6 +157,8 @@ impl<'a> Checker<'a> {
         };
         Some(ControlPlane {
             resources: resources?,
+            // One that is not there is no mistake of all that needs no private key.
+            key_file: raw.key_file.map(PathBuf::from),
             api_listen: api_listen?,
             api_auth: api_auth?,
             discovery_listen: discovery_listen?,

@@ -303,6 +303,7 @@ fn a_discovery_listener_off_loopback_needs_a_join_token() {
         process: process(),
         control: raw::ControlPlane {
             resources: None,
+            key_file: None,
             api_listen: "127.0.0.1:0".into(),
             api_auth: "token".into(),
             api_plain_text: "false".into(),
@@ -321,6 +322,7 @@ fn an_api_off_loopback_must_be_wanted() {
             process: process(),
             control: raw::ControlPlane {
                 resources: None,
+                key_file: None,
                 api_listen: listen.into(),
                 api_auth: auth.into(),
                 api_plain_text: plain_text.into(),

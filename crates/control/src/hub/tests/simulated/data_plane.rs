@@ -95,7 +95,7 @@ impl DataPlane {
             held_of: self.picture.generation().epoch.clone(),
             ..v1::Hello::default()
         };
-        self.stream = world.hub.connect(hello, Arc::default(), world.now);
+        self.stream = world.hub.connect(hello, Way::Private, Arc::default(), world.now);
     }
 
     /// The control plane sends what it has to tell.

@@ -1,0 +1,196 @@
+//! A Gateway's listeners: what each speaks, and what is wrong with it.
+
+use lanes::{Fault, Problem};
+use routes::tls::{ClientsTls, ListenerTls, TlsVersion};
+
+use crate::resource::{
+    CertificateRef, ClientsMode, Kind, LanewayGatewaySpec, Listener, TlsMode, ValidationOfClients,
+};
+
+/// Option of a listener's TLS: the oldest version it speaks.
+const MINIMUM_VERSION: &str = "laneway.io/tls-minimum-version";
+
+/// Looks at all listeners of a Gateway in namespace `own`; says what each ends TLS with.
+pub(super) fn check(
+    gateway: &LanewayGatewaySpec,
+    own: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<Option<ListenerTls>> {
+    of_all(gateway, own, problems);
+    let mut all = Vec::new();
+    for (index, listener) in gateway.listeners.iter().enumerate() {
+        let at = format!("spec.listeners[{index}]");
+        all.push(tls(listener, gateway, own).unwrap_or_else(|wrong| {
+            problems.extend(wrong.into_iter().map(|problem| problem.under(&at)));
+            None
+        }));
+        if listener.port == 0 {
+            problems.push(Problem::new(format!("{at}.port"), "0", "use a port from 1 to 65535"));
+        }
+        if gateway.listeners[..index].iter().any(|earlier| earlier.name == listener.name) {
+            let remedy = "give each listener its own name";
+            problems.push(Problem::new(format!("{at}.name"), &listener.name, remedy));
+        }
+    }
+    all
+}
+
+/// What a listener ends TLS with; or everything that is wrong with its protocol, relative to the listener. `own` is the
+/// Gateway's namespace.
+fn tls(
+    written: &Listener,
+    gateway: &LanewayGatewaySpec,
+    own: &str,
+) -> Result<Option<ListenerTls>, Vec<Problem>> {
+    match written.protocol.as_str() {
+        "HTTP" if written.tls.is_none() => Ok(None),
+        "HTTP" => {
+            let remedy = "remove it, or write `protocol: HTTPS`: a listener of protocol HTTP is in the clear";
+            Err(vec![Problem::new("tls", "", remedy)])
+        }
+        "HTTPS" => https(written, gateway, own).map(Some),
+        "TLS" => {
+            let remedy = "use HTTPS, which ends TLS here: passing TLS through is not supported by this version";
+            Err(vec![Problem::new("protocol", "TLS", remedy)])
+        }
+        other => {
+            let remedy = "use HTTP or HTTPS: other protocols are not supported by this version";
+            Err(vec![Problem::new("protocol", other, remedy)])
+        }
+    }
+}
+
+fn https(
+    written: &Listener,
+    gateway: &LanewayGatewaySpec,
+    own: &str,
+) -> Result<ListenerTls, Vec<Problem>> {
+    const REFS: &str = "tls.certificateRefs";
+    let named = "name a Certificate: [{group: laneway.io, kind: Certificate, name: NAME}]";
+    let Some(tls) = &written.tls else {
+        return Err(vec![Problem::new(REFS, "", named).of(Fault::Missing)]);
+    };
+    let mut problems = Vec::new();
+    if tls.mode == TlsMode::Passthrough {
+        let remedy = "use Terminate: passing TLS through is not supported by this version";
+        problems.push(Problem::new("tls.mode", "Passthrough", remedy));
+    } else if tls.certificate_refs.is_empty() {
+        problems.push(Problem::new(REFS, "[]", named).of(Fault::Missing));
+    }
+    let certificates = names(REFS, &tls.certificate_refs, own, &mut problems);
+    let (at, validation) = match (&tls.frontend_validation, of_port(gateway, written.port)) {
+        (Some(own), _) => ("tls.frontendValidation", Some(own)),
+        // What is wrong with it is told of the Gateway.
+        (None, of_port) => ("", of_port),
+    };
+    let mut of_clients = Vec::new();
+    let clients = validation.map(|validation| clients(at, validation, own, &mut of_clients));
+    if !at.is_empty() {
+        problems.append(&mut of_clients);
+    }
+    let mut minimum = TlsVersion::default();
+    for (option, value) in &tls.options {
+        match (option.as_str(), value.as_str()) {
+            (MINIMUM_VERSION, "1.2") => minimum = TlsVersion::V1_2,
+            (MINIMUM_VERSION, "1.3") => minimum = TlsVersion::V1_3,
+            (MINIMUM_VERSION, other) => {
+                let field = format!("tls.options.{option}");
+                problems.push(Problem::new(field, other, "use \"1.2\" or \"1.3\""));
+            }
+            _ => {
+                let remedy = format!("unknown option: use {MINIMUM_VERSION}");
+                let problem = Problem::new(format!("tls.options.{option}"), value, remedy);
+                problems.push(problem.of(Fault::UnknownField));
+            }
+        }
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
+    Ok(ListenerTls { certificates, clients, minimum })
+}
+
+/// Looks at what a Gateway says of all its HTTPS listeners.
+fn of_all(gateway: &LanewayGatewaySpec, own: &str, problems: &mut Vec<Problem>) {
+    let Some(frontend) = gateway.tls.as_ref().and_then(|tls| tls.frontend.as_ref()) else {
+        return;
+    };
+    if let Some(validation) = &frontend.default.validation {
+        clients("spec.tls.frontend.default.validation", validation, own, problems);
+    }
+    for (index, of_port) in frontend.per_port.iter().enumerate() {
+        let at = format!("spec.tls.frontend.perPort[{index}]");
+        if let Some(validation) = &of_port.tls.validation {
+            clients(&format!("{at}.tls.validation"), validation, own, problems);
+        }
+        let mut https = gateway.listeners.iter().filter(|listener| listener.protocol == "HTTPS");
+        let port = of_port.port;
+        let remedy = if frontend.per_port[..index].iter().any(|earlier| earlier.port == port) {
+            "write each port once"
+        } else if !https.any(|listener| listener.port == port) {
+            "name the port of an HTTPS listener"
+        } else {
+            continue;
+        };
+        problems.push(Problem::new(format!("{at}.port"), port.to_string(), remedy));
+    }
+}
+
+/// What a Gateway says of the clients of a port.
+fn of_port(gateway: &LanewayGatewaySpec, port: u16) -> Option<&ValidationOfClients> {
+    let frontend = gateway.tls.as_ref()?.frontend.as_ref()?;
+    let own = frontend.per_port.iter().find(|of_port| of_port.port == port);
+    own.map_or(&frontend.default, |of_port| &of_port.tls).validation.as_ref()
+}
+
+fn clients(
+    at: &str,
+    written: &ValidationOfClients,
+    own: &str,
+    problems: &mut Vec<Problem>,
+) -> ClientsTls {
+    let at = format!("{at}.caCertificateRefs");
+    if written.ca_certificate_refs.is_empty() {
+        let remedy = "name a Certificate with caCertificates: [{group: laneway.io, kind: Certificate, name: NAME}]";
+        problems.push(Problem::new(&at, "[]", remedy).of(Fault::Missing));
+    }
+    ClientsTls {
+        authorities: names(&at, &written.ca_certificate_refs, own, problems),
+        insecure_fallback: written.mode == ClientsMode::AllowInsecureFallback,
+    }
+}
+
+/// `namespace/name` of certificates that are named.
+fn names(
+    at: &str,
+    references: &[CertificateRef],
+    own: &str,
+    problems: &mut Vec<Problem>,
+) -> Vec<String> {
+    let named = references.iter().enumerate().filter_map(|(index, reference)| {
+        let name = name(reference, own);
+        name.map_err(|problem| problems.push(problem.under(&format!("{at}[{index}]")))).ok()
+    });
+    named.collect()
+}
+
+/// `namespace/name` of a certificate that is named, or why it cannot be, relative to the reference.
+fn name(written: &CertificateRef, own: &str) -> Result<String, Problem> {
+    let (group, kind) =
+        (written.group.as_deref().unwrap_or(""), written.kind.as_deref().unwrap_or("Secret"));
+    if (group, kind) != (Kind::Certificate.group(), Kind::Certificate.name()) {
+        let shown = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
+        let remedy = match (group, kind) {
+            ("", "Secret" | "ConfigMap") => {
+                "write group: laneway.io and kind: Certificate (Secrets and ConfigMaps are Kubernetes'; `laneway certificate add NAME --cert FILE --key FILE` makes a Certificate)"
+            }
+            _ => "write group: laneway.io and kind: Certificate",
+        };
+        return Err(Problem::new("kind", shown, remedy));
+    }
+    if let Some(namespace) = written.namespace.as_deref().filter(|namespace| *namespace != own) {
+        let remedy = "use a Certificate of the Gateway's own namespace: grants between namespaces are not supported by this version";
+        return Err(Problem::new("namespace", namespace, remedy));
+    }
+    Ok(format!("{own}/{}", written.name))
+}

@@ -1,0 +1,56 @@
+//! What is sealed opens again, for its object and under its key file alone.
+
+use api::resource::Kind;
+
+use super::*;
+
+const KEY: &str = include_str!("../../../api/tests/fixtures/certificates/ed25519.key");
+
+fn object(name: &str) -> Key {
+    Key::new(Kind::Certificate, "default", name)
+}
+
+#[test]
+fn what_is_sealed_opens_for_its_object_under_its_key_file_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str| directory.path().join(name);
+    let keyring = Keyring::new(file("one"), true);
+    let written = WrittenKey::new(KEY);
+    let sealed = keyring.sealed(&object("shop"), &written, None, false).unwrap();
+    let text = sealed.sealed().unwrap();
+    let opened = Keyring::new(file("one"), true).open(&object("shop"), text).unwrap();
+    assert_eq!(opened, api::certificate::private_key(KEY).unwrap());
+    // The same key again is the same text; without what is there it is another.
+    let again = keyring.sealed(&object("shop"), &written, Some(&sealed), false).unwrap();
+    assert_eq!(again, sealed);
+    assert_ne!(keyring.sealed(&object("shop"), &written, None, false).unwrap(), sealed);
+
+    assert!(matches!(keyring.open(&object("other"), text), Err(KeyringError::NotOfThis)));
+    for at in [text.len() - 1, text.len() / 2, NAME_LENGTH + 2] {
+        let mut spoilt = text.as_bytes().to_vec();
+        spoilt[at] = if spoilt[at] == b'A' { b'B' } else { b'A' };
+        let spoilt = String::from_utf8(spoilt).unwrap();
+        assert!(keyring.open(&object("shop"), &spoilt).is_err(), "{at}");
+    }
+    let other = Keyring::new(file("two"), true);
+    other.sealed(&object("shop"), &written, None, false).unwrap();
+    assert!(matches!(other.open(&object("shop"), text), Err(KeyringError::OtherFile(_))));
+}
+
+#[test]
+fn a_key_file_that_is_named_is_not_made_and_a_spoilt_one_is_told() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("named");
+    let keyring = Keyring::new(path.clone(), false);
+    let refused = || {
+        let sealed = keyring.sealed(&object("shop"), &WrittenKey::new(KEY), None, false);
+        sealed.unwrap_err().remedy
+    };
+    assert!(refused().contains("is missing"), "{}", refused());
+    for text in ["", "00", "not hexadecimal", &"0".repeat(65), &"é".repeat(32)] {
+        fs::write(&path, text).unwrap();
+        assert!(refused().contains("openssl rand -hex 32"), "{}", refused());
+    }
+    fs::write(&path, format!("{}\n", "0f".repeat(32))).unwrap();
+    keyring.sealed(&object("shop"), &WrittenKey::new(KEY), None, false).unwrap();
+}

@@ -1,0 +1,108 @@
+//! What is said of certificates, and of listeners that need them.
+
+use std::time::SystemTime;
+
+use api::{
+    certificate::{Facts, Standing},
+    resource::{Certificate, CertificateStatus, Status, StatusCondition},
+    time::rfc3339,
+};
+use routes::spec::ListenerSpec;
+
+use super::{
+    Sight,
+    reading::{condition, ready, shown},
+};
+use crate::key::{CertificatesTold, Key};
+
+/// The status of a certificate.
+pub(super) fn of_certificate(certificate: &Certificate, sight: Sight<'_>) -> Status {
+    let name = format!("{}/{}", certificate.metadata.namespace, certificate.metadata.name);
+    let certificates = &sight.picture.certificates;
+    let resource = Key::Certificate(name.as_str().into());
+    let live =
+        certificates.wire(&name).map(|wire| sight.distribution.live(&resource, wire.version));
+    let of_loading = match (certificates.problem(&name), live) {
+        (None, Some(live)) => ready(&resource, live, sight),
+        (problem, live) => {
+            let problem = problem.unwrap_or("it has not been read yet");
+            let stays = if live.is_some() { "; what was loaded last stays" } else { "" };
+            condition("Ready", false, "NotLoaded", format!("{problem}{stays}"))
+        }
+    };
+    let mut conditions = vec![of_loading];
+    let mut told = None;
+    if let Some((facts, standing)) = certificates.facts(&name) {
+        conditions.extend(of_standing(facts, standing));
+        told = described(facts);
+    }
+    let generation = certificates.generation(&name);
+    let live = live.map(|live| shown(live, generation));
+    Status { conditions, certificate: told, live, ..Status::default() }
+}
+
+fn of_standing(facts: &[Facts], standing: Standing) -> Option<StatusCondition> {
+    let (until, from) = (earliest(facts)?, facts.iter().map(|it| it.not_before).max()?);
+    Some(match standing {
+        Standing::Good => return None,
+        Standing::Expiring => {
+            condition("Expiring", true, "Expiring", format!("it expires at {}", rfc3339(until)))
+        }
+        Standing::Expired => {
+            let message = format!("it expired at {}: clients refuse it", rfc3339(until));
+            condition("Expired", true, "Expired", message)
+        }
+        Standing::NotYet => {
+            let message =
+                format!("it is good from {} on: clients refuse it until then", rfc3339(from));
+            condition("Valid", false, "NotYetValid", message)
+        }
+    })
+}
+
+fn described(facts: &[Facts]) -> Option<CertificateStatus> {
+    let first = facts.first()?;
+    Some(CertificateStatus {
+        subject: first.subject.clone(),
+        names: first.names.clone(),
+        not_before: rfc3339(first.not_before),
+        not_after: rfc3339(earliest(facts)?),
+        fingerprint: first.fingerprint.clone(),
+    })
+}
+
+fn earliest(facts: &[Facts]) -> Option<SystemTime> {
+    facts.iter().map(|facts| facts.not_after).min()
+}
+
+/// Whether the certificates that a listener names are there; nothing of a listener in the clear.
+pub(super) fn resolved(listener: &ListenerSpec, sight: Sight<'_>) -> Option<StatusCondition> {
+    let tls = listener.tls.as_ref()?;
+    let certificates = &sight.picture.certificates;
+    let authorities = tls.clients.iter().flat_map(|clients| &clients.authorities);
+    let missing = tls.certificates.iter().chain(authorities).find_map(|name| {
+        let shown = name.strip_prefix("default/").unwrap_or(name);
+        match (certificates.wire(name), certificates.problem(name)) {
+            (Some(_), _) => None,
+            (None, Some(problem)) => Some(format!("Certificate {shown} is not loaded: {problem}")),
+            (None, None) => Some(format!("there is no Certificate {shown}")),
+        }
+    });
+    Some(match missing {
+        None => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
+        Some(problem) => condition("ResolvedRefs", false, "InvalidCertificateRef", problem),
+    })
+}
+
+/// Why some process of a gateway cannot serve its listeners in TLS, in words.
+pub(super) fn not_told(gateway: &str, sight: Sight<'_>) -> Option<String> {
+    let (who, why) = sight.distribution.without_certificates(gateway)?;
+    let why = match why {
+        CertificatesTold::Told => return None,
+        CertificatesTold::NotKnown => "its release serves no TLS: update it",
+        CertificatesTold::Overheard => {
+            "private keys are not sent over a connection that others can read: run it on the control plane's host"
+        }
+    };
+    Some(format!("{who} is not told the certificates: {why}"))
+}

@@ -1,0 +1,372 @@
+//! Certificates: their keys are stored sealed, shown to nobody, and told to gateways that need them alone.
+
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::SystemTime};
+
+use api::{
+    client::{CallError, Client},
+    discovery::v1,
+    resource::{Certificate, Key, Kind, Object, StatusCondition},
+    rest::{Action, ApplyRequest, WatchKind},
+};
+use rcgen::{CertificateParams, KeyPair};
+use serde_json::{Value, json};
+
+use crate::harness::{PATIENCE, Plane, call, gateway, sidecar};
+
+/// A certificate and its key, in PEM.
+struct Pair {
+    certificate: String,
+    key: KeyPair,
+}
+
+impl Pair {
+    /// Good until this many days from now.
+    fn lasting(name: &str, days: i64) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        let now = SystemTime::now();
+        params.not_before = (now - std::time::Duration::from_secs(40 * 86_400)).into();
+        let from_now = std::time::Duration::from_secs(days.unsigned_abs() * 86_400);
+        params.not_after = if days < 0 { now - from_now } else { now + from_now }.into();
+        let certificate = params.self_signed(&key).unwrap().pem();
+        Self { certificate, key }
+    }
+
+    fn new(name: &str) -> Self {
+        Self::lasting(name, 365)
+    }
+
+    fn object(&self, name: &str) -> Value {
+        certificate(
+            name,
+            &json!({
+                "certificate": self.certificate, "privateKey": self.key.serialize_pem(),
+            }),
+        )
+    }
+
+    /// Whether any of the key is in some bytes: as PEM, or as it is.
+    fn is_in(&self, bytes: &[u8]) -> bool {
+        let pem = self.key.serialize_pem();
+        // What follows is the public half, which is in the certificate.
+        let lines = pem.lines().filter(|line| !line.starts_with("-----")).take(2);
+        let der = self.key.serialized_der();
+        let secret = &der[der.len() / 3..der.len() / 3 + 16];
+        let within = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
+        lines.into_iter().any(|line| within(line.as_bytes())) || within(secret)
+    }
+}
+
+fn certificate(name: &str, spec: &Value) -> Value {
+    json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "Certificate",
+        "metadata": {"name": name}, "spec": spec,
+    })
+}
+
+fn https(certificates: &[&str]) -> Value {
+    let named = |name: &&str| json!({"group": "laneway.io", "kind": "Certificate", "name": name});
+    let named: Vec<Value> = certificates.iter().map(named).collect();
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway", "metadata": {"name": "edge"},
+        "spec": {"listeners": [
+            {"name": "http", "port": 8000, "protocol": "HTTP"},
+            {"name": "https", "port": 8443, "protocol": "HTTPS", "tls": {"certificateRefs": named}},
+        ]},
+    })
+}
+
+fn key_of(name: &str) -> Key {
+    Key::new(Kind::Certificate, "default", name)
+}
+
+async fn client(plane: &Plane) -> Client {
+    Client::new(&format!("http://{}", plane.rest().await)).unwrap()
+}
+
+async fn apply(client: &Client, objects: &[Value]) -> Action {
+    let response = client.apply(&ApplyRequest { objects: objects.to_vec() }, false).await.unwrap();
+    response.results[0].action
+}
+
+/// Everything that is wrong with what is written.
+async fn refused(client: &Client, object: &Value) -> String {
+    let request = ApplyRequest { objects: vec![object.clone()] };
+    match client.apply(&request, false).await {
+        Err(CallError::Refused(problem)) => {
+            problem.errors.iter().map(|error| format!("{error}\n")).collect()
+        }
+        other => panic!("not refused: {other:?}"),
+    }
+}
+
+/// Waits until a certificate's status has what is looked for.
+async fn until(client: &Client, key: &Key, holds: impl Fn(&[StatusCondition]) -> bool) -> Object {
+    let mut watch = client.watch(key.kind, None).await.unwrap();
+    let found = async {
+        loop {
+            let event = watch.next().await.unwrap().unwrap();
+            if let Some(object) = event.object
+                && object.key() == *key
+                && object.status().is_some_and(|status| holds(&status.conditions))
+            {
+                return object;
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, found).await.expect("the status comes to that")
+}
+
+fn has(conditions: &[StatusCondition], kind: &str, status: &str) -> bool {
+    conditions.iter().any(|it| it.kind == kind && it.status == status)
+}
+
+fn serves_tls(hello: v1::Hello) -> v1::Hello {
+    v1::Hello { capabilities: vec!["tls".to_owned()], ..hello }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_private_key_is_stored_sealed_and_shown_nowhere() {
+    let plane = Plane::start().await;
+    let rest = plane.rest().await;
+    let client = Client::new(&format!("http://{rest}")).unwrap();
+    let (first, second) = (Pair::new("shop.example"), Pair::new("shop.example"));
+    assert_eq!(apply(&client, &[first.object("shop"), https(&["shop"])]).await, Action::Created);
+    // What a file says is kept too, and what changes is told.
+    assert_eq!(apply(&client, &[second.object("shop")]).await, Action::Configured);
+    let patch = json!({"spec": {"certificate": first.certificate, "privateKey": first.key.serialize_pem()}});
+    client.patch(&key_of("shop"), &patch).await.unwrap();
+    let request = ApplyRequest { objects: vec![second.object("shop")] };
+    let would_be = client.apply(&request, true).await.unwrap();
+    let objects = json!({"objects": [second.object("shop")]}).to_string();
+    let mut told = vec![serde_json::to_string(&would_be).unwrap()];
+    for (method, path, body) in [
+        ("GET", "certificates", ""),
+        ("GET", "namespaces/default/certificates", ""),
+        ("GET", "namespaces/default/certificates/shop", ""),
+        ("GET", "gateways", ""),
+        ("GET", "events", ""),
+        ("GET", "status", ""),
+        ("POST", "check", &objects),
+        ("POST", "apply?dryRun=true", &objects),
+        ("PUT", "namespaces/default/certificates/shop", &first.object("shop").to_string()),
+    ] {
+        let (status, answer) = call(rest, method, &format!("/api/v1alpha1/{path}"), body).await;
+        assert_eq!(status, 200, "{method} {path}: {answer}");
+        told.push(answer);
+    }
+    let mut watch = client.watch(Kind::Certificate, None).await.unwrap();
+    while let Some(event) = watch.next().await.unwrap() {
+        told.push(format!("{event:?}{}", serde_json::to_string(&event).unwrap()));
+        if event.kind == WatchKind::Synced {
+            break;
+        }
+    }
+    for told in &told {
+        assert!(!first.is_in(told.as_bytes()) && !second.is_in(told.as_bytes()), "{told}");
+        assert!(!told.contains("PRIVATE KEY"), "{told}");
+    }
+    assert!(told.iter().any(|told| told.contains("sealed:")));
+
+    let directory = plane.directory.path().to_owned();
+    plane.control.stop().await;
+    let mut files = 0;
+    for file in fs::read_dir(&directory).unwrap() {
+        let bytes = fs::read(file.unwrap().path()).unwrap();
+        assert!(!first.is_in(&bytes) && !second.is_in(&bytes));
+        files += 1;
+    }
+    assert!(files >= 2);
+    let mode = fs::metadata(directory.join("laneway.key")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_shown_of_a_certificate_is_written_back_without_losing_its_key() {
+    let plane = Plane::start().await;
+    let client = client(&plane).await;
+    let (pair, other) = (Pair::new("shop.example"), Pair::new("other.example"));
+    apply(&client, &[pair.object("shop"), https(&["shop"])]).await;
+    // The same file again, though what is sealed is another text every time.
+    assert_eq!(apply(&client, &[pair.object("shop")]).await, Action::Unchanged);
+    let shown = client.get(&key_of("shop")).await.unwrap();
+    assert_eq!(apply(&client, &[shown.to_value()]).await, Action::Unchanged);
+    let Object::Certificate(Certificate { spec, .. }) = &shown else { panic!("{shown:?}") };
+    let sealed = spec.private_key.clone().unwrap();
+    assert!(sealed.sealed().is_some());
+
+    let labelled = json!({"metadata": {"labels": {"team": "shop"}}});
+    client.patch(&key_of("shop"), &labelled).await.unwrap();
+    let mut hello = plane.connect(serves_tls(gateway("g1"))).await;
+    hello.until(|it| it.held.contains_key("certificate/default/shop")).await;
+
+    // It belongs to this certificate, and to this object.
+    let spec = json!({"certificate": other.certificate, "privateKey": sealed.text()});
+    let told = refused(&client, &certificate("shop", &spec)).await;
+    assert!(told.contains("spec.privateKey") && told.contains("it is another's"), "{told}");
+    let spec = json!({"certificate": pair.certificate, "privateKey": sealed.text()});
+    let told = refused(&client, &certificate("copied", &spec)).await;
+    assert!(told.contains("sealed for another object"), "{told}");
+    let spec = json!({"certificate": pair.certificate, "privateKey": "sealed:00000000:AAAA"});
+    let told = refused(&client, &certificate("copied", &spec)).await;
+    assert!(told.contains("under another key file"), "{told}");
+    let spec = json!({"certificate": pair.certificate, "privateKey": other.key.serialize_pem()});
+    let told = refused(&client, &certificate("mixed", &spec)).await;
+    assert!(told.contains("it is another's") && !other.is_in(told.as_bytes()), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_gateways_that_name_it_are_told_a_certificate() {
+    let plane = Plane::start().await;
+    let client = client(&plane).await;
+    let (shop, unused) = (Pair::new("shop.example"), Pair::new("unused.example"));
+    apply(&client, &[shop.object("shop"), unused.object("unused"), https(&["shop"])]).await;
+    let mut edge = plane.connect(serves_tls(gateway("g1"))).await;
+    edge.until(|it| it.messages.last().is_some_and(|message| message.synced)).await;
+    let Some(v1::resource::Body::Certificate(told)) =
+        edge.held["certificate/default/shop"].body.clone()
+    else {
+        panic!("{:?}", edge.keys())
+    };
+    assert_eq!(told.private_key, shop.key.serialized_der());
+    assert!(!edge.keys().contains(&"certificate/default/unused"), "{:?}", edge.keys());
+
+    let mut others = Vec::new();
+    let older = gateway("g2");
+    let another = v1::Hello { name: "inner".to_owned(), ..serves_tls(gateway("g3")) };
+    for hello in [older, another, serves_tls(sidecar("s1", "a")), serves_tls(sidecar("s2", "edge"))]
+    {
+        let mut other = plane.connect(hello.clone()).await;
+        other.until(|it| it.messages.last().is_some_and(|message| message.synced)).await;
+        let keys = other.keys();
+        assert!(!keys.iter().any(|key| key.starts_with("certificate/")), "{hello:?}: {keys:?}");
+        others.push(other);
+    }
+    // Who is not told is named.
+    let gateway = Key::new(Kind::Gateway, "default", "edge");
+    let edge_object = client.get(&gateway).await.unwrap();
+    let listener = &edge_object.status().unwrap().listeners[1];
+    let not_sent = listener.conditions.iter().find(|it| it.reason == "CertificateNotSent");
+    assert!(not_sent.unwrap().message.contains("g2"), "{listener:?}");
+
+    // A new one follows the gateway, and what it does not name any more goes.
+    apply(&client, &[https(&["unused"])]).await;
+    edge.until(|it| {
+        it.keys().contains(&"certificate/default/unused")
+            && !it.keys().contains(&"certificate/default/shop")
+    })
+    .await;
+    let told = client.delete(&key_of("unused")).await.unwrap_err();
+    let CallError::Refused(problem) = told else { panic!("{told}") };
+    assert!(problem.errors[0].to_string().contains("Gateway edge would miss it"), "{problem:?}");
+    client.delete(&key_of("shop")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_says_which_certificate_is_missing_and_takes_it_when_it_comes() {
+    let plane = Plane::start().await;
+    let client = client(&plane).await;
+    apply(&client, &[https(&["shop"])]).await;
+    let mut edge = plane.connect(serves_tls(gateway("g1"))).await;
+    edge.until(|it| it.messages.last().is_some_and(|message| message.synced)).await;
+    let key = Key::new(Kind::Gateway, "default", "edge");
+    let is_programmed = |conditions: &[StatusCondition]| has(conditions, "Programmed", "True");
+    let without = until(&client, &key, is_programmed).await;
+    let [http, https] = &without.status().unwrap().listeners[..] else { panic!("{without:?}") };
+    assert!(has(&https.conditions, "ResolvedRefs", "False"), "{https:?}");
+    assert!(https.conditions.iter().any(|it| it.reason == "InvalidCertificateRef"), "{https:?}");
+    assert!(has(&http.conditions, "Programmed", "True"), "{http:?}");
+    apply(&client, &[Pair::new("shop.example").object("shop")]).await;
+    edge.until(|it| it.held.contains_key("certificate/default/shop")).await;
+    let is_ready = |conditions: &[StatusCondition]| has(conditions, "Ready", "True");
+    let with = until(&client, &key, is_ready).await;
+    let https = &with.status().unwrap().listeners[1];
+    assert!(has(&https.conditions, "ResolvedRefs", "True"), "{https:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_that_expires_is_told() {
+    let plane = Plane::start().await;
+    let client = client(&plane).await;
+    for (name, days, condition) in
+        [("good", 60, "Ready"), ("soon", 20, "Expiring"), ("gone", -1, "Expired")]
+    {
+        let request = ApplyRequest { objects: vec![Pair::lasting(name, days).object(name)] };
+        let response = client.apply(&request, false).await.unwrap();
+        assert_eq!(response.warnings.len(), usize::from(days < 21), "{response:?}");
+        let object =
+            until(&client, &key_of(name), |conditions| has(conditions, condition, "True")).await;
+        let told = object.status().unwrap().certificate.clone().unwrap();
+        assert_eq!(told.names, [name]);
+        assert!(!told.not_after.is_empty() && told.fingerprint.len() == 64, "{told:?}");
+        assert_eq!(object.cells()[1], name);
+    }
+    let status = client.status().await.unwrap();
+    let expiring = status.findings.iter().filter(|finding| finding.code == "expiry");
+    assert_eq!(expiring.count(), 2, "{:?}", status.findings);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_store_whose_key_file_is_missing_serves_the_rest_and_says_so() {
+    let plane = Plane::start().await;
+    let pair = Pair::new("shop.example");
+    apply(&client(&plane).await, &[pair.object("shop"), https(&["shop"])]).await;
+    let key_file = plane.directory.path().join("laneway.key");
+    let kept = plane.directory.path().join("kept");
+    plane.control.stop().await;
+    fs::rename(&key_file, &kept).unwrap();
+    let plane = plane.restart().await;
+    let client = client(&plane).await;
+    let object =
+        until(&client, &key_of("shop"), |conditions| has(conditions, "Ready", "False")).await;
+    let told = format!("{:?}", object.status().unwrap().conditions);
+    assert!(told.contains("laneway.key is missing"), "{told}");
+    // Nothing new is sealed under a new key file: the old one would then open half of them.
+    let told = refused(&client, &Pair::new("other.example").object("other")).await;
+    assert!(told.contains("laneway.key is missing"), "{told}");
+    assert!(!key_file.exists());
+    let labelled = json!({"metadata": {"labels": {"team": "shop"}}});
+    client.patch(&key_of("shop"), &labelled).await.unwrap();
+    fs::rename(&kept, &key_file).unwrap();
+    until(&client, &key_of("shop"), |conditions| has(conditions, "Ready", "True")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_in_files_are_read_whenever_they_change() {
+    let plane = Plane::start().await;
+    let client = client(&plane).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (crt, key) = (directory.path().join("shop.crt"), directory.path().join("shop.key"));
+    let write = |path: &Path, text: &str| fs::write(path, text).unwrap();
+    let object = certificate("shop", &json!({"files": {"certificate": crt, "privateKey": key}}));
+    let request = ApplyRequest { objects: vec![object, https(&["shop"])] };
+    let response = client.apply(&request, false).await.unwrap();
+    let told = format!("{:?}", response.warnings);
+    assert!(told.contains("shop.crt") && told.contains("read again"), "{told}");
+
+    let (first, second) = (Pair::new("one.example"), Pair::new("two.example"));
+    write(&crt, &first.certificate);
+    write(&key, &first.key.serialize_pem());
+    let mut edge = plane.connect(serves_tls(gateway("g1"))).await;
+    let holds = |pair: &Pair| {
+        let der = pair.key.serialized_der().to_vec();
+        move |it: &crate::harness::DataPlane| {
+            let held = it.held.get("certificate/default/shop").and_then(|held| held.body.as_ref());
+            matches!(held, Some(v1::resource::Body::Certificate(held)) if held.private_key == der)
+        }
+    };
+    edge.until(holds(&first)).await;
+
+    // One file of two: what was loaded last stays, and says so.
+    write(&crt, &second.certificate);
+    let is_not_loaded = |conditions: &[StatusCondition]| {
+        conditions.iter().any(|condition| condition.reason == "NotLoaded")
+    };
+    let object = until(&client, &key_of("shop"), is_not_loaded).await;
+    let told = format!("{:?}", object.status().unwrap().conditions);
+    assert!(told.contains("shop.crt") && told.contains("what was loaded last stays"), "{told}");
+    assert!(!second.is_in(told.as_bytes()) && holds(&first)(&edge));
+    write(&key, &second.key.serialize_pem());
+    edge.until(holds(&second)).await;
+    until(&client, &key_of("shop"), |conditions| has(conditions, "Ready", "True")).await;
+}
