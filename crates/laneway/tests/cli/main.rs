@@ -1,5 +1,6 @@
 //! The verbs as a person at a shell meets them: the built binary against a real `laneway serve`.
 
+mod certificates;
 mod confirmed;
 mod day;
 mod lanes;
