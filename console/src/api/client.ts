@@ -57,7 +57,8 @@ export async function open(path: string, init: RequestInit = {}): Promise<Respon
   try {
     answer = await fetch(PREFIX + path, { ...init, headers, cache: "no-store" });
   } catch (error) {
-    if (init.signal?.aborted) throw error;
+    const isLate = error instanceof DOMException && error.name === "TimeoutError";
+    if (init.signal?.aborted && !isLate) throw error;
     throw new Away("no answer");
   }
   if (answer.ok) return answer;

@@ -19,6 +19,9 @@ export function useMustSignIn(): boolean {
   return useSyncExternalStore(onSession, mustSignIn);
 }
 
+/** An answer that has not come by then does not come: the other end is gone without a word. */
+const ANSWER_MS = 8000;
+
 /** No watch tells of these; they are asked for while the tab is seen. */
 function useAsked<T>(path: string, everyMs: number) {
   const isOut = useMustSignIn();
@@ -26,7 +29,7 @@ function useAsked<T>(path: string, everyMs: number) {
     queryKey: [path],
     queryFn: async ({ signal }) => {
       try {
-        const answer = await get<T>(path, signal);
+        const answer = await get<T>(path, AbortSignal.any([signal, AbortSignal.timeout(ANSWER_MS)]));
         heard();
         return answer;
       } catch (error) {

@@ -3,7 +3,7 @@
 // it is whole. A tab that is hidden listens to nothing: browsers give a site six connections, for all its tabs.
 import { Away, type Kinds, type Plural, Refused, open } from "../api/client";
 import { mustSignIn, onSession } from "../api/session";
-import { heard, lost, pause } from "./connection";
+import { connection, heard, lost, onConnection, pause } from "./connection";
 import { lines } from "./lines";
 
 export interface Seen<T> {
@@ -149,6 +149,18 @@ export function followTheTab() {
       if (document.hidden) watch.stop();
       else watch.wake();
     }
+  });
+  // A stream whose other end went without a word never says so: after an absence all begin anew, from where they were.
+  let wasAway = false;
+  onConnection(() => {
+    const { away } = connection();
+    if (wasAway && !away) {
+      for (const watch of Object.values(watches)) {
+        watch.stop();
+        watch.wake();
+      }
+    }
+    wasAway = away;
   });
   onSession(() => {
     for (const watch of Object.values(watches)) {

@@ -71,9 +71,14 @@ describe("words", () => {
   it("only what is not as it should be is trouble", () => {
     const conditions = [
       { type: "Ready", status: "True" },
+      { type: "Ready", status: "False", reason: "Disabled" },
+      { type: "Ready", status: "False", reason: "Refused", message: "does not take it" },
       { type: "Conflicted", status: "False" },
       { type: "ContextLost", status: "True", message: "lost" },
     ];
-    expect(trouble({ status: { conditions } })).toEqual([{ type: "ContextLost", message: "lost" }]);
+    expect(trouble({ status: { conditions } })).toEqual([
+      { type: "Refused", message: "does not take it" },
+      { type: "ContextLost", message: "lost" },
+    ]);
   });
 });

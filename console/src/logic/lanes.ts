@@ -116,10 +116,13 @@ export function entranceText(group: LaneGroup): string {
     .join(", ");
 }
 
-/** The condition of this type, if the control plane tells one that is not as it should be. */
+/** What is said of an object while all is as it was meant: switched off, or on its way. */
+const EXPECTED = new Set(["Disabled", "Admitting", "Distributing", "Syncing"]);
+
+/** What the control plane tells that is not as it should be. */
 export function trouble(object: { status?: Lane["status"] }): { type: string; message: string }[] {
   const bad = { Ready: "False", Accepted: "False", ResolvedRefs: "False", Programmed: "False", Conflicted: "True", ContextLost: "True" };
   return (object.status?.conditions ?? [])
-    .filter((it) => bad[it.type as keyof typeof bad] === it.status)
-    .map((it) => ({ type: it.type, message: it.message ?? it.reason ?? "" }));
+    .filter((it) => bad[it.type as keyof typeof bad] === it.status && !EXPECTED.has(it.reason ?? ""))
+    .map((it) => ({ type: it.reason || it.type, message: it.message ?? "" }));
 }

@@ -4,7 +4,7 @@ import { fitting, layout, way } from "./geometry";
 
 it("shows the most that fits", () => {
   expect(fitting(1160, 3)).toBe("detailed");
-  expect(fitting(1160, 8)).toBe("compact");
+  expect(fitting(990, 9)).toBe("compact");
   expect(fitting(1160, 40)).toBe("overview");
   expect(fitting(600, 3)).toBe("compact");
 });

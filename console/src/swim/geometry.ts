@@ -19,7 +19,7 @@ interface Sizes {
 
 export const SIZES: Record<View, Sizes> = {
   detailed: { head: 190, entrance: 44, column: 178, columnMax: 280, gutter: 52, row: 74, cell: 50, top: 48 },
-  compact: { head: 150, entrance: 30, column: 104, columnMax: 150, gutter: 26, row: 48, cell: 34, top: 42 },
+  compact: { head: 150, entrance: 30, column: 88, columnMax: 150, gutter: 24, row: 48, cell: 34, top: 42 },
   overview: { head: 140, entrance: 20, column: 30, columnMax: 40, gutter: 14, row: 32, cell: 16, top: 128 },
 };
 

@@ -81,7 +81,7 @@ export const zh = {
   "Edit rule": "编辑规则",
   "Enable after creation": "创建后开启",
   "Enable {l}": "开启 {l}",
-  "Enabled": "状态",
+  "Enabled": "已开启",
   "Enters": "进入条件",
   "Entrance": "入口",
   "Entrance gateway": "入口网关",
