@@ -33,7 +33,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long an answer may take unless something else is asked for: the largest transaction is validated and written in
 /// well under this.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Bytes of an answer: a list of everything in the largest set measured (10 000 endpoints, 1 000 lanes) is 10 MB.
 const ANSWER_BYTES_MAX: usize = 256 * 1024 * 1024;

@@ -19,7 +19,7 @@ pub use strict::json;
 pub const BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// Objects that are written at once: ten times the lanes of the largest installation measured.
-pub const OBJECTS_MAX: usize = 10_000;
+pub(crate) const OBJECTS_MAX: usize = 10_000;
 
 /// One object, and where it was written.
 #[derive(Debug, Clone)]

@@ -203,7 +203,7 @@ impl Finding {
     pub fn unread(problem: lanes::Problem) -> Self {
         let lanes::Problem { fault, field, value, remedy } = problem;
         let (code, severity) = (fault.code().to_owned(), validate::Severity::Error);
-        Self { object: None, code, field, value, remedy, severity }
+        Self { object: None, code, field: field.into(), value, remedy, severity }
     }
 }
 

@@ -21,7 +21,7 @@ use routes::entrance::CorrelationHeaders;
 use tokio::sync::Notify;
 
 use crate::{
-    key::{CertificatesTold, Key, Topic, Touch, Way, canonical},
+    key::{CertificatesTold, ResourceKey, Topic, Touch, Way, canonical},
     picture::Picture,
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct Distribution {
     /// What applications lose, once asked for and while nothing else is told of it.
     losses: OnceCell<Losses>,
     /// Groups of which something else may be lost since this was last asked.
-    losing: HashSet<Key>,
+    losing: HashSet<ResourceKey>,
     /// Who went away, and when, the earliest first; some may have come back.
     departures: VecDeque<(Instant, Arc<str>, Connection)>,
     connections: u64,
@@ -229,13 +229,13 @@ impl Distribution {
     }
 
     /// How far the current content of a resource has got.
-    pub(crate) fn live(&self, key: &Key, version: u64) -> Live {
+    pub(crate) fn live(&self, key: &ResourceKey, version: u64) -> Live {
         self.tally.live(key, version)
     }
 
     /// Whether every connected data plane that has, or is about to have, this resource confirmed it. While of one
     /// it is not known what it gets, it may be about to have anything.
-    pub(crate) fn settled(&self, key: &Key, version: u64) -> bool {
+    pub(crate) fn settled(&self, key: &ResourceKey, version: u64) -> bool {
         self.tally.settled(key, version)
     }
 
@@ -245,7 +245,7 @@ impl Distribution {
     }
 
     /// Who does not take a resource: how many, and the first of them with its reason.
-    pub(crate) fn refused(&self, key: &Key) -> Option<(usize, &str, &str)> {
+    pub(crate) fn refused(&self, key: &ResourceKey) -> Option<(usize, &str, &str)> {
         let mut refusing = self.tally.refusing(key);
         let count = refusing.len();
         let node = refusing.next()?;
@@ -253,7 +253,7 @@ impl Distribution {
     }
 
     /// Resources that have got further, or less far, since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> Vec<Key> {
+    pub(crate) fn take_changed(&mut self) -> Vec<ResourceKey> {
         let mut changed = self.tally.take_changed();
         changed.extend(self.losing.drain());
         changed
@@ -364,7 +364,7 @@ impl Distribution {
     }
 
     /// A data plane counts, or counted, something in these groups.
-    fn loses_otherwise(&mut self, groups: Vec<Key>) {
+    fn loses_otherwise(&mut self, groups: Vec<ResourceKey>) {
         if !groups.is_empty() {
             self.losses.take();
             self.losing.extend(groups);

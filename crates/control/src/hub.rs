@@ -14,7 +14,7 @@ use std::{
 use api::{
     certificate,
     discovery::v1::{self, data_plane_message::Message},
-    resource::{CertificateFiles, Key as ObjectKey, Kind, Object, Status},
+    resource::{CertificateFiles, Key, Kind, Object, Status},
     rest::Event,
     validate::{Finding, Reported, Severity},
 };
@@ -26,7 +26,7 @@ use crate::{
     distribute::{Connection, DataPlane, Distribution, NAME_BYTES_MAX, Told},
     events::Events,
     hello,
-    key::{Application, Key, Touch, Way},
+    key::{Application, ResourceKey, Touch, Way},
     keyring::Keyring,
     ledger,
     objects::{ObjectChange, Objects},
@@ -223,7 +223,7 @@ impl Hub {
     }
 
     /// Something else is wrong or doubtful with `changed` objects than before.
-    pub(crate) fn findings_changed(&mut self, findings: Findings, changed: Vec<ObjectKey>) {
+    pub(crate) fn findings_changed(&mut self, findings: Findings, changed: Vec<Key>) {
         self.statuses.findings_changed(findings, changed);
     }
 
@@ -235,7 +235,7 @@ impl Hub {
     /// Files of a certificate were read.
     pub(crate) fn certificate_read(
         &mut self,
-        certificate: &ObjectKey,
+        certificate: &Key,
         files: &CertificateFiles,
         read: Result<Certificate, String>,
         now: Instant,
@@ -335,14 +335,14 @@ impl Hub {
     }
 
     /// The status of an object as it is now.
-    pub(crate) fn status(&mut self, object: &ObjectKey) -> Status {
+    pub(crate) fn status(&mut self, object: &Key) -> Status {
         self.note_progress();
         let (statuses, sight) = self.statuses();
         statuses.of(object, sight)
     }
 
     /// An object that is in force without being stored: the gateway that serves while there is no other.
-    pub(crate) fn provided(&mut self, key: &ObjectKey) -> Option<Object> {
+    pub(crate) fn provided(&mut self, key: &Key) -> Option<Object> {
         self.note_progress();
         let mut object = self.picture.set().get(key)?.clone();
         let (statuses, sight) = self.statuses();
@@ -371,7 +371,7 @@ impl Hub {
     }
 
     /// Objects whose status changed after that number, in order.
-    pub(crate) fn status_changes(&self, after: u64) -> impl Iterator<Item = &ObjectKey> {
+    pub(crate) fn status_changes(&self, after: u64) -> impl Iterator<Item = &Key> {
         self.statuses.changed_after(after)
     }
 
@@ -408,7 +408,7 @@ impl Hub {
     /// Whether no data plane would send a new request to this address any more.
     pub(crate) fn nobody_calls(&self, address: SocketAddr) -> bool {
         self.picture.services.address(&address).all(|id| {
-            let key = Key::Service(id.clone());
+            let key = ResourceKey::Service(id.clone());
             let usable = |service: &Arc<lanes::Service>| {
                 let mut endpoints = service.endpoints().iter();
                 endpoints.any(|at| at.address == address && at.health.takes_requests())
@@ -444,7 +444,7 @@ impl Hub {
         }
         for key in self.distribution.take_changed() {
             self.progress += 1;
-            if let Key::Group(group) = &key
+            if let ResourceKey::Group(group) = &key
                 && self.picture.groups.is_held_back(group)
             {
                 self.to_admit.insert(Arc::clone(group));
@@ -467,7 +467,7 @@ impl Hub {
     }
 
     fn is_settled(&self, group: &Arc<str>) -> bool {
-        let key = Key::Group(Arc::clone(group));
+        let key = ResourceKey::Group(Arc::clone(group));
         self.picture
             .groups
             .wire(group)
@@ -481,7 +481,7 @@ impl Hub {
         self.progress += 1;
         for touch in &touches {
             let Touch::Content(key) = touch else { continue };
-            if let Key::Group(group) = key
+            if let ResourceKey::Group(group) = key
                 && self.picture.groups.is_held_back(group)
             {
                 self.to_admit.insert(Arc::clone(group));
@@ -514,7 +514,9 @@ impl Hub {
         let connection = self.distribution.connect(hello, way, wake, now);
         if connection.is_some() {
             self.events.of(about, false, "Connected", String::new());
-            gateway.into_iter().for_each(|it| self.statuses.resource_changed(Key::Gateway(it)));
+            gateway
+                .into_iter()
+                .for_each(|it| self.statuses.resource_changed(ResourceKey::Gateway(it)));
         }
         connection
     }
@@ -558,12 +560,18 @@ impl Hub {
             && let Some(data_plane) = self.distribution.data_plane(node)
         {
             let gateway = data_plane.hello().name.as_str().into();
-            self.statuses.resource_changed(Key::Gateway(gateway));
+            self.statuses.resource_changed(ResourceKey::Gateway(gateway));
         }
         taken
     }
 
-    fn note_dependencies(&mut self, node: &str, asked: Vec<Key>, forgotten: &[Key], now: Instant) {
+    fn note_dependencies(
+        &mut self,
+        node: &str,
+        asked: Vec<ResourceKey>,
+        forgotten: &[ResourceKey],
+        now: Instant,
+    ) {
         let Some(data_plane) = self.distribution.data_plane(node) else { return };
         if data_plane.hello().role() == v1::Role::Gateway {
             return;
@@ -588,14 +596,14 @@ impl Hub {
 }
 
 /// What a message asks for, and what it no longer asks for.
-fn asked_in(message: &Message) -> [Vec<Key>; 2] {
+fn asked_in(message: &Message) -> [Vec<ResourceKey>; 2] {
     let Message::Subscribe(subscribe) = message else { return Default::default() };
     let v1::Subscribe { names, addresses, forget_names, forget_addresses } = subscribe;
     [(names, addresses), (forget_names, forget_addresses)].map(|(names, addresses)| {
         let names = names.iter().filter(|name| name.len() <= NAME_BYTES_MAX);
-        let names = names.map(|name| Key::Name(name.to_lowercase().into()));
+        let names = names.map(|name| ResourceKey::Name(name.to_lowercase().into()));
         let addresses = addresses.iter().filter_map(|text| text.parse().ok());
-        names.chain(addresses.map(Key::Address)).collect()
+        names.chain(addresses.map(ResourceKey::Address)).collect()
     })
 }
 

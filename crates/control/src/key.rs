@@ -2,14 +2,14 @@
 
 use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
 
-pub(crate) use api::convert::key::Key;
+pub(crate) use api::convert::key::ResourceKey;
 use api::discovery::v1;
 
 /// What a data plane's share of the picture depends on, beside the resources in it.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Topic {
     /// This resource: its content, or what it refers to.
-    Resource(Key),
+    Resource(ResourceKey),
     /// Which groups have this application as a member or an entrance.
     Application(Arc<str>),
     /// Which groups have this gateway as an entrance.
@@ -94,14 +94,14 @@ impl CertificatesTold {
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Touch {
     /// The resource reads differently; who has it gets it again.
-    Content(Key),
+    Content(ResourceKey),
     /// Who depends on this may need other resources than before.
     Share(Topic),
 }
 
 impl Touch {
     /// Both: the resource reads differently and refers to other resources.
-    pub(crate) fn both(key: Key) -> [Self; 2] {
+    pub(crate) fn both(key: ResourceKey) -> [Self; 2] {
         [Self::Share(Topic::Resource(key.clone())), Self::Content(key)]
     }
 }

@@ -13,13 +13,13 @@ use std::{
 use api::{
     convert,
     discovery::v1,
-    resource::{CertificateFiles, HttpRoute, Key as ObjectKey, Kind, Object, Set},
+    resource::{CertificateFiles, HttpRoute, Key, Kind, Object, Set},
 };
 use lanes::{ServiceId, directory::NameAnswer};
 use routes::tls::Certificate;
 
 use crate::{
-    key::{CertificatesTold, Key, Subscription, Topic, Touch},
+    key::{CertificatesTold, ResourceKey, Subscription, Topic, Touch},
     keyring::Keyring,
     objects::{ObjectChange, Objects},
     sources::{Sources, Standing},
@@ -61,7 +61,7 @@ const MEMBERS_MAX: usize = 8_192;
 #[derive(Debug, Default)]
 pub(crate) struct Share {
     /// These resources.
-    pub keys: HashSet<Key>,
+    pub keys: HashSet<ResourceKey>,
     /// It must be computed again when one of these changes.
     pub topics: HashSet<Topic>,
 }
@@ -85,10 +85,10 @@ struct Affected {
     groups: BTreeSet<Arc<str>>,
     /// Applications of groups that changed, as they were and as they are.
     applications: BTreeSet<String>,
-    gateways: BTreeSet<ObjectKey>,
-    routes: BTreeSet<ObjectKey>,
-    backends: BTreeSet<ObjectKey>,
-    certificates: BTreeSet<ObjectKey>,
+    gateways: BTreeSet<Key>,
+    routes: BTreeSet<Key>,
+    backends: BTreeSet<Key>,
+    certificates: BTreeSet<Key>,
 }
 
 /// Counts for people: none comes near the limit.
@@ -113,7 +113,7 @@ pub(crate) struct Picture {
     pub dependencies: Dependencies,
     objects: Arc<Objects>,
     /// Routes by what they name: the kind and name of a Gateway or a Backend.
-    naming: HashMap<(Kind, String), BTreeSet<ObjectKey>>,
+    naming: HashMap<(Kind, String), BTreeSet<Key>>,
     sources: Sources,
     newness: Newness,
     unknown: Unknown,
@@ -301,7 +301,7 @@ impl Picture {
     /// Files of a certificate were read.
     pub(crate) fn certificate_read(
         &mut self,
-        object: &ObjectKey,
+        object: &Key,
         files: &CertificateFiles,
         read: Result<Certificate, String>,
         touches: &mut Vec<Touch>,
@@ -438,15 +438,15 @@ impl Picture {
     }
 
     /// What is known of a resource.
-    pub(crate) fn known(&self, key: &Key) -> Known {
+    pub(crate) fn known(&self, key: &ResourceKey) -> Known {
         let known = match key {
-            Key::Service(id) => return self.known_service(id),
-            Key::Name(host) => return self.known_name(host),
-            Key::Address(address) => return self.known_address(*address),
-            Key::Group(name) => self.groups.wire(name).cloned(),
-            Key::Gateway(name) => self.routing.gateway(name).cloned(),
-            Key::Route(name) => self.routing.route(name).cloned(),
-            Key::Certificate(name) => self.certificates.wire(name).cloned(),
+            ResourceKey::Service(id) => return self.known_service(id),
+            ResourceKey::Name(host) => return self.known_name(host),
+            ResourceKey::Address(address) => return self.known_address(*address),
+            ResourceKey::Group(name) => self.groups.wire(name).cloned(),
+            ResourceKey::Gateway(name) => self.routing.gateway(name).cloned(),
+            ResourceKey::Route(name) => self.routing.route(name).cloned(),
+            ResourceKey::Certificate(name) => self.certificates.wire(name).cloned(),
         };
         let is_unknown = self.newness.is_doubted() || self.is_unknown(key);
         match known {
@@ -459,45 +459,50 @@ impl Picture {
     }
 
     /// Whether what cannot be read may say something of a resource.
-    fn is_unknown(&self, key: &Key) -> bool {
-        if self.unknown.rows().is_empty() && !matches!(key, Key::Certificate(_)) {
+    fn is_unknown(&self, key: &ResourceKey) -> bool {
+        if self.unknown.rows().is_empty() && !matches!(key, ResourceKey::Certificate(_)) {
             return false;
         }
         match key {
-            Key::Group(name) => self.unknown.is_in_group(name),
-            Key::Gateway(name) => self.unknown.is_gateway(name),
-            Key::Route(name) => self.unknown.is_route(name) || self.names_unknown_backend(name),
-            Key::Service(_) => self.unknown.any(Kind::HttpRoute) || self.unknown.any(Kind::Backend),
-            Key::Certificate(name) => {
+            ResourceKey::Group(name) => self.unknown.is_in_group(name),
+            ResourceKey::Gateway(name) => self.unknown.is_gateway(name),
+            ResourceKey::Route(name) => {
+                self.unknown.is_route(name) || self.names_unknown_backend(name)
+            }
+            ResourceKey::Service(_) => {
+                self.unknown.any(Kind::HttpRoute) || self.unknown.any(Kind::Backend)
+            }
+            ResourceKey::Certificate(name) => {
                 self.certificates.is_not_loaded(name) || self.unknown.is_certificate(name)
             }
-            Key::Name(_) | Key::Address(_) => false,
+            ResourceKey::Name(_) | ResourceKey::Address(_) => false,
         }
     }
 
     fn names_unknown_backend(&self, route: &str) -> bool {
         self.unknown.names(Kind::Backend).any(|backend| {
             let routes = self.naming.get(&(Kind::Backend, backend.name.clone()));
-            let is_it =
-                |key: &ObjectKey| route.split_once('/') == Some((&key.namespace, &key.name));
+            let is_it = |key: &Key| route.split_once('/') == Some((&key.namespace, &key.name));
             routes.into_iter().flatten().any(is_it)
         })
     }
 
     /// Whether a data plane may be told to drop a resource that is not in its share: not while a source that may
     /// put it there again has not spoken.
-    pub(crate) fn may_remove(&self, key: &Key) -> bool {
+    pub(crate) fn may_remove(&self, key: &ResourceKey) -> bool {
         if self.newness.is_doubted() || self.is_unknown(key) {
             return false;
         }
         match key {
-            Key::Service(id) => self.sources.is_synced(id.source()),
-            Key::Group(name) => self.groups.wire(name).is_none() || self.sources.all_synced(),
-            Key::Gateway(_)
-            | Key::Route(_)
-            | Key::Name(_)
-            | Key::Address(_)
-            | Key::Certificate(_) => true,
+            ResourceKey::Service(id) => self.sources.is_synced(id.source()),
+            ResourceKey::Group(name) => {
+                self.groups.wire(name).is_none() || self.sources.all_synced()
+            }
+            ResourceKey::Gateway(_)
+            | ResourceKey::Route(_)
+            | ResourceKey::Name(_)
+            | ResourceKey::Address(_)
+            | ResourceKey::Certificate(_) => true,
         }
     }
 
@@ -553,18 +558,18 @@ impl Picture {
         let name = &subscription.application.name;
         share.topics.insert(Topic::Attached(Arc::clone(name)));
         share.topics.insert(Topic::Entrance(Arc::clone(name)));
-        share.keys.insert(Key::Gateway(Arc::clone(name)));
+        share.keys.insert(ResourceKey::Gateway(Arc::clone(name)));
         if subscription.certificates == CertificatesTold::Told {
             let named = self.routing.certificates(name);
-            share.keys.extend(named.map(|name| Key::Certificate(name.into())));
+            share.keys.extend(named.map(|name| ResourceKey::Certificate(name.into())));
         }
         for (route, services) in self.routing.attached(name) {
-            share.keys.insert(Key::Route(Arc::clone(route)));
+            share.keys.insert(ResourceKey::Route(Arc::clone(route)));
             for id in services {
                 self.add_service(id, share);
             }
         }
-        share.keys.extend(self.groups.of_gateway(name).cloned().map(Key::Group));
+        share.keys.extend(self.groups.of_gateway(name).cloned().map(ResourceKey::Group));
     }
 
     /// What it asked for, what others of its application did, and what belongs to the groups that this is in.
@@ -576,31 +581,31 @@ impl Picture {
             self.add_asked(key, share);
         }
         for host in &subscription.names {
-            self.add_asked(&Key::Name(Arc::clone(host)), share);
+            self.add_asked(&ResourceKey::Name(Arc::clone(host)), share);
         }
         for address in &subscription.addresses {
-            self.add_asked(&Key::Address(*address), share);
+            self.add_asked(&ResourceKey::Address(*address), share);
         }
         self.add_members(&application.name, share);
     }
 
-    fn add_asked(&self, key: &Key, share: &mut Share) {
+    fn add_asked(&self, key: &ResourceKey, share: &mut Share) {
         share.keys.insert(key.clone());
         match key {
-            Key::Name(host) => {
+            ResourceKey::Name(host) => {
                 if let NameAnswer::Service(id) = self.services.name(host) {
                     self.add_service(&id, share);
                 }
             }
-            Key::Address(address) => {
+            ResourceKey::Address(address) => {
                 self.services.address(address).for_each(|id| self.add_service(id, share));
             }
             // Nobody gets these for asking.
-            Key::Group(_)
-            | Key::Service(_)
-            | Key::Gateway(_)
-            | Key::Route(_)
-            | Key::Certificate(_) => {}
+            ResourceKey::Group(_)
+            | ResourceKey::Service(_)
+            | ResourceKey::Gateway(_)
+            | ResourceKey::Route(_)
+            | ResourceKey::Certificate(_) => {}
         }
     }
 
@@ -616,14 +621,14 @@ impl Picture {
             for service in self.services.of_application(member) {
                 services += 1;
                 if services <= MEMBERS_MAX {
-                    self.add_asked(&Key::Name(service.id().name().into()), share);
+                    self.add_asked(&ResourceKey::Name(service.id().name().into()), share);
                 }
             }
         }
     }
 
     fn add_service(&self, id: &ServiceId, share: &mut Share) {
-        if share.keys.insert(Key::Service(id.clone()))
+        if share.keys.insert(ResourceKey::Service(id.clone()))
             && let Some(service) = self.services.get(id)
         {
             self.add_application(service.application(), share);
@@ -632,7 +637,9 @@ impl Picture {
 
     fn add_application(&self, application: &Arc<str>, share: &mut Share) {
         if share.topics.insert(Topic::Application(Arc::clone(application))) {
-            share.keys.extend(self.groups.of_application(application).cloned().map(Key::Group));
+            share
+                .keys
+                .extend(self.groups.of_application(application).cloned().map(ResourceKey::Group));
         }
     }
 }

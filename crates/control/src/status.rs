@@ -13,12 +13,13 @@ use std::{
 };
 
 use api::{
-    resource::{Key as ObjectKey, Kind, Object, Status, StatusCondition},
+    resource::{Key, Kind, Object, Status, StatusCondition},
     validate::Finding,
 };
 
 use crate::{
-    distribute::Distribution, key::Key, objects::ObjectChange, picture::Picture, store::Revision,
+    distribute::Distribution, key::ResourceKey, objects::ObjectChange, picture::Picture,
+    store::Revision,
 };
 
 mod certificates;
@@ -38,7 +39,7 @@ const COMMITS_MAX: usize = 4_096;
 const NEWS_MAX: usize = 1_024;
 
 /// What is wrong or doubtful, by object.
-pub(crate) type Findings = HashMap<ObjectKey, Vec<Finding>>;
+pub(crate) type Findings = HashMap<Key, Vec<Finding>>;
 
 /// What statuses are read from.
 #[derive(Debug, Clone, Copy)]
@@ -52,24 +53,24 @@ pub(crate) struct Sight<'h> {
 /// The status of every object.
 #[derive(Debug, Default)]
 pub(crate) struct Statuses {
-    known: HashMap<ObjectKey, Known>,
+    known: HashMap<Key, Known>,
     /// Every object by the number of its latest change.
-    changes: BTreeMap<u64, ObjectKey>,
+    changes: BTreeMap<u64, Key>,
     number: u64,
     /// The number when objects came to a revision, in order.
     commits: VecDeque<(Revision, u64)>,
     /// Objects to look at whole.
-    marked: HashSet<ObjectKey>,
+    marked: HashSet<Key>,
     /// Resources that got further: the objects they come from count the same instances as before.
-    marked_resources: HashSet<Key>,
+    marked_resources: HashSet<ResourceKey>,
     /// The objects whose status depends on a resource.
-    depending: HashMap<Key, BTreeSet<ObjectKey>>,
+    depending: HashMap<ResourceKey, BTreeSet<Key>>,
     findings: Findings,
     instances: Instances,
     looked_at: Option<Instant>,
     looks: u64,
     /// Conditions that read otherwise since they were taken.
-    news: Vec<(ObjectKey, StatusCondition)>,
+    news: Vec<(Key, StatusCondition)>,
 }
 
 #[derive(Debug, Default)]
@@ -107,11 +108,11 @@ impl Statuses {
     }
 
     /// Something else is wrong or doubtful with `changed` objects than before.
-    pub(crate) fn findings_changed(&mut self, findings: Findings, changed: Vec<ObjectKey>) {
+    pub(crate) fn findings_changed(&mut self, findings: Findings, changed: Vec<Key>) {
         for object in changed {
             // A group's conflicts are told of its lanes too.
             if object.kind == Kind::LaneGroup {
-                self.mark_depending(&Key::Group(object.name.as_str().into()));
+                self.mark_depending(&ResourceKey::Group(object.name.as_str().into()));
             }
             self.marked.insert(object);
         }
@@ -119,20 +120,20 @@ impl Statuses {
     }
 
     /// Something is otherwise that an object's status tells.
-    pub(crate) fn mark(&mut self, object: ObjectKey) {
+    pub(crate) fn mark(&mut self, object: Key) {
         self.marked.insert(object);
     }
 
     /// Other conflicts are told of an object than before.
-    pub(crate) fn conflicts_changed(&mut self, object: ObjectKey) {
+    pub(crate) fn conflicts_changed(&mut self, object: Key) {
         if object.kind == Kind::LaneGroup {
-            self.marked_resources.insert(Key::Group(object.name.as_str().into()));
+            self.marked_resources.insert(ResourceKey::Group(object.name.as_str().into()));
         }
         self.marked.insert(object);
     }
 
     /// A resource changed, or got further, or less far.
-    pub(crate) fn resource_changed(&mut self, resource: Key) {
+    pub(crate) fn resource_changed(&mut self, resource: ResourceKey) {
         if self.depending.contains_key(&resource) {
             self.marked_resources.insert(resource);
         }
@@ -153,13 +154,13 @@ impl Statuses {
         }
         if self.instances.recount(application, &picture.services) {
             for group in groups {
-                self.mark_depending(&Key::Group(Arc::clone(group)));
+                self.mark_depending(&ResourceKey::Group(Arc::clone(group)));
             }
         }
     }
 
     /// The status of an object as it is now.
-    pub(crate) fn of(&mut self, object: &ObjectKey, sight: Sight<'_>) -> Status {
+    pub(crate) fn of(&mut self, object: &Key, sight: Sight<'_>) -> Status {
         let is_marked = self.marked.remove(object);
         let resource = sight.picture.set().get(object).and_then(resource_of);
         let moved = resource.is_some_and(|resource| self.marked_resources.contains(&resource));
@@ -199,7 +200,7 @@ impl Statuses {
     }
 
     /// Conditions that read otherwise than when this was last asked.
-    pub(crate) fn take_news(&mut self) -> Vec<(ObjectKey, StatusCondition)> {
+    pub(crate) fn take_news(&mut self) -> Vec<(Key, StatusCondition)> {
         mem::take(&mut self.news)
     }
 
@@ -216,7 +217,7 @@ impl Statuses {
     }
 
     /// Objects whose status changed after a number, the latest change of each, in order.
-    pub(crate) fn changed_after(&self, number: u64) -> impl Iterator<Item = &ObjectKey> {
+    pub(crate) fn changed_after(&self, number: u64) -> impl Iterator<Item = &Key> {
         self.changes.range(number + 1..).map(|(_, object)| object)
     }
 
@@ -243,12 +244,12 @@ impl Statuses {
         all
     }
 
-    fn mark_depending(&mut self, resource: &Key) {
+    fn mark_depending(&mut self, resource: &ResourceKey) {
         self.marked.extend(self.depending.get(resource).into_iter().flatten().cloned());
     }
 
     /// Reads an object's status anew. `as_matched`: it counts the same instances as before.
-    fn look(&mut self, key: &ObjectKey, as_matched: bool, sight: Sight<'_>) {
+    fn look(&mut self, key: &Key, as_matched: bool, sight: Sight<'_>) {
         let Some(object) = sight.picture.set().get(key) else {
             if let Some(known) = self.known.remove(key) {
                 self.changes.remove(&known.changed_in);
@@ -294,19 +295,22 @@ fn news<'s>(before: &'s Status, now: &'s Status) -> impl Iterator<Item = &'s Sta
 }
 
 /// What is distributed of an object, alone or with others.
-fn resource_of(object: &Object) -> Option<Key> {
+fn resource_of(object: &Object) -> Option<ResourceKey> {
     match object {
-        Object::LaneGroup(group) => Some(Key::Group(group.metadata.name.as_str().into())),
-        Object::Lane(lane) => Some(Key::Group(lane.spec.group.as_str().into())),
-        Object::Gateway(gateway) => {
-            gateway.spec.laneway().map(|_| Key::Gateway(gateway.metadata.name.as_str().into()))
-        }
+        Object::LaneGroup(group) => Some(ResourceKey::Group(group.metadata.name.as_str().into())),
+        Object::Lane(lane) => Some(ResourceKey::Group(lane.spec.group.as_str().into())),
+        Object::Gateway(gateway) => gateway
+            .spec
+            .laneway()
+            .map(|_| ResourceKey::Gateway(gateway.metadata.name.as_str().into())),
         Object::HttpRoute(route) => {
-            Some(Key::route(&route.metadata.namespace, &route.metadata.name))
+            Some(ResourceKey::route(&route.metadata.namespace, &route.metadata.name))
         }
         Object::Certificate(certificate) => {
             let metadata = &certificate.metadata;
-            Some(Key::Certificate(format!("{}/{}", metadata.namespace, metadata.name).into()))
+            Some(ResourceKey::Certificate(
+                format!("{}/{}", metadata.namespace, metadata.name).into(),
+            ))
         }
         Object::Backend(_) | Object::ServiceSource(_) => None,
     }

@@ -210,7 +210,7 @@ mod tests {
             ("app-a", Some("-gray"), "tag"),
         ] {
             let problem = make(request(application, tag), UNIX_EPOCH).unwrap_err();
-            assert_eq!(problem.field, field, "{application} {tag:?}");
+            assert_eq!(problem.field.as_str(), field, "{application} {tag:?}");
         }
         for base in ["", "base"] {
             let (token, _) = make(request("app-a", Some(base)), UNIX_EPOCH).unwrap();

@@ -7,7 +7,7 @@ use std::{collections::BTreeMap, fmt, sync::Arc};
 
 use api::{
     convert::{
-        key::Key,
+        key::ResourceKey,
         wire::{self, NotUnderstood},
     },
     discovery::{EncodedControlMessage, v1},
@@ -280,7 +280,7 @@ impl Picture {
             let (table, problems) = Table::compile(gateway, &routes);
             let mut reasons: BTreeMap<String, Vec<RouteProblem>> = BTreeMap::new();
             for problem in problems {
-                let key = Key::Route(problem.route.as_str().into()).to_string();
+                let key = ResourceKey::Route(problem.route.as_str().into()).to_string();
                 reasons.entry(key).or_default().push(problem);
             }
             let mut stepped_back = false;

@@ -1,7 +1,7 @@
 //! What is wrong with something an operator wrote: which sort of fault it is, for programs, and words that name
 //! the field, the value and the remedy, for people. No decision hangs on a word.
 
-use std::fmt;
+use std::{fmt, ops::Deref};
 
 /// What sort of mistake something is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -62,13 +62,70 @@ impl Fault {
     }
 }
 
+/// Where something is inside a resource, e.g. `spec.entry.content.conditions[0].operator`; empty for the resource itself.
+/// What is known before and after a change is told apart by it: it says where, and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
+pub struct FieldPath(String);
+
+impl FieldPath {
+    /// As it is written.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The same seen from an enclosing object: `spec` + `tag` → `spec.tag`.
+    #[must_use]
+    fn under(self, prefix: &str) -> Self {
+        let joint = if self.starts_with('[') || self.is_empty() { "" } else { "." };
+        Self(format!("{prefix}{joint}{}", self.0))
+    }
+}
+
+impl Deref for FieldPath {
+    type Target = str;
+
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl From<&str> for FieldPath {
+    fn from(path: &str) -> Self {
+        Self(path.to_owned())
+    }
+}
+
+impl From<&String> for FieldPath {
+    fn from(path: &String) -> Self {
+        Self(path.clone())
+    }
+}
+
+impl From<String> for FieldPath {
+    fn from(path: String) -> Self {
+        Self(path)
+    }
+}
+
+impl From<FieldPath> for String {
+    fn from(path: FieldPath) -> Self {
+        path.0
+    }
+}
+
+impl fmt::Display for FieldPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
 /// One mistake in a resource. Compilers in `lanes` and `routes` return *every* problem, not the first.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Problem {
     /// What sort of mistake it is: what programs decide on.
     pub fault: Fault,
-    /// Path inside the resource, e.g. `spec.entry.content.conditions[0].operator`.
-    pub field: String,
+    /// Where in the resource.
+    pub field: FieldPath,
     /// The offending value as written; empty when the field is missing.
     pub value: String,
     /// What would be right, as a sentence fragment, e.g. `use one of ==, !=, in, …`.
@@ -78,7 +135,7 @@ pub struct Problem {
 impl Problem {
     /// A `value` at `field` that cannot be used; or what else is wrong, see [`Problem::of`].
     pub fn new(
-        field: impl Into<String>,
+        field: impl Into<FieldPath>,
         value: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Self {
@@ -108,10 +165,8 @@ impl Problem {
 
     /// The same problem seen from an enclosing object: `spec` + `tag` → `spec.tag`.
     #[must_use]
-    pub fn under(mut self, prefix: &str) -> Self {
-        let joint = if self.field.starts_with('[') || self.field.is_empty() { "" } else { "." };
-        self.field = format!("{prefix}{joint}{}", self.field);
-        self
+    pub fn under(self, prefix: &str) -> Self {
+        Self { field: self.field.under(prefix), ..self }
     }
 }
 
@@ -128,9 +183,9 @@ mod tests {
     #[test]
     fn a_field_is_seen_from_what_encloses_it() {
         let seen = |field: &str| Problem::new(field, "", "").under("spec.lanes").field;
-        assert_eq!(seen("tag"), "spec.lanes.tag");
-        assert_eq!(seen("[3].tag"), "spec.lanes[3].tag");
-        assert_eq!(seen(""), "spec.lanes");
+        assert_eq!(seen("tag").as_str(), "spec.lanes.tag");
+        assert_eq!(seen("[3].tag").as_str(), "spec.lanes[3].tag");
+        assert_eq!(seen("").as_str(), "spec.lanes");
     }
 
     #[test]

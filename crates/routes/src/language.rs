@@ -88,7 +88,7 @@ impl Languages {
 }
 
 /// The regular expression of one text.
-pub fn literal(text: &str) -> String {
+pub(crate) fn literal(text: &str) -> String {
     regex::escape(text)
 }
 

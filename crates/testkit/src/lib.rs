@@ -8,6 +8,7 @@
 //! - [`Timeline`]: what was true when, and so which answers were right.
 //! - [`entrance_cases`]: requests as they enter, for everybody who reads requests.
 //! - [`Call`]: a request for those who only decide.
+//! - [`Random`]: numbers that repeat.
 //! - [`http`], [`wait`], [`needs`]: small things that every system test wants.
 
 pub mod application;
@@ -22,6 +23,7 @@ mod network;
 pub mod path;
 mod process;
 mod program;
+mod random;
 pub mod relay;
 pub mod sample;
 mod sandbox;
@@ -33,6 +35,7 @@ pub use call::Call;
 pub use hosts::{Host, Switch};
 pub use network::Network;
 pub use process::Process;
+pub use random::Random;
 pub use sandbox::{CommandResult, Instance, RunningInstance, Sandbox};
 pub use timeline::{EFFECTIVE_WITHIN, Judgement, Timeline};
 pub use world::needs;

@@ -10,7 +10,7 @@ use crate::discovery::v1::{self, resource::Body};
 
 /// Which resource.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Key {
+pub enum ResourceKey {
     /// A lane group with its lanes.
     Group(Arc<str>),
     /// A service with its endpoints.
@@ -27,7 +27,7 @@ pub enum Key {
     Certificate(Arc<str>),
 }
 
-impl Key {
+impl ResourceKey {
     /// Of a route.
     pub fn route(namespace: &str, name: &str) -> Self {
         Self::Route(format!("{namespace}/{name}").into())
@@ -50,7 +50,7 @@ impl Key {
 }
 
 /// As on the wire.
-impl fmt::Display for Key {
+impl fmt::Display for ResourceKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Group(name) => write!(f, "group/{name}"),
@@ -66,7 +66,7 @@ impl fmt::Display for Key {
 
 /// A resource with its version. The version is a hash of key and content: equal contents have equal versions in
 /// every process and after every restart. It is never 0.
-pub fn resource(key: &Key, body: Body) -> v1::Resource {
+pub fn resource(key: &ResourceKey, body: Body) -> v1::Resource {
     let mut resource = v1::Resource { key: key.to_string(), version: 0, body: Some(body) };
     resource.version = hash(&resource.encode_to_vec()).max(1);
     resource
@@ -83,7 +83,7 @@ mod tests {
         let answer = |source: &str| {
             let id = ServiceId::new(source, "default", "", "sc-b");
             let body = Body::Name(wire::name_to("sc-b", &NameAnswer::Service(id)));
-            resource(&Key::Name("sc-b".into()), body)
+            resource(&ResourceKey::Name("sc-b".into()), body)
         };
         let one = answer("embedded");
         assert_eq!(one.key, "name/sc-b");
@@ -105,14 +105,18 @@ mod tests {
             "address/[::1]:80",
             "certificate/default/shop",
         ] {
-            assert_eq!(Key::of(&held(text)).map(|key| key.to_string()).as_deref(), Some(text));
+            assert_eq!(
+                ResourceKey::of(&held(text)).map(|key| key.to_string()).as_deref(),
+                Some(text)
+            );
         }
         for text in ["", "group", "policy/x", "address/here", "service/embedded/default//sc-a"] {
-            assert_eq!(Key::of(&held(text)), None, "{text}");
+            assert_eq!(ResourceKey::of(&held(text)), None, "{text}");
         }
         let id = ServiceId::new("nacos", "public", "a/b", "com/Foo");
         let service = Some(wire::service_id_to(&id));
-        let key = Key::of(&v1::Held { service, ..held("service/nacos/public/a%2Fb/com%2Ffoo") });
-        assert_eq!(key, Some(Key::Service(id)));
+        let key =
+            ResourceKey::of(&v1::Held { service, ..held("service/nacos/public/a%2Fb/com%2Ffoo") });
+        assert_eq!(key, Some(ResourceKey::Service(id)));
     }
 }

@@ -190,7 +190,7 @@ fn owner(group: &LaneGroup, lanes: &[&Lane], found: GroupProblem) -> (Key, Probl
     // The only thing of a lane that two may not both have is their tag.
     let is_named = like.is_some() && lane.spec.tag.is_none();
     let problem = if is_named {
-        Problem { field: "metadata.name".to_owned(), ..problem }
+        Problem { field: "metadata.name".into(), ..problem }
     } else {
         problem.under("spec")
     };

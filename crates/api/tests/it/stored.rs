@@ -7,7 +7,7 @@ use std::fs;
 use api::{
     convert::{
         self,
-        key::{self, Key},
+        key::{self, ResourceKey},
         wire,
     },
     discovery::v1::resource::Body,
@@ -129,13 +129,17 @@ fn on_the_wire(objects: Vec<Object>) -> String {
         .collect();
     let routes: Vec<_> =
         set.http_routes().map(|route| convert::routes::route(route, &set).unwrap()).collect();
-    let groups = groups
-        .map(|group| (Key::Group(group.name.as_str().into()), Body::Group(wire::group_to(&group))));
+    let groups = groups.map(|group| {
+        (ResourceKey::Group(group.name.as_str().into()), Body::Group(wire::group_to(&group)))
+    });
     let gateways = gateways.iter().map(|gateway| {
-        (Key::Gateway(gateway.name.as_str().into()), Body::Gateway(wire::gateway_to(gateway)))
+        (
+            ResourceKey::Gateway(gateway.name.as_str().into()),
+            Body::Gateway(wire::gateway_to(gateway)),
+        )
     });
     let routes = routes.iter().map(|route| {
-        (Key::route(&route.namespace, &route.name), Body::Route(wire::route_to(route)))
+        (ResourceKey::route(&route.namespace, &route.name), Body::Route(wire::route_to(route)))
     });
     let all = groups.chain(gateways).chain(routes).map(|(key, body)| key::resource(&key, body));
     all.map(|resource| format!("{} {:016x}\n", resource.key, resource.version)).collect()

@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::{Connection, tally::Tally};
 use crate::{
-    key::{Application, CertificatesTold, Key, Subscription, Topic, Touch, Way, canonical},
+    key::{Application, CertificatesTold, ResourceKey, Subscription, Topic, Touch, Way, canonical},
     picture::{Picture, digest},
 };
 
@@ -48,7 +48,7 @@ const UNDECLARED_MAX: usize = 100;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// Which one.
-    pub key: Key,
+    pub key: ResourceKey,
     /// In its words.
     pub reason: String,
 }
@@ -138,12 +138,14 @@ impl DataPlane {
         let mut holdings = Holdings::new(node);
         for told in &hello.held {
             // Of a release that knows more than this one: not ours to judge.
-            let Some(key) = Key::of(told) else { continue };
+            let Some(key) = ResourceKey::of(told) else { continue };
             match &key {
-                Key::Name(name) if subscription.names.len() < SUBSCRIPTIONS_MAX => {
+                ResourceKey::Name(name) if subscription.names.len() < SUBSCRIPTIONS_MAX => {
                     subscription.names.insert(Arc::clone(name));
                 }
-                Key::Address(address) if subscription.addresses.len() < SUBSCRIPTIONS_MAX => {
+                ResourceKey::Address(address)
+                    if subscription.addresses.len() < SUBSCRIPTIONS_MAX =>
+                {
                     subscription.addresses.insert(*address);
                 }
                 _ => {}
@@ -392,7 +394,7 @@ impl DataPlane {
     }
 
     /// Why it does not take a resource.
-    pub(super) fn reason_against(&self, key: &Key) -> Option<&str> {
+    pub(super) fn reason_against(&self, key: &ResourceKey) -> Option<&str> {
         self.holdings.reason_against(key)
     }
 
@@ -423,8 +425,11 @@ impl DataPlane {
     }
 
     /// The groups of these lanes.
-    pub(super) fn losing(&self) -> Vec<Key> {
-        self.lane_calls.iter().map(|calls| Key::Group(calls.group.as_str().into())).collect()
+    pub(super) fn losing(&self) -> Vec<ResourceKey> {
+        self.lane_calls
+            .iter()
+            .map(|calls| ResourceKey::Group(calls.group.as_str().into()))
+            .collect()
     }
 
     /// What its application calls in a protocol that passes unread.

@@ -10,7 +10,7 @@ use std::{
 use foldhash::HashMap;
 
 use super::Live;
-use crate::key::Key;
+use crate::key::ResourceKey;
 
 /// What one data plane counts as for one resource.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -28,11 +28,11 @@ pub(super) struct Standing {
 /// Counts over all data planes.
 #[derive(Debug, Default)]
 pub(super) struct Tally {
-    resources: HashMap<Key, Counts>,
+    resources: HashMap<ResourceKey, Counts>,
     /// Connected data planes of which it is not yet known what they get.
     open: usize,
     /// Resources whose counts changed, each once; of those that nobody has any more, perhaps more often.
-    changed: Vec<Key>,
+    changed: Vec<ResourceKey>,
 }
 
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -48,7 +48,13 @@ struct Counts {
 
 impl Tally {
     /// A data plane stands otherwise to a resource than it did.
-    pub(super) fn moved(&mut self, node: &Arc<str>, key: &Key, before: Standing, after: Standing) {
+    pub(super) fn moved(
+        &mut self,
+        node: &Arc<str>,
+        key: &ResourceKey,
+        before: Standing,
+        after: Standing,
+    ) {
         if before == after {
             return;
         }
@@ -90,20 +96,20 @@ impl Tally {
     }
 
     /// How far a version of a resource has got.
-    pub(super) fn live(&self, key: &Key, version: u64) -> Live {
+    pub(super) fn live(&self, key: &ResourceKey, version: u64) -> Live {
         let Some(counts) = self.resources.get(key) else { return Live::default() };
         let Counts { data_planes, connected, .. } = *counts;
         Live { data_planes, connected, acknowledged: counts.confirming(version) }
     }
 
     /// Whether every connected data plane that has, or is about to have, the resource confirmed this version.
-    pub(super) fn settled(&self, key: &Key, version: u64) -> bool {
+    pub(super) fn settled(&self, key: &ResourceKey, version: u64) -> bool {
         let is_confirmed = |counts: &Counts| counts.connected == counts.confirming(version);
         self.open == 0 && self.resources.get(key).is_none_or(is_confirmed)
     }
 
     /// Nodes that do not take a resource, in order.
-    pub(super) fn refusing(&self, key: &Key) -> impl ExactSizeIterator<Item = &Arc<str>> {
+    pub(super) fn refusing(&self, key: &ResourceKey) -> impl ExactSizeIterator<Item = &Arc<str>> {
         static NOBODY: BTreeSet<Arc<str>> = BTreeSet::new();
         self.resources.get(key).map_or(&NOBODY, |counts| &counts.refusing).iter()
     }
@@ -111,8 +117,8 @@ impl Tally {
     #[cfg(test)]
     pub(super) fn assert_same(&self, other: &Self) {
         assert_eq!(self.open, other.open);
-        let counts = |tally: &Self| -> HashMap<Key, Counts> {
-            let counts = |(key, counts): (&Key, &Counts)| {
+        let counts = |tally: &Self| -> HashMap<ResourceKey, Counts> {
+            let counts = |(key, counts): (&ResourceKey, &Counts)| {
                 (key.clone(), Counts { is_changed: false, ..counts.clone() })
             };
             tally.resources.iter().map(counts).collect()
@@ -121,7 +127,7 @@ impl Tally {
     }
 
     /// Resources whose counts changed since this was last asked.
-    pub(super) fn take_changed(&mut self) -> Vec<Key> {
+    pub(super) fn take_changed(&mut self) -> Vec<ResourceKey> {
         for key in &self.changed {
             if let Some(counts) = self.resources.get_mut(key) {
                 counts.is_changed = false;

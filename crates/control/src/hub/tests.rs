@@ -48,7 +48,7 @@ impl World {
     /// How far a group, as it is now, has got.
     fn live(&self, group: &str) -> Live {
         let version = self.hub.picture.groups.wire(group).unwrap().version;
-        self.hub.distribution.live(&Key::Group(group.into()), version)
+        self.hub.distribution.live(&ResourceKey::Group(group.into()), version)
     }
 
     /// Synced, with one service per letter: `a` is `sc-a` of `app-a`.
@@ -370,7 +370,7 @@ fn live_counts_who_has_it_and_who_said_so() {
     world.hub.disconnect(&sidecar.node, sidecar.connection, world.now);
     assert_eq!(live(&world), (2, 1), "one that went away is not live");
     let ready = |world: &mut World| {
-        let group = ObjectKey::new(Kind::LaneGroup, "default", "trade");
+        let group = Key::new(Kind::LaneGroup, "default", "trade");
         let ready = world.hub.status(&group).conditions.swap_remove(0);
         (ready.status, ready.reason)
     };
@@ -743,6 +743,6 @@ fn what_was_there_at_a_start_is_of_the_generation_of_the_start() {
     world.write(None, Some(&lane(true)));
     let objects = Arc::new(world.objects.clone());
     let mut hub = Hub::new(objects, "epoch".to_owned(), 10_004, world.now);
-    let lane = ObjectKey::new(Kind::Lane, "default", "gray");
+    let lane = Key::new(Kind::Lane, "default", "gray");
     assert_eq!(hub.status(&lane).live.map(|live| live.generation), Some(10_004));
 }

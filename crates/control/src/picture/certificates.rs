@@ -8,10 +8,7 @@ use std::{
 
 use api::{
     certificate::{self, Facts, Standing},
-    resource::{
-        Certificate as CertificateObject, CertificateFiles, Key as ObjectKey, NOT_ITS_KEY, Object,
-        Set,
-    },
+    resource::{Certificate as CertificateObject, CertificateFiles, Key, NOT_ITS_KEY, Object, Set},
 };
 use routes::tls::{Certificate, PrivateKey};
 use telemetry::{
@@ -21,7 +18,7 @@ use telemetry::{
 
 use super::versioned::{self, Versioned};
 use crate::{
-    key::{Key, Touch},
+    key::{ResourceKey, Touch},
     keyring::{Keyring, KeyringError},
 };
 
@@ -35,14 +32,14 @@ pub(crate) struct Certificates {
     /// By `namespace/name`.
     entries: BTreeMap<Arc<str>, Entry>,
     /// Those that stand otherwise than when this was last asked.
-    changed: BTreeSet<ObjectKey>,
+    changed: BTreeSet<Key>,
     /// The calendar when it was last looked at.
     looked_at: Option<SystemTime>,
 }
 
 #[derive(Debug)]
 struct Entry {
-    object: ObjectKey,
+    object: Key,
     /// Where it is read from, if from files.
     files: Option<CertificateFiles>,
     /// What was loaded last.
@@ -69,12 +66,12 @@ impl Certificates {
     }
 
     /// Builds a certificate anew. What was loaded last stays where what is written does not load.
-    pub(super) fn rebuild(&mut self, object: &ObjectKey, set: &Set, touches: &mut Vec<Touch>) {
+    pub(super) fn rebuild(&mut self, object: &Key, set: &Set, touches: &mut Vec<Touch>) {
         let name: Arc<str> = format!("{}/{}", object.namespace, object.name).into();
         let Some(Object::Certificate(certificate)) = set.get(object) else {
             if self.entries.remove(&name).is_some() {
                 self.changed.insert(object.clone());
-                touches.push(Touch::Content(Key::Certificate(name)));
+                touches.push(Touch::Content(ResourceKey::Certificate(name)));
             }
             return;
         };
@@ -101,7 +98,7 @@ impl Certificates {
     /// Files of a certificate were read. Those that are no longer its files do not count.
     pub(super) fn files_read(
         &mut self,
-        object: &ObjectKey,
+        object: &Key,
         files: &CertificateFiles,
         read: Result<Certificate, String>,
         touches: &mut Vec<Touch>,
@@ -115,7 +112,7 @@ impl Certificates {
 
     fn loaded(
         &mut self,
-        object: &ObjectKey,
+        object: &Key,
         read: Result<Certificate, String>,
         touches: &mut Vec<Touch>,
     ) {
@@ -129,7 +126,7 @@ impl Certificates {
             Ok(loaded) => {
                 entry.problem = None;
                 if before != Some(loaded.wire.version) {
-                    touches.push(Touch::Content(Key::Certificate(name)));
+                    touches.push(Touch::Content(ResourceKey::Certificate(name)));
                 }
                 entry.loaded = Some(loaded);
             }
@@ -176,7 +173,7 @@ impl Certificates {
     }
 
     /// Certificates whose private keys did not open: the key file may be there by now.
-    pub(super) fn unopened(&self) -> Vec<ObjectKey> {
+    pub(super) fn unopened(&self) -> Vec<Key> {
         let waiting = |entry: &&Entry| entry.problem.is_some() && entry.files.is_none();
         self.entries.values().filter(waiting).map(|entry| entry.object.clone()).collect()
     }
@@ -194,14 +191,14 @@ impl Certificates {
     }
 
     /// Those that stand otherwise since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<ObjectKey> {
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<Key> {
         std::mem::take(&mut self.changed)
     }
 
     /// Notes in which generation certificates changed last.
     pub(super) fn note_generation(&mut self, touches: &[Touch], generation: u64) {
         for touch in touches {
-            if let Touch::Content(Key::Certificate(name)) = touch
+            if let Touch::Content(ResourceKey::Certificate(name)) = touch
                 && let Some(entry) = self.entries.get_mut(name)
             {
                 entry.generation = generation;
@@ -236,7 +233,7 @@ impl Certificates {
     }
 
     /// Every certificate: its object, and `namespace/name`.
-    pub(crate) fn all(&self) -> impl Iterator<Item = (&ObjectKey, &str)> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = (&Key, &str)> {
         self.entries.iter().map(|(name, entry)| (&entry.object, &**name))
     }
 
@@ -256,7 +253,7 @@ impl Certificates {
     }
 
     /// Those that are read from files.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&ObjectKey, &CertificateFiles)> {
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Key, &CertificateFiles)> {
         self.entries.values().filter_map(|entry| Some((&entry.object, entry.files.as_ref()?)))
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use api::{
     convert,
-    resource::{HttpRoute, Key as ObjectKey, Object, Set},
+    resource::{HttpRoute, Key, Object, Set},
     validate::{
         Finding, Severity,
         spread::{self, Spread},
@@ -24,17 +24,17 @@ use super::services::Services;
 use crate::objects::ObjectChange;
 
 /// Routes, by something that concerns them.
-type Index<K> = HashMap<K, BTreeSet<ObjectKey>>;
+type Index<K> = HashMap<K, BTreeSet<Key>>;
 
 /// The conflicts there are.
 #[derive(Debug, Default)]
 pub(crate) struct Conflicts {
     /// Routes with rules of several backends: what was found when they were last looked at.
-    routes: BTreeMap<ObjectKey, Looked>,
+    routes: BTreeMap<Key, Looked>,
     by_service: Index<ServiceId>,
     by_application: Index<String>,
-    by_object: Index<ObjectKey>,
-    changed: BTreeSet<ObjectKey>,
+    by_object: Index<Key>,
+    changed: BTreeSet<Key>,
 }
 
 #[derive(Debug, Default)]
@@ -51,7 +51,7 @@ impl Conflicts {
     }
 
     /// Those told of an object.
-    pub(crate) fn of(&self, object: &ObjectKey) -> impl Iterator<Item = &Finding> {
+    pub(crate) fn of(&self, object: &Key) -> impl Iterator<Item = &Finding> {
         let routes = self.by_object.get(object).into_iter().flatten();
         let findings =
             routes.filter_map(|route| self.routes.get(route)).flat_map(|it| &it.findings);
@@ -59,12 +59,12 @@ impl Conflicts {
     }
 
     /// Objects of which something else is told since this was last asked.
-    pub(crate) fn take_changed(&mut self) -> BTreeSet<ObjectKey> {
+    pub(crate) fn take_changed(&mut self) -> BTreeSet<Key> {
         mem::take(&mut self.changed)
     }
 
     /// A route changed, or a Backend that it names.
-    pub(super) fn route_changed(&mut self, route: &ObjectKey, set: &Set, services: &Services) {
+    pub(super) fn route_changed(&mut self, route: &Key, set: &Set, services: &Services) {
         let old = self.routes.remove(route).unwrap_or_default();
         old.services.iter().for_each(|id| unindex(&mut self.by_service, id, route));
         old.spreads.iter().for_each(|it| unindex(&mut self.by_application, &it.application, route));
@@ -151,11 +151,11 @@ fn application(services: &Services, id: &ServiceId) -> Option<String> {
     services.get(id).map(|service| service.application().to_string())
 }
 
-fn index<K: Hash + Eq + Clone>(index: &mut Index<K>, by: &K, route: &ObjectKey) {
+fn index<K: Hash + Eq + Clone>(index: &mut Index<K>, by: &K, route: &Key) {
     index.entry(by.clone()).or_default().insert(route.clone());
 }
 
-fn unindex<K: Hash + Eq>(index: &mut Index<K>, by: &K, route: &ObjectKey) {
+fn unindex<K: Hash + Eq>(index: &mut Index<K>, by: &K, route: &Key) {
     if let Some(routes) = index.get_mut(by) {
         routes.remove(route);
         if routes.is_empty() {

@@ -9,7 +9,7 @@ use std::{
 use api::discovery::v1;
 
 use crate::{
-    key::{Application, Key, Topic, Touch},
+    key::{Application, ResourceKey, Topic, Touch},
     store::{self, Change},
 };
 
@@ -26,7 +26,7 @@ const UNUSED_DAYS_KEPT: u64 = 30;
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What is asked, and on which day for the last time.
-type Asked = HashMap<Key, u64>;
+type Asked = HashMap<ResourceKey, u64>;
 
 /// What all applications call.
 #[derive(Debug)]
@@ -61,7 +61,9 @@ impl Dependencies {
             let asked = self.by_application.entry(application).or_default();
             for key in &noted.asked {
                 let told = v1::Held { key: key.clone(), ..v1::Held::default() };
-                if let Some(key @ (Key::Name(_) | Key::Address(_))) = Key::of(&told) {
+                if let Some(key @ (ResourceKey::Name(_) | ResourceKey::Address(_))) =
+                    ResourceKey::of(&told)
+                {
                     asked.insert(key, noted.day);
                 }
             }
@@ -69,7 +71,7 @@ impl Dependencies {
     }
 
     /// What an application asked for.
-    pub(crate) fn of(&self, application: &Application) -> impl Iterator<Item = &Key> {
+    pub(crate) fn of(&self, application: &Application) -> impl Iterator<Item = &ResourceKey> {
         self.by_application.get(application).into_iter().flat_map(HashMap::keys)
     }
 
@@ -77,7 +79,7 @@ impl Dependencies {
     pub(crate) fn note(
         &mut self,
         application: &Application,
-        keys: Vec<Key>,
+        keys: Vec<ResourceKey>,
         now: Instant,
         touches: &mut Vec<Touch>,
     ) {
@@ -110,7 +112,7 @@ impl Dependencies {
     pub(crate) fn forget(
         &mut self,
         application: &Application,
-        keys: &[Key],
+        keys: &[ResourceKey],
         now: Instant,
         touches: &mut Vec<Touch>,
     ) {
@@ -165,8 +167,8 @@ fn stored(application: &Application, asked: Vec<String>, day: u64) -> store::Dep
 mod tests {
     use super::*;
 
-    fn name(host: &str) -> Key {
-        Key::Name(host.into())
+    fn name(host: &str) -> ResourceKey {
+        ResourceKey::Name(host.into())
     }
 
     fn application() -> Application {

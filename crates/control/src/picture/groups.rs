@@ -8,17 +8,17 @@ use std::{
 
 use api::{
     convert,
-    resource::{Key as ObjectKey, Set},
+    resource::{Key, Set},
 };
 use lanes::{Group, GroupSpec, Tag, group::EntranceSpec};
 
 use super::versioned::{self, Versioned};
-use crate::key::{Key, Topic, Touch};
+use crate::key::{ResourceKey, Topic, Touch};
 
 #[derive(Debug)]
 struct Distributed {
     /// The object that it is of.
-    object: ObjectKey,
+    object: Key,
     spec: GroupSpec,
     wire: Versioned,
     compiled: OnceLock<Option<Arc<Group>>>,
@@ -102,7 +102,7 @@ impl Groups {
     /// Notes in which generation groups changed last.
     pub(crate) fn note_generation(&mut self, touches: &[Touch], generation: u64) {
         for touch in touches {
-            if let Touch::Content(Key::Group(name)) = touch
+            if let Touch::Content(ResourceKey::Group(name)) = touch
                 && let Some(entry) = self.by_name.get_mut(name)
             {
                 entry.generation = generation;
@@ -130,13 +130,7 @@ impl Groups {
         }
     }
 
-    fn put(
-        &mut self,
-        name: &Arc<str>,
-        object: ObjectKey,
-        spec: GroupSpec,
-        touches: &mut Vec<Touch>,
-    ) {
+    fn put(&mut self, name: &Arc<str>, object: Key, spec: GroupSpec, touches: &mut Vec<Touch>) {
         let wire = versioned::group(&spec);
         if let Some(before) = self.by_name.get_mut(name)
             && before.wire.version == wire.version
@@ -156,7 +150,7 @@ impl Groups {
         let compiled = OnceLock::new();
         let distributed = Distributed { object, spec, wire, compiled, generation };
         self.by_name.insert(Arc::clone(name), distributed);
-        touches.push(Touch::Content(Key::Group(Arc::clone(name))));
+        touches.push(Touch::Content(ResourceKey::Group(Arc::clone(name))));
         if let Some((old, new)) = reaches {
             self.reach(name, &old, &new, touches);
         }
@@ -165,7 +159,7 @@ impl Groups {
     fn remove(&mut self, name: &Arc<str>, touches: &mut Vec<Touch>) {
         let Some(entry) = self.by_name.remove(name) else { return };
         self.held_back.remove(name);
-        touches.push(Touch::Content(Key::Group(Arc::clone(name))));
+        touches.push(Touch::Content(ResourceKey::Group(Arc::clone(name))));
         self.reach(name, &Reach::of(&entry.spec), &Reach::default(), touches);
     }
 
@@ -173,7 +167,7 @@ impl Groups {
     fn reach(&mut self, name: &Arc<str>, old: &Reach, new: &Reach, touches: &mut Vec<Touch>) {
         if old.applications != new.applications {
             // Who is in it is told what belongs to the others.
-            touches.push(Touch::Share(Topic::Resource(Key::Group(Arc::clone(name)))));
+            touches.push(Touch::Share(Topic::Resource(ResourceKey::Group(Arc::clone(name)))));
         }
         for gone in old.applications.difference(&new.applications) {
             unindex(&mut self.by_application, gone, name);
@@ -202,7 +196,7 @@ impl Groups {
     }
 
     /// The object that is the group of this name.
-    pub(crate) fn object(&self, name: &str) -> Option<&ObjectKey> {
+    pub(crate) fn object(&self, name: &str) -> Option<&Key> {
         self.by_name.get(name).map(|entry| &entry.object)
     }
 
@@ -283,7 +277,7 @@ fn unindex(index: &mut Index, of: &Arc<str>, name: &Arc<str>) {
 }
 
 /// The oldest group of this name, with its lanes in order of creation; a lane that is wrong is left out.
-fn spec_in(set: &Set, name: &str) -> Option<(ObjectKey, GroupSpec)> {
+fn spec_in(set: &Set, name: &str) -> Option<(Key, GroupSpec)> {
     let resource = set.lane_groups().find(|group| group.metadata.name == name)?;
     let mut spec = convert::lanes::group(resource).ok()?;
     spec.lanes = (set.lanes_of(resource))

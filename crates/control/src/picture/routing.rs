@@ -7,17 +7,17 @@ use std::{
 
 use api::{
     convert,
-    resource::{HttpRoute, Key as ObjectKey, Kind, Object, Set},
+    resource::{HttpRoute, Key, Kind, Object, Set},
 };
 use lanes::ServiceId;
 
 use super::versioned::{self, Versioned};
-use crate::key::{Key, Topic, Touch};
+use crate::key::{ResourceKey, Topic, Touch};
 
 #[derive(Debug)]
 struct GatewayEntry {
     /// The object that it is of.
-    object: ObjectKey,
+    object: Key,
     spec: routes::GatewaySpec,
     wire: Versioned,
 }
@@ -64,11 +64,11 @@ impl Routing {
             None if before.is_none() => return,
             None => drop(self.gateways.remove(&name)),
         }
-        touches.extend(Touch::both(Key::Gateway(name)));
+        touches.extend(Touch::both(ResourceKey::Gateway(name)));
     }
 
     /// Builds a route anew.
-    pub(crate) fn rebuild_route(&mut self, key: &ObjectKey, set: &Set, touches: &mut Vec<Touch>) {
+    pub(crate) fn rebuild_route(&mut self, key: &Key, set: &Set, touches: &mut Vec<Touch>) {
         let name: Arc<str> = format!("{}/{}", key.namespace, key.name).into();
         let spec = match set.get(key) {
             Some(Object::HttpRoute(route)) => convert::routes::route(route, set).ok(),
@@ -91,7 +91,7 @@ impl Routing {
     /// Notes in which generation routes changed last.
     pub(crate) fn note_generation(&mut self, touches: &[Touch], generation: u64) {
         for touch in touches {
-            if let Touch::Content(Key::Route(name)) = touch
+            if let Touch::Content(ResourceKey::Route(name)) = touch
                 && let Some(entry) = self.routes.get_mut(name)
             {
                 entry.generation = generation;
@@ -106,9 +106,9 @@ impl Routing {
         new: Option<&RouteEntry>,
         touches: &mut Vec<Touch>,
     ) {
-        touches.push(Touch::Content(Key::Route(Arc::clone(name))));
+        touches.push(Touch::Content(ResourceKey::Route(Arc::clone(name))));
         if old.map(|old| &old.services) != new.map(|new| &new.services) {
-            touches.push(Touch::Share(Topic::Resource(Key::Route(Arc::clone(name)))));
+            touches.push(Touch::Share(Topic::Resource(ResourceKey::Route(Arc::clone(name)))));
         }
         let none = BTreeSet::new();
         let was = old.map_or(&none, |old| &old.gateways);
@@ -147,7 +147,7 @@ impl Routing {
     }
 
     /// The object that is the gateway of this name.
-    pub(crate) fn object(&self, name: &str) -> Option<&ObjectKey> {
+    pub(crate) fn object(&self, name: &str) -> Option<&Key> {
         self.gateways.get(name).map(|entry| &entry.object)
     }
 
@@ -157,7 +157,7 @@ impl Routing {
     }
 
     /// The objects of gateways that name a certificate.
-    pub(crate) fn naming_certificate(&self, name: &str) -> impl Iterator<Item = &ObjectKey> {
+    pub(crate) fn naming_certificate(&self, name: &str) -> impl Iterator<Item = &Key> {
         let naming = move |entry: &&GatewayEntry| entry.spec.certificates().any(|it| it == name);
         self.gateways.values().filter(naming).map(|entry| &entry.object)
     }

@@ -26,7 +26,7 @@ use lanes::{
 
 use super::digest::Digest;
 use super::versioned::{self, Versioned};
-use crate::key::{Key, Topic, Touch};
+use crate::key::{ResourceKey, Topic, Touch};
 
 /// How long an address keeps its meaning after its last service lost it (semantics, "What an instance is").
 pub(crate) const DEPARTED_ADDRESS_KEPT: Duration = Duration::from_secs(60);
@@ -94,7 +94,7 @@ impl Services {
         touches: &mut Vec<Touch>,
     ) {
         let id = service.id().clone();
-        let key = Key::Service(id.clone());
+        let key = ResourceKey::Service(id.clone());
         let wire = versioned::service(&service);
         let before = self.by_id.remove(&id);
         self.count(&id, before.as_ref().and_then(Seen::instances), Some(service.endpoints().len()));
@@ -152,7 +152,7 @@ impl Services {
         };
         self.changed_applications.insert(Arc::clone(entry.service.application()));
         self.count(id, instances, None);
-        touches.push(Touch::Content(Key::Service(id.clone())));
+        touches.push(Touch::Content(ResourceKey::Service(id.clone())));
         touch_names(id, touches);
         self.departed_services.push_back((now, id.clone()));
         if self.departed_services.len() > DEPARTED_MAX {
@@ -177,14 +177,14 @@ impl Services {
                 self.by_name.remove(name);
             }
         }
-        touches.extend(Touch::both(Key::Service(id.clone())));
+        touches.extend(Touch::both(ResourceKey::Service(id.clone())));
         touch_names(id, touches);
         for address in addresses_of(&entry.service) {
             if let Some(occupants) = self.by_address.get_mut(&address) {
                 occupants.present.remove(id);
                 occupants.departed.remove(id);
                 self.forget_if_empty(address);
-                touches.extend(Touch::both(Key::Address(address)));
+                touches.extend(Touch::both(ResourceKey::Address(address)));
             }
         }
     }
@@ -261,7 +261,7 @@ impl Services {
             self.digest.add(of_host(address.ip()));
         }
         occupants.present.insert(id.clone());
-        touches.extend(Touch::both(Key::Address(address)));
+        touches.extend(Touch::both(ResourceKey::Address(address)));
     }
 
     fn vacate(
@@ -283,7 +283,7 @@ impl Services {
                 self.forget_oldest_address(touches);
             }
         }
-        touches.extend(Touch::both(Key::Address(address)));
+        touches.extend(Touch::both(ResourceKey::Address(address)));
     }
 
     fn forget_oldest_address(&mut self, touches: &mut Vec<Touch>) {
@@ -296,7 +296,7 @@ impl Services {
         occupants.departed.clear();
         occupants.departed_at = None;
         if self.forget_if_empty(address) {
-            touches.extend(Touch::both(Key::Address(address)));
+            touches.extend(Touch::both(ResourceKey::Address(address)));
         }
     }
 
@@ -485,9 +485,9 @@ fn where_found(ids: &[&ServiceId]) -> Vec<String> {
 /// The names whose meaning may change with this service: its own, and with its namespace.
 fn touch_names(id: &ServiceId, touches: &mut Vec<Touch>) {
     let (name, namespace) = (id.name(), id.namespace());
-    touches.extend(Touch::both(Key::Name(name.into())));
+    touches.extend(Touch::both(ResourceKey::Name(name.into())));
     if !namespace.is_empty() {
-        touches.extend(Touch::both(Key::Name(format!("{name}.{namespace}").into())));
+        touches.extend(Touch::both(ResourceKey::Name(format!("{name}.{namespace}").into())));
     }
 }
 

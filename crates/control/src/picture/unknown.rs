@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use api::resource::{Key as ObjectKey, Kind};
+use api::resource::{Key, Kind};
 
 use crate::store::Unreadable;
 
@@ -25,18 +25,18 @@ impl Unknown {
     }
 
     /// Objects were written or deleted; says whether some of these were among them.
-    pub(super) fn written<'k>(&mut self, keys: impl Iterator<Item = &'k ObjectKey>) -> bool {
+    pub(super) fn written<'k>(&mut self, keys: impl Iterator<Item = &'k Key>) -> bool {
         if self.rows.is_empty() {
             return false;
         }
-        let keys: BTreeSet<&ObjectKey> = keys.collect();
+        let keys: BTreeSet<&Key> = keys.collect();
         let before = self.rows.len();
         self.rows.retain(|row| !row.keys.iter().any(|key| keys.contains(key)));
         self.rows.len() != before
     }
 
     /// Names of objects of a kind.
-    pub(super) fn names(&self, kind: Kind) -> impl Iterator<Item = &ObjectKey> {
+    pub(super) fn names(&self, kind: Kind) -> impl Iterator<Item = &Key> {
         self.rows.iter().flat_map(|row| &row.keys).filter(move |key| key.kind == kind)
     }
 

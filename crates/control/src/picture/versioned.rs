@@ -4,7 +4,7 @@ use std::{fmt, net::SocketAddr};
 
 use api::{
     convert::{
-        key::{self, Key},
+        key::{self, ResourceKey},
         wire,
     },
     discovery::v1::resource::Body,
@@ -31,32 +31,41 @@ impl fmt::Debug for Versioned {
 }
 
 impl Versioned {
-    fn of(key: &Key, body: Body) -> Self {
+    fn of(key: &ResourceKey, body: Body) -> Self {
         let resource = key::resource(key, body);
         Self { version: resource.version, encoded: resource.encode_to_vec().into() }
     }
 }
 
 pub(super) fn group(spec: &GroupSpec) -> Versioned {
-    Versioned::of(&Key::Group(spec.name.as_str().into()), Body::Group(wire::group_to(spec)))
+    Versioned::of(&ResourceKey::Group(spec.name.as_str().into()), Body::Group(wire::group_to(spec)))
 }
 
 pub(super) fn gateway(spec: &GatewaySpec) -> Versioned {
-    Versioned::of(&Key::Gateway(spec.name.as_str().into()), Body::Gateway(wire::gateway_to(spec)))
+    Versioned::of(
+        &ResourceKey::Gateway(spec.name.as_str().into()),
+        Body::Gateway(wire::gateway_to(spec)),
+    )
 }
 
 /// By `namespace/name`.
 pub(super) fn certificate(name: &str, certificate: &Certificate) -> Versioned {
     let body = Body::Certificate(wire::certificate_to(name, certificate));
-    Versioned::of(&Key::Certificate(name.into()), body)
+    Versioned::of(&ResourceKey::Certificate(name.into()), body)
 }
 
 pub(super) fn route(spec: &RouteSpec) -> Versioned {
-    Versioned::of(&Key::route(&spec.namespace, &spec.name), Body::Route(wire::route_to(spec)))
+    Versioned::of(
+        &ResourceKey::route(&spec.namespace, &spec.name),
+        Body::Route(wire::route_to(spec)),
+    )
 }
 
 pub(super) fn service(service: &lanes::Service) -> Versioned {
-    Versioned::of(&Key::Service(service.id().clone()), Body::Service(wire::service_to(service)))
+    Versioned::of(
+        &ResourceKey::Service(service.id().clone()),
+        Body::Service(wire::service_to(service)),
+    )
 }
 
 /// A service that no source has told of: nobody serves it.
@@ -65,9 +74,12 @@ pub(super) fn unknown_service(id: &ServiceId) -> Versioned {
 }
 
 pub(super) fn name(host: &str, answer: &NameAnswer) -> Versioned {
-    Versioned::of(&Key::Name(host.into()), Body::Name(wire::name_to(host, answer)))
+    Versioned::of(&ResourceKey::Name(host.into()), Body::Name(wire::name_to(host, answer)))
 }
 
 pub(super) fn address(address: SocketAddr, services: &[ServiceId]) -> Versioned {
-    Versioned::of(&Key::Address(address), Body::Address(wire::address_to(address, services)))
+    Versioned::of(
+        &ResourceKey::Address(address),
+        Body::Address(wire::address_to(address, services)),
+    )
 }

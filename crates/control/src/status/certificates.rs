@@ -13,13 +13,13 @@ use super::{
     Sight,
     reading::{condition, ready, shown},
 };
-use crate::key::{CertificatesTold, Key};
+use crate::key::{CertificatesTold, ResourceKey};
 
 /// The status of a certificate.
 pub(super) fn of_certificate(certificate: &Certificate, sight: Sight<'_>) -> Status {
     let name = format!("{}/{}", certificate.metadata.namespace, certificate.metadata.name);
     let certificates = &sight.picture.certificates;
-    let resource = Key::Certificate(name.as_str().into());
+    let resource = ResourceKey::Certificate(name.as_str().into());
     let live =
         certificates.wire(&name).map(|wire| sight.distribution.live(&resource, wire.version));
     let of_loading = match (certificates.problem(&name), live) {

@@ -2,8 +2,7 @@
 
 use api::{
     resource::{
-        DISCONNECTED, Key as ObjectKey, Lane, ListenerStatus, Live, Matched, Object, Status,
-        StatusCondition,
+        DISCONNECTED, Key, Lane, ListenerStatus, Live, Matched, Object, Status, StatusCondition,
     },
     validate::{Finding, Severity},
 };
@@ -13,7 +12,7 @@ use routes::spec::ListenerSpec;
 use super::{Findings, Sight, certificates, instances::Instances};
 use crate::{
     distribute::{self, Loss},
-    key::Key,
+    key::ResourceKey,
     picture::small,
     sources::Standing,
 };
@@ -40,7 +39,7 @@ pub(super) fn status(
         Object::Certificate(certificate) => certificates::of_certificate(certificate, sight),
         Object::Backend(_) => Status::default(),
     };
-    let of = |key: &ObjectKey, severity| {
+    let of = |key: &Key, severity| {
         let findings = findings.get(key).into_iter().flatten();
         let mut findings = findings.chain(sight.picture.conflicts.of(key));
         findings.find(|finding: &&Finding| finding.severity == severity)
@@ -124,14 +123,14 @@ fn of_lane(
     status
 }
 
-fn of_group(key: &ObjectKey, sight: Sight<'_>) -> Status {
+fn of_group(key: &Key, sight: Sight<'_>) -> Status {
     let groups = &sight.picture.groups;
     let wire = groups.wire(&key.name).filter(|_| groups.object(&key.name) == Some(key));
     let Some(wire) = wire else {
         let message = "the group is not in force: another has its name, or it is wrong";
         return not_in_force(message.to_owned());
     };
-    let resource = Key::Group(key.name.as_str().into());
+    let resource = ResourceKey::Group(key.name.as_str().into());
     let live = sight.distribution.live(&resource, wire.version);
     let generation = groups.generation(&key.name).unwrap_or(0);
     Status {
@@ -156,7 +155,7 @@ fn of_route(name: &str, sight: Sight<'_>) -> Status {
     let (Some(spec), Some(wire)) = (routing.route_spec(name), routing.route(name)) else {
         return not_accepted("the route cannot be used");
     };
-    let resource = Key::Route(name.into());
+    let resource = ResourceKey::Route(name.into());
     let live = sight.distribution.live(&resource, wire.version);
     let mut conditions = vec![if spec.parents.is_empty() {
         let message = "no gateway of parentRefs exists and lets it attach".to_owned();
@@ -174,13 +173,13 @@ fn of_route(name: &str, sight: Sight<'_>) -> Status {
     Status { conditions, live, ..Status::default() }
 }
 
-fn of_gateway(key: &ObjectKey, sight: Sight<'_>) -> Status {
+fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {
     let routing = &sight.picture.routing;
     let wire = routing.gateway(&key.name).filter(|_| routing.object(&key.name) == Some(key));
     let Some(wire) = wire else {
         return not_accepted("another gateway has its name, or it is wrong");
     };
-    let resource = Key::Gateway(key.name.as_str().into());
+    let resource = ResourceKey::Gateway(key.name.as_str().into());
     let live = sight.distribution.live(&resource, wire.version);
     let accepted = condition("Accepted", true, "Accepted", String::new());
     let ready = match live.data_planes {
@@ -257,7 +256,7 @@ fn of_another_controller(class: &str) -> Status {
     Status { conditions: vec![unknown], ..Status::default() }
 }
 
-fn of_source(key: &ObjectKey, sight: Sight<'_>) -> Status {
+fn of_source(key: &Key, sight: Sight<'_>) -> Status {
     let mut sources = sight.picture.set().service_sources();
     let first = sources.find(|source| source.metadata.name == key.name);
     let is_first = first.is_some_and(|first| first.key() == *key);
@@ -280,7 +279,11 @@ fn of_source(key: &ObjectKey, sight: Sight<'_>) -> Status {
     Status { conditions: vec![ready], ..Status::default() }
 }
 
-pub(super) fn ready(resource: &Key, live: distribute::Live, sight: Sight<'_>) -> StatusCondition {
+pub(super) fn ready(
+    resource: &ResourceKey,
+    live: distribute::Live,
+    sight: Sight<'_>,
+) -> StatusCondition {
     if let Some((count, node, reason)) = sight.distribution.refused(resource) {
         let more = match count {
             1 => String::new(),

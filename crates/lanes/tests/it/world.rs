@@ -13,7 +13,7 @@ use lanes::{
     group::{EntranceSpec, Entry, Fallback, Meet},
     service::{FurtherAddresses, Health, Port},
 };
-use testkit::Call;
+use testkit::{Call, Random};
 
 use crate::oracle::Membership;
 
@@ -48,17 +48,10 @@ impl<'b> Draw<'b> {
     }
 }
 
-/// Bytes without end from one number (SplitMix64), for runs without shrinking.
+/// Bytes without end from one number, for runs without shrinking.
 pub(crate) fn bytes_of(seed: u64, count: usize) -> Vec<u8> {
-    (0..count.div_ceil(8) as u64)
-        .flat_map(|number| {
-            let mut mixed =
-                (seed << 20 | number).wrapping_add(1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-            (mixed ^ (mixed >> 31)).to_le_bytes()
-        })
-        .collect()
+    let mut random = Random::new(seed << 20);
+    (0..count.div_ceil(8)).flat_map(|_| random.number().to_le_bytes()).collect()
 }
 
 pub(crate) const APPLICATIONS: [&str; 4] = ["a", "b", "c", "d"];

@@ -6,9 +6,9 @@ mod cases;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use testkit::{Instance, Process, RunningInstance, Sandbox, http, path, wait};
+use testkit::{Instance, Process, Random, RunningInstance, Sandbox, http, path, wait};
 
-use cases::{Case, Dice};
+use cases::Case;
 
 /// Random lanes to try, and requests for each. A plain `cargo test` tries a twentieth.
 const CONFIGURATIONS: usize = 40;
@@ -171,7 +171,7 @@ impl World {
 fn live_traffic_does_what_explain_says() {
     let share = if full_scale() { 1 } else { SMALL_SHARE };
     let seed = u64::from(std::process::id());
-    let mut dice = Dice::new(seed);
+    let mut dice = Random::new(seed);
     let world = World::start();
     let mut before = Vec::new();
     let (mut compared, mut in_lane, mut failed, mut refused) = (0, 0, 0, 0);

@@ -105,96 +105,122 @@ impl<'c> Body<'c> {
 
     /// Takes in `bytes`, moves what goes on to their front, and says how much that is.
     pub(crate) fn step(&mut self, bytes: &mut [u8]) -> Result<Step, BodyError> {
-        let mut at = 0;
-        let mut keep = 0;
-        let mut trailers = 0;
-        while at < bytes.len() || matches!(self.state, State::Done) {
-            let rest = &bytes[at..];
+        let mut moved = Moved::default();
+        while moved.at < bytes.len() {
+            let there = bytes.len() - moved.at;
             match self.state {
                 State::Done => break,
-                State::UntilClose => {
-                    keep_range(bytes, &mut keep, at, bytes.len());
-                    at = bytes.len();
-                }
+                State::UntilClose => moved.keep(bytes, there),
                 State::Length(left) => {
-                    let take = left.min(rest.len() as u64);
-                    keep_range(bytes, &mut keep, at, at + take as usize);
-                    at += take as usize;
+                    let taken = left.min(there as u64);
+                    moved.keep(bytes, taken as usize);
                     self.state =
-                        if take == left { State::Done } else { State::Length(left - take) };
+                        if taken == left { State::Done } else { State::Length(left - taken) };
                 }
                 State::ChunkData(left) => {
-                    let take = left.min(rest.len() as u64);
-                    keep_range(bytes, &mut keep, at, at + take as usize);
-                    at += take as usize;
-                    self.state =
-                        if take == left { State::ChunkEnd } else { State::ChunkData(left - take) };
-                }
-                State::ChunkEnd => match rest {
-                    [b'\r', b'\n', ..] => {
-                        self.keep_framing_range(bytes, &mut keep, at, at + 2);
-                        at += 2;
-                        self.state = State::ChunkLine;
-                    }
-                    [b'\r'] => break,
-                    _ => return Err(BodyError::ChunkEnd),
-                },
-                State::ChunkLine => {
-                    let Some(line) = whole_line(rest, CHUNK_LINE_BYTES_MAX, BodyError::ChunkSize)?
-                    else {
-                        break;
-                    };
-                    let (size, digits) = chunk_size(&rest[..line])?;
-                    // Extensions are for one hop: the digits go on, then the CRLF.
-                    self.keep_framing_range(bytes, &mut keep, at, at + digits);
-                    self.keep_framing_range(bytes, &mut keep, at + line, at + line + 2);
-                    at += line + 2;
-                    self.state =
-                        if size == 0 { State::Trailers(0) } else { State::ChunkData(size) };
-                }
-                State::Trailers(seen) => {
-                    let Some(line) = whole_line(rest, TRAILER_LINE_BYTES_MAX, BodyError::Trailer)?
-                    else {
-                        break;
-                    };
-                    if line == 0 {
-                        self.keep_framing_range(bytes, &mut keep, at, at + 2);
-                        self.state = State::Done;
+                    let taken = left.min(there as u64);
+                    moved.keep(bytes, taken as usize);
+                    self.state = if taken == left {
+                        State::ChunkEnd
                     } else {
-                        if seen == TRAILER_FIELDS_MAX {
-                            return Err(BodyError::Trailer);
-                        }
-                        if trailer_goes_on(&rest[..line], self.no_trailers)? {
-                            let mut end = keep + trailers;
-                            keep_range(bytes, &mut end, at, at + line + 2);
-                            (keep, trailers) = self.kept_trailers(keep, end);
-                        }
-                        self.state = State::Trailers(seen + 1);
+                        State::ChunkData(left - taken)
+                    };
+                }
+                State::ChunkEnd | State::ChunkLine | State::Trailers(_) => {
+                    if !self.step_line(bytes, &mut moved)? {
+                        break;
                     }
-                    at += line + 2;
                 }
             }
         }
+        let Moved { at, keep, trailers } = moved;
         Ok(Step { keep, consumed: at, trailers, done: self.state == State::Done })
     }
 
-    /// Where what goes on ends, and how many bytes of trailers lie behind it, when all that is kept ends at `end`.
-    fn kept_trailers(&self, keep: usize, end: usize) -> (usize, usize) {
-        if self.keep_framing { (end, 0) } else { (keep, end - keep) }
+    /// Takes in a line of the framing, or of trailers. Whether it is all there.
+    fn step_line(&mut self, bytes: &mut [u8], moved: &mut Moved) -> Result<bool, BodyError> {
+        let rest = &bytes[moved.at..];
+        match self.state {
+            State::ChunkEnd => match rest {
+                [b'\r', b'\n', ..] => {
+                    self.move_framing(bytes, moved, 2);
+                    self.state = State::ChunkLine;
+                }
+                [b'\r'] => return Ok(false),
+                _ => return Err(BodyError::ChunkEnd),
+            },
+            State::Trailers(seen) => {
+                let line = whole_line(rest, TRAILER_LINE_BYTES_MAX, BodyError::Trailer)?;
+                let Some(line) = line else { return Ok(false) };
+                if line == 0 {
+                    self.move_framing(bytes, moved, 2);
+                    self.state = State::Done;
+                    return Ok(true);
+                }
+                if seen == TRAILER_FIELDS_MAX {
+                    return Err(BodyError::Trailer);
+                }
+                if !trailer_goes_on(&rest[..line], self.no_trailers)? {
+                    moved.at += line + 2;
+                } else if self.keep_framing {
+                    moved.keep(bytes, line + 2);
+                } else {
+                    moved.keep_trailer(bytes, line + 2);
+                }
+                self.state = State::Trailers(seen + 1);
+            }
+            _ => {
+                let line = whole_line(rest, CHUNK_LINE_BYTES_MAX, BodyError::ChunkSize)?;
+                let Some(line) = line else { return Ok(false) };
+                let (size, digits) = chunk_size(&rest[..line])?;
+                // Extensions are for one hop: the digits go on, then the CRLF.
+                self.move_framing(bytes, moved, digits);
+                moved.at += line - digits;
+                self.move_framing(bytes, moved, 2);
+                self.state = if size == 0 { State::Trailers(0) } else { State::ChunkData(size) };
+            }
+        }
+        Ok(true)
     }
 
-    fn keep_framing_range(&self, bytes: &mut [u8], keep: &mut usize, start: usize, end: usize) {
+    /// The next bytes frame the data.
+    fn move_framing(&self, bytes: &mut [u8], moved: &mut Moved, count: usize) {
         if self.keep_framing {
-            keep_range(bytes, keep, start, end);
+            moved.keep(bytes, count);
+        } else {
+            moved.at += count;
         }
     }
 }
 
-fn keep_range(bytes: &mut [u8], keep: &mut usize, start: usize, end: usize) {
-    if *keep != start {
-        bytes.copy_within(start..end, *keep);
+/// How far bytes were gone through, and what of them goes on, at their front.
+#[derive(Debug, Clone, Copy, Default)]
+struct Moved {
+    at: usize,
+    keep: usize,
+    /// Behind what is kept.
+    trailers: usize,
+}
+
+impl Moved {
+    /// The next bytes go on.
+    fn keep(&mut self, bytes: &mut [u8], count: usize) {
+        self.move_to(self.keep, bytes, count);
+        self.keep += count;
     }
-    *keep += end - start;
+
+    /// The same of a line of trailers that goes on beside the data.
+    fn keep_trailer(&mut self, bytes: &mut [u8], count: usize) {
+        self.move_to(self.keep + self.trailers, bytes, count);
+        self.trailers += count;
+    }
+
+    fn move_to(&mut self, to: usize, bytes: &mut [u8], count: usize) {
+        if to != self.at {
+            bytes.copy_within(self.at..self.at + count, to);
+        }
+        self.at += count;
+    }
 }
 
 /// Length of the first line without its CRLF, `None` while it is not all there.

@@ -12,7 +12,7 @@ use crate::{
 fn table_of(rule: RuleSpec) -> (Table, Vec<String>) {
     let (table, problems) =
         Table::compile(Some(&gateway(&[("http", 80, None)])), &[route("r", 0, vec![rule])]);
-    (table, problems.into_iter().map(|it| it.problem.field).collect())
+    (table, problems.into_iter().map(|it| it.problem.field.into()).collect())
 }
 
 fn found<'t>(table: &'t Table, request: &Call) -> (&'t crate::Rule, usize) {

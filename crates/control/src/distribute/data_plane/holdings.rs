@@ -8,7 +8,7 @@ use foldhash::HashMap;
 use super::Told;
 use crate::{
     distribute::tally::{Standing, Tally},
-    key::{Key, Topic},
+    key::{ResourceKey, Topic},
     picture::{Known, Picture, Share},
 };
 
@@ -17,11 +17,11 @@ use crate::{
 pub(super) struct Holdings {
     node: Arc<str>,
     is_connected: bool,
-    by_key: HashMap<Key, Holding>,
+    by_key: HashMap<ResourceKey, Holding>,
     /// Of the share, what changed and must be looked at.
-    pending: Vec<Key>,
+    pending: Vec<ResourceKey>,
     /// Of these it may not have confirmed what it was sent last.
-    unconfirmed: Vec<Key>,
+    unconfirmed: Vec<ResourceKey>,
 }
 
 /// One resource. There is an entry for whatever is in the share, or held.
@@ -51,7 +51,7 @@ impl Holdings {
     }
 
     /// It brought along a version of a resource, and so has confirmed it.
-    pub(super) fn bring(&mut self, key: Key, version: u64) {
+    pub(super) fn bring(&mut self, key: ResourceKey, version: u64) {
         let held = Some(Held { version, sent_in: 0, is_confirmed: true });
         self.by_key.insert(key, Holding { held, ..Holding::default() });
     }
@@ -79,7 +79,7 @@ impl Holdings {
     }
 
     /// A resource changed.
-    pub(super) fn touch(&mut self, key: &Key) {
+    pub(super) fn touch(&mut self, key: &ResourceKey) {
         if let Some(holding) = self.by_key.get_mut(key)
             && holding.is_in_share
             && !mem::replace(&mut holding.is_pending, true)
@@ -92,7 +92,7 @@ impl Holdings {
     /// grow old.
     pub(super) fn keep_what_is_unknown(&self, picture: &Picture, share: &mut Share) {
         for (key, holding) in &self.by_key {
-            let is_held = matches!(key, Key::Service(_)) && holding.held.is_some();
+            let is_held = matches!(key, ResourceKey::Service(_)) && holding.held.is_some();
             if is_held && !share.keys.contains(key) && !picture.may_remove(key) {
                 share.keys.insert(key.clone());
                 share.topics.insert(Topic::Resource(key.clone()));
@@ -119,7 +119,7 @@ impl Holdings {
     /// Tells all that differs from what the share now is; what changed meanwhile is seen by that.
     pub(super) fn tell_share(
         &mut self,
-        share: HashSet<Key>,
+        share: HashSet<ResourceKey>,
         picture: &Picture,
         told: &mut Told,
         tally: &mut Tally,
@@ -179,12 +179,12 @@ impl Holdings {
     }
 
     /// Why it does not take a resource.
-    pub(super) fn reason_against(&self, key: &Key) -> Option<&str> {
+    pub(super) fn reason_against(&self, key: &ResourceKey) -> Option<&str> {
         self.by_key.get(key)?.refused.as_deref()
     }
 
     /// What it does not take, and why.
-    pub(super) fn refusals(&self) -> impl Iterator<Item = (&Key, &str)> {
+    pub(super) fn refusals(&self) -> impl Iterator<Item = (&ResourceKey, &str)> {
         self.by_key.iter().filter_map(|(key, holding)| Some((key, holding.refused.as_deref()?)))
     }
 }
@@ -205,10 +205,10 @@ impl Holding {
     /// what it brought along from before a restart, of either side, is told only where it differs.
     fn compare(
         &mut self,
-        key: &Key,
+        key: &ResourceKey,
         picture: &Picture,
         told: &mut Told,
-        unconfirmed: &mut Vec<Key>,
+        unconfirmed: &mut Vec<ResourceKey>,
     ) {
         match picture.known(key) {
             // What it brought along may be more.
@@ -231,7 +231,7 @@ impl Holding {
         }
     }
 
-    fn remove(&mut self, key: &Key, told: &mut Told, unconfirmed: &mut Vec<Key>) {
+    fn remove(&mut self, key: &ResourceKey, told: &mut Told, unconfirmed: &mut Vec<ResourceKey>) {
         self.refused = None;
         let Some(held) = self.held.take() else { return };
         if !held.is_confirmed {

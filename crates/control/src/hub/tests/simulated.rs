@@ -17,6 +17,7 @@ use std::{
 };
 
 use lanes::Service;
+use testkit::Random;
 
 use self::{
     data_plane::DataPlane,
@@ -37,27 +38,6 @@ const FORGOTTEN_PERCENT_MAX: usize = 30;
 
 /// Steps that a silent instance is remembered.
 const SILENT_STEPS: u64 = 12;
-
-/// Numbers that look random, and are the same for the same seed (SplitMix64).
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        (self.next() % end as u64) as usize
-    }
-
-    fn percent(&mut self, percent: usize) -> bool {
-        self.below(100) < percent
-    }
-}
 
 /// A fault of the product itself, to see that it is found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,7 +109,7 @@ impl Simulation {
         }
         let mut simulation = Self {
             world,
-            random: Random(seed),
+            random: Random::new(seed),
             truth: Truth::new(),
             data_planes: vec![DataPlane::gateway("gateway-0"), DataPlane::gateway("gateway-1")],
             planted,

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use serde_json::{Value, json};
-use testkit::sample;
+use testkit::{Random, sample};
 
 /// A gateway behind one proxy that is believed, a second group that shares applications with the sample's, one that is
 /// entered behind the gateway, and routes that change what is seen there.
@@ -91,36 +91,6 @@ const HOSTS: [&str; 6] = [
     "a_b~c",
 ];
 
-/// SplitMix64: the same seed, the same test.
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.next() % bound as u64).unwrap_or_default()
-    }
-
-    fn of<T: Copy>(&mut self, values: &[T]) -> T {
-        values[self.below(values.len())]
-    }
-
-    /// True in one of so many throws.
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
-    }
-}
-
 /// A random request.
 #[derive(Debug)]
 pub(crate) struct Case {
@@ -135,7 +105,7 @@ impl Case {
         Self { method: "GET", target: "/a".to_owned(), headers: Vec::new() }
     }
 
-    pub(crate) fn random(dice: &mut Dice) -> Self {
+    pub(crate) fn random(dice: &mut Random) -> Self {
         let mut target = dice.of(&["/a", "/a/beta/x", "/a/b", "/old/beta", "/moved/b"]).to_owned();
         if !dice.one_in(2) {
             let value = dice.of(&VALUES).replace(' ', if dice.one_in(2) { "+" } else { "%20" });
@@ -179,7 +149,7 @@ impl Case {
     }
 
     /// What a gateway refuses before it looks at routes.
-    fn become_refused(&mut self, dice: &mut Dice) {
+    fn become_refused(&mut self, dice: &mut Random) {
         let add = |headers: &mut Vec<_>, name, value: &str| headers.push((name, value.to_owned()));
         match dice.below(9) {
             0 => {
@@ -207,7 +177,7 @@ impl Case {
 }
 
 /// One to four random lanes in each group.
-pub(crate) fn lanes(dice: &mut Dice) -> Vec<Value> {
+pub(crate) fn lanes(dice: &mut Random) -> Vec<Value> {
     let mut lanes = group(dice, "front", &["app-a", "app-b"]);
     lanes.extend(group(dice, "search", &["app-b", "app-c"]));
     lanes.extend(group(dice, "trade", &["app-a", "app-b", "app-c"]));
@@ -216,7 +186,7 @@ pub(crate) fn lanes(dice: &mut Dice) -> Vec<Value> {
 
 /// Lanes of which it is sure that requests are in one and that requests fail in one: for calls by POST there is no
 /// violet A, and all else is red.
-pub(crate) fn strict_lanes(dice: &mut Dice) -> Vec<Value> {
+pub(crate) fn strict_lanes(dice: &mut Random) -> Vec<Value> {
     let is_post = json!({"attribute": "method", "operator": "==", "value": "POST"});
     let is_any = json!({"attribute": "path", "operator": "exists"});
     let trade = |tag, priority, condition, fallback| {
@@ -237,14 +207,14 @@ fn lane(group: &str, tag: &str, spec: Value) -> Value {
     })
 }
 
-fn group(dice: &mut Dice, group: &str, applications: &[&str]) -> Vec<Value> {
+fn group(dice: &mut Random, group: &str, applications: &[&str]) -> Vec<Value> {
     let by_ratio = dice.one_in(4);
     let mut tags = TAGS.to_vec();
     for _ in 0..dice.below(TAGS.len()) {
         let gone = dice.below(tags.len());
         tags.remove(gone);
     }
-    let random = |dice: &mut Dice, tag: &str| {
+    let random = |dice: &mut Random, tag: &str| {
         let entry = if by_ratio {
             json!({"ratio": {"percent": 5 + dice.below(20), "stickyBy": {"header": "x-user"}}})
         } else {
@@ -284,7 +254,7 @@ fn parameter(condition: &Value) -> String {
 }
 
 /// What an entrance changes before conditions see it.
-fn condition_at_the_entrance(dice: &mut Dice) -> Value {
+fn condition_at_the_entrance(dice: &mut Random) -> Value {
     let (parameter, name, operator, value) = dice.of(&[
         ("attribute", "clientIp", "cidr", "198.51.100.0/24"),
         ("attribute", "clientIp", "cidr", "2001:db8::/32"),
@@ -311,7 +281,7 @@ fn condition_at_the_entrance(dice: &mut Dice) -> Value {
     }
 }
 
-fn condition(dice: &mut Dice) -> Value {
+fn condition(dice: &mut Random) -> Value {
     if dice.one_in(2) {
         return condition_at_the_entrance(dice);
     }

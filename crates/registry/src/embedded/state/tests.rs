@@ -376,7 +376,9 @@ fn one_that_was_not_usable_is_not_missed() {
 fn check_refused(instance: Instance, field: &str) {
     let mut world = World::new();
     match world.state.register(instance, world.now()) {
-        Err(RegisterError::Invalid(problem)) => assert_eq!(problem.field, field, "{problem}"),
+        Err(RegisterError::Invalid(problem)) => {
+            assert_eq!(problem.field.as_str(), field, "{problem}")
+        }
         other => panic!("{other:?}"),
     }
 }

@@ -116,7 +116,7 @@ fn hop(
     let context = Context::read(picture, iter::once(carried));
     let mut failed = Failed(Vec::new());
     for attempt in 0..ATTEMPTS_MAX {
-        let ticket = random.next();
+        let ticket = random.number();
         let choice = picture.choose(&context, service, None, &failed, ticket, &mut ());
         let Choice { endpoint, .. } = choice.map_err(|_nobody| refused("nobody may serve"))?;
         sent.again += usize::from(attempt > 0);
