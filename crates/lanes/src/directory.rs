@@ -73,6 +73,8 @@ pub struct Directory {
     /// What there is at all; `None`: that was not told.
     digest: Option<Arc<Digest>>,
     nobody_answers: bool,
+    /// Services that have an instance from which nothing is heard.
+    silent_services: usize,
 }
 
 /// What is known of one name.
@@ -116,6 +118,8 @@ impl Directory {
     pub fn insert(&mut self, service: Arc<Service>) {
         let id = service.id().clone();
         let old = self.services.insert(id.clone(), Arc::clone(&service));
+        self.silent_services += usize::from(service.has_silent());
+        self.silent_services -= usize::from(old.as_ref().is_some_and(|old| old.has_silent()));
         let had = old.as_deref().map(addresses_of).unwrap_or_default();
         let has = addresses_of(&service);
         for address in had.iter().filter(|address| has.binary_search(address).is_err()) {
@@ -137,6 +141,7 @@ impl Directory {
     /// Removes a service and its addresses.
     pub fn remove(&mut self, id: &ServiceId) {
         let Some(old) = self.services.remove(id) else { return };
+        self.silent_services -= usize::from(old.has_silent());
         for address in addresses_of(&old) {
             self.remove_address(address, id);
         }
@@ -175,6 +180,11 @@ impl Directory {
         if self.addresses.get(address).is_some_and(Known::is_answered) {
             self.addresses.change(address, |known| known.answer = None);
         }
+    }
+
+    /// Whether there is an instance from which its source does not hear.
+    pub fn has_silent(&self) -> bool {
+        self.silent_services > 0
     }
 
     /// A service by identity.

@@ -112,6 +112,7 @@ pub struct Service {
     weights_before: Box<[u64]>,
     /// Addresses of the instances beside the first of each, and whose they are. Sorted.
     other_addresses: Box<[(SocketAddr, u32)]>,
+    has_silent: bool,
 }
 
 /// A run of [`Service::endpoints`]: the instances of one tag. A retry can stay among them.
@@ -166,6 +167,7 @@ impl Service {
             })
             .collect();
         other_addresses.sort_unstable();
+        let has_silent = endpoints.iter().any(|it| it.health == Health::Silent);
         Self {
             id,
             name: name.into(),
@@ -174,6 +176,7 @@ impl Service {
             subsets: subsets.into(),
             weights_before: weights_before.into(),
             other_addresses: other_addresses.into(),
+            has_silent,
         }
     }
 
@@ -195,6 +198,11 @@ impl Service {
     /// All instances, usable or not, sorted by tag (base first), then address.
     pub fn endpoints(&self) -> &[Endpoint] {
         &self.endpoints
+    }
+
+    /// Whether its source does not hear from one of its instances.
+    pub(crate) fn has_silent(&self) -> bool {
+        self.has_silent
     }
 
     /// The instances with `tag` (`None`: the base), usable or not.

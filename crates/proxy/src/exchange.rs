@@ -84,7 +84,7 @@ struct AnswersRest<C> {
     call: C,
     answering: Answering,
     remembered: Option<Remembered>,
-    request_deadline_ms: u64,
+    patience: Patience,
 }
 
 /// A request that has a plan. Large: it stays where it is, and is lent to all steps.
@@ -127,6 +127,7 @@ where
     worker.deadlines.set_now(started);
     let _in_flight = worker.account.begin();
     let exchange = Exchange { worker, upstream, sink };
+    let is_conversation = request.is_conversation();
     let mut found = Found::default();
     let mut queries = 0;
     let mut picture = worker.picture();
@@ -144,7 +145,7 @@ where
         drop(head);
         let no_plan = match decided {
             Ok(plan) => {
-                let patience = Patience::new(worker, &plan);
+                let patience = Patience::new(worker, &plan, is_conversation);
                 let protocol = plan.protocol.unwrap_or(R::PROTOCOL);
                 let mut planned = Planned {
                     plan,

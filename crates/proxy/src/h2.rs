@@ -5,6 +5,7 @@
 pub(crate) mod driver;
 pub(crate) mod error;
 mod frame;
+pub(crate) mod grpc;
 mod guard;
 pub(crate) mod head;
 pub(crate) mod hpack;

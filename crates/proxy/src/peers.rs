@@ -17,6 +17,9 @@ const RETURNS_MAX: usize = 3;
 /// Says that a request was not handed to the application. Never handed on.
 pub(crate) const REFUSED: &str = "laneway-refused";
 
+/// The status of HTTP with which gRPC says everything.
+pub(crate) const GRPC_STATUS: u16 = 200;
+
 /// Why a sidecar has no answer of its application.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
@@ -37,7 +40,7 @@ impl Refused {
         }
     }
 
-    /// With which status it is said.
+    /// With which status it is said; to callers of gRPC, who have a status of their own, with 200.
     pub(crate) fn status(self) -> u16 {
         match self {
             Self::Misrouted => 421,
@@ -45,9 +48,12 @@ impl Refused {
         }
     }
 
-    pub(crate) fn read(status: u16, value: &[u8]) -> Option<Self> {
+    pub(crate) fn read(status: u16, is_grpc: bool, value: &[u8]) -> Option<Self> {
         let mut all = [Self::Misrouted, Self::Unreachable, Self::Unanswered].into_iter();
-        all.find(|it| status == it.status() && value == it.as_str().as_bytes())
+        all.find(|it| {
+            status == (if is_grpc { GRPC_STATUS } else { it.status() })
+                && value == it.as_str().as_bytes()
+        })
     }
 }
 

@@ -225,7 +225,7 @@ async fn empty<S: Serve>(thread: &Thread<S>, until: Instant) {
         tokio::time::sleep(DRAIN_LOOK).await;
         if Instant::now() >= idle_until {
             worker.deadlines.for_each(|connection| {
-                if connection.idle.get() && !connection.is_outbound.get() {
+                if !connection.is_outbound.get() {
                     connection.let_go();
                 }
             });
@@ -241,11 +241,7 @@ async fn end<S: Serve>(thread: &Thread<S>, until: Instant) {
     while worker.recorder.level(Level::DownstreamOpen) > 0 && Instant::now() < until {
         tokio::time::sleep(DRAIN_LOOK).await;
         if Instant::now() >= idle_until {
-            worker.deadlines.for_each(|connection| {
-                if connection.idle.get() {
-                    connection.let_go();
-                }
-            });
+            worker.deadlines.for_each(|connection| connection.let_go());
         }
     }
     worker.upstreams.close();

@@ -88,8 +88,8 @@ pub(crate) struct Connection {
     is_reset: Cell<bool>,
     /// Whoever waits for room to send.
     sender: RefCell<Option<Waker>>,
-    /// Whoever can end it in order between two requests.
-    farewell: RefCell<Option<Waker>>,
+    /// Whoever looks after what many share on it, and ends it in order.
+    keeper: RefCell<Option<Waker>>,
     /// The kernel takes little more than it can send at once.
     takes_little: Cell<bool>,
     /// Who is at the other end.
@@ -120,7 +120,7 @@ impl Connection {
             is_cut: Cell::new(false),
             is_reset: Cell::new(false),
             sender: RefCell::default(),
-            farewell: RefCell::default(),
+            keeper: RefCell::default(),
             takes_little: Cell::new(false),
             peer,
         });
@@ -148,6 +148,15 @@ impl Connection {
         self.awaited_since_ms.set(self.deadlines.now_ms());
     }
 
+    /// Answers to some requests are awaited, or none is: since the last time that anything came.
+    pub(crate) fn await_answers(&self, any: bool) {
+        match (any, self.awaited_since_ms.get()) {
+            (true, NOT_AWAITED) => self.await_answer(),
+            (true, _) => {}
+            (false, _) => self.is_answered(),
+        }
+    }
+
     /// It has come.
     pub(crate) fn is_answered(&self) {
         self.awaited_since_ms.set(NOT_AWAITED);
@@ -159,10 +168,13 @@ impl Connection {
         Duration::from_millis(self.deadlines.now_ms().saturating_sub(since_ms))
     }
 
-    /// Ends the wait for an answer that will not come.
+    /// Ends the wait for an answer that will not come. What many share goes on for those who have one.
     pub(crate) fn lose(&self, why: Lost) {
         self.lost.set(Some(why));
-        self.shut_down(Shutdown::Both);
+        match self.keeper.take() {
+            Some(keeper) => keeper.wake(),
+            None => self.shut_down(Shutdown::Both),
+        }
     }
 
     /// Waits for bytes holding no buffer. Empty: the other side closed.
@@ -205,16 +217,17 @@ impl Connection {
         self.is_cut.get() || self.deadline.is_expired()
     }
 
-    /// Whoever is woken says goodbye when it must end between two requests.
-    pub(crate) fn set_farewell(&self, waker: &Waker) {
-        self.farewell.replace(Some(waker.clone()));
+    /// Whoever is woken sees that it must end, or that nothing is expected of the instance.
+    pub(crate) fn set_keeper(&self, waker: &Waker) {
+        self.keeper.replace(Some(waker.clone()));
     }
 
-    /// Nothing more is served between two requests: it ends, where its protocol has a farewell with one.
+    /// Nothing more is served: it ends between two requests, and where its protocol has a farewell, with one.
     pub(crate) fn let_go(&self) {
-        match self.farewell.take() {
-            Some(waker) => waker.wake(),
-            None => self.shut_down(Shutdown::Read),
+        match self.keeper.take() {
+            Some(keeper) => keeper.wake(),
+            None if self.idle.get() => self.shut_down(Shutdown::Read),
+            None => {}
         }
     }
 

@@ -18,8 +18,6 @@ const OTHERS: &str = "others";
 /// What a connection speaks, by its first bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Protocol {
-    /// HTTP/2 without an upgrade (prior knowledge), as gRPC speaks it.
-    Http2,
     Tls,
     /// Whatever it is: the service says of its port that it passes unread.
     Tcp,
@@ -30,7 +28,6 @@ pub enum Protocol {
 impl Protocol {
     pub(crate) fn of(first: &[u8]) -> Self {
         match first {
-            [b'P', b'R', b'I', b' ', ..] => Self::Http2,
             // A handshake's record: its type, and a version that begins with 3.
             [0x16, 0x03, ..] => Self::Tls,
             _ => Self::Other,
@@ -39,13 +36,12 @@ impl Protocol {
 
     /// Whether it may carry requests that lanes are about, and nobody has said that it does not.
     pub fn is_of_the_web(self) -> bool {
-        matches!(self, Self::Http2 | Self::Tls)
+        self == Self::Tls
     }
 
     /// What people call it.
     pub fn name(self) -> &'static str {
         match self {
-            Self::Http2 => "http2",
             Self::Tls => "tls",
             Self::Tcp => "tcp",
             Self::Other => "other",
@@ -103,13 +99,13 @@ mod tests {
         assert!(calls.count("sc-B", Protocol::Tls));
         assert!(!calls.count("sc-B", Protocol::Tls));
         for number in 0..2 * SERVICES_MAX {
-            calls.count(&format!("s{number}"), Protocol::of(b"PRI * HTTP/2.0"));
+            calls.count(&format!("s{number}"), Protocol::of(b"SSH-2.0"));
         }
         calls.count("sc-B", Protocol::of(b"\x16\x03\x01"));
         let all = calls.all();
         assert_eq!(all.len(), SERVICES_MAX + 1);
         assert!(all.contains(&("sc-B".to_owned(), Protocol::Tls, 3)));
-        assert!(all.contains(&(OTHERS.to_owned(), Protocol::Http2, SERVICES_MAX as u64 + 1)));
+        assert!(all.contains(&(OTHERS.to_owned(), Protocol::Other, SERVICES_MAX as u64 + 1)));
         assert_eq!(Protocol::of(b"*1\r\n"), Protocol::Other);
     }
 }

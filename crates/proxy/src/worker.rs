@@ -229,8 +229,8 @@ impl Worker {
         self.forget(address);
     }
 
-    /// No connection to an instance that waits is used any more.
-    fn forget(&self, address: SocketAddr) {
+    /// No connection to an instance that waits, or is shared, is used for another request any more.
+    pub(crate) fn forget(&self, address: SocketAddr) {
         self.upstreams.forget(address);
         self.sessions.forget(address);
     }
@@ -319,18 +319,21 @@ impl Worker {
 
     /// Takes back the requests that have waited for long enough for an instance that its source does not hear from either.
     fn free_from_silent(&self, now: Instant) {
+        let picture = self.picture();
+        if !picture.lanes.directory().has_silent() {
+            return;
+        }
         self.deadlines.for_each(|connection| {
             if connection.awaits().is_none() || connection.awaited_for() < SILENT_WAITED_FOR {
                 return;
             }
-            let picture = self.picture();
             let instance = instance_at(picture.lanes.directory(), connection.peer);
             let Some(instance) = instance.filter(|it| it.health == Health::Silent) else { return };
             let address = instance.address;
             if self.ejections.borrow_mut().silent(address, now) {
                 self.recorder.count(Count::Ejected);
                 tracing::warn!(%address, "an instance is not heard and does not answer; it is put aside until it is");
-                instance.addresses().for_each(|address| self.upstreams.forget(address));
+                instance.addresses().for_each(|address| self.forget(address));
             }
             self.recorder.count(Count::Freed);
             connection.lose(Lost::Silent);
@@ -341,15 +344,19 @@ impl Worker {
     #[cold]
     fn hold_hung(&self, now: Instant) {
         self.deadlines.for_each(|connection| {
-            if connection.deadline().take_noted()
-                && let Some(id) = connection.awaits()
-            {
-                let picture = self.picture();
-                let service = picture.lanes.directory().service(id);
-                let instance = service.and_then(|service| service.reached_at(connection.peer));
-                self.unanswered(instance.map_or(connection.peer, |it| it.address), now);
+            if connection.deadline().take_noted() && connection.awaits().is_some() {
+                self.hangs(connection, now);
             }
         });
+    }
+
+    /// Holds it against the instance at the other end that it has not answered for long.
+    #[cold]
+    pub(crate) fn hangs(&self, connection: &Connection, now: Instant) {
+        let picture = self.picture();
+        let service = connection.awaits().and_then(|id| picture.lanes.directory().service(id));
+        let instance = service.and_then(|service| service.reached_at(connection.peer));
+        self.unanswered(instance.map_or(connection.peer, |it| it.address), now);
     }
 
     /// What must be done now and then: sweep deadlines, pools and ejections, tell the counters, and let go of a

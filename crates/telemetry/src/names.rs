@@ -78,8 +78,8 @@ metrics! {
     CORRELATION_ENTRIES = Gauge "laneway_correlation_entries" [] "Contexts remembered by correlation id.";
 
     CONTEXT_LOST = Counter "laneway_context_lost_total" [label::LANE_GROUP, label::LANE, label::CERTAINTY] "Calls of the application to services without lane context while it served requests of the lane: certain where it served nothing else.";
-    UNREAD = Counter "laneway_unread_calls_total" [label::SERVICE, label::PROTOCOL] "Connections of the application to a service that passed unread, and so outside lanes, by what they speak: http2, tls or other, or tcp where its port says so.";
-    UNREAD_ARRIVALS = Counter "laneway_unread_arrivals_total" [label::SERVICE, label::PROTOCOL] "Connections of others to the application that passed unread, and so outside lanes, by what they speak: http2, tls or other, or tcp where its port says so.";
+    UNREAD = Counter "laneway_unread_calls_total" [label::SERVICE, label::PROTOCOL] "Connections of the application to a service that passed unread, and so outside lanes, by what they speak: tls or other, or tcp where its port says so.";
+    UNREAD_ARRIVALS = Counter "laneway_unread_arrivals_total" [label::SERVICE, label::PROTOCOL] "Connections of others to the application that passed unread, and so outside lanes, by what they speak: tls or other, or tcp where its port says so.";
     UNDECLARED = Counter "laneway_undeclared_calls_total" [] "Captured connections to ports, on hosts of registered instances, that nobody has declared: they go past the lanes.";
 
     // Configuration.

@@ -170,7 +170,7 @@ pub struct LaneCalls {
 pub struct UnreadCalls {
     #[prost(string, tag = "1")]
     pub service: ::prost::alloc::string::String,
-    /// `http2` (by prior knowledge) or `tls`
+    /// `tls`
     #[prost(string, tag = "2")]
     pub protocol: ::prost::alloc::string::String,
     #[prost(uint64, tag = "3")]

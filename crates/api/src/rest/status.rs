@@ -160,7 +160,7 @@ pub struct DataPlaneStatus {
 pub struct UnreadCalls {
     /// The service.
     pub service: String,
-    /// What is spoken: `http2` (by prior knowledge) or `tls`.
+    /// What is spoken: `tls`.
     pub protocol: String,
     /// Connections since the sidecar started.
     pub connections: u64,
@@ -171,8 +171,8 @@ impl fmt::Display for UnreadCalls {
         let Self { service, protocol, connections } = self;
         write!(
             f,
-            "calls {service} by {protocol}, which passes unread and outside lanes ({connections} connections): HTTP/1.1 \
-             in plain text is read"
+            "calls {service} by {protocol}, which passes unread and outside lanes ({connections} connections): HTTP in \
+             plain text is read"
         )
     }
 }

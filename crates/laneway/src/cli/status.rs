@@ -225,7 +225,7 @@ registry  static  0         0          stale 5m: it does not answer
                 behind_ms: 40,
                 unread: vec![UnreadCalls {
                     service: "sc-B".to_owned(),
-                    protocol: "http2".to_owned(),
+                    protocol: "tls".to_owned(),
                     connections: 3,
                 }],
                 undeclared: vec![UndeclaredCalls {
@@ -242,7 +242,7 @@ registry  static  0         0          stale 5m: it does not answer
 DATA PLANE      ROLE     TAG  ADDRESS  VERSION  STATE         GENERATION  BEHIND  ASKED FOR
 spring-cloud-a  sidecar                0.1.0    connected 5m  7/9         40 ms   0
 
-sidecar spring-cloud-a calls sc-B by http2, which passes unread and outside lanes (3 connections): HTTP/1.1 in plain text is read
+sidecar spring-cloud-a calls sc-B by tls, which passes unread and outside lanes (3 connections): HTTP in plain text is read
 sidecar spring-cloud-a calls 10.0.0.5:9090, a port of b or c that nobody has declared: it goes past the lanes (2 connections); if they are about it, start that sidecar with --app-address 10.0.0.5:9090,service=NAME as well
 sidecar spring-cloud-a cannot reach 127.0.0.1:1
 ";

@@ -14,6 +14,7 @@ use crate::{
         Limits,
         driver::Driver,
         error::Code,
+        grpc,
         head::Malformed,
         session::{Lost, Session, SharedSession},
     },
@@ -82,7 +83,7 @@ pub(crate) async fn serve<D: Decide>(
                 return Poll::Ready(Ok(()));
             }
             if !has_moved {
-                connection.set_farewell(context.waker());
+                connection.set_keeper(context.waker());
                 driver.wait();
                 return Poll::Pending;
             }
@@ -120,18 +121,19 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
         Ok(head) => head,
         Err(Lost::Malformed(Malformed::TooLarge)) => {
             let kind = Kind::RequestHead(HeadError::TooLarge);
-            return Answers::refuse_unread::<D>(&served, kind).await;
+            return Answers::refuse_unread::<D>(&served, kind, false).await;
         }
         Err(_) => return,
     };
-    let request = match Request::read(&served, head, decide.no_trailers(), D::ROLE) {
+    let is_grpc = grpc::is_head_of_grpc(&head.text);
+    let request = match Request::read(&served, head, is_grpc, decide.no_trailers(), D::ROLE) {
         Ok(request) => request,
         Err(error) => {
-            return Answers::refuse_unread::<D>(&served, Kind::RequestHead(error)).await;
+            return Answers::refuse_unread::<D>(&served, Kind::RequestHead(error), is_grpc).await;
         }
     };
     worker.recorder.add(Count::BytesReceived, request.head_bytes() as u64);
-    let answers = Answers::new(&served, request.has_method(b"HEAD"));
+    let answers = Answers::new(&served, request.has_method(b"HEAD"), is_grpc);
     let instances = Instances(worker);
     match Box::pin(exchange(worker, decide, request, &instances, &answers)).await {
         // What is left of the request is of no use to anybody (RFC 9113 §8.1).

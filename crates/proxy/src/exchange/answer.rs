@@ -4,6 +4,7 @@ use std::{pin::pin, time::Instant};
 
 use super::{
     AnswersRest, Exchange, Planned, Rest,
+    attempts::Patience,
     sides::{Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, RequestBody},
     unless_gone,
 };
@@ -39,13 +40,8 @@ impl<U, S> Exchange<'_, U, S> {
                     self.finish(call, answering, remembered);
                     return Rest::Whole;
                 }
-                let request_deadline_ms = planned.patience.request_deadline_ms;
-                Rest::Body(Box::new(AnswersRest {
-                    call,
-                    answering,
-                    remembered,
-                    request_deadline_ms,
-                }))
+                let patience = planned.patience;
+                Rest::Body(Box::new(AnswersRest { call, answering, remembered, patience }))
             }
             Err(NotHandedOn::Malformed(kind)) => Box::pin(self.fail(planned, kind, true)).await,
             Err(NotHandedOn::Gone) => Rest::Broken,
@@ -93,7 +89,7 @@ impl<U, S> Exchange<'_, U, S> {
         C: Call,
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
-        let handed_on = self.hand_on_body(&rest.call, Some(body), rest.request_deadline_ms).await;
+        let handed_on = self.hand_on_body(&rest.call, Some(body), rest.patience).await;
         match handed_on {
             Ok(()) => self.finish(rest.call, rest.answering, rest.remembered),
             Err(Gone) => self.worker.account.broken_off(rest.answering),
@@ -107,7 +103,7 @@ impl<U, S> Exchange<'_, U, S> {
         &self,
         call: &C,
         mut watched: Option<&mut B>,
-        request_deadline_ms: u64,
+        patience: Patience,
     ) -> Result<(), Gone>
     where
         B: RequestBody,
@@ -116,8 +112,7 @@ impl<U, S> Exchange<'_, U, S> {
     {
         let worker = self.worker;
         while !call.is_done() {
-            let at_ms = worker.at_ms(worker.timeouts.answer_body).min(request_deadline_ms);
-            call.expect_by(at_ms);
+            call.expect_by(patience.silent_until_ms(worker));
             let next = pin!(call.next());
             let next = match &mut watched {
                 Some(body) => unless_gone(*body, next).await,

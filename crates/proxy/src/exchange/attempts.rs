@@ -16,7 +16,7 @@ use super::{
 };
 use crate::{
     error::{Kind, ProxyError},
-    limits::{ABANDONED_AFTER, ATTEMPTS_MAX, UNLIMITED},
+    limits::{ABANDONED_AFTER, ATTEMPTS_MAX, Timeouts, UNLIMITED},
     peers::Refused,
     plan::{Chosen, Plan, Protocol, Target, Version},
     worker::Worker,
@@ -26,7 +26,7 @@ use crate::{
 #[derive(Default)]
 pub(super) struct Tries {
     tried: SmallVec<[SocketAddr; ATTEMPTS_MAX]>,
-    /// Chosen already: the same instance on a fresh connection, or another of the same lane.
+    /// Chosen already, and whether it is called on a new connection, not on one that waits in the pool.
     next: Option<(Chosen, bool)>,
     attempts: usize,
 }
@@ -36,15 +36,26 @@ pub(super) struct Tries {
 pub(super) struct Patience {
     backend_timeout: Duration,
     /// When the whole request must be done.
-    pub(super) request_deadline_ms: u64,
+    request_deadline_ms: u64,
+    /// How long the instance may be silent within its answer.
+    silence: Duration,
 }
 
 impl Patience {
-    pub(super) fn new(worker: &Worker, plan: &Plan<'_>) -> Self {
-        let defaults = (worker.timeouts.request, worker.timeouts.backend);
+    pub(super) fn new(worker: &Worker, plan: &Plan<'_>, is_conversation: bool) -> Self {
+        let Timeouts { request, backend, answer_body, tunnel, .. } = worker.timeouts;
+        let (defaults, silence) = match is_conversation {
+            false => ((request, backend), answer_body),
+            true => ((UNLIMITED, tunnel), tunnel),
+        };
         let (request, backend_timeout) =
             limits(plan.request_timeout_ms, plan.backend_timeout_ms, defaults);
-        Self { backend_timeout, request_deadline_ms: worker.at_ms(request) }
+        Self { backend_timeout, request_deadline_ms: worker.at_ms(request), silence }
+    }
+
+    /// Until when the instance may send nothing more of its answer, counted from now.
+    pub(super) fn silent_until_ms(self, worker: &Worker) -> u64 {
+        worker.at_ms(self.silence).min(self.request_deadline_ms)
     }
 
     /// For a body on its way: it must move, and be answered as soon as it has arrived.
@@ -205,28 +216,42 @@ impl Tries {
         error: &ProxyError,
     ) -> bool {
         let Some(chosen) = &planned.chosen else { return false };
-        let repeatable = error.may_retry() || planned.is_idempotent;
-        let is_lost = matches!(error.kind, Kind::Lost(_));
-        if !(error.is_reset() || is_lost) || !repeatable || self.attempts >= ATTEMPTS_MAX {
+        let is_repeatable = error.may_retry() || planned.is_idempotent;
+        if !is_repeatable || self.attempts >= ATTEMPTS_MAX {
             return false;
         }
-        // Nobody has looked at it: the instance has had enough of the connection, not of requests.
-        let is_unprocessed = matches!(error.kind, Kind::Unprocessed);
-        if (reused || is_unprocessed) && !is_lost {
+        match error.kind {
+            // Nobody has looked at it: the instance has had enough of the connection, not of requests.
+            Kind::Unprocessed => self.stays_with(worker, planned, chosen),
             // The instance closed it while it waited in the pool; that says nothing about the instance.
-            worker.recorder.count(Count::PoolStale);
-            worker.recorder.count(Count::RetriedStale);
-            // Of connections that are shared, none is handed out that has ended; and many are served by one.
-            let fresh = planned.protocol.version != Version::Http2;
-            self.next = Some((*chosen, fresh));
-            return true;
+            Kind::Reset(_) if reused => {
+                worker.recorder.count(Count::PoolStale);
+                self.stays_with(worker, planned, chosen)
+            }
+            Kind::Reset(_) => self.goes_on(worker, planned, chosen),
+            Kind::Lost(_) => {
+                let is_another = self.goes_on(worker, planned, chosen);
+                if is_another {
+                    worker.recorder.count(Count::RetriedLost);
+                }
+                is_another
+            }
+            _ => false,
         }
+    }
+
+    /// Tries the same instance once more, on a new connection: others that wait in the pool may have been closed, too. Of
+    /// those that are shared none is handed out that has ended.
+    fn stays_with(&mut self, worker: &Worker, planned: &Planned<'_>, chosen: &Chosen) -> bool {
+        worker.recorder.count(Count::RetriedStale);
+        self.next = Some((*chosen, planned.protocol.version == Version::Http1));
+        true
+    }
+
+    /// Tries another instance of the same lane, if there is one.
+    fn goes_on(&mut self, worker: &Worker, planned: &Planned<'_>, chosen: &Chosen) -> bool {
         self.tried.push(chosen.address);
-        let is_another = self.stays_in_lane(worker, planned, chosen);
-        if is_lost && is_another {
-            worker.recorder.count(Count::RetriedLost);
-        }
-        is_another
+        self.stays_in_lane(worker, planned, chosen)
     }
 
     /// Chooses another instance of the same lane, by the latest picture.
@@ -315,7 +340,7 @@ impl Planned<'_> {
             return;
         };
         for address in self.addresses(worker, &chosen) {
-            worker.upstreams.forget(address);
+            worker.forget(address);
         }
     }
 

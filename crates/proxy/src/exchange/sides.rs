@@ -98,6 +98,12 @@ pub(crate) trait Request {
     /// What its client speaks.
     const PROTOCOL: Protocol;
 
+    /// Its sides may be silent for as long as those of a tunnel may, unless a route says otherwise: they tell each other
+    /// how long they wait.
+    fn is_conversation(&self) -> bool {
+        false
+    }
+
     /// Its head, for whoever decides. What is dropped there does not go on.
     fn head(&mut self) -> impl Head<'_>;
 

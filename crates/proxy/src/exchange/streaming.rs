@@ -234,8 +234,7 @@ impl<U, S> Exchange<'_, U, S> {
             Err(NotHandedOn::Malformed(kind)) => return Progress::Failed(kind),
             Err(NotHandedOn::Gone) => return Progress::Gone,
         };
-        let deadline_ms = planned.patience.request_deadline_ms;
-        let mut download = pin!(self.hand_on_body(call, None::<&mut B>, deadline_ms));
+        let mut download = pin!(self.hand_on_body(call, None::<&mut B>, planned.patience));
         let handed_on = poll_fn(|context| {
             upload.advance(context);
             download.as_mut().poll(context)

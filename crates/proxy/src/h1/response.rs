@@ -4,7 +4,7 @@ use routes::entrance::{self, Fields as _, NOMINATIONS_MAX, Name, Names};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{Field, HeadError, HeadParser, Progress, Span, minor_version};
-use crate::peers::Refused;
+use crate::{h2::grpc, peers::Refused};
 
 /// A response head as offsets into the received bytes. Reused: it keeps its memory between responses.
 #[derive(Debug, Default)]
@@ -96,7 +96,8 @@ impl ResponseHead {
             // Between two proxies alone: what an application says of it goes no further.
             let mut fields = FieldLines { parser: &mut *parser, bytes };
             let said = fields.values(Name::LanewayRefused).next();
-            self.refused = said.and_then(|value| Refused::read(self.status, value));
+            let is_grpc = fields.values(Name::ContentType).next().is_some_and(grpc::is_grpc);
+            self.refused = said.and_then(|value| Refused::read(self.status, is_grpc, value));
             fields.drop_named(Names::of(&[Name::LanewayRefused]));
         }
         let options = entrance::drop_hop_by_hop(&mut FieldLines { parser, bytes });

@@ -16,8 +16,63 @@ pub(crate) trait ReadHead {
     }
 }
 
-/// Appends the head of a request as it goes on: its line, what Laneway says itself, the fields that were kept, and what
-/// the route adds.
+/// What fields go on as: lines, or the block of another protocol.
+pub(crate) trait Fields {
+    /// Those that Laneway says itself.
+    fn written(&mut self, written: &Written);
+
+    /// Those that were kept.
+    fn kept(&mut self, bytes: &[u8], fields: &[Field]);
+
+    /// One that is added.
+    fn added(&mut self, name: &str, value: &[u8]);
+}
+
+/// Lines of text.
+struct Lines<'o>(&'o mut Vec<u8>);
+
+impl Fields for Lines<'_> {
+    fn written(&mut self, written: &Written) {
+        self.0.extend_from_slice(written.lines());
+    }
+
+    /// Whole runs at once.
+    fn kept(&mut self, bytes: &[u8], fields: &[Field]) {
+        write_kept(bytes, fields, self.0);
+    }
+
+    fn added(&mut self, name: &str, value: &[u8]) {
+        write_field(name, value, self.0);
+    }
+}
+
+/// The fields of a request as it goes on: what Laneway says itself, those that were kept, and what the route adds.
+#[inline]
+pub(crate) fn write_fields(
+    head: &RequestHead,
+    bytes: &[u8],
+    written: &Written,
+    edits: &Edits<'_>,
+    fields: &mut impl Fields,
+) {
+    fields.written(written);
+    fields.kept(bytes, head.fields());
+    for (name, value) in edits.added() {
+        fields.added(name, value.as_bytes());
+    }
+}
+
+/// Appends path and query of a request as it goes on.
+#[inline]
+pub(crate) fn write_target(head: &RequestHead, bytes: &[u8], edits: &Edits<'_>, out: &mut Vec<u8>) {
+    edits.write_path(head.path_sent(bytes), out);
+    if let Some(query) = head.query_sent(bytes) {
+        out.push(b'?');
+        out.extend_from_slice(query);
+    }
+}
+
+/// Appends the head of a request as it goes on.
 pub(crate) fn write_request(
     head: &RequestHead,
     bytes: &[u8],
@@ -25,25 +80,13 @@ pub(crate) fn write_request(
     edits: &Edits<'_>,
     out: &mut Vec<u8>,
 ) {
-    write_request_line(head, bytes, edits, out);
-    out.extend_from_slice(written.lines());
-    write_kept(bytes, head.fields(), out);
-    for (name, value) in edits.added() {
-        write_field(name, value.as_bytes(), out);
-    }
-    write_framing(head, bytes, out);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn write_request_line(head: &RequestHead, bytes: &[u8], edits: &Edits<'_>, out: &mut Vec<u8>) {
     out.extend_from_slice(head.method.of(bytes));
     out.push(b' ');
-    edits.write_path(head.path_sent(bytes), out);
-    if let Some(query) = head.query_sent(bytes) {
-        out.push(b'?');
-        out.extend_from_slice(query);
-    }
+    write_target(head, bytes, edits, out);
     out.extend_from_slice(b" HTTP/1.1\r\n");
+    write_fields(head, bytes, written, edits, &mut Lines(out));
+    write_framing(head, bytes, out);
+    out.extend_from_slice(b"\r\n");
 }
 
 /// What frames the body and asks for an upgrade; the fields that did were for one hop alone.

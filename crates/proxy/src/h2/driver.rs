@@ -18,6 +18,7 @@ use super::{
 use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
+    limits::LINGER,
     transport::{Connection, Transport as _},
     worker::Worker,
 };
@@ -49,6 +50,8 @@ pub(crate) struct Driver<'c> {
     sent: usize,
     /// The other side has ended its sending.
     pub(crate) has_ended: bool,
+    /// Nothing can be sent any more.
+    is_broken: bool,
     waits: Option<Wait>,
     /// What the other side did wrong.
     pub(crate) failed: Option<Fatal>,
@@ -71,6 +74,7 @@ impl<'c> Driver<'c> {
             sending: Vec::new(),
             sent: 0,
             has_ended: false,
+            is_broken: false,
             waits: None,
             failed: None,
         }
@@ -83,7 +87,7 @@ impl<'c> Driver<'c> {
             if !self.received.is_empty() {
                 self.take_in();
             }
-            if self.has_ended || !self.session.borrow().may_receive() {
+            if self.has_ended || !(self.is_broken || self.session.borrow().may_receive()) {
                 return Ok(has_moved);
             }
             let buffers = &self.worker.buffers;
@@ -186,6 +190,22 @@ impl<'c> Driver<'c> {
             Wait::Frame => deadlines.arm(deadline, timeouts.head, Shutdown::Both),
             Wait::Sending => deadlines.arm_sending(deadline, timeouts.body),
         }
+    }
+
+    /// Takes in what the other side has said before the connection broke, such as which requests it has not looked at.
+    pub(crate) async fn hear_out(&mut self) {
+        self.is_broken = true;
+        self.worker.deadlines.arm(self.connection.deadline(), LINGER, Shutdown::Both);
+        poll_fn(|context| {
+            loop {
+                match self.receive(context) {
+                    Ok(true) => {}
+                    Ok(false) if !self.has_ended => return Poll::Pending,
+                    Ok(false) | Err(_) => return Poll::Ready(()),
+                }
+            }
+        })
+        .await;
     }
 
     /// It ended because nobody had anything to say for long.

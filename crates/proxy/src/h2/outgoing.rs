@@ -59,11 +59,14 @@ impl<'c> Outgoing<'c> {
     }
 
     /// Sends a block of fields.
-    pub(crate) fn send_head(&self, block: Vec<u8>, ends: bool) -> Result<(), Stopped> {
-        let sent = self.session.borrow_mut().send_head(self.id, &block, ends);
+    pub(crate) async fn send_head(&self, block: Vec<u8>, ends: bool) -> Result<(), Stopped> {
         self.has_ended.set(ends);
+        let sent = poll_fn(|context| {
+            self.session.borrow_mut().poll_send_head(self.id, context, &block, ends)
+        });
+        let sent = self.in_time(sent).await;
         self.worker.buffers.give_write(block);
-        Ok(sent?)
+        sent
     }
 
     /// Sends part of a body.
@@ -73,14 +76,18 @@ impl<'c> Outgoing<'c> {
             let sent = poll_fn(|context| {
                 self.session.borrow_mut().poll_send(self.id, context, data, ends)
             });
-            let sent = tokio::time::timeout(self.patience, sent).await;
-            let bytes = sent.map_err(|_| Stopped::Late)??;
+            let bytes = self.in_time(sent).await?;
             if bytes == data.len() {
                 break;
             }
             data = &data[bytes..];
         }
         Ok(())
+    }
+
+    async fn in_time<T>(&self, sent: impl Future<Output = Result<T, Lost>>) -> Result<T, Stopped> {
+        let sent = tokio::time::timeout(self.patience, sent).await;
+        Ok(sent.map_err(|_| Stopped::Late)??)
     }
 
     /// Sends a piece, and with the last one what ends the stream.
@@ -99,7 +106,7 @@ impl<'c> Outgoing<'c> {
                 hpack::write_field(&line[..colon], line[colon + 1..].trim_ascii(), &mut block);
             }
         }
-        self.send_head(block, true)
+        self.send_head(block, true).await
     }
 
     /// Whether a head is all there is, so that it ends the stream.

@@ -60,6 +60,8 @@ pub(crate) struct Session {
     opened: VecDeque<u32>,
     /// The latest stream that the other side, or we as a client, have opened.
     last_stream: u32,
+    /// The latest of ours whose head has been taken to be sent.
+    sent_stream: u32,
     /// Streams that we have ended early.
     reset: VecDeque<u32>,
     /// What we may send on all streams together.
@@ -130,6 +132,7 @@ impl Session {
             streams: HashMap::new(),
             opened: VecDeque::new(),
             last_stream: 0,
+            sent_stream: 0,
             reset: VecDeque::new(),
             send_window: initial,
             receive_window: connection_window.max(initial),
@@ -144,6 +147,7 @@ impl Session {
     /// What is to be sent. Whoever takes it calls [`Self::sent`] when it has gone.
     pub(crate) fn take_out(&mut self, memory: Vec<u8>) -> Vec<u8> {
         debug_assert!(memory.is_empty(), "all of it is frames");
+        self.sent_stream = self.last_stream;
         std::mem::replace(&mut self.out, memory)
     }
 
@@ -195,12 +199,38 @@ impl Session {
         Some(id)
     }
 
-    /// Whether another stream can be opened now.
+    /// The other side has said what it asks for.
+    pub(crate) fn is_greeted(&self) -> bool {
+        self.receiving.is_greeted()
+    }
+
+    /// Whether another stream can be opened now. Until the other side has said how many it takes, that is one.
     pub(crate) fn may_open(&self) -> bool {
         !self.is_closed
             && self.leaving == Leaving::No
+            && (self.is_greeted() || self.last_stream == 0)
             && (self.streams.len() as u64) < u64::from(self.theirs.streams_max)
             && i64::from(self.last_stream) + 2 <= frame::WINDOW_MAX
+    }
+
+    /// Whether an answer has not begun to come.
+    pub(crate) fn awaits_answer(&self) -> bool {
+        self.streams.values().any(|stream| !stream.has_head && stream.lost.is_none())
+    }
+
+    /// Waits for no answer that has not begun to come, and opens no stream any more.
+    pub(crate) fn give_up_waiting(&mut self) {
+        let waiting = self.streams.iter_mut().filter(|(_, it)| !it.has_head && it.lost.is_none());
+        let ids: Vec<u32> = waiting
+            .map(|(id, stream)| {
+                stream.lose(Lost::GivenUp);
+                *id
+            })
+            .collect();
+        for id in ids {
+            self.write_reset(id, Code::Cancel);
+        }
+        self.leave();
     }
 
     /// No stream will be opened on it any more.
@@ -284,17 +314,29 @@ impl Session {
         self.streams.get_mut(&id)?.trailers.take()
     }
 
-    /// Sends a head, or trailers, of a stream that is open.
-    pub(crate) fn send_head(&mut self, id: u32, block: &[u8], ends: bool) -> Result<(), Lost> {
-        let stream = self.streams.get_mut(&id).ok_or(Lost::Closed)?;
+    /// Sends a head, or trailers, of a stream that is open, when there is room.
+    pub(crate) fn poll_send_head(
+        &mut self,
+        id: u32,
+        context: &mut Context<'_>,
+        block: &[u8],
+        ends: bool,
+    ) -> Poll<Result<(), Lost>> {
+        let Some(stream) = self.streams.get_mut(&id) else {
+            return Poll::Ready(Err(Lost::Closed));
+        };
         if let Some(lost) = stream.lost {
-            return Err(lost);
+            return Poll::Ready(Err(lost));
         }
         debug_assert!(!stream.we_ended, "nothing follows the end");
+        if self.out.len() >= OUT_BYTES_MAX {
+            stream.sender = Some(context.waker().clone());
+            return Poll::Pending;
+        }
         stream.we_ended = ends;
         frame::write_headers(block, id, ends, self.theirs.frame_bytes_max, &mut self.out);
         self.wake_driver();
-        Ok(())
+        Poll::Ready(Ok(()))
     }
 
     /// Sends as much of a body as may go now. How many bytes; all of them go with the end.
@@ -387,9 +429,11 @@ impl Session {
     /// The connection has ended.
     pub(crate) fn close(&mut self) {
         self.is_closed = true;
-        for stream in self.streams.values_mut() {
+        let (is_client, sent_stream) = (self.is_client, self.sent_stream);
+        for (id, stream) in &mut self.streams {
             if !(stream.they_ended && stream.we_ended) {
-                stream.lose(Lost::Closed);
+                let is_unsent = is_client && *id > sent_stream;
+                stream.lose(if is_unsent { Lost::Unprocessed } else { Lost::Closed });
             }
         }
         self.wake_driver();

@@ -73,6 +73,11 @@ impl Decide for Outbound {
     ) -> Result<Plan<'p>, NoPlan> {
         plan(worker, self, picture, head, found, written)
     }
+
+    /// Whatever the application speaks to others it speaks here. A forward proxy is asked in HTTP/1.1.
+    fn speaks_http2(&self, _: &Published) -> bool {
+        self.original.is_some() || self.tunnel.is_some()
+    }
 }
 
 impl Outbound {

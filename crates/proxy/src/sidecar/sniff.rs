@@ -5,7 +5,7 @@ use std::{
     io,
     net::{Shutdown, SocketAddr},
     rc::Rc,
-    task::Poll,
+    task::{Poll, ready},
     time::{Duration, Instant},
 };
 
@@ -186,7 +186,7 @@ async fn is_somebodys(worker: &Worker, address: SocketAddr) -> Option<bool> {
 /// What a connection begins with.
 enum Heard {
     Http(Buffer),
-    /// Not HTTP/1, and the other side's connection if it was made already.
+    /// No HTTP, and the other side's connection if it was made already.
     Other(Buffer, Option<(Rc<Connection>, Buffer)>),
     Nothing,
 }
@@ -231,13 +231,22 @@ async fn first_of_both(
             };
             // Neither may ever speak: a pool opened it, or somebody who means no good.
             worker.deadlines.arm(connection.deadline(), worker.timeouts.tunnel, Shutdown::Read);
-            let (first, greeting) = poll_fn(|context| {
+            let mut greeting = Buffer::default();
+            let first = poll_fn(|context| {
                 if let Poll::Ready(received) = connection.poll_receive(context, &worker.buffers, 0)
                 {
-                    return Poll::Ready((received, Buffer::default()));
+                    return Poll::Ready(received);
                 }
-                let greeted = other.poll_receive(context, &worker.buffers, 0);
-                greeted.map(|greeting| (Ok(Buffer::default()), greeting.unwrap_or_default()))
+                // Servers of HTTP/2 say at once what they ask for; their caller is still to speak.
+                if is_asking(greeting.filled()) {
+                    return Poll::Pending;
+                }
+                greeting =
+                    ready!(other.poll_receive(context, &worker.buffers, 0)).unwrap_or_default();
+                if is_asking(greeting.filled()) {
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(Buffer::default()))
             })
             .await;
             (first, Some((other, greeting)))
@@ -245,8 +254,13 @@ async fn first_of_both(
     }
 }
 
-/// Whether bytes begin an HTTP/1 request, or what some servers take for one: it is refused; unread it would reach an
-/// instance whatever its lane. `is_all`: no more come. `None`: too few to tell.
+/// Whether it begins with the settings of HTTP/2, as no greeting of another protocol does.
+fn is_asking(greeting: &[u8]) -> bool {
+    matches!(greeting, [0, _, bytes, 4, 0, 0, 0, 0, 0, ..] if bytes % 6 == 0)
+}
+
+/// Whether bytes begin a request, or HTTP/2, or what some servers take for a request: it is refused; unread it would
+/// reach an instance whatever its lane. `is_all`: no more come. `None`: too few to tell.
 fn is_http(bytes: &[u8], is_all: bool) -> Option<bool> {
     match begins_request(bytes) {
         Some(true) => Some(true),
@@ -281,16 +295,8 @@ fn is_of_a_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }
 
-/// Whether it begins as a request should: a method in capitals, a space, and a target.
+/// Whether it begins as a request should: a method in capitals, a space, and a target. So does HTTP/2.
 fn begins_request(bytes: &[u8]) -> Option<bool> {
-    if b"PRI * HTTP/2".starts_with(&bytes[..bytes.len().min(12)]) {
-        // HTTP/2 begins with what looks like a method.
-        return if bytes.len() < 12 && bytes.len() > 3 {
-            None
-        } else {
-            (bytes.len() >= 12).then_some(false)
-        };
-    }
     let method =
         bytes.iter().take_while(|byte| byte.is_ascii_uppercase() || **byte == b'-').count();
     match (bytes.get(method), bytes.get(method + 1)) {
@@ -368,7 +374,7 @@ mod tests {
             (b"P", None),
             (b"PR", None),
             (b"PRI ", None),
-            (b"PRI * HTTP/2.0\r\n", Some(false)),
+            (b"PRI * HTTP/2.0\r\n", Some(true)),
             (b"PROPFIND /", Some(true)),
             (b"\x16\x03\x01\x02\x00", Some(false)),
             (b"\xda\xbb\xc2\x00", Some(false)),
@@ -380,7 +386,7 @@ mod tests {
             (b"get / http/1.0\n", Some(true)),
             (b"!#$% / HTTP/1.1\r\n", Some(true)),
             (b"GGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGG / HTTP/1.1\r\n", Some(true)),
-            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(false)),
+            (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", Some(true)),
             (b"get key\r\n", Some(false)),
             (b"HTTP/1.1 200 OK\r\n", Some(false)),
             (b"\x16\x03\x01 HTTP/1.1", Some(false)),
@@ -392,7 +398,6 @@ mod tests {
             (b"GET\t", None),
             (b"get / http/1.1\r", None),
             (b"GGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGGG", None),
-            (b"PRI * HTTP/2", None),
             (b"{\"no\": \"HTTP\"}", Some(false)),
             (b"<xml>", Some(false)),
         ] {
@@ -412,5 +417,18 @@ mod tests {
         assert_eq!(is_http(&long(b"GET  /", b'a'), false), Some(true), "to be refused");
         assert_eq!(is_http(&long(b"", b' '), false), Some(true), "to be refused");
         assert_eq!(is_http(&long(b"GET", b'A'), false), Some(false), "no method");
+    }
+
+    #[test]
+    fn a_server_that_says_what_it_asks_for_has_not_greeted() {
+        for (greeting, expected) in [
+            (&[0, 0, 0, 4, 0, 0, 0, 0, 0][..], true),
+            (&[0, 0, 18, 4, 0, 0, 0, 0, 0, 0, 3, 0, 0, 0, 100], true),
+            (&[0, 0, 18, 4, 1, 0, 0, 0, 0], false),
+            (b"220 welcome\r\n", false),
+            (b"", false),
+        ] {
+            assert_eq!(is_asking(greeting), expected, "{}", greeting.escape_ascii());
+        }
     }
 }

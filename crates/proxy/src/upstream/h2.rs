@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, OnceCell, RefCell},
     future::poll_fn,
     io,
-    net::SocketAddr,
+    net::{Shutdown, SocketAddr},
     rc::Rc,
     task::Poll,
     time::{Duration, Instant},
@@ -20,13 +20,19 @@ use tokio::task::spawn_local;
 
 use crate::{
     buffers::Buffer,
+    deadlines::Late as _,
     error::{Kind, ProxyError},
-    h1::{fields::Framing, piece::Piece, write::ReadHead},
+    h1::{
+        fields::Framing,
+        head::Field,
+        piece::Piece,
+        write::{Fields, ReadHead, write_fields, write_target},
+    },
     h2::{
         Limits,
         driver::Driver,
         error::Code,
-        hpack,
+        grpc, hpack,
         incoming::Incoming,
         outgoing::{Outgoing, Stopped},
         session::{Lost, Session, SharedSession},
@@ -35,7 +41,10 @@ use crate::{
     limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX, HELD_HUNG_AFTER},
     plan::Protocol,
     transport::Connection,
-    upstream::h1::Answer,
+    upstream::{
+        h1::Answer,
+        sessions::{Opening, Shared},
+    },
     worker::Worker,
 };
 
@@ -50,27 +59,48 @@ const LIMITS: Limits = Limits {
     table_bytes_max: H2_TABLE_BYTES_MAX,
 };
 
-/// Moves a connection's bytes to its end.
-async fn drive(worker: Rc<Worker>, connection: Rc<Connection>, shared: SharedSession) {
+/// Moves a connection's bytes to its end. Others wait until they can use it, as long as it is `opening`.
+async fn drive(worker: Rc<Worker>, shared: Shared, opening: Rc<Opening>) {
+    let Shared { session, connection } = &shared;
+    let mut opening = Some(opening);
     // Who ends it when nobody uses it any more is whoever hands it out: else a request could begin in the same moment.
-    let mut driver = Driver::new(&worker, &connection, &shared, None, Buffer::default());
+    let mut driver = Driver::new(&worker, connection, session, None, Buffer::default());
     let ended: io::Result<()> = poll_fn(|context| {
-        shared.borrow_mut().set_driver(context.waker());
+        session.borrow_mut().set_driver(context.waker());
+        if connection.lost.get().is_some() {
+            session.borrow_mut().give_up_waiting();
+        }
         loop {
-            let has_moved = driver.receive(context)? | driver.send(context)?;
-            if driver.has_ended || shared.borrow().is_done() {
+            let has_received = driver.receive(context)?;
+            if has_received {
+                // Whoever says anything is there.
+                connection.is_answered();
+                opening.take_if(|_| session.borrow().is_greeted());
+            }
+            let has_sent = driver.send(context)?;
+            if driver.has_ended || session.borrow().is_done() {
                 return Poll::Ready(Ok(()));
             }
-            if !has_moved {
+            if !has_received && !has_sent {
                 driver.wait();
+                connection.await_answers(session.borrow().awaits_answer());
+                connection.set_keeper(context.waker());
                 return Poll::Pending;
             }
         }
     })
     .await;
-    shared.borrow_mut().close();
+    if ended.is_err() && !connection.was_ended_here() {
+        driver.hear_out().await;
+    }
+    if let Some(opening) = opening {
+        opening.failed(&ProxyError::unsent(Kind::Reset(io::ErrorKind::ConnectionReset.into())));
+    }
+    session.borrow_mut().close();
     // Nobody waits for what cannot be sent any more.
     let _ = ended.and(driver.farewell().await);
+    // Whoever still takes what came of it holds it open.
+    connection.shut_down(Shutdown::Both);
 }
 
 /// A request's head as it is sent.
@@ -93,32 +123,18 @@ impl Message {
         let mut block = worker.buffers.take_write();
         hpack::write_field(b":method", head.method.of(bytes), &mut block);
         hpack::write_field(b":scheme", scheme, &mut block);
-        let kept = || head.fields().iter().filter(|field| field.keep);
         let host = written.value(Name::Host).or_else(|| {
-            kept().find(|field| field.name == Name::Host).map(|field| field.value.of(bytes))
+            let mut kept = head.fields().iter().filter(|field| field.keep);
+            kept.find(|field| field.name == Name::Host).map(|field| field.value.of(bytes))
         });
         hpack::write_field(b":authority", host.unwrap_or_default(), &mut block);
         let mut path = worker.buffers.take_write();
-        edits.write_path(head.path_sent(bytes), &mut path);
-        if let Some(query) = head.query_sent(bytes) {
-            path.push(b'?');
-            path.extend_from_slice(query);
-        }
+        write_target(head, bytes, edits, &mut path);
         hpack::write_field(b":path", &path, &mut block);
         worker.buffers.give_write(path);
-        for (name, value) in written.iter().filter(|(name, _)| *name != "host") {
-            hpack::write_field(name.as_bytes(), value, &mut block);
-        }
-        let mut is_grpc = false;
-        for field in kept().filter(|field| field.name != Name::Host) {
-            let value = field.value.of(bytes);
-            is_grpc |= field.name == Name::ContentType && value.starts_with(b"application/grpc");
-            hpack::write_field(field.name_of(bytes), value, &mut block);
-        }
-        for (name, value) in edits.added() {
-            hpack::write_field(name.as_bytes(), value.as_bytes(), &mut block);
-        }
-        if is_grpc {
+        let mut fields = BlockOfFields { block: &mut block, is_grpc: false };
+        write_fields(head, bytes, written, edits, &mut fields);
+        if fields.is_grpc {
             // Said for one connection alone, and so not taken over; its servers insist on it.
             hpack::write_field(b"te", b"trailers", &mut block);
         }
@@ -130,11 +146,39 @@ impl Message {
     }
 }
 
+/// The fields of a request but its host, which has gone before.
+struct BlockOfFields<'b> {
+    block: &'b mut Vec<u8>,
+    is_grpc: bool,
+}
+
+impl Fields for BlockOfFields<'_> {
+    fn written(&mut self, written: &Written) {
+        for (name, value) in written.iter().filter(|(name, _)| *name != "host") {
+            hpack::write_field(name.as_bytes(), value, self.block);
+        }
+    }
+
+    fn kept(&mut self, bytes: &[u8], fields: &[Field]) {
+        for field in fields.iter().filter(|field| field.keep && field.name != Name::Host) {
+            let value = field.value.of(bytes);
+            self.is_grpc |= field.name == Name::ContentType && grpc::is_grpc(value);
+            hpack::write_field(field.name_of(bytes), value, self.block);
+        }
+    }
+
+    fn added(&mut self, name: &str, value: &[u8]) {
+        hpack::write_field(name.as_bytes(), value, self.block);
+    }
+}
+
 /// One request in a stream, and its answer. What is not at its end when it is dropped ends then.
 #[derive(Debug)]
 pub(crate) struct Call<'w> {
     worker: &'w Worker,
     session: SharedSession,
+    /// Not this call's alone.
+    connection: Rc<Connection>,
     /// Of its stream, from the moment it has one.
     id: OnceCell<u32>,
     outgoing: OnceCell<Outgoing<'w>>,
@@ -145,7 +189,6 @@ pub(crate) struct Call<'w> {
     deadline_ms: Cell<u64>,
     /// How long the instance may take none of the request.
     patience: Cell<Duration>,
-    address: SocketAddr,
 }
 
 impl Drop for Call<'_> {
@@ -161,28 +204,41 @@ impl<'w> Call<'w> {
             Some(_) => Count::PoolReused,
             None => Count::PoolMissed,
         });
-        found.map(|session| Self::on(worker, session, place.address))
+        found.map(|shared| Self::on(worker, shared))
     }
 
+    /// A call on a new connection; on one at a time for those who come together.
     pub(super) async fn connect(
         worker: &'w Worker,
         protocol: Protocol,
         address: SocketAddr,
     ) -> Result<Self, ProxyError> {
-        Ok(Self::on(worker, open(worker, protocol, address).await?, address))
+        let place = Place { address, tls: protocol.tls };
+        while let Some(outcome) = worker.sessions.opening(place) {
+            // An instance that says nothing, or whose opener does not go on, holds nobody else up.
+            let Ok(outcome) = tokio::time::timeout(worker.timeouts.connect, outcome.wait()).await
+            else {
+                break;
+            };
+            outcome?;
+            if let Some(shared) = worker.sessions.find(place, worker.deadlines.now_ms()) {
+                return Ok(Self::on(worker, shared));
+            }
+        }
+        Ok(Self::on(worker, open(worker, protocol, address).await?))
     }
 
-    fn on(worker: &'w Worker, session: SharedSession, address: SocketAddr) -> Self {
+    fn on(worker: &'w Worker, Shared { session, connection }: Shared) -> Self {
         Self {
             worker,
             session,
+            connection,
             id: OnceCell::new(),
             outgoing: OnceCell::new(),
             incoming: OnceCell::new(),
             is_head: Cell::new(false),
             deadline_ms: Cell::new(u64::MAX),
             patience: Cell::new(worker.timeouts.backend),
-            address,
         }
     }
 
@@ -208,7 +264,9 @@ impl<'w> Call<'w> {
                 return done;
             }
             if at_ms == u64::MAX {
-                self.worker.unanswered(self.address, Instant::now());
+                if self.incoming.get().is_none() {
+                    self.worker.hangs(&self.connection, Instant::now());
+                }
             } else if self.deadline_ms.get() <= at_ms {
                 return Err(Kind::AnswerTimeout);
             }
@@ -218,7 +276,7 @@ impl<'w> Call<'w> {
     fn sent(&self, sent: Result<(), Stopped>) -> Result<(), ProxyError> {
         sent.map_err(|stopped| {
             ProxyError::sent(match stopped {
-                Stopped::Lost(lost) => broken(lost),
+                Stopped::Lost(lost) => self.broken(lost),
                 Stopped::Late => Kind::AnswerTimeout,
             })
         })
@@ -240,34 +298,41 @@ async fn open(
     worker: &Worker,
     protocol: Protocol,
     address: SocketAddr,
-) -> Result<SharedSession, ProxyError> {
-    let connection = worker.open(address).await?;
+) -> Result<Shared, ProxyError> {
+    let place = Place { address, tls: protocol.tls };
+    let opening = worker.sessions.begin_to_open(place);
+    let connection = worker.open(address).await.inspect_err(|error| opening.failed(error))?;
     if protocol.tls.is_some() {
-        Box::pin(tls::secure(worker, &connection, protocol)).await?;
+        let secured = Box::pin(tls::secure(worker, &connection, protocol)).await;
+        secured.inspect_err(|error| opening.failed(error))?;
     }
     let session = Session::client(LIMITS, worker.deadlines.now_ms());
-    let session = Rc::new(RefCell::new(session));
-    worker.sessions.add(Place { address, tls: protocol.tls }, &session, worker.deadlines.now_ms());
+    let shared = Shared { session: Rc::new(RefCell::new(session)), connection };
+    worker.sessions.add(place, shared.clone(), worker.deadlines.now_ms());
     if let Some(worker) = worker.shared() {
-        spawn_local(drive(worker, connection, Rc::clone(&session)));
+        spawn_local(drive(worker, shared.clone(), opening));
     }
-    Ok(session)
-}
-
-/// What the end of a stream means.
-fn broken(lost: Lost) -> Kind {
-    match lost {
-        Lost::Unprocessed => Kind::Unprocessed,
-        Lost::Malformed(malformed) => Kind::Answer(malformed),
-        Lost::Reset(_) => Kind::StreamReset,
-        Lost::Closed => Kind::Reset(io::ErrorKind::UnexpectedEof.into()),
-    }
+    Ok(shared)
 }
 
 impl Call<'_> {
-    /// The connection is not this call's alone.
-    #[expect(clippy::unused_self, reason = "every call has it")]
-    pub(super) fn leads_to(&self, _: &ServiceId) {}
+    /// What the end of a stream means.
+    fn broken(&self, lost: Lost) -> Kind {
+        match lost {
+            Lost::Unprocessed => Kind::Unprocessed,
+            Lost::Malformed(malformed) => Kind::Answer(malformed),
+            Lost::Reset(_) => Kind::StreamReset,
+            Lost::Closed => Kind::Reset(io::ErrorKind::UnexpectedEof.into()),
+            Lost::GivenUp => match self.connection.lost.get() {
+                Some(lost) => Kind::Lost(lost),
+                None => Kind::Reset(io::ErrorKind::UnexpectedEof.into()),
+            },
+        }
+    }
+
+    pub(super) fn leads_to(&self, service: &ServiceId) {
+        self.connection.leads_to(service);
+    }
 
     pub(super) fn expect_by(&self, at_ms: u64) {
         self.deadline_ms.set(at_ms);
@@ -307,7 +372,7 @@ impl Call<'_> {
     pub(super) async fn answer(&self) -> Result<Answer, Kind> {
         let id = *self.id.get().ok_or(Kind::Unprocessed)?;
         let head = poll_fn(|context| self.session.borrow_mut().poll_head(id, context));
-        let read = self.within(async { head.await.map_err(broken) }).await?;
+        let read = self.within(async { head.await.map_err(|lost| self.broken(lost)) }).await?;
         let mut head = self.worker.take_response_head();
         let mut received = self.worker.buffers.take();
         received.append(&read.text);
@@ -343,7 +408,7 @@ impl Call<'_> {
     pub(super) async fn next(&self) -> Result<Piece, Kind> {
         let incoming = self.incoming.get().ok_or(Kind::Unprocessed)?;
         let next = poll_fn(|context| incoming.poll_next(context));
-        self.within(async { next.await.map_err(broken) }).await
+        self.within(async { next.await.map_err(|lost| self.broken(lost)) }).await
     }
 
     pub(super) fn is_done(&self) -> bool {

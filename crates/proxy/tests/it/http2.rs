@@ -1,17 +1,24 @@
 //! Clients that speak HTTP/2 in the clear, played by a library of others.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use h2::{
     RecvStream,
     client::{ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Method, Request, Response};
-use lanes::group::Fallback;
+use lanes::{EMBEDDED_SOURCE, group::Fallback, service::Health};
+use telemetry::Count;
 use tokio::net::TcpStream;
 
 use crate::world::{
-    Instance, Proxy, Wire, World, eventually, field, gateway_entrance, get, group, status, within,
+    Instance, Proxy, Wire, World, eventually, field, gateway_entrance, get, group, nobody, status,
+    within,
 };
+
+mod grpc;
+pub(crate) mod instances;
 
 /// One that begins with what HTTP/2 begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -24,7 +31,7 @@ fn world(instances: &[std::net::SocketAddr]) -> World {
 }
 
 /// A client's connection.
-struct Client {
+pub(crate) struct Client {
     send: SendRequest<Bytes>,
     connection: tokio::task::JoinHandle<Result<(), h2::Error>>,
 }
@@ -34,13 +41,13 @@ impl Client {
         Self::over(TcpStream::connect(proxy.address()).await.unwrap()).await
     }
 
-    async fn over(stream: TcpStream) -> Self {
+    pub(crate) async fn over(stream: TcpStream) -> Self {
         let (send, connection) =
             within("a handshake", h2::client::handshake(stream)).await.unwrap();
         Self { send, connection: tokio::spawn(connection) }
     }
 
-    async fn begin(
+    pub(crate) async fn begin(
         &self,
         request: http::request::Builder,
         ends: bool,
@@ -49,7 +56,7 @@ impl Client {
         send.send_request(request.body(()).unwrap(), ends).unwrap()
     }
 
-    async fn ask(&self, request: http::request::Builder) -> (Response<()>, Vec<u8>) {
+    pub(crate) async fn ask(&self, request: http::request::Builder) -> (Response<()>, Vec<u8>) {
         let (answer, _) = self.begin(request, true).await;
         let (head, body) = within("an answer", answer).await.unwrap().into_parts();
         (Response::from_parts(head, ()), whole(body).await.0)
@@ -310,7 +317,7 @@ async fn draining_lets_streams_end_and_takes_no_more() {
     let (answer, _) = client.begin(request("/"), true).await;
     let mut server = instance.accept().await;
     server.head().await;
-    let drained = tokio::spawn(proxy.running.drain(std::time::Duration::from_secs(10)));
+    let drained = tokio::spawn(proxy.running.drain(Duration::from_secs(10)));
     within("the end of an idle connection", idle.connection).await.unwrap().unwrap();
     server.send("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok").await;
     let answer = within("an answer", answer).await.unwrap();
@@ -320,12 +327,30 @@ async fn draining_lets_streams_end_and_takes_no_more() {
 }
 
 #[tokio::test]
+async fn draining_is_told_where_nothing_moves() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&world(&[instance.address]));
+    let client = Client::connect(&proxy).await;
+    let (answer, _) = client.begin(request("/"), true).await;
+    let mut server = instance.accept().await;
+    server.head().await;
+    server.send("HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nso").await;
+    let mut body = within("an answer", answer).await.unwrap().into_body();
+    assert_eq!(within("data", body.data()).await.unwrap().unwrap(), "so");
+    let drained = tokio::spawn(proxy.running.drain(Duration::from_secs(30)));
+    eventually("no more to be taken", async || client.send.clone().ready().await.is_err()).await;
+    assert!(!drained.is_finished(), "what is under way is waited for");
+    server.send("on").await;
+    assert_eq!(whole(body).await.0, b"on");
+    within("the end", client.connection).await.unwrap().unwrap();
+    within("the drain", drained).await.unwrap();
+}
+
+#[tokio::test]
 async fn half_frames_do_not_hold_a_connection() {
     let instance = Instance::new().await;
-    let timeouts = proxy::limits::Timeouts {
-        head: std::time::Duration::from_millis(200),
-        ..Default::default()
-    };
+    let timeouts =
+        proxy::limits::Timeouts { head: Duration::from_millis(200), ..Default::default() };
     let proxy = Proxy::gateway_with(&world(&[instance.address]), 1, timeouts);
     for begun in [
         PREFACE[..30.min(PREFACE.len())].to_vec(),
@@ -340,230 +365,6 @@ async fn half_frames_do_not_hold_a_connection() {
     let open = "laneway_connections_open{side=\"downstream\"} 0";
     eventually("nobody to be left", async || proxy.running.counters().render().contains(open))
         .await;
-}
-
-/// An instance that speaks HTTP/2.
-struct Server(h2::server::Connection<TcpStream, Bytes>);
-
-type Asked = (Request<RecvStream>, h2::server::SendResponse<Bytes>);
-
-impl Server {
-    async fn accept(instance: &Instance) -> Self {
-        let stream = instance.accept().await.into_stream();
-        Self(within("a handshake", h2::server::handshake(stream)).await.unwrap())
-    }
-
-    async fn next(&mut self) -> Asked {
-        within("a request", self.0.accept()).await.unwrap().unwrap()
-    }
-
-    /// Goes on moving bytes, while the test looks after its streams.
-    fn run(mut self) -> tokio::task::JoinHandle<()> {
-        tokio::spawn(async move { while let Some(Ok(_)) = self.0.accept().await {} })
-    }
-}
-
-fn answer(status: u16) -> Response<()> {
-    Response::builder().status(status).body(()).unwrap()
-}
-
-fn trailer(name: &'static str, value: &'static str) -> HeaderMap {
-    let (name, value) =
-        (http::HeaderName::from_static(name), http::HeaderValue::from_static(value));
-    HeaderMap::from_iter([(name, value)])
-}
-
-fn behind(instances: &[std::net::SocketAddr]) -> World {
-    let mut world = world(instances);
-    world.backends_speak_http2 = true;
-    world
-}
-
-#[tokio::test]
-async fn instances_that_speak_http2_get_all_requests_on_one_connection() {
-    let instance = Instance::new().await;
-    let proxy = Proxy::gateway(&behind(&[instance.address]));
-    let client = Client::connect(&proxy).await;
-    let grpc = "application/grpc+proto";
-    let post = || {
-        let post = request("/pkg.Service/Method?x").method(Method::POST);
-        post.header("content-type", grpc).header("te", "trailers")
-    };
-    let (first, mut body) = client.begin(post(), false).await;
-    let mut server = Server::accept(&instance).await;
-    let (asked, mut answers) = server.next().await;
-    let (second, _) = client.begin(post(), true).await;
-    let (other, mut answers_other) = server.next().await;
-    assert!(other.body().is_end_stream());
-    let running = server.run();
-    assert_eq!(asked.uri(), "http://shop/pkg.Service/Method?x");
-    assert_eq!(asked.headers().get("te").unwrap(), "trailers");
-    assert_eq!(asked.headers().get("content-type").unwrap(), grpc);
-    assert!(asked.headers().contains_key("traceparent") && !asked.headers().contains_key("host"));
-    // Both ways at once: what is said is heard before the other side has ended.
-    let mut asked = asked.into_body();
-    let mut answering = answers.send_response(answer(200), false).unwrap();
-    let mut heard = within("an answer", first).await.unwrap().into_body();
-    for word in ["one", "two"] {
-        body.send_data(Bytes::from(word), false).unwrap();
-        assert_eq!(within("data", asked.data()).await.unwrap().unwrap(), word);
-        answering.send_data(Bytes::from(word), false).unwrap();
-        assert_eq!(within("data", heard.data()).await.unwrap().unwrap(), word);
-    }
-    body.send_trailers(trailer("x-sum", "2")).unwrap();
-    assert_eq!(whole(asked).await.1.unwrap(), trailer("x-sum", "2"));
-    answering.send_trailers(trailer("grpc-status", "0")).unwrap();
-    assert_eq!(whole(heard).await.1.unwrap(), trailer("grpc-status", "0"));
-    // An answer that is trailers alone.
-    let mut trailers_only = answer(200);
-    trailers_only.headers_mut().extend(trailer("grpc-status", "5"));
-    answers_other.send_response(trailers_only, true).unwrap();
-    let second = within("an answer", second).await.unwrap();
-    assert_eq!(second.headers().get("grpc-status").unwrap(), "5");
-    assert!(second.body().is_end_stream());
-    running.abort();
-}
-
-#[tokio::test]
-async fn old_clients_are_served_by_new_instances() {
-    let instance = Instance::new().await;
-    let proxy = Proxy::gateway(&behind(&[instance.address]));
-    let mut client = proxy.client().await;
-    client
-        .send("POST /a HTTP/1.1\r\nHost: shop\r\nTransfer-Encoding: chunked\r\nConnection: x-hop\r\nX-Hop: 1\r\n\r\n3\r\nabc\r\n")
-        .await;
-    let mut server = Server::accept(&instance).await;
-    let (asked, mut answers) = server.next().await;
-    let running = server.run();
-    assert_eq!(asked.uri(), "http://shop/a");
-    for name in ["transfer-encoding", "connection", "x-hop", "te"] {
-        assert!(!asked.headers().contains_key(name), "{name}");
-    }
-    let mut asked = asked.into_body();
-    assert_eq!(within("data", asked.data()).await.unwrap().unwrap(), "abc");
-    client.send("0\r\nx-sum: 3\r\nHost: x\r\n\r\n").await;
-    assert_eq!(whole(asked).await.1.unwrap(), trailer("x-sum", "3"));
-    let mut answering = answers.send_response(answer(200), false).unwrap();
-    answering.send_data(Bytes::from_static(b"hello"), false).unwrap();
-    let head = client.head().await;
-    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    assert_eq!(field(&head, "transfer-encoding"), Some("chunked"));
-    client.text("5\r\nhello\r\n").await;
-    answering.send_trailers(trailer("x-t", "v")).unwrap();
-    client.text("0\r\nx-t: v\r\n\r\n").await;
-    running.abort();
-}
-
-#[tokio::test]
-async fn what_an_instance_did_not_look_at_is_sent_again_whatever_it_is() {
-    let instance = Instance::new().await;
-    let proxy = Proxy::gateway(&behind(&[instance.address]));
-    let client = Client::connect(&proxy).await;
-    let (waits, _) = client.begin(request("/").method(Method::POST), true).await;
-    let mut server = Server::accept(&instance).await;
-    let (_, mut refused) = server.next().await;
-    refused.send_reset(h2::Reason::REFUSED_STREAM);
-    let (asked, mut answers) = server.next().await;
-    assert_eq!(asked.method(), Method::POST);
-    answers.send_response(answer(204), true).unwrap();
-    let running = server.run();
-    assert_eq!(within("an answer", waits).await.unwrap().status(), 204);
-    running.abort();
-}
-
-#[tokio::test]
-async fn who_gives_up_is_given_up_and_who_breaks_off_is_told() {
-    let instance = Instance::new().await;
-    let proxy = Proxy::gateway(&behind(&[instance.address]));
-    let client = Client::connect(&proxy).await;
-    let (given_up, _) = client.begin(request("/"), true).await;
-    let mut server = Server::accept(&instance).await;
-    let (_, mut answers) = server.next().await;
-    let (broken_off, _) = client.begin(request("/").method(Method::POST), true).await;
-    let (_, mut breaks) = server.next().await;
-    let running = server.run();
-    drop(given_up);
-    let reset = within("a reset", std::future::poll_fn(|context| answers.poll_reset(context)));
-    assert_eq!(reset.await.unwrap(), h2::Reason::CANCEL);
-    breaks.send_reset(h2::Reason::INTERNAL_ERROR);
-    assert_eq!(within("an answer", broken_off).await.unwrap().status(), 502);
-    running.abort();
-}
-
-#[tokio::test]
-async fn an_instance_that_never_answers_is_given_up_in_time() {
-    let instance = Instance::new().await;
-    let mut world = behind(&[instance.address]);
-    world.routes[0].3 = (Some(300), None);
-    let proxy = Proxy::gateway(&world);
-    let client = Client::connect(&proxy).await;
-    let (waits, _) = client.begin(request("/"), true).await;
-    let mut server = Server::accept(&instance).await;
-    let asked = server.next().await;
-    let running = server.run();
-    assert_eq!(within("an answer", waits).await.unwrap().status(), 504);
-    drop(asked);
-    running.abort();
-}
-
-#[tokio::test]
-async fn a_sidecar_asks_its_application_as_it_was_asked() {
-    let application = Instance::new().await;
-    let world = World::new(&[application.address]);
-    let proxy = Proxy::sidecar(&world, None, application.address);
-    let stream = TcpStream::connect(proxy.inbound()).await.unwrap();
-    let client = Client::over(stream).await;
-    let post = request("/pkg.Service/Method").method(Method::POST);
-    let (waits, _) = client.begin(post.header("content-type", "application/grpc"), true).await;
-    let mut server = Server::accept(&application).await;
-    let (asked, mut answers) = server.next().await;
-    assert_eq!(asked.uri().path(), "/pkg.Service/Method");
-    let mut answering = answers.send_response(answer(200), false).unwrap();
-    answering.send_trailers(trailer("grpc-status", "0")).unwrap();
-    let running = server.run();
-    let heard = within("an answer", waits).await.unwrap().into_body();
-    assert_eq!(whole(heard).await.1.unwrap(), trailer("grpc-status", "0"));
-    running.abort();
-}
-
-#[tokio::test]
-async fn long_answers_of_new_instances_come_as_fast_as_they_are_taken() {
-    let instance = Instance::new().await;
-    let proxy = Proxy::gateway(&behind(&[instance.address]));
-    let mut client = proxy.client().await;
-    client.send(&get("/")).await;
-    let mut server = Server::accept(&instance).await;
-    let (_, mut answers) = server.next().await;
-    let content: Bytes = (0..4 * 1024 * 1024).map(|at| (at / 7) as u8).collect();
-    let mut head = answer(200);
-    head.headers_mut().extend(trailer("content-length", "4194304"));
-    let mut answering = answers.send_response(head, false).unwrap();
-    answering.send_data(content.clone(), true).unwrap();
-    let running = server.run();
-    assert!(client.head().await.starts_with("HTTP/1.1 200"));
-    assert!(client.exactly(content.len()).await == content);
-    running.abort();
-}
-
-#[tokio::test]
-async fn answers_of_new_instances_end_where_they_end() {
-    let instance = Instance::new().await;
-    let proxy = Proxy::gateway(&behind(&[instance.address]));
-    let mut client = proxy.client().await;
-    client.send(&get("/nothing")).await;
-    let mut server = Server::accept(&instance).await;
-    let (_, mut answers) = server.next().await;
-    // Without a length, and without a body: the next answer must not be taken for it.
-    answers.send_response(answer(302), true).unwrap();
-    client.send(&get("/next")).await;
-    let (_, mut answers) = server.next().await;
-    answers.send_response(answer(204), true).unwrap();
-    let running = server.run();
-    let head = client.head().await;
-    assert_eq!((status(&head), field(&head, "transfer-encoding")), (302, Some("chunked")));
-    client.text("0\r\n\r\n").await;
-    assert_eq!(status(&client.head().await), 204);
-    running.abort();
 }
 
 #[tokio::test]

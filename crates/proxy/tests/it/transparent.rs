@@ -19,8 +19,9 @@ use routes::entrance::CorrelationHeaders;
 use telemetry::Count;
 use testkit::{Host, Switch, needs};
 
-use crate::world::{
-    Instance, Proxy, Wire, World, field, gateway_entrance, group, own_port, status,
+use crate::{
+    http2::{Client, instances},
+    world::{Instance, Proxy, Wire, World, field, gateway_entrance, group, own_port, status},
 };
 
 /// Runs a test on a host of its own, with another host beside it.
@@ -170,13 +171,10 @@ fn what_is_no_service_or_no_http_passes_through_untouched() {
         application.send_bytes(b"\x16\x03\x01").await;
         let mut server = service.accept().await;
         assert_eq!(server.exactly(3).await, b"\x16\x03\x01");
-        let mut application = Wire::connect(service.address).await;
-        application.send("PRI * HTTP/2.0\r\n").await;
-        service.accept().await.text("PRI * HTTP/2.0\r\n").await;
         let told: Vec<_> = (proxy.running.unread().all().into_iter())
             .map(|(service, protocol, calls)| (service, protocol.name(), calls))
             .collect();
-        let expected = [("sc-A".to_owned(), "http2", 1), ("sc-A".to_owned(), "tls", 1)];
+        let expected = [("sc-A".to_owned(), "tls", 1)];
         assert_eq!(told, expected, "what no lane can hold is told");
 
         // A service that speaks first.
@@ -186,7 +184,7 @@ fn what_is_no_service_or_no_http_passes_through_untouched() {
         application.text("220 welcome\r\n").await;
         application.send("EHLO").await;
         server.text("EHLO").await;
-        proxy.counted(Count::PassedThrough, 4).await;
+        proxy.counted(Count::PassedThrough, 3).await;
 
         // A client that connects and only later asks is still an HTTP client.
         let mut application = Wire::connect(service.address).await;
@@ -194,6 +192,53 @@ fn what_is_no_service_or_no_http_passes_through_untouched() {
         application.send("GET /late HTTP/1.1\r\nHost: a\r\n\r\n").await;
         let mut server = service.accept().await;
         assert!(server.head().await.starts_with("GET /late HTTP/1.1\r\n"));
+    });
+}
+
+#[test]
+fn every_stream_of_a_captured_connection_goes_where_its_lane_says() {
+    on_two_hosts(async |host, elsewhere| {
+        let (base, gray) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        let application = listen(host, 8080);
+        let mut world = World::new(&[]);
+        let endpoints = vec![(base.address, None), (gray.address, Some("gray"))];
+        world.services =
+            vec![("sc-B", "b", endpoints), ("sc-A", "a", vec![(application.address, None)])];
+        world.groups = vec![group(gateway_entrance(), &["a", "b"], Fallback::Then(Vec::new()))];
+        let (picked, inbound) = (base.address, application.address);
+        instances::serve(base, "base");
+        instances::serve(gray, "gray");
+        instances::serve(application, "application");
+        let (proxy, _capture) = captured(&world);
+        let client = Client::over(Wire::connect(picked).await.into_stream()).await;
+        let asked = |path: &str, lane: &str| {
+            let asked = http::Request::post(format!("http://{picked}{path}"));
+            asked.header("content-type", "application/grpc").header("baggage", lane)
+        };
+        let mut waiting = Vec::new();
+        for number in 0..30 {
+            let lane = if number % 3 == 0 { "lane.trade=gray" } else { "" };
+            waiting.push((lane, client.ask(asked("/pkg.B/Do", lane))));
+        }
+        for (lane, waits) in waiting {
+            let by = if lane.is_empty() { "base" } else { "gray" };
+            let (head, said) = waits.await;
+            let expected = format!("{by} /pkg.B/Do {lane}");
+            assert_eq!((head.status().as_u16(), said), (200, expected.into_bytes()));
+        }
+        // A caller that lets its instance speak first is still one of HTTP/2.
+        let late = Wire::connect(picked).await.into_stream();
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        let late = Client::over(late).await;
+        let (_, said) = late.ask(asked("/late", "lane.trade=gray")).await;
+        assert_eq!(said, b"gray /late lane.trade=gray");
+
+        let caller = call_from(elsewhere, inbound).into_stream();
+        let caller = Client::over(caller).await;
+        assert_eq!(caller.ask(asked("/in", "")).await.1, b"application /in ");
+        assert!(proxy.running.unread().all().is_empty());
+        assert!(proxy.running.unread_arrivals().all().is_empty());
+        assert_eq!(proxy.running.counters().counted(Count::PassedThrough), 0);
     });
 }
 
@@ -265,13 +310,11 @@ fn what_some_take_for_http_is_refused_however_it_is_cut_and_what_passes_unread_i
         let reached = tokio::time::timeout(Duration::from_millis(100), application.accept());
         assert!(reached.await.is_err(), "what has ended is whole");
 
-        for (first, protocol) in [("PRI * HTTP/2.0\r\n", "http2"), ("\x16\x03\x01", "tls")] {
-            call_from(elsewhere, target).send(first).await;
-            application.accept().await.text(first).await;
-            let told = proxy.running.unread_arrivals().all();
-            let told: Vec<_> = told.iter().map(|(_, it, calls)| (it.name(), *calls)).collect();
-            assert!(told.contains(&(protocol, 1)), "{told:?}");
-        }
+        call_from(elsewhere, target).send("\x16\x03\x01").await;
+        application.accept().await.text("\x16\x03\x01").await;
+        let told = proxy.running.unread_arrivals().all();
+        let told: Vec<_> = told.iter().map(|(_, it, calls)| (it.name(), *calls)).collect();
+        assert_eq!(told, [("tls", 1)]);
         assert!(proxy.running.unread().all().is_empty());
     });
 }

@@ -11,10 +11,10 @@ use crate::{
     h1::{head::Field, piece::Piece},
     h2::{
         error::Code,
-        hpack,
+        grpc, hpack,
         outgoing::{Outgoing, Stopped},
     },
-    peers::REFUSED,
+    peers::{GRPC_STATUS, REFUSED},
     upstream::Answer,
     worker::Worker,
 };
@@ -25,21 +25,22 @@ pub(super) struct Answers<'c> {
     worker: &'c Worker,
     outgoing: Outgoing<'c>,
     is_head: bool,
+    is_grpc: bool,
 }
 
 impl<'c> Answers<'c> {
-    pub(super) fn new(served: &Served<'c>, is_head: bool) -> Self {
+    pub(super) fn new(served: &Served<'c>, is_head: bool, is_grpc: bool) -> Self {
         let Served { worker, session, id } = served;
         let outgoing = Outgoing::new(worker, Rc::clone(session), *id, worker.timeouts.body);
-        Self { worker, outgoing, is_head }
+        Self { worker, outgoing, is_head, is_grpc }
     }
 
     /// Answers what could not be read as a request.
-    pub(super) async fn refuse_unread<D: Decide>(served: &Served<'c>, kind: Kind) {
+    pub(super) async fn refuse_unread<D: Decide>(served: &Served<'c>, kind: Kind, is_grpc: bool) {
         served.worker.account.unread(D::ROLE, &kind);
         tracing::debug!(reason = %kind, "refused what is no correct request");
         let answer = OwnAnswer::Refusal(kind);
-        if Self::new(served, false).own(&answer, false).await.is_ok() {
+        if Self::new(served, false, is_grpc).own(&answer, false).await.is_ok() {
             let Served { worker, session, id } = served;
             session.borrow_mut().release(*id, Code::NoError, &worker.buffers);
         }
@@ -59,29 +60,37 @@ impl<'c> Answers<'c> {
 impl Client for Answers<'_> {
     async fn own(&self, answer: &OwnAnswer, _: bool) -> Result<(), Gone> {
         let mut block = self.worker.buffers.take_write();
-        hpack::write_status(answer.status(), &mut block);
-        // Says that the proxy itself answered, not an instance.
-        hpack::write_field(b"server", b"laneway", &mut block);
         let mut text = String::new();
         match answer {
+            OwnAnswer::Refusal(kind) if self.is_grpc => {
+                begin_own(GRPC_STATUS, &mut block);
+                hpack::write_field(b"content-type", b"application/grpc", &mut block);
+                let status = grpc::status_of(kind.status()).to_string();
+                hpack::write_field(b"grpc-status", status.as_bytes(), &mut block);
+                let message = grpc::message(&kind.to_string());
+                hpack::write_field(b"grpc-message", &message, &mut block);
+                write_refused(kind, &mut block);
+            }
             OwnAnswer::Refusal(kind) => {
+                begin_own(kind.status(), &mut block);
                 text = format!("{kind}\n");
                 hpack::write_field(b"content-type", b"text/plain; charset=utf-8", &mut block);
                 let length = text.len().to_string();
                 hpack::write_field(b"content-length", length.as_bytes(), &mut block);
-                if let Some(refused) = kind.refused() {
-                    let said = refused.as_str().as_bytes();
-                    hpack::write_field(REFUSED.as_bytes(), said, &mut block);
-                }
+                write_refused(kind, &mut block);
             }
-            OwnAnswer::Redirect { location, .. } => {
+            OwnAnswer::Redirect { location, status } => {
+                begin_own(*status, &mut block);
                 hpack::write_field(b"location", location, &mut block);
                 hpack::write_field(b"content-length", b"0", &mut block);
             }
-            OwnAnswer::Established(_) => return self.sent(self.outgoing.send_head(block, false)),
+            OwnAnswer::Established(_) => {
+                begin_own(answer.status(), &mut block);
+                return self.sent(self.outgoing.send_head(block, false).await);
+            }
         }
         let is_all = text.is_empty() || self.is_head;
-        self.sent(self.outgoing.send_head(block, is_all))?;
+        self.sent(self.outgoing.send_head(block, is_all).await)?;
         if is_all {
             return Ok(());
         }
@@ -105,7 +114,7 @@ impl AnswerSink<Answer> for Answers<'_> {
         let mut block = self.worker.buffers.take_write();
         hpack::write_status(answer.head.status, &mut block);
         write_kept(answer.received.filled(), answer.head.fields(), &mut block);
-        self.sent(self.outgoing.send_head(block, false))
+        self.sent(self.outgoing.send_head(block, false).await)
     }
 
     fn head(&self, answer: &mut Answer, edits: &[HeaderEdits], _: bool) -> Vec<u8> {
@@ -132,12 +141,25 @@ impl AnswerSink<Answer> for Answers<'_> {
 
     async fn begin(&self, head: Vec<u8>, first: &mut Piece, is_last: bool) -> Result<(), Gone> {
         let is_all = Outgoing::is_all(first, is_last);
-        self.sent(self.outgoing.send_head(head, is_all))?;
+        self.sent(self.outgoing.send_head(head, is_all).await)?;
         if is_all { Ok(()) } else { self.send(first, is_last).await }
     }
 
     async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), Gone> {
         self.sent(self.outgoing.send_piece(piece, is_last).await)
+    }
+}
+
+/// Begins an answer of the proxy itself, not of an instance.
+fn begin_own(status: u16, block: &mut Vec<u8>) {
+    hpack::write_status(status, block);
+    hpack::write_field(b"server", b"laneway", block);
+}
+
+/// Appends what proxies alone are told.
+fn write_refused(kind: &Kind, block: &mut Vec<u8>) {
+    if let Some(refused) = kind.refused() {
+        hpack::write_field(REFUSED.as_bytes(), refused.as_str().as_bytes(), block);
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) struct Request<'c> {
     served: &'c Served<'c>,
     head: Box<RequestHead>,
     text: Vec<u8>,
+    is_grpc: bool,
     no_trailers: Option<&'c CorrelationHeaders>,
 }
 
@@ -41,6 +42,7 @@ impl<'c> Request<'c> {
     pub(super) fn read(
         served: &'c Served<'c>,
         read: HeadText,
+        is_grpc: bool,
         no_trailers: Option<&'c CorrelationHeaders>,
         role: Role,
     ) -> Result<Self, HeadError> {
@@ -53,7 +55,7 @@ impl<'c> Request<'c> {
             None if has_body => Framing::Chunked,
             Some(_) | None => Framing::None,
         };
-        Ok(Self { served, head, text: read.text, no_trailers })
+        Ok(Self { served, head, text: read.text, is_grpc, no_trailers })
     }
 
     pub(super) fn head_bytes(&self) -> usize {
@@ -70,16 +72,21 @@ impl<'c> sides::Request for Request<'c> {
 
     const PROTOCOL: Protocol = Protocol::HTTP2;
 
+    fn is_conversation(&self) -> bool {
+        self.is_grpc
+    }
+
     fn head(&mut self) -> impl Head<'_> {
         Received::new(&mut self.head, &self.text)
     }
 
     fn into_body(self, keeps_framing: bool) -> RequestBody<'c> {
-        let Self { served, head, text, no_trailers } = self;
+        let Self { served, head, text, is_grpc, no_trailers } = self;
         let Served { worker, session, id } = served;
         let is_framed = keeps_framing && head.framing == Framing::Chunked;
         // What may be a conversation is silent for as long as an answer may be.
         let patience = match head.framing {
+            _ if is_grpc => worker.timeouts.tunnel,
             Framing::Length(_) => worker.timeouts.body,
             _ => worker.timeouts.answer_body,
         };

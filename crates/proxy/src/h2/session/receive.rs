@@ -49,6 +49,11 @@ impl Receiving {
         Self { awaits_preface: !is_client, awaits_settings: true, data: None, block: None }
     }
 
+    /// The other side has said what it asks for.
+    pub(super) fn is_greeted(&self) -> bool {
+        !self.awaits_settings
+    }
+
     /// A head has begun to come, or the greeting has, and is not whole.
     pub(super) fn is_within_head(&self) -> bool {
         self.block.is_some() || self.awaits_settings

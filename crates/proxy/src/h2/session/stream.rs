@@ -54,6 +54,8 @@ pub(crate) enum Lost {
     Malformed(Malformed),
     /// Nothing of it was worked on: it can be sent again elsewhere.
     Unprocessed,
+    /// This side waits no longer.
+    GivenUp,
     /// Its connection ended.
     Closed,
 }

@@ -87,6 +87,11 @@ impl Side {
         }
     }
 
+    fn send_head(&mut self, id: u32, block: &[u8], ends: bool) {
+        let sent = self.session.poll_send_head(id, &mut no_waker(), block, ends);
+        assert_eq!(sent, Poll::Ready(Ok(())));
+    }
+
     fn send(&mut self, id: u32, bytes: &[u8], ends: bool) -> Poll<Result<usize, Lost>> {
         self.session.poll_send(id, &mut no_waker(), bytes, ends)
     }
@@ -167,11 +172,11 @@ fn requests_and_answers_pass_in_parts_of_any_size() {
 
         let mut block = Vec::new();
         write_status(200, &mut block);
-        server.session.send_head(id, &block, false).unwrap();
+        server.send_head(id, &block, false);
         assert!(matches!(server.send(id, b"hello", false), Poll::Ready(Ok(5))));
         let mut trailers = Vec::new();
         write_field(b"grpc-status", b"0", &mut trailers);
-        server.session.send_head(id, &trailers, true).unwrap();
+        server.send_head(id, &trailers, true);
         exchange(&mut client, &mut server, part);
         assert_eq!(client.head(id).unwrap(), "HTTP/1.1 200 \r\n\r\n");
         assert_eq!(client.body(id), (b"hello".to_vec(), true));
@@ -237,7 +242,7 @@ fn a_farewell_lets_what_is_on_its_way_come() {
     write_status(204, &mut block);
     for id in [first, late] {
         assert_eq!(server.session.next_request(), Some(id));
-        server.session.send_head(id, &block, true).unwrap();
+        server.send_head(id, &block, true);
         server.session.release(id, Code::Cancel, &server.buffers);
     }
     exchange(&mut client, &mut server, 1_000);
@@ -256,8 +261,47 @@ fn what_was_not_worked_on_is_told() {
     assert_eq!(client.head(ids[0]), Err(Lost::Unprocessed));
     assert!(client.session.poll_head(ids[1], &mut no_waker()).is_pending());
     assert_eq!(client.head(ids[2]), Err(Lost::Unprocessed));
+    client.session.take_out(Vec::new());
     client.session.close();
     assert_eq!(client.head(ids[1]), Err(Lost::Closed));
+
+    // What never left this side.
+    let mut client = Side::client();
+    client.take_in(&frame(Kind::Settings, 0, 0, &[])).unwrap();
+    let sent = client.session.open(&request(&[]), false, true).unwrap();
+    client.session.take_out(Vec::new());
+    let unsent = client.session.open(&request(&[]), false, true).unwrap();
+    client.session.close();
+    assert_eq!(client.head(sent), Err(Lost::Closed));
+    assert_eq!(client.head(unsent), Err(Lost::Unprocessed));
+}
+
+#[test]
+fn until_an_instance_has_said_how_many_it_takes_it_gets_one() {
+    let mut client = Side::client();
+    let first = client.session.open(&request(&[]), false, true).unwrap();
+    assert!(!client.session.may_open() && client.session.awaits_answer());
+    client.session.release(first, Code::Cancel, &client.buffers);
+    assert!(!client.session.may_open() && !client.session.awaits_answer());
+    client.take_in(&frame(Kind::Settings, 0, 0, &[])).unwrap();
+    assert!(client.session.is_greeted() && client.session.may_open());
+}
+
+#[test]
+fn heads_wait_until_there_is_room() {
+    let mut server = Side::greeted();
+    server.take_in(&frame(Kind::Headers, WHOLE, 1, &request(&[]))).unwrap();
+    let mut interim = Vec::new();
+    write_status(103, &mut interim);
+    write_field(b"link", &[b'x'; 4_000], &mut interim);
+    let mut said = 0;
+    while server.session.poll_send_head(1, &mut no_waker(), &interim, false).is_ready() {
+        said += 1;
+        assert!(said < 100, "they pile up");
+    }
+    let heads = server.said().iter().filter(|(kind, ..)| *kind == Kind::Headers).count();
+    assert_eq!(heads, said);
+    server.send_head(1, &interim, false);
 }
 
 #[test]
@@ -400,7 +444,7 @@ fn a_head_of_a_closed_stream_ends_the_connection_unless_we_closed_it() {
     server.take_in(&frame(Kind::Headers, WHOLE, 1, &request(&[]))).unwrap();
     let mut block = Vec::new();
     write_status(200, &mut block);
-    server.session.send_head(1, &block, true).unwrap();
+    server.send_head(1, &block, true);
     server.session.release(1, Code::Cancel, &server.buffers);
     let again = frame(Kind::Headers, WHOLE, 1, &request(&[]));
     assert_eq!(code(server.take_in(&again)), Code::StreamClosed);
