@@ -7,6 +7,7 @@ mod capturing;
 mod data_planes;
 mod door;
 mod full_disk;
+mod https;
 mod listeners;
 mod lossy;
 mod resources_directory;
