@@ -287,13 +287,27 @@ impl Connection {
         Poll::Ready(Ok(received))
     }
 
+    #[inline]
     fn poll_read(&self, context: &mut Context<'_>, room: &mut [u8]) -> Poll<io::Result<usize>> {
-        if let Some(tls) = self.tls.get() {
-            return tls.borrow_mut().poll_read(context, &mut self.stream.borrow_mut(), room);
+        match self.tls.get() {
+            Some(tls) => self.poll_read_records(tls, context, room),
+            None => {
+                let mut read = ReadBuf::new(room);
+                ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read))?;
+                Poll::Ready(Ok(read.filled().len()))
+            }
         }
-        let mut read = ReadBuf::new(room);
-        ready!(Pin::new(&mut *self.stream.borrow_mut()).poll_read(context, &mut read))?;
-        Poll::Ready(Ok(read.filled().len()))
+    }
+
+    /// Apart from what is read in the clear, which is to stay within its callers.
+    #[inline(never)]
+    fn poll_read_records(
+        &self,
+        tls: &RefCell<Session>,
+        context: &mut Context<'_>,
+        room: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        tls.borrow_mut().poll_read(context, &mut self.stream.borrow_mut(), room)
     }
 
     /// Says that nothing more comes, where the end alone could be anybody's.
