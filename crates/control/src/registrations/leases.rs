@@ -133,6 +133,7 @@ impl Leases {
         now: Instant,
     ) -> Result<(), String> {
         if is_confined {
+            refuse_other_hosts(instance)?;
             self.refuse_anothers(instance)?;
         }
         let (node, addresses) = (instance.node.as_str(), addresses_of(instance));
@@ -172,10 +173,16 @@ impl Leases {
     /// What is of another application stays so for as long as it is remembered: whoever may speak for one application must
     /// not come between a crash of another and its return.
     fn refuse_anothers(&self, instance: &Instance) -> Result<(), String> {
-        let addresses = addresses_of(instance);
-        let at_them = addresses.iter().filter_map(|it| self.by_address.get(it));
+        let (addresses, applications) = (addresses_of(instance), applications_of(instance));
+        // Whatever of it is at an address: one application's sidecar is where nothing of another is.
+        let called = addresses.into_iter().map(|it| ("address", it));
+        let all = called.chain(applications.into_iter().map(|it| ("application_address", it)));
+        let at_them = all.flat_map(|(what, address)| {
+            let applications = self.by_application.get(&address).into_iter().flatten();
+            self.by_address.get(&address).into_iter().chain(applications).map(move |it| (what, it))
+        });
         let asked = std::iter::once(("node", &*instance.node));
-        for (what, node) in asked.chain(at_them.map(|node| ("address", &**node))) {
+        for (what, node) in asked.chain(at_them.map(|(what, node)| (what, &**node))) {
             let Some(lease) = self.by_node.get(node) else { continue };
             let (namespace, application) = &lease.owner;
             if lease.owner != owner_of(instance) {
@@ -332,6 +339,22 @@ fn owner_of(instance: &Instance) -> Owner {
         namespace => namespace,
     };
     (namespace.to_owned(), instance.application.trim().to_owned())
+}
+
+/// An application is beside its sidecar, for all that who may speak for it alone can say: what is at other hosts is others',
+/// and calls that go there would be this one's.
+fn refuse_other_hosts(instance: &Instance) -> Result<(), String> {
+    let addresses = addresses_of(instance);
+    let is_beside = |application: &SocketAddr| {
+        application.ip().is_loopback() || addresses.iter().any(|it| it.ip() == application.ip())
+    };
+    match applications_of(instance).iter().find(|application| !is_beside(application)) {
+        None => Ok(()),
+        Some(elsewhere) => Err(format!(
+            "application_address: {elsewhere} is at none of the hosts that this instance is called at: advertise that \
+             host, or show the join token of the mesh, as a token of one application is good for no other host"
+        )),
+    }
 }
 
 /// Where an instance is called, the first first; without what is no address.
@@ -550,6 +573,47 @@ mod tests {
         world.at = 62_000;
         let now = world.now();
         world.leases.claim(&of("b", "n s 1"), stream, false, now).unwrap();
+    }
+
+    #[test]
+    fn whoever_is_of_one_application_has_no_application_where_anything_of_another_is() {
+        let mut leases = Leases::default();
+        let now = Instant::now();
+        let of = |application: &str, address: &str, at: &[&str]| Instance {
+            application: application.to_owned(),
+            node: application.to_owned(),
+            address: address.to_owned(),
+            application_address: at[0].to_owned(),
+            further_ports: vec![FurtherPort {
+                application_addresses: at[1..].iter().map(|it| (*it).to_owned()).collect(),
+                ..Default::default()
+            }],
+            ..Default::default()
+        };
+        let mut claim = |instance: &Instance, is_confined| {
+            let stream = leases.open();
+            leases.claim(instance, stream, is_confined, now)
+        };
+        let db = of("db", "127.0.0.9:15006", &["127.0.0.9:80", "127.0.0.9:5432"]);
+        claim(&db, true).unwrap();
+        for (address, at, words) in [
+            ("10.0.0.9:1", &["10.0.0.9:80", "10.0.0.50:5432"][..], "10.0.0.50:5432 is at none"),
+            ("10.0.0.9:1", &["10.0.0.50:80"], "10.0.0.50:80 is at none"),
+            ("10.0.0.9:1", &["127.0.0.1:80", "[fd00::9]:80"], "[fd00::9]:80 is at none"),
+            ("127.0.0.1:1", &["127.0.0.1:80", "127.0.0.9:5432"], "application_address: node db"),
+            ("127.0.0.1:1", &["127.0.0.9:80"], "application_address: node db"),
+            ("127.0.0.1:1", &["127.0.0.9:15006"], "application_address: node db"),
+            ("127.0.0.9:5432", &["127.0.0.1:80"], "address: node db"),
+        ] {
+            let refused = claim(&of("evil", address, at), true).unwrap_err();
+            assert!(refused.contains(words), "{address} {at:?}: {refused}");
+        }
+        // Beside its sidecar, under each of its addresses; and who holds the mesh's token may say anything.
+        let further_addresses = vec!["[fd00::9]:1".to_owned()];
+        let here = of("own", "10.0.0.9:1", &["127.0.0.9:5432", "10.0.0.9:81", "[fd00::9]:82"]);
+        claim(&Instance { further_addresses, ..here }, true).unwrap();
+        claim(&of("far", "10.0.0.8:1", &["10.0.0.50:80"]), false).unwrap();
+        claim(&db, true).unwrap();
     }
 
     #[test]
