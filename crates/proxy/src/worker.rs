@@ -293,7 +293,7 @@ impl Worker {
         let picture = self.picture();
         let directory = picture.lanes.directory();
         let is_heard =
-            |address| instance_at(directory, address).is_some_and(|it| it.health == Health::Usable);
+            |address| instances_at(directory, address).any(|it| it.health == Health::Usable);
         self.ejections.borrow_mut().heard(is_heard);
         self.deadlines.for_each(|connection| {
             let Some(service) = connection.awaits().and_then(|id| directory.service(id)) else {
@@ -327,8 +327,12 @@ impl Worker {
             if connection.awaits().is_none() || connection.awaited_for() < SILENT_WAITED_FOR {
                 return;
             }
-            let instance = instance_at(picture.lanes.directory(), connection.peer);
-            let Some(instance) = instance.filter(|it| it.health == Health::Silent) else { return };
+            let mut instances = instances_at(picture.lanes.directory(), connection.peer);
+            let Some(instance) = instances.next() else { return };
+            if instance.health != Health::Silent || instances.any(|it| it.health != Health::Silent)
+            {
+                return;
+            }
             let address = instance.address;
             if self.ejections.borrow_mut().silent(address, now) {
                 self.recorder.count(Count::Ejected);
@@ -401,10 +405,13 @@ impl Worker {
     }
 }
 
-/// The instance that is reached at an address; `None`: it is nobody's, or several services'.
-fn instance_at(directory: &Directory, address: SocketAddr) -> Option<&Endpoint> {
-    let AddressLookup::Known([id]) = directory.by_address(address) else { return None };
-    directory.service(id)?.reached_at(address)
+/// What is reached at an address: an instance, once for each of its services.
+fn instances_at(directory: &Directory, address: SocketAddr) -> impl Iterator<Item = &Endpoint> {
+    let ids = match directory.by_address(address) {
+        AddressLookup::Known(ids) => ids,
+        _ => &[],
+    };
+    ids.iter().filter_map(move |id| directory.service(id)?.reached_at(address))
 }
 
 /// Whether a picture answers a query.

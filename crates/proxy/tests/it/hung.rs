@@ -3,7 +3,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use lanes::{EMBEDDED_SOURCE, group::Fallback, service::Health};
+use lanes::{
+    EMBEDDED_SOURCE,
+    group::Fallback,
+    service::{Health, Port, Protocol},
+};
 use proxy::limits::Timeouts;
 use telemetry::Count;
 
@@ -149,7 +153,11 @@ fn tell(proxy: &Proxy, world: &World, address: SocketAddr, health: Option<Health
         Some(health) => {
             world.health.insert(address, health);
         }
-        None => world.services[0].2.retain(|(known, _)| *known != address),
+        None => {
+            for (_, _, instances) in &mut world.services {
+                instances.retain(|(known, _)| *known != address);
+            }
+        }
     }
     proxy.publish.send(world.publish()).unwrap();
 }
@@ -245,7 +253,10 @@ async fn an_instance_that_takes_its_leave_or_has_begun_to_answer_is_waited_for()
 #[tokio::test]
 async fn whoever_waits_for_an_instance_that_is_heard_by_nobody_waits_seconds() {
     let (frozen, base) = (Instance::new().await, Instance::new().await.serve("base"));
-    let world = world(vec![(frozen.address, Some("gray")), (base, None)]);
+    let mut world = world(vec![(frozen.address, Some("gray")), (base, None)]);
+    // It has a further port: at its address are two services.
+    world.services.push(("admin-a", "a", vec![(frozen.address, Some("gray"))]));
+    world.ports.insert("admin-a", Port { protocol: Protocol::Http, is_further: true });
     let proxy = Proxy::gateway(&world);
     let (mut client, server) = proxy.under_way(&frozen, GRAY).await;
     // Its source says so first: then it is asked for its answer.
