@@ -96,6 +96,8 @@ struct Identity {
     unread: UnreadCalls,
     unread_arrivals: UnreadCalls,
     undeclared: UndeclaredPorts,
+    /// Of its own application, at which others have called: told in the log. They are no calls of it.
+    undeclared_arrivals: UndeclaredPorts,
     in_lanes: Rc<ThreadCalls>,
 }
 
@@ -152,6 +154,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
         undeclared.sample(samples);
         in_lanes.sample(samples);
     });
+    let undeclared_arrivals = UndeclaredPorts::default();
     let make = move || Sidecar {
         identity: Rc::new(Identity {
             application: config.application.clone(),
@@ -164,6 +167,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             unread: of_threads.0.clone(),
             unread_arrivals: of_threads.1.clone(),
             undeclared: of_threads.2.clone(),
+            undeclared_arrivals: undeclared_arrivals.clone(),
             in_lanes: Rc::new(ThreadCalls::new(of_requests.clone())),
         }),
         transparent: config.transparent,

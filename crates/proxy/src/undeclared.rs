@@ -5,7 +5,8 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 use parking_lot::Mutex;
 use telemetry::{Samples, names};
 
-/// Ports that are told apart; an application calls far fewer that nobody meant.
+/// Ports that are told apart; an application calls far fewer that nobody meant. Of more the ones with the fewest connections
+/// are forgotten.
 const PORTS_MAX: usize = 64;
 
 /// Connections to such ports, for whoever outlives or shares the proxy.
@@ -30,13 +31,18 @@ impl UndeclaredPorts {
     pub(crate) fn count(&self, address: SocketAddr) -> bool {
         let mut counted = self.0.lock();
         counted.connections += 1;
-        let is_full = counted.by_address.len() >= PORTS_MAX;
-        match counted.by_address.get_mut(&address) {
-            Some(calls) => *calls += 1,
-            None if is_full => return false,
-            None => return counted.by_address.insert(address, 1).is_none(),
+        if let Some(calls) = counted.by_address.get_mut(&address) {
+            *calls += 1;
+            return false;
         }
-        false
+        if counted.by_address.len() >= PORTS_MAX
+            && let Some((fewest, _)) = counted.by_address.iter().min_by_key(|(_, calls)| **calls)
+        {
+            let fewest = *fewest;
+            counted.by_address.remove(&fewest);
+        }
+        counted.by_address.insert(address, 1);
+        true
     }
 
     /// Adds their count.
@@ -55,10 +61,15 @@ mod tests {
         let at = |port: usize| SocketAddr::from(([10, 0, 0, 1], port as u16));
         assert!(ports.count(at(1)));
         assert!(!ports.count(at(1)));
-        let first: Vec<bool> = (1..=PORTS_MAX + 1).map(|port| ports.count(at(port))).collect();
-        assert!(!first[0] && first[1] && !first[PORTS_MAX]);
+        let first: Vec<bool> = (1..=PORTS_MAX).map(|port| ports.count(at(port))).collect();
+        assert!(!first[0] && first[1..].iter().all(|first| *first));
+        // One more takes the place of one that was called less.
+        let more = PORTS_MAX + 1;
+        assert!(ports.count(at(more)) && !ports.count(at(more)));
         assert_eq!(ports.all().len(), PORTS_MAX);
-        assert_eq!(ports.all()[0], ("10.0.0.1:1".to_owned(), 3));
-        assert_eq!(ports.0.lock().connections, 3 + PORTS_MAX as u64);
+        for (port, calls) in [(1, 3), (more, 2)] {
+            assert!(ports.all().contains(&(at(port).to_string(), calls)), "{port}");
+        }
+        assert_eq!(ports.0.lock().connections, 4 + PORTS_MAX as u64);
     }
 }

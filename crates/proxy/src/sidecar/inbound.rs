@@ -45,7 +45,7 @@ impl Inbound {
     pub(super) fn is_for_tcp(&self, original: SocketAddr) -> bool {
         let identity = &self.identity;
         let Some(at) = identity.ports.at(original) else {
-            if identity.undeclared.count(original) {
+            if identity.undeclared_arrivals.count(original) {
                 tracing::warn!(%original, "connections arrive at a port that the application has not declared");
             }
             return false;
