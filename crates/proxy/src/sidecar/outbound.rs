@@ -49,6 +49,13 @@ pub(super) struct Outbound {
     tunnel: Option<(String, u16)>,
 }
 
+/// An instance that a connection is passed to unread, and where, in order.
+pub(super) struct Reached {
+    /// What it is known by.
+    pub(super) instance: SocketAddr,
+    pub(super) addresses: Vec<SocketAddr>,
+}
+
 impl Outbound {
     pub(super) fn new(
         identity: Rc<Identity>,
@@ -102,14 +109,15 @@ impl Outbound {
         }
     }
 
-    /// Where a connection goes to whose service is at a port of protocol `tcp`, in order: to the instance that was picked,
-    /// unless it is of a tag that is not this one's: nothing says that it is more than base. Nowhere where there is no other.
-    /// `None`: it is for no such port.
+    /// Where a connection goes to whose service is at a port of protocol `tcp`: to the instance that was picked, unless it is
+    /// of a tag that is not this one's: nothing says that it is more than base. Nowhere where there is no other that was not
+    /// `tried`. `None`: it is for no such port.
     pub(super) fn beyond_http(
         &self,
         worker: &Worker,
         picked: Option<SocketAddr>,
-    ) -> Option<Vec<SocketAddr>> {
+        tried: &[SocketAddr],
+    ) -> Option<Option<Reached>> {
         let picture = worker.picture();
         let directory = picture.lanes.directory();
         let service = match (picked, &self.tunnel) {
@@ -128,29 +136,36 @@ impl Outbound {
         if there.or(service.endpoints().first())?.port.protocol != lanes::service::Protocol::Tcp {
             return None;
         }
-        self.identity.unread.count(service.name(), Protocol::Tcp);
+        if tried.is_empty() {
+            self.identity.unread.count(service.name(), Protocol::Tcp);
+        }
         let may_stay = |it: &&Endpoint| {
             it.health != Health::InvalidTag
                 && (it.tag.is_none() || it.tag.as_ref() == self.identity.tag.as_ref())
         };
         let endpoint = match there.filter(may_stay) {
-            Some(there) => there,
-            None => match base_of(worker, &picture, service, picked) {
-                Some(base) => base,
-                None => return Some(Vec::new()),
-            },
+            // Picked for a reason that nobody else knows, it is there for its caller or nobody is.
+            Some(there) => Some(there).filter(|there| !tried.contains(&there.address)),
+            None => base_of(worker, &picture, service, picked, tried),
         };
-        let reached = endpoint.application_addresses_like(picked);
-        Some(match picked.filter(|picked| reached.contains(picked)) {
-            Some(picked) => vec![picked],
-            None => reached,
-        })
+        Some(endpoint.map(|endpoint| {
+            let reached = endpoint.application_addresses_like(picked);
+            let addresses = match picked.filter(|picked| reached.contains(picked)) {
+                Some(picked) => vec![picked],
+                None => reached,
+            };
+            Reached { instance: endpoint.address, addresses }
+        }))
     }
 
     /// The same of what comes through a tunnel.
-    pub(super) fn beyond_http_inside(&self, worker: &Worker) -> Option<Vec<SocketAddr>> {
+    pub(super) fn beyond_http_inside(
+        &self,
+        worker: &Worker,
+        tried: &[SocketAddr],
+    ) -> Option<Option<Reached>> {
         let (host, port) = self.tunnel.as_ref()?;
-        self.beyond_http(worker, entrance::ip_of(host).map(|ip| SocketAddr::new(ip, *port)))
+        self.beyond_http(worker, entrance::ip_of(host).map(|ip| SocketAddr::new(ip, *port)), tried)
     }
 
     /// Tells of a connection to a port, on a host of registered instances, that nobody has declared.
@@ -164,8 +179,8 @@ impl Outbound {
         }
     }
 
-    /// Who serves what is no HTTP in a tunnel to a service, under which addresses: nothing says that it is more than base.
-    pub(super) fn base_instance(&self, worker: &Worker) -> Option<Vec<SocketAddr>> {
+    /// Who serves what is no HTTP in a tunnel to a service, unless `tried`: nothing says that it is more than base.
+    pub(super) fn base_instance(&self, worker: &Worker, tried: &[SocketAddr]) -> Option<Reached> {
         let picture = worker.picture();
         let (host, port) = self.tunnel.as_ref()?;
         let directory = picture.lanes.directory();
@@ -178,21 +193,23 @@ impl Outbound {
                 _ => return None,
             },
         };
-        Some(base_of(worker, &picture, service, picked)?.addresses_like(picked))
+        let base = base_of(worker, &picture, service, picked, tried)?;
+        Some(Reached { instance: base.address, addresses: base.addresses_like(picked) })
     }
 }
 
-/// An instance of the base.
+/// An instance of the base that was not `tried`.
 fn base_of<'p>(
     worker: &Worker,
     picture: &'p Published,
     service: &'p Service,
     picked: Option<SocketAddr>,
+    tried: &[SocketAddr],
 ) -> Option<&'p Endpoint> {
     let (ejections, ticket) = (worker.ejections.borrow(), worker.ticket());
-    let (context, ejected) = (Context::default(), ejections.at(Instant::now()));
+    let (context, ejected) = (Context::default(), ejections.beside(tried, Instant::now()));
     let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
-    Some(chosen.ok()?.endpoint)
+    Some(chosen.ok()?.endpoint).filter(|chosen| !tried.contains(&chosen.address))
 }
 
 /// Plans a request.

@@ -10,12 +10,15 @@ use std::{
 };
 
 use lanes::AddressLookup;
+use smallvec::SmallVec;
 use telemetry::Count;
 
 use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
     downstream::h1::serve,
+    error::Kind,
+    limits::ATTEMPTS_MAX,
     passthrough::AlreadyRead,
     plan::Tunnel,
     published::Query,
@@ -24,7 +27,10 @@ use crate::{
     worker::Worker,
 };
 
-use super::{inbound::Inbound, outbound::Outbound};
+use super::{
+    inbound::Inbound,
+    outbound::{Outbound, Reached},
+};
 
 /// How long the caller has to speak first. Then the other side is connected and may: protocols exist in which the
 /// server greets. A caller that speaks HTTP after all is still served as such.
@@ -53,8 +59,10 @@ pub(super) async fn serve_outbound(
         outbound.goes_past(&worker, original);
         return pass_through(&worker, connection, original, None, Buffer::default()).await;
     }
-    if let Some(addresses) = outbound.beyond_http(&worker, Some(original)) {
-        return pass_to_one_of(&worker, connection, &addresses, Buffer::default()).await;
+    if let Some(reached) = outbound.beyond_http(&worker, Some(original), &[]) {
+        let another =
+            |tried: &[SocketAddr]| outbound.beyond_http(&worker, Some(original), tried).flatten();
+        return pass_to_one_of(&worker, connection, reached, another, Buffer::default()).await;
     }
     match listen_first(&worker, &connection, original).await {
         Heard::Http(first) => {
@@ -84,8 +92,9 @@ async fn serve_tunnel(
             return pass_through(&worker, connection, address, instance, first).await;
         }
     };
-    if let Some(addresses) = inside.beyond_http_inside(&worker) {
-        return pass_to_one_of(&worker, connection, &addresses, first).await;
+    if let Some(reached) = inside.beyond_http_inside(&worker, &[]) {
+        let another = |tried: &[SocketAddr]| inside.beyond_http_inside(&worker, tried).flatten();
+        return pass_to_one_of(&worker, connection, reached, another, first).await;
     }
     worker.deadlines.arm(connection.deadline(), worker.timeouts.idle, Shutdown::Read);
     connection.idle.set(true);
@@ -98,10 +107,11 @@ async fn serve_tunnel(
         serve(worker, connection, &inside, first).await;
         return;
     }
-    match inside.base_instance(&worker) {
-        Some(addresses) if !first.is_empty() => {
-            inside.passes_unread(&worker, addresses[0], first.filled());
-            pass_to_one_of(&worker, connection, &addresses, first).await;
+    match inside.base_instance(&worker, &[]) {
+        Some(reached) if !first.is_empty() => {
+            inside.passes_unread(&worker, reached.instance, first.filled());
+            let another = |tried: &[SocketAddr]| inside.base_instance(&worker, tried);
+            pass_to_one_of(&worker, connection, Some(reached), another, first).await;
         }
         // Not in order: the client was told that the tunnel is there.
         _ => connection.reset_when_closed(),
@@ -309,23 +319,39 @@ fn begins_request(bytes: &[u8]) -> Option<bool> {
     }
 }
 
-/// Passes bytes both ways, unread, to the first of an instance's addresses that answers; there may be none.
+/// Passes bytes both ways, unread, to an instance, or to `another` that was not tried where it cannot be connected to; there
+/// may be none.
 async fn pass_to_one_of(
     worker: &Worker,
     connection: Rc<Connection>,
-    addresses: &[SocketAddr],
+    mut reached: Option<Reached>,
+    another: impl Fn(&[SocketAddr]) -> Option<Reached>,
     first: Buffer,
 ) {
-    let Some(instance) = addresses.first() else {
-        connection.reset_when_closed();
-        return;
-    };
-    let opened = match addresses.len() {
-        1 => None,
-        _ => worker.first_to_answer(addresses).await.ok(),
-    };
-    let opened = opened.map(|opened| (opened, Buffer::default()));
-    pass_through(worker, connection, *instance, opened, first).await;
+    let mut tried = SmallVec::<[SocketAddr; ATTEMPTS_MAX]>::new();
+    while let Some(Reached { instance, addresses }) = reached {
+        worker.tries(instance);
+        let error = match Box::pin(worker.first_to_answer(&addresses)).await {
+            Ok(opened) => {
+                worker.ejections.borrow_mut().connected(instance);
+                let opened = Some((opened, Buffer::default()));
+                return pass_through(worker, connection, instance, opened, first).await;
+            }
+            Err(error) => error,
+        };
+        tracing::debug!(%instance, %error, "cannot pass a connection on to an instance");
+        tried.push(instance);
+        if !matches!(error.kind, Kind::Connect(_)) {
+            break;
+        }
+        worker.eject(instance, Instant::now());
+        reached = if tried.len() < ATTEMPTS_MAX { another(&tried) } else { None };
+        if reached.is_some() {
+            worker.recorder.count(Count::RetriedConnect);
+        }
+    }
+    // Nobody is there: it must not look as if somebody had answered, and ended in order.
+    connection.reset_when_closed();
 }
 
 /// Passes bytes both ways, unread.

@@ -124,6 +124,33 @@ async fn an_instance_that_cannot_be_reached_is_put_aside_for_all_its_services() 
 }
 
 #[tokio::test]
+async fn a_tunnel_to_a_tcp_port_leads_to_another_where_nobody_listens() {
+    let (dead, alive) = (nobody().await, Instance::new().await);
+    let (at_dead, at_alive) = (nobody().await, nobody().await);
+    let mut world = World::new(&[]);
+    world.services = vec![("dubbo-b", "b", vec![(at_dead, None), (at_alive, None)])];
+    world.ports.insert("dubbo-b", FURTHER_TCP);
+    world.applications =
+        [(("dubbo-b", at_dead), dead), (("dubbo-b", at_alive), alive.address)].into();
+    let proxy = Proxy::sidecar(&world, None, nobody().await);
+    let tunnel = async |to: &str| {
+        let mut client = proxy.client().await;
+        client.send(&format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n")).await;
+        assert_eq!(status(&client.head().await), 200, "{to}");
+        client
+    };
+    for _ in 0..12 {
+        let mut client = tunnel("dubbo-b:20880").await;
+        let mut server = alive.accept().await;
+        server.send("hello").await;
+        client.text("hello").await;
+    }
+    assert_eq!(proxy.running.unreachable(), [at_dead]);
+    // Who picks an instance is told that it is not there.
+    tunnel(&dead.to_string()).await.reset().await;
+}
+
+#[tokio::test]
 async fn a_tunnel_to_a_tcp_port_leads_to_the_application_itself_and_is_not_listened_to() {
     let (base, gray) = (Instance::new().await, Instance::new().await);
     let (of_base, of_gray) = (nobody().await, nobody().await);
