@@ -369,7 +369,7 @@ impl<U, S> Exchange<'_, U, S> {
                     call.cut();
                     // What the instance closed while it waited in the pool says nothing about the instance.
                     if !(reused && error.is_reset()) {
-                        planned.unanswered(self.worker, &error.kind);
+                        planned.unanswered(self.worker, &error.kind, reused);
                     }
                     if !tries.again(self.worker, planned, reused, &error) {
                         return Err(error.kind);

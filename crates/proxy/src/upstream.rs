@@ -123,12 +123,15 @@ where
         &self,
         protocol: Protocol,
         address: SocketAddr,
-    ) -> Result<Call<'w>, ProxyError> {
+    ) -> Result<(Call<'w>, bool), ProxyError> {
         match protocol.version {
-            Version::Http1 => h1::Call::connect(self.0, protocol, address).await.map(Call::Http1),
+            Version::Http1 => {
+                let call = h1::Call::connect(self.0, protocol, address).await?;
+                Ok((Call::Http1(call), false))
+            }
             Version::Http2 => {
-                let call = h2::Call::connect(self.0, protocol, address).await?;
-                Ok(Call::Http2(Box::new(call)))
+                let (call, is_joined) = h2::Call::connect(self.0, protocol, address).await?;
+                Ok((Call::Http2(Box::new(call)), is_joined))
             }
         }
     }

@@ -1,6 +1,13 @@
 //! One client's connection in HTTP/2: every stream is an exchange of its own, all of them on the connection's task.
 
-use std::{cell::RefCell, future::poll_fn, io, pin::Pin, rc::Rc, task::Poll};
+use std::{
+    cell::{Cell, RefCell},
+    future::poll_fn,
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::Poll,
+};
 
 use futures_util::stream::{FuturesUnordered, Stream};
 use telemetry::Count;
@@ -45,6 +52,8 @@ struct Served<'c> {
     worker: &'c Worker,
     session: SharedSession,
     id: u32,
+    /// An answer of gRPC has begun.
+    converses: Cell<bool>,
 }
 
 impl Drop for Served<'_> {
@@ -70,7 +79,8 @@ pub(crate) async fn serve<D: Decide>(
         loop {
             let mut has_moved = driver.receive(context)?;
             while let Some(id) = { session.borrow_mut().next_request() } {
-                let served = Served { worker: &worker, session: Rc::clone(&session), id };
+                let session = Rc::clone(&session);
+                let served = Served { worker: &worker, session, id, converses: Cell::new(false) };
                 streams.push(serve_stream(served, decide));
                 has_moved = true;
             }
@@ -115,7 +125,7 @@ pub(crate) async fn serve<D: Decide>(
 
 /// Serves one stream.
 async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
-    let Served { worker, session, id } = &served;
+    let Served { worker, session, id, .. } = &served;
     let head = poll_fn(|context| session.borrow_mut().poll_head(*id, context)).await;
     let head = match head {
         Ok(head) => head,

@@ -46,7 +46,8 @@ impl Patience {
         let Timeouts { request, backend, answer_body, tunnel, .. } = worker.timeouts;
         let (defaults, silence) = match is_conversation {
             false => ((request, backend), answer_body),
-            true => ((UNLIMITED, tunnel), tunnel),
+            // Nor does it end sooner than other requests.
+            true => ((UNLIMITED, backend.max(tunnel)), answer_body.max(tunnel)),
         };
         let (request, backend_timeout) =
             limits(plan.request_timeout_ms, plan.backend_timeout_ms, defaults);
@@ -294,7 +295,7 @@ impl Planned<'_> {
     }
 
     /// A call on a new connection, or, where an instance has several addresses, on the first that there is to one of them;
-    /// and whether that was used before.
+    /// and whether that was there before, or is another's too.
     async fn open<R: Request, U: Upstream<R>>(
         &self,
         worker: &Worker,
@@ -304,7 +305,7 @@ impl Planned<'_> {
     ) -> Result<(CallOf<U, R>, bool), ProxyError> {
         let protocol = self.protocol;
         if !chosen.has_several_addresses {
-            return Ok((upstream.connect(protocol, chosen.address).await?, false));
+            return upstream.connect(protocol, chosen.address).await;
         }
         let addresses = self.addresses(worker, chosen);
         // Where connecting is not all there is to it.
@@ -314,7 +315,7 @@ impl Planned<'_> {
         let (address, is_new) = worker.reach_instance(addresses, fresh).await?;
         match upstream.pooled(protocol, address) {
             Some(call) => Ok((call, !is_new)),
-            None => Ok((upstream.connect(protocol, address).await?, false)),
+            None => upstream.connect(protocol, address).await,
         }
     }
 
@@ -353,9 +354,9 @@ impl Planned<'_> {
     }
 
     /// The chosen instance has all of the request and did not answer. Whether that is held against it depends on why
-    /// nobody waits for it any more.
+    /// nobody waits for it any more. `reused`: of how its connection ends others are told too, or it only waited in the pool.
     #[cold]
-    pub(super) fn unanswered(&self, worker: &Worker, kind: &Kind) {
+    pub(super) fn unanswered(&self, worker: &Worker, kind: &Kind, reused: bool) {
         // Of the application beside a sidecar its callers are told.
         self.is_unanswered.set(matches!(kind, Kind::Reset(_)));
         let (Some(chosen), Target::Service { .. }) = (&self.chosen, &self.plan.target) else {
@@ -363,7 +364,8 @@ impl Planned<'_> {
         };
         let now = Instant::now();
         let is_its_fault = match kind {
-            Kind::AnswerTimeout | Kind::Reset(_) | Kind::StreamReset => true,
+            Kind::AnswerTimeout | Kind::StreamReset => true,
+            Kind::Reset(_) => !reused,
             Kind::ClientGone => now.saturating_duration_since(self.started) >= ABANDONED_AFTER,
             _ => false,
         };
@@ -428,7 +430,7 @@ async fn first_that_connects<R: Request, U: Upstream<R>>(
     }
     for address in addresses {
         match upstream.connect(protocol, address).await {
-            Ok(call) => return Ok((call, false)),
+            Ok(connected) => return Ok(connected),
             Err(error) => failed = Some(error),
         }
     }

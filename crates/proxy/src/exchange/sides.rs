@@ -227,12 +227,12 @@ pub(crate) trait Upstream<R: Request> {
     /// A call on a connection to an instance that is there already and speaks this protocol.
     fn pooled(&self, protocol: Protocol, address: SocketAddr) -> Option<Self::Call>;
 
-    /// A call on a new one.
+    /// A call on a new one, and whether that is of another call, which it joins.
     async fn connect(
         &self,
         protocol: Protocol,
         address: SocketAddr,
-    ) -> Result<Self::Call, ProxyError>;
+    ) -> Result<(Self::Call, bool), ProxyError>;
 }
 
 /// One request to one instance, and its answer.

@@ -134,8 +134,8 @@ impl<U, S> Exchange<'_, U, S> {
         let mut kept = Kept::default();
         let mut first = Some(kept.keep(first, body));
         let failed = loop {
-            let call = match tries.connect(self.worker, self.upstream, planned).await {
-                Ok((call, _)) => call,
+            let (call, reused) = match tries.connect(self.worker, self.upstream, planned).await {
+                Ok(connected) => connected,
                 Err(kind) => break kind,
             };
             let patience = planned.patience;
@@ -152,7 +152,7 @@ impl<U, S> Exchange<'_, U, S> {
                 let sending = Sending { message: &message, first: first.take(), kept: &mut kept };
                 let work = pin!(self.upload::<R>(body, &call, sending, &progress));
                 let mut upload = Upload { work, ended: None };
-                self.answer_beside(planned, &call, &mut upload).await
+                self.answer_beside(planned, (&call, reused), &mut upload).await
             };
             match ended {
                 Progress::Sent(answer) => {
@@ -194,7 +194,7 @@ impl<U, S> Exchange<'_, U, S> {
     async fn answer_beside<'b, B, C>(
         &self,
         planned: &Planned<'_>,
-        call: &C,
+        (call, reused): (&C, bool),
         upload: &mut Upload<'_, 'b, impl Future<Output = Result<&'b mut B, Broken>>, B>,
     ) -> Progress<C::Answer>
     where
@@ -214,7 +214,7 @@ impl<U, S> Exchange<'_, U, S> {
             Ok(answer) => answer,
             Err(kind) => {
                 if matches!(upload.ended, Some(Ok(_))) {
-                    planned.unanswered(self.worker, &kind);
+                    planned.unanswered(self.worker, &kind, reused);
                 }
                 return Progress::Failed(kind);
             }

@@ -324,8 +324,12 @@ impl Upstream<Asked> for Scripts {
         true
     }
 
-    async fn connect(&self, _: Protocol, _: std::net::SocketAddr) -> Result<Playing, ProxyError> {
-        Ok(Playing(self.0.borrow_mut().pop_front().unwrap()))
+    async fn connect(
+        &self,
+        _: Protocol,
+        _: std::net::SocketAddr,
+    ) -> Result<(Playing, bool), ProxyError> {
+        Ok((Playing(self.0.borrow_mut().pop_front().unwrap()), false))
     }
 
     fn pooled(&self, _: Protocol, _: std::net::SocketAddr) -> Option<Playing> {

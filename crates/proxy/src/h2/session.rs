@@ -218,6 +218,11 @@ impl Session {
         self.streams.values().any(|stream| !stream.has_head && stream.lost.is_none())
     }
 
+    /// Whether all of a stream has been said by this side.
+    pub(crate) fn has_said_all(&self, id: u32) -> bool {
+        self.streams.get(&id).is_some_and(|stream| stream.we_ended)
+    }
+
     /// Waits for no answer that has not begun to come, and opens no stream any more.
     pub(crate) fn give_up_waiting(&mut self) {
         let waiting = self.streams.iter_mut().filter(|(_, it)| !it.has_head && it.lost.is_none());

@@ -108,6 +108,7 @@ async fn drive(worker: Rc<Worker>, shared: Shared, opening: Rc<Opening>) {
 pub(crate) struct Message {
     block: Vec<u8>,
     is_head: bool,
+    is_grpc: bool,
 }
 
 impl Message {
@@ -134,11 +135,12 @@ impl Message {
         worker.buffers.give_write(path);
         let mut fields = BlockOfFields { block: &mut block, is_grpc: false };
         write_fields(head, bytes, written, edits, &mut fields);
-        if fields.is_grpc {
+        let is_grpc = fields.is_grpc;
+        if is_grpc {
             // Said for one connection alone, and so not taken over; its servers insist on it.
             hpack::write_field(b"te", b"trailers", &mut block);
         }
-        Self { block, is_head: request.is_head() }
+        Self { block, is_head: request.is_head(), is_grpc }
     }
 
     pub(super) fn give_back(self, worker: &Worker) {
@@ -185,6 +187,9 @@ pub(crate) struct Call<'w> {
     incoming: OnceCell<Incoming<'w>>,
     /// Its answer has no body.
     is_head: Cell<bool>,
+    is_grpc: Cell<bool>,
+    /// It was held against the instance that its answer has not begun.
+    is_held: Cell<bool>,
     /// At this time of the thread's clock it is given up.
     deadline_ms: Cell<u64>,
     /// How long the instance may take none of the request.
@@ -207,12 +212,12 @@ impl<'w> Call<'w> {
         found.map(|shared| Self::on(worker, shared))
     }
 
-    /// A call on a new connection; on one at a time for those who come together.
+    /// A call on a new connection; on one at a time for those who come together. Whether another has opened it.
     pub(super) async fn connect(
         worker: &'w Worker,
         protocol: Protocol,
         address: SocketAddr,
-    ) -> Result<Self, ProxyError> {
+    ) -> Result<(Self, bool), ProxyError> {
         let place = Place { address, tls: protocol.tls };
         while let Some(outcome) = worker.sessions.opening(place) {
             // An instance that says nothing, or whose opener does not go on, holds nobody else up.
@@ -222,10 +227,10 @@ impl<'w> Call<'w> {
             };
             outcome?;
             if let Some(shared) = worker.sessions.find(place, worker.deadlines.now_ms()) {
-                return Ok(Self::on(worker, shared));
+                return Ok((Self::on(worker, shared), true));
             }
         }
-        Ok(Self::on(worker, open(worker, protocol, address).await?))
+        Ok((Self::on(worker, open(worker, protocol, address).await?), false))
     }
 
     fn on(worker: &'w Worker, Shared { session, connection }: Shared) -> Self {
@@ -237,6 +242,8 @@ impl<'w> Call<'w> {
             outgoing: OnceCell::new(),
             incoming: OnceCell::new(),
             is_head: Cell::new(false),
+            is_grpc: Cell::new(false),
+            is_held: Cell::new(false),
             deadline_ms: Cell::new(u64::MAX),
             patience: Cell::new(worker.timeouts.backend),
         }
@@ -255,22 +262,33 @@ impl<'w> Call<'w> {
             let deadlines = &self.worker.deadlines;
             deadlines.set_now(Instant::now());
             let at_ms = self.deadline_ms.get();
-            let left = match at_ms {
-                // Its caller may wait as long as it likes; whether the instance hangs must be known all the same.
-                u64::MAX => HELD_HUNG_AFTER,
-                at_ms => Duration::from_millis(at_ms.saturating_sub(deadlines.now_ms())),
-            };
-            if let Ok(done) = tokio::time::timeout(left, work.as_mut()).await {
+            let left = Duration::from_millis(at_ms.saturating_sub(deadlines.now_ms()));
+            let may_hang = self.may_hang(at_ms) && HELD_HUNG_AFTER < left;
+            let is_asked = may_hang && self.is_asked();
+            let wait = if may_hang { HELD_HUNG_AFTER } else { left };
+            if let Ok(done) = tokio::time::timeout(wait, work.as_mut()).await {
                 return done;
             }
-            if at_ms == u64::MAX {
-                if self.incoming.get().is_none() {
-                    self.worker.hangs(&self.connection, Instant::now());
-                }
-            } else if self.deadline_ms.get() <= at_ms {
+            if is_asked {
+                self.is_held.set(true);
+                self.worker.hangs(&self.connection, Instant::now());
+            } else if !may_hang && self.deadline_ms.get() <= at_ms {
                 return Err(Kind::AnswerTimeout);
             }
         }
+    }
+
+    /// Whether its caller may wait as long as it likes, or much longer than others; whether the instance hangs must be known
+    /// all the same. Once is enough.
+    fn may_hang(&self, at_ms: u64) -> bool {
+        (at_ms == u64::MAX || self.is_grpc.get())
+            && !self.is_held.get()
+            && self.incoming.get().is_none()
+    }
+
+    /// Whether the instance has all of the request.
+    fn is_asked(&self) -> bool {
+        self.id.get().is_some_and(|id| self.session.borrow().has_said_all(*id))
     }
 
     fn sent(&self, sent: Result<(), Stopped>) -> Result<(), ProxyError> {
@@ -358,6 +376,7 @@ impl Call<'_> {
         let opened = self.session.borrow_mut().open(&message.block, message.is_head, is_all);
         let id = opened.ok_or_else(Self::unusable)?;
         self.is_head.set(message.is_head);
+        self.is_grpc.set(message.is_grpc);
         let session = Rc::clone(&self.session);
         let outgoing = Outgoing::new(self.worker, session, id, self.patience.get());
         let _ = (self.id.set(id), self.outgoing.set(outgoing));
@@ -421,4 +440,53 @@ impl Call<'_> {
 
     /// Whatever is left of it is of no use.
     pub(super) fn finish(self) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+
+    use tokio::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// How often in a row an instance has left a request unanswered, of those that put it aside.
+    fn take_unanswered(worker: &Worker, address: SocketAddr) -> usize {
+        let more = (1..=3).find(|_| worker.unanswered(address, Instant::now()));
+        worker.answered(address);
+        3 - more.expect("three put it aside")
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_hangs_is_known_by_one_request_once() {
+        let metrics = telemetry::Metrics::default();
+        let worker = Worker::alone(&metrics);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let (never, hour) = (u64::MAX, 3_600_000);
+        for (is_grpc, is_whole, at_ms, expected) in [
+            (false, true, never, 1),
+            (true, true, never, 1),
+            (true, true, hour, 1),
+            // Of others a route says how long they may take.
+            (false, true, hour, 0),
+            // It has not all of it.
+            (false, false, never, 0),
+            (true, false, hour, 0),
+            (true, true, 59_000, 0),
+        ] {
+            let stream = TcpStream::connect(address).await.unwrap();
+            let connection = Connection::new(stream, address, &worker.deadlines);
+            let session = Rc::new(RefCell::new(Session::client(LIMITS, 0)));
+            let call = Call::on(&worker, Shared { session, connection });
+            call.expect_by(at_ms);
+            let mut message = Message { block: Vec::new(), is_head: false, is_grpc };
+            call.begin(&mut message, &mut Piece::default(), is_whole).await.unwrap();
+            let waits = call.within(pending::<Result<(), Kind>>());
+            let is_late = tokio::time::timeout(Duration::from_secs(600), waits).await.is_ok();
+            assert_eq!(is_late, at_ms < 600_000);
+            let unanswered = take_unanswered(&worker, address);
+            assert_eq!(unanswered, expected, "{is_grpc} {is_whole} {at_ms}");
+        }
+    }
 }

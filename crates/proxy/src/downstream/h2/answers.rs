@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use routes::spec::HeaderEdits;
+use routes::{entrance::Name, spec::HeaderEdits};
 
 use super::Served;
 use crate::{
@@ -23,25 +23,30 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Answers<'c> {
     worker: &'c Worker,
+    served: &'c Served<'c>,
     outgoing: Outgoing<'c>,
     is_head: bool,
     is_grpc: bool,
 }
 
 impl<'c> Answers<'c> {
-    pub(super) fn new(served: &Served<'c>, is_head: bool, is_grpc: bool) -> Self {
-        let Served { worker, session, id } = served;
+    pub(super) fn new(served: &'c Served<'c>, is_head: bool, is_grpc: bool) -> Self {
+        let Served { worker, session, id, .. } = served;
         let outgoing = Outgoing::new(worker, Rc::clone(session), *id, worker.timeouts.body);
-        Self { worker, outgoing, is_head, is_grpc }
+        Self { worker, served, outgoing, is_head, is_grpc }
     }
 
     /// Answers what could not be read as a request.
-    pub(super) async fn refuse_unread<D: Decide>(served: &Served<'c>, kind: Kind, is_grpc: bool) {
+    pub(super) async fn refuse_unread<D: Decide>(
+        served: &'c Served<'c>,
+        kind: Kind,
+        is_grpc: bool,
+    ) {
         served.worker.account.unread(D::ROLE, &kind);
         tracing::debug!(reason = %kind, "refused what is no correct request");
         let answer = OwnAnswer::Refusal(kind);
         if Self::new(served, false, is_grpc).own(&answer, false).await.is_ok() {
-            let Served { worker, session, id } = served;
+            let Served { worker, session, id, .. } = served;
             session.borrow_mut().release(*id, Code::NoError, &worker.buffers);
         }
     }
@@ -121,6 +126,10 @@ impl AnswerSink<Answer> for Answers<'_> {
         let mut block = self.worker.buffers.take_write();
         let Answer { head, received } = answer;
         let bytes = received.filled();
+        if self.is_grpc {
+            let mut types = head.fields().iter().filter(|it| it.name == Name::ContentType);
+            self.served.converses.set(types.any(|it| grpc::is_grpc(it.value.of(bytes))));
+        }
         hpack::write_status(head.status, &mut block);
         for headers in edits {
             headers.replaced().for_each(|name| head.drop_named(bytes, name.as_bytes()));

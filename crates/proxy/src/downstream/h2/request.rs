@@ -2,6 +2,7 @@
 
 use std::{
     future::poll_fn,
+    pin::pin,
     rc::Rc,
     task::{Context, Poll},
     time::Duration,
@@ -34,6 +35,7 @@ pub(super) struct Request<'c> {
     head: Box<RequestHead>,
     text: Vec<u8>,
     is_grpc: bool,
+    role: Role,
     no_trailers: Option<&'c CorrelationHeaders>,
 }
 
@@ -55,7 +57,7 @@ impl<'c> Request<'c> {
             None if has_body => Framing::Chunked,
             Some(_) | None => Framing::None,
         };
-        Ok(Self { served, head, text: read.text, is_grpc, no_trailers })
+        Ok(Self { served, head, text: read.text, is_grpc, role, no_trailers })
     }
 
     pub(super) fn head_bytes(&self) -> usize {
@@ -81,12 +83,12 @@ impl<'c> sides::Request for Request<'c> {
     }
 
     fn into_body(self, keeps_framing: bool) -> RequestBody<'c> {
-        let Self { served, head, text, is_grpc, no_trailers } = self;
-        let Served { worker, session, id } = served;
+        let Self { served, head, text, is_grpc, role, no_trailers } = self;
+        let Served { worker, session, id, .. } = served;
         let is_framed = keeps_framing && head.framing == Framing::Chunked;
-        // What may be a conversation is silent for as long as an answer may be.
+        // What may be a conversation is silent for as long as an answer may be. From outside it is none by its own word.
         let patience = match head.framing {
-            _ if is_grpc => worker.timeouts.tunnel,
+            _ if is_grpc && role != Role::Gateway => worker.timeouts.tunnel,
             Framing::Length(_) => worker.timeouts.body,
             _ => worker.timeouts.answer_body,
         };
@@ -124,10 +126,16 @@ impl<'c> sides::RequestBody for RequestBody<'c> {
     }
 
     async fn next(&mut self) -> Result<Piece, Kind> {
-        let next = poll_fn(|context| self.incoming.poll_next(context));
-        match tokio::time::timeout(self.patience, next).await {
-            Ok(next) => next.map_err(|_| Kind::ClientGone),
-            Err(_) => Err(Kind::RequestTimeout),
+        let mut next = pin!(poll_fn(|context| self.incoming.poll_next(context)));
+        let (mut patience, tunnel) = (self.patience, self.served.worker.timeouts.tunnel);
+        loop {
+            if let Ok(next) = tokio::time::timeout(patience, next.as_mut()).await {
+                return next.map_err(|_| Kind::ClientGone);
+            }
+            if !self.served.converses.get() || patience >= tunnel {
+                return Err(Kind::RequestTimeout);
+            }
+            patience = tunnel;
         }
     }
 
@@ -144,7 +152,7 @@ impl<'c> sides::RequestBody for RequestBody<'c> {
     }
 
     fn into_stream(self) -> (Tunnelled<'c>, impl AsRef<[u8]>) {
-        let Served { worker, session, id } = self.served;
+        let Served { worker, session, id, .. } = self.served;
         (Tunnelled::new(worker, Rc::clone(session), *id), Buffer::default())
     }
 }

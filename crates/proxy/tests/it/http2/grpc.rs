@@ -1,7 +1,9 @@
 //! What callers of gRPC are told.
 
+use proxy::limits::Timeouts;
+
 use super::{
-    instances::{behind, serve},
+    instances::{Server, behind, serve},
     *,
 };
 
@@ -57,6 +59,32 @@ async fn callers_of_grpc_are_told_in_its_words_what_went_wrong() {
         counted.contains("4xx") && counted.contains("5xx") && !counted.contains("2xx")
     })
     .await;
+}
+
+#[tokio::test]
+async fn strangers_are_silent_for_long_where_the_instance_converses_alone() {
+    let instance = Instance::new().await;
+    let timeouts = Timeouts { answer_body: Duration::from_millis(200), ..Timeouts::default() };
+    let proxy = Proxy::gateway_with(&behind(&[instance.address]), 1, timeouts);
+    let client = Client::connect(&proxy).await;
+    let post = || request("/x").method(Method::POST).header("content-type", "application/grpc");
+    let (begins, mut talks) = client.begin(post(), false).await;
+    let mut server = Server::accept(&instance).await;
+    let (mut heard, mut answers) = server.next().await;
+    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let mut says = answers.send_response(head, false).unwrap();
+    let (silent, _silent) = client.begin(post(), false).await;
+    let _asked = server.next().await;
+    let running = server.run();
+    let begun = within("an answer", begins).await.unwrap();
+    // Who came later is silent for too long; who came before still is.
+    let refused = within("an answer", silent).await.unwrap();
+    assert_eq!(refused.headers()["grpc-status"], "4");
+    talks.send_data(Bytes::from_static(b"late"), true).unwrap();
+    assert_eq!(within("data", heard.body_mut().data()).await.unwrap().unwrap(), "late");
+    says.send_data(Bytes::from_static(b"later"), true).unwrap();
+    assert_eq!(whole(begun.into_body()).await.0, b"later");
+    running.abort();
 }
 
 #[tokio::test]

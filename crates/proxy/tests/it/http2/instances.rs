@@ -3,12 +3,12 @@
 use super::*;
 
 /// An instance that speaks HTTP/2.
-struct Server(h2::server::Connection<TcpStream, Bytes>);
+pub(super) struct Server(h2::server::Connection<TcpStream, Bytes>);
 
-type Asked = (Request<RecvStream>, h2::server::SendResponse<Bytes>);
+pub(super) type Asked = (Request<RecvStream>, h2::server::SendResponse<Bytes>);
 
 impl Server {
-    async fn accept(instance: &Instance) -> Self {
+    pub(super) async fn accept(instance: &Instance) -> Self {
         Self::accept_taking(instance, 100).await
     }
 
@@ -20,12 +20,12 @@ impl Server {
         Self(within("a handshake", handshake).await.unwrap())
     }
 
-    async fn next(&mut self) -> Asked {
+    pub(super) async fn next(&mut self) -> Asked {
         within("a request", self.0.accept()).await.unwrap().unwrap()
     }
 
     /// Goes on moving bytes, while the test looks after its streams.
-    fn run(mut self) -> tokio::task::JoinHandle<()> {
+    pub(super) fn run(mut self) -> tokio::task::JoinHandle<()> {
         tokio::spawn(async move { while let Some(Ok(_)) = self.0.accept().await {} })
     }
 }
@@ -242,6 +242,52 @@ async fn who_comes_together_fails_together() {
     world.backends_speak_http2 = false;
     proxy.publish.send_replace(world.publish());
     eventually("another instance", async || client.ask(request("/")).await.0.status() == 200).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_breaks_off_counts_once_for_all_that_came_together() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let client = Client::connect(&proxy).await;
+    for ends in [true, false] {
+        let mut waiting = Vec::new();
+        for _ in 0..4 {
+            let (waits, mut body) = client.begin(request("/").method(Method::POST), ends).await;
+            if !ends {
+                body.send_data(Bytes::from_static(b"body"), true).unwrap();
+            }
+            waiting.push(waits);
+        }
+        let mut server = Server::accept(&instance).await;
+        let mut asked = Vec::new();
+        for _ in 0..4 {
+            let mut next = server.next().await;
+            // Nobody reads on meanwhile: with its data, it was sent whole.
+            if !ends {
+                let data = async {
+                    tokio::select! {
+                        data = next.0.body_mut().data() => data,
+                        _ = server.0.accept() => panic!("another request"),
+                    }
+                };
+                assert_eq!(within("data", data).await.unwrap().unwrap(), "body");
+            }
+            asked.push(next);
+        }
+        drop((server, asked));
+        for waits in waiting {
+            assert_eq!(within("an answer", waits).await.unwrap().status(), 502);
+        }
+        assert!(proxy.running.unreachable().is_empty(), "put aside: {ends}");
+        // One that answers, so that the next time begins anew.
+        let (waits, _) = client.begin(request("/"), true).await;
+        let mut server = Server::accept(&instance).await;
+        server.next().await.1.send_response(answer(204), true).unwrap();
+        server.0.graceful_shutdown();
+        let running = server.run();
+        assert_eq!(within("an answer", waits).await.unwrap().status(), 204);
+        within("the end of the connection", running).await.unwrap();
+    }
 }
 
 #[tokio::test]
