@@ -261,18 +261,17 @@ async fn a_connection_that_breaks_off_counts_once_for_all_that_came_together() {
         let mut server = Server::accept(&instance).await;
         let mut asked = Vec::new();
         for _ in 0..4 {
-            let mut next = server.next().await;
-            // Nobody reads on meanwhile: with its data, it was sent whole.
-            if !ends {
-                let data = async {
-                    tokio::select! {
-                        data = next.0.body_mut().data() => data,
-                        _ = server.0.accept() => panic!("another request"),
-                    }
-                };
-                assert_eq!(within("data", data).await.unwrap().unwrap(), "body");
-            }
-            asked.push(next);
+            asked.push(server.next().await);
+        }
+        // With its data, each was sent whole.
+        for (asked, _) in asked.iter_mut().filter(|_| !ends) {
+            let data = async {
+                tokio::select! {
+                    data = asked.body_mut().data() => data,
+                    _ = server.0.accept() => panic!("another request"),
+                }
+            };
+            assert_eq!(within("data", data).await.unwrap().unwrap(), "body");
         }
         drop((server, asked));
         for waits in waiting {
