@@ -73,7 +73,8 @@ fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Pro
         metrics: std::sync::Arc::default(),
     };
     change(&mut config);
-    let of_application = config.ports.iter().map(|port| port.application_address.port()).collect();
+    let declared = config.ports.iter().map(|port| port.application_address.port());
+    let of_application = declared.chain([UNDECLARED]).collect();
     let proxy = Proxy::sidecar_with(world, config);
     let capture = Capture::install(&CaptureConfig {
         outbound_port: proxy.address().port(),
@@ -441,6 +442,9 @@ fn where_nobody_is_a_caller_is_reset_when_connecting_is_given_up() {
     });
 }
 
+/// A port of the application that is captured, though nobody has declared it.
+const UNDECLARED: u16 = 9999;
+
 const FURTHER_TCP: Port = Port { protocol: Protocol::Tcp, is_further: true };
 
 #[test]
@@ -484,6 +488,11 @@ fn an_application_of_several_ports_is_one_instance_with_several_services() {
             caller.send(&format!("GET / HTTP/1.1\r\nHost: x\r\n{via}\r\n")).await;
             reached.accept().await.head().await;
         }
+        // What others call is no call of its own.
+        let undeclared = listen(host, UNDECLARED);
+        let mut caller = call_from(elsewhere, undeclared.address);
+        caller.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n").await;
+        undeclared.accept().await.head().await;
         assert!(proxy.running.undeclared().all().is_empty());
     });
 }
