@@ -3,9 +3,9 @@
 //! AES-256-GCM. What is sealed belongs to one object: moved to another it does not open.
 
 use std::{
-    fs,
+    fs::{self, File},
     io::{self, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
+    os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -19,6 +19,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use lanes::{Fault, Problem};
 use parking_lot::Mutex;
 use routes::tls::PrivateKey;
+use tempfile::NamedTempFile;
 
 /// Bytes of the key in the key file, which holds them in hexadecimal.
 const KEY_BYTES: usize = 32;
@@ -49,7 +50,7 @@ struct SealingKey {
 pub(crate) enum KeyringError {
     #[error("the key file {} is missing: put it back, or write the private key again", .0.display())]
     Missing(PathBuf),
-    #[error("the key file {} is missing, and private keys are sealed under it: put it back, or delete those certificates", .0.display())]
+    #[error("the key file {path} is missing, and private keys are sealed under it: put it back; if it is lost, make another (`umask 077; openssl rand -hex {KEY_BYTES} > {path}`), then write each certificate again with its key", path = .0.display())]
     MissingThoughUsed(PathBuf),
     #[error("the key file {} cannot be used ({source})", .path.display())]
     File { path: PathBuf, source: io::Error },
@@ -172,20 +173,28 @@ impl Keyring {
         Ok(key)
     }
 
-    /// Makes the key file, which nobody but its owner reads. It is on the disk before anything is sealed under it.
+    /// Makes the key file. It is on the disk before anything is sealed under it.
     fn make(&self) -> Result<(), KeyringError> {
         let failed = |source| KeyringError::File { path: self.path.clone(), source };
         let mut bytes = [0; KEY_BYTES];
         rand::fill(&mut bytes).map_err(|_| failed(io::Error::other("no random numbers")))?;
-        let mut options = fs::OpenOptions::new();
-        let mut file =
-            options.write(true).create_new(true).mode(0o600).open(&self.path).map_err(failed)?;
-        writeln!(file, "{}", hex(&bytes)).and_then(|()| file.sync_all()).map_err(failed)?;
-        let directory = self.path.parent().unwrap_or(Path::new("."));
-        fs::File::open(directory).and_then(|it| it.sync_all()).map_err(failed)?;
+        put_whole(&self.path, |file| writeln!(file, "{}", hex(&bytes))).map_err(failed)?;
         tracing::info!(file = %self.path.display(), "a key file was made: a backup is of no use for private keys without it");
         Ok(())
     }
+}
+
+/// Puts a file where there is none, which nobody but its owner reads: whole or, after a crash or on a full disk, not at
+/// all.
+fn put_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = directory.unwrap_or(Path::new("."));
+    // Created with mode 0600.
+    let mut file = NamedTempFile::new_in(directory)?;
+    write(file.as_file_mut())?;
+    file.as_file().sync_all()?;
+    file.persist_noclobber(path)?;
+    File::open(directory)?.sync_all()
 }
 
 /// What a sealed key is bound to.

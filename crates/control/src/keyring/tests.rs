@@ -54,3 +54,25 @@ fn a_key_file_that_is_named_is_not_made_and_a_spoilt_one_is_told() {
     fs::write(&path, format!("{}\n", "0f".repeat(32))).unwrap();
     keyring.sealed(&object("shop"), &WrittenKey::new(KEY), None, false).unwrap();
 }
+
+#[test]
+fn a_key_file_is_there_whole_or_not_at_all() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.key");
+    let failed = put_whole(&path, |file| {
+        file.write_all(b"0f0f").unwrap();
+        assert!(!path.exists());
+        Err(io::Error::from(io::ErrorKind::StorageFull))
+    });
+    assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::StorageFull);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0);
+
+    let keyring = Keyring::new(path.clone(), true);
+    keyring.sealed(&object("shop"), &WrittenKey::new(KEY), None, false).unwrap();
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+    // Nor does it take the place of another.
+    let made = fs::read(&path).unwrap();
+    put_whole(&path, |file| file.write_all(b"another")).unwrap_err();
+    assert_eq!(fs::read(&path).unwrap(), made);
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
+}
