@@ -3,8 +3,9 @@
 
 use std::{
     collections::HashMap,
-    fs, io,
-    os::unix::fs::MetadataExt,
+    fs,
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     sync::Weak,
     time::{Duration, Instant},
 };
@@ -14,6 +15,7 @@ use api::{
     resource::{CertificateFiles, Key},
 };
 use routes::tls::Certificate;
+use rustix::fs::OFlags;
 
 use crate::{Control, hub::Hub, picture};
 
@@ -64,22 +66,34 @@ pub(crate) async fn follow(control: Weak<Control>) {
     }
 }
 
-/// Those that are read from files.
-fn named(hub: &Hub) -> Vec<(Key, CertificateFiles)> {
-    let named = hub.picture().certificates.files();
-    named.map(|(key, files)| (key.clone(), files.clone())).collect()
+/// A certificate that is read from files.
+struct Named {
+    key: Key,
+    files: CertificateFiles,
+    /// Whether nothing has been read for it since it was written, whatever was seen of one of the same name before.
+    is_awaited: bool,
+}
+
+fn named(hub: &Hub) -> Vec<Named> {
+    let named = hub.picture().certificates.files().map(|(key, files, is_awaited)| Named {
+        key: key.clone(),
+        files: files.clone(),
+        is_awaited,
+    });
+    named.collect()
 }
 
 type Read = (Key, CertificateFiles, Result<Certificate, String>);
 
-/// Reads what has changed since it was seen, and what did not load then.
-fn look(named: Vec<(Key, CertificateFiles)>, seen: &mut HashMap<Key, Seen>) -> Vec<Read> {
-    seen.retain(|key, _| named.iter().any(|(named, _)| named == key));
+/// Reads what has changed since it was seen, what did not load then, and what waits for it.
+fn look(named: Vec<Named>, seen: &mut HashMap<Key, Seen>) -> Vec<Read> {
+    seen.retain(|key, _| named.iter().any(|named| named.key == *key));
     let mut all = Vec::new();
-    for (key, files) in named {
+    for Named { key, files, is_awaited } in named {
         let stamp = stamp(&files);
         let before = seen.get(&key);
-        let is_known = before.is_some_and(|it| it.files == files && it.stamp == stamp);
+        let is_seen = before.is_some_and(|it| it.files == files && it.stamp == stamp);
+        let is_known = is_seen && !is_awaited;
         // What does not load is read again: it may have been read while it was written.
         if is_known && before.is_some_and(|it| it.is_loaded) {
             continue;
@@ -125,9 +139,21 @@ pub(crate) fn read(files: &CertificateFiles) -> Result<Certificate, String> {
     picture::pair(&pem, key).map_err(|remedy| at("certificate", &path, remedy))
 }
 
+/// What is in a file, and no more than a file is to have. Neither waits for anybody: a pipe in the file's place, even one
+/// that was put there just now, is not waited at, and what has no end is not read to its end.
 fn text(path: &str) -> io::Result<String> {
-    if fs::metadata(path)?.len() > FILE_BYTES_MAX {
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut options = fs::OpenOptions::new();
+    let file = options.read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    let mut text = String::new();
+    let length = file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)?;
+    if length as u64 > FILE_BYTES_MAX {
         return Err(io::Error::other(format!("it is larger than {FILE_BYTES_MAX} bytes")));
     }
-    fs::read_to_string(path)
+    Ok(text)
 }
+
+#[cfg(test)]
+mod tests;

@@ -176,7 +176,7 @@ impl Control {
         let own = settings.own_listeners.clone();
         let check = Box::new(move |changes: &[ObjectChange], set: &Set| {
             let own_listener = |address| own_listener(&own, address);
-            written::look_at(changes, set, &of_check.lock(), own_listener)
+            written::look_at(changes, set, &of_check, own_listener)
         });
         let of_reports = Arc::clone(&hub);
         let reported = Box::new(move || of_reports.lock().reported());

@@ -1,7 +1,11 @@
 //! What is wrong or doubtful with what a transaction writes, as instances and listeners are at the moment: what
 //! `api::validate`, which sees objects alone, cannot know.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::SystemTime};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    time::SystemTime,
+};
 
 use api::{
     certificate::{self, Facts},
@@ -9,6 +13,7 @@ use api::{
     validate::{Finding, Severity},
 };
 use lanes::{Fault, Problem, Tag, service::Health};
+use parking_lot::Mutex;
 
 use crate::{
     certificate_files,
@@ -22,37 +27,71 @@ use crate::{
 pub(crate) fn look_at(
     changes: &[ObjectChange],
     set: &Set,
-    hub: &Hub,
+    hub: &Mutex<Hub>,
     own_listener: impl Fn(SocketAddr) -> Option<String>,
 ) -> Vec<Finding> {
+    // Read before the hub is held: a disk may be slow, and data planes are told nothing meanwhile.
+    let files = files_read(changes);
+    let hub = &*hub.lock();
     let services = &hub.picture().services;
     let mut findings = picture::introduced(changes, set, services);
     // Until every source has told everything, instances may be there that nobody knows yet.
     if hub.picture().sources().all_synced() {
         findings.extend(strict_lanes(changes, set, services));
     }
-    let written = changes.iter().filter_map(|change| change.new.as_ref());
-    for stored in written {
+    for change in changes {
+        let Some(stored) = &change.new else { continue };
         match &*stored.object {
             Object::ServiceSource(source) => {
                 findings.extend(listed_listeners(source, hub, &own_listener));
             }
-            Object::Certificate(certificate) => findings.extend(of_certificate(certificate, hub)),
+            Object::Certificate(certificate) => {
+                let old = change.old.as_ref().map(|old| &*old.object);
+                let read = files.get(&change.key);
+                findings.extend(of_certificate(certificate, old, read, hub));
+            }
             _ => {}
         }
     }
     findings
 }
 
+type Read = Result<routes::tls::Certificate, String>;
+
+/// What is in the files of certificates that are written.
+fn files_read(changes: &[ObjectChange]) -> HashMap<&Key, Read> {
+    let read = changes.iter().filter_map(|change| match &*change.new.as_ref()?.object {
+        Object::Certificate(certificate) => {
+            Some((&change.key, certificate_files::read(certificate.spec.files.as_ref()?)))
+        }
+        _ => None,
+    });
+    read.collect()
+}
+
 /// What only who can open its private key, or read its files, sees of a certificate; and whether it is good now.
-fn of_certificate(certificate: &Certificate, hub: &Hub) -> Option<Finding> {
+fn of_certificate(
+    certificate: &Certificate,
+    old: Option<&Object>,
+    files: Option<&Read>,
+    hub: &Hub,
+) -> Option<Finding> {
     let spec = &certificate.spec;
     let tell = |problem, severity| Finding { object: certificate.key(), problem, severity };
-    let (field, read) = if let Some(files) = &spec.files {
-        ("spec.files", certificate_files::read(files))
+    let (field, read) = if let Some(read) = files {
+        ("spec.files", read.clone())
     } else if let Some(pem) = &spec.certificate {
-        // One that does not open now was written with this certificate, or is told by who seals it.
-        let key = hub.picture().certificates.private_key(certificate)?.ok()?;
+        let key = match hub.picture().certificates.private_key(certificate)? {
+            Ok(key) => key,
+            // It was written with this certificate.
+            Err(_) if is_certificate_of(old, pem) => return None,
+            Err(error) => {
+                let remedy = format!(
+                    "write its private key too: whether the one that is there is its key cannot be seen now ({error})"
+                );
+                return Some(tell(Problem::new("spec.certificate", "", remedy), Severity::Error));
+            }
+        };
         ("spec.certificate", picture::pair(pem, key))
     } else {
         let pem = spec.ca_certificates.as_deref()?;
@@ -77,6 +116,12 @@ fn of_certificate(certificate: &Certificate, hub: &Hub) -> Option<Finding> {
         }
         Err(remedy) => Some(tell(Problem::new("spec.privateKey", "", remedy), Severity::Error)),
     }
+}
+
+/// Whether an object has this certificate already.
+fn is_certificate_of(old: Option<&Object>, pem: &str) -> bool {
+    let Some(Object::Certificate(old)) = old else { return false };
+    old.spec.certificate.as_deref() == Some(pem)
 }
 
 /// Strict lanes, written or of groups that are, that some application has no instance in: its requests fail.

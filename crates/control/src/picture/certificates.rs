@@ -42,6 +42,8 @@ struct Entry {
     object: Key,
     /// Where it is read from, if from files.
     files: Option<CertificateFiles>,
+    /// Whether they have not been read since they were named.
+    is_awaited: bool,
     /// What was loaded last.
     loaded: Option<Loaded>,
     /// Why what is written is not what was loaded last.
@@ -87,10 +89,12 @@ impl Certificates {
         let entry = self.entries.entry(name).or_insert_with(|| Entry {
             object: object.clone(),
             files: None,
+            is_awaited: false,
             loaded: None,
             problem: None,
             generation: 0,
         });
+        entry.is_awaited = files.is_some();
         entry.files = files;
         self.loaded(object, loaded, touches);
     }
@@ -104,8 +108,9 @@ impl Certificates {
         touches: &mut Vec<Touch>,
     ) {
         let name = format!("{}/{}", object.namespace, object.name);
-        let entry = self.entries.get(name.as_str());
-        if entry.is_some_and(|entry| entry.files.as_ref() == Some(files)) {
+        let Some(entry) = self.entries.get_mut(name.as_str()) else { return };
+        if entry.files.as_ref() == Some(files) {
+            entry.is_awaited = false;
             self.loaded(object, read, touches);
         }
     }
@@ -252,9 +257,11 @@ impl Certificates {
         }
     }
 
-    /// Those that are read from files.
-    pub(crate) fn files(&self) -> impl Iterator<Item = (&Key, &CertificateFiles)> {
-        self.entries.values().filter_map(|entry| Some((&entry.object, entry.files.as_ref()?)))
+    /// Those that are read from files, and whether they have not been read since they were named.
+    pub(crate) fn files(&self) -> impl Iterator<Item = (&Key, &CertificateFiles, bool)> {
+        self.entries
+            .values()
+            .filter_map(|entry| Some((&entry.object, entry.files.as_ref()?, entry.is_awaited)))
     }
 }
 

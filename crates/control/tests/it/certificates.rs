@@ -327,8 +327,57 @@ async fn a_store_whose_key_file_is_missing_serves_the_rest_and_says_so() {
     assert!(!key_file.exists());
     let labelled = json!({"metadata": {"labels": {"team": "shop"}}});
     client.patch(&key_of("shop"), &labelled).await.unwrap();
+    // Whether the key that is there is another certificate's cannot be seen.
+    let another = json!({"spec": {"certificate": Pair::new("shop.example").certificate}});
+    let told = format!("{:?}", client.patch(&key_of("shop"), &another).await.unwrap_err());
+    assert!(
+        told.contains("spec.certificate") && told.contains("write its private key too"),
+        "{told}"
+    );
     fs::rename(&kept, &key_file).unwrap();
     until(&client, &key_of("shop"), |conditions| has(conditions, "Ready", "True")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_has_lost_the_key_file_makes_another_and_adds_the_certificates_again() {
+    let plane = Plane::start().await;
+    let (shop, api) = (Pair::new("shop.example"), Pair::new("api.example"));
+    let objects = [shop.object("shop"), api.object("api"), https(&["shop", "api"])];
+    apply(&client(&plane).await, &objects).await;
+    let key_file = plane.directory.path().join("laneway.key");
+    plane.control.stop().await;
+    fs::remove_file(&key_file).unwrap();
+    let plane = plane.restart().await;
+    let client = client(&plane).await;
+    let told = refused(&client, &Pair::new("shop.example").object("shop")).await;
+    let path = key_file.display();
+    assert!(told.contains(&format!("`umask 077; openssl rand -hex 32 > {path}`")), "{told}");
+    fs::write(&key_file, "0f".repeat(32)).unwrap();
+    for (name, pair) in [("shop", shop), ("api", api)] {
+        assert_eq!(apply(&client, &[pair.object(name)]).await, Action::Configured);
+    }
+    for name in ["shop", "api"] {
+        until(&client, &key_of(name), |conditions| has(conditions, "Ready", "True")).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_in_files_that_is_deleted_and_added_again_at_once_is_read_again() {
+    let plane = Plane::start().await;
+    let client = client(&plane).await;
+    let directory = tempfile::tempdir().unwrap();
+    let (crt, key) = (directory.path().join("shop.crt"), directory.path().join("shop.key"));
+    let pair = Pair::new("shop.example");
+    fs::write(&crt, &pair.certificate).unwrap();
+    fs::write(&key, pair.key.serialize_pem()).unwrap();
+    let object = certificate("shop", &json!({"files": {"certificate": crt, "privateKey": key}}));
+    let is_ready = |conditions: &[StatusCondition]| has(conditions, "Ready", "True");
+    apply(&client, std::slice::from_ref(&object)).await;
+    until(&client, &key_of("shop"), is_ready).await;
+    // Before the files are looked at again.
+    client.delete(&key_of("shop")).await.unwrap();
+    assert_eq!(apply(&client, &[object]).await, Action::Created);
+    until(&client, &key_of("shop"), is_ready).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
