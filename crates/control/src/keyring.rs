@@ -56,6 +56,8 @@ pub(crate) enum KeyringError {
     File { path: PathBuf, source: io::Error },
     #[error("the key file {} holds no key: write {KEY_BYTES} random bytes in hexadecimal, e.g. with `openssl rand -hex {KEY_BYTES}`", .0.display())]
     NoKey(PathBuf),
+    #[error("the key file {path} {how} since it was read, and private keys will not open after a restart: put it back; if it is lost, restart, and write each certificate again with its key", path = .0.display(), how = .1)]
+    NotAsRead(PathBuf, &'static str),
     #[error("it is sealed under another key file than {}: put that one in place, or write the private key again", .0.display())]
     OtherFile(PathBuf),
     #[error("it was sealed for another object, or has been changed: write the private key again")]
@@ -77,9 +79,6 @@ impl SealingKey {
             }
             text => text.map_err(failed)?,
         };
-        if fs::metadata(path).map_err(failed)?.permissions().mode() & 0o077 != 0 {
-            tracing::warn!(file = %path.display(), "others can read the key file: chmod 600");
-        }
         let bytes = unhex(text.trim()).ok_or_else(|| KeyringError::NoKey(path.to_owned()))?;
         let hash = digest::digest(&digest::SHA256, &[b"laneway key file", &bytes[..]].concat());
         let name = hex(hash.as_ref())[..NAME_LENGTH].to_owned();
@@ -145,6 +144,11 @@ impl Keyring {
         private_key: &PrivateKey,
         is_used: bool,
     ) -> Result<WrittenKey, KeyringError> {
+        match self.stays() {
+            // Nothing is lost with the one that was read.
+            Err(_) if !is_used => *self.key.lock() = None,
+            stays => stays?,
+        }
         let key = match self.key() {
             Err(KeyringError::Missing(path)) if is_used => {
                 return Err(KeyringError::MissingThoughUsed(path));
@@ -169,8 +173,22 @@ impl Keyring {
             return Ok(Arc::clone(key));
         }
         let key = Arc::new(SealingKey::read(&self.path)?);
+        if fs::metadata(&self.path).is_ok_and(|it| it.permissions().mode() & 0o077 != 0) {
+            tracing::warn!(file = %self.path.display(), "others can read the key file: chmod 600");
+        }
         *known = Some(Arc::clone(&key));
         Ok(key)
+    }
+
+    /// That the key file is still what was read of it: what is sealed now would not open after a restart otherwise.
+    pub(crate) fn stays(&self) -> Result<(), KeyringError> {
+        let Some(known) = self.key.lock().clone() else { return Ok(()) };
+        match SealingKey::read(&self.path) {
+            Ok(there) if there.name == known.name => Ok(()),
+            Ok(_) => Err(KeyringError::NotAsRead(self.path.clone(), "has become another")),
+            Err(KeyringError::Missing(path)) => Err(KeyringError::NotAsRead(path, "has gone")),
+            Err(error) => Err(error),
+        }
     }
 
     /// Makes the key file. It is on the disk before anything is sealed under it.

@@ -68,6 +68,7 @@ pub use store::{
 pub(crate) use tokens::TokenError;
 
 use hub::Hub;
+use keyring::KeyringError;
 use ledger::Commit;
 use objects::ObjectChange;
 use registrations::{Leases, Refusals};
@@ -113,6 +114,7 @@ pub enum OpenError {
 pub struct Control {
     hub: Arc<Mutex<Hub>>,
     ledger: Ledger,
+    keyring: Arc<Keyring>,
     leases: Mutex<Leases>,
     refusals: Mutex<Refusals>,
     /// What of this process listens where, and is no instance.
@@ -180,7 +182,7 @@ impl Control {
         });
         let of_reports = Arc::clone(&hub);
         let reported = Box::new(move || of_reports.lock().reported());
-        let rules = Rules { objects, keyring, check, reported, on_commit };
+        let rules = Rules { objects, keyring: Arc::clone(&keyring), check, reported, on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
         let findings = by_object(ledger.view().findings());
         let changed = findings.keys().cloned().collect();
@@ -189,6 +191,7 @@ impl Control {
         let control = Arc::new(Self {
             hub,
             ledger,
+            keyring,
             leases: Mutex::new(Leases::restored(restored.iter(), now)),
             refusals: Mutex::default(),
             own_listeners: settings.own_listeners,
@@ -284,7 +287,7 @@ impl Control {
         }
     }
 
-    /// What of the store cannot be read, and files whose objects are not what they say.
+    /// What of the store cannot be read, or will not be after a restart, and files whose objects are not what they say.
     pub(crate) fn unreadable(&self) -> Vec<(String, lanes::Problem)> {
         let leases = self.leases();
         let away = self.spoilt_registrations.iter().filter(|node| !leases.is_known(node));
@@ -298,6 +301,10 @@ impl Control {
         let of_row = |row: &Unreadable| (row.name.clone(), row.problem.clone());
         unreadable.extend(self.hub().picture().unknown().rows().iter().map(of_row));
         unreadable.extend(self.files.lock().iter().cloned());
+        let of_key_file = |error: KeyringError| {
+            ("private keys".to_owned(), lanes::Problem::new("", "", error.to_string()))
+        };
+        unreadable.extend(self.keyring.stays().err().map(of_key_file));
         unreadable
     }
 

@@ -76,3 +76,33 @@ fn a_key_file_is_there_whole_or_not_at_all() {
     assert_eq!(fs::read(&path).unwrap(), made);
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 1);
 }
+
+#[test]
+fn nothing_is_sealed_beside_others_under_a_key_that_is_no_longer_in_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.key");
+    let keyring = Keyring::new(path.clone(), true);
+    let written = WrittenKey::new(KEY);
+    let sealed = |is_used| keyring.sealed(&object("shop"), &written, None, is_used);
+    let first = sealed(false).unwrap();
+    let kept = fs::read(&path).unwrap();
+    assert!(keyring.stays().is_ok());
+
+    fs::remove_file(&path).unwrap();
+    assert!(matches!(keyring.stays(), Err(KeyringError::NotAsRead(_, "has gone"))));
+    assert!(sealed(true).unwrap_err().remedy.contains("has gone"));
+    fs::write(&path, "0f".repeat(KEY_BYTES)).unwrap();
+    assert!(matches!(keyring.stays(), Err(KeyringError::NotAsRead(..))));
+    assert!(sealed(true).unwrap_err().remedy.contains("has become another"));
+    // What was sealed before still opens, and the same file again, though a new one, is the same.
+    keyring.open(&object("shop"), first.sealed().unwrap()).unwrap();
+    fs::write(&path, kept).unwrap();
+    assert!(keyring.stays().is_ok());
+    sealed(true).unwrap();
+
+    // Where nothing else is sealed, nothing is lost with it.
+    fs::remove_file(&path).unwrap();
+    let last = sealed(false).unwrap();
+    assert!(keyring.stays().is_ok());
+    Keyring::new(path, true).open(&object("shop"), last.sealed().unwrap()).unwrap();
+}
