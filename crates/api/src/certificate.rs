@@ -2,6 +2,7 @@
 //! believes whom is decided where a connection is made.
 
 use std::{
+    cmp::Reverse,
     net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -143,16 +144,31 @@ pub fn is_of(leaf: &[u8], key: &routes::tls::PrivateKey) -> bool {
     PublicKey::of(leaf).is_ok_and(|of_leaf| of_leaf == of_key)
 }
 
-/// What is doubtful with a certificate at a moment: it is served all the same, since a clock may be wrong, and since what
-/// ran yesterday must be there to be written again today.
-pub fn doubt(field: &str, facts: &Facts, now: SystemTime) -> Option<Problem> {
+/// The one of a chain, or of authorities, that stands worst, with its place; of equals the one that expires first.
+fn worst(all: &[Facts], now: SystemTime) -> Option<(usize, &Facts)> {
+    let facts = all.iter().enumerate();
+    facts.max_by_key(|(_, facts)| (facts.standing(now), Reverse(facts.not_after)))
+}
+
+/// What one of a chain, or of authorities, is called in a sentence: the first is what the sentence is about.
+pub fn called(place: usize, facts: &Facts) -> &str {
+    if place == 0 { "it" } else { &facts.subject }
+}
+
+/// What is doubtful at a moment with a certificate and its chain, or with authorities: it is served all the same, since a
+/// clock may be wrong, and since what ran yesterday must be there to be written again today.
+pub fn doubt(field: &str, all: &[Facts], now: SystemTime) -> Option<Problem> {
+    let (place, facts) = worst(all, now)?;
+    let who = called(place, facts);
     let (at, remedy) = match facts.standing(now) {
         Standing::Good => return None,
-        Standing::NotYet => (facts.not_before, "is not good yet: clients refuse it until then"),
-        Standing::Expired => {
-            (facts.not_after, "write a new one: it has expired, clients refuse it")
+        Standing::NotYet => {
+            (facts.not_before, format!("{who} is not good yet: clients refuse it until then"))
         }
-        Standing::Expiring => (facts.not_after, "write a new one: it expires soon"),
+        Standing::Expired => {
+            (facts.not_after, format!("write a new one: {who} has expired, clients refuse it"))
+        }
+        Standing::Expiring => (facts.not_after, format!("write a new one: {who} expires soon")),
     };
     Some(Problem::new(field, rfc3339(at), remedy).of(lanes::Fault::Expiry))
 }

@@ -257,9 +257,7 @@ impl Hub {
         let certificates = &self.picture.certificates;
         let all = certificates.all().filter_map(|(object, name)| {
             let (facts, _) = certificates.facts(name)?;
-            let problem = facts
-                .iter()
-                .find_map(|it| certificate::doubt("status.certificate.notAfter", it, now))?;
+            let problem = certificate::doubt("status.certificate.notAfter", facts, now)?;
             Some(Finding { object: object.clone(), problem, severity: Severity::Warning })
         });
         all.collect()

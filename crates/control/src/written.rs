@@ -102,11 +102,10 @@ fn of_certificate(
     };
     match read {
         Ok(read) => {
-            let all = read.chain.iter().take(1).chain(&read.authorities);
-            let mut doubts = all.filter_map(|der| {
-                certificate::doubt(field, &Facts::of(der).ok()?, SystemTime::now())
-            });
-            doubts.next().map(|doubt| tell(doubt, Severity::Warning))
+            let all = read.chain.iter().chain(&read.authorities);
+            let facts: Vec<Facts> = all.filter_map(|der| Facts::of(der).ok()).collect();
+            let doubt = certificate::doubt(field, &facts, SystemTime::now());
+            doubt.map(|doubt| tell(doubt, Severity::Warning))
         }
         // They may be put there, or mended, later.
         Err(remedy) if spec.files.is_some() => {

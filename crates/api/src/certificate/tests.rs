@@ -100,6 +100,9 @@ fn a_certificate_says_whose_it_is_and_how_long_it_is_good() {
         (until + second, Standing::Expired),
     ] {
         assert_eq!(facts.standing(now), standing);
-        assert_eq!(doubt("spec", &facts, now).is_none(), standing == Standing::Good);
+        assert_eq!(
+            doubt("spec", std::slice::from_ref(&facts), now).is_none(),
+            standing == Standing::Good
+        );
     }
 }

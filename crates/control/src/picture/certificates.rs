@@ -55,7 +55,7 @@ struct Entry {
 #[derive(Debug)]
 struct Loaded {
     wire: Versioned,
-    /// Of the certificate itself, or of each authority.
+    /// Of the certificate itself and of those that sign it, or of each authority.
     facts: Vec<Facts>,
     /// As it was last looked at.
     standing: Standing,
@@ -231,7 +231,7 @@ impl Certificates {
         self.entries.get(name)?.problem.as_deref()
     }
 
-    /// What a certificate says of itself that was loaded, or its authorities, and how it stands.
+    /// What a certificate says of itself that was loaded, and those that sign it, or its authorities; and how it stands.
     pub(crate) fn facts(&self, name: &str) -> Option<(&[Facts], Standing)> {
         let loaded = self.entries.get(name)?.loaded.as_ref()?;
         Some((&loaded.facts, loaded.standing))
@@ -267,9 +267,8 @@ impl Certificates {
 
 impl Loaded {
     fn new(name: &str, certificate: &Certificate, now: Option<SystemTime>) -> Result<Self, String> {
-        let own = certificate.chain.first().into_iter();
-        let facts: Result<Vec<Facts>, String> =
-            own.chain(&certificate.authorities).map(|der| Facts::of(der)).collect();
+        let all = certificate.chain.iter().chain(&certificate.authorities);
+        let facts: Result<Vec<Facts>, String> = all.map(|der| Facts::of(der)).collect();
         let wire = versioned::certificate(name, certificate);
         let mut loaded = Self { wire, facts: facts?, standing: Standing::Good };
         if let Some(now) = now {

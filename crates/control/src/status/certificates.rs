@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use api::{
-    certificate::{Facts, Standing},
+    certificate::{Facts, Standing, called},
     resource::{Certificate, CertificateStatus, Status, StatusCondition},
     time::rfc3339,
 };
@@ -42,19 +42,22 @@ pub(super) fn of_certificate(certificate: &Certificate, sight: Sight<'_>) -> Sta
 }
 
 fn of_standing(facts: &[Facts], standing: Standing) -> Option<StatusCondition> {
-    let (until, from) = (earliest(facts)?, facts.iter().map(|it| it.not_before).max()?);
+    let places = || facts.iter().enumerate();
+    let (place, last) = places().min_by_key(|(_, it)| it.not_after)?;
+    let (until, who) = (rfc3339(last.not_after), called(place, last));
     Some(match standing {
         Standing::Good => return None,
         Standing::Expiring => {
-            condition("Expiring", true, "Expiring", format!("it expires at {}", rfc3339(until)))
+            condition("Expiring", true, "Expiring", format!("{who} expires at {until}"))
         }
         Standing::Expired => {
-            let message = format!("it expired at {}: clients refuse it", rfc3339(until));
+            let message = format!("{who} expired at {until}: clients refuse it");
             condition("Expired", true, "Expired", message)
         }
         Standing::NotYet => {
-            let message =
-                format!("it is good from {} on: clients refuse it until then", rfc3339(from));
+            let (place, it) = places().max_by_key(|(_, it)| it.not_before)?;
+            let (from, who) = (rfc3339(it.not_before), called(place, it));
+            let message = format!("{who} is good from {from} on: clients refuse it until then");
             condition("Valid", false, "NotYetValid", message)
         }
     })

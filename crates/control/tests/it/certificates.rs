@@ -8,7 +8,7 @@ use api::{
     resource::{Certificate, Key, Kind, Object, StatusCondition},
     rest::{Action, ApplyRequest, WatchKind},
 };
-use rcgen::{CertificateParams, KeyPair};
+use rcgen::{CertificateParams, DistinguishedName, DnType, Issuer, KeyPair};
 use serde_json::{Value, json};
 
 use crate::harness::{PATIENCE, Plane, call, gateway, sidecar};
@@ -23,12 +23,23 @@ impl Pair {
     /// Good until this many days from now.
     fn lasting(name: &str, days: i64) -> Self {
         let key = KeyPair::generate().unwrap();
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        let now = SystemTime::now();
-        params.not_before = (now - std::time::Duration::from_secs(40 * 86_400)).into();
-        let from_now = std::time::Duration::from_secs(days.unsigned_abs() * 86_400);
-        params.not_after = if days < 0 { now - from_now } else { now + from_now }.into();
+        let certificate = lasting(name, days).self_signed(&key).unwrap().pem();
+        Self { certificate, key }
+    }
+
+    /// One that signs others.
+    fn authority(name: &str, days: i64) -> (CertificateParams, Self) {
+        let key = KeyPair::generate().unwrap();
+        let mut params = lasting(name, days);
+        params.distinguished_name = DistinguishedName::new();
+        params.distinguished_name.push(DnType::CommonName, name);
         let certificate = params.self_signed(&key).unwrap().pem();
+        (params, Self { certificate, key })
+    }
+
+    fn signed(name: &str, days: i64, issuer: &Issuer<'_, &KeyPair>) -> Self {
+        let key = KeyPair::generate().unwrap();
+        let certificate = lasting(name, days).signed_by(&key, issuer).unwrap().pem();
         Self { certificate, key }
     }
 
@@ -55,6 +66,16 @@ impl Pair {
         let within = |part: &[u8]| bytes.windows(part.len()).any(|window| window == part);
         lines.into_iter().any(|line| within(line.as_bytes())) || within(secret)
     }
+}
+
+/// What is good until this many days from now.
+fn lasting(name: &str, days: i64) -> CertificateParams {
+    let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let now = SystemTime::now();
+    params.not_before = (now - std::time::Duration::from_secs(40 * 86_400)).into();
+    let from_now = std::time::Duration::from_secs(days.unsigned_abs() * 86_400);
+    params.not_after = if days < 0 { now - from_now } else { now + from_now }.into();
+    params
 }
 
 fn certificate(name: &str, spec: &Value) -> Value {
@@ -307,14 +328,39 @@ async fn a_certificate_that_expires_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_signs_a_certificate_and_expires_before_it_is_told() {
+    let plane = Plane::start().await;
+    let client = client(&plane).await;
+    let (signer, authority) = Pair::authority("between", -1);
+    let own = Pair::signed("shop.example", 365, &Issuer::new(signer, &authority.key));
+    let chain = format!("{}{}", own.certificate, authority.certificate);
+    let spec = json!({"certificate": chain, "privateKey": own.key.serialize_pem()});
+    let authorities =
+        json!({"caCertificates": format!("{}{}", own.certificate, authority.certificate)});
+    for (name, spec) in [("shop", spec), ("clients", authorities)] {
+        let request = ApplyRequest { objects: vec![certificate(name, &spec)] };
+        let response = client.apply(&request, false).await.unwrap();
+        let told = format!("{:?}", response.warnings);
+        assert!(told.contains("CN=between has expired"), "{told}");
+        let is_expired = |conditions: &[StatusCondition]| has(conditions, "Expired", "True");
+        let object = until(&client, &key_of(name), is_expired).await;
+        let status = object.status().unwrap();
+        assert!(format!("{:?}", status.conditions).contains("CN=between expired at"), "{status:?}");
+        assert_eq!(status.certificate.as_ref().unwrap().names, ["shop.example"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_store_whose_key_file_is_missing_serves_the_rest_and_says_so() {
     let plane = Plane::start().await;
     let pair = Pair::new("shop.example");
     apply(&client(&plane).await, &[pair.object("shop"), https(&["shop"])]).await;
     let key_file = plane.directory.path().join("laneway.key");
     let kept = plane.directory.path().join("kept");
-    plane.control.stop().await;
     fs::rename(&key_file, &kept).unwrap();
+    let findings = client(&plane).await.status().await.unwrap().findings;
+    assert!(format!("{findings:?}").contains("laneway.key has gone"), "{findings:?}");
+    plane.control.stop().await;
     let plane = plane.restart().await;
     let client = client(&plane).await;
     let object =
