@@ -1,6 +1,7 @@
 // A rule as typed, and as written.
 import { describe, expect, it } from "vitest";
 import type { Entry } from "../api/client";
+import { shellWords } from "./curl";
 import { FRESH, entering, fresh, fromEntry, isWhole, lackOf, lackOfRatio, toEntry } from "./draft";
 
 describe("what is there comes back as it was", () => {
@@ -40,7 +41,20 @@ it("ratios are percentages that add up to at most 100", () => {
 
 it("says the request that enters, where a command can", () => {
   const of = (...conditions: (typeof FRESH)[]) => entering({ ...fresh("content"), conditions }, "http://g");
-  expect(of({ ...FRESH, name: "canary", value: "gray" })).toBe("curl -H 'canary: gray' 'http://g'");
+  expect(of({ ...FRESH, name: "canary", value: "gray" })).toBe("curl -H 'canary: gray' http://g");
   expect(of({ ...FRESH, parameter: "query", name: "u", operator: "in", value: "7, 8" }, { ...FRESH, parameter: "path", value: "/a" })).toBe("curl 'http://g/a?u=7'");
   expect(of({ ...FRESH, name: "x", operator: "regex", value: "a.*" })).toBeUndefined();
+});
+
+it("the request that enters is one command, whatever a lane's author wrote", () => {
+  const of = (condition: Partial<typeof FRESH>) => entering({ ...fresh("content"), conditions: [{ ...FRESH, ...condition }] }, "http://g");
+  const nasty = "x'; touch /tmp/pwned; echo '$(id)`id`\\";
+  expect(shellWords(of({ name: "canary", value: nasty }) ?? "")).toEqual(["curl", "-H", `canary: ${nasty}`, "http://g"]);
+  expect(shellWords(of({ name: "a' b", value: "1" }) ?? "")).toEqual(["curl", "-H", "a' b: 1", "http://g"]);
+  expect(shellWords(of({ parameter: "cookie", name: "uid", value: nasty }) ?? "")).toEqual(["curl", "-b", `uid=${nasty}`, "http://g"]);
+  expect(shellWords(of({ parameter: "query", name: "u", value: "it's" }) ?? "")).toEqual(["curl", "http://g?u=it's"]);
+  expect(shellWords(of({ parameter: "path", value: "/a'b;c" }) ?? "")).toEqual(["curl", "http://g/a'b;c"]);
+  // Another host, several URLs, an escape that ends a pasted text: no command at all.
+  for (const value of ["@evil.example/", "/{a,b}", "/[1-99]", "/a\nid"]) expect(of({ parameter: "path", value })).toBeUndefined();
+  for (const value of ["a\nid", "\u001b[201~id"]) expect(of({ name: "canary", value })).toBeUndefined();
 });

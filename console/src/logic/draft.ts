@@ -1,5 +1,6 @@
 // A rule while it is written: texts as typed, and what they mean or why they mean nothing yet.
 import type { Entry, Lane, LaneCondition } from "../api/client";
+import { word } from "./write";
 
 export const PARAMETERS = ["header", "query", "cookie", "path", "method", "host", "clientIp"] as const;
 export type Parameter = (typeof PARAMETERS)[number];
@@ -124,7 +125,13 @@ export function taken(lanes: readonly Lane[], except?: string): number {
     .reduce((sum, it) => sum + (it.spec.entry.ratio?.percent ?? 0), 0);
 }
 
-/** The curl that enters: a request that meets these conditions, as far as a command can say them. */
+/** What a URL takes as a path, as it is: nothing that makes it another host, a query, or several URLs of curl's. */
+const PLAIN_PATH = /^\/[^\s\p{Cc}?#[\]{}]*$/u;
+
+/**
+ * The curl that enters: a request that meets these conditions, as far as a command can say them. Whoever copies it runs
+ * what somebody else may have written: each word is the shell's one word, and what a terminal would obey is no command.
+ */
 export function entering(draft: Draft, url: string): string | undefined {
   if (draft.mode !== "content") return undefined;
   const words: string[] = [];
@@ -134,10 +141,12 @@ export function entering(draft: Draft, url: string): string | undefined {
     const value = it.operator === "exists" ? "1" : isList(it.operator) ? (splitList(it.value)[0] ?? "") : it.value;
     if (["!=", "notIn", "notExists"].includes(it.operator)) continue;
     if (["percentage", "regex", "cidr"].includes(it.operator) || it.parameter === "clientIp" || it.parameter === "method" || it.parameter === "host") return undefined;
-    if (it.parameter === "header") words.push(`-H '${it.name}: ${value}'`);
-    else if (it.parameter === "cookie") words.push(`-b '${it.name}=${value}'`);
+    if (/\p{Cc}/u.test(it.name + value)) return undefined;
+    if (it.parameter === "header") words.push("-H", word(`${it.name}: ${value}`));
+    else if (it.parameter === "cookie") words.push("-b", word(`${it.name}=${value}`));
     else if (it.parameter === "query") query += `${query ? "&" : "?"}${encodeURIComponent(it.name)}=${encodeURIComponent(value)}`;
-    else path = value;
+    else if (PLAIN_PATH.test(value)) path = value;
+    else return undefined;
   }
-  return ["curl", ...words, `'${url}${path}${query}'`].join(" ");
+  return ["curl", ...words, word(`${url}${path}${query}`)].join(" ");
 }
