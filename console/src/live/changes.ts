@@ -1,6 +1,6 @@
 // Changes of lanes: sent, and followed until every data plane that needs them has them.
-import { Away, type Lane, Refused, objectPath, send } from "../api/client";
-import { tagOf } from "../logic/lanes";
+import { Away, type Lane, Refused, get, objectPath, send } from "../api/client";
+import { switched, tagOf } from "../logic/lanes";
 import { toast } from "../parts/toasts";
 import { t } from "../words";
 import { lost } from "./connection";
@@ -22,8 +22,26 @@ export function failed(title: string, error: unknown) {
   toast({ mood: "bad", title, text: words(error) });
 }
 
-export async function patchLane(lane: Lane, patch: object): Promise<Lane> {
+async function patchLane(lane: Lane, patch: object): Promise<Lane> {
   return send<Lane>("PATCH", objectPath("lanes", lane), patch);
+}
+
+/**
+ * Changes a lane from what it is now, not from what it was when a page showed it: a list in a patch replaces the whole
+ * list, whoever else has written it. The version is sent along; where the lane has changed all the same, once more.
+ */
+export async function patchFrom(shown: Lane, patchOf: (now: Lane) => object): Promise<Lane> {
+  const now = watchOf("lanes").snapshot().objects.find((it) => keyOf(it) === keyOf(shown)) ?? shown;
+  const write = (lane: Lane) => patchLane(lane, { ...patchOf(lane), metadata: { resourceVersion: lane.metadata.resourceVersion } });
+  try {
+    return await write(now);
+  } catch (error) {
+    if (!(error instanceof Refused && error.status === 409)) throw error;
+    const fresh = await get<Lane>(objectPath("lanes", now));
+    // One of this name that is another lane is not the one that was meant.
+    if (fresh.metadata.uid !== now.metadata.uid) throw error;
+    return write(fresh);
+  }
 }
 
 export function replaceLane(lane: Lane): Promise<Lane> {
@@ -52,10 +70,10 @@ function follow(written: Lane, tell: (live: { acknowledged: number; all: number 
 }
 
 /** Makes a change of one lane at once, with what became of it and a way back. */
-export async function change(lane: Lane, patch: object, title: string, consequence: string, undo?: () => void) {
+async function change(lane: Lane, write: () => Promise<Lane>, title: string, consequence: string, undo?: () => void) {
   const began = performance.now();
   try {
-    const written = await patchLane(lane, patch);
+    const written = await write();
     const tell = toast({ mood: "wait", title, text: consequence, ...(undo ? { undo } : {}) });
     follow(written, (live, isDone) => {
       const milliseconds = Math.round(performance.now() - began);
@@ -71,7 +89,7 @@ export function setEnabled(lane: Lane, isOn: boolean) {
   const name = `${lane.spec.group}/${tagOf(lane)}`;
   return change(
     lane,
-    { spec: { enabled: isOn } },
+    () => patchLane(lane, { spec: { enabled: isOn } }),
     t(isOn ? "{x} is enabled" : "{x} is disabled", { x: name }),
     t(isOn ? "Matching requests enter the lane." : "All its requests go to base."),
     () => void setEnabled(lane, !isOn),
@@ -83,7 +101,7 @@ export function setRatio(lane: Lane, percent: number) {
   const name = `${lane.spec.group}/${tagOf(lane)}`;
   return change(
     lane,
-    { spec: { entry: { ratio: { percent } } } },
+    () => patchLane(lane, { spec: { entry: { ratio: { percent } } } }),
     t("{x} takes {p} %", { x: name, p: percent }),
     t("Raising a lane moves keys only into it: who is in a lane stays there."),
     percent === before ? undefined : () => void setRatio({ ...lane, spec: { ...lane.spec, entry: { ratio: { ...lane.spec.entry.ratio, percent } } } }, before),
@@ -91,14 +109,12 @@ export function setRatio(lane: Lane, percent: number) {
 }
 
 export function setApplication(lane: Lane, application: string, isOn: boolean) {
-  const others = (lane.spec.applications ?? []).filter((it) => it.name !== application);
-  const applications = isOn ? others : [...others, { name: application, enabled: false }];
   const name = `${application} · ${lane.spec.group}/${tagOf(lane)}`;
   return change(
     lane,
-    { spec: { applications } },
+    () => patchFrom(lane, (now) => ({ spec: { applications: switched(now, application, isOn) } })),
     t(isOn ? "{x} is enabled" : "{x} is disabled", { x: name }),
     isOn ? t("Its tagged instances serve its hop again.") : t("Its hop uses the fallback, as if the lane had no instance of it."),
-    () => void setApplication({ ...lane, spec: { ...lane.spec, applications } }, application, !isOn),
+    () => void setApplication(lane, application, !isOn),
   );
 }

@@ -49,6 +49,12 @@ export function isSwitchedOff(lane: Lane, application: string): boolean {
   return lane.spec.applications?.some((it) => it.name === application && it.enabled === false) ?? false;
 }
 
+/** What a lane says of its applications once this one is switched; what it says of others stays. */
+export function switched(lane: Lane, application: string, isOn: boolean): NonNullable<Lane["spec"]["applications"]> {
+  const others = (lane.spec.applications ?? []).filter((it) => it.name !== application);
+  return isOn ? others : [...others, { name: application, enabled: false }];
+}
+
 /** Who serves a hop of a lane. */
 export type Hop =
   | { by: "own"; instances: number }

@@ -4,8 +4,8 @@ import { useState } from "react";
 import type { Instance, Lane, LaneGroup } from "../api/client";
 import { setApplication, setEnabled } from "../live/changes";
 import { useConnection, useInstances, useObjects } from "../live/hooks";
-import { entranceText, inOrder, instancesOf, isEnabled, isSwitchedOff, marks, tagOf, trouble } from "../logic/lanes";
-import { deleteCommand, laneCommand, yaml } from "../logic/write";
+import { entranceText, inOrder, instancesOf, isEnabled, isSwitchedOff, marks, switched, tagOf, trouble } from "../logic/lanes";
+import { applyCommand, deleteCommand, laneCommand, yaml } from "../logic/write";
 import { DeleteDialog } from "../parts/delete";
 import { EditRule } from "../parts/edit-rule";
 import { InstanceTable } from "../parts/instances";
@@ -159,8 +159,7 @@ function Applications({ lane, cells, row, instances }: { lane: Lane; cells: read
             {cells.map((cell) => {
               const isOff = isSwitchedOff(lane, cell.application);
               const own = instancesOf(instances, cell.application, tag);
-              const others = (lane.spec.applications ?? []).filter((it) => it.name !== cell.application);
-              const next = { ...lane, spec: { ...lane.spec, applications: isOff ? others : [...others, { name: cell.application, enabled: false }] } };
+              const next = { ...lane, spec: { ...lane.spec, applications: switched(lane, cell.application, isOff) } };
               return (
                 <tr key={cell.application}>
                   <th scope="row">{cell.application}</th>
@@ -178,7 +177,7 @@ function Applications({ lane, cells, row, instances }: { lane: Lane; cells: read
                   <td data-label={t("In the lane")}>
                     <div className="column wide">
                       <Switch isOn={!isOff} onChange={(isOn) => void setApplication(lane, cell.application, isOn)} label={<span className="unseen">{t("{x} takes part in the lane", { x: cell.application })}</span>} why={away ? "" : undefined} />
-                      <Writes yaml={yaml([next])} command={`laneway apply -f - <<'EOF'\n${yaml([next])}EOF`} />
+                      <Writes yaml={yaml([next])} command={applyCommand([next])} />
                     </div>
                   </td>
                 </tr>

@@ -1,0 +1,50 @@
+// Changes of what somebody else changes too, against a control plane that keeps one lane.
+import { afterEach, beforeEach, expect, it, vi } from "vitest";
+import type { Lane } from "../api/client";
+import { switched } from "../logic/lanes";
+import { patchFrom } from "./changes";
+
+const lane: Lane = {
+  apiVersion: "laneway.io/v1alpha1",
+  kind: "Lane",
+  metadata: { name: "trade-gray", namespace: "default", resourceVersion: "1", uid: "u" },
+  spec: { group: "trade", tag: "gray", entry: {}, applications: [] },
+};
+
+let stored: Lane;
+let asked: string[];
+const off = (...names: string[]) => names.map((name) => ({ name, enabled: false }));
+const change = (shown: Lane, application: string, isOn: boolean) => patchFrom(shown, (now) => ({ spec: { applications: switched(now, application, isOn) } }));
+
+beforeEach(() => {
+  stored = lane;
+  asked = [];
+  vi.stubGlobal("sessionStorage", { getItem: () => null });
+  vi.stubGlobal("fetch", (path: string, init: RequestInit) => {
+    asked.push(`${init.method ?? "GET"} ${path}`);
+    if (init.method === "PATCH") {
+      const patch = JSON.parse(String(init.body)) as Lane;
+      const version = patch.metadata.resourceVersion;
+      if (version && version !== stored.metadata.resourceVersion) return Promise.resolve(Response.json({ title: "changed meanwhile" }, { status: 409 }));
+      stored = { ...stored, metadata: { ...stored.metadata, resourceVersion: String(Number(stored.metadata.resourceVersion) + 1) }, spec: { ...stored.spec, ...patch.spec } };
+    }
+    return Promise.resolve(Response.json(stored));
+  });
+});
+afterEach(() => vi.unstubAllGlobals());
+
+it("a switch, and its Undo, leave alone what somebody else has switched since it was shown", async () => {
+  await change(lane, "a", false);
+  expect(stored.spec.applications).toEqual(off("a"));
+  // Somebody else switches b off.
+  stored = { ...stored, metadata: { ...stored.metadata, resourceVersion: "7" }, spec: { ...stored.spec, applications: off("a", "b") } };
+  await change(lane, "a", true);
+  expect(stored.spec.applications).toEqual(off("b"));
+  expect(asked.slice(-3).map((it) => it.split(" ")[0])).toEqual(["PATCH", "GET", "PATCH"]);
+});
+
+it("another lane of the same name is not changed", async () => {
+  stored = { ...lane, metadata: { ...lane.metadata, resourceVersion: "9", uid: "another" } };
+  await expect(change(lane, "a", false)).rejects.toMatchObject({ status: 409 });
+  expect(stored.spec.applications).toEqual([]);
+});
