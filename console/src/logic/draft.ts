@@ -11,7 +11,10 @@ export interface DraftCondition {
   parameter: Parameter;
   name: string;
   operator: Operator;
+  /** Of a list one value a line: a value may hold commas and blanks, and no line's end. */
   value: string;
+  /** The condition as it is there: what nobody has touched is written back as it was. */
+  was?: LaneCondition;
 }
 
 export interface Draft {
@@ -53,22 +56,36 @@ export function fromEntry(entry: Entry): Draft {
     const sticky = by?.header != null ? "header" : by?.query != null ? "query" : by?.cookie != null ? "cookie" : by ? "clientIp" : "";
     return { ...fresh("ratio"), percent: String(ratio.percent), sticky, stickyName: by?.header ?? by?.query ?? by?.cookie ?? "" };
   }
-  const conditions = (content?.conditions ?? []).map(
-    (it): DraftCondition => ({
-      parameter: it.header != null ? "header" : it.query != null ? "query" : it.cookie != null ? "cookie" : ((it.attribute ?? "path") as Parameter),
-      name: it.header ?? it.query ?? it.cookie ?? "",
-      operator: it.operator as Operator,
-      value: it.values ? it.values.join(", ") : it.value == null ? "" : String(it.value),
-    }),
-  );
+  const conditions = (content?.conditions ?? []).map((it) => ({ ...typed(it), was: it }));
   return { ...fresh("content"), meet: content?.meet ?? "all", conditions: conditions.length > 0 ? conditions : [FRESH] };
 }
 
+function typed(it: LaneCondition): DraftCondition {
+  return {
+    parameter: it.header != null ? "header" : it.query != null ? "query" : it.cookie != null ? "cookie" : ((it.attribute ?? "path") as Parameter),
+    name: it.header ?? it.query ?? it.cookie ?? "",
+    operator: it.operator as Operator,
+    value: it.values ? it.values.join("\n") : it.value == null ? "" : String(it.value),
+  };
+}
+
+/** Values as they are; a line on which nothing is, is none. */
 export function splitList(text: string): string[] {
-  return text.split(",").map((it) => it.trim()).filter((it) => it !== "");
+  return text.split("\n").filter((it) => it.trim() !== "");
+}
+
+/** What changes with the operator: of a list one value is left where only one is asked for. */
+export function withOperator(of: DraftCondition, operator: Operator): Partial<DraftCondition> {
+  return isList(of.operator) && !isList(operator) ? { operator, value: splitList(of.value)[0] ?? "" } : { operator };
+}
+
+function isUntouched(of: DraftCondition, was: LaneCondition): boolean {
+  const before = typed(was);
+  return of.parameter === before.parameter && of.name === before.name && of.operator === before.operator && of.value === before.value;
 }
 
 function condition(of: DraftCondition): LaneCondition {
+  if (of.was && isUntouched(of, of.was)) return of.was;
   const parameter = isNamed(of.parameter) ? { [of.parameter]: of.name.trim() } : { attribute: of.parameter };
   const value = !takesValue(of.operator) ? {} : isList(of.operator) ? { values: splitList(of.value) } : { value: of.operator === "percentage" ? Number(of.value) : of.value };
   return { ...parameter, operator: of.operator, ...value } as LaneCondition;
@@ -85,6 +102,7 @@ export type Lack = "name" | "value" | "list" | "percentage" | "regex" | "percent
 
 /** What is missing in a condition before the API need be asked. */
 export function lackOf(of: DraftCondition): Lack | undefined {
+  if (of.was && isUntouched(of, of.was)) return undefined;
   if (isNamed(of.parameter) && of.name.trim() === "") return "name";
   if (!takesValue(of.operator)) return undefined;
   if (isList(of.operator)) return splitList(of.value).length === 0 ? "list" : undefined;

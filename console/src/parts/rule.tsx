@@ -1,5 +1,5 @@
 // The rule of a lane as a form: conditions, or a ratio and what it sticks to.
-import { type Draft, type DraftCondition, FRESH, type Lack, type Parameter, PARAMETERS, entering, isList, isNamed, lackOf, lackOfRatio, operatorsOf, takesValue } from "../logic/draft";
+import { type Draft, type DraftCondition, FRESH, type Lack, type Parameter, PARAMETERS, entering, isList, isNamed, lackOf, lackOfRatio, operatorsOf, takesValue, withOperator } from "../logic/draft";
 import { type Text, t } from "../words";
 import { Choose, Field, Radios } from "./fields";
 import { Icon } from "./icons";
@@ -8,7 +8,7 @@ import { Button, Code } from "./ui";
 const LACKS: Record<Lack, Text> = {
   name: "Write the name of the parameter.",
   value: "Write the value.",
-  list: "Write values, separated by commas.",
+  list: "Write values, one a line.",
   percentage: "Write a number from 0 to 100.",
   regex: "The expression does not compile: a parenthesis or bracket is not closed.",
   percent: "Write a percentage from 0 to 100, with at most two decimals.",
@@ -80,16 +80,18 @@ function Condition({ of, number, onChange, onRemove }: { of: DraftCondition; num
           unseen
           value={of.parameter}
           options={PARAMETERS.map((it) => ({ value: it, text: t(NAMES[it]) }))}
-          onChange={(parameter) => onChange({ parameter, operator: operatorsOf(parameter).includes(of.operator) ? of.operator : "==" })}
+          onChange={(parameter) => onChange({ parameter, ...withOperator(of, operatorsOf(parameter).includes(of.operator) ? of.operator : "==") })}
         />
         {isNamed(of.parameter) ? (
           <input className="input mono" aria-label={t("Name of the parameter")} placeholder={t("name")} value={of.name} spellCheck={false} autoComplete="off" onChange={(event) => onChange({ name: event.target.value })} />
         ) : (
           <span className="hint">{t("of the request")}</span>
         )}
-        <Choose label={t("Operator")} unseen value={of.operator} options={operatorsOf(of.parameter).map((it) => ({ value: it, text: WORDS[it] ? t(WORDS[it]) : it === "cidr" ? "CIDR" : it }))} onChange={(operator) => onChange({ operator })} />
-        {takesValue(of.operator) ? (
-          <input className="input mono" aria-label={t("Value")} placeholder={isList(of.operator) ? "7, 8" : t("Value")} value={of.value} spellCheck={false} autoComplete="off" onChange={(event) => onChange({ value: event.target.value })} />
+        <Choose label={t("Operator")} unseen value={of.operator} options={operatorsOf(of.parameter).map((it) => ({ value: it, text: WORDS[it] ? t(WORDS[it]) : it === "cidr" ? "CIDR" : it }))} onChange={(operator) => onChange(withOperator(of, operator))} />
+        {isList(of.operator) ? (
+          <textarea className="input mono" aria-label={t("Values, one a line")} placeholder={"7\n8"} rows={Math.min(8, Math.max(2, of.value.split("\n").length))} value={of.value} spellCheck={false} autoComplete="off" onChange={(event) => onChange({ value: event.target.value })} />
+        ) : takesValue(of.operator) ? (
+          <input className="input mono" aria-label={t("Value")} placeholder={t("Value")} value={of.value} spellCheck={false} autoComplete="off" onChange={(event) => onChange({ value: event.target.value })} />
         ) : (
           <span className="hint">{t("no value needed")}</span>
         )}
