@@ -98,7 +98,7 @@ export function toEntry(draft: Draft): Entry {
   return { ratio: { percent: Number(draft.percent), ...stickyBy } } as Entry;
 }
 
-export type Lack = "name" | "value" | "list" | "percentage" | "regex" | "percent" | "key" | "sum";
+export type Lack = "name" | "value" | "list" | "percentage" | "percent" | "key" | "sum";
 
 /** What is missing in a condition before the API need be asked. */
 export function lackOf(of: DraftCondition): Lack | undefined {
@@ -107,9 +107,8 @@ export function lackOf(of: DraftCondition): Lack | undefined {
   if (!takesValue(of.operator)) return undefined;
   if (isList(of.operator)) return splitList(of.value).length === 0 ? "list" : undefined;
   if (of.value === "") return "value";
-  if (of.operator === "percentage") return isPercent(of.value) ? undefined : "percentage";
-  if (of.operator === "regex") return compiles(of.value) ? undefined : "regex";
-  return undefined;
+  // Whether an expression compiles is the API's to say: lanes read another dialect than browsers.
+  return of.operator === "percentage" && !isPercent(of.value) ? "percentage" : undefined;
 }
 
 export function lackOfRatio(draft: Draft, others: number): Lack | undefined {
@@ -125,15 +124,6 @@ export function isWhole(draft: Draft, others: number): boolean {
 
 function isPercent(text: string): boolean {
   return /^\d{1,3}(\.\d{1,2})?$/.test(text.trim()) && Number(text) <= 100;
-}
-
-function compiles(text: string): boolean {
-  try {
-    new RegExp(text);
-    return true;
-  } catch {
-    return false;
-  }
 }
 
 /** What other enabled lanes of the group take already. */

@@ -10,7 +10,6 @@ const LACKS: Record<Lack, Text> = {
   value: "Write the value.",
   list: "Write values, one a line.",
   percentage: "Write a number from 0 to 100.",
-  regex: "The expression does not compile: a parenthesis or bracket is not closed.",
   percent: "Write a percentage from 0 to 100, with at most two decimals.",
   sum: "Together with the other lanes this is more than 100 %.",
   key: "Write the name of the key.",

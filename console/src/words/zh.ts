@@ -260,7 +260,6 @@ export const zh = {
   "The control plane does not answer. Nothing was changed.": "控制面无响应，未做任何修改。",
   "The control plane does not know this token.": "控制面不认识此令牌。",
   "The control plane's own memory of events, newest first.": "控制面记录的事件，最新在前。",
-  "The expression does not compile: a parenthesis or bracket is not closed.": "表达式无法编译：括号没有闭合。",
   "The first lane decides the mode of the group; it is free again when the group has no lanes.": "第一条泳道决定泳道组的灰度模式；泳道全部删除后可重新选择。",
   "The gateway serves the address it was started on. An object Gateway of its name would say host names and ports.": "网关使用其启动时的地址。同名的 Gateway 对象可指定域名和端口。",
   "The group has a lane {x} already.": "泳道组中已有泳道 {x}。",
