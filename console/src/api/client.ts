@@ -46,8 +46,16 @@ export class Refused extends Error {
   }
 }
 
-/** Nobody answered. */
+/** Nobody answered, or something else than the API. */
 export class Away extends Error {}
+
+/**
+ * Whether what was asked for, and is always there, was not told: the control plane is away, or something else answers in
+ * its place. Who must sign in first is told so, and a watch whose history is gone begins anew.
+ */
+export function isUntold(error: unknown): boolean {
+  return error instanceof Away || (error instanceof Refused && error.status !== 401 && error.status !== 410);
+}
 
 export async function open(path: string, init: RequestInit = {}): Promise<Response> {
   const headers = new Headers(init.headers);
@@ -61,7 +69,12 @@ export async function open(path: string, init: RequestInit = {}): Promise<Respon
     if (init.signal?.aborted && !isLate) throw error;
     throw new Away("no answer");
   }
-  if (answer.ok) return answer;
+  if (answer.ok) {
+    const isOurs = answer.status === 204 || /json/.test(answer.headers.get("content-type") ?? "");
+    if (isOurs) return answer;
+    answer.body?.cancel().catch(() => undefined);
+    throw new Away("an answer that is not the API's");
+  }
   if (answer.status === 401) leave();
   const problem = (await answer.json().catch(() => ({}))) as Partial<Problem>;
   throw new Refused(answer.status, problem.title ?? answer.statusText, problem.detail ?? "", problem.errors ?? []);

@@ -1,7 +1,7 @@
 // What pages ask for: objects that follow the control plane, and answers that are asked again while somebody looks.
 import { useQuery } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { Away, type Instance, type Kinds, type Plural, type Service, type StatusResponse, get } from "../api/client";
+import { type Instance, type Kinds, type Plural, type Service, type StatusResponse, get, isUntold } from "../api/client";
 import { mustSignIn, onSession } from "../api/session";
 import { type Connection, connection, heard, lost, onConnection } from "./connection";
 import { type Seen, watchOf } from "./watch";
@@ -33,7 +33,7 @@ function useAsked<T>(path: string, everyMs: number) {
         heard();
         return answer;
       } catch (error) {
-        if (error instanceof Away) lost();
+        if (isUntold(error)) lost();
         throw error;
       }
     },

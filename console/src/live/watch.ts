@@ -87,7 +87,7 @@ class Watch<T extends Named> {
         if (signal.aborted) return;
         if (error instanceof Refused && error.status === 410) this.version = undefined;
         else if (error instanceof Refused && error.status === 401) return this.stop();
-        else if (!(error instanceof Refused) || error instanceof Away) lost();
+        else lost();
       }
       await pause(RETRY_MS[Math.min(tries++, RETRY_MS.length - 1)] ?? 0, signal);
     }
