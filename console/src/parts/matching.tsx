@@ -2,7 +2,7 @@
 import { useState } from "react";
 import type { Instance } from "../api/client";
 import { instancesOf, isUsable } from "../logic/lanes";
-import { word } from "../logic/write";
+import { firstService, sidecarCommand, staticSource } from "../logic/tagging";
 import { counted, t } from "../words";
 import { Button, Code, Panel, Segments, State } from "./ui";
 
@@ -78,7 +78,7 @@ export function Matching({ tag, applications, instances, onUse }: Props) {
                 )}
               </>
             )}
-            <HowTo application={howTo ?? applications[0] ?? "APPLICATION"} tag={tag} service={serviceOf(instances, howTo ?? applications[0])} />
+            <HowTo application={howTo ?? applications[0] ?? "APPLICATION"} tag={tag} service={firstService(instances, howTo ?? applications[0])} />
           </div>
         </footer>
       )}
@@ -86,15 +86,9 @@ export function Matching({ tag, applications, instances, onUse }: Props) {
   );
 }
 
-function serviceOf(instances: readonly Instance[], application: string | undefined): string {
-  return instances.find((it) => it.application === application)?.services[0] ?? "SERVICE";
-}
-
 /** How an instance gets its tag, by where it runs. */
 function HowTo({ application, tag, service }: { application: string; tag: string; service: string }) {
   const [where, setWhere] = useState<"sidecar" | "static">("sidecar");
-  const sidecar = `laneway sidecar --application ${word(application)} --service ${word(service)} --tag ${word(tag)}`;
-  const listed = `spec:\n  static:\n    services:\n    - name: ${service}\n      application: ${application}\n      instances:\n      - {address: "IP:PORT", tag: ${tag}}`;
   return (
     <div className="column wide">
       <Segments
@@ -109,12 +103,12 @@ function HowTo({ application, tag, service }: { application: string; tag: string
       {where === "sidecar" ? (
         <>
           <p className="hint">{t("Start the sidecar beside the new version with its tag, its other options as for base. It is announced within two seconds.")}</p>
-          <Code text={sidecar} label={t("Sidecar on a host")} />
+          <Code text={sidecarCommand(application, service, tag)} label={t("Sidecar on a host")} />
         </>
       ) : (
         <>
           <p className="hint">{t("In the ServiceSource that lists the instances, give the instance its tag.")}</p>
-          <Code text={listed} label={t("Static source")} />
+          <Code text={staticSource(application, service, tag)} label={t("Static source")} />
         </>
       )}
     </div>
