@@ -18,7 +18,6 @@ export type Finding = Schemas["Finding"];
 export type ExplainRequest = Schemas["ExplainRequest"];
 export type ExplainResponse = Schemas["ExplainResponse"];
 export type ExplainStep = Schemas["ExplainStep"];
-export type ApplyResponse = Schemas["ApplyResponse"];
 export type CheckResponse = Schemas["CheckResponse"];
 export type Live = Schemas["Live"];
 type Problem = Schemas["Problem"];
@@ -107,7 +106,10 @@ export async function send<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path:
   return (answer.status === 204 ? undefined : await answer.json()) as T;
 }
 
+export function collectionPath(plural: Plural, object: { metadata: { namespace?: string } }): string {
+  return `/namespaces/${encodeURIComponent(object.metadata.namespace ?? "default")}/${plural}`;
+}
+
 export function objectPath(plural: Plural, object: { metadata: { name: string; namespace?: string } }): string {
-  const namespace = object.metadata.namespace ?? "default";
-  return `/namespaces/${encodeURIComponent(namespace)}/${plural}/${encodeURIComponent(object.metadata.name)}`;
+  return `${collectionPath(plural, object)}/${encodeURIComponent(object.metadata.name)}`;
 }

@@ -1,8 +1,8 @@
 // Changes of what somebody else changes too, against a control plane that keeps one lane.
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { Lane } from "../api/client";
+import type { Lane, LaneGroup } from "../api/client";
 import { switched } from "../logic/lanes";
-import { patchFrom } from "./changes";
+import { HalfCreated, createLane, patchFrom } from "./changes";
 
 const lane: Lane = {
   apiVersion: "laneway.io/v1alpha1",
@@ -47,4 +47,30 @@ it("another lane of the same name is not changed", async () => {
   stored = { ...lane, metadata: { ...lane.metadata, resourceVersion: "9", uid: "another" } };
   await expect(change(lane, "a", false)).rejects.toMatchObject({ status: 409 });
   expect(stored.spec.applications).toEqual([]);
+});
+
+it("creates only what is not there, and takes a group back that got no lane", async () => {
+  const group: LaneGroup = { apiVersion: "laneway.io/v1alpha1", kind: "LaneGroup", metadata: { name: "trade" }, spec: { entrances: [{ gateway: "edge" }] } };
+  const answers = (...statuses: number[]) => {
+    asked = [];
+    vi.stubGlobal("fetch", (path: string, init: RequestInit) => {
+      asked.push(`${init.method ?? "GET"} ${path.replace("/api/v1alpha1/namespaces/default/", "")}`);
+      const status = statuses.shift() ?? 500;
+      return Promise.resolve(status === 204 ? new Response(null, { status }) : Response.json(status < 300 ? { ...group, metadata: { name: "trade", resourceVersion: "7" } } : { title: "no", detail: "exists already" }, { status }));
+    });
+  };
+  answers(201, 201);
+  await createLane(lane, group);
+  expect(asked).toEqual(["POST lanegroups", "POST lanes"]);
+  answers(409);
+  await expect(createLane(lane, group)).rejects.toMatchObject({ status: 409 });
+  expect(asked).toEqual(["POST lanegroups"]);
+  answers(201, 409, 204);
+  await expect(createLane(lane, group)).rejects.toMatchObject({ status: 409 });
+  expect(asked).toEqual(["POST lanegroups", "POST lanes", "DELETE lanegroups/trade?resourceVersion=7"]);
+  answers(201, 409, 422);
+  await expect(createLane(lane, group)).rejects.toEqual(new HalfCreated("exists already"));
+  answers(409);
+  await expect(createLane(lane)).rejects.toMatchObject({ status: 409 });
+  expect(asked).toEqual(["POST lanes"]);
 });

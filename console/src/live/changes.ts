@@ -1,5 +1,5 @@
 // Changes of lanes: sent, and followed until every data plane that needs them has them.
-import { Away, type Lane, Refused, get, objectPath, send } from "../api/client";
+import { Away, type Kinds, type Lane, type LaneGroup, type Plural, Refused, collectionPath, get, objectPath, send } from "../api/client";
 import { switched, tagOf } from "../logic/lanes";
 import { toast } from "../parts/toasts";
 import { t } from "../words";
@@ -14,6 +14,7 @@ export function words(error: unknown): string {
     const findings = error.errors.map((it) => `${it.field}: ${it.value ? `\`${it.value}\`: ` : ""}${it.remedy}`);
     return findings.length > 0 ? findings.join("\n") : error.detail || error.message;
   }
+  if (error instanceof HalfCreated) return error.message;
   return error instanceof Away ? t("The control plane does not answer. Nothing was changed.") : String(error);
 }
 
@@ -42,6 +43,31 @@ export async function patchFrom(shown: Lane, patchOf: (now: Lane) => object): Pr
     if (fresh.metadata.uid !== now.metadata.uid) throw error;
     return write(fresh);
   }
+}
+
+/** A lane of a group that was created for it could not be, and the group stands. */
+export class HalfCreated extends Error {}
+
+/**
+ * Creates a lane, before it the group that it is to be the first of: only where nothing of their names is there.
+ * Without its lane the group is taken back.
+ */
+export async function createLane(lane: Lane, group?: LaneGroup): Promise<void> {
+  const made = group && (await send<LaneGroup>("POST", collectionPath("lanegroups", group), group));
+  try {
+    await send("POST", collectionPath("lanes", lane), lane);
+  } catch (error) {
+    if (!made) throw error;
+    const why = error instanceof Away ? t("The control plane does not answer.") : words(error);
+    await remove("lanegroups", made).catch(() => Promise.reject(new HalfCreated(why)));
+    throw error;
+  }
+}
+
+/** Deletes an object as it was seen. */
+export function remove(plural: Plural, object: Kinds[Plural]): Promise<void> {
+  const version = object.metadata.resourceVersion;
+  return send("DELETE", `${objectPath(plural, object)}${version ? `?resourceVersion=${encodeURIComponent(version)}` : ""}`);
 }
 
 export function replaceLane(lane: Lane): Promise<Lane> {

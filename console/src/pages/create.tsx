@@ -2,8 +2,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type ReactNode, useState } from "react";
-import { type ApplyResponse, Away, type CheckResponse, type Gateway, type Instance, type Lane, type LaneGroup, send } from "../api/client";
-import { failed } from "../live/changes";
+import { Away, type CheckResponse, type Gateway, type Instance, type Lane, type LaneGroup, send } from "../api/client";
+import { HalfCreated, createLane, failed } from "../live/changes";
 import { useConnection, useInstances, useObjects, useServices, useStatus } from "../live/hooks";
 import { type Draft, fresh, isWhole, taken, toEntry } from "../logic/draft";
 import { entranceText, inOrder, instancesOf, isUsable, modeOf, tagOf } from "../logic/lanes";
@@ -68,19 +68,26 @@ function known(instances: readonly Instance[], services: readonly { application:
 
 export function CreateGroupPage() {
   usePlace({ text: t("Full-link canary"), to: "/lanes" }, { text: t("Create lane group and lane") });
-  const { step: asked = "1" } = newGroupRoute.useSearch();
-  const navigate = useNavigate();
   const groups = useObjects("lanegroups");
   const lanes = useObjects("lanes");
+  // Which names are free is not known before all are.
+  if (!groups.ready || !lanes.ready) return <Bones label={t("Loading lane groups")} />;
+  return <GroupFlow groups={groups.objects} lanes={lanes.objects} />;
+}
+
+function GroupFlow({ groups, lanes }: { groups: readonly LaneGroup[]; lanes: readonly Lane[] }) {
+  const { step: asked = "1" } = newGroupRoute.useSearch();
+  const navigate = useNavigate();
   const [group, setGroup] = useState<GroupDraft>({ name: "", namespace: "", entrance: "gateway", gateway: "edge", routes: [], entranceApplication: "", applications: [] });
   const [lane, setLane] = useState<LaneDraft>({ tag: "", rule: fresh("content"), fallback: "", enabled: true });
   const instances = useInstances().data ?? [];
-  const names = new Set(groups.objects.map((it) => it.metadata.name));
+  const names = new Set(groups.map((it) => it.metadata.name));
   const lack = lacking(group, lane, names);
   // A link to a later step begins with the first that is not done.
   const step = Math.min(Math.max(1, Number(asked) || 1), lack.findIndex((it) => it !== undefined) === -1 ? 4 : lack.findIndex((it) => it !== undefined) + 1);
   const go = (next: number) => void navigate({ to: "/new/lane-group", search: { step: String(next) } });
-  const objects = [groupOf(group), laneOf(group, lane, new Set(lanes.objects.map((it) => it.metadata.name)))];
+  const created = { group: groupOf(group), lane: laneOf(group, lane, new Set(lanes.map((it) => it.metadata.name))) };
+  const objects = [created.group, created.lane];
   const own = (application: string) => instancesOf(instances, application, lane.tag).some(isUsable);
   return (
     <Flow
@@ -89,7 +96,7 @@ export function CreateGroupPage() {
       step={step}
       go={go}
       why={lack[step - 1]}
-      objects={step === 4 && lack.every((it) => it === undefined) ? objects : undefined}
+      wanted={step === 4 && lack.every((it) => it === undefined) ? created : undefined}
       created={t("{x} is created", { x: `${group.name}/${lane.tag}` })}
       done={`/lanes/${group.name}`}
       last={lane.enabled ? t("Create and enable") : t("Create disabled")}
@@ -101,7 +108,7 @@ export function CreateGroupPage() {
       }
     >
       {step === 1 && <GroupStep group={group} setGroup={setGroup} names={names} />}
-      {step === 2 && <ApplicationsStep group={group} setGroup={setGroup} others={groups.objects} />}
+      {step === 2 && <ApplicationsStep group={group} setGroup={setGroup} others={groups} />}
       {step === 3 && <TagStep lane={lane} setLane={setLane} applications={group.applications} taken={[]} />}
       {step === 4 && <TrafficStep lane={lane} setLane={setLane} others={0} url="http://GATEWAY" tags={[]} />}
     </Flow>
@@ -174,7 +181,7 @@ function LaneFlow({ group, lanes, all }: { group: LaneGroup; lanes: Lane[]; all:
       step={step}
       go={(next) => void navigate({ to: "/new/lane", search: { group: name, step: String(next) } })}
       why={lack[step - 1]}
-      objects={step === 2 && lack.every((it) => it === undefined) ? [object] : undefined}
+      wanted={step === 2 && lack.every((it) => it === undefined) ? { lane: object } : undefined}
       created={t("{x} is created", { x: `${name}/${lane.tag}` })}
       done={`/lanes/${name}`}
       last={lane.enabled ? t("Create and enable") : t("Create disabled")}
@@ -198,7 +205,7 @@ interface FlowProps {
   /** Why the next step has to wait. */
   why: string | undefined;
   /** What is created, once it is whole. */
-  objects: (LaneGroup | Lane)[] | undefined;
+  wanted: { group?: LaneGroup; lane: Lane } | undefined;
   created: string;
   done: string;
   last: string;
@@ -206,19 +213,20 @@ interface FlowProps {
   children: ReactNode;
 }
 
-function Flow({ title, steps, step, go, why, objects, created, done, last, aside, children }: FlowProps) {
+function Flow({ title, steps, step, go, why, wanted, created, done, last, aside, children }: FlowProps) {
   const navigate = useNavigate();
   const { away } = useConnection();
   const [isBusy, setBusy] = useState(false);
   const isLast = step === steps.length;
   const create = async () => {
+    if (!wanted) return;
     setBusy(true);
     try {
-      await send<ApplyResponse>("POST", "/apply", { objects });
+      await createLane(wanted.lane, wanted.group);
       toast({ mood: "ok", title: created });
       await navigate({ href: done });
     } catch (error) {
-      failed(t("Nothing was created"), error);
+      failed(error instanceof HalfCreated ? t("The lane group was created, its lane was not") : t("Nothing was created"), error);
     } finally {
       setBusy(false);
     }
@@ -247,7 +255,7 @@ function Flow({ title, steps, step, go, why, objects, created, done, last, aside
         >
           <div className="body column wide">
             {children}
-            {objects && <Findings objects={objects} />}
+            {wanted && <Findings objects={wanted.group ? [wanted.group, wanted.lane] : [wanted.lane]} />}
           </div>
           <footer>
             {step > 1 && <Button onPress={() => go(step - 1)}>{t("Back")}</Button>}

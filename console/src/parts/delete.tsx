@@ -1,8 +1,8 @@
 // Deletes an object, after it was said what that means. Where there is no way back its name is typed.
 import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
-import { type Kinds, type Plural, objectPath, send } from "../api/client";
-import { failed } from "../live/changes";
+import type { Kinds, Plural } from "../api/client";
+import { failed, remove } from "../live/changes";
 import { t } from "../words";
 import { Dialog } from "./dialog";
 import { Field } from "./fields";
@@ -29,11 +29,10 @@ export function DeleteDialog({ isOpen, onClose, title, what, why, plural, object
   const [text, setText] = useState("");
   const [isBusy, setBusy] = useState(false);
   const missing = typed && text !== typed ? t("Type the name to go on") : undefined;
-  const remove = async () => {
+  const confirm = async () => {
     setBusy(true);
     try {
-      const version = object.metadata.resourceVersion;
-      await send("DELETE", `${objectPath(plural, object)}${version ? `?resourceVersion=${encodeURIComponent(version)}` : ""}`);
+      await remove(plural, object);
       onClose();
       toast({ mood: "ok", title: t("{x} is deleted", { x: object.metadata.name }) });
       await navigate({ href: goTo });
@@ -52,7 +51,7 @@ export function DeleteDialog({ isOpen, onClose, title, what, why, plural, object
         <Button onPress={onClose} autoFocus>
           {t("Cancel")}
         </Button>
-        <Action look="final" why={why ?? missing ?? (isBusy ? t("On its way") : undefined)} onPress={() => void remove()}>
+        <Action look="final" why={why ?? missing ?? (isBusy ? t("On its way") : undefined)} onPress={() => void confirm()}>
           {title}
         </Action>
       </div>

@@ -264,6 +264,7 @@ export const zh = {
   "The gateway serves the address it was started on. An object Gateway of its name would say host names and ports.": "网关使用其启动时的地址。同名的 Gateway 对象可指定域名和端口。",
   "The group has a lane {x} already.": "泳道组中已有泳道 {x}。",
   "The group needs a name of its own.": "请为泳道组填写唯一的名称。",
+  "The lane group was created, its lane was not": "泳道组已创建，其泳道未创建",
   "The lane needs a tag of its own.": "请为泳道填写唯一的标签。",
   "The lane needs a tag.": "请填写泳道标签。",
   "The order in which they are chosen is the order of the diagram's columns: choose them as they call each other.": "选择的顺序即泳道图中列的顺序：请按调用顺序选择。",
