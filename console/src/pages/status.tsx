@@ -4,6 +4,7 @@ import { Fragment } from "react";
 import { type DataPlane, type StatusResponse, get } from "../api/client";
 import type { components } from "../api/schema";
 import { useStatus } from "../live/hooks";
+import { remarks } from "../logic/planes";
 import { Icon } from "../parts/icons";
 import { usePlace } from "../parts/shell";
 import { Banner, Bones, Empty, Head, type Mood, Panel, State } from "../parts/ui";
@@ -123,12 +124,6 @@ function Planes({ planes }: { planes: DataPlane[] }) {
             <tbody>
               {sorted.map((it) => {
                 const { mood, text } = standing(it);
-                const more = [
-                  ...(it.refused ?? []).map((refused) => `${refused.key}: ${refused.reason}`),
-                  ...(it.notListening ?? []),
-                  ...(it.unreachable ?? []).map((address) => t("cannot reach {x}", { x: address })),
-                  ...(it.unread ?? []).map((unread) => t("calls {x} in {p}, unread and outside lanes", { x: unread.service, p: unread.protocol })),
-                ];
                 return (
                   <tr key={it.node}>
                     <th scope="row">{it.name}</th>
@@ -140,7 +135,7 @@ function Planes({ planes }: { planes: DataPlane[] }) {
                     <td data-label={t("Status")}>
                       <div className="column">
                         <State mood={mood}>{text}</State>
-                        {more.map((line) => (
+                        {remarks(it).map((line) => (
                           <span key={line} className="small second break">
                             {line}
                           </span>

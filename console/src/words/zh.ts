@@ -328,6 +328,7 @@ export const zh = {
   "as it was started": "按启动参数",
   "away for {d}, goes on with generation {n}": "已离线 {d}，继续使用第 {n} 代",
   "base": "基线",
+  "calls {x}, a port of {a} that nobody has declared, past the lanes ({n} connections)": "访问 {x}（{a} 的未声明端口），不经过泳道（{n} 个连接）",
   "calls {x} in {p}, unread and outside lanes": "以 {p} 调用 {x}，无法识别，不受泳道控制",
   "cannot reach {x}": "无法访问 {x}",
   "degraded": "已降级",
