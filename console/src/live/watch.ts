@@ -5,6 +5,7 @@ import { Away, type Kinds, type Plural, Refused, open } from "../api/client";
 import { mustSignIn, onSession } from "../api/session";
 import { connection, heard, lost, onConnection, pause } from "./connection";
 import { lines } from "./lines";
+import { shareConnections } from "./windows";
 
 export interface Seen<T> {
   /** By namespace/name, in order of creation. */
@@ -20,6 +21,9 @@ interface Event<T> {
 }
 
 type Named = Kinds[Plural];
+
+/** Another window of the console is in use. */
+let isResting = false;
 
 /** How long a stream without listeners stays open: a change of page goes on with it. */
 const LINGER_MS = 2000;
@@ -72,7 +76,7 @@ class Watch<T extends Named> {
   }
 
   private start() {
-    if (this.running || document.hidden || mustSignIn()) return;
+    if (this.running || document.hidden || isResting || mustSignIn()) return;
     this.running = new AbortController();
     void this.follow(this.running.signal);
   }
@@ -147,6 +151,13 @@ export function followTheTab() {
   document.addEventListener("visibilitychange", () => {
     for (const watch of Object.values(watches)) {
       if (document.hidden) watch.stop();
+      else watch.wake();
+    }
+  });
+  shareConnections((rests) => {
+    isResting = rests;
+    for (const watch of Object.values(watches)) {
+      if (rests) watch.stop();
       else watch.wake();
     }
   });
