@@ -3,7 +3,8 @@
 //! Three questions, in this order:
 //! - Was the request meant for this process? A page whose name was made to point here (DNS rebinding) says so in
 //!   `Host`: only names and addresses of this process count ([`hosts`]).
-//! - Does a page of another origin ask? Then `Origin` names it: only the process's own is taken.
+//! - Does a page of another origin ask? Then `Origin` names it: only the process's own is taken. A link to a page of the
+//!   console may be on any page.
 //! - Who asks? Whoever shows the token of the data directory ([`token`]), or whose process on this machine belongs to
 //!   the user that runs this one ([`peer`]): it could read the token in any case. A proxy does not, which asks for others.
 //!
@@ -170,9 +171,9 @@ impl Door {
         headers: &HeaderMap,
     ) -> Result<(), Refusal> {
         let authority = self.addressed(connection, uri, headers)?;
-        check_origin(authority.as_deref(), headers)?;
-        let is_console = || console::is_asked_for(method, uri.path(), headers);
-        if is_for_everybody(uri.path()) || (self.has_console && is_console()) {
+        let is_console = self.has_console && console::is_asked_for(method, uri.path(), headers);
+        check_origin(authority.as_deref(), headers, is_console)?;
+        if is_console || is_for_everybody(uri.path()) {
             return Ok(());
         }
         match &self.callers {
@@ -232,8 +233,13 @@ fn is_for_everybody(path: &str) -> bool {
         || path.strip_prefix(PREFIX).is_some_and(|rest| rest == "/openapi.json")
 }
 
-/// Browsers name the page that asks, where it is not the user himself.
-fn check_origin(authority: Option<&str>, headers: &HeaderMap) -> Result<(), Refusal> {
+/// Browsers name the page that asks, where it is not the user himself. A link on another page opens the console all the
+/// same: its files are the same for everybody, and what a browser opens the page with the link does not see.
+fn check_origin(
+    authority: Option<&str>,
+    headers: &HeaderMap,
+    is_console: bool,
+) -> Result<(), Refusal> {
     let text =
         |value: &axum::http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
     for origin in headers.get_all(header::ORIGIN) {
@@ -243,6 +249,9 @@ fn check_origin(authority: Option<&str>, headers: &HeaderMap) -> Result<(), Refu
         if own.is_none() || own != authority {
             return Err(Refusal::ForeignOrigin(origin));
         }
+    }
+    if is_console && headers.get("sec-fetch-mode").is_some_and(|mode| mode == "navigate") {
+        return Ok(());
     }
     let site = headers.get("sec-fetch-site").map(text);
     match site {

@@ -168,3 +168,27 @@ fn the_consoles_files_are_for_everybody_and_what_they_show_is_not() {
     let linked = [("host", "10.0.0.1:7600"), ("origin", "http://evil.example")];
     assert_eq!(judged(&console, "/", &linked), Some(403));
 }
+
+#[test]
+fn a_link_on_another_page_opens_the_console_and_nothing_else() {
+    let door = door(Callers::Anybody).of_console();
+    let from_elsewhere = |path: &str, accept: &str, mode: &str| {
+        let fields = [
+            ("host", "10.0.0.1:7600"),
+            ("accept", accept),
+            ("sec-fetch-site", "cross-site"),
+            ("sec-fetch-mode", mode),
+        ];
+        judged(&door, path, &fields)
+    };
+    for path in ["/", "/status"] {
+        assert_eq!(from_elsewhere(path, "text/html", "navigate"), None, "{path}");
+        for mode in ["no-cors", "cors", "same-origin", "websocket"] {
+            assert_eq!(from_elsewhere(path, "text/html", mode), Some(403), "{path} {mode}");
+        }
+    }
+    for path in ["/api/v1alpha1/lanes", "/log-level", "/metrics"] {
+        assert_eq!(from_elsewhere(path, "text/html", "navigate"), Some(403), "{path}");
+    }
+    assert_eq!(from_elsewhere("/status", "application/json", "navigate"), Some(403));
+}
