@@ -1,6 +1,6 @@
 // What is known after events, and lines that are cut anywhere.
-import { expect, it } from "vitest";
-import type { Lane } from "../api/client";
+import { expect, it, vi } from "vitest";
+import { Away, type Lane } from "../api/client";
 import { lines } from "./lines";
 import { keyOf, take } from "./watch";
 
@@ -32,4 +32,31 @@ it("puts lines together however they are cut", async () => {
     // A line that was not ended is no line: its end never came.
     expect(found).toEqual(['{"a":"灰度"}', '{"b":2}']);
   }
+});
+
+it("a stream lives by its empty lines, and ends where none come any more", async () => {
+  vi.useFakeTimers();
+  let say: (text: string) => void = () => undefined;
+  let isCancelled = false;
+  const body = new ReadableStream<Uint8Array>({
+    start: (controller) => void (say = (text) => controller.enqueue(new TextEncoder().encode(text))),
+    cancel: () => void (isCancelled = true),
+  });
+  const found: string[] = [];
+  let end: unknown;
+  const all = async () => {
+    for await (const line of lines(body)) found.push(line);
+  };
+  void all().catch((error: unknown) => (end = error));
+  for (let at = 0; at < 10; at += 1) {
+    await vi.advanceTimersByTimeAsync(20_000);
+    say("\n");
+  }
+  say('{"a":1}\n');
+  await vi.advanceTimersByTimeAsync(59_000);
+  expect([found, end]).toEqual([['{"a":1}'], undefined]);
+  await vi.advanceTimersByTimeAsync(1000);
+  expect(end).toBeInstanceOf(Away);
+  expect(isCancelled).toBe(true);
+  vi.useRealTimers();
 });

@@ -1,9 +1,10 @@
 //! Watches: one event a line, for as long as the client listens. What is said of an object is part of it: a change of
-//! its status alone is told as one of the object.
+//! its status alone is told as one of the object. While there is nothing to tell an empty line comes now and then.
 
 use std::{
     collections::{HashSet, VecDeque},
     sync::Arc,
+    time::Duration,
 };
 
 use api::{
@@ -25,6 +26,10 @@ use crate::{
     objects::ObjectChange,
     store::{Revision, StoredObject},
 };
+
+/// How long a watch says nothing. What is between drops connections that are quiet for longer, mostly after a minute and
+/// without a word to either end; and a client that hears nothing for several of these knows that it is alone.
+const QUIET_MAX: Duration = Duration::from_secs(20);
 
 /// Begins a watch: with everything there is and `SYNCED`, or with the changes after `resource_version` and every status
 /// that may read otherwise since.
@@ -81,12 +86,20 @@ impl Watch {
                 if let Some(line) = watch.lines.pop_front() {
                     return Ok(Some((line, watch)));
                 }
-                tokio::select! {
-                    changed = watch.changed.changed() => if changed.is_err() { return Ok(None) },
+                let is_quiet = tokio::select! {
+                    changed = watch.changed.changed() => {
+                        if changed.is_err() { return Ok(None) }
+                        false
+                    }
                     changed = watch.status_changed.changed() => {
                         if changed.is_err() { return Ok(None) }
+                        false
                     }
                     _ = watch.closing.wait_for(|closing| *closing) => return Ok(None),
+                    () = tokio::time::sleep(QUIET_MAX) => true,
+                };
+                if is_quiet {
+                    return Ok(Some((Bytes::from_static(b"\n"), watch)));
                 }
                 // One that reads too slowly for the history ends, and its client lists again.
                 watch.tell_changes()?;
