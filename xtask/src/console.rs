@@ -1,7 +1,7 @@
 //! The console: built by Node into `console/dist/site`, which the binary takes in; checked by itself and in a browser.
 
 use std::{
-    fs,
+    fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -12,6 +12,9 @@ use crate::{run, worlds::Strictness};
 
 /// What says which modules were installed last.
 const INSTALLED: &str = "node_modules/installed-from";
+
+/// What the binary takes in.
+const BUILT: &str = "dist/site";
 
 /// The oldest Node that builds it, and how it says so.
 const NODE_MIN: (u32, u32) = (20, 19);
@@ -30,13 +33,20 @@ pub(crate) fn build(root: &Path) -> Result<()> {
     npm(root, &["run", "--silent", "build"])
 }
 
-/// Builds it where that can be done; elsewhere the binary says on its first page how.
+/// Builds it where that can be done; elsewhere the binary says on its first page how. One that was built earlier would be
+/// of other sources, and without a word.
 pub(crate) fn build_where_possible(root: &Path) -> Result<()> {
     match require_node() {
         Ok(()) => build(root),
         Err(missing) => {
             println!("the console is left out: {missing:#}");
-            Ok(())
+            let site = home(root).join(BUILT);
+            match fs::remove_dir_all(&site) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                    Err(error).with_context(|| format!("remove {}", site.display()))
+                }
+                _ => Ok(()),
+            }
         }
     }
 }
