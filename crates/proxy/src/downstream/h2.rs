@@ -73,10 +73,10 @@ pub(crate) async fn serve<D: Decide>(
     let mut streams = FuturesUnordered::new();
     let mut driver = Driver::new(&worker, &connection, &session, Some(worker.timeouts.idle), first);
     let ended: io::Result<()> = poll_fn(|context| {
-        if worker.draining.get() || decide.is_leaving() {
-            session.borrow_mut().leave();
-        }
         loop {
+            if worker.draining.get() || decide.is_leaving() {
+                session.borrow_mut().leave();
+            }
             let mut has_moved = driver.receive(context)?;
             while let Some(id) = { session.borrow_mut().next_request() } {
                 let session = Rc::clone(&session);
@@ -114,7 +114,12 @@ pub(crate) async fn serve<D: Decide>(
     if driver.was_idle() {
         worker.recorder.count(Count::TimedOutIdle);
     }
-    match ended.and(driver.farewell().await) {
+    // Nobody hears a farewell on what is broken.
+    let ended = match ended {
+        Ok(()) => driver.farewell().await,
+        broken => broken,
+    };
+    match ended {
         Ok(()) => super::linger(&worker, &connection).await,
         Err(error) => {
             tracing::debug!(peer = %connection.peer, %error, "connection broken off");

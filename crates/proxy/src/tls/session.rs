@@ -64,6 +64,8 @@ pub(crate) struct Session {
     has_ended: bool,
     said_goodbye: bool,
     failed: Option<Error>,
+    /// Nothing goes out any more: the stream itself said so.
+    is_broken: Option<io::ErrorKind>,
 }
 
 impl fmt::Debug for Session {
@@ -153,12 +155,16 @@ impl Session {
             has_ended: false,
             said_goodbye: false,
             failed: None,
+            is_broken: None,
         }
     }
 
     /// Goes on with the handshake by what was received. Whether it is done. What must go out is then [`Self::take_sending`]'s,
     /// after an error as well.
     pub(crate) fn shake_hands(&mut self, received: &[u8]) -> Result<bool, Error> {
+        if self.received.len() + received.len() > RECEIVED_BYTES_MAX {
+            return Err(Error::General("it says too much in its handshake".to_owned()));
+        }
         self.received.extend_from_slice(received);
         let mut bytes = std::mem::take(&mut self.received);
         let (taken_in, outcome) = self.work(&mut bytes, &mut Room::none(), &Say::Nothing);
@@ -343,39 +349,63 @@ impl Session {
         [head, body]: [&[u8]; 2],
         moved: impl Fn(),
     ) -> Poll<io::Result<usize>> {
+        if let Some(kind) = self.is_broken {
+            return Poll::Ready(Err(kind.into()));
+        }
         let scratch = Rc::clone(&self.scratch);
         let mut memory = scratch.sending.borrow_mut();
+        // Records of another connection are nothing to this one.
+        memory.clear();
         if self.promised == 0 {
             let head = &head[..head.len().min(SENT_BYTES_MAX)];
             let body = &body[..body.len().min(SENT_BYTES_MAX - head.len())];
-            self.write(&Say::Data(head, body), &mut memory)?;
+            if let Err(error) = self.write(&Say::Data(head, body), &mut memory) {
+                memory.clear();
+                return Poll::Ready(Err(error));
+            }
             self.promised = head.len() + body.len();
         } else {
             std::mem::swap(&mut *memory, &mut self.sending);
         }
-        // What does not go out at once waits with the connection.
-        loop {
-            match Pin::new(&mut *stream).poll_write(context, &memory[self.sent..]) {
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
-                Poll::Ready(Ok(bytes)) => {
-                    self.sent += bytes;
-                    if self.sent == memory.len() {
-                        break;
-                    }
-                    moved();
-                }
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => {
-                    std::mem::swap(&mut *memory, &mut self.sending);
-                    return Poll::Pending;
-                }
-            }
+        let outcome = self.send_records(context, stream, &memory, moved);
+        if outcome.is_pending() {
+            // What does not go out at once waits with the connection.
+            std::mem::swap(&mut *memory, &mut self.sending);
+            return Poll::Pending;
         }
         memory.clear();
         self.sending = Vec::new();
         self.sent = 0;
-        let promised = std::mem::take(&mut self.promised);
-        Poll::Ready(Ok(promised.min(head.len() + body.len())))
+        Poll::Ready(match ready!(outcome) {
+            Ok(()) => {
+                let promised = std::mem::take(&mut self.promised);
+                Ok(promised.min(head.len() + body.len()))
+            }
+            Err(error) => {
+                self.is_broken = Some(error.kind());
+                Err(error)
+            }
+        })
+    }
+
+    /// Sends what of the records was not sent yet.
+    fn send_records(
+        &mut self,
+        context: &mut Context<'_>,
+        stream: &mut TcpStream,
+        records: &[u8],
+        moved: impl Fn(),
+    ) -> Poll<io::Result<()>> {
+        while let Some(left) = records.get(self.sent..).filter(|left| !left.is_empty()) {
+            match ready!(Pin::new(&mut *stream).poll_write(context, left))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.sent += bytes,
+            }
+            if self.sent < records.len() {
+                moved();
+            }
+        }
+        Poll::Ready(Ok(()))
     }
 
     /// Writes records for what is to be said into the thread's memory.
@@ -404,12 +434,14 @@ impl Session {
 
     /// Says that nothing more comes, as far as the kernel takes it at once. Not after something that is not whole.
     pub(crate) fn say_goodbye(&mut self, stream: &TcpStream) {
-        if self.said_goodbye || self.promised > 0 || self.failed.is_some() {
+        let is_over = self.failed.is_some() || self.is_broken.is_some();
+        if self.said_goodbye || self.promised > 0 || is_over {
             return;
         }
         self.said_goodbye = true;
         let scratch = Rc::clone(&self.scratch);
         let mut memory = scratch.sending.borrow_mut();
+        memory.clear();
         if self.write(&Say::Goodbye, &mut memory).is_ok() {
             // Whoever has gone needs no farewell.
             let _ = stream.try_write(&memory);

@@ -98,7 +98,9 @@ async fn drive(worker: Rc<Worker>, shared: Shared, opening: Rc<Opening>) {
     }
     session.borrow_mut().close();
     // Nobody waits for what cannot be sent any more.
-    let _ = ended.and(driver.farewell().await);
+    if ended.is_ok() {
+        let _ = driver.farewell().await;
+    }
     // Whoever still takes what came of it holds it open.
     connection.shut_down(Shutdown::Both);
 }

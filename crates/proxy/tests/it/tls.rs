@@ -449,6 +449,93 @@ async fn a_client_that_stands_still_is_cut_and_one_that_moves_is_not() {
     }
 }
 
+/// Bytes of an answer that no kernel takes at once.
+const MUCH: usize = 6_000_000;
+
+/// A client that takes little at once, in TLS.
+async fn narrow(authority: &Authority, proxy: &Proxy, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+    let stream = Wire::connect_narrow(proxy.address()).await.into_stream();
+    let name = ServerName::try_from("shop.example").unwrap();
+    let client = Client::with(authority, &[&TLS13], protocols, None);
+    let stream = TlsConnector::from(client.config).connect(name, stream).await.unwrap();
+    // It leaves without a word.
+    stream.get_ref().0.set_zero_linger().unwrap();
+    stream
+}
+
+/// Begins an answer that is longer than anybody takes.
+async fn serve_much(instance: &Instance) -> tokio::task::JoinHandle<bool> {
+    let mut server = instance.accept().await;
+    server.head().await;
+    server.send(&format!("HTTP/1.1 200 OK\r\ncontent-length: {MUCH}\r\n\r\n")).await;
+    tokio::spawn(async move { server.try_send(&"x".repeat(MUCH)).await })
+}
+
+/// Another client is answered, and so is one that comes only now.
+async fn others_are_served(
+    authority: &Authority,
+    proxy: &Proxy,
+    instance: &Instance,
+    other: Wire<TlsStream<TcpStream>>,
+) {
+    let later = Client::new(authority).connect(proxy, "shop.example").await;
+    for mut wire in [other, later] {
+        let served = async {
+            let mut server = instance.accept().await;
+            server.head().await;
+            server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+        };
+        let (code, ()) = tokio::join!(ask(&mut wire, "shop.example"), served);
+        assert_eq!(code, 200);
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_amid_an_answer_spoils_nothing_for_others() {
+    let (authority, instance) = (authority("all"), Instance::new().await);
+    let world = world(&authority, &["shop.example"], &[instance.address]);
+    let proxy = Proxy::gateway_with(&world, 1, Timeouts::default());
+    let other = Client::new(&authority).connect(&proxy, "shop.example").await;
+    let mut leaving = narrow(&authority, &proxy, &[]).await;
+    leaving.write_all(get_of("shop.example").as_bytes()).await.unwrap();
+    let sending = serve_much(&instance).await;
+    let mut leaving = Wire::over(leaving);
+    leaving.head().await;
+    leaving.exactly(1000).await;
+    // Until nothing more moves: part of what is promised has gone.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(leaving);
+    within("the instance to see it", sending).await.unwrap();
+    others_are_served(&authority, &proxy, &instance, other).await;
+}
+
+#[tokio::test]
+async fn who_leaves_amid_a_stream_spoils_nothing_for_others() {
+    let (authority, instance) = (authority("all"), Instance::new().await);
+    let world = world(&authority, &["shop.example"], &[instance.address]);
+    let proxy = Proxy::gateway_with(&world, 1, Timeouts::default());
+    let other = Client::new(&authority).connect(&proxy, "shop.example").await;
+    let leaving = narrow(&authority, &proxy, &[b"h2"]).await;
+    let window = u32::try_from(MUCH * 2).unwrap();
+    let mut settings = h2::client::Builder::new();
+    settings.initial_window_size(window).initial_connection_window_size(window);
+    let (mut send, connection) = settings.handshake::<_, Bytes>(leaving).await.unwrap();
+    let mut connection = Box::pin(connection);
+    let request = http::Request::get("https://shop.example/").body(()).unwrap();
+    let (answer, _) = send.send_request(request, true).unwrap();
+    let asking = async { tokio::join!(answer, serve_much(&instance)) };
+    let (answer, sending) = tokio::select! {
+        asked = within("an answer", asking) => asked,
+        ended = &mut connection => panic!("it ended: {ended:?}"),
+    };
+    assert_eq!(answer.unwrap().status(), 200);
+    // It reads no more, until nothing moves; then it is gone.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    drop(connection);
+    within("the instance to see it", sending).await.unwrap();
+    others_are_served(&authority, &proxy, &instance, other).await;
+}
+
 #[tokio::test]
 async fn who_is_slow_or_leaves_in_a_handshake_is_given_up() {
     let (authority, instance) = (authority("all"), Instance::new().await);
