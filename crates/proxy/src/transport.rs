@@ -328,7 +328,11 @@ impl Connection {
         let stream = Pin::new(&mut *stream);
         let sent = match (self.tls.get(), head.is_empty(), body.is_empty()) {
             (Some(tls), ..) => {
-                let moved = || self.deadlines.moved(&self.deadline, Instant::now());
+                let moved = || {
+                    // Whatever becomes of the rest: the other side may act on a part.
+                    self.sent.set(true);
+                    self.deadlines.moved(&self.deadline, Instant::now());
+                };
                 tls.borrow_mut().poll_send(context, stream.get_mut(), [head, body], moved)
             }
             (None, false, false) => {
