@@ -44,6 +44,9 @@ pub(crate) enum Kind {
     /// clients.
     #[error("this connection is for another host: connect for this one")]
     Misdirected,
+    /// The connection was made when its port asked less of clients: it ends.
+    #[error("this port asks more than when this connection was made: connect again")]
+    Outdated,
     /// CONNECT.
     #[error("CONNECT is not supported here")]
     ConnectMethod,
@@ -219,6 +222,7 @@ impl Kind {
             | Self::RequestTimeout
             | Self::ClientGone
             | Self::Misdirected
+            | Self::Outdated
             | Self::ConnectMethod
             | Self::NotAbsolute
             | Self::NotLocal
@@ -280,7 +284,7 @@ impl Kind {
             Self::RequestTimeout => 408,
             // Nobody reads it; it is what logs and counters show.
             Self::ClientGone => 499,
-            Self::Misdirected => 421,
+            Self::Misdirected | Self::Outdated => 421,
             Self::ConnectMethod => 405,
             Self::NotLocal | Self::Forbidden(_) => 403,
             Self::NoRoute => 404,

@@ -15,6 +15,7 @@ use tokio::sync::watch;
 use crate::{
     buffers::Buffer,
     downstream,
+    error::Kind,
     exchange::sides::{Decide, Found},
     limits::Timeouts,
     listen,
@@ -130,6 +131,7 @@ impl Serve for Gateway {
             port,
             secured,
             listener_is_removed,
+            is_outdated: Cell::new(false),
         };
         if speaks_http2 {
             Box::pin(downstream::h2::serve(worker, connection, &entered, Buffer::default())).await;
@@ -169,6 +171,8 @@ struct Entered {
     port: u16,
     secured: Option<Box<Secured>>,
     listener_is_removed: Rc<Cell<bool>>,
+    /// The port asks more than when the connection was made.
+    is_outdated: Cell<bool>,
 }
 
 impl Decide for Entered {
@@ -184,7 +188,11 @@ impl Decide for Entered {
     ) -> Result<Plan<'p>, NoPlan> {
         let arrival =
             Arrival { peer: self.peer, port: self.port, secured: self.secured.as_deref() };
-        plan::plan(worker, &self.identity, picture, arrival, head, written)
+        let planned = plan::plan(worker, &self.identity, picture, arrival, head, written);
+        if matches!(&planned, Err(NoPlan::Refuse(Kind::Outdated))) {
+            self.is_outdated.set(true);
+        }
+        planned
     }
 
     fn no_trailers(&self) -> Option<&CorrelationHeaders> {
@@ -197,6 +205,6 @@ impl Decide for Entered {
     }
 
     fn is_leaving(&self) -> bool {
-        self.listener_is_removed.get()
+        self.listener_is_removed.get() || self.is_outdated.get()
     }
 }

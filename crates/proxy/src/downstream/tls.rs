@@ -2,6 +2,7 @@
 
 use std::{fmt, net::Shutdown, sync::Arc, time::Instant};
 
+use routes::tls::TlsVersion;
 use rustls::{
     Error, ServerConfig,
     server::{Acceptor, UnbufferedServerConnection},
@@ -13,7 +14,10 @@ use super::linger;
 use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
-    tls::{session::Session, shown::Shown},
+    tls::{
+        session::Session,
+        shown::{Met, Shown},
+    },
     transport::{Connection, Transport as _},
     worker::Worker,
 };
@@ -37,6 +41,9 @@ pub(crate) struct Agreed {
     /// The name it asked for, in lower case.
     pub(crate) server_name: Option<Box<str>>,
     pub(crate) speaks_http2: bool,
+    pub(crate) version: TlsVersion,
+    /// What it met.
+    pub(crate) met: Met,
 }
 
 /// Why there is no agreement.
@@ -148,10 +155,11 @@ impl Handshake<'_> {
     ) -> Result<(Agreed, Session), Failure> {
         let (server_name, received) = self.hello().await?;
         let shown = self.latest(shown, port).await?;
-        let config = self.config(&shown, port, server_name.as_deref())?;
+        let (config, met) = self.config(&shown, port, server_name.as_deref())?;
         let session = self.agree(config, received).await?;
         let speaks_http2 = session.protocol() == Some(b"h2");
-        Ok((Agreed { server_name, speaks_http2 }, session))
+        let version = if session.is_newest_version() { TlsVersion::V1_3 } else { TlsVersion::V1_2 };
+        Ok((Agreed { server_name, speaks_http2, version, met }, session))
     }
 
     /// The name that the client asks for, and all that it has sent.
@@ -214,23 +222,24 @@ impl Handshake<'_> {
         }
     }
 
-    /// What the handshake goes by.
+    /// What the handshake goes by, and what the client meets.
     fn config(
         &mut self,
         shown: &Shown,
         port: u16,
         server_name: Option<&str>,
-    ) -> Result<Arc<ServerConfig>, Failure> {
+    ) -> Result<(Arc<ServerConfig>, Met), Failure> {
         let Some(listener) = shown.listener(port, server_name) else {
             // unrecognized_name
             self.said = [&ALERT[..], &[112]].concat();
             return Err(Failure::UnknownName);
         };
-        listener.config().map(Arc::clone).map_err(|why| {
+        let config = listener.config().map_err(|why| {
             // internal_error
             self.said = [&ALERT[..], &[80]].concat();
             Failure::NothingToShow(why.to_owned())
-        })
+        })?;
+        Ok((Arc::clone(config), listener.met(server_name)))
     }
 
     /// Goes on until both sides agree.

@@ -6,6 +6,7 @@ use lanes::Entrance;
 use routes::{
     Edits, Found,
     entrance::{self, CorrelationHeaders, Decided, Head, Policy, Written},
+    spec::ListenerSpec,
 };
 use telemetry::{Count, Role};
 use tokio::sync::watch;
@@ -43,11 +44,35 @@ pub(super) struct Secured {
 }
 
 impl Secured {
-    /// Whether a host may be asked for: the one it was made for, and those that would have been met alike. Else a client
-    /// that was shown one certificate, or let in by one listener, would reach what is another's.
-    fn may_ask_for(&self, port: u16, host: &str) -> bool {
+    /// Whether a host may be asked for: the one it was made for, and those that show the same certificate, as long as
+    /// they ask no more of clients than was asked of this one.
+    fn may_ask_for(
+        &self,
+        picture: &Published,
+        port: u16,
+        (host, spec): (&str, &ListenerSpec),
+    ) -> Result<(), Kind> {
         let asked = self.agreed.server_name.as_deref();
-        asked == Some(host) || self.shown.borrow().is_same(port, asked, host)
+        if !self.satisfies(picture, spec) {
+            // Was it so from the beginning?
+            let own = picture.routes.listener(port, asked.unwrap_or_default());
+            let own = own.map(|own| &picture.routes.listeners()[own]);
+            return Err(match own {
+                Some(own) if self.satisfies(picture, own) => Kind::Misdirected,
+                _ => Kind::Outdated,
+            });
+        }
+        let is_same =
+            asked == Some(host) || self.shown.borrow().is_same(port, &self.agreed.met, host);
+        if is_same { Ok(()) } else { Err(Kind::Misdirected) }
+    }
+
+    /// Whether the client proved as much as a listener asks for by now.
+    fn satisfies(&self, picture: &Published, spec: &ListenerSpec) -> bool {
+        spec.tls.as_ref().is_some_and(|tls| {
+            self.agreed.version >= tls.minimum
+                && self.agreed.met.satisfies(tls.clients.as_ref(), picture)
+        })
     }
 }
 
@@ -65,12 +90,12 @@ pub(super) fn plan<'p, 'b>(
     }
     let listener =
         picture.routes.listener(arrival.port, head.host()).ok_or_else(|| no_listener(picture))?;
-    if let Some(secured) = arrival.secured
-        && !secured.may_ask_for(arrival.port, head.host())
-    {
-        return Err(Kind::Misdirected.into());
-    }
     let spec = &picture.routes.listeners()[listener];
+    match arrival.secured {
+        Some(secured) => secured.may_ask_for(picture, arrival.port, (head.host(), spec))?,
+        None if spec.tls.is_some() => return Err(Kind::Outdated.into()),
+        None => {}
+    }
     let policy = Policy::of_listener(spec, &identity.correlation);
     let seen = entrance::believe(head, arrival.peer, policy).seen(&*head);
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use rustls::{
-    CommonState, Error, HandshakeKind,
+    CommonState, Error, HandshakeKind, ProtocolVersion,
     client::UnbufferedClientConnection,
     server::UnbufferedServerConnection,
     unbuffered::{
@@ -183,6 +183,11 @@ impl Session {
     /// What is spoken inside, as agreed.
     pub(crate) fn protocol(&self) -> Option<&[u8]> {
         self.side.common().alpn_protocol()
+    }
+
+    /// Whether it is spoken in the newest version.
+    pub(crate) fn is_newest_version(&self) -> bool {
+        self.side.common().protocol_version() == Some(ProtocolVersion::TLSv1_3)
     }
 
     /// Whether the client went on with a session of before.

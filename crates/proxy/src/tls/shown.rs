@@ -9,7 +9,7 @@ use std::{
 
 use routes::{
     Table,
-    tls::{Certificate, ListenerTls, TlsVersion},
+    tls::{Certificate, ClientsTls, ListenerTls, TlsVersion},
 };
 use rustls::{
     ServerConfig, SupportedProtocolVersion,
@@ -35,7 +35,7 @@ pub(crate) struct Shown {
     /// As the listeners of the table; none in the clear.
     listeners: Vec<Option<Arc<Listener>>>,
     loaded: BTreeMap<String, Loaded>,
-    /// Of all listeners that let everybody in.
+    /// Of all listeners that ask clients for nothing: a ticket would outlive the certificate that a client has shown.
     tickets: Option<Arc<dyn ProducesTickets>>,
 }
 
@@ -52,7 +52,7 @@ struct Loaded {
 #[derive(Debug)]
 struct Usable {
     /// `namespace/name`.
-    id: String,
+    id: Arc<str>,
     key: Arc<CertifiedKey>,
     /// What it covers, in lower case.
     names: Vec<String>,
@@ -61,19 +61,49 @@ struct Usable {
 /// How one listener ends TLS.
 #[derive(Debug)]
 pub(crate) struct Listener {
-    tls: ListenerTls,
     by_name: Arc<ByName>,
-    /// DER of those by whom clients are verified.
-    authorities: Vec<Vec<u8>>,
-    tickets: Option<Arc<dyn ProducesTickets>>,
+    /// Those of whom a certificate is asked for.
+    clients: Option<Arc<Clients>>,
     /// The error says why nobody can be let in.
     config: Result<Arc<ServerConfig>, String>,
+}
+
+/// Which clients a listener lets in.
+#[derive(Debug)]
+struct Clients {
+    is_everybody: bool,
+    /// DER of those by whom they are verified.
+    authorities: Vec<Vec<u8>>,
+}
+
+/// What a client met in its handshake.
+#[derive(Debug)]
+pub(crate) struct Met {
+    /// The certificate that covers the name it asked for, as `namespace/name`.
+    certificate: Option<Arc<str>>,
+    clients: Option<Arc<Clients>>,
+}
+
+impl Met {
+    /// Whether it proved as much of itself as is asked for now.
+    pub(crate) fn satisfies(&self, asked: Option<&ClientsTls>, picture: &Published) -> bool {
+        let Some(asked) = asked.filter(|asked| !asked.insecure_fallback) else { return true };
+        let Some(met) = self.clients.as_ref().filter(|met| !met.is_everybody) else { return false };
+        let mut met = met.authorities.iter();
+        met.all(|met| authorities(asked, &picture.certificates).any(|asked| asked == met))
+    }
 }
 
 impl Listener {
     /// What a handshake goes by; the error says why there can be none.
     pub(crate) fn config(&self) -> Result<&Arc<ServerConfig>, &str> {
         self.config.as_ref().map_err(String::as_str)
+    }
+
+    /// What a client meets that asks for a name.
+    pub(crate) fn met(&self, name: Option<&str>) -> Met {
+        let certificate = self.by_name.of(name).map(|it| Arc::clone(&it.id));
+        Met { certificate, clients: self.clients.clone() }
     }
 }
 
@@ -99,10 +129,9 @@ impl Shown {
             .iter()
             .map(|spec| {
                 let tls = spec.tls.as_ref()?;
-                let before = before.listener_named(&spec.name);
-                Some(shown.listener_of(tls, before).unwrap_or_else(|why| {
+                Some(shown.listener_of(tls).unwrap_or_else(|why| {
                     tracing::warn!(listener = %spec.name, reason = %why, "a listener refuses every client");
-                    Listener::broken(tls, why)
+                    Listener::broken(why)
                 }))
             })
             .map(|listener| listener.map(Arc::new))
@@ -116,46 +145,21 @@ impl Shown {
             && Arc::ptr_eq(&self.certificates, &picture.certificates)
     }
 
-    fn listener_named(&self, name: &str) -> Option<&Arc<Listener>> {
-        let specs = self.routes.listeners().iter();
-        let (_, listener) = specs.zip(&self.listeners).find(|(spec, _)| spec.name == name)?;
-        listener.as_ref()
-    }
-
-    fn listener_of(
-        &self,
-        tls: &ListenerTls,
-        before: Option<&Arc<Listener>>,
-    ) -> Result<Listener, String> {
+    fn listener_of(&self, tls: &ListenerTls) -> Result<Listener, String> {
         let usable = |id: &String| self.loaded.get(id)?.usable.clone();
         let certificates: Vec<_> = tls.certificates.iter().filter_map(usable).collect();
         if certificates.is_empty() {
             return Err("none of its certificates is at hand and usable".to_owned());
         }
-        let ids = tls.clients.iter().flat_map(|clients| &clients.authorities);
-        let authorities: Vec<_> = ids
-            .filter_map(|id| self.certificates.get(id))
-            .flat_map(|certificate| certificate.authorities.iter().cloned())
-            .collect();
         let by_name = Arc::new(ByName::new(certificates));
-        let tickets = match before {
-            _ if tls.clients.is_none() => self.tickets.clone(),
-            // Who was let in by other authorities is asked again.
-            Some(before)
-                if before.tls.clients == tls.clients && before.authorities == authorities =>
-            {
-                before.tickets.clone()
-            }
-            _ => new_tickets(),
-        };
-        let config = config(tls, &by_name, &authorities, tickets.as_ref())?;
-        Ok(Listener {
-            tls: tls.clone(),
-            by_name,
-            authorities,
-            tickets,
-            config: Ok(Arc::new(config)),
-        })
+        let clients = tls.clients.as_ref().map(|clients| Clients {
+            is_everybody: clients.insecure_fallback,
+            authorities: authorities(clients, &self.certificates).cloned().collect(),
+        });
+        let tickets = self.tickets.as_ref().filter(|_| clients.is_none());
+        let by_whom = clients.as_ref().map_or(&[][..], |clients| &clients.authorities);
+        let config = config(tls, &by_name, by_whom, tickets)?;
+        Ok(Listener { by_name, clients: clients.map(Arc::new), config: Ok(Arc::new(config)) })
     }
 
     /// Whether it says how TLS ends on a port.
@@ -169,27 +173,25 @@ impl Shown {
         self.listeners.get(listener)?.as_ref()
     }
 
-    /// Whether a client that asked for `asked` would have met the same had it asked for `host`: the same certificate, and
-    /// the same clients let in. What it may ask for on that connection ends there.
-    pub(crate) fn is_same(&self, port: u16, asked: Option<&str>, host: &str) -> bool {
-        let [one, other] = [asked, Some(host)].map(|name| self.listener(port, name));
-        let (Some(one), Some(other)) = (one, other) else { return false };
-        let shown = |listener: &Listener, name| listener.by_name.of(name).map(|it| it.id.clone());
-        one.tls.clients == other.tls.clients
-            && one.tls.minimum == other.tls.minimum
-            && shown(one, asked) == shown(other, Some(host))
+    /// Whether a client would have met the same certificate had it asked for `host`.
+    pub(crate) fn is_same(&self, port: u16, met: &Met, host: &str) -> bool {
+        let listener = self.listener(port, Some(host));
+        listener.is_some_and(|listener| listener.met(Some(host)).certificate == met.certificate)
     }
 }
 
+/// DER of those by whom clients are verified.
+fn authorities<'a>(
+    clients: &'a ClientsTls,
+    certificates: &'a BTreeMap<String, Arc<Certificate>>,
+) -> impl Iterator<Item = &'a Vec<u8>> {
+    let certificates = clients.authorities.iter().filter_map(|id| certificates.get(id));
+    certificates.flat_map(|certificate| &certificate.authorities)
+}
+
 impl Listener {
-    fn broken(tls: &ListenerTls, why: String) -> Self {
-        Self {
-            tls: tls.clone(),
-            by_name: Arc::default(),
-            authorities: Vec::new(),
-            tickets: None,
-            config: Err(why),
-        }
+    fn broken(why: String) -> Self {
+        Self { by_name: Arc::default(), clients: None, config: Err(why) }
     }
 }
 
@@ -223,7 +225,7 @@ impl Usable {
         let key = provider().key_provider.load_private_key(key.clone_key());
         let key = CertifiedKey::new(chain, key.map_err(|error| error.to_string())?);
         key.keys_match().map_err(|error| error.to_string())?;
-        Ok(Self { id: id.to_owned(), key: Arc::new(key), names })
+        Ok(Self { id: id.into(), key: Arc::new(key), names })
     }
 }
 

@@ -91,7 +91,9 @@ impl<'c> Answers<'c> {
 
 impl Client for Answers<'_> {
     async fn own(&self, answer: &OwnAnswer, may_go_on: bool) -> Result<(), Gone> {
-        let stays = self.decide_stay(may_go_on && self.upgrade.is_none(), true);
+        let is_outdated = matches!(answer, OwnAnswer::Refusal(Kind::Outdated));
+        let may_go_on = may_go_on && self.upgrade.is_none() && !is_outdated;
+        let stays = self.decide_stay(may_go_on, true);
         let mut out = self.worker.buffers.take_write();
         match answer {
             OwnAnswer::Refusal(kind) => {
