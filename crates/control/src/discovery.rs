@@ -17,7 +17,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
-    Control,
+    Control, Whose,
     distribute::{Connection, Told},
     hello,
     key::{Way, canonical},
@@ -53,6 +53,19 @@ impl<R: Registrations> DiscoveryService<R> {
     pub(crate) fn new(control: Arc<Control>, registrations: Arc<R>) -> Self {
         Self { control, registrations }
     }
+
+    /// Who can read what is told to a peer on this machine that was let in. Every user of it can connect: who has shown no
+    /// token must be somebody who could read the keys in any case.
+    async fn way_within(&self, peer: SocketAddr, local: SocketAddr) -> Way {
+        let whose = self.control.whose;
+        // The kernel's table of sockets takes its time.
+        let looked_up = tokio::task::spawn_blocking(move || whose(peer, local)).await;
+        match looked_up.unwrap_or(Whose::Unknown) {
+            Whose::Ours => Way::Private,
+            Whose::Unknown if self.control.asks_for_token() => Way::Private,
+            Whose::Unknown | Whose::Relayed => Way::InTheClear,
+        }
+    }
 }
 
 #[tonic::async_trait]
@@ -64,7 +77,7 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
         &self,
         request: Request<Streaming<v1::DataPlaneMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let peer = request.remote_addr();
+        let (peer, local) = (request.remote_addr(), request.local_addr());
         let mut incoming = request.into_inner();
         let mut hello = tokio::time::timeout(HELLO_WAIT, read_hello(&mut incoming))
             .await
@@ -78,8 +91,12 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
             }
         }
         self.control.check_follows(&holder, &hello)?;
-        let is_local = peer.is_some_and(|peer| peer.ip().to_canonical().is_loopback());
-        let way = if is_local { Way::Private } else { Way::InTheClear };
+        let way = match peer.zip(local) {
+            Some((peer, local)) if peer.ip().to_canonical().is_loopback() => {
+                self.way_within(peer, local).await
+            }
+            _ => Way::InTheClear,
+        };
         let session = Session::open(Arc::clone(&self.control), hello, way, holder)?;
         let (sender, receiver) = mpsc::channel(QUEUE);
         tokio::spawn(session.run(incoming, sender));

@@ -68,9 +68,9 @@ pub(crate) enum CertificatesTold {
 /// Who can read what is sent to a data plane.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Way {
-    /// Nobody else: it stays on this machine.
+    /// Nobody else: it stays on this machine, with somebody who may know.
     Private,
-    /// Whoever is on the way.
+    /// Whoever is on the way, or whoever connects.
     InTheClear,
 }
 

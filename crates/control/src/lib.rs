@@ -96,6 +96,19 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
     /// Where this process listens, and for what: addresses that no instance has.
     pub own_listeners: Vec<(&'static str, SocketAddr)>,
+    /// Tells of a connection within this machine whose it is, by its two ends: the peer's first.
+    pub whose: fn(SocketAddr, SocketAddr) -> Whose,
+}
+
+/// Whose the other end of a connection within this machine is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Of the user that runs this process, or of root: they could read its files in any case.
+    Ours,
+    /// Of another user, or it is not known.
+    Unknown,
+    /// Of a proxy, which asks for somebody else.
+    Relayed,
 }
 
 /// Why a control plane could not start.
@@ -119,6 +132,7 @@ pub struct Control {
     refusals: Mutex<Refusals>,
     /// What of this process listens where, and is no instance.
     own_listeners: Vec<(&'static str, SocketAddr)>,
+    whose: fn(SocketAddr, SocketAddr) -> Whose,
     restored: Mutex<Vec<v1::Instance>>,
     /// Nodes of registrations that were spoilt at the start.
     spoilt_registrations: Vec<String>,
@@ -195,6 +209,7 @@ impl Control {
             leases: Mutex::new(Leases::restored(restored.iter(), now)),
             refusals: Mutex::default(),
             own_listeners: settings.own_listeners,
+            whose: settings.whose,
             restored: Mutex::new(restored),
             spoilt_registrations,
             files: Mutex::default(),

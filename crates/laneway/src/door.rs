@@ -31,6 +31,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
+use control::Whose;
 use telemetry::{Metrics, Samples, names};
 use tokio::sync::OnceCell;
 
@@ -93,12 +94,27 @@ impl Connection {
             tokio::task::spawn_blocking(move || peer::owner(peer, local)).await.ok().flatten()
         };
         let owner = *self.owner.get_or_init(look_up).await;
-        owner.is_some_and(|owner| owner == 0 || owner == rustix::process::geteuid().as_raw())
+        owner.is_some_and(is_of_this_user)
     }
 
     fn local_address(&self) -> Option<IpAddr> {
         self.local.map(|local| local.ip().to_canonical())
     }
+}
+
+/// Whose the other end of a connection within this machine is, by the peer's end and this one.
+pub(crate) fn whose(peer: SocketAddr, local: SocketAddr) -> Whose {
+    let ip = peer.ip().to_canonical();
+    if matches!(ip, IpAddr::V4(ip) if proxy::speaks_for_others(ip)) {
+        return Whose::Relayed;
+    }
+    let owner = tells_whose_it_is(ip).then(|| peer::owner(peer, local)).flatten();
+    if owner.is_some_and(is_of_this_user) { Whose::Ours } else { Whose::Unknown }
+}
+
+/// Whether a user is the one that runs this process, or root.
+fn is_of_this_user(user: u32) -> bool {
+    user == 0 || user == rustix::process::geteuid().as_raw()
 }
 
 /// Whether a connection from here is its process's own. From elsewhere it is not known whose it is; a proxy of Laneway

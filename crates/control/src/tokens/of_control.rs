@@ -75,6 +75,11 @@ impl Control {
         Ok(())
     }
 
+    /// Whether nobody is let in without a token.
+    pub(crate) fn asks_for_token(&self) -> bool {
+        self.join_token.is_some()
+    }
+
     /// Who shows this text.
     pub(crate) fn admit(self: &Arc<Self>, shown: &str) -> Result<Holder, Status> {
         if self.join_token.as_deref().is_some_and(|token| is_same_secret(token, shown)) {

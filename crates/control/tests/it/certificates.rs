@@ -1,6 +1,6 @@
 //! Certificates: their keys are stored sealed, shown to nobody, and told to gateways that need them alone.
 
-use std::{fs, os::unix::fs::PermissionsExt, path::Path, time::SystemTime};
+use std::{fs, os::unix::fs::PermissionsExt, path::Path, sync::Arc, time::SystemTime};
 
 use api::{
     client::{CallError, Client},
@@ -8,6 +8,7 @@ use api::{
     resource::{Certificate, Key, Kind, Object, StatusCondition},
     rest::{Action, ApplyRequest, WatchKind},
 };
+use control::Whose;
 use rcgen::{CertificateParams, DistinguishedName, DnType, Issuer, KeyPair};
 use serde_json::{Value, json};
 
@@ -281,6 +282,29 @@ async fn only_gateways_that_name_it_are_told_a_certificate() {
     let CallError::Refused(problem) = told else { panic!("{told}") };
     assert!(problem.errors[0].to_string().contains("Gateway edge would miss it"), "{problem:?}");
     client.delete(&key_of("shop")).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn not_everybody_on_the_machine_is_told_a_key() {
+    let directory = || Arc::new(tempfile::tempdir().unwrap());
+    for (token, whose, is_told) in [
+        (None, (|_, _| Whose::Unknown) as fn(_, _) -> _, false),
+        (None, |_, _| Whose::Relayed, false),
+        (Some("secret"), |_, _| Whose::Relayed, false),
+        (Some("secret"), |_, _| Whose::Unknown, true),
+        (None, |_, _| Whose::Ours, true),
+    ] {
+        let plane = Plane::start_among(directory(), token, whose).await;
+        let client = client(&plane).await;
+        let shop = Pair::new("shop.example");
+        apply(&client, &[shop.object("shop"), https(&["shop"])]).await;
+        let join_token = token.unwrap_or_default().to_owned();
+        let hello = v1::Hello { join_token, ..serves_tls(gateway("g1")) };
+        let mut edge = plane.connect(hello).await;
+        edge.until(|it| it.messages.last().is_some_and(|message| message.synced)).await;
+        let keys = edge.keys();
+        assert_eq!(keys.contains(&"certificate/default/shop"), is_told, "{token:?}: {keys:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -11,6 +11,7 @@ use api::{
 };
 use control::{
     Control, Done, Edit, Precondition, Registrations, Rejection, Settings, Standing, Transaction,
+    Whose,
 };
 use lanes::{
     Endpoint, Service, ServiceId, Tag,
@@ -81,12 +82,22 @@ impl Plane {
         directory: Arc<tempfile::TempDir>,
         join_token: Option<&str>,
     ) -> Self {
+        Self::start_among(directory, join_token, |_, _| Whose::Ours).await
+    }
+
+    /// The same, where whoever connects is somebody's.
+    pub(crate) async fn start_among(
+        directory: Arc<tempfile::TempDir>,
+        join_token: Option<&str>,
+        whose: fn(SocketAddr, SocketAddr) -> Whose,
+    ) -> Self {
         let settings = Settings {
             database: directory.path().join("laneway.db"),
             gateway_port: 8000,
             join_token: join_token.map(str::to_owned),
             key_file: None,
             own_listeners: vec![("API", "127.0.0.1:7600".parse().unwrap())],
+            whose,
         };
         let control = Control::open(settings).await.unwrap();
         let registry = Arc::new(Registry::default());

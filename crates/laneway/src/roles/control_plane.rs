@@ -25,7 +25,7 @@ use crate::{
     config::checked::{self, ApiAuth},
     console,
     door::{
-        Callers, Door,
+        self, Callers, Door,
         token::{self, Token},
     },
     http_server::HttpServer,
@@ -87,6 +87,7 @@ impl ControlPlane {
             join_token: settings.join_token.clone(),
             key_file: settings.key_file.clone(),
             own_listeners: vec![("API", api), ("discovery", discovery)],
+            whose: door::whose,
         })
         .await
         .context("start the control plane")?;
