@@ -122,18 +122,6 @@ export function setEnabled(lane: Lane, isOn: boolean) {
   );
 }
 
-export function setRatio(lane: Lane, percent: number) {
-  const before = lane.spec.entry.ratio?.percent ?? 0;
-  const name = `${lane.spec.group}/${tagOf(lane)}`;
-  return change(
-    lane,
-    () => patchLane(lane, { spec: { entry: { ratio: { percent } } } }),
-    t("{x} takes {p} %", { x: name, p: percent }),
-    t("Raising a lane moves keys only into it: who is in a lane stays there."),
-    percent === before ? undefined : () => void setRatio({ ...lane, spec: { ...lane.spec, entry: { ratio: { ...lane.spec.entry.ratio, percent } } } }, before),
-  );
-}
-
 export function setApplication(lane: Lane, application: string, isOn: boolean) {
   const name = `${application} · ${lane.spec.group}/${tagOf(lane)}`;
   return change(

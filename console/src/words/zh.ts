@@ -205,7 +205,6 @@ export const zh = {
   "Priority": "优先级",
   "Protocol": "协议",
   "Query parameter": "Query 参数",
-  "Raising a lane moves keys only into it: who is in a lane stays there.": "调高比例只会让更多用户进入该泳道，已在泳道中的用户不变。",
   "Regular expression": "正则匹配",
   "Release": "发布",
   "Remove condition {n}": "删除条件 {n}",
@@ -406,6 +405,5 @@ export const zh = {
   "{x} may not register": "{x} 不允许注册",
   "{x} stays as it was": "{x} 保持不变",
   "{x} takes part in the lane": "{x} 参与泳道",
-  "{x} takes {p} %": "{x} 接收 {p} %",
   "{x}, then base": "{x}，然后基线",
 } as const;
