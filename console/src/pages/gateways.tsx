@@ -5,7 +5,7 @@ import { useObjects, useStatus } from "../live/hooks";
 import { trouble } from "../logic/lanes";
 import { yaml } from "../logic/write";
 import { NotFound, usePlace } from "../parts/shell";
-import { Banner, Bones, Code, Empty, Fact, Head, Panel, State } from "../parts/ui";
+import { Banner, Bones, Code, Empty, Fact, Head, Panel, State, Table } from "../parts/ui";
 import { gatewayRoute } from "../router";
 import { counted, t } from "../words";
 
@@ -47,50 +47,37 @@ export function GatewaysPage() {
               <p>{t("Start one with laneway gateway, or laneway serve.")}</p>
             </Empty>
           ) : (
-            <div className="scroll">
-              <table className="table middle">
-                <thead>
-                  <tr>
-                    <th>{t("Gateway")}</th>
-                    <th>{t("Listeners")}</th>
-                    <th className="right">{t("Routes")}</th>
-                    <th>{t("Lane groups")}</th>
-                    <th>{t("Data planes")}</th>
+            <Table columns={[t("Gateway"), t("Listeners"), { right: t("Routes") }, t("Lane groups"), t("Data planes")]} middle>
+              {all.map((name) => {
+                const gateway = gateways.objects.find((it) => it.metadata.name === name);
+                const told = status.data.gateways.find((it) => it.name === name);
+                const planes = status.data.dataPlanes.filter((it) => it.role === "gateway" && it.name === name);
+                const connected = planes.filter((it) => it.connected).length;
+                return (
+                  <tr key={name}>
+                    <th scope="row">
+                      <Link className="rowlink" to="/gateways/$gateway" params={{ gateway: name }}>
+                        {name}
+                      </Link>
+                    </th>
+                    <td data-label={t("Listeners")}>{gateway ? listeners(gateway).map((it) => `${it.name} :${it.port}`).join(", ") : <span className="quiet">{t("as it was started")}</span>}</td>
+                    <td data-label={t("Routes")} className="right figure">
+                      {told?.routes ?? routesOf(routes.objects, name).length}
+                    </td>
+                    <td data-label={t("Lane groups")}>
+                      {groupsAt(groups.objects, name)
+                        .map((it) => it.metadata.name)
+                        .join(", ") || <span className="quiet">{t("none")}</span>}
+                    </td>
+                    <td data-label={t("Data planes")}>
+                      <State mood={connected > 0 ? "ok" : "warn"}>
+                        <span className="figure">{t("{n} of {all} connected", { n: connected, all: planes.length })}</span>
+                      </State>
+                    </td>
                   </tr>
-                </thead>
-                <tbody>
-                  {all.map((name) => {
-                    const gateway = gateways.objects.find((it) => it.metadata.name === name);
-                    const told = status.data.gateways.find((it) => it.name === name);
-                    const planes = status.data.dataPlanes.filter((it) => it.role === "gateway" && it.name === name);
-                    const connected = planes.filter((it) => it.connected).length;
-                    return (
-                      <tr key={name}>
-                        <th scope="row">
-                          <Link className="rowlink" to="/gateways/$gateway" params={{ gateway: name }}>
-                            {name}
-                          </Link>
-                        </th>
-                        <td data-label={t("Listeners")}>{gateway ? listeners(gateway).map((it) => `${it.name} :${it.port}`).join(", ") : <span className="quiet">{t("as it was started")}</span>}</td>
-                        <td data-label={t("Routes")} className="right figure">
-                          {told?.routes ?? routesOf(routes.objects, name).length}
-                        </td>
-                        <td data-label={t("Lane groups")}>
-                          {groupsAt(groups.objects, name)
-                            .map((it) => it.metadata.name)
-                            .join(", ") || <span className="quiet">{t("none")}</span>}
-                        </td>
-                        <td data-label={t("Data planes")}>
-                          <State mood={connected > 0 ? "ok" : "warn"}>
-                            <span className="figure">{t("{n} of {all} connected", { n: connected, all: planes.length })}</span>
-                          </State>
-                        </td>
-                      </tr>
-                    );
-                  })}
-                </tbody>
-              </table>
-            </div>
+                );
+              })}
+            </Table>
           )}
         </section>
       )}
@@ -170,38 +157,25 @@ function Listeners({ gateway }: { gateway: Gateway | undefined }) {
   }
   return (
     <Panel title={t("Listeners")}>
-      <div className="scroll">
-        <table className="table">
-          <thead>
-            <tr>
-              <th>{t("Name")}</th>
-              <th>{t("Port")}</th>
-              <th>{t("Protocol")}</th>
-              <th>{t("Host names")}</th>
-              <th>{t("Status")}</th>
+      <Table columns={[t("Name"), t("Port"), t("Protocol"), t("Host names"), t("Status")]}>
+        {listeners(gateway).map((it) => {
+          const told = gateway.status?.listeners?.find((other) => other.name === it.name);
+          const bad = (told?.conditions ?? []).find((condition) => condition.status === "False");
+          return (
+            <tr key={it.name}>
+              <th scope="row">{it.name}</th>
+              <td data-label={t("Port")} className="figure">
+                {it.port}
+              </td>
+              <td data-label={t("Protocol")}>{it.protocol}</td>
+              <td data-label={t("Host names")}>{it.hostname ?? t("any")}</td>
+              <td data-label={t("Status")}>
+                <State mood={bad ? "bad" : "ok"}>{bad ? (bad.message ?? bad.reason) : t("served")}</State>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {listeners(gateway).map((it) => {
-              const told = gateway.status?.listeners?.find((other) => other.name === it.name);
-              const bad = (told?.conditions ?? []).find((condition) => condition.status === "False");
-              return (
-                <tr key={it.name}>
-                  <th scope="row">{it.name}</th>
-                  <td data-label={t("Port")} className="figure">
-                    {it.port}
-                  </td>
-                  <td data-label={t("Protocol")}>{it.protocol}</td>
-                  <td data-label={t("Host names")}>{it.hostname ?? t("any")}</td>
-                  <td data-label={t("Status")}>
-                    <State mood={bad ? "bad" : "ok"}>{bad ? (bad.message ?? bad.reason) : t("served")}</State>
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+          );
+        })}
+      </Table>
     </Panel>
   );
 }
@@ -219,42 +193,29 @@ function Routes({ routes }: { routes: HttpRoute[] }) {
       {routes.length === 0 ? (
         <Empty title={t("No route attaches to this gateway")} />
       ) : (
-        <div className="scroll">
-          <table className="table">
-            <thead>
-              <tr>
-                <th>{t("Route")}</th>
-                <th>{t("Host names")}</th>
-                <th>{t("Matches")}</th>
-                <th>{t("Served by")}</th>
-                <th>{t("Live on")}</th>
+        <Table columns={[t("Route"), t("Host names"), t("Matches"), t("Served by"), t("Live on")]}>
+          {routes.map((route) => {
+            const bad = trouble(route);
+            const rules = route.spec.rules ?? [];
+            const live = route.status?.live;
+            return (
+              <tr key={`${route.metadata.namespace}/${route.metadata.name}`}>
+                <th scope="row">{route.metadata.name}</th>
+                <td data-label={t("Host names")}>{(route.spec.hostnames ?? []).join(", ") || t("any")}</td>
+                <td data-label={t("Matches")}>
+                  <code className="break">{rules.flatMap((rule) => ((rule.matches ?? []).length > 0 ? (rule.matches ?? []).map(matchText) : ["/"])).join(", ")}</code>
+                </td>
+                <td data-label={t("Served by")}>
+                  {rules
+                    .flatMap((rule) => rule.backendRefs ?? [])
+                    .map((it) => it.name)
+                    .join(", ") || "–"}
+                </td>
+                <td data-label={t("Live on")}>{bad[0] ? <State mood="warn">{bad[0].message}</State> : live ? <State mood="ok">{t("{n} of {all}", { n: live.acknowledged, all: live.dataPlanes })}</State> : "–"}</td>
               </tr>
-            </thead>
-            <tbody>
-              {routes.map((route) => {
-                const bad = trouble(route);
-                const rules = route.spec.rules ?? [];
-                const live = route.status?.live;
-                return (
-                  <tr key={`${route.metadata.namespace}/${route.metadata.name}`}>
-                    <th scope="row">{route.metadata.name}</th>
-                    <td data-label={t("Host names")}>{(route.spec.hostnames ?? []).join(", ") || t("any")}</td>
-                    <td data-label={t("Matches")}>
-                      <code className="break">{rules.flatMap((rule) => ((rule.matches ?? []).length > 0 ? (rule.matches ?? []).map(matchText) : ["/"])).join(", ")}</code>
-                    </td>
-                    <td data-label={t("Served by")}>
-                      {rules
-                        .flatMap((rule) => rule.backendRefs ?? [])
-                        .map((it) => it.name)
-                        .join(", ") || "–"}
-                    </td>
-                    <td data-label={t("Live on")}>{bad[0] ? <State mood="warn">{bad[0].message}</State> : live ? <State mood="ok">{t("{n} of {all}", { n: live.acknowledged, all: live.dataPlanes })}</State> : "–"}</td>
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        </div>
+            );
+          })}
+        </Table>
       )}
     </Panel>
   );

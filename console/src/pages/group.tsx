@@ -10,7 +10,7 @@ import { DeleteDialog } from "../parts/delete";
 import { Dialog } from "../parts/dialog";
 import { InstanceTable } from "../parts/instances";
 import { NotFound, usePlace } from "../parts/shell";
-import { Badge, Banner, Bones, Button, Empty, Fact, Head, LinkButton, Panel, Segments, Switch } from "../parts/ui";
+import { Badge, Banner, Bones, Button, Empty, Fact, Head, LinkButton, Panel, Segments, Switch, Table } from "../parts/ui";
 import { groupRoute } from "../router";
 import { Diagram } from "../swim/diagram";
 import type { View } from "../swim/geometry";
@@ -140,62 +140,48 @@ function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] 
   const name = group.metadata.name;
   return (
     <Panel title={t("Traffic distribution")} lead={t("Lanes are tried from top to bottom; the first that matches takes the request.")}>
-      <div className="scroll">
-        <table className="table middle">
-          <thead>
-            <tr>
-              <th>{t("Order")}</th>
-              <th>{t("Lane")}</th>
-              <th>{t("Enters")}</th>
-              <th>{t("Falls back to")}</th>
-              <th>{t("Live on")}</th>
-              <th>{t("Enabled")}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {lanes.map((lane, index) => {
-              const tag = tagOf(lane);
-              const live = lane.status?.live;
-              return (
-                <tr key={tag}>
-                  <td data-label={t("Order")} className="figure">
-                    {index + 1}
-                  </td>
-                  <th scope="row">
-                    <Link to="/lanes/$group/$tag" params={{ group: name, tag }}>
-                      <Badge tag={tag} number={numbers.get(tag) ?? 1} off={!isEnabled(lane)} />
-                    </Link>
-                  </th>
-                  <td data-label={t("Enters")}>
-                    <Entry lane={lane} />
-                  </td>
-                  <td data-label={t("Falls back to")}>{fallbackText(lane)}</td>
-                  <td data-label={t("Live on")} className="figure">
-                    {live ? t("{n} of {all}", { n: live.acknowledged, all: live.dataPlanes }) : "–"}
-                  </td>
-                  <td data-label={t("Enabled")}>
-                    <Switch isOn={isEnabled(lane)} why={why} onChange={(isOn) => void setEnabled(lane, isOn)} label={<span className="unseen">{t("Enable {l}", { l: tag })}</span>} />
-                  </td>
-                </tr>
-              );
-            })}
-            <tr>
-              <td data-label={t("Order")} />
+      <Table columns={[t("Order"), t("Lane"), t("Enters"), t("Falls back to"), t("Live on"), t("Enabled")]} middle>
+        {lanes.map((lane, index) => {
+          const tag = tagOf(lane);
+          const live = lane.status?.live;
+          return (
+            <tr key={tag}>
+              <td data-label={t("Order")} className="figure">
+                {index + 1}
+              </td>
               <th scope="row">
-                <Badge tag={t("base")} number={null} />
+                <Link to="/lanes/$group/$tag" params={{ group: name, tag }}>
+                  <Badge tag={tag} number={numbers.get(tag) ?? 1} off={!isEnabled(lane)} />
+                </Link>
               </th>
-              <td data-label={t("Enters")} className="second">
-                {t("everything else")}
+              <td data-label={t("Enters")}>
+                <Entry lane={lane} />
               </td>
-              <td />
-              <td />
-              <td data-label={t("Enabled")} className="second">
-                {t("always")}
+              <td data-label={t("Falls back to")}>{fallbackText(lane)}</td>
+              <td data-label={t("Live on")} className="figure">
+                {live ? t("{n} of {all}", { n: live.acknowledged, all: live.dataPlanes }) : "–"}
+              </td>
+              <td data-label={t("Enabled")}>
+                <Switch isOn={isEnabled(lane)} why={why} onChange={(isOn) => void setEnabled(lane, isOn)} label={<span className="unseen">{t("Enable {l}", { l: tag })}</span>} />
               </td>
             </tr>
-          </tbody>
-        </table>
-      </div>
+          );
+        })}
+        <tr>
+          <td data-label={t("Order")} />
+          <th scope="row">
+            <Badge tag={t("base")} number={null} />
+          </th>
+          <td data-label={t("Enters")} className="second">
+            {t("everything else")}
+          </td>
+          <td />
+          <td />
+          <td data-label={t("Enabled")} className="second">
+            {t("always")}
+          </td>
+        </tr>
+      </Table>
     </Panel>
   );
 }
@@ -214,46 +200,35 @@ function Applications({ picture, onOpen }: { picture: Swim; onOpen: (application
   const base = picture.rows.at(-1);
   return (
     <Panel title={t("Applications")} lead={t("Usable instances per lane, as the sources see them now.")}>
-      <div className="scroll">
-        <table className="table middle">
-          <thead>
-            <tr>
-              <th>{t("Application")}</th>
-              <th className="right">{t("Base")}</th>
-              <th>{t("Tagged")}</th>
-            </tr>
-          </thead>
-          <tbody>
-            {picture.applications.map((application, column) => {
-              const own = picture.rows.slice(0, -1).flatMap((row) => {
-                const hop = row.cells[column]?.hop;
-                return hop?.by === "own" && row.tag ? [{ tag: row.tag, number: row.number, count: hop.instances }] : [];
-              });
-              const count = base?.cells[column]?.hop;
-              return (
-                <tr key={application}>
-                  <th scope="row">{application}</th>
-                  <td data-label={t("Base")} className="right figure">
-                    <Button className="bare" onPress={() => onOpen(application, null)} aria-label={t("Instances of {x}", { x: `${application}, ${t("base")}` })}>
-                      {count?.by === "own" ? count.instances : 0}
+      <Table columns={[t("Application"), { right: t("Base") }, t("Tagged")]} middle>
+        {picture.applications.map((application, column) => {
+          const own = picture.rows.slice(0, -1).flatMap((row) => {
+            const hop = row.cells[column]?.hop;
+            return hop?.by === "own" && row.tag ? [{ tag: row.tag, number: row.number, count: hop.instances }] : [];
+          });
+          const count = base?.cells[column]?.hop;
+          return (
+            <tr key={application}>
+              <th scope="row">{application}</th>
+              <td data-label={t("Base")} className="right figure">
+                <Button className="bare" onPress={() => onOpen(application, null)} aria-label={t("Instances of {x}", { x: `${application}, ${t("base")}` })}>
+                  {count?.by === "own" ? count.instances : 0}
+                </Button>
+              </td>
+              <td data-label={t("Tagged")}>
+                <div className="line">
+                  {own.length === 0 && <span className="quiet">{t("none, base serves")}</span>}
+                  {own.map((it) => (
+                    <Button key={it.tag} className="bare" onPress={() => onOpen(application, it.tag)} aria-label={t("Instances of {x}", { x: `${application}, ${it.tag}` })}>
+                      <Badge tag={`${it.tag} ${it.count}`} number={it.number} />
                     </Button>
-                  </td>
-                  <td data-label={t("Tagged")}>
-                    <div className="line">
-                      {own.length === 0 && <span className="quiet">{t("none, base serves")}</span>}
-                      {own.map((it) => (
-                        <Button key={it.tag} className="bare" onPress={() => onOpen(application, it.tag)} aria-label={t("Instances of {x}", { x: `${application}, ${it.tag}` })}>
-                          <Badge tag={`${it.tag} ${it.count}`} number={it.number} />
-                        </Button>
-                      ))}
-                    </div>
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+                  ))}
+                </div>
+              </td>
+            </tr>
+          );
+        })}
+      </Table>
     </Panel>
   );
 }

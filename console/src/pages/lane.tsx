@@ -10,7 +10,7 @@ import { DeleteDialog } from "../parts/delete";
 import { EditRule } from "../parts/edit-rule";
 import { InstanceTable } from "../parts/instances";
 import { NotFound, usePlace } from "../parts/shell";
-import { Badge, Banner, Bones, Button, Fact, Head, LinkButton, Panel, State, Switch, Writes } from "../parts/ui";
+import { Badge, Banner, Bones, Button, Fact, Head, LinkButton, Panel, State, Switch, Table, Writes } from "../parts/ui";
 import { laneRoute } from "../router";
 import { reading } from "../swim/diagram";
 import { type Cell, swim } from "../swim/model";
@@ -146,46 +146,35 @@ function Applications({ lane, cells, row, instances }: { lane: Lane; cells: read
   const tag = tagOf(lane);
   return (
     <Panel title={t("Application status in the lane")} lead={t("What serves the hops of its requests. An application that is switched off here uses the fallback, as if the lane had no instance of it.")}>
-      <div className="scroll">
-        <table className="table">
-          <thead>
-            <tr>
-              <th>{t("Application")}</th>
-              <th>{t("Its hop")}</th>
-              <th>{t("In the lane")}</th>
+      <Table columns={[t("Application"), t("Its hop"), t("In the lane")]}>
+        {cells.map((cell) => {
+          const isOff = isSwitchedOff(lane, cell.application);
+          const own = instancesOf(instances, cell.application, tag);
+          const next = { ...lane, spec: { ...lane.spec, applications: switched(lane, cell.application, isOff) } };
+          return (
+            <tr key={cell.application}>
+              <th scope="row">{cell.application}</th>
+              <td data-label={t("Its hop")}>
+                <div className="column wide">
+                  <State mood={cell.hop.by === "own" ? "ok" : cell.hop.by === "nobody" ? "bad" : "off"}>{row && reading(row, cell).split(": ").slice(1).join(": ")}</State>
+                  {own.length > 0 && (
+                    <details>
+                      <summary className="small second">{t("Instances of {x}", { x: `${cell.application}, ${tag}` })}</summary>
+                      <InstanceTable instances={own} />
+                    </details>
+                  )}
+                </div>
+              </td>
+              <td data-label={t("In the lane")}>
+                <div className="column wide">
+                  <Switch isOn={!isOff} onChange={(isOn) => void setApplication(lane, cell.application, isOn)} label={<span className="unseen">{t("{x} takes part in the lane", { x: cell.application })}</span>} why={away ? "" : undefined} />
+                  <Writes yaml={yaml([next])} command={applyCommand([next])} />
+                </div>
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {cells.map((cell) => {
-              const isOff = isSwitchedOff(lane, cell.application);
-              const own = instancesOf(instances, cell.application, tag);
-              const next = { ...lane, spec: { ...lane.spec, applications: switched(lane, cell.application, isOff) } };
-              return (
-                <tr key={cell.application}>
-                  <th scope="row">{cell.application}</th>
-                  <td data-label={t("Its hop")}>
-                    <div className="column wide">
-                      <State mood={cell.hop.by === "own" ? "ok" : cell.hop.by === "nobody" ? "bad" : "off"}>{row && reading(row, cell).split(": ").slice(1).join(": ")}</State>
-                      {own.length > 0 && (
-                        <details>
-                          <summary className="small second">{t("Instances of {x}", { x: `${cell.application}, ${tag}` })}</summary>
-                          <InstanceTable instances={own} />
-                        </details>
-                      )}
-                    </div>
-                  </td>
-                  <td data-label={t("In the lane")}>
-                    <div className="column wide">
-                      <Switch isOn={!isOff} onChange={(isOn) => void setApplication(lane, cell.application, isOn)} label={<span className="unseen">{t("{x} takes part in the lane", { x: cell.application })}</span>} why={away ? "" : undefined} />
-                      <Writes yaml={yaml([next])} command={applyCommand([next])} />
-                    </div>
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+          );
+        })}
+      </Table>
     </Panel>
   );
 }

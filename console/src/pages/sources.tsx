@@ -2,7 +2,7 @@
 import { useNavigate } from "@tanstack/react-router";
 import { useServices, useStatus } from "../live/hooks";
 import { usePlace } from "../parts/shell";
-import { Bones, Empty, Head, type Mood, Panel, State } from "../parts/ui";
+import { Bones, Empty, Head, type Mood, Panel, State, Table } from "../parts/ui";
 import { sourcesRoute } from "../router";
 import { duration, t } from "../words";
 
@@ -21,43 +21,30 @@ export function SourcesPage() {
 function Sources({ sources }: { sources: NonNullable<ReturnType<typeof useStatus>["data"]>["sources"] }) {
   return (
     <Panel title={t("Sources")}>
-      <div className="scroll">
-        <table className="table middle">
-          <thead>
-            <tr>
-              <th>{t("Source")}</th>
-              <th>{t("Kind")}</th>
-              <th>{t("Status")}</th>
-              <th className="right">{t("Services")}</th>
-              <th className="right">{t("Instances")}</th>
+      <Table columns={[t("Source"), t("Kind"), t("Status"), { right: t("Services") }, { right: t("Instances") }]} middle>
+        {sources.map((it) => {
+          const mood: Mood = it.state === "synced" ? "ok" : it.state === "stale" ? "warn" : "wait";
+          const text = it.state === "synced" ? t("fresh") : it.state === "stale" ? t("stale for {d}; what it told last stays in use", { d: duration(it.staleSeconds ?? 0) }) : t("not everything told yet");
+          return (
+            <tr key={it.name}>
+              <th scope="row">{it.name}</th>
+              <td data-label={t("Kind")}>{it.kind}</td>
+              <td data-label={t("Status")}>
+                <div className="column">
+                  <State mood={mood}>{text}</State>
+                  {it.problem && <span className="small second">{it.problem}</span>}
+                </div>
+              </td>
+              <td data-label={t("Services")} className="right figure">
+                {it.services}
+              </td>
+              <td data-label={t("Instances")} className="right figure">
+                {it.instances}
+              </td>
             </tr>
-          </thead>
-          <tbody>
-            {sources.map((it) => {
-              const mood: Mood = it.state === "synced" ? "ok" : it.state === "stale" ? "warn" : "wait";
-              const text = it.state === "synced" ? t("fresh") : it.state === "stale" ? t("stale for {d}; what it told last stays in use", { d: duration(it.staleSeconds ?? 0) }) : t("not everything told yet");
-              return (
-                <tr key={it.name}>
-                  <th scope="row">{it.name}</th>
-                  <td data-label={t("Kind")}>{it.kind}</td>
-                  <td data-label={t("Status")}>
-                    <div className="column">
-                      <State mood={mood}>{text}</State>
-                      {it.problem && <span className="small second">{it.problem}</span>}
-                    </div>
-                  </td>
-                  <td data-label={t("Services")} className="right figure">
-                    {it.services}
-                  </td>
-                  <td data-label={t("Instances")} className="right figure">
-                    {it.instances}
-                  </td>
-                </tr>
-              );
-            })}
-          </tbody>
-        </table>
-      </div>
+          );
+        })}
+      </Table>
     </Panel>
   );
 }
@@ -78,32 +65,19 @@ function Services() {
       {shown.length === 0 ? (
         <Empty title={t("No service")} />
       ) : (
-        <div className="scroll">
-          <table className="table middle">
-            <thead>
-              <tr>
-                <th>{t("Service")}</th>
-                <th>{t("Application")}</th>
-                <th>{t("Source")}</th>
-                <th className="right">{t("Usable")}</th>
-                <th>{t("Tags")}</th>
-              </tr>
-            </thead>
-            <tbody>
-              {shown.map((it) => (
-                <tr key={`${it.source} ${it.namespace} ${it.group} ${it.name}`}>
-                  <th scope="row">{it.name}</th>
-                  <td data-label={t("Application")}>{it.application}</td>
-                  <td data-label={t("Source")}>{it.source}</td>
-                  <td data-label={t("Usable")} className="right figure">
-                    {t("{n} of {all}", { n: it.usable, all: it.instances })}
-                  </td>
-                  <td data-label={t("Tags")}>{(it.tags ?? []).join(", ") || <span className="quiet">{t("none")}</span>}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
-        </div>
+        <Table columns={[t("Service"), t("Application"), t("Source"), { right: t("Usable") }, t("Tags")]} middle>
+          {shown.map((it) => (
+            <tr key={`${it.source} ${it.namespace} ${it.group} ${it.name}`}>
+              <th scope="row">{it.name}</th>
+              <td data-label={t("Application")}>{it.application}</td>
+              <td data-label={t("Source")}>{it.source}</td>
+              <td data-label={t("Usable")} className="right figure">
+                {t("{n} of {all}", { n: it.usable, all: it.instances })}
+              </td>
+              <td data-label={t("Tags")}>{(it.tags ?? []).join(", ") || <span className="quiet">{t("none")}</span>}</td>
+            </tr>
+          ))}
+        </Table>
       )}
     </Panel>
   );

@@ -7,7 +7,7 @@ import { useStatus } from "../live/hooks";
 import { remarks } from "../logic/planes";
 import { Icon } from "../parts/icons";
 import { usePlace } from "../parts/shell";
-import { Banner, Bones, Empty, Head, type Mood, Panel, State } from "../parts/ui";
+import { Banner, Bones, Empty, Head, type Mood, Panel, State, Table } from "../parts/ui";
 import { duration, t } from "../words";
 
 type Event = components["schemas"]["Event"];
@@ -108,53 +108,38 @@ function Planes({ planes }: { planes: DataPlane[] }) {
       {planes.length === 0 ? (
         <Empty title={t("No data plane has connected yet")} />
       ) : (
-        <div className="scroll">
-          <table className="table">
-            <thead>
-              <tr>
-                <th>{t("Name")}</th>
-                <th>{t("Role")}</th>
-                <th>{t("Tag")}</th>
-                <th>{t("Admin address")}</th>
-                <th>{t("Status")}</th>
-                <th className="right">{t("Generation")}</th>
-                <th className="right">{t("Since")}</th>
+        <Table columns={[t("Name"), t("Role"), t("Tag"), t("Admin address"), t("Status"), { right: t("Generation") }, { right: t("Since") }]}>
+          {sorted.map((it) => {
+            const { mood, text } = standing(it);
+            return (
+              <tr key={it.node}>
+                <th scope="row">{it.name}</th>
+                <td data-label={t("Role")}>{it.role}</td>
+                <td data-label={t("Tag")}>{it.tag || <span className="quiet">{t("base")}</span>}</td>
+                <td data-label={t("Admin address")}>
+                  <code>{it.address ?? "–"}</code>
+                </td>
+                <td data-label={t("Status")}>
+                  <div className="column">
+                    <State mood={mood}>{text}</State>
+                    {remarks(it).map((line) => (
+                      <span key={line} className="small second break">
+                        {line}
+                      </span>
+                    ))}
+                  </div>
+                </td>
+                <td data-label={t("Generation")} className="right figure">
+                  {it.acknowledged}
+                  {it.sent !== it.acknowledged && ` / ${it.sent}`}
+                </td>
+                <td data-label={t("Since")} className="right figure">
+                  {duration(it.sinceSeconds)}
+                </td>
               </tr>
-            </thead>
-            <tbody>
-              {sorted.map((it) => {
-                const { mood, text } = standing(it);
-                return (
-                  <tr key={it.node}>
-                    <th scope="row">{it.name}</th>
-                    <td data-label={t("Role")}>{it.role}</td>
-                    <td data-label={t("Tag")}>{it.tag || <span className="quiet">{t("base")}</span>}</td>
-                    <td data-label={t("Admin address")}>
-                      <code>{it.address ?? "–"}</code>
-                    </td>
-                    <td data-label={t("Status")}>
-                      <div className="column">
-                        <State mood={mood}>{text}</State>
-                        {remarks(it).map((line) => (
-                          <span key={line} className="small second break">
-                            {line}
-                          </span>
-                        ))}
-                      </div>
-                    </td>
-                    <td data-label={t("Generation")} className="right figure">
-                      {it.acknowledged}
-                      {it.sent !== it.acknowledged && ` / ${it.sent}`}
-                    </td>
-                    <td data-label={t("Since")} className="right figure">
-                      {duration(it.sinceSeconds)}
-                    </td>
-                  </tr>
-                );
-              })}
-            </tbody>
-          </table>
-        </div>
+            );
+          })}
+        </Table>
       )}
     </Panel>
   );

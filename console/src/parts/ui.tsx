@@ -111,6 +111,22 @@ export function Banner({ mood, title, children, actions }: { mood: "warn" | "bad
   );
 }
 
+/** Rows under the names of their columns; it scrolls within itself. */
+export function Table({ columns, middle, children }: { columns: (string | { right: string })[]; middle?: boolean; children: ReactNode }) {
+  return (
+    <div className="scroll">
+      <table className={middle ? "table middle" : "table"}>
+        <thead>
+          <tr>
+            {columns.map((it) => (typeof it === "string" ? <th key={it}>{it}</th> : <th key={it.right} className="right">{it.right}</th>))}
+          </tr>
+        </thead>
+        <tbody>{children}</tbody>
+      </table>
+    </div>
+  );
+}
+
 export function Bones({ label, rows = 4 }: { label: string; rows?: number }) {
   return (
     <div className="panel bones" role="status">
