@@ -27,7 +27,8 @@ impl UndeclaredPorts {
         counted.by_address.iter().map(|(address, calls)| (address.to_string(), *calls)).collect()
     }
 
-    /// Counts a connection; whether it is the first to this port.
+    /// Counts a connection; whether it is the first to this port, as far as that is known: once one was forgotten for
+    /// another it is not.
     pub(crate) fn count(&self, address: SocketAddr) -> bool {
         let mut counted = self.0.lock();
         counted.connections += 1;
@@ -35,14 +36,15 @@ impl UndeclaredPorts {
             *calls += 1;
             return false;
         }
-        if counted.by_address.len() >= PORTS_MAX
+        let is_full = counted.by_address.len() >= PORTS_MAX;
+        if is_full
             && let Some((fewest, _)) = counted.by_address.iter().min_by_key(|(_, calls)| **calls)
         {
             let fewest = *fewest;
             counted.by_address.remove(&fewest);
         }
         counted.by_address.insert(address, 1);
-        true
+        !is_full
     }
 
     /// Adds their count.
@@ -63,9 +65,9 @@ mod tests {
         assert!(!ports.count(at(1)));
         let first: Vec<bool> = (1..=PORTS_MAX).map(|port| ports.count(at(port))).collect();
         assert!(!first[0] && first[1..].iter().all(|first| *first));
-        // One more takes the place of one that was called less.
+        // One more takes the place of one that was called less. Of those that take turns nothing is told.
         let more = PORTS_MAX + 1;
-        assert!(ports.count(at(more)) && !ports.count(at(more)));
+        assert!(!ports.count(at(more)) && !ports.count(at(more)));
         assert_eq!(ports.all().len(), PORTS_MAX);
         for (port, calls) in [(1, 3), (more, 2)] {
             assert!(ports.all().contains(&(at(port).to_string(), calls)), "{port}");
