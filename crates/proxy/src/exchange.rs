@@ -29,7 +29,7 @@ use crate::{
     worker::Worker,
 };
 
-use attempts::{Patience, Tries};
+use attempts::{Connected, Patience, Tries};
 use sides::{
     Answer as _, AnswerSink, Call, Decide, Found, Gone, OwnAnswer, Piece as _, Request,
     RequestBody, Upstream,
@@ -345,7 +345,7 @@ impl<U, S> Exchange<'_, U, S> {
     {
         let mut tries = Tries::default();
         loop {
-            let (call, reused) = tries.connect(self.worker, self.upstream, planned).await?;
+            let (call, connected) = tries.connect(self.worker, self.upstream, planned).await?;
             call.expect_by(planned.patience.deadline_ms(self.worker));
             let answered = match call.begin(message, first, true).await {
                 Ok(()) => {
@@ -368,10 +368,10 @@ impl<U, S> Exchange<'_, U, S> {
                     // An orderly end would pass for a caller that has only said all, and still waits.
                     call.cut();
                     // What the instance closed while it waited in the pool says nothing about the instance.
-                    if !(reused && error.is_reset()) {
-                        planned.unanswered(self.worker, &error.kind, reused);
+                    if connected != Connected::Before || !error.is_reset() {
+                        planned.unanswered(self.worker, &error.kind, connected);
                     }
-                    if !tries.again(self.worker, planned, reused, &error) {
+                    if !tries.again(self.worker, planned, connected, &error) {
                         return Err(error.kind);
                     }
                 }

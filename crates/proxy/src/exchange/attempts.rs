@@ -29,6 +29,19 @@ pub(super) struct Tries {
     /// Chosen already, and whether it is called on a new connection, not on one that waits in the pool.
     next: Option<(Chosen, bool)>,
     attempts: usize,
+    /// An instance was tried once more because of a connection that it had closed.
+    has_stayed: bool,
+}
+
+/// How a call came by its connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Connected {
+    /// It has opened it.
+    Anew,
+    /// Another call opened it for both.
+    Together,
+    /// It was there before: the instance may have closed it without thinking of this call.
+    Before,
 }
 
 /// How long things may take.
@@ -96,7 +109,7 @@ impl Tries {
         worker: &Worker,
         upstream: &U,
         planned: &mut Planned<'_>,
-    ) -> Result<(CallOf<U, R>, bool), Kind> {
+    ) -> Result<(CallOf<U, R>, Connected), Kind> {
         loop {
             self.attempts += 1;
             let (chosen, fresh) = match self.next.take() {
@@ -112,16 +125,17 @@ impl Tries {
                 && !chosen.has_several_addresses
                 && let Some(call) = upstream.pooled(planned.protocol, chosen.address)
             {
-                return Ok((call, true));
+                return Ok((call, Connected::Before));
             }
             // Boxed, as everything that is rare and large: it would make every waiting connection larger.
             match Box::pin(planned.open(worker, upstream, &chosen, fresh)).await {
-                Ok((call, reused)) => {
-                    if let (false, Target::Service { service, .. }) = (reused, &planned.plan.target)
+                Ok((call, connected)) => {
+                    if let (Connected::Anew, Target::Service { service, .. }) =
+                        (connected, &planned.plan.target)
                     {
                         call.leads_to(service.id());
                     }
-                    return Ok((call, reused));
+                    return Ok((call, connected));
                 }
                 Err(error) => {
                     if error.is_refused()
@@ -213,7 +227,7 @@ impl Tries {
         &mut self,
         worker: &Worker,
         planned: &Planned<'_>,
-        reused: bool,
+        connected: Connected,
         error: &ProxyError,
     ) -> bool {
         let Some(chosen) = &planned.chosen else { return false };
@@ -224,9 +238,11 @@ impl Tries {
         match error.kind {
             // Nobody has looked at it: the instance has had enough of the connection, not of requests.
             Kind::Unprocessed => self.stays_with(worker, planned, chosen),
-            // The instance closed it while it waited in the pool; that says nothing about the instance.
-            Kind::Reset(_) if reused => {
+            // The instance closed it while it waited in the pool; that says nothing about the instance. One that does so
+            // again breaks off.
+            Kind::Reset(_) if connected == Connected::Before && !self.has_stayed => {
                 worker.recorder.count(Count::PoolStale);
+                self.has_stayed = true;
                 self.stays_with(worker, planned, chosen)
             }
             Kind::Reset(_) => self.goes_on(worker, planned, chosen),
@@ -295,17 +311,17 @@ impl Planned<'_> {
     }
 
     /// A call on a new connection, or, where an instance has several addresses, on the first that there is to one of them;
-    /// and whether that was there before, or is another's too.
+    /// and how it came by it.
     async fn open<R: Request, U: Upstream<R>>(
         &self,
         worker: &Worker,
         upstream: &U,
         chosen: &Chosen,
         fresh: bool,
-    ) -> Result<(CallOf<U, R>, bool), ProxyError> {
+    ) -> Result<(CallOf<U, R>, Connected), ProxyError> {
         let protocol = self.protocol;
         if !chosen.has_several_addresses {
-            return upstream.connect(protocol, chosen.address).await;
+            return connect(upstream, protocol, chosen.address).await;
         }
         let addresses = self.addresses(worker, chosen);
         // Where connecting is not all there is to it.
@@ -314,8 +330,9 @@ impl Planned<'_> {
         }
         let (address, is_new) = worker.reach_instance(addresses, fresh).await?;
         match upstream.pooled(protocol, address) {
-            Some(call) => Ok((call, !is_new)),
-            None => upstream.connect(protocol, address).await,
+            Some(call) if is_new => Ok((call, Connected::Anew)),
+            Some(call) => Ok((call, Connected::Before)),
+            None => connect(upstream, protocol, address).await,
         }
     }
 
@@ -354,9 +371,9 @@ impl Planned<'_> {
     }
 
     /// The chosen instance has all of the request and did not answer. Whether that is held against it depends on why
-    /// nobody waits for it any more. `reused`: of how its connection ends others are told too, or it only waited in the pool.
+    /// nobody waits for it any more. Of how its connection ends others may be told too, or it only waited in the pool.
     #[cold]
-    pub(super) fn unanswered(&self, worker: &Worker, kind: &Kind, reused: bool) {
+    pub(super) fn unanswered(&self, worker: &Worker, kind: &Kind, connected: Connected) {
         // Of the application beside a sidecar its callers are told.
         self.is_unanswered.set(matches!(kind, Kind::Reset(_)));
         let (Some(chosen), Target::Service { .. }) = (&self.chosen, &self.plan.target) else {
@@ -365,7 +382,7 @@ impl Planned<'_> {
         let now = Instant::now();
         let is_its_fault = match kind {
             Kind::AnswerTimeout | Kind::StreamReset => true,
-            Kind::Reset(_) => !reused,
+            Kind::Reset(_) => connected == Connected::Anew,
             Kind::ClientGone => now.saturating_duration_since(self.started) >= ABANDONED_AFTER,
             _ => false,
         };
@@ -414,22 +431,32 @@ impl Planned<'_> {
     }
 }
 
+/// A call on a new connection, or on one that another call opens.
+async fn connect<R: Request, U: Upstream<R>>(
+    upstream: &U,
+    protocol: Protocol,
+    address: SocketAddr,
+) -> Result<(CallOf<U, R>, Connected), ProxyError> {
+    let (call, is_joined) = upstream.connect(protocol, address).await?;
+    Ok((call, if is_joined { Connected::Together } else { Connected::Anew }))
+}
+
 /// Connections in HTTP/2 are shared: no other is opened beside one that is there.
 async fn first_that_connects<R: Request, U: Upstream<R>>(
     upstream: &U,
     protocol: Protocol,
     addresses: Vec<SocketAddr>,
     fresh: bool,
-) -> Result<(CallOf<U, R>, bool), ProxyError> {
+) -> Result<(CallOf<U, R>, Connected), ProxyError> {
     let mut failed = None;
     if !fresh {
         let mut pooled = addresses.iter().map(|it| upstream.pooled(protocol, *it));
         if let Some(call) = pooled.find_map(|call| call) {
-            return Ok((call, true));
+            return Ok((call, Connected::Before));
         }
     }
     for address in addresses {
-        match upstream.connect(protocol, address).await {
+        match connect(upstream, protocol, address).await {
             Ok(connected) => return Ok(connected),
             Err(error) => failed = Some(error),
         }

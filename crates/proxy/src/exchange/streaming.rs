@@ -10,7 +10,7 @@ use std::{
 use super::{
     AnswerOf, BodyOf, CallOf, Exchange, MessageOf, PieceOf, Planned, Rest, RestOf,
     answer::NotHandedOn,
-    attempts::Tries,
+    attempts::{Connected, Tries},
     sides::{Answer as _, AnswerSink, Call, Piece, Request, RequestBody, Upstream},
 };
 use crate::{
@@ -134,7 +134,7 @@ impl<U, S> Exchange<'_, U, S> {
         let mut kept = Kept::default();
         let mut first = Some(kept.keep(first, body));
         let failed = loop {
-            let (call, reused) = match tries.connect(self.worker, self.upstream, planned).await {
+            let (call, connected) = match tries.connect(self.worker, self.upstream, planned).await {
                 Ok(connected) => connected,
                 Err(kind) => break kind,
             };
@@ -152,7 +152,7 @@ impl<U, S> Exchange<'_, U, S> {
                 let sending = Sending { message: &message, first: first.take(), kept: &mut kept };
                 let work = pin!(self.upload::<R>(body, &call, sending, &progress));
                 let mut upload = Upload { work, ended: None };
-                self.answer_beside(planned, (&call, reused), &mut upload).await
+                self.answer_beside(planned, (&call, connected), &mut upload).await
             };
             match ended {
                 Progress::Sent(answer) => {
@@ -175,7 +175,7 @@ impl<U, S> Exchange<'_, U, S> {
                 Progress::Failed(Kind::Unprocessed) if kept.is_whole => {
                     call.cut();
                     let error = ProxyError::sent(Kind::Unprocessed);
-                    if !tries.again(self.worker, planned, false, &error) {
+                    if !tries.again(self.worker, planned, connected, &error) {
                         break Kind::Unprocessed;
                     }
                 }
@@ -194,7 +194,7 @@ impl<U, S> Exchange<'_, U, S> {
     async fn answer_beside<'b, B, C>(
         &self,
         planned: &Planned<'_>,
-        (call, reused): (&C, bool),
+        (call, connected): (&C, Connected),
         upload: &mut Upload<'_, 'b, impl Future<Output = Result<&'b mut B, Broken>>, B>,
     ) -> Progress<C::Answer>
     where
@@ -214,7 +214,7 @@ impl<U, S> Exchange<'_, U, S> {
             Ok(answer) => answer,
             Err(kind) => {
                 if matches!(upload.ended, Some(Ok(_))) {
-                    planned.unanswered(self.worker, &kind, reused);
+                    planned.unanswered(self.worker, &kind, connected);
                 }
                 return Progress::Failed(kind);
             }

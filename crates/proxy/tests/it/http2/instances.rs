@@ -290,6 +290,33 @@ async fn a_connection_that_breaks_off_counts_once_for_all_that_came_together() {
 }
 
 #[tokio::test]
+async fn whoever_came_together_on_a_connection_that_breaks_off_goes_elsewhere() {
+    let breaking = Instance::new().await;
+    let alive = serve(Instance::new().await, "alive");
+    let proxy = Proxy::gateway(&behind(&[breaking.address, alive]));
+    let client = Client::connect(&proxy).await;
+    // However often it is connected to.
+    let breaking = tokio::spawn(async move {
+        loop {
+            let mut server = Server::accept(&breaking).await;
+            let mut asked = vec![server.next().await];
+            let together = Duration::from_millis(20);
+            while let Ok(Some(Ok(more))) = tokio::time::timeout(together, server.0.accept()).await {
+                asked.push(more);
+            }
+        }
+    });
+    let mut waiting = Vec::new();
+    for _ in 0..16 {
+        waiting.push(client.begin(request("/"), true).await.0);
+    }
+    for waits in waiting {
+        assert_eq!(within("an answer", waits).await.unwrap().status(), 200);
+    }
+    breaking.abort();
+}
+
+#[tokio::test]
 async fn an_instance_that_fell_silent_is_left_and_called_anew_when_it_is_heard() {
     let frozen = Instance::new().await;
     let mut world = behind(&[frozen.address]);
