@@ -16,7 +16,7 @@ use crate::{
     error::Kind,
     plan::{CONNECT, NoPlan, Plan, Protocol, Target},
     published::Published,
-    tls::shown::Shown,
+    tls::shown::{Reach, Shown},
     worker::Worker,
 };
 
@@ -62,9 +62,14 @@ impl Secured {
                 _ => Kind::Outdated,
             });
         }
-        let is_same =
-            asked == Some(host) || self.shown.borrow().is_same(port, &self.agreed.met, host);
-        if is_same { Ok(()) } else { Err(Kind::Misdirected) }
+        if asked == Some(host) {
+            return Ok(());
+        }
+        match self.shown.borrow().reach(port, (asked, &self.agreed.met), host) {
+            Reach::Within => Ok(()),
+            Reach::Beyond => Err(Kind::Misdirected),
+            Reach::Unknown => Err(Kind::Outdated),
+        }
     }
 
     /// Whether the client proved as much as a listener asks for by now.

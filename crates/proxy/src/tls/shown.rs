@@ -84,6 +84,17 @@ pub(crate) struct Met {
     clients: Option<Arc<Clients>>,
 }
 
+/// Whether a host is one of those that a connection is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// The same certificate is shown to whoever asks for it.
+    Within,
+    /// Another is.
+    Beyond,
+    /// What was shown in the handshake is shown there no more: only a new connection tells.
+    Unknown,
+}
+
 impl Met {
     /// Whether it proved as much of itself as is asked for now.
     pub(crate) fn satisfies(&self, asked: Option<&ClientsTls>, picture: &Published) -> bool {
@@ -173,10 +184,17 @@ impl Shown {
         self.listeners.get(listener)?.as_ref()
     }
 
-    /// Whether a client would have met the same certificate had it asked for `host`.
-    pub(crate) fn is_same(&self, port: u16, met: &Met, host: &str) -> bool {
-        let listener = self.listener(port, Some(host));
-        listener.is_some_and(|listener| listener.met(Some(host)).certificate == met.certificate)
+    /// What a client that asked for a name, or for none, and met a certificate there may ask for on its connection.
+    pub(crate) fn reach(&self, port: u16, (asked, met): (Option<&str>, &Met), host: &str) -> Reach {
+        let today = |name| self.listener(port, name)?.met(name).certificate;
+        let (of_host, of_asked) = (today(Some(host)), today(asked));
+        if of_host.is_some() && (of_host == met.certificate || of_host == of_asked) {
+            Reach::Within
+        } else if of_asked == met.certificate {
+            Reach::Beyond
+        } else {
+            Reach::Unknown
+        }
     }
 }
 

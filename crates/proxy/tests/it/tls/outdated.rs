@@ -69,6 +69,37 @@ async fn what_began_in_the_clear_ends_once_its_port_speaks_tls() {
 }
 
 #[tokio::test]
+async fn what_lived_by_a_certificate_that_is_shown_no_more_ends_unless_another_covers_the_same() {
+    let (authority, instance) = (authority("all"), Instance::new().await);
+    let mut world = World::new(&[instance.serve("one")]);
+    let names = ["a.example", "shop.example"];
+    for name in ["default/first", "default/second"] {
+        put(&mut world, name, issue(&authority, &names));
+    }
+    let showing = |world: &World, shown: [&str; 2]| {
+        let listeners = names.iter().zip(shown);
+        let listeners = listeners.map(|(name, shown)| in_tls(name, Some(name), shows(&[shown])));
+        World { listeners: listeners.collect(), ..world.clone() }
+    };
+    let proxy = Proxy::gateway(&showing(&world, ["default/first"; 2]));
+    let mut wire = Client::new(&authority).connect(&proxy, "a.example").await;
+    assert_eq!(ask(&mut wire, "shop.example").await, 200);
+    // Both switch to the same.
+    proxy.publish.send_replace(showing(&world, ["default/second"; 2]).publish());
+    eventually("the second to be shown", async || {
+        let stream = Client::new(&authority).connect(&proxy, "a.example").await.into_stream();
+        let second = &world.certificates["default/second"].chain[0];
+        stream.get_ref().1.peer_certificates().unwrap()[0].as_ref() == second
+    })
+    .await;
+    assert_eq!(ask(&mut wire, "shop.example").await, 200);
+    // Nobody knows any more what whoever asks for the one would be shown for the other.
+    put(&mut world, "default/third", issue(&authority, &names));
+    proxy.publish.send_replace(showing(&world, ["default/third", "default/second"]).publish());
+    outdated(wire).await;
+}
+
+#[tokio::test]
 async fn who_proved_less_than_is_asked_for_now_connects_again() {
     let (authority, clients, others) =
         (authority("all"), authority("clients"), authority("others"));
