@@ -43,12 +43,22 @@ pub(crate) struct Ejections {
     slot: Slot,
 }
 
+/// What is wrong with an instance. An answer ends it whatever it is, a connection only where connecting was all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// It cannot be connected to.
+    Unreachable,
+    /// Its application cannot, at a port of which its sidecar reads nothing; what its sidecar does is another matter.
+    NobodyAtPort,
+    /// Connecting works, answers do not come.
+    Hung,
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Ejection {
     until: Instant,
     length: Duration,
-    /// Connecting worked, answers did not come: only an answer ends it.
-    is_hung: bool,
+    trouble: Trouble,
     /// Its source does not hear from it either: until it does, nobody tries it.
     is_silent: bool,
     /// One request tries it again, and the others go elsewhere as if it had failed already.
@@ -107,7 +117,19 @@ impl Ejections {
     /// A connect failed. Returns whether that ejected the instance now: connects that were under way together, or
     /// that were tried although the instance was ejected because all are, count as one failure.
     pub(crate) fn failed(&mut self, address: SocketAddr, now: Instant) -> bool {
-        self.put_aside(address, now, false)
+        self.put_aside(address, now, Trouble::Unreachable)
+    }
+
+    /// The same of a connection that passes unread. An ejection for anything else stays as it is: only requests try
+    /// whether that has ended.
+    pub(crate) fn failed_unread(
+        &mut self,
+        address: SocketAddr,
+        trouble: Trouble,
+        now: Instant,
+    ) -> bool {
+        let is_anothers = self.by_address.get(&address).is_some_and(|it| it.trouble != trouble);
+        !is_anothers && self.put_aside(address, now, trouble)
     }
 
     /// A request was not answered. Returns whether that ejected the instance now: several in a row do, or one that tried
@@ -124,10 +146,10 @@ impl Ejections {
             }
             self.unanswered.remove(&address);
         }
-        self.put_aside(address, now, true)
+        self.put_aside(address, now, Trouble::Hung)
     }
 
-    fn put_aside(&mut self, address: SocketAddr, now: Instant, is_hung: bool) -> bool {
+    fn put_aside(&mut self, address: SocketAddr, now: Instant, trouble: Trouble) -> bool {
         let length = match self.by_address.get(&address) {
             // That time was taken into account when it was tried.
             Some(known) if known.is_tried => known.length,
@@ -136,7 +158,7 @@ impl Ejections {
             None => EJECTION_FIRST,
         };
         let until = now + length;
-        let ejection = Ejection { until, length, is_hung, is_silent: false, is_tried: false };
+        let ejection = Ejection { until, length, trouble, is_silent: false, is_tried: false };
         self.insert(address, ejection);
         true
     }
@@ -156,7 +178,8 @@ impl Ejections {
             return false;
         }
         let (until, length) = (now + SILENT_EJECTION, EJECTION_FIRST);
-        let ejection = Ejection { until, length, is_hung: true, is_silent: true, is_tried: false };
+        let trouble = Trouble::Hung;
+        let ejection = Ejection { until, length, trouble, is_silent: true, is_tried: false };
         self.insert(address, ejection);
         true
     }
@@ -175,9 +198,9 @@ impl Ejections {
         !self.by_address.is_empty() || !self.unanswered.is_empty()
     }
 
-    /// A connect worked: that is all that was wrong with an instance that could not be connected to.
-    pub(crate) fn connected(&mut self, address: SocketAddr) {
-        if self.by_address.get(&address).is_some_and(|ejection| !ejection.is_hung) {
+    /// A connect worked, of a kind that had failed where this was the trouble.
+    pub(crate) fn connected(&mut self, address: SocketAddr, trouble: Trouble) {
+        if self.by_address.get(&address).is_some_and(|ejection| ejection.trouble == trouble) {
             self.succeeded(address);
         }
     }
@@ -199,6 +222,13 @@ impl Ejections {
             ejection.length = ejection.longer();
             ejection.until = now + ejection.length;
             ejection.is_tried = true;
+        }
+    }
+
+    /// The same of a connection that passes unread. It tells nothing of any other trouble, and leaves that to requests.
+    pub(crate) fn try_again_unread(&mut self, address: SocketAddr, trouble: Trouble, now: Instant) {
+        if self.by_address.get(&address).is_some_and(|ejection| ejection.trouble == trouble) {
+            self.try_again(address, now);
         }
     }
 
@@ -318,10 +348,34 @@ mod tests {
         assert!(!ejections.unanswered(address(2), now), "each for itself");
         assert!(ejections.unanswered(address(1), now));
         assert!(ejections.at(now).is_ejected(address(1)));
-        ejections.connected(address(1));
+        ejections.connected(address(1), Trouble::Unreachable);
         assert!(ejections.at(now).is_ejected(address(1)), "connecting was never its trouble");
         ejections.succeeded(address(1));
         assert!(!ejections.at(now).is_ejected(address(1)));
+    }
+
+    #[test]
+    fn what_passes_unread_ends_and_tries_only_what_it_began() {
+        let mut ejections = Ejections::default();
+        let now = Instant::now();
+        let (ended, port) = (now + seconds(1), Trouble::NobodyAtPort);
+        // Of two whose sidecar has another trouble.
+        ejections.failed(address(1), now);
+        assert!((0..UNANSWERED_IN_A_ROW_MAX).any(|_| ejections.unanswered(address(2), now)));
+        for other in [address(1), address(2)] {
+            ejections.connected(other, port);
+            assert!(ejections.at(now).is_ejected(other), "its sidecar was not connected to");
+            ejections.try_again_unread(other, port, ended);
+            assert!(!ejections.failed_unread(other, port, ended));
+            assert!(!ejections.at(ended).is_ejected(other), "the next request may try it");
+        }
+        assert!(ejections.failed_unread(address(3), port, now));
+        ejections.connected(address(3), Trouble::Unreachable);
+        assert!(ejections.at(now).is_ejected(address(3)), "its sidecar was there all the time");
+        ejections.try_again_unread(address(3), port, ended);
+        assert!(ejections.at(ended).is_ejected(address(3)), "one at a time");
+        ejections.connected(address(3), port);
+        assert!(!ejections.at(ended).is_ejected(address(3)));
     }
 
     #[test]

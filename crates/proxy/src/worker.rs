@@ -18,7 +18,7 @@ use crate::{
     account::Account,
     buffers::Buffers,
     deadlines::{Deadlines, HasDeadline as _},
-    ejection::Ejections,
+    ejection::{Ejections, Trouble},
     error::{Kind, Lost, ProxyError},
     h1::{request::RequestHead, response::ResponseHead},
     limits::{EXISTING_LOOKUP_WAIT, LOOKUP_WAIT, SILENT_WAITED_FOR, Timeouts},
@@ -197,7 +197,7 @@ impl Worker {
         match stream {
             Ok(stream) => {
                 self.recorder.count(Count::UpstreamOpened);
-                self.ejections.borrow_mut().connected(address);
+                self.ejections.borrow_mut().connected(address, Trouble::Unreachable);
                 self.starting.reached(address);
                 Ok(Connection::new(stream, address, &self.deadlines))
             }
@@ -227,6 +227,17 @@ impl Worker {
             tracing::warn!(%address, "cannot connect to an instance; it is put aside for a while");
         }
         self.forget(address);
+    }
+
+    /// Puts an instance aside that was chosen for a connection which passes unread.
+    pub(crate) fn eject_unread(&self, address: SocketAddr, trouble: Trouble, now: Instant) {
+        if self.ejections.borrow_mut().failed_unread(address, trouble, now) {
+            self.recorder.count(Count::Ejected);
+            tracing::warn!(%address, "cannot pass a connection on to an instance; it is put aside for a while");
+        }
+        if trouble == Trouble::Unreachable {
+            self.forget(address);
+        }
     }
 
     /// No connection to an instance that waits, or is shared, is used for another request any more.

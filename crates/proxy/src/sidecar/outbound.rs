@@ -19,6 +19,7 @@ use telemetry::{Count, Role};
 
 use crate::{
     correlation::Restored,
+    ejection::Trouble,
     error::Kind,
     exchange::sides::{Decide, Found},
     lost,
@@ -54,6 +55,9 @@ pub(super) struct Reached {
     /// What it is known by.
     pub(super) instance: SocketAddr,
     pub(super) addresses: Vec<SocketAddr>,
+    /// What it is put aside for if it cannot be connected to. Not at all where the application has picked it for a reason
+    /// of its own: requests that are for it have nothing to do with that.
+    pub(super) trouble: Option<Trouble>,
 }
 
 impl Outbound {
@@ -143,10 +147,13 @@ impl Outbound {
             it.health != Health::InvalidTag
                 && (it.tag.is_none() || it.tag.as_ref() == self.identity.tag.as_ref())
         };
-        let endpoint = match there.filter(may_stay) {
+        let (endpoint, trouble) = match there.filter(may_stay) {
             // Picked for a reason that nobody else knows, it is there for its caller or nobody is.
-            Some(there) => Some(there).filter(|there| !tried.contains(&there.address)),
-            None => base_of(worker, &picture, service, picked, tried),
+            Some(there) => (Some(there).filter(|there| !tried.contains(&there.address)), None),
+            None => {
+                let base = base_of(worker, &picture, service, picked, tried);
+                (base, Some(Trouble::NobodyAtPort))
+            }
         };
         Some(endpoint.map(|endpoint| {
             let reached = endpoint.application_addresses_like(picked);
@@ -154,7 +161,7 @@ impl Outbound {
                 Some(picked) => vec![picked],
                 None => reached,
             };
-            Reached { instance: endpoint.address, addresses }
+            Reached { instance: endpoint.address, addresses, trouble }
         }))
     }
 
@@ -194,7 +201,8 @@ impl Outbound {
             },
         };
         let base = base_of(worker, &picture, service, picked, tried)?;
-        Some(Reached { instance: base.address, addresses: base.addresses_like(picked) })
+        let addresses = base.addresses_like(picked);
+        Some(Reached { instance: base.address, addresses, trouble: Some(Trouble::Unreachable) })
     }
 }
 

@@ -329,11 +329,16 @@ async fn pass_to_one_of(
     first: Buffer,
 ) {
     let mut tried = SmallVec::<[SocketAddr; ATTEMPTS_MAX]>::new();
-    while let Some(Reached { instance, addresses }) = reached {
-        worker.tries(instance);
+    while let Some(Reached { instance, addresses, trouble }) = reached {
+        if let Some(trouble) = trouble {
+            let now = Instant::now();
+            worker.ejections.borrow_mut().try_again_unread(instance, trouble, now);
+        }
         let error = match Box::pin(worker.first_to_answer(&addresses)).await {
             Ok(opened) => {
-                worker.ejections.borrow_mut().connected(instance);
+                if let Some(trouble) = trouble {
+                    worker.ejections.borrow_mut().connected(instance, trouble);
+                }
                 let opened = Some((opened, Buffer::default()));
                 return pass_through(worker, connection, instance, opened, first).await;
             }
@@ -344,7 +349,9 @@ async fn pass_to_one_of(
         if !matches!(error.kind, Kind::Connect(_)) {
             break;
         }
-        worker.eject(instance, Instant::now());
+        if let Some(trouble) = trouble {
+            worker.eject_unread(instance, trouble, Instant::now());
+        }
         reached = if tried.len() < ATTEMPTS_MAX { another(&tried) } else { None };
         if reached.is_some() {
             worker.recorder.count(Count::RetriedConnect);

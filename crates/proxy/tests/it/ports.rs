@@ -1,5 +1,7 @@
 //! Applications of several ports: one instance, several services, each request at the port that it is for.
 
+use std::net::SocketAddr;
+
 use lanes::{
     EMBEDDED_SOURCE,
     group::Fallback,
@@ -7,7 +9,8 @@ use lanes::{
 };
 
 use crate::world::{
-    Instance, Proxy, Wire, World, field, gateway_entrance, group, nobody, own_port, status,
+    Instance, Proxy, Wire, World, field, gateway_entrance, group, nobody, own_port,
+    status,
 };
 
 const FURTHER: Port = Port { protocol: Protocol::Http, is_further: true };
@@ -61,7 +64,7 @@ async fn a_request_reaches_the_port_whose_service_it_is_for() {
 }
 
 /// Two services of one instance of `b`, which is there for `sc-B` and `admin-b`, and another of `sc-B` alone.
-fn world(both: std::net::SocketAddr, other: std::net::SocketAddr) -> World {
+fn world(both: SocketAddr, other: SocketAddr) -> World {
     let mut world = World::new(&[]);
     world.source = EMBEDDED_SOURCE;
     let (base, gray) = ((other, None), (both, Some("gray")));
@@ -133,21 +136,46 @@ async fn a_tunnel_to_a_tcp_port_leads_to_another_where_nobody_listens() {
     world.applications =
         [(("dubbo-b", at_dead), dead), (("dubbo-b", at_alive), alive.address)].into();
     let proxy = Proxy::sidecar(&world, None, nobody().await);
-    let tunnel = async |to: &str| {
-        let mut client = proxy.client().await;
-        client.send(&format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n")).await;
-        assert_eq!(status(&client.head().await), 200, "{to}");
-        client
-    };
     for _ in 0..12 {
-        let mut client = tunnel("dubbo-b:20880").await;
+        let mut client = tunnel(&proxy, "dubbo-b:20880").await;
         let mut server = alive.accept().await;
         server.send("hello").await;
         client.text("hello").await;
     }
     assert_eq!(proxy.running.unreachable(), [at_dead]);
     // Who picks an instance is told that it is not there.
-    tunnel(&dead.to_string()).await.reset().await;
+    tunnel(&proxy, &dead.to_string()).await.reset().await;
+}
+
+/// Two instances of `b` for `sc-B` and, at a port of their applications, for `dubbo-b`; nobody listens at the first's.
+async fn half_there(instances: [SocketAddr; 2]) -> (World, SocketAddr, Instance) {
+    let (dead, alive) = (nobody().await, Instance::new().await);
+    let [first, second] = instances;
+    let mut world = world(first, second);
+    world.groups.clear();
+    world.services =
+        ["sc-B", "dubbo-b"].map(|it| (it, "b", vec![(first, None), (second, None)])).into();
+    world.ports = [("dubbo-b", FURTHER_TCP)].into();
+    world.applications = [(("dubbo-b", first), dead), (("dubbo-b", second), alive.address)].into();
+    (world, dead, alive)
+}
+
+async fn tunnel(proxy: &Proxy, to: &str) -> Wire {
+    let mut client = proxy.client().await;
+    client.send(&format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n")).await;
+    assert_eq!(status(&client.head().await), 200, "{to}");
+    client
+}
+
+#[tokio::test]
+async fn an_application_that_picks_a_dead_tcp_port_holds_it_against_nobody() {
+    let instances = [Instance::new().await.serve("first"), Instance::new().await.serve("second")];
+    let (world, dead, _alive) = half_there(instances).await;
+    let proxy = Proxy::sidecar(&world, None, nobody().await);
+    for _ in 0..4 {
+        tunnel(&proxy, &dead.to_string()).await.reset().await;
+    }
+    assert!(proxy.running.unreachable().is_empty(), "requests have nothing to do with it");
 }
 
 #[tokio::test]
@@ -162,9 +190,7 @@ async fn a_tunnel_to_a_tcp_port_leads_to_the_application_itself_and_is_not_liste
     let proxy = Proxy::sidecar(&world, None, nobody().await);
     let targets = ["dubbo-b:20880".to_owned(), base.address.to_string(), gray.address.to_string()];
     for to in targets {
-        let mut client = proxy.client().await;
-        client.send(&format!("CONNECT {to} HTTP/1.1\r\nHost: {to}\r\n\r\n")).await;
-        assert_eq!(status(&client.head().await), 200, "{to}");
+        let mut client = tunnel(&proxy, &to).await;
         let mut server = base.accept().await;
         server.send("it speaks first").await;
         client.text("it speaks first").await;
