@@ -206,7 +206,7 @@ impl Outbound {
     }
 }
 
-/// An instance of the base that was not `tried`.
+/// An instance of the base that was not `tried`; where all the others are put aside, one of those.
 fn base_of<'p>(
     worker: &Worker,
     picture: &'p Published,
@@ -216,8 +216,12 @@ fn base_of<'p>(
 ) -> Option<&'p Endpoint> {
     let (ejections, ticket) = (worker.ejections.borrow(), worker.ticket());
     let (context, ejected) = (Context::default(), ejections.beside(tried, Instant::now()));
-    let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
-    Some(chosen.ok()?.endpoint).filter(|chosen| !tried.contains(&chosen.address))
+    let lanes = &picture.lanes;
+    let chosen = lanes.choose(&context, service, picked, &ejected, ticket, &mut ()).ok()?;
+    if !tried.contains(&chosen.endpoint.address) {
+        return Some(chosen.endpoint);
+    }
+    Some(lanes.choose_again(&chosen, service, tried, &(), ticket)?.endpoint)
 }
 
 /// Plans a request.

@@ -9,7 +9,7 @@ use lanes::{
 };
 
 use crate::world::{
-    Instance, Proxy, Wire, World, field, gateway_entrance, group, nobody, own_port,
+    Instance, Proxy, Wire, World, eventually, field, gateway_entrance, group, nobody, own_port,
     status,
 };
 
@@ -176,6 +176,23 @@ async fn an_application_that_picks_a_dead_tcp_port_holds_it_against_nobody() {
         tunnel(&proxy, &dead.to_string()).await.reset().await;
     }
     assert!(proxy.running.unreachable().is_empty(), "requests have nothing to do with it");
+}
+
+#[tokio::test]
+async fn where_all_are_put_aside_a_tcp_port_that_answers_is_found() {
+    let (world, _dead, alive) = half_there([nobody().await, nobody().await]).await;
+    let proxy = Proxy::sidecar(&world, None, nobody().await);
+    let mut application = proxy.client().await;
+    eventually("their sidecars to be put aside", async || {
+        ask(&mut application, "http://sc-B/", "Host: sc-B").await;
+        proxy.running.unreachable().len() == 2
+    })
+    .await;
+    for _ in 0..12 {
+        let mut client = tunnel(&proxy, "dubbo-b:20880").await;
+        alive.accept().await.send("hello").await;
+        client.text("hello").await;
+    }
 }
 
 #[tokio::test]
