@@ -17,7 +17,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use futures_util::{Stream, stream};
-use tokio::sync::watch::Receiver;
+use tokio::{sync::watch::Receiver, time::Instant};
 
 use super::{Refused, present_all, with_status};
 use crate::{
@@ -39,6 +39,17 @@ pub(super) fn start(
     namespace: Option<String>,
     resource_version: Option<&str>,
 ) -> Result<Response, Refused> {
+    let watch = begin(control, kind, namespace, resource_version)?;
+    let body = Body::from_stream(watch.lines(QUIET_MAX));
+    Ok(([(header::CONTENT_TYPE, WATCH_LINES)], body).into_response())
+}
+
+fn begin(
+    control: &Arc<Control>,
+    kind: Kind,
+    namespace: Option<String>,
+    resource_version: Option<&str>,
+) -> Result<Watch, Refused> {
     let mut watch = Watch {
         control: Arc::clone(control),
         kind,
@@ -61,8 +72,7 @@ pub(super) fn start(
             watch.tell_changes()?;
         }
     }
-    let body = Body::from_stream(watch.lines());
-    Ok(([(header::CONTENT_TYPE, WATCH_LINES)], body).into_response())
+    Ok(watch)
 }
 
 struct Watch {
@@ -80,12 +90,15 @@ struct Watch {
 }
 
 impl Watch {
-    fn lines(self) -> impl Stream<Item = Result<Bytes, Gone>> {
-        stream::try_unfold(self, |mut watch| async move {
+    /// What there is to say; something is at the latest after so long.
+    fn lines(self, quiet_max: Duration) -> impl Stream<Item = Result<Bytes, Gone>> {
+        let quiet_until = Instant::now() + quiet_max;
+        stream::try_unfold((self, quiet_until), move |(mut watch, quiet_until)| async move {
             loop {
                 if let Some(line) = watch.lines.pop_front() {
-                    return Ok(Some((line, watch)));
+                    return Ok(Some((line, (watch, Instant::now() + quiet_max))));
                 }
+                // Whatever else changes meanwhile, and is nothing to this watch.
                 let is_quiet = tokio::select! {
                     changed = watch.changed.changed() => {
                         if changed.is_err() { return Ok(None) }
@@ -96,10 +109,11 @@ impl Watch {
                         false
                     }
                     _ = watch.closing.wait_for(|closing| *closing) => return Ok(None),
-                    () = tokio::time::sleep(QUIET_MAX) => true,
+                    () = tokio::time::sleep_until(quiet_until) => true,
                 };
                 if is_quiet {
-                    return Ok(Some((Bytes::from_static(b"\n"), watch)));
+                    watch.lines.push_back(Bytes::from_static(b"\n"));
+                    continue;
                 }
                 // One that reads too slowly for the history ends, and its client lists again.
                 watch.tell_changes()?;
@@ -184,6 +198,48 @@ impl Watch {
                 self.lines.push_back(line.into());
             }
             Err(error) => tracing::error!(%error, "an object cannot be written as JSON"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::pin::pin;
+
+    use futures_util::StreamExt as _;
+
+    use super::*;
+    use crate::{Settings, Whose};
+
+    #[tokio::test]
+    async fn a_watch_that_has_nothing_to_tell_says_so_whatever_else_changes() {
+        let directory = tempfile::tempdir().unwrap();
+        let control = Control::open(Settings {
+            database: directory.path().join("laneway.db"),
+            gateway_port: 8000,
+            join_token: None,
+            key_file: None,
+            own_listeners: Vec::new(),
+            whose: |_, _| Whose::Ours,
+        });
+        let control = control.await.unwrap();
+        let watch = begin(&control, Kind::Lane, None, None).unwrap();
+        let quiet_max = Duration::from_millis(100);
+        let mut lines = pin!(watch.lines(quiet_max));
+        let synced = lines.next().await.unwrap().unwrap();
+        assert!(synced.starts_with(b"{"), "{synced:?}");
+        for _ in 0..2 {
+            let (began, mut changes) = (Instant::now(), 0);
+            let said = loop {
+                match tokio::time::timeout(quiet_max / 5, lines.next()).await {
+                    Ok(said) => break said.unwrap().unwrap(),
+                    Err(_) => control.status_changes.send_modify(|number| *number += 1),
+                }
+                changes += 1;
+                assert!(changes < 100, "nothing was said");
+            };
+            assert_eq!(said, "\n");
+            assert!(began.elapsed() >= quiet_max / 2, "too soon: {:?}", began.elapsed());
         }
     }
 }
