@@ -351,8 +351,10 @@ fn refuse_other_hosts(instance: &Instance) -> Result<(), String> {
     match applications_of(instance).iter().find(|application| !is_beside(application)) {
         None => Ok(()),
         Some(elsewhere) => Err(format!(
-            "application_address: {elsewhere} is at none of the hosts that this instance is called at: advertise that \
-             host, or show the join token of the mesh, as a token of one application is good for no other host"
+            "application_address: {elsewhere} is at none of the hosts that this instance is called at, and a token of one \
+             application is good for no other host: where {} is the sidecar's host too, add it with one more --advertise, \
+             at the port of inbound-listen; else show the join token of the mesh",
+            elsewhere.ip()
         )),
     }
 }
@@ -458,6 +460,16 @@ mod tests {
         let taken = world.leases.claim(&instance("n p 2"), first, false, now).unwrap_err();
         assert!(taken.contains("node m"), "{taken}");
         world.claims("o s 1");
+    }
+
+    #[test]
+    fn an_application_at_another_host_is_told_how_that_is_its_sidecars_too() {
+        let (address, application_address) = ("10.0.0.5:30006".into(), "[fd00::5]:80".into());
+        let mut instance = Instance { address, application_address, ..Default::default() };
+        let refused = refuse_other_hosts(&instance).unwrap_err();
+        assert!(refused.contains("where fd00::5 is the sidecar's host too, add it"), "{refused}");
+        instance.further_addresses = vec!["[fd00::5]:15006".to_owned()];
+        refuse_other_hosts(&instance).unwrap();
     }
 
     #[test]

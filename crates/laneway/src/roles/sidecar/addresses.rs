@@ -26,29 +26,14 @@ impl Addresses {
 
     /// Connections of both families to the application's ports are redirected to `inbound`: whatever address the host has
     /// there is the instance's, too. Told are those of the other family at the same interface, where that was not written;
-    /// another address of the same family may wander from host to host.
+    /// another address of the same family may wander from host to host. The application is found at no host that its
+    /// instance is not called at: an address there is nobody's word but this capture's.
     pub(super) fn captured(
         mut self,
         inbound: SocketAddr,
         siblings: impl Fn(IpAddr) -> Vec<IpAddr>,
     ) -> Self {
         let first = self.advertised[0].ip();
-        // An application on loopback answers callers at the addresses of its host, or nowhere.
-        let of_host = |ip: IpAddr| if ip.is_loopback() { first } else { ip };
-        let is_one_family = |addresses: &[SocketAddr]| {
-            addresses.iter().all(|it| it.is_ipv4() == addresses[0].is_ipv4())
-        };
-        for addresses in self.ports.iter_mut().filter(|addresses| is_one_family(addresses)) {
-            for written in addresses.clone() {
-                let ip = of_host(written.ip());
-                for ip in std::iter::once(ip).chain(siblings(ip)) {
-                    let found = SocketAddr::new(ip, written.port());
-                    if !ip.is_loopback() && !addresses.contains(&found) {
-                        addresses.push(found);
-                    }
-                }
-            }
-        }
         // Beside a listener at one IPv4 address there is one at all of IPv6, but not the other way round.
         let listens = inbound.ip().is_unspecified() || inbound.is_ipv4() && first.is_ipv4();
         // Another port is a translator's, who has addresses of his own.
@@ -57,8 +42,26 @@ impl Addresses {
             let found = siblings(first).into_iter().map(|ip| SocketAddr::new(ip, inbound.port()));
             self.advertised.extend(found);
         }
+        let is_called_at = |ip: IpAddr| self.advertised.iter().any(|it| it.ip() == ip);
+        // An application on loopback answers callers at the addresses of its host, or nowhere.
+        let of_host = |ip: IpAddr| if ip.is_loopback() { first } else { ip };
+        for addresses in self.ports.iter_mut().filter(|addresses| is_one_family(addresses)) {
+            for written in addresses.clone() {
+                let ip = of_host(written.ip());
+                for ip in std::iter::once(ip).chain(siblings(ip)) {
+                    let found = SocketAddr::new(ip, written.port());
+                    if !ip.is_loopback() && is_called_at(ip) && !addresses.contains(&found) {
+                        addresses.push(found);
+                    }
+                }
+            }
+        }
         self
     }
+}
+
+fn is_one_family(addresses: &[SocketAddr]) -> bool {
+    addresses.iter().all(|it| it.is_ipv4() == addresses[0].is_ipv4())
 }
 
 /// As they are told.
@@ -126,15 +129,20 @@ mod tests {
 
     #[test]
     fn nothing_is_told_of_what_is_not_this_hosts_or_not_listened_at() {
-        // Behind a translator; and the listener is at one address of the other family.
-        let application = "10.0.0.5:80 [fd00::5]:80";
-        check("192.0.2.1:30006", "10.0.0.5:80", "0.0.0.0:15006", ["192.0.2.1:30006", application]);
-        check("10.0.0.5:30006", "10.0.0.5:80", "0.0.0.0:15006", ["10.0.0.5:30006", application]);
+        // Behind a translator, which a second word may say more of; and the listener is at one address of the other family.
+        let v4 = "10.0.0.5:80";
+        for advertised in ["192.0.2.1:30006", "192.0.2.1:30006 10.0.0.5:15006", "10.0.0.5:30006"] {
+            check(advertised, v4, "0.0.0.0:15006", [advertised, v4]);
+        }
+        let listens = "[fd00::5]:15006";
+        check(listens, "[fd00::5]:80", listens, [listens, "[fd00::5]:80"]);
+        check(listens, v4, listens, [listens, "10.0.0.5:80 [fd00::5]:80"]);
+        check(listens, "127.0.0.1:80", listens, [listens, "127.0.0.1:80 [fd00::5]:80"]);
         check(
-            "[fd00::5]:15006",
-            "10.0.0.5:80",
-            "[fd00::5]:15006",
-            ["[fd00::5]:15006", application],
+            "10.0.0.5:30006",
+            "127.0.0.1:80",
+            "0.0.0.0:15006",
+            ["10.0.0.5:30006", "127.0.0.1:80 10.0.0.5:80"],
         );
     }
 }
