@@ -92,6 +92,7 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
         }
         self.control.check_follows(&holder, &hello)?;
         let way = match peer.zip(local) {
+            _ if self.control.is_own_token(&hello.join_token) => Way::Private,
             Some((peer, local)) if peer.ip().to_canonical().is_loopback() => {
                 self.way_within(peer, local).await
             }

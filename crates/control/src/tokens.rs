@@ -41,7 +41,11 @@ const USE_NOTED_EVERY: Duration = Duration::from_secs(60 * 60);
 
 /// All tokens that are good.
 #[derive(Debug)]
-pub(crate) struct Tokens(BTreeMap<String, Kept>);
+pub(crate) struct Tokens {
+    by_id: BTreeMap<String, Kept>,
+    /// What is shown within this process, and known nowhere else.
+    own: String,
+}
 
 #[derive(Debug)]
 struct Kept {
@@ -61,29 +65,34 @@ impl Kept {
 impl Tokens {
     /// As the store has them.
     pub(crate) fn new(stored: impl IntoIterator<Item = StoredToken>) -> Self {
-        Self(stored.into_iter().map(|token| (token.id.clone(), Kept::new(token))).collect())
+        let by_id = stored.into_iter().map(|token| (token.id.clone(), Kept::new(token))).collect();
+        Self { by_id, own: secret() }
+    }
+
+    pub(crate) fn own(&self) -> &str {
+        &self.own
     }
 
     pub(crate) fn is_full(&self) -> bool {
-        self.0.len() >= TOKENS_MAX
+        self.by_id.len() >= TOKENS_MAX
     }
 
     pub(crate) fn add(&mut self, token: StoredToken) {
-        self.0.insert(token.id.clone(), Kept::new(token));
+        self.by_id.insert(token.id.clone(), Kept::new(token));
     }
 
     pub(crate) fn knows(&self, id: &str) -> bool {
-        self.0.contains_key(id)
+        self.by_id.contains_key(id)
     }
 
     /// Ends every stream that was let in with it.
     pub(crate) fn remove(&mut self, id: &str) {
-        self.0.remove(id);
+        self.by_id.remove(id);
     }
 
     /// Every token without what is secret, in order of their creation.
     pub(crate) fn list(&self) -> Vec<TokenStatus> {
-        let mut tokens: Vec<&StoredToken> = self.0.values().map(|kept| &kept.token).collect();
+        let mut tokens: Vec<&StoredToken> = self.by_id.values().map(|kept| &kept.token).collect();
         tokens.sort_by_key(|token| (token.created, &token.id));
         tokens.into_iter().map(status).collect()
     }
@@ -95,7 +104,7 @@ impl Tokens {
         now: SystemTime,
     ) -> Option<(Holder, Option<Change>)> {
         let (id, _) = shown.strip_prefix(PREFIX)?.split_once('_')?;
-        let kept = self.0.get_mut(id)?;
+        let kept = self.by_id.get_mut(id)?;
         if !bool::from(hash(shown).ct_eq(&kept.token.hash)) {
             return None;
         }
@@ -137,13 +146,21 @@ pub(crate) fn make(
             Some(tag.map_or_else(String::new, |tag| tag.as_str().to_owned()))
         }
     };
-    let random = || uuid::Uuid::new_v4().simple().to_string();
     let id = random()[..12].to_owned();
-    // 244 bits of the system's randomness: no hash of it can be guessed back, however fast it is.
-    let secret = format!("{PREFIX}{id}_{}{}", random(), random());
+    // No hash of it can be guessed back, however fast it is.
+    let secret = format!("{PREFIX}{id}_{}", secret());
     let (hash, created) = (hash(&secret), seconds(now));
     let token = StoredToken { id, namespace, application, tag, hash, created, used: None };
     Ok((token, secret))
+}
+
+/// 244 bits of the system's randomness.
+fn secret() -> String {
+    random() + &random()
+}
+
+fn random() -> String {
+    uuid::Uuid::new_v4().simple().to_string()
 }
 
 /// A token as it is shown.

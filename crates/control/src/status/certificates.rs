@@ -104,8 +104,8 @@ pub(super) fn not_told(gateway: &str, sight: Sight<'_>) -> Option<String> {
         CertificatesTold::Told => return None,
         CertificatesTold::NotKnown => "its release serves no TLS: update it",
         CertificatesTold::Overheard => {
-            "private keys are not sent over a connection that others can read: run it on the control plane's host, as its user \
-             or with the join token"
+            "private keys are not sent over a connection that others can read: run it on the control plane's host, with the \
+             join token, or as its user and connected to 127.0.0.1"
         }
     };
     Some(format!("{who} is not told the certificates: {why}"))

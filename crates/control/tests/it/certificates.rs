@@ -287,6 +287,12 @@ async fn only_gateways_that_name_it_are_told_a_certificate() {
 #[tokio::test(flavor = "multi_thread")]
 async fn not_everybody_on_the_machine_is_told_a_key() {
     let directory = || Arc::new(tempfile::tempdir().unwrap());
+    let is_told_who_shows = async |plane: &Plane, shown: &str| {
+        let hello = v1::Hello { join_token: shown.to_owned(), ..serves_tls(gateway("g1")) };
+        let mut edge = plane.connect(hello).await;
+        edge.until(|it| it.messages.last().is_some_and(|message| message.synced)).await;
+        edge.keys().contains(&"certificate/default/shop")
+    };
     for (token, whose, is_told) in [
         (None, (|_, _| Whose::Unknown) as fn(_, _) -> _, false),
         (None, |_, _| Whose::Relayed, false),
@@ -298,12 +304,10 @@ async fn not_everybody_on_the_machine_is_told_a_key() {
         let client = client(&plane).await;
         let shop = Pair::new("shop.example");
         apply(&client, &[shop.object("shop"), https(&["shop"])]).await;
-        let join_token = token.unwrap_or_default().to_owned();
-        let hello = v1::Hello { join_token, ..serves_tls(gateway("g1")) };
-        let mut edge = plane.connect(hello).await;
-        edge.until(|it| it.messages.last().is_some_and(|message| message.synced)).await;
-        let keys = edge.keys();
-        assert_eq!(keys.contains(&"certificate/default/shop"), is_told, "{token:?}: {keys:?}");
+        let told = is_told_who_shows(&plane, token.unwrap_or_default()).await;
+        assert_eq!(told, is_told, "{token:?}");
+        let own = plane.control.own_token();
+        assert!(is_told_who_shows(&plane, &own).await, "a gateway within the process, {token:?}");
     }
 }
 

@@ -33,7 +33,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
     let mut plane = ControlPlane::start(&process, control, gateway.listen).await?;
     let connect = Connect {
         control: on_this_machine(plane.discovery).to_string(),
-        join_token: control.join_token.clone(),
+        join_token: Some(plane.control.own_token()),
     };
     let about = About {
         role: v1::Role::Gateway,
