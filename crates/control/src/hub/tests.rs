@@ -323,6 +323,23 @@ fn a_data_plane_that_does_not_answer_holds_a_lane_back_for_half_a_second_at_most
 }
 
 #[test]
+fn who_is_no_member_any_more_is_not_told_what_belongs_to_the_members() {
+    let mut world = World::with_services(&["a"]);
+    let member = group(&["app-a"]);
+    world.write(None, Some(&member));
+    let mut sidecar = world.sidecar("a");
+    world.sync(&mut sidecar);
+    assert!(sidecar.held.contains_key("name/sc-a"), "{:?}", sidecar.held.keys());
+
+    // Of an entrance the group itself is still told.
+    let mut entrance = group(&[]);
+    entrance["spec"]["entrances"] = json!([{"application": "app-a"}]);
+    world.write(Some(&member), Some(&entrance));
+    world.sync(&mut sidecar);
+    assert_eq!(sidecar.held.keys().collect::<Vec<_>>(), ["group/trade"]);
+}
+
+#[test]
 fn a_lane_enabled_again_is_new_again_and_one_disabled_stops_at_once() {
     let mut world = World::with_services(&["a"]);
     world.write(None, Some(&group(&["app-a"])));

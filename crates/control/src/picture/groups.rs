@@ -165,8 +165,8 @@ impl Groups {
 
     /// Brings the indexes up to date and touches those for whom the group begins or ceases to matter.
     fn reach(&mut self, name: &Arc<str>, old: &Reach, new: &Reach, touches: &mut Vec<Touch>) {
-        if old.applications != new.applications {
-            // Who is in it is told what belongs to the others.
+        if old.members != new.members {
+            // Who is in it, or is its entrance, is told what belongs to its members.
             touches.push(Touch::Share(Topic::Resource(ResourceKey::Group(Arc::clone(name)))));
         }
         for gone in old.applications.difference(&new.applications) {
@@ -247,6 +247,9 @@ impl Groups {
 /// For whom a group matters.
 #[derive(Debug, Default)]
 struct Reach {
+    /// Of these all are told the services.
+    members: BTreeSet<Arc<str>>,
+    /// Members and entrances.
     applications: BTreeSet<Arc<str>>,
     gateways: BTreeSet<Arc<str>>,
 }
@@ -254,7 +257,8 @@ struct Reach {
 impl Reach {
     fn of(spec: &GroupSpec) -> Self {
         let mut reach = Self::default();
-        reach.applications.extend(spec.applications.iter().map(|name| name.as_str().into()));
+        reach.members.extend(spec.applications.iter().map(|name| name.as_str().into()));
+        reach.applications.clone_from(&reach.members);
         for entrance in &spec.entrances {
             match entrance {
                 EntranceSpec::Gateway { name, .. } => reach.gateways.insert(name.as_str().into()),
