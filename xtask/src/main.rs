@@ -4,6 +4,7 @@
 
 mod bench;
 mod console;
+mod java;
 mod run;
 mod test;
 mod worlds;

@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    console, run,
+    console, java, run,
     worlds::{self, Strictness, Worlds},
 };
 
@@ -32,7 +32,7 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     steps.take("tidy", || run::checks(root, &["tidy"]))?;
     steps.take("dependencies", || run::checks(root, &["dependencies"]))?;
     steps.take("format", || run::cargo(root, &["fmt", "--all", "--check"]))?;
-    let worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
+    let mut worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
     steps.take("lints", || {
         let lint = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
         run::cargo(root, &lint)
@@ -44,6 +44,7 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     })?;
     let binary = root.join("target/release/laneway");
     steps.take("console in a browser", || console::browse(root, &binary, strictness))?;
+    steps.take("java agent", || java::build(root, &mut worlds))?;
     let counts = steps.take("tests", || tests(root, &worlds, Extent::Usual, &["--workspace"]))?;
     steps.print();
     conclude(root, &counts, strictness)
@@ -53,7 +54,8 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
 /// binary.
 pub(crate) fn faults(root: &Path, strictness: Strictness) -> Result<()> {
     let mut steps = Steps::default();
-    let worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
+    let mut worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
+    steps.take("java agent", || java::build(root, &mut worlds))?;
     steps.take("release binary", || {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;

@@ -24,6 +24,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("npm", "npm"),
     ("curl", "curl"),
     ("chromium", "chromium"),
+    ("javac", "default-jdk-headless"),
+    ("mvn", "maven"),
 ];
 
 /// What a missing world means.
@@ -83,7 +85,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
 }
 
 impl Worlds {
-    fn note(&mut self, name: &'static str, outcome: Result<()>) {
+    pub(crate) fn note(&mut self, name: &'static str, outcome: Result<()>) {
         match outcome {
             Ok(()) => self.names.push(name),
             Err(error) => self.missing.push(format!("{name}: {error:#}")),

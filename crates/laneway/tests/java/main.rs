@@ -1,0 +1,193 @@
+//! An unmodified Spring Boot application under `laneway-agent.jar`, with no sidecar beside it: whom it calls through
+//! Spring Cloud LoadBalancer is decided by the lanes of each request.
+#![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+
+use std::{
+    path::{Path, PathBuf},
+    process::Command,
+    time::Duration,
+};
+
+use anyhow::{Context as _, Result, bail};
+use testkit::{Process, Sandbox, http, needs, sample, wait};
+
+/// A JVM with two agents' worth of classes takes its time on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(180);
+
+/// Longer than anything takes that is not broken.
+const SOON: Duration = Duration::from_secs(20);
+
+/// Requests by each client.
+const REQUESTS: usize = 20;
+
+/// Every way in which the application calls.
+const CLIENTS: [&str; 5] = ["rest-template", "rest-client", "web-client", "feign", "async"];
+
+/// Hosts: the caller, the base of what it calls, and two instances in the lane, of which its registry knows the first.
+const A: u8 = 31;
+const BASE: u8 = 11;
+const GRAY: u8 = 21;
+const NEW_GRAY: u8 = 22;
+const C: u8 = 13;
+
+const LANE: &[&str] = &["baggage: user=7,lane.trade=gray"];
+
+/// Processes end before the sandbox, whose directory has what they said.
+struct Fixture {
+    control: Process,
+    a: Process,
+    _called: Vec<Process>,
+    sandbox: Sandbox,
+}
+
+/// What `mvn package` leaves in the folder `java-agent`.
+fn built(path: &str) -> Result<PathBuf> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../java-agent").join(path);
+    place.canonicalize().with_context(|| format!("{path}: run `mvn package` in java-agent/ first"))
+}
+
+/// The group, its lane, and the instances of `sc-B` as the control plane knows them: the base, and this one.
+fn resources(sandbox: &Sandbox, gray: u8) -> String {
+    let [base, gray, c] = [BASE, gray, C].map(|host| sandbox.endpoint(host, 8080));
+    format!(
+        "---
+apiVersion: laneway.io/v1alpha1
+kind: ServiceSource
+metadata: {{name: fixed}}
+spec:
+  static:
+    services:
+    - {{name: sc-C, application: app-c, instances: [{{address: '{c}'}}]}}
+    - {{name: sc-B, application: app-b, instances: [{{address: '{base}'}}, {{address: '{gray}', tag: gray}}]}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {{name: trade}}
+spec: {{entrances: [{{gateway: edge}}], applications: [app-a, app-b]}}
+{}",
+        sample::lane("gray")
+    )
+}
+
+fn called(sandbox: &Sandbox, label: &str, host: u8) -> Result<Process> {
+    let mut command = Command::new(testkit::application::program()?);
+    command.args([label, &sandbox.endpoint(host, 8080)]);
+    Process::start(&format!("{label}-{host}"), &mut command, sandbox.directory())
+}
+
+/// The application under the agent; its own registry is a fixed list in its configuration.
+fn application(sandbox: &Sandbox) -> Result<Process> {
+    let mut agent = std::ffi::OsString::from("-javaagent:");
+    agent.push(built("extension/target/laneway-agent.jar")?);
+    let mut command = Command::new("java");
+    command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]).arg(agent);
+    command.arg(format!("-Dlaneway.control={}", sandbox.discovery_address()));
+    command.args(["-Dlaneway.application=app-a", "-jar"]).arg(built("sample/target/sample.jar")?);
+    command.arg(format!("--server.address={}", sandbox.host(A))).arg("--server.port=8080");
+    for (number, host) in [BASE, GRAY].into_iter().enumerate() {
+        let uri = sandbox.endpoint(host, 8080);
+        command.arg(format!(
+            "--spring.cloud.discovery.client.simple.instances.sc-B[{number}].uri=http://{uri}"
+        ));
+    }
+    Process::start("a", &mut command, sandbox.directory())
+}
+
+impl Fixture {
+    fn start() -> Result<Self> {
+        let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway"))?;
+        let control = sandbox.control(&[])?;
+        sandbox.apply(&resources(&sandbox, GRAY))?;
+        let called = vec![
+            called(&sandbox, "B", BASE)?,
+            called(&sandbox, "Bgray", GRAY)?,
+            called(&sandbox, "Bgray", NEW_GRAY)?,
+            called(&sandbox, "C", C)?,
+        ];
+        let a = application(&sandbox)?;
+        let mut fixture = Self { sandbox, control, a, _called: called };
+        fixture.wait_until_ready()?;
+        Ok(fixture)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let address = self.sandbox.endpoint(A, 8080);
+        let mut ended = false;
+        wait::until(READY_WITHIN, "the application answers", || {
+            ended = self.a.ended().is_some();
+            if ended {
+                return Ok(());
+            }
+            match http::get(&address, "/ready", &[])?.status {
+                200 => Ok(()),
+                status => bail!("{status}"),
+            }
+        })?;
+        if ended {
+            bail!("the application ended: {}", self.a.output());
+        }
+        Ok(())
+    }
+
+    fn ask(&self, client: &str, headers: &[&str]) -> Result<String> {
+        let answer = http::get(&self.sandbox.endpoint(A, 8080), &format!("/a/{client}"), headers)?;
+        if answer.status != 200 {
+            bail!("{client} {headers:?}: {} {}", answer.status, answer.body);
+        }
+        Ok(answer.body)
+    }
+
+    /// Base and lane, two by two, by every client: each reaches its own. (One by one is what a load balancer that takes
+    /// turns does of itself.)
+    #[track_caller]
+    fn check(&self, in_lane: &str) {
+        let base = format!("A -> B[{}]", self.sandbox.host(BASE));
+        for client in CLIENTS {
+            for number in 0..REQUESTS {
+                let (headers, wanted) = match number % 4 {
+                    0 | 1 => (&[][..], base.as_str()),
+                    _ => (LANE, in_lane),
+                };
+                let answer = self.ask(client, headers).unwrap();
+                assert_eq!(answer, wanted, "{client}, request {number} {headers:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_spring_application_under_the_agent_stays_in_the_lane_of_each_request() {
+    if !needs("java") {
+        return;
+    }
+    let mut fixture = Fixture::start().unwrap();
+    let gray = |host: u8| format!("A -> Bgray[{}]", fixture.sandbox.host(host));
+    let (gray, new_gray) = (gray(GRAY), gray(NEW_GRAY));
+    let base = format!("A -> B[{}]", fixture.sandbox.host(BASE));
+    fixture.check(&gray);
+    let unknown = ["baggage: lane.trade=nobody,lane.other=gray"];
+    assert_eq!(fixture.ask("feign", &unknown).unwrap(), base);
+    let unregistered = format!("A -> C[{}]", fixture.sandbox.host(C));
+    assert_eq!(fixture.ask("unregistered", LANE).unwrap(), unregistered);
+
+    // The last picture holds while the control plane is away.
+    fixture.control.kill();
+    fixture.check(&gray);
+
+    // What the application's own registry does not know, and what has departed from the control plane's.
+    fixture.control = fixture.sandbox.control(&[]).unwrap();
+    fixture.sandbox.apply(&resources(&fixture.sandbox, NEW_GRAY)).unwrap();
+    wait::until_true(SOON, "a new instance in the lane", || {
+        fixture.ask("feign", LANE).is_ok_and(|answer| answer == new_gray)
+    })
+    .unwrap();
+    fixture.check(&new_gray);
+
+    // Confirmed by every data plane, the agent among them: from here on nobody is in the lane.
+    fixture.sandbox.must(&["lane", "disable", "trade/gray"]).unwrap();
+    fixture.check(&base);
+    fixture.sandbox.must(&["lane", "enable", "trade/gray"]).unwrap();
+    fixture.check(&new_gray);
+    let status = fixture.sandbox.must(&["status"]).unwrap();
+    assert!(status.contains("agent") && status.contains("app-a"), "{status}");
+}

@@ -1,0 +1,34 @@
+package io.laneway.agent;
+
+import io.opentelemetry.sdk.autoconfigure.spi.AutoConfigurationCustomizer;
+import io.opentelemetry.sdk.autoconfigure.spi.AutoConfigurationCustomizerProvider;
+import java.io.IOException;
+import java.io.InputStream;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.Properties;
+
+/**
+ * What OpenTelemetry's agent does where nobody has said otherwise: in the one jar with the agent inside it exports
+ * nothing. Beside somebody's own agent there is no such file, and nothing of theirs changes.
+ */
+public final class Defaults implements AutoConfigurationCustomizerProvider {
+    @Override
+    public void customize(AutoConfigurationCustomizer customizer) {
+        customizer.addPropertiesSupplier(Defaults::read);
+    }
+
+    private static Map<String, String> read() {
+        Map<String, String> defaults = new HashMap<>();
+        try (InputStream in = ClassLoader.getSystemResourceAsStream("laneway-agent.properties")) {
+            if (in != null) {
+                Properties properties = new Properties();
+                properties.load(in);
+                properties.stringPropertyNames().forEach(name -> defaults.put(name, properties.getProperty(name)));
+            }
+        } catch (IOException unreadable) {
+            // OpenTelemetry's own defaults hold.
+        }
+        return defaults;
+    }
+}

@@ -1,0 +1,29 @@
+package io.laneway.agent.bridge;
+
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+
+/**
+ * What adapters within an application ask the agent. Of types that both see: an application's classes cannot see the
+ * agent's, and the agent's not the application's.
+ */
+public interface Router {
+    /**
+     * {@code null} where all is known that is needed to choose among the instances of a service; otherwise what completes
+     * when that is so, or when it is not worth waiting for any longer.
+     */
+    CompletableFuture<Void> ready(String service);
+
+    /**
+     * Instances that may serve a call.
+     *
+     * @param registered those that the application knows
+     * @param carried the lane members of the request's baggage: group to value
+     * @return some of those, and some that only the control plane knows; empty where nobody may
+     */
+    List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried);
+
+    /** An adapter has failed; the application goes on as without it. */
+    void failed(String adapter, Throwable error);
+}

@@ -1,0 +1,186 @@
+package io.laneway.agent.discovery;
+
+import java.io.IOException;
+import java.util.Collections;
+import java.util.Iterator;
+import java.util.LinkedHashMap;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.function.Consumer;
+
+/**
+ * Follows the control plane on a thread of its own: connects, applies, publishes, acknowledges, and connects again.
+ * While it is away the last picture holds.
+ */
+public final class Follower {
+    private static final String PATH = "/laneway.discovery.v1.Discovery/Stream";
+    /** Between two attempts to connect: short after the first failure, doubling. */
+    private static final int PAUSE_MILLIS_MIN = 100;
+    private static final int PAUSE_MILLIS_MAX = 5_000;
+    /** How long an orderly end waits until the control plane has closed the stream. */
+    private static final int GOODBYE_MILLIS = 500;
+    /** Names one agent asks for: those that its application calls; beyond it something enumerates. */
+    private static final int NAMES_MAX = 8_192;
+
+    private final Identity identity;
+    private final Consumer<String> log;
+    private final Picture picture = new Picture();
+    private final Set<String> wanted = new LinkedHashSet<>();
+    private final Map<CompletableFuture<Void>, String> waiting = new LinkedHashMap<>();
+    private volatile View view = View.NOTHING;
+    private GrpcStream stream;
+    private boolean away;
+    private boolean stopping;
+
+    /** {@code log} hears what an operator should know: that the control plane is there, or away and why. */
+    public Follower(Identity identity, Consumer<String> log) {
+        this.identity = identity;
+        this.log = log;
+    }
+
+    /** Begins. */
+    public void start() {
+        Thread thread = new Thread(this::run, "laneway-discovery");
+        thread.setDaemon(true);
+        thread.start();
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(thread), "laneway-goodbye"));
+    }
+
+    /** The latest picture. */
+    public View view() {
+        return view;
+    }
+
+    /**
+     * Asks for what a name means, unless that is known. {@code null} where there is nothing to wait for: it is known, or
+     * nobody answers; otherwise what completes when either becomes so.
+     */
+    public CompletableFuture<Void> ask(String serviceName) {
+        String name = serviceName.toLowerCase(Locale.ROOT);
+        if (view.knows(name)) {
+            return null;
+        }
+        synchronized (this) {
+            if (view.knows(name)) {
+                return null;
+            }
+            boolean isNew = wanted.size() < NAMES_MAX && wanted.add(name);
+            if (isNew && stream != null) {
+                tell(Messages.subscribe(Collections.singleton(name)));
+            }
+            if (away || !wanted.contains(name)) {
+                return null;
+            }
+            CompletableFuture<Void> answered = new CompletableFuture<>();
+            waiting.put(answered, name);
+            return answered;
+        }
+    }
+
+    /** Nobody waits any more. */
+    public synchronized void forget(CompletableFuture<Void> answered) {
+        waiting.remove(answered);
+    }
+
+    private void run() {
+        int pause = PAUSE_MILLIS_MIN;
+        while (true) {
+            try (GrpcStream opened = new GrpcStream(identity.control, PATH)) {
+                begin(opened);
+                while (true) {
+                    take(opened, opened.receive());
+                    pause = PAUSE_MILLIS_MIN;
+                }
+            } catch (IOException | RuntimeException | LinkageError error) {
+                if (lost(error)) {
+                    return;
+                }
+            }
+            try {
+                Thread.sleep(pause + ThreadLocalRandom.current().nextInt(pause));
+            } catch (InterruptedException stopped) {
+                return;
+            }
+            pause = Math.min(2 * pause, PAUSE_MILLIS_MAX);
+        }
+    }
+
+    private synchronized void begin(GrpcStream opened) throws IOException {
+        opened.send(Messages.hello(identity, picture.held(), picture.epoch()));
+        opened.send(Messages.subscribe(wanted));
+        stream = opened;
+    }
+
+    /** Nothing is acknowledged before it is published. */
+    private void take(GrpcStream opened, byte[] message) throws IOException {
+        List<String> refused = picture.apply(message);
+        View next = picture.view();
+        boolean isBack;
+        synchronized (this) {
+            isBack = away || !view.isTold;
+            view = next;
+            away = false;
+            release();
+        }
+        if (isBack) {
+            log.accept("following the control plane at " + identity.control);
+        }
+        opened.send(Messages.ack(picture.epoch(), picture.number(), refused));
+    }
+
+    /** Lets go whoever has nothing to wait for any more. */
+    private void release() {
+        for (Iterator<Map.Entry<CompletableFuture<Void>, String>> all = waiting.entrySet().iterator(); all.hasNext();) {
+            Map.Entry<CompletableFuture<Void>, String> one = all.next();
+            if (away || view.knows(one.getValue())) {
+                all.remove();
+                one.getKey().complete(null);
+            }
+        }
+    }
+
+    private void tell(byte[] message) {
+        try {
+            stream.send(message);
+        } catch (IOException gone) {
+            // The reading thread sees the end of the connection, and says everything again.
+            stream.close();
+        }
+    }
+
+    /** Returns whether that was meant. */
+    private boolean lost(Throwable error) {
+        boolean isNews;
+        synchronized (this) {
+            stream = null;
+            isNews = !away && !stopping;
+            away = true;
+            release();
+        }
+        if (isNews) {
+            log.accept("the control plane at " + identity.control + " is away (" + error.getMessage() + "); "
+                    + (view.isTold ? "the last picture holds" : "instances are chosen by their own tags"));
+        }
+        return stopping;
+    }
+
+    private void stop(Thread thread) {
+        synchronized (this) {
+            stopping = true;
+            if (stream == null) {
+                return;
+            }
+            tell(Messages.goodbye());
+        }
+        try {
+            thread.join(GOODBYE_MILLIS);
+        } catch (InterruptedException ended) {
+            Thread.currentThread().interrupt();
+        }
+    }
+}

@@ -1,0 +1,196 @@
+package io.laneway.agent.discovery;
+
+import io.laneway.agent.decision.Group;
+import io.laneway.agent.decision.Service;
+import java.util.ArrayList;
+import java.util.Collection;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+
+/** What the control plane has told, resource by resource. One thread has it; others see its {@link View}s. */
+final class Picture {
+    private final Map<String, Held> held = new HashMap<>();
+    private Set<Long> digest;
+    private String epoch = "";
+    private long number;
+    private boolean complete;
+
+    /** One resource as it is held. */
+    static final class Held {
+        final String key;
+        long version;
+        /** Whose identity it is the service of; otherwise {@code null}. */
+        Messages.ServiceId service;
+        Group group;
+        Service instances;
+        /** Of a name: whether it has been answered; {@link #service} says with which service, if any. */
+        boolean isName;
+
+        Held(String key) {
+            this.key = key;
+        }
+    }
+
+    /** Takes one message whole. Returns keys and reasons, in turn, of what cannot be taken: the last good ones stay. */
+    List<String> apply(byte[] message) {
+        List<String> refused = new ArrayList<>();
+        ProtobufReader in = new ProtobufReader(message);
+        for (int field = in.next(); field != 0; field = in.next()) {
+            switch (field) {
+                case 1:
+                    generation(in.message());
+                    break;
+                case 2:
+                    upsert(in.message(), refused);
+                    break;
+                case 3:
+                    held.remove(in.text());
+                    break;
+                case 4:
+                    complete |= in.flag();
+                    break;
+                case 5:
+                    changeDigest(in.message());
+                    break;
+                default:
+                    in.skip();
+            }
+        }
+        return refused;
+    }
+
+    private void generation(ProtobufReader in) {
+        for (int field = in.next(); field != 0; field = in.next()) {
+            if (field == 1) {
+                epoch = in.text();
+            } else if (field == 2) {
+                number = in.number();
+            } else {
+                in.skip();
+            }
+        }
+    }
+
+    private void upsert(ProtobufReader in, List<String> refused) {
+        String key = "";
+        try {
+            Held fresh = null;
+            for (int field = in.next(); field != 0; field = in.next()) {
+                if (field == 1) {
+                    key = in.text();
+                    fresh = new Held(key);
+                } else if (fresh == null) {
+                    in.skip();
+                } else if (field == 2) {
+                    fresh.version = in.number();
+                } else {
+                    body(field, in, fresh);
+                }
+            }
+            if (fresh != null) {
+                held.put(key, fresh);
+            }
+        } catch (IllegalArgumentException unreadable) {
+            refused.add(key);
+            refused.add("this agent cannot read it: " + unreadable.getMessage());
+        }
+    }
+
+    private static void body(int field, ProtobufReader in, Held fresh) {
+        switch (field) {
+            case 3:
+                fresh.group = Messages.group(in.message());
+                break;
+            case 4:
+                ProtobufReader service = in.message();
+                fresh.service = identity(service.again());
+                fresh.instances = Messages.service(service);
+                break;
+            case 7:
+                fresh.isName = true;
+                ProtobufReader answer = in.message();
+                for (int part = answer.next(); part != 0; part = answer.next()) {
+                    if (part == 2) {
+                        fresh.service = Messages.ServiceId.read(answer.message());
+                    } else {
+                        answer.skip();
+                    }
+                }
+                break;
+            default:
+                in.skip();
+        }
+    }
+
+    private static Messages.ServiceId identity(ProtobufReader service) {
+        for (int field = service.next(); field != 0; field = service.next()) {
+            if (field == 1) {
+                return Messages.ServiceId.read(service.message());
+            }
+            service.skip();
+        }
+        throw new IllegalArgumentException("a service without identity");
+    }
+
+    private void changeDigest(ProtobufReader in) {
+        // Views keep the one before.
+        Set<Long> next = digest == null ? new HashSet<>() : new HashSet<>(digest);
+        for (int field = in.next(); field != 0; field = in.next()) {
+            if (field == 1) {
+                if (in.flag()) {
+                    next.clear();
+                }
+            } else if (field == 2 || field == 3) {
+                ProtobufReader numbers = in.isRun() ? in.message() : in;
+                while (!numbers.isAtEnd()) {
+                    if (field == 2) {
+                        next.add(numbers.fixed64());
+                    } else {
+                        next.remove(numbers.fixed64());
+                    }
+                    if (numbers == in) {
+                        break;
+                    }
+                }
+            } else {
+                in.skip();
+            }
+        }
+        digest = next;
+    }
+
+    /** What decisions run on. */
+    View view() {
+        List<Group> groups = new ArrayList<>();
+        Map<Messages.ServiceId, Service> services = new HashMap<>();
+        for (Held one : held.values()) {
+            if (one.group != null) {
+                groups.add(one.group);
+            } else if (one.instances != null) {
+                services.put(one.service, one.instances);
+            }
+        }
+        Map<String, Service> names = new HashMap<>();
+        for (Held one : held.values()) {
+            if (one.isName) {
+                names.put(one.key.substring(one.key.indexOf('/') + 1), services.get(one.service));
+            }
+        }
+        return new View(groups, names, digest, complete);
+    }
+
+    Collection<Held> held() {
+        return held.values();
+    }
+
+    String epoch() {
+        return epoch;
+    }
+
+    long number() {
+        return number;
+    }
+}

@@ -1,0 +1,112 @@
+package io.laneway.agent.routing;
+
+import io.laneway.agent.bridge.Instance;
+import io.laneway.agent.bridge.Router;
+import io.laneway.agent.decision.Addresses;
+import io.laneway.agent.decision.Choice;
+import io.laneway.agent.decision.Endpoint;
+import io.laneway.agent.decision.Service;
+import io.laneway.agent.discovery.Follower;
+import io.laneway.agent.discovery.View;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Locale;
+import java.util.Map;
+import java.util.Set;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.TimeUnit;
+import java.util.function.Consumer;
+
+/** Which instances a call may go to: by the latest picture, or by the tags of instances where there is none. */
+public final class LaneRouter implements Router {
+    /** How long the first call to a service waits to learn what its name means, as long as in a sidecar. */
+    private static final long READY_MILLIS = 2_000;
+    /** Different things said once each; beyond it something has a new reason every time. */
+    private static final int SAID_MAX = 256;
+
+    private final Follower follower;
+    private final Consumer<String> log;
+    private final Set<String> said = ConcurrentHashMap.newKeySet();
+    private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor(task -> {
+        Thread thread = new Thread(task, "laneway-timer");
+        thread.setDaemon(true);
+        return thread;
+    });
+
+    /** {@code follower}: {@code null} where no control plane is named. */
+    public LaneRouter(Follower follower, Consumer<String> log) {
+        this.follower = follower;
+        this.log = log;
+    }
+
+    @Override
+    public CompletableFuture<Void> ready(String service) {
+        CompletableFuture<Void> answered = follower == null ? null : follower.ask(service);
+        if (answered != null) {
+            timer.schedule(() -> {
+                follower.forget(answered);
+                answered.complete(null);
+            }, READY_MILLIS, TimeUnit.MILLISECONDS);
+        }
+        return answered;
+    }
+
+    @Override
+    public List<Instance> allowed(String name, List<Instance> registered, Map<String, String> carried) {
+        return follower == null
+                ? OwnTags.allowed(registered, carried)
+                : allowed(follower.view(), name, registered, carried);
+    }
+
+    private List<Instance> allowed(View view, String name, List<Instance> registered, Map<String, String> carried) {
+        Service service = view.service(name.toLowerCase(Locale.ROOT));
+        if (service == null || service.endpoints().isEmpty()) {
+            // A service that no control plane knows is in no group: whoever calls it is base.
+            return OwnTags.allowed(registered, view.isTold ? Collections.<String, String>emptyMap() : carried);
+        }
+        Choice choice = view.policy.choose(view.policy.read(carried), service, null, endpoint -> false);
+        if (choice.outcome == Choice.Outcome.REFUSED) {
+            sayOnce(choice.refusal);
+        }
+        Map<String, Instance> known = new HashMap<>();
+        for (Instance instance : registered) {
+            known.put(Addresses.canonical(instance.host, instance.port), instance);
+        }
+        List<Instance> allowed = new ArrayList<>();
+        for (Endpoint endpoint : choice.endpoints) {
+            allowed.add(asKnown(endpoint, known));
+        }
+        return allowed;
+    }
+
+    /** As the application knows an instance, or else as the control plane does. */
+    private static Instance asKnown(Endpoint endpoint, Map<String, Instance> known) {
+        Instance instance = known.get(endpoint.address);
+        for (String other : endpoint.otherAddresses) {
+            instance = instance == null ? known.get(other) : instance;
+        }
+        if (instance != null) {
+            return instance;
+        }
+        int colon = endpoint.address.lastIndexOf(':');
+        String host = endpoint.address.substring(0, colon);
+        int port = Integer.parseInt(endpoint.address.substring(colon + 1));
+        return new Instance(host, port, OwnTags.metadata(endpoint.tag), null);
+    }
+
+    @Override
+    public void failed(String adapter, Throwable error) {
+        sayOnce(adapter + ": " + error + "; the application goes on as without lanes");
+    }
+
+    private void sayOnce(String what) {
+        if (said.size() < SAID_MAX && said.add(what)) {
+            log.accept(what);
+        }
+    }
+}

@@ -1,0 +1,146 @@
+package io.laneway.agent.spring;
+
+import io.laneway.agent.bridge.Bridge;
+import io.laneway.agent.bridge.Instance;
+import io.laneway.agent.bridge.Router;
+import io.opentelemetry.api.baggage.Baggage;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.List;
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ThreadLocalRandom;
+import org.springframework.cloud.client.DefaultServiceInstance;
+import org.springframework.cloud.client.ServiceInstance;
+import org.springframework.cloud.client.loadbalancer.DefaultResponse;
+import org.springframework.cloud.client.loadbalancer.EmptyResponse;
+import org.springframework.cloud.client.loadbalancer.Response;
+import org.springframework.cloud.loadbalancer.core.ServiceInstanceListSupplier;
+import reactor.core.publisher.Flux;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Schedulers;
+
+/**
+ * What Spring Cloud LoadBalancer is told. It is the one class that the agent puts beside an application's own: it sees
+ * Spring and the bridge, and nothing else of the agent. Whatever fails here leaves the application's own choice.
+ */
+public final class LoadBalancing {
+    private static final String ADAPTER = "spring-cloud-loadbalancer";
+    private static final String PREFIX = "lane.";
+    /** Suppliers lie within one another: how many of this thread's have been answered for already. */
+    private static final ThreadLocal<int[]> ANSWERED = ThreadLocal.withInitial(() -> new int[1]);
+
+    private LoadBalancing() {}
+
+    /** A supplier is asked for instances; the number is shown again when it has answered. */
+    public static int asked() {
+        return ANSWERED.get()[0];
+    }
+
+    /** Of the instances that a supplier has, those that this call may go to. The innermost of several does it. */
+    public static Flux<List<ServiceInstance>> allowed(
+            ServiceInstanceListSupplier supplier, int asked, Flux<List<ServiceInstance>> instances) {
+        Router router = Bridge.router();
+        if (router == null || instances == null || ANSWERED.get()[0] != asked) {
+            return instances;
+        }
+        try {
+            String service = supplier.getServiceId();
+            if (service == null || service.isEmpty()) {
+                return instances;
+            }
+            ANSWERED.get()[0]++;
+            Map<String, String> carried = carried();
+            CompletableFuture<Void> ready = router.ready(service);
+            if (ready == null) {
+                return instances.map(list -> allowed(router, service, list, carried));
+            }
+            // What follows is the application's: it does not run on a thread of the agent.
+            return instances.concatMap(list -> Mono.fromFuture(ready)
+                    .publishOn(Schedulers.boundedElastic())
+                    .then(Mono.fromCallable(() -> allowed(router, service, list, carried))));
+        } catch (Throwable error) {
+            router.failed(ADAPTER, error);
+            return instances;
+        }
+    }
+
+    /** The choice of a load balancer that has not asked a supplier for this call is made again where it is wrong. */
+    public static Mono<Response<ServiceInstance>> checked(Mono<Response<ServiceInstance>> chosen) {
+        Router router = Bridge.router();
+        if (router == null || chosen == null) {
+            return chosen;
+        }
+        try {
+            Map<String, String> carried = carried();
+            return chosen.map(response -> checked(router, response, carried));
+        } catch (Throwable error) {
+            router.failed(ADAPTER, error);
+            return chosen;
+        }
+    }
+
+    private static Response<ServiceInstance> checked(
+            Router router, Response<ServiceInstance> response, Map<String, String> carried) {
+        try {
+            ServiceInstance chosen = response.hasServer() ? response.getServer() : null;
+            if (chosen == null || chosen.getServiceId() == null) {
+                return response;
+            }
+            String service = chosen.getServiceId();
+            List<ServiceInstance> allowed = allowed(router, service, Collections.singletonList(chosen), carried);
+            if (allowed.contains(chosen)) {
+                return response;
+            }
+            return allowed.isEmpty()
+                    ? new EmptyResponse()
+                    : new DefaultResponse(allowed.get(ThreadLocalRandom.current().nextInt(allowed.size())));
+        } catch (Throwable error) {
+            router.failed(ADAPTER, error);
+            return response;
+        }
+    }
+
+    private static List<ServiceInstance> allowed(
+            Router router, String service, List<ServiceInstance> list, Map<String, String> carried) {
+        try {
+            List<Instance> registered = new ArrayList<>(list.size());
+            for (ServiceInstance one : list) {
+                Map<String, String> metadata = one.getMetadata();
+                registered.add(new Instance(one.getHost(), one.getPort(),
+                        metadata == null ? Collections.<String, String>emptyMap() : metadata, one));
+            }
+            List<Instance> allowed = router.allowed(service, registered, carried);
+            if (allowed == registered) {
+                return list;
+            }
+            List<ServiceInstance> result = new ArrayList<>(allowed.size());
+            for (Instance one : allowed) {
+                result.add(one.known != null ? (ServiceInstance) one.known : added(service, one, list));
+            }
+            return result;
+        } catch (Throwable error) {
+            router.failed(ADAPTER, error);
+            return list;
+        }
+    }
+
+    /** One that the application's registry does not know yet. It is spoken to as its peers are. */
+    private static ServiceInstance added(String service, Instance one, List<ServiceInstance> peers) {
+        boolean secure = !peers.isEmpty() && peers.get(0).isSecure();
+        String id = service + ":" + one.host + ":" + one.port;
+        return new DefaultServiceInstance(id, service, one.host, one.port, secure, new HashMap<>(one.metadata));
+    }
+
+    /** The lane members of the baggage of the request that this thread serves: group to value. */
+    private static Map<String, String> carried() {
+        Map<String, String> carried = new HashMap<>();
+        Baggage.current().forEach((key, entry) -> {
+            if (key.startsWith(PREFIX)) {
+                carried.put(key.substring(PREFIX.length()), entry.getValue());
+            }
+        });
+        return carried;
+    }
+}

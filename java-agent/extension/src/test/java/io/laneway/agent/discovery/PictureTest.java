@@ -1,0 +1,129 @@
+package io.laneway.agent.discovery;
+
+import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
+import static org.junit.jupiter.api.Assertions.assertNull;
+import static org.junit.jupiter.api.Assertions.assertTrue;
+
+import io.laneway.agent.decision.XxHash64;
+import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
+import java.util.Collections;
+import org.junit.jupiter.api.Test;
+
+class PictureTest {
+    private static ProtobufWriter message() {
+        return new ProtobufWriter();
+    }
+
+    private static ProtobufWriter id(String name) {
+        return message().text(1, "fixed").text(2, "default").text(4, name);
+    }
+
+    private static ProtobufWriter service(String... addresses) {
+        ProtobufWriter service = message().message(1, id("SC-b")).text(2, "sc-B").text(3, "app-b");
+        for (String address : addresses) {
+            service.message(4, message().text(1, address).number(4, 1).number(5, 1).text(99, "from the future"));
+        }
+        return message().text(1, "service/x").number(2, -1).message(4, service);
+    }
+
+    private static ProtobufWriter name(String name, boolean known) {
+        ProtobufWriter answer = message().text(1, name);
+        return message().text(1, "name/" + name).number(2, 7).message(7, known ? answer.message(2, id("sc-b")) : answer);
+    }
+
+    private static ProtobufWriter control(long number, ProtobufWriter... upserts) {
+        ProtobufWriter control = message().message(1, message().text(1, "epoch").number(2, number));
+        for (ProtobufWriter upsert : upserts) {
+            control.message(2, upsert);
+        }
+        return control;
+    }
+
+    @Test
+    void a_name_leads_to_its_instances_until_they_are_removed() {
+        Picture picture = new Picture();
+        assertFalse(picture.view().knows("sc-b"));
+        picture.apply(control(1, service("10.0.0.1:80"), name("sc-b", true), name("nobody", false)).number(4, 1).bytes());
+        View view = picture.view();
+        assertTrue(view.isTold);
+        assertEquals(1, view.service("sc-b").endpoints().size());
+        assertTrue(view.knows("nobody"));
+        assertNull(view.service("nobody"));
+        picture.apply(control(2, service("10.0.0.1:80", "10.0.0.2:80")).bytes());
+        assertEquals(2, picture.view().service("sc-b").endpoints().size());
+        picture.apply(control(3).text(3, "service/x").bytes());
+        assertNull(picture.view().service("sc-b"));
+        assertEquals(3, picture.number());
+        assertEquals(1, view.service("sc-b").endpoints().size());
+    }
+
+    @Test
+    void what_cannot_be_read_is_refused_and_the_last_good_one_stays() {
+        Picture picture = new Picture();
+        picture.apply(control(1, service("10.0.0.1:80"), name("sc-b", true)).bytes());
+        assertEquals(Arrays.asList("service/x", "this agent cannot read it: `nowhere` is no address"),
+                picture.apply(control(2, service("nowhere")).bytes()));
+        assertEquals("10.0.0.1:80", picture.view().service("sc-b").endpoints().get(0).address);
+    }
+
+    @Test
+    void what_no_digest_names_is_known_to_be_nothing() {
+        Picture picture = new Picture();
+        byte[] hash = new byte[8];
+        long number = XxHash64.hash("sc-b".getBytes(StandardCharsets.UTF_8));
+        for (int at = 0; at < 8; at++) {
+            hash[at] = (byte) (number >>> 8 * at);
+        }
+        ProtobufWriter digest = message().number(1, 1).run(2, hash);
+        picture.apply(control(1).number(4, 1).message(5, digest).bytes());
+        assertFalse(picture.view().knows("sc-b"));
+        assertTrue(picture.view().knows("example.org"));
+        picture.apply(control(2).message(5, message().run(3, hash)).bytes());
+        assertTrue(picture.view().knows("sc-b"));
+    }
+
+    @Test
+    void what_is_held_is_told_at_the_next_connection() {
+        Picture picture = new Picture();
+        picture.apply(control(1, service("10.0.0.1:80")).bytes());
+        Identity identity = new Identity("", "node", "app-a", "", "", "secret", "0.1.0");
+        byte[] hello = Messages.hello(identity, picture.held(), picture.epoch());
+        ProtobufReader in = new ProtobufReader(hello);
+        assertEquals(1, in.next());
+        ProtobufReader fields = in.message();
+        String held = "";
+        String epoch = "";
+        for (int field = fields.next(); field != 0; field = fields.next()) {
+            if (field == 6) {
+                ProtobufReader one = fields.message();
+                one.next();
+                held = one.text();
+            } else if (field == 12) {
+                epoch = fields.text();
+            } else {
+                fields.skip();
+            }
+        }
+        assertEquals("service/x of epoch", held + " of " + epoch);
+        assertTrue(Messages.subscribe(Collections.singleton("sc-b")).length > 4);
+    }
+
+    @Test
+    void headers_coded_as_servers_code_them_are_read() throws Exception {
+        // `grpc-status: 16` and `www.example.com` (RFC 7541 C.4.1), in code.
+        byte[] text = {(byte) 0xf1, (byte) 0xe3, (byte) 0xc2, (byte) 0xe5, (byte) 0xf2, 0x3a, 0x6b, (byte) 0xa0,
+            (byte) 0xab, (byte) 0x90, (byte) 0xf4, (byte) 0xff};
+        byte[] block = new byte[16 + text.length];
+        block[0] = 0x20;
+        block[1] = (byte) 0x88;
+        block[2] = 0;
+        block[3] = 11;
+        System.arraycopy("grpc-status".getBytes(StandardCharsets.US_ASCII), 0, block, 4, 11);
+        block[15] = (byte) (0x80 | text.length);
+        System.arraycopy(text, 0, block, 16, text.length);
+        assertEquals("www.example.com", Hpack.read(block).get("grpc-status"));
+        assertEquals("200", Hpack.read(block).get(":status"));
+    }
+}

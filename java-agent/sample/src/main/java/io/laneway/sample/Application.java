@@ -1,0 +1,88 @@
+package io.laneway.sample;
+
+import java.util.Map;
+import java.util.concurrent.CompletableFuture;
+import java.util.function.Supplier;
+import org.springframework.boot.SpringApplication;
+import org.springframework.boot.autoconfigure.SpringBootApplication;
+import org.springframework.cloud.client.loadbalancer.LoadBalanced;
+import org.springframework.cloud.openfeign.EnableFeignClients;
+import org.springframework.cloud.openfeign.FeignClient;
+import org.springframework.context.annotation.Bean;
+import org.springframework.context.annotation.Configuration;
+import org.springframework.web.bind.annotation.GetMapping;
+import org.springframework.web.bind.annotation.PathVariable;
+import org.springframework.web.bind.annotation.RestController;
+import org.springframework.web.client.RestClient;
+import org.springframework.web.client.RestTemplate;
+import org.springframework.web.reactive.function.client.WebClient;
+
+/**
+ * Calls {@code sc-B} by the client that the path names, and answers with what it heard: {@code A -> B[…]}. Its registry does
+ * not know {@code sc-C}.
+ */
+@SpringBootApplication
+@EnableFeignClients
+@RestController
+public class Application {
+    private static final String URL = "http://sc-B/b";
+
+    private final Map<String, Supplier<String>> clients;
+
+    Application(RestTemplate restTemplate, RestClient.Builder restClient, WebClient.Builder webClient, ServiceB feign) {
+        RestClient rest = restClient.build();
+        WebClient web = webClient.build();
+        Supplier<String> byRestTemplate = () -> restTemplate.getForObject(URL, String.class);
+        clients = Map.of(
+                "rest-template", byRestTemplate,
+                "rest-client", () -> rest.get().uri(URL).retrieve().body(String.class),
+                "web-client", () -> web.get().uri(URL).retrieve().bodyToMono(String.class).block(),
+                "feign", feign::call,
+                "unregistered", () -> restTemplate.getForObject("http://sc-C/c", String.class),
+                "async", () -> CompletableFuture.supplyAsync(byRestTemplate).join());
+    }
+
+    public static void main(String[] arguments) {
+        SpringApplication.run(Application.class, arguments);
+    }
+
+    @GetMapping("/a/{client}")
+    String call(@PathVariable("client") String client) {
+        return "A -> " + clients.get(client).get();
+    }
+
+    @GetMapping("/ready")
+    String ready() {
+        return "A";
+    }
+
+    /** {@code sc-B} by Feign. */
+    @FeignClient("sc-B")
+    interface ServiceB {
+        /** Its one path. */
+        @GetMapping("/b")
+        String call();
+    }
+
+    /** Clients that find instances of services by name. */
+    @Configuration
+    static class Clients {
+        @Bean
+        @LoadBalanced
+        RestTemplate restTemplate() {
+            return new RestTemplate();
+        }
+
+        @Bean
+        @LoadBalanced
+        RestClient.Builder restClient() {
+            return RestClient.builder();
+        }
+
+        @Bean
+        @LoadBalanced
+        WebClient.Builder webClient() {
+            return WebClient.builder();
+        }
+    }
+}
