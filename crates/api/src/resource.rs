@@ -8,8 +8,10 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+mod any_route;
 mod certificate;
 mod gateway;
+mod grpc_route;
 mod kind;
 mod lane;
 mod object;
@@ -21,10 +23,12 @@ mod status;
 mod table;
 mod tls;
 
+pub use any_route::{AnyRoute, AnyRule, Matches};
 pub use certificate::{CertificateFiles, CertificateSpec, NOT_ITS_KEY, WrittenKey};
 pub use gateway::{
     AllowedRoutes, GatewaySpec, LanewayGatewaySpec, Listener, NamespacesFrom, RouteNamespaces,
 };
+pub use grpc_route::{GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
 pub use kind::{Key, one_line};
 pub use lane::{
     ApplicationSwitch, AttributeName, ConditionValue, Content, Entrance, Entry, Fallback,
@@ -59,6 +63,8 @@ table::kinds! {
     Gateway(GatewaySpec) as gateways: GatewayApi, "Gateway", "gateways", ["gw"];
     /// Routes.
     HttpRoute(HttpRouteSpec) as http_routes: GatewayApi, "HTTPRoute", "httproutes", ["route", "routes"];
+    /// Routes of gRPC.
+    GrpcRoute(GrpcRouteSpec) as grpc_routes: GatewayApi, "GRPCRoute", "grpcroutes", [];
     /// A group of lanes.
     LaneGroup(LaneGroupSpec) as lane_groups: Laneway, "LaneGroup", "lanegroups", ["group", "groups"];
     /// A lane.

@@ -13,7 +13,7 @@ use std::{
 use api::{
     convert,
     discovery::v1,
-    resource::{CertificateFiles, HttpRoute, Key, Kind, Object, Set},
+    resource::{AnyRoute, CertificateFiles, Key, Kind, Object, Set},
 };
 use lanes::{ServiceId, directory::NameAnswer};
 use routes::tls::Certificate;
@@ -216,7 +216,11 @@ impl Picture {
                 }
                 Object::Gateway(_) => drop(affected.gateways.insert(key())),
                 Object::HttpRoute(route) => {
-                    self.index_route(route, exists);
+                    self.index_route(&route.into(), exists);
+                    affected.routes.insert(key());
+                }
+                Object::GrpcRoute(route) => {
+                    self.index_route(&route.into(), exists);
                     affected.routes.insert(key());
                 }
                 Object::Backend(backend) => {
@@ -236,7 +240,7 @@ impl Picture {
         }
     }
 
-    fn index_route(&mut self, route: &HttpRoute, exists: bool) {
+    fn index_route(&mut self, route: &AnyRoute<'_>, exists: bool) {
         for named in routing::named_by(route) {
             let routes = self.naming.entry(named.clone()).or_default();
             if exists {
@@ -470,7 +474,8 @@ impl Picture {
                 self.unknown.is_route(name) || self.names_unknown_backend(name)
             }
             ResourceKey::Service(_) => {
-                self.unknown.any(Kind::HttpRoute) || self.unknown.any(Kind::Backend)
+                let kinds = [Kind::HttpRoute, Kind::GrpcRoute, Kind::Backend];
+                kinds.into_iter().any(|kind| self.unknown.any(kind))
             }
             ResourceKey::Certificate(name) => {
                 self.certificates.is_not_loaded(name) || self.unknown.is_certificate(name)
@@ -482,7 +487,7 @@ impl Picture {
     fn names_unknown_backend(&self, route: &str) -> bool {
         self.unknown.names(Kind::Backend).any(|backend| {
             let routes = self.naming.get(&(Kind::Backend, backend.name.clone()));
-            let is_it = |key: &Key| route.split_once('/') == Some((&key.namespace, &key.name));
+            let is_it = |key: &Key| convert::routes::route_key(key).as_deref() == Some(route);
             routes.into_iter().flatten().any(is_it)
         })
     }

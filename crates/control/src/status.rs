@@ -13,6 +13,7 @@ use std::{
 };
 
 use api::{
+    convert,
     resource::{Key, Kind, Object, Status, StatusCondition},
     validate::Finding,
 };
@@ -303,8 +304,9 @@ fn resource_of(object: &Object) -> Option<ResourceKey> {
             .spec
             .laneway()
             .map(|_| ResourceKey::Gateway(gateway.metadata.name.as_str().into())),
-        Object::HttpRoute(route) => {
-            Some(ResourceKey::route(&route.metadata.namespace, &route.metadata.name))
+        Object::HttpRoute(_) | Object::GrpcRoute(_) => {
+            let key = convert::routes::route_key(&object.key())?;
+            Some(ResourceKey::Route(key.into()))
         }
         Object::Certificate(certificate) => {
             let metadata = &certificate.metadata;

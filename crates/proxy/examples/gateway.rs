@@ -11,7 +11,7 @@ use lanes::{
 };
 use proxy::{Feed, GatewayConfig, Published};
 use routes::{
-    GatewaySpec, RouteSpec, Table,
+    GatewaySpec, RouteKind, RouteSpec, Table,
     spec::{BackendSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
     tls::{Certificate, ListenerTls, PrivateKey, TlsVersion},
 };
@@ -82,6 +82,7 @@ fn picture(
     };
     let path = PathSpec::Prefix("/".to_owned());
     let route = RouteSpec {
+        kind: RouteKind::Http,
         namespace: "default".to_owned(),
         name: "all".to_owned(),
         parents: vec![ParentSpec { gateway: "edge".to_owned(), section: None, port: None }],

@@ -123,7 +123,7 @@ impl Account {
     ) {
         self.note(kind);
         let outcome = match kind {
-            Kind::ClientGone => Outcome::Failed,
+            Kind::ClientGone | Kind::DeadlineExceeded => Outcome::Failed,
             kind if kind.origin() == Origin::Client => Outcome::Denied,
             _ => Outcome::Failed,
         };

@@ -151,6 +151,9 @@ pub(crate) enum Kind {
     /// No answer in time.
     #[error("the instance did not answer in time")]
     AnswerTimeout,
+    /// The caller has said how long it waits, and that is over.
+    #[error("the caller's deadline has passed")]
+    DeadlineExceeded,
 }
 
 /// Why nothing is expected of an instance any more that has a request.
@@ -221,6 +224,7 @@ impl Kind {
             | Self::Connection(_)
             | Self::RequestTimeout
             | Self::ClientGone
+            | Self::DeadlineExceeded
             | Self::Misdirected
             | Self::Outdated
             | Self::ConnectMethod
@@ -313,7 +317,7 @@ impl Kind {
             | Self::UnexpectedUpgrade => 502,
             Self::Application(_) => Refused::Unreachable.status(),
             Self::ApplicationUnanswered(_) => Refused::Unanswered.status(),
-            Self::AnswerTimeout => 504,
+            Self::AnswerTimeout | Self::DeadlineExceeded => 504,
         }
     }
 }

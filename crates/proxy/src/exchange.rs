@@ -29,7 +29,8 @@ use crate::{
     worker::Worker,
 };
 
-use attempts::{Connected, Patience, Tries};
+use attempts::{Connected, Tries};
+use patience::Patience;
 use sides::{
     Answer as _, AnswerSink, Call, Decide, Found, Gone, OwnAnswer, Piece as _, Request,
     RequestBody, Upstream,
@@ -37,6 +38,7 @@ use sides::{
 
 mod answer;
 mod attempts;
+mod patience;
 pub(crate) mod sides;
 mod streaming;
 #[cfg(test)]
@@ -127,7 +129,6 @@ where
     worker.deadlines.set_now(started);
     let _in_flight = worker.account.begin();
     let exchange = Exchange { worker, upstream, sink };
-    let is_conversation = request.is_conversation();
     let mut found = Found::default();
     let mut queries = 0;
     let mut picture = worker.picture();
@@ -145,7 +146,7 @@ where
         drop(head);
         let no_plan = match decided {
             Ok(plan) => {
-                let patience = Patience::new(worker, &plan, is_conversation);
+                let patience = Patience::new(worker, &plan, &request, started);
                 let protocol = plan.protocol.unwrap_or(R::PROTOCOL);
                 let mut planned = Planned {
                     plan,
@@ -157,7 +158,9 @@ where
                     chosen: None,
                     is_unanswered: Cell::new(false),
                 };
-                let message = upstream.message(protocol, &request, &written, &planned.plan.edits);
+                let told_ms = patience.told_ms();
+                let edits = &planned.plan.edits;
+                let message = upstream.message(protocol, &request, told_ms, &written, edits);
                 worker.buffers.give_write(written.into_memory());
                 body = request.into_body(upstream.keeps_framing(protocol));
                 break exchange.carry_out::<R>(&mut planned, message, &mut body).await;
@@ -364,7 +367,8 @@ impl<U, S> Exchange<'_, U, S> {
                         tries.refused(self.worker, planned, refused)?;
                     }
                 },
-                Err(error) => {
+                Err(mut error) => {
+                    error.kind = planned.patience.meant(self.worker, error.kind);
                     // An orderly end would pass for a caller that has only said all, and still waits.
                     call.cut();
                     // What the instance closed while it waited in the pool says nothing about the instance.

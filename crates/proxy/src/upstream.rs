@@ -75,6 +75,7 @@ where
         &self,
         protocol: Protocol,
         request: &R,
+        told_ms: Option<u64>,
         written: &Written,
         edits: &Edits<'_>,
     ) -> Message {
@@ -82,7 +83,8 @@ where
             Version::Http1 => Message::Http1(h1::Message::new(self.0, request, written, edits)),
             Version::Http2 => {
                 let scheme = protocol.scheme();
-                Message::Http2(h2::Message::new(self.0, scheme, request, written, edits))
+                let message = h2::Message::new(self.0, scheme, request, told_ms, written, edits);
+                Message::Http2(message)
             }
         }
     }

@@ -11,11 +11,12 @@ use lanes::{Fault, Problem, is_token};
 use crate::{
     filter::{Filters, compile_filters},
     host::{HostMap, HostPattern},
+    overlaps::{self, Overlap},
     path::{PathIndex, PathMatcher, check_path},
     precedence::{Candidate, Conditions, Named},
     spec::{
-        BackendSpec, GatewaySpec, HeaderEdits, ListenerSpec, MatchSpec, NamedSpec, ParentSpec,
-        PathSpec, RouteSpec, RuleSpec,
+        BackendSpec, GatewaySpec, HeaderEdits, MatchSpec, NamedSpec, ParentSpec, PathSpec,
+        RouteSpec, RuleSpec,
     },
     table::{Backend, Inner, Listener, Rule, Table},
     text::{TextMatcher, whole_value_regex},
@@ -38,8 +39,8 @@ impl Table {
         let Some(gateway) = gateway else { return (Self::default(), Vec::new()) };
         let mut compiler = Compiler::new(gateway);
         let mut by_age: Vec<&RouteSpec> = routes.iter().collect();
-        // Alphabetical by the joined text, not by namespace first: `a/x` and `a-b/x` differ in that.
-        by_age.sort_by_cached_key(|route| (route.created, route_key(route)));
+        by_age.sort_by_cached_key(|route| route.age());
+        compiler.overlaps = overlaps::among(gateway, &by_age);
         for (order, route) in by_age.into_iter().enumerate() {
             compiler.add_route(route, u32::try_from(order).unwrap_or(u32::MAX));
         }
@@ -52,13 +53,15 @@ struct Compiler<'g> {
     patterns: Vec<Option<HostPattern>>,
     paths: Vec<HostMap<PathIndex>>,
     rules: Vec<Rule>,
+    /// Where routes do not attach for the sake of older ones; told by [`overlaps`].
+    overlaps: Vec<Overlap<'g>>,
     problems: Vec<RouteProblem>,
 }
 
 /// What is wrong with a route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteProblem {
-    /// `namespace/name` of the route.
+    /// What the route is known by.
     pub route: String,
     /// The parent it is about, by its place in [`RouteSpec::parents`].
     pub parent: Option<usize>,
@@ -75,10 +78,6 @@ impl fmt::Display for RouteProblem {
     }
 }
 
-fn route_key(route: &RouteSpec) -> String {
-    format!("{}/{}", route.namespace, route.name)
-}
-
 impl<'g> Compiler<'g> {
     fn new(gateway: &'g GatewaySpec) -> Self {
         // A host name that cannot be read matches nothing.
@@ -86,7 +85,8 @@ impl<'g> Compiler<'g> {
         let patterns: Vec<_> =
             patterns.map(|it| HostPattern::of_listener(it.hostname.as_deref()).ok()).collect();
         let paths = patterns.iter().map(|_| HostMap::default()).collect();
-        Self { gateway, patterns, paths, rules: Vec::new(), problems: Vec::new() }
+        let (rules, overlaps, problems) = (Vec::new(), Vec::new(), Vec::new());
+        Self { gateway, patterns, paths, rules, overlaps, problems }
     }
 
     fn add_route(&mut self, route: &RouteSpec, route_order: u32) {
@@ -98,7 +98,7 @@ impl<'g> Compiler<'g> {
             return;
         }
         let hostnames = compile_hostnames(&route.hostnames, &mut problems);
-        let key = route_key(route);
+        let key = route.key();
         let attached = self.attach(&parents, &hostnames, route);
         for (rule_index, rule) in route.rules.iter().enumerate() {
             let mut rule_problems = Vec::new();
@@ -142,7 +142,7 @@ impl<'g> Compiler<'g> {
         let mut attached: Vec<(usize, Vec<&HostPattern>)> = Vec::new();
         for (parent_index, parent) in parents {
             let named: Vec<usize> = (self.gateway.listeners.iter().enumerate())
-                .filter(|(_, listener)| names(parent, listener))
+                .filter(|(_, listener)| parent.names(listener))
                 .map(|(index, _)| index)
                 .collect();
             if named.is_empty() {
@@ -157,7 +157,7 @@ impl<'g> Compiler<'g> {
                 let remedy =
                     format!("name a listener of {}: {}", self.gateway.name, listeners.join(", "));
                 self.problems.push(RouteProblem {
-                    route: route_key(route),
+                    route: route.key(),
                     parent: Some(*parent_index),
                     problem: Problem::new(part, value, remedy).of(Fault::NotAttached),
                 });
@@ -175,7 +175,9 @@ impl<'g> Compiler<'g> {
                 let patterns: Vec<_> =
                     hostnames.iter().filter(|pattern| pattern.intersects(of_listener)).collect();
                 met |= !patterns.is_empty();
-                if !patterns.is_empty() && !attached.iter().any(|(index, _)| *index == listener) {
+                let is_barred = self.overlaps.iter().any(|it| it.bars(route, listener));
+                let is_new = !attached.iter().any(|(index, _)| *index == listener);
+                if !patterns.is_empty() && is_new && !is_barred {
                     attached.push((listener, patterns));
                 }
             }
@@ -186,7 +188,7 @@ impl<'g> Compiler<'g> {
                 );
                 let problem = Problem::new("spec.hostnames", route.hostnames.join(", "), remedy);
                 self.problems.push(RouteProblem {
-                    route: route_key(route),
+                    route: route.key(),
                     parent: None,
                     problem: problem.of(Fault::NotAttached),
                 });
@@ -208,13 +210,11 @@ impl<'g> Compiler<'g> {
     }
 }
 
-fn names(parent: &ParentSpec, listener: &ListenerSpec) -> bool {
-    parent.section.as_ref().is_none_or(|section| *section == listener.name)
-        && parent.port.is_none_or(|port| port == listener.port)
-}
-
 /// No host names at all is any host; host names that are all wrong are none.
-fn compile_hostnames(hostnames: &[String], problems: &mut Vec<Problem>) -> Vec<HostPattern> {
+pub(crate) fn compile_hostnames(
+    hostnames: &[String],
+    problems: &mut Vec<Problem>,
+) -> Vec<HostPattern> {
     if hostnames.is_empty() {
         return vec![HostPattern::Any];
     }
@@ -349,7 +349,7 @@ fn compile_rule(
         (_, backend) => backend,
     };
     Rule {
-        route: route_key(route),
+        route: route.key(),
         route_name: route.name.clone(),
         index: rule_index,
         redirect: filters.redirect,

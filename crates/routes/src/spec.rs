@@ -110,9 +110,32 @@ impl GatewaySpec {
     }
 }
 
-/// One HTTPRoute.
+/// What a route is written as. All of them are rules of one table.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKind {
+    /// `HTTPRoute`.
+    #[default]
+    Http,
+    /// `GRPCRoute`: its requests are `POST /service/method`.
+    Grpc,
+}
+
+impl RouteKind {
+    /// What a route of this kind is known by among all routes: `namespace/name`, and before it the kind where that is not
+    /// `HTTPRoute`.
+    pub fn key(self, namespace: &str, name: &str) -> String {
+        match self {
+            Self::Http => format!("{namespace}/{name}"),
+            Self::Grpc => format!("grpcroute/{namespace}/{name}"),
+        }
+    }
+}
+
+/// One route.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteSpec {
+    /// What it is written as.
+    pub kind: RouteKind,
     /// Its namespace.
     pub namespace: String,
     /// Its name; entrances may name it.
@@ -127,6 +150,19 @@ pub struct RouteSpec {
     pub created: u64,
 }
 
+impl RouteSpec {
+    /// What it is known by among all routes.
+    pub fn key(&self) -> String {
+        self.kind.key(&self.namespace, &self.name)
+    }
+
+    /// Less is older: by age, then alphabetical by the joined text, not by namespace first: `a/x` and `a-b/x` differ in
+    /// that.
+    pub(crate) fn age(&self) -> (u64, String, RouteKind) {
+        (self.created, format!("{}/{}", self.namespace, self.name), self.kind)
+    }
+}
+
 /// Where a route attaches.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ParentSpec {
@@ -136,6 +172,14 @@ pub struct ParentSpec {
     pub section: Option<String>,
     /// Only this port.
     pub port: Option<u16>,
+}
+
+impl ParentSpec {
+    /// Whether it means a listener of its gateway.
+    pub(crate) fn names(&self, listener: &ListenerSpec) -> bool {
+        self.section.as_ref().is_none_or(|section| *section == listener.name)
+            && self.port.is_none_or(|port| port == listener.port)
+    }
 }
 
 /// One rule of a route.

@@ -53,7 +53,7 @@ pub enum Found<'t> {
 /// One rule, ready to use.
 #[derive(Debug)]
 pub struct Rule {
-    /// `namespace/name` of the route.
+    /// What the route is known by: `namespace/name`, or the kind before it.
     pub route: String,
     /// Name of the route alone, as entrances name it.
     pub route_name: String,

@@ -55,6 +55,11 @@ pub(crate) fn whole_value_regex(pattern: &str) -> Result<Regex, Problem> {
     })
 }
 
+/// What is wrong with a regular expression, at `value`.
+pub fn check_expression(pattern: &str) -> Result<(), Problem> {
+    whole_value_regex(pattern).map(drop)
+}
+
 fn compile(pattern: &str) -> Result<Regex, regex::Error> {
     RegexBuilder::new(pattern)
         .size_limit(REGEX_PROGRAM_BYTES_MAX)

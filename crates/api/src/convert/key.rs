@@ -17,7 +17,7 @@ pub enum ResourceKey {
     Service(ServiceId),
     /// A gateway's listeners.
     Gateway(Arc<str>),
-    /// A route: `namespace/name`.
+    /// A route, by what it is known by among all routes: see [`routes::RouteKind::key`].
     Route(Arc<str>),
     /// What a host name means, lower-case.
     Name(Arc<str>),
@@ -28,11 +28,6 @@ pub enum ResourceKey {
 }
 
 impl ResourceKey {
-    /// Of a route.
-    pub fn route(namespace: &str, name: &str) -> Self {
-        Self::Route(format!("{namespace}/{name}").into())
-    }
-
     /// What a data plane says it holds. `None` for keys of a release that knows more.
     pub fn of(held: &v1::Held) -> Option<Self> {
         let (kind, rest) = held.key.split_once('/')?;
@@ -100,6 +95,7 @@ mod tests {
             "group/trade",
             "gateway/edge",
             "route/default/a",
+            "route/grpcroute/default/a",
             "name/sc-b.default",
             "address/127.0.0.1:80",
             "address/[::1]:80",

@@ -1,19 +1,21 @@
-//! `Gateway`, `HTTPRoute` and `Backend` → [`routes::GatewaySpec`] and [`routes::RouteSpec`].
+//! `Gateway`, routes of every kind and `Backend` → [`routes::GatewaySpec`] and [`routes::RouteSpec`].
 
 use lanes::{Fault, Problem, ServiceId};
 use routes::{
-    GatewaySpec, RouteSpec,
+    GatewaySpec, RouteKind, RouteSpec,
     spec::{
         BackendSpec, ListenerSpec, MatchSpec, NamedSpec, ParentSpec, PathSpec, RuleSpec, TextSpec,
     },
 };
 
 use crate::resource::{
-    Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, HttpRoute, Key, Kind, LanewayGatewaySpec,
-    MatchType, NamedMatch, Object, ParentRef, PathMatchType, RouteMatch, RouteRule, Set,
+    AnyRoute, AnyRule, Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, Key, Kind,
+    LanewayGatewaySpec, Listener, MatchType, Matches, NamedMatch, Object, ParentRef, PathMatchType,
+    RouteMatch, Set,
 };
 
 mod filters;
+mod grpc;
 mod listeners;
 
 /// Annotation of a Gateway: its clients' lane context, trace and correlation ids are believed. `"true"`.
@@ -99,16 +101,16 @@ pub fn gateway(
 
 /// A route as it attaches and resolves in `set`, or every problem of its shape. A parent that does not exist, or does
 /// not let it attach, is left out.
-pub fn route(resource: &HttpRoute, set: &Set) -> Result<RouteSpec, Vec<Problem>> {
+pub fn route<'s>(resource: impl Into<AnyRoute<'s>>, set: &Set) -> Result<RouteSpec, Vec<Problem>> {
+    let resource = resource.into();
     let mut problems = Vec::new();
-    let own = resource.metadata.namespace.as_str();
-    let parents = (resource.spec.parent_refs.iter())
-        .filter_map(|written| attach(written, own, set).ok())
+    let parents = (resource.parent_refs.iter())
+        .filter_map(|written| attach(written, &resource, set).ok())
         .flatten()
         .collect();
     let mut rules = Vec::new();
-    for (index, written) in resource.spec.rules.iter().enumerate() {
-        match rule(written, own, set) {
+    for (index, written) in resource.rules.iter().enumerate() {
+        match rule(written, &resource, set) {
             Ok(rule) => rules.push(rule),
             Err(wrong) => problems.extend(
                 wrong.into_iter().map(|problem| problem.under(&format!("spec.rules[{index}]"))),
@@ -119,17 +121,33 @@ pub fn route(resource: &HttpRoute, set: &Set) -> Result<RouteSpec, Vec<Problem>>
         return Err(problems);
     }
     Ok(RouteSpec {
+        kind: if resource.is_grpc() { RouteKind::Grpc } else { RouteKind::Http },
         namespace: resource.metadata.namespace.clone(),
         name: resource.metadata.name.clone(),
         parents,
-        hostnames: resource.spec.hostnames.clone(),
+        hostnames: resource.hostnames.to_vec(),
         rules,
         created: set.created(&resource.key()).unwrap_or_default().0,
     })
 }
 
-/// Where a route of namespace `own` attaches by one of its parents; or why it does not, relative to the parent.
-pub fn attach(written: &ParentRef, own: &str, set: &Set) -> Result<Vec<ParentSpec>, Problem> {
+/// What a route is known by among all routes, if it is one.
+pub fn route_key(key: &Key) -> Option<String> {
+    let kind = match key.kind {
+        Kind::HttpRoute => RouteKind::Http,
+        Kind::GrpcRoute => RouteKind::Grpc,
+        _ => return None,
+    };
+    Some(kind.key(&key.namespace, &key.name))
+}
+
+/// Where a route attaches by one of its parents; or why it does not, relative to the parent.
+pub fn attach(
+    written: &ParentRef,
+    route: &AnyRoute<'_>,
+    set: &Set,
+) -> Result<Vec<ParentSpec>, Problem> {
+    let own = route.metadata.namespace.as_str();
     if written.kind.as_deref().is_some_and(|kind| kind != "Gateway") {
         return Err(Problem::new("kind", written.kind.clone().unwrap_or_default(), "use Gateway"));
     }
@@ -140,21 +158,26 @@ pub fn attach(written: &ParentRef, own: &str, set: &Set) -> Result<Vec<ParentSpe
     let namespace = written.namespace.as_deref().unwrap_or(own);
     let key = Key::new(Kind::Gateway, namespace, written.name.as_str());
     let gateway = match set.get(&key) {
-        Some(Object::Gateway(gateway)) => gateway.spec.laneway().ok_or_else(|| {
-            format!("name a Gateway of Laneway's: {key} belongs to another controller")
-        }),
+        Some(Object::Gateway(gateway)) => match gateway.spec.laneway() {
+            Some(spec) => Ok((gateway, spec)),
+            None => {
+                Err(format!("name a Gateway of Laneway's: {key} belongs to another controller"))
+            }
+        },
         _ => Err(format!("name a Gateway: there is no {key}")),
     };
-    let gateway = gateway
+    let (gateway, spec) = gateway
         .map_err(|remedy| Problem::new("name", &written.name, remedy).of(Fault::NotFound))?;
-    let meant: Vec<_> = (gateway.listeners.iter())
+    let meant: Vec<_> = (spec.listeners.iter())
         .filter(|listener| {
             written.section_name.as_ref().is_none_or(|section| *section == listener.name)
         })
         .filter(|listener| written.port.is_none_or(|port| port == listener.port))
         .collect();
     // A listener that does not exist is left to the route table, which names those that do.
-    let allowed = meant.iter().filter(|listener| listener.allows(namespace, own)).count();
+    let carries = |listener: &Listener| !route.is_grpc() || speaks_http2(gateway, listener);
+    let lets_in = |listener: &Listener| listener.allows(namespace, own) && carries(listener);
+    let allowed = meant.iter().filter(|listener| lets_in(listener)).count();
     let parent = |section: Option<String>| ParentSpec {
         gateway: written.name.clone(),
         section,
@@ -163,15 +186,30 @@ pub fn attach(written: &ParentRef, own: &str, set: &Set) -> Result<Vec<ParentSpe
     if allowed == meant.len() {
         return Ok(vec![parent(written.section_name.clone())]);
     }
+    if allowed == 0 && meant.iter().any(|listener| listener.allows(namespace, own)) {
+        let names: Vec<&str> = meant.iter().map(|listener| listener.name.as_str()).collect();
+        let remedy = format!(
+            "use a listener of protocol HTTPS, or annotate {key} with {HTTP2_PRIOR_KNOWLEDGE}: \"true\": gRPC needs HTTP/2, which listener {} does not speak",
+            names.join(", ")
+        );
+        return Err(Problem::new("name", &written.name, remedy).of(Fault::NotAttached));
+    }
     if allowed == 0 {
         let remedy = format!(
             "move the route to namespace {namespace}, or set allowedRoutes.namespaces.from: All on the listeners of {key}"
         );
         return Err(Problem::new("name", &written.name, remedy).of(Fault::NotAttached));
     }
-    Ok((meant.into_iter().filter(|listener| listener.allows(namespace, own)))
+    Ok((meant.into_iter().filter(|listener| lets_in(listener)))
         .map(|listener| parent(Some(listener.name.clone())))
         .collect())
+}
+
+/// Whether clients can speak HTTP/2 at a listener.
+fn speaks_http2(gateway: &Gateway, listener: &Listener) -> bool {
+    let annotations = &gateway.metadata.annotations;
+    listener.protocol == "HTTPS"
+        || annotations.get(HTTP2_PRIOR_KNOWLEDGE).is_some_and(|said| said == "true")
 }
 
 /// The Backend a reference means, or why there is none.
@@ -196,17 +234,42 @@ pub fn backend<'s>(written: &BackendRef, own: &str, set: &'s Set) -> Result<&'s 
     }
 }
 
-fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Problem>> {
+/// The Backend that a rule of a route may use, or why there is none.
+pub fn usable_backend<'s>(
+    written: &BackendRef,
+    route: &AnyRoute<'_>,
+    set: &'s Set,
+) -> Result<&'s Backend, Problem> {
+    let backend = backend(written, &route.metadata.namespace, set)?;
+    if route.is_grpc() && !backend.spec.speaks_http2() {
+        let spoken = backend.spec.protocol.as_str();
+        let right = if spoken == "https" { "h2" } else { "h2c" };
+        let remedy = format!(
+            "write protocol: {right} in {}: gRPC needs HTTP/2, and its instances are said to speak {spoken}",
+            backend.key()
+        );
+        return Err(Problem::new("name", &written.name, remedy).of(Fault::NotAttached));
+    }
+    Ok(backend)
+}
+
+fn rule(written: &AnyRule<'_>, route: &AnyRoute<'_>, set: &Set) -> Result<RuleSpec, Vec<Problem>> {
     let mut problems = Vec::new();
-    let filters = filters::specs(&written.filters, &mut problems);
+    if route.is_grpc() {
+        grpc::check_filters(written.filters, &mut problems);
+    }
+    let filters = filters::specs(written.filters, &mut problems);
     let mut backends = Vec::new();
     for (index, reference) in written.backend_refs.iter().enumerate() {
         let mut wrong = Vec::new();
-        let resolved = backend(reference, own, set);
+        let resolved = usable_backend(reference, route, set);
         if let Err(problem) = &resolved
-            && problem.fault != Fault::NotFound
+            && !is_of_another(problem)
         {
             wrong.push(problem.clone());
+        }
+        if route.is_grpc() {
+            grpc::check_filters(&reference.filters, &mut wrong);
         }
         backends.push(BackendSpec {
             http2: resolved.as_ref().is_ok_and(|backend| backend.spec.speaks_http2()),
@@ -219,7 +282,7 @@ fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Probl
             wrong.into_iter().map(|problem| problem.under(&format!("backendRefs[{index}]"))),
         );
     }
-    let timeouts = written.timeouts.clone().unwrap_or_default();
+    let timeouts = written.timeouts.cloned().unwrap_or_default();
     let mut timeout = |name: &str, text: Option<&str>| match text.map(duration_ms) {
         None => None,
         Some(Some(milliseconds)) => Some(milliseconds),
@@ -235,11 +298,19 @@ fn rule(written: &RouteRule, own: &str, set: &Set) -> Result<RuleSpec, Vec<Probl
     };
     let request_timeout_ms = timeout("request", timeouts.request.as_deref());
     let backend_timeout_ms = timeout("backendRequest", timeouts.backend_request.as_deref());
+    let matches = match written.matches {
+        Matches::Http(matches) => matches.iter().map(route_match).collect(),
+        Matches::Grpc(matches) => grpc::matches(matches, &mut problems),
+    };
     if !problems.is_empty() {
         return Err(problems);
     }
-    let matches = written.matches.iter().map(route_match).collect();
     Ok(RuleSpec { matches, filters, backends, request_timeout_ms, backend_timeout_ms })
+}
+
+/// Whether what is wrong with a reference is up to what it names: it can come right without an edit of the route.
+pub(crate) fn is_of_another(problem: &Problem) -> bool {
+    matches!(problem.fault, Fault::NotFound | Fault::NotAttached)
 }
 
 fn route_match(written: &RouteMatch) -> MatchSpec {

@@ -540,6 +540,9 @@ pub struct Route {
     /// creation order; the older of two equal matches wins
     #[prost(uint64, tag = "6")]
     pub created: u64,
+    /// a GRPCRoute; else an HTTPRoute
+    #[prost(bool, tag = "7")]
+    pub grpc: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ParentRef {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Describe, Metadata, Status};
+use super::{AnyRoute, Describe, Metadata, Status};
 
 /// Routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -143,7 +143,7 @@ pub enum MatchType {
 
 impl MatchType {
     #[expect(clippy::trivially_copy_pass_by_ref, reason = "the signature serde calls")]
-    fn is_exact(&self) -> bool {
+    pub(super) fn is_exact(&self) -> bool {
         *self == Self::Exact
     }
 }
@@ -311,19 +311,10 @@ impl Describe for HttpRouteSpec {
     const IS_DISTRIBUTED: bool = true;
     const COLUMNS: &'static [&'static str] = &["GATEWAYS", "HOSTS", "PATHS", "BACKENDS"];
 
-    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
-        let gateways: Vec<&str> =
-            self.parent_refs.iter().map(|parent| parent.name.as_str()).collect();
-        let hosts =
-            if self.hostnames.is_empty() { "*".to_owned() } else { self.hostnames.join(",") };
+    fn cells(&self, metadata: &Metadata, _: Option<&Status>) -> Vec<String> {
+        let route = AnyRoute::of_http(metadata, self);
         let paths: Vec<&str> = self.rules.iter().flat_map(RouteRule::paths).collect();
-        let mut backends: Vec<&str> = Vec::new();
-        for backend in self.rules.iter().flat_map(|rule| &rule.backend_refs) {
-            if !backends.contains(&backend.name.as_str()) {
-                backends.push(&backend.name);
-            }
-        }
-        vec![gateways.join(","), hosts, paths.join(","), backends.join(",")]
+        vec![route.gateways(), route.hosts(), paths.join(","), route.backends()]
     }
 }
 

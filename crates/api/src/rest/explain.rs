@@ -46,7 +46,7 @@ pub struct ExplainResponse {
     pub listener: String,
     /// Whether that listener believes the client's lane context.
     pub trusted: bool,
-    /// `namespace/name` of the route that matches; empty when none does.
+    /// `namespace/name` of the route that matches, of a GRPCRoute `grpcroute/namespace/name`; empty when none does.
     pub route: String,
     /// What happened to the request at the route, and what did not, in words.
     pub routing: Vec<String>,

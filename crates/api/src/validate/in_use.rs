@@ -6,7 +6,7 @@ use ::lanes::{Fault, Problem};
 use super::Report;
 use crate::{
     convert::routes as convert,
-    resource::{HttpRoute, Key, Kind, LaneGroup, Object, Set},
+    resource::{AnyRoute, Key, Kind, LaneGroup, Object, Set},
 };
 
 /// Names shown of those that refer to what is deleted; the rest is counted.
@@ -17,7 +17,7 @@ pub(super) fn removed(after: &Set, object: &Object, report: &mut Report) {
     let key = object.key();
     let users = match object {
         Object::Gateway(_) => of_gateway(after, &key),
-        Object::HttpRoute(_) => of_route(after, &key),
+        Object::HttpRoute(_) | Object::GrpcRoute(_) => of_route(after, &key),
         Object::Backend(_) => of_backend(after, &key),
         Object::ServiceSource(_) => of_source(after, &key),
         Object::Certificate(_) => of_certificate(after, &key),
@@ -36,8 +36,8 @@ pub(super) fn removed(after: &Set, object: &Object, report: &mut Report) {
 }
 
 fn of_gateway(after: &Set, gateway: &Key) -> Vec<Key> {
-    let attaches = |route: &&HttpRoute| {
-        route.spec.parent_refs.iter().any(|parent| {
+    let attaches = |route: &AnyRoute<'_>| {
+        route.parent_refs.iter().any(|parent| {
             let namespace = parent.namespace.as_deref().unwrap_or(&route.metadata.namespace);
             parent.kind.as_deref().is_none_or(|kind| kind == Kind::Gateway.name())
                 && parent.group.as_deref().is_none_or(|group| group == Kind::Gateway.group())
@@ -45,7 +45,7 @@ fn of_gateway(after: &Set, gateway: &Key) -> Vec<Key> {
                 && namespace == gateway.namespace
         })
     };
-    let routes = after.http_routes().filter(attaches).map(HttpRoute::key);
+    let routes = after.routes().filter(attaches).map(|route| route.key());
     // Groups name gateways across namespaces.
     if after.gateways().any(|other| other.metadata.name == gateway.name) {
         return routes.collect();
@@ -59,9 +59,9 @@ fn of_gateway(after: &Set, gateway: &Key) -> Vec<Key> {
 
 fn of_route(after: &Set, route: &Key) -> Vec<Key> {
     let is_left = |gateway: &str| {
-        after.http_routes().any(|other| {
+        after.routes().any(|other| {
             other.metadata.name == route.name
-                && other.spec.parent_refs.iter().any(|parent| parent.name == gateway)
+                && other.parent_refs.iter().any(|parent| parent.name == gateway)
         })
     };
     let names = |group: &&LaneGroup| {
@@ -75,9 +75,9 @@ fn of_route(after: &Set, route: &Key) -> Vec<Key> {
 }
 
 fn of_backend(after: &Set, backend: &Key) -> Vec<Key> {
-    let calls = |route: &&HttpRoute| {
+    let calls = |route: &AnyRoute<'_>| {
         route.metadata.namespace == backend.namespace
-            && (route.spec.rules.iter().flat_map(|rule| &rule.backend_refs)).any(|reference| {
+            && route.backend_refs().any(|reference| {
                 reference.kind.as_deref() == Some(Kind::Backend.name())
                     && reference.group.as_deref() == Some(Kind::Backend.group())
                     && reference.name == backend.name
@@ -85,7 +85,7 @@ fn of_backend(after: &Set, backend: &Key) -> Vec<Key> {
                         .is_none_or(|namespace| namespace == backend.namespace)
             })
     };
-    after.http_routes().filter(calls).map(HttpRoute::key).collect()
+    after.routes().filter(calls).map(|route| route.key()).collect()
 }
 
 fn of_certificate(after: &Set, certificate: &Key) -> Vec<Key> {

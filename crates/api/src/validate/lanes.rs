@@ -86,12 +86,12 @@ fn check_entrances<'s>(
             report.warning(&key, problem.of(Fault::NotFound));
         }
         for (number, route) in entrance.routes.iter().flatten().enumerate() {
-            let attaches = set.http_routes().any(|known| {
+            let attaches = set.routes().any(|known| {
                 known.metadata.name == *route
-                    && known.spec.parent_refs.iter().any(|parent| parent.name == gateway)
+                    && known.parent_refs.iter().any(|parent| parent.name == gateway)
             });
             if !attaches {
-                let remedy = format!("name an HTTPRoute that attaches to Gateway {gateway}");
+                let remedy = format!("name a route that attaches to Gateway {gateway}");
                 let problem = Problem::new(format!("{at}.routes[{number}]"), route, remedy);
                 report.warning(&key, problem.of(Fault::NotFound));
             }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lanes::{Fault, Problem};
 use routes::{
-    GatewaySpec, RouteProblem,
+    GatewaySpec, RouteKind, RouteProblem, RouteSpec,
     spec::{ListenerSpec, ParentSpec},
 };
 
@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     convert::routes as convert,
-    resource::{HttpRoute, Key, Set},
+    resource::{AnyRoute, Key, Kind, Set},
 };
 
 pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report: &mut Report) {
@@ -51,8 +51,38 @@ pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report
             }
         }
     }
-    for route in set.http_routes() {
-        check_route(route, set, &At { gateways: &gateways, reported }, known, report);
+    for route in set.routes() {
+        check_route(&route, set, &At { gateways: &gateways, reported }, known, report);
+    }
+    if set.grpc_routes().next().is_some() {
+        check_overlaps(&gateways, set, report);
+    }
+}
+
+/// Of routes of several kinds under one host name at one listener the oldest has it.
+fn check_overlaps(gateways: &[GatewaySpec], set: &Set, report: &mut Report) {
+    let specs: Vec<RouteSpec> =
+        set.routes().filter_map(|route| convert::route(route, set).ok()).collect();
+    let key = |route: &RouteSpec| {
+        let kind = match route.kind {
+            RouteKind::Http => Kind::HttpRoute,
+            RouteKind::Grpc => Kind::GrpcRoute,
+        };
+        Key::new(kind, route.namespace.as_str(), route.name.as_str())
+    };
+    for gateway in gateways {
+        for overlap in routes::overlaps(gateway, &specs) {
+            let hostnames = &overlap.route.hostnames;
+            let written = if hostnames.is_empty() { "*".to_owned() } else { hostnames.join(", ") };
+            let remedy = format!(
+                "use other host names, or another listener: {}, which is older, has them at listener {} of Gateway {}, and a host name is of one kind of route",
+                key(overlap.older),
+                gateway.listeners[overlap.listener].name,
+                gateway.name
+            );
+            let problem = Problem::new("spec.hostnames", written, remedy);
+            report.conflict(&key(overlap.route), problem.of(Fault::NotUnique));
+        }
     }
 }
 
@@ -63,7 +93,7 @@ struct At<'g> {
 }
 
 fn check_route(
-    route: &HttpRoute,
+    route: &AnyRoute<'_>,
     set: &Set,
     at: &At<'_>,
     known: &mut Compiled,
@@ -72,7 +102,7 @@ fn check_route(
     let key = route.key();
     let parents = check_parents(route, set, report);
     check_backends(route, set, report);
-    let mut spec = match convert::route(route, set) {
+    let mut spec = match convert::route(route.clone(), set) {
         Ok(spec) => spec,
         Err(problems) => return report.errors(&key, problems),
     };
@@ -113,22 +143,19 @@ fn check_route(
 
 /// What a route refers to can come to be there without an edit of the route; what it says cannot.
 fn severity(problem: &Problem) -> Severity {
-    match problem.fault {
-        Fault::NotFound | Fault::NotAttached => Severity::Warning,
-        _ => Severity::Error,
-    }
+    if convert::is_of_another(problem) { Severity::Warning } else { Severity::Error }
 }
 
 /// The specification's parents, and which of the written ones each comes from.
-fn check_parents(route: &HttpRoute, set: &Set, report: &mut Report) -> Vec<(usize, ParentSpec)> {
+fn check_parents(route: &AnyRoute<'_>, set: &Set, report: &mut Report) -> Vec<(usize, ParentSpec)> {
     let key = route.key();
-    if route.spec.parent_refs.is_empty() {
+    if route.parent_refs.is_empty() {
         let remedy = "name a Gateway, e.g. [{name: edge}]: the route is not served anywhere";
         report.warning(&key, Problem::new("spec.parentRefs", "[]", remedy).of(Fault::Missing));
     }
     let mut parents = Vec::new();
-    for (index, written) in route.spec.parent_refs.iter().enumerate() {
-        match convert::attach(written, &route.metadata.namespace, set) {
+    for (index, written) in route.parent_refs.iter().enumerate() {
+        match convert::attach(written, route, set) {
             Ok(attached) => parents.extend(attached.into_iter().map(|parent| (index, parent))),
             Err(problem) => {
                 let problem = problem.under(&format!("spec.parentRefs[{index}]"));
@@ -139,12 +166,12 @@ fn check_parents(route: &HttpRoute, set: &Set, report: &mut Report) -> Vec<(usiz
     parents
 }
 
-/// Backends that are not there yet do not stand in the way of a route.
-fn check_backends(route: &HttpRoute, set: &Set, report: &mut Report) {
-    for (index, rule) in route.spec.rules.iter().enumerate() {
+/// Backends that are not there yet, or do not speak what they must, do not stand in the way of a route.
+fn check_backends(route: &AnyRoute<'_>, set: &Set, report: &mut Report) {
+    for (index, rule) in route.rules.iter().enumerate() {
         for (number, reference) in rule.backend_refs.iter().enumerate() {
-            if let Err(problem) = convert::backend(reference, &route.metadata.namespace, set)
-                && problem.fault == Fault::NotFound
+            if let Err(problem) = convert::usable_backend(reference, route, set)
+                && convert::is_of_another(&problem)
             {
                 let at = format!("spec.rules[{index}].backendRefs[{number}]");
                 report.warning(&route.key(), problem.under(&at));

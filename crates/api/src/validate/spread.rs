@@ -9,7 +9,7 @@ use lanes::{Fault, Problem, ServiceId};
 use super::{Finding, Severity, sources};
 use crate::{
     convert::routes as convert,
-    resource::{Backend, HttpRoute, LaneGroup, Set},
+    resource::{AnyRoute, Backend, LaneGroup, Set},
 };
 
 /// A rule with weights over several services of one application.
@@ -23,12 +23,12 @@ pub struct Spread {
 /// The rules of a route that spread requests. `live` says which application is behind a service, where that is
 /// known; else the objects say it.
 pub fn spreads(
-    route: &HttpRoute,
+    route: &AnyRoute<'_>,
     set: &Set,
     live: impl Fn(&ServiceId) -> Option<String>,
 ) -> Vec<Spread> {
     let mut spreads = Vec::new();
-    for (rule, written) in route.spec.rules.iter().enumerate() {
+    for (rule, written) in route.rules.iter().enumerate() {
         let mut seen: Vec<(ServiceId, String)> = Vec::new();
         for reference in written.backend_refs.iter().filter(|reference| reference.weight > 0) {
             let own = &route.metadata.namespace;
@@ -53,7 +53,7 @@ pub fn groups_with<'s>(set: &'s Set, application: &'s str) -> impl Iterator<Item
 
 impl Spread {
     /// What is told of the route.
-    pub fn on_route(&self, route: &HttpRoute, group: &LaneGroup, severity: Severity) -> Finding {
+    pub fn on_route(&self, route: &AnyRoute<'_>, group: &LaneGroup, severity: Severity) -> Finding {
         let remedy = format!(
             "use one backend: application {} is routed by {}; let its lanes spread requests over versions",
             self.application,
@@ -68,7 +68,7 @@ impl Spread {
     }
 
     /// What is told of the group.
-    pub fn on_group(&self, route: &HttpRoute, group: &LaneGroup) -> Finding {
+    pub fn on_group(&self, route: &AnyRoute<'_>, group: &LaneGroup) -> Finding {
         let remedy = format!(
             "remove the application, or the weights of {}: it spreads requests over versions itself; the lanes govern meanwhile",
             route.key()
@@ -82,7 +82,7 @@ impl Spread {
 /// As far as the objects tell: an error where the group was there first, else a conflict of both.
 pub(super) fn check(set: &Set) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for route in set.http_routes() {
+    for route in &set.routes().collect::<Vec<_>>() {
         for spread in spreads(route, set, |_| None) {
             for group in groups_with(set, &spread.application) {
                 if set.created(&group.key()) < set.created(&route.key()) {

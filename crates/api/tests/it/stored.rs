@@ -24,7 +24,7 @@ fn fixture(name: &str) -> String {
 }
 
 /// What was written when, the first first.
-const FILES: [&str; 2] = ["v1", "https"];
+const FILES: [&str; 3] = ["v1", "https", "grpc"];
 
 fn objects() -> Vec<Object> {
     objects_of(&fixture("v1.yaml"))
@@ -128,7 +128,7 @@ fn on_the_wire(objects: Vec<Object>) -> String {
         .map(|(gateway, spec)| convert::routes::gateway(gateway, spec).unwrap())
         .collect();
     let routes: Vec<_> =
-        set.http_routes().map(|route| convert::routes::route(route, &set).unwrap()).collect();
+        set.routes().map(|route| convert::routes::route(route, &set).unwrap()).collect();
     let groups = groups.map(|group| {
         (ResourceKey::Group(group.name.as_str().into()), Body::Group(wire::group_to(&group)))
     });
@@ -138,9 +138,9 @@ fn on_the_wire(objects: Vec<Object>) -> String {
             Body::Gateway(wire::gateway_to(gateway)),
         )
     });
-    let routes = routes.iter().map(|route| {
-        (ResourceKey::route(&route.namespace, &route.name), Body::Route(wire::route_to(route)))
-    });
+    let routes = routes
+        .iter()
+        .map(|route| (ResourceKey::Route(route.key().into()), Body::Route(wire::route_to(route))));
     let all = groups.chain(gateways).chain(routes).map(|(key, body)| key::resource(&key, body));
     all.map(|resource| format!("{} {:016x}\n", resource.key, resource.version)).collect()
 }

@@ -8,7 +8,7 @@ use lanes::{
     service::{Health, Port},
 };
 use routes::{
-    GatewaySpec, RouteSpec,
+    GatewaySpec, RouteKind, RouteSpec,
     spec::{
         BackendSpec, FilterSpec, HeaderEdits, MatchSpec, ParentSpec, PathRewrite, PathSpec,
         RewriteSpec, RuleSpec,
@@ -280,6 +280,7 @@ fn table(listener: ListenerSpec, backends: Vec<BackendSpec>) -> Table {
         }
     };
     let route = RouteSpec {
+        kind: RouteKind::Http,
         namespace: "default".to_owned(),
         name: "all".to_owned(),
         parents: vec![ParentSpec { gateway: "edge".to_owned(), section: None, port: None }],

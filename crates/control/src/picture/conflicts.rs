@@ -12,7 +12,7 @@ use std::{
 
 use api::{
     convert,
-    resource::{HttpRoute, Key, Object, Set},
+    resource::{AnyRoute, Key, Set},
     validate::{
         Finding, Severity,
         spread::{self, Spread},
@@ -69,10 +69,8 @@ impl Conflicts {
         old.services.iter().for_each(|id| unindex(&mut self.by_service, id, route));
         old.spreads.iter().for_each(|it| unindex(&mut self.by_application, &it.application, route));
         old.findings.iter().for_each(|it| unindex(&mut self.by_object, &it.object, route));
-        let new = match set.get(route) {
-            Some(Object::HttpRoute(route)) => Looked::at(route, set, services),
-            _ => Looked::default(),
-        };
+        let new = set.get(route).and_then(AnyRoute::of);
+        let new = new.map_or_else(Looked::default, |route| Looked::at(&route, set, services));
         if old.findings != new.findings {
             let told = old.findings.iter().chain(&new.findings);
             self.changed.extend(told.map(|finding| finding.object.clone()));
@@ -102,9 +100,9 @@ impl Conflicts {
 }
 
 impl Looked {
-    fn at(route: &HttpRoute, set: &Set, services: &Services) -> Self {
-        let several = route.spec.rules.iter().filter(|rule| rule.backend_refs.len() > 1);
-        let references = several.flat_map(|rule| &rule.backend_refs);
+    fn at(route: &AnyRoute<'_>, set: &Set, services: &Services) -> Self {
+        let several = route.rules.iter().filter(|rule| rule.backend_refs.len() > 1);
+        let references = several.flat_map(|rule| rule.backend_refs);
         let backends = references
             .filter_map(|it| convert::routes::backend(it, &route.metadata.namespace, set).ok());
         let spreads = spread::spreads(route, set, |id| application(services, id));
@@ -122,29 +120,22 @@ impl Looked {
 /// Errors of routes that a transaction writes although a group had the application before.
 pub(crate) fn introduced(changes: &[ObjectChange], set: &Set, services: &Services) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let spreads = |route| spread::spreads(route, set, |id| application(services, id));
+    let spreads =
+        |route: &AnyRoute<'_>| spread::spreads(route, set, |id| application(services, id));
     for change in changes {
-        let Some(new) = change.new.as_ref().and_then(|stored| route(&stored.object)) else {
-            continue;
-        };
-        let old = change.old.as_ref().and_then(|stored| route(&stored.object));
-        let before = old.map(spreads).unwrap_or_default();
+        let new = change.new.as_ref().and_then(|stored| AnyRoute::of(&stored.object));
+        let Some(new) = new else { continue };
+        let old = change.old.as_ref().and_then(|stored| AnyRoute::of(&stored.object));
+        let before = old.as_ref().map(spreads).unwrap_or_default();
         let is_new = |it: &Spread| before.iter().all(|old| old.application != it.application);
-        for spread in spreads(new).into_iter().filter(is_new) {
+        for spread in spreads(&new).into_iter().filter(is_new) {
             let groups = spread::groups_with(set, &spread.application).filter(|group| {
                 old.is_some() || set.created(&group.key()) < set.created(&new.key())
             });
-            findings.extend(groups.map(|group| spread.on_route(new, group, Severity::Error)));
+            findings.extend(groups.map(|group| spread.on_route(&new, group, Severity::Error)));
         }
     }
     findings
-}
-
-fn route(object: &Object) -> Option<&HttpRoute> {
-    match object {
-        Object::HttpRoute(route) => Some(route),
-        _ => None,
-    }
 }
 
 fn application(services: &Services, id: &ServiceId) -> Option<String> {

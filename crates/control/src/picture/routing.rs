@@ -7,7 +7,7 @@ use std::{
 
 use api::{
     convert,
-    resource::{HttpRoute, Key, Kind, Object, Set},
+    resource::{AnyRoute, Key, Kind, Set},
 };
 use lanes::ServiceId;
 
@@ -36,7 +36,7 @@ struct RouteEntry {
 #[derive(Debug, Default)]
 pub(crate) struct Routing {
     gateways: BTreeMap<Arc<str>, GatewayEntry>,
-    /// By `namespace/name`.
+    /// By what each is known by.
     routes: BTreeMap<Arc<str>, RouteEntry>,
     attached: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
 }
@@ -69,11 +69,10 @@ impl Routing {
 
     /// Builds a route anew.
     pub(crate) fn rebuild_route(&mut self, key: &Key, set: &Set, touches: &mut Vec<Touch>) {
-        let name: Arc<str> = format!("{}/{}", key.namespace, key.name).into();
-        let spec = match set.get(key) {
-            Some(Object::HttpRoute(route)) => convert::routes::route(route, set).ok(),
-            _ => None,
-        };
+        let Some(name) = convert::routes::route_key(key) else { return };
+        let name: Arc<str> = name.into();
+        let route = set.get(key).and_then(AnyRoute::of);
+        let spec = route.and_then(|route| convert::routes::route(route, set).ok());
         let mut new = spec.map(RouteEntry::new);
         let old = self.routes.remove(&name);
         if let (Some(old), Some(new)) = (&old, &mut new) {
@@ -167,7 +166,7 @@ impl Routing {
         self.routes.get(name).map(|entry| &entry.wire)
     }
 
-    /// A route as it runs, by `namespace/name`.
+    /// A route as it runs, by what it is known by.
     pub(crate) fn route_spec(&self, name: &str) -> Option<&routes::RouteSpec> {
         self.routes.get(name).map(|entry| &entry.spec)
     }
@@ -182,7 +181,7 @@ impl Routing {
         self.gateways.values().map(|entry| &entry.spec)
     }
 
-    /// All routes as they run, by namespace and name.
+    /// All routes as they run, by what each is known by.
     pub(crate) fn routes(&self) -> impl Iterator<Item = &routes::RouteSpec> {
         self.routes.values().map(|entry| &entry.spec)
     }
@@ -200,9 +199,8 @@ impl Routing {
 }
 
 /// What a route names: gateways as parents, and Backends.
-pub(super) fn named_by(route: &HttpRoute) -> BTreeSet<(Kind, String)> {
-    let parents = route.spec.parent_refs.iter().map(|parent| (Kind::Gateway, &parent.name));
-    let references = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
-    let backends = references.map(|reference| (Kind::Backend, &reference.name));
+pub(super) fn named_by(route: &AnyRoute<'_>) -> BTreeSet<(Kind, String)> {
+    let parents = route.parent_refs.iter().map(|parent| (Kind::Gateway, &parent.name));
+    let backends = route.backend_refs().map(|reference| (Kind::Backend, &reference.name));
     parents.chain(backends).map(|(kind, name)| (kind, name.clone())).collect()
 }

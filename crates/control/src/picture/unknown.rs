@@ -3,7 +3,10 @@
 
 use std::collections::BTreeSet;
 
-use api::resource::{Key, Kind};
+use api::{
+    convert,
+    resource::{Key, Kind},
+};
 
 use crate::store::Unreadable;
 
@@ -50,10 +53,10 @@ impl Unknown {
         self.names(Kind::Gateway).any(|key| key.name == name)
     }
 
-    /// Whether it is a route, by `namespace/name`.
+    /// Whether it is a route, by what it is known by.
     pub(super) fn is_route(&self, name: &str) -> bool {
-        let mut routes = self.names(Kind::HttpRoute);
-        routes.any(|key| name.split_once('/') == Some((&key.namespace, &key.name)))
+        let mut routes = self.names(Kind::HttpRoute).chain(self.names(Kind::GrpcRoute));
+        routes.any(|key| convert::routes::route_key(key).as_deref() == Some(name))
     }
 
     /// Whether it is a certificate, by `namespace/name`.

@@ -55,10 +55,7 @@ pub(super) fn certificate(name: &str, certificate: &Certificate) -> Versioned {
 }
 
 pub(super) fn route(spec: &RouteSpec) -> Versioned {
-    Versioned::of(
-        &ResourceKey::route(&spec.namespace, &spec.name),
-        Body::Route(wire::route_to(spec)),
-    )
+    Versioned::of(&ResourceKey::Route(spec.key().into()), Body::Route(wire::route_to(spec)))
 }
 
 pub(super) fn service(service: &lanes::Service) -> Versioned {

@@ -1,12 +1,14 @@
 //! How the status of one object reads.
 
 use api::{
+    convert,
     resource::{
         DISCONNECTED, Key, Lane, ListenerStatus, Live, Matched, Object, Status, StatusCondition,
     },
     validate::{Finding, Severity},
 };
 
+use lanes::Fault;
 use routes::spec::ListenerSpec;
 
 use super::{Findings, Sight, certificates, instances::Instances};
@@ -28,9 +30,7 @@ pub(super) fn status(
     let mut status = match object {
         Object::Lane(lane) => of_lane(lane, matched, sight, instances),
         Object::LaneGroup(group) => of_group(&group.key(), sight),
-        Object::HttpRoute(route) => {
-            of_route(&format!("{}/{}", route.metadata.namespace, route.metadata.name), sight)
-        }
+        Object::HttpRoute(_) | Object::GrpcRoute(_) => of_route(&object.key(), sight, findings),
         Object::Gateway(gateway) => match gateway.spec.foreign_class() {
             Some(class) => of_another_controller(class),
             None => of_gateway(&gateway.key(), sight),
@@ -150,26 +150,46 @@ fn not_accepted(message: &str) -> Status {
     Status { conditions, ..Status::default() }
 }
 
-fn of_route(name: &str, sight: Sight<'_>) -> Status {
+fn of_route(key: &Key, sight: Sight<'_>, findings: &Findings) -> Status {
     let routing = &sight.picture.routing;
-    let (Some(spec), Some(wire)) = (routing.route_spec(name), routing.route(name)) else {
+    let name = convert::routes::route_key(key).unwrap_or_default();
+    let (Some(spec), Some(wire)) = (routing.route_spec(&name), routing.route(&name)) else {
         return not_accepted("the route cannot be used");
     };
-    let resource = ResourceKey::Route(name.into());
+    let resource = ResourceKey::Route(name.as_str().into());
     let live = sight.distribution.live(&resource, wire.version);
-    let mut conditions = vec![if spec.parents.is_empty() {
+    let of_it = || findings.get(key).into_iter().flatten();
+    let not_attached = |at: &str| {
+        let is_it =
+            |it: &&Finding| it.problem.fault == Fault::NotAttached && it.problem.field.contains(at);
+        of_it().find(is_it).map(|finding| finding.problem.to_string())
+    };
+    let overlap = of_it().find(|it| {
+        it.severity == Severity::Conflict && it.problem.field.as_str() == "spec.hostnames"
+    });
+    let accepted = if let Some(overlap) = overlap {
+        condition("Accepted", false, "HostnameConflict", overlap.problem.to_string())
+    } else if !spec.parents.is_empty() {
+        condition("Accepted", true, "Accepted", String::new())
+    } else if let Some(message) = not_attached("spec.parentRefs[") {
+        condition("Accepted", false, "NotAllowedByListeners", message)
+    } else {
         let message = "no gateway of parentRefs exists and lets it attach".to_owned();
         condition("Accepted", false, "NoMatchingParent", message)
-    } else {
-        condition("Accepted", true, "Accepted", String::new())
-    }];
+    };
     let mut backends = spec.rules.iter().flat_map(|rule| &rule.backends);
-    conditions.push(match backends.find_map(|backend| backend.service.as_ref().err()) {
-        None => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
-        Some(problem) => condition("ResolvedRefs", false, "BackendNotFound", problem.clone()),
-    });
-    conditions.push(ready(&resource, live, sight));
-    let live = Some(shown(live, routing.generation(name)));
+    let unresolved = backends.find_map(|backend| backend.service.as_ref().err());
+    let resolved = match (unresolved, not_attached("].backendRefs[")) {
+        (None, _) => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
+        (Some(_), Some(message)) => {
+            condition("ResolvedRefs", false, "UnsupportedProtocol", message)
+        }
+        (Some(problem), None) => {
+            condition("ResolvedRefs", false, "BackendNotFound", problem.clone())
+        }
+    };
+    let conditions = vec![accepted, resolved, ready(&resource, live, sight)];
+    let live = Some(shown(live, routing.generation(&name)));
     Status { conditions, live, ..Status::default() }
 }
 

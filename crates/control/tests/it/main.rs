@@ -4,6 +4,7 @@
 
 mod certificates;
 mod discovery;
+mod grpc_routes;
 mod harness;
 mod registrations;
 mod rest;

@@ -26,7 +26,8 @@ fn lane_key(name: &str) -> Key {
     Key::new(Kind::Lane, "default", name)
 }
 
-async fn started() -> (Plane, Client) {
+/// A control plane, and a client of its API.
+pub(crate) async fn started() -> (Plane, Client) {
     let plane = Plane::start().await;
     let client = Client::new(&format!("http://{}", plane.rest().await)).unwrap();
     (plane, client)

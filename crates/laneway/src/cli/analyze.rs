@@ -3,7 +3,7 @@
 use std::{collections::BTreeSet, fmt, process::ExitCode};
 
 use api::{
-    resource::{Fallback, Kind, Lane, LaneGroup, Object},
+    resource::{AnyRoute, Fallback, Kind, Lane, LaneGroup, Object},
     rest::{InstanceStatus, ServiceStatus, StatusResponse},
     validate::Severity,
     write,
@@ -272,7 +272,7 @@ impl Installation {
     fn applications_behind(&self, gateway: &str) -> BTreeSet<&str> {
         let routes = self.objects.iter().filter(|object| {
             let names = |it: &references::Reference| it.kind == Kind::Gateway && it.name == gateway;
-            matches!(object, Object::HttpRoute(_)) && references::of(object).iter().any(names)
+            AnyRoute::of(object).is_some() && references::of(object).iter().any(names)
         });
         let named: Vec<_> = routes.flat_map(references::of).collect();
         let backends = self.objects.iter().filter_map(|object| match object {

@@ -2,7 +2,7 @@
 
 use api::{
     convert,
-    resource::{Fallback, Key, Kind, Lane, Object},
+    resource::{AnyRoute, Fallback, Key, Kind, Lane, Object},
 };
 
 /// Something that a resource names.
@@ -43,13 +43,13 @@ pub(crate) fn of(object: &Object) -> Vec<Reference> {
         Object::Backend(backend) => {
             vec![to("spec.source", Kind::ServiceSource, None, &backend.spec.source)]
         }
-        Object::HttpRoute(route) => {
-            let parents = route.spec.parent_refs.iter();
+        Object::HttpRoute(_) | Object::GrpcRoute(_) => {
+            let Some(route) = AnyRoute::of(object) else { return Vec::new() };
+            let parents = route.parent_refs.iter();
             let mut all: Vec<Reference> = parents
                 .map(|parent| to("spec.parentRefs", Kind::Gateway, None, &parent.name))
                 .collect();
-            let backends = route.spec.rules.iter().flat_map(|rule| &rule.backend_refs);
-            all.extend(backends.map(|backend| {
+            all.extend(route.backend_refs().map(|backend| {
                 let namespace = backend.namespace.clone().or_else(own);
                 to("spec.rules.backendRefs", Kind::Backend, namespace, &backend.name)
             }));

@@ -3,5 +3,6 @@
 
 mod correlated;
 mod explained;
+mod grpc;
 mod lost;
 mod own_applications;

@@ -4,7 +4,7 @@ use std::{pin::pin, time::Instant};
 
 use super::{
     AnswersRest, Exchange, Planned, Rest,
-    attempts::Patience,
+    patience::Patience,
     sides::{Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, RequestBody},
     unless_gone,
 };
@@ -118,16 +118,25 @@ impl<U, S> Exchange<'_, U, S> {
                 Some(body) => unless_gone(*body, next).await,
                 None => next.await,
             };
-            let mut piece = next.map_err(|kind| {
-                worker.account.note(&kind);
-                tracing::debug!(reason = %kind, "answer broken off");
-                self.sink.cut();
-                Gone
-            })?;
-            self.sink.send(&mut piece, call.is_done()).await?;
+            let mut piece = next.map_err(|kind| self.break_off(patience.meant(worker, kind)))?;
+            let sent = self.sink.send(&mut piece, call.is_done());
+            let sent = patience.while_awaited(worker, sent).await;
+            sent.map_err(|kind| self.break_off(kind))??;
             call.give_back(piece);
         }
         Ok(())
+    }
+
+    /// Lets the client see that its answer is not whole.
+    #[cold]
+    fn break_off(&self, kind: Kind) -> Gone
+    where
+        S: Client,
+    {
+        self.worker.account.note(&kind);
+        tracing::debug!(reason = %kind, "answer broken off");
+        self.sink.cut(&kind);
+        Gone
     }
 
     /// An answer was handed on to its end.

@@ -1,4 +1,4 @@
-//! Which instance is tried, for how long, and what is tried after it failed.
+//! Which instance is tried, and what is tried after it failed.
 
 use std::{
     io,
@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     error::{Kind, ProxyError},
-    limits::{ABANDONED_AFTER, ATTEMPTS_MAX, Timeouts, UNLIMITED},
+    limits::{ABANDONED_AFTER, ATTEMPTS_MAX},
     peers::Refused,
-    plan::{Chosen, Plan, Protocol, Target, Version},
+    plan::{Chosen, Protocol, Target, Version},
     worker::Worker,
 };
 
@@ -44,64 +44,6 @@ pub(super) enum Connected {
     Before,
 }
 
-/// How long things may take.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Patience {
-    backend_timeout: Duration,
-    /// When the whole request must be done.
-    request_deadline_ms: u64,
-    /// How long the instance may be silent within its answer.
-    silence: Duration,
-}
-
-impl Patience {
-    pub(super) fn new(worker: &Worker, plan: &Plan<'_>, is_conversation: bool) -> Self {
-        let Timeouts { request, backend, answer_body, tunnel, .. } = worker.timeouts;
-        let (defaults, silence) = match is_conversation {
-            false => ((request, backend), answer_body),
-            // Nor does it end sooner than other requests.
-            true => ((UNLIMITED, backend.max(tunnel)), answer_body.max(tunnel)),
-        };
-        let (request, backend_timeout) =
-            limits(plan.request_timeout_ms, plan.backend_timeout_ms, defaults);
-        Self { backend_timeout, request_deadline_ms: worker.at_ms(request), silence }
-    }
-
-    /// Until when the instance may send nothing more of its answer, counted from now.
-    pub(super) fn silent_until_ms(self, worker: &Worker) -> u64 {
-        worker.at_ms(self.silence).min(self.request_deadline_ms)
-    }
-
-    /// For a body on its way: it must move, and be answered as soon as it has arrived.
-    pub(super) fn expect_moves(self, call: &impl Call) {
-        call.expect_moves(self.backend_timeout, self.request_deadline_ms);
-    }
-
-    /// When an attempt must have been answered, counted from now.
-    pub(super) fn deadline_ms(self, worker: &Worker) -> u64 {
-        worker.at_ms(self.backend_timeout).min(self.request_deadline_ms)
-    }
-}
-
-/// The limits of a whole request and of one attempt, as the route says them and by default. What a route says of one
-/// lifts the default of the other: nobody who allows 90 s means that it ends after 60.
-fn limits(
-    request_ms: Option<u64>,
-    backend_ms: Option<u64>,
-    (request, backend): (Duration, Duration),
-) -> (Duration, Duration) {
-    let said = |milliseconds: u64| match milliseconds {
-        0 => UNLIMITED,
-        milliseconds => Duration::from_millis(milliseconds),
-    };
-    match (request_ms.map(said), backend_ms.map(said)) {
-        (None, None) => (request, backend),
-        (Some(said), None) => (said, said.max(backend)),
-        (None, Some(said)) => (said.max(request), said),
-        (Some(request), Some(backend)) => (request, backend),
-    }
-}
-
 impl Tries {
     /// Chooses and connects; instances that cannot be reached are put aside and another is chosen.
     pub(super) async fn connect<R: Request, U: Upstream<R>>(
@@ -111,6 +53,9 @@ impl Tries {
         planned: &mut Planned<'_>,
     ) -> Result<(CallOf<U, R>, Connected), Kind> {
         loop {
+            if planned.patience.is_over(worker) {
+                return Err(Kind::DeadlineExceeded);
+            }
             self.attempts += 1;
             let (chosen, fresh) = match self.next.take() {
                 Some(next) => next,
@@ -128,7 +73,8 @@ impl Tries {
                 return Ok((call, Connected::Before));
             }
             // Boxed, as everything that is rare and large: it would make every waiting connection larger.
-            match Box::pin(planned.open(worker, upstream, &chosen, fresh)).await {
+            let opened = planned.open(worker, upstream, &chosen, fresh);
+            match Box::pin(planned.patience.while_awaited(worker, opened)).await? {
                 Ok((call, connected)) => {
                     if let (Connected::Anew, Target::Service { service, .. }) =
                         (connected, &planned.plan.target)
@@ -383,7 +329,9 @@ impl Planned<'_> {
         let is_its_fault = match kind {
             Kind::AnswerTimeout | Kind::StreamReset => true,
             Kind::Reset(_) => connected == Connected::Anew,
-            Kind::ClientGone => now.saturating_duration_since(self.started) >= ABANDONED_AFTER,
+            Kind::ClientGone | Kind::DeadlineExceeded => {
+                now.saturating_duration_since(self.started) >= ABANDONED_AFTER
+            }
             _ => false,
         };
         if is_its_fault && worker.unanswered(chosen.address, now) {
@@ -463,30 +411,4 @@ async fn first_that_connects<R: Request, U: Upstream<R>>(
     }
     let nowhere = || Kind::Connect(io::ErrorKind::AddrNotAvailable.into());
     Err(failed.unwrap_or_else(|| ProxyError::unsent(nowhere())))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_a_route_says_of_time_counts_whole() {
-        let seconds = Duration::from_secs;
-        let defaults = (seconds(3600), seconds(60));
-        for (request_ms, backend_ms, expected) in [
-            (None, None, defaults),
-            (Some(0), Some(0), (UNLIMITED, UNLIMITED)),
-            (Some(0), None, (UNLIMITED, UNLIMITED)),
-            (Some(90_000), None, (seconds(90), seconds(90))),
-            (Some(10_000), None, (seconds(10), seconds(60))),
-            (None, Some(0), (UNLIMITED, UNLIMITED)),
-            (None, Some(5_000), (seconds(3600), seconds(5))),
-            (None, Some(7_200_000), (seconds(7200), seconds(7200))),
-            (Some(90_000), Some(0), (seconds(90), UNLIMITED)),
-            (Some(90_000), Some(5_000), (seconds(90), seconds(5))),
-        ] {
-            let limits = limits(request_ms, backend_ms, defaults);
-            assert_eq!(limits, expected, "{request_ms:?} {backend_ms:?}");
-        }
-    }
 }

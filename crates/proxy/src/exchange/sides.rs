@@ -104,6 +104,11 @@ pub(crate) trait Request {
         false
     }
 
+    /// How long its caller waits for all of the answer, where it says so.
+    fn caller_waits(&self) -> Option<Duration> {
+        None
+    }
+
     /// Its head, for whoever decides. What is dropped there does not go on.
     fn head(&mut self) -> impl Head<'_>;
 
@@ -165,7 +170,7 @@ pub(crate) trait Client {
     async fn own(&self, answer: &OwnAnswer, may_go_on: bool) -> Result<(), Gone>;
 
     /// Makes the client see that the answer is not whole.
-    fn cut(&self);
+    fn cut(&self, why: &Kind);
 }
 
 /// The same, for answers as `A` reads them.
@@ -202,11 +207,13 @@ pub(crate) trait AnswerSink<A>: Client {
 pub(crate) trait Upstream<R: Request> {
     type Call: Call<Piece = <R::Body as RequestBody>::Piece>;
 
-    /// Readies a request to be sent in some protocol, as often as it takes.
+    /// Readies a request to be sent in some protocol, as often as it takes. `told_ms`: until this time of the thread's
+    /// clock its caller waits, as the instance is told.
     fn message(
         &self,
         protocol: Protocol,
         request: &R,
+        told_ms: Option<u64>,
         written: &Written,
         edits: &Edits<'_>,
     ) -> <Self::Call as Call>::Message;

@@ -213,6 +213,7 @@ impl<U, S> Exchange<'_, U, S> {
         let answer = match answered {
             Ok(answer) => answer,
             Err(kind) => {
+                let kind = planned.patience.meant(self.worker, kind);
                 if matches!(upload.ended, Some(Ok(_))) {
                     planned.unanswered(self.worker, &kind, connected);
                 }

@@ -219,7 +219,7 @@ impl Client for Told {
         Ok(())
     }
 
-    fn cut(&self) {
+    fn cut(&self, _: &Kind) {
         self.tell("cut");
     }
 }
@@ -314,7 +314,7 @@ impl Drop for Playing {
 impl Upstream<Asked> for Scripts {
     type Call = Playing;
 
-    fn message(&self, _: Protocol, _: &Asked, _: &Written, _: &Edits<'_>) {}
+    fn message(&self, _: Protocol, _: &Asked, _: Option<u64>, _: &Written, _: &Edits<'_>) {}
 
     fn join(&self, (): &mut (), _: &mut Part) {}
 

@@ -1,4 +1,8 @@
-//! What goes wrong, in gRPC's words: its callers look for a status of gRPC's own, whatever HTTP says.
+//! What gRPC says beside HTTP: how long a caller waits, and what goes wrong, in a status of its own.
+
+use std::time::Duration;
+
+use super::hpack;
 
 /// What begins the line of a message's type in the text of a head.
 const TYPE_LINE: &[u8] = b"\r\ncontent-type: ";
@@ -15,8 +19,45 @@ pub(crate) fn is_head_of_grpc(text: &[u8]) -> bool {
     at.is_some_and(|at| is_grpc(&text[at + TYPE_LINE.len()..]))
 }
 
+/// Digits of a `grpc-timeout`, as its specification says.
+const TIMEOUT_DIGITS_MAX: usize = 8;
+
+/// How long a caller waits, by the value of `grpc-timeout`, in whole milliseconds. What cannot be read goes on as it came, and says nothing here:
+/// libraries differ in what they make of it.
+pub(crate) fn timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    let is_number =
+        (1..=TIMEOUT_DIGITS_MAX).contains(&digits.len()) && digits.iter().all(u8::is_ascii_digit);
+    let number: u64 = std::str::from_utf8(digits).ok().filter(|_| is_number)?.parse().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(number * 3600),
+        b'M' => Duration::from_secs(number * 60),
+        b'S' => Duration::from_secs(number),
+        b'm' => Duration::from_millis(number),
+        b'u' => Duration::from_millis(number.div_ceil(1_000)),
+        b'n' => Duration::from_millis(number.div_ceil(1_000_000)),
+        _ => return None,
+    })
+}
+
+/// The value that says how long a caller waits, in the smallest unit that has digits enough for it, and never longer.
+pub(crate) fn timeout_value(left_ms: u64) -> String {
+    let largest = 10_u64.pow(TIMEOUT_DIGITS_MAX as u32) - 1;
+    let units = [('m', 1), ('S', 1_000), ('M', 60_000), ('H', 3_600_000)];
+    let fits = |(_, milliseconds): &(char, u64)| left_ms / milliseconds <= largest;
+    let (unit, milliseconds) = units.into_iter().find(fits).unwrap_or(('H', 3_600_000));
+    format!("{}{unit}", (left_ms / milliseconds).min(largest))
+}
+
+/// Appends what went wrong.
+pub(crate) fn write_status(http: u16, text: &str, block: &mut Vec<u8>) {
+    let status = status_of(http).to_string();
+    hpack::write_field(b"grpc-status", status.as_bytes(), block);
+    hpack::write_field(b"grpc-message", &message(text), block);
+}
+
 /// The status that says the same as one of HTTP, of the proxy's own answers.
-pub(crate) fn status_of(http: u16) -> u8 {
+fn status_of(http: u16) -> u8 {
     match http {
         // CANCELLED
         499 => 1,
@@ -40,7 +81,7 @@ pub(crate) fn status_of(http: u16) -> u8 {
 }
 
 /// A message as a field's value: what is no printable ASCII is percent-encoded.
-pub(crate) fn message(text: &str) -> Vec<u8> {
+fn message(text: &str) -> Vec<u8> {
     let mut value = Vec::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
@@ -69,6 +110,56 @@ mod tests {
             assert_eq!(is_grpc(content_type), expected, "{}", content_type.escape_ascii());
             let head = [b"POST / HTTP/1.1\r\ncontent-type: ", content_type, b"\r\n\r\n"].concat();
             assert_eq!(is_head_of_grpc(&head), expected, "{}", head.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_a_caller_waits_is_read_as_its_specification_writes_it() {
+        for (value, milliseconds) in [
+            (&b"1H"[..], Some(3_600_000)),
+            (b"2M", Some(120_000)),
+            (b"3S", Some(3_000)),
+            (b"250m", Some(250)),
+            (b"1500u", Some(2)),
+            (b"1n", Some(1)),
+            (b"0n", Some(0)),
+            (b"0S", Some(0)),
+            (b"00000007S", Some(7_000)),
+            (b"99999999H", Some(99_999_999 * 3_600_000)),
+            (b"123456789n", None),
+            (b"", None),
+            (b"S", None),
+            (b"5", None),
+            (b"5s", None),
+            (b"5 S", None),
+            (b" 5S", None),
+            (b"+5S", None),
+            (b"-5S", None),
+            (b"1.5S", None),
+            (b"1S2", None),
+            (b"\xff\xffS", None),
+        ] {
+            let expected = milliseconds.map(Duration::from_millis);
+            assert_eq!(timeout(value), expected, "{}", value.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_is_left_of_it_is_written_in_eight_digits_and_never_more_than_it_is() {
+        for (left_ms, expected) in [
+            (0, "0m"),
+            (1, "1m"),
+            (99_999_999, "99999999m"),
+            (100_000_000, "100000S"),
+            (100_000_999, "100000S"),
+            (100_000_000 * 1_000 - 1, "99999999S"),
+            (100_000_000 * 1_000, "1666666M"),
+            (100_000_000 * 60_000, "1666666H"),
+            (99_999_999 * 3_600_000, "99999999H"),
+            (u64::MAX, "99999999H"),
+        ] {
+            assert_eq!(timeout_value(left_ms), expected);
+            assert!(timeout(expected.as_bytes()).unwrap() <= Duration::from_millis(left_ms));
         }
     }
 

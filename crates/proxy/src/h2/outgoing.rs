@@ -4,6 +4,7 @@
 use std::{
     cell::{Cell, RefCell},
     future::poll_fn,
+    task::{Context, Poll, Waker},
     time::Duration,
 };
 
@@ -112,6 +113,20 @@ impl<'c> Outgoing<'c> {
     /// Whether a head is all there is, so that it ends the stream.
     pub(crate) fn is_all(first: &Piece, is_last: bool) -> bool {
         is_last && first.is_empty() && first.trailers().is_empty()
+    }
+
+    /// Ends the stream early with trailers; where they cannot go out at once, without.
+    pub(crate) fn end(&self, block: Vec<u8>) {
+        if !self.has_ended.get() {
+            let mut context = Context::from_waker(Waker::noop());
+            let mut session = self.session.borrow_mut();
+            let sent = session.poll_send_head(self.id, &mut context, &block, true);
+            let is_sent = matches!(sent, Poll::Ready(Ok(())));
+            // What still comes of the client is of no use to anybody.
+            let code = if is_sent { Code::NoError } else { Code::Internal };
+            session.release(self.id, code, &self.worker.buffers);
+        }
+        self.worker.buffers.give_write(block);
     }
 
     /// Ends the stream early, unless it has ended.

@@ -111,6 +111,8 @@ pub(crate) struct Message {
     block: Vec<u8>,
     is_head: bool,
     is_grpc: bool,
+    /// Until when its caller waits, by the thread's clock: what is left of it is told with each attempt.
+    told_ms: Option<u64>,
 }
 
 impl Message {
@@ -119,6 +121,7 @@ impl Message {
         worker: &Worker,
         scheme: &[u8],
         request: &impl ReadHead,
+        told_ms: Option<u64>,
         written: &Written,
         edits: &Edits<'_>,
     ) -> Self {
@@ -135,14 +138,15 @@ impl Message {
         write_target(head, bytes, edits, &mut path);
         hpack::write_field(b":path", &path, &mut block);
         worker.buffers.give_write(path);
-        let mut fields = BlockOfFields { block: &mut block, is_grpc: false };
+        let is_told = told_ms.is_some();
+        let mut fields = BlockOfFields { block: &mut block, is_grpc: false, is_told };
         write_fields(head, bytes, written, edits, &mut fields);
         let is_grpc = fields.is_grpc;
         if is_grpc {
             // Said for one connection alone, and so not taken over; its servers insist on it.
             hpack::write_field(b"te", b"trailers", &mut block);
         }
-        Self { block, is_head: request.is_head(), is_grpc }
+        Self { block, is_head: request.is_head(), is_grpc, told_ms }
     }
 
     pub(super) fn give_back(self, worker: &Worker) {
@@ -154,6 +158,8 @@ impl Message {
 struct BlockOfFields<'b> {
     block: &'b mut Vec<u8>,
     is_grpc: bool,
+    /// How long its caller waits is said anew.
+    is_told: bool,
 }
 
 impl Fields for BlockOfFields<'_> {
@@ -165,6 +171,9 @@ impl Fields for BlockOfFields<'_> {
 
     fn kept(&mut self, bytes: &[u8], fields: &[Field]) {
         for field in fields.iter().filter(|field| field.keep && field.name != Name::Host) {
+            if self.is_told && field.name == Name::GrpcTimeout {
+                continue;
+            }
             let value = field.value.of(bytes);
             self.is_grpc |= field.name == Name::ContentType && grpc::is_grpc(value);
             hpack::write_field(field.name_of(bytes), value, self.block);
@@ -375,7 +384,14 @@ impl Call<'_> {
         is_last: bool,
     ) -> Result<(), ProxyError> {
         let is_all = Outgoing::is_all(first, is_last);
+        let block_bytes = message.block.len();
+        if let Some(told_ms) = message.told_ms {
+            let left = told_ms.saturating_sub(self.worker.deadlines.now_ms());
+            let value = grpc::timeout_value(left);
+            hpack::write_field(b"grpc-timeout", value.as_bytes(), &mut message.block);
+        }
         let opened = self.session.borrow_mut().open(&message.block, message.is_head, is_all);
+        message.block.truncate(block_bytes);
         let id = opened.ok_or_else(Self::unusable)?;
         self.is_head.set(message.is_head);
         self.is_grpc.set(message.is_grpc);
@@ -482,7 +498,8 @@ mod tests {
             let session = Rc::new(RefCell::new(Session::client(LIMITS, 0)));
             let call = Call::on(&worker, Shared { session, connection });
             call.expect_by(at_ms);
-            let mut message = Message { block: Vec::new(), is_head: false, is_grpc };
+            let block = Vec::new();
+            let mut message = Message { block, is_head: false, is_grpc, told_ms: None };
             call.begin(&mut message, &mut Piece::default(), is_whole).await.unwrap();
             let waits = call.within(pending::<Result<(), Kind>>());
             let is_late = tokio::time::timeout(Duration::from_secs(600), waits).await.is_ok();

@@ -22,7 +22,7 @@ use proxy::{
     sidecar::OwnPort,
 };
 use routes::{
-    GatewaySpec, RouteSpec, Table,
+    GatewaySpec, RouteKind, RouteSpec, Table,
     entrance::CorrelationHeaders,
     spec::{BackendSpec, FilterSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
     tls::{Certificate, UpstreamTls},
@@ -386,6 +386,7 @@ impl World {
             .enumerate()
             .map(|(created, (path, service, filters, (request_timeout_ms, backend_timeout_ms)))| {
                 RouteSpec {
+                    kind: RouteKind::Http,
                     namespace: "default".to_owned(),
                     name: format!("route-{created}"),
                     parents: vec![ParentSpec {

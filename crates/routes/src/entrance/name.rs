@@ -54,6 +54,8 @@ pub enum Name {
     ForwardedPort,
     /// `x-real-ip`
     RealIp,
+    /// `grpc-timeout`
+    GrpcTimeout,
     /// `via`
     Via,
     /// `laneway-refused`
@@ -111,7 +113,11 @@ impl Name {
             11 => among(name, [(b"traceparent", Self::Traceparent)]),
             12 => among(
                 name,
-                [(b"content-type", Self::ContentType), (b"x-request-id", Self::RequestId)],
+                [
+                    (b"content-type", Self::ContentType),
+                    (b"x-request-id", Self::RequestId),
+                    (b"grpc-timeout", Self::GrpcTimeout),
+                ],
             ),
             13 => among(name, [(b"authorization", Self::Authorization)]),
             14 => among(
@@ -182,6 +188,7 @@ impl Name {
             Self::ForwardedHost => "x-forwarded-host: ",
             Self::ForwardedPort => "x-forwarded-port: ",
             Self::RealIp => "x-real-ip: ",
+            Self::GrpcTimeout => "grpc-timeout: ",
             Self::Via => "via: ",
             Self::LanewayRefused => "laneway-refused: ",
         }
@@ -300,6 +307,7 @@ mod tests {
             "x-forwarded-host",
             "x-forwarded-port",
             "x-real-ip",
+            "grpc-timeout",
             "via",
             "laneway-refused",
         ] {

@@ -10,7 +10,7 @@ use testkit::Call;
 
 use super::*;
 use crate::{
-    GatewaySpec, RouteSpec,
+    GatewaySpec, RouteKind, RouteSpec,
     spec::{BackendSpec, MatchSpec, NamedSpec, ParentSpec, PathSpec, RuleSpec, TextSpec},
 };
 
@@ -47,6 +47,7 @@ pub(crate) fn gateway(listeners: &[(&str, u16, Option<&str>)]) -> GatewaySpec {
 
 pub(crate) fn route(name: &str, created: u64, rules: Vec<RuleSpec>) -> RouteSpec {
     RouteSpec {
+        kind: RouteKind::Http,
         namespace: "default".to_owned(),
         name: name.to_owned(),
         parents: vec![ParentSpec { gateway: "edge".to_owned(), section: None, port: None }],

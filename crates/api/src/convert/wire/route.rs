@@ -1,7 +1,7 @@
 //! Gateways and routes.
 
 use routes::{
-    GatewaySpec, RouteSpec,
+    GatewaySpec, RouteKind, RouteSpec,
     spec::{
         BackendSpec, FilterSpec, HeaderEdits, ListenerSpec, MatchSpec, NamedSpec, ParentSpec,
         PathRewrite, PathSpec, RedirectSpec, RewriteSpec, RuleSpec, TextSpec,
@@ -79,6 +79,7 @@ pub fn route_to(route: &RouteSpec) -> v1::Route {
         hostnames: route.hostnames.clone(),
         rules: route.rules.iter().map(rule_to).collect(),
         created: route.created,
+        grpc: route.kind == RouteKind::Grpc,
     }
 }
 
@@ -92,6 +93,7 @@ pub fn route_from(route: v1::Route) -> Result<RouteSpec, NotUnderstood> {
         })
     };
     Ok(RouteSpec {
+        kind: if route.grpc { RouteKind::Grpc } else { RouteKind::Http },
         namespace: route.namespace,
         name: route.name,
         parents: route.parents.into_iter().map(parent).collect::<Result<_, _>>()?,

@@ -10,7 +10,7 @@ use lanes::{
 use proptest::{collection::vec, option, prelude::*};
 use prost::Message;
 use routes::{
-    GatewaySpec, RouteSpec,
+    GatewaySpec, RouteKind, RouteSpec,
     spec::{
         BackendSpec, FilterSpec, HeaderEdits, ListenerSpec, MatchSpec, NamedSpec, ParentSpec,
         PathRewrite, PathSpec, RedirectSpec, RewriteSpec, RuleSpec, TextSpec,
@@ -231,8 +231,10 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
 fn route() -> impl Strategy<Value = RouteSpec> {
     let parent = (word(), option::of(word()), option::of(1..=u16::MAX))
         .prop_map(|(gateway, section, port)| ParentSpec { gateway, section, port });
-    (word(), word(), vec(parent, 0..3), words(), vec(rule(), 0..3), any::<u64>()).prop_map(
-        |(namespace, name, parents, hostnames, rules, created)| RouteSpec {
+    let kind = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc)];
+    (kind, word(), word(), vec(parent, 0..3), words(), vec(rule(), 0..3), any::<u64>()).prop_map(
+        |(kind, namespace, name, parents, hostnames, rules, created)| RouteSpec {
+            kind,
             namespace,
             name,
             parents,
@@ -411,6 +413,7 @@ fn a_release_without_tls_serves_and_calls_nothing_in_the_clear_that_is_to_be_in_
         backend_timeout_ms: None,
     };
     let route = RouteSpec {
+        kind: RouteKind::Http,
         namespace: "default".to_owned(),
         name: "a".to_owned(),
         parents: Vec::new(),

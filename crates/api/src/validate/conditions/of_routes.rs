@@ -5,7 +5,7 @@ use lanes::{
     condition::{Condition, Operator, Parameter},
 };
 use routes::{
-    RouteSpec,
+    RouteKind, RouteSpec,
     spec::{MatchSpec, NamedSpec, PathSpec, TextSpec},
 };
 
@@ -17,12 +17,17 @@ impl Checked<'_> {
     pub(in crate::validate) fn check_route(&mut self, route: &RouteSpec) {
         for (index, rule) in route.rules.iter().enumerate() {
             for (number, written) in rule.matches.iter().enumerate() {
-                self.check_match(written, &format!("spec.rules[{index}].matches[{number}]"));
+                let at = format!("spec.rules[{index}].matches[{number}]");
+                // Path and method of a call are made of what else a GRPCRoute says.
+                if route.kind == RouteKind::Http {
+                    self.check_target(written, &at);
+                }
+                self.check_fields(written, &at);
             }
         }
     }
 
-    fn check_match(&mut self, written: &MatchSpec, at: &str) {
+    fn check_target(&mut self, written: &MatchSpec, at: &str) {
         // Other paths are judged by who compiles them.
         if let PathSpec::Regex(pattern) = &written.path {
             let operator = Operator::Regex(pattern.clone());
@@ -34,6 +39,9 @@ impl Checked<'_> {
             let condition = Condition { parameter: Parameter::Method, operator };
             self.check_condition(&condition, &place(at.to_owned(), "", "method"));
         }
+    }
+
+    fn check_fields(&mut self, written: &MatchSpec, at: &str) {
         let of_header = |name: &str| Parameter::Header(name.to_ascii_lowercase());
         self.check_named(&written.headers, &format!("{at}.headers"), of_header);
         let of_query = |name: &str| Parameter::Query(name.to_owned());

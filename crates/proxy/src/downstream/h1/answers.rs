@@ -83,7 +83,7 @@ impl<'c> Answers<'c> {
         deadline.disarm();
         self.worker.buffers.give_write(head);
         sent.map_err(|_| {
-            self.cut();
+            self.connection.reset_when_closed();
             Gone
         })
     }
@@ -117,7 +117,7 @@ impl Client for Answers<'_> {
         sent.map_err(|_| Gone)
     }
 
-    fn cut(&self) {
+    fn cut(&self, _: &Kind) {
         self.connection.reset_when_closed();
     }
 }

@@ -70,10 +70,7 @@ impl Client for Answers<'_> {
             OwnAnswer::Refusal(kind) if self.is_grpc => {
                 begin_own(GRPC_STATUS, &mut block);
                 hpack::write_field(b"content-type", b"application/grpc", &mut block);
-                let status = grpc::status_of(kind.status()).to_string();
-                hpack::write_field(b"grpc-status", status.as_bytes(), &mut block);
-                let message = grpc::message(&kind.to_string());
-                hpack::write_field(b"grpc-message", &message, &mut block);
+                grpc::write_status(kind.status(), &kind.to_string(), &mut block);
                 write_refused(kind, &mut block);
             }
             OwnAnswer::Refusal(kind) => {
@@ -102,7 +99,13 @@ impl Client for Answers<'_> {
         self.sent(self.outgoing.send_data(text.as_bytes(), true).await)
     }
 
-    fn cut(&self) {
+    fn cut(&self, why: &Kind) {
+        // Its caller waits no longer either: it is told what it would say itself.
+        if self.served.converses.get() && matches!(why, Kind::DeadlineExceeded) {
+            let mut block = self.worker.buffers.take_write();
+            grpc::write_status(why.status(), &why.to_string(), &mut block);
+            return self.outgoing.end(block);
+        }
         self.outgoing.cut(Code::Internal);
     }
 }

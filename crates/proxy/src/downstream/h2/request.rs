@@ -8,7 +8,7 @@ use std::{
     time::Duration,
 };
 
-use routes::entrance::{CorrelationHeaders, Head};
+use routes::entrance::{CorrelationHeaders, Head, Name};
 use telemetry::Role;
 
 use super::Served;
@@ -24,7 +24,7 @@ use crate::{
         request::{Received, RequestHead},
         write::ReadHead,
     },
-    h2::{head::HeadText, incoming::Incoming, tunnelled::Tunnelled},
+    h2::{grpc, head::HeadText, incoming::Incoming, tunnelled::Tunnelled},
     plan::Protocol,
 };
 
@@ -35,6 +35,7 @@ pub(super) struct Request<'c> {
     head: Box<RequestHead>,
     text: Vec<u8>,
     is_grpc: bool,
+    caller_waits: Option<Duration>,
     role: Role,
     no_trailers: Option<&'c CorrelationHeaders>,
 }
@@ -57,7 +58,12 @@ impl<'c> Request<'c> {
             None if has_body => Framing::Chunked,
             Some(_) | None => Framing::None,
         };
-        Ok(Self { served, head, text: read.text, is_grpc, role, no_trailers })
+        let mut caller_waits = None;
+        if is_grpc {
+            let mut timeouts = head.fields().iter().filter(|it| it.name == Name::GrpcTimeout);
+            caller_waits = timeouts.next().and_then(|it| grpc::timeout(it.value.of(&read.text)));
+        }
+        Ok(Self { served, head, text: read.text, is_grpc, caller_waits, role, no_trailers })
     }
 
     pub(super) fn head_bytes(&self) -> usize {
@@ -78,12 +84,16 @@ impl<'c> sides::Request for Request<'c> {
         self.is_grpc
     }
 
+    fn caller_waits(&self) -> Option<Duration> {
+        self.caller_waits
+    }
+
     fn head(&mut self) -> impl Head<'_> {
         Received::new(&mut self.head, &self.text)
     }
 
     fn into_body(self, keeps_framing: bool) -> RequestBody<'c> {
-        let Self { served, head, text, is_grpc, role, no_trailers } = self;
+        let Self { served, head, text, is_grpc, role, no_trailers, caller_waits: _ } = self;
         let Served { worker, session, id, .. } = served;
         let is_framed = keeps_framing && head.framing == Framing::Chunked;
         // What may be a conversation is silent for as long as an answer may be. From outside it is none by its own word.

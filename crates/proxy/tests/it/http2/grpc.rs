@@ -111,3 +111,120 @@ async fn a_sidecar_tells_callers_of_grpc_and_proxies_that_it_cannot_reach_its_ap
     }
     gateway.counted(Count::RetriedUnreachable, 1).await;
 }
+
+/// How a call ended, by its trailers, or by its head where there is nothing else.
+fn grpc_status(fields: &HeaderMap) -> &str {
+    fields["grpc-status"].to_str().unwrap()
+}
+
+fn call(timeout: &str) -> http::request::Builder {
+    let post = request("/x").method(Method::POST).header("te", "trailers");
+    post.header("content-type", "application/grpc").header("grpc-timeout", timeout)
+}
+
+/// What an instance is told that its caller waits, in milliseconds.
+fn told_ms(asked: &Request<RecvStream>) -> u64 {
+    let mut told = asked.headers().get_all("grpc-timeout").iter();
+    let value = told.next().unwrap().to_str().unwrap();
+    assert_eq!(told.next(), None, "it is said once");
+    value.strip_suffix('m').unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn what_is_left_of_a_deadline_goes_on_and_its_end_ends_the_call_on_both_sides() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let client = Client::connect(&proxy).await;
+    // Nobody answers.
+    let (late, _) = client.begin(call("1500m"), true).await;
+    let mut server = Server::accept(&instance).await;
+    let (asked, mut answers) = server.next().await;
+    let told = told_ms(&asked);
+    assert!((1..=1_500).contains(&told), "{told}");
+    // Somebody answers, and does not come to an end. Nor does its caller.
+    let (begun, _talks) = client.begin(call("2S"), false).await;
+    let (heard, mut answers_begun) = server.next().await;
+    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let mut says = answers_begun.send_response(head, false).unwrap();
+    says.send_data(Bytes::from_static(b"one"), false).unwrap();
+    let running = server.run();
+    let late = within("an answer", late).await.unwrap();
+    assert_eq!(grpc_status(late.headers()), "4");
+    assert_eq!(late.headers()["grpc-message"], "the caller's deadline has passed");
+    let reset = |reason| assert_eq!(reason, h2::Reason::CANCEL);
+    reset(within("a reset", std::future::poll_fn(|it| answers.poll_reset(it))).await.unwrap());
+    let begun = within("an answer", begun).await.unwrap();
+    let (data, trailers) = whole(begun.into_body()).await;
+    assert_eq!((data.as_slice(), grpc_status(&trailers.unwrap())), (&b"one"[..], "4"));
+    reset(within("a reset", std::future::poll_fn(|it| says.poll_reset(it))).await.unwrap());
+    drop(heard);
+    assert_eq!(proxy.running.counters().counted(Count::TimedOutResponse), 0);
+    running.abort();
+}
+
+#[tokio::test]
+async fn the_smaller_of_what_the_caller_and_the_route_say_counts() {
+    let instance = Instance::new().await;
+    let mut world = behind(&[instance.address]);
+    world.routes = vec![("/", "sc-A", Vec::new(), (Some(300), None))];
+    let proxy = Proxy::gateway(&world);
+    let client = Client::connect(&proxy).await;
+    let (late, _) = client.begin(call("1H"), true).await;
+    let mut server = Server::accept(&instance).await;
+    let (asked, _answers) = server.next().await;
+    let told = told_ms(&asked);
+    assert!(told <= 300, "{told}");
+    let running = server.run();
+    let late = within("an answer", late).await.unwrap();
+    assert_eq!(grpc_status(late.headers()), "4");
+    assert_eq!(late.headers()["grpc-message"], "the instance did not answer in time");
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_deadline_that_has_passed_disturbs_nobody_and_one_that_cannot_be_read_goes_on() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let client = Client::connect(&proxy).await;
+    let (over, _) = client.begin(call("0S"), true).await;
+    assert_eq!(grpc_status(within("an answer", over).await.unwrap().headers()), "4");
+    // The first that the instance is asked. Others than gRPC know no such field.
+    let others = request("/").header("grpc-timeout", "1m");
+    let unreadable = ["soon", "5s", "123456789S", ""].map(|value| (call(value), value));
+    let mut server = None;
+    for (asks, value) in unreadable.into_iter().chain([(others, "1m")]) {
+        let (waits, _) = client.begin(asks, true).await;
+        if server.is_none() {
+            server = Some(Server::accept(&instance).await);
+        }
+        let server = server.as_mut().unwrap();
+        let (asked, mut answers) = server.next().await;
+        assert_eq!(asked.headers()["grpc-timeout"], value);
+        answers.send_response(Response::builder().status(204).body(()).unwrap(), true).unwrap();
+        tokio::select! {
+            answer = within("an answer", waits) => assert_eq!(answer.unwrap().status(), 204),
+            _ = server.next() => panic!("it was asked once more"),
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_instance_that_says_unavailable_has_said_so() {
+    let (one, other) = (Instance::new().await, Instance::new().await);
+    let proxy = Proxy::gateway(&behind(&[one.address, other.address]));
+    let client = Client::connect(&proxy).await;
+    let (waits, _) = client.begin(call("1M"), true).await;
+    let mut server = tokio::select! {
+        server = Server::accept(&one) => server,
+        server = Server::accept(&other) => server,
+    };
+    let (_, mut answers) = server.next().await;
+    let head = Response::builder().header("content-type", "application/grpc");
+    answers.send_response(head.header("grpc-status", "14").body(()).unwrap(), true).unwrap();
+    let running = server.run();
+    assert_eq!(grpc_status(within("an answer", waits).await.unwrap().headers()), "14");
+    for retried in [Count::RetriedStale, Count::RetriedUnreachable, Count::RetriedLost] {
+        assert_eq!(proxy.running.counters().counted(retried), 0, "{retried:?}");
+    }
+    running.abort();
+}

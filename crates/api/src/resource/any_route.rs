@@ -1,0 +1,141 @@
+//! A route of any kind: what is the same of all of them. What a kind asks of requests is its own.
+
+use super::{
+    BackendRef, GrpcRoute, GrpcRouteMatch, GrpcRouteSpec, HttpRoute, HttpRouteSpec, Key, Kind,
+    Metadata, Object, ParentRef, RouteFilter, RouteMatch, RouteTimeouts, Set, Spec,
+};
+
+/// A route of any kind.
+#[derive(Debug, Clone)]
+pub struct AnyRoute<'s> {
+    kind: Kind,
+    /// What it says of itself.
+    pub metadata: &'s Metadata,
+    /// The gateways it attaches to.
+    pub parent_refs: &'s [ParentRef],
+    /// Exact, or `*.suffix`; any the listener has when empty.
+    pub hostnames: &'s [String],
+    /// In order.
+    pub rules: Vec<AnyRule<'s>>,
+}
+
+/// One rule of a route.
+#[derive(Debug, Clone, Copy)]
+pub struct AnyRule<'s> {
+    /// What it asks of requests.
+    pub matches: Matches<'s>,
+    /// What is changed on the way.
+    pub filters: &'s [RouteFilter],
+    /// Who serves it, by weight.
+    pub backend_refs: &'s [BackendRef],
+    /// How long it may take.
+    pub timeouts: Option<&'s RouteTimeouts>,
+}
+
+/// What a rule asks of requests, any of these.
+#[derive(Debug, Clone, Copy)]
+pub enum Matches<'s> {
+    /// Of an HTTPRoute.
+    Http(&'s [RouteMatch]),
+    /// Of a GRPCRoute.
+    Grpc(&'s [GrpcRouteMatch]),
+}
+
+impl<'s> AnyRoute<'s> {
+    pub(super) fn of_http(metadata: &'s Metadata, spec: &'s HttpRouteSpec) -> Self {
+        let rules = spec.rules.iter().map(|rule| AnyRule {
+            matches: Matches::Http(&rule.matches),
+            filters: &rule.filters,
+            backend_refs: &rule.backend_refs,
+            timeouts: rule.timeouts.as_ref(),
+        });
+        Self {
+            kind: HttpRouteSpec::KIND,
+            metadata,
+            parent_refs: &spec.parent_refs,
+            hostnames: &spec.hostnames,
+            rules: rules.collect(),
+        }
+    }
+
+    pub(super) fn of_grpc(metadata: &'s Metadata, spec: &'s GrpcRouteSpec) -> Self {
+        let rules = spec.rules.iter().map(|rule| AnyRule {
+            matches: Matches::Grpc(&rule.matches),
+            filters: &rule.filters,
+            backend_refs: &rule.backend_refs,
+            timeouts: None,
+        });
+        Self {
+            kind: GrpcRouteSpec::KIND,
+            metadata,
+            parent_refs: &spec.parent_refs,
+            hostnames: &spec.hostnames,
+            rules: rules.collect(),
+        }
+    }
+
+    /// The object, if it is a route.
+    pub fn of(object: &'s Object) -> Option<Self> {
+        match object {
+            Object::HttpRoute(route) => Some(route.into()),
+            Object::GrpcRoute(route) => Some(route.into()),
+            _ => None,
+        }
+    }
+
+    /// Its name among all objects.
+    pub fn key(&self) -> Key {
+        Key::new(self.kind, self.metadata.namespace.as_str(), self.metadata.name.as_str())
+    }
+
+    /// Whether its requests are gRPC's, which HTTP/2 alone carries.
+    pub fn is_grpc(&self) -> bool {
+        self.kind == Kind::GrpcRoute
+    }
+
+    /// Every backend that one of its rules names.
+    pub fn backend_refs(&self) -> impl Iterator<Item = &'s BackendRef> {
+        self.rules.iter().flat_map(|rule| rule.backend_refs)
+    }
+
+    /// Its gateways in a cell of a table.
+    pub(super) fn gateways(&self) -> String {
+        let names: Vec<&str> = self.parent_refs.iter().map(|it| it.name.as_str()).collect();
+        names.join(",")
+    }
+
+    /// Its hosts in a cell of a table.
+    pub(super) fn hosts(&self) -> String {
+        if self.hostnames.is_empty() { "*".to_owned() } else { self.hostnames.join(",") }
+    }
+
+    /// Its backends in a cell of a table, each once.
+    pub(super) fn backends(&self) -> String {
+        let mut names: Vec<&str> = Vec::new();
+        for backend in self.backend_refs() {
+            if !names.contains(&backend.name.as_str()) {
+                names.push(&backend.name);
+            }
+        }
+        names.join(",")
+    }
+}
+
+impl<'s> From<&'s HttpRoute> for AnyRoute<'s> {
+    fn from(route: &'s HttpRoute) -> Self {
+        Self::of_http(&route.metadata, &route.spec)
+    }
+}
+
+impl<'s> From<&'s GrpcRoute> for AnyRoute<'s> {
+    fn from(route: &'s GrpcRoute) -> Self {
+        Self::of_grpc(&route.metadata, &route.spec)
+    }
+}
+
+impl Set {
+    /// Every route, kind by kind, each kind in order of creation.
+    pub fn routes(&self) -> impl Iterator<Item = AnyRoute<'_>> {
+        self.http_routes().map(AnyRoute::from).chain(self.grpc_routes().map(AnyRoute::from))
+    }
+}

@@ -1,0 +1,125 @@
+//! Routes of gRPC: what is said of them as what they name comes and goes, and that they are distributed beside others.
+
+use api::{
+    client::Client,
+    resource::{Key, Kind},
+};
+use serde_json::{Value, json};
+
+use crate::{
+    harness::{PATIENCE, backend, gateway, route, service},
+    rest::started,
+};
+
+/// Where the test's calls go.
+const ORDERS: &str = "/shop.v1.Orders/Get";
+
+fn calls(name: &str, hostnames: &[&str]) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "GRPCRoute", "metadata": {"name": name},
+        "spec": {"parentRefs": [{"name": "edge"}], "hostnames": hostnames, "rules": [{
+            "matches": [{"method": {"service": "shop.v1.Orders"}}],
+            "backendRefs": [{"group": "laneway.io", "kind": "Backend", "name": "orders"}],
+        }]},
+    })
+}
+
+fn edge(annotations: Value) -> Value {
+    json!({
+        "apiVersion": "gateway.networking.k8s.io/v1", "kind": "Gateway",
+        "metadata": {"name": "edge", "annotations": annotations},
+        "spec": {"gatewayClassName": "laneway", "listeners": [{"name": "http", "port": 8000, "protocol": "HTTP"}]},
+    })
+}
+
+/// Waits until a condition of a route says this for this reason; its message.
+async fn becomes(client: &Client, key: &Key, condition: &str, expected: (&str, &str)) -> String {
+    let mut seen = None;
+    let read = async {
+        loop {
+            let object = client.get(key).await.unwrap();
+            let conditions = object.status().map(|it| it.conditions.clone()).unwrap_or_default();
+            let it = conditions.into_iter().find(|it| it.kind == condition);
+            if let Some(it) = &it
+                && (it.status.as_str(), it.reason.as_str()) == expected
+            {
+                return it.message.clone();
+            }
+            seen = it;
+            tokio::task::yield_now().await;
+        }
+    };
+    match tokio::time::timeout(PATIENCE, read).await {
+        Ok(message) => message,
+        Err(_) => panic!("{key}: {condition} does not become {expected:?}: {seen:?}"),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_keeps_a_route_of_grpc_from_serving_is_said_until_it_is_mended() {
+    let (plane, client) = started().await;
+    let key = Key::new(Kind::GrpcRoute, "default", "orders");
+    plane.serve(&[service("orders", "orders", &["1"])]);
+    plane.apply(&[backend("orders", "orders"), calls("orders", &[])]).await.unwrap();
+    // The gateway that is there without an object speaks HTTP/1.1.
+    let said = becomes(&client, &key, "Accepted", ("False", "NotAllowedByListeners")).await;
+    assert!(said.contains("laneway.io/http2-prior-knowledge"), "{said}");
+    plane.apply(&[edge(json!({"laneway.io/http2-prior-knowledge": "true"}))]).await.unwrap();
+    becomes(&client, &key, "Accepted", ("True", "Accepted")).await;
+    let said = becomes(&client, &key, "ResolvedRefs", ("False", "UnsupportedProtocol")).await;
+    assert!(said.contains("write protocol: h2c in Backend orders"), "{said}");
+    let mut speaks_http2 = backend("orders", "orders");
+    speaks_http2["spec"]["protocol"] = "h2c".into();
+    plane.apply(&[speaks_http2]).await.unwrap();
+    becomes(&client, &key, "ResolvedRefs", ("True", "ResolvedRefs")).await;
+
+    let explained = async |method: &str, path: &str| {
+        let asked = serde_json::from_value(json!({"method": method, "url": path})).unwrap();
+        client.explain(&asked).await.unwrap()
+    };
+    let answer = explained("POST", ORDERS).await;
+    assert_eq!(answer.route, "grpcroute/default/orders", "{answer:?}");
+    assert_eq!(explained("GET", ORDERS).await.route, "");
+    assert_eq!(explained("POST", "/shop.v1.Others/Get").await.route, "");
+
+    // What it names does not go before it.
+    let refused = client.delete(&Key::new(Kind::Backend, "default", "orders")).await;
+    assert!(format!("{:?}", refused.unwrap_err()).contains("GRPCRoute orders"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_name_is_of_the_older_of_two_kinds_of_route() {
+    let (plane, client) = started().await;
+    plane.serve(&[service("orders", "orders", &["1"])]);
+    let mut speaks_http2 = backend("orders", "orders");
+    speaks_http2["spec"]["protocol"] = "h2c".into();
+    let edge = edge(json!({"laneway.io/http2-prior-knowledge": "true"}));
+    plane.apply(&[speaks_http2, edge, calls("shop", &["shop.example"])]).await.unwrap();
+    // Of one name, and yet two.
+    let mut younger = route("shop", "/", "orders");
+    younger["spec"]["hostnames"] = json!(["*.example"]);
+    plane.apply(&[younger.clone()]).await.unwrap();
+    let (older_key, key) = (
+        Key::new(Kind::GrpcRoute, "default", "shop"),
+        Key::new(Kind::HttpRoute, "default", "shop"),
+    );
+    let said = becomes(&client, &key, "Accepted", ("False", "HostnameConflict")).await;
+    assert!(said.contains("GRPCRoute shop, which is older"), "{said}");
+    becomes(&client, &key, "Conflicted", ("True", "Conflict")).await;
+    becomes(&client, &older_key, "Accepted", ("True", "Accepted")).await;
+    let mut data_plane = plane.connect(gateway("one")).await;
+    let both = ["route/default/shop", "route/grpcroute/default/shop"];
+    data_plane.until(|it| both.iter().all(|key| it.held.contains_key(*key))).await;
+
+    // Other hosts, and it is served; nobody touches the other for it.
+    younger["spec"]["hostnames"] = json!(["other.example"]);
+    plane.apply(&[younger.clone()]).await.unwrap();
+    becomes(&client, &key, "Accepted", ("True", "Accepted")).await;
+    younger["spec"]["hostnames"] = json!(["shop.example"]);
+    plane.apply(&[younger]).await.unwrap();
+    becomes(&client, &key, "Accepted", ("False", "HostnameConflict")).await;
+    // With the older gone the host is free.
+    client.delete(&older_key).await.unwrap();
+    becomes(&client, &key, "Accepted", ("True", "Accepted")).await;
+    data_plane.until(|it| it.has_lost("route/grpcroute/default/shop")).await;
+}

@@ -1,0 +1,106 @@
+//! Routes of several kinds under one host name: at one listener the Gateway API lets the oldest of them have it, so that
+//! whoever writes an HTTPRoute is not surprised by a GRPCRoute of somebody else, or the other way round.
+
+use crate::{
+    compile::compile_hostnames,
+    host::HostPattern,
+    spec::{GatewaySpec, RouteKind, RouteSpec},
+};
+
+/// A route that does not attach to a listener, because an older one of another kind has one of its host names there.
+#[derive(Debug)]
+pub struct Overlap<'r> {
+    /// The younger.
+    pub route: &'r RouteSpec,
+    /// The older.
+    pub older: &'r RouteSpec,
+    /// Where, by its place in the gateway.
+    pub listener: usize,
+}
+
+impl Overlap<'_> {
+    /// Whether it keeps a route from a listener.
+    pub(crate) fn bars(&self, route: &RouteSpec, listener: usize) -> bool {
+        self.listener == listener && std::ptr::eq(self.route, route)
+    }
+}
+
+/// Every route that does not attach to a listener of `gateway` because of an older one of another kind.
+pub fn overlaps<'r>(gateway: &GatewaySpec, routes: &'r [RouteSpec]) -> Vec<Overlap<'r>> {
+    let mut by_age: Vec<&RouteSpec> = routes.iter().collect();
+    by_age.sort_by_cached_key(|route| route.age());
+    among(gateway, &by_age)
+}
+
+/// The same of routes in order, the oldest first.
+pub(crate) fn among<'r>(gateway: &GatewaySpec, by_age: &[&'r RouteSpec]) -> Vec<Overlap<'r>> {
+    let has = |kind: RouteKind| by_age.iter().any(|route| route.kind == kind);
+    if !(has(RouteKind::Http) && has(RouteKind::Grpc)) {
+        return Vec::new();
+    }
+    let hosts: Vec<Vec<HostPattern>> =
+        by_age.iter().map(|route| compile_hostnames(&route.hostnames, &mut Vec::new())).collect();
+    let mut overlaps = Vec::new();
+    for (listener, spec) in gateway.listeners.iter().enumerate() {
+        let Ok(of_listener) = HostPattern::of_listener(spec.hostname.as_deref()) else { continue };
+        let mut taken: Vec<(&RouteSpec, &HostPattern)> = Vec::new();
+        for (&route, hosts) in by_age.iter().zip(&hosts) {
+            let mut parents = route.parents.iter();
+            if !parents.any(|parent| parent.gateway == gateway.name && parent.names(spec)) {
+                continue;
+            }
+            // Of host patterns that meet one holds the other: if all three meet in pairs, there is a host in all.
+            let own: Vec<_> = hosts.iter().filter(|host| host.intersects(&of_listener)).collect();
+            let older = taken.iter().find(|(other, theirs)| {
+                other.kind != route.kind && own.iter().any(|host| host.intersects(theirs))
+            });
+            match older {
+                Some(&(older, _)) => overlaps.push(Overlap { route, older, listener }),
+                None => taken.extend(own.into_iter().map(|host| (route, host))),
+            }
+        }
+    }
+    overlaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::table::tests::{gateway, route};
+    use RouteKind::{Grpc, Http};
+
+    #[test]
+    fn of_two_kinds_under_one_host_the_older_has_it() {
+        let of = |name: &str, created, kind, hostnames: &[&str]| RouteSpec {
+            kind,
+            hostnames: hostnames.iter().map(|it| (*it).to_owned()).collect(),
+            ..route(name, created, Vec::new())
+        };
+        for (routes, expected) in [
+            (vec![of("a", 1, Http, &["x.example"]), of("b", 2, Grpc, &["x.example"])], vec!["b a"]),
+            (vec![of("a", 2, Http, &["x.example"]), of("b", 1, Grpc, &["x.example"])], vec!["a b"]),
+            // Of one age the name decides.
+            (vec![of("b", 1, Http, &[]), of("a", 1, Grpc, &[])], vec!["b a"]),
+            (vec![of("a", 1, Http, &[]), of("b", 2, Grpc, &["x.example"])], vec!["b a"]),
+            (vec![of("a", 1, Http, &["*.example"]), of("b", 2, Grpc, &["x.example"])], vec!["b a"]),
+            (vec![of("a", 1, Http, &["x.example"]), of("b", 2, Grpc, &["y.example"])], vec![]),
+            (vec![of("a", 1, Http, &["x.example"]), of("b", 2, Http, &["x.example"])], vec![]),
+            (vec![of("a", 1, Grpc, &["x.example"]), of("b", 2, Grpc, &["x.example"])], vec![]),
+            // Who does not attach takes nothing from others.
+            (
+                vec![
+                    of("a", 1, Http, &["x.example"]),
+                    of("b", 2, Grpc, &["x.example", "y.example"]),
+                    of("c", 3, Http, &["y.example"]),
+                ],
+                vec!["b a"],
+            ),
+        ] {
+            let gateway = gateway(&[("http", 80, None)]);
+            let found = overlaps(&gateway, &routes);
+            let found: Vec<_> =
+                found.iter().map(|it| format!("{} {}", it.route.name, it.older.name)).collect();
+            assert_eq!(found, expected);
+        }
+    }
+}
