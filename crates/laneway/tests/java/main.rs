@@ -15,7 +15,7 @@ use testkit::{Process, Sandbox, http, needs, sample, wait};
 const READY_WITHIN: Duration = Duration::from_secs(180);
 
 /// Longer than anything takes that is not broken.
-const SOON: Duration = Duration::from_secs(20);
+const SOON: Duration = Duration::from_secs(60);
 
 /// Requests by each client.
 const REQUESTS: usize = 20;
