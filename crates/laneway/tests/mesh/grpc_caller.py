@@ -75,7 +75,8 @@ def until(expected):
 
 
 try:
-    method("unary_unary", "Wait")(b"", timeout=1)
+    # Long enough for it to be everywhere before.
+    method("unary_unary", "Wait")(b"", timeout=5)
 except grpc.RpcError as error:
     told("late", "base", error.code().name.encode())
 until((0, 1))
