@@ -373,7 +373,7 @@ impl<U, S> Exchange<'_, U, S> {
                     call.cut();
                     // What the instance closed while it waited in the pool says nothing about the instance.
                     if connected != Connected::Before || !error.is_reset() {
-                        planned.unanswered(self.worker, &error.kind, connected);
+                        planned.unanswered(self.worker, (&call, connected), &error.kind);
                     }
                     if !tries.again(self.worker, planned, connected, &error) {
                         return Err(error.kind);

@@ -52,7 +52,9 @@ limits! {
     /// How long a request waits for an instance that its source does not hear from either, before it is put aside for as
     /// long as such an instance is kept, or until it is heard: long enough for an answer that is slow, and not much more.
     SILENT_WAITED_FOR: Duration = Duration::from_secs(3);
-    /// How long an instance may take to begin its answer before that counts as unanswered, where nothing ends the wait.
+    /// How long an instance may take to begin its answer before that counts as unanswered, where its caller may wait for
+    /// longer: for ever, or in a call of gRPC. Of those it counts if nothing at all came on the connection, though a sign of
+    /// life was asked for.
     HELD_HUNG_AFTER: Duration = Duration::from_secs(60);
     /// How long a caller must have waited for its leaving to count as unanswered: one that leaves earlier has changed its
     /// mind.
@@ -86,6 +88,9 @@ limits! {
     EXISTING_LOOKUP_WAIT: Duration = Duration::from_secs(2);
     /// Answers before the answer (1xx) of one request.
     INTERIM_ANSWERS_MAX: usize = 16;
+    /// How long a listener that leaves waits for connections that the kernel has answered and whose callers have not confirmed
+    /// them yet: a round trip of most networks. Meanwhile it answers nobody new, who tries again a second later.
+    LAST_HANDSHAKES: Duration = Duration::from_millis(50);
     /// How long draining leaves an idle client connection open for one more request: clients close or reuse within
     /// a round trip, and closing first would meet a request that is under way.
     DRAIN_IDLE: Duration = Duration::from_secs(1);
@@ -112,6 +117,9 @@ limits! {
     H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
     /// Bytes of header fields that the other side of a connection in HTTP/2 may have us remember, as the standard has it.
     H2_TABLE_BYTES_MAX: u32 = 4096;
+    /// How long nobody is asked for a sign of life in HTTP/2 (PING) again who has only answered to that since: servers of
+    /// gRPC end connections whose clients ask more often than every five minutes.
+    H2_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(330);
     /// Addresses of one name that are tried.
     ADDRESSES_TRIED_MAX: usize = 8;
     /// How long one address has to answer before the next is tried beside it (RFC 8305 §5).

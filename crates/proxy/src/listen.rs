@@ -127,19 +127,27 @@ pub(crate) fn notice_vanished(socket: &SockRef<'_>, patience: Duration) -> io::R
     socket.set_tcp_user_timeout((patience < UNLIMITED).then_some(patience.max(UNCONFIRMED_MIN)))
 }
 
-/// Drops every packet: the one instruction returns how many bytes of it are kept (`BPF_RET | BPF_K`).
-const KEEP_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0);
+/// Drops the packets that ask for a new connection: loads the flags of the TCP header (`BPF_LD | BPF_B | BPF_ABS`), asks
+/// whether SYN is among them (`BPF_JMP | BPF_JSET`), and returns how many bytes are kept (`BPF_RET`).
+const NO_NEW_CONNECTION: [SockFilter; 4] = [
+    SockFilter::new(0x30, 0, 0, 13),
+    SockFilter::new(0x45, 0, 1, 0x02),
+    SockFilter::new(0x06, 0, 0, 0),
+    SockFilter::new(0x06, 0, 0, u32::MAX),
+];
 
-/// The connections that the kernel has completed and nobody has accepted; then the socket is closed. None can be completed
-/// between the last one and the closing, which would reset it: whoever connects meanwhile is not heard, tries again a
-/// second later, and is refused or meets somebody else's socket.
+/// Answers nobody who connects from now on: they try again a second later, and are refused or meet somebody else's socket.
+/// Who has been answered already can complete the connection, and is to be accepted before the socket is closed, which
+/// would reset it.
+pub(crate) fn answer_nobody_new(socket: &SockRef<'_>) {
+    // Where it cannot be attached, whoever connects in the last moment is reset.
+    let _ = socket.attach_filter(&NO_NEW_CONNECTION);
+}
+
+/// The connections that the kernel has completed and nobody has accepted; then the socket is closed.
 pub(crate) fn last_ones(socket: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
-    // Where it cannot be attached, what is left is the moment between two system calls.
-    let _ = SockRef::from(&socket).attach_filter(&[KEEP_NOTHING]);
     std::iter::from_fn(move || {
         let (stream, peer) = socket.accept().ok()?;
-        // One that was just being completed has inherited it.
-        let _ = SockRef::from(&stream).detach_filter();
         stream.set_nonblocking(true).ok()?;
         Some((stream, peer))
     })
@@ -161,10 +169,34 @@ pub(crate) fn deal<T: Copy>(
 
 #[cfg(test)]
 mod tests {
+    use std::io::{Read as _, Write as _};
+
     use super::*;
 
     fn bind_with(address: SocketAddr, workers: usize, takeover: bool) -> io::Result<Bound> {
         bind(address, workers, takeover, &Timeouts::default())
+    }
+
+    #[test]
+    fn who_connects_to_one_that_leaves_is_not_answered_and_who_was_is_accepted() {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = socket.local_addr().unwrap();
+        let mut before = TcpStream::connect(address).unwrap();
+        answer_nobody_new(&SockRef::from(&socket));
+        // Long enough for an answer, and shorter than the time until it is asked again.
+        let wait = Duration::from_millis(300);
+        let unanswered = TcpStream::connect_timeout(&address, wait).unwrap_err();
+        assert_eq!(unanswered.kind(), io::ErrorKind::TimedOut);
+        socket.set_nonblocking(true).unwrap();
+        let mut accepted: Vec<_> = last_ones(socket).map(|(stream, _)| stream).collect();
+        assert_eq!(accepted.len(), 1);
+        before.write_all(b"hello").unwrap();
+        accepted[0].set_nonblocking(false).unwrap();
+        let mut heard = [0; 5];
+        accepted[0].read_exact(&mut heard).unwrap();
+        assert_eq!(&heard, b"hello");
+        let refused = TcpStream::connect(address).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
     }
 
     #[test]

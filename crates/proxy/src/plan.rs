@@ -9,7 +9,7 @@ use tokio::sync::Notify;
 
 use crate::{
     correlation::Remembered,
-    ejection::Ejections,
+    ejection::{Ejections, EjectionsNow},
     error::{Kind, ProxyError},
     peers::Loop,
     published::{Published, Query},
@@ -170,24 +170,32 @@ impl Plan<'_> {
         }
     }
 
-    /// Chooses another instance of the same lane by the latest picture, after bytes were sent to one.
+    /// Chooses after bytes were sent to one, among the instances of the latest picture: another of the same lane; where
+    /// nobody of it is left, whoever would have a request that comes now.
     pub(crate) fn choose_again(
         &self,
+        picture: &Published,
         latest: &Published,
-        ejections: &Ejections,
+        ejected: &EjectionsNow<'_>,
         ticket: u64,
-        now: Instant,
         chosen: &Chosen,
         not_again: &[SocketAddr],
     ) -> Option<Chosen> {
-        let (service, choice) = self.choice_of(chosen)?;
-        let service = latest.lanes.directory().service(service.id())?;
-        let (lanes, ejected) = (&latest.lanes, ejections.at(now));
-        lanes
-            .choose_again(&choice, service, not_again, &ejected, ticket)
-            // Ejection alone fails nobody: another request may just be trying that one again.
-            .or_else(|| lanes.choose_again(&choice, service, not_again, &(), ticket))
-            .map(Chosen::from)
+        let Target::Service { service, context, caller_pick } = &self.target else { return None };
+        let latest = latest.lanes.directory().service(service.id())?;
+        // The context is one of the picture that the request was planned by, and so are the lanes.
+        let lanes = &picture.lanes;
+        let choice = choice_of(service, chosen).or_else(|| choice_of(latest, chosen));
+        let of_lane =
+            choice.and_then(|it| lanes.choose_again(&it, latest, not_again, ejected, ticket));
+        let of_those_who_come = || {
+            let choice = lanes.choose(context, latest, *caller_pick, ejected, ticket, &mut ());
+            choice.ok().filter(|it| !not_again.contains(&it.endpoint.address))
+        };
+        // Ejection alone fails nobody: another request may just be trying that one again.
+        let put_aside =
+            || choice.and_then(|it| lanes.choose_again(&it, latest, not_again, &(), ticket));
+        of_lane.or_else(of_those_who_come).or_else(put_aside).map(Chosen::from)
     }
 
     /// Whether no instance of its lane is left beside it and those that were tried.
@@ -199,18 +207,18 @@ impl Plan<'_> {
         chosen: &Chosen,
         tried: &[SocketAddr],
     ) -> bool {
-        let Some((service, choice)) = self.choice_of(chosen) else { return false };
+        let Target::Service { service, .. } = &self.target else { return false };
+        let Some(choice) = choice_of(service, chosen) else { return false };
         let (ejected, itself) = (ejections.beside(tried, now), [chosen.address]);
         picture.lanes.choose_again(&choice, service, &itself, &ejected, 0).is_none()
     }
+}
 
-    /// The choice of an instance of the service that was planned for.
-    fn choice_of(&self, chosen: &Chosen) -> Option<(&Service, Choice<'_>)> {
-        let Target::Service { service, .. } = &self.target else { return None };
-        let endpoint = service.endpoints().iter().find(|it| it.address == chosen.address)?;
-        let Chosen { subset, outcome, member, .. } = *chosen;
-        Some((service, Choice { endpoint, subset: subset?, outcome, member }))
-    }
+/// The choice of an instance of a service.
+fn choice_of<'s>(service: &'s Service, chosen: &Chosen) -> Option<Choice<'s>> {
+    let endpoint = service.endpoints().iter().find(|it| it.address == chosen.address)?;
+    let Chosen { subset, outcome, member, .. } = *chosen;
+    Some(Choice { endpoint, subset: subset?, outcome, member })
 }
 
 impl From<Choice<'_>> for Chosen {

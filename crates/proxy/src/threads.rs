@@ -11,6 +11,7 @@ use std::{
 };
 
 use rand::Rng as _;
+use socket2::SockRef;
 use telemetry::{Count, Level, Metrics, Recorder, Role};
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -21,7 +22,7 @@ use tokio::{
 
 use crate::{
     ejection::{Ejections, UnreachableBoard},
-    limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, LATE_COMERS, Timeouts},
+    limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, LAST_HANDSHAKES, LATE_COMERS, Timeouts},
     listen,
     lost::CallsInLanes,
     peers::Via,
@@ -221,7 +222,7 @@ async fn empty<S: Serve>(thread: &Thread<S>, until: Instant) {
     worker.draining.set(true);
     thread.leave(|_, role| role != Role::SidecarOutbound);
     let idle_until = (Instant::now() + DRAIN_IDLE).min(until);
-    while thread.inside.get() > 0 && Instant::now() < until {
+    while thread.inside.get() + thread.leaving.get() > 0 && Instant::now() < until {
         tokio::time::sleep(DRAIN_LOOK).await;
         if Instant::now() >= idle_until {
             worker.deadlines.for_each(|connection| {
@@ -238,7 +239,9 @@ async fn end<S: Serve>(thread: &Thread<S>, until: Instant) {
     let worker = &thread.worker;
     thread.leave(|_, _| true);
     let idle_until = (Instant::now() + DRAIN_IDLE).min(until);
-    while worker.recorder.level(Level::DownstreamOpen) > 0 && Instant::now() < until {
+    let is_empty =
+        || worker.recorder.level(Level::DownstreamOpen) == 0 && thread.leaving.get() == 0;
+    while !is_empty() && Instant::now() < until {
         tokio::time::sleep(DRAIN_LOOK).await;
         if Instant::now() >= idle_until {
             worker.deadlines.for_each(|connection| connection.let_go());
@@ -263,6 +266,8 @@ pub(crate) struct Thread<S> {
     listening: RefCell<BTreeMap<SocketAddr, Rc<Listening>>>,
     /// Connections of those who were let in: all but the application's own.
     inside: Rc<Cell<usize>>,
+    /// Listeners that wait for the last handshakes.
+    leaving: Cell<usize>,
 }
 
 /// One connection, from its accept to its end: whatever becomes of it in between, it counts against the limit, and
@@ -310,6 +315,7 @@ impl<S: Serve> Thread<S> {
             index,
             listening: RefCell::default(),
             inside: Rc::default(),
+            leaving: Cell::default(),
         }
     }
 
@@ -353,6 +359,7 @@ impl<S: Serve> Thread<S> {
         self.listening.borrow_mut().retain(|_, listening| {
             let stays = !leaves(listening, listening.role);
             if !stays {
+                self.leaving.set(self.leaving.get() + 1);
                 listening.leave.notify_one();
             }
             stays
@@ -401,11 +408,25 @@ async fn accept<S: Serve>(thread: Rc<Thread<S>>, listener: TcpListener, listenin
             }
         }
     }
-    // Connections the kernel has completed already would be reset with the socket.
+    accept_last(&thread, listener, &listening).await;
+    thread.leaving.set(thread.leaving.get().saturating_sub(1));
+}
+
+/// Connections that the kernel has completed already, or is completing, would be reset with the socket.
+async fn accept_last<S: Serve>(
+    thread: &Rc<Thread<S>>,
+    listener: TcpListener,
+    listening: &Listening,
+) {
+    listen::answer_nobody_new(&SockRef::from(&listener));
+    let until = tokio::time::Instant::now() + LAST_HANDSHAKES;
+    while let Ok(Ok((stream, peer))) = tokio::time::timeout_at(until, listener.accept()).await {
+        thread.admit(stream, peer, listening);
+    }
     let Ok(listener) = listener.into_std() else { return };
     for (stream, peer) in listen::last_ones(listener) {
         if let Ok(stream) = TcpStream::from_std(stream) {
-            thread.admit(stream, peer, &listening);
+            thread.admit(stream, peer, listening);
         }
     }
 }

@@ -163,6 +163,13 @@ impl<'w> sides::Call for Call<'w> {
         either!(self, call => call.cut());
     }
 
+    fn owes_an_answer(&self) -> bool {
+        match self {
+            Self::Http1(_) => true,
+            Self::Http2(call) => call.owes_an_answer(),
+        }
+    }
+
     #[inline]
     fn begin(
         &self,

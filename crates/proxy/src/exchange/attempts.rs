@@ -149,19 +149,19 @@ impl Tries {
     ) -> Result<(), Kind> {
         let now = Instant::now();
         let Some(chosen) = planned.chosen else { return Err(planned.refusal(refused)) };
-        self.tried.push(chosen.address);
         planned.held_against(worker, refused, now);
         let why = match refused {
             Refused::Misrouted => Count::RetriedMisrouted,
             Refused::Unreachable => Count::RetriedUnreachable,
             Refused::Unanswered => {
                 let may_go_on = planned.is_idempotent && self.attempts < ATTEMPTS_MAX;
-                return match may_go_on && self.stays_in_lane(worker, planned, &chosen) {
+                return match may_go_on && self.goes_on(worker, planned, &chosen) {
                     true => Ok(()),
                     false => Err(planned.refusal(refused)),
                 };
             }
         };
+        self.tried.push(chosen.address);
         if self.attempts < ATTEMPTS_MAX && self.chooses_another(worker, planned, now, why) {
             return Ok(());
         }
@@ -211,18 +211,15 @@ impl Tries {
         true
     }
 
-    /// Tries another instance of the same lane, if there is one.
+    /// Tries another instance of the same lane; where nobody of it is left, whoever would have a request that comes now.
+    #[cold]
     fn goes_on(&mut self, worker: &Worker, planned: &Planned<'_>, chosen: &Chosen) -> bool {
         self.tried.push(chosen.address);
-        self.stays_in_lane(worker, planned, chosen)
-    }
-
-    /// Chooses another instance of the same lane, by the latest picture.
-    fn stays_in_lane(&mut self, worker: &Worker, planned: &Planned<'_>, chosen: &Chosen) -> bool {
         let (ejections, now) = (worker.ejections.borrow(), Instant::now());
         let (latest, ticket) = (worker.picture(), worker.ticket());
+        let (picture, ejected) = (planned.picture, ejections.at(now));
         let other =
-            planned.plan.choose_again(&latest, &ejections, ticket, now, chosen, &self.tried);
+            planned.plan.choose_again(picture, &latest, &ejected, ticket, chosen, &self.tried);
         self.next = other.map(|other| (other, false));
         self.next.is_some()
     }
@@ -319,7 +316,12 @@ impl Planned<'_> {
     /// The chosen instance has all of the request and did not answer. Whether that is held against it depends on why
     /// nobody waits for it any more. Of how its connection ends others may be told too, or it only waited in the pool.
     #[cold]
-    pub(super) fn unanswered(&self, worker: &Worker, kind: &Kind, connected: Connected) {
+    pub(super) fn unanswered(
+        &self,
+        worker: &Worker,
+        (call, connected): (&impl Call, Connected),
+        kind: &Kind,
+    ) {
         // Of the application beside a sidecar its callers are told.
         self.is_unanswered.set(matches!(kind, Kind::Reset(_)));
         let (Some(chosen), Target::Service { .. }) = (&self.chosen, &self.plan.target) else {
@@ -330,7 +332,8 @@ impl Planned<'_> {
             Kind::AnswerTimeout | Kind::StreamReset => true,
             Kind::Reset(_) => connected == Connected::Anew,
             Kind::ClientGone | Kind::DeadlineExceeded => {
-                now.saturating_duration_since(self.started) >= ABANDONED_AFTER
+                let waited = now.saturating_duration_since(self.started);
+                waited >= ABANDONED_AFTER && call.owes_an_answer()
             }
             _ => false,
         };

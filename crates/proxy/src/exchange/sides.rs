@@ -261,6 +261,10 @@ pub(crate) trait Call {
     /// The request will never be whole; the instance must not take it for one.
     fn cut(&self);
 
+    /// Whether the instance may be blamed where nobody waits for its answer any more: it may be there, and have nothing to
+    /// say yet.
+    fn owes_an_answer(&self) -> bool;
+
     /// Sends a request's head, and the first piece of its body with it.
     async fn begin(
         &self,

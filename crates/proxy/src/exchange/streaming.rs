@@ -215,7 +215,7 @@ impl<U, S> Exchange<'_, U, S> {
             Err(kind) => {
                 let kind = planned.patience.meant(self.worker, kind);
                 if matches!(upload.ended, Some(Ok(_))) {
-                    planned.unanswered(self.worker, &kind, connected);
+                    planned.unanswered(self.worker, (call, connected), &kind);
                 }
                 return Progress::Failed(kind);
             }

@@ -351,6 +351,10 @@ impl Call for Playing {
 
     fn cut(&self) {}
 
+    fn owes_an_answer(&self) -> bool {
+        true
+    }
+
     async fn begin(&self, (): &mut (), first: &mut Part, last: bool) -> Result<(), ProxyError> {
         self.send(first, last).await
     }

@@ -19,7 +19,10 @@ use super::{
     hpack::Decoder,
     settings::{Settings, write_settings},
 };
-use crate::buffers::{Buffer, Buffers};
+use crate::{
+    buffers::{Buffer, Buffers},
+    limits::H2_ASKED_AGAIN_AFTER,
+};
 
 use receive::Receiving;
 use stream::Stream;
@@ -39,6 +42,9 @@ const RESET_KEPT_MAX: usize = 128;
 
 /// What a ping says that asks whether all requests of before it have come.
 const LAST_CALL: [u8; 8] = *b"lastcall";
+
+/// What a ping says that asks for a sign of life.
+const SIGN_OF_LIFE: [u8; 8] = *b"anybody?";
 
 /// A session, for whoever moves its bytes and whoever has a stream.
 pub(crate) type SharedSession = Rc<RefCell<Session>>;
@@ -75,8 +81,19 @@ pub(crate) struct Session {
     is_closed: bool,
     /// The other side knows which stream was the last.
     has_said_goodbye: bool,
+    /// How often anything came.
+    heard: u64,
+    /// The last time that a sign of life was asked for, unless more than that has come since.
+    asked: Option<Asked>,
     /// Whoever sends what lies in `out`.
     driver: Option<Waker>,
+}
+
+/// The other side was asked for a sign of life.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    at_ms: u64,
+    is_answered: bool,
 }
 
 /// How far the farewell is (RFC 9113 §6.8).
@@ -140,6 +157,8 @@ impl Session {
             leaving: Leaving::No,
             is_closed: false,
             has_said_goodbye: false,
+            heard: 0,
+            asked: None,
             driver: None,
         }
     }
@@ -221,6 +240,26 @@ impl Session {
     /// Whether all of a stream has been said by this side.
     pub(crate) fn has_said_all(&self, id: u32) -> bool {
         self.streams.get(&id).is_some_and(|stream| stream.we_ended)
+    }
+
+    /// Changes whenever anything comes.
+    pub(crate) fn heard(&self) -> u64 {
+        self.heard
+    }
+
+    /// Asks the other side for a sign of life, unless it was asked a short while ago and has said nothing but that it is
+    /// there. Whether one is due.
+    pub(crate) fn ask(&mut self, now_ms: u64) -> bool {
+        let again_after_ms = H2_ASKED_AGAIN_AFTER.as_millis() as u64;
+        match self.asked {
+            Some(Asked { is_answered: false, .. }) => return true,
+            Some(Asked { at_ms, .. }) if now_ms < at_ms + again_after_ms => return false,
+            _ => {}
+        }
+        self.asked = Some(Asked { at_ms: now_ms, is_answered: false });
+        frame::write_ping(false, SIGN_OF_LIFE, &mut self.out);
+        self.wake_driver();
+        true
     }
 
     /// Waits for no answer that has not begun to come, and opens no stream any more.

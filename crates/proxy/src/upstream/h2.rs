@@ -38,7 +38,10 @@ use crate::{
         session::{Lost, Session, SharedSession},
         tunnelled::Tunnelled,
     },
-    limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX, HELD_HUNG_AFTER},
+    limits::{
+        ABANDONED_AFTER, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX,
+        HELD_HUNG_AFTER,
+    },
     plan::Protocol,
     transport::Connection,
     upstream::{
@@ -201,6 +204,8 @@ pub(crate) struct Call<'w> {
     is_grpc: Cell<bool>,
     /// It was held against the instance that its answer has not begun.
     is_held: Cell<bool>,
+    /// What had been heard of the instance when a sign of life was asked for that is due since.
+    asked_at: Cell<Option<u64>>,
     /// At this time of the thread's clock it is given up.
     deadline_ms: Cell<u64>,
     /// How long the instance may take none of the request.
@@ -255,6 +260,7 @@ impl<'w> Call<'w> {
             is_head: Cell::new(false),
             is_grpc: Cell::new(false),
             is_held: Cell::new(false),
+            asked_at: Cell::new(None),
             deadline_ms: Cell::new(u64::MAX),
             patience: Cell::new(worker.timeouts.backend),
         }
@@ -269,20 +275,22 @@ impl<'w> Call<'w> {
     /// Waits, but not for ever. The deadline may be put off meanwhile.
     async fn within<T>(&self, work: impl Future<Output = Result<T, Kind>>) -> Result<T, Kind> {
         let mut work = std::pin::pin!(work);
+        // Whoever leaves soon may leave because of its silence: by then it must be known whether it is there.
+        let mut pause = if self.is_grpc.get() { ABANDONED_AFTER / 2 } else { HELD_HUNG_AFTER };
         loop {
             let deadlines = &self.worker.deadlines;
             deadlines.set_now(Instant::now());
             let at_ms = self.deadline_ms.get();
             let left = Duration::from_millis(at_ms.saturating_sub(deadlines.now_ms()));
-            let may_hang = self.may_hang(at_ms) && HELD_HUNG_AFTER < left;
-            let is_asked = may_hang && self.is_asked();
-            let wait = if may_hang { HELD_HUNG_AFTER } else { left };
+            let may_hang = self.may_hang(at_ms) && pause < left;
+            let is_asked = may_hang && (self.is_grpc.get() || self.is_asked());
+            let wait = if may_hang { pause } else { left };
             if let Ok(done) = tokio::time::timeout(wait, work.as_mut()).await {
                 return done;
             }
+            pause = HELD_HUNG_AFTER;
             if is_asked {
-                self.is_held.set(true);
-                self.worker.hangs(&self.connection, Instant::now());
+                self.note_silence();
             } else if !may_hang && self.deadline_ms.get() <= at_ms {
                 return Err(Kind::AnswerTimeout);
             }
@@ -295,6 +303,27 @@ impl<'w> Call<'w> {
         (at_ms == u64::MAX || self.is_grpc.get())
             && !self.is_held.get()
             && self.incoming.get().is_none()
+    }
+
+    /// The answer has not begun for some time. It is held against the instance, unless it was one of gRPC, which may have
+    /// nothing to say for long: then its connection must be silent as well, though a sign of life is due.
+    #[cold]
+    fn note_silence(&self) {
+        if self.owes_an_answer() {
+            self.is_held.set(true);
+            return self.worker.hangs(&self.connection, Instant::now());
+        }
+        if !self.is_asked() {
+            return;
+        }
+        let mut session = self.session.borrow_mut();
+        let is_due = session.ask(self.worker.deadlines.now_ms());
+        self.asked_at.set(is_due.then(|| session.heard()));
+    }
+
+    /// Whether the instance may be blamed for its silence.
+    pub(super) fn owes_an_answer(&self) -> bool {
+        !self.is_grpc.get() || self.asked_at.get() == Some(self.session.borrow().heard())
     }
 
     /// Whether the instance has all of the request.
@@ -475,6 +504,24 @@ mod tests {
         3 - more.expect("three put it aside")
     }
 
+    /// A call that was sent, whole or not.
+    async fn begun<'w>(
+        worker: &'w Worker,
+        listener: &TcpListener,
+        is_grpc: bool,
+        is_whole: bool,
+    ) -> Call<'w> {
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connection = Connection::new(stream, address, &worker.deadlines);
+        let session = Rc::new(RefCell::new(Session::client(LIMITS, 0)));
+        let call = Call::on(worker, Shared { session, connection });
+        let block = Vec::new();
+        let mut message = Message { block, is_head: false, is_grpc, told_ms: None };
+        call.begin(&mut message, &mut Piece::default(), is_whole).await.unwrap();
+        call
+    }
+
     #[tokio::test(start_paused = true)]
     async fn whoever_hangs_is_known_by_one_request_once() {
         let metrics = telemetry::Metrics::default();
@@ -493,19 +540,59 @@ mod tests {
             (true, false, hour, 0),
             (true, true, 59_000, 0),
         ] {
-            let stream = TcpStream::connect(address).await.unwrap();
-            let connection = Connection::new(stream, address, &worker.deadlines);
-            let session = Rc::new(RefCell::new(Session::client(LIMITS, 0)));
-            let call = Call::on(&worker, Shared { session, connection });
+            let call = begun(&worker, &listener, is_grpc, is_whole).await;
             call.expect_by(at_ms);
-            let block = Vec::new();
-            let mut message = Message { block, is_head: false, is_grpc, told_ms: None };
-            call.begin(&mut message, &mut Piece::default(), is_whole).await.unwrap();
             let waits = call.within(pending::<Result<(), Kind>>());
             let is_late = tokio::time::timeout(Duration::from_secs(600), waits).await.is_ok();
             assert_eq!(is_late, at_ms < 600_000);
             let unanswered = take_unanswered(&worker, address);
             assert_eq!(unanswered, expected, "{is_grpc} {is_whole} {at_ms}");
+        }
+    }
+    #[tokio::test(start_paused = true)]
+    async fn a_call_of_grpc_that_waits_on_a_connection_that_lives_is_held_against_nobody() {
+        const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        const PING_ACKNOWLEDGED: [u8; 9] = [0, 0, 8, 6, 1, 0, 0, 0, 0];
+        let metrics = telemetry::Metrics::default();
+        let worker = Worker::alone(&metrics);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (is_answered, times_spoken, expected) in [
+            (true, 0, 0),
+            // Something else comes, while the answer to the ping does not; at last nothing comes.
+            (false, 18, 0),
+            (false, 4, 1),
+            (false, 0, 1),
+        ] {
+            let call = begun(&worker, &listener, true, true).await;
+            let told = |bytes: &[u8]| {
+                let told = call.session.borrow_mut().receive(bytes, &worker.buffers, 0);
+                assert_eq!(told.unwrap(), bytes.len());
+            };
+            told(&SETTINGS);
+            let waits = call.within(pending::<Result<(), Kind>>());
+            let meanwhile = async {
+                assert!(!call.owes_an_answer(), "it was not asked for a sign of life yet");
+                tokio::time::sleep(Duration::from_secs(10)).await;
+                assert!(call.owes_an_answer());
+                let said = call.session.borrow_mut().take_out(Vec::new());
+                let ping = said.last_chunk::<17>().unwrap();
+                assert_eq!(ping[3], 6);
+                if is_answered {
+                    told(&[&PING_ACKNOWLEDGED[..], &ping[9..]].concat());
+                    assert!(!call.owes_an_answer(), "it is there");
+                }
+                for _ in 0..times_spoken {
+                    tokio::time::sleep(Duration::from_secs(30)).await;
+                    told(&SETTINGS);
+                }
+                pending::<()>().await;
+            };
+            let both = async { tokio::join!(waits, meanwhile) };
+            assert!(tokio::time::timeout(Duration::from_secs(599), both).await.is_err());
+            assert_eq!(take_unanswered(&worker, address), expected, "{is_answered} {times_spoken}");
+            let is_asked_again = call.session.borrow().has_out();
+            assert!(!is_asked_again || times_spoken > 0, "a ping is no reason for the next");
         }
     }
 }

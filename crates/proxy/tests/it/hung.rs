@@ -1,10 +1,10 @@
 //! Instances that take requests and do not answer: put aside, tried again one request at a time, given up where they are
-//! lost, and never a reason to leave a lane that has another instance.
+//! lost, and never a reason to leave a lane that has another instance; where it has none, its fallback serves.
 
 use std::{net::SocketAddr, time::Duration};
 
 use lanes::{
-    EMBEDDED_SOURCE,
+    EMBEDDED_SOURCE, LaneSpec, Tag,
     group::Fallback,
     service::{Health, Port, Protocol},
 };
@@ -216,6 +216,52 @@ async fn whoever_waits_for_an_instance_that_is_lost_waits_no_longer() {
 }
 
 #[tokio::test]
+async fn whoever_waits_in_a_lane_where_nobody_is_left_goes_as_one_that_comes_now() {
+    let blue = || Tag::parse("blue").unwrap().unwrap();
+    for told in [Some(Health::Unhealthy), None] {
+        for (fallback, request, expected) in [
+            (Fallback::Then(Vec::new()), GRAY, Ok("base")),
+            (Fallback::Then(vec![blue()]), GRAY, Ok("blue")),
+            (Fallback::Strict, GRAY, Err(503)),
+            (Fallback::Then(Vec::new()), GRAY_POST, Err(503)),
+        ] {
+            let gray = Instance::new().await;
+            let base = Instance::new().await.serve("base");
+            let other = Instance::new().await.serve("blue");
+            let mut world =
+                world(vec![(gray.address, Some("gray")), (other, Some("blue")), (base, None)]);
+            let lanes = &mut world.groups[0].lanes;
+            lanes.push(LaneSpec { tag: blue(), priority: 1, ..lanes[0].clone() });
+            lanes[0].fallback = fallback.clone();
+            let proxy = Proxy::gateway(&world);
+            let (mut client, _hung) = proxy.under_way(&gray, request).await;
+            tell(&proxy, &world, gray.address, told);
+            let (head, body) = client.answer().await;
+            let answered = match status(&head) {
+                200 => Ok(body.lines().next().unwrap_or_default()),
+                status => Err(status),
+            };
+            assert_eq!(answered, expected, "{told:?} {fallback:?} {request}{body}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn whoever_has_an_only_instance_put_aside_goes_as_one_that_comes_now() {
+    let (gray, base) = (Instance::new().await, Instance::new().await.serve("base"));
+    let proxy = Proxy::gateway(&world(vec![(gray.address, Some("gray")), (base, None)]));
+    // As long as it may be called it is the lane's.
+    for _ in 0..2 {
+        let (mut client, server) = proxy.under_way(&gray, GRAY).await;
+        server.abort();
+        assert_eq!(status(&client.head().await), 502);
+    }
+    let (mut client, server) = proxy.under_way(&gray, GRAY).await;
+    server.abort();
+    assert!(client.answer().await.1.starts_with("base\n"), "the third in a row");
+}
+
+#[tokio::test]
 async fn a_body_that_an_instance_stopped_to_read_waits_no_longer() {
     let (lane, world) = lane().await;
     let proxy = Proxy::gateway(&world);
@@ -259,18 +305,21 @@ async fn whoever_waits_for_an_instance_that_is_heard_by_nobody_waits_seconds() {
     world.ports.insert("admin-a", Port { protocol: Protocol::Http, is_further: true });
     let proxy = Proxy::gateway(&world);
     let (mut client, server) = proxy.under_way(&frozen, GRAY).await;
+    let (mut client_of_post, server_of_post) = proxy.under_way(&frozen, GRAY_POST).await;
     // Its source says so first: then it is asked for its answer.
     tell(&proxy, &world, frozen.address, Some(Health::Silent));
-    let (head, body) = client.answer().await;
+    let (head, body) = client_of_post.answer().await;
     let expected = (503, "the instance fell silent before it answered\n");
     assert_eq!((status(&head), body.as_str()), expected);
+    let (_, body) = client.answer().await;
+    assert!(body.starts_with("base\n"), "nobody is left in the lane: {body}");
     for request in [GRAY, GRAY_POST] {
         assert_eq!(ask(&proxy, request).await, (200, "base".to_owned()), "nobody tries it");
     }
     assert_eq!(proxy.running.unreachable(), [frozen.address]);
     proxy.counted(Count::Ejected, 1).await;
     // Its source hears it again.
-    drop(server);
+    drop((server, server_of_post));
     tell(&proxy, &world, frozen.address, None);
     tell(&proxy, &world, frozen.address, Some(Health::Usable));
     eventually("nothing to be held against it", async || proxy.running.unreachable().is_empty())

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicUsize, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use proxy::limits::Timeouts;
@@ -100,16 +100,25 @@ async fn draining_drops_no_request_of_busy_clients() {
     for _ in 0..8 {
         let done = Arc::clone(&done);
         clients.push(tokio::spawn(async move {
-            // A client as clients are: it asks on its connection until told to close it.
+            // A client as clients are: it asks on its connection until told to close it. One that it has used before, or has
+            // left idle for long, may be closed while it asks: then it asks again on another.
             while let Ok(mut client) = Wire::try_connect(address).await {
+                let (mut is_reused, connected) = (false, Instant::now());
                 loop {
-                    client.send(&get("/")).await;
+                    let is_fresh = !is_reused && connected.elapsed() < Duration::from_millis(500);
+                    let asked = client.try_send(&get("/")).await;
+                    let begun = asked && client.try_begin().await;
+                    assert!(begun || !is_fresh, "a new connection is answered");
+                    if !begun {
+                        break;
+                    }
                     let (head, _) = client.answer().await;
                     assert_eq!(status(&head), 200);
                     done.fetch_add(1, Ordering::Relaxed);
                     if field(&head, "connection") == Some("close") {
                         break;
                     }
+                    is_reused = true;
                 }
             }
         }));

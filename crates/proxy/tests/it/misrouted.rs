@@ -271,3 +271,19 @@ async fn an_application_that_breaks_off_behind_its_sidecar_is_as_one_without() {
         assert!(asked < 100, "is not put aside; {broken} were broken off");
     }
 }
+
+#[tokio::test]
+async fn an_only_application_that_broke_off_in_a_row_leaves_the_last_to_the_fallback() {
+    let (sidecar, base) = (Instance::new().await, Instance::new().await.serve("base"));
+    let instances = [(base, None), (sidecar.address, Some("gray"))];
+    let gateway = Proxy::gateway(&world(&instances, Fallback::Then(Vec::new())));
+    let get = "GET / HTTP/1.1\r\nHost: shop\r\ncanary: gray\r\nConnection: close\r\n\r\n";
+    let closes = UNANSWERED.replacen("content-length", "connection: close\r\ncontent-length", 1);
+    for expected in [502, 502, 200] {
+        let (mut client, mut server) = gateway.under_way(&sidecar, get).await;
+        server.send(&closes).await;
+        let (head, body) = client.answer().await;
+        assert_eq!(status(&head), expected, "{head}{body}");
+        assert_eq!(body.starts_with("base\n"), expected == 200, "{body}");
+    }
+}

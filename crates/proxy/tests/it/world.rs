@@ -113,6 +113,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         within("room to send", self.stream.write_all(text.as_bytes())).await.is_ok()
     }
 
+    /// Whether anything comes before the other side closes or resets.
+    pub(crate) async fn try_begin(&mut self) -> bool {
+        within("bytes", self.stream.read_buf(&mut self.received)).await.is_ok_and(|it| it > 0)
+    }
+
     /// False at the end of the stream.
     async fn receive(&mut self) -> bool {
         within("bytes", self.stream.read_buf(&mut self.received)).await.unwrap() > 0

@@ -1,6 +1,6 @@
 //! What comes in: frames, and what they mean for streams, windows and the connection.
 
-use super::{LAST_CALL, Leaving, Lost, Session, Stream};
+use super::{LAST_CALL, Leaving, Lost, SIGN_OF_LIFE, Session, Stream};
 use crate::{
     buffers::Buffers,
     h2::{
@@ -83,6 +83,7 @@ impl Session {
         now_ms: u64,
     ) -> Result<usize, Fatal> {
         self.guard.refill(now_ms);
+        self.heard = self.heard.wrapping_add(1);
         let mut rest = bytes;
         if self.receiving.awaits_preface {
             let known = rest.len().min(PREFACE.len());
@@ -395,6 +396,8 @@ impl Session {
                 }
                 stream.has_head = !is_interim;
                 stream.heads.push_back(Ok(head));
+                // Whoever answers requests may be asked again at any time.
+                self.asked.take_if(|asked| asked.is_answered);
             }
             // Whoever serves it says so in an answer.
             Err(Malformed::TooLarge) if kind == HeadKind::Request => {
@@ -516,6 +519,8 @@ impl Session {
         } else if said == LAST_CALL && self.leaving == Leaving::Told {
             self.leaving = Leaving::Left;
             self.say_goodbye();
+        } else if let (SIGN_OF_LIFE, Some(asked)) = (said, &mut self.asked) {
+            asked.is_answered = true;
         }
         self.wake_driver();
         Ok(())
