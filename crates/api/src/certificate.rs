@@ -2,20 +2,18 @@
 //! believes whom is decided where a connection is made.
 
 use std::{
-    cmp::Reverse,
     net::IpAddr,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
-use lanes::Problem;
 use rustls_pki_types::pem::{PemObject, SectionKind};
 use sha2::{Digest, Sha256};
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
-use crate::time::rfc3339;
-
+mod described;
 mod key;
 
+pub use described::{Described, Worst};
 pub use key::private_key;
 
 use key::PublicKey;
@@ -56,7 +54,7 @@ pub enum Standing {
 
 impl Facts {
     /// Of one certificate's DER.
-    pub fn of(der: &[u8]) -> Result<Self, String> {
+    pub(crate) fn of(der: &[u8]) -> Result<Self, String> {
         let certificate = parsed(der)?;
         let of_second = |seconds: i64| match u64::try_from(seconds) {
             Ok(seconds) => UNIX_EPOCH + Duration::from_secs(seconds),
@@ -74,7 +72,7 @@ impl Facts {
     }
 
     /// How it stands.
-    pub fn standing(&self, now: SystemTime) -> Standing {
+    pub(crate) fn standing(&self, now: SystemTime) -> Standing {
         if now < self.not_before {
             Standing::NotYet
         } else if now > self.not_after {
@@ -142,35 +140,6 @@ pub fn check_key_of(leaf: &[u8]) -> Result<(), String> {
 pub fn is_of(leaf: &[u8], key: &routes::tls::PrivateKey) -> bool {
     let Ok(of_key) = PublicKey::of_private(key.der()) else { return false };
     PublicKey::of(leaf).is_ok_and(|of_leaf| of_leaf == of_key)
-}
-
-/// The one of a chain, or of authorities, that stands worst, with its place; of equals the one that expires first.
-fn worst(all: &[Facts], now: SystemTime) -> Option<(usize, &Facts)> {
-    let facts = all.iter().enumerate();
-    facts.max_by_key(|(_, facts)| (facts.standing(now), Reverse(facts.not_after)))
-}
-
-/// What one of a chain, or of authorities, is called in a sentence: the first is what the sentence is about.
-pub fn called(place: usize, facts: &Facts) -> &str {
-    if place == 0 { "it" } else { &facts.subject }
-}
-
-/// What is doubtful at a moment with a certificate and its chain, or with authorities: it is served all the same, since a
-/// clock may be wrong, and since what ran yesterday must be there to be written again today.
-pub fn doubt(field: &str, all: &[Facts], now: SystemTime) -> Option<Problem> {
-    let (place, facts) = worst(all, now)?;
-    let who = called(place, facts);
-    let (at, remedy) = match facts.standing(now) {
-        Standing::Good => return None,
-        Standing::NotYet => {
-            (facts.not_before, format!("{who} is not good yet: clients refuse it until then"))
-        }
-        Standing::Expired => {
-            (facts.not_after, format!("write a new one: {who} has expired, clients refuse it"))
-        }
-        Standing::Expiring => (facts.not_after, format!("write a new one: {who} expires soon")),
-    };
-    Some(Problem::new(field, rfc3339(at), remedy).of(lanes::Fault::Expiry))
 }
 
 fn parsed(der: &[u8]) -> Result<X509Certificate<'_>, String> {

@@ -13,6 +13,7 @@ mod certificates;
 mod compiled;
 mod conditions;
 mod in_use;
+mod judged;
 mod lanes;
 mod reported;
 mod routes;
@@ -96,9 +97,9 @@ impl Validator {
     /// As [`validate`], without [`spread`]: who validates again and again knows the live services.
     pub fn validate(&mut self, set: &Set) -> Vec<Finding> {
         let mut report = Report::default();
-        for object in set.iter() {
+        for object in set.iter_shared() {
             names(object, &mut report);
-            report.errors(&object.key(), object.problems());
+            report.errors(&object.key(), self.compiled.certificates.problems(object));
         }
         lanes::check(set, &self.reported, &mut self.compiled, &mut report);
         sources::check(set, &mut report);

@@ -12,7 +12,6 @@ use std::{
 };
 
 use api::{
-    certificate,
     discovery::v1::{self, data_plane_message::Message},
     resource::{CertificateFiles, Key, Kind, Object, Status},
     rest::Event,
@@ -256,8 +255,8 @@ impl Hub {
     pub(crate) fn expiries(&self, now: SystemTime) -> Vec<Finding> {
         let certificates = &self.picture.certificates;
         let all = certificates.all().filter_map(|(object, name)| {
-            let (facts, _) = certificates.facts(name)?;
-            let problem = certificate::doubt("status.certificate.notAfter", facts, now)?;
+            let (described, _) = certificates.described(name)?;
+            let problem = described.doubt("status.certificate.notAfter", now)?;
             Some(Finding { object: object.clone(), problem, severity: Severity::Warning })
         });
         all.collect()

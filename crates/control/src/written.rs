@@ -8,7 +8,7 @@ use std::{
 };
 
 use api::{
-    certificate::{self, Facts},
+    certificate::{self, Described},
     resource::{Certificate, Fallback, Key, Lane, LaneGroup, Object, ServiceSource, Set},
     validate::{Finding, Severity},
 };
@@ -96,15 +96,13 @@ fn of_certificate(
     } else {
         let pem = spec.ca_certificates.as_deref()?;
         let authorities = certificate::certificates(pem);
-        let read =
-            authorities.map(|chain| routes::tls::Certificate { chain, ..Default::default() });
+        let read = authorities
+            .map(|authorities| routes::tls::Certificate { authorities, ..Default::default() });
         ("spec.caCertificates", read)
     };
     match read {
         Ok(read) => {
-            let all = read.chain.iter().chain(&read.authorities);
-            let facts: Vec<Facts> = all.filter_map(|der| Facts::of(der).ok()).collect();
-            let doubt = certificate::doubt(field, &facts, SystemTime::now());
+            let doubt = Described::of(&read).ok()?.doubt(field, SystemTime::now());
             doubt.map(|doubt| tell(doubt, Severity::Warning))
         }
         // They may be put there, or mended, later.

@@ -100,9 +100,57 @@ fn a_certificate_says_whose_it_is_and_how_long_it_is_good() {
         (until + second, Standing::Expired),
     ] {
         assert_eq!(facts.standing(now), standing);
-        assert_eq!(
-            doubt("spec", std::slice::from_ref(&facts), now).is_none(),
-            standing == Standing::Good
-        );
+        let described = Described::of(&chain_of(&[file!("rsa.crt")])).unwrap();
+        assert_eq!(described.doubt("spec", now).is_none(), standing == Standing::Good);
+    }
+}
+
+fn chain_of(files: &[&str]) -> routes::tls::Certificate {
+    let chain = files.iter().flat_map(|pem| certificates(pem).unwrap()).collect();
+    routes::tls::Certificate { chain, ..Default::default() }
+}
+
+#[test]
+fn a_root_at_the_end_of_a_chain_is_nobodys_business() {
+    let all = certificates(file!("chain.crt")).unwrap();
+    let described = Described::of(&chain_of(&[file!("chain.crt")])).unwrap();
+    let root = Facts::of(&certificates(file!("root.crt")).unwrap()[0]).unwrap();
+    assert_eq!(Facts::of(&all[2]).unwrap(), root, "the chain ends with its root");
+    assert_eq!(described.facts().len(), 2);
+    // What signs itself and is all there is is shown to clients.
+    let alone = Described::of(&chain_of(&[file!("root.crt")])).unwrap();
+    assert_eq!(alone.facts(), std::slice::from_ref(&root));
+    // Authorities sign themselves.
+    let authorities = certificates(file!("root.crt")).unwrap();
+    let authorities = routes::tls::Certificate { authorities, ..Default::default() };
+    let described = Described::of(&authorities).unwrap();
+    let told = described.doubt("spec", root.not_after + EXPIRING).unwrap().to_string();
+    assert!(told.contains("what it signs may be refused"), "{told}");
+}
+
+#[test]
+fn who_signs_a_certificate_is_told_apart_from_the_certificate_itself() {
+    let day = Duration::from_secs(24 * 60 * 60);
+    let of_chain = |lengths: [u32; 2]| {
+        let mut described = Described::of(&chain_of(&[file!("chain.crt")])).unwrap();
+        let begin = described.facts()[0].not_before;
+        described.end_after(lengths.map(|days| begin + day * days));
+        (described, begin)
+    };
+    for (lengths, days, expected) in [
+        ([100, 300], 90, Some("it expires soon")),
+        ([100, 300], 101, Some("it has expired, clients refuse it")),
+        // Clients may know another that signs it, as with roots that sign each other.
+        ([300, 100], 101, Some("has expired, some clients may refuse it")),
+        ([300, 100], 301, Some("it has expired, clients refuse it")),
+        ([300, 300], 101, None),
+    ] {
+        let (described, begin) = of_chain(lengths);
+        let told = described.doubt("spec", begin + day * days).map(|doubt| doubt.to_string());
+        match (&told, expected) {
+            (None, None) => {}
+            (Some(told), Some(expected)) => assert!(told.contains(expected), "{told}"),
+            _ => panic!("{told:?} {expected:?}"),
+        }
     }
 }

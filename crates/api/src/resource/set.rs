@@ -84,7 +84,12 @@ impl Set {
 
     /// Every object: kind by kind, each kind in order of creation.
     pub fn iter(&self) -> impl Iterator<Item = &Object> {
-        self.by_kind.values().flat_map(BTreeMap::values).map(Arc::as_ref)
+        self.iter_shared().map(Arc::as_ref)
+    }
+
+    /// The same, for whoever keeps something beside an object.
+    pub(crate) fn iter_shared(&self) -> impl Iterator<Item = &Arc<Object>> {
+        self.by_kind.values().flat_map(BTreeMap::values)
     }
 
     /// Every object of a kind, in order of creation.

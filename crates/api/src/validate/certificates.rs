@@ -3,18 +3,15 @@
 use lanes::{Fault, Problem};
 use routes::{GatewaySpec, spec::ListenerSpec};
 
-use super::Report;
-use crate::{
-    certificate::{self, Facts},
-    resource::{Certificate, Gateway, Key, Kind, LanewayGatewaySpec, Object, Set},
-};
+use super::{Report, judged::Judged};
+use crate::resource::{Certificate, Gateway, Key, Kind, LanewayGatewaySpec, Object, Set};
 
 /// What is doubtful or wrong with the certificates that a gateway names.
 pub(super) fn check(
     gateway: &Gateway,
     written: &LanewayGatewaySpec,
     spec: &GatewaySpec,
-    set: &Set,
+    (set, judged): (&Set, &Judged),
     report: &mut Report,
 ) {
     let key = gateway.key();
@@ -35,7 +32,7 @@ pub(super) fn check(
             let at = format!("{validation}.caCertificateRefs[{number}].name");
             check_named(&key, name, &at, Certificate::has_authorities, set, report);
         }
-        if let Some(problem) = not_covered(listener, &tls.certificates, set) {
+        if let Some(problem) = not_covered(listener, &tls.certificates, (set, judged)) {
             report.warning(&key, problem.under(&at));
         }
     }
@@ -85,13 +82,15 @@ fn check_named(
 }
 
 /// That none of a listener's certificates covers its host, where all of them can be read here.
-fn not_covered(listener: &ListenerSpec, certificates: &[String], set: &Set) -> Option<Problem> {
+fn not_covered(
+    listener: &ListenerSpec,
+    certificates: &[String],
+    (set, judged): (&Set, &Judged),
+) -> Option<Problem> {
     let host = listener.hostname.as_deref()?;
-    let mut told = Vec::new();
+    let mut told: Vec<&str> = Vec::new();
     for name in certificates {
-        let pem = named(name, set)?.spec.certificate.as_deref()?;
-        let chain = certificate::certificates(pem).ok()?;
-        told.extend(Facts::of(&chain[0]).ok()?.names);
+        told.extend(judged.names(named(name, set)?)?.iter().map(String::as_str));
     }
     if told.iter().any(|name| covers(name, host)) {
         return None;

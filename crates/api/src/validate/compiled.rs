@@ -7,6 +7,7 @@ use lanes::{Group, GroupSpec, group::GroupProblem};
 use prost::Message;
 use routes::{GatewaySpec, RouteProblem, RouteSpec, Table, language::Languages};
 
+use super::judged::Judged;
 use crate::convert::wire;
 
 /// Problems by what was compiled, as it would go to the wire: equal bytes are equal rules.
@@ -15,6 +16,7 @@ pub(super) struct Compiled {
     groups: Known<Vec<GroupProblem>>,
     routes: Known<Vec<RouteProblem>>,
     meetings: Known<bool>,
+    pub(super) certificates: Judged,
     pub(super) languages: Languages,
 }
 
@@ -51,6 +53,7 @@ impl Compiled {
         forget_unused(&mut self.groups);
         forget_unused(&mut self.routes);
         forget_unused(&mut self.meetings);
+        self.certificates.forget_unused();
     }
 }
 

@@ -33,7 +33,7 @@ pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report
         match convert::gateway(gateway, spec) {
             Ok(converted) => {
                 report.errors(&key, converted.problems());
-                certificates::check(gateway, spec, &converted, set, report);
+                certificates::check(gateway, spec, &converted, (set, &known.certificates), report);
                 gateways.push(converted);
             }
             Err(problems) => report.errors(&key, problems),

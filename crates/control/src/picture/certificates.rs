@@ -7,7 +7,7 @@ use std::{
 };
 
 use api::{
-    certificate::{self, Facts, Standing},
+    certificate::{self, Described, Worst},
     resource::{Certificate as CertificateObject, CertificateFiles, Key, NOT_ITS_KEY, Object, Set},
 };
 use routes::tls::{Certificate, PrivateKey};
@@ -55,10 +55,9 @@ struct Entry {
 #[derive(Debug)]
 struct Loaded {
     wire: Versioned,
-    /// Of the certificate itself and of those that sign it, or of each authority.
-    facts: Vec<Facts>,
+    described: Described,
     /// As it was last looked at.
-    standing: Standing,
+    worst: Option<Worst>,
 }
 
 impl Certificates {
@@ -187,9 +186,9 @@ impl Certificates {
     pub(super) fn look_at_calendar(&mut self, now: SystemTime) {
         for entry in self.entries.values_mut() {
             let Some(loaded) = &mut entry.loaded else { continue };
-            let standing = loaded.standing_at(now);
-            if standing != loaded.standing {
-                loaded.standing = standing;
+            let worst = loaded.described.worst(now);
+            if worst != loaded.worst {
+                loaded.worst = worst;
                 self.changed.insert(entry.object.clone());
             }
         }
@@ -231,10 +230,11 @@ impl Certificates {
         self.entries.get(name)?.problem.as_deref()
     }
 
-    /// What a certificate says of itself that was loaded, and those that sign it, or its authorities; and how it stands.
-    pub(crate) fn facts(&self, name: &str) -> Option<(&[Facts], Standing)> {
+    /// What a certificate says of itself that was loaded, and those that sign it, or its authorities; and which of them
+    /// stands worst.
+    pub(crate) fn described(&self, name: &str) -> Option<(&Described, Option<Worst>)> {
         let loaded = self.entries.get(name)?.loaded.as_ref()?;
-        Some((&loaded.facts, loaded.standing))
+        Some((&loaded.described, loaded.worst))
     }
 
     /// Every certificate: its object, and `namespace/name`.
@@ -245,7 +245,7 @@ impl Certificates {
     /// When each expires.
     pub(crate) fn measure(&self, samples: &mut Samples) {
         for entry in self.entries.values() {
-            let facts = entry.loaded.iter().flat_map(|loaded| &loaded.facts);
+            let facts = entry.loaded.iter().flat_map(|loaded| loaded.described.facts());
             let until = facts.filter_map(|it| it.not_after.duration_since(UNIX_EPOCH).ok()).min();
             let labels = [
                 (label::NAMESPACE, entry.object.namespace.as_str()),
@@ -267,20 +267,9 @@ impl Certificates {
 
 impl Loaded {
     fn new(name: &str, certificate: &Certificate, now: Option<SystemTime>) -> Result<Self, String> {
-        let all = certificate.chain.iter().chain(&certificate.authorities);
-        let facts: Result<Vec<Facts>, String> = all.map(|der| Facts::of(der)).collect();
-        let wire = versioned::certificate(name, certificate);
-        let mut loaded = Self { wire, facts: facts?, standing: Standing::Good };
-        if let Some(now) = now {
-            loaded.standing = loaded.standing_at(now);
-        }
-        Ok(loaded)
-    }
-
-    /// That of the worst of them.
-    fn standing_at(&self, now: SystemTime) -> Standing {
-        let standings = self.facts.iter().map(|facts| facts.standing(now));
-        standings.max().unwrap_or(Standing::Good)
+        let described = Described::of(certificate)?;
+        let worst = now.and_then(|now| described.worst(now));
+        Ok(Self { wire: versioned::certificate(name, certificate), described, worst })
     }
 }
 

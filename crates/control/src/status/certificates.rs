@@ -3,7 +3,7 @@
 use std::time::SystemTime;
 
 use api::{
-    certificate::{Facts, Standing, called},
+    certificate::{Described, Facts, Standing, Worst},
     resource::{Certificate, CertificateStatus, Status, StatusCondition},
     time::rfc3339,
 };
@@ -32,38 +32,36 @@ pub(super) fn of_certificate(certificate: &Certificate, sight: Sight<'_>) -> Sta
     };
     let mut conditions = vec![of_loading];
     let mut told = None;
-    if let Some((facts, standing)) = certificates.facts(&name) {
-        conditions.extend(of_standing(facts, standing));
-        told = described(facts);
+    if let Some((described, worst)) = certificates.described(&name) {
+        conditions.extend(worst.and_then(|worst| of_standing(described, worst)));
+        told = shown_of(described.facts());
     }
     let generation = certificates.generation(&name);
     let live = live.map(|live| shown(live, generation));
     Status { conditions, certificate: told, live, ..Status::default() }
 }
 
-fn of_standing(facts: &[Facts], standing: Standing) -> Option<StatusCondition> {
-    let places = || facts.iter().enumerate();
-    let (place, last) = places().min_by_key(|(_, it)| it.not_after)?;
-    let (until, who) = (rfc3339(last.not_after), called(place, last));
+fn of_standing(described: &Described, Worst { place, standing }: Worst) -> Option<StatusCondition> {
+    let facts = &described.facts()[place];
+    let (who, consequence) = (described.called(place), described.consequence(place));
+    let (from, until) = (rfc3339(facts.not_before), rfc3339(facts.not_after));
     Some(match standing {
         Standing::Good => return None,
         Standing::Expiring => {
             condition("Expiring", true, "Expiring", format!("{who} expires at {until}"))
         }
         Standing::Expired => {
-            let message = format!("{who} expired at {until}: clients refuse it");
+            let message = format!("{who} expired at {until}: {consequence}");
             condition("Expired", true, "Expired", message)
         }
         Standing::NotYet => {
-            let (place, it) = places().max_by_key(|(_, it)| it.not_before)?;
-            let (from, who) = (rfc3339(it.not_before), called(place, it));
-            let message = format!("{who} is good from {from} on: clients refuse it until then");
+            let message = format!("{who} is good from {from} on: {consequence} until then");
             condition("Valid", false, "NotYetValid", message)
         }
     })
 }
 
-fn described(facts: &[Facts]) -> Option<CertificateStatus> {
+fn shown_of(facts: &[Facts]) -> Option<CertificateStatus> {
     let first = facts.first()?;
     Some(CertificateStatus {
         subject: first.subject.clone(),

@@ -359,22 +359,42 @@ async fn a_certificate_that_expires_is_told() {
 async fn whoever_signs_a_certificate_and_expires_before_it_is_told() {
     let plane = Plane::start().await;
     let client = client(&plane).await;
-    let (signer, authority) = Pair::authority("between", -1);
-    let own = Pair::signed("shop.example", 365, &Issuer::new(signer, &authority.key));
-    let chain = format!("{}{}", own.certificate, authority.certificate);
-    let spec = json!({"certificate": chain, "privateKey": own.key.serialize_pem()});
-    let authorities =
-        json!({"caCertificates": format!("{}{}", own.certificate, authority.certificate)});
-    for (name, spec) in [("shop", spec), ("clients", authorities)] {
+    let (root, root_pair) = Pair::authority("root", -1);
+    let (signer, between) = Pair::authority("between", -1);
+    let cross_signed = signer.signed_by(&between.key, &Issuer::new(root, &root_pair.key));
+    let cross_signed = cross_signed.unwrap().pem();
+    let own = Pair::signed("shop.example", 365, &Issuer::new(signer, &between.key));
+    let [chain, with_root] = [&cross_signed, &between.certificate]
+        .map(|signed_by| format!("{}{signed_by}", own.certificate));
+    let key = own.key.serialize_pem();
+    for (name, spec, consequence) in [
+        (
+            "shop",
+            json!({"certificate": chain, "privateKey": key}),
+            Some("some clients may refuse it"),
+        ),
+        ("clients", json!({"caCertificates": chain}), Some("what it signs may be refused")),
+        // Clients have roots of their own, and do not look at one that they are shown.
+        ("rooted", json!({"certificate": with_root, "privateKey": key}), None),
+    ] {
         let request = ApplyRequest { objects: vec![certificate(name, &spec)] };
         let response = client.apply(&request, false).await.unwrap();
         let told = format!("{:?}", response.warnings);
-        assert!(told.contains("CN=between has expired"), "{told}");
-        let is_expired = |conditions: &[StatusCondition]| has(conditions, "Expired", "True");
-        let object = until(&client, &key_of(name), is_expired).await;
+        let is_told = |conditions: &[StatusCondition]| match consequence {
+            Some(_) => has(conditions, "Expired", "True"),
+            None => has(conditions, "Ready", "True"),
+        };
+        let object = until(&client, &key_of(name), is_told).await;
         let status = object.status().unwrap();
-        assert!(format!("{:?}", status.conditions).contains("CN=between expired at"), "{status:?}");
+        let conditions = format!("{:?}", status.conditions);
         assert_eq!(status.certificate.as_ref().unwrap().names, ["shop.example"]);
+        let Some(consequence) = consequence else {
+            assert!(response.warnings.is_empty() && !conditions.contains("Expired"), "{status:?}");
+            continue;
+        };
+        assert!(told.contains(&format!("CN=between has expired, {consequence}")), "{told}");
+        assert!(conditions.contains("CN=between expired at"), "{conditions}");
+        assert!(conditions.contains(consequence), "{conditions}");
     }
 }
 
