@@ -1,8 +1,8 @@
 // Changes of what somebody else changes too, against a control plane that keeps one lane.
 import { afterEach, beforeEach, expect, it, vi } from "vitest";
-import type { Lane, LaneGroup } from "../api/client";
+import { Away, type Lane, type LaneGroup } from "../api/client";
 import { switched } from "../logic/lanes";
-import { HalfCreated, createLane, patchFrom } from "./changes";
+import { HalfCreated, Unsure, createLane, patchFrom } from "./changes";
 
 const lane: Lane = {
   apiVersion: "laneway.io/v1alpha1",
@@ -73,4 +73,45 @@ it("creates only what is not there, and takes a group back that got no lane", as
   answers(409);
   await expect(createLane(lane)).rejects.toMatchObject({ status: 409 });
   expect(asked).toEqual(["POST lanes"]);
+});
+
+it("an answer that is lost is looked up, and what was created is gone on with", async () => {
+  const group: LaneGroup = { apiVersion: "laneway.io/v1alpha1", kind: "LaneGroup", metadata: { name: "trade" }, spec: { entrances: [{ gateway: "edge" }], applications: ["a", "b"] } };
+  /** Each answer in its turn; nobody gives one where there is none. */
+  const answers = (...turns: ({ status: number; spec?: unknown } | undefined)[]) => {
+    asked = [];
+    vi.stubGlobal("fetch", (path: string, init: RequestInit) => {
+      asked.push(`${init.method ?? "GET"} ${path.replace("/api/v1alpha1/namespaces/default/", "")}`);
+      const turn = turns.shift();
+      if (!turn) return Promise.reject(new TypeError("reset"));
+      const { status, spec } = turn;
+      return Promise.resolve(status === 204 ? new Response(null, { status }) : Response.json(status < 300 ? { metadata: { name: "trade", resourceVersion: "7" }, spec } : { title: "no", detail: "no" }, { status }));
+    });
+  };
+  // With what the control plane adds, such as defaults.
+  const stands = { status: 200, spec: { ...group.spec, extra: {} } };
+  const laneStands = { status: 200, spec: { ...lane.spec, enabled: true } };
+  const made = { status: 201, spec: group.spec };
+  answers(undefined, stands, { status: 201 });
+  await createLane(lane, group);
+  expect(asked).toEqual(["POST lanegroups", "GET lanegroups/trade", "POST lanes"]);
+  answers(made, undefined, laneStands);
+  await createLane(lane, group);
+  expect(asked).toEqual(["POST lanegroups", "POST lanes", "GET lanes/trade-gray"]);
+  // It did not arrive: nothing was changed.
+  answers(undefined, { status: 404 });
+  await expect(createLane(lane, group)).rejects.toBeInstanceOf(Away);
+  // Somebody else's of that name is not taken for it, nor taken back.
+  answers(undefined, { status: 200, spec: { ...group.spec, applications: ["a"] } });
+  await expect(createLane(lane, group)).rejects.toMatchObject({ status: 409 });
+  expect(asked).toEqual(["POST lanegroups", "GET lanegroups/trade"]);
+  answers(undefined, undefined);
+  await expect(createLane(lane, group)).rejects.toBeInstanceOf(Unsure);
+  answers(made, undefined, { status: 404 }, { status: 204 });
+  await expect(createLane(lane, group)).rejects.toBeInstanceOf(Away);
+  expect(asked.at(-1)).toBe("DELETE lanegroups/trade?resourceVersion=7");
+  answers(made, undefined, undefined, { status: 204 });
+  await expect(createLane(lane, group)).rejects.toBeInstanceOf(Away);
+  answers(made, undefined, undefined, undefined);
+  await expect(createLane(lane, group)).rejects.toBeInstanceOf(Unsure);
 });

@@ -14,7 +14,7 @@ export function words(error: unknown): string {
     const findings = error.errors.map((it) => `${it.field}: ${it.value ? `\`${it.value}\`: ` : ""}${it.remedy}`);
     return findings.length > 0 ? findings.join("\n") : error.detail || error.message;
   }
-  if (error instanceof HalfCreated) return error.message;
+  if (error instanceof HalfCreated || error instanceof Unsure) return error.message;
   return error instanceof Away ? t("The control plane does not answer. Nothing was changed.") : String(error);
 }
 
@@ -48,20 +48,59 @@ export async function patchFrom(shown: Lane, patchOf: (now: Lane) => object): Pr
 /** A lane of a group that was created for it could not be, and the group stands. */
 export class HalfCreated extends Error {}
 
+/** Nobody answered, neither to what was sent nor to what became of it. */
+export class Unsure extends Error {}
+
+/** How long it is waited for what became of something that nobody answered to. */
+const ANSWER_MS = 8000;
+
 /**
  * Creates a lane, before it the group that it is to be the first of: only where nothing of their names is there.
  * Without its lane the group is taken back.
  */
 export async function createLane(lane: Lane, group?: LaneGroup): Promise<void> {
-  const made = group && (await send<LaneGroup>("POST", collectionPath("lanegroups", group), group));
+  const made = group && (await create("lanegroups", group));
   try {
-    await send("POST", collectionPath("lanes", lane), lane);
+    await create("lanes", lane);
   } catch (error) {
     if (!made) throw error;
     const why = error instanceof Away ? t("The control plane does not answer.") : words(error);
-    await remove("lanegroups", made).catch(() => Promise.reject(new HalfCreated(why)));
+    await remove("lanegroups", made).catch(() => Promise.reject(error instanceof Unsure ? error : new HalfCreated(why)));
+    // A group that has a lane is not taken back.
+    throw error instanceof Unsure ? new Away(why) : error;
+  }
+}
+
+/** Creates an object. Where the answer does not come it may be there all the same. */
+async function create<P extends Plural>(plural: P, object: Kinds[P]): Promise<Kinds[P]> {
+  try {
+    return await send<Kinds[P]>("POST", collectionPath(plural, object), object);
+  } catch (error) {
+    if (error instanceof Away) return whatBecameOf(plural, object, error);
     throw error;
   }
+}
+
+/** What was to be created, if it is there. */
+async function whatBecameOf<P extends Plural>(plural: P, object: Kinds[P], away: Away): Promise<Kinds[P]> {
+  let found: Kinds[P];
+  try {
+    found = await get<Kinds[P]>(objectPath(plural, object), AbortSignal.timeout(ANSWER_MS));
+  } catch (error) {
+    const isAbsent = error instanceof Refused && error.status === 404;
+    throw isAbsent ? away : new Unsure(t("The control plane does not answer. Look at what is there when it does."));
+  }
+  if (says(found.spec, object.spec)) return found;
+  throw new Refused(409, "exists", t("Something else named {x} exists.", { x: object.metadata.name }), []);
+}
+
+/** Whether everything that was sent is in what is there, beside what the control plane has added. */
+function says(found: unknown, sent: unknown): boolean {
+  if (typeof sent !== "object" || sent === null) return found === sent;
+  if (typeof found !== "object" || found === null) return false;
+  if (Array.isArray(sent) && !(Array.isArray(found) && found.length === sent.length)) return false;
+  const there = found as Record<string, unknown>;
+  return Object.entries(sent).every(([name, value]) => value === undefined || says(there[name], value));
 }
 
 /** Deletes an object as it was seen. */

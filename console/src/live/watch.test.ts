@@ -2,7 +2,7 @@
 import { expect, it, vi } from "vitest";
 import { Away, type Lane } from "../api/client";
 import { lines } from "./lines";
-import { keyOf, take } from "./watch";
+import { isAllTold, keyOf, take, watchOf } from "./watch";
 
 const lane = (name: string, version: string): Lane => ({ apiVersion: "laneway.io/v1alpha1", kind: "Lane", metadata: { name, resourceVersion: version }, spec: { group: "g", entry: {} } });
 
@@ -59,4 +59,35 @@ it("a stream lives by its empty lines, and ends where none come any more", async
   expect(end).toBeInstanceOf(Away);
   expect(isCancelled).toBe(true);
   vi.useRealTimers();
+});
+
+it("is told everything when its first state is whole, and at once where it goes on", async () => {
+  vi.stubGlobal("document", { hidden: false });
+  vi.stubGlobal("sessionStorage", { getItem: () => null });
+  let say: (text: string) => void = () => undefined;
+  const asked: string[] = [];
+  vi.stubGlobal("fetch", (path: string) => {
+    asked.push(path);
+    const body = new ReadableStream<Uint8Array>({ start: (controller) => void (say = (text) => controller.enqueue(new TextEncoder().encode(`${text}\n`))) });
+    return Promise.resolve(new Response(body, { headers: { "content-type": "application/json" } }));
+  });
+  const watch = watchOf("lanes");
+  const isTold = (told: boolean) => vi.waitFor(() => expect(isAllTold()).toBe(told));
+  expect(isAllTold()).toBe(true);
+  const leave = watch.subscribe(() => undefined);
+  await vi.waitFor(() => expect(asked.length).toBe(1));
+  say(JSON.stringify({ type: "ADDED", resourceVersion: "1", object: lane("a", "1") }));
+  await new Promise((resolve) => setTimeout(resolve, 10));
+  expect(isAllTold()).toBe(false);
+  say(JSON.stringify({ type: "SYNCED", resourceVersion: "1" }));
+  await isTold(true);
+  await vi.waitFor(() => expect(watch.snapshot().objects.length).toBe(1));
+  watch.stop();
+  watch.wake();
+  expect(isAllTold()).toBe(false);
+  await isTold(true);
+  expect(asked.at(-1)).toContain("resourceVersion=1");
+  leave();
+  watch.stop();
+  vi.unstubAllGlobals();
 });

@@ -51,6 +51,7 @@ class Watch<T extends Named> {
   private running: AbortController | undefined;
   private linger: ReturnType<typeof setTimeout> | undefined;
   private isTelling = false;
+  private hasHeard = false;
 
   constructor(private readonly plural: Plural) {}
 
@@ -75,8 +76,14 @@ class Watch<T extends Named> {
     this.running = undefined;
   }
 
+  /** What it follows is there, since it follows it: all of it, or from the last state on. */
+  isTold() {
+    return !this.running || this.hasHeard;
+  }
+
   private start() {
     if (this.running || document.hidden || isResting || mustSignIn()) return;
+    this.hasHeard = false;
     this.running = new AbortController();
     void this.follow(this.running.signal);
   }
@@ -106,6 +113,7 @@ class Watch<T extends Named> {
     const isAnew = this.version === undefined;
     let anew = new Map<string, T>();
     let isWhole = !isAnew;
+    this.hasHeard = isWhole;
     for await (const line of lines(answer.body)) {
       const event = JSON.parse(line) as Event<T>;
       heard();
@@ -113,6 +121,7 @@ class Watch<T extends Named> {
         this.known = take(this.known, event);
       } else if (event.type === "SYNCED") {
         [this.known, isWhole] = [anew, true];
+        this.hasHeard = true;
       } else {
         anew = take(anew, event);
       }
@@ -146,6 +155,11 @@ export function watchOf<P extends Plural>(plural: P): Watch<Kinds[P]> {
   return watches[plural] as unknown as Watch<Kinds[P]>;
 }
 
+/** Whether everything that is followed was told, since it is followed. */
+export function isAllTold(): boolean {
+  return Object.values(watches).every((it) => it.isTold());
+}
+
 /** Tabs that nobody looks at let go, and go on where they were. */
 export function followTheTab() {
   document.addEventListener("visibilitychange", () => {
@@ -160,7 +174,7 @@ export function followTheTab() {
       if (rests) watch.stop();
       else watch.wake();
     }
-  });
+  }, isAllTold);
   // A stream whose other end went without a word never says so: after an absence all begin anew, from where they were.
   let wasAway = false;
   onConnection(() => {

@@ -13,13 +13,16 @@ class Channel {
   }
 }
 
-/** A window, and whether it rests. */
+/** A window, whether it rests, and whether it was told everything. */
 function open() {
   const target = new EventTarget();
-  const it = { rests: false, look: () => void target.dispatchEvent(new Event("focus")) };
+  const it = { rests: false, isTold: true, look: () => void target.dispatchEvent(new Event("focus")) };
   vi.stubGlobal("window", target);
   vi.stubGlobal("document", { hasFocus: () => false });
-  shareConnections((isResting) => (it.rests = isResting));
+  shareConnections(
+    (isResting) => (it.rests = isResting),
+    () => it.isTold,
+  );
   return it;
 }
 
@@ -49,4 +52,25 @@ it("rests while another is in use, and looks up now and then", async () => {
   expect([first.rests, second.rests]).toEqual([false, true]);
   await vi.advanceTimersByTimeAsync(21_500);
   expect([first.rests, second.rests]).toEqual([false, true]);
+});
+
+it("looks up until it was told everything, but not for ever", async () => {
+  const [first, second] = [open(), open()];
+  second.look();
+  first.isTold = false;
+  await vi.advanceTimersByTimeAsync(5000 + 4500);
+  expect(first.rests).toBe(false);
+  first.isTold = true;
+  await vi.advanceTimersByTimeAsync(500);
+  expect(first.rests).toBe(true);
+  first.isTold = false;
+  await vi.advanceTimersByTimeAsync(5000 + 9500);
+  expect(first.rests).toBe(false);
+  await vi.advanceTimersByTimeAsync(500);
+  expect(first.rests).toBe(true);
+  // Whoever is looked at meanwhile stays awake.
+  await vi.advanceTimersByTimeAsync(5000);
+  first.look();
+  await vi.advanceTimersByTimeAsync(60_000);
+  expect(first.rests).toBe(false);
 });

@@ -21,3 +21,15 @@ export function freeName(wanted: string, taken: ReadonlySet<string>): string {
   for (let number = 2; taken.has(name); number += 1) name = `${wanted}-${number}`;
   return name;
 }
+
+interface Named {
+  kind: string;
+  metadata: { name: string; namespace?: string };
+}
+
+/** Objects but those that a form is creating: they come before the answer does, and take no name from it. */
+export function beside<T extends Named>(objects: readonly T[], own: readonly Named[]): readonly T[] {
+  const isOf = (it: Named, other: Named) =>
+    it.kind === other.kind && it.metadata.name === other.metadata.name && (it.metadata.namespace ?? "default") === (other.metadata.namespace ?? "default");
+  return own.length === 0 ? objects : objects.filter((it) => !own.some((other) => isOf(it, other)));
+}

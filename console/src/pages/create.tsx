@@ -3,11 +3,11 @@ import { useQuery } from "@tanstack/react-query";
 import { useNavigate } from "@tanstack/react-router";
 import { type ReactNode, useState } from "react";
 import { Away, type CheckResponse, type Gateway, type Instance, type Lane, type LaneGroup, send } from "../api/client";
-import { HalfCreated, createLane, failed } from "../live/changes";
+import { HalfCreated, Unsure, createLane, failed } from "../live/changes";
 import { useConnection, useInstances, useObjects, useServices, useStatus } from "../live/hooks";
 import { type Draft, fresh, isWhole, taken, toEntry } from "../logic/draft";
 import { entranceText, inOrder, instancesOf, isUsable, modeOf, tagOf } from "../logic/lanes";
-import { freeName, isGroupName, isTag, laneName } from "../logic/names";
+import { beside, freeName, isGroupName, isTag, laneName } from "../logic/names";
 import { applyCommand, yaml } from "../logic/write";
 import { FallbackForm } from "../parts/edit-rule";
 import { Choose, Field, Radios, type Wrong } from "../parts/fields";
@@ -75,7 +75,9 @@ export function CreateGroupPage() {
   return <GroupFlow groups={groups.objects} lanes={lanes.objects} />;
 }
 
-function GroupFlow({ groups, lanes }: { groups: readonly LaneGroup[]; lanes: readonly Lane[] }) {
+function GroupFlow({ groups: allGroups, lanes: allLanes }: { groups: readonly LaneGroup[]; lanes: readonly Lane[] }) {
+  const [own, setOwn] = useState<readonly (LaneGroup | Lane)[]>([]);
+  const [groups, lanes] = [beside(allGroups, own), beside(allLanes, own)];
   const { step: asked = "1" } = newGroupRoute.useSearch();
   const navigate = useNavigate();
   const [group, setGroup] = useState<GroupDraft>({ name: "", namespace: "", entrance: "gateway", gateway: "edge", routes: [], entranceApplication: "", applications: [] });
@@ -88,7 +90,7 @@ function GroupFlow({ groups, lanes }: { groups: readonly LaneGroup[]; lanes: rea
   const go = (next: number) => void navigate({ to: "/new/lane-group", search: { step: String(next) } });
   const created = { group: groupOf(group), lane: laneOf(group, lane, new Set(lanes.map((it) => it.metadata.name))) };
   const objects = [created.group, created.lane];
-  const own = (application: string) => instancesOf(instances, application, lane.tag).some(isUsable);
+  const hasOwn = (application: string) => instancesOf(instances, application, lane.tag).some(isUsable);
   return (
     <Flow
       title={t("Create lane group and lane")}
@@ -97,12 +99,13 @@ function GroupFlow({ groups, lanes }: { groups: readonly LaneGroup[]; lanes: rea
       go={go}
       why={lack[step - 1]}
       wanted={step === 4 && lack.every((it) => it === undefined) ? created : undefined}
+      setOwn={setOwn}
       created={t("{x} is created", { x: `${group.name}/${lane.tag}` })}
       done={`/lanes/${group.name}`}
       last={lane.enabled ? t("Create and enable") : t("Create disabled")}
       aside={
         <>
-          <Sketch applications={group.applications} own={own} tag={lane.tag} entrance={group.entrance === "gateway" ? group.gateway : group.entranceApplication} />
+          <Sketch applications={group.applications} own={hasOwn} tag={lane.tag} entrance={group.entrance === "gateway" ? group.gateway : group.entranceApplication} />
           {step > 1 && <Writes yaml={yaml(objects)} command={applyCommand(objects)} />}
         </>
       }
@@ -132,7 +135,7 @@ export function CreateLanePage() {
   const lanes = useObjects("lanes");
   if (!groups.ready || !lanes.ready) return <Bones label={t("Loading lane groups")} />;
   const group = groups.objects.find((it) => it.metadata.name === wanted);
-  if (group) return <LaneFlow key={wanted} group={group} lanes={inOrder(lanes.objects, group)} all={lanes.objects} />;
+  if (group) return <LaneFlow key={wanted} group={group} lanes={lanes.objects} />;
   return (
     <div className="stackline">
       <Head title={t("Create lane")} lead={t("In which group?")} />
@@ -158,7 +161,10 @@ export function CreateLanePage() {
   );
 }
 
-function LaneFlow({ group, lanes, all }: { group: LaneGroup; lanes: Lane[]; all: readonly Lane[] }) {
+function LaneFlow({ group, lanes: allLanes }: { group: LaneGroup; lanes: readonly Lane[] }) {
+  const [own, setOwn] = useState<readonly (LaneGroup | Lane)[]>([]);
+  const all = beside(allLanes, own);
+  const lanes = inOrder(all, group);
   const { step: asked = "1" } = newLaneRoute.useSearch();
   const navigate = useNavigate();
   const name = group.metadata.name;
@@ -172,7 +178,7 @@ function LaneFlow({ group, lanes, all }: { group: LaneGroup; lanes: Lane[]; all:
   const lack = [isNew ? undefined : t("The lane needs a tag of its own."), isWhole(lane.rule, others) ? undefined : t("Something is missing above.")];
   const step = Math.min(Math.max(1, Number(asked) || 1), lack[0] ? 1 : 2);
   const object = laneOf({ name, namespace: group.metadata.namespace ?? "" }, lane, new Set(all.map((it) => it.metadata.name)));
-  const own = (application: string) => instancesOf(instances, application, lane.tag).some(isUsable);
+  const hasOwn = (application: string) => instancesOf(instances, application, lane.tag).some(isUsable);
   const why = locked && t("Locked: {g} already has lanes ({x}), and all lanes of a group use one mode. It is free again when the group has no lanes.", { g: name, x: tags.join(", ") });
   return (
     <Flow
@@ -182,12 +188,13 @@ function LaneFlow({ group, lanes, all }: { group: LaneGroup; lanes: Lane[]; all:
       go={(next) => void navigate({ to: "/new/lane", search: { group: name, step: String(next) } })}
       why={lack[step - 1]}
       wanted={step === 2 && lack.every((it) => it === undefined) ? { lane: object } : undefined}
+      setOwn={setOwn}
       created={t("{x} is created", { x: `${name}/${lane.tag}` })}
       done={`/lanes/${name}`}
       last={lane.enabled ? t("Create and enable") : t("Create disabled")}
       aside={
         <>
-          <Sketch applications={applications} own={own} tag={lane.tag} entrance={entranceText(group)} />
+          <Sketch applications={applications} own={hasOwn} tag={lane.tag} entrance={entranceText(group)} />
           <Writes yaml={yaml([object])} command={applyCommand([object])} />
         </>
       }
@@ -206,6 +213,8 @@ interface FlowProps {
   why: string | undefined;
   /** What is created, once it is whole. */
   wanted: { group?: LaneGroup; lane: Lane } | undefined;
+  /** Takes what is being created: it is told of before the answer comes, and is nobody else's. */
+  setOwn: (own: readonly (LaneGroup | Lane)[]) => void;
   created: string;
   done: string;
   last: string;
@@ -213,7 +222,7 @@ interface FlowProps {
   children: ReactNode;
 }
 
-function Flow({ title, steps, step, go, why, wanted, created, done, last, aside, children }: FlowProps) {
+function Flow({ title, steps, step, go, why, wanted, setOwn, created, done, last, aside, children }: FlowProps) {
   const navigate = useNavigate();
   const { away } = useConnection();
   const [isBusy, setBusy] = useState(false);
@@ -221,12 +230,14 @@ function Flow({ title, steps, step, go, why, wanted, created, done, last, aside,
   const create = async () => {
     if (!wanted) return;
     setBusy(true);
+    setOwn(wanted.group ? [wanted.group, wanted.lane] : [wanted.lane]);
     try {
       await createLane(wanted.lane, wanted.group);
       toast({ mood: "ok", title: created });
       await navigate({ href: done });
     } catch (error) {
-      failed(error instanceof HalfCreated ? t("The lane group was created, its lane was not") : t("Nothing was created"), error);
+      setOwn([]);
+      failed(outcome(error), error);
     } finally {
       setBusy(false);
     }
@@ -274,6 +285,12 @@ function Flow({ title, steps, step, go, why, wanted, created, done, last, aside,
       </div>
     </>
   );
+}
+
+/** What is there after a creation failed. */
+function outcome(error: unknown): string {
+  if (error instanceof HalfCreated) return t("The lane group was created, its lane was not");
+  return error instanceof Unsure ? t("Whether anything was created is not known") : t("Nothing was created");
 }
 
 /** What the control plane would say of these objects, before they are written. */
