@@ -5,6 +5,7 @@
 
 use std::{
     collections::HashMap,
+    hash::Hash,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -40,6 +41,8 @@ pub(crate) struct Leases {
     by_address: HashMap<SocketAddr, Arc<str>>,
     /// Who stands in front of an application. Several may, of one tag.
     by_application: HashMap<SocketAddr, Vec<Arc<str>>>,
+    /// Whose instances serve it.
+    by_service: HashMap<Service, Vec<Arc<str>>>,
     streams: u64,
 }
 
@@ -50,6 +53,8 @@ struct Lease {
     addresses: Vec<SocketAddr>,
     /// Where its application is.
     applications: Vec<SocketAddr>,
+    /// What it serves.
+    services: Vec<Service>,
     /// The application that it is of, with its namespace.
     owner: Owner,
     tag: String,
@@ -57,6 +62,9 @@ struct Lease {
 }
 
 type Owner = (String, String);
+
+/// A service's namespace, and its name in small letters.
+type Service = (String, String);
 
 #[derive(Debug, Clone, Copy)]
 enum Holder {
@@ -135,6 +143,7 @@ impl Leases {
         if is_confined {
             refuse_other_hosts(instance)?;
             self.refuse_anothers(instance)?;
+            self.refuse_services_of_others(instance)?;
         }
         let (node, addresses) = (instance.node.as_str(), addresses_of(instance));
         if let Some(lease) = self.by_node.get(node)
@@ -190,6 +199,26 @@ impl Leases {
                     "{what}: node {node}, {}, is of application {application} in {namespace}, which may come back for a \
                      minute: give this sidecar a data directory (--data) and an address of its own",
                     lease.place()
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// A service is its first application's. Of two that bring a new one in the same moment the picture may know neither.
+    fn refuse_services_of_others(&self, instance: &Instance) -> Result<(), String> {
+        let owner = owner_of(instance);
+        for service in services_of(instance) {
+            let nodes = self.by_service.get(&service).into_iter().flatten();
+            let mut leases = nodes.filter_map(|node| Some((node, self.by_node.get(node)?)));
+            if let Some((node, lease)) = leases.find(|(_, lease)| lease.owner != owner) {
+                return Err(format!(
+                    "service: node {node}, {}, has registered {} as a service of application {}: name a service of {}, or \
+                     show the join token of the mesh",
+                    lease.place(),
+                    service.1,
+                    lease.owner.1,
+                    owner.1,
                 ));
             }
         }
@@ -300,8 +329,13 @@ impl Leases {
         for application in &applications {
             self.by_application.entry(*application).or_default().push(Arc::clone(&node));
         }
+        let services = services_of(instance);
+        for service in &services {
+            self.by_service.entry(service.clone()).or_default().push(Arc::clone(&node));
+        }
         let owner = owner_of(instance);
-        self.by_node.insert(node, Lease { process, addresses, applications, owner, tag, holder });
+        let lease = Lease { process, addresses, applications, services, owner, tag, holder };
+        self.by_node.insert(node, lease);
     }
 
     fn remove(&mut self, node: &str) {
@@ -310,12 +344,20 @@ impl Leases {
             self.by_address.remove(&address);
         }
         for application in lease.applications {
-            let Some(nodes) = self.by_application.get_mut(&application) else { continue };
-            nodes.retain(|it| **it != *node);
-            if nodes.is_empty() {
-                self.by_application.remove(&application);
-            }
+            forget(node, &mut self.by_application, &application);
         }
+        for service in lease.services {
+            forget(node, &mut self.by_service, &service);
+        }
+    }
+}
+
+/// A node is no longer among those of something.
+fn forget<K: Eq + Hash>(node: &str, nodes_of: &mut HashMap<K, Vec<Arc<str>>>, key: &K) {
+    let Some(nodes) = nodes_of.get_mut(key) else { return };
+    nodes.retain(|it| **it != *node);
+    if nodes.is_empty() {
+        nodes_of.remove(key);
     }
 }
 
@@ -333,12 +375,23 @@ impl Lease {
     }
 }
 
-fn owner_of(instance: &Instance) -> Owner {
-    let namespace = match instance.namespace.as_str() {
+fn namespace_of(instance: &Instance) -> &str {
+    match instance.namespace.as_str() {
         "" => DEFAULT_NAMESPACE,
         namespace => namespace,
-    };
-    (namespace.to_owned(), instance.application.trim().to_owned())
+    }
+}
+
+fn owner_of(instance: &Instance) -> Owner {
+    (namespace_of(instance).to_owned(), instance.application.trim().to_owned())
+}
+
+/// What is called at each of its ports.
+fn services_of(instance: &Instance) -> Vec<Service> {
+    let further = instance.further_ports.iter().map(|port| &port.service);
+    let all = std::iter::once(&instance.service).chain(further);
+    let named = all.filter(|name| !name.is_empty());
+    named.map(|name| (namespace_of(instance).to_owned(), name.to_lowercase())).collect()
 }
 
 /// An application is beside its sidecar, for all that who may speak for it alone can say: what is at other hosts is others',
@@ -626,6 +679,39 @@ mod tests {
         claim(&Instance { further_addresses, ..here }, true).unwrap();
         claim(&of("far", "10.0.0.8:1", &["10.0.0.50:80"]), false).unwrap();
         claim(&db, true).unwrap();
+    }
+
+    #[test]
+    fn of_two_that_bring_a_service_in_the_same_moment_the_first_has_it() {
+        let mut leases = Leases::default();
+        let now = Instant::now();
+        let of = |application: &str, port: u16, services: [&str; 2]| Instance {
+            application: application.to_owned(),
+            node: format!("{application}-{port}"),
+            address: format!("127.0.0.1:{port}"),
+            service: services[0].to_owned(),
+            further_ports: vec![FurtherPort { service: services[1].into(), ..Default::default() }],
+            ..Default::default()
+        };
+        let mut claim = |instance: &Instance, is_confined| {
+            let stream = leases.open();
+            leases.claim(instance, stream, is_confined, now)
+        };
+        claim(&of("a", 1, ["shop", "shop-admin"]), true).unwrap();
+        for services in [["SHOP", "x"], ["x", "shop"], ["shop-Admin", "x"]] {
+            let refused = claim(&of("b", 2, services), true).unwrap_err();
+            assert!(refused.contains("node a-1, at 127.0.0.1:1, has registered shop"), "{refused}");
+        }
+        // Its own further instances, the same name elsewhere, and whoever may say anything.
+        claim(&of("a", 3, ["shop", "shop-admin"]), true).unwrap();
+        let elsewhere = Instance { namespace: "other".into(), ..of("b", 4, ["shop", "x"]) };
+        claim(&elsewhere, true).unwrap();
+        claim(&of("c", 5, ["shop", "y"]), false).unwrap();
+        let mut leases = Leases::default();
+        let stream = leases.open();
+        leases.claim(&of("a", 1, ["shop", "x"]), stream, true, now).unwrap();
+        leases.release("a-1", stream);
+        leases.claim(&of("b", 2, ["shop", "x"]), stream, true, now).unwrap();
     }
 
     #[test]
