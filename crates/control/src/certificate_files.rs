@@ -16,6 +16,7 @@ use api::{
 };
 use routes::tls::Certificate;
 use rustix::fs::OFlags;
+use zeroize::Zeroizing;
 
 use crate::{Control, hub::Hub, picture};
 
@@ -134,7 +135,7 @@ pub(crate) fn read(files: &CertificateFiles) -> Result<Certificate, String> {
     }
     let (path, pem) = named("certificate", &files.certificate)?;
     let (path_of_key, key) = named("privateKey", &files.private_key)?;
-    let key = certificate::private_key(&key);
+    let key = certificate::private_key(&Zeroizing::new(key));
     let key = key.map_err(|remedy| at("privateKey", &path_of_key, remedy))?;
     picture::pair(&pem, key).map_err(|remedy| at("certificate", &path, remedy))
 }

@@ -20,6 +20,7 @@ use lanes::{Fault, Problem};
 use parking_lot::Mutex;
 use routes::tls::PrivateKey;
 use tempfile::NamedTempFile;
+use zeroize::Zeroizing;
 
 /// Bytes of the key in the key file, which holds them in hexadecimal.
 const KEY_BYTES: usize = 32;
@@ -77,12 +78,13 @@ impl SealingKey {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(KeyringError::Missing(path.to_owned()));
             }
-            text => text.map_err(failed)?,
+            text => Zeroizing::new(text.map_err(failed)?),
         };
         let bytes = unhex(text.trim()).ok_or_else(|| KeyringError::NoKey(path.to_owned()))?;
-        let hash = digest::digest(&digest::SHA256, &[b"laneway key file", &bytes[..]].concat());
+        let named = Zeroizing::new([b"laneway key file", &bytes[..]].concat());
+        let hash = digest::digest(&digest::SHA256, &named);
         let name = hex(hash.as_ref())[..NAME_LENGTH].to_owned();
-        let key = RandomizedNonceKey::new(&AES_256_GCM, &bytes)
+        let key = RandomizedNonceKey::new(&AES_256_GCM, &*bytes)
             .unwrap_or_else(|_| unreachable!("a key of AES-256 has {KEY_BYTES} bytes"));
         Ok(Self { name, key })
     }
@@ -101,7 +103,9 @@ impl Keyring {
         if name != key.name {
             return Err(KeyringError::OtherFile(self.path.clone()));
         }
-        let mut bytes = BASE64_STANDARD.decode(sealed).map_err(|_| KeyringError::NotOfThis)?;
+        let bytes = BASE64_STANDARD.decode(sealed).map_err(|_| KeyringError::NotOfThis)?;
+        // It is opened where it lies.
+        let mut bytes = Zeroizing::new(bytes);
         let (nonce, sealed) =
             bytes.split_at_mut_checked(NONCE_BYTES).ok_or(KeyringError::NotOfThis)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyringError::NotOfThis)?;
@@ -160,6 +164,8 @@ impl Keyring {
             key => key?,
         };
         let mut bytes = private_key.der().to_vec();
+        // Else they are moved when they grow, and stay where they were.
+        bytes.reserve_exact(AES_256_GCM.tag_len());
         let nonce = (key.key.seal_in_place_append_tag(belongs_to(object), &mut bytes))
             .unwrap_or_else(|_| unreachable!("a private key is shorter than what can be sealed"));
         let sealed = BASE64_STANDARD.encode([nonce.as_ref().as_slice(), &bytes].concat());
@@ -194,9 +200,10 @@ impl Keyring {
     /// Makes the key file. It is on the disk before anything is sealed under it.
     fn make(&self) -> Result<(), KeyringError> {
         let failed = |source| KeyringError::File { path: self.path.clone(), source };
-        let mut bytes = [0; KEY_BYTES];
-        rand::fill(&mut bytes).map_err(|_| failed(io::Error::other("no random numbers")))?;
-        put_whole(&self.path, |file| writeln!(file, "{}", hex(&bytes))).map_err(failed)?;
+        let mut bytes = Zeroizing::new([0; KEY_BYTES]);
+        rand::fill(&mut *bytes).map_err(|_| failed(io::Error::other("no random numbers")))?;
+        let text = Zeroizing::new(hex(&*bytes));
+        put_whole(&self.path, |file| writeln!(file, "{}", *text)).map_err(failed)?;
         tracing::info!(file = %self.path.display(), "a key file was made: a backup is of no use for private keys without it");
         Ok(())
     }
@@ -224,11 +231,11 @@ fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-fn unhex(text: &str) -> Option<[u8; KEY_BYTES]> {
+fn unhex(text: &str) -> Option<Zeroizing<[u8; KEY_BYTES]>> {
     if text.len() != 2 * KEY_BYTES || !text.is_ascii() {
         return None;
     }
-    let mut bytes = [0; KEY_BYTES];
+    let mut bytes = Zeroizing::new([0; KEY_BYTES]);
     for (index, byte) in bytes.iter_mut().enumerate() {
         *byte = u8::from_str_radix(&text[2 * index..2 * index + 2], 16).ok()?;
     }

@@ -3,6 +3,8 @@
 
 use std::fmt;
 
+use zeroize::Zeroizing;
+
 /// What a listener ends TLS with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {
@@ -65,14 +67,15 @@ pub struct Certificate {
     pub authorities: Vec<Vec<u8>>,
 }
 
-/// A private key, never shown.
+/// A private key, never shown, and overwritten when nobody needs it any more. Copies that this does not reach are those on
+/// their way (bodies of REST, messages of discovery, and the buffers of both), and what rustls has made of it to sign with.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PrivateKey(Vec<u8>);
+pub struct PrivateKey(Zeroizing<Vec<u8>>);
 
 impl PrivateKey {
     /// Of the DER of PKCS#8, PKCS#1 or SEC1.
     pub fn new(der: Vec<u8>) -> Self {
-        Self(der)
+        Self(Zeroizing::new(der))
     }
 
     /// Its DER.

@@ -10,6 +10,7 @@ use aws_lc_rs::{
 use routes::tls::PrivateKey;
 use rustls_pki_types::{PrivateKeyDer, pem::PemObject};
 use x509_parser::prelude::{FromDer, X509Certificate};
+use zeroize::Zeroize as _;
 
 /// Bits of the shortest RSA key that clients take.
 const RSA_BITS_MIN: usize = 2048;
@@ -35,13 +36,14 @@ pub fn private_key(pem: &str) -> Result<PrivateKey, String> {
     let mut keys = PrivateKeyDer::pem_slice_iter(pem.as_bytes());
     let no_key =
         || "write PEM, from -----BEGIN PRIVATE KEY----- to -----END PRIVATE KEY-----".to_owned();
-    let Some(Ok(key)) = keys.next() else { return Err(no_key()) };
+    let Some(Ok(mut key)) = keys.next() else { return Err(no_key()) };
     if keys.next().is_some() {
         return Err("write one private key: there are several".to_owned());
     }
-    let key = PrivateKey::new(key.secret_der().to_vec());
-    PublicKey::of_private(key.der())?;
-    Ok(key)
+    let read = PrivateKey::new(key.secret_der().to_vec());
+    key.zeroize();
+    PublicKey::of_private(read.der())?;
+    Ok(read)
 }
 
 /// A public key: what is signed with, and its bytes.

@@ -4,6 +4,7 @@ use std::{fmt, path::Path};
 
 use lanes::{Fault, Problem};
 use serde::{Deserialize, Serialize};
+use zeroize::Zeroize as _;
 
 use super::{Describe, Metadata, Status};
 use crate::certificate;
@@ -45,7 +46,7 @@ pub struct CertificateFiles {
     pub ca_certificates: Option<String>,
 }
 
-/// A private key as written, or sealed. Whatever shows it shows nothing.
+/// A private key as written, or sealed. Whatever shows it shows nothing, and it is overwritten when it goes.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct WrittenKey(String);
@@ -69,6 +70,12 @@ impl WrittenKey {
     /// The text, to be sealed or written on.
     pub fn text(&self) -> &str {
         &self.0
+    }
+}
+
+impl Drop for WrittenKey {
+    fn drop(&mut self) {
+        self.0.zeroize();
     }
 }
 
