@@ -208,6 +208,7 @@ function Way({ answer, request }: { answer: ExplainResponse; request: ExplainReq
                   <span className="quiet">{hop.service}</span>
                   {hop.outcome !== "failed" && <Badge tag={hop.tag || t("base")} number={mark(group, hop.tag)} />}
                   <code className="push">{hop.endpoint}</code>
+                  {hop.port && <code className="quiet">{`${hop.port.protocol} ${hop.port.addresses.join(", ")}`}</code>}
                 </div>
                 {hop.problem && <span className="bad">{hop.problem}</span>}
                 {hop.unknown && <span className="warn">{hop.unknown}</span>}

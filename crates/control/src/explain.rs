@@ -7,12 +7,15 @@
 use std::{net::Ipv4Addr, sync::Arc};
 
 use api::{
-    rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep},
+    rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep, InstancePort},
     validate::Reported,
 };
 use lanes::{
-    Context, Endpoint, Entrance, Explanation, Problem, Request, Service, ServiceId, Snapshot,
-    choose::Outcome, directory::NameAnswer,
+    AddressLookup, Context, Endpoint, Entrance, Explanation, Problem, Request, Service, ServiceId,
+    Snapshot,
+    choose::Outcome,
+    directory::NameAnswer,
+    service::{Port, Protocol},
 };
 use routes::{
     Backend, Edits, Found, Table,
@@ -224,6 +227,14 @@ impl Moment {
             ..ExplainHop::default()
         };
         match chosen {
+            Ok(choice) if choice.endpoint.port.protocol == Protocol::Tcp => {
+                hop.outcome = "failed".to_owned();
+                hop.port = self.port(service, choice.endpoint);
+                hop.problem = format!(
+                    "{} has it at a port of protocol tcp: no request in HTTP is handed to it",
+                    choice.endpoint.address
+                );
+            }
             Ok(choice) => {
                 hop.outcome = match choice.outcome {
                     Outcome::Lane => "lane",
@@ -232,6 +243,7 @@ impl Moment {
                 }
                 .to_owned();
                 hop.endpoint = choice.endpoint.address.to_string();
+                hop.port = self.port(service, choice.endpoint);
                 hop.tag = choice.endpoint.tag.as_ref().map(ToString::to_string).unwrap_or_default();
                 let application = service.application();
                 if !self.arrive(application, choice.endpoint, sent, context, random, &mut told) {
@@ -247,6 +259,15 @@ impl Moment {
         }
         hop.steps = told.steps.into_iter().map(ExplainStep::from).collect();
         hop
+    }
+
+    /// At which port of its application an instance is called, where that is not the only one or does not speak HTTP.
+    fn port(&self, service: &Service, endpoint: &Endpoint) -> Option<InstancePort> {
+        let is_usual = match self.snapshot.directory().by_address(endpoint.address) {
+            AddressLookup::Known(ids) => ids.len() < 2 && endpoint.port == Port::default(),
+            _ => endpoint.port == Port::default(),
+        };
+        (!is_usual).then(|| InstancePort::of(service, endpoint))
     }
 
     /// What the sidecar of an application that is an entrance decides for the requests that arrive there; `false` where

@@ -3,6 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
+use super::InstancePort;
+
 /// A request to explain.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -72,6 +74,10 @@ pub struct ExplainHop {
     pub outcome: String,
     /// Who serves it, of several the one that was drawn; empty when nobody does.
     pub endpoint: String,
+    /// At which port of its application, where that has several or the service does not speak HTTP.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schema(required = false)]
+    pub port: Option<InstancePort>,
     /// The tag of who serves it; empty is base.
     pub tag: String,
     /// Why nobody serves it; empty when somebody does.

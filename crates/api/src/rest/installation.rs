@@ -1,5 +1,6 @@
 //! What there is besides objects: services, their instances, and what happened lately.
 
+use lanes::{Endpoint, Service};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -59,6 +60,17 @@ pub struct InstancePort {
     pub protocol: String,
     /// Where the application listens for it.
     pub addresses: Vec<String>,
+}
+
+impl InstancePort {
+    /// At which port of an instance's application a service is.
+    pub fn of(service: &Service, endpoint: &Endpoint) -> Self {
+        Self {
+            service: service.name().to_string(),
+            protocol: endpoint.port.protocol.as_str().to_owned(),
+            addresses: endpoint.application_addresses().map(|it| it.to_string()).collect(),
+        }
+    }
 }
 
 /// One service.

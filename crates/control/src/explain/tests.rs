@@ -203,6 +203,55 @@ fn an_application_sees_the_slashes_that_the_gateway_sends_on() {
     }
 }
 
+#[test]
+fn at_which_of_several_ports_is_told_and_one_of_tcp_takes_no_request() {
+    let case = case("a: b", "path = /api/x");
+    let app = EntranceSpec::Application { name: "another".to_owned(), edge: false };
+    let mut moment = moment(&case, &app);
+    let mut directory = Directory::new(true);
+    for (name, host, protocol, is_further, port) in [
+        ("alone", "127.0.0.3", Protocol::Http, false, 8080),
+        ("app", "127.0.0.2", Protocol::Http, false, 8080),
+        ("admin", "127.0.0.2", Protocol::Http, true, 8081),
+        ("db", "127.0.0.2", Protocol::Tcp, true, 5432),
+    ] {
+        let id = ServiceId::new("embedded", "default", "", name);
+        let endpoint = Endpoint {
+            application_address: Some(format!("{host}:{port}").parse().unwrap()),
+            port: Port { protocol, is_further },
+            ..endpoint(&format!("{host}:15006"))
+        };
+        directory.insert(Arc::new(Service::new(id.clone(), name, name, vec![endpoint])));
+        moment.meanings.push((name.to_owned(), NameAnswer::Service(id)));
+    }
+    moment.snapshot = Snapshot::new(moment.snapshot.groups().to_vec(), directory);
+    let (_, NameAnswer::Service(id)) = &moment.meanings[0] else { panic!() };
+    let backend = BackendSpec {
+        service: Ok(id.clone()),
+        weight: 1,
+        http2: false,
+        tls: None,
+        filters: Vec::new(),
+    };
+    moment.table = table(listener(&case), vec![backend]);
+    let told = moment.explain(&wanted(&case, "/api/x"), &mut || [7; 16]).unwrap();
+    let told: Vec<_> = (told.hops.iter())
+        .map(|hop| {
+            let port = hop.port.as_ref();
+            let port = port.map(|it| format!("{} {}", it.protocol, it.addresses.join(" ")));
+            (hop.endpoint.as_str(), port.unwrap_or_default(), hop.problem.contains("tcp"))
+        })
+        .collect();
+    let at = "127.0.0.2:15006";
+    let expected = [
+        ("127.0.0.3:15006", "", false),
+        (at, "http 127.0.0.2:8080", false),
+        (at, "http 127.0.0.2:8081", false),
+        ("", "tcp 127.0.0.2:5432", true),
+    ];
+    assert_eq!(told, expected.map(|(at, port, fails)| (at, port.to_owned(), fails)));
+}
+
 /// A sidecar's.
 fn endpoint(address: &str) -> Endpoint {
     Endpoint {

@@ -72,7 +72,7 @@ pub(super) async fn instances(State(control): Shared) -> Json<Vec<InstanceStatus
                 (status, Ports::new())
             });
             instance.services.push(service.name().to_string());
-            let port = port(service, endpoint);
+            let port = InstancePort::of(service, endpoint);
             ports.insert((endpoint.port.is_further, port.service.clone()), port);
         }
     }
@@ -92,16 +92,6 @@ pub(super) async fn instances(State(control): Shared) -> Json<Vec<InstanceStatus
 
 /// The ports of an instance: the first is the application's first, the others follow by service.
 type Ports = BTreeMap<(bool, String), InstancePort>;
-
-/// At which port of an instance's application a service is.
-fn port(service: &lanes::Service, endpoint: &Endpoint) -> InstancePort {
-    let addresses = endpoint.application_addresses();
-    InstancePort {
-        service: service.name().to_string(),
-        protocol: endpoint.port.protocol.as_str().to_owned(),
-        addresses: addresses.map(|it| it.to_string()).collect(),
-    }
-}
 
 /// Whom which addresses are out of reach for, as those say who are connected.
 fn unreachable(hub: &Hub) -> BTreeMap<String, Vec<String>> {

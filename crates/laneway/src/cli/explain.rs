@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use api::{
     resource::HeaderField,
-    rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep},
+    rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep, InstancePort},
     write,
 };
 use clap::Args;
@@ -109,10 +109,17 @@ fn heading(number: usize, hop: &ExplainHop) -> String {
     let end = if hop.endpoint.is_empty() {
         output::word(&format!("nobody: {}", hop.problem), Meant::Badly)
     } else {
-        let served = format!("{} {}", tag(Some(&hop.tag)), hop.endpoint);
+        let port = hop.port.as_ref().map(port).unwrap_or_default();
+        let served = format!("{} {}{port}", tag(Some(&hop.tag)), hop.endpoint);
         format!("{} ({})", output::word(&served, Meant::Well), hop.outcome)
     };
     format!("hop {number}: {}{application} -> {end}", hop.service)
+}
+
+/// At which of its application's ports it is called.
+fn port(port: &InstancePort) -> String {
+    let InstancePort { protocol, addresses, .. } = port;
+    format!(", {protocol} at {}", addresses.join(", "))
 }
 
 /// One step, indented by what it is about.
@@ -208,6 +215,11 @@ mod tests {
                     ],
                     outcome: text("lane"),
                     endpoint: text("127.0.0.21:1"),
+                    port: Some(InstancePort {
+                        service: text("sc-A"),
+                        protocol: text("http"),
+                        addresses: vec![text("127.0.0.21:80"), text("[::1]:80")],
+                    }),
                     tag: text("gray"),
                     unknown: text("who calls it"),
                     ..ExplainHop::default()
@@ -240,7 +252,7 @@ entrance
   + lane trade/gray: header canary is gray
   = group trade: gray: it matched
   baggage: lane.trade=gray
-hop 1: sc-A (application a) -> gray 127.0.0.21:1 (lane)
+hop 1: sc-A (application a) -> gray 127.0.0.21:1, http at 127.0.0.21:80, [::1]:80 (lane)
   + instances trade/gray: 1 usable
       - 127.0.0.11:1 (base): another tag
   ? who calls it
