@@ -1,5 +1,6 @@
-// After a build: writes each file's gzip beside it, and fails when the first load weighs more than it may.
-import { readFileSync, readdirSync, writeFileSync } from "node:fs";
+// After a build: writes each file's gzip beside it, and what it was built of; fails when the first load weighs more than it may.
+import { Buffer } from "node:buffer";
+import { readFileSync, readdirSync, statSync, writeFileSync } from "node:fs";
 import { gzipSync } from "node:zlib";
 
 const FIRST_LOAD_MAX = 350 * 1024;
@@ -13,6 +14,23 @@ for (const name of readdirSync(site, { recursive: true, encoding: "utf8" })) {
   writeFileSync(new URL(`${name}.gz`, site), packed);
   weights.set(`/${name}`, packed.length);
 }
+
+// Whoever takes it into a binary compares: crates/laneway/build.rs counts alike (FNV-1a of 64 bits).
+const home = new URL("../", import.meta.url);
+const under = (folder) => readdirSync(new URL(folder, home), { recursive: true, encoding: "utf8" }).map((name) => folder + name);
+const sources = ["index.html", "package-lock.json", "vite.config.ts", ...under("public/"), ...under("src/")]
+  .filter((name) => statSync(new URL(name, home)).isFile() && !name.endsWith(".test.ts") && name !== "src/api/schema.d.ts")
+  .sort();
+let digest = 0xcbf29ce484222325n;
+const take = (bytes) => {
+  for (const byte of bytes) digest = BigInt.asUintN(64, (digest ^ BigInt(byte)) * 0x100000001b3n);
+};
+for (const name of sources) {
+  take(Buffer.from(`${name}\0`));
+  take(readFileSync(new URL(name, home)));
+  take([0]);
+}
+writeFileSync(new URL("dist/built-of", home), digest.toString(16).padStart(16, "0"));
 
 const page = readFileSync(new URL("index.html", site), "utf8");
 if (/<(script|style)(?![^>]*\bsrc=)[^>]*>/.test(page) || / style="/.test(page)) throw new Error("index.html: no inline script or style");
