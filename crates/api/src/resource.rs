@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 mod any_route;
+mod backend_tls_policy;
 mod certificate;
 mod gateway;
 mod grpc_route;
@@ -24,6 +25,10 @@ mod table;
 mod tls;
 
 pub use any_route::{AnyRoute, AnyRule, Matches};
+pub use backend_tls_policy::{
+    BackendTlsPolicySpec, PolicyTarget, SubjectAltName, SubjectAltNameType, ValidationOfBackends,
+    WellKnown,
+};
 pub use certificate::{CertificateFiles, CertificateSpec, NOT_ITS_KEY, WrittenKey};
 pub use gateway::{
     AllowedRoutes, GatewaySpec, LanewayGatewaySpec, Listener, NamespacesFrom, RouteNamespaces,
@@ -59,6 +64,8 @@ table::kinds! {
     Backend(BackendSpec) as backends: Laneway, "Backend", "backends", [];
     /// A certificate with its private key, or authorities.
     Certificate(CertificateSpec) as certificates: Laneway, "Certificate", "certificates", ["cert", "certs"];
+    /// How instances of Backends are verified that speak TLS.
+    BackendTlsPolicy(BackendTlsPolicySpec) as backend_tls_policies: GatewayApi, "BackendTLSPolicy", "backendtlspolicies", ["btlspolicy", "tlspolicy"];
     /// Listeners.
     Gateway(GatewaySpec) as gateways: GatewayApi, "Gateway", "gateways", ["gw"];
     /// Routes.

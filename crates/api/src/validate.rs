@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::resource::{Key, Kind, Object, Set};
 
+mod backend_policies;
 mod certificates;
 mod compiled;
 mod conditions;
@@ -103,6 +104,7 @@ impl Validator {
         }
         lanes::check(set, &self.reported, &mut self.compiled, &mut report);
         sources::check(set, &mut report);
+        backend_policies::check(set, &mut report);
         routes::check(set, &self.reported, &mut self.compiled, &mut report);
         self.compiled.forget_unused();
         report.findings.sort_by_key(|finding| finding.severity);

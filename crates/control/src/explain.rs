@@ -4,7 +4,7 @@
 //! applications behind send each other is not known; each hop is asked with what the gateway sends and the lane
 //! context carried so far.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{collections::BTreeSet, net::Ipv4Addr, sync::Arc};
 
 use api::{
     rest::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep, InstancePort},
@@ -50,6 +50,8 @@ pub(crate) struct Moment {
     deciding: Deciding,
     /// Whom those who call cannot connect to.
     reports: Reports,
+    /// `namespace/name` of the certificates that are there.
+    certificates: BTreeSet<String>,
 }
 
 impl Moment {
@@ -81,6 +83,10 @@ impl Moment {
             table,
             meanings: wanted.path.iter().map(meaning).collect(),
             reported: hub.reported(),
+            certificates: (picture.certificates.all())
+                .filter(|(_, name)| picture.certificates.wire(name).is_some())
+                .map(|(_, name)| name.to_owned())
+                .collect(),
         })
     }
 
@@ -129,7 +135,8 @@ impl Moment {
             response.routing.push("the route answers with a redirect: nobody is called".to_owned());
             (None, Edits::NONE)
         } else {
-            match backend(rule, random, &mut response.routing) {
+            let drawn = backend(rule, random, &mut response.routing);
+            match drawn.filter(|(_, backend)| self.is_believed(backend, &mut response.routing)) {
                 Some((id, backend)) => (Some(id), Edits::of(rule, backend, matched_bytes)),
                 None => (None, Edits::NONE),
             }
@@ -147,6 +154,39 @@ impl Moment {
             self.hops(gateway, backend, &sent, context, random, &mut response);
         }
         Ok(response)
+    }
+
+    /// Whether instances of a backend can be believed at all, where they speak TLS; and what is said of that.
+    fn is_believed(&self, backend: &Backend, routing: &mut Vec<String>) -> bool {
+        let Some(tls) = &backend.tls else { return true };
+        let named = tls.certificates();
+        let (there, absent): (Vec<&String>, Vec<&String>) =
+            named.iter().partition(|name| self.certificates.contains(*name));
+        let joined = |names: &[&String]| {
+            let shown = names.iter().map(|name| name.strip_prefix("default/").unwrap_or(name));
+            shown.collect::<Vec<_>>().join(", ")
+        };
+        if !named.is_empty() && there.is_empty() {
+            routing.push(format!(
+                "its instances speak TLS, and none of the authorities that they are verified by is there (Certificate {}): 500",
+                joined(&absent)
+            ));
+            return false;
+        }
+        let version = if backend.http2 { "HTTP/2" } else { "HTTP/1.1" };
+        let by = match there.is_empty() {
+            true => "whoever the gateway's host believes".to_owned(),
+            false => format!("Certificate {}", joined(&there)),
+        };
+        let names = match tls.names.is_empty() {
+            true => tls.hostname.clone(),
+            false => tls.names.join(" or "),
+        };
+        routing.push(format!(
+            "its instances are asked in TLS ({version}) for {}, and must be {names} by {by}: else 502",
+            tls.hostname
+        ));
+        true
     }
 
     fn listener(&self, port: u16, host: &str) -> Option<(usize, &ListenerSpec)> {

@@ -29,7 +29,7 @@ use crate::{
     keyring::Keyring,
     ledger,
     objects::{ObjectChange, Objects},
-    picture::Picture,
+    picture::{Picture, policies_naming},
     sources::Standing,
     status::{Findings, Sight, Statuses},
     store::{self, Change, Revision, Unreadable},
@@ -436,6 +436,9 @@ impl Hub {
             let name = format!("{}/{}", certificate.namespace, certificate.name);
             for gateway in self.picture.routing.naming_certificate(&name) {
                 self.statuses.mark(gateway.clone());
+            }
+            for policy in policies_naming(self.picture.set(), &name) {
+                self.statuses.mark(policy);
             }
             self.statuses.mark(certificate);
         }

@@ -42,7 +42,7 @@ pub(crate) use conflicts::{Conflicts, introduced};
 pub(crate) use dependencies::Dependencies;
 pub(crate) use groups::Groups;
 use newness::Newness;
-pub(crate) use routing::Routing;
+pub(crate) use routing::{Routing, policies_naming};
 pub(crate) use services::Services;
 #[cfg(test)]
 pub(crate) use services::{DEPARTED_ADDRESS_KEPT, DEPARTED_SERVICE_KEPT};
@@ -105,7 +105,7 @@ pub(crate) struct Picture {
     pub groups: Groups,
     /// Gateways, routes, backends.
     pub routing: Routing,
-    /// Certificates that gateways name.
+    /// Certificates that gateways, or policies for Backends, name.
     pub certificates: Certificates,
     /// Routes in conflict with groups.
     pub conflicts: Conflicts,
@@ -226,6 +226,9 @@ impl Picture {
                 Object::Backend(backend) => {
                     affected.backends.insert(key());
                     self.services.back(&convert::routes::service(backend), exists, touches);
+                }
+                Object::BackendTlsPolicy(policy) => {
+                    affected.backends.extend(convert::routes::targets(policy));
                 }
                 Object::Certificate(_) => drop(affected.certificates.insert(key())),
                 Object::ServiceSource(_) if exists => self.add_source(&change.key.name),
@@ -471,14 +474,20 @@ impl Picture {
             ResourceKey::Group(name) => self.unknown.is_in_group(name),
             ResourceKey::Gateway(name) => self.unknown.is_gateway(name),
             ResourceKey::Route(name) => {
-                self.unknown.is_route(name) || self.names_unknown_backend(name)
+                self.unknown.is_route(name)
+                    || self.names_unknown_backend(name)
+                    || (self.unknown.any(Kind::BackendTlsPolicy)
+                        && self.routing.depends_on_policies(name))
             }
             ResourceKey::Service(_) => {
-                let kinds = [Kind::HttpRoute, Kind::GrpcRoute, Kind::Backend];
+                let kinds =
+                    [Kind::HttpRoute, Kind::GrpcRoute, Kind::Backend, Kind::BackendTlsPolicy];
                 kinds.into_iter().any(|kind| self.unknown.any(kind))
             }
             ResourceKey::Certificate(name) => {
-                self.certificates.is_not_loaded(name) || self.unknown.is_certificate(name)
+                self.certificates.is_not_loaded(name)
+                    || self.unknown.is_certificate(name)
+                    || self.unknown.any(Kind::BackendTlsPolicy)
             }
             ResourceKey::Name(_) | ResourceKey::Address(_) => false,
         }
@@ -564,17 +573,34 @@ impl Picture {
         share.topics.insert(Topic::Attached(Arc::clone(name)));
         share.topics.insert(Topic::Entrance(Arc::clone(name)));
         share.keys.insert(ResourceKey::Gateway(Arc::clone(name)));
-        if subscription.certificates == CertificatesTold::Told {
-            let named = self.routing.certificates(name);
-            share.keys.extend(named.map(|name| ResourceKey::Certificate(name.into())));
-        }
-        for (route, services) in self.routing.attached(name) {
+        let mut certificates: BTreeSet<Arc<str>> =
+            self.routing.certificates(name).map(Arc::from).collect();
+        for (route, needs) in self.routing.attached(name) {
             share.keys.insert(ResourceKey::Route(Arc::clone(route)));
-            for id in services {
+            for id in &needs.services {
                 self.add_service(id, share);
             }
+            certificates.extend(needs.certificates.iter().cloned());
+        }
+        for certificate in certificates {
+            self.add_certificate(certificate, subscription.certificates, share);
         }
         share.keys.extend(self.groups.of_gateway(name).cloned().map(ResourceKey::Group));
+    }
+
+    /// A private key is told where nobody else hears it; authorities are no secret.
+    fn add_certificate(&self, name: Arc<str>, told: CertificatesTold, share: &mut Share) {
+        let is_told = match told {
+            CertificatesTold::Told => true,
+            CertificatesTold::Overheard => self.certificates.is_public(&name),
+            CertificatesTold::NotKnown => false,
+        };
+        let key = ResourceKey::Certificate(name);
+        // Also where it is not told: it may come to be no secret.
+        share.topics.insert(Topic::Resource(key.clone()));
+        if is_told {
+            share.keys.insert(key);
+        }
     }
 
     /// What it asked for, what others of its application did, and what belongs to the groups that this is in.

@@ -23,6 +23,7 @@ use crate::{
     store::Revision,
 };
 
+mod backend_policies;
 mod certificates;
 mod instances;
 mod reading;
@@ -314,6 +315,6 @@ fn resource_of(object: &Object) -> Option<ResourceKey> {
                 format!("{}/{}", metadata.namespace, metadata.name).into(),
             ))
         }
-        Object::Backend(_) | Object::ServiceSource(_) => None,
+        Object::Backend(_) | Object::BackendTlsPolicy(_) | Object::ServiceSource(_) => None,
     }
 }

@@ -2,6 +2,7 @@
 //! gateway in one process. Every part is the real one, run the way a user would run it.
 
 pub(crate) mod chain;
+mod https;
 mod processes;
 pub(crate) mod scenario;
 mod traffic;
@@ -24,7 +25,8 @@ pub(crate) use verify::{Check, Verification};
 
 use crate::door::token;
 use chain::Deviation;
-use scenario::{API, DISCOVERY, GATEWAY, INSTANCES, Instance, RESOURCES};
+use https::Https;
+use scenario::{API, DISCOVERY, GATEWAY, HTTPS, INSTANCES, Instance};
 
 /// How long everything may take to come up. It takes about two seconds; a busy machine with two cores is given
 /// time, since nothing is gained by giving up early.
@@ -45,17 +47,21 @@ enum Data {
 pub(crate) struct Demo {
     pub(crate) processes: Processes,
     pub(crate) client: Client,
+    /// Where HTTPS is served too.
+    pub(crate) https: Option<Https>,
     program: PathBuf,
     data: Data,
 }
 
 impl Demo {
-    /// Starts everything and waits until both chains answer as they should. `tell` hears what goes on.
+    /// Starts everything and waits until both chains answer as they should; with `serves_https` in TLS too. `tell` hears
+    /// what goes on.
     pub(crate) async fn start(
         data: Option<PathBuf>,
+        serves_https: bool,
         mut tell: impl FnMut(&str),
     ) -> anyhow::Result<Self> {
-        require_free_addresses()?;
+        require_free_addresses(serves_https)?;
         let data = match data {
             None => {
                 let directory = tempfile::Builder::new().prefix("laneway-demo-").tempdir();
@@ -69,7 +75,9 @@ impl Demo {
         };
         let program = std::env::current_exe().context("find this program's own file")?;
         let processes = Processes::new(program.clone(), data.path().join("logs"))?;
-        let mut demo = Self { processes, client: Client::new(GATEWAY), program, data };
+        let made = serves_https.then(|| Https::make(HTTPS, &data.path().join("https")));
+        let https = made.transpose().context("make a certificate")?;
+        let mut demo = Self { processes, client: Client::new(GATEWAY), https, program, data };
         if let Err(error) = demo.bring_up(&mut tell).await {
             demo.processes.stop().await;
             return Err(error);
@@ -103,7 +111,13 @@ impl Demo {
         tell("applying samples/*.yaml");
         let resources = self.data.path().join("resources");
         std::fs::create_dir_all(&resources).context("create a directory for resources")?;
-        for (name, text) in RESOURCES {
+        if let Some(https) = &self.https {
+            let (pair, key) = (https.certificate.display(), https.key.display());
+            let (pair, key) = (pair.to_string(), key.to_string());
+            let add = ["certificate", "add", https::CERTIFICATE, "--cert", &pair, "--key", &key];
+            self.laneway(&add).await?;
+        }
+        for (name, text) in scenario::resources(self.https.is_some()) {
             std::fs::write(resources.join(name), text).with_context(|| format!("write {name}"))?;
         }
         self.laneway(&["apply", "-f", &resources.display().to_string()]).await?;
@@ -113,6 +127,12 @@ impl Demo {
         self.wait(deadline, async || {
             chain::expect(&client, "/a", &[], &scenario::base_chain()).await?;
             chain::expect(&client, "/a", &[scenario::GRAY_HEADER], &scenario::gray_chain()).await
+        })
+        .await?;
+        let Some(https) = self.https.clone() else { return Ok(()) };
+        self.wait(deadline, async || match https.get("/a").await {
+            Ok(answer) => chain::compare(&answer, &scenario::base_chain()).map_err(String::from),
+            Err(error) => Err(format!("https://{HTTPS}/a: {error:#}")),
         })
         .await
     }
@@ -145,7 +165,8 @@ impl Demo {
 
     /// Verifies the scenario.
     pub(crate) fn verification(&self, killed: Option<&str>) -> Verification {
-        Verification::new(self.program.clone(), self.client.clone(), killed)
+        let (program, client) = (self.program.clone(), self.client.clone());
+        Verification::new(program, client, self.https.clone(), killed)
     }
 
     /// Ends every process, each with time to finish.
@@ -194,10 +215,11 @@ async fn run_laneway(program: &Path, arguments: &[&str]) -> anyhow::Result<()> {
 }
 
 /// Says which of the demo's addresses are in use, all of them at once.
-fn require_free_addresses() -> anyhow::Result<()> {
+fn require_free_addresses(serves_https: bool) -> anyhow::Result<()> {
     let own = [("gateway", GATEWAY), ("API", API), ("discovery", DISCOVERY)];
-    let own = own.map(|(what, address)| (what.to_owned(), address));
-    let all = own.into_iter().chain(INSTANCES.iter().flat_map(Instance::addresses));
+    let https = serves_https.then_some(("gateway, HTTPS", HTTPS));
+    let own = own.into_iter().chain(https).map(|(what, address)| (what.to_owned(), address));
+    let all = own.chain(INSTANCES.iter().flat_map(Instance::addresses));
     let taken: Vec<String> = all
         .filter_map(|(what, address): (String, SocketAddr)| {
             let error = TcpListener::bind(address).err()?;

@@ -161,6 +161,13 @@ impl RouteSpec {
     pub(crate) fn age(&self) -> (u64, String, RouteKind) {
         (self.created, format!("{}/{}", self.namespace, self.name), self.kind)
     }
+
+    /// `namespace/name` of every certificate whose authorities its backends are verified by, some perhaps more than once.
+    pub fn certificates(&self) -> impl Iterator<Item = &str> {
+        let backends = self.rules.iter().flat_map(|rule| &rule.backends);
+        let tls = backends.filter_map(|backend| backend.tls.as_ref());
+        tls.flat_map(UpstreamTls::certificates).map(String::as_str)
+    }
 }
 
 /// Where a route attaches.
@@ -315,7 +322,7 @@ pub struct BackendSpec {
     pub service: Result<ServiceId, String>,
     /// Share of the rule's requests.
     pub weight: u32,
-    /// Its instances speak HTTP/2, in the clear from the first byte on; else HTTP/1.1.
+    /// Its instances speak HTTP/2, from the first byte on or as agreed on in TLS; else HTTP/1.1.
     pub http2: bool,
     /// How its instances are spoken to in TLS; `None` is in the clear.
     pub tls: Option<UpstreamTls>,

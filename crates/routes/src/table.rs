@@ -79,7 +79,7 @@ pub struct Backend {
     pub service: Result<ServiceId, String>,
     /// Share of the rule's requests.
     pub weight: u32,
-    /// Its instances speak HTTP/2, in the clear from the first byte on; else HTTP/1.1.
+    /// Its instances speak HTTP/2, from the first byte on or as agreed on in TLS; else HTTP/1.1.
     pub http2: bool,
     /// How its instances are spoken to in TLS; `None` is in the clear.
     pub tls: Option<Arc<UpstreamTls>>,

@@ -47,6 +47,16 @@ pub struct UpstreamTls {
     pub names: Vec<String>,
 }
 
+impl UpstreamTls {
+    /// `namespace/name` of the certificates whose authorities are believed.
+    pub fn certificates(&self) -> &[String] {
+        match &self.authorities {
+            Authorities::System => &[],
+            Authorities::Certificates(names) => names,
+        }
+    }
+}
+
 /// Who signs certificates that are believed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Authorities {

@@ -14,9 +14,14 @@ use crate::resource::{
     RouteMatch, Set,
 };
 
+mod certificates;
 mod filters;
 mod grpc;
 mod listeners;
+mod policies;
+
+pub(crate) use policies::unverified;
+pub use policies::{policy_of, targets, upstream_tls};
 
 /// Annotation of a Gateway: its clients' lane context, trace and correlation ids are believed. `"true"`.
 const TRUSTED: &str = "laneway.io/trusted";
@@ -253,6 +258,33 @@ pub fn usable_backend<'s>(
     Ok(backend)
 }
 
+/// A backend of a rule. What is wrong with it goes to `problems`; what is not there yet makes it answer 500.
+fn backend_spec(
+    written: &BackendRef,
+    route: &AnyRoute<'_>,
+    set: &Set,
+    problems: &mut Vec<Problem>,
+) -> BackendSpec {
+    let meant = usable_backend(written, route, set);
+    if let Err(problem) = &meant
+        && !is_of_another(problem)
+    {
+        problems.push(problem.clone());
+    }
+    let http2 = meant.as_ref().is_ok_and(|backend| backend.spec.speaks_http2());
+    let meant = meant.map_err(|problem| problem.remedy);
+    let (service, tls) =
+        match meant.and_then(|backend| Ok((service(backend), policies::tls_of(backend, set)?))) {
+            Ok((service, tls)) => (Ok(service), tls),
+            Err(remedy) => (Err(remedy), None),
+        };
+    if route.is_grpc() {
+        grpc::check_filters(&written.filters, problems);
+    }
+    let filters = filters::specs(&written.filters, problems);
+    BackendSpec { service, weight: written.weight, http2, tls, filters }
+}
+
 fn rule(written: &AnyRule<'_>, route: &AnyRoute<'_>, set: &Set) -> Result<RuleSpec, Vec<Problem>> {
     let mut problems = Vec::new();
     if route.is_grpc() {
@@ -262,22 +294,7 @@ fn rule(written: &AnyRule<'_>, route: &AnyRoute<'_>, set: &Set) -> Result<RuleSp
     let mut backends = Vec::new();
     for (index, reference) in written.backend_refs.iter().enumerate() {
         let mut wrong = Vec::new();
-        let resolved = usable_backend(reference, route, set);
-        if let Err(problem) = &resolved
-            && !is_of_another(problem)
-        {
-            wrong.push(problem.clone());
-        }
-        if route.is_grpc() {
-            grpc::check_filters(&reference.filters, &mut wrong);
-        }
-        backends.push(BackendSpec {
-            http2: resolved.as_ref().is_ok_and(|backend| backend.spec.speaks_http2()),
-            service: resolved.map(service).map_err(|problem| problem.remedy),
-            tls: None,
-            weight: reference.weight,
-            filters: filters::specs(&reference.filters, &mut wrong),
-        });
+        backends.push(backend_spec(reference, route, set, &mut wrong));
         problems.extend(
             wrong.into_iter().map(|problem| problem.under(&format!("backendRefs[{index}]"))),
         );

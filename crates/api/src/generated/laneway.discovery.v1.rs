@@ -242,7 +242,8 @@ pub mod resource {
         Name(super::NameAnswer),
         #[prost(message, tag = "8")]
         Address(super::AddressAnswer),
-        /// To gateways whose listeners name it, that tell the capability `tls`, over a connection nobody else can read.
+        /// To gateways that tell the capability `tls`: whose listeners name it, or whose routes lead to instances that are
+        /// verified by it. With a private key over a connection alone that nobody else can read.
         #[prost(message, tag = "9")]
         Certificate(super::Certificate),
     }

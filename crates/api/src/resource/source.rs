@@ -82,6 +82,12 @@ const HTTP: &str = "http";
 /// HTTP/2 in the clear, as Services of Kubernetes spell it (`appProtocol: kubernetes.io/h2c`) without its prefix.
 const H2C: &str = "h2c";
 
+/// HTTP/1.1 in TLS, as Services of Kubernetes spell it.
+const HTTPS: &str = "https";
+
+/// HTTP/2 in TLS, as it is called where both agree on it (ALPN).
+const H2: &str = "h2";
+
 /// A service taken from a source for use in routes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -96,7 +102,8 @@ pub struct BackendSpec {
     pub group: Option<String>,
     /// The service's name; case does not matter.
     pub service: String,
-    /// What it speaks: `http` (HTTP/1.1), or `h2c` (HTTP/2 in the clear by prior knowledge, gRPC).
+    /// What it speaks: `http` (HTTP/1.1), `h2c` (HTTP/2 in the clear by prior knowledge, gRPC), or in TLS, as a
+    /// BackendTLSPolicy says whom to believe, `https` (HTTP/1.1) or `h2` (HTTP/2, gRPC).
     #[serde(default = "http", skip_serializing_if = "is_http")]
     #[schema(required = false, default = "http")]
     pub protocol: String,
@@ -233,10 +240,31 @@ fn is_same(one: &str, other: &str) -> bool {
 }
 
 impl BackendSpec {
-    /// Whether its instances speak HTTP/2 in the clear.
+    /// Whether its instances speak HTTP/2.
     pub fn speaks_http2(&self) -> bool {
-        self.protocol == H2C
+        matches!(self.protocol.as_str(), H2C | H2)
     }
+
+    /// Whether its instances speak TLS.
+    pub fn speaks_tls(&self) -> bool {
+        matches!(self.protocol.as_str(), HTTPS | H2)
+    }
+}
+
+/// What would be right for a protocol that cannot be used.
+fn protocol_instead_of(written: &str) -> String {
+    const ALL: &str = "http (HTTP/1.1), h2c (HTTP/2 in the clear, gRPC), https (HTTP/1.1 in TLS) or h2 (HTTP/2 in TLS, gRPC)";
+    let meant = match written.to_ascii_lowercase().as_str() {
+        "kubernetes.io/h2c" | H2C => H2C,
+        "kubernetes.io/ws" | "ws" | "http/1.1" | HTTP => HTTP,
+        "kubernetes.io/wss" | "wss" | HTTPS => HTTPS,
+        "grpc" | "http2" | "http/2" => {
+            return format!("use h2c in the clear, h2 in TLS; there are {ALL}");
+        }
+        "grpcs" | H2 => H2,
+        _ => return format!("use {ALL}: other protocols are not supported by this version"),
+    };
+    format!("write {meant}; there are {ALL}")
 }
 
 impl Describe for BackendSpec {
@@ -249,8 +277,8 @@ impl Describe for BackendSpec {
 
     fn problems(&self, _: &Metadata) -> Vec<Problem> {
         let mut problems = Vec::new();
-        if !matches!(self.protocol.as_str(), HTTP | H2C) {
-            let remedy = "use http, or h2c for HTTP/2 in the clear (gRPC): other protocols are not supported by this version";
+        if !matches!(self.protocol.as_str(), HTTP | H2C | HTTPS | H2) {
+            let remedy = protocol_instead_of(&self.protocol);
             problems.push(Problem::new("spec.protocol", &self.protocol, remedy));
         }
         if self.service.is_empty() || self.service.contains('/') {

@@ -1,4 +1,4 @@
-//! Certificates that gateways name.
+//! Certificates that are named.
 
 use lanes::{Fault, Problem};
 use routes::{GatewaySpec, spec::ListenerSpec};
@@ -20,7 +20,7 @@ pub(super) fn check(
         let at = format!("spec.listeners[{index}]");
         for (number, name) in tls.certificates.iter().enumerate() {
             let at = format!("{at}.tls.certificateRefs[{number}].name");
-            check_named(&key, name, &at, Certificate::has_key, set, report);
+            check_named(&key, name, &at, Certificate::lacks_key, set, report);
         }
         let own = written.tls.as_ref().and_then(|tls| tls.frontend_validation.as_ref());
         let validation = match own {
@@ -30,7 +30,7 @@ pub(super) fn check(
         let authorities = tls.clients.iter().flat_map(|clients| &clients.authorities);
         for (number, name) in authorities.enumerate() {
             let at = format!("{validation}.caCertificateRefs[{number}].name");
-            check_named(&key, name, &at, Certificate::has_authorities, set, report);
+            check_named(&key, name, &at, Certificate::lacks_authorities, set, report);
         }
         if let Some(problem) = not_covered(listener, &tls.certificates, (set, judged)) {
             report.warning(&key, problem.under(&at));
@@ -39,12 +39,12 @@ pub(super) fn check(
 }
 
 impl Certificate {
-    fn has_key(&self) -> Option<&'static str> {
+    fn lacks_key(&self) -> Option<&'static str> {
         (!self.spec.has_key())
             .then_some("a Certificate with a private key: it has authorities alone")
     }
 
-    fn has_authorities(&self) -> Option<&'static str> {
+    pub(super) fn lacks_authorities(&self) -> Option<&'static str> {
         (!self.spec.has_authorities()).then_some("a Certificate with caCertificates: it has none")
     }
 }
@@ -58,8 +58,9 @@ pub(super) fn named<'s>(name: &str, set: &'s Set) -> Option<&'s Certificate> {
     }
 }
 
-fn check_named(
-    gateway: &Key,
+/// What is doubtful or wrong with a certificate that an object names.
+pub(super) fn check_named(
+    object: &Key,
     name: &str,
     at: &str,
     lacks: impl Fn(&Certificate) -> Option<&'static str>,
@@ -71,11 +72,11 @@ fn check_named(
         None => {
             let key = Key::new(Kind::Certificate, namespace, short);
             let remedy = format!("name a Certificate: there is no {key}");
-            report.warning(gateway, Problem::new(at, short, remedy).of(Fault::NotFound));
+            report.warning(object, Problem::new(at, short, remedy).of(Fault::NotFound));
         }
         Some(certificate) => {
             if let Some(lacks) = lacks(certificate) {
-                report.error(gateway, Problem::new(at, short, format!("name {lacks}")));
+                report.error(object, Problem::new(at, short, format!("name {lacks}")));
             }
         }
     }

@@ -6,7 +6,7 @@ use ::lanes::{Fault, Problem};
 use super::Report;
 use crate::{
     convert::routes as convert,
-    resource::{AnyRoute, Key, Kind, LaneGroup, Object, Set},
+    resource::{AnyRoute, BackendTlsPolicy, Key, Kind, LaneGroup, Object, Set},
 };
 
 /// Names shown of those that refer to what is deleted; the rest is counted.
@@ -21,7 +21,7 @@ pub(super) fn removed(after: &Set, object: &Object, report: &mut Report) {
         Object::Backend(_) => of_backend(after, &key),
         Object::ServiceSource(_) => of_source(after, &key),
         Object::Certificate(_) => of_certificate(after, &key),
-        Object::LaneGroup(_) | Object::Lane(_) => Vec::new(),
+        Object::BackendTlsPolicy(_) | Object::LaneGroup(_) | Object::Lane(_) => Vec::new(),
     };
     if users.is_empty() {
         return;
@@ -85,7 +85,9 @@ fn of_backend(after: &Set, backend: &Key) -> Vec<Key> {
                         .is_none_or(|namespace| namespace == backend.namespace)
             })
     };
-    after.routes().filter(calls).map(|route| route.key()).collect()
+    let names = |policy: &&BackendTlsPolicy| convert::targets(policy).any(|it| it == *backend);
+    let policies = after.backend_tls_policies().filter(names).map(BackendTlsPolicy::key);
+    after.routes().filter(calls).map(|route| route.key()).chain(policies).collect()
 }
 
 fn of_certificate(after: &Set, certificate: &Key) -> Vec<Key> {
@@ -94,7 +96,11 @@ fn of_certificate(after: &Set, certificate: &Key) -> Vec<Key> {
         let spec = convert::gateway(gateway, written);
         spec.is_ok_and(|spec| spec.certificates().any(|named| named == name))
     });
-    names.map(|(gateway, _)| gateway.key()).collect()
+    let policies = after.backend_tls_policies().filter(|policy| {
+        convert::upstream_tls(policy).is_ok_and(|tls| tls.certificates().contains(&name))
+    });
+    let gateways = names.map(|(gateway, _)| gateway.key());
+    gateways.chain(policies.map(BackendTlsPolicy::key)).collect()
 }
 
 fn of_source(after: &Set, source: &Key) -> Vec<Key> {

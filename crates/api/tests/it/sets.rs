@@ -60,6 +60,23 @@ apiVersion: laneway.io/v1alpha1
 kind: ServiceSource
 metadata: {name: fixed}
 spec: {static: {services: [{name: sc-A, application: a, instances: [{address: '127.0.0.1:80'}]}]}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Backend
+metadata: {name: in-tls}
+spec: {source: embedded, service: sc-C, protocol: https}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Certificate
+metadata: {name: authority}
+spec: {files: {caCertificates: /etc/authority.crt}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: believed}
+spec:
+  targetRefs: [{group: laneway.io, kind: Backend, name: in-tls}]
+  validation: {hostname: c.internal, caCertificateRefs: [{group: laneway.io, kind: Certificate, name: authority}]}
 ";
 
 fn objects(text: &str) -> Vec<Object> {
@@ -120,6 +137,22 @@ fn what_others_refer_to_stays() {
             "Backend sc-a: HTTPRoute shop would miss it: change or delete them first",
         ),
         (vec![(Kind::Backend, "unused")], ""),
+        (
+            vec![(Kind::Backend, "in-tls")],
+            "Backend in-tls: BackendTLSPolicy believed would miss it: change or delete them first",
+        ),
+        (
+            vec![(Kind::Certificate, "authority")],
+            "Certificate authority: BackendTLSPolicy believed would miss it: change or delete them first",
+        ),
+        (
+            vec![
+                (Kind::Backend, "in-tls"),
+                (Kind::Certificate, "authority"),
+                (Kind::BackendTlsPolicy, "believed"),
+            ],
+            "",
+        ),
     ] {
         assert_eq!(said_on_removal(&keys).join("; "), said, "{keys:?}");
     }

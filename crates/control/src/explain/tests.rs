@@ -276,6 +276,7 @@ fn moment(case: &Case, entrance: &EntranceSpec) -> Moment {
         reported: Arc::default(),
         deciding: Deciding::default(),
         reports: Reports::default(),
+        certificates: BTreeSet::new(),
     }
 }
 

@@ -18,7 +18,7 @@ use telemetry::{
 
 use super::versioned::{self, Versioned};
 use crate::{
-    key::{ResourceKey, Touch},
+    key::{ResourceKey, Topic, Touch},
     keyring::{Keyring, KeyringError},
 };
 
@@ -55,6 +55,8 @@ struct Entry {
 #[derive(Debug)]
 struct Loaded {
     wire: Versioned,
+    /// It has no private key: whoever likes may read it.
+    is_public: bool,
     described: Described,
     /// As it was last looked at.
     worst: Option<Worst>,
@@ -72,7 +74,7 @@ impl Certificates {
         let Some(Object::Certificate(certificate)) = set.get(object) else {
             if self.entries.remove(&name).is_some() {
                 self.changed.insert(object.clone());
-                touches.push(Touch::Content(ResourceKey::Certificate(name)));
+                touches.extend(Touch::both(ResourceKey::Certificate(name)));
             }
             return;
         };
@@ -124,13 +126,18 @@ impl Certificates {
         let Some((name, entry)) = self.entries.get_key_value(name.as_str()) else { return };
         let name = Arc::clone(name);
         let loaded = read.and_then(|certificate| Loaded::new(&name, &certificate, self.looked_at));
-        let before = entry.loaded.as_ref().map(|loaded| loaded.wire.version);
+        let before = entry.loaded.as_ref().map(|loaded| (loaded.wire.version, loaded.is_public));
         let Some(entry) = self.entries.get_mut(&name) else { return };
         match loaded {
             Ok(loaded) => {
                 entry.problem = None;
-                if before != Some(loaded.wire.version) {
-                    touches.push(Touch::Content(ResourceKey::Certificate(name)));
+                let key = ResourceKey::Certificate(name);
+                if before.map(|(_, is_public)| is_public) != Some(loaded.is_public) {
+                    // Others may be told it than before.
+                    touches.push(Touch::Share(Topic::Resource(key.clone())));
+                }
+                if before.map(|(version, _)| version) != Some(loaded.wire.version) {
+                    touches.push(Touch::Content(key));
                 }
                 entry.loaded = Some(loaded);
             }
@@ -220,6 +227,12 @@ impl Certificates {
         Some(&self.entries.get(name)?.loaded.as_ref()?.wire)
     }
 
+    /// Whether a certificate is there, and whoever likes may read it: authorities alone.
+    pub(super) fn is_public(&self, name: &str) -> bool {
+        let loaded = self.entries.get(name).and_then(|entry| entry.loaded.as_ref());
+        loaded.is_some_and(|loaded| loaded.is_public)
+    }
+
     /// Whether a certificate is written of which nothing has been loaded.
     pub(super) fn is_not_loaded(&self, name: &str) -> bool {
         self.entries.get(name).is_some_and(|entry| entry.loaded.is_none())
@@ -269,7 +282,8 @@ impl Loaded {
     fn new(name: &str, certificate: &Certificate, now: Option<SystemTime>) -> Result<Self, String> {
         let described = Described::of(certificate)?;
         let worst = now.and_then(|now| described.worst(now));
-        Ok(Self { wire: versioned::certificate(name, certificate), described, worst })
+        let is_public = certificate.key.is_none();
+        Ok(Self { wire: versioned::certificate(name, certificate), is_public, described, worst })
     }
 }
 

@@ -7,7 +7,7 @@ use std::{
 
 use api::{
     convert,
-    resource::{AnyRoute, Key, Kind, Set},
+    resource::{AnyRoute, BackendTlsPolicy, Key, Kind, Set},
 };
 use lanes::ServiceId;
 
@@ -26,10 +26,19 @@ struct GatewayEntry {
 struct RouteEntry {
     spec: routes::RouteSpec,
     wire: Versioned,
-    services: BTreeSet<ServiceId>,
+    needs: Needs,
     gateways: BTreeSet<Arc<str>>,
     /// The generation of its last change.
     generation: u64,
+}
+
+/// What who has a route must have beside it.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Needs {
+    /// The services behind it.
+    pub services: BTreeSet<ServiceId>,
+    /// `namespace/name` of the certificates whose authorities their instances are verified by.
+    pub certificates: BTreeSet<Arc<str>>,
 }
 
 /// Gateways and routes in force.
@@ -106,7 +115,7 @@ impl Routing {
         touches: &mut Vec<Touch>,
     ) {
         touches.push(Touch::Content(ResourceKey::Route(Arc::clone(name))));
-        if old.map(|old| &old.services) != new.map(|new| &new.services) {
+        if old.map(|old| &old.needs) != new.map(|new| &new.needs) {
             touches.push(Touch::Share(Topic::Resource(ResourceKey::Route(Arc::clone(name)))));
         }
         let none = BTreeSet::new();
@@ -130,7 +139,10 @@ impl RouteEntry {
         let backends = spec.rules.iter().flat_map(|rule| &rule.backends);
         Self {
             wire: versioned::route(&spec),
-            services: backends.filter_map(|backend| backend.service.clone().ok()).collect(),
+            needs: Needs {
+                services: backends.filter_map(|backend| backend.service.clone().ok()).collect(),
+                certificates: spec.certificates().map(Arc::from).collect(),
+            },
             gateways: spec.parents.iter().map(|parent| parent.gateway.as_str().into()).collect(),
             generation: 0,
             spec,
@@ -171,6 +183,13 @@ impl Routing {
         self.routes.get(name).map(|entry| &entry.spec)
     }
 
+    /// Whether a route may read otherwise with a policy that is not known.
+    pub(super) fn depends_on_policies(&self, name: &str) -> bool {
+        let backends = self.route_spec(name).into_iter().flat_map(|spec| &spec.rules);
+        let mut backends = backends.flat_map(|rule| &rule.backends);
+        backends.any(|backend| backend.tls.is_some() || backend.service.is_err())
+    }
+
     /// The generation of a route's last change.
     pub(crate) fn generation(&self, name: &str) -> u64 {
         self.routes.get(name).map_or(0, |entry| entry.generation)
@@ -186,16 +205,22 @@ impl Routing {
         self.routes.values().map(|entry| &entry.spec)
     }
 
-    /// Routes that attach to a gateway, and the services they need.
-    pub(crate) fn attached(
-        &self,
-        gateway: &str,
-    ) -> impl Iterator<Item = (&Arc<str>, &BTreeSet<ServiceId>)> {
+    /// Routes that attach to a gateway, and what they need.
+    pub(crate) fn attached(&self, gateway: &str) -> impl Iterator<Item = (&Arc<str>, &Needs)> {
         let names = self.attached.get(gateway).into_iter().flatten();
         names
             .filter_map(|name| self.routes.get_key_value(name))
-            .map(|(name, entry)| (name, &entry.services))
+            .map(|(name, entry)| (name, &entry.needs))
     }
+}
+
+/// The policies for Backends that name a certificate, by `namespace/name`.
+pub(crate) fn policies_naming(set: &Set, certificate: &str) -> impl Iterator<Item = Key> {
+    let names = move |policy: &&BackendTlsPolicy| {
+        let tls = convert::routes::upstream_tls(policy);
+        tls.is_ok_and(|tls| tls.certificates().iter().any(|name| name == certificate))
+    };
+    set.backend_tls_policies().filter(names).map(BackendTlsPolicy::key)
 }
 
 /// What a route names: gateways as parents, and Backends.

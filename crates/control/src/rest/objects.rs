@@ -80,7 +80,7 @@ fn kind(plural: &str) -> Result<Kind, Refused> {
 #[utoipa::path(
     get, path = "/api/v1alpha1/{plural}", tag = "objects",
     params(
-        ("plural" = String, Path, description = "The kind: lanegroups, lanes, servicesources, backends, gateways, httproutes, grpcroutes"),
+        ("plural" = String, Path, description = "The kind: lanegroups, lanes, servicesources, backends, backendtlspolicies, certificates, gateways, httproutes, grpcroutes"),
         ("watch" = Option<bool>, Query, description = "Follow: everything there is, SYNCED, then every change"),
         ("resourceVersion" = Option<String>, Query, description = "With watch: only changes after this state"),
     ),

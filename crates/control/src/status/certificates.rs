@@ -79,20 +79,23 @@ fn earliest(facts: &[Facts]) -> Option<SystemTime> {
 /// Whether the certificates that a listener names are there; nothing of a listener in the clear.
 pub(super) fn resolved(listener: &ListenerSpec, sight: Sight<'_>) -> Option<StatusCondition> {
     let tls = listener.tls.as_ref()?;
-    let certificates = &sight.picture.certificates;
     let authorities = tls.clients.iter().flat_map(|clients| &clients.authorities);
-    let missing = tls.certificates.iter().chain(authorities).find_map(|name| {
-        let shown = name.strip_prefix("default/").unwrap_or(name);
-        match (certificates.wire(name), certificates.problem(name)) {
-            (Some(_), _) => None,
-            (None, Some(problem)) => Some(format!("Certificate {shown} is not loaded: {problem}")),
-            (None, None) => Some(format!("there is no Certificate {shown}")),
-        }
-    });
-    Some(match missing {
+    let mut named = tls.certificates.iter().chain(authorities);
+    Some(match named.find_map(|name| missing(name, sight)) {
         None => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
         Some(problem) => condition("ResolvedRefs", false, "InvalidCertificateRef", problem),
     })
+}
+
+/// Why a certificate is not there that is named.
+pub(super) fn missing(name: &str, sight: Sight<'_>) -> Option<String> {
+    let certificates = &sight.picture.certificates;
+    let shown = name.strip_prefix("default/").unwrap_or(name);
+    match (certificates.wire(name), certificates.problem(name)) {
+        (Some(_), _) => None,
+        (None, Some(problem)) => Some(format!("Certificate {shown} is not loaded: {problem}")),
+        (None, None) => Some(format!("there is no Certificate {shown}")),
+    }
 }
 
 /// Why some process of a gateway cannot serve its listeners in TLS, in words.

@@ -11,7 +11,7 @@ use api::{
 use lanes::Fault;
 use routes::spec::ListenerSpec;
 
-use super::{Findings, Sight, certificates, instances::Instances};
+use super::{Findings, Sight, backend_policies, certificates, instances::Instances};
 use crate::{
     distribute::{self, Loss},
     key::ResourceKey,
@@ -37,6 +37,7 @@ pub(super) fn status(
         },
         Object::ServiceSource(source) => of_source(&source.key(), sight),
         Object::Certificate(certificate) => certificates::of_certificate(certificate, sight),
+        Object::BackendTlsPolicy(policy) => backend_policies::of_policy(policy, sight),
         Object::Backend(_) => Status::default(),
     };
     let of = |key: &Key, severity| {
@@ -185,7 +186,12 @@ fn of_route(key: &Key, sight: Sight<'_>, findings: &Findings) -> Status {
             condition("ResolvedRefs", false, "UnsupportedProtocol", message)
         }
         (Some(problem), None) => {
-            condition("ResolvedRefs", false, "BackendNotFound", problem.clone())
+            let is_absent = of_it().any(|it| {
+                it.problem.fault == Fault::NotFound && it.problem.field.contains("].backendRefs[")
+            });
+            // Else it is there, and nobody says how its instances are verified.
+            let reason = if is_absent { "BackendNotFound" } else { "BackendNotVerified" };
+            condition("ResolvedRefs", false, reason, problem.clone())
         }
     };
     let conditions = vec![accepted, resolved, ready(&resource, live, sight)];

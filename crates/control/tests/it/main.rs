@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where")]
 
+mod backend_tls;
 mod certificates;
 mod discovery;
 mod grpc_routes;

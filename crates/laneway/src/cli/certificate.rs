@@ -50,7 +50,7 @@ struct Add {
     /// A PEM file: its private key
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<PathBuf>,
-    /// A PEM file instead: authorities by whom certificates of clients are verified
+    /// A PEM file instead: authorities by whom certificates of clients, or of instances, are verified
     #[arg(long, value_name = "FILE", conflicts_with_all = ["cert", "key"])]
     ca: Option<PathBuf>,
     #[command(flatten)]

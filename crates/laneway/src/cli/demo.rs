@@ -9,7 +9,7 @@ use super::output;
 use crate::{
     demo::{
         Check, Demo,
-        scenario::{API, CONTROL_PLANE, GATEWAY, INSTANCES},
+        scenario::{API, CONTROL_PLANE, GATEWAY, HTTPS, INSTANCES},
     },
     signals::{Asked, Signals},
 };
@@ -20,6 +20,9 @@ pub(crate) struct DemoArguments {
     /// Verify the scenario and exit: 0 when all is as it should be, 1 with the difference when not
     #[arg(long)]
     once: bool,
+    /// Serve HTTPS too, with a certificate that is made for it
+    #[arg(long)]
+    tls: bool,
     /// Where state and logs are kept. Default: a temporary directory
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -38,7 +41,7 @@ pub(crate) async fn run(verb: DemoArguments) -> anyhow::Result<ExitCode> {
             bail!("--kill: `{label}`: use one of {}", labels.join(", "));
         }
     }
-    let starting = Demo::start(verb.data, |what| output::line(format_args!("{what} …")));
+    let starting = Demo::start(verb.data, verb.tls, |what| output::line(format_args!("{what} …")));
     let mut demo = tokio::select! {
         demo = starting => demo?,
         // What was started ends with this process.
@@ -140,7 +143,14 @@ fn introduce(demo: &Demo) {
     }
     let laneway = std::env::args().next().unwrap_or_else(|| "laneway".to_owned());
     let gray_c = pid_of(&INSTANCES[4].application_process());
-    let commands = [
+    let in_tls = demo.https.iter().flat_map(|https| {
+        let curl = format!("curl --cacert {}", https.authority.display());
+        [
+            (format!("{curl} https://{HTTPS}/a"), "the same in TLS"),
+            (format!("{curl} -L http://{GATEWAY}/secure/a"), "in the clear it is sent on there"),
+        ]
+    });
+    let mut commands = vec![
         (format!("curl http://{GATEWAY}/a"), "every hop is base"),
         (
             format!("curl -H 'canary: gray' http://{GATEWAY}/a"),
@@ -162,6 +172,7 @@ fn introduce(demo: &Demo) {
         (format!("{laneway} status"), "what is connected, and how far behind it is"),
         (format!("{laneway} demo --once"), "verifies all of it (end this one first)"),
     ];
+    commands.splice(2..2, in_tls);
     let width = commands.iter().map(|(command, _)| command.len()).max().unwrap_or_default();
     output::line("\nTRY");
     for (command, effect) in commands {

@@ -150,7 +150,8 @@ fn of_object(object: &Object, instances: &[InstanceStatus]) -> Vec<Vec<String>> 
             instance.source.eq_ignore_ascii_case(&backend.spec.source)
                 && instance.services.iter().any(|it| it.eq_ignore_ascii_case(&backend.spec.service))
         }
-        Object::Certificate(_)
+        Object::BackendTlsPolicy(_)
+        | Object::Certificate(_)
         | Object::Gateway(_)
         | Object::HttpRoute(_)
         | Object::GrpcRoute(_) => false,

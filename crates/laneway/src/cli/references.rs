@@ -68,6 +68,18 @@ pub(crate) fn of(object: &Object) -> Vec<Reference> {
             };
             names.map(named).collect()
         }
+        Object::BackendTlsPolicy(policy) => {
+            let at = "spec.targetRefs";
+            let targets = convert::routes::targets(policy);
+            let mut all: Vec<Reference> =
+                targets.map(|target| to(at, Kind::Backend, own(), &target.name)).collect();
+            let validation = &policy.spec.validation;
+            all.extend(validation.ca_certificate_refs.iter().map(|named| {
+                let at = "spec.validation.caCertificateRefs";
+                to(at, Kind::Certificate, own(), &named.name)
+            }));
+            all
+        }
         Object::Certificate(_) | Object::ServiceSource(_) => Vec::new(),
     }
 }

@@ -7,6 +7,8 @@ use std::{
 
 /// Where the demo's gateway listens.
 pub(crate) const GATEWAY: SocketAddr = loopback(1, 8000);
+/// Where the demo's gateway listens for HTTPS, if it does.
+pub(crate) const HTTPS: SocketAddr = loopback(1, 8443);
 /// Where the demo's API listens.
 pub(crate) const API: SocketAddr = loopback(1, 7600);
 /// Where the demo's discovery listens.
@@ -34,11 +36,20 @@ pub(crate) const STICKY_HEADER: &str = "x-user";
 pub(crate) const RATIO_PERCENT: usize = 30;
 
 /// What is applied: the files in `samples/`, in one copy.
-pub(crate) const RESOURCES: [(&str, &str); 3] = [
+const RESOURCES: [(&str, &str); 3] = [
     ("routes.yaml", include_str!("../../../../samples/routes.yaml")),
     ("trade.yaml", include_str!("../../../../samples/trade.yaml")),
     ("rollout.yaml", include_str!("../../../../samples/rollout.yaml")),
 ];
+
+/// What is applied beside it where HTTPS is served too.
+const HTTPS_RESOURCES: (&str, &str) =
+    ("https.yaml", include_str!("../../../../samples/demo/https.yaml"));
+
+/// What is applied, by the names of files.
+pub(crate) fn resources(with_https: bool) -> impl Iterator<Item = (&'static str, &'static str)> {
+    RESOURCES.into_iter().chain(with_https.then_some(HTTPS_RESOURCES))
+}
 
 /// One instance: an application and the sidecar beside it.
 #[derive(Debug)]
@@ -230,7 +241,7 @@ mod tests {
 
     #[test]
     fn the_samples_are_resources_without_mistakes() {
-        let set = Set::new(RESOURCES.iter().flat_map(|(name, text)| {
+        let set = Set::new(resources(true).flat_map(|(name, text)| {
             let (found, errors) = read::text(name, text);
             assert_eq!(errors, []);
             found.into_iter().map(|found| found.object)
@@ -250,7 +261,7 @@ mod tests {
     fn no_two_processes_share_an_address() {
         let mut addresses: Vec<_> =
             INSTANCES.iter().flat_map(Instance::addresses).map(|(_, address)| address).collect();
-        addresses.extend([GATEWAY, API, DISCOVERY]);
+        addresses.extend([GATEWAY, HTTPS, API, DISCOVERY]);
         let count = addresses.len();
         addresses.sort();
         addresses.dedup();

@@ -6,7 +6,8 @@ use anyhow::Context;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{
-    Request,
+    Request, Response,
+    body::Incoming,
     header::{HeaderName, HeaderValue},
 };
 use hyper_util::{
@@ -54,15 +55,23 @@ impl Client {
                 .headers_mut()
                 .append(HeaderName::try_from(*name)?, HeaderValue::try_from(*value)?);
         }
-        let exchange = async {
-            let response = self.pooled.request(request).await?;
-            let status = response.status().as_u16();
-            let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
-            let body = body.collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
-            anyhow::Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
-        };
-        tokio::time::timeout(REQUEST_TIMEOUT, exchange)
-            .await
-            .with_context(|| format!("no answer within {REQUEST_TIMEOUT:?}"))?
+        in_time(async { whole(self.pooled.request(request).await?).await }).await
     }
+}
+
+/// What an exchange comes to that may not take for ever.
+pub(super) async fn in_time(
+    exchange: impl Future<Output = anyhow::Result<Answer>>,
+) -> anyhow::Result<Answer> {
+    tokio::time::timeout(REQUEST_TIMEOUT, exchange)
+        .await
+        .with_context(|| format!("no answer within {REQUEST_TIMEOUT:?}"))?
+}
+
+/// An answer with all of its body.
+pub(super) async fn whole(response: Response<Incoming>) -> anyhow::Result<Answer> {
+    let status = response.status().as_u16();
+    let body = Limited::new(response.into_body(), ANSWER_BYTES_MAX);
+    let body = body.collect().await.map_err(anyhow::Error::from_boxed)?.to_bytes();
+    Ok(Answer { status, body: String::from_utf8_lossy(&body).into_owned() })
 }

@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     chain::{compare, compare_any, expect},
+    https::Https,
     run_laneway,
     scenario::{GRAY_HEADER, Hop, RATIO_PERCENT, STICKY_HEADER, base_chain, gray_chain_without},
     traffic::{Answer, Client},
@@ -70,14 +71,20 @@ pub(crate) struct Check {
 pub(crate) struct Verification {
     program: PathBuf,
     client: Client,
+    https: Option<Https>,
     /// The chain of a request in a lane, with those instances that run.
     gray: Vec<Hop>,
 }
 
 impl Verification {
     /// `killed`: an instance that does not run.
-    pub(crate) fn new(program: PathBuf, client: Client, killed: Option<&str>) -> Self {
-        Self { program, client, gray: gray_chain_without(killed) }
+    pub(super) fn new(
+        program: PathBuf,
+        client: Client,
+        https: Option<Https>,
+        killed: Option<&str>,
+    ) -> Self {
+        Self { program, client, https, gray: gray_chain_without(killed) }
     }
 
     /// Runs every check; `tell` hears each as soon as it is done.
@@ -95,6 +102,9 @@ impl Verification {
         done("disable and enable", self.switch().await);
         done("ratio", self.ratio().await);
         done("sticky", self.sticky().await);
+        if let Some(https) = &self.https {
+            done("https", self.in_tls(https).await);
+        }
         passed
     }
 
@@ -107,6 +117,17 @@ impl Verification {
         }
         let chain: Vec<&str> = expected.iter().map(|hop| hop.answer.as_str()).collect();
         deviations.finish(CHAIN_REQUESTS, chain.join(" -> "))
+    }
+
+    /// Asks in TLS, and in the clear where requests are sent on to it.
+    async fn in_tls(&self, https: &Https) -> Result<String, String> {
+        let answer = https.get("/a").await.map_err(|error| format!("{error:#}"))?;
+        compare(&answer, &base_chain())?;
+        let sent_on = self.client.get("/secure/a", &[]).await;
+        match sent_on.map_err(|error| format!("{error:#}"))?.status {
+            301 => Ok(format!("{}; HTTP is sent on to it", answer.body.trim())),
+            other => Err(format!("/secure/a: expected 301, got {other}")),
+        }
     }
 
     /// Switches the lane off and on under load: no request fails, unmarked ones never leave the base, and marked

@@ -50,12 +50,12 @@ fn the_scenario_is_as_it_should_be() {
         return;
     }
     let _turn = turn();
-    let output = demo(&["--once"]).output().unwrap();
+    let output = demo(&["--once", "--tls"]).output().unwrap();
     let said = text(&output);
     eprintln!("{said}");
     assert!(output.status.success(), "{said}");
     let checks = said.lines().filter(|line| line.starts_with("ok ")).count();
-    assert_eq!(checks, 7, "{said}");
+    assert_eq!(checks, 8, "{said}");
 }
 
 #[test]
@@ -122,8 +122,8 @@ fn children(parent: u32) -> Vec<u32> {
 }
 
 /// Starts the demo to play with, waits until it says what to try, and gives its children.
-fn playing(logs: &Path) -> (Process, Vec<u32>) {
-    let mut demo = Process::start("demo", &mut demo(&[]), logs).unwrap();
+fn playing(arguments: &[&str], logs: &Path) -> (Process, Vec<u32>) {
+    let mut demo = Process::start("demo", &mut demo(arguments), logs).unwrap();
     wait::until_true(START_DEADLINE, "what to try", || {
         assert!(demo.ended().is_none(), "{}", demo.output());
         demo.output().contains("\nTRY\n")
@@ -153,7 +153,7 @@ fn interrupted_it_ends_everything() {
     }
     let _turn = turn();
     let logs = tempfile::tempdir().unwrap();
-    let (mut demo, children) = playing(logs.path());
+    let (mut demo, children) = playing(&[], logs.path());
     demo.signal(rustix::process::Signal::INT);
     assert!(demo.wait_for_end(END_DEADLINE).unwrap().success(), "{}", demo.output());
     wait_until_gone(&children);
@@ -166,7 +166,32 @@ fn killed_it_leaves_nothing_running() {
     }
     let _turn = turn();
     let logs = tempfile::tempdir().unwrap();
-    let (mut demo, children) = playing(logs.path());
+    let (mut demo, children) = playing(&[], logs.path());
     demo.kill();
     wait_until_gone(&children);
+}
+
+#[test]
+fn what_it_says_to_try_in_tls_is_answered() {
+    if !needs("netns") {
+        return;
+    }
+    let _turn = turn();
+    let logs = tempfile::tempdir().unwrap();
+    let (mut demo, _) = playing(&["--tls"], logs.path());
+    let said = demo.output();
+    let lines = said.lines().filter(|line| line.trim_start().starts_with("curl --cacert "));
+    // What follows on the line, after two spaces, is for people.
+    let commands: Vec<&str> =
+        lines.map(|line| line.trim_start().split("  ").next().unwrap()).collect();
+    assert_eq!(commands.len(), 2, "{said}");
+    for command in commands {
+        let mut there = Command::new("nsenter");
+        there.args(["--net", "--target", &demo.id().to_string(), "sh", "-c", command]);
+        let output = there.output().unwrap();
+        let chain = "A[127.0.0.11][config=base] -> B[127.0.0.12] -> C[127.0.0.13]";
+        assert!(text(&output).contains(chain), "{command}: {}", text(&output));
+    }
+    demo.signal(rustix::process::Signal::INT);
+    assert!(demo.wait_for_end(END_DEADLINE).unwrap().success(), "{}", demo.output());
 }

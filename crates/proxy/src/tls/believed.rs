@@ -97,11 +97,7 @@ fn roots_named<'c>(
     tls: &'c UpstreamTls,
     certificates: &'c Certificates,
 ) -> impl Iterator<Item = &'c [u8]> {
-    let named = match &tls.authorities {
-        Authorities::System => &[][..],
-        Authorities::Certificates(ids) => ids,
-    };
-    named
+    tls.certificates()
         .iter()
         .filter_map(|id| certificates.get(id))
         .flat_map(|certificate| certificate.authorities.iter().map(Vec::as_slice))

@@ -30,7 +30,7 @@ fn what_only_tests_and_chores_use_is_not_shipped() {
     for name in ["laneway", "lanes", "tokio", "syn"] {
         assert!(names.iter().any(|other| other == name), "{name} is shipped");
     }
-    for name in ["testkit", "proptest", "cargo_metadata", "windows-sys", "rcgen"] {
+    for name in ["testkit", "proptest", "cargo_metadata", "windows-sys"] {
         assert!(names.iter().all(|other| other != name), "{name} is not shipped");
     }
 }

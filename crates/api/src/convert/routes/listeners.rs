@@ -3,8 +3,9 @@
 use lanes::{Fault, Problem};
 use routes::tls::{ClientsTls, ListenerTls, TlsVersion};
 
+use super::certificates::names;
 use crate::resource::{
-    CertificateRef, ClientsMode, Kind, LanewayGatewaySpec, Listener, TlsMode, ValidationOfClients,
+    ClientsMode, Kind, LanewayGatewaySpec, Listener, TlsMode, ValidationOfClients,
 };
 
 /// Option of a listener's TLS: the oldest version it speaks.
@@ -77,7 +78,7 @@ fn https(
     } else if tls.certificate_refs.is_empty() {
         problems.push(Problem::new(REFS, "[]", named).of(Fault::Missing));
     }
-    let certificates = names(REFS, &tls.certificate_refs, own, &mut problems);
+    let certificates = names(REFS, &tls.certificate_refs, (Kind::Gateway, own), &mut problems);
     let (at, validation) = match (&tls.frontend_validation, of_port(gateway, written.port)) {
         (Some(own), _) => ("tls.frontendValidation", Some(own)),
         // What is wrong with it is told of the Gateway.
@@ -155,42 +156,7 @@ fn clients(
         problems.push(Problem::new(&at, "[]", remedy).of(Fault::Missing));
     }
     ClientsTls {
-        authorities: names(&at, &written.ca_certificate_refs, own, problems),
+        authorities: names(&at, &written.ca_certificate_refs, (Kind::Gateway, own), problems),
         insecure_fallback: written.mode == ClientsMode::AllowInsecureFallback,
     }
-}
-
-/// `namespace/name` of certificates that are named.
-fn names(
-    at: &str,
-    references: &[CertificateRef],
-    own: &str,
-    problems: &mut Vec<Problem>,
-) -> Vec<String> {
-    let named = references.iter().enumerate().filter_map(|(index, reference)| {
-        let name = name(reference, own);
-        name.map_err(|problem| problems.push(problem.under(&format!("{at}[{index}]")))).ok()
-    });
-    named.collect()
-}
-
-/// `namespace/name` of a certificate that is named, or why it cannot be, relative to the reference.
-fn name(written: &CertificateRef, own: &str) -> Result<String, Problem> {
-    let (group, kind) =
-        (written.group.as_deref().unwrap_or(""), written.kind.as_deref().unwrap_or("Secret"));
-    if (group, kind) != (Kind::Certificate.group(), Kind::Certificate.name()) {
-        let shown = if group.is_empty() { kind.to_owned() } else { format!("{group}/{kind}") };
-        let remedy = match (group, kind) {
-            ("", "Secret" | "ConfigMap") => {
-                "write group: laneway.io and kind: Certificate (Secrets and ConfigMaps are Kubernetes'; `laneway certificate add NAME --cert FILE --key FILE` makes a Certificate)"
-            }
-            _ => "write group: laneway.io and kind: Certificate",
-        };
-        return Err(Problem::new("kind", shown, remedy));
-    }
-    if let Some(namespace) = written.namespace.as_deref().filter(|namespace| *namespace != own) {
-        let remedy = "use a Certificate of the Gateway's own namespace: grants between namespaces are not supported by this version";
-        return Err(Problem::new("namespace", namespace, remedy));
-    }
-    Ok(format!("{own}/{}", written.name))
 }
