@@ -11,9 +11,7 @@ pub(crate) struct LaneSet {
 impl LaneSet {
     /// No lane of `lanes`.
     pub(crate) fn empty(lanes: usize) -> Self {
-        let mut words = SmallVec::new();
-        words.resize(lanes.div_ceil(64), 0);
-        Self { words }
+        Self { words: SmallVec::from_elem(0, lanes.div_ceil(64)) }
     }
 
     /// The same set: a copy of memory, unlike `Clone` of a [`SmallVec`].

@@ -119,6 +119,36 @@ pub fn drop_underscored<'b>(fields: &mut impl Fields<'b>) {
 }
 
 pub(super) fn is_underscored(field: &Field<'_>) -> bool {
-    // Names are too short for a search that prepares itself.
-    field.name == Name::Other && field.written.contains(&b'_')
+    field.name == Name::Other && has_underscore(field.written)
+}
+
+/// Eight bytes at a time: names are too short for a search that prepares itself.
+fn has_underscore(name: &[u8]) -> bool {
+    const ONES: u64 = u64::MAX / 255;
+    let is_among = |eight: &[u8; 8]| {
+        let others = u64::from_le_bytes(*eight) ^ (ONES * b'_' as u64);
+        others.wrapping_sub(ONES) & !others & (ONES * 0x80) != 0
+    };
+    let (eights, rest) = name.as_chunks::<8>();
+    eights.iter().any(is_among) || rest.contains(&b'_')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::has_underscore;
+
+    #[test]
+    fn an_underscore_is_found_wherever_it_is() {
+        for length in 0..20 {
+            for other in [b'a', b'-', b'^', b'`', b'~'] {
+                let mut name = vec![other; length];
+                assert!(!has_underscore(&name), "{name:?}");
+                for at in 0..length {
+                    name[at] = b'_';
+                    assert!(has_underscore(&name), "{name:?}");
+                    name[at] = other;
+                }
+            }
+        }
+    }
 }

@@ -74,6 +74,9 @@ impl Written {
         self.0.extend_from_slice(LINE_END);
     }
 
+    /// The same with a value that is there. Always inlined: names, and the lengths of most values, are known where it is
+    /// called, and short copies of a known length are a few moves.
+    #[inline(always)]
     pub(super) fn push(&mut self, name: Name, value: &[u8]) {
         self.push_with(name, |text| text.extend_from_slice(value));
     }
@@ -90,22 +93,43 @@ impl Written {
     }
 }
 
+/// Every octet in decimal with a dot behind it, and how many bytes that is.
+const OCTETS: [([u8; 4], u8); 256] = {
+    let mut octets = [([0; 4], 0); 256];
+    let mut octet = 0;
+    while octet < 256 {
+        let digits = [octet / 100, octet / 10 % 10, octet % 10];
+        let mut from = if octet >= 100 {
+            0
+        } else if octet >= 10 {
+            1
+        } else {
+            2
+        };
+        let (text, length) = &mut octets[octet];
+        while from < 3 {
+            text[*length as usize] = b'0' + digits[from] as u8;
+            *length += 1;
+            from += 1;
+        }
+        text[*length as usize] = b'.';
+        *length += 1;
+        octet += 1;
+    }
+    octets
+};
+
 /// Appends an address as text. Formatting is slow; nearly all callers are IPv4.
 pub(super) fn write_address(address: IpAddr, out: &mut Vec<u8>) {
     match address.to_canonical() {
         IpAddr::V4(address) => {
-            for (index, octet) in address.octets().into_iter().enumerate() {
-                if index > 0 {
-                    out.push(b'.');
-                }
-                if octet >= 100 {
-                    out.push(b'0' + octet / 100);
-                }
-                if octet >= 10 {
-                    out.push(b'0' + octet / 10 % 10);
-                }
-                out.push(b'0' + octet % 10);
+            let (mut text, mut end) = ([0; 16], 0);
+            for octet in address.octets() {
+                let (digits, length) = OCTETS[usize::from(octet)];
+                text[end..end + 4].copy_from_slice(&digits);
+                end += usize::from(length);
             }
+            out.extend_from_slice(&text[..end - 1]);
         }
         IpAddr::V6(address) => out.extend_from_slice(address.to_string().as_bytes()),
     }
@@ -121,6 +145,11 @@ mod tests {
             let mut out = Vec::new();
             write_address(text.parse().unwrap(), &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), text);
+        }
+        for octet in 0..=255 {
+            let mut out = Vec::new();
+            write_address([octet; 4].into(), &mut out);
+            assert_eq!(String::from_utf8(out).unwrap(), IpAddr::from([octet; 4]).to_string());
         }
         let mut out = Vec::new();
         write_address("::ffff:1.2.3.4".parse().unwrap(), &mut out);
