@@ -4,8 +4,6 @@
 //! in one lock that is never on a request's path, and drives it.
 
 use std::{
-    collections::HashSet,
-    mem,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -17,6 +15,7 @@ use api::{
     rest::Event,
     validate::{Finding, Reported, Severity},
 };
+use foldhash::HashSet;
 use lanes::{Fault, Problem, ServiceId};
 use routes::tls::Certificate;
 use tokio::sync::Notify;
@@ -83,7 +82,7 @@ impl Hub {
             statuses,
             events: Events::restored(Vec::new(), now),
             generation: v1::Generation { epoch, number },
-            to_admit: HashSet::new(),
+            to_admit: HashSet::default(),
             progress: 0,
             digest_told: DigestTold { number: 0, at: now },
         }
@@ -455,23 +454,19 @@ impl Hub {
 
     /// Lets lanes in whose data planes are ready, or were waited for long enough; says when to look again.
     fn admit_what_is_ready(&mut self, now: Instant, touches: &mut Vec<Touch>) -> Option<Instant> {
+        let Self { picture, distribution, to_admit, .. } = self;
+        let groups = &mut picture.groups;
         // While it is not known what some data plane gets, nothing is ready: what may be remains to be looked at.
-        if !self.distribution.has_open_shares() {
-            for group in mem::take(&mut self.to_admit) {
-                if self.is_settled(&group) {
-                    self.picture.groups.admit(&group, touches);
+        if !distribution.has_open_shares() {
+            for group in to_admit.drain() {
+                let key = ResourceKey::Group(Arc::clone(&group));
+                let is_settled = |version| distribution.settled(&key, version);
+                if groups.wire(&group).is_none_or(|wire| is_settled(wire.version)) {
+                    groups.admit(&group, touches);
                 }
             }
         }
-        self.picture.groups.admit_due(now, touches)
-    }
-
-    fn is_settled(&self, group: &Arc<str>) -> bool {
-        let key = ResourceKey::Group(Arc::clone(group));
-        self.picture
-            .groups
-            .wire(group)
-            .is_none_or(|wire| self.distribution.settled(&key, wire.version))
+        groups.admit_due(now, touches)
     }
 
     fn publish(&mut self, touches: Vec<Touch>, now: Instant) {

@@ -177,10 +177,7 @@ impl Control {
         hub.restore_dependencies(&contents.dependencies);
         hub.restore_events(contents.events.clone(), now);
         hub.begin_without(contents.unreadable.clone(), !spoilt_registrations.is_empty());
-        let keyring = Arc::new(match settings.key_file {
-            Some(named) => Keyring::new(named, false),
-            None => Keyring::new(settings.database.with_file_name(KEY_FILE), true),
-        });
+        let keyring = Arc::new(keyring(&settings));
         hub.open_certificates(Arc::clone(&keyring));
         hub.look_at_certificates(SystemTime::now(), now);
         let hub = Arc::new(Mutex::new(hub));
@@ -480,7 +477,7 @@ fn distribute_commits(
     nudge: Arc<Notify>,
     announce_sources: watch::Sender<Vec<ServiceSource>>,
 ) -> ledger::OnCommit {
-    let mut known = Findings::new();
+    let mut known = Findings::default();
     Box::new(move |Commit { changes, objects, findings }| {
         // Compared before the hub is locked: there may be as many as objects.
         let findings = by_object(findings);
@@ -500,11 +497,19 @@ fn distribute_commits(
 }
 
 fn by_object(findings: &[Finding]) -> Findings {
-    let mut by_object = Findings::new();
+    let mut by_object = Findings::default();
     for finding in findings {
         by_object.entry(finding.object.clone()).or_default().push(finding.clone());
     }
     by_object
+}
+
+/// What private keys are sealed under, by the settings.
+fn keyring(settings: &Settings) -> Keyring {
+    match &settings.key_file {
+        Some(named) => Keyring::new(named.clone(), false),
+        None => Keyring::new(settings.database.with_file_name(KEY_FILE), true),
+    }
 }
 
 fn sources_in(objects: &Objects) -> Vec<ServiceSource> {

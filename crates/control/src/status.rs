@@ -6,7 +6,7 @@
 //! What did change gets the next number of the stream of changes, which watches follow.
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, BTreeSet, VecDeque},
     mem,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,6 +17,7 @@ use api::{
     resource::{Key, Kind, Object, Status, StatusCondition},
     validate::Finding,
 };
+use foldhash::{HashMap, HashSet};
 
 use crate::{
     distribute::Distribution, key::ResourceKey, objects::ObjectChange, picture::Picture,
@@ -25,6 +26,7 @@ use crate::{
 
 mod backend_policies;
 mod certificates;
+mod condition;
 mod instances;
 mod reading;
 
@@ -52,7 +54,7 @@ pub(crate) struct Sight<'h> {
     pub distribution: &'h Distribution,
 }
 
-/// The status of every object.
+/// The status of every object. Its tables are asked for every message and every acknowledgement, so they hash fast.
 #[derive(Debug, Default)]
 pub(crate) struct Statuses {
     known: HashMap<Key, Known>,

@@ -5,7 +5,7 @@ use api::{
     resource::{BackendTlsPolicy, Key, Status, StatusCondition},
 };
 
-use super::{Sight, certificates, reading::condition};
+use super::{Sight, certificates, condition::condition};
 
 /// The status of a policy.
 pub(super) fn of_policy(policy: &BackendTlsPolicy, sight: Sight<'_>) -> Status {

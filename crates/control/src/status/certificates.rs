@@ -11,7 +11,7 @@ use routes::spec::ListenerSpec;
 
 use super::{
     Sight,
-    reading::{condition, ready, shown},
+    condition::{condition, ready, shown},
 };
 use crate::key::{CertificatesTold, ResourceKey};
 

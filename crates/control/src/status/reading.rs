@@ -2,22 +2,19 @@
 
 use api::{
     convert,
-    resource::{
-        DISCONNECTED, Key, Lane, ListenerStatus, Live, Matched, Object, Status, StatusCondition,
-    },
+    resource::{Key, Lane, ListenerStatus, Matched, Object, Status, StatusCondition},
     validate::{Finding, Severity},
 };
 
 use lanes::Fault;
 use routes::spec::ListenerSpec;
 
-use super::{Findings, Sight, backend_policies, certificates, instances::Instances};
-use crate::{
-    distribute::{self, Loss},
-    key::ResourceKey,
-    picture::small,
-    sources::Standing,
+use super::{
+    Findings, Sight, backend_policies, certificates,
+    condition::{condition, ready, shown},
+    instances::Instances,
 };
+use crate::{distribute::Loss, key::ResourceKey, picture::small, sources::Standing};
 
 /// The status of an object. `matched`: its instances, where they are counted already.
 pub(super) fn status(
@@ -303,58 +300,4 @@ fn of_source(key: &Key, sight: Sight<'_>) -> Status {
         }
     };
     Status { conditions: vec![ready], ..Status::default() }
-}
-
-pub(super) fn ready(
-    resource: &ResourceKey,
-    live: distribute::Live,
-    sight: Sight<'_>,
-) -> StatusCondition {
-    if let Some((count, node, reason)) = sight.distribution.refused(resource) {
-        let more = match count {
-            1 => String::new(),
-            several => format!(" (and {} more)", several - 1),
-        };
-        let message = format!("data plane {node}{more} does not take it: {reason}");
-        return condition("Ready", false, "Refused", message);
-    }
-    let waiting = live.connected - live.acknowledged;
-    if waiting > 0 {
-        let message = format!("{waiting} of {} data planes have not confirmed it", live.connected);
-        return condition("Ready", false, "Distributing", message);
-    }
-    let disconnected = live.data_planes - live.connected;
-    if disconnected > 0 {
-        let message = format!(
-            "{disconnected} of {} data planes that need it are disconnected; all others have it",
-            live.data_planes
-        );
-        return condition("Ready", false, DISCONNECTED, message);
-    }
-    let message = match live.data_planes {
-        0 => "no data plane needs it",
-        _ => "every data plane that needs it has it",
-    };
-    condition("Ready", true, "Live", message.to_owned())
-}
-
-pub(super) fn shown(live: distribute::Live, generation: u64) -> Live {
-    Live {
-        data_planes: small(live.data_planes),
-        acknowledged: small(live.acknowledged),
-        disconnected: small(live.data_planes - live.connected),
-        generation,
-        observed_generation: 0,
-    }
-}
-
-pub(super) fn condition(kind: &str, holds: bool, reason: &str, message: String) -> StatusCondition {
-    StatusCondition {
-        kind: kind.to_owned(),
-        status: if holds { "True" } else { "False" }.to_owned(),
-        reason: reason.to_owned(),
-        message,
-        observed_generation: 0,
-        last_transition_time: None,
-    }
 }

