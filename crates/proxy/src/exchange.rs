@@ -132,13 +132,9 @@ where
     let mut found = Found::default();
     let mut queries = 0;
     let mut picture = worker.picture();
-    let mut newer = None;
     // Stays where it is, and is lent to all steps.
     let mut body;
     let rest = loop {
-        if let Some(newer) = newer.take() {
-            picture = newer;
-        }
         let mut written = Written::in_memory(worker.buffers.take_write());
         let mut head = request.head();
         let decided = decide.plan(worker, &picture, &mut head, &found, &mut written);
@@ -170,7 +166,8 @@ where
         worker.buffers.give_write(written.into_memory());
         // Rare, and large: it must not make every exchange larger.
         match Box::pin(find_out(worker, no_plan, &mut queries, &mut found)).await {
-            Ok(learned) => newer = learned,
+            Ok(Some(newer)) => picture = newer,
+            Ok(None) => {}
             Err(own) => {
                 body = request.into_body(true);
                 break Box::pin(exchange.answer_itself(decide, &mut body, own, started)).await;

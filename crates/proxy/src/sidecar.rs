@@ -109,19 +109,7 @@ pub fn arrives_at(address: SocketAddr, listener: SocketAddr) -> bool {
 /// Binds, then serves. The addresses are in the result: outbound first, then inbound, then both again for IPv6.
 pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let workers = config.workers.max(1);
-    let outbound =
-        listen::bind(config.outbound_listen, workers, config.takeover, &config.timeouts)?;
-    let inbound = listen::bind(config.inbound_listen, workers, config.takeover, &config.timeouts)?;
-    let mut listeners = vec![(outbound, Role::SidecarOutbound), (inbound, Role::SidecarInbound)];
-    if config.transparent_ipv6 {
-        for (at, ip) in [(0, Ipv6Addr::LOCALHOST), (1, Ipv6Addr::UNSPECIFIED)] {
-            let (beside, role) = (listeners[at].0.address, listeners[at].1);
-            if beside.is_ipv4() {
-                let bound = listen::bind_beside(ip, beside, workers, &config.timeouts)?;
-                listeners.push((bound, role));
-            }
-        }
-    }
+    let listeners = bind(&config, workers)?;
     let addresses: Vec<_> = listeners.iter().map(|(bound, _)| bound.address).collect();
     let table = Arc::new(Correlation::default());
     let sampled = Arc::clone(&table);
@@ -178,6 +166,23 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     running.undeclared = undeclared;
     running.in_lanes = in_lanes;
     Ok(running)
+}
+
+/// Its listeners, and what comes in at each: outbound first, then inbound, then both again for IPv6.
+fn bind(config: &SidecarConfig, workers: usize) -> io::Result<Vec<(Bound, Role)>> {
+    let bind = |address| listen::bind(address, workers, config.takeover, &config.timeouts);
+    let (outbound, inbound) = (bind(config.outbound_listen)?, bind(config.inbound_listen)?);
+    let mut listeners = vec![(outbound, Role::SidecarOutbound), (inbound, Role::SidecarInbound)];
+    if config.transparent_ipv6 {
+        for (at, ip) in [(0, Ipv6Addr::LOCALHOST), (1, Ipv6Addr::UNSPECIFIED)] {
+            let (beside, role) = (listeners[at].0.address, listeners[at].1);
+            if beside.is_ipv4() {
+                let bound = listen::bind_beside(ip, beside, workers, &config.timeouts)?;
+                listeners.push((bound, role));
+            }
+        }
+    }
+    Ok(listeners)
 }
 
 /// What a sidecar's threads are for.

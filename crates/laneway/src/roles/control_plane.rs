@@ -119,14 +119,7 @@ impl ControlPlane {
                 tracing::error!(%error, "the discovery listener has ended");
             }
         });
-        let resources = match &settings.resources {
-            Some(directory) => {
-                let owned = process.data.file(resources::OWNED_FILE);
-                let directory = directory.clone();
-                Some(ResourcesDirectory::follow(Arc::clone(&control), directory, owned).await)
-            }
-            None => None,
-        };
+        let resources = follow_resources(process, settings, &control).await;
         tokio::spawn(tell_empty_lanes(Arc::downgrade(&control)));
         Ok(Self {
             control,
@@ -188,6 +181,17 @@ async fn tell_empty_lanes(control: Weak<Control>) {
     for lane in control.lanes_without_instances().iter().take(EMPTY_LANES_TOLD_MAX) {
         tracing::warn!(%lane, "no application has an instance of its tag: its requests are served by the fallback");
     }
+}
+
+/// Follows the directory of resources, where the settings name one.
+async fn follow_resources(
+    process: &Process,
+    settings: &checked::ControlPlane,
+    control: &Arc<Control>,
+) -> Option<ResourcesDirectory> {
+    let directory = settings.resources.clone()?;
+    let owned = process.data.file(resources::OWNED_FILE);
+    Some(ResourcesDirectory::follow(Arc::clone(control), directory, owned).await)
 }
 
 /// Who may use the API.

@@ -89,7 +89,7 @@ fn plan<'p, 'b>(
     head: &mut impl Head<'b>,
     written: &mut Written,
 ) -> Result<Plan<'p>, NoPlan> {
-    let Inbound { identity, peer, original } = inbound;
+    let Inbound { identity, peer, .. } = inbound;
     if head.method() == CONNECT {
         return Err(Kind::ConnectMethod.into());
     }
@@ -116,12 +116,7 @@ fn plan<'p, 'b>(
         let decided = Decided { snapshot: lanes, context: &context, peer: *peer };
         entrance::write(head, policy, decided, || worker.random_bytes(), written);
     }
-    let mut members = worker.buffers.take_write();
-    match written.value(Name::Baggage) {
-        Some(value) => baggage::lane_members(std::iter::once(value), &mut members),
-        None => baggage::lane_members(head.values(Name::Baggage), &mut members),
-    }
-
+    let members = lane_members(worker, &*head, written);
     // An entrance may put a request into a lane whose instance it is not: it came rightly all the same.
     let is_misrouted = !arrived_rightly && !is_allowed(&context);
     if is_misrouted || is_for_another {
@@ -142,14 +137,9 @@ fn plan<'p, 'b>(
     let remembered = identity.correlation.remember(&ids, &members, Instant::now()).counted(arrived);
     worker.buffers.give_write(members);
     let (member, outcome) = governing(picture, identity, &context);
-    let is_chosen = caller.is_some_and(|caller| caller.service.is_some());
-    let address = match original {
-        Some(original) if !is_chosen => *original,
-        _ => meant.address_for(*original),
-    };
     Ok(Plan {
         role: Role::SidecarInbound,
-        target: Target::Address(address),
+        target: Target::Address(inbound.address(caller, meant)),
         protocol: None,
         edits: Edits::NONE,
         counted_as: (&identity.application, &meant.port.service),
@@ -176,6 +166,15 @@ impl Inbound {
         }
         let sent_to = self.original.and_then(|original| ports.at(original));
         Some(sent_to.or_else(|| ports.named(host)).unwrap_or_else(|| ports.first()))
+    }
+
+    /// Where the application answers: where its caller wanted to connect to, unless it chose the instance for a service.
+    fn address(&self, caller: Option<Caller<'_>>, meant: &NamedPort) -> SocketAddr {
+        let is_chosen = caller.is_some_and(|caller| caller.service.is_some());
+        match self.original {
+            Some(original) if !is_chosen => original,
+            original => meant.address_for(original),
+        }
     }
 
     /// Counts and names what reaches the application unread: whether its lane allows that is not known.
@@ -223,6 +222,16 @@ impl Inbound {
         };
         Kind::Misrouted { reason, chooses_again: caller.is_some() }
     }
+}
+
+/// The lane members that go on to the application.
+fn lane_members<'b>(worker: &Worker, head: &impl Head<'b>, written: &Written) -> Vec<u8> {
+    let mut members = worker.buffers.take_write();
+    match written.value(Name::Baggage) {
+        Some(value) => baggage::lane_members(std::iter::once(value), &mut members),
+        None => baggage::lane_members(head.values(Name::Baggage), &mut members),
+    }
+    members
 }
 
 /// Whether lane members name this tag, in whatever group.

@@ -6,7 +6,7 @@ use crate::{
     h2::{
         error::{Code, Fatal},
         frame::{self, FRAME_BYTES_MAX, FrameHead, HEAD_BYTES, Kind, PREFACE, WINDOW_MAX, flag},
-        head::{HeadReader, Kind as HeadKind, Malformed},
+        head::{HeadReader, HeadText, Kind as HeadKind, Malformed},
         settings::write_acknowledgement,
     },
 };
@@ -369,12 +369,7 @@ impl Session {
             return Err(Wrong::Stream(Code::StreamClosed));
         }
         if kind == HeadKind::Trailers {
-            match (reader.finish(), ends_stream) {
-                (Ok(trailers), true) => stream.trailers = Some(trailers.text),
-                (Err(malformed), _) => return Ok(self.malformed(id, malformed)?),
-                (Ok(_), false) => return Err(Wrong::Stream(Code::Protocol)),
-            }
-            return Ok(self.they_end(id)?);
+            return self.trailers(id, ends_stream, reader.finish());
         }
         match reader.finish() {
             Ok(head) => {
@@ -411,6 +406,25 @@ impl Session {
             self.opened.push_back(id);
         }
         if ends_stream { Ok(self.they_end(id)?) } else { Ok(()) }
+    }
+
+    /// What comes after a stream's data ends it.
+    fn trailers(
+        &mut self,
+        id: u32,
+        ends_stream: bool,
+        read: Result<HeadText, Malformed>,
+    ) -> Result<(), Wrong> {
+        match (read, ends_stream) {
+            (Ok(trailers), true) => {
+                if let Some(stream) = self.streams.get_mut(&id) {
+                    stream.trailers = Some(trailers.text);
+                }
+                Ok(self.they_end(id)?)
+            }
+            (Err(malformed), _) => Ok(self.malformed(id, malformed)?),
+            (Ok(_), false) => Err(Wrong::Stream(Code::Protocol)),
+        }
     }
 
     /// Whether a new request is taken.
