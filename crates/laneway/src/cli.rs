@@ -45,6 +45,7 @@ use clap::{
 };
 
 use crate::config::{self, BadSettings, FileValues, Known, Origins, raw};
+use server::Actions;
 
 /// Something failed; the message says what.
 pub(crate) const EXIT_FAILED: u8 = 1;
@@ -90,11 +91,11 @@ enum WrittenCommand {
     /// Wait until resources stand as wanted, or are gone
     Wait(wait::Wait),
     /// Switch lanes on and off, change their ratio, see how they stand
-    Lane(lane::Lane),
+    Lane(Actions<lane::Action>),
     /// Write routes without writing YAML
-    Route(route::Route),
+    Route(Actions<route::Action>),
     /// Write certificates from PEM files
-    Certificate(certificate::CertificateArguments),
+    Certificate(Actions<certificate::Action>),
     /// Say why a request goes where it goes, at every hop
     Explain(explain::Explain),
     /// Validate resources without applying them
@@ -142,9 +143,9 @@ pub(crate) enum Command {
     Events(events::Events),
     Watch(watch::Watch),
     Wait(wait::Wait),
-    Lane(lane::Lane),
-    Route(route::Route),
-    Certificate(certificate::CertificateArguments),
+    Lane(Actions<lane::Action>),
+    Route(Actions<route::Action>),
+    Certificate(Actions<certificate::Action>),
     Explain(explain::Explain),
     Check(check::Check),
     Analyze(analyze::Analyze),

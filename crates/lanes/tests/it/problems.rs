@@ -9,19 +9,7 @@ use lanes::{
     },
 };
 
-use crate::world::tag;
-
-fn lane(name: &str, entry: Entry) -> LaneSpec {
-    LaneSpec {
-        tag: tag(name),
-        enabled: true,
-        admitting: true,
-        priority: 0,
-        entry,
-        fallback: Fallback::Then(Vec::new()),
-        switched_off: Vec::new(),
-    }
-}
+use crate::world::{lane, tag};
 
 fn content(conditions: Vec<Condition>) -> Entry {
     Entry::Content { meet: Meet::All, conditions }

@@ -6,7 +6,7 @@ use lanes::{
     Context, Entrance, GroupName, GroupSpec, LaneSpec, Member,
     baggage::{self, Incoming},
     condition::{Condition, Operator, Parameter},
-    group::{EntranceSpec, Entry, Fallback, Meet},
+    group::{EntranceSpec, Entry, Meet},
     hash::hash,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -14,7 +14,7 @@ use testkit::Call;
 
 use crate::{
     oracle,
-    world::{World, tag},
+    world::{World, lane},
 };
 
 fn load<T: DeserializeOwned>(text: &str) -> T {
@@ -71,18 +71,6 @@ struct RatioLane {
 fn group(name: &str, entrances: Vec<EntranceSpec>, lanes: Vec<LaneSpec>) -> GroupSpec {
     let name = GroupName::parse(name).expect("a valid name");
     GroupSpec { name, entrances, applications: Vec::new(), lanes }
-}
-
-fn lane(name: &str, entry: Entry) -> LaneSpec {
-    LaneSpec {
-        tag: tag(name),
-        enabled: true,
-        admitting: true,
-        priority: 0,
-        entry,
-        fallback: Fallback::Then(Vec::new()),
-        switched_off: Vec::new(),
-    }
 }
 
 fn world(groups: Vec<GroupSpec>) -> World {

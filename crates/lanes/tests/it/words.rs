@@ -11,7 +11,7 @@ use lanes::{
 };
 use testkit::Call;
 
-use crate::world::{World, tag};
+use crate::world::{World, lane, tag};
 
 /// One line per step.
 fn lines(told: &Explanation) -> String {
@@ -41,18 +41,6 @@ fn lines(told: &Explanation) -> String {
         };
     }
     text
-}
-
-fn lane(name: &str, entry: Entry) -> LaneSpec {
-    LaneSpec {
-        tag: tag(name),
-        enabled: true,
-        admitting: true,
-        priority: 0,
-        entry,
-        fallback: Fallback::Then(Vec::new()),
-        switched_off: Vec::new(),
-    }
 }
 
 fn content(meet: Meet, conditions: &[(&str, Operator)]) -> Entry {

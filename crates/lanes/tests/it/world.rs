@@ -17,6 +17,19 @@ use testkit::{Call, Random};
 
 use crate::oracle::Membership;
 
+/// A lane that is on, and no more than that.
+pub(crate) fn lane(name: &str, entry: Entry) -> LaneSpec {
+    LaneSpec {
+        tag: tag(name),
+        enabled: true,
+        admitting: true,
+        priority: 0,
+        entry,
+        fallback: Fallback::Then(Vec::new()),
+        switched_off: Vec::new(),
+    }
+}
+
 /// Where a world comes from: bytes, then zeros.
 #[derive(Debug)]
 pub(crate) struct Draw<'b> {

@@ -14,34 +14,18 @@ use api::{
 };
 use clap::{Args, Subcommand};
 
-use super::{
-    EXIT_FAILED, apply,
-    confirm::Confirmation,
-    output,
-    server::{Namespace, Server},
-};
-
-/// The arguments of `laneway certificate`.
-#[derive(Debug, Args)]
-pub(crate) struct CertificateArguments {
-    #[command(subcommand)]
-    action: Action,
-    #[command(flatten)]
-    server: Server,
-    #[command(flatten)]
-    namespace: Namespace,
-}
+use super::{EXIT_FAILED, apply, confirm::Confirmation, output, server::Actions};
 
 /// What to do with certificates.
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// Write a certificate with its private key, or authorities, from PEM files; of one that is there, the next
     Add(Add),
 }
 
 /// The arguments of `laneway certificate add`.
 #[derive(Debug, Args)]
-struct Add {
+pub(crate) struct Add {
     /// The certificate's name
     name: String,
     /// A PEM file: the certificate, then who signed it, and so on
@@ -58,7 +42,7 @@ struct Add {
 }
 
 /// Runs the verb.
-pub(crate) async fn run(verb: CertificateArguments) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(verb: Actions<Action>) -> anyhow::Result<ExitCode> {
     let Action::Add(add) = verb.action;
     let spec = CertificateSpec {
         certificate: text("cert", add.cert.as_deref())?,
@@ -83,12 +67,8 @@ pub(crate) async fn run(verb: CertificateArguments) -> anyhow::Result<ExitCode> 
         }
         response => response?,
     };
-    for warning in &response.warnings {
-        output::warning(warning);
-    }
-    for result in &response.results {
-        apply::tell(result, false);
-    }
+    response.warnings.iter().for_each(output::warning);
+    response.results.iter().for_each(|result| apply::tell(result, false));
     add.confirmation.of(&client, &response.results, verb.server.patience.limit()).await
 }
 

@@ -12,29 +12,18 @@ use api::{
     resource::{self, DISCONNECTED, Kind, Live, Object},
     write,
 };
-use clap::{Args, Subcommand};
+use clap::Subcommand;
 use serde_json::{Value, json};
 
 use super::{
     EXIT_FAILED, confirm, output,
     output::Meant,
-    server::{Format, LaneName, Namespace, Output, Server, find_lane},
+    server::{Actions, Format, LaneName, Output, find_lane},
 };
-
-/// The arguments of `laneway lane`.
-#[derive(Debug, Args)]
-pub(crate) struct Lane {
-    #[command(subcommand)]
-    action: Action,
-    #[command(flatten)]
-    server: Server,
-    #[command(flatten)]
-    namespace: Namespace,
-}
 
 /// What to do with the lane.
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// Let requests in
     Enable {
         /// The lane
@@ -72,7 +61,7 @@ fn percent(text: &str) -> Result<f64, &'static str> {
 }
 
 /// Runs the verb.
-pub(crate) async fn run(verb: Lane) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(verb: Actions<Action>) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
     let patience = verb.server.patience.limit();
     let namespace = verb.namespace.name();

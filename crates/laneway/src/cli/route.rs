@@ -13,34 +13,18 @@ use api::{
 };
 use clap::{Args, Subcommand};
 
-use super::{
-    apply,
-    confirm::Confirmation,
-    output,
-    server::{Namespace, Server},
-};
-
-/// The arguments of `laneway route`.
-#[derive(Debug, Args)]
-pub(crate) struct Route {
-    #[command(subcommand)]
-    action: Action,
-    #[command(flatten)]
-    server: Server,
-    #[command(flatten)]
-    namespace: Namespace,
-}
+use super::{apply, confirm::Confirmation, output, server::Actions};
 
 /// What to do with routes.
 #[derive(Debug, Subcommand)]
-enum Action {
+pub(crate) enum Action {
     /// Write a route
     Add(Add),
 }
 
 /// The arguments of `laneway route add`.
 #[derive(Debug, Args)]
-struct Add {
+pub(crate) struct Add {
     /// The route's name
     name: String,
     /// The path prefix it takes, by segment
@@ -63,7 +47,7 @@ struct Add {
 }
 
 /// Runs the verb.
-pub(crate) async fn run(verb: Route) -> anyhow::Result<ExitCode> {
+pub(crate) async fn run(verb: Actions<Action>) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
     let Action::Add(add) = verb.action;
     let namespace = verb.namespace.name();
@@ -81,12 +65,8 @@ pub(crate) async fn run(verb: Route) -> anyhow::Result<ExitCode> {
     objects.push(route.into());
     let request = ApplyRequest { objects: objects.iter().map(Object::to_value).collect() };
     let response = client.apply(&request, false).await?;
-    for warning in &response.warnings {
-        output::warning(warning);
-    }
-    for result in &response.results {
-        apply::tell(result, false);
-    }
+    response.warnings.iter().for_each(output::warning);
+    response.results.iter().for_each(|result| apply::tell(result, false));
     add.confirmation.of(&client, &response.results, verb.server.patience.limit()).await
 }
 

@@ -7,7 +7,7 @@ use api::{
     client::{CallError, Client},
     resource::{DEFAULT_NAMESPACE, Kind, Lane, Object},
 };
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     config::{BadSettings, SettingProblem},
@@ -31,6 +31,17 @@ pub(crate) struct Server {
     pub(crate) credentials: Credentials,
     #[command(flatten)]
     pub(crate) patience: Patience,
+}
+
+/// A verb that has actions, each in a namespace of a control plane.
+#[derive(Debug, Args)]
+pub(crate) struct Actions<A: Subcommand> {
+    #[command(subcommand)]
+    pub(crate) action: A,
+    #[command(flatten)]
+    pub(crate) server: Server,
+    #[command(flatten)]
+    pub(crate) namespace: Namespace,
 }
 
 /// How long is waited.
