@@ -22,7 +22,7 @@ use key::PublicKey;
 const CERTIFICATES_MAX: usize = 100;
 
 /// How long before its end a certificate is told to expire.
-pub const EXPIRING: Duration = Duration::from_secs(21 * 24 * 60 * 60);
+pub(crate) const EXPIRING: Duration = Duration::from_secs(21 * 24 * 60 * 60);
 
 /// What a certificate says of itself, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,7 +132,7 @@ pub fn check_chain(chain: &[Vec<u8>]) -> Result<(), String> {
 }
 
 /// Whether a certificate's key is one that TLS is served with here; the remedy if not.
-pub fn check_key_of(leaf: &[u8]) -> Result<(), String> {
+pub(crate) fn check_key_of(leaf: &[u8]) -> Result<(), String> {
     PublicKey::of(leaf).map(drop)
 }
 

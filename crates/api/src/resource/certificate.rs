@@ -110,13 +110,13 @@ impl Describe for CertificateSpec {
 
 impl CertificateSpec {
     /// Whether a listener can be served with it.
-    pub fn has_key(&self) -> bool {
+    pub(crate) fn has_key(&self) -> bool {
         self.private_key.is_some()
             || self.files.as_ref().is_some_and(|files| files.private_key.is_some())
     }
 
     /// Whether certificates of others can be verified by it.
-    pub fn has_authorities(&self) -> bool {
+    pub(crate) fn has_authorities(&self) -> bool {
         self.ca_certificates.is_some()
             || self.files.as_ref().is_some_and(|files| files.ca_certificates.is_some())
     }
