@@ -1,4 +1,4 @@
-//! Prepares what system tests need beside cargo: Debian packages, a Python environment, Node modules.
+//! Prepares what system tests need beside cargo: Debian packages, a Python environment, Node modules, a Nacos server.
 //!
 //! A *world* is a name that a test asks for (`testkit::needs("otel")`). Worlds are built under `target/worlds/` from
 //! exact versions in `xtask/worlds/`, and built again when those files change.
@@ -59,6 +59,8 @@ pub(crate) struct Worlds {
     pub(crate) python: PathBuf,
     /// The folder of Node modules that has the instrumentation.
     pub(crate) node_modules: PathBuf,
+    /// The folder of Nacos: what it is started from.
+    pub(crate) nacos: PathBuf,
 }
 
 /// Builds every world. In CI one that cannot be built is an error; elsewhere it is left out and said.
@@ -69,12 +71,14 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
     let mut worlds = Worlds {
         python: home.join("python/bin/python"),
         node_modules: home.join("node/node_modules"),
+        nacos: home.join("nacos"),
         ..Worlds::default()
     };
     worlds.note("python", on_path("python3"));
     worlds.note("netns", network_namespaces());
     let instrumented = python(root, &home).and_then(|()| node(root, &home));
     worlds.note("otel", instrumented);
+    worlds.note("nacos", nacos(root, &home));
     for missing in &worlds.missing {
         println!("world missing: {missing}");
     }
@@ -175,6 +179,27 @@ fn node(root: &Path, home: &Path) -> Result<()> {
     install.current_dir(&place).args(["ci", "--ignore-scripts", "--no-audit", "--no-fund"]);
     run::command(&mut install)?;
     mark_current(&place, &wanted)
+}
+
+/// A Nacos server with everything it needs: a class that starts it, and the jars beside.
+fn nacos(root: &Path, home: &Path) -> Result<()> {
+    on_path("mvn").and_then(|()| on_path("javac"))?;
+    let source = root.join("xtask/worlds/nacos");
+    let (project, program) = (source.join("pom.xml"), source.join("NacosServer.java"));
+    let place = home.join("nacos");
+    if is_current(&place, &[&project, &program])? {
+        return Ok(());
+    }
+    run::clear(&place)?;
+    fs::create_dir_all(&place).context("create target/worlds/nacos")?;
+    for file in [&project, &program] {
+        let name = file.file_name().unwrap_or_default();
+        fs::copy(file, place.join(name)).with_context(|| format!("copy {}", file.display()))?;
+    }
+    let mut build = Command::new("mvn");
+    build.current_dir(&place).args(["--batch-mode", "--quiet", "package"]);
+    run::command(&mut build)?;
+    mark_current(&place, &[&project, &program])
 }
 
 /// Whether a world was finished from exactly these files.

@@ -47,7 +47,8 @@ pub use route::{
 };
 pub use set::{CreationOrder, Set, written_twice};
 pub use source::{
-    BackendSpec, EMBEDDED_SOURCE, ServiceSourceSpec, StaticInstance, StaticService, StaticServices,
+    BackendSpec, EMBEDDED_SOURCE, NacosLogin, NacosPassword, NacosServers, NacosTls,
+    ServiceSourceSpec, StaticInstance, StaticService, StaticServices, TagCovers, host_and_port,
 };
 pub use status::{
     CertificateStatus, DISCONNECTED, ListenerStatus, Live, Matched, Status, StatusCondition,

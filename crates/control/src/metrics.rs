@@ -21,6 +21,12 @@ impl Control {
         samples.add(names::RESOURCE_FILES_KEPT, &[], self.files.lock().len() as f64);
         samples.add(names::STORE_DOUBTED_BY, &[], hub.doubted_by() as f64);
         picture.sources().measure(samples, Instant::now());
+        for (source, _) in picture.sources().iter() {
+            let present = picture.services.present_in(&source.to_lowercase());
+            let labels = [(label::SOURCE, source)];
+            samples.add(names::SOURCE_SERVICES, &labels, present.services as f64);
+            samples.add(names::SOURCE_INSTANCES, &labels, present.instances as f64);
+        }
         picture.certificates.measure(samples);
         let groups: Vec<Arc<str>> = picture.groups.names().cloned().collect();
         drop(hub);

@@ -13,7 +13,7 @@ use std::{
 use api::{
     convert,
     discovery::v1,
-    resource::{AnyRoute, CertificateFiles, Key, Kind, Object, Set},
+    resource::{AnyRoute, CertificateFiles, Key, Kind, Object, ServiceSource, Set},
 };
 use lanes::{ServiceId, directory::NameAnswer};
 use routes::tls::Certificate;
@@ -231,14 +231,34 @@ impl Picture {
                     affected.backends.extend(convert::routes::targets(policy));
                 }
                 Object::Certificate(_) => drop(affected.certificates.insert(key())),
-                Object::ServiceSource(_) if exists => self.add_source(&change.key.name),
                 // No data plane gets it.
-                Object::ServiceSource(_) => {}
+                Object::ServiceSource(source) => {
+                    let new = change.new.as_deref().map(|stored| &*stored.object);
+                    self.source_written(source, exists, new, touches);
+                }
             }
         }
         let name = &change.key.name;
         let is_source = change.key.kind == Kind::ServiceSource;
         if is_source && !self.set().service_sources().any(|source| source.metadata.name == *name) {
+            self.remove_source(name, touches);
+        }
+    }
+
+    /// A source is there, or was. Of one that became another sort of source nothing stays.
+    fn source_written(
+        &mut self,
+        source: &ServiceSource,
+        exists: bool,
+        new: Option<&Object>,
+        touches: &mut Vec<Touch>,
+    ) {
+        let name = &source.metadata.name;
+        if exists {
+            self.add_source(name);
+        } else if let Some(Object::ServiceSource(new)) = new
+            && new.spec.sort() != source.spec.sort()
+        {
             self.remove_source(name, touches);
         }
     }

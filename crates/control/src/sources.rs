@@ -21,6 +21,11 @@ pub enum Standing {
     },
     /// It has told everything, and is in contact.
     Synced,
+    /// The same, and what it is told is not as somebody will want it.
+    SyncedBut {
+        /// What is odd, for people.
+        problem: String,
+    },
     /// It has told everything once, and is out of contact: its last picture stays.
     Stale {
         /// Since when.
@@ -40,7 +45,7 @@ impl Standing {
     pub(crate) fn word(&self) -> &'static str {
         match self {
             Self::Syncing { .. } => "syncing",
-            Self::Synced => "synced",
+            Self::Synced | Self::SyncedBut { .. } => "synced",
             Self::Stale { .. } => "stale",
         }
     }
@@ -48,17 +53,17 @@ impl Standing {
     /// For how long its picture has been stale.
     pub(crate) fn stale_for(&self, now: Instant) -> Option<Duration> {
         match self {
-            Self::Syncing { .. } | Self::Synced => None,
+            Self::Syncing { .. } | Self::Synced | Self::SyncedBut { .. } => None,
             Self::Stale { since, .. } => Some(now.saturating_duration_since(*since)),
         }
     }
 
-    /// What keeps it from being synced, if that is known.
+    /// What keeps it from being synced, or is odd with it, if that is known.
     pub(crate) fn problem(&self) -> Option<&str> {
         match self {
             Self::Syncing { problem } => problem.as_deref(),
             Self::Synced => None,
-            Self::Stale { problem, .. } => Some(problem),
+            Self::SyncedBut { problem } | Self::Stale { problem, .. } => Some(problem),
         }
     }
 }

@@ -237,7 +237,7 @@ fn now() -> Instant {
 }
 
 /// Why no instance can be at an address; `None`: one can.
-fn why_unreachable(address: SocketAddr) -> Option<&'static str> {
+pub(crate) fn why_unreachable(address: SocketAddr) -> Option<&'static str> {
     let why = match address.ip().to_canonical() {
         _ if address.port() == 0 => "port 0 is none: write the one it listens at",
         ip if ip.is_unspecified() => "every address is none: write the one that others connect to",

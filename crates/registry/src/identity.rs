@@ -19,21 +19,32 @@ pub(crate) fn tag_of<'a>(
     metadata: impl Fn(&str) -> Option<&'a str>,
     announced: &str,
 ) -> Result<Option<Tag>, Problem> {
+    match tag_in(metadata)? {
+        Some(tag) => Ok(tag),
+        None => Tag::parse(announced.trim()).map_err(|problem| problem.under("tag")),
+    }
+}
+
+/// What metadata say of the tag; `Ok(None)`: nothing, which is not the same as saying base.
+pub(crate) fn tag_in<'a>(
+    metadata: impl Fn(&str) -> Option<&'a str>,
+) -> Result<Option<Option<Tag>>, Problem> {
     for key in TAG_KEYS {
         if let Some(text) = metadata(key).map(str::trim).filter(|text| !text.is_empty()) {
-            return Tag::parse(text).map_err(|problem| problem.under(&format!("metadata[{key}]")));
+            let tag = Tag::parse(text);
+            return tag.map(Some).map_err(|problem| problem.under(&format!("metadata[{key}]")));
         }
     }
-    if let Some(text) = metadata(MSE_ENVIRONMENT_KEY).map(str::trim).filter(|text| !text.is_empty())
-    {
-        let field = format!("metadata[{MSE_ENVIRONMENT_KEY}]");
-        match tag_in_json(text) {
-            Err(remedy) => return Err(Problem::new(field, text, remedy)),
-            Ok(Some(tag)) => return Tag::parse(&tag).map_err(|problem| problem.under(&field)),
-            Ok(None) => {}
-        }
+    let Some(text) = metadata(MSE_ENVIRONMENT_KEY).map(str::trim).filter(|text| !text.is_empty())
+    else {
+        return Ok(None);
+    };
+    let field = format!("metadata[{MSE_ENVIRONMENT_KEY}]");
+    match tag_in_json(text) {
+        Err(remedy) => Err(Problem::new(field, text, remedy)),
+        Ok(Some(tag)) => Tag::parse(&tag).map(Some).map_err(|problem| problem.under(&field)),
+        Ok(None) => Ok(None),
     }
-    Tag::parse(announced.trim()).map_err(|problem| problem.under("tag"))
 }
 
 /// The application of an instance: what it announced, then its metadata, then the name of its service.

@@ -1,4 +1,4 @@
-//! Where instances come from: the embedded registry, static lists. Streams of endpoint sets; knows no rules.
+//! Where instances come from: the embedded registry, static lists, Nacos. Streams of endpoint sets; knows no rules.
 //!
 //! A source tells whole services as they are now, never fragments, to a [`Receiver`], and [`supervise`] keeps it
 //! running and says how it stands. Whoever hears it knows the old and the new state of a service, and so remembers
@@ -6,11 +6,12 @@
 
 pub mod embedded;
 mod identity;
+pub mod nacos;
 mod source;
 pub mod static_list;
 mod supervise;
 
 pub use embedded::{Embedded, FurtherPort, Instance, RegisterError};
-pub(crate) use identity::{application_of, tag_of};
+pub(crate) use identity::{application_of, tag_in, tag_of};
 pub use source::{Change, Receiver, Standing};
 pub use supervise::{Supervised, supervise};

@@ -29,9 +29,9 @@ pub(crate) use sink::Sink;
 /// - *Bounds.* It holds no more than it needs to tell differences, and no lock across an await: a full control plane
 ///   slows it down, and aborting it between two awaits leaves nothing behind.
 ///
-/// A network source (a registry of others, a cluster) owns its client and credentials, and waits in `run`. One that
-/// is joined to another by address holds an instance back until the other has synced and knows the address; that
-/// waiting belongs in `run` too. Neither exists yet.
+/// A network source (a registry of others) owns its client and credentials, and waits in `run`. One that is joined to
+/// another by address holds an instance back until the other has synced and knows the address; that waiting belongs in
+/// `run` too, and does not exist yet.
 pub trait Source: Send + 'static {
     /// Tells what there is, and then what changes, for as long as it is polled. Ending, with or without a reason, is
     /// a fault: the same source is run again, and tells everything anew.
@@ -60,6 +60,11 @@ pub enum Standing {
     },
     /// It has told everything, and is in contact.
     Synced,
+    /// The same, and what it is told is not as somebody will want it.
+    SyncedBut {
+        /// What is odd, for people.
+        problem: String,
+    },
     /// It is out of contact, and its last picture stays.
     Stale {
         /// Since when.

@@ -95,6 +95,8 @@ metrics! {
     ENDPOINTS = Gauge "laneway_endpoints" [] "Instances known.";
     SOURCE_SYNCED = Gauge "laneway_source_synced" [label::SOURCE] "1 when a service source has told everything it has at least once.";
     SOURCE_AGE = Gauge "laneway_source_age_seconds" [label::SOURCE] "Time since a service source was last in contact: 0 while it is, none while it never was.";
+    SOURCE_SERVICES = Gauge "laneway_source_services" [label::SOURCE] "Services that a source has.";
+    SOURCE_INSTANCES = Gauge "laneway_source_instances" [label::SOURCE] "Instances that a source has, usable or not; one that is of several services counts for each.";
     REGISTRATIONS = Counter "laneway_registrations_total" [label::RESULT] "Changes in the embedded registry.";
     RESOURCE_FILES_KEPT = Gauge "laneway_resource_files_kept" [] "Files of the resources directory whose objects stay as they were, because of what the files are at the moment.";
 

@@ -19,14 +19,25 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("telemetry", &[]),
     ("routes", &["lanes"]),
     ("api", &["lanes", "routes"]),
-    ("registry", &["lanes", "telemetry"]),
+    ("nacos", &[]),
+    ("registry", &["lanes", "nacos", "telemetry"]),
     ("proxy", &["lanes", "routes", "telemetry"]),
     ("control", &["api", "lanes", "routes", "telemetry"]),
     ("discovery", &["api", "lanes", "routes", "telemetry"]),
     ("testkit", &["lanes"]),
     (
         "laneway",
-        &["api", "control", "discovery", "lanes", "proxy", "registry", "routes", "telemetry"],
+        &[
+            "api",
+            "control",
+            "discovery",
+            "lanes",
+            "nacos",
+            "proxy",
+            "registry",
+            "routes",
+            "telemetry",
+        ],
     ),
 ];
 

@@ -10,6 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{Describe, Metadata, Status};
 
+mod nacos;
+
+pub use nacos::{NacosLogin, NacosPassword, NacosServers, NacosTls, TagCovers, host_and_port};
+
 /// It exists without an object.
 pub use lanes::EMBEDDED_SOURCE;
 
@@ -23,10 +27,9 @@ pub struct ServiceSourceSpec {
     /// Instances listed here.
     #[serde(rename = "static", default, skip_serializing_if = "Option::is_none")]
     pub fixed: Option<StaticServices>,
-    /// A Nacos server. Not supported by this version.
+    /// A Nacos server, or a cluster of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Object)]
-    pub nacos: Option<serde_json::Map<String, serde_json::Value>>,
+    pub nacos: Option<NacosServers>,
     /// A Kubernetes cluster. Not supported by this version.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Object)]
@@ -109,21 +112,31 @@ pub struct BackendSpec {
     pub protocol: String,
 }
 
-impl Describe for ServiceSourceSpec {
-    const IS_DISTRIBUTED: bool = false;
-    const COLUMNS: &'static [&'static str] = &["FROM", "SERVICES", "INSTANCES"];
-
-    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
-        let from = if self.fixed.is_some() {
+impl ServiceSourceSpec {
+    /// Which of its fields it has.
+    pub fn sort(&self) -> &'static str {
+        if self.fixed.is_some() {
             "static"
         } else if self.nacos.is_some() {
             "nacos"
         } else {
             "kubernetes"
+        }
+    }
+}
+
+impl Describe for ServiceSourceSpec {
+    const IS_DISTRIBUTED: bool = false;
+    const COLUMNS: &'static [&'static str] = &["FROM", "SERVICES", "INSTANCES"];
+
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
+        let from = self.sort();
+        // How many others have, `laneway status` tells: it changes all the time.
+        let Some(fixed) = &self.fixed else {
+            return vec![from.to_owned(), String::new(), String::new()];
         };
-        let services = self.fixed.as_ref().map_or(&[][..], |fixed| &fixed.services);
-        let instances: usize = services.iter().map(|service| service.instances.len()).sum();
-        vec![from.to_owned(), services.len().to_string(), instances.to_string()]
+        let instances: usize = fixed.services.iter().map(|service| service.instances.len()).sum();
+        vec![from.to_owned(), fixed.services.len().to_string(), instances.to_string()]
     }
 
     fn problems(&self, metadata: &Metadata) -> Vec<Problem> {
@@ -132,20 +145,25 @@ impl Describe for ServiceSourceSpec {
             let remedy = "use another name: `embedded` is the registry that instances register with themselves";
             problems.push(Problem::new("metadata.name", EMBEDDED_SOURCE, remedy));
         }
-        for (field, present) in
-            [("spec.nacos", self.nacos.is_some()), ("spec.kubernetes", self.kubernetes.is_some())]
-        {
-            if present {
-                let remedy = "remove it: this source is not supported by this version; use static, or the source `embedded`";
-                problems.push(Problem::new(field, "", remedy));
-            }
+        if self.kubernetes.is_some() {
+            let remedy = "remove it: this source is not supported by this version; use static, nacos, or the source `embedded`";
+            problems.push(Problem::new("spec.kubernetes", "", remedy));
         }
-        match &self.fixed {
-            Some(fixed) => problems.extend(fixed.problems()),
-            None if problems.is_empty() => {
-                problems.push(Problem::new("spec", "", "write static: {services: […]}"));
+        match (&self.fixed, &self.nacos) {
+            (Some(_), Some(_)) => {
+                let remedy = "write one of static and nacos: a source is one of them";
+                problems.push(Problem::new("spec", "static, nacos", remedy));
             }
-            None => {}
+            (Some(fixed), None) => problems.extend(fixed.problems()),
+            (None, Some(nacos)) => {
+                let found = nacos.problems().into_iter();
+                problems.extend(found.map(|problem| problem.under("spec.nacos")));
+            }
+            (None, None) if problems.is_empty() => {
+                let remedy = "write static: {services: […]}, or nacos: {addresses: […]}";
+                problems.push(Problem::new("spec", "", remedy));
+            }
+            (None, None) => {}
         }
         problems
     }

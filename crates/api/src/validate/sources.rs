@@ -3,7 +3,7 @@
 use lanes::{Fault, Problem};
 
 use super::Report;
-use crate::resource::{Backend, EMBEDDED_SOURCE, ServiceSource, Set};
+use crate::resource::{Backend, EMBEDDED_SOURCE, NacosServers, ServiceSource, Set};
 
 pub(super) fn check(set: &Set, report: &mut Report) {
     for source in set.service_sources() {
@@ -44,12 +44,40 @@ fn check_backend(backend: &Backend, set: &Set, report: &mut Report) {
         report.warning(&key, problem.of(Fault::NotFound));
         return;
     };
+    if let Some(nacos) = &source.spec.nacos {
+        check_nacos_backend(backend, nacos, report);
+    }
     let Some(fixed) = &source.spec.fixed else { return };
     if !fixed.services.iter().any(|service| service.name.eq_ignore_ascii_case(&spec.service)) {
         let names: Vec<_> = fixed.services.iter().map(|service| service.name.as_str()).collect();
         let remedy = format!("name a service of source {}: {}", spec.source, names.join(", "));
         let problem = Problem::new("spec.service", &spec.service, remedy);
         report.warning(&key, problem.of(Fault::NotFound));
+    }
+}
+
+/// Services of Nacos are in its namespace and in one of its groups, and are named by both.
+fn check_nacos_backend(backend: &Backend, nacos: &NacosServers, report: &mut Report) {
+    let spec = &backend.spec;
+    let is = |written: &Option<String>, one: &str| {
+        written.as_deref().is_some_and(|written| written.eq_ignore_ascii_case(one))
+    };
+    if !is(&spec.namespace, nacos.namespace()) {
+        let remedy = format!(
+            "write namespace: {}: source {} takes its services from there",
+            nacos.namespace(),
+            spec.source
+        );
+        let value = spec.namespace.clone().unwrap_or_default();
+        let problem = Problem::new("spec.namespace", value, remedy).of(Fault::NotFound);
+        report.warning(&backend.key(), problem);
+    }
+    if !nacos.groups.iter().any(|group| is(&spec.group, group)) {
+        let groups = nacos.groups.join(", ");
+        let remedy = format!("write the service's group: source {} takes {groups}", spec.source);
+        let value = spec.group.clone().unwrap_or_default();
+        let problem = Problem::new("spec.group", value, remedy).of(Fault::NotFound);
+        report.warning(&backend.key(), problem);
     }
 }
 

@@ -14,9 +14,10 @@ use lanes::Problem;
 use serde_json::{Map, Value};
 
 /// Fields of one map of which an object has one: who names it says that the others are not wanted.
-const ONE_OF: [&[&str]; 4] = [
+const ONE_OF: [&[&str]; 5] = [
     &["content", "ratio"],
     &["static", "nacos", "kubernetes"],
+    &["file", "environment"],
     &["certificate", "caCertificates", "files"],
     &["privateKey", "caCertificates", "files"],
 ];

@@ -256,10 +256,8 @@ fn of_sources(picture: &Picture, now: Instant) -> Vec<SourceStatus> {
     let objects = picture.set();
     let kind = |name: &str| {
         let object = objects.service_sources().find(|source| source.metadata.name == name);
-        match object.map(|source| &source.spec) {
-            Some(spec) if spec.nacos.is_some() => "nacos",
-            Some(spec) if spec.kubernetes.is_some() => "kubernetes",
-            Some(_) => "static",
+        match object {
+            Some(source) => source.spec.sort(),
             None if name == EMBEDDED_SOURCE => "embedded",
             None => "unknown",
         }

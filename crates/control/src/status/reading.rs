@@ -293,6 +293,9 @@ fn of_source(key: &Key, sight: Sight<'_>) -> Status {
             condition("Ready", false, "Syncing", message.to_owned())
         }
         Some(Standing::Synced) => condition("Ready", true, "Synced", String::new()),
+        Some(Standing::SyncedBut { problem }) => {
+            condition("Ready", true, "Synced", problem.clone())
+        }
         // No age: this changes when the source does, not every second.
         Some(Standing::Stale { problem, .. }) => {
             let message = format!("it is out of contact, its last picture stays: {problem}");

@@ -3,14 +3,17 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use api::resource::{DEFAULT_NAMESPACE, ServiceSource, StaticServices};
+use api::resource::{DEFAULT_NAMESPACE, NacosServers, ServiceSource, StaticServices};
 use control::Control;
 use registry::{
     Change, Receiver, Standing, Supervised,
+    nacos::{NacosSettings, NacosSource},
     static_list::{StaticInstance, StaticService, StaticSource},
     supervise,
 };
 use tokio::{sync::watch, task::JoinHandle};
+
+mod nacos;
 
 /// Follows the ServiceSource objects.
 #[derive(Debug)]
@@ -52,8 +55,58 @@ struct Running {
 struct One {
     /// Tells an object from a later one of its name: what was told of the one is forgotten with it.
     uid: Option<String>,
-    list: watch::Sender<Vec<StaticService>>,
+    feed: Feed,
     supervised: Supervised,
+}
+
+/// Where a source hears how its object is edited.
+#[derive(Debug)]
+enum Feed {
+    Static(watch::Sender<Vec<StaticService>>),
+    Nacos { written: NacosServers, settings: watch::Sender<Arc<NacosSettings>> },
+}
+
+impl Feed {
+    /// Hands on what an object says now. Whether it could: an object that became another sort of source cannot.
+    fn take(&mut self, source: &ServiceSource) -> bool {
+        let spec = &source.spec;
+        match (self, &spec.fixed, &spec.nacos) {
+            (Self::Static(list), Some(fixed), _) => {
+                list.send_replace(services(&source.metadata.name, fixed));
+            }
+            (Self::Nacos { written, settings }, None, Some(nacos)) => {
+                // A connection is not ended for a label that was added.
+                if written != nacos {
+                    written.clone_from(nacos);
+                    settings.send_replace(Arc::new(nacos::settings(nacos)));
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+}
+
+impl One {
+    /// Starts what an object says; none where this version has no such source.
+    fn start(source: &ServiceSource, receiver: Arc<dyn Receiver>) -> Option<Self> {
+        let name = source.metadata.name.as_str();
+        let (feed, supervised) = match (&source.spec.fixed, &source.spec.nacos) {
+            (Some(fixed), _) => {
+                let (list, edited) = watch::channel(services(name, fixed));
+                let told = StaticSource::new(name, DEFAULT_NAMESPACE, edited);
+                (Feed::Static(list), supervise(name, told, receiver))
+            }
+            (None, Some(written)) => {
+                let (settings, edited) = watch::channel(Arc::new(nacos::settings(written)));
+                let told = NacosSource::new(name, edited);
+                let feed = Feed::Nacos { written: written.clone(), settings };
+                (feed, supervise(name, told, receiver))
+            }
+            (None, None) => return None,
+        };
+        Some(Self { uid: source.metadata.uid.clone(), feed, supervised })
+    }
 }
 
 impl Running {
@@ -71,7 +124,7 @@ impl Running {
         let is_other = |name: &str, one: &mut One| {
             wanted
                 .get(name)
-                .is_none_or(|source| source.spec.fixed.is_none() || source.metadata.uid != one.uid)
+                .is_none_or(|source| source.metadata.uid != one.uid || !one.feed.take(source))
         };
         let gone: Vec<One> = self
             .sources
@@ -82,17 +135,10 @@ impl Running {
             one.supervised.stop().await;
         }
         for (name, source) in wanted {
-            let Some(fixed) = &source.spec.fixed else { continue };
-            let services = services(name, fixed);
-            match self.sources.get(name) {
-                Some(one) => drop(one.list.send_replace(services)),
-                None => {
-                    let (list, edited) = watch::channel(services);
-                    let told = StaticSource::new(name, DEFAULT_NAMESPACE, edited);
-                    let supervised = supervise(name, told, receiver(name));
-                    let uid = source.metadata.uid.clone();
-                    self.sources.insert(name.to_owned(), One { uid, list, supervised });
-                }
+            if !self.sources.contains_key(name)
+                && let Some(one) = One::start(source, receiver(name))
+            {
+                self.sources.insert(name.to_owned(), one);
             }
         }
     }
@@ -148,6 +194,7 @@ impl Receiver for ToControl {
         let standing = match standing.clone() {
             Standing::Syncing { problem } => control::Standing::Syncing { problem },
             Standing::Synced => control::Standing::Synced,
+            Standing::SyncedBut { problem } => control::Standing::SyncedBut { problem },
             Standing::Stale { since, problem } => control::Standing::Stale { since, problem },
         };
         self.control.source_stands(&self.source, standing);

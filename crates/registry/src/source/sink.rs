@@ -58,12 +58,21 @@ impl Sink {
     /// Everything there is has been told, and the source is in contact. What earlier runs told of and this one did
     /// not is gone.
     pub(crate) fn synced(&mut self) {
+        self.synced_as(Standing::Synced);
+    }
+
+    /// The same, and something is odd with it, in words.
+    pub(crate) fn synced_but(&mut self, problem: String) {
+        self.synced_as(Standing::SyncedBut { problem });
+    }
+
+    fn synced_as(&mut self, standing: Standing) {
         let gone = std::mem::take(&mut self.unconfirmed).into_iter().map(Change::gone);
         self.changed(gone.collect());
         if matches!(self.standing, Standing::Stale { .. }) {
             tracing::info!(source = %self.name, "the source is in contact again");
         }
-        self.stand(Standing::Synced);
+        self.stand(standing);
     }
 
     /// What the source watches cannot be reached: its last picture stays.
@@ -71,7 +80,9 @@ impl Sink {
         tracing::warn!(source = %self.name, problem, "the source is out of contact; its last picture stays");
         let standing = match &self.standing {
             Standing::Syncing { .. } => Standing::Syncing { problem: Some(problem) },
-            Standing::Synced => Standing::Stale { since: Instant::now().into_std(), problem },
+            Standing::Synced | Standing::SyncedBut { .. } => {
+                Standing::Stale { since: Instant::now().into_std(), problem }
+            }
             Standing::Stale { since, .. } => Standing::Stale { since: *since, problem },
         };
         self.stand(standing);

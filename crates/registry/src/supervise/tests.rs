@@ -36,6 +36,7 @@ impl Receiver for Heard {
             Standing::Syncing { problem: None } => "syncing".to_owned(),
             Standing::Syncing { problem: Some(problem) } => format!("syncing: {problem}"),
             Standing::Synced => "synced".to_owned(),
+            Standing::SyncedBut { problem } => format!("synced, but {problem}"),
             Standing::Stale { since, problem } => {
                 let age = Instant::now().into_std().duration_since(*since).as_secs();
                 format!("stale for {age} s: {problem}")

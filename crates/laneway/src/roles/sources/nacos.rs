@@ -1,0 +1,117 @@
+//! Nacos as a source, from what is written of it: where its servers are, and where its password is.
+
+use std::{
+    fs,
+    io::{self, Read as _},
+    sync::Arc,
+};
+
+use ::nacos::{Authorities, Credentials, Secrets, Server, Settings, TlsSettings};
+use api::resource::{NacosLogin, NacosPassword, NacosServers, TagCovers, host_and_port};
+use registry::nacos::NacosSettings;
+
+/// Bytes of a file with a password: more than any has, and far less than other files that hold secrets.
+const PASSWORD_BYTES_MAX: u64 = 1024;
+
+/// What is written, as the source runs with it. It was checked when it was written.
+pub(super) fn settings(written: &NacosServers) -> NacosSettings {
+    let servers = written.addresses.iter().filter_map(|address| {
+        let (host, port) = host_and_port(address)?;
+        Some(Server { host: host.to_owned(), port })
+    });
+    let tls = written.tls.as_ref().map(|tls| TlsSettings {
+        authorities: match &tls.ca_certificates {
+            Some(pem) => Authorities::Pem(pem.clone()),
+            None => Authorities::System,
+        },
+        server_name: tls.server_name.clone(),
+    });
+    let secrets =
+        written.auth.clone().map(|login| -> Secrets { Arc::new(move || credentials(&login)) });
+    NacosSettings {
+        servers: servers.collect(),
+        client: Settings { namespace: written.namespace().to_owned(), secrets, tls },
+        groups: written.groups.iter().cloned().collect(),
+        tag_covers: match written.tag_covers {
+            TagCovers::Address => registry::nacos::TagCovers::Address,
+            TagCovers::Registration => registry::nacos::TagCovers::Registration,
+        },
+    }
+}
+
+/// Reads the password anew, or says why there is none; never what was read.
+fn credentials(login: &NacosLogin) -> Result<Credentials, String> {
+    let NacosPassword { file, environment } = &login.password;
+    let password = match (file, environment) {
+        (Some(path), _) => {
+            only_line(path).map_err(|error| format!("auth.password.file: `{path}`: {error}"))?
+        }
+        (None, Some(name)) => variable(name).ok_or_else(|| {
+            format!("auth.password.environment: `{name}`: the control plane has no such variable")
+        })?,
+        (None, None) => return Err("auth.password: is missing".to_owned()),
+    };
+    Ok(Credentials { user: login.user.clone(), password })
+}
+
+/// The only line of a file. One that has more is no password's, and is shown to nobody.
+fn only_line(path: &str) -> io::Result<String> {
+    // A pipe in its place would be waited at.
+    if !fs::metadata(path)?.is_file() {
+        return Err(io::Error::other("it is no file"));
+    }
+    let mut text = String::new();
+    fs::File::open(path)?.take(PASSWORD_BYTES_MAX + 1).read_to_string(&mut text)?;
+    let line = text.strip_suffix('\n').unwrap_or(&text).trim_end_matches('\r');
+    if line.is_empty() || line.contains('\n') || text.len() as u64 > PASSWORD_BYTES_MAX {
+        return Err(io::Error::other("it does not hold one line with a password"));
+    }
+    Ok(line.to_owned())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the name of a secret's variable is a resource's, and no setting"
+)]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_the_only_line_of_its_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("password");
+        let path = path.to_str().unwrap();
+        let read = |text: &str| {
+            fs::write(path, text).unwrap();
+            let password = NacosPassword { file: Some(path.to_owned()), environment: None };
+            credentials(&NacosLogin { user: "laneway".to_owned(), password })
+        };
+        for text in ["pass word", "pass word\n", "pass word\r\n"] {
+            assert_eq!(read(text).unwrap().password, "pass word");
+        }
+        for text in ["", "\n", "root:secret\nother:secret\n", &"x".repeat(2000)] {
+            let refused = read(text).unwrap_err();
+            assert!(refused.contains("password.file") && !refused.contains("secret"), "{refused}");
+        }
+        let password = NacosPassword { file: Some("/dev".to_owned()), environment: None };
+        assert!(credentials(&NacosLogin { user: String::new(), password }).is_err());
+    }
+
+    #[test]
+    fn what_is_written_is_what_it_runs_with() {
+        let written = serde_json::json!({
+            "addresses": ["10.0.0.5:8848", "[fd00::1]:80"], "groups": ["b", "a"], "tagCovers": "registration",
+        });
+        let settings = settings(&serde_json::from_value(written).unwrap());
+        let servers: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
+        assert_eq!(servers, ["10.0.0.5:8848", "[fd00::1]:80"]);
+        assert_eq!(settings.client.namespace, "public");
+        assert_eq!(settings.groups.iter().collect::<Vec<_>>(), ["a", "b"]);
+        assert_eq!(settings.tag_covers, registry::nacos::TagCovers::Registration);
+    }
+}

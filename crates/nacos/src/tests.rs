@@ -1,0 +1,442 @@
+//! The client against a server of our own, which does what servers seldom do: refuses, forgets us, falls silent.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    convert::Infallible,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rcgen::CertifiedKey;
+use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpListener,
+    sync::mpsc,
+    task::JoinSet,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_stream::{
+    StreamExt as _,
+    wrappers::{ReceiverStream, TcpListenerStream},
+};
+use tonic::{
+    Request, Response, Status, Streaming,
+    body::Body,
+    codegen::{Service, http},
+    server::{Grpc, NamedService, StreamingService, UnaryService},
+};
+use tonic_prost::ProstCodec;
+
+use crate::{
+    Authorities, Connection, Credentials, Error, Pushed, Server, Settings, TlsSettings,
+    message::Payload,
+};
+
+/// Longer than anything takes that is not broken.
+const SOON: Duration = Duration::from_secs(20);
+
+/// What the server does, and what it heard.
+#[derive(Debug, Default)]
+struct Scene {
+    /// Whoever shows another token is refused; none: everybody is let in.
+    token: Mutex<Option<String>>,
+    /// Answers to subscriptions, by service; else it is empty.
+    services: Mutex<BTreeMap<String, Value>>,
+    /// How often the server says that it does not know the connection yet.
+    unregistered: Mutex<u32>,
+    /// Whether calls are left unanswered.
+    silent: Mutex<bool>,
+    /// Where the server speaks by itself.
+    stream: Mutex<Option<mpsc::Sender<Result<Payload, Status>>>>,
+    /// Kinds of what was heard on the stream.
+    heard: Mutex<Vec<(String, Value)>>,
+    logins: Mutex<VecDeque<(u16, String)>>,
+    login_paths: Mutex<Vec<String>>,
+}
+
+impl Scene {
+    fn answer(&self, asked: &Payload) -> Payload {
+        let say = |kind: &str, body: Value| Payload::new(kind, &body, None);
+        let fault = |code: i32, words: &str| {
+            say("ErrorResponse", json!({"resultCode": 500, "errorCode": code, "message": words}))
+        };
+        let shown = asked.metadata.as_ref().and_then(|it| it.headers.get("accessToken"));
+        let body: Value = asked.read().unwrap();
+        match asked.kind() {
+            "HealthCheckRequest" => {
+                let mut left = self.unregistered.lock();
+                if *left > 0 {
+                    *left -= 1;
+                    return fault(301, "Connection is unregistered.");
+                }
+                say("HealthCheckResponse", json!({"resultCode": 200}))
+            }
+            _ if self.token.lock().is_some() && shown != self.token.lock().as_ref() => {
+                fault(403, "token expired!")
+            }
+            "ServiceListRequest" => {
+                let names: Vec<String> = self.services.lock().keys().cloned().collect();
+                let page = body["pageNo"].as_u64().unwrap() as usize;
+                let size = body["pageSize"].as_u64().unwrap() as usize;
+                let shown: Vec<_> = names.iter().skip((page - 1) * size).take(size).collect();
+                say("ServiceListResponse", json!({"count": names.len(), "serviceNames": shown}))
+            }
+            "SubscribeServiceRequest" => {
+                let name = body["serviceName"].as_str().unwrap();
+                match self.services.lock().get(name) {
+                    Some(told) => say("SubscribeServiceResponse", told.clone()),
+                    None => fault(500, "nobody knows it"),
+                }
+            }
+            other => fault(501, other),
+        }
+    }
+
+    /// Says something by itself, when it is spoken to.
+    async fn push(&self, kind: &str, body: Value) {
+        let stream = loop {
+            let stream = self.stream.lock().clone();
+            match stream {
+                Some(stream) => break stream,
+                None => tokio::task::yield_now().await,
+            }
+        };
+        stream.send(Ok(Payload::new(kind, &body, None))).await.unwrap();
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Calls(Arc<Scene>);
+
+/// Their two services have two names; one is enough for a router that goes by the whole path.
+impl NamedService for Calls {
+    const NAME: &'static str = "Request";
+}
+
+#[derive(Debug, Clone)]
+struct Streams(Arc<Scene>);
+
+impl NamedService for Streams {
+    const NAME: &'static str = "BiRequestStream";
+}
+
+type Answer<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+impl Service<http::Request<Body>> for Calls {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Answer<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let codec = ProstCodec::<Payload, Payload>::default();
+        let service = self.clone();
+        Box::pin(async move { Ok(Grpc::new(codec).unary(service, request).await) })
+    }
+}
+
+impl UnaryService<Payload> for Calls {
+    type Response = Payload;
+    type Future = Answer<Result<Response<Payload>, Status>>;
+
+    fn call(&mut self, request: Request<Payload>) -> Self::Future {
+        let scene = Arc::clone(&self.0);
+        Box::pin(async move {
+            if *scene.silent.lock() {
+                return std::future::pending().await;
+            }
+            Ok(Response::new(scene.answer(request.get_ref())))
+        })
+    }
+}
+
+impl Service<http::Request<Body>> for Streams {
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = Answer<Result<Self::Response, Infallible>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<Body>) -> Self::Future {
+        let codec = ProstCodec::<Payload, Payload>::default();
+        let service = self.clone();
+        Box::pin(async move { Ok(Grpc::new(codec).streaming(service, request).await) })
+    }
+}
+
+impl StreamingService<Payload> for Streams {
+    type Response = Payload;
+    type ResponseStream = ReceiverStream<Result<Payload, Status>>;
+    type Future = Answer<Result<Response<Self::ResponseStream>, Status>>;
+
+    fn call(&mut self, request: Request<Streaming<Payload>>) -> Self::Future {
+        let scene = Arc::clone(&self.0);
+        let (say, stream) = mpsc::channel(8);
+        *scene.stream.lock() = Some(say);
+        tokio::spawn(async move {
+            let mut asked = request.into_inner();
+            while let Some(Ok(payload)) = asked.next().await {
+                let heard = (payload.kind().to_owned(), payload.read().unwrap());
+                scene.heard.lock().push(heard);
+            }
+        });
+        Box::pin(async move { Ok(Response::new(ReceiverStream::new(stream))) })
+    }
+}
+
+/// Two ports 1000 apart, as those of gRPC and of HTTP are.
+async fn two_ports() -> (TcpListener, TcpListener) {
+    loop {
+        let grpc = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let port = grpc.local_addr().unwrap().port();
+        let Some(below) = port.checked_sub(1000) else { continue };
+        if let Ok(web) = TcpListener::bind(("127.0.0.1", below)).await {
+            return (grpc, web);
+        }
+    }
+}
+
+/// A server on ports of its own, until it is dropped.
+struct Fake {
+    scene: Arc<Scene>,
+    server: Server,
+    _running: JoinSet<()>,
+}
+
+impl Fake {
+    async fn start() -> Self {
+        let scene = Arc::new(Scene::default());
+        let (grpc, web) = two_ports().await;
+        let port = web.local_addr().unwrap().port();
+        let mut running = JoinSet::new();
+        let (calls, streams) = (Calls(Arc::clone(&scene)), Streams(Arc::clone(&scene)));
+        running.spawn(async move {
+            let router =
+                tonic::transport::Server::builder().add_service(calls).add_service(streams);
+            router.serve_with_incoming(TcpListenerStream::new(grpc)).await.unwrap();
+        });
+        running.spawn(serve_logins(web, Arc::clone(&scene)));
+        Self { scene, server: Server { host: "127.0.0.1".to_owned(), port }, _running: running }
+    }
+
+    async fn open(&self, settings: &Settings) -> Result<(Connection, crate::Pushes), Error> {
+        tokio::time::timeout(SOON, Connection::open(&self.server, settings)).await.unwrap()
+    }
+}
+
+/// Answers what stands next in `logins`, one connection after the other; else 404.
+async fn serve_logins(listener: TcpListener, scene: Arc<Scene>) {
+    while let Ok((mut stream, _)) = listener.accept().await {
+        let mut bytes = Vec::new();
+        let mut buffer = [0; 4096];
+        while !bytes.windows(4).any(|it| it == b"\r\n\r\n") {
+            match stream.read(&mut buffer).await {
+                Ok(read) if read > 0 => bytes.extend_from_slice(&buffer[..read]),
+                _ => break,
+            }
+        }
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let path = text.split(' ').nth(1).unwrap_or_default().to_owned();
+        scene.login_paths.lock().push(path);
+        let (status, body) =
+            scene.logins.lock().pop_front().unwrap_or_else(|| (404, "{}".to_owned()));
+        let answer = format!("HTTP/1.1 {status} x\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        let _gone = stream.write_all(answer.as_bytes()).await;
+    }
+}
+
+fn nobody() -> Settings {
+    Settings { namespace: String::new(), secrets: None, tls: None }
+}
+
+fn laneway() -> Settings {
+    let credentials = Credentials { user: "laneway".to_owned(), password: "pass&word".to_owned() };
+    Settings { secrets: Some(Arc::new(move || Ok(credentials.clone()))), ..nobody() }
+}
+
+fn told(name: &str, ports: &[u16]) -> Value {
+    let hosts: Vec<Value> =
+        ports.iter().map(|port| json!({"ip": "10.0.0.1", "port": port})).collect();
+    json!({"resultCode": 200, "serviceInfo": {"name": name, "groupName": "G", "hosts": hosts}})
+}
+
+fn token(text: &str) -> (u16, String) {
+    (200, json!({"accessToken": text, "tokenTtl": 18_000}).to_string())
+}
+
+#[tokio::test]
+async fn services_are_listed_subscribed_and_followed() {
+    let fake = Fake::start().await;
+    *fake.scene.unregistered.lock() = 2;
+    for number in 0..12_000 {
+        fake.scene.services.lock().insert(format!("s{number}"), told(&format!("s{number}"), &[80]));
+    }
+    let (connection, mut pushes) = fake.open(&nobody()).await.unwrap();
+    assert_eq!(connection.services("G").await.unwrap().len(), 12_000);
+    let info = connection.subscribe("G", "s7").await.unwrap();
+    assert_eq!((info.group_and_name(), info.hosts.len()), (("G", "s7"), 1));
+    let refused = connection.subscribe("G", "unknown").await.unwrap_err();
+    assert!(refused.is_of_one_call(), "{refused}");
+
+    fake.scene.push("SetupAckRequest", json!({"requestId": "1"})).await;
+    fake.scene.push("NotifySubscriberRequest", json!({"requestId": "2", "serviceInfo": {}})).await;
+    let mut push = told("s7", &[]);
+    push["requestId"] = json!("3");
+    fake.scene.push("NotifySubscriberRequest", push).await;
+    match tokio::time::timeout(SOON, pushes.next()).await.unwrap() {
+        Pushed::Service(info) => assert!(info.hosts.is_empty(), "{info:?}"),
+        Pushed::Ended(error) => panic!("{error}"),
+    }
+    fake.scene.push("ConnectResetRequest", json!({"requestId": "4"})).await;
+    match tokio::time::timeout(SOON, pushes.next()).await.unwrap() {
+        Pushed::Ended(Error::Reset) => {}
+        other => panic!("{other:?}"),
+    }
+    // Each was answered, by its number, after the introduction; what could not be read as well.
+    let heard = fake.scene.heard.lock().clone();
+    assert_eq!(heard[0].0, "ConnectionSetupRequest");
+    let answers: Vec<_> = heard[1..]
+        .iter()
+        .map(|(kind, body)| (kind.as_str(), body["requestId"].as_str().unwrap()))
+        .collect();
+    let expected = [
+        ("SetupAckResponse", "1"),
+        ("NotifySubscriberResponse", "2"),
+        ("NotifySubscriberResponse", "3"),
+    ];
+    assert_eq!(answers[..3], expected);
+}
+
+#[tokio::test]
+async fn who_is_forgotten_logs_in_again_once_and_says_what_is_wrong() {
+    let fake = Fake::start().await;
+    fake.scene.services.lock().insert("a".to_owned(), told("a", &[80]));
+    // A server of 2.x knows the second path only.
+    fake.scene.logins.lock().extend([
+        (404, "{}".to_owned()),
+        token("one"),
+        (404, "{}".to_owned()),
+        token("two"),
+    ]);
+    *fake.scene.token.lock() = Some("one".to_owned());
+    let (connection, _pushes) = fake.open(&laneway()).await.unwrap();
+    connection.subscribe("G", "a").await.unwrap();
+    *fake.scene.token.lock() = Some("two".to_owned());
+    connection.subscribe("G", "a").await.unwrap();
+    let paths = fake.scene.login_paths.lock().clone();
+    assert_eq!(paths[..2], ["/nacos/v3/auth/user/login", "/nacos/v1/auth/login"]);
+    assert_eq!(paths.len(), 4);
+
+    // The right user without the right.
+    *fake.scene.token.lock() = Some("another's".to_owned());
+    fake.scene.logins.lock().push_back(token("three"));
+    let refused = connection.subscribe("G", "a").await.unwrap_err().to_string();
+    assert_eq!(
+        refused,
+        "the server refuses to tell service `G/a` (403: token expired!); give this user the right to read the namespace"
+    );
+}
+
+#[tokio::test]
+async fn a_refused_login_says_who_and_shows_no_password() {
+    let fake = Fake::start().await;
+    fake.scene.logins.lock().extend([(403, "unknown user".to_owned()), (404, "{}".to_owned())]);
+    let refused = fake.open(&laneway()).await.unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the server refuses to log in user `laneway` (403): check user and password"
+    );
+    assert!(!format!("{refused:?} {:?}", laneway()).contains("pass"));
+
+    *fake.scene.token.lock() = Some("a token".to_owned());
+    let (connection, _pushes) = fake.open(&nobody()).await.unwrap();
+    let refused = connection.services("G").await.unwrap_err().to_string();
+    assert!(refused.ends_with("write auth: {user, password} into the source"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_server_that_falls_silent_is_found_out() {
+    let fake = Fake::start().await;
+    let (connection, _pushes) = fake.open(&nobody()).await.unwrap();
+    *fake.scene.silent.lock() = true;
+    let late = tokio::time::timeout(SOON, connection.services("G")).await.unwrap().unwrap_err();
+    assert!(matches!(late, Error::Late { .. }) && !late.is_of_one_call(), "{late}");
+}
+
+#[tokio::test]
+async fn who_does_not_listen_is_named_with_the_port() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
+    drop(listener);
+    let server = Server { host: "127.0.0.1".to_owned(), port: address.port().saturating_sub(1000) };
+    let failed = Connection::open(&server, &nobody()).await.unwrap_err().to_string();
+    assert!(failed.contains(&address.to_string()) && failed.contains("1000 above"), "{failed}");
+}
+
+/// A port that takes TLS off what it hands on, as a server with TLS does.
+async fn in_tls(config: Arc<ServerConfig>, to: SocketAddr, listener: TcpListener) {
+    let acceptor = TlsAcceptor::from(config);
+    while let Ok((stream, _)) = listener.accept().await {
+        let acceptor = acceptor.clone();
+        tokio::spawn(async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let Ok(mut plain) = tokio::net::TcpStream::connect(to).await else { return };
+            let _over = tokio::io::copy_bidirectional(&mut stream, &mut plain).await;
+        });
+    }
+}
+
+#[tokio::test]
+async fn both_ports_are_asked_in_tls_and_believed_by_their_authority_alone() {
+    let fake = Fake::start().await;
+    fake.scene.services.lock().insert("a".to_owned(), told("a", &[80]));
+    fake.scene.logins.lock().push_back(token("one"));
+    *fake.scene.token.lock() = Some("one".to_owned());
+    let CertifiedKey { cert, signing_key } =
+        rcgen::generate_simple_self_signed(["nacos.example".to_owned()]).unwrap();
+    let key = PrivateKeyDer::try_from(signing_key.serialize_der()).unwrap();
+    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![cert.der().clone()], key)
+        .unwrap();
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let config = Arc::new(config);
+    let (grpc, web) = two_ports().await;
+    let port = web.local_addr().unwrap().port();
+    let mut running = JoinSet::new();
+    for (listener, behind) in [(grpc, fake.server.grpc_port()), (web, fake.server.port)] {
+        let to = SocketAddr::from(([127, 0, 0, 1], behind));
+        running.spawn(in_tls(Arc::clone(&config), to, listener));
+    }
+    let server = Server { host: "127.0.0.1".to_owned(), port };
+    let tls = |pem: String, name: &str| TlsSettings {
+        authorities: Authorities::Pem(pem),
+        server_name: Some(name.to_owned()),
+    };
+    let settings = Settings { tls: Some(tls(cert.pem(), "nacos.example")), ..laneway() };
+    let (connection, _pushes) = Connection::open(&server, &settings).await.unwrap();
+    assert_eq!(connection.services("G").await.unwrap().len(), 1);
+
+    // Another's authority, another's name: nothing is shown to whoever that is.
+    let others = rcgen::generate_simple_self_signed(["nacos.example".to_owned()]).unwrap().cert;
+    fake.scene.login_paths.lock().clear();
+    for (pem, name) in [(others.pem(), "nacos.example"), (cert.pem(), "other.example")] {
+        let settings = Settings { tls: Some(tls(pem, name)), ..laneway() };
+        let refused = Connection::open(&server, &settings).await.unwrap_err().to_string();
+        assert!(refused.contains("certificate"), "{refused}");
+    }
+    assert!(fake.scene.login_paths.lock().is_empty());
+}

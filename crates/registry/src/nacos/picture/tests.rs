@@ -1,0 +1,254 @@
+//! Restarts, shrinking and emptied services, through time; and tags that cover an address.
+
+use super::*;
+
+/// A picture, and what was told of it: instances by service, as `10.0.0.1:80=gray`.
+struct World {
+    picture: Picture,
+    now: Instant,
+    told: BTreeMap<String, Vec<String>>,
+    problems: BTreeMap<String, Vec<String>>,
+}
+
+fn key(name: &str) -> Key {
+    Key { group: "G".to_owned(), name: name.to_owned() }
+}
+
+/// `10.0.0.1:80`, with a tag after `=`, or what else `laneway.io/tag` is to be.
+fn instance(written: &str) -> ::nacos::Instance {
+    let (address, tag) = written.split_once('=').unwrap_or((written, ""));
+    let (ip, port) = address.rsplit_once(':').unwrap();
+    let metadata = BTreeMap::from([("laneway.io/tag".to_owned(), Some(tag.to_owned()))]);
+    ::nacos::Instance {
+        ip: ip.to_owned(),
+        port: port.parse().unwrap(),
+        weight: 1.0,
+        healthy: true,
+        enabled: true,
+        metadata: Some(metadata),
+    }
+}
+
+impl World {
+    fn new(covers: TagCovers) -> Self {
+        let picture = Picture::new("registry", "public", covers);
+        let mut world =
+            Self { picture, now: Instant::now(), told: BTreeMap::new(), problems: BTreeMap::new() };
+        world.picture.connected(world.now);
+        world
+    }
+
+    fn hear(&mut self, name: &str, instances: &[&str]) {
+        let instances: Vec<_> = instances.iter().map(|it| instance(it)).collect();
+        self.picture.told(&key(name), &instances, self.now);
+        self.look();
+    }
+
+    fn list(&mut self, names: &[&str]) {
+        self.picture.listed(&names.iter().map(|name| key(name)).collect(), self.now);
+        self.look();
+    }
+
+    fn reconnect(&mut self) {
+        self.picture.connected(self.now);
+        self.look();
+    }
+
+    fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.picture.settle(self.now);
+        self.look();
+    }
+
+    fn look(&mut self) {
+        for change in self.picture.take_changes() {
+            let name = change.service.name().to_owned();
+            self.problems.insert(
+                name.clone(),
+                change.problems.iter().map(|it| it.field.as_str().to_owned()).collect(),
+            );
+            let Some(service) = change.state else {
+                self.told.remove(&name);
+                continue;
+            };
+            let shown = |endpoint: &Endpoint| {
+                let tag = endpoint.tag.as_ref().map_or(String::new(), |tag| format!("={tag}"));
+                let health = match endpoint.health {
+                    Health::Usable => String::new(),
+                    other => format!(" {other:?}"),
+                };
+                format!("{}{tag}{health}", endpoint.address)
+            };
+            self.told.insert(name, service.endpoints().iter().map(shown).collect());
+        }
+    }
+
+    #[track_caller]
+    fn check(&self, name: &str, expected: &[&str]) {
+        let told = self.told.get(name).unwrap_or_else(|| panic!("{name} is not there"));
+        assert_eq!(told, expected, "{name}");
+    }
+}
+
+#[test]
+fn a_server_that_starts_anew_takes_nothing_away_while_its_clients_come_back() {
+    let mut world = World::new(TagCovers::default());
+    world.hear("a", &["10.0.0.1:80", "10.0.0.2:80"]);
+    world.hear("b", &["10.0.0.3:80"]);
+    world.hear("old", &["10.0.0.4:80"]);
+    world.now += Duration::from_secs(3600);
+    // Started empty: it has nothing, and says so.
+    world.reconnect();
+    world.list(&[]);
+    world.hear("a", &[]);
+    world.pass(Duration::from_secs(4));
+    world.check("a", &["10.0.0.1:80", "10.0.0.2:80"]);
+    world.check("old", &["10.0.0.4:80"]);
+    // One comes back, and a new one with it.
+    world.list(&["a", "b"]);
+    world.hear("a", &["10.0.0.2:80", "10.0.0.9:80"]);
+    world.check("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.9:80"]);
+    world.pass(HELD - Duration::from_secs(4) - Duration::from_millis(1));
+    world.check("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.9:80"]);
+    assert!(world.picture.remark().unwrap().contains("are kept"), "{:?}", world.picture.remark());
+    // What the server has said till then is believed; of `b` it has said nothing.
+    world.pass(Duration::from_millis(1));
+    world.check("a", &["10.0.0.2:80", "10.0.0.9:80"]);
+    world.check("b", &["10.0.0.3:80"]);
+    assert!(!world.told.contains_key("old"));
+    world.hear("b", &["10.0.0.3:80"]);
+    assert_eq!(world.picture.remark(), None);
+    assert!(!world.picture.keeps());
+}
+
+#[test]
+fn an_emptied_service_is_believed_while_others_are_well() {
+    let mut world = World::new(TagCovers::default());
+    for name in ["a", "b", "c"] {
+        world.hear(name, &["10.0.0.1:80", "10.0.0.2:80"]);
+    }
+    // Fewer are believed at once, none after a moment.
+    world.hear("a", &["10.0.0.1:80"]);
+    world.check("a", &["10.0.0.1:80"]);
+    world.hear("a", &[]);
+    world.check("a", &["10.0.0.1:80"]);
+    world.pass(SETTLED);
+    world.check("a", &[]);
+    // Back before the moment is over: nothing was lost.
+    world.hear("b", &[]);
+    world.hear("b", &["10.0.0.1:80", "10.0.0.2:80"]);
+    world.pass(SETTLED);
+    world.check("b", &["10.0.0.1:80", "10.0.0.2:80"]);
+    // A service that is listed no more is gone, after the same moment; the one that was emptied is long forgotten.
+    world.pass(HELD);
+    world.list(&["a", "b"]);
+    world.pass(SETTLED);
+    assert!(!world.told.contains_key("c"));
+    world.list(&["b"]);
+    assert!(!world.told.contains_key("a"));
+}
+
+#[test]
+fn when_most_services_are_emptied_together_they_stay_for_a_while() {
+    let mut world = World::new(TagCovers::default());
+    for name in ["a", "b", "c"] {
+        world.hear(name, &["10.0.0.1:80"]);
+    }
+    world.hear("a", &[]);
+    world.hear("b", &[]);
+    world.pass(HELD - Duration::from_millis(1));
+    for name in ["a", "b", "c"] {
+        world.check(name, &["10.0.0.1:80"]);
+    }
+    world.pass(Duration::from_millis(1));
+    world.check("a", &[]);
+    world.check("b", &[]);
+    world.check("c", &["10.0.0.1:80"]);
+    // The only one there is has nobody to be compared with.
+    let mut alone = World::new(TagCovers::default());
+    alone.hear("a", &["10.0.0.1:80"]);
+    alone.hear("a", &[]);
+    alone.pass(SETTLED * 2);
+    alone.check("a", &["10.0.0.1:80"]);
+    alone.pass(HELD);
+    alone.check("a", &[]);
+}
+
+#[test]
+fn a_tag_covers_the_address_of_its_registration() {
+    let mut world = World::new(TagCovers::Address);
+    world.hear("dubbo-provider", &["10.0.0.1:20880", "10.0.0.2:20880"]);
+    world.check("dubbo-provider", &["10.0.0.1:20880", "10.0.0.2:20880"]);
+    world.hear("sc-c", &["10.0.0.1:80=gray", "10.0.0.2:80"]);
+    world.check("dubbo-provider", &["10.0.0.2:20880", "10.0.0.1:20880=gray"]);
+    world.check("sc-c", &["10.0.0.2:80", "10.0.0.1:80=gray"]);
+    // Metadata edited: at once for all.
+    world.hear("sc-c", &["10.0.0.1:80=blue", "10.0.0.2:80"]);
+    world.check("dubbo-provider", &["10.0.0.2:20880", "10.0.0.1:20880=blue"]);
+    // Who says base says something.
+    world.hear("management", &["10.0.0.1:9000=base"]);
+    world.check("management", &["10.0.0.1:9000"]);
+    world.check("dubbo-provider", &["10.0.0.1:20880 InvalidTag", "10.0.0.2:20880"]);
+    world.hear("management", &["10.0.0.9:9000"]);
+    world.check("dubbo-provider", &["10.0.0.2:20880", "10.0.0.1:20880=blue"]);
+    // Who said it leaves, or is taken offline: the process is what it was.
+    world.hear("sc-c", &["10.0.0.2:80"]);
+    world.check("dubbo-provider", &["10.0.0.2:20880", "10.0.0.1:20880=blue"]);
+    world.hear("metrics", &["10.0.0.1:9100"]);
+    world.check("metrics", &["10.0.0.1:9100=blue"]);
+    world.hear("metrics", &[]);
+    world.pass(SETTLED);
+    // It is there again and says nothing now, or all have left: it is another.
+    world.hear("sc-c", &["10.0.0.1:80=blue", "10.0.0.2:80"]);
+    world.hear("sc-c", &["10.0.0.1:80", "10.0.0.2:80"]);
+    world.check("dubbo-provider", &["10.0.0.1:20880", "10.0.0.2:20880"]);
+    world.hear("sc-c", &["10.0.0.1:80=blue", "10.0.0.2:80"]);
+    world.hear("sc-c", &["10.0.0.2:80"]);
+    world.hear("dubbo-provider", &["10.0.0.2:20880"]);
+    world.hear("dubbo-provider", &["10.0.0.1:20880", "10.0.0.2:20880"]);
+    world.check("dubbo-provider", &["10.0.0.1:20880", "10.0.0.2:20880"]);
+}
+
+#[test]
+fn what_is_no_tag_is_never_base_and_neither_is_what_it_covers() {
+    let mut world = World::new(TagCovers::Address);
+    world.hear("a", &["10.0.0.1:80=no tag", "10.0.0.2:80"]);
+    world.hear("b", &["10.0.0.1:81"]);
+    world.check("a", &["10.0.0.1:80 InvalidTag", "10.0.0.2:80"]);
+    world.check("b", &["10.0.0.1:81 InvalidTag"]);
+    assert_eq!(world.problems["a"], ["instance 10.0.0.1:80.metadata[laneway.io/tag]"]);
+    assert_eq!(world.problems["b"], ["instance 10.0.0.1:81.tag"]);
+    let remark = world.picture.remark().unwrap();
+    assert!(remark.starts_with("G/a: ") && remark.ends_with("(and 1 more)"), "{remark}");
+}
+
+#[test]
+fn where_processes_share_an_address_each_speaks_for_itself() {
+    let registrations: &[&str] = &["10.0.0.1:80", "10.0.0.1:81=gray"];
+    let mut world = World::new(TagCovers::Registration);
+    world.hear("a", registrations);
+    world.hear("b", &["10.0.0.1:90"]);
+    world.check("a", registrations);
+    world.check("b", &["10.0.0.1:90"]);
+    let mut world = World::new(TagCovers::Address);
+    world.hear("a", registrations);
+    world.check("a", &["10.0.0.1:80=gray", "10.0.0.1:81=gray"]);
+}
+
+#[test]
+fn what_cannot_be_read_is_told_and_left_out() {
+    let mut world = World::new(TagCovers::default());
+    world.hear("a", &["shop.example:80", "10.0.0.1:80", "169.254.169.254:80"]);
+    world.check("a", &["10.0.0.1:80"]);
+    assert_eq!(world.problems["a"], ["ip", "ip"]);
+}
+
+#[test]
+fn only_differences_are_told() {
+    let mut world = World::new(TagCovers::default());
+    world.hear("a", &["10.0.0.1:80"]);
+    let again = [instance("10.0.0.1:80")];
+    world.picture.told(&key("a"), &again, world.now);
+    world.picture.listed(&BTreeSet::from([key("a")]), world.now);
+    assert!(world.picture.take_changes().is_empty());
+}
