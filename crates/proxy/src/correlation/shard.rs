@@ -218,7 +218,10 @@ impl Shard {
     }
 
     fn insert(&mut self, hash: u64, id: &[u8], context: &[u8], lost_sibling: bool) -> u32 {
-        let first = self.by_id.find(hash, |index| self.slots[*index as usize].id == id).copied();
+        let first = self.of_id(hash, id).next();
+        // What is missing is missing for every context that comes to this id, whichever of those here tells of it.
+        let lost_sibling = lost_sibling
+            || self.of_id(hash, id).any(|index| self.slots[index as usize].lost_sibling);
         let index = if self.free == NONE {
             self.slots.push(Slot::empty());
             (self.slots.len() - 1) as u32 // below `slots_max`
@@ -238,11 +241,7 @@ impl Shard {
             // After the first, so that the table need not be told.
             Some(first) => {
                 let next = std::mem::replace(&mut self.slots[first as usize].next_of_id, index);
-                let lost = self.slots[first as usize].lost_sibling;
-                let slot = &mut self.slots[index as usize];
-                slot.next_of_id = next;
-                // What is missing is missing for every context under this id.
-                slot.lost_sibling |= lost;
+                self.slots[index as usize].next_of_id = next;
             }
             None => {
                 let slots = &self.slots;

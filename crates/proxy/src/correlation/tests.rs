@@ -255,6 +255,30 @@ fn too_long_a_context_is_not_remembered_and_a_conflict_for_others() {
 }
 
 #[test]
+fn whoever_comes_to_an_id_of_which_something_is_missing_is_a_conflict_whoever_tells_of_it() {
+    let (mut table, start) = (Shard::new(3), Instant::now());
+    let hash = |id: &str| u64::from(id.as_bytes()[0]);
+    let mut begin = |table: &mut Shard, id: &str, context: &str| {
+        table.begin(hash(id), id.as_bytes(), context.as_bytes(), start)
+    };
+    let first = begin(&mut table, "a", "lane.trade=gray");
+    let others = [begin(&mut table, "b", ""), begin(&mut table, "b", "lane.trade=gray")];
+    let refused = begin(&mut table, "c", "");
+    // The place of one that has finished, while one is refused: something may be missing beside this one.
+    table.end(others[0], Some(start));
+    let second = begin(&mut table, "a", "lane.trade=blue");
+    table.end(refused, Some(start));
+    table.end(others[1], Some(start));
+    let _third = begin(&mut table, "a", "");
+    table.end(first, Some(start));
+    table.end(second, Some(start));
+
+    let alone = start + LIVES_AFTER_RESPONSE;
+    assert!(matches!(table.look(hash("a"), b"a", alone), Looked::Conflict));
+    assert_eq!(table.len(), 1);
+}
+
+#[test]
 fn one_thread_restores_what_another_remembered() {
     let (table, now) = (Arc::new(Correlation::default()), Instant::now());
     let inbound = ThreadCorrelation::new(Arc::clone(&table));
