@@ -258,7 +258,7 @@ fn too_long_a_context_is_not_remembered_and_a_conflict_for_others() {
 fn whoever_comes_to_an_id_of_which_something_is_missing_is_a_conflict_whoever_tells_of_it() {
     let (mut table, start) = (Shard::new(3), Instant::now());
     let hash = |id: &str| u64::from(id.as_bytes()[0]);
-    let mut begin = |table: &mut Shard, id: &str, context: &str| {
+    let begin = |table: &mut Shard, id: &str, context: &str| {
         table.begin(hash(id), id.as_bytes(), context.as_bytes(), start)
     };
     let first = begin(&mut table, "a", "lane.trade=gray");
