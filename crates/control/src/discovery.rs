@@ -153,7 +153,8 @@ fn leave_out_anothers(hello: &mut v1::Hello, peer: IpAddr) {
         })
     };
     hello.listeners.retain(|listener| is_own(listener));
-    if !is_own(&hello.address) {
+    // Words about where an agent is are nobody's address.
+    if canonical(&hello.address).is_some() && !is_own(&hello.address) {
         hello.address.clear();
     }
 }

@@ -55,9 +55,10 @@ impl Holder {
     /// Whether it may follow as this data plane.
     pub(crate) fn may_follow(&self, hello: &Hello, hub: &Hub) -> Result<(), Problem> {
         let Some(of) = &self.0 else { return Ok(()) };
-        if hello.role() != v1::Role::Sidecar {
-            let remedy =
-                format!("show the join token of the mesh: {of} is good for sidecars alone");
+        if !matches!(hello.role(), v1::Role::Sidecar | v1::Role::Agent) {
+            let remedy = format!(
+                "show the join token of the mesh: {of} is good for sidecars and agents alone"
+            );
             return Err(Problem::new("role", crate::hello::role(hello), remedy));
         }
         let namespace = match hello.namespace.as_str() {
@@ -69,7 +70,8 @@ impl Holder {
         match hub.data_plane(&hello.node).map(crate::distribute::DataPlane::hello) {
             Some(other) if other.role() != hello.role() || other.name != hello.name => {
                 let remedy = format!(
-                    "give this sidecar a data directory of its own (--data): it is the node of {}",
+                    "give this {} a node of its own (a sidecar: --data): it is the node of {}",
+                    crate::hello::role(hello),
                     crate::hello::shown(other)
                 );
                 Err(Problem::new("node", &hello.node, remedy))

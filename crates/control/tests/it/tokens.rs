@@ -127,6 +127,35 @@ async fn a_holder_follows_as_a_sidecar_of_its_application_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_holder_follows_as_an_agent_of_its_application_too() {
+    let plane = plane().await;
+    let (_, token) = make(&plane, json!({"application": "app-a", "tag": "gray"})).await;
+    let agent = |node: &str, application: &str, tag: &str| v1::Hello {
+        role: v1::Role::Agent.into(),
+        join_token: token.clone(),
+        tag: tag.to_owned(),
+        address: "a-host, process 7".to_owned(),
+        ..sidecar(node, application)
+    };
+    let beside = v1::Hello { role: v1::Role::Sidecar.into(), ..agent("s1", "app-a", "gray") };
+    let mut beside = plane.connect(beside).await;
+    assert!(beside.receive().await.synced);
+    for (hello, words) in [
+        (agent("a1", "app-b", "gray"), "hello.name: `app-b`"),
+        (agent("a1", "app-a", "blue"), "hello.tag: `blue`: use gray"),
+        (agent("s1", "app-a", "gray"), "it is the node of sidecar app-a"),
+    ] {
+        let status = DataPlane::connect(plane.discovery, hello).await.err().unwrap();
+        assert_eq!(status.code(), tonic::Code::PermissionDenied, "{words}");
+        assert!(status.message().contains(words), "{status} lacks {words}");
+    }
+    let mut follows = plane.connect(agent("a1", "app-a", "gray")).await;
+    assert!(follows.receive().await.synced);
+    // Told apart by people: no token of an application takes that away.
+    status_says(&plane, "a-host, process 7").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_holder_names_no_listener_of_another_machine() {
     let plane = plane().await;
     let (_, token) = make(&plane, json!({"application": "app-a"})).await;

@@ -30,7 +30,7 @@ pub(crate) struct Token {
 /// What to do with tokens.
 #[derive(Debug, Subcommand)]
 enum Action {
-    /// Make a token for the sidecars of one application (their --join-token-file); it is shown this once
+    /// Make a token for the sidecars and agents of one application (their --join-token-file); it is shown this once
     Create(Create),
     /// Show which tokens there are, not the tokens themselves
     List {
