@@ -44,7 +44,7 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     })?;
     let binary = root.join("target/release/laneway");
     steps.take("console in a browser", || console::browse(root, &binary, strictness))?;
-    steps.take("java agent", || java::build(root, &mut worlds))?;
+    steps.take("java agent", || java::build(root, &mut worlds, strictness))?;
     let counts = steps.take("tests", || tests(root, &worlds, Extent::Usual, &["--workspace"]))?;
     steps.print();
     conclude(root, &counts, strictness)
@@ -55,7 +55,7 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
 pub(crate) fn faults(root: &Path, strictness: Strictness) -> Result<()> {
     let mut steps = Steps::default();
     let mut worlds = steps.take("worlds", || worlds::prepare(root, strictness))?;
-    steps.take("java agent", || java::build(root, &mut worlds))?;
+    steps.take("java agent", || java::build(root, &mut worlds, strictness))?;
     steps.take("release binary", || {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;
