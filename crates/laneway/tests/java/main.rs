@@ -30,6 +30,9 @@ const GRAY: u8 = 21;
 const NEW_GRAY: u8 = 22;
 const C: u8 = 13;
 
+/// Where the application's configuration has its own registry.
+const REGISTRY: &str = "spring.cloud.discovery.client.simple.instances";
+
 const LANE: &[&str] = &["baggage: user=7,lane.trade=gray"];
 
 /// Processes end before the sandbox, whose directory has what they said.
@@ -44,6 +47,12 @@ struct Fixture {
 fn built(path: &str) -> Result<PathBuf> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../java-agent").join(path);
     place.canonicalize().with_context(|| format!("{path}: run `mvn package` in java-agent/ first"))
+}
+
+/// Of the JDK that Maven builds with.
+fn java() -> PathBuf {
+    let home = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
+    home.map_or("java".into(), |home| Path::new(&home).join("bin/java"))
 }
 
 /// The group, its lane, and the instances of `sc-B` as the control plane knows them: the base, and this one.
@@ -79,17 +88,18 @@ fn called(sandbox: &Sandbox, label: &str, host: u8) -> Result<Process> {
 fn application(sandbox: &Sandbox) -> Result<Process> {
     let mut agent = std::ffi::OsString::from("-javaagent:");
     agent.push(built("extension/target/laneway-agent.jar")?);
-    let mut command = Command::new("java");
+    let mut command = Command::new(java());
     command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]).arg(agent);
     command.arg(format!("-Dlaneway.control={}", sandbox.discovery_address()));
     command.args(["-Dlaneway.application=app-a", "-jar"]).arg(built("sample/target/sample.jar")?);
     command.arg(format!("--server.address={}", sandbox.host(A))).arg("--server.port=8080");
     for (number, host) in [BASE, GRAY].into_iter().enumerate() {
         let uri = sandbox.endpoint(host, 8080);
-        command.arg(format!(
-            "--spring.cloud.discovery.client.simple.instances.sc-B[{number}].uri=http://{uri}"
-        ));
+        for service in ["sc-B", "sc-D"] {
+            command.arg(format!("--{REGISTRY}.{service}[{number}].uri=http://{uri}"));
+        }
     }
+    command.arg(format!("--{REGISTRY}.sc-D[1].metadata[alicloud.service.tag]=gray"));
     Process::start("a", &mut command, sandbox.directory())
 }
 
@@ -170,6 +180,11 @@ fn a_spring_application_under_the_agent_stays_in_the_lane_of_each_request() {
     let unregistered = format!("A -> C[{}]", fixture.sandbox.host(C));
     assert_eq!(fixture.ask("unregistered", LANE).unwrap(), unregistered);
 
+    // Of a service that no control plane knows everybody is base, whomever the application's own balancer has chosen.
+    for headers in [&[], &[], LANE, LANE] {
+        assert_eq!(fixture.ask("own-balancer", headers).unwrap(), base, "{headers:?}");
+    }
+
     // The last picture holds while the control plane is away.
     fixture.control.kill();
     fixture.check(&gray);
@@ -189,5 +204,6 @@ fn a_spring_application_under_the_agent_stays_in_the_lane_of_each_request() {
     fixture.sandbox.must(&["lane", "enable", "trade/gray"]).unwrap();
     fixture.check(&new_gray);
     let status = fixture.sandbox.must(&["status"]).unwrap();
-    assert!(status.contains("agent") && status.contains("app-a"), "{status}");
+    let is_told = |words: &str| status.contains(words);
+    assert!(is_told("agent") && is_told("app-a") && is_told(", process "), "{status}");
 }

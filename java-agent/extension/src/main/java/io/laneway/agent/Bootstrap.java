@@ -9,36 +9,44 @@ import java.lang.instrument.Instrumentation;
 import java.nio.file.Files;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.logging.Level;
+import java.util.logging.Logger;
 import net.bytebuddy.dynamic.loading.ClassInjector;
 
 /** Puts the bridge where both the agent and every application see it, before anyone asks for it. */
 public final class Bootstrap {
     private static final String[] BRIDGE = {"Bridge", "Router", "Instance"};
-    private static boolean injected;
+    private static final Logger LOGGER = Logger.getLogger("io.laneway.agent");
+    private static Boolean isThere;
 
     private Bootstrap() {}
 
-    /** Does it once. */
-    public static synchronized void inject() {
-        if (injected) {
-            return;
+    /** Does it once. Returns whether it is there: where it is not, that is said, and nothing asks for it. */
+    public static synchronized boolean inject() {
+        if (isThere == null) {
+            try {
+                write(InstrumentationHolder.getInstrumentation());
+                isThere = true;
+            } catch (Throwable error) {
+                isThere = false;
+                LOGGER.log(Level.SEVERE, "laneway: the agent does not start, and the application goes on as without lanes: it "
+                        + "needs a folder for temporary files that it may write to (-Djava.io.tmpdir=…)", error);
+            }
         }
-        injected = true;
-        Instrumentation instrumentation = InstrumentationHolder.getInstrumentation();
-        try {
-            Map<String, byte[]> classes = new HashMap<>();
-            for (String name : BRIDGE) {
-                classes.put("io.laneway.agent.bridge." + name, read("bridge/" + name + ".class"));
-            }
-            File folder = Files.createTempDirectory("laneway-agent").toFile();
-            folder.deleteOnExit();
-            ClassInjector.UsingInstrumentation.of(folder, ClassInjector.UsingInstrumentation.Target.BOOTSTRAP, instrumentation)
-                    .injectRaw(classes);
-            for (File jar : folder.listFiles()) {
-                jar.deleteOnExit();
-            }
-        } catch (IOException error) {
-            throw new IllegalStateException("prepare a jar for the bootstrap class loader", error);
+        return isThere;
+    }
+
+    private static void write(Instrumentation instrumentation) throws IOException {
+        Map<String, byte[]> classes = new HashMap<>();
+        for (String name : BRIDGE) {
+            classes.put("io.laneway.agent.bridge." + name, read("bridge/" + name + ".class"));
+        }
+        File folder = Files.createTempDirectory("laneway-agent").toFile();
+        folder.deleteOnExit();
+        ClassInjector.UsingInstrumentation.of(folder, ClassInjector.UsingInstrumentation.Target.BOOTSTRAP, instrumentation)
+                .injectRaw(classes);
+        for (File jar : folder.listFiles()) {
+            jar.deleteOnExit();
         }
     }
 

@@ -6,14 +6,18 @@ import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Paths;
 import java.util.Locale;
-import java.util.UUID;
 import java.util.function.Function;
+import java.util.regex.Pattern;
 
 /**
  * What an operator may set, each as a system property ({@code -Dlaneway.control=…}) or in the environment
  * ({@code LANEWAY_CONTROL}), the property first. Names are those of a sidecar's settings.
  */
 final class Settings {
+    /** An application that nobody has named. */
+    static final String UNNAMED = "unnamed";
+    private static final Pattern CONTROL = Pattern.compile("[^/\\s]+:[0-9]{1,5}");
+
     private final Function<String, String> properties;
     private final Function<String, String> environment;
 
@@ -27,22 +31,33 @@ final class Settings {
         return setting("control");
     }
 
-    /** Who this process is to the control plane. */
-    Identity identity() throws IOException {
-        String tokenFile = setting("join.token.file");
-        String token = tokenFile.isEmpty()
-                ? ""
-                : new String(Files.readAllBytes(Paths.get(tokenFile)), StandardCharsets.UTF_8).trim();
+    /** Who this process is to the control plane. An {@link IllegalArgumentException} names a setting that is wrong. */
+    Identity identity() {
+        String control = control();
+        if (!CONTROL.matcher(control).matches()) {
+            throw new IllegalArgumentException("laneway.control is `" + control + "`, which is no HOST:PORT");
+        }
         String version = Settings.class.getPackage().getImplementationVersion();
-        return new Identity(control(), "agent-" + UUID.randomUUID(), application(), setting("namespace"), tag(), token,
-                version == null ? "" : version);
+        Machine machine = Machine.here();
+        String server = property("server.port") + environment("SERVER_PORT");
+        return new Identity(control, machine.node(application(), tag(), server, property("sun.java.command")),
+                application(), setting("namespace"), tag(), joinToken(), version == null ? "" : version, machine.shown());
+    }
+
+    private String joinToken() {
+        String file = setting("join.token.file");
+        try {
+            return file.isEmpty() ? "" : new String(Files.readAllBytes(Paths.get(file)), StandardCharsets.UTF_8).trim();
+        } catch (IOException | RuntimeException error) {
+            throw new IllegalArgumentException("laneway.join.token.file: `" + file + "` cannot be read (" + error + ")", error);
+        }
     }
 
     /** The application: its groups are told, and the services of their applications, before anyone asks. */
     String application() {
         return first(setting("application"), property("spring.application.name"),
                 environment("SPRING_APPLICATION_NAME"), property("otel.service.name"), environment("OTEL_SERVICE_NAME"),
-                "unnamed");
+                UNNAMED);
     }
 
     /** The tag of this instance, for people. */

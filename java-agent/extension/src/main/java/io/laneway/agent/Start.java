@@ -15,8 +15,9 @@ public final class Start implements AgentListener {
     @Override
     public void afterAgent(AutoConfiguredOpenTelemetrySdk unused) {
         try {
-            Bootstrap.inject();
-            Agent.start(new Settings(System::getProperty, System::getenv), LOGGER);
+            if (Bootstrap.inject()) {
+                Agent.start(new Settings(System::getProperty, System::getenv), LOGGER);
+            }
         } catch (Throwable error) {
             LOGGER.log(Level.SEVERE, "laneway: the agent does not start; the application goes on as without lanes", error);
         }

@@ -6,6 +6,8 @@ import java.util.function.Supplier;
 import org.springframework.boot.SpringApplication;
 import org.springframework.boot.autoconfigure.SpringBootApplication;
 import org.springframework.cloud.client.loadbalancer.LoadBalanced;
+import org.springframework.cloud.loadbalancer.annotation.LoadBalancerClient;
+import org.springframework.cloud.loadbalancer.annotation.LoadBalancerClients;
 import org.springframework.cloud.openfeign.EnableFeignClients;
 import org.springframework.cloud.openfeign.FeignClient;
 import org.springframework.context.annotation.Bean;
@@ -19,7 +21,7 @@ import org.springframework.web.reactive.function.client.WebClient;
 
 /**
  * Calls {@code sc-B} by the client that the path names, and answers with what it heard: {@code A -> B[…]}. Its registry does
- * not know {@code sc-C}.
+ * not know {@code sc-C}; for {@code sc-D} it has a load balancer of its own.
  */
 @SpringBootApplication
 @EnableFeignClients
@@ -39,6 +41,7 @@ public class Application {
                 "web-client", () -> web.get().uri(URL).retrieve().bodyToMono(String.class).block(),
                 "feign", feign::call,
                 "unregistered", () -> restTemplate.getForObject("http://sc-C/c", String.class),
+                "own-balancer", () -> restTemplate.getForObject("http://sc-D/d", String.class),
                 "async", () -> CompletableFuture.supplyAsync(byRestTemplate).join());
     }
 
@@ -66,6 +69,7 @@ public class Application {
 
     /** Clients that find instances of services by name. */
     @Configuration
+    @LoadBalancerClients(@LoadBalancerClient(name = "sc-D", configuration = TakesTurns.class))
     static class Clients {
         @Bean
         @LoadBalanced

@@ -1,7 +1,9 @@
 package io.laneway.agent.discovery;
 
 import java.io.IOException;
+import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.Iterator;
 import java.util.LinkedHashMap;
 import java.util.LinkedHashSet;
@@ -11,7 +13,8 @@ import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ThreadLocalRandom;
-import java.util.function.Consumer;
+import java.util.function.BiConsumer;
+import java.util.logging.Level;
 
 /**
  * Follows the control plane on a thread of its own: connects, applies, publishes, acknowledges, and connects again.
@@ -21,14 +24,22 @@ public final class Follower {
     private static final String PATH = "/laneway.discovery.v1.Discovery/Stream";
     /** Between two attempts to connect: short after the first failure, doubling. */
     private static final int PAUSE_MILLIS_MIN = 100;
-    private static final int PAUSE_MILLIS_MAX = 5_000;
+    private static final int PAUSE_MILLIS_MAX = 1_000;
+    /** The hooks that stop an application: of Spring Boot, and of Spring alone. */
+    private static final Set<String> APPLICATION_ENDS =
+            new HashSet<>(Arrays.asList("SpringApplicationShutdownHook", "SpringContextShutdownHook"));
+    /** Hooks are started one after the other, within a millisecond or so. */
+    private static final int LOOKS = 5;
+    private static final int LOOK_MILLIS = 10;
+    /** As long as Spring's graceful end takes unless it is told otherwise. */
+    private static final int APPLICATION_MILLIS = 30_000;
     /** How long an orderly end waits until the control plane has closed the stream. */
     private static final int GOODBYE_MILLIS = 500;
     /** Names one agent asks for: those that its application calls; beyond it something enumerates. */
     private static final int NAMES_MAX = 8_192;
 
     private final Identity identity;
-    private final Consumer<String> log;
+    private final BiConsumer<Level, String> log;
     private final Picture picture = new Picture();
     private final Set<String> wanted = new LinkedHashSet<>();
     private final Map<CompletableFuture<Void>, String> waiting = new LinkedHashMap<>();
@@ -38,7 +49,7 @@ public final class Follower {
     private boolean stopping;
 
     /** {@code log} hears what an operator should know: that the control plane is there, or away and why. */
-    public Follower(Identity identity, Consumer<String> log) {
+    public Follower(Identity identity, BiConsumer<Level, String> log) {
         this.identity = identity;
         this.log = log;
     }
@@ -48,7 +59,10 @@ public final class Follower {
         Thread thread = new Thread(this::run, "laneway-discovery");
         thread.setDaemon(true);
         thread.start();
-        Runtime.getRuntime().addShutdownHook(new Thread(() -> stop(thread), "laneway-goodbye"));
+        Runtime.getRuntime().addShutdownHook(new Thread(() -> {
+            waitForApplication();
+            stop(thread);
+        }, "laneway-goodbye"));
     }
 
     /** The latest picture. */
@@ -90,21 +104,26 @@ public final class Follower {
     private void run() {
         int pause = PAUSE_MILLIS_MIN;
         while (true) {
+            Throwable end;
             try (GrpcStream opened = new GrpcStream(identity.control, PATH)) {
                 begin(opened);
                 while (true) {
                     take(opened, opened.receive());
                     pause = PAUSE_MILLIS_MIN;
                 }
-            } catch (IOException | RuntimeException | LinkageError error) {
-                if (lost(error)) {
-                    return;
-                }
+            } catch (Throwable error) {
+                // An Error too, of the application's memory or of its log: without this thread nothing would be heard again.
+                end = error;
             }
             try {
+                if (lost(end)) {
+                    return;
+                }
                 Thread.sleep(pause + ThreadLocalRandom.current().nextInt(pause));
             } catch (InterruptedException stopped) {
                 return;
+            } catch (Throwable unsaid) {
+                // That it is away is noted already, and said only once.
             }
             pause = Math.min(2 * pause, PAUSE_MILLIS_MAX);
         }
@@ -128,7 +147,7 @@ public final class Follower {
             release();
         }
         if (isBack) {
-            log.accept("following the control plane at " + identity.control);
+            log.accept(Level.INFO, "following the control plane at " + identity.control);
         }
         opened.send(Messages.ack(picture.epoch(), picture.number(), refused));
     }
@@ -163,10 +182,31 @@ public final class Follower {
             release();
         }
         if (isNews) {
-            log.accept("the control plane at " + identity.control + " is away (" + error.getMessage() + "); "
+            String why = error.getMessage() == null ? error.toString() : error.getMessage();
+            log.accept(Level.WARNING, "the control plane at " + identity.control + " is away (" + why + "); "
                     + (view.isTold ? "the last picture holds" : "instances are chosen by their own tags"));
         }
         return stopping;
+    }
+
+    /**
+     * While Spring stops, requests in hand are still served, and call others. All hooks run at once; that one is not in
+     * sight before it has been started.
+     */
+    static void waitForApplication() {
+        try {
+            for (int look = 0; look < LOOKS; look++) {
+                for (Thread thread : Thread.getAllStackTraces().keySet()) {
+                    if (APPLICATION_ENDS.contains(thread.getName())) {
+                        thread.join(APPLICATION_MILLIS);
+                        return;
+                    }
+                }
+                Thread.sleep(LOOK_MILLIS);
+            }
+        } catch (InterruptedException ended) {
+            Thread.currentThread().interrupt();
+        }
     }
 
     private void stop(Thread thread) {

@@ -9,10 +9,14 @@ public final class Identity {
     final String tag;
     final String joinToken;
     final String version;
+    final String address;
 
-    /** {@code control}: {@code host:port} of the control plane's discovery listener. Empty is untold. */
+    /**
+     * {@code control}: {@code host:port} of the control plane's discovery listener. {@code address}: where this agent is,
+     * for people. Empty is untold.
+     */
     public Identity(String control, String node, String application, String namespace, String tag, String joinToken,
-            String version) {
+            String version, String address) {
         this.control = control;
         this.node = node;
         this.application = application;
@@ -20,5 +24,6 @@ public final class Identity {
         this.tag = tag;
         this.joinToken = joinToken;
         this.version = version;
+        this.address = address;
     }
 }

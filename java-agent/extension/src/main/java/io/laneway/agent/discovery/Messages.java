@@ -36,7 +36,7 @@ final class Messages {
             }
             hello.message(6, written);
         }
-        hello.text(8, identity.joinToken).text(9, identity.tag);
+        hello.text(7, identity.address).text(8, identity.joinToken).text(9, identity.tag);
         return new ProtobufWriter().message(HELLO, hello.text(12, epoch).text(13, identity.namespace)).bytes();
     }
 

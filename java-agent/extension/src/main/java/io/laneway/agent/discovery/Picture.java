@@ -3,17 +3,17 @@ package io.laneway.agent.discovery;
 import io.laneway.agent.decision.Group;
 import io.laneway.agent.decision.Service;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collection;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
+import java.util.stream.LongStream;
 
 /** What the control plane has told, resource by resource. One thread has it; others see its {@link View}s. */
 final class Picture {
     private final Map<String, Held> held = new HashMap<>();
-    private Set<Long> digest;
+    private long[] digest;
     private String epoch = "";
     private long number;
     private boolean complete;
@@ -28,6 +28,8 @@ final class Picture {
         Service instances;
         /** Of a name: whether it has been answered; {@link #service} says with which service, if any. */
         boolean isName;
+        /** Of a name that several services have: their sources. */
+        final List<String> sources = new ArrayList<>();
 
         Held(String key) {
             this.key = key;
@@ -115,6 +117,8 @@ final class Picture {
                 for (int part = answer.next(); part != 0; part = answer.next()) {
                     if (part == 2) {
                         fresh.service = Messages.ServiceId.read(answer.message());
+                    } else if (part == 3) {
+                        fresh.sources.add(answer.text());
                     } else {
                         answer.skip();
                     }
@@ -135,31 +139,39 @@ final class Picture {
         throw new IllegalArgumentException("a service without identity");
     }
 
+    /** A change of what was never told whole says nothing. */
     private void changeDigest(ProtobufReader in) {
-        // Views keep the one before.
-        Set<Long> next = digest == null ? new HashSet<>() : new HashSet<>(digest);
+        boolean whole = false;
+        LongStream.Builder added = LongStream.builder();
+        LongStream.Builder removed = LongStream.builder();
         for (int field = in.next(); field != 0; field = in.next()) {
             if (field == 1) {
-                if (in.flag()) {
-                    next.clear();
-                }
+                whole = in.flag();
             } else if (field == 2 || field == 3) {
-                ProtobufReader numbers = in.isRun() ? in.message() : in;
-                while (!numbers.isAtEnd()) {
-                    if (field == 2) {
-                        next.add(numbers.fixed64());
-                    } else {
-                        next.remove(numbers.fixed64());
-                    }
-                    if (numbers == in) {
-                        break;
-                    }
-                }
+                hashes(in, field == 2 ? added : removed);
             } else {
                 in.skip();
             }
         }
-        digest = next;
+        if (whole) {
+            digest = added.build().sorted().distinct().toArray();
+        } else if (digest != null) {
+            long[] gone = removed.build().sorted().toArray();
+            LongStream stays = Arrays.stream(digest).filter(hash -> Arrays.binarySearch(gone, hash) < 0);
+            digest = LongStream.concat(stays, added.build()).sorted().distinct().toArray();
+        }
+    }
+
+    /** One of them, or a run of packed ones. */
+    private static void hashes(ProtobufReader in, LongStream.Builder into) {
+        if (!in.isRun()) {
+            into.add(in.fixed64());
+            return;
+        }
+        ProtobufReader packed = in.message();
+        while (!packed.isAtEnd()) {
+            into.add(packed.fixed64());
+        }
     }
 
     /** What decisions run on. */
@@ -174,12 +186,19 @@ final class Picture {
             }
         }
         Map<String, Service> names = new HashMap<>();
+        Map<String, List<String>> ambiguous = new HashMap<>();
         for (Held one : held.values()) {
-            if (one.isName) {
-                names.put(one.key.substring(one.key.indexOf('/') + 1), services.get(one.service));
+            if (!one.isName) {
+                continue;
             }
+            String name = one.key.substring(one.key.indexOf('/') + 1);
+            if (!one.sources.isEmpty()) {
+                ambiguous.put(name, one.sources);
+            } else if (one.service == null || services.containsKey(one.service)) {
+                names.put(name, services.get(one.service));
+            } // else its service is still to come
         }
-        return new View(groups, names, digest, complete);
+        return new View(groups, names, ambiguous, digest, complete);
     }
 
     Collection<Held> held() {

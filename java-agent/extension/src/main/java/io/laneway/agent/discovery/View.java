@@ -5,37 +5,50 @@ import io.laneway.agent.decision.Policy;
 import io.laneway.agent.decision.Service;
 import io.laneway.agent.decision.XxHash64;
 import java.nio.charset.StandardCharsets;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 
 /** A whole picture as it was at one moment. A call uses one from start to end. */
 public final class View {
-    static final View NOTHING =
-            new View(Collections.<Group>emptyList(), Collections.<String, Service>emptyMap(), null, false);
+    static final View NOTHING = new View(Collections.<Group>emptyList(), Collections.<String, Service>emptyMap(),
+            Collections.<String, List<String>>emptyMap(), null, false);
 
     /** What groups say. */
     public final Policy policy;
     /** A control plane has been heard. */
-    public final boolean isTold;
+    final boolean isTold;
     private final Map<String, Service> names;
-    private final Set<Long> digest;
+    private final Map<String, List<String>> ambiguous;
+    private final long[] digest;
 
-    View(List<Group> groups, Map<String, Service> names, Set<Long> digest, boolean isTold) {
+    /** {@code digest}: sorted hashes of all names there are; {@code null} where they have not been told. */
+    View(List<Group> groups, Map<String, Service> names, Map<String, List<String>> ambiguous, long[] digest,
+            boolean isTold) {
         this.policy = new Policy(groups);
         this.names = names;
+        this.ambiguous = ambiguous;
         this.digest = digest;
         this.isTold = isTold;
     }
 
     /** Whether it is known what a lower-case name means, be it nothing. */
     public boolean knows(String name) {
-        return names.containsKey(name) || isTold && digest != null && !digest.contains(XxHash64.hash(name.getBytes(StandardCharsets.UTF_8)));
+        return names.containsKey(name) || ambiguous.containsKey(name) || isTold && digest != null && !isInDigest(name);
+    }
+
+    private boolean isInDigest(String name) {
+        return Arrays.binarySearch(digest, XxHash64.hash(name.getBytes(StandardCharsets.UTF_8))) >= 0;
     }
 
     /** The service a lower-case name means; {@code null} where it means none, or that is not known. */
     public Service service(String name) {
         return names.get(name);
+    }
+
+    /** The sources that have a service of this lower-case name, where they are several; otherwise empty. */
+    public List<String> sources(String name) {
+        return ambiguous.getOrDefault(name, Collections.<String>emptyList());
     }
 }

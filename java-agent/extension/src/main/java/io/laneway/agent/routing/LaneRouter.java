@@ -63,11 +63,18 @@ public final class LaneRouter implements Router {
                 : allowed(follower.view(), name, registered, carried);
     }
 
-    private List<Instance> allowed(View view, String name, List<Instance> registered, Map<String, String> carried) {
-        Service service = view.service(name.toLowerCase(Locale.ROOT));
-        if (service == null || service.endpoints().isEmpty()) {
-            // A service that no control plane knows is in no group: whoever calls it is base.
-            return OwnTags.allowed(registered, view.isTold ? Collections.<String, String>emptyMap() : carried);
+    List<Instance> allowed(View view, String name, List<Instance> registered, Map<String, String> carried) {
+        String lower = name.toLowerCase(Locale.ROOT);
+        List<String> sources = view.sources(lower);
+        if (!sources.isEmpty()) {
+            sayOnce("service " + name + " is known to several sources (" + String.join(", ", sources) + "): nobody is called");
+            return Collections.emptyList();
+        }
+        Service service = view.service(lower);
+        if (service == null) {
+            // A service that no control plane knows is in no group: whoever calls it is base. Of one that is not known
+            // yet, its own tags say more than nothing.
+            return OwnTags.allowed(registered, view.knows(lower) ? Collections.<String, String>emptyMap() : carried);
         }
         Choice choice = view.policy.choose(view.policy.read(carried), service, null, endpoint -> false);
         if (choice.outcome == Choice.Outcome.REFUSED) {

@@ -5,11 +5,14 @@ import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.bridge.Router;
 import io.opentelemetry.api.baggage.Baggage;
 import java.util.ArrayList;
+import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
+import java.util.Locale;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
 import org.springframework.cloud.client.DefaultServiceInstance;
 import org.springframework.cloud.client.ServiceInstance;
@@ -31,7 +34,22 @@ public final class LoadBalancing {
     /** Suppliers lie within one another: how many of this thread's have been answered for already. */
     private static final ThreadLocal<int[]> ANSWERED = ThreadLocal.withInitial(() -> new int[1]);
 
+    /** By service, what a supplier last had before anything was taken from it. */
+    private static final Map<String, List<ServiceInstance>> ALL = new ConcurrentHashMap<>();
+    /** Where registries write tags, for the one of an instance that no registry knows. */
+    private static final String[] TAGS = {"laneway.io/tag", "alicloud.service.tag"};
+
     private LoadBalancing() {}
+
+    /** A supplier is asked for all it has, without a request: its answer is as it was, and remembered. */
+    public static Flux<List<ServiceInstance>> seen(
+            ServiceInstanceListSupplier supplier, Flux<List<ServiceInstance>> instances) {
+        if (Bridge.router() == null || instances == null) {
+            return instances;
+        }
+        String service = supplier.getServiceId();
+        return service == null ? instances : instances.doOnNext(list -> ALL.put(lower(service), list));
+    }
 
     /** A supplier is asked for instances; the number is shown again when it has answered. */
     public static int asked() {
@@ -89,7 +107,11 @@ public final class LoadBalancing {
                 return response;
             }
             String service = chosen.getServiceId();
-            List<ServiceInstance> allowed = allowed(router, service, Collections.singletonList(chosen), carried);
+            List<ServiceInstance> all = new ArrayList<>(ALL.getOrDefault(lower(service), Collections.emptyList()));
+            // The one that was chosen is the one that is kept, of several with one address.
+            all.remove(chosen);
+            all.add(chosen);
+            List<ServiceInstance> allowed = allowed(router, service, all, carried);
             if (allowed.contains(chosen)) {
                 return response;
             }
@@ -126,11 +148,46 @@ public final class LoadBalancing {
         }
     }
 
-    /** One that the application's registry does not know yet. It is spoken to as its peers are. */
+    /**
+     * One that the application's registry does not know yet. It is spoken to as its peers are; load balancers of a
+     * registry's own (Nacos's) want its class, and weights and clusters in its metadata.
+     */
     private static ServiceInstance added(String service, Instance one, List<ServiceInstance> peers) {
-        boolean secure = !peers.isEmpty() && peers.get(0).isSecure();
         String id = service + ":" + one.host + ":" + one.port;
-        return new DefaultServiceInstance(id, service, one.host, one.port, secure, new HashMap<>(one.metadata));
+        Map<String, String> metadata = new HashMap<>();
+        if (peers.isEmpty()) {
+            metadata.putAll(one.metadata);
+            return new DefaultServiceInstance(id, service, one.host, one.port, false, metadata);
+        }
+        ServiceInstance peer = peers.get(0);
+        if (peer.getMetadata() != null) {
+            metadata.putAll(peer.getMetadata());
+        }
+        metadata.keySet().removeAll(Arrays.asList(TAGS));
+        metadata.putAll(one.metadata);
+        ServiceInstance plain =
+                new DefaultServiceInstance(id, service, one.host, one.port, peer.isSecure(), metadata);
+        return peer.getClass() == DefaultServiceInstance.class ? plain : asPeer(plain, peer.getClass());
+    }
+
+    /** The same in a peer's class, where that can be filled. */
+    private static ServiceInstance asPeer(ServiceInstance plain, Class<? extends ServiceInstance> type) {
+        try {
+            ServiceInstance filled = type.getConstructor().newInstance();
+            type.getMethod("setServiceId", String.class).invoke(filled, plain.getServiceId());
+            type.getMethod("setHost", String.class).invoke(filled, plain.getHost());
+            type.getMethod("setPort", int.class).invoke(filled, plain.getPort());
+            type.getMethod("setSecure", boolean.class).invoke(filled, plain.isSecure());
+            type.getMethod("setMetadata", Map.class).invoke(filled, plain.getMetadata());
+            return plain.getUri().equals(filled.getUri()) ? filled : plain;
+        } catch (ReflectiveOperationException | RuntimeException otherwise) {
+            return plain;
+        }
+    }
+
+    /** Registries and callers need not agree on letters. */
+    private static String lower(String service) {
+        return service.toLowerCase(Locale.ROOT);
     }
 
     /** The lane members of the baggage of the request that this thread serves: group to value. */

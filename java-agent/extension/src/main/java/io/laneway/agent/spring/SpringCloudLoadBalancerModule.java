@@ -12,10 +12,12 @@ import net.bytebuddy.matcher.ElementMatcher;
 
 /** Spring Cloud LoadBalancer, through which RestTemplate, RestClient, WebClient and Feign find their instances. */
 public class SpringCloudLoadBalancerModule extends InstrumentationModule {
+    private final boolean isPossible;
+
     /** Called by the agent, once. */
     public SpringCloudLoadBalancerModule() {
         super("laneway-spring-cloud-loadbalancer", "laneway");
-        Bootstrap.inject();
+        isPossible = Bootstrap.inject();
     }
 
     @Override
@@ -30,11 +32,15 @@ public class SpringCloudLoadBalancerModule extends InstrumentationModule {
 
     @Override
     public List<String> getAdditionalHelperClassNames() {
-        return Collections.singletonList("io.laneway.agent.spring.LoadBalancing");
+        return isPossible
+                ? Collections.singletonList("io.laneway.agent.spring.LoadBalancing")
+                : Collections.<String>emptyList();
     }
 
     @Override
     public List<TypeInstrumentation> typeInstrumentations() {
-        return Arrays.asList(new SupplierInstrumentation(), new LoadBalancerInstrumentation());
+        return isPossible
+                ? Arrays.asList(new SupplierInstrumentation(), new LoadBalancerInstrumentation())
+                : Collections.<TypeInstrumentation>emptyList();
     }
 }

@@ -19,7 +19,10 @@ import org.springframework.cloud.client.ServiceInstance;
 import org.springframework.cloud.loadbalancer.core.ServiceInstanceListSupplier;
 import reactor.core.publisher.Flux;
 
-/** The list of instances that load balancers choose from: {@code ServiceInstanceListSupplier.get(Request)}. */
+/**
+ * The list of instances that load balancers choose from: {@code ServiceInstanceListSupplier.get(Request)}. What
+ * {@code get()} answers is kept for many calls: it is looked at alone.
+ */
 final class SupplierInstrumentation implements TypeInstrumentation {
     private static final String SUPPLIER = "org.springframework.cloud.loadbalancer.core.ServiceInstanceListSupplier";
 
@@ -43,6 +46,23 @@ final class SupplierInstrumentation implements TypeInstrumentation {
                         .and(returns(named("reactor.core.publisher.Flux")))
                         .and(not(isAbstract())),
                 SupplierInstrumentation.class.getName() + "$GetAdvice");
+        transformer.applyAdviceToMethod(
+                named("get")
+                        .and(takesArguments(0))
+                        .and(returns(named("reactor.core.publisher.Flux")))
+                        .and(not(isAbstract())),
+                SupplierInstrumentation.class.getName() + "$GetAllAdvice");
+    }
+
+    /** Put into the method. */
+    public static class GetAllAdvice {
+        /** After. */
+        @Advice.OnMethodExit(suppress = Throwable.class)
+        public static void exit(
+                @Advice.This ServiceInstanceListSupplier supplier,
+                @Advice.Return(readOnly = false) Flux<List<ServiceInstance>> instances) {
+            instances = LoadBalancing.seen(supplier, instances);
+        }
     }
 
     /** Put into the method. */

@@ -6,6 +6,8 @@ import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.laneway.agent.decision.XxHash64;
+import java.nio.ByteBuffer;
+import java.nio.ByteOrder;
 import java.nio.charset.StandardCharsets;
 import java.util.Arrays;
 import java.util.Collections;
@@ -53,10 +55,32 @@ class PictureTest {
         assertNull(view.service("nobody"));
         picture.apply(control(2, service("10.0.0.1:80", "10.0.0.2:80")).bytes());
         assertEquals(2, picture.view().service("sc-b").endpoints().size());
-        picture.apply(control(3).text(3, "service/x").bytes());
+        picture.apply(control(3).text(3, "service/x").text(3, "name/sc-b").bytes());
         assertNull(picture.view().service("sc-b"));
         assertEquals(3, picture.number());
         assertEquals(1, view.service("sc-b").endpoints().size());
+    }
+
+    @Test
+    void a_name_whose_service_is_still_to_come_means_nothing_yet() {
+        Picture picture = new Picture();
+        picture.apply(control(1, name("sc-b", true)).number(4, 1).bytes());
+        assertFalse(picture.view().knows("sc-b"));
+        picture.apply(control(2, service("nowhere")).bytes());
+        assertFalse(picture.view().knows("sc-b"), "its service cannot be read");
+        picture.apply(control(3, service("10.0.0.1:80")).bytes());
+        assertTrue(picture.view().knows("sc-b"));
+    }
+
+    @Test
+    void a_name_of_several_sources_is_known_and_no_service() {
+        Picture picture = new Picture();
+        ProtobufWriter answer = message().text(1, "sc-b").text(3, "nacos").text(3, "fixed");
+        picture.apply(control(1, message().text(1, "name/sc-b").number(2, 7).message(7, answer)).bytes());
+        assertTrue(picture.view().knows("sc-b"));
+        assertNull(picture.view().service("sc-b"));
+        assertEquals(Arrays.asList("nacos", "fixed"), picture.view().sources("sc-b"));
+        assertTrue(picture.view().sources("sc-c").isEmpty());
     }
 
     @Test
@@ -68,27 +92,48 @@ class PictureTest {
         assertEquals("10.0.0.1:80", picture.view().service("sc-b").endpoints().get(0).address);
     }
 
+    /** Hashes as they are packed. */
+    private static byte[] hashes(String... names) {
+        ByteBuffer hashes = ByteBuffer.allocate(8 * names.length).order(ByteOrder.LITTLE_ENDIAN);
+        for (String name : names) {
+            hashes.putLong(XxHash64.hash(name.getBytes(StandardCharsets.UTF_8)));
+        }
+        return hashes.array();
+    }
+
     @Test
     void what_no_digest_names_is_known_to_be_nothing() {
         Picture picture = new Picture();
-        byte[] hash = new byte[8];
-        long number = XxHash64.hash("sc-b".getBytes(StandardCharsets.UTF_8));
-        for (int at = 0; at < 8; at++) {
-            hash[at] = (byte) (number >>> 8 * at);
-        }
-        ProtobufWriter digest = message().number(1, 1).run(2, hash);
+        ProtobufWriter digest = message().number(1, 1).run(2, hashes("sc-b", "sc-c", "sc-d"));
         picture.apply(control(1).number(4, 1).message(5, digest).bytes());
-        assertFalse(picture.view().knows("sc-b"));
+        for (String name : new String[] {"sc-b", "sc-c", "sc-d"}) {
+            assertFalse(picture.view().knows(name), name);
+        }
         assertTrue(picture.view().knows("example.org"));
-        picture.apply(control(2).message(5, message().run(3, hash)).bytes());
+        picture.apply(control(2).message(5, message().run(2, hashes("sc-e", "sc-c")).run(3, hashes("sc-b"))).bytes());
         assertTrue(picture.view().knows("sc-b"));
+        for (String name : new String[] {"sc-c", "sc-d", "sc-e"}) {
+            assertFalse(picture.view().knows(name), name);
+        }
+        picture.apply(control(3).message(5, message().number(1, 1).run(2, hashes("sc-b"))).bytes());
+        assertFalse(picture.view().knows("sc-b"));
+        assertTrue(picture.view().knows("sc-d"));
+    }
+
+    @Test
+    void a_change_of_a_digest_that_was_never_whole_says_nothing() {
+        Picture picture = new Picture();
+        picture.apply(control(1).number(4, 1).message(5, message().run(2, hashes("sc-b"))).bytes());
+        assertFalse(picture.view().knows("sc-c"));
+        picture.apply(control(2).message(5, message().number(1, 1).run(2, hashes("sc-b"))).bytes());
+        assertTrue(picture.view().knows("sc-c"));
     }
 
     @Test
     void what_is_held_is_told_at_the_next_connection() {
         Picture picture = new Picture();
         picture.apply(control(1, service("10.0.0.1:80")).bytes());
-        Identity identity = new Identity("", "node", "app-a", "", "", "secret", "0.1.0");
+        Identity identity = new Identity("", "node", "app-a", "", "", "secret", "0.1.0", "");
         byte[] hello = Messages.hello(identity, picture.held(), picture.epoch());
         ProtobufReader in = new ProtobufReader(hello);
         assertEquals(1, in.next());
