@@ -15,6 +15,11 @@ use crate::{
 pub trait Ejections {
     /// Whether connects to this address fail at the moment.
     fn is_ejected(&self, address: SocketAddr) -> bool;
+
+    /// Whether this request must not go there, be everybody else ejected: it was there already.
+    fn is_out(&self, _: SocketAddr) -> bool {
+        false
+    }
 }
 
 /// Nothing is ejected: for `explain` and tests.
@@ -101,10 +106,11 @@ impl Snapshot {
             Some((subset, endpoint))
         });
         // Ejection alone never fails a request: what else is allowed is tried all the same.
+        let is_out = |endpoint: &Endpoint| ejections.is_out(endpoint.address);
         let found = found.or_else(|| {
             order.first(|tag| {
                 let subset = service.subset(tag)?;
-                Some((subset, service.pick(subset, |_| false, ticket)?))
+                Some((subset, service.pick(subset, is_out, ticket)?))
             })
         });
         if O::ON {

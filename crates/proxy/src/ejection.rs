@@ -85,7 +85,9 @@ pub struct UnreachableBoard {
 pub(crate) struct EjectionsNow<'a> {
     ejections: &'a Ejections,
     /// Put aside for one request alone.
-    not_again: &'a [SocketAddr],
+    refused: &'a [SocketAddr],
+    /// Not tried again by it, though all are put aside.
+    tried: &'a [SocketAddr],
     now: Instant,
     /// Nearly always nobody is: known before anybody is looked at.
     has_any: bool,
@@ -99,19 +101,21 @@ impl Ejections {
         Self { by_address: HashMap::new(), unanswered: HashMap::new(), board: board.clone(), slot }
     }
 
-    /// As it stands at `now`, for [`lanes::Snapshot::choose`].
-    pub(crate) fn at(&self, now: Instant) -> EjectionsNow<'_> {
-        self.beside(&[], now)
+    #[cfg(test)]
+    fn at(&self, now: Instant) -> EjectionsNow<'_> {
+        self.beside(&[], &[], now)
     }
 
-    /// The same for a request that has been refused by some already.
+    /// As it stands at `now`, for [`lanes::Snapshot::choose`]: for a request that some have refused already, and that has
+    /// tried these and others.
     pub(crate) fn beside<'a>(
         &'a self,
-        not_again: &'a [SocketAddr],
+        refused: &'a [SocketAddr],
+        tried: &'a [SocketAddr],
         now: Instant,
     ) -> EjectionsNow<'a> {
-        let has_any = !self.by_address.is_empty() || !not_again.is_empty();
-        EjectionsNow { ejections: self, not_again, now, has_any }
+        let has_any = !self.by_address.is_empty() || !refused.is_empty();
+        EjectionsNow { ejections: self, refused, tried, now, has_any }
     }
 
     /// A connect failed. Returns whether that ejected the instance now: connects that were under way together, or
@@ -270,6 +274,10 @@ impl lanes::Ejections for EjectionsNow<'_> {
     fn is_ejected(&self, address: SocketAddr) -> bool {
         self.has_any && self.has(address)
     }
+
+    fn is_out(&self, address: SocketAddr) -> bool {
+        self.tried.contains(&address)
+    }
 }
 
 impl EjectionsNow<'_> {
@@ -277,7 +285,7 @@ impl EjectionsNow<'_> {
     fn has(&self, address: SocketAddr) -> bool {
         let ejection = self.ejections.by_address.get(&address);
         ejection.is_some_and(|ejection| self.now < ejection.until)
-            || self.not_again.contains(&address)
+            || self.refused.contains(&address)
     }
 }
 

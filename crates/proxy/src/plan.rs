@@ -160,7 +160,7 @@ impl Plan<'_> {
                 member: None,
             }),
             Target::Service { service, context, caller_pick } => {
-                let ejected = ejections.beside(not_again, now);
+                let ejected = ejections.beside(not_again, not_again, now);
                 picture
                     .lanes
                     .choose(context, service, *caller_pick, &ejected, ticket, &mut ())
@@ -171,7 +171,7 @@ impl Plan<'_> {
     }
 
     /// Chooses after bytes were sent to one, among the instances of the latest picture: another of the same lane; where
-    /// nobody of it is left, whoever would have a request that comes now.
+    /// nobody of it is left, whoever would have a request that comes now and is refused by the same.
     pub(crate) fn choose_again(
         &self,
         picture: &Published,
@@ -209,7 +209,7 @@ impl Plan<'_> {
     ) -> bool {
         let Target::Service { service, .. } = &self.target else { return false };
         let Some(choice) = choice_of(service, chosen) else { return false };
-        let (ejected, itself) = (ejections.beside(tried, now), [chosen.address]);
+        let (ejected, itself) = (ejections.beside(tried, tried, now), [chosen.address]);
         picture.lanes.choose_again(&choice, service, &itself, &ejected, 0).is_none()
     }
 }

@@ -396,8 +396,9 @@ async fn accept<S: Serve>(thread: Rc<Thread<S>>, listener: TcpListener, listenin
     loop {
         let accepted = tokio::select! {
             biased;
-            accepted = listener.accept() => accepted,
+            // First: what cannot be accepted is ready at once, and would never let it leave.
             () = listening.leave.notified() => break,
+            accepted = listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => thread.admit(stream, peer, &listening),
@@ -420,8 +421,12 @@ async fn accept_last<S: Serve>(
 ) {
     listen::answer_nobody_new(&SockRef::from(&listener));
     let until = tokio::time::Instant::now() + LAST_HANDSHAKES;
-    while let Ok(Ok((stream, peer))) = tokio::time::timeout_at(until, listener.accept()).await {
-        thread.admit(stream, peer, listening);
+    while let Ok(accepted) = tokio::time::timeout_at(until, listener.accept()).await {
+        match accepted {
+            Ok((stream, peer)) => thread.admit(stream, peer, listening),
+            // Of one connection, or out of file descriptors: others may end in this time.
+            Err(_) => tokio::time::sleep(LAST_HANDSHAKES / 10).await,
+        }
     }
     let Ok(listener) = listener.into_std() else { return };
     for (stream, peer) in listen::last_ones(listener) {

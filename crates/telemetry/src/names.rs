@@ -84,7 +84,7 @@ metrics! {
 
     // Configuration.
     CONFIG_GENERATION = Gauge "laneway_config_generation" [] "Number of the configuration in use.";
-    CERTIFICATE_EXPIRY = Gauge "laneway_certificate_expiry_timestamp_seconds" [label::NAMESPACE, label::CERTIFICATE] "When a certificate of the control plane expires, in seconds since 1970; of its chain, or of authorities, the earliest.";
+    CERTIFICATE_EXPIRY = Gauge "laneway_certificate_expiry_timestamp_seconds" [label::NAMESPACE, label::CERTIFICATE] "When a certificate of the control plane expires, in seconds since 1970; of several authorities the earliest.";
     CONFIG_AGE = Gauge "laneway_config_age_seconds" [] "Time since the control plane last confirmed the configuration in use.";
     CONFIG_REJECTED = Counter "laneway_config_rejected_total" [] "Configuration that this process could not take and refused.";
     CONTROL_CONNECTED = Gauge "laneway_control_connected" [] "1 while connected to the control plane.";

@@ -48,12 +48,21 @@ impl Described {
         if place == 0 { "it" } else { &self.facts[place].subject }
     }
 
-    /// The one that stands worst: the certificate itself before those that sign it, of equals the one that expires first.
+    /// Until when it is good, or they are: of several authorities the one that expires first counts. Those that sign a
+    /// certificate may have others beside them that are good for longer.
+    pub fn good_until(&self) -> Option<SystemTime> {
+        let authorities = if self.are_authorities { &self.facts[..] } else { &[] };
+        let all = self.facts.first().into_iter().chain(authorities);
+        all.map(|facts| facts.not_after).min()
+    }
+
+    /// The one that stands worst: the certificate itself, where it is not good, before those that sign it; of equals the one
+    /// that expires first.
     pub fn worst(&self, now: SystemTime) -> Option<Worst> {
         let rank = |place: usize, facts: &Facts| {
             let standing = facts.standing(now);
-            let is_refused = standing >= Standing::NotYet && self.is_certificate_itself(place);
-            (is_refused, standing, Reverse(facts.not_after))
+            let is_its_own = standing != Standing::Good && self.is_certificate_itself(place);
+            (is_its_own, standing, Reverse(facts.not_after))
         };
         let all = self.facts.iter().enumerate();
         let (place, facts) = all.max_by_key(|(place, facts)| rank(*place, facts))?;

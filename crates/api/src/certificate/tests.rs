@@ -143,9 +143,11 @@ fn who_signs_a_certificate_is_told_apart_from_the_certificate_itself() {
         // Clients may know another that signs it, as with roots that sign each other.
         ([300, 100], 101, Some("has expired, some clients may refuse it")),
         ([300, 100], 301, Some("it has expired, clients refuse it")),
+        ([300, 100], 290, Some("it expires soon")),
         ([300, 300], 101, None),
     ] {
         let (described, begin) = of_chain(lengths);
+        assert_eq!(described.good_until(), Some(begin + day * lengths[0]));
         let told = described.doubt("spec", begin + day * days).map(|doubt| doubt.to_string());
         match (&told, expected) {
             (None, None) => {}

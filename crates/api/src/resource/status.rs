@@ -57,7 +57,7 @@ pub struct CertificateStatus {
     #[serde(default)]
     #[schema(required = false)]
     pub not_before: String,
-    /// RFC 3339: until when. Of several the earliest.
+    /// RFC 3339: until when. Of several authorities the earliest.
     #[serde(default)]
     #[schema(required = false)]
     pub not_after: String,

@@ -258,8 +258,8 @@ impl Certificates {
     /// When each expires.
     pub(crate) fn measure(&self, samples: &mut Samples) {
         for entry in self.entries.values() {
-            let facts = entry.loaded.iter().flat_map(|loaded| loaded.described.facts());
-            let until = facts.filter_map(|it| it.not_after.duration_since(UNIX_EPOCH).ok()).min();
+            let until = entry.loaded.as_ref().and_then(|loaded| loaded.described.good_until());
+            let until = until.and_then(|until| until.duration_since(UNIX_EPOCH).ok());
             let labels = [
                 (label::NAMESPACE, entry.object.namespace.as_str()),
                 (label::CERTIFICATE, entry.object.name.as_str()),

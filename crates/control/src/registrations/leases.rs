@@ -205,13 +205,16 @@ impl Leases {
         Ok(())
     }
 
-    /// A service is its first application's. Of two that bring a new one in the same moment the picture may know neither.
+    /// A service is its first application's. Of two that bring a new one in the same moment the picture may know neither;
+    /// whoever has it already keeps it, whatever others have named theirs since with the token of the mesh.
     fn refuse_services_of_others(&self, instance: &Instance) -> Result<(), String> {
         let owner = owner_of(instance);
         for service in services_of(instance) {
             let nodes = self.by_service.get(&service).into_iter().flatten();
-            let mut leases = nodes.filter_map(|node| Some((node, self.by_node.get(node)?)));
-            if let Some((node, lease)) = leases.find(|(_, lease)| lease.owner != owner) {
+            let leases = nodes.filter_map(|node| Some((node, self.by_node.get(node)?)));
+            let (own, others): (Vec<_>, Vec<_>) =
+                leases.partition(|(_, lease)| lease.owner == owner);
+            if let (None, Some((node, lease))) = (own.first(), others.first()) {
                 return Err(format!(
                     "service: node {node}, {}, has registered {} as a service of application {}: name a service of {}, or \
                      show the join token of the mesh",
@@ -707,6 +710,12 @@ mod tests {
         let elsewhere = Instance { namespace: "other".into(), ..of("b", 4, ["shop", "x"]) };
         claim(&elsewhere, true).unwrap();
         claim(&of("c", 5, ["shop", "y"]), false).unwrap();
+        // Which takes nothing from the one that has it: neither a further instance nor one that comes back.
+        for port in [6, 1] {
+            claim(&of("a", port, ["shop", "shop-admin"]), true).unwrap();
+        }
+        let refused = claim(&of("b", 2, ["shop", "x"]), true).unwrap_err();
+        assert!(refused.contains("has registered shop"), "{refused}");
         let mut leases = Leases::default();
         let stream = leases.open();
         leases.claim(&of("a", 1, ["shop", "x"]), stream, true, now).unwrap();

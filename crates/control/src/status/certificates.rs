@@ -1,9 +1,7 @@
 //! What is said of certificates, and of listeners that need them.
 
-use std::time::SystemTime;
-
 use api::{
-    certificate::{Described, Facts, Standing, Worst},
+    certificate::{Described, Standing, Worst},
     resource::{Certificate, CertificateStatus, Status, StatusCondition},
     time::rfc3339,
 };
@@ -34,7 +32,7 @@ pub(super) fn of_certificate(certificate: &Certificate, sight: Sight<'_>) -> Sta
     let mut told = None;
     if let Some((described, worst)) = certificates.described(&name) {
         conditions.extend(worst.and_then(|worst| of_standing(described, worst)));
-        told = shown_of(described.facts());
+        told = shown_of(described);
     }
     let generation = certificates.generation(&name);
     let live = live.map(|live| shown(live, generation));
@@ -61,19 +59,15 @@ fn of_standing(described: &Described, Worst { place, standing }: Worst) -> Optio
     })
 }
 
-fn shown_of(facts: &[Facts]) -> Option<CertificateStatus> {
-    let first = facts.first()?;
+fn shown_of(described: &Described) -> Option<CertificateStatus> {
+    let first = described.facts().first()?;
     Some(CertificateStatus {
         subject: first.subject.clone(),
         names: first.names.clone(),
         not_before: rfc3339(first.not_before),
-        not_after: rfc3339(earliest(facts)?),
+        not_after: rfc3339(described.good_until()?),
         fingerprint: first.fingerprint.clone(),
     })
-}
-
-fn earliest(facts: &[Facts]) -> Option<SystemTime> {
-    facts.iter().map(|facts| facts.not_after).min()
 }
 
 /// Whether the certificates that a listener names are there; nothing of a listener in the clear.

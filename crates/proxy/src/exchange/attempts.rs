@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use lanes::Service;
+use lanes::{Outcome, Service};
 use smallvec::SmallVec;
 use telemetry::Count;
 
@@ -25,11 +25,16 @@ use crate::{
 /// Which instances were tried, and what is tried next.
 #[derive(Default)]
 pub(super) struct Tries {
+    /// Those first that have refused it, or were not reached.
     tried: SmallVec<[SocketAddr; ATTEMPTS_MAX]>,
+    /// How many these are; the others may have had some of it.
+    refused: usize,
+    /// The latest picture was looked at for others: the one that it was planned by knows less of them.
+    has_gone_on: bool,
     /// Chosen already, and whether it is called on a new connection, not on one that waits in the pool.
     next: Option<(Chosen, bool)>,
     attempts: usize,
-    /// An instance was tried once more because of a connection that it had closed.
+    /// An instance was tried once more although its connection broke.
     has_stayed: bool,
 }
 
@@ -113,15 +118,19 @@ impl Tries {
             planned.forget_further(worker);
         }
         let seen = self.tried.contains(&address);
-        self.tried.push(address);
+        self.is_refused_by(address);
         if seen || self.attempts >= ATTEMPTS_MAX {
             return false;
         }
         self.chooses_another(worker, planned, now, Count::RetriedConnect)
     }
 
-    /// Chooses somebody who was not tried yet, and counts why. With those put aside the choice falls on another, unless
-    /// there is none.
+    fn is_refused_by(&mut self, address: SocketAddr) {
+        self.tried.insert(self.refused, address);
+        self.refused += 1;
+    }
+
+    /// Chooses somebody who was not tried yet, and counts why.
     fn chooses_another(
         &mut self,
         worker: &Worker,
@@ -129,14 +138,17 @@ impl Tries {
         now: Instant,
         why: Count,
     ) -> bool {
-        match planned.choose(worker, now, &self.tried) {
-            Ok(other) if !self.tried.contains(&other.address) => {
-                worker.recorder.count(why);
-                self.next = Some((other, false));
-                true
+        let other = match &planned.chosen {
+            Some(chosen) if self.has_gone_on => {
+                self.another_by_latest(worker, planned, chosen, now)
             }
-            _ => false,
+            _ => planned.choose(worker, now, &self.tried).ok(),
+        };
+        self.next = other.filter(|it| !self.tried.contains(&it.address)).map(|it| (it, false));
+        if self.next.is_some() {
+            worker.recorder.count(why);
         }
+        self.next.is_some()
     }
 
     /// What becomes of a request of which the sidecar of the chosen instance has no answer. What it did not hand to its
@@ -155,13 +167,13 @@ impl Tries {
             Refused::Unreachable => Count::RetriedUnreachable,
             Refused::Unanswered => {
                 let may_go_on = planned.is_idempotent && self.attempts < ATTEMPTS_MAX;
-                return match may_go_on && self.goes_on(worker, planned, &chosen) {
+                return match may_go_on && self.goes_on_or_stays(worker, planned, &chosen) {
                     true => Ok(()),
                     false => Err(planned.refusal(refused)),
                 };
             }
         };
-        self.tried.push(chosen.address);
+        self.is_refused_by(chosen.address);
         if self.attempts < ATTEMPTS_MAX && self.chooses_another(worker, planned, now, why) {
             return Ok(());
         }
@@ -191,7 +203,7 @@ impl Tries {
                 self.has_stayed = true;
                 self.stays_with(worker, planned, chosen)
             }
-            Kind::Reset(_) => self.goes_on(worker, planned, chosen),
+            Kind::Reset(_) => self.goes_on_or_stays(worker, planned, chosen),
             Kind::Lost(_) => {
                 let is_another = self.goes_on(worker, planned, chosen);
                 if is_another {
@@ -215,13 +227,43 @@ impl Tries {
     #[cold]
     fn goes_on(&mut self, worker: &Worker, planned: &Planned<'_>, chosen: &Chosen) -> bool {
         self.tried.push(chosen.address);
-        let (ejections, now) = (worker.ejections.borrow(), Instant::now());
-        let (latest, ticket) = (worker.picture(), worker.ticket());
-        let (picture, ejected) = (planned.picture, ejections.at(now));
-        let other =
-            planned.plan.choose_again(picture, &latest, &ejected, ticket, chosen, &self.tried);
+        self.has_gone_on = true;
+        let other = self.another_by_latest(worker, planned, chosen, Instant::now());
         self.next = other.map(|other| (other, false));
         self.next.is_some()
+    }
+
+    /// The same; but a lane's only instance, of which nobody knows yet whether it is gone, is asked once more: it answers, or
+    /// cannot be connected to, and then the lane's fallback has the request.
+    fn goes_on_or_stays(
+        &mut self,
+        worker: &Worker,
+        planned: &Planned<'_>,
+        chosen: &Chosen,
+    ) -> bool {
+        if self.goes_on(worker, planned, chosen) {
+            return true;
+        }
+        let may_stay = chosen.outcome == Outcome::Lane && !self.has_stayed;
+        if may_stay {
+            self.has_stayed = true;
+            self.tried.retain(|tried| *tried != chosen.address);
+            self.stays_with(worker, planned, chosen);
+        }
+        may_stay
+    }
+
+    fn another_by_latest(
+        &self,
+        worker: &Worker,
+        planned: &Planned<'_>,
+        chosen: &Chosen,
+        now: Instant,
+    ) -> Option<Chosen> {
+        let (ejections, latest) = (worker.ejections.borrow(), worker.picture());
+        let ejected = ejections.beside(&self.tried[..self.refused], &self.tried, now);
+        let (picture, ticket) = (planned.picture, worker.ticket());
+        planned.plan.choose_again(picture, &latest, &ejected, ticket, chosen, &self.tried)
     }
 }
 

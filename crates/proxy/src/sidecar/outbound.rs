@@ -215,13 +215,9 @@ fn base_of<'p>(
     tried: &[SocketAddr],
 ) -> Option<&'p Endpoint> {
     let (ejections, ticket) = (worker.ejections.borrow(), worker.ticket());
-    let (context, ejected) = (Context::default(), ejections.beside(tried, Instant::now()));
-    let lanes = &picture.lanes;
-    let chosen = lanes.choose(&context, service, picked, &ejected, ticket, &mut ()).ok()?;
-    if !tried.contains(&chosen.endpoint.address) {
-        return Some(chosen.endpoint);
-    }
-    Some(lanes.choose_again(&chosen, service, tried, &(), ticket)?.endpoint)
+    let (context, ejected) = (Context::default(), ejections.beside(tried, tried, Instant::now()));
+    let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
+    Some(chosen.ok()?.endpoint)
 }
 
 /// Plans a request.

@@ -250,15 +250,63 @@ async fn whoever_waits_in_a_lane_where_nobody_is_left_goes_as_one_that_comes_now
 async fn whoever_has_an_only_instance_put_aside_goes_as_one_that_comes_now() {
     let (gray, base) = (Instance::new().await, Instance::new().await.serve("base"));
     let proxy = Proxy::gateway(&world(vec![(gray.address, Some("gray")), (base, None)]));
-    // As long as it may be called it is the lane's.
-    for _ in 0..2 {
-        let (mut client, server) = proxy.under_way(&gray, GRAY).await;
-        server.abort();
-        assert_eq!(status(&client.head().await), 502);
-    }
+    // As long as it may be called it is the lane's, and is asked once more.
+    let (mut client, server) = proxy.under_way(&gray, GRAY).await;
+    server.abort();
+    let mut again = gray.accept().await;
+    again.head().await;
+    again.abort();
+    assert_eq!(status(&client.head().await), 502);
     let (mut client, server) = proxy.under_way(&gray, GRAY).await;
     server.abort();
     assert!(client.answer().await.1.starts_with("base\n"), "the third in a row");
+}
+
+#[tokio::test]
+async fn whoever_waits_for_an_only_instance_that_dies_goes_as_one_that_comes_now() {
+    for (request, expected) in [(GRAY, (200, "base")), (GRAY_POST, (502, ""))] {
+        let (gray, base) = (Instance::new().await, Instance::new().await.serve("base"));
+        let proxy = Proxy::gateway(&world(vec![(gray.address, Some("gray")), (base, None)]));
+        let (mut client, server) = proxy.under_way(&gray, request).await;
+        // It listens no more before its connections break.
+        drop(gray);
+        server.abort();
+        let (head, body) = client.answer().await;
+        assert_eq!(status(&head), expected.0, "{request}{body}");
+        assert!(body.starts_with(expected.1), "{request}{body}");
+    }
+}
+
+#[tokio::test]
+async fn a_base_that_is_put_aside_is_better_than_an_instance_that_cannot_be_reached() {
+    let (gray, base) = (nobody().await, Instance::new().await);
+    let proxy = Proxy::gateway(&world(vec![(gray, Some("gray")), (base.address, None)]));
+    for _ in 0..3 {
+        let post = "POST / HTTP/1.1\r\nHost: shop\r\nContent-Length: 4\r\n\r\nbody";
+        let (mut client, server) = proxy.under_way(&base, post).await;
+        server.abort();
+        assert_eq!(status(&client.head().await), 502);
+    }
+    assert_eq!(proxy.running.unreachable(), [base.address]);
+    base.serve("base");
+    assert_eq!(ask(&proxy, GRAY).await, (200, "base".to_owned()));
+}
+
+#[tokio::test]
+async fn whoever_has_gone_on_by_the_latest_picture_stays_with_it() {
+    // Whom of two the first try goes to is chance: a few times the dead one is met.
+    for _ in 0..6 {
+        let (one, dead) = (Instance::new().await, nobody().await);
+        let (new, base) =
+            (Instance::new().await.serve("gray"), Instance::new().await.serve("base"));
+        let mut world = world(vec![(one.address, Some("gray")), (base, None)]);
+        let proxy = Proxy::gateway(&world);
+        let (mut client, _hung) = proxy.under_way(&one, GRAY).await;
+        world.services[0].2 = vec![(dead, Some("gray")), (new, Some("gray")), (base, None)];
+        proxy.publish.send(world.publish()).unwrap();
+        let (_, body) = client.answer().await;
+        assert!(body.starts_with("gray\n"), "it has left its lane: {body}");
+    }
 }
 
 #[tokio::test]

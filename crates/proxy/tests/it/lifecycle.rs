@@ -105,8 +105,8 @@ async fn draining_drops_no_request_of_busy_clients() {
             while let Ok(mut client) = Wire::try_connect(address).await {
                 let (mut is_reused, connected) = (false, Instant::now());
                 loop {
-                    let is_fresh = !is_reused && connected.elapsed() < Duration::from_millis(500);
                     let asked = client.try_send(&get("/")).await;
+                    let is_fresh = !is_reused && connected.elapsed() < Duration::from_millis(500);
                     let begun = asked && client.try_begin().await;
                     assert!(begun || !is_fresh, "a new connection is answered");
                     if !begun {

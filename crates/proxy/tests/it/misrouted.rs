@@ -1,6 +1,6 @@
 //! Requests at an instance that does not serve them: refused by its sidecar, chosen again by its caller, seen by nobody else.
 
-use lanes::group::Fallback;
+use lanes::{EMBEDDED_SOURCE, group::Fallback};
 use telemetry::Count;
 
 use crate::world::{
@@ -110,6 +110,37 @@ async fn a_caller_chooses_again_whatever_the_method() {
     }
     gateway.counted(Count::RetriedMisrouted, 2).await;
     assert!(gateway.running.unreachable().is_empty(), "a refusal ejects nobody");
+}
+
+#[tokio::test]
+async fn whoever_is_refused_by_one_of_a_lane_and_loses_the_other_goes_as_one_that_comes_now() {
+    let base = Instance::new().await.serve("base");
+    let world = |instances: &[_]| {
+        let world = world(instances, Fallback::Then(Vec::new()));
+        World { source: EMBEDDED_SOURCE, ..world }
+    };
+    let mut was_refused_first = false;
+    // Which of the two is asked first is chance.
+    for _ in 0..100 {
+        let (wrong, lost) = (Instance::new().await, Instance::new().await);
+        let all = [(wrong.address, Some("gray")), (lost.address, Some("gray")), (base, None)];
+        let gateway = Proxy::gateway(&world(&all));
+        let mut client = gateway.client().await;
+        client.send("GET / HTTP/1.1\r\nHost: shop\r\ncanary: gray\r\n\r\n").await;
+        let mut refusing = tokio::select! {
+            refusing = wrong.accept() => refusing,
+            _ = lost.accept() => continue,
+        };
+        refusing.head().await;
+        refusing.send(MISROUTED).await;
+        let mut server = lost.accept().await;
+        server.head().await;
+        gateway.publish.send(world(&[all[0], all[2]]).publish()).unwrap();
+        assert!(client.answer().await.1.starts_with("base\n"));
+        was_refused_first = true;
+        break;
+    }
+    assert!(was_refused_first);
 }
 
 #[tokio::test]
@@ -279,9 +310,15 @@ async fn an_only_application_that_broke_off_in_a_row_leaves_the_last_to_the_fall
     let gateway = Proxy::gateway(&world(&instances, Fallback::Then(Vec::new())));
     let get = "GET / HTTP/1.1\r\nHost: shop\r\ncanary: gray\r\nConnection: close\r\n\r\n";
     let closes = UNANSWERED.replacen("content-length", "connection: close\r\ncontent-length", 1);
-    for expected in [502, 502, 200] {
-        let (mut client, mut server) = gateway.under_way(&sidecar, get).await;
-        server.send(&closes).await;
+    // The first asks once more: it is the lane's only one.
+    for (asks, expected) in [(2, 502), (1, 200)] {
+        let mut client = gateway.client().await;
+        client.send(get).await;
+        for _ in 0..asks {
+            let mut server = sidecar.accept().await;
+            server.head().await;
+            server.send(&closes).await;
+        }
         let (head, body) = client.answer().await;
         assert_eq!(status(&head), expected, "{head}{body}");
         assert_eq!(body.starts_with("base\n"), expected == 200, "{body}");
