@@ -123,7 +123,9 @@ impl Account {
     ) {
         self.note(kind);
         let outcome = match kind {
-            Kind::ClientGone | Kind::DeadlineExceeded => Outcome::Failed,
+            Kind::ClientGone | Kind::DeadlineExceeded | Kind::ApplicationLate { .. } => {
+                Outcome::Failed
+            }
             kind if kind.origin() == Origin::Client => Outcome::Denied,
             _ => Outcome::Failed,
         };

@@ -124,6 +124,12 @@ pub(crate) enum Kind {
     /// The application beside a sidecar closed the connection before an answer.
     #[error("the application closed the connection without an answer")]
     ApplicationUnanswered(#[source] io::Error),
+    /// The application beside a sidecar has not answered by the deadline that the caller told.
+    #[error("the caller's deadline has passed")]
+    ApplicationLate {
+        /// It may be blamed for that.
+        is_silent: bool,
+    },
     /// The connection broke before an answer.
     #[error("the instance closed the connection without an answer")]
     Reset(#[source] io::Error),
@@ -225,6 +231,7 @@ impl Kind {
             | Self::RequestTimeout
             | Self::ClientGone
             | Self::DeadlineExceeded
+            | Self::ApplicationLate { .. }
             | Self::Misdirected
             | Self::Outdated
             | Self::ConnectMethod
@@ -317,6 +324,7 @@ impl Kind {
             | Self::UnexpectedUpgrade => 502,
             Self::Application(_) => Refused::Unreachable.status(),
             Self::ApplicationUnanswered(_) => Refused::Unanswered.status(),
+            Self::ApplicationLate { .. } => Refused::Late.status(),
             Self::AnswerTimeout | Self::DeadlineExceeded => 504,
         }
     }
@@ -329,6 +337,8 @@ impl Kind {
             Self::Misrouted { chooses_again: true, .. } => Some(Refused::Misrouted),
             Self::Application(_) => Some(Refused::Unreachable),
             Self::ApplicationUnanswered(_) => Some(Refused::Unanswered),
+            Self::ApplicationLate { is_silent: false } => Some(Refused::Late),
+            Self::ApplicationLate { is_silent: true } => Some(Refused::Silent),
             _ => None,
         }
     }

@@ -100,7 +100,7 @@ struct Planned<'p> {
     patience: Patience,
     /// Whom the latest attempt goes to.
     chosen: Option<Chosen>,
-    /// It has all of the request, and has closed without an answer.
+    /// It has all of the request, and has closed without an answer, or owes one for too long.
     is_unanswered: Cell<bool>,
 }
 

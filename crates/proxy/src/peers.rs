@@ -29,6 +29,10 @@ pub(crate) enum Refused {
     Unreachable,
     /// The application has closed without an answer. It may have done what it was asked.
     Unanswered,
+    /// The deadline that the sidecar was told has passed without an answer.
+    Late,
+    /// The same, and nothing was heard of the application for so long that it may be blamed.
+    Silent,
 }
 
 impl Refused {
@@ -37,6 +41,8 @@ impl Refused {
             Self::Misrouted => "misrouted",
             Self::Unreachable => "unreachable",
             Self::Unanswered => "unanswered",
+            Self::Late => "late",
+            Self::Silent => "silent",
         }
     }
 
@@ -45,12 +51,13 @@ impl Refused {
         match self {
             Self::Misrouted => 421,
             Self::Unreachable | Self::Unanswered => 502,
+            Self::Late | Self::Silent => 504,
         }
     }
 
     pub(crate) fn read(status: u16, is_grpc: bool, value: &[u8]) -> Option<Self> {
-        let mut all = [Self::Misrouted, Self::Unreachable, Self::Unanswered].into_iter();
-        all.find(|it| {
+        let all = [Self::Misrouted, Self::Unreachable, Self::Unanswered, Self::Late, Self::Silent];
+        all.into_iter().find(|it| {
             status == (if is_grpc { GRPC_STATUS } else { it.status() })
                 && value == it.as_str().as_bytes()
         })

@@ -125,6 +125,7 @@ where
         &self,
         protocol: Protocol,
         address: SocketAddr,
+        blamed: Option<SocketAddr>,
     ) -> Result<(Call<'w>, bool), ProxyError> {
         match protocol.version {
             Version::Http1 => {
@@ -132,7 +133,8 @@ where
                 Ok((Call::Http1(call), false))
             }
             Version::Http2 => {
-                let (call, is_joined) = h2::Call::connect(self.0, protocol, address).await?;
+                let (call, is_joined) =
+                    h2::Call::connect(self.0, protocol, address, blamed).await?;
                 Ok((Call::Http2(Box::new(call)), is_joined))
             }
         }

@@ -7,15 +7,19 @@ use std::{
     pin::Pin,
     rc::Rc,
     task::Poll,
+    time::Duration,
 };
 
 use futures_util::stream::{FuturesUnordered, Stream};
-use telemetry::Count;
+use telemetry::{Count, Role};
 
 use crate::{
     buffers::Buffer,
     error::Kind,
-    exchange::{End, exchange, sides::Decide},
+    exchange::{
+        End, exchange,
+        sides::{Decide, Request as _},
+    },
     h1::head::HeadError,
     h2::{
         Limits,
@@ -46,6 +50,10 @@ const LIMITS: Limits = Limits {
     table_bytes_max: H2_TABLE_BYTES_MAX,
 };
 
+/// Whoever waits less than this for an answer that does not come in time has had an instance begin to work for nothing, as
+/// one that resets: networks and instances alone may need as long.
+const WAITS_MIN: Duration = Duration::from_millis(100);
+
 /// One stream of a client's connection, for whoever serves it. What is not at its end when it is dropped ends then.
 #[derive(Debug)]
 struct Served<'c> {
@@ -54,6 +62,8 @@ struct Served<'c> {
     id: u32,
     /// An answer of gRPC has begun.
     converses: Cell<bool>,
+    /// The deadline that its caller has told has passed before an answer.
+    is_late: Cell<bool>,
 }
 
 impl Drop for Served<'_> {
@@ -80,7 +90,8 @@ pub(crate) async fn serve<D: Decide>(
             let mut has_moved = driver.receive(context)?;
             while let Some(id) = { session.borrow_mut().next_request() } {
                 let session = Rc::clone(&session);
-                let served = Served { worker: &worker, session, id, converses: Cell::new(false) };
+                let (converses, is_late) = (Cell::new(false), Cell::new(false));
+                let served = Served { worker: &worker, session, id, converses, is_late };
                 streams.push(serve_stream(served, decide));
                 has_moved = true;
             }
@@ -150,7 +161,13 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
     worker.recorder.add(Count::BytesReceived, request.head_bytes() as u64);
     let answers = Answers::new(&served, request.has_method(b"HEAD"), is_grpc);
     let instances = Instances(worker);
-    match Box::pin(exchange(worker, decide, request, &instances, &answers)).await {
+    let waits_too_briefly = request.caller_waits().is_some_and(|it| it < WAITS_MIN);
+    let end = Box::pin(exchange(worker, decide, request, &instances, &answers)).await;
+    // Beside sidecars a connection is of many callers, none of them a stranger.
+    if waits_too_briefly && served.is_late.get() && D::ROLE == Role::Gateway {
+        session.borrow_mut().charge(*id);
+    }
+    match end {
         // What is left of the request is of no use to anybody (RFC 9113 §8.1).
         End::Whole(_) | End::Unread => {
             session.borrow_mut().release(*id, Code::NoError, &worker.buffers);

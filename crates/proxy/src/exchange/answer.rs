@@ -66,7 +66,9 @@ impl<U, S> Exchange<'_, U, S> {
         let mut first =
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
         let answering = self.answering(planned, status);
-        if self.sink.begin(head, &mut first, call.is_done()).await.is_err() {
+        let begun = self.sink.begin(head, &mut first, call.is_done());
+        let begun = planned.patience.while_awaited(self.worker, begun).await;
+        if begun.unwrap_or_else(|kind| Err(self.break_off(kind))).is_err() {
             self.worker.account.broken_off(answering);
             return Err(NotHandedOn::Gone);
         }
@@ -129,7 +131,7 @@ impl<U, S> Exchange<'_, U, S> {
 
     /// Lets the client see that its answer is not whole.
     #[cold]
-    fn break_off(&self, kind: Kind) -> Gone
+    pub(super) fn break_off(&self, kind: Kind) -> Gone
     where
         S: Client,
     {
@@ -189,6 +191,9 @@ impl<U, S> Exchange<'_, U, S> {
             }
             (Kind::Reset(error), Some(_)) if planned.is_unanswered.get() => {
                 Kind::ApplicationUnanswered(error)
+            }
+            (Kind::DeadlineExceeded, Some(_)) => {
+                Kind::ApplicationLate { is_silent: planned.is_unanswered.get() }
             }
             (kind, _) => kind,
         };

@@ -165,6 +165,7 @@ impl Tries {
         let why = match refused {
             Refused::Misrouted => Count::RetriedMisrouted,
             Refused::Unreachable => Count::RetriedUnreachable,
+            Refused::Late | Refused::Silent => return Err(planned.refusal(refused)),
             Refused::Unanswered => {
                 let may_go_on = planned.is_idempotent && self.attempts < ATTEMPTS_MAX;
                 return match may_go_on && self.goes_on_or_stays(worker, planned, &chosen) {
@@ -306,7 +307,9 @@ impl Planned<'_> {
     ) -> Result<(CallOf<U, R>, Connected), ProxyError> {
         let protocol = self.protocol;
         if !chosen.has_several_addresses {
-            return connect(upstream, protocol, chosen.address).await;
+            let is_instance = matches!(self.plan.target, Target::Service { .. });
+            let blamed = is_instance.then_some(chosen.address);
+            return connect(upstream, protocol, chosen.address, blamed).await;
         }
         let addresses = self.addresses(worker, chosen);
         // Where connecting is not all there is to it.
@@ -317,7 +320,7 @@ impl Planned<'_> {
         match upstream.pooled(protocol, address) {
             Some(call) if is_new => Ok((call, Connected::Anew)),
             Some(call) => Ok((call, Connected::Before)),
-            None => connect(upstream, protocol, address).await,
+            None => connect(upstream, protocol, address, None).await,
         }
     }
 
@@ -364,19 +367,24 @@ impl Planned<'_> {
         (call, connected): (&impl Call, Connected),
         kind: &Kind,
     ) {
+        let now = Instant::now();
+        let is_silent = || {
+            let waited = now.saturating_duration_since(self.started);
+            waited >= ABANDONED_AFTER && call.owes_an_answer()
+        };
         // Of the application beside a sidecar its callers are told.
-        self.is_unanswered.set(matches!(kind, Kind::Reset(_)));
+        self.is_unanswered.set(match kind {
+            Kind::Reset(_) => true,
+            Kind::DeadlineExceeded => is_silent(),
+            _ => false,
+        });
         let (Some(chosen), Target::Service { .. }) = (&self.chosen, &self.plan.target) else {
             return;
         };
-        let now = Instant::now();
         let is_its_fault = match kind {
             Kind::AnswerTimeout | Kind::StreamReset => true,
             Kind::Reset(_) => connected == Connected::Anew,
-            Kind::ClientGone | Kind::DeadlineExceeded => {
-                let waited = now.saturating_duration_since(self.started);
-                waited >= ABANDONED_AFTER && call.owes_an_answer()
-            }
+            Kind::ClientGone | Kind::DeadlineExceeded => is_silent(),
             _ => false,
         };
         if is_its_fault && worker.unanswered(chosen.address, now) {
@@ -394,7 +402,11 @@ impl Planned<'_> {
                 worker.eject(address, now);
                 true
             }
-            Refused::Unanswered => worker.unanswered(address, now),
+            // Its sidecar was told the limit of the route.
+            Refused::Late if self.patience.is_callers() => false,
+            Refused::Unanswered | Refused::Late | Refused::Silent => {
+                worker.unanswered(address, now)
+            }
         };
         if is_put_aside {
             self.forget_further(worker);
@@ -415,6 +427,10 @@ impl Planned<'_> {
             (Refused::Misrouted, Target::Address(address)) => {
                 Kind::RefusedAsMisrouted(address.to_string())
             }
+            (Refused::Late | Refused::Silent, _) if self.patience.is_callers() => {
+                Kind::DeadlineExceeded
+            }
+            (Refused::Late | Refused::Silent, _) => Kind::AnswerTimeout,
             (Refused::Unanswered, _) => Kind::Reset(io::ErrorKind::UnexpectedEof.into()),
             (Refused::Unreachable, _) => {
                 let reason = "its sidecar cannot connect to the application";
@@ -429,8 +445,9 @@ async fn connect<R: Request, U: Upstream<R>>(
     upstream: &U,
     protocol: Protocol,
     address: SocketAddr,
+    blamed: Option<SocketAddr>,
 ) -> Result<(CallOf<U, R>, Connected), ProxyError> {
-    let (call, is_joined) = upstream.connect(protocol, address).await?;
+    let (call, is_joined) = upstream.connect(protocol, address, blamed).await?;
     Ok((call, if is_joined { Connected::Together } else { Connected::Anew }))
 }
 
@@ -449,7 +466,8 @@ async fn first_that_connects<R: Request, U: Upstream<R>>(
         }
     }
     for address in addresses {
-        match connect(upstream, protocol, address).await {
+        // One address says nothing about an instance that has others.
+        match connect(upstream, protocol, address, None).await {
             Ok(connected) => return Ok(connected),
             Err(error) => failed = Some(error),
         }

@@ -60,6 +60,11 @@ impl Patience {
         self.is_told.then_some(self.request_deadline_ms)
     }
 
+    /// Whether it is the caller who ends it all, not the route.
+    pub(super) fn is_callers(self) -> bool {
+        self.is_callers
+    }
+
     /// Whether the caller waits no longer.
     pub(super) fn is_over(self, worker: &Worker) -> bool {
         self.is_callers && {

@@ -234,11 +234,13 @@ pub(crate) trait Upstream<R: Request> {
     /// A call on a connection to an instance that is there already and speaks this protocol.
     fn pooled(&self, protocol: Protocol, address: SocketAddr) -> Option<Self::Call>;
 
-    /// A call on a new one, and whether that is of another call, which it joins.
+    /// A call on a new one, and whether that is of another call, which it joins. `blamed`: against whom it is held where
+    /// connecting fails only when nobody waits for it any more.
     async fn connect(
         &self,
         protocol: Protocol,
         address: SocketAddr,
+        blamed: Option<SocketAddr>,
     ) -> Result<(Self::Call, bool), ProxyError>;
 }
 

@@ -237,8 +237,15 @@ impl<U, S> Exchange<'_, U, S> {
         };
         let mut download = pin!(self.hand_on_body(call, None::<&mut B>, planned.patience));
         let handed_on = poll_fn(|context| {
-            upload.advance(context);
-            download.as_mut().poll(context)
+            let left = upload.poll(context);
+            // What the instance has said already comes first.
+            if let Poll::Ready(handed_on) = download.as_mut().poll(context) {
+                return Poll::Ready(handed_on);
+            }
+            left.map(|kind| {
+                call.cut();
+                Err(self.break_off(kind))
+            })
         });
         match handed_on.await {
             Ok(()) => Progress::AnsweredEarly(answering),

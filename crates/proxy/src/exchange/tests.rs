@@ -328,6 +328,7 @@ impl Upstream<Asked> for Scripts {
         &self,
         _: Protocol,
         _: std::net::SocketAddr,
+        _: Option<std::net::SocketAddr>,
     ) -> Result<(Playing, bool), ProxyError> {
         Ok((Playing(self.0.borrow_mut().pop_front().unwrap()), false))
     }

@@ -437,6 +437,18 @@ impl Session {
         }
     }
 
+    /// The other side has asked for what nobody could do in the time it leaves: as if it had reset the stream, and no
+    /// request that was served.
+    pub(crate) fn charge(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        if stream.is_over() {
+            stream.lost.get_or_insert(Lost::GivenUp);
+        }
+        if let Err(fatal) = self.guard.reset() {
+            self.fail(fatal);
+        }
+    }
+
     /// Begins to say goodbye: what comes from here on may be refused. What is served is served to its end.
     pub(crate) fn leave(&mut self) {
         if self.leaving != Leaving::No || self.is_closed {

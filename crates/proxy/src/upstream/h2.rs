@@ -16,7 +16,7 @@ use routes::{
     entrance::{Name, Written},
 };
 use telemetry::Count;
-use tokio::task::spawn_local;
+use tokio::{sync::oneshot, task::spawn_local};
 
 use crate::{
     buffers::Buffer,
@@ -233,6 +233,7 @@ impl<'w> Call<'w> {
         worker: &'w Worker,
         protocol: Protocol,
         address: SocketAddr,
+        blamed: Option<SocketAddr>,
     ) -> Result<(Self, bool), ProxyError> {
         let place = Place { address, tls: protocol.tls };
         while let Some(outcome) = worker.sessions.opening(place) {
@@ -246,7 +247,8 @@ impl<'w> Call<'w> {
                 return Ok((Self::on(worker, shared), true));
             }
         }
-        Ok((Self::on(worker, open(worker, protocol, address).await?), false))
+        let shared = open_for_all(worker, protocol, address, blamed).await?;
+        Ok((Self::on(worker, shared), false))
     }
 
     fn on(worker: &'w Worker, Shared { session, connection }: Shared) -> Self {
@@ -351,14 +353,39 @@ impl<'w> Call<'w> {
     }
 }
 
+/// Opens a connection, also for those who come later: it is opened, or found not to open, although whoever asked for it
+/// waits no longer. What fails then is held against the `blamed` instance here.
+async fn open_for_all(
+    worker: &Worker,
+    protocol: Protocol,
+    address: SocketAddr,
+    blamed: Option<SocketAddr>,
+) -> Result<Shared, ProxyError> {
+    // From here on others wait for it.
+    let opening = worker.sessions.begin_to_open(Place { address, tls: protocol.tls });
+    let Some(of_task) = worker.shared() else {
+        return open(worker, protocol, address, opening).await;
+    };
+    let (tell, told) = oneshot::channel();
+    spawn_local(async move {
+        let untold = tell.send(open(&of_task, protocol, address, opening).await);
+        if let (Err(Err(error)), Some(blamed)) = (untold, blamed)
+            && error.may_retry()
+        {
+            of_task.eject(blamed, Instant::now());
+        }
+    });
+    told.await.unwrap_or_else(|_| Err(Call::unusable()))
+}
+
 /// Opens a connection, and has it served.
 async fn open(
     worker: &Worker,
     protocol: Protocol,
     address: SocketAddr,
+    opening: Rc<Opening>,
 ) -> Result<Shared, ProxyError> {
     let place = Place { address, tls: protocol.tls };
-    let opening = worker.sessions.begin_to_open(place);
     let connection = worker.open(address).await.inspect_err(|error| opening.failed(error))?;
     if protocol.tls.is_some() {
         let secured = Box::pin(tls::secure(worker, &connection, protocol)).await;
@@ -415,6 +442,8 @@ impl Call<'_> {
         let is_all = Outgoing::is_all(first, is_last);
         let block_bytes = message.block.len();
         if let Some(told_ms) = message.told_ms {
+            // Its connection may have taken long to open.
+            self.worker.deadlines.set_now(Instant::now());
             let left = told_ms.saturating_sub(self.worker.deadlines.now_ms());
             let value = grpc::timeout_value(left);
             hpack::write_field(b"grpc-timeout", value.as_bytes(), &mut message.block);
@@ -497,6 +526,9 @@ mod tests {
 
     use super::*;
 
+    /// The first that an instance says.
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+
     /// How often in a row an instance has left a request unanswered, of those that put it aside.
     fn take_unanswered(worker: &Worker, address: SocketAddr) -> usize {
         let more = (1..=3).find(|_| worker.unanswered(address, Instant::now()));
@@ -520,6 +552,26 @@ mod tests {
         let mut message = Message { block, is_head: false, is_grpc, told_ms: None };
         call.begin(&mut message, &mut Piece::default(), is_whole).await.unwrap();
         call
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_a_deadline_is_what_is_left_when_it_is_told() {
+        let metrics = telemetry::Metrics::default();
+        let worker = Worker::alone(&metrics);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let call = begun(&worker, &listener, true, true).await;
+        let Call { session, connection, .. } = &call;
+        session.borrow_mut().receive(&SETTINGS, &worker.buffers, 0).unwrap();
+        let shared = Shared { session: Rc::clone(session), connection: Rc::clone(connection) };
+        worker.deadlines.set_now(Instant::now());
+        let told_ms = Some(worker.deadlines.now_ms() + 99);
+        // It took this long to connect.
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let mut message = Message { block: Vec::new(), is_head: false, is_grpc: true, told_ms };
+        let late = Call::on(&worker, shared);
+        late.begin(&mut message, &mut Piece::default(), true).await.unwrap();
+        let said = late.session.borrow_mut().take_out(Vec::new());
+        assert!(said.ends_with(b"\x0cgrpc-timeout\x020m"), "{}", said.escape_ascii());
     }
 
     #[tokio::test(start_paused = true)]
@@ -549,9 +601,9 @@ mod tests {
             assert_eq!(unanswered, expected, "{is_grpc} {is_whole} {at_ms}");
         }
     }
+
     #[tokio::test(start_paused = true)]
     async fn a_call_of_grpc_that_waits_on_a_connection_that_lives_is_held_against_nobody() {
-        const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
         const PING_ACKNOWLEDGED: [u8; 9] = [0, 0, 8, 6, 1, 0, 0, 0, 0];
         let metrics = telemetry::Metrics::default();
         let worker = Worker::alone(&metrics);

@@ -66,6 +66,8 @@ impl Client for Answers<'_> {
     async fn own(&self, answer: &OwnAnswer, _: bool) -> Result<(), Gone> {
         let mut block = self.worker.buffers.take_write();
         let mut text = String::new();
+        let is_late = matches!(answer, OwnAnswer::Refusal(Kind::DeadlineExceeded));
+        self.served.is_late.set(is_late);
         match answer {
             OwnAnswer::Refusal(kind) if self.is_grpc => {
                 begin_own(GRPC_STATUS, &mut block);
@@ -100,8 +102,10 @@ impl Client for Answers<'_> {
     }
 
     fn cut(&self, why: &Kind) {
-        // Its caller waits no longer either: it is told what it would say itself.
-        if self.served.converses.get() && matches!(why, Kind::DeadlineExceeded) {
+        // It came too late for its caller or its route, and that has a status of gRPC.
+        if self.served.converses.get()
+            && matches!(why, Kind::DeadlineExceeded | Kind::AnswerTimeout)
+        {
             let mut block = self.worker.buffers.take_write();
             grpc::write_status(why.status(), &why.to_string(), &mut block);
             return self.outgoing.end(block);

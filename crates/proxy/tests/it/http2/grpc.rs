@@ -228,3 +228,194 @@ async fn an_instance_that_says_unavailable_has_said_so() {
     }
     running.abort();
 }
+
+#[tokio::test]
+async fn who_leaves_after_its_last_word_is_missed_though_the_answer_began_before_that() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let client = Client::connect(&proxy).await;
+    let post = request("/x").method(Method::POST).header("content-type", "application/grpc");
+    let (begins, mut talks) = client.begin(post, false).await;
+    let mut server = Server::accept(&instance).await;
+    let (mut heard, mut answers) = server.next().await;
+    let head = Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let mut says = answers.send_response(head, false).unwrap();
+    let running = server.run();
+    let _begun = within("an answer", begins).await.unwrap();
+    talks.send_data(Bytes::from_static(b"last"), true).unwrap();
+    assert_eq!(within("data", heard.body_mut().data()).await.unwrap().unwrap(), "last");
+    assert!(within("its end", heard.body_mut().data()).await.is_none());
+    talks.send_reset(h2::Reason::CANCEL);
+    let reset = within("a reset", std::future::poll_fn(|it| says.poll_reset(it))).await;
+    assert_eq!(reset.unwrap(), h2::Reason::CANCEL);
+    running.abort();
+}
+
+/// An instance to which nobody can connect until it has accepted who is there first.
+async fn slow() -> (Instance, TcpStream) {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
+    socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
+    socket.listen(0).unwrap();
+    let instance = Instance::from_std(socket.into());
+    let first = TcpStream::connect(instance.address).await.unwrap();
+    (instance, first)
+}
+
+#[tokio::test]
+async fn a_connection_that_takes_longer_than_its_caller_waits_is_there_for_who_comes_later() {
+    let (instance, _first) = slow().await;
+    let timeouts = Timeouts { connect: Duration::from_secs(60), ..Timeouts::default() };
+    let proxy = Proxy::gateway_with(&behind(&[instance.address]), 1, timeouts);
+    let client = Client::connect(&proxy).await;
+    let (late, _) = client.begin(call("100m"), true).await;
+    assert_eq!(grpc_status(within("an answer", late).await.unwrap().headers()), "4");
+    instance.accept().await;
+    // Nobody waits for it.
+    let mut server = Server::accept(&instance).await;
+    let (waits, _) = client.begin(call("1M"), true).await;
+    let (_, mut answers) = server.next().await;
+    answers.send_response(Response::builder().status(204).body(()).unwrap(), true).unwrap();
+    let running = server.run();
+    assert_eq!(within("an answer", waits).await.unwrap().status(), 204);
+    assert!(proxy.running.unreachable().is_empty());
+    running.abort();
+}
+
+#[tokio::test]
+async fn who_cannot_be_connected_to_is_put_aside_though_its_callers_wait_no_longer_than_that_takes()
+{
+    let (instance, _first) = slow().await;
+    let timeouts = Timeouts { connect: Duration::from_millis(500), ..Timeouts::default() };
+    let proxy = Proxy::gateway_with(&behind(&[instance.address]), 1, timeouts);
+    let client = Client::connect(&proxy).await;
+    let (late, _) = client.begin(call("100m"), true).await;
+    assert_eq!(grpc_status(within("an answer", late).await.unwrap().headers()), "4");
+    eventually("it to be put aside", async || proxy.running.unreachable() == [instance.address])
+        .await;
+    proxy.counted(Count::Ejected, 1).await;
+}
+
+#[tokio::test]
+async fn a_sidecar_says_that_it_is_itself_who_found_a_deadline_to_have_passed() {
+    let application = Instance::new().await;
+    let sidecar = Proxy::sidecar(&World::new(&[]), None, application.address);
+    let client = Client::over(TcpStream::connect(sidecar.inbound()).await.unwrap()).await;
+    let (soon, _) = client.begin(call("1S"), true).await;
+    let mut server = Server::accept(&application).await;
+    let _asked = server.next().await;
+    let (later, _) = client.begin(call("4S"), true).await;
+    let _asked_too = server.next().await;
+    // From here on nothing is heard of it.
+    for (waits, said) in [(soon, "late"), (later, "silent")] {
+        let told = within("an answer", waits).await.unwrap();
+        assert_eq!((grpc_status(told.headers()), told.status().as_u16()), ("4", 200));
+        assert_eq!(told.headers()["laneway-refused"], said);
+    }
+}
+
+#[tokio::test]
+async fn a_deadline_that_passes_at_a_sidecar_is_no_answer_of_its_application() {
+    for (limit_ms, said, message, is_put_aside) in [
+        (None, "late", "the caller's deadline has passed", false),
+        (None, "silent", "the caller's deadline has passed", true),
+        // The sidecar was told the limit of the route, as if it were the caller's.
+        (Some(30_000), "late", "the instance did not answer in time", true),
+    ] {
+        let instance = Instance::new().await;
+        let mut world = behind(&[instance.address]);
+        world.routes = vec![("/", "sc-A", Vec::new(), (limit_ms, None))];
+        let proxy = Proxy::gateway(&world);
+        let client = Client::connect(&proxy).await;
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            all.push(client.begin(call("1M"), true).await.0);
+        }
+        let mut server = Server::accept(&instance).await;
+        for _ in &all {
+            let (_, mut answers) = server.next().await;
+            let head = Response::builder().header("content-type", "application/grpc");
+            let head = head.header("grpc-status", "4").header("laneway-refused", said);
+            answers.send_response(head.body(()).unwrap(), true).unwrap();
+        }
+        let running = server.run();
+        for waits in all {
+            let told = within("an answer", waits).await.unwrap();
+            assert_eq!(grpc_status(told.headers()), "4");
+            assert_eq!(told.headers()["grpc-message"], message, "{said}");
+            assert!(!told.headers().contains_key("laneway-refused"));
+        }
+        running.abort();
+        assert_eq!(!proxy.running.unreachable().is_empty(), is_put_aside, "{said} {limit_ms:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_limit_of_a_route_and_a_deadline_end_what_has_begun_with_their_status() {
+    let instance = Instance::new().await;
+    let mut world = behind(&[instance.address]);
+    world.routes = vec![("/", "sc-A", Vec::new(), (Some(2_000), None))];
+    let proxy = Proxy::gateway(&world);
+    let client = Client::connect(&proxy).await;
+    // Nothing of an answer's body may be sent to who takes nothing.
+    let stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let mut settings = h2::client::Builder::new();
+    let (mut takes_nothing, connection) =
+        settings.initial_window_size(0).handshake::<_, Bytes>(stream).await.unwrap();
+    tokio::spawn(connection);
+    let (begins, _) = client.begin(call("1M"), true).await;
+    let mut server = Server::accept(&instance).await;
+    let mut answering = Vec::new();
+    let asks = call("2S").body(()).unwrap();
+    let (begins_too, _) = takes_nothing.send_request(asks, true).unwrap();
+    for _ in 0..2 {
+        let (_, mut answers) = server.next().await;
+        let head = Response::builder().header("content-type", "application/grpc");
+        let mut says = answers.send_response(head.body(()).unwrap(), false).unwrap();
+        says.send_data(Bytes::from_static(b"one"), false).unwrap();
+        answering.push(says);
+    }
+    let running = server.run();
+    let begun = within("an answer", begins).await.unwrap();
+    let begun_too = within("an answer", begins_too).await.unwrap();
+    let (data, trailers) = whole(begun.into_body()).await;
+    let trailers = trailers.unwrap();
+    assert_eq!((data.as_slice(), grpc_status(&trailers)), (&b"one"[..], "4"));
+    assert_eq!(trailers["grpc-message"], "the instance did not answer in time");
+    let (data, trailers) = whole(begun_too.into_body()).await;
+    assert_eq!((data.as_slice(), grpc_status(&trailers.unwrap())), (&b""[..], "4"));
+    running.abort();
+}
+
+#[tokio::test]
+async fn who_asks_again_and_again_for_what_nobody_can_do_in_time_is_as_one_that_resets() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let patient = Client::connect(&proxy).await;
+    let _first = patient.begin(call("1H"), true).await;
+    let mut server = Server::accept(&instance).await;
+    // From here on it takes everything and says nothing.
+    let _asked = server.next().await;
+    // More than a hundred, which is what may be reset at once.
+    for _ in 0..3 {
+        let mut all = Vec::new();
+        for _ in 0..50 {
+            all.push(patient.begin(call("100m"), true).await.0);
+        }
+        for waits in all {
+            assert_eq!(grpc_status(within("an answer", waits).await.unwrap().headers()), "4");
+        }
+    }
+    let hasty = Client::connect(&proxy).await;
+    let flood = async {
+        loop {
+            let Ok(mut send) = hasty.send.clone().ready().await else { return };
+            let Ok((waits, _)) = send.send_request(call("1m").body(()).unwrap(), true) else {
+                return;
+            };
+            let _ = waits.await;
+        }
+    };
+    within("the end of the connection", flood).await;
+    let ended = within("its reason", hasty.connection).await.unwrap().unwrap_err();
+    assert_eq!(ended.reason(), Some(h2::Reason::ENHANCE_YOUR_CALM));
+}
