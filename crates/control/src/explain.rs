@@ -18,7 +18,7 @@ use lanes::{
     service::{Port, Protocol},
 };
 use routes::{
-    Backend, Edits, Found, Table,
+    Backend, Edits, Found, GatewaySpec, RouteSpec, Table,
     entrance::{self, Decided, Head as _, Name, Policy, TextHead, Written},
     spec::ListenerSpec,
     table::Rule,
@@ -41,6 +41,8 @@ const HOPS_MAX: usize = 64;
 #[derive(Debug)]
 pub(crate) struct Moment {
     snapshot: Snapshot,
+    gateway: GatewaySpec,
+    routes: Vec<RouteSpec>,
     table: Table,
     /// What the services of the path mean, in order.
     meanings: Vec<(String, NameAnswer)>,
@@ -72,14 +74,17 @@ impl Moment {
         if let Some(at) = wanted.path.iter().position(String::is_empty) {
             return Err(Problem::new(format!("path[{at}]"), "", "name a service"));
         }
-        let routes: Vec<routes::RouteSpec> = picture.routing.routes().cloned().collect();
-        let (table, _) = Table::compile(Some(gateway), &routes);
+        let gateway = gateway.clone();
+        let routes: Vec<RouteSpec> = picture.routing.routes().cloned().collect();
+        let (table, _) = Table::compile(Some(&gateway), &routes);
         let meaning = |name: &String| (name.clone(), picture.services.name(&name.to_lowercase()));
         let snapshot = picture.snapshot();
         Ok(Self {
             deciding: Deciding::of(hub, &snapshot),
             reports: Reports::of(hub),
             snapshot,
+            gateway,
+            routes,
             table,
             meanings: wanted.path.iter().map(meaning).collect(),
             reported: hub.reported(),
@@ -121,6 +126,7 @@ impl Moment {
                     seen.host(),
                     seen.path()
                 ));
+                response.routing.extend(self.barred(index, seen.host()));
                 return Ok(response);
             }
         };
@@ -187,6 +193,19 @@ impl Moment {
             tls.hostname
         ));
         true
+    }
+
+    /// Which routes would take a host's requests at a listener, were it not another kind's.
+    fn barred(&self, listener: usize, host: &str) -> impl Iterator<Item = String> {
+        let overlaps = routes::overlaps(&self.gateway, &self.routes).into_iter();
+        let here = overlaps.filter(move |it| it.listener == listener && it.takes(host));
+        here.map(|it| {
+            format!(
+                "route {} does not stand there: route {}, of another kind, is older and has host names of it",
+                it.route.key(),
+                it.older.key()
+            )
+        })
     }
 
     fn listener(&self, port: u16, host: &str) -> Option<(usize, &ListenerSpec)> {

@@ -4,14 +4,14 @@
 //! must not become one that matches everything. A rule whose filters are wrong stays in its place and answers
 //! 500, since its requests must be served neither unfiltered nor by the next rule.
 
-use std::{fmt, sync::Arc};
+use std::{collections::HashSet, fmt, sync::Arc};
 
 use lanes::{Fault, Problem, is_token};
 
 use crate::{
     filter::{Filters, compile_filters},
     host::{HostMap, HostPattern},
-    overlaps::{self, Overlap},
+    overlaps::among,
     path::{PathIndex, PathMatcher, check_path},
     precedence::{Candidate, Conditions, Named},
     spec::{
@@ -40,7 +40,8 @@ impl Table {
         let mut compiler = Compiler::new(gateway);
         let mut by_age: Vec<&RouteSpec> = routes.iter().collect();
         by_age.sort_by_cached_key(|route| route.age());
-        compiler.overlaps = overlaps::among(gateway, &by_age);
+        let overlaps = among(gateway, &by_age);
+        compiler.barred = overlaps.iter().map(|it| (it.route.key(), it.listener)).collect();
         for (order, route) in by_age.into_iter().enumerate() {
             compiler.add_route(route, u32::try_from(order).unwrap_or(u32::MAX));
         }
@@ -53,8 +54,8 @@ struct Compiler<'g> {
     patterns: Vec<Option<HostPattern>>,
     paths: Vec<HostMap<PathIndex>>,
     rules: Vec<Rule>,
-    /// Where routes do not attach for the sake of older ones; told by [`overlaps`].
-    overlaps: Vec<Overlap<'g>>,
+    /// Which routes do not attach where, for the sake of older ones: told by [`crate::overlaps`].
+    barred: HashSet<(String, usize)>,
     problems: Vec<RouteProblem>,
 }
 
@@ -85,8 +86,8 @@ impl<'g> Compiler<'g> {
         let patterns: Vec<_> =
             patterns.map(|it| HostPattern::of_listener(it.hostname.as_deref()).ok()).collect();
         let paths = patterns.iter().map(|_| HostMap::default()).collect();
-        let (rules, overlaps, problems) = (Vec::new(), Vec::new(), Vec::new());
-        Self { gateway, patterns, paths, rules, overlaps, problems }
+        let (rules, barred, problems) = (Vec::new(), HashSet::new(), Vec::new());
+        Self { gateway, patterns, paths, rules, barred, problems }
     }
 
     fn add_route(&mut self, route: &RouteSpec, route_order: u32) {
@@ -175,7 +176,8 @@ impl<'g> Compiler<'g> {
                 let patterns: Vec<_> =
                     hostnames.iter().filter(|pattern| pattern.intersects(of_listener)).collect();
                 met |= !patterns.is_empty();
-                let is_barred = self.overlaps.iter().any(|it| it.bars(route, listener));
+                let is_barred =
+                    !self.barred.is_empty() && self.barred.contains(&(route.key(), listener));
                 let is_new = !attached.iter().any(|(index, _)| *index == listener);
                 if !patterns.is_empty() && is_new && !is_barred {
                     attached.push((listener, patterns));

@@ -21,6 +21,7 @@ pub(crate) struct Filters {
 const REQUEST_FIELDS_RESERVED: &[(&str, &str)] = &[
     ("host", "use a URLRewrite filter with `hostname`"),
     ("baggage", "the lane context travels in it; leave it alone"),
+    ("grpc-timeout", "leave it to callers: instances are told what is left of how long those wait"),
 ];
 
 /// Fields that frame the message or belong to one connection; the proxy alone writes them.

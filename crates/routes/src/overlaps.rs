@@ -4,7 +4,7 @@
 use crate::{
     compile::compile_hostnames,
     host::HostPattern,
-    spec::{GatewaySpec, RouteKind, RouteSpec},
+    spec::{GatewaySpec, ListenerSpec, RouteKind, RouteSpec},
 };
 
 /// A route that does not attach to a listener, because an older one of another kind has one of its host names there.
@@ -19,9 +19,10 @@ pub struct Overlap<'r> {
 }
 
 impl Overlap<'_> {
-    /// Whether it keeps a route from a listener.
-    pub(crate) fn bars(&self, route: &RouteSpec, listener: usize) -> bool {
-        self.listener == listener && std::ptr::eq(self.route, route)
+    /// Whether the younger route names a host.
+    pub fn takes(&self, host: &str) -> bool {
+        let hosts = compile_hostnames(&self.route.hostnames, &mut Vec::new());
+        hosts.iter().any(|it| it.specificity(host).is_some())
     }
 }
 
@@ -43,16 +44,21 @@ pub(crate) fn among<'r>(gateway: &GatewaySpec, by_age: &[&'r RouteSpec]) -> Vec<
     let mut overlaps = Vec::new();
     for (listener, spec) in gateway.listeners.iter().enumerate() {
         let Ok(of_listener) = HostPattern::of_listener(spec.hostname.as_deref()) else { continue };
-        let mut taken: Vec<(&RouteSpec, &HostPattern)> = Vec::new();
+        // Each looks through what the other kind has taken: there may be many of one kind, and few of the other.
+        let (mut of_http, mut of_grpc) = (Vec::new(), Vec::new());
         for (&route, hosts) in by_age.iter().zip(&hosts) {
-            let mut parents = route.parents.iter();
-            if !parents.any(|parent| parent.gateway == gateway.name && parent.names(spec)) {
+            if !names(route, gateway, spec) {
                 continue;
             }
             // Of host patterns that meet one holds the other: if all three meet in pairs, there is a host in all.
             let own: Vec<_> = hosts.iter().filter(|host| host.intersects(&of_listener)).collect();
-            let older = taken.iter().find(|(other, theirs)| {
-                other.kind != route.kind && own.iter().any(|host| host.intersects(theirs))
+            let (taken, of_others) = match route.kind {
+                RouteKind::Http => (&mut of_http, &of_grpc),
+                RouteKind::Grpc => (&mut of_grpc, &of_http),
+            };
+            let mut of_others = of_others.iter();
+            let older = of_others.find(|(_, theirs): &&(&RouteSpec, &HostPattern)| {
+                own.iter().any(|host| host.intersects(theirs))
             });
             match older {
                 Some(&(older, _)) => overlaps.push(Overlap { route, older, listener }),
@@ -61,6 +67,22 @@ pub(crate) fn among<'r>(gateway: &GatewaySpec, by_age: &[&'r RouteSpec]) -> Vec<
         }
     }
     overlaps
+}
+
+/// At how many listeners of `gateway` a route would stand, were it alone.
+pub fn places(gateway: &GatewaySpec, route: &RouteSpec) -> usize {
+    let hosts = compile_hostnames(&route.hostnames, &mut Vec::new());
+    let stands_at = |listener: &&ListenerSpec| {
+        let of_listener = HostPattern::of_listener(listener.hostname.as_deref());
+        names(route, gateway, listener)
+            && of_listener.is_ok_and(|it| hosts.iter().any(|host| host.intersects(&it)))
+    };
+    gateway.listeners.iter().filter(stands_at).count()
+}
+
+fn names(route: &RouteSpec, gateway: &GatewaySpec, listener: &ListenerSpec) -> bool {
+    let mut parents = route.parents.iter();
+    parents.any(|parent| parent.gateway == gateway.name && parent.names(listener))
 }
 
 #[cfg(test)]

@@ -17,6 +17,8 @@ use crate::resource::{
 mod certificates;
 mod filters;
 mod grpc;
+
+pub(crate) use grpc::expressions;
 mod listeners;
 mod policies;
 

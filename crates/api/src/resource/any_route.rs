@@ -138,4 +138,16 @@ impl Set {
     pub fn routes(&self) -> impl Iterator<Item = AnyRoute<'_>> {
         self.http_routes().map(AnyRoute::from).chain(self.grpc_routes().map(AnyRoute::from))
     }
+
+    /// Of which kinds there are routes of this name, in whatever namespace, that attach to a gateway. Asked of every name
+    /// in a group: what else routes say is not looked at.
+    pub(crate) fn kinds_at(&self, gateway: &str, name: &str) -> impl Iterator<Item = Kind> {
+        let attaches = move |metadata: &Metadata, parents: &[ParentRef]| {
+            metadata.name == name && parents.iter().any(|parent| parent.name == gateway)
+        };
+        let mut http = self.http_routes().filter(|it| attaches(&it.metadata, &it.spec.parent_refs));
+        let mut grpc = self.grpc_routes().filter(|it| attaches(&it.metadata, &it.spec.parent_refs));
+        let http = http.next().map(|_| HttpRouteSpec::KIND);
+        http.into_iter().chain(grpc.next().map(|_| GrpcRouteSpec::KIND))
+    }
 }

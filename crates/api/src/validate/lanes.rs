@@ -86,14 +86,21 @@ fn check_entrances<'s>(
             report.warning(&key, problem.of(Fault::NotFound));
         }
         for (number, route) in entrance.routes.iter().flatten().enumerate() {
-            let attaches = set.routes().any(|known| {
-                known.metadata.name == *route
-                    && known.parent_refs.iter().any(|parent| parent.name == gateway)
-            });
-            if !attaches {
-                let remedy = format!("name a route that attaches to Gateway {gateway}");
-                let problem = Problem::new(format!("{at}.routes[{number}]"), route, remedy);
-                report.warning(&key, problem.of(Fault::NotFound));
+            let field = format!("{at}.routes[{number}]");
+            match set.kinds_at(gateway, route).count() {
+                0 => {
+                    let remedy = format!("name a route that attaches to Gateway {gateway}");
+                    let problem = Problem::new(field, route, remedy);
+                    report.warning(&key, problem.of(Fault::NotFound));
+                }
+                1 => {}
+                _ => {
+                    let remedy = format!(
+                        "rename one of the two, unless both are meant: an HTTPRoute and a GRPCRoute of Gateway {gateway} have this name"
+                    );
+                    let problem = Problem::new(field, route, remedy);
+                    report.warning(&key, problem.of(Fault::NotUnique));
+                }
             }
         }
         if counted.contains(&gateway) {

@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{
     convert::routes as convert,
-    resource::{AnyRoute, Key, Kind, Set},
+    resource::{AnyRoute, Key, Kind, Matches, Set},
 };
 
 pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report: &mut Report) {
@@ -118,6 +118,7 @@ fn check_route(
         .flat_map(|gateway| conditions::listeners(gateway, at.reported))
         .collect();
     Checked { object: key.clone(), entrances: &entrances, known, report }.check_route(&spec);
+    check_calls(route, known, report);
     if served.is_empty() {
         spec.parents =
             vec![ParentSpec { gateway: anywhere.name.clone(), section: None, port: None }];
@@ -136,6 +137,24 @@ fn check_route(
             if !told.contains(&problem) {
                 told.push(problem.clone());
                 report.add(severity(&problem), &key, problem);
+            }
+        }
+    }
+}
+
+/// Services and methods are parts of one path: an expression for one of them may match no part of any.
+fn check_calls(route: &AnyRoute<'_>, known: &mut Compiled, report: &mut Report) {
+    for (index, rule) in route.rules.iter().enumerate() {
+        let Matches::Grpc(matches) = rule.matches else { continue };
+        for (number, written) in matches.iter().enumerate() {
+            for (field, value, path) in convert::expressions(written) {
+                if known.may_meet(&[&path], &[]) {
+                    continue;
+                }
+                let field = format!("spec.rules[{index}].matches[{number}].method.{field}");
+                let remedy = "write what the whole name may be, without `^` and `$`: it stands between slashes in the path of a call";
+                let problem = Problem::new(field, value, remedy);
+                report.error(&route.key(), problem.of(Fault::NeverHolds));
             }
         }
     }

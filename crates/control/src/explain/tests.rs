@@ -271,6 +271,8 @@ fn moment(case: &Case, entrance: &EntranceSpec) -> Moment {
         case.groups(entrance).into_iter().map(|spec| Arc::new(Group::compile(spec).unwrap()));
     Moment {
         snapshot: Snapshot::new(groups.collect(), Directory::new(true)),
+        gateway: GatewaySpec { name: "edge".to_owned(), listeners: vec![listener(case)] },
+        routes: Vec::new(),
         table: table(listener(case), Vec::new()),
         meanings: Vec::new(),
         reported: Arc::default(),

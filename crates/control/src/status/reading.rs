@@ -162,11 +162,18 @@ fn of_route(key: &Key, sight: Sight<'_>, findings: &Findings) -> Status {
             |it: &&Finding| it.problem.fault == Fault::NotAttached && it.problem.field.contains(at);
         of_it().find(is_it).map(|finding| finding.problem.to_string())
     };
-    let overlap = of_it().find(|it| {
-        it.severity == Severity::Conflict && it.problem.field.as_str() == "spec.hostnames"
-    });
-    let accepted = if let Some(overlap) = overlap {
-        condition("Accepted", false, "HostnameConflict", overlap.problem.to_string())
+    // One for each listener where a route of another kind has its host names.
+    let overlaps: Vec<String> = of_it()
+        .filter(|it| {
+            it.severity == Severity::Conflict && it.problem.field.as_str() == "spec.hostnames"
+        })
+        .map(|it| it.problem.to_string())
+        .collect();
+    let places = || routing.gateways().map(|gateway| routes::places(gateway, spec)).sum::<usize>();
+    let accepted = if !overlaps.is_empty() {
+        let is_somewhere = overlaps.len() < places();
+        let reason = if is_somewhere { "Accepted" } else { "HostnameConflict" };
+        condition("Accepted", is_somewhere, reason, overlaps.join("; "))
     } else if !spec.parents.is_empty() {
         condition("Accepted", true, "Accepted", String::new())
     } else if let Some(message) = not_attached("spec.parentRefs[") {

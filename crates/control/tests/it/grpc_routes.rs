@@ -94,7 +94,7 @@ async fn a_host_name_is_of_the_older_of_two_kinds_of_route() {
     let mut speaks_http2 = backend("orders", "orders");
     speaks_http2["spec"]["protocol"] = "h2c".into();
     let edge = edge(json!({"laneway.io/http2-prior-knowledge": "true"}));
-    plane.apply(&[speaks_http2, edge, calls("shop", &["shop.example"])]).await.unwrap();
+    plane.apply(&[speaks_http2, edge.clone(), calls("shop", &["shop.example"])]).await.unwrap();
     // Of one name, and yet two.
     let mut younger = route("shop", "/", "orders");
     younger["spec"]["hostnames"] = json!(["*.example"]);
@@ -107,6 +107,18 @@ async fn a_host_name_is_of_the_older_of_two_kinds_of_route() {
     assert!(said.contains("GRPCRoute shop, which is older"), "{said}");
     becomes(&client, &key, "Conflicted", ("True", "Conflict")).await;
     becomes(&client, &older_key, "Accepted", ("True", "Accepted")).await;
+    for (url, said) in [("http://shop.example/", 2), ("http://no.other/", 1)] {
+        let asked = serde_json::from_value(json!({"method": "GET", "url": url})).unwrap();
+        let explained = client.explain(&asked).await.unwrap();
+        assert_eq!(explained.routing.len(), said, "{explained:?}");
+        assert_eq!(
+            said == 2,
+            explained.routing.iter().any(|it| it.starts_with(
+                "route default/shop does not stand there: route grpcroute/default/shop"
+            )),
+            "{explained:?}"
+        );
+    }
     let mut data_plane = plane.connect(gateway("one")).await;
     let both = ["route/default/shop", "route/grpcroute/default/shop"];
     data_plane.until(|it| both.iter().all(|key| it.held.contains_key(*key))).await;
@@ -118,6 +130,15 @@ async fn a_host_name_is_of_the_older_of_two_kinds_of_route() {
     younger["spec"]["hostnames"] = json!(["shop.example"]);
     plane.apply(&[younger]).await.unwrap();
     becomes(&client, &key, "Accepted", ("False", "HostnameConflict")).await;
+    // Of two listeners it keeps the one where nobody else has the host.
+    let mut wider = edge.clone();
+    let listener = json!({"name": "other", "port": 8001, "protocol": "HTTP"});
+    wider["spec"]["listeners"].as_array_mut().unwrap().push(listener);
+    let mut at_one = calls("shop", &["shop.example"]);
+    at_one["spec"]["parentRefs"][0]["sectionName"] = "http".into();
+    plane.apply(&[wider, at_one]).await.unwrap();
+    let said = becomes(&client, &key, "Accepted", ("True", "Accepted")).await;
+    assert!(said.contains("at listener http of Gateway edge"), "{said}");
     // With the older gone the host is free.
     client.delete(&older_key).await.unwrap();
     becomes(&client, &key, "Accepted", ("True", "Accepted")).await;

@@ -51,6 +51,27 @@ pub(super) fn check_filters(filters: &[RouteFilter], problems: &mut Vec<Problem>
     }
 }
 
+/// The expressions for names that a match has: the field of each, what is written, and which paths it leaves to calls.
+pub(crate) fn expressions(
+    written: &GrpcRouteMatch,
+) -> impl Iterator<Item = (&'static str, &str, String)> {
+    let method = written.method.iter().filter(|it| it.kind == MatchType::RegularExpression);
+    method.flat_map(|it| {
+        let service = it.service.as_deref();
+        let service = service.map(|it| ("service", it, expression(Some(it), None)));
+        let method = it.method.as_deref().map(|it| ("method", it, expression(None, Some(it))));
+        service.into_iter().chain(method)
+    })
+}
+
+/// The paths of a service and a method that are written as expressions.
+fn expression(service: Option<&str>, method: Option<&str>) -> String {
+    let part = |part: Option<&str>| {
+        part.map_or(ANY_SEGMENT.to_owned(), |expression| format!("(?:{expression})"))
+    };
+    format!("/{}/{}", part(service), part(method))
+}
+
 fn path(written: Option<&GrpcMethodMatch>) -> Result<PathSpec, Problem> {
     let Some(written) = written else { return Ok(PathSpec::Prefix("/".to_owned())) };
     let (service, method) = (written.service.as_deref(), written.method.as_deref());
@@ -83,10 +104,7 @@ fn path(written: Option<&GrpcMethodMatch>) -> Result<PathSpec, Problem> {
             PathSpec::Regex(format!("/{ANY_SEGMENT}/{}", method.unwrap_or_default()))
         }
         (MatchType::RegularExpression, service, method) => {
-            let part = |part: Option<&str>| {
-                part.map_or(ANY_SEGMENT.to_owned(), |expression| format!("(?:{expression})"))
-            };
-            let pattern = format!("/{}/{}", part(service), part(method));
+            let pattern = expression(service, method);
             check_expression(&pattern)
                 .map_err(|problem| Problem { field: "".into(), ..problem })?;
             PathSpec::Regex(pattern)
