@@ -17,10 +17,11 @@ use tonic_prost::ProstCodec;
 use crate::{
     Error, Server, ServiceInfo, Settings,
     dial::{CONNECT_TIMEOUT, Dialer},
-    error::in_words,
+    error::{in_words, shortened},
     login::Login,
     message::{
-        Asked, Asks, Listed, NO_RIGHT, Naming, Outcome, Payload, STARTING, Told, UNREGISTERED,
+        Asked, Asks, Listed, NO_RIGHT, Named, Naming, Outcome, Payload, STARTING, Told,
+        UNREGISTERED,
     },
     namespaces,
     settings::authority,
@@ -56,6 +57,13 @@ const HTTP2: &[u8] = b"h2";
 pub enum Pushed {
     /// A service is otherwise than before.
     Service(ServiceInfo),
+    /// The same, and how it is cannot be read: whoever wants to know asks.
+    Unread {
+        /// Its group.
+        group: String,
+        /// Its name there.
+        name: String,
+    },
     /// It is the last thing that is heard: the connection is over.
     Ended(Error),
 }
@@ -83,12 +91,26 @@ impl Pushes {
     }
 }
 
+/// The names of a group's services.
+#[derive(Debug, Default)]
+pub struct Names {
+    /// Those that were told.
+    pub names: BTreeSet<String>,
+    /// Whether these are all: of a set that changes while its pages are asked for some may be missed.
+    pub is_whole: bool,
+}
+
 impl Connection {
-    /// Connects, logs in, finds the namespace, and waits until the server has taken note.
-    pub async fn open(server: &Server, settings: &Settings) -> Result<(Self, Pushes), Error> {
+    /// Connects, logs in, finds the namespace, and waits until the server has taken note. `namespace` is the id that was
+    /// found before, if any: it counts where a server does not say which it is.
+    pub async fn open(
+        server: &Server,
+        settings: &Settings,
+        namespace: &mut Option<String>,
+    ) -> Result<(Self, Pushes), Error> {
         let login = Login::new(server, settings);
         let token = login.token().await?;
-        let namespace = namespaces::id(server, settings, token.as_deref()).await?;
+        let namespace = namespaces::id(server, settings, token.as_deref(), namespace).await?;
         let grpc = channel(server, settings).await?;
         let (tell, pushed) = mpsc::channel(PUSHED_MAX);
         let mut following = JoinSet::new();
@@ -99,7 +121,7 @@ impl Connection {
     }
 
     /// The names of a group's services. A group that nobody registers in has none.
-    pub async fn services(&self, group: &str) -> Result<BTreeSet<String>, Error> {
+    pub async fn services(&self, group: &str) -> Result<Names, Error> {
         let mut names = BTreeSet::new();
         for page_no in 1.. {
             let asks = Asks::List { page_no, page_size: NAMES_PER_PAGE };
@@ -117,11 +139,12 @@ impl Connection {
                 let said = format!("it has more than {SERVICES_MAX}");
                 return Err(Error::Refused { what, said, code: 0 });
             }
-            if names.len() >= listed.count || names.len() == before {
-                break;
+            let is_whole = names.len() >= listed.count;
+            if is_whole || names.len() == before {
+                return Ok(Names { names, is_whole });
             }
         }
-        Ok(names)
+        Ok(Names::default())
     }
 
     /// A service as it is now; from now on its changes are pushed.
@@ -193,7 +216,8 @@ impl Connection {
                     token = self.login.token().await?;
                 }
                 Some(NO_RIGHT) => {
-                    let (what, said) = (what.to_owned(), outcome.message.unwrap_or_default());
+                    let said = shortened(&outcome.message.unwrap_or_default());
+                    let what = what.to_owned();
                     return Err(Error::Forbidden { what, said, remedy: self.login.remedy() });
                 }
                 Some(code) => return Err(refusal(what, outcome, code)),
@@ -259,23 +283,38 @@ async fn hear(mut grpc: Grpc<Channel>, setup: Payload, tell: &mpsc::Sender<Pushe
             Ok(None) => return over("the server closed it"),
             Err(status) => return ended(&status),
         };
-        if let Some(answer) = answer_to(&asked)
+        let pushed = match asked.kind() {
+            "NotifySubscriberRequest" => Some(pushed(&asked)),
+            _ => None,
+        };
+        // What was not read is not acknowledged: the server tells it again.
+        let is_read = !matches!(pushed, Some(None | Some(Pushed::Unread { .. })));
+        if is_read
+            && let Some(answer) = answer_to(&asked)
             && answers.send(answer).await.is_err()
         {
             return over("the server closed it");
         }
-        match asked.kind() {
-            "ConnectResetRequest" => return Error::Reset,
-            "NotifySubscriberRequest" => match asked.read::<Told>() {
-                Ok(told) => {
-                    if tell.send(Pushed::Service(told.service_info)).await.is_err() {
-                        return over("it is closed");
-                    }
-                }
-                // What cannot be read says nothing: the last picture of that service stays.
-                Err(error) => tracing::warn!(%error, "a change that Nacos tells is not understood"),
-            },
-            _ => {}
+        if asked.kind() == "ConnectResetRequest" {
+            return Error::Reset;
+        }
+        if let Some(pushed) = pushed.flatten()
+            && tell.send(pushed).await.is_err()
+        {
+            return over("it is closed");
+        }
+    }
+}
+
+/// What a push tells. One that cannot be read says nothing: the last picture of its service stays.
+fn pushed(asked: &Payload) -> Option<Pushed> {
+    match asked.read::<Told>() {
+        Ok(told) => Some(Pushed::Service(told.service_info)),
+        Err(error) => {
+            tracing::warn!(%error, "a change that Nacos tells is not understood");
+            let Named { service_info } = asked.read().ok()?;
+            let (group, name) = service_info.parts();
+            Some(Pushed::Unread { group: group.to_owned(), name: name.to_owned() })
         }
     }
 }
@@ -289,7 +328,7 @@ fn answer_to(asked: &Payload) -> Option<Payload> {
 }
 
 fn refusal(what: &str, outcome: Outcome, code: i32) -> Error {
-    let said = outcome.message.unwrap_or_default();
+    let said = shortened(&outcome.message.unwrap_or_default());
     match code {
         UNREGISTERED => Error::Reset,
         STARTING => Error::Ended { reason: said },

@@ -76,7 +76,7 @@ pub enum Error {
         reason: String,
     },
     /// There is no such namespace.
-    #[error("there is no namespace `{asked}`; the server has {}", there.join(", "))]
+    #[error("there is no namespace `{asked}`; the server has {}", shown(there))]
     NoNamespace {
         /// Which.
         asked: String,
@@ -88,7 +88,29 @@ pub enum Error {
 impl Error {
     /// Whether it is about one question only, and others may be answered all the same.
     pub fn is_of_one_call(&self) -> bool {
-        matches!(self, Self::Refused { .. } | Self::NotUnderstood { .. })
+        matches!(self, Self::Refused { .. } | Self::NotUnderstood { .. } | Self::Forbidden { .. })
+    }
+}
+
+/// Names of namespaces that are shown: whoever looks for one that is missing looks at a few.
+const NAMES_SHOWN: usize = 10;
+
+fn shown(names: &[String]) -> String {
+    let first = names[..names.len().min(NAMES_SHOWN)].join(", ");
+    match names.len().saturating_sub(NAMES_SHOWN) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
+}
+
+/// Letters of a server's own words that are repeated: what is wrong stands at their beginning.
+const LETTERS_SHOWN: usize = 300;
+
+/// A server's words, as far as they are repeated.
+pub(crate) fn shortened(words: &str) -> String {
+    match words.char_indices().nth(LETTERS_SHOWN) {
+        Some((end, _)) => format!("{}…", &words[..end]),
+        None => words.to_owned(),
     }
 }
 

@@ -42,6 +42,17 @@ pub(crate) async fn ask(
     answer.map_err(|_| Error::Late { what: what(), within: ANSWER_TIMEOUT })?
 }
 
+/// Whether a server says that it has nothing there.
+pub(crate) fn is_unknown(status: StatusCode) -> bool {
+    matches!(
+        status,
+        StatusCode::NOT_FOUND
+            | StatusCode::METHOD_NOT_ALLOWED
+            | StatusCode::GONE
+            | StatusCode::NOT_IMPLEMENTED
+    )
+}
+
 async fn exchange(
     server: &Server,
     settings: &Settings,

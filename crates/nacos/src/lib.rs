@@ -18,7 +18,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 
-pub use connection::{Connection, Pushed, Pushes};
+pub use connection::{Connection, Names, Pushed, Pushes};
 pub use error::Error;
 pub use message::{Instance, ServiceInfo};
 pub use settings::{Authorities, Credentials, Secrets, Server, Settings, TlsSettings};

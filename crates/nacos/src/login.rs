@@ -9,8 +9,8 @@ use tokio::time::Instant;
 use url::form_urlencoded;
 
 use crate::{
-    Credentials, Error, Server, Settings,
-    http::{self, Question},
+    Credentials, Error, Secrets, Server, Settings,
+    http::{self, Question, is_unknown},
 };
 
 /// Where one logs in: servers of 3.x, then those before.
@@ -22,8 +22,14 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(600);
 /// And at most: what says that it is good for longer is asked all the same.
 const LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// And at least: who logs in before each call is soon locked out.
+const LIFE_MIN: Duration = Duration::from_secs(5);
+
 /// A token is renewed when this much of its life is over, in tenths.
 const RENEWED_AFTER_TENTHS: u32 = 8;
+
+/// How long after a renewal that failed it is tried again.
+const RENEWED_AGAIN_AFTER: Duration = Duration::from_secs(20);
 
 /// What the server gave us. Shows nothing of it.
 #[derive(Clone, PartialEq, Eq)]
@@ -68,11 +74,22 @@ impl Login {
         if let Some(text) = self.good(Instant::now()) {
             return Ok(Some(text));
         }
-        let credentials = secrets().map_err(Error::Secrets)?;
-        let token = log_in(&self.server, &self.settings, &credentials).await?;
+        let token = match self.renewed(secrets).await {
+            Ok(token) => token,
+            // The one that is there is good for a while: the server says when it is not.
+            Err(error) => match self.token.lock().clone() {
+                Some(old) => Token { renewed_at: Instant::now() + RENEWED_AGAIN_AFTER, ..old },
+                None => return Err(error),
+            },
+        };
         let text = token.text.clone();
         *self.token.lock() = Some(token);
         Ok(Some(text))
+    }
+
+    async fn renewed(&self, secrets: &Secrets) -> Result<Token, Error> {
+        let credentials = secrets().map_err(Error::Secrets)?;
+        log_in(&self.server, &self.settings, &credentials).await
     }
 
     /// The server does not know a token any more. Says whether another may help.
@@ -114,22 +131,15 @@ async fn log_in(
         if status.is_success() {
             return read(path, &body, Instant::now());
         }
-        // One that does not know the path says nothing of us.
+        // One that is in trouble says nothing of us, and neither does one that does not know the path.
+        if status.is_server_error() && !is_unknown(status) {
+            return Err(Error::Ended { reason: format!("POST {path} is answered with {status}") });
+        }
         if !is_unknown(status) || is_unknown(refused) {
             refused = status;
         }
     }
     Err(Error::Login { user: credentials.user.clone(), status: refused.as_u16() })
-}
-
-fn is_unknown(status: StatusCode) -> bool {
-    matches!(
-        status,
-        StatusCode::NOT_FOUND
-            | StatusCode::METHOD_NOT_ALLOWED
-            | StatusCode::GONE
-            | StatusCode::NOT_IMPLEMENTED
-    )
 }
 
 /// `{"accessToken": …, "tokenTtl": SECONDS}`, alone or as `data`.
@@ -147,7 +157,7 @@ fn read(path: &str, body: &[u8], now: Instant) -> Result<Token, Error> {
         text.filter(|text| !text.is_empty()).ok_or_else(|| wrong("no accessToken is in it"))?;
     let life =
         data.get("tokenTtl").and_then(Value::as_u64).map_or(UNKNOWN_LIFE, Duration::from_secs);
-    let renewed_at = now + life.min(LIFE_MAX) * RENEWED_AFTER_TENTHS / 10;
+    let renewed_at = now + life.clamp(LIFE_MIN, LIFE_MAX) * RENEWED_AFTER_TENTHS / 10;
     Ok(Token { text: text.to_owned(), renewed_at })
 }
 
@@ -165,6 +175,7 @@ mod tests {
             ),
             (r#"{"code":0,"message":"success","data":{"accessToken":"t","tokenTtl":10}}"#, 8),
             (r#"{"code":200,"data":"Bearer t"}"#, 480),
+            (r#"{"accessToken":"t","tokenTtl":0}"#, 4),
         ] {
             let token = read("/x", body.as_bytes(), now).unwrap();
             assert_eq!(

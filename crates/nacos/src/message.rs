@@ -6,9 +6,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde_json::Value;
 
-use crate::Error;
+use crate::{Error, error::shortened};
 
 /// What a server's code says where all is well.
 const SUCCESS: i32 = 200;
@@ -90,7 +91,7 @@ impl Payload {
         let bytes = self.body.as_ref().map_or(&[][..], |body| &body.value);
         serde_json::from_slice(bytes).map_err(|error| Error::NotUnderstood {
             what: self.kind().to_owned(),
-            reason: error.to_string(),
+            reason: shortened(&error.to_string()),
         })
     }
 }
@@ -159,6 +160,31 @@ pub(crate) struct Told {
     pub(crate) service_info: ServiceInfo,
 }
 
+/// Which service a push tells, where nothing else of it can be read.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Named {
+    pub(crate) service_info: Name,
+}
+
+/// A service's name as the server writes it.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Name {
+    /// Some servers write the group before it.
+    pub(crate) name: String,
+    #[serde(default)]
+    pub(crate) group_name: Option<String>,
+}
+
+impl Name {
+    /// The group, and the name in it.
+    pub(crate) fn parts(&self) -> (&str, &str) {
+        let (group, name) = self.name.split_once("@@").unwrap_or(("", &self.name));
+        (self.group_name.as_deref().filter(|group| !group.is_empty()).unwrap_or(group), name)
+    }
+}
+
 /// What a question of the server's begins with.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -171,12 +197,12 @@ pub(crate) struct Asked {
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ServiceInfo {
-    /// Its name; some servers write the group before it.
-    pub(crate) name: String,
-    #[serde(default)]
-    pub(crate) group_name: Option<String>,
-    /// All of its instances. An answer without them is none: nothing of it says that there are no instances.
-    pub hosts: Vec<Instance>,
+    #[serde(flatten)]
+    pub(crate) name: Name,
+    /// All of its instances, or in words what cannot be read of one. An answer without them is none: nothing of it says
+    /// that there are no instances.
+    #[serde(deserialize_with = "one_by_one")]
+    pub hosts: Vec<Result<Instance, String>>,
     /// When the server looked, in its own milliseconds: what was looked at earlier is older.
     #[serde(default)]
     pub last_ref_time: i64,
@@ -185,9 +211,21 @@ pub struct ServiceInfo {
 impl ServiceInfo {
     /// Its group, and its name in it.
     pub fn group_and_name(&self) -> (&str, &str) {
-        let (group, name) = self.name.split_once("@@").unwrap_or(("", &self.name));
-        (self.group_name.as_deref().filter(|group| !group.is_empty()).unwrap_or(group), name)
+        self.name.parts()
     }
+}
+
+/// One that cannot be read hides none of the others.
+fn one_by_one<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<Result<Instance, String>>, D::Error> {
+    let hosts: Vec<Value> = Vec::deserialize(deserializer)?;
+    let read = |host: Value| {
+        let address = format!("{}:{}", host["ip"], host["port"]);
+        let wrong = |error| shortened(&format!("{address}: {error}"));
+        serde_json::from_value(host).map_err(|error: serde_json::Error| wrong(error))
+    };
+    Ok(hosts.into_iter().map(read).collect())
 }
 
 /// One registration.
@@ -263,12 +301,22 @@ mod tests {
         let told: Told = serde_json::from_str(text).unwrap();
         let info = told.service_info;
         assert_eq!(info.group_and_name(), ("DEFAULT_GROUP", "sc-A"));
-        let [instance] = &info.hosts[..] else { panic!("{info:?}") };
+        let [Ok(instance)] = &info.hosts[..] else { panic!("{info:?}") };
         assert_eq!((instance.ip.as_str(), instance.port), ("10.0.0.5", 8080));
         assert!(!instance.healthy && instance.enabled);
         assert_eq!(instance.metadata.as_ref().unwrap()["laneway.io/tag"].as_deref(), Some("gray"));
-        let grouped = ServiceInfo { name: "G@@x".to_owned(), group_name: None, ..info };
-        assert_eq!(grouped.group_and_name(), ("G", "x"));
+        let grouped = Name { name: "G@@x".to_owned(), group_name: None };
+        assert_eq!(grouped.parts(), ("G", "x"));
+    }
+
+    #[test]
+    fn an_instance_that_cannot_be_read_hides_no_other() {
+        let text = r#"{"serviceInfo":{"name":"a","groupName":"G","lastRefTime":7,"hosts":[
+            {"ip":"10.0.0.1","port":80,"weight":"NaN"},{"ip":"10.0.0.2","port":80}]}}"#;
+        let info = serde_json::from_str::<Told>(text).unwrap().service_info;
+        let [Err(wrong), Ok(instance)] = &info.hosts[..] else { panic!("{info:?}") };
+        assert!(wrong.starts_with("\"10.0.0.1\":80: ") && wrong.contains("NaN"), "{wrong}");
+        assert_eq!((instance.ip.as_str(), info.last_ref_time), ("10.0.0.2", 7));
     }
 
     #[test]

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use crate::{
     Error, Server, Settings,
-    http::{self, Question},
+    http::{self, Question, is_unknown},
     settings::PUBLIC,
 };
 
@@ -26,28 +26,45 @@ struct Namespace {
     namespace_show_name: Option<String>,
 }
 
-/// The id of the namespace that is meant. A server that does not tell its namespaces is believed to have it: what is
-/// written is its id then.
+/// The id of the namespace that is meant, which `known` remembers. A server that does not tell its namespaces, or not to
+/// us, is believed to have it: what is written is its id then, unless that is known. One that is in trouble says nothing.
 pub(crate) async fn id(
     server: &Server,
     settings: &Settings,
     token: Option<&str>,
+    known: &mut Option<String>,
 ) -> Result<String, Error> {
     let asked = settings.namespace.trim();
     if asked.is_empty() || asked == PUBLIC {
         return Ok(PUBLIC.to_owned());
     }
+    let mut trouble = None;
     for path in PATHS {
         let question = Question { method: &Method::GET, path, form: "", token };
         let (status, body) = http::ask(server, settings, question).await?;
-        if status != StatusCode::OK {
-            continue;
-        }
-        if let Ok(Answer { data }) = serde_json::from_slice(&body) {
-            return among(asked, &data);
+        let what = format!("GET {path}");
+        match (status, serde_json::from_slice(&body)) {
+            (StatusCode::OK, Ok(Answer { data })) => {
+                let id = among(asked, &data)?;
+                *known = Some(id.clone());
+                return Ok(id);
+            }
+            (StatusCode::OK, Err(error)) => {
+                let reason = error.to_string();
+                trouble = Some(Error::NotUnderstood { what, reason });
+            }
+            (StatusCode::FORBIDDEN, _) => {}
+            (status, _) if is_unknown(status) => {}
+            (status, _) => {
+                let said = status.canonical_reason().unwrap_or_default().to_owned();
+                trouble = Some(Error::Refused { what, said, code: status.as_u16().into() });
+            }
         }
     }
-    Ok(asked.to_owned())
+    match trouble {
+        Some(error) => Err(error),
+        None => Ok(known.clone().unwrap_or_else(|| asked.to_owned())),
+    }
 }
 
 fn among(asked: &str, there: &[Namespace]) -> Result<String, Error> {

@@ -231,7 +231,9 @@ impl Fake {
     }
 
     async fn open(&self, settings: &Settings) -> Result<(Connection, crate::Pushes), Error> {
-        tokio::time::timeout(SOON, Connection::open(&self.server, settings)).await.unwrap()
+        tokio::time::timeout(SOON, Connection::open(&self.server, settings, &mut None))
+            .await
+            .unwrap()
     }
 }
 
@@ -283,7 +285,8 @@ async fn services_are_listed_subscribed_and_followed() {
         fake.scene.services.lock().insert(format!("s{number}"), told(&format!("s{number}"), &[80]));
     }
     let (connection, mut pushes) = fake.open(&nobody()).await.unwrap();
-    assert_eq!(connection.services("G").await.unwrap().len(), 12_000);
+    let listed = connection.services("G").await.unwrap();
+    assert!(listed.is_whole && listed.names.len() == 12_000, "{}", listed.names.len());
     let info = connection.subscribe("G", "s7").await.unwrap();
     assert_eq!((info.group_and_name(), info.hosts.len()), (("G", "s7"), 1));
     let refused = connection.subscribe("G", "unknown").await.unwrap_err();
@@ -291,31 +294,70 @@ async fn services_are_listed_subscribed_and_followed() {
 
     fake.scene.push("SetupAckRequest", json!({"requestId": "1"})).await;
     fake.scene.push("NotifySubscriberRequest", json!({"requestId": "2", "serviceInfo": {}})).await;
+    let unread = json!({"requestId": "2", "serviceInfo": {"name": "s8", "groupName": "G"}});
+    fake.scene.push("NotifySubscriberRequest", unread).await;
     let mut push = told("s7", &[]);
     push["requestId"] = json!("3");
     fake.scene.push("NotifySubscriberRequest", push).await;
     match tokio::time::timeout(SOON, pushes.next()).await.unwrap() {
+        Pushed::Unread { group, name } => assert_eq!((&*group, &*name), ("G", "s8")),
+        other => panic!("{other:?}"),
+    }
+    match tokio::time::timeout(SOON, pushes.next()).await.unwrap() {
         Pushed::Service(info) => assert!(info.hosts.is_empty(), "{info:?}"),
-        Pushed::Ended(error) => panic!("{error}"),
+        other => panic!("{other:?}"),
     }
     fake.scene.push("ConnectResetRequest", json!({"requestId": "4"})).await;
     match tokio::time::timeout(SOON, pushes.next()).await.unwrap() {
         Pushed::Ended(Error::Reset) => {}
         other => panic!("{other:?}"),
     }
-    // Each was answered, by its number, after the introduction; what could not be read as well.
+    // Each was answered, by its number, after the introduction, but for what could not be read.
+    let answered = async {
+        while fake.scene.heard.lock().len() < 3 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(SOON, answered).await.unwrap();
     let heard = fake.scene.heard.lock().clone();
     assert_eq!(heard[0].0, "ConnectionSetupRequest");
     let answers: Vec<_> = heard[1..]
         .iter()
         .map(|(kind, body)| (kind.as_str(), body["requestId"].as_str().unwrap()))
         .collect();
-    let expected = [
-        ("SetupAckResponse", "1"),
-        ("NotifySubscriberResponse", "2"),
-        ("NotifySubscriberResponse", "3"),
-    ];
-    assert_eq!(answers[..3], expected);
+    assert_eq!(answers[..2], [("SetupAckResponse", "1"), ("NotifySubscriberResponse", "3")]);
+}
+
+#[tokio::test]
+async fn a_server_in_trouble_does_not_make_a_name_an_id() {
+    let fake = Fake::start().await;
+    let settings = Settings { namespace: "dev".to_owned(), ..nobody() };
+    let mut known = None;
+    let mut id = async |answers: &[(u16, &str)]| {
+        let answers = answers.iter().map(|(status, body)| (*status, (*body).to_owned()));
+        *fake.scene.logins.lock() = answers.collect();
+        let found = crate::namespaces::id(&fake.server, &settings, None, &mut known).await;
+        found.map_err(|error| error.to_string())
+    };
+    // Nobody tells namespaces: it is an id.
+    assert_eq!(id(&[(404, ""), (403, "")]).await.unwrap(), "dev");
+    let failed = id(&[(500, "no database"), (404, "")]).await.unwrap_err();
+    assert!(failed.contains("500") && failed.contains("namespace"), "{failed}");
+    assert!(id(&[(200, "<html>"), (404, "")]).await.is_err());
+    let told = r#"{"data":[{"namespace":"7f3a","namespaceShowName":"dev"}]}"#;
+    assert_eq!(id(&[(200, told)]).await.unwrap(), "7f3a");
+    // What was found counts for one that does not tell.
+    assert_eq!(id(&[(403, ""), (403, "")]).await.unwrap(), "7f3a");
+    assert!(id(&[(503, ""), (503, "")]).await.is_err());
+}
+
+#[tokio::test]
+async fn a_login_that_a_server_in_trouble_does_not_take_is_no_refusal() {
+    let fake = Fake::start().await;
+    fake.scene.logins.lock().push_back((503, "no database".to_owned()));
+    let failed = fake.open(&laneway()).await.unwrap_err();
+    assert!(matches!(failed, Error::Ended { .. }), "{failed}");
+    assert!(failed.to_string().contains("503"), "{failed}");
 }
 
 #[tokio::test]
@@ -380,7 +422,7 @@ async fn who_does_not_listen_is_named_with_the_port() {
     let SocketAddr::V4(address) = listener.local_addr().unwrap() else { unreachable!() };
     drop(listener);
     let server = Server { host: "127.0.0.1".to_owned(), port: address.port().saturating_sub(1000) };
-    let failed = Connection::open(&server, &nobody()).await.unwrap_err().to_string();
+    let failed = Connection::open(&server, &nobody(), &mut None).await.unwrap_err().to_string();
     assert!(failed.contains(&address.to_string()) && failed.contains("1000 above"), "{failed}");
 }
 
@@ -427,15 +469,16 @@ async fn both_ports_are_asked_in_tls_and_believed_by_their_authority_alone() {
         server_name: Some(name.to_owned()),
     };
     let settings = Settings { tls: Some(tls(cert.pem(), "nacos.example")), ..laneway() };
-    let (connection, _pushes) = Connection::open(&server, &settings).await.unwrap();
-    assert_eq!(connection.services("G").await.unwrap().len(), 1);
+    let (connection, _pushes) = Connection::open(&server, &settings, &mut None).await.unwrap();
+    assert_eq!(connection.services("G").await.unwrap().names.len(), 1);
 
     // Another's authority, another's name: nothing is shown to whoever that is.
     let others = rcgen::generate_simple_self_signed(["nacos.example".to_owned()]).unwrap().cert;
     fake.scene.login_paths.lock().clear();
     for (pem, name) in [(others.pem(), "nacos.example"), (cert.pem(), "other.example")] {
         let settings = Settings { tls: Some(tls(pem, name)), ..laneway() };
-        let refused = Connection::open(&server, &settings).await.unwrap_err().to_string();
+        let refused =
+            Connection::open(&server, &settings, &mut None).await.unwrap_err().to_string();
         assert!(refused.contains("certificate"), "{refused}");
     }
     assert!(fake.scene.login_paths.lock().is_empty());

@@ -5,7 +5,7 @@
 //! is believed of all this is [`picture`]'s to judge.
 
 use std::{
-    collections::{BTreeSet, HashMap, VecDeque},
+    collections::{BTreeSet, HashMap},
     sync::Arc,
     time::Duration,
 };
@@ -16,21 +16,27 @@ use tokio::{sync::watch, time::Instant};
 
 use crate::source::{Ended, Sink, Source};
 
+mod followed;
 mod picture;
 mod registered;
 
+use followed::{Followed, Listing};
 pub use picture::TagCovers;
 use picture::{Key, Picture};
 
-/// How often names are listed, and how much longer than a listing took that is at least: a small registry's new service
-/// is found within a second, and a large one is not kept busy.
-const LISTED_EVERY: Duration = Duration::from_secs(1);
+/// The pause between two listings: as many times what the last took, which keeps a large registry from being busy with
+/// us. At least a second, within which a small one's new service is found; at most what a lost server may be looked for.
 const LISTING_SHARE: u32 = 10;
+const PAUSE_BETWEEN_LEAST: Duration = Duration::from_secs(1);
+const PAUSE_BETWEEN_MOST: Duration = Duration::from_secs(10);
+
+/// How long the listing of all groups may take.
+const LISTING_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Subscriptions under way at once: a thousand services take a second or two, and the server has others to serve.
 const ASKED_AT_ONCE: usize = 64;
 
-/// How often it is looked whether what is kept is to go.
+/// How often it is looked whether what is kept is to go, or what is held back is to be told.
 const SETTLING: Duration = Duration::from_millis(250);
 
 /// Least and most pause before servers are tried again, and the pause of one that refuses us: it counts failed logins.
@@ -66,12 +72,14 @@ pub struct NacosSource {
     name: String,
     edited: watch::Receiver<Arc<NacosSettings>>,
     picture: Option<Picture>,
+    /// The id of the namespace, once a server said which it is.
+    namespace: Option<String>,
 }
 
 impl NacosSource {
     /// The source `name`, with settings as they are now and will be.
     pub fn new(name: &str, edited: watch::Receiver<Arc<NacosSettings>>) -> Self {
-        Self { name: name.to_owned(), edited, picture: None }
+        Self { name: name.to_owned(), edited, picture: None, namespace: None }
     }
 
     fn picture(&self, settings: &NacosSettings) -> Picture {
@@ -94,7 +102,7 @@ impl Source for NacosSource {
                 Some(picture) => picture,
                 None => self.picture(&settings),
             };
-            let mut servers = Servers::new(&settings);
+            let mut servers = Servers::new(&settings, &mut self.namespace);
             tokio::select! {
                 changed = self.edited.changed() => if changed.is_err() {
                     // Whoever could edit it is gone, and stops this too.
@@ -105,6 +113,7 @@ impl Source for NacosSource {
             if self.edited.borrow().means_others(&settings) {
                 // What is not told again is not meant any more.
                 sink.begin();
+                self.namespace = None;
             } else {
                 self.picture = Some(picture);
             }
@@ -117,36 +126,43 @@ struct Servers<'s> {
     settings: &'s NacosSettings,
     next: usize,
     pause: Duration,
-    /// Why we are out of contact, as it was told last.
-    told: Option<String>,
+    /// Whether one of this round refused us.
+    is_refused: bool,
+    /// Why we are out of contact, as it was told of each last.
+    told: HashMap<usize, String>,
+    namespace: &'s mut Option<String>,
 }
 
 /// What never is.
 enum Never {}
 
 impl<'s> Servers<'s> {
-    fn new(settings: &'s NacosSettings) -> Self {
-        Self { settings, next: 0, pause: PAUSE_LEAST, told: None }
+    fn new(settings: &'s NacosSettings, namespace: &'s mut Option<String>) -> Self {
+        let (pause, told) = (PAUSE_LEAST, HashMap::new());
+        Self { settings, next: 0, pause, is_refused: false, told, namespace }
     }
 
     /// Follows one server after the other.
     async fn follow(&mut self, picture: &mut Picture, sink: &mut Sink) -> Never {
         loop {
-            let server = &self.settings.servers[self.next % self.settings.servers.len()];
+            let number = self.next % self.settings.servers.len();
+            let server = &self.settings.servers[number];
             self.next += 1;
-            let error = match Connection::open(server, &self.settings.client).await {
+            let opened = Connection::open(server, &self.settings.client, self.namespace).await;
+            let error = match opened {
                 Ok((connection, pushes)) => {
                     picture.connected(Instant::now());
                     let mut session = Session::new(connection, self.settings, picture);
                     let error = session.follow(pushes, sink).await;
-                    if session.has_told_all {
-                        (self.pause, self.told) = (PAUSE_LEAST, None);
+                    if session.followed.has_told_all {
+                        (self.pause, self.is_refused) = (PAUSE_LEAST, false);
+                        self.told.clear();
                     }
                     error
                 }
                 Err(error) => error,
             };
-            let is_refused = matches!(
+            self.is_refused |= matches!(
                 error,
                 Error::Login { .. }
                     | Error::Forbidden { .. }
@@ -154,39 +170,33 @@ impl<'s> Servers<'s> {
                     | Error::NoNamespace { .. }
             );
             let why = format!("{server}: {error}");
-            if self.told.as_ref() != Some(&why) {
+            if self.told.get(&number) != Some(&why) {
                 sink.stale(why.clone());
-                self.told = Some(why);
+                self.told.insert(number, why);
             }
+            // Another server may take us.
+            let is_round_over = self.next.is_multiple_of(self.settings.servers.len());
+            let is_refused = is_round_over && std::mem::take(&mut self.is_refused);
             tokio::time::sleep(if is_refused { PAUSE_REFUSED } else { self.pause }).await;
-            if self.next.is_multiple_of(self.settings.servers.len()) {
+            if is_round_over {
                 self.pause = (self.pause * 2).min(PAUSE_MOST);
             }
         }
     }
 }
 
-type Names = Vec<(String, BTreeSet<String>)>;
-
 /// What is under way on one connection.
 struct Session<'s> {
     connection: Arc<Connection>,
     groups: &'s BTreeSet<String>,
-    picture: &'s mut Picture,
-    /// Services that were asked for, and when the server looked at what it told of each last.
-    asked: HashMap<Key, i64>,
-    waiting: VecDeque<Key>,
+    followed: Followed<'s>,
     asking: FuturesUnordered<BoxFuture<'static, (Key, Result<ServiceInfo, Error>)>>,
-    listing: BoxFuture<'static, Result<(Names, Duration), Error>>,
-    is_listed: bool,
-    /// What was refused or not understood, and groups that nobody registers in.
-    odd: Option<String>,
-    has_told_all: bool,
+    listing: BoxFuture<'static, Result<(Listing, Duration), Error>>,
 }
 
 /// What happens next.
 enum Next {
-    Listed(Result<(Names, Duration), Error>),
+    Listed(Result<(Listing, Duration), Error>),
     Answered(Key, Result<ServiceInfo, Error>),
     Pushed(Pushed),
     Settling,
@@ -200,13 +210,8 @@ impl<'s> Session<'s> {
             listing: list(Arc::clone(&connection), groups.clone(), Duration::ZERO),
             connection,
             groups,
-            picture,
-            asked: HashMap::new(),
-            waiting: VecDeque::new(),
+            followed: Followed::new(picture),
             asking: FuturesUnordered::new(),
-            is_listed: false,
-            odd: None,
-            has_told_all: false,
         }
     }
 
@@ -218,22 +223,25 @@ impl<'s> Session<'s> {
                 listed = &mut self.listing => Next::Listed(listed),
                 Some((key, answer)) = self.asking.next() => Next::Answered(key, answer),
                 pushed = pushes.next() => Next::Pushed(pushed),
-                _ = settling.tick(), if self.picture.keeps() => Next::Settling,
+                _ = settling.tick(), if self.followed.waits() => Next::Settling,
             };
+            let before = self.followed.obstacle();
             if let Err(error) = self.take(next) {
                 return error;
             }
             self.ask_more();
-            // A service that is told before all are known could be told as base, though another names its tag.
-            if self.is_listed && self.waiting.is_empty() && self.asking.is_empty() {
-                self.has_told_all = true;
-            }
-            if self.has_told_all {
-                sink.changed(self.picture.take_changes());
-                match self.odd.clone().or_else(|| self.picture.remark()) {
+            let obstacle = self.followed.obstacle();
+            if let Some(changes) = self.followed.take_changes(Instant::now()) {
+                sink.changed(changes);
+                match self.followed.remark() {
                     Some(odd) => sink.synced_but(odd),
                     None => sink.synced(),
                 }
+            } else if obstacle != before
+                && !self.followed.has_told_all
+                && let Some(obstacle) = obstacle
+            {
+                sink.stale(obstacle);
             }
         }
     }
@@ -242,64 +250,25 @@ impl<'s> Session<'s> {
         let now = Instant::now();
         match next {
             Next::Listed(listed) => {
-                let (names, took) = listed?;
-                self.listed(names, now);
-                let pause = LISTED_EVERY.max(took * LISTING_SHARE);
+                let (listing, took) = listed?;
+                self.followed.listed(listing, now)?;
+                let pause = (took * LISTING_SHARE).clamp(PAUSE_BETWEEN_LEAST, PAUSE_BETWEEN_MOST);
                 self.listing = list(Arc::clone(&self.connection), self.groups.clone(), pause);
             }
-            Next::Answered(key, Ok(info)) => self.told(&key, &info, now),
-            // Of this one nothing is known: its last picture stays, and it is asked for again.
-            Next::Answered(key, Err(error)) if error.is_of_one_call() => {
-                self.asked.remove(&key);
-                self.odd = Some(error.to_string());
-            }
-            Next::Answered(_, Err(error)) => return Err(error),
-            Next::Pushed(Pushed::Service(info)) => {
-                let (group, name) = info.group_and_name();
-                let key = Key { group: group.to_owned(), name: name.to_owned() };
-                // Others may be told of that nobody asked for, or asks for any more.
-                if self.asked.contains_key(&key) {
-                    self.told(&key, &info, now);
-                }
+            Next::Answered(key, answer) => self.followed.answered(key, answer, now)?,
+            Next::Pushed(Pushed::Service(info)) => self.followed.pushed(&info, now),
+            Next::Pushed(Pushed::Unread { group, name }) => {
+                self.followed.unread(&Key::new(&group, &name));
             }
             Next::Pushed(Pushed::Ended(error)) => return Err(error),
-            Next::Settling => self.picture.settle(now),
+            Next::Settling => self.followed.picture.settle(now),
         }
         Ok(())
     }
 
-    fn listed(&mut self, names: Names, now: Instant) {
-        let empty = names.iter().find(|(_, names)| names.is_empty());
-        self.odd = empty.map(|(group, _)| format!("no service is registered in group `{group}`"));
-        let all: BTreeSet<Key> = names
-            .into_iter()
-            .flat_map(|(group, names)| {
-                names.into_iter().map(move |name| Key { group: group.clone(), name })
-            })
-            .collect();
-        self.picture.listed(&all, now);
-        self.asked.retain(|key, _| all.contains(key));
-        for key in all {
-            if !self.asked.contains_key(&key) {
-                self.asked.insert(key.clone(), i64::MIN);
-                self.waiting.push_back(key);
-            }
-        }
-        self.is_listed = true;
-    }
-
-    /// Takes a service as the server saw it, unless it was told later how it is.
-    fn told(&mut self, key: &Key, info: &ServiceInfo, now: Instant) {
-        let Some(seen) = self.asked.get_mut(key) else { return };
-        if info.last_ref_time >= *seen {
-            *seen = info.last_ref_time;
-            self.picture.told(key, &info.hosts, now);
-        }
-    }
-
     fn ask_more(&mut self) {
         while self.asking.len() < ASKED_AT_ONCE
-            && let Some(key) = self.waiting.pop_front()
+            && let Some(key) = self.followed.waiting.pop_front()
         {
             let connection = Arc::clone(&self.connection);
             let ask = async move {
@@ -316,16 +285,21 @@ fn list(
     connection: Arc<Connection>,
     groups: BTreeSet<String>,
     pause: Duration,
-) -> BoxFuture<'static, Result<(Names, Duration), Error>> {
+) -> BoxFuture<'static, Result<(Listing, Duration), Error>> {
     let listing = async move {
         tokio::time::sleep(pause).await;
         let began = Instant::now();
         let mut all = Vec::with_capacity(groups.len());
         for group in groups {
-            let names = connection.services(&group).await?;
-            all.push((group, names));
+            let names = connection.services(&group).await;
+            match names {
+                Err(error) if !error.is_of_one_call() => return Err(error),
+                names => all.push((group, names)),
+            }
         }
         Ok((all, began.elapsed()))
     };
-    listing.boxed()
+    let late = |_| Error::Late { what: "list all groups".to_owned(), within: LISTING_TIMEOUT };
+    let bounded = tokio::time::timeout(pause + LISTING_TIMEOUT, listing);
+    bounded.map(move |listed| listed.map_err(late)?).boxed()
 }

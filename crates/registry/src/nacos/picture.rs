@@ -14,8 +14,10 @@
 //! nothing cannot be used: they are never taken for base.
 
 use std::{
+    cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
+    hash::{Hash, Hasher},
     net::IpAddr,
     sync::Arc,
     time::Duration,
@@ -37,11 +39,57 @@ pub(super) const HELD: Duration = Duration::from_secs(10);
 /// How long an emptied service is waited with, for others that go with it.
 pub(super) const SETTLED: Duration = Duration::from_millis(500);
 
-/// A service in its namespace.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+/// How the names of those begin that only call, by Dubbo.
+const CONSUMERS: &str = "consumers:";
+
+/// What to do about an instance that cannot be read.
+const UNREAD: &str = "register it with values of the kinds that Nacos documents: it is left out";
+
+/// A service in its namespace. Names that differ by case are one, as they are in a [`ServiceId`].
+#[derive(Debug, Clone)]
 pub(super) struct Key {
+    /// As it is spelled.
     pub(super) group: String,
     pub(super) name: String,
+    /// As it is compared.
+    lower: (String, String),
+}
+
+impl Key {
+    pub(super) fn new(group: &str, name: &str) -> Self {
+        let lower = (group.to_lowercase(), name.to_lowercase());
+        Self { group: group.to_owned(), name: name.to_owned(), lower }
+    }
+
+    pub(super) fn is_spelled_as(&self, other: &Self) -> bool {
+        self.group == other.group && self.name == other.name
+    }
+}
+
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        self.lower == other.lower
+    }
+}
+
+impl Eq for Key {}
+
+impl PartialOrd for Key {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Key {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.lower.cmp(&other.lower)
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.lower.hash(state);
+    }
 }
 
 impl fmt::Display for Key {
@@ -179,18 +227,43 @@ impl Picture {
         self.forget(now);
     }
 
+    /// The services of a group that something is known of.
+    pub(super) fn of_group(&self, group: &str) -> impl Iterator<Item = Key> {
+        let is_there = |known: &Known| !matches!(known.heard, Heard::Nothing);
+        let known = self.services.iter().filter(move |(_, known)| is_there(known));
+        known.map(|(key, _)| key).filter(move |key| key.group == group).cloned()
+    }
+
     /// A service's instances as the server tells them.
-    pub(super) fn told(&mut self, key: &Key, instances: &[::nacos::Instance], now: Instant) {
+    pub(super) fn told(
+        &mut self,
+        key: &Key,
+        instances: &[Result<::nacos::Instance, String>],
+        now: Instant,
+    ) {
         let (mut read, mut unread) = (Vec::new(), Vec::new());
+        // Who consumes by Dubbo registers without a port, and that is as it should be.
+        let is_of_consumers = key.name.starts_with(CONSUMERS);
         for instance in instances {
-            match Registered::read(instance) {
-                Ok(registered) => read.push(registered),
-                Err(problem) => unread.push(problem),
+            match instance.as_ref().map(Registered::read) {
+                Ok(Ok(registered)) => {
+                    let uncalled = registered.uncalled.iter().filter(|_| !is_of_consumers);
+                    unread.extend(uncalled.cloned());
+                    read.push(registered);
+                }
+                Ok(Err(problem)) => unread.push(problem),
+                Err(wrong) => unread.push(Problem::new("instance", wrong, UNREAD)),
             }
         }
-        // Of two at one address, in two clusters, the usable one counts.
+        // Of two at one address, in two clusters, the usable one counts; what either says of its tag counts for both.
         read.sort_by_key(|it| (it.address, it.health != Health::Usable));
-        read.dedup_by_key(|it| it.address);
+        read.dedup_by(|other, first| {
+            let is_same = other.address == first.address;
+            if is_same {
+                first.join(other);
+            }
+            is_same
+        });
         self.hear(key, Heard::Instances(read), unread, now);
     }
 
@@ -268,6 +341,13 @@ impl Picture {
             None => Vec::new(),
         };
         let (old, new) = (said_at(before), said_at(&after));
+        // Those that said something and say nothing now. One that has left takes nothing back.
+        let silent: HashSet<_> =
+            after.iter().filter(|it| it.said == Said::Nothing).map(|it| it.address).collect();
+        let took_back: HashSet<IpAddr> = (before.iter())
+            .filter(|it| it.said != Said::Nothing && silent.contains(&it.address))
+            .map(|it| it.address.ip())
+            .collect();
         for ip in old.keys().chain(new.keys()) {
             if old.get(ip) == new.get(ip) {
                 continue;
@@ -275,12 +355,17 @@ impl Picture {
             let there = self.at.entry(*ip).or_default();
             match new.get(ip) {
                 Some(said) => {
-                    let took_back = old.get(ip).is_some_and(|said| !said.is_empty());
+                    let took_back = took_back.contains(ip);
                     if took_back || !said.is_empty() {
                         there.remembered.clear();
                     }
-                    there.remembered.remove(key);
                     there.said.insert(key.clone(), said.clone());
+                    let left = old.get(ip).filter(|left| !left.is_empty() && !took_back);
+                    if there.said.values().all(Vec::is_empty)
+                        && let Some(left) = left
+                    {
+                        there.remembered.insert(key.clone(), left.clone());
+                    }
                 }
                 None => {
                     let left = there.said.remove(key).unwrap_or_default();
@@ -339,9 +424,10 @@ impl Picture {
 
     fn compile(&self, id: ServiceId, key: &Key, known: &Known) -> (Arc<Service>, Vec<Problem>) {
         let mut problems = known.unread.clone();
-        let weights = weights(known.instances());
+        let called = known.instances().filter(|it| it.uncalled.is_none());
+        let weights = weights(called.clone());
         let mut endpoints = Vec::with_capacity(weights.len());
-        for (registered, weight) in known.instances().zip(weights) {
+        for (registered, weight) in called.zip(weights) {
             let (tag, health) = match self.tag(registered) {
                 Ok(tag) => (tag, registered.health),
                 Err(problem) => {
@@ -385,7 +471,7 @@ impl Picture {
         let at = self.at.get(&registered.address.ip());
         let all = at.into_iter().flat_map(|at| at.said.values().chain(at.remembered.values()));
         let said: Vec<&Said> = all.flatten().collect();
-        let shown: BTreeSet<&str> = said.iter().map(|said| word(said)).collect();
+        let shown: BTreeSet<&str> = said.iter().map(|said| said.word()).collect();
         match (said.first(), shown.len()) {
             (None, _) => Ok(None),
             (Some(Said::Tag(tag)), 1) => Ok(tag.clone()),
@@ -398,25 +484,29 @@ impl Picture {
         }
     }
 
-    /// What people should know of it though all is well, in one line.
-    pub(super) fn remark(&self) -> Option<String> {
+    /// What is kept though a server that was reached again does not tell it, in words.
+    pub(super) fn keeping(&self) -> Option<String> {
         let kept: usize = self
             .keeping
             .iter()
             .filter_map(|key| self.services.get(key))
             .map(|it| it.kept.len())
             .sum();
-        if kept > 0 && self.held_until.is_some() {
-            return Some(format!(
+        (kept > 0 && self.held_until.is_some()).then(|| {
+            format!(
                 "{kept} instances are kept for up to {} s though the server, reached again, does not tell them",
                 HELD.as_secs()
-            ));
-        }
+            )
+        })
+    }
+
+    /// What else people should know of it though all is well, in one line.
+    pub(super) fn remark(&self) -> Option<String> {
         let mut problems = self.services.iter().flat_map(|(key, known)| {
             let told = known.told.iter().flat_map(|(_, problems)| problems);
-            told.map(move |problem| format!("{key}: {problem}"))
+            told.map(move |problem| (key, problem))
         });
-        let first = problems.next()?;
+        let first = problems.next().map(|(key, problem)| format!("{key}: {problem}"))?;
         match problems.count() {
             0 => Some(first),
             more => Some(format!("{first} (and {more} more)")),
@@ -434,15 +524,6 @@ fn said_at(registered: &[Registered]) -> BTreeMap<IpAddr, Vec<Said>> {
         }
     }
     at
-}
-
-fn word(said: &Said) -> &str {
-    match said {
-        Said::Nothing => "",
-        Said::Tag(None) => "base",
-        Said::Tag(Some(tag)) => tag.as_str(),
-        Said::Invalid(problem) => &problem.value,
-    }
 }
 
 #[cfg(test)]

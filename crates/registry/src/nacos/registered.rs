@@ -22,6 +22,8 @@ pub(super) struct Registered {
     pub(super) application: Option<String>,
     pub(super) weight: f64,
     pub(super) health: Health,
+    /// Why nobody can call it, though what it says of its address counts.
+    pub(super) uncalled: Option<Problem>,
 }
 
 /// What a registration says of its tag.
@@ -48,9 +50,11 @@ impl Registered {
         })?;
         let port = u16::try_from(instance.port).unwrap_or_default();
         let address = SocketAddr::new(ip.to_canonical(), port);
-        if let Some(why) = why_unreachable(address) {
-            return Err(Problem::new("ip", format!("{bare}:{}", instance.port), why));
+        let unreachable = |why: &str| Problem::new("ip", format!("{bare}:{}", instance.port), why);
+        if let Some(why) = why_unreachable(SocketAddr::new(ip, port.max(1))) {
+            return Err(unreachable(why));
         }
+        let uncalled = why_unreachable(address).map(unreachable);
         let said = match tag_in(metadata) {
             Ok(None) => Said::Nothing,
             Ok(Some(tag)) => Said::Tag(tag),
@@ -64,7 +68,37 @@ impl Registered {
             (true, true) => Health::Usable,
         };
         let weight = if instance.weight.is_finite() { instance.weight.max(0.0) } else { 0.0 };
-        Ok(Self { address, said, application: application.map(str::to_owned), weight, health })
+        let application = application.map(str::to_owned);
+        Ok(Self { address, said, application, weight, health, uncalled })
+    }
+
+    /// Takes what another registration of the same address says and this one does not.
+    pub(super) fn join(&mut self, other: &Self) {
+        match (&self.said, &other.said) {
+            (_, Said::Nothing) => {}
+            (Said::Nothing, said) => self.said = said.clone(),
+            (own, said) if own == said => {}
+            (own, said) => {
+                let shown = format!("{}, {}", own.word(), said.word());
+                let remedy = "registrations of this very address disagree: let them name one tag";
+                self.said = Said::Invalid(Problem::new("tag", shown, remedy));
+            }
+        }
+        if self.application.is_none() {
+            self.application.clone_from(&other.application);
+        }
+    }
+}
+
+impl Said {
+    /// As it is shown; nothing is not.
+    pub(super) fn word(&self) -> &str {
+        match self {
+            Self::Nothing => "",
+            Self::Tag(None) => "base",
+            Self::Tag(Some(tag)) => tag.as_str(),
+            Self::Invalid(problem) => &problem.value,
+        }
     }
 }
 
@@ -126,13 +160,17 @@ mod tests {
             ("shop.example", 80),
             ("", 80),
             ("0.0.0.0", 80),
-            ("10.0.0.1", 0),
-            ("10.0.0.1", 70_000),
             ("169.254.169.254", 80),
             ("224.0.0.1", 80),
         ] {
             let problem = Registered::read(&instance(ip, port, &[])).unwrap_err();
             assert_eq!(problem.field.as_str(), "ip", "{ip}:{port}");
+        }
+        for port in [0, 70_000] {
+            let tag = [("laneway.io/tag", "gray")];
+            let read = Registered::read(&instance("10.0.0.1", port, &tag)).unwrap();
+            assert_eq!(read.uncalled.unwrap().value, format!("10.0.0.1:{port}"));
+            assert_eq!(read.said, Said::Tag(Tag::parse("gray").unwrap()));
         }
     }
 

@@ -17,6 +17,9 @@ const PUBLIC: &str = "public";
 /// no other secret of the control plane's by them.
 const ENVIRONMENT_PREFIX: &str = "LANEWAY_NACOS_";
 
+/// How the name of a file with a password begins.
+const FILE_PREFIX: &str = "laneway-nacos-";
+
 /// Servers of one cluster, and groups of one source: more than anybody has.
 const ADDRESSES_MAX: usize = 100;
 const GROUPS_MAX: usize = 100;
@@ -65,7 +68,7 @@ pub struct NacosLogin {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct NacosPassword {
-    /// The path of a file that has it in its only line.
+    /// The path of a file that has it in its only line; its name begins with `laneway-nacos-`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
     /// An environment variable; its name begins with `LANEWAY_NACOS_`.
@@ -194,6 +197,10 @@ impl NacosLogin {
                 let remedy = "use an absolute path on the control plane's host";
                 problems.push(Problem::new(format!("{at}.file"), file, remedy));
             }
+            (Some(file), None) if !is_meant_for_this(file) => {
+                let remedy = "name the file laneway-nacos-…: others are read for nobody";
+                problems.push(Problem::new(format!("{at}.file"), file, remedy));
+            }
             (None, Some(name)) if !is_variable(name) => {
                 let remedy =
                     "use a variable whose name begins with LANEWAY_NACOS_, of A-Z, 0-9 and _";
@@ -236,6 +243,12 @@ pub fn host_and_port(address: &str) -> Option<(&str, u16)> {
             && it.chars().all(|letter| letter.is_ascii_alphanumeric() || "-_.".contains(letter))
     };
     (host.starts_with('[') || is_name(bare)).then_some((bare, port))
+}
+
+/// Whoever writes resources also says to which server the password is shown: the control plane's other files are not theirs.
+fn is_meant_for_this(file: &str) -> bool {
+    let name = Path::new(file).file_name().and_then(|name| name.to_str());
+    name.is_some_and(|name| name.starts_with(FILE_PREFIX))
 }
 
 fn is_variable(name: &str) -> bool {

@@ -11,7 +11,7 @@ struct World {
 }
 
 fn key(name: &str) -> Key {
-    Key { group: "G".to_owned(), name: name.to_owned() }
+    Key::new("G", name)
 }
 
 /// `10.0.0.1:80`, with a tag after `=`, or what else `laneway.io/tag` is to be.
@@ -39,7 +39,7 @@ impl World {
     }
 
     fn hear(&mut self, name: &str, instances: &[&str]) {
-        let instances: Vec<_> = instances.iter().map(|it| instance(it)).collect();
+        let instances: Vec<_> = instances.iter().map(|it| Ok(instance(it))).collect();
         self.picture.told(&key(name), &instances, self.now);
         self.look();
     }
@@ -110,14 +110,14 @@ fn a_server_that_starts_anew_takes_nothing_away_while_its_clients_come_back() {
     world.check("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.9:80"]);
     world.pass(HELD - Duration::from_secs(4) - Duration::from_millis(1));
     world.check("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.9:80"]);
-    assert!(world.picture.remark().unwrap().contains("are kept"), "{:?}", world.picture.remark());
+    assert!(world.picture.keeping().unwrap().contains("are kept"));
     // What the server has said till then is believed; of `b` it has said nothing.
     world.pass(Duration::from_millis(1));
     world.check("a", &["10.0.0.2:80", "10.0.0.9:80"]);
     world.check("b", &["10.0.0.3:80"]);
     assert!(!world.told.contains_key("old"));
     world.hear("b", &["10.0.0.3:80"]);
-    assert_eq!(world.picture.remark(), None);
+    assert_eq!((world.picture.keeping(), world.picture.remark()), (None, None));
     assert!(!world.picture.keeps());
 }
 
@@ -247,8 +247,62 @@ fn what_cannot_be_read_is_told_and_left_out() {
 fn only_differences_are_told() {
     let mut world = World::new(TagCovers::default());
     world.hear("a", &["10.0.0.1:80"]);
-    let again = [instance("10.0.0.1:80")];
+    let again = [Ok(instance("10.0.0.1:80"))];
     world.picture.told(&key("a"), &again, world.now);
     world.picture.listed(&BTreeSet::from([key("a")]), world.now);
     assert!(world.picture.take_changes().is_empty());
+}
+
+#[test]
+fn what_one_of_two_clusters_says_of_an_address_counts_for_both() {
+    let mut world = World::new(TagCovers::Address);
+    world.hear("a", &["10.0.0.1:80", "10.0.0.1:80=gray"]);
+    world.check("a", &["10.0.0.1:80=gray"]);
+    world.hear("a", &["10.0.0.1:80=blue", "10.0.0.1:80=gray"]);
+    world.check("a", &["10.0.0.1:80 InvalidTag"]);
+}
+
+#[test]
+fn who_only_calls_names_the_tag_of_its_address_and_is_no_problem() {
+    let mut world = World::new(TagCovers::Address);
+    world.hear("orders", &["10.0.0.1:80"]);
+    world.hear("consumers:orders", &["10.0.0.1:0=gray"]);
+    world.check("orders", &["10.0.0.1:80=gray"]);
+    world.check("consumers:orders", &[]);
+    assert!(world.problems["consumers:orders"].is_empty());
+    world.hear("portless", &["10.0.0.1:0"]);
+    assert_eq!(world.problems["portless"], ["ip"]);
+}
+
+#[test]
+fn a_tagged_port_that_leaves_before_the_silent_one_leaves_its_tag() {
+    let mut world = World::new(TagCovers::Address);
+    world.hear("a", &["10.0.0.1:80=gray", "10.0.0.1:81"]);
+    world.hear("a", &["10.0.0.1:81"]);
+    world.check("a", &["10.0.0.1:81=gray"]);
+    // It says something again, and takes it back.
+    world.hear("a", &["10.0.0.1:81=blue"]);
+    world.hear("a", &["10.0.0.1:81"]);
+    world.check("a", &["10.0.0.1:81"]);
+}
+
+#[test]
+fn an_instance_that_cannot_be_read_is_told_beside_the_others() {
+    let mut world = World::new(TagCovers::default());
+    let hosts = [Err("\"10.0.0.2\":80: no weight".to_owned()), Ok(instance("10.0.0.1:80"))];
+    world.picture.told(&key("a"), &hosts, world.now);
+    world.look();
+    world.check("a", &["10.0.0.1:80"]);
+    assert_eq!(world.problems["a"], ["instance"]);
+}
+
+#[test]
+fn names_that_differ_by_case_are_one_service() {
+    let mut world = World::new(TagCovers::default());
+    world.hear("orders", &["10.0.0.1:80"]);
+    // Spelled otherwise from now on: nothing is taken away.
+    world.list(&["Orders"]);
+    world.hear("Orders", &["10.0.0.1:80"]);
+    world.pass(HELD);
+    world.check("orders", &["10.0.0.1:80"]);
 }
