@@ -439,6 +439,9 @@ impl Hub {
             for policy in policies_naming(self.picture.set(), &name) {
                 self.statuses.mark(policy);
             }
+            for route in self.picture.routing.routes_naming_certificate(&name) {
+                self.statuses.resource_changed(ResourceKey::Route(Arc::clone(route)));
+            }
             self.statuses.mark(certificate);
         }
         for key in self.distribution.take_changed() {

@@ -472,6 +472,9 @@ impl Picture {
             ResourceKey::Address(address) => return self.known_address(*address),
             ResourceKey::Group(name) => self.groups.wire(name).cloned(),
             ResourceKey::Gateway(name) => self.routing.gateway(name).cloned(),
+            ResourceKey::Route(name) if self.unknown.any(Kind::BackendTlsPolicy) => {
+                self.routing.route_unverified(name)
+            }
             ResourceKey::Route(name) => self.routing.route(name).cloned(),
             ResourceKey::Certificate(name) => self.certificates.wire(name).cloned(),
         };

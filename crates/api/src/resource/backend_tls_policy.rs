@@ -133,7 +133,8 @@ impl BackendTlsPolicySpec {
             let remedy = "name a Backend: [{group: laneway.io, kind: Backend, name: NAME}]";
             problems.push(Problem::new(REFS, "[]", remedy).of(Fault::Missing));
         }
-        for (index, target) in self.target_refs.iter().enumerate() {
+        // Of too many the others need not be looked at to say so.
+        for (index, target) in self.target_refs.iter().enumerate().take(TARGETS_MAX) {
             let at = format!("{REFS}[{index}]");
             if self.target_refs[..index].contains(target) {
                 let problem =

@@ -7,7 +7,7 @@ use lanes::{Fault, Problem};
 use super::{Report, certificates};
 use crate::{
     convert::routes as convert,
-    resource::{BackendTlsPolicy, Certificate, Key, Kind, Object, Set},
+    resource::{BackendTlsPolicy, Certificate, EMBEDDED_SOURCE, Key, Kind, Object, Set},
 };
 
 pub(super) fn check(set: &Set, report: &mut Report) {
@@ -26,10 +26,14 @@ pub(super) fn check(set: &Set, report: &mut Report) {
             }
         }
     }
-    for backend in set.backends() {
+    for backend in set.backends().filter(|backend| backend.spec.speaks_tls()) {
         let key = backend.key();
-        if backend.spec.speaks_tls() && !counting.contains_key(&key) {
+        if !counting.contains_key(&key) {
             report.warning(&key, convert::unverified(backend));
+        }
+        if backend.spec.source == EMBEDDED_SOURCE {
+            let remedy = "name a source of instances that no sidecar is before, e.g. static: sidecars register where they themselves listen, and they read no TLS there";
+            report.warning(&key, Problem::new("spec.source", EMBEDDED_SOURCE, remedy));
         }
     }
 }
@@ -51,10 +55,11 @@ fn check_targets(
             Some(Object::Backend(backend)) if !backend.spec.speaks_tls() => {
                 let protocol = &backend.spec.protocol;
                 let in_tls = if backend.spec.speaks_http2() { "h2" } else { "https" };
+                // On the way to TLS, or back, it may be there before its Backend speaks it, or longer.
                 let remedy = format!(
-                    "write protocol: {in_tls} in {target}: by its protocol, {protocol}, its instances are asked in the clear"
+                    "write protocol: {in_tls} in {target}, or take it out here: by its protocol, {protocol}, its instances are asked in the clear"
                 );
-                report.error(&key, tell(remedy));
+                report.warning(&key, tell(remedy));
             }
             Some(_) => {}
             None => {

@@ -1,6 +1,8 @@
 //! What others refer to by name does not go before them: a route without its gateway or its backend serves nobody, and
 //! whoever deletes one rarely sees the other.
 
+use std::collections::BTreeSet;
+
 use ::lanes::{Fault, Problem};
 
 use super::Report;
@@ -21,7 +23,8 @@ pub(super) fn removed(after: &Set, object: &Object, report: &mut Report) {
         Object::Backend(_) => of_backend(after, &key),
         Object::ServiceSource(_) => of_source(after, &key),
         Object::Certificate(_) => of_certificate(after, &key),
-        Object::BackendTlsPolicy(_) | Object::LaneGroup(_) | Object::Lane(_) => Vec::new(),
+        Object::BackendTlsPolicy(policy) => of_policy(after, policy),
+        Object::LaneGroup(_) | Object::Lane(_) => Vec::new(),
     };
     if users.is_empty() {
         return;
@@ -75,7 +78,27 @@ fn of_route(after: &Set, route: &Key) -> Vec<Key> {
 }
 
 fn of_backend(after: &Set, backend: &Key) -> Vec<Key> {
-    let calls = |route: &AnyRoute<'_>| {
+    let names = |policy: &&BackendTlsPolicy| convert::targets(policy).any(|it| it == *backend);
+    let policies = after.backend_tls_policies().filter(names).map(BackendTlsPolicy::key);
+    calling(after, backend).chain(policies).collect()
+}
+
+/// Routes to Backends whose instances nobody would verify any more, so that they would not be asked.
+fn of_policy(after: &Set, policy: &BackendTlsPolicy) -> Vec<Key> {
+    let is_unverified = |backend: &Key| {
+        let found = after.get(backend);
+        let speaks_tls = matches!(found, Some(Object::Backend(it)) if it.spec.speaks_tls());
+        speaks_tls && convert::policy_of(backend, after).is_none()
+    };
+    let backends: Vec<Key> = convert::targets(policy).filter(is_unverified).collect();
+    let routes: BTreeSet<Key> =
+        backends.iter().flat_map(|backend| calling(after, backend)).collect();
+    routes.into_iter().collect()
+}
+
+/// Routes that name a Backend.
+fn calling(after: &Set, backend: &Key) -> impl Iterator<Item = Key> {
+    let calls = move |route: &AnyRoute<'_>| {
         route.metadata.namespace == backend.namespace
             && route.backend_refs().any(|reference| {
                 reference.kind.as_deref() == Some(Kind::Backend.name())
@@ -85,9 +108,7 @@ fn of_backend(after: &Set, backend: &Key) -> Vec<Key> {
                         .is_none_or(|namespace| namespace == backend.namespace)
             })
     };
-    let names = |policy: &&BackendTlsPolicy| convert::targets(policy).any(|it| it == *backend);
-    let policies = after.backend_tls_policies().filter(names).map(BackendTlsPolicy::key);
-    after.routes().filter(calls).map(|route| route.key()).chain(policies).collect()
+    after.routes().filter(calls).map(|route| route.key())
 }
 
 fn of_certificate(after: &Set, certificate: &Key) -> Vec<Key> {

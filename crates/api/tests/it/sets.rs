@@ -3,7 +3,7 @@
 use api::{
     convert, read,
     resource::{CreationOrder, Key, Kind, Object, Set},
-    validate::{introduced, removals, validate},
+    validate::{Severity, introduced, removals, validate},
 };
 
 const SET: &str = "
@@ -65,6 +65,13 @@ apiVersion: laneway.io/v1alpha1
 kind: Backend
 metadata: {name: in-tls}
 spec: {source: embedded, service: sc-C, protocol: https}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: to-tls}
+spec:
+  parentRefs: [{name: absent}]
+  rules: [{backendRefs: [{group: laneway.io, kind: Backend, name: in-tls}]}]
 ---
 apiVersion: laneway.io/v1alpha1
 kind: Certificate
@@ -139,14 +146,21 @@ fn what_others_refer_to_stays() {
         (vec![(Kind::Backend, "unused")], ""),
         (
             vec![(Kind::Backend, "in-tls")],
-            "Backend in-tls: BackendTLSPolicy believed would miss it: change or delete them first",
+            "Backend in-tls: HTTPRoute to-tls, BackendTLSPolicy believed would miss it: change or delete them first",
         ),
         (
             vec![(Kind::Certificate, "authority")],
             "Certificate authority: BackendTLSPolicy believed would miss it: change or delete them first",
         ),
+        // Without it nobody would be asked.
+        (
+            vec![(Kind::BackendTlsPolicy, "believed")],
+            "BackendTLSPolicy believed: HTTPRoute to-tls would miss it: change or delete them first",
+        ),
+        (vec![(Kind::HttpRoute, "to-tls"), (Kind::BackendTlsPolicy, "believed")], ""),
         (
             vec![
+                (Kind::HttpRoute, "to-tls"),
                 (Kind::Backend, "in-tls"),
                 (Kind::Certificate, "authority"),
                 (Kind::BackendTlsPolicy, "believed"),
@@ -156,6 +170,33 @@ fn what_others_refer_to_stays() {
     ] {
         assert_eq!(said_on_removal(&keys).join("; "), said, "{keys:?}");
     }
+}
+
+/// As it may be stored by a release that allowed it: the part that is understood would believe more than was meant.
+#[test]
+fn a_backend_tls_policy_with_a_mistake_says_nobody_to_believe() {
+    let policy = |targets: usize, names: &str| {
+        let targets = vec!["{group: laneway.io, kind: Backend, name: orders}"; targets].join(", ");
+        format!(
+            "
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {{name: orders}}
+spec:
+  targetRefs: [{targets}]
+  validation: {{hostname: orders.internal, wellKnownCACertificates: System, subjectAltNames: [{names}]}}
+"
+        )
+    };
+    for (names, is_right) in [("", true), ("{type: URI, uri: 'spiffe://mesh/orders'}", false)] {
+        let stored = objects(&policy(1, names)).remove(0);
+        let Object::BackendTlsPolicy(stored) = stored else { panic!("{names}") };
+        assert_eq!(convert::routes::upstream_tls(&stored).is_ok(), is_right, "{names}");
+    }
+    // Of far too many targets no more are looked at than there may be.
+    let findings = validate(&Set::new(objects(&policy(1000, ""))));
+    let errors = findings.iter().filter(|finding| finding.severity == Severity::Error);
+    assert_eq!(errors.count(), 16);
 }
 
 #[test]

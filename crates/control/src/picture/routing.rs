@@ -173,6 +173,12 @@ impl Routing {
         self.gateways.values().filter(naming).map(|entry| &entry.object)
     }
 
+    /// What routes are known by whose backends are verified by a certificate's authorities.
+    pub(crate) fn routes_naming_certificate(&self, name: &str) -> impl Iterator<Item = &Arc<str>> {
+        let naming = self.routes.iter().filter(move |(_, it)| it.needs.certificates.contains(name));
+        naming.map(|(route, _)| route)
+    }
+
     /// A route as it is distributed.
     pub(crate) fn route(&self, name: &str) -> Option<&Versioned> {
         self.routes.get(name).map(|entry| &entry.wire)
@@ -188,6 +194,18 @@ impl Routing {
         let backends = self.route_spec(name).into_iter().flat_map(|spec| &spec.rules);
         let mut backends = backends.flat_map(|rule| &rule.backends);
         backends.any(|backend| backend.tls.is_some() || backend.service.is_err())
+    }
+
+    /// A route while some policy cannot be read. It may be the one that counts, so nobody is asked by another's word.
+    pub(super) fn route_unverified(&self, name: &str) -> Option<Versioned> {
+        let mut spec = self.route_spec(name)?.clone();
+        let backends = spec.rules.iter_mut().flat_map(|rule| &mut rule.backends);
+        for backend in backends.filter(|backend| backend.tls.is_some()) {
+            let remedy = "write the BackendTLSPolicy anew, or delete it, that cannot be read: it may say who its instances are";
+            backend.service = Err(remedy.to_owned());
+            backend.tls = None;
+        }
+        Some(versioned::route(&spec))
     }
 
     /// The generation of a route's last change.

@@ -2,7 +2,7 @@
 
 use api::{
     convert::routes as convert,
-    resource::{BackendTlsPolicy, Key, Status, StatusCondition},
+    resource::{BackendTlsPolicy, Key, Object, Status, StatusCondition},
 };
 
 use super::{Sight, certificates, condition::condition};
@@ -13,10 +13,11 @@ pub(super) fn of_policy(policy: &BackendTlsPolicy, sight: Sight<'_>) -> Status {
     let names = names.unwrap_or_default();
     let missing: Vec<String> =
         names.iter().filter_map(|name| certificates::missing(name, sight)).collect();
-    let none_is_there = !names.is_empty() && missing.len() == names.len();
     let mut accepted = of_targets(policy, sight);
-    if accepted.status == "True" && none_is_there {
-        accepted = condition("Accepted", false, "NoValidCACertificate", missing.join("; "));
+    if accepted.status == "True"
+        && let Some(missing) = certificates::none_of(&names, sight)
+    {
+        accepted = condition("Accepted", false, "NoValidCACertificate", missing);
     }
     let resolved = match missing.is_empty() {
         true => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
@@ -34,11 +35,18 @@ fn of_targets(policy: &BackendTlsPolicy, sight: Sight<'_>) -> StatusCondition {
         let counts = convert::policy_of(&target, set).map(BackendTlsPolicy::key)?;
         (counts != policy.key()).then(|| format!("for {target} counts {counts}, which is older"))
     });
-    match (absent.first(), older) {
-        (_, Some(older)) => condition("Accepted", false, "Conflicted", older),
-        (Some(absent), None) => {
+    let in_the_clear = convert::targets(policy).find(
+        |target| matches!(set.get(target), Some(Object::Backend(it)) if !it.spec.speaks_tls()),
+    );
+    match (absent.first(), older, in_the_clear) {
+        (_, Some(older), _) => condition("Accepted", false, "Conflicted", older),
+        (Some(absent), None, _) => {
             condition("Accepted", false, "TargetNotFound", format!("there is no {absent}"))
         }
-        (None, None) => condition("Accepted", true, "Accepted", String::new()),
+        (None, None, Some(backend)) => {
+            let message = format!("the instances of {backend} are asked in the clear");
+            condition("Accepted", false, "TargetNotInTls", message)
+        }
+        (None, None, None) => condition("Accepted", true, "Accepted", String::new()),
     }
 }

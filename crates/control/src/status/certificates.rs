@@ -92,6 +92,12 @@ pub(super) fn missing(name: &str, sight: Sight<'_>) -> Option<String> {
     }
 }
 
+/// Why none of certificates is there, where some are named.
+pub(super) fn none_of(names: &[String], sight: Sight<'_>) -> Option<String> {
+    let missing: Vec<String> = names.iter().filter_map(|name| missing(name, sight)).collect();
+    (!missing.is_empty() && missing.len() == names.len()).then(|| missing.join("; "))
+}
+
 /// Why some process of a gateway cannot serve its listeners in TLS, in words.
 pub(super) fn not_told(gateway: &str, sight: Sight<'_>) -> Option<String> {
     let (who, why) = sight.distribution.without_certificates(gateway)?;

@@ -7,7 +7,7 @@ use api::{
 };
 
 use lanes::Fault;
-use routes::spec::ListenerSpec;
+use routes::{RouteSpec, spec::ListenerSpec};
 
 use super::{
     Findings, Sight, backend_policies, certificates,
@@ -182,25 +182,44 @@ fn of_route(key: &Key, sight: Sight<'_>, findings: &Findings) -> Status {
         let message = "no gateway of parentRefs exists and lets it attach".to_owned();
         condition("Accepted", false, "NoMatchingParent", message)
     };
-    let mut backends = spec.rules.iter().flat_map(|rule| &rule.backends);
-    let unresolved = backends.find_map(|backend| backend.service.as_ref().err());
-    let resolved = match (unresolved, not_attached("].backendRefs[")) {
-        (None, _) => condition("ResolvedRefs", true, "ResolvedRefs", String::new()),
-        (Some(_), Some(message)) => {
-            condition("ResolvedRefs", false, "UnsupportedProtocol", message)
-        }
-        (Some(problem), None) => {
-            let is_absent = of_it().any(|it| {
-                it.problem.fault == Fault::NotFound && it.problem.field.contains("].backendRefs[")
-            });
-            // Else it is there, and nobody says how its instances are verified.
-            let reason = if is_absent { "BackendNotFound" } else { "BackendNotVerified" };
-            condition("ResolvedRefs", false, reason, problem.clone())
-        }
-    };
+    let resolved = resolved_refs(spec, findings.get(key).map_or(&[], Vec::as_slice), sight);
     let conditions = vec![accepted, resolved, ready(&resource, live, sight)];
     let live = Some(shown(live, routing.generation(&name)));
     Status { conditions, live, ..Status::default() }
+}
+
+/// Whether all Backends of a route can be asked; else what keeps the first that cannot.
+fn resolved_refs(spec: &RouteSpec, findings: &[Finding], sight: Sight<'_>) -> StatusCondition {
+    for (rule_at, rule) in spec.rules.iter().enumerate() {
+        for (backend_at, backend) in rule.backends.iter().enumerate() {
+            let at = format!("spec.rules[{rule_at}].backendRefs[{backend_at}].");
+            let finding = |fault: Fault| {
+                let is_it = |it: &&Finding| {
+                    it.problem.fault == fault && it.problem.field.as_str().starts_with(&at)
+                };
+                findings.iter().find(is_it)
+            };
+            let (reason, message) = match &backend.service {
+                Err(problem) => match finding(Fault::NotAttached) {
+                    Some(finding) => ("UnsupportedProtocol", finding.problem.to_string()),
+                    None if finding(Fault::NotFound).is_some() => {
+                        ("BackendNotFound", problem.clone())
+                    }
+                    // It is there, and nobody says how its instances are verified.
+                    None => ("BackendNotVerified", problem.clone()),
+                },
+                Ok(_) => {
+                    let tls = backend.tls.as_ref();
+                    match tls.and_then(|tls| certificates::none_of(tls.certificates(), sight)) {
+                        Some(missing) => ("BackendNotVerified", missing),
+                        None => continue,
+                    }
+                }
+            };
+            return condition("ResolvedRefs", false, reason, message);
+        }
+    }
+    condition("ResolvedRefs", true, "ResolvedRefs", String::new())
 }
 
 fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {

@@ -84,6 +84,9 @@ const MIGRATIONS: &[&str] = &[
         checksum INTEGER NOT NULL
     ) STRICT;
 ",
+    // The release before does not know that a Backend of `https` or `h2` is asked in TLS alone, and would have gateways ask it
+    // in the clear: it must not open what may hold one.
+    "",
 ];
 
 /// Rows of `counters`: the last number given out, or reserved, of each kind.

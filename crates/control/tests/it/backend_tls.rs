@@ -35,7 +35,18 @@ fn authorities(name: &str) -> Value {
 fn backend(name: &str, protocol: &str) -> Value {
     json!({
         "apiVersion": "laneway.io/v1alpha1", "kind": "Backend", "metadata": {"name": name},
-        "spec": {"source": "embedded", "service": name, "protocol": protocol},
+        "spec": {"source": "fixed", "service": name, "protocol": protocol},
+    })
+}
+
+/// Of instances that no sidecar is before.
+fn source() -> Value {
+    json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "ServiceSource", "metadata": {"name": "fixed"},
+        "spec": {"static": {"services": [
+            {"name": "orders", "instances": [{"address": "127.0.0.1:1"}]},
+            {"name": "stock", "instances": [{"address": "127.0.0.1:2"}]},
+        ]}},
     })
 }
 
@@ -123,6 +134,7 @@ async fn what_a_policy_says_reaches_gateways_with_the_authorities_that_it_names(
     let client = client(&plane).await;
     let (pair, private) = pem("pair");
     let objects = [
+        source(),
         authorities("first"),
         authorities("second"),
         certificate("pair", &json!({"certificate": pair, "privateKey": private})),
@@ -166,8 +178,13 @@ async fn what_a_policy_says_reaches_gateways_with_the_authorities_that_it_names(
         refused(&client, policy("orders", &["orders"], &believes("orders.internal", "pair"))).await;
     assert!(told_of.contains("spec.validation.caCertificateRefs[0].name"), "{told_of}");
 
-    // Without a policy nobody is asked, in the clear least of all.
-    client.delete(&key("orders")).await.unwrap();
+    // Without a policy nobody is asked, in the clear least of all: nobody deletes the only one by mistake.
+    let CallError::Refused(problem) = client.delete(&key("orders")).await.unwrap_err() else {
+        panic!("not refused")
+    };
+    let said = problem.errors[0].to_string();
+    assert!(said.contains("HTTPRoute orders would miss it"), "{said}");
+    apply(&client, &[policy("orders", &["other"], &believes("orders.internal", "second"))]).await;
     edge.until(|it| told(it, "orders").is_some_and(|told| told.tls.is_none())).await;
     let backend_told = told(&edge, "orders").unwrap();
     assert!(backend_told.service.is_none(), "{backend_told:?}");
@@ -190,7 +207,7 @@ async fn a_policy_says_what_it_misses_and_counts_when_it_comes() {
     let invalid = "InvalidCACertificateRef";
     let said = condition(&client, &key("orders"), "ResolvedRefs", "False", invalid).await;
     assert_eq!(said, "there is no Certificate authority");
-    apply(&client, &[backend("orders", "https")]).await;
+    apply(&client, &[source(), backend("orders", "https")]).await;
     condition(&client, &key("orders"), "Accepted", "False", "NoValidCACertificate").await;
     apply(&client, &[authorities("authority")]).await;
     condition(&client, &key("orders"), "Accepted", "True", "Accepted").await;
@@ -202,14 +219,18 @@ async fn a_policy_says_what_it_misses_and_counts_when_it_comes() {
         let said = problem.errors[0].to_string();
         assert!(said.contains("BackendTLSPolicy orders would miss it"), "{said}");
     }
-    // Instances that are believed are not asked in the clear.
-    let said = refused(&client, backend("orders", "http")).await;
+    // The way back: in the clear it counts for nothing, and may go.
+    apply(&client, &[route("orders", "/", "orders")]).await;
+    let said = warnings(&apply(&client, &[backend("orders", "http")]).await);
     assert!(
         said.contains("spec.targetRefs[0].name") && said.contains("write protocol: https"),
         "{said}"
     );
+    condition(&client, &key("orders"), "Accepted", "False", "TargetNotInTls").await;
     client.delete(&key("orders")).await.unwrap();
-    for (kind, name) in [(Kind::Backend, "orders"), (Kind::Certificate, "authority")] {
+    for (kind, name) in
+        [(Kind::HttpRoute, "orders"), (Kind::Backend, "orders"), (Kind::Certificate, "authority")]
+    {
         client.delete(&Key::new(kind, "default", name)).await.unwrap();
     }
 }
@@ -222,6 +243,7 @@ async fn of_two_policies_for_a_backend_the_older_counts_until_it_goes() {
     let younger =
         policy("a-younger", &["orders", "stock"], &believes("younger.internal", "authority"));
     let objects = [
+        source(),
         authorities("authority"),
         backend("orders", "https"),
         older,
@@ -247,4 +269,60 @@ async fn of_two_policies_for_a_backend_the_older_counts_until_it_goes() {
         panic!()
     };
     assert!(shown.status.unwrap().conditions.iter().all(|it| !it.is_bad()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn while_an_older_policy_cannot_be_read_the_younger_does_not_count() {
+    let plane = Plane::start().await;
+    let objects = [
+        source(),
+        authorities("authority"),
+        backend("orders", "https"),
+        policy("older", &["orders"], &believes("older.internal", "authority")),
+        route("orders", "/", "orders"),
+    ];
+    plane.apply(&objects).await.unwrap();
+    let younger = policy("younger", &["orders"], &believes("younger.internal", "authority"));
+    plane.apply(&[younger]).await.unwrap();
+    let plane = plane.restart_after("UPDATE objects SET body = '{' WHERE name = 'older'").await;
+    let mut edge = plane.connect(knows_tls(gateway("g1"))).await;
+    edge.until(|it| told(it, "orders").is_some()).await;
+    let backend_told = told(&edge, "orders").unwrap();
+    assert!(backend_told.tls.is_none() && backend_told.service.is_none(), "{backend_told:?}");
+    assert!(backend_told.problem.contains("that cannot be read"), "{backend_told:?}");
+    // Written anew it is what it says.
+    let older = policy("older", &["orders"], &believes("older.internal", "authority"));
+    plane.apply(&[older]).await.unwrap();
+    edge.until(|it| told(it, "orders").is_some_and(|it| it.tls.is_some())).await;
+}
+
+/// Each of a route's backends is spoken of by itself, and a route of which every request is answered 500 says so.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_route_says_which_backend_cannot_be_asked_and_why() {
+    let plane = Plane::start().await;
+    let client = client(&plane).await;
+    let mut mixed = route("mixed", "/mixed", "stock");
+    let mut absent = mixed["spec"]["rules"][0]["backendRefs"][0].clone();
+    absent["name"] = json!("absent");
+    mixed["spec"]["rules"][0]["backendRefs"].as_array_mut().unwrap().push(absent);
+    let objects = [
+        source(),
+        backend("stock", "https"),
+        mixed,
+        backend("orders", "https"),
+        policy("orders", &["orders"], &believes("orders.internal", "authority")),
+        route("orders", "/", "orders"),
+    ];
+    apply(&client, &objects).await;
+    let (of_mixed, of_orders) = (
+        Key::new(Kind::HttpRoute, "default", "mixed"),
+        Key::new(Kind::HttpRoute, "default", "orders"),
+    );
+    let not_verified = "BackendNotVerified";
+    let said = condition(&client, &of_mixed, "ResolvedRefs", "False", not_verified).await;
+    assert!(said.contains("write a BackendTLSPolicy for Backend stock"), "{said}");
+    let said = condition(&client, &of_orders, "ResolvedRefs", "False", not_verified).await;
+    assert_eq!(said, "there is no Certificate authority");
+    apply(&client, &[authorities("authority")]).await;
+    condition(&client, &of_orders, "ResolvedRefs", "True", "ResolvedRefs").await;
 }

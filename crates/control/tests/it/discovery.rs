@@ -379,12 +379,7 @@ async fn what_cannot_be_read_is_kept_by_whoever_holds_it() {
 
 /// Starts it again without what there is of a kind.
 async fn spoil(plane: Plane, kind: &str) -> Plane {
-    plane.control.stop().await;
-    let raw = rusqlite::Connection::open(plane.directory.path().join("laneway.db")).unwrap();
-    let spoilt = raw.execute("UPDATE objects SET body = '{' WHERE kind = ?1", [kind]).unwrap();
-    assert_eq!(spoilt, 1);
-    drop(raw);
-    plane.restart().await
+    plane.restart_after(&format!("UPDATE objects SET body = '{{' WHERE kind = '{kind}'")).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,6 +120,15 @@ impl Plane {
         Self::start_in(directory, None).await
     }
 
+    /// Starts it again with one row of its store written over.
+    pub(crate) async fn restart_after(self, written_over: &str) -> Self {
+        self.control.stop().await;
+        let raw = rusqlite::Connection::open(self.directory.path().join("laneway.db")).unwrap();
+        assert_eq!(raw.execute(written_over, []).unwrap(), 1);
+        drop(raw);
+        self.restart().await
+    }
+
     pub(crate) async fn apply(&self, objects: &[Value]) -> Result<Done, Rejection> {
         let put = |value: &Value| Edit::Put {
             object: Box::new(Object::from_value(value.clone()).unwrap()),

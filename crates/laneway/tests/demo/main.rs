@@ -126,7 +126,7 @@ fn playing(arguments: &[&str], logs: &Path) -> (Process, Vec<u32>) {
     let mut demo = Process::start("demo", &mut demo(arguments), logs).unwrap();
     wait::until_true(START_DEADLINE, "what to try", || {
         assert!(demo.ended().is_none(), "{}", demo.output());
-        demo.output().contains("\nTRY\n")
+        demo.output().contains("\nInterrupt with Ctrl-C to end everything.\n")
     })
     .unwrap();
     let children = children(demo.id());

@@ -27,6 +27,9 @@ use crate::{SOON, answers, sandbox};
 /// Changes of whom to believe while requests flow.
 const CHANGES: usize = 10;
 
+/// On a busy machine a handshake with an instance may take a while, and is no failure.
+const PATIENT: &[&str] = &["--connect-timeout-seconds", "20"];
+
 /// Loops that ask meanwhile.
 const LOOPS: usize = 4;
 
@@ -152,7 +155,7 @@ fn add(sandbox: &Sandbox, name: &str, authority: &Authority) -> Result<()> {
 fn instances_in_tls_are_asked_if_they_are_believed() -> Result<()> {
     let sandbox = sandbox()?;
     let runtime = Runtime::new()?;
-    let _serve = sandbox.serve(&[])?;
+    let _serve = sandbox.serve(PATIENT)?;
     let (own, others) = (authority()?, authority()?);
     let orders = instance(&runtime, shows(&own, &["orders.internal"], b"http/1.1")?)?;
     let grpc = instance(&runtime, shows(&own, &["grpc.internal"], b"h2")?)?;
@@ -222,7 +225,7 @@ fn ask(address: &str, stop: &AtomicBool, asked: &AtomicUsize) -> Result<()> {
 fn whom_to_believe_changes_while_requests_flow_and_none_fails() -> Result<()> {
     let sandbox = sandbox()?;
     let runtime = Runtime::new()?;
-    let _serve = sandbox.serve(&[])?;
+    let _serve = sandbox.serve(PATIENT)?;
     let (own, next) = (authority()?, authority()?);
     let names = ["orders.internal", "orders.example"];
     let instance = instance(&runtime, shows(&own, &names, b"http/1.1")?)?;

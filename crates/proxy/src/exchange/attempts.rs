@@ -96,7 +96,7 @@ impl Tries {
                         self.attempts -= 1;
                         self.next = Some((chosen, fresh));
                     } else if !error.may_retry()
-                        || !self.goes_elsewhere(worker, planned, chosen.address)
+                        || !self.goes_elsewhere(worker, planned, chosen.address, &error.kind)
                     {
                         return Err(error.kind);
                     }
@@ -105,15 +105,18 @@ impl Tries {
         }
     }
 
-    /// Puts an instance aside that cannot be reached. Whether there is another.
+    /// Puts an instance aside that cannot be reached. Whether there is another. One that is not believed is there: it goes on
+    /// serving whoever believes it, and their connections with it.
     fn goes_elsewhere(
         &mut self,
         worker: &Worker,
         planned: &Planned<'_>,
         address: SocketAddr,
+        why: &Kind,
     ) -> bool {
         let now = Instant::now();
-        if matches!(planned.plan.target, Target::Service { .. }) {
+        let is_unreachable = !matches!(why, Kind::UpstreamTls(_));
+        if is_unreachable && matches!(planned.plan.target, Target::Service { .. }) {
             worker.eject(address, now);
             planned.forget_further(worker);
         }

@@ -5,7 +5,7 @@ use std::{
     cell::{Cell, RefCell},
     collections::BTreeMap,
     num::NonZeroU32,
-    sync::{Arc, OnceLock},
+    sync::{Arc, OnceLock, Weak},
 };
 
 use routes::tls::{Authorities, Certificate, UpstreamTls};
@@ -34,15 +34,20 @@ type Certificates = BTreeMap<String, Arc<Certificate>>;
 pub(crate) struct AllBelieved {
     kept: RefCell<Vec<Kept>>,
     last: Cell<u32>,
+    /// Counts requests, to know which way was not used for longest.
+    uses: Cell<u64>,
 }
 
 #[derive(Debug)]
 struct Kept {
     id: Believed,
     tls: Arc<UpstreamTls>,
-    /// What was at hand then, whichever of it is named.
-    certificates: Arc<Certificates>,
+    /// What was at hand then. It goes with its picture: there are private keys in it, and they are nobody's authorities.
+    certificates: Weak<Certificates>,
+    /// Those of it that are named.
+    named: Vec<Arc<Certificate>>,
     way: Way,
+    last_use: u64,
 }
 
 /// What a connection goes by.
@@ -60,29 +65,35 @@ impl AllBelieved {
         certificates: &Arc<Certificates>,
     ) -> Result<Believed, String> {
         let mut kept = self.kept.borrow_mut();
+        let last_use = self.uses.get() + 1;
+        self.uses.set(last_use);
         let is_it = |it: &&mut Kept| {
-            Arc::ptr_eq(&it.tls, tls) && Arc::ptr_eq(&it.certificates, certificates)
+            Arc::ptr_eq(&it.tls, tls) && it.certificates.as_ptr() == Arc::as_ptr(certificates)
         };
         if let Some(known) = kept.iter_mut().find(is_it) {
+            known.last_use = last_use;
             return Ok(known.id);
         }
-        // A new picture that says the same.
-        let is_alike = |it: &&mut Kept| {
-            it.tls == *tls && roots_named(tls, &it.certificates).eq(roots_named(tls, certificates))
-        };
+        // A new picture, or another rule, that says the same.
+        let named = named(tls, certificates);
+        let is_alike = |it: &&mut Kept| it.tls == *tls && believe_the_same(&it.named, &named);
         if let Some(known) = kept.iter_mut().find(is_alike) {
             known.tls = Arc::clone(tls);
-            known.certificates = Arc::clone(certificates);
+            known.certificates = Arc::downgrade(certificates);
+            known.named = named;
+            known.last_use = last_use;
             return Ok(known.id);
         }
-        let way = Way::new(tls, certificates)?;
+        let way = Way::new(tls, &named)?;
         let id = NonZeroU32::MIN.saturating_add(self.last.get());
         self.last.set(id.get());
-        if kept.len() >= KEPT_MAX {
-            kept.remove(0);
+        if kept.len() >= KEPT_MAX
+            && let Some(index) = (0..kept.len()).min_by_key(|index| kept[*index].last_use)
+        {
+            kept.swap_remove(index);
         }
-        let (tls, certificates) = (Arc::clone(tls), Arc::clone(certificates));
-        kept.push(Kept { id: Believed(id), tls, certificates, way });
+        let (tls, certificates) = (Arc::clone(tls), Arc::downgrade(certificates));
+        kept.push(Kept { id: Believed(id), tls, certificates, named, way, last_use });
         Ok(Believed(id))
     }
 
@@ -92,25 +103,27 @@ impl AllBelieved {
     }
 }
 
-/// The authorities that are named, as far as they are at hand.
-fn roots_named<'c>(
-    tls: &'c UpstreamTls,
-    certificates: &'c Certificates,
-) -> impl Iterator<Item = &'c [u8]> {
-    tls.certificates()
-        .iter()
-        .filter_map(|id| certificates.get(id))
-        .flat_map(|certificate| certificate.authorities.iter().map(Vec::as_slice))
+/// The certificates that are named, as far as they are at hand.
+fn named(tls: &UpstreamTls, certificates: &Certificates) -> Vec<Arc<Certificate>> {
+    tls.certificates().iter().filter_map(|id| certificates.get(id)).map(Arc::clone).collect()
+}
+
+fn believe_the_same(these: &[Arc<Certificate>], those: &[Arc<Certificate>]) -> bool {
+    let is_same = |this: &Arc<Certificate>, that: &Arc<Certificate>| {
+        Arc::ptr_eq(this, that) || this.authorities == that.authorities
+    };
+    these.len() == those.len() && these.iter().zip(those).all(|(this, that)| is_same(this, that))
 }
 
 impl Way {
-    fn new(tls: &UpstreamTls, certificates: &Certificates) -> Result<Self, String> {
+    fn new(tls: &UpstreamTls, named: &[Arc<Certificate>]) -> Result<Self, String> {
         let name = host_name(&tls.hostname)?;
         let roots = match &tls.authorities {
             Authorities::System => system_roots()?,
             Authorities::Certificates(_) => {
                 let mut roots = RootCertStore::empty();
-                let ders = roots_named(tls, certificates).map(CertificateDer::from_slice);
+                let ders = named.iter().flat_map(|certificate| &certificate.authorities);
+                let ders = ders.map(|der| CertificateDer::from_slice(der));
                 if roots.add_parsable_certificates(ders).0 == 0 {
                     return Err(
                         "none of the authorities that its instances are verified by is at hand"

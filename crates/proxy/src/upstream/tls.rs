@@ -35,8 +35,7 @@ pub(super) async fn secure(
         ),
     };
     worker.recorder.count(count);
-    // Whoever is asked for is told the reason; a warning a handshake would drown the others.
-    tracing::debug!(address = %connection.peer, reason = %why, "no TLS with an instance");
+    tracing::warn!(address = %connection.peer, reason = %why, "no TLS with an instance");
     Err(ProxyError::unsent(Kind::UpstreamTls(why)))
 }
 

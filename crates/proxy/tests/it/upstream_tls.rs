@@ -1,6 +1,13 @@
 //! Instances that speak TLS, played by a library of others.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use proxy::limits::Timeouts;
 use routes::tls::{Authorities, Certificate, UpstreamTls};
@@ -143,6 +150,42 @@ async fn an_instance_is_asked_in_tls_and_its_connection_and_session_used_again()
         status(&client.answer().await.0) == 502
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_is_not_believed_by_one_policy_is_not_put_aside_for_another() {
+    let authority = authority("instances");
+    let mut instance = Secure::new(&issue(&authority, &["orders.internal"]), &[]).await;
+    let right = believes("orders.internal", &["default/authority"]);
+    let mut world = world(&authority, right.clone(), &[instance.address]);
+    let proxy = Proxy::gateway(&world);
+    let connections = Arc::new(AtomicUsize::new(0));
+    let made = Arc::clone(&connections);
+    tokio::spawn(async move {
+        while let Some(mut server) = instance.taken.recv().await {
+            made.fetch_add(1, Ordering::Relaxed);
+            tokio::spawn(async move {
+                loop {
+                    serve(&mut server).await;
+                }
+            });
+        }
+    });
+    let mut client = proxy.client().await;
+    for (tls, expected) in [
+        (right.clone(), 200),
+        (believes("other.internal", &["default/authority"]), 502),
+        (right, 200),
+    ] {
+        world.backends_tls = Some(tls);
+        proxy.publish.send_replace(world.publish());
+        eventually("an answer by the policy", async || {
+            client.send(&get("/")).await;
+            status(&client.answer().await.0) == expected
+        })
+        .await;
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1, "the one of before was still there");
 }
 
 #[tokio::test]

@@ -4,10 +4,11 @@ use lanes::{Fault, Problem};
 use routes::tls::{Authorities, UpstreamTls};
 
 use super::certificates::names;
-use crate::resource::{Backend, BackendTlsPolicy, Key, Kind, Set};
+use crate::resource::{Backend, BackendTlsPolicy, Describe as _, Key, Kind, Set};
 
-/// What a policy says of the Backends that it is for, or everything that is wrong with it. Names are checked as they are
-/// written; see [`BackendTlsPolicy`].
+/// What a policy says of the Backends that it is for. Of one with anything wrong in it nothing counts: half of it may believe
+/// more than the whole. The error has what is wrong with certificates that it names; what is wrong with it by itself is told
+/// where it is read.
 pub fn upstream_tls(policy: &BackendTlsPolicy) -> Result<UpstreamTls, Vec<Problem>> {
     let validation = &policy.spec.validation;
     let mut problems = Vec::new();
@@ -22,7 +23,7 @@ pub fn upstream_tls(policy: &BackendTlsPolicy) -> Result<UpstreamTls, Vec<Proble
             &mut problems,
         )),
     };
-    if !problems.is_empty() {
+    if !problems.is_empty() || !policy.spec.problems(&policy.metadata).is_empty() {
         return Err(problems);
     }
     let names = validation.subject_alt_names.iter();
