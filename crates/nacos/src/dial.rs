@@ -1,7 +1,7 @@
 //! Connections to a server, in TLS where it is asked for: the same for HTTP and for gRPC.
 
 use std::{
-    fmt, io,
+    io,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -9,11 +9,9 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
+use tokio_util::either::Either;
 use tonic::codegen::{Service, http::Uri};
 
 use crate::settings::Tls;
@@ -24,11 +22,8 @@ pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(3);
 /// How long what was sent may stay unconfirmed before the connection ends: the other side has vanished.
 const UNCONFIRMED: Duration = Duration::from_secs(10);
 
-/// A connection.
-pub(crate) enum Stream {
-    Clear(TcpStream),
-    Tls(Box<TlsStream<TcpStream>>),
-}
+/// A connection, in the clear or in TLS.
+pub(crate) type Stream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
 
 /// Connects to the first address of a host that answers.
 pub(crate) async fn dial(host: &str, port: u16, tls: Option<&Tls>) -> io::Result<Stream> {
@@ -49,9 +44,9 @@ pub(crate) async fn dial(host: &str, port: u16, tls: Option<&Tls>) -> io::Result
 async fn secured(stream: TcpStream, tls: Option<&Tls>) -> io::Result<Stream> {
     stream.set_nodelay(true)?;
     SockRef::from(&stream).set_tcp_user_timeout(Some(UNCONFIRMED))?;
-    let Some(Tls { config, name }) = tls else { return Ok(Stream::Clear(stream)) };
+    let Some(Tls { config, name }) = tls else { return Ok(Either::Left(stream)) };
     let connector = TlsConnector::from(std::sync::Arc::clone(config));
-    Ok(Stream::Tls(Box::new(connector.connect(name.clone(), stream).await?)))
+    Ok(Either::Right(Box::new(connector.connect(name.clone(), stream).await?)))
 }
 
 /// Connects for gRPC, wherever its URI points.
@@ -74,54 +69,5 @@ impl Service<Uri> for Dialer {
     fn call(&mut self, _: Uri) -> Self::Future {
         let Self { host, port, tls } = self.clone();
         Box::pin(async move { Ok(TokioIo::new(dial(&host, port, tls.as_ref()).await?)) })
-    }
-}
-
-impl fmt::Debug for Stream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Clear(_) => "Clear",
-            Self::Tls(_) => "Tls",
-        })
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_read(context, buffer),
-            Self::Tls(stream) => Pin::new(stream).poll_read(context, buffer),
-        }
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_flush(context),
-            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Clear(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
-        }
     }
 }
