@@ -29,6 +29,8 @@ const BASE: u8 = 11;
 const GRAY: u8 = 21;
 const NEW_GRAY: u8 = 22;
 const C: u8 = 13;
+const E: u8 = 15;
+const GRAY_E: u8 = 25;
 
 /// Where the application's configuration has its own registry.
 const REGISTRY: &str = "spring.cloud.discovery.client.simple.instances";
@@ -57,7 +59,8 @@ fn java() -> PathBuf {
 
 /// The group, its lane, and the instances of `sc-B` as the control plane knows them: the base, and this one.
 fn resources(sandbox: &Sandbox, gray: u8) -> String {
-    let [base, gray, c] = [BASE, gray, C].map(|host| sandbox.endpoint(host, 8080));
+    let [base, gray, c, e, gray_e] =
+        [BASE, gray, C, E, GRAY_E].map(|host| sandbox.endpoint(host, 8080));
     format!(
         "---
 apiVersion: laneway.io/v1alpha1
@@ -67,12 +70,26 @@ spec:
   static:
     services:
     - {{name: sc-C, application: app-c, instances: [{{address: '{c}'}}]}}
+    - {{name: sc-E, application: app-e, instances: [{{address: '{e}'}}, {{address: '{gray_e}', tag: gray}}]}}
     - {{name: sc-B, application: app-b, instances: [{{address: '{base}'}}, {{address: '{gray}', tag: gray}}]}}
 ---
 apiVersion: laneway.io/v1alpha1
 kind: LaneGroup
 metadata: {{name: trade}}
 spec: {{entrances: [{{gateway: edge}}], applications: [app-a, app-b]}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {{name: door}}
+spec: {{entrances: [{{application: app-a}}], applications: [app-a, app-e]}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {{name: door-gray}}
+spec:
+  group: door
+  tag: gray
+  entry: {{content: {{meet: any, conditions: [{{query: door, operator: \"==\", value: open}}, {{header: x-door, operator: prefix, value: open}}]}}}}
 {}",
         sample::lane("gray")
     )
@@ -113,6 +130,8 @@ impl Fixture {
             called(&sandbox, "Bgray", GRAY)?,
             called(&sandbox, "Bgray", NEW_GRAY)?,
             called(&sandbox, "C", C)?,
+            called(&sandbox, "E", E)?,
+            called(&sandbox, "Egray", GRAY_E)?,
         ];
         let a = application(&sandbox)?;
         let mut fixture = Self { sandbox, control, a, _called: called };
@@ -179,6 +198,19 @@ fn a_spring_application_under_the_agent_stays_in_the_lane_of_each_request() {
     assert_eq!(fixture.ask("feign", &unknown).unwrap(), base);
     let unregistered = format!("A -> C[{}]", fixture.sandbox.host(C));
     assert_eq!(fixture.ask("unregistered", LANE).unwrap(), unregistered);
+
+    // The application lets requests in itself, unless that is decided before.
+    let [e, gray_e] = [("E", E), ("Egray", GRAY_E)]
+        .map(|(label, host)| format!("A -> {label}[{}]", fixture.sandbox.host(host)));
+    for (client, headers, expected) in [
+        ("entered", &[][..], &e),
+        ("entered?door=open", &[], &gray_e),
+        ("entered?door=open", &["baggage: lane.door=-"], &e),
+        ("entered", &["x-door: open wide"], &gray_e),
+        ("entered", &["baggage: user=7,lane.door=gray"], &gray_e),
+    ] {
+        assert_eq!(&fixture.ask(client, headers).unwrap(), expected, "{client} {headers:?}");
+    }
 
     // Of a service that no control plane knows everybody is base, whomever the application's own balancer has chosen.
     for headers in [&[], &[], LANE, LANE] {

@@ -1,8 +1,11 @@
 package io.laneway.agent;
 
 import io.laneway.agent.bridge.Bridge;
+import io.laneway.agent.decision.Names;
 import io.laneway.agent.discovery.Follower;
+import io.laneway.agent.entrance.Entrance;
 import io.laneway.agent.routing.LaneRouter;
+import java.util.function.Consumer;
 import java.util.logging.Logger;
 
 /** Puts the parts together: who follows the control plane, who chooses, and where adapters find that. */
@@ -13,7 +16,17 @@ final class Agent {
 
     /** Whatever is wrong with the settings, the base reaches no tagged instance. */
     static void start(Settings settings, Logger logger) {
-        Bridge.install(new LaneRouter(follower(settings, logger), text -> logger.warning("laneway: " + text)));
+        if (!settings.tag().isEmpty() && !Names.isTag(settings.tag()) && !Names.isBase(settings.tag())) {
+            logger.severe("laneway: `" + settings.tag() + "` is no tag (letters, digits, `-`, `_` and `.`, at most 63): an instance that is "
+                    + "registered with it is used by nobody");
+        }
+        Follower follower = follower(settings, logger);
+        Consumer<String> log = text -> logger.warning("laneway: " + text);
+        if (follower != null) {
+            String tag = Names.isBase(settings.tag()) ? "" : settings.tag();
+            Entrance.install(new Entrance(() -> follower.view().policy, settings.application(), tag, log));
+        }
+        Bridge.install(new LaneRouter(follower, settings.registration(), log));
     }
 
     private static Follower follower(Settings settings, Logger logger) {

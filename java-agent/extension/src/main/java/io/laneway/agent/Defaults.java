@@ -1,5 +1,6 @@
 package io.laneway.agent;
 
+import io.laneway.agent.entrance.Carrying;
 import io.opentelemetry.sdk.autoconfigure.spi.AutoConfigurationCustomizer;
 import io.opentelemetry.sdk.autoconfigure.spi.AutoConfigurationCustomizerProvider;
 import java.io.IOException;
@@ -16,6 +17,7 @@ public final class Defaults implements AutoConfigurationCustomizerProvider {
     @Override
     public void customize(AutoConfigurationCustomizer customizer) {
         customizer.addPropertiesSupplier(Defaults::read);
+        customizer.addPropagatorCustomizer((propagator, unused) -> Carrying.of(propagator));
     }
 
     private static Map<String, String> read() {

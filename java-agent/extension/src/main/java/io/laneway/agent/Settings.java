@@ -1,11 +1,13 @@
 package io.laneway.agent;
 
 import io.laneway.agent.discovery.Identity;
+import io.laneway.agent.routing.Registration;
 import java.io.IOException;
 import java.nio.charset.StandardCharsets;
 import java.nio.file.Files;
 import java.nio.file.Paths;
 import java.util.Locale;
+import java.util.Map;
 import java.util.function.Function;
 import java.util.regex.Pattern;
 
@@ -20,6 +22,8 @@ final class Settings {
 
     private final Function<String, String> properties;
     private final Function<String, String> environment;
+    /** The pod's; {@code null} until somebody asks. */
+    private Map<String, String> labels;
 
     Settings(Function<String, String> properties, Function<String, String> environment) {
         this.properties = properties;
@@ -55,14 +59,31 @@ final class Settings {
 
     /** The application: its groups are told, and the services of their applications, before anyone asks. */
     String application() {
-        return first(setting("application"), property("spring.application.name"),
+        return first(namedApplication(), property("spring.application.name"),
                 environment("SPRING_APPLICATION_NAME"), property("otel.service.name"), environment("OTEL_SERVICE_NAME"),
                 UNNAMED);
     }
 
-    /** The tag of this instance, for people. */
+    /** The tag of this instance. */
     String tag() {
-        return first(property("laneway.tag"), property("alicloud.service.tag"), environment("LANEWAY_TAG"));
+        return first(property("laneway.tag"), property("alicloud.service.tag"), environment("LANEWAY_TAG"),
+                label("laneway.io/tag"), label("alicloud.service.tag"));
+    }
+
+    /** What registrations are completed by: of names of the application only one that is meant as such. */
+    Registration registration() {
+        return new Registration(tag(), namedApplication());
+    }
+
+    private String namedApplication() {
+        return first(setting("application"), label("laneway.io/application"), label("msePilotCreateAppName"));
+    }
+
+    private String label(String key) {
+        if (labels == null) {
+            labels = PodLabels.read(Paths.get(first(setting("pod.labels.file"), "/etc/podinfo/labels")));
+        }
+        return labels.getOrDefault(key, "").trim();
     }
 
     private String setting(String name) {

@@ -41,6 +41,7 @@ public class Application {
                 "web-client", () -> web.get().uri(URL).retrieve().bodyToMono(String.class).block(),
                 "feign", feign::call,
                 "unregistered", () -> restTemplate.getForObject("http://sc-C/c", String.class),
+                "entered", () -> restTemplate.getForObject("http://sc-E/e", String.class),
                 "own-balancer", () -> restTemplate.getForObject("http://sc-D/d", String.class),
                 "async", () -> CompletableFuture.supplyAsync(byRestTemplate).join());
     }

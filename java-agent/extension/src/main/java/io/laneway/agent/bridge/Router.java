@@ -3,6 +3,7 @@ package io.laneway.agent.bridge;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Predicate;
 
 /**
  * What adapters within an application ask the agent. Of types that both see: an application's classes cannot see the
@@ -23,6 +24,23 @@ public interface Router {
      * @return some of those, and some that only the control plane knows; empty where nobody may
      */
     List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried);
+
+    /**
+     * Instances that may serve a call which can go nowhere but where the application has a connection to.
+     *
+     * @param services what the callee may be registered as: the first that is known counts
+     * @param registered those that the application knows
+     * @param isAvailable to whom there is a connection now; others are called where all are such
+     * @param carried the lane members of the request's baggage: group to value
+     * @return some of those; empty where nobody may
+     */
+    List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable, Map<String, String> carried);
+
+    /**
+     * What a registration of this process says: {@code metadata} of the application's own, completed by the tag and the
+     * application that the process is started with. The same object where nothing is added.
+     */
+    Map<String, String> registration(Map<String, String> metadata);
 
     /** An adapter has failed; the application goes on as without it. */
     void failed(String adapter, Throwable error);

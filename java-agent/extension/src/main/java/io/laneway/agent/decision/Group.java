@@ -15,13 +15,17 @@ public final class Group {
     final Set<String> applications;
     /** Applications that let requests in. */
     final Set<String> entrances;
+    /** Those of them that believe nobody. */
+    final Set<String> edges;
     private final List<Lane> lanes;
     private final Map<String, Lane> byTag = new HashMap<>();
 
-    /** Lanes come in creation order. */
-    public Group(String name, Collection<String> entrances, Collection<String> applications, List<Lane> created) {
+    /** Lanes come in creation order. {@code edges}: those of the entrances that believe nobody. */
+    public Group(String name, Collection<String> entrances, Collection<String> edges, Collection<String> applications,
+            List<Lane> created) {
         this.name = name;
         this.entrances = new HashSet<>(entrances);
+        this.edges = new HashSet<>(edges);
         this.applications = new HashSet<>(applications);
         lanes = new ArrayList<>(created);
         // Stable: of equal priorities the one created first is tried first.

@@ -62,6 +62,21 @@ public final class Policy {
         }
     }
 
+    /** Whether a group has this application as an entrance. */
+    public boolean isEntrance(String application) {
+        return groups.values().stream().anyMatch(group -> group.entrances.contains(application));
+    }
+
+    /** Whether one of its groups has it as an entrance that believes nobody: what a request brings of lanes is dropped. */
+    public boolean isEdge(String application) {
+        return groups.values().stream().anyMatch(group -> group.edges.contains(application));
+    }
+
+    /** Whether an instance of this application with this tag may serve a request. */
+    public boolean allows(LaneContext context, String application, String tag) {
+        return turns(context, application).stream().anyMatch(turn -> turn.tag.equals(tag));
+    }
+
     /**
      * What of a context is written on the wire, by group. The base is said only of groups with an application as
      * entrance.

@@ -40,7 +40,7 @@ public final class Follower {
 
     private final Identity identity;
     private final BiConsumer<Level, String> log;
-    private final Picture picture = new Picture();
+    private final Picture picture;
     private final Set<String> wanted = new LinkedHashSet<>();
     private final Map<CompletableFuture<Void>, String> waiting = new LinkedHashMap<>();
     private volatile View view = View.NOTHING;
@@ -51,6 +51,7 @@ public final class Follower {
     /** {@code log} hears what an operator should know: that the control plane is there, or away and why. */
     public Follower(Identity identity, BiConsumer<Level, String> log) {
         this.identity = identity;
+        picture = new Picture(identity.application);
         this.log = log;
     }
 

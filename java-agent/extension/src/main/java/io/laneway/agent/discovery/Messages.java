@@ -10,6 +10,7 @@ import java.util.Arrays;
 import java.util.Collection;
 import java.util.List;
 import java.util.Locale;
+import java.util.function.Consumer;
 
 /**
  * What is said on the stream, by {@code crates/api/proto/discovery.proto}: fields are added there, never renumbered or
@@ -95,10 +96,14 @@ final class Messages {
         }
     }
 
-    /** A group. How requests enter is not read: that is for entrances, and an agent is none yet. */
-    static Group group(ProtobufReader in) {
+    /**
+     * A group. How requests enter its lanes is read where this application is an entrance: what is wrong with it would take
+     * the whole group away from an agent that does not need it. Entrances are told before lanes.
+     */
+    static Group group(ProtobufReader in, String application) {
         String name = "";
         List<String> entrances = new ArrayList<>();
+        List<String> edges = new ArrayList<>();
         List<String> applications = new ArrayList<>();
         List<Lane> lanes = new ArrayList<>();
         for (int field = in.next(); field != 0; field = in.next()) {
@@ -107,39 +112,47 @@ final class Messages {
                     name = in.text();
                     break;
                 case 2:
-                    entrance(in.message(), entrances);
+                    entrance(in.message(), entrances, edges);
                     break;
                 case 3:
                     applications.add(in.text());
                     break;
                 case 4:
-                    lanes.add(lane(in.message()));
+                    lanes.add(lane(in.message(), entrances.contains(application)));
                     break;
                 default:
                     in.skip();
             }
         }
-        return new Group(name, entrances, applications, lanes);
+        return new Group(name, entrances, edges, applications, lanes);
     }
 
-    private static void entrance(ProtobufReader in, List<String> applications) {
+    private static void entrance(ProtobufReader in, List<String> applications, List<String> edges) {
         for (int field = in.next(); field != 0; field = in.next()) {
-            if (field == 2) {
-                ProtobufReader application = in.message();
-                for (int part = application.next(); part != 0; part = application.next()) {
-                    if (part == 1) {
-                        applications.add(application.text());
-                    } else {
-                        application.skip();
-                    }
-                }
-            } else {
+            if (field != 2) {
                 in.skip();
+                continue;
+            }
+            ProtobufReader application = in.message();
+            String name = "";
+            boolean isEdge = false;
+            for (int part = application.next(); part != 0; part = application.next()) {
+                if (part == 1) {
+                    name = application.text();
+                } else if (part == 2) {
+                    isEdge = application.flag();
+                } else {
+                    application.skip();
+                }
+            }
+            applications.add(name);
+            if (isEdge) {
+                edges.add(name);
             }
         }
     }
 
-    private static Lane lane(ProtobufReader in) {
+    private static Lane lane(ProtobufReader in, boolean isEntrance) {
         Lane lane = new Lane();
         for (int field = in.next(); field != 0; field = in.next()) {
             switch (field) {
@@ -155,6 +168,12 @@ final class Messages {
                 case 4:
                     lane.priority = in.signed();
                     break;
+                case 5:
+                    entry(in, isEntrance, content -> Entries.content(content, lane));
+                    break;
+                case 6:
+                    entry(in, isEntrance, ratio -> Entries.ratio(ratio, lane));
+                    break;
                 case 7:
                     lane.strict = in.flag();
                     break;
@@ -169,6 +188,14 @@ final class Messages {
             }
         }
         return lane;
+    }
+
+    private static void entry(ProtobufReader in, boolean isRead, Consumer<ProtobufReader> read) {
+        if (isRead) {
+            read.accept(in.message());
+        } else {
+            in.skip();
+        }
     }
 
     static Service service(ProtobufReader in) {

@@ -12,11 +12,17 @@ import java.util.stream.LongStream;
 
 /** What the control plane has told, resource by resource. One thread has it; others see its {@link View}s. */
 final class Picture {
+    private final String application;
     private final Map<String, Held> held = new HashMap<>();
     private long[] digest;
     private String epoch = "";
     private long number;
     private boolean complete;
+
+    /** {@code application}: whose picture it is, which may be an entrance. */
+    Picture(String application) {
+        this.application = application;
+    }
 
     /** One resource as it is held. */
     static final class Held {
@@ -101,10 +107,10 @@ final class Picture {
         }
     }
 
-    private static void body(int field, ProtobufReader in, Held fresh) {
+    private void body(int field, ProtobufReader in, Held fresh) {
         switch (field) {
             case 3:
-                fresh.group = Messages.group(in.message());
+                fresh.group = Messages.group(in.message(), application);
                 break;
             case 4:
                 ProtobufReader service = in.message();

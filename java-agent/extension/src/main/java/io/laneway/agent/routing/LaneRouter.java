@@ -21,6 +21,7 @@ import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
 import java.util.function.Consumer;
+import java.util.function.Predicate;
 
 /** Which instances a call may go to: by the latest picture, or by the tags of instances where there is none. */
 public final class LaneRouter implements Router {
@@ -30,6 +31,7 @@ public final class LaneRouter implements Router {
     private static final int SAID_MAX = 256;
 
     private final Follower follower;
+    private final Registration registration;
     private final Consumer<String> log;
     private final Set<String> said = ConcurrentHashMap.newKeySet();
     private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor(task -> {
@@ -39,8 +41,9 @@ public final class LaneRouter implements Router {
     });
 
     /** {@code follower}: {@code null} where no control plane is named. */
-    public LaneRouter(Follower follower, Consumer<String> log) {
+    public LaneRouter(Follower follower, Registration registration, Consumer<String> log) {
         this.follower = follower;
+        this.registration = registration;
         this.log = log;
     }
 
@@ -65,21 +68,11 @@ public final class LaneRouter implements Router {
 
     List<Instance> allowed(View view, String name, List<Instance> registered, Map<String, String> carried) {
         String lower = name.toLowerCase(Locale.ROOT);
-        List<String> sources = view.sources(lower);
-        if (!sources.isEmpty()) {
-            sayOnce("service " + name + " is known to several sources (" + String.join(", ", sources) + "): nobody is called");
-            return Collections.emptyList();
-        }
         Service service = view.service(lower);
         if (service == null) {
-            // A service that no control plane knows is in no group: whoever calls it is base. Of one that is not known
-            // yet, its own tags say more than nothing.
-            return OwnTags.allowed(registered, view.knows(lower) ? Collections.<String, String>emptyMap() : carried);
+            return unknown(view, name, registered, carried);
         }
-        Choice choice = view.policy.choose(view.policy.read(carried), service, null, endpoint -> false);
-        if (choice.outcome == Choice.Outcome.REFUSED) {
-            sayOnce(choice.refusal);
-        }
+        Choice choice = choose(view, service, endpoint -> false, carried);
         Map<String, Instance> known = new HashMap<>();
         for (Instance instance : registered) {
             known.put(Addresses.canonical(instance.host, instance.port), instance);
@@ -89,6 +82,54 @@ public final class LaneRouter implements Router {
             allowed.add(asKnown(endpoint, known));
         }
         return allowed;
+    }
+
+    @Override
+    public List<Instance> among(
+            String[] services, List<Instance> registered, Predicate<Instance> isAvailable, Map<String, String> carried) {
+        return follower == null
+                ? OwnTags.allowed(registered, carried)
+                : among(follower.view(), services, registered, isAvailable, carried);
+    }
+
+    List<Instance> among(View view, String[] names, List<Instance> registered, Predicate<Instance> isAvailable,
+            Map<String, String> carried) {
+        for (String name : names) {
+            Service service = view.service(name.toLowerCase(Locale.ROOT));
+            if (service == null) {
+                continue;
+            }
+            Reachable reachable = new Reachable(service, registered);
+            Choice choice = choose(view, service, endpoint -> !reachable.isAny(endpoint, isAvailable), carried);
+            return reachable.of(choice.endpoints, isAvailable);
+        }
+        for (String name : names) {
+            if (!view.sources(name.toLowerCase(Locale.ROOT)).isEmpty()) {
+                return unknown(view, name, registered, carried);
+            }
+        }
+        return unknown(view, names[0], registered, carried);
+    }
+
+    private Choice choose(View view, Service service, Predicate<Endpoint> isOut, Map<String, String> carried) {
+        Choice choice = view.policy.choose(view.policy.read(carried), service, null, isOut);
+        if (choice.outcome == Choice.Outcome.REFUSED) {
+            sayOnce(choice.refusal);
+        }
+        return choice;
+    }
+
+    /** A name that means no service, several, or that is not known yet. */
+    private List<Instance> unknown(View view, String name, List<Instance> registered, Map<String, String> carried) {
+        String lower = name.toLowerCase(Locale.ROOT);
+        List<String> sources = view.sources(lower);
+        if (!sources.isEmpty()) {
+            sayOnce("service " + name + " is known to several sources (" + String.join(", ", sources) + "): nobody is called");
+            return Collections.emptyList();
+        }
+        // A service that no control plane knows is in no group: whoever calls it is base. Of one that is not known
+        // yet, its own tags say more than nothing.
+        return OwnTags.allowed(registered, view.knows(lower) ? Collections.<String, String>emptyMap() : carried);
     }
 
     /** As the application knows an instance, or else as the control plane does. */
@@ -104,6 +145,11 @@ public final class LaneRouter implements Router {
         String host = endpoint.address.substring(0, colon);
         int port = Integer.parseInt(endpoint.address.substring(colon + 1));
         return new Instance(host, port, OwnTags.metadata(endpoint.tag), null);
+    }
+
+    @Override
+    public Map<String, String> registration(Map<String, String> metadata) {
+        return registration.complete(metadata, this::sayOnce);
     }
 
     @Override

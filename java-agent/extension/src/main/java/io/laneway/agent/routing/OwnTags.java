@@ -13,8 +13,9 @@ import java.util.TreeMap;
  * without one. Base never reaches a tagged instance all the same.
  */
 final class OwnTags {
-    private static final String TAG = "laneway.io/tag";
-    private static final String[] KEYS = {TAG, "alicloud.service.tag"};
+    static final String TAG = "laneway.io/tag";
+    static final String ALICLOUD_TAG = "alicloud.service.tag";
+    private static final String[] KEYS = {TAG, ALICLOUD_TAG};
 
     private OwnTags() {}
 
@@ -40,7 +41,7 @@ final class OwnTags {
     }
 
     /** Empty for the base. One that is no valid tag is nobody's, never the base. */
-    private static String tag(Instance instance) {
+    static String tag(Instance instance) {
         for (String key : KEYS) {
             String tag = instance.metadata.get(key);
             if (tag != null) {

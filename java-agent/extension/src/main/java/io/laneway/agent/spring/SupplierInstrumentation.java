@@ -24,7 +24,7 @@ import reactor.core.publisher.Flux;
  * {@code get()} answers is kept for many calls: it is looked at alone.
  */
 final class SupplierInstrumentation implements TypeInstrumentation {
-    private static final String SUPPLIER = "org.springframework.cloud.loadbalancer.core.ServiceInstanceListSupplier";
+    static final String SUPPLIER = "org.springframework.cloud.loadbalancer.core.ServiceInstanceListSupplier";
 
     @Override
     public ElementMatcher<ClassLoader> classLoaderOptimization() {

@@ -146,7 +146,7 @@ class CaseFilesTest {
                 .map(entrance -> (String) entrance.get("application"))
                 .collect(Collectors.toList());
         List<Lane> lanes = Shared.list(group.get("lanes")).stream().map(CaseFilesTest::lane).collect(Collectors.toList());
-        return new Group((String) group.get("name"), entrances, Shared.words(group.get("applications")), lanes);
+        return new Group((String) group.get("name"), entrances, Collections.<String>emptyList(), Shared.words(group.get("applications")), lanes);
     }
 
     private static Lane lane(Map<String, Object> wanted) {

@@ -52,7 +52,7 @@ class VectorsTest {
                 lanes.add(lane);
             }
             String name = (String) vector.get("group");
-            Group group = new Group(name, Collections.singletonList("front"), Collections.<String>emptyList(), lanes);
+            Group group = new Group(name, Collections.singletonList("front"), Collections.<String>emptyList(), Collections.<String>emptyList(), lanes);
             Map<String, Object> request = Collections.singletonMap("headers",
                     Collections.singletonList(Collections.singletonMap("uid", vector.get("key"))));
             LaneContext context = new Policy(Collections.singletonList(group)).read(Collections.<String, String>emptyMap());
@@ -69,7 +69,7 @@ class VectorsTest {
         Shared.map(file.get("groups")).forEach((name, tags) -> {
             List<Lane> lanes = new ArrayList<>();
             Shared.words(tags).forEach(tag -> lanes.add(lane(tag)));
-            groups.add(new Group(name, Collections.<String>emptyList(), Collections.<String>emptyList(), lanes));
+            groups.add(new Group(name, Collections.<String>emptyList(), Collections.<String>emptyList(), Collections.<String>emptyList(), lanes));
         });
         Policy policy = new Policy(groups);
         int read = 0;

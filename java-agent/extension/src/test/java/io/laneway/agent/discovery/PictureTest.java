@@ -45,7 +45,7 @@ class PictureTest {
 
     @Test
     void a_name_leads_to_its_instances_until_they_are_removed() {
-        Picture picture = new Picture();
+        Picture picture = new Picture("app-a");
         assertFalse(picture.view().knows("sc-b"));
         picture.apply(control(1, service("10.0.0.1:80"), name("sc-b", true), name("nobody", false)).number(4, 1).bytes());
         View view = picture.view();
@@ -63,7 +63,7 @@ class PictureTest {
 
     @Test
     void a_name_whose_service_is_still_to_come_means_nothing_yet() {
-        Picture picture = new Picture();
+        Picture picture = new Picture("app-a");
         picture.apply(control(1, name("sc-b", true)).number(4, 1).bytes());
         assertFalse(picture.view().knows("sc-b"));
         picture.apply(control(2, service("nowhere")).bytes());
@@ -74,7 +74,7 @@ class PictureTest {
 
     @Test
     void a_name_of_several_sources_is_known_and_no_service() {
-        Picture picture = new Picture();
+        Picture picture = new Picture("app-a");
         ProtobufWriter answer = message().text(1, "sc-b").text(3, "nacos").text(3, "fixed");
         picture.apply(control(1, message().text(1, "name/sc-b").number(2, 7).message(7, answer)).bytes());
         assertTrue(picture.view().knows("sc-b"));
@@ -85,7 +85,7 @@ class PictureTest {
 
     @Test
     void what_cannot_be_read_is_refused_and_the_last_good_one_stays() {
-        Picture picture = new Picture();
+        Picture picture = new Picture("app-a");
         picture.apply(control(1, service("10.0.0.1:80"), name("sc-b", true)).bytes());
         assertEquals(Arrays.asList("service/x", "this agent cannot read it: `nowhere` is no address"),
                 picture.apply(control(2, service("nowhere")).bytes()));
@@ -103,7 +103,7 @@ class PictureTest {
 
     @Test
     void what_no_digest_names_is_known_to_be_nothing() {
-        Picture picture = new Picture();
+        Picture picture = new Picture("app-a");
         ProtobufWriter digest = message().number(1, 1).run(2, hashes("sc-b", "sc-c", "sc-d"));
         picture.apply(control(1).number(4, 1).message(5, digest).bytes());
         for (String name : new String[] {"sc-b", "sc-c", "sc-d"}) {
@@ -122,7 +122,7 @@ class PictureTest {
 
     @Test
     void a_change_of_a_digest_that_was_never_whole_says_nothing() {
-        Picture picture = new Picture();
+        Picture picture = new Picture("app-a");
         picture.apply(control(1).number(4, 1).message(5, message().run(2, hashes("sc-b"))).bytes());
         assertFalse(picture.view().knows("sc-c"));
         picture.apply(control(2).message(5, message().number(1, 1).run(2, hashes("sc-b"))).bytes());
@@ -131,7 +131,7 @@ class PictureTest {
 
     @Test
     void what_is_held_is_told_at_the_next_connection() {
-        Picture picture = new Picture();
+        Picture picture = new Picture("app-a");
         picture.apply(control(1, service("10.0.0.1:80")).bytes());
         Identity identity = new Identity("", "node", "app-a", "", "", "secret", "0.1.0", "");
         byte[] hello = Messages.hello(identity, picture.held(), picture.epoch());
@@ -170,5 +170,34 @@ class PictureTest {
         System.arraycopy(text, 0, block, 16, text.length);
         assertEquals("www.example.com", Hpack.read(block).get("grpc-status"));
         assertEquals("200", Hpack.read(block).get(":status"));
+    }
+
+    /** Group {@code trade}, entered at {@code app-a}, with one lane that is entered so. */
+    private static ProtobufWriter entered(String at, int entry, ProtobufWriter written) {
+        ProtobufWriter lane = message().text(1, "gray").number(2, 1).number(3, 1).message(entry, written);
+        ProtobufWriter group = message().text(1, "trade")
+                .message(2, message().message(2, message().text(1, at).number(2, 1))).text(3, "app-b").message(4, lane);
+        return message().text(1, "group/trade").number(2, 1).message(3, group);
+    }
+
+    private static ProtobufWriter content(int operator, String operand) {
+        ProtobufWriter condition = message().message(1, message().text(1, "canary")).text(operator, operand);
+        return message().message(2, condition);
+    }
+
+    @Test
+    void how_requests_enter_is_read_where_this_application_lets_them_in_and_refused_where_it_is_not_known() {
+        Picture picture = new Picture("app-a");
+        assertEquals(Collections.emptyList(), picture.apply(control(1, entered("app-a", 5, content(7, "gr[ae]y"))).bytes()));
+        assertTrue(picture.view().policy.isEntrance("app-a"));
+        assertTrue(picture.view().policy.isEdge("app-a"));
+        assertFalse(picture.view().policy.isEntrance("app-b"));
+        for (ProtobufWriter wrong : Arrays.asList(content(99, "from the future"), content(7, "gr[ay"),
+                message().message(2, message().text(2, "no parameter")), message().number(7, 1))) {
+            assertEquals(2, picture.apply(control(2, entered("app-a", 5, wrong)).bytes()).size());
+            assertEquals(0, picture.apply(control(3, entered("app-b", 5, wrong)).bytes()).size());
+        }
+        ProtobufWriter ratio = message().number(1, 3_000).message(2, message().text(3, "uid"));
+        assertEquals(0, picture.apply(control(4, entered("app-a", 6, ratio)).bytes()).size());
     }
 }

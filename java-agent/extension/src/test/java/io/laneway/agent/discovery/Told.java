@@ -46,7 +46,7 @@ public final class Told {
         gray.tag = "gray";
         gray.enabled = true;
         gray.strict = true;
-        Group trade = new Group("trade", Collections.<String>emptyList(), Collections.singleton("app-b"), Collections.singletonList(gray));
+        Group trade = new Group("trade", Collections.<String>emptyList(), Collections.<String>emptyList(), Collections.singleton("app-b"), Collections.singletonList(gray));
         return new View(Collections.singletonList(trade), names, ambiguous, null, true);
     }
 }

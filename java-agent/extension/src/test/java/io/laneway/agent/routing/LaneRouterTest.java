@@ -16,7 +16,7 @@ class LaneRouterTest {
     private static final Map<String, String> GRAY = Collections.singletonMap("trade", "gray");
 
     private final List<String> said = new ArrayList<>();
-    private final LaneRouter router = new LaneRouter(null, said::add);
+    private final LaneRouter router = new LaneRouter(null, new Registration("", ""), said::add);
     /** What the application's registry has, stale as it may be: the base, and a gray instance. */
     private final List<Instance> registered = Arrays.asList(
             new Instance("10.0.0.1", 80, OwnTags.metadata(""), "base"),
@@ -56,5 +56,53 @@ class LaneRouterTest {
         check(new Told().nothing("sc-b"), GRAY, "base");
         check(new Told(), GRAY, "gray");
         check(new Told(), BASE, "base");
+    }
+
+    /** {@code connected}: {@code ip:port}, {@code ip:port=TAG}, and {@code !ip:port} of one that is not there now. */
+    private void among(Told told, Map<String, String> carried, String connected, String... expected) {
+        List<Instance> all = new ArrayList<>();
+        for (String one : connected.split(" ")) {
+            String[] parts = one.replace("!", "").split("[:=]");
+            Map<String, String> metadata = OwnTags.metadata(parts.length > 2 ? parts[2] : "");
+            all.add(new Instance(parts[0], Integer.parseInt(parts[1]), metadata, one));
+        }
+        List<String> found = new ArrayList<>();
+        String[] names = {"providers:Shop::", "sc-b"};
+        for (Instance instance : router.among(
+                told.view(), names, all, one -> !one.known.toString().startsWith("!"), carried)) {
+            found.add(instance.known.toString());
+        }
+        assertEquals(Arrays.asList(expected), found, () -> carried + " of " + connected);
+    }
+
+    @Test
+    void of_connections_those_to_the_lane_s_instances_are_used() {
+        Told told = new Told().service("sc-b", "10.0.0.1:80", "10.0.0.2:80=gray", "10.0.0.3:80=gray");
+        String all = "10.0.0.1:80 10.0.0.2:80 10.0.0.3:80 10.0.0.4:80";
+        among(told, BASE, all, "10.0.0.1:80");
+        among(told, GRAY, all, "10.0.0.2:80", "10.0.0.3:80");
+        among(told, GRAY, "10.0.0.1:80 !10.0.0.2:80 10.0.0.3:80", "10.0.0.3:80");
+        // The lane is strict: its instances are tried rather than the base, and without a connection nobody is.
+        among(told, GRAY, "10.0.0.1:80 !10.0.0.2:80", "!10.0.0.2:80");
+        among(told, GRAY, "10.0.0.1:80");
+    }
+
+    @Test
+    void the_first_name_that_is_known_counts() {
+        Told told = new Told().service("providers:shop::", "10.0.0.2:80").service("sc-b", "10.0.0.1:80");
+        among(told, BASE, "10.0.0.1:80 10.0.0.2:80", "10.0.0.2:80");
+        among(new Told().several("sc-b", "nacos", "fixed"), BASE, "10.0.0.1:80");
+    }
+
+    @Test
+    void a_port_that_nobody_is_registered_by_is_that_of_its_host() {
+        Told told = new Told().service("sc-b", "10.0.0.1:80", "10.0.0.2:80=gray", "10.0.0.3:81", "10.0.0.3:82=gray");
+        among(told, BASE, "10.0.0.1:50051 10.0.0.2:50051", "10.0.0.1:50051");
+        among(told, GRAY, "10.0.0.1:50051 10.0.0.2:50051", "10.0.0.2:50051");
+        // Two tags on one host: a port is whose it says itself.
+        String both = "10.0.0.3:50051 10.0.0.3:50052=gray";
+        among(told, BASE, both, "10.0.0.3:50051");
+        among(told, GRAY, both, "10.0.0.3:50052=gray");
+        among(told, GRAY, "10.0.0.3:50052=gray 10.0.0.3:82", "10.0.0.3:82");
     }
 }

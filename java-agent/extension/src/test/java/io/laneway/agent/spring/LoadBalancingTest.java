@@ -8,6 +8,7 @@ import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.bridge.Router;
 import io.laneway.agent.routing.LaneRouter;
+import io.laneway.agent.routing.Registration;
 import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.context.Scope;
 import java.net.URI;
@@ -17,6 +18,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.function.Predicate;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.springframework.cloud.client.DefaultServiceInstance;
@@ -131,7 +133,7 @@ class LoadBalancingTest {
     void a_balancer_that_asks_for_all_instances_is_corrected_from_among_them() {
         List<ServiceInstance> all =
                 Arrays.asList(instance("10.0.0.1", ""), instance("10.0.0.2", "gray"), instance("10.0.0.3", "blue"));
-        Bridge.install(new LaneRouter(null, text -> { }));
+        Bridge.install(new LaneRouter(null, new Registration("", ""), text -> { }));
         ServiceInstanceListSupplier supplier = supplier(all);
         assertEquals(all, LoadBalancing.seen(supplier, supplier.get()).blockFirst());
         for (ServiceInstance chosen : all) {
@@ -157,6 +159,17 @@ class LoadBalancingTest {
             public List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried) {
                 return Collections.singletonList(
                         new Instance("10.0.0.2", 8080, Collections.<String, String>emptyMap(), null));
+            }
+
+            @Override
+            public List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable,
+                    Map<String, String> carried) {
+                throw new AssertionError();
+            }
+
+            @Override
+            public Map<String, String> registration(Map<String, String> metadata) {
+                throw new AssertionError();
             }
 
             @Override

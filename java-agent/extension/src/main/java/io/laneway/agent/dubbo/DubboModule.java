@@ -1,0 +1,19 @@
+package io.laneway.agent.dubbo;
+
+import io.laneway.agent.AdapterModule;
+import io.opentelemetry.javaagent.extension.instrumentation.TypeInstrumentation;
+import java.util.Collections;
+import java.util.List;
+
+/** Dubbo's clusters, which choose whom a call goes to, over whatever protocol. */
+public class DubboModule extends AdapterModule {
+    /** Called by the agent, once. */
+    public DubboModule() {
+        super("laneway-dubbo", ClusterInstrumentation.CLUSTER, "io.laneway.agent.dubbo.Choosing");
+    }
+
+    @Override
+    protected List<TypeInstrumentation> adapters() {
+        return Collections.<TypeInstrumentation>singletonList(new ClusterInstrumentation());
+    }
+}

@@ -1,0 +1,122 @@
+package io.laneway.agent.entrance;
+
+import io.laneway.agent.decision.LaneContext;
+import io.laneway.agent.decision.Policy;
+import io.opentelemetry.api.baggage.Baggage;
+import io.opentelemetry.api.baggage.BaggageBuilder;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.Map;
+import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
+
+/**
+ * What becomes of a request that arrives at this application: where it is an entrance, the lane of a request that has none
+ * yet is decided here (semantics §2); and a request that no lane leads to this instance is noticed.
+ */
+public final class Entrance {
+    private static final String PREFIX = "lane.";
+    /** Of what goes on arriving wrongly a line so often. */
+    private static final long SAY_NANOS = TimeUnit.MINUTES.toNanos(1);
+    private static volatile Entrance installed;
+
+    private final Supplier<Policy> policy;
+    private final String application;
+    private final String tag;
+    private final Consumer<String> log;
+    private final AtomicLong misrouted = new AtomicLong();
+    private final AtomicLong saidAt = new AtomicLong(System.nanoTime() - SAY_NANOS);
+
+    /** {@code tag}: this instance's own, empty for the base. */
+    public Entrance(Supplier<Policy> policy, String application, String tag, Consumer<String> log) {
+        this.policy = policy;
+        this.application = application;
+        this.tag = tag;
+        this.log = log;
+    }
+
+    /** The process's; {@code null} where no control plane is named. */
+    static Entrance installed() {
+        return installed;
+    }
+
+    /** The agent has started. */
+    public static void install(Entrance entrance) {
+        installed = entrance;
+    }
+
+    /** How many requests have arrived that are not this instance's. */
+    long misrouted() {
+        return misrouted.get();
+    }
+
+    /** The baggage with which a request goes on. */
+    Baggage arrived(Baggage baggage, Received request) {
+        Policy now = policy.get();
+        Map<String, String> carried = carried(baggage);
+        boolean isEdge = now.isEdge(application);
+        LaneContext context = now.read(isEdge ? Collections.<String, String>emptyMap() : carried);
+        boolean isRight = now.allows(context, application, tag);
+        if (!now.isEntrance(application)) {
+            note(isRight, carried, request);
+            return baggage;
+        }
+        // An entrance may put a request into a lane whose instance it is not: it came rightly all the same.
+        now.enter(application, request, Entrance::random, context);
+        note(isRight || now.allows(context, application, tag), carried, request);
+        return with(baggage, isEdge, carried, now.written(context));
+    }
+
+    /** Lane members first, one of each group; what groups that are not known here have travels on, but at an edge. */
+    private static Baggage with(Baggage baggage, boolean isEdge, Map<String, String> carried, Map<String, String> written) {
+        BaggageBuilder builder = Baggage.builder();
+        written.forEach((group, value) -> builder.put(PREFIX + group, value));
+        if (!isEdge) {
+            carried.forEach((group, value) -> {
+                if (!written.containsKey(group)) {
+                    builder.put(PREFIX + group, value);
+                }
+            });
+        }
+        baggage.forEach((key, entry) -> {
+            if (!key.startsWith(PREFIX)) {
+                builder.put(key, entry.getValue(), entry.getMetadata());
+            }
+        });
+        return builder.build();
+    }
+
+    private static Map<String, String> carried(Baggage baggage) {
+        Map<String, String> carried = new HashMap<>();
+        baggage.forEach((key, entry) -> {
+            if (key.startsWith(PREFIX)) {
+                carried.put(key.substring(PREFIX.length()), entry.getValue());
+            }
+        });
+        return carried;
+    }
+
+    /** A lane of this instance's own tag may be newer here than at the caller, or older. */
+    private void note(boolean isRight, Map<String, String> carried, Received request) {
+        if (isRight || !tag.isEmpty() && carried.containsValue(tag)) {
+            return;
+        }
+        long count = misrouted.incrementAndGet();
+        long said = saidAt.get();
+        long now = System.nanoTime();
+        if (now - said >= SAY_NANOS && saidAt.compareAndSet(said, now)) {
+            log.accept("requests arrive that no lane leads to this instance (" + (tag.isEmpty() ? "base" : tag) + " of " + application
+                    + "): " + count + " so far, now " + request.method() + " with the lanes " + carried
+                    + "; whoever sent it chooses without lanes");
+        }
+    }
+
+    private static byte[] random() {
+        byte[] random = new byte[16];
+        ThreadLocalRandom.current().nextBytes(random);
+        return random;
+    }
+}

@@ -1,0 +1,82 @@
+package io.laneway.agent.routing;
+
+import io.laneway.agent.bridge.Instance;
+import io.laneway.agent.decision.Addresses;
+import io.laneway.agent.decision.Endpoint;
+import io.laneway.agent.decision.Service;
+import java.util.ArrayList;
+import java.util.Collections;
+import java.util.HashMap;
+import java.util.HashSet;
+import java.util.LinkedHashSet;
+import java.util.List;
+import java.util.Map;
+import java.util.Set;
+import java.util.function.Predicate;
+
+/**
+ * Which of an application's connections go to which instance. One process listens at several ports, and not each of them
+ * is what it is registered by: one at a port that nobody is registered by is its host's.
+ */
+final class Reachable {
+    private final Map<String, List<Instance>> byAddress = new HashMap<>();
+    private final Map<String, List<Instance>> unnamedByHost = new HashMap<>();
+    private final Map<String, Set<String>> tagsByHost = new HashMap<>();
+
+    Reachable(Service service, List<Instance> registered) {
+        Set<String> named = new HashSet<>();
+        for (Endpoint endpoint : service.endpoints()) {
+            named.add(endpoint.address);
+            named.addAll(endpoint.otherAddresses);
+            tagsByHost.computeIfAbsent(host(endpoint.address), host -> new HashSet<>()).add(endpoint.tag);
+        }
+        for (Instance instance : registered) {
+            String address = Addresses.canonical(instance.host, instance.port);
+            if (address != null) {
+                Map<String, List<Instance>> to = named.contains(address) ? byAddress : unnamedByHost;
+                String key = named.contains(address) ? address : host(address);
+                to.computeIfAbsent(key, unused -> new ArrayList<>(1)).add(instance);
+            }
+        }
+    }
+
+    /** Whether an instance is reached by a connection of which this holds. */
+    boolean isAny(Endpoint endpoint, Predicate<Instance> holds) {
+        return at(endpoint).stream().anyMatch(holds);
+    }
+
+    /** All connections to these instances; those of which this holds, where it holds of any. */
+    List<Instance> of(List<Endpoint> endpoints, Predicate<Instance> holds) {
+        Set<Instance> all = new LinkedHashSet<>();
+        for (Endpoint endpoint : endpoints) {
+            all.addAll(at(endpoint));
+        }
+        List<Instance> held = new ArrayList<>(all);
+        held.removeIf(holds.negate());
+        return held.isEmpty() ? new ArrayList<>(all) : held;
+    }
+
+    private List<Instance> at(Endpoint endpoint) {
+        List<Instance> found = byAddress.get(endpoint.address);
+        for (String other : endpoint.otherAddresses) {
+            found = found == null ? byAddress.get(other) : found;
+        }
+        return found == null ? unnamed(endpoint) : found;
+    }
+
+    /** Where instances of several tags share a host, each port is whose it says itself. */
+    private List<Instance> unnamed(Endpoint endpoint) {
+        String host = host(endpoint.address);
+        List<Instance> unnamed = unnamedByHost.getOrDefault(host, Collections.<Instance>emptyList());
+        if (unnamed.isEmpty() || tagsByHost.get(host).size() == 1) {
+            return unnamed;
+        }
+        List<Instance> own = new ArrayList<>(unnamed);
+        own.removeIf(instance -> !OwnTags.tag(instance).equals(endpoint.tag));
+        return own;
+    }
+
+    private static String host(String address) {
+        return address.substring(0, address.lastIndexOf(':'));
+    }
+}
