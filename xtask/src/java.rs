@@ -16,6 +16,10 @@ use crate::{
 /// Random cases that both decide.
 const CASES: &str = "10000";
 
+/// Where it is, and the applications that it is shown with.
+const AGENT: &str = "java-agent";
+const SAMPLES: &str = "samples/spring-cloud";
+
 /// The world of tests that run the built agent.
 const WORLD: &str = "java";
 
@@ -26,9 +30,10 @@ const RELEASE_MIN: u32 = 17;
 /// error, as a failed test is everywhere.
 pub(crate) fn build(root: &Path, worlds: &mut Worlds, strictness: Strictness) -> Result<()> {
     let built = require_jdk().and_then(|()| match strictness {
-        Strictness::Local => run::command(&mut maven(root, &["-DskipTests"])),
+        Strictness::Local => run::command(&mut maven(root, AGENT, &["-DskipTests"])),
         Strictness::Ci => Ok(()),
     });
+    let built = built.and_then(|()| run::command(&mut maven(root, SAMPLES, &[])));
     if let Err(missing) = built {
         if strictness == Strictness::Ci {
             return Err(missing.context("the Java agent cannot be built"));
@@ -38,14 +43,21 @@ pub(crate) fn build(root: &Path, worlds: &mut Worlds, strictness: Strictness) ->
         return Ok(());
     }
     let cases = format!("-Dlaneway.random.cases={}", random_cases(root)?.display());
-    run::command(&mut maven(root, &[&cases]))?;
+    run::command(&mut maven(root, AGENT, &[&cases]))?;
     worlds.note(WORLD, Ok(()));
     Ok(())
 }
 
-fn maven(root: &Path, more: &[&str]) -> Command {
+/// The agent and the applications that it is shown with, untested.
+pub(crate) fn build_for_demo(root: &Path) -> Result<()> {
+    require_jdk()?;
+    run::command(&mut maven(root, AGENT, &["-DskipTests"]))?;
+    run::command(&mut maven(root, SAMPLES, &[]))
+}
+
+fn maven(root: &Path, project: &str, more: &[&str]) -> Command {
     let mut maven = Command::new("mvn");
-    maven.current_dir(root.join("java-agent")).args(["-q", "-B", "package"]).args(more);
+    maven.current_dir(root.join(project)).args(["-q", "-B", "package"]).args(more);
     maven
 }
 

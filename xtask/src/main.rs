@@ -4,6 +4,7 @@
 
 mod bench;
 mod console;
+mod demo_nacos;
 mod java;
 mod run;
 mod test;
@@ -22,7 +23,10 @@ const VERBS: &[(&str, &str)] = &[
     ("test", "everything: format, lints, tidy, codegen --check, dependencies, all tests"),
     ("faults", "every experiment of docs/faults.md, in full; about half an hour on two cores"),
     ("console", "build the console; the next build of the binary takes it in"),
-    ("demo", "build the release binary and run `laneway demo` (arguments are passed on)"),
+    (
+        "demo",
+        "build the release binary and run `laneway demo` (arguments are passed on); `--nacos [--once]`: Spring Cloud and Dubbo applications under the Java agent, registered in a Nacos server",
+    ),
     (
         "bench",
         "measure the gateway against its peers in one run; writes docs/benchmarks.md; `decision`: only the lane decision; `--against BINARY [ROUNDS]`: this tree's binary relative to another",
@@ -63,7 +67,11 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "test" => test::run(&root, worlds::Strictness::from_environment()),
         "faults" if rest.is_empty() => test::faults(&root, worlds::Strictness::from_environment()),
         "console" if rest.is_empty() => console::build(&root),
-        "demo" => demo(&root, rest),
+        "demo" => match rest {
+            [nacos] if nacos == "--nacos" => demo_nacos::run(&root, false),
+            [nacos, once] if nacos == "--nacos" && once == "--once" => demo_nacos::run(&root, true),
+            _ => demo(&root, rest),
+        },
         "bench" if rest == ["decision"] => bench::decision(&root),
         "bench" if rest.is_empty() => bench::run(&root),
         "bench" => match rest {

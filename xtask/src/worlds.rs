@@ -181,6 +181,13 @@ fn node(root: &Path, home: &Path) -> Result<()> {
     mark_current(&place, &wanted)
 }
 
+/// The folder that a Nacos server is started from, made where it is not there.
+pub(crate) fn nacos_server(root: &Path) -> Result<PathBuf> {
+    let home = root.join("target/worlds");
+    nacos(root, &home)?;
+    Ok(home.join("nacos"))
+}
+
 /// A Nacos server with everything it needs: a class that starts it, and the jars beside.
 fn nacos(root: &Path, home: &Path) -> Result<()> {
     on_path("mvn").and_then(|()| on_path("javac"))?;

@@ -1,6 +1,10 @@
 //! One host with a Nacos server, a control plane with a gateway, and applications.
 
-use std::{fs, path::PathBuf, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use testkit::{Host, Process, Sandbox, Switch, http, relay::Relay, wait};
@@ -12,10 +16,10 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 pub(crate) const SERVER_SOON: Duration = Duration::from_secs(180);
 
 /// Where the server listens; gRPC is 1000 above.
-const SERVER: &str = "127.0.0.1:8848";
+pub(crate) const SERVER: &str = "127.0.0.1:8848";
 
 /// Where Laneway finds it: what stands between may fall silent.
-const BETWEEN: &str = "127.0.0.1:18848";
+pub(crate) const BETWEEN: &str = "127.0.0.1:18848";
 
 /// Both ports, before and behind what stands between.
 const RELAYED: [(&str, &str); 2] = [(BETWEEN, SERVER), ("127.0.0.1:19848", "127.0.0.1:9848")];
@@ -77,6 +81,40 @@ impl World {
         let mut command = self.host.command(testkit::application::program()?);
         command.args([label, address]);
         Process::start(label, &mut command, self.sandbox.directory())
+    }
+
+    /// One of `samples/spring-cloud` in a JVM under the agent, which finds the server by itself.
+    pub(crate) fn jvm(
+        &self,
+        name: &str,
+        flags: &[String],
+        jar: &str,
+        arguments: &[String],
+    ) -> Result<Process> {
+        let mut agent = std::ffi::OsString::from("-javaagent:");
+        agent.push(built("java-agent/extension/target/laneway-agent.jar")?);
+        let letter = jar.rsplit_once('-').map_or(jar, |(_, letter)| letter);
+        let jar = built(&format!("samples/spring-cloud/{letter}/target/{jar}.jar"))?;
+        let home = self.sandbox.path(&format!("home-{name}"));
+        fs::create_dir_all(&home)?;
+        let mut command = self.host.command("java");
+        command
+            .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            // Nacos's and Dubbo's clients keep files there.
+            .arg(format!("-Duser.home={}", home.display()))
+            .arg(agent)
+            .args(flags)
+            .arg("-jar")
+            .arg(jar)
+            .arg(format!("--nacos={SERVER}"))
+            .args(arguments)
+            .current_dir(&home);
+        Process::start(name, &mut command, self.sandbox.directory())
+    }
+
+    /// A place of this world's own for a file.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.sandbox.path(name)
     }
 
     pub(crate) fn kill_server(&mut self) {
@@ -168,7 +206,12 @@ impl World {
 
     /// One request through the gateway.
     pub(crate) fn get(&self, headers: &[&str]) -> Result<http::Answer> {
-        self.host.inside(|| http::get(GATEWAY, "/c", headers))
+        self.get_at("/c", headers)
+    }
+
+    /// One request through the gateway, to this path.
+    pub(crate) fn get_at(&self, path: &str, headers: &[&str]) -> Result<http::Answer> {
+        self.host.inside(|| http::get(GATEWAY, path, headers))
     }
 
     /// Waits until a request is answered so.
@@ -211,6 +254,13 @@ impl World {
             Ok(())
         })
     }
+}
+
+/// What Maven leaves in a folder of the repository.
+fn built(path: &str) -> Result<PathBuf> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").join(path);
+    let remedy = "run `mvn package` in java-agent/ and in samples/spring-cloud/ first";
+    place.canonicalize().with_context(|| format!("{path}: {remedy}"))
 }
 
 /// A registration as HTTP asks for it.

@@ -1,0 +1,7 @@
+package io.laneway.samples.contract;
+
+/** What C offers by Dubbo, in whichever of its protocols. */
+public interface ServiceC {
+    /** Where the call has been: C. */
+    String c();
+}
