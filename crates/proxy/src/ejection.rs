@@ -52,6 +52,8 @@ pub(crate) enum Trouble {
     NobodyAtPort,
     /// Connecting works, answers do not come.
     Hung,
+    /// The same of the application beside this sidecar, which does not give a sign of life either.
+    Mute,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -68,7 +70,11 @@ struct Ejection {
 impl Ejection {
     /// How long the next one is.
     fn longer(self) -> Duration {
-        (self.length * 2).min(EJECTION_LONGEST)
+        match self.trouble {
+            // Its callers put it aside for longer, where they have somebody else; those who have nobody ask again.
+            Trouble::Mute => EJECTION_FIRST,
+            _ => (self.length * 2).min(EJECTION_LONGEST),
+        }
     }
 }
 
@@ -139,6 +145,22 @@ impl Ejections {
     /// A request was not answered. Returns whether that ejected the instance now: several in a row do, or one that tried
     /// it again.
     pub(crate) fn unanswered(&mut self, address: SocketAddr, now: Instant) -> bool {
+        self.not_answered(address, now, Trouble::Hung)
+    }
+
+    /// The same of the application beside this sidecar, without a sign of life.
+    pub(crate) fn mute(&mut self, address: SocketAddr, now: Instant) -> bool {
+        self.not_answered(address, now, Trouble::Mute)
+    }
+
+    /// Whether it is put aside for being mute. Afterwards one request tries it at a time, as others.
+    #[cold]
+    pub(crate) fn is_mute(&self, address: SocketAddr, now: Instant) -> bool {
+        let known = self.by_address.get(&address);
+        known.is_some_and(|known| known.trouble == Trouble::Mute && now < known.until)
+    }
+
+    fn not_answered(&mut self, address: SocketAddr, now: Instant, trouble: Trouble) -> bool {
         if !self.by_address.contains_key(&address) {
             if self.unanswered.len() >= EJECTIONS_MAX {
                 self.unanswered.clear();
@@ -150,7 +172,7 @@ impl Ejections {
             }
             self.unanswered.remove(&address);
         }
-        self.put_aside(address, now, Trouble::Hung)
+        self.put_aside(address, now, trouble)
     }
 
     fn put_aside(&mut self, address: SocketAddr, now: Instant, trouble: Trouble) -> bool {

@@ -121,6 +121,10 @@ pub(crate) enum Kind {
     /// The same of the application beside a sidecar: nothing of the request has reached it.
     #[error("cannot connect to the application")]
     Application(#[source] io::Error),
+    /// The application beside a sidecar has left several requests unanswered and gives no sign of life: nothing of the
+    /// request has reached it.
+    #[error("the application gives no sign of life")]
+    ApplicationMute,
     /// The application beside a sidecar closed the connection before an answer.
     #[error("the application closed the connection without an answer")]
     ApplicationUnanswered(#[source] io::Error),
@@ -254,6 +258,7 @@ impl Kind {
             Self::Connect(_)
             | Self::UpstreamTls(_)
             | Self::Application(_)
+            | Self::ApplicationMute
             | Self::ApplicationUnanswered(_)
             | Self::Reset(_)
             | Self::Unprocessed
@@ -322,7 +327,7 @@ impl Kind {
             | Self::Answer(_)
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade => 502,
-            Self::Application(_) => Refused::Unreachable.status(),
+            Self::Application(_) | Self::ApplicationMute => Refused::Unreachable.status(),
             Self::ApplicationUnanswered(_) => Refused::Unanswered.status(),
             Self::ApplicationLate { .. } => Refused::Late.status(),
             Self::AnswerTimeout | Self::DeadlineExceeded => 504,
@@ -335,7 +340,7 @@ impl Kind {
     pub(crate) fn refused(&self) -> Option<Refused> {
         match self {
             Self::Misrouted { chooses_again: true, .. } => Some(Refused::Misrouted),
-            Self::Application(_) => Some(Refused::Unreachable),
+            Self::Application(_) | Self::ApplicationMute => Some(Refused::Unreachable),
             Self::ApplicationUnanswered(_) => Some(Refused::Unanswered),
             Self::ApplicationLate { is_silent: false } => Some(Refused::Late),
             Self::ApplicationLate { is_silent: true } => Some(Refused::Silent),

@@ -25,7 +25,7 @@ pub(crate) const GRPC_STATUS: u16 = 200;
 pub(crate) enum Refused {
     /// It is not for this instance. Nothing of it has reached the application.
     Misrouted,
-    /// The application cannot be connected to. Nothing of it has reached it either.
+    /// The application cannot be connected to, or gives no sign of life. Nothing of it has reached it either.
     Unreachable,
     /// The application has closed without an answer. It may have done what it was asked.
     Unanswered,

@@ -172,6 +172,14 @@ impl<'w> sides::Call for Call<'w> {
         }
     }
 
+    fn is_mute(&self) -> bool {
+        match self {
+            // A connection in HTTP/1.1 has nothing to ask with.
+            Self::Http1(_) => false,
+            Self::Http2(call) => call.is_mute(),
+        }
+    }
+
     #[inline]
     fn begin(
         &self,

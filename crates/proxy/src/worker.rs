@@ -274,6 +274,25 @@ impl Worker {
         is_put_aside
     }
 
+    /// The application beside this sidecar took a request, did not answer, and gives no sign of life. Several in a row,
+    /// and for a moment nobody's request is handed to it: their callers, who hear from this sidecar all the time, choose
+    /// somebody else.
+    #[cold]
+    pub(crate) fn mute(&self, application: SocketAddr, now: Instant) {
+        if self.ejections.borrow_mut().mute(application, now) {
+            self.recorder.count(Count::Ejected);
+            tracing::warn!(address = %application, "the application gives no sign of life; requests are refused for a moment");
+            self.forget(application);
+        }
+    }
+
+    /// Whether no request is handed to the application beside this sidecar at present.
+    #[inline]
+    pub(crate) fn is_mute(&self, application: SocketAddr) -> bool {
+        let ejections = self.ejections.borrow();
+        ejections.has_any() && ejections.is_mute(application, Instant::now())
+    }
+
     pub(crate) fn take_request_head(&self) -> Box<RequestHead> {
         self.request_heads.borrow_mut().pop().unwrap_or_default()
     }
@@ -360,16 +379,20 @@ impl Worker {
     fn hold_hung(&self, now: Instant) {
         self.deadlines.for_each(|connection| {
             if connection.deadline().take_noted() && connection.awaits().is_some() {
-                self.hangs(connection, now);
+                self.hangs(connection, false, now);
             }
         });
     }
 
-    /// Holds it against the instance at the other end that it has not answered for long.
+    /// Holds it against the instance at the other end, or the application beside a sidecar, that it has not answered for
+    /// long. `is_mute`: nor has it given a sign of life.
     #[cold]
-    pub(crate) fn hangs(&self, connection: &Connection, now: Instant) {
+    pub(crate) fn hangs(&self, connection: &Connection, is_mute: bool, now: Instant) {
         let picture = self.picture();
         let service = connection.awaits().and_then(|id| picture.lanes.directory().service(id));
+        if service.is_none() && is_mute {
+            return self.mute(connection.peer, now);
+        }
         let instance = service.and_then(|service| service.reached_at(connection.peer));
         self.unanswered(instance.map_or(connection.peer, |it| it.address), now);
     }

@@ -70,6 +70,9 @@ impl Tries {
                 }
             };
             planned.chosen = Some(chosen);
+            if worker.is_mute(chosen.address) && planned.plan.unreachable.is_some() {
+                return Err(Kind::ApplicationMute);
+            }
             worker.tries(chosen.address);
             if !fresh
                 && !chosen.has_several_addresses
@@ -381,17 +384,21 @@ impl Planned<'_> {
             Kind::DeadlineExceeded => is_silent(),
             _ => false,
         });
-        let (Some(chosen), Target::Service { .. }) = (&self.chosen, &self.plan.target) else {
-            return;
-        };
+        let Some(Chosen { address, .. }) = self.chosen else { return };
         let is_its_fault = match kind {
-            Kind::AnswerTimeout | Kind::StreamReset => true,
+            Kind::StreamReset => true,
+            // What a route allows may be over for a subscription that has nothing to say.
+            Kind::AnswerTimeout => call.owes_an_answer(),
             Kind::Reset(_) => connected == Connected::Anew,
             Kind::ClientGone | Kind::DeadlineExceeded => is_silent(),
             _ => false,
         };
-        if is_its_fault && worker.unanswered(chosen.address, now) {
-            self.forget_further(worker);
+        match &self.plan.target {
+            Target::Service { .. } if is_its_fault && worker.unanswered(address, now) => {
+                self.forget_further(worker);
+            }
+            Target::Address(_) if is_its_fault && call.is_mute() => worker.mute(address, now),
+            Target::Service { .. } | Target::Address(_) => {}
         }
     }
 
@@ -405,11 +412,9 @@ impl Planned<'_> {
                 worker.eject(address, now);
                 true
             }
-            // Its sidecar was told the limit of the route.
-            Refused::Late if self.patience.is_callers() => false,
-            Refused::Unanswered | Refused::Late | Refused::Silent => {
-                worker.unanswered(address, now)
-            }
+            // Its application is there, or may be: it has nothing to say yet.
+            Refused::Late => false,
+            Refused::Unanswered | Refused::Silent => worker.unanswered(address, now),
         };
         if is_put_aside {
             self.forget_further(worker);

@@ -267,6 +267,9 @@ pub(crate) trait Call {
     /// say yet.
     fn owes_an_answer(&self) -> bool;
 
+    /// Whether the instance was asked for a sign of life and gave none, whatever it has to say to this request.
+    fn is_mute(&self) -> bool;
+
     /// Sends a request's head, and the first piece of its body with it.
     async fn begin(
         &self,

@@ -356,6 +356,10 @@ impl Call for Playing {
         true
     }
 
+    fn is_mute(&self) -> bool {
+        false
+    }
+
     async fn begin(&self, (): &mut (), first: &mut Part, last: bool) -> Result<(), ProxyError> {
         self.send(first, last).await
     }

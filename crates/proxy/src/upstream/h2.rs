@@ -278,7 +278,7 @@ impl<'w> Call<'w> {
     async fn within<T>(&self, work: impl Future<Output = Result<T, Kind>>) -> Result<T, Kind> {
         let mut work = std::pin::pin!(work);
         // Whoever leaves soon may leave because of its silence: by then it must be known whether it is there.
-        let mut pause = if self.is_grpc.get() { ABANDONED_AFTER / 2 } else { HELD_HUNG_AFTER };
+        let mut pause = if self.is_grpc.get() { self.asks_after() } else { HELD_HUNG_AFTER };
         loop {
             let deadlines = &self.worker.deadlines;
             deadlines.set_now(Instant::now());
@@ -299,6 +299,14 @@ impl<'w> Call<'w> {
         }
     }
 
+    /// How long after its beginning the instance is asked for a sign of life.
+    fn asks_after(&self) -> Duration {
+        let deadlines = &self.worker.deadlines;
+        deadlines.set_now(Instant::now());
+        let left = self.deadline_ms.get().saturating_sub(deadlines.now_ms());
+        (ABANDONED_AFTER / 2).min(Duration::from_millis(left) / 2)
+    }
+
     /// Whether its caller may wait as long as it likes, or much longer than others; whether the instance hangs must be known
     /// all the same. Once is enough.
     fn may_hang(&self, at_ms: u64) -> bool {
@@ -313,7 +321,7 @@ impl<'w> Call<'w> {
     fn note_silence(&self) {
         if self.owes_an_answer() {
             self.is_held.set(true);
-            return self.worker.hangs(&self.connection, Instant::now());
+            return self.worker.hangs(&self.connection, self.is_mute(), Instant::now());
         }
         if !self.is_asked() {
             return;
@@ -325,7 +333,12 @@ impl<'w> Call<'w> {
 
     /// Whether the instance may be blamed for its silence.
     pub(super) fn owes_an_answer(&self) -> bool {
-        !self.is_grpc.get() || self.asked_at.get() == Some(self.session.borrow().heard())
+        !self.is_grpc.get() || self.is_mute()
+    }
+
+    /// Whether a sign of life is due, and nothing at all has come on the connection.
+    pub(super) fn is_mute(&self) -> bool {
+        self.asked_at.get() == Some(self.session.borrow().heard())
     }
 
     /// Whether the instance has all of the request.

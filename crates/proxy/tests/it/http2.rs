@@ -17,6 +17,7 @@ use crate::world::{
     within,
 };
 
+mod frozen;
 mod grpc;
 pub(crate) mod instances;
 

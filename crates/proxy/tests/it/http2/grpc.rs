@@ -114,11 +114,11 @@ async fn a_sidecar_tells_callers_of_grpc_and_proxies_that_it_cannot_reach_its_ap
 }
 
 /// How a call ended, by its trailers, or by its head where there is nothing else.
-fn grpc_status(fields: &HeaderMap) -> &str {
+pub(super) fn grpc_status(fields: &HeaderMap) -> &str {
     fields["grpc-status"].to_str().unwrap()
 }
 
-fn call(timeout: &str) -> http::request::Builder {
+pub(super) fn call(timeout: &str) -> http::request::Builder {
     let post = request("/x").method(Method::POST).header("te", "trailers");
     post.header("content-type", "application/grpc").header("grpc-timeout", timeout)
 }
@@ -320,7 +320,8 @@ async fn a_deadline_that_passes_at_a_sidecar_is_no_answer_of_its_application() {
         (None, "late", "the caller's deadline has passed", false),
         (None, "silent", "the caller's deadline has passed", true),
         // The sidecar was told the limit of the route, as if it were the caller's.
-        (Some(30_000), "late", "the instance did not answer in time", true),
+        (Some(30_000), "late", "the instance did not answer in time", false),
+        (Some(30_000), "silent", "the instance did not answer in time", true),
     ] {
         let instance = Instance::new().await;
         let mut world = behind(&[instance.address]);

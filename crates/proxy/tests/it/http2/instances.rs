@@ -24,6 +24,14 @@ impl Server {
         within("a request", self.0.accept()).await.unwrap().unwrap()
     }
 
+    /// The next request, however long it takes.
+    pub(super) async fn next_if_any(&mut self) -> Asked {
+        match self.0.accept().await {
+            Some(Ok(asked)) => asked,
+            _ => std::future::pending().await,
+        }
+    }
+
     /// Goes on moving bytes, while the test looks after its streams.
     pub(super) fn run(mut self) -> tokio::task::JoinHandle<()> {
         tokio::spawn(async move { while let Some(Ok(_)) = self.0.accept().await {} })

@@ -1,0 +1,124 @@
+//! Applications that speak gRPC and freeze, and those that only have nothing to say: the first are put aside though their
+//! sidecars live, the second never.
+
+use super::{
+    grpc::{call, grpc_status},
+    instances::{Asked, Server, behind, serve},
+    *,
+};
+
+/// Three calls that an instance has, of which nothing is heard from then on.
+async fn three_in_vain(
+    client: &Client,
+    instance: &Instance,
+    call: impl Fn() -> http::request::Builder,
+) -> (Vec<ResponseFuture>, (Server, Vec<Asked>)) {
+    let mut all = Vec::new();
+    for _ in 0..3 {
+        all.push(client.begin(call(), true).await.0);
+    }
+    let (mut server, mut asked) = (Server::accept(instance).await, Vec::new());
+    for _ in &all {
+        asked.push(server.next().await);
+    }
+    (all, (server, asked))
+}
+
+#[tokio::test]
+async fn an_application_that_freezes_behind_a_living_sidecar_is_put_aside_and_its_lane_serves() {
+    let (frozen, base) = (Instance::new().await, nobody().await);
+    let mut world = behind(&[]);
+    world.groups = vec![group(gateway_entrance(), &["a"], Fallback::Strict)];
+    let sidecar = Proxy::sidecar(&world, Some("gray"), frozen.address);
+    let inbound = sidecar.inbound();
+    let in_lane = |timeout| call(timeout).header("baggage", "lane.trade=gray");
+    // Callers that end their calls a moment before the sidecar could say anything: by leaving.
+    let first = Client::over(TcpStream::connect(inbound).await.unwrap()).await;
+    let (all, frozen_with) = three_in_vain(&first, &frozen, || in_lane("1H")).await;
+    tokio::time::sleep(Duration::from_millis(2_100)).await;
+    drop(all);
+    eventually("the sidecar to know", async || sidecar.running.unreachable() == [frozen.address])
+        .await;
+    // Whoever comes now is told at once, but for one a second, who tries it.
+    let client = Client::over(TcpStream::connect(inbound).await.unwrap()).await;
+    eventually("a refusal", async || {
+        let (waits, _) = client.begin(in_lane("1S"), true).await;
+        let told = within("an answer", waits).await.unwrap();
+        let says = told.headers().get("laneway-refused").map(|it| it.to_str().unwrap());
+        match (grpc_status(told.headers()), says) {
+            ("14", Some("unreachable")) => true,
+            ("4", _) => false,
+            other => panic!("{other:?}"),
+        }
+    })
+    .await;
+    // A gateway that has never called it chooses another instance of the lane, for calls that nobody may send twice.
+    let other = serve(Instance::new().await, "other");
+    world.listeners[0].trusted = true;
+    let tagged = |address| (address, Some("gray"));
+    world.services[0].2 = vec![tagged(inbound), tagged(other), (base, None)];
+    let gateway = Proxy::gateway(&world);
+    let client = Client::connect(&gateway).await;
+    let mut tried = 0;
+    eventually("the frozen one to be chosen first", async || {
+        let (waits, _) = client.begin(in_lane("1S").header("canary", "gray"), true).await;
+        let answer = within("an answer", waits).await.unwrap();
+        match answer.headers().contains_key("grpc-status") {
+            true => tried += 1,
+            false => assert!(whole(answer.into_body()).await.0.starts_with(b"other /x ")),
+        }
+        gateway.running.counters().counted(Count::RetriedUnreachable) > 0
+    })
+    .await;
+    assert!(tried <= 9, "one a second tries it, not more: {tried}");
+    // It goes on: the next that tries it finds it.
+    drop(frozen_with);
+    serve(frozen, "thawed");
+    let client = Client::over(TcpStream::connect(inbound).await.unwrap()).await;
+    eventually("it to be found again", async || {
+        let (waits, _) = client.begin(in_lane("1S"), true).await;
+        let answer = within("an answer", waits).await.unwrap();
+        !answer.headers().contains_key("grpc-status")
+    })
+    .await;
+    assert!(sidecar.running.unreachable().is_empty());
+}
+
+#[tokio::test]
+async fn a_subscription_that_a_route_ends_is_held_against_a_frozen_instance_and_no_other() {
+    for (lives, limit_ms) in [(true, 400), (true, 2_500), (false, 400), (false, 2_500)] {
+        let instance = Instance::new().await;
+        let mut world = behind(&[instance.address]);
+        world.routes = vec![("/", "sc-A", Vec::new(), (None, Some(limit_ms)))];
+        let proxy = Proxy::gateway(&world);
+        let client = Client::connect(&proxy).await;
+        if lives {
+            let (warm, _) = client.begin(call("1H"), true).await;
+            let mut server = Server::accept(&instance).await;
+            let mut kept = vec![server.next().await];
+            // It answers PINGs, and has nothing to say to those who ask for more.
+            let running = tokio::spawn(async move {
+                loop {
+                    kept.push(server.next_if_any().await);
+                }
+            });
+            let mut all = vec![warm];
+            for _ in 0..4 {
+                all.push(client.begin(call("1H"), true).await.0);
+            }
+            for waits in all {
+                let told = within("an answer", waits).await.unwrap();
+                assert_eq!(grpc_status(told.headers()), "4", "{limit_ms}");
+            }
+            running.abort();
+        } else {
+            let (all, _frozen) = three_in_vain(&client, &instance, || call("1H")).await;
+            for waits in all {
+                let told = within("an answer", waits).await.unwrap();
+                assert_eq!(grpc_status(told.headers()), "4", "{limit_ms}");
+            }
+        }
+        let is_put_aside = !proxy.running.unreachable().is_empty();
+        assert_eq!(is_put_aside, !lives, "{limit_ms}");
+    }
+}
