@@ -256,6 +256,7 @@ impl Picture {
         let name = &source.metadata.name;
         if exists {
             self.add_source(name);
+            self.services.set_listing(name, source.spec.fixed.is_some());
         } else if let Some(Object::ServiceSource(new)) = new
             && new.spec.sort() != source.spec.sort()
         {
@@ -389,6 +390,7 @@ impl Picture {
         for id in self.services.of_source(&name.to_lowercase()) {
             self.services.remove(&id, touches);
         }
+        self.services.set_listing(name, false);
     }
 
     /// A source stands otherwise than before. Returns whether everyone must look again: what was not there may be

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use lanes::{
     Endpoint, Problem, Service, ServiceId,
-    service::{FurtherAddresses, Health, Port},
+    service::{FurtherAddresses, Health, Port, Protocol},
 };
 use tokio::sync::watch;
 
@@ -21,6 +21,8 @@ pub struct StaticService {
     pub name: String,
     /// The application behind it; `None`: as the service.
     pub application: Option<String>,
+    /// What is spoken at its instances' ports.
+    pub protocol: Protocol,
     /// Its instances.
     pub instances: Vec<StaticInstance>,
 }
@@ -133,7 +135,7 @@ fn compile(
             tag,
             weight: instance.weight,
             health,
-            port: Port::default(),
+            port: Port { protocol: spec.protocol, is_further: false },
         }
     });
     let endpoints: Vec<Endpoint> = endpoints.collect();
@@ -154,7 +156,12 @@ mod tests {
             tag: (*tag).to_owned(),
             weight: 1,
         });
-        StaticService { name: name.to_owned(), application: None, instances: instances.collect() }
+        StaticService {
+            name: name.to_owned(),
+            application: None,
+            protocol: Protocol::Http,
+            instances: instances.collect(),
+        }
     }
 
     #[track_caller]
@@ -214,6 +221,19 @@ mod tests {
         let all: Vec<String> = endpoint.addresses().map(|it| it.to_string()).collect();
         assert_eq!(all, ["10.0.0.1:80", "[fd00::1]:80"]);
         assert_eq!(list.update("s", "n", &[service("a", &[("10.0.0.1:80", "gray")])]).len(), 1);
+    }
+
+    #[test]
+    fn what_is_spoken_at_a_port_is_told_and_so_is_its_change() {
+        let mut list = StaticList::default();
+        let read = service("dubbo", &[("10.0.0.1:20880", "")]);
+        let unread = StaticService { protocol: Protocol::Tcp, ..read.clone() };
+        for (written, expected) in [(read, Protocol::Http), (unread, Protocol::Tcp)] {
+            let changes = list.update("s", "n", &[written]);
+            let told = changes[0].state.as_ref().unwrap();
+            let spoken: Vec<_> = told.endpoints().iter().map(|it| it.port.protocol).collect();
+            assert_eq!(spoken, [expected]);
+        }
     }
 
     #[tokio::test(start_paused = true)]

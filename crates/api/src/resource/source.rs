@@ -5,7 +5,7 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use lanes::{Problem, Tag};
+use lanes::{Problem, Tag, service::Protocol};
 use serde::{Deserialize, Serialize};
 
 use super::{Describe, Metadata, Status};
@@ -54,6 +54,12 @@ pub struct StaticService {
     /// The application behind it; the service's name when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub application: Option<String>,
+    /// What is spoken at its instances' ports: `http` (each request is read, and stays in its lane), or `tcp` (anything:
+    /// captured connections pass unread, and base reaches no tagged instance). Another port of the same application is
+    /// another service.
+    #[serde(default = "http", skip_serializing_if = "is_http")]
+    #[schema(required = false, default = "http")]
+    pub protocol: String,
     /// Its instances.
     #[serde(default)]
     #[schema(required = false)]
@@ -193,6 +199,11 @@ impl StaticServices {
 impl StaticService {
     fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
+        if Protocol::parse(&self.protocol).is_none() {
+            const REMEDY: &str = "use http (HTTP/1.1, and HTTP/2 in the clear) or tcp (anything: passes unread). What gateways \
+                 speak with it, TLS among that, is said by a Backend";
+            problems.push(Problem::new("protocol", &self.protocol, REMEDY));
+        }
         for (index, instance) in self.instances.iter().enumerate() {
             let at = format!("instances[{index}]");
             for (place, (field, address)) in instance.places().enumerate() {

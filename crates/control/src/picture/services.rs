@@ -81,11 +81,27 @@ pub(crate) struct Services {
     backed: HashMap<ServiceId, usize>,
     departed_services: VecDeque<(Instant, ServiceId)>,
     departed_addresses: VecDeque<(Instant, SocketAddr)>,
+    /// Sources whose instances are hosts of the mesh beside the registered ones: somebody has listed them, port by port.
+    listing: BTreeSet<String>,
     /// What of names and addresses means something.
     digest: Digest,
 }
 
 impl Services {
+    /// A source lists its instances port by port: further ports on their hosts are nobody's. Said before it tells any.
+    pub(crate) fn set_listing(&mut self, source: &str, is_listing: bool) {
+        let source = source.to_lowercase();
+        match is_listing {
+            true => self.listing.insert(source),
+            false => self.listing.remove(&source),
+        };
+    }
+
+    /// Whether the hosts of its instances are known as such.
+    fn names_hosts(&self, id: &ServiceId) -> bool {
+        id.source() == EMBEDDED_SOURCE || self.listing.contains(id.source())
+    }
+
     /// A service appeared or changed.
     pub(crate) fn put(
         &mut self,
@@ -252,11 +268,12 @@ impl Services {
     }
 
     fn occupy(&mut self, address: SocketAddr, id: &ServiceId, touches: &mut Vec<Touch>) {
+        let names_host = self.names_hosts(id) && !address.ip().is_loopback();
         let occupants = self.by_address.entry(address).or_default();
         if occupants.is_empty() {
             self.digest.add(of_address(address));
         }
-        if !occupants.is_on_host && id.source() == EMBEDDED_SOURCE && !address.ip().is_loopback() {
+        if !occupants.is_on_host && names_host {
             occupants.is_on_host = true;
             self.digest.add(of_host(address.ip()));
         }
@@ -410,10 +427,10 @@ impl Services {
         self.by_address.get(address).into_iter().flat_map(Occupants::meant)
     }
 
-    /// The hosts of registered instances, and whose these are.
+    /// The hosts of registered and listed instances, and whose these are.
     pub(crate) fn hosts(&self) -> HashMap<IpAddr, BTreeSet<Arc<str>>> {
         let mut hosts: HashMap<IpAddr, BTreeSet<Arc<str>>> = HashMap::new();
-        for service in self.all().filter(|service| service.id().source() == EMBEDDED_SOURCE) {
+        for service in self.all().filter(|service| self.names_hosts(service.id())) {
             let addresses = service.endpoints().iter().flat_map(lanes::Endpoint::all_addresses);
             for ip in addresses.map(|address| address.ip()).filter(|ip| !ip.is_loopback()) {
                 hosts.entry(ip).or_default().insert(Arc::clone(service.application()));

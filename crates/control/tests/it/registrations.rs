@@ -7,7 +7,7 @@ use api::discovery::v1::{
     register_response,
 };
 use lanes::{
-    Endpoint, Service,
+    Endpoint, Service, ServiceId,
     directory::digest,
     service::{Health, Port},
 };
@@ -288,6 +288,65 @@ async fn calls_to_ports_that_nobody_has_declared_are_named() {
     // An instance that leaves takes its host with it, when its address means nothing any more; until then it is told.
     plane.control.update_services("embedded", vec![(id("sc-a"), None)]);
     while !shown().await.is_null() {
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn further_ports_on_the_hosts_that_a_static_source_lists_are_nobodys_too() {
+    let plane = Plane::start().await;
+    let source = |name: &str, spec: &serde_json::Value| {
+        serde_json::json!({
+            "apiVersion": "laneway.io/v1alpha1", "kind": "ServiceSource", "metadata": {"name": name}, "spec": spec,
+        })
+    };
+    let (fixed, nacos) = (
+        source("fixed", &serde_json::json!({"static": {"services": []}})),
+        source("nacos", &serde_json::json!({"nacos": {"addresses": ["127.0.0.1:1"]}})),
+    );
+    plane.apply(&[fixed, nacos]).await.unwrap();
+    let tell = |source: &str, address: &str| {
+        let id = ServiceId::new(source, "default", "", "old");
+        let endpoint = Endpoint {
+            address: address.parse().unwrap(),
+            application_address: None,
+            further: None,
+            tag: None,
+            weight: 1,
+            health: Health::Usable,
+            port: Port::default(),
+        };
+        let old = Service::new(id.clone(), "old", "app-old", vec![endpoint]);
+        plane.control.update_services(source, vec![(id, Some(Arc::new(old)))]);
+    };
+    // Who registers in Nacos registers the ports that others are to call, and has more.
+    tell("nacos", "10.0.0.8:8080");
+    tell("fixed", "10.0.0.7:8080");
+    let mut caller = plane.connect(sidecar("caller", "app-x")).await;
+    let has = |caller: &DataPlane, host: &str| {
+        let hash = digest::of_host(host.parse().unwrap());
+        caller
+            .messages
+            .iter()
+            .filter_map(|it| it.digest.as_ref())
+            .any(|it| it.added.contains(&hash))
+    };
+    caller.until(|it| has(it, "10.0.0.7")).await;
+    assert!(!has(&caller, "10.0.0.8"));
+    let undeclared = ["10.0.0.7:9090", "10.0.0.8:9090"];
+    let undeclared =
+        undeclared.map(|it| v1::UndeclaredCalls { address: it.to_owned(), connections: 2 });
+    let report = v1::Report { undeclared: undeclared.into(), ..Default::default() };
+    caller.say(data_plane_message::Message::Report(report)).await;
+    let expected = serde_json::json!(
+        [{"address": "10.0.0.7:9090", "applications": ["app-old"], "connections": 2}]
+    );
+    let shown = async || {
+        let (_, answer) = call(plane.rest().await, "GET", "/api/v1alpha1/status", "").await;
+        let status: serde_json::Value = serde_json::from_str(&answer).unwrap();
+        status["dataPlanes"][0]["undeclared"].clone()
+    };
+    while shown().await != expected {
         tokio::task::yield_now().await;
     }
 }

@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
 use api::resource::{DEFAULT_NAMESPACE, NacosServers, ServiceSource, StaticServices};
 use control::Control;
+use lanes::service::Protocol;
 use registry::{
     Change, Receiver, Standing, Supervised,
     nacos::{NacosSettings, NacosSource},
@@ -155,6 +156,8 @@ fn services(source: &str, fixed: &StaticServices) -> Vec<StaticService> {
     let service = |written: &api::resource::StaticService| StaticService {
         name: written.name.clone(),
         application: written.application.clone(),
+        // Checked when the object was written.
+        protocol: Protocol::parse(&written.protocol).unwrap_or_default(),
         instances: written.instances.iter().filter_map(instance).collect(),
     };
     fixed.services.iter().map(service).collect()
@@ -230,6 +233,7 @@ mod tests {
             .map(|name| api::resource::StaticService {
                 name: (*name).to_owned(),
                 application: None,
+                protocol: "http".to_owned(),
                 instances: Vec::new(),
             })
             .collect();
