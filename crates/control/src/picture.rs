@@ -188,6 +188,7 @@ impl Picture {
             self.routing.rebuild_route(route, set, touches);
             self.conflicts.route_changed(route, set, &self.services);
         }
+        self.routing.settle_contested(touches);
         for group in &affected.groups {
             self.groups.rebuild(group, set, admit_at, touches);
         }

@@ -27,8 +27,11 @@ impl Overlap<'_> {
 }
 
 /// Every route that does not attach to a listener of `gateway` because of an older one of another kind.
-pub fn overlaps<'r>(gateway: &GatewaySpec, routes: &'r [RouteSpec]) -> Vec<Overlap<'r>> {
-    let mut by_age: Vec<&RouteSpec> = routes.iter().collect();
+pub fn overlaps<'r>(
+    gateway: &GatewaySpec,
+    routes: impl IntoIterator<Item = &'r RouteSpec>,
+) -> Vec<Overlap<'r>> {
+    let mut by_age: Vec<&RouteSpec> = routes.into_iter().collect();
     by_age.sort_by_cached_key(|route| route.age());
     among(gateway, &by_age)
 }

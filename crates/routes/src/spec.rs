@@ -183,7 +183,7 @@ pub struct ParentSpec {
 
 impl ParentSpec {
     /// Whether it means a listener of its gateway.
-    pub(crate) fn names(&self, listener: &ListenerSpec) -> bool {
+    pub fn names(&self, listener: &ListenerSpec) -> bool {
         self.section.as_ref().is_none_or(|section| *section == listener.name)
             && self.port.is_none_or(|port| port == listener.port)
     }

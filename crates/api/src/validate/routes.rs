@@ -51,18 +51,16 @@ pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report
             }
         }
     }
-    for route in set.routes() {
-        check_route(&route, set, &At { gateways: &gateways, reported }, known, report);
-    }
+    let at = At { gateways: &gateways, reported };
+    let converted: Vec<RouteSpec> =
+        (set.routes()).filter_map(|route| check_route(&route, set, &at, known, report)).collect();
     if set.grpc_routes().next().is_some() {
-        check_overlaps(&gateways, set, report);
+        check_overlaps(&gateways, &converted, report);
     }
 }
 
 /// Of routes of several kinds under one host name at one listener the oldest has it.
-fn check_overlaps(gateways: &[GatewaySpec], set: &Set, report: &mut Report) {
-    let specs: Vec<RouteSpec> =
-        set.routes().filter_map(|route| convert::route(route, set).ok()).collect();
+fn check_overlaps(gateways: &[GatewaySpec], converted: &[RouteSpec], report: &mut Report) {
     let key = |route: &RouteSpec| {
         let kind = match route.kind {
             RouteKind::Http => Kind::HttpRoute,
@@ -71,7 +69,7 @@ fn check_overlaps(gateways: &[GatewaySpec], set: &Set, report: &mut Report) {
         Key::new(kind, route.namespace.as_str(), route.name.as_str())
     };
     for gateway in gateways {
-        for overlap in routes::overlaps(gateway, &specs) {
+        for overlap in routes::overlaps(gateway, converted) {
             let hostnames = &overlap.route.hostnames;
             let written = if hostnames.is_empty() { "*".to_owned() } else { hostnames.join(", ") };
             let remedy = format!(
@@ -92,20 +90,37 @@ struct At<'g> {
     reported: &'g Reported,
 }
 
+/// What it is converted to, where it can be.
 fn check_route(
     route: &AnyRoute<'_>,
     set: &Set,
     at: &At<'_>,
     known: &mut Compiled,
     report: &mut Report,
+) -> Option<RouteSpec> {
+    check_backends(route, set, report);
+    match convert::route(route.clone(), set) {
+        Ok(spec) => {
+            check_converted(route, spec.clone(), (set, at), known, report);
+            Some(spec)
+        }
+        Err(problems) => {
+            check_parents(route, set, report);
+            report.errors(&route.key(), problems);
+            None
+        }
+    }
+}
+
+fn check_converted(
+    route: &AnyRoute<'_>,
+    mut spec: RouteSpec,
+    (set, at): (&Set, &At<'_>),
+    known: &mut Compiled,
+    report: &mut Report,
 ) {
     let key = route.key();
     let parents = check_parents(route, set, report);
-    check_backends(route, set, report);
-    let mut spec = match convert::route(route.clone(), set) {
-        Ok(spec) => spec,
-        Err(problems) => return report.errors(&key, problems),
-    };
     let served: Vec<&GatewaySpec> = at
         .gateways
         .iter()

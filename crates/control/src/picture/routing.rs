@@ -1,6 +1,7 @@
 //! Gateways and routes as they are distributed.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, BTreeSet, HashMap},
     sync::Arc,
 };
@@ -10,6 +11,7 @@ use api::{
     resource::{AnyRoute, BackendTlsPolicy, Key, Kind, Set},
 };
 use lanes::ServiceId;
+use routes::spec::{ListenerSpec, ParentSpec};
 
 use super::versioned::{self, Versioned};
 use crate::key::{ResourceKey, Topic, Touch};
@@ -28,6 +30,8 @@ struct RouteEntry {
     wire: Versioned,
     needs: Needs,
     gateways: BTreeSet<Arc<str>>,
+    /// Where it stands at gateways at which older routes of another kind keep it from some listeners.
+    kept_from: BTreeMap<Arc<str>, Vec<ParentSpec>>,
     /// The generation of its last change.
     generation: u64,
 }
@@ -48,6 +52,8 @@ pub(crate) struct Routing {
     /// By what each is known by.
     routes: BTreeMap<Arc<str>, RouteEntry>,
     attached: HashMap<Arc<str>, BTreeSet<Arc<str>>>,
+    /// Gateways at which another route may have a host name than before.
+    contested: BTreeSet<Arc<str>>,
 }
 
 impl Routing {
@@ -73,6 +79,7 @@ impl Routing {
             None if before.is_none() => return,
             None => drop(self.gateways.remove(&name)),
         }
+        self.contested.insert(Arc::clone(&name));
         touches.extend(Touch::both(ResourceKey::Gateway(name)));
     }
 
@@ -86,6 +93,8 @@ impl Routing {
         let old = self.routes.remove(&name);
         if let (Some(old), Some(new)) = (&old, &mut new) {
             new.generation = old.generation;
+            new.kept_from.clone_from(&old.kept_from);
+            new.wire = versioned::route(&new.distributed());
         }
         let version = |entry: &Option<RouteEntry>| entry.as_ref().map(|entry| entry.wire.version);
         if version(&old) != version(&new) {
@@ -94,6 +103,56 @@ impl Routing {
         if let Some(new) = new {
             self.routes.insert(name, new);
         }
+    }
+
+    /// Looks again at where routes do not stand for the sake of older ones of another kind. That is left out of what is
+    /// distributed: a gateway of a release that knows one kind alone would serve both there.
+    pub(crate) fn settle_contested(&mut self, touches: &mut Vec<Touch>) {
+        for gateway in std::mem::take(&mut self.contested) {
+            let mut kept_from = self.kept_from(&gateway);
+            for name in self.attached.get(&gateway).into_iter().flatten() {
+                let Some(entry) = self.routes.get_mut(name) else { continue };
+                let now = kept_from.remove(name);
+                if entry.kept_from.get(&gateway) == now.as_ref() {
+                    continue;
+                }
+                match now {
+                    Some(parents) => entry.kept_from.insert(Arc::clone(&gateway), parents),
+                    None => entry.kept_from.remove(&gateway),
+                };
+                entry.wire = versioned::route(&entry.distributed());
+                touches.push(Touch::Content(ResourceKey::Route(Arc::clone(name))));
+            }
+        }
+    }
+
+    /// Of routes that do not stand at all listeners of a gateway which they name: at which they do.
+    fn kept_from(&self, gateway: &Arc<str>) -> HashMap<Arc<str>, Vec<ParentSpec>> {
+        let Some(GatewayEntry { spec, .. }) = self.gateways.get(gateway) else {
+            return HashMap::new();
+        };
+        let attached = self.attached.get(gateway).into_iter().flatten();
+        let attached = attached.filter_map(|name| self.routes.get(name)).map(|entry| &entry.spec);
+        let mut barred: BTreeMap<String, (&routes::RouteSpec, BTreeSet<usize>)> = BTreeMap::new();
+        for overlap in routes::overlaps(spec, attached) {
+            let of_route = barred.entry(overlap.route.key());
+            of_route.or_insert((overlap.route, BTreeSet::new())).1.insert(overlap.listener);
+        }
+        let stands = |route: &routes::RouteSpec, barred: &BTreeSet<usize>| {
+            let parents = || route.parents.iter().filter(|parent| parent.gateway == spec.name);
+            let listeners = spec.listeners.iter().enumerate();
+            let stands = listeners.filter(|(index, listener)| {
+                !barred.contains(index) && parents().any(|parent| parent.names(listener))
+            });
+            let parent = |listener: &ListenerSpec| ParentSpec {
+                gateway: spec.name.clone(),
+                section: Some(listener.name.clone()),
+                port: None,
+            };
+            stands.map(|(_, listener)| parent(listener)).collect()
+        };
+        let routes = barred.into_iter();
+        routes.map(|(key, (route, barred))| (key.into(), stands(route, &barred))).collect()
     }
 
     /// Notes in which generation routes changed last.
@@ -115,6 +174,7 @@ impl Routing {
         touches: &mut Vec<Touch>,
     ) {
         touches.push(Touch::Content(ResourceKey::Route(Arc::clone(name))));
+        self.contested.extend(old.into_iter().chain(new).flat_map(|it| &it.gateways).cloned());
         if old.map(|old| &old.needs) != new.map(|new| &new.needs) {
             touches.push(Touch::Share(Topic::Resource(ResourceKey::Route(Arc::clone(name)))));
         }
@@ -144,9 +204,21 @@ impl RouteEntry {
                 certificates: spec.certificates().map(Arc::from).collect(),
             },
             gateways: spec.parents.iter().map(|parent| parent.gateway.as_str().into()).collect(),
+            kept_from: BTreeMap::new(),
             generation: 0,
             spec,
         }
+    }
+
+    /// As gateways are to have it.
+    fn distributed(&self) -> Cow<'_, routes::RouteSpec> {
+        if self.kept_from.is_empty() {
+            return Cow::Borrowed(&self.spec);
+        }
+        let mut spec = self.spec.clone();
+        spec.parents.retain(|parent| !self.kept_from.contains_key(parent.gateway.as_str()));
+        spec.parents.extend(self.kept_from.values().flatten().cloned());
+        Cow::Owned(spec)
     }
 }
 
@@ -198,7 +270,7 @@ impl Routing {
 
     /// A route while some policy cannot be read. It may be the one that counts, so nobody is asked by another's word.
     pub(super) fn route_unverified(&self, name: &str) -> Option<Versioned> {
-        let mut spec = self.route_spec(name)?.clone();
+        let mut spec = self.routes.get(name)?.distributed().into_owned();
         let backends = spec.rules.iter_mut().flat_map(|rule| &mut rule.backends);
         for backend in backends.filter(|backend| backend.tls.is_some()) {
             let remedy = "write the BackendTLSPolicy anew, or delete it, that cannot be read: it may say who its instances are";
