@@ -43,6 +43,8 @@ pub struct Identity {
     pub mark: Option<u32>,
     /// The file that keeps the last good picture.
     pub snapshot: PathBuf,
+    /// The directory in which data planes of one application on this machine keep it for one another; `None`: they do not.
+    pub shared: Option<PathBuf>,
 }
 
 /// A running discovery client.

@@ -16,6 +16,7 @@ pub mod snapshot;
 mod client;
 mod connection;
 mod dial;
+mod shared_copy;
 mod state;
 mod subscriptions;
 

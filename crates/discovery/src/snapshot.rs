@@ -2,7 +2,7 @@
 //! control plane is away serves at once.
 //!
 //! The file: [`MAGIC`] and [`VERSION`], the CRC-32 of all that follows, then length-delimited messages: a
-//! `Hello` with role and name of whose picture it is, a `ControlMessage` with generation and digest, a `Subscribe` with what
+//! `Hello` with role and name of whose picture it is (for others on the machine also its namespace and its control plane), a `ControlMessage` with generation and digest, a `Subscribe` with what
 //! had been asked for, and every `Resource`.
 
 use std::{
@@ -17,6 +17,8 @@ use api::discovery::v1;
 use bytes::Bytes;
 use prost::Message;
 use tokio::{task::JoinHandle, time::Instant};
+
+use crate::shared_copy::SharedCopy;
 
 /// What the file begins with.
 const MAGIC: &[u8; 7] = b"LANEWAY";
@@ -68,19 +70,42 @@ pub(crate) struct Keeper {
     path: PathBuf,
     /// Role and name.
     owner: v1::Hello,
+    /// Where other instances of the application on this machine find the same.
+    shared: Option<SharedCopy>,
     write_at: Option<Instant>,
     written: Option<Instant>,
     writing: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
-    pub(crate) fn new(path: PathBuf, hello: &v1::Hello) -> Self {
+    pub(crate) fn new(path: PathBuf, hello: &v1::Hello, shared: Option<SharedCopy>) -> Self {
         let owner = v1::Hello { role: hello.role, name: hello.name.clone(), ..Default::default() };
-        Self { path, owner, write_at: None, written: None, writing: None }
+        Self { path, owner, shared, write_at: None, written: None, writing: None }
     }
 
-    /// What is kept, and how long ago it was written; `None` where there is no file.
-    pub(crate) async fn read(&self) -> Result<Option<(Stored, Duration)>, SnapshotError> {
+    /// What is kept, and how long ago it was written: by this data plane before, else by another instance on the machine.
+    /// `None` where there is neither.
+    pub(crate) async fn read(&self) -> Option<(Stored, Duration)> {
+        let own = self.read_own().await.unwrap_or_else(|error| {
+            tracing::warn!(file = %self.path.display(), "{error}; starting without it");
+            None
+        });
+        if own.is_some() {
+            return own;
+        }
+        let shared = self.shared.as_ref()?;
+        let found = self.read_shared(shared).await.unwrap_or_else(|error| {
+            tracing::warn!(file = %shared.path().display(), "{error}; starting without it");
+            None
+        });
+        if let Some((_, age)) = &found {
+            let (file, age_seconds) = (shared.path().display(), age.as_secs());
+            tracing::info!(%file, age_seconds, "starting from what another instance of the application here was told last");
+        }
+        found
+    }
+
+    async fn read_own(&self) -> Result<Option<(Stored, Duration)>, SnapshotError> {
         let path = self.path.clone();
         let reading = tokio::task::spawn_blocking(move || {
             let written = fs::metadata(&path)?.modified()?;
@@ -91,12 +116,21 @@ impl Keeper {
             read => read?,
         };
         let age = SystemTime::now().duration_since(written).unwrap_or_default();
-        let stored = decode(content.into())?;
-        if stored.owner != self.owner {
-            let (role, name) = (stored.owner.role(), stored.owner.name);
-            return Err(SnapshotError::OfAnother { role, name });
-        }
-        Ok(Some((stored, age)))
+        Ok(Some((of(&self.owner, content)?, age)))
+    }
+
+    async fn read_shared(
+        &self,
+        shared: &SharedCopy,
+    ) -> Result<Option<(Stored, Duration)>, SnapshotError> {
+        let reading = {
+            let shared = shared.clone();
+            tokio::task::spawn_blocking(move || shared.read())
+        };
+        let Some((content, age)) = reading.await.map_err(io::Error::from)?? else {
+            return Ok(None);
+        };
+        Ok(Some((of(shared.owner(), content)?, age)))
     }
 
     /// There is something to write, soon.
@@ -130,11 +164,14 @@ impl Keeper {
         }
         self.finish().await;
         self.written = Some(Instant::now());
-        let content = encode(&self.owner, first, subscribed, resources);
-        let path = self.path.clone();
+        let picture = encode(first, subscribed, resources);
+        let (path, owner, shared) = (self.path.clone(), self.owner.clone(), self.shared.clone());
         self.writing = Some(tokio::task::spawn_blocking(move || {
-            if let Err(error) = write_atomically(&path, &content) {
+            if let Err(error) = write_atomically(&path, &framed(&owner, &picture)) {
                 tracing::warn!(file = %path.display(), %error, "the configuration could not be written to disk");
+            }
+            if let Some(shared) = shared {
+                shared.write(&framed(shared.owner(), &picture));
             }
         }));
     }
@@ -159,25 +196,40 @@ pub fn write_atomically(path: &Path, content: &[u8]) -> io::Result<()> {
     File::open(directory)?.sync_all()
 }
 
-/// Writes the file's content. `resources` are encoded already: they are kept that way.
+/// Writes what is kept of a picture. `resources` are encoded already: they are kept that way.
 fn encode<'a>(
-    owner: &v1::Hello,
     first: &v1::ControlMessage,
     subscribed: &v1::Subscribe,
     resources: impl Iterator<Item = &'a [u8]>,
 ) -> Vec<u8> {
-    let mut content = [MAGIC.as_slice(), &[VERSION], &[0; size_of::<u32>()]].concat();
-    content.extend(owner.encode_length_delimited_to_vec());
-    content.extend(first.encode_length_delimited_to_vec());
+    let mut content = first.encode_length_delimited_to_vec();
     content.extend(subscribed.encode_length_delimited_to_vec());
     for resource in resources {
         // Never fails: a vector grows.
         let _ = prost::encode_length_delimiter(resource.len(), &mut content);
         content.extend_from_slice(resource);
     }
+    content
+}
+
+/// Writes the file's content.
+fn framed(owner: &v1::Hello, picture: &[u8]) -> Vec<u8> {
+    let mut content = [MAGIC.as_slice(), &[VERSION], &[0; size_of::<u32>()]].concat();
+    content.extend(owner.encode_length_delimited_to_vec());
+    content.extend_from_slice(picture);
     let checksum = crc32fast::hash(&content[HEADER_BYTES..]);
     content[HEADER_BYTES - size_of::<u32>()..HEADER_BYTES].copy_from_slice(&checksum.to_le_bytes());
     content
+}
+
+/// Reads the file's content, which must be of that owner.
+fn of(owner: &v1::Hello, content: Vec<u8>) -> Result<Stored, SnapshotError> {
+    let stored = decode(content.into())?;
+    if stored.owner != *owner {
+        let (role, name) = (stored.owner.role(), stored.owner.name);
+        return Err(SnapshotError::OfAnother { role, name });
+    }
+    Ok(stored)
 }
 
 /// Reads the file's content.
@@ -248,12 +300,8 @@ mod tests {
 
     fn written() -> Vec<u8> {
         let stored = stored();
-        encode(
-            &stored.owner,
-            &first_of(&stored),
-            &stored.subscribed,
-            stored.resources.iter().map(|it| &**it),
-        )
+        let resources = stored.resources.iter().map(|it| &**it);
+        framed(&stored.owner, &encode(&first_of(&stored), &stored.subscribed, resources))
     }
 
     #[test]
@@ -267,19 +315,48 @@ mod tests {
         let path = parent.path().join("snapshot");
         write_atomically(&path, &written()).unwrap();
         let own = stored().owner;
-        assert!(Keeper::new(path.clone(), &own).read().await.unwrap().is_some());
+        let keeper = |own: &v1::Hello| Keeper::new(path.clone(), own, None);
+        assert!(keeper(&own).read_own().await.unwrap().is_some());
         let gateway = v1::Hello { role: v1::Role::Gateway.into(), ..own.clone() };
         let other = v1::Hello { name: "app-b".into(), ..own };
         for other in [gateway, other] {
-            let refused = Keeper::new(path.clone(), &other).read().await.unwrap_err().to_string();
+            let refused = keeper(&other).read_own().await.unwrap_err().to_string();
             assert_eq!(refused, "the last configuration is that of ROLE_SIDECAR app-a");
         }
+    }
+
+    #[tokio::test]
+    async fn whoever_has_none_of_its_own_reads_what_another_was_told_last() {
+        let parent = tempfile::tempdir().unwrap();
+        let (stored, own) = (stored(), stored().owner);
+        let keeper = |node: &str, hello: &v1::Hello| {
+            let shared = SharedCopy::new(parent.path().join("shared"), hello, "127.0.0.1:7601");
+            Keeper::new(parent.path().join(node), hello, Some(shared))
+        };
+        let mut first = keeper("one", &own);
+        first.changed();
+        let resources = stored.resources.iter().map(|it| &**it);
+        first.write(&first_of(&stored), &stored.subscribed, resources).await;
+        first.finish().await;
+        let (read, _) = keeper("other", &own).read().await.unwrap();
+        let of_other = Stored { owner: stored.owner.clone(), ..read };
+        assert_eq!(of_other, stored);
+        for other in [
+            v1::Hello { name: "app-b".into(), ..own.clone() },
+            v1::Hello { role: v1::Role::Gateway.into(), ..own.clone() },
+            v1::Hello { namespace: "other".into(), ..own.clone() },
+        ] {
+            assert!(keeper("other", &other).read().await.is_none(), "{other:?}");
+        }
+        // One's own comes first, unless it cannot be read.
+        write_atomically(&parent.path().join("one"), b"spoilt").unwrap();
+        assert!(keeper("one", &own).read().await.is_some());
     }
 
     #[tokio::test(start_paused = true)]
     async fn what_is_asked_is_written_at_once_and_not_all_the_time() {
         let parent = tempfile::tempdir().unwrap();
-        let mut keeper = Keeper::new(parent.path().join("snapshot"), &stored().owner);
+        let mut keeper = Keeper::new(parent.path().join("snapshot"), &stored().owner, None);
         let began = Instant::now();
         keeper.changed();
         keeper.changed_what_is_asked();

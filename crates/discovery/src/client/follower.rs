@@ -20,6 +20,7 @@ use super::{DEMAND_MAX, Identity, START_WAIT, stream::Stream};
 use crate::{
     connection::ConnectionError,
     picture::{Picture, Reader},
+    shared_copy::SharedCopy,
     snapshot::Keeper,
     state::{Origin, State},
     subscriptions::{self, SUBSCRIPTIONS_MAX, Subscriptions},
@@ -64,6 +65,12 @@ impl From<ConnectionError> for Ended {
     }
 }
 
+fn keeper(identity: &Identity) -> Keeper {
+    let Identity { control, hello, snapshot, shared, .. } = identity;
+    let shared = shared.clone().map(|directory| SharedCopy::new(directory, hello, control));
+    Keeper::new(snapshot.clone(), hello, shared)
+}
+
 impl Follower {
     pub(super) fn new(
         identity: Identity,
@@ -80,7 +87,7 @@ impl Follower {
         Self {
             picture: Picture::new(reader),
             subscriptions: Subscriptions::default(),
-            snapshot: Keeper::new(identity.snapshot.clone(), &identity.hello),
+            snapshot: keeper(&identity),
             asked_anew: false,
             fall_back_at: Instant::now() + START_WAIT,
             identity,
@@ -94,15 +101,7 @@ impl Follower {
 
     /// Takes the picture on disk, without publishing it yet: what the control plane says is better.
     pub(super) async fn load(&mut self) {
-        let (stored, age) = match self.snapshot.read().await {
-            Ok(Some(read)) => read,
-            Ok(None) => return,
-            Err(error) => {
-                let file = self.identity.snapshot.display();
-                tracing::warn!(%file, "{error}; starting without it");
-                return;
-            }
-        };
+        let Some((stored, age)) = self.snapshot.read().await else { return };
         self.subscriptions = Subscriptions::from_wire(&stored.subscribed);
         let refused = self.picture.apply(EncodedControlMessage {
             generation: Some(stored.generation),

@@ -23,6 +23,7 @@ fn identity(control: SocketAddr, directory: &Path) -> Identity {
         hello,
         mark: None,
         snapshot: directory.join("snapshot"),
+        shared: None,
     }
 }
 

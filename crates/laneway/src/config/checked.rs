@@ -126,6 +126,8 @@ pub(crate) struct Gateway {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Sidecar {
     pub(crate) process: Process,
+    /// Where instances of one application on this machine leave one another what they were told last.
+    pub(crate) shared_data: Option<PathBuf>,
     pub(crate) connect: Connect,
     pub(crate) application: String,
     pub(crate) service_namespace: String,
@@ -214,6 +216,7 @@ impl raw::Sidecar {
             application.and_then(|text| checker.name("application", text, "spring-cloud-a"));
         let directory = format!("sidecar-{}", application.as_deref().unwrap_or_default());
         let process = checker.process(self.process, &directory);
+        let shared_data = checker.shared_data(self.shared_data);
         let connect = checker.connect(self.connect, self.join);
         let service = self.service.and_then(|text| checker.name("service", text, "sc-A"));
         let service_namespace =
@@ -248,6 +251,7 @@ impl raw::Sidecar {
         checker.finish(|| {
             Some(Sidecar {
                 process: process?,
+                shared_data: shared_data?,
                 connect: connect?,
                 application: application?,
                 service_namespace: service_namespace?,

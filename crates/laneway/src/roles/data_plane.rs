@@ -1,7 +1,7 @@
 //! What gateway and sidecar share: who they are to the control plane, and what passes between their discovery
 //! client and their proxy.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, path::Path};
 
 use api::discovery::v1;
 use discovery::{Client, Identity};
@@ -30,6 +30,8 @@ pub(crate) struct About<'a> {
     pub(crate) listeners: &'a [SocketAddr],
     /// `SO_MARK` of its own connections.
     pub(crate) mark: Option<u32>,
+    /// Where instances of one application on this machine leave one another what they were told last.
+    pub(crate) shared: Option<&'a Path>,
     /// In one process with its control plane.
     pub(crate) beside_control_plane: bool,
 }
@@ -60,7 +62,9 @@ pub(crate) async fn follow(
             .collect(),
     };
     let snapshot = process.data.file(SNAPSHOT_FILE);
-    let identity = Identity { control: connect.control.clone(), hello, mark: about.mark, snapshot };
+    let shared = about.shared.map(Path::to_owned);
+    let control = connect.control.clone();
+    let identity = Identity { control, hello, mark: about.mark, snapshot, shared };
     let client = Client::start(identity).await;
     let state = client.state.clone();
     let beside_control_plane = about.beside_control_plane;

@@ -41,6 +41,7 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
         admin: admin_address,
         listeners: &[gateway.listen],
         mark: None,
+        shared: None,
         beside_control_plane: false,
     };
     let client = data_plane::follow(&process, &settings.now.connect, about).await?;

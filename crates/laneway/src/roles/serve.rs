@@ -44,6 +44,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
         admin: plane.api_address(),
         listeners: &[gateway.listen],
         mark: None,
+        shared: None,
         beside_control_plane: true,
     };
     let client = data_plane::follow(&process, &connect, about).await?;

@@ -62,6 +62,7 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         admin: admin_address,
         listeners: &outbound,
         mark: settings.now.capture.then_some(capture::MARK),
+        shared: settings.now.shared_data.as_deref(),
         beside_control_plane: false,
     };
     let client = data_plane::follow(&process, &settings.now.connect, about).await?;

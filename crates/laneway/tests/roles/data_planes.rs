@@ -113,6 +113,46 @@ fn a_gateway_starts_on_a_disk_that_is_full_or_may_only_be_read() -> Result<()> {
 }
 
 #[test]
+fn an_instance_that_is_new_here_starts_from_what_another_of_its_application_was_told() -> Result<()>
+{
+    let sandbox = sandbox()?;
+    let directory = resources(&sandbox, &sample::chain(&["gray"]))?;
+    let mut serve = sandbox.serve(&["--resources", &directory])?;
+    let chain = [("A", 11), ("B", 12), ("C", 13)];
+    let chain = chain.map(|(name, host)| sandbox.start(&Instance::of_chain(name, None, host)));
+    let _chain = chain.into_iter().collect::<Result<Vec<_>>>()?;
+    answers(&sandbox.gateway_address(), "/a", 200, "C[")?;
+    let copies = sandbox.path("state/laneway/shared");
+    let all_know = |wanted: &str| -> Result<bool> {
+        let knows = |entry: fs::DirEntry| -> Result<bool> {
+            Ok(fs::read(entry.path())?.windows(wanted.len()).any(|it| it == wanted.as_bytes()))
+        };
+        let known =
+            fs::read_dir(&copies)?.map(|entry| knows(entry?)).collect::<Result<Vec<_>>>()?;
+        Ok(known.len() == 3 && known.iter().all(|known| *known))
+    };
+    testkit::wait::until(SOON, "a copy of each application that knows all of the group", || {
+        for host in [11, 12, 13] {
+            let address = sandbox.endpoint(host, 15006);
+            anyhow::ensure!(all_know(&address)?, "{address}");
+        }
+        Ok(())
+    })?;
+    serve.kill();
+    // It has no data of its own, and nobody tells it anything.
+    let new = sandbox.start(&Instance::of_chain("A", None, 31))?;
+    says(&new.sidecar, "another instance of the application here was told last")?;
+    let answer = http::get(&sandbox.endpoint(31, 15006), "/a", &[])?;
+    let hosts = [31, 12, 13].map(|host| sandbox.host(host));
+    assert!(hosts.iter().all(|host| answer.body.contains(&format!("[{host}]"))), "{answer:?}");
+    // Another application has nothing to start from.
+    let other = sandbox.begin(&Instance { name: "D", ..Instance::of_chain("C", None, 32) })?;
+    answers(&sandbox.endpoint(32, 15020), "/readyz", 503, "no configuration yet")?;
+    drop(other);
+    Ok(())
+}
+
+#[test]
 fn a_lame_duck_says_so_and_goes_on_until_it_is_asked_again() -> Result<()> {
     let sandbox = sandbox()?;
     let _application = application(&sandbox, 3)?;

@@ -4,7 +4,7 @@ mod ports;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
-    path::PathBuf,
+    path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
 };
@@ -118,6 +118,20 @@ impl<'a> Checker<'a> {
             self.refuse("data", "", "name a directory: there is no HOME to choose one in");
         }
         data
+    }
+
+    /// `none` keeps nothing for others, nor does a process without a home unless it is told where.
+    pub(super) fn shared_data(&mut self, text: Option<String>) -> Option<Option<PathBuf>> {
+        match text.as_deref() {
+            None => Some(default_data("shared")),
+            Some("none") => Some(None),
+            Some(text) if Path::new(text).is_absolute() => Some(Some(PathBuf::from(text))),
+            Some(text) => {
+                let remedy = "name a directory by its absolute path, the same for all instances on this machine, or none";
+                self.refuse("shared-data", text, remedy);
+                None
+            }
+        }
     }
 
     pub(super) fn control_plane(

@@ -24,6 +24,7 @@ fn sidecar() -> raw::Sidecar {
         process: process(),
         connect: raw::Connect { control: Some("127.0.0.1:7601".into()) },
         join: raw::Join { join_token_file: None },
+        shared_data: Some("none".into()),
         application: Some("spring-cloud-a".into()),
         service: None,
         service_namespace: "default".into(),

@@ -1,0 +1,211 @@
+//! The last good picture of an application, kept once for all its instances on a machine: one that has none of its own,
+//! because it has never run here, starts from it while the control plane is away.
+//!
+//! The directory and its files are this user's alone: what another could have written is not read.
+
+use std::{
+    fs::{self, DirBuilder, Metadata, OpenOptions},
+    io::{self, Read as _, Write as _},
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime},
+};
+
+use api::discovery::v1;
+use prost::Message as _;
+use rustix::{fs::OFlags, process::geteuid};
+
+/// How old a copy may be to be of use. What it leads to may be somebody else's by then, and what stands here for so long
+/// without a control plane is better started with one.
+const AGE_MAX: Duration = Duration::from_hours(24);
+
+/// How the files are called: by what they are of, which is no name of a file.
+const EXTENSION: &str = "snapshot";
+
+/// Nobody but its owner reads or writes it.
+const DIRECTORY_MODE: u32 = 0o700;
+
+/// What nobody but the owner may do, of a mode.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+
+/// Where the copy of one application is.
+#[derive(Debug, Clone)]
+pub(crate) struct SharedCopy {
+    directory: PathBuf,
+    path: PathBuf,
+    /// Whose it is: role, name, namespace, and the control plane that it came from.
+    owner: v1::Hello,
+    /// That it cannot be written was told.
+    is_told: Arc<AtomicBool>,
+}
+
+impl SharedCopy {
+    /// The copy in `directory` of what a data plane that follows `control` is.
+    pub(crate) fn new(directory: PathBuf, hello: &v1::Hello, control: &str) -> Self {
+        let owner = v1::Hello {
+            role: hello.role,
+            name: hello.name.clone(),
+            namespace: hello.namespace.clone(),
+            address: control.to_owned(),
+            ..Default::default()
+        };
+        let number = crc32fast::hash(&owner.encode_to_vec());
+        let path = directory.join(format!("{number:08x}.{EXTENSION}"));
+        Self { directory, path, owner, is_told: Arc::default() }
+    }
+
+    /// Who it must be of.
+    pub(crate) fn owner(&self) -> &v1::Hello {
+        &self.owner
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its content and how long ago it was written; `None` where there is none, or only one that is of no use any more.
+    pub(crate) fn read(&self) -> io::Result<Option<(Vec<u8>, Duration)>> {
+        match fs::symlink_metadata(&self.directory) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            directory => own(&directory?)?,
+        }
+        let flags = OFlags::NOFOLLOW.bits().cast_signed();
+        let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(&self.path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            file => file?,
+        };
+        let metadata = file.metadata()?;
+        own(&metadata)?;
+        let age = age(&metadata)?;
+        if age > AGE_MAX {
+            return Ok(None);
+        }
+        let mut content = Vec::new();
+        file.read_to_end(&mut content)?;
+        Ok(Some((content, age)))
+    }
+
+    /// Replaces it. Where that cannot be, it is said once: nothing depends on it.
+    pub(crate) fn write(&self, content: &[u8]) {
+        if let Err(error) = self.replace(content)
+            && !self.is_told.swap(true, Ordering::Relaxed)
+        {
+            tracing::warn!(
+                directory = %self.directory.display(), %error,
+                "instances of this application that are new here cannot be left a copy of the configuration"
+            );
+        }
+    }
+
+    fn replace(&self, content: &[u8]) -> io::Result<()> {
+        let mut builder = DirBuilder::new();
+        builder.recursive(true).mode(DIRECTORY_MODE).create(&self.directory)?;
+        own(&fs::symlink_metadata(&self.directory)?)?;
+        let is_new = fs::symlink_metadata(&self.path).is_err();
+        // Not forced to the disk: whoever reads it sees by its checksum whether it is whole.
+        let mut file = tempfile::NamedTempFile::new_in(&self.directory)?;
+        file.write_all(content)?;
+        file.persist(&self.path)?;
+        if is_new {
+            self.forget_old();
+        }
+        Ok(())
+    }
+
+    /// Copies that are of no use to anybody any more go when another comes: there are as many as applications in a day.
+    fn forget_old(&self) {
+        let Ok(entries) = fs::read_dir(&self.directory) else { return };
+        for entry in entries.flatten() {
+            let is_copy = entry.path().extension().is_some_and(|it| it == EXTENSION);
+            let is_old = || entry.metadata().and_then(|it| age(&it)).is_ok_and(|age| age > AGE_MAX);
+            if is_copy && is_old() {
+                let _ = fs::remove_file(entry.path());
+            }
+        }
+    }
+}
+
+fn age(metadata: &Metadata) -> io::Result<Duration> {
+    // One that comes from the future was written before somebody set the clock.
+    Ok(SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default())
+}
+
+/// What somebody else could have written says nothing.
+fn own(metadata: &Metadata) -> io::Result<()> {
+    let (user, own) = (metadata.uid(), geteuid().as_raw());
+    if user != own {
+        let reason = format!("it is of user {user}, and this process of user {own}");
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    if metadata.mode() & WRITABLE_BY_OTHERS != 0 {
+        let reason =
+            format!("others than its owner may write it (mode {:o})", metadata.mode() & 0o777);
+        return Err(io::Error::new(io::ErrorKind::PermissionDenied, reason));
+    }
+    if !metadata.is_file() && !metadata.is_dir() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is no file"));
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{fs::Permissions, os::unix::fs::PermissionsExt as _};
+
+    use super::*;
+
+    fn hello(name: &str) -> v1::Hello {
+        v1::Hello { role: v1::Role::Sidecar.into(), name: name.to_owned(), ..Default::default() }
+    }
+
+    fn mode(path: &Path, mode: u32) {
+        fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
+    }
+
+    #[test]
+    fn what_another_user_could_have_written_is_not_read() {
+        let parent = tempfile::tempdir().unwrap();
+        let directory = parent.path().join("a/shared");
+        let copy = SharedCopy::new(directory.clone(), &hello("app-a"), "127.0.0.1:7601");
+        assert!(copy.read().unwrap().is_none(), "there is nothing yet");
+        copy.write(b"content");
+        let read = || copy.read().map(|read| read.map(|(content, _)| content));
+        assert_eq!(read().unwrap().as_deref(), Some(&b"content"[..]));
+        assert_eq!(fs::metadata(&directory).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(fs::metadata(copy.path()).unwrap().mode() & 0o777, 0o600);
+        for (path, loose) in [(&directory, 0o770), (&copy.path, 0o622)] {
+            let before = fs::metadata(path).unwrap().mode();
+            mode(path, loose);
+            let refused = read().unwrap_err().to_string();
+            assert!(refused.contains("others than its owner may write it"), "{refused}");
+            mode(path, before);
+            assert!(read().unwrap().is_some());
+        }
+        // Nor is somebody led elsewhere.
+        let elsewhere = parent.path().join("elsewhere");
+        fs::rename(copy.path(), &elsewhere).unwrap();
+        std::os::unix::fs::symlink(&elsewhere, copy.path()).unwrap();
+        assert!(read().is_err());
+    }
+
+    #[test]
+    fn another_application_or_control_plane_has_another_and_old_ones_go() {
+        let parent = tempfile::tempdir().unwrap();
+        let copy = |name, control| SharedCopy::new(parent.path().to_owned(), &hello(name), control);
+        mode(parent.path(), 0o700);
+        let a = copy("a", "one:7601");
+        a.write(b"of a");
+        assert!(copy("b", "one:7601").read().unwrap().is_none());
+        assert!(copy("a", "other:7601").read().unwrap().is_none());
+        assert!(copy("a", "one:7601").read().unwrap().is_some());
+        let old = SystemTime::now() - AGE_MAX - Duration::from_mins(1);
+        fs::File::options().write(true).open(a.path()).unwrap().set_modified(old).unwrap();
+        assert!(a.read().unwrap().is_none(), "whoever was there then may be somebody else now");
+        copy("b", "one:7601").write(b"of b");
+        assert!(!a.path().exists());
+    }
+}
