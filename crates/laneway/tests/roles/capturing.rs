@@ -5,6 +5,7 @@ use std::{
     net::TcpStream,
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
+    time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
@@ -12,6 +13,10 @@ use parking_lot::Mutex;
 use testkit::{Host, Process, Sandbox, Switch, http, needs, wait};
 
 use crate::{SOON, sandbox, says, start_on};
+
+/// How long after it was started again a sidecar that was killed may leave its application alone. From its process's
+/// beginning on, which takes some of it.
+const GAP_MAX: Duration = Duration::from_secs(1);
 
 struct World {
     sandbox: Sandbox,
@@ -211,9 +216,12 @@ fn a_sidecar_that_is_killed_lets_nothing_past_it_and_cuts_nothing_but_its_own() 
         assert_eq!(calls.away.load(Relaxed), 0, "refused while the sidecar was there");
         sidecar.kill();
         wait::until_true(SOON, "somebody to find nobody", || calls.away.load(Relaxed) > 0)?;
+        let started = Instant::now();
         sidecar = world.sidecar(&tagged)?;
-        world.answers("/readyz", "\"ready\":true")?;
         calls.pass(1)?;
+        let gap = started.elapsed();
+        assert!(gap <= GAP_MAX, "captured again after {gap:?}");
+        world.answers("/readyz", "\"ready\":true")?;
         let away = calls.away.load(Relaxed);
         calls.pass(20)?;
         assert_eq!(calls.away.load(Relaxed), away, "refused after it had come back");
