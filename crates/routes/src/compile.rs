@@ -10,7 +10,7 @@ use lanes::{Fault, Problem, is_token};
 
 use crate::{
     filter::{Filters, compile_filters},
-    host::{HostMap, HostPattern},
+    host::{HostMap, HostPattern, compile_hostnames},
     overlaps::among,
     path::{PathIndex, PathMatcher, check_path},
     precedence::{Candidate, Conditions, Named},
@@ -210,27 +210,6 @@ impl<'g> Compiler<'g> {
         let specs = self.gateway.listeners.clone();
         (Table::from(Inner { specs, listeners, rules: self.rules }), self.problems)
     }
-}
-
-/// No host names at all is any host; host names that are all wrong are none.
-pub(crate) fn compile_hostnames(
-    hostnames: &[String],
-    problems: &mut Vec<Problem>,
-) -> Vec<HostPattern> {
-    if hostnames.is_empty() {
-        return vec![HostPattern::Any];
-    }
-    let mut patterns: Vec<HostPattern> = Vec::new();
-    for (index, hostname) in hostnames.iter().enumerate() {
-        match HostPattern::parse(hostname) {
-            Ok(pattern) if !patterns.contains(&pattern) => patterns.push(pattern),
-            Ok(_) => {}
-            Err(remedy) => {
-                problems.push(Problem::new(format!("spec.hostnames[{index}]"), hostname, remedy));
-            }
-        }
-    }
-    patterns
 }
 
 type Match = (usize, PathMatcher, Arc<Conditions>);

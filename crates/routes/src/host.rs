@@ -5,6 +5,8 @@
 
 use std::collections::HashMap;
 
+use lanes::Problem;
+
 /// Bytes of a host name, as in DNS (RFC 1123).
 const HOSTNAME_BYTES_MAX: usize = 253;
 
@@ -159,6 +161,27 @@ impl<T> HostMap<T> {
         }
         self.any.as_ref().and_then(ask)
     }
+}
+
+/// No host names at all is any host; host names that are all wrong are none.
+pub(crate) fn compile_hostnames(
+    hostnames: &[String],
+    problems: &mut Vec<Problem>,
+) -> Vec<HostPattern> {
+    if hostnames.is_empty() {
+        return vec![HostPattern::Any];
+    }
+    let mut patterns: Vec<HostPattern> = Vec::new();
+    for (index, hostname) in hostnames.iter().enumerate() {
+        match HostPattern::parse(hostname) {
+            Ok(pattern) if !patterns.contains(&pattern) => patterns.push(pattern),
+            Ok(_) => {}
+            Err(remedy) => {
+                problems.push(Problem::new(format!("spec.hostnames[{index}]"), hostname, remedy));
+            }
+        }
+    }
+    patterns
 }
 
 #[cfg(test)]

@@ -2,8 +2,7 @@
 //! whoever writes an HTTPRoute is not surprised by a GRPCRoute of somebody else, or the other way round.
 
 use crate::{
-    compile::compile_hostnames,
-    host::HostPattern,
+    host::{HostPattern, compile_hostnames},
     spec::{GatewaySpec, ListenerSpec, RouteKind, RouteSpec},
 };
 

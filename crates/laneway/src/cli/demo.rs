@@ -110,10 +110,18 @@ async fn keep(demo: &mut Demo, signals: &mut Signals) -> anyhow::Result<ExitCode
 
 /// What runs, and what to try.
 fn introduce(demo: &Demo) {
-    let pid_of = |name: &str| {
-        let found = demo.processes.running().find(|(running, _)| *running == name);
-        found.map_or_else(|| "-".to_owned(), |(_, pid)| pid.to_string())
-    };
+    tell_running(demo);
+    tell_what_to_try(demo);
+    output::line("\nInterrupt with Ctrl-C to end everything.");
+}
+
+fn pid_of(demo: &Demo, name: &str) -> String {
+    let found = demo.processes.running().find(|(running, _)| *running == name);
+    found.map_or_else(|| "-".to_owned(), |(_, pid)| pid.to_string())
+}
+
+fn tell_running(demo: &Demo) {
+    let pid_of = |name: &str| pid_of(demo, name);
     output::line(format_args!(
         "\n{:<28} {:<20} {:>9} {:>9}  sidecar's admin address",
         "RUNNING", "ADDRESS", "PROCESS", "SIDECAR"
@@ -141,8 +149,11 @@ fn introduce(demo: &Demo) {
             instance.admin(),
         ));
     }
+}
+
+fn tell_what_to_try(demo: &Demo) {
     let laneway = std::env::args().next().unwrap_or_else(|| "laneway".to_owned());
-    let gray_c = pid_of(&INSTANCES[4].application_process());
+    let gray_c = pid_of(demo, &INSTANCES[4].application_process());
     let in_tls = demo.https.iter().flat_map(|https| {
         let curl = format!("curl --cacert {}", https.authority.display());
         [
@@ -178,5 +189,4 @@ fn introduce(demo: &Demo) {
     for (command, effect) in commands {
         output::line(format_args!("  {command:<width$}  {effect}"));
     }
-    output::line("\nInterrupt with Ctrl-C to end everything.");
 }
