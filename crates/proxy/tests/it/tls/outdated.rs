@@ -155,8 +155,14 @@ async fn who_proved_less_than_is_asked_for_now_connects_again() {
     publish(&mut world, asked(false));
     outdated(wire).await;
 
-    publish(&mut world, shows(&["default/shop"]));
     let old = Client::with(&authority, &[&TLS12], &[], None);
+    // What is asked of requests is asked of handshakes a moment later: until then everybody is still let in by what was
+    // before.
+    eventually("certificates to be asked for again", async || {
+        old.refused(&proxy, "shop.example").await != "served"
+    })
+    .await;
+    publish(&mut world, shows(&["default/shop"]));
     eventually("everybody to be let in", async || {
         old.refused(&proxy, "shop.example").await == "served"
     })
