@@ -4,7 +4,7 @@
 use smallvec::SmallVec;
 
 /// A request's membership in one group, as indices into the [`Snapshot`](crate::Snapshot) it was made with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Member {
     /// Index into [`Snapshot::groups`](crate::Snapshot::groups).
     pub group: u16,

@@ -9,7 +9,10 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use telemetry::{CodeClass, Count, LabelSet, Level, Outcome, Recorder, RequestLabels, Role};
+use lanes::{Context, Member, Snapshot};
+use telemetry::{
+    CodeClass, Count, EnteredLane, LabelSet, Level, Outcome, Recorder, RequestLabels, Role,
+};
 
 use crate::{
     error::{Kind, Origin},
@@ -25,6 +28,8 @@ struct CountedAs {
     serial: u64,
     /// Where the service lies in memory; 0 without one.
     service: usize,
+    /// Where the route's name lies in memory; 0 without one.
+    route: usize,
     member: Option<(u16, u16)>,
     role: u8,
     outcome: u8,
@@ -39,15 +44,17 @@ pub(crate) struct Account {
     label_sets: RefCell<HashMap<CountedAs, LabelSet>>,
     /// The latest of them: the next request is often counted alike.
     latest: Cell<Option<(CountedAs, LabelSet)>>,
+    /// Of the current picture, by group and lane: where requests are counted that enter there.
+    entered: RefCell<HashMap<Member, EnteredLane>>,
 }
 
 /// A request that is not done yet.
 #[derive(Debug)]
-pub(crate) struct InFlight<'w>(&'w Recorder);
+pub(crate) struct InFlight<'w>(&'w Recorder, Level);
 
 impl Drop for InFlight<'_> {
     fn drop(&mut self) {
-        self.0.lower(Level::RequestsInFlight);
+        self.0.lower(self.1);
     }
 }
 
@@ -61,18 +68,41 @@ pub(crate) struct Answering {
 
 impl Account {
     pub(crate) fn new(recorder: Rc<Recorder>) -> Self {
-        Self { recorder, label_sets: RefCell::default(), latest: Cell::default() }
+        Self {
+            recorder,
+            label_sets: RefCell::default(),
+            latest: Cell::default(),
+            entered: RefCell::default(),
+        }
     }
 
     /// There is a newer picture.
     pub(crate) fn forget_picture(&self) {
         self.label_sets.borrow_mut().clear();
+        self.entered.borrow_mut().clear();
+    }
+
+    /// An entrance has decided: counts the members that `carried` did not have yet.
+    pub(crate) fn entered(&self, lanes: &Snapshot, carried: &[Member], context: &Context) {
+        for member in context.members() {
+            if carried.iter().any(|it| it.group == member.group) {
+                continue;
+            }
+            let lane = *self.entered.borrow_mut().entry(*member).or_insert_with(|| {
+                let spec = lanes.groups()[usize::from(member.group)].spec();
+                let lane = member.lane.and_then(|lane| spec.lanes.get(usize::from(lane)));
+                self.recorder
+                    .entered_lane(spec.name.as_str(), lane.map_or("", |lane| lane.tag.as_str()))
+            });
+            self.recorder.entered(lane);
+        }
     }
 
     /// A request has arrived.
-    pub(crate) fn begin(&self) -> InFlight<'_> {
-        self.recorder.raise(Level::RequestsInFlight);
-        InFlight(&self.recorder)
+    pub(crate) fn begin(&self, role: Role) -> InFlight<'_> {
+        let level = Level::in_flight(role);
+        self.recorder.raise(level);
+        InFlight(&self.recorder, level)
     }
 
     /// Counts what could not be read as a request.
@@ -106,9 +136,17 @@ impl Account {
         };
         let (application, service) = counted_as;
         let code_class = CodeClass::of(status);
-        let (lane_group, lane) = ("", "");
-        let labels =
-            RequestLabels { role, application, service, lane_group, lane, outcome, code_class };
+        let (route, lane_group, lane) = ("", "", "");
+        let labels = RequestLabels {
+            role,
+            application,
+            service,
+            route,
+            lane_group,
+            lane,
+            outcome,
+            code_class,
+        };
         self.recorder.request(&labels, duration);
     }
 
@@ -187,6 +225,7 @@ impl Account {
         let counted_as = CountedAs {
             serial: picture.serial(),
             service: service.map_or(0, |service| Arc::as_ptr(service).addr()),
+            route: plan.route.map_or(0, |route| route.as_ptr().addr()),
             member,
             role: role as u8,
             outcome: outcome as u8,
@@ -209,6 +248,7 @@ impl Account {
                 role,
                 application,
                 service,
+                route: plan.route.unwrap_or_default(),
                 lane_group,
                 lane,
                 outcome,

@@ -127,7 +127,7 @@ where
 {
     let started = Instant::now();
     worker.deadlines.set_now(started);
-    let _in_flight = worker.account.begin();
+    let _in_flight = worker.account.begin(D::ROLE);
     let exchange = Exchange { worker, upstream, sink };
     let mut found = Found::default();
     let mut queries = 0;

@@ -79,6 +79,8 @@ pub(crate) struct Plan<'p> {
     pub(crate) edits: Edits<'p>,
     /// The application and service it is counted under where the target is an address.
     pub(crate) counted_as: (&'p str, &'p str),
+    /// The gateway's route that it is counted under.
+    pub(crate) route: Option<&'p str>,
     /// The group and lane it is counted under where the target is an address.
     pub(crate) member: Option<(u16, u16)>,
     /// How it counts where the target is an address.

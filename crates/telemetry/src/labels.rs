@@ -113,6 +113,8 @@ pub struct RequestLabels<'a> {
     pub application: &'a str,
     /// The service that was called; empty when unknown.
     pub service: &'a str,
+    /// The route of a gateway that led there; empty when none did. Told to the control plane alone.
+    pub route: &'a str,
     /// The lane group that governed the hop; empty when none did.
     pub lane_group: &'a str,
     /// The request's lane in that group; empty when none.
@@ -132,6 +134,8 @@ pub struct OwnedLabels {
     pub application: Box<str>,
     /// The service that was called.
     pub service: Box<str>,
+    /// The route of a gateway that led there.
+    pub route: Box<str>,
     /// The lane group that governed.
     pub lane_group: Box<str>,
     /// The lane.
@@ -149,6 +153,7 @@ impl OwnedLabels {
             role: self.role,
             application: &self.application,
             service: &self.service,
+            route: &self.route,
             lane_group: &self.lane_group,
             lane: &self.lane,
             outcome: self.outcome,
@@ -163,6 +168,7 @@ impl From<RequestLabels<'_>> for OwnedLabels {
             role: labels.role,
             application: labels.application.into(),
             service: labels.service.into(),
+            route: labels.route.into(),
             lane_group: labels.lane_group.into(),
             lane: labels.lane.into(),
             outcome: labels.outcome,

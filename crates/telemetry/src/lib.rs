@@ -7,6 +7,7 @@
 pub mod logs;
 pub mod names;
 pub mod shortage;
+pub mod sketch;
 
 mod histogram;
 mod labels;
@@ -14,7 +15,8 @@ mod metrics;
 mod recorder;
 mod text;
 
-pub use labels::{CodeClass, Outcome, RequestLabels, Role};
-pub use metrics::Metrics;
-pub use recorder::{Count, LabelSet, Level, Recorder};
+pub use histogram::Histogram;
+pub use labels::{CodeClass, Outcome, OwnedLabels, RequestLabels, Role};
+pub use metrics::{Metrics, RequestTotals};
+pub use recorder::{Count, EnteredLane, LabelSet, Level, Recorder};
 pub use text::{CONTENT_TYPE, Samples};

@@ -16,7 +16,7 @@ use crate::{
     histogram::Histogram,
     labels::{LABEL_SETS_MAX, OwnedLabels},
     names::{self, Metric, label},
-    recorder::ThreadTotals,
+    recorder::{Lane, ThreadTotals},
 };
 
 /// All metrics of a process. One for all its threads, shared by `Arc`.
@@ -121,13 +121,29 @@ impl Metrics {
         sums.into_iter().map(|(labels, durations)| RequestTotals { labels, durations }).collect()
     }
 
+    /// Another number whenever requests were counted.
+    pub fn requests_version(&self) -> u64 {
+        self.threads.lock().iter().map(|thread| thread.lock().version).sum()
+    }
+
+    /// Requests that an entrance put into each lane, added up over the threads.
+    pub fn entered(&self) -> BTreeMap<Arc<Lane>, u64> {
+        let mut sums = BTreeMap::new();
+        for thread in self.threads.lock().iter() {
+            for (lane, requests) in &thread.lock().entered {
+                *sums.entry(Arc::clone(lane)).or_default() += requests;
+            }
+        }
+        sums
+    }
+
     /// What was counted, over all threads.
     pub fn counted(&self, what: Count) -> u64 {
         self.threads.lock().iter().map(|thread| thread.lock().counts[what as usize]).sum()
     }
 
     /// How many are open, over all threads.
-    pub(crate) fn level(&self, what: Level) -> i64 {
+    pub fn level(&self, what: Level) -> i64 {
         self.threads.lock().iter().map(|thread| thread.lock().levels[what as usize]).sum()
     }
 
@@ -135,6 +151,10 @@ impl Metrics {
     pub fn render(&self) -> String {
         let mut samples = Samples::new();
         self.sample_requests(&mut samples);
+        for (lane, requests) in self.entered() {
+            let labels = [(label::LANE_GROUP, &*lane.0), (label::LANE, &*lane.1)];
+            samples.add(names::LANE_ENTERED, &labels, requests as f64);
+        }
         for count in Count::ALL {
             let (metric, label) = count.series();
             samples.add(metric, label.as_slice(), self.counted(count) as f64);

@@ -45,7 +45,7 @@ metrics! {
     // What passed.
     REQUESTS = Counter "laneway_requests_total" [label::ROLE, label::APPLICATION, label::SERVICE, label::LANE_GROUP, label::LANE, label::OUTCOME, label::CODE_CLASS] "Requests served, by who served them and how.";
     REQUEST_DURATION = Histogram "laneway_request_duration_seconds" [label::ROLE, label::APPLICATION, label::SERVICE, label::LANE_GROUP, label::LANE] "From the first byte of a request to the last byte of its response.";
-    REQUESTS_IN_FLIGHT = Gauge "laneway_requests_in_flight" [] "Requests being served.";
+    REQUESTS_IN_FLIGHT = Gauge "laneway_requests_in_flight" [label::ROLE] "Requests being served.";
     BYTES = Counter "laneway_bytes_total" [label::DIRECTION] "Bytes received from and sent to callers.";
     REJECTED_REQUESTS = Counter "laneway_rejected_requests_total" [label::REASON] "Requests refused because they were no correct HTTP or too large.";
     TIMEOUTS = Counter "laneway_timeouts_total" [label::REASON] "Waits that were given up.";
@@ -70,6 +70,7 @@ metrics! {
 
     // Lanes.
     LANE_ENDPOINTS = Gauge "laneway_lane_endpoints" [label::APPLICATION, label::LANE_GROUP, label::LANE] "Usable instances of an application in a lane, as this process sees them.";
+    LANE_ENTERED = Counter "laneway_lane_entered_total" [label::LANE_GROUP, label::LANE] "Requests that this process put into a lane as an entrance of its group; an empty lane is base.";
     MISROUTED = Counter "laneway_misrouted_arrivals_total" [] "Requests that arrived at an instance that does not serve them: their lane does not allow it, or another service was called.";
     UNKNOWN_TAGS = Counter "laneway_unknown_tags_total" [] "Lane members whose tag is not known: treated as base.";
     AMBIGUOUS_ADDRESSES = Counter "laneway_ambiguous_addresses_total" [] "Connections to an address that several services share, passed through.";

@@ -11,7 +11,7 @@ use hashbrown::{DefaultHashBuilder, HashTable};
 use parking_lot::Mutex;
 
 use crate::{
-    RequestLabels,
+    RequestLabels, Role,
     histogram::Histogram,
     labels::{OTHER, OwnedLabels},
     names::{self, Metric, label},
@@ -127,8 +127,12 @@ pub enum Level {
     UpstreamOpen,
     /// Connections to instances that wait in a pool.
     PoolIdle,
-    /// Requests being served.
-    RequestsInFlight,
+    /// Requests being served by a gateway.
+    InFlightGateway,
+    /// Requests being handed to the own application.
+    InFlightInbound,
+    /// Requests of the own application being carried to others.
+    InFlightOutbound,
 }
 
 impl Count {
@@ -255,8 +259,23 @@ impl Count {
 
 impl Level {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 4] =
-        [Self::DownstreamOpen, Self::UpstreamOpen, Self::PoolIdle, Self::RequestsInFlight];
+    pub(crate) const ALL: [Self; 6] = [
+        Self::DownstreamOpen,
+        Self::UpstreamOpen,
+        Self::PoolIdle,
+        Self::InFlightGateway,
+        Self::InFlightInbound,
+        Self::InFlightOutbound,
+    ];
+
+    /// Requests being served, by what is done with them.
+    pub const fn in_flight(role: Role) -> Self {
+        match role {
+            Role::Gateway => Self::InFlightGateway,
+            Role::SidecarInbound => Self::InFlightInbound,
+            Role::SidecarOutbound => Self::InFlightOutbound,
+        }
+    }
 
     /// Its family and, where it shares one, the label that tells it apart.
     pub(crate) fn series(self) -> (Metric, Option<(&'static str, &'static str)>) {
@@ -264,10 +283,20 @@ impl Level {
             Self::DownstreamOpen => (names::CONNECTIONS_OPEN, Some((label::SIDE, "downstream"))),
             Self::UpstreamOpen => (names::CONNECTIONS_OPEN, Some((label::SIDE, "upstream"))),
             Self::PoolIdle => (names::POOL_IDLE, None),
-            Self::RequestsInFlight => (names::REQUESTS_IN_FLIGHT, None),
+            Self::InFlightGateway => in_flight(Role::Gateway),
+            Self::InFlightInbound => in_flight(Role::SidecarInbound),
+            Self::InFlightOutbound => in_flight(Role::SidecarOutbound),
         }
     }
 }
+
+fn in_flight(role: Role) -> (Metric, Option<(&'static str, &'static str)>) {
+    (names::REQUESTS_IN_FLIGHT, Some((label::ROLE, role.as_str())))
+}
+
+/// Lanes that one entrance counts apart: a gateway is one for at most 8 groups, of some tens of lanes each. What comes later
+/// is counted as `other`.
+const ENTERED_MAX: usize = 1024;
 
 /// The counters of one thread. Not `Sync`: counting is an addition to a plain number.
 ///
@@ -276,6 +305,7 @@ impl Level {
 #[derive(Debug)]
 pub struct Recorder {
     requests: RefCell<Requests>,
+    entered: RefCell<Vec<(Arc<Lane>, u64)>>,
     counts: [Cell<u64>; Count::ALL.len()],
     levels: [Cell<i64>; Level::ALL.len()],
     published: Arc<Mutex<ThreadTotals>>,
@@ -301,10 +331,20 @@ struct Row {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LabelSet(u32);
 
+/// Where one recorder counts the requests that an entrance put into the same lane. Means nothing to another recorder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EnteredLane(u32);
+
+/// A lane, by group and tag; the tag of base is empty.
+pub(crate) type Lane = (Box<str>, Box<str>);
+
 /// What a thread has told so far.
 #[derive(Debug)]
 pub(crate) struct ThreadTotals {
+    /// How often requests were told.
+    pub(crate) version: u64,
     pub(crate) requests: Vec<(Arc<OwnedLabels>, Histogram)>,
+    pub(crate) entered: Vec<(Arc<Lane>, u64)>,
     pub(crate) counts: [u64; Count::ALL.len()],
     pub(crate) levels: [i64; Level::ALL.len()],
 }
@@ -312,7 +352,7 @@ pub(crate) struct ThreadTotals {
 impl Default for ThreadTotals {
     fn default() -> Self {
         let (counts, levels) = ([0; Count::ALL.len()], [0; Level::ALL.len()]);
-        Self { requests: Vec::new(), counts, levels }
+        Self { version: 0, requests: Vec::new(), entered: Vec::new(), counts, levels }
     }
 }
 
@@ -326,6 +366,7 @@ impl Recorder {
                 changed: Vec::new(),
                 label_sets_max,
             }),
+            entered: RefCell::default(),
             counts: [const { Cell::new(0) }; Count::ALL.len()],
             levels: [const { Cell::new(0) }; Level::ALL.len()],
             published,
@@ -350,6 +391,7 @@ impl Recorder {
             let other = RequestLabels {
                 application: OTHER,
                 service: OTHER,
+                route: OTHER,
                 lane_group: OTHER,
                 lane: OTHER,
                 ..*labels
@@ -368,6 +410,24 @@ impl Recorder {
     #[inline]
     pub fn observe(&self, set: LabelSet, duration: Duration) {
         self.requests.borrow_mut().observe(set.0, duration);
+    }
+
+    /// Where requests are counted that an entrance puts into this lane; an empty tag is base. For callers that remember the
+    /// answer. Allocates only when the lane is new to this thread.
+    pub fn entered_lane(&self, group: &str, tag: &str) -> EnteredLane {
+        let mut lanes = self.entered.borrow_mut();
+        let (group, tag) = if lanes.len() < ENTERED_MAX { (group, tag) } else { (OTHER, OTHER) };
+        let known = lanes.iter().position(|(lane, _)| (&*lane.0, &*lane.1) == (group, tag));
+        EnteredLane(known.unwrap_or_else(|| {
+            lanes.push((Arc::new((group.into(), tag.into())), 0));
+            lanes.len() - 1
+        }) as u32)
+    }
+
+    /// An entrance has put a request into a lane.
+    #[inline]
+    pub fn entered(&self, lane: EnteredLane) {
+        self.entered.borrow_mut()[lane.0 as usize].1 += 1;
     }
 
     /// Counts one.
@@ -417,6 +477,7 @@ impl Recorder {
 
     fn publish_to(&self, totals: &mut ThreadTotals) {
         let requests = &mut *self.requests.borrow_mut();
+        totals.version += u64::from(!requests.changed.is_empty());
         for index in requests.changed.drain(..) {
             let row = &mut requests.rows[index as usize];
             row.changed = false;
@@ -425,6 +486,12 @@ impl Recorder {
                 None => totals.requests.push((Arc::clone(&row.labels), row.durations)),
             }
         }
+        let entered = self.entered.borrow();
+        for (total, counted) in totals.entered.iter_mut().zip(&*entered) {
+            total.1 = counted.1;
+        }
+        let told = totals.entered.len();
+        totals.entered.extend_from_slice(&entered[told..]);
         for (total, count) in totals.counts.iter_mut().zip(&self.counts) {
             *total = count.get();
         }

@@ -430,6 +430,7 @@ impl Decide for ToOne {
             protocol: None,
             edits: Edits::NONE,
             counted_as: ("a", "sc-A"),
+            route: None,
             member: None,
             outcome: None,
             remembered: None,

@@ -113,7 +113,9 @@ pub(super) fn plan<'p, 'b>(
         worker.recorder.count(Count::UnknownTag);
     }
     let entrance = Entrance::Gateway { gateway: &identity.name, route: Some(&rule.route_name) };
+    let carried = context.clone();
     picture.lanes.enter(entrance, &seen, &mut || worker.random_bytes(), &mut context, &mut ());
+    worker.account.entered(&picture.lanes, carried.members(), &context);
 
     if let Some(redirect) = &rule.redirect {
         let mut location = Vec::new();
@@ -141,6 +143,7 @@ pub(super) fn plan<'p, 'b>(
         protocol: Some(protocol),
         edits,
         counted_as: ("", ""),
+        route: Some(&rule.route_name),
         member: None,
         outcome: None,
         remembered: None,

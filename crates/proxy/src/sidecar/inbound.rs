@@ -112,7 +112,9 @@ fn plan<'p, 'b>(
     if entrance.is_some() {
         let entrance = Entrance::Application(&identity.application);
         let seen = entrance::believe(head, *peer, policy).seen(&*head);
+        let carried = context.clone();
         lanes.enter(entrance, &seen, &mut || worker.random_bytes(), &mut context, &mut ());
+        worker.account.entered(lanes, carried.members(), &context);
         let decided = Decided { snapshot: lanes, context: &context, peer: *peer };
         entrance::write(head, policy, decided, || worker.random_bytes(), written);
     }
@@ -143,6 +145,7 @@ fn plan<'p, 'b>(
         protocol: None,
         edits: Edits::NONE,
         counted_as: (&identity.application, &meant.port.service),
+        route: None,
         member,
         outcome: Some(outcome),
         remembered: Some(remembered),

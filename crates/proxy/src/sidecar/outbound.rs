@@ -269,6 +269,7 @@ fn plan<'p, 'b>(
         protocol: None,
         edits: Edits::NONE,
         counted_as: ("", ""),
+        route: None,
         member: None,
         outcome: None,
         remembered: None,

@@ -43,10 +43,35 @@ async fn the_lane_is_decided_at_the_entrance_and_travels_on() {
             (&*row.labels.lane_group, &*row.labels.lane) == ("trade", "gray")
                 && row.labels.outcome == Outcome::Lane
                 && row.labels.code_class == CodeClass::Success
+                && !row.labels.route.is_empty()
                 && row.durations.count() == 5
         })
     })
     .await;
+    // What the entrance decided is counted beside who served.
+    eventually("entered lanes to be counted", async || {
+        let entered = counters.entered();
+        let told: Vec<_> = entered.iter().map(|(it, n)| (&*it.0, &*it.1, *n)).collect();
+        told == [("trade", "", 5), ("trade", "gray", 5)]
+    })
+    .await;
+    let in_flight = telemetry::Level::in_flight(telemetry::Role::Gateway);
+    eventually("nothing to be in flight", async || counters.level(in_flight) == 0).await;
+}
+
+#[tokio::test]
+async fn a_lane_that_a_request_brought_along_is_not_entered_again() {
+    let mut world = world().await;
+    world.listeners = vec![listener(80, true)];
+    let proxy = Proxy::gateway(&world);
+    ask(&proxy, "baggage: lane.trade=gray\r\n").await;
+    ask(&proxy, "canary: gray\r\n").await;
+    let counters = proxy.running.counters();
+    eventually("both requests to be counted", async || {
+        counters.requests().iter().map(|row| row.durations.count()).sum::<u64>() == 2
+    })
+    .await;
+    assert_eq!(counters.entered().values().sum::<u64>(), 1);
 }
 
 #[tokio::test]

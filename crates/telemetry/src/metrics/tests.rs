@@ -13,6 +13,7 @@ fn labels<'a>(service: &'a str, lane: &'a str) -> RequestLabels<'a> {
         role: Role::Gateway,
         application: "shop",
         service,
+        route: "",
         lane_group: "trade",
         lane,
         outcome: Outcome::Lane,
@@ -122,7 +123,7 @@ fn threads_add_up() {
                 }
                 recorder.request(&labels("sc-A", ""), Duration::from_secs(20));
                 recorder.add(Count::BytesSent, 100);
-                recorder.raise(Level::RequestsInFlight);
+                recorder.raise(Level::InFlightGateway);
             })
         })
         .collect();
@@ -139,7 +140,7 @@ fn threads_add_up() {
     assert_eq!(parsed.value("laneway_requests_total", &gray), 6.0);
     assert_eq!(parsed.value("laneway_requests_total", &[("lane", "")]), 3.0);
     assert_eq!(parsed.value("laneway_bytes_total", &[("direction", "sent")]), 300.0);
-    assert_eq!(parsed.value("laneway_requests_in_flight", &[]), 3.0);
+    assert_eq!(parsed.value("laneway_requests_in_flight", &[("role", "gateway")]), 3.0);
     let duration = "laneway_request_duration_seconds";
     assert_eq!(
         parsed.value(&format!("{duration}_bucket"), &[("lane", "gray"), ("le", "0.0025")]),
@@ -154,6 +155,39 @@ fn threads_add_up() {
     assert_eq!(parsed.value(&format!("{duration}_count"), &[("lane", "gray")]), 6.0);
     assert!((parsed.value(&format!("{duration}_sum"), &[("lane", "gray")]) - 0.018).abs() < 1e-9);
     assert_eq!(metrics.requests().len(), 2);
+}
+
+#[test]
+fn what_entrances_decide_adds_up_by_lane() {
+    let metrics = Metrics::new();
+    let recorders = [metrics.recorder(), metrics.recorder()];
+    for recorder in &recorders {
+        let (gray, base) =
+            (recorder.entered_lane("trade", "gray"), recorder.entered_lane("trade", ""));
+        assert_eq!(recorder.entered_lane("trade", "gray"), gray);
+        recorder.entered(gray);
+        recorder.publish();
+        recorder.entered(base);
+        recorder.entered(base);
+        recorder.publish();
+    }
+    let parsed = Parsed::from_text(&metrics.render());
+    let entered = |lane| parsed.value("laneway_lane_entered_total", &[("lane", lane)]);
+    assert_eq!((entered("gray"), entered("")), (2.0, 4.0));
+}
+
+#[test]
+fn a_route_is_told_to_the_control_plane_alone() {
+    let metrics = Metrics::new();
+    let recorder = metrics.recorder();
+    for route in ["one", "two"] {
+        let labels = RequestLabels { route, ..labels("sc-A", "gray") };
+        recorder.request(&labels, Duration::from_millis(3));
+    }
+    recorder.publish();
+    assert_eq!(metrics.requests().len(), 2);
+    let parsed = Parsed::from_text(&metrics.render());
+    assert_eq!(parsed.value("laneway_requests_total", &[("service", "sc-A")]), 2.0);
 }
 
 #[test]
