@@ -34,6 +34,9 @@ pub struct EncodedControlMessage {
     /// See [`v1::ControlMessage`].
     #[prost(message, optional, tag = "5")]
     pub digest: Option<v1::Digest>,
+    /// See [`v1::ControlMessage`].
+    #[prost(uint32, tag = "6")]
+    pub traffic_every_ms: u32,
 }
 
 #[cfg(test)]
@@ -51,6 +54,7 @@ mod tests {
             removals: vec!["group/b".to_owned()],
             synced: true,
             digest: Some(v1::Digest { whole: true, added: vec![7], removed: vec![8] }),
+            traffic_every_ms: 9,
         };
         let encoded = EncodedControlMessage {
             generation: message.generation.clone(),
@@ -58,6 +62,7 @@ mod tests {
             removals: message.removals.clone(),
             synced: true,
             digest: message.digest.clone(),
+            traffic_every_ms: 9,
         };
         assert_eq!(encoded.encode_to_vec(), message.encode_to_vec());
     }

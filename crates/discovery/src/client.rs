@@ -10,6 +10,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 use api::discovery::v1;
 use lanes::Query;
 use routes::Published;
+use telemetry::Metrics;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
@@ -45,6 +46,8 @@ pub struct Identity {
     pub snapshot: PathBuf,
     /// The directory in which data planes of one application on this machine keep it for one another; `None`: they do not.
     pub shared: Option<PathBuf>,
+    /// Where its proxy counts: what a control plane that wants it is told of.
+    pub counters: Arc<Metrics>,
 }
 
 /// A running discovery client.

@@ -9,7 +9,7 @@ pub struct Generation {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DataPlaneMessage {
-    #[prost(oneof = "data_plane_message::Message", tags = "1, 2, 3, 4, 5")]
+    #[prost(oneof = "data_plane_message::Message", tags = "1, 2, 3, 4, 5, 6")]
     pub message: ::core::option::Option<data_plane_message::Message>,
 }
 /// Nested message and enum types in `DataPlaneMessage`.
@@ -28,6 +28,9 @@ pub mod data_plane_message {
         /// last: this data plane stops and expects nothing more
         #[prost(message, tag = "5")]
         Goodbye(super::Goodbye),
+        /// where the control plane has said that it takes it
+        #[prost(message, tag = "6")]
+        Traffic(super::Traffic),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -183,6 +186,86 @@ pub struct NotListening {
     #[prost(string, tag = "2")]
     pub reason: ::prost::alloc::string::String,
 }
+/// What a data plane counted since its last Traffic of this stream, or since the stream began: differences, so that neither
+/// its restart nor the control plane's ever makes one less than nothing. None where nothing happened.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Traffic {
+    /// what time that is
+    #[prost(uint32, tag = "1")]
+    pub period_ms: u32,
+    /// those this stream has not told before, numbered on from 0 as they are told
+    #[prost(message, repeated, tag = "2")]
+    pub series: ::prost::alloc::vec::Vec<TrafficSeries>,
+    /// those that changed
+    #[prost(message, repeated, tag = "3")]
+    pub samples: ::prost::alloc::vec::Vec<TrafficSample>,
+    #[prost(message, repeated, tag = "4")]
+    pub entered: ::prost::alloc::vec::Vec<TrafficEntered>,
+    /// from callers
+    #[prost(uint64, tag = "5")]
+    pub bytes_received: u64,
+    /// to callers
+    #[prost(uint64, tag = "6")]
+    pub bytes_sent: u64,
+    /// requests being served at the moment
+    #[prost(uint32, tag = "7")]
+    pub in_flight: u32,
+    /// arrived where they are not served
+    #[prost(uint32, tag = "8")]
+    pub misrouted: u32,
+    /// instances put aside
+    #[prost(uint32, tag = "9")]
+    pub ejections: u32,
+}
+/// Requests that are counted together.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrafficSeries {
+    #[prost(enumeration = "TrafficRole", tag = "1")]
+    pub role: i32,
+    /// who serves; of TRAFFIC_ROLE_INBOUND it is the data plane's own, whatever is said here
+    #[prost(string, tag = "2")]
+    pub application: ::prost::alloc::string::String,
+    #[prost(string, tag = "3")]
+    pub service: ::prost::alloc::string::String,
+    /// of a gateway
+    #[prost(string, tag = "4")]
+    pub route: ::prost::alloc::string::String,
+    /// the lane group that governed the hop; empty: none
+    #[prost(string, tag = "5")]
+    pub group: ::prost::alloc::string::String,
+    /// the request's lane in it, by tag; empty: base
+    #[prost(string, tag = "6")]
+    pub lane: ::prost::alloc::string::String,
+    #[prost(enumeration = "TrafficOutcome", tag = "7")]
+    pub outcome: i32,
+    /// 1 to 5; 0: no response
+    #[prost(uint32, tag = "8")]
+    pub code_class: u32,
+}
+/// Requests of one series. Their durations are counted in fixed buckets, which add up: bucket 0 is below 2^16 ns, then four
+/// a doubling, the last from 2^37 ns on.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrafficSample {
+    #[prost(uint32, tag = "1")]
+    pub series: u32,
+    /// of durations
+    #[prost(uint64, tag = "2")]
+    pub sum_us: u64,
+    /// pairs: how far from the bucket before (the first from 0), how many requests
+    #[prost(uint32, repeated, tag = "3")]
+    pub buckets: ::prost::alloc::vec::Vec<u32>,
+}
+/// Requests for which this data plane decided as an entrance.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TrafficEntered {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// its tag; empty: base
+    #[prost(string, tag = "2")]
+    pub lane: ::prost::alloc::string::String,
+    #[prost(uint64, tag = "3")]
+    pub requests: u64,
+}
 /// Everything that changed for this data plane up to `generation`; applied as a whole.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ControlMessage {
@@ -200,6 +283,9 @@ pub struct ControlMessage {
     /// To sidecars: see Digest.
     #[prost(message, optional, tag = "5")]
     pub digest: ::core::option::Option<Digest>,
+    /// In the first message: how often at most Traffic is taken. 0: not at all, also by releases that do not tell it.
+    #[prost(uint32, tag = "6")]
+    pub traffic_every_ms: u32,
 }
 /// Which host names (of services, alone and with `.NAMESPACE`, lower-case) and addresses (of instances and their
 /// applications) mean something: 8 bytes each, XXH64. Who does not find one here need not ask for it. An address with
@@ -866,6 +952,81 @@ impl Role {
             "ROLE_GATEWAY" => Some(Self::Gateway),
             "ROLE_SIDECAR" => Some(Self::Sidecar),
             "ROLE_AGENT" => Some(Self::Agent),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TrafficRole {
+    Unspecified = 0,
+    Gateway = 1,
+    /// handed to the own application
+    Inbound = 2,
+    /// of the own application to others
+    Outbound = 3,
+}
+impl TrafficRole {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRAFFIC_ROLE_UNSPECIFIED",
+            Self::Gateway => "TRAFFIC_ROLE_GATEWAY",
+            Self::Inbound => "TRAFFIC_ROLE_INBOUND",
+            Self::Outbound => "TRAFFIC_ROLE_OUTBOUND",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRAFFIC_ROLE_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRAFFIC_ROLE_GATEWAY" => Some(Self::Gateway),
+            "TRAFFIC_ROLE_INBOUND" => Some(Self::Inbound),
+            "TRAFFIC_ROLE_OUTBOUND" => Some(Self::Outbound),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum TrafficOutcome {
+    Unspecified = 0,
+    Lane = 1,
+    Fallback = 2,
+    Base = 3,
+    Denied = 4,
+    Failed = 5,
+    Cut = 6,
+}
+impl TrafficOutcome {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "TRAFFIC_OUTCOME_UNSPECIFIED",
+            Self::Lane => "TRAFFIC_OUTCOME_LANE",
+            Self::Fallback => "TRAFFIC_OUTCOME_FALLBACK",
+            Self::Base => "TRAFFIC_OUTCOME_BASE",
+            Self::Denied => "TRAFFIC_OUTCOME_DENIED",
+            Self::Failed => "TRAFFIC_OUTCOME_FAILED",
+            Self::Cut => "TRAFFIC_OUTCOME_CUT",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "TRAFFIC_OUTCOME_UNSPECIFIED" => Some(Self::Unspecified),
+            "TRAFFIC_OUTCOME_LANE" => Some(Self::Lane),
+            "TRAFFIC_OUTCOME_FALLBACK" => Some(Self::Fallback),
+            "TRAFFIC_OUTCOME_BASE" => Some(Self::Base),
+            "TRAFFIC_OUTCOME_DENIED" => Some(Self::Denied),
+            "TRAFFIC_OUTCOME_FAILED" => Some(Self::Failed),
+            "TRAFFIC_OUTCOME_CUT" => Some(Self::Cut),
             _ => None,
         }
     }

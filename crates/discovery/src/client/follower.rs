@@ -11,6 +11,7 @@ use api::discovery::{
 };
 use lanes::Query;
 use routes::Published;
+use telemetry::Role;
 use tokio::{
     sync::{mpsc, watch},
     time::Instant,
@@ -24,6 +25,7 @@ use crate::{
     snapshot::Keeper,
     state::{Origin, State},
     subscriptions::{self, SUBSCRIPTIONS_MAX, Subscriptions},
+    traffic::Reporter,
 };
 
 /// Least and most time between attempts to connect. A control plane that restarts is found at once; a thousand
@@ -33,6 +35,39 @@ const RECONNECT_MOST: Duration = Duration::from_secs(2);
 
 /// Messages applied to one picture when several have arrived: bounds the work between two publications.
 const MESSAGES_AT_ONCE_MAX: usize = 64;
+
+/// Least time between two reports of traffic, whatever the control plane says.
+const TRAFFIC_EVERY_LEAST: Duration = Duration::from_millis(100);
+
+/// What passes through this data plane, told for as long as a stream lives.
+struct Traffic {
+    reporter: Reporter,
+    every: Duration,
+    told_at: Instant,
+}
+
+impl Traffic {
+    /// Waits until it is time to tell.
+    async fn due(this: Option<&Self>) {
+        match this {
+            Some(traffic) => tokio::time::sleep_until(traffic.told_at + traffic.every).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Tells what happened. Where the stream has no room it is told with what happens next.
+    fn tell(&mut self, stream: &Stream) {
+        let now = Instant::now();
+        if !stream.has_room() {
+            self.told_at = now;
+            return;
+        }
+        if let Some(traffic) = self.reporter.next(now - self.told_at) {
+            stream.send_now(Message::Traffic(traffic));
+        }
+        self.told_at = now;
+    }
+}
 
 /// The task of a discovery client, with all that it holds.
 pub(super) struct Follower {
@@ -166,13 +201,25 @@ impl Follower {
     async fn follow(&mut self, mut stream: Stream) -> Result<(), Ended> {
         // Asked while there was no connection, or between reading the subscriptions and now.
         let mut asked = Vec::new();
+        let mut traffic = None;
         // A new connection knows nothing of what was reported.
         if *self.reports.borrow() != v1::Report::default() {
             self.reports.mark_changed();
         }
         loop {
             tokio::select! {
-                message = stream.next() => self.take(message?, &mut stream).await?,
+                message = stream.next() => {
+                    let message = message?;
+                    if message.traffic_every_ms > 0 {
+                        traffic = Some(self.begin_traffic(message.traffic_every_ms));
+                    }
+                    self.take(message, &mut stream).await?;
+                }
+                () = Traffic::due(traffic.as_ref()) => {
+                    if let Some(traffic) = &mut traffic {
+                        traffic.tell(&stream);
+                    }
+                }
                 count = self.demand.recv_many(&mut asked, DEMAND_MAX) => {
                     if count == 0 {
                         stream.take_leave().await;
@@ -195,6 +242,19 @@ impl Follower {
                     return Ok(());
                 }
             }
+        }
+    }
+
+    /// The control plane wants to know what passes here.
+    fn begin_traffic(&self, every_ms: u32) -> Traffic {
+        let role = match self.identity.hello.role() {
+            v1::Role::Gateway => Role::Gateway,
+            _ => Role::SidecarInbound,
+        };
+        Traffic {
+            reporter: Reporter::new(Arc::clone(&self.identity.counters), role),
+            every: Duration::from_millis(every_ms.into()).max(TRAFFIC_EVERY_LEAST),
+            told_at: Instant::now(),
         }
     }
 

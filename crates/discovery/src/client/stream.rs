@@ -76,6 +76,16 @@ impl Stream {
         }
     }
 
+    /// Sends what may be left out: only where it need not wait. Whether it was sent.
+    pub(super) fn send_now(&self, message: Message) -> bool {
+        self.outgoing.try_send(v1::DataPlaneMessage { message: Some(message) }).is_ok()
+    }
+
+    /// Whether what is sent now need not wait.
+    pub(super) fn has_room(&self) -> bool {
+        self.outgoing.capacity() > 0
+    }
+
     pub(super) async fn send(&self, message: Message) -> Result<(), ConnectionError> {
         let message = v1::DataPlaneMessage { message: Some(message) };
         self.outgoing.send(message).await.map_err(|_| ConnectionError::Closed)

@@ -21,6 +21,7 @@ fn message(
         removals: removals.iter().map(|key| (*key).to_owned()).collect(),
         synced: true,
         digest: None,
+        traffic_every_ms: 0,
     }
 }
 

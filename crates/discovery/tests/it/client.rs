@@ -1,6 +1,6 @@
 //! What is published, acknowledged, kept on disk and asked for, and when.
 
-use std::{fs, net::SocketAddr, path::Path};
+use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use api::discovery::v1::{self, data_plane_message::Message};
 use discovery::{Client, Identity};
@@ -24,6 +24,7 @@ fn identity(control: SocketAddr, directory: &Path) -> Identity {
         mark: None,
         snapshot: directory.join("snapshot"),
         shared: None,
+        counters: Arc::default(),
     }
 }
 
@@ -75,6 +76,37 @@ async fn what_is_acknowledged_is_published() {
         let ack = stream.acknowledgement().await;
         assert_eq!(ack.generation.unwrap().number, number);
         assert_eq!(groups(&client), number as usize, "published before it is acknowledged");
+    }
+}
+
+#[tokio::test]
+async fn traffic_is_told_to_whoever_asks_for_it_and_to_nobody_else() {
+    for traffic_every_ms in [0, 100] {
+        let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+        let metrics = Arc::new(telemetry::Metrics::new());
+        let recorder = metrics.recorder();
+        let counters = Arc::clone(&metrics);
+        let identity = Identity { counters, ..identity(plane.address, directory.path()) };
+        let asking = async {
+            let mut stream = plane.next_stream().await;
+            stream.greeting().await;
+            let first = message(1, true, vec![group("one", 1, "a")]);
+            stream.tell(v1::ControlMessage { traffic_every_ms, ..first }).await;
+            stream.acknowledgement().await;
+            stream
+        };
+        let (client, mut stream) = tokio::join!(Client::start(identity), asking);
+        recorder.add(telemetry::Count::BytesSent, 7);
+        recorder.publish();
+        if traffic_every_ms > 0 {
+            let Message::Traffic(traffic) = stream.hears().await else { panic!("no traffic") };
+            assert_eq!(traffic.bytes_sent, 7);
+        }
+        // Whatever else was said would be heard before this.
+        let stopping = tokio::spawn(client.stop());
+        assert!(matches!(stream.hears().await, Message::Goodbye(_)));
+        drop(stream);
+        soon("the end", stopping).await.unwrap();
     }
 }
 

@@ -1,7 +1,7 @@
 //! What gateway and sidecar share: who they are to the control plane, and what passes between their discovery
 //! client and their proxy.
 
-use std::{net::SocketAddr, path::Path};
+use std::{net::SocketAddr, path::Path, sync::Arc};
 
 use api::discovery::v1;
 use discovery::{Client, Identity};
@@ -48,7 +48,7 @@ pub(crate) async fn follow(
         name: about.name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         // What older ones of its kind cannot do.
-        capabilities: vec!["tls".to_owned()],
+        capabilities: vec!["tls".to_owned(), "traffic".to_owned()],
         held: Vec::new(),
         held_of: String::new(),
         namespace: about.namespace.to_owned(),
@@ -63,8 +63,14 @@ pub(crate) async fn follow(
     };
     let snapshot = process.data.file(SNAPSHOT_FILE);
     let shared = about.shared.map(Path::to_owned);
-    let control = connect.control.clone();
-    let identity = Identity { control, hello, mark: about.mark, snapshot, shared };
+    let identity = Identity {
+        control: connect.control.clone(),
+        hello,
+        mark: about.mark,
+        snapshot,
+        shared,
+        counters: Arc::clone(&process.metrics),
+    };
     let client = Client::start(identity).await;
     let state = client.state.clone();
     let beside_control_plane = about.beside_control_plane;

@@ -153,6 +153,7 @@ impl DataPlane {
             removals: Vec::new(),
             synced: false,
             digest: None,
+            traffic_every_ms: 0,
         };
         self.picture.apply(message);
         self.published = self.picture.published();
