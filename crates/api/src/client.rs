@@ -23,8 +23,8 @@ use crate::{
     resource::{Key, Kind, Object},
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, DeleteRequest, Event, ExplainRequest,
-        ExplainResponse, InstanceStatus, List, MERGE_PATCH, Problem, ServiceStatus, StatusResponse,
-        TokenCreated, TokenRequest, TokenStatus, WatchEvent,
+        ExplainResponse, InstanceStatus, List, MERGE_PATCH, Problem, ServiceStatus, StatisticsTop,
+        StatusResponse, TokenCreated, TokenRequest, TokenStatus, WatchEvent,
     },
 };
 
@@ -248,6 +248,20 @@ impl Client {
     /// What happened after the event of that number.
     pub async fn events(&self, after: u64) -> Result<Vec<Event>, CallError> {
         let path = format!("{}/events?after={after}", crate::rest::PREFIX);
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// What passed in a window until now, such as `10s`.
+    pub async fn statistics_top(
+        &self,
+        group: Option<&str>,
+        application: Option<&str>,
+        window: &str,
+    ) -> Result<StatisticsTop, CallError> {
+        let of = [("group", group), ("application", application), ("window", Some(window))];
+        let of = of.into_iter().filter_map(|(name, value)| Some((name, value?)));
+        let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(of).finish();
+        let path = format!("{}/statistics/top?{query}", crate::rest::PREFIX);
         self.call(Method::GET, &path, None::<&()>).await
     }
 

@@ -14,11 +14,17 @@ use crate::resource::Object as AnyObject;
 
 mod explain;
 mod installation;
+mod statistics;
 mod status;
 mod tokens;
 
 pub use explain::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
 pub use installation::{Event, InstancePort, InstanceStatus, ServiceStatus};
+pub use statistics::{
+    StatisticsBasis, StatisticsCall, StatisticsCalls, StatisticsCompare, StatisticsCompared,
+    StatisticsFigures, StatisticsLaneShare, StatisticsLine, StatisticsProcess, StatisticsRow,
+    StatisticsSeries, StatisticsShare, StatisticsTop,
+};
 pub use status::{
     DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,
     StatusResponse, UndeclaredCalls, UnreadCalls,

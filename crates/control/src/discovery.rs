@@ -22,6 +22,7 @@ use crate::{
     hello,
     key::{Way, canonical},
     registrations::Registrations,
+    statistics,
     tokens::{self, Holder},
 };
 
@@ -170,6 +171,8 @@ struct Session {
     holder: Holder,
     epoch: String,
     wake: Arc<Notify>,
+    /// What it reports of its traffic, where it does.
+    traffic: Option<statistics::Stream>,
 }
 
 impl Session {
@@ -181,6 +184,7 @@ impl Session {
     ) -> Result<Self, Status> {
         let (node, shown) = (hello.node.clone(), hello::shown(&hello));
         let wake = Arc::new(Notify::new());
+        let traffic = control.statistics().begin(&hello);
         let mut hub = control.hub();
         let epoch = hub.generation().epoch.clone();
         let connection =
@@ -189,7 +193,7 @@ impl Session {
             })?;
         drop(hub);
         tracing::info!(node, data_plane = shown, "data plane connected");
-        Ok(Self { control, node, shown, connection, holder, epoch, wake })
+        Ok(Self { control, node, shown, connection, holder, epoch, wake, traffic })
     }
 
     /// Receives and sends until either side ends, or a newer stream of the same node takes over.
@@ -248,8 +252,14 @@ impl Session {
         Some(told)
     }
 
-    fn receive(&self, message: v1::DataPlaneMessage) -> bool {
+    fn receive(&mut self, message: v1::DataPlaneMessage) -> bool {
         let Some(message) = message.message else { return true };
+        if let data_plane_message::Message::Traffic(traffic) = message {
+            if let Some(stream) = &mut self.traffic {
+                stream.take(traffic, Instant::now());
+            }
+            return true;
+        }
         let is_ack = matches!(message, data_plane_message::Message::Ack(_));
         let current = {
             let mut hub = self.control.hub();

@@ -145,7 +145,8 @@ impl Distribution {
     ) -> bool {
         let Some((data_plane, tally)) = self.current(node, connection) else { return false };
         match message {
-            Message::Hello(_) => {}
+            // Traffic is counted by whoever holds the stream.
+            Message::Hello(_) | Message::Traffic(_) => {}
             Message::Subscribe(subscribe) => data_plane.subscribe(subscribe, now, tally),
             Message::Ack(ack) => data_plane.acknowledge(ack, epoch, tally),
             Message::Report(report) => {

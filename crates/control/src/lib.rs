@@ -16,7 +16,7 @@ use std::{
     net::SocketAddr,
     path::PathBuf,
     sync::{
-        Arc,
+        Arc, Weak,
         atomic::{AtomicBool, AtomicU64, Ordering},
     },
     time::{Duration, Instant, SystemTime},
@@ -31,7 +31,10 @@ use api::{
 use lanes::ServiceId;
 use parking_lot::{Mutex, MutexGuard};
 use prost::Message;
-use tokio::sync::{Notify, watch};
+use tokio::{
+    sync::{Notify, watch},
+    time::MissedTickBehavior,
+};
 
 mod certificate_files;
 mod discovery;
@@ -49,6 +52,7 @@ mod picture;
 mod registrations;
 mod rest;
 mod sources;
+mod statistics;
 mod status;
 mod store;
 mod tokens;
@@ -72,6 +76,7 @@ use keyring::KeyringError;
 use ledger::Commit;
 use objects::ObjectChange;
 use registrations::{Leases, Refusals};
+use statistics::Statistics;
 use status::Findings;
 use tokens::Tokens;
 
@@ -138,6 +143,7 @@ pub struct Control {
     spoilt_registrations: Vec<String>,
     files: Mutex<Vec<(String, lanes::Problem)>>,
     sources: watch::Receiver<Vec<ServiceSource>>,
+    statistics: Arc<Statistics>,
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
     /// Wakes the driver: something changed that time alone would notice too late.
@@ -200,6 +206,7 @@ impl Control {
         hub.lock().findings_changed(findings, changed);
 
         let control = Arc::new(Self {
+            statistics: Arc::new(Statistics::beside(&settings.database)),
             hub,
             ledger,
             keyring,
@@ -222,6 +229,7 @@ impl Control {
         });
         tokio::spawn(certificate_files::follow(Arc::downgrade(&control)));
         tokio::spawn(drive(Arc::downgrade(&control), Arc::clone(&control.nudge)));
+        tokio::spawn(count_seconds(Arc::downgrade(&control.statistics)));
         Ok(control)
     }
 
@@ -294,6 +302,9 @@ impl Control {
         self.close();
         let events = self.hub().events_mut().take_all();
         self.keep_events(events).await;
+        let statistics = Arc::clone(&self.statistics);
+        // It waits for the disk.
+        let _ = tokio::task::spawn_blocking(move || statistics.stop()).await;
         if let Ok(Err(error)) = self.ledger.stop().await {
             tracing::error!(error = &error as &dyn std::error::Error, "the store is not closed");
         }
@@ -333,6 +344,11 @@ impl Control {
     /// Whether a lane waits to be let in until the data planes know it.
     pub fn holds_lanes_back(&self) -> bool {
         self.hub().picture().groups.held_back().next().is_some()
+    }
+
+    /// What passes through the data planes.
+    pub(crate) fn statistics(&self) -> &Arc<Statistics> {
+        &self.statistics
     }
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, Leases> {
@@ -458,7 +474,7 @@ impl Control {
 const DRIVER_SLEEP_MAX: Duration = Duration::from_secs(1);
 
 /// Lets time pass for the hub, for as long as the control plane is there.
-async fn drive(control: std::sync::Weak<Control>, nudge: Arc<Notify>) {
+async fn drive(control: Weak<Control>, nudge: Arc<Notify>) {
     loop {
         let latest = Instant::now() + DRIVER_SLEEP_MAX;
         let due = match control.upgrade() {
@@ -468,6 +484,19 @@ async fn drive(control: std::sync::Weak<Control>, nudge: Arc<Notify>) {
         tokio::select! {
             () = nudge.notified() => {}
             () = tokio::time::sleep_until(due.into()) => {}
+        }
+    }
+}
+
+/// Lets seconds pass for the statistics, for as long as they are there.
+async fn count_seconds(statistics: Weak<Statistics>) {
+    let mut seconds = tokio::time::interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        match statistics.upgrade() {
+            Some(statistics) => statistics.tick(Instant::now()),
+            None => return,
         }
     }
 }

@@ -25,6 +25,7 @@ mod installation;
 mod objects;
 mod openapi;
 mod problem;
+mod statistics;
 mod tokens;
 mod undeclared;
 mod watch;
@@ -48,6 +49,11 @@ impl Control {
             .route(&path("/instances"), get(installation::instances))
             .route(&path("/services"), get(installation::services))
             .route(&path("/events"), get(installation::events))
+            .route(&path("/statistics/series"), get(statistics::series))
+            .route(&path("/statistics/top"), get(statistics::top))
+            .route(&path("/statistics/share"), get(statistics::share))
+            .route(&path("/statistics/compare"), get(statistics::compare))
+            .route(&path("/statistics/calls"), get(statistics::calls))
             .route(&path("/tokens"), get(tokens::list).post(tokens::create))
             .route(&path("/tokens/{id}"), delete(tokens::revoke))
             .route(&path("/openapi.json"), get(openapi::serve))

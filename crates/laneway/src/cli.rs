@@ -34,6 +34,7 @@ mod shape;
 pub(crate) mod status;
 mod target;
 pub(crate) mod token;
+pub(crate) mod top;
 pub(crate) mod version;
 pub(crate) mod wait;
 pub(crate) mod watch;
@@ -104,6 +105,8 @@ enum WrittenCommand {
     Analyze(analyze::Analyze),
     /// Sources, gateways and data planes: how far behind each is, what each cannot reach
     Status(status::Status),
+    /// Show what passes now, by lane and application: requests, errors, durations
+    Top(top::Top),
     /// Make, list and revoke tokens with which sidecars of one application may join
     Token(token::Token),
     /// Copy the control plane's store into a file while it runs
@@ -150,6 +153,7 @@ pub(crate) enum Command {
     Check(check::Check),
     Analyze(analyze::Analyze),
     Status(status::Status),
+    Top(top::Top),
     Token(token::Token),
     Version(version::Version),
     Backup(backup::Backup),
@@ -299,6 +303,7 @@ impl WrittenCommand {
             Self::Explain(verb) => Command::Explain(verb),
             Self::Check(verb) => Command::Check(verb),
             Self::Status(verb) => Command::Status(verb),
+            Self::Top(verb) => Command::Top(verb),
             Self::Token(verb) => Command::Token(verb),
             Self::Backup(verb) => Command::Backup(verb),
             Self::Restore(verb) => Command::Restore(verb),

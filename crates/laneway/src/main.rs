@@ -49,6 +49,7 @@ fn main() -> ExitCode {
         Command::Check(verb) => cli::run(cli::check::run(verb)),
         Command::Analyze(verb) => cli::run(cli::analyze::run(verb)),
         Command::Status(verb) => cli::run(cli::status::run(verb)),
+        Command::Top(verb) => cli::run(cli::top::run(verb)),
         Command::Token(verb) => cli::run(cli::token::run(verb)),
         Command::Version(verb) => cli::run(cli::version::run(verb)),
         Command::Backup(verb) => cli::run(cli::backup::run(verb)),

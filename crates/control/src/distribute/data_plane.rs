@@ -16,6 +16,7 @@ use super::{Connection, tally::Tally};
 use crate::{
     key::{Application, CertificatesTold, ResourceKey, Subscription, Topic, Touch, Way, canonical},
     picture::{Picture, digest},
+    statistics,
 };
 
 mod holdings;
@@ -73,7 +74,9 @@ impl Told {
     pub(crate) fn message(self, epoch: &str) -> EncodedControlMessage {
         let Self { number, upserts, removals, synced, digest } = self;
         let generation = Some(v1::Generation { epoch: epoch.to_owned(), number });
-        EncodedControlMessage { generation, upserts, removals, synced, digest }
+        // Asked for at once, and once.
+        let traffic_every_ms = if synced { statistics::REPORT_EVERY.as_millis() as u32 } else { 0 };
+        EncodedControlMessage { generation, upserts, removals, synced, digest, traffic_every_ms }
     }
 }
 

@@ -4,7 +4,7 @@ use api::rest;
 use axum::{http::header, response::IntoResponse};
 use utoipa::OpenApi;
 
-use super::{actions, installation, objects, tokens};
+use super::{actions, installation, objects, statistics, tokens};
 
 /// The document as committed: pretty JSON with a final line end.
 pub fn openapi() -> String {
@@ -41,6 +41,11 @@ pub(super) async fn serve() -> impl IntoResponse {
         installation::instances,
         installation::services,
         installation::events,
+        statistics::series,
+        statistics::top,
+        statistics::share,
+        statistics::compare,
+        statistics::calls,
         tokens::create,
         tokens::list,
         tokens::revoke,

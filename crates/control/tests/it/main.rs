@@ -10,5 +10,6 @@ mod harness;
 mod registrations;
 mod rest;
 mod scale;
+mod statistics;
 mod store;
 mod tokens;

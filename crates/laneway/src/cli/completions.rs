@@ -113,6 +113,7 @@ impl<'w> Wanted<'w> {
         let wanted = |kind, form| Some(Self { kind, form, options });
         match plain.as_slice() {
             ["lane", "enable" | "disable" | "status" | "ratio"] => wanted(Kind::Lane, Form::OfLane),
+            ["top"] => wanted(Kind::LaneGroup, Form::Name),
             ["get" | "describe" | "delete" | "wait", others @ ..] => {
                 match current.split_once('/') {
                     Some((word, _)) if kind(word).is_ok() => {
@@ -187,6 +188,7 @@ mod tests {
             ("wait --server=http://a:1 route/x ", Kind::HttpRoute, "Name", "--server=http://a:1"),
             ("delete backend/", Kind::Backend, "WithKind(\"backend\")", ""),
             ("delete --wait backend a", Kind::Backend, "Name", ""),
+            ("top --once tr", Kind::LaneGroup, "Name", ""),
             ("lane enable ", Kind::Lane, "OfLane", ""),
             ("lane ratio --namespace shop tr", Kind::Lane, "OfLane", "--namespace shop"),
         ] {

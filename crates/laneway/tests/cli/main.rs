@@ -7,6 +7,7 @@ mod lanes;
 mod refusals;
 mod resources;
 mod tokens;
+mod top;
 
 use std::{
     io::Write as _,
