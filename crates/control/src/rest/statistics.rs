@@ -376,14 +376,38 @@ pub(super) async fn top(
         let is_process = labels.role == Role::Process;
         let is_asked = is_process
             || seen.is_some() && is_within && asked.is("application", &labels.application);
-        is_asked.then(|| labels.clone())
+        let teller = if is_process { labels.teller.clone() } else { Box::default() };
+        let key = || TopKey {
+            is_base: labels.lane.is_empty(),
+            group: labels.group.clone(),
+            lane: labels.lane.clone(),
+            application: labels.application.clone(),
+            seen,
+            outcome: labels.outcome,
+            teller,
+        };
+        is_asked.then(key)
     })
     .await?;
     Ok(Json(rows(&control, &answer)))
 }
 
+/// What is told apart for rows; base comes last.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct TopKey {
+    is_base: bool,
+    group: Box<str>,
+    lane: Box<str>,
+    application: Box<str>,
+    /// `None`: a process's own.
+    seen: Option<Seen>,
+    outcome: Outcome,
+    /// Of a process.
+    teller: Box<str>,
+}
+
 /// Rows of what was counted in one step.
-fn rows(control: &Control, answer: &Answer<Labels>) -> StatisticsTop {
+fn rows(control: &Control, answer: &Answer<TopKey>) -> StatisticsTop {
     #[derive(Default)]
     struct Row {
         seen: [Counted; 2],
@@ -394,7 +418,7 @@ fn rows(control: &Control, answer: &Answer<Labels>) -> StatisticsTop {
     let mut processes: BTreeMap<&str, StatisticsProcess> = BTreeMap::new();
     for (labels, cells) in &answer.lines {
         let Some(cell) = cells.iter().flatten().next() else { continue };
-        let Some(seen) = Seen::of(labels.role) else {
+        let Some(seen) = labels.seen else {
             let of_name = processes.entry(&labels.teller).or_default();
             let [received, sent, misrouted, ejections, ..] = cell.classes;
             of_name.name = labels.teller.to_string();
@@ -404,9 +428,8 @@ fn rows(control: &Control, answer: &Answer<Labels>) -> StatisticsTop {
             of_name.ejections += ejections;
             continue;
         };
-        let is_base = labels.lane.is_empty();
-        let row =
-            by_lane.entry((is_base, &labels.group, &labels.lane, &labels.application)).or_default();
+        let of = (labels.is_base, &*labels.group, &*labels.lane, &*labels.application);
+        let row = by_lane.entry(of).or_default();
         row.seen[seen as usize].add(labels.outcome, cell);
         if labels.outcome == Outcome::Fallback {
             row.fallback[seen as usize] += cell.requests();

@@ -190,6 +190,23 @@ fn a_step_in_which_nobody_could_tell_anything_is_none_and_not_nothing() {
 }
 
 #[test]
+fn an_answer_of_one_step_has_room_for_every_series_and_one_of_many_says_what_it_left_out() {
+    let directory = tempfile::tempdir().unwrap();
+    let start = Instant::now();
+    let statistics = Arc::new(Statistics::open(directory.path(), start));
+    for application in 0..700 {
+        let mut stream = statistics.begin(&hello(&format!("application-{application}"))).unwrap();
+        stream.take(report(vec![series("gray", 2)], 1), start);
+    }
+    let now = start + second(3);
+    assert_eq!(counted(&statistics, ALL, now).len(), 700);
+    let wanted = Wanted { window: 900, step: Some(5), is_one: false };
+    let answer =
+        statistics.answer(wanted, start + second(10), |it| Some(it.teller.clone())).unwrap();
+    assert!(answer.is_cut && answer.lines.len() < 700, "{}", answer.lines.len());
+}
+
+#[test]
 fn more_series_than_there_may_be_are_counted_as_one() {
     let mut table = Table::default();
     let labels = |service: &str| {
