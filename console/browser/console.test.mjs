@@ -17,6 +17,8 @@ const PAGES = {
   "new-lane-group": ["/new/lane-group", "Spring Cloud Gateway"],
   "new-lane": ["/new/lane?group=trade", "spring-cloud-b"],
   explain: [EXPLAINED, "127.0.0.23:15006"],
+  applications: ["/applications", "spring-cloud-b"],
+  application: ["/applications/spring-cloud-a", "Total QPS", "总 QPS"],
   gateways: ["/gateways", "rollout, trade"],
   gateway: ["/gateways/edge", "/ratio"],
   sources: ["/sources", "sc-C"],
@@ -80,6 +82,61 @@ describe("every page", { concurrency: 2 }, () => {
     await page.context().close();
   });
 });
+
+describe("what passes", () => {
+  it("is seen on the diagram, in the traffic distribution, beside base and as QPS data", async () => {
+    await sample();
+    const page = await open(browser);
+    // Until all has been looked at there are requests, two in the lane for one of base.
+    let isSeen = false;
+    const traffic = (async () => {
+      while (!isSeen) await Promise.all([canary(), canary(), chain({})]);
+    })();
+    try {
+      await passes(page);
+    } finally {
+      isSeen = true;
+      await traffic;
+    }
+    await healthy(page);
+    await page.context().close();
+  });
+});
+
+/** Everywhere a person looks for what passes. */
+async function passes(page) {
+  await page.goto("/lanes/trade");
+  await page.getByRole("gridcell", { name: /^gray, spring-cloud-a: 1 usable instance, [\d.]+ requests per second, 0 % errors$/ }).waitFor();
+  await page.getByRole("gridcell", { name: /^gray, spring-cloud-b: no usable instance of the lane; served by base, [\d.]+ requests per second/ }).waitFor();
+  const row = page.getByRole("row", { name: /gray.*header canary == gray/ }).last();
+  await until("the share of the lane", async () => {
+    const share = Number.parseFloat(await row.locator('[data-label="Share of the last minute"]').innerText());
+    return share > 50 && share < 90;
+  });
+  await accessible(page, "group with traffic");
+  if (shots) await page.screenshot({ path: `${shots}/traffic.png`, fullPage: true });
+
+  await page.goto("/lanes/trade/gray");
+  const compared = page.getByRole("region", { name: "Compare with base" });
+  await until("figures of both", async () => /^\d+ \/ [1-9]\d*$/.test(await compared.locator('tr:has-text("spring-cloud-a") [data-label="Requests"]').innerText()));
+  await compared.getByText(/\d+ requests in \d+ s, as \d+ data planes counted\./).waitFor();
+  if (shots) await page.screenshot({ path: `${shots}/compared.png`, fullPage: true });
+
+  await compared.getByRole("link", { name: "spring-cloud-c" }).click();
+  await page.getByRole("heading", { level: 1, name: "spring-cloud-c" }).waitFor();
+  await until("three lines with figures", async () => {
+    const said = await page.locator(".chart .legend li").allInnerTexts();
+    return said.length === 3 && said.slice(0, 2).every((it) => Number.parseFloat(it.split("QPS")[1]) > 0);
+  });
+  await page.getByText("The same as a table").click();
+  await page.getByRole("row", { name: /^\d\d:\d\d:\d\d [\d.]+ / }).first().waitFor();
+  await page.getByRole("button", { name: "3 hours" }).click();
+  await page.waitForURL("**/applications/spring-cloud-c?window=3h");
+  // Of that one the last whole minute is told, and what went before.
+  await page.getByText(/requests in 10800 s, as \d+ data planes? counted/).waitFor();
+  await accessible(page, "application with traffic");
+  if (shots) await page.screenshot({ path: `${shots}/qps-data.png`, fullPage: true });
+}
 
 describe("from nothing", () => {
   it("a group and a lane are created by clicking, seen, disabled, explained", async () => {

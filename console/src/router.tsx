@@ -28,6 +28,8 @@ export const explainRoute = createRoute({
 });
 export const gatewaysRoute = createRoute({ ...at("/gateways"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewaysPage") });
 export const gatewayRoute = createRoute({ ...at("/gateways/$gateway"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewayPage") });
+export const applicationsRoute = createRoute({ ...at("/applications"), component: lazyRouteComponent(() => import("./pages/applications"), "ApplicationsPage") });
+export const applicationRoute = createRoute({ ...at("/applications/$application"), component: lazyRouteComponent(() => import("./pages/applications"), "ApplicationPage"), validateSearch: texts("window") });
 export const sourcesRoute = createRoute({ ...at("/sources"), component: lazyRouteComponent(() => import("./pages/sources"), "SourcesPage"), validateSearch: texts("filter") });
 export const statusRoute = createRoute({ ...at("/status"), component: lazyRouteComponent(() => import("./pages/status"), "StatusPage") });
 export const signInRoute = createRoute({ ...at("/sign-in"), component: SignInPage });
@@ -39,7 +41,7 @@ const index = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, newGroupRoute, newLaneRoute, explainRoute, gatewaysRoute, gatewayRoute, sourcesRoute, statusRoute, signInRoute]),
+  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, newGroupRoute, newLaneRoute, explainRoute, gatewaysRoute, gatewayRoute, applicationsRoute, applicationRoute, sourcesRoute, statusRoute, signInRoute]),
   defaultPreload: "intent",
   scrollRestoration: false,
 });

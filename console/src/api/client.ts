@@ -20,6 +20,14 @@ export type ExplainResponse = Schemas["ExplainResponse"];
 export type ExplainStep = Schemas["ExplainStep"];
 export type CheckResponse = Schemas["CheckResponse"];
 export type Live = Schemas["Live"];
+export type GrpcRoute = Schemas["GRPCRoute"];
+export type Basis = Schemas["StatisticsBasis"];
+export type Top = Schemas["StatisticsTop"];
+export type TopRow = Schemas["StatisticsRow"];
+export type Series = Schemas["StatisticsSeries"];
+export type Share = Schemas["StatisticsShare"];
+export type Compare = Schemas["StatisticsCompare"];
+export type Figures = Schemas["StatisticsFigures"];
 type Problem = Schemas["Problem"];
 
 /** Objects that pages follow, by the name of their collection. */
@@ -28,6 +36,7 @@ export interface Kinds {
   lanes: Lane;
   gateways: Gateway;
   httproutes: HttpRoute;
+  grpcroutes: GrpcRoute;
 }
 export type Plural = keyof Kinds;
 

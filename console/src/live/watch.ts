@@ -149,6 +149,7 @@ const watches = {
   lanes: new Watch<Kinds["lanes"]>("lanes"),
   gateways: new Watch<Kinds["gateways"]>("gateways"),
   httproutes: new Watch<Kinds["httproutes"]>("httproutes"),
+  grpcroutes: new Watch<Kinds["grpcroutes"]>("grpcroutes"),
 };
 
 export function watchOf<P extends Plural>(plural: P): Watch<Kinds[P]> {

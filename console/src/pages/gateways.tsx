@@ -1,6 +1,6 @@
 // Gateways: where requests enter, whether each is served, and which routes it has, most specific match first as written.
 import { Link } from "@tanstack/react-router";
-import type { Gateway, HttpRoute, StatusResponse } from "../api/client";
+import type { Gateway, GrpcRoute, HttpRoute, StatusResponse } from "../api/client";
 import { useObjects, useStatus } from "../live/hooks";
 import { trouble } from "../logic/lanes";
 import { yaml } from "../logic/write";
@@ -20,7 +20,15 @@ function names(gateways: readonly Gateway[], status: StatusResponse | undefined)
   return [...new Set([...gateways.map((it) => it.metadata.name), ...(status?.gateways.map((it) => it.name) ?? [])])].sort();
 }
 
-function routesOf(routes: readonly HttpRoute[], gateway: string): HttpRoute[] {
+type Route = HttpRoute | GrpcRoute;
+
+/** Routes of both kinds, followed. */
+function useRoutes(): { objects: Route[]; ready: boolean } {
+  const [http, grpc] = [useObjects("httproutes"), useObjects("grpcroutes")];
+  return { objects: [...http.objects, ...grpc.objects], ready: http.ready && grpc.ready };
+}
+
+function routesOf(routes: readonly Route[], gateway: string): Route[] {
   return routes.filter((it) => (it.spec.parentRefs ?? []).some((parent) => parent.name === gateway));
 }
 
@@ -31,7 +39,7 @@ function groupsAt(groups: ReturnType<typeof useObjects<"lanegroups">>["objects"]
 export function GatewaysPage() {
   usePlace({ text: t("Gateways") });
   const gateways = useObjects("gateways");
-  const routes = useObjects("httproutes");
+  const routes = useRoutes();
   const groups = useObjects("lanegroups");
   const status = useStatus();
   const all = names(gateways.objects, status.data);
@@ -89,7 +97,7 @@ export function GatewayPage() {
   const { gateway: name } = gatewayRoute.useParams();
   usePlace({ text: t("Gateways"), to: "/gateways" }, { text: name });
   const gateways = useObjects("gateways");
-  const routes = useObjects("httproutes");
+  const routes = useRoutes();
   const groups = useObjects("lanegroups");
   const status = useStatus().data;
   if (!gateways.ready || !routes.ready || !status) return <Bones label={t("Loading gateways")} rows={6} />;
@@ -180,6 +188,20 @@ function Listeners({ gateway }: { gateway: Gateway | undefined }) {
   );
 }
 
+type GrpcMatch = NonNullable<NonNullable<GrpcRoute["spec"]["rules"]>[number]["matches"]>[number];
+
+/** A match of gRPC in words: a service, a method, or both. */
+function callText({ method, headers }: GrpcMatch): string {
+  const called = method ? `${method.type === "RegularExpression" ? "~" : ""}${method.service ?? "*"}/${method.method ?? "*"}` : "*";
+  return [called, ...(headers ?? []).map((it) => `${it.name}: ${it.value}`)].join(" ");
+}
+
+/** What a route matches, in words. */
+function matchesOf(route: Route): string[] {
+  if (route.kind === "GRPCRoute") return (route.spec.rules ?? []).flatMap((rule) => ((rule.matches ?? []).length > 0 ? (rule.matches ?? []).map(callText) : ["*"]));
+  return (route.spec.rules ?? []).flatMap((rule) => ((rule.matches ?? []).length > 0 ? (rule.matches ?? []).map(matchText) : ["/"]));
+}
+
 /** A rule's matches in words. */
 function matchText(match: NonNullable<NonNullable<HttpRoute["spec"]["rules"]>[number]["matches"]>[number]): string {
   const path = match.path ? `${match.path.type === "Exact" ? "=" : match.path.type === "RegularExpression" ? "~" : ""}${match.path.value ?? "/"}` : "/";
@@ -187,7 +209,7 @@ function matchText(match: NonNullable<NonNullable<HttpRoute["spec"]["rules"]>[nu
   return [match.method ?? "", path, ...named].filter(Boolean).join(" ");
 }
 
-function Routes({ routes }: { routes: HttpRoute[] }) {
+function Routes({ routes }: { routes: Route[] }) {
   return (
     <Panel title={t("Routes")} lead={t("Each with what it matches and who serves it.")}>
       {routes.length === 0 ? (
@@ -196,20 +218,19 @@ function Routes({ routes }: { routes: HttpRoute[] }) {
         <Table columns={[t("Route"), t("Host names"), t("Matches"), t("Served by"), t("Live on")]}>
           {routes.map((route) => {
             const bad = trouble(route);
-            const rules = route.spec.rules ?? [];
+            const backends = (route.spec.rules ?? []).flatMap((rule: { backendRefs?: { name: string }[] }) => rule.backendRefs ?? []);
             const live = route.status?.live;
             return (
-              <tr key={`${route.metadata.namespace}/${route.metadata.name}`}>
-                <th scope="row">{route.metadata.name}</th>
+              <tr key={`${route.kind}/${route.metadata.namespace}/${route.metadata.name}`}>
+                <th scope="row">
+                  {route.metadata.name} {route.kind === "GRPCRoute" && <span className="chip plain">gRPC</span>}
+                </th>
                 <td data-label={t("Host names")}>{(route.spec.hostnames ?? []).join(", ") || t("any")}</td>
                 <td data-label={t("Matches")}>
-                  <code className="break">{rules.flatMap((rule) => ((rule.matches ?? []).length > 0 ? (rule.matches ?? []).map(matchText) : ["/"])).join(", ")}</code>
+                  <code className="break">{matchesOf(route).join(", ")}</code>
                 </td>
                 <td data-label={t("Served by")}>
-                  {rules
-                    .flatMap((rule) => rule.backendRefs ?? [])
-                    .map((it) => it.name)
-                    .join(", ") || "–"}
+                  {backends.map((it) => it.name).join(", ") || "–"}
                 </td>
                 <td data-label={t("Live on")}>{bad[0] ? <State mood="warn">{bad[0].message}</State> : live ? <State mood="ok">{t("{n} of {all}", { n: live.acknowledged, all: live.dataPlanes })}</State> : "–"}</td>
               </tr>

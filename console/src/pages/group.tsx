@@ -1,9 +1,10 @@
 // A lane group: where its requests go, hop by hop.
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
-import type { Lane, LaneGroup } from "../api/client";
+import type { Lane, LaneGroup, Share } from "../api/client";
 import { setEnabled } from "../live/changes";
-import { useConnection, useInstances, useObjects } from "../live/hooks";
+import { useConnection, useInstances, useObjects, useShare, useTop } from "../live/hooks";
+import { share } from "../logic/figures";
 import { entranceText, entryText, inOrder, instancesOf, isEnabled, marks, modeOf, tagOf, trouble } from "../logic/lanes";
 import { deleteCommand } from "../logic/write";
 import { DeleteDialog } from "../parts/delete";
@@ -35,6 +36,7 @@ function Group({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] }) {
   const picture = swim(group, lanes, instances);
   const mode = modeOf(own);
   const live = group.status?.live;
+  const top = useTop(name).data;
   const [opened, setOpened] = useState<{ application: string; tag: string | null }>();
   const [isDeleting, setDeleting] = useState(false);
   return (
@@ -72,7 +74,7 @@ function Group({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] }) {
           <p>{t("All requests of {g} go to base. The mode of the first lane, by content or by ratio, becomes the mode of the group.", { g: name })}</p>
         </Banner>
       )}
-      <SwimPanel picture={picture} group={group} instances={instances} onOpen={(application, tag) => setOpened({ application, tag })} />
+      <SwimPanel picture={picture} group={group} instances={instances} top={top} onOpen={(application, tag) => setOpened({ application, tag })} />
       <LaneTable group={group} lanes={own} />
       <Applications picture={picture} onOpen={(application, tag) => setOpened({ application, tag })} />
       <div className="line">
@@ -111,7 +113,7 @@ function explained(group: LaneGroup, lanes: readonly Lane[]) {
 
 const VIEWS = ["auto", "detailed", "compact", "overview"] as const;
 
-function SwimPanel({ picture, group, instances, onOpen }: { picture: Swim; group: LaneGroup; instances: Parameters<typeof Diagram>[0]["instances"]; onOpen: Parameters<typeof Diagram>[0]["onOpen"] }) {
+function SwimPanel({ picture, group, instances, top, onOpen }: { picture: Swim; group: LaneGroup; instances: Parameters<typeof Diagram>[0]["instances"]; top: Parameters<typeof Diagram>[0]["top"]; onOpen: Parameters<typeof Diagram>[0]["onOpen"] }) {
   const { view = "auto" } = groupRoute.useSearch();
   const navigate = useNavigate();
   const name = group.metadata.name;
@@ -127,7 +129,7 @@ function SwimPanel({ picture, group, instances, onOpen }: { picture: Swim; group
       {picture.applications.length === 0 ? (
         <Empty title={t("No application yet")} />
       ) : (
-        <Diagram swim={picture} instances={instances} wanted={wanted} entrance={entranceText(group)} group={name} onOpen={onOpen} />
+        <Diagram swim={picture} instances={instances} top={top} wanted={wanted} entrance={entranceText(group)} group={name} onOpen={onOpen} />
       )}
     </Panel>
   );
@@ -138,9 +140,10 @@ function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] 
   const { away } = useConnection();
   const why = away ? t("The control plane does not answer.") : undefined;
   const name = group.metadata.name;
+  const shares = useShare(name).data;
   return (
     <Panel title={t("Traffic distribution")} lead={t("Lanes are tried from top to bottom; the first that matches takes the request.")}>
-      <Table columns={[t("Order"), t("Lane"), t("Enters"), t("Falls back to"), t("Live on"), t("Enabled")]} middle>
+      <Table columns={[t("Order"), t("Lane"), t("Enters"), t("Falls back to"), { right: t("Share of the last minute") }, t("Live on"), t("Enabled")]} middle>
         {lanes.map((lane, index) => {
           const tag = tagOf(lane);
           const live = lane.status?.live;
@@ -158,6 +161,9 @@ function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] 
                 <Entry lane={lane} />
               </td>
               <td data-label={t("Falls back to")}>{fallbackText(lane)}</td>
+              <td data-label={t("Share of the last minute")} className="right figure">
+                <Shared of={shares} tag={tag} />
+              </td>
               <td data-label={t("Live on")} className="figure">
                 {live ? t("{n} of {all}", { n: live.acknowledged, all: live.dataPlanes }) : "–"}
               </td>
@@ -176,6 +182,9 @@ function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] 
             {t("everything else")}
           </td>
           <td />
+          <td data-label={t("Share of the last minute")} className="right figure">
+            <Shared of={shares} tag="" />
+          </td>
           <td />
           <td data-label={t("Enabled")} className="second">
             {t("always")}
@@ -183,6 +192,19 @@ function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] 
         </tr>
       </Table>
     </Panel>
+  );
+}
+
+/** A lane's share of the requests that entered the group, and what it should be. */
+function Shared({ of, tag }: { of: Share | undefined; tag: string }) {
+  if (!of) return "–";
+  const told = of.lanes.find((it) => it.lane === tag);
+  const all = of.basis.requests;
+  return (
+    <span title={t("{n} of {all} requests", { n: told?.requests ?? 0, all })}>
+      {all === 0 ? "–" : share(told?.share ?? 0)}
+      {told?.expected != null && <small className="second"> / {share(told.expected)}</small>}
+    </span>
   );
 }
 
@@ -209,7 +231,11 @@ function Applications({ picture, onOpen }: { picture: Swim; onOpen: (application
           const count = base?.cells[column]?.hop;
           return (
             <tr key={application}>
-              <th scope="row">{application}</th>
+              <th scope="row">
+                <Link to="/applications/$application" params={{ application }}>
+                  {application}
+                </Link>
+              </th>
               <td data-label={t("Base")} className="right figure">
                 <Button className="bare" onPress={() => onOpen(application, null)} aria-label={t("Instances of {x}", { x: `${application}, ${t("base")}` })}>
                   {count?.by === "own" ? count.instances : 0}

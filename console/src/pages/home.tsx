@@ -1,6 +1,6 @@
 // Full-link canary: which groups there are, how their lanes stand, what needs attention.
 import { Link, useNavigate } from "@tanstack/react-router";
-import { useInstances, useObjects, useServices, useStatus } from "../live/hooks";
+import { useInstances, useObjects, useServices, useStatus, useTop } from "../live/hooks";
 import { entranceText, inOrder, isEnabled, marks, matchedOf, modeOf, tagOf, trouble } from "../logic/lanes";
 import { Choose } from "../parts/fields";
 import { Icon } from "../parts/icons";
@@ -10,7 +10,8 @@ import { homeRoute } from "../router";
 import { Dots } from "../swim/mini";
 import { swim } from "../swim/model";
 import { counted, t } from "../words";
-import type { Lane, LaneGroup } from "../api/client";
+import type { Lane, LaneGroup, Top } from "../api/client";
+import { rate, rowRate } from "../logic/figures";
 
 const BADGES_MAX = 6;
 
@@ -123,6 +124,7 @@ function Groups({ groups, lanes }: { groups: readonly LaneGroup[]; lanes: readon
     return names.some((it) => it.toLowerCase().includes(words));
   });
   const needs = attention(groups, lanes);
+  const top = useTop(undefined, "10s").data;
   const behind = status?.dataPlanes.filter((it) => it.connected && it.acknowledged >= it.sent).length;
   return (
     <>
@@ -182,7 +184,7 @@ function Groups({ groups, lanes }: { groups: readonly LaneGroup[]; lanes: readon
         ) : (
           <ul className="groups">
             {shown.map((group) => (
-              <Group key={`${group.metadata.namespace}/${group.metadata.name}`} group={group} lanes={lanes} />
+              <Group key={`${group.metadata.namespace}/${group.metadata.name}`} group={group} lanes={lanes} top={top} />
             ))}
           </ul>
         )}
@@ -191,7 +193,7 @@ function Groups({ groups, lanes }: { groups: readonly LaneGroup[]; lanes: readon
   );
 }
 
-function Group({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] }) {
+function Group({ group, lanes, top }: { group: LaneGroup; lanes: readonly Lane[]; top: Top | undefined }) {
   const own = inOrder(lanes, group);
   const numbers = marks(own);
   const name = group.metadata.name;
@@ -211,6 +213,11 @@ function Group({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] }) {
         <div className="facts small">
           <Fact icon="gateway">{entranceText(group)}</Fact>
           <Fact icon="apps">{counted(applications.length, "1 application", "{n} applications")}</Fact>
+          {top && own.length > 0 && (
+            <Fact icon="status">
+              <span className="figure">{t("{r} gray requests/s", { r: rate(picture.rows.slice(0, -1).reduce((sum, row) => sum + (rowRate(top, name, row) ?? 0), 0)) })}</span>
+            </Fact>
+          )}
         </div>
       </div>
       <Dots swim={picture} />

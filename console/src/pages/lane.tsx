@@ -1,11 +1,13 @@
 // One lane: its rule, who is in it, how far it is live, and what can be changed.
-import { useNavigate } from "@tanstack/react-router";
-import { useState } from "react";
-import type { Instance, Lane, LaneGroup } from "../api/client";
+import { Link, useNavigate } from "@tanstack/react-router";
+import { type ReactNode, useState } from "react";
+import type { Figures, Instance, Lane, LaneGroup } from "../api/client";
 import { setApplication, setEnabled } from "../live/changes";
-import { useConnection, useInstances, useObjects } from "../live/hooks";
+import { useCompare, useConnection, useInstances, useObjects } from "../live/hooks";
+import { share, span } from "../logic/figures";
 import { entranceText, inOrder, instancesOf, isEnabled, isSwitchedOff, marks, switched, tagOf, trouble } from "../logic/lanes";
 import { applyCommand, deleteCommand, laneCommand, yaml } from "../logic/write";
+import { BasisNote } from "../parts/basis";
 import { DeleteDialog } from "../parts/delete";
 import { EditRule } from "../parts/edit-rule";
 import { InstanceTable } from "../parts/instances";
@@ -90,6 +92,7 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
         )}
         <Standing lane={lane} live={live} />
       </div>
+      <Compared group={group.metadata.name} tag={tag} />
       <Applications lane={lane} cells={row?.cells ?? []} row={row} instances={instances} />
       <div className="line">
         <Button look="danger" onPress={() => setDeleting(true)}>
@@ -109,6 +112,63 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
       />
     </div>
   );
+}
+
+/** The lane's own instances beside base, application by application, in figures. */
+function Compared({ group, tag }: { group: string; tag: string }) {
+  const compared = useCompare(group, tag, "15m").data;
+  const both = (of: (figures: Figures) => ReactNode, it: { lane: Figures; base: Figures }) => (
+    <>
+      {of(it.lane)} <span className="second">/ {of(it.base)}</span>
+    </>
+  );
+  return (
+    <Panel title={t("Compare with base")} lead={t("The lane's own instances / base, over the last 15 minutes. Few requests say little: the range is where the true share of errors is, in 95 of 100 cases.")}>
+      {!compared ? (
+        <Bones label={t("Loading figures")} rows={2} />
+      ) : (
+        <>
+          <Table columns={[t("Application"), { right: t("Requests") }, { right: t("Errors") }, t("Range, lane / base"), { right: "p50" }, { right: "p99" }, { right: t("Fallback") }]}>
+            {compared.applications.map((it) => (
+              <tr key={it.application}>
+                <th scope="row">
+                  <Link to="/applications/$application" params={{ application: it.application }}>
+                    {it.application}
+                  </Link>
+                </th>
+                <td data-label={t("Requests")} className="right figure">
+                  {both((of) => of.requests, it)}
+                </td>
+                <td data-label={t("Errors")} className="right figure">
+                  {both((of) => share(of.errorRatio), it)}
+                </td>
+                <td data-label={t("Range, lane / base")} className="figure">
+                  {both((of) => range(of.errorRatioRange), it)}
+                </td>
+                <td data-label="p50" className="right figure">
+                  {both((of) => span(of.p50Ms), it)}
+                </td>
+                <td data-label="p99" className="right figure">
+                  {both((of) => span(of.p99Ms), it)}
+                </td>
+                <td data-label={t("Fallback")} className="right figure">
+                  {it.fallback}
+                </td>
+              </tr>
+            ))}
+          </Table>
+          <div className="body">
+            <BasisNote basis={compared.basis} />
+          </div>
+        </>
+      )}
+    </Panel>
+  );
+}
+
+function range(of: readonly number[] | null | undefined): string {
+  const [low, high] = of ?? [];
+  return low == null || high == null ? "–" : `${share(low)} – ${share(high)}`;
 }
 
 function explained(group: LaneGroup, lane: Lane) {

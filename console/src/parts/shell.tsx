@@ -66,6 +66,7 @@ function Side({ isOpen, onClose }: { isOpen: boolean; onClose: () => void }) {
         <p>{t("Release")}</p>
         <ul>
           <Item to="/lanes" icon="lanes" text={t("Full-link canary")} />
+          <Item to="/applications" icon="apps" text={t("Applications")} />
           <Item to="/explain" icon="explain" text={t("Explain")} />
         </ul>
         <p>{t("Traffic")}</p>

@@ -1,7 +1,8 @@
 // The swim-lane diagram: applications by lanes, base as the last row, and the way requests of each lane take.
 import { Link } from "@tanstack/react-router";
 import { type KeyboardEvent, useLayoutEffect, useRef, useState } from "react";
-import type { Instance } from "../api/client";
+import type { Instance, Top, TopRow } from "../api/client";
+import { BAD_RATIO, cellOf, rate, rowRate, share } from "../logic/figures";
 import { Icon, Mark, laneClass } from "../parts/icons";
 import { Badge } from "../parts/ui";
 import { counted, t } from "../words";
@@ -49,6 +50,24 @@ function Squares({ count, unusable }: { count: number; unusable: number }) {
   );
 }
 
+/** Requests of a lane that reach an application, and how many fail: beside what serves them. */
+function Traffic({ told }: { told: TopRow | undefined }) {
+  if (!told || told.figures.requests === 0) return null;
+  const { requestsPerSecond, errorRatio } = told.figures;
+  return (
+    <span className="traffic figure">
+      {rate(requestsPerSecond)}/s
+      {errorRatio != null && errorRatio >= BAD_RATIO && <b className="bad">{share(errorRatio)}</b>}
+    </span>
+  );
+}
+
+/** The same, in words. */
+function trafficReading(told: TopRow | undefined): string {
+  if (!told || told.figures.requests === 0) return "";
+  return `, ${t("{r} requests per second, {e} errors", { r: rate(told.figures.requestsPerSecond), e: share(told.figures.errorRatio) })}`;
+}
+
 function Inside({ cell, swim, view }: { cell: Cell; swim: Swim; view: View }) {
   const { hop, unusable } = cell;
   if (view === "overview") return null;
@@ -77,7 +96,7 @@ function Inside({ cell, swim, view }: { cell: Cell; swim: Swim; view: View }) {
   );
 }
 
-export function Diagram({ swim, instances, wanted, entrance, group, onOpen }: { swim: Swim; instances: readonly Instance[]; wanted: View | "auto"; entrance: string; group: string; onOpen: (application: string, tag: string | null) => void }) {
+export function Diagram({ swim, instances, top, wanted, entrance, group, onOpen }: { swim: Swim; instances: readonly Instance[]; top: Top | undefined; wanted: View | "auto"; entrance: string; group: string; onOpen: (application: string, tag: string | null) => void }) {
   const box = useRef<HTMLDivElement>(null);
   const [available, setAvailable] = useState(0);
   useLayoutEffect(() => {
@@ -91,12 +110,12 @@ export function Diagram({ swim, instances, wanted, entrance, group, onOpen }: { 
   const isPhone = available > 0 && available < PHONE;
   return (
     <div ref={box}>
-      {isPhone ? <Stops swim={swim} entrance={entrance} /> : available > 0 && <Wide {...{ swim, instances, wanted, entrance, group, onOpen, available }} />}
+      {isPhone ? <Stops swim={swim} entrance={entrance} /> : available > 0 && <Wide {...{ swim, instances, top, wanted, entrance, group, onOpen, available }} />}
     </div>
   );
 }
 
-function Wide({ swim, wanted, entrance, group, onOpen, available }: Omit<Parameters<typeof Diagram>[0], never> & { available: number }) {
+function Wide({ swim, top, wanted, entrance, group, onOpen, available }: Omit<Parameters<typeof Diagram>[0], never> & { available: number }) {
   const [at, setAt] = useState<Place>({ row: 0, column: 0 });
   const [pointed, setPointed] = useState<Place | null>(null);
   const grid = useRef<HTMLDivElement>(null);
@@ -162,6 +181,7 @@ function Wide({ swim, wanted, entrance, group, onOpen, available }: Omit<Paramet
                 )}
                 {view === "detailed" && (
                   <span className="small second" title={row.entry}>
+                    {(rowRate(top, group, row) ?? 0) > 0 && `${rate(rowRate(top, group, row) ?? 0)}/s · `}
                     {row.lane ? (row.isOn ? row.entry : t("Disabled")) : t("everything else")}
                   </span>
                 )}
@@ -172,7 +192,7 @@ function Wide({ swim, wanted, entrance, group, onOpen, available }: Omit<Paramet
                   key={cell.application}
                   data-at={`${index}-${column}`}
                   tabIndex={focused.row === index && focused.column === column ? 0 : -1}
-                  aria-label={reading(row, cell)}
+                  aria-label={reading(row, cell) + trafficReading(cellOf(top, group, row.tag, cell.application))}
                   className={`cell ${cell.hop.by} ${cell.hop.by === "other" && cell.hop.tag === null ? "to-base" : ""}`}
                   style={{ position: "absolute", left: place.x(column), width: place.cellWidth, height: place.sizes.cell, top: (place.sizes.row - place.sizes.cell) / 2 }}
                   onPointerEnter={() => setPointed({ row: index, column })}
@@ -184,13 +204,14 @@ function Wide({ swim, wanted, entrance, group, onOpen, available }: Omit<Paramet
                   onClick={() => onOpen(cell.application, row.tag)}
                 >
                   <Inside cell={cell} swim={swim} view={view} />
+                  {view === "detailed" && <Traffic told={cellOf(top, group, row.tag, cell.application)} />}
                 </div>
               ))}
             </div>
           ))}
         </div>
       </div>
-      <p className="reading">{readRow && readCell ? reading(readRow, readCell) : t("Point at a cell, or move with the arrow keys, to read it here.")}</p>
+      <p className="reading">{readRow && readCell ? reading(readRow, readCell) + trafficReading(cellOf(top, group, readRow.tag, readCell.application)) : t("Point at a cell, or move with the arrow keys, to read it here.")}</p>
       <div className="key">
         <span>
           <i className="solid" />
