@@ -26,13 +26,17 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
 
 /// Application, host, tag.
-const INSTANCES: [(&str, &str, &str); 5] = [
+const INSTANCES: [(&str, &str, &str); 6] = [
     ("c", "127.0.0.13", ""),
     ("c", "127.0.0.23", "gray"),
     ("b", "127.0.0.12", ""),
     ("a", "127.0.0.11", ""),
     ("a", "127.0.0.21", "gray"),
+    ("gateway", "127.0.0.10", ""),
 ];
+
+/// Laneway's, and Spring Cloud's.
+const GATEWAYS: [&str; 2] = [GATEWAY, "127.0.0.10:8080"];
 
 /// The clients that the applications can be asked for; without a word RestTemplate.
 const PATHS: [&str; 5] = ["/a", "/a/feign", "/a/webclient", "/a/dubbo", "/a/triple"];
@@ -69,9 +73,11 @@ pub(crate) fn run(root: &Path, once: bool) -> Result<()> {
     for path in PATHS {
         for (canary, expected) in [("", BASE), ("gray", GRAY)] {
             wait(&mut started, &format!("{path} in lane `{canary}`"), || {
-                let answer = get(GATEWAY, "GET", path, canary)?;
-                ensure!(answer == expected, "expected {expected}, got {answer}");
-                Ok(())
+                GATEWAYS.iter().try_for_each(|gateway| {
+                    let answer = get(gateway, "GET", path, canary)?;
+                    ensure!(answer == expected, "expected {expected}, got {answer}");
+                    Ok(())
+                })
             })?;
             println!(
                 "{path:<14} {:<14} {expected}",
@@ -225,6 +231,10 @@ fn introduce(started: &Started) {
         (
             "curl -H 'canary: gray' http://127.0.0.1:8000/a/dubbo",
             "by Dubbo; also feign, webclient, triple",
+        ),
+        (
+            "curl -H 'canary: gray' http://127.0.0.10:8080/a",
+            "through Spring Cloud Gateway, which lets in by the same rule",
         ),
         ("target/release/laneway lane disable trade/gray", "the second answers as the first"),
         ("target/release/laneway lane enable trade/gray", "and as before"),

@@ -19,6 +19,9 @@ const KILLED_WITHIN: Duration = Duration::from_secs(90);
 /// The clients that an application can be asked for; none is RestTemplate.
 const PATHS: [&str; 5] = ["/a", "/a/feign", "/a/webclient", "/a/dubbo", "/a/triple"];
 
+/// Laneway's gateway, and Spring Cloud's.
+const GATEWAYS: [&str; 2] = [crate::world::GATEWAY, "127.0.0.10:8080"];
+
 /// Requests by each client in each lane.
 const REQUESTS: usize = 10;
 
@@ -45,7 +48,7 @@ enum Tag {
 }
 
 /// Dubbo by interface from B, by application from A; Nacos's own load balancer in B.
-const STARTED: [Started; 5] = [
+const STARTED: [Started; 6] = [
     Started { name: "c", host: "127.0.0.13", tag: None, more: &[] },
     Started { name: "c", host: "127.0.0.23", tag: Some(Tag::Flag), more: &[] },
     Started {
@@ -59,6 +62,7 @@ const STARTED: [Started; 5] = [
     },
     Started { name: "a", host: "127.0.0.11", tag: None, more: BY_APPLICATION },
     Started { name: "a", host: "127.0.0.21", tag: Some(Tag::PodLabels), more: BY_APPLICATION },
+    Started { name: "gateway", host: "127.0.0.10", tag: None, more: &[] },
 ];
 
 const BY_APPLICATION: &[&str] =
@@ -95,7 +99,9 @@ fn spring_cloud_and_dubbo_under_the_agent_stay_in_their_lanes() -> Result<()> {
     applications[1].kill();
     for path in PATHS {
         wait::until(KILLED_WITHIN, &format!("{path} without C gray"), || {
-            is_answered(&world, path, GRAY, WITHOUT_C)
+            GATEWAYS
+                .iter()
+                .try_for_each(|gateway| is_answered(&world, (gateway, path), GRAY, WITHOUT_C))
         })?;
     }
     every_hop_is_in_its_lane(&world, WITHOUT_C)
@@ -139,7 +145,9 @@ fn every_application_is_called(world: &World, applications: &mut [Process]) -> R
                 ended = applications.iter_mut().position(|it| it.ended().is_some());
                 match &ended {
                     Some(_) => Ok(()),
-                    None => is_answered(world, path, headers, expected),
+                    None => GATEWAYS.iter().try_for_each(|gateway| {
+                        is_answered(world, (gateway, path), headers, expected)
+                    }),
                 }
             })
             .with_context(|| world.laneway(&["get", "instances", "-A"]).unwrap_or_default())?;
@@ -151,11 +159,16 @@ fn every_application_is_called(world: &World, applications: &mut [Process]) -> R
     Ok(())
 }
 
-fn is_answered(world: &World, path: &str, headers: &[&str], expected: &str) -> Result<()> {
-    let answer = world.get_at(path, headers)?;
+fn is_answered(
+    world: &World,
+    (gateway, path): (&str, &str),
+    headers: &[&str],
+    expected: &str,
+) -> Result<()> {
+    let answer = world.get_at(gateway, path, headers)?;
     ensure!(
         answer.status == 200 && answer.body == expected,
-        "{path} {headers:?}: {} {}",
+        "{gateway}{path} {headers:?}: {} {}",
         answer.status,
         answer.body
     );
@@ -168,8 +181,10 @@ fn every_hop_is_in_its_lane(world: &World, in_lane: &str) -> Result<()> {
         for number in 0..2 * REQUESTS {
             let (headers, expected) =
                 if number % 4 < 2 { (&[][..], BASE_CHAIN) } else { (GRAY, in_lane) };
-            is_answered(world, path, headers, expected)
-                .with_context(|| format!("request {number}"))?;
+            for gateway in GATEWAYS {
+                is_answered(world, (gateway, path), headers, expected)
+                    .with_context(|| format!("request {number}"))?;
+            }
         }
     }
     Ok(())

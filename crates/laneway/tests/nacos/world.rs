@@ -25,7 +25,7 @@ pub(crate) const BETWEEN: &str = "127.0.0.1:18848";
 const RELAYED: [(&str, &str); 2] = [(BETWEEN, SERVER), ("127.0.0.1:19848", "127.0.0.1:9848")];
 
 /// Where the gateway listens.
-const GATEWAY: &str = "127.0.0.1:8000";
+pub(crate) const GATEWAY: &str = "127.0.0.1:8000";
 
 /// What each registration by HTTP asks for, which sends no heartbeats: to be believed for longer than the test takes.
 const LASTING: [(&str, &str); 2] =
@@ -206,12 +206,17 @@ impl World {
 
     /// One request through the gateway.
     pub(crate) fn get(&self, headers: &[&str]) -> Result<http::Answer> {
-        self.get_at("/c", headers)
+        self.get_at(GATEWAY, "/c", headers)
     }
 
-    /// One request through the gateway, to this path.
-    pub(crate) fn get_at(&self, path: &str, headers: &[&str]) -> Result<http::Answer> {
-        self.host.inside(|| http::get(GATEWAY, path, headers))
+    /// One request to a gateway, of this path.
+    pub(crate) fn get_at(
+        &self,
+        gateway: &str,
+        path: &str,
+        headers: &[&str],
+    ) -> Result<http::Answer> {
+        self.host.inside(|| http::get(gateway, path, headers))
     }
 
     /// Waits until a request is answered so.
