@@ -27,10 +27,18 @@ const REQUESTS: usize = 10;
 
 const GRAY: &[&str] = &["canary: gray"];
 
+/// Who calls C by Dubbo 2.7, asked without a gateway.
+const OLD: &str = "127.0.0.14:8080";
+const CARRIED: &[&str] = &["baggage: lane.trade=gray"];
+
 /// What the chain answers: base, the lane, the lane without its C.
 const BASE_CHAIN: &str = "A[127.0.0.11][config=base] -> B[127.0.0.12] -> C[127.0.0.13]";
 const GRAY_CHAIN: &str = "Agray[127.0.0.21][config=base] -> B[127.0.0.12] -> Cgray[127.0.0.23]";
 const WITHOUT_C: &str = "Agray[127.0.0.21][config=base] -> B[127.0.0.12] -> C[127.0.0.13]";
+
+/// The same of Dubbo 2.7's one hop.
+const OLD_BASE: &str = "D[127.0.0.14] -> C[127.0.0.13]";
+const OLD_GRAY: &str = "D[127.0.0.14] -> Cgray[127.0.0.23]";
 
 /// One instance: its application's letter, its host, what is said of its tag, and more of its own flags.
 struct Started {
@@ -48,7 +56,7 @@ enum Tag {
 }
 
 /// Dubbo by interface from B, by application from A; Nacos's own load balancer in B.
-const STARTED: [Started; 6] = [
+const STARTED: [Started; 7] = [
     Started { name: "c", host: "127.0.0.13", tag: None, more: &[] },
     Started { name: "c", host: "127.0.0.23", tag: Some(Tag::Flag), more: &[] },
     Started {
@@ -63,6 +71,7 @@ const STARTED: [Started; 6] = [
     Started { name: "a", host: "127.0.0.11", tag: None, more: BY_APPLICATION },
     Started { name: "a", host: "127.0.0.21", tag: Some(Tag::PodLabels), more: BY_APPLICATION },
     Started { name: "gateway", host: "127.0.0.10", tag: None, more: &[] },
+    Started { name: "dubbo27", host: "127.0.0.14", tag: None, more: &[] },
 ];
 
 const BY_APPLICATION: &[&str] =
@@ -89,6 +98,11 @@ fn spring_cloud_and_dubbo_under_the_agent_stay_in_their_lanes() -> Result<()> {
     }
     every_application_is_called(&world, &mut applications)?;
     every_hop_is_in_its_lane(&world, GRAY_CHAIN)?;
+    for number in 0..2 * REQUESTS {
+        let (headers, expected) =
+            if number % 4 < 2 { (&[][..], OLD_BASE) } else { (CARRIED, OLD_GRAY) };
+        is_answered(&world, (OLD, "/d"), headers, expected)?;
+    }
 
     world.laneway(&["lane", "disable", "trade/gray"])?;
     every_hop_is_in_its_lane(&world, BASE_CHAIN)?;
@@ -104,6 +118,9 @@ fn spring_cloud_and_dubbo_under_the_agent_stay_in_their_lanes() -> Result<()> {
                 .try_for_each(|gateway| is_answered(&world, (gateway, path), GRAY, WITHOUT_C))
         })?;
     }
+    wait::until(KILLED_WITHIN, "Dubbo 2.7 without C gray", || {
+        is_answered(&world, (OLD, "/d"), CARRIED, OLD_BASE)
+    })?;
     every_hop_is_in_its_lane(&world, WITHOUT_C)
 }
 
@@ -138,14 +155,19 @@ fn start(world: &World, started: &Started) -> Result<Process> {
 
 /// Waits until every client of every application has been answered once: Dubbo connects when it is first called.
 fn every_application_is_called(world: &World, applications: &mut [Process]) -> Result<()> {
-    for (headers, expected) in [(&[][..], BASE_CHAIN), (GRAY, GRAY_CHAIN)] {
-        for path in PATHS {
+    let olds: [(&[&str], &str); 2] = [(&[], OLD_BASE), (CARRIED, OLD_GRAY)];
+    for ((headers, expected), (old_headers, old)) in
+        [(&[][..], BASE_CHAIN), (GRAY, GRAY_CHAIN)].into_iter().zip(olds)
+    {
+        let old = ("/d", old_headers, old, &[OLD][..]);
+        let by_gateways = PATHS.map(|path| (path, headers, expected, &GATEWAYS[..]));
+        for (path, headers, expected, gateways) in by_gateways.into_iter().chain([old]) {
             let mut ended = None;
             wait::until(READY_WITHIN, &format!("{path} {headers:?} is answered"), || {
                 ended = applications.iter_mut().position(|it| it.ended().is_some());
                 match &ended {
                     Some(_) => Ok(()),
-                    None => GATEWAYS.iter().try_for_each(|gateway| {
+                    None => gateways.iter().try_for_each(|gateway| {
                         is_answered(world, (gateway, path), headers, expected)
                     }),
                 }
