@@ -20,8 +20,10 @@ final class Agent {
             logger.severe("laneway: `" + settings.tag() + "` is no tag (letters, digits, `-`, `_` and `.`, at most 63): an instance that is "
                     + "registered with it is used by nobody");
         }
-        Follower follower = follower(settings, logger);
         Consumer<String> log = text -> logger.warning("laneway: " + text);
+        // Whatever comes of the rest: what is registered says its tag.
+        Bridge.install(new LaneRouter(null, settings.registration(), log));
+        Follower follower = follower(settings, logger);
         if (follower != null) {
             String tag = Names.isBase(settings.tag()) ? "" : settings.tag();
             Entrance.install(new Entrance(() -> follower.view().policy, settings.application(), tag, log));

@@ -29,7 +29,7 @@ public final class Bootstrap {
                 isThere = true;
             } catch (Throwable error) {
                 isThere = false;
-                LOGGER.log(Level.SEVERE, "laneway: the agent does not start, and the application goes on as without lanes: it "
+                LOGGER.log(Level.SEVERE, "laneway: the agent does not start, and the application goes on as without lanes, and registers as the base whatever its flags say: it "
                         + "needs a folder for temporary files that it may write to (-Djava.io.tmpdir=…)", error);
             }
         }

@@ -19,7 +19,7 @@ public final class Start implements AgentListener {
                 Agent.start(new Settings(System::getProperty, System::getenv), LOGGER);
             }
         } catch (Throwable error) {
-            LOGGER.log(Level.SEVERE, "laneway: the agent does not start; the application goes on as without lanes", error);
+            LOGGER.log(Level.SEVERE, "laneway: the agent does not start; the application goes on as without lanes; see whether it registers with its tag", error);
         }
     }
 }

@@ -62,6 +62,11 @@ public final class Policy {
         }
     }
 
+    /** Whether no group is known. */
+    public boolean isEmpty() {
+        return groups.isEmpty();
+    }
+
     /** Whether a group has this application as an entrance. */
     public boolean isEntrance(String application) {
         return groups.values().stream().anyMatch(group -> group.entrances.contains(application));

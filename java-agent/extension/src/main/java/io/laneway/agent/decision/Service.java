@@ -18,6 +18,13 @@ public final class Service {
         this.endpoints = Collections.unmodifiableList(new ArrayList<>(endpoints));
     }
 
+    /** The same service with those instances alone. */
+    public Service only(Predicate<Endpoint> stays) {
+        List<Endpoint> left = new ArrayList<>(endpoints);
+        left.removeIf(stays.negate());
+        return new Service(name, application, left);
+    }
+
     /** All instances, usable or not. */
     public List<Endpoint> endpoints() {
         return endpoints;

@@ -154,6 +154,7 @@ final class Messages {
 
     private static Lane lane(ProtobufReader in, boolean isEntrance) {
         Lane lane = new Lane();
+        boolean isEntryRead = false;
         for (int field = in.next(); field != 0; field = in.next()) {
             switch (field) {
                 case 1:
@@ -170,9 +171,11 @@ final class Messages {
                     break;
                 case 5:
                     entry(in, isEntrance, content -> Entries.content(content, lane));
+                    isEntryRead = true;
                     break;
                 case 6:
                     entry(in, isEntrance, ratio -> Entries.ratio(ratio, lane));
+                    isEntryRead = true;
                     break;
                 case 7:
                     lane.strict = in.flag();
@@ -186,6 +189,9 @@ final class Messages {
                 default:
                     in.skip();
             }
+        }
+        if (isEntrance && !isEntryRead) {
+            throw new IllegalArgumentException("lane `" + lane.tag + "` is entered in a way that this agent does not know");
         }
         return lane;
     }

@@ -32,7 +32,7 @@ public final class Arriving implements InstrumenterCustomizerProvider {
             return goesOn == baggage ? decided : decided.with(goesOn);
         } catch (Throwable error) {
             failed(error);
-            return decided;
+            return decided.with(entrance.undecided(Baggage.fromContext(context)));
         }
     }
 

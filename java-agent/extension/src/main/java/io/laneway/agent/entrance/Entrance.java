@@ -19,6 +19,12 @@ import java.util.function.Supplier;
  */
 public final class Entrance {
     private static final String PREFIX = "lane.";
+    /** What OpenTelemetry writes of baggage, which it sorts by name: more, and lanes might be left out. */
+    private static final int MEMBERS_MAX = 64;
+    private static final int BYTES_MAX = 8_192;
+    /** A byte of a value may be written as three; and there are a comma and an equals sign. */
+    private static final int BYTES_OF_LETTER = 3;
+    private static final int BYTES_BETWEEN = 2;
     /** Of what goes on arriving wrongly a line so often. */
     private static final long SAY_NANOS = TimeUnit.MINUTES.toNanos(1);
     private static volatile Entrance installed;
@@ -70,23 +76,43 @@ public final class Entrance {
         return with(baggage, isEdge, carried, now.written(context));
     }
 
-    /** Lane members first, one of each group; what groups that are not known here have travels on, but at an edge. */
+    /**
+     * Without what a request brings of lanes where this is an edge, as far as that is known; for where nothing can be
+     * decided.
+     */
+    Baggage undecided(Baggage baggage) {
+        return policy.get().isEdge(application)
+                ? with(baggage, true, Collections.<String, String>emptyMap(), Collections.<String, String>emptyMap())
+                : baggage;
+    }
+
+    /**
+     * One lane member of each group; what groups that are not known here have travels on, but at an edge. Others have what
+     * room is left.
+     */
     private static Baggage with(Baggage baggage, boolean isEdge, Map<String, String> carried, Map<String, String> written) {
+        Map<String, String> lanes = new HashMap<>(isEdge ? Collections.<String, String>emptyMap() : carried);
+        lanes.putAll(written);
         BaggageBuilder builder = Baggage.builder();
-        written.forEach((group, value) -> builder.put(PREFIX + group, value));
-        if (!isEdge) {
-            carried.forEach((group, value) -> {
-                if (!written.containsKey(group)) {
-                    builder.put(PREFIX + group, value);
-                }
-            });
-        }
+        int[] left = {MEMBERS_MAX, BYTES_MAX};
+        lanes.forEach((group, value) -> {
+            builder.put(PREFIX + group, value);
+            left[0]--;
+            left[1] -= bytes(PREFIX + group, value, "");
+        });
         baggage.forEach((key, entry) -> {
-            if (!key.startsWith(PREFIX)) {
+            int bytes = bytes(key, entry.getValue(), entry.getMetadata().getValue());
+            if (!key.startsWith(PREFIX) && left[0] > 0 && left[1] >= bytes) {
                 builder.put(key, entry.getValue(), entry.getMetadata());
+                left[0]--;
+                left[1] -= bytes;
             }
         });
         return builder.build();
+    }
+
+    private static int bytes(String key, String value, String metadata) {
+        return key.length() + metadata.length() + BYTES_OF_LETTER * value.length() + BYTES_BETWEEN;
     }
 
     private static Map<String, String> carried(Baggage baggage) {
@@ -99,9 +125,13 @@ public final class Entrance {
         return carried;
     }
 
-    /** A lane of this instance's own tag may be newer here than at the caller, or older. */
+    /**
+     * A lane of this instance's own tag may be newer here than at the caller, or older. And who sends neither lanes nor a
+     * trace is nobody of the mesh: a probe, or whoever collects metrics.
+     */
     private void note(boolean isRight, Map<String, String> carried, Received request) {
-        if (isRight || !tag.isEmpty() && carried.containsValue(tag)) {
+        boolean isOfMesh = !carried.isEmpty() || request.isTraced();
+        if (isRight || !isOfMesh || policy.get().isEmpty() || !tag.isEmpty() && carried.containsValue(tag)) {
             return;
         }
         long count = misrouted.incrementAndGet();
@@ -109,7 +139,7 @@ public final class Entrance {
         long now = System.nanoTime();
         if (now - said >= SAY_NANOS && saidAt.compareAndSet(said, now)) {
             log.accept("requests arrive that no lane leads to this instance (" + (tag.isEmpty() ? "base" : tag) + " of " + application
-                    + "): " + count + " so far, now " + request.method() + " with the lanes " + carried
+                    + "): " + count + " so far, now " + request.shown() + " with the lanes " + carried
                     + "; whoever sent it chooses without lanes");
         }
     }

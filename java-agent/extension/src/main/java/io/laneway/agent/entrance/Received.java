@@ -28,6 +28,8 @@ final class Received implements Request {
     private static final AttributeKey<String> METHOD = AttributeKey.stringKey("http.request.method");
     private static final AttributeKey<String> ORIGINAL_METHOD = AttributeKey.stringKey("http.request.method_original");
     private static final AttributeKey<String> CLIENT = AttributeKey.stringKey("client.address");
+    /** Letters of a path that are shown. */
+    private static final int SHOWN_MAX = 100;
     /** Of a client that is not known. */
     private static final byte[] NOBODY = new byte[4];
 
@@ -52,6 +54,17 @@ final class Received implements Request {
 
     Received with(Attributes known) {
         return new Received(names, fields, known);
+    }
+
+    /** Whether its caller, or somebody before, began a trace: gateways, sidecars and agents do. */
+    boolean isTraced() {
+        return fields.of("traceparent").hasNext();
+    }
+
+    /** For people. */
+    String shown() {
+        String path = attribute(PATH);
+        return method() + " " + (path.length() > SHOWN_MAX ? path.substring(0, SHOWN_MAX) + "…" : path) + " from " + attribute(CLIENT);
     }
 
     private String attribute(AttributeKey<String> key) {

@@ -14,7 +14,7 @@ import net.bytebuddy.description.type.TypeDescription;
 import net.bytebuddy.matcher.ElementMatcher;
 
 /**
- * Registrations, one and several. Every way of registering ends in one of these methods. Of several, those that leave are
+ * Registrations, one and several, and what is put in their place. Every way of registering ends in one of these methods. Of several, those that leave are
  * found by all that they say: they have to say the same.
  */
 final class NamingServiceInstrumentation implements TypeInstrumentation {
@@ -22,13 +22,13 @@ final class NamingServiceInstrumentation implements TypeInstrumentation {
 
     @Override
     public ElementMatcher<TypeDescription> typeMatcher() {
-        return named(SERVICE);
+        return namedOneOf(SERVICE, "com.alibaba.nacos.client.naming.NacosNamingMaintainService");
     }
 
     @Override
     public void transform(TypeTransformer transformer) {
         transformer.applyAdviceToMethod(
-                named("registerInstance")
+                namedOneOf("registerInstance", "updateInstance")
                         .and(takesArguments(3))
                         .and(takesArgument(2, named("com.alibaba.nacos.api.naming.pojo.Instance"))),
                 NamingServiceInstrumentation.class.getName() + "$RegisterAdvice");

@@ -100,7 +100,9 @@ public final class LaneRouter implements Router {
                 continue;
             }
             Reachable reachable = new Reachable(service, registered);
-            Choice choice = choose(view, service, endpoint -> !reachable.isAny(endpoint, isAvailable), carried);
+            // Whom there is no connection to at all does not exist here; whose connection is broken counts as ejected.
+            Service connected = service.only(endpoint -> reachable.isAny(endpoint, any -> true));
+            Choice choice = choose(view, connected, endpoint -> !reachable.isAny(endpoint, isAvailable), carried);
             return reachable.of(choice.endpoints, isAvailable);
         }
         for (String name : names) {

@@ -64,15 +64,15 @@ final class Reachable {
         return found == null ? unnamed(endpoint) : found;
     }
 
-    /** Where instances of several tags share a host, each port is whose it says itself. */
+    /** What says a tag itself is of that; where instances of several tags share a host, saying nothing is saying base. */
     private List<Instance> unnamed(Endpoint endpoint) {
         String host = host(endpoint.address);
-        List<Instance> unnamed = unnamedByHost.getOrDefault(host, Collections.<Instance>emptyList());
-        if (unnamed.isEmpty() || tagsByHost.get(host).size() == 1) {
-            return unnamed;
-        }
-        List<Instance> own = new ArrayList<>(unnamed);
-        own.removeIf(instance -> !OwnTags.tag(instance).equals(endpoint.tag));
+        List<Instance> own = new ArrayList<>(unnamedByHost.getOrDefault(host, Collections.<Instance>emptyList()));
+        boolean isShared = tagsByHost.get(host).size() > 1;
+        own.removeIf(instance -> {
+            String tag = OwnTags.tag(instance);
+            return !tag.equals(endpoint.tag) && (isShared || !tag.isEmpty());
+        });
         return own;
     }
 

@@ -197,6 +197,7 @@ class PictureTest {
             assertEquals(2, picture.apply(control(2, entered("app-a", 5, wrong)).bytes()).size());
             assertEquals(0, picture.apply(control(3, entered("app-b", 5, wrong)).bytes()).size());
         }
+        assertEquals(2, picture.apply(control(4, entered("app-a", 10, message())).bytes()).size(), "a way that is to come");
         ProtobufWriter ratio = message().number(1, 3_000).message(2, message().text(3, "uid"));
         assertEquals(0, picture.apply(control(4, entered("app-a", 6, ratio)).bytes()).size());
     }

@@ -14,6 +14,13 @@ import java.util.Map;
 public final class Told {
     private final Map<String, Service> names = new HashMap<>();
     private final Map<String, List<String>> ambiguous = new HashMap<>();
+    private boolean isStrict = true;
+
+    /** The lane falls back to the base. */
+    public Told lenient() {
+        isStrict = false;
+        return this;
+    }
 
     /** {@code sc-b}, or another of its application; an instance is {@code ip:port}, or {@code ip:port=TAG}. */
     public Told service(String name, String... instances) {
@@ -45,7 +52,7 @@ public final class Told {
         Lane gray = new Lane();
         gray.tag = "gray";
         gray.enabled = true;
-        gray.strict = true;
+        gray.strict = isStrict;
         Group trade = new Group("trade", Collections.<String>emptyList(), Collections.<String>emptyList(), Collections.singleton("app-b"), Collections.singletonList(gray));
         return new View(Collections.singletonList(trade), names, ambiguous, null, true);
     }

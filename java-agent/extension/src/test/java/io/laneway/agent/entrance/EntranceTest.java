@@ -107,6 +107,27 @@ class EntranceTest {
     }
 
     @Test
+    void a_lane_finds_room_whatever_else_a_request_brings() {
+        Policy policy = policy(A, A);
+        BaggageBuilder many = Baggage.builder();
+        for (int number = 0; number < 64; number++) {
+            many.put("a" + number, "1");
+        }
+        Baggage goesOn = at(policy, "").arrived(many.build(), request("/a", "canary", "gray"));
+        assertEquals(64, goesOn.size());
+        assertEquals("gray", goesOn.getEntryValue("lane.trade"));
+        Baggage long_ = Baggage.builder().put("a", new String(new char[8_180]).replace('\0', 'x')).build();
+        assertEquals(Arrays.asList("lane.trade=gray"), members(at(policy, "").arrived(long_, request("/a", "canary", "gray"))));
+    }
+
+    @Test
+    void an_edge_that_cannot_decide_believes_nobody_all_the_same() {
+        Baggage brought = baggage("lane.trade=gray", "user=7");
+        assertEquals(Arrays.asList("user=7"), members(at(policy(A, A), "").undecided(brought)));
+        assertEquals(members(brought), members(at(policy(A, Collections.<String>emptyList()), "").undecided(brought)));
+    }
+
+    @Test
     void who_is_no_entrance_leaves_the_baggage_as_it_is() {
         Policy policy = policy(Collections.<String>emptyList(), Collections.<String>emptyList());
         check(policy, request("/a", "canary", "gray"), baggage("lane.trade=-"), "lane.trade=-");
@@ -118,8 +139,10 @@ class EntranceTest {
         Entrance gray = at(policy, "gray");
         gray.arrived(baggage("lane.trade=gray"), request("/a"));
         assertEquals(0, gray.misrouted());
-        gray.arrived(baggage(), request("/a"));
+        gray.arrived(baggage(), request("/a", "traceparent", "00-1-2-01"));
         gray.arrived(baggage("lane.trade=nobody"), request("/a"));
+        // A probe.
+        gray.arrived(baggage(), request("/health"));
         assertEquals(2, gray.misrouted());
         assertEquals(1, said.size(), said::toString);
         assertTrue(said.get(0).startsWith("requests arrive that no lane leads to this instance (gray of app-a): 1 so far"), said::toString);

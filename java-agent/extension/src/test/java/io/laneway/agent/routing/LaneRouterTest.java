@@ -85,6 +85,17 @@ class LaneRouterTest {
         // The lane is strict: its instances are tried rather than the base, and without a connection nobody is.
         among(told, GRAY, "10.0.0.1:80 !10.0.0.2:80", "!10.0.0.2:80");
         among(told, GRAY, "10.0.0.1:80");
+        assertEquals(Collections.singletonList("no usable instance of sc-b in strict lane trade/gray"), said);
+        // Of the base too those that are there come first, and else those that are not.
+        among(told, BASE, "!10.0.0.1:80 10.0.0.2:80", "!10.0.0.1:80");
+    }
+
+    @Test
+    void whom_there_is_no_connection_to_stands_in_nobody_s_way() {
+        Told told = new Told().lenient().service("sc-b", "10.0.0.1:80", "10.0.0.2:80=gray");
+        among(told, GRAY, "10.0.0.1:80", "10.0.0.1:80");
+        among(told, GRAY, "!10.0.0.1:80", "!10.0.0.1:80");
+        among(told, GRAY, "10.0.0.1:80 !10.0.0.2:80", "10.0.0.1:80");
     }
 
     @Test
@@ -99,6 +110,8 @@ class LaneRouterTest {
         Told told = new Told().service("sc-b", "10.0.0.1:80", "10.0.0.2:80=gray", "10.0.0.3:81", "10.0.0.3:82=gray");
         among(told, BASE, "10.0.0.1:50051 10.0.0.2:50051", "10.0.0.1:50051");
         among(told, GRAY, "10.0.0.1:50051 10.0.0.2:50051", "10.0.0.2:50051");
+        // What says its tag is of that, though the picture has the base alone on its host.
+        among(told, BASE, "10.0.0.1:50051 10.0.0.1:50052=gray", "10.0.0.1:50051");
         // Two tags on one host: a port is whose it says itself.
         String both = "10.0.0.3:50051 10.0.0.3:50052=gray";
         among(told, BASE, both, "10.0.0.3:50051");
