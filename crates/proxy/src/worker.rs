@@ -286,6 +286,14 @@ impl Worker {
         }
     }
 
+    /// Something has come from an address: it is not mute.
+    #[inline]
+    pub(crate) fn heard_of(&self, address: SocketAddr) {
+        if self.ejections.borrow().has_any() {
+            self.ejections.borrow_mut().connected(address, Trouble::Mute);
+        }
+    }
+
     /// Whether no request is handed to the application beside this sidecar at present.
     #[inline]
     pub(crate) fn is_mute(&self, application: SocketAddr) -> bool {
@@ -379,20 +387,16 @@ impl Worker {
     fn hold_hung(&self, now: Instant) {
         self.deadlines.for_each(|connection| {
             if connection.deadline().take_noted() && connection.awaits().is_some() {
-                self.hangs(connection, false, now);
+                self.hangs(connection, now);
             }
         });
     }
 
-    /// Holds it against the instance at the other end, or the application beside a sidecar, that it has not answered for
-    /// long. `is_mute`: nor has it given a sign of life.
+    /// Holds it against the instance at the other end that it has not answered for long.
     #[cold]
-    pub(crate) fn hangs(&self, connection: &Connection, is_mute: bool, now: Instant) {
+    pub(crate) fn hangs(&self, connection: &Connection, now: Instant) {
         let picture = self.picture();
         let service = connection.awaits().and_then(|id| picture.lanes.directory().service(id));
-        if service.is_none() && is_mute {
-            return self.mute(connection.peer, now);
-        }
         let instance = service.and_then(|service| service.reached_at(connection.peer));
         self.unanswered(instance.map_or(connection.peer, |it| it.address), now);
     }

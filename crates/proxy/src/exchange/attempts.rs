@@ -376,7 +376,7 @@ impl Planned<'_> {
         let now = Instant::now();
         let is_silent = || {
             let waited = now.saturating_duration_since(self.started);
-            waited >= ABANDONED_AFTER && call.owes_an_answer()
+            call.is_mute() || waited >= ABANDONED_AFTER && call.owes_an_answer()
         };
         // Of the application beside a sidecar its callers are told.
         self.is_unanswered.set(match kind {
@@ -388,7 +388,7 @@ impl Planned<'_> {
         let is_its_fault = match kind {
             Kind::StreamReset => true,
             // What a route allows may be over for a subscription that has nothing to say.
-            Kind::AnswerTimeout => call.owes_an_answer(),
+            Kind::AnswerTimeout => call.owes_an_answer() || call.is_mute(),
             Kind::Reset(_) => connected == Connected::Anew,
             Kind::ClientGone | Kind::DeadlineExceeded => is_silent(),
             _ => false,
@@ -397,7 +397,12 @@ impl Planned<'_> {
             Target::Service { .. } if is_its_fault && worker.unanswered(address, now) => {
                 self.forget_further(worker);
             }
-            Target::Address(_) if is_its_fault && call.is_mute() => worker.mute(address, now),
+            // The application beside a sidecar.
+            Target::Address(_)
+                if self.plan.unreachable.is_some() && is_its_fault && call.is_mute() =>
+            {
+                worker.mute(address, now);
+            }
             Target::Service { .. } | Target::Address(_) => {}
         }
     }

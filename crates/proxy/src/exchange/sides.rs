@@ -267,7 +267,8 @@ pub(crate) trait Call {
     /// say yet.
     fn owes_an_answer(&self) -> bool;
 
-    /// Whether the instance was asked for a sign of life and gave none, whatever it has to say to this request.
+    /// Whether the instance gives no sign of life for some time though it was asked for one, whatever it has to say to this
+    /// request. Asks for one where nobody has.
     fn is_mute(&self) -> bool;
 
     /// Sends a request's head, and the first piece of its body with it.

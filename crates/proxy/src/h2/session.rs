@@ -85,6 +85,8 @@ pub(crate) struct Session {
     heard: u64,
     /// The last time that a sign of life was asked for, unless more than that has come since.
     asked: Option<Asked>,
+    /// What had been heard when a sign of life was due first that has not come, and when that was.
+    mute_from: Option<(u64, u64)>,
     /// Whoever sends what lies in `out`.
     driver: Option<Waker>,
 }
@@ -159,6 +161,7 @@ impl Session {
             has_said_goodbye: false,
             heard: 0,
             asked: None,
+            mute_from: None,
             driver: None,
         }
     }
@@ -250,6 +253,20 @@ impl Session {
     /// Asks the other side for a sign of life, unless it was asked a short while ago and has said nothing but that it is
     /// there. Whether one is due.
     pub(crate) fn ask(&mut self, now_ms: u64) -> bool {
+        let is_due = self.ask_if_may_be(now_ms);
+        if is_due && self.mute_from.is_none_or(|(heard, _)| heard != self.heard) {
+            self.mute_from = Some((self.heard, now_ms));
+        }
+        is_due
+    }
+
+    /// Whether a sign of life has been due for so long, and nothing at all has come.
+    pub(crate) fn is_mute_for(&self, milliseconds: u64, now_ms: u64) -> bool {
+        self.mute_from
+            .is_some_and(|(heard, at_ms)| heard == self.heard && now_ms >= at_ms + milliseconds)
+    }
+
+    fn ask_if_may_be(&mut self, now_ms: u64) -> bool {
         let again_after_ms = H2_ASKED_AGAIN_AFTER.as_millis() as u64;
         match self.asked {
             Some(Asked { is_answered: false, .. }) => return true,

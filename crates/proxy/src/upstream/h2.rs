@@ -62,6 +62,9 @@ const LIMITS: Limits = Limits {
     table_bytes_max: H2_TABLE_BYTES_MAX,
 };
 
+/// How long a sign of life must have been due before an instance is called mute.
+const MUTE_AFTER: Duration = Duration::from_millis(ABANDONED_AFTER.as_millis() as u64 / 2);
+
 /// Moves a connection's bytes to its end. Others wait until they can use it, as long as it is `opening`.
 async fn drive(worker: Rc<Worker>, shared: Shared, opening: Rc<Opening>) {
     let Shared { session, connection } = &shared;
@@ -78,6 +81,7 @@ async fn drive(worker: Rc<Worker>, shared: Shared, opening: Rc<Opening>) {
             if has_received {
                 // Whoever says anything is there.
                 connection.is_answered();
+                worker.heard_of(connection.peer);
                 opening.take_if(|_| session.borrow().is_greeted());
             }
             let has_sent = driver.send(context)?;
@@ -321,7 +325,7 @@ impl<'w> Call<'w> {
     fn note_silence(&self) {
         if self.owes_an_answer() {
             self.is_held.set(true);
-            return self.worker.hangs(&self.connection, self.is_mute(), Instant::now());
+            return self.worker.hangs(&self.connection, Instant::now());
         }
         if !self.is_asked() {
             return;
@@ -333,12 +337,19 @@ impl<'w> Call<'w> {
 
     /// Whether the instance may be blamed for its silence.
     pub(super) fn owes_an_answer(&self) -> bool {
-        !self.is_grpc.get() || self.is_mute()
+        !self.is_grpc.get() || self.asked_at.get() == Some(self.session.borrow().heard())
     }
 
-    /// Whether a sign of life is due, and nothing at all has come on the connection.
+    /// Whether a sign of life has been due for some time, and nothing at all has come on the connection. It is asked for,
+    /// where nobody has: callers that wait for a short time leave before.
     pub(super) fn is_mute(&self) -> bool {
-        self.asked_at.get() == Some(self.session.borrow().heard())
+        if !self.is_grpc.get() {
+            return false;
+        }
+        let now_ms = self.worker.deadlines.now_ms();
+        let mut session = self.session.borrow_mut();
+        session.ask(now_ms);
+        session.is_mute_for(MUTE_AFTER.as_millis() as u64, now_ms)
     }
 
     /// Whether the instance has all of the request.

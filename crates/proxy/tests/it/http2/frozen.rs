@@ -122,3 +122,68 @@ async fn a_subscription_that_a_route_ends_is_held_against_a_frozen_instance_and_
         assert_eq!(is_put_aside, !lives, "{limit_ms}");
     }
 }
+
+#[tokio::test]
+async fn a_route_that_allows_little_time_does_not_hide_an_application_that_is_frozen() {
+    for (limit_ms, timeout) in [(400, None), (1_000, Some("1H")), (1_000, None)] {
+        let frozen = Instance::new().await;
+        let sidecar = Proxy::sidecar(&behind(&[]), None, frozen.address);
+        let mut world = behind(&[sidecar.inbound()]);
+        world.routes = vec![("/", "sc-A", Vec::new(), (None, Some(limit_ms)))];
+        let gateway = Proxy::gateway(&world);
+        let client = Client::connect(&gateway).await;
+        let calls = || match timeout {
+            Some(timeout) => call(timeout),
+            None => {
+                let post = request("/x").method(Method::POST).header("te", "trailers");
+                post.header("content-type", "application/grpc")
+            }
+        };
+        let (all, _frozen) = three_in_vain(&client, &frozen, calls).await;
+        for waits in all {
+            assert_eq!(grpc_status(within("an answer", waits).await.unwrap().headers()), "4");
+        }
+        eventually("the sidecar to know", async || {
+            let (waits, _) = client.begin(calls(), true).await;
+            within("an answer", waits).await.unwrap();
+            sidecar.running.unreachable() == [frozen.address]
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_gives_a_sign_of_life_is_not_refused_though_it_answers_nobody() {
+    let frozen = Instance::new().await;
+    let sidecar = Proxy::sidecar(&behind(&[]), None, frozen.address);
+    let client = Client::over(TcpStream::connect(sidecar.inbound()).await.unwrap()).await;
+    let (all, frozen_with) = three_in_vain(&client, &frozen, || call("3S")).await;
+    for waits in all {
+        assert_eq!(grpc_status(within("an answer", waits).await.unwrap().headers()), "4");
+    }
+    eventually("the sidecar to know", async || sidecar.running.unreachable() == [frozen.address])
+        .await;
+    drop(frozen_with);
+    // It says that it is there to whoever tries it, and no more.
+    let trying = client.begin(call("1H"), true).await;
+    let (mut server, mut asked) = (None, Vec::new());
+    let refused = async {
+        let (mut waits, _) = trying;
+        loop {
+            tokio::select! {
+                told = &mut waits => {
+                    let told = within("an answer", async { told }).await.unwrap();
+                    assert_eq!(grpc_status(told.headers()), "14");
+                    waits = client.begin(call("1H"), true).await.0;
+                }
+                accepted = Server::accept(&frozen) => return (waits, accepted),
+            }
+        }
+    };
+    let (waits, mut accepted) = within("somebody to try it", refused).await;
+    asked.push(accepted.next().await);
+    server.replace(accepted.run());
+    eventually("it to be heard", async || sidecar.running.unreachable().is_empty()).await;
+    drop(waits);
+    server.unwrap().abort();
+}
