@@ -93,11 +93,17 @@ impl Routing {
         let old = self.routes.remove(&name);
         if let (Some(old), Some(new)) = (&old, &mut new) {
             new.generation = old.generation;
+            // Until it is looked at again, which must be for any edit: what is kept from it may hide it.
             new.kept_from.clone_from(&old.kept_from);
+            new.kept_from.retain(|gateway, _| new.gateways.contains(gateway));
             new.wire = versioned::route(&new.distributed());
         }
-        let version = |entry: &Option<RouteEntry>| entry.as_ref().map(|entry| entry.wire.version);
-        if version(&old) != version(&new) {
+        let named = |entry: &RouteEntry| (entry.wire.version, entry.gateways.clone());
+        if old.as_ref().map(|it| &it.spec) != new.as_ref().map(|it| &it.spec) {
+            let gateways = old.iter().chain(&new).flat_map(|entry| &entry.gateways);
+            self.contested.extend(gateways.cloned());
+        }
+        if old.as_ref().map(named) != new.as_ref().map(named) {
             self.touch_route(&name, old.as_ref(), new.as_ref(), touches);
         }
         if let Some(new) = new {
@@ -174,7 +180,6 @@ impl Routing {
         touches: &mut Vec<Touch>,
     ) {
         touches.push(Touch::Content(ResourceKey::Route(Arc::clone(name))));
-        self.contested.extend(old.into_iter().chain(new).flat_map(|it| &it.gateways).cloned());
         if old.map(|old| &old.needs) != new.map(|new| &new.needs) {
             touches.push(Touch::Share(Topic::Resource(ResourceKey::Route(Arc::clone(name)))));
         }

@@ -138,7 +138,7 @@ async fn a_host_name_is_of_the_older_of_two_kinds_of_route() {
     becomes(&client, &key, "Accepted", ("True", "Accepted")).await;
     data_plane.until(|it| sections(it, both[0]) == Some(vec![String::new()])).await;
     younger["spec"]["hostnames"] = json!(["shop.example"]);
-    plane.apply(&[younger]).await.unwrap();
+    plane.apply(&[younger.clone()]).await.unwrap();
     becomes(&client, &key, "Accepted", ("False", "HostnameConflict")).await;
     // Of two listeners it keeps the one where nobody else has the host.
     let mut wider = edge.clone();
@@ -149,6 +149,15 @@ async fn a_host_name_is_of_the_older_of_two_kinds_of_route() {
     plane.apply(&[wider, at_one]).await.unwrap();
     let said = becomes(&client, &key, "Accepted", ("True", "Accepted")).await;
     assert!(said.contains("at listener http of Gateway edge"), "{said}");
+    data_plane.until(|it| sections(it, both[0]) == Some(vec!["other".to_owned()])).await;
+    // Where it is said to stand by itself: at the other alone, and at the one where it does not stand.
+    for (section, stands) in [("other", vec!["other".to_owned()]), ("http", Vec::new())] {
+        younger["spec"]["parentRefs"][0]["sectionName"] = section.into();
+        plane.apply(&[younger.clone()]).await.unwrap();
+        data_plane.until(|it| sections(it, both[0]) == Some(stands.clone())).await;
+    }
+    younger["spec"]["parentRefs"][0].as_object_mut().unwrap().remove("sectionName");
+    plane.apply(&[younger]).await.unwrap();
     data_plane.until(|it| sections(it, both[0]) == Some(vec!["other".to_owned()])).await;
     // With the older gone the host is free.
     client.delete(&older_key).await.unwrap();
