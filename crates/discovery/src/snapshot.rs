@@ -32,6 +32,10 @@ const HEADER_BYTES: usize = MAGIC.len() + size_of::<u8>() + size_of::<u32>();
 /// How long changes gather before the picture is written: lanes toggled ten times a second then cost two writes.
 const WRITE_AFTER: Duration = Duration::from_millis(500);
 
+/// How often what stays as it is is written again while the control plane is there. Much less than it may be old to be of
+/// use to others.
+const REFRESH_EVERY: Duration = Duration::from_hours(1);
+
 /// Least time between two writes. An application that starts asks for one name after the other; each would be a write.
 const WRITE_PAUSE: Duration = Duration::from_millis(100);
 
@@ -65,6 +69,14 @@ pub(crate) enum SnapshotError {
     NoMessage(#[from] prost::DecodeError),
 }
 
+/// Who has written what is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Whose {
+    Own,
+    /// Another data plane of the same application: the control plane does not know that this one has it.
+    Others,
+}
+
 /// Keeps the file: one write at a time, and not one for every change.
 pub(crate) struct Keeper {
     path: PathBuf,
@@ -74,35 +86,35 @@ pub(crate) struct Keeper {
     shared: Option<SharedCopy>,
     write_at: Option<Instant>,
     written: Option<Instant>,
+    /// When it is written though nothing has changed: its age says when it was last known to be right.
+    refresh_at: Instant,
     writing: Option<JoinHandle<()>>,
 }
 
 impl Keeper {
     pub(crate) fn new(path: PathBuf, hello: &v1::Hello, shared: Option<SharedCopy>) -> Self {
         let owner = v1::Hello { role: hello.role, name: hello.name.clone(), ..Default::default() };
-        Self { path, owner, shared, write_at: None, written: None, writing: None }
+        let refresh_at = Instant::now() + REFRESH_EVERY;
+        Self { path, owner, shared, write_at: None, written: None, refresh_at, writing: None }
     }
 
-    /// What is kept, and how long ago it was written: by this data plane before, else by another instance on the machine.
-    /// `None` where there is neither.
-    pub(crate) async fn read(&self) -> Option<(Stored, Duration)> {
+    /// What is kept, how long ago it was written, and by whom: by this data plane before, else by another instance on the
+    /// machine. `None` where there is neither.
+    pub(crate) async fn read(&self) -> Option<(Stored, Duration, Whose)> {
         let own = self.read_own().await.unwrap_or_else(|error| {
             tracing::warn!(file = %self.path.display(), "{error}; starting without it");
             None
         });
-        if own.is_some() {
-            return own;
+        if let Some((stored, age)) = own {
+            return Some((stored, age, Whose::Own));
         }
         let shared = self.shared.as_ref()?;
         let found = self.read_shared(shared).await.unwrap_or_else(|error| {
             tracing::warn!(file = %shared.path().display(), "{error}; starting without it");
             None
         });
-        if let Some((_, age)) = &found {
-            let (file, age_seconds) = (shared.path().display(), age.as_secs());
-            tracing::info!(%file, age_seconds, "starting from what another instance of the application here was told last");
-        }
-        found
+        let (stored, age) = found?;
+        Some((stored, age, Whose::Others))
     }
 
     async fn read_own(&self) -> Result<Option<(Stored, Duration)>, SnapshotError> {
@@ -144,6 +156,16 @@ impl Keeper {
         self.write_at = Some(self.written.map_or(now, |written| now.max(written + WRITE_PAUSE)));
     }
 
+    /// There is nothing to write until something changes.
+    pub(crate) fn is_not_due(&mut self) {
+        self.write_at = None;
+    }
+
+    /// Returns when it is time to say anew that nothing has changed.
+    pub(crate) async fn refresh_due(&self) {
+        tokio::time::sleep_until(self.refresh_at).await;
+    }
+
     /// Returns when it is time to write.
     pub(crate) async fn due(&self) {
         match self.write_at {
@@ -152,9 +174,11 @@ impl Keeper {
         }
     }
 
-    /// Starts to write if there is something to write, after an earlier write has ended.
+    /// Starts to write if there is something to write, after an earlier write has ended. Others on the machine get it only if
+    /// it `is_current`: what the control plane has said to this data plane itself.
     pub(crate) async fn write<'a>(
         &mut self,
+        is_current: bool,
         first: &v1::ControlMessage,
         subscribed: &v1::Subscribe,
         resources: impl Iterator<Item = &'a [u8]>,
@@ -163,14 +187,15 @@ impl Keeper {
             return;
         }
         self.finish().await;
-        self.written = Some(Instant::now());
+        let now = Instant::now();
+        (self.written, self.refresh_at) = (Some(now), now + REFRESH_EVERY);
         let picture = encode(first, subscribed, resources);
         let (path, owner, shared) = (self.path.clone(), self.owner.clone(), self.shared.clone());
         self.writing = Some(tokio::task::spawn_blocking(move || {
             if let Err(error) = write_atomically(&path, &framed(&owner, &picture)) {
                 tracing::warn!(file = %path.display(), %error, "the configuration could not be written to disk");
             }
-            if let Some(shared) = shared {
+            if let Some(shared) = shared.filter(|_| is_current) {
                 shared.write(&framed(shared.owner(), &picture));
             }
         }));
@@ -336,9 +361,14 @@ mod tests {
         let mut first = keeper("one", &own);
         first.changed();
         let resources = stored.resources.iter().map(|it| &**it);
-        first.write(&first_of(&stored), &stored.subscribed, resources).await;
+        first.write(false, &first_of(&stored), &stored.subscribed, resources.clone()).await;
         first.finish().await;
-        let (read, _) = keeper("other", &own).read().await.unwrap();
+        assert!(keeper("other", &own).read().await.is_none(), "nobody has said so to it itself");
+        first.changed();
+        first.write(true, &first_of(&stored), &stored.subscribed, resources).await;
+        first.finish().await;
+        let (read, _, whose) = keeper("other", &own).read().await.unwrap();
+        assert_eq!(whose, Whose::Others);
         let of_other = Stored { owner: stored.owner.clone(), ..read };
         assert_eq!(of_other, stored);
         for other in [
@@ -363,7 +393,7 @@ mod tests {
         keeper.due().await;
         assert_eq!(began.elapsed(), Duration::ZERO);
         let stored = stored();
-        keeper.write(&first_of(&stored), &stored.subscribed, std::iter::empty()).await;
+        keeper.write(true, &first_of(&stored), &stored.subscribed, std::iter::empty()).await;
         keeper.changed_what_is_asked();
         keeper.due().await;
         assert!(began.elapsed() >= WRITE_PAUSE && began.elapsed() < WRITE_AFTER);

@@ -6,6 +6,8 @@ use api::discovery::v1;
 use serde_json::{Value, json};
 use telemetry::{Samples, names};
 
+use crate::snapshot::Whose;
+
 /// Whether a data plane can do its work, and how it knows.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Readiness {
@@ -39,6 +41,8 @@ pub struct State {
     origin: Origin,
     /// A picture from disk is at hand.
     on_disk: bool,
+    /// It is of an earlier run.
+    was_here: bool,
     generation: v1::Generation,
     /// When the picture in use was last known to be the control plane's: an age at an instant.
     confirmed: Option<(Duration, Instant)>,
@@ -56,6 +60,7 @@ impl State {
             connected: false,
             origin: Origin::Nothing,
             on_disk: false,
+            was_here: false,
             generation: v1::Generation::default(),
             confirmed: None,
             problem: None,
@@ -65,14 +70,15 @@ impl State {
         }
     }
 
-    pub(crate) fn found_on_disk(&mut self, age: Duration) {
+    pub(crate) fn found_on_disk(&mut self, age: Duration, whose: Whose) {
         self.on_disk = true;
+        self.was_here = whose == Whose::Own;
         self.confirmed = Some((age, Instant::now()));
     }
 
     /// Whether a picture of an earlier run was found.
-    pub fn was_on_disk(&self) -> bool {
-        self.on_disk
+    pub fn was_here(&self) -> bool {
+        self.was_here
     }
 
     pub(crate) fn is_connected(&self) -> bool {
@@ -188,7 +194,7 @@ mod tests {
         check(&state, false, false, "no configuration yet: the control plane at control:7601");
         state.lost("connection refused".into());
         check(&state, false, false, "connection refused");
-        state.found_on_disk(Duration::from_secs(90));
+        state.found_on_disk(Duration::from_secs(90), Whose::Own);
         assert!(state.is_waiting());
         state.published(Origin::Disk, v1::Generation { epoch: "e".into(), number: 4 });
         check(&state, true, true, "configuration 4 comes from disk, written 90 s ago");

@@ -22,7 +22,7 @@ use crate::{
     connection::ConnectionError,
     picture::{Picture, Reader},
     shared_copy::SharedCopy,
-    snapshot::Keeper,
+    snapshot::{Keeper, Whose},
     state::{Origin, State},
     subscriptions::{self, SUBSCRIPTIONS_MAX, Subscriptions},
     traffic::Reporter,
@@ -73,6 +73,8 @@ impl Traffic {
 pub(super) struct Follower {
     identity: Identity,
     picture: Picture,
+    /// It is what another data plane was told: the control plane hears nothing of it, and its first word replaces it.
+    is_borrowed: bool,
     subscriptions: Subscriptions,
     snapshot: Keeper,
     /// Something was asked that has not been answered yet: the answer is written as soon as it comes.
@@ -100,6 +102,14 @@ impl From<ConnectionError> for Ended {
     }
 }
 
+/// One in which nothing is yet.
+fn new_picture(identity: &Identity) -> Picture {
+    Picture::new(match identity.hello.role() {
+        v1::Role::Gateway => Reader::Gateway,
+        _ => Reader::Sidecar { application: identity.hello.name.clone() },
+    })
+}
+
 fn keeper(identity: &Identity) -> Keeper {
     let Identity { control, hello, snapshot, shared, .. } = identity;
     let shared = shared.clone().map(|directory| SharedCopy::new(directory, hello, control));
@@ -115,12 +125,9 @@ impl Follower {
         reports: watch::Receiver<v1::Report>,
         stopped: watch::Receiver<bool>,
     ) -> Self {
-        let reader = match identity.hello.role() {
-            v1::Role::Gateway => Reader::Gateway,
-            _ => Reader::Sidecar { application: identity.hello.name.clone() },
-        };
         Self {
-            picture: Picture::new(reader),
+            picture: new_picture(&identity),
+            is_borrowed: false,
             subscriptions: Subscriptions::default(),
             snapshot: keeper(&identity),
             asked_anew: false,
@@ -136,7 +143,7 @@ impl Follower {
 
     /// Takes the picture on disk, without publishing it yet: what the control plane says is better.
     pub(super) async fn load(&mut self) {
-        let Some((stored, age)) = self.snapshot.read().await else { return };
+        let Some((stored, age, whose)) = self.snapshot.read().await else { return };
         self.subscriptions = Subscriptions::from_wire(&stored.subscribed);
         let refused = self.picture.apply(EncodedControlMessage {
             generation: Some(stored.generation),
@@ -147,7 +154,8 @@ impl Follower {
         for v1::Refused { key, reason } in refused {
             tracing::warn!(key, reason, "a resource on disk cannot be taken");
         }
-        self.state.send_modify(|state| state.found_on_disk(age));
+        self.is_borrowed = whose == Whose::Others;
+        self.state.send_modify(|state| state.found_on_disk(age, whose));
     }
 
     /// Until this process stops, one connection after the other.
@@ -180,8 +188,11 @@ impl Follower {
     }
 
     async fn connect(&mut self) -> Result<Stream, Ended> {
-        let held_of = self.picture.generation().epoch.clone();
-        let hello = v1::Hello { held: self.picture.held(), held_of, ..self.identity.hello.clone() };
+        let mut hello = self.identity.hello.clone();
+        if !self.is_borrowed {
+            hello.held_of.clone_from(&self.picture.generation().epoch);
+            hello.held = self.picture.held();
+        }
         let subscribe = self.subscriptions.to_wire();
         let control = (self.identity.control.clone(), self.identity.mark);
         let opening = Stream::open(control, hello, subscribe);
@@ -234,6 +245,10 @@ impl Follower {
                     stream.send(Message::Report(report)).await?;
                 }
                 () = self.snapshot.due() => self.save().await,
+                () = self.snapshot.refresh_due(), if self.state.borrow().is_connected() => {
+                    self.snapshot.changed();
+                    self.save().await;
+                }
                 () = tokio::time::sleep_until(self.fall_back_at), if self.state.borrow().is_waiting() => {
                     self.publish_from_disk();
                 }
@@ -267,6 +282,9 @@ impl Follower {
         let mut synced = self.state.borrow().is_connected();
         let mut next = Some(first);
         let mut messages = 0;
+        if std::mem::take(&mut self.is_borrowed) {
+            self.picture = new_picture(&self.identity);
+        }
         while let Some(message) = next.take() {
             synced |= message.synced;
             let generation = message.generation.clone();
@@ -302,8 +320,10 @@ impl Follower {
     /// Publishes what is on disk when nothing better has come.
     fn publish_from_disk(&mut self) {
         if self.state.borrow().is_waiting() {
+            let is_anothers = self.is_borrowed;
             tracing::warn!(
                 control = self.identity.control,
+                is_anothers,
                 number = self.picture.generation().number,
                 "the control plane has not answered; serving the last configuration from disk"
             );
@@ -377,12 +397,17 @@ impl Follower {
 
     /// Writes the picture to disk, if it has changed.
     async fn save(&mut self) {
+        if self.is_borrowed {
+            // It is not this data plane's to keep; what is asked is kept with what is said to it.
+            return self.snapshot.is_not_due();
+        }
         let subscribed = self.subscriptions.to_wire();
         let first = v1::ControlMessage {
             generation: Some(self.picture.generation().clone()),
             digest: self.picture.digest(),
             ..Default::default()
         };
-        self.snapshot.write(&first, &subscribed, self.picture.encoded()).await;
+        let is_current = self.state.borrow().is_connected();
+        self.snapshot.write(is_current, &first, &subscribed, self.picture.encoded()).await;
     }
 }

@@ -31,7 +31,7 @@ pub enum Probe {
 
 /// Why a probe failed.
 #[derive(Debug, thiserror::Error)]
-pub enum ProbeError {
+pub(crate) enum ProbeError {
     /// Nobody listens, or the connection broke.
     #[error("connect to the application at {address}")]
     Connect {

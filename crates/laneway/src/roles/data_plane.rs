@@ -89,7 +89,7 @@ pub(crate) fn feed(client: &Client) -> proxy::Feed {
     proxy::Feed {
         published: client.published.clone(),
         demand: client.demand.clone(),
-        comes_back: client.state.borrow().was_on_disk(),
+        comes_back: client.state.borrow().was_here(),
     }
 }
 

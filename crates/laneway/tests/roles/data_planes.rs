@@ -141,7 +141,7 @@ fn an_instance_that_is_new_here_starts_from_what_another_of_its_application_was_
     serve.kill();
     // It has no data of its own, and nobody tells it anything.
     let new = sandbox.start(&Instance::of_chain("A", None, 31))?;
-    says(&new.sidecar, "another instance of the application here was told last")?;
+    says(&new.sidecar, "serving the last configuration from disk")?;
     let answer = http::get(&sandbox.endpoint(31, 15006), "/a", &[])?;
     let hosts = [31, 12, 13].map(|host| sandbox.host(host));
     assert!(hosts.iter().all(|host| answer.body.contains(&format!("[{host}]"))), "{answer:?}");
