@@ -116,16 +116,16 @@ pub struct Metadata {
     pub creation_timestamp: Option<String>,
     /// Of Kubernetes, as are all that follow: carried as they are, without a meaning to Laneway.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deletion_timestamp: Option<String>,
+    pub(crate) deletion_timestamp: Option<String>,
     /// Carried as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub deletion_grace_period_seconds: Option<i64>,
+    pub(crate) deletion_grace_period_seconds: Option<i64>,
     /// Carried as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub generate_name: Option<String>,
+    pub(crate) generate_name: Option<String>,
     /// Carried as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub self_link: Option<String>,
+    pub(crate) self_link: Option<String>,
     /// Carried as they are: nobody is waited for before an object is deleted.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
@@ -133,11 +133,11 @@ pub struct Metadata {
     /// Carried as they are: nothing is deleted with its owner.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, value_type = Vec<Object>)]
-    pub owner_references: Vec<Map<String, Value>>,
+    pub(crate) owner_references: Vec<Map<String, Value>>,
     /// Carried as they are: who last wrote a field says nothing here.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, value_type = Vec<Object>)]
-    pub managed_fields: Vec<Map<String, Value>>,
+    pub(crate) managed_fields: Vec<Map<String, Value>>,
 }
 
 impl Metadata {

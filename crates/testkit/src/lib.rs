@@ -33,7 +33,6 @@ mod world;
 
 pub use call::Call;
 pub use hosts::{Host, Switch};
-pub use network::Network;
 pub use process::Process;
 pub use random::Random;
 pub use sandbox::{CommandResult, Instance, RunningInstance, Sandbox};

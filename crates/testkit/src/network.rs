@@ -17,7 +17,7 @@ const SECOND_BYTES: std::ops::Range<u32> = 64..128;
 
 /// One claimed `127.x.y.0/24`; free again when dropped.
 #[derive(Debug)]
-pub struct Network {
+pub(crate) struct Network {
     prefix: String,
     _claim: TcpListener,
 }

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::{Network, Process, application, clock::Clocks, http, wait};
+use crate::{Process, application, clock::Clocks, http, network::Network, wait};
 
 /// Longest that a process may take to be ready. Debug builds on a busy machine take a few seconds.
 const READY_WITHIN: Duration = Duration::from_secs(30);

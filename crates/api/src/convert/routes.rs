@@ -242,7 +242,7 @@ pub fn backend<'s>(written: &BackendRef, own: &str, set: &'s Set) -> Result<&'s 
 }
 
 /// The Backend that a rule of a route may use, or why there is none.
-pub fn usable_backend<'s>(
+pub(crate) fn usable_backend<'s>(
     written: &BackendRef,
     route: &AnyRoute<'_>,
     set: &'s Set,

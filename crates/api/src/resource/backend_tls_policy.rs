@@ -20,7 +20,7 @@ pub struct BackendTlsPolicySpec {
     /// The Backends, of the policy's own namespace and of protocol `https` or `h2`. Of two policies for one Backend the
     /// older counts.
     #[schema(min_items = 1, max_items = 16)]
-    pub target_refs: Vec<PolicyTarget>,
+    pub(crate) target_refs: Vec<PolicyTarget>,
     /// Whose certificate is believed.
     pub validation: ValidationOfBackends,
     /// None is known.
@@ -41,7 +41,7 @@ pub struct PolicyTarget {
     pub name: String,
     /// A part of it. A Backend has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub section_name: Option<String>,
+    pub(crate) section_name: Option<String>,
 }
 
 /// Whose certificate is believed.
@@ -54,13 +54,13 @@ pub struct ValidationOfBackends {
     pub ca_certificate_refs: Vec<CertificateRef>,
     /// Instead: the authorities that the gateway's host believes.
     #[serde(default, rename = "wellKnownCACertificates", skip_serializing_if = "Option::is_none")]
-    pub well_known_ca_certificates: Option<WellKnown>,
+    pub(crate) well_known_ca_certificates: Option<WellKnown>,
     /// The name that instances are asked for (SNI), and that their certificate covers unless `subjectAltNames` says others.
     pub hostname: String,
     /// Names of which the certificate covers one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false, max_items = 5)]
-    pub subject_alt_names: Vec<SubjectAltName>,
+    pub(crate) subject_alt_names: Vec<SubjectAltName>,
 }
 
 /// Authorities that need not be named.

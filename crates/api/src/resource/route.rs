@@ -230,7 +230,7 @@ pub struct RequestRedirect {
     /// 301, 302 (the default), 303, 307 or 308.
     #[serde(default = "found", skip_serializing_if = "is_found")]
     #[schema(required = false, default = 302)]
-    pub status_code: u16,
+    pub(crate) status_code: u16,
 }
 
 /// A rewrite; what is not given stays.
@@ -304,7 +304,7 @@ pub struct RouteTimeouts {
     pub request: Option<String>,
     /// One attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub backend_request: Option<String>,
+    pub(crate) backend_request: Option<String>,
 }
 
 impl Describe for HttpRouteSpec {

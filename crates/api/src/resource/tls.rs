@@ -16,10 +16,10 @@ pub struct ListenerTls {
     /// The certificates it shows, chosen by the name that a client asks for; the first where it asks for none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    pub certificate_refs: Vec<CertificateRef>,
+    pub(crate) certificate_refs: Vec<CertificateRef>,
     /// Clients of this listener are asked for a certificate. What the Gateway says of the port does not count then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub frontend_validation: Option<ValidationOfClients>,
+    pub(crate) frontend_validation: Option<ValidationOfClients>,
     /// `laneway.io/tls-minimum-version`: `1.2` or `1.3`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     #[schema(required = false)]
@@ -95,7 +95,7 @@ pub struct FrontendTls {
     /// For single ports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
-    pub per_port: Vec<PortTls>,
+    pub(crate) per_port: Vec<PortTls>,
 }
 
 /// TLS of one port towards clients.
