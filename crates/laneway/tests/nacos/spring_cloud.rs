@@ -25,6 +25,11 @@ const GATEWAYS: [&str; 2] = [crate::world::GATEWAY, "127.0.0.10:8080"];
 /// Requests by each client in each lane.
 const REQUESTS: usize = 10;
 
+/// Requests of mixed lanes and clients at once, and how many of them; in full as many as the promise is about.
+const IN_FLIGHT: usize = 64;
+const TOGETHER: usize = 1_280;
+const TOGETHER_IN_FULL: usize = 100_000;
+
 const GRAY: &[&str] = &["canary: gray"];
 
 /// Who calls C by Dubbo 2.7, asked without a gateway.
@@ -103,6 +108,7 @@ fn spring_cloud_and_dubbo_under_the_agent_stay_in_their_lanes() -> Result<()> {
             if number % 4 < 2 { (&[][..], OLD_BASE) } else { (CARRIED, OLD_GRAY) };
         is_answered(&world, (OLD, "/d"), headers, expected)?;
     }
+    many_at_once_are_each_in_their_own_lane(&world)?;
 
     world.laneway(&["lane", "disable", "trade/gray"])?;
     every_hop_is_in_its_lane(&world, BASE_CHAIN)?;
@@ -179,6 +185,31 @@ fn every_application_is_called(world: &World, applications: &mut [Process]) -> R
         }
     }
     Ok(())
+}
+
+/// What is in flight together mixes no lanes, however JVMs' threads hand requests on.
+fn many_at_once_are_each_in_their_own_lane(world: &World) -> Result<()> {
+    let is_full = std::env::var("LANEWAY_FAULTS").is_ok_and(|scale| scale == "full");
+    let requests = if is_full { TOGETHER_IN_FULL } else { TOGETHER };
+    let worker = |number: usize| -> Result<()> {
+        for request in (number..requests).step_by(IN_FLIGHT) {
+            // Each worker goes through all clients in both lanes, none in step with another.
+            let turn = request / IN_FLIGHT + number;
+            let (headers, expected) =
+                if turn.is_multiple_of(2) { (&[][..], BASE_CHAIN) } else { (GRAY, GRAY_CHAIN) };
+            let (gateway, path) = (GATEWAYS[turn / 2 % 2], PATHS[turn / 4 % PATHS.len()]);
+            is_answered(world, (gateway, path), headers, expected)
+                .with_context(|| format!("request {request} of {IN_FLIGHT} in flight"))?;
+        }
+        Ok(())
+    };
+    std::thread::scope(|scope| {
+        let workers: Vec<_> =
+            (0..IN_FLIGHT).map(|number| scope.spawn(move || worker(number))).collect();
+        workers
+            .into_iter()
+            .try_for_each(|worker| worker.join().unwrap_or_else(|_| bail!("a worker has panicked")))
+    })
 }
 
 fn is_answered(

@@ -60,13 +60,15 @@ class SettingsTest {
             @Override
             public void close() {}
         });
-        Agent.start(settings("laneway.control", "a:1", "laneway.join.token.file", "/nowhere/token"), logger);
+        Agent.start(settings("laneway.control", "a:1", "laneway.join.token.file", "/nowhere/token", "laneway.tag", "gray"), logger);
         try {
             List<Instance> registered = Arrays.asList(
                     new Instance("10.0.0.1", 80, Collections.<String, String>emptyMap(), "base"),
                     new Instance("10.0.0.2", 80, Collections.singletonMap("laneway.io/tag", "gray"), "gray"));
             assertEquals(registered.subList(0, 1),
                     Bridge.router().allowed("sc-b", registered, Collections.<String, String>emptyMap()));
+            assertEquals(Collections.singletonMap("laneway.io/tag", "gray"),
+                    Bridge.router().registration(Collections.<String, String>emptyMap()));
         } finally {
             Bridge.install(null);
         }
