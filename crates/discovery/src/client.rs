@@ -50,6 +50,17 @@ pub struct Identity {
     pub counters: Arc<Metrics>,
 }
 
+/// What a follower is told by its process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Told {
+    /// To follow, and to keep what it learns on disk.
+    Follow,
+    /// To follow as another data plane than it was, and to keep nothing: another process does, as the one it was.
+    FollowAs(String),
+    /// To end.
+    Stop,
+}
+
 /// A running discovery client.
 #[derive(Debug)]
 pub struct Client {
@@ -60,7 +71,9 @@ pub struct Client {
     /// For readiness, status and metrics.
     pub state: watch::Receiver<State>,
     reports: watch::Sender<v1::Report>,
-    stop: watch::Sender<bool>,
+    told: watch::Sender<Told>,
+    /// What of it has been done.
+    done: watch::Receiver<Told>,
     task: JoinHandle<()>,
 }
 
@@ -72,14 +85,16 @@ impl Client {
         let (demand, asked) = mpsc::channel(DEMAND_MAX);
         let (state_sender, mut state) = watch::channel(State::new(identity.control.clone()));
         let (report, reports) = watch::channel(v1::Report::default());
-        let (stop, stopped) = watch::channel(false);
+        let (tell, told) = watch::channel(Told::Follow);
+        let (do_so, done) = watch::channel(Told::Follow);
+        let orders = follower::Orders { told, done: do_so };
         let mut follower =
-            Follower::new(identity, published_sender, state_sender, asked, reports, stopped);
+            Follower::new(identity, published_sender, state_sender, asked, reports, orders);
         follower.load().await;
         let task = tokio::spawn(follower.run());
         let has_picture = state.wait_for(|state| state.origin() != Origin::Nothing);
         let _ = tokio::time::timeout(START_WAIT + PUBLISH_WAIT, has_picture).await;
-        Self { published, demand, state, reports: report, stop, task }
+        Self { published, demand, state, reports: report, told: tell, done, task }
     }
 
     /// From now on tells the control plane what this data plane cannot do, whenever that changes.
@@ -101,9 +116,25 @@ impl Client {
         });
     }
 
+    /// Leaves its place to another process: writes what is not yet on disk, and goes on following as another node.
+    pub async fn leave_place(&self, node: String) {
+        self.tell(Told::FollowAs(node)).await;
+    }
+
+    /// Takes its place again, which nobody else took; as soon as it can.
+    pub fn take_place_again(&self) {
+        self.told.send_replace(Told::Follow);
+    }
+
+    async fn tell(&self, what: Told) {
+        self.told.send_replace(what.clone());
+        // Only a follower that has ended does nothing.
+        let _ = self.done.clone().wait_for(|done| *done == what).await;
+    }
+
     /// Ends the connection and writes what is not yet on disk.
     pub async fn stop(self) {
-        let _ = self.stop.send(true);
+        let _ = self.told.send(Told::Stop);
         let _ = self.task.await;
     }
 }

@@ -75,15 +75,25 @@ pub struct Registrant {
 pub struct Registration {
     /// How it stands.
     pub standing: watch::Receiver<Standing>,
-    stop: watch::Sender<bool>,
+    told: watch::Sender<Told>,
     task: JoinHandle<()>,
+}
+
+/// What is to become of a registration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Keep,
+    /// To be left as it is: another process keeps it.
+    Rest,
+    /// To be taken back.
+    Stop,
 }
 
 impl Registration {
     /// Starts to probe, and to register once the application answers.
     pub fn start(registrant: Registrant) -> Self {
         let (standing_sender, standing) = watch::channel(Standing::default());
-        let (stop, stopped) = watch::channel(false);
+        let (tell, told) = watch::channel(Told::Keep);
         let (health_sender, health) = watch::channel(false);
         let probing = tokio::spawn(keep_probing(
             registrant.probe.clone(),
@@ -91,17 +101,38 @@ impl Registration {
             Arc::clone(&registrant.doubted),
             health_sender,
         ));
-        let holder = LeaseHolder { registrant, health, stopped, standing: standing_sender };
+        let holder = LeaseHolder { registrant, health, told, standing: standing_sender };
         let task = tokio::spawn(async move {
             holder.run().await;
             probing.abort();
         });
-        Self { standing, stop, task }
+        Self { standing, told: tell, task }
+    }
+
+    /// Leaves it to another process, which registers under the same process id: says nothing to the control plane. It is
+    /// not taken back then, however this one ends.
+    pub fn leave_place(&self) {
+        self.told.send_replace(Told::Rest);
+    }
+
+    /// Keeps it again: nobody else did.
+    pub fn take_place_again(&self) {
+        self.told.send_replace(Told::Keep);
     }
 
     /// Deregisters, and returns when the control plane has confirmed it or does not answer.
     pub async fn stop(self) {
-        let _ = self.stop.send(true);
+        // Who has left it to another has nothing to take back.
+        self.told.send_if_modified(|told| {
+            let keeps = *told == Told::Keep;
+            if keeps {
+                *told = Told::Stop;
+            }
+            keeps
+        });
+        if *self.told.borrow() == Told::Rest {
+            return self.task.abort();
+        }
         let _ = tokio::time::timeout(DEREGISTER_TIMEOUT, self.task).await;
     }
 }
@@ -162,7 +193,7 @@ fn is_own_shortage(error: &ProbeError) -> bool {
 struct LeaseHolder {
     registrant: Registrant,
     health: watch::Receiver<bool>,
-    stopped: watch::Receiver<bool>,
+    told: watch::Receiver<Told>,
     standing: watch::Sender<Standing>,
 }
 
@@ -177,23 +208,30 @@ impl LeaseHolder {
         // Not before the application has answered once.
         tokio::select! {
             () = until_true(&mut self.health) => {}
-            () = until_true(&mut self.stopped) => return,
+            () = until_told(&mut self.told, Told::Stop) => return,
         }
-        while let Err(error) = self.stay_registered().await {
-            self.lost(&error);
-            tokio::select! {
-                () = tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.0))) => {}
-                () = until_true(&mut self.stopped) => return,
+        loop {
+            // A registration that was dropped tells nothing any more.
+            match self.told.wait_for(|told| *told != Told::Rest).await.as_deref() {
+                Ok(Told::Keep) => {}
+                Ok(_) | Err(_) => return,
+            }
+            if let Err(error) = self.stay_registered().await {
+                self.lost(&error);
+                tokio::select! {
+                    () = tokio::time::sleep(RECONNECT.mul_f64(rand::random_range(0.5..1.0))) => {}
+                    () = until_told(&mut self.told, Told::Stop) => return,
+                }
             }
         }
     }
 
-    /// One connection, from registration to its end: `Ok` when this process stops.
+    /// One connection, from registration to its end: `Ok` when it is to be kept no longer.
     async fn stay_registered(&mut self) -> Result<(), ConnectionError> {
         let first = self.instance();
         let mut stream = tokio::select! {
             opened = Stream::open(&self.registrant, first) => opened?,
-            () = until_true(&mut self.stopped) => return Ok(()),
+            () = until_kept_no_longer(&mut self.told) => return Ok(()),
         };
         let mut period = HEARTBEAT;
         let mut next = Instant::now() + period;
@@ -218,8 +256,10 @@ impl LeaseHolder {
                     next = Instant::now() + period;
                     stream.send(self.heartbeat()).await?;
                 }
-                () = until_true(&mut self.stopped) => {
-                    self.deregister(stream).await;
+                () = until_kept_no_longer(&mut self.told) => {
+                    if *self.told.borrow() != Told::Rest {
+                        self.deregister(stream).await;
+                    }
                     return Ok(());
                 }
             }
@@ -324,6 +364,16 @@ impl Stream {
     async fn send(&self, request: v1::RegisterRequest) -> Result<(), ConnectionError> {
         self.outgoing.send(request).await.map_err(|_| ConnectionError::Closed)
     }
+}
+
+/// Returns when it is told so, or nobody can tell any more.
+async fn until_told(told: &mut watch::Receiver<Told>, what: Told) {
+    let _ = told.wait_for(|told| *told == what).await;
+}
+
+/// Returns when it is to be kept no longer.
+async fn until_kept_no_longer(told: &mut watch::Receiver<Told>) {
+    let _ = told.wait_for(|told| *told != Told::Keep).await;
 }
 
 /// Returns when it is true, or nobody can make it so any more.

@@ -89,13 +89,24 @@ pub(crate) struct Keeper {
     /// When it is written though nothing has changed: its age says when it was last known to be right.
     refresh_at: Instant,
     writing: Option<JoinHandle<()>>,
+    /// Another process writes the file.
+    is_anothers: bool,
 }
 
 impl Keeper {
     pub(crate) fn new(path: PathBuf, hello: &v1::Hello, shared: Option<SharedCopy>) -> Self {
         let owner = v1::Hello { role: hello.role, name: hello.name.clone(), ..Default::default() };
         let refresh_at = Instant::now() + REFRESH_EVERY;
-        Self { path, owner, shared, write_at: None, written: None, refresh_at, writing: None }
+        Self {
+            path,
+            owner,
+            shared,
+            write_at: None,
+            written: None,
+            refresh_at,
+            writing: None,
+            is_anothers: false,
+        }
     }
 
     /// What is kept, how long ago it was written, and by whom: by this data plane before, else by another instance on the
@@ -145,13 +156,28 @@ impl Keeper {
         Ok(Some((of(shared.owner(), content)?, age)))
     }
 
+    /// Whether the file is to be written at all: not when it is another process's. What has changed since is written once
+    /// it is this one's again.
+    pub(crate) fn keep(&mut self, keeps: bool) {
+        self.is_anothers = !keeps;
+        if keeps {
+            self.changed();
+        }
+    }
+
     /// There is something to write, soon.
     pub(crate) fn changed(&mut self) {
+        if self.is_anothers {
+            return;
+        }
         self.write_at.get_or_insert_with(|| Instant::now() + WRITE_AFTER);
     }
 
     /// There is something to write at once: what an application has asked for is what it needs at its next start.
     pub(crate) fn changed_what_is_asked(&mut self) {
+        if self.is_anothers {
+            return;
+        }
         let now = Instant::now();
         self.write_at = Some(self.written.map_or(now, |written| now.max(written + WRITE_PAUSE)));
     }
@@ -163,7 +189,10 @@ impl Keeper {
 
     /// Returns when it is time to say anew that nothing has changed.
     pub(crate) async fn refresh_due(&self) {
-        tokio::time::sleep_until(self.refresh_at).await;
+        match self.is_anothers {
+            true => future::pending().await,
+            false => tokio::time::sleep_until(self.refresh_at).await,
+        }
     }
 
     /// Returns when it is time to write.

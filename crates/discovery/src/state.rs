@@ -81,7 +81,8 @@ impl State {
         self.was_here
     }
 
-    pub(crate) fn is_connected(&self) -> bool {
+    /// Whether the control plane has told everything, and is connected.
+    pub fn is_connected(&self) -> bool {
         self.connected
     }
 

@@ -35,6 +35,7 @@ pub(crate) mod status;
 mod target;
 pub(crate) mod token;
 pub(crate) mod top;
+pub(crate) mod upgrade;
 pub(crate) mod version;
 pub(crate) mod wait;
 pub(crate) mod watch;
@@ -45,7 +46,10 @@ use clap::{
     ArgAction, ArgMatches, CommandFactory, FromArgMatches, Parser, Subcommand, parser::ValueSource,
 };
 
-use crate::config::{self, BadSettings, FileValues, Known, Origins, raw};
+use crate::{
+    config::{self, BadSettings, FileValues, Known, Origins, raw},
+    upgrade::{VARIABLE as PREDECESSOR_VARIABLE, predecessor},
+};
 use server::Actions;
 
 /// Something failed; the message says what.
@@ -107,6 +111,8 @@ enum WrittenCommand {
     Status(status::Status),
     /// Show what passes now, by lane and application: requests, errors, durations
     Top(top::Top),
+    /// Let what is now at its path take the place of a running gateway or sidecar: no connection is refused or cut
+    Upgrade(upgrade::Upgrade),
     /// Make, list and revoke tokens with which sidecars of one application may join
     Token(token::Token),
     /// Copy the control plane's store into a file while it runs
@@ -154,6 +160,7 @@ pub(crate) enum Command {
     Analyze(analyze::Analyze),
     Status(status::Status),
     Top(top::Top),
+    Upgrade(upgrade::Upgrade),
     Token(token::Token),
     Version(version::Version),
     Backup(backup::Backup),
@@ -192,10 +199,12 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
     let arguments: Vec<_> = arguments.into_iter().collect();
     read(&arguments).map_err(|unreadable| match unreadable {
         Unreadable::Usage(error) => {
+            predecessor::tell_failure(&error.to_string());
             output::usage(&error);
             ExitCode::from(if error.use_stderr() { EXIT_USAGE } else { 0 })
         }
         Unreadable::Settings(bad) => {
+            predecessor::tell_failure(&bad.to_string());
             output::error(&bad);
             ExitCode::from(EXIT_BAD_SETTINGS)
         }
@@ -304,6 +313,7 @@ impl WrittenCommand {
             Self::Check(verb) => Command::Check(verb),
             Self::Status(verb) => Command::Status(verb),
             Self::Top(verb) => Command::Top(verb),
+            Self::Upgrade(verb) => Command::Upgrade(verb),
             Self::Token(verb) => Command::Token(verb),
             Self::Backup(verb) => Command::Backup(verb),
             Self::Restore(verb) => Command::Restore(verb),
@@ -372,7 +382,8 @@ pub(crate) fn unknown_variables() -> Vec<String> {
         .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
         .collect();
     let names = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
-    names.filter(|name| name.starts_with("LANEWAY_") && !known.contains(name)).collect()
+    let is_known = |name: &String| known.contains(name) || name == PREDECESSOR_VARIABLE;
+    names.filter(|name| name.starts_with("LANEWAY_") && !is_known(name)).collect()
 }
 
 /// Runs a verb to its end on a runtime of its own.
@@ -392,6 +403,7 @@ pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
             output::usage(&Arguments::command().error(kind, misunderstood));
             return ExitCode::from(EXIT_USAGE);
         }
+        predecessor::tell_failure(&format!("{error:#}"));
         output::error(&format_args!("{error:#}"));
         ExitCode::from(if error.is::<BadSettings>() { EXIT_BAD_SETTINGS } else { EXIT_FAILED })
     })

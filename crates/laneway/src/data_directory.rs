@@ -2,8 +2,11 @@
 
 use std::{
     fs::{self, DirBuilder, File, OpenOptions, TryLockError},
-    io::{self, Read, Write},
-    os::unix::fs::{DirBuilderExt, OpenOptionsExt},
+    io::{self, Read},
+    os::{
+        fd::{AsFd, BorrowedFd},
+        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    },
     path::{Path, PathBuf},
     sync::OnceLock,
 };
@@ -34,8 +37,8 @@ pub(crate) struct DataDirectory {
     unwritable: Unwritable,
     /// The identity, once somebody has asked for it: it may not be on disk.
     node: OnceLock<String>,
-    // The lock lives as long as the open file; there is none where none could be made.
-    _lock: Option<File>,
+    /// It lives as long as the open file; there is none where none could be made.
+    lock: Option<File>,
 }
 
 impl DataDirectory {
@@ -48,7 +51,26 @@ impl DataDirectory {
             }
             _ => Err(error),
         })?;
-        Ok(Self { path: path.to_owned(), unwritable, node: OnceLock::new(), _lock: lock })
+        Ok(Self { path: path.to_owned(), unwritable, node: OnceLock::new(), lock })
+    }
+
+    /// Takes the directory of a process whose place this one takes, with the lock that both hold.
+    pub(crate) fn take_over(path: &Path, lock: File) -> Self {
+        let node = OnceLock::new();
+        Self { path: path.to_owned(), unwritable: Unwritable::IsTold, node, lock: Some(lock) }
+    }
+
+    /// The lock, for another process to hold with this one.
+    pub(crate) fn lock(&self) -> Option<BorrowedFd<'_>> {
+        self.lock.as_ref().map(AsFd::as_fd)
+    }
+
+    /// Names this process as the one that has the directory, for people and for `laneway upgrade`.
+    pub(crate) fn name_holder(&self) {
+        let Some(lock) = &self.lock else { return };
+        if let Err(error) = write_holder(lock) {
+            tell_unwritable(&self.path, &error.into());
+        }
     }
 
     /// Where it is.
@@ -145,11 +167,16 @@ fn hold(path: &Path) -> anyhow::Result<Option<File>> {
         .open(&lock_path)
         .with_context(|| format!("data: open `{}`", lock_path.display()))?;
     lock_alone(&mut lock, path)?;
-    // For the message below; the lock itself is the kernel's.
-    lock.set_len(0)
-        .and_then(|()| writeln!(lock, "{}", std::process::id()))
-        .with_context(|| format!("data: write `{}`", lock_path.display()))?;
+    write_holder(&lock).with_context(|| format!("data: write `{}`", lock_path.display()))?;
     Ok(Some(lock))
+}
+
+/// Who holds it, for the message below; the lock itself is the kernel's.
+fn write_holder(lock: &File) -> io::Result<()> {
+    let holder = format!("{}\n", std::process::id());
+    // Processes that share the lock share its position, too; and whoever reads it meanwhile finds a number.
+    lock.write_all_at(holder.as_bytes(), 0)?;
+    lock.set_len(holder.len() as u64)
 }
 
 fn lock_alone(lock: &mut File, path: &Path) -> anyhow::Result<()> {
@@ -168,6 +195,12 @@ fn lock_alone(lock: &mut File, path: &Path) -> anyhow::Result<()> {
             Err(error).with_context(|| format!("data: lock `{}`", path.join(LOCK_FILE).display()))
         }
     }
+}
+
+/// The process that holds a directory, where one does.
+pub(crate) fn holder(path: &Path) -> Option<u32> {
+    let holder = || fs::read_to_string(path.join(LOCK_FILE)).ok()?.lines().next()?.parse().ok();
+    is_held(path).then(holder).flatten()
 }
 
 /// Whether a process holds the directory.

@@ -17,6 +17,7 @@ mod roles;
 mod sample;
 mod signals;
 mod stores;
+mod upgrade;
 
 use std::process::ExitCode;
 
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
         Command::Analyze(verb) => cli::run(cli::analyze::run(verb)),
         Command::Status(verb) => cli::run(cli::status::run(verb)),
         Command::Top(verb) => cli::run(cli::top::run(verb)),
+        Command::Upgrade(verb) => cli::run(cli::upgrade::run(verb)),
         Command::Token(verb) => cli::run(cli::token::run(verb)),
         Command::Version(verb) => cli::run(cli::version::run(verb)),
         Command::Backup(verb) => cli::run(cli::backup::run(verb)),

@@ -13,6 +13,8 @@ pub(crate) enum Asked {
     StopByHand,
     /// SIGHUP: read settings again.
     Reload,
+    /// SIGUSR2: let what is now at this program's path take its place.
+    Upgrade,
 }
 
 /// Listens for signals; from its creation on, none of them kills the process.
@@ -21,6 +23,7 @@ pub(crate) struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    upgrade: Signal,
 }
 
 impl Signals {
@@ -30,6 +33,7 @@ impl Signals {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            upgrade: signal(SignalKind::user_defined2())?,
         })
     }
 
@@ -39,11 +43,12 @@ impl Signals {
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::StopByHand,
             _ = self.hangup.recv() => Asked::Reload,
+            _ = self.upgrade.recv() => Asked::Upgrade,
         }
     }
 
     /// Waits for a second request to stop: whoever is in a hurry asks twice.
     pub(crate) async fn hurry(&mut self) {
-        while self.next().await == Asked::Reload {}
+        while matches!(self.next().await, Asked::Reload | Asked::Upgrade) {}
     }
 }

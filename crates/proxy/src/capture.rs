@@ -93,6 +93,8 @@ const INBOUND_JUMP: (&str, &str) = ("PREROUTING", INBOUND_CHAIN);
 #[derive(Debug)]
 pub struct Capture {
     families: Vec<Family>,
+    /// They are another process's, too, and stay.
+    is_shared: bool,
 }
 
 /// Why rules could not be installed or removed.
@@ -172,10 +174,25 @@ impl Capture {
     /// Installs the rules in this network namespace, replacing what an earlier sidecar left. Blocks while programs
     /// run, some 20 ms. When it fails it leaves nothing behind.
     pub fn install(config: &CaptureConfig) -> Result<Self, CaptureError> {
+        Self::put(config, false)
+    }
+
+    /// The same in place of rules that are in force for another process, too: nothing of them is removed, neither when it
+    /// fails nor when it is dropped, until [`Capture::own`].
+    pub fn install_over(config: &CaptureConfig) -> Result<Self, CaptureError> {
+        Self::put(config, true)
+    }
+
+    /// From now on they are this process's alone.
+    pub fn own(&mut self) {
+        self.is_shared = false;
+    }
+
+    fn put(config: &CaptureConfig, is_shared: bool) -> Result<Self, CaptureError> {
         config.check()?;
         let families = if config.ipv6 { vec![Family::V4, Family::V6] } else { vec![Family::V4] };
         // Made first: whatever goes wrong below, dropping it cleans up.
-        let capture = Self { families };
+        let capture = Self { families, is_shared };
         for family in &capture.families {
             family.install(config).map_err(|error| match family {
                 Family::V4 => error,
@@ -187,6 +204,11 @@ impl Capture {
             drop(Family::V6.remove());
         }
         Ok(capture)
+    }
+
+    /// Leaves the rules as they are: they are another process's now.
+    pub fn leave(mut self) {
+        self.is_shared = true;
     }
 
     /// Lets new connections from outside pass by. Those that were captured stay so as long as the chains are there: with
@@ -209,6 +231,9 @@ impl Capture {
 
 impl Drop for Capture {
     fn drop(&mut self) {
+        if self.is_shared {
+            return;
+        }
         for family in std::mem::take(&mut self.families) {
             if let Err(error) = family.remove() {
                 tracing::warn!(error = %error, "redirect rules may be left behind");

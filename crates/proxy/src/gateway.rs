@@ -17,8 +17,9 @@ use crate::{
     downstream,
     error::Kind,
     exchange::sides::{Decide, Found},
+    inherited::Inherited,
     limits::Timeouts,
-    listen,
+    listen::{self, Binding},
     plan::{NoPlan, Plan},
     published::{Feed, Published},
     running::Running,
@@ -46,6 +47,8 @@ pub struct GatewayConfig {
     pub workers: usize,
     /// Another process may have the addresses: they are shared with it.
     pub takeover: bool,
+    /// Sockets that listen already: what is among them is not bound anew.
+    pub inherited: Inherited,
     /// Headers that tell which requests belong together: replaced where clients are not trusted.
     pub correlation_headers: CorrelationHeaders,
     /// How long everything may take.
@@ -64,6 +67,7 @@ impl GatewayConfig {
             listen: vec![listen],
             workers: std::thread::available_parallelism().map_or(1, usize::from),
             takeover: false,
+            inherited: Inherited::default(),
             correlation_headers: CorrelationHeaders::default(),
             timeouts: Timeouts::default(),
             connections_max: None,
@@ -75,9 +79,16 @@ impl GatewayConfig {
 /// Binds, then serves. The addresses are in the result, in the order of the settings.
 pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let workers = config.workers.max(1);
+    let accepts = config.inherited.is_empty();
     let mut bound = Vec::new();
-    for address in config.listen {
-        bound.push(listen::bind(address, workers, config.takeover, &config.timeouts)?);
+    let binding = Binding {
+        workers,
+        takeover: config.takeover,
+        inherited: &config.inherited,
+        timeouts: &config.timeouts,
+    };
+    for address in &config.listen {
+        bound.push(binding.bind(*address)?);
     }
     let addresses: Vec<_> = bound.iter().map(|bound| bound.address).collect();
     let sockets = bound.into_iter().map(|bound| (bound.sockets, bound.address, Role::Gateway));
@@ -87,11 +98,14 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let shown = Arc::new(watch::Sender::new(Arc::new(first)));
     let unbound = UnboundPorts::default();
     let of_threads = unbound.clone();
+    let inherited = config.inherited.clone();
     let make = move || {
         let (name, correlation) = (name.clone(), correlation.clone());
         Gateway {
             identity: Rc::new(Identity { name, correlation }),
             unbound: of_threads.clone(),
+            inherited: inherited.clone(),
+            workers,
             shown: Arc::clone(&shown),
         }
     };
@@ -101,8 +115,13 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
         connections_max: config.connections_max,
         source: Source::default(),
         metrics: config.metrics,
+        accepts,
     };
-    let running = threads::start(settings, make, per_worker, addresses, feed)?;
+    let running = threads::start(settings, make, per_worker, addresses, config.listen, feed)?;
+    // Further ports have been bound: of what is left nothing is wanted.
+    for address in config.inherited.close_rest() {
+        tracing::info!(%address, "nothing is served there any more");
+    }
     Ok(Running { unbound, ..running })
 }
 
@@ -110,6 +129,10 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
 struct Gateway {
     identity: Rc<Identity>,
     unbound: UnboundPorts,
+    /// Sockets of further ports.
+    inherited: Inherited,
+    /// How many threads there are.
+    workers: usize,
     /// What its listeners show in TLS; all threads have the same.
     shown: Arc<watch::Sender<Arc<Shown>>>,
 }
@@ -138,6 +161,10 @@ impl Serve for Gateway {
         } else {
             downstream::h1::serve(worker, connection, &entered, Buffer::default()).await;
         }
+    }
+
+    fn begin(thread: &Rc<Thread<Self>>) {
+        listeners::settle(thread);
     }
 
     async fn attend(thread: Rc<Thread<Self>>) {

@@ -7,6 +7,7 @@ mod error;
 pub mod gateway;
 mod h1;
 mod h2;
+mod inherited;
 pub mod limits;
 pub mod original_destination;
 mod passthrough;
@@ -40,6 +41,7 @@ mod worker;
 
 pub use ejection::UnreachableBoard;
 pub use gateway::GatewayConfig;
+pub use inherited::{Inherited, ListeningSocket};
 pub use lost::CallsInLanes;
 pub use published::{Feed, Published, Query};
 pub use running::Running;

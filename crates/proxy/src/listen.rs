@@ -4,12 +4,14 @@ use std::{
     fmt::Display,
     io,
     net::{Ipv6Addr, SocketAddr, TcpListener, TcpStream},
+    os::fd::AsFd,
     time::Duration,
 };
 
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
+    inherited::Inherited,
     limits::{ASKED_EVERY, ASKED_MAX, SILENT_BEFORE_ASKED, Timeouts, UNCONFIRMED_MIN, UNLIMITED},
     sockets,
 };
@@ -25,9 +27,47 @@ pub(crate) struct Bound {
     pub(crate) address: SocketAddr,
 }
 
-/// Binds one socket per worker to `address`. Errors name it. Only who takes over shares it with another process: the
-/// kernel would deal connections to both, and one of two sidecars at an address answers for the other's application.
-pub(crate) fn bind(
+/// How addresses are come by.
+#[derive(Debug)]
+pub(crate) struct Binding<'a> {
+    /// Threads; each gets a socket of its own.
+    pub(crate) workers: usize,
+    /// They are shared with another process.
+    pub(crate) takeover: bool,
+    /// What need not be bound.
+    pub(crate) inherited: &'a Inherited,
+    pub(crate) timeouts: &'a Timeouts,
+}
+
+impl Binding<'_> {
+    /// The sockets of an address, at least one per worker: what is inherited, else bound anew. Errors name the address.
+    pub(crate) fn bind(&self, address: SocketAddr) -> io::Result<Bound> {
+        match self.taken(address)? {
+            Some(bound) => Ok(bound),
+            None => bind(address, self.workers, self.takeover, self.timeouts),
+        }
+    }
+
+    /// The same port in IPv6, for what is captured there, beside listeners for IPv4.
+    pub(crate) fn bind_beside(&self, ip: Ipv6Addr, beside: SocketAddr) -> io::Result<Bound> {
+        match self.taken(SocketAddr::new(ip.into(), beside.port()))? {
+            Some(bound) => Ok(bound),
+            None => bind_beside(ip, beside, self.workers, self.timeouts),
+        }
+    }
+
+    fn taken(&self, address: SocketAddr) -> io::Result<Option<Bound>> {
+        let Some(bound) = self.inherited.take(address, self.workers)? else { return Ok(None) };
+        for socket in &bound.sockets {
+            notice_vanished(&SockRef::from(socket), self.timeouts.body)?;
+        }
+        Ok(Some(bound))
+    }
+}
+
+/// Binds one socket per worker to `address`. Only who takes over shares it with another process: the kernel would deal
+/// connections to both, and one of two sidecars at an address answers for the other's application.
+fn bind(
     address: SocketAddr,
     workers: usize,
     takeover: bool,
@@ -48,8 +88,7 @@ pub(crate) fn bind(
     Ok(Bound { sockets, address })
 }
 
-/// The same port in IPv6, for what is captured there, beside listeners for IPv4.
-pub(crate) fn bind_beside(
+fn bind_beside(
     ip: Ipv6Addr,
     beside: SocketAddr,
     workers: usize,
@@ -144,24 +183,24 @@ pub(crate) fn answer_nobody_new(socket: &SockRef<'_>) {
     let _ = socket.attach_filter(&NO_NEW_CONNECTION);
 }
 
-/// The connections that the kernel has completed and nobody has accepted; then the socket is closed.
-pub(crate) fn last_ones(socket: TcpListener) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
+/// The connections that the kernel has completed and nobody has accepted.
+pub(crate) fn last_ones(socket: &impl AsFd) -> impl Iterator<Item = (TcpStream, SocketAddr)> {
     std::iter::from_fn(move || {
-        let (stream, peer) = socket.accept().ok()?;
+        let (stream, peer) = SockRef::from(socket).accept().ok()?;
         stream.set_nonblocking(true).ok()?;
-        Some((stream, peer))
+        Some((stream.into(), peer.as_socket()?))
     })
 }
 
-/// Deals the sockets of several addresses to the workers: each gets one of every address.
+/// Deals the sockets of several addresses to the workers: each gets at least one of every address.
 pub(crate) fn deal<T: Copy>(
     workers: usize,
     bound: impl IntoIterator<Item = (Vec<TcpListener>, SocketAddr, T)>,
 ) -> Vec<Vec<(TcpListener, SocketAddr, T)>> {
     let mut hands: Vec<Vec<_>> = (0..workers).map(|_| Vec::new()).collect();
     for (sockets, address, what) in bound {
-        for (hand, socket) in hands.iter_mut().zip(sockets) {
-            hand.push((socket, address, what));
+        for (index, socket) in sockets.into_iter().enumerate() {
+            hands[index % workers].push((socket, address, what));
         }
     }
     hands
@@ -188,7 +227,8 @@ mod tests {
         let unanswered = TcpStream::connect_timeout(&address, wait).unwrap_err();
         assert_eq!(unanswered.kind(), io::ErrorKind::TimedOut);
         socket.set_nonblocking(true).unwrap();
-        let mut accepted: Vec<_> = last_ones(socket).map(|(stream, _)| stream).collect();
+        let mut accepted: Vec<_> = last_ones(&socket).map(|(stream, _)| stream).collect();
+        drop(socket);
         assert_eq!(accepted.len(), 1);
         before.write_all(b"hello").unwrap();
         accepted[0].set_nonblocking(false).unwrap();

@@ -1,6 +1,7 @@
 //! A proxy that runs.
 
 use std::{
+    io,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -10,16 +11,21 @@ use telemetry::Metrics;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    ejection::UnreachableBoard, lost::CallsInLanes, unbound::UnboundPorts,
-    undeclared::UndeclaredPorts, unread::UnreadCalls,
+    ejection::UnreachableBoard, inherited::ListeningSocket, lost::CallsInLanes, threads::Handed,
+    unbound::UnboundPorts, undeclared::UndeclaredPorts, unread::UnreadCalls,
 };
 
 /// Where the threads of a proxy stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Phase {
     Serving,
-    /// Let nobody in; what is in may still call others. At this time it is given up.
-    Draining(Instant),
+    /// Let nobody in; what is in may still call others.
+    Draining {
+        /// When it is given up.
+        until: Instant,
+        /// Another process accepts on the same sockets.
+        succeeded: bool,
+    },
     /// Let nobody out either; end at this time at the latest.
     Ending(Instant),
 }
@@ -28,6 +34,12 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub struct Running {
     pub(crate) addresses: Vec<SocketAddr>,
+    /// The first of them as the settings name them.
+    pub(crate) asked: Vec<SocketAddr>,
+    pub(crate) threads: usize,
+    pub(crate) open: watch::Sender<bool>,
+    /// Where the threads are asked for their listening sockets.
+    pub(crate) handing: watch::Sender<Option<mpsc::Sender<Handed>>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) board: UnreachableBoard,
     pub(crate) unbound: UnboundPorts,
@@ -91,8 +103,43 @@ impl Running {
     /// Lets nobody in any more, and waits until what is in has been answered, for at most `grace`. An application may
     /// need its way out to answer, so a sidecar's outbound listener stays open.
     pub async fn empty(&mut self, grace: Duration) {
-        self.phase.send_replace(Phase::Draining(Instant::now() + grace));
+        let until = Instant::now() + grace;
+        self.phase.send_replace(Phase::Draining { until, succeeded: false });
         while self.emptied.recv().await.is_some() {}
+    }
+
+    /// Accepts from now on, where it has its sockets of another process. Until then that one does.
+    pub fn accept(&self) {
+        self.open.send_replace(true);
+    }
+
+    /// Copies of all listening sockets, for another process to accept on.
+    ///
+    /// # Errors
+    /// When one of them cannot be copied: the process may open no more files.
+    pub async fn sockets(&self) -> io::Result<Vec<ListeningSocket>> {
+        let (asks, mut answers) = mpsc::channel(1);
+        self.handing.send_replace(Some(asks));
+        let mut all = Vec::new();
+        for _ in 0..self.threads {
+            let Some(sockets) = answers.recv().await else { break };
+            all.extend(sockets?.into_iter().map(|(address, socket)| {
+                let position = self.addresses.iter().position(|own| *own == address);
+                let asked = position.and_then(|at| self.asked.get(at)).copied();
+                ListeningSocket { asked: asked.unwrap_or(address), socket }
+            }));
+        }
+        Ok(all)
+    }
+
+    /// Another process accepts on the same sockets: stops accepting, lets what was accepted here finish for at most `grace`,
+    /// then closes what is left.
+    pub async fn drain_beside_successor(mut self, grace: Duration) {
+        let until = Instant::now() + grace;
+        self.phase.send_replace(Phase::Draining { until, succeeded: true });
+        while self.emptied.recv().await.is_some() {}
+        self.phase.send_replace(Phase::Ending(until));
+        while self.ended.recv().await.is_some() {}
     }
 
     /// Stops accepting, lets requests in flight finish for at most `grace`, then closes what is left.

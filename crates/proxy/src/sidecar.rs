@@ -16,8 +16,9 @@ use tokio::sync::Notify;
 use crate::{
     capture::Cidr,
     correlation::{Correlation, ThreadCorrelation},
+    inherited::Inherited,
     limits::Timeouts,
-    listen::{self, Bound},
+    listen::{self, Binding, Bound},
     lost::{CallsInLanes, ThreadCalls},
     published::Feed,
     running::Running,
@@ -74,6 +75,8 @@ pub struct SidecarConfig {
     pub workers: usize,
     /// Another process may have the addresses: they are shared with it.
     pub takeover: bool,
+    /// Sockets that listen already: what is among them is not bound anew.
+    pub inherited: Inherited,
     /// How long everything may take.
     pub timeouts: Timeouts,
     /// Connections of callers; `None`: as many as the limit on open files allows.
@@ -109,8 +112,11 @@ pub fn arrives_at(address: SocketAddr, listener: SocketAddr) -> bool {
 /// Binds, then serves. The addresses are in the result: outbound first, then inbound, then both again for IPv6.
 pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let workers = config.workers.max(1);
+    let accepts = config.inherited.is_empty();
     let listeners = bind(&config, workers)?;
     let addresses: Vec<_> = listeners.iter().map(|(bound, _)| bound.address).collect();
+    let asked = vec![config.outbound_listen, config.inbound_listen];
+    let inherited = config.inherited.clone();
     let table = Arc::new(Correlation::default());
     let sampled = Arc::clone(&table);
     config.metrics.collect_from(move |samples| sampled.sample(samples));
@@ -127,6 +133,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             applications: config.ports.iter().map(|port| port.application_address).collect(),
         },
         metrics: Arc::clone(&config.metrics),
+        accepts,
     };
     let doors = [&addresses[..], &config.doors[..]].concat();
     let forbidden = Forbidden::new(doors, config.forbidden.clone());
@@ -160,7 +167,10 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
         }),
         transparent: config.transparent,
     };
-    let mut running = threads::start(settings, make, per_worker, addresses, feed)?;
+    let mut running = threads::start(settings, make, per_worker, addresses, asked, feed)?;
+    for address in inherited.close_rest() {
+        tracing::info!(%address, "nothing is served there any more");
+    }
     running.unread = unread;
     running.unread_arrivals = unread_arrivals;
     running.undeclared = undeclared;
@@ -170,15 +180,20 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
 
 /// Its listeners, and what comes in at each: outbound first, then inbound, then both again for IPv6.
 fn bind(config: &SidecarConfig, workers: usize) -> io::Result<Vec<(Bound, Role)>> {
-    let bind = |address| listen::bind(address, workers, config.takeover, &config.timeouts);
-    let (outbound, inbound) = (bind(config.outbound_listen)?, bind(config.inbound_listen)?);
+    let binding = Binding {
+        workers,
+        takeover: config.takeover,
+        inherited: &config.inherited,
+        timeouts: &config.timeouts,
+    };
+    let outbound = binding.bind(config.outbound_listen)?;
+    let inbound = binding.bind(config.inbound_listen)?;
     let mut listeners = vec![(outbound, Role::SidecarOutbound), (inbound, Role::SidecarInbound)];
     if config.transparent_ipv6 {
         for (at, ip) in [(0, Ipv6Addr::LOCALHOST), (1, Ipv6Addr::UNSPECIFIED)] {
             let (beside, role) = (listeners[at].0.address, listeners[at].1);
             if beside.is_ipv4() {
-                let bound = listen::bind_beside(ip, beside, workers, &config.timeouts)?;
-                listeners.push((bound, role));
+                listeners.push((binding.bind_beside(ip, beside)?, role));
             }
         }
     }

@@ -2,9 +2,9 @@
 
 use std::{
     cell::{Cell, RefCell},
-    collections::BTreeMap,
     io,
     net::SocketAddr,
+    os::fd::{AsFd as _, OwnedFd},
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -47,6 +47,9 @@ pub(crate) trait Serve: Sized + 'static {
     /// Serves a connection to its end.
     async fn serve(self: Rc<Self>, worker: Rc<Worker>, accepted: Accepted);
 
+    /// What there is to do on a thread before it is said to serve.
+    fn begin(_thread: &Rc<Thread<Self>>) {}
+
     /// What else there is to do on a thread while it serves.
     async fn attend(thread: Rc<Thread<Self>>) {
         drop(thread);
@@ -77,7 +80,12 @@ pub(crate) struct Settings {
     pub(crate) connections_max: Option<u64>,
     pub(crate) source: Source,
     pub(crate) metrics: Arc<Metrics>,
+    /// From the start, and not only when told.
+    pub(crate) accepts: bool,
 }
+
+/// Copies of a thread's listening sockets and their addresses, or why there are none.
+pub(crate) type Handed = io::Result<Vec<(SocketAddr, OwnedFd)>>;
 
 type Sockets = Vec<(std::net::TcpListener, SocketAddr, Role)>;
 
@@ -87,12 +95,15 @@ pub(crate) fn start<S: Serve>(
     make: impl Fn() -> S + Clone + Send + 'static,
     per_worker: Vec<Sockets>,
     addresses: Vec<SocketAddr>,
+    asked: Vec<SocketAddr>,
     feed: Feed,
 ) -> io::Result<Running> {
     let board = UnreachableBoard::default();
     let sampled = board.clone();
     settings.metrics.collect_from(move |samples| sampled.sample(samples));
     let (phase, phases) = watch::channel(Phase::Serving);
+    let (handing, handed) = watch::channel(None);
+    let (open, opened) = watch::channel(settings.accepts);
     let (ending, ended) = mpsc::channel(1);
     let (emptying, emptied) = mpsc::channel(1);
     let (ready, readiness) = std::sync::mpsc::channel();
@@ -103,15 +114,14 @@ pub(crate) fn start<S: Serve>(
         let (settings, make, board) = (settings.clone(), make.clone(), board.clone());
         let (phases, feed) = (phases.clone(), feed.clone());
         let (ending, emptying, ready) = (ending.clone(), emptying.clone(), ready.clone());
+        let (handed, opened) = (handed.clone(), opened.clone());
         std::thread::Builder::new().name(format!("{}-{index}", settings.name)).spawn(
             move || {
                 let runtime =
                     Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
                 match runtime {
                     Ok(runtime) => {
-                        // Whoever started us may have given up meanwhile.
-                        let _ = ready.send(Ok(()));
-                        let stages = Stages { phases, emptying: Some(emptying) };
+                        let stages = Stages { phases, handed, emptying: Some(emptying) };
                         let worker = Worker::new(
                             feed,
                             settings.timeouts,
@@ -120,8 +130,8 @@ pub(crate) fn start<S: Serve>(
                             settings.metrics.recorder(),
                             Via::new(number),
                         );
-                        let thread = Thread::new(worker, make(), index, connections_max);
-                        runtime.block_on(run(Rc::new(thread), sockets, stages));
+                        let thread = Thread::new(worker, make(), index, connections_max, opened);
+                        runtime.block_on(run(Rc::new(thread), sockets, stages, &ready));
                     }
                     Err(error) => {
                         let _ = ready.send(Err(error));
@@ -139,6 +149,10 @@ pub(crate) fn start<S: Serve>(
     drop((ending, emptying));
     Ok(Running {
         addresses,
+        asked,
+        threads: workers,
+        handing,
+        open,
         metrics: settings.metrics,
         board,
         unbound: UnboundPorts::default(),
@@ -155,6 +169,8 @@ pub(crate) fn start<S: Serve>(
 /// How a thread is told to end, and tells how far it is.
 struct Stages {
     phases: watch::Receiver<Phase>,
+    /// Who asks for its listening sockets.
+    handed: watch::Receiver<Option<mpsc::Sender<Handed>>>,
     /// Dropped when what was in has been answered.
     emptying: Option<mpsc::Sender<()>>,
 }
@@ -164,28 +180,53 @@ impl Stages {
     async fn wait_for(&mut self, is_it: impl FnMut(&Phase) -> bool) -> Option<Instant> {
         match *self.phases.wait_for(is_it).await.ok()? {
             Phase::Serving => None,
-            Phase::Draining(until) | Phase::Ending(until) => Some(until),
+            Phase::Draining { until, .. } | Phase::Ending(until) => Some(until),
         }
     }
 }
 
 /// What one thread does.
-async fn run<S: Serve>(thread: Rc<Thread<S>>, sockets: Sockets, mut stages: Stages) {
+async fn run<S: Serve>(
+    thread: Rc<Thread<S>>,
+    sockets: Sockets,
+    mut stages: Stages,
+    ready: &std::sync::mpsc::Sender<io::Result<()>>,
+) {
     for (socket, address, role) in sockets {
+        thread.own_addresses.borrow_mut().push(address);
         if let Err(error) = thread.listen(socket, address, role) {
             tracing::error!(%address, %error, "cannot serve a listening socket");
         }
     }
+    S::begin(&thread);
+    // Whoever started us may have given up meanwhile.
+    let _ = ready.send(Ok(()));
+    spawn_local(hand_sockets(Rc::clone(&thread), stages.handed.clone()));
     spawn_local(tick(Rc::clone(&thread)));
     spawn_local(free_waiting(Rc::clone(&thread)));
     spawn_local(S::attend(Rc::clone(&thread)));
     let Some(until) = stages.wait_for(|phase| *phase != Phase::Serving).await else { return };
-    empty(&thread, until).await;
+    let is_succeeded = matches!(*stages.phases.borrow(), Phase::Draining { succeeded: true, .. });
+    empty(&thread, until, is_succeeded).await;
     stages.emptying = None;
     let Some(until) = stages.wait_for(|phase| matches!(phase, Phase::Ending(_))).await else {
         return;
     };
-    end(&thread, until).await;
+    end(&thread, until, is_succeeded).await;
+}
+
+/// Gives copies of its listening sockets to whoever asks.
+async fn hand_sockets<S: Serve>(
+    thread: Rc<Thread<S>>,
+    mut asked: watch::Receiver<Option<mpsc::Sender<Handed>>>,
+) {
+    while asked.changed().await.is_ok() {
+        let asks = asked.borrow_and_update().clone();
+        if let Some(asks) = asks {
+            // Whoever asked may have gone.
+            let _ = asks.send(thread.sockets()).await;
+        }
+    }
 }
 
 async fn tick<S: Serve>(thread: Rc<Thread<S>>) {
@@ -216,12 +257,26 @@ async fn free_waiting<S: Serve>(thread: Rc<Thread<S>>) {
     }
 }
 
-/// Lets nobody in; waits until what is in has been answered.
-async fn empty<S: Serve>(thread: &Thread<S>, until: Instant) {
+/// Until when whoever waits between two requests is left to ask once more. Where another process has the sockets that is
+/// the whole grace: to close first could meet a request that is under way, and nobody waits for the address.
+fn idle_until(until: Instant, is_succeeded: bool) -> Instant {
+    if is_succeeded { until } else { (Instant::now() + DRAIN_IDLE).min(until) }
+}
+
+/// Lets nobody in, and where another process has the sockets nobody out either; waits until what is in has been answered.
+async fn empty<S: Serve>(thread: &Thread<S>, until: Instant, is_succeeded: bool) {
     let worker = &thread.worker;
     worker.draining.set(true);
-    thread.leave(|_, role| role != Role::SidecarOutbound);
-    let idle_until = (Instant::now() + DRAIN_IDLE).min(until);
+    if is_succeeded {
+        thread.leave(|listening, _| {
+            listening.has_successor.set(listening.is_handed.get());
+            true
+        });
+        worker.deadlines.for_each(|connection| connection.tell());
+    } else {
+        thread.leave(|_, role| role != Role::SidecarOutbound);
+    }
+    let idle_until = idle_until(until, is_succeeded);
     while thread.inside.get() + thread.leaving.get() > 0 && Instant::now() < until {
         tokio::time::sleep(DRAIN_LOOK).await;
         if Instant::now() >= idle_until {
@@ -235,10 +290,10 @@ async fn empty<S: Serve>(thread: &Thread<S>, until: Instant) {
 }
 
 /// Lets nobody out; waits for what is left, and closes it when it is time.
-async fn end<S: Serve>(thread: &Thread<S>, until: Instant) {
+async fn end<S: Serve>(thread: &Thread<S>, until: Instant, is_succeeded: bool) {
     let worker = &thread.worker;
     thread.leave(|_, _| true);
-    let idle_until = (Instant::now() + DRAIN_IDLE).min(until);
+    let idle_until = idle_until(until, is_succeeded);
     let is_empty =
         || worker.recorder.level(Level::DownstreamOpen) == 0 && thread.leaving.get() == 0;
     while !is_empty() && Instant::now() < until {
@@ -261,9 +316,13 @@ pub(crate) struct Thread<S> {
     pub(crate) worker: Rc<Worker>,
     pub(crate) serve: Rc<S>,
     connections_max: i64,
+    /// Whether it accepts yet.
+    opened: watch::Receiver<bool>,
     index: usize,
+    /// Where it accepts from its start to its end.
+    own_addresses: RefCell<Vec<SocketAddr>>,
     /// What is accepted on at the moment.
-    listening: RefCell<BTreeMap<SocketAddr, Rc<Listening>>>,
+    listening: RefCell<Vec<Rc<Listening>>>,
     /// Connections of those who were let in: all but the application's own.
     inside: Rc<Cell<usize>>,
     /// Listeners that wait for the last handshakes.
@@ -299,20 +358,33 @@ impl Drop for Admitted {
 
 #[derive(Debug)]
 struct Listening {
+    listener: TcpListener,
     address: SocketAddr,
     role: Role,
     leave: Notify,
+    /// Another process has the same socket.
+    is_handed: Cell<bool>,
+    /// It accepts on it from now on, and this one does not.
+    has_successor: Cell<bool>,
     /// Connections made here must not outlive it by long.
     is_removed: Rc<Cell<bool>>,
 }
 
 impl<S: Serve> Thread<S> {
-    fn new(worker: Rc<Worker>, serve: S, index: usize, connections_max: u64) -> Self {
+    fn new(
+        worker: Rc<Worker>,
+        serve: S,
+        index: usize,
+        connections_max: u64,
+        opened: watch::Receiver<bool>,
+    ) -> Self {
         Self {
             worker,
             serve: Rc::new(serve),
             connections_max: connections_max.max(1) as i64,
+            opened,
             index,
+            own_addresses: RefCell::default(),
             listening: RefCell::default(),
             inside: Rc::default(),
             leaving: Cell::default(),
@@ -332,17 +404,43 @@ impl<S: Serve> Thread<S> {
         role: Role,
     ) -> io::Result<()> {
         let listener = TcpListener::from_std(socket)?;
-        let leave = Notify::default();
-        let listening = Listening { address, role, leave, is_removed: Rc::default() };
-        let listening = Rc::new(listening);
-        self.listening.borrow_mut().insert(address, Rc::clone(&listening));
-        spawn_local(accept(Rc::clone(self), listener, listening));
+        let listening = Rc::new(Listening {
+            listener,
+            address,
+            role,
+            leave: Notify::default(),
+            is_handed: Cell::default(),
+            has_successor: Cell::default(),
+            is_removed: Rc::default(),
+        });
+        self.listening.borrow_mut().push(Rc::clone(&listening));
+        spawn_local(accept(Rc::clone(self), listening));
         Ok(())
+    }
+
+    /// Which of the threads it is.
+    pub(crate) fn index(&self) -> usize {
+        self.index
+    }
+
+    /// Where it accepts from its start to its end.
+    pub(crate) fn own_addresses(&self) -> Vec<SocketAddr> {
+        self.own_addresses.borrow().clone()
     }
 
     /// Where it accepts at the moment.
     pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
-        self.listening.borrow().values().map(|listening| listening.address).collect()
+        self.listening.borrow().iter().map(|listening| listening.address).collect()
+    }
+
+    /// Copies of the sockets on which it accepts.
+    fn sockets(&self) -> Handed {
+        let listening = self.listening.borrow();
+        let copies = listening.iter().map(|listening| {
+            listening.is_handed.set(true);
+            Ok((listening.address, listening.listener.as_fd().try_clone_to_owned()?))
+        });
+        copies.collect()
     }
 
     /// Stops accepting on ports whose listeners are gone; connections made there must not outlive them by long.
@@ -356,7 +454,7 @@ impl<S: Serve> Thread<S> {
 
     /// Stops accepting on some sockets.
     fn leave(&self, leaves: impl Fn(&Listening, Role) -> bool) {
-        self.listening.borrow_mut().retain(|_, listening| {
+        self.listening.borrow_mut().retain(|listening| {
             let stays = !leaves(listening, listening.role);
             if !stays {
                 self.leaving.set(self.leaving.get() + 1);
@@ -391,14 +489,24 @@ impl<S: Serve> Thread<S> {
     }
 }
 
-async fn accept<S: Serve>(thread: Rc<Thread<S>>, listener: TcpListener, listening: Rc<Listening>) {
+async fn accept<S: Serve>(thread: Rc<Thread<S>>, listening: Rc<Listening>) {
     let port = listening.address.port();
-    loop {
+    let mut opened = thread.opened.clone();
+    let mut leaves = tokio::select! {
+        biased;
+        () = listening.leave.notified() => true,
+        // Nobody can open it any more where it is closed for good.
+        opened = opened.wait_for(|is_open| *is_open) => opened.is_err(),
+    };
+    while !leaves {
         let accepted = tokio::select! {
             biased;
             // First: what cannot be accepted is ready at once, and would never let it leave.
-            () = listening.leave.notified() => break,
-            accepted = listener.accept() => accepted,
+            () = listening.leave.notified() => {
+                leaves = true;
+                continue;
+            }
+            accepted = listening.listener.accept() => accepted,
         };
         match accepted {
             Ok((stream, peer)) => thread.admit(stream, peer, &listening),
@@ -409,29 +517,27 @@ async fn accept<S: Serve>(thread: Rc<Thread<S>>, listener: TcpListener, listenin
             }
         }
     }
-    accept_last(&thread, listener, &listening).await;
+    if !listening.has_successor.get() {
+        accept_last(&thread, listening).await;
+    }
     thread.leaving.set(thread.leaving.get().saturating_sub(1));
 }
 
 /// Connections that the kernel has completed already, or is completing, would be reset with the socket.
-async fn accept_last<S: Serve>(
-    thread: &Rc<Thread<S>>,
-    listener: TcpListener,
-    listening: &Listening,
-) {
-    listen::answer_nobody_new(&SockRef::from(&listener));
+async fn accept_last<S: Serve>(thread: &Rc<Thread<S>>, listening: Rc<Listening>) {
+    listen::answer_nobody_new(&SockRef::from(&listening.listener));
     let until = tokio::time::Instant::now() + LAST_HANDSHAKES;
-    while let Ok(accepted) = tokio::time::timeout_at(until, listener.accept()).await {
+    while let Ok(accepted) = tokio::time::timeout_at(until, listening.listener.accept()).await {
         match accepted {
-            Ok((stream, peer)) => thread.admit(stream, peer, listening),
+            Ok((stream, peer)) => thread.admit(stream, peer, &listening),
             // Of one connection, or out of file descriptors: others may end in this time.
             Err(_) => tokio::time::sleep(LAST_HANDSHAKES / 10).await,
         }
     }
-    let Ok(listener) = listener.into_std() else { return };
-    for (stream, peer) in listen::last_ones(listener) {
+    // Closed only after them: the task that accepted is the last that has it.
+    for (stream, peer) in listen::last_ones(&listening.listener) {
         if let Ok(stream) = TcpStream::from_std(stream) {
-            thread.admit(stream, peer, listening);
+            thread.admit(stream, peer, &listening);
         }
     }
 }

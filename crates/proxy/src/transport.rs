@@ -222,6 +222,14 @@ impl Connection {
         self.keeper.replace(Some(waker.clone()));
     }
 
+    /// Nothing more is to be asked for here: whoever serves it says so, where its protocol has a word for that without
+    /// being asked.
+    pub(crate) fn tell(&self) {
+        if let Some(keeper) = self.keeper.take() {
+            keeper.wake();
+        }
+    }
+
     /// Nothing more is served: it ends between two requests, and where its protocol has a farewell, with one.
     pub(crate) fn let_go(&self) {
         match self.keeper.take() {

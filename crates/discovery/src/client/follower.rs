@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{DEMAND_MAX, Identity, START_WAIT, stream::Stream};
+use super::{DEMAND_MAX, Identity, START_WAIT, Told, stream::Stream};
 use crate::{
     connection::ConnectionError,
     picture::{Picture, Reader},
@@ -85,13 +85,19 @@ pub(super) struct Follower {
     state: watch::Sender<State>,
     demand: mpsc::Receiver<Query>,
     reports: watch::Receiver<v1::Report>,
-    stopped: watch::Receiver<bool>,
+    orders: Orders,
+}
+
+/// What it is told, and what of it is done.
+pub(super) struct Orders {
+    pub(super) told: watch::Receiver<Told>,
+    pub(super) done: watch::Sender<Told>,
 }
 
 /// Why a connection ended.
 enum Ended {
-    /// This process stops.
-    Stopped,
+    /// It was told something else.
+    Told,
     /// It broke, or never came to be.
     Broken(ConnectionError),
 }
@@ -123,7 +129,7 @@ impl Follower {
         state: watch::Sender<State>,
         demand: mpsc::Receiver<Query>,
         reports: watch::Receiver<v1::Report>,
-        stopped: watch::Receiver<bool>,
+        orders: Orders,
     ) -> Self {
         Self {
             picture: new_picture(&identity),
@@ -137,7 +143,7 @@ impl Follower {
             state,
             demand,
             reports,
-            stopped,
+            orders,
         }
     }
 
@@ -160,6 +166,29 @@ impl Follower {
 
     /// Until this process stops, one connection after the other.
     pub(super) async fn run(mut self) {
+        let node = self.identity.hello.node.clone();
+        loop {
+            self.follow_until_told().await;
+            // What it was learnt as is still its own to write.
+            self.save().await;
+            self.snapshot.finish().await;
+            // A client that was dropped tells nothing any more.
+            let is_over = self.demand.is_closed() || self.orders.told.has_changed().is_err();
+            let told = match is_over {
+                true => Told::Stop,
+                false => self.orders.told.borrow_and_update().clone(),
+            };
+            match &told {
+                Told::Follow => self.identity.hello.node.clone_from(&node),
+                Told::FollowAs(another) => self.identity.hello.node.clone_from(another),
+                Told::Stop => return,
+            }
+            self.snapshot.keep(told == Told::Follow);
+            self.orders.done.send_replace(told);
+        }
+    }
+
+    async fn follow_until_told(&mut self) {
         let mut pause = RECONNECT_LEAST;
         while let Ended::Broken(error) = self.connect_and_follow().await {
             if self.state.borrow().is_connected() {
@@ -169,18 +198,16 @@ impl Follower {
             // Spread, so that a thousand data planes do not return in one instant.
             let spread = pause.mul_f64(rand::random_range(0.5..1.0));
             if self.wait(spread).await.is_err() {
-                break;
+                return;
             }
             pause = (pause * 2).min(RECONNECT_MOST);
         }
-        self.save().await;
-        self.snapshot.finish().await;
     }
 
     async fn connect_and_follow(&mut self) -> Ended {
         match self.connect().await {
             Ok(stream) => match self.follow(stream).await {
-                Ok(()) => Ended::Stopped,
+                Ok(()) => Ended::Told,
                 Err(ended) => ended,
             },
             Err(ended) => ended,
@@ -200,7 +227,7 @@ impl Follower {
         loop {
             tokio::select! {
                 opened = &mut opening => return Ok(opened?),
-                _ = self.stopped.changed() => return Err(Ended::Stopped),
+                _ = self.orders.told.changed() => return Err(Ended::Told),
                 () = tokio::time::sleep_until(self.fall_back_at), if self.state.borrow().is_waiting() => {
                     self.publish_from_disk();
                 }
@@ -252,7 +279,7 @@ impl Follower {
                 () = tokio::time::sleep_until(self.fall_back_at), if self.state.borrow().is_waiting() => {
                     self.publish_from_disk();
                 }
-                _ = self.stopped.changed() => {
+                _ = self.orders.told.changed() => {
                     stream.take_leave().await;
                     return Ok(());
                 }
@@ -383,14 +410,14 @@ impl Follower {
             tokio::select! {
                 () = tokio::time::sleep_until(until) => return Ok(()),
                 query = self.demand.recv() => {
-                    let query = query.ok_or(Ended::Stopped)?;
+                    let query = query.ok_or(Ended::Told)?;
                     // Nothing makes room here: while disconnected nothing is evicted.
                     if self.subscriptions.len() < SUBSCRIPTIONS_MAX {
                         self.subscriptions.add(query);
                     }
                 }
                 () = self.snapshot.due() => self.save().await,
-                _ = self.stopped.changed() => return Err(Ended::Stopped),
+                _ = self.orders.told.changed() => return Err(Ended::Told),
             }
         }
     }

@@ -12,7 +12,7 @@ pub struct Standing {
     /// The control plane has confirmed the instance.
     pub registered: bool,
     /// Why it is not registered, though it should be.
-    pub(super) problem: Option<String>,
+    pub problem: Option<String>,
 }
 
 impl Standing {

@@ -9,11 +9,14 @@ use super::{
     control_plane::{self, ControlPlane, DEFAULT_GATEWAY},
     process::{self, Process},
 };
-use crate::{admin::Admin, cli::Settings, config, data_directory::Unwritable, signals::Signals};
+use crate::{
+    admin::Admin, cli::Settings, config, data_directory::Unwritable, signals::Signals,
+    upgrade::supervisor,
+};
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Control>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process, Unwritable::IsRefused)?;
+    let process = Process::start(&settings.now.process, Unwritable::IsRefused, None)?;
     process::control_runtime()?.block_on(serve(process, settings))
 }
 
@@ -27,6 +30,7 @@ async fn serve(process: Process, settings: Settings<config::Control>) -> anyhow:
         metrics: Arc::clone(&process.metrics),
         logs: process.logs.clone(),
     });
+    supervisor::serves();
     let reload = || plane.reload();
     process::until_asked_to_stop(
         &mut signals,

@@ -5,12 +5,12 @@ use std::{process::ExitCode, sync::Arc, time::Duration};
 use anyhow::Context;
 use api::discovery::v1;
 use discovery::Client;
-use proxy::gateway::GatewayConfig;
+use proxy::{Inherited, gateway::GatewayConfig};
 use serde_json::json;
 
 use super::{
-    data_plane::{self, About},
-    process::{self, Process},
+    data_plane::{self, About, AdminSocket, Place},
+    process::{self, Given, Next, Process},
 };
 use crate::{
     admin::{self, Admin},
@@ -19,18 +19,25 @@ use crate::{
     data_directory::Unwritable,
     http_server::HttpServer,
     signals::Signals,
+    upgrade::predecessor::Predecessor,
 };
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Gateway>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process, Unwritable::IsTold)?;
-    process::data_plane_runtime()?.block_on(serve(process, settings))
+    let mut predecessor = Predecessor::meet()?;
+    let process = Process::start(&settings.now.process, Unwritable::IsTold, predecessor.as_mut())?;
+    process::data_plane_runtime()?.block_on(serve(process, settings, predecessor))
 }
 
-async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow::Result<ExitCode> {
+async fn serve(
+    process: Process,
+    settings: Settings<config::Gateway>,
+    mut predecessor: Option<Predecessor>,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("listen for signals")?;
     let gateway = &settings.now.gateway;
-    let admin_listener = process::bind("admin-listen", settings.now.admin_listen).await?;
+    let (admin_listener, admin_socket) =
+        data_plane::bind_admin(settings.now.admin_listen, predecessor.as_mut()).await?;
     let admin_address = admin_listener.local_addr()?;
     let about = About {
         role: v1::Role::Gateway,
@@ -44,8 +51,10 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
         shared: None,
         beside_control_plane: false,
     };
-    let client = data_plane::follow(&process, &settings.now.connect, about).await?;
-    let running = Gateway::start(&process, gateway, client)?;
+    let client =
+        data_plane::follow(&process, &settings.now.connect, about, predecessor.as_ref()).await?;
+    let inherited = predecessor.as_ref().map(Predecessor::sockets).unwrap_or_default();
+    let running = Gateway::start(&process, gateway, inherited, client)?;
     let admin = HttpServer::start(
         "admin",
         admin_listener,
@@ -55,21 +64,41 @@ async fn serve(process: Process, settings: Settings<config::Gateway>) -> anyhow:
     );
     running.print_addresses();
     output::listening("admin", admin_address);
-    let lame_duck = process::until_asked_to_stop(
-        &mut signals,
-        &process,
-        &settings,
-        |now| &now.process,
-        gateway.lame_duck,
-        || {},
-    )
-    .await;
+    data_plane::serves(&process, predecessor, &running.proxy, false);
     let drain = settings.now.process.drain;
-    let ending = async {
-        running.stop(lame_duck, drain).await;
-        admin.stop().await;
-    };
-    Ok(process::end(&mut signals, &process, ending).await)
+    loop {
+        let next = process::until_asked(
+            &mut signals,
+            &process,
+            &settings,
+            |now| &now.process,
+            gateway.lame_duck,
+            || {},
+        );
+        let lame_duck = match next.await {
+            Next::Stop(lame_duck) => lame_duck,
+            Next::Upgrade => {
+                let place = running.place(&process, &admin_socket);
+                match process::give(&mut signals, &process, gateway.lame_duck, place.give()).await {
+                    Given::Nothing { .. } => continue,
+                    Given::Stop(lame_duck) => lame_duck,
+                    Given::Place { .. } => {
+                        let ending = async {
+                            admin.stop().await;
+                            running.drain_beside_successor(drain).await;
+                        };
+                        let ended = process::end_beside_successor(&mut signals, &process, ending);
+                        return Ok(ended.await);
+                    }
+                }
+            }
+        };
+        let ending = async {
+            running.stop(lame_duck, drain).await;
+            admin.stop().await;
+        };
+        return Ok(process::end(&mut signals, &process, ending).await);
+    }
 }
 
 /// A gateway and what feeds it; also the half of `laneway serve`.
@@ -84,11 +113,13 @@ impl Gateway {
     pub(crate) fn start(
         process: &Process,
         settings: &checked::GatewayListener,
+        inherited: Inherited,
         discovery: Client,
     ) -> anyhow::Result<Self> {
         let config = GatewayConfig {
             workers: settings.workers.threads,
             takeover: settings.workers.takeover,
+            inherited,
             correlation_headers: settings.correlation_headers.clone(),
             timeouts: settings.limits.timeouts.clone(),
             connections_max: settings.limits.connections_max,
@@ -129,6 +160,18 @@ impl Gateway {
             metrics: Arc::clone(&process.metrics),
             logs: process.logs.clone(),
         }
+    }
+
+    /// What another process may take over.
+    fn place<'a>(&'a self, process: &'a Process, admin: &'a AdminSocket) -> Place<'a> {
+        let (client, proxy) = (&self.discovery, &self.proxy);
+        Place { process, client, proxy, admin, registration: None, captures: false }
+    }
+
+    /// Finishes what is in flight, within `drain`, while another process takes what is new.
+    async fn drain_beside_successor(self, drain: Duration) {
+        self.proxy.drain_beside_successor(drain).await;
+        self.discovery.stop().await;
     }
 
     /// Goes on for `lame_duck`, until whoever looks at the readiness has seen it; then takes no new requests, finishes

@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    pin::pin,
     process::ExitCode,
     sync::{
         Arc,
@@ -24,6 +25,7 @@ use crate::{
     data_directory::{DataDirectory, Unwritable},
     door::{Callers, Door, hosts::Host, token::Token},
     signals::{Asked, Signals},
+    upgrade::{outcome::Outcome, predecessor::Predecessor, supervisor},
 };
 
 /// Threads for what is not moving requests: API, distribution, discovery. Two, so that a long answer to an
@@ -46,6 +48,7 @@ impl Process {
     pub(crate) fn start(
         settings: &checked::Process,
         unwritable: Unwritable,
+        predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<Self> {
         let logs = telemetry::logs::start(settings.log_format, &settings.log_level)?;
         for variable in cli::unknown_variables() {
@@ -54,7 +57,11 @@ impl Process {
                 "no setting is read from this variable: docs/reference/settings.md has their names"
             );
         }
-        let data = DataDirectory::take(&settings.data, unwritable)?;
+        let lent = predecessor.and_then(|it| it.data(&settings.data));
+        let data = match lent {
+            Some(data) => data,
+            None => DataDirectory::take(&settings.data, unwritable)?,
+        };
         if let Err(error) = shortage::raise_open_files() {
             tracing::warn!(%error, "the limit on open files stays as it is");
         }
@@ -107,17 +114,26 @@ pub(crate) async fn bind(key: &str, address: SocketAddr) -> anyhow::Result<TcpLi
     })
 }
 
-/// Waits for a signal to stop. On SIGHUP the log level is read again, and `reload` does what else the role can
-/// change while it runs. Returns for how much of `lame_duck` new callers are still to be taken: for all of it where a
-/// supervisor asks, and may have told others to send callers here.
-pub(crate) async fn until_asked_to_stop<T>(
+/// What a role is to do next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// End; for so long new callers are still to be taken.
+    Stop(Duration),
+    /// Let another process take its place.
+    Upgrade,
+}
+
+/// Waits for a signal to stop, or to be replaced. On SIGHUP the log level is read again, and `reload` does what else the role can
+/// change while it runs. New callers are still to be taken for all of `lame_duck` where a supervisor asks to stop, and may
+/// have told others to send callers here.
+pub(crate) async fn until_asked<T>(
     signals: &mut Signals,
     process: &Process,
     settings: &Settings<T>,
     of_process: fn(&T) -> &checked::Process,
     lame_duck: Duration,
     mut reload: impl FnMut(),
-) -> Duration
+) -> Next
 where
     T: Clone + PartialEq,
 {
@@ -126,6 +142,7 @@ where
             Asked::Reload => {}
             Asked::Stop => break lame_duck,
             Asked::StopByHand => break Duration::ZERO,
+            Asked::Upgrade => return Next::Upgrade,
         }
         match settings.read_again() {
             Ok(now) => changed(process, settings, &now, of_process),
@@ -137,9 +154,87 @@ where
         }
         reload();
     };
+    stops(process);
+    Next::Stop(lame_duck)
+}
+
+fn stops(process: &Process) {
     process.stopping.store(true, Ordering::Relaxed);
+    supervisor::stops();
     tracing::info!("asked to stop");
-    lame_duck
+}
+
+/// What became of giving the place to another process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Given {
+    /// It has it; whether redirect rules are in force for it.
+    Place { captures: bool },
+    /// Nobody has it. The other may have begun to change what is not only this one's.
+    Nothing { has_begun: bool },
+    /// It was asked to stop meanwhile.
+    Stop(Duration),
+}
+
+/// Gives the place to another process, unless it is asked to stop before that serves.
+pub(crate) async fn give(
+    signals: &mut Signals,
+    process: &Process,
+    lame_duck: Duration,
+    giving: impl Future<Output = Given>,
+) -> Given {
+    let mut giving = pin!(giving);
+    loop {
+        let asked = tokio::select! {
+            given = &mut giving => return given,
+            asked = signals.next() => asked,
+        };
+        let lame_duck = match asked {
+            Asked::Reload | Asked::Upgrade => continue,
+            Asked::Stop => lame_duck,
+            Asked::StopByHand => Duration::ZERO,
+        };
+        stops(process);
+        return Given::Stop(lame_duck);
+    }
+}
+
+/// Runs `ending` to its end in a process whose place another one has. It stops already: only a second signal hurries it.
+pub(crate) async fn end_beside_successor(
+    signals: &mut Signals,
+    process: &Process,
+    ending: impl Future<Output = ()>,
+) -> ExitCode {
+    let mut ending = pin!(ending);
+    tokio::select! {
+        () = &mut ending => return end(signals, process, async {}).await,
+        () = signals.hurry() => tracing::info!("asked to stop: what is in flight is finished"),
+    }
+    end(signals, process, ending).await
+}
+
+/// The same for a role that cannot be replaced while it runs.
+pub(crate) async fn until_asked_to_stop<T>(
+    signals: &mut Signals,
+    process: &Process,
+    settings: &Settings<T>,
+    of_process: fn(&T) -> &checked::Process,
+    lame_duck: Duration,
+    mut reload: impl FnMut(),
+) -> Duration
+where
+    T: Clone + PartialEq,
+{
+    loop {
+        let reload = &mut reload;
+        match until_asked(signals, process, settings, of_process, lame_duck, reload).await {
+            Next::Stop(lame_duck) => return lame_duck,
+            Next::Upgrade => {
+                let reason = "a control plane is restarted: data planes go on meanwhile";
+                tracing::error!(reason, "not replaced");
+                Outcome::of_this_process(None, Some(reason.to_owned())).tell(process.data.path());
+            }
+        }
+    }
 }
 
 fn changed<T: Clone + PartialEq>(

@@ -7,6 +7,7 @@ use std::{
 
 use anyhow::Context;
 use api::discovery::v1;
+use proxy::Inherited;
 
 use super::{
     control_plane::ControlPlane,
@@ -19,11 +20,12 @@ use crate::{
     config::{self, checked::Connect},
     data_directory::Unwritable,
     signals::Signals,
+    upgrade::supervisor,
 };
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Serve>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process, Unwritable::IsRefused)?;
+    let process = Process::start(&settings.now.process, Unwritable::IsRefused, None)?;
     process::control_runtime()?.block_on(serve(process, settings))
 }
 
@@ -47,10 +49,11 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
         shared: None,
         beside_control_plane: true,
     };
-    let client = data_plane::follow(&process, &connect, about).await?;
-    let gateway = Gateway::start(&process, gateway, client)?;
+    let client = data_plane::follow(&process, &connect, about, None).await?;
+    let gateway = Gateway::start(&process, gateway, Inherited::default(), client)?;
     plane.serve_api(gateway.admin("serve", &process));
     gateway.print_addresses();
+    supervisor::serves();
     let reload = || plane.reload();
     let lame_duck = settings.now.gateway.lame_duck;
     let lame_duck = process::until_asked_to_stop(

@@ -23,8 +23,8 @@ use tokio::sync::Notify;
 
 use self::addresses::Addresses;
 use super::{
-    data_plane::{self, About},
-    process::{self, Process},
+    data_plane::{self, About, AdminSocket, Place},
+    process::{self, Given, Next, Process},
 };
 use crate::{
     admin::{self, Admin},
@@ -33,6 +33,7 @@ use crate::{
     data_directory::Unwritable,
     http_server::HttpServer,
     signals::Signals,
+    upgrade::predecessor::Predecessor,
 };
 
 /// How long a deregistered sidecar still takes new requests: those that callers had already decided to send here
@@ -41,13 +42,19 @@ const LINGER: Duration = Duration::from_millis(500);
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Sidecar>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process, Unwritable::IsTold)?;
-    process::data_plane_runtime()?.block_on(serve(process, settings))
+    let mut predecessor = Predecessor::meet()?;
+    let process = Process::start(&settings.now.process, Unwritable::IsTold, predecessor.as_mut())?;
+    process::data_plane_runtime()?.block_on(serve(process, settings, predecessor))
 }
 
-async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow::Result<ExitCode> {
+async fn serve(
+    process: Process,
+    settings: Settings<config::Sidecar>,
+    mut predecessor: Option<Predecessor>,
+) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("listen for signals")?;
-    let admin_listener = process::bind("admin-listen", settings.now.admin_listen).await?;
+    let (admin_listener, admin_socket) =
+        data_plane::bind_admin(settings.now.admin_listen, predecessor.as_mut()).await?;
     let admin_address = admin_listener.local_addr()?;
     let transparent_ipv6 = captures_ipv6(&settings.now);
     let outbound = settings.now.outbound_listen;
@@ -61,12 +68,20 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         correlation_headers: &settings.now.correlation_headers,
         admin: admin_address,
         listeners: &outbound,
-        mark: settings.now.capture.then_some(capture::MARK),
+        mark: mark(&settings.now, predecessor.as_ref()),
         shared: settings.now.shared_data.as_deref(),
         beside_control_plane: false,
     };
-    let client = data_plane::follow(&process, &settings.now.connect, about).await?;
-    let sidecar = Sidecar::start(&process, &settings.now, admin_address, transparent_ipv6, client)?;
+    let client =
+        data_plane::follow(&process, &settings.now.connect, about, predecessor.as_ref()).await?;
+    let start = Start {
+        process: &process,
+        settings: &settings.now,
+        admin: admin_address,
+        transparent_ipv6,
+        predecessor: predecessor.as_ref(),
+    };
+    let mut sidecar = Sidecar::start(&start, client).await?;
     let admin = HttpServer::start(
         "admin",
         admin_listener,
@@ -75,64 +90,122 @@ async fn serve(process: Process, settings: Settings<config::Sidecar>) -> anyhow:
         &process.metrics,
     );
     output::listening("admin", admin_address);
-    let lame_duck = process::until_asked_to_stop(
-        &mut signals,
-        &process,
-        &settings,
-        |now| &now.process,
-        settings.now.lame_duck,
-        || {},
-    )
-    .await;
+    data_plane::serves(&process, predecessor, &sidecar.proxy, sidecar.capture.is_some());
+    sidecar.capture.iter_mut().for_each(Capture::own);
+    let socket = &admin_socket;
+    Ok(until_ended(&mut signals, &process, &settings, sidecar, admin, socket, transparent_ipv6)
+        .await)
+}
+
+/// Serves until another process has its place, or it is asked to stop; then to the end of what is in flight.
+async fn until_ended(
+    signals: &mut Signals,
+    process: &Process,
+    settings: &Settings<config::Sidecar>,
+    sidecar: Sidecar,
+    admin: HttpServer,
+    admin_socket: &AdminSocket,
+    transparent_ipv6: bool,
+) -> ExitCode {
     let drain = settings.now.process.drain;
-    let ending = async {
-        sidecar.stop(lame_duck, drain).await;
-        admin.stop().await;
-    };
-    Ok(process::end(&mut signals, &process, ending).await)
+    loop {
+        let next = process::until_asked(
+            signals,
+            process,
+            settings,
+            |now| &now.process,
+            settings.now.lame_duck,
+            || {},
+        );
+        let lame_duck = match next.await {
+            Next::Stop(lame_duck) => lame_duck,
+            Next::Upgrade => {
+                let place = sidecar.place(process, admin_socket);
+                let lame_duck = settings.now.lame_duck;
+                match process::give(signals, process, lame_duck, place.give()).await {
+                    Given::Nothing { has_begun: false } => continue,
+                    Given::Nothing { has_begun: true } => {
+                        sidecar
+                            .capture_again(&settings.now, admin_socket.address(), transparent_ipv6)
+                            .await;
+                        continue;
+                    }
+                    Given::Stop(lame_duck) => lame_duck,
+                    Given::Place { captures } => {
+                        let ending = async {
+                            admin.stop().await;
+                            sidecar.drain_beside_successor(drain, captures).await;
+                        };
+                        let ended = process::end_beside_successor(signals, process, ending);
+                        return ended.await;
+                    }
+                }
+            }
+        };
+        let ending = async {
+            sidecar.stop(lame_duck, drain).await;
+            admin.stop().await;
+        };
+        return process::end(signals, process, ending).await;
+    }
+}
+
+/// What a sidecar starts with.
+struct Start<'a> {
+    process: &'a Process,
+    settings: &'a config::Sidecar,
+    admin: SocketAddr,
+    transparent_ipv6: bool,
+    predecessor: Option<&'a Predecessor>,
+}
+
+impl Start<'_> {
+    /// What the proxy is told.
+    fn of_proxy(&self, unreachable: Arc<Notify>) -> anyhow::Result<SidecarConfig> {
+        let &Start { process, settings, admin, transparent_ipv6, predecessor } = self;
+        let tag = settings.tag.as_deref().map(lanes::Tag::parse).transpose();
+        // Where its name leads elsewhere later, the join token still keeps strangers out.
+        let of_control_plane = settings.connect.control.to_socket_addrs().into_iter().flatten();
+        Ok(SidecarConfig {
+            application: settings.application.clone(),
+            ports: settings.ports.iter().map(own_port).collect(),
+            service_namespace: settings.service_namespace.clone(),
+            unreachable,
+            tag: tag.map_err(|problem| anyhow!("tag: {problem}"))?.flatten(),
+            outbound_listen: settings.outbound_listen,
+            inbound_listen: settings.inbound_listen,
+            transparent: settings.capture,
+            transparent_ipv6,
+            mark: mark(settings, predecessor),
+            correlation_headers: settings.correlation_headers.clone(),
+            doors: std::iter::once(admin).chain(of_control_plane).collect(),
+            forbidden: settings.forbid_destinations.clone(),
+            workers: settings.workers.threads,
+            takeover: settings.workers.takeover,
+            inherited: predecessor.map(Predecessor::sockets).unwrap_or_default(),
+            timeouts: settings.limits.timeouts.clone(),
+            connections_max: settings.limits.connections_max,
+            metrics: Arc::clone(&process.metrics),
+        })
+    }
 }
 
 struct Sidecar {
     proxy: proxy::Running,
     capture: Option<Capture>,
     registration: Registration,
+    /// The name under which the registration is kept.
+    registered_as: String,
     discovery: Client,
 }
 
 impl Sidecar {
     /// Binds both listeners, starts to move requests, installs the capture, and only then registers.
-    fn start(
-        process: &Process,
-        settings: &config::Sidecar,
-        admin: SocketAddr,
-        transparent_ipv6: bool,
-        discovery: Client,
-    ) -> anyhow::Result<Self> {
+    async fn start(start: &Start<'_>, discovery: Client) -> anyhow::Result<Self> {
+        let &Start { process, settings, admin, transparent_ipv6, predecessor } = start;
         let unreachable = Arc::new(Notify::new());
-        let tag = settings.tag.as_deref().map(lanes::Tag::parse).transpose();
-        // Where its name leads elsewhere later, the join token still keeps strangers out.
-        let of_control_plane = settings.connect.control.to_socket_addrs().into_iter().flatten();
-        let mark = settings.capture.then_some(capture::MARK);
-        let config = SidecarConfig {
-            application: settings.application.clone(),
-            ports: settings.ports.iter().map(own_port).collect(),
-            service_namespace: settings.service_namespace.clone(),
-            unreachable: Arc::clone(&unreachable),
-            tag: tag.map_err(|problem| anyhow!("tag: {problem}"))?.flatten(),
-            outbound_listen: settings.outbound_listen,
-            inbound_listen: settings.inbound_listen,
-            transparent: settings.capture,
-            transparent_ipv6,
-            mark,
-            correlation_headers: settings.correlation_headers.clone(),
-            doors: std::iter::once(admin).chain(of_control_plane).collect(),
-            forbidden: settings.forbid_destinations.clone(),
-            workers: settings.workers.threads,
-            takeover: settings.workers.takeover,
-            timeouts: settings.limits.timeouts.clone(),
-            connections_max: settings.limits.connections_max,
-            metrics: Arc::clone(&process.metrics),
-        };
+        let mark = mark(settings, predecessor);
+        let config = start.of_proxy(Arc::clone(&unreachable))?;
         let proxy = proxy::sidecar::start(config, data_plane::feed(&discovery)).with_context(|| {
             format!(
                 "outbound-listen, inbound-listen: listen on `{}` and `{}`; name other addresses, or port 0 to have one chosen",
@@ -147,17 +220,30 @@ impl Sidecar {
         applications.try_for_each(|application| refuse_own(*application, &own))?;
         output::listening("outbound", outbound);
         output::listening("inbound", inbound);
+        let node = process.data.node()?;
         let capture = match settings.capture {
-            true => Some(install(settings, outbound, inbound, admin, transparent_ipv6)?),
+            true => {
+                let config = capture_config(settings, (outbound, inbound, admin), transparent_ipv6);
+                // Rules of a process whose place is not taken yet are not to be removed.
+                Some(match predecessor {
+                    Some(_) => Capture::install_over(&config)?,
+                    None => Capture::install(&config)?,
+                })
+            }
             false => None,
         };
         data_plane::report(&discovery, &proxy);
         let addresses = addresses(settings, inbound, transparent_ipv6);
         told_unreachable(settings, &addresses);
+        let instance = instance(settings, &addresses, node, predecessor);
+        let registered_as = instance.process.clone();
+        if let Some(predecessor) = predecessor {
+            predecessor.registers()?;
+        }
         let registration = Registration::start(Registrant {
             control: settings.connect.control.clone(),
             join_token: settings.connect.join_token.clone(),
-            instance: instance(settings, &addresses, process.data.node()?),
+            instance,
             application: settings.ports[0].addresses[0],
             probe: match &settings.health_path {
                 Some(path) => Probe::Http { path: path.clone() },
@@ -166,7 +252,14 @@ impl Sidecar {
             mark,
             doubted: unreachable,
         });
-        Ok(Self { proxy, capture, registration, discovery })
+        if let Some(predecessor) = predecessor
+            && let Err(error) = data_plane::until_registered(&registration, predecessor).await
+        {
+            // The former process keeps it.
+            registration.leave_place();
+            return Err(error);
+        }
+        Ok(Self { proxy, capture, registration, registered_as, discovery })
     }
 
     fn admin(&self, process: &Process) -> Admin {
@@ -206,6 +299,53 @@ impl Sidecar {
             metrics: Arc::clone(&process.metrics),
             logs: process.logs.clone(),
         }
+    }
+
+    /// What another process may take over.
+    fn place<'a>(&'a self, process: &'a Process, admin: &'a AdminSocket) -> Place<'a> {
+        let (client, proxy) = (&self.discovery, &self.proxy);
+        let registration = Some((&self.registration, &*self.registered_as));
+        Place { process, client, proxy, admin, registration, captures: self.capture.is_some() }
+    }
+
+    /// Writes its redirect rules anew: a process that was to take its place, and did not, may have changed them.
+    async fn capture_again(&self, settings: &config::Sidecar, admin: SocketAddr, ipv6: bool) {
+        let [outbound, inbound, ..] = *self.proxy.addresses() else { return };
+        if self.capture.is_none() {
+            return;
+        }
+        let config = capture_config(settings, (outbound, inbound, admin), ipv6);
+        // Off this thread: another program may hold the rules for seconds.
+        let written = tokio::task::spawn_blocking(move || Capture::install_over(&config));
+        match written.await {
+            Ok(Ok(over)) => over.leave(),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "redirect rules cannot be written anew: they are as they were left")
+            }
+            Err(error) => tracing::error!(%error, "redirect rules cannot be written anew"),
+        }
+    }
+
+    /// Finishes what is in flight, within `drain`, while another process takes what is new. The registration is its own, and
+    /// so are redirect rules where it captures.
+    async fn drain_beside_successor(self, drain: Duration, captures: bool) {
+        let capture = match self.capture {
+            Some(capture) if captures => {
+                capture.leave();
+                None
+            }
+            capture => capture,
+        };
+        if let Some(capture) = &capture {
+            // New connections go directly; those that are captured live as long as the kernel translates.
+            let released = capture.release_inbound().and_then(|()| capture.release_outbound());
+            if let Err(error) = released {
+                tracing::warn!(%error, "redirect rules may be left behind");
+            }
+        }
+        self.proxy.drain_beside_successor(drain).await;
+        drop(capture);
+        self.discovery.stop().await;
     }
 
     /// Deregisters, lets callers move away, finishes what is in flight.
@@ -257,7 +397,13 @@ fn addresses(settings: &config::Sidecar, inbound: SocketAddr, transparent_ipv6: 
 }
 
 /// The instance, as the registry is told.
-fn instance(settings: &config::Sidecar, addresses: &Addresses, node: String) -> v1::Instance {
+fn instance(
+    settings: &config::Sidecar,
+    addresses: &Addresses,
+    node: String,
+    predecessor: Option<&Predecessor>,
+) -> v1::Instance {
+    let registered_as = predecessor.and_then(Predecessor::registration).map(str::to_owned);
     let protocol = |port: &Port| protocol_to(port.protocol).into();
     let further_ports = settings.ports.iter().zip(&addresses.ports).skip(1);
     v1::Instance {
@@ -279,7 +425,8 @@ fn instance(settings: &config::Sidecar, addresses: &Addresses, node: String) -> 
             .collect(),
         tag: settings.tag.clone().unwrap_or_default(),
         weight: settings.weight,
-        process: uuid::Uuid::new_v4().to_string(),
+        // Under the same name it is the same registration, and no gap is between the two processes.
+        process: registered_as.unwrap_or_else(|| uuid::Uuid::new_v4().to_string()),
         ..Default::default()
     }
 }
@@ -332,15 +479,19 @@ fn captures_ipv6(settings: &config::Sidecar) -> bool {
     settings.capture_ipv6
 }
 
-/// Installs the redirect rules; they are removed when the capture is dropped.
-fn install(
+/// What keeps its own connections from being redirected: by its rules, or for a while by those of the process before it.
+fn mark(settings: &config::Sidecar, predecessor: Option<&Predecessor>) -> Option<u32> {
+    let is_redirected = settings.capture || predecessor.is_some_and(Predecessor::captures);
+    is_redirected.then_some(capture::MARK)
+}
+
+/// Which connections are redirected.
+fn capture_config(
     settings: &config::Sidecar,
-    outbound: SocketAddr,
-    inbound: SocketAddr,
-    admin: SocketAddr,
+    (outbound, inbound, admin): (SocketAddr, SocketAddr, SocketAddr),
     ipv6: bool,
-) -> anyhow::Result<Capture> {
-    Ok(Capture::install(&CaptureConfig {
+) -> CaptureConfig {
+    CaptureConfig {
         outbound_port: outbound.port(),
         inbound_port: inbound.port(),
         application_ports: settings.ports.iter().map(|port| port.addresses[0].port()).collect(),
@@ -349,5 +500,5 @@ fn install(
         excluded_destinations: settings.exclusions.destinations.clone(),
         excluded_inbound_ports: [&settings.exclusions.inbound_ports[..], &[admin.port()]].concat(),
         ipv6,
-    })?)
+    }
 }

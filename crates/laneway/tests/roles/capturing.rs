@@ -45,8 +45,13 @@ impl World {
         let (application, advertise) = (format!("{address}:8080"), format!("{address}:15006"));
         let arguments = ["sidecar", "--application", "app-c", "--control", &control];
         let capturing = ["--app-address", &application, "--advertise", &advertise];
-        let listening = ["--inbound-listen", "0.0.0.0:15006", "--capture", "true"];
-        let arguments = [&arguments[..], &capturing, &listening, more].concat();
+        let listening = ["--inbound-listen", "0.0.0.0:15006"];
+        let captures: &[&str] = match more {
+            // Which says so.
+            ["--config", ..] => &[],
+            _ => &["--capture", "true"],
+        };
+        let arguments = [&arguments[..], &capturing, &listening, captures, more].concat();
         start_on(&self.sandbox, &self.pod, "sidecar", &arguments)
     }
 
@@ -234,6 +239,70 @@ fn a_sidecar_that_is_killed_lets_nothing_past_it_and_cuts_nothing_but_its_own() 
     kept.read_exact(&mut answer)?;
     assert_eq!(&answer, b"HTTP/1.1 200");
     Ok(())
+}
+
+#[test]
+fn a_sidecar_that_is_replaced_leaves_its_rules_and_lets_nothing_past_it() -> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let _application = world.application()?;
+    let target = format!("{}:8080", world.pod.address());
+    let mut sidecar = world.sidecar(&["--tag", "gray"])?;
+    world.answers("/readyz", "\"ready\":true")?;
+    let data = world.sandbox.path("sidecar");
+    let _last = crate::upgrade::Last(data.clone());
+    let before = world.rules()?;
+
+    let calls = Calls::default();
+    std::thread::scope(|scope| -> Result<()> {
+        let _over = EndsCalls(&calls);
+        scope.spawn(|| world.elsewhere.inside(|| calls.make(&target)));
+        for _ in 0..3 {
+            calls.pass(20)?;
+            // A process is asked by its number: from wherever it is seen.
+            world.sandbox.must(&["upgrade", "--data", &data.to_string_lossy()])?;
+        }
+        calls.pass(20)
+    })?;
+    assert_eq!(*calls.wrong.lock(), [""; 0], "base reached a tagged instance");
+    assert_eq!(calls.away.load(Relaxed), 0, "somebody was refused, or cut");
+    assert_eq!(sidecar.wait_for_end(SOON)?.code(), Some(0));
+    assert_eq!(world.rules()?, before, "neither more nor fewer");
+    world.answers("/readyz", "\"ready\":true")
+}
+
+#[test]
+fn a_sidecar_that_is_replaced_by_one_that_captures_no_more_takes_its_rules_away() -> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let _application = world.application()?;
+    let (config, data) = (world.sandbox.path("sidecar.yaml"), world.sandbox.path("sidecar"));
+    std::fs::write(&config, "capture: true\n")?;
+    let mut sidecar = world.sidecar(&["--config", &config.to_string_lossy()])?;
+    world.answers("/readyz", "\"ready\":true")?;
+    let _last = crate::upgrade::Last(data.clone());
+    assert!(world.rules()?[0].contains("LANEWAY"));
+
+    // What does not come to serve leaves them as they were.
+    let before = world.rules()?;
+    std::fs::write(&config, "capture: true\ncontrol-plane: none\n")?;
+    let refused = world.sandbox.run(&["upgrade", "--data", &data.to_string_lossy()])?;
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert_eq!(world.rules()?, before);
+
+    std::fs::write(&config, "capture: false\n")?;
+    world.sandbox.must(&["upgrade", "--data", &data.to_string_lossy()])?;
+    assert_eq!(sidecar.wait_for_end(SOON)?.code(), Some(0));
+    for rules in world.rules()? {
+        assert!(!rules.contains("LANEWAY"), "{rules}");
+    }
+    world.answers("/readyz", "\"ready\":true")
 }
 
 /// Calls of base to a tagged instance, one after the other: its sidecar refuses them.

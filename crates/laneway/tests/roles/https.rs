@@ -20,9 +20,10 @@ use testkit::{Process, Sandbox, wait};
 use crate::{SOON, answers, fixed, sandbox};
 
 /// Certificates for tests, and the authority of some.
-const FIXTURES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../api/tests/fixtures/certificates");
+pub(crate) const FIXTURES: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/../api/tests/fixtures/certificates");
 
-const GATEWAY: &str = "---
+pub(crate) const GATEWAY: &str = "---
 apiVersion: gateway.networking.k8s.io/v1
 kind: Gateway
 metadata: {name: edge}
@@ -71,15 +72,21 @@ fn set_up(sandbox: &Sandbox) -> Result<Process> {
     let mut application = Command::new(testkit::application::program()?);
     application.args(["C", &sandbox.endpoint(3, 8080)]);
     let application = Process::start("C", &mut application, sandbox.directory())?;
-    let (certificate, key) = (format!("{FIXTURES}/chain.crt"), format!("{FIXTURES}/leaf.key"));
-    let added =
-        sandbox.run(&["certificate", "add", "shop", "--cert", &certificate, "--key", &key])?;
-    ensure!(added.code == Some(0), "{added:?}");
+    add_certificate(sandbox)?;
     let file = sandbox.path("https.yaml");
     fs::write(&file, [GATEWAY, &fixed(&sandbox.endpoint(3, 8080))].concat())?;
     let applied = sandbox.run(&["apply", "-f", &file.to_string_lossy()])?;
     ensure!(applied.code == Some(0), "{applied:?}");
     Ok(application)
+}
+
+/// Adds the certificate that the gateway shows.
+pub(crate) fn add_certificate(sandbox: &Sandbox) -> Result<()> {
+    let (certificate, key) = (format!("{FIXTURES}/chain.crt"), format!("{FIXTURES}/leaf.key"));
+    let added =
+        sandbox.run(&["certificate", "add", "shop", "--cert", &certificate, "--key", &key])?;
+    ensure!(added.code == Some(0), "{added:?}");
+    Ok(())
 }
 
 #[test]

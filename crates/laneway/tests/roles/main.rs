@@ -15,6 +15,7 @@ mod resources_directory;
 mod shortage;
 mod slow;
 mod twice;
+mod upgrade;
 
 use std::time::Duration;
 

@@ -1,13 +1,14 @@
 //! Listeners of a gateway that come and go with what is published.
 
 use std::{
+    io,
     net::{IpAddr, SocketAddr},
     rc::Rc,
-    sync::Arc,
     time::Duration,
 };
 
 use routes::spec::ListenerSpec;
+use socket2::SockRef;
 use telemetry::Role;
 
 use super::Gateway;
@@ -33,24 +34,13 @@ fn further_ports(listeners: &[ListenerSpec], own_ports: &[u16]) -> Vec<u16> {
 
 /// Binds further ports of the published Gateway as they appear, and leaves those that are gone.
 pub(super) async fn follow(thread: Rc<Thread<Gateway>>) {
-    let own = thread.addresses();
-    let Some(ip) = own.first().map(SocketAddr::ip) else { return };
-    let own_ports: Vec<u16> = own.iter().map(SocketAddr::port).collect();
     let mut pictures = thread.worker.pictures();
     loop {
-        let picture = Arc::clone(&pictures.borrow_and_update());
-        let wanted = further_ports(picture.routes.listeners(), &own_ports);
-        drop(picture);
+        pictures.mark_unchanged();
         if thread.worker.draining.get() {
             return;
         }
-        thread.remove(|port| !own_ports.contains(&port) && !wanted.contains(&port));
-        let all_bound = bind(&thread, ip, &wanted);
-        if thread.is_first() {
-            let bound: Vec<u16> = thread.addresses().iter().map(SocketAddr::port).collect();
-            thread.serve.unbound.retain(|port| wanted.contains(&port) && !bound.contains(&port));
-        }
-        let changed = if all_bound {
+        let changed = if settle(&thread) {
             pictures.changed().await
         } else {
             tokio::time::timeout(BIND_AGAIN, pictures.changed()).await.unwrap_or(Ok(()))
@@ -61,15 +51,30 @@ pub(super) async fn follow(thread: Rc<Thread<Gateway>>) {
     }
 }
 
+/// Has a thread listen where the latest picture says; whether it does everywhere.
+pub(super) fn settle(thread: &Rc<Thread<Gateway>>) -> bool {
+    let own = thread.own_addresses();
+    let Some(ip) = own.first().map(SocketAddr::ip) else { return true };
+    let own_ports: Vec<u16> = own.iter().map(SocketAddr::port).collect();
+    let picture = thread.worker.picture();
+    let wanted = further_ports(picture.routes.listeners(), &own_ports);
+    drop(picture);
+    thread.remove(|port| !own_ports.contains(&port) && !wanted.contains(&port));
+    let all_bound = bind(thread, ip, &wanted);
+    if thread.is_first() {
+        let bound: Vec<u16> = thread.addresses().iter().map(SocketAddr::port).collect();
+        thread.serve.unbound.retain(|port| wanted.contains(&port) && !bound.contains(&port));
+    }
+    all_bound
+}
+
 /// Binds what is not bound yet; whether all is. A failure is logged once, and told for as long as it lasts.
 fn bind(thread: &Rc<Thread<Gateway>>, ip: IpAddr, wanted: &[u16]) -> bool {
     let bound: Vec<u16> = thread.addresses().iter().map(SocketAddr::port).collect();
     let mut all_bound = true;
     for port in wanted.iter().filter(|port| !bound.contains(port)) {
         let address = SocketAddr::new(ip, *port);
-        let listens = listen::bind_one(address, &thread.worker.timeouts)
-            .and_then(|socket| thread.listen(socket, address, Role::Gateway));
-        match listens {
+        match listen_at(thread, address) {
             Ok(()) => {
                 if thread.is_first() {
                     tracing::info!(%address, "listening");
@@ -84,6 +89,19 @@ fn bind(thread: &Rc<Thread<Gateway>>, ip: IpAddr, wanted: &[u16]) -> bool {
         }
     }
     all_bound
+}
+
+/// Listens at one further address: on the sockets that are there, else on a new one.
+fn listen_at(thread: &Rc<Thread<Gateway>>, address: SocketAddr) -> io::Result<()> {
+    let (serve, timeouts) = (&thread.serve, &thread.worker.timeouts);
+    let mut sockets = serve.inherited.share(address, thread.index(), serve.workers)?;
+    for socket in &sockets {
+        listen::notice_vanished(&SockRef::from(socket), timeouts.body)?;
+    }
+    if sockets.is_empty() {
+        sockets.push(listen::bind_one(address, timeouts)?);
+    }
+    sockets.into_iter().try_for_each(|socket| thread.listen(socket, address, Role::Gateway))
 }
 
 #[cfg(test)]

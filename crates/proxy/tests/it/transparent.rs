@@ -67,6 +67,7 @@ fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Pro
         doors: Vec::new(),
         forbidden: Vec::new(),
         takeover: false,
+        inherited: Default::default(),
         workers: 1,
         timeouts: Timeouts::default(),
         connections_max: None,

@@ -539,6 +539,7 @@ impl Proxy {
             doors: Vec::new(),
             forbidden: Vec::new(),
             takeover: false,
+            inherited: Default::default(),
             workers: 1,
             timeouts: Timeouts::default(),
             connections_max: None,

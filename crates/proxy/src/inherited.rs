@@ -1,0 +1,140 @@
+//! Listening sockets that this process did not bind itself: it has them of the one before it, whose place it takes.
+//!
+//! They are the same sockets, so that whoever has connected and was not accepted yet is accepted here, and nobody who
+//! connects meanwhile is refused.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener},
+    os::fd::OwnedFd,
+    sync::Arc,
+};
+
+use parking_lot::Mutex;
+
+use crate::listen::Bound;
+
+/// A listening socket on its way from one process to the next.
+#[derive(Debug)]
+pub struct ListeningSocket {
+    /// The address that the settings name; its port may be 0.
+    pub asked: SocketAddr,
+    /// The socket.
+    pub socket: OwnedFd,
+}
+
+/// What there is, until it is taken.
+#[derive(Debug, Clone, Default)]
+pub struct Inherited(Arc<Mutex<Vec<Sockets>>>);
+
+/// The sockets of one address.
+#[derive(Debug)]
+struct Sockets {
+    asked: SocketAddr,
+    address: SocketAddr,
+    sockets: Vec<TcpListener>,
+}
+
+impl Inherited {
+    /// Of these sockets.
+    ///
+    /// # Errors
+    /// When one of them is no socket that listens.
+    pub fn new(sockets: impl IntoIterator<Item = ListeningSocket>) -> io::Result<Self> {
+        let mut all: Vec<Sockets> = Vec::new();
+        for ListeningSocket { asked, socket } in sockets {
+            let socket = TcpListener::from(socket);
+            socket.set_nonblocking(true)?;
+            let address = socket.local_addr()?;
+            match all.iter_mut().find(|known| known.address == address) {
+                Some(known) => known.sockets.push(socket),
+                None => all.push(Sockets { asked, address, sockets: vec![socket] }),
+            }
+        }
+        Ok(Self(Arc::new(Mutex::new(all))))
+    }
+
+    /// Whether there is anything: then another process accepts on it, and this one does not before it is told
+    /// ([`crate::Running::accept`]).
+    pub(crate) fn is_empty(&self) -> bool {
+        self.0.lock().is_empty()
+    }
+
+    /// The sockets of an address of the settings, at least one for each worker: where there were fewer, some have the same.
+    pub(crate) fn take(&self, asked: SocketAddr, workers: usize) -> io::Result<Option<Bound>> {
+        let mut all = self.0.lock();
+        let Some(at) = all.iter().position(|known| known.asked == asked) else { return Ok(None) };
+        let Sockets { address, mut sockets, .. } = all.remove(at);
+        for again in 0..workers.saturating_sub(sockets.len()) {
+            sockets.push(sockets[again].try_clone()?);
+        }
+        Ok(Some(Bound { sockets, address }))
+    }
+
+    /// One thread's share of the sockets of an address; none where there are none. Each belongs to some thread.
+    pub(crate) fn share(
+        &self,
+        address: SocketAddr,
+        thread: usize,
+        threads: usize,
+    ) -> io::Result<Vec<TcpListener>> {
+        let all = self.0.lock();
+        let Some(known) = all.iter().find(|known| known.address == address) else {
+            return Ok(Vec::new());
+        };
+        let own = known.sockets.iter().skip(thread).step_by(threads);
+        let mut own: Vec<_> = own.map(TcpListener::try_clone).collect::<io::Result<_>>()?;
+        if own.is_empty() {
+            own.push(known.sockets[thread % known.sockets.len()].try_clone()?);
+        }
+        Ok(own)
+    }
+
+    /// Lets go of what nobody has taken, and says where that was: whoever connects there would wait for nobody.
+    pub fn close_rest(&self) -> Vec<SocketAddr> {
+        std::mem::take(&mut *self.0.lock()).into_iter().map(|known| known.address).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    fn sockets(count: usize) -> (SocketAddr, Inherited) {
+        let first = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = first.local_addr().unwrap();
+        let clones = (0..count).map(|_| ListeningSocket {
+            asked: "127.0.0.1:0".parse().unwrap(),
+            socket: first.try_clone().unwrap().into(),
+        });
+        (address, Inherited::new(clones).unwrap())
+    }
+
+    #[test]
+    fn every_worker_has_a_socket_and_every_socket_a_worker() {
+        for (count, workers, dealt) in [(1, 3, 3), (3, 3, 3), (5, 2, 5)] {
+            let (address, inherited) = sockets(count);
+            let bound = inherited.take("127.0.0.1:0".parse().unwrap(), workers).unwrap().unwrap();
+            assert_eq!((bound.sockets.len(), bound.address), (dealt, address));
+            assert!(inherited.take("127.0.0.1:0".parse().unwrap(), workers).unwrap().is_none());
+            let (address, inherited) = sockets(count);
+            let shares =
+                (0..workers).map(|it| inherited.share(address, it, workers).unwrap().len());
+            let shares: Vec<_> = shares.collect();
+            assert!(shares.iter().all(|share| *share > 0), "{shares:?}");
+            assert_eq!(shares.iter().sum::<usize>(), dealt, "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn who_connected_before_is_accepted_after_and_nobody_waits_where_nobody_listens() {
+        let (address, inherited) = sockets(1);
+        let _early = TcpStream::connect(address).unwrap();
+        let [socket] = &inherited.share(address, 0, 1).unwrap()[..] else { panic!("one socket") };
+        socket.accept().unwrap();
+        assert_eq!(inherited.close_rest(), [address]);
+        assert!(inherited.share(address, 0, 1).unwrap().is_empty());
+    }
+}
