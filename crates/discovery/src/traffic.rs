@@ -25,6 +25,8 @@ pub struct Reporter {
     series: HashMap<Arc<OwnedLabels>, Series>,
     /// How many of them the stream knows.
     told: u32,
+    /// The last one of a message that had no room for all: the next begins behind it.
+    behind: Option<Arc<OwnedLabels>>,
     /// What was counted when requests were told last.
     version: Option<u64>,
     entered: HashMap<(Box<str>, Box<str>), u64>,
@@ -77,6 +79,7 @@ impl Reporter {
             totals: Totals::of(&metrics),
             version: None,
             told: 0,
+            behind: None,
             in_flight: 0,
             series,
             role,
@@ -111,7 +114,12 @@ impl Reporter {
 
     /// Whether all that changed is told.
     fn requests(&mut self, traffic: &mut v1::Traffic) -> bool {
-        for RequestTotals { labels, durations } in self.metrics.requests() {
+        let mut all = self.metrics.requests();
+        let behind = self.behind.take();
+        let begun = behind.map_or(0, |last| all.partition_point(|it| it.labels <= last));
+        all.rotate_left(begun);
+        let mut last = None;
+        for RequestTotals { labels, durations } in all {
             let is_new = !self.series.contains_key(&labels);
             if is_new && self.series.len() >= SERIES_MAX {
                 continue;
@@ -124,8 +132,10 @@ impl Reporter {
                 continue;
             }
             if traffic.samples.len() >= SAMPLES_MAX {
+                self.behind = last;
                 return false;
             }
+            last = Some(Arc::clone(&labels));
             let number = *series.number.get_or_insert_with(|| {
                 traffic.series.push(wire(&labels));
                 self.told += 1;
@@ -272,6 +282,22 @@ mod tests {
         let told: Vec<_> =
             std::iter::from_fn(|| reporter.next(SECOND)).map(|it| it.samples.len()).collect();
         assert_eq!(told, [SAMPLES_MAX, 10]);
+    }
+
+    #[test]
+    fn series_that_are_always_busy_do_not_keep_others_from_being_told() {
+        let metrics = Arc::new(Metrics::new());
+        let recorder = metrics.recorder();
+        let mut reporter = Reporter::new(Arc::clone(&metrics), Role::Gateway);
+        let mut told = std::collections::HashSet::new();
+        for _ in 0..2 {
+            for service in 0..SAMPLES_MAX + 10 {
+                request(&recorder, &service.to_string(), SECOND);
+            }
+            let traffic = reporter.next(SECOND).unwrap();
+            told.extend(traffic.samples.iter().map(|it| it.series));
+        }
+        assert_eq!(told.len(), SAMPLES_MAX + 10);
     }
 
     #[test]

@@ -294,6 +294,9 @@ fn in_flight(role: Role) -> (Metric, Option<(&'static str, &'static str)>) {
     (names::REQUESTS_IN_FLIGHT, Some((label::ROLE, role.as_str())))
 }
 
+/// Label sets with a route that one thread of a gateway keeps apart, beside all others. What comes later is counted without.
+const ROUTED_MAX: usize = 2048;
+
 /// Lanes that one entrance counts apart: a gateway is one for at most 8 groups, of some tens of lanes each. What comes later
 /// is counted as `other`.
 const ENTERED_MAX: usize = 1024;
@@ -318,6 +321,8 @@ struct Requests {
     hasher: DefaultHashBuilder,
     changed: Vec<u32>,
     label_sets_max: usize,
+    /// Rows that have a route.
+    routed: usize,
 }
 
 #[derive(Debug)]
@@ -365,6 +370,7 @@ impl Recorder {
                 hasher: DefaultHashBuilder::default(),
                 changed: Vec::new(),
                 label_sets_max,
+                routed: 0,
             }),
             entered: RefCell::default(),
             counts: [const { Cell::new(0) }; Count::ALL.len()],
@@ -383,7 +389,17 @@ impl Recorder {
     pub fn label_set(&self, labels: &RequestLabels<'_>) -> LabelSet {
         let mut requests = self.requests.borrow_mut();
         LabelSet(requests.find(labels).unwrap_or_else(|| {
-            if requests.rows.len() < requests.label_sets_max {
+            // Routes have room of their own: what Prometheus is told has as much as without them.
+            let has_route = !labels.route.is_empty();
+            if has_route && requests.routed < ROUTED_MAX {
+                requests.routed += 1;
+                return requests.insert(labels);
+            }
+            let labels = &RequestLabels { route: if has_route { OTHER } else { "" }, ..*labels };
+            if let Some(known) = requests.find(labels) {
+                return known;
+            }
+            if requests.rows.len() - requests.routed < requests.label_sets_max {
                 return requests.insert(labels);
             }
             self.count(Count::LabelSetsOverflowed);
@@ -416,8 +432,13 @@ impl Recorder {
     /// answer. Allocates only when the lane is new to this thread.
     pub fn entered_lane(&self, group: &str, tag: &str) -> EnteredLane {
         let mut lanes = self.entered.borrow_mut();
-        let (group, tag) = if lanes.len() < ENTERED_MAX { (group, tag) } else { (OTHER, OTHER) };
-        let known = lanes.iter().position(|(lane, _)| (&*lane.0, &*lane.1) == (group, tag));
+        let place_of = |lanes: &[(Arc<Lane>, u64)], group: &str, tag: &str| {
+            lanes.iter().position(|(lane, _)| (&*lane.0, &*lane.1) == (group, tag))
+        };
+        let is_full = lanes.len() >= ENTERED_MAX;
+        let known = place_of(&lanes, group, tag);
+        let known = known.or_else(|| is_full.then(|| place_of(&lanes, OTHER, OTHER)).flatten());
+        let (group, tag) = if is_full { (OTHER, OTHER) } else { (group, tag) };
         EnteredLane(known.unwrap_or_else(|| {
             lanes.push((Arc::new((group.into(), tag.into())), 0));
             lanes.len() - 1

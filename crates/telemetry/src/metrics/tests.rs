@@ -177,6 +177,43 @@ fn what_entrances_decide_adds_up_by_lane() {
 }
 
 #[test]
+fn lanes_that_are_known_are_counted_also_when_there_are_too_many() {
+    let metrics = Metrics::new();
+    let recorder = metrics.recorder();
+    let gray = recorder.entered_lane("trade", "gray");
+    for tag in 0..2_000 {
+        recorder.entered_lane("trade", &tag.to_string());
+    }
+    assert_eq!(recorder.entered_lane("trade", "gray"), gray);
+    let late = recorder.entered_lane("trade", "late");
+    assert_eq!(recorder.entered_lane("trade", "later"), late);
+    recorder.entered(late);
+    recorder.publish();
+    let other = (Box::from("other"), Box::from("other"));
+    assert_eq!(metrics.entered().get(&other), Some(&1));
+}
+
+#[test]
+fn routes_take_no_room_from_what_prometheus_is_told() {
+    let metrics = Metrics::new();
+    let recorder = metrics.recorder_with(3);
+    for route in 0..3_000 {
+        let route = route.to_string();
+        recorder
+            .request(&RequestLabels { route: &route, ..labels("sc-A", "gray") }, Duration::ZERO);
+    }
+    for service in ["one", "two"] {
+        let labels = RequestLabels { route: "9999", ..labels(service, "gray") };
+        recorder.request(&labels, Duration::ZERO);
+    }
+    recorder.publish();
+    let parsed = Parsed::from_text(&metrics.render());
+    let counted = |service| parsed.value("laneway_requests_total", &[("service", service)]);
+    assert_eq!([counted("sc-A"), counted("one"), counted("two")], [3_000.0, 1.0, 1.0]);
+    assert_eq!(metrics.counted(Count::LabelSetsOverflowed), 0);
+}
+
+#[test]
 fn a_route_is_told_to_the_control_plane_alone() {
     let metrics = Metrics::new();
     let recorder = metrics.recorder();
