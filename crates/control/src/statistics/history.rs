@@ -7,7 +7,11 @@ use std::{
     collections::HashSet,
     fs,
     path::{Path, PathBuf},
-    sync::{Arc, mpsc},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc,
+    },
 };
 
 use parking_lot::Mutex;
@@ -30,8 +34,11 @@ const FORMAT: i64 = 1;
 /// How long spans of each tier are kept: seconds in memory and here, ten seconds for a day, five minutes for 30 days.
 pub(crate) const KEPT_SECONDS: [u64; TIERS.len()] = [SECONDS_MAX, 24 * 3_600, 30 * 24 * 3_600];
 
-/// Bytes on disk; of more, the oldest half is forgotten early. A day of 1 000 series takes 350 MB.
+/// Bytes on disk; of more, half of the time that is kept is forgotten, then looked again. A day of 1 000 series takes 350 MB.
 const BYTES_MAX: u64 = 1024 * 1024 * 1024;
+
+/// Writes over which what is too old is looked for, series by series: five minutes, so that none of them takes long.
+const SWEPT_IN_WRITES: usize = 30;
 
 /// Writes that may wait for the disk: half a minute. What comes meanwhile is not kept.
 const WAITING_MAX: usize = 4;
@@ -108,6 +115,8 @@ pub(crate) struct Kept {
 pub(crate) struct History {
     path: PathBuf,
     writes: Mutex<Option<mpsc::SyncSender<Write>>>,
+    /// Something was not written.
+    has_lost: Arc<AtomicBool>,
     writer: Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -129,30 +138,52 @@ impl History {
             Ok(opened) => opened,
             Err(error) => {
                 tracing::error!(%error, file = %path.display(), "statistics are not kept on disk");
-                return (Self::new(path, None, None), Kept::default());
+                return (Self::new(path, None, Arc::default(), None), Kept::default());
             }
         };
         let (writes, waiting) = mpsc::sync_channel(WAITING_MAX);
+        let has_lost = Arc::new(AtomicBool::new(false));
+        let lost = Arc::clone(&has_lost);
         let writer = std::thread::Builder::new()
             .name("statistics".to_owned())
-            .spawn(move || write_all(connection, &waiting))
+            .spawn(move || {
+                let mut writer = Writer::new(connection, BYTES_MAX);
+                while let Ok(write) = waiting.recv() {
+                    if let Err(error) = writer.write(&write) {
+                        tracing::warn!(%error, "statistics could not be written");
+                        lost.store(true, Ordering::Relaxed);
+                    }
+                }
+            })
             .inspect_err(|error| tracing::error!(%error, "statistics are not kept on disk"))
             .ok();
         let writes = writer.is_some().then_some(writes);
-        (Self::new(path, writes, writer), kept)
+        (Self::new(path, writes, has_lost, writer), kept)
     }
 
     fn new(
         path: PathBuf,
         writes: Option<mpsc::SyncSender<Write>>,
+        has_lost: Arc<AtomicBool>,
         writer: Option<std::thread::JoinHandle<()>>,
     ) -> Self {
-        Self { path, writes: Mutex::new(writes), writer: Mutex::new(writer) }
+        Self { path, writes: Mutex::new(writes), has_lost, writer: Mutex::new(writer) }
     }
 
     /// Hands over what is to be written, where the disk is not far behind. Whether it will be.
     pub(crate) fn write(&self, write: Write) -> bool {
-        self.writes.lock().as_ref().is_some_and(|writes| writes.try_send(write).is_ok())
+        let writes = self.writes.lock();
+        let Some(writes) = &*writes else { return true };
+        let is_taken = writes.try_send(write).is_ok();
+        if !is_taken {
+            self.has_lost.store(true, Ordering::Relaxed);
+        }
+        is_taken
+    }
+
+    /// Whether something that was to be written was not, since it was asked last: labels in it must be written again.
+    pub(crate) fn has_lost_any(&self) -> bool {
+        self.has_lost.swap(false, Ordering::Relaxed)
     }
 
     /// Where spans are read.
@@ -246,8 +277,11 @@ pub(crate) fn read_series(connection: &Connection) -> rusqlite::Result<Vec<(u32,
 
 fn read_kept(connection: &Connection, now: u64) -> rusqlite::Result<Kept> {
     let mut kept = Kept {
+        // Of what has no labels, by some mishap, nobody gets the number.
         next: connection.query_row(
-            "SELECT coalesce(max(number) + 1, 0) FROM series",
+            "SELECT 1 + max((SELECT coalesce(max(number), -1) FROM series),
+                            (SELECT coalesce(max(series), -1) FROM spans WHERE tier = 1),
+                            (SELECT coalesce(max(series), -1) FROM spans WHERE tier = 2))",
             [],
             |row| row.get(0),
         )?,
@@ -297,27 +331,88 @@ fn read_span(
     Ok(cells)
 }
 
-fn write_all(mut connection: Connection, waiting: &mpsc::Receiver<Write>) {
-    let mut horizon = 1.0;
-    while let Ok(write) = waiting.recv() {
-        let written = connection.transaction().and_then(|transaction| {
-            keep(&transaction, &write)?;
-            forget(&transaction, write.now, horizon)?;
-            transaction.commit()
-        });
-        match written.and_then(|()| size(&connection)) {
-            Ok(size) if size > BYTES_MAX && horizon > 0.01 => {
-                horizon /= 2.0;
-                tracing::warn!(
-                    bytes = size,
-                    kept = format!("{:.0} %", horizon * 100.0),
-                    "the history of statistics is too large; less of the past is kept"
-                );
-            }
-            Ok(size) if size < BYTES_MAX / 4 => horizon = f64::min(horizon * 2.0, 1.0),
-            Ok(_) => {}
-            Err(error) => tracing::warn!(%error, "statistics could not be written"),
+/// Writes, and forgets what is too old or too much.
+struct Writer {
+    connection: Connection,
+    bytes_max: u64,
+    /// Which share of the time that is kept otherwise is kept.
+    horizon: f64,
+    /// Series that are still to be looked at for what is too old, and how many of them with each write.
+    sweep: Vec<u32>,
+    portion: usize,
+}
+
+impl Writer {
+    fn new(connection: Connection, bytes_max: u64) -> Self {
+        Self { connection, bytes_max, horizon: 1.0, sweep: Vec::new(), portion: 0 }
+    }
+
+    fn write(&mut self, write: &Write) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction()?;
+        keep(&transaction, write)?;
+        transaction.commit()?;
+        // What was kept is kept, whatever becomes of the rest.
+        if let Err(error) = self.forget(write.now) {
+            tracing::warn!(%error, "old statistics could not be removed");
         }
+        Ok(())
+    }
+
+    /// Forgets what is older than it may be, of some series; when all were looked at, sees whether that is enough.
+    fn forget(&mut self, now: u64) -> rusqlite::Result<()> {
+        if self.sweep.is_empty() {
+            if self.portion > 0 {
+                self.look_at_size()?;
+            }
+            let mut statement = self.connection.prepare_cached("SELECT number FROM series")?;
+            self.sweep = statement.query_map([], |row| row.get(0))?.collect::<Result<_, _>>()?;
+            self.portion = self.sweep.len().div_ceil(SWEPT_IN_WRITES).max(1);
+        }
+        let horizon = self.horizon;
+        let oldest =
+            |tier: usize| now.saturating_sub((KEPT_SECONDS[tier] as f64 * horizon) as u64) as i64;
+        let rest = self.sweep.len().saturating_sub(self.portion);
+        let portion = self.sweep.split_off(rest);
+        let transaction = self.connection.transaction()?;
+        transaction.prepare_cached("DELETE FROM seconds WHERE time < ?1")?.execute([oldest(0)])?;
+        for tier in 1..TIERS.len() {
+            let mut spans = transaction.prepare_cached(
+                "DELETE FROM spans WHERE tier = ?1 AND series = ?2 AND time < ?3",
+            )?;
+            for number in &portion {
+                spans.execute(params![tier as i64, number, oldest(tier)])?;
+            }
+            transaction
+                .prepare_cached("DELETE FROM recorded WHERE tier = ?1 AND time < ?2")?
+                .execute(params![tier as i64, oldest(tier)])?;
+        }
+        // A series that nothing is kept of; the newest stays, so that its number is not given again.
+        let mut series = transaction.prepare_cached(
+            "DELETE FROM series WHERE number = ?1 AND number < (SELECT max(number) FROM series)
+             AND NOT EXISTS (SELECT 1 FROM spans WHERE tier = 1 AND series = ?1)
+             AND NOT EXISTS (SELECT 1 FROM spans WHERE tier = 2 AND series = ?1)",
+        )?;
+        for number in &portion {
+            series.execute([number])?;
+        }
+        drop(series);
+        transaction.commit()
+    }
+
+    /// After a whole round: keeps half of the time if it is too much, and twice if it is little.
+    fn look_at_size(&mut self) -> rusqlite::Result<()> {
+        let bytes = size(&self.connection)?;
+        if bytes > self.bytes_max {
+            self.horizon /= 2.0;
+            tracing::warn!(
+                bytes,
+                kept = format!("{:.1} %", self.horizon * 100.0),
+                "the history of statistics is too large; less of the past is kept"
+            );
+        } else if bytes < self.bytes_max / 4 {
+            self.horizon = f64::min(self.horizon * 2.0, 1.0);
+        }
+        Ok(())
     }
 }
 
@@ -362,34 +457,6 @@ fn keep(transaction: &Transaction<'_>, write: &Write) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Forgets what is older than it may be. `horizon`: which share of the time that is kept otherwise.
-fn forget(transaction: &Transaction<'_>, now: u64, horizon: f64) -> rusqlite::Result<()> {
-    let oldest =
-        |tier: usize| now.saturating_sub((KEPT_SECONDS[tier] as f64 * horizon) as u64) as i64;
-    transaction.prepare_cached("DELETE FROM seconds WHERE time < ?1")?.execute([oldest(0)])?;
-    // The rest once in five minutes: each series is looked at.
-    if now % TIERS[2] >= TIERS[1] {
-        return Ok(());
-    }
-    for tier in 1..TIERS.len() {
-        for of in [
-            "DELETE FROM spans WHERE tier = ?1 AND series IN (SELECT number FROM series) AND time < ?2",
-            "DELETE FROM recorded WHERE tier = ?1 AND time < ?2",
-        ] {
-            transaction.prepare_cached(of)?.execute(params![tier as i64, oldest(tier)])?;
-        }
-    }
-    // A series that nothing is kept of; the newest stays, so that its number is not given again.
-    transaction
-        .prepare_cached(
-            "DELETE FROM series WHERE number < (SELECT max(number) FROM series)
-             AND NOT EXISTS (SELECT 1 FROM spans WHERE tier = 1 AND series = number)
-             AND NOT EXISTS (SELECT 1 FROM spans WHERE tier = 2 AND series = number)",
-        )?
-        .execute([])
-        .map(drop)
-}
-
 /// Gives every span of some series within a time to `take`, with when it began.
 pub(crate) fn read_spans(
     connection: &Connection,
@@ -423,4 +490,76 @@ pub(crate) fn read_recorded(
         Ok((row.get::<_, i64>(0)? as u64, row.get(1)?))
     })?;
     rows.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn labels(service: u32) -> Arc<Labels> {
+        Arc::new(Labels {
+            role: Role::Inbound,
+            teller: "a".into(),
+            application: "a".into(),
+            service: service.to_string().into(),
+            route: Box::default(),
+            group: Box::default(),
+            lane: Box::default(),
+            outcome: Outcome::Base,
+        })
+    }
+
+    /// One write of so many busy series, whose cells take so many bytes.
+    fn busy(series: u32, time: u64, with_labels: bool) -> Write {
+        let cells = (0..series).map(|number| (number, vec![7; 100])).collect();
+        let labels = (0..series).map(|number| (number, labels(number)));
+        Write {
+            series: if with_labels { labels.collect() } else { Vec::new() },
+            spans: vec![Spans { tier: 1, time, data_planes: 1, cells }],
+            now: time + 10,
+            ..Write::default()
+        }
+    }
+
+    #[test]
+    fn of_too_much_half_is_forgotten_and_not_nearly_all() {
+        const BYTES_MAX: u64 = 512 * 1024;
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let mut writer = Writer::new(open(&path).unwrap(), BYTES_MAX);
+        let mut most = 0;
+        for number in 0..1_000 {
+            writer.write(&busy(40, 1_000_000 + number * 10, number == 0)).unwrap();
+            let size = size(&writer.connection).unwrap();
+            most = most.max(size);
+            // From when there is much on, something near it stays.
+            assert!(most < BYTES_MAX || size > BYTES_MAX / 8, "{size} bytes after {number} writes");
+        }
+        assert!((BYTES_MAX..BYTES_MAX * 3).contains(&most), "{most} bytes");
+    }
+
+    #[test]
+    fn numbers_of_what_lost_its_labels_are_not_given_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join(FILE);
+        let mut writer = Writer::new(open(&path).unwrap(), BYTES_MAX);
+        writer.write(&busy(5, 1_000_000, false)).unwrap();
+        let (_history, kept) = History::open(directory.path(), 1_000_020);
+        assert_eq!(kept.next, 5);
+    }
+
+    #[test]
+    fn labels_that_were_not_written_are_written_again() {
+        let directory = tempfile::tempdir().unwrap();
+        let (history, _) = History::open(directory.path(), 1_000_000);
+        // The writer does not come along, so that its queue is full.
+        let blocking = open(&directory.path().join(FILE)).unwrap();
+        blocking.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut is_lost = false;
+        for _ in 0..WAITING_MAX + 3 {
+            is_lost |= !history.write(busy(1, 1_000_000, true));
+        }
+        assert!(is_lost && history.has_lost_any() && !history.has_lost_any());
+        blocking.execute_batch("COMMIT").unwrap();
+    }
 }
