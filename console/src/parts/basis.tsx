@@ -10,7 +10,6 @@ export function BasisNote({ basis }: { basis: Basis }) {
     <p className="small second figure">
       {t("{n} requests in {s} s, as {d} data planes counted.", { n: basis.requests, s: basis.until - basis.from, d: basis.dataPlanes })}
       {basis.silentDataPlanes > 0 && ` ${t("{n} more are connected and report nothing.", { n: basis.silentDataPlanes })}`}
-      {basis.isCut && ` ${t("There is more than fits here.")}`}
     </p>
   );
 }

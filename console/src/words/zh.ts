@@ -299,7 +299,6 @@ export const zh = {
   "The tag that the new version's instances carry. Tags seen now: {x}.": "新版本节点所带的标签。当前发现：{x}。",
   "Their calls to each other are routed by the lanes. The list is live: what registers now appears here.": "它们之间的调用由泳道路由。列表实时更新，新注册的应用会出现在此。",
   "Theirs, as it is now": "对方的，当前版本",
-  "There is more than fits here.": "还有更多内容未显示。",
   "There is no gateway named {x}.": "没有名为 {x} 的网关。",
   "There is no lane group named {x}.": "没有名为 {x} 的泳道组。",
   "There is no lane {x}.": "没有泳道 {x}。",

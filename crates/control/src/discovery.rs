@@ -184,7 +184,7 @@ impl Session {
     ) -> Result<Self, Status> {
         let (node, shown) = (hello.node.clone(), hello::shown(&hello));
         let wake = Arc::new(Notify::new());
-        let traffic = control.statistics().begin(&hello);
+        let traffic = control.statistics().begin(&hello, Instant::now());
         let mut hub = control.hub();
         let epoch = hub.generation().epoch.clone();
         let connection =
@@ -254,8 +254,14 @@ impl Session {
 
     fn receive(&mut self, message: v1::DataPlaneMessage) -> bool {
         let Some(message) = message.message else { return true };
-        if let data_plane_message::Message::Traffic(traffic) = message {
+        if let data_plane_message::Message::Traffic(mut traffic) = message {
             if let Some(stream) = &mut self.traffic {
+                // Nobody tells what enters where it is no entrance.
+                if !traffic.entered.is_empty() {
+                    let hub = self.control.hub();
+                    let groups = &hub.picture().groups;
+                    traffic.entered.retain(|it| groups.is_entrance(&it.group, stream.teller()));
+                }
                 stream.take(traffic, Instant::now());
             }
             return true;

@@ -31,8 +31,17 @@ use series::{LABEL_BYTES_MAX, Labels, Outcome, Role, TIERS, Table};
 /// How often data planes report.
 pub(crate) const REPORT_EVERY: Duration = Duration::from_secs(1);
 
-/// Least time between two reports of a stream that are counted: clocks differ, nobody reports ten times as often.
-const REPORT_EVERY_LEAST: Duration = Duration::from_millis(100);
+/// Reports of a stream that are counted at once: as many as come together after a stall of half a minute.
+const REPORTS_AT_ONCE_MAX: f64 = 30.0;
+
+/// Reports of a stream that are counted in a second, on average: twice as many as are asked for.
+const REPORTS_PER_SECOND_MAX: f64 = 2.0;
+
+/// Samples of one report that are counted: more than a data plane tells.
+const SAMPLES_MAX: usize = 4_096;
+
+/// Requests that one report may say have entered one lane: more than a machine can do, little enough to be added up.
+const ENTERED_REQUESTS_MAX: u64 = 1 << 40;
 
 /// Series that one stream may tell; as many as a data plane tells.
 const STREAM_SERIES_MAX: usize = 8_192;
@@ -99,8 +108,12 @@ pub(crate) struct Stream {
     statistics: Arc<Statistics>,
     number: u64,
     /// By the numbers the data plane gives them; none of what cannot be counted.
+    is_gateway: bool,
+    name: Arc<str>,
     series: Vec<Option<Told>>,
-    counted_at: Option<Instant>,
+    /// Reports that may be counted at once, and when that was.
+    allowance: f64,
+    allowed_at: Instant,
 }
 
 /// A series that a stream has told of.
@@ -156,17 +169,20 @@ impl Statistics {
     }
 
     /// A data plane has connected; `None` where it reports nothing.
-    pub(crate) fn begin(self: &Arc<Self>, hello: &v1::Hello) -> Option<Stream> {
-        if !hello.capabilities.iter().any(|it| it == CAPABILITY) {
+    pub(crate) fn begin(self: &Arc<Self>, hello: &v1::Hello, now: Instant) -> Option<Stream> {
+        if !hello.capabilities.iter().any(|it| it == CAPABILITY) || !is_label(&hello.name) {
             return None;
         }
         let mut counted = self.counted.lock();
         let number = counted.next_stream;
         counted.next_stream += 1;
-        let open = Open { role: hello.role(), name: hello.name.as_str().into(), in_flight: 0 };
+        let name: Arc<str> = hello.name.as_str().into();
+        let open = Open { role: hello.role(), name: Arc::clone(&name), in_flight: 0 };
+        let is_gateway = hello.role() == v1::Role::Gateway;
         counted.streams.insert(number, open);
         let statistics = Arc::clone(self);
-        Some(Stream { statistics, number, series: Vec::new(), counted_at: None })
+        let (series, allowance) = (Vec::new(), REPORTS_AT_ONCE_MAX);
+        Some(Stream { statistics, number, is_gateway, name, series, allowance, allowed_at: now })
     }
 
     /// Lets time pass: for a task, every second.
@@ -175,9 +191,9 @@ impl Statistics {
     }
 
     fn roll(&self, counted: &mut Counted, now: Instant) {
-        let Some(write) = counted.roll(now) else { return };
+        let Some(write) = counted.roll(now, self.history.has_lost_any()) else { return };
         if !self.history.write(write) {
-            tracing::debug!("the disk is behind: ten seconds of statistics are not kept");
+            tracing::warn!("the disk is behind: ten seconds of statistics are not kept");
         }
     }
 
@@ -201,6 +217,9 @@ impl Statistics {
     /// Writes what is not on disk yet, open spans too.
     pub(crate) fn stop(&self) {
         let mut counted = self.counted.lock();
+        if self.history.has_lost_any() {
+            counted.table.forget_what_is_kept();
+        }
         counted.close_second();
         let second = counted.second;
         let write = counted.write_spans(second, true);
@@ -210,9 +229,16 @@ impl Statistics {
 }
 
 impl Stream {
+    /// Whether a gateway reports, and its name or that of the application.
+    pub(crate) fn teller(&self) -> (bool, &str) {
+        (self.is_gateway, &self.name)
+    }
+
     /// Counts what a data plane reports.
     pub(crate) fn take(&mut self, mut traffic: v1::Traffic, now: Instant) {
-        let is_early = self.counted_at.is_some_and(|at| now - at < REPORT_EVERY_LEAST);
+        let gained = now.saturating_duration_since(self.allowed_at).as_secs_f64();
+        let allowance = self.allowance + gained * REPORTS_PER_SECOND_MAX;
+        (self.allowance, self.allowed_at) = (allowance.min(REPORTS_AT_ONCE_MAX), now);
         let statistics = Arc::clone(&self.statistics);
         let mut counted = statistics.counted.lock();
         let counted = &mut *counted;
@@ -225,12 +251,12 @@ impl Stream {
                 self.series.push(labels.map(|(class, labels)| Told::new(counted, class, labels)));
             }
         }
-        if is_early {
+        if self.allowance < 1.0 {
             return;
         }
-        self.counted_at = Some(now);
+        self.allowance -= 1.0;
         statistics.roll(counted, now);
-        for sample in &traffic.samples {
+        for sample in traffic.samples.iter().take(SAMPLES_MAX) {
             let known = self.series.get_mut(sample.series as usize);
             let Some(told) = known.and_then(Option::as_mut) else { continue };
             // Forgotten meanwhile, because nothing was heard of it.
@@ -261,11 +287,11 @@ impl Counted {
     /// Counts what is told of no series.
     fn take_totals(&mut self, traffic: &v1::Traffic, name: &str) {
         for entered in traffic.entered.iter().take(ENTERED_MAX) {
-            if entered.group.len().max(entered.lane.len()) <= LABEL_BYTES_MAX {
+            if is_label(&entered.group) && is_label(&entered.lane) {
                 let labels = of_teller(Role::Entered, name);
                 let (group, lane) = (entered.group.as_str().into(), entered.lane.as_str().into());
                 let (number, _) = self.table.number(Labels { group, lane, ..labels });
-                let requests = entered.requests;
+                let requests = entered.requests.min(ENTERED_REQUESTS_MAX);
                 self.count(number, |cell| add(cell, [requests, 0, 0, 0]));
             }
         }
@@ -314,7 +340,11 @@ impl Counted {
     }
 
     /// Closes what has passed; what is to be written, every ten seconds.
-    fn roll(&mut self, now: Instant) -> Option<Write> {
+    /// `is_lost`: something that was to be written was not.
+    fn roll(&mut self, now: Instant, is_lost: bool) -> Option<Write> {
+        if is_lost {
+            self.table.forget_what_is_kept();
+        }
         let second = self.clock.second(now);
         let planes = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
         for most in &mut self.data_planes {
@@ -393,6 +423,11 @@ impl Counted {
     }
 }
 
+/// Whether a text may be shown to people: neither endless, nor what a terminal acts on.
+fn is_label(text: &str) -> bool {
+    text.len() <= LABEL_BYTES_MAX && !text.chars().any(char::is_control)
+}
+
 /// Adds numbers in the places of classes.
 fn add(cell: &mut Cell, numbers: [u64; 4]) {
     for (sum, number) in cell.classes.iter_mut().zip(numbers) {
@@ -428,7 +463,7 @@ fn labels(told: v1::TrafficSeries, role: v1::Role, name: &str) -> Option<(usize,
     let v1::TrafficSeries { application, service, route, group, lane, .. } = told;
     let application = if role == Role::Inbound { name.to_owned() } else { application };
     let texts = [&application, &service, &route, &group, &lane];
-    if texts.iter().any(|text| text.len() > LABEL_BYTES_MAX) {
+    if !texts.iter().all(|text| is_label(text)) {
         return None;
     }
     let labels = Labels {

@@ -20,10 +20,6 @@ pub struct StatisticsBasis {
     pub data_planes: u32,
     /// Data planes that are connected and cannot, at the moment: of a release that does not report, or Java agents.
     pub silent_data_planes: u32,
-    /// Whether something was left out, because it is too much for one answer: ask for less.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    #[schema(required = false)]
-    pub is_cut: bool,
 }
 
 /// Figures step by step.

@@ -233,6 +233,16 @@ impl Groups {
         self.by_gateway.get(gateway).into_iter().flatten()
     }
 
+    /// Whether requests enter a group at a gateway, or else at an application.
+    pub(crate) fn is_entrance(&self, group: &str, (is_gateway, at): (bool, &str)) -> bool {
+        self.spec(group).is_some_and(|spec| {
+            spec.entrances.iter().any(|entrance| match entrance {
+                EntranceSpec::Gateway { name, .. } => is_gateway && name.as_str() == at,
+                EntranceSpec::Application { name, .. } => !is_gateway && name.as_str() == at,
+            })
+        })
+    }
+
     /// Whether lanes of a group wait for data planes.
     pub(crate) fn is_held_back(&self, group: &str) -> bool {
         self.held_back.contains_key(group)

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use api::{
-    resource::Object,
+    resource::{LaneGroupSpec, Object},
     rest::{
         StatisticsBasis, StatisticsCall, StatisticsCalls, StatisticsCompare, StatisticsCompared,
         StatisticsFigures, StatisticsLaneShare, StatisticsLine, StatisticsProcess, StatisticsRow,
@@ -15,6 +15,7 @@ use axum::{
     extract::{Query, State},
 };
 use telemetry::sketch;
+use tokio::sync::Semaphore;
 
 use super::{
     Refused,
@@ -24,7 +25,7 @@ use crate::{
     Control,
     statistics::{
         cell::{CLASSES, Cell},
-        question::{Answer, Wanted},
+        question::{Answer, Counted, Wanted},
         series::{Labels, Outcome, Role},
     },
 };
@@ -101,24 +102,39 @@ fn seconds(name: &str, text: &str) -> Result<u64, Refused> {
     })
 }
 
-/// Asks, on a thread that may wait for the disk.
-async fn ask<K: Ord + Clone + Send + 'static>(
-    control: &Arc<Control>,
-    wanted: Wanted,
-    line: impl Fn(&Labels) -> Option<K> + Send + 'static,
-) -> Result<Answer<K>, Refused> {
-    let statistics = Arc::clone(control.statistics());
-    let answered =
-        tokio::task::spawn_blocking(move || statistics.answer(wanted, Instant::now(), line)).await;
-    match answered {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => {
-            tracing::warn!(%error, "the history of statistics cannot be read");
-            let detail = "the history cannot be read: ask for at most 15m, which is in memory";
-            Err(Refused::new(503, "no history", detail.to_owned()))
-        }
+/// Questions answered at a time: each holds some 20 MB, and a processor for a while.
+static ANSWERING: Semaphore = Semaphore::const_new(3);
+
+/// Answers on a thread that may wait for the disk.
+async fn beside<T: Send + 'static>(
+    control: Arc<Control>,
+    answer: impl FnOnce(&Control) -> Result<T, Refused> + Send + 'static,
+) -> Result<Json<T>, Refused> {
+    // It is never closed.
+    let _permit = ANSWERING.acquire().await;
+    match tokio::task::spawn_blocking(move || answer(&control)).await {
+        Ok(answered) => answered.map(Json),
         Err(_) => Err(Refused::new(500, "failed", "see the control plane's log".to_owned())),
     }
+}
+
+/// What was counted. Figures that are too small because there are more are not told.
+fn ask<K: Ord + Clone>(
+    control: &Control,
+    wanted: Wanted,
+    line: impl Fn(&Labels) -> Option<K>,
+) -> Result<Answer<K>, Refused> {
+    let answer = control.statistics().answer(wanted, Instant::now(), line).map_err(|error| {
+        tracing::warn!(%error, "the history of statistics cannot be read");
+        let detail = "the history cannot be read: ask for at most 15m, which is in memory";
+        Refused::new(503, "no history", detail.to_owned())
+    })?;
+    if answer.is_cut {
+        let detail =
+            "it is too much for one answer: name an application or a group, or a longer step";
+        return Err(Refused::new(400, "too much", detail.to_owned()));
+    }
+    Ok(answer)
 }
 
 fn basis<K: Ord + Clone>(control: &Control, answer: &Answer<K>, requests: u64) -> StatisticsBasis {
@@ -134,51 +150,36 @@ fn basis<K: Ord + Clone>(control: &Control, answer: &Answer<K>, requests: u64) -
         requests,
         data_planes: answer.data_planes(),
         silent_data_planes: u32::try_from(silent).unwrap_or(u32::MAX),
-        is_cut: answer.is_cut,
     }
 }
 
-/// What was counted of requests, with how they ended.
-#[derive(Debug, Clone, Default)]
-struct Counted {
-    cell: Cell,
-    /// Those that did not end with an answer, whatever its code.
-    broken: u64,
+fn quantile_ms(of: &Cell, share: f64) -> Option<f64> {
+    let counts = of.sketch.map(u64::from);
+    // Two digits after the point are more than a bucket tells.
+    sketch::quantile(&counts, share).map(|it| (it / 1e4).round() / 1e2)
 }
 
-impl Counted {
-    fn add(&mut self, outcome: Outcome, cell: &Cell) {
-        self.cell.add(cell);
-        if matches!(outcome, Outcome::Failed | Outcome::Cut) {
-            // What has another code is counted by it.
-            self.broken += cell.requests() - cell.classes[5] - cell.classes[0];
-        }
+fn figures(of: &Counted, seconds: u64) -> StatisticsFigures {
+    let (requests, errors) = (of.requests(), of.errors());
+    let ratio = (requests > 0).then(|| errors as f64 / requests as f64);
+    StatisticsFigures {
+        requests,
+        requests_per_second: requests as f64 / seconds as f64,
+        errors,
+        error_ratio: ratio,
+        error_ratio_range: ratio.map(|ratio| wilson(ratio, requests as f64)),
+        p50_ms: quantile_ms(&of.cell, 0.5),
+        p95_ms: quantile_ms(&of.cell, 0.95),
+        p99_ms: quantile_ms(&of.cell, 0.99),
     }
+}
 
-    fn errors(&self) -> u64 {
-        self.cell.classes[0] + self.cell.classes[5] + self.broken
-    }
+fn sum(all: impl Iterator<Item = u64>) -> u64 {
+    all.fold(0, u64::saturating_add)
+}
 
-    fn quantile_ms(&self, share: f64) -> Option<f64> {
-        let counts = self.cell.sketch.map(u64::from);
-        // Two digits after the point are more than a bucket tells.
-        sketch::quantile(&counts, share).map(|it| (it / 1e4).round() / 1e2)
-    }
-
-    fn figures(&self, seconds: u64) -> StatisticsFigures {
-        let (requests, errors) = (self.cell.requests(), self.errors());
-        let ratio = (requests > 0).then(|| errors as f64 / requests as f64);
-        StatisticsFigures {
-            requests,
-            requests_per_second: requests as f64 / seconds.max(1) as f64,
-            errors,
-            error_ratio: ratio,
-            error_ratio_range: ratio.map(|ratio| wilson(ratio, requests as f64)),
-            p50_ms: self.quantile_ms(0.5),
-            p95_ms: self.quantile_ms(0.95),
-            p99_ms: self.quantile_ms(0.99),
-        }
-    }
+fn requests(of: &[Option<Box<Counted>>]) -> u64 {
+    sum(of.iter().flatten().map(|counted| counted.requests()))
 }
 
 /// Between what the true share is, in 95 of 100 cases, where so many had this one (Wilson's interval).
@@ -190,7 +191,7 @@ fn wilson(ratio: f64, count: f64) -> [f64; 2] {
     [f64::max((middle - half) / scale, 0.0), f64::min((middle + half) / scale, 1.0)]
 }
 
-/// Who sees what an application serves: its own sidecars where there are any that report, else its callers.
+/// Who sees what an application serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Seen {
     ByItself,
@@ -204,6 +205,13 @@ impl Seen {
             Role::Gateway | Role::Outbound => Some(Self::ByCallers),
             Role::Entered | Role::Process => None,
         }
+    }
+
+    /// Whose figures are told, by the requests of both, those aside that callers know to have come nowhere: the application's own,
+    /// unless only few of its sidecars report.
+    fn better(by_itself: u64, by_callers: u64) -> Self {
+        let is_most = by_itself > 0 && by_callers <= by_itself.saturating_mul(2);
+        if is_most { Self::ByItself } else { Self::ByCallers }
     }
 
     fn word(self) -> String {
@@ -246,32 +254,46 @@ pub(super) async fn series(
         return Err(Refused::new(400, "bad query", detail));
     }
     let wanted = Wanted { window: asked.window.unwrap_or(900), step: asked.step, is_one: false };
-    let is_by_code = by == "code";
-    let answer = ask(&control, wanted, move |labels| line_of(&asked, &by, labels)).await?;
-    let mut seen_by: BTreeMap<String, Seen> = BTreeMap::new();
-    let mut lines: BTreeMap<(Seen, String), Vec<Option<Counted>>> = BTreeMap::new();
-    for ((name, seen, outcome), cells) in &answer.lines {
-        for (step, cell) in cells.iter().enumerate() {
-            let Some(cell) = cell else { continue };
-            for (name, cell) in named(name, cell, is_by_code) {
-                // What its own sidecars saw goes before what its callers did.
-                let best = seen_by.entry(name.clone()).or_insert(*seen);
-                *best = Seen::min(*best, *seen);
-                let line = lines.entry((*seen, name));
+    if wanted.step.is_some_and(|step| step > wanted.window) {
+        let detail = "step: it is longer than the window: use a shorter one".to_owned();
+        return Err(Refused::new(400, "bad query", detail));
+    }
+    beside(control, move |control| {
+        let answer = ask(control, wanted, |labels| line_of(&asked, &by, labels))?;
+        let lines: Vec<_> = lines(&answer, by == "code")
+            .into_iter()
+            .map(|(name, counted)| line(name, &counted, &answer.recorded))
+            .collect();
+        let requests = sum(lines.iter().flat_map(|line| line.requests.iter().flatten().copied()));
+        Ok(StatisticsSeries { basis: basis(control, &answer, requests), lines })
+    })
+    .await
+}
+
+/// Lines by name, of each application as those tell it that see the most.
+fn lines(answer: &Answer<LineKey>, is_by_code: bool) -> BTreeMap<String, Vec<Option<Counted>>> {
+    let mut seen: BTreeMap<(&str, &str), [u64; 2]> = BTreeMap::new();
+    for (key, counted) in &answer.lines {
+        let came = counted.iter().flatten().map(|it| it.requests().saturating_sub(it.failed));
+        let of_both = seen.entry((&key.name, &key.application)).or_default();
+        of_both[key.seen as usize] = of_both[key.seen as usize].saturating_add(sum(came));
+    }
+    let mut lines: BTreeMap<String, Vec<Option<Counted>>> = BTreeMap::new();
+    for (key, counted) in &answer.lines {
+        let both = &seen[&(&*key.name, &*key.application)];
+        if Seen::better(both[0], both[1]) != key.seen {
+            continue;
+        }
+        for (step, counted) in counted.iter().enumerate() {
+            let Some(counted) = counted else { continue };
+            for (name, counted) in named(&key.name, counted, is_by_code) {
+                let line = lines.entry(name);
                 let line = line.or_insert_with(|| vec![None; answer.span.steps()]);
-                line[step].get_or_insert_default().add(*outcome, &cell);
+                line[step].get_or_insert_default().merge(&counted);
             }
         }
     }
-    let lines: Vec<StatisticsLine> = seen_by
-        .into_iter()
-        .filter_map(|(name, seen)| {
-            let counted = lines.remove(&(seen, name.clone()))?;
-            Some(line(name, &counted, &answer.recorded))
-        })
-        .collect();
-    let requests = lines.iter().flat_map(|line| line.requests.iter().flatten()).sum();
-    Ok(Json(StatisticsSeries { basis: basis(&control, &answer, requests), lines }))
+    lines
 }
 
 /// One line, with nothing where nothing was recorded, and 0 where nothing passed.
@@ -280,16 +302,21 @@ fn line(name: String, counted: &[Option<Counted>], recorded: &[Option<u32>]) -> 
     for (counted, recorded) in counted.iter().zip(recorded) {
         let nothing = recorded.map(|_| 0);
         let counted = counted.as_ref();
-        line.requests.push(counted.map(|it| it.cell.requests()).or(nothing));
+        line.requests.push(counted.map(Counted::requests).or(nothing));
         line.errors.push(counted.map(Counted::errors).or(nothing));
-        line.p50_ms.push(counted.and_then(|it| it.quantile_ms(0.5)));
-        line.p99_ms.push(counted.and_then(|it| it.quantile_ms(0.99)));
+        line.p50_ms.push(counted.and_then(|it| quantile_ms(&it.cell, 0.5)));
+        line.p99_ms.push(counted.and_then(|it| quantile_ms(&it.cell, 0.99)));
     }
     line
 }
 
-/// A line's name, who saw it, and how requests of it end.
-type LineKey = (String, Seen, Outcome);
+/// What is told apart for lines.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct LineKey {
+    name: String,
+    application: Box<str>,
+    seen: Seen,
+}
 
 fn line_of(asked: &Asked, by: &str, labels: &Labels) -> Option<LineKey> {
     let seen = Seen::of(labels.role)?;
@@ -321,22 +348,23 @@ fn line_of(asked: &Asked, by: &str, labels: &Labels) -> Option<LineKey> {
         "outcome" => labels.outcome.as_str().to_owned(),
         _ => String::new(),
     };
-    is_asked.then_some((name, seen, labels.outcome))
+    is_asked.then(|| LineKey { name, application: labels.application.clone(), seen })
 }
 
-/// A cell under its line's name; or what of it is of each class of codes, under that. Of durations the classes are not told
-/// apart.
-fn named(name: &str, cell: &Cell, is_by_code: bool) -> Vec<(String, Cell)> {
+/// What was counted under its line's name; or what of it is of each class of codes, under that. Of durations the classes are not
+/// told apart.
+fn named(name: &str, counted: &Counted, is_by_code: bool) -> Vec<(String, Counted)> {
     if !is_by_code {
-        return vec![(name.to_owned(), cell.clone())];
+        return vec![(name.to_owned(), counted.clone())];
     }
-    let classes = cell.classes.iter().enumerate().filter(|(_, count)| **count > 0);
+    let classes = counted.cell.classes.iter().enumerate().filter(|(_, count)| **count > 0);
     classes
         .map(|(class, count)| {
             let mut classes = [0; CLASSES];
             classes[class] = *count;
             let name = if class == 0 { "none".to_owned() } else { format!("{class}xx") };
-            (name, Cell { classes, ..Cell::default() })
+            let cell = Cell { classes, ..Cell::default() };
+            (name, Counted { cell, ..Counted::default() })
         })
         .collect()
 }
@@ -357,39 +385,42 @@ pub(super) async fn top(
 ) -> Result<Json<StatisticsTop>, Refused> {
     let asked = Asked::read(written, "group, application, window")?;
     let group = asked.text("group").map(str::to_owned);
-    let members = match &group {
-        Some(group) => Some(applications(&control, group)?),
-        None => None,
+    let (members, entrances) = match &group {
+        None => (None, Vec::new()),
+        Some(group) => {
+            let LaneGroupSpec { applications, entrances } = spec_of(&control, group)?;
+            let at = entrances.into_iter().filter_map(|it| it.gateway.or(it.application));
+            (Some(applications), at.collect::<Vec<_>>())
+        }
     };
     let wanted = asked.one(10);
-    let answer = ask(&control, wanted, move |labels| {
-        let seen = Seen::of(labels.role);
-        // Of base, what applications of the group serve.
-        let is_within = match (&group, &members) {
-            (Some(group), Some(members)) => {
-                *labels.group == **group
-                    || labels.lane.is_empty()
-                        && members.iter().any(|it| **it == *labels.application)
-            }
-            _ => true,
-        };
-        let is_process = labels.role == Role::Process;
-        let is_asked = is_process
-            || seen.is_some() && is_within && asked.is("application", &labels.application);
-        let teller = if is_process { labels.teller.clone() } else { Box::default() };
-        let key = || TopKey {
-            is_base: labels.lane.is_empty(),
-            group: labels.group.clone(),
-            lane: labels.lane.clone(),
-            application: labels.application.clone(),
-            seen,
-            outcome: labels.outcome,
-            teller,
-        };
-        is_asked.then(key)
+    beside(control, move |control| {
+        let is_member =
+            |name: &str| members.as_ref().is_none_or(|all| all.iter().any(|it| it == name));
+        let answer = ask(control, wanted, |labels| {
+            let seen = Seen::of(labels.role);
+            let is_base = labels.lane.is_empty();
+            // Of base, what applications of the group serve.
+            let is_within = group.as_deref().is_none_or(|group| *labels.group == *group)
+                || is_base && is_member(&labels.application);
+            let is_entrance = || entrances.iter().any(|it| **it == *labels.teller);
+            let is_process = labels.role == Role::Process
+                && (is_member(&labels.teller) || is_entrance())
+                && asked.is("application", &labels.teller);
+            let is_row =
+                seen.is_some() && is_within && asked.is("application", &labels.application);
+            (is_process || is_row).then(|| TopKey {
+                is_base,
+                group: labels.group.clone(),
+                lane: labels.lane.clone(),
+                application: labels.application.clone(),
+                seen,
+                teller: if is_process { labels.teller.clone() } else { Box::default() },
+            })
+        })?;
+        Ok(rows(control, &answer))
     })
-    .await?;
-    Ok(Json(rows(&control, &answer)))
+    .await
 }
 
 /// What is told apart for rows; base comes last.
@@ -401,72 +432,60 @@ struct TopKey {
     application: Box<str>,
     /// `None`: a process's own.
     seen: Option<Seen>,
-    outcome: Outcome,
     /// Of a process.
     teller: Box<str>,
 }
 
 /// Rows of what was counted in one step.
 fn rows(control: &Control, answer: &Answer<TopKey>) -> StatisticsTop {
-    #[derive(Default)]
-    struct Row {
-        seen: [Counted; 2],
-        fallback: [u64; 2],
-        unserved: u64,
-    }
-    let mut by_lane: BTreeMap<(bool, &str, &str, &str), Row> = BTreeMap::new();
-    let mut processes: BTreeMap<&str, StatisticsProcess> = BTreeMap::new();
-    for (labels, cells) in &answer.lines {
-        let Some(cell) = cells.iter().flatten().next() else { continue };
-        let Some(seen) = labels.seen else {
-            let of_name = processes.entry(&labels.teller).or_default();
-            let [received, sent, misrouted, ejections, ..] = cell.classes;
-            of_name.name = labels.teller.to_string();
-            of_name.bytes_received += received;
-            of_name.bytes_sent += sent;
-            of_name.misrouted += misrouted;
-            of_name.ejections += ejections;
+    let mut by_lane: BTreeMap<(bool, &str, &str, &str), [Counted; 2]> = BTreeMap::new();
+    let mut processes = Vec::new();
+    for (key, counted) in &answer.lines {
+        let Some(counted) = counted.iter().flatten().next() else { continue };
+        let Some(seen) = key.seen else {
+            let [bytes_received, bytes_sent, misrouted, ejections, ..] = counted.cell.classes;
+            let name = key.teller.to_string();
+            let process =
+                StatisticsProcess { name, bytes_received, bytes_sent, misrouted, ejections };
+            processes.push(process);
             continue;
         };
-        let of = (labels.is_base, &*labels.group, &*labels.lane, &*labels.application);
-        let row = by_lane.entry(of).or_default();
-        row.seen[seen as usize].add(labels.outcome, cell);
-        if labels.outcome == Outcome::Fallback {
-            row.fallback[seen as usize] += cell.requests();
-        }
-        if seen == Seen::ByCallers && labels.outcome == Outcome::Failed {
-            row.unserved += cell.requests();
-        }
+        let of = (key.is_base, &*key.group, &*key.lane, &*key.application);
+        by_lane.entry(of).or_default()[seen as usize].merge(counted);
     }
     let in_flight = control.statistics().in_flight();
-    let seconds = answer.span.until - answer.span.from;
     let rows: Vec<StatisticsRow> = by_lane
         .into_iter()
-        .map(|((_, group, lane, application), row)| {
-            let is_by_itself = !row.seen[Seen::ByItself as usize].cell.is_empty();
-            let seen = if is_by_itself { Seen::ByItself } else { Seen::ByCallers };
+        .map(|((_, group, lane, application), both)| {
+            let [by_itself, by_callers] = &both;
+            let came = by_callers.requests().saturating_sub(by_callers.failed);
+            let seen = Seen::better(by_itself.requests(), came);
+            let counted = &both[seen as usize];
             StatisticsRow {
                 group: group.to_owned(),
                 lane: lane.to_owned(),
                 application: application.to_owned(),
                 counted_by: seen.word(),
-                figures: row.seen[seen as usize].figures(seconds),
-                fallback: row.fallback[seen as usize],
-                unserved: row.unserved,
+                figures: figures(counted, answer.seconds()),
+                fallback: counted.fallback,
+                unserved: by_callers.failed,
                 in_flight: in_flight.get(application).copied(),
             }
         })
         .collect();
-    let requests = rows.iter().map(|row| row.figures.requests).sum();
-    let processes = processes.into_values().collect();
+    let requests = sum(rows.iter().map(|row| row.figures.requests));
     StatisticsTop { basis: basis(control, answer, requests), rows, processes }
 }
 
 /// The applications of a lane group, in its order.
 fn applications(control: &Control, group: &str) -> Result<Vec<String>, Refused> {
+    spec_of(control, group).map(|spec| spec.applications)
+}
+
+fn spec_of(control: &Control, group: &str) -> Result<LaneGroupSpec, Refused> {
     let groups = control.ledger().view().list(api::resource::Kind::LaneGroup, None);
     let found = groups.iter().find_map(|stored| match &*stored.object {
-        Object::LaneGroup(it) if it.metadata.name == group => Some(it.spec.applications.clone()),
+        Object::LaneGroup(it) if it.metadata.name == group => Some(it.spec.clone()),
         _ => None,
     });
     found.ok_or_else(|| {
@@ -488,34 +507,37 @@ pub(super) async fn share(
     written: Written,
 ) -> Result<Json<StatisticsShare>, Refused> {
     let asked = Asked::read(written, "group, window")?;
-    let answer = ask(&control, asked.one(60), move |labels| {
-        let is_asked = labels.role == Role::Entered && asked.is("group", &labels.group);
-        // Base is told last.
-        is_asked
-            .then(|| (labels.group.to_string(), labels.lane.is_empty(), labels.lane.to_string()))
+    beside(control, move |control| {
+        let answer = ask(control, asked.one(60), |labels| {
+            let is_asked = labels.role == Role::Entered && asked.is("group", &labels.group);
+            // Base is told last.
+            let key =
+                || (labels.group.to_string(), labels.lane.is_empty(), labels.lane.to_string());
+            is_asked.then(key)
+        })?;
+        let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
+        for ((group, ..), counted) in &answer.lines {
+            let total = totals.entry(group).or_default();
+            *total = total.saturating_add(requests(counted));
+        }
+        let lanes = answer
+            .lines
+            .iter()
+            .map(|((group, _, lane), counted)| {
+                let requests = requests(counted);
+                StatisticsLaneShare {
+                    group: group.clone(),
+                    lane: lane.clone(),
+                    requests,
+                    share: requests as f64 / totals[group.as_str()].max(1) as f64,
+                    expected: expected(control, group, lane),
+                }
+            })
+            .collect();
+        let requests = sum(totals.values().copied());
+        Ok(StatisticsShare { basis: basis(control, &answer, requests), lanes })
     })
-    .await?;
-    let count = |cells: &[Option<Box<Cell>>]| cells.iter().flatten().map(|it| it.requests()).sum();
-    let mut totals: BTreeMap<&str, u64> = BTreeMap::new();
-    for ((group, ..), cells) in &answer.lines {
-        *totals.entry(group).or_default() += count(cells);
-    }
-    let lanes = answer
-        .lines
-        .iter()
-        .map(|((group, _, lane), cells)| {
-            let requests = count(cells);
-            StatisticsLaneShare {
-                group: group.clone(),
-                lane: lane.clone(),
-                requests,
-                share: requests as f64 / totals[group.as_str()].max(1) as f64,
-                expected: expected(&control, group, lane),
-            }
-        })
-        .collect();
-    let requests = totals.values().sum();
-    Ok(Json(StatisticsShare { basis: basis(&control, &answer, requests), lanes }))
+    .await
 }
 
 /// The share that a lane should have, of a group by ratio: base has what is left.
@@ -555,58 +577,51 @@ pub(super) async fn compare(
     let (group, lane) = (asked.required("group")?.to_owned(), asked.required("lane")?.to_owned());
     let members = applications(&control, &group)?;
     let wanted = asked.one(900);
-    let known = members.clone();
-    let answer = ask(&control, wanted, move |labels| {
-        let is_base = labels.lane.is_empty();
-        let is_lane = *labels.group == *group && *labels.lane == *lane;
-        let is_member = known.iter().any(|it| **it == *labels.application);
-        let seen = Seen::of(labels.role)?;
-        let key = || (labels.application.to_string(), is_base, seen, labels.outcome);
-        (is_member && (is_base || is_lane)).then(key)
+    beside(control, move |control| {
+        let answer = ask(control, wanted, |labels| {
+            let is_base = labels.lane.is_empty();
+            let is_lane = *labels.group == *group && *labels.lane == *lane;
+            let is_member = members.iter().any(|it| **it == *labels.application);
+            let is_fallback = labels.outcome == Outcome::Fallback;
+            let seen = Seen::of(labels.role)?;
+            let key = || (labels.application.to_string(), is_base, seen, is_fallback);
+            (is_member && (is_base || is_lane)).then(key)
+        })?;
+        let of = |application: &str, is_base, seen, is_fallback| {
+            let key = (application.to_owned(), is_base, seen, is_fallback);
+            let counted = answer.lines.get(&key).and_then(|it| it[0].clone());
+            counted.map(|it| *it).unwrap_or_default()
+        };
+        let compared = |application: &String| {
+            let both_by =
+                |seen| (of(application, false, seen, false), of(application, true, seen, false));
+            let seen = fairly(both_by(Seen::ByItself), both_by(Seen::ByCallers));
+            let (lane, base) = both_by(seen);
+            StatisticsCompared {
+                application: application.clone(),
+                lane: figures(&lane, answer.seconds()),
+                base: figures(&base, answer.seconds()),
+                fallback: of(application, false, seen, true).requests(),
+            }
+        };
+        let applications: Vec<StatisticsCompared> = members.iter().map(compared).collect();
+        let all =
+            applications.iter().flat_map(|it| [it.lane.requests, it.base.requests, it.fallback]);
+        let requests = sum(all);
+        Ok(StatisticsCompare { basis: basis(control, &answer, requests), applications })
     })
-    .await?;
-    let seconds = answer.span.until - answer.span.from;
-    let compared = |application: &String| {
-        // Both by the same: what callers see is longer than what the application does.
-        let of = |is_base, seen| counted(&answer, application, is_base, seen);
-        let both_by = |seen| (of(false, seen), of(true, seen));
-        let by_itself = both_by(Seen::ByItself);
-        let has_any = !by_itself.0.0.cell.is_empty() || !by_itself.1.0.cell.is_empty();
-        let ((lane, fallback), (base, _)) =
-            if has_any { by_itself } else { both_by(Seen::ByCallers) };
-        StatisticsCompared {
-            application: application.clone(),
-            lane: lane.figures(seconds),
-            base: base.figures(seconds),
-            fallback,
-        }
-    };
-    let applications: Vec<StatisticsCompared> = members.iter().map(compared).collect();
-    let requests =
-        applications.iter().map(|it| it.lane.requests + it.base.requests + it.fallback).sum();
-    Ok(Json(StatisticsCompare { basis: basis(&control, &answer, requests), applications }))
+    .await
 }
 
-/// What was counted of an application in a lane, or in base; and what others served for it.
-fn counted(
-    answer: &Answer<(String, bool, Seen, Outcome)>,
-    application: &str,
-    is_base: bool,
-    seen: Seen,
-) -> (Counted, u64) {
-    let (mut counted, mut fallback) = (Counted::default(), 0);
-    for ((of, of_base, by, outcome), cells) in &answer.lines {
-        if of != application || *of_base != is_base || *by != seen {
-            continue;
-        }
-        for cell in cells.iter().flatten() {
-            match outcome {
-                Outcome::Fallback => fallback += cell.requests(),
-                outcome => counted.add(*outcome, cell),
-            }
-        }
+/// By whom a lane and base are compared: both by the same, because what callers see takes longer than what the application does.
+fn fairly(by_itself: (Counted, Counted), by_callers: (Counted, Counted)) -> Seen {
+    let has_both = |(lane, base): &(Counted, Counted)| lane.requests() > 0 && base.requests() > 0;
+    let all =
+        |(lane, base): &(Counted, Counted)| sum([lane.requests(), base.requests()].into_iter());
+    match (has_both(&by_itself), has_both(&by_callers)) {
+        (false, true) => Seen::ByCallers,
+        _ => Seen::better(all(&by_itself), all(&by_callers)),
     }
-    (counted, fallback)
 }
 
 /// Who calls whom.
@@ -627,27 +642,29 @@ pub(super) async fn calls(
         Some(group) => Some(applications(&control, group)?),
         None => None,
     };
-    let answer = ask(&control, asked.one(900), move |labels| {
-        let is_call = matches!(labels.role, Role::Gateway | Role::Outbound);
-        let is_member =
-            members.as_ref().is_none_or(|all| all.iter().any(|it| **it == *labels.application));
-        let is_gateway = labels.role == Role::Gateway;
-        let key = || (labels.teller.to_string(), is_gateway, labels.application.to_string());
-        (is_call && is_member && !labels.application.is_empty()).then(key)
+    beside(control, move |control| {
+        let answer = ask(control, asked.one(900), |labels| {
+            let is_call = matches!(labels.role, Role::Gateway | Role::Outbound);
+            let is_member =
+                members.as_ref().is_none_or(|all| all.iter().any(|it| **it == *labels.application));
+            let is_gateway = labels.role == Role::Gateway;
+            let key = || (labels.teller.to_string(), is_gateway, labels.application.to_string());
+            (is_call && is_member && !labels.application.is_empty()).then(key)
+        })?;
+        let calls: Vec<StatisticsCall> = answer
+            .lines
+            .iter()
+            .map(|((caller, is_gateway, application), counted)| StatisticsCall {
+                caller: caller.clone(),
+                is_gateway: *is_gateway,
+                application: application.clone(),
+                requests: requests(counted),
+            })
+            .collect();
+        let requests = sum(calls.iter().map(|call| call.requests));
+        Ok(StatisticsCalls { basis: basis(control, &answer, requests), calls })
     })
-    .await?;
-    let calls: Vec<StatisticsCall> = answer
-        .lines
-        .iter()
-        .map(|((caller, is_gateway, application), cells)| StatisticsCall {
-            caller: caller.clone(),
-            is_gateway: *is_gateway,
-            application: application.clone(),
-            requests: cells.iter().flatten().map(|cell| cell.requests()).sum(),
-        })
-        .collect();
-    let requests = calls.iter().map(|call| call.requests).sum();
-    Ok(Json(StatisticsCalls { basis: basis(&control, &answer, requests), calls }))
+    .await
 }
 
 #[cfg(test)]
@@ -684,5 +701,28 @@ mod tests {
         assert_eq!(counted.errors(), 2);
         counted.add(Outcome::Cut, &cell);
         assert_eq!(counted.errors(), 7);
+        let mut left = Cell::default();
+        left.count(4, 100, &[5, 9]);
+        counted.add(Outcome::Failed, &left);
+        assert_eq!((counted.errors(), counted.failed), (7, 9), "whoever leaves is no error");
+    }
+
+    #[test]
+    fn lane_and_base_are_compared_by_the_same() {
+        let of = |requests| {
+            let mut counted = Counted::default();
+            let mut cell = Cell::default();
+            cell.count(2, 0, &[5, requests]);
+            counted.add(Outcome::Base, &cell);
+            counted
+        };
+        let fairly = |itself: (u32, u32), callers: (u32, u32)| {
+            super::fairly((of(itself.0), of(itself.1)), (of(callers.0), of(callers.1)))
+        };
+        assert_eq!(fairly((5, 90), (5, 90)), Seen::ByItself);
+        assert_eq!(fairly((5, 0), (5, 90)), Seen::ByCallers, "base has no sidecar that reports");
+        assert_eq!(fairly((5, 90), (0, 0)), Seen::ByItself);
+        assert_eq!(fairly((5, 0), (0, 0)), Seen::ByItself);
+        assert_eq!(fairly((5, 9), (50, 90)), Seen::ByCallers, "one of ten reports");
     }
 }

@@ -9,12 +9,12 @@ use super::{
     Statistics,
     cell::Cell,
     history::{self, KEPT_SECONDS},
-    series::{Labels, TIERS},
+    series::{Labels, Outcome, TIERS},
 };
 
-/// Figures of one answer, 25 MB while it is put together: 364 lines of 180 steps, or every series there may be in one step.
-/// Lines that come later are left out, and that is told.
-const CELLS_MAX: usize = 65_536;
+/// Figures of one answer, 9 MB while it is put together: 111 lines of 180 steps, or every series there may be in one step.
+/// Whoever asks for more is told to ask for less.
+const CELLS_MAX: usize = 20_480;
 
 /// Steps of one answer: more than a screen has pixels for.
 pub(crate) const STEPS_MAX: u64 = 1_000;
@@ -85,6 +85,63 @@ impl Span {
     }
 }
 
+/// Requests, with how they ended.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Counted {
+    pub(crate) cell: Cell,
+    /// Those that did not end with a whole answer, and have a code that is no error.
+    pub(crate) broken: u64,
+    /// Those that something else than the lane served.
+    pub(crate) fallback: u64,
+    /// Those that nobody answered: who serves has not seen them, or not to their end.
+    pub(crate) failed: u64,
+}
+
+impl Counted {
+    pub(crate) fn add(&mut self, outcome: Outcome, cell: &Cell) {
+        self.cell.add(cell);
+        let requests = cell.requests();
+        let add = |sum: &mut u64, more: u64| *sum = sum.saturating_add(more);
+        match outcome {
+            // Whoever leaves before the answer is no error of anybody: 4xx.
+            Outcome::Failed => {
+                add(
+                    &mut self.broken,
+                    cell.classes[1..4].iter().fold(0, |a, b| a.saturating_add(*b)),
+                );
+                add(&mut self.failed, requests);
+            }
+            Outcome::Cut => {
+                let whole = cell.classes[0].saturating_add(cell.classes[5]);
+                add(&mut self.broken, requests.saturating_sub(whole));
+            }
+            Outcome::Fallback => add(&mut self.fallback, requests),
+            Outcome::Lane | Outcome::Base | Outcome::Denied | Outcome::Unknown => {}
+        }
+    }
+
+    pub(crate) fn merge(&mut self, other: &Self) {
+        self.cell.add(&other.cell);
+        for (sum, more) in [
+            (&mut self.broken, other.broken),
+            (&mut self.fallback, other.fallback),
+            (&mut self.failed, other.failed),
+        ] {
+            *sum = sum.saturating_add(more);
+        }
+    }
+
+    pub(crate) fn requests(&self) -> u64 {
+        self.cell.requests()
+    }
+
+    /// Those that failed: answered with a 5xx, not answered, or not to the end.
+    pub(crate) fn errors(&self) -> u64 {
+        let of_code = self.cell.classes[0].saturating_add(self.cell.classes[5]);
+        of_code.saturating_add(self.broken)
+    }
+}
+
 /// What was counted.
 #[derive(Debug)]
 pub(crate) struct Answer<K> {
@@ -92,24 +149,44 @@ pub(crate) struct Answer<K> {
     /// Step by step: how many data planes could tell something; `None`: nothing was recorded.
     pub(crate) recorded: Vec<Option<u32>>,
     /// Step by step; `None`: nothing was counted.
-    pub(crate) lines: BTreeMap<K, Vec<Option<Box<Cell>>>>,
-    /// There were more lines.
+    pub(crate) lines: BTreeMap<K, Vec<Option<Box<Counted>>>>,
+    /// There were more lines than fit.
     pub(crate) is_cut: bool,
+    /// The first second that anything was recorded in.
+    since: Option<u64>,
 }
 
 impl<K: Ord + Clone> Answer<K> {
     fn new(span: Span) -> Self {
         let recorded = vec![None; span.steps()];
-        Self { span, recorded, lines: BTreeMap::new(), is_cut: false }
+        Self { span, recorded, lines: BTreeMap::new(), is_cut: false, since: None }
     }
 
     fn recorded(&mut self, second: u64, data_planes: u32) {
         if let Some(step) = self.span.step_of(second) {
             self.recorded[step] = self.recorded[step].max(Some(data_planes));
+            self.since = Some(self.since.map_or(second, |since| since.min(second)));
         }
     }
 
-    fn cell(&mut self, key: &K, second: u64) -> Option<&mut Cell> {
+    /// Seconds of which anything is known.
+    pub(crate) fn seconds(&self) -> u64 {
+        (self.span.until - self.since.unwrap_or(self.span.from).min(self.span.until)).max(1)
+    }
+
+    /// Reads a cell off the front, and counts it.
+    fn take(&mut self, of: Option<&(K, Outcome)>, second: u64, bytes: &mut &[u8]) -> Option<()> {
+        let counted = of.and_then(|(key, _)| self.counted(key, second));
+        let (Some((_, outcome)), Some(counted)) = (of, counted) else {
+            return Cell::read(bytes, None);
+        };
+        let mut cell = Cell::default();
+        Cell::read(bytes, Some(&mut cell))?;
+        counted.add(*outcome, &cell);
+        Some(())
+    }
+
+    fn counted(&mut self, key: &K, second: u64) -> Option<&mut Counted> {
         let step = self.span.step_of(second)?;
         if !self.lines.contains_key(key) {
             if (self.lines.len() + 1) * self.span.steps() > CELLS_MAX {
@@ -141,8 +218,9 @@ impl Statistics {
         let counted = self.counted.lock();
         let span = wanted.at(counted.clock.second(now));
         let known = counted.table.all();
-        let mut lines: HashMap<u32, K> =
-            known.filter_map(|(number, series)| Some((number, line(&series.labels)?))).collect();
+        let of = |labels: &Labels| Some((line(labels)?, labels.outcome));
+        let mut lines: HashMap<u32, (K, Outcome)> =
+            known.filter_map(|(number, series)| Some((number, of(&series.labels)?))).collect();
         let frames = match span.tier {
             0 => counted.recent.since(span.from),
             _ => Vec::new(),
@@ -151,15 +229,12 @@ impl Statistics {
         let mut answer = Answer::new(span);
         for frame in &frames {
             answer.recorded(frame.second, frame.data_planes);
-            frame.read(|number, bytes| {
-                let cell = lines.get(&number).and_then(|key| answer.cell(key, frame.second));
-                Cell::read(bytes, cell)
-            });
+            frame.read(|number, bytes| answer.take(lines.get(&number), frame.second, bytes));
         }
         if span.tier > 0 {
             let connection = history::reader(self.history.path())?;
             for (number, labels) in history::read_series(&connection)? {
-                if let Some(key) = line(&labels) {
+                if let Some(key) = of(&labels) {
                     lines.insert(number, key);
                 }
             }
@@ -174,9 +249,8 @@ impl Statistics {
                 numbers,
                 within,
                 |second, number, bytes| {
-                    let cell = lines.get(&number).and_then(|key| answer.cell(key, second));
                     // What is spoilt counts nothing.
-                    let _ = Cell::read(&mut &bytes[..], cell);
+                    let _ = answer.take(lines.get(&number), second, &mut &bytes[..]);
                 },
             )?;
         }

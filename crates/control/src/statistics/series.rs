@@ -8,6 +8,10 @@ use super::cell::Cell;
 /// the same application are one. What comes later is counted as `other`.
 pub(crate) const SERIES_MAX: usize = 20_000;
 
+/// Of these, such as one teller has: a gateway or the sidecars of an application. What comes later is counted as its `other`;
+/// nobody takes the room of all.
+pub(crate) const OF_TELLER_MAX: usize = 2_000;
+
 /// Bytes of a label; names of services are DNS names at the longest.
 pub(crate) const LABEL_BYTES_MAX: usize = 253;
 
@@ -107,6 +111,7 @@ pub(crate) struct Series {
 #[derive(Debug, Default)]
 pub(crate) struct Table {
     by_labels: HashMap<Arc<Labels>, u32>,
+    by_teller: HashMap<Box<str>, usize>,
     all: HashMap<u32, Series>,
     next: u32,
 }
@@ -120,6 +125,7 @@ impl Table {
     /// A series of before a restart.
     pub(crate) fn restore(&mut self, number: u32, labels: Labels) {
         let labels = Arc::new(labels);
+        *self.by_teller.entry(labels.teller.clone()).or_default() += 1;
         self.by_labels.insert(Arc::clone(&labels), number);
         self.all
             .insert(number, Series { labels, open: Default::default(), latest: 0, is_kept: true });
@@ -131,10 +137,13 @@ impl Table {
         if let Some((labels, number)) = self.by_labels.get_key_value(&labels) {
             return (*number, Arc::clone(labels));
         }
-        if self.all.len() >= SERIES_MAX {
+        let of_teller = self.by_teller.get(&labels.teller).copied().unwrap_or_default();
+        let is_full = self.all.len() >= SERIES_MAX;
+        if is_full || of_teller >= OF_TELLER_MAX {
             let other = || Box::<str>::from(OTHER);
+            let teller = if is_full { other() } else { labels.teller.clone() };
             let of_rest = Labels {
-                teller: other(),
+                teller,
                 application: other(),
                 service: other(),
                 route: other(),
@@ -154,6 +163,7 @@ impl Table {
     fn add(&mut self, labels: Labels) -> (u32, Arc<Labels>) {
         let (number, labels) = (self.next, Arc::new(labels));
         self.next += 1;
+        *self.by_teller.entry(labels.teller.clone()).or_default() += 1;
         self.by_labels.insert(Arc::clone(&labels), number);
         let series = Series {
             labels: Arc::clone(&labels),
@@ -173,6 +183,13 @@ impl Table {
         self.all.get_mut(&number)
     }
 
+    /// Labels that were on their way to the disk may not have come there: they are written again.
+    pub(crate) fn forget_what_is_kept(&mut self) {
+        for series in self.all.values_mut() {
+            series.is_kept = false;
+        }
+    }
+
     pub(crate) fn all(&self) -> impl Iterator<Item = (u32, &Series)> {
         self.all.iter().map(|(number, series)| (*number, series))
     }
@@ -183,5 +200,9 @@ impl Table {
             series.latest >= second || series.open.iter().any(|open| !open.is_empty())
         });
         self.by_labels.retain(|_, number| self.all.contains_key(number));
+        self.by_teller.clear();
+        for labels in self.by_labels.keys() {
+            *self.by_teller.entry(labels.teller.clone()).or_default() += 1;
+        }
     }
 }

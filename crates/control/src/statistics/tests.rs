@@ -41,7 +41,9 @@ fn counted(statistics: &Statistics, wanted: Wanted, now: Instant) -> Vec<(String
                 .then(|| format!("{}/{}", labels.application, labels.lane))
         })
         .unwrap();
-    let sum = |cells: &Vec<Option<Box<Cell>>>| cells.iter().flatten().map(|it| it.requests()).sum();
+    let sum = |cells: &Vec<Option<Box<question::Counted>>>| {
+        cells.iter().flatten().map(|it| it.requests()).sum()
+    };
     answer.lines.iter().map(|(name, cells)| (name.clone(), sum(cells))).collect()
 }
 
@@ -54,7 +56,7 @@ fn what_data_planes_of_an_application_report_is_one_series() {
     let directory = tempfile::tempdir().unwrap();
     let start = Instant::now();
     let statistics = Arc::new(Statistics::open(directory.path(), start));
-    let mut streams = [0; 3].map(|_| statistics.begin(&hello("a")).unwrap());
+    let mut streams = [0; 3].map(|_| statistics.begin(&hello("a"), start).unwrap());
     for stream in &mut streams {
         stream.take(report(vec![series("gray", 2)], 5), start);
     }
@@ -71,7 +73,7 @@ fn a_data_plane_that_restarts_makes_nothing_less() {
     let start = Instant::now();
     let statistics = Arc::new(Statistics::open(directory.path(), start));
     for _ in 0..2 {
-        let mut stream = statistics.begin(&hello("a")).unwrap();
+        let mut stream = statistics.begin(&hello("a"), start).unwrap();
         stream.take(report(vec![series("gray", 2)], 7), start);
     }
     assert_eq!(statistics.reporting(), 0);
@@ -83,31 +85,43 @@ fn nobody_counts_for_anothers_application_nor_as_a_gateway() {
     let directory = tempfile::tempdir().unwrap();
     let start = Instant::now();
     let statistics = Arc::new(Statistics::open(directory.path(), start));
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     let of_another = v1::TrafficSeries { application: "b".to_owned(), ..series("gray", 2) };
     stream.take(report(vec![of_another], 1), start);
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     let role = v1::TrafficRole::Gateway.into();
     stream.take(report(vec![v1::TrafficSeries { role, ..series("gray", 2) }], 1), start);
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     let service = "s".repeat(LABEL_BYTES_MAX + 1);
     stream.take(report(vec![v1::TrafficSeries { service, ..series("gray", 2) }], 1), start);
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
+    let service = "\u{1b}[2J".to_owned();
+    stream.take(report(vec![v1::TrafficSeries { service, ..series("gray", 2) }], 1), start);
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     stream.take(report(vec![series("gray", 6)], 1), start);
     assert_eq!(counted(&statistics, ALL, start + second(1)), [("a/gray".to_owned(), 1)]);
-    assert!(statistics.begin(&v1::Hello::default()).is_none(), "it reports nothing");
+    assert!(statistics.begin(&v1::Hello::default(), start).is_none(), "it reports nothing");
+    for name in ["n".repeat(LABEL_BYTES_MAX + 1), "\u{1b}]0;".to_owned()] {
+        assert!(statistics.begin(&hello(&name), start).is_none(), "{name:?}");
+    }
 }
 
 #[test]
-fn reports_come_once_a_second_or_are_not_counted() {
+fn reports_that_come_together_after_a_stall_are_counted_and_endless_ones_are_not() {
     let directory = tempfile::tempdir().unwrap();
     let start = Instant::now();
     let statistics = Arc::new(Statistics::open(directory.path(), start));
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     stream.take(report(vec![series("gray", 2)], 1), start);
-    stream.take(report(vec![], 10), start + Duration::from_millis(50));
-    stream.take(report(vec![], 100), start + second(1));
-    assert_eq!(counted(&statistics, ALL, start + second(3)), [("a/gray".to_owned(), 101)]);
+    for _ in 0..10 {
+        stream.take(report(vec![], 1), start + second(10));
+    }
+    assert_eq!(counted(&statistics, ALL, start + second(12)), [("a/gray".to_owned(), 11)]);
+    for _ in 0..10_000 {
+        stream.take(report(vec![], 1), start + second(12));
+    }
+    let all = counted(&statistics, ALL, start + second(14))[0].1;
+    assert!((20..50).contains(&all), "{all} requests");
 }
 
 #[test]
@@ -116,7 +130,7 @@ fn what_is_kept_survives_a_restart_at_every_length() {
     let start = Instant::now();
     let open = |at| Arc::new(Statistics::open(directory.path(), at));
     let statistics = open(start);
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     stream.take(report(vec![series("gray", 2)], 1), start);
     for number in 1..=25 {
         stream.take(report(vec![], 1), start + second(number));
@@ -136,7 +150,7 @@ fn what_is_kept_survives_a_restart_at_every_length() {
     // The clock of the first ran ahead of the machine's: seconds of the future are left out, spans are not.
     assert_eq!(gray(3_600, 90), 26, "ten seconds");
     assert_eq!(gray(2 * 24 * 3_600, 700), 26, "five minutes");
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     stream.take(report(vec![series("gray", 2)], 4), now + second(800));
     // Another thread writes.
     let deadline = Instant::now() + second(20);
@@ -156,7 +170,7 @@ fn a_spoilt_history_is_set_aside() {
         .unwrap();
     let start = Instant::now();
     let statistics = Arc::new(Statistics::open(directory.path(), start));
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     stream.take(report(vec![series("gray", 2)], 3), start);
     let hour = Wanted { window: 3_600, step: None, is_one: true };
     statistics.tick(start + second(20));
@@ -171,7 +185,7 @@ fn a_step_in_which_nobody_could_tell_anything_is_none_and_not_nothing() {
     let start = Instant::now();
     let statistics = Arc::new(Statistics::open(directory.path(), start));
     statistics.tick(start + second(5));
-    let mut stream = statistics.begin(&hello("a")).unwrap();
+    let mut stream = statistics.begin(&hello("a"), start).unwrap();
     stream.take(report(vec![series("gray", 2)], 3), start + second(6));
     for number in 7..=20 {
         statistics.tick(start + second(number));
@@ -195,7 +209,8 @@ fn an_answer_of_one_step_has_room_for_every_series_and_one_of_many_says_what_it_
     let start = Instant::now();
     let statistics = Arc::new(Statistics::open(directory.path(), start));
     for application in 0..700 {
-        let mut stream = statistics.begin(&hello(&format!("application-{application}"))).unwrap();
+        let mut stream =
+            statistics.begin(&hello(&format!("application-{application}")), start).unwrap();
         stream.take(report(vec![series("gray", 2)], 1), start);
     }
     let now = start + second(3);
@@ -210,21 +225,24 @@ fn an_answer_of_one_step_has_room_for_every_series_and_one_of_many_says_what_it_
 fn more_series_than_there_may_be_are_counted_as_one() {
     let mut table = Table::default();
     let labels = |service: &str| {
-        labels(
-            v1::TrafficSeries { service: service.to_owned(), ..series("gray", 2) },
-            v1::Role::Sidecar,
-            "a",
-        )
-        .unwrap()
-        .1
+        let teller = service.get(..1).unwrap_or_default();
+        let told = v1::TrafficSeries { service: service.to_owned(), ..series("gray", 2) };
+        let (_, labels) = labels(told, v1::Role::Sidecar, teller).unwrap();
+        labels
     };
+    // One of nine tellers takes no more than its share.
+    for service in 0..10 * series::OF_TELLER_MAX {
+        table.number(labels(&format!("1-{service}")));
+    }
+    assert_eq!(table.all().count(), series::OF_TELLER_MAX + 1);
     for service in 0..series::SERIES_MAX {
-        table.number(labels(&service.to_string()));
+        let teller = char::from_u32(0x4E00 + (service / 1_000) as u32).unwrap();
+        table.number(Labels { teller: teller.to_string().into(), ..labels(&service.to_string()) });
     }
     let (rest, _) = table.number(labels("one"));
     assert_eq!(table.number(labels("two")).0, rest);
     assert_eq!(&*table.get(rest).unwrap().labels.service, "other");
-    assert_ne!(table.number(labels("7")).0, rest, "those known stay");
+    assert_ne!(table.number(labels("1-7")).0, rest, "those known stay");
     // What nothing is heard of makes room.
     table.forget_before(1);
     assert_ne!(table.number(labels("two")).0, rest);
@@ -282,7 +300,9 @@ fn be_busy() {
     let first = v1::Traffic { series, ..later.clone() }.encode_to_vec();
     let later = later.encode_to_vec();
     let mut streams: Vec<_> = (0..APPLICATIONS * INSTANCES)
-        .map(|number| statistics.begin(&hello(&format!("application-{}", number % APPLICATIONS))))
+        .map(|number| {
+            statistics.begin(&hello(&format!("application-{}", number % APPLICATIONS)), start)
+        })
         .map(Option::unwrap)
         .collect();
     let is_full = std::env::var_os("LANEWAY_FAULTS").is_some_and(|it| it == "full");

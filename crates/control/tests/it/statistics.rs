@@ -124,6 +124,8 @@ async fn reported(plane: &Plane) -> [DataPlane; 3] {
         &[8, 24, 6, 2],
     );
     seen.in_flight = 3;
+    // No entrance: what it says is not counted.
+    seen.entered = vec![entered("gray", u64::MAX)];
     a.say(Message::Traffic(seen)).await;
     [gateway, a, old]
 }
@@ -201,6 +203,8 @@ async fn lines_of_a_series_are_told_apart_by_what_is_asked() {
         ("series?application=a&lane=base&by=application", vec![("a", 24)]),
         ("series?gateway=edge&by=route", vec![("all", 32)]),
         ("series?caller=a&by=application", vec![("b", 8)]),
+        // Of a as its sidecar tells it, of b as its caller does.
+        ("series?group=trade&by=outcome", vec![("failed", 2), ("lane", 14)]),
         ("series?application=b&by=code", vec![("2xx", 6), ("5xx", 2)]),
         ("series?application=b&by=outcome&step=5s", vec![("failed", 2), ("lane", 6)]),
     ] {
@@ -223,6 +227,7 @@ async fn questions_that_cannot_be_answered_say_what_would_be_right() {
     for (question, status, told) in [
         ("series?by=colour", 400, "by: `colour`: use one of lane, application"),
         ("series?window=31d", 400, "window: `31d`: use 1s to 30d"),
+        ("series?window=1m&step=1h", 400, "step: it is longer than the window"),
         ("top?lane=gray", 400, "lane"),
         ("top?group=nobody", 404, "group: `nobody`: there is no such lane group"),
         ("compare?group=trade", 400, "lane is missing"),

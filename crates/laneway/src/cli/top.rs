@@ -44,9 +44,20 @@ pub(crate) async fn run(verb: Top) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
     let is_table = verb.output.output == Format::Table;
     let is_live = is_table && !verb.once && std::io::stdout().is_terminal();
+    let mut has_shown = false;
     loop {
         let asked = (verb.group.as_deref(), verb.application.as_deref());
-        let top = client.statistics_top(asked.0, asked.1, &verb.window).await?;
+        let top = match client.statistics_top(asked.0, asked.1, &verb.window).await {
+            Ok(top) => top,
+            // It is about to be back.
+            Err(error) if is_live && has_shown => {
+                output::error(&error);
+                tokio::time::sleep(DRAWN_EVERY).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        has_shown = true;
         match verb.output.output {
             Format::Json => output::line(write::json_of(&top)),
             Format::Yaml => output::text(&write::yaml_of(&top)),
@@ -99,9 +110,6 @@ fn basis(basis: &StatisticsBasis) -> String {
         format!("{requests} requests in {} s, as {data_planes} {planes} counted", until - from);
     if *silent_data_planes > 0 {
         text.push_str(&format!("; {silent_data_planes} more report nothing"));
-    }
-    if basis.is_cut {
-        text.push_str("; there is more: name a group or an application");
     }
     text.push('\n');
     text
