@@ -23,6 +23,7 @@ mod source;
 mod status;
 mod table;
 mod tls;
+mod tls_route;
 
 pub use any_route::{AnyRoute, AnyRule, Matches};
 pub use backend_tls_policy::{
@@ -31,7 +32,8 @@ pub use backend_tls_policy::{
 };
 pub use certificate::{CertificateFiles, CertificateSpec, NOT_ITS_KEY, WrittenKey};
 pub use gateway::{
-    AllowedRoutes, GatewaySpec, LanewayGatewaySpec, Listener, NamespacesFrom, RouteNamespaces,
+    AllowedRoutes, GatewaySpec, LanewayGatewaySpec, Listener, NamespacesFrom, RouteGroupKind,
+    RouteNamespaces,
 };
 pub use grpc_route::{GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
 pub use kind::{Key, one_line};
@@ -57,6 +59,7 @@ pub use tls::{
     CertificateRef, ClientsMode, FrontendTls, GatewayTls, ListenerTls, PortTls, PortValidation,
     TlsMode, ValidationOfClients,
 };
+pub use tls_route::{TlsRouteRule, TlsRouteSpec};
 
 table::kinds! {
     /// Where instances come from.
@@ -73,6 +76,8 @@ table::kinds! {
     HttpRoute(HttpRouteSpec) as http_routes: GatewayApi, "HTTPRoute", "httproutes", ["route", "routes"];
     /// Routes of gRPC.
     GrpcRoute(GrpcRouteSpec) as grpc_routes: GatewayApi, "GRPCRoute", "grpcroutes", [];
+    /// Routes of connections in TLS.
+    TlsRoute(TlsRouteSpec) as tls_routes: GatewayApi, "TLSRoute", "tlsroutes", [];
     /// A group of lanes.
     LaneGroup(LaneGroupSpec) as lane_groups: Laneway, "LaneGroup", "lanegroups", ["group", "groups"];
     /// A lane.

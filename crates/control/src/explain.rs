@@ -13,7 +13,7 @@ use api::{
 use lanes::{
     AddressLookup, Context, Endpoint, Entrance, Explanation, Problem, Request, Service, ServiceId,
     Snapshot,
-    choose::Outcome,
+    choose::{Choice, Outcome},
     directory::NameAnswer,
     service::{Port, Protocol},
 };
@@ -27,6 +27,7 @@ use routes::{
 use crate::hub::Hub;
 
 mod arrival;
+mod passed;
 mod reach;
 mod request;
 
@@ -112,6 +113,10 @@ impl Moment {
             return Ok(response);
         };
         response.listener = listener.name.clone();
+        if listener.passes_tls() {
+            self.pass(wanted, index, head.host(), random, &mut response);
+            return Ok(response);
+        }
         response.trusted = listener.trusted;
         let policy = Policy::of_listener(listener, self.reported.of_gateway(&wanted.gateway));
         let believed = entrance::believe(&mut head, peer, policy);
@@ -141,7 +146,7 @@ impl Moment {
             response.routing.push("the route answers with a redirect: nobody is called".to_owned());
             (None, Edits::NONE)
         } else {
-            let drawn = backend(rule, random, &mut response.routing);
+            let drawn = backend(rule, random, "500", &mut response.routing);
             match drawn.filter(|(_, backend)| self.is_believed(backend, &mut response.routing)) {
                 Some((id, backend)) => (Some(id), Edits::of(rule, backend, matched_bytes)),
                 None => (None, Edits::NONE),
@@ -295,15 +300,7 @@ impl Moment {
                 );
             }
             Ok(choice) => {
-                hop.outcome = match choice.outcome {
-                    Outcome::Lane => "lane",
-                    Outcome::Fallback => "fallback",
-                    Outcome::Base => "base",
-                }
-                .to_owned();
-                hop.endpoint = choice.endpoint.address.to_string();
-                hop.port = self.port(service, choice.endpoint);
-                hop.tag = choice.endpoint.tag.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.serves(service, &choice, &mut hop);
                 let application = service.application();
                 if !self.arrive(application, choice.endpoint, sent, context, random, &mut told) {
                     hop.unknown = format!(
@@ -318,6 +315,19 @@ impl Moment {
         }
         hop.steps = told.steps.into_iter().map(ExplainStep::from).collect();
         hop
+    }
+
+    /// Tells who serves a hop.
+    fn serves(&self, service: &Service, choice: &Choice<'_>, hop: &mut ExplainHop) {
+        hop.outcome = match choice.outcome {
+            Outcome::Lane => "lane",
+            Outcome::Fallback => "fallback",
+            Outcome::Base => "base",
+        }
+        .to_owned();
+        hop.endpoint = choice.endpoint.address.to_string();
+        hop.port = self.port(service, choice.endpoint);
+        hop.tag = choice.endpoint.tag.as_ref().map(ToString::to_string).unwrap_or_default();
     }
 
     /// At which port of its application an instance is called, where that is not the only one or does not speak HTTP.
@@ -367,14 +377,16 @@ impl Moment {
     }
 }
 
-/// The backend a rule's weights draw, with its service, and what is said of it.
+/// The backend a rule's weights draw, with its service, and what is said of it; `refused` is what a client gets where there
+/// is none.
 fn backend<'t>(
     rule: &'t Rule,
     random: &mut impl FnMut() -> [u8; 16],
+    refused: &str,
     routing: &mut Vec<String>,
 ) -> Option<(&'t ServiceId, &'t Backend)> {
     let Some(drawn) = rule.backend(ticket(random)) else {
-        routing.push("the rule has no backend with a weight: 500".to_owned());
+        routing.push(format!("the rule has no backend with a weight: {refused}"));
         return None;
     };
     let total: u64 = rule.backends.iter().map(|backend| u64::from(backend.weight)).sum();
@@ -388,7 +400,7 @@ fn backend<'t>(
             Some((id, drawn))
         }
         Err(problem) => {
-            routing.push(format!("the backend{share} does not resolve: {problem}: 500"));
+            routing.push(format!("the backend{share} does not resolve: {problem}: {refused}"));
             None
         }
     }

@@ -121,6 +121,7 @@ pub fn default_gateway(port: u16) -> Gateway {
         tls: None,
         allowed_routes: Some(AllowedRoutes {
             namespaces: Some(RouteNamespaces { from: NamespacesFrom::All }),
+            kinds: Vec::new(),
         }),
     };
     Resource::new(DEFAULT_GATEWAY, GatewaySpec::new(vec![listener]))

@@ -224,6 +224,10 @@ impl Picture {
                     self.index_route(&route.into(), exists);
                     affected.routes.insert(key());
                 }
+                Object::TlsRoute(route) => {
+                    self.index_route(&route.into(), exists);
+                    affected.routes.insert(key());
+                }
                 Object::Backend(backend) => {
                     affected.backends.insert(key());
                     self.services.back(&convert::routes::service(backend), exists, touches);
@@ -506,8 +510,13 @@ impl Picture {
                         && self.routing.depends_on_policies(name))
             }
             ResourceKey::Service(_) => {
-                let kinds =
-                    [Kind::HttpRoute, Kind::GrpcRoute, Kind::Backend, Kind::BackendTlsPolicy];
+                let kinds = [
+                    Kind::HttpRoute,
+                    Kind::GrpcRoute,
+                    Kind::TlsRoute,
+                    Kind::Backend,
+                    Kind::BackendTlsPolicy,
+                ];
                 kinds.into_iter().any(|kind| self.unknown.any(kind))
             }
             ResourceKey::Certificate(name) => {

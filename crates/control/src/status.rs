@@ -14,7 +14,7 @@ use std::{
 
 use api::{
     convert,
-    resource::{Key, Kind, Object, Status, StatusCondition},
+    resource::{AnyRoute, Key, Kind, Object, Status, StatusCondition},
     validate::Finding,
 };
 use foldhash::{HashMap, HashSet};
@@ -89,6 +89,9 @@ impl Statuses {
     pub(crate) fn objects_changed(&mut self, changes: &[ObjectChange]) {
         for change in changes {
             for (stored, exists) in [(&change.old, false), (&change.new, true)] {
+                // At how many listeners a route stands, these tell.
+                let route = stored.as_ref().and_then(|stored| AnyRoute::of(&stored.object));
+                self.marked.extend(route.iter().flat_map(AnyRoute::gateways_named));
                 let resource = stored.as_ref().and_then(|stored| resource_of(&stored.object));
                 let Some(resource) = resource else { continue };
                 if exists {
@@ -307,7 +310,7 @@ fn resource_of(object: &Object) -> Option<ResourceKey> {
             .spec
             .laneway()
             .map(|_| ResourceKey::Gateway(gateway.metadata.name.as_str().into())),
-        Object::HttpRoute(_) | Object::GrpcRoute(_) => {
+        Object::HttpRoute(_) | Object::GrpcRoute(_) | Object::TlsRoute(_) => {
             let key = convert::routes::route_key(&object.key())?;
             Some(ResourceKey::Route(key.into()))
         }

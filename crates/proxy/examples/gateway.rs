@@ -13,7 +13,7 @@ use proxy::{Feed, GatewayConfig, Published};
 use routes::{
     GatewaySpec, RouteKind, RouteSpec, Table,
     spec::{BackendSpec, ListenerSpec, MatchSpec, ParentSpec, PathSpec, RuleSpec},
-    tls::{Certificate, ListenerTls, PrivateKey, TlsVersion},
+    tls::{Certificate, ListenerTls, PrivateKey, TlsMode, TlsVersion},
 };
 use tokio::sync::{mpsc, watch};
 
@@ -34,6 +34,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     loop {
         std::thread::park();
     }
+}
+
+/// TLS with the one certificate there is.
+fn ends_tls() -> TlsMode {
+    TlsMode::Terminate(ListenerTls {
+        certificates: vec!["default/own".to_owned()],
+        clients: None,
+        minimum: TlsVersion::V1_2,
+    })
 }
 
 fn picture(
@@ -73,11 +82,7 @@ fn picture(
             trusted_hops: 0,
             merge_slashes: true,
             http2: true,
-            tls: tls.then(|| ListenerTls {
-                certificates: vec!["default/own".to_owned()],
-                clients: None,
-                minimum: TlsVersion::V1_2,
-            }),
+            tls: tls.then(ends_tls),
         }],
     };
     let path = PathSpec::Prefix("/".to_owned());

@@ -14,7 +14,10 @@ use tokio::sync::watch;
 
 use crate::{
     buffers::Buffer,
-    downstream,
+    downstream::{
+        self,
+        tls::{self, Begun},
+    },
     error::Kind,
     exchange::sides::{Decide, Found},
     inherited::Inherited,
@@ -26,14 +29,15 @@ use crate::{
     source::Source,
     threads::{self, Accepted, Serve, Settings, Thread},
     tls::shown::{self, Shown},
-    transport::Connection,
     unbound::UnboundPorts,
+    unread::UnreadCalls,
     worker::Worker,
 };
 
 use plan::{Arrival, Identity, Secured};
 
 mod listeners;
+mod passing;
 mod plan;
 
 /// What a gateway is told when it starts.
@@ -96,16 +100,19 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let (name, correlation) = (config.name, config.correlation_headers);
     let first = Shown::of(&feed.published.borrow(), &Shown::default());
     let shown = Arc::new(watch::Sender::new(Arc::new(first)));
-    let unbound = UnboundPorts::default();
-    let of_threads = unbound.clone();
+    let (unbound, unread) = (UnboundPorts::default(), UnreadCalls::default());
+    let of_threads = (unbound.clone(), unread.clone());
+    let sampled = unread.clone();
+    config.metrics.collect_from(move |samples| sampled.sample(Role::Gateway, samples));
     let inherited = config.inherited.clone();
     let make = move || {
         let (name, correlation) = (name.clone(), correlation.clone());
         Gateway {
             identity: Rc::new(Identity { name, correlation }),
-            unbound: of_threads.clone(),
+            unbound: of_threads.0.clone(),
             inherited: inherited.clone(),
             workers,
+            passed: of_threads.1.clone(),
             shown: Arc::clone(&shown),
         }
     };
@@ -122,7 +129,7 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     for address in config.inherited.close_rest() {
         tracing::info!(%address, "nothing is served there any more");
     }
-    Ok(Running { unbound, ..running })
+    Ok(Running { unbound, unread, ..running })
 }
 
 /// What a gateway's threads are for.
@@ -133,6 +140,8 @@ struct Gateway {
     inherited: Inherited,
     /// How many threads there are.
     workers: usize,
+    /// Connections in TLS that were passed on as they are.
+    passed: UnreadCalls,
     /// What its listeners show in TLS; all threads have the same.
     shown: Arc<watch::Sender<Arc<Shown>>>,
 }
@@ -140,10 +149,16 @@ struct Gateway {
 impl Serve for Gateway {
     async fn serve(self: Rc<Self>, worker: Rc<Worker>, accepted: Accepted) {
         let Accepted { connection, port, listener_is_removed, .. } = accepted;
-        let secured = match worker.picture().routes.ends_tls(port) {
+        let secured = match worker.picture().routes.speaks_tls(port) {
             false => None,
-            true => match Box::pin(self.secure(&worker, &connection, port)).await {
-                Some(secured) => Some(secured),
+            true => match Box::pin(tls::agree(&worker, &connection, &self.shown, port)).await {
+                Some(Begun::Agreed(agreed)) => {
+                    Some(Box::new(Secured { agreed, shown: Arc::clone(&self.shown) }))
+                }
+                Some(Begun::Passes(greeting)) => {
+                    let passing = passing::pass(&worker, connection, port, greeting, &self.passed);
+                    return Box::pin(passing).await;
+                }
                 None => return,
             },
         };
@@ -175,19 +190,6 @@ impl Serve for Gateway {
         } else {
             follow_listeners.await;
         }
-    }
-}
-
-impl Gateway {
-    /// Agrees on TLS with a client; `None`: there is none.
-    async fn secure(
-        &self,
-        worker: &Worker,
-        connection: &Connection,
-        port: u16,
-    ) -> Option<Box<Secured>> {
-        let agreed = downstream::tls::agree(worker, connection, &self.shown, port).await?;
-        Some(Box::new(Secured { agreed, shown: Arc::clone(&self.shown) }))
     }
 }
 

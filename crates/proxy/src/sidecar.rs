@@ -10,7 +10,7 @@ use std::{
 
 use lanes::directory::canonical;
 use routes::entrance::CorrelationHeaders;
-use telemetry::{Metrics, Role, names};
+use telemetry::{Metrics, Role};
 use tokio::sync::Notify;
 
 use crate::{
@@ -144,8 +144,8 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
     let sampled = (of_threads.clone(), in_lanes.clone());
     config.metrics.collect_from(move |samples| {
         let ((calls, arrivals, undeclared), in_lanes) = &sampled;
-        calls.sample(names::UNREAD, samples);
-        arrivals.sample(names::UNREAD_ARRIVALS, samples);
+        calls.sample(Role::SidecarOutbound, samples);
+        arrivals.sample(Role::SidecarInbound, samples);
         undeclared.sample(samples);
         in_lanes.sample(samples);
     });

@@ -1,13 +1,12 @@
-//! Calls that a sidecar cannot read, and so cannot keep in a lane, to services and to its own application: counted by
-//! service and protocol, and told.
+//! Connections that a proxy cannot read, and so cannot keep in a lane, to services and to a sidecar's own application: counted
+//! by service and protocol, and told.
 
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
-use telemetry::{
-    Samples,
-    names::{self, Metric},
-};
+use telemetry::{Role, Samples, names};
+
+pub(crate) mod instances;
 
 /// Services that are told apart; what an application calls is far fewer.
 const SERVICES_MAX: usize = 256;
@@ -77,14 +76,15 @@ impl UnreadCalls {
         *calls == 1
     }
 
-    /// Adds them under a metric's name.
-    pub(crate) fn sample(&self, metric: Metric, samples: &mut Samples) {
+    /// Adds them, as those of what the proxy is to them.
+    pub(crate) fn sample(&self, role: Role, samples: &mut Samples) {
         for (service, protocol, calls) in self.all() {
             let labels = [
+                (names::label::ROLE, role.as_str()),
                 (names::label::SERVICE, service.as_str()),
                 (names::label::PROTOCOL, protocol.name()),
             ];
-            samples.add(metric, &labels, calls as f64);
+            samples.add(names::OPAQUE, &labels, calls as f64);
         }
     }
 }

@@ -143,7 +143,7 @@ impl<'g> Compiler<'g> {
         let mut attached: Vec<(usize, Vec<&HostPattern>)> = Vec::new();
         for (parent_index, parent) in parents {
             let named: Vec<usize> = (self.gateway.listeners.iter().enumerate())
-                .filter(|(_, listener)| parent.names(listener))
+                .filter(|(_, listener)| parent.names(listener) && listener.carries(route.kind))
                 .map(|(index, _)| index)
                 .collect();
             if named.is_empty() {

@@ -23,7 +23,7 @@ pub mod tls;
 pub use compile::RouteProblem;
 pub use edits::Edits;
 pub use normal::{PathError, encode_beyond_ascii, has_slashes_in_a_row, merge_slashes, normalise};
-pub use overlaps::{Overlap, overlaps, places};
+pub use overlaps::{Overlap, attached, overlaps, places};
 pub use published::Published;
 pub use spec::{GatewaySpec, RouteKind, RouteSpec};
 pub use table::{Backend, Found, Rule, Table};

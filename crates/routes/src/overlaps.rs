@@ -49,7 +49,7 @@ pub(crate) fn among<'r>(gateway: &GatewaySpec, by_age: &[&'r RouteSpec]) -> Vec<
         // Each looks through what the other kind has taken: there may be many of one kind, and few of the other.
         let (mut of_http, mut of_grpc) = (Vec::new(), Vec::new());
         for (&route, hosts) in by_age.iter().zip(&hosts) {
-            if !names(route, gateway, spec) {
+            if !route.names(gateway, spec) {
                 continue;
             }
             // Of host patterns that meet one holds the other: if all three meet in pairs, there is a host in all.
@@ -57,6 +57,8 @@ pub(crate) fn among<'r>(gateway: &GatewaySpec, by_age: &[&'r RouteSpec]) -> Vec<
             let (taken, of_others) = match route.kind {
                 RouteKind::Http => (&mut of_http, &of_grpc),
                 RouteKind::Grpc => (&mut of_grpc, &of_http),
+                // Where these stand nothing else does.
+                RouteKind::Tls => continue,
             };
             let mut of_others = of_others.iter();
             let older = of_others.find(|(_, theirs): &&(&RouteSpec, &HostPattern)| {
@@ -73,25 +75,50 @@ pub(crate) fn among<'r>(gateway: &GatewaySpec, by_age: &[&'r RouteSpec]) -> Vec<
 
 /// At how many listeners of `gateway` a route would stand, were it alone.
 pub fn places(gateway: &GatewaySpec, route: &RouteSpec) -> usize {
-    let hosts = compile_hostnames(&route.hostnames, &mut Vec::new());
-    let stands_at = |listener: &&ListenerSpec| {
-        let of_listener = HostPattern::of_listener(listener.hostname.as_deref());
-        names(route, gateway, listener)
-            && of_listener.is_ok_and(|it| hosts.iter().any(|host| host.intersects(&it)))
-    };
-    gateway.listeners.iter().filter(stands_at).count()
+    standing(gateway, route).count()
 }
 
-fn names(route: &RouteSpec, gateway: &GatewaySpec, listener: &ListenerSpec) -> bool {
-    let mut parents = route.parents.iter();
-    parents.any(|parent| parent.gateway == gateway.name && parent.names(listener))
+/// How many of these routes stand at each listener of `gateway`.
+pub fn attached<'r>(
+    gateway: &GatewaySpec,
+    routes: impl IntoIterator<Item = &'r RouteSpec>,
+) -> Vec<usize> {
+    let mut by_age: Vec<&RouteSpec> = routes.into_iter().collect();
+    by_age.sort_by_cached_key(|route| route.age());
+    let mut counts = vec![0; gateway.listeners.len()];
+    for listener in by_age.iter().flat_map(|route| standing(gateway, route)) {
+        counts[listener] += 1;
+    }
+    for overlap in among(gateway, &by_age) {
+        counts[overlap.listener] -= 1;
+    }
+    counts
+}
+
+/// The listeners of `gateway` at which a route would stand, were it alone.
+fn standing<'g>(
+    gateway: &'g GatewaySpec,
+    route: &'g RouteSpec,
+) -> impl Iterator<Item = usize> + use<'g> {
+    let hosts = compile_hostnames(&route.hostnames, &mut Vec::new());
+    let stands_at = move |listener: &ListenerSpec| {
+        let of_listener = HostPattern::of_listener(listener.hostname.as_deref());
+        route.names(gateway, listener)
+            && of_listener.is_ok_and(|it| hosts.iter().any(|host| host.intersects(&it)))
+    };
+    let listeners = gateway.listeners.iter().enumerate();
+    listeners.filter(move |(_, listener)| stands_at(listener)).map(|(index, _)| index)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::table::tests::{gateway, route};
-    use RouteKind::{Grpc, Http};
+    use crate::{
+        Found, Table,
+        table::tests::{gateway, route, rule, sent},
+        tls::TlsMode,
+    };
+    use RouteKind::{Grpc, Http, Tls};
 
     #[test]
     fn of_two_kinds_under_one_host_the_older_has_it() {
@@ -126,5 +153,47 @@ mod tests {
                 found.iter().map(|it| format!("{} {}", it.route.name, it.older.name)).collect();
             assert_eq!(found, expected);
         }
+    }
+
+    #[test]
+    fn a_route_stands_where_its_kind_is_carried_and_names_lead_to_the_oldest() {
+        let mut gateway = gateway(&[
+            ("http", 80, None),
+            ("passing", 443, Some("*.example")),
+            ("one", 443, Some("one.example")),
+        ]);
+        gateway.listeners[1].tls = Some(TlsMode::Passthrough);
+        gateway.listeners[2].tls = Some(TlsMode::Passthrough);
+        let of = |name: &str, created, kind, hostname: &str| RouteSpec {
+            kind,
+            hostnames: vec![hostname.to_owned()],
+            ..route(name, created, vec![rule(Vec::new())])
+        };
+        let routes = [
+            of("web", 1, Http, "x.example"),
+            of("calls", 2, Grpc, "x.example"),
+            of("wide", 3, Tls, "*.example"),
+            of("late", 5, Tls, "x.example"),
+            of("early", 4, Tls, "x.example"),
+        ];
+        assert_eq!(attached(&gateway, &routes), [1, 3, 1]);
+        assert_eq!(places(&gateway, &routes[2]), 2);
+        let (table, problems) = Table::compile(Some(&gateway), &routes);
+        assert_eq!(problems, []);
+        for (name, listener, expected) in [
+            ("x.example", 1, "tlsroute/default/early"),
+            ("y.example", 1, "tlsroute/default/wide"),
+            ("one.example", 2, "tlsroute/default/wide"),
+        ] {
+            assert_eq!(table.listener(443, name), Some(listener), "{name}");
+            assert!(table.passes_tls(443, Some(name)));
+            match table.find_by_server_name(listener, name) {
+                Found::Rule { rule, .. } => assert_eq!(rule.route, expected, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+        assert!(!table.passes_tls(443, None), "no listener there takes every name");
+        assert!(matches!(table.find_by_server_name(0, "x.example"), Found::NoListener));
+        assert!(matches!(table.find(0, &sent("GET y.example/")), Found::NoRoute));
     }
 }

@@ -4,7 +4,7 @@ use lanes::{Fault, Problem, ServiceId};
 
 use crate::{
     host::HostPattern,
-    tls::{ListenerTls, UpstreamTls},
+    tls::{ListenerTls, TlsMode, UpstreamTls},
 };
 
 /// One gateway: its listeners.
@@ -33,8 +33,8 @@ pub struct ListenerSpec {
     pub merge_slashes: bool,
     /// Whether clients may speak HTTP/2 in the clear from their first byte (prior knowledge).
     pub http2: bool,
-    /// What it ends TLS with; `None` is in the clear.
-    pub tls: Option<ListenerTls>,
+    /// What it does with TLS; `None` is in the clear.
+    pub tls: Option<TlsMode>,
 }
 
 impl ListenerSpec {
@@ -42,12 +42,39 @@ impl ListenerSpec {
     pub fn scheme(&self) -> &'static str {
         if self.tls.is_some() { "https" } else { "http" }
     }
+
+    /// What it ends TLS with, if it does.
+    pub fn ends_tls(&self) -> Option<&ListenerTls> {
+        match &self.tls {
+            Some(TlsMode::Terminate(tls)) => Some(tls),
+            Some(TlsMode::Passthrough) | None => None,
+        }
+    }
+
+    /// Whether TLS goes on as it is.
+    pub fn passes_tls(&self) -> bool {
+        self.tls == Some(TlsMode::Passthrough)
+    }
+
+    /// Whether routes of a kind can stand at it.
+    pub fn carries(&self, kind: RouteKind) -> bool {
+        self.passes_tls() == (kind == RouteKind::Tls)
+    }
+
+    /// As its protocol is written.
+    fn protocol(&self) -> &'static str {
+        match self.tls {
+            None => "HTTP",
+            Some(TlsMode::Terminate(_)) => "HTTPS",
+            Some(TlsMode::Passthrough) => "TLS",
+        }
+    }
 }
 
 impl GatewaySpec {
     /// `namespace/name` of every certificate that its listeners name, some perhaps more than once.
     pub fn certificates(&self) -> impl Iterator<Item = &str> {
-        let tls = self.listeners.iter().filter_map(|listener| listener.tls.as_ref());
+        let tls = self.listeners.iter().filter_map(ListenerSpec::ends_tls);
         let names = tls.flat_map(|tls| {
             let authorities = tls.clients.iter().flat_map(|clients| &clients.authorities);
             tls.certificates.iter().chain(authorities)
@@ -70,7 +97,7 @@ impl GatewaySpec {
                 let remedy = format!(
                     "use another port: listener {} speaks {} there",
                     other.name,
-                    if other.tls.is_some() { "HTTPS" } else { "HTTP" }
+                    other.protocol()
                 );
                 let port = listener.port.to_string();
                 let problem = Problem::new(format!("{at}.port"), port, remedy);
@@ -110,14 +137,16 @@ impl GatewaySpec {
     }
 }
 
-/// What a route is written as. All of them are rules of one table.
+/// What a route is written as.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteKind {
     /// `HTTPRoute`.
     #[default]
     Http,
-    /// `GRPCRoute`: its requests are `POST /service/method`.
+    /// `GRPCRoute`: its requests are `POST /service/method`, in one table with those of `HTTPRoute`.
     Grpc,
+    /// `TLSRoute`: connections, by the name that their clients ask for.
+    Tls,
 }
 
 impl RouteKind {
@@ -127,6 +156,7 @@ impl RouteKind {
         match self {
             Self::Http => format!("{namespace}/{name}"),
             Self::Grpc => format!("grpcroute/{namespace}/{name}"),
+            Self::Tls => format!("tlsroute/{namespace}/{name}"),
         }
     }
 }
@@ -160,6 +190,13 @@ impl RouteSpec {
     /// that.
     pub(crate) fn age(&self) -> (u64, String, RouteKind) {
         (self.created, format!("{}/{}", self.namespace, self.name), self.kind)
+    }
+
+    /// Whether it means a listener of a gateway, and can stand there.
+    pub(crate) fn names(&self, gateway: &GatewaySpec, listener: &ListenerSpec) -> bool {
+        let mut parents = self.parents.iter();
+        listener.carries(self.kind)
+            && parents.any(|parent| parent.gateway == gateway.name && parent.names(listener))
     }
 
     /// `namespace/name` of every certificate whose authorities its backends are verified by, some perhaps more than once.

@@ -1,6 +1,9 @@
 //! The compiled route table of one gateway.
 
-use std::sync::Arc;
+use std::{
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use lanes::{Request, ServiceId};
 
@@ -131,8 +134,14 @@ impl Table {
     }
 
     /// Whether clients must speak TLS on `port`.
-    pub fn ends_tls(&self, port: u16) -> bool {
+    pub fn speaks_tls(&self, port: u16) -> bool {
         self.on_port(port).any(|spec| spec.tls.is_some())
+    }
+
+    /// Whether TLS goes on as it is for a client that asks for a name, in lower case, on `port`, or for none.
+    pub fn passes_tls(&self, port: u16, name: Option<&str>) -> bool {
+        let listener = self.listener(port, name.unwrap_or_default());
+        listener.is_some_and(|index| self.inner.specs[index].passes_tls())
     }
 
     /// The listeners of a port, or those that stand in.
@@ -141,6 +150,15 @@ impl Table {
         let named = specs.iter().any(|spec| spec.port == port);
         let port = if named { Some(port) } else { specs.first().map(|first| first.port) };
         specs.iter().filter(move |spec| Some(spec.port) == port)
+    }
+
+    /// The rule for a connection in TLS that goes on as it is from `listener`, by the name, in lower case, that its client
+    /// asks for.
+    pub fn find_by_server_name(&self, listener: usize, name: &str) -> Found<'_> {
+        match self.inner.specs.get(listener) {
+            Some(spec) if spec.passes_tls() => self.find(listener, &ByServerName(name)),
+            _ => Found::NoListener,
+        }
     }
 
     /// The rule for a request that arrived at `listener`.
@@ -154,6 +172,35 @@ impl Table {
             Some((rule, matched_bytes)) => Found::Rule { rule, matched_bytes },
             None => Found::NoRoute,
         }
+    }
+}
+
+/// All that can be said of a connection in TLS that is not ended here.
+struct ByServerName<'n>(&'n str);
+
+impl Request for ByServerName<'_> {
+    fn method(&self) -> &str {
+        ""
+    }
+
+    fn host(&self) -> &str {
+        self.0
+    }
+
+    fn path(&self) -> &str {
+        "/"
+    }
+
+    fn query(&self) -> &str {
+        ""
+    }
+
+    fn client_ip(&self) -> IpAddr {
+        Ipv4Addr::UNSPECIFIED.into()
+    }
+
+    fn headers(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
+        std::iter::empty()
     }
 }
 

@@ -5,6 +5,21 @@ use std::fmt;
 
 use zeroize::Zeroizing;
 
+/// What a listener does with TLS.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum TlsMode {
+    /// It ends here.
+    Terminate(ListenerTls),
+    /// It goes on as it is, to where a route leads that goes by the name a client asks for.
+    Passthrough,
+}
+
+impl From<ListenerTls> for TlsMode {
+    fn from(tls: ListenerTls) -> Self {
+        Self::Terminate(tls)
+    }
+}
+
 /// What a listener ends TLS with.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerTls {

@@ -55,7 +55,7 @@ pub enum CodeClass {
 
 impl Role {
     /// As a label value.
-    pub(crate) fn as_str(self) -> &'static str {
+    pub fn as_str(self) -> &'static str {
         match self {
             Self::Gateway => "gateway",
             Self::SidecarInbound => "sidecar_inbound",

@@ -57,7 +57,7 @@ metrics! {
     CONNECT_FAILURES = Counter "laneway_connect_failures_total" [] "Connects to instances that failed.";
     SHORTAGES = Counter "laneway_shortages_total" [] "Connections to instances that were not made for want of something of this process or its host: descriptors, ports, memory. No instance is to blame.";
     TLS_HANDSHAKES = Counter "laneway_tls_handshakes_total" [label::RESULT] "Callers' connections that agreed on TLS: with keys of their own (full), or those of a session of before (resumed).";
-    TLS_FAILURES = Counter "laneway_tls_handshake_failures_total" [label::REASON] "Callers' connections that did not: the caller left (broken_off), took too long (timed_out), spoke HTTP in the clear (plain_http), asked for a name that no listener has (unknown_name), showed no certificate that verifies (client_certificate), speaks no version, cipher or protocol that is spoken here (incompatible), did not like what it was shown (refused), or sent what is no TLS (malformed); or there was nothing to show to it (no_certificate).";
+    TLS_FAILURES = Counter "laneway_tls_handshake_failures_total" [label::REASON] "Callers' connections that did not: the caller left (broken_off), took too long (timed_out), spoke HTTP in the clear (plain_http), asked for a name that no listener or TLSRoute has (unknown_name), showed no certificate that verifies (client_certificate), speaks no version, cipher or protocol that is spoken here (incompatible), did not like what it was shown (refused), or sent what is no TLS (malformed); or there was nothing to show to it (no_certificate), or nobody to whom its connection is passed on (no_instance).";
     UPSTREAM_TLS_FAILURES = Counter "laneway_upstream_tls_failures_total" [label::REASON] "Connections to instances that could not be made in TLS: the certificate does not verify (certificate), it took too long (timed_out), or nothing could be agreed on (other).";
     PASSED_THROUGH = Counter "laneway_passed_through_connections_total" [] "Connections copied byte by byte: no known service, or no HTTP.";
     POOL_REQUESTS = Counter "laneway_pool_requests_total" [label::RESULT] "Where the connection for a request came from.";
@@ -79,8 +79,7 @@ metrics! {
     CORRELATION_ENTRIES = Gauge "laneway_correlation_entries" [] "Contexts remembered by correlation id.";
 
     CONTEXT_LOST = Counter "laneway_context_lost_total" [label::LANE_GROUP, label::LANE, label::CERTAINTY] "Calls of the application to services without lane context while it served requests of the lane: certain where it served nothing else.";
-    UNREAD = Counter "laneway_unread_calls_total" [label::SERVICE, label::PROTOCOL] "Connections of the application to a service that passed unread, and so outside lanes, by what they speak: tls or other, or tcp where its port says so.";
-    UNREAD_ARRIVALS = Counter "laneway_unread_arrivals_total" [label::SERVICE, label::PROTOCOL] "Connections of others to the application that passed unread, and so outside lanes, by what they speak: tls or other, or tcp where its port says so.";
+    OPAQUE = Counter "laneway_opaque_connections_total" [label::ROLE, label::SERVICE, label::PROTOCOL] "Connections to a service that passed unread, and so outside lanes: through a TLSRoute (gateway), of the application to others (sidecar_outbound), of others to the application (sidecar_inbound); by what they speak: tls or other, or tcp where its port says so.";
     UNDECLARED = Counter "laneway_undeclared_calls_total" [] "Captured connections to ports, on hosts of registered instances, that nobody has declared: they go past the lanes.";
 
     // Configuration.
@@ -114,7 +113,7 @@ metrics! {
 /// Names of labels.
 pub mod label {
     /// What the process does with the request: see [`crate::Role`].
-    pub(crate) const ROLE: &str = "role";
+    pub const ROLE: &str = "role";
     /// The application that serves.
     pub const APPLICATION: &str = "application";
     /// The service that was called.

@@ -60,6 +60,8 @@ pub enum Count {
     TlsUnknownName,
     /// A listener had no certificate that can be shown.
     TlsNoCertificate,
+    /// Nobody was there to whom TLS is passed on.
+    TlsNoInstance,
     /// A caller's certificate was missing, or did not verify.
     TlsClientCertificate,
     /// A caller spoke no version, cipher or protocol that is spoken here.
@@ -137,7 +139,7 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 48] = [
+    pub(crate) const ALL: [Self; 49] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
@@ -158,6 +160,7 @@ impl Count {
         Self::TlsPlainHttp,
         Self::TlsUnknownName,
         Self::TlsNoCertificate,
+        Self::TlsNoInstance,
         Self::TlsClientCertificate,
         Self::TlsIncompatible,
         Self::TlsRefused,
@@ -217,6 +220,7 @@ impl Count {
             Self::TlsNoCertificate => {
                 (names::TLS_FAILURES, Some((label::REASON, "no_certificate")))
             }
+            Self::TlsNoInstance => (names::TLS_FAILURES, Some((label::REASON, "no_instance"))),
             Self::TlsClientCertificate => {
                 (names::TLS_FAILURES, Some((label::REASON, "client_certificate")))
             }

@@ -128,7 +128,7 @@ pub fn route<'s>(resource: impl Into<AnyRoute<'s>>, set: &Set) -> Result<RouteSp
         return Err(problems);
     }
     Ok(RouteSpec {
-        kind: if resource.is_grpc() { RouteKind::Grpc } else { RouteKind::Http },
+        kind: route_kind(resource.kind()).unwrap_or_default(),
         namespace: resource.metadata.namespace.clone(),
         name: resource.metadata.name.clone(),
         parents,
@@ -140,12 +140,27 @@ pub fn route<'s>(resource: impl Into<AnyRoute<'s>>, set: &Set) -> Result<RouteSp
 
 /// What a route is known by among all routes, if it is one.
 pub fn route_key(key: &Key) -> Option<String> {
-    let kind = match key.kind {
-        Kind::HttpRoute => RouteKind::Http,
-        Kind::GrpcRoute => RouteKind::Grpc,
-        _ => return None,
+    Some(route_kind(key.kind)?.key(&key.namespace, &key.name))
+}
+
+/// What objects of a kind are among routes, if they are.
+fn route_kind(kind: Kind) -> Option<RouteKind> {
+    match kind {
+        Kind::HttpRoute => Some(RouteKind::Http),
+        Kind::GrpcRoute => Some(RouteKind::Grpc),
+        Kind::TlsRoute => Some(RouteKind::Tls),
+        _ => None,
+    }
+}
+
+/// The object that a route is of.
+pub(crate) fn object_of(route: &RouteSpec) -> Key {
+    let kind = match route.kind {
+        RouteKind::Http => Kind::HttpRoute,
+        RouteKind::Grpc => Kind::GrpcRoute,
+        RouteKind::Tls => Kind::TlsRoute,
     };
-    Some(kind.key(&key.namespace, &key.name))
+    Key::new(kind, route.namespace.as_str(), route.name.as_str())
 }
 
 /// Where a route attaches by one of its parents; or why it does not, relative to the parent.
@@ -182,7 +197,7 @@ pub fn attach(
         .filter(|listener| written.port.is_none_or(|port| port == listener.port))
         .collect();
     // A listener that does not exist is left to the route table, which names those that do.
-    let carries = |listener: &Listener| !route.is_grpc() || speaks_http2(gateway, listener);
+    let carries = |listener: &Listener| why_not_carried(route, gateway, listener).is_none();
     let lets_in = |listener: &Listener| listener.allows(namespace, own) && carries(listener);
     let allowed = meant.iter().filter(|listener| lets_in(listener)).count();
     let parent = |section: Option<String>| ParentSpec {
@@ -193,12 +208,12 @@ pub fn attach(
     if allowed == meant.len() {
         return Ok(vec![parent(written.section_name.clone())]);
     }
-    if allowed == 0 && meant.iter().any(|listener| listener.allows(namespace, own)) {
-        let names: Vec<&str> = meant.iter().map(|listener| listener.name.as_str()).collect();
-        let remedy = format!(
-            "use a listener of protocol HTTPS, or annotate {key} with {HTTP2_PRIOR_KNOWLEDGE}: \"true\": gRPC needs HTTP/2, which listener {} does not speak",
-            names.join(", ")
-        );
+    let open = || meant.iter().filter(|listener| listener.allows(namespace, own));
+    if allowed == 0
+        && let Some(why) = open().find_map(|listener| why_not_carried(route, gateway, listener))
+    {
+        let names: Vec<&str> = open().map(|listener| listener.name.as_str()).collect();
+        let remedy = why.remedy(route.kind(), &key, &names.join(", "));
         return Err(Problem::new("name", &written.name, remedy).of(Fault::NotAttached));
     }
     if allowed == 0 {
@@ -210,6 +225,52 @@ pub fn attach(
     Ok((meant.into_iter().filter(|listener| lets_in(listener)))
         .map(|listener| parent(Some(listener.name.clone())))
         .collect())
+}
+
+/// Why a listener does not carry a route.
+enum NotCarried {
+    /// Its protocol carries none of its kind.
+    Protocol,
+    /// It lets none of its kind attach.
+    Kind,
+    /// It does not speak HTTP/2.
+    Http2,
+}
+
+impl NotCarried {
+    /// What would be right, by the kind of the route, at listeners of a gateway.
+    fn remedy(&self, kind: Kind, gateway: &Key, listeners: &str) -> String {
+        match (self, kind) {
+            (Self::Protocol, Kind::TlsRoute) => format!(
+                "use a listener of protocol TLS with tls.mode: Passthrough: listener {listeners} of {gateway} carries no {kind}"
+            ),
+            (Self::Protocol, _) => format!(
+                "use a listener of protocol HTTP or HTTPS: listener {listeners} of {gateway} passes TLS on as it is, and carries no {kind}"
+            ),
+            (Self::Kind, _) => format!(
+                "name {kind} in allowedRoutes.kinds of listener {listeners} of {gateway}, or use another listener"
+            ),
+            (Self::Http2, _) => format!(
+                "use a listener of protocol HTTPS, or annotate {gateway} with {HTTP2_PRIOR_KNOWLEDGE}: \"true\": gRPC needs HTTP/2, which listener {listeners} does not speak"
+            ),
+        }
+    }
+}
+
+fn why_not_carried(
+    route: &AnyRoute<'_>,
+    gateway: &Gateway,
+    listener: &Listener,
+) -> Option<NotCarried> {
+    if !listener.carried().contains(&route.kind()) {
+        Some(NotCarried::Protocol)
+    } else if !listener.supported_kinds().any(|kind| kind == route.kind()) {
+        Some(NotCarried::Kind)
+    } else if route.is_grpc() && !speaks_http2(gateway, listener) {
+        Some(NotCarried::Http2)
+    } else {
+        None
+    }
 }
 
 /// Whether clients can speak HTTP/2 at a listener.
@@ -257,6 +318,15 @@ pub(crate) fn usable_backend<'s>(
         );
         return Err(Problem::new("name", &written.name, remedy).of(Fault::NotAttached));
     }
+    if route.is_tls() && !backend.spec.speaks_tls() {
+        let spoken = backend.spec.protocol.as_str();
+        let right = if backend.spec.speaks_http2() { "h2" } else { "https" };
+        let remedy = format!(
+            "write protocol: {right} in {}: TLS goes on to its instances as it is, and they are said to speak {spoken}",
+            backend.key()
+        );
+        return Err(Problem::new("name", &written.name, remedy).of(Fault::NotAttached));
+    }
     Ok(backend)
 }
 
@@ -272,6 +342,12 @@ fn backend_spec(
         && !is_of_another(problem)
     {
         problems.push(problem.clone());
+    }
+    if route.is_tls() {
+        // Who they are their clients find out.
+        let service = meant.map(service).map_err(|problem| problem.remedy);
+        let weight = written.weight;
+        return BackendSpec { service, weight, http2: false, tls: None, filters: Vec::new() };
     }
     let http2 = meant.as_ref().is_ok_and(|backend| backend.spec.speaks_http2());
     let meant = meant.map_err(|problem| problem.remedy);
@@ -320,6 +396,7 @@ fn rule(written: &AnyRule<'_>, route: &AnyRoute<'_>, set: &Set) -> Result<RuleSp
     let matches = match written.matches {
         Matches::Http(matches) => matches.iter().map(route_match).collect(),
         Matches::Grpc(matches) => grpc::matches(matches, &mut problems),
+        Matches::Tls => Vec::new(),
     };
     if !problems.is_empty() {
         return Err(problems);

@@ -548,6 +548,17 @@ pub struct Gateway {
     /// Those that end TLS: releases that do not know them must not serve them in the clear.
     #[prost(message, repeated, tag = "3")]
     pub tls_listeners: ::prost::alloc::vec::Vec<TlsListener>,
+    /// Those from which TLS goes on as it is: releases that do not know them must not serve them at all.
+    #[prost(message, repeated, tag = "4")]
+    pub passing_listeners: ::prost::alloc::vec::Vec<PassingListener>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct PassingListener {
+    /// among all listeners of the gateway
+    #[prost(uint32, tag = "1")]
+    pub place: u32,
+    #[prost(message, optional, tag = "2")]
+    pub listener: ::core::option::Option<Listener>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct TlsListener {
@@ -630,6 +641,9 @@ pub struct Route {
     /// a GRPCRoute; else an HTTPRoute
     #[prost(bool, tag = "7")]
     pub grpc: bool,
+    /// a TLSRoute: it stands at listeners that releases without this do not have
+    #[prost(bool, tag = "8")]
+    pub tls: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct ParentRef {

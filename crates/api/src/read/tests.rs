@@ -57,7 +57,7 @@ fn what_is_no_object_is_told_by_line_field_value_and_remedy() {
         "f.yaml:1: write valid YAML or JSON: unclosed bracket '[' at line 1, column 4",
     );
     check_error("7", "f.yaml:1: `7`: write an object with apiVersion, kind, metadata, spec");
-    let kinds = "use one of ServiceSource, Backend, Certificate, BackendTLSPolicy, Gateway, HTTPRoute, GRPCRoute, LaneGroup, Lane";
+    let kinds = "use one of ServiceSource, Backend, Certificate, BackendTLSPolicy, Gateway, HTTPRoute, GRPCRoute, TLSRoute, LaneGroup, Lane";
     check_error("metadata: {}", &format!("f.yaml:1: kind: {kinds}"));
     check_error("kind: Pod", &format!("f.yaml:1: kind: `Pod`: {kinds}"));
     check_error(

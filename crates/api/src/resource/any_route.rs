@@ -2,7 +2,8 @@
 
 use super::{
     BackendRef, GrpcRoute, GrpcRouteMatch, GrpcRouteSpec, HttpRoute, HttpRouteSpec, Key, Kind,
-    Metadata, Object, ParentRef, RouteFilter, RouteMatch, RouteTimeouts, Set, Spec,
+    Metadata, Object, ParentRef, RouteFilter, RouteMatch, RouteTimeouts, Set, Spec, TlsRoute,
+    TlsRouteSpec,
 };
 
 /// A route of any kind.
@@ -39,6 +40,8 @@ pub enum Matches<'s> {
     Http(&'s [RouteMatch]),
     /// Of a GRPCRoute.
     Grpc(&'s [GrpcRouteMatch]),
+    /// Of a TLSRoute, whose host names are all that it goes by.
+    Tls,
 }
 
 impl<'s> AnyRoute<'s> {
@@ -74,13 +77,35 @@ impl<'s> AnyRoute<'s> {
         }
     }
 
+    pub(super) fn of_tls(metadata: &'s Metadata, spec: &'s TlsRouteSpec) -> Self {
+        let rules = spec.rules.iter().map(|rule| AnyRule {
+            matches: Matches::Tls,
+            filters: &[],
+            backend_refs: &rule.backend_refs,
+            timeouts: None,
+        });
+        Self {
+            kind: TlsRouteSpec::KIND,
+            metadata,
+            parent_refs: &spec.parent_refs,
+            hostnames: &spec.hostnames,
+            rules: rules.collect(),
+        }
+    }
+
     /// The object, if it is a route.
     pub fn of(object: &'s Object) -> Option<Self> {
         match object {
             Object::HttpRoute(route) => Some(route.into()),
             Object::GrpcRoute(route) => Some(route.into()),
+            Object::TlsRoute(route) => Some(route.into()),
             _ => None,
         }
+    }
+
+    /// What kind of route it is.
+    pub fn kind(&self) -> Kind {
+        self.kind
     }
 
     /// Its name among all objects.
@@ -91,6 +116,20 @@ impl<'s> AnyRoute<'s> {
     /// Whether its requests are gRPC's, which HTTP/2 alone carries.
     pub fn is_grpc(&self) -> bool {
         self.kind == Kind::GrpcRoute
+    }
+
+    /// Whether it has connections in TLS as they are.
+    pub fn is_tls(&self) -> bool {
+        self.kind == Kind::TlsRoute
+    }
+
+    /// The gateways that it names as parents.
+    pub fn gateways_named(&self) -> impl Iterator<Item = Key> {
+        let own = self.metadata.namespace.as_str();
+        self.parent_refs.iter().map(move |parent| {
+            let namespace = parent.namespace.as_deref().unwrap_or(own);
+            Key::new(Kind::Gateway, namespace, parent.name.as_str())
+        })
     }
 
     /// Every backend that one of its rules names.
@@ -133,13 +172,21 @@ impl<'s> From<&'s GrpcRoute> for AnyRoute<'s> {
     }
 }
 
+impl<'s> From<&'s TlsRoute> for AnyRoute<'s> {
+    fn from(route: &'s TlsRoute) -> Self {
+        Self::of_tls(&route.metadata, &route.spec)
+    }
+}
+
 impl Set {
     /// Every route, kind by kind, each kind in order of creation.
     pub fn routes(&self) -> impl Iterator<Item = AnyRoute<'_>> {
-        self.http_routes().map(AnyRoute::from).chain(self.grpc_routes().map(AnyRoute::from))
+        let of_requests =
+            self.http_routes().map(AnyRoute::from).chain(self.grpc_routes().map(AnyRoute::from));
+        of_requests.chain(self.tls_routes().map(AnyRoute::from))
     }
 
-    /// Of which kinds there are routes of this name, in whatever namespace, that attach to a gateway. Asked of every name
+    /// Of which kinds there are routes of requests of this name, in whatever namespace, that attach to a gateway. Asked of every name
     /// in a group: what else routes say is not looked at.
     pub(crate) fn kinds_at(&self, gateway: &str, name: &str) -> impl Iterator<Item = Kind> {
         let attaches = move |metadata: &Metadata, parents: &[ParentRef]| {

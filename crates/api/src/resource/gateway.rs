@@ -4,7 +4,7 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::{Map, Value};
 
-use super::{Describe, Gateway, GatewayTls, ListenerTls, Metadata, Set, Status};
+use super::{Describe, Gateway, GatewayTls, Kind, ListenerTls, Metadata, Set, Status};
 
 /// The class of gateways that Laneway serves.
 const CLASS: &str = "laneway";
@@ -47,9 +47,9 @@ pub struct Listener {
     pub hostname: Option<String>,
     /// The port clients connect to; 0 stands for whichever the gateway was started on.
     pub port: u16,
-    /// `HTTP` or `HTTPS`.
+    /// `HTTP`, `HTTPS`, or `TLS`, which goes on as it is.
     pub protocol: String,
-    /// Of an HTTPS listener: its certificates.
+    /// Of an HTTPS listener: its certificates. Of a TLS listener: that it is passed on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<ListenerTls>,
     /// Which routes may attach.
@@ -64,6 +64,21 @@ pub struct AllowedRoutes {
     /// Of which namespaces.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub namespaces: Option<RouteNamespaces>,
+    /// Of which kinds; all that the listener's protocol carries when empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub kinds: Vec<RouteGroupKind>,
+}
+
+/// A kind of route.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RouteGroupKind {
+    /// `gateway.networking.k8s.io`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<String>,
+    /// `HTTPRoute`, `GRPCRoute` or `TLSRoute`.
+    pub kind: String,
 }
 
 /// Of which namespaces routes may attach.
@@ -142,7 +157,42 @@ impl Set {
     }
 }
 
+impl From<Kind> for RouteGroupKind {
+    fn from(kind: Kind) -> Self {
+        Self { group: Some(kind.group().to_owned()), kind: kind.name().to_owned() }
+    }
+}
+
+impl RouteGroupKind {
+    /// The kind that it means, if there is such.
+    fn known(&self) -> Option<Kind> {
+        let kind = Kind::from_name(&self.kind)?;
+        (self.group.as_deref().is_none_or(|group| group == kind.group())).then_some(kind)
+    }
+
+    /// Whether it means one of these.
+    pub(crate) fn is_one_of(&self, kinds: &[Kind]) -> bool {
+        self.known().is_some_and(|kind| kinds.contains(&kind))
+    }
+}
+
 impl Listener {
+    /// The kinds of route that its protocol carries.
+    pub(crate) fn carried(&self) -> &'static [Kind] {
+        match self.protocol.as_str() {
+            "TLS" => &[Kind::TlsRoute],
+            _ => &[Kind::HttpRoute, Kind::GrpcRoute],
+        }
+    }
+
+    /// The kinds of route that may attach: of those that its protocol carries the ones that it names, or all.
+    pub fn supported_kinds(&self) -> impl Iterator<Item = Kind> {
+        let named = self.allowed_routes.as_ref().map_or(&[][..], |allowed| &allowed.kinds);
+        let is_named =
+            |kind: &Kind| named.is_empty() || named.iter().any(|it| it.is_one_of(&[*kind]));
+        self.carried().iter().copied().filter(is_named)
+    }
+
     /// Whether routes of `namespace` may attach to this listener of a gateway in `own`.
     pub(crate) fn allows(&self, own: &str, namespace: &str) -> bool {
         let from = self

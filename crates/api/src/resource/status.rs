@@ -3,6 +3,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::RouteGroupKind;
+
 /// What the control plane says of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -35,6 +37,14 @@ pub struct ListenerStatus {
     #[serde(default)]
     #[schema(required = false)]
     pub name: String,
+    /// The kinds of route that may attach.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub supported_kinds: Vec<RouteGroupKind>,
+    /// How many routes stand at it.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub attached_routes: u32,
     /// The facts: `Programmed`, `ResolvedRefs`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]

@@ -32,7 +32,7 @@ pub enum TlsMode {
     /// At the gateway.
     #[default]
     Terminate,
-    /// At the backend. Not supported by this version.
+    /// At the backend: of a listener of protocol `TLS`.
     Passthrough,
 }
 

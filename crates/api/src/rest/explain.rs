@@ -48,7 +48,12 @@ pub struct ExplainResponse {
     pub listener: String,
     /// Whether that listener believes the client's lane context.
     pub trusted: bool,
-    /// `namespace/name` of the route that matches, of a GRPCRoute `grpcroute/namespace/name`; empty when none does.
+    /// Whether TLS goes on as it is from that listener: by the name that the client asks for, unread, and so in no lane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false)]
+    pub passes_tls: bool,
+    /// `namespace/name` of the route that matches, of a GRPCRoute `grpcroute/namespace/name`, of a TLSRoute
+    /// `tlsroute/namespace/name`; empty when none does.
     pub route: String,
     /// What happened to the request at the route, and what did not, in words.
     pub routing: Vec<String>,

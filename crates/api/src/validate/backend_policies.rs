@@ -28,7 +28,7 @@ pub(super) fn check(set: &Set, report: &mut Report) {
     }
     for backend in set.backends().filter(|backend| backend.spec.speaks_tls()) {
         let key = backend.key();
-        if !counting.contains_key(&key) {
+        if !counting.contains_key(&key) && !is_only_passed_to(&key, set) {
             report.warning(&key, convert::unverified(backend));
         }
         if backend.spec.source == EMBEDDED_SOURCE {
@@ -36,6 +36,15 @@ pub(super) fn check(set: &Set, report: &mut Report) {
             report.warning(&key, Problem::new("spec.source", EMBEDDED_SOURCE, remedy));
         }
     }
+}
+
+/// Whether all that routes have for a Backend is TLS that goes on as it is: its clients verify who its instances are.
+fn is_only_passed_to(backend: &Key, set: &Set) -> bool {
+    if set.tls_routes().next().is_none() {
+        return false;
+    }
+    let mut calling = super::in_use::calling(set, backend).peekable();
+    calling.peek().is_some() && calling.all(|route| route.kind == Kind::TlsRoute)
 }
 
 /// Looks at the Backends of a policy; `counting` has those of older ones, with the policy that counts.

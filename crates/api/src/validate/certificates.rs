@@ -16,7 +16,7 @@ pub(super) fn check(
 ) {
     let key = gateway.key();
     for (index, (listener, written)) in spec.listeners.iter().zip(&written.listeners).enumerate() {
-        let Some(tls) = &listener.tls else { continue };
+        let Some(tls) = listener.ends_tls() else { continue };
         let at = format!("spec.listeners[{index}]");
         for (number, name) in tls.certificates.iter().enumerate() {
             let at = format!("{at}.tls.certificateRefs[{number}].name");

@@ -20,6 +20,8 @@ pub(super) fn removed(after: &Set, object: &Object, report: &mut Report) {
     let users = match object {
         Object::Gateway(_) => of_gateway(after, &key),
         Object::HttpRoute(_) | Object::GrpcRoute(_) => of_route(after, &key),
+        // Of those that it has, no request enters a lane.
+        Object::TlsRoute(_) => Vec::new(),
         Object::Backend(_) => of_backend(after, &key),
         Object::ServiceSource(_) => of_source(after, &key),
         Object::Certificate(_) => of_certificate(after, &key),
@@ -93,11 +95,13 @@ fn of_policy(after: &Set, policy: &BackendTlsPolicy) -> Vec<Key> {
     let backends: Vec<Key> = convert::targets(policy).filter(is_unverified).collect();
     let routes: BTreeSet<Key> =
         backends.iter().flat_map(|backend| calling(after, backend)).collect();
-    routes.into_iter().collect()
+    // Whoever asks through these verifies for himself.
+    let routes = routes.into_iter().filter(|route| route.kind != Kind::TlsRoute);
+    routes.collect()
 }
 
 /// Routes that name a Backend.
-fn calling(after: &Set, backend: &Key) -> impl Iterator<Item = Key> {
+pub(super) fn calling(after: &Set, backend: &Key) -> impl Iterator<Item = Key> {
     let calls = move |route: &AnyRoute<'_>| {
         route.metadata.namespace == backend.namespace
             && route.backend_refs().any(|reference| {

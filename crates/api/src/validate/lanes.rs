@@ -89,7 +89,13 @@ fn check_entrances<'s>(
             let field = format!("{at}.routes[{number}]");
             match set.kinds_at(gateway, route).count() {
                 0 => {
-                    let remedy = format!("name a route that attaches to Gateway {gateway}");
+                    let is_tls = set.tls_routes().any(|it| it.metadata.name == *route);
+                    let remedy = match is_tls {
+                        true => format!(
+                            "name an HTTPRoute or a GRPCRoute that attaches to Gateway {gateway}: what passes a TLSRoute is not read, and so in no lane"
+                        ),
+                        false => format!("name a route that attaches to Gateway {gateway}"),
+                    };
                     let problem = Problem::new(field, route, remedy);
                     report.warning(&key, problem.of(Fault::NotFound));
                 }

@@ -6,6 +6,7 @@ use lanes::{Fault, Problem};
 use routes::{
     GatewaySpec, RouteKind, RouteProblem, RouteSpec,
     spec::{ListenerSpec, ParentSpec},
+    tls::TlsMode,
 };
 
 use super::{
@@ -14,7 +15,7 @@ use super::{
 };
 use crate::{
     convert::routes as convert,
-    resource::{AnyRoute, Key, Kind, Matches, Set},
+    resource::{AnyRoute, Key, Matches, Set},
 };
 
 pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report: &mut Report) {
@@ -61,25 +62,18 @@ pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report
 
 /// Of routes of several kinds under one host name at one listener the oldest has it.
 fn check_overlaps(gateways: &[GatewaySpec], converted: &[RouteSpec], report: &mut Report) {
-    let key = |route: &RouteSpec| {
-        let kind = match route.kind {
-            RouteKind::Http => Kind::HttpRoute,
-            RouteKind::Grpc => Kind::GrpcRoute,
-        };
-        Key::new(kind, route.namespace.as_str(), route.name.as_str())
-    };
     for gateway in gateways {
         for overlap in routes::overlaps(gateway, converted) {
             let hostnames = &overlap.route.hostnames;
             let written = if hostnames.is_empty() { "*".to_owned() } else { hostnames.join(", ") };
             let remedy = format!(
                 "use other host names, or another listener: {}, which is older, has them at listener {} of Gateway {}, and a host name is of one kind of route",
-                key(overlap.older),
+                convert::object_of(overlap.older),
                 gateway.listeners[overlap.listener].name,
                 gateway.name
             );
             let problem = Problem::new("spec.hostnames", written, remedy);
-            report.conflict(&key(overlap.route), problem.of(Fault::NotUnique));
+            report.conflict(&convert::object_of(overlap.route), problem.of(Fault::NotUnique));
         }
     }
 }
@@ -127,7 +121,7 @@ fn check_converted(
         .filter(|gateway| parents.iter().any(|(_, parent)| parent.gateway == gateway.name))
         .collect();
     // Its rules are looked at all the same where it attaches nowhere, on a gateway that takes everything.
-    let anywhere = anywhere();
+    let anywhere = anywhere(spec.kind);
     let looked_at = if served.is_empty() { vec![&anywhere] } else { served.clone() };
     let entrances: Vec<_> = (looked_at.into_iter())
         .flat_map(|gateway| conditions::listeners(gateway, at.reported))
@@ -214,7 +208,7 @@ fn check_backends(route: &AnyRoute<'_>, set: &Set, report: &mut Report) {
     }
 }
 
-fn anywhere() -> GatewaySpec {
+fn anywhere(kind: RouteKind) -> GatewaySpec {
     let listener = ListenerSpec {
         name: "http".to_owned(),
         port: 80,
@@ -223,7 +217,7 @@ fn anywhere() -> GatewaySpec {
         trusted_hops: 1,
         merge_slashes: false,
         http2: false,
-        tls: None,
+        tls: (kind == RouteKind::Tls).then_some(TlsMode::Passthrough),
     };
     GatewaySpec { name: "any".to_owned(), listeners: vec![listener] }
 }

@@ -24,7 +24,7 @@ fn fixture(name: &str) -> String {
 }
 
 /// What was written when, the first first.
-const FILES: [&str; 4] = ["v1", "https", "grpc", "backend-tls"];
+const FILES: [&str; 5] = ["v1", "https", "grpc", "backend-tls", "tls-routes"];
 
 fn objects() -> Vec<Object> {
     objects_of(&fixture("v1.yaml"))

@@ -300,6 +300,12 @@ impl Routing {
         self.routes.values().map(|entry| &entry.spec)
     }
 
+    /// Routes that attach to a gateway, as they run.
+    pub(crate) fn attached_specs(&self, gateway: &str) -> impl Iterator<Item = &routes::RouteSpec> {
+        let names = self.attached.get(gateway).into_iter().flatten();
+        names.filter_map(|name| self.route_spec(name))
+    }
+
     /// Routes that attach to a gateway, and what they need.
     pub(crate) fn attached(&self, gateway: &str) -> impl Iterator<Item = (&Arc<str>, &Needs)> {
         let names = self.attached.get(gateway).into_iter().flatten();

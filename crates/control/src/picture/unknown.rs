@@ -55,7 +55,8 @@ impl Unknown {
 
     /// Whether it is a route, by what it is known by.
     pub(super) fn is_route(&self, name: &str) -> bool {
-        let mut routes = self.names(Kind::HttpRoute).chain(self.names(Kind::GrpcRoute));
+        let kinds = [Kind::HttpRoute, Kind::GrpcRoute, Kind::TlsRoute];
+        let mut routes = kinds.into_iter().flat_map(|kind| self.names(kind));
         routes.any(|key| convert::routes::route_key(key).as_deref() == Some(name))
     }
 

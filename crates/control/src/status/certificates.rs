@@ -72,7 +72,7 @@ fn shown_of(described: &Described) -> Option<CertificateStatus> {
 
 /// Whether the certificates that a listener names are there; nothing of a listener in the clear.
 pub(super) fn resolved(listener: &ListenerSpec, sight: Sight<'_>) -> Option<StatusCondition> {
-    let tls = listener.tls.as_ref()?;
+    let tls = listener.ends_tls()?;
     let authorities = tls.clients.iter().flat_map(|clients| &clients.authorities);
     let mut named = tls.certificates.iter().chain(authorities);
     Some(match named.find_map(|name| missing(name, sight)) {

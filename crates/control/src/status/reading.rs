@@ -2,12 +2,14 @@
 
 use api::{
     convert,
-    resource::{Key, Lane, ListenerStatus, Matched, Object, Status, StatusCondition},
+    resource::{
+        Key, Lane, ListenerStatus, Matched, Object, RouteGroupKind, Status, StatusCondition,
+    },
     validate::{Finding, Severity},
 };
 
 use lanes::Fault;
-use routes::{RouteSpec, spec::ListenerSpec};
+use routes::{RouteKind, RouteSpec, spec::ListenerSpec};
 
 use super::{
     Findings, Sight, backend_policies, certificates,
@@ -15,6 +17,9 @@ use super::{
     instances::Instances,
 };
 use crate::{distribute::Loss, key::ResourceKey, picture::small, sources::Standing};
+
+/// What is said of routes of connections in TLS: whoever has written one may have expected lanes.
+const UNREAD: &str = "its connections pass unread, by the name that clients ask for (SNI): they are in no lane, and the base alone has them";
 
 /// The status of an object. `matched`: its instances, where they are counted already.
 pub(super) fn status(
@@ -27,7 +32,9 @@ pub(super) fn status(
     let mut status = match object {
         Object::Lane(lane) => of_lane(lane, matched, sight, instances),
         Object::LaneGroup(group) => of_group(&group.key(), sight),
-        Object::HttpRoute(_) | Object::GrpcRoute(_) => of_route(&object.key(), sight, findings),
+        Object::HttpRoute(_) | Object::GrpcRoute(_) | Object::TlsRoute(_) => {
+            of_route(&object.key(), sight, findings)
+        }
         Object::Gateway(gateway) => match gateway.spec.foreign_class() {
             Some(class) => of_another_controller(class),
             None => of_gateway(&gateway.key(), sight),
@@ -175,7 +182,8 @@ fn of_route(key: &Key, sight: Sight<'_>, findings: &Findings) -> Status {
         let reason = if is_somewhere { "Accepted" } else { "HostnameConflict" };
         condition("Accepted", is_somewhere, reason, overlaps.join("; "))
     } else if !spec.parents.is_empty() {
-        condition("Accepted", true, "Accepted", String::new())
+        let said = if spec.kind == RouteKind::Tls { UNREAD } else { "" };
+        condition("Accepted", true, "Accepted", said.to_owned())
     } else if let Some(message) = not_attached("spec.parentRefs[") {
         condition("Accepted", false, "NotAllowedByListeners", message)
     } else {
@@ -244,21 +252,29 @@ fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {
     let reason_of = |listener: &ListenerSpec| not_listening.get(&u32::from(listener.port));
     let bound = programmed(&ready);
     let not_told = certificates::not_told(&key.name, sight);
-    let of_listener = |listener: &ListenerSpec| {
+    let attached = spec.map(|it| routes::attached(it, routing.attached_specs(&key.name)));
+    let attached = attached.unwrap_or_default();
+    let supported = supported_kinds(key, sight);
+    let of_listener = |(index, listener): (usize, &ListenerSpec)| {
         let programmed = match (reason_of(listener), &not_told) {
             (Some(reason), _) => {
                 not_bound("Programmed", format!("port {}: {reason}", listener.port))
             }
-            (None, Some(reason)) if listener.tls.is_some() => {
+            (None, Some(reason)) if listener.ends_tls().is_some() => {
                 condition("Programmed", false, "CertificateNotSent", reason.clone())
             }
             _ => bound.clone(),
         };
         let resolved = certificates::resolved(listener, sight);
         let conditions = [programmed].into_iter().chain(resolved).collect();
-        ListenerStatus { name: listener.name.clone(), conditions }
+        ListenerStatus {
+            name: listener.name.clone(),
+            supported_kinds: supported.get(index).cloned().unwrap_or_default(),
+            attached_routes: attached.get(index).copied().map_or(0, small),
+            conditions,
+        }
     };
-    let of_listeners: Vec<ListenerStatus> = listeners.iter().map(of_listener).collect();
+    let of_listeners: Vec<ListenerStatus> = listeners.iter().enumerate().map(of_listener).collect();
     let unserved = of_listeners.iter().find_map(|listener| {
         let mut bad = listener.conditions.iter().filter(|it| {
             ["InvalidCertificateRef", "CertificateNotSent"].contains(&it.reason.as_str())
@@ -284,6 +300,13 @@ fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {
         vec![accepted, not_served("Programmed"), not_served("Ready")]
     };
     Status { conditions, listeners: of_listeners, ..Status::default() }
+}
+
+/// The kinds of route that may attach to each listener of a Gateway.
+fn supported_kinds(key: &Key, sight: Sight<'_>) -> Vec<Vec<RouteGroupKind>> {
+    let Some(Object::Gateway(gateway)) = sight.picture.set().get(key) else { return Vec::new() };
+    let listeners = gateway.spec.laneway().into_iter().flat_map(|spec| &spec.listeners);
+    listeners.map(|it| it.supported_kinds().map(RouteGroupKind::from).collect()).collect()
 }
 
 /// Whether a Gateway's listeners accept requests, where all that could be bound are: as far as data planes have it.

@@ -34,7 +34,12 @@ fn edge(annotations: Value) -> Value {
 }
 
 /// Waits until a condition of a route says this for this reason; its message.
-async fn becomes(client: &Client, key: &Key, condition: &str, expected: (&str, &str)) -> String {
+pub(crate) async fn becomes(
+    client: &Client,
+    key: &Key,
+    condition: &str,
+    expected: (&str, &str),
+) -> String {
     let mut seen = None;
     let read = async {
         loop {

@@ -12,4 +12,5 @@ mod rest;
 mod scale;
 mod statistics;
 mod store;
+mod tls_routes;
 mod tokens;

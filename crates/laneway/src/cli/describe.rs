@@ -154,7 +154,8 @@ fn of_object(object: &Object, instances: &[InstanceStatus]) -> Vec<Vec<String>> 
         | Object::Certificate(_)
         | Object::Gateway(_)
         | Object::HttpRoute(_)
-        | Object::GrpcRoute(_) => false,
+        | Object::GrpcRoute(_)
+        | Object::TlsRoute(_) => false,
     };
     let row = |it: &InstanceStatus| {
         let tag = if it.tag.is_empty() { "base".to_owned() } else { it.tag.clone() };

@@ -75,7 +75,9 @@ pub(crate) async fn run(verb: Explain) -> anyhow::Result<ExitCode> {
 fn told(request: &ExplainRequest, response: &ExplainResponse) -> String {
     let mut lines =
         vec![format!("{} {} at gateway {}", request.method, request.url, request.gateway)];
-    if !response.listener.is_empty() {
+    if response.passes_tls {
+        lines.push(format!("  listener {} passes TLS on as it is", response.listener));
+    } else if !response.listener.is_empty() {
         let trust = if response.trusted { "trusts" } else { "does not trust" };
         lines.push(format!("  listener {} {trust} the lane context of clients", response.listener));
     }
@@ -179,6 +181,7 @@ mod tests {
         ExplainResponse {
             listener: text("http"),
             trusted: false,
+            passes_tls: false,
             route: text("default/a"),
             routing: vec![text("path prefix /a matched")],
             entrance: vec![
@@ -259,5 +262,7 @@ hop 1: sc-A (application a) -> gray 127.0.0.21:1, http at 127.0.0.21:80, [::1]:8
 hop 2: sc-Z -> nobody: no such service
 ";
         assert_eq!(told(&request, &two_hops()), expected);
+        let passed = ExplainResponse { passes_tls: true, ..two_hops() };
+        assert!(told(&request, &passed).contains("\n  listener http passes TLS on as it is\n"));
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn of(object: &Object) -> Vec<Reference> {
         Object::Backend(backend) => {
             vec![to("spec.source", Kind::ServiceSource, None, &backend.spec.source)]
         }
-        Object::HttpRoute(_) | Object::GrpcRoute(_) => {
+        Object::HttpRoute(_) | Object::GrpcRoute(_) | Object::TlsRoute(_) => {
             let Some(route) = AnyRoute::of(object) else { return Vec::new() };
             let parents = route.parent_refs.iter();
             let mut all: Vec<Reference> = parents

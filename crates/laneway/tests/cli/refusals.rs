@@ -61,7 +61,7 @@ fn every_mistake_is_told_with_line_field_value_and_remedy_and_nothing_is_written
     refused(
         "kind: Lane\n",
         "kind: Lain\n",
-        "25 (document 4): kind: `Lain`: use one of ServiceSource, Backend, Certificate, BackendTLSPolicy, Gateway, HTTPRoute, GRPCRoute, LaneGroup, Lane",
+        "25 (document 4): kind: `Lain`: use one of ServiceSource, Backend, Certificate, BackendTLSPolicy, Gateway, HTTPRoute, GRPCRoute, TLSRoute, LaneGroup, Lane",
     )?;
     refused(
         "spec:\n  group",
@@ -142,7 +142,7 @@ fn the_samples_are_right_and_have_every_kind() -> Result<()> {
     let sandbox = sandbox()?;
     let samples = concat!(env!("CARGO_MANIFEST_DIR"), "/../../samples");
     let kinds = format!("{samples}/kinds");
-    for (files, count) in [(samples, 7), (kinds.as_str(), 17)] {
+    for (files, count) in [(samples, 7), (kinds.as_str(), 19)] {
         let checked = run_offline(&sandbox, &["check", "-f", files], "")?;
         check(&checked, 0, &format!("{count} resources, nothing to say\n"), "");
     }

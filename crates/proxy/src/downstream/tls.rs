@@ -31,9 +31,29 @@ const HANDSHAKE: u8 = 22;
 /// A fatal alert in the clear, but for what it says (RFC 8446 §6).
 const ALERT: [u8; 6] = [21, 3, 1, 0, 2, 2];
 
+/// What a fatal alert says of what went wrong.
+const UNRECOGNIZED_NAME: u8 = 112;
+const INTERNAL_ERROR: u8 = 80;
+
 /// What is answered to a client that speaks HTTP in the clear.
 const SPEAK_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\nserver: laneway\r\ncontent-type: text/plain; charset=utf-8\r\n\
     content-length: 47\r\nconnection: close\r\n\r\nthis port speaks TLS: ask for it with https://\n";
+
+/// How a client's connection has begun.
+pub(crate) enum Begun {
+    /// From now on it is in the clear to whoever works on it.
+    Agreed(Agreed),
+    /// TLS is not ended here.
+    Passes(Greeting),
+}
+
+/// What a client whose TLS is not ended here has said so far.
+pub(crate) struct Greeting {
+    /// The name it asks for, in lower case. Of one that hides the name that it means (ECH), the one that it shows.
+    pub(crate) server_name: Option<Box<str>>,
+    /// All that was received, to be passed on.
+    pub(crate) received: Buffer,
+}
 
 /// What was agreed on with a client.
 #[derive(Debug)]
@@ -104,26 +124,20 @@ impl From<Error> for Failure {
     }
 }
 
-/// Shakes hands with a client; from then on its connection is in the clear to whoever works on it. None: it has ended.
+/// Shakes hands with a client, unless the name that it asks for is one of which TLS passes. None: it has ended.
 pub(crate) async fn agree(
     worker: &Worker,
     connection: &Connection,
     shown: &watch::Sender<Arc<Shown>>,
     port: u16,
-) -> Option<Agreed> {
+) -> Option<Begun> {
     worker.deadlines.set_now(Instant::now());
     worker.deadlines.arm(connection.deadline(), worker.timeouts.head, Shutdown::Both);
     let mut handshake = Handshake { worker, connection, said: Vec::new() };
-    let failure = match handshake.shake_hands(shown, port).await {
-        Ok((agreed, session)) => {
-            worker.recorder.count(if session.is_resumed() {
-                Count::TlsResumed
-            } else {
-                Count::TlsFull
-            });
-            connection.speak_tls(session);
+    let failure = match handshake.begin(shown, port).await {
+        Ok(begun) => {
             connection.deadline().disarm();
-            return Some(agreed);
+            return Some(begun);
         }
         Err(_) if connection.deadline().is_expired() => Failure::TimedOut,
         Err(failure) => failure,
@@ -132,11 +146,42 @@ pub(crate) async fn agree(
         worker.recorder.count(count);
         tracing::debug!(peer = %connection.peer, port, reason = %failure, "no TLS with a client");
     }
-    let said = handshake.said;
+    say_last(worker, connection, handshake.said).await;
+    None
+}
+
+/// Tells a client whose TLS is not ended here that nobody has its connection.
+pub(crate) async fn refuse(worker: &Worker, connection: &Connection, why: Refused) {
+    let (count, description) = match why {
+        Refused::UnknownName => (Count::TlsUnknownName, UNRECOGNIZED_NAME),
+        Refused::NoInstance => (Count::TlsNoInstance, INTERNAL_ERROR),
+    };
+    worker.recorder.count(count);
+    say_last(worker, connection, [&ALERT[..], &[description]].concat()).await;
+}
+
+/// Why nobody has a connection.
+pub(crate) enum Refused {
+    /// No route has the name that its client asks for.
+    UnknownName,
+    /// Nobody is there whom a route names.
+    NoInstance,
+}
+
+impl Refused {
+    /// For a log.
+    pub(crate) fn words(&self) -> &'static str {
+        match self {
+            Self::UnknownName => "no route has the name that the client asks for",
+            Self::NoInstance => "nobody is there whom the route names",
+        }
+    }
+}
+
+async fn say_last(worker: &Worker, connection: &Connection, said: Vec<u8>) {
     if !said.is_empty() && connection.send(said, Buffer::default(), 0).await.2.is_ok() {
         linger(worker, connection).await;
     }
-    None
 }
 
 /// A handshake under way.
@@ -148,18 +193,34 @@ struct Handshake<'c> {
 }
 
 impl Handshake<'_> {
+    async fn begin(
+        &mut self,
+        shown: &watch::Sender<Arc<Shown>>,
+        port: u16,
+    ) -> Result<Begun, Failure> {
+        let (server_name, received) = self.hello().await?;
+        if self.worker.picture().routes.passes_tls(port, server_name.as_deref()) {
+            return Ok(Begun::Passes(Greeting { server_name, received }));
+        }
+        self.shake_hands(shown, port, server_name, received).await.map(Begun::Agreed)
+    }
+
     async fn shake_hands(
         &mut self,
         shown: &watch::Sender<Arc<Shown>>,
         port: u16,
-    ) -> Result<(Agreed, Session), Failure> {
-        let (server_name, received) = self.hello().await?;
+        server_name: Option<Box<str>>,
+        received: Buffer,
+    ) -> Result<Agreed, Failure> {
         let shown = self.latest(shown, port).await?;
         let (config, met) = self.config(&shown, port, server_name.as_deref())?;
         let session = self.agree(config, received).await?;
         let speaks_http2 = session.protocol() == Some(b"h2");
         let version = if session.is_newest_version() { TlsVersion::V1_3 } else { TlsVersion::V1_2 };
-        Ok((Agreed { server_name, speaks_http2, version, met }, session))
+        let is_resumed = session.is_resumed();
+        self.worker.recorder.count(if is_resumed { Count::TlsResumed } else { Count::TlsFull });
+        self.connection.speak_tls(session);
+        Ok(Agreed { server_name, speaks_http2, version, met })
     }
 
     /// The name that the client asks for, and all that it has sent.
@@ -230,13 +291,11 @@ impl Handshake<'_> {
         server_name: Option<&str>,
     ) -> Result<(Arc<ServerConfig>, Met), Failure> {
         let Some(listener) = shown.listener(port, server_name) else {
-            // unrecognized_name
-            self.said = [&ALERT[..], &[112]].concat();
+            self.said = [&ALERT[..], &[UNRECOGNIZED_NAME]].concat();
             return Err(Failure::UnknownName);
         };
         let config = listener.config().map_err(|why| {
-            // internal_error
-            self.said = [&ALERT[..], &[80]].concat();
+            self.said = [&ALERT[..], &[INTERNAL_ERROR]].concat();
             Failure::NothingToShow(why.to_owned())
         })?;
         Ok((Arc::clone(config), listener.met(server_name)))

@@ -74,7 +74,7 @@ impl Secured {
 
     /// Whether the client proved as much as a listener asks for by now.
     fn satisfies(&self, picture: &Published, spec: &ListenerSpec) -> bool {
-        spec.tls.as_ref().is_some_and(|tls| {
+        spec.ends_tls().is_some_and(|tls| {
             self.agreed.version >= tls.minimum
                 && self.agreed.met.satisfies(tls.clients.as_ref(), picture)
         })

@@ -27,7 +27,10 @@ use crate::{
     published::{Published, Query},
     sidecar::Identity,
     transport::Connection,
-    unread::Protocol,
+    unread::{
+        Protocol,
+        instances::{Reached, base_of},
+    },
     worker::Worker,
 };
 
@@ -48,16 +51,6 @@ pub(super) struct Outbound {
     original: Option<SocketAddr>,
     /// The host and port of the tunnel that these calls are in.
     tunnel: Option<(String, u16)>,
-}
-
-/// An instance that a connection is passed to unread, and where, in order.
-pub(super) struct Reached {
-    /// What it is known by.
-    pub(super) instance: SocketAddr,
-    pub(super) addresses: Vec<SocketAddr>,
-    /// What it is put aside for if it cannot be connected to. Not at all where the application has picked it for a reason
-    /// of its own: requests that are for it have nothing to do with that.
-    pub(super) trouble: Option<Trouble>,
 }
 
 impl Outbound {
@@ -204,20 +197,6 @@ impl Outbound {
         let addresses = base.addresses_like(picked);
         Some(Reached { instance: base.address, addresses, trouble: Some(Trouble::Unreachable) })
     }
-}
-
-/// An instance of the base that was not `tried`; where all the others are put aside, one of those.
-fn base_of<'p>(
-    worker: &Worker,
-    picture: &'p Published,
-    service: &'p Service,
-    picked: Option<SocketAddr>,
-    tried: &[SocketAddr],
-) -> Option<&'p Endpoint> {
-    let (ejections, ticket) = (worker.ejections.borrow(), worker.ticket());
-    let (context, ejected) = (Context::default(), ejections.beside(tried, tried, Instant::now()));
-    let chosen = picture.lanes.choose(&context, service, picked, &ejected, ticket, &mut ());
-    Some(chosen.ok()?.endpoint)
 }
 
 /// Plans a request.

@@ -10,27 +10,19 @@ use std::{
 };
 
 use lanes::AddressLookup;
-use smallvec::SmallVec;
-use telemetry::Count;
 
 use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
     downstream::h1::serve,
-    error::Kind,
-    limits::ATTEMPTS_MAX,
-    passthrough::AlreadyRead,
     plan::Tunnel,
     published::Query,
-    transport::{Connection, Transport as _, Unread},
-    tunnel,
+    transport::{Connection, Transport as _},
+    unread::instances::{pass_through, pass_to_one_of},
     worker::Worker,
 };
 
-use super::{
-    inbound::Inbound,
-    outbound::{Outbound, Reached},
-};
+use super::{inbound::Inbound, outbound::Outbound};
 
 /// How long the caller has to speak first. Then the other side is connected and may: protocols exist in which the
 /// server greets. A caller that speaks HTTP after all is still served as such.
@@ -316,76 +308,6 @@ fn begins_request(bytes: &[u8]) -> Option<bool> {
             Some(method > 0 && (*target == b'/' || *target == b'*' || target.is_ascii_alphabetic()))
         }
         _ => Some(false),
-    }
-}
-
-/// Passes bytes both ways, unread, to an instance, or to `another` that was not tried where it cannot be connected to; there
-/// may be none.
-async fn pass_to_one_of(
-    worker: &Worker,
-    connection: Rc<Connection>,
-    mut reached: Option<Reached>,
-    another: impl Fn(&[SocketAddr]) -> Option<Reached>,
-    first: Buffer,
-) {
-    let mut tried = SmallVec::<[SocketAddr; ATTEMPTS_MAX]>::new();
-    while let Some(Reached { instance, addresses, trouble }) = reached {
-        if let Some(trouble) = trouble {
-            let now = Instant::now();
-            worker.ejections.borrow_mut().try_again_unread(instance, trouble, now);
-        }
-        let error = match Box::pin(worker.first_to_answer(&addresses)).await {
-            Ok(opened) => {
-                if let Some(trouble) = trouble {
-                    worker.ejections.borrow_mut().connected(instance, trouble);
-                }
-                let opened = Some((opened, Buffer::default()));
-                return pass_through(worker, connection, instance, opened, first).await;
-            }
-            Err(error) => error,
-        };
-        tracing::debug!(%instance, %error, "cannot pass a connection on to an instance");
-        tried.push(instance);
-        if !matches!(error.kind, Kind::Connect(_)) {
-            break;
-        }
-        if let Some(trouble) = trouble {
-            worker.eject_unread(instance, trouble, Instant::now());
-        }
-        reached = if tried.len() < ATTEMPTS_MAX { another(&tried) } else { None };
-        if reached.is_some() {
-            worker.recorder.count(Count::RetriedConnect);
-        }
-    }
-    // Nobody is there: it must not look as if somebody had answered, and ended in order.
-    connection.reset_when_closed();
-}
-
-/// Passes bytes both ways, unread.
-async fn pass_through(
-    worker: &Worker,
-    connection: Rc<Connection>,
-    original: SocketAddr,
-    instance: Option<(Rc<Connection>, Buffer)>,
-    first: Buffer,
-) {
-    worker.recorder.count(Count::PassedThrough);
-    let connected = match instance {
-        Some(instance) => Some(instance),
-        None => match Box::pin(worker.open(original)).await {
-            Ok(instance) => Some((instance, Buffer::default())),
-            Err(error) => {
-                tracing::debug!(%original, %error, "cannot pass a connection through");
-                // Nobody is there: it must not look as if somebody had answered, and ended in order.
-                connection.reset_when_closed();
-                None
-            }
-        },
-    };
-    if let Some((instance, greeting)) = connected {
-        let already_read =
-            AlreadyRead { from_caller: first.filled(), from_instance: greeting.filled() };
-        tunnel::relay(worker, Unread::new(connection), Unread::new(instance), already_read).await;
     }
 }
 

@@ -139,7 +139,7 @@ impl Shown {
         shown.listeners = specs
             .iter()
             .map(|spec| {
-                let tls = spec.tls.as_ref()?;
+                let tls = spec.ends_tls()?;
                 Some(shown.listener_of(tls).unwrap_or_else(|why| {
                     tracing::warn!(listener = %spec.name, reason = %why, "a listener refuses every client");
                     Listener::broken(why)
@@ -175,7 +175,7 @@ impl Shown {
 
     /// Whether it says how TLS ends on a port.
     pub(crate) fn knows(&self, port: u16) -> bool {
-        !self.listeners.is_empty() && self.routes.ends_tls(port)
+        !self.listeners.is_empty() && self.routes.speaks_tls(port)
     }
 
     /// Who takes a client that asks for this name on a port, or for none. None: nobody has the name.

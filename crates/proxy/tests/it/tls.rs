@@ -7,7 +7,7 @@ use proxy::limits::Timeouts;
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use routes::{
     spec::{FilterSpec, ListenerSpec, RedirectSpec},
-    tls::{Certificate, ClientsTls, ListenerTls, PrivateKey, TlsVersion},
+    tls::{Certificate, ClientsTls, ListenerTls, PrivateKey, TlsMode, TlsVersion},
 };
 use rustls::{
     ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
@@ -26,6 +26,7 @@ use crate::world::{
 };
 
 mod outdated;
+mod passing;
 
 pub(crate) type Authority = CertifiedIssuer<'static, KeyPair>;
 
@@ -53,11 +54,11 @@ fn shows(certificates: &[&str]) -> ListenerTls {
     ListenerTls { certificates, clients: None, minimum: TlsVersion::V1_2 }
 }
 
-fn in_tls(name: &str, hostname: Option<&str>, tls: ListenerTls) -> ListenerSpec {
+fn in_tls(name: &str, hostname: Option<&str>, tls: impl Into<TlsMode>) -> ListenerSpec {
     ListenerSpec {
         name: name.to_owned(),
         hostname: hostname.map(str::to_owned),
-        tls: Some(tls),
+        tls: Some(tls.into()),
         ..listener(443, false)
     }
 }
@@ -379,6 +380,61 @@ async fn a_host_of_another_certificate_is_not_asked_for_on_a_connection() {
         let (answer, _) = send.send_request(request, true).unwrap();
         assert_eq!(within("an answer", answer).await.unwrap().status(), expected, "{host}");
     }
+}
+
+#[tokio::test]
+async fn a_wildcard_certificate_is_good_for_what_it_is_shown_for_and_no_further() {
+    let (authority, instance) = (authority("all"), Instance::new().await);
+    let mut world = World::new(&[instance.serve("one")]);
+    put(&mut world, "default/wild", issue(&authority, &["*.shop.example", "shop.example"]));
+    put(&mut world, "default/pay", issue(&authority, &["pay.shop.example"]));
+    world.listeners = vec![
+        in_tls("wild", Some("*.shop.example"), shows(&["default/wild"])),
+        in_tls("top", Some("shop.example"), shows(&["default/wild"])),
+        // Its name is covered by the wildcard too, and another certificate is shown for it.
+        in_tls("pay", Some("pay.shop.example"), shows(&["default/pay"])),
+        // The same certificate, and yet clients must show one of theirs there.
+        in_tls("staff", Some("staff.shop.example"), asks(&mut world, &authority)),
+    ];
+    let proxy = Proxy::gateway(&world);
+    let hosts = [
+        ("a.shop.example", 200),
+        ("b.shop.example", 200),
+        ("shop.example", 200),
+        ("pay.shop.example", 421),
+        ("PAY.shop.example:443", 421),
+        ("staff.shop.example", 421),
+        ("other.example", 404),
+        ("a.shop.example", 200),
+    ];
+    let mut wire = Client::new(&authority).connect(&proxy, "a.shop.example").await;
+    for (host, expected) in hosts {
+        assert_eq!(ask(&mut wire, host).await, expected, "{host}");
+    }
+    let client = Client::with(&authority, &[&TLS13], &[b"h2"], None);
+    let stream = client.try_connect(proxy.address(), "a.shop.example").await.unwrap();
+    let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
+    tokio::spawn(connection);
+    for (host, expected) in hosts {
+        let request = http::Request::get(format!("https://{host}/")).body(()).unwrap();
+        let (answer, _) = send.send_request(request, true).unwrap();
+        assert_eq!(within("an answer", answer).await.unwrap().status(), expected, "{host}");
+    }
+    // The other way round: who met the narrow one alone is led to no name of the wide one.
+    let mut wire = Client::new(&authority).connect(&proxy, "pay.shop.example").await;
+    for (host, expected) in [("pay.shop.example", 200), ("a.shop.example", 421)] {
+        assert_eq!(ask(&mut wire, host).await, expected, "{host}");
+    }
+}
+
+/// Shows the wildcard's certificate, and lets in who shows one of an authority.
+fn asks(world: &mut World, authority: &Authority) -> ListenerTls {
+    let believed =
+        Certificate { authorities: vec![authority.der().to_vec()], ..Certificate::default() };
+    put(world, "default/clients", believed);
+    let authorities = vec!["default/clients".to_owned()];
+    let clients = Some(ClientsTls { authorities, insecure_fallback: false });
+    ListenerTls { clients, ..shows(&["default/wild"]) }
 }
 
 #[tokio::test]

@@ -25,16 +25,16 @@ use crate::{
 };
 
 /// A connection in TLS that an instance has taken.
-type Taken = Wire<TlsStream<TcpStream>>;
+pub(crate) type Taken = Wire<TlsStream<TcpStream>>;
 
 /// Takes connections in TLS for as long as the test runs, and tells of each what the handshake was like.
-struct Secure {
-    address: SocketAddr,
+pub(crate) struct Secure {
+    pub(crate) address: SocketAddr,
     taken: UnboundedReceiver<Taken>,
 }
 
 impl Secure {
-    async fn new(certificate: &Certificate, inside: &[&[u8]]) -> Self {
+    pub(crate) async fn new(certificate: &Certificate, inside: &[&[u8]]) -> Self {
         let chain = certificate.chain.iter().cloned().map(Into::into).collect();
         let key = certificate.key.clone().unwrap();
         let key = PrivateKeyDer::try_from(key.der().to_vec()).unwrap();
@@ -63,8 +63,13 @@ impl Secure {
         Self { address, taken }
     }
 
-    async fn accept(&mut self) -> Taken {
+    pub(crate) async fn accept(&mut self) -> Taken {
         within("a connection in TLS", self.taken.recv()).await.unwrap()
+    }
+
+    /// Whether nobody has come whom it has not yet accepted.
+    pub(crate) fn is_untouched(&mut self) -> bool {
+        self.taken.try_recv().is_err()
     }
 }
 

@@ -302,6 +302,8 @@ pub(crate) struct World {
     pub(crate) certificates: BTreeMap<String, Arc<Certificate>>,
     /// Path prefix, service, filters, timeouts of the request and of an attempt in milliseconds.
     pub(crate) routes: Vec<Route>,
+    /// Host names, and the services that have the connections in TLS for these, by weight.
+    pub(crate) passed: Vec<(&'static str, Vec<(&'static str, u32)>)>,
     pub(crate) groups: Vec<GroupSpec>,
     pub(crate) complete: bool,
     pub(crate) absent: Vec<&'static str>,
@@ -332,6 +334,7 @@ impl World {
             listeners: vec![listener(80, false)],
             certificates: BTreeMap::new(),
             routes: vec![("/", "sc-A", Vec::new(), (None, None))],
+            passed: Vec::new(),
             groups: Vec::new(),
             complete: true,
             absent: Vec::new(),
@@ -374,6 +377,31 @@ impl World {
         }
     }
 
+    fn passing_routes(&self) -> impl Iterator<Item = RouteSpec> {
+        let backend = |(service, weight): &(&'static str, u32)| BackendSpec {
+            service: Ok(self.id(service)),
+            weight: *weight,
+            http2: false,
+            tls: None,
+            filters: Vec::new(),
+        };
+        self.passed.iter().enumerate().map(move |(created, (hostname, services))| RouteSpec {
+            kind: RouteKind::Tls,
+            namespace: "default".to_owned(),
+            name: format!("passed-{created}"),
+            parents: vec![ParentSpec { gateway: "edge".to_owned(), section: None, port: None }],
+            hostnames: vec![(*hostname).to_owned()],
+            rules: vec![RuleSpec {
+                matches: Vec::new(),
+                filters: Vec::new(),
+                backends: services.iter().map(backend).collect(),
+                request_timeout_ms: None,
+                backend_timeout_ms: None,
+            }],
+            created: created as u64,
+        })
+    }
+
     pub(crate) fn publish(&self) -> Arc<Published> {
         let mut directory = Directory::new(self.complete);
         for (name, application, endpoints) in &self.services {
@@ -385,11 +413,8 @@ impl World {
         }
         self.tell_of_others(&mut directory);
         let gateway = GatewaySpec { name: "edge".to_owned(), listeners: self.listeners.clone() };
-        let routes: Vec<_> = self
-            .routes
-            .iter()
-            .enumerate()
-            .map(|(created, (path, service, filters, (request_timeout_ms, backend_timeout_ms)))| {
+        let of_requests = self.routes.iter().enumerate().map(
+            |(created, (path, service, filters, (request_timeout_ms, backend_timeout_ms)))| {
                 RouteSpec {
                     kind: RouteKind::Http,
                     namespace: "default".to_owned(),
@@ -427,8 +452,9 @@ impl World {
                     }],
                     created: created as u64,
                 }
-            })
-            .collect();
+            },
+        );
+        let routes: Vec<_> = of_requests.chain(self.passing_routes()).collect();
         let (table, problems) = Table::compile(Some(&gateway), &routes);
         assert!(problems.is_empty(), "{problems:?}");
         let groups = self

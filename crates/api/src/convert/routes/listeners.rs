@@ -1,7 +1,7 @@
 //! A Gateway's listeners: what each speaks, and what is wrong with it.
 
 use lanes::{Fault, Problem};
-use routes::tls::{ClientsTls, ListenerTls, TlsVersion};
+use routes::tls::{self, ClientsTls, ListenerTls, TlsVersion};
 
 use super::certificates::names;
 use crate::resource::{
@@ -11,12 +11,12 @@ use crate::resource::{
 /// Option of a listener's TLS: the oldest version it speaks.
 const MINIMUM_VERSION: &str = "laneway.io/tls-minimum-version";
 
-/// Looks at all listeners of a Gateway in namespace `own`; says what each ends TLS with.
+/// Looks at all listeners of a Gateway in namespace `own`; says what each does with TLS.
 pub(super) fn check(
     gateway: &LanewayGatewaySpec,
     own: &str,
     problems: &mut Vec<Problem>,
-) -> Vec<Option<ListenerTls>> {
+) -> Vec<Option<tls::TlsMode>> {
     of_all(gateway, own, problems);
     let mut all = Vec::new();
     for (index, listener) in gateway.listeners.iter().enumerate() {
@@ -25,6 +25,7 @@ pub(super) fn check(
             problems.extend(wrong.into_iter().map(|problem| problem.under(&at)));
             None
         }));
+        check_kinds(listener, &at, problems);
         if listener.port == 0 {
             problems.push(Problem::new(format!("{at}.port"), "0", "use a port from 1 to 65535"));
         }
@@ -36,29 +37,74 @@ pub(super) fn check(
     all
 }
 
-/// What a listener ends TLS with; or everything that is wrong with its protocol, relative to the listener. `own` is the
+/// Looks at the kinds of route that a listener lets attach.
+fn check_kinds(listener: &Listener, at: &str, problems: &mut Vec<Problem>) {
+    let allowed = listener.allowed_routes.iter().flat_map(|allowed| &allowed.kinds);
+    for (index, written) in allowed.enumerate() {
+        let carried = listener.carried();
+        if written.is_one_of(carried) {
+            continue;
+        }
+        let names: Vec<&str> = carried.iter().map(|kind| kind.name()).collect();
+        let remedy = format!(
+            "use {}, of group {}: a listener of protocol {} carries no other",
+            names.join(" or "),
+            Kind::Gateway.group(),
+            listener.protocol
+        );
+        let kind = match &written.group {
+            Some(group) => format!("{group}/{}", written.kind),
+            None => written.kind.clone(),
+        };
+        problems.push(Problem::new(
+            format!("{at}.allowedRoutes.kinds[{index}].kind"),
+            kind,
+            remedy,
+        ));
+    }
+}
+
+/// What a listener does with TLS; or everything that is wrong with its protocol, relative to the listener. `own` is the
 /// Gateway's namespace.
 fn tls(
     written: &Listener,
     gateway: &LanewayGatewaySpec,
     own: &str,
-) -> Result<Option<ListenerTls>, Vec<Problem>> {
+) -> Result<Option<tls::TlsMode>, Vec<Problem>> {
     match written.protocol.as_str() {
         "HTTP" if written.tls.is_none() => Ok(None),
         "HTTP" => {
             let remedy = "remove it, or write `protocol: HTTPS`: a listener of protocol HTTP is in the clear";
             Err(vec![Problem::new("tls", "", remedy)])
         }
-        "HTTPS" => https(written, gateway, own).map(Some),
-        "TLS" => {
-            let remedy = "use HTTPS, which ends TLS here: passing TLS through is not supported by this version";
-            Err(vec![Problem::new("protocol", "TLS", remedy)])
-        }
+        "HTTPS" => https(written, gateway, own).map(|tls| Some(tls.into())),
+        "TLS" => passthrough(written).map(|()| Some(tls::TlsMode::Passthrough)),
         other => {
-            let remedy = "use HTTP or HTTPS: other protocols are not supported by this version";
+            let remedy =
+                "use HTTP, HTTPS or TLS: other protocols are not supported by this version";
             Err(vec![Problem::new("protocol", other, remedy)])
         }
     }
+}
+
+/// What is wrong with a listener that passes TLS on as it is.
+fn passthrough(written: &Listener) -> Result<(), Vec<Problem>> {
+    let tls = written.tls.clone().unwrap_or_default();
+    let mut problems = Vec::new();
+    if tls.mode == TlsMode::Terminate {
+        let remedy = "write Passthrough, or `protocol: HTTPS`, which ends TLS here: what is no HTTP in it is not supported by this version";
+        problems.push(Problem::new("tls.mode", "Terminate", remedy));
+    }
+    let unused = [
+        ("certificateRefs", !tls.certificate_refs.is_empty()),
+        ("frontendValidation", tls.frontend_validation.is_some()),
+        ("options", !tls.options.is_empty()),
+    ];
+    for (field, _) in unused.into_iter().filter(|(_, is_written)| *is_written) {
+        let remedy = "remove it: TLS is not ended here, so that nobody would see of it";
+        problems.push(Problem::new(format!("tls.{field}"), "", remedy));
+    }
+    if problems.is_empty() { Ok(()) } else { Err(problems) }
 }
 
 fn https(
@@ -73,7 +119,8 @@ fn https(
     };
     let mut problems = Vec::new();
     if tls.mode == TlsMode::Passthrough {
-        let remedy = "use Terminate: passing TLS through is not supported by this version";
+        let remedy =
+            "use Terminate, or `protocol: TLS`, which goes on as it is to where TLSRoutes lead";
         problems.push(Problem::new("tls.mode", "Passthrough", remedy));
     } else if tls.certificate_refs.is_empty() {
         problems.push(Problem::new(REFS, "[]", named).of(Fault::Missing));

@@ -15,13 +15,16 @@ use crate::discovery::v1::{self, filter, path_rewrite};
 pub fn gateway_to(gateway: &GatewaySpec) -> v1::Gateway {
     let in_the_clear = gateway.listeners.iter().filter(|listener| listener.tls.is_none());
     let all = gateway.listeners.iter().enumerate();
-    let in_tls = all.filter_map(|(place, listener)| {
-        Some(tls::listener_to(place, listener_to(listener), listener.tls.as_ref()?))
+    let in_tls = all.clone().filter_map(|(place, listener)| {
+        Some(tls::listener_to(place, listener_to(listener), listener.ends_tls()?))
     });
+    let passing = all.filter(|(_, listener)| listener.passes_tls());
+    let passing = passing.map(|(place, listener)| tls::passing_to(place, listener_to(listener)));
     v1::Gateway {
         name: gateway.name.clone(),
         listeners: in_the_clear.map(listener_to).collect(),
         tls_listeners: in_tls.collect(),
+        passing_listeners: passing.collect(),
     }
 }
 
@@ -41,8 +44,11 @@ fn listener_to(listener: &ListenerSpec) -> v1::Listener {
 pub fn gateway_from(gateway: v1::Gateway) -> Result<GatewaySpec, NotUnderstood> {
     let in_the_clear = gateway.listeners.into_iter().map(listener_from);
     let mut listeners = in_the_clear.collect::<Result<Vec<_>, _>>()?;
-    for wire in gateway.tls_listeners {
-        let (place, listener, tls) = tls::listener_from(wire)?;
+    let ending = gateway.tls_listeners.into_iter().map(tls::listener_from);
+    let passing = gateway.passing_listeners.into_iter().map(tls::passing_from);
+    let mut in_tls = ending.chain(passing).collect::<Result<Vec<_>, _>>()?;
+    in_tls.sort_by_key(|(place, ..)| *place);
+    for (place, listener, tls) in in_tls {
         let listener = ListenerSpec { tls: Some(tls), ..listener_from(listener)? };
         listeners.insert(place.min(listeners.len()), listener);
     }
@@ -80,6 +86,7 @@ pub fn route_to(route: &RouteSpec) -> v1::Route {
         rules: route.rules.iter().map(rule_to).collect(),
         created: route.created,
         grpc: route.kind == RouteKind::Grpc,
+        tls: route.kind == RouteKind::Tls,
     }
 }
 
@@ -93,7 +100,11 @@ pub fn route_from(route: v1::Route) -> Result<RouteSpec, NotUnderstood> {
         })
     };
     Ok(RouteSpec {
-        kind: if route.grpc { RouteKind::Grpc } else { RouteKind::Http },
+        kind: match (route.grpc, route.tls) {
+            (_, true) => RouteKind::Tls,
+            (true, false) => RouteKind::Grpc,
+            (false, false) => RouteKind::Http,
+        },
         namespace: route.namespace,
         name: route.name,
         parents: route.parents.into_iter().map(parent).collect::<Result<_, _>>()?,

@@ -15,7 +15,10 @@ use routes::{
         BackendSpec, FilterSpec, HeaderEdits, ListenerSpec, MatchSpec, NamedSpec, ParentSpec,
         PathRewrite, PathSpec, RedirectSpec, RewriteSpec, RuleSpec, TextSpec,
     },
-    tls::{Authorities, Certificate, ClientsTls, ListenerTls, PrivateKey, TlsVersion, UpstreamTls},
+    tls::{
+        Authorities, Certificate, ClientsTls, ListenerTls, PrivateKey, TlsMode, TlsVersion,
+        UpstreamTls,
+    },
 };
 
 use super::*;
@@ -231,7 +234,7 @@ fn rule() -> impl Strategy<Value = RuleSpec> {
 fn route() -> impl Strategy<Value = RouteSpec> {
     let parent = (word(), option::of(word()), option::of(1..=u16::MAX))
         .prop_map(|(gateway, section, port)| ParentSpec { gateway, section, port });
-    let kind = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc)];
+    let kind = prop_oneof![Just(RouteKind::Http), Just(RouteKind::Grpc), Just(RouteKind::Tls)];
     (kind, word(), word(), vec(parent, 0..3), words(), vec(rule(), 0..3), any::<u64>()).prop_map(
         |(kind, namespace, name, parents, hostnames, rules, created)| RouteSpec {
             kind,
@@ -271,7 +274,8 @@ fn certificate() -> impl Strategy<Value = Certificate> {
 }
 
 fn gateway() -> impl Strategy<Value = GatewaySpec> {
-    let tls = option::of(listener_tls());
+    let tls = prop_oneof![listener_tls().prop_map(TlsMode::from), Just(TlsMode::Passthrough)];
+    let tls = option::of(tls);
     let listener = (word(), any::<u16>(), option::of(word()), any::<[bool; 3]>(), any::<u8>(), tls)
         .prop_map(|(name, port, hostname, [trusted, merge_slashes, http2], trusted_hops, tls)| {
             ListenerSpec { name, port, hostname, trusted, trusted_hops, merge_slashes, http2, tls }
@@ -393,7 +397,7 @@ fn a_release_without_tls_serves_and_calls_nothing_in_the_clear_that_is_to_be_in_
         clients: None,
         minimum: TlsVersion::V1_2,
     };
-    let listeners = vec![listener("https", Some(tls)), listener("http", None)];
+    let listeners = vec![listener("https", Some(tls.into())), listener("http", None)];
     let wire = gateway_to(&GatewaySpec { name: "edge".to_owned(), listeners });
     let in_the_clear: Vec<&str> = wire.listeners.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(in_the_clear, ["http"]);

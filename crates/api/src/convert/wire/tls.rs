@@ -4,7 +4,7 @@ use std::fmt;
 
 use lanes::ServiceId;
 use routes::tls::{
-    Authorities, Certificate, ClientsTls, ListenerTls, PrivateKey, TlsVersion, UpstreamTls,
+    Authorities, Certificate, ClientsTls, ListenerTls, PrivateKey, TlsMode, TlsVersion, UpstreamTls,
 };
 
 use super::{NotUnderstood, service_id_from, service_id_to};
@@ -55,7 +55,7 @@ pub(super) fn listener_to(
 
 pub(super) fn listener_from(
     wire: v1::TlsListener,
-) -> Result<(usize, v1::Listener, ListenerTls), NotUnderstood> {
+) -> Result<(usize, v1::Listener, TlsMode), NotUnderstood> {
     let minimum = match v1::TlsVersion::try_from(wire.minimum) {
         Ok(v1::TlsVersion::Unspecified) => TlsVersion::V1_2,
         Ok(v1::TlsVersion::TlsVersion13) => TlsVersion::V1_3,
@@ -67,7 +67,22 @@ pub(super) fn listener_from(
     });
     let listener = wire.listener.ok_or(NotUnderstood::nothing("tls_listener.listener"))?;
     let place = usize::try_from(wire.place).unwrap_or(usize::MAX);
-    Ok((place, listener, ListenerTls { certificates: wire.certificates, clients, minimum }))
+    let tls = ListenerTls { certificates: wire.certificates, clients, minimum };
+    Ok((place, listener, tls.into()))
+}
+
+pub(super) fn passing_to(place: usize, listener: v1::Listener) -> v1::PassingListener {
+    v1::PassingListener {
+        place: u32::try_from(place).unwrap_or(u32::MAX),
+        listener: Some(listener),
+    }
+}
+
+pub(super) fn passing_from(
+    wire: v1::PassingListener,
+) -> Result<(usize, v1::Listener, TlsMode), NotUnderstood> {
+    let listener = wire.listener.ok_or(NotUnderstood::nothing("passing_listener.listener"))?;
+    Ok((usize::try_from(wire.place).unwrap_or(usize::MAX), listener, TlsMode::Passthrough))
 }
 
 pub(super) fn upstream_to(service: &ServiceId, tls: &UpstreamTls) -> v1::UpstreamTls {
