@@ -136,11 +136,7 @@ impl Outbound {
         if tried.is_empty() {
             self.identity.unread.count(service.name(), Protocol::Tcp);
         }
-        let may_stay = |it: &&Endpoint| {
-            it.health != Health::InvalidTag
-                && (it.tag.is_none() || it.tag.as_ref() == self.identity.tag.as_ref())
-        };
-        let (endpoint, trouble) = match there.filter(may_stay) {
+        let (endpoint, trouble) = match there.filter(|there| self.may_have_unread(there)) {
             // Picked for a reason that nobody else knows, it is there for its caller or nobody is.
             Some(there) => (Some(there).filter(|there| !tried.contains(&there.address)), None),
             None => {
@@ -148,14 +144,34 @@ impl Outbound {
                 (base, Some(Trouble::NobodyAtPort))
             }
         };
-        Some(endpoint.map(|endpoint| {
-            let reached = endpoint.application_addresses_like(picked);
-            let addresses = match picked.filter(|picked| reached.contains(picked)) {
-                Some(picked) => vec![picked],
-                None => reached,
-            };
-            Reached { instance: endpoint.address, addresses, trouble }
-        }))
+        Some(endpoint.map(|endpoint| reached(endpoint, picked, trouble)))
+    }
+
+    /// Where a captured connection goes that nobody can read, and that must not go to the instance that was picked: that is of
+    /// a tag that is not this one's, and nothing says that the connection is more than base. Nowhere where there is no instance
+    /// of the base that was not `tried`. `None`: it goes where it was to go.
+    pub(super) fn must_not_have_unread(
+        &self,
+        worker: &Worker,
+        picked: SocketAddr,
+        tried: &[SocketAddr],
+    ) -> Option<Option<Reached>> {
+        let picture = worker.picture();
+        let directory = picture.lanes.directory();
+        let AddressLookup::Known(ids) = directory.by_address(picked) else { return None };
+        let service = shared(&picture, ids, picked, "")?;
+        let there = service.endpoint_anywhere_at(picked)?;
+        if self.may_have_unread(there) {
+            return None;
+        }
+        let base = base_of(worker, &picture, service, Some(picked), tried);
+        Some(base.map(|base| reached(base, Some(picked), Some(Trouble::NobodyAtPort))))
+    }
+
+    /// Whether an instance may have what its caller sends unread: one of the base, or of its own tag.
+    fn may_have_unread(&self, there: &Endpoint) -> bool {
+        there.health != Health::InvalidTag
+            && (there.tag.is_none() || there.tag.as_ref() == self.identity.tag.as_ref())
     }
 
     /// The same of what comes through a tunnel.
@@ -197,6 +213,20 @@ impl Outbound {
         let addresses = base.addresses_like(picked);
         Some(Reached { instance: base.address, addresses, trouble: Some(Trouble::Unreachable) })
     }
+}
+
+/// An instance, past its sidecar: where its caller has picked it, there.
+fn reached(
+    endpoint: &Endpoint,
+    picked: Option<SocketAddr>,
+    trouble: Option<Trouble>,
+) -> Reached {
+    let reached = endpoint.application_addresses_like(picked);
+    let addresses = match picked.filter(|picked| reached.contains(picked)) {
+        Some(picked) => vec![picked],
+        None => reached,
+    };
+    Reached { instance: endpoint.address, addresses, trouble }
 }
 
 /// Plans a request.

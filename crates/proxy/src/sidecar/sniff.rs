@@ -62,7 +62,17 @@ pub(super) async fn serve_outbound(
         }
         Heard::Other(first, instance) => {
             outbound.passes_unread(&worker, original, first.filled());
-            pass_through(&worker, connection, original, instance, first).await;
+            let elsewhere =
+                |tried: &[SocketAddr]| outbound.must_not_have_unread(&worker, original, tried);
+            // Who has greeted its caller has the connection already.
+            let has_greeted = instance.as_ref().is_some_and(|(_, greeting)| !greeting.is_empty());
+            match elsewhere(&[]).filter(|_| !has_greeted) {
+                Some(base) => {
+                    let another = |tried: &[SocketAddr]| elsewhere(tried).flatten();
+                    pass_to_one_of(&worker, connection, base, another, first).await;
+                }
+                None => pass_through(&worker, connection, original, instance, first).await,
+            }
         }
         Heard::Nothing => {}
     }

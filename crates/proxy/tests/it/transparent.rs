@@ -541,6 +541,49 @@ fn a_connection_to_a_tcp_port_goes_where_it_was_to_go_unless_base_must_not() {
 }
 
 #[test]
+fn tls_that_an_application_speaks_is_base_unless_it_picks_its_own_tag() {
+    on_two_hosts(async |_, elsewhere| {
+        let (base, gray) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        let (of_base, of_gray) = (base.address, gray.address);
+        let mut world = World::new(&[]);
+        world.services = vec![("sc-B", "b", vec![(of_base, None), (of_gray, Some("gray"))])];
+        world.groups = vec![group(gateway_entrance(), &["b"], Fallback::Then(Vec::new()))];
+        let mut without_base = world.clone();
+        without_base.services[0].2.remove(0);
+        let hello = b"\x16\x03\x01\x00\x05hello";
+        let speaks = async |target: SocketAddr, server: &Instance| {
+            let mut application = Wire::connect(target).await;
+            application.send_bytes(hello).await;
+            let mut server = server.accept().await;
+            assert_eq!(server.exactly(hello.len()).await, hello);
+            server.send("certificate").await;
+            application.text("certificate").await;
+        };
+        let (proxy, capture) = captured(&world);
+        speaks(of_base, &base).await;
+        speaks(of_gray, &base).await;
+        // Also who takes longer to speak than the other side is given.
+        let mut late = Wire::connect(of_gray).await;
+        let _greets_nobody = gray.accept().await;
+        late.send_bytes(hello).await;
+        assert_eq!(base.accept().await.exactly(hello.len()).await, hello);
+        let line = r#"laneway_opaque_connections_total{role="sidecar_outbound",service="sc-B",protocol="tls"} 3"#;
+        let told = proxy.running.counters().render();
+        assert!(told.contains(line), "{told}");
+        proxy.publish.send_replace(without_base.publish());
+        let mut nobody = Wire::connect(of_gray).await;
+        nobody.send_bytes(hello).await;
+        nobody.reset().await;
+        drop((proxy, capture));
+        let (_proxy, _capture) = captured_with(&world, |config| {
+            config.tag = Tag::parse("gray").unwrap();
+        });
+        speaks(of_gray, &gray).await;
+        speaks(of_base, &base).await;
+    });
+}
+
+#[test]
 fn a_port_of_a_known_host_that_nobody_has_declared_is_told() {
     on_two_hosts(async |host, elsewhere| {
         let (known, unknown) = (listen(elsewhere, 0), listen(elsewhere, 0));
