@@ -100,9 +100,9 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let (name, correlation) = (config.name, config.correlation_headers);
     let first = Shown::of(&feed.published.borrow(), &Shown::default());
     let shown = Arc::new(watch::Sender::new(Arc::new(first)));
-    let (unbound, unread) = (UnboundPorts::default(), UnreadCalls::default());
-    let of_threads = (unbound.clone(), unread.clone());
-    let sampled = unread.clone();
+    let (unbound, passed) = (UnboundPorts::default(), UnreadCalls::default());
+    let of_threads = (unbound.clone(), passed.clone());
+    let sampled = passed.clone();
     config.metrics.collect_from(move |samples| sampled.sample(Role::Gateway, samples));
     let inherited = config.inherited.clone();
     let make = move || {
@@ -129,7 +129,7 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     for address in config.inherited.close_rest() {
         tracing::info!(%address, "nothing is served there any more");
     }
-    Ok(Running { unbound, unread, ..running })
+    Ok(Running { unbound, passed, ..running })
 }
 
 /// What a gateway's threads are for.

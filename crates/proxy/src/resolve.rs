@@ -147,6 +147,10 @@ impl Worker {
         &self,
         addresses: &[SocketAddr],
     ) -> Result<Rc<Connection>, ProxyError> {
+        if addresses.is_empty() {
+            let nowhere = Kind::Connect(io::ErrorKind::AddrNotAvailable.into());
+            return Err(ProxyError::unsent(nowhere));
+        }
         let mut left = addresses.iter();
         let mut openings: Vec<Opening<'_>> = Vec::new();
         loop {

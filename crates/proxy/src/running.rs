@@ -45,6 +45,7 @@ pub struct Running {
     pub(crate) unbound: UnboundPorts,
     pub(crate) unread: UnreadCalls,
     pub(crate) unread_arrivals: UnreadCalls,
+    pub(crate) passed: UnreadCalls,
     pub(crate) undeclared: UndeclaredPorts,
     pub(crate) in_lanes: CallsInLanes,
     pub(crate) phase: watch::Sender<Phase>,
@@ -83,6 +84,11 @@ impl Running {
     /// Calls of others to its application that it could not read, for whoever outlives or shares it.
     pub fn unread_arrivals(&self) -> UnreadCalls {
         self.unread_arrivals.clone()
+    }
+
+    /// Connections in TLS that routes have as they are, for whoever outlives or shares it.
+    pub fn passed(&self) -> UnreadCalls {
+        self.passed.clone()
     }
 
     /// Connections to ports that nobody has declared, for whoever outlives or shares it.

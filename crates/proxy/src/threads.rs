@@ -158,6 +158,7 @@ pub(crate) fn start<S: Serve>(
         unbound: UnboundPorts::default(),
         unread: UnreadCalls::default(),
         unread_arrivals: UnreadCalls::default(),
+        passed: UnreadCalls::default(),
         undeclared: UndeclaredPorts::default(),
         in_lanes: CallsInLanes::default(),
         phase,

@@ -14,7 +14,7 @@ const HOSTNAME_BYTES_MAX: usize = 253;
 const LABEL_BYTES_MAX: usize = 63;
 
 /// What a listener or a route says of the host.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum HostPattern {
     /// This host.
     Exact(Box<str>),
@@ -66,6 +66,31 @@ impl HostPattern {
             Self::Suffix(suffix) => (host.len() > suffix.len() && host.ends_with(&**suffix))
                 .then_some(Specificity::Suffix(suffix.len())),
             Self::Any => Some(Specificity::Any),
+        }
+    }
+
+    /// How closely this names hosts, whichever they are.
+    pub(crate) fn closeness(&self) -> Specificity {
+        match self {
+            Self::Exact(_) => Specificity::Exact,
+            Self::Suffix(suffix) => Specificity::Suffix(suffix.len()),
+            Self::Any => Specificity::Any,
+        }
+    }
+
+    /// What names the hosts that match both, if there are any.
+    pub(crate) fn common<'p>(&'p self, other: &'p Self) -> Option<&'p Self> {
+        let closer = if self.closeness() < other.closeness() { other } else { self };
+        self.intersects(other).then_some(closer)
+    }
+
+    /// Whether every host that matches this matches `other` too.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        match (self, other) {
+            (_, Self::Any) => true,
+            (Self::Exact(host), _) => other.specificity(host).is_some(),
+            (Self::Suffix(one), Self::Suffix(two)) => one.ends_with(&**two),
+            (Self::Suffix(_), Self::Exact(_)) | (Self::Any, _) => false,
         }
     }
 

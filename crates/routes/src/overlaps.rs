@@ -3,6 +3,7 @@
 
 use crate::{
     host::{HostPattern, compile_hostnames},
+    server_names::server_names,
     spec::{GatewaySpec, ListenerSpec, RouteKind, RouteSpec},
 };
 
@@ -86,7 +87,10 @@ pub fn attached<'r>(
     let mut by_age: Vec<&RouteSpec> = routes.into_iter().collect();
     by_age.sort_by_cached_key(|route| route.age());
     let mut counts = vec![0; gateway.listeners.len()];
-    for listener in by_age.iter().flat_map(|route| standing(gateway, route)) {
+    let of_requests = by_age.iter().filter(|route| route.kind != RouteKind::Tls);
+    let of_requests = of_requests.flat_map(|route| standing(gateway, route));
+    let of_connections = server_names(gateway, by_age.iter().copied());
+    for listener in of_requests.chain(of_connections.listeners()) {
         counts[listener] += 1;
     }
     for overlap in among(gateway, &by_age) {
@@ -176,7 +180,7 @@ mod tests {
             of("late", 5, Tls, "x.example"),
             of("early", 4, Tls, "x.example"),
         ];
-        assert_eq!(attached(&gateway, &routes), [1, 3, 1]);
+        assert_eq!(attached(&gateway, &routes), [1, 2, 1], "of one name the older has it");
         assert_eq!(places(&gateway, &routes[2]), 2);
         let (table, problems) = Table::compile(Some(&gateway), &routes);
         assert_eq!(problems, []);

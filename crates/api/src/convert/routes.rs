@@ -209,10 +209,15 @@ pub fn attach(
         return Ok(vec![parent(written.section_name.clone())]);
     }
     let open = || meant.iter().filter(|listener| listener.allows(namespace, own));
+    // Where one would carry it, its namespace is what is in the way.
+    let is_barred = meant.iter().any(|listener| carries(listener));
+    let why_not = |listener: &Listener| why_not_carried(route, gateway, listener);
     if allowed == 0
-        && let Some(why) = open().find_map(|listener| why_not_carried(route, gateway, listener))
+        && !is_barred
+        && let Some(why) = open().find_map(|listener| why_not(listener))
     {
-        let names: Vec<&str> = open().map(|listener| listener.name.as_str()).collect();
+        let alike = open().filter(|listener| why_not(listener) == Some(why));
+        let names: Vec<&str> = alike.map(|listener| listener.name.as_str()).collect();
         let remedy = why.remedy(route.kind(), &key, &names.join(", "));
         return Err(Problem::new("name", &written.name, remedy).of(Fault::NotAttached));
     }
@@ -227,7 +232,14 @@ pub fn attach(
         .collect())
 }
 
+/// The kinds of route that may attach to a listener of a gateway.
+pub fn supported_kinds(gateway: &Gateway, listener: &Listener) -> impl Iterator<Item = Kind> {
+    let http2 = speaks_http2(gateway, listener);
+    listener.allowed_kinds().filter(move |kind| *kind != Kind::GrpcRoute || http2)
+}
+
 /// Why a listener does not carry a route.
+#[derive(Clone, Copy, PartialEq, Eq)]
 enum NotCarried {
     /// Its protocol carries none of its kind.
     Protocol,
@@ -264,7 +276,7 @@ fn why_not_carried(
 ) -> Option<NotCarried> {
     if !listener.carried().contains(&route.kind()) {
         Some(NotCarried::Protocol)
-    } else if !listener.supported_kinds().any(|kind| kind == route.kind()) {
+    } else if !listener.allowed_kinds().any(|kind| kind == route.kind()) {
         Some(NotCarried::Kind)
     } else if route.is_grpc() && !speaks_http2(gateway, listener) {
         Some(NotCarried::Http2)

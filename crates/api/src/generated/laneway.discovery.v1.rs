@@ -551,6 +551,10 @@ pub struct Gateway {
     /// Those from which TLS goes on as it is: releases that do not know them must not serve them at all.
     #[prost(message, repeated, tag = "4")]
     pub passing_listeners: ::prost::alloc::vec::Vec<PassingListener>,
+    /// Those that end TLS on a port where some of it goes on: releases that do not know the ones would end TLS at the others
+    /// that is to go on.
+    #[prost(message, repeated, tag = "5")]
+    pub tls_listeners_beside: ::prost::alloc::vec::Vec<TlsListener>,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct PassingListener {

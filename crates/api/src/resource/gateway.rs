@@ -186,7 +186,7 @@ impl Listener {
     }
 
     /// The kinds of route that may attach: of those that its protocol carries the ones that it names, or all.
-    pub fn supported_kinds(&self) -> impl Iterator<Item = Kind> {
+    pub(crate) fn allowed_kinds(&self) -> impl Iterator<Item = Kind> {
         let named = self.allowed_routes.as_ref().map_or(&[][..], |allowed| &allowed.kinds);
         let is_named =
             |kind: &Kind| named.is_empty() || named.iter().any(|it| it.is_one_of(&[*kind]));

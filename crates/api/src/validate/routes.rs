@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use lanes::{Fault, Problem};
 use routes::{
-    GatewaySpec, RouteKind, RouteProblem, RouteSpec,
+    GatewaySpec, RouteKind, RouteProblem, RouteSpec, Why,
     spec::{ListenerSpec, ParentSpec},
     tls::TlsMode,
 };
@@ -58,6 +58,9 @@ pub(super) fn check(set: &Set, reported: &Reported, known: &mut Compiled, report
     if set.grpc_routes().next().is_some() {
         check_overlaps(&gateways, &converted, report);
     }
+    if set.tls_routes().next().is_some() {
+        check_server_names(&gateways, &converted, report);
+    }
 }
 
 /// Of routes of several kinds under one host name at one listener the oldest has it.
@@ -74,6 +77,38 @@ fn check_overlaps(gateways: &[GatewaySpec], converted: &[RouteSpec], report: &mu
             );
             let problem = Problem::new("spec.hostnames", written, remedy);
             report.conflict(&convert::object_of(overlap.route), problem.of(Fault::NotUnique));
+        }
+    }
+}
+
+/// Of TLSRoutes under one host name at one listener the oldest has the connections, and of a port the closest listener.
+fn check_server_names(gateways: &[GatewaySpec], converted: &[RouteSpec], report: &mut Report) {
+    for gateway in gateways {
+        for vain in routes::server_names(gateway, converted).vain {
+            let key = convert::object_of(vain.route);
+            let (at, name) = (&gateway.listeners[vain.listener].name, &gateway.name);
+            let field = format!("spec.hostnames[{}]", vain.hostname);
+            let written = &vain.route.hostnames[vain.hostname];
+            match vain.why {
+                Why::Older(older) => {
+                    let remedy = format!(
+                        "use another host name, or another listener: {}, which is older, has its connections at listener {at} of Gateway {name}",
+                        convert::object_of(older)
+                    );
+                    let problem = Problem::new(field, written, remedy);
+                    report.conflict(&key, problem.of(Fault::NotUnique));
+                }
+                Why::Listener(other) => {
+                    let other = &gateway.listeners[other];
+                    let ends = if other.ends_tls().is_some() { ", and ends TLS" } else { "" };
+                    let remedy = format!(
+                        "give it a listener of its own, or take it out: not listener {at} of Gateway {name} has its connections, but listener {}, which names it more closely{ends}",
+                        other.name
+                    );
+                    let problem = Problem::new(field, written, remedy);
+                    report.warning(&key, problem.of(Fault::NeverHolds));
+                }
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use api::{
 };
 
 use lanes::Fault;
-use routes::{RouteKind, RouteSpec, spec::ListenerSpec};
+use routes::{GatewaySpec, RouteKind, RouteSpec, spec::ListenerSpec};
 
 use super::{
     Findings, Sight, backend_policies, certificates,
@@ -182,8 +182,12 @@ fn of_route(key: &Key, sight: Sight<'_>, findings: &Findings) -> Status {
         let reason = if is_somewhere { "Accepted" } else { "HostnameConflict" };
         condition("Accepted", is_somewhere, reason, overlaps.join("; "))
     } else if !spec.parents.is_empty() {
-        let said = if spec.kind == RouteKind::Tls { UNREAD } else { "" };
-        condition("Accepted", true, "Accepted", said.to_owned())
+        match spec.kind {
+            RouteKind::Tls => of_names(spec, of_it(), sight),
+            RouteKind::Http | RouteKind::Grpc => {
+                condition("Accepted", true, "Accepted", String::new())
+            }
+        }
     } else if let Some(message) = not_attached("spec.parentRefs[") {
         condition("Accepted", false, "NotAllowedByListeners", message)
     } else {
@@ -194,6 +198,25 @@ fn of_route(key: &Key, sight: Sight<'_>, findings: &Findings) -> Status {
     let conditions = vec![accepted, resolved, ready(&resource, live, sight)];
     let live = Some(shown(live, routing.generation(&name)));
     Status { conditions, live, ..Status::default() }
+}
+
+/// Whether the host names of a TLSRoute lead to connections, and which do not.
+fn of_names<'f>(
+    spec: &RouteSpec,
+    findings: impl Iterator<Item = &'f Finding>,
+    sight: Sight<'_>,
+) -> StatusCondition {
+    let of_names = findings.filter(|it| it.problem.field.as_str().starts_with("spec.hostnames["));
+    let mut said: Vec<String> = of_names.map(|it| it.problem.to_string()).collect();
+    let routing = &sight.picture.routing;
+    let has = |gateway: &GatewaySpec| {
+        routes::server_names(gateway, routing.attached_specs(&gateway.name)).has(spec)
+    };
+    if said.is_empty() || routing.gateways().any(has) {
+        said.insert(0, UNREAD.to_owned());
+        return condition("Accepted", true, "Accepted", said.join("; "));
+    }
+    condition("Accepted", false, "HostnameConflict", said.join("; "))
 }
 
 /// Whether all Backends of a route can be asked; else what keeps the first that cannot.
@@ -306,7 +329,8 @@ fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {
 fn supported_kinds(key: &Key, sight: Sight<'_>) -> Vec<Vec<RouteGroupKind>> {
     let Some(Object::Gateway(gateway)) = sight.picture.set().get(key) else { return Vec::new() };
     let listeners = gateway.spec.laneway().into_iter().flat_map(|spec| &spec.listeners);
-    listeners.map(|it| it.supported_kinds().map(RouteGroupKind::from).collect()).collect()
+    let kinds = |it| convert::routes::supported_kinds(gateway, it).map(RouteGroupKind::from);
+    listeners.map(|listener| kinds(listener).collect()).collect()
 }
 
 /// Whether a Gateway's listeners accept requests, where all that could be bound are: as far as data planes have it.

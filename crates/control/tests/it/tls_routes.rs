@@ -79,7 +79,8 @@ async fn connections_are_led_by_name_and_what_keeps_a_route_from_it_is_said() {
     in_tls["spec"]["protocol"] = "https".into();
     plane.apply(&[in_tls]).await.unwrap();
     becomes(&client, &key, "ResolvedRefs", ("True", "ResolvedRefs")).await;
-    let both: &[&str] = &["HTTPRoute", "GRPCRoute"];
+    // Without HTTP/2 in the clear no gRPC.
+    let both: &[&str] = &["HTTPRoute"];
     listeners_become(&client, &[(both, 0), (&["TLSRoute"], 1)]).await;
 
     // Beside others: each stands where it is carried, and nowhere else.
@@ -87,13 +88,22 @@ async fn connections_are_led_by_name_and_what_keeps_a_route_from_it_is_said() {
     let other = passed("other", &anywhere, "b.vault.example");
     plane.apply(&[other]).await.unwrap();
     listeners_become(&client, &[(both, 1), (&["TLSRoute"], 2)]).await;
+    // Of two of one name the older has the connections, until it goes.
+    let twin = passed("twin", &anywhere, "B.vault.example");
+    plane.apply(&[twin]).await.unwrap();
+    let twin = Key::new(Kind::TlsRoute, "default", "twin");
+    let said = becomes(&client, &twin, "Accepted", ("False", "HostnameConflict")).await;
+    assert!(said.contains("TLSRoute other, which is older"), "{said}");
+    listeners_become(&client, &[(both, 1), (&["TLSRoute"], 2)]).await;
     plane.apply(&[edge(&json!([{"kind": "GRPCRoute"}]))]).await.unwrap();
     let shop = Key::new(Kind::HttpRoute, "default", "shop");
     let said = becomes(&client, &shop, "Accepted", ("False", "NotAllowedByListeners")).await;
     assert!(said.contains("allowedRoutes.kinds of listener http"), "{said}");
-    listeners_become(&client, &[(&["GRPCRoute"], 0), (&["TLSRoute"], 2)]).await;
+    listeners_become(&client, &[(&[], 0), (&["TLSRoute"], 2)]).await;
     client.delete(&Key::new(Kind::TlsRoute, "default", "other")).await.unwrap();
-    listeners_become(&client, &[(&["GRPCRoute"], 0), (&["TLSRoute"], 1)]).await;
+    becomes(&client, &twin, "Accepted", ("True", "Accepted")).await;
+    client.delete(&twin).await.unwrap();
+    listeners_become(&client, &[(&[], 0), (&["TLSRoute"], 1)]).await;
 
     let refused = plane.apply(&[edge(&json!([{"kind": "TLSRoute"}]))]).await;
     assert!(format!("{refused:?}").contains("allowedRoutes.kinds[0].kind"), "{refused:?}");

@@ -146,7 +146,7 @@ impl Gateway {
     /// What the gateway answers about itself.
     pub(crate) fn admin(&self, role: &'static str, process: &Process) -> Admin {
         let (readiness, status) = (self.discovery.state.clone(), self.discovery.state.clone());
-        let board = self.proxy.board();
+        let (board, passed) = (self.proxy.board(), self.proxy.passed());
         Admin {
             readiness: Box::new(move || readiness.borrow().readiness()),
             status: Box::new(move || {
@@ -154,6 +154,11 @@ impl Gateway {
                     "role": role,
                     "configuration": status.borrow().status(),
                     "unreachable": board.unreachable(),
+                    "passedTls": passed
+                        .all()
+                        .into_iter()
+                        .map(|(service, _, connections)| json!({"service": service, "connections": connections}))
+                        .collect::<Vec<_>>(),
                 })
             }),
             stopping: Arc::clone(&process.stopping),

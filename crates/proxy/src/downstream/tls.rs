@@ -25,6 +25,9 @@ use crate::{
 /// Bytes of a client's first message at most, as the standard has it, with the headers of its records.
 const HELLO_BYTES_MAX: usize = 0xffff + 64 * 5;
 
+/// Bytes of it that are looked at together: more than a record of them at once is not held, before the first was.
+const FED_BYTES: usize = 4096;
+
 /// What the first byte of a client that speaks TLS says: a handshake's record.
 const HANDSHAKE: u8 = 22;
 
@@ -154,7 +157,7 @@ pub(crate) async fn agree(
 pub(crate) async fn refuse(worker: &Worker, connection: &Connection, why: Refused) {
     let (count, description) = match why {
         Refused::UnknownName => (Count::TlsUnknownName, UNRECOGNIZED_NAME),
-        Refused::NoInstance => (Count::TlsNoInstance, INTERNAL_ERROR),
+        Refused::NoInstance(_) => (Count::TlsNoInstance, INTERNAL_ERROR),
     };
     worker.recorder.count(count);
     say_last(worker, connection, [&ALERT[..], &[description]].concat()).await;
@@ -164,18 +167,8 @@ pub(crate) async fn refuse(worker: &Worker, connection: &Connection, why: Refuse
 pub(crate) enum Refused {
     /// No route has the name that its client asks for.
     UnknownName,
-    /// Nobody is there whom a route names.
-    NoInstance,
-}
-
-impl Refused {
-    /// For a log.
-    pub(crate) fn words(&self) -> &'static str {
-        match self {
-            Self::UnknownName => "no route has the name that the client asks for",
-            Self::NoInstance => "nobody is there whom the route names",
-        }
-    }
+    /// Nobody is there whom a route names, for this reason.
+    NoInstance(String),
 }
 
 async fn say_last(worker: &Worker, connection: &Connection, said: Vec<u8>) {
@@ -244,18 +237,21 @@ impl Handshake<'_> {
         let mut fed = 0;
         loop {
             while fed < received.filled().len() {
-                let read = acceptor.read_tls(&mut &received.filled()[fed..]);
+                let mut part =
+                    received.filled()[fed..].chunks(FED_BYTES).next().unwrap_or_default();
+                let read = acceptor.read_tls(&mut part);
                 fed += read.map_err(|error| Error::General(error.to_string()))?;
-            }
-            match acceptor.accept() {
-                Ok(Some(accepted)) => {
-                    let name = accepted.client_hello().server_name().map(str::to_ascii_lowercase);
-                    return Ok((name.map(Into::into), received));
-                }
-                Ok(None) => {}
-                Err((error, mut alert)) => {
-                    let _ = alert.write_all(&mut self.said);
-                    return Err(error.into());
+                match acceptor.accept() {
+                    Ok(Some(accepted)) => {
+                        let name =
+                            accepted.client_hello().server_name().map(str::to_ascii_lowercase);
+                        return Ok((name.map(Into::into), received));
+                    }
+                    Ok(None) => {}
+                    Err((error, mut alert)) => {
+                        let _ = alert.write_all(&mut self.said);
+                        return Err(error.into());
+                    }
                 }
             }
             if !received.make_room(HELLO_BYTES_MAX) {

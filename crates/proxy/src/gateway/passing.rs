@@ -5,10 +5,12 @@ use std::{net::SocketAddr, rc::Rc};
 
 use lanes::ServiceId;
 use routes::Found;
+use smallvec::SmallVec;
 
 use crate::{
     downstream::tls::{Greeting, Refused, refuse},
     ejection::Trouble,
+    limits::ATTEMPTS_MAX,
     published::Published,
     transport::Connection,
     unread::{
@@ -38,12 +40,19 @@ pub(super) async fn pass(
                     let opened = Some((opened, Default::default()));
                     return pass_through(worker, connection, instance, opened, received).await;
                 }
-                None => Refused::NoInstance,
+                None => Refused::NoInstance(format!("no usable base instance of {service}")),
             }
         }
     };
     let peer = connection.peer;
-    tracing::debug!(%peer, port, asked, reason = why.words(), "TLS is not passed on");
+    match &why {
+        Refused::UnknownName => {
+            tracing::debug!(%peer, port, asked, "no route has the name that a client asks for");
+        }
+        Refused::NoInstance(reason) => {
+            tracing::warn!(%peer, port, asked, reason, "nobody is there to whom TLS is passed on");
+        }
+    }
     refuse(worker, &connection, why).await;
 }
 
@@ -65,22 +74,31 @@ fn service_for(
     let Found::Rule { rule, .. } = routes.find_by_server_name(listener, name) else {
         return Err(Refused::UnknownName);
     };
-    let backend = rule.backend(worker.ticket()).ok_or(Refused::NoInstance)?;
-    backend.service.clone().map_err(|_| Refused::NoInstance)
+    let none = || Refused::NoInstance(format!("route {}: all of its backends weigh 0", rule.route));
+    let backend = rule.backend(worker.ticket()).ok_or_else(none)?;
+    let unresolved = |why| Refused::NoInstance(format!("route {}: {why}", rule.route));
+    backend.service.clone().map_err(unresolved)
 }
 
 /// An instance of the base that was not `tried`, at its application's own port: what is before it reads HTTP.
 fn instance_of(worker: &Worker, service: &ServiceId, tried: &[SocketAddr]) -> Option<Reached> {
     let picture = worker.picture();
     let service = picture.lanes.directory().service(service)?;
-    let base = base_of(worker, &picture, service, None, tried)?;
-    let trouble = match base.application_address {
-        Some(_) => Trouble::NobodyAtPort,
-        None => Trouble::Unreachable,
-    };
-    Some(Reached {
-        instance: base.address,
-        addresses: base.application_addresses_like(None),
-        trouble: Some(trouble),
-    })
+    let mut tried: SmallVec<[SocketAddr; ATTEMPTS_MAX]> = tried.into();
+    loop {
+        let base = base_of(worker, &picture, service, None, &tried)?;
+        let trouble = match base.application_address {
+            Some(_) => Trouble::NobodyAtPort,
+            None => Trouble::Unreachable,
+        };
+        let addresses = base.application_addresses_like(None);
+        if !addresses.is_empty() {
+            return Some(Reached { instance: base.address, addresses, trouble: Some(trouble) });
+        }
+        // Its application listens on its own host alone. Requests reach it by its sidecar: it is not put aside.
+        if tried.contains(&base.address) {
+            return None;
+        }
+        tried.push(base.address);
+    }
 }

@@ -216,11 +216,7 @@ impl Outbound {
 }
 
 /// An instance, past its sidecar: where its caller has picked it, there.
-fn reached(
-    endpoint: &Endpoint,
-    picked: Option<SocketAddr>,
-    trouble: Option<Trouble>,
-) -> Reached {
+fn reached(endpoint: &Endpoint, picked: Option<SocketAddr>, trouble: Option<Trouble>) -> Reached {
     let reached = endpoint.application_addresses_like(picked);
     let addresses = match picked.filter(|picked| reached.contains(picked)) {
         Some(picked) => vec![picked],

@@ -1,6 +1,10 @@
 //! Connections that pass unread: which instance has one, and what becomes of it where nobody does.
 
-use std::{net::SocketAddr, rc::Rc, time::Instant};
+use std::{
+    net::{Shutdown, SocketAddr},
+    rc::Rc,
+    time::Instant,
+};
 
 use lanes::{Context, Endpoint, Service};
 use smallvec::SmallVec;
@@ -8,12 +12,13 @@ use telemetry::Count;
 
 use crate::{
     buffers::Buffer,
+    deadlines::HasDeadline as _,
     ejection::Trouble,
     error::Kind,
     limits::ATTEMPTS_MAX,
     passthrough::AlreadyRead,
     published::Published,
-    transport::{Connection, Unread},
+    transport::{Connection, Transport as _, Unread},
     tunnel,
     worker::Worker,
 };
@@ -120,8 +125,27 @@ pub(crate) async fn pass_through(
         },
     };
     if let Some((instance, greeting)) = connected {
+        if !send_first(worker, &instance, first).await {
+            return connection.reset_when_closed();
+        }
         let already_read =
-            AlreadyRead { from_caller: first.filled(), from_instance: greeting.filled() };
+            AlreadyRead { from_instance: greeting.filled(), ..AlreadyRead::default() };
         tunnel::relay(worker, Unread::new(connection), Unread::new(instance), already_read).await;
     }
+}
+
+/// Sends what was read of a caller before its instance was known, so that its buffer serves others while the tunnel lasts.
+/// Whether the instance takes it.
+async fn send_first(worker: &Worker, instance: &Connection, first: Buffer) -> bool {
+    let bytes = first.filled().len();
+    if bytes == 0 {
+        return true;
+    }
+    worker.deadlines.set_now(Instant::now());
+    worker.deadlines.arm(instance.deadline(), worker.timeouts.body, Shutdown::Both);
+    let (_, first, sent) = instance.send(Vec::new(), first, bytes).await;
+    instance.deadline().disarm();
+    worker.buffers.give(first);
+    worker.recorder.add(Count::BytesReceived, bytes as u64);
+    sent.is_ok()
 }

@@ -15,15 +15,22 @@ use crate::discovery::v1::{self, filter, path_rewrite};
 pub fn gateway_to(gateway: &GatewaySpec) -> v1::Gateway {
     let in_the_clear = gateway.listeners.iter().filter(|listener| listener.tls.is_none());
     let all = gateway.listeners.iter().enumerate();
-    let in_tls = all.clone().filter_map(|(place, listener)| {
-        Some(tls::listener_to(place, listener_to(listener), listener.ends_tls()?))
-    });
+    let passes = |port: u16| gateway.listeners.iter().any(|it| it.port == port && it.passes_tls());
+    let ending = |beside: bool| {
+        let ending = all.clone().filter(move |(_, listener)| passes(listener.port) == beside);
+        let ending = ending.filter_map(|(place, listener)| {
+            Some(tls::listener_to(place, listener_to(listener), listener.ends_tls()?))
+        });
+        ending.collect()
+    };
+    let (tls_listeners, tls_listeners_beside) = (ending(false), ending(true));
     let passing = all.filter(|(_, listener)| listener.passes_tls());
     let passing = passing.map(|(place, listener)| tls::passing_to(place, listener_to(listener)));
     v1::Gateway {
         name: gateway.name.clone(),
         listeners: in_the_clear.map(listener_to).collect(),
-        tls_listeners: in_tls.collect(),
+        tls_listeners,
+        tls_listeners_beside,
         passing_listeners: passing.collect(),
     }
 }
@@ -44,7 +51,8 @@ fn listener_to(listener: &ListenerSpec) -> v1::Listener {
 pub fn gateway_from(gateway: v1::Gateway) -> Result<GatewaySpec, NotUnderstood> {
     let in_the_clear = gateway.listeners.into_iter().map(listener_from);
     let mut listeners = in_the_clear.collect::<Result<Vec<_>, _>>()?;
-    let ending = gateway.tls_listeners.into_iter().map(tls::listener_from);
+    let ending = gateway.tls_listeners.into_iter().chain(gateway.tls_listeners_beside);
+    let ending = ending.map(tls::listener_from);
     let passing = gateway.passing_listeners.into_iter().map(tls::passing_from);
     let mut in_tls = ending.chain(passing).collect::<Result<Vec<_>, _>>()?;
     in_tls.sort_by_key(|(place, ..)| *place);

@@ -397,10 +397,31 @@ fn a_release_without_tls_serves_and_calls_nothing_in_the_clear_that_is_to_be_in_
         clients: None,
         minimum: TlsVersion::V1_2,
     };
+    let ends = tls.clone();
     let listeners = vec![listener("https", Some(tls.into())), listener("http", None)];
     let wire = gateway_to(&GatewaySpec { name: "edge".to_owned(), listeners });
     let in_the_clear: Vec<&str> = wire.listeners.iter().map(|it| it.name.as_str()).collect();
     assert_eq!(in_the_clear, ["http"]);
+
+    // One that knows no passthrough would end TLS under a wildcard that is to go on, on the same port.
+    let wild = |port| ListenerSpec {
+        hostname: Some("*.example".to_owned()),
+        port,
+        ..listener("wild", Some(ends.clone().into()))
+    };
+    let passing = ListenerSpec {
+        hostname: Some("vault.example".to_owned()),
+        ..listener("vault", Some(TlsMode::Passthrough))
+    };
+    let gateway = GatewaySpec {
+        name: "edge".to_owned(),
+        listeners: vec![wild(443), passing, ListenerSpec { name: "alone".to_owned(), ..wild(444) }],
+    };
+    let wire = gateway_to(&gateway);
+    let known: Vec<&str> =
+        (wire.tls_listeners.iter()).map(|it| it.listener.as_ref().unwrap().name.as_str()).collect();
+    assert_eq!((known, wire.listeners.len()), (vec!["alone"], 0));
+    assert_eq!(gateway_from(wire), Ok(gateway));
 
     let tls = UpstreamTls {
         hostname: "b.example".to_owned(),

@@ -1,6 +1,6 @@
 //! Connections in TLS that go on as they are, by the name that their clients ask for.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use proxy::limits::Timeouts;
 use routes::tls::TlsMode;
@@ -75,7 +75,8 @@ async fn a_connection_goes_to_whom_its_name_says_and_nobody_reads_it() {
     }
     proxy.counted(Count::TlsUnknownName, 2).await;
     proxy.counted(Count::PassedThrough, 6).await;
-    let counted = proxy.running.unread().all();
+    assert!(proxy.running.unread().all().is_empty(), "what is wanted is no finding");
+    let counted = proxy.running.passed().all();
     let counted: BTreeMap<_, _> = counted
         .iter()
         .map(|(service, protocol, n)| (service.as_str(), (protocol.name(), *n)))
@@ -226,6 +227,77 @@ async fn a_hello_may_come_in_pieces_and_is_passed_on_whole() {
     client.send_bytes(&records).await;
     let mut server = bare.accept().await;
     assert!(server.exactly(records.len()).await == records, "records stay as they are");
+}
+
+/// A hello that is longer by so many bytes, which say nothing.
+fn padded(hello: &[u8], padding: usize) -> Vec<u8> {
+    let mut message = hello[5..].to_vec();
+    // Beyond type and length, version and random; then session, ciphers and compressions, each after its length.
+    let mut at = 4 + 2 + 32;
+    at += 1 + usize::from(message[at]);
+    at += 2 + usize::from(u16::from_be_bytes([message[at], message[at + 1]]));
+    at += 1 + usize::from(message[at]);
+    message.extend([0, 21]);
+    message.extend(u16::try_from(padding).unwrap().to_be_bytes());
+    message.extend(vec![0; padding]);
+    let extensions = u16::try_from(message.len() - at - 2).unwrap();
+    message[at..at + 2].copy_from_slice(&extensions.to_be_bytes());
+    let length = u32::try_from(message.len() - 4).unwrap();
+    message[1..4].copy_from_slice(&length.to_be_bytes()[1..]);
+    message
+}
+
+#[tokio::test]
+async fn a_hello_may_be_as_long_as_the_standard_lets_it_be() {
+    let authority = authority("all");
+    let bare = Instance::new().await;
+    let mut world = World::new(&[bare.address]);
+    world.listeners = vec![passing(None)];
+    world.passed = vec![("shop.example", vec![("sc-A", 1)])];
+    world.routes.clear();
+    let proxy = Proxy::gateway(&world);
+    for padding in [20_000, 60_000] {
+        let mut records = Vec::new();
+        for part in padded(&hello(&authority), padding).chunks(0x4000) {
+            records.extend([22, 3, 1]);
+            records.extend(u16::try_from(part.len()).unwrap().to_be_bytes());
+            records.extend(part);
+        }
+        let mut client = proxy.client().await;
+        client.send_bytes(&records).await;
+        let mut server = bare.accept().await;
+        assert!(server.exactly(records.len()).await == records, "{padding} bytes of padding");
+        server.send("hello").await;
+        client.text("hello").await;
+    }
+}
+
+#[tokio::test]
+async fn an_application_that_only_its_own_host_reaches_is_gone_round_or_refused_at_once() {
+    let authority = authority("instances");
+    let mut one = instance(&authority, &["one.example"]).await;
+    // As a sidecar on another host registers an application on its loopback.
+    let beyond: SocketAddr = "192.0.2.1:15006".parse().unwrap();
+    let mut world = World::new(&[beyond]);
+    world.applications.insert(("sc-A", beyond), one.address);
+    world.listeners = vec![passing(None)];
+    world.passed = vec![("one.example", vec![("sc-A", 1)])];
+    world.routes.clear();
+    let proxy = Proxy::gateway(&world);
+    let client = Client::new(&authority);
+    let refused = client.try_connect(proxy.address(), "one.example").await.unwrap_err().to_string();
+    assert!(refused.contains("InternalError"), "{refused}");
+    proxy.counted(Count::TlsNoInstance, 1).await;
+    world.services[0].2.push((one.address, None));
+    proxy.publish.send_replace(world.publish());
+    eventually("the other to be there", async || {
+        client.try_connect(proxy.address(), "one.example").await.is_ok()
+    })
+    .await;
+    for _ in 0..8 {
+        assert!(client.try_connect(proxy.address(), "one.example").await.is_ok());
+    }
+    assert!(!one.is_untouched());
 }
 
 #[tokio::test]
