@@ -7,18 +7,11 @@ pub(crate) mod pool;
 pub(crate) mod sessions;
 mod tls;
 
-use std::{
-    io,
-    net::SocketAddr,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{net::SocketAddr, time::Duration};
 
 use futures_util::future::Either;
 use lanes::ServiceId;
 use routes::{Edits, entrance::Written};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::{
     buffers::Buffer,
@@ -255,62 +248,21 @@ impl<'w> sides::Call for Call<'w> {
         match self {
             Self::Http1(call) => {
                 let (stream, received) = call.into_unread();
-                (Stream::Http1(stream), received)
+                (Stream::Left(stream), received)
             }
-            Self::Http2(call) => (Stream::Http2(call.into_tunnelled()), Buffer::default()),
+            Self::Http2(call) => (Stream::Right(call.into_tunnelled()), Buffer::default()),
         }
     }
 }
 
 /// The instance's side of a tunnel.
-#[derive(Debug)]
-pub(crate) enum Stream<'w> {
-    Http1(Unread),
-    Http2(Tunnelled<'w>),
-}
+pub(crate) type Stream<'w> = tokio_util::either::Either<Unread, Tunnelled<'w>>;
 
 impl Cut for Stream<'_> {
     fn cut(&self) {
-        either!(self, stream => stream.cut());
-    }
-}
-
-impl AsyncRead for Stream<'_> {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        into: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Http1(stream) => Pin::new(stream).poll_read(context, into),
-            Self::Http2(stream) => Pin::new(stream).poll_read(context, into),
-        }
-    }
-}
-
-impl AsyncWrite for Stream<'_> {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        match self.get_mut() {
-            Self::Http1(stream) => Pin::new(stream).poll_write(context, bytes),
-            Self::Http2(stream) => Pin::new(stream).poll_write(context, bytes),
-        }
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Http1(stream) => Pin::new(stream).poll_flush(context),
-            Self::Http2(stream) => Pin::new(stream).poll_flush(context),
-        }
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self.get_mut() {
-            Self::Http1(stream) => Pin::new(stream).poll_shutdown(context),
-            Self::Http2(stream) => Pin::new(stream).poll_shutdown(context),
+        match self {
+            Self::Left(stream) => stream.cut(),
+            Self::Right(stream) => stream.cut(),
         }
     }
 }
