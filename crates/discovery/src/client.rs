@@ -46,8 +46,18 @@ pub struct Identity {
     pub snapshot: PathBuf,
     /// The directory in which data planes of one application on this machine keep it for one another; `None`: they do not.
     pub shared: Option<PathBuf>,
+    /// Nobody is served until it has started, e.g. because redirect rules lead to it already: what is on disk is good enough
+    /// to begin with.
+    pub is_awaited: bool,
     /// Where its proxy counts: what a control plane that wants it is told of.
     pub counters: Arc<Metrics>,
+}
+
+impl Identity {
+    /// How long it waits for the control plane before it goes on with what is on disk.
+    fn start_wait(&self) -> Duration {
+        if self.is_awaited { Duration::ZERO } else { START_WAIT }
+    }
 }
 
 /// What a follower is told by its process.
@@ -88,12 +98,13 @@ impl Client {
         let (tell, told) = watch::channel(Told::Follow);
         let (do_so, done) = watch::channel(Told::Follow);
         let orders = follower::Orders { told, done: do_so };
+        let start_wait = identity.start_wait();
         let mut follower =
             Follower::new(identity, published_sender, state_sender, asked, reports, orders);
         follower.load().await;
         let task = tokio::spawn(follower.run());
         let has_picture = state.wait_for(|state| state.origin() != Origin::Nothing);
-        let _ = tokio::time::timeout(START_WAIT + PUBLISH_WAIT, has_picture).await;
+        let _ = tokio::time::timeout(start_wait + PUBLISH_WAIT, has_picture).await;
         Self { published, demand, state, reports: report, told: tell, done, task }
     }
 

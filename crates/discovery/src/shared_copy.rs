@@ -23,6 +23,9 @@ use rustix::{fs::OFlags, process::geteuid};
 /// without a control plane is better started with one.
 const AGE_MAX: Duration = Duration::from_hours(24);
 
+/// How far a clock may be set back unnoticed.
+const CLOCKS_DIFFER_BY: Duration = Duration::from_mins(5);
+
 /// How the files are called: by what they are of, which is no name of a file.
 const EXTENSION: &str = "snapshot";
 
@@ -75,7 +78,11 @@ impl SharedCopy {
         }
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
         let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                let (directory, control) = (self.directory.display(), &self.owner.address);
+                tracing::info!(%directory, control, "no other instance of this application has left a copy that this control plane told, by this spelling of its address");
+                return Ok(None);
+            }
             file => file?,
         };
         let metadata = file.metadata()?;
@@ -130,8 +137,12 @@ impl SharedCopy {
 }
 
 fn age(metadata: &Metadata) -> io::Result<Duration> {
-    // One that comes from the future was written before somebody set the clock.
-    Ok(SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default())
+    let (now, modified) = (SystemTime::now(), metadata.modified()?);
+    // Of one that comes from the future, because somebody has set the clock since, nobody knows how old it is.
+    if modified > now + CLOCKS_DIFFER_BY {
+        return Ok(Duration::MAX);
+    }
+    Ok(now.duration_since(modified).unwrap_or_default())
 }
 
 /// What somebody else could have written says nothing.
@@ -202,9 +213,11 @@ mod tests {
         assert!(copy("b", "one:7601").read().unwrap().is_none());
         assert!(copy("a", "other:7601").read().unwrap().is_none());
         assert!(copy("a", "one:7601").read().unwrap().is_some());
-        let old = SystemTime::now() - AGE_MAX - Duration::from_mins(1);
-        fs::File::options().write(true).open(a.path()).unwrap().set_modified(old).unwrap();
-        assert!(a.read().unwrap().is_none(), "whoever was there then may be somebody else now");
+        let now = SystemTime::now();
+        for when in [now + Duration::from_hours(1), now - AGE_MAX - Duration::from_mins(1)] {
+            fs::File::options().write(true).open(a.path()).unwrap().set_modified(when).unwrap();
+            assert!(a.read().unwrap().is_none(), "whoever was there then may be somebody else now");
+        }
         copy("b", "one:7601").write(b"of b");
         assert!(!a.path().exists());
     }

@@ -170,6 +170,13 @@ pub fn host_has_ipv6() -> bool {
     TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
 }
 
+/// Whether rules are in place, such as those that a killed sidecar left behind.
+pub fn is_in_place() -> bool {
+    let (from, chain) = INBOUND_JUMP;
+    let rule = [&["-C", from][..], &JUMP, &["-j", chain]].concat();
+    Family::V4.nat(&rule).is_ok_and(|output| output.status.success())
+}
+
 impl Capture {
     /// Installs the rules in this network namespace, replacing what an earlier sidecar left. Blocks while programs
     /// run, some 20 ms. When it fails it leaves nothing behind.

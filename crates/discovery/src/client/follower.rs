@@ -17,7 +17,7 @@ use tokio::{
     time::Instant,
 };
 
-use super::{DEMAND_MAX, Identity, START_WAIT, Told, stream::Stream};
+use super::{DEMAND_MAX, Identity, Told, stream::Stream};
 use crate::{
     connection::ConnectionError,
     picture::{Picture, Reader},
@@ -137,7 +137,7 @@ impl Follower {
             subscriptions: Subscriptions::default(),
             snapshot: keeper(&identity),
             asked_anew: false,
-            fall_back_at: Instant::now() + START_WAIT,
+            fall_back_at: Instant::now() + identity.start_wait(),
             identity,
             published,
             state,

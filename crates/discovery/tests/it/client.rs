@@ -24,6 +24,7 @@ fn identity(control: SocketAddr, directory: &Path) -> Identity {
         mark: None,
         snapshot: directory.join("snapshot"),
         shared: None,
+        is_awaited: false,
         counters: Arc::default(),
     }
 }

@@ -254,7 +254,7 @@ pub(crate) struct Sidecar {
     /// A directory, by its absolute path, in which sidecars of this user on this machine leave one another what they were
     /// told last: one that has nothing in its data directory starts from what another of its application has left there
     /// within 24 hours while the control plane is away. `none` leaves nothing. Default: laneway/shared in the user's state
-    /// directory
+    /// directory, where it is this user's own
     #[arg(long, value_name = "DIR", env = "LANEWAY_SHARED_DATA")]
     pub(crate) shared_data: Option<String>,
     /// The application beside this sidecar

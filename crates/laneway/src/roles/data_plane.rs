@@ -48,6 +48,8 @@ pub(crate) struct About<'a> {
     pub(crate) mark: Option<u32>,
     /// Where instances of one application on this machine leave one another what they were told last.
     pub(crate) shared: Option<&'a Path>,
+    /// Redirect rules lead to it already: whoever connects finds nobody until it has started.
+    pub(crate) is_awaited: bool,
     /// In one process with its control plane.
     pub(crate) beside_control_plane: bool,
 }
@@ -88,6 +90,7 @@ pub(crate) async fn follow(
         snapshot,
         shared,
         counters: Arc::clone(&process.metrics),
+        is_awaited: about.is_awaited,
     };
     if let Some(predecessor) = predecessor {
         predecessor.prepared()?;

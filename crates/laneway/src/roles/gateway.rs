@@ -49,6 +49,7 @@ async fn serve(
         listeners: &[gateway.listen],
         mark: None,
         shared: None,
+        is_awaited: false,
         beside_control_plane: false,
     };
     let client =

@@ -47,6 +47,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
         listeners: &[gateway.listen],
         mark: None,
         shared: None,
+        is_awaited: false,
         beside_control_plane: true,
     };
     let client = data_plane::follow(&process, &connect, about, None).await?;

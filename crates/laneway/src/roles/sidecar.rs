@@ -70,6 +70,7 @@ async fn serve(
         listeners: &outbound,
         mark: mark(&settings.now, predecessor.as_ref()),
         shared: settings.now.shared_data.as_deref(),
+        is_awaited: settings.now.capture && capture::is_in_place(),
         beside_control_plane: false,
     };
     let client =

@@ -10,6 +10,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 use parking_lot::Mutex;
+use rustix::process::Signal;
 use testkit::{Host, Process, Sandbox, Switch, http, needs, wait};
 
 use crate::{SOON, sandbox, says, start_on};
@@ -202,7 +203,7 @@ fn a_sidecar_that_is_killed_lets_nothing_past_it_and_cuts_nothing_but_its_own() 
         return Ok(());
     }
     let world = World::new()?;
-    let _control = world.control()?;
+    let control = world.control()?;
     let _application = world.application()?;
     let target = format!("{}:8080", world.pod.address());
     // The kernel's own: made before there was a sidecar.
@@ -230,6 +231,15 @@ fn a_sidecar_that_is_killed_lets_nothing_past_it_and_cuts_nothing_but_its_own() 
         let away = calls.away.load(Relaxed);
         calls.pass(20)?;
         assert_eq!(calls.away.load(Relaxed), away, "refused after it had come back");
+        // Nor does it wait for a control plane that says nothing.
+        control.signal(Signal::STOP);
+        sidecar.kill();
+        wait::until_true(SOON, "somebody to find nobody", || calls.away.load(Relaxed) > away)?;
+        let started = Instant::now();
+        sidecar = world.sidecar(&tagged)?;
+        calls.pass(1)?;
+        let gap = started.elapsed();
+        assert!(gap <= GAP_MAX, "captured again after {gap:?}");
         Ok(())
     })?;
     assert_eq!(*calls.wrong.lock(), [""; 0], "base reached a tagged instance");

@@ -4,6 +4,7 @@ mod ports;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -123,7 +124,7 @@ impl<'a> Checker<'a> {
     /// `none` keeps nothing for others, nor does a process without a home unless it is told where.
     pub(super) fn shared_data(&mut self, text: Option<String>) -> Option<Option<PathBuf>> {
         match text.as_deref() {
-            None => Some(default_data("shared")),
+            None => Some(default_data("shared").filter(|path| is_own(path))),
             Some("none") => Some(None),
             Some(text) if Path::new(text).is_absolute() => Some(Some(PathBuf::from(text))),
             Some(text) => {
@@ -522,6 +523,13 @@ pub(crate) fn default_data(directory: &str) -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let state = state.filter(|path| path.is_absolute()).or_else(home)?;
     Some(state.join("laneway").join(directory))
+}
+
+/// Whether a path is, or would be made, in a directory of the user that this process runs as: whoever becomes root with
+/// somebody's home (sudo -E) leaves nothing there.
+fn is_own(path: &Path) -> bool {
+    let found = path.ancestors().find_map(|it| std::fs::symlink_metadata(it).ok());
+    found.is_some_and(|it| it.uid() == rustix::process::geteuid().as_raw())
 }
 
 /// Addresses of one instance, as many as the registry takes.

@@ -301,7 +301,7 @@ async fn a_sidecar_says_that_it_is_itself_who_found_a_deadline_to_have_passed() 
     let application = Instance::new().await;
     let sidecar = Proxy::sidecar(&World::new(&[]), None, application.address);
     let client = Client::over(TcpStream::connect(sidecar.inbound()).await.unwrap()).await;
-    let (soon, _) = client.begin(call("1S"), true).await;
+    let (soon, _) = client.begin(call("500m"), true).await;
     let mut server = Server::accept(&application).await;
     let _asked = server.next().await;
     let (later, _) = client.begin(call("4S"), true).await;
