@@ -187,6 +187,12 @@ impl Keeper {
         self.write_at = None;
     }
 
+    /// It is time to say anew that nothing has changed; the next time is later, be the file another process's.
+    pub(crate) fn refresh(&mut self) {
+        self.refresh_at = Instant::now() + REFRESH_EVERY;
+        self.changed();
+    }
+
     /// Returns when it is time to say anew that nothing has changed.
     pub(crate) async fn refresh_due(&self) {
         match self.is_anothers {
@@ -376,6 +382,19 @@ mod tests {
         for other in [gateway, other] {
             let refused = keeper(&other).read_own().await.unwrap_err().to_string();
             assert_eq!(refused, "the last configuration is that of ROLE_SIDECAR app-a");
+        }
+    }
+
+    #[test]
+    fn what_stays_as_it_is_is_written_hourly_by_whoever_keeps_it() {
+        for keeps in [true, false] {
+            let mut keeper = Keeper::new("snapshot".into(), &stored().owner, None);
+            keeper.keep(keeps);
+            keeper.is_not_due();
+            keeper.refresh_at = Instant::now();
+            keeper.refresh();
+            assert_eq!(keeper.write_at.is_some(), keeps);
+            assert!(keeper.refresh_at > Instant::now() + REFRESH_EVERY / 2, "not again at once");
         }
     }
 

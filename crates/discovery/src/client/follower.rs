@@ -273,8 +273,7 @@ impl Follower {
                 }
                 () = self.snapshot.due() => self.save().await,
                 () = self.snapshot.refresh_due(), if self.state.borrow().is_connected() => {
-                    self.snapshot.changed();
-                    self.save().await;
+                    self.snapshot.refresh();
                 }
                 () = tokio::time::sleep_until(self.fall_back_at), if self.state.borrow().is_waiting() => {
                     self.publish_from_disk();
