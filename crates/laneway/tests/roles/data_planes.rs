@@ -361,17 +361,22 @@ fn a_listener_that_cannot_be_bound_is_told_and_tried_again() -> Result<()> {
     answers(&api, edge, 200, &format!("process {} (", std::process::id()))?;
     answers(&api, edge, 200, r#""reason":"ListenerNotBound""#)?;
     answers(&api, edge, 200, r#""type":"Programmed""#)?;
+    let empty = r#""supportedKinds":[{"group":"gateway.networking.k8s.io","kind":"HTTPRoute"}],"attachedRoutes":0"#;
     answers(
         &api,
         edge,
         200,
-        r#""listeners":[{"name":"own","conditions":[{"type":"Programmed","status":"True""#,
+        &format!(
+            r#""listeners":[{{"name":"own",{empty},"conditions":[{{"type":"Programmed","status":"True""#
+        ),
     )?;
     answers(
         &api,
         edge,
         200,
-        r#"{"name":"second","conditions":[{"type":"Programmed","status":"False""#,
+        &format!(
+            r#"{{"name":"second",{empty},"conditions":[{{"type":"Programmed","status":"False""#
+        ),
     )?;
     let status = sandbox.must(&["status"])?;
     assert!(status.contains(&format!("gateway edge does not listen on port {port}: ")), "{status}");
