@@ -91,7 +91,7 @@ impl Inherited {
     }
 
     /// Lets go of what nobody has taken, and says where that was: whoever connects there would wait for nobody.
-    pub fn close_rest(&self) -> Vec<SocketAddr> {
+    pub(crate) fn close_rest(&self) -> Vec<SocketAddr> {
         std::mem::take(&mut *self.0.lock()).into_iter().map(|known| known.address).collect()
     }
 }

@@ -119,7 +119,7 @@ impl<'s> AnyRoute<'s> {
     }
 
     /// Whether it has connections in TLS as they are.
-    pub fn is_tls(&self) -> bool {
+    pub(crate) fn is_tls(&self) -> bool {
         self.kind == Kind::TlsRoute
     }
 
