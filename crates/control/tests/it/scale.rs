@@ -79,8 +79,12 @@ async fn follow(mut data_plane: DataPlane, confirmed: mpsc::UnboundedSender<Conf
     }
 }
 
+/// A runtime whose threads stay for as long as a run may take: what a thread has used is forgotten when it ends, and one
+/// that waits for blocking work ends after ten idle seconds otherwise.
 fn runtime(thread_name: &str) -> Runtime {
-    Builder::new_multi_thread().enable_all().thread_name(thread_name).build().unwrap()
+    let mut builder = Builder::new_multi_thread();
+    builder.enable_all().thread_name(thread_name).thread_keep_alive(Duration::from_hours(1));
+    builder.build().unwrap()
 }
 
 #[test]
