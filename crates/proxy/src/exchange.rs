@@ -135,35 +135,13 @@ where
     // Stays where it is, and is lent to all steps.
     let mut body;
     let rest = loop {
-        let mut written = Written::in_memory(worker.buffers.take_write());
-        let mut head = request.head();
-        let decided = decide.plan(worker, &picture, &mut head, &found, &mut written);
-        let is_idempotent = is_idempotent(&head);
-        drop(head);
-        let no_plan = match decided {
-            Ok(plan) => {
-                let patience = Patience::new(worker, &plan, &request, started);
-                let protocol = plan.protocol.unwrap_or(R::PROTOCOL);
-                let mut planned = Planned {
-                    plan,
-                    picture: &picture,
-                    started,
-                    is_idempotent,
-                    protocol,
-                    patience,
-                    chosen: None,
-                    is_unanswered: Cell::new(false),
-                };
-                let told_ms = patience.told_ms();
-                let edits = &planned.plan.edits;
-                let message = upstream.message(protocol, &request, told_ms, &written, edits);
-                worker.buffers.give_write(written.into_memory());
-                body = request.into_body(upstream.keeps_framing(protocol));
+        let no_plan = match exchange.plan(decide, &picture, &mut request, &found, started) {
+            Ok((mut planned, message)) => {
+                body = request.into_body(upstream.keeps_framing(planned.protocol));
                 break exchange.carry_out::<R>(&mut planned, message, &mut body).await;
             }
             Err(no_plan) => no_plan,
         };
-        worker.buffers.give_write(written.into_memory());
         // Rare, and large: it must not make every exchange larger.
         match Box::pin(find_out(worker, no_plan, &mut queries, &mut found)).await {
             Ok(Some(newer)) => picture = newer,
@@ -271,6 +249,48 @@ fn set_aside<C: Call>(call: C, answer: C::Answer) {
 }
 
 impl<U, S> Exchange<'_, U, S> {
+    /// Decides what becomes of a request, and writes what is sent for it. Waits for nothing, so that all it works with is
+    /// on the stack, and only the outcome lives in the exchange.
+    fn plan<'p, D, R>(
+        &self,
+        decide: &'p D,
+        picture: &'p Picture,
+        request: &mut R,
+        found: &Found,
+        started: Instant,
+    ) -> Result<(Planned<'p>, MessageOf<U, R>), NoPlan>
+    where
+        D: Decide,
+        R: Request,
+        U: Upstream<R>,
+    {
+        let worker = self.worker;
+        let mut written = Written::in_memory(worker.buffers.take_write());
+        let mut head = request.head();
+        let decided = decide.plan(worker, picture, &mut head, found, &mut written);
+        let is_idempotent = is_idempotent(&head);
+        drop(head);
+        let planned = decided.map(|plan| {
+            let patience = Patience::new(worker, &plan, request, started);
+            let protocol = plan.protocol.unwrap_or(R::PROTOCOL);
+            let message =
+                self.upstream.message(protocol, request, patience.told_ms(), &written, &plan.edits);
+            let planned = Planned {
+                plan,
+                picture,
+                started,
+                is_idempotent,
+                protocol,
+                patience,
+                chosen: None,
+                is_unanswered: Cell::new(false),
+            };
+            (planned, message)
+        });
+        worker.buffers.give_write(written.into_memory());
+        planned
+    }
+
     /// Does what is left of a request that needs its plan no more.
     async fn see_out<B, C>(&self, rest: Rest<C>, mut body: B) -> End<B>
     where

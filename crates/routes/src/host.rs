@@ -3,8 +3,7 @@
 //! A wildcard stands for one or more whole labels: `*.example.com` matches `a.example.com` and
 //! `a.b.example.com`, not `example.com`.
 
-use std::collections::HashMap;
-
+use hashbrown::HashMap;
 use lanes::Problem;
 
 /// Bytes of a host name, as in DNS (RFC 1123).

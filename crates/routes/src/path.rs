@@ -4,8 +4,9 @@
 //! last the prefix `/`. The Gateway API leaves the place of regular expressions open; they come before `/`
 //! because that prefix says nothing of the path, and would hide each of them behind a catch-all rule.
 
-use std::{borrow::Cow, cmp::Reverse, collections::HashMap};
+use std::{borrow::Cow, cmp::Reverse};
 
+use hashbrown::HashMap;
 use lanes::Request;
 use regex::bytes::Regex;
 

@@ -66,8 +66,10 @@ impl<U, S> Exchange<'_, U, S> {
         let mut first =
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
         let answering = self.answering(planned, status);
-        let begun = self.sink.begin(head, &mut first, call.is_done());
-        let begun = planned.patience.while_awaited(self.worker, begun).await;
+        let begun = {
+            let begun = pin!(self.sink.begin(head, &mut first, call.is_done()));
+            planned.patience.while_awaited(self.worker, begun).await
+        };
         if begun.unwrap_or_else(|kind| Err(self.break_off(kind))).is_err() {
             self.worker.account.broken_off(answering);
             return Err(NotHandedOn::Gone);
@@ -121,9 +123,11 @@ impl<U, S> Exchange<'_, U, S> {
                 None => next.await,
             };
             let mut piece = next.map_err(|kind| self.break_off(patience.meant(worker, kind)))?;
-            let sent = self.sink.send(&mut piece, call.is_done());
-            let sent = patience.while_awaited(worker, sent).await;
-            sent.map_err(|kind| self.break_off(kind))??;
+            {
+                let sent = pin!(self.sink.send(&mut piece, call.is_done()));
+                let sent = patience.while_awaited(worker, sent).await;
+                sent.map_err(|kind| self.break_off(kind))??;
+            }
             call.give_back(piece);
         }
         Ok(())

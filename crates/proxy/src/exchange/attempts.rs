@@ -81,8 +81,8 @@ impl Tries {
                 return Ok((call, Connected::Before));
             }
             // Boxed, as everything that is rare and large: it would make every waiting connection larger.
-            let opened = planned.open(worker, upstream, &chosen, fresh);
-            match Box::pin(planned.patience.while_awaited(worker, opened)).await? {
+            let mut opened = Box::pin(planned.open(worker, upstream, &chosen, fresh));
+            match planned.patience.while_awaited(worker, opened.as_mut()).await? {
                 Ok((call, connected)) => {
                     if let (Connected::Anew, Target::Service { service, .. }) =
                         (connected, &planned.plan.target)

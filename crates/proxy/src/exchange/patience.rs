@@ -2,7 +2,7 @@
 //! waits.
 
 use std::{
-    pin::pin,
+    pin::Pin,
     time::{Duration, Instant},
 };
 
@@ -81,19 +81,19 @@ impl Patience {
         }
     }
 
-    /// Does something for as long as the caller waits.
+    /// Does something for as long as the caller waits. Callers that say how long are rare, and a timer is large: it is not
+    /// part of every exchange.
     pub(super) async fn while_awaited<T>(
         self,
         worker: &Worker,
-        work: impl Future<Output = T>,
+        work: Pin<&mut impl Future<Output = T>>,
     ) -> Result<T, Kind> {
-        let work = pin!(work);
         if !self.is_callers {
             return Ok(work.await);
         }
         worker.deadlines.set_now(Instant::now());
         let left = self.request_deadline_ms.saturating_sub(worker.deadlines.now_ms());
-        let done = tokio::time::timeout(Duration::from_millis(left), work).await;
+        let done = Box::pin(tokio::time::timeout(Duration::from_millis(left), work)).await;
         done.map_err(|_| Kind::DeadlineExceeded)
     }
 

@@ -10,6 +10,18 @@ pub fn is_valid_target(target: &[u8]) -> bool {
     })
 }
 
+/// Bytes that a host name may have.
+static IN_HOST_NAME: [bool; 256] = {
+    let mut allowed = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        allowed[byte] = matches!(byte as u8,
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~');
+        byte += 1;
+    }
+    allowed
+};
+
 /// Whether `text` is a host name or address with an optional port.
 pub fn is_valid_host(text: &[u8]) -> bool {
     let (host, port) = split_port(text);
@@ -24,9 +36,7 @@ pub fn is_valid_host(text: &[u8]) -> bool {
             .is_ok_and(|inner| inner.parse::<std::net::Ipv6Addr>().is_ok()),
         name => {
             (1..=255).contains(&name.len())
-                && name.iter().all(|byte| {
-                    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
-                })
+                && name.iter().all(|byte| IN_HOST_NAME[usize::from(*byte)])
         }
     };
     host_is_valid && port_is_valid
