@@ -4,7 +4,7 @@
 //! - [`Client`] connects, applies, publishes, and only then acknowledges. While the control plane is away nothing
 //!   is evicted; a data plane that restarts meanwhile begins with its copy on disk ([`snapshot`]).
 //! - [`Registration`] keeps one instance registered for as long as its application answers.
-//! - [`traffic::Reporter`] tells what its proxy counted.
+//! - `traffic` tells what its proxy counted.
 //! - [`State`] and [`Standing`](registration::Standing) say how both stand, for readiness, status and metrics.
 //!
 //! It does not know who decides on its pictures: a [`routes::Published`] goes out by one channel, what is asked
@@ -13,7 +13,6 @@
 pub mod picture;
 pub mod registration;
 pub mod snapshot;
-pub mod traffic;
 
 mod client;
 mod connection;
@@ -21,6 +20,7 @@ mod dial;
 mod shared_copy;
 mod state;
 mod subscriptions;
+mod traffic;
 
 pub use client::{Client, Identity};
 pub use registration::{Registrant, Registration};

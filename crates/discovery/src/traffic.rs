@@ -19,7 +19,7 @@ const SERIES_MAX: usize = 8_192;
 
 /// What one stream was told, and so what it is told next.
 #[derive(Debug)]
-pub struct Reporter {
+pub(crate) struct Reporter {
     metrics: Arc<Metrics>,
     role: Role,
     series: HashMap<Arc<OwnedLabels>, Series>,
@@ -65,7 +65,7 @@ impl Totals {
 impl Reporter {
     /// For a stream that begins now. `role`: what requests in flight are those of the process: a gateway's, or those that a
     /// sidecar's application serves.
-    pub fn new(metrics: Arc<Metrics>, role: Role) -> Self {
+    pub(crate) fn new(metrics: Arc<Metrics>, role: Role) -> Self {
         let counted = metrics.requests().into_iter();
         let series = counted
             .map(|RequestTotals { labels, durations }| {
@@ -88,7 +88,7 @@ impl Reporter {
     }
 
     /// What happened since it was asked last; `None`: nothing.
-    pub fn next(&mut self, period: Duration) -> Option<v1::Traffic> {
+    pub(crate) fn next(&mut self, period: Duration) -> Option<v1::Traffic> {
         let mut traffic = v1::Traffic {
             period_ms: u32::try_from(period.as_millis()).unwrap_or(u32::MAX),
             ..Default::default()

@@ -45,54 +45,6 @@ pub enum Matches<'s> {
 }
 
 impl<'s> AnyRoute<'s> {
-    pub(super) fn of_http(metadata: &'s Metadata, spec: &'s HttpRouteSpec) -> Self {
-        let rules = spec.rules.iter().map(|rule| AnyRule {
-            matches: Matches::Http(&rule.matches),
-            filters: &rule.filters,
-            backend_refs: &rule.backend_refs,
-            timeouts: rule.timeouts.as_ref(),
-        });
-        Self {
-            kind: HttpRouteSpec::KIND,
-            metadata,
-            parent_refs: &spec.parent_refs,
-            hostnames: &spec.hostnames,
-            rules: rules.collect(),
-        }
-    }
-
-    pub(super) fn of_grpc(metadata: &'s Metadata, spec: &'s GrpcRouteSpec) -> Self {
-        let rules = spec.rules.iter().map(|rule| AnyRule {
-            matches: Matches::Grpc(&rule.matches),
-            filters: &rule.filters,
-            backend_refs: &rule.backend_refs,
-            timeouts: None,
-        });
-        Self {
-            kind: GrpcRouteSpec::KIND,
-            metadata,
-            parent_refs: &spec.parent_refs,
-            hostnames: &spec.hostnames,
-            rules: rules.collect(),
-        }
-    }
-
-    pub(super) fn of_tls(metadata: &'s Metadata, spec: &'s TlsRouteSpec) -> Self {
-        let rules = spec.rules.iter().map(|rule| AnyRule {
-            matches: Matches::Tls,
-            filters: &[],
-            backend_refs: &rule.backend_refs,
-            timeouts: None,
-        });
-        Self {
-            kind: TlsRouteSpec::KIND,
-            metadata,
-            parent_refs: &spec.parent_refs,
-            hostnames: &spec.hostnames,
-            rules: rules.collect(),
-        }
-    }
-
     /// The object, if it is a route.
     pub fn of(object: &'s Object) -> Option<Self> {
         match object {
@@ -136,45 +88,59 @@ impl<'s> AnyRoute<'s> {
     pub fn backend_refs(&self) -> impl Iterator<Item = &'s BackendRef> {
         self.rules.iter().flat_map(|rule| rule.backend_refs)
     }
-
-    /// Its gateways in a cell of a table.
-    pub(super) fn gateways(&self) -> String {
-        let names: Vec<&str> = self.parent_refs.iter().map(|it| it.name.as_str()).collect();
-        names.join(",")
-    }
-
-    /// Its hosts in a cell of a table.
-    pub(super) fn hosts(&self) -> String {
-        if self.hostnames.is_empty() { "*".to_owned() } else { self.hostnames.join(",") }
-    }
-
-    /// Its backends in a cell of a table, each once.
-    pub(super) fn backends(&self) -> String {
-        let mut names: Vec<&str> = Vec::new();
-        for backend in self.backend_refs() {
-            if !names.contains(&backend.name.as_str()) {
-                names.push(&backend.name);
-            }
-        }
-        names.join(",")
-    }
 }
 
 impl<'s> From<&'s HttpRoute> for AnyRoute<'s> {
     fn from(route: &'s HttpRoute) -> Self {
-        Self::of_http(&route.metadata, &route.spec)
+        let rules = route.spec.rules.iter().map(|rule| AnyRule {
+            matches: Matches::Http(&rule.matches),
+            filters: &rule.filters,
+            backend_refs: &rule.backend_refs,
+            timeouts: rule.timeouts.as_ref(),
+        });
+        Self {
+            kind: HttpRouteSpec::KIND,
+            metadata: &route.metadata,
+            parent_refs: &route.spec.parent_refs,
+            hostnames: &route.spec.hostnames,
+            rules: rules.collect(),
+        }
     }
 }
 
 impl<'s> From<&'s GrpcRoute> for AnyRoute<'s> {
     fn from(route: &'s GrpcRoute) -> Self {
-        Self::of_grpc(&route.metadata, &route.spec)
+        let rules = route.spec.rules.iter().map(|rule| AnyRule {
+            matches: Matches::Grpc(&rule.matches),
+            filters: &rule.filters,
+            backend_refs: &rule.backend_refs,
+            timeouts: None,
+        });
+        Self {
+            kind: GrpcRouteSpec::KIND,
+            metadata: &route.metadata,
+            parent_refs: &route.spec.parent_refs,
+            hostnames: &route.spec.hostnames,
+            rules: rules.collect(),
+        }
     }
 }
 
 impl<'s> From<&'s TlsRoute> for AnyRoute<'s> {
     fn from(route: &'s TlsRoute) -> Self {
-        Self::of_tls(&route.metadata, &route.spec)
+        let rules = route.spec.rules.iter().map(|rule| AnyRule {
+            matches: Matches::Tls,
+            filters: &[],
+            backend_refs: &rule.backend_refs,
+            timeouts: None,
+        });
+        Self {
+            kind: TlsRouteSpec::KIND,
+            metadata: &route.metadata,
+            parent_refs: &route.spec.parent_refs,
+            hostnames: &route.spec.hostnames,
+            rules: rules.collect(),
+        }
     }
 }
 

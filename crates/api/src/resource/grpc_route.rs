@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::{
-    AnyRoute, BackendRef, Describe, MatchType, Metadata, NamedMatch, ParentRef, RouteFilter, Status,
+    BackendRef, Describe, MatchType, Metadata, NamedMatch, ParentRef, RouteFilter, Status,
+    route::{cell_of_backends, cell_of_gateways, cell_of_hosts},
 };
 
 /// Routes of gRPC.
@@ -92,13 +93,18 @@ impl Describe for GrpcRouteSpec {
     const IS_DISTRIBUTED: bool = true;
     const COLUMNS: &'static [&'static str] = &["GATEWAYS", "HOSTS", "METHODS", "BACKENDS"];
 
-    fn cells(&self, metadata: &Metadata, _: Option<&Status>) -> Vec<String> {
-        let route = AnyRoute::of_grpc(metadata, self);
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
         let all = |rule: &GrpcRouteRule| match rule.matches.as_slice() {
             [] => vec![GrpcRouteMatch::default().shown()],
             matches => matches.iter().map(GrpcRouteMatch::shown).collect(),
         };
         let methods: Vec<String> = self.rules.iter().flat_map(all).collect();
-        vec![route.gateways(), route.hosts(), methods.join(","), route.backends()]
+        let backends = self.rules.iter().flat_map(|rule| &rule.backend_refs);
+        vec![
+            cell_of_gateways(&self.parent_refs),
+            cell_of_hosts(&self.hostnames),
+            methods.join(","),
+            cell_of_backends(backends),
+        ]
     }
 }

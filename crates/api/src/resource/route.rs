@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{AnyRoute, Describe, Metadata, Status};
+use super::{Describe, Metadata, Status};
 
 /// Routes.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -311,11 +311,38 @@ impl Describe for HttpRouteSpec {
     const IS_DISTRIBUTED: bool = true;
     const COLUMNS: &'static [&'static str] = &["GATEWAYS", "HOSTS", "PATHS", "BACKENDS"];
 
-    fn cells(&self, metadata: &Metadata, _: Option<&Status>) -> Vec<String> {
-        let route = AnyRoute::of_http(metadata, self);
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
         let paths: Vec<&str> = self.rules.iter().flat_map(RouteRule::paths).collect();
-        vec![route.gateways(), route.hosts(), paths.join(","), route.backends()]
+        let backends = self.rules.iter().flat_map(|rule| &rule.backend_refs);
+        vec![
+            cell_of_gateways(&self.parent_refs),
+            cell_of_hosts(&self.hostnames),
+            paths.join(","),
+            cell_of_backends(backends),
+        ]
     }
+}
+
+/// The gateways of a route of any kind in a cell of a table.
+pub(super) fn cell_of_gateways(parent_refs: &[ParentRef]) -> String {
+    let names: Vec<&str> = parent_refs.iter().map(|it| it.name.as_str()).collect();
+    names.join(",")
+}
+
+/// The hosts of a route of any kind in a cell of a table.
+pub(super) fn cell_of_hosts(hostnames: &[String]) -> String {
+    if hostnames.is_empty() { "*".to_owned() } else { hostnames.join(",") }
+}
+
+/// The backends of a route of any kind in a cell of a table, each once.
+pub(super) fn cell_of_backends<'s>(backend_refs: impl Iterator<Item = &'s BackendRef>) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for backend in backend_refs {
+        if !names.contains(&backend.name.as_str()) {
+            names.push(&backend.name);
+        }
+    }
+    names.join(",")
 }
 
 impl RouteRule {

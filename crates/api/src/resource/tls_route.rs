@@ -3,7 +3,10 @@
 use lanes::{Fault, Problem};
 use serde::{Deserialize, Serialize};
 
-use super::{AnyRoute, BackendRef, Describe, Metadata, ParentRef, Status};
+use super::{
+    BackendRef, Describe, Metadata, ParentRef, Status,
+    route::{cell_of_backends, cell_of_gateways, cell_of_hosts},
+};
 
 /// Rules that a TLSRoute has: its host names are all that it goes by.
 const RULES: usize = 1;
@@ -48,9 +51,13 @@ impl Describe for TlsRouteSpec {
     const IS_DISTRIBUTED: bool = true;
     const COLUMNS: &'static [&'static str] = &["GATEWAYS", "HOSTS", "BACKENDS"];
 
-    fn cells(&self, metadata: &Metadata, _: Option<&Status>) -> Vec<String> {
-        let route = AnyRoute::of_tls(metadata, self);
-        vec![route.gateways(), route.hosts(), route.backends()]
+    fn cells(&self, _: &Metadata, _: Option<&Status>) -> Vec<String> {
+        let backends = self.rules.iter().flat_map(|rule| &rule.backend_refs);
+        vec![
+            cell_of_gateways(&self.parent_refs),
+            cell_of_hosts(&self.hostnames),
+            cell_of_backends(backends),
+        ]
     }
 
     fn problems(&self, _: &Metadata) -> Vec<Problem> {
