@@ -6,6 +6,7 @@
 use std::{
     fs::{self, DirBuilder, Metadata, OpenOptions},
     io::{self, Read as _, Write as _},
+    net::IpAddr,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::{
@@ -53,7 +54,7 @@ impl SharedCopy {
             role: hello.role,
             name: hello.name.clone(),
             namespace: hello.namespace.clone(),
-            address: control.to_owned(),
+            address: meant(control),
             ..Default::default()
         };
         let number = crc32fast::hash(&owner.encode_to_vec());
@@ -80,7 +81,7 @@ impl SharedCopy {
         let mut file = match OpenOptions::new().read(true).custom_flags(flags).open(&self.path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 let (directory, control) = (self.directory.display(), &self.owner.address);
-                tracing::info!(%directory, control, "no other instance of this application has left a copy that this control plane told, by this spelling of its address");
+                tracing::info!(%directory, control, "no other instance of this application has left a copy that this control plane told, by the name or address that it has here");
                 return Ok(None);
             }
             file => file?,
@@ -134,6 +135,21 @@ impl SharedCopy {
             }
         }
     }
+}
+
+/// The control plane that is meant by `host:port`, however that is spelt. Whoever has nothing yet while it is away knows no
+/// more of it: what it calls itself in a picture says nothing to them, and a name may not be resolved without it.
+fn meant(control: &str) -> String {
+    // What `localhost` leads to.
+    const LOOPBACK: [&str; 2] = ["127.0.0.1", "::1"];
+    let Some((host, port)) = control.rsplit_once(':') else { return control.to_lowercase() };
+    let host = host.trim_start_matches('[').trim_end_matches([']', '.']).to_lowercase();
+    let host = match host.parse::<IpAddr>() {
+        Ok(address) => address.to_canonical().to_string(),
+        Err(_) => host,
+    };
+    let host = if LOOPBACK.contains(&host.as_str()) { "localhost" } else { &host };
+    format!("{host}:{}", port.trim_start_matches('0'))
 }
 
 fn age(metadata: &Metadata) -> io::Result<Duration> {
@@ -201,6 +217,31 @@ mod tests {
         fs::rename(copy.path(), &elsewhere).unwrap();
         std::os::unix::fs::symlink(&elsewhere, copy.path()).unwrap();
         assert!(read().is_err());
+    }
+
+    #[test]
+    fn one_control_plane_is_the_same_however_its_address_is_spelt() {
+        for (same, other) in [
+            ("localhost:7601", "127.0.0.1:7601"),
+            ("LocalHost.:7601", "[::1]:7601"),
+            ("[::ffff:127.0.0.1]:7601", "127.0.0.1:07601"),
+            ("Control.Example.com.:7601", "control.example.com:7601"),
+            ("[FD00:0::1]:7601", "[fd00::1]:7601"),
+        ] {
+            assert_eq!(meant(same), meant(other));
+        }
+        for (one, other) in [
+            ("127.0.0.1:7601", "127.0.0.2:7601"),
+            ("localhost:7601", "localhost:7602"),
+            ("control.example.com:7601", "control.example.org:7601"),
+            ("localhost.example.com:7601", "localhost:7601"),
+        ] {
+            assert_ne!(meant(one), meant(other));
+        }
+        let parent = tempfile::tempdir().unwrap();
+        let copy = |control| SharedCopy::new(parent.path().join("shared"), &hello("a"), control);
+        copy("127.0.0.1:7601").write(b"content");
+        assert!(copy("localhost:7601").read().unwrap().is_some());
     }
 
     #[test]

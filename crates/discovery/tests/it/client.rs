@@ -223,6 +223,62 @@ async fn a_restart_without_a_control_plane_begins_with_the_copy_on_disk() {
 }
 
 #[tokio::test]
+async fn what_is_borrowed_of_another_is_never_said_to_be_held_nor_to_be_of_a_run_before() {
+    let (mut plane, directory) = (ControlPlane::start().await, tempfile::tempdir().unwrap());
+    let copies = directory.path().join("shared");
+    let as_node = |node: &str, control: String, known: bool| {
+        let data = directory.path().join(node);
+        fs::create_dir_all(&data).unwrap();
+        let mut identity = identity(plane.address, &data);
+        (identity.control, identity.hello.node) = (control, node.to_owned());
+        (identity.shared, identity.is_awaited) = (Some(copies.clone()), known);
+        identity
+    };
+    let spelt = plane.address.to_string();
+    let otherwise = format!("localhost:{}", plane.address.port());
+    let first = as_node("one", spelt.clone(), false);
+    let (second, again) = (as_node("two", otherwise, true), as_node("one", spelt, true));
+
+    let first = tokio::spawn(Client::start(first));
+    let mut stream = plane.next_stream().await;
+    stream.greeting().await;
+    stream.tell(message(7, true, vec![group("one", 1, "a")])).await;
+    stream.acknowledgement().await;
+    let first = first.await.unwrap();
+    // What is asked for is kept at once.
+    first.demand.send(Query::Name("sc-b".into())).await.unwrap();
+    assert!(matches!(stream.hears().await, Message::Subscribe(_)));
+    soon("a copy for others", async {
+        while fs::read_dir(&copies).map_or(0, Iterator::count) == 0 {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    })
+    .await;
+    first.stop().await;
+
+    for (identity, is_own, number) in [(second, false, 1), (again, true, 8)] {
+        // It is there, and says nothing yet.
+        let client = Client::start(identity).await;
+        assert_eq!(groups(&client), 1, "what the other was told, or it itself");
+        assert_eq!(client.state.borrow().was_here(), is_own);
+        let mut stream = plane.next_stream().await;
+        let (hello, _) = stream.greeting().await;
+        let held: Vec<_> = hello.held.iter().map(|held| held.key.as_str()).collect();
+        match is_own {
+            true => {
+                assert_eq!((held.as_slice(), hello.held_of.as_str()), (&["group/one"][..], "e"))
+            }
+            false => assert_eq!((held.as_slice(), hello.held_of.as_str()), (&[][..], "")),
+        }
+        // What it is told adds to what it holds, and to nothing that it borrowed.
+        stream.tell(message(number, true, vec![group("two", 1, "a")])).await;
+        stream.acknowledgement().await;
+        assert_eq!(groups(&client), if is_own { 2 } else { 1 });
+        client.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn what_is_asked_stays_within_its_bound() {
     // As the crate's `SUBSCRIPTIONS_MAX`, which is nobody else's business.
     const MOST: usize = 8192;
