@@ -5,7 +5,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap, HashSet},
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant, SystemTime},
 };
@@ -387,6 +387,11 @@ impl Picture {
     /// Whether this store is doubted, and by whom.
     pub(crate) fn newness(&self) -> &Newness {
         &self.newness
+    }
+
+    /// Hosts on which further ports are told that nobody has declared, and whose they are.
+    pub(crate) fn hosts(&self) -> HashMap<IpAddr, BTreeSet<Arc<str>>> {
+        self.services.hosts(|application| self.groups.of_application(application).next().is_some())
     }
 
     /// A source was removed: its services are gone.

@@ -53,8 +53,6 @@ struct Occupants {
     /// Only meaningful while nobody is present.
     departed: BTreeSet<ServiceId>,
     departed_at: Option<Instant>,
-    /// The digest knows its host as one of registered instances.
-    is_on_host: bool,
 }
 
 /// How much a source has now.
@@ -81,7 +79,8 @@ pub(crate) struct Services {
     backed: HashMap<ServiceId, usize>,
     departed_services: VecDeque<(Instant, ServiceId)>,
     departed_addresses: VecDeque<(Instant, SocketAddr)>,
-    /// Sources whose instances are hosts of the mesh beside the registered ones: somebody has listed them, port by port.
+    /// Sources whose instances' hosts are named beside those of registered ones, of whatever application: somebody has listed
+    /// them, port by port.
     listing: BTreeSet<String>,
     /// What of names and addresses means something.
     digest: Digest,
@@ -97,7 +96,9 @@ impl Services {
         };
     }
 
-    /// Whether the hosts of its instances are known as such.
+    /// Whether further ports on the hosts of its instances are named, of whatever application: each was declared on purpose.
+    /// Others register the ports that they are called at, and may have more that are nobody's business; of members of lane
+    /// groups these are told all the same.
     fn names_hosts(&self, id: &ServiceId) -> bool {
         id.source() == EMBEDDED_SOURCE || self.listing.contains(id.source())
     }
@@ -268,14 +269,12 @@ impl Services {
     }
 
     fn occupy(&mut self, address: SocketAddr, id: &ServiceId, touches: &mut Vec<Touch>) {
-        let names_host = self.names_hosts(id) && !address.ip().is_loopback();
         let occupants = self.by_address.entry(address).or_default();
         if occupants.is_empty() {
             self.digest.add(of_address(address));
-        }
-        if !occupants.is_on_host && names_host {
-            occupants.is_on_host = true;
-            self.digest.add(of_host(address.ip()));
+            if !address.ip().is_loopback() {
+                self.digest.add(of_host(address.ip()));
+            }
         }
         occupants.present.insert(id.clone());
         touches.extend(Touch::both(ResourceKey::Address(address)));
@@ -319,11 +318,11 @@ impl Services {
 
     /// An address that nobody has means nothing any more; whether it is so.
     fn forget_if_empty(&mut self, address: SocketAddr) -> bool {
-        let Some(occupants) = self.by_address.get(&address).filter(|it| it.is_empty()) else {
+        if self.by_address.get(&address).is_none_or(|occupants| !occupants.is_empty()) {
             return false;
-        };
+        }
         self.digest.remove(of_address(address));
-        if occupants.is_on_host {
+        if !address.ip().is_loopback() {
             self.digest.remove(of_host(address.ip()));
         }
         self.by_address.remove(&address);
@@ -427,10 +426,17 @@ impl Services {
         self.by_address.get(address).into_iter().flat_map(Occupants::meant)
     }
 
-    /// The hosts of registered and listed instances, and whose these are.
-    pub(crate) fn hosts(&self) -> HashMap<IpAddr, BTreeSet<Arc<str>>> {
+    /// The hosts of registered and listed instances, and of what other sources tell of members of lane groups; and whose
+    /// these are.
+    pub(crate) fn hosts(
+        &self,
+        is_member: impl Fn(&str) -> bool,
+    ) -> HashMap<IpAddr, BTreeSet<Arc<str>>> {
         let mut hosts: HashMap<IpAddr, BTreeSet<Arc<str>>> = HashMap::new();
-        for service in self.all().filter(|service| self.names_hosts(service.id())) {
+        let is_named = |service: &&Arc<lanes::Service>| {
+            self.names_hosts(service.id()) || is_member(service.application())
+        };
+        for service in self.all().filter(is_named) {
             let addresses = service.endpoints().iter().flat_map(lanes::Endpoint::all_addresses);
             for ip in addresses.map(|address| address.ip()).filter(|ip| !ip.is_loopback()) {
                 hosts.entry(ip).or_default().insert(Arc::clone(service.application()));

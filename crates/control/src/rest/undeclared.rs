@@ -26,7 +26,7 @@ impl Hosts {
             return Self::default();
         }
         Self {
-            applications: hub.picture().services.hosts(),
+            applications: hub.picture().hosts(),
             listeners: data_planes().flat_map(|it| it.listeners().iter().copied()).collect(),
         }
     }

@@ -293,7 +293,7 @@ async fn calls_to_ports_that_nobody_has_declared_are_named() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn further_ports_on_the_hosts_that_a_static_source_lists_are_nobodys_too() {
+async fn further_ports_on_the_hosts_that_sources_tell_are_nobodys_too() {
     let plane = Plane::start().await;
     let source = |name: &str, spec: &serde_json::Value| {
         serde_json::json!({
@@ -304,9 +304,13 @@ async fn further_ports_on_the_hosts_that_a_static_source_lists_are_nobodys_too()
         source("fixed", &serde_json::json!({"static": {"services": []}})),
         source("nacos", &serde_json::json!({"nacos": {"addresses": ["127.0.0.1:1"]}})),
     );
-    plane.apply(&[fixed, nacos]).await.unwrap();
-    let tell = |source: &str, address: &str| {
-        let id = ServiceId::new(source, "default", "", "old");
+    let group = serde_json::json!({
+        "apiVersion": "laneway.io/v1alpha1", "kind": "LaneGroup", "metadata": {"name": "trade"},
+        "spec": {"applications": ["app-member"]},
+    });
+    plane.apply(&[fixed, nacos, group]).await.unwrap();
+    let tell = |source: &str, name: &str, address: &str| {
+        let id = ServiceId::new(source, "default", "", name);
         let endpoint = Endpoint {
             address: address.parse().unwrap(),
             application_address: None,
@@ -316,12 +320,14 @@ async fn further_ports_on_the_hosts_that_a_static_source_lists_are_nobodys_too()
             health: Health::Usable,
             port: Port::default(),
         };
-        let old = Service::new(id.clone(), "old", "app-old", vec![endpoint]);
-        plane.control.update_services(source, vec![(id, Some(Arc::new(old)))]);
+        let told = Service::new(id.clone(), name, &format!("app-{name}"), vec![endpoint]);
+        plane.control.update_services(source, vec![(id, Some(Arc::new(told)))]);
     };
-    // Who registers in Nacos registers the ports that others are to call, and has more.
-    tell("nacos", "10.0.0.8:8080");
-    tell("fixed", "10.0.0.7:8080");
+    // Who registers in Nacos registers the ports that others are to call, and has more: that concerns lanes where it is in
+    // a group of them.
+    tell("nacos", "alone", "10.0.0.9:8080");
+    tell("nacos", "member", "10.0.0.8:8080");
+    tell("fixed", "old", "10.0.0.7:8080");
     let mut caller = plane.connect(sidecar("caller", "app-x")).await;
     let has = |caller: &DataPlane, host: &str| {
         let hash = digest::of_host(host.parse().unwrap());
@@ -331,16 +337,18 @@ async fn further_ports_on_the_hosts_that_a_static_source_lists_are_nobodys_too()
             .filter_map(|it| it.digest.as_ref())
             .any(|it| it.added.contains(&hash))
     };
-    caller.until(|it| has(it, "10.0.0.7")).await;
-    assert!(!has(&caller, "10.0.0.8"));
-    let undeclared = ["10.0.0.7:9090", "10.0.0.8:9090"];
+    for host in ["10.0.0.7", "10.0.0.8"] {
+        caller.until(|it| has(it, host)).await;
+    }
+    let undeclared = ["10.0.0.7:9090", "10.0.0.8:9090", "10.0.0.9:9090", "10.0.0.8:8080"];
     let undeclared =
         undeclared.map(|it| v1::UndeclaredCalls { address: it.to_owned(), connections: 2 });
     let report = v1::Report { undeclared: undeclared.into(), ..Default::default() };
     caller.say(data_plane_message::Message::Report(report)).await;
-    let expected = serde_json::json!(
-        [{"address": "10.0.0.7:9090", "applications": ["app-old"], "connections": 2}]
-    );
+    let expected = serde_json::json!([
+        {"address": "10.0.0.7:9090", "applications": ["app-old"], "connections": 2},
+        {"address": "10.0.0.8:9090", "applications": ["app-member"], "connections": 2},
+    ]);
     let shown = async || {
         let (_, answer) = call(plane.rest().await, "GET", "/api/v1alpha1/status", "").await;
         let status: serde_json::Value = serde_json::from_str(&answer).unwrap();
