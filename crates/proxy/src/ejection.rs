@@ -153,6 +153,13 @@ impl Ejections {
         self.not_answered(address, now, Trouble::Mute)
     }
 
+    /// The same of one whose connection has given no sign of life for long, though it was asked for one: that says more
+    /// than requests that wait.
+    pub(crate) fn frozen(&mut self, address: SocketAddr, now: Instant, trouble: Trouble) -> bool {
+        self.unanswered.remove(&address);
+        self.put_aside(address, now, trouble)
+    }
+
     /// Whether it is put aside for being mute. Afterwards one request tries it at a time, as others.
     #[cold]
     pub(crate) fn is_mute(&self, address: SocketAddr, now: Instant) -> bool {

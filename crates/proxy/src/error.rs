@@ -128,6 +128,9 @@ pub(crate) enum Kind {
     /// The application beside a sidecar closed the connection before an answer.
     #[error("the application closed the connection without an answer")]
     ApplicationUnanswered(#[source] io::Error),
+    /// The application beside a sidecar has the request, and gives no sign of life any more.
+    #[error("the application has the request and gives no sign of life any more")]
+    ApplicationFrozen,
     /// The application beside a sidecar has not answered by the deadline that the caller told.
     #[error("the caller's deadline has passed")]
     ApplicationLate {
@@ -175,6 +178,8 @@ pub(crate) enum Lost {
     Vanished,
     /// Its source does not hear from it, and nor does this proxy.
     Silent,
+    /// It was asked for a sign of life, and nothing has come on its connection for long.
+    Mute,
 }
 
 impl fmt::Display for Lost {
@@ -183,6 +188,7 @@ impl fmt::Display for Lost {
             Self::Unhealthy => "became unhealthy",
             Self::Vanished => "was lost",
             Self::Silent => "fell silent",
+            Self::Mute => "gave no sign of life any more",
         })
     }
 }
@@ -260,6 +266,7 @@ impl Kind {
             | Self::Application(_)
             | Self::ApplicationMute
             | Self::ApplicationUnanswered(_)
+            | Self::ApplicationFrozen
             | Self::Reset(_)
             | Self::Unprocessed
             | Self::StreamReset
@@ -328,7 +335,9 @@ impl Kind {
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade => 502,
             Self::Application(_) | Self::ApplicationMute => Refused::Unreachable.status(),
-            Self::ApplicationUnanswered(_) => Refused::Unanswered.status(),
+            Self::ApplicationUnanswered(_) | Self::ApplicationFrozen => {
+                Refused::Unanswered.status()
+            }
             Self::ApplicationLate { .. } => Refused::Late.status(),
             Self::AnswerTimeout | Self::DeadlineExceeded => 504,
         }
@@ -341,7 +350,7 @@ impl Kind {
         match self {
             Self::Misrouted { chooses_again: true, .. } => Some(Refused::Misrouted),
             Self::Application(_) | Self::ApplicationMute => Some(Refused::Unreachable),
-            Self::ApplicationUnanswered(_) => Some(Refused::Unanswered),
+            Self::ApplicationUnanswered(_) | Self::ApplicationFrozen => Some(Refused::Unanswered),
             Self::ApplicationLate { is_silent: false } => Some(Refused::Late),
             Self::ApplicationLate { is_silent: true } => Some(Refused::Silent),
             _ => None,

@@ -53,8 +53,7 @@ limits! {
     /// long as such an instance is kept, or until it is heard: long enough for an answer that is slow, and not much more.
     SILENT_WAITED_FOR: Duration = Duration::from_secs(3);
     /// How long an instance may take to begin its answer before that counts as unanswered, where its caller may wait for
-    /// longer: for ever, or in a call of gRPC. Of those it counts if nothing at all came on the connection, though a sign of
-    /// life was asked for.
+    /// longer: for ever, if it is no call of gRPC. Of those what counts is [`Timeouts::sign_of_life`].
     HELD_HUNG_AFTER: Duration = Duration::from_secs(60);
     /// How long a caller must have waited for its leaving to count as unanswered: one that leaves earlier has changed its
     /// mind.
@@ -172,6 +171,8 @@ pub struct Timeouts {
     pub request: Duration,
     /// Between two pieces in either direction of an upgraded connection.
     pub tunnel: Duration,
+    /// From asking an instance for a sign of life (PING), while calls of gRPC wait, to anything at all that comes of it.
+    pub sign_of_life: Duration,
 }
 
 impl Default for Timeouts {
@@ -186,6 +187,8 @@ impl Default for Timeouts {
             backend: Duration::from_secs(60),
             request: Duration::from_secs(3600),
             tunnel: Duration::from_secs(3600),
+            // As long as clients of gRPC wait for it that ask themselves.
+            sign_of_life: Duration::from_secs(20),
         }
     }
 }

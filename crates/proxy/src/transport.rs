@@ -72,6 +72,8 @@ pub(crate) struct Connection {
     pub(crate) sent: Cell<bool>,
     /// The service whose instance it leads to.
     instance_of: OnceCell<ServiceId>,
+    /// It leads to the application beside this sidecar.
+    is_of_application: Cell<bool>,
     /// Since when an answer is awaited on it, by the thread's coarse clock; [`NOT_AWAITED`] where none is.
     awaited_since_ms: Cell<u64>,
     /// Nothing is expected of the instance any more.
@@ -112,6 +114,7 @@ impl Connection {
             key: Cell::new(0),
             sent: Cell::new(false),
             instance_of: OnceCell::new(),
+            is_of_application: Cell::new(false),
             awaited_since_ms: Cell::new(NOT_AWAITED),
             lost: Cell::new(None),
             is_leaving: Cell::new(false),
@@ -136,6 +139,16 @@ impl Connection {
     /// It leads to an instance of this service.
     pub(crate) fn leads_to(&self, service: &ServiceId) {
         let _ = self.instance_of.set(service.clone());
+    }
+
+    /// It leads to the application beside this sidecar.
+    pub(crate) fn leads_to_application(&self) {
+        self.is_of_application.set(true);
+    }
+
+    /// Whether it leads to an instance, or to the application beside this sidecar: to no host outside the mesh.
+    pub(crate) fn is_within_mesh(&self) -> bool {
+        self.is_of_application.get() || self.instance_of.get().is_some()
     }
 
     /// The service of the instance that an answer is awaited from.

@@ -146,6 +146,13 @@ impl<'w> sides::Call for Call<'w> {
     }
 
     #[inline]
+    fn leads_to_application(&self) {
+        if let Self::Http2(call) = self {
+            call.leads_to_application();
+        }
+    }
+
+    #[inline]
     fn expect_by(&self, at_ms: u64) {
         either!(self, call => call.expect_by(at_ms));
     }

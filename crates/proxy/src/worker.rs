@@ -286,6 +286,26 @@ impl Worker {
         }
     }
 
+    /// An instance gives no sign of life for long, though it was asked for one.
+    #[cold]
+    pub(crate) fn frozen(&self, address: SocketAddr, now: Instant) {
+        if self.ejections.borrow_mut().frozen(address, now, Trouble::Hung) {
+            self.recorder.count(Count::Ejected);
+            tracing::warn!(%address, "an instance gives no sign of life; it is put aside for a while");
+            self.forget(address);
+        }
+    }
+
+    /// The same of the application beside this sidecar: nobody's request is handed to it for a moment.
+    #[cold]
+    pub(crate) fn application_frozen(&self, application: SocketAddr, now: Instant) {
+        if self.ejections.borrow_mut().frozen(application, now, Trouble::Mute) {
+            self.recorder.count(Count::Ejected);
+            tracing::warn!(address = %application, "the application gives no sign of life; requests are refused for a moment");
+            self.forget(application);
+        }
+    }
+
     /// Something has come from an address: it is not mute.
     #[inline]
     pub(crate) fn heard_of(&self, address: SocketAddr) {
@@ -380,6 +400,17 @@ impl Worker {
             self.recorder.count(Count::Freed);
             connection.lose(Lost::Silent);
         });
+    }
+
+    /// Takes back the requests that wait on a connection on which nothing has come for long, though a sign of life was asked
+    /// for. Whose it is, is put aside by whoever has lost one.
+    #[cold]
+    pub(crate) fn free_from_mute(&self, connection: &Connection) {
+        // Others who wait on it may have noticed in the same moment.
+        if connection.lost.get().is_none() {
+            self.recorder.count(Count::Freed);
+            connection.lose(Lost::Mute);
+        }
     }
 
     /// Holds it against instances that they have not answered for long, though their callers wait on.

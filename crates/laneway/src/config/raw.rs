@@ -176,6 +176,15 @@ pub(crate) struct Limits {
         default_value = "3600"
     )]
     pub(crate) tunnel_timeout_seconds: String,
+    /// How long an instance, or an application beside its sidecar, may leave a PING in HTTP/2 unanswered while calls of gRPC
+    /// wait for it: then it is put aside, and they wait no longer. 0 is no limit, e.g. for one that is stopped in a debugger
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_SIGN_OF_LIFE_TIMEOUT_SECONDS",
+        default_value = "20"
+    )]
+    pub(crate) sign_of_life_timeout_seconds: String,
 }
 
 /// What a data plane in a process of its own has.

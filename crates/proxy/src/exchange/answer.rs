@@ -196,6 +196,7 @@ impl<U, S> Exchange<'_, U, S> {
             (Kind::Reset(error), Some(_)) if planned.is_unanswered.get() => {
                 Kind::ApplicationUnanswered(error)
             }
+            (Kind::Lost(_), Some(_)) if planned.is_unanswered.get() => Kind::ApplicationFrozen,
             (Kind::DeadlineExceeded, Some(_)) => {
                 Kind::ApplicationLate { is_silent: planned.is_unanswered.get() }
             }

@@ -15,7 +15,7 @@ use super::{
     sides::{Answer, Call, Request, Upstream},
 };
 use crate::{
-    error::{Kind, ProxyError},
+    error::{Kind, Lost, ProxyError},
     limits::{ABANDONED_AFTER, ATTEMPTS_MAX},
     peers::Refused,
     plan::{Chosen, Protocol, Target, Version},
@@ -84,10 +84,13 @@ impl Tries {
             let mut opened = Box::pin(planned.open(worker, upstream, &chosen, fresh));
             match planned.patience.while_awaited(worker, opened.as_mut()).await? {
                 Ok((call, connected)) => {
-                    if let (Connected::Anew, Target::Service { service, .. }) =
-                        (connected, &planned.plan.target)
-                    {
-                        call.leads_to(service.id());
+                    match &planned.plan.target {
+                        _ if connected == Connected::Before => {}
+                        Target::Service { service, .. } => call.leads_to(service.id()),
+                        Target::Address(_) if planned.plan.unreachable.is_some() => {
+                            call.leads_to_application();
+                        }
+                        Target::Address(_) => {}
                     }
                     return Ok((call, connected));
                 }
@@ -380,11 +383,14 @@ impl Planned<'_> {
         };
         // Of the application beside a sidecar its callers are told.
         self.is_unanswered.set(match kind {
-            Kind::Reset(_) => true,
+            Kind::Reset(_) | Kind::Lost(Lost::Mute) => true,
             Kind::DeadlineExceeded => is_silent(),
             _ => false,
         });
         let Some(Chosen { address, .. }) = self.chosen else { return };
+        if matches!(kind, Kind::Lost(Lost::Mute)) {
+            return self.frozen(worker, address, now);
+        }
         let is_its_fault = match kind {
             Kind::StreamReset => true,
             // What a route allows may be over for a subscription that has nothing to say.
@@ -404,6 +410,18 @@ impl Planned<'_> {
                 worker.mute(address, now);
             }
             Target::Service { .. } | Target::Address(_) => {}
+        }
+    }
+
+    /// Nothing has come on the chosen instance's connection for long, though it was asked for a sign of life.
+    #[cold]
+    fn frozen(&self, worker: &Worker, address: SocketAddr, now: Instant) {
+        match &self.plan.target {
+            Target::Service { .. } => {
+                worker.frozen(address, now);
+                self.forget_further(worker);
+            }
+            Target::Address(_) => worker.application_frozen(address, now),
         }
     }
 

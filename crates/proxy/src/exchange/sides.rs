@@ -254,6 +254,9 @@ pub(crate) trait Call {
     /// Its connection leads to an instance of this service.
     fn leads_to(&self, service: &ServiceId);
 
+    /// Its connection leads to the application beside this sidecar.
+    fn leads_to_application(&self);
+
     /// At this time of the thread's clock it is given up; [`u64::MAX`] is never.
     fn expect_by(&self, at_ms: u64);
 

@@ -214,7 +214,8 @@ impl<U, S> Exchange<'_, U, S> {
             Ok(answer) => answer,
             Err(kind) => {
                 let kind = planned.patience.meant(self.worker, kind);
-                if matches!(upload.ended, Some(Ok(_))) {
+                let is_lost = matches!(kind, Kind::Lost(_));
+                if is_lost || matches!(upload.ended, Some(Ok(_))) {
                     planned.unanswered(self.worker, (call, connected), &kind);
                 }
                 return Progress::Failed(kind);

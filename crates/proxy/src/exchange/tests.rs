@@ -346,6 +346,8 @@ impl Call for Playing {
 
     fn leads_to(&self, _: &lanes::ServiceId) {}
 
+    fn leads_to_application(&self) {}
+
     fn expect_by(&self, _: u64) {}
 
     fn expect_moves(&self, _: std::time::Duration, _: u64) {}

@@ -210,6 +210,8 @@ pub(crate) struct Call<'w> {
     is_held: Cell<bool>,
     /// What had been heard of the instance when a sign of life was asked for that is due since.
     asked_at: Cell<Option<u64>>,
+    /// Half of the time for it is over. What came while this process stood still is read before the other half is.
+    is_half_over: Cell<bool>,
     /// At this time of the thread's clock it is given up.
     deadline_ms: Cell<u64>,
     /// How long the instance may take none of the request.
@@ -267,6 +269,7 @@ impl<'w> Call<'w> {
             is_grpc: Cell::new(false),
             is_held: Cell::new(false),
             asked_at: Cell::new(None),
+            is_half_over: Cell::new(false),
             deadline_ms: Cell::new(u64::MAX),
             patience: Cell::new(worker.timeouts.backend),
         }
@@ -294,12 +297,15 @@ impl<'w> Call<'w> {
             if let Ok(done) = tokio::time::timeout(wait, work.as_mut()).await {
                 return done;
             }
-            pause = HELD_HUNG_AFTER;
             if is_asked {
                 self.note_silence();
             } else if !may_hang && self.deadline_ms.get() <= at_ms {
                 return Err(Kind::AnswerTimeout);
             }
+            pause = match self.asked_at.get() {
+                Some(_) => self.worker.timeouts.sign_of_life / 2,
+                None => HELD_HUNG_AFTER,
+            };
         }
     }
 
@@ -320,14 +326,20 @@ impl<'w> Call<'w> {
     }
 
     /// The answer has not begun for some time. It is held against the instance, unless it was one of gRPC, which may have
-    /// nothing to say for long: then its connection must be silent as well, though a sign of life is due.
+    /// nothing to say for long: then its connection must be silent as well, though a sign of life is due. Nobody who waits on
+    /// such a connection for an answer waits any longer.
     #[cold]
     fn note_silence(&self) {
-        if self.owes_an_answer() {
+        let owes_an_answer = self.owes_an_answer();
+        if owes_an_answer && (!self.is_grpc.get() || self.is_half_over.get()) {
             self.is_held.set(true);
+            if self.is_grpc.get() && self.connection.is_within_mesh() {
+                return self.worker.free_from_mute(&self.connection);
+            }
             return self.worker.hangs(&self.connection, Instant::now());
         }
-        if !self.is_asked() {
+        self.is_half_over.set(owes_an_answer);
+        if owes_an_answer {
             return;
         }
         let mut session = self.session.borrow_mut();
@@ -441,6 +453,10 @@ impl Call<'_> {
 
     pub(super) fn leads_to(&self, service: &ServiceId) {
         self.connection.leads_to(service);
+    }
+
+    pub(super) fn leads_to_application(&self) {
+        self.connection.leads_to_application();
     }
 
     pub(super) fn expect_by(&self, at_ms: u64) {
@@ -611,10 +627,10 @@ mod tests {
             (true, true, hour, 1),
             // Of others a route says how long they may take.
             (false, true, hour, 0),
-            // It has not all of it.
+            // It has not all of it; that it is asked for a sign of life has nothing to do with that.
             (false, false, never, 0),
-            (true, false, hour, 0),
-            (true, true, 59_000, 0),
+            (true, false, hour, 1),
+            (true, true, 9_000, 0),
         ] {
             let call = begun(&worker, &listener, is_grpc, is_whole).await;
             call.expect_by(at_ms);
@@ -636,7 +652,7 @@ mod tests {
         for (is_answered, times_spoken, expected) in [
             (true, 0, 0),
             // Something else comes, while the answer to the ping does not; at last nothing comes.
-            (false, 18, 0),
+            (false, 70, 0),
             (false, 4, 1),
             (false, 0, 1),
         ] {
@@ -659,7 +675,7 @@ mod tests {
                     assert!(!call.owes_an_answer(), "it is there");
                 }
                 for _ in 0..times_spoken {
-                    tokio::time::sleep(Duration::from_secs(30)).await;
+                    tokio::time::sleep(Duration::from_secs(9)).await;
                     told(&SETTINGS);
                 }
                 pending::<()>().await;

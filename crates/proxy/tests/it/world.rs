@@ -550,7 +550,12 @@ impl Proxy {
 
     /// A sidecar of application `a` with these ports.
     pub(crate) fn sidecar_of(world: &World, tag: Option<&str>, ports: Vec<OwnPort>) -> Self {
-        let config = SidecarConfig {
+        Self::sidecar_with(world, Self::beside(tag, ports))
+    }
+
+    /// What such a sidecar is started with.
+    pub(crate) fn beside(tag: Option<&str>, ports: Vec<OwnPort>) -> SidecarConfig {
+        SidecarConfig {
             application: "a".to_owned(),
             ports,
             service_namespace: "default".to_owned(),
@@ -570,8 +575,7 @@ impl Proxy {
             timeouts: Timeouts::default(),
             connections_max: None,
             metrics: Arc::default(),
-        };
-        Self::sidecar_with(world, config)
+        }
     }
 
     pub(crate) fn sidecar_with(world: &World, config: SidecarConfig) -> Self {

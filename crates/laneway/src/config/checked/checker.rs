@@ -280,17 +280,22 @@ impl<'a> Checker<'a> {
         let body = seconds("body-timeout-seconds", &raw.body_timeout_seconds);
         let answer_body = seconds("answer-body-timeout-seconds", &raw.answer_body_timeout_seconds);
         let tunnel = seconds("tunnel-timeout-seconds", &raw.tunnel_timeout_seconds);
-        let mut perhaps = |key, text: &Option<String>, otherwise| match text {
-            None => Some(otherwise),
-            Some(text) => Some(match self.number(key, text, 0, TIMEOUT_SECONDS_MAX)? {
+        let mut perhaps = |key, text: &String| {
+            Some(match self.number(key, text, 0, TIMEOUT_SECONDS_MAX)? {
                 0 => UNLIMITED,
                 seconds => Duration::from_secs(seconds.into()),
-            }),
+            })
         };
-        let backend =
-            perhaps("answer-timeout-seconds", &raw.answer_timeout_seconds, defaults.backend);
-        let request =
-            perhaps("request-timeout-seconds", &raw.request_timeout_seconds, defaults.request);
+        let backend = match &raw.answer_timeout_seconds {
+            Some(text) => perhaps("answer-timeout-seconds", text),
+            None => Some(defaults.backend),
+        };
+        let request = match &raw.request_timeout_seconds {
+            Some(text) => perhaps("request-timeout-seconds", text),
+            None => Some(defaults.request),
+        };
+        let sign_of_life =
+            perhaps("sign-of-life-timeout-seconds", &raw.sign_of_life_timeout_seconds);
         let timeouts = Timeouts {
             head: head?,
             idle: idle?,
@@ -300,6 +305,7 @@ impl<'a> Checker<'a> {
             backend: backend?,
             request: request?,
             tunnel: tunnel?,
+            sign_of_life: sign_of_life?,
         };
         let connections_max = connections_max?;
         Some(Limits {

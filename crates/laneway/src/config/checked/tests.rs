@@ -69,8 +69,10 @@ fn the_proxys_own_limits_are_the_defaults_but_for_a_sidecar_whose_caller_decides
     let mut raw = limits();
     raw.answer_timeout_seconds = Some("5".into());
     raw.request_timeout_seconds = Some("0".into());
+    raw.sign_of_life_timeout_seconds = "0".into();
     let said = Checker::new(&origins).limits(&raw, &Timeouts::default()).unwrap().timeouts;
     assert_eq!((said.backend, said.request), (Duration::from_secs(5), UNLIMITED));
+    assert_eq!(said.sign_of_life, UNLIMITED);
 }
 
 #[track_caller]

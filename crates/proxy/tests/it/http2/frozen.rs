@@ -1,11 +1,15 @@
 //! Applications that speak gRPC and freeze, and those that only have nothing to say: the first are put aside though their
 //! sidecars live, the second never.
 
+use lanes::service::Protocol;
+use proxy::limits::Timeouts;
+
 use super::{
     grpc::{call, grpc_status},
     instances::{Asked, Server, behind, serve},
     *,
 };
+use crate::world::own_port;
 
 /// Three calls that an instance has, of which nothing is heard from then on.
 async fn three_in_vain(
@@ -186,4 +190,123 @@ async fn an_application_that_gives_a_sign_of_life_is_not_refused_though_it_answe
     eventually("it to be heard", async || sidecar.running.unreachable().is_empty()).await;
     drop(waits);
     server.unwrap().abort();
+}
+
+/// How long a sign of life may be due.
+const SIGN_OF_LIFE: Duration = Duration::from_millis(400);
+
+fn impatient() -> Timeouts {
+    Timeouts { sign_of_life: SIGN_OF_LIFE, ..Timeouts::default() }
+}
+
+/// A call whose caller waits for ever.
+fn patient() -> http::request::Builder {
+    let post = request("/x").method(Method::POST).header("te", "trailers");
+    post.header("content-type", "application/grpc")
+}
+
+/// A sidecar that is impatient with its application.
+fn impatient_sidecar(application: std::net::SocketAddr) -> Proxy {
+    let mut config = Proxy::beside(None, vec![own_port("sc-A", Protocol::Http, application)]);
+    config.timeouts = impatient();
+    Proxy::sidecar_with(&behind(&[]), config)
+}
+
+#[tokio::test]
+async fn callers_that_would_wait_for_ever_are_freed_from_an_application_that_is_frozen() {
+    let frozen = Instance::new().await;
+    let sidecar = impatient_sidecar(frozen.address);
+    let client = Client::over(TcpStream::connect(sidecar.inbound()).await.unwrap()).await;
+    // Of one nobody knows yet what else it will say.
+    let (whole, _) = client.begin(patient(), true).await;
+    let (open, _says) = client.begin(patient(), false).await;
+    let (mut server, mut asked) = (Server::accept(&frozen).await, Vec::new());
+    for _ in 0..2 {
+        asked.push(server.next().await);
+    }
+    for waits in [whole, open] {
+        let told = within("an answer", waits).await.unwrap();
+        assert_eq!(grpc_status(told.headers()), "14");
+        assert_eq!(told.headers()["laneway-refused"], "unanswered");
+        let message = told.headers()["grpc-message"].to_str().unwrap();
+        assert_eq!(message, "the application has the request and gives no sign of life any more");
+    }
+    // It is put aside at once: whoever comes now has not been handed to it, and may go elsewhere.
+    assert_eq!(sidecar.running.unreachable(), [frozen.address]);
+    let (waits, _) = client.begin(patient(), true).await;
+    let told = within("an answer", waits).await.unwrap();
+    assert_eq!(told.headers()["laneway-refused"], "unreachable");
+    eventually("one connection to be counted", async || {
+        sidecar.running.counters().counted(Count::Freed) == 1
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_at_an_application_that_only_gives_signs_of_life_wait_on() {
+    let slow = Instance::new().await;
+    let sidecar = impatient_sidecar(slow.address);
+    let client = Client::over(TcpStream::connect(sidecar.inbound()).await.unwrap()).await;
+    let (mut silent, _) = client.begin(patient(), true).await;
+    let (streamed, _) = client.begin(patient(), true).await;
+    let mut server = Server::accept(&slow).await;
+    let (_, mut answers) = server.next().await;
+    let (_, mut streams) = server.next().await;
+    // It says something now and then, and answers every PING.
+    let head = || Response::builder().header("content-type", "application/grpc").body(()).unwrap();
+    let mut says = streams.send_response(head(), false).unwrap();
+    says.send_data(Bytes::from_static(b"one"), false).unwrap();
+    let running = server.run();
+    let mut heard = within("an answer", streamed).await.unwrap().into_body();
+    assert_eq!(within("data", heard.data()).await.unwrap().unwrap(), "one");
+    let long = SIGN_OF_LIFE * 6 + Duration::from_secs(1);
+    assert!(tokio::time::timeout(long, &mut silent).await.is_err(), "it waits on");
+    assert!(sidecar.running.unreachable().is_empty());
+    // Both are answered as if nothing was.
+    says.send_data(Bytes::from_static(b"two"), true).unwrap();
+    assert_eq!(within("data", heard.data()).await.unwrap().unwrap(), "two");
+    answers.send_response(head(), true).unwrap();
+    assert_eq!(within("an answer", silent).await.unwrap().status(), 200);
+    assert_eq!(sidecar.running.counters().counted(Count::Freed), 0);
+    running.abort();
+}
+
+#[tokio::test]
+async fn a_frozen_instance_without_a_sidecar_is_put_aside_though_its_callers_would_wait_for_ever() {
+    let (frozen, other) = (Instance::new().await, Instance::new().await);
+    let world = behind(&[frozen.address, other.address]);
+    let gateway = Proxy::gateway_with(&world, 1, impatient());
+    serve(other, "other");
+    let client = Client::connect(&gateway).await;
+    let mut frozen_with = Vec::new();
+    let (waits, _) = eventually_at(&client, &frozen, &mut frozen_with).await;
+    let told = within("an answer", waits).await.unwrap();
+    assert_eq!(grpc_status(told.headers()), "14");
+    let message = told.headers()["grpc-message"].to_str().unwrap();
+    assert_eq!(message, "the instance gave no sign of life any more before it answered");
+    assert_eq!(gateway.running.unreachable(), [frozen.address]);
+    for _ in 0..2 {
+        let (waits, _) = client.begin(patient(), true).await;
+        let answer = within("an answer", waits).await.unwrap();
+        assert!(whole(answer.into_body()).await.0.starts_with(b"other /x "));
+    }
+}
+
+/// A call that the frozen one of two instances has; those before it had the other.
+async fn eventually_at(
+    client: &Client,
+    frozen: &Instance,
+    frozen_with: &mut Vec<(Server, Asked)>,
+) -> (ResponseFuture, h2::SendStream<Bytes>) {
+    loop {
+        let (mut waits, says) = client.begin(patient(), true).await;
+        tokio::select! {
+            answer = &mut waits => assert_eq!(answer.unwrap().status(), 200),
+            mut server = Server::accept(frozen) => {
+                let asked = server.next().await;
+                frozen_with.push((server, asked));
+                return (waits, says);
+            }
+        }
+    }
 }
