@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
     },
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -197,10 +197,35 @@ fn lock_alone(lock: &mut File, path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// The process that holds a directory, where one does.
-pub(crate) fn holder(path: &Path) -> Option<u32> {
-    let holder = || fs::read_to_string(path.join(LOCK_FILE)).ok()?.lines().next()?.parse().ok();
-    is_held(path).then(holder).flatten()
+/// The process that holds a directory, where one does. Fails where the one that is named there does not: it has ended, or
+/// runs in a container of its own, and the number is, or may be any moment, somebody else's here.
+pub(crate) fn holder(path: &Path) -> anyhow::Result<Option<u32>> {
+    if !is_held(path) {
+        return Ok(None);
+    }
+    let named = fs::read_to_string(path.join(LOCK_FILE)).unwrap_or_default();
+    let named = named.trim();
+    let Ok(process) = named.parse() else {
+        bail!("data: `{}` is held by a process that is not named there (`{named}`)", path.display())
+    };
+    if !has_open(process, &path.join(LOCK_FILE)) {
+        bail!(
+            "data: `{}` is held, but not by process {process}, which is named there: it runs in another container (run this command there), or has ended",
+            path.display()
+        );
+    }
+    Ok(Some(process))
+}
+
+/// Whether a process has a file open. What this user may not see is believed: nor may it do anything to that process.
+fn has_open(process: u32, file: &Path) -> bool {
+    let files = match fs::read_dir(format!("/proc/{process}/fd")) {
+        Err(error) => return error.kind() == io::ErrorKind::PermissionDenied,
+        Ok(files) => files.flatten(),
+    };
+    let identity = |path: &Path| fs::metadata(path).map(|it| (it.dev(), it.ino())).ok();
+    let wanted = identity(file);
+    wanted.is_some() && files.map(|it| identity(&it.path())).any(|open| open == wanted)
 }
 
 /// Whether a process holds the directory.
@@ -230,6 +255,27 @@ mod tests {
         assert!(!is_held(&path));
         DataDirectory::take(&path, Unwritable::IsRefused).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn whoever_is_named_as_the_holder_is_believed_only_if_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        let path = parent.path();
+        assert_eq!(holder(path).unwrap(), None);
+        let _held = DataDirectory::take(path, Unwritable::IsRefused).unwrap();
+        assert_eq!(holder(path).unwrap(), Some(std::process::id()));
+        // One that is there and has nothing to do with it; one that is not.
+        let mut other = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        for named in [other.id(), u32::MAX / 2] {
+            fs::write(path.join(LOCK_FILE), format!("{named}\n")).unwrap();
+            let refused = holder(path).unwrap_err().to_string();
+            assert!(refused.contains(&format!("but not by process {named}")), "{refused}");
+        }
+        other.kill().unwrap();
+        other.wait().unwrap();
+        fs::write(path.join(LOCK_FILE), "half a").unwrap();
+        let refused = holder(path).unwrap_err().to_string();
+        assert!(refused.contains("not named there (`half a`)"), "{refused}");
     }
 
     #[test]

@@ -34,7 +34,7 @@ pub(crate) async fn run(verb: Upgrade) -> anyhow::Result<ExitCode> {
         Some(data) => data,
         None => only_one(&in_use())?,
     };
-    let Some(process) = holder(&data) else {
+    let Some(process) = holder(&data)? else {
         bail!(
             "data: nothing runs on `{}`: name the data directory of a gateway or sidecar",
             data.display()

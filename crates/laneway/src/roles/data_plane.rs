@@ -167,15 +167,7 @@ pub(crate) async fn until_registered(
 #[derive(Debug)]
 pub(crate) struct AdminSocket {
     asked: SocketAddr,
-    address: SocketAddr,
     socket: OwnedFd,
-}
-
-impl AdminSocket {
-    /// Where it is, the port resolved.
-    pub(crate) fn address(&self) -> SocketAddr {
-        self.address
-    }
 }
 
 /// Binds the admin address, or takes it over.
@@ -188,8 +180,7 @@ pub(crate) async fn bind_admin(
         None => process::bind("admin-listen", asked).await?,
     };
     let socket = listener.as_fd().try_clone_to_owned()?;
-    let address = listener.local_addr()?;
-    Ok((listener, AdminSocket { asked, address, socket }))
+    Ok((listener, AdminSocket { asked, socket }))
 }
 
 /// Says that this process serves, to the one whose place it takes and to a supervisor, and accepts from here on.

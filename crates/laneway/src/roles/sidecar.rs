@@ -1,6 +1,7 @@
 //! `laneway sidecar`: beside one instance of an application.
 
 mod addresses;
+mod rules;
 
 use std::{
     net::{Ipv6Addr, SocketAddr, ToSocketAddrs as _},
@@ -21,7 +22,7 @@ use proxy::{
 use serde_json::json;
 use tokio::sync::Notify;
 
-use self::addresses::Addresses;
+use self::{addresses::Addresses, rules::Rules};
 use super::{
     data_plane::{self, About, AdminSocket, Place},
     process::{self, Given, Next, Process},
@@ -91,11 +92,9 @@ async fn serve(
         &process.metrics,
     );
     output::listening("admin", admin_address);
-    data_plane::serves(&process, predecessor, &sidecar.proxy, sidecar.capture.is_some());
-    sidecar.capture.iter_mut().for_each(Capture::own);
-    let socket = &admin_socket;
-    Ok(until_ended(&mut signals, &process, &settings, sidecar, admin, socket, transparent_ipv6)
-        .await)
+    data_plane::serves(&process, predecessor, &sidecar.proxy, sidecar.rules.is_some());
+    sidecar.rules.iter_mut().for_each(Rules::own);
+    Ok(until_ended(&mut signals, &process, &settings, sidecar, admin, &admin_socket).await)
 }
 
 /// Serves until another process has its place, or it is asked to stop; then to the end of what is in flight.
@@ -103,10 +102,9 @@ async fn until_ended(
     signals: &mut Signals,
     process: &Process,
     settings: &Settings<config::Sidecar>,
-    sidecar: Sidecar,
+    mut sidecar: Sidecar,
     admin: HttpServer,
     admin_socket: &AdminSocket,
-    transparent_ipv6: bool,
 ) -> ExitCode {
     let drain = settings.now.process.drain;
     loop {
@@ -121,14 +119,14 @@ async fn until_ended(
         let lame_duck = match next.await {
             Next::Stop(lame_duck) => lame_duck,
             Next::Upgrade => {
+                let is_broken = sidecar.rest_rules().await;
                 let place = sidecar.place(process, admin_socket);
                 let lame_duck = settings.now.lame_duck;
                 match process::give(signals, process, lame_duck, place.give()).await {
-                    Given::Nothing { has_begun: false } => continue,
-                    Given::Nothing { has_begun: true } => {
-                        sidecar
-                            .capture_again(&settings.now, admin_socket.address(), transparent_ipv6)
-                            .await;
+                    Given::Nothing { has_begun } => {
+                        if has_begun || is_broken {
+                            sidecar.repair_rules().await;
+                        }
                         continue;
                     }
                     Given::Stop(lame_duck) => lame_duck,
@@ -193,7 +191,7 @@ impl Start<'_> {
 
 struct Sidecar {
     proxy: proxy::Running,
-    capture: Option<Capture>,
+    rules: Option<Rules>,
     registration: Registration,
     /// The name under which the registration is kept.
     registered_as: String,
@@ -222,14 +220,11 @@ impl Sidecar {
         output::listening("outbound", outbound);
         output::listening("inbound", inbound);
         let node = process.data.node()?;
-        let capture = match settings.capture {
+        let rules = match settings.capture {
             true => {
                 let config = capture_config(settings, (outbound, inbound, admin), transparent_ipv6);
                 // Rules of a process whose place is not taken yet are not to be removed.
-                Some(match predecessor {
-                    Some(_) => Capture::install_over(&config)?,
-                    None => Capture::install(&config)?,
-                })
+                Some(Rules::install(config, predecessor.is_some())?)
             }
             false => None,
         };
@@ -260,7 +255,7 @@ impl Sidecar {
             registration.leave_place();
             return Err(error);
         }
-        Ok(Self { proxy, capture, registration, registered_as, discovery })
+        Ok(Self { proxy, rules, registration, registered_as, discovery })
     }
 
     fn admin(&self, process: &Process) -> Admin {
@@ -270,9 +265,11 @@ impl Sidecar {
         let (board, in_lanes) = (self.proxy.board(), self.proxy.in_lanes());
         let (unread, unread_arrivals) = (self.proxy.unread(), self.proxy.unread_arrivals());
         let undeclared = self.proxy.undeclared();
+        let rules = self.rules.as_ref().map(Rules::problem);
         Admin {
             readiness: Box::new(move || {
-                standing.borrow().readiness(configuration.borrow().readiness())
+                let registered = standing.borrow().readiness(configuration.borrow().readiness());
+                rules::readiness(rules.as_ref(), registered)
             }),
             status: Box::new(move || {
                 json!({
@@ -306,31 +303,32 @@ impl Sidecar {
     fn place<'a>(&'a self, process: &'a Process, admin: &'a AdminSocket) -> Place<'a> {
         let (client, proxy) = (&self.discovery, &self.proxy);
         let registration = Some((&self.registration, &*self.registered_as));
-        Place { process, client, proxy, admin, registration, captures: self.capture.is_some() }
+        Place { process, client, proxy, admin, registration, captures: self.rules.is_some() }
+    }
+
+    /// Leaves redirect rules alone, so that another process may write them. Whether they were to be repaired.
+    async fn rest_rules(&mut self) -> bool {
+        match &mut self.rules {
+            Some(rules) => rules.rest().await,
+            None => false,
+        }
     }
 
     /// Writes its redirect rules anew: a process that was to take its place, and did not, may have changed them.
-    async fn capture_again(&self, settings: &config::Sidecar, admin: SocketAddr, ipv6: bool) {
-        let [outbound, inbound, ..] = *self.proxy.addresses() else { return };
-        if self.capture.is_none() {
-            return;
-        }
-        let config = capture_config(settings, (outbound, inbound, admin), ipv6);
-        // Off this thread: another program may hold the rules for seconds.
-        let written = tokio::task::spawn_blocking(move || Capture::install_over(&config));
-        match written.await {
-            Ok(Ok(over)) => over.leave(),
-            Ok(Err(error)) => {
-                tracing::error!(%error, "redirect rules cannot be written anew: they are as they were left")
-            }
-            Err(error) => tracing::error!(%error, "redirect rules cannot be written anew"),
+    async fn repair_rules(&mut self) {
+        if let Some(rules) = &mut self.rules {
+            rules.repair().await;
         }
     }
 
     /// Finishes what is in flight, within `drain`, while another process takes what is new. The registration is its own, and
     /// so are redirect rules where it captures.
     async fn drain_beside_successor(self, drain: Duration, captures: bool) {
-        let capture = match self.capture {
+        let capture = match self.rules {
+            Some(rules) => Some(rules.into_capture().await),
+            None => None,
+        };
+        let capture = match capture {
             Some(capture) if captures => {
                 capture.leave();
                 None
@@ -353,6 +351,10 @@ impl Sidecar {
     async fn stop(mut self, lame_duck: Duration, drain: Duration) {
         let until = tokio::time::Instant::now() + drain;
         let was_registered = self.registration.standing.borrow().registered;
+        let capture = match self.rules.take() {
+            Some(rules) => Some(rules.into_capture().await),
+            None => None,
+        };
         self.registration.stop().await;
         let linger = if was_registered { LINGER.max(lame_duck) } else { lame_duck };
         tokio::time::sleep(linger.min(drain)).await;
@@ -363,13 +365,13 @@ impl Sidecar {
             }
         };
         // Nobody listens there any more: who still comes meets the application itself.
-        release(self.capture.as_ref().map(Capture::release_inbound));
+        release(capture.as_ref().map(Capture::release_inbound));
         self.proxy.empty(until.saturating_duration_since(tokio::time::Instant::now())).await;
         // New connections of the application go out directly from here on.
-        release(self.capture.as_ref().map(Capture::release_outbound));
+        release(capture.as_ref().map(Capture::release_outbound));
         self.proxy.drain(until.saturating_duration_since(tokio::time::Instant::now())).await;
         // Not before: connections that are captured live as long as the kernel translates.
-        release(self.capture.map(Capture::remove));
+        release(capture.map(Capture::remove));
         self.discovery.stop().await;
     }
 }

@@ -1,8 +1,11 @@
 //! A capturing sidecar on a host of its own: what it opens itself goes past its rules, and it leaves in order.
 
 use std::{
+    fs,
     io::{Read as _, Write as _},
     net::TcpStream,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
     process::Command,
     sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed},
     time::{Duration, Instant},
@@ -13,7 +16,7 @@ use parking_lot::Mutex;
 use rustix::process::Signal;
 use testkit::{Host, Process, Sandbox, Switch, http, needs, wait};
 
-use crate::{SOON, sandbox, says, start_on};
+use crate::{SOON, sandbox, says, start_on, start_on_with};
 
 /// How long after it was started again a sidecar that was killed may leave its application alone. From its process's
 /// beginning on, which takes some of it.
@@ -42,6 +45,11 @@ impl World {
 
     /// The application is at the pod's own address, as in Kubernetes.
     fn sidecar(&self, more: &[&str]) -> Result<Process> {
+        self.sidecar_with(more, |_| {})
+    }
+
+    /// The same with changes of what is run.
+    fn sidecar_with(&self, more: &[&str], change: impl FnOnce(&mut Command)) -> Result<Process> {
         let (address, control) = (self.pod.address(), format!("{}:7601", self.elsewhere.address()));
         let (application, advertise) = (format!("{address}:8080"), format!("{address}:15006"));
         let arguments = ["sidecar", "--application", "app-c", "--control", &control];
@@ -53,7 +61,7 @@ impl World {
             _ => &["--capture", "true"],
         };
         let arguments = [&arguments[..], &capturing, &listening, captures, more].concat();
-        start_on(&self.sandbox, &self.pod, "sidecar", &arguments)
+        start_on_with(&self.sandbox, &self.pod, "sidecar", &arguments, change)
     }
 
     fn application(&self) -> Result<Process> {
@@ -313,6 +321,72 @@ fn a_sidecar_that_is_replaced_by_one_that_captures_no_more_takes_its_rules_away(
         assert!(!rules.contains("LANEWAY"), "{rules}");
     }
     world.answers("/readyz", "\"ready\":true")
+}
+
+/// A directory with a program that writes rules as the real one does, unless the file is there that is handed back.
+fn fails_on_demand(sandbox: &Sandbox) -> Result<(PathBuf, PathBuf)> {
+    let (directory, fails) = (sandbox.path("programs"), sandbox.path("fails"));
+    fs::create_dir_all(&directory)?;
+    let program = directory.join("iptables-restore");
+    let real = ["/usr/sbin", "/sbin", "/usr/bin"].map(|it| Path::new(it).join("iptables-restore"));
+    let real = real.iter().find(|it| it.exists()).context("iptables-restore")?;
+    let text = format!(
+        "#!/bin/sh\n[ -e {} ] && {{ echo nothing can be changed now >&2; exit 4; }}\nexec {} \"$@\"\n",
+        fails.display(),
+        real.display()
+    );
+    fs::write(&program, text)?;
+    fs::set_permissions(&program, PermissionsExt::from_mode(0o755))?;
+    Ok((directory, fails))
+}
+
+#[test]
+fn rules_that_a_failed_upgrade_leaves_behind_are_repaired_and_until_then_the_sidecar_is_not_ready()
+-> Result<()> {
+    if !needs("netns") {
+        return Ok(());
+    }
+    let world = World::new()?;
+    let _control = world.control()?;
+    let _application = world.application()?;
+    let (programs, fails) = fails_on_demand(&world.sandbox)?;
+    let path = format!("{}:/usr/sbin:/usr/bin:/sbin:/bin", programs.display());
+    let mut sidecar = world.sidecar_with(&[], |command| {
+        command.env("PATH", path);
+    })?;
+    world.answers("/readyz", "\"ready\":true")?;
+    let data = world.sandbox.path("sidecar");
+    let _last = crate::upgrade::Last(data.clone());
+    let before = world.rules()?;
+    let upgrade = || world.sandbox.run(&["upgrade", "--data", &data.to_string_lossy()]);
+
+    // Neither the new process can write rules, when the place was left to it, nor the former one afterwards.
+    fs::write(&fails, "")?;
+    let refused = upgrade()?;
+    let because = "nothing can be changed now";
+    assert!(refused.code == Some(1) && refused.stderr.contains(because), "{refused:?}");
+    world.answers("/readyz", "redirect rules may not be in force: capture: `iptables-restore")?;
+    says(&sidecar, "redirect rules cannot be written anew")?;
+    // It goes on to try also after another one that fails before it touches anything.
+    let flushed = world.pod.command("iptables").args(["-t", "nat", "-F"]).status()?;
+    assert!(flushed.success() && world.rules()? != before);
+    assert_eq!(upgrade()?.code, Some(1));
+    world.answers("/readyz", "\"ready\":false")?;
+
+    fs::remove_file(&fails)?;
+    world.answers("/readyz", "\"ready\":true")?;
+    assert_eq!(world.rules()?, before, "neither more nor fewer");
+    says(&sidecar, "redirect rules are in force again")?;
+    let answer = world.elsewhere.inside(|| {
+        http::get(&format!("{}:8080", world.pod.address()), "/c", &[]).context("the application")
+    })?;
+    assert!(answer.status == 200 && answer.body.starts_with("C["), "{answer:?}");
+    sidecar.ask_to_stop();
+    assert_eq!(sidecar.wait_for_end(SOON)?.code(), Some(0));
+    for rules in world.rules()? {
+        assert!(!rules.contains("LANEWAY"), "{rules}");
+    }
+    Ok(())
 }
 
 /// Calls of base to a tagged instance, one after the other: its sidecar refuses them.

@@ -17,7 +17,7 @@ mod slow;
 mod twice;
 mod upgrade;
 
-use std::time::Duration;
+use std::{process::Command, time::Duration};
 
 use anyhow::{Context as _, Result, bail};
 use testkit::{Host, Process, Sandbox, http, sample, wait};
@@ -31,6 +31,17 @@ fn sandbox() -> Result<Sandbox> {
 
 /// A `laneway` process on a host of its own; it shows the token of this test.
 fn start_on(sandbox: &Sandbox, host: &Host, name: &str, arguments: &[&str]) -> Result<Process> {
+    start_on_with(sandbox, host, name, arguments, |_| {})
+}
+
+/// The same with changes of what is run.
+fn start_on_with(
+    sandbox: &Sandbox,
+    host: &Host,
+    name: &str,
+    arguments: &[&str],
+    change: impl FnOnce(&mut Command),
+) -> Result<Process> {
     let token = sandbox.path("token");
     // Once: whoever was started before may be about to read it.
     if !token.exists() {
@@ -46,6 +57,7 @@ fn start_on(sandbox: &Sandbox, host: &Host, name: &str, arguments: &[&str]) -> R
         };
     }
     command.arg("--data").arg(sandbox.path(name));
+    change(&mut command);
     Process::start(name, &mut command, sandbox.directory())
 }
 

@@ -259,6 +259,101 @@ fn one_that_does_not_come_to_serve_changes_nothing_and_says_why() -> Result<()> 
 }
 
 #[test]
+fn one_that_fails_after_a_sidecar_has_left_its_place_changes_nothing() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    sandbox.apply(&sample::routed("c", "embedded"))?;
+    let _gateway = sandbox.gateway(&sandbox.discovery_address())?;
+    let _application = serve_application(&sandbox.endpoint(3, 8080))?;
+    let at = |port| sandbox.endpoint(3, port);
+    let (config, data) = (sandbox.path("sidecar.yaml"), sandbox.path("sidecar-3"));
+    let settings = |inbound: &str, application: &str| {
+        format!("inbound-listen: {inbound}\napp-address: {application}\n")
+    };
+    let right = settings(&at(15_006), &at(8080));
+    fs::write(&config, &right)?;
+    let mut command = sandbox.laneway(&["sidecar", "--application", "app-c", "--service", "sc-C"]);
+    command.args(["--control", &sandbox.discovery_address(), "--advertise", &at(15_006)]);
+    command.args(["--outbound-listen", &at(15_001), "--admin-listen", &at(15_020)]);
+    command.arg("--config").arg(&config).arg("--data").arg(&data);
+    let mut sidecar = Process::start("sidecar-3", &mut command, sandbox.directory())?;
+    let last = Last(data.clone());
+    let address = sandbox.gateway_address();
+    answers(&address, "/c", 200, "ok")?;
+    let node = fs::read_to_string(data.join("node"))?;
+
+    let kinds = vec![load::get("/c", &[]), load::post("/c", &[], "words")];
+    let load = Load::start(Profile { address, rate: 50, connections: 4, kinds });
+    for (wrong, because) in [
+        // It cannot listen; it has left the former one's registration alone.
+        (settings(&sandbox.gateway_address(), &at(8080)), "inbound-listen"),
+        // It cannot register, when the former one does so no more.
+        (settings(&at(15_006), &at(8089)), "the application does not answer its probe"),
+    ] {
+        fs::write(&config, wrong)?;
+        let refused = sandbox.run(&["upgrade", "--data", &data.to_string_lossy()])?;
+        ensure!(refused.code == Some(1) && refused.stderr.contains(because), "{refused:?}");
+        let own = sidecar.id();
+        ensure!(refused.stderr.contains(&format!("process {own} goes on")), "{refused:?}");
+        ensure!(sidecar.ended().is_none() && last.process() == i32::try_from(own).ok());
+        answers(&at(15_020), "/readyz", 200, "\"ready\":true")?;
+        answers(&at(15_020), "/status", 200, "\"registered\":true")?;
+        let seen = load.answered() + 50;
+        wait::until_true(SOON, "load to pass", || load.answered() >= seen)?;
+        let listed = sandbox.must(&["get", "instances"])?;
+        ensure!(listed.lines().filter(|line| line.contains("15006")).count() == 1, "{listed}");
+    }
+    let sent = load.stop()?;
+    let failed: Vec<_> = sent.iter().filter(|it| !matches!(it.outcome, Ok((200, _)))).collect();
+    ensure!(failed.is_empty(), "{} of {} failed: {failed:?}", failed.len(), sent.len());
+
+    // What is right takes the place that others could not, as the same data plane.
+    fs::write(&config, &right)?;
+    upgrade(&sandbox, &data)?;
+    let drained = Duration::from_secs(40);
+    ensure!(sidecar.wait_for_end(drained)?.code() == Some(0), "{}", sidecar.output());
+    ensure!(fs::read_to_string(data.join("node"))? == node);
+    answers(&at(15_020), "/readyz", 200, "\"ready\":true")
+}
+
+#[test]
+fn one_whose_parent_would_take_its_end_for_the_end_of_all_is_not_replaced() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    let _application = serve_application(&sandbox.endpoint(3, 8080))?;
+    sandbox.apply(&fixed(&sandbox.endpoint(3, 8080)))?;
+    // Known by its name, as such programs are: it waits for what it has started.
+    let supervisor = sandbox.path("tini");
+    fs::write(&supervisor, "#!/bin/sh\n\"$@\" &\ntrap \"kill $!\" TERM\nwait $!\n")?;
+    fs::set_permissions(&supervisor, std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
+    let data = sandbox.path("gateway");
+    let plain = sandbox.laneway(&["gateway", "--control", &sandbox.discovery_address()]);
+    let mut command = Command::new(&supervisor);
+    command.arg(plain.get_program()).args(plain.get_args());
+    for (name, value) in plain.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    command.env_remove("NOTIFY_SOCKET").env_remove("SYSTEMD_EXEC_PID");
+    command.args(["--gateway-listen", &sandbox.gateway_address()]);
+    command.args(["--admin-listen", &sandbox.endpoint(1, 15_020)]).arg("--data").arg(&data);
+    let mut parent = Process::start("gateway", &mut command, sandbox.directory())?;
+    let last = Last(data.clone());
+    answers(&sandbox.gateway_address(), "/c", 200, "ok")?;
+    let own = last.process();
+    let refused = sandbox.run(&["upgrade", "--data", &data.to_string_lossy()])?;
+    let because = format!("process {} (tini) waits for the end of this one", parent.id());
+    ensure!(refused.code == Some(1) && refused.stderr.contains(&because), "{refused:?}");
+    ensure!(last.process() == own && parent.ended().is_none());
+    answers(&sandbox.gateway_address(), "/c", 200, "ok")?;
+    parent.ask_to_stop();
+    parent.wait_for_end(SOON)?;
+    Ok(())
+}
+
+#[test]
 fn one_that_is_asked_to_stop_while_it_is_replaced_stops_in_order() -> Result<()> {
     let sandbox = sandbox()?;
     let _control = sandbox.control(&[])?;
