@@ -10,6 +10,10 @@ use crate::world::{Instance, Proxy, Wire, World, get, status};
 /// Bytes of bodies that no buffers on the way hold: a kernel takes some 3 MB at once on loopback.
 const LONG: usize = 6_000_000;
 
+/// How long whoever is slow but steady may take nothing: less than what a kernel takes at once lasts it, and more than a busy
+/// machine lets a test stand still, which is no progress either.
+const STEADY: Duration = Duration::from_millis(1_500);
+
 fn impatient(change: impl FnOnce(&mut Timeouts)) -> Timeouts {
     let mut timeouts = Timeouts::default();
     change(&mut timeouts);
@@ -55,7 +59,7 @@ async fn a_slow_but_steady_client_gets_all_of_it() {
     let instance = Instance::new().await;
     let world = World::new(&[instance.address]);
     answers_at_length(instance, FRAMINGS[0]);
-    let timeouts = impatient(|timeouts| timeouts.body = Duration::from_millis(500));
+    let timeouts = impatient(|timeouts| timeouts.body = STEADY);
     let proxy = Proxy::gateway_with(&world, 1, timeouts);
     let mut client = Wire::connect_narrow(proxy.address()).await;
     client.send(&get("/")).await;
@@ -165,7 +169,7 @@ async fn a_tunnel_of_which_one_side_resets_is_reset_on_the_other() {
 async fn a_slow_but_steady_instance_gets_all_of_an_upload() {
     let instance = Instance::new().await;
     let world = World::new(&[instance.address]);
-    let timeouts = impatient(|timeouts| timeouts.backend = Duration::from_millis(500));
+    let timeouts = impatient(|timeouts| timeouts.backend = STEADY);
     let proxy = Proxy::gateway_with(&world, 1, timeouts);
     let mut client = proxy.client().await;
     tokio::spawn(async move {
