@@ -8,6 +8,7 @@ export type LaneGroup = Schemas["LaneGroup"];
 export type Gateway = Schemas["Gateway"];
 export type HttpRoute = Schemas["HTTPRoute"];
 export type LaneCondition = Schemas["LaneCondition"];
+export type CookieIssue = Schemas["CookieIssue"];
 export type Entry = Schemas["Entry"];
 export type Fallback = Schemas["Fallback"];
 export type Instance = Schemas["InstanceStatus"];

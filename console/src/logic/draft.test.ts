@@ -14,6 +14,7 @@ describe("what is there comes back as it was", () => {
     { ratio: { percent: 12.5 } },
     { ratio: { percent: 30, stickyBy: { header: "x-user" } } },
     { ratio: { percent: 30, stickyBy: { attribute: "clientIp" } } },
+    { ratio: { percent: 30, stickyBy: { cookie: "place", issue: { maxAge: "30d", secure: true, sameSite: "none", onPublicAnswers: false } } } },
   ];
   it.each(entries.map((it) => [JSON.stringify(it), it] as const))("%s", (_, entry) => {
     expect(toEntry(fromEntry(entry))).toEqual(entry);
@@ -42,6 +43,12 @@ it("ratios are percentages that add up to at most 100", () => {
   expect(lackOfRatio(of("40.01"), 60)).toBe("sum");
   expect(lackOfRatio({ ...of("5"), sticky: "header" }, 0)).toBe("key");
   expect(isWhole({ ...of("5"), sticky: "clientIp" }, 0)).toBe(true);
+});
+
+it("a cookie alone can be issued", () => {
+  const draft = { ...fresh("ratio"), sticky: "cookie" as const, stickyName: "place", issue: {} };
+  expect(toEntry(draft)).toEqual({ ratio: { percent: 5, stickyBy: { cookie: "place", issue: {} } } });
+  expect(toEntry({ ...draft, sticky: "header" })).toEqual({ ratio: { percent: 5, stickyBy: { header: "place" } } });
 });
 
 it("says the request that enters, where a command can", () => {

@@ -1,5 +1,5 @@
 // A rule while it is written: texts as typed, and what they mean or why they mean nothing yet.
-import type { Entry, Lane, LaneCondition } from "../api/client";
+import type { CookieIssue, Entry, Lane, LaneCondition } from "../api/client";
 import { word } from "./write";
 
 export const PARAMETERS = ["header", "query", "cookie", "path", "method", "host", "clientIp"] as const;
@@ -24,6 +24,8 @@ export interface Draft {
   percent: string;
   sticky: "" | "header" | "query" | "cookie" | "clientIp";
   stickyName: string;
+  /** How gateways issue the cookie to whom has none; none: they do not. */
+  issue?: CookieIssue | undefined;
 }
 
 export const FRESH: DraftCondition = { parameter: "header", name: "", operator: "==", value: "" };
@@ -54,7 +56,7 @@ export function fromEntry(entry: Entry): Draft {
   if (ratio) {
     const by = ratio.stickyBy;
     const sticky = by?.header != null ? "header" : by?.query != null ? "query" : by?.cookie != null ? "cookie" : by ? "clientIp" : "";
-    return { ...fresh("ratio"), percent: String(ratio.percent), sticky, stickyName: by?.header ?? by?.query ?? by?.cookie ?? "" };
+    return { ...fresh("ratio"), percent: String(ratio.percent), sticky, stickyName: by?.header ?? by?.query ?? by?.cookie ?? "", ...(by?.issue ? { issue: by.issue } : {}) };
   }
   const conditions = (content?.conditions ?? []).map((it) => ({ ...typed(it), was: it }));
   return { ...fresh("content"), meet: content?.meet ?? "all", conditions: conditions.length > 0 ? conditions : [FRESH] };
@@ -94,7 +96,8 @@ function condition(of: DraftCondition): LaneCondition {
 export function toEntry(draft: Draft): Entry {
   if (draft.mode === "content") return { content: { meet: draft.meet, conditions: draft.conditions.map(condition) } } as Entry;
   const name = draft.stickyName.trim();
-  const stickyBy = draft.sticky === "" ? {} : { stickyBy: draft.sticky === "clientIp" ? { attribute: "clientIp" } : { [draft.sticky]: name } };
+  const issue = draft.sticky === "cookie" && draft.issue ? { issue: draft.issue } : {};
+  const stickyBy = draft.sticky === "" ? {} : { stickyBy: draft.sticky === "clientIp" ? { attribute: "clientIp" } : { [draft.sticky]: name, ...issue } };
   return { ratio: { percent: Number(draft.percent), ...stickyBy } } as Entry;
 }
 

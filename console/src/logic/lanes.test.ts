@@ -67,6 +67,7 @@ describe("words", () => {
   });
   it("a ratio tells what it sticks to", () => {
     expect(entryText(lane("r", { entry: { ratio: { percent: 30, stickyBy: { header: "x-user" } } } }))).toBe("30 % · header x-user");
+    expect(entryText(lane("r", { entry: { ratio: { percent: 30, stickyBy: { cookie: "place", issue: {} } } } }))).toBe("30 % · cookie place (issued)");
   });
   it("only what is not as it should be is trouble", () => {
     const conditions = [

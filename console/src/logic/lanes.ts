@@ -111,7 +111,7 @@ export function parameterText(of: { header?: string | null; query?: string | nul
 /** How requests enter, in one line. */
 export function entryText(lane: Lane): string {
   const { ratio, content } = lane.spec.entry;
-  if (ratio) return `${ratio.percent} %${ratio.stickyBy ? ` · ${parameterText(ratio.stickyBy)}` : ""}`;
+  if (ratio) return `${ratio.percent} %${ratio.stickyBy ? ` · ${parameterText(ratio.stickyBy)}${ratio.stickyBy.issue ? " (issued)" : ""}` : ""}`;
   const conditions = (content?.conditions ?? []).map(conditionText);
   return conditions.join(content?.meet === "any" ? " | " : " & ");
 }
@@ -127,7 +127,7 @@ const EXPECTED = new Set(["Disabled", "Admitting", "Distributing", "Syncing"]);
 
 /** What the control plane tells that is not as it should be. */
 export function trouble(object: { status?: Lane["status"] }): { type: string; message: string }[] {
-  const bad = { Ready: "False", Accepted: "False", ResolvedRefs: "False", Programmed: "False", Conflicted: "True", ContextLost: "True" };
+  const bad = { Ready: "False", Accepted: "False", ResolvedRefs: "False", Programmed: "False", Issued: "False", Conflicted: "True", ContextLost: "True" };
   return (object.status?.conditions ?? [])
     .filter((it) => bad[it.type as keyof typeof bad] === it.status && !EXPECTED.has(it.reason ?? ""))
     .map((it) => ({ type: it.reason || it.type, message: it.message ?? "" }));

@@ -136,8 +136,66 @@ function RatioForm({ draft, onChange, others }: { draft: Draft; onChange: (draft
         ]}
       />
       {draft.sticky !== "" && draft.sticky !== "clientIp" && <Field label={t("Name of the key")} mono short value={draft.stickyName} onChange={(stickyName) => onChange({ ...draft, stickyName })} wrong={lack === "key" ? { text: t(LACKS.key) } : undefined} />}
+      {draft.sticky === "cookie" && <IssueForm draft={draft} onChange={onChange} />}
       <p className="hint">{t("The same value always gets the same lane, at every gateway. Raising the ratio later moves nobody out of the lane. Without a key each request is drawn on its own.")}</p>
     </div>
+  );
+}
+
+/** How gateways give the cookie to browsers that have none. */
+function IssueForm({ draft, onChange }: { draft: Draft; onChange: (draft: Draft) => void }) {
+  const { issue } = draft;
+  const change = (part: Partial<NonNullable<Draft["issue"]>>) => onChange({ ...draft, issue: { ...issue, ...part } });
+  const text = (of: string) => (of.trim() === "" ? null : of.trim());
+  return (
+    <>
+      <Choose
+        label={t("Browsers without the cookie")}
+        value={issue ? "issue" : ""}
+        onChange={(way) => onChange({ ...draft, issue: way === "" ? undefined : (issue ?? { maxAge: "30d" }) })}
+        options={[
+          { value: "", text: t("None: draw each request") },
+          { value: "issue", text: t("Issue: draw once and set the cookie") },
+        ]}
+      />
+      {issue && (
+        <>
+          <Field label={t("Kept for")} mono short value={issue.maxAge ?? ""} onChange={(maxAge) => change({ maxAge: text(maxAge) })} hint={t("Such as 30d or 12h; empty: until the browser is closed.")} />
+          <Field label={t("Path")} mono short value={issue.path ?? ""} onChange={(path) => change({ path: text(path) })} hint={t("Empty: every path.")} />
+          <Field label={t("Domain")} mono short value={issue.domain ?? ""} onChange={(domain) => change({ domain: text(domain) })} hint={t("Empty: the host that was asked.")} />
+          <Choose
+            label="SameSite"
+            value={issue.sameSite ?? ""}
+            onChange={(sameSite) => change({ sameSite: sameSite === "" ? null : sameSite })}
+            options={[
+              { value: "", text: t("As usual: lax") },
+              { value: "lax", text: "lax" },
+              { value: "strict", text: "strict" },
+              { value: "none", text: "none" },
+            ]}
+          />
+          <Choose
+            label="Secure"
+            value={issue.secure == null ? "" : issue.secure ? "yes" : "no"}
+            onChange={(secure) => change({ secure: secure === "" ? null : secure === "yes" })}
+            options={[
+              { value: "", text: t("As the request came") },
+              { value: "yes", text: t("Yes") },
+              { value: "no", text: t("No") },
+            ]}
+          />
+          <Choose
+            label={t("Also on answers that everybody may keep")}
+            value={issue.onPublicAnswers ? "yes" : "no"}
+            onChange={(on) => change({ onPublicAnswers: on === "yes" ? true : null })}
+            options={[
+              { value: "no", text: t("No") },
+              { value: "yes", text: t("Yes") },
+            ]}
+          />
+        </>
+      )}
+    </>
   );
 }
 

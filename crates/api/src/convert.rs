@@ -4,6 +4,7 @@
 //! the domain checks the rest. [`wire`] turns specifications into discovery messages and back, losslessly.
 //! [`key`] names and versions those messages.
 
+mod duration;
 pub mod key;
 pub mod lanes;
 pub mod routes;

@@ -38,8 +38,8 @@ pub use gateway::{
 pub use grpc_route::{GrpcMethodMatch, GrpcRouteMatch, GrpcRouteRule, GrpcRouteSpec};
 pub use kind::{Key, one_line};
 pub use lane::{
-    ApplicationSwitch, AttributeName, ConditionValue, Content, Entrance, Entry, Fallback,
-    LaneCondition, LaneGroupSpec, LaneSpec, Meet, ParameterRef, Ratio,
+    ApplicationSwitch, AttributeName, ConditionValue, Content, CookieIssue, Entrance, Entry,
+    Fallback, LaneCondition, LaneGroupSpec, LaneSpec, Meet, ParameterRef, Ratio, SameSite,
 };
 pub use object::{Describe, Resource, Spec};
 pub use route::{

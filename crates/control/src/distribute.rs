@@ -328,26 +328,32 @@ impl Distribution {
 
     /// Listeners that some connected process of a gateway cannot serve: ports, each with the reason.
     pub(crate) fn not_listening(&self, gateway: &str) -> BTreeMap<u32, &str> {
-        let serves = |it: &&DataPlane| {
-            it.is_connected()
-                && it.hello().role() == v1::Role::Gateway
-                && it.hello().name == gateway
-        };
-        let processes = self.data_planes.values().filter(serves);
-        let told = processes.flat_map(DataPlane::not_listening);
+        let told = self.processes(gateway).flat_map(DataPlane::not_listening);
         told.map(|listener| (listener.port, listener.reason.as_str())).collect()
     }
 
     /// A connected process of a gateway that is not told certificates, and why.
     pub(crate) fn without_certificates(&self, gateway: &str) -> Option<(String, CertificatesTold)> {
-        let mut without = self.data_planes.values().filter(|it| {
+        let mut processes = self.processes(gateway);
+        let without = processes.find(|it| it.certificates() != CertificatesTold::Told)?;
+        Some((named(without), without.certificates()))
+    }
+
+    /// A connected process of a gateway whose release does not have a capability.
+    pub(crate) fn without_capability(&self, gateway: &str, capability: &str) -> Option<String> {
+        let has = |it: &DataPlane| it.hello().capabilities.iter().any(|known| known == capability);
+        self.processes(gateway).find(|it| !has(it)).map(named)
+    }
+
+    /// The connected processes of a gateway.
+    fn processes<'s, 'g>(
+        &'s self,
+        gateway: &'g str,
+    ) -> impl Iterator<Item = &'s DataPlane> + use<'s, 'g> {
+        self.data_planes.values().filter(move |it| {
             let hello = it.hello();
-            let is_of = hello.role() == v1::Role::Gateway && hello.name == gateway;
-            is_of && it.is_connected() && it.certificates() != CertificatesTold::Told
-        });
-        without
-            .next()
-            .map(|it| (format!("{}, node {}", it.shown(), it.hello().node), it.certificates()))
+            it.is_connected() && hello.role() == v1::Role::Gateway && hello.name == gateway
+        })
     }
 
     /// What applications lose, by what connected data planes count.
@@ -400,4 +406,9 @@ impl Distribution {
             }
         }
     }
+}
+
+/// A data plane as people find it.
+fn named(data_plane: &DataPlane) -> String {
+    format!("{}, node {}", data_plane.shown(), data_plane.hello().node)
 }

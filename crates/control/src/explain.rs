@@ -11,8 +11,8 @@ use api::{
     validate::Reported,
 };
 use lanes::{
-    AddressLookup, Context, Endpoint, Entrance, Explanation, Problem, Request, Service, ServiceId,
-    Snapshot,
+    AddressLookup, Affinity, Context, Endpoint, Entrance, Explanation, Problem, Request, Service,
+    ServiceId, Snapshot,
     choose::{Choice, Outcome},
     directory::NameAnswer,
     service::{Port, Protocol},
@@ -140,8 +140,11 @@ impl Moment {
         let mut context = policy.context(&self.snapshot, &head);
         let at = Entrance::Gateway { gateway: &wanted.gateway, route: Some(&rule.route_name) };
         let mut told = Explanation::default();
-        self.snapshot.enter(at, &seen, random, &mut context, &mut told);
+        let affinity = self.snapshot.enter(at, &seen, random, &mut context, &mut told);
         response.entrance = told.steps.into_iter().map(ExplainStep::from).collect();
+        if rule.redirect.is_none() {
+            response.routing.extend(issued(&affinity, listener));
+        }
         let (backend, edits) = if rule.redirect.is_some() {
             response.routing.push("the route answers with a redirect: nobody is called".to_owned());
             (None, Edits::NONE)
@@ -404,6 +407,22 @@ fn backend<'t>(
             None
         }
     }
+}
+
+/// What a gateway sets with the answer, so that a browser whose place was drawn stays there.
+fn issued<'a>(
+    affinity: &'a Affinity,
+    listener: &'a ListenerSpec,
+) -> impl Iterator<Item = String> + 'a {
+    let is_secured = listener.ends_tls().is_some();
+    affinity.issued.iter().flat_map(|issued| issued.cookies()).map(move |cookie| {
+        let shown = cookie.set_cookie("(drawn for each)", is_secured);
+        let unless = match cookie.issue.on_public_answers {
+            true => "",
+            false => ", unless it is one that everybody may keep (Cache-Control: public, s-maxage)",
+        };
+        format!("the answer sets cookie {shown}{unless}")
+    })
 }
 
 fn failed(name: &str, problem: String) -> ExplainHop {

@@ -77,6 +77,12 @@ pub(crate) enum Way {
 /// The capability of data planes that serve TLS.
 const TLS: &str = "tls";
 
+/// That of gateways that pass TLS on by the name that clients ask for.
+pub(crate) const PASSTHROUGH: &str = "tls-passthrough";
+
+/// That of gateways that issue the cookies that lanes are drawn by.
+pub(crate) const ISSUE: &str = "issue";
+
 impl CertificatesTold {
     /// By what a data plane says of itself, and the way to it.
     pub(crate) fn of(hello: &v1::Hello, way: Way) -> Self {

@@ -315,7 +315,7 @@ impl Reader {
 /// group's applications. Whoever lets nobody in has no use for them.
 fn forget_entries(group: &mut GroupSpec) {
     for lane in &mut group.lanes {
-        lane.entry = Entry::Ratio { percent_hundredths: 0, sticky_by: None };
+        lane.entry = Entry::Ratio { percent_hundredths: 0, sticky_by: None, issue: None };
     }
 }
 

@@ -260,7 +260,7 @@ fn ratio() -> Case {
     let lanes = (0..10)
         .map(|index| {
             let sticky_by = Some(Parameter::Cookie("uid".into()));
-            lane(index, Entry::Ratio { percent_hundredths: 1, sticky_by })
+            lane(index, Entry::Ratio { percent_hundredths: 1, sticky_by, issue: None })
         })
         .collect();
     entering(lanes, call([]), None)

@@ -153,7 +153,7 @@ fn lane(spec: &LaneSpec) -> Value {
             let conditions: Vec<Value> = conditions.iter().map(condition).collect();
             ("content", json!({"meet": meet, "conditions": conditions}))
         }
-        Entry::Ratio { percent_hundredths, sticky_by } => {
+        Entry::Ratio { percent_hundredths, sticky_by, issue: _ } => {
             let percent = f64::from(*percent_hundredths) / 100.0;
             let sticky_by = sticky_by.as_ref().map(|it| Value::Object(parameter(it)));
             (

@@ -1,7 +1,7 @@
 //! The decision at an entrance: which lane of each group a request belongs to (semantics §2 – §5).
 
 use crate::{
-    Context, Group, Member, Request, Snapshot,
+    Affinity, Context, Group, Member, Request, Snapshot,
     content::Matcher,
     explain::{Observer, Step},
     group::EntryMatcher,
@@ -25,7 +25,8 @@ pub enum Entrance<'a> {
 impl Snapshot {
     /// Decides for every group that has `entrance` and no member in `context` yet, and adds the members.
     /// A gateway starts with an empty context. `random` gives 16 bytes and is called once per ratio group
-    /// whose key is absent. `observer` sees every step; [`()`](Observer) sees nothing and costs nothing.
+    /// whose key is absent, and once for all whose key is issued as a cookie: what the answer owes its client then is
+    /// returned, of a gateway alone. `observer` sees every step; [`()`](Observer) sees nothing and costs nothing.
     pub fn enter<R: Request, O: Observer>(
         &self,
         entrance: Entrance<'_>,
@@ -33,12 +34,14 @@ impl Snapshot {
         random: &mut impl FnMut() -> [u8; 16],
         context: &mut Context,
         observer: &mut O,
-    ) {
+    ) -> Affinity {
+        let mut affinity = Affinity::default();
         match entrance {
             Entrance::Gateway { gateway, route } => {
                 for here in self.gateway_entrances(gateway) {
                     if here.covers(route) {
-                        self.enter_group(here.group, request, random, context, observer);
+                        let affinity = Some(&mut affinity);
+                        self.enter_group(here.group, request, random, affinity, context, observer);
                     } else {
                         let group = &self.groups()[usize::from(here.group)];
                         let lane = context.member(here.group).and_then(|member| member.lane);
@@ -49,10 +52,11 @@ impl Snapshot {
             Entrance::Application(application) => {
                 let groups = self.application_entrances(application).map(|(_, groups)| &groups[..]);
                 for group in groups.unwrap_or_default() {
-                    self.enter_group(*group, request, random, context, observer);
+                    self.enter_group(*group, request, random, None, context, observer);
                 }
             }
         }
+        affinity
     }
 
     fn enter_group<R: Request, O: Observer>(
@@ -60,6 +64,7 @@ impl Snapshot {
         index: u16,
         request: &R,
         random: &mut impl FnMut() -> [u8; 16],
+        affinity: Option<&mut Affinity>,
         context: &mut Context,
         observer: &mut O,
     ) {
@@ -78,7 +83,7 @@ impl Snapshot {
             }
             EntryMatcher::Ratio(draw) => {
                 let mut steps = Vec::new();
-                let lane = draw.first(request, random, |tried| {
+                let lane = draw.first(request, random, affinity, |tried| {
                     if O::ON {
                         steps.push((tried.lane, reasons::tried(&tried)));
                     }

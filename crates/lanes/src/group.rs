@@ -6,6 +6,7 @@ use std::fmt;
 
 use crate::{
     GroupName, Problem, Tag,
+    affinity::Issue,
     condition::{Condition, Parameter},
     content, ratio,
 };
@@ -108,6 +109,8 @@ pub enum Entry {
         percent_hundredths: u16,
         /// The parameter whose first value is the key; only header, cookie, query or client address.
         sticky_by: Option<Parameter>,
+        /// How gateways issue the cookie of `sticky_by` to whom has none; goes with a cookie alone.
+        issue: Option<Issue>,
     },
 }
 

@@ -7,6 +7,7 @@
 //! - at an entrance, [`Snapshot::enter`]: which lane of which group does this request belong to?
 //! - at every hop, [`Snapshot::choose`]: which endpoint of this service may serve it?
 
+pub mod affinity;
 pub mod baggage;
 pub mod choose;
 pub mod condition;
@@ -31,6 +32,7 @@ mod sharded;
 mod token;
 mod values;
 
+pub use affinity::Affinity;
 pub use choose::{Choice, Ejections, NoEndpoint, Outcome};
 pub use context::{Context, Member};
 pub use directory::{AddressLookup, Directory, Lookup, Query};

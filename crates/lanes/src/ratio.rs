@@ -1,9 +1,12 @@
 //! Ratio lanes of one group: which of them a key falls into (semantics §5).
 
+use std::sync::Arc;
+
 use smallvec::SmallVec;
 
 use crate::{
-    Request,
+    Affinity, Request,
+    affinity::{Issue, IssuedCookie, is_key},
     condition::Parameter,
     hash::hash,
     values::{self, Values},
@@ -24,6 +27,8 @@ struct Lane {
     index: u16,
     percent_hundredths: u16,
     sticky_by: Option<Parameter>,
+    /// The cookie of `sticky_by`, where gateways issue it.
+    issued: Option<Arc<IssuedCookie>>,
     /// `group NUL tag NUL`, what is hashed before the key.
     seed: Box<[u8]>,
 }
@@ -38,8 +43,18 @@ pub(crate) struct Tried<'a> {
     /// What earlier lanes left, in hundredths of a percent.
     pub(crate) left: u64,
     pub(crate) percent_hundredths: u16,
-    /// What the key was read from, and the key; `None`: drawn for this request alone.
-    pub(crate) key: Option<(&'a Parameter, &'a [u8])>,
+    pub(crate) key: TriedKey<'a>,
+}
+
+/// Where a key is from.
+#[derive(Debug)]
+pub(crate) enum TriedKey<'a> {
+    /// The request has it.
+    Read(&'a Parameter, &'a [u8]),
+    /// Drawn, and issued with the answer.
+    Issued(&'a IssuedCookie),
+    /// Drawn for this request alone.
+    Random,
 }
 
 impl Draw {
@@ -47,20 +62,29 @@ impl Draw {
     pub(crate) fn add(
         &mut self,
         index: u16,
-        group: &str,
-        tag: &str,
+        (group, tag): (&str, &str),
         percent_hundredths: u16,
         sticky_by: Option<&Parameter>,
+        issue: Option<&Issue>,
     ) {
         let seed = [group.as_bytes(), b"\0", tag.as_bytes(), b"\0"].concat().into();
-        self.lanes.push(Lane { index, percent_hundredths, sticky_by: sticky_by.cloned(), seed });
+        let issued = match (sticky_by, issue) {
+            (Some(Parameter::Cookie(name)), Some(issue)) => {
+                Some(Arc::new(IssuedCookie { name: name.clone(), issue: issue.clone() }))
+            }
+            _ => None,
+        };
+        let sticky_by = sticky_by.cloned();
+        self.lanes.push(Lane { index, percent_hundredths, sticky_by, issued, seed });
     }
 
-    /// The lane the request falls into. `random` is asked at most once. `tell` hears of every lane tried.
+    /// The lane the request falls into. `affinity`: of whom issues cookies; it hears of those that are looked for.
+    /// `random` is asked at most once, and once for all cookies that are issued. `tell` hears of every lane tried.
     pub(crate) fn first(
         &self,
         request: &impl Request,
         random: &mut impl FnMut() -> [u8; 16],
+        mut affinity: Option<&mut Affinity>,
         mut tell: impl FnMut(Tried<'_>),
     ) -> Option<u16> {
         let mut left = u64::from(WHOLE_HUNDREDTHS);
@@ -73,17 +97,27 @@ impl Draw {
             {
                 last = Some((parameter, values::read(parameter, request)));
             }
+            let issued = lane.issued.as_ref().zip(affinity.as_deref_mut());
             let sticky = last
                 .as_ref()
                 .filter(|_| lane.sticky_by.is_some())
-                .and_then(|(parameter, values)| Some((*parameter, &**values.first()?)))
-                .filter(|(_, value)| !value.is_empty());
-            let random_key;
-            let key = match sticky {
-                Some((_, value)) => value,
-                None => {
+                .and_then(|(parameter, values)| Some((*parameter, key_of(values, &issued)?)));
+            let (random_key, issued_key);
+            let (key, from) = match (sticky, issued) {
+                (Some((parameter, value)), issued) => {
+                    if let Some((_, affinity)) = issued {
+                        affinity.is_by_cookie = true;
+                    }
+                    (value, TriedKey::Read(parameter, value))
+                }
+                (None, Some((cookie, affinity))) => {
+                    affinity.is_by_cookie = true;
+                    issued_key = affinity.issue(cookie, &mut *random);
+                    (&issued_key[..], TriedKey::Issued(cookie))
+                }
+                (None, None) => {
                     random_key = *drawn.get_or_insert_with(&mut *random);
-                    &random_key[..]
+                    (&random_key[..], TriedKey::Random)
                 }
             };
             let point = point(&lane.seed, key, left);
@@ -94,7 +128,7 @@ impl Draw {
                 point,
                 left,
                 percent_hundredths: lane.percent_hundredths,
-                key: sticky,
+                key: from,
             });
             if took {
                 return Some(lane.index);
@@ -102,6 +136,19 @@ impl Draw {
             left = left.saturating_sub(u64::from(lane.percent_hundredths));
         }
         None
+    }
+}
+
+/// The key among the values of a lane's parameter: the first, unless it is empty; where the cookie is issued, the first that
+/// can be one, so that none that lies in its way for good has every request drawn anew.
+fn key_of<'v>(
+    values: &'v Values<'_>,
+    issued: &Option<(&Arc<IssuedCookie>, &mut Affinity)>,
+) -> Option<&'v [u8]> {
+    let mut values = values.iter().map(|value| &**value);
+    match issued {
+        Some(_) => values.find(|value| is_key(value)),
+        None => values.next().filter(|value| !value.is_empty()),
     }
 }
 

@@ -4,7 +4,7 @@ use crate::{
     Endpoint, Group, Request, Service, Tag,
     condition::Condition,
     group::{Entry, Meet},
-    ratio::Tried,
+    ratio::{Tried, TriedKey},
     service::Health,
     values,
 };
@@ -72,8 +72,12 @@ fn condition_seen(condition: &Condition, request: &impl Request) -> String {
 /// Why a ratio lane that was tried takes the request or not.
 pub(crate) fn tried(tried: &Tried<'_>) -> String {
     let key = match tried.key {
-        Some((parameter, value)) => format!("{parameter} is {}", value_text(value)),
-        None => "no sticky key, so a random one".to_owned(),
+        TriedKey::Read(parameter, value) => format!("{parameter} is {}", value_text(value)),
+        TriedKey::Issued(cookie) => format!(
+            "no cookie `{}` that can be a key, so one is drawn and issued with the answer",
+            cookie.name
+        ),
+        TriedKey::Random => "no sticky key, so a random one".to_owned(),
     };
     let relation = if tried.took { "below" } else { "not below" };
     format!(

@@ -19,6 +19,7 @@ pub mod sidecar;
 pub mod sockets;
 
 mod account;
+mod affinity;
 mod buffers;
 mod deadlines;
 mod downstream;

@@ -8,6 +8,7 @@ use telemetry::Role;
 use tokio::sync::Notify;
 
 use crate::{
+    affinity::{AnswerEdits, Owed},
     correlation::Remembered,
     ejection::{Ejections, EjectionsNow},
     error::{Kind, ProxyError},
@@ -77,6 +78,8 @@ pub(crate) struct Plan<'p> {
     /// What the instance speaks; none: what the client speaks.
     pub(crate) protocol: Option<Protocol>,
     pub(crate) edits: Edits<'p>,
+    /// What the answer tells its client besides.
+    pub(crate) owed: Owed,
     /// The application and service it is counted under where the target is an address.
     pub(crate) counted_as: (&'p str, &'p str),
     /// The gateway's route that it is counted under.
@@ -144,6 +147,11 @@ pub(crate) struct Chosen {
 }
 
 impl Plan<'_> {
+    /// What the answer's head is given.
+    pub(crate) fn answer_edits(&self) -> AnswerEdits<'_> {
+        AnswerEdits { headers: self.edits.response_headers, owed: &self.owed }
+    }
+
     /// Chooses an instance.
     pub(crate) fn choose(
         &self,

@@ -2,13 +2,15 @@
 
 use lanes::{
     Fault, GroupName, GroupSpec, LaneSpec, Problem, Tag,
+    affinity::{self, Issue, MAX_AGE_SECONDS_MAX},
     condition::{Condition, Operator, Parameter},
     group::{self, EntranceSpec},
 };
 
+use super::duration;
 use crate::resource::{
-    AttributeName, ConditionValue, Entrance, Entry, Fallback, Lane, LaneCondition, LaneGroup, Meet,
-    ParameterRef, Ratio,
+    AttributeName, ConditionValue, CookieIssue, Entrance, Entry, Fallback, Lane, LaneCondition,
+    LaneGroup, Meet, ParameterRef, Ratio, SameSite,
 };
 
 /// The operators, as written.
@@ -187,18 +189,48 @@ fn ratio(written: &Ratio) -> Result<group::Entry, Vec<Problem>> {
     let percent = percent_hundredths(written.percent).map_err(|remedy| {
         problems.push(Problem::new("percent", written.percent.to_string(), remedy))
     });
+    let issue = written.sticky_by.as_ref().and_then(|by| by.issue.as_ref());
+    let issue = issue.map(issue_of).transpose().map_err(|problem| {
+        problems.push(problem.under("stickyBy.issue"));
+    });
     let sticky_by = match &written.sticky_by {
         None => Ok(None),
         Some(written) => {
             sticky_by(written).map(Some).map_err(|problem| problems.push(problem.under("stickyBy")))
         }
     };
-    match (percent, sticky_by) {
-        (Ok(percent_hundredths), Ok(sticky_by)) => {
-            Ok(group::Entry::Ratio { percent_hundredths, sticky_by })
+    match (percent, sticky_by, issue) {
+        (Ok(percent_hundredths), Ok(sticky_by), Ok(issue)) => {
+            Ok(group::Entry::Ratio { percent_hundredths, sticky_by, issue })
         }
         _ => Err(problems),
     }
+}
+
+fn issue_of(written: &CookieIssue) -> Result<Issue, Problem> {
+    let CookieIssue { max_age, path, domain, same_site, secure, on_public_answers } = written;
+    let usual = Issue::default();
+    Ok(Issue {
+        max_age_seconds: max_age.as_deref().map(max_age_seconds).transpose()?,
+        path: path.clone().unwrap_or(usual.path),
+        domain: domain.clone(),
+        same_site: match same_site {
+            None => usual.same_site,
+            Some(SameSite::Lax) => affinity::SameSite::Lax,
+            Some(SameSite::Strict) => affinity::SameSite::Strict,
+            Some(SameSite::None) => affinity::SameSite::None,
+        },
+        secure: *secure,
+        on_public_answers: on_public_answers.unwrap_or(usual.on_public_answers),
+    })
+}
+
+fn max_age_seconds(text: &str) -> Result<u32, Problem> {
+    let milliseconds = duration::with_days_ms(text).filter(|it| it % 1000 == 0);
+    let seconds = milliseconds.and_then(|it| u32::try_from(it / 1000).ok());
+    seconds
+        .filter(|it| (1..=MAX_AGE_SECONDS_MAX).contains(it))
+        .ok_or_else(|| Problem::new("maxAge", text, affinity::MAX_AGE_REMEDY))
 }
 
 /// A percentage in hundredths, or the remedy.
@@ -219,7 +251,7 @@ pub fn percent_hundredths(percent: f64) -> Result<u16, &'static str> {
 }
 
 fn sticky_by(written: &ParameterRef) -> Result<Parameter, Problem> {
-    let ParameterRef { header, query, cookie, attribute } = written;
+    let ParameterRef { header, query, cookie, attribute, issue: _ } = written;
     if let Some(attribute) = attribute
         && *attribute != AttributeName::ClientIp
     {

@@ -8,6 +8,7 @@ use routes::{
     },
 };
 
+use super::duration;
 use crate::resource::{
     AnyRoute, AnyRule, Backend, BackendRef, DEFAULT_NAMESPACE, Gateway, Key, Kind,
     LanewayGatewaySpec, Listener, MatchType, Matches, NamedMatch, Object, ParentRef, PathMatchType,
@@ -238,6 +239,21 @@ pub fn supported_kinds(gateway: &Gateway, listener: &Listener) -> impl Iterator<
     listener.allowed_kinds().filter(move |kind| *kind != Kind::GrpcRoute || http2)
 }
 
+/// A kind of route that the listener at `index` of a gateway asks for and cannot carry, for want of something else that is
+/// written of it.
+pub fn unsupported_kind(gateway: &Gateway, index: usize, listener: &Listener) -> Option<Problem> {
+    if speaks_http2(gateway, listener) {
+        return None;
+    }
+    let kinds = listener.allowed_routes.iter().flat_map(|allowed| &allowed.kinds);
+    let at = kinds.enumerate().find(|(_, written)| written.is_one_of(&[Kind::GrpcRoute]))?.0;
+    let field = format!("spec.listeners[{index}].allowedRoutes.kinds[{at}].kind");
+    let remedy = format!(
+        "use protocol HTTPS, or annotate the Gateway with {HTTP2_PRIOR_KNOWLEDGE}: \"true\": gRPC needs HTTP/2, which this listener does not speak"
+    );
+    Some(Problem::new(field, Kind::GrpcRoute.name(), remedy).of(Fault::NotAttached))
+}
+
 /// Why a listener does not carry a route.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum NotCarried {
@@ -390,7 +406,7 @@ fn rule(written: &AnyRule<'_>, route: &AnyRoute<'_>, set: &Set) -> Result<RuleSp
         );
     }
     let timeouts = written.timeouts.cloned().unwrap_or_default();
-    let mut timeout = |name: &str, text: Option<&str>| match text.map(duration_ms) {
+    let mut timeout = |name: &str, text: Option<&str>| match text.map(duration::gateway_api_ms) {
         None => None,
         Some(Some(milliseconds)) => Some(milliseconds),
         Some(None) => {
@@ -443,61 +459,4 @@ fn named(written: &NamedMatch) -> NamedSpec {
         MatchType::RegularExpression => TextSpec::Regex(value),
     };
     NamedSpec { name: written.name.clone(), value }
-}
-
-/// Parts a duration may have, and digits each may have (Gateway API, GEP-2257).
-const DURATION_PARTS_MAX: usize = 4;
-const DURATION_DIGITS_MAX: usize = 5;
-
-/// Milliseconds of a duration of the Gateway API: `1h`, `1m30s`, `500ms`.
-fn duration_ms(text: &str) -> Option<u64> {
-    let mut rest = text;
-    let mut total = 0;
-    let mut parts = 0;
-    while !rest.is_empty() {
-        let digits = rest.find(|letter: char| !letter.is_ascii_digit())?;
-        let (number, tail) = rest.split_at(digits);
-        let units = tail.find(|letter: char| letter.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(units);
-        let milliseconds = match unit {
-            "h" => 3_600_000,
-            "m" => 60_000,
-            "s" => 1000,
-            "ms" => 1,
-            _ => return None,
-        };
-        if digits > DURATION_DIGITS_MAX {
-            return None;
-        }
-        total += number.parse::<u64>().ok()? * milliseconds;
-        parts += 1;
-        rest = tail;
-    }
-    (1..=DURATION_PARTS_MAX).contains(&parts).then_some(total)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::duration_ms;
-
-    #[test]
-    fn durations_are_read_as_the_gateway_api_writes_them() {
-        for (text, milliseconds) in [
-            ("10s", Some(10_000)),
-            ("1m30s", Some(90_000)),
-            ("500ms", Some(500)),
-            ("1h2m3s4ms", Some(3_723_004)),
-            ("0s", Some(0)),
-            ("", None),
-            ("10", None),
-            ("s", None),
-            ("1.5s", None),
-            ("-1s", None),
-            ("1d", None),
-            ("123456s", None),
-            ("1s1s1s1s1s", None),
-        ] {
-            assert_eq!(duration_ms(text), milliseconds, "{text}");
-        }
-    }
 }

@@ -419,6 +419,27 @@ pub struct Ratio {
     pub percent_hundredths: u32,
     #[prost(message, optional, tag = "2")]
     pub sticky_by: ::core::option::Option<Parameter>,
+    /// How gateways issue the cookie that `sticky_by` names; those that do not tell the capability `issue` draw each request.
+    #[prost(message, optional, tag = "3")]
+    pub issue: ::core::option::Option<CookieIssue>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct CookieIssue {
+    /// None: until the browser is closed.
+    #[prost(uint32, optional, tag = "1")]
+    pub max_age_seconds: ::core::option::Option<u32>,
+    #[prost(string, tag = "2")]
+    pub path: ::prost::alloc::string::String,
+    /// None: the host that was asked alone.
+    #[prost(string, optional, tag = "3")]
+    pub domain: ::core::option::Option<::prost::alloc::string::String>,
+    #[prost(enumeration = "SameSite", tag = "4")]
+    pub same_site: i32,
+    /// None: where the request came in TLS.
+    #[prost(bool, optional, tag = "5")]
+    pub secure: ::core::option::Option<bool>,
+    #[prost(bool, tag = "6")]
+    pub on_public_answers: bool,
 }
 #[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
 pub struct Parameter {
@@ -1045,6 +1066,38 @@ impl TrafficOutcome {
             "TRAFFIC_OUTCOME_DENIED" => Some(Self::Denied),
             "TRAFFIC_OUTCOME_FAILED" => Some(Self::Failed),
             "TRAFFIC_OUTCOME_CUT" => Some(Self::Cut),
+            _ => None,
+        }
+    }
+}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ::prost::Enumeration)]
+#[repr(i32)]
+pub enum SameSite {
+    Unspecified = 0,
+    Lax = 1,
+    Strict = 2,
+    None = 3,
+}
+impl SameSite {
+    /// String value of the enum field names used in the ProtoBuf definition.
+    ///
+    /// The values are not transformed in any way and thus are considered stable
+    /// (if the ProtoBuf definition does not change) and safe for programmatic use.
+    pub fn as_str_name(&self) -> &'static str {
+        match self {
+            Self::Unspecified => "SAME_SITE_UNSPECIFIED",
+            Self::Lax => "SAME_SITE_LAX",
+            Self::Strict => "SAME_SITE_STRICT",
+            Self::None => "SAME_SITE_NONE",
+        }
+    }
+    /// Creates an enum from field names used in the ProtoBuf definition.
+    pub fn from_str_name(value: &str) -> ::core::option::Option<Self> {
+        match value {
+            "SAME_SITE_UNSPECIFIED" => Some(Self::Unspecified),
+            "SAME_SITE_LAX" => Some(Self::Lax),
+            "SAME_SITE_STRICT" => Some(Self::Strict),
+            "SAME_SITE_NONE" => Some(Self::None),
             _ => None,
         }
     }

@@ -217,6 +217,45 @@ pub struct ParameterRef {
     /// `clientIp`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attribute: Option<AttributeName>,
+    /// Gateways issue the cookie to whom has none. Goes with `cookie` alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub issue: Option<CookieIssue>,
+}
+
+/// How a cookie is issued: random, `HttpOnly`, and a key to be drawn by and nothing else.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct CookieIssue {
+    /// How long browsers keep it, e.g. `30d`, `12h`: 1s to 400d; when not given until the browser is closed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_age: Option<String>,
+    /// Paths it is sent for; `/` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<String>,
+    /// Hosts it is sent to, those below it included; when not given the host that was asked alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<String>,
+    /// With which requests of other sites' pages it is sent; `lax` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub same_site: Option<SameSite>,
+    /// In TLS alone; when not given, where the request came in TLS.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secure: Option<bool>,
+    /// Also on answers that everybody may keep (`Cache-Control: public` or `s-maxage`); `false` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub on_public_answers: Option<bool>,
+}
+
+/// With which requests of other sites' pages a cookie is sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SameSite {
+    /// Those that lead to the site.
+    Lax,
+    /// None.
+    Strict,
+    /// All; needs `secure: true`.
+    None,
 }
 
 /// Tags of lanes of the same group to try before base, or the word `none`.

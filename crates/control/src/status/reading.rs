@@ -8,7 +8,10 @@ use api::{
     validate::{Finding, Severity},
 };
 
-use lanes::Fault;
+use lanes::{
+    Fault, GroupSpec, LaneSpec,
+    group::{EntranceSpec, Entry},
+};
 use routes::{GatewaySpec, RouteKind, RouteSpec, spec::ListenerSpec};
 
 use super::{
@@ -16,7 +19,15 @@ use super::{
     condition::{condition, ready, shown},
     instances::Instances,
 };
-use crate::{distribute::Loss, key::ResourceKey, picture::small, sources::Standing};
+use crate::{
+    distribute::Loss,
+    key::{ISSUE, PASSTHROUGH, ResourceKey},
+    picture::small,
+    sources::Standing,
+};
+
+/// The reason where a data plane's release cannot do what is asked of it.
+const TOO_OLD: &str = "DataPlaneTooOld";
 
 /// What is said of routes of connections in TLS: whoever has written one may have expected lanes.
 const UNREAD: &str = "its connections pass unread, by the name that clients ask for (SNI): they are in no lane, and the base alone has them";
@@ -124,8 +135,24 @@ fn of_lane(
         let (base, tagged) = (small(usable.base()), small(usable.tagged(&running.tag)));
         Matched { application: application.clone(), base, tagged }
     };
+    status.conditions.extend(not_issued(group, running, sight));
     status.matched = matched.unwrap_or_else(|| group.applications.iter().map(count).collect());
     status
+}
+
+/// Where the cookie that a lane is drawn by is not issued to whom has none.
+fn not_issued(group: &GroupSpec, lane: &LaneSpec, sight: Sight<'_>) -> Option<StatusCondition> {
+    let Entry::Ratio { sticky_by: Some(cookie), issue: Some(_), .. } = &lane.entry else {
+        return None;
+    };
+    let who = group.entrances.iter().find_map(|entrance| match entrance {
+        EntranceSpec::Gateway { name, .. } => sight.distribution.without_capability(name, ISSUE),
+        EntranceSpec::Application { .. } => None,
+    })?;
+    let message = format!(
+        "{who} does not issue {cookie}: its release does not know how, so that each request without it is drawn anew there; update it"
+    );
+    Some(condition("Issued", false, TOO_OLD, message))
 }
 
 fn of_group(key: &Key, sight: Sight<'_>) -> Status {
@@ -274,21 +301,16 @@ fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {
     let listeners = spec.map(|gateway| gateway.listeners.as_slice()).unwrap_or_default();
     let reason_of = |listener: &ListenerSpec| not_listening.get(&u32::from(listener.port));
     let bound = programmed(&ready);
-    let not_told = certificates::not_told(&key.name, sight);
     let attached = spec.map(|it| routes::attached(it, routing.attached_specs(&key.name)));
     let attached = attached.unwrap_or_default();
     let supported = supported_kinds(key, sight);
     let of_listener = |(index, listener): (usize, &ListenerSpec)| {
-        let programmed = match (reason_of(listener), &not_told) {
-            (Some(reason), _) => {
-                not_bound("Programmed", format!("port {}: {reason}", listener.port))
-            }
-            (None, Some(reason)) if listener.ends_tls().is_some() => {
-                condition("Programmed", false, "CertificateNotSent", reason.clone())
-            }
-            _ => bound.clone(),
+        let programmed = match reason_of(listener) {
+            Some(reason) => not_bound("Programmed", format!("port {}: {reason}", listener.port)),
+            None => not_served(&key.name, listener, sight).unwrap_or_else(|| bound.clone()),
         };
-        let resolved = certificates::resolved(listener, sight);
+        let unsupported = unsupported_kind(key, index, sight);
+        let resolved = unsupported.or_else(|| certificates::resolved(listener, sight));
         let conditions = [programmed].into_iter().chain(resolved).collect();
         ListenerStatus {
             name: listener.name.clone(),
@@ -300,7 +322,7 @@ fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {
     let of_listeners: Vec<ListenerStatus> = listeners.iter().enumerate().map(of_listener).collect();
     let unserved = of_listeners.iter().find_map(|listener| {
         let mut bad = listener.conditions.iter().filter(|it| {
-            ["InvalidCertificateRef", "CertificateNotSent"].contains(&it.reason.as_str())
+            ["InvalidCertificateRef", "CertificateNotSent", TOO_OLD].contains(&it.reason.as_str())
         });
         bad.next().map(|bad| {
             let message = format!("listener {}: {}", listener.name, bad.message);
@@ -323,6 +345,25 @@ fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {
         vec![accepted, not_served("Programmed"), not_served("Ready")]
     };
     Status { conditions, listeners: of_listeners, ..Status::default() }
+}
+
+/// Why some process of a gateway cannot serve a listener that it could bind.
+fn not_served(gateway: &str, listener: &ListenerSpec, sight: Sight<'_>) -> Option<StatusCondition> {
+    if listener.passes_tls() {
+        let who = sight.distribution.without_capability(gateway, PASSTHROUGH)?;
+        let message = format!("{who} passes no TLS on: its release does not know how, update it");
+        return Some(condition("Programmed", false, TOO_OLD, message));
+    }
+    let reason = listener.ends_tls().and_then(|_| certificates::not_told(gateway, sight))?;
+    Some(condition("Programmed", false, "CertificateNotSent", reason))
+}
+
+/// What a listener of a Gateway says of kinds of route and cannot keep.
+fn unsupported_kind(key: &Key, index: usize, sight: Sight<'_>) -> Option<StatusCondition> {
+    let Some(Object::Gateway(gateway)) = sight.picture.set().get(key) else { return None };
+    let listener = gateway.spec.laneway()?.listeners.get(index)?;
+    let problem = convert::routes::unsupported_kind(gateway, index, listener)?;
+    Some(condition("ResolvedRefs", false, "InvalidRouteKinds", problem.to_string()))
 }
 
 /// The kinds of route that may attach to each listener of a Gateway.

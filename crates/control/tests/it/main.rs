@@ -7,6 +7,7 @@ mod certificates;
 mod discovery;
 mod grpc_routes;
 mod harness;
+mod older_gateways;
 mod registrations;
 mod rest;
 mod scale;

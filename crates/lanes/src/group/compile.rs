@@ -8,6 +8,7 @@ use super::{
 };
 use crate::{
     Fault, Problem, Tag,
+    affinity::Issue,
     condition::{Condition, Operator, Parameter},
     content::Builder,
     predicate::Predicate,
@@ -99,12 +100,12 @@ fn entry_matcher(spec: &GroupSpec, predicates: Vec<Vec<Predicate>>) -> EntryMatc
             Entry::Content { meet, conditions } => {
                 content.add(index, *meet, conditions, predicates)
             }
-            Entry::Ratio { percent_hundredths, sticky_by } => draw.add(
+            Entry::Ratio { percent_hundredths, sticky_by, issue } => draw.add(
                 index,
-                spec.name.as_str(),
-                lane.tag.as_str(),
+                (spec.name.as_str(), lane.tag.as_str()),
                 *percent_hundredths,
                 sticky_by.as_ref(),
+                issue.as_ref(),
             ),
         }
     }
@@ -221,7 +222,7 @@ fn check_ratios(spec: &GroupSpec, problems: &mut Problems) {
     let whole = u32::from(WHOLE_HUNDREDTHS);
     let mut sum = 0;
     for (index, lane) in spec.lanes.iter().enumerate() {
-        let Entry::Ratio { percent_hundredths, sticky_by } = &lane.entry else { continue };
+        let Entry::Ratio { percent_hundredths, sticky_by, issue } = &lane.entry else { continue };
         let field = "entry.ratio.percent";
         let percent = u32::from(*percent_hundredths);
         if percent > whole {
@@ -242,6 +243,9 @@ fn check_ratios(spec: &GroupSpec, problems: &mut Problems) {
         {
             problems.of_lane(index, problem.under("entry.ratio.stickyBy"));
         }
+        for problem in issue.iter().flat_map(|issue| check_issue(issue, sticky_by.as_ref())) {
+            problems.of_lane(index, problem.under("entry.ratio.stickyBy.issue"));
+        }
     }
 }
 
@@ -253,6 +257,16 @@ fn check_sticky_by(parameter: &Parameter) -> Result<(), Problem> {
         Parameter::Claim(_) | Parameter::Path | Parameter::Method | Parameter::Host => {
             let remedy = "use header, cookie, query, or attribute: clientIp";
             Err(Problem::new("", parameter.to_string(), remedy))
+        }
+    }
+}
+
+fn check_issue(issue: &Issue, sticky_by: Option<&Parameter>) -> Vec<Problem> {
+    match sticky_by {
+        Some(Parameter::Cookie(name)) => issue.check(name),
+        other => {
+            let shown = other.map(ToString::to_string).unwrap_or_default();
+            vec![Problem::new("", shown, "remove it, or use cookie: nothing else can be issued")]
         }
     }
 }

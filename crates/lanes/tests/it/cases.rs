@@ -406,6 +406,7 @@ fn lane_of(case: &LaneCase) -> LaneSpec {
         (None, Some(ratio)) => Entry::Ratio {
             percent_hundredths: (ratio.percent * 100.0).round() as u16,
             sticky_by: ratio.sticky_by.as_ref().map(parameter_of),
+            issue: None,
         },
         _ => panic!("a lane has content or ratio"),
     };

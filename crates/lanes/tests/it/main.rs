@@ -1,5 +1,6 @@
 //! What the crate promises, asked through its public face.
 
+mod affinity;
 mod cases;
 mod directory;
 mod explained;

@@ -72,7 +72,7 @@ fn first_lane(group: &GroupSpec, request: &impl Request, random: [u8; 16]) -> Op
             Entry::Content { meet: Meet::Any, conditions } => {
                 conditions.iter().any(|condition| holds(condition, request))
             }
-            Entry::Ratio { percent_hundredths, sticky_by } => {
+            Entry::Ratio { percent_hundredths, sticky_by, issue: _ } => {
                 let sticky =
                     sticky_by.as_ref().and_then(|from| values(from, request).first().cloned());
                 let key = sticky.filter(|key| !key.is_empty()).unwrap_or(random.to_vec());

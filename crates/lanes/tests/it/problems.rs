@@ -2,6 +2,7 @@
 
 use lanes::{
     Group, GroupName, GroupSpec, LaneSpec,
+    affinity::Issue,
     condition::{Condition, Operator, Parameter},
     group::{
         CONDITIONS_PER_LANE_MAX, EntranceSpec, Entry, Fallback, GroupProblem, LANES_PER_GROUP_MAX,
@@ -20,7 +21,7 @@ fn header(operator: Operator) -> Condition {
 }
 
 fn ratio(percent_hundredths: u16) -> Entry {
-    Entry::Ratio { percent_hundredths, sticky_by: None }
+    Entry::Ratio { percent_hundredths, sticky_by: None, issue: None }
 }
 
 fn group(lanes: Vec<LaneSpec>) -> GroupSpec {
@@ -228,7 +229,11 @@ fn a_remedy_says_how_much_is_left() {
 
 #[test]
 fn ratios_stick_to_what_identifies_a_caller() {
-    let by = |parameter| Entry::Ratio { percent_hundredths: 100, sticky_by: Some(parameter) };
+    let by = |parameter| Entry::Ratio {
+        percent_hundredths: 100,
+        sticky_by: Some(parameter),
+        issue: None,
+    };
     let good = [
         Parameter::Header("x".into()),
         Parameter::Query("x".into()),
@@ -249,6 +254,24 @@ fn ratios_stick_to_what_identifies_a_caller() {
     check(
         vec![lane("a", by(Parameter::Header("".into())))],
         &["lanes[0].entry.ratio.stickyBy.header: "],
+    );
+}
+
+#[test]
+fn a_cookie_alone_can_be_issued() {
+    let by = |sticky_by, issue| Entry::Ratio { percent_hundredths: 100, sticky_by, issue };
+    let issue = || Some(Issue::default());
+    let cookie = |name: &str| Some(Parameter::Cookie(name.into()));
+    check(vec![lane("a", by(cookie("place"), issue()))], &[]);
+    let header = Some(Parameter::Header("x".into()));
+    check(
+        vec![lane("a", by(header, issue()))],
+        &["lanes[0].entry.ratio.stickyBy.issue: header `x`"],
+    );
+    check(vec![lane("a", by(None, issue()))], &["lanes[0].entry.ratio.stickyBy.issue: "]);
+    check(
+        vec![lane("a", by(cookie("__Host-place"), issue()))],
+        &["lanes[0].entry.ratio.stickyBy.issue.secure: "],
     );
 }
 

@@ -230,6 +230,7 @@ fn ratio_world(percents: &[u16]) -> World {
             entry: Entry::Ratio {
                 percent_hundredths: *percent,
                 sticky_by: Some(Parameter::Header("uid".into())),
+                issue: None,
             },
             fallback: Fallback::Then(Vec::new()),
             switched_off: Vec::new(),

@@ -85,7 +85,14 @@ fn keys_fall_into_the_lanes_of_every_language() {
             .iter()
             .map(|RatioLane { tag, percent_hundredths }| {
                 let sticky_by = Some(Parameter::Header("uid".into()));
-                lane(tag, Entry::Ratio { percent_hundredths: *percent_hundredths, sticky_by })
+                lane(
+                    tag,
+                    Entry::Ratio {
+                        percent_hundredths: *percent_hundredths,
+                        sticky_by,
+                        issue: None,
+                    },
+                )
             })
             .collect();
         let gateway = EntranceSpec::Gateway { name: "edge".into(), routes: None };

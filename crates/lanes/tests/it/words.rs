@@ -4,6 +4,7 @@ use std::{fmt::Write as _, sync::Arc};
 
 use lanes::{
     Context, Endpoint, Entrance, Explanation, GroupName, GroupSpec, LaneSpec, Service, ServiceId,
+    affinity::Issue,
     condition::{Condition, Operator, Parameter},
     explain::Step,
     group::{EntranceSpec, Entry, Fallback, Meet},
@@ -181,6 +182,7 @@ fn ratio_lanes_tell_where_the_key_fell() {
     let ratio = |percent_hundredths, header: Option<&str>| Entry::Ratio {
         percent_hundredths,
         sticky_by: header.map(|name| Parameter::Header(name.into())),
+        issue: None,
     };
     let mut disabled = lane("off", ratio(10, None));
     disabled.enabled = false;
@@ -203,6 +205,25 @@ lane g/random no: no sticky key, so a random one: its hash falls on 6145 of 0..9
 lane g/rest yes: header `uid` is `ann`: its hash falls on 6727 of 0..9925, below 9915 (99.15 %)
 lane g/late no: not tried: rest comes before it and took the request
 member g/rest: g/rest took the request
+",
+    );
+}
+
+#[test]
+fn a_cookie_that_is_issued_is_told() {
+    let issued = Entry::Ratio {
+        percent_hundredths: 10_000,
+        sticky_by: Some(Parameter::Cookie("place".into())),
+        issue: Some(Issue::default()),
+    };
+    check_entrance(
+        vec![group("g", None, vec![lane("t", issued)])],
+        None,
+        "",
+        &call(&[]),
+        "
+lane g/t yes: no cookie `place` that can be a key, so one is drawn and issued with the answer: its hash falls on 5341 of 0..10000, below 10000 (100 %)
+member g/t: g/t took the request
 ",
     );
 }

@@ -160,7 +160,7 @@ fn group(draw: &mut Draw<'_>, name: &str, counts: &[usize]) -> GroupSpec {
             priority: draw.one(&[0, 0, 1, -1]),
             entry: if is_ratio {
                 let percent_hundredths = draw.one(&[0, shares / 2, shares]);
-                Entry::Ratio { percent_hundredths, sticky_by: sticky_by(draw) }
+                Entry::Ratio { percent_hundredths, sticky_by: sticky_by(draw), issue: None }
             } else {
                 let meet = draw.one(&[Meet::All, Meet::All, Meet::Any]);
                 let count = 1 + draw.below(4);

@@ -183,6 +183,25 @@ fn a_route_is_added_and_explained_hop_by_hop() -> Result<()> {
 }
 
 #[test]
+fn a_cookie_that_is_issued_is_shown_and_explained() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _serve = sandbox.serve(&[])?;
+    sandbox.apply(TRADE)?;
+    sandbox.apply(&STOCK.replace("{cookie: uid}", "{cookie: place, issue: {maxAge: 30d}}"))?;
+    sandbox.must(&["route", "add", "a", "--prefix", "/a", "--backend", "sc-A"])?;
+    assert!(sandbox.must(&["get", "lane", "stock/gray"])?.contains("30% by cookie place (issued)"));
+    let explained = sandbox.must(&["explain", "/a"])?;
+    let drawn =
+        "no cookie `place` that can be a key, so one is drawn and issued with the answer: its hash";
+    let set = "the answer sets cookie place=(drawn for each); Path=/; Max-Age=2592000; HttpOnly; SameSite=Lax, unless";
+    assert!(explained.contains(drawn) && explained.contains(set), "{explained}");
+    let explained = sandbox.must(&["explain", "-H", "cookie: place=1", "/a"])?;
+    assert!(explained.contains("cookie `place` is `1`: its hash"), "{explained}");
+    assert!(!explained.contains("the answer sets"), "{explained}");
+    Ok(())
+}
+
+#[test]
 fn status_shows_what_every_data_plane_has_confirmed() -> Result<()> {
     let sandbox = sandbox()?;
     let _serve = sandbox.serve(&[])?;

@@ -62,7 +62,7 @@ impl<U, S> Exchange<'_, U, S> {
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
         let status = answer.status();
-        let head = self.sink.head(&mut answer, planned.plan.edits.response_headers, may_go_on);
+        let head = self.sink.head(&mut answer, planned.plan.answer_edits(), may_go_on);
         let mut first =
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
         let answering = self.answering(planned, status);
@@ -165,7 +165,7 @@ impl<U, S> Exchange<'_, U, S> {
         C: Call,
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
-        let Some(head) = self.sink.switch(&answer) else {
+        let Some(head) = self.sink.switch(&answer, &planned.plan.owed) else {
             return self.fail(planned, Kind::UnexpectedUpgrade, true).await;
         };
         let answering = self.answering(planned, answer.status());

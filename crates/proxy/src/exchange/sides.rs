@@ -14,13 +14,13 @@ use lanes::ServiceId;
 use routes::{
     Edits,
     entrance::{CorrelationHeaders, Head, Written},
-    spec::HeaderEdits,
 };
 use smallvec::SmallVec;
 use telemetry::Role;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
+    affinity::{AnswerEdits, Owed},
     error::{Kind, ProxyError},
     peers::Refused,
     plan::{NoPlan, Plan, Protocol, Tunnel},
@@ -186,10 +186,11 @@ pub(crate) trait AnswerSink<A>: Client {
     async fn interim(&self, answer: &A) -> Result<(), Gone>;
 
     /// Readies an answer's head, edited.
-    fn head(&self, answer: &mut A, edits: &[HeaderEdits], may_go_on: bool) -> Self::Head;
+    fn head(&self, answer: &mut A, edits: AnswerEdits<'_>, may_go_on: bool) -> Self::Head;
 
-    /// Readies the head of an answer that switches protocols; `None` when the client asked for nothing like it.
-    fn switch(&self, answer: &A) -> Option<Self::Head>;
+    /// Readies the head of an answer that switches protocols; `None` when the client asked for nothing like it. `owed`:
+    /// what its client is told besides.
+    fn switch(&self, answer: &A, owed: &Owed) -> Option<Self::Head>;
 
     /// Sends a head, and the first piece with it. `is_last`: nothing follows.
     async fn begin(

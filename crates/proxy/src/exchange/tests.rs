@@ -17,6 +17,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
 use super::*;
 use crate::{
     Published,
+    affinity::{AnswerEdits, Owed},
     exchange::sides::{Answer, Client, Piece},
     plan::{Protocol, Target},
 };
@@ -247,16 +248,11 @@ impl AnswerSink<Status> for Told {
         Ok(())
     }
 
-    fn head(
-        &self,
-        answer: &mut Status,
-        _: &[routes::spec::HeaderEdits],
-        may_go_on: bool,
-    ) -> String {
+    fn head(&self, answer: &mut Status, _: AnswerEdits<'_>, may_go_on: bool) -> String {
         format!("{} {may_go_on}", answer.0)
     }
 
-    fn switch(&self, answer: &Status) -> Option<String> {
+    fn switch(&self, answer: &Status, _: &Owed) -> Option<String> {
         Some(format!("switch {}", answer.0))
     }
 
@@ -435,6 +431,7 @@ impl Decide for ToOne {
             route: None,
             member: None,
             outcome: None,
+            owed: Owed::default(),
             remembered: None,
             unreachable: None,
             request_timeout_ms: None,

@@ -12,6 +12,7 @@ use telemetry::{Count, Role};
 use tokio::sync::watch;
 
 use crate::{
+    affinity::Owed,
     downstream::tls::Agreed,
     error::Kind,
     plan::{CONNECT, NoPlan, Plan, Protocol, Target},
@@ -114,7 +115,8 @@ pub(super) fn plan<'p, 'b>(
     }
     let entrance = Entrance::Gateway { gateway: &identity.name, route: Some(&rule.route_name) };
     let carried = context.clone();
-    picture.lanes.enter(entrance, &seen, &mut || worker.random_bytes(), &mut context, &mut ());
+    let mut random = || worker.random_bytes();
+    let affinity = picture.lanes.enter(entrance, &seen, &mut random, &mut context, &mut ());
     worker.account.entered(&picture.lanes, carried.members(), &context);
 
     if let Some(redirect) = &rule.redirect {
@@ -142,6 +144,7 @@ pub(super) fn plan<'p, 'b>(
         target: Target::Service { service, context, caller_pick: None },
         protocol: Some(protocol),
         edits,
+        owed: Owed::new(affinity, arrival.secured.is_some()),
         counted_as: ("", ""),
         route: Some(&rule.route_name),
         member: None,

@@ -15,6 +15,7 @@ use routes::{
 use telemetry::{Count, Role};
 
 use crate::{
+    affinity::Owed,
     error::Kind,
     exchange::sides::{Decide, Found},
     lost,
@@ -144,6 +145,7 @@ fn plan<'p, 'b>(
         target: Target::Address(inbound.address(caller, meant)),
         protocol: None,
         edits: Edits::NONE,
+        owed: Owed::default(),
         counted_as: (&identity.application, &meant.port.service),
         route: None,
         member,

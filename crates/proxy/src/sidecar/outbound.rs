@@ -18,6 +18,7 @@ use smallvec::SmallVec;
 use telemetry::{Count, Role};
 
 use crate::{
+    affinity::Owed,
     correlation::Restored,
     ejection::Trouble,
     error::Kind,
@@ -273,6 +274,7 @@ fn plan<'p, 'b>(
         target,
         protocol: None,
         edits: Edits::NONE,
+        owed: Owed::default(),
         counted_as: ("", ""),
         route: None,
         member: None,

@@ -17,6 +17,7 @@ mod ports;
 mod retries;
 mod reuse;
 mod sidecar;
+mod sticky;
 mod strict;
 mod tls;
 mod transparent;

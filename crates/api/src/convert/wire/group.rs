@@ -2,6 +2,7 @@
 
 use lanes::{
     GroupName, GroupSpec, LaneSpec, Tag,
+    affinity::{Issue, SameSite},
     condition::{Condition, Operator, Parameter},
     group::{EntranceSpec, Entry, Fallback, Meet},
 };
@@ -61,9 +62,10 @@ fn lane_to(lane: &LaneSpec) -> v1::Lane {
             meet_any: *meet == Meet::Any,
             conditions: conditions.iter().map(condition_to).collect(),
         }),
-        Entry::Ratio { percent_hundredths, sticky_by } => lane::Entry::Ratio(v1::Ratio {
+        Entry::Ratio { percent_hundredths, sticky_by, issue } => lane::Entry::Ratio(v1::Ratio {
             percent_hundredths: u32::from(*percent_hundredths),
             sticky_by: sticky_by.as_ref().map(parameter_to),
+            issue: issue.as_ref().map(issue_to),
         }),
     };
     let (strict, fallback) = match &lane.fallback {
@@ -97,6 +99,7 @@ fn lane_from(lane: v1::Lane) -> Result<LaneSpec, NotUnderstood> {
                 NotUnderstood::number("ratio.percent_hundredths", ratio.percent_hundredths)
             })?,
             sticky_by: ratio.sticky_by.map(parameter_from).transpose()?,
+            issue: ratio.issue.map(issue_from).transpose()?,
         },
         None => return Err(NotUnderstood::choice("lane.entry")),
     };
@@ -153,6 +156,41 @@ fn parameter_from(parameter: v1::Parameter) -> Result<Parameter, NotUnderstood> 
             }
         },
         None => return Err(NotUnderstood::choice("parameter.parameter")),
+    })
+}
+
+fn issue_to(issue: &Issue) -> v1::CookieIssue {
+    let same_site = match issue.same_site {
+        SameSite::Lax => v1::SameSite::Lax,
+        SameSite::Strict => v1::SameSite::Strict,
+        SameSite::None => v1::SameSite::None,
+    };
+    v1::CookieIssue {
+        max_age_seconds: issue.max_age_seconds,
+        path: issue.path.clone(),
+        domain: issue.domain.clone(),
+        same_site: same_site.into(),
+        secure: issue.secure,
+        on_public_answers: issue.on_public_answers,
+    }
+}
+
+fn issue_from(issue: v1::CookieIssue) -> Result<Issue, NotUnderstood> {
+    let same_site = match v1::SameSite::try_from(issue.same_site) {
+        Ok(v1::SameSite::Lax) => SameSite::Lax,
+        Ok(v1::SameSite::Strict) => SameSite::Strict,
+        Ok(v1::SameSite::None) => SameSite::None,
+        Ok(v1::SameSite::Unspecified) | Err(_) => {
+            return Err(NotUnderstood::number("issue.same_site", issue.same_site));
+        }
+    };
+    Ok(Issue {
+        max_age_seconds: issue.max_age_seconds,
+        path: issue.path,
+        domain: issue.domain,
+        same_site,
+        secure: issue.secure,
+        on_public_answers: issue.on_public_answers,
     })
 }
 

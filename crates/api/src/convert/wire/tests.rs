@@ -2,6 +2,7 @@
 
 use lanes::{
     Endpoint, GroupName, GroupSpec, LaneSpec, Service, ServiceId, Tag,
+    affinity::{Issue, SameSite},
     condition::{Condition, Operator, Parameter},
     directory::NameAnswer,
     group::{EntranceSpec, Entry, Fallback, Meet},
@@ -75,10 +76,29 @@ fn entry() -> impl Strategy<Value = Entry> {
             meet: if all { Meet::All } else { Meet::Any },
             conditions,
         }),
-        (0..=10_000_u16, option::of(parameter())).prop_map(|(percent_hundredths, sticky_by)| {
-            Entry::Ratio { percent_hundredths, sticky_by }
-        }),
+        (0..=10_000_u16, option::of(parameter()), option::of(issue())).prop_map(
+            |(percent_hundredths, sticky_by, issue)| Entry::Ratio {
+                percent_hundredths,
+                sticky_by,
+                issue,
+            }
+        ),
     ]
+}
+
+fn issue() -> impl Strategy<Value = Issue> {
+    let same_site = prop_oneof![Just(SameSite::Lax), Just(SameSite::Strict), Just(SameSite::None)];
+    (
+        option::of(any::<u32>()),
+        word(),
+        option::of(word()),
+        same_site,
+        option::of(any::<bool>()),
+        any::<bool>(),
+    )
+        .prop_map(|(max_age_seconds, path, domain, same_site, secure, on_public_answers)| {
+            Issue { max_age_seconds, path, domain, same_site, secure, on_public_answers }
+        })
 }
 
 fn lane() -> impl Strategy<Value = LaneSpec> {

@@ -49,8 +49,9 @@ impl fmt::Display for Entry {
 
 impl fmt::Display for ParameterRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { header, query, cookie, attribute: _ } = self;
+        let Self { header, query, cookie, attribute: _, issue } = self;
         match named([("header", header), ("query", query), ("cookie", cookie)]) {
+            Some((kind, name)) if issue.is_some() => write!(f, "{kind} {name} (issued)"),
             Some((kind, name)) => write!(f, "{kind} {name}"),
             None => f.write_str("clientIp"),
         }

@@ -2,11 +2,11 @@
 
 use std::{cell::Cell, io::Write as _, time::Instant};
 
-use routes::spec::HeaderEdits;
 use smallvec::SmallVec;
 use telemetry::Count;
 
 use crate::{
+    affinity::{AnswerEdits, Owed},
     buffers::Buffer,
     deadlines::HasDeadline as _,
     error::{Kind, reason},
@@ -143,20 +143,16 @@ impl AnswerSink<Answer> for Answers<'_> {
         sent.map_err(|_| Gone)
     }
 
-    fn head(&self, answer: &mut Answer, edits: &[HeaderEdits], may_go_on: bool) -> Vec<u8> {
+    fn head(&self, answer: &mut Answer, edits: AnswerEdits<'_>, may_go_on: bool) -> Vec<u8> {
         let mut out = self.worker.buffers.take_write();
         write_status(answer, &mut out);
         let Answer { head, received } = answer;
         let bytes = received.filled();
-        for headers in edits {
+        for headers in edits.headers {
             headers.replaced().for_each(|name| head.drop_named(bytes, name.as_bytes()));
         }
         write_kept(bytes, head.fields(), &mut out);
-        for headers in edits {
-            for (name, value) in headers.written() {
-                write_field(name, value.as_bytes(), &mut out);
-            }
-        }
+        edits.write(bytes, head.fields(), |name, value| write_field(name, value, &mut out));
         let is_framed = match head.framing {
             Framing::UntilClose => false,
             Framing::Chunked => self.keeps_framing(),
@@ -170,7 +166,7 @@ impl AnswerSink<Answer> for Answers<'_> {
         out
     }
 
-    fn switch(&self, answer: &Answer) -> Option<Vec<u8>> {
+    fn switch(&self, answer: &Answer, owed: &Owed) -> Option<Vec<u8>> {
         let (bytes, asked) = (answer.received.filled(), self.upgrade.as_ref()?);
         let switched = answer.head.upgrade?.of(bytes);
         if !switched.eq_ignore_ascii_case(asked) {
@@ -181,6 +177,8 @@ impl AnswerSink<Answer> for Answers<'_> {
         write_kept(bytes, answer.head.fields(), &mut out);
         out.extend_from_slice(b"connection: upgrade\r\n");
         write_field("upgrade", switched, &mut out);
+        let edits = AnswerEdits { headers: &[], owed };
+        edits.write(bytes, answer.head.fields(), |name, value| write_field(name, value, &mut out));
         out.extend_from_slice(b"\r\n");
         Some(out)
     }

@@ -2,10 +2,11 @@
 
 use std::rc::Rc;
 
-use routes::{entrance::Name, spec::HeaderEdits};
+use routes::entrance::Name;
 
 use super::Served;
 use crate::{
+    affinity::{AnswerEdits, Owed},
     error::Kind,
     exchange::sides::{AnswerSink, Client, Decide, Gone, OwnAnswer},
     h1::{head::Field, piece::Piece},
@@ -129,7 +130,7 @@ impl AnswerSink<Answer> for Answers<'_> {
         self.sent(self.outgoing.send_head(block, false).await)
     }
 
-    fn head(&self, answer: &mut Answer, edits: &[HeaderEdits], _: bool) -> Vec<u8> {
+    fn head(&self, answer: &mut Answer, edits: AnswerEdits<'_>, _: bool) -> Vec<u8> {
         let mut block = self.worker.buffers.take_write();
         let Answer { head, received } = answer;
         let bytes = received.filled();
@@ -138,20 +139,18 @@ impl AnswerSink<Answer> for Answers<'_> {
             self.served.converses.set(types.any(|it| grpc::is_grpc(it.value.of(bytes))));
         }
         hpack::write_status(head.status, &mut block);
-        for headers in edits {
+        for headers in edits.headers {
             headers.replaced().for_each(|name| head.drop_named(bytes, name.as_bytes()));
         }
         write_kept(bytes, head.fields(), &mut block);
-        for headers in edits {
-            for (name, value) in headers.written() {
-                hpack::write_field(name.as_bytes(), value.as_bytes(), &mut block);
-            }
-        }
+        edits.write(bytes, head.fields(), |name, value| {
+            hpack::write_field(name.as_bytes(), value, &mut block);
+        });
         block
     }
 
     /// Nobody can ask for another protocol within a stream.
-    fn switch(&self, _: &Answer) -> Option<Vec<u8>> {
+    fn switch(&self, _: &Answer, _: &Owed) -> Option<Vec<u8>> {
         None
     }
 

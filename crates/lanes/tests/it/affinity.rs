@@ -1,0 +1,135 @@
+//! Cookies that gateways issue: who gets one, and that whoever comes with it stays where the draw has put it.
+
+use std::{cell::Cell, collections::BTreeSet};
+
+use lanes::{
+    Affinity, Context, Entrance, GroupName, GroupSpec,
+    affinity::{Issue, KEY_BYTES_MAX},
+    condition::Parameter,
+    group::{EntranceSpec, Entry},
+};
+use testkit::Call;
+
+use crate::world::{World, lane};
+
+/// By a cookie of this name, issued.
+fn issued(percent_hundredths: u16, name: &str) -> Entry {
+    let sticky_by = Some(Parameter::Cookie(name.into()));
+    Entry::Ratio { percent_hundredths, sticky_by, issue: Some(Issue::default()) }
+}
+
+fn group(name: &str, entries: Vec<Entry>) -> GroupSpec {
+    let tags = ["a", "b", "c"];
+    GroupSpec {
+        name: GroupName::parse(name).expect("a valid name"),
+        entrances: vec![
+            EntranceSpec::Gateway { name: "edge".into(), routes: None },
+            EntranceSpec::Application { name: "front".into(), edge: false },
+        ],
+        applications: Vec::new(),
+        lanes: tags.into_iter().zip(entries).map(|(tag, entry)| lane(tag, entry)).collect(),
+    }
+}
+
+fn world(groups: Vec<GroupSpec>) -> World {
+    World::new(groups, Vec::new(), BTreeSet::new())
+}
+
+const EDGE: Entrance<'_> = Entrance::Gateway { gateway: "edge", route: None };
+
+/// What becomes of a request with these cookies: its lanes, what its client is told, how often was drawn.
+fn enter(
+    world: &World,
+    at: Entrance<'_>,
+    cookies: &str,
+    random: [u8; 16],
+) -> (Context, Affinity, usize) {
+    let cookies = (!cookies.is_empty()).then(|| ("cookie".into(), cookies.into()));
+    let request = Call { headers: cookies.into_iter().collect(), ..Call::default() };
+    let mut context = Context::default();
+    let drawn = Cell::new(0);
+    let mut draw = || {
+        drawn.set(drawn.get() + 1);
+        random
+    };
+    let affinity = world.snapshot.enter(at, &request, &mut draw, &mut context, &mut ());
+    (context, affinity, drawn.get())
+}
+
+fn names(affinity: &Affinity) -> Vec<&str> {
+    affinity.issued.iter().flat_map(|it| it.cookies()).map(|it| it.name.as_str()).collect()
+}
+
+#[test]
+fn whoever_comes_with_what_was_issued_stays_where_the_draw_put_it() {
+    let entries = || vec![issued(3000, "place"), issued(2500, "place")];
+    let world = world(vec![group("trade", entries()), group("pay", entries())]);
+    let mut seen = BTreeSet::new();
+    for number in 0..200_u8 {
+        let (first, affinity, drawn) = enter(&world, EDGE, "", [number; 16]);
+        // Two groups by one name: a browser keeps one value of it, so that one is drawn.
+        assert_eq!((drawn, affinity.is_by_cookie), (1, true));
+        assert_eq!(names(&affinity), ["place"]);
+        let cookie = format!("place={}", affinity.issued.unwrap().key());
+        let (again, affinity, drawn) = enter(&world, EDGE, &cookie, [99; 16]);
+        assert_eq!(again, first);
+        assert_eq!((drawn, affinity.is_by_cookie), (0, true));
+        assert!(affinity.issued.is_none());
+        seen.insert(format!("{first:?}"));
+    }
+    assert_eq!(seen.len(), 9, "each lane and the base of one group beside each of the other");
+}
+
+#[test]
+fn what_cannot_be_a_key_is_replaced_and_any_other_value_is_one() {
+    let world = world(vec![group("trade", vec![issued(5000, "place")])]);
+    let long = format!("place={}", "a".repeat(KEY_BYTES_MAX + 1));
+    for bad in ["", "other=1", "place=", "place", "place=%00", "place=%ff", &long] {
+        let (_, affinity, _) = enter(&world, EDGE, bad, [7; 16]);
+        assert_eq!(names(&affinity), ["place"], "{bad}");
+    }
+    let longest = format!("place={}", "a".repeat(KEY_BYTES_MAX));
+    for good in ["place=1", "place=user%201", "place=%00; place=1", &longest] {
+        let (_, affinity, drawn) = enter(&world, EDGE, good, [7; 16]);
+        assert!(affinity.is_by_cookie && affinity.issued.is_none() && drawn == 0, "{good}");
+    }
+    // What lies in the way is passed over, or its browser would be drawn anew for good.
+    let place = |cookies| enter(&world, EDGE, cookies, [7; 16]).0;
+    assert_eq!(place("place=; place=user-1"), place("place=user-1"));
+}
+
+#[test]
+fn lanes_that_are_not_looked_at_issue_nothing() {
+    let by_header = Entry::Ratio {
+        percent_hundredths: 0,
+        sticky_by: Some(Parameter::Header("uid".into())),
+        issue: None,
+    };
+    let lanes = vec![by_header, issued(10_000, "first"), issued(0, "second")];
+    let world = world(vec![group("trade", lanes)]);
+    let (_, affinity, _) = enter(&world, EDGE, "", [7; 16]);
+    assert_eq!(names(&affinity), ["first"]);
+    // Carried already.
+    let mut context = Context::default();
+    context.add(lanes::Member { group: 0, lane: None });
+    let mut random = || panic!("drawn");
+    let request = Call::default();
+    let affinity = world.snapshot.enter(EDGE, &request, &mut random, &mut context, &mut ());
+    assert!(!affinity.is_by_cookie && affinity.issued.is_none());
+    let nowhere = Entrance::Gateway { gateway: "other", route: None };
+    let (_, affinity, drawn) = enter(&world, nowhere, "", [7; 16]);
+    assert!(!affinity.is_by_cookie && affinity.issued.is_none() && drawn == 0);
+}
+
+#[test]
+fn applications_issue_nothing() {
+    let world = world(vec![group("trade", vec![issued(5000, "place")])]);
+    let (_, affinity, drawn) = enter(&world, Entrance::Application("front"), "", [7; 16]);
+    assert!(!affinity.is_by_cookie && affinity.issued.is_none() && drawn == 1);
+    // With a key it is the same place.
+    for key in 0..100 {
+        let cookie = format!("place={key}");
+        let (at_application, ..) = enter(&world, Entrance::Application("front"), &cookie, [7; 16]);
+        assert_eq!(at_application, enter(&world, EDGE, &cookie, [7; 16]).0);
+    }
+}
