@@ -131,6 +131,7 @@ fn tests(root: &Path, worlds: &Worlds, extent: Extent, which: &[&str]) -> Result
         .env("LANEWAY_PYTHON", &worlds.python)
         .env("LANEWAY_NODE_MODULES", &worlds.node_modules)
         .env("LANEWAY_NACOS", &worlds.nacos)
+        .env("LANEWAY_SUITES", &worlds.suites)
         .env("LANEWAY_SKIPPED", skipped);
     if extent == Extent::Faults {
         command.env("LANEWAY_FAULTS", "full");

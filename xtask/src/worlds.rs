@@ -1,4 +1,5 @@
-//! Prepares what system tests need beside cargo: Debian packages, a Python environment, Node modules, a Nacos server.
+//! Prepares what system tests need beside cargo: Debian packages, a Python environment, Node modules, a Nacos server,
+//! suites of tests that others have written.
 //!
 //! A *world* is a name that a test asks for (`testkit::needs("otel")`). Worlds are built under `target/worlds/` from
 //! exact versions in `xtask/worlds/`, and built again when those files change.
@@ -26,6 +27,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("javac", "default-jdk-headless"),
     ("mvn", "maven"),
+    ("testssl", "testssl.sh"),
 ];
 
 /// What a missing world means.
@@ -61,6 +63,8 @@ pub(crate) struct Worlds {
     pub(crate) node_modules: PathBuf,
     /// The folder of Nacos: what it is started from.
     pub(crate) nacos: PathBuf,
+    /// The folder of the programs of suites: `h2spec`, the interoperability tests of gRPC.
+    pub(crate) suites: PathBuf,
 }
 
 /// Builds every world. In CI one that cannot be built is an error; elsewhere it is left out and said.
@@ -72,6 +76,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
         python: home.join("python/bin/python"),
         node_modules: home.join("node/node_modules"),
         nacos: home.join("nacos"),
+        suites: home.join("suites"),
         ..Worlds::default()
     };
     worlds.note("python", on_path("python3"));
@@ -79,6 +84,8 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
     let instrumented = python(root, &home).and_then(|()| node(root, &home));
     worlds.note("otel", instrumented);
     worlds.note("nacos", nacos(root, &home));
+    worlds.note("suites", suites(root, &home));
+    worlds.note("testssl", on_path("testssl"));
     for missing in &worlds.missing {
         println!("world missing: {missing}");
     }
@@ -207,6 +214,30 @@ fn nacos(root: &Path, home: &Path) -> Result<()> {
     build.current_dir(&place).args(["--batch-mode", "--quiet", "package"]);
     run::command(&mut build)?;
     mark_current(&place, &[&project, &program])
+}
+
+/// Where Go is when it is not on the path: where its own archive is unpacked to.
+const GO: &str = "/usr/local/go/bin/go";
+
+/// The programs that judge servers, built from the modules of `go.sum`. Debian's Go is older than they want.
+fn suites(root: &Path, home: &Path) -> Result<()> {
+    let go = if run::is_on_path("go") { "go" } else { GO };
+    let source = root.join("xtask/worlds/suites");
+    let wanted = ["go.mod", "go.sum", "grpc-server/main.go"].map(|name| source.join(name));
+    let wanted: Vec<&PathBuf> = wanted.iter().collect();
+    let place = home.join("suites");
+    if is_current(&place, &wanted)? {
+        return Ok(());
+    }
+    if Command::new(go).arg("version").output().is_err() {
+        bail!("Go is not installed: unpack go.dev's archive to /usr/local, or have it on the path");
+    }
+    run::clear(&place)?;
+    fs::create_dir_all(&place).context("create target/worlds/suites")?;
+    let mut build = Command::new(go);
+    build.current_dir(&source).env("GOBIN", &place).args(["install", "tool", "./grpc-server"]);
+    run::command(&mut build)?;
+    mark_current(&place, &wanted)
 }
 
 /// Whether a world was finished from exactly these files.

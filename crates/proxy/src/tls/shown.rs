@@ -335,6 +335,8 @@ fn config(
     let mut config = builder.with_cert_resolver(Arc::clone(by_name) as _);
     config.alpn_protocols = PROTOCOLS.map(<[u8]>::to_vec).into();
     // Sessions are with clients, in tickets, whichever thread they come back to.
+    // All suites are strong, and a client cannot talk a server into the least of them.
+    config.ignore_client_order = true;
     config.session_storage = Arc::new(NoServerSessionStorage {});
     if let Some(tickets) = tickets {
         config.ticketer = Arc::clone(tickets);

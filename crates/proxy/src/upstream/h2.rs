@@ -479,7 +479,8 @@ impl Call<'_> {
         first: &mut Piece,
         is_last: bool,
     ) -> Result<(), ProxyError> {
-        let is_all = Outgoing::is_all(first, is_last);
+        // Callers of gRPC end even an empty stream with a frame of data, and there are servers that wait for it.
+        let is_all = !message.is_grpc && Outgoing::is_all(first, is_last);
         let block_bytes = message.block.len();
         if let Some(told_ms) = message.told_ms {
             // Its connection may have taken long to open.

@@ -64,7 +64,7 @@ fn in_tls(name: &str, hostname: Option<&str>, tls: impl Into<TlsMode>) -> Listen
 }
 
 /// A world that one listener for every host shows one certificate to.
-fn world(authority: &Authority, names: &[&str], instances: &[SocketAddr]) -> World {
+pub(crate) fn world(authority: &Authority, names: &[&str], instances: &[SocketAddr]) -> World {
     let mut world = World::new(instances);
     world.listeners = vec![in_tls("all", None, shows(&["default/shop"]))];
     put(&mut world, "default/shop", issue(authority, names));

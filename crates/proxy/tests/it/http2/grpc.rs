@@ -61,6 +61,25 @@ async fn callers_of_grpc_are_told_in_its_words_what_went_wrong() {
     .await;
 }
 
+/// RFC 9113 has a head end a stream as well; gRPC has its callers send a frame of data for that, be it empty, and its
+/// server in Go waits for one.
+#[tokio::test]
+async fn a_call_without_messages_ends_with_a_frame_of_data() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let client = Client::connect(&proxy).await;
+    let post = |kind| request("/x").method(Method::POST).header("content-type", kind);
+    let _other = client.begin(post("text/plain"), true).await;
+    let mut server = Server::accept(&instance).await;
+    let (heard, _answers) = server.next().await;
+    assert!(heard.body().is_end_stream(), "the head is all there is");
+    let _call = client.begin(post("application/grpc"), true).await;
+    let (heard, _answers) = server.next().await;
+    assert!(!heard.body().is_end_stream(), "something comes after the head");
+    let _running = server.run();
+    assert!(whole(heard.into_body()).await.0.is_empty());
+}
+
 #[tokio::test]
 async fn strangers_are_silent_for_long_where_the_instance_converses_alone() {
     let instance = Instance::new().await;
