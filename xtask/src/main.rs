@@ -5,6 +5,7 @@
 mod bench;
 mod console;
 mod demo_nacos;
+mod fuzz;
 mod java;
 mod run;
 mod test;
@@ -34,6 +35,10 @@ const VERBS: &[(&str, &str)] = &[
     (
         "scale",
         "what a change costs the control plane of the largest installation there is a promise for",
+    ),
+    (
+        "fuzz",
+        "build the targets of fuzz/ and run them, `[TARGET] [--seconds N]`: all, 60 seconds each, two at once",
     ),
     ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
     ("dependencies", "what is shipped: licences, bans, one version of each crate, one registry"),
@@ -85,6 +90,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
             }
             _ => bail!("bench takes nothing, `decision`, or `--against BINARY [ROUNDS]`"),
         },
+        "fuzz" => fuzz::run(&root, &fuzz::Asked::read(rest)?),
         "scale" if rest.is_empty() => scale(&root),
         "tidy" if rest.is_empty() => run::checks(&root, &["tidy"]),
         "dependencies" if rest.is_empty() => run::checks(&root, &["dependencies"]),

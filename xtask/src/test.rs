@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    console, java, run,
+    console, fuzz, java, run,
     worlds::{self, Strictness, Worlds},
 };
 
@@ -45,6 +45,7 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     let binary = root.join("target/release/laneway");
     steps.take("console in a browser", || console::browse(root, &binary, strictness))?;
     steps.take("java agent", || java::build(root, &mut worlds, strictness))?;
+    steps.take("fuzz", || fuzz::in_passing(root, strictness))?;
     let counts = steps.take("tests", || tests(root, &worlds, Extent::Usual, &["--workspace"]))?;
     steps.print();
     conclude(root, &counts, strictness)

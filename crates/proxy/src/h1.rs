@@ -9,7 +9,9 @@ pub(crate) mod response;
 pub(crate) mod target;
 pub(crate) mod write;
 
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod oracle;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 #[cfg(test)]
 mod tests;

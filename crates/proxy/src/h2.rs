@@ -11,6 +11,8 @@ pub(crate) mod head;
 pub(crate) mod hpack;
 pub(crate) mod incoming;
 pub(crate) mod outgoing;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod properties;
 pub(crate) mod session;
 mod settings;
 pub(crate) mod tunnelled;

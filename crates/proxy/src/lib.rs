@@ -4,6 +4,8 @@ pub mod capture;
 mod correlation;
 mod ejection;
 mod error;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod gateway;
 mod h1;
 mod h2;

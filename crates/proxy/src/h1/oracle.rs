@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 /// A request as the slow way understands it.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Understood {
     pub(super) method: String,
     pub(super) path: String,
@@ -312,6 +312,30 @@ fn is_host(authority: &str) -> bool {
         }
     };
     port_is_valid && name_is_valid
+}
+
+/// How long the body of an answer is: `Some(None)` in chunks, `None` until the connection closes. The outer `None` when
+/// nobody can tell.
+#[allow(clippy::option_option, reason = "three answers, as the standard has them, or none")]
+pub(super) fn read_answers_framing(
+    head: &[u8],
+    status: u16,
+    to_head: bool,
+) -> Option<Option<Option<u64>>> {
+    let text: String = head.iter().map(|byte| char::from(*byte)).collect();
+    let lines: Vec<&str> = text.strip_suffix("\r\n\r\n")?.split("\r\n").collect();
+    let fields = read_fields(&lines[1..])?;
+    let (length, chunked) = (one_length(&fields)?, is_chunked(&fields)?);
+    if length.is_some() && chunked {
+        return None;
+    }
+    Some(if to_head || status < 200 || status == 204 || status == 304 {
+        Some(Some(0))
+    } else if chunked {
+        Some(None)
+    } else {
+        length.map(Some)
+    })
 }
 
 /// A chunked body as a whole, read to its end: the data and the bytes it took, `None` when malformed or unfinished.
