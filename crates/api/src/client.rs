@@ -24,7 +24,7 @@ use crate::{
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, DeleteRequest, Event, ExplainRequest,
         ExplainResponse, InstanceStatus, List, MERGE_PATCH, Problem, ServiceStatus, StatisticsTop,
-        StatusResponse, TokenCreated, TokenRequest, TokenStatus, WatchEvent,
+        StatisticsVerdict, StatusResponse, TokenCreated, TokenRequest, TokenStatus, WatchEvent,
     },
 };
 
@@ -262,6 +262,19 @@ impl Client {
         let of = of.into_iter().filter_map(|(name, value)| Some((name, value?)));
         let query = url::form_urlencoded::Serializer::new(String::new()).extend_pairs(of).finish();
         let path = format!("{}/statistics/top?{query}", crate::rest::PREFIX);
+        self.call(Method::GET, &path, None::<&()>).await
+    }
+
+    /// How a lane stands beside base; `query`: more of what is asked, such as `("since", "10m")`.
+    pub async fn statistics_verdict(
+        &self,
+        group: &str,
+        lane: &str,
+        query: &[(&str, String)],
+    ) -> Result<StatisticsVerdict, CallError> {
+        let mut written = url::form_urlencoded::Serializer::new(String::new());
+        written.append_pair("group", group).append_pair("lane", lane).extend_pairs(query);
+        let path = format!("{}/statistics/verdict?{}", crate::rest::PREFIX, written.finish());
         self.call(Method::GET, &path, None::<&()>).await
     }
 

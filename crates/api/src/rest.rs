@@ -23,7 +23,8 @@ pub use installation::{Event, InstancePort, InstanceStatus, ServiceStatus};
 pub use statistics::{
     StatisticsBasis, StatisticsCall, StatisticsCalls, StatisticsCompare, StatisticsCompared,
     StatisticsFigures, StatisticsLaneShare, StatisticsLine, StatisticsProcess, StatisticsRow,
-    StatisticsSeries, StatisticsShare, StatisticsTop,
+    StatisticsSeries, StatisticsShare, StatisticsTop, StatisticsVerdict, VerdictApplication,
+    VerdictState, VerdictWhat, VerdictWorse,
 };
 pub use status::{
     DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,

@@ -43,6 +43,7 @@ mod events;
 mod explain;
 mod hello;
 mod hub;
+mod judging;
 mod key;
 mod keyring;
 mod ledger;
@@ -76,7 +77,7 @@ use keyring::KeyringError;
 use ledger::Commit;
 use objects::ObjectChange;
 use registrations::{Leases, Refusals};
-use statistics::Statistics;
+use statistics::{Statistics, trials::Trials};
 use status::Findings;
 use tokens::Tokens;
 
@@ -144,6 +145,7 @@ pub struct Control {
     files: Mutex<Vec<(String, lanes::Problem)>>,
     sources: watch::Receiver<Vec<ServiceSource>>,
     statistics: Arc<Statistics>,
+    trials: Mutex<Trials>,
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
     /// Wakes the driver: something changed that time alone would notice too late.
@@ -207,6 +209,7 @@ impl Control {
 
         let control = Arc::new(Self {
             statistics: Arc::new(Statistics::beside(&settings.database)),
+            trials: Mutex::default(),
             hub,
             ledger,
             keyring,
@@ -227,10 +230,16 @@ impl Control {
             reserving: AtomicBool::new(false),
             closing: watch::Sender::new(false),
         });
-        tokio::spawn(certificate_files::follow(Arc::downgrade(&control)));
-        tokio::spawn(drive(Arc::downgrade(&control), Arc::clone(&control.nudge)));
-        tokio::spawn(count_seconds(Arc::downgrade(&control.statistics)));
+        control.start();
         Ok(control)
+    }
+
+    /// Starts what goes on for as long as the control plane is there.
+    fn start(self: &Arc<Self>) {
+        tokio::spawn(certificate_files::follow(Arc::downgrade(self)));
+        tokio::spawn(drive(Arc::downgrade(self), Arc::clone(&self.nudge)));
+        tokio::spawn(count_seconds(Arc::downgrade(&self.statistics)));
+        tokio::spawn(judging::judge(Arc::downgrade(self)));
     }
 
     /// The discovery service. Hands the registrations of before a restart to `registrations` first; called once,
@@ -349,6 +358,11 @@ impl Control {
     /// What passes through the data planes.
     pub(crate) fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    /// Lanes on trial. Held for as long as what was counted lately is read: by threads that may wait.
+    pub(crate) fn trials(&self) -> MutexGuard<'_, Trials> {
+        self.trials.lock()
     }
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, Leases> {

@@ -54,6 +54,7 @@ impl Control {
             .route(&path("/statistics/share"), get(statistics::share))
             .route(&path("/statistics/compare"), get(statistics::compare))
             .route(&path("/statistics/calls"), get(statistics::calls))
+            .route(&path("/statistics/verdict"), get(statistics::verdict))
             .route(&path("/tokens"), get(tokens::list).post(tokens::create))
             .route(&path("/tokens/{id}"), delete(tokens::revoke))
             .route(&path("/openapi.json"), get(openapi::serve))

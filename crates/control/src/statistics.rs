@@ -22,6 +22,8 @@ mod recent;
 pub(crate) mod series;
 #[cfg(test)]
 mod tests;
+pub(crate) mod trials;
+pub(crate) mod verdict;
 
 use cell::Cell;
 use history::{History, Spans, Write};

@@ -195,3 +195,99 @@ pub struct StatisticsCall {
     /// How often.
     pub requests: u64,
 }
+
+/// How a lane, or an application in it, stands beside base.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum VerdictState {
+    /// Neither more errors nor more slow answers than base, by more than what matters.
+    NoWorse,
+    /// More of either: of a lane, somewhere in it; of an application, of its own.
+    Worse,
+    /// Of an application: more of either, which come from those it calls.
+    PassedOn,
+    /// There were too few requests to say.
+    #[default]
+    TooLittle,
+}
+
+/// What got worse.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum VerdictWhat {
+    /// Requests that failed: answered with a 5xx, not answered, or not to the end.
+    Errors,
+    /// Answers slower than 95 % of those of base before them.
+    Slow,
+}
+
+/// Whether a lane is worse than base, and because of which application. However often it is asked, a healthy lane is ever
+/// told as worse with a chance of at most 1 %.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatisticsVerdict {
+    /// The lane group.
+    pub group: String,
+    /// The tag of the lane.
+    pub lane: String,
+    /// How it stands.
+    pub state: VerdictState,
+    /// The application whose own answers got worse, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub culprit: Option<String>,
+    /// The verdict in words.
+    pub reason: String,
+    /// From when on requests are looked at, in seconds of Unix time.
+    pub since: u64,
+    /// Until when.
+    pub until: u64,
+    /// What the verdict rests on, in particular: the figures of the culprit, or of the application that the least is known of.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<VerdictApplication>,
+    /// Those that have answered anything in the lane, in the order of the group.
+    pub applications: Vec<VerdictApplication>,
+}
+
+/// One application in a lane beside base.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictApplication {
+    /// The application.
+    pub application: String,
+    /// How it stands.
+    pub state: VerdictState,
+    /// Requests that its instances of the lane answered.
+    pub requests: u64,
+    /// Requests that those of base answered.
+    pub base_requests: u64,
+    /// Requests of the lane that are needed, about, until something can be said; none where it is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed: Option<u64>,
+    /// Between what the difference of the shares of errors is, lane less base; none where nothing could be compared.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub errors_range: Option<[f64; 2]>,
+    /// Between what the difference of the shares of slow answers is, lane less base.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slow_range: Option<[f64; 2]>,
+    /// What got worse, where anything did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worse: Option<VerdictWorse>,
+}
+
+/// What got worse, and since when.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct VerdictWorse {
+    /// What.
+    pub what: VerdictWhat,
+    /// Since when it is, about, in seconds of Unix time.
+    pub since: u64,
+    /// Requests of the lane since then.
+    pub requests: u64,
+    /// The share of them that failed or were slow.
+    pub ratio: f64,
+    /// Requests of base since then.
+    pub base_requests: u64,
+    /// The share of them that failed or were slow.
+    pub base_ratio: f64,
+}

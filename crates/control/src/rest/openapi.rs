@@ -46,6 +46,7 @@ pub(super) async fn serve() -> impl IntoResponse {
         statistics::share,
         statistics::compare,
         statistics::calls,
+        statistics::verdict,
         tokens::create,
         tokens::list,
         tokens::revoke,

@@ -7,7 +7,7 @@ use api::{
     rest::{
         StatisticsBasis, StatisticsCall, StatisticsCalls, StatisticsCompare, StatisticsCompared,
         StatisticsFigures, StatisticsLaneShare, StatisticsLine, StatisticsProcess, StatisticsRow,
-        StatisticsSeries, StatisticsShare, StatisticsTop,
+        StatisticsSeries, StatisticsShare, StatisticsTop, StatisticsVerdict,
     },
 };
 use axum::{
@@ -22,11 +22,13 @@ use super::{
     objects::{Written, unknown_parameter},
 };
 use crate::{
-    Control,
+    Control, judging,
     statistics::{
         cell::{CLASSES, Cell},
         question::{Answer, Counted, Wanted},
         series::{Labels, Outcome, Role},
+        trials::{self, Group},
+        verdict::Effect,
     },
 };
 
@@ -124,17 +126,19 @@ fn ask<K: Ord + Clone>(
     wanted: Wanted,
     line: impl Fn(&Labels) -> Option<K>,
 ) -> Result<Answer<K>, Refused> {
-    let answer = control.statistics().answer(wanted, Instant::now(), line).map_err(|error| {
-        tracing::warn!(%error, "the history of statistics cannot be read");
-        let detail = "the history cannot be read: ask for at most 15m, which is in memory";
-        Refused::new(503, "no history", detail.to_owned())
-    })?;
+    let answer = control.statistics().answer(wanted, Instant::now(), line).map_err(no_history)?;
     if answer.is_cut {
         let detail =
             "it is too much for one answer: name an application or a group, or a longer step";
         return Err(Refused::new(400, "too much", detail.to_owned()));
     }
     Ok(answer)
+}
+
+fn no_history(error: rusqlite::Error) -> Refused {
+    tracing::warn!(%error, "the history of statistics cannot be read");
+    let detail = "the history cannot be read: ask for at most 15m, which is in memory";
+    Refused::new(503, "no history", detail.to_owned())
 }
 
 fn basis<K: Ord + Clone>(control: &Control, answer: &Answer<K>, requests: u64) -> StatisticsBasis {
@@ -611,6 +615,84 @@ pub(super) async fn compare(
         Ok(StatisticsCompare { basis: basis(control, &answer, requests), applications })
     })
     .await
+}
+
+/// Whether a lane is worse than base, and because of which application.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/statistics/verdict", tag = "statistics",
+    params(
+        ("group" = String, Query, description = "The lane group"),
+        ("lane" = String, Query, description = "The tag of the lane"),
+        ("since" = Option<String>, Query, description = "How long ago to begin, 1s to 24h; default: since the lane was enabled, or 15 minutes before the control plane started"),
+        ("errors" = Option<String>, Query, description = "How many more errors matter, in percent of requests, 0.1 to 100; default 1"),
+        ("slow" = Option<String>, Query, description = "How many more answers slower than 95 % of base's matter, in percent, 0.1 to 100; default 10"),
+    ),
+    responses((status = 200, description = "The verdict, with what it rests on", body = StatisticsVerdict))
+)]
+pub(super) async fn verdict(
+    State(control): Shared,
+    written: Written,
+) -> Result<Json<StatisticsVerdict>, Refused> {
+    let asked = Asked::read(written, "group, lane, since, errors, slow")?;
+    let (name, lane) = (asked.required("group")?.to_owned(), asked.required("lane")?.to_owned());
+    let applications = applications(&control, &name)?;
+    if !has_lane(&control, &name, &lane) {
+        let detail = format!("lane: `{lane}`: there is no such lane in group {name}");
+        return Err(Refused::new(404, "not found", detail));
+    }
+    let since = match asked.text("since") {
+        Some(text) => Some(back(text)?),
+        None => None,
+    };
+    let effect = effect(&asked)?;
+    let group = Group { name, applications, lanes: vec![lane.clone()] };
+    beside(control, move |control| {
+        let now = Instant::now();
+        let look_back =
+            |seconds| trials::look_back(control.statistics(), &group, &lane, seconds, &effect, now);
+        let judged = match since {
+            Some(seconds) => look_back(seconds).map(Some),
+            None => judging::follow(control)
+                .map(|()| control.trials().judge(&group.name, &lane, &effect)),
+        };
+        let judged = judged.and_then(|it| match it {
+            Some(judgement) => Ok(judgement),
+            // A disabled lane is on no trial.
+            None => look_back(900),
+        });
+        judged.map(|judgement| judging::told(&group, &lane, &judgement)).map_err(no_history)
+    })
+    .await
+}
+
+fn has_lane(control: &Control, group: &str, tag: &str) -> bool {
+    let lanes = control.ledger().view().list(api::resource::Kind::Lane, None);
+    lanes.iter().any(|stored| match &*stored.object {
+        Object::Lane(lane) => lane.spec.group == group && lane.tag_text() == tag,
+        _ => false,
+    })
+}
+
+fn back(text: &str) -> Result<u64, Refused> {
+    let within = seconds("since", text).ok().filter(|it| *it <= trials::BACK_MAX);
+    within.ok_or_else(|| {
+        let detail = format!("since: `{text}`: use 1s to 24h, a number and one of s, m and h");
+        Refused::new(400, "bad query", detail)
+    })
+}
+
+/// What matters, where it is asked for otherwise.
+fn effect(asked: &Asked) -> Result<Effect, Refused> {
+    let percent = |name: &str, otherwise: f64| {
+        let Some(text) = asked.text(name) else { return Ok(otherwise) };
+        let number = text.trim_end_matches('%').trim().parse::<f64>().ok();
+        number.filter(|it| (0.1..=100.0).contains(it)).map(|it| it / 100.0).ok_or_else(|| {
+            let detail = format!("{name}: `{text}`: use percent of requests, 0.1 to 100");
+            Refused::new(400, "bad query", detail)
+        })
+    };
+    let Effect { errors, slow } = Effect::default();
+    Ok(Effect { errors: percent("errors", errors)?, slow: percent("slow", slow)? })
 }
 
 /// By whom a lane and base are compared: both by the same, because what callers see takes longer than what the application does.

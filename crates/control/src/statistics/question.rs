@@ -75,6 +75,11 @@ impl Wanted {
 }
 
 impl Span {
+    /// Steps one after the other from a second on, of which memory tells (`tier` 0), or the disk.
+    pub(crate) fn steps_from(tier: usize, from: u64, step: u64, steps: u64) -> Self {
+        Self { tier, from, until: from + step * steps, step }
+    }
+
     pub(crate) fn steps(self) -> usize {
         ((self.until - self.from) / self.step) as usize
     }
@@ -215,8 +220,22 @@ impl Statistics {
         line: impl Fn(&Labels) -> Option<K>,
     ) -> Result<Answer<K>, rusqlite::Error> {
         self.tick(now);
+        let span = wanted.at(self.second(now));
+        self.answer_of(span, line)
+    }
+
+    /// The second that is being counted.
+    pub(crate) fn second(&self, now: Instant) -> u64 {
+        self.counted.lock().clock.second(now)
+    }
+
+    /// As [`Self::answer`], of a time that has passed.
+    pub(crate) fn answer_of<K: Ord + Clone>(
+        &self,
+        span: Span,
+        line: impl Fn(&Labels) -> Option<K>,
+    ) -> Result<Answer<K>, rusqlite::Error> {
         let counted = self.counted.lock();
-        let span = wanted.at(counted.clock.second(now));
         let known = counted.table.all();
         let of = |labels: &Labels| Some((line(labels)?, labels.outcome));
         let mut lines: HashMap<u32, (K, Outcome)> =

@@ -243,3 +243,86 @@ async fn questions_that_cannot_be_answered_say_what_would_be_right() {
         assert_eq!(answer["lines"], json!([]));
     }
 }
+
+#[tokio::test]
+async fn the_application_whose_own_answers_got_worse_is_named() {
+    use v1::TrafficRole::{Inbound, Outbound};
+    let (plane, rest) = plane().await;
+    let path = "verdict?group=trade&lane=gray";
+    let first = ask(rest, path).await;
+    assert_eq!((&first["state"], &first["applications"]), (&"tooLittle".into(), &json!([])));
+    let a = connect(&plane, hello("a", v1::Role::Sidecar, "a")).await;
+    let b = connect(&plane, hello("b", v1::Role::Sidecar, "b")).await;
+    let failing = |series: v1::TrafficSeries| v1::TrafficSeries { code_class: 5, ..series };
+    let inbound = || {
+        let gray = series(Inbound, "", "gray");
+        vec![gray.clone(), failing(gray), series(Inbound, "", "")]
+    };
+    let mut of_a = inbound();
+    let call = series(Outbound, "b", "gray");
+    of_a.extend([call.clone(), failing(call), series(Outbound, "b", "")]);
+    let mut of_b = inbound();
+    let reporting = async {
+        // As data planes do: every second; the series once.
+        let mut seconds = tokio::time::interval(std::time::Duration::from_secs(1));
+        loop {
+            seconds.tick().await;
+            let seen = traffic(std::mem::take(&mut of_a), &[45, 5, 50, 45, 5, 50]);
+            a.say(Message::Traffic(seen)).await;
+            let seen = traffic(std::mem::take(&mut of_b), &[45, 5, 50]);
+            b.say(Message::Traffic(seen)).await;
+            let verdict = ask(rest, path).await;
+            if verdict["state"] == "worse" {
+                return verdict;
+            }
+        }
+    };
+    let limit = std::time::Duration::from_secs(60);
+    let verdict = tokio::time::timeout(limit, reporting).await.expect("the lane is never worse");
+    assert_eq!((&verdict["culprit"], &verdict["about"]["application"]), (&"b".into(), &"b".into()));
+    let worse = &verdict["about"]["worse"];
+    assert_eq!((&worse["what"], &worse["ratio"]), (&"errors".into(), &0.1.into()), "{verdict}");
+    assert_eq!(verdict["applications"][0]["state"], "passedOn", "{verdict}");
+    let reason = verdict["reason"].as_str().unwrap();
+    assert!(reason.starts_with("worse: b errors 10.0 % against 0.0 %, from "), "{reason}");
+
+    let told = async {
+        loop {
+            let (status, body) = call_events(rest).await;
+            assert_eq!(status, 200);
+            let events: Value = serde_json::from_str(&body).unwrap();
+            let mut all = events.as_array().unwrap().iter();
+            if let Some(event) = all.find(|it| it["reason"] == "Worse") {
+                return event.clone();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let event = tokio::time::timeout(PATIENCE, told).await.expect("nobody is told");
+    assert_eq!((&event["object"]["name"], &event["warning"]), (&"trade-gray".into(), &true.into()));
+}
+
+async fn call_events(rest: SocketAddr) -> (u16, String) {
+    call(rest, "GET", "/api/v1alpha1/events", "").await
+}
+
+#[tokio::test]
+async fn a_verdict_is_not_given_on_what_cannot_be_asked() {
+    let (_plane, rest) = plane().await;
+    for (question, status, word) in [
+        ("group=trade", 400, "lane is missing"),
+        ("group=trade&lane=blue", 404, "lane: `blue`"),
+        ("group=nobody&lane=gray", 404, "group: `nobody`"),
+        ("group=trade&lane=gray&since=25h", 400, "1s to 24h"),
+        ("group=trade&lane=gray&errors=0", 400, "0.1 to 100"),
+        ("group=trade&lane=gray&slow=much", 400, "0.1 to 100"),
+    ] {
+        let path = format!("/api/v1alpha1/statistics/verdict?{question}");
+        let (told, body) = call(rest, "GET", &path, "").await;
+        assert!(told == status && body.contains(word), "{question}: {told} {body}");
+    }
+    for since in ["10m", "24h"] {
+        let verdict = ask(rest, &format!("verdict?group=trade&lane=gray&since={since}")).await;
+        assert_eq!(verdict["state"], "tooLittle", "{verdict}");
+    }
+}

@@ -15,6 +15,8 @@ use api::{
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+mod verdict;
+
 use super::{
     EXIT_FAILED, confirm, output,
     output::Meant,
@@ -44,6 +46,9 @@ pub(crate) enum Action {
         #[command(flatten)]
         output: Output,
     },
+    /// Whether the lane is worse than base, and because of which application. Exit code 0: no worse; 3: worse; 4: too little
+    /// traffic to say
+    Verdict(verdict::Verdict),
     /// Change the share of requests of a lane by ratio
     Ratio {
         /// The lane
@@ -83,6 +88,7 @@ pub(crate) async fn run(verb: Actions<Action>) -> anyhow::Result<ExitCode> {
             let what = format!("at {percent}%");
             change(&client, &lane, namespace, &patch, &what, patience).await
         }
+        Action::Verdict(verdict) => verdict::run(&client, &verdict, namespace).await,
         Action::Status { lane, output } => {
             let lane = find_lane(&client, &lane, namespace).await?;
             let unreachable = unreachable(&client, &lane).await?;

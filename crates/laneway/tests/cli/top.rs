@@ -59,6 +59,20 @@ fn what_passes_is_shown_by_lane_and_application() -> Result<()> {
     let nobody = "laneway: not found: group: `nobody`: there is no such lane group\n";
     check(&sandbox.run(&["top", "nobody", "--once"])?, 1, "", nobody);
 
+    // Base had no request that the lane's could be compared with.
+    let verdict = |words: &[&str]| {
+        let words = [&["lane", "verdict", "trade/gray"], words].concat();
+        sandbox.run(&words)
+    };
+    wait::until_true(SOON, "the verdict on what was counted", || {
+        let expected = "too little traffic to say: no request of base to compare app-a with\n";
+        verdict(&[]).is_ok_and(|it| it.code == Some(4) && it.stdout.starts_with(expected))
+    })?;
+    let told: Value = serde_json::from_str(&verdict(&["-o", "json", "--wait", "1"])?.stdout)?;
+    assert_eq!((&told["state"], &told["about"]["needed"]), (&"tooLittle".into(), &400.into()));
+    let wrong = "laneway: bad query: errors: `0`: use percent of requests, 0.1 to 100\n";
+    check(&verdict(&["--errors", "0"])?, 1, "", wrong);
+
     // Figures survive the control plane's restart.
     serve.ask_to_stop();
     assert!(serve.wait_for_end(SOON)?.success());

@@ -1,0 +1,179 @@
+//! Judges lanes while they run: looks at each enabled lane every few seconds, and tells of a verdict that changes.
+
+use std::{
+    sync::Weak,
+    time::{Duration, Instant, UNIX_EPOCH},
+};
+
+use api::{
+    resource::{Key, Kind, Object},
+    rest::{StatisticsVerdict, VerdictApplication, VerdictState, VerdictWhat, VerdictWorse},
+    time::rfc3339,
+};
+use tokio::time::MissedTickBehavior;
+
+use crate::{
+    Control,
+    statistics::{
+        trials::{Group, Judgement},
+        verdict::{Judged, State, What},
+    },
+};
+
+/// How often lanes are looked at.
+const JUDGED_EVERY: Duration = Duration::from_secs(2);
+
+/// Judges for as long as the control plane is there.
+pub(crate) async fn judge(control: Weak<Control>) {
+    let mut ticks = tokio::time::interval(JUDGED_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(control) = control.upgrade() else { return };
+        // It counts for a while, and may read the disk.
+        let _ = tokio::task::spawn_blocking(move || look(&control)).await;
+    }
+}
+
+/// Follows all enabled lanes until now.
+pub(crate) fn follow(control: &Control) -> Result<(), rusqlite::Error> {
+    let groups = groups(control);
+    control.trials().follow(control.statistics(), &groups, Instant::now())
+}
+
+fn look(control: &Control) {
+    if let Err(error) = follow(control) {
+        tracing::warn!(%error, "lanes cannot be judged: the history of statistics cannot be read");
+        return;
+    }
+    let news = control.trials().take_news();
+    if news.is_empty() {
+        return;
+    }
+    let lanes = control.ledger().view().list(Kind::Lane, None);
+    for (group, tag, judgement) in news {
+        let is_it = |object: &Object| match object {
+            Object::Lane(lane) => lane.spec.group == group && lane.tag_text() == tag,
+            _ => false,
+        };
+        let Some(lane) = lanes.iter().find(|stored| is_it(&stored.object)) else { continue };
+        let key: Key = lane.object.key();
+        let is_worse = judgement.verdict.state == State::Worse;
+        let reason = if is_worse { "Worse" } else { "NoWorse" };
+        control.hub().events_mut().of_object(&key, is_worse, reason, words(&judgement));
+    }
+    control.nudge();
+}
+
+/// Groups with enabled lanes.
+fn groups(control: &Control) -> Vec<Group> {
+    let view = control.ledger().view();
+    let lanes = view.list(Kind::Lane, None);
+    let groups = view.list(Kind::LaneGroup, None);
+    let of = |stored: &Object| {
+        let Object::LaneGroup(group) = stored else { return None };
+        let (name, applications) = (group.metadata.name.clone(), group.spec.applications.clone());
+        let tags = lanes.iter().filter_map(|stored| match &*stored.object {
+            Object::Lane(lane) if lane.spec.group == name && lane.spec.enabled => {
+                Some(lane.tag_text().to_owned())
+            }
+            _ => None,
+        });
+        let lanes: Vec<String> = tags.collect();
+        (!lanes.is_empty()).then_some(Group { name, applications, lanes })
+    };
+    groups.iter().filter_map(|stored| of(&stored.object)).collect()
+}
+
+/// A verdict as it is told, applications in the order of the group.
+pub(crate) fn told(group: &Group, lane: &str, judgement: &Judgement) -> StatisticsVerdict {
+    let verdict = &judgement.verdict;
+    let of = |name: &String| verdict.applications.iter().find(|it| *it.application == **name);
+    StatisticsVerdict {
+        group: group.name.clone(),
+        lane: lane.to_owned(),
+        state: state(verdict.state),
+        culprit: verdict.culprit.as_deref().map(str::to_owned),
+        reason: words(judgement),
+        since: judgement.since,
+        until: judgement.until,
+        about: verdict.about().map(application),
+        applications: group.applications.iter().filter_map(of).map(application).collect(),
+    }
+}
+
+fn application(it: &Judged) -> VerdictApplication {
+    VerdictApplication {
+        application: it.application.to_string(),
+        state: state(it.state),
+        requests: it.requests,
+        base_requests: it.base_requests,
+        needed: it.needed,
+        errors_range: it.errors,
+        slow_range: it.slow,
+        worse: it.worse.map(|(what, since, tally)| {
+            let [ratio, base_ratio] = tally.ratios();
+            VerdictWorse {
+                what: match what {
+                    What::Errors => VerdictWhat::Errors,
+                    What::Slow => VerdictWhat::Slow,
+                },
+                since,
+                requests: tally.lane,
+                ratio,
+                base_requests: tally.base,
+                base_ratio,
+            }
+        }),
+    }
+}
+
+fn state(of: State) -> VerdictState {
+    match of {
+        State::NoWorse => VerdictState::NoWorse,
+        State::Worse => VerdictState::Worse,
+        State::PassedOn => VerdictState::PassedOn,
+        State::TooLittle => VerdictState::TooLittle,
+    }
+}
+
+/// A verdict in words: `worse: app-c errors 3.1 % against 0.2 %, from 1240 requests, since 14:02 UTC`.
+fn words(judgement: &Judgement) -> String {
+    let verdict = &judgement.verdict;
+    let Some(about) = verdict.about() else {
+        return "too little traffic to say: no request in the lane".to_owned();
+    };
+    let name = &about.application;
+    match (verdict.state, about.worse) {
+        (State::Worse, Some((what, since, tally))) => {
+            let what = match what {
+                What::Errors => "errors",
+                What::Slow => "slower than 95 % of base",
+            };
+            let [lane, base] = tally.ratios().map(|it| format!("{:.1} %", it * 100.0));
+            let passed = match verdict.culprit {
+                Some(_) => "",
+                None => ", passed on from what it calls",
+            };
+            let (requests, time) = (tally.lane, hour(since));
+            format!(
+                "worse: {name} {what} {lane} against {base}{passed}, from {requests} requests, since {time} UTC"
+            )
+        }
+        (State::TooLittle, _) if about.base_requests == 0 => {
+            format!("too little traffic to say: no request of base to compare {name} with")
+        }
+        (State::TooLittle, _) => format!(
+            "too little traffic to say: {} of about {} needed, for {name}",
+            about.requests,
+            about.needed.unwrap_or_default()
+        ),
+        _ => format!("no worse: {name} from {} requests, the fewest", about.requests),
+    }
+}
+
+/// Hour and minute.
+fn hour(second: u64) -> String {
+    let text = rfc3339(UNIX_EPOCH + Duration::from_secs(second));
+    text.get(11..16).unwrap_or_default().to_owned()
+}
