@@ -28,6 +28,7 @@ export type TopRow = Schemas["StatisticsRow"];
 export type Series = Schemas["StatisticsSeries"];
 export type Share = Schemas["StatisticsShare"];
 export type Compare = Schemas["StatisticsCompare"];
+export type Verdict = Schemas["StatisticsVerdict"];
 export type Figures = Schemas["StatisticsFigures"];
 type Problem = Schemas["Problem"];
 

@@ -1,7 +1,7 @@
 // What pages ask for: objects that follow the control plane, and answers that are asked again while somebody looks.
 import { useQuery } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { type Compare, type Instance, type Kinds, type Plural, type Series, type Service, type Share, type StatusResponse, type Top, get, isUntold } from "../api/client";
+import { type Compare, type Instance, type Kinds, type Plural, type Series, type Service, type Share, type StatusResponse, type Top, type Verdict, get, isUntold } from "../api/client";
 import { mustSignIn, onSession } from "../api/session";
 import { type Connection, connection, heard, lost, onConnection } from "./connection";
 import { type Seen, watchOf } from "./watch";
@@ -48,6 +48,9 @@ export const useSeries = (question: string, everyMs: number) => useAsked<Series>
 export const useShare = (group: string) => useAsked<Share>(`/statistics/share?group=${encodeURIComponent(group)}`, 1000);
 export const useCompare = (group: string, lane: string, window: string) =>
   useAsked<Compare>(`/statistics/compare?group=${encodeURIComponent(group)}&lane=${encodeURIComponent(lane)}&window=${window}`, 2000);
+
+export const useVerdict = (group: string, lane: string) =>
+  useAsked<Verdict>(`/statistics/verdict?group=${encodeURIComponent(group)}&lane=${encodeURIComponent(lane)}`, 2000);
 
 /** What passes now; of all, of a lane group, or of an application. */
 export function useTop(group?: string, window = "10s", application?: string) {

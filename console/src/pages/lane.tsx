@@ -12,6 +12,7 @@ import { DeleteDialog } from "../parts/delete";
 import { EditRule } from "../parts/edit-rule";
 import { InstanceTable } from "../parts/instances";
 import { NotFound, usePlace } from "../parts/shell";
+import { VerdictPanel } from "../parts/verdict";
 import { Badge, Banner, Bones, Button, Fact, Head, LinkButton, Panel, State, Switch, Table, Writes } from "../parts/ui";
 import { laneRoute } from "../router";
 import { reading } from "../swim/diagram";
@@ -71,6 +72,7 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
           <p>{it.message}</p>
         </Banner>
       ))}
+      <VerdictPanel group={group.metadata.name} tag={tag} lane={lane} />
       <div className="pair aside">
         {edit === "rule" ? (
           <EditRule lane={lane} lanes={own} onDone={() => setEditing(false)} />
