@@ -30,7 +30,7 @@ const VERBS: &[(&str, &str)] = &[
     ),
     (
         "bench",
-        "measure the gateway against its peers in one run; writes docs/benchmarks.md; `decision`: only the lane decision; `--against BINARY [ROUNDS]`: this tree's binary relative to another",
+        "measure Laneway against its peers in one run; writes docs/benchmarks.md; `--only COLUMN` prints one; `--rounds N`; `decision`: only the lane decision; `--against BINARY [ROUNDS]`: this tree's binary relative to another; LANEWAY_BINARY names one that is built",
     ),
     (
         "scale",
@@ -78,19 +78,8 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
             _ => demo(&root, rest),
         },
         "bench" if rest == ["decision"] => bench::decision(&root),
-        "bench" if rest.is_empty() => bench::run(&root),
-        "bench" => match rest {
-            [option, other] if option == "--against" => {
-                bench::against(&root, Path::new(other), bench::ROUNDS)
-            }
-            [option, other, rounds] if option == "--against" => {
-                let rounds = rounds.parse().ok().filter(|rounds| *rounds > 0);
-                let rounds = rounds.context("ROUNDS is a number above 0")?;
-                bench::against(&root, Path::new(other), rounds)
-            }
-            _ => bail!("bench takes nothing, `decision`, or `--against BINARY [ROUNDS]`"),
-        },
         "fuzz" => fuzz::run(&root, &fuzz::Asked::read(rest)?),
+        "bench" => benchmark(&root, rest),
         "scale" if rest.is_empty() => scale(&root),
         "tidy" if rest.is_empty() => run::checks(&root, &["tidy"]),
         "dependencies" if rest.is_empty() => run::checks(&root, &["dependencies"]),
@@ -105,6 +94,32 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         }
         other => bail!("unknown verb or argument in `{other} {}`; see help", rest.join(" ")),
     }
+}
+
+/// The benchmark, or a part of it.
+fn benchmark(root: &Path, rest: &[String]) -> Result<()> {
+    let number = |rounds: &str| {
+        let rounds = rounds.parse().ok().filter(|rounds| *rounds > 0);
+        rounds.context("the number of rounds is one above 0")
+    };
+    let mut rounds = bench::ROUNDS;
+    let mut only = None;
+    let mut words = rest.iter().map(String::as_str);
+    while let Some(word) = words.next() {
+        match (word, words.next()) {
+            ("decision", None) if rest.len() == 1 => return bench::decision(root),
+            ("--against", Some(other)) if rest.len() <= 3 => {
+                let rounds = words.next().map_or(Ok(rounds), number)?;
+                return bench::against(root, Path::new(other), rounds);
+            }
+            ("--rounds", Some(count)) => rounds = number(count)?,
+            ("--only", Some(column)) => only = Some(column),
+            _ => bail!(
+                "bench takes nothing, `decision`, `--against BINARY [ROUNDS]`, or `--only COLUMN` and `--rounds N`; not `{word}`"
+            ),
+        }
+    }
+    bench::run(root, rounds, only)
 }
 
 /// Builds what the demo needs and nothing else, saying first what will be seen and for how long.

