@@ -3,8 +3,10 @@ package io.laneway.agent;
 import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.decision.Names;
 import io.laneway.agent.discovery.Follower;
+import io.laneway.agent.entrance.Counting;
 import io.laneway.agent.entrance.Entrance;
 import io.laneway.agent.routing.LaneRouter;
+import io.laneway.agent.statistics.Counters;
 import java.util.function.Consumer;
 import java.util.logging.Logger;
 
@@ -22,16 +24,18 @@ final class Agent {
         }
         Consumer<String> log = text -> logger.warning("laneway: " + text);
         // Whatever comes of the rest: what is registered says its tag.
-        Bridge.install(new LaneRouter(null, settings.registration(), log));
-        Follower follower = follower(settings, logger);
+        Counters counters = new Counters();
+        Bridge.install(new LaneRouter(null, settings.registration(), counters, log));
+        Follower follower = follower(settings, counters, logger);
         if (follower != null) {
             String tag = Names.isBase(settings.tag()) ? "" : settings.tag();
-            Entrance.install(new Entrance(() -> follower.view().policy, settings.application(), tag, log));
+            Entrance.install(new Entrance(() -> follower.view().policy, settings.application(), tag, counters, log));
+            Counting.install(new Counting(follower::view, settings.application(), tag, counters, log));
         }
-        Bridge.install(new LaneRouter(follower, settings.registration(), log));
+        Bridge.install(new LaneRouter(follower, settings.registration(), counters, log));
     }
 
-    private static Follower follower(Settings settings, Logger logger) {
+    private static Follower follower(Settings settings, Counters counters, Logger logger) {
         if (settings.control().isEmpty()) {
             logger.warning("laneway: no control plane is named (-Dlaneway.control=HOST:PORT)" + OWN_TAGS);
             return null;
@@ -43,7 +47,7 @@ final class Agent {
         }
         try {
             Follower follower =
-                    new Follower(settings.identity(), (level, text) -> logger.log(level, "laneway: " + text));
+                    new Follower(settings.identity(), counters, (level, text) -> logger.log(level, "laneway: " + text));
             follower.start();
             return follower;
         } catch (IllegalArgumentException wrong) {

@@ -48,18 +48,23 @@ public final class Policy {
 
     /**
      * Decides for every group that has this application as an entrance and no member yet (semantics §2 – §5).
-     * {@code random} gives 16 bytes, for ratio lanes without a key.
+     * {@code random} gives 16 bytes, for ratio lanes without a key. Returns what it has decided: group to tag, empty for the
+     * base.
      */
-    public void enter(String application, Request request, Supplier<byte[]> random, LaneContext context) {
-        enter(group -> group.entrances.contains(application), request, random, context);
+    public Map<String, String> enter(String application, Request request, Supplier<byte[]> random, LaneContext context) {
+        return enter(group -> group.entrances.contains(application), request, random, context);
     }
 
-    void enter(Predicate<Group> isEntrance, Request request, Supplier<byte[]> random, LaneContext context) {
+    Map<String, String> enter(Predicate<Group> isEntrance, Request request, Supplier<byte[]> random, LaneContext context) {
+        Map<String, String> decided = new TreeMap<>();
         for (Group group : groups.values()) {
             if (isEntrance.test(group) && !context.members().containsKey(group.name)) {
-                context.add(group.name, group.enter(request, random.get()));
+                Lane lane = group.enter(request, random.get());
+                context.add(group.name, lane);
+                decided.put(group.name, lane == null ? "" : lane.tag);
             }
         }
+        return decided;
     }
 
     /** Whether no group is known. */
@@ -80,6 +85,40 @@ public final class Policy {
     /** Whether an instance of this application with this tag may serve a request. */
     public boolean allows(LaneContext context, String application, String tag) {
         return turns(context, application).stream().anyMatch(turn -> turn.tag.equals(tag));
+    }
+
+    /** How a request counts at an instance of an application with this tag, {@code null} for at none. */
+    public Hop hop(LaneContext context, String application, String tag) {
+        List<Turn> turns = turns(context, application);
+        for (Turn turn : turns) {
+            if (turn.tag.equals(tag)) {
+                return new Hop(turn.group, turn.lane, turn.outcome);
+            }
+        }
+        // Nobody may serve it here: it counts under the lane that says so.
+        return turns.isEmpty()
+                ? new Hop("", "", Choice.Outcome.BASE)
+                : new Hop(turns.get(0).group, turns.get(0).lane,
+                        turns.get(0).group.isEmpty() ? Choice.Outcome.BASE : Choice.Outcome.FALLBACK);
+    }
+
+    /**
+     * The lane that a request counts in, by group and tag: that of a group with the application, else the first; both empty
+     * where it is in none.
+     */
+    public String[] laneOf(LaneContext context, String application) {
+        String[] first = {"", ""};
+        for (Map.Entry<String, Lane> member : context.members().entrySet()) {
+            if (member.getValue() == LaneContext.BASE) {
+                continue;
+            }
+            String[] named = {member.getKey(), member.getValue().tag};
+            if (groups.get(member.getKey()).applications.contains(application)) {
+                return named;
+            }
+            first = first[0].isEmpty() ? named : first;
+        }
+        return first;
     }
 
     /**
@@ -129,7 +168,7 @@ public final class Policy {
     /** Sets of instances in the order in which they are tried. */
     private List<Turn> turns(LaneContext context, String application) {
         List<Turn> turns = new ArrayList<>();
-        Choice.Outcome base = Choice.Outcome.BASE;
+        Turn base = new Turn("", Choice.Outcome.BASE, "", "");
         boolean strict = false;
         for (Map.Entry<String, Lane> member : context.members().entrySet()) {
             Group group = groups.get(member.getKey());
@@ -137,20 +176,22 @@ public final class Policy {
             if (!governs(group, lane, application)) {
                 continue;
             }
-            base = Choice.Outcome.FALLBACK;
+            if (base.group.isEmpty()) {
+                base = new Turn("", Choice.Outcome.FALLBACK, group.name, lane.tag);
+            }
             strict |= lane.strict;
             if (!lane.switchedOff.contains(application)) {
-                turns.add(new Turn(lane.tag, Choice.Outcome.LANE));
+                turns.add(new Turn(lane.tag, Choice.Outcome.LANE, group.name, lane.tag));
             }
             for (String tag : lane.strict ? Collections.<String>emptyList() : lane.fallback) {
                 Lane listed = group.lane(tag);
                 if (listed != null && listed.enabled && !listed.switchedOff.contains(application)) {
-                    turns.add(new Turn(tag, Choice.Outcome.FALLBACK));
+                    turns.add(new Turn(tag, Choice.Outcome.FALLBACK, group.name, lane.tag));
                 }
             }
         }
         if (!strict) {
-            turns.add(new Turn("", base));
+            turns.add(base);
         }
         return turns;
     }
@@ -174,10 +215,15 @@ public final class Policy {
     private static final class Turn {
         final String tag;
         final Choice.Outcome outcome;
+        /** By which group, and which of its lanes; empty for the base of a request that no lane governs. */
+        final String group;
+        final String lane;
 
-        Turn(String tag, Choice.Outcome outcome) {
+        Turn(String tag, Choice.Outcome outcome, String group, String lane) {
             this.tag = tag;
             this.outcome = outcome;
+            this.group = group;
+            this.lane = lane;
         }
     }
 }

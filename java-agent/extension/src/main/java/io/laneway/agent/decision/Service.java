@@ -7,8 +7,10 @@ import java.util.function.Predicate;
 
 /** The instances of one service. */
 public final class Service {
-    final String name;
-    final String application;
+    /** As callers write it. */
+    public final String name;
+    /** Whose instances it has. */
+    public final String application;
     private final List<Endpoint> endpoints;
 
     /** {@code name} as callers write it. */

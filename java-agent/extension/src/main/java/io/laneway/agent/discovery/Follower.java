@@ -1,5 +1,6 @@
 package io.laneway.agent.discovery;
 
+import io.laneway.agent.statistics.Counters;
 import java.io.IOException;
 import java.util.Arrays;
 import java.util.Collections;
@@ -12,7 +13,11 @@ import java.util.Locale;
 import java.util.Map;
 import java.util.Set;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.Executors;
+import java.util.concurrent.ScheduledExecutorService;
+import java.util.concurrent.ScheduledFuture;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.TimeUnit;
 import java.util.function.BiConsumer;
 import java.util.logging.Level;
 
@@ -39,17 +44,21 @@ public final class Follower {
     private static final int NAMES_MAX = 8_192;
 
     private final Identity identity;
+    private final Counters counters;
     private final BiConsumer<Level, String> log;
     private final Picture picture;
     private final Set<String> wanted = new LinkedHashSet<>();
     private final Map<CompletableFuture<Void>, String> waiting = new LinkedHashMap<>();
     private volatile View view = View.NOTHING;
     private GrpcStream stream;
+    private ScheduledExecutorService telling;
+    private ScheduledFuture<?> told;
     private boolean away;
     private boolean stopping;
 
-    /** {@code log} hears what an operator should know: that the control plane is there, or away and why. */
-    public Follower(Identity identity, BiConsumer<Level, String> log) {
+    /** {@code counters}: what its control plane is told has passed. {@code log} hears what an operator should know: that the control plane is there, or away and why. */
+    public Follower(Identity identity, Counters counters, BiConsumer<Level, String> log) {
+        this.counters = counters;
         this.identity = identity;
         picture = new Picture(identity.application);
         this.log = log;
@@ -131,6 +140,7 @@ public final class Follower {
     }
 
     private synchronized void begin(GrpcStream opened) throws IOException {
+        picture.begin();
         opened.send(Messages.hello(identity, picture.held(), picture.epoch()));
         opened.send(Messages.subscribe(wanted));
         stream = opened;
@@ -151,6 +161,46 @@ public final class Follower {
             log.accept(Level.INFO, "following the control plane at " + identity.control);
         }
         opened.send(Messages.ack(picture.epoch(), picture.number(), refused));
+        tellTraffic(opened, picture.trafficEveryMillis());
+    }
+
+    /** Begins, once for each stream, where the control plane has said that it takes it. */
+    private synchronized void tellTraffic(GrpcStream opened, long everyMillis) {
+        if (everyMillis == 0 || told != null || stream != opened) {
+            return;
+        }
+        if (telling == null) {
+            telling = Executors.newSingleThreadScheduledExecutor(task -> {
+                Thread thread = new Thread(task, "laneway-statistics");
+                thread.setDaemon(true);
+                return thread;
+            });
+        }
+        Reports reports = new Reports(counters);
+        long[] toldAt = {System.nanoTime()};
+        told = telling.scheduleWithFixedDelay(() -> tellTraffic(opened, reports, toldAt), everyMillis, everyMillis, TimeUnit.MILLISECONDS);
+    }
+
+    /** Nothing is added to what the other side has no room for: the next time all of it is told. */
+    private static void tellTraffic(GrpcStream opened, Reports reports, long[] toldAt) {
+        if (opened.isBehind()) {
+            return;
+        }
+        try {
+            long now = System.nanoTime();
+            byte[] traffic = reports.traffic(TimeUnit.NANOSECONDS.toMillis(now - toldAt[0]));
+            toldAt[0] = now;
+            byte[] report = reports.report();
+            if (traffic != null) {
+                opened.send(traffic);
+            }
+            if (report != null) {
+                opened.send(report);
+            }
+        } catch (IOException gone) {
+            // The reading thread sees the end of the connection.
+            opened.close();
+        }
     }
 
     /** Lets go whoever has nothing to wait for any more. */
@@ -178,6 +228,10 @@ public final class Follower {
         boolean isNews;
         synchronized (this) {
             stream = null;
+            if (told != null) {
+                told.cancel(false);
+                told = null;
+            }
             isNews = !away && !stopping;
             away = true;
             release();

@@ -112,6 +112,11 @@ final class GrpcStream implements Closeable {
         flush();
     }
 
+    /** Whether something still waits for the other side to make room. */
+    synchronized boolean isBehind() {
+        return unsent.hasRemaining();
+    }
+
     private void flush() throws IOException {
         while (unsent.hasRemaining()) {
             long room = Math.min(Math.min(connectionWindow, streamWindow), FRAME_BYTES_MAX);

@@ -23,6 +23,8 @@ final class Messages {
     private static final int SUBSCRIBE = 2;
     private static final int ACK = 3;
     private static final int GOODBYE = 5;
+    /** The capability: what passes here is told. */
+    private static final String TRAFFIC = "traffic";
 
     private Messages() {}
 
@@ -30,6 +32,7 @@ final class Messages {
     static byte[] hello(Identity identity, Collection<Picture.Held> held, String epoch) {
         ProtobufWriter hello = new ProtobufWriter()
                 .text(1, identity.node).number(2, ROLE_AGENT).text(3, identity.application).text(4, identity.version);
+        hello.text(5, TRAFFIC);
         for (Picture.Held one : held) {
             ProtobufWriter written = new ProtobufWriter().text(1, one.key).number(2, one.version);
             if (one.service != null) {

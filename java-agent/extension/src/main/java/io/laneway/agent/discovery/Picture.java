@@ -18,6 +18,7 @@ final class Picture {
     private String epoch = "";
     private long number;
     private boolean complete;
+    private long trafficEveryMillis;
 
     /** {@code application}: whose picture it is, which may be an entrance. */
     Picture(String application) {
@@ -62,6 +63,9 @@ final class Picture {
                     break;
                 case 5:
                     changeDigest(in.message());
+                    break;
+                case 6:
+                    trafficEveryMillis = in.number();
                     break;
                 default:
                     in.skip();
@@ -213,6 +217,16 @@ final class Picture {
 
     String epoch() {
         return epoch;
+    }
+
+    /** How often at most the control plane of this stream takes what has passed; 0: not at all. */
+    long trafficEveryMillis() {
+        return trafficEveryMillis;
+    }
+
+    /** A stream begins, of which nothing has been said yet. */
+    void begin() {
+        trafficEveryMillis = 0;
     }
 
     long number() {

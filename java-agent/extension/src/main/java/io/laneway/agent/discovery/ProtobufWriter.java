@@ -24,6 +24,18 @@ final class ProtobufWriter {
         return run(field, message.bytes());
     }
 
+    /** Numbers in one run; of none nothing is written. */
+    ProtobufWriter packed(int field, int[] values) {
+        if (values.length == 0) {
+            return this;
+        }
+        ProtobufWriter run = new ProtobufWriter();
+        for (int value : values) {
+            run.varint(value & 0xffff_ffffL);
+        }
+        return run(field, run.bytes());
+    }
+
     byte[] bytes() {
         return out.toByteArray();
     }

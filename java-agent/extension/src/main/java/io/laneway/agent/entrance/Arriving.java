@@ -4,6 +4,7 @@ import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.api.common.Attributes;
 import io.opentelemetry.context.Context;
 import io.opentelemetry.instrumentation.api.incubator.instrumenter.InstrumenterCustomizer;
+import io.opentelemetry.instrumentation.api.incubator.instrumenter.InstrumenterCustomizer.InstrumentationType;
 import io.opentelemetry.instrumentation.api.incubator.instrumenter.InstrumenterCustomizerProvider;
 import java.util.logging.Level;
 import java.util.logging.Logger;
@@ -16,6 +17,13 @@ public final class Arriving implements InstrumenterCustomizerProvider {
     @Override
     public void customize(InstrumenterCustomizer customizer) {
         customizer.addContextCustomizer((context, request, attributes) -> arrived(context, attributes));
+        if (customizer.hasType(InstrumentationType.HTTP_SERVER)) {
+            customizer.addOperationMetrics(unused -> Counting.servers(true));
+        } else if (customizer.hasType(InstrumentationType.RPC_SERVER)) {
+            customizer.addOperationMetrics(unused -> Counting.servers(false));
+        } else if (customizer.hasType(InstrumentationType.HTTP_CLIENT)) {
+            customizer.addOperationMetrics(unused -> Counting.clients());
+        }
     }
 
     private static Context arrived(Context context, Attributes attributes) {

@@ -2,6 +2,7 @@ package io.laneway.agent.entrance;
 
 import io.laneway.agent.decision.LaneContext;
 import io.laneway.agent.decision.Policy;
+import io.laneway.agent.statistics.Counters;
 import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.api.baggage.BaggageBuilder;
 import java.util.Collections;
@@ -32,12 +33,13 @@ public final class Entrance {
     private final Supplier<Policy> policy;
     private final String application;
     private final String tag;
+    private final Counters counters;
     private final Consumer<String> log;
-    private final AtomicLong misrouted = new AtomicLong();
     private final AtomicLong saidAt = new AtomicLong(System.nanoTime() - SAY_NANOS);
 
     /** {@code tag}: this instance's own, empty for the base. */
-    public Entrance(Supplier<Policy> policy, String application, String tag, Consumer<String> log) {
+    public Entrance(Supplier<Policy> policy, String application, String tag, Counters counters, Consumer<String> log) {
+        this.counters = counters;
         this.policy = policy;
         this.application = application;
         this.tag = tag;
@@ -54,11 +56,6 @@ public final class Entrance {
         installed = entrance;
     }
 
-    /** How many requests have arrived that are not this instance's. */
-    long misrouted() {
-        return misrouted.get();
-    }
-
     /** The baggage with which a request goes on. */
     Baggage arrived(Baggage baggage, Received request) {
         Policy now = policy.get();
@@ -71,7 +68,7 @@ public final class Entrance {
             return baggage;
         }
         // An entrance may put a request into a lane whose instance it is not: it came rightly all the same.
-        now.enter(application, request, Entrance::random, context);
+        now.enter(application, request, Entrance::random, context).forEach(counters::entered);
         note(isRight || now.allows(context, application, tag), carried, request);
         return with(baggage, isEdge, carried, now.written(context));
     }
@@ -115,7 +112,8 @@ public final class Entrance {
         return key.length() + metadata.length() + BYTES_OF_LETTER * value.length() + BYTES_BETWEEN;
     }
 
-    private static Map<String, String> carried(Baggage baggage) {
+    /** The lane members of baggage: group to value. */
+    static Map<String, String> carried(Baggage baggage) {
         Map<String, String> carried = new HashMap<>();
         baggage.forEach((key, entry) -> {
             if (key.startsWith(PREFIX)) {
@@ -134,12 +132,12 @@ public final class Entrance {
         if (isRight || !isOfMesh || policy.get().isEmpty() || !tag.isEmpty() && carried.containsValue(tag)) {
             return;
         }
-        long count = misrouted.incrementAndGet();
+        counters.misrouted();
         long said = saidAt.get();
         long now = System.nanoTime();
         if (now - said >= SAY_NANOS && saidAt.compareAndSet(said, now)) {
             log.accept("requests arrive that no lane leads to this instance (" + (tag.isEmpty() ? "base" : tag) + " of " + application
-                    + "): " + count + " so far, now " + request.shown() + " with the lanes " + carried
+                    + "): " + counters.misroutedSoFar() + " so far, now " + request.shown() + " with the lanes " + carried
                     + "; whoever sent it chooses without lanes");
         }
     }

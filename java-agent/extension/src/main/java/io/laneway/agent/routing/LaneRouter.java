@@ -5,9 +5,13 @@ import io.laneway.agent.bridge.Router;
 import io.laneway.agent.decision.Addresses;
 import io.laneway.agent.decision.Choice;
 import io.laneway.agent.decision.Endpoint;
+import io.laneway.agent.decision.Hop;
+import io.laneway.agent.decision.LaneContext;
 import io.laneway.agent.decision.Service;
 import io.laneway.agent.discovery.Follower;
 import io.laneway.agent.discovery.View;
+import io.laneway.agent.statistics.Counters;
+import io.laneway.agent.statistics.Labels;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -29,9 +33,12 @@ public final class LaneRouter implements Router {
     private static final long READY_MILLIS = 2_000;
     /** Different things said once each; beyond it something has a new reason every time. */
     private static final int SAID_MAX = 256;
+    /** The class of 503, which a caller is told where nobody may be called. */
+    private static final int UNAVAILABLE = 5;
 
     private final Follower follower;
     private final Registration registration;
+    private final Counters counters;
     private final Consumer<String> log;
     private final Set<String> said = ConcurrentHashMap.newKeySet();
     private final ScheduledExecutorService timer = Executors.newSingleThreadScheduledExecutor(task -> {
@@ -41,7 +48,8 @@ public final class LaneRouter implements Router {
     });
 
     /** {@code follower}: {@code null} where no control plane is named. */
-    public LaneRouter(Follower follower, Registration registration, Consumer<String> log) {
+    public LaneRouter(Follower follower, Registration registration, Counters counters, Consumer<String> log) {
+        this.counters = counters;
         this.follower = follower;
         this.registration = registration;
         this.log = log;
@@ -114,8 +122,11 @@ public final class LaneRouter implements Router {
     }
 
     private Choice choose(View view, Service service, Predicate<Endpoint> isOut, Map<String, String> carried) {
-        Choice choice = view.policy.choose(view.policy.read(carried), service, null, isOut);
+        LaneContext context = view.policy.read(carried);
+        Choice choice = view.policy.choose(context, service, null, isOut);
         if (choice.outcome == Choice.Outcome.REFUSED) {
+            Hop hop = view.policy.hop(context, service.application, null);
+            counters.request(new Labels(Labels.OUTBOUND, service.application, service.name, hop.group, hop.lane, Labels.DENIED, UNAVAILABLE), 0);
             sayOnce(choice.refusal);
         }
         return choice;

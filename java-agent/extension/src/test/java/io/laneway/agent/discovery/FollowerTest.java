@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.laneway.agent.statistics.Counters;
 import java.net.InetAddress;
 import java.net.ServerSocket;
 import java.net.Socket;
@@ -30,7 +31,7 @@ class FollowerTest {
 
     private static void follow(ServerSocket control, BiConsumer<Level, String> log) {
         String address = "127.0.0.1:" + control.getLocalPort();
-        new Follower(new Identity(address, "node", "app-a", "", "", "", "", ""), log).start();
+        new Follower(new Identity(address, "node", "app-a", "", "", "", "", ""), new Counters(), log).start();
     }
 
     @Test

@@ -7,6 +7,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.routing.LaneRouter;
 import io.laneway.agent.routing.Registration;
+import io.laneway.agent.statistics.Counters;
 import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.context.Scope;
 import java.lang.reflect.Proxy;
@@ -28,7 +29,7 @@ class ChoosingTest {
 
     @BeforeEach
     void install() {
-        Bridge.install(new LaneRouter(null, new Registration("", ""), said::add));
+        Bridge.install(new LaneRouter(null, new Registration("", ""), new Counters(), said::add));
     }
 
     @AfterEach

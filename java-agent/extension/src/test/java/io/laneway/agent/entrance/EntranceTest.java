@@ -8,6 +8,7 @@ import io.laneway.agent.decision.Group;
 import io.laneway.agent.decision.Lane;
 import io.laneway.agent.decision.Parameter;
 import io.laneway.agent.decision.Policy;
+import io.laneway.agent.statistics.Counters;
 import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.api.baggage.BaggageBuilder;
 import io.opentelemetry.api.common.AttributeKey;
@@ -25,6 +26,7 @@ import org.junit.jupiter.api.Test;
 class EntranceTest {
     private static final Collection<String> A = Collections.singleton("app-a");
 
+    private Counters counters = new Counters();
     private final List<String> said = new ArrayList<>();
 
     /** Group {@code trade} of {@code app-a}, lane {@code gray} by {@code canary: gray} or by path, entered at these. */
@@ -42,7 +44,7 @@ class EntranceTest {
     }
 
     private Entrance at(Policy policy, String tag) {
-        return new Entrance(() -> policy, "app-a", tag, said::add);
+        return new Entrance(() -> policy, "app-a", tag, counters, said::add);
     }
 
     private static Received request(String target, String... headers) {
@@ -100,6 +102,18 @@ class EntranceTest {
     }
 
     @Test
+    void what_an_entrance_has_decided_is_counted_by_lane() {
+        Policy policy = policy(A, Collections.<String>emptyList());
+        at(policy, "").arrived(baggage(), request("/a", "canary", "gray"));
+        at(policy, "").arrived(baggage(), request("/a"));
+        // Decided elsewhere.
+        at(policy, "").arrived(baggage("lane.trade=gray"), request("/a"));
+        Map<String, Long> entered = new TreeMap<>();
+        counters.entered().forEach((lane, count) -> entered.put(lane, count.sum()));
+        assertEquals("{trade/=1, trade/gray=1}", entered.toString());
+    }
+
+    @Test
     void an_edge_believes_nobody() {
         Policy policy = policy(A, A);
         check(policy, request("/a"), baggage("lane.trade=gray", "lane.other=x", "user=7"), "lane.trade=-", "user=7");
@@ -138,18 +152,19 @@ class EntranceTest {
         Policy policy = policy(Collections.<String>emptyList(), Collections.<String>emptyList());
         Entrance gray = at(policy, "gray");
         gray.arrived(baggage("lane.trade=gray"), request("/a"));
-        assertEquals(0, gray.misrouted());
+        assertEquals(0, counters.misroutedSoFar());
         gray.arrived(baggage(), request("/a", "traceparent", "00-1-2-01"));
         gray.arrived(baggage("lane.trade=nobody"), request("/a"));
         // A probe.
         gray.arrived(baggage(), request("/health"));
-        assertEquals(2, gray.misrouted());
+        assertEquals(2, counters.misroutedSoFar());
         assertEquals(1, said.size(), said::toString);
         assertTrue(said.get(0).startsWith("requests arrive that no lane leads to this instance (gray of app-a): 1 so far"), said::toString);
         // The base serves those whose lane has nobody here; and a lane that only the caller knows is newer.
+        counters = new Counters();
         Entrance base = at(policy, "");
         base.arrived(baggage("lane.trade=gray"), request("/a"));
         at(policy, "blue").arrived(baggage("lane.trade=blue"), request("/a"));
-        assertEquals(0, base.misrouted());
+        assertEquals(0, counters.misroutedSoFar());
     }
 }

@@ -7,6 +7,7 @@ import com.alibaba.nacos.api.naming.pojo.Instance;
 import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.routing.LaneRouter;
 import io.laneway.agent.routing.Registration;
+import io.laneway.agent.statistics.Counters;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
@@ -28,7 +29,7 @@ class RegisteringTest {
 
     @Test
     void instances_that_register_carry_the_tag_whatever_their_metadata_are() {
-        Bridge.install(new LaneRouter(null, new Registration("gray", ""), text -> { }));
+        Bridge.install(new LaneRouter(null, new Registration("gray", ""), new Counters(), text -> { }));
         Map<String, String> shared = Collections.singletonMap("zone", "a");
         Instance of = instance(shared);
         Instance without = instance(null);
@@ -45,7 +46,7 @@ class RegisteringTest {
         Instance instance = instance(shared);
         Registering.complete(instance);
         assertSame(shared, instance.getMetadata());
-        Bridge.install(new LaneRouter(null, new Registration("", ""), text -> { }));
+        Bridge.install(new LaneRouter(null, new Registration("", ""), new Counters(), text -> { }));
         Registering.complete(instance);
         assertSame(shared, instance.getMetadata());
     }

@@ -4,11 +4,13 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.discovery.Told;
+import io.laneway.agent.statistics.Counters;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.List;
 import java.util.Map;
+import java.util.TreeMap;
 import org.junit.jupiter.api.Test;
 
 class LaneRouterTest {
@@ -16,7 +18,8 @@ class LaneRouterTest {
     private static final Map<String, String> GRAY = Collections.singletonMap("trade", "gray");
 
     private final List<String> said = new ArrayList<>();
-    private final LaneRouter router = new LaneRouter(null, new Registration("", ""), said::add);
+    private final Counters counters = new Counters();
+    private final LaneRouter router = new LaneRouter(null, new Registration("", ""), counters, said::add);
     /** What the application's registry has, stale as it may be: the base, and a gray instance. */
     private final List<Instance> registered = Arrays.asList(
             new Instance("10.0.0.1", 80, OwnTags.metadata(""), "base"),
@@ -42,6 +45,17 @@ class LaneRouterTest {
         check(new Told().service("sc-b"), BASE);
         check(new Told().service("sc-b"), GRAY);
         assertEquals(Arrays.asList("no usable base instance of sc-b", "no usable instance of sc-b in strict lane trade/gray"), said);
+    }
+
+    @Test
+    void who_may_be_served_by_nobody_is_counted_by_lane() {
+        check(new Told().service("sc-b"), BASE);
+        check(new Told().service("sc-b"), GRAY);
+        check(new Told().service("sc-b"), GRAY);
+        Map<String, Integer> denied = new TreeMap<>();
+        counters.requests().forEach((labels, durations) -> denied.put(
+                labels.service + " " + labels.group + "/" + labels.lane + " " + labels.outcome, durations.counted()[0]));
+        assertEquals("{sc-b / 4=1, sc-b trade/gray 4=2}", denied.toString());
     }
 
     @Test

@@ -9,6 +9,7 @@ import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.bridge.Router;
 import io.laneway.agent.routing.LaneRouter;
 import io.laneway.agent.routing.Registration;
+import io.laneway.agent.statistics.Counters;
 import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.context.Scope;
 import java.net.URI;
@@ -133,7 +134,7 @@ class LoadBalancingTest {
     void a_balancer_that_asks_for_all_instances_is_corrected_from_among_them() {
         List<ServiceInstance> all =
                 Arrays.asList(instance("10.0.0.1", ""), instance("10.0.0.2", "gray"), instance("10.0.0.3", "blue"));
-        Bridge.install(new LaneRouter(null, new Registration("", ""), text -> { }));
+        Bridge.install(new LaneRouter(null, new Registration("", ""), new Counters(), text -> { }));
         ServiceInstanceListSupplier supplier = supplier(all);
         assertEquals(all, LoadBalancing.seen(supplier, supplier.get()).blockFirst());
         for (ServiceInstance chosen : all) {

@@ -1,0 +1,192 @@
+package io.laneway.agent.entrance;
+
+import io.laneway.agent.decision.Addresses;
+import io.laneway.agent.decision.Hop;
+import io.laneway.agent.decision.LaneContext;
+import io.laneway.agent.discovery.View;
+import io.laneway.agent.statistics.Counters;
+import io.laneway.agent.statistics.Labels;
+import io.laneway.agent.statistics.LaneCalls;
+import io.opentelemetry.api.baggage.Baggage;
+import io.opentelemetry.api.common.AttributeKey;
+import io.opentelemetry.api.common.Attributes;
+import io.opentelemetry.context.Context;
+import io.opentelemetry.context.ContextKey;
+import io.opentelemetry.instrumentation.api.instrumenter.OperationListener;
+import java.util.Map;
+import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.Consumer;
+import java.util.function.Supplier;
+
+/**
+ * What passes this application, counted where OpenTelemetry's agent begins and ends its spans: what is served, and what is
+ * called over HTTP at instances that the control plane knows. A call whose context knows no request that is being served has
+ * lost it.
+ */
+public final class Counting {
+    private static final AttributeKey<String> SERVER = AttributeKey.stringKey("server.address");
+    private static final AttributeKey<Long> PORT = AttributeKey.longKey("server.port");
+    private static final AttributeKey<Long> STATUS = AttributeKey.longKey("http.response.status_code");
+    private static final int HTTP_PORT = 80;
+    /** Of lanes that go on being lost a line so often. */
+    private static final long SAY_NANOS = TimeUnit.MINUTES.toNanos(1);
+    private static final ContextKey<Served> SERVED = ContextKey.named("laneway-served");
+    private static final ContextKey<Called> CALLED = ContextKey.named("laneway-called");
+    private static volatile Counting installed;
+
+    private final Supplier<View> view;
+    private final String application;
+    private final String tag;
+    private final Counters counters;
+    private final Consumer<String> log;
+    private final AtomicLong saidAt = new AtomicLong(System.nanoTime() - SAY_NANOS);
+
+    /** {@code tag}: this instance's own, empty for the base. */
+    public Counting(Supplier<View> view, String application, String tag, Counters counters, Consumer<String> log) {
+        this.view = view;
+        this.application = application;
+        this.tag = tag;
+        this.counters = counters;
+        this.log = log;
+    }
+
+    /** The agent has started. */
+    public static void install(Counting counting) {
+        installed = counting;
+    }
+
+    /** A request that is being served. */
+    private static final class Served {
+        final Hop hop;
+        final LaneCalls.Lane lane;
+        final long startedAt;
+
+        Served(Hop hop, LaneCalls.Lane lane, long startedAt) {
+            this.hop = hop;
+            this.lane = lane;
+            this.startedAt = startedAt;
+        }
+    }
+
+    /** A call that waits for its answer. */
+    private static final class Called {
+        final View.At at;
+        final Hop hop;
+        final long startedAt;
+
+        Called(View.At at, Hop hop, long startedAt) {
+            this.at = at;
+            this.hop = hop;
+            this.startedAt = startedAt;
+        }
+    }
+
+    /** Of servers. {@code isCounted}: with their answers, which only HTTP says the class of. */
+    static OperationListener servers(boolean isCounted) {
+        return new OperationListener() {
+            @Override
+            public Context onStart(Context context, Attributes attributes, long startedAt) {
+                Counting counting = installed;
+                return counting == null ? context : counting.served(context, startedAt);
+            }
+
+            @Override
+            public void onEnd(Context context, Attributes attributes, long endedAt) {
+                Counting counting = installed;
+                Served served = context.get(SERVED);
+                if (counting != null && served != null) {
+                    counting.answered(served, isCounted, attributes.get(STATUS), endedAt);
+                }
+            }
+        };
+    }
+
+    /** Of clients of HTTP. */
+    static OperationListener clients() {
+        return new OperationListener() {
+            @Override
+            public Context onStart(Context context, Attributes attributes, long startedAt) {
+                Counting counting = installed;
+                return counting == null ? context : counting.called(context, attributes, startedAt);
+            }
+
+            @Override
+            public void onEnd(Context context, Attributes attributes, long endedAt) {
+                Counting counting = installed;
+                Called called = context.get(CALLED);
+                if (counting != null && called != null) {
+                    counting.returned(called, attributes.get(STATUS), endedAt);
+                }
+            }
+        };
+    }
+
+    Context served(Context context, long startedAt) {
+        View now = view.get();
+        LaneContext lanes = now.policy.read(Entrance.carried(Baggage.fromContext(context)));
+        String[] lane = now.policy.laneOf(lanes, application);
+        LaneCalls.Lane arrived = counters.laneCalls().arrived(lane[0], lane[1]);
+        return context.with(SERVED, new Served(now.policy.hop(lanes, application, tag), arrived, startedAt));
+    }
+
+    private void answered(Served served, boolean isCounted, Long status, long endedAt) {
+        counters.laneCalls().left(served.lane);
+        if (isCounted) {
+            int outcome = status == null ? Labels.FAILED : outcome(served.hop);
+            counters.request(labels(Labels.INBOUND, application, "", served.hop, outcome, status), endedAt - served.startedAt);
+        }
+    }
+
+    Context called(Context context, Attributes attributes, long startedAt) {
+        String host = attributes.get(SERVER);
+        Long port = attributes.get(PORT);
+        View now = view.get();
+        String address = host == null ? null : Addresses.canonical(host, port == null ? HTTP_PORT : port.intValue());
+        View.At at = address == null ? null : now.at(address);
+        if (at == null) {
+            return context;
+        }
+        Map<String, String> carried = Entrance.carried(Baggage.fromContext(context));
+        LaneContext lanes = now.policy.read(carried);
+        String[] lane = now.policy.laneOf(lanes, at.service.application);
+        if (!lane[0].isEmpty()) {
+            counters.laneCalls().carried(lane[0], lane[1]);
+        } else if (carried.isEmpty() && context.get(SERVED) == null) {
+            lost(counters.laneCalls().leftOut(), at);
+        }
+        return context.with(CALLED, new Called(at, now.policy.hop(lanes, at.service.application, at.endpoint.tag), startedAt));
+    }
+
+    private void returned(Called called, Long status, long endedAt) {
+        int outcome = status == null ? Labels.FAILED : outcome(called.hop);
+        counters.request(labels(Labels.OUTBOUND, called.at.service.application, called.at.service.name, called.hop, outcome, status),
+                endedAt - called.startedAt);
+    }
+
+    private void lost(LaneCalls.Lane lane, View.At at) {
+        long said = saidAt.get();
+        long now = System.nanoTime();
+        if (lane != null && now - said >= SAY_NANOS && saidAt.compareAndSet(said, now)) {
+            log.accept("thread `" + Thread.currentThread().getName() + "` calls " + at.service.name
+                    + " for no request that is known, while all that is served is in the lane " + lane.group + "/" + lane.tag
+                    + ": the lane is lost there, and the call is base");
+        }
+    }
+
+    private static Labels labels(int role, String application, String service, Hop hop, int outcome, Long status) {
+        int codeClass = status == null || status < 100 || status > 599 ? 0 : (int) (status / 100);
+        return new Labels(role, application, service, hop.group, hop.lane, outcome, codeClass);
+    }
+
+    private static int outcome(Hop hop) {
+        switch (hop.outcome) {
+            case LANE:
+                return Labels.LANE;
+            case FALLBACK:
+                return Labels.FALLBACK;
+            default:
+                return Labels.BASE;
+        }
+    }
+}
