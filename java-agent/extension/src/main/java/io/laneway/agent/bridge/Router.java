@@ -3,6 +3,7 @@ package io.laneway.agent.bridge;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Predicate;
 
 /**
@@ -32,9 +33,11 @@ public interface Router {
      * @param registered those that the application knows
      * @param isAvailable to whom there is a connection now; others are called where all are such
      * @param carried the lane members of the request's baggage: group to value
+     * @param memo where the agent keeps what it has found out of this very list; empty at first
      * @return some of those; empty where nobody may
      */
-    List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable, Map<String, String> carried);
+    List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable,
+            Map<String, String> carried, AtomicReference<Object> memo);
 
     /**
      * What a registration of this process says: {@code metadata} of the application's own, completed by the tag and the

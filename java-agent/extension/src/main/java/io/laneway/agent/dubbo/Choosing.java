@@ -4,6 +4,7 @@ import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.bridge.Router;
 import io.opentelemetry.api.baggage.Baggage;
+import java.lang.ref.WeakReference;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
@@ -13,8 +14,10 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.WeakHashMap;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ExecutionException;
+import java.util.concurrent.atomic.AtomicReference;
 import org.apache.dubbo.common.URL;
 import org.apache.dubbo.rpc.Invoker;
 import org.apache.dubbo.rpc.cluster.Directory;
@@ -30,6 +33,9 @@ public final class Choosing {
     /** Where registrations say their tags. */
     private static final String[] TAGS = {"laneway.io/tag", "alicloud.service.tag"};
 
+    /** By directory. Held weakly, for what it has may hold the directory. */
+    private static final Map<Directory<?>, WeakReference<Offered>> OFFERED = Collections.synchronizedMap(new WeakHashMap<>());
+
     private Choosing() {}
 
     /**
@@ -43,7 +49,11 @@ public final class Choosing {
         }
         try {
             List<Invoker<?>> all = all(directory, invokers);
-            return all.isEmpty() || isChosenElsewhere(directory, all) ? invokers : allowed(router, all, invokers);
+            if (all.isEmpty()) {
+                return invokers;
+            }
+            Offered offered = offered(directory, all);
+            return offered.isChosenElsewhere ? invokers : allowed(router, offered, invokers);
         } catch (Throwable error) {
             router.failed(ADAPTER, error);
             return invokers;
@@ -71,23 +81,74 @@ public final class Choosing {
         return false;
     }
 
-    /** Of several applications, versions or groups that offer an interface each is decided by itself. */
-    private static List<Invoker<?>> allowed(Router router, List<Invoker<?>> all, List<Invoker<?>> routed)
-            throws ExecutionException {
-        Map<List<String>, List<Instance>> registered = new LinkedHashMap<>();
-        for (Invoker<?> invoker : all) {
-            URL url = invoker.getUrl();
-            Instance instance = new Instance(url.getHost(), url.getPort(), metadata(url), invoker);
-            registered.computeIfAbsent(names(url), names -> new ArrayList<>()).add(instance);
+    /** What a directory last had is not looked at again while it has the very same. */
+    private static Offered offered(Directory<?> directory, List<Invoker<?>> all) {
+        WeakReference<Offered> last = OFFERED.get(directory);
+        Offered known = last == null ? null : last.get();
+        if (known != null && known.isOf(all)) {
+            return known;
         }
-        waitFor(router, registered.keySet());
+        Offered fresh = new Offered(all, isChosenElsewhere(directory, all));
+        OFFERED.put(directory, new WeakReference<>(fresh));
+        return fresh;
+    }
+
+    /** What a directory has, as the agent is asked of it. */
+    private static final class Offered {
+        final boolean isChosenElsewhere;
+        final List<Part> parts = new ArrayList<>();
+        private final List<Invoker<?>> all;
+
+        Offered(List<Invoker<?>> all, boolean isChosenElsewhere) {
+            this.all = all;
+            this.isChosenElsewhere = isChosenElsewhere;
+            if (isChosenElsewhere) {
+                return;
+            }
+            Map<List<String>, List<Instance>> registered = new LinkedHashMap<>();
+            for (Invoker<?> invoker : all) {
+                URL url = invoker.getUrl();
+                Instance instance = new Instance(url.getHost(), url.getPort(), metadata(url), invoker);
+                registered.computeIfAbsent(names(url), names -> new ArrayList<>()).add(instance);
+            }
+            registered.forEach((names, instances) -> parts.add(new Part(names.toArray(new String[0]), instances)));
+        }
+
+        boolean isOf(List<Invoker<?>> others) {
+            if (others.size() != all.size()) {
+                return false;
+            }
+            for (int at = 0; at < others.size(); at++) {
+                if (others.get(at) != all.get(at)) {
+                    return false;
+                }
+            }
+            return true;
+        }
+    }
+
+    /** Those of one application, version and group, by the names that they may be registered by. */
+    private static final class Part {
+        final String[] names;
+        final List<Instance> instances;
+        final AtomicReference<Object> memo = new AtomicReference<>();
+
+        Part(String[] names, List<Instance> instances) {
+            this.names = names;
+            this.instances = instances;
+        }
+    }
+
+    /** Of several applications, versions or groups that offer an interface each is decided by itself. */
+    private static List<Invoker<?>> allowed(Router router, Offered offered, List<Invoker<?>> routed) throws ExecutionException {
+        waitFor(router, offered.parts);
         Map<String, String> carried = carried();
         List<Invoker<?>> found = new ArrayList<>();
-        registered.forEach((names, instances) -> {
-            for (Instance one : router.among(names.toArray(new String[0]), instances, Choosing::isAvailable, carried)) {
+        for (Part part : offered.parts) {
+            for (Instance one : router.among(part.names, part.instances, Choosing::isAvailable, carried, part.memo)) {
                 found.add((Invoker<?>) one.known);
             }
-        });
+        }
         Set<Invoker<?>> left = Collections.newSetFromMap(new IdentityHashMap<>());
         left.addAll(routed);
         List<Invoker<?>> foundRouted = new ArrayList<>(found);
@@ -100,10 +161,10 @@ public final class Choosing {
     }
 
     /** Until it is known what these names mean, which the agent ends in time; not on a thread that has others' calls to serve. */
-    private static void waitFor(Router router, Set<List<String>> all) throws ExecutionException {
+    private static void waitFor(Router router, List<Part> all) throws ExecutionException {
         List<CompletableFuture<Void>> answers = new ArrayList<>();
-        for (List<String> names : all) {
-            for (String name : names) {
+        for (Part part : all) {
+            for (String name : part.names) {
                 CompletableFuture<Void> answer = router.ready(name);
                 if (answer != null) {
                     answers.add(answer);

@@ -9,7 +9,8 @@ import java.util.List;
 public class DubboModule extends AdapterModule {
     /** Called by the agent, once. */
     public DubboModule() {
-        super("laneway-dubbo", ClusterInstrumentation.CLUSTER, "io.laneway.agent.dubbo.Choosing");
+        super("laneway-dubbo", ClusterInstrumentation.CLUSTER, "io.laneway.agent.dubbo.Choosing", "io.laneway.agent.dubbo.Choosing$Offered",
+                "io.laneway.agent.dubbo.Choosing$Part");
     }
 
     @Override

@@ -24,6 +24,7 @@ import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.Executors;
 import java.util.concurrent.ScheduledExecutorService;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Consumer;
 import java.util.function.Predicate;
 
@@ -93,24 +94,23 @@ public final class LaneRouter implements Router {
     }
 
     @Override
-    public List<Instance> among(
-            String[] services, List<Instance> registered, Predicate<Instance> isAvailable, Map<String, String> carried) {
+    public List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable,
+            Map<String, String> carried, AtomicReference<Object> memo) {
         return follower == null
                 ? OwnTags.allowed(registered, carried)
-                : among(follower.view(), services, registered, isAvailable, carried);
+                : among(follower.view(), services, registered, isAvailable, carried, memo);
     }
 
     List<Instance> among(View view, String[] names, List<Instance> registered, Predicate<Instance> isAvailable,
-            Map<String, String> carried) {
+            Map<String, String> carried, AtomicReference<Object> memo) {
         for (String name : names) {
             Service service = view.service(name.toLowerCase(Locale.ROOT));
             if (service == null) {
                 continue;
             }
-            Reachable reachable = new Reachable(service, registered);
+            Reachable reachable = Reachable.of(service, registered, memo);
             // Whom there is no connection to at all does not exist here; whose connection is broken counts as ejected.
-            Service connected = service.only(endpoint -> reachable.isAny(endpoint, any -> true));
-            Choice choice = choose(view, connected, endpoint -> !reachable.isAny(endpoint, isAvailable), carried);
+            Choice choice = choose(view, reachable.connected(), endpoint -> !reachable.isAny(endpoint, isAvailable), carried);
             return reachable.of(choice.endpoints, isAvailable);
         }
         for (String name : names) {

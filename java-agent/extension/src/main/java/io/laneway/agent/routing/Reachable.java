@@ -8,10 +8,12 @@ import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
+import java.util.IdentityHashMap;
 import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Predicate;
 
 /**
@@ -22,8 +24,25 @@ final class Reachable {
     private final Map<String, List<Instance>> byAddress = new HashMap<>();
     private final Map<String, List<Instance>> unnamedByHost = new HashMap<>();
     private final Map<String, Set<String>> tagsByHost = new HashMap<>();
+    private final Map<Endpoint, List<Instance>> byEndpoint = new IdentityHashMap<>();
+    private final Service service;
+    private final Service connected;
+    private final List<Instance> registered;
 
-    Reachable(Service service, List<Instance> registered) {
+    /** Found out anew where the list or the service is another one than that of {@code memo}. Neither is ever changed. */
+    static Reachable of(Service service, List<Instance> registered, AtomicReference<Object> memo) {
+        Object last = memo.get();
+        if (last instanceof Reachable && ((Reachable) last).service == service && ((Reachable) last).registered == registered) {
+            return (Reachable) last;
+        }
+        Reachable fresh = new Reachable(service, registered);
+        memo.set(fresh);
+        return fresh;
+    }
+
+    private Reachable(Service service, List<Instance> registered) {
+        this.service = service;
+        this.registered = registered;
         Set<String> named = new HashSet<>();
         for (Endpoint endpoint : service.endpoints()) {
             named.add(endpoint.address);
@@ -38,25 +57,39 @@ final class Reachable {
                 to.computeIfAbsent(key, unused -> new ArrayList<>(1)).add(instance);
             }
         }
+        for (Endpoint endpoint : service.endpoints()) {
+            byEndpoint.put(endpoint, found(endpoint));
+        }
+        connected = service.only(endpoint -> !byEndpoint.get(endpoint).isEmpty());
+    }
+
+    /** The service with those of its instances alone that are reached by any connection. */
+    Service connected() {
+        return connected;
     }
 
     /** Whether an instance is reached by a connection of which this holds. */
     boolean isAny(Endpoint endpoint, Predicate<Instance> holds) {
-        return at(endpoint).stream().anyMatch(holds);
+        for (Instance instance : byEndpoint.get(endpoint)) {
+            if (holds.test(instance)) {
+                return true;
+            }
+        }
+        return false;
     }
 
     /** All connections to these instances; those of which this holds, where it holds of any. */
     List<Instance> of(List<Endpoint> endpoints, Predicate<Instance> holds) {
         Set<Instance> all = new LinkedHashSet<>();
         for (Endpoint endpoint : endpoints) {
-            all.addAll(at(endpoint));
+            all.addAll(byEndpoint.get(endpoint));
         }
         List<Instance> held = new ArrayList<>(all);
         held.removeIf(holds.negate());
         return held.isEmpty() ? new ArrayList<>(all) : held;
     }
 
-    private List<Instance> at(Endpoint endpoint) {
+    private List<Instance> found(Endpoint endpoint) {
         List<Instance> found = byAddress.get(endpoint.address);
         for (String other : endpoint.otherAddresses) {
             found = found == null ? byAddress.get(other) : found;

@@ -67,7 +67,18 @@ class ChoosingTest {
 
     private static Directory<?> directory(List<Invoker<?>> all) {
         return (Directory<?>) Proxy.newProxyInstance(ChoosingTest.class.getClassLoader(), new Class<?>[] {Directory.class},
-                (proxy, method, arguments) -> method.getName().equals("getAllInvokers") ? all : null);
+                (proxy, method, arguments) -> {
+                    switch (method.getName()) {
+                        case "getAllInvokers":
+                            return all;
+                        case "equals":
+                            return proxy == arguments[0];
+                        case "hashCode":
+                            return System.identityHashCode(proxy);
+                        default:
+                            return null;
+                    }
+                });
     }
 
     @SuppressWarnings({"unchecked", "rawtypes"})
@@ -83,6 +94,17 @@ class ChoosingTest {
         try (Scope unused = Baggage.builder().put("lane.trade", "gray").build().makeCurrent()) {
             assertEquals(Arrays.asList(all.get(1), all.get(2)), Choosing.allowed(directory(all), all));
         }
+    }
+
+    @Test
+    void a_directory_that_has_others_than_before_is_looked_at_again() {
+        List<Invoker<?>> all = new ArrayList<>(Arrays.asList(of("one", "10.0.0.1:1", ""), of("one", "10.0.0.2:1", "gray")));
+        Directory<?> directory = directory(all);
+        assertEquals(all.subList(0, 1), Choosing.allowed(directory, new ArrayList<>(all)));
+        all.set(1, of("one", "10.0.0.2:1", ""));
+        assertEquals(all, Choosing.allowed(directory, new ArrayList<>(all)));
+        all.remove(0);
+        assertEquals(all, Choosing.allowed(directory, new ArrayList<>(all)));
     }
 
     @Test

@@ -1,9 +1,11 @@
 package io.laneway.agent.routing;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.discovery.Told;
+import io.laneway.agent.discovery.View;
 import io.laneway.agent.statistics.Counters;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -11,6 +13,7 @@ import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
+import java.util.concurrent.atomic.AtomicReference;
 import org.junit.jupiter.api.Test;
 
 class LaneRouterTest {
@@ -83,7 +86,7 @@ class LaneRouterTest {
         List<String> found = new ArrayList<>();
         String[] names = {"providers:Shop::", "sc-b"};
         for (Instance instance : router.among(
-                told.view(), names, all, one -> !one.known.toString().startsWith("!"), carried)) {
+                told.view(), names, all, one -> !one.known.toString().startsWith("!"), carried, new AtomicReference<>())) {
             found.add(instance.known.toString());
         }
         assertEquals(Arrays.asList(expected), found, () -> carried + " of " + connected);
@@ -102,6 +105,27 @@ class LaneRouterTest {
         assertEquals(Collections.singletonList("no usable instance of sc-b in strict lane trade/gray"), said);
         // Of the base too those that are there come first, and else those that are not.
         among(told, BASE, "!10.0.0.1:80 10.0.0.2:80", "!10.0.0.1:80");
+    }
+
+    @Test
+    void what_was_found_out_of_connections_holds_for_these_connections_and_this_picture_alone() {
+        AtomicReference<Object> memo = new AtomicReference<>();
+        View before = new Told().service("sc-b", "10.0.0.1:80", "10.0.0.2:80=gray").view();
+        assertEquals("[gray]", known(before, registered, memo));
+        Object found = memo.get();
+        assertEquals("[gray]", known(before, registered, memo));
+        assertSame(found, memo.get());
+        // The gray one is the base now, and then there are other connections.
+        View after = new Told().lenient().service("sc-b", "10.0.0.2:80").view();
+        assertEquals("[gray]", known(after, registered, memo));
+        assertEquals("[]", known(after, registered.subList(0, 1), memo));
+        assertEquals("[gray]", known(before, registered, memo));
+    }
+
+    private String known(View view, List<Instance> connected, AtomicReference<Object> memo) {
+        List<Object> known = new ArrayList<>();
+        router.among(view, new String[] {"sc-b"}, connected, any -> true, GRAY, memo).forEach(one -> known.add(one.known));
+        return known.toString();
     }
 
     @Test

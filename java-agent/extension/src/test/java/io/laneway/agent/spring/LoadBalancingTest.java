@@ -19,6 +19,7 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Predicate;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
@@ -164,7 +165,7 @@ class LoadBalancingTest {
 
             @Override
             public List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable,
-                    Map<String, String> carried) {
+                    Map<String, String> carried, AtomicReference<Object> memo) {
                 throw new AssertionError();
             }
 
