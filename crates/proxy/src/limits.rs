@@ -52,8 +52,8 @@ limits! {
     /// How long a request waits for an instance that its source does not hear from either, before it is put aside for as
     /// long as such an instance is kept, or until it is heard: long enough for an answer that is slow, and not much more.
     SILENT_WAITED_FOR: Duration = Duration::from_secs(3);
-    /// How long an instance may take to begin its answer before that counts as unanswered, where its caller may wait for
-    /// longer: for ever, if it is no call of gRPC. Of those what counts is [`Timeouts::sign_of_life`].
+    /// How long an instance may take to begin its answer before that counts as unanswered, where its caller may wait for ever.
+    /// In calls of gRPC what counts is a sign of life (`--sign-of-life-timeout-seconds`).
     HELD_HUNG_AFTER: Duration = Duration::from_secs(60);
     /// How long a caller must have waited for its leaving to count as unanswered: one that leaves earlier has changed its
     /// mind.
