@@ -141,8 +141,10 @@ const WHERE: [&str; 5] = ["--server", "--token-file", "--data", "--namespace", "
 /// The words that are no options, and of the options those that say where.
 fn sort(words: &[String]) -> (Vec<&str>, Vec<&str>) {
     let command = super::Arguments::command();
-    let verbs = command.get_subcommands();
-    let all = verbs.flat_map(|verb| verb.get_subcommands().chain([verb]));
+    // Of the verbs that are named: one's flag may take a value elsewhere.
+    let is_named = |verb: &&clap::Command| words.iter().any(|word| word == verb.get_name());
+    let verbs = command.get_subcommands().filter(is_named);
+    let all = verbs.flat_map(|verb| verb.get_subcommands().filter(is_named).chain([verb]));
     let options: Vec<_> = all.flat_map(clap::Command::get_arguments).collect();
     let takes_value = |word: &str| {
         options.iter().any(|option| {

@@ -91,8 +91,9 @@ async fn instances_that_speak_http2_get_all_requests_on_one_connection() {
     let (asked, mut answers) = server.next().await;
     let (second, _) = client.begin(post(), true).await;
     let (other, mut answers_other) = server.next().await;
-    assert!(other.body().is_end_stream());
     let running = server.run();
+    // A frame of data that is empty ends it, as gRPC asks of who sends no message.
+    assert!(whole(other.into_body()).await.0.is_empty());
     assert_eq!(asked.uri(), "http://shop/pkg.Service/Method?x");
     assert_eq!(asked.headers().get("te").unwrap(), "trailers");
     assert_eq!(asked.headers().get("content-type").unwrap(), grpc);
