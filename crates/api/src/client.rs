@@ -109,6 +109,15 @@ impl CallError {
     pub fn is_not_found(&self) -> bool {
         matches!(self, Self::Refused(problem) if problem.status == StatusCode::NOT_FOUND.as_u16())
     }
+
+    /// Whether the same call may succeed a while later: nobody answered, or too late, or said that it cannot now.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } | Self::Late { .. } => true,
+            Self::Refused(problem) => problem.status == StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+            _ => false,
+        }
+    }
 }
 
 /// Why nobody answered as expected.

@@ -163,6 +163,9 @@ fn words(judgement: &Judgement) -> String {
         (State::TooLittle, _) if about.base_requests == 0 => {
             format!("too little traffic to say: no request of base to compare {name} with")
         }
+        (State::TooLittle, _) if about.is_idle => format!(
+            "too little traffic to say: for five minutes no request in the lane beside one of base, for {name}"
+        ),
         (State::TooLittle, _) => format!(
             "too little traffic to say: {} of about {} needed, for {name}",
             about.requests,

@@ -9,6 +9,7 @@ use api::{
         StatisticsFigures, StatisticsLaneShare, StatisticsLine, StatisticsProcess, StatisticsRow,
         StatisticsSeries, StatisticsShare, StatisticsTop, StatisticsVerdict,
     },
+    time::unix_second,
 };
 use axum::{
     Json,
@@ -623,7 +624,7 @@ pub(super) async fn compare(
     params(
         ("group" = String, Query, description = "The lane group"),
         ("lane" = String, Query, description = "The tag of the lane"),
-        ("since" = Option<String>, Query, description = "How long ago to begin, 1s to 24h; default: since the lane was enabled, or 15 minutes before the control plane started"),
+        ("since" = Option<String>, Query, description = "How long ago to begin, 1s to 24h, or when: a time in RFC 3339, or `now`; default: since the lane was enabled, or 15 minutes before the control plane started"),
         ("errors" = Option<String>, Query, description = "How many more errors matter, in percent of requests, 0.1 to 100; default 1"),
         ("slow" = Option<String>, Query, description = "How many more answers slower than 95 % of base's matter, in percent, 0.1 to 100; default 10"),
     ),
@@ -641,7 +642,7 @@ pub(super) async fn verdict(
         return Err(Refused::new(404, "not found", detail));
     }
     let since = match asked.text("since") {
-        Some(text) => Some(back(text)?),
+        Some(text) => Some(begin(text, control.statistics().second(Instant::now()))?),
         None => None,
     };
     let effect = effect(&asked)?;
@@ -649,16 +650,16 @@ pub(super) async fn verdict(
     beside(control, move |control| {
         let now = Instant::now();
         let look_back =
-            |seconds| trials::look_back(control.statistics(), &group, &lane, seconds, &effect, now);
+            |since| trials::look_back(control.statistics(), &group, &lane, since, &effect, now);
         let judged = match since {
-            Some(seconds) => look_back(seconds).map(Some),
+            Some(since) => look_back(since).map(Some),
             None => judging::follow(control)
                 .map(|()| control.trials().judge(&group.name, &lane, &effect)),
         };
         let judged = judged.and_then(|it| match it {
             Some(judgement) => Ok(judgement),
             // A disabled lane is on no trial.
-            None => look_back(900),
+            None => look_back(control.statistics().second(now).saturating_sub(trials::IN_MEMORY)),
         });
         judged.map(|judgement| judging::told(&group, &lane, &judgement)).map_err(no_history)
     })
@@ -673,10 +674,20 @@ fn has_lane(control: &Control, group: &str, tag: &str) -> bool {
     })
 }
 
-fn back(text: &str) -> Result<u64, Refused> {
-    let within = seconds("since", text).ok().filter(|it| *it <= trials::BACK_MAX);
-    within.ok_or_else(|| {
-        let detail = format!("since: `{text}`: use 1s to 24h, a number and one of s, m and h");
+/// The second that a verdict's time begins with.
+fn begin(text: &str, now: u64) -> Result<u64, Refused> {
+    let begin = match text {
+        "now" => Some(now),
+        // A clock may be ahead of this one: nothing was counted since.
+        text => unix_second(text)
+            .or_else(|| seconds("since", text).ok().map(|it| now.saturating_sub(it))),
+    };
+    // Who waits for a verdict of the last 24 hours asks again with the time that these began at.
+    let back_max = trials::BACK_MAX + if unix_second(text).is_some() { 3_600 } else { 0 };
+    begin.filter(|it| now.saturating_sub(*it) <= back_max).ok_or_else(|| {
+        let detail = format!(
+            "since: `{text}`: use 1s to 24h, a number and one of s, m and h; or a time of the last 24 hours, such as 2026-11-24T06:30:00Z, or now"
+        );
         Refused::new(400, "bad query", detail)
     })
 }
@@ -787,6 +798,24 @@ mod tests {
         left.count(4, 100, &[5, 9]);
         counted.add(Outcome::Failed, &left);
         assert_eq!((counted.errors(), counted.failed), (7, 9), "whoever leaves is no error");
+    }
+
+    #[test]
+    fn a_verdict_begins_at_a_time_that_may_be_told_in_three_ways() {
+        let now = 1_795_501_800;
+        for (text, expected) in [
+            ("now", Some(now)),
+            ("10m", Some(now - 600)),
+            ("24h", Some(now - 86_400)),
+            ("2026-11-24T06:20:00Z", Some(now - 600)),
+            // A day ago when it was first asked for.
+            ("2026-11-23T06:00:00Z", Some(now - 88_200)),
+            ("25h", None),
+            ("2026-11-20T06:00:00Z", None),
+            ("yesterday", None),
+        ] {
+            assert_eq!(begin(text, now).ok(), expected, "{text}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! Pure: what was counted comes step by step; there is no clock here, nor chance. See [`evidence`] for why it may be looked
 //! at as often as one likes.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use telemetry::sketch::BUCKETS;
 
@@ -28,6 +28,15 @@ const SUSPICION: f64 = 2.0;
 
 /// Requests of base from which its 95th percentile is taken.
 const REFERENCE_MIN: u64 = 20;
+
+/// Seconds without a request of the lane beside one of base after which what was seen says nothing of how things are.
+const IDLE: u64 = 300;
+
+/// Seconds after which a caller that does not call is none any more.
+const CALLS_FOR: u64 = 900;
+
+/// Steps in which a call that failed may become an error of the request it was made for.
+const AHEAD: usize = 15;
 
 /// Requests of the lane that are needed, about, where nothing has been seen yet.
 const NEEDED_FIRST: u64 = 400;
@@ -54,13 +63,26 @@ pub(crate) struct Side {
     pub(crate) errors: u64,
     /// Calls of its own that failed: errors that are not its own.
     pub(crate) failed_calls: u64,
+    /// Errors, not among the others, of which it is not told whose they are.
+    pub(crate) doubtful: u64,
     /// Durations, in the buckets of a [`telemetry::sketch`].
     pub(crate) durations: [u32; BUCKETS],
 }
 
 impl Default for Side {
     fn default() -> Self {
-        Self { requests: 0, errors: 0, failed_calls: 0, durations: [0; BUCKETS] }
+        Self { requests: 0, errors: 0, failed_calls: 0, doubtful: 0, durations: [0; BUCKETS] }
+    }
+}
+
+impl Side {
+    /// Adds requests with their errors and durations.
+    pub(crate) fn add(&mut self, more: &Self) {
+        self.requests = self.requests.saturating_add(more.requests);
+        self.errors = self.errors.saturating_add(more.errors);
+        for (sum, more) in self.durations.iter_mut().zip(more.durations) {
+            *sum = sum.saturating_add(more);
+        }
     }
 }
 
@@ -104,6 +126,8 @@ pub(crate) struct Judged {
     pub(crate) base_requests: u64,
     /// Requests of the lane that are needed, about, until something can be said; `None`: it is.
     pub(crate) needed: Option<u64>,
+    /// No request of the lane beside one of base for [`IDLE`] seconds.
+    pub(crate) is_idle: bool,
     worth: f64,
 }
 
@@ -142,8 +166,12 @@ impl Verdict {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Trial {
     applications: BTreeMap<Box<str>, Application>,
-    /// Who calls whom for the lane.
-    calls: BTreeSet<(Box<str>, Box<str>)>,
+    /// Who calls whom for the lane, and when last.
+    calls: BTreeMap<(Box<str>, Box<str>), u64>,
+    /// Applications whose hops fell back when it was last told who served.
+    fallen_back: BTreeMap<Box<str>, bool>,
+    /// Applications of the group.
+    members: usize,
 }
 
 #[derive(Debug, Clone, Default)]
@@ -151,18 +179,42 @@ struct Application {
     errors: Evidence,
     own: Evidence,
     slow: Evidence,
-    /// Failed calls that were more than the errors of their step: of errors that are told with the next one.
-    ahead: [u64; 2],
+    /// Failed calls of the lane in excess of base's: what may be passed on.
+    calls: Evidence,
+    /// Failed calls that were more than the errors of their step, of each side: of errors that are told later.
+    ahead: [VecDeque<u64>; 2],
+    /// The latest second with requests of both.
+    latest: u64,
+    /// Errors of which it is not told whose they are.
+    doubtful: u64,
     /// Durations of base of before, older ones fading.
     reference: Vec<u64>,
 }
 
 impl Trial {
     /// Somebody calls somebody else for the lane.
-    pub(crate) fn calls(&mut self, caller: &str, callee: &str) {
+    pub(crate) fn calls(&mut self, second: u64, caller: &str, callee: &str) {
         if caller != callee {
-            self.calls.insert((caller.into(), callee.into()));
+            self.calls.insert((caller.into(), callee.into()), second);
         }
+    }
+
+    /// Forgets applications that are no members of the group, and calls of long before a second.
+    pub(crate) fn keep(&mut self, members: &[String], until: u64) {
+        let is_member = |name: &str| members.iter().any(|it| **it == *name);
+        self.applications.retain(|name, _| is_member(name));
+        self.fallen_back.retain(|name, _| is_member(name));
+        self.calls.retain(|_, latest| *latest + CALLS_FOR >= until);
+        self.members = members.len();
+    }
+
+    /// Whether requests of the lane for an application, that it is not told of who served them, may be of what it falls back
+    /// to: where any fell back now or when it was last told, and where it never was.
+    pub(crate) fn falls_back(&mut self, application: &str, served: u64, fallback: u64) -> bool {
+        if served > 0 || fallback > 0 {
+            self.fallen_back.insert(application.into(), fallback > 0);
+        }
+        self.fallen_back.get(application).copied().unwrap_or(true)
     }
 
     /// Takes one step of an application into account.
@@ -178,14 +230,17 @@ impl Trial {
         }
     }
 
-    /// How the lane stands now.
-    pub(crate) fn judge(&self, effect: &Effect) -> Verdict {
+    /// How the lane stands at a second.
+    pub(crate) fn judge(&self, effect: &Effect, until: u64) -> Verdict {
         let all = self.applications.iter().map(|(name, it)| (&**name, it));
         let served: Vec<(&str, &Application)> =
             all.filter(|(_, it)| it.errors.all().lane > 0).collect();
-        let threshold = (TESTS * served.len().max(1) as f64 / ALPHA).ln();
+        let tried = served.len().max(self.members).max(1);
+        let threshold = (TESTS * tried as f64 / ALPHA).ln();
+        let is_idle = |it: &Application| it.latest + IDLE < until;
         let slow = |enough: f64| -> BTreeSet<&str> {
-            let all = served.iter().filter(|(_, it)| is_worse(&it.slow, enough, effect.slow));
+            let all = served.iter().filter(|(_, it)| !is_idle(it));
+            let all = all.filter(|(_, it)| is_worse(&it.slow, enough, effect.slow));
             all.map(|(name, _)| *name).collect()
         };
         let (certain, suspected) = (slow(threshold), slow(SUSPICION));
@@ -197,7 +252,7 @@ impl Trial {
             let is_slow =
                 certain.contains(name) || (slowed.contains(name) && suspected.contains(name));
             let slower = is_slow.then_some(if is_passing { State::PassedOn } else { State::Worse });
-            it.judge(name, threshold, effect, slower)
+            it.judge(name, threshold, effect, slower, is_idle(it))
         };
         let applications: Vec<Judged> = served.iter().map(judged).collect();
         let of_state = |state| applications.iter().filter(move |it| it.state == state);
@@ -218,7 +273,7 @@ impl Trial {
     fn reached_from<'a>(&'a self, from: &'a str) -> BTreeSet<&'a str> {
         let (mut seen, mut next) = (BTreeSet::from([from]), vec![from]);
         while let Some(caller) = next.pop() {
-            for (_, callee) in self.calls.iter().filter(|(by, _)| **by == *caller) {
+            for (_, callee) in self.calls.keys().filter(|(by, _)| **by == *caller) {
                 if seen.insert(callee) {
                     next.push(callee);
                 }
@@ -239,11 +294,13 @@ impl Application {
             base_hits: base.errors,
         };
         self.errors.observe(second, errors);
-        let own = |side: &Side, ahead: &mut u64| {
-            let explained = side.failed_calls.saturating_add(*ahead);
-            *ahead = explained.saturating_sub(side.errors).min(side.failed_calls);
-            side.errors.saturating_sub(explained)
-        };
+        self.doubtful = self.doubtful.saturating_add(lane.doubtful);
+        if lane.requests > 0 && base.requests > 0 {
+            self.latest = second;
+        }
+        let calls = |side: &Side| side.failed_calls.min(side.requests);
+        let calls = Tally { lane_hits: calls(lane), base_hits: calls(base), ..errors };
+        self.calls.observe(second, calls);
         let lane_hits = own(lane, &mut self.ahead[0]);
         let base_hits = own(base, &mut self.ahead[1]);
         self.own.observe(second, Tally { lane_hits, base_hits, ..errors });
@@ -282,16 +339,42 @@ impl Application {
             .filter(|bucket| *bucket < BUCKETS)
     }
 
+    /// Whether failed calls are more than base's by so much that errors may be theirs.
+    fn is_explained_by_calls(&self, errors: Tally) -> bool {
+        let more = |tally: Tally| {
+            let [lane, base] = tally.ratios();
+            lane - base
+        };
+        let calls = self.calls.since().map_or(0.0, |(_, tally)| more(tally));
+        calls * 2.0 >= more(errors)
+    }
+
+    /// The share of the lane's requests that failed for whom is not told.
+    fn share_in_doubt(&self) -> f64 {
+        let all = self.errors.all().lane.saturating_add(self.doubtful).max(1);
+        self.doubtful as f64 / all as f64
+    }
+
     /// `slower`: whether its answers are, by itself or by whom it calls.
-    fn judge(&self, name: &str, threshold: f64, effect: &Effect, slower: Option<State>) -> Judged {
+    fn judge(
+        &self,
+        name: &str,
+        threshold: f64,
+        effect: &Effect,
+        slower: Option<State>,
+        is_idle: bool,
+    ) -> Judged {
         let alpha = RANGE_ALPHA / 2.0;
         let (errors, slow) = (self.errors.range(alpha), self.slow.range(alpha));
         let worse = |evidence: &Evidence, effect| {
             let (second, tally) = evidence.since()?;
-            is_worse(evidence, threshold, effect).then_some((What::Errors, second, tally))
+            let is_worse = !is_idle && is_worse(evidence, threshold, effect);
+            is_worse.then_some((What::Errors, second, tally))
         };
-        let own = worse(&self.own, effect.errors);
         let passed = worse(&self.errors, effect.errors);
+        // Calls that fail as often for base explain nothing.
+        let own = worse(&self.own, effect.errors)
+            .or(passed.filter(|(.., tally)| !self.is_explained_by_calls(*tally)));
         let is_cause = slower == Some(State::Worse);
         let slower = slower.and(self.slow.since()).map(|(second, it)| (What::Slow, second, it));
         let is_within =
@@ -300,7 +383,10 @@ impl Application {
             State::Worse
         } else if passed.is_some() || slower.is_some() {
             State::PassedOn
-        } else if is_within(errors, effect.errors) && is_within(slow, effect.slow) {
+        } else if !is_idle
+            && is_within(errors, effect.errors - self.share_in_doubt())
+            && is_within(slow, effect.slow)
+        {
             State::NoWorse
         } else {
             State::TooLittle
@@ -319,9 +405,25 @@ impl Application {
             requests: all.lane,
             base_requests: all.base,
             needed: needed.map(|it| it.unwrap_or(NEEDED_FIRST).max(all.lane + 1)),
+            is_idle,
             worth: self.own.worth().max(if is_cause { self.slow.worth() } else { f64::MIN }),
         }
     }
+}
+
+/// Errors that no failed call of this step or of those shortly before it explains.
+fn own(side: &Side, ahead: &mut VecDeque<u64>) -> u64 {
+    if ahead.len() > AHEAD {
+        ahead.pop_front();
+    }
+    ahead.push_back(side.failed_calls);
+    let mut errors = side.errors;
+    for calls in ahead {
+        let explained = errors.min(*calls);
+        *calls -= explained;
+        errors -= explained;
+    }
+    errors
 }
 
 /// Enough evidence, of a difference that matters.

@@ -8,7 +8,9 @@
 //! Ville's inequality it then ever reaches 1/alpha with a chance of at most alpha.
 //!
 //! A lane may get worse after days of health: stakes are put in at each of many times (their sum is 1), so that what was lost
-//! before matters little.
+//! before matters little. Once nothing speaks for a change any more, what was won is given back, and the stakes begin anew with
+//! no more than there was at first: a repaired fault is no evidence of the next one, and the bound still holds, as giving away
+//! makes no game more favourable.
 
 /// Odds of the lane's hits against base's that are bet on; a mixture over them is as valid as each.
 const ODDS: [f64; 4] = [1.5, 3.0, 8.0, 25.0];
@@ -126,6 +128,10 @@ impl Evidence {
         self.change += mean - (ODDS.len() as f64).ln();
         if self.change <= 0.0 {
             (self.change, self.since) = (0.0, None);
+            if self.worth() > 0.0 {
+                (self.steps, self.rest) = (0, 1.0);
+                self.stakes = [f64::NEG_INFINITY; ODDS.len()];
+            }
         } else {
             self.since.get_or_insert((second, Tally::default())).1.add(seen);
         }
@@ -226,6 +232,33 @@ mod tests {
         });
         assert!(seen.is_some_and(|steps| steps < 20), "{seen:?} steps");
         assert_eq!(evidence.since().unwrap().0, 40_000);
+    }
+
+    #[test]
+    fn what_was_won_before_a_repair_accuses_nobody_after_it() {
+        use rand::{RngExt, SeedableRng, rngs::StdRng};
+
+        for seed in 0..5 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let mut evidence = Evidence::default();
+            let mut step = |evidence: &mut Evidence, second: u64, rate: f64| {
+                let mut hits =
+                    |rate: f64| (0..100).filter(|_| random.random::<f64>() < rate).count() as u64;
+                let (lane_hits, base_hits) = (hits(rate), hits(0.002));
+                evidence.observe(second, Tally { lane: 100, lane_hits, base: 100, base_hits });
+            };
+            (0..60).for_each(|second| step(&mut evidence, second, 0.05));
+            assert!(evidence.worth() > 7.0, "seed {seed}: {}", evidence.worth());
+            let repaired = (60..4_000).find(|second| {
+                step(&mut evidence, *second, 0.002);
+                evidence.since().is_none()
+            });
+            let repaired = repaired.expect("the fault is never outweighed");
+            for second in repaired + 1..repaired + 4_000 {
+                step(&mut evidence, second, 0.002);
+                assert!(evidence.worth() < 6.0, "seed {seed}, {second}: {}", evidence.worth());
+            }
+        }
     }
 
     #[test]

@@ -27,8 +27,8 @@ struct World {
 impl World {
     fn new(seed: u64) -> Self {
         let mut trial = Trial::default();
-        trial.calls("a", "b");
-        trial.calls("b", "c");
+        trial.calls(0, "a", "b");
+        trial.calls(0, "b", "c");
         Self { random: StdRng::seed_from_u64(seed), trial, second: 0 }
     }
 
@@ -75,7 +75,7 @@ impl World {
     }
 
     fn verdict(&self) -> Verdict {
-        self.trial.judge(&Effect::default())
+        self.trial.judge(&Effect::default(), self.second)
     }
 }
 
@@ -171,7 +171,7 @@ fn a_slow_c_is_named_within_half_a_minute() {
 
 #[test]
 fn a_lane_without_requests_has_too_little_traffic() {
-    let verdict = Trial::default().judge(&Effect::default());
+    let verdict = Trial::default().judge(&Effect::default(), 0);
     assert_eq!((verdict.state, verdict.about()), (State::TooLittle, None));
 }
 
@@ -183,7 +183,7 @@ fn what_comes_from_beyond_the_group_has_no_culprit_in_it() {
         let lane = Side { requests: 50, errors: 5, failed_calls: 5, ..Side::default() };
         trial.observe(second, "a", &Step { lane, base: fine });
     }
-    let verdict = trial.judge(&Effect::default());
+    let verdict = trial.judge(&Effect::default(), 60);
     assert_eq!((verdict.state, verdict.culprit.as_deref()), (State::Worse, None));
     assert_eq!(verdict.about().unwrap().state, State::PassedOn);
 }
@@ -198,6 +198,54 @@ fn a_call_that_fails_before_its_request_does_is_no_error_of_the_caller() {
         let lane = Side { requests: 50, errors, failed_calls, ..Side::default() };
         trial.observe(second, "a", &Step { lane, base: fine });
     }
-    let verdict = trial.judge(&Effect::default());
+    let verdict = trial.judge(&Effect::default(), 120);
     assert_eq!(verdict.about().unwrap().state, State::PassedOn, "{verdict:#?}");
+}
+
+#[test]
+fn calls_that_fail_as_often_for_base_excuse_nobody() {
+    let mut trial = Trial::default();
+    for second in 0..60 {
+        // Both do without what one call in ten does not answer; the lane fails by itself besides.
+        let base = Side { requests: 50, failed_calls: 5, ..Side::default() };
+        let lane = Side { errors: 3, ..base.clone() };
+        trial.observe(second, "a", &Step { lane, base });
+    }
+    let verdict = trial.judge(&Effect::default(), 60);
+    assert_eq!((verdict.state, verdict.culprit.as_deref()), (State::Worse, Some("a")));
+}
+
+#[test]
+fn errors_told_some_steps_after_the_calls_they_come_from_are_passed_on() {
+    let mut trial = Trial::default();
+    for second in 0..200 {
+        let fine = Side { requests: 50, ..Side::default() };
+        // Retries take four steps, so the errors of the last calls are told beside no more of these.
+        let failed_calls = if second % 10 == 0 { 25 } else { 0 };
+        let errors = if second % 10 == 4 { 25 } else { 0 };
+        let lane = Side { requests: 50, errors, failed_calls, ..Side::default() };
+        trial.observe(second, "a", &Step { lane, base: fine });
+    }
+    let verdict = trial.judge(&Effect::default(), 200);
+    assert_eq!((verdict.state, verdict.culprit.as_deref()), (State::Worse, None), "{verdict:#?}");
+}
+
+#[test]
+fn a_lane_without_requests_for_long_has_no_verdict_any_more() {
+    let mut trial = Trial::default();
+    for second in 0..60 {
+        let base = Side { requests: 50, ..Side::default() };
+        let lane = Side { errors: 10, ..base.clone() };
+        trial.observe(second, "a", &Step { lane, base });
+    }
+    assert_eq!(trial.judge(&Effect::default(), 300).state, State::Worse);
+    // Base goes on.
+    let base = Side { requests: 50, ..Side::default() };
+    trial.observe(398, "a", &Step { lane: Side::default(), base });
+    let verdict = trial.judge(&Effect::default(), 400);
+    assert_eq!((verdict.state, verdict.culprit.as_deref()), (State::TooLittle, None));
+    assert!(verdict.about().unwrap().is_idle);
+    // Who leaves the group has no say in it.
+    trial.keep(&["b".to_owned()], 400);
+    assert_eq!(trial.judge(&Effect::default(), 300).applications, []);
 }

@@ -2,12 +2,13 @@
 
 use std::{
     process::ExitCode,
-    time::{Duration, Instant},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use api::{
     client::Client,
     rest::{StatisticsVerdict, VerdictApplication, VerdictState, VerdictWhat},
+    time::rfc3339,
     write,
 };
 use clap::Args;
@@ -32,7 +33,7 @@ pub(crate) struct Verdict {
     /// The lane
     #[arg(value_name = "GROUP/TAG")]
     lane: LaneName,
-    /// How long ago to begin, 1s to 24h. Default: since the lane was enabled
+    /// How long ago to begin, 1s to 24h, or when: a time such as 2026-11-24T06:30:00Z, or now. Default: since the lane was enabled
     #[arg(long, value_name = "TIME")]
     since: Option<String>,
     /// How many more errors matter, in percent of requests
@@ -60,8 +61,21 @@ pub(crate) async fn run(
     let until = Instant::now() + Duration::from_secs(verb.wait.into());
     let verdict = loop {
         let ask = client.statistics_verdict(&lane.spec.group, lane.tag_text(), &query);
-        let verdict = ask.await?;
+        let asked = ask.await;
         let left = until.saturating_duration_since(Instant::now());
+        let verdict = match asked {
+            Ok(verdict) => verdict,
+            // A control plane that restarts is back before long.
+            Err(error) if error.is_passing() && !left.is_zero() => {
+                tokio::time::sleep(left.min(ASKED_EVERY)).await;
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // What is waited for begins when it did at first: a window that moved on would be looked at anew each time.
+        if let Some((_, since)) = query.iter_mut().find(|(name, _)| *name == "since") {
+            *since = rfc3339(UNIX_EPOCH + Duration::from_secs(verdict.since));
+        }
         if verdict.state != VerdictState::TooLittle || left.is_zero() {
             break verdict;
         }
