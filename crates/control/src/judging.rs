@@ -6,7 +6,7 @@ use std::{
 };
 
 use api::{
-    resource::{Key, Kind, Object},
+    resource::{Lane, LaneGroup, Set},
     rest::{StatisticsVerdict, VerdictApplication, VerdictState, VerdictWhat, VerdictWorse},
     time::rfc3339,
 };
@@ -50,14 +50,10 @@ fn look(control: &Control) {
     if news.is_empty() {
         return;
     }
-    let lanes = control.ledger().view().list(Kind::Lane, None);
+    let objects = control.ledger().view().objects();
     for (group, tag, judgement) in news {
-        let is_it = |object: &Object| match object {
-            Object::Lane(lane) => lane.spec.group == group && lane.tag_text() == tag,
-            _ => false,
-        };
-        let Some(lane) = lanes.iter().find(|stored| is_it(&stored.object)) else { continue };
-        let key: Key = lane.object.key();
+        let Some(lane) = lane_of(objects.set(), &group, &tag) else { continue };
+        let key = lane.key();
         let is_worse = judgement.verdict.state == State::Worse;
         let reason = if is_worse { "Worse" } else { "NoWorse" };
         control.hub().events_mut().of_object(&key, is_worse, reason, words(&judgement));
@@ -65,24 +61,22 @@ fn look(control: &Control) {
     control.nudge();
 }
 
+/// The lane of a group that has a tag.
+pub(crate) fn lane_of<'s>(set: &'s Set, group: &str, tag: &str) -> Option<&'s Lane> {
+    set.lanes().find(|lane| lane.spec.group == group && lane.tag_text() == tag)
+}
+
 /// Groups with enabled lanes.
 fn groups(control: &Control) -> Vec<Group> {
-    let view = control.ledger().view();
-    let lanes = view.list(Kind::Lane, None);
-    let groups = view.list(Kind::LaneGroup, None);
-    let of = |stored: &Object| {
-        let Object::LaneGroup(group) = stored else { return None };
+    let objects = control.ledger().view().objects();
+    let set = objects.set();
+    let of = |group: &LaneGroup| {
+        let enabled = set.lanes_of(group).filter(|lane| lane.spec.enabled);
+        let lanes: Vec<String> = enabled.map(|lane| lane.tag_text().to_owned()).collect();
         let (name, applications) = (group.metadata.name.clone(), group.spec.applications.clone());
-        let tags = lanes.iter().filter_map(|stored| match &*stored.object {
-            Object::Lane(lane) if lane.spec.group == name && lane.spec.enabled => {
-                Some(lane.tag_text().to_owned())
-            }
-            _ => None,
-        });
-        let lanes: Vec<String> = tags.collect();
         (!lanes.is_empty()).then_some(Group { name, applications, lanes })
     };
-    groups.iter().filter_map(|stored| of(&stored.object)).collect()
+    set.lane_groups().filter_map(of).collect()
 }
 
 /// A verdict as it is told, applications in the order of the group.

@@ -52,6 +52,11 @@ impl View {
         self.objects.get(key)
     }
 
+    /// All of them, for whoever reads on without holding the view.
+    pub(crate) fn objects(&self) -> Arc<Objects> {
+        Arc::clone(&self.objects)
+    }
+
     /// Objects of a kind, sorted by namespace and name.
     pub fn list(&self, kind: Kind, namespace: Option<&str>) -> Vec<Arc<StoredObject>> {
         self.objects.list(kind, namespace)

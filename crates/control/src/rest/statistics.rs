@@ -637,7 +637,7 @@ pub(super) async fn verdict(
     let asked = Asked::read(written, "group, lane, since, errors, slow")?;
     let (name, lane) = (asked.required("group")?.to_owned(), asked.required("lane")?.to_owned());
     let applications = applications(&control, &name)?;
-    if !has_lane(&control, &name, &lane) {
+    if judging::lane_of(control.ledger().view().objects().set(), &name, &lane).is_none() {
         let detail = format!("lane: `{lane}`: there is no such lane in group {name}");
         return Err(Refused::new(404, "not found", detail));
     }
@@ -664,14 +664,6 @@ pub(super) async fn verdict(
         judged.map(|judgement| judging::told(&group, &lane, &judgement)).map_err(no_history)
     })
     .await
-}
-
-fn has_lane(control: &Control, group: &str, tag: &str) -> bool {
-    let lanes = control.ledger().view().list(api::resource::Kind::Lane, None);
-    lanes.iter().any(|stored| match &*stored.object {
-        Object::Lane(lane) => lane.spec.group == group && lane.tag_text() == tag,
-        _ => false,
-    })
 }
 
 /// The second that a verdict's time begins with.
