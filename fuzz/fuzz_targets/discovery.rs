@@ -50,7 +50,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         }
     }
     for reader in [Reader::Gateway, Reader::Sidecar { application: "a".to_owned() }] {
-        let mut picture = Picture::new(reader);
+        let mut picture = Picture::new(reader.clone());
         let refused = picture.apply(message.clone());
         let held = picture.held();
         let published = picture.published();
@@ -62,7 +62,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         // What is kept on the disk is taken again, whole.
         let upserts = picture.encoded().map(Bytes::copy_from_slice).collect();
         let kept = EncodedControlMessage { upserts, ..EncodedControlMessage::default() };
-        let mut restarted = Picture::new(Reader::Gateway);
+        let mut restarted = Picture::new(reader);
         if refused.is_empty() {
             assert_eq!(restarted.apply(kept), []);
             assert_eq!(restarted.held(), held);

@@ -156,7 +156,8 @@ impl HeadReader {
             | b"upgrade" => return Err(Malformed::ConnectionField),
             b"te" if value != b"trailers" => return Err(Malformed::ConnectionField),
             b"cookie" if self.kind == Kind::Request => {
-                if !self.cookies.is_empty() {
+                // An empty crumb holds no cookie, and would leave a separator at the end.
+                if !self.cookies.is_empty() && !value.is_empty() {
                     self.cookies.extend_from_slice(b"; ");
                 }
                 self.cookies.extend_from_slice(value);

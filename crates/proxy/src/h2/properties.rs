@@ -123,8 +123,8 @@ fn regular(fields: &[(Vec<u8>, Vec<u8>)], joins_cookies: bool) -> Fields {
     let is_crumb = |(name, _): &(Vec<u8>, Vec<u8>)| joins_cookies && name == b"cookie";
     let (crumbs, mut whole): (Fields, Fields) =
         fields.iter().filter(is_regular).cloned().partition(is_crumb);
-    let crumbs: Vec<Vec<u8>> = crumbs.into_iter().map(|(_, value)| value).collect();
-    let cookie = crumbs.into_iter().skip_while(Vec::is_empty).collect::<Vec<_>>().join(&b"; "[..]);
+    let crumbs = crumbs.into_iter().map(|(_, value)| value).filter(|value| !value.is_empty());
+    let cookie = crumbs.collect::<Vec<Vec<u8>>>().join(&b"; "[..]);
     if !cookie.is_empty() {
         whole.push((b"cookie".to_vec(), cookie));
     }

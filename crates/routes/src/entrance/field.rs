@@ -119,7 +119,7 @@ pub fn drop_underscored<'b>(fields: &mut impl Fields<'b>) {
 }
 
 pub(super) fn is_underscored(field: &Field<'_>) -> bool {
-    field.name == Name::Other && has_underscore(field.written)
+    Names::FAMILIES.contains(field.name) && has_underscore(field.written)
 }
 
 /// Eight bytes at a time: names are too short for a search that prepares itself.
@@ -135,7 +135,21 @@ fn has_underscore(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::has_underscore;
+    use super::{Field, has_underscore, is_underscored};
+
+    #[test]
+    fn a_name_of_a_known_family_may_hold_an_underscore() {
+        for (name, expected) in [
+            ("x-forwarded-client_cert", true),
+            ("x-b3-trace_id", true),
+            ("user_id", true),
+            ("x-forwarded-for", false),
+            ("x-forwarded-client-cert", false),
+            ("b3", false),
+        ] {
+            assert_eq!(is_underscored(&Field::new(name, b"")), expected, "{name}");
+        }
+    }
 
     #[test]
     fn an_underscore_is_found_wherever_it_is() {

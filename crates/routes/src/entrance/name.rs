@@ -234,6 +234,9 @@ impl Names {
         Name::ProxyAuthorization,
     ]);
 
+    /// Those that stand for several names: how one of them is written must be looked at.
+    pub(super) const FAMILIES: Self = Self::of(&[Name::Other, Name::ForwardedOther, Name::B3]);
+
     /// These.
     pub const fn of(names: &[Name]) -> Self {
         let (mut set, mut at) = (Self(0), 0);

@@ -194,9 +194,12 @@ impl Session {
     fn data_begins(&mut self, head: &FrameHead, payload: &[u8]) -> Result<Option<usize>, Fatal> {
         self.check_stream(head.stream)?;
         let (padding_bytes, read) = if head.has(flag::PADDED) {
+            // What follows an empty frame is the next one's.
             match payload.first() {
-                None if head.bytes > 0 => return Ok(None),
-                None => return Err(Fatal::frame_size("padding without its length")),
+                _ if head.bytes == 0 => {
+                    return Err(Fatal::frame_size("padding without its length"));
+                }
+                None => return Ok(None),
                 Some(padding) => (usize::from(*padding), 1),
             }
         } else {
