@@ -1,6 +1,7 @@
 //! The REST API, called: what the CLI and tests use.
 
 mod path;
+mod people;
 
 use std::time::Duration;
 
@@ -133,6 +134,7 @@ enum Why {
 pub struct Client {
     server: Url,
     authorization: Option<HeaderValue>,
+    note: Option<HeaderValue>,
     answer_timeout: Duration,
     http: legacy::Client<HttpConnector, Full<Bytes>>,
 }
@@ -149,7 +151,13 @@ impl Client {
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
         connector.set_nodelay(true);
         let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
-        Ok(Self { server: url, authorization: None, answer_timeout: ANSWER_TIMEOUT, http })
+        Ok(Self {
+            server: url,
+            authorization: None,
+            note: None,
+            answer_timeout: ANSWER_TIMEOUT,
+            http,
+        })
     }
 
     /// Shows a token with every call.
@@ -160,6 +168,13 @@ impl Client {
                 value.set_sensitive(true);
                 value
             });
+        self
+    }
+
+    /// Says with every change why it is made.
+    #[must_use]
+    pub fn with_note(mut self, note: &str) -> Self {
+        self.note = HeaderValue::try_from(path::note(note)).ok();
         self
     }
 
@@ -358,6 +373,7 @@ impl Client {
             server: self.server.to_string(),
             remedy: remedy(path),
         })?;
+        let method_writes = method != Method::GET;
         let mut request = Request::builder()
             .method(method)
             .uri(url.as_str())
@@ -366,6 +382,9 @@ impl Client {
             .header(CONTENT_TYPE, content_type);
         if let Some(authorization) = &self.authorization {
             request = request.header(AUTHORIZATION, authorization);
+        }
+        if let Some(note) = self.note.as_ref().filter(|_| method_writes) {
+            request = request.header(crate::rest::NOTE, note);
         }
         let request = request
             .body(Full::from(body.unwrap_or_default()))

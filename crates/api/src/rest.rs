@@ -12,14 +12,22 @@ use crate::{
 // To utoipa a type written `Object` is one of which nothing is known.
 use crate::resource::Object as AnyObject;
 
+mod audit;
 mod explain;
 mod installation;
+mod people;
 mod statistics;
 mod status;
 mod tokens;
 
+pub use audit::{AuditEntry, UndoRequest};
 pub use explain::{ExplainHop, ExplainRequest, ExplainResponse, ExplainStep};
 pub use installation::{Event, InstancePort, InstanceStatus, ServiceStatus};
+pub use people::{
+    ApiTokenCreated, ApiTokenRequest, ApiTokenStatus, Author, AuthorKind, EVERYWHERE, Grant,
+    GrantsRequest, NOTE, NOTE_CHARACTERS_MAX, PasswordChange, Role, SessionStatus, SignInRequest,
+    SignedIn, UserCreated, UserRequest, UserStatus,
+};
 pub use statistics::{
     StatisticsBasis, StatisticsCall, StatisticsCalls, StatisticsCompare, StatisticsCompared,
     StatisticsFigures, StatisticsLaneShare, StatisticsLine, StatisticsProcess, StatisticsRow,

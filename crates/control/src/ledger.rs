@@ -13,16 +13,17 @@ use std::{
 
 use api::{
     resource::{Key, Object, Set},
-    rest::{Action, Applied},
+    rest::{Action, Applied, AuditEntry},
     validate::{Finding, Reported},
 };
 use parking_lot::{RwLock, RwLockReadGuard};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::{
+    audit::Authorship,
     keyring::Keyring,
     objects::{ObjectChange, Objects},
-    store::{Change, Revision, Store, StoreError, StoredObject},
+    store::{AuditQuery, Change, Revision, Store, StoreError, StoredObject},
 };
 
 mod draft;
@@ -85,6 +86,17 @@ pub enum Edit {
     },
 }
 
+impl Edit {
+    /// Which object it is of.
+    pub(crate) fn key(&self) -> Key {
+        match self {
+            Self::Put { object, .. } => object.key(),
+            Self::Apply { manifest, .. } => manifest.key(),
+            Self::Patch { key, .. } | Self::Delete { key, .. } => key.clone(),
+        }
+    }
+}
+
 /// Edits that happen together or not at all.
 #[derive(Debug, Clone, Default)]
 pub struct Transaction {
@@ -92,6 +104,8 @@ pub struct Transaction {
     pub edits: Vec<Edit>,
     /// Say what would happen, and do nothing.
     pub dry_run: bool,
+    /// Who wants it.
+    pub by: Authorship,
 }
 
 /// What a transaction did.
@@ -181,7 +195,8 @@ pub struct Rules {
 
 enum Request {
     Transact(Transaction, SystemTime, oneshot::Sender<Result<Done, Rejection>>),
-    Journal(Change, oneshot::Sender<Result<(), Rejection>>),
+    Journal(Vec<Change>, oneshot::Sender<Result<(), Rejection>>),
+    Audit(AuditQuery, oneshot::Sender<Result<Vec<AuditEntry>, StoreError>>),
     Review(oneshot::Sender<()>),
     Stop(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -239,7 +254,18 @@ impl Ledger {
 
     /// Makes a registration or a reservation durable.
     pub(crate) async fn journal(&self, change: Change) -> Result<(), Rejection> {
-        self.ask(|reply| Request::Journal(change, reply)).await?
+        self.journal_all(vec![change]).await
+    }
+
+    /// Makes what belongs together durable, all of it or nothing.
+    pub(crate) async fn journal_all(&self, changes: Vec<Change>) -> Result<(), Rejection> {
+        self.ask(|reply| Request::Journal(changes, reply)).await?
+    }
+
+    /// Entries of the audit, the latest first.
+    pub(crate) async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, Rejection> {
+        let read = self.ask(|reply| Request::Audit(query, reply)).await?;
+        read.map_err(|error| Rejection::Storage(error.to_string()))
     }
 
     /// Has the view tell what is wrong or doubtful by what entrances tell of themselves now. A store that hangs is not

@@ -6,6 +6,7 @@
 //! - whoever knows instances tells them ([`Control::update_services`], [`Control::source_stands`]); which sources
 //!   there should be is in [`Control::sources`];
 //! - both become one [`picture`], kept up to date change by change;
+//! - who may do that, and who did, is in [`people`] and [`audit`];
 //! - data planes ask for their share of it over [`Control::discovery`] and confirm what they got
 //!   ([`distribute`]); [`hub`] decides what is told when: make before break.
 //!
@@ -36,6 +37,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+mod audit;
 mod certificate_files;
 mod discovery;
 mod distribute;
@@ -49,6 +51,7 @@ mod keyring;
 mod ledger;
 mod metrics;
 mod objects;
+mod people;
 mod picture;
 mod registrations;
 mod rest;
@@ -59,16 +62,19 @@ mod store;
 mod tokens;
 mod written;
 
+pub use audit::Authorship;
 pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 pub use keyring::Keyring;
 pub use ledger::{Done, Edit, Ledger, Manifest, Precondition, Rejection, Rules, Transaction};
 pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gateway};
+pub use people::{Arrival, Caller, Shown, check_first_password, shown_by};
 pub use registrations::Registrations;
 pub use rest::openapi;
 pub use sources::Standing;
 pub use store::{
-    Change, Contents, Dependencies, Restored, Revision, SqliteStore, Store, StoreError,
-    StoredObject, StoredToken, Unreadable,
+    Account, AccountId, AuditQuery, Change, Contents, Dependencies, Restored, Revision,
+    SqliteStore, Store, StoreError, StoredCredential, StoredObject, StoredToken, StoredUser,
+    Unreadable,
 };
 pub(crate) use tokens::TokenError;
 
@@ -76,6 +82,7 @@ use hub::Hub;
 use keyring::KeyringError;
 use ledger::Commit;
 use objects::ObjectChange;
+use people::People;
 use registrations::{Leases, Refusals};
 use statistics::{Statistics, trials::Trials};
 use status::Findings;
@@ -148,6 +155,7 @@ pub struct Control {
     trials: Mutex<Trials>,
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
+    people: Mutex<People>,
     /// Wakes the driver: something changed that time alone would notice too late.
     nudge: Arc<Notify>,
     /// How far the hub has got, for those who wait for a condition of it.
@@ -223,6 +231,7 @@ impl Control {
             sources,
             join_token: settings.join_token,
             tokens: Mutex::new(Tokens::new(contents.tokens)),
+            people: Mutex::new(People::new(contents.accounts)),
             nudge,
             progress: watch::Sender::new(0),
             status_changes: watch::Sender::new(0),

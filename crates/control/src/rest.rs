@@ -7,7 +7,7 @@ use std::sync::Arc;
 use api::{
     read::BYTES_MAX,
     resource::{Object, Status},
-    rest::{MERGE_PATCH, PREFIX},
+    rest::{MERGE_PATCH, PREFIX, Role},
 };
 use axum::{
     Router,
@@ -15,61 +15,104 @@ use axum::{
     http::{Method, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
-    routing::{delete, get, post},
+    routing::{MethodRouter, delete, get, post, put},
 };
 
 use crate::{Control, store::StoredObject};
 
+mod access;
 mod actions;
+mod audit;
 mod installation;
 mod objects;
 mod openapi;
+mod people;
 mod problem;
 mod statistics;
 mod tokens;
 mod undeclared;
 mod watch;
 
+use access::Need;
 pub use openapi::openapi;
 use problem::Refused;
 
 /// The media type of bodies.
 const JSON: &str = "application/json";
 
+/// One path of the API, for some methods, and what it takes to be answered.
+struct Endpoint {
+    path: String,
+    need: Need,
+    handler: MethodRouter<Arc<Control>>,
+}
+
+/// Every endpoint under the prefix. What it takes stands beside it, so that none is without.
+fn endpoints() -> Vec<Endpoint> {
+    use Need::{Each, Everywhere, InPath, Known, Nothing, Somewhere};
+    use Role::{Admin, Operator, Viewer};
+    let of = |path: &str, need: Need, handler| Endpoint {
+        path: format!("{PREFIX}{path}"),
+        need,
+        handler,
+    };
+    let objects = "/namespaces/{namespace}/{plural}";
+    let object = "/namespaces/{namespace}/{plural}/{name}";
+    vec![
+        of("/openapi.json", Nothing, get(openapi::serve)),
+        of("/sign-in", Nothing, post(people::sign_in)),
+        of("/sign-out", Known, post(people::sign_out)),
+        of("/session", Known, get(people::session)),
+        of("/password", Known, post(people::password)),
+        // A dry run changes nothing: what is written takes more, by what it is.
+        of("/apply", Each(Viewer), post(actions::apply)),
+        of("/delete", Each(Viewer), post(actions::delete)),
+        of("/check", Each(Viewer), post(actions::check)),
+        of("/explain", Somewhere(Viewer), post(actions::explain)),
+        of("/status", Somewhere(Viewer), get(actions::status)),
+        of("/instances", Somewhere(Viewer), get(installation::instances)),
+        of("/services", Somewhere(Viewer), get(installation::services)),
+        of("/events", Somewhere(Viewer), get(installation::events)),
+        of("/statistics/series", Somewhere(Viewer), get(statistics::series)),
+        of("/statistics/top", Somewhere(Viewer), get(statistics::top)),
+        of("/statistics/share", Somewhere(Viewer), get(statistics::share)),
+        of("/statistics/compare", Somewhere(Viewer), get(statistics::compare)),
+        of("/statistics/calls", Somewhere(Viewer), get(statistics::calls)),
+        of("/statistics/verdict", Somewhere(Viewer), get(statistics::verdict)),
+        of("/tokens", Each(Admin), get(tokens::list).post(tokens::create)),
+        of("/tokens/{id}", Each(Admin), delete(tokens::revoke)),
+        of("/users", Everywhere(Admin), get(people::users).post(people::create_user)),
+        of("/users/{name}", Everywhere(Admin), delete(people::delete_user)),
+        of("/users/{name}/grants", Everywhere(Admin), put(people::grant)),
+        of("/users/{name}/password", Everywhere(Admin), post(people::reset_password)),
+        of("/api-tokens", Each(Viewer), get(people::api_tokens).post(people::create_api_token)),
+        of("/api-tokens/{id}", Each(Viewer), delete(people::revoke_api_token)),
+        of("/audit", Each(Viewer), get(audit::list)),
+        of("/audit/{number}", Each(Viewer), get(audit::read)),
+        of("/audit/{number}/undo", Each(Viewer), post(audit::undo)),
+        of("/{plural}", Each(Viewer), get(objects::list)),
+        of("/{plural}", Each(Operator), post(objects::create)),
+        of(objects, InPath(Viewer), get(objects::list_in)),
+        of(objects, InPath(Operator), post(objects::create_in)),
+        of(object, InPath(Viewer), get(objects::read)),
+        of(
+            object,
+            InPath(Operator),
+            put(objects::replace).patch(objects::change).delete(objects::delete),
+        ),
+    ]
+}
+
 impl Control {
-    /// The REST API and health checks.
+    /// The REST API and health checks. Whoever serves it puts a [`crate::Caller`] into the extensions of a request
+    /// whose sender it knows, and a [`crate::Arrival`] into those of all.
     pub fn rest(self: &Arc<Self>) -> Router {
-        let path = |rest: &str| format!("{PREFIX}{rest}");
-        Router::new()
-            .route(&path("/apply"), post(actions::apply))
-            .route(&path("/delete"), post(actions::delete))
-            .route(&path("/check"), post(actions::check))
-            .route(&path("/explain"), post(actions::explain))
-            .route(&path("/status"), get(actions::status))
-            .route(&path("/instances"), get(installation::instances))
-            .route(&path("/services"), get(installation::services))
-            .route(&path("/events"), get(installation::events))
-            .route(&path("/statistics/series"), get(statistics::series))
-            .route(&path("/statistics/top"), get(statistics::top))
-            .route(&path("/statistics/share"), get(statistics::share))
-            .route(&path("/statistics/compare"), get(statistics::compare))
-            .route(&path("/statistics/calls"), get(statistics::calls))
-            .route(&path("/statistics/verdict"), get(statistics::verdict))
-            .route(&path("/tokens"), get(tokens::list).post(tokens::create))
-            .route(&path("/tokens/{id}"), delete(tokens::revoke))
-            .route(&path("/openapi.json"), get(openapi::serve))
-            .route(&path("/{plural}"), get(objects::list).post(objects::create))
-            .route(
-                &path("/namespaces/{namespace}/{plural}"),
-                get(objects::list_in).post(objects::create_in),
-            )
-            .route(
-                &path("/namespaces/{namespace}/{plural}/{name}"),
-                get(objects::read)
-                    .put(objects::replace)
-                    .patch(objects::change)
-                    .delete(objects::delete),
-            )
+        let mut router = Router::new();
+        for Endpoint { path, need, handler } in endpoints() {
+            let judged = middleware::from_fn_with_state(need, access::judge);
+            router = router.route(&path, handler.route_layer(judged));
+        }
+        router
             .route("/healthz", get(|| async { "ok\n" }))
             .route("/readyz", get(|| async { "ok\n" }))
             .method_not_allowed_fallback(method_not_allowed)

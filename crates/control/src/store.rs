@@ -8,9 +8,10 @@ use std::{fmt, path::PathBuf, sync::Arc};
 
 use api::{
     resource::{CreationOrder, Key, Object},
-    rest::Event,
+    rest::{AuditEntry, Event, Grant},
 };
 use lanes::Problem;
+use serde::{Deserialize, Serialize};
 
 mod sqlite;
 
@@ -95,6 +96,17 @@ pub enum Change {
         /// Which.
         id: String,
     },
+    /// Somebody or something that may use the API.
+    PutAccount {
+        /// As it is now.
+        account: Account,
+        /// One that is gone stays gone.
+        only_there: bool,
+    },
+    /// It may no longer.
+    RemoveAccount(AccountId),
+    /// Who changed what; what is too old, or too much, goes.
+    Audit(Box<AuditEntry>),
     /// Instances of an application asked for names and addresses on a day.
     Depend(Dependencies),
     /// Nobody has for long.
@@ -143,6 +155,79 @@ pub struct StoredToken {
     pub used: Option<u64>,
 }
 
+/// Somebody or something that may use the API.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Account {
+    /// A user.
+    User(StoredUser),
+    /// What somebody shows who signed in, or a program.
+    Credential(StoredCredential),
+}
+
+/// Which account.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccountId {
+    /// By name.
+    User(String),
+    /// By the part of it that is no secret.
+    Credential(String),
+}
+
+/// A user. Of the password only its hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredUser {
+    /// The name.
+    pub name: String,
+    /// What he may.
+    pub grants: Vec<Grant>,
+    /// The password's hash, as PHC has it: function, parameters, salt.
+    pub password: String,
+    /// Whether the password is a one-time one.
+    pub must_change: bool,
+    /// When he was made: seconds since 1970.
+    pub created: u64,
+    /// When he last signed in.
+    pub signed_in: Option<u64>,
+}
+
+/// A session or a token of the API. Of what is shown only the hash is kept.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoredCredential {
+    /// The part of it that is no secret.
+    pub id: String,
+    /// Whose it is; none: the machine's.
+    pub user: Option<String>,
+    /// Of a token, what it is for; none: a session.
+    pub name: Option<String>,
+    /// Of a session, the host and port it is good for.
+    pub authority: Option<String>,
+    /// What may be done with it; none: whatever its user may.
+    pub grant: Option<Grant>,
+    /// SHA-256 of the whole, in hexadecimal.
+    pub hash: String,
+    /// When it was made: seconds since 1970.
+    pub created: u64,
+    /// When it ends.
+    pub expires: u64,
+    /// When it was last shown, about.
+    pub used: Option<u64>,
+}
+
+/// What is asked of the audit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// This entry alone.
+    pub number: Option<u64>,
+    /// Those before this number.
+    pub before: Option<u64>,
+    /// Those of objects in these namespaces; none: all, also of what is no object.
+    pub namespaces: Option<Vec<String>>,
+    /// Those about this, in the entry's words.
+    pub about: Option<String>,
+    /// How many at most.
+    pub limit: usize,
+}
+
 /// What instances of one application asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Dependencies {
@@ -169,6 +254,8 @@ pub struct Contents {
     pub spoilt_registrations: Vec<String>,
     /// Tokens of applications. One that is spoilt is not good.
     pub tokens: Vec<StoredToken>,
+    /// Users, sessions, tokens of the API. One that is spoilt is not good.
+    pub accounts: Vec<Account>,
     /// What applications call.
     pub dependencies: Vec<Dependencies>,
     /// What happened lately, in order.
@@ -204,6 +291,9 @@ pub trait Store: Send + 'static {
 
     /// Makes all of `changes` durable, or none. When it returns `Ok` they survive the machine's failure.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
+
+    /// Entries of the audit, the latest first.
+    fn audit(&mut self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
 
     /// Leaves nothing unfinished beside it: what was committed is in one file, which can be copied or replaced.
     fn close(self) -> Result<(), StoreError>

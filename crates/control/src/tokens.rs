@@ -81,10 +81,6 @@ impl Tokens {
         self.by_id.insert(token.id.clone(), Kept::new(token));
     }
 
-    pub(crate) fn knows(&self, id: &str) -> bool {
-        self.by_id.contains_key(id)
-    }
-
     /// Ends every stream that was let in with it.
     pub(crate) fn remove(&mut self, id: &str) {
         self.by_id.remove(id);

@@ -4,7 +4,9 @@
 //! one `run`.
 
 pub(crate) mod analyze;
+pub(crate) mod api_token;
 pub(crate) mod apply;
+pub(crate) mod audit;
 pub(crate) mod backup;
 pub(crate) mod certificate;
 pub(crate) mod check;
@@ -21,6 +23,7 @@ pub(crate) mod explain;
 pub(crate) mod get;
 mod json_path;
 pub(crate) mod lane;
+pub(crate) mod login;
 pub(crate) mod output;
 #[cfg(test)]
 mod reference;
@@ -36,6 +39,7 @@ mod target;
 pub(crate) mod token;
 pub(crate) mod top;
 pub(crate) mod upgrade;
+pub(crate) mod user;
 pub(crate) mod version;
 pub(crate) mod wait;
 pub(crate) mod watch;
@@ -115,6 +119,20 @@ enum WrittenCommand {
     Upgrade(upgrade::Upgrade),
     /// Make, list and revoke tokens with which sidecars of one application may join
     Token(token::Token),
+    /// Sign in at a control plane; the token is kept for you alone
+    Login(login::Login),
+    /// Sign out at a control plane
+    Logout(login::AtServer),
+    /// Say who you are to a control plane, and what you may
+    Whoami(login::AtServer),
+    /// Make, list, grant and remove users of the API
+    User(user::User),
+    /// Make, list and revoke tokens with which programs use the API
+    ApiToken(api_token::ApiToken),
+    /// Show who changed what, when and why
+    Audit(audit::Audit),
+    /// Undo a change by a new one, unless the same was changed since
+    Undo(audit::Undo),
     /// Copy the control plane's store into a file while it runs
     Backup(backup::Backup),
     /// Put a backup in place of the store of a stopped control plane
@@ -162,6 +180,13 @@ pub(crate) enum Command {
     Top(top::Top),
     Upgrade(upgrade::Upgrade),
     Token(token::Token),
+    Login(login::Login),
+    Logout(login::AtServer),
+    Whoami(login::AtServer),
+    User(user::User),
+    ApiToken(api_token::ApiToken),
+    Audit(audit::Audit),
+    Undo(audit::Undo),
     Version(version::Version),
     Backup(backup::Backup),
     Restore(restore::Restore),
@@ -315,6 +340,13 @@ impl WrittenCommand {
             Self::Top(verb) => Command::Top(verb),
             Self::Upgrade(verb) => Command::Upgrade(verb),
             Self::Token(verb) => Command::Token(verb),
+            Self::Login(verb) => Command::Login(verb),
+            Self::Logout(verb) => Command::Logout(verb),
+            Self::Whoami(verb) => Command::Whoami(verb),
+            Self::User(verb) => Command::User(verb),
+            Self::ApiToken(verb) => Command::ApiToken(verb),
+            Self::Audit(verb) => Command::Audit(verb),
+            Self::Undo(verb) => Command::Undo(verb),
             Self::Backup(verb) => Command::Backup(verb),
             Self::Restore(verb) => Command::Restore(verb),
             Self::Completions(verb) => Command::Completions(verb),

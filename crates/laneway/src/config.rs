@@ -13,7 +13,7 @@ mod reference;
 
 use std::{collections::BTreeMap, fmt};
 
-pub(crate) use checked::{Control, Gateway, Port, Serve, Sidecar, default_data};
+pub(crate) use checked::{Control, Gateway, Port, Serve, Sidecar, configuration, default_data};
 pub(crate) use file::{FileValues, Known};
 
 /// One setting that cannot be used, in words that name key, value and remedy.

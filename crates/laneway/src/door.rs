@@ -5,11 +5,12 @@
 //!   `Host`: only names and addresses of this process count ([`hosts`]).
 //! - Does a page of another origin ask? Then `Origin` names it: only the process's own is taken. A link to a page of the
 //!   console may be on any page.
-//! - Who asks? Whoever shows the token of the data directory ([`token`]), or whose process on this machine belongs to
-//!   the user that runs this one ([`peer`]): it could read the token in any case. A proxy does not, which asks for others.
+//! - Who asks? Whoever shows the token of the data directory ([`token`]); of the API, whoever signed in or shows one of
+//!   its tokens; or whose process on this machine belongs to the user that runs this one ([`peer`]): it could read the
+//!   token in any case. A proxy does not, which asks for others. Whoever shows something is taken for no other.
 //!
-//! Health, readiness, metrics, the API's description and the console's files are told to everybody who passed the first
-//! two.
+//! What somebody may is the API's to say; what is not the API's takes who may do everything. Health, readiness, metrics,
+//! the API's description, signing in and the console's files are told to everybody who passed the first two.
 
 pub(crate) mod hosts;
 mod peer;
@@ -23,7 +24,7 @@ use std::{
     },
 };
 
-use api::rest::{PREFIX, PROBLEM_JSON, Problem};
+use api::rest::{PREFIX, PROBLEM_JSON, Problem, Role};
 use axum::{
     Json, Router,
     extract::{ConnectInfo, Request, State},
@@ -31,7 +32,7 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use control::Whose;
+use control::{Arrival, Caller, Control, Shown, Whose, shown_by};
 use telemetry::{Metrics, Samples, names};
 use tokio::sync::OnceCell;
 
@@ -49,7 +50,17 @@ pub(crate) struct Door {
     callers: Callers,
     /// Whether the console is behind this door.
     has_console: bool,
+    /// Who knows whoever signed in, where that can be done.
+    control: Option<Arc<Control>>,
     refused: Arc<Refused>,
+}
+
+/// Who came in, and how.
+#[derive(Debug)]
+struct Entered {
+    /// None: it does not matter who asks.
+    caller: Option<Caller>,
+    arrival: Arrival,
 }
 
 /// How many were refused, by what was wrong.
@@ -65,7 +76,7 @@ struct Refused {
 pub(crate) enum Callers {
     /// Anybody who reaches the address (`--api-auth none`).
     Anybody,
-    /// This process's user, and whoever shows the token; there is none where it could not be kept.
+    /// This process's user, and whoever shows the token (there is none where it could not be kept), or has signed in.
     Known(Option<Token>),
 }
 
@@ -132,12 +143,17 @@ pub(crate) fn before(router: Router, door: Door) -> Router {
 async fn enter(
     State(door): State<Arc<Door>>,
     ConnectInfo(connection): ConnectInfo<Connection>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
     match door.judge(&connection, method, uri, headers).await {
-        Ok(()) => next.run(request).await,
+        Ok(Entered { caller, arrival }) => {
+            let known = request.extensions_mut();
+            known.insert(arrival);
+            caller.map(|caller| known.insert(caller));
+            next.run(request).await
+        }
         Err(refusal) => {
             door.refused.of(&refusal).fetch_add(1, Ordering::Relaxed);
             tracing::debug!(peer = %connection.peer, reason = refusal.detail(), "refused at the door");
@@ -151,7 +167,7 @@ impl Refused {
         match refusal {
             Refusal::NoHost | Refusal::ForeignHost(_) => &self.host,
             Refusal::ForeignOrigin(_) => &self.origin,
-            Refusal::Unknown => &self.token,
+            Refusal::Unknown | Refusal::NoLongerGood | Refusal::NotAllowed(_) => &self.token,
         }
     }
 
@@ -171,12 +187,17 @@ impl Door {
         let refused = Arc::new(Refused::default());
         let counted = Arc::clone(&refused);
         metrics.collect_from(move |samples| counted.sample(samples));
-        Self { hosts, callers, has_console: false, refused }
+        Self { hosts, callers, has_console: false, control: None, refused }
     }
 
     /// The same door before the console.
     pub(crate) fn of_console(self) -> Self {
         Self { has_console: true, ..self }
+    }
+
+    /// The same door, where whoever signed in is known, too.
+    pub(crate) fn of_api(self, control: Arc<Control>) -> Self {
+        Self { control: Some(control), ..self }
     }
 
     async fn judge(
@@ -185,22 +206,57 @@ impl Door {
         method: &Method,
         uri: &Uri,
         headers: &HeaderMap,
-    ) -> Result<(), Refusal> {
+    ) -> Result<Entered, Refusal> {
         let authority = self.addressed(connection, uri, headers)?;
         let is_console = self.has_console && console::is_asked_for(method, uri.path(), headers);
         check_origin(authority.as_deref(), headers, is_console)?;
+        let entered = |caller, authority| {
+            let arrival = Arrival { address: connection.peer.ip().to_canonical(), authority };
+            Ok(Entered { caller, arrival })
+        };
         if is_console || is_for_everybody(uri.path()) {
-            return Ok(());
+            return entered(None, authority);
         }
-        match &self.callers {
-            Callers::Anybody => Ok(()),
-            Callers::Known(Some(token)) if token.is_shown(headers) => Ok(()),
-            Callers::Known(_) if FORWARDED.iter().any(|name| headers.contains_key(*name)) => {
-                Err(Refusal::Unknown)
+        let caller = self.caller(connection, headers, authority.as_deref()).await?;
+        if !uri.path().starts_with(PREFIX) && !caller.may_everywhere(Role::Admin) {
+            return Err(Refusal::NotAllowed(uri.path().to_owned()));
+        }
+        entered(Some(caller), authority)
+    }
+
+    /// Who asks.
+    async fn caller(
+        &self,
+        connection: &Connection,
+        headers: &HeaderMap,
+        authority: Option<&str>,
+    ) -> Result<Caller, Refusal> {
+        let token = match &self.callers {
+            Callers::Anybody => return Ok(Caller::anybody()),
+            Callers::Known(token) => token,
+        };
+        if token.as_ref().is_some_and(|token| token.is_shown(headers)) {
+            return Ok(Caller::machine("the data directory's token"));
+        }
+        if let Some(control) = &self.control {
+            let known = |text| control.caller(text, authority);
+            match shown_by(headers, authority) {
+                Some(Shown::Bearer(text)) => return known(text).ok_or(Refusal::NoLongerGood),
+                Some(Shown::Cookie(text)) => {
+                    if let Some(caller) = known(text) {
+                        return Ok(caller);
+                    }
+                }
+                None => {}
             }
-            Callers::Known(_) if connection.is_of_this_user().await => Ok(()),
-            Callers::Known(_) => Err(Refusal::Unknown),
         }
+        if FORWARDED.iter().any(|name| headers.contains_key(*name)) {
+            return Err(Refusal::Unknown);
+        }
+        if connection.is_of_this_user().await {
+            return Ok(Caller::machine("the control plane's own user"));
+        }
+        Err(Refusal::Unknown)
     }
 
     /// Whom the request is for, when that is this process. What asks for health may say nothing.
@@ -246,7 +302,9 @@ fn is_health(path: &str) -> bool {
 fn is_for_everybody(path: &str) -> bool {
     is_health(path)
         || path == "/metrics"
-        || path.strip_prefix(PREFIX).is_some_and(|rest| rest == "/openapi.json")
+        || path
+            .strip_prefix(PREFIX)
+            .is_some_and(|rest| matches!(rest, "/openapi.json" | "/sign-in"))
 }
 
 /// Browsers name the page that asks, where it is not the user himself. A link on another page opens the console all the
@@ -283,6 +341,8 @@ enum Refusal {
     ForeignHost(String),
     ForeignOrigin(String),
     Unknown,
+    NoLongerGood,
+    NotAllowed(String),
 }
 
 impl Refusal {
@@ -292,6 +352,8 @@ impl Refusal {
             Self::ForeignHost(_) => (StatusCode::MISDIRECTED_REQUEST, "another host"),
             Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "another origin"),
             Self::Unknown => (StatusCode::UNAUTHORIZED, "not known who asks"),
+            Self::NoLongerGood => (StatusCode::UNAUTHORIZED, "token is not good"),
+            Self::NotAllowed(_) => (StatusCode::FORBIDDEN, "not allowed"),
         }
     }
 
@@ -311,9 +373,15 @@ impl Refusal {
                 format!("Origin: `{origin}`: pages of other origins may not ask")
             }
             Self::Unknown => format!(
-                "Authorization: send `Bearer TOKEN`, or ask as the user that runs this process, from its machine; the token is in `{}` in its data directory, for `laneway` name it with --token-file",
+                "Authorization: sign in with `laneway login`, send `Bearer TOKEN`, or ask as the user that runs this process, from its machine; the machine's token is in `{}` in its data directory, for `laneway` name it with --token-file",
                 token::FILE
             ),
+            Self::NoLongerGood => {
+                "Authorization: the token is unknown, was revoked or has expired: make another, or sign in with `laneway login`".to_owned()
+            }
+            Self::NotAllowed(path) => {
+                format!("{path}: it takes admin everywhere: ask one, or ask on the machine")
+            }
         }
     }
 }

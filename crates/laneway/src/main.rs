@@ -11,6 +11,7 @@ mod data_directory;
 mod demo;
 mod door;
 mod http_server;
+mod logins;
 mod manifest;
 mod resources;
 mod roles;
@@ -53,6 +54,13 @@ fn main() -> ExitCode {
         Command::Top(verb) => cli::run(cli::top::run(verb)),
         Command::Upgrade(verb) => cli::run(cli::upgrade::run(verb)),
         Command::Token(verb) => cli::run(cli::token::run(verb)),
+        Command::Login(verb) => cli::run(cli::login::login(verb)),
+        Command::Logout(verb) => cli::run(cli::login::logout(verb)),
+        Command::Whoami(verb) => cli::run(cli::login::whoami(verb)),
+        Command::User(verb) => cli::run(cli::user::run(verb)),
+        Command::ApiToken(verb) => cli::run(cli::api_token::run(verb)),
+        Command::Audit(verb) => cli::run(cli::audit::run(verb)),
+        Command::Undo(verb) => cli::run(cli::audit::undo(verb)),
         Command::Version(verb) => cli::run(cli::version::run(verb)),
         Command::Backup(verb) => cli::run(cli::backup::run(verb)),
         Command::Restore(verb) => cli::run(cli::restore::run(verb)),

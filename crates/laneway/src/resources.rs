@@ -18,10 +18,10 @@ use std::{
 use api::{
     read::{self, Found, Place, ReadError},
     resource::{Key, written_twice},
-    rest::FieldChange,
+    rest::{AuthorKind, FieldChange},
     validate::Finding,
 };
-use control::{Done, Edit, Manifest, Precondition, Rejection, Transaction};
+use control::{Authorship, Done, Edit, Manifest, Precondition, Rejection, Transaction};
 use discovery::snapshot::write_atomically;
 use tokio::{sync::mpsc, task::JoinHandle, time::Instant};
 
@@ -210,7 +210,8 @@ impl Syncer {
             if changes.edits.is_empty() {
                 return;
             }
-            let transaction = Transaction { edits: changes.edits, dry_run: false };
+            let by = Authorship::of(AuthorKind::File, shown.to_string());
+            let transaction = Transaction { edits: changes.edits, dry_run: false, by };
             match self.control.transact(transaction).await {
                 Ok(done) => {
                     for warning in &done.warnings {

@@ -314,6 +314,7 @@ impl Sandbox {
         }
         command.args(arguments).env("LANEWAY_SERVER", format!("http://{}", self.api_address()));
         command.env("XDG_STATE_HOME", self.path("state"));
+        command.env("XDG_CONFIG_HOME", self.path("config"));
         // No load balancer has to see it first.
         command.env("LANEWAY_LAME_DUCK_SECONDS", "0");
         if let (Some(clocks), Some(name)) = (&self.clocks, arguments.first()) {

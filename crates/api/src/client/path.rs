@@ -20,10 +20,20 @@ pub(super) fn of_object(key: &Key) -> String {
 
 /// The path of tokens of applications, or of one.
 pub(super) fn of_token(id: Option<&str>) -> String {
+    under("tokens", id)
+}
+
+/// The path of what is in a collection of the installation, or of one of them.
+pub(super) fn under(collection: &str, id: Option<&str>) -> String {
     match id {
-        Some(id) => format!("{PREFIX}/tokens/{}", segment(id)),
-        None => format!("{PREFIX}/tokens"),
+        Some(id) => format!("{PREFIX}/{collection}/{}", segment(id)),
+        None => format!("{PREFIX}/{collection}"),
     }
+}
+
+/// A note as its field is written.
+pub(super) fn note(note: &str) -> String {
+    percent_encoding::utf8_percent_encode(note, percent_encoding::NON_ALPHANUMERIC).to_string()
 }
 
 /// A name as a segment of a path: good ones as they are, others so that they stay one segment and are not found.

@@ -1,6 +1,6 @@
 //! The one thread that changes stored objects.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::SystemTime};
 
 use parking_lot::RwLock;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -10,6 +10,7 @@ use super::{
     draft::{Passed, Working},
 };
 use crate::{
+    audit::{self, Authorship},
     objects::ObjectChange,
     store::{Change, Contents, Revision, Store, StoreError},
 };
@@ -77,15 +78,17 @@ impl<S: Store> Writer<S> {
         for request in round {
             match request {
                 Request::Transact(transaction, now, reply) => {
+                    let by = transaction.by.clone();
                     match self.working.evaluate(transaction, now, &mut self.check) {
-                        Ok(passed) => batch.add(passed, reply),
+                        Ok(passed) => batch.add(passed, &by, now, reply),
                         Err(rejection) => drop(reply.send(Err(rejection))),
                     }
                 }
-                Request::Journal(change, reply) => {
-                    batch.durable.push(change);
+                Request::Journal(changes, reply) => {
+                    batch.durable.extend(changes);
                     batch.journalled.push(reply);
                 }
+                Request::Audit(query, reply) => drop(reply.send(self.store.audit(&query))),
                 // Every round begins with that.
                 Request::Review(reply) => drop(reply.send(())),
                 Request::Stop(reply) => stop = Some(reply),
@@ -129,7 +132,14 @@ impl<S: Store> Writer<S> {
 }
 
 impl Batch {
-    fn add(&mut self, passed: Passed, reply: oneshot::Sender<Result<Done, Rejection>>) {
+    fn add(
+        &mut self,
+        passed: Passed,
+        by: &Authorship,
+        now: SystemTime,
+        reply: oneshot::Sender<Result<Done, Rejection>>,
+    ) {
+        self.durable.extend(passed.changes.iter().map(|change| audit::of_object(change, by, now)));
         self.durable.extend(passed.changes.iter().map(|change| match &change.new {
             Some(new) => Change::Put(Arc::clone(new)),
             None => Change::Delete { key: change.key.clone(), revision: change.revision },

@@ -10,11 +10,11 @@ use api::{
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, DataPlaneStatus, DeleteRequest, ExplainRequest,
         ExplainResponse, Finding, GatewayStatus, Generation, RefusedRegistration, RefusedResource,
-        SourceStatus, StatusResponse, UnreadCalls,
+        Role, SourceStatus, StatusResponse, UnreadCalls,
     },
 };
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Query, State},
 };
@@ -22,7 +22,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use super::{
-    Refused,
+    Refused, access,
     objects::{Written, flag, json_body, unknown_parameter},
     problem::FINDINGS_MAX,
     undeclared::Hosts,
@@ -34,6 +34,7 @@ use crate::{
     hello,
     hub::Hub,
     ledger::{Edit, Manifest, Precondition, Rejection, Transaction},
+    people::Caller,
     picture::{Picture, small},
     registrations,
     sources::Standing,
@@ -58,6 +59,7 @@ const DATA_PLANES_AT_ONCE: usize = 64;
 )]
 pub(super) async fn apply(
     State(control): Shared,
+    Extension(caller): Extension<Caller>,
     Query(written): Written,
     body: Bytes,
 ) -> Result<Json<ApplyResponse>, Refused> {
@@ -67,7 +69,7 @@ pub(super) async fn apply(
     if !unread.is_empty() {
         return Err(Refused::invalid(unread));
     }
-    transact(&control, edits, dry_run).await
+    transact(&control, &caller, edits, dry_run).await
 }
 
 /// Deletes objects as one transaction, in any order: all of them or none.
@@ -83,21 +85,23 @@ pub(super) async fn apply(
 )]
 pub(super) async fn delete(
     State(control): Shared,
+    Extension(caller): Extension<Caller>,
     Query(written): Written,
     body: Bytes,
 ) -> Result<Json<ApplyResponse>, Refused> {
     let dry_run = dry_run(written)?;
     let request: DeleteRequest = typed(&body)?;
     let delete = |key| Edit::Delete { key, revision: None, precondition: Precondition::None };
-    transact(&control, request.objects.into_iter().map(delete).collect(), dry_run).await
+    transact(&control, &caller, request.objects.into_iter().map(delete).collect(), dry_run).await
 }
 
 async fn transact(
     control: &Control,
+    caller: &Caller,
     edits: Vec<Edit>,
     dry_run: bool,
 ) -> Result<Json<ApplyResponse>, Refused> {
-    let done = control.transact(Transaction { edits, dry_run }).await?;
+    let done = access::write(control, caller, edits, dry_run).await?;
     Ok(Json(ApplyResponse {
         resource_version: done.revision.to_string(),
         results: done.applied,
@@ -124,11 +128,14 @@ fn dry_run(written: Vec<(String, String)>) -> Result<bool, Refused> {
 )]
 pub(super) async fn check(
     State(control): Shared,
+    Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<Json<CheckResponse>, Refused> {
     let request: ApplyRequest = typed(&body)?;
     let (edits, mut findings) = read_objects(request);
-    let checked = control.transact(Transaction { edits, dry_run: true }).await;
+    access::may_edit(&caller, &edits, Role::Viewer)?;
+    let checked =
+        control.transact(Transaction { edits, dry_run: true, ..Transaction::default() }).await;
     let of_set = match checked {
         Ok(done) => done.warnings,
         Err(Rejection::Invalid(findings)) => findings,
@@ -200,7 +207,10 @@ pub(super) async fn explain(
     get, path = "/api/v1alpha1/status", tag = "actions",
     responses((status = 200, description = "Sources, gateways, data planes", body = api::rest::StatusResponse))
 )]
-pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
+pub(super) async fn status(
+    State(control): Shared,
+    Extension(caller): Extension<Caller>,
+) -> Json<StatusResponse> {
     let now = Instant::now();
     let mut findings: Vec<Finding> = (control.unreadable().into_iter())
         .map(|(key, problem)| {
@@ -222,6 +232,9 @@ pub(super) async fn status(State(control): Shared) -> Json<StatusResponse> {
     let sources = of_sources(hub.picture(), now);
     let mut gateways = of_gateways(hub.picture());
     let nodes: Vec<Arc<str>> = hub.nodes().cloned().collect();
+    findings.retain(|finding| {
+        finding.object.as_ref().is_none_or(|it| caller.may(Role::Viewer, &it.namespace))
+    });
     findings.sort_by_key(|finding| finding.severity);
     let hosts = Hosts::of(&hub);
     drop(hub);

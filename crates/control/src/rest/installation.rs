@@ -8,10 +8,10 @@ use std::{
 
 use api::{
     resource::EMBEDDED_SOURCE,
-    rest::{Event, InstancePort, InstanceStatus, ServiceStatus},
+    rest::{Event, InstancePort, InstanceStatus, Role, ServiceStatus},
 };
 use axum::{
-    Json,
+    Extension, Json,
     extract::{Query, State},
 };
 use lanes::service::{Endpoint, Health, Protocol};
@@ -20,7 +20,7 @@ use super::{
     Refused,
     objects::{Written, unknown_parameter},
 };
-use crate::{Control, hub::Hub, picture::small};
+use crate::{Control, hub::Hub, people::Caller, picture::small};
 
 type Shared = State<Arc<Control>>;
 
@@ -183,6 +183,7 @@ pub(super) async fn services(State(control): Shared) -> Json<Vec<ServiceStatus>>
 )]
 pub(super) async fn events(
     State(control): Shared,
+    Extension(caller): Extension<Caller>,
     Query(written): Written,
 ) -> Result<Json<Vec<Event>>, Refused> {
     let mut after = 0;
@@ -197,5 +198,8 @@ pub(super) async fn events(
             _ => return Err(unknown_parameter(&name, "after")),
         }
     }
-    Ok(Json(control.hub().events().after(after).cloned().collect()))
+    let is_seen = |event: &&Event| {
+        event.object.as_ref().is_none_or(|it| caller.may(Role::Viewer, &it.namespace))
+    };
+    Ok(Json(control.hub().events().after(after).filter(is_seen).cloned().collect()))
 }

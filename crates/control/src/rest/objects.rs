@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use api::{
     resource::{DEFAULT_NAMESPACE, Key, Kind, Object},
-    rest::{Finding, List},
+    rest::{Finding, List, Role},
 };
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, Query, State},
     http::StatusCode,
@@ -18,11 +18,14 @@ use serde_json::{Value, json};
 // To utoipa a type written `Object` is one of which nothing is known.
 use api::resource::Object as AnyObject;
 
-use super::{Refused, present, present_all, watch};
+use super::{Refused, access, present, present_all, watch};
 use crate::{
     Control,
-    ledger::{Done, Edit, Precondition, Transaction},
+    ledger::{Done, Edit, Precondition},
+    people::Caller,
 };
+
+type By = Extension<Caller>;
 
 type Shared = State<Arc<Control>>;
 
@@ -92,10 +95,11 @@ fn kind(plural: &str) -> Result<Kind, Refused> {
 )]
 pub(super) async fn list(
     State(control): Shared,
+    Extension(caller): By,
     Path(plural): Path<String>,
     written: Written,
 ) -> Result<Response, Refused> {
-    list_or_watch(&control, kind(&plural)?, None, Options::read(written)?)
+    list_or_watch(&control, caller, kind(&plural)?, None, Options::read(written)?)
 }
 
 /// Objects of a kind in a namespace; with `watch`, one WatchEvent a line.
@@ -115,24 +119,27 @@ pub(super) async fn list(
 )]
 pub(super) async fn list_in(
     State(control): Shared,
+    Extension(caller): By,
     Path((namespace, plural)): Path<(String, String)>,
     written: Written,
 ) -> Result<Response, Refused> {
-    list_or_watch(&control, kind(&plural)?, Some(namespace), Options::read(written)?)
+    list_or_watch(&control, caller, kind(&plural)?, Some(namespace), Options::read(written)?)
 }
 
 fn list_or_watch(
     control: &Arc<Control>,
+    caller: Caller,
     kind: Kind,
     namespace: Option<String>,
     options: Options,
 ) -> Result<Response, Refused> {
     if options.watch {
-        return watch::start(control, kind, namespace, options.resource_version.as_deref());
+        return watch::start(control, kind, namespace, options.resource_version.as_deref(), caller);
     }
     let view = control.ledger().view();
-    let (revision, stored) = (view.revision(), view.list(kind, namespace.as_deref()));
+    let (revision, mut stored) = (view.revision(), view.list(kind, namespace.as_deref()));
     drop(view);
+    stored.retain(|stored| caller.may(Role::Viewer, &stored.object.key().namespace));
     let (items, _) = present_all(control, &stored);
     Ok(Json(List { resource_version: revision.to_string(), items }).into_response())
 }
@@ -179,13 +186,14 @@ pub(super) async fn read(
 )]
 pub(super) async fn create(
     State(control): Shared,
+    Extension(caller): By,
     Path(plural): Path<String>,
     body: Bytes,
 ) -> Result<Response, Refused> {
     let value = json_body(&body)?;
     let namespace = value.pointer("/metadata/namespace").and_then(Value::as_str);
     let namespace = namespace.unwrap_or(DEFAULT_NAMESPACE).to_owned();
-    create_object(&control, kind(&plural)?, &namespace, value).await
+    create_object(&control, &caller, kind(&plural)?, &namespace, value).await
 }
 
 /// Creates an object.
@@ -204,20 +212,22 @@ pub(super) async fn create(
 )]
 pub(super) async fn create_in(
     State(control): Shared,
+    Extension(caller): By,
     Path((namespace, plural)): Path<(String, String)>,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    create_object(&control, kind(&plural)?, &namespace, json_body(&body)?).await
+    create_object(&control, &caller, kind(&plural)?, &namespace, json_body(&body)?).await
 }
 
 async fn create_object(
     control: &Control,
+    caller: &Caller,
     kind: Kind,
     namespace: &str,
     value: Value,
 ) -> Result<Response, Refused> {
     let object = object_for(kind, namespace, None, value)?;
-    let done = put(control, object, Precondition::Absent).await?;
+    let done = put(control, caller, object, Precondition::Absent).await?;
     Ok((StatusCode::CREATED, Json(only(control, &done)?)).into_response())
 }
 
@@ -238,21 +248,23 @@ async fn create_object(
 )]
 pub(super) async fn replace(
     State(control): Shared,
+    Extension(caller): By,
     Path((namespace, plural, name)): Path<(String, String, String)>,
     body: Bytes,
 ) -> Result<Json<Object>, Refused> {
     let object = object_for(kind(&plural)?, &namespace, Some(&name), json_body(&body)?)?;
-    let done = put(&control, object, Precondition::None).await?;
+    let done = put(&control, &caller, object, Precondition::None).await?;
     Ok(Json(only(&control, &done)?))
 }
 
 async fn put(
     control: &Control,
+    caller: &Caller,
     object: Object,
     precondition: Precondition,
 ) -> Result<Done, Refused> {
     let edits = vec![Edit::Put { object: Box::new(object), precondition }];
-    Ok(control.transact(Transaction { edits, dry_run: false }).await?)
+    access::write(control, caller, edits, false).await
 }
 
 /// Changes some fields (RFC 7396).
@@ -273,12 +285,13 @@ async fn put(
 )]
 pub(super) async fn change(
     State(control): Shared,
+    Extension(caller): By,
     Path((namespace, plural, name)): Path<(String, String, String)>,
     body: Bytes,
 ) -> Result<Json<Object>, Refused> {
     let key = Key::new(kind(&plural)?, namespace, name);
     let edits = vec![Edit::Patch { key, patch: json_body(&body)? }];
-    let done = control.transact(Transaction { edits, dry_run: false }).await?;
+    let done = access::write(&control, &caller, edits, false).await?;
     Ok(Json(only(&control, &done)?))
 }
 
@@ -300,13 +313,14 @@ pub(super) async fn change(
 )]
 pub(super) async fn delete(
     State(control): Shared,
+    Extension(caller): By,
     Path((namespace, plural, name)): Path<(String, String, String)>,
     written: Written,
 ) -> Result<StatusCode, Refused> {
     let key = Key::new(kind(&plural)?, namespace, name);
     let revision = Options::read(written)?.resource_version;
     let edits = vec![Edit::Delete { key, revision, precondition: Precondition::Present }];
-    control.transact(Transaction { edits, dry_run: false }).await?;
+    access::write(&control, &caller, edits, false).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -4,7 +4,7 @@ use api::rest;
 use axum::{http::header, response::IntoResponse};
 use utoipa::OpenApi;
 
-use super::{actions, installation, objects, statistics, tokens};
+use super::{actions, audit, installation, objects, people, statistics, tokens};
 
 /// The document as committed: pretty JSON with a final line end.
 pub fn openapi() -> String {
@@ -50,6 +50,21 @@ pub(super) async fn serve() -> impl IntoResponse {
         tokens::create,
         tokens::list,
         tokens::revoke,
+        people::sign_in,
+        people::sign_out,
+        people::session,
+        people::password,
+        people::users,
+        people::create_user,
+        people::grant,
+        people::reset_password,
+        people::delete_user,
+        people::api_tokens,
+        people::create_api_token,
+        people::revoke_api_token,
+        audit::list,
+        audit::read,
+        audit::undo,
     ),
     components(schemas(rest::WatchEvent, rest::List, rest::Problem))
 )]

@@ -29,9 +29,14 @@ impl Refused {
             refused.0.detail =
                 format!("nothing was written; the first {FINDINGS_MAX} of {count} findings");
         }
-        refused.0.errors = errors;
-        refused.0.errors.truncate(FINDINGS_MAX);
-        refused
+        refused.with(errors)
+    }
+
+    /// With what stands in the way, field by field.
+    pub(super) fn with(mut self, mut errors: Vec<rest::Finding>) -> Self {
+        errors.truncate(FINDINGS_MAX);
+        self.0.errors = errors;
+        self
     }
 }
 

@@ -2,16 +2,19 @@
 
 use std::sync::Arc;
 
-use api::rest::{Finding, TokenCreated, TokenRequest, TokenStatus};
+use api::{
+    resource::DEFAULT_NAMESPACE,
+    rest::{Finding, Role, TokenCreated, TokenRequest, TokenStatus},
+};
 use axum::{
-    Json,
+    Extension, Json,
     body::Bytes,
     extract::{Path, State},
     http::StatusCode,
 };
 
-use super::{Refused, actions::typed};
-use crate::{Control, TokenError};
+use super::{Refused, access, actions::typed};
+use crate::{Control, TokenError, people::Caller};
 
 type Shared = State<Arc<Control>>;
 
@@ -40,10 +43,13 @@ impl From<TokenError> for Refused {
 )]
 pub(super) async fn create(
     State(control): Shared,
+    Extension(caller): Extension<Caller>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<TokenCreated>), Refused> {
     let request: TokenRequest = typed(&body)?;
-    Ok((StatusCode::CREATED, Json(control.create_token(request).await?)))
+    let namespace = request.namespace.as_deref().unwrap_or(DEFAULT_NAMESPACE);
+    access::must(&caller, Role::Admin, namespace)?;
+    Ok((StatusCode::CREATED, Json(control.create_token(request, caller.by()).await?)))
 }
 
 /// Every token, without what is secret.
@@ -51,8 +57,13 @@ pub(super) async fn create(
     get, path = "/api/v1alpha1/tokens", tag = "actions",
     responses((status = 200, description = "In order of creation", body = Vec<TokenStatus>))
 )]
-pub(super) async fn list(State(control): Shared) -> Json<Vec<TokenStatus>> {
-    Json(control.tokens().list())
+pub(super) async fn list(
+    State(control): Shared,
+    Extension(caller): Extension<Caller>,
+) -> Json<Vec<TokenStatus>> {
+    let mut tokens = control.tokens().list();
+    tokens.retain(|token| caller.may(Role::Admin, &token.namespace));
+    Json(tokens)
 }
 
 /// Revokes a token: who was let in with it is shut out.
@@ -67,8 +78,13 @@ pub(super) async fn list(State(control): Shared) -> Json<Vec<TokenStatus>> {
 )]
 pub(super) async fn revoke(
     State(control): Shared,
+    Extension(caller): Extension<Caller>,
     Path(id): Path<String>,
 ) -> Result<StatusCode, Refused> {
-    control.revoke_token(&id).await?;
+    let token = control.tokens().list().into_iter().find(|token| token.id == id);
+    if let Some(token) = token {
+        access::must(&caller, Role::Admin, &token.namespace)?;
+    }
+    control.revoke_token(&id, caller.by()).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -9,14 +9,14 @@ use std::{
 
 use api::{
     resource::{Key, Kind, Object, Status},
-    rest::{WATCH_LINES, WatchEvent, WatchKind},
+    rest::{Role, WATCH_LINES, WatchEvent, WatchKind},
 };
 use axum::{
     body::{Body, Bytes},
     http::header,
     response::{IntoResponse, Response},
 };
-use futures_util::{Stream, stream};
+use futures_util::{Stream, StreamExt as _, stream};
 use tokio::{sync::watch::Receiver, time::Instant};
 
 use super::{Refused, present_all, with_status};
@@ -24,6 +24,7 @@ use crate::{
     Control,
     ledger::Gone,
     objects::ObjectChange,
+    people::Caller,
     store::{Revision, StoredObject},
 };
 
@@ -38,9 +39,13 @@ pub(super) fn start(
     kind: Kind,
     namespace: Option<String>,
     resource_version: Option<&str>,
+    caller: Caller,
 ) -> Result<Response, Refused> {
-    let watch = begin(control, kind, namespace, resource_version)?;
-    let body = Body::from_stream(watch.lines(QUIET_MAX));
+    let watch = begin(control, kind, namespace, resource_version, caller.clone())?;
+    let control = Arc::clone(control);
+    // Whoever may see less from now on asks again, and is told what he may see.
+    let other = Box::pin(async move { control.until_other(&caller).await });
+    let body = Body::from_stream(watch.lines(QUIET_MAX).take_until(other));
     Ok(([(header::CONTENT_TYPE, WATCH_LINES)], body).into_response())
 }
 
@@ -49,11 +54,13 @@ fn begin(
     kind: Kind,
     namespace: Option<String>,
     resource_version: Option<&str>,
+    caller: Caller,
 ) -> Result<Watch, Refused> {
     let mut watch = Watch {
         control: Arc::clone(control),
         kind,
         namespace,
+        caller,
         changed: control.ledger().revision(),
         status_changed: control.status_changed(),
         closing: control.closing(),
@@ -79,6 +86,7 @@ struct Watch {
     control: Arc<Control>,
     kind: Kind,
     namespace: Option<String>,
+    caller: Caller,
     changed: Receiver<Revision>,
     status_changed: Receiver<u64>,
     closing: Receiver<bool>,
@@ -123,8 +131,10 @@ impl Watch {
 
     fn tell_everything(&mut self) {
         let view = self.control.ledger().view();
-        let (revision, stored) = (view.revision(), view.list(self.kind, self.namespace.as_deref()));
+        let mut stored = view.list(self.kind, self.namespace.as_deref());
+        let revision = view.revision();
         drop(view);
+        stored.retain(|stored| self.concerns(&stored.object.key()));
         self.told = revision;
         let (objects, number) = present_all(&self.control, &stored);
         self.status_told = number;
@@ -188,6 +198,7 @@ impl Watch {
     fn concerns(&self, key: &Key) -> bool {
         key.kind == self.kind
             && self.namespace.as_ref().is_none_or(|namespace| *namespace == key.namespace)
+            && self.caller.may(Role::Viewer, &key.namespace)
     }
 
     fn push(&mut self, kind: WatchKind, revision: Revision, object: Option<Object>) {
@@ -206,8 +217,6 @@ impl Watch {
 mod tests {
     use std::pin::pin;
 
-    use futures_util::StreamExt as _;
-
     use super::*;
     use crate::{Settings, Whose};
 
@@ -223,7 +232,7 @@ mod tests {
             whose: |_, _| Whose::Ours,
         });
         let control = control.await.unwrap();
-        let watch = begin(&control, Kind::Lane, None, None).unwrap();
+        let watch = begin(&control, Kind::Lane, None, None, Caller::anybody()).unwrap();
         let quiet_max = Duration::from_millis(100);
         let mut lines = pin!(watch.lines(quiet_max));
         // Before the line comes that the silence after it is counted from: this thread may be late.

@@ -4,8 +4,10 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-use api::resource::CreationOrder;
+use api::{resource::CreationOrder, rest::AuditEntry};
 
+mod accounts;
+mod audit;
 mod copies;
 mod events;
 mod rows;
@@ -13,7 +15,7 @@ mod tokens;
 
 pub use copies::Restored;
 
-use super::{Change, Contents, Revision, Store, StoreError};
+use super::{AuditQuery, Change, Contents, Revision, Store, StoreError};
 
 /// Marks the file as ours (`PRAGMA application_id`): "LANE" in ASCII.
 const APPLICATION_ID: i64 = 0x4C41_4E45;
@@ -87,6 +89,25 @@ const MIGRATIONS: &[&str] = &[
     // The release before does not know that a Backend of `https` or `h2` is asked in TLS alone, and would have gateways ask it
     // in the clear: it must not open what may hold one.
     "",
+    "
+    CREATE TABLE accounts (
+        -- user, credential
+        kind     TEXT    NOT NULL,
+        id       TEXT    NOT NULL,
+        body     TEXT    NOT NULL,
+        checksum INTEGER NOT NULL,
+        PRIMARY KEY (kind, id)
+    ) STRICT;
+    CREATE TABLE audit (
+        number    INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+        -- NULL: of no object.
+        namespace TEXT,
+        about     TEXT    NOT NULL,
+        bytes     INTEGER NOT NULL,
+        checksum  INTEGER NOT NULL,
+        entry     TEXT    NOT NULL
+    ) STRICT;
+",
 ];
 
 /// Rows of `counters`: the last number given out, or reserved, of each kind.
@@ -267,6 +288,7 @@ impl Store for SqliteStore {
             self.read_objects(&mut contents)?;
             self.read_registrations(&mut contents)?;
             contents.tokens = tokens::read(&self.connection)?;
+            contents.accounts = accounts::read(&self.connection)?;
             contents.dependencies = rows::dependencies(&self.connection)?;
             contents.events = events::read(&self.connection)?;
             Ok(contents)
@@ -277,6 +299,10 @@ impl Store for SqliteStore {
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
         let path = self.path.clone();
         self.write(changes).map_err(failed("write", &path))
+    }
+
+    fn audit(&mut self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        audit::read(&self.connection, query).map_err(failed("read", &self.path))
     }
 
     fn close(self) -> Result<(), StoreError> {
@@ -314,6 +340,11 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
         Change::PutToken(token) => tokens::put(transaction, token),
         Change::UseToken { id, used } => tokens::note_use(transaction, id, *used),
         Change::RevokeToken { id } => tokens::revoke(transaction, id),
+        Change::PutAccount { account, only_there } => {
+            accounts::put(transaction, account, *only_there)
+        }
+        Change::RemoveAccount(id) => accounts::remove(transaction, id),
+        Change::Audit(entry) => audit::add(transaction, entry),
         Change::Depend(dependencies) => rows::depend(transaction, dependencies),
         Change::ForgetDependencies(dependencies) => {
             rows::forget_dependencies(transaction, dependencies)

@@ -7,14 +7,18 @@ use std::{
 
 use api::{
     discovery::v1::{Hello, Instance},
-    rest::{TokenCreated, TokenRequest},
+    rest::{Action, TokenCreated, TokenRequest, TokenStatus},
 };
 use parking_lot::MutexGuard;
 use subtle::ConstantTimeEq;
 use tonic::Status;
 
 use super::{Holder, Tokens, looks_like_one, make, status};
-use crate::{Control, Rejection, store::Change};
+use crate::{
+    Control, Rejection,
+    audit::{self, Authorship},
+    store::Change,
+};
 
 /// Why a token was not made, or not revoked.
 #[derive(Debug, thiserror::Error)]
@@ -52,24 +56,27 @@ impl Control {
     pub(crate) async fn create_token(
         &self,
         request: TokenRequest,
+        by: &Authorship,
     ) -> Result<TokenCreated, TokenError> {
         let (token, secret) = make(request, SystemTime::now()).map_err(TokenError::Invalid)?;
         if self.tokens().is_full() {
             return Err(TokenError::TooMany);
         }
-        self.ledger().journal(Change::PutToken(token.clone())).await?;
         let shown = status(&token);
+        let entry = of_audit(&shown, Action::Created, by);
+        self.ledger().journal_all(vec![Change::PutToken(token.clone()), entry]).await?;
         tracing::info!(id = token.id, application = token.application, "a token was made");
         self.tokens().add(token);
         Ok(TokenCreated { token: shown, secret, is_asked_for: self.join_token.is_some() })
     }
 
     /// Shuts out whoever holds a token, and lasts.
-    pub(crate) async fn revoke_token(&self, id: &str) -> Result<(), TokenError> {
-        if !self.tokens().knows(id) {
-            return Err(TokenError::Unknown { id: id.to_owned() });
-        }
-        self.ledger().journal(Change::RevokeToken { id: id.to_owned() }).await?;
+    pub(crate) async fn revoke_token(&self, id: &str, by: &Authorship) -> Result<(), TokenError> {
+        let token = self.tokens().list().into_iter().find(|token| token.id == id);
+        let token = token.ok_or_else(|| TokenError::Unknown { id: id.to_owned() })?;
+        let entry = of_audit(&token, Action::Deleted, by);
+        let revoke = Change::RevokeToken { id: id.to_owned() };
+        self.ledger().journal_all(vec![revoke, entry]).await?;
         self.tokens().remove(id);
         tracing::info!(id, "a token was revoked");
         Ok(())
@@ -140,6 +147,12 @@ impl Control {
             tracing::warn!(error = %rejection, "when a token was used could not be kept");
         }
     }
+}
+
+fn of_audit(token: &TokenStatus, action: Action, by: &Authorship) -> Change {
+    let TokenStatus { id, namespace, application, .. } = token;
+    let about = format!("join token {id} of application {namespace}/{application}");
+    audit::of_people(about, action, Vec::new(), by, SystemTime::now())
 }
 
 /// Compares without telling by its duration how much is right.

@@ -392,7 +392,7 @@ async fn what_cannot_be_read_can_be_deleted() {
     edge.receive().await;
     let key = Key::new(Kind::HttpRoute, "default", "a");
     let delete = Edit::Delete { key, revision: None, precondition: Precondition::Present };
-    let transaction = Transaction { edits: vec![delete], dry_run: false };
+    let transaction = Transaction { edits: vec![delete], ..Transaction::default() };
     plane.control.transact(transaction).await.unwrap();
     edge.until(|it| it.has_lost("route/default/a")).await;
 }

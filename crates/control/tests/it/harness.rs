@@ -10,8 +10,8 @@ use api::{
     resource::Object,
 };
 use control::{
-    Control, Done, Edit, Precondition, Registrations, Rejection, Settings, Standing, Transaction,
-    Whose,
+    Caller, Control, Done, Edit, Precondition, Registrations, Rejection, Settings, Standing,
+    Transaction, Whose,
 };
 use lanes::{
     Endpoint, Service, ServiceId, Tag,
@@ -135,7 +135,7 @@ impl Plane {
             precondition: Precondition::None,
         };
         let edits = objects.iter().map(put).collect();
-        self.control.transact(Transaction { edits, dry_run: false }).await
+        self.control.transact(Transaction { edits, ..Transaction::default() }).await
     }
 
     /// Services of the embedded registry, each with one untagged endpoint per address.
@@ -148,11 +148,16 @@ impl Plane {
         self.control.source_stands("embedded", Standing::Synced);
     }
 
-    /// Serves REST and says where.
+    /// Serves REST to whoever may do everything, and says where.
     pub(crate) async fn rest(&self) -> SocketAddr {
+        self.rest_for(Caller::machine("a test")).await
+    }
+
+    /// Serves REST to a caller, and says where.
+    pub(crate) async fn rest_for(&self, caller: Caller) -> SocketAddr {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let router = self.control.rest();
+        let router = self.control.rest().layer(axum::Extension(caller));
         tokio::spawn(async move { axum::serve(listener, router).await });
         address
     }

@@ -8,6 +8,7 @@ mod discovery;
 mod grpc_routes;
 mod harness;
 mod older_gateways;
+mod people;
 mod registrations;
 mod rest;
 mod scale;

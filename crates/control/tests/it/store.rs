@@ -5,12 +5,12 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::SystemTime};
 use api::{
     discovery::v1,
     resource::{CreationOrder, Key, Kind, Object},
-    rest::Event,
+    rest::{AuditEntry, Event},
     validate::Reported,
 };
 use control::{
-    Change, Contents, Edit, Keyring, Ledger, Objects, Precondition, Rejection, Revision, Rules,
-    SqliteStore, Store, StoreError, StoredObject, Transaction, default_gateway,
+    AuditQuery, Change, Contents, Edit, Keyring, Ledger, Objects, Precondition, Rejection,
+    Revision, Rules, SqliteStore, Store, StoreError, StoredObject, Transaction, default_gateway,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -51,7 +51,7 @@ fn put(value: &serde_json::Value) -> Edit {
 }
 
 fn transaction(edits: Vec<Edit>) -> Transaction {
-    Transaction { edits, dry_run: false }
+    Transaction { edits, ..Transaction::default() }
 }
 
 #[test]
@@ -60,11 +60,11 @@ fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     let path = directory.path().join("laneway.db");
     drop(open(&path));
     let raw = rusqlite::Connection::open(&path).unwrap();
-    raw.pragma_update(None, "user_version", 8).unwrap();
+    raw.pragma_update(None, "user_version", 9).unwrap();
     drop(raw);
     let before = std::fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 8, supported: 7, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 9, supported: 8, .. }), "{error}");
     assert!(error.to_string().contains("start the release that wrote it"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }
@@ -282,6 +282,10 @@ impl Store for Full {
         }
         let source = rusqlite::Error::SqliteFailure(rusqlite::ffi::Error::new(13), None);
         Err(StoreError::Database { doing: "write", path: "laneway.db".into(), source })
+    }
+
+    fn audit(&mut self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        self.store.audit(query)
     }
 
     fn close(self) -> Result<(), StoreError> {

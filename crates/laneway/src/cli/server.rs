@@ -6,13 +6,14 @@ use anyhow::{Context, bail};
 use api::{
     client::{CallError, Client},
     resource::{DEFAULT_NAMESPACE, Kind, Lane, Object},
+    rest::NOTE_CHARACTERS_MAX,
 };
 use clap::{Args, Subcommand, ValueEnum};
 
 use crate::{
     config::{BadSettings, SettingProblem},
     door::token::{self, Token},
-    stores,
+    logins, stores,
 };
 
 /// How to reach the control plane.
@@ -29,8 +30,18 @@ pub(crate) struct Server {
     pub(crate) server: String,
     #[command(flatten)]
     pub(crate) credentials: Credentials,
+    /// Why something is changed, for the audit: at most 500 characters
+    #[arg(long, value_name = "TEXT", env = "LANEWAY_NOTE", global = true, value_parser = note)]
+    note: Option<String>,
     #[command(flatten)]
     pub(crate) patience: Patience,
+}
+
+fn note(text: &str) -> Result<String, String> {
+    match text.chars().count() {
+        0..=NOTE_CHARACTERS_MAX => Ok(text.to_owned()),
+        count => Err(format!("write at most {NOTE_CHARACTERS_MAX} characters, not {count}")),
+    }
 }
 
 /// A verb that has actions, each in a namespace of a control plane.
@@ -63,7 +74,8 @@ impl Patience {
 /// What is shown to the control plane.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Credentials {
-    /// A file with the API's token. Default: that of a control plane that runs on this machine
+    /// A file with a token of the API. Default: that of `laneway login`, then that of a control plane that runs on this
+    /// machine
     #[arg(long, value_name = "FILE", env = "LANEWAY_TOKEN_FILE", global = true)]
     token_file: Option<PathBuf>,
     /// The data directory of a control plane on this machine, where its token is. Default: that of `laneway serve`,
@@ -73,17 +85,24 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// The token for a server. One that nobody named goes only to the process it belongs to.
-    fn token(&self, client: &Client) -> anyhow::Result<Option<Token>> {
+    /// The token for a server: the one that is named, that of `laneway login`, or the machine's, which goes only to the
+    /// process it belongs to.
+    fn token(&self, client: &Client) -> anyhow::Result<Option<String>> {
         if let Some(file) = &self.token_file {
-            return Token::read(file).map(Some).context("token-file");
+            return Token::read(file).map(|token| Some(token.into_text())).context("token-file");
+        }
+        if self.data.is_none()
+            && let Some(token) = logins::token(client.server())?
+        {
+            return Ok(Some(token));
         }
         let directories = match &self.data {
             Some(data) => vec![data.clone()],
             None => stores::defaults().collect(),
         };
         let Some((host, port)) = client.address() else { return Ok(None) };
-        Ok(token::for_server(host, port, directories.iter().map(PathBuf::as_path)))
+        let token = token::for_server(host, port, directories.iter().map(PathBuf::as_path));
+        Ok(token.map(Token::into_text))
     }
 }
 
@@ -154,7 +173,16 @@ pub(crate) struct Output {
 impl Server {
     /// A client of it.
     pub(crate) fn client(&self) -> anyhow::Result<Client> {
-        client(&self.server, &self.credentials, &self.patience)
+        let client = client(&self.server, &self.credentials, &self.patience)?;
+        Ok(match &self.note {
+            Some(note) => client.with_note(note),
+            None => client,
+        })
+    }
+
+    /// A client that shows nothing: of somebody who is about to sign in.
+    pub(crate) fn stranger(&self) -> anyhow::Result<Client> {
+        Ok(unknown(&self.server)?.with_timeout(self.patience.limit()))
     }
 }
 
@@ -164,7 +192,16 @@ pub(crate) fn client(
     credentials: &Credentials,
     patience: &Patience,
 ) -> anyhow::Result<Client> {
-    let client = Client::new(server).map_err(|error| match error {
+    let client = unknown(server)?.with_timeout(patience.limit());
+    let token = credentials.token(&client)?;
+    Ok(match token {
+        Some(token) => client.with_token(&token),
+        None => client,
+    })
+}
+
+fn unknown(server: &str) -> anyhow::Result<Client> {
+    Client::new(server).map_err(|error| match error {
         CallError::Server { server, remedy } => BadSettings(vec![SettingProblem {
             key: "server".to_owned(),
             value: server,
@@ -173,12 +210,6 @@ pub(crate) fn client(
         }])
         .into(),
         other => anyhow::Error::from(other),
-    })?;
-    let client = client.with_timeout(patience.limit());
-    let token = credentials.token(&client)?;
-    Ok(match token {
-        Some(token) => client.with_token(&token.into_text()),
-        None => client,
     })
 }
 

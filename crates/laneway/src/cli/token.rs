@@ -112,7 +112,7 @@ pub(crate) async fn run(verb: Token) -> anyhow::Result<ExitCode> {
 }
 
 /// A new file that nobody else may read. It is made before the token is: one that cannot be written down is lost.
-fn private(path: &Path) -> anyhow::Result<std::fs::File> {
+pub(super) fn private(path: &Path) -> anyhow::Result<std::fs::File> {
     OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| {
         format!("out: `{}`: name a new file in a directory that can be written", path.display())
     })

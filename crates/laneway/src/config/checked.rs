@@ -15,7 +15,7 @@ use self::checker::{Checker, TransposeInner};
 use super::{BadSettings, Origins, raw};
 use crate::door::hosts::Host;
 
-pub(crate) use self::checker::{Port, default_data};
+pub(crate) use self::checker::{Port, configuration, default_data};
 
 /// What every role runs with.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,6 +43,8 @@ pub(crate) struct ControlPlane {
     pub(crate) api_listen: SocketAddr,
     /// Who may use the API.
     pub(crate) api_auth: ApiAuth,
+    /// What has the password of the first user, looked at when he is made; none: one is made up.
+    pub(crate) admin_password_file: Option<PathBuf>,
     /// Where data planes connect.
     pub(crate) discovery_listen: SocketAddr,
     /// What data planes must show; `None` only on loopback.

@@ -41,10 +41,14 @@ pub(crate) struct ControlPlane {
     /// Where the API, health and metrics are served; an address off loopback needs --api-plain-text true
     #[arg(long, value_name = "ADDR", env = "LANEWAY_API_LISTEN", default_value = "127.0.0.1:7600")]
     pub(crate) api_listen: String,
-    /// Who may use the API: token asks for the token in `api-token` of the data directory, which the user who runs the
-    /// control plane need not show on the same machine; none asks nobody
+    /// Who may use the API: token lets in who signed in, who shows a token of the API, and who shows the one in `api-token`
+    /// of the data directory, which the user who runs the control plane need not on the same machine; none asks nobody
     #[arg(long, value_name = "HOW", env = "LANEWAY_API_AUTH", default_value = "token")]
     pub(crate) api_auth: String,
+    /// A file with the password of the user `admin`, which is made where there is no user yet. Default: a one-time password
+    /// that is printed once
+    #[arg(long, value_name = "FILE", env = "LANEWAY_ADMIN_PASSWORD_FILE")]
+    pub(crate) admin_password_file: Option<String>,
     /// Serve the API off loopback although it is not encrypted: true or false
     #[arg(long, value_name = "BOOL", env = "LANEWAY_API_PLAIN_TEXT", default_value = "false")]
     pub(crate) api_plain_text: String,

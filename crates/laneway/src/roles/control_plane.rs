@@ -2,12 +2,13 @@
 //! `serve` has a gateway beside it.
 
 use std::{
+    fs,
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::{Arc, Weak},
     time::Duration,
 };
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use control::{Control, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 use discovery::Readiness;
 use telemetry::shortage;
@@ -119,14 +120,18 @@ impl ControlPlane {
                 tracing::error!(%error, "the discovery listener has ended");
             }
         });
+        if settings.api_auth == ApiAuth::Token {
+            make_first_user(&control, settings).await?;
+        }
         let resources = follow_resources(process, settings, &control).await;
         tokio::spawn(tell_empty_lanes(Arc::downgrade(&control)));
+        let door = process.door(callers).of_api(Arc::clone(&control));
         Ok(Self {
             control,
             discovery,
             api,
             api_server: None,
-            api_listener: Some((api_listener, process.door(callers))),
+            api_listener: Some((api_listener, door)),
             discovery_server,
             stop,
             sources,
@@ -192,6 +197,36 @@ async fn follow_resources(
     let directory = settings.resources.clone()?;
     let owned = process.data.file(resources::OWNED_FILE);
     Some(ResourcesDirectory::follow(Arc::clone(control), directory, owned).await)
+}
+
+/// Makes the user `admin` where there is no user, and tells the one-time password this once.
+async fn make_first_user(
+    control: &Control,
+    settings: &checked::ControlPlane,
+) -> anyhow::Result<()> {
+    if control.has_users() {
+        return Ok(());
+    }
+    let chosen = match &settings.admin_password_file {
+        None => None,
+        Some(file) => {
+            let shown = file.display();
+            let text = fs::read_to_string(file)
+                .with_context(|| format!("admin-password-file: read `{shown}`"))?;
+            let password = text.trim_end_matches(['\r', '\n']).to_owned();
+            if let Err(problem) = control::check_first_password(&password) {
+                bail!("admin-password-file: the password in `{shown}`: {}", problem.remedy);
+            }
+            Some(password)
+        }
+    };
+    let told = control.make_first_user(chosen).await.context("make the first user of the API")?;
+    if let Some(password) = told {
+        output::line(format_args!(
+            "user admin has the one-time password {password} (told this once; `laneway user passwd admin` makes another)"
+        ));
+    }
+    Ok(())
 }
 
 /// Who may use the API.

@@ -4,6 +4,7 @@ mod certificates;
 mod confirmed;
 mod day;
 mod lanes;
+mod people;
 mod refusals;
 mod resources;
 mod tokens;

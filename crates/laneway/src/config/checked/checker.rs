@@ -176,6 +176,7 @@ impl<'a> Checker<'a> {
             key_file: raw.key_file.map(PathBuf::from),
             api_listen: api_listen?,
             api_auth: api_auth?,
+            admin_password_file: raw.admin_password_file.map(PathBuf::from),
             discovery_listen: discovery_listen?,
             join_token: join_token?,
         })
@@ -529,6 +530,14 @@ pub(crate) fn default_data(directory: &str) -> Option<PathBuf> {
     let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".local/state"));
     let state = state.filter(|path| path.is_absolute()).or_else(home)?;
     Some(state.join("laneway").join(directory))
+}
+
+/// A file of this user's for all his commands: `$XDG_CONFIG_HOME/laneway/…`, else `~/.config/laneway/…`.
+pub(crate) fn configuration(file: &str) -> Option<PathBuf> {
+    let directory = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let directory = directory.filter(|path| path.is_absolute()).or_else(home)?;
+    Some(directory.join("laneway").join(file))
 }
 
 /// Whether a path is, or would be made, in a directory of the user that this process runs as: whoever becomes root with

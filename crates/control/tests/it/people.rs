@@ -1,0 +1,442 @@
+//! Users, sessions and tokens of the API: who may ask what, and what is told of it.
+
+use std::{collections::BTreeSet, net::SocketAddr, sync::Arc};
+
+use api::rest::{Grant, Role};
+use axum::{
+    extract::{Request, State},
+    middleware::{self, Next},
+    response::Response,
+};
+use control::{Arrival, Control, Shown, shown_by};
+use serde_json::{Value, json};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+use crate::harness::{Plane, call, group, lane};
+
+const PREFIX: &str = "/api/v1alpha1";
+const PASSWORD: &str = "correct horse battery";
+
+/// An answer.
+#[derive(Debug)]
+struct Answer {
+    status: u16,
+    head: String,
+    body: Value,
+}
+
+impl Answer {
+    fn text(&self, pointer: &str) -> String {
+        let text = self.body.pointer(pointer).and_then(Value::as_str);
+        text.unwrap_or_else(|| panic!("no {pointer} in {self:?}")).to_owned()
+    }
+
+    fn cookie(&self) -> String {
+        let line = self.head.lines().find_map(|line| line.strip_prefix("set-cookie: "));
+        line.unwrap().split(';').next().unwrap().to_owned()
+    }
+}
+
+/// Lets in whoever shows something, as the binary's door does.
+async fn enter(State(control): State<Arc<Control>>, mut request: Request, next: Next) -> Response {
+    let host = request.headers()["host"].to_str().unwrap().to_owned();
+    let shown = match shown_by(request.headers(), Some(&host)) {
+        Some(Shown::Bearer(text) | Shown::Cookie(text)) => control.caller(text, Some(&host)),
+        None => None,
+    };
+    shown.map(|caller| request.extensions_mut().insert(caller));
+    let arrival = Arrival { address: [127, 0, 0, 1].into(), authority: Some(host) };
+    request.extensions_mut().insert(arrival);
+    next.run(request).await
+}
+
+/// Where the API answers whoever shows something.
+async fn serve(plane: &Plane) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let entered = middleware::from_fn_with_state(Arc::clone(&plane.control), enter);
+    let router = plane.control.rest().layer(entered);
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    address
+}
+
+/// Asks as whoever has these fields.
+async fn ask(to: SocketAddr, method: &str, path: &str, fields: &[String], body: &Value) -> Answer {
+    let body = if body.is_null() { String::new() } else { body.to_string() };
+    let kind = if method == "PATCH" { "merge-patch+json" } else { "json" };
+    let fields: String = fields.iter().map(|field| format!("{field}\r\n")).collect();
+    let request = format!(
+        "{method} {PREFIX}{path} HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\
+         content-type: application/{kind}\r\ncontent-length: {}\r\n{fields}\r\n{body}",
+        body.len()
+    );
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).await.unwrap();
+    let (head, body) = text.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    let body = serde_json::from_str(body).unwrap_or(Value::Null);
+    Answer { status, head: head.to_owned(), body }
+}
+
+fn bearer(token: &str) -> Vec<String> {
+    vec![format!("authorization: Bearer {token}")]
+}
+
+/// As a page of the console asks.
+fn page(to: SocketAddr, cookie: &str) -> Vec<String> {
+    vec![format!("cookie: {cookie}"), format!("origin: http://{to}")]
+}
+
+/// A token of a user with these grants, who has a password of his own.
+async fn token_of(plane: &Plane, to: SocketAddr, name: &str, grants: &[Grant]) -> String {
+    let request = json!({"name": name, "grants": grants});
+    let admin = plane.rest().await;
+    let (status, made) =
+        call(admin, "POST", &format!("{PREFIX}/users"), &request.to_string()).await;
+    assert_eq!(status, 201, "{made}");
+    let made: Value = serde_json::from_str(&made).unwrap();
+    let password = made["oneTimePassword"].as_str().unwrap();
+    let wanted = json!({"user": name, "password": password, "tokenName": "test"});
+    let token = ask(to, "POST", "/sign-in", &[], &wanted).await.text("/secret");
+    let change = json!({"current": password, "new": PASSWORD});
+    assert_eq!(ask(to, "POST", "/password", &bearer(&token), &change).await.status, 204);
+    token
+}
+
+fn grant(role: Role, namespace: &str) -> Grant {
+    Grant { role, namespace: namespace.to_owned() }
+}
+
+/// Something that asks a path of an endpoint: what is in braces is of namespace `shop`.
+fn concrete(path: &str) -> String {
+    let of = path.strip_prefix(PREFIX).unwrap_or(path);
+    [("{namespace}", "shop"), ("{plural}", "lanes"), ("{name}", "nobody"), ("{id}", "nobody")]
+        .iter()
+        .fold(of.to_owned(), |path, (hole, filled)| path.replace(hole, filled))
+        .replace("{number}", "999999")
+}
+
+/// What each endpoint takes, once more: who in `shop` is not refused, of these callers in this order.
+/// `v` viewer, `o` operator, `a` admin in `shop`; `x` admin elsewhere; `A` admin everywhere.
+const ALLOWED: &[(&str, &str, &str)] = &[
+    ("POST", "/sign-in", "voaxA"),
+    ("GET", "/session", "voaxA"),
+    ("POST", "/password", "voaxA"),
+    ("POST", "/apply", "oaA"),
+    ("POST", "/delete", "oaA"),
+    ("POST", "/check", "voaA"),
+    ("POST", "/explain", "voaxA"),
+    ("GET", "/status", "voaxA"),
+    ("GET", "/instances", "voaxA"),
+    ("GET", "/services", "voaxA"),
+    ("GET", "/events", "voaxA"),
+    ("GET", "/statistics/series", "voaxA"),
+    ("GET", "/statistics/top", "voaxA"),
+    ("GET", "/statistics/share", "voaxA"),
+    ("GET", "/statistics/compare", "voaxA"),
+    ("GET", "/statistics/calls", "voaxA"),
+    ("GET", "/tokens", "axA"),
+    ("POST", "/tokens", "aA"),
+    ("DELETE", "/tokens/{id}", "axA"),
+    ("GET", "/users", "A"),
+    ("POST", "/users", "A"),
+    ("DELETE", "/users/{name}", "A"),
+    ("PUT", "/users/{name}/grants", "A"),
+    ("POST", "/users/{name}/password", "A"),
+    ("GET", "/api-tokens", "voaxA"),
+    ("POST", "/api-tokens", "oaA"),
+    ("DELETE", "/api-tokens/{id}", "voaxA"),
+    ("GET", "/audit", "voaxA"),
+    ("GET", "/audit/{number}", "voaxA"),
+    ("POST", "/audit/{number}/undo", "voaxA"),
+    ("GET", "/{plural}", "voaxA"),
+    ("POST", "/{plural}", "oaA"),
+    ("GET", "/namespaces/{namespace}/{plural}", "voaA"),
+    ("POST", "/namespaces/{namespace}/{plural}", "oaA"),
+    ("GET", "/namespaces/{namespace}/{plural}/{name}", "voaA"),
+    ("PUT", "/namespaces/{namespace}/{plural}/{name}", "oaA"),
+    ("PATCH", "/namespaces/{namespace}/{plural}/{name}", "oaA"),
+    ("DELETE", "/namespaces/{namespace}/{plural}/{name}", "oaA"),
+    // The last: it ends the token.
+    ("POST", "/sign-out", "voaxA"),
+];
+
+/// What is sent: about an object of `shop` that cannot be written anyway.
+fn body_for(method: &str, path: &str) -> Value {
+    let object = json!({"apiVersion": "laneway.io/v1alpha1", "kind": "Lane",
+        "metadata": {"name": "nobody", "namespace": "shop"},
+        "spec": {"group": "none", "tag": "gray", "entry": {"ratio": {"percent": 5}}}});
+    match (method, path) {
+        ("POST", "/apply" | "/check") => json!({"objects": [object]}),
+        ("POST", "/delete") => {
+            json!({"objects": [{"kind": "Lane", "namespace": "shop", "name": "nobody"}]})
+        }
+        ("POST", "/tokens") => json!({"application": "a/b", "namespace": "shop"}),
+        ("POST", "/api-tokens") => {
+            json!({"name": "t", "grant": {"role": "operator", "namespace": "shop"}, "days": 1})
+        }
+        ("POST" | "PUT", path) if path.contains("{plural}") => object,
+        ("GET" | "DELETE", _) => Value::Null,
+        _ => json!({}),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_endpoint_refuses_who_may_not_in_every_role_and_namespace() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    let document: Value = serde_json::from_str(&control::openapi()).unwrap();
+    let paths = document["paths"].as_object().unwrap();
+    let there: BTreeSet<(String, String)> = paths
+        .iter()
+        .flat_map(|(path, methods)| {
+            let path = path.strip_prefix(PREFIX).unwrap().to_owned();
+            methods.as_object().unwrap().keys().map(move |it| (it.to_uppercase(), path.clone()))
+        })
+        .collect();
+    let listed = |it: &(&str, &str, &str)| (it.0.to_owned(), it.1.to_owned());
+    assert_eq!(there, ALLOWED.iter().map(listed).collect(), "an endpoint is not in the table");
+    let callers = [
+        ('v', grant(Role::Viewer, "shop")),
+        ('o', grant(Role::Operator, "shop")),
+        ('a', grant(Role::Admin, "shop")),
+        ('x', grant(Role::Admin, "other")),
+        ('A', grant(Role::Admin, "*")),
+    ];
+    for (letter, granted) in callers {
+        let name = format!("user-{}", u32::from(letter));
+        let token = token_of(&plane, to, &name, std::slice::from_ref(&granted)).await;
+        for (method, path, allowed) in ALLOWED {
+            let body = body_for(method, path);
+            let nobody = ask(to, method, &concrete(path), &[], &body).await;
+            let is_open = *path == "/sign-in";
+            assert_eq!(nobody.status == 401, !is_open, "{method} {path}: {nobody:?}");
+            let answer = ask(to, method, &concrete(path), &bearer(&token), &body).await;
+            let is_refused = answer.status == 403 && answer.body["title"] == "not allowed";
+            assert_eq!(
+                is_refused,
+                !allowed.contains(letter),
+                "{method} {path} as {granted}: {answer:?}"
+            );
+            assert!(answer.status < 500 && answer.status != 401, "{method} {path}: {answer:?}");
+        }
+        let ended = ask(to, "GET", "/session", &bearer(&token), &Value::Null).await;
+        assert_eq!(ended.status, 401, "it signed out");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_signs_in_chooses_a_password_and_is_known_until_it_signs_out() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    let once = plane.control.make_first_user(None).await.unwrap().unwrap();
+    let wrong = json!({"user": "admin", "password": "guessed"});
+    let nobody = json!({"user": "nobody", "password": "guessed"});
+    let [wrong, nobody] = [
+        ask(to, "POST", "/sign-in", &[], &wrong).await,
+        ask(to, "POST", "/sign-in", &[], &nobody).await,
+    ];
+    assert_eq!(
+        (wrong.status, &wrong.body),
+        (403, &nobody.body),
+        "whether there is one is not told"
+    );
+
+    let entered =
+        ask(to, "POST", "/sign-in", &[], &json!({"user": "admin", "password": once})).await;
+    assert_eq!(entered.status, 200, "{entered:?}");
+    assert!(entered.head.contains("; Path=/; HttpOnly; SameSite=Strict; Max-Age=604800"));
+    assert!(
+        entered.body["secret"].is_null() && entered.body["session"]["mustChangePassword"] == true
+    );
+    let cookie = entered.cookie();
+    assert!(cookie.starts_with(&format!("laneway_session_{}=", to.port())), "{cookie}");
+
+    // A one-time password is good for choosing another alone.
+    let lanes = ask(to, "GET", "/lanes", &page(to, &cookie), &Value::Null).await;
+    assert_eq!((lanes.status, lanes.text("/title").as_str()), (403, "password must be changed"));
+    let change = |current: &str, new: &str| json!({"current": current, "new": new});
+    for (body, status) in [
+        (change("guessed", PASSWORD), 403),
+        (change(&once, "short"), 422),
+        (change(&once, &once), 422),
+        (change(&once, PASSWORD), 204),
+    ] {
+        let answer = ask(to, "POST", "/password", &page(to, &cookie), &body).await;
+        assert_eq!(answer.status, status, "{body} {answer:?}");
+    }
+    let session = ask(to, "GET", "/session", &page(to, &cookie), &Value::Null).await;
+    assert_eq!(session.text("/author/name"), "admin");
+    let lanes = ask(to, "GET", "/lanes", &page(to, &cookie), &Value::Null).await;
+    assert_eq!(lanes.status, 200);
+
+    // A change that no page of ours asked for is none.
+    let request = json!({"name": "bob", "grants": [{"role": "viewer"}]});
+    let bare = ask(to, "POST", "/users", &[format!("cookie: {cookie}")], &request).await;
+    assert_eq!((bare.status, bare.text("/title").as_str()), (403, "no origin"));
+    assert_eq!(ask(to, "POST", "/users", &page(to, &cookie), &request).await.status, 201);
+
+    // It is known after a restart, and not at another port of the same host.
+    let plane = plane.restart().await;
+    let again = serve(&plane).await;
+    let moved = cookie.replace(&to.port().to_string(), &again.port().to_string());
+    let elsewhere = ask(again, "GET", "/session", &page(again, &moved), &Value::Null).await;
+    assert_eq!(elsewhere.status, 401);
+    assert!(
+        plane.control.caller(cookie.split_once('=').unwrap().1, Some(&to.to_string())).is_some()
+    );
+
+    let entered =
+        ask(again, "POST", "/sign-in", &[], &json!({"user": "admin", "password": PASSWORD})).await;
+    let cookie = entered.cookie();
+    let out = ask(again, "POST", "/sign-out", &page(again, &cookie), &Value::Null).await;
+    assert_eq!(out.status, 204);
+    assert!(out.head.contains("Max-Age=0"), "{}", out.head);
+    let ended = ask(again, "GET", "/session", &page(again, &cookie), &Value::Null).await;
+    assert_eq!(ended.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guessing_is_slowed_down_and_the_one_who_guesses_is_told_how_long() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    let mut answers = Vec::new();
+    for _ in 0..12 {
+        let guess = json!({"user": "admin", "password": "guessed"});
+        answers.push(ask(to, "POST", "/sign-in", &[], &guess).await);
+    }
+    let statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+    assert_eq!(statuses[..10], [403; 10]);
+    assert_eq!(statuses[11], 429, "{statuses:?}");
+    assert!(answers[11].head.contains("retry-after: "), "{}", answers[11].head);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn everybody_sees_what_is_in_his_namespaces_alone() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    let of = |namespace: &str| {
+        let mut object = group("trade", &["spring-cloud-a"]);
+        object["metadata"]["namespace"] = namespace.into();
+        object
+    };
+    plane.apply(&[of("shop"), of("other")]).await.unwrap();
+    let token = token_of(&plane, to, "alice", &[grant(Role::Operator, "shop")]).await;
+    let names = |answer: &Answer| -> Vec<String> {
+        let items = answer.body["items"].as_array().unwrap();
+        items.iter().map(|it| it["metadata"]["namespace"].as_str().unwrap().to_owned()).collect()
+    };
+    let seen = ask(to, "GET", "/lanegroups", &bearer(&token), &Value::Null).await;
+    assert_eq!(names(&seen), ["shop"]);
+    let all = json!({"objects": [of("shop"), of("other")]});
+    let applied = ask(to, "POST", "/apply", &bearer(&token), &all).await;
+    assert_eq!(applied.status, 403, "all or none: {applied:?}");
+    assert!(applied.text("/detail").contains("in namespace other"), "{applied:?}");
+    let source = json!({"objects": [{"apiVersion": "laneway.io/v1alpha1", "kind": "ServiceSource",
+        "metadata": {"name": "s", "namespace": "shop"}, "spec": {"static": {"services": []}}}]});
+    let applied = ask(to, "POST", "/apply", &bearer(&token), &source).await;
+    assert!(applied.text("/detail").contains("admin everywhere"), "{applied:?}");
+    let entries = ask(to, "GET", "/audit", &bearer(&token), &Value::Null).await;
+    let about: Vec<&str> =
+        entries.body.as_array().unwrap().iter().map(|it| it["about"].as_str().unwrap()).collect();
+    assert_eq!(about, ["LaneGroup shop/trade"]);
+    let others = ask(to, "GET", "/audit?namespace=other", &bearer(&token), &Value::Null).await;
+    assert_eq!(others.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_follows_is_told_no_more_when_he_may_see_less() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    plane.apply(&[group("trade", &["spring-cloud-a"])]).await.unwrap();
+    let token = token_of(&plane, to, "alice", &[grant(Role::Viewer, "*")]).await;
+    let watch = format!(
+        "GET {PREFIX}/lanegroups?watch HTTP/1.1\r\nhost: {to}\r\nconnection: close\r\n\
+         authorization: Bearer {token}\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(to).await.unwrap();
+    stream.write_all(watch.as_bytes()).await.unwrap();
+    let mut text = String::new();
+    let mut piece = [0; 4096];
+    while !text.contains("SYNCED") {
+        let count = stream.read(&mut piece).await.unwrap();
+        assert!(count > 0, "{text}");
+        text.push_str(std::str::from_utf8(&piece[..count]).unwrap());
+    }
+    let admin = plane.rest().await;
+    let (status, _) = call(admin, "DELETE", &format!("{PREFIX}/users/alice"), "").await;
+    assert_eq!(status, 204);
+    let ended = tokio::time::timeout(crate::harness::PATIENCE, stream.read_to_string(&mut text));
+    ended.await.unwrap().unwrap();
+    let gone = ask(to, "GET", "/session", &bearer(&token), &Value::Null).await;
+    assert_eq!(gone.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_change_is_in_the_audit_and_can_be_undone_by_a_new_one() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    plane.apply(&[group("trade", &["spring-cloud-a"]), lane("trade", "gray")]).await.unwrap();
+    let alice = bearer(&token_of(&plane, to, "alice", &[grant(Role::Operator, "*")]).await);
+    let path = "/namespaces/default/lanes/trade-gray";
+    let noted = |note: &str| [alice.clone(), vec![format!("laneway-note: {note}")]].concat();
+    let disable = json!({"spec": {"enabled": false}});
+    let changed = ask(to, "PATCH", path, &noted("5xx%20of%20C"), &disable).await;
+    assert_eq!(changed.status, 200, "{changed:?}");
+    let unchanged = ask(to, "PATCH", path, &alice, &disable).await;
+    assert_eq!(unchanged.status, 200);
+    let about = "/audit?limit=2&about=Lane%20trade-gray";
+    let latest = ask(to, "GET", about, &alice, &Value::Null).await;
+    let [entry, before] = latest.body.as_array().unwrap().as_slice() else { panic!("{latest:?}") };
+    assert_eq!(entry["author"], json!({"kind": "token", "name": "test of alice"}));
+    assert_eq!((&entry["action"], &entry["note"]), (&json!("configured"), &json!("5xx of C")));
+    assert_eq!(entry["changes"][0]["field"], "spec.enabled");
+    assert!(entry["before"].is_null(), "the list is short");
+    assert_eq!(before["about"], "Lane trade-gray", "what changes nothing is no change");
+    assert_eq!(before["action"], "created");
+    let number = entry["number"].as_u64().unwrap();
+    let whole = ask(to, "GET", &format!("/audit/{number}"), &alice, &Value::Null).await;
+    assert_eq!(whole.body["after"]["spec"]["enabled"], false);
+
+    // What somebody changed since stays, and stands in the way only where it is the same.
+    ask(to, "PATCH", path, &alice, &json!({"spec": {"priority": 7}})).await;
+    let undo = format!("/audit/{number}/undo");
+    let viewer = bearer(&token_of(&plane, to, "vic", &[grant(Role::Viewer, "*")]).await);
+    assert_eq!(ask(to, "POST", &undo, &viewer, &json!({})).await.status, 403);
+    let dry = ask(to, "POST", &undo, &viewer, &json!({"dryRun": true})).await;
+    assert_eq!(dry.body[0]["field"], "spec.enabled", "{dry:?}");
+    let undone = ask(to, "POST", &undo, &alice, &json!({})).await;
+    assert_eq!(undone.body[0]["after"], true, "{undone:?}");
+    let now = ask(to, "GET", path, &alice, &Value::Null).await;
+    assert_eq!(
+        (&now.body["spec"]["enabled"], &now.body["spec"]["priority"]),
+        (&json!(true), &json!(7))
+    );
+    let latest = ask(to, "GET", "/audit?limit=1", &alice, &Value::Null).await;
+    assert_eq!(latest.body[0]["undoes"], number);
+    let twice = ask(to, "POST", &undo, &alice, &json!({})).await;
+    assert!(twice.text("/detail").contains("as before already"), "{twice:?}");
+
+    let about = "/audit?about=Lane%20trade-gray&limit=3";
+    let entries = ask(to, "GET", about, &alice, &Value::Null).await;
+    let priority = entries.body.as_array().unwrap().iter();
+    let priority = priority.filter(|it| it["changes"][0]["field"] == "spec.priority");
+    let number = priority.map(|it| it["number"].as_u64().unwrap()).next().unwrap();
+    ask(to, "PATCH", path, &alice, &json!({"spec": {"priority": 9}})).await;
+    let refused = ask(to, "POST", &format!("/audit/{number}/undo"), &alice, &json!({})).await;
+    assert_eq!(refused.status, 409);
+    assert_eq!(refused.text("/errors/0/field"), "spec.priority");
+    assert_eq!(refused.text("/errors/0/value"), "9");
+
+    // It is there after a restart, with what was done to people, and without their secrets.
+    let plane = plane.restart().await;
+    let admin = plane.rest().await;
+    let (_, kept) = call(admin, "GET", &format!("{PREFIX}/audit?limit=200"), "").await;
+    assert!(kept.contains("user alice") && kept.contains("operator everywhere"), "{kept}");
+    assert!(!kept.contains("argon2") && !kept.contains("laneway_api_"), "{kept}");
+}

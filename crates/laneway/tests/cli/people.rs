@@ -1,0 +1,148 @@
+//! Users of the API, from the one-time password of the first start to a change that is undone.
+
+use std::{
+    fs,
+    io::Write as _,
+    os::unix::fs::PermissionsExt,
+    process::{Command, Stdio},
+};
+
+use anyhow::{Context, Result, ensure};
+use testkit::{CommandResult, Sandbox, http};
+
+use crate::sandbox;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// Runs a command that reads these lines, and has another user's home and no data directory of a control plane.
+fn as_somebody(sandbox: &Sandbox, words: &[&str], lines: &[&str]) -> Result<CommandResult> {
+    let mut command: Command = sandbox.laneway(words);
+    command.env("XDG_CONFIG_HOME", sandbox.path("somebody"));
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    let input: String = lines.iter().map(|line| format!("{line}\n")).collect();
+    // One that wants to know nothing reads nothing.
+    let _ = child.stdin.take().context("no standard input")?.write_all(input.as_bytes());
+    let output = child.wait_with_output()?;
+    Ok(CommandResult {
+        code: output.status.code(),
+        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    })
+}
+
+fn does(sandbox: &Sandbox, words: &[&str], lines: &[&str]) -> Result<String> {
+    let result = as_somebody(sandbox, words, lines)?;
+    ensure!(result.code == Some(0), "{words:?}: {}", result.stderr);
+    Ok(result.stdout)
+}
+
+fn is_refused(sandbox: &Sandbox, words: &[&str], lines: &[&str], why: &str) -> Result<()> {
+    let result = as_somebody(sandbox, words, lines)?;
+    ensure!(result.code == Some(1) && result.stderr.contains(why), "{words:?}: {}", result.stderr);
+    Ok(())
+}
+
+/// The password that an answer tells.
+fn told(answer: &str) -> Result<String> {
+    let (_, rest) = answer.split_once("one-time password ").context("no password is told")?;
+    Ok(rest.split_whitespace().next().unwrap_or_default().to_owned())
+}
+
+const RESOURCES: &str = r#"
+apiVersion: laneway.io/v1alpha1
+kind: LaneGroup
+metadata: {name: trade}
+spec: {entrances: [{gateway: edge}], applications: [spring-cloud-a]}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {name: trade-gray}
+spec: {group: trade, tag: gray, entry: {ratio: {percent: 5, stickyBy: {cookie: uid}}}}
+"#;
+
+#[test]
+fn somebody_signs_in_does_what_his_role_allows_and_it_is_told_and_undone() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    sandbox.apply(RESOURCES)?;
+    ensure!(sandbox.must(&["whoami"])?.contains("admin everywhere"), "the machine's own user");
+    let password = told(&sandbox.must(&["user", "create", "alice", "--role", "viewer"])?)?;
+
+    is_refused(&sandbox, &["login", "--user", "alice"], &["guessed"], "user or password is wrong")?;
+    is_refused(
+        &sandbox,
+        &["login", "--user", "alice"],
+        &[&password, "short"],
+        "12 to 256 characters",
+    )?;
+    let signed_in = does(&sandbox, &["login", "--user", "alice"], &[&password, PASSWORD])?;
+    ensure!(signed_in.contains("viewer everywhere"), "{signed_in}");
+    let kept = sandbox.path("somebody").join("laneway/logins.json");
+    ensure!(fs::metadata(&kept)?.permissions().mode() & 0o777 == 0o600);
+    is_refused(&sandbox, &["login", "--user", "alice"], &[&password], "user or password is wrong")?;
+
+    ensure!(does(&sandbox, &["whoami"], &[])?.contains("of alice: viewer everywhere"));
+    does(&sandbox, &["get", "lanes"], &[])?;
+    let disable = ["lane", "disable", "trade/gray", "--note", "5xx of C"];
+    is_refused(&sandbox, &disable, &[], "it takes operator in namespace default")?;
+    is_refused(&sandbox, &["user", "list"], &[], "it takes admin everywhere")?;
+    sandbox.must(&["user", "grant", "alice", "--role", "operator@default"])?;
+    does(&sandbox, &disable, &[])?;
+
+    let audit = does(&sandbox, &["audit"], &[])?;
+    let line = audit.lines().nth(1).unwrap_or_default();
+    for words in
+        ["of alice", "changed Lane trade-gray", "spec.enabled: true -> false", "5xx of C"]
+    {
+        ensure!(line.contains(words), "{words} in {audit}");
+    }
+    let number = line.split_whitespace().next().unwrap_or_default();
+    let undone = does(&sandbox, &["undo", number], &[])?;
+    ensure!(undone.contains("spec.enabled: false -> true"), "{undone}");
+    is_refused(&sandbox, &["undo", number], &[], "as before already")?;
+
+    let token = does(&sandbox, &["api-token", "create", "ci", "--role", "viewer@default"], &[])?;
+    let file = sandbox.path("ci.token");
+    fs::write(&file, &token)?;
+    let shown = ["--token-file", &file.to_string_lossy()];
+    // Whoever shows a token is who it says, though the machine knows him for more.
+    let who = sandbox.must(&[&["whoami"], &shown[..]].concat())?;
+    ensure!(who.contains("ci of alice: viewer in default"), "{who}");
+    let listed = does(&sandbox, &["api-token", "list"], &[])?;
+    ensure!(listed.contains("login on ") && !listed.contains(token.trim()), "{listed}");
+
+    ensure!(does(&sandbox, &["logout"], &[])?.contains("signed out"));
+    ensure!(!fs::read_to_string(&kept)?.contains("laneway_api_"));
+    sandbox.must(&["user", "delete", "alice"])?;
+    let gone = sandbox.run(&[&["whoami"], &shown[..]].concat())?;
+    ensure!(gone.stderr.contains("is unknown, was revoked or has expired"), "{}", gone.stderr);
+    Ok(())
+}
+
+#[test]
+fn the_first_user_has_the_password_of_the_file_or_one_that_is_told_once() -> Result<()> {
+    let sandbox = sandbox()?;
+    let file = sandbox.path("password");
+    let name = file.to_string_lossy().into_owned();
+    fs::write(&file, "short\n")?;
+    let data = sandbox.path("short").to_string_lossy().into_owned();
+    let api = format!("{}:0", sandbox.host(1));
+    let start = ["control", "--data", &data, "--api-listen", &api, "--discovery-listen", &api];
+    let refused = sandbox.run(&[&start[..], &["--admin-password-file", &name]].concat())?;
+    ensure!(refused.stderr.contains("choose 12 to 256 characters"), "{}", refused.stderr);
+    fs::write(&file, format!("{PASSWORD}\n"))?;
+    let control = sandbox.control(&["--admin-password-file", &name])?;
+    let signed_in = does(&sandbox, &["login", "--user", "admin"], &[PASSWORD])?;
+    ensure!(signed_in.contains("admin everywhere"), "{signed_in}");
+    // What is not the API's takes who may do everything.
+    let viewer = does(&sandbox, &["api-token", "create", "v", "--role", "viewer"], &[])?;
+    let shown = format!("authorization: Bearer {}", viewer.trim());
+    let address = sandbox.api_address();
+    ensure!(http::get(&address, "/api/v1alpha1/lanes", &[&shown])?.status == 200);
+    ensure!(http::get(&address, "/log-level", &[&shown])?.status == 403);
+    drop(control);
+    let _again = sandbox.control(&[])?;
+    does(&sandbox, &["whoami"], &[])?;
+    Ok(())
+}
