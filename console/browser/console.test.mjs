@@ -23,7 +23,11 @@ const PAGES = {
   gateway: ["/gateways/edge", "/ratio"],
   sources: ["/sources", "sc-C"],
   status: ["/status", "127.0.0.23:15020"],
-  "sign-in": ["/sign-in", "cat DATA/api-token"],
+  events: ["/events", "The latest first", "最新在前"],
+  audit: ["/audit", "LaneGroup trade"],
+  users: ["/settings/users", "admin everywhere", "全局管理员"],
+  tokens: ["/settings/tokens", "Days it is good for", "有效天数"],
+  "sign-in": ["/sign-in", "Use a token instead", "改用令牌"],
 };
 
 let browser;
@@ -317,6 +321,8 @@ describe("who asks", () => {
     const page = await open(browser, { headers: { via: "1.1 somebody" } });
     await page.goto("/lanes");
     await page.getByRole("heading", { name: "Sign in" }).waitFor();
+    await accessible(page, "sign-in");
+    await page.getByRole("button", { name: "Use a token instead" }).click();
     await page.getByLabel("Token").fill("0123456789abcdef0123456789abcdef");
     await page.getByRole("button", { name: "Sign in" }).click();
     await page.getByText("The control plane does not know this token.").waitFor();
@@ -329,6 +335,76 @@ describe("who asks", () => {
     await page.getByRole("button", { name: "Sign out" }).click();
     await page.getByRole("heading", { name: "Sign in" }).waitFor();
     await page.context().close();
+  });
+});
+
+describe("who may do what", () => {
+  const signIn = async (page, user, password) => {
+    await page.getByLabel("User").fill(user);
+    await page.getByLabel("Password").fill(password);
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
+  };
+  const choose = async (page, password) => {
+    await page.getByLabel("New password").fill(password);
+    await page.getByLabel("The same again").fill(password);
+    await page.getByRole("button", { name: "Choose a password" }).click();
+  };
+
+  it("an admin begins with the one-time password, adds a viewer, and undoes a change; the viewer is refused with the reason", async () => {
+    const control = await serve();
+    try {
+      await sample(control.url);
+      await api("PATCH", "/namespaces/default/lanes/trade-gray", { spec: { enabled: false } }, control.url);
+      const [, once] = control.output.match(/one-time password (\S+)/);
+      // Nobody's user, as whoever comes through a proxy.
+      const page = await open(browser, { url: control.url, headers: { via: "1.1 somebody" } });
+      await page.goto("/lanes");
+      await signIn(page, "admin", "guessed");
+      await page.getByText("User or password is wrong.").waitFor();
+      await signIn(page, "admin", once);
+      await page.getByRole("heading", { name: "Choose a password" }).waitFor();
+      await accessible(page, "one-time password");
+      await choose(page, "correct horse battery");
+      await page.getByText("admin everywhere").waitFor();
+
+      await page.goto("/audit");
+      await page.getByRole("button", { name: /Undo change/ }).first().click();
+      await page.getByLabel("Note").fill("试试 100%");
+      await accessible(page, "undo");
+      await page.getByRole("dialog").getByRole("button", { name: "Undo", exact: true }).click();
+      await page.getByText("试试 100%").waitFor();
+      const { spec } = await api("GET", "/namespaces/default/lanes/trade-gray", undefined, control.url);
+      assert.equal(spec.enabled, true);
+
+      await page.goto("/settings/users");
+      await page.getByLabel("Name of the user").fill("vic");
+      await page.getByRole("button", { name: "Add user" }).click();
+      await page.getByText("One-time password of vic").first().waitFor();
+      const told = await page.locator(".banner code").innerText();
+      if (shots) await page.screenshot({ path: `${shots}/users.png`, fullPage: true });
+      await page.getByRole("button", { name: "Sign out" }).click();
+      await page.getByRole("heading", { name: "Sign in" }).waitFor();
+      await signIn(page, "vic", told);
+      await choose(page, "victoria's password");
+      await page.getByText("viewer everywhere").waitFor();
+
+      await page.goto("/lanes/trade");
+      await page.getByText("It takes operator in default; you are viewer everywhere.").first().waitFor();
+      assert.equal(await page.getByRole("switch", { name: "Enable gray" }).isDisabled(), true);
+      await accessible(page, "as a viewer");
+      if (shots) await page.screenshot({ path: `${shots}/viewer.png`, fullPage: true });
+      const refused = await page.evaluate(async () => {
+        const init = { method: "DELETE" };
+        return (await fetch("/api/v1alpha1/namespaces/default/lanes/trade-gray", init)).status;
+      });
+      assert.equal(refused, 403, "not only the page refuses");
+      await page.goto("/settings/users");
+      await page.getByText("It takes admin everywhere; you are viewer everywhere.").waitFor();
+      await healthy(page);
+      await page.context().close();
+    } finally {
+      await clean(control);
+    }
   });
 });
 

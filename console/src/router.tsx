@@ -32,6 +32,10 @@ export const applicationsRoute = createRoute({ ...at("/applications"), component
 export const applicationRoute = createRoute({ ...at("/applications/$application"), component: lazyRouteComponent(() => import("./pages/applications"), "ApplicationPage"), validateSearch: texts("window") });
 export const sourcesRoute = createRoute({ ...at("/sources"), component: lazyRouteComponent(() => import("./pages/sources"), "SourcesPage"), validateSearch: texts("filter") });
 export const statusRoute = createRoute({ ...at("/status"), component: lazyRouteComponent(() => import("./pages/status"), "StatusPage") });
+export const eventsRoute = createRoute({ ...at("/events"), component: lazyRouteComponent(() => import("./pages/audit"), "EventsPage"), validateSearch: texts("filter") });
+export const auditRoute = createRoute({ ...at("/audit"), component: lazyRouteComponent(() => import("./pages/audit"), "AuditPage"), validateSearch: texts("about") });
+export const usersRoute = createRoute({ ...at("/settings/users"), component: lazyRouteComponent(() => import("./pages/settings"), "UsersPage") });
+export const tokensRoute = createRoute({ ...at("/settings/tokens"), component: lazyRouteComponent(() => import("./pages/settings"), "TokensPage") });
 export const signInRoute = createRoute({ ...at("/sign-in"), component: SignInPage });
 const index = createRoute({
   ...at("/"),
@@ -41,7 +45,7 @@ const index = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, newGroupRoute, newLaneRoute, explainRoute, gatewaysRoute, gatewayRoute, applicationsRoute, applicationRoute, sourcesRoute, statusRoute, signInRoute]),
+  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, newGroupRoute, newLaneRoute, explainRoute, gatewaysRoute, gatewayRoute, applicationsRoute, applicationRoute, sourcesRoute, statusRoute, eventsRoute, auditRoute, usersRoute, tokensRoute, signInRoute]),
   defaultPreload: "intent",
   scrollRestoration: false,
 });

@@ -1,5 +1,5 @@
 // The REST API: one function that asks, the types it answers with, and what can go wrong in words.
-import { leave, token } from "./session";
+import { leave, signOut, token } from "./session";
 import type { components } from "./schema";
 
 type Schemas = components["schemas"];
@@ -30,6 +30,15 @@ export type Share = Schemas["StatisticsShare"];
 export type Compare = Schemas["StatisticsCompare"];
 export type Verdict = Schemas["StatisticsVerdict"];
 export type Figures = Schemas["StatisticsFigures"];
+export type Session = Schemas["SessionStatus"];
+export type Role = Schemas["Role"];
+export type Grant = Schemas["Grant"];
+export type User = Schemas["UserStatus"];
+export type ApiToken = Schemas["ApiTokenStatus"];
+export type AuditEntry = Schemas["AuditEntry"] & { number: number };
+export type FieldChange = Schemas["FieldChange"];
+export type Event = Schemas["Event"];
+type SignedIn = Schemas["SignedIn"];
 type Problem = Schemas["Problem"];
 
 /** Objects that pages follow, by the name of their collection. */
@@ -85,15 +94,47 @@ export async function open(path: string, init: RequestInit = {}): Promise<Respon
     answer.body?.cancel().catch(() => undefined);
     throw new Away("an answer that is not the API's");
   }
-  if (answer.status === 401) leave();
+  const problem = (await answer.json().catch(() => ({}))) as Partial<Problem>;
+  if (mustEnterAgain(answer.status, problem)) leave();
+  throw new Refused(answer.status, problem.title ?? answer.statusText, problem.detail ?? "", problem.errors ?? []);
+}
+
+/** Whoever is not known, or has a one-time password still, begins at the sign-in. */
+function mustEnterAgain(status: number, problem: Partial<Problem>): boolean {
+  return status === 401 || (status === 403 && problem.title === "password must be changed");
+}
+
+/** Asks with what a browser has by itself, whatever token this tab keeps. */
+async function bare(path: string, body: unknown): Promise<Response> {
+  let answer: Response;
+  try {
+    answer = await fetch(PREFIX + path, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify(body), cache: "no-store" });
+  } catch {
+    throw new Away("no answer");
+  }
+  if (answer.ok) return answer;
   const problem = (await answer.json().catch(() => ({}))) as Partial<Problem>;
   throw new Refused(answer.status, problem.title ?? answer.statusText, problem.detail ?? "", problem.errors ?? []);
+}
+
+export async function signIn(user: string, password: string): Promise<SignedIn> {
+  return (await (await bare("/sign-in", { user, password })).json()) as SignedIn;
+}
+
+export async function changePassword(current: string, next: string): Promise<void> {
+  await bare("/password", { current, new: next });
+}
+
+/** Ends a session; a token that this tab shows is forgotten and stays good. */
+export async function endSession(): Promise<void> {
+  if (token() === null) await send("POST", "/sign-out", {});
+  signOut();
 }
 
 /** Whether the API knows who shows this token. */
 export async function isKnown(shown: string): Promise<boolean> {
   try {
-    const answer = await fetch(`${PREFIX}/status`, { headers: { authorization: `Bearer ${shown}` }, cache: "no-store" });
+    const answer = await fetch(`${PREFIX}/session`, { headers: { authorization: `Bearer ${shown}` }, cache: "no-store" });
     return answer.ok;
   } catch {
     throw new Away("no answer");
@@ -105,13 +146,13 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
   return (await answer.json()) as T;
 }
 
-/** Sends a body as JSON. */
-export async function send<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown): Promise<T> {
+/** Sends a body as JSON; a note says why, for the audit. */
+export async function send<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown, note = ""): Promise<T> {
   const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
   const init: RequestInit = { method };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
-    init.headers = { "content-type": type };
+    init.headers = { "content-type": type, ...(note === "" ? {} : { "laneway-note": encodeURIComponent(note) }) };
   }
   const answer = await open(path, init);
   return (answer.status === 204 ? undefined : await answer.json()) as T;

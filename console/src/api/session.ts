@@ -1,6 +1,6 @@
 // Who asks. A browser of the user that runs the control plane on the same machine is known without a word; everybody
-// else shows the token of the data directory. It stays in this tab's session storage: closing the tab forgets it, and no
-// other site's request carries it, as it would a cookie.
+// else signs in, and has a cookie that no script sees and no other site's page has sent, or shows a token. That stays in
+// this tab's session storage: closing the tab forgets it.
 const KEY = "laneway.token";
 
 type Listener = () => void;
@@ -15,8 +15,10 @@ export function token(): string | null {
   return sessionStorage.getItem(KEY);
 }
 
-export function enter(text: string) {
-  sessionStorage.setItem(KEY, text);
+/** Who shows a token keeps it; who signed in has a cookie, which scripts do not see. */
+export function enter(text: string | null) {
+  if (text === null) sessionStorage.removeItem(KEY);
+  else sessionStorage.setItem(KEY, text);
   isRefused = false;
   tell();
 }

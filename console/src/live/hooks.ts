@@ -1,7 +1,7 @@
 // What pages ask for: objects that follow the control plane, and answers that are asked again while somebody looks.
 import { useQuery } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { type Compare, type Instance, type Kinds, type Plural, type Series, type Service, type Share, type StatusResponse, type Top, type Verdict, get, isUntold } from "../api/client";
+import { type ApiToken, type AuditEntry, type Compare, type Event, type Instance, type Kinds, type Plural, type Series, type Service, type Session, type Share, type StatusResponse, type Top, type User, type Verdict, get, isUntold } from "../api/client";
 import { mustSignIn, onSession } from "../api/session";
 import { type Connection, connection, heard, lost, onConnection } from "./connection";
 import { type Seen, watchOf } from "./watch";
@@ -23,7 +23,7 @@ export function useMustSignIn(): boolean {
 const ANSWER_MS = 8000;
 
 /** No watch tells of these; they are asked for while the tab is seen. */
-function useAsked<T>(path: string, everyMs: number) {
+function useAsked<T>(path: string, everyMs: number, isWanted = true) {
   const isOut = useMustSignIn();
   return useQuery<T>({
     queryKey: [path],
@@ -37,7 +37,7 @@ function useAsked<T>(path: string, everyMs: number) {
         throw error;
       }
     },
-    enabled: !isOut,
+    enabled: !isOut && isWanted,
     refetchInterval: everyMs,
   });
 }
@@ -57,4 +57,9 @@ export function useTop(group?: string, window = "10s", application?: string) {
   const of = new URLSearchParams({ window, ...(group ? { group } : {}), ...(application ? { application } : {}) });
   return useAsked<Top>(`/statistics/top?${of.toString()}`, 1000);
 }
+export const useSession = () => useAsked<Session>("/session", 60_000);
+export const useUsers = (isWanted: boolean) => useAsked<User[]>("/users", 10_000, isWanted);
+export const useApiTokens = () => useAsked<ApiToken[]>("/api-tokens", 10_000);
+export const useEvents = () => useAsked<Event[]>("/events", 2000);
+export const useAudit = (about?: string) => useAsked<AuditEntry[]>(`/audit?limit=100${about ? `&about=${encodeURIComponent(about)}` : ""}`, 2000);
 export const useServices = (everyMs = 5000) => useAsked<Service[]>("/services", everyMs);

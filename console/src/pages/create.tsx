@@ -5,6 +5,7 @@ import { type ReactNode, useState } from "react";
 import { Away, type CheckResponse, type Gateway, type Instance, type Lane, type LaneGroup, send } from "../api/client";
 import { HalfCreated, Unsure, createLane, failed } from "../live/changes";
 import { useConnection, useInstances, useObjects, useServices, useStatus } from "../live/hooks";
+import { useWhyNot } from "../live/may";
 import { type Draft, fresh, isWhole, taken, toEntry } from "../logic/draft";
 import { entranceText, inOrder, instancesOf, isUsable, modeOf, tagOf } from "../logic/lanes";
 import { beside, freeName, isGroupName, isTag, laneName } from "../logic/names";
@@ -242,7 +243,8 @@ function Flow({ title, steps, step, go, why, wanted, setOwn, created, done, last
       setBusy(false);
     }
   };
-  const stop = why ?? (isLast && away ? t("The control plane does not answer.") : isLast && isBusy ? t("On its way") : undefined);
+  const forbidden = useWhyNot("operator", wanted?.lane.metadata.namespace);
+  const stop = why ?? (isLast ? forbidden : undefined) ?? (isLast && away ? t("The control plane does not answer.") : isLast && isBusy ? t("On its way") : undefined);
   return (
     <>
       <Head title={title} />

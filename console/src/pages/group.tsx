@@ -4,6 +4,7 @@ import { useState } from "react";
 import type { Lane, LaneGroup, Share } from "../api/client";
 import { setEnabled } from "../live/changes";
 import { useConnection, useInstances, useObjects, useShare, useTop } from "../live/hooks";
+import { useWhyNot } from "../live/may";
 import { share } from "../logic/figures";
 import { entranceText, entryText, inOrder, instancesOf, isEnabled, marks, modeOf, tagOf, trouble } from "../logic/lanes";
 import { deleteCommand } from "../logic/write";
@@ -138,11 +139,12 @@ function SwimPanel({ picture, group, instances, top, onOpen }: { picture: Swim; 
 function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] }) {
   const numbers = marks(lanes);
   const { away } = useConnection();
-  const why = away ? t("The control plane does not answer.") : undefined;
+  const forbidden = useWhyNot("operator", group.metadata.namespace);
+  const why = forbidden ?? (away ? t("The control plane does not answer.") : undefined);
   const name = group.metadata.name;
   const shares = useShare(name).data;
   return (
-    <Panel title={t("Traffic distribution")} lead={t("Lanes are tried from top to bottom; the first that matches takes the request.")}>
+    <Panel title={t("Traffic distribution")} lead={<>{t("Lanes are tried from top to bottom; the first that matches takes the request.")}{forbidden && ` ${forbidden}`}</>}>
       <Table columns={[t("Order"), t("Lane"), t("Enters"), t("Falls back to"), { right: t("Share of the last minute") }, t("Live on"), t("Enabled")]} middle>
         {lanes.map((lane, index) => {
           const tag = tagOf(lane);

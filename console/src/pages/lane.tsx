@@ -4,6 +4,7 @@ import { type ReactNode, useState } from "react";
 import type { Figures, Instance, Lane, LaneGroup } from "../api/client";
 import { setApplication, setEnabled } from "../live/changes";
 import { useCompare, useConnection, useInstances, useObjects } from "../live/hooks";
+import { useWhyNot } from "../live/may";
 import { share, span } from "../logic/figures";
 import { entranceText, inOrder, instancesOf, isEnabled, isSwitchedOff, marks, switched, tagOf, trouble } from "../logic/lanes";
 import { applyCommand, deleteCommand, laneCommand, yaml } from "../logic/write";
@@ -181,13 +182,15 @@ function explained(group: LaneGroup, lane: Lane) {
 
 function Standing({ lane, live }: { lane: Lane; live: NonNullable<Lane["status"]>["live"] }) {
   const { away } = useConnection();
+  const forbidden = useWhyNot("operator", lane.metadata.namespace);
   const isOn = isEnabled(lane);
   const isEverywhere = live && live.acknowledged >= live.dataPlanes;
   const next = { ...lane, spec: { ...lane.spec, enabled: !isOn } };
   return (
     <Panel title={t("Status")}>
       <div className="body column wide">
-        <Switch isOn={isOn} onChange={(on) => void setEnabled(lane, on)} label={isOn ? t("Enabled") : t("Disabled")} why={away ? "" : undefined} />
+        <Switch isOn={isOn} onChange={(on) => void setEnabled(lane, on)} label={isOn ? t("Enabled") : t("Disabled")} why={forbidden ?? (away ? "" : undefined)} />
+        {forbidden && <p className="second">{forbidden}</p>}
         <p className="second">{away ? t("The control plane does not answer.") : isOn ? t("Matching requests enter the lane.") : t("All its requests go to base.")}</p>
         {live && (
           <div className="column">
@@ -205,6 +208,7 @@ function Standing({ lane, live }: { lane: Lane; live: NonNullable<Lane["status"]
 
 function Applications({ lane, cells, row, instances }: { lane: Lane; cells: readonly Cell[]; row: Parameters<typeof reading>[0] | undefined; instances: readonly Instance[] }) {
   const { away } = useConnection();
+  const forbidden = useWhyNot("operator", lane.metadata.namespace);
   const tag = tagOf(lane);
   return (
     <Panel title={t("Application status in the lane")} lead={t("What serves the hops of its requests. An application that is switched off here uses the fallback, as if the lane had no instance of it.")}>
@@ -229,7 +233,7 @@ function Applications({ lane, cells, row, instances }: { lane: Lane; cells: read
               </td>
               <td data-label={t("In the lane")}>
                 <div className="column wide">
-                  <Switch isOn={!isOff} onChange={(isOn) => void setApplication(lane, cell.application, isOn)} label={<span className="unseen">{t("{x} takes part in the lane", { x: cell.application })}</span>} why={away ? "" : undefined} />
+                  <Switch isOn={!isOff} onChange={(isOn) => void setApplication(lane, cell.application, isOn)} label={<span className="unseen">{t("{x} takes part in the lane", { x: cell.application })}</span>} why={forbidden ?? (away ? "" : undefined)} />
                   <Writes yaml={yaml([next])} command={applyCommand([next])} />
                 </div>
               </td>

@@ -3,6 +3,7 @@ import { useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Kinds, Plural } from "../api/client";
 import { failed, remove } from "../live/changes";
+import { useWhyNot } from "../live/may";
 import { t } from "../words";
 import { Dialog } from "./dialog";
 import { Field } from "./fields";
@@ -28,6 +29,7 @@ export function DeleteDialog({ isOpen, onClose, title, what, why, plural, object
   const navigate = useNavigate();
   const [text, setText] = useState("");
   const [isBusy, setBusy] = useState(false);
+  const forbidden = useWhyNot("operator", object.metadata.namespace);
   const missing = typed && text !== typed ? t("Type the name to go on") : undefined;
   const confirm = async () => {
     setBusy(true);
@@ -51,7 +53,7 @@ export function DeleteDialog({ isOpen, onClose, title, what, why, plural, object
         <Button onPress={onClose} autoFocus>
           {t("Cancel")}
         </Button>
-        <Action look="final" why={why ?? missing ?? (isBusy ? t("On its way") : undefined)} onPress={() => void confirm()}>
+        <Action look="final" why={forbidden ?? why ?? missing ?? (isBusy ? t("On its way") : undefined)} onPress={() => void confirm()}>
           {title}
         </Action>
       </div>

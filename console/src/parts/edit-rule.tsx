@@ -4,6 +4,7 @@ import { useState } from "react";
 import { type Lane, Refused } from "../api/client";
 import { failed, replaceLane, words } from "../live/changes";
 import { useConnection } from "../live/hooks";
+import { useWhyNot } from "../live/may";
 import { type Draft, fromEntry, isWhole, taken, toEntry } from "../logic/draft";
 import { tagOf } from "../logic/lanes";
 import { applyCommand, written, yaml } from "../logic/write";
@@ -84,7 +85,8 @@ export function EditRule({ lane, lanes, onDone }: { lane: Lane; lanes: readonly 
     }
   };
 
-  const why = away ? t("The control plane does not answer.") : isBusy ? t("On its way") : !isWhole(it.draft, others) || !isWholeNumber ? t("Something is missing above.") : isChangedMeanwhile ? t("Choose above which version counts.") : undefined;
+  const forbidden = useWhyNot("operator", lane.metadata.namespace);
+  const why = forbidden !== undefined ? forbidden : away ? t("The control plane does not answer.") : isBusy ? t("On its way") : !isWhole(it.draft, others) || !isWholeNumber ? t("Something is missing above.") : isChangedMeanwhile ? t("Choose above which version counts.") : undefined;
   return (
     <Panel
       title={t("Edit rule")}

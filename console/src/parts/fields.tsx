@@ -18,11 +18,13 @@ interface FieldProps {
   lines?: number;
   placeholder?: string;
   type?: string;
+  /** What browsers fill it with by themselves. */
+  complete?: string;
   /** Told at once; otherwise when the field is left. */
   eager?: boolean;
 }
 
-export function Field({ label, value, onChange, hint, wrong, mono, short, lines, placeholder, type = "text", eager }: FieldProps) {
+export function Field({ label, value, onChange, hint, wrong, mono, short, lines, placeholder, type = "text", complete = "off", eager }: FieldProps) {
   const id = useId();
   const [isLeft, setLeft] = useState(false);
   const told = wrong && (isLeft || eager) ? wrong : undefined;
@@ -34,7 +36,7 @@ export function Field({ label, value, onChange, hint, wrong, mono, short, lines,
     "aria-describedby": described || undefined,
     "aria-invalid": told ? true : undefined,
     spellCheck: false,
-    autoComplete: "off",
+    autoComplete: complete,
     onBlur: () => setLeft(true),
     className: `input ${mono ? "mono" : ""}`,
   };

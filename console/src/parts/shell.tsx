@@ -1,9 +1,11 @@
 // The frame of every page: where one is, where one can go, whether what is seen is live.
 import { Link, Outlet, useRouterState } from "@tanstack/react-router";
 import { type ReactNode, createContext, useContext, useEffect, useRef, useState } from "react";
-import { signOut, token } from "../api/session";
+import { endSession } from "../api/client";
+import { token } from "../api/session";
 import { tryNow } from "../live/connection";
-import { useConnection, useMustSignIn, useStatus } from "../live/hooks";
+import { useConnection, useMustSignIn, useSession, useStatus } from "../live/hooks";
+import { grantText } from "../live/may";
 import { SignIn } from "../pages/sign-in";
 import { setLanguage, t, time, useLanguage } from "../words";
 import { Brand, Icon, type IconName } from "./icons";
@@ -30,9 +32,35 @@ export function usePlace(...crumbs: Crumb[]) {
   }, [set, text]);
 }
 
-function Item({ to, icon, text, warn }: { to: string; icon: IconName; text: string; warn?: boolean }) {
+/** Who one is to the control plane, and the way out. */
+function Who() {
+  const session = useSession().data;
+  if (!session) return null;
+  const { author, grants } = session;
+  const canLeave = author.kind === "user" || token() !== null;
+  const name = author.kind === "machine" ? t("This machine's user") : author.kind === "anybody" ? t("Anybody") : author.kind === "token" ? t("token {x}", { x: author.name }) : author.name;
+  return (
+    <div className="who">
+      <span className="small strong">{name}</span>
+      <span className="small quiet">{grants.map(grantText).join(", ")}</span>
+      {canLeave ? (
+        <Button look="ghost" small onPress={() => void endSession()}>
+          {t("Sign out")}
+        </Button>
+      ) : (
+        author.kind === "machine" && (
+          <Link className="btn ghost small" to="/sign-in">
+            {t("Sign in as a user")}
+          </Link>
+        )
+      )}
+    </div>
+  );
+}
+
+function Item({ to, also, icon, text, warn }: { to: string; also?: string; icon: IconName; text: string; warn?: boolean }) {
   const path = useRouterState({ select: (state) => state.location.pathname });
-  const isHere = path === to || path.startsWith(`${to}/`) || (to === "/lanes" && path.startsWith("/new/"));
+  const isHere = path === to || path.startsWith(`${to}/`) || (also !== undefined && path.startsWith(also)) || (to === "/lanes" && path.startsWith("/new/"));
   return (
     <li>
       <Link to={to} aria-current={isHere ? "page" : undefined}>
@@ -76,15 +104,13 @@ function Side({ isOpen, onClose }: { isOpen: boolean; onClose: () => void }) {
         </ul>
         <p>{t("Operate")}</p>
         <ul>
+          <Item to="/events" also="/audit" icon="events" text={t("Events and audit")} />
           <Item to="/status" icon="status" text={t("Status")} warn={isPlaneBad} />
+          <Item to="/settings/users" also="/settings" icon="settings" text={t("Settings")} />
         </ul>
       </div>
       <div className="foot">
-        {token() !== null && (
-          <Button look="ghost" small onPress={signOut}>
-            {t("Sign out")}
-          </Button>
-        )}
+        <Who />
         {status && <span className="small quiet">Laneway {status.version}</span>}
       </div>
     </nav>

@@ -1,6 +1,11 @@
 //! Where `laneway login` keeps its tokens: by server, in the user's configuration directory, for the user alone.
 
-use std::{collections::BTreeMap, fs, io, os::unix::fs::PermissionsExt, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    os::unix::fs::PermissionsExt,
+    path::{Path, PathBuf},
+};
 
 use anyhow::{Context, bail};
 use discovery::snapshot::write_atomically;
@@ -39,7 +44,7 @@ fn path() -> Option<PathBuf> {
     config::configuration(FILE)
 }
 
-fn read(path: &PathBuf) -> anyhow::Result<Logins> {
+fn read(path: &Path) -> anyhow::Result<Logins> {
     match fs::metadata(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Logins::new()),
         Ok(metadata) if metadata.permissions().mode() & 0o077 != 0 => bail!(
@@ -53,7 +58,7 @@ fn read(path: &PathBuf) -> anyhow::Result<Logins> {
         .with_context(|| format!("read `{}`: delete it, and sign in again", path.display()))
 }
 
-fn write(path: &PathBuf, logins: &Logins) -> anyhow::Result<()> {
+fn write(path: &Path, logins: &Logins) -> anyhow::Result<()> {
     let written = || -> io::Result<()> {
         path.parent().map_or(Ok(()), fs::create_dir_all)?;
         write_atomically(path, serde_json::to_string_pretty(logins)?.as_bytes())

@@ -92,8 +92,7 @@ fn somebody_signs_in_does_what_his_role_allows_and_it_is_told_and_undone() -> Re
 
     let audit = does(&sandbox, &["audit"], &[])?;
     let line = audit.lines().nth(1).unwrap_or_default();
-    for words in
-        ["of alice", "changed Lane trade-gray", "spec.enabled: true -> false", "5xx of C"]
+    for words in ["of alice", "changed Lane trade-gray", "spec.enabled: true -> false", "5xx of C"]
     {
         ensure!(line.contains(words), "{words} in {audit}");
     }
