@@ -67,7 +67,9 @@ pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 pub use keyring::Keyring;
 pub use ledger::{Done, Edit, Ledger, Manifest, Precondition, Rejection, Rules, Transaction};
 pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gateway};
-pub use people::{Arrival, Caller, Shown, check_first_password, shown_by};
+pub use people::{
+    Arrival, Caller, Shown, check_first_password, cookie_name, says_which_page_asks, shown_by,
+};
 pub use registrations::Registrations;
 pub use rest::openapi;
 pub use sources::Standing;
@@ -156,6 +158,8 @@ pub struct Control {
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
     people: Mutex<People>,
+    /// Held by whoever changes people, from reading them to what is in force.
+    changing_people: tokio::sync::Mutex<()>,
     /// Wakes the driver: something changed that time alone would notice too late.
     nudge: Arc<Notify>,
     /// How far the hub has got, for those who wait for a condition of it.
@@ -232,6 +236,7 @@ impl Control {
             join_token: settings.join_token,
             tokens: Mutex::new(Tokens::new(contents.tokens)),
             people: Mutex::new(People::new(contents.accounts)),
+            changing_people: tokio::sync::Mutex::new(()),
             nudge,
             progress: watch::Sender::new(0),
             status_changes: watch::Sender::new(0),

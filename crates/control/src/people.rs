@@ -19,7 +19,7 @@ use tokio::sync::watch;
 
 use crate::{
     audit::Authorship,
-    store::{Account, Change, StoredCredential, StoredUser},
+    store::{Account, AccountId, Change, StoredCredential, StoredUser},
 };
 
 mod arrival;
@@ -28,12 +28,12 @@ mod of_control;
 mod password;
 mod slowing;
 
-pub(crate) use arrival::cookie_name;
-pub use arrival::{Arrival, Shown, shown_by};
+pub use arrival::{Arrival, Shown, cookie_name, says_which_page_asks, shown_by};
+pub(crate) use arrival::{device, device_cookie_name};
 pub use caller::Caller;
 pub use of_control::check_first_password;
-pub(crate) use of_control::{Entry, PersonError};
-use slowing::Slowing;
+pub(crate) use of_control::{Entrant, Entry, PersonError};
+use slowing::{Attempt, Slowing};
 
 /// What every session and token of the API begins with, so that people and scanners of secrets know one.
 const PREFIX: &str = "laneway_api_";
@@ -46,6 +46,18 @@ const TOKENS_MAX: usize = 2_000;
 
 /// Sessions of one user: his browsers. The oldest makes room.
 const SESSIONS_PER_USER_MAX: usize = 16;
+
+/// Tokens of one user that `laneway login` keeps: his machines. The oldest makes room.
+const LOGINS_PER_USER_MAX: usize = 16;
+
+/// Other tokens of one user.
+const TOKENS_PER_USER_MAX: usize = 100;
+
+/// Browsers of one user that are known to be his.
+const DEVICES_MAX: usize = 16;
+
+/// How long a one-time password is good: whoever was told it uses it, whoever finds it in a log later does not.
+const ONE_TIME_LASTS: Duration = Duration::from_secs(72 * 3600);
 
 /// Grants of one user: a role in each namespace he works in.
 const GRANTS_MAX: usize = 64;
@@ -104,17 +116,20 @@ impl People {
                 self.credentials.insert(kept.credential.id.clone(), kept);
             }
         }
-        self.changed.send_replace(());
     }
 
-    fn remove_user(&mut self, name: &str) {
-        self.users.remove(name);
-        self.credentials.retain(|_, kept| kept.credential.user.as_deref() != Some(name));
-        self.changed.send_replace(());
-    }
-
-    fn remove_credential(&mut self, id: &str) {
-        self.credentials.remove(id);
+    /// Does what the store has done.
+    fn follow(&mut self, changes: &[Change]) {
+        for change in changes {
+            match change {
+                Change::PutAccount { account, .. } => self.put(account.clone()),
+                Change::RemoveAccount(AccountId::User(name)) => drop(self.users.remove(name)),
+                Change::RemoveAccount(AccountId::Credential(id)) => {
+                    self.credentials.remove(id);
+                }
+                _ => {}
+            }
+        }
         self.changed.send_replace(());
     }
 
@@ -157,9 +172,15 @@ impl People {
     /// Who has a credential, as things stand now.
     fn known_by(&self, credential: &StoredCredential) -> Option<Caller> {
         let user = match &credential.user {
-            Some(name) => Some(self.users.get(name)?),
+            Some(name) => {
+                let user = self.users.get(name)?;
+                Some(user).filter(|user| Some(&user.id) == credential.user_id.as_ref())
+            }
             None => None,
         };
+        if credential.user.is_some() != user.is_some() {
+            return None;
+        }
         let grants = match (user, &credential.grant) {
             (Some(user), None) => user.grants.clone(),
             (Some(user), Some(grant)) => within(&user.grants, grant),
@@ -185,6 +206,28 @@ impl People {
         now.is_some_and(|now| now.grants() == caller.grants())
     }
 
+    /// What ended by itself, and is kept for nothing.
+    fn ended(&self, now: SystemTime) -> Vec<Change> {
+        let all = self.credentials.values().map(|kept| &kept.credential);
+        let is_over = |credential: &&StoredCredential| {
+            ends(credential) <= seconds(now) || self.known_by(credential).is_none()
+        };
+        all.filter(is_over).map(remove).collect()
+    }
+
+    /// The oldest of some credentials of a user that make room for another one.
+    fn make_room(
+        &self,
+        user: &str,
+        most: usize,
+        which: impl Fn(&StoredCredential) -> bool,
+    ) -> Vec<Change> {
+        let mut some: Vec<_> = self.credentials_of(user).filter(|it| which(it)).collect();
+        some.sort_by_key(|credential| credential.created);
+        let too_many = (some.len() + 1).saturating_sub(most);
+        some.into_iter().take(too_many).map(remove).collect()
+    }
+
     /// Tells of every change of who may do what.
     pub(crate) fn changed(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
@@ -205,6 +248,10 @@ impl People {
         tokens.sort_by_key(|credential| (credential.created, &credential.id));
         tokens.into_iter().map(token_status).collect()
     }
+}
+
+fn remove(credential: &StoredCredential) -> Change {
+    Change::RemoveAccount(AccountId::Credential(credential.id.clone()))
 }
 
 /// When a credential ends, used as it was until now: seconds since 1970.

@@ -176,6 +176,8 @@ pub enum AccountId {
 /// A user. Of the password only its hash is kept.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoredUser {
+    /// Which user of this name: what is bound to one that is gone is not good for the next.
+    pub id: String,
     /// The name.
     pub name: String,
     /// What he may.
@@ -184,7 +186,11 @@ pub struct StoredUser {
     pub password: String,
     /// Whether the password is a one-time one.
     pub must_change: bool,
-    /// When he was made: seconds since 1970.
+    /// Since when that is the password: seconds since 1970.
+    pub password_since: u64,
+    /// Browsers in which he signed in, the latest last: what each shows of itself, hashed.
+    pub devices: Vec<String>,
+    /// When he was made.
     pub created: u64,
     /// When he last signed in.
     pub signed_in: Option<u64>,
@@ -197,6 +203,8 @@ pub struct StoredCredential {
     pub id: String,
     /// Whose it is; none: the machine's.
     pub user: Option<String>,
+    /// Which user of that name.
+    pub user_id: Option<String>,
     /// Of a token, what it is for; none: a session.
     pub name: Option<String>,
     /// Of a session, the host and port it is good for.

@@ -32,7 +32,9 @@ use axum::{
     middleware::{self, Next},
     response::{IntoResponse, Response},
 };
-use control::{Arrival, Caller, Control, Shown, Whose, shown_by};
+use control::{
+    Arrival, Caller, Control, Shown, Whose, cookie_name, says_which_page_asks, shown_by,
+};
 use telemetry::{Metrics, Samples, names};
 use tokio::sync::OnceCell;
 
@@ -167,7 +169,10 @@ impl Refused {
         match refusal {
             Refusal::NoHost | Refusal::ForeignHost(_) => &self.host,
             Refusal::ForeignOrigin(_) => &self.origin,
-            Refusal::Unknown | Refusal::NoLongerGood | Refusal::NotAllowed(_) => &self.token,
+            Refusal::Unknown
+            | Refusal::NoLongerGood
+            | Refusal::Ended(_)
+            | Refusal::NotAllowed(_) => &self.token,
         }
     }
 
@@ -218,8 +223,8 @@ impl Door {
             return entered(None, authority);
         }
         let caller = self.caller(connection, headers, authority.as_deref()).await?;
-        if !uri.path().starts_with(PREFIX) && !caller.may_everywhere(Role::Admin) {
-            return Err(Refusal::NotAllowed(uri.path().to_owned()));
+        if !uri.path().starts_with(PREFIX) {
+            check_beside_api(&caller, method, uri, headers)?;
         }
         entered(Some(caller), authority)
     }
@@ -243,9 +248,8 @@ impl Door {
             match shown_by(headers, authority) {
                 Some(Shown::Bearer(text)) => return known(text).ok_or(Refusal::NoLongerGood),
                 Some(Shown::Cookie(text)) => {
-                    if let Some(caller) = known(text) {
-                        return Ok(caller);
-                    }
+                    let ended = || Refusal::Ended(cookie_name(authority));
+                    return known(text).ok_or_else(ended);
                 }
                 None => {}
             }
@@ -307,6 +311,22 @@ fn is_for_everybody(path: &str) -> bool {
             .is_some_and(|rest| matches!(rest, "/openapi.json" | "/sign-in"))
 }
 
+/// What is not the API's takes who may do everything; it asks of a browser what the API does.
+fn check_beside_api(
+    caller: &Caller,
+    method: &Method,
+    uri: &Uri,
+    headers: &HeaderMap,
+) -> Result<(), Refusal> {
+    if !caller.may_everywhere(Role::Admin) || caller.must_change_password() {
+        return Err(Refusal::NotAllowed(uri.path().to_owned()));
+    }
+    if caller.is_session() && !says_which_page_asks(method, headers) {
+        return Err(Refusal::ForeignOrigin(String::new()));
+    }
+    Ok(())
+}
+
 /// Browsers name the page that asks, where it is not the user himself. A link on another page opens the console all the
 /// same: its files are the same for everybody, and what a browser opens the page with the link does not see.
 fn check_origin(
@@ -342,6 +362,8 @@ enum Refusal {
     ForeignOrigin(String),
     Unknown,
     NoLongerGood,
+    /// A session, by the name of its cookie.
+    Ended(String),
     NotAllowed(String),
 }
 
@@ -353,6 +375,7 @@ impl Refusal {
             Self::ForeignOrigin(_) => (StatusCode::FORBIDDEN, "another origin"),
             Self::Unknown => (StatusCode::UNAUTHORIZED, "not known who asks"),
             Self::NoLongerGood => (StatusCode::UNAUTHORIZED, "token is not good"),
+            Self::Ended(_) => (StatusCode::UNAUTHORIZED, "session has ended"),
             Self::NotAllowed(_) => (StatusCode::FORBIDDEN, "not allowed"),
         }
     }
@@ -377,8 +400,9 @@ impl Refusal {
                 token::FILE
             ),
             Self::NoLongerGood => {
-                "Authorization: the token is unknown, was revoked or has expired: make another, or sign in with `laneway login`".to_owned()
+                "Authorization: the token is unknown, was revoked or has expired: make another, or sign in with `laneway login` (`laneway logout` forgets the one that it kept)".to_owned()
             }
+            Self::Ended(_) => "the session has ended: sign in again".to_owned(),
             Self::NotAllowed(path) => {
                 format!("{path}: it takes admin everywhere: ask one, or ask on the machine")
             }
@@ -397,6 +421,14 @@ impl IntoResponse for Refusal {
         };
         let mut answer =
             (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(problem)).into_response();
+        // Who asks without it is looked at anew: nobody is taken for another because his session ended.
+        if let Self::Ended(cookie) = &self
+            && let Ok(forget) = header::HeaderValue::try_from(format!(
+                "{cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
+            ))
+        {
+            answer.headers_mut().insert(header::SET_COOKIE, forget);
+        }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = header::HeaderValue::from_static("Bearer");
             answer.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);

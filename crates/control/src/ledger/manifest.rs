@@ -44,6 +44,11 @@ impl Manifest {
         self.object.key()
     }
 
+    /// The object as it is said.
+    pub(crate) fn object(&self) -> &Object {
+        &self.object
+    }
+
     /// The object as it is said, to seal what is secret in it.
     pub(super) fn object_mut(&mut self) -> &mut Object {
         &mut self.object

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 
 /// Where a request came from, and whom it was for. Whoever lets a request in says so in its extensions.
 #[derive(Debug, Clone)]
@@ -41,9 +41,34 @@ pub fn shown_by<'h>(headers: &'h HeaderMap, authority: Option<&str>) -> Option<S
     })
 }
 
+/// Whether a browser that changes something says which page asks; it sends its cookie whoever wrote the page.
+pub fn says_which_page_asks(method: &Method, headers: &HeaderMap) -> bool {
+    let is_said = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
+    is_said || [Method::GET, Method::HEAD].contains(method)
+}
+
+/// What the browser shows of itself, if somebody signed in there before.
+pub(crate) fn device(headers: &HeaderMap, authority: Option<&str>) -> Option<String> {
+    cookie(headers, &device_cookie_name(authority)).map(str::to_owned)
+}
+
+fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
+    let cookies = headers.get_all(header::COOKIE).iter();
+    let mut pairs = cookies.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(';'));
+    pairs.find_map(|pair| {
+        let (written, value) = pair.trim().split_once('=')?;
+        (written == name && !value.is_empty()).then_some(value)
+    })
+}
+
+/// The name of the cookie by which a browser is known to be a user's.
+pub(crate) fn device_cookie_name(authority: Option<&str>) -> String {
+    cookie_name(authority).replace("session", "device")
+}
+
 /// The name of the cookie with a session. Cookies are of a host and not of a port: that of another control plane on the
 /// same host has another name.
-pub(crate) fn cookie_name(authority: Option<&str>) -> String {
+pub fn cookie_name(authority: Option<&str>) -> String {
     let port = authority.and_then(|it| it.rsplit_once(':')).map(|(_, port)| port);
     match port.filter(|port| !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit())) {
         Some(port) => format!("laneway_session_{port}"),

@@ -14,6 +14,8 @@ pub struct Caller {
     /// The user he signed in as, or whose token he shows.
     user: Option<String>,
     is_session: bool,
+    /// A token with a role of its own, for a program.
+    is_scoped: bool,
     must_change: bool,
     /// Seconds since 1970.
     expires: Option<u64>,
@@ -33,7 +35,16 @@ impl Caller {
     fn everything(by: Authorship) -> Self {
         let grants = vec![Grant { role: Role::Admin, namespace: EVERYWHERE.to_owned() }];
         let (credential, user, expires) = (None, None, None);
-        Self { by, grants, credential, user, is_session: false, must_change: false, expires }
+        Self {
+            by,
+            grants,
+            credential,
+            user,
+            is_session: false,
+            is_scoped: false,
+            must_change: false,
+            expires,
+        }
     }
 
     pub(super) fn of_credential(
@@ -48,6 +59,7 @@ impl Caller {
             credential: Some(credential.id.clone()),
             user: credential.user.clone(),
             is_session: credential.name.is_none(),
+            is_scoped: credential.grant.is_some(),
             must_change,
             expires: Some(credential.expires),
         }
@@ -82,6 +94,11 @@ impl Caller {
     /// Whether he is known by a cookie.
     pub fn is_session(&self) -> bool {
         self.is_session
+    }
+
+    /// Whether he is a program with a role of its own, which makes and ends no other tokens.
+    pub(crate) fn is_scoped(&self) -> bool {
+        self.is_scoped
     }
 
     pub(crate) fn by(&self) -> &Authorship {

@@ -1,4 +1,7 @@
 //! What the control plane does for people: signs them in and out, makes users and tokens of the API, and says who asks.
+//!
+//! People are changed one change at a time ([`Control::change_people`]): read as they are, made durable, and in force when
+//! that is done, also when whoever asked for it has gone. What takes long, such as hashing, is done before.
 
 use std::{
     net::IpAddr,
@@ -7,15 +10,16 @@ use std::{
 };
 
 use api::rest::{
-    Action, ApiTokenCreated, ApiTokenRequest, ApiTokenStatus, EVERYWHERE, FieldChange, Grant,
-    PasswordChange, Role, SignInRequest, UserCreated, UserRequest, UserStatus,
+    Action, ApiTokenCreated, ApiTokenRequest, ApiTokenStatus, AuthorKind, EVERYWHERE, FieldChange,
+    Grant, PasswordChange, Role, SignInRequest, UserCreated, UserRequest, UserStatus,
 };
 use lanes::Problem;
 use parking_lot::MutexGuard;
 
 use super::{
-    Caller, LOGIN_LASTS, NAME_BYTES_MAX, People, SESSION_LASTS, SESSIONS_PER_USER_MAX, TOKENS_MAX,
-    USERS_MAX, allow, check_grants, check_namespace, check_user_name, password, seconds, secret,
+    Attempt, Caller, DEVICES_MAX, LOGIN_LASTS, LOGINS_PER_USER_MAX, NAME_BYTES_MAX, ONE_TIME_LASTS,
+    People, SESSION_LASTS, SESSIONS_PER_USER_MAX, TOKENS_MAX, TOKENS_PER_USER_MAX, USERS_MAX,
+    allow, check_grants, check_namespace, check_user_name, hash, password, remove, seconds, secret,
     token_status, user_status,
 };
 use crate::{
@@ -43,6 +47,9 @@ pub(crate) enum PersonError {
     /// User or password is wrong; which of them is not told.
     #[error("user or password is wrong")]
     Wrong,
+    /// The one-time password was not used in time.
+    #[error("the one-time password has ended: have another made with `laneway user passwd {0}`")]
+    Ended(String),
     /// Too many attempts.
     #[error("too many attempts: try again in {} s", .0.as_secs() + 1)]
     Slowed(Duration),
@@ -58,6 +65,14 @@ pub(crate) enum PersonError {
     /// It would be more than he may himself.
     #[error("{0} is more than you may: you can grant what you may yourself")]
     MoreThanOwn(Grant),
+    /// A token for a program makes and ends no others.
+    #[error("a token with a role makes and revokes no tokens: sign in, or ask on the machine")]
+    Scoped,
+    /// Nobody is asked who he is: what he makes would be good when that is over.
+    #[error(
+        "api-auth is none: users and tokens are changed when the control plane asks who does it"
+    )]
+    NobodyAsked,
     /// Only somebody who signed in has one.
     #[error("you have not signed in as a user: there is no password to change")]
     NoUser,
@@ -73,11 +88,40 @@ pub(crate) struct Entry {
     pub(crate) caller: Caller,
     /// What he shows from now on.
     pub(crate) secret: String,
+    /// What his browser shows of itself from now on, when it is new.
+    pub(crate) device: Option<String>,
+}
+
+/// From where somebody signs in.
+#[derive(Debug, Clone)]
+pub(crate) struct Entrant {
+    /// The address of the other end.
+    pub(crate) address: IpAddr,
+    /// The host and port that were asked.
+    pub(crate) authority: Option<String>,
+    /// What his browser shows of itself.
+    pub(crate) device: Option<String>,
 }
 
 impl Control {
     pub(crate) fn people(&self) -> MutexGuard<'_, People> {
         self.people.lock()
+    }
+
+    /// Changes people by what they are when nobody else changes them.
+    async fn change_people<T: Send + 'static>(
+        self: &Arc<Self>,
+        plan: impl FnOnce(&People) -> Result<(Vec<Change>, T), PersonError> + Send + 'static,
+    ) -> Result<T, PersonError> {
+        let control = Arc::clone(self);
+        let changing = tokio::spawn(async move {
+            let _alone = control.changing_people.lock().await;
+            let (changes, answer) = plan(&control.people())?;
+            control.ledger().journal_all(changes.clone()).await?;
+            control.people().follow(&changes);
+            Ok(answer)
+        });
+        changing.await.unwrap_or(Err(PersonError::Rejected(Rejection::Stopping)))
     }
 
     /// Who shows this text, a session or a token of the API, to `authority`; `None` when it is good for nothing.
@@ -99,284 +143,245 @@ impl Control {
         !self.people().users.is_empty()
     }
 
-    /// Makes the first user: `admin`, who may do everything. With the password given, or a one-time one,
-    /// which is the answer and told nowhere else.
+    /// Makes the first user: `admin`, who may do everything. With the password given, or a one-time one, which is the answer
+    /// and told nowhere else.
     pub async fn make_first_user(
-        &self,
+        self: &Arc<Self>,
         chosen: Option<String>,
     ) -> Result<Option<String>, Rejection> {
         let must_change = chosen.is_none();
         let told = chosen.unwrap_or_else(password::one_time);
         let grants = vec![Grant { role: Role::Admin, namespace: EVERYWHERE.to_owned() }];
-        let user = StoredUser {
-            name: FIRST.to_owned(),
-            grants,
-            password: password::hash(told.clone()).await,
-            must_change,
-            created: seconds(SystemTime::now()),
-            signed_in: None,
-        };
-        self.keep_user(user, Action::Created, Vec::new(), &Authorship::default()).await?;
-        Ok(must_change.then_some(told))
+        let user = new_user(FIRST.to_owned(), grants, &told, must_change).await;
+        let made = self.change_people(move |_| {
+            let changes = vec![
+                of_user(&user, Action::Created, Vec::new(), &Authorship::default()),
+                put(Account::User(user)),
+            ];
+            Ok((changes, ()))
+        });
+        match made.await {
+            Ok(()) => Ok(must_change.then_some(told)),
+            Err(PersonError::Rejected(rejection)) => Err(rejection),
+            Err(other) => unreachable!("the first user is as good as any: {other}"),
+        }
     }
 
     /// Lets somebody in who knows his password.
     pub(crate) async fn sign_in(
-        &self,
+        self: &Arc<Self>,
         request: SignInRequest,
-        address: IpAddr,
-        authority: Option<String>,
+        from: Entrant,
     ) -> Result<Entry, PersonError> {
         let SignInRequest { user: name, password, token_name } = request;
         if let Some(name) = &token_name {
             check_token_name("tokenName", name)?;
         }
-        self.attempt(&name, address)?;
-        let hash = self.people().users.get(&name).map(|user| user.password.clone());
+        // What no user can be called is not looked at any further, nor kept anywhere.
+        check_user_name(&name).map_err(|_| PersonError::Wrong)?;
+        let there = self.people().users.get(&name).cloned();
+        let shown = from.device.as_deref().map(hash);
+        let device = there.as_ref().and_then(|user| known_device(user, shown.as_deref()));
+        let attempt = Attempt { account: &name, address: from.address, device: device.as_deref() };
+        self.attempt(attempt)?;
         let is_readable = password.len() <= PASSWORD_BYTES_MAX;
-        if !is_readable || !password::is_of(password, hash.clone()).await {
-            tracing::info!(user = shortened(&name), %address, "signing in failed");
+        let hashed = there.as_ref().map(|user| user.password.clone());
+        if !is_readable || !password::is_of(password, hashed.clone()).await {
+            tracing::info!(user = name, address = %from.address, "signing in failed");
             return Err(PersonError::Wrong);
         }
-        let now = SystemTime::now();
-        // Whoever changed the password meanwhile shut this one out.
-        let mut user = self.people().users.get(&name).cloned().ok_or(PersonError::Wrong)?;
-        if Some(&user.password) != hash.as_ref() {
-            return Err(PersonError::Wrong);
-        }
-        let is_session = token_name.is_none();
-        if !is_session && self.people().tokens(None).len() >= TOKENS_MAX {
-            return Err(PersonError::TooMany("tokens"));
-        }
-        user.signed_in = Some(seconds(now));
-        let (secret, id, hash) = secret();
-        let lasts = if is_session { SESSION_LASTS } else { LOGIN_LASTS };
-        let credential = StoredCredential {
-            id,
-            user: Some(name.clone()),
-            name: token_name,
-            authority: authority.filter(|_| is_session),
-            grant: None,
-            hash,
-            created: seconds(now),
-            expires: seconds(now + lasts),
-            used: Some(seconds(now)),
-        };
-        let mut changes: Vec<Change> = vec![
-            Change::PutAccount { account: Account::User(user.clone()), only_there: true },
-            Change::PutAccount {
-                account: Account::Credential(credential.clone()),
-                only_there: false,
-            },
-        ];
-        let made_room = if is_session { self.too_many_sessions(&name, now) } else { Vec::new() };
-        changes.extend(
-            made_room.iter().cloned().map(AccountId::Credential).map(Change::RemoveAccount),
-        );
-        self.ledger().journal_all(changes).await?;
-        let mut people = self.people();
-        made_room.iter().for_each(|id| people.remove_credential(id));
-        let there = people.users.get_mut(&name).ok_or(PersonError::Wrong)?;
-        there.signed_in = user.signed_in;
-        people.slowing.succeeded(&name, address);
-        people.put(Account::Credential(credential.clone()));
-        let caller = people.known_by(&credential).ok_or(PersonError::Wrong)?;
-        Ok(Entry { caller, secret })
+        self.people().slowing.succeeded(attempt, Instant::now());
+        let is_new_device = token_name.is_none() && device.is_none();
+        let (secret, id, hash_of_secret) = secret();
+        let new_device = is_new_device.then(|| super::secret().0);
+        let device_hash = new_device.as_deref().map(hash);
+        let entering = self.change_people(move |people| {
+            let now = SystemTime::now();
+            // Whoever changed the password meanwhile shut this one out.
+            let user =
+                people.users.get(&name).filter(|user| Some(&user.password) == hashed.as_ref());
+            let mut user = user.cloned().ok_or(PersonError::Wrong)?;
+            if is_over(&user, now) {
+                return Err(PersonError::Ended(name));
+            }
+            user.signed_in = Some(seconds(now));
+            user.devices.extend(device_hash);
+            let too_many = user.devices.len().saturating_sub(DEVICES_MAX);
+            user.devices.drain(..too_many);
+            let credential =
+                session_or_login(&user, id, token_name, from.authority, hash_of_secret, now);
+            let mut changes = people.ended(now);
+            changes.extend(match credential.name {
+                None => people.make_room(&name, SESSIONS_PER_USER_MAX, |it| it.name.is_none()),
+                Some(_) => people.make_room(&name, LOGINS_PER_USER_MAX, is_login),
+            });
+            let must_change = user.must_change;
+            let grants = user.grants.clone();
+            changes.push(put(Account::User(user)));
+            if let Some(login) = &credential.name {
+                // It is good for a month, and for all that its user may.
+                let told = vec![changed("user", None, Some(name.clone().into()))];
+                let by = Authorship::of(AuthorKind::User, &name);
+                let about = format!("token {login} ({})", credential.id);
+                changes.push(audit::of_people(about, Action::Created, told, &by, now));
+            }
+            let by = Authorship::of(AuthorKind::User, &name);
+            let caller = Caller::of_credential(by, grants, &credential, must_change);
+            changes.push(put(Account::Credential(credential)));
+            Ok((changes, caller))
+        });
+        let caller = entering.await?;
+        Ok(Entry { caller, secret, device: new_device })
     }
 
-    /// Slows down whoever guesses; told once in a while.
-    fn attempt(&self, name: &str, address: IpAddr) -> Result<(), PersonError> {
-        let attempt = self.people().slowing.attempt(name, address, Instant::now());
-        attempt.map_err(|wait| {
-            tracing::debug!(user = shortened(name), %address, "signing in is slowed down");
+    /// Slows down whoever guesses.
+    fn attempt(&self, attempt: Attempt<'_>) -> Result<(), PersonError> {
+        let taken = self.people().slowing.attempt(attempt, Instant::now());
+        taken.map_err(|wait| {
+            tracing::debug!(user = attempt.account, address = %attempt.address, "signing in is slowed down");
             PersonError::Slowed(wait)
         })
     }
 
-    /// Sessions that end for another one of the same user: those that ended by themselves, and the oldest.
-    fn too_many_sessions(&self, user: &str, now: SystemTime) -> Vec<String> {
-        let people = self.people();
-        let mut sessions: Vec<&StoredCredential> =
-            people.credentials_of(user).filter(|credential| credential.name.is_none()).collect();
-        sessions.sort_by_key(|session| session.created);
-        let too_many = (sessions.len() + 1).saturating_sub(SESSIONS_PER_USER_MAX);
-        let ended = |(index, session): &(usize, &StoredCredential)| {
-            *index < too_many || super::ends(session) <= seconds(now)
-        };
-        let ended = sessions.into_iter().enumerate().filter(ended);
-        ended.map(|(_, session)| session.id.clone()).collect()
+    /// Ends what somebody shows. Whoever signs out has it no longer; that of a program is revoked by whoever made it.
+    pub(crate) async fn sign_out(self: &Arc<Self>, caller: &Caller) -> Result<(), PersonError> {
+        if caller.is_scoped() {
+            return Err(PersonError::Scoped);
+        }
+        let Some(id) = caller.credential().map(str::to_owned) else { return Ok(()) };
+        self.change_people(move |_| {
+            Ok((vec![Change::RemoveAccount(AccountId::Credential(id))], ()))
+        })
+        .await
     }
 
-    /// Ends what somebody shows.
-    pub(crate) async fn sign_out(&self, caller: &Caller) -> Result<(), PersonError> {
-        let Some(id) = caller.credential() else { return Ok(()) };
-        self.end_credential(id, Vec::new()).await
-    }
-
-    async fn end_credential(&self, id: &str, entry: Vec<Change>) -> Result<(), PersonError> {
-        let mut changes = vec![Change::RemoveAccount(AccountId::Credential(id.to_owned()))];
-        changes.extend(entry);
-        self.ledger().journal_all(changes).await?;
-        self.people().remove_credential(id);
-        Ok(())
-    }
-
-    /// Changes the password of whoever asks; his other sessions and tokens of `laneway login` end.
+    /// Changes the password of whoever asks; where else he is signed in, that ends.
     pub(crate) async fn change_password(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         change: PasswordChange,
         address: IpAddr,
     ) -> Result<(), PersonError> {
+        if caller.is_scoped() {
+            return Err(PersonError::Scoped);
+        }
         let name = caller.user().ok_or(PersonError::NoUser)?.to_owned();
-        let current = self.people().users.get(&name).cloned();
-        let mut user = current.ok_or_else(|| unknown_user(&name))?;
+        let there = self.people().users.get(&name).cloned();
+        let was = there.ok_or_else(|| unknown_user(&name))?;
         password::check(&name, Some(&change.current), &change.new).map_err(PersonError::Invalid)?;
-        // Whoever finds a browser open must not guess here what he may not guess at the sign-in.
-        self.attempt(&name, address)?;
-        if !password::is_of(change.current, Some(user.password.clone())).await {
+        // Whoever finds a browser open guesses here no faster than elsewhere, and takes from that session alone.
+        let attempt = Attempt { account: &name, address, device: caller.credential() };
+        self.attempt(attempt)?;
+        let is_readable = change.current.len() <= PASSWORD_BYTES_MAX;
+        if !is_readable || !password::is_of(change.current, Some(was.password.clone())).await {
             return Err(PersonError::Wrong);
         }
-        self.people().slowing.succeeded(&name, address);
-        user.password = password::hash(change.new).await;
-        user.must_change = false;
-        self.keep_password(user, caller.by(), caller.credential()).await
-    }
-
-    /// A new password of a user: whoever is signed in as him is signed out, but for the one who asks.
-    async fn keep_password(
-        &self,
-        user: StoredUser,
-        by: &Authorship,
-        but: Option<&str>,
-    ) -> Result<(), PersonError> {
-        let ended: Vec<String> = self
-            .people()
-            .credentials_of(&user.name)
-            .filter(|credential| credential.grant.is_none() && Some(credential.id.as_str()) != but)
-            .map(|credential| credential.id.clone())
-            .collect();
-        let mut more: Vec<Change> =
-            ended.iter().cloned().map(AccountId::Credential).map(Change::RemoveAccount).collect();
-        let about = format!("user {}", user.name);
-        let told = vec![changed("password", None, Some("another".into()))];
-        let now = SystemTime::now();
-        more.push(audit::of_people(about, Action::Configured, told, by, now));
-        let account = Account::User(user);
-        more.push(Change::PutAccount { account: account.clone(), only_there: true });
-        self.ledger().journal_all(more).await?;
-        let mut people = self.people();
-        ended.iter().for_each(|id| people.remove_credential(id));
-        people.put(account);
-        Ok(())
+        self.people().slowing.succeeded(attempt, Instant::now());
+        let hashed = password::hash(change.new).await;
+        let (by, own) = (caller.by().clone(), caller.credential().map(str::to_owned));
+        self.change_people(move |people| {
+            let user = people.users.get(&name).filter(|user| user.password == was.password);
+            let user = user.cloned().ok_or(PersonError::Wrong)?;
+            let stays = |it: &StoredCredential| it.grant.is_some() || Some(&it.id) == own.as_ref();
+            Ok((with_password(people, user, hashed, false, stays, &by), ()))
+        })
+        .await
     }
 
     /// Makes a user with a one-time password.
     pub(crate) async fn create_user(
-        &self,
+        self: &Arc<Self>,
         request: UserRequest,
         by: &Authorship,
     ) -> Result<UserCreated, PersonError> {
+        refuse_anybody(by)?;
         let UserRequest { name, grants } = request;
         check_user_name(&name).map_err(PersonError::Invalid)?;
         check_grants(&grants).map_err(PersonError::Invalid)?;
         let told = password::one_time();
-        let user = StoredUser {
-            password: password::hash(told.clone()).await,
-            must_change: true,
-            created: seconds(SystemTime::now()),
-            signed_in: None,
-            name,
-            grants,
-        };
-        {
-            let people = self.people();
+        let user = new_user(name, grants, &told, true).await;
+        let by = by.clone();
+        self.change_people(move |people| {
             if people.users.contains_key(&user.name) {
                 return Err(PersonError::Exists(format!("user {}", user.name)));
             }
             if people.users.len() >= USERS_MAX {
                 return Err(PersonError::TooMany("users"));
             }
-        }
-        let granted = grants_changed(&[], &user.grants);
-        let status = user_status(&user);
-        self.keep_user(user, Action::Created, granted, by).await?;
-        Ok(UserCreated { user: status, one_time_password: told })
+            let entry = of_user(&user, Action::Created, grants_changed(&[], &user.grants), &by);
+            let created = UserCreated { user: user_status(&user), one_time_password: told };
+            Ok((vec![entry, put(Account::User(user))], created))
+        })
+        .await
     }
 
     /// Says what a user may from now on.
     pub(crate) async fn grant(
-        &self,
+        self: &Arc<Self>,
         name: &str,
         grants: Vec<Grant>,
         by: &Authorship,
     ) -> Result<UserStatus, PersonError> {
+        refuse_anybody(by)?;
         check_grants(&grants).map_err(PersonError::Invalid)?;
-        let there = self.people().users.get(name).cloned();
-        let mut user = there.ok_or_else(|| unknown_user(name))?;
-        let changes = grants_changed(&user.grants, &grants);
-        user.grants = grants;
-        let status = user_status(&user);
-        self.keep_user(user, Action::Configured, changes, by).await?;
-        Ok(status)
+        let (name, by) = (name.to_owned(), by.clone());
+        self.change_people(move |people| {
+            let mut user = people.users.get(&name).cloned().ok_or_else(|| unknown_user(&name))?;
+            let told = grants_changed(&user.grants, &grants);
+            user.grants = grants;
+            let status = user_status(&user);
+            let entry = of_user(&user, Action::Configured, told, &by);
+            Ok((vec![entry, put(Account::User(user))], status))
+        })
+        .await
     }
 
-    async fn keep_user(
-        &self,
-        user: StoredUser,
-        action: Action,
-        told: Vec<FieldChange>,
-        by: &Authorship,
-    ) -> Result<(), Rejection> {
-        let entry =
-            audit::of_people(format!("user {}", user.name), action, told, by, SystemTime::now());
-        let account = Account::User(user);
-        let only_there = action == Action::Configured;
-        let put = Change::PutAccount { account: account.clone(), only_there };
-        self.ledger().journal_all(vec![put, entry]).await?;
-        self.people().put(account);
-        Ok(())
-    }
-
-    /// Gives a user a new one-time password.
+    /// Gives a user a new one-time password, and ends everything that was his: somebody else may have had it.
     pub(crate) async fn reset_password(
-        &self,
+        self: &Arc<Self>,
         name: &str,
         by: &Authorship,
     ) -> Result<UserCreated, PersonError> {
-        let there = self.people().users.get(name).cloned();
-        let mut user = there.ok_or_else(|| unknown_user(name))?;
+        refuse_anybody(by)?;
         let told = password::one_time();
-        user.password = password::hash(told.clone()).await;
-        user.must_change = true;
-        let status = user_status(&user);
-        self.keep_password(user, by, None).await?;
-        Ok(UserCreated { user: status, one_time_password: told })
+        let hashed = password::hash(told.clone()).await;
+        let (name, by) = (name.to_owned(), by.clone());
+        self.change_people(move |people| {
+            let mut user = people.users.get(&name).cloned().ok_or_else(|| unknown_user(&name))?;
+            user.devices.clear();
+            let status = UserStatus { must_change_password: true, ..user_status(&user) };
+            let changes = with_password(people, user, hashed, true, |_| false, &by);
+            Ok((changes, UserCreated { user: status, one_time_password: told }))
+        })
+        .await
     }
 
     /// Removes a user, with his sessions and tokens.
-    pub(crate) async fn delete_user(&self, name: &str, by: &Authorship) -> Result<(), PersonError> {
-        let (mut changes, now) = (Vec::new(), SystemTime::now());
-        {
-            let people = self.people();
-            let user = people.users.get(name).ok_or_else(|| unknown_user(name))?;
+    pub(crate) async fn delete_user(
+        self: &Arc<Self>,
+        name: &str,
+        by: &Authorship,
+    ) -> Result<(), PersonError> {
+        refuse_anybody(by)?;
+        let (name, by) = (name.to_owned(), by.clone());
+        self.change_people(move |people| {
+            let user = people.users.get(&name).ok_or_else(|| unknown_user(&name))?;
             let told = grants_changed(&user.grants, &[]);
-            changes.push(audit::of_people(format!("user {name}"), Action::Deleted, told, by, now));
-            changes.push(Change::RemoveAccount(AccountId::User(name.to_owned())));
-            let theirs = people.credentials_of(name).map(|credential| credential.id.clone());
-            changes.extend(theirs.map(AccountId::Credential).map(Change::RemoveAccount));
-        }
-        self.ledger().journal_all(changes).await?;
-        self.people().remove_user(name);
-        Ok(())
+            let mut changes = vec![of_user(user, Action::Deleted, told, &by)];
+            changes.extend(people.credentials_of(&name).map(remove));
+            changes.push(Change::RemoveAccount(AccountId::User(name)));
+            Ok((changes, ()))
+        })
+        .await
     }
 
     /// Makes a token of the API for whoever asks.
     pub(crate) async fn create_api_token(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         request: ApiTokenRequest,
     ) -> Result<ApiTokenCreated, PersonError> {
+        refuse_anybody(caller.by())?;
         let ApiTokenRequest { name, grant, days } = request;
         check_token_name("name", &name)?;
         check_namespace("grant.namespace", &grant.namespace).map_err(PersonError::Invalid)?;
@@ -388,33 +393,56 @@ impl Control {
         if !allow(caller.grants(), grant.role, &grant.namespace) {
             return Err(PersonError::MoreThanOwn(grant));
         }
-        if self.people().tokens(None).len() >= TOKENS_MAX {
-            return Err(PersonError::TooMany("tokens"));
+        if caller.is_scoped() {
+            return Err(PersonError::Scoped);
         }
-        let now = SystemTime::now();
         let (secret, id, hash) = secret();
-        let credential = StoredCredential {
-            id,
-            user: caller.user().map(str::to_owned),
-            name: Some(name),
-            authority: None,
-            grant: Some(grant),
-            hash,
-            created: seconds(now),
-            expires: seconds(now + Duration::from_secs(u64::from(days) * 24 * 3600)),
-            used: None,
-        };
-        let token = token_status(&credential);
-        let entry = of_token(&token, Action::Created, caller.by());
-        let account = Account::Credential(credential);
-        let put = Change::PutAccount { account: account.clone(), only_there: false };
-        self.ledger().journal_all(vec![put, entry]).await?;
-        self.people().put(account);
-        Ok(ApiTokenCreated { token, secret })
+        let (owner, by) = (caller.user().map(str::to_owned), caller.by().clone());
+        self.change_people(move |people| {
+            let now = SystemTime::now();
+            let user = match &owner {
+                Some(name) => Some(people.users.get(name).ok_or_else(|| unknown_user(name))?),
+                None => None,
+            };
+            let mut changes = people.ended(now);
+            let is_token = |it: &&StoredCredential| it.grant.is_some();
+            let own =
+                owner.as_deref().map_or(0, |it| people.credentials_of(it).filter(is_token).count());
+            let ended = changes.len();
+            if people.tokens(None).len().saturating_sub(ended) >= TOKENS_MAX
+                || own >= TOKENS_PER_USER_MAX
+            {
+                return Err(PersonError::TooMany("tokens"));
+            }
+            let credential = StoredCredential {
+                id,
+                user_id: user.map(|user| user.id.clone()),
+                user: owner,
+                name: Some(name),
+                authority: None,
+                grant: Some(grant),
+                hash,
+                created: seconds(now),
+                expires: seconds(now + Duration::from_secs(u64::from(days) * 24 * 3600)),
+                used: None,
+            };
+            let token = token_status(&credential);
+            changes.extend([
+                of_token(&token, Action::Created, &by),
+                put(Account::Credential(credential)),
+            ]);
+            Ok((changes, ApiTokenCreated { token, secret }))
+        })
+        .await
     }
 
-    /// Tokens of whoever asks; of everybody for whoever may see them.
+    /// Tokens of whoever asks, of a program its own alone; of everybody for whoever may see them.
     pub(crate) fn api_tokens(&self, caller: &Caller) -> Vec<ApiTokenStatus> {
+        if caller.is_scoped() {
+            let mut tokens = self.people().tokens(None);
+            tokens.retain(|token| Some(token.id.as_str()) == caller.credential());
+            return tokens;
+        }
         if caller.may_everywhere(Role::Admin) {
             return self.people().tokens(None);
         }
@@ -423,14 +451,19 @@ impl Control {
 
     /// Revokes a token that whoever asks may see.
     pub(crate) async fn revoke_api_token(
-        &self,
+        self: &Arc<Self>,
         caller: &Caller,
         id: &str,
     ) -> Result<(), PersonError> {
+        refuse_anybody(caller.by())?;
+        if caller.is_scoped() {
+            return Err(PersonError::Scoped);
+        }
         let found = self.api_tokens(caller).into_iter().find(|token| token.id == id);
         let token = found.ok_or_else(|| PersonError::Unknown(format!("token `{id}` of yours")))?;
         let entry = of_token(&token, Action::Deleted, caller.by());
-        self.end_credential(id, vec![entry]).await
+        let end = Change::RemoveAccount(AccountId::Credential(token.id));
+        self.change_people(move |_| Ok((vec![end, entry], ()))).await
     }
 
     /// Returns when a caller is no longer who he was, or may no longer do the same.
@@ -462,13 +495,95 @@ pub fn check_first_password(password: &str) -> Result<(), Problem> {
     password::check(FIRST, None, password)
 }
 
-fn unknown_user(name: &str) -> PersonError {
-    PersonError::Unknown(format!("user `{name}`"))
+async fn new_user(name: String, grants: Vec<Grant>, told: &str, must_change: bool) -> StoredUser {
+    let password = password::hash(told.to_owned()).await;
+    let now = seconds(SystemTime::now());
+    StoredUser {
+        id: uuid::Uuid::new_v4().simple().to_string(),
+        name,
+        grants,
+        password,
+        must_change,
+        password_since: now,
+        devices: Vec::new(),
+        created: now,
+        signed_in: None,
+    }
 }
 
-/// A name as it is logged: whoever signs in may write anything.
-fn shortened(name: &str) -> String {
-    name.chars().take(NAME_BYTES_MAX).filter(|letter| !letter.is_control()).collect()
+/// Whether a one-time password was not used in time.
+pub(super) fn is_over(user: &StoredUser, now: SystemTime) -> bool {
+    user.must_change && seconds(now).saturating_sub(user.password_since) >= ONE_TIME_LASTS.as_secs()
+}
+
+/// What a browser shows of itself, hashed, when this user has signed in there.
+fn known_device(user: &StoredUser, shown: Option<&str>) -> Option<String> {
+    let shown = shown?;
+    user.devices.iter().find(|device| *device == shown).cloned()
+}
+
+fn is_login(credential: &StoredCredential) -> bool {
+    credential.name.is_some() && credential.grant.is_none()
+}
+
+fn session_or_login(
+    user: &StoredUser,
+    id: String,
+    name: Option<String>,
+    authority: Option<String>,
+    hash: String,
+    now: SystemTime,
+) -> StoredCredential {
+    let is_session = name.is_none();
+    let lasts = if is_session { SESSION_LASTS } else { LOGIN_LASTS };
+    StoredCredential {
+        id,
+        user: Some(user.name.clone()),
+        user_id: Some(user.id.clone()),
+        name,
+        authority: authority.filter(|_| is_session),
+        grant: None,
+        hash,
+        created: seconds(now),
+        expires: seconds(now + lasts),
+        used: Some(seconds(now)),
+    }
+}
+
+/// What gives a user another password, and ends all of his that does not stay.
+fn with_password(
+    people: &People,
+    mut user: StoredUser,
+    hashed: String,
+    must_change: bool,
+    stays: impl Fn(&StoredCredential) -> bool,
+    by: &Authorship,
+) -> Vec<Change> {
+    let ended = people.credentials_of(&user.name).filter(|credential| !stays(credential));
+    let mut changes: Vec<Change> = ended.map(remove).collect();
+    let told = vec![
+        changed("password", None, Some("another".into())),
+        changed("sessionsAndTokens", Some(changes.len().into()), Some(0.into())),
+    ];
+    changes.push(of_user(&user, Action::Configured, told, by));
+    user.password = hashed;
+    user.must_change = must_change;
+    user.password_since = seconds(SystemTime::now());
+    changes.push(put(Account::User(user)));
+    changes
+}
+
+fn put(account: Account) -> Change {
+    Change::PutAccount { account, only_there: false }
+}
+
+/// What is made while nobody is asked who he is would be good when that is over.
+fn refuse_anybody(by: &Authorship) -> Result<(), PersonError> {
+    if by.author.kind == AuthorKind::Anybody { Err(PersonError::NobodyAsked) } else { Ok(()) }
+}
+
+fn unknown_user(name: &str) -> PersonError {
+    PersonError::Unknown(format!("user `{name}`"))
 }
 
 fn check_token_name(field: &str, name: &str) -> Result<(), PersonError> {
@@ -477,6 +592,10 @@ fn check_token_name(field: &str, name: &str) -> Result<(), PersonError> {
         && !name.chars().any(char::is_control);
     let remedy = format!("say in 1 to {NAME_BYTES_MAX} bytes what it is for");
     if is_good { Ok(()) } else { Err(PersonError::Invalid(Problem::new(field, name, remedy))) }
+}
+
+fn of_user(user: &StoredUser, action: Action, told: Vec<FieldChange>, by: &Authorship) -> Change {
+    audit::of_people(format!("user {}", user.name), action, told, by, SystemTime::now())
 }
 
 fn of_token(token: &ApiTokenStatus, action: Action, by: &Authorship) -> Change {

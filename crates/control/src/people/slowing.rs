@@ -1,21 +1,21 @@
 //! Guessing made slow: every attempt takes from a measure that fills again with time.
 //!
-//! An address has a measure of its own, and one for each account it tries; so whoever guesses at others' accounts from
-//! the owner's network does not keep the owner out. An account has one for all addresses together, against guessing from
-//! many; addresses from which its owner has signed in go by their own measure alone.
+//! An address has a measure of its own, and one for each account it tries; an account has one for all addresses together,
+//! against guessing from many. A browser in which the user has signed in before shows that it is one (a cookie of its own) and
+//! has a measure of its own, which no stranger can take from: so nobody keeps the owner out there.
+//!
+//! Measures are in a fixed number of places, found by a keyed hash of what they are of: whatever is tried takes no memory,
+//! and nothing that is tried makes another measure be forgotten. Two that share a place share a measure; who they are
+//! nobody can know.
 
 use std::{
-    collections::HashMap,
-    hash::Hash,
+    hash::{BuildHasher, RandomState},
     net::{IpAddr, Ipv6Addr},
     time::{Duration, Instant},
 };
 
-/// Accounts and addresses that are remembered; beyond it those that were quiet longest are forgotten.
-const KEPT_MAX: usize = 10_000;
-
-/// Addresses of one account from which its owner signed in.
-const OWN_ADDRESSES_MAX: usize = 16;
+/// Places of each table: more than there are people and networks that sign in; 100 KiB.
+const PLACES: usize = 4_096;
 
 /// What an attempt takes from.
 #[derive(Debug, Clone, Copy)]
@@ -24,8 +24,8 @@ struct Measure {
     every: Duration,
 }
 
-/// Of one address at one account: ten at once, then one in six seconds.
-const OF_ADDRESS_AT_ACCOUNT: Measure = Measure { attempts: 10.0, every: Duration::from_secs(6) };
+/// Of one address at one account: ten at once, then one in six seconds. Of one browser of the user's the same.
+const AT_ONE_ACCOUNT: Measure = Measure { attempts: 10.0, every: Duration::from_secs(6) };
 
 /// Of one address at all accounts.
 const OF_ADDRESS: Measure = Measure { attempts: 50.0, every: Duration::from_secs(3) };
@@ -33,94 +33,112 @@ const OF_ADDRESS: Measure = Measure { attempts: 50.0, every: Duration::from_secs
 /// Of all addresses at one account: thirty at once, then one in half a minute, 2 880 a day.
 const AT_ACCOUNT: Measure = Measure { attempts: 30.0, every: Duration::from_secs(30) };
 
-#[derive(Debug)]
-struct Left {
+#[derive(Debug, Clone, Copy)]
+struct Used {
     attempts: f64,
     at: Instant,
 }
 
 #[derive(Debug)]
-struct Table<K>(HashMap<K, Left>);
-
-impl<K> Default for Table<K> {
-    fn default() -> Self {
-        Self(HashMap::new())
-    }
+struct Table {
+    measure: Measure,
+    places: Vec<Option<Used>>,
 }
 
-impl<K: Hash + Eq + Clone> Table<K> {
-    /// How many are left now.
-    fn left(&mut self, key: &K, measure: Measure, now: Instant) -> &mut Left {
-        if !self.0.contains_key(key) && self.0.len() >= KEPT_MAX {
-            let oldest = self.0.iter().min_by_key(|(_, left)| left.at).map(|(key, _)| key.clone());
-            oldest.map(|oldest| self.0.remove(&oldest));
-        }
-        let left =
-            self.0.entry(key.clone()).or_insert(Left { attempts: measure.attempts, at: now });
-        let gained =
-            now.saturating_duration_since(left.at).as_secs_f64() / measure.every.as_secs_f64();
-        left.attempts = (left.attempts + gained).min(measure.attempts);
-        left.at = now;
-        left
+impl Table {
+    fn new(measure: Measure) -> Self {
+        Self { measure, places: vec![None; PLACES] }
+    }
+
+    /// How many were used, by now.
+    fn used(&self, place: usize, now: Instant) -> f64 {
+        self.places[place].map_or(0.0, |used| {
+            let passed = now.saturating_duration_since(used.at).as_secs_f64();
+            (used.attempts - passed / self.measure.every.as_secs_f64()).max(0.0)
+        })
     }
 
     /// How long until there is one.
-    fn wait(&mut self, key: &K, measure: Measure, now: Instant) -> Duration {
-        let missing = 1.0 - self.left(key, measure, now).attempts;
-        measure.every.mul_f64(missing.max(0.0))
+    fn wait(&self, place: usize, now: Instant) -> Duration {
+        let missing = 1.0 + self.used(place, now) - self.measure.attempts;
+        self.measure.every.mul_f64(missing.max(0.0))
     }
 
-    fn take(&mut self, key: &K, measure: Measure, now: Instant) {
-        self.left(key, measure, now).attempts -= 1.0;
+    /// Takes one, or gives one back.
+    fn take(&mut self, place: usize, count: f64, now: Instant) {
+        let attempts = (self.used(place, now) + count).clamp(0.0, self.measure.attempts);
+        self.places[place] = Some(Used { attempts, at: now });
     }
+}
+
+/// Who tries.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Attempt<'a> {
+    /// Whose account.
+    pub(super) account: &'a str,
+    /// From where.
+    pub(super) address: IpAddr,
+    /// In which browser of that user's, if it is one: something that names it.
+    pub(super) device: Option<&'a str>,
 }
 
 /// How many attempts were made lately.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Slowing {
-    addresses: Table<IpAddr>,
-    at_accounts: Table<(IpAddr, String)>,
-    accounts: Table<String>,
-    own: HashMap<String, Vec<IpAddr>>,
+    keyed: RandomState,
+    addresses: Table,
+    at_accounts: Table,
+    accounts: Table,
+    devices: Table,
+}
+
+impl Default for Slowing {
+    fn default() -> Self {
+        Self {
+            keyed: RandomState::new(),
+            addresses: Table::new(OF_ADDRESS),
+            at_accounts: Table::new(AT_ONE_ACCOUNT),
+            accounts: Table::new(AT_ACCOUNT),
+            devices: Table::new(AT_ONE_ACCOUNT),
+        }
+    }
 }
 
 impl Slowing {
-    /// Takes an attempt, or says how long to wait for the next.
-    pub(super) fn attempt(
-        &mut self,
-        account: &str,
-        address: IpAddr,
-        now: Instant,
-    ) -> Result<(), Duration> {
-        let address = network(address);
-        let pair = (address, account.to_owned());
-        let is_own = self.own.get(account).is_some_and(|own| own.contains(&address));
-        let mut wait = self.at_accounts.wait(&pair, OF_ADDRESS_AT_ACCOUNT, now);
-        if !is_own {
-            wait = wait.max(self.addresses.wait(&address, OF_ADDRESS, now));
-            wait = wait.max(self.accounts.wait(&pair.1, AT_ACCOUNT, now));
+    /// The measures that an attempt takes from, each with its place.
+    fn measures(&mut self, attempt: Attempt<'_>) -> Vec<(&mut Table, usize)> {
+        let Attempt { account, address, device } = attempt;
+        let (keyed, network) = (&self.keyed, network(address));
+        let place = |hash: u64| hash as usize % PLACES;
+        if let Some(device) = device {
+            let of_device = place(keyed.hash_one(device));
+            return vec![(&mut self.devices, of_device)];
         }
+        let of_address = place(keyed.hash_one(network));
+        let of_pair = place(keyed.hash_one((network, account)));
+        let of_account = place(keyed.hash_one(account));
+        vec![
+            (&mut self.addresses, of_address),
+            (&mut self.at_accounts, of_pair),
+            (&mut self.accounts, of_account),
+        ]
+    }
+
+    /// Takes an attempt, or says how long to wait for the next. One that is refused takes nothing.
+    pub(super) fn attempt(&mut self, attempt: Attempt<'_>, now: Instant) -> Result<(), Duration> {
+        let mut measures = self.measures(attempt);
+        let waits = measures.iter().map(|(table, place)| table.wait(*place, now));
+        let wait = waits.max().unwrap_or_default();
         if wait > Duration::ZERO {
             return Err(wait);
         }
-        self.at_accounts.take(&pair, OF_ADDRESS_AT_ACCOUNT, now);
-        self.addresses.take(&address, OF_ADDRESS, now);
-        if !is_own {
-            self.accounts.take(&pair.1, AT_ACCOUNT, now);
-        }
+        measures.iter_mut().for_each(|(table, place)| table.take(*place, 1.0, now));
         Ok(())
     }
 
-    /// The attempt was the owner's.
-    pub(super) fn succeeded(&mut self, account: &str, address: IpAddr) {
-        let address = network(address);
-        self.at_accounts.0.remove(&(address, account.to_owned()));
-        let own = self.own.entry(account.to_owned()).or_default();
-        own.retain(|other| *other != address);
-        own.push(address);
-        if own.len() > OWN_ADDRESSES_MAX {
-            own.remove(0);
-        }
+    /// The attempt was the owner's: it counts for nothing.
+    pub(super) fn succeeded(&mut self, attempt: Attempt<'_>, now: Instant) {
+        self.measures(attempt).iter_mut().for_each(|(table, place)| table.take(*place, -1.0, now));
     }
 }
 
@@ -136,54 +154,68 @@ fn network(address: IpAddr) -> IpAddr {
 mod tests {
     use super::*;
 
-    fn ip(text: &str) -> IpAddr {
-        text.parse().unwrap()
+    fn of<'a>(account: &'a str, address: &str) -> Attempt<'a> {
+        Attempt { account, address: address.parse().unwrap(), device: None }
     }
 
     /// How many attempts pass at one moment, of so many.
-    fn pass(slowing: &mut Slowing, account: &str, address: &str, now: Instant, of: usize) -> usize {
-        (0..of).filter(|_| slowing.attempt(account, ip(address), now).is_ok()).count()
+    fn pass(slowing: &mut Slowing, attempt: Attempt<'_>, now: Instant, of: usize) -> usize {
+        (0..of).filter(|_| slowing.attempt(attempt, now).is_ok()).count()
     }
 
     #[test]
     fn one_address_gets_ten_attempts_at_an_account_and_then_one_in_six_seconds() {
         let (mut slowing, start) = (Slowing::default(), Instant::now());
-        assert_eq!(pass(&mut slowing, "alice", "10.0.0.1", start, 100), 10);
-        let wait = slowing.attempt("alice", ip("10.0.0.1"), start).unwrap_err();
+        assert_eq!(pass(&mut slowing, of("alice", "10.0.0.1"), start, 100), 10);
+        let wait = slowing.attempt(of("alice", "10.0.0.1"), start).unwrap_err();
         assert!(wait <= Duration::from_secs(6) && wait > Duration::from_secs(5), "{wait:?}");
-        assert_eq!(pass(&mut slowing, "alice", "10.0.0.1", start + Duration::from_secs(6), 9), 1);
-        // A guesser at one account does not keep others out, nor the neighbours of his network.
-        assert_eq!(pass(&mut slowing, "bob", "10.0.0.1", start, 5), 5);
-        assert_eq!(pass(&mut slowing, "alice", "2001:db8::1", start, 5), 5);
-        assert_eq!(pass(&mut slowing, "alice", "2001:db8::ffff", start, 100), 5, "one network");
+        let later = start + Duration::from_secs(6);
+        assert_eq!(pass(&mut slowing, of("alice", "10.0.0.1"), later, 9), 1);
+        assert_eq!(pass(&mut slowing, of("bob", "10.0.0.1"), start, 5), 5);
+        assert_eq!(pass(&mut slowing, of("alice", "2001:db8::1"), start, 5), 5);
+        assert_eq!(pass(&mut slowing, of("alice", "2001:db8::ffff"), start, 100), 5, "one network");
         // Not even by trying every account there may be.
         let tried = (0..500)
-            .filter(|n| slowing.attempt(&format!("user{n}"), ip("10.0.0.9"), start).is_ok());
+            .filter(|n| slowing.attempt(of(&format!("user{n}"), "10.0.0.9"), start).is_ok());
         assert_eq!(tried.count(), 50);
     }
 
     #[test]
-    fn guessing_from_many_addresses_is_slow_and_the_owner_gets_in() {
+    fn guessing_from_many_addresses_is_slow_and_the_owners_browser_gets_in() {
         let (mut slowing, start) = (Slowing::default(), Instant::now());
-        slowing.attempt("alice", ip("10.1.1.1"), start).unwrap();
-        slowing.succeeded("alice", ip("10.1.1.1"));
-        let guessed: usize =
-            (0..250).map(|n| pass(&mut slowing, "alice", &format!("10.0.0.{n}"), start, 10)).sum();
-        assert_eq!(guessed, 29);
-        assert!(slowing.attempt("alice", ip("10.0.9.9"), start).is_err());
-        assert!(slowing.attempt("alice", ip("10.1.1.1"), start).is_ok());
+        let guessed: usize = (0..250)
+            .map(|n| pass(&mut slowing, of("alice", &format!("10.0.0.{n}")), start, 10))
+            .sum();
+        assert_eq!(guessed, 30);
+        assert!(slowing.attempt(of("alice", "10.0.9.9"), start).is_err());
+        // Also through the same address as those who guess, as behind a proxy.
+        let own = Attempt { device: Some("laptop"), ..of("alice", "10.0.0.1") };
+        assert_eq!(pass(&mut slowing, own, start, 100), 10);
+        assert_eq!(pass(&mut slowing, own, start + Duration::from_secs(6), 9), 1);
     }
 
     #[test]
-    fn what_is_remembered_is_bounded() {
+    fn a_good_attempt_counts_for_nothing_however_often() {
         let (mut slowing, start) = (Slowing::default(), Instant::now());
-        for n in 0..KEPT_MAX as u32 + 100 {
-            let address = IpAddr::from(std::net::Ipv4Addr::from(n));
-            let _ =
-                slowing.attempt(&n.to_string(), address, start + Duration::from_millis(n.into()));
+        for _ in 0..1_000 {
+            slowing.attempt(of("ci", "10.0.0.1"), start).unwrap();
+            slowing.succeeded(of("ci", "10.0.0.1"), start);
         }
-        assert_eq!(slowing.addresses.0.len(), KEPT_MAX);
-        assert_eq!(slowing.accounts.0.len(), KEPT_MAX);
-        assert!(!slowing.accounts.0.contains_key("0"));
+        assert_eq!(pass(&mut slowing, of("bob", "10.0.0.1"), start, 100), 10);
+    }
+
+    #[test]
+    fn whatever_strangers_try_takes_no_memory_and_fills_no_measure_again() {
+        let (mut slowing, start) = (Slowing::default(), Instant::now());
+        assert_eq!(pass(&mut slowing, of("alice", "10.0.0.1"), start, 100), 10);
+        for n in 0..100_000_u32 {
+            let address = std::net::Ipv4Addr::from(0x0b00_0000 + n).to_string();
+            let _ = slowing.attempt(of(&n.to_string(), &address), start);
+        }
+        assert!(slowing.attempt(of("alice", "10.0.0.1"), start).is_err());
+        for table in [&slowing.addresses, &slowing.at_accounts, &slowing.accounts] {
+            assert_eq!(table.places.len(), PLACES);
+            assert!(table.places.iter().flatten().all(|used| used.attempts >= 0.0));
+        }
     }
 }

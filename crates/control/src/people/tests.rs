@@ -14,7 +14,10 @@ fn grant(role: Role, namespace: &str) -> Grant {
 
 fn alice(grants: Vec<Grant>) -> Account {
     Account::User(StoredUser {
+        id: "1".to_owned(),
         name: "alice".to_owned(),
+        password_since: 0,
+        devices: Vec::new(),
         grants,
         password: String::new(),
         must_change: false,
@@ -28,6 +31,7 @@ fn credential(name: Option<&str>, grant: Option<Grant>) -> (StoredCredential, St
     let credential = StoredCredential {
         id,
         user: Some("alice".to_owned()),
+        user_id: Some("1".to_owned()),
         name: name.map(str::to_owned),
         authority: name.is_none().then(|| "localhost:7600".to_owned()),
         grant,
@@ -85,15 +89,45 @@ fn a_token_may_no_more_than_its_owner_may_now() {
     assert_eq!(caller.grants(), [grant(Role::Operator, "shop"), grant(Role::Viewer, "other")]);
     assert!(people.is_still(&caller, at(2)));
     let mut changed = people.changed();
-    people.put(alice(vec![grant(Role::Viewer, "shop")]));
+    let put = |account| [Change::PutAccount { account, only_there: false }];
+    people.follow(&put(alice(vec![grant(Role::Viewer, "shop")])));
     assert!(changed.has_changed().unwrap());
     changed.mark_unchanged();
     assert!(!people.is_still(&caller, at(2)));
     let (caller, _) = people.caller(&secret, None, at(1)).unwrap();
     assert!(!caller.may(Role::Operator, "shop") && caller.may(Role::Viewer, "shop"));
-    people.remove_user("alice");
+    people.follow(&[Change::RemoveAccount(AccountId::User("alice".to_owned()))]);
     assert!(changed.has_changed().unwrap());
     assert!(people.caller(&secret, None, at(1)).is_none() && !people.is_still(&caller, at(1)));
+    // What was made for one that is gone is not good for the next of the name, and not kept.
+    let Account::User(mut next) = alice(vec![grant(Role::Admin, "*")]) else { unreachable!() };
+    next.id = "2".to_owned();
+    people.follow(&put(Account::User(next)));
+    assert!(people.caller(&secret, None, at(1)).is_none());
+    assert_eq!(people.ended(at(1)).len(), 1);
+}
+
+#[test]
+fn what_ended_is_not_kept_and_the_oldest_makes_room() {
+    let made = |created| {
+        let (mut login, _) = credential(Some("login"), None);
+        (login.created, login.expires) = (created, created + 100);
+        Account::Credential(login)
+    };
+    let people: People = People::new((0..20).map(made).chain([alice(vec![])]).collect());
+    assert_eq!(people.ended(at(99)).len(), 0);
+    assert_eq!(people.ended(at(104)).len(), 5);
+    assert_eq!(people.make_room("alice", 16, |it| it.name.is_some()).len(), 5);
+    assert_eq!(people.make_room("alice", 16, |it| it.name.is_none()).len(), 0);
+}
+
+#[test]
+fn a_one_time_password_is_good_for_three_days_and_a_chosen_one_for_ever() {
+    let Account::User(mut user) = alice(vec![]) else { unreachable!() };
+    let end = ONE_TIME_LASTS.as_secs();
+    assert!(!of_control::is_over(&user, at(end)));
+    user.must_change = true;
+    assert!(!of_control::is_over(&user, at(end - 1)) && of_control::is_over(&user, at(end)));
 }
 
 #[test]

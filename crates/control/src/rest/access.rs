@@ -6,12 +6,12 @@
 use std::borrow::Cow;
 
 use api::{
-    resource::Kind,
+    resource::{Kind, Object},
     rest::{EVERYWHERE, NOTE, NOTE_CHARACTERS_MAX, Role},
 };
 use axum::{
     extract::{RawPathParams, Request, State},
-    http::{HeaderMap, Method, header},
+    http::{HeaderMap, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
@@ -20,7 +20,7 @@ use super::Refused;
 use crate::{
     Control,
     ledger::{Done, Edit, Transaction},
-    people::Caller,
+    people::{Caller, says_which_page_asks},
 };
 
 /// What an endpoint takes.
@@ -94,8 +94,7 @@ fn admit(
 
 /// A browser sends its cookie whoever wrote the page; and says with every change which page it was.
 fn check_origin(caller: &Caller, method: &Method, headers: &HeaderMap) -> Result<(), Refused> {
-    let is_said = headers.contains_key(header::ORIGIN) || headers.contains_key("sec-fetch-site");
-    if caller.is_session() && ![Method::GET, Method::HEAD].contains(method) && !is_said {
+    if caller.is_session() && !says_which_page_asks(method, headers) {
         let detail = "Origin: whoever shows a session's cookie says which page asks";
         return Err(Refused::new(403, "no origin", detail));
     }
@@ -155,12 +154,27 @@ fn refused(caller: &Caller, role: Role, namespace: Option<&str>) -> Refused {
 pub(super) fn may_edit(caller: &Caller, edits: &[Edit], role: Role) -> Result<(), Refused> {
     for key in edits.iter().map(Edit::key) {
         must(caller, role, &key.namespace)?;
-        // A source is the installation's by its name, and has files read and addresses called for it.
-        if key.kind == Kind::ServiceSource && role > Role::Viewer {
-            must(caller, Role::Admin, EVERYWHERE)?;
-        }
+    }
+    if role > Role::Viewer && edits.iter().any(concerns_the_machine) {
+        must(caller, Role::Admin, EVERYWHERE)?;
     }
     Ok(())
+}
+
+/// A source is the installation's by its name, and has files read and addresses called for it; a certificate may name files of
+/// the control plane's machine.
+fn concerns_the_machine(edit: &Edit) -> bool {
+    let names_files =
+        |object: &Object| matches!(object, Object::Certificate(it) if it.spec.files.is_some());
+    match edit {
+        edit if edit.key().kind == Kind::ServiceSource => true,
+        Edit::Put { object, .. } => names_files(object),
+        Edit::Apply { manifest, .. } => names_files(manifest.object()),
+        Edit::Patch { key, patch } => {
+            key.kind == Kind::Certificate && patch.pointer("/spec/files").is_some()
+        }
+        Edit::Delete { .. } => false,
+    }
 }
 
 /// Writes objects for somebody: the one way by which the API does.

@@ -17,7 +17,10 @@ use axum::{
 use super::{Refused, actions::typed};
 use crate::{
     Control,
-    people::{Arrival, Caller, Entry, PersonError, SESSION_LASTS, cookie_name},
+    people::{
+        Arrival, Caller, Entrant, Entry, PersonError, SESSION_LASTS, cookie_name, device,
+        device_cookie_name,
+    },
 };
 
 type Shared = State<Arc<Control>>;
@@ -28,7 +31,9 @@ impl From<PersonError> for Refused {
         let detail = error.to_string();
         match error {
             PersonError::Invalid(problem) => Self::invalid(vec![Finding::unread(problem)]),
-            PersonError::Wrong => Self::new(403, "not let in", detail),
+            PersonError::Wrong | PersonError::Ended(_) => Self::new(403, "not let in", detail),
+            PersonError::Scoped => Self::new(403, "not allowed", detail),
+            PersonError::NobodyAsked => Self::new(409, "nobody is asked", detail),
             PersonError::Slowed(_) => Self::new(429, "too many attempts", detail),
             PersonError::Unknown(_) => Self::new(404, "not found", detail),
             PersonError::Exists(_) => Self::new(409, "exists already", detail),
@@ -61,8 +66,9 @@ pub(super) async fn sign_in(
     let request: SignInRequest = typed(&body)?;
     let wants_token = request.token_name.is_some();
     let (address, authority) = from(arrival);
-    let entered = control.sign_in(request, address, authority.clone()).await;
-    let Entry { caller, secret } = match entered {
+    let device = device(&headers, authority.as_deref());
+    let entrant = Entrant { address, authority: authority.clone(), device };
+    let Entry { caller, secret, device } = match control.sign_in(request, entrant).await {
         Err(PersonError::Slowed(wait)) => {
             let mut answer = Refused::from(PersonError::Slowed(wait)).into_response();
             answer.headers_mut().insert(header::RETRY_AFTER, (wait.as_secs() + 1).into());
@@ -74,10 +80,22 @@ pub(super) async fn sign_in(
     if wants_token {
         return Ok(Json(SignedIn { session, secret: Some(secret) }).into_response());
     }
-    let cookie = cookie(authority.as_deref(), &headers, &secret, SESSION_LASTS.as_secs())?;
-    let answer = Json(SignedIn { session, secret: None });
-    Ok(([(header::SET_COOKIE, cookie)], answer).into_response())
+    let session_name = cookie_name(authority.as_deref());
+    let mut answer = Json(SignedIn { session, secret: None }).into_response();
+    let set = answer.headers_mut();
+    set.append(
+        header::SET_COOKIE,
+        cookie(&session_name, &headers, &secret, SESSION_LASTS.as_secs())?,
+    );
+    if let Some(device) = device {
+        let name = device_cookie_name(authority.as_deref());
+        set.append(header::SET_COOKIE, cookie(&name, &headers, &device, DEVICE_LASTS)?);
+    }
+    Ok(answer)
 }
+
+/// Seconds for which a browser is known to be a user's.
+const DEVICE_LASTS: u64 = 365 * 24 * 3600;
 
 fn from(arrival: Option<Extension<Arrival>>) -> (IpAddr, Option<String>) {
     match arrival {
@@ -88,14 +106,13 @@ fn from(arrival: Option<Extension<Arrival>>) -> (IpAddr, Option<String>) {
 
 /// A cookie that scripts do not see and that no other site's page has sent.
 fn cookie(
-    authority: Option<&str>,
+    name: &str,
     headers: &HeaderMap,
     secret: &str,
     seconds: u64,
 ) -> Result<HeaderValue, Refused> {
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
     let secure = if origin.starts_with(b"https://") { "; Secure" } else { "" };
-    let name = cookie_name(authority);
     let text =
         format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
     HeaderValue::try_from(text).map_err(|_| Refused::new(500, "no cookie", ""))
@@ -116,7 +133,7 @@ pub(super) async fn sign_out(
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
     control.sign_out(&caller).await?;
-    let cookie = cookie(from(arrival).1.as_deref(), &headers, "", 0)?;
+    let cookie = cookie(&cookie_name(from(arrival).1.as_deref()), &headers, "", 0)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 

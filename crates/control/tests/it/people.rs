@@ -8,7 +8,7 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
-use control::{Arrival, Control, Shown, shown_by};
+use control::{Arrival, Caller, Control, Shown, shown_by};
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -439,4 +439,140 @@ async fn every_change_is_in_the_audit_and_can_be_undone_by_a_new_one() {
     let (_, kept) = call(admin, "GET", &format!("{PREFIX}/audit?limit=200"), "").await;
     assert!(kept.contains("user alice") && kept.contains("operator everywhere"), "{kept}");
     assert!(!kept.contains("argon2") && !kept.contains("laneway_api_"), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_no_user_can_be_called_is_refused_before_it_is_kept_anywhere() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    let long = "x".repeat(1_000_000);
+    for name in [long.as_str(), "", "Alice", "a b"] {
+        for _ in 0..12 {
+            let guess = json!({"user": name, "password": "guessed"});
+            let answer = ask(to, "POST", "/sign-in", &[], &guess).await;
+            // Not slowed down: nothing was counted for it.
+            assert_eq!((answer.status, answer.text("/title").as_str()), (403, "not let in"));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_of_one_user_at_the_same_time_are_all_in_force() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    let admin = plane.rest().await;
+    let do_ = async |method: &str, path: &str, body: Value| {
+        call(admin, method, &format!("{PREFIX}{path}"), &body.to_string()).await
+    };
+    let request = json!({"name": "bob", "grants": [{"role": "viewer"}]});
+    let made = tokio::join!(do_("POST", "/users", request.clone()), do_("POST", "/users", request));
+    let mut statuses = [made.0.0, made.1.0];
+    statuses.sort_unstable();
+    assert_eq!(statuses, [201, 409], "one of them is told a password");
+
+    let token = token_of(&plane, to, "alice", &[grant(Role::Admin, "*")]).await;
+    for round in 0..4 {
+        // A demotion stays, whatever she does to her password meanwhile.
+        let (old, new) = (format!("{PASSWORD}{round}"), format!("{PASSWORD}{}", round + 1));
+        let old = if round == 0 { PASSWORD.to_owned() } else { old };
+        let role = if round % 2 == 0 { "viewer" } else { "operator" };
+        let fields = bearer(&token);
+        let change = json!({"current": old, "new": new});
+        let (changed, granted) = tokio::join!(
+            ask(to, "POST", "/password", &fields, &change),
+            do_("PUT", "/users/alice/grants", json!({"grants": [{"role": role}]})),
+        );
+        assert_eq!((changed.status, granted.0), (204, 200));
+        let session = ask(to, "GET", "/session", &bearer(&token), &Value::Null).await;
+        assert_eq!(session.text("/grants/0/role"), role);
+    }
+    // A password that was reset lets nobody in, whoever signed in with it meanwhile.
+    let current = json!({"user": "alice", "password": format!("{PASSWORD}4"), "tokenName": "t"});
+    let (entered, reset) = tokio::join!(
+        ask(to, "POST", "/sign-in", &[], &current),
+        do_("POST", "/users/alice/password", json!({})),
+    );
+    assert_eq!(reset.0, 200, "{reset:?}");
+    if let Some(secret) = entered.body["secret"].as_str() {
+        assert!(plane.control.caller(secret, None).is_none(), "it was let in before the reset");
+    }
+    assert!(plane.control.caller(&token, None).is_none());
+    let plane = plane.restart().await;
+    let to = serve(&plane).await;
+    assert_eq!(ask(to, "POST", "/sign-in", &[], &current).await.status, 403);
+    let gone = call(plane.rest().await, "DELETE", &format!("{PREFIX}/users/alice"), "").await;
+    assert_eq!(gone.0, 204);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_of_the_users_gets_in_while_strangers_guess_from_its_address() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    plane.control.make_first_user(Some(PASSWORD.to_owned())).await.unwrap();
+    let good = json!({"user": "admin", "password": PASSWORD});
+    let entered = ask(to, "POST", "/sign-in", &[], &good).await;
+    let mut cookies = entered.head.lines().filter_map(|line| line.strip_prefix("set-cookie: "));
+    let device = cookies.find(|cookie| cookie.starts_with("laneway_device_")).unwrap();
+    assert!(device.contains("HttpOnly; SameSite=Strict; Max-Age=31536000"), "{device}");
+    let device = [format!("cookie: {}", device.split(';').next().unwrap())];
+    for _ in 0..40 {
+        let guess = json!({"user": "admin", "password": "guessed"});
+        ask(to, "POST", "/sign-in", &[], &guess).await;
+    }
+    assert_eq!(ask(to, "POST", "/sign-in", &[], &good).await.status, 429, "a new browser waits");
+    let entered = ask(to, "POST", "/sign-in", &device, &good).await;
+    assert_eq!(entered.status, 200, "{entered:?}");
+    assert!(!entered.head.contains("laneway_device_"), "it is known already");
+    // Also after a restart, where strangers are counted anew.
+    let plane = plane.restart().await;
+    let stored =
+        plane.control.caller(&entered.cookie().split_once('=').unwrap().1, Some(&to.to_string()));
+    assert!(stored.is_some());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_of_a_program_makes_and_ends_no_others_and_a_reset_ends_it() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    let login = token_of(&plane, to, "alice", &[grant(Role::Operator, "*")]).await;
+    let wanted = json!({"name": "ci", "grant": {"role": "viewer"}, "days": 1});
+    let made = ask(to, "POST", "/api-tokens", &bearer(&login), &wanted).await;
+    let (scoped, id) = (bearer(&made.text("/secret")), made.text("/token/id"));
+    assert_eq!(ask(to, "POST", "/api-tokens", &scoped, &wanted).await.status, 403);
+    let seen = ask(to, "GET", "/api-tokens", &scoped, &Value::Null).await;
+    assert_eq!(seen.body.as_array().unwrap().len(), 1, "itself: {seen:?}");
+    let all = ask(to, "GET", "/api-tokens", &bearer(&login), &Value::Null).await;
+    let all = all.body.as_array().unwrap();
+    let others = all.iter().map(|it| it["id"].as_str().unwrap()).find(|it| *it != id).unwrap();
+    for it in [others, &id] {
+        let path = format!("/api-tokens/{it}");
+        assert_eq!(ask(to, "DELETE", &path, &scoped, &Value::Null).await.status, 403);
+    }
+    assert_eq!(ask(to, "POST", "/sign-out", &scoped, &json!({})).await.status, 403);
+    let reset = format!("{PREFIX}/users/alice/password");
+    assert_eq!(call(plane.rest().await, "POST", &reset, "{}").await.0, 200);
+    for ended in [&scoped, &bearer(&login)] {
+        assert_eq!(ask(to, "GET", "/session", ended, &Value::Null).await.status, 401);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_asked_who_he_is_leaves_no_users_and_tokens_behind() {
+    let plane = Plane::start().await;
+    let to = plane.rest_for(Caller::anybody()).await;
+    for (method, path, body) in [
+        ("POST", "/users", json!({"name": "eve", "grants": [{"role": "admin"}]})),
+        ("POST", "/api-tokens", json!({"name": "t", "grant": {"role": "admin"}})),
+        ("PUT", "/users/admin/grants", json!({"grants": [{"role": "viewer"}]})),
+        ("POST", "/users/admin/password", json!({})),
+        ("DELETE", "/users/admin", Value::Null),
+    ] {
+        let path = format!("{PREFIX}{path}");
+        let (status, answer) = call(to, method, &path, &body.to_string()).await;
+        assert_eq!(status, 409, "{method} {path}: {answer}");
+        assert!(answer.contains("api-auth is none"), "{answer}");
+    }
+    // Objects are anybody's as before.
+    let (status, _) = call(to, "GET", &format!("{PREFIX}/lanes"), "").await;
+    assert_eq!(status, 200);
 }

@@ -192,3 +192,70 @@ fn a_link_on_another_page_opens_the_console_and_nothing_else() {
     }
     assert_eq!(from_elsewhere("/status", "application/json", "navigate"), Some(403));
 }
+
+/// A control plane with a user, and what that user shows: a session's cookie of `localhost:7600`.
+async fn signed_in(directory: &std::path::Path) -> (Arc<Control>, String) {
+    let control = Control::open(control::Settings {
+        database: directory.join("laneway.db"),
+        gateway_port: 8000,
+        join_token: None,
+        key_file: None,
+        own_listeners: Vec::new(),
+        whose,
+    });
+    let control = control.await.unwrap();
+    control.make_first_user(Some("correct horse battery".to_owned())).await.unwrap();
+    let arrival =
+        Arrival { address: [10, 0, 0, 9].into(), authority: Some("localhost:7600".to_owned()) };
+    let request = Request::post(format!("{PREFIX}/sign-in"))
+        .header(header::CONTENT_TYPE, "application/json")
+        .extension(arrival)
+        .body(r#"{"user": "admin", "password": "correct horse battery"}"#.into())
+        .unwrap();
+    let mut service = hyper_util::service::TowerToHyperService::new(control.rest());
+    let answer = hyper::service::Service::call(&mut service, request).await.unwrap();
+    let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
+    (control, cookie.split(';').next().unwrap().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whose_session_ended_is_taken_for_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let (control, cookie) = signed_in(directory.path()).await;
+    let door = door(Callers::Known(Some(token()))).of_api(Arc::clone(&control));
+    // Of this user's own process: without a cookie it is known by that.
+    let owner = Arc::new(OnceCell::new_with(Some(Some(rustix::process::geteuid().as_raw()))));
+    let local = "127.0.0.1:7600".parse().unwrap();
+    let connection =
+        Connection { peer: "127.0.0.1:4000".parse().unwrap(), local: Some(local), owner };
+    let judged = async |method: Method, path: &str, fields: &[(&str, &str)]| {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [&[("host", "localhost:7600")], fields].concat() {
+            headers.append(name.parse::<HeaderName>().unwrap(), value.parse().unwrap());
+        }
+        let uri = path.parse().unwrap();
+        match door.judge(&connection, &method, &uri, &headers).await {
+            Ok(entered) => Ok(entered.caller.is_some_and(|caller| caller.is_session())),
+            Err(refusal) => {
+                let answer = refusal.into_response();
+                let forgets = answer.headers().contains_key(header::SET_COOKIE);
+                Err((answer.status().as_u16(), forgets))
+            }
+        }
+    };
+    let lanes = "/api/v1alpha1/lanes";
+    let session = ("cookie", cookie.as_str());
+    let origin = ("origin", "http://localhost:7600");
+    assert_eq!(judged(Method::GET, lanes, &[]).await, Ok(false), "the machine's user");
+    assert_eq!(judged(Method::GET, lanes, &[session]).await, Ok(true));
+    assert_eq!(judged(Method::PUT, "/log-level", &[session, origin]).await, Ok(true));
+    assert_eq!(judged(Method::PUT, "/log-level", &[session]).await, Err((403, false)));
+    let guessed = ("authorization", "Bearer guessed");
+    assert_eq!(judged(Method::GET, lanes, &[session, guessed]).await, Err((401, false)));
+    let shown = cookie.split_once('=').unwrap().1.to_owned();
+    let ended = ("cookie", "laneway_session_7600=laneway_api_000000000000_0");
+    assert!(control.caller(&shown, Some("localhost:7600")).is_some());
+    assert_eq!(judged(Method::GET, lanes, &[ended]).await, Err((401, true)));
+    let elsewhere = ("cookie", "laneway_session_7700=laneway_api_000000000000_0");
+    assert_eq!(judged(Method::GET, lanes, &[elsewhere]).await, Ok(false), "of another port");
+}
