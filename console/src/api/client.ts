@@ -129,6 +129,8 @@ export async function changePassword(current: string, next: string): Promise<voi
 export async function endSession(): Promise<void> {
   if (token() === null) await send("POST", "/sign-out", {});
   signOut();
+  // Nothing of what was seen stays in the tab.
+  location.assign("/sign-in");
 }
 
 /** Whether the API knows who shows this token. */
@@ -149,10 +151,11 @@ export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
 /** Sends a body as JSON; a note says why, for the audit. */
 export async function send<T>(method: "POST" | "PUT" | "PATCH" | "DELETE", path: string, body?: unknown, note = ""): Promise<T> {
   const type = method === "PATCH" ? "application/merge-patch+json" : "application/json";
-  const init: RequestInit = { method };
+  const why: Record<string, string> = note === "" ? {} : { "laneway-note": encodeURIComponent(note) };
+  const init: RequestInit = { method, headers: why };
   if (body !== undefined) {
     init.body = JSON.stringify(body);
-    init.headers = { "content-type": type, ...(note === "" ? {} : { "laneway-note": encodeURIComponent(note) }) };
+    init.headers = { "content-type": type, ...why };
   }
   const answer = await open(path, init);
   return (answer.status === 204 ? undefined : await answer.json()) as T;

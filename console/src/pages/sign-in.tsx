@@ -1,7 +1,5 @@
 // Sign in as a user, or with a token, where the control plane does not know the browser's user anyway. Whoever has a
 // one-time password chooses another at once.
-import { useNavigate } from "@tanstack/react-router";
-import { useQueryClient } from "@tanstack/react-query";
 import { type FormEvent, type ReactNode, useEffect, useState } from "react";
 import { Refused, changePassword, isKnown, signIn } from "../api/client";
 import { enter } from "../api/session";
@@ -15,17 +13,16 @@ const PASSWORD_MIN = 12;
 
 type Stage = { at: "user" } | { at: "token" } | { at: "password"; user: string; current: string };
 
-export function SignIn({ onDone }: { onDone?: () => void }) {
+export function SignIn({ next }: { next?: string }) {
   useLanguage();
-  const queries = useQueryClient();
   const [stage, setStage] = useState<Stage>({ at: "user" });
   useEffect(() => {
     document.title = `${t("Sign in")} · Laneway`;
   }, []);
-  const done = async (token: string | null) => {
+  const done = (token: string | null) => {
     enter(token);
-    await queries.invalidateQueries();
-    onDone?.();
+    // Nothing of what somebody else saw in this tab stays.
+    location.assign(next ?? location.href);
   };
   return (
     <main className="sign-in">
@@ -70,11 +67,11 @@ function Form({ title, lead, submit, wrong, children, other }: { title: string; 
 /** What went wrong, in the API's own words where they say more. */
 function told(error: unknown): string {
   if (!(error instanceof Refused)) return t("The control plane does not answer.");
-  if (error.status === 403) return t("User or password is wrong.");
+  if (error.status === 403 && error.message === "not let in" && !error.detail.includes("one-time")) return t("User or password is wrong.");
   return error.errors[0]?.remedy ?? error.detail;
 }
 
-function AsUser({ onDone, onOnce, onToken }: { onDone: () => Promise<void>; onOnce: (user: string, current: string) => void; onToken: () => void }) {
+function AsUser({ onDone, onOnce, onToken }: { onDone: () => void; onOnce: (user: string, current: string) => void; onToken: () => void }) {
   const [user, setUser] = useState("");
   const [password, setPassword] = useState("");
   const [wrong, setWrong] = useState<string>();
@@ -83,7 +80,7 @@ function AsUser({ onDone, onOnce, onToken }: { onDone: () => Promise<void>; onOn
     try {
       const { session } = await signIn(user.trim(), password);
       if (session.mustChangePassword) onOnce(user.trim(), password);
-      else await onDone();
+      else onDone();
     } catch (error) {
       setWrong(told(error));
     }
@@ -101,7 +98,7 @@ function AsUser({ onDone, onOnce, onToken }: { onDone: () => Promise<void>; onOn
   );
 }
 
-function WithToken({ onDone, onUser }: { onDone: (token: string) => Promise<void>; onUser: () => void }) {
+function WithToken({ onDone, onUser }: { onDone: (token: string) => void; onUser: () => void }) {
   const [text, setText] = useState("");
   const [wrong, setWrong] = useState<string>();
   const submit = async () => {
@@ -112,7 +109,7 @@ function WithToken({ onDone, onUser }: { onDone: (token: string) => Promise<void
       return;
     }
     try {
-      if (await isKnown(token)) await onDone(token);
+      if (await isKnown(token)) onDone(token);
       else setWrong(t("The control plane does not know this token."));
     } catch {
       setWrong(t("The control plane does not answer."));
@@ -130,7 +127,7 @@ function WithToken({ onDone, onUser }: { onDone: (token: string) => Promise<void
   );
 }
 
-function Choose({ user, current, onDone }: { user: string; current: string; onDone: () => Promise<void> }) {
+function Choose({ user, current, onDone }: { user: string; current: string; onDone: () => void }) {
   const [password, setPassword] = useState("");
   const [again, setAgain] = useState("");
   const [wrong, setWrong] = useState<string>();
@@ -141,7 +138,7 @@ function Choose({ user, current, onDone }: { user: string; current: string; onDo
     else {
       try {
         await changePassword(current, password);
-        await onDone();
+        onDone();
       } catch (error) {
         setWrong(told(error));
       }
@@ -156,6 +153,5 @@ function Choose({ user, current, onDone }: { user: string; current: string; onDo
 }
 
 export function SignInPage() {
-  const navigate = useNavigate();
-  return <SignIn onDone={() => void navigate({ to: "/lanes" })} />;
+  return <SignIn next="/lanes" />;
 }

@@ -210,7 +210,7 @@ async fn signed_in(directory: &std::path::Path) -> (Arc<Control>, String) {
     let request = Request::post(format!("{PREFIX}/sign-in"))
         .header(header::CONTENT_TYPE, "application/json")
         .extension(arrival)
-        .body(r#"{"user": "admin", "password": "correct horse battery"}"#.into())
+        .body(axum::body::Body::from(r#"{"user": "admin", "password": "correct horse battery"}"#))
         .unwrap();
     let mut service = hyper_util::service::TowerToHyperService::new(control.rest());
     let answer = hyper::service::Service::call(&mut service, request).await.unwrap();

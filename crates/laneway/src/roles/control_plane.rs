@@ -201,7 +201,7 @@ async fn follow_resources(
 
 /// Makes the user `admin` where there is no user, and tells the one-time password this once.
 async fn make_first_user(
-    control: &Control,
+    control: &Arc<Control>,
     settings: &checked::ControlPlane,
 ) -> anyhow::Result<()> {
     if control.has_users() {
