@@ -158,8 +158,6 @@ pub struct Control {
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
     people: Mutex<People>,
-    /// Held by whoever changes people, from reading them to what is in force.
-    changing_people: tokio::sync::Mutex<()>,
     /// Wakes the driver: something changed that time alone would notice too late.
     nudge: Arc<Notify>,
     /// How far the hub has got, for those who wait for a condition of it.
@@ -236,7 +234,6 @@ impl Control {
             join_token: settings.join_token,
             tokens: Mutex::new(Tokens::new(contents.tokens)),
             people: Mutex::new(People::new(contents.accounts)),
-            changing_people: tokio::sync::Mutex::new(()),
             nudge,
             progress: watch::Sender::new(0),
             status_changes: watch::Sender::new(0),

@@ -5,6 +5,7 @@
 
 use std::{
     collections::BTreeMap,
+    sync::Arc,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -83,6 +84,8 @@ pub(crate) struct People {
     users: BTreeMap<String, StoredUser>,
     credentials: BTreeMap<String, Kept>,
     slowing: Slowing,
+    /// Held by whoever changes people, from reading them to what is in force.
+    changing: Arc<tokio::sync::Mutex<()>>,
     /// Told of every change of who may do what.
     changed: watch::Sender<()>,
 }
@@ -101,6 +104,7 @@ impl People {
             users: BTreeMap::new(),
             credentials: BTreeMap::new(),
             slowing: Slowing::default(),
+            changing: Arc::default(),
             changed: watch::Sender::new(()),
         };
         stored.into_iter().for_each(|account| people.put(account));

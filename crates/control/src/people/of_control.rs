@@ -115,7 +115,8 @@ impl Control {
     ) -> Result<T, PersonError> {
         let control = Arc::clone(self);
         let changing = tokio::spawn(async move {
-            let _alone = control.changing_people.lock().await;
+            let changing = Arc::clone(&control.people().changing);
+            let _alone = changing.lock().await;
             let (changes, answer) = plan(&control.people())?;
             control.ledger().journal_all(changes.clone()).await?;
             control.people().follow(&changes);

@@ -526,7 +526,7 @@ async fn a_browser_of_the_users_gets_in_while_strangers_guess_from_its_address()
     // Also after a restart, where strangers are counted anew.
     let plane = plane.restart().await;
     let stored =
-        plane.control.caller(&entered.cookie().split_once('=').unwrap().1, Some(&to.to_string()));
+        plane.control.caller(entered.cookie().split_once('=').unwrap().1, Some(&to.to_string()));
     assert!(stored.is_some());
 }
 
