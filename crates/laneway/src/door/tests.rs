@@ -212,8 +212,8 @@ async fn signed_in(directory: &std::path::Path) -> (Arc<Control>, String) {
         .extension(arrival)
         .body(axum::body::Body::from(r#"{"user": "admin", "password": "correct horse battery"}"#))
         .unwrap();
-    let mut service = hyper_util::service::TowerToHyperService::new(control.rest());
-    let answer = hyper::service::Service::call(&mut service, request).await.unwrap();
+    let service = hyper_util::service::TowerToHyperService::new(control.rest());
+    let answer = hyper::service::Service::call(&service, request).await.unwrap();
     let cookie = answer.headers()[header::SET_COOKIE].to_str().unwrap();
     (control, cookie.split(';').next().unwrap().to_owned())
 }
