@@ -5,9 +5,6 @@ use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 
 use crate::{Problem, is_token};
 
-/// Bytes of a value that is believed to be a key. What is longer is no key that anybody gave on purpose.
-pub const KEY_BYTES_MAX: usize = 256;
-
 /// Seconds that browsers keep a cookie at most: 400 days (RFC 6265bis).
 pub const MAX_AGE_SECONDS_MAX: u32 = 400 * 24 * 60 * 60;
 
@@ -179,7 +176,7 @@ impl IssuedCookie {
 pub struct Affinity {
     /// A cookie of the kind that is issued was looked for: the answer is another one for whom has another.
     pub is_by_cookie: bool,
-    /// There was none that could be a key.
+    /// There was none, or an empty one.
     pub issued: Option<Box<Issued>>,
 }
 
@@ -226,14 +223,6 @@ fn digits(bytes: [u8; 16]) -> [u8; DIGITS] {
         pair.copy_from_slice(&[digit(byte >> 4), digit(byte & 0xf)]);
     }
     text
-}
-
-/// Whether what a client sent for an issued cookie can be a key; else it is replaced. It need not be one that was issued:
-/// a value is hashed and nothing else, and a forged one is merely another place.
-pub(crate) fn is_key(value: &[u8]) -> bool {
-    (1..=KEY_BYTES_MAX).contains(&value.len())
-        && !value.iter().any(u8::is_ascii_control)
-        && std::str::from_utf8(value).is_ok()
 }
 
 #[cfg(test)]
@@ -310,16 +299,6 @@ mod tests {
             all.set_cookie("k", true),
             "place=k; Path=/shop; Max-Age=60; Domain=example.com; HttpOnly; SameSite=Strict"
         );
-    }
-
-    #[test]
-    fn keys_are_text_that_is_not_too_long() {
-        for good in [&b"a"[..], b"user 1", "\u{fc}".as_bytes(), &[b'a'; KEY_BYTES_MAX]] {
-            assert!(is_key(good), "{good:?}");
-        }
-        for bad in [&b""[..], b"\xff", b"a\0", b"a\n", &[b'a'; KEY_BYTES_MAX + 1]] {
-            assert!(!is_key(bad), "{bad:?}");
-        }
     }
 
     #[test]

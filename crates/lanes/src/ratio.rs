@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 
 use crate::{
     Affinity, Request,
-    affinity::{Issue, IssuedCookie, is_key},
+    affinity::{Issue, IssuedCookie},
     condition::Parameter,
     hash::hash,
     values::{self, Values},
@@ -140,14 +140,16 @@ impl Draw {
 }
 
 /// The key among the values of a lane's parameter: the first, unless it is empty; where the cookie is issued, the first that
-/// can be one, so that none that lies in its way for good has every request drawn anew.
+/// is not empty, so that none that lies in its way for good has every request drawn anew. Whatever is there is a key: it is
+/// hashed and nothing else, a forged one is merely another place, and to replace what an application has set under the name
+/// (a signed session of any length) would sign its users out.
 fn key_of<'v>(
     values: &'v Values<'_>,
     issued: &Option<(&Arc<IssuedCookie>, &mut Affinity)>,
 ) -> Option<&'v [u8]> {
     let mut values = values.iter().map(|value| &**value);
     match issued {
-        Some(_) => values.find(|value| is_key(value)),
+        Some(_) => values.find(|value| !value.is_empty()),
         None => values.next().filter(|value| !value.is_empty()),
     }
 }

@@ -123,7 +123,7 @@ async fn what_the_application_says_itself_stays() {
     assert_eq!(told(&proxy, "").await.0, ["place=own; Path=/"]);
     let proxy = answering("Set-Cookie: placed=own\r\n", Issue::default()).await;
     assert_eq!(told(&proxy, "").await.0.len(), 2);
-    // Whatever was forged is merely a key; what can be none is replaced.
+    // Whatever is there is merely a key; an empty one is none.
     assert_eq!(told(&proxy, "Cookie: place=forged\r\n").await.0, ["placed=own"]);
     assert_eq!(told(&proxy, "Cookie: place=\r\n").await.0.len(), 2);
 }
