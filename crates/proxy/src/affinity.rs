@@ -65,21 +65,33 @@ impl AnswerEdits<'_> {
         let Some(issued) = &self.owed.affinity.issued else { return };
         // A shared cache would hand the cookie of one to all.
         let is_public = says("cache-control", is_for_everybody);
+        let is_private = is_public || says("cache-control", is_for_one);
+        let mut is_any_set = false;
         for cookie in issued.cookies().filter(|it| !is_public || it.issue.on_public_answers) {
             // The application has given its client a key of its own.
             let is_set = named("set-cookie").any(|value| is_cookie_named(value, &cookie.name));
             if !is_set {
                 let value = cookie.set_cookie(issued.key(), self.owed.is_secured);
                 write("set-cookie", value.as_bytes());
+                is_any_set = true;
             }
+        }
+        // It may keep what says nothing, too, or only how long (RFC 9111 §3, §4.2.2), and a `Set-Cookie` is no hindrance.
+        if is_any_set && !is_private {
+            write("cache-control", b"private");
         }
     }
 }
 
-/// Whether a directive of `Cache-Control` lets shared caches keep an answer.
+/// Whether a directive of `Cache-Control` says that shared caches are to keep an answer.
 fn is_for_everybody(directive: &[u8]) -> bool {
     let name = directive.split(|byte| *byte == b'=').next().unwrap_or_default().trim_ascii();
     name.eq_ignore_ascii_case(b"public") || name.eq_ignore_ascii_case(b"s-maxage")
+}
+
+/// Whether a directive of `Cache-Control` keeps an answer, all of it, out of shared caches.
+fn is_for_one(directive: &[u8]) -> bool {
+    directive.eq_ignore_ascii_case(b"private") || directive.eq_ignore_ascii_case(b"no-store")
 }
 
 fn is_cookie_named(set_cookie: &[u8], name: &str) -> bool {

@@ -50,16 +50,24 @@ async fn answering(fields: &'static str, issue: Issue) -> Proxy {
 
 /// The cookies and `Vary` of the answer to a request with these fields.
 async fn told(proxy: &Proxy, fields: &str) -> (Vec<String>, Vec<String>) {
+    let head = head(proxy, fields).await;
+    (all(&head, "set-cookie"), all(&head, "vary"))
+}
+
+/// The head of the answer to a request with these fields.
+async fn head(proxy: &Proxy, fields: &str) -> String {
     let mut client = proxy.client().await;
     client.send(&format!("GET / HTTP/1.1\r\nHost: shop\r\n{fields}\r\n")).await;
     let (head, _) = client.answer().await;
     assert!(head.starts_with("HTTP/1.1 200"), "{head}");
-    let all = |wanted: &str| {
-        let fields = head.lines().filter_map(|line| line.split_once(": "));
-        let fields = fields.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
-        fields.map(|(_, value)| value.to_owned()).collect()
-    };
-    (all("set-cookie"), all("vary"))
+    head
+}
+
+/// The values of a field.
+fn all(head: &str, wanted: &str) -> Vec<String> {
+    let fields = head.lines().filter_map(|line| line.split_once(": "));
+    let fields = fields.filter(|(name, _)| name.eq_ignore_ascii_case(wanted));
+    fields.map(|(_, value)| value.to_owned()).collect()
 }
 
 #[tokio::test]
@@ -109,6 +117,34 @@ async fn what_everybody_may_keep_has_no_cookie_unless_asked_for() {
             assert_eq!(vary, ["cookie"], "{fields}");
         }
     }
+}
+
+#[tokio::test]
+async fn a_cookie_of_one_is_kept_out_of_caches_of_all() {
+    for (fields, cookie, wanted) in [
+        // Without a word, too: a cache may guess how long it is good.
+        ("", "", &["private"][..]),
+        ("Last-Modified: Mon, 07 Sep 2026 10:00:00 GMT\r\n", "", &["private"]),
+        ("Cache-Control: max-age=5\r\n", "", &["max-age=5", "private"]),
+        (
+            "Cache-Control: private=\"x-a\", max-age=5\r\n",
+            "",
+            &["private=\"x-a\", max-age=5", "private"],
+        ),
+        ("Cache-Control: max-age=5, Private\r\n", "", &["max-age=5, Private"]),
+        ("Cache-Control: no-store\r\n", "", &["no-store"]),
+        ("Cache-Control: public\r\n", "", &["public"]),
+        // No cookie goes out.
+        ("Cache-Control: max-age=5\r\n", "Cookie: place=1\r\n", &["max-age=5"]),
+        ("Set-Cookie: place=own\r\n", "", &[]),
+    ] {
+        let proxy = answering(fields, Issue::default()).await;
+        let head = head(&proxy, cookie).await;
+        assert_eq!(all(&head, "cache-control"), wanted, "{fields}{cookie}");
+    }
+    let issue = Issue { on_public_answers: true, ..Issue::default() };
+    let proxy = answering("Cache-Control: public\r\n", issue).await;
+    assert_eq!(all(&head(&proxy, "").await, "cache-control"), ["public"]);
 }
 
 #[tokio::test]
