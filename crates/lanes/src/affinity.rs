@@ -3,7 +3,7 @@
 
 use std::{fmt::Write as _, net::IpAddr, sync::Arc};
 
-use crate::{Problem, is_token};
+use crate::{Problem, Request, is_token};
 
 /// Seconds that browsers keep a cookie at most: 400 days (RFC 6265bis).
 pub const MAX_AGE_SECONDS_MAX: u32 = 400 * 24 * 60 * 60;
@@ -99,6 +99,32 @@ impl Issue {
         problems
     }
 
+    /// Whether a browser that has the cookie would have sent it with this request. Where it would not, that there is none says
+    /// nothing, and to issue one would replace what the browser has.
+    pub(crate) fn is_sent_with(&self, request: &impl Request) -> bool {
+        is_below(request.path(), &self.path) && self.is_sent_across(request)
+    }
+
+    /// `SameSite`, as far as the browser says where its request is from (Fetch Metadata).
+    fn is_sent_across(&self, request: &impl Request) -> bool {
+        let is = |name: &str, wanted: &str| {
+            let mut fields = request.headers();
+            let found = fields.find(|(it, _)| it.eq_ignore_ascii_case(name.as_bytes()));
+            found.is_some_and(|(_, value)| value == wanted.as_bytes())
+        };
+        match self.same_site {
+            SameSite::None => true,
+            SameSite::Strict => !is("sec-fetch-site", "cross-site"),
+            // What leads to the site is a page by itself, asked for safely: no frame, no form's POST.
+            SameSite::Lax => {
+                !is("sec-fetch-site", "cross-site")
+                    || (matches!(request.method(), "GET" | "HEAD")
+                        && is("sec-fetch-mode", "navigate")
+                        && is("sec-fetch-dest", "document"))
+            }
+        }
+    }
+
     /// What browsers refuse that is not in TLS alone, or by its name not for one host.
     fn check_secure(&self, cookie: &str, problems: &mut Vec<Problem>) {
         let (is_host, is_secure) = (has_prefix(cookie, "__Host-"), has_prefix(cookie, "__Secure-"));
@@ -123,6 +149,12 @@ impl Issue {
             problems.push(Problem::new("domain", domain, remedy));
         }
     }
+}
+
+/// Whether a path is one that a cookie of `of` is sent for (RFC 6265 §5.1.4).
+fn is_below(path: &str, of: &str) -> bool {
+    path.strip_prefix(of)
+        .is_some_and(|rest| rest.is_empty() || of.ends_with('/') || rest.starts_with('/'))
 }
 
 /// Browsers compare these prefixes without regard to case.
@@ -176,7 +208,7 @@ impl IssuedCookie {
 pub struct Affinity {
     /// A cookie of the kind that is issued was looked for: the answer is another one for whom has another.
     pub is_by_cookie: bool,
-    /// There was none, or an empty one.
+    /// There was none, or an empty one, where there would be one if the browser had it.
     pub issued: Option<Box<Issued>>,
 }
 

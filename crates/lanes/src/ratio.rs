@@ -110,12 +110,15 @@ impl Draw {
                     }
                     (value, TriedKey::Read(parameter, value))
                 }
-                (None, Some((cookie, affinity))) => {
+                (None, Some((cookie, affinity))) if cookie.issue.is_sent_with(request) => {
                     affinity.is_by_cookie = true;
                     issued_key = affinity.issue(cookie, &mut *random);
                     (&issued_key[..], TriedKey::Issued(cookie))
                 }
-                (None, None) => {
+                (None, issued) => {
+                    if let Some((_, affinity)) = issued {
+                        affinity.is_by_cookie = true;
+                    }
                     random_key = *drawn.get_or_insert_with(&mut *random);
                     (&random_key[..], TriedKey::Random)
                 }

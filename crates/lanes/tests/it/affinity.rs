@@ -4,7 +4,7 @@ use std::{cell::Cell, collections::BTreeSet};
 
 use lanes::{
     Affinity, Context, Entrance, GroupName, GroupSpec,
-    affinity::Issue,
+    affinity::{Issue, SameSite},
     condition::Parameter,
     group::{EntranceSpec, Entry},
 };
@@ -96,6 +96,47 @@ fn what_is_there_is_a_key_and_never_replaced() {
     // What lies in the way is passed over, or its browser would be drawn anew for good.
     let place = |cookies| enter(&world, EDGE, cookies, [7; 16]).0;
     assert_eq!(place("place=; place=user-1"), place("place=user-1"));
+}
+
+#[test]
+fn nothing_is_issued_where_a_browser_would_not_have_sent_what_it_has() {
+    let of = |same_site| Issue {
+        same_site,
+        path: "/shop".into(),
+        secure: Some(true),
+        ..Issue::default()
+    };
+    let link = "cross-site navigate document";
+    for (same_site, method, path, fetch, is_issued) in [
+        (SameSite::Lax, "GET", "/shop", "", true),
+        (SameSite::Lax, "GET", "/shop/a", "same-origin cors empty", true),
+        (SameSite::Lax, "GET", "/", "", false),
+        (SameSite::Lax, "GET", "/shopping", "", false),
+        (SameSite::Lax, "GET", "/shop", link, true),
+        (SameSite::Lax, "POST", "/shop", link, false),
+        (SameSite::Lax, "GET", "/shop", "cross-site navigate iframe", false),
+        (SameSite::Lax, "GET", "/shop", "cross-site no-cors image", false),
+        (SameSite::Strict, "GET", "/shop", link, false),
+        (SameSite::Strict, "GET", "/shop", "none navigate document", true),
+        (SameSite::Strict, "POST", "/shop", "same-site navigate document", true),
+        (SameSite::None, "POST", "/shop", "cross-site navigate iframe", true),
+    ] {
+        let sticky_by = Some(Parameter::Cookie("place".into()));
+        let issue = Some(of(same_site));
+        let entry = Entry::Ratio { percent_hundredths: 5000, sticky_by, issue };
+        let world = world(vec![group("trade", vec![entry])]);
+        let names = ["sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest"];
+        let headers = names.into_iter().zip(fetch.split_whitespace());
+        let headers = headers.map(|(name, value)| (name.into(), value.into())).collect();
+        let request = Call { method: method.into(), path: path.into(), headers, ..Call::default() };
+        let mut context = Context::default();
+        let mut random = || [7; 16];
+        let affinity = world.snapshot.enter(EDGE, &request, &mut random, &mut context, &mut ());
+        let case = format!("{same_site:?} {method} {path} {fetch}");
+        assert_eq!(affinity.issued.is_some(), is_issued, "{case}");
+        // Caches are told in any case, and a place is drawn.
+        assert!(affinity.is_by_cookie && !context.members().is_empty(), "{case}");
+    }
 }
 
 #[test]
