@@ -225,7 +225,7 @@ impl Issued {
         std::str::from_utf8(&self.key).unwrap_or_default()
     }
 
-    /// Which. No two of them are the same.
+    /// Which. No two of them have one name.
     pub fn cookies(&self) -> impl Iterator<Item = &IssuedCookie> {
         self.cookies.iter().map(|cookie| &**cookie)
     }
@@ -241,7 +241,8 @@ impl Affinity {
         let issued = self
             .issued
             .get_or_insert_with(|| Box::new(Issued { key: digits(random()), cookies: Vec::new() }));
-        if !issued.cookies.contains(cookie) {
+        // Where groups issue one name each in its way, browsers would keep the last.
+        if !issued.cookies.iter().any(|it| it.name == cookie.name) {
             issued.cookies.push(Arc::clone(cookie));
         }
         issued.key

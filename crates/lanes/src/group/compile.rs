@@ -221,6 +221,7 @@ fn check_entry_modes(spec: &GroupSpec, problems: &mut Problems) {
 fn check_ratios(spec: &GroupSpec, problems: &mut Problems) {
     let whole = u32::from(WHOLE_HUNDREDTHS);
     let mut sum = 0;
+    let mut cookies = HashMap::new();
     for (index, lane) in spec.lanes.iter().enumerate() {
         let Entry::Ratio { percent_hundredths, sticky_by, issue } = &lane.entry else { continue };
         let field = "entry.ratio.percent";
@@ -243,7 +244,16 @@ fn check_ratios(spec: &GroupSpec, problems: &mut Problems) {
         {
             problems.of_lane(index, problem.under("entry.ratio.stickyBy"));
         }
-        for problem in issue.iter().flat_map(|issue| check_issue(issue, sticky_by.as_ref())) {
+        let mut wrong: Vec<Problem> =
+            issue.iter().flat_map(|issue| check_issue(issue, sticky_by.as_ref())).collect();
+        if let Some(Parameter::Cookie(name)) = sticky_by
+            && lane.enabled
+            && wrong.is_empty()
+        {
+            let (first, of_first) = *cookies.entry(name).or_insert((&lane.tag, issue));
+            wrong.extend((of_first != issue).then(|| issued_otherwise(name, first)));
+        }
+        for problem in wrong {
             problems.of_lane(index, problem.under("entry.ratio.stickyBy.issue"));
         }
     }
@@ -269,6 +279,14 @@ fn check_issue(issue: &Issue, sticky_by: Option<&Parameter>) -> Vec<Problem> {
             vec![Problem::new("", shown, "remove it, or use cookie: nothing else can be issued")]
         }
     }
+}
+
+/// Browsers keep one value of a name: lanes that draw some requests by it and others by chance, or set it twice, would move them.
+fn issued_otherwise(cookie: &str, first: &Tag) -> Problem {
+    let remedy = format!(
+        "use the same `issue` (or none) as lane {first}, or another cookie: all enabled lanes of a group that draw by cookie `{cookie}` issue it alike"
+    );
+    Problem::new("", "", remedy)
 }
 
 /// Predicates of every lane in the order given; none for a lane that has problems.

@@ -276,6 +276,24 @@ fn a_cookie_alone_can_be_issued() {
 }
 
 #[test]
+fn lanes_by_one_cookie_issue_it_alike() {
+    let by = |tag: &str, name: &str, issue| {
+        let sticky_by = Some(Parameter::Cookie(name.into()));
+        lane(tag, Entry::Ratio { percent_hundredths: 100, sticky_by, issue })
+    };
+    let issue = |max_age_seconds| Some(Issue { max_age_seconds, ..Issue::default() });
+    let first = || by("a", "place", issue(None));
+    check(vec![first(), by("b", "place", issue(None)), by("c", "other", None)], &[]);
+    let wrong = ["lanes[1].entry.ratio.stickyBy.issue: "];
+    check(vec![first(), by("b", "place", None)], &wrong);
+    check(vec![by("a", "place", None), by("b", "place", issue(None))], &wrong);
+    check(vec![first(), by("b", "place", issue(Some(60)))], &wrong);
+    // How all are changed, one at a time.
+    let disabled = LaneSpec { enabled: false, ..by("b", "place", issue(Some(60))) };
+    check(vec![first(), disabled], &[]);
+}
+
+#[test]
 fn fallbacks_are_other_lanes_of_the_group() {
     let falling = |name: &str, to: &[&str]| {
         let fallback = Fallback::Then(to.iter().map(|to| tag(to)).collect());

@@ -29,10 +29,14 @@ fn issuing(issue: Issue) -> lanes::GroupSpec {
 
 /// What each answer of an instance has besides.
 async fn answering(fields: &'static str, issue: Issue) -> Proxy {
+    answering_in(fields, vec![issuing(issue)]).await
+}
+
+async fn answering_in(fields: &'static str, groups: Vec<lanes::GroupSpec>) -> Proxy {
     let instance = Instance::new().await;
     let mut world = World::new(&[instance.address]);
     world.listeners[0].http2 = true;
-    world.groups = vec![issuing(issue)];
+    world.groups = groups;
     tokio::spawn(async move {
         loop {
             let mut wire = instance.accept().await;
@@ -145,6 +149,17 @@ async fn a_cookie_of_one_is_kept_out_of_caches_of_all() {
     let issue = Issue { on_public_answers: true, ..Issue::default() };
     let proxy = answering("Cache-Control: public\r\n", issue).await;
     assert_eq!(all(&head(&proxy, "").await, "cache-control"), ["public"]);
+}
+
+#[tokio::test]
+async fn one_cookie_of_a_name_is_set() {
+    let groups = ["first", "second"].into_iter().zip([None, Some(60)]);
+    let groups = groups.map(|(name, max_age_seconds)| {
+        let group = issuing(Issue { max_age_seconds, ..Issue::default() });
+        lanes::GroupSpec { name: lanes::GroupName::parse(name).unwrap(), ..group }
+    });
+    let proxy = answering_in("", groups.collect()).await;
+    assert_eq!(told(&proxy, "").await.0.len(), 1);
 }
 
 #[tokio::test]
