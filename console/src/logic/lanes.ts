@@ -1,6 +1,7 @@
 // What lanes mean for a reader: their order, their colour, and who serves each hop. The control plane decides about
 // requests; here the same rules (semantics 2, 7, 8) are only read out of what it tells: usable instances by application.
 import type { Instance, Lane, LaneCondition, LaneGroup } from "../api/client";
+import { t } from "../words";
 
 export function tagOf(lane: Lane): string {
   return lane.spec.tag ?? lane.metadata.name;
@@ -111,7 +112,7 @@ export function parameterText(of: { header?: string | null; query?: string | nul
 /** How requests enter, in one line. */
 export function entryText(lane: Lane): string {
   const { ratio, content } = lane.spec.entry;
-  if (ratio) return `${ratio.percent} %${ratio.stickyBy ? ` · ${parameterText(ratio.stickyBy)}${ratio.stickyBy.issue ? " (issued)" : ""}` : ""}`;
+  if (ratio) return `${ratio.percent} %${ratio.stickyBy ? ` · ${parameterText(ratio.stickyBy)}${ratio.stickyBy.issue ? ` (${t("issued")})` : ""}` : ""}`;
   const conditions = (content?.conditions ?? []).map(conditionText);
   return conditions.join(content?.meet === "any" ? " | " : " & ");
 }

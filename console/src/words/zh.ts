@@ -468,6 +468,7 @@ export const zh = {
   "http://host:port/path, or /path alone": "http://host:port/path，或仅 /path",
   "in group {x}": "属于泳道组 {x}",
   "in": "in",
+  "issued": "下发",
   "its callers": "其调用方",
   "its sidecars": "其 Sidecar",
   "lane disabled": "泳道已关闭",
