@@ -145,6 +145,13 @@ fn not_issued(group: &GroupSpec, lane: &LaneSpec, sight: Sight<'_>) -> Option<St
     let Entry::Ratio { sticky_by: Some(cookie), issue: Some(_), .. } = &lane.entry else {
         return None;
     };
+    let is_gateway = |it: &EntranceSpec| matches!(it, EntranceSpec::Gateway { .. });
+    if !group.entrances.iter().any(is_gateway) {
+        let message = format!(
+            "nobody issues {cookie}: the group has no gateway as an entrance, and applications issue none, so that each request without it is drawn anew; add a gateway, or leave `issue` out"
+        );
+        return Some(condition("Issued", false, "NoGateway", message));
+    }
     let who = group.entrances.iter().find_map(|entrance| match entrance {
         EntranceSpec::Gateway { name, .. } => sight.distribution.without_capability(name, ISSUE),
         EntranceSpec::Application { .. } => None,

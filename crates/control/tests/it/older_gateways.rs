@@ -47,10 +47,12 @@ async fn listener_becomes(
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_that_issues_no_cookies_is_told_of_at_the_lane_that_asks_for_one() {
     let (plane, client) = started().await;
-    let group = json!({
-        "apiVersion": "laneway.io/v1alpha1", "kind": "LaneGroup", "metadata": {"name": "trade"},
-        "spec": {"entrances": [{"gateway": "edge"}], "applications": ["a"]},
-    });
+    let group = |entrance| {
+        json!({
+            "apiVersion": "laneway.io/v1alpha1", "kind": "LaneGroup", "metadata": {"name": "trade"},
+            "spec": {"entrances": [entrance], "applications": ["a"]},
+        })
+    };
     let lane = |sticky_by| {
         json!({
             "apiVersion": "laneway.io/v1alpha1", "kind": "Lane", "metadata": {"name": "gray"},
@@ -58,7 +60,10 @@ async fn a_gateway_that_issues_no_cookies_is_told_of_at_the_lane_that_asks_for_o
         })
     };
     plane
-        .apply(&[group, lane(json!({"cookie": "place", "issue": {"maxAge": "30d"}}))])
+        .apply(&[
+            group(json!({"gateway": "edge"})),
+            lane(json!({"cookie": "place", "issue": {"maxAge": "30d"}})),
+        ])
         .await
         .unwrap();
     let _new = plane.connect(knowing(gateway("g1"), &["issue"])).await;
@@ -71,6 +76,9 @@ async fn a_gateway_that_issues_no_cookies_is_told_of_at_the_lane_that_asks_for_o
     let _old = plane.connect(knowing(gateway("g2"), &["tls"])).await;
     let said = becomes(&client, &key, "Issued", ("False", "DataPlaneTooOld")).await;
     assert!(said.contains("g2") && said.contains("cookie `place`"), "{said}");
+    plane.apply(&[group(json!({"application": "a"}))]).await.unwrap();
+    let said = becomes(&client, &key, "Issued", ("False", "NoGateway")).await;
+    assert!(said.contains("cookie `place`"), "{said}");
     plane.apply(&[lane(json!({"cookie": "place"}))]).await.unwrap();
     assert!(!is_told().await, "nothing is asked of it any more");
 }
