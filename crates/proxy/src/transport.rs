@@ -136,9 +136,10 @@ impl Connection {
         let _ = self.tls.set(Box::new(RefCell::new(session)));
     }
 
-    /// It leads to an instance of this service.
+    /// It leads to an instance of this service; the first that is named stays.
+    #[inline]
     pub(crate) fn leads_to(&self, service: &ServiceId) {
-        let _ = self.instance_of.set(service.clone());
+        self.instance_of.get_or_init(|| service.clone());
     }
 
     /// It leads to the application beside this sidecar.

@@ -78,20 +78,14 @@ impl Tries {
                 && !chosen.has_several_addresses
                 && let Some(call) = upstream.pooled(planned.protocol, chosen.address)
             {
+                planned.says_where(&call);
                 return Ok((call, Connected::Before));
             }
             // Boxed, as everything that is rare and large: it would make every waiting connection larger.
             let mut opened = Box::pin(planned.open(worker, upstream, &chosen, fresh));
             match planned.patience.while_awaited(worker, opened.as_mut()).await? {
                 Ok((call, connected)) => {
-                    match &planned.plan.target {
-                        _ if connected == Connected::Before => {}
-                        Target::Service { service, .. } => call.leads_to(service.id()),
-                        Target::Address(_) if planned.plan.unreachable.is_some() => {
-                            call.leads_to_application();
-                        }
-                        Target::Address(_) => {}
-                    }
+                    planned.says_where(&call);
                     return Ok((call, connected));
                 }
                 Err(error) => {
@@ -303,6 +297,16 @@ impl Planned<'_> {
             Target::Address(_) => self.plan.unreachable.is_some(),
         };
         is_expected.then_some(pause)
+    }
+
+    /// Says where the connection of a call leads: at every call, since who had it opened may have left before it could.
+    #[inline]
+    fn says_where(&self, call: &impl Call) {
+        match &self.plan.target {
+            Target::Service { service, .. } => call.leads_to(service.id()),
+            Target::Address(_) if self.plan.unreachable.is_some() => call.leads_to_application(),
+            Target::Address(_) => {}
+        }
     }
 
     /// A call on a new connection, or, where an instance has several addresses, on the first that there is to one of them;

@@ -3,6 +3,7 @@
 
 use lanes::service::Protocol;
 use proxy::limits::Timeouts;
+use tokio::net::TcpSocket;
 
 use super::{
     grpc::{call, grpc_status},
@@ -240,6 +241,29 @@ async fn callers_that_would_wait_for_ever_are_freed_from_an_application_that_is_
         sidecar.running.counters().counted(Count::Freed) == 1
     })
     .await;
+}
+
+#[tokio::test]
+async fn callers_are_freed_too_on_a_connection_whose_opener_has_left_before_it_was_there() {
+    // Nobody else is let in until whoever waits is taken in.
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(0).unwrap().into_std().unwrap();
+    let frozen = Instance::from_std(listener);
+    let _waiting = TcpStream::connect(frozen.address).await.unwrap();
+    let sidecar = impatient_sidecar(frozen.address);
+    let client = Client::over(TcpStream::connect(sidecar.inbound()).await.unwrap()).await;
+    let (opener, _) = client.begin(call("100m"), true).await;
+    let told = within("an answer", opener).await.unwrap();
+    assert_eq!(grpc_status(told.headers()), "4");
+    let _waiting = frozen.accept().await;
+    let mut server = Server::accept(&frozen).await;
+    let (waits, _) = client.begin(patient(), true).await;
+    let _asked = server.next().await;
+    let told = within("an answer", waits).await.unwrap();
+    assert_eq!(grpc_status(told.headers()), "14");
+    assert_eq!(told.headers()["laneway-refused"], "unanswered");
+    assert_eq!(sidecar.running.unreachable(), [frozen.address]);
 }
 
 #[tokio::test]
