@@ -95,11 +95,13 @@ public final class Policy {
                 return new Hop(turn.group, turn.lane, turn.outcome);
             }
         }
-        // Nobody may serve it here: it counts under the lane that says so.
-        return turns.isEmpty()
-                ? new Hop("", "", Choice.Outcome.BASE)
-                : new Hop(turns.get(0).group, turns.get(0).lane,
-                        turns.get(0).group.isEmpty() ? Choice.Outcome.BASE : Choice.Outcome.FALLBACK);
+        // Nobody may serve it here: it counts under the lane that says so, be it one in which the application is switched off.
+        for (Map.Entry<String, Lane> member : context.members().entrySet()) {
+            if (governs(groups.get(member.getKey()), member.getValue(), application)) {
+                return new Hop(member.getKey(), member.getValue().tag, Choice.Outcome.FALLBACK);
+            }
+        }
+        return new Hop("", "", Choice.Outcome.BASE);
     }
 
     /**

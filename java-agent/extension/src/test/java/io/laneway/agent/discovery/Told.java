@@ -15,10 +15,17 @@ public final class Told {
     private final Map<String, Service> names = new HashMap<>();
     private final Map<String, List<String>> ambiguous = new HashMap<>();
     private boolean isStrict = true;
+    private boolean isSwitchedOff;
 
     /** The lane falls back to the base. */
     public Told lenient() {
         isStrict = false;
+        return this;
+    }
+
+    /** The application is switched off in the lane. */
+    public Told switchedOff() {
+        isSwitchedOff = true;
         return this;
     }
 
@@ -53,6 +60,9 @@ public final class Told {
         gray.tag = "gray";
         gray.enabled = true;
         gray.strict = isStrict;
+        if (isSwitchedOff) {
+            gray.switchedOff.add("app-b");
+        }
         Group trade = new Group("trade", Collections.<String>emptyList(), Collections.<String>emptyList(), Collections.singleton("app-b"), Collections.singletonList(gray));
         return new View(Collections.singletonList(trade), names, ambiguous, null, true);
     }

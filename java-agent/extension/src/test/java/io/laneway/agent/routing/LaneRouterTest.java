@@ -55,10 +55,12 @@ class LaneRouterTest {
         check(new Told().service("sc-b"), BASE);
         check(new Told().service("sc-b"), GRAY);
         check(new Told().service("sc-b"), GRAY);
+        // A strict lane lets nobody else serve where the application is switched off in it.
+        check(new Told().switchedOff().service("sc-b", "10.0.0.1:80", "10.0.0.2:80=gray"), GRAY);
         Map<String, Integer> denied = new TreeMap<>();
         counters.requests().forEach((labels, durations) -> denied.put(
                 labels.service + " " + labels.group + "/" + labels.lane + " " + labels.outcome, durations.counted()[0]));
-        assertEquals("{sc-b / 4=1, sc-b trade/gray 4=2}", denied.toString());
+        assertEquals("{sc-b / 4=1, sc-b trade/gray 4=3}", denied.toString());
     }
 
     @Test
