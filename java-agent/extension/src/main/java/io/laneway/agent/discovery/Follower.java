@@ -182,7 +182,7 @@ public final class Follower {
     }
 
     /** Nothing is added to what the other side has no room for: the next time all of it is told. */
-    private static void tellTraffic(GrpcStream opened, Reports reports, long[] toldAt) {
+    private void tellTraffic(GrpcStream opened, Reports reports, long[] toldAt) {
         if (opened.isBehind()) {
             return;
         }
@@ -200,6 +200,10 @@ public final class Follower {
         } catch (IOException gone) {
             // The reading thread sees the end of the connection.
             opened.close();
+        } catch (Throwable error) {
+            // Nothing would be told again on a stream that has said it tells; a new one begins anew.
+            opened.close();
+            log.accept(Level.WARNING, "figures cannot be told (" + error + "); the control plane is connected to again");
         }
     }
 

@@ -15,6 +15,7 @@ import io.opentelemetry.context.ContextKey;
 import io.opentelemetry.instrumentation.api.instrumenter.OperationListener;
 import java.util.Map;
 import java.util.concurrent.TimeUnit;
+import java.util.concurrent.atomic.AtomicBoolean;
 import java.util.concurrent.atomic.AtomicLong;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
@@ -28,6 +29,11 @@ public final class Counting {
     private static final AttributeKey<String> SERVER = AttributeKey.stringKey("server.address");
     private static final AttributeKey<Long> PORT = AttributeKey.longKey("server.port");
     private static final AttributeKey<Long> STATUS = AttributeKey.longKey("http.response.status_code");
+    private static final AttributeKey<String> ERROR = AttributeKey.stringKey("error.type");
+    /** What OpenTelemetry says of what has ended without an answer and without an error: who waited has left. */
+    private static final String NO_ERROR = "_OTHER";
+    private static final String CANCELLED = "CancellationException";
+    private static final int CLASS_OF_WHO_LEAVES = 4;
     private static final int HTTP_PORT = 80;
     /** Of lanes that go on being lost a line so often. */
     private static final long SAY_NANOS = TimeUnit.MINUTES.toNanos(1);
@@ -40,6 +46,7 @@ public final class Counting {
     private final String tag;
     private final Counters counters;
     private final Consumer<String> log;
+    private final AtomicBoolean hasFailed = new AtomicBoolean();
     private final AtomicLong saidAt = new AtomicLong(System.nanoTime() - SAY_NANOS);
 
     /** {@code tag}: this instance's own, empty for the base. */
@@ -88,7 +95,13 @@ public final class Counting {
             @Override
             public Context onStart(Context context, Attributes attributes, long startedAt) {
                 Counting counting = installed;
-                return counting == null ? context : counting.served(context, startedAt);
+                try {
+                    return counting == null ? context : counting.served(context, startedAt);
+                } catch (Throwable error) {
+                    // What is thrown here would take the context from the request, and its lane with it.
+                    counting.failed(error);
+                    return context;
+                }
             }
 
             @Override
@@ -96,7 +109,11 @@ public final class Counting {
                 Counting counting = installed;
                 Served served = context.get(SERVED);
                 if (counting != null && served != null) {
-                    counting.answered(served, isCounted, attributes.get(STATUS), endedAt);
+                    try {
+                        counting.answered(served, isCounted, attributes, endedAt);
+                    } catch (Throwable error) {
+                        counting.failed(error);
+                    }
                 }
             }
         };
@@ -108,7 +125,13 @@ public final class Counting {
             @Override
             public Context onStart(Context context, Attributes attributes, long startedAt) {
                 Counting counting = installed;
-                return counting == null ? context : counting.called(context, attributes, startedAt);
+                try {
+                    return counting == null ? context : counting.called(context, attributes, startedAt);
+                } catch (Throwable error) {
+                    // What is thrown here would take the context from the request, and its lane with it.
+                    counting.failed(error);
+                    return context;
+                }
             }
 
             @Override
@@ -116,7 +139,11 @@ public final class Counting {
                 Counting counting = installed;
                 Called called = context.get(CALLED);
                 if (counting != null && called != null) {
-                    counting.returned(called, attributes.get(STATUS), endedAt);
+                    try {
+                        counting.returned(called, attributes, endedAt);
+                    } catch (Throwable error) {
+                        counting.failed(error);
+                    }
                 }
             }
         };
@@ -130,11 +157,11 @@ public final class Counting {
         return context.with(SERVED, new Served(now.policy.hop(lanes, application, tag), arrived, startedAt));
     }
 
-    private void answered(Served served, boolean isCounted, Long status, long endedAt) {
+    private void answered(Served served, boolean isCounted, Attributes end, long endedAt) {
         counters.laneCalls().left(served.lane);
         if (isCounted) {
-            int outcome = status == null ? Labels.FAILED : outcome(served.hop);
-            counters.request(labels(Labels.INBOUND, application, "", served.hop, outcome, status), endedAt - served.startedAt);
+            int outcome = end.get(STATUS) == null ? Labels.FAILED : outcome(served.hop);
+            counters.request(labels(Labels.INBOUND, application, "", served.hop, outcome, end), endedAt - served.startedAt);
         }
     }
 
@@ -158,9 +185,9 @@ public final class Counting {
         return context.with(CALLED, new Called(at, now.policy.hop(lanes, at.service.application, at.endpoint.tag), startedAt));
     }
 
-    private void returned(Called called, Long status, long endedAt) {
-        int outcome = status == null ? Labels.FAILED : outcome(called.hop);
-        counters.request(labels(Labels.OUTBOUND, called.at.service.application, called.at.service.name, called.hop, outcome, status),
+    private void returned(Called called, Attributes end, long endedAt) {
+        int outcome = end.get(STATUS) == null ? Labels.FAILED : outcome(called.hop);
+        counters.request(labels(Labels.OUTBOUND, called.at.service.application, called.at.service.name, called.hop, outcome, end),
                 endedAt - called.startedAt);
     }
 
@@ -174,9 +201,24 @@ public final class Counting {
         }
     }
 
-    private static Labels labels(int role, String application, String service, Hop hop, int outcome, Long status) {
-        int codeClass = status == null || status < 100 || status > 599 ? 0 : (int) (status / 100);
+    private static Labels labels(int role, String application, String service, Hop hop, int outcome, Attributes end) {
+        int codeClass = codeClass(end.get(STATUS), end.get(ERROR));
         return new Labels(role, application, service, hop.group, hop.lane, outcome, codeClass);
+    }
+
+    private static int codeClass(Long status, String error) {
+        if (status == null) {
+            boolean hasLeft = error == null || error.equals(NO_ERROR) || error.endsWith(CANCELLED);
+            return hasLeft ? CLASS_OF_WHO_LEAVES : 0;
+        }
+        return status < 100 || status > 599 ? 0 : (int) (status / 100);
+    }
+
+    /** The request goes on uncounted. */
+    private void failed(Throwable error) {
+        if (hasFailed.compareAndSet(false, true)) {
+            log.accept("counting: " + error + "; the request goes on, and is in no figure");
+        }
     }
 
     private static int outcome(Hop hop) {

@@ -1,6 +1,7 @@
 package io.laneway.agent.entrance;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.laneway.agent.discovery.Told;
@@ -15,6 +16,7 @@ import io.opentelemetry.context.Context;
 import io.opentelemetry.instrumentation.api.instrumenter.OperationListener;
 import java.util.ArrayList;
 import java.util.Arrays;
+import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -51,9 +53,17 @@ class CountingTest {
                 : Attributes.of(AttributeKey.longKey("http.response.status_code"), (long) status);
     }
 
+    private static Attributes error(String type) {
+        return Attributes.of(AttributeKey.stringKey("error.type"), type);
+    }
+
     private static void call(Context of, String host, Integer status) {
+        call(of, host, status(status));
+    }
+
+    private static void call(Context of, String host, Attributes end) {
         Attributes to = Attributes.of(AttributeKey.stringKey("server.address"), host, AttributeKey.longKey("server.port"), 80L);
-        CLIENTS.onEnd(CLIENTS.onStart(of, to, 0), status(status), MILLISECOND);
+        CLIENTS.onEnd(CLIENTS.onStart(of, to, 0), end, MILLISECOND);
     }
 
     /** {@code ROLE APPLICATION/SERVICE GROUP/LANE OUTCOME CLASS} and how many. */
@@ -94,12 +104,38 @@ class CountingTest {
         install("");
         call(in("gray"), "10.0.0.2", 200);
         call(in("gray"), "10.0.0.1", 404);
-        call(in(""), "10.0.0.1", null);
+        call(in(""), "10.0.0.1", error("java.net.ConnectException"));
         // Nobody of the mesh.
         call(in("gray"), "192.0.2.1", 200);
         call(in("gray"), "example.com", 200);
         assertEquals("{3 app-b/sc-b / 5 0=1, 3 app-b/sc-b trade/gray 1 2=1, 3 app-b/sc-b trade/gray 2 4=1}", requests());
         assertEquals("trade/gray[0, 2, 0, 0]", lanes());
+    }
+
+    @Test
+    void who_leaves_before_the_answer_is_nobody_s_error() {
+        install("");
+        for (Attributes end : new Attributes[] {
+                Attributes.empty(), error("_OTHER"), error("java.util.concurrent.CancellationException")}) {
+            SERVERS.onEnd(SERVERS.onStart(in(""), Attributes.empty(), 0), end, MILLISECOND);
+            call(in(""), "10.0.0.1", end);
+        }
+        call(in(""), "10.0.0.1", error("java.net.SocketTimeoutException"));
+        assertEquals("{2 app-b/ / 5 4=3, 3 app-b/sc-b / 5 0=1, 3 app-b/sc-b / 5 4=3}", requests());
+    }
+
+    @Test
+    void what_fails_within_leaves_the_request_its_context_and_is_said_once() {
+        Counting.install(new Counting(() -> {
+            throw new IllegalStateException("broken");
+        }, "app-b", "", counters, said::add));
+        Context context = in("gray");
+        for (int times = 0; times < 2; times++) {
+            assertSame(context, SERVERS.onStart(context, Attributes.empty(), 0));
+            assertSame(context, CLIENTS.onStart(context, Attributes.of(AttributeKey.stringKey("server.address"), "10.0.0.1"), 0));
+        }
+        assertEquals(Collections.singletonList(
+                "counting: java.lang.IllegalStateException: broken; the request goes on, and is in no figure"), said);
     }
 
     @Test
