@@ -351,13 +351,16 @@ impl Sidecar {
     async fn stop(mut self, lame_duck: Duration, drain: Duration) {
         let until = tokio::time::Instant::now() + drain;
         let was_registered = self.registration.standing.borrow().registered;
-        let capture = match self.rules.take() {
-            Some(rules) => Some(rules.into_capture().await),
-            None => None,
-        };
         self.registration.stop().await;
         let linger = if was_registered { LINGER.max(lame_duck) } else { lame_duck };
-        tokio::time::sleep(linger.min(drain)).await;
+        // Rules that are being repaired may wait long for another program: callers move away meanwhile.
+        let rest = async {
+            match self.rules.take() {
+                Some(rules) => Some(rules.into_capture().await),
+                None => None,
+            }
+        };
+        let ((), capture) = tokio::join!(tokio::time::sleep(linger.min(drain)), rest);
         // What is in flight may call others before it is answered, and stays in its lane by calling them through us.
         let release = |released: Option<Result<(), CaptureError>>| {
             if let Some(Err(error)) = released {

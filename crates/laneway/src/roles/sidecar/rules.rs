@@ -13,6 +13,9 @@ use tokio::{
 /// meanwhile requests may go past the lanes.
 const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
+/// Why that is not known before the first attempt to write them anew has ended.
+const UNKNOWN: &str = "they are being written anew";
+
 /// Why rules are not known to be in force; `None` while they are.
 pub(super) type Problem = watch::Receiver<Option<Arc<str>>>;
 
@@ -102,6 +105,9 @@ async fn repair<W>(
     W: Fn() -> Result<(), CaptureError> + Send + Sync + 'static,
 {
     let write = Arc::new(write);
+    // The first attempt may wait long for another program, and meanwhile nobody knows what they are.
+    problem.send_replace(Some(UNKNOWN.into()));
+    let mut is_told = false;
     loop {
         let now = Arc::clone(&write);
         let written = tokio::task::spawn_blocking(move || now()).await;
@@ -111,13 +117,15 @@ async fn repair<W>(
             Err(error) => Some(error.to_string()),
         };
         let Some(error) = failed else {
-            if problem.send_replace(None).is_some() {
+            problem.send_replace(None);
+            if is_told {
                 tracing::info!("redirect rules are in force again");
             }
             return;
         };
         // Once, not at every attempt.
-        if problem.send_replace(Some(error.as_str().into())).is_none() {
+        problem.send_replace(Some(error.as_str().into()));
+        if !std::mem::replace(&mut is_told, true) {
             tracing::error!(
                 error,
                 "redirect rules cannot be written anew: they are as another process left them; it is tried again"
@@ -157,7 +165,7 @@ mod tests {
         assert_eq!(readiness(Some(&seen), ready.clone()), ready);
         let (_goes_on, ends) = oneshot::channel();
         let task = tokio::spawn(repair(write, SHORT, problem, ends));
-        seen.wait_for(Option::is_some).await.unwrap();
+        seen.wait_for(|why| why.as_deref().is_some_and(|why| why != UNKNOWN)).await.unwrap();
         let told = readiness(Some(&seen), ready.clone());
         assert!(!told.ready, "{told:?}");
         let expected =
@@ -168,6 +176,29 @@ mod tests {
         assert_eq!(readiness(Some(&seen), unready.clone()), unready);
         task.await.unwrap();
         assert_eq!(attempts.load(Relaxed), 4);
+        assert_eq!(readiness(Some(&seen), ready.clone()), ready);
+    }
+
+    #[tokio::test]
+    async fn nobody_is_ready_while_another_program_holds_up_the_first_attempt() {
+        let (let_go, held) = std::sync::mpsc::channel::<()>();
+        let held = std::sync::Mutex::new(held);
+        let write = move || {
+            let _ = held.lock().unwrap().recv();
+            Ok(())
+        };
+        let problem = watch::Sender::new(None);
+        let mut seen = problem.subscribe();
+        let (_goes_on, ends) = oneshot::channel();
+        let task = tokio::spawn(repair(write, SHORT, problem, ends));
+        let told = tokio::time::timeout(Duration::from_secs(10), seen.wait_for(Option::is_some));
+        told.await.expect("it is told before the attempt has ended").unwrap();
+        let ready = Readiness { ready: true, stale: false, reason: "current".into() };
+        let told = readiness(Some(&seen), ready.clone());
+        assert_eq!(told.reason, format!("redirect rules may not be in force: {UNKNOWN}"));
+        assert!(!told.ready);
+        let_go.send(()).unwrap();
+        task.await.unwrap();
         assert_eq!(readiness(Some(&seen), ready.clone()), ready);
     }
 
