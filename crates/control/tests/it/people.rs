@@ -140,6 +140,7 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("GET", "/statistics/share", "voaxA"),
     ("GET", "/statistics/compare", "voaxA"),
     ("GET", "/statistics/calls", "voaxA"),
+    ("GET", "/statistics/verdict", "voaxA"),
     ("GET", "/tokens", "axA"),
     ("POST", "/tokens", "aA"),
     ("DELETE", "/tokens/{id}", "axA"),
