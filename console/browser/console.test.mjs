@@ -324,10 +324,10 @@ describe("who asks", () => {
     await accessible(page, "sign-in");
     await page.getByRole("button", { name: "Use a token instead" }).click();
     await page.getByLabel("Token").fill("0123456789abcdef0123456789abcdef");
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await page.getByText("The control plane does not know this token.").waitFor();
     await page.getByLabel("Token").fill(running.token);
-    await page.getByRole("button", { name: "Sign in" }).click();
+    await page.getByRole("button", { name: "Sign in", exact: true }).click();
     await page.getByRole("heading", { level: 1, name: "Full-link canary" }).waitFor();
     await page.getByRole("link", { name: "trade", exact: true }).waitFor();
     await page.reload();

@@ -111,10 +111,11 @@ export function Banner({ mood, title, children, actions }: { mood: "warn" | "bad
   );
 }
 
-/** Rows under the names of their columns; it scrolls within itself. */
+/** Rows under the names of their columns; it scrolls within itself, also by the keyboard. */
 export function Table({ columns, middle, children }: { columns: (string | { right: string })[]; middle?: boolean; children: ReactNode }) {
+  const label = columns.map((it) => (typeof it === "string" ? it : it.right)).join(", ");
   return (
-    <div className="scroll">
+    <div className="scroll" tabIndex={0} role="group" aria-label={label}>
       <table className={middle ? "table middle" : "table"}>
         <thead>
           <tr>

@@ -231,11 +231,20 @@ fn read_target(method: &str, target: &str) -> Option<TargetParts> {
     };
     let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
     let path = if path.is_empty() { "/" } else { path };
-    let query = query.chars().map(encoded).collect();
-    Some((authority, one_form(path)?, query))
+    let query: String = query.chars().map(encoded).collect();
+    let mut path = one_form(path)?;
+    // As it may go on, where it became longer.
+    let bytes = path.len() + usize::from(rest.contains('?')) + query.len();
+    if !target.is_ascii() && bytes > 8192 {
+        return None;
+    }
+    while path.contains("//") {
+        path = path.replace("//", "/");
+    }
+    Some((authority, path, query))
 }
 
-/// The one form of a path, `None` when servers would disagree about it.
+/// The one form of a path but for slashes in a row, `None` when servers would disagree about it.
 fn one_form(path: &str) -> Option<String> {
     let mut out = String::new();
     let characters: Vec<char> = path.chars().collect();
@@ -261,9 +270,6 @@ fn one_form(path: &str) -> Option<String> {
             _ => out += &format!("%{}", code.to_uppercase()),
         }
         at += 3;
-    }
-    while out.contains("//") {
-        out = out.replace("//", "/");
     }
     for segment in out.split('/') {
         let name = segment.split(';').next().unwrap_or_default();

@@ -179,7 +179,7 @@ impl RequestHead {
             query.map(|query| Text::Head(Span::new(base + query.start, base + query.end)));
         self.query = self.query_sent.unwrap_or(Text::Head(Span::default()));
         if !self.target.of(bytes).is_ascii() {
-            self.encode_target(bytes, policy);
+            self.encode_target(bytes, policy)?;
         }
         self.merged_path = None;
         if policy.path == PathPolicy::Strict && routes::has_slashes_in_a_row(path) {
@@ -196,9 +196,10 @@ impl RequestHead {
         self.merged_path = Some(Text::Scratch(Span::new(start, self.scratch.len())));
     }
 
-    /// What is beyond ASCII is seen encoded by routes and conditions, and goes on so from an edge.
+    /// What is beyond ASCII is seen encoded by routes and conditions, and goes on so from an edge: three bytes for one, which
+    /// the next hop must not find too long.
     #[cold]
-    fn encode_target(&mut self, bytes: &[u8], policy: RequestPolicy) {
+    fn encode_target(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<(), HeadError> {
         let encoded = |text: Text, scratch: &mut Vec<u8>| {
             let (start, written) = (scratch.len(), text.of(bytes, scratch).to_vec());
             let is_changed = routes::encode_beyond_ascii(&written, scratch);
@@ -209,7 +210,13 @@ impl RequestHead {
         if policy.path == PathPolicy::Strict {
             self.path_sent = self.path;
             self.query_sent = self.query_sent.map(|_| self.query);
+            let question_mark = usize::from(self.query_sent.is_some());
+            let written = [self.path, self.query].map(|text| text.of(bytes, &self.scratch).len());
+            if written[0] + question_mark + written[1] > TARGET_BYTES_MAX {
+                return Err(HeadError::TargetTooLong);
+            }
         }
+        Ok(())
     }
 
     fn interpret_fields(&mut self, bytes: &[u8], policy: RequestPolicy) -> Result<(), HeadError> {

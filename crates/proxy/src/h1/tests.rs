@@ -146,6 +146,12 @@ fn heads_are_bounded() {
     assert!(read_in_pieces(targeted(TARGET_BYTES_MAX).as_bytes(), &[]).unwrap().is_some());
     let long = targeted(TARGET_BYTES_MAX + 1);
     assert_eq!(read_in_pieces(long.as_bytes(), &[]).err(), Some(HeadError::TargetTooLong));
+    // What is beyond ASCII goes on three times as long.
+    let encoded =
+        |bytes: usize| targeted(TARGET_BYTES_MAX - 4).replacen("aaa", &"é".repeat(bytes / 2), 1);
+    assert!(read_in_pieces(encoded(2).as_bytes(), &[]).unwrap().is_some());
+    let long = encoded(4);
+    assert_eq!(read_in_pieces(long.as_bytes(), &[]).err(), Some(HeadError::TargetTooLong));
     let endless = format!("GET /{}", "a".repeat(TARGET_BYTES_MAX * 2));
     assert_eq!(read_in_pieces(endless.as_bytes(), &[]).err(), Some(HeadError::TargetTooLong));
 }

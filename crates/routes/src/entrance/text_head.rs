@@ -169,6 +169,10 @@ impl<'b> TextHead<'b> {
             true => Cow::Owned(String::from_utf8_lossy(&encoded).into_owned()),
             false => Cow::Borrowed(query),
         };
+        let question_mark = usize::from(target.contains('?'));
+        if !target.is_ascii() && path.len() + question_mark + query.len() > TARGET_BYTES_MAX {
+            return Err(Unreadable::TargetTooLong);
+        }
         check_framing(&read)?;
         if read.iter().any(|field| !is_expected(field)) {
             return Err(Unreadable::Expect);
