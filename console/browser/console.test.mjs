@@ -369,7 +369,7 @@ describe("who may do what", () => {
 
       await page.goto("/audit");
       await page.getByRole("button", { name: /Undo change/ }).first().click();
-      await page.getByLabel("Note").fill("试试 100%");
+      await page.getByRole("textbox", { name: "Note" }).fill("试试 100%");
       await accessible(page, "undo");
       await page.getByRole("dialog").getByRole("button", { name: "Undo", exact: true }).click();
       await page.getByText("试试 100%").waitFor();
