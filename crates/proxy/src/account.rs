@@ -107,13 +107,15 @@ impl Account {
 
     /// Counts what could not be read as a request.
     pub(crate) fn unread(&self, role: Role, kind: &Kind) {
-        self.recorder.count(match kind {
-            Kind::RequestTimeout => Count::TimedOutRequest,
+        match kind {
+            Kind::RequestTimeout => self.recorder.count(Count::TimedOutRequest),
             Kind::RequestHead(
                 HeadError::TooLarge | HeadError::TooManyFields | HeadError::TargetTooLong,
-            ) => Count::RejectedTooLarge,
-            _ => Count::RejectedMalformed,
-        });
+            ) => self.recorder.count(Count::RejectedTooLarge),
+            // Correct, and nothing that anybody here can do.
+            Kind::StreamProtocol => {}
+            _ => self.recorder.count(Count::RejectedMalformed),
+        }
         self.unplanned(role, ("", ""), Some(kind), kind.status(), Duration::ZERO);
     }
 

@@ -50,6 +50,9 @@ pub(crate) enum Kind {
     /// CONNECT.
     #[error("CONNECT is not supported here")]
     ConnectMethod,
+    /// CONNECT that asks for another protocol than WebSocket (RFC 8441).
+    #[error("a stream can be a WebSocket, and nothing else: its :protocol is not supported")]
+    StreamProtocol,
     /// A request to a forward proxy that does not name its server.
     #[error("a forward proxy needs an absolute http:// target")]
     NotAbsolute,
@@ -158,6 +161,9 @@ pub(crate) enum Kind {
     /// A 101 nobody asked for, or to another protocol.
     #[error("the instance switched to a protocol that was not asked for")]
     UnexpectedUpgrade,
+    /// Asked for by way of HTTP/2, at either side.
+    #[error("the instance opened no WebSocket: {0}")]
+    NoWebSocket(&'static str),
     /// The picture says that nothing is to be expected of the instance any more.
     #[error("the instance {0} before it answered")]
     Lost(Lost),
@@ -245,6 +251,7 @@ impl Kind {
             | Self::Misdirected
             | Self::Outdated
             | Self::ConnectMethod
+            | Self::StreamProtocol
             | Self::NotAbsolute
             | Self::NotLocal
             | Self::Forbidden(_) => Origin::Client,
@@ -274,6 +281,7 @@ impl Kind {
             | Self::Answer(_)
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade
+            | Self::NoWebSocket(_)
             | Self::Lost(_)
             | Self::AnswerTimeout => Origin::Upstream,
         }
@@ -309,6 +317,7 @@ impl Kind {
             Self::ClientGone => 499,
             Self::Misdirected | Self::Outdated => 421,
             Self::ConnectMethod => 405,
+            Self::StreamProtocol => 501,
             Self::NotLocal | Self::Forbidden(_) => 403,
             Self::NoRoute => 404,
             Self::NoBackend(_) => 500,
@@ -333,7 +342,8 @@ impl Kind {
             | Self::AnswerHead(_)
             | Self::Answer(_)
             | Self::InterimAnswers
-            | Self::UnexpectedUpgrade => 502,
+            | Self::UnexpectedUpgrade
+            | Self::NoWebSocket(_) => 502,
             Self::Application(_) | Self::ApplicationMute => Refused::Unreachable.status(),
             Self::ApplicationUnanswered(_) | Self::ApplicationFrozen => {
                 Refused::Unanswered.status()

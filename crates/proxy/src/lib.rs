@@ -40,6 +40,7 @@ mod unbound;
 mod undeclared;
 mod unread;
 mod upstream;
+mod websocket;
 mod worker;
 
 pub use ejection::UnreachableBoard;

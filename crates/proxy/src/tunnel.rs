@@ -14,6 +14,11 @@ use crate::{
 pub(crate) trait Cut {
     /// Has it reset when it is closed: what passed was not all.
     fn cut(&self);
+
+    /// What goes out there is counted as it goes out.
+    fn is_counted(&self) -> bool {
+        false
+    }
 }
 
 #[cfg(test)]
@@ -46,5 +51,7 @@ pub(crate) async fn relay(
     }
     let Passed { to_instance, to_caller } = passed.get();
     worker.recorder.add(Count::BytesReceived, to_instance);
-    worker.recorder.add(Count::BytesSent, to_caller);
+    if !caller.is_counted() {
+        worker.recorder.add(Count::BytesSent, to_caller);
+    }
 }

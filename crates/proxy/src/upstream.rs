@@ -73,10 +73,20 @@ where
         edits: &Edits<'_>,
     ) -> Message {
         match protocol.version {
-            Version::Http1 => Message::Http1(h1::Message::new(self.0, request, written, edits)),
+            Version::Http1 => {
+                let mut message = h1::Message::new(self.0, request, written, edits);
+                if R::PROTOCOL.version == Version::Http2 {
+                    message.begin_handshake(self.0, request);
+                }
+                Message::Http1(message)
+            }
             Version::Http2 => {
                 let scheme = protocol.scheme();
-                let message = h2::Message::new(self.0, scheme, request, told_ms, written, edits);
+                // What a client in HTTP/1.1 calls its key is part of the request.
+                let needs_key = R::PROTOCOL.version == Version::Http1;
+                let asks_for = h2::AsksFor::read(request, needs_key);
+                let message =
+                    h2::Message::new(self.0, scheme, request, asks_for, told_ms, written, edits);
                 Message::Http2(message)
             }
         }

@@ -26,7 +26,7 @@ use crate::{
         driver::Driver,
         error::Code,
         grpc,
-        head::Malformed,
+        head::{AskedFor, Malformed},
         session::{Lost, Session, SharedSession},
     },
     limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_STREAMS_MAX, H2_TABLE_BYTES_MAX},
@@ -151,7 +151,12 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
         }
         Err(_) => return,
     };
-    let is_grpc = grpc::is_head_of_grpc(&head.text);
+    if head.asks_for == Some(AskedFor::Unknown) {
+        return Answers::refuse_unread::<D>(&served, Kind::StreamProtocol, false).await;
+    }
+    let is_websocket = head.asks_for.is_some();
+    // Its errors are successes in HTTP, and those of CONNECT are WebSockets.
+    let is_grpc = !is_websocket && grpc::is_head_of_grpc(&head.text);
     let request = match Request::read(&served, head, is_grpc, decide.no_trailers(), D::ROLE) {
         Ok(request) => request,
         Err(error) => {
@@ -159,7 +164,7 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
         }
     };
     worker.recorder.add(Count::BytesReceived, request.head_bytes() as u64);
-    let answers = Answers::new(&served, request.has_method(b"HEAD"), is_grpc);
+    let answers = Answers::new(&served, request.has_method(b"HEAD"), is_grpc, is_websocket);
     let instances = Instances(worker);
     let waits_too_briefly = request.caller_waits().is_some_and(|it| it < WAITS_MIN);
     let end = Box::pin(exchange(worker, decide, request, &instances, &answers)).await;

@@ -6,7 +6,10 @@ use lanes::is_token_byte;
 use routes::entrance::is_same_authority;
 use thiserror::Error;
 
-use crate::h1::head::{FIELDS_MAX, HEAD_BYTES_MAX, TARGET_BYTES_MAX};
+use crate::{
+    h1::head::{FIELDS_MAX, HEAD_BYTES_MAX, TARGET_BYTES_MAX},
+    websocket,
+};
 
 /// Why a head is no message. Only its stream ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -32,6 +35,9 @@ pub(crate) enum Malformed {
     /// No number, several that differ, or not as long as the body.
     #[error("content-length that does not match")]
     ContentLength,
+    /// After bytes of another protocol.
+    #[error("fields after bytes of another protocol")]
+    Trailers,
     /// Beyond what a head may have.
     #[error("head larger than {HEAD_BYTES_MAX} bytes or {FIELDS_MAX} fields")]
     TooLarge,
@@ -57,6 +63,17 @@ pub(crate) struct HeadText {
     pub(crate) status: u16,
     /// A request whose answer has no body.
     pub(crate) is_head: bool,
+    /// What a request asks to speak on its stream from its head on.
+    pub(crate) asks_for: Option<AskedFor>,
+}
+
+/// A protocol that CONNECT asks for (RFC 8441).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum AskedFor {
+    /// Its head reads as that of the GET that asks for one in HTTP/1.1, but for the key.
+    WebSocket,
+    /// One that nobody here knows.
+    Unknown,
 }
 
 /// Reads one head, field by field.
@@ -81,6 +98,7 @@ struct Pseudo {
     scheme: Option<Vec<u8>>,
     authority: Option<Vec<u8>>,
     path: Option<Vec<u8>>,
+    protocol: Option<Vec<u8>>,
     status: Option<u16>,
 }
 
@@ -127,6 +145,7 @@ impl HeadReader {
             b"scheme" => &mut self.pseudo.scheme,
             b"authority" => &mut self.pseudo.authority,
             b"path" => &mut self.pseudo.path,
+            b"protocol" => &mut self.pseudo.protocol,
             b"status" if self.kind == Kind::Answer && self.pseudo.status.is_none() => {
                 self.pseudo.status = Some(read_status(value)?);
                 return Ok(());
@@ -178,6 +197,7 @@ impl HeadReader {
                 }
             }
             b"content-length" => self.read_content_length(value)?,
+            _ if self.head.asks_for.is_some() && websocket::is_of_handshake(name) => return Ok(()),
             _ => {}
         }
         self.write(name, value);
@@ -189,7 +209,9 @@ impl HeadReader {
         let bytes = value.iter().fold(0_u64, |bytes, digit| {
             bytes.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0')))
         });
-        if !is_number || self.head.content_length.is_some() {
+        // Bytes of another protocol have no length.
+        let has_none = self.head.content_length.is_some() || self.head.asks_for.is_some();
+        if !is_number || has_none {
             return Err(Malformed::ContentLength);
         }
         self.head.content_length = Some(bytes);
@@ -215,8 +237,12 @@ impl HeadReader {
     }
 
     fn begin_request(&mut self) -> Result<(), Malformed> {
-        let Pseudo { method, scheme, authority, path, .. } = &self.pseudo;
-        let method = method.as_deref().ok_or(Malformed::Missing)?;
+        let Pseudo { method, scheme, authority, path, protocol, .. } = &self.pseudo;
+        let mut method = method.as_deref().ok_or(Malformed::Missing)?;
+        if let Some(protocol) = protocol {
+            self.head.asks_for = Some(asked_for(protocol, method, authority.is_some())?);
+            method = b"GET";
+        }
         if method.is_empty() || !method.iter().all(|byte| is_token_byte(*byte)) {
             return Err(Malformed::Missing);
         }
@@ -256,6 +282,9 @@ impl HeadReader {
             text.extend_from_slice(authority);
             text.extend_from_slice(b"\r\n");
         }
+        if self.head.asks_for == Some(AskedFor::WebSocket) {
+            text.extend_from_slice(websocket::UPGRADE_LINES);
+        }
         Ok(())
     }
 
@@ -291,6 +320,19 @@ impl HeadReader {
         }
         Ok(self.head)
     }
+}
+
+/// CONNECT alone asks for a protocol, and then of somewhere (RFC 8441 §4).
+fn asked_for(protocol: &[u8], method: &[u8], has_authority: bool) -> Result<AskedFor, Malformed> {
+    if method != b"CONNECT" {
+        return Err(Malformed::Pseudo);
+    }
+    let is_name = !protocol.is_empty() && protocol.iter().all(|byte| is_token_byte(*byte));
+    if !is_name || !has_authority {
+        return Err(Malformed::Missing);
+    }
+    let is_known = websocket::is_name(protocol);
+    Ok(if is_known { AskedFor::WebSocket } else { AskedFor::Unknown })
 }
 
 fn default_port(scheme: Option<&[u8]>) -> u16 {
@@ -358,6 +400,52 @@ mod tests {
             read(Kind::Request, &of_host).unwrap().text,
             b"OPTIONS * HTTP/1.1\r\nhost: a\r\n\r\n"
         );
+    }
+
+    fn connect(protocol: &str, more: &[(&str, &str)]) -> Result<HeadText, Malformed> {
+        let mut fields = [&GET[..], &[(":protocol", protocol)], more].concat();
+        fields[0].1 = "CONNECT";
+        read(Kind::Request, &fields)
+    }
+
+    #[test]
+    fn connect_for_a_websocket_reads_as_an_upgrade() {
+        let more = [("sec-websocket-key", "theirs"), ("sec-websocket-version", "13")];
+        for protocol in ["websocket", "WebSocket"] {
+            let head = connect(protocol, &more).unwrap();
+            assert_eq!(
+                String::from_utf8(head.text).unwrap(),
+                "GET /b?c HTTP/1.1\r\nhost: a.example\r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\r\n"
+            );
+            assert_eq!(head.asks_for, Some(AskedFor::WebSocket));
+        }
+        let other = connect("connect-udp", &[]).unwrap();
+        assert_eq!(other.asks_for, Some(AskedFor::Unknown));
+        assert!(!other.text.windows(7).any(|it| it == b"upgrade"), "nothing is asked for");
+    }
+
+    #[test]
+    fn connect_for_a_protocol_must_say_where_to_and_nothing_of_http_1() {
+        for (field, expected) in [
+            (("content-length", "0"), Malformed::ContentLength),
+            (("upgrade", "websocket"), Malformed::ConnectionField),
+            (("connection", "upgrade"), Malformed::ConnectionField),
+            ((":protocol", "websocket"), Malformed::Pseudo),
+        ] {
+            assert_eq!(connect("websocket", &[field]), Err(expected), "{field:?}");
+        }
+        for protocol in ["", "web socket", "a\r\nb"] {
+            assert_eq!(connect(protocol, &[]), Err(Malformed::Missing), "{protocol:?}");
+        }
+        let all = [(":method", "CONNECT"), (":protocol", "websocket")];
+        let all = [&all[..], &GET[1..]].concat();
+        assert!(read(Kind::Request, &all).is_ok());
+        for missing in 1..all.len() {
+            let mut fields = all.clone();
+            let (name, _) = fields.remove(missing);
+            // Without a protocol it leads to an authority alone.
+            assert_eq!(read(Kind::Request, &fields), Err(Malformed::Missing), "{name}");
+        }
     }
 
     #[test]

@@ -13,10 +13,11 @@ use crate::{
     h2::{
         Limits,
         frame::PREFACE,
-        head::{HeadReader, HeadText, Kind},
+        head::{AskedFor, HeadReader, HeadText, Kind},
         hpack::{Decoder, write_field},
         session::Session,
     },
+    websocket,
 };
 
 /// Names and values.
@@ -151,7 +152,8 @@ fn check_request(fields: &[(Vec<u8>, Vec<u8>)], head: &HeadText) {
         Err(_) => return,
     }
     assert_eq!(read.head_bytes, text.len(), "{} is one head", text.escape_ascii());
-    assert_eq!(Some(read.method.of(text)), value(fields, ":method"));
+    let method = if head.asks_for.is_some() { b"CONNECT" } else { read.method.of(text) };
+    assert_eq!(Some(method), value(fields, ":method"));
     let authority = value(fields, ":authority");
     if read.method.of(text) != b"CONNECT" {
         assert_eq!(Some(read.target.of(text)), value(fields, ":path"));
@@ -160,11 +162,22 @@ fn check_request(fields: &[(Vec<u8>, Vec<u8>)], head: &HeadText) {
     let length = length.map(|text| latin1(text).parse::<u64>().expect("a number"));
     let framing = length.filter(|length| *length > 0).map_or(Framing::None, Framing::Length);
     assert_eq!((read.framing, head.content_length), (framing, length), "{}", text.escape_ascii());
-    assert!(read.upgrade.is_none() && read.keep_alive, "{}", text.escape_ascii());
+    assert_eq!(head.asks_for.is_some(), value(fields, ":protocol").is_some());
+    let is_websocket = head.asks_for == Some(AskedFor::WebSocket);
+    assert_eq!(read.upgrade.is_some(), is_websocket, "{}", text.escape_ascii());
+    assert!(read.keep_alive, "{}", text.escape_ascii());
     let mut expected = regular(fields, true);
+    if head.asks_for.is_some() {
+        expected.retain(|(name, _)| !websocket::is_of_handshake(name));
+    }
     if let Some(authority) = authority {
         expected.retain(|(name, _)| name != b"host");
         expected.insert(0, (b"host".to_vec(), authority.to_vec()));
+    }
+    if is_websocket {
+        let asks = [("connection", "upgrade"), ("upgrade", "websocket")];
+        let asks = asks.map(|(name, value)| (name.into(), value.into()));
+        expected.splice(1..1, asks);
     }
     let found = read.fields().iter();
     let found = found.map(|it| (it.name_of(text).to_vec(), it.value.of(text).to_vec()));

@@ -89,6 +89,8 @@ pub(crate) struct Session {
     mute_from: Option<(u64, u64)>,
     /// Whoever sends what lies in `out`.
     driver: Option<Waker>,
+    /// Those who wait for what the other side asks for.
+    greeted: Vec<Waker>,
 }
 
 /// The other side was asked for a sign of life.
@@ -163,6 +165,7 @@ impl Session {
             asked: None,
             mute_from: None,
             driver: None,
+            greeted: Vec::new(),
         }
     }
 
@@ -219,6 +222,32 @@ impl Session {
         frame::write_headers(block, id, ends, self.theirs.frame_bytes_max, &mut self.out);
         self.wake_driver();
         Some(id)
+    }
+
+    /// Opens a stream that is to be of another protocol. `None`: not on this connection, not now.
+    pub(crate) fn open_for_protocol(&mut self, block: &[u8]) -> Option<u32> {
+        let id = self.open(block, false, false)?;
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.is_of_protocol = true;
+        }
+        Some(id)
+    }
+
+    /// Whether streams may be opened for other protocols (RFC 8441), when the other side has said what it asks for.
+    pub(crate) fn poll_takes_protocols(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<bool, Lost>> {
+        if self.is_closed {
+            return Poll::Ready(Err(Lost::Closed));
+        }
+        if self.is_greeted() {
+            return Poll::Ready(Ok(self.theirs.takes_protocols));
+        }
+        if !self.greeted.iter().any(|known| known.will_wake(context.waker())) {
+            self.greeted.push(context.waker().clone());
+        }
+        Poll::Pending
     }
 
     /// The other side has said what it asks for.
@@ -509,6 +538,7 @@ impl Session {
                 stream.lose(if is_unsent { Lost::Unprocessed } else { Lost::Closed });
             }
         }
+        self.greeted.drain(..).for_each(Waker::wake);
         self.wake_driver();
     }
 

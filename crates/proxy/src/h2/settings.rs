@@ -14,6 +14,8 @@ const MAX_CONCURRENT_STREAMS: u16 = 0x3;
 const INITIAL_WINDOW_SIZE: u16 = 0x4;
 const MAX_FRAME_SIZE: u16 = 0x5;
 const MAX_HEADER_LIST_SIZE: u16 = 0x6;
+/// CONNECT may ask for another protocol on a stream (RFC 8441).
+const ENABLE_CONNECT_PROTOCOL: u16 = 0x8;
 
 /// What the other side has asked for; at first what the standard says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,11 +26,18 @@ pub(super) struct Settings {
     pub(super) window: i64,
     /// Bytes of a frame beside its head.
     pub(super) frame_bytes_max: usize,
+    /// CONNECT may ask for another protocol.
+    pub(super) takes_protocols: bool,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { streams_max: u32::MAX, window: 65_535, frame_bytes_max: FRAME_BYTES_MAX }
+        Self {
+            streams_max: u32::MAX,
+            window: 65_535,
+            frame_bytes_max: FRAME_BYTES_MAX,
+            takes_protocols: false,
+        }
     }
 }
 
@@ -51,6 +60,11 @@ impl Settings {
                 MAX_FRAME_SIZE if !(16_384..1 << 24).contains(&value) => {
                     return Err(Fatal::protocol("malformed MAX_FRAME_SIZE"));
                 }
+                // Nobody takes back what others may have begun to use (RFC 8441 §3).
+                ENABLE_CONNECT_PROTOCOL if value > 1 || (self.takes_protocols && value == 0) => {
+                    return Err(Fatal::protocol("malformed ENABLE_CONNECT_PROTOCOL"));
+                }
+                ENABLE_CONNECT_PROTOCOL => self.takes_protocols = value == 1,
                 // No frame of ours is larger than everybody must take.
                 MAX_FRAME_SIZE => {}
                 // We remember nothing for the other side to read by, and our heads are what others sent.
@@ -72,6 +86,7 @@ pub(super) fn write_settings(ours: &super::Limits, is_client: bool, out: &mut Ve
         settings.push((ENABLE_PUSH, 0));
     } else {
         settings.push((MAX_CONCURRENT_STREAMS, ours.streams_max));
+        settings.push((ENABLE_CONNECT_PROTOCOL, 1));
     }
     write_head(settings.len() * SETTING_BYTES, Kind::Settings, 0, 0, out);
     for (name, value) in settings {
@@ -102,8 +117,10 @@ mod tests {
 
     #[test]
     fn the_last_value_counts_and_unknown_settings_are_ignored() {
-        let settings = read(&[(3, 7), (4, 10), (3, 8), (0xff, 1)]).unwrap();
-        assert_eq!(settings, Settings { streams_max: 8, window: 10, ..Settings::default() });
+        let settings = read(&[(3, 7), (4, 10), (3, 8), (0xff, 1), (8, 0), (8, 1)]).unwrap();
+        let expected =
+            Settings { streams_max: 8, window: 10, takes_protocols: true, ..Settings::default() };
+        assert_eq!(settings, expected);
     }
 
     #[test]
@@ -113,9 +130,11 @@ mod tests {
             (4, 1 << 31, Code::FlowControl),
             (5, 16_383, Code::Protocol),
             (5, 1 << 24, Code::Protocol),
+            (8, 2, Code::Protocol),
         ] {
             assert_eq!(read(&[(name, value)]).unwrap_err().code, code, "{name} {value}");
         }
+        assert_eq!(read(&[(8, 1), (8, 0)]).unwrap_err().code, Code::Protocol);
         let torn = Settings::default().read(&[0; 5]);
         assert_eq!(torn.unwrap_err().code, Code::FrameSize);
     }

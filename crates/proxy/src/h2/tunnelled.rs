@@ -14,7 +14,7 @@ use super::{
 };
 use crate::{buffers::Buffer, tunnel::Cut, worker::Worker};
 
-/// One side of a tunnel.
+/// One side of a tunnel. What is not at its end when it is dropped ends then.
 #[derive(Debug)]
 pub(crate) struct Tunnelled<'c> {
     worker: &'c Worker,
@@ -31,9 +31,21 @@ impl<'c> Tunnelled<'c> {
     }
 }
 
+impl Drop for Tunnelled<'_> {
+    fn drop(&mut self) {
+        self.cut();
+        self.worker.buffers.give(std::mem::take(&mut self.received));
+    }
+}
+
 impl Cut for Tunnelled<'_> {
+    /// As RFC 8441 §5 has it, what resets a connection in HTTP/1.1.
     fn cut(&self) {
-        self.session.borrow_mut().release(self.id, Code::Connect, &self.worker.buffers);
+        self.session.borrow_mut().release(self.id, Code::Cancel, &self.worker.buffers);
+    }
+
+    fn is_counted(&self) -> bool {
+        true
     }
 }
 
@@ -56,6 +68,11 @@ impl AsyncRead for Tunnelled<'_> {
         let bytes = into.remaining().min(self.received.filled().len());
         into.put_slice(&self.received.filled()[..bytes]);
         self.received.consume(bytes);
+        if self.received.is_empty() {
+            // One on which nothing moves holds none.
+            let empty = std::mem::take(&mut self.received);
+            self.worker.buffers.give(empty);
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -1,7 +1,7 @@
 //! Requests to instances in HTTP/1.1, one at a time on a connection.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     io,
     net::{Shutdown, SocketAddr},
     rc::Rc,
@@ -28,6 +28,7 @@ use crate::{
     peers::Refused,
     plan::Protocol,
     transport::{Connection, Transport as _, Unread},
+    websocket::{self, Handshake},
     worker::Worker,
 };
 
@@ -38,6 +39,8 @@ use super::{pool::Place, tls};
 pub(crate) struct Message {
     bytes: Vec<u8>,
     is_head: bool,
+    /// What the instance must show that is asked for a WebSocket; none: its client sees to that.
+    handshake: Option<Box<Handshake>>,
 }
 
 /// One request on a connection, and its answer. The connection serves another only when both have passed whole.
@@ -52,6 +55,7 @@ pub(crate) struct Call<'w> {
     /// The instance takes another request after this answer.
     keeps_connection: Cell<bool>,
     answer_body: Cell<Option<Body<'static>>>,
+    handshake: OnceCell<Box<Handshake>>,
     /// What was received of the answer and not handed out yet.
     received: RefCell<Buffer>,
 }
@@ -84,7 +88,16 @@ impl Message {
         let mut bytes = worker.buffers.take_write();
         let (head, received) = request.read_head();
         write_request(head, received, written, edits, &mut bytes);
-        Self { bytes, is_head: request.is_head() }
+        Self { bytes, is_head: request.is_head(), handshake: None }
+    }
+
+    /// Asks for a WebSocket in its client's place, which speaks HTTP/2, where it wants one.
+    pub(super) fn begin_handshake(&mut self, worker: &Worker, request: &impl ReadHead) {
+        let (head, bytes) = request.read_head();
+        if websocket::is_asked_for(head, bytes, false) {
+            let handshake = Handshake::begin(worker.random_bytes(), &mut self.bytes);
+            self.handshake = Some(Box::new(handshake));
+        }
     }
 
     #[inline]
@@ -127,6 +140,7 @@ impl<'w> Call<'w> {
             request_is_sent: Cell::new(false),
             keeps_connection: Cell::new(false),
             answer_body: Cell::new(None),
+            handshake: OnceCell::new(),
             received: RefCell::default(),
         }
     }
@@ -233,6 +247,9 @@ impl Call<'_> {
         is_last: bool,
     ) -> Result<(), ProxyError> {
         self.is_head.set(message.is_head);
+        if let Some(handshake) = &message.handshake {
+            let _ = self.handshake.set(handshake.clone());
+        }
         let sent = first.send_after(&mut message.bytes, &self.connection).await;
         self.sent(sent, is_last)
     }
@@ -252,6 +269,9 @@ impl Call<'_> {
                 && head.advance(received.filled(), self.is_head.get()).map_err(Kind::AnswerHead)?
             {
                 self.connection.is_answered();
+                if let Some(handshake) = self.handshake.get() {
+                    handshake.check(&head, received.filled())?;
+                }
                 return Ok(Answer { head, received });
             }
             // One byte more than a head may have, so that the parser sees that it is too large.

@@ -42,12 +42,13 @@ use crate::{
         ABANDONED_AFTER, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX,
         HELD_HUNG_AFTER,
     },
-    plan::Protocol,
+    plan::{CONNECT, Protocol},
     transport::Connection,
     upstream::{
         h1::Answer,
         sessions::{Opening, Shared},
     },
+    websocket,
     worker::Worker,
 };
 
@@ -118,8 +119,26 @@ pub(crate) struct Message {
     block: Vec<u8>,
     is_head: bool,
     is_grpc: bool,
+    /// It asks for a WebSocket.
+    asks_for: Option<AsksFor>,
     /// Until when its caller waits, by the thread's clock: what is left of it is told with each attempt.
     told_ms: Option<u64>,
+}
+
+/// A WebSocket that a request asks for.
+#[derive(Debug, Clone)]
+pub(super) struct AsksFor {
+    /// What its client, which speaks HTTP/1.1, must be shown.
+    accept: Option<Box<str>>,
+}
+
+impl AsksFor {
+    /// `needs_key`: its client speaks HTTP/1.1.
+    pub(super) fn read(request: &impl ReadHead, needs_key: bool) -> Option<Self> {
+        let (head, bytes) = request.read_head();
+        websocket::is_asked_for(head, bytes, needs_key)
+            .then(|| Self { accept: websocket::accept_of(head, bytes) })
+    }
 }
 
 impl Message {
@@ -128,13 +147,19 @@ impl Message {
         worker: &Worker,
         scheme: &[u8],
         request: &impl ReadHead,
+        asks_for: Option<AsksFor>,
         told_ms: Option<u64>,
         written: &Written,
         edits: &Edits<'_>,
     ) -> Self {
         let (head, bytes) = request.read_head();
         let mut block = worker.buffers.take_write();
-        hpack::write_field(b":method", head.method.of(bytes), &mut block);
+        if asks_for.is_some() {
+            hpack::write_field(b":method", CONNECT.as_bytes(), &mut block);
+            hpack::write_field(b":protocol", websocket::NAME, &mut block);
+        } else {
+            hpack::write_field(b":method", head.method.of(bytes), &mut block);
+        }
         hpack::write_field(b":scheme", scheme, &mut block);
         let host = written.value(Name::Host).or_else(|| {
             let mut kept = head.fields().iter().filter(|field| field.keep);
@@ -146,14 +171,15 @@ impl Message {
         hpack::write_field(b":path", &path, &mut block);
         worker.buffers.give_write(path);
         let is_told = told_ms.is_some();
-        let mut fields = BlockOfFields { block: &mut block, is_grpc: false, is_told };
+        let is_websocket = asks_for.is_some();
+        let mut fields = BlockOfFields { block: &mut block, is_grpc: false, is_websocket, is_told };
         write_fields(head, bytes, written, edits, &mut fields);
-        let is_grpc = fields.is_grpc;
+        let is_grpc = fields.is_grpc && !is_websocket;
         if is_grpc {
             // Said for one connection alone, and so not taken over; its servers insist on it.
             hpack::write_field(b"te", b"trailers", &mut block);
         }
-        Self { block, is_head: request.is_head(), is_grpc, told_ms }
+        Self { block, is_head: request.is_head(), is_grpc, asks_for, told_ms }
     }
 
     pub(super) fn give_back(self, worker: &Worker) {
@@ -165,6 +191,8 @@ impl Message {
 struct BlockOfFields<'b> {
     block: &'b mut Vec<u8>,
     is_grpc: bool,
+    /// It is asked for without a key.
+    is_websocket: bool,
     /// How long its caller waits is said anew.
     is_told: bool,
 }
@@ -181,9 +209,12 @@ impl Fields for BlockOfFields<'_> {
             if self.is_told && field.name == Name::GrpcTimeout {
                 continue;
             }
-            let value = field.value.of(bytes);
+            let (name, value) = (field.name_of(bytes), field.value.of(bytes));
+            if self.is_websocket && websocket::is_of_handshake(name) {
+                continue;
+            }
             self.is_grpc |= field.name == Name::ContentType && grpc::is_grpc(value);
-            hpack::write_field(field.name_of(bytes), value, self.block);
+            hpack::write_field(name, value, self.block);
         }
     }
 
@@ -206,6 +237,8 @@ pub(crate) struct Call<'w> {
     /// Its answer has no body.
     is_head: Cell<bool>,
     is_grpc: Cell<bool>,
+    /// Its stream is to be a WebSocket.
+    asks_for: OnceCell<AsksFor>,
     /// It was held against the instance that its answer has not begun.
     is_held: Cell<bool>,
     /// What had been heard of the instance when a sign of life was asked for that is due since.
@@ -267,6 +300,7 @@ impl<'w> Call<'w> {
             incoming: OnceCell::new(),
             is_head: Cell::new(false),
             is_grpc: Cell::new(false),
+            asks_for: OnceCell::new(),
             is_held: Cell::new(false),
             asked_at: Cell::new(None),
             is_half_over: Cell::new(false),
@@ -383,8 +417,9 @@ impl<'w> Call<'w> {
         ProxyError::unsent(Kind::Reset(io::ErrorKind::NotConnected.into()))
     }
 
-    pub(super) fn into_tunnelled(self) -> Tunnelled<'w> {
-        let id = self.id.get().copied().unwrap_or_default();
+    pub(super) fn into_tunnelled(mut self) -> Tunnelled<'w> {
+        // The stream is the tunnel's from now on, to end.
+        let id = self.id.take().unwrap_or_default();
         Tunnelled::new(self.worker, Rc::clone(&self.session), id)
     }
 }
@@ -479,6 +514,9 @@ impl Call<'_> {
         first: &mut Piece,
         is_last: bool,
     ) -> Result<(), ProxyError> {
+        if let Some(asks_for) = &message.asks_for {
+            return self.begin_websocket(asks_for, &message.block).await;
+        }
         // Callers of gRPC end even an empty stream with a frame of data, and there are servers that wait for it.
         let is_all = !message.is_grpc && Outgoing::is_all(first, is_last);
         let block_bytes = message.block.len();
@@ -494,10 +532,29 @@ impl Call<'_> {
         let id = opened.ok_or_else(Self::unusable)?;
         self.is_head.set(message.is_head);
         self.is_grpc.set(message.is_grpc);
+        self.has_opened(id);
+        if is_all { Ok(()) } else { self.send(first, is_last).await }
+    }
+
+    fn has_opened(&self, id: u32) {
         let session = Rc::clone(&self.session);
         let outgoing = Outgoing::new(self.worker, session, id, self.patience.get());
         let _ = (self.id.set(id), self.outgoing.set(outgoing));
-        if is_all { Ok(()) } else { self.send(first, is_last).await }
+    }
+
+    /// Asks for a WebSocket, once the instance has said that it may be asked for one.
+    async fn begin_websocket(&self, asks_for: &AsksFor, block: &[u8]) -> Result<(), ProxyError> {
+        let takes = poll_fn(|context| self.session.borrow_mut().poll_takes_protocols(context));
+        let takes = self.within(async { takes.await.map_err(|lost| self.broken(lost)) }).await;
+        if !takes.map_err(ProxyError::unsent)? {
+            return Err(ProxyError::unsent(Kind::NoWebSocket(
+                "it speaks HTTP/2 without CONNECT for other protocols (RFC 8441)",
+            )));
+        }
+        let opened = self.session.borrow_mut().open_for_protocol(block);
+        self.has_opened(opened.ok_or_else(Self::unusable)?);
+        let _ = self.asks_for.set(asks_for.clone());
+        Ok(())
     }
 
     pub(super) async fn send(&self, piece: &mut Piece, is_last: bool) -> Result<(), ProxyError> {
@@ -511,7 +568,15 @@ impl Call<'_> {
         let read = self.within(async { head.await.map_err(|lost| self.broken(lost)) }).await?;
         let mut head = self.worker.take_response_head();
         let mut received = self.worker.buffers.take();
-        received.append(&read.text);
+        match self.asks_for.get() {
+            Some(AsksFor { accept }) if (200..300).contains(&read.status) => {
+                let mut switched = self.worker.buffers.take_write();
+                websocket::write_switched(&read.text, accept.as_deref(), &mut switched);
+                received.append(&switched);
+                self.worker.buffers.give_write(switched);
+            }
+            _ => received.append(&read.text),
+        }
         let is_whole =
             head.advance(received.filled(), self.is_head.get()).map_err(Kind::AnswerHead)?;
         debug_assert!(is_whole, "a head in HTTP/2 is whole");
@@ -590,7 +655,7 @@ mod tests {
         let session = Rc::new(RefCell::new(Session::client(LIMITS, 0)));
         let call = Call::on(worker, Shared { session, connection });
         let block = Vec::new();
-        let mut message = Message { block, is_head: false, is_grpc, told_ms: None };
+        let mut message = Message { block, is_head: false, is_grpc, asks_for: None, told_ms: None };
         call.begin(&mut message, &mut Piece::default(), is_whole).await.unwrap();
         call
     }
@@ -608,7 +673,8 @@ mod tests {
         let told_ms = Some(worker.deadlines.now_ms() + 99);
         // It took this long to connect.
         tokio::time::sleep(Duration::from_millis(100)).await;
-        let mut message = Message { block: Vec::new(), is_head: false, is_grpc: true, told_ms };
+        let block = Vec::new();
+        let mut message = Message { block, is_head: false, is_grpc: true, asks_for: None, told_ms };
         let late = Call::on(&worker, shared);
         late.begin(&mut message, &mut Piece::default(), true).await.unwrap();
         let said = late.session.borrow_mut().take_out(Vec::new());

@@ -10,7 +10,10 @@ use h2::{
 use http::{HeaderMap, Method, Request, Response};
 use lanes::{EMBEDDED_SOURCE, group::Fallback, service::Health};
 use telemetry::Count;
-use tokio::net::TcpStream;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+};
 
 use crate::world::{
     Instance, Proxy, Wire, World, eventually, field, gateway_entrance, get, group, nobody, status,
@@ -20,6 +23,7 @@ use crate::world::{
 mod frozen;
 mod grpc;
 pub(crate) mod instances;
+mod websocket;
 
 /// One that begins with what HTTP/2 begins with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -42,9 +46,21 @@ impl Client {
         Self::over(TcpStream::connect(proxy.address()).await.unwrap()).await
     }
 
-    pub(crate) async fn over(stream: TcpStream) -> Self {
-        let (send, connection) =
-            within("a handshake", h2::client::handshake(stream)).await.unwrap();
+    pub(crate) async fn over<S>(stream: S) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        Self::taking(stream, 65_535).await
+    }
+
+    /// The same of one that takes so many bytes of all streams together before it looks at them.
+    async fn taking<S>(stream: S, window: u32) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let mut settings = h2::client::Builder::new();
+        let handshake = settings.initial_connection_window_size(window).handshake(stream);
+        let (send, connection) = within("a handshake", handshake).await.unwrap();
         Self { send, connection: tokio::spawn(connection) }
     }
 

@@ -140,6 +140,12 @@ impl Client {
     }
 }
 
+/// A connection in TLS whose sides have agreed on HTTP/2.
+pub(crate) async fn http2(of: &Authority, proxy: &Proxy, name: &str) -> TlsStream<TcpStream> {
+    let client = Client::with(of, &[&TLS13], &[b"h2"], None);
+    client.try_connect(proxy.address(), name).await.unwrap()
+}
+
 fn get_of(host: &str) -> String {
     format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n")
 }
@@ -371,8 +377,7 @@ async fn a_host_of_another_certificate_is_not_asked_for_on_a_connection() {
     ] {
         assert_eq!(ask(&mut wire, host).await, expected, "{host}");
     }
-    let client = Client::with(&authority, &[&TLS13], &[b"h2"], None);
-    let stream = client.try_connect(proxy.address(), "b.example").await.unwrap();
+    let stream = http2(&authority, &proxy, "b.example").await;
     let (mut send, connection) = h2::client::handshake(stream).await.unwrap();
     tokio::spawn(connection);
     for (host, expected) in [("a.example", 200), ("other.example", 421), ("b.example", 200)] {

@@ -17,6 +17,7 @@ use crate::{
     },
     peers::{GRPC_STATUS, REFUSED},
     upstream::Answer,
+    websocket,
     worker::Worker,
 };
 
@@ -28,13 +29,20 @@ pub(super) struct Answers<'c> {
     outgoing: Outgoing<'c>,
     is_head: bool,
     is_grpc: bool,
+    /// The stream is to be a WebSocket.
+    is_websocket: bool,
 }
 
 impl<'c> Answers<'c> {
-    pub(super) fn new(served: &'c Served<'c>, is_head: bool, is_grpc: bool) -> Self {
+    pub(super) fn new(
+        served: &'c Served<'c>,
+        is_head: bool,
+        is_grpc: bool,
+        is_websocket: bool,
+    ) -> Self {
         let Served { worker, session, id, .. } = served;
         let outgoing = Outgoing::new(worker, Rc::clone(session), *id, worker.timeouts.body);
-        Self { worker, served, outgoing, is_head, is_grpc }
+        Self { worker, served, outgoing, is_head, is_grpc, is_websocket }
     }
 
     /// Answers what could not be read as a request.
@@ -46,7 +54,7 @@ impl<'c> Answers<'c> {
         served.worker.account.unread(D::ROLE, &kind);
         tracing::debug!(reason = %kind, "refused what is no correct request");
         let answer = OwnAnswer::Refusal(kind);
-        if Self::new(served, false, is_grpc).own(&answer, false).await.is_ok() {
+        if Self::new(served, false, is_grpc, false).own(&answer, false).await.is_ok() {
             let Served { worker, session, id, .. } = served;
             session.borrow_mut().release(*id, Code::NoError, &worker.buffers);
         }
@@ -149,9 +157,26 @@ impl AnswerSink<Answer> for Answers<'_> {
         block
     }
 
-    /// Nobody can ask for another protocol within a stream.
-    fn switch(&self, _: &Answer, _: &Owed) -> Option<Vec<u8>> {
-        None
+    /// In HTTP/2 it is a success, without what shows that a key was understood (RFC 8441 §5).
+    fn switch(&self, answer: &Answer, owed: &Owed) -> Option<Vec<u8>> {
+        let (bytes, fields) = (answer.received.filled(), answer.head.fields());
+        let switched = answer.head.upgrade.filter(|_| self.is_websocket)?.of(bytes);
+        if !websocket::is_name(switched) {
+            return None;
+        }
+        let mut block = self.worker.buffers.take_write();
+        hpack::write_status(200, &mut block);
+        for field in fields.iter().filter(|field| field.keep) {
+            let name = field.name_of(bytes);
+            if !websocket::is_of_handshake(name) {
+                hpack::write_field(name, field.value.of(bytes), &mut block);
+            }
+        }
+        let edits = AnswerEdits { headers: &[], owed };
+        edits.write(bytes, fields, |name, value| {
+            hpack::write_field(name.as_bytes(), value, &mut block);
+        });
+        Some(block)
     }
 
     async fn begin(&self, head: Vec<u8>, first: &mut Piece, is_last: bool) -> Result<(), Gone> {

@@ -35,6 +35,7 @@ pub(super) struct Request<'c> {
     head: Box<RequestHead>,
     text: Vec<u8>,
     is_grpc: bool,
+    is_websocket: bool,
     caller_waits: Option<Duration>,
     role: Role,
     no_trailers: Option<&'c CorrelationHeaders>,
@@ -52,7 +53,8 @@ impl<'c> Request<'c> {
         let mut head = served.worker.take_request_head();
         let is_whole = head.advance(&read.text, policy(role))?;
         debug_assert!(is_whole, "a head in HTTP/2 is whole");
-        let has_body = !served.session.borrow().has_ended_empty(served.id);
+        let is_websocket = read.asks_for.is_some();
+        let has_body = !is_websocket && !served.session.borrow().has_ended_empty(served.id);
         head.framing = match read.content_length {
             Some(bytes) if bytes > 0 => Framing::Length(bytes),
             None if has_body => Framing::Chunked,
@@ -63,7 +65,8 @@ impl<'c> Request<'c> {
             let mut timeouts = head.fields().iter().filter(|it| it.name == Name::GrpcTimeout);
             caller_waits = timeouts.next().and_then(|it| grpc::timeout(it.value.of(&read.text)));
         }
-        Ok(Self { served, head, text: read.text, is_grpc, caller_waits, role, no_trailers })
+        let text = read.text;
+        Ok(Self { served, head, text, is_grpc, is_websocket, caller_waits, role, no_trailers })
     }
 
     pub(super) fn head_bytes(&self) -> usize {
@@ -93,7 +96,7 @@ impl<'c> sides::Request for Request<'c> {
     }
 
     fn into_body(self, keeps_framing: bool) -> RequestBody<'c> {
-        let Self { served, head, text, is_grpc, role, no_trailers, caller_waits: _ } = self;
+        let Self { served, head, text, is_grpc, is_websocket, role, no_trailers, .. } = self;
         let Served { worker, session, id, .. } = served;
         let is_framed = keeps_framing && head.framing == Framing::Chunked;
         // What may be a conversation is silent for as long as an answer may be. From outside it is none by its own word.
@@ -106,6 +109,7 @@ impl<'c> sides::Request for Request<'c> {
         worker.buffers.give_write(text);
         RequestBody {
             served,
+            is_websocket,
             patience,
             incoming: Incoming::new(worker, Rc::clone(session), *id, is_framed, no_trailers),
         }
@@ -122,6 +126,8 @@ impl ReadHead for Request<'_> {
 #[derive(Debug)]
 pub(super) struct RequestBody<'c> {
     served: &'c Served<'c>,
+    /// There is none: what comes is of the other protocol, and waits until the instance has agreed to it.
+    is_websocket: bool,
     /// How long the next of it may take to arrive.
     patience: Duration,
     incoming: Incoming<'c>,
@@ -132,7 +138,7 @@ impl<'c> sides::RequestBody for RequestBody<'c> {
     type Stream = Tunnelled<'c>;
 
     fn arrived(&mut self) -> Result<Piece, Kind> {
-        Ok(self.incoming.arrived())
+        Ok(if self.is_websocket { Piece::default() } else { self.incoming.arrived() })
     }
 
     async fn next(&mut self) -> Result<Piece, Kind> {
@@ -150,7 +156,7 @@ impl<'c> sides::RequestBody for RequestBody<'c> {
     }
 
     fn is_done(&self) -> bool {
-        self.incoming.is_done()
+        self.is_websocket || self.incoming.is_done()
     }
 
     fn give_back(&mut self, piece: Piece) {

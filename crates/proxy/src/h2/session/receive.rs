@@ -1,5 +1,7 @@
 //! What comes in: frames, and what they mean for streams, windows and the connection.
 
+use std::task::Waker;
+
 use super::{LAST_CALL, Leaving, Lost, SIGN_OF_LIFE, Session, Stream};
 use crate::{
     buffers::Buffers,
@@ -130,11 +132,9 @@ impl Session {
 
     /// What must come first, and what nothing may interrupt.
     fn check_order(&mut self, head: &FrameHead) -> Result<(), Fatal> {
-        if self.receiving.awaits_settings {
-            if head.kind != Kind::Settings || head.has(flag::ACKNOWLEDGED) {
-                return Err(Fatal::protocol("the first frame is not SETTINGS"));
-            }
-            self.receiving.awaits_settings = false;
+        let greets = head.kind == Kind::Settings && !head.has(flag::ACKNOWLEDGED);
+        if self.receiving.awaits_settings && !greets {
+            return Err(Fatal::protocol("the first frame is not SETTINGS"));
         }
         match (&self.receiving.block, head.kind) {
             (Some(block), Kind::Continuation) if block.stream == head.stream => Ok(()),
@@ -384,8 +384,15 @@ impl Session {
                     }
                 }
                 let has_no_body = stream.is_head || matches!(head.status, 204 | 304);
+                stream.is_of_protocol = match kind {
+                    HeadKind::Request => head.asks_for.is_some(),
+                    // Whatever else it answers is an answer like any other.
+                    _ => stream.is_of_protocol && (is_interim || is_success(head.status)),
+                };
                 stream.announced = match head.content_length {
                     _ if is_interim => None,
+                    // RFC 9110 §9.3.6
+                    _ if stream.is_of_protocol => None,
                     _ if has_no_body => Some(0),
                     length => length,
                 };
@@ -418,6 +425,10 @@ impl Session {
         ends_stream: bool,
         read: Result<HeadText, Malformed>,
     ) -> Result<(), Wrong> {
+        if self.streams.get(&id).is_some_and(|stream| stream.is_of_protocol) {
+            // RFC 9113 §8.5
+            return Ok(self.malformed(id, Malformed::Trailers)?);
+        }
         match (read, ends_stream) {
             (Ok(trailers), true) => {
                 if let Some(stream) = self.streams.get_mut(&id) {
@@ -512,6 +523,8 @@ impl Session {
         }
         let before = self.theirs.window;
         self.theirs.read(payload)?;
+        self.receiving.awaits_settings = false;
+        self.greeted.drain(..).for_each(Waker::wake);
         let change = self.theirs.window - before;
         for stream in self.streams.values_mut() {
             stream.send_window += change;
@@ -591,6 +604,10 @@ impl Session {
         stream.wake_sender();
         Ok(())
     }
+}
+
+fn is_success(status: u16) -> bool {
+    (200..300).contains(&status)
 }
 
 /// A payload of one size.

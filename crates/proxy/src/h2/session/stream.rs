@@ -23,6 +23,8 @@ pub(super) struct Stream {
     /// Of its body, not taken yet.
     pub(super) data: VecDeque<Buffer>,
     pub(super) trailers: Option<Vec<u8>>,
+    /// It was asked to be of another protocol: nothing but data comes after its head.
+    pub(super) is_of_protocol: bool,
     /// What of the body is still to come by `content-length`.
     pub(super) announced: Option<u64>,
     /// Its request was HEAD: what `content-length` says is of another answer.
@@ -67,6 +69,7 @@ impl Stream {
             has_head: false,
             data: VecDeque::new(),
             trailers: None,
+            is_of_protocol: false,
             announced: None,
             is_head: false,
             they_ended: false,

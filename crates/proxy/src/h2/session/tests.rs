@@ -1,6 +1,12 @@
 //! Both sides of a session against each other, and one side against frames made by hand.
 
-use std::task::{Context, Poll, Waker};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+};
 
 use super::*;
 use crate::h2::{
@@ -565,4 +571,141 @@ fn what_comes_late_of_many_that_were_given_up_ends_nothing() {
         client.take_in(&frame(Kind::Data, flag::END_STREAM, id, b"late")).unwrap();
     }
     assert!(client.resets().is_empty());
+}
+
+/// How often somebody was woken.
+#[derive(Default)]
+struct Counted(AtomicUsize);
+
+impl Counted {
+    fn times(&self) -> usize {
+        self.0.load(Relaxed)
+    }
+}
+
+impl Wake for Counted {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+/// Asks for a WebSocket.
+fn websocket() -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":authority", "a"),
+        (":path", "/"),
+    ] {
+        write_field(name.as_bytes(), value.as_bytes(), &mut block);
+    }
+    block
+}
+
+#[test]
+fn instances_are_asked_for_protocols_when_they_have_said_that_they_take_them() {
+    let woken = Arc::new(Counted::default());
+    let waker = Waker::from(Arc::clone(&woken));
+    let takes =
+        |side: &mut Side| side.session.poll_takes_protocols(&mut Context::from_waker(&waker));
+    for (said, expected) in
+        [(&[0, 8, 0, 0, 0, 1][..], true), (&[0, 8, 0, 0, 0, 0], false), (&[], false)]
+    {
+        let mut client = Side::client();
+        assert!(takes(&mut client).is_pending());
+        let before = woken.times();
+        let settings = frame(Kind::Settings, 0, 0, said);
+        // The head of a frame says nothing yet.
+        for (part, times) in [(&settings[..9], usize::from(said.is_empty())), (&settings, 1)] {
+            let taken = client.session.receive(part, &client.buffers, 0).unwrap();
+            assert_eq!((woken.times() - before, taken > 0), (times, times == 1), "{said:?}");
+            if taken > 0 {
+                break;
+            }
+        }
+        assert_eq!(takes(&mut client), Poll::Ready(Ok(expected)), "{said:?}");
+    }
+    // Whoever waits is not forgotten where nothing will be said.
+    let mut client = Side::client();
+    assert!(takes(&mut client).is_pending());
+    let before = woken.times();
+    client.session.close();
+    assert_eq!(woken.times() - before, 1);
+    assert_eq!(takes(&mut client), Poll::Ready(Err(Lost::Closed)));
+    // This side says it to clients alone.
+    let says = |side: Side| side.session.out.windows(6).any(|it| it == [0, 8, 0, 0, 0, 1]);
+    assert!(says(Side::server()) && !says(Side::client()));
+}
+
+#[test]
+fn streams_of_another_protocol_carry_data_and_nothing_else() {
+    for instance_refuses in [false, true] {
+        let (mut client, mut server) = (Side::client(), Side::server());
+        exchange(&mut client, &mut server, 1_000);
+        let id = client.session.open_for_protocol(&websocket()).unwrap();
+        exchange(&mut client, &mut server, 1);
+        let head = server.head(id).unwrap();
+        assert!(head.starts_with("GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\n"), "{head}");
+        assert!(!server.session.has_ended(id));
+        let mut block = Vec::new();
+        write_status(if instance_refuses { 403 } else { 200 }, &mut block);
+        // Of a success it means nothing (RFC 9110 §9.3.6).
+        write_field(b"content-length", b"5", &mut block);
+        server.send_head(id, &block, false);
+        exchange(&mut client, &mut server, 1_000);
+        client.head(id).unwrap();
+        assert!(matches!(server.send(id, b"hello", false), Poll::Ready(Ok(5))));
+        if !instance_refuses {
+            assert!(matches!(server.send(id, b" you", false), Poll::Ready(Ok(4))));
+            assert!(matches!(client.send(id, b"hi", true), Poll::Ready(Ok(2))));
+            exchange(&mut client, &mut server, 1_000);
+            assert_eq!(server.body(id), (b"hi".to_vec(), true));
+            assert_eq!(client.body(id), (b"hello you".to_vec(), false));
+        }
+        let mut trailers = Vec::new();
+        write_field(b"x", b"y", &mut trailers);
+        server.send_head(id, &trailers, true);
+        exchange(&mut client, &mut server, 1_000);
+        let lost = client.session.poll_lost(id, &mut no_waker());
+        // An answer like any other ends as others do.
+        assert_eq!(lost.is_pending(), instance_refuses, "{lost:?}");
+    }
+    // The same of a client.
+    let mut server = Side::greeted();
+    server.take_in(&frame(Kind::Headers, flag::END_HEADERS, 1, &websocket())).unwrap();
+    let mut trailers = Vec::new();
+    write_field(b"x", b"y", &mut trailers);
+    server.take_in(&frame(Kind::Headers, WHOLE, 1, &trailers)).unwrap();
+    assert_eq!(server.resets(), [(1, 1)]);
+}
+
+#[test]
+fn a_protocol_without_connect_or_a_place_ends_the_stream() {
+    for (without, changed) in [
+        (Some(":scheme"), None),
+        (Some(":path"), None),
+        (Some(":authority"), None),
+        (Some(":method"), None),
+        (None, Some("GET")),
+        (None, Some("POST")),
+    ] {
+        let mut block = Vec::new();
+        for (name, value) in [
+            (":method", changed.unwrap_or("CONNECT")),
+            (":protocol", "websocket"),
+            (":scheme", "http"),
+            (":authority", "a"),
+            (":path", "/"),
+        ] {
+            if without != Some(name) {
+                write_field(name.as_bytes(), value.as_bytes(), &mut block);
+            }
+        }
+        let mut server = Side::greeted();
+        server.take_in(&frame(Kind::Headers, flag::END_HEADERS, 1, &block)).unwrap();
+        assert_eq!(server.resets(), [(1, 1)], "PROTOCOL_ERROR without {without:?}, {changed:?}");
+        assert_eq!(server.session.next_request(), None);
+    }
 }

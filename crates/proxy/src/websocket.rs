@@ -1,0 +1,173 @@
+//! WebSockets between the versions of HTTP. In HTTP/1.1 one begins with an upgrade, and a key that its server must have
+//! understood (RFC 6455 §4); in HTTP/2 with CONNECT, and no key (RFC 8441 §5). Whoever speaks to the instance fills in what
+//! the client's version does not say.
+
+use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
+use base64::{Engine as _, prelude::BASE64_STANDARD};
+
+use crate::{
+    error::Kind,
+    h1::{head::Field, request::RequestHead, response::ResponseHead},
+};
+
+/// What it is called where one is asked for.
+pub(crate) const NAME: &[u8] = b"websocket";
+
+/// Asks for one, or agrees to it, in HTTP/1.1.
+pub(crate) const UPGRADE_LINES: &[u8] = b"connection: upgrade\r\nupgrade: websocket\r\n";
+
+const KEY: &[u8] = b"sec-websocket-key";
+const ACCEPT: &[u8] = b"sec-websocket-accept";
+
+/// What a server hashes the key with, to show that it knows what it is asked for.
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// Whether a protocol is this one.
+pub(crate) fn is_name(protocol: &[u8]) -> bool {
+    protocol.eq_ignore_ascii_case(NAME)
+}
+
+/// Whether a field is of the handshake that HTTP/2 does without.
+pub(crate) fn is_of_handshake(name: &[u8]) -> bool {
+    name.eq_ignore_ascii_case(KEY) || name.eq_ignore_ascii_case(ACCEPT)
+}
+
+/// Whether a request asks for one. In HTTP/1.1 that takes a key; what has none goes on as any request does.
+pub(crate) fn is_asked_for(head: &RequestHead, bytes: &[u8], needs_key: bool) -> bool {
+    let is_named = head.upgrade.is_some_and(|protocol| is_name(protocol.of(bytes)));
+    is_named
+        && head.method.of(bytes) == b"GET"
+        && (!needs_key || key(head.fields(), bytes).is_some())
+}
+
+fn key<'b>(fields: &[Field], bytes: &'b [u8]) -> Option<&'b [u8]> {
+    let mut keys = fields.iter().filter(|it| it.name_of(bytes).eq_ignore_ascii_case(KEY));
+    keys.next().map(|it| it.value.of(bytes))
+}
+
+/// What the client's key must be answered with.
+pub(crate) fn accept_of(head: &RequestHead, bytes: &[u8]) -> Option<Box<str>> {
+    key(head.fields(), bytes).map(|key| accept(key).into())
+}
+
+fn accept(key: &[u8]) -> String {
+    BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat()))
+}
+
+/// The handshake with an instance in HTTP/1.1 whose client made none.
+#[derive(Debug, Clone)]
+pub(crate) struct Handshake {
+    accept: String,
+}
+
+impl Handshake {
+    /// Appends a key to a head that ends there. `random`: what nobody can know.
+    pub(crate) fn begin(random: [u8; 16], head: &mut Vec<u8>) -> Self {
+        let key = BASE64_STANDARD.encode(random);
+        debug_assert!(head.ends_with(b"\r\n\r\n"), "a head is whole");
+        head.truncate(head.len() - 2);
+        for part in [KEY, b": ", key.as_bytes(), b"\r\n\r\n"] {
+            head.extend_from_slice(part);
+        }
+        Self { accept: accept(key.as_bytes()) }
+    }
+
+    /// Whether an answer may go on to a client that takes every success for a WebSocket.
+    pub(crate) fn check(&self, head: &ResponseHead, bytes: &[u8]) -> Result<(), Kind> {
+        match head.status {
+            101 => {}
+            200..300 => return Err(Kind::NoWebSocket("its success is no switch of protocols")),
+            _ => return Ok(()),
+        }
+        if !head.upgrade.is_some_and(|protocol| is_name(protocol.of(bytes))) {
+            return Err(Kind::UnexpectedUpgrade);
+        }
+        let is_accept = |it: &&Field| it.name_of(bytes).eq_ignore_ascii_case(ACCEPT);
+        let mut shown = head.fields().iter().filter(is_accept);
+        match (shown.next(), shown.next()) {
+            (Some(only), None) if only.value.of(bytes) == self.accept.as_bytes() => Ok(()),
+            _ => Err(Kind::NoWebSocket("its answer does not fit the key that it was sent")),
+        }
+    }
+}
+
+/// The success of CONNECT as an HTTP/1.1 reader knows it. `accept`: what the client's key must be answered with.
+pub(crate) fn write_switched(success: &[u8], accept: Option<&str>, out: &mut Vec<u8>) {
+    out.extend_from_slice(b"HTTP/1.1 101 \r\n");
+    out.extend_from_slice(UPGRADE_LINES);
+    if let Some(accept) = accept {
+        for part in [ACCEPT, b": ", accept.as_bytes(), b"\r\n"] {
+            out.extend_from_slice(part);
+        }
+    }
+    for line in success.split_inclusive(|byte| *byte == b'\n').skip(1) {
+        let name = line.split(|byte| *byte == b':').next().unwrap_or_default();
+        if !is_of_handshake(name) {
+            out.extend_from_slice(line);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn answer(text: &str) -> ResponseHead {
+        let mut head = ResponseHead::default();
+        assert!(head.advance(text.as_bytes(), false).unwrap());
+        head
+    }
+
+    #[test]
+    fn keys_are_answered_as_the_standard_shows() {
+        assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_key_is_the_last_line_of_its_head() {
+        let mut head = b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec();
+        Handshake::begin(*b"the sample nonce", &mut head);
+        let expected =
+            "GET / HTTP/1.1\r\nhost: a\r\nsec-websocket-key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+        assert_eq!(String::from_utf8(head).unwrap(), expected);
+    }
+
+    #[test]
+    fn a_success_that_is_no_websocket_goes_no_further() {
+        let mut head = b"GET / HTTP/1.1\r\n\r\n".to_vec();
+        let handshake = Handshake::begin(*b"the sample nonce", &mut head);
+        let good = "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+        let switched = "HTTP/1.1 101 x\r\nconnection: upgrade\r\nupgrade: ";
+        for (text, is_fine) in [
+            (format!("{switched}WebSocket\r\n{good}\r\n"), true),
+            ("HTTP/1.1 103 x\r\n\r\n".to_owned(), true),
+            ("HTTP/1.1 403 x\r\n\r\n".to_owned(), true),
+            ("HTTP/1.1 302 x\r\n\r\n".to_owned(), true),
+            (format!("{switched}websocket\r\n\r\n"), false),
+            (format!("{switched}websocket\r\n{good}{good}\r\n"), false),
+            (format!("{switched}websocket\r\nSec-WebSocket-Accept: x\r\n\r\n"), false),
+            (format!("{switched}other\r\n{good}\r\n"), false),
+            (format!("HTTP/1.1 101 x\r\n{good}\r\n"), false),
+            ("HTTP/1.1 200 x\r\n\r\n".to_owned(), false),
+            ("HTTP/1.1 204 x\r\n\r\n".to_owned(), false),
+        ] {
+            let checked = handshake.check(&answer(&text), text.as_bytes());
+            assert_eq!(checked.is_ok(), is_fine, "{text}: {checked:?}");
+        }
+    }
+
+    #[test]
+    fn a_success_of_connect_reads_as_a_switch() {
+        let mut text = Vec::new();
+        let success =
+            b"HTTP/1.1 200 \r\nsec-websocket-accept: theirs\r\nsec-websocket-protocol: a:b\r\n\r\n";
+        write_switched(success, Some("ours"), &mut text);
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(
+            text,
+            "HTTP/1.1 101 \r\nconnection: upgrade\r\nupgrade: websocket\r\nsec-websocket-accept: ours\r\nsec-websocket-protocol: a:b\r\n\r\n"
+        );
+        let head = answer(&text);
+        assert_eq!((head.status, head.upgrade.unwrap().of(text.as_bytes())), (101, NAME));
+    }
+}
