@@ -116,6 +116,20 @@ limits! {
     H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
     /// Bytes of header fields that the other side of a connection in HTTP/2 may have us remember, as the standard has it.
     H2_TABLE_BYTES_MAX: u32 = 4096;
+    /// What one side of a connection in HTTP/2 may have the other do for nothing at once: a hundred resets, or a thousand pings.
+    /// Where nothing is left of it the connection ends with ENHANCE_YOUR_CALM.
+    H2_BUDGET_MAX: u32 = 1_000;
+    /// What comes back of it each second: more than a patient client's pings and resets need.
+    H2_BUDGET_PER_SECOND: u32 = 100;
+    /// What a frame costs of it that is answered or thrown away: settings, pings, priorities, windows, heads that go on, empty
+    /// data, and those of no known kind.
+    H2_FRAME_COSTS: u32 = 1;
+    /// What a stream costs of it that ends before its time, whoever ends it: it has had an instance begin to work.
+    H2_RESET_COSTS: u32 = 10;
+    /// What a request that was served gives back.
+    H2_SERVED_EARNS: u32 = 10;
+    /// What a frame of data that was sent gives back: its reader allows the next by a frame or two.
+    H2_SENT_EARNS: u32 = 4;
     /// How long nobody is asked for a sign of life in HTTP/2 (PING) again who has only answered to that since: servers of
     /// gRPC end connections whose clients ask more often than every five minutes.
     H2_ASKED_AGAIN_AFTER: Duration = Duration::from_secs(330);

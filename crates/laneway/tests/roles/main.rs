@@ -2,6 +2,7 @@
 //! Every process is the real one.
 
 mod addresses_and_settings;
+mod attacks;
 mod backend_tls;
 mod backup;
 mod capturing;

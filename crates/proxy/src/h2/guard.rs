@@ -3,24 +3,10 @@
 //! gives up every other request does not.
 
 use super::error::{Code, Fatal};
-
-/// What is there at the beginning, and at most: a hundred resets, or a thousand pings, at once.
-const BUDGET_MAX: u32 = 1_000;
-
-/// What comes back each second: more than a patient client's pings and resets need.
-const PER_SECOND: u32 = 100;
-
-/// What a frame costs that is answered or thrown away.
-const FRAME: u32 = 1;
-
-/// What a stream costs that ends before its time: it has had an instance begin to work.
-const RESET: u32 = 10;
-
-/// What a request that was served earns.
-const SERVED: u32 = 10;
-
-/// What a frame of data earns: its reader allows the next by a frame or two.
-const SENT: u32 = 4;
+use crate::limits::{
+    H2_BUDGET_MAX, H2_BUDGET_PER_SECOND, H2_FRAME_COSTS, H2_RESET_COSTS, H2_SENT_EARNS,
+    H2_SERVED_EARNS,
+};
 
 /// One connection's.
 #[derive(Debug)]
@@ -31,7 +17,7 @@ pub(super) struct Guard {
 
 impl Guard {
     pub(super) fn new(now_ms: u64) -> Self {
-        Self { budget: BUDGET_MAX, refilled_ms: now_ms }
+        Self { budget: H2_BUDGET_MAX, refilled_ms: now_ms }
     }
 
     /// Time has passed.
@@ -39,29 +25,31 @@ impl Guard {
         let seconds = now_ms.saturating_sub(self.refilled_ms) / 1_000;
         if seconds > 0 {
             self.refilled_ms += seconds * 1_000;
-            let earned = seconds.saturating_mul(u64::from(PER_SECOND)).min(u64::from(BUDGET_MAX));
+            let earned = seconds
+                .saturating_mul(u64::from(H2_BUDGET_PER_SECOND))
+                .min(u64::from(H2_BUDGET_MAX));
             self.earn(earned as u32);
         }
     }
 
     pub(super) fn frame(&mut self) -> Result<(), Fatal> {
-        self.pay(FRAME, "too many frames that carry nothing")
+        self.pay(H2_FRAME_COSTS, "too many frames that carry nothing")
     }
 
     pub(super) fn reset(&mut self) -> Result<(), Fatal> {
-        self.pay(RESET, "too many streams that end before their time")
+        self.pay(H2_RESET_COSTS, "too many streams that end before their time")
     }
 
     pub(super) fn served(&mut self) {
-        self.earn(SERVED);
+        self.earn(H2_SERVED_EARNS);
     }
 
     pub(super) fn sent(&mut self) {
-        self.earn(SENT);
+        self.earn(H2_SENT_EARNS);
     }
 
     fn earn(&mut self, earned: u32) {
-        self.budget = (self.budget + earned).min(BUDGET_MAX);
+        self.budget = (self.budget + earned).min(H2_BUDGET_MAX);
     }
 
     fn pay(&mut self, cost: u32, what: &'static str) -> Result<(), Fatal> {
@@ -90,7 +78,7 @@ mod tests {
             }
         }
         guard.refill(u64::MAX);
-        assert_eq!(guard.budget, BUDGET_MAX);
+        assert_eq!(guard.budget, H2_BUDGET_MAX);
     }
 
     #[test]

@@ -61,24 +61,24 @@ impl<'c> Outgoing<'c> {
 
     /// Sends a block of fields.
     pub(crate) async fn send_head(&self, block: Vec<u8>, ends: bool) -> Result<(), Stopped> {
-        self.has_ended.set(ends);
         let sent = poll_fn(|context| {
             self.session.borrow_mut().poll_send_head(self.id, context, &block, ends)
         });
         let sent = self.in_time(sent).await;
+        self.has_ended.set(ends && sent.is_ok());
         self.worker.buffers.give_write(block);
         sent
     }
 
     /// Sends part of a body.
     pub(crate) async fn send_data(&self, mut data: &[u8], ends: bool) -> Result<(), Stopped> {
-        self.has_ended.set(ends);
         while !data.is_empty() || ends {
             let sent = poll_fn(|context| {
                 self.session.borrow_mut().poll_send(self.id, context, data, ends)
             });
             let bytes = self.in_time(sent).await?;
             if bytes == data.len() {
+                self.has_ended.set(ends);
                 break;
             }
             data = &data[bytes..];
