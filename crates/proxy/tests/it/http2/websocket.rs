@@ -90,9 +90,19 @@ async fn ask(
     protocol: &'static str,
     lane: &str,
 ) -> (ResponseFuture, SendStream<Bytes>) {
+    ask_of(client, "shop", protocol, lane).await
+}
+
+/// The same of a host.
+async fn ask_of(
+    client: &Client,
+    host: &str,
+    protocol: &'static str,
+    lane: &str,
+) -> (ResponseFuture, SendStream<Bytes>) {
     let request = Request::builder()
         .method(Method::CONNECT)
-        .uri("http://shop/ws?x")
+        .uri(format!("http://{host}/ws?x"))
         .header("canary", lane)
         .header("sec-websocket-version", "13")
         .header("sec-websocket-protocol", "chat")
@@ -102,7 +112,10 @@ async fn ask(
 
 /// A stream that the instance agreed to, for whoever reads and writes bytes.
 async fn tunnel(client: &Client, lane: &str) -> Tunnel {
-    let (answer, send) = ask(client, "websocket", lane).await;
+    opened(ask(client, "websocket", lane).await).await
+}
+
+async fn opened((answer, send): (ResponseFuture, SendStream<Bytes>)) -> Tunnel {
     let (head, body) = within("an answer", answer).await.unwrap().into_parts();
     assert_eq!(head.status, 200);
     Tunnel { send, body, read: Bytes::new() }
@@ -512,4 +525,17 @@ async fn what_an_instance_in_http2_refuses_is_answered_as_it_says() {
     assert_eq!(head.status, 403);
     assert_eq!(whole(body).await.0, b"not you");
     moving.abort();
+}
+
+#[tokio::test]
+async fn a_sidecar_asks_its_application_as_it_was_asked() {
+    let application = Instance::new().await;
+    let proxy = Proxy::sidecar(&World::new(&[]), None, application.address);
+    let stream = TcpStream::connect(proxy.inbound()).await.unwrap();
+    let client = told(Client::over(stream).await).await;
+    let caller = async {
+        let tunnel = opened(ask_of(&client, "sc-A", "websocket", "").await).await;
+        converse(client_of(tunnel).await, "http2").await;
+    };
+    within("both", async { tokio::join!(echo_http2(&application, 1), caller) }).await;
 }
