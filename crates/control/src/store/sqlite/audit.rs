@@ -1,7 +1,8 @@
-//! Who changed what, as rows: added, never changed, and the oldest go when there are too many.
+//! Who changed what, as rows: added, never changed, and when there are too many the oldest go of the namespace that has the
+//! most: whoever writes much in one makes nobody forget what was done in another, or to users.
 
 use api::rest::AuditEntry;
-use rusqlite::{Connection, OptionalExtension, Transaction, params};
+use rusqlite::{Connection, Transaction, params};
 
 use super::rows;
 use crate::store::AuditQuery;
@@ -12,8 +13,8 @@ const ENTRIES_MAX: i64 = 10_000;
 /// Bytes of all of them: with objects of the largest size there are fewer entries.
 const BYTES_MAX: i64 = 64 * 1024 * 1024;
 
-/// How often the bytes are summed up: it reads every row's head.
-const SUMMED_EVERY: i64 = 64;
+/// After how many entries that is looked at: it reads every row's head.
+const LOOKED_AT_EVERY: i64 = 64;
 
 /// Adds an entry; the database numbers it.
 pub(super) fn add(transaction: &Transaction<'_>, entry: &AuditEntry) -> rusqlite::Result<()> {
@@ -27,23 +28,41 @@ pub(super) fn add(transaction: &Transaction<'_>, entry: &AuditEntry) -> rusqlite
         )?
         .execute(params![namespace, entry.about, text.len() as i64, sum, text])?;
     let number = transaction.last_insert_rowid();
-    transaction
-        .prepare_cached("DELETE FROM audit WHERE number <= ?1")?
-        .execute([number - ENTRIES_MAX])?;
-    if number % SUMMED_EVERY == 0 { keep_within(transaction, BYTES_MAX) } else { Ok(()) }
+    if number % LOOKED_AT_EVERY == 0 {
+        keep_within(transaction, ENTRIES_MAX, BYTES_MAX)
+    } else {
+        Ok(())
+    }
 }
 
-/// Forgets the oldest until the others have no more bytes than that.
-fn keep_within(transaction: &Transaction<'_>, bytes_max: i64) -> rusqlite::Result<()> {
-    let first_too_much: Option<i64> = transaction
+/// Forgets until the others are no more, and have no more bytes, than that: namespaces that have little keep all of it.
+fn keep_within(
+    transaction: &Transaction<'_>,
+    entries_max: i64,
+    bytes_max: i64,
+) -> rusqlite::Result<()> {
+    let (entries, bytes): (i64, i64) = transaction
+        .prepare_cached("SELECT count(*), total(bytes) FROM audit")?
+        .query_row([], |row| Ok((row.get(0)?, row.get::<_, f64>(1)? as i64)))?;
+    if entries <= entries_max && bytes <= bytes_max {
+        return Ok(());
+    }
+    transaction
         .prepare_cached(
-            "SELECT number FROM (SELECT number, sum(bytes) OVER (ORDER BY number DESC) AS total FROM audit)
-             WHERE total > ?1 ORDER BY number DESC LIMIT 1",
+            "DELETE FROM audit WHERE number IN (
+                 SELECT number FROM (
+                     SELECT number,
+                            row_number() OVER (ORDER BY own_count, number DESC) AS count,
+                            sum(bytes) OVER (ORDER BY own_bytes, number DESC) AS total
+                     FROM (SELECT number, bytes,
+                                  row_number() OVER own AS own_count,
+                                  sum(bytes) OVER own AS own_bytes
+                           FROM audit
+                           WINDOW own AS (PARTITION BY namespace ORDER BY number DESC)))
+                 WHERE count > ?1 OR total > ?2)",
         )?
-        .query_row([bytes_max], |row| row.get(0))
-        .optional()?;
-    let Some(number) = first_too_much else { return Ok(()) };
-    transaction.prepare_cached("DELETE FROM audit WHERE number <= ?1")?.execute([number]).map(drop)
+        .execute([entries_max, bytes_max])
+        .map(drop)
 }
 
 /// Reads entries, the latest first. One that is spoilt, or that this release cannot read, is left out and told.
@@ -80,7 +99,10 @@ pub(super) fn read(
 
 #[cfg(test)]
 mod tests {
-    use api::rest::{Action, Author, AuthorKind};
+    use api::{
+        resource::{Key, Kind},
+        rest::{Action, Author, AuthorKind},
+    };
 
     use super::*;
     use crate::store::{Change, Store, sqlite::SqliteStore};
@@ -101,32 +123,45 @@ mod tests {
         }
     }
 
+    fn of(namespace: &str, about: usize) -> Change {
+        let key = Key::new(Kind::Lane, namespace, "gray");
+        Change::Audit(Box::new(AuditEntry { object: Some(key), ..entry(&about.to_string()) }))
+    }
+
     #[test]
-    fn the_oldest_go_when_there_are_too_many_or_too_large_ones() {
+    fn the_oldest_go_of_the_namespace_that_has_the_most() {
         let directory = tempfile::tempdir().unwrap();
         let mut store = SqliteStore::open(&directory.path().join("laneway.db")).unwrap();
-        let changes: Vec<Change> = (0..ENTRIES_MAX + 5)
-            .map(|index| Change::Audit(Box::new(entry(&index.to_string()))))
-            .collect();
-        store.commit(&changes).unwrap();
-        let count = |store: &SqliteStore| -> i64 {
-            store.connection.query_row("SELECT count(*) FROM audit", [], |row| row.get(0)).unwrap()
+        let count = |store: &SqliteStore, namespace: &str| -> i64 {
+            let sql = "SELECT count(*) FROM audit WHERE coalesce(namespace, '') = ?1";
+            store.connection.query_row(sql, [namespace], |row| row.get(0)).unwrap()
         };
-        assert_eq!(count(&store), ENTRIES_MAX);
-        let query = AuditQuery { before: Some(10), limit: 100, ..AuditQuery::default() };
-        let read = store.audit(&query).unwrap();
-        assert_eq!(read.iter().map(|entry| entry.number).collect::<Vec<_>>(), [9, 8, 7, 6]);
+        store.commit(&[Change::Audit(Box::new(entry("user alice")))]).unwrap();
+        let few: Vec<Change> = (0..3).map(|index| of("quiet", index)).collect();
+        store.commit(&few).unwrap();
+        let many = 0..ENTRIES_MAX as usize + LOOKED_AT_EVERY as usize;
+        store.commit(&many.map(|index| of("busy", index)).collect::<Vec<_>>()).unwrap();
+        let kept = ["", "quiet", "busy"].map(|namespace| count(&store, namespace));
+        assert_eq!(kept[..2], [1, 3]);
+        assert!(
+            (ENTRIES_MAX - 4..ENTRIES_MAX - 4 + LOOKED_AT_EVERY).contains(&kept[2]),
+            "{kept:?}"
+        );
+
+        // The latest are kept, and numbers are never given twice.
+        let latest = store.audit(&AuditQuery { limit: 1, ..AuditQuery::default() }).unwrap();
+        assert_eq!(latest[0].number as i64, ENTRIES_MAX + LOOKED_AT_EVERY + 4);
         let bytes: i64 = store
             .connection
             .query_row("SELECT max(bytes) FROM audit", [], |row| row.get(0))
             .unwrap();
         let transaction = store.connection.transaction().unwrap();
-        keep_within(&transaction, 3 * bytes).unwrap();
+        keep_within(&transaction, ENTRIES_MAX, 6 * bytes).unwrap();
         transaction.commit().unwrap();
-        assert_eq!(count(&store), 3);
-        // Numbers are never given twice.
-        store.commit(&[Change::Audit(Box::new(entry("next")))]).unwrap();
-        let latest = store.audit(&AuditQuery { limit: 1, ..AuditQuery::default() }).unwrap();
-        assert_eq!(latest[0].number as i64, ENTRIES_MAX + 6);
+        let kept = ["", "quiet", "busy"].map(|namespace| count(&store, namespace));
+        assert_eq!((kept[0], kept[1] >= 2, kept[2] <= 4), (1, true, true), "{kept:?}");
+        let query = AuditQuery { before: Some(10), limit: 100, ..AuditQuery::default() };
+        let read = store.audit(&query).unwrap();
+        assert_eq!(read.last().map(|entry| entry.about.as_str()), Some("user alice"));
     }
 }
