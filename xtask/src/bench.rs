@@ -17,12 +17,13 @@ use std::{
     net::TcpListener,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::run;
+use crate::{profile, run};
 use column::{COLUMNS, Column, Door, IDLE_CONNECTIONS, Load, Way};
 use contender::{Contender, LANEWAY, Listeners};
 use report::{Measured, Sample};
@@ -31,6 +32,8 @@ use report::{Measured, Sample};
 pub(crate) const ROUNDS: usize = 5;
 /// Seconds of load per contender and round of a column, and of an unmeasured one before the first.
 const SECONDS: u32 = 1;
+/// The same of a program that counts what it executes: enough that what is usual stands out.
+const EXERCISED_SECONDS: u32 = 3;
 /// The same of a comparison of two binaries, which is of one column and about less.
 const COMPARED_SECONDS: u32 = 3;
 /// The processor of the proxy under test, and that of client and upstream.
@@ -47,6 +50,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("openssl", "openssl"),
     ("taskset", "util-linux"),
 ];
+
+/// Longest until a process that was asked to end has, what it is in the middle of included.
+const ENDS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Longest until a process that was just started answers, on a busy machine.
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -67,8 +73,7 @@ pub(crate) fn run(root: &Path, rounds: usize, only: Option<&str>) -> Result<()> 
     let mut not_run = Vec::new();
     let mut all = Vec::new();
     for way in [Way::Gateway, Way::Mesh] {
-        let loaded =
-            |column: &&&'static Column| column.way == way && !matches!(column.load, Load::Idle(_));
+        let loaded = |column: &&&'static Column| column.way == way && !column.load.is_idle();
         let loaded: Vec<&'static Column> = columns.iter().filter(loaded).copied().collect();
         if loaded.is_empty() {
             continue;
@@ -78,7 +83,7 @@ pub(crate) fn run(root: &Path, rounds: usize, only: Option<&str>) -> Result<()> 
             all.push(measure_column(column, &contenders, &bench, rounds, &mut not_run)?);
         }
     }
-    for column in columns.iter().filter(|column| matches!(column.load, Load::Idle(_))) {
+    for column in columns.iter().filter(|column| column.load.is_idle()) {
         all.push(measure_idle(column, &bench, &mut not_run)?);
     }
     let place = |measured: &Measured| COLUMNS.iter().position(|c| c.name == measured.column.name);
@@ -93,6 +98,22 @@ pub(crate) fn run(root: &Path, rounds: usize, only: Option<&str>) -> Result<()> 
     text.push_str(&decision::section(root)?);
     print!("{text}");
     fs::write(root.join("docs/benchmarks.md"), text).context("write docs/benchmarks.md")
+}
+
+/// Has a binary of Laneway do what the columns measure, and end in order, so that it can tell what it did.
+pub(crate) fn exercise(root: &Path, binary: &Path) -> Result<()> {
+    let bench = Bench::with(root, Some(binary.to_owned()))?;
+    for way in [Way::Gateway, Way::Mesh] {
+        let contender = contender::begin(LANEWAY, way, &bench)?;
+        for column in COLUMNS.iter().filter(|column| column.way == way) {
+            if let (Some(url), false) = (column.url(&contender), column.load.is_idle()) {
+                let done = column.load(&bench, &url, EXERCISED_SECONDS)?;
+                println!("{:<10} {} requests", column.name, done.count);
+            }
+        }
+        contender.end()?;
+    }
+    Ok(())
 }
 
 /// What a change costs: another binary of Laneway and this tree's, in one interleaved run. Writes nothing.
@@ -166,6 +187,11 @@ struct Bench {
 impl Bench {
     /// Builds what is missing, unless `LANEWAY_BINARY` names Laneway, and starts the upstream.
     fn prepare(root: &Path) -> Result<Self> {
+        Self::with(root, std::env::var_os("LANEWAY_BINARY").map(PathBuf::from))
+    }
+
+    /// The same with a binary of Laneway that is built.
+    fn with(root: &Path, laneway: Option<PathBuf>) -> Result<Self> {
         for (program, package) in PROGRAMS {
             if !run::is_on_path(program) {
                 bail!("`{program}` is not installed: apt-get install {package}");
@@ -173,15 +199,10 @@ impl Bench {
         }
         let programs = root.join("target/dist");
         let build = ["build", "--locked", "--profile", "dist", "--package", "bench"];
-        let laneway = match std::env::var_os("LANEWAY_BINARY") {
-            Some(binary) => {
-                run::cargo(root, &build)?;
-                PathBuf::from(binary)
-            }
-            None => {
-                run::cargo(root, &[&build[..], &["--package", "laneway"]].concat())?;
-                programs.join("laneway")
-            }
+        run::cargo(root, &build)?;
+        let laneway = match laneway {
+            Some(binary) => binary,
+            None => profile::build(root)?,
         };
         let home = root.join("target/bench");
         run::clear(&home)?;
@@ -404,6 +425,22 @@ fn cpu_ns(pid: u32) -> Result<u64> {
 /// A process that ends with its owner.
 #[derive(Debug)]
 struct Guard(Child);
+
+impl Guard {
+    /// Asks it to end, as an operator does, and waits until it has.
+    fn end(mut self) -> Result<()> {
+        let pid = self.0.id().to_string();
+        run::command(Command::new("kill").args(["-TERM", &pid]))?;
+        let deadline = Instant::now() + ENDS_WITHIN;
+        while self.0.try_wait().context("wait for a process")?.is_none() {
+            if Instant::now() > deadline {
+                bail!("process {pid} does not end within {ENDS_WITHIN:?}");
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+}
 
 impl Drop for Guard {
     fn drop(&mut self) {

@@ -115,14 +115,11 @@ fn targets(root: &Path) -> Result<Vec<String>> {
 
 /// The folder of the built programs. With a target triple, so that build scripts are built without coverage.
 fn build(root: &Path) -> Result<PathBuf> {
-    let output = Command::new("rustc").args(["-vV"]).output().context("run rustc -vV")?;
-    let text = String::from_utf8_lossy(&output.stdout).into_owned();
-    let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
-    let triple = triple.context("rustc -vV says no host")?;
+    let triple = run::host()?;
     let place = root.join("target/fuzz");
     let mut build = Command::new(run::cargo_program());
     build.current_dir(root).env("RUSTFLAGS", COVERAGE).args(["build", "--release", "--locked"]);
-    build.args(["--manifest-path", "fuzz/Cargo.toml", "--target", triple, "--target-dir"]);
+    build.args(["--manifest-path", "fuzz/Cargo.toml", "--target", &triple, "--target-dir"]);
     run::command(build.arg(&place))?;
     Ok(place.join(triple).join("release"))
 }

@@ -7,6 +7,7 @@ mod console;
 mod demo_nacos;
 mod fuzz;
 mod java;
+mod profile;
 mod run;
 mod test;
 mod worlds;
@@ -31,6 +32,10 @@ const VERBS: &[(&str, &str)] = &[
     (
         "bench",
         "measure Laneway against its peers in one run; writes docs/benchmarks.md; `--only COLUMN` prints one; `--rounds N`; `decision`: only the lane decision; `--against BINARY [ROUNDS]`: this tree's binary relative to another; LANEWAY_BINARY names one that is built",
+    ),
+    (
+        "dist",
+        "build the binary that is shipped, by a profile of what it does under the benchmark's load; prints where it lies",
     ),
     (
         "scale",
@@ -80,6 +85,10 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "bench" if rest == ["decision"] => bench::decision(&root),
         "fuzz" => fuzz::run(&root, &fuzz::Asked::read(rest)?),
         "bench" => benchmark(&root, rest),
+        "dist" if rest.is_empty() => {
+            println!("{}", profile::build(&root)?.display());
+            Ok(())
+        }
         "scale" if rest.is_empty() => scale(&root),
         "tidy" if rest.is_empty() => run::checks(&root, &["tidy"]),
         "dependencies" if rest.is_empty() => run::checks(&root, &["dependencies"]),

@@ -48,6 +48,14 @@ pub(crate) fn line(command: &Command) -> String {
     words.map(OsStr::to_string_lossy).collect::<Vec<_>>().join(" ")
 }
 
+/// The triple that the compiler builds for when it is told none.
+pub(crate) fn host() -> Result<String> {
+    let output = Command::new("rustc").args(["-vV"]).output().context("run rustc -vV")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let triple = text.lines().find_map(|line| line.strip_prefix("host: "));
+    triple.map(str::to_owned).context("rustc -vV says no host")
+}
+
 /// Whether a program of this name is on the search path.
 pub(crate) fn is_on_path(name: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();

@@ -67,6 +67,13 @@ pub(super) enum Load {
     Idle(&'static str),
 }
 
+impl Load {
+    /// Whether nothing is asked while it is measured.
+    pub(super) const fn is_idle(self) -> bool {
+        matches!(self, Self::Idle(_))
+    }
+}
+
 /// What is aimed at for Laneway.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Target {

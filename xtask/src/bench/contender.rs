@@ -34,12 +34,17 @@ pub(super) struct Contender {
     /// What is counted.
     processes: Vec<Guard>,
     /// What must be there beside it and moves no request.
-    _beside: Vec<Guard>,
+    beside: Vec<Guard>,
 }
 
 impl Contender {
     pub(super) fn pids(&self) -> impl Iterator<Item = u32> {
         self.processes.iter().map(|process| process.0.id())
+    }
+
+    /// Has all of it end in order.
+    pub(super) fn end(self) -> Result<()> {
+        self.processes.into_iter().chain(self.beside).try_for_each(Guard::end)
     }
 
     pub(super) fn address(&self, door: Door) -> Option<&str> {
@@ -57,7 +62,7 @@ pub(super) fn begin(name: &'static str, way: Way, bench: &Bench) -> Result<Conte
             version: "`bench/src/bin/upstream.rs`".to_owned(),
             doors: vec![(Door::Clear, bench.upstream.clone())],
             processes: Vec::new(),
-            _beside: Vec::new(),
+            beside: Vec::new(),
         }),
         (LANEWAY, Way::Gateway) => laneway(LANEWAY, &bench.laneway, bench, Listeners::All),
         (LANEWAY, Way::Mesh) => mesh(bench, &home),
@@ -124,7 +129,10 @@ pub(super) fn laneway(
     let (data, most) = (data.to_string_lossy(), CONNECTIONS_MAX.to_string());
     let mut arguments = vec!["serve", "--data", &data, "--gateway-listen", &clear];
     arguments.extend(["--api-listen", &api, "--discovery-listen", &discovery]);
-    arguments.extend(["--connections-max", &most]);
+    if listeners == Listeners::All {
+        // Unknown to what this tree may be compared with.
+        arguments.extend(["--connections-max", &most]);
+    }
     let process = start(PROXY_CPU, binary, &arguments, &home)?;
     apply(binary, &api, &home, &resources)?;
     ready(name, version(binary, "--version")?, doors, vec![process])
@@ -174,7 +182,7 @@ spec: {entrances: [{gateway: edge}], applications: [a, b]}
         version: version(binary, "--version")?,
         doors: vec![(Door::Clear, outbound)],
         processes,
-        _beside: vec![control],
+        beside: vec![control],
     })
 }
 
@@ -313,7 +321,7 @@ pub(super) fn ready(
         wait_until_answers(*door, address, &["-Hcanary: gray"])
             .with_context(|| format!("start {name}"))?;
     }
-    Ok(Contender { name, version, doors, processes, _beside: Vec::new() })
+    Ok(Contender { name, version, doors, processes, beside: Vec::new() })
 }
 
 /// The first line a program says of itself, wherever it says it.

@@ -1,0 +1,75 @@
+//! `cargo xtask dist`: the binary that is shipped, optimised by a profile of what it does.
+//!
+//! It is built twice: once to count what is executed while it is loaded as the benchmark loads it, then with these counts.
+//! What is often executed is laid out together and inlined; the rest is made small, and lies where nobody's pages are.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    time::UNIX_EPOCH,
+};
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::{bench, run};
+
+/// Where all of this lies, under `target`.
+const HOME: &str = "profile";
+
+/// Builds it; where it lies.
+pub(crate) fn build(root: &Path) -> Result<PathBuf> {
+    let triple = run::host()?;
+    let merge = llvm_profdata(&triple)?;
+    let home = root.join("target").join(HOME);
+    let raw = home.join("raw");
+    run::clear(&raw)?;
+    fs::create_dir_all(&raw).with_context(|| format!("create {}", raw.display()))?;
+
+    // Counting is set in before anything is inlined between crates: what is linked how makes no difference.
+    let counting = format!("-Cprofile-generate={}", raw.display());
+    let lto = ["--config", "profile.dist.lto=false"];
+    println!("Building twice, first to count what is executed: about 25 minutes on two cores.");
+    let binary = cargo(root, &triple, &home.join("counting"), &counting, &lto)?;
+    let profile = home.join(format!("{}.profdata", built_at(&binary)?));
+    if !profile.is_file() {
+        bench::exercise(root, &binary)?;
+        let mut command = Command::new(merge);
+        run::command(command.args(["merge", "-o"]).arg(&profile).arg(&raw))?;
+    }
+    let using = format!("-Cprofile-use={}", profile.display());
+    cargo(root, &triple, &home, &using, &[])
+}
+
+/// Names the counts by the program they are of: cargo builds anew what is built with others, and does not look into them.
+fn built_at(binary: &Path) -> Result<u128> {
+    let modified = fs::metadata(binary).and_then(|metadata| metadata.modified());
+    let modified = modified.with_context(|| format!("look at {}", binary.display()))?;
+    Ok(modified.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis())
+}
+
+/// Builds Laneway in a place of its own. With a target triple, so that build scripts are built without flags.
+fn cargo(root: &Path, triple: &str, place: &Path, flags: &str, more: &[&str]) -> Result<PathBuf> {
+    let mut build = Command::new(run::cargo_program());
+    build.current_dir(root).env("RUSTFLAGS", flags);
+    build.args(["build", "--locked", "--profile", "dist", "--package", "laneway"]);
+    build.args(["--target", triple, "--target-dir"]).arg(place).args(more);
+    run::command(&mut build)?;
+    Ok(place.join(triple).join("dist/laneway"))
+}
+
+/// The program of this compiler's version that sums counts up; installed with rustup where it is missing.
+fn llvm_profdata(triple: &str) -> Result<PathBuf> {
+    let output = Command::new("rustc").args(["--print", "sysroot"]).output();
+    let sysroot = output.context("run rustc --print sysroot")?.stdout;
+    let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot).trim());
+    let program = sysroot.join("lib/rustlib").join(triple).join("bin/llvm-profdata");
+    if !program.is_file() {
+        let mut rustup = Command::new("rustup");
+        run::command(rustup.args(["component", "add", "llvm-tools"]))?;
+    }
+    if !program.is_file() {
+        bail!("{} is missing: install the component llvm-tools of this Rust", program.display());
+    }
+    Ok(program)
+}
