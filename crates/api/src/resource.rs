@@ -53,7 +53,8 @@ pub use source::{
     ServiceSourceSpec, StaticInstance, StaticService, StaticServices, TagCovers, host_and_port,
 };
 pub use status::{
-    CertificateStatus, DISCONNECTED, ListenerStatus, Live, Matched, Status, StatusCondition,
+    CertificateStatus, DISCONNECTED, LaneVerdict, ListenerStatus, Live, Matched, Status,
+    StatusCondition,
 };
 pub use tls::{
     CertificateRef, ClientsMode, FrontendTls, GatewayTls, ListenerTls, PortTls, PortValidation,

@@ -11,11 +11,11 @@ use std::{
 
 use api::{
     discovery::v1::{self, data_plane_message::Message},
-    resource::{CertificateFiles, Key, Kind, Object, Status},
+    resource::{CertificateFiles, Key, Kind, LaneVerdict, Object, Status},
     rest::Event,
     validate::{Finding, Reported, Severity},
 };
-use foldhash::HashSet;
+use foldhash::{HashMap, HashSet};
 use lanes::{Fault, Problem, ServiceId};
 use routes::tls::Certificate;
 use tokio::sync::Notify;
@@ -223,6 +223,11 @@ impl Hub {
     /// Something else is wrong or doubtful with `changed` objects than before.
     pub(crate) fn findings_changed(&mut self, findings: Findings, changed: Vec<Key>) {
         self.statuses.findings_changed(findings, changed);
+    }
+
+    /// Lanes stand beside base so now, those that are judged; says whether any stands otherwise than before.
+    pub(crate) fn judged(&mut self, verdicts: HashMap<Key, LaneVerdict>) -> bool {
+        self.statuses.judged(verdicts)
     }
 
     /// Private keys can be opened from now on.

@@ -1,4 +1,5 @@
-//! Judges lanes while they run: looks at each enabled lane every few seconds, and tells of a verdict that changes.
+//! Judges lanes while they run: looks at each enabled lane every few seconds, and tells of a verdict that changes, as an
+//! event and in the lane's status.
 
 use std::{
     sync::Weak,
@@ -6,17 +7,18 @@ use std::{
 };
 
 use api::{
-    resource::{Lane, LaneGroup, Set},
+    resource::{Key, Lane, LaneGroup, LaneVerdict, Set},
     rest::{StatisticsVerdict, VerdictApplication, VerdictState, VerdictWhat, VerdictWorse},
     time::rfc3339,
 };
+use foldhash::HashMap;
 use tokio::time::MissedTickBehavior;
 
 use crate::{
     Control,
     statistics::{
-        trials::{Group, Judgement},
-        verdict::{Judged, State, What},
+        trials::{Group, Judgement, Standing},
+        verdict::{Judged, State, Verdict, What},
     },
 };
 
@@ -46,19 +48,31 @@ fn look(control: &Control) {
         tracing::warn!(%error, "lanes cannot be judged: the history of statistics cannot be read");
         return;
     }
-    let news = control.trials().take_news();
-    if news.is_empty() {
-        return;
-    }
+    let standing = control.trials().stand();
     let objects = control.ledger().view().objects();
-    for (group, tag, judgement) in news {
-        let Some(lane) = lane_of(objects.set(), &group, &tag) else { continue };
-        let key = lane.key();
-        let is_worse = judgement.verdict.state == State::Worse;
-        let reason = if is_worse { "Worse" } else { "NoWorse" };
-        control.hub().events_mut().of_object(&key, is_worse, reason, words(&judgement));
+    let lanes = objects.set().lanes();
+    let keys: HashMap<(&str, &str), Key> =
+        lanes.map(|lane| ((&*lane.spec.group, lane.tag_text()), lane.key())).collect();
+    let mut verdicts = HashMap::default();
+    let mut is_any_news = false;
+    let mut hub = control.hub();
+    for Standing { group, lane, judgement, is_news } in standing {
+        let Some(key) = keys.get(&(&*group, &*lane)) else { continue };
+        let Verdict { state: stands, culprit, .. } = &judgement.verdict;
+        if is_news {
+            let is_worse = *stands == State::Worse;
+            let reason = if is_worse { "Worse" } else { "NoWorse" };
+            hub.events_mut().of_object(key, is_worse, reason, words(&judgement));
+            is_any_news = true;
+        }
+        let culprit = culprit.as_deref().map(str::to_owned);
+        verdicts.insert(key.clone(), LaneVerdict { state: state(*stands), culprit });
     }
-    control.nudge();
+    let is_any_other = hub.judged(verdicts);
+    drop(hub);
+    if is_any_news || is_any_other {
+        control.nudge();
+    }
 }
 
 /// The lane of a group that has a tag.

@@ -14,7 +14,7 @@ use std::{
 
 use api::{
     convert,
-    resource::{AnyRoute, Key, Kind, Object, Status, StatusCondition},
+    resource::{AnyRoute, Key, Kind, LaneVerdict, Object, Status, StatusCondition},
     validate::Finding,
 };
 use foldhash::{HashMap, HashSet};
@@ -70,6 +70,7 @@ pub(crate) struct Statuses {
     /// The objects whose status depends on a resource.
     depending: HashMap<ResourceKey, BTreeSet<Key>>,
     findings: Findings,
+    verdicts: HashMap<Key, LaneVerdict>,
     instances: Instances,
     looked_at: Option<Instant>,
     looks: u64,
@@ -124,6 +125,17 @@ impl Statuses {
             self.marked.insert(object);
         }
         self.findings = findings;
+    }
+
+    /// Lanes stand beside base so now, those that are judged; says whether any stands otherwise than before.
+    pub(crate) fn judged(&mut self, verdicts: HashMap<Key, LaneVerdict>) -> bool {
+        let keys = verdicts.keys().chain(self.verdicts.keys());
+        let differ = |lane: &&Key| verdicts.get(*lane) != self.verdicts.get(*lane);
+        let changed: Vec<Key> = keys.filter(differ).cloned().collect();
+        let is_other = !changed.is_empty();
+        self.marked.extend(changed);
+        self.verdicts = verdicts;
+        is_other
     }
 
     /// Something is otherwise that an object's status tells.
@@ -271,6 +283,7 @@ impl Statuses {
         let is_moved = matched.is_some();
         let mut status =
             reading::status(object, matched, sight, &self.findings, &mut self.instances);
+        status.verdict = self.verdicts.get(key).cloned();
         let moved = is_moved.then(|| mem::take(&mut status.matched));
         let is_same = known.changed_in > 0 && known.status == status;
         if known.changed_in > 0 && !is_same && self.news.len() < NEWS_MAX {

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::RouteGroupKind;
+use crate::rest::VerdictState;
 
 /// What the control plane says of an object.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
@@ -27,6 +28,20 @@ pub struct Status {
     /// How far it has reached the data planes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
+    /// Of a lane that is enabled: how it stands beside base, as its latest look says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verdict: Option<LaneVerdict>,
+}
+
+/// How a lane stands beside base. What that rests on moves with every request, and is told by `/statistics/verdict`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LaneVerdict {
+    /// How it stands.
+    pub state: VerdictState,
+    /// The application whose own answers got worse, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub culprit: Option<String>,
 }
 
 /// What the control plane says of one listener of a Gateway.

@@ -45,6 +45,17 @@ pub(crate) struct Judgement {
     pub(crate) until: u64,
 }
 
+/// How one lane stands.
+#[derive(Debug)]
+pub(crate) struct Standing {
+    pub(crate) group: String,
+    /// Its tag.
+    pub(crate) lane: String,
+    pub(crate) judgement: Judgement,
+    /// Another verdict than when this was last asked.
+    pub(crate) is_news: bool,
+}
+
 /// What a lane's latest event said: how it stands, and because of whom.
 type Told = (State, Option<Box<str>>);
 
@@ -187,21 +198,21 @@ impl Trials {
         Some(Judgement { verdict: running.trial.judge(effect, until), since: running.since, until })
     }
 
-    /// Verdicts that are others than when this was last asked: of group and tag. That there is too little traffic again is no
-    /// news.
-    pub(crate) fn take_news(&mut self) -> Vec<(String, String, Judgement)> {
+    /// How every lane stands.
+    pub(crate) fn stand(&mut self) -> Vec<Standing> {
         let until = self.until.unwrap_or_default();
-        let mut news = Vec::new();
-        for ((group, lane), running) in &mut self.lanes {
+        let stands = |((group, lane), running): (&(String, String), &mut Running)| {
             let verdict = running.trial.judge(&Effect::default(), until);
             let told = (verdict.state, verdict.culprit.clone());
-            if verdict.state != State::TooLittle && running.told.as_ref() != Some(&told) {
+            // That there is too little traffic again is no news.
+            let is_news = verdict.state != State::TooLittle && running.told.as_ref() != Some(&told);
+            if is_news {
                 running.told = Some(told);
-                let judgement = Judgement { verdict, since: running.since, until };
-                news.push((group.clone(), lane.clone(), judgement));
             }
-        }
-        news
+            let judgement = Judgement { verdict, since: running.since, until };
+            Standing { group: group.clone(), lane: lane.clone(), judgement, is_news }
+        };
+        self.lanes.iter_mut().map(stands).collect()
     }
 }
 

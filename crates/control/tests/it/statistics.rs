@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use api::discovery::v1::{self, data_plane_message::Message};
 use serde_json::{Value, json};
 
-use crate::harness::{DataPlane, PATIENCE, Plane, call};
+use crate::harness::{DataPlane, PATIENCE, Plane, call, call_with};
 
 fn hello(node: &str, role: v1::Role, name: &str) -> v1::Hello {
     v1::Hello {
@@ -300,6 +300,32 @@ async fn the_application_whose_own_answers_got_worse_is_named() {
     };
     let event = tokio::time::timeout(PATIENCE, told).await.expect("nobody is told");
     assert_eq!((&event["object"]["name"], &event["warning"]), (&"trade-gray".into(), &true.into()));
+
+    // Whoever watches lanes need not ask for each.
+    let path = "/api/v1alpha1/namespaces/default/lanes/trade-gray";
+    let stands = async |expected: Value| {
+        let reading = async {
+            loop {
+                if lane_at(rest, path).await["status"]["verdict"] == expected {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, reading).await;
+        in_time.unwrap_or_else(|_| panic!("the lane never stands so: {expected}"));
+    };
+    stands(json!({"state": "worse", "culprit": "b"})).await;
+    let disabled = r#"{"spec": {"enabled": false}}"#;
+    let kind = "application/merge-patch+json";
+    assert_eq!(call_with(rest, "PATCH", path, kind, disabled).await.0, 200);
+    stands(Value::Null).await;
+}
+
+async fn lane_at(rest: SocketAddr, path: &str) -> Value {
+    let (status, body) = call(rest, "GET", path, "").await;
+    assert_eq!(status, 200, "{body}");
+    serde_json::from_str(&body).unwrap()
 }
 
 async fn call_events(rest: SocketAddr) -> (u16, String) {
