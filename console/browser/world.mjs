@@ -2,6 +2,7 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -85,6 +86,34 @@ export async function serve() {
   const process_ = await new Laneway(data, args, "http://127.0.0.1:17600/readyz").start();
   process_.url = "http://127.0.0.1:17600";
   return process_;
+}
+
+/** A second instance of gray C beside a sidecar of its own, in the demo: of its answers every third is a 500. */
+export async function faulty() {
+  const at = (port) => `127.0.0.24:${port}`;
+  let answered = 0;
+  const application = createServer((_, response) => {
+    answered += 1;
+    // By this name the sample's callers know an application's answer from a proxy's, and pass its status up.
+    response.writeHead(answered % 3 === 0 ? 500 : 200, { server: "sample-application" }).end("Cgray[faulty]");
+  });
+  application.listen(18_080, "127.0.0.24");
+  await once(application, "listening");
+  const data = scratch();
+  const args = ["sidecar", "--application", "spring-cloud-c", "--service", "sc-C", "--tag", "gray", "--control", "127.0.0.1:7601", "--data", data, "--drain-seconds", "1"];
+  const listens = { "--app-address": 18_080, "--advertise": 15_006, "--inbound-listen": 15_006, "--outbound-listen": 15_001, "--admin-listen": 15_020 };
+  for (const [flag, port] of Object.entries(listens)) args.push(flag, at(port));
+  const sidecar = new Laneway(data, args, `http://${at(15_020)}/readyz`);
+  const stop = async () => {
+    await clean(sidecar);
+    application.closeAllConnections();
+    application.close();
+  };
+  await sidecar.start().catch(async (error) => {
+    await stop();
+    throw error;
+  });
+  return stop;
 }
 
 export async function clean(...processes) {

@@ -4,6 +4,7 @@ import { switched, tagOf } from "../logic/lanes";
 import { toast } from "../parts/toasts";
 import { t } from "../words";
 import { lost } from "./connection";
+import { note } from "./outcomes";
 import { keyOf, watchOf } from "./watch";
 
 /** How long it is said that data planes are still on the way. */
@@ -134,31 +135,56 @@ function follow(written: Lane, tell: (live: { acknowledged: number; all: number 
   queueMicrotask(look);
 }
 
-/** Makes a change of one lane at once, with what became of it and a way back. */
-async function change(lane: Lane, write: () => Promise<Lane>, title: string, consequence: string, undo?: () => void) {
+/** How far a change is; `milliseconds` once all have it. */
+interface Progress {
+  acknowledged: number;
+  all: number;
+  milliseconds?: number;
+}
+
+/** Makes a change of one lane at once; `begin` says so, and what it returns how far it is. Says whether it was made. */
+async function change(lane: Lane, write: () => Promise<Lane>, begin: (written: Lane) => (progress: Progress) => void): Promise<boolean> {
   const began = performance.now();
   try {
     const written = await write();
-    const tell = toast({ mood: "wait", title, text: consequence, ...(undo ? { undo } : {}) });
-    follow(written, (live, isDone) => {
-      const milliseconds = Math.round(performance.now() - began);
-      const where = t("Live on {n} of {all} data planes", { n: live.acknowledged, all: live.all });
-      tell({ mood: isDone ? "ok" : "wait", text: isDone ? `${where}, ${milliseconds} ms` : where });
-    });
+    const tell = begin(written);
+    follow(written, (live, isDone) => tell(isDone ? { ...live, milliseconds: Math.round(performance.now() - began) } : live));
+    return true;
   } catch (error) {
     failed(t("{x} stays as it was", { x: `${lane.spec.group}/${tagOf(lane)}` }), error);
+    return false;
   }
 }
 
-export function setEnabled(lane: Lane, isOn: boolean) {
+/** Tells of a change at the edge, with what became of it and a way back. */
+function toasted(title: string, consequence: string, undo: () => void): (progress: Progress) => void {
+  const tell = toast({ mood: "wait", title, text: consequence, undo });
+  return ({ acknowledged, all, milliseconds }) => {
+    const where = t("Live on {n} of {all} data planes", { n: acknowledged, all });
+    tell(milliseconds === undefined ? { mood: "wait", text: where } : { mood: "ok", text: `${where}, ${milliseconds} ms` });
+  };
+}
+
+/** Switches a lane on or off. Off is the roll back: all its requests go to base. `isToldHere`: the page itself tells the outcome. */
+export async function setEnabled(lane: Lane, isOn: boolean, isToldHere = false) {
   const name = `${lane.spec.group}/${tagOf(lane)}`;
-  return change(
+  note(lane, { isOn });
+  const isMade = await change(
     lane,
     () => patchLane(lane, { spec: { enabled: isOn } }),
-    t(isOn ? "{x} is enabled" : "{x} is disabled", { x: name }),
-    t(isOn ? "Matching requests enter the lane." : "All its requests go to base."),
-    () => void setEnabled(lane, !isOn),
+    (written) => {
+      const { generation = 0 } = written.metadata;
+      note(lane, { isOn, generation });
+      const title = t(isOn ? "{x} is enabled" : "{x} is disabled", { x: name });
+      const consequence = t(isOn ? "Matching requests enter the lane." : "All its requests go to base.");
+      const tell = isToldHere ? undefined : toasted(title, consequence, () => void setEnabled(lane, !isOn));
+      return (progress) => {
+        note(lane, { isOn, generation, ...progress });
+        tell?.(progress);
+      };
+    },
   );
+  if (!isMade) note(lane, undefined);
 }
 
 export function setApplication(lane: Lane, application: string, isOn: boolean) {
@@ -166,8 +192,11 @@ export function setApplication(lane: Lane, application: string, isOn: boolean) {
   return change(
     lane,
     () => patchFrom(lane, (now) => ({ spec: { applications: switched(now, application, isOn) } })),
-    t(isOn ? "{x} is enabled" : "{x} is disabled", { x: name }),
-    isOn ? t("Its tagged instances serve its hop again.") : t("Its hop uses the fallback, as if the lane had no instance of it."),
-    () => void setApplication(lane, application, !isOn),
+    () =>
+      toasted(
+        t(isOn ? "{x} is enabled" : "{x} is disabled", { x: name }),
+        isOn ? t("Its tagged instances serve its hop again.") : t("Its hop uses the fallback, as if the lane had no instance of it."),
+        () => void setApplication(lane, application, !isOn),
+      ),
   );
 }

@@ -11,6 +11,11 @@ export function isEnabled(lane: Lane): boolean {
   return lane.spec.enabled ?? true;
 }
 
+/** Whether it was found to be worse than base. A disabled lane is not judged. */
+export function isWorse(lane: Lane): boolean {
+  return isEnabled(lane) && lane.status?.verdict?.state === "worse";
+}
+
 export function modeOf(lanes: readonly Lane[]): "content" | "ratio" | undefined {
   const [first] = lanes;
   if (!first) return undefined;

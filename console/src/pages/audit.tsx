@@ -1,9 +1,10 @@
 // Events and audit: what happened, and who changed what from what to what, with a way to undo it.
 import { useQueryClient } from "@tanstack/react-query";
+import { Link } from "@tanstack/react-router";
 import { useState } from "react";
-import { type AuditEntry, type FieldChange, Refused, send } from "../api/client";
+import { type AuditEntry, type Event, type FieldChange, type Lane, Refused, send } from "../api/client";
 import { failed } from "../live/changes";
-import { useAudit, useEvents } from "../live/hooks";
+import { useAudit, useEvents, useObjects } from "../live/hooks";
 import { useWhyNot } from "../live/may";
 import { Dialog } from "../parts/dialog";
 import { Field } from "../parts/fields";
@@ -11,6 +12,7 @@ import { usePlace } from "../parts/shell";
 import { toast } from "../parts/toasts";
 import { Action, Bones, Button, Code, Empty, Head, LinkButton, Panel, State, Table } from "../parts/ui";
 import { auditRoute, eventsRoute } from "../router";
+import { tagOf } from "../logic/lanes";
 import { t } from "../words";
 
 function Tabs({ at }: { at: "events" | "audit" }) {
@@ -36,6 +38,7 @@ export function EventsPage() {
   const { filter = "" } = eventsRoute.useSearch();
   const navigate = eventsRoute.useNavigate();
   const events = useEvents().data;
+  const lanes = useObjects("lanes").objects;
   const words = filter.toLowerCase();
   const shown = (events ?? []).filter((it) => [it.about, it.reason, it.message].some((text) => (text ?? "").toLowerCase().includes(words))).reverse();
   return (
@@ -57,9 +60,11 @@ export function EventsPage() {
                   <td data-label={t("Time")} className="figure">
                     {when(it.time)}
                   </td>
-                  <th scope="row">{it.about}</th>
+                  <th scope="row">
+                    <About event={it} lanes={lanes} />
+                  </th>
                   <td data-label={t("Reason")}>
-                    <State mood={it.warning ? "warn" : "ok"}>{it.reason}</State>
+                    <State mood={it.reason === "Worse" ? "bad" : it.warning ? "warn" : "ok"}>{reasonText(it.reason ?? "")}</State>
                   </td>
                   <td data-label={t("Message")}>{it.message}</td>
                 </tr>
@@ -70,6 +75,23 @@ export function EventsPage() {
       )}
     </div>
   );
+}
+
+/** What an event is about; a lane that is there still leads to its page. */
+function About({ event, lanes }: { event: Event; lanes: readonly Lane[] }) {
+  const { object } = event;
+  const lane = object?.kind === "Lane" ? lanes.find((it) => it.metadata.name === object.name && (it.metadata.namespace ?? "default") === object.namespace) : undefined;
+  if (!lane) return event.about;
+  return (
+    <Link to="/lanes/$group/$tag" params={{ group: lane.spec.group, tag: tagOf(lane) }}>
+      {event.about}
+    </Link>
+  );
+}
+
+/** Reasons are names, of which people know these in their own words. */
+function reasonText(reason: string): string {
+  return reason === "Worse" ? t("Worse") : reason === "NoWorse" ? t("No worse") : reason;
 }
 
 export function AuditPage() {

@@ -6,18 +6,23 @@ import { setEnabled } from "../live/changes";
 import { useConnection, useInstances, useObjects, useShare, useTop } from "../live/hooks";
 import { useWhyNot } from "../live/may";
 import { share } from "../logic/figures";
-import { entranceText, entryText, inOrder, instancesOf, isEnabled, marks, modeOf, tagOf, trouble } from "../logic/lanes";
+import { entranceText, entryText, inOrder, instancesOf, isEnabled, isWorse, marks, modeOf, tagOf, trouble } from "../logic/lanes";
 import { deleteCommand } from "../logic/write";
 import { DeleteDialog } from "../parts/delete";
 import { Dialog } from "../parts/dialog";
 import { InstanceTable } from "../parts/instances";
+import { RollBack } from "../parts/roll-back";
 import { NotFound, usePlace } from "../parts/shell";
+import { Standing, worseText } from "../parts/verdict";
 import { Badge, Banner, Bones, Button, Empty, Fact, Head, LinkButton, Panel, Segments, Switch, Table } from "../parts/ui";
 import { groupRoute } from "../router";
 import { Diagram } from "../swim/diagram";
 import type { View } from "../swim/geometry";
 import { type Swim, swim } from "../swim/model";
 import { counted, t } from "../words";
+
+/** Lanes that are worse than base, told one by one above the diagram. */
+const WORSE_MAX = 3;
 
 export function GroupPage() {
   const { group: name } = groupRoute.useParams();
@@ -36,6 +41,7 @@ function Group({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] }) {
   const instances = useInstances().data ?? [];
   const picture = swim(group, lanes, instances);
   const mode = modeOf(own);
+  const worse = own.filter(isWorse);
   const live = group.status?.live;
   const top = useTop(name).data;
   const [opened, setOpened] = useState<{ application: string; tag: string | null }>();
@@ -65,6 +71,27 @@ function Group({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] }) {
           </>
         }
       />
+      {worse.slice(0, WORSE_MAX).map((lane) => {
+        const { title, text } = worseText(lane);
+        return (
+          <Banner
+            key={tagOf(lane)}
+            mood="bad"
+            title={title}
+            actions={
+              <>
+                <LinkButton to="/lanes/$group/$tag" params={{ group: name, tag: tagOf(lane) }}>
+                  {t("Compare")}
+                </LinkButton>
+                <RollBack lane={lane} />
+              </>
+            }
+          >
+            <p>{text}</p>
+          </Banner>
+        );
+      })}
+      {worse.length > WORSE_MAX && <Banner mood="bad" title={counted(worse.length - WORSE_MAX, "1 more lane is worse than base", "{n} more lanes are worse than base")} />}
       {trouble(group).map((it) => (
         <Banner key={it.type} mood="warn" title={it.type}>
           <p>{it.message}</p>
@@ -145,7 +172,7 @@ function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] 
   const shares = useShare(name).data;
   return (
     <Panel title={t("Traffic distribution")} lead={<>{t("Lanes are tried from top to bottom; the first that matches takes the request.")}{forbidden && ` ${forbidden}`}</>}>
-      <Table columns={[t("Order"), t("Lane"), t("Enters"), t("Falls back to"), { right: t("Share of the last minute") }, t("Live on"), t("Enabled")]} middle>
+      <Table columns={[t("Order"), t("Lane"), t("Enters"), t("Falls back to"), { right: t("Share of the last minute") }, t("Against base"), t("Live on"), t("Enabled")]} middle>
         {lanes.map((lane, index) => {
           const tag = tagOf(lane);
           const live = lane.status?.live;
@@ -165,6 +192,9 @@ function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] 
               <td data-label={t("Falls back to")}>{fallbackText(lane)}</td>
               <td data-label={t("Share of the last minute")} className="right figure">
                 <Shared of={shares} tag={tag} />
+              </td>
+              <td data-label={t("Against base")}>
+                <Standing lane={lane} />
               </td>
               <td data-label={t("Live on")} className="figure">
                 {live ? t("{n} of {all}", { n: live.acknowledged, all: live.dataPlanes }) : "–"}
@@ -186,6 +216,9 @@ function LaneTable({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] 
           <td />
           <td data-label={t("Share of the last minute")} className="right figure">
             <Shared of={shares} tag="" />
+          </td>
+          <td data-label={t("Against base")} className="second">
+            {t("reference")}
           </td>
           <td />
           <td data-label={t("Enabled")} className="second">

@@ -1,11 +1,12 @@
 // Full-link canary: which groups there are, how their lanes stand, what needs attention.
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useInstances, useObjects, useServices, useStatus, useTop } from "../live/hooks";
-import { entranceText, inOrder, isEnabled, marks, matchedOf, modeOf, tagOf, trouble } from "../logic/lanes";
+import { entranceText, inOrder, isEnabled, isWorse, marks, matchedOf, modeOf, tagOf, trouble } from "../logic/lanes";
 import { Choose } from "../parts/fields";
 import { Icon } from "../parts/icons";
 import { usePlace } from "../parts/shell";
 import { Badge, Bones, Empty, Fact, Head, LinkButton, State } from "../parts/ui";
+import { worseText } from "../parts/verdict";
 import { homeRoute } from "../router";
 import { Dots } from "../swim/mini";
 import { swim } from "../swim/model";
@@ -97,6 +98,11 @@ function attention(groups: readonly LaneGroup[], lanes: readonly Lane[]): Attent
     for (const it of trouble(group)) found.push({ key: `${name} ${it.type}`, mood: it.type === "Conflicted" ? "warn" : "bad", title: `${name}: ${it.type}`, text: it.message, group: name });
     for (const lane of inOrder(lanes, group)) {
       const tag = tagOf(lane);
+      if (isWorse(lane)) {
+        const { text } = worseText(lane);
+        // What harms requests now stands before what may.
+        found.unshift({ key: `${name}/${tag} worse`, mood: "bad", title: t("{l} is worse than base", { l: `${name}/${tag}` }), text, group: name, tag });
+      }
       for (const it of trouble(lane)) found.push({ key: `${name}/${tag} ${it.type}`, mood: "warn", title: `${name}/${tag}: ${it.type}`, text: it.message, group: name, tag });
       const matched = lane.status?.matched ?? [];
       const isEmpty = matched.length > 0 && matched.every((it) => it.tagged === 0);
@@ -254,9 +260,12 @@ function Standing({ group, lanes }: { group: LaneGroup; lanes: readonly Lane[] }
   const lives = [group, ...lanes].flatMap((it) => it.status?.live ?? []);
   const all = Math.max(0, ...lives.map((it) => it.dataPlanes));
   const least = Math.min(...lives.map((it) => it.acknowledged), all);
+  const worse = lanes.filter(isWorse);
   return (
     <div className="column">
-      {bad.length > 0 ? (
+      {worse[0] ? (
+        <State mood="bad">{worse.length === 1 ? t("{l} worse", { l: tagOf(worse[0]) }) : t("{n} lanes worse", { n: worse.length })}</State>
+      ) : bad.length > 0 ? (
         <State mood="warn">{bad[0]?.type}</State>
       ) : lanes.length === 0 ? (
         <span className="quiet">{t("No lanes")}</span>

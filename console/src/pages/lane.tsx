@@ -1,19 +1,19 @@
 // One lane: its rule, who is in it, how far it is live, and what can be changed.
 import { Link, useNavigate } from "@tanstack/react-router";
-import { type ReactNode, useState } from "react";
-import type { Figures, Instance, Lane, LaneGroup } from "../api/client";
+import { useState } from "react";
+import type { Figures, Instance, Lane, LaneGroup, Verdict } from "../api/client";
 import { setApplication, setEnabled } from "../live/changes";
-import { useCompare, useConnection, useInstances, useObjects } from "../live/hooks";
+import { useCompare, useConnection, useInstances, useObjects, useVerdict } from "../live/hooks";
 import { useWhyNot } from "../live/may";
 import { share, span } from "../logic/figures";
 import { entranceText, inOrder, instancesOf, isEnabled, isSwitchedOff, marks, switched, tagOf, trouble } from "../logic/lanes";
-import { applyCommand, deleteCommand, laneCommand, yaml } from "../logic/write";
+import { applyCommand, deleteCommand, yaml } from "../logic/write";
 import { BasisNote } from "../parts/basis";
 import { DeleteDialog } from "../parts/delete";
 import { EditRule } from "../parts/edit-rule";
 import { InstanceTable } from "../parts/instances";
 import { NotFound, usePlace } from "../parts/shell";
-import { VerdictPanel } from "../parts/verdict";
+import { JudgedState, VerdictPanel } from "../parts/verdict";
 import { Badge, Banner, Bones, Button, Fact, Head, LinkButton, Panel, State, Switch, Table, Writes } from "../parts/ui";
 import { laneRoute } from "../router";
 import { reading } from "../swim/diagram";
@@ -46,6 +46,7 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
   const params = { group: group.metadata.name, tag };
   const setEditing = (isOn: boolean) => void navigate({ to: "/lanes/$group/$tag", params, search: isOn ? { edit: "rule" } : {}, replace: true });
   const live = lane.status?.live;
+  const verdict = useVerdict(group.metadata.name, tag, isEnabled(lane)).data;
   return (
     <div className="stackline">
       <Head
@@ -73,7 +74,8 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
           <p>{it.message}</p>
         </Banner>
       ))}
-      <VerdictPanel group={group.metadata.name} tag={tag} lane={lane} />
+      <VerdictPanel lane={lane} verdict={verdict} />
+      <Compared group={group.metadata.name} tag={tag} verdict={verdict} />
       <div className="pair aside">
         {edit === "rule" ? (
           <EditRule lane={lane} lanes={own} onDone={() => setEditing(false)} />
@@ -95,7 +97,6 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
         )}
         <Standing lane={lane} live={live} />
       </div>
-      <Compared group={group.metadata.name} tag={tag} />
       <Applications lane={lane} cells={row?.cells ?? []} row={row} instances={instances} />
       <div className="line">
         <Button look="danger" onPress={() => setDeleting(true)}>
@@ -118,22 +119,23 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
 }
 
 /** The lane's own instances beside base, application by application, in figures. */
-function Compared({ group, tag }: { group: string; tag: string }) {
+function Compared({ group, tag, verdict }: { group: string; tag: string; verdict: Verdict | undefined }) {
   const compared = useCompare(group, tag, "15m").data;
-  const both = (of: (figures: Figures) => ReactNode, it: { lane: Figures; base: Figures }) => (
-    <>
-      {of(it.lane)} <span className="second">/ {of(it.base)}</span>
-    </>
+  const both = (of: (figures: Figures) => string | number, it: { lane: Figures; base: Figures }) => (
+    <span className="beside">
+      {of(it.lane)}
+      <span className="small second">{t("base {x}", { x: of(it.base) })}</span>
+    </span>
   );
   return (
-    <Panel title={t("Compare with base")} lead={t("The lane's own instances / base, over the last 15 minutes. Few requests say little: the range is where the true share of errors is, in 95 of 100 cases.")}>
+    <Panel title={t("Compare with base")} lead={t("The lane's own instances, below them base, over the last 15 minutes. Few requests say little: the range is where the true share of errors is, in 95 of 100 cases.")}>
       {!compared ? (
         <Bones label={t("Loading figures")} rows={2} />
       ) : (
         <>
-          <Table columns={[t("Application"), { right: t("Requests") }, { right: t("Errors") }, t("Range, lane / base"), { right: "p50" }, { right: "p99" }, { right: t("Fallback") }]}>
+          <Table columns={[t("Application"), { right: t("Requests") }, { right: t("Errors") }, t("Range of errors"), { right: "p50" }, { right: "p99" }, { right: t("Fallback") }, t("Verdict")]}>
             {compared.applications.map((it) => (
-              <tr key={it.application}>
+              <tr key={it.application} className={it.application === verdict?.culprit ? "flag" : ""}>
                 <th scope="row">
                   <Link to="/applications/$application" params={{ application: it.application }}>
                     {it.application}
@@ -145,7 +147,7 @@ function Compared({ group, tag }: { group: string; tag: string }) {
                 <td data-label={t("Errors")} className="right figure">
                   {both((of) => share(of.errorRatio), it)}
                 </td>
-                <td data-label={t("Range, lane / base")} className="figure">
+                <td data-label={t("Range of errors")} className="figure">
                   {both((of) => range(of.errorRatioRange), it)}
                 </td>
                 <td data-label="p50" className="right figure">
@@ -156,6 +158,9 @@ function Compared({ group, tag }: { group: string; tag: string }) {
                 </td>
                 <td data-label={t("Fallback")} className="right figure">
                   {it.fallback}
+                </td>
+                <td data-label={t("Verdict")}>
+                  <JudgedState of={verdict?.applications.find((judged) => judged.application === it.application)} culprit={verdict?.culprit} />
                 </td>
               </tr>
             ))}
@@ -185,7 +190,6 @@ function Standing({ lane, live }: { lane: Lane; live: NonNullable<Lane["status"]
   const forbidden = useWhyNot("operator", lane.metadata.namespace);
   const isOn = isEnabled(lane);
   const isEverywhere = live && live.acknowledged >= live.dataPlanes;
-  const next = { ...lane, spec: { ...lane.spec, enabled: !isOn } };
   return (
     <Panel title={t("Status")}>
       <div className="body column wide">
@@ -200,7 +204,6 @@ function Standing({ lane, live }: { lane: Lane; live: NonNullable<Lane["status"]
             {(live.disconnected ?? 0) > 0 && <span className="small second">{t("{n} of them are disconnected and go on with what they had.", { n: live.disconnected ?? 0 })}</span>}
           </div>
         )}
-        <Writes yaml={yaml([next])} command={laneCommand(lane, isOn ? "disable" : "enable")} />
       </div>
     </Panel>
   );

@@ -22,6 +22,7 @@ const PATHS = {
   menu: "M2 4h12M2 8h12M2 12h12",
   back: "M4 3v5.5h8M9.5 6l2.5 2.5-2.5 2.5",
   copy: "M5.5 5.5h8v8h-8zM10.5 5.5v-3h-8v8h3",
+  undo: "M5.5 6.5L2.5 4l3-2.5M2.5 4h7a4 4 0 0 1 0 8.5H6",
   up: "M8 13V3M4 7l4-4 4 4",
   down: "M8 3v10M4 9l4 4 4-4",
 } as const;

@@ -26,7 +26,7 @@ export function LinkButton({ look = "", small, icon, children, ...rest }: LinkPr
 }
 
 /** A button that cannot act now stays, can be reached, and says why. Without `onPress` it submits its form. */
-export function Action({ why, onPress, look = "", children }: { why: string | undefined; onPress?: () => void; look?: Look; children: ReactNode }) {
+export function Action({ why, onPress, look = "", icon, children }: { why: string | undefined; onPress?: () => void; look?: Look; icon?: IconName; children: ReactNode }) {
   const id = useId();
   return (
     <>
@@ -45,6 +45,7 @@ export function Action({ why, onPress, look = "", children }: { why: string | un
           else onPress?.();
         }}
       >
+        {icon && <Icon name={icon} />}
         {children}
       </button>
     </>
@@ -174,10 +175,10 @@ export function Code({ text, label }: { text: string; label: string }) {
 }
 
 /** What a change writes and the command that does the same, before it is made. */
-export function Writes({ yaml, command, open }: { yaml: string; command: string; open?: boolean }) {
+export function Writes({ yaml, command, open, title }: { yaml: string; command: string; open?: boolean; title?: string }) {
   return (
     <details className="writes" open={open}>
-      <summary>{t("What this writes, and as a command")}</summary>
+      <summary>{title ?? t("What this writes, and as a command")}</summary>
       <div>
         <span className="label small">YAML</span>
         <Code text={yaml} label="YAML" />

@@ -5,6 +5,8 @@ import type { Instance, Top, TopRow } from "../api/client";
 import { BAD_RATIO, cellOf, rate, rowRate, share } from "../logic/figures";
 import { Icon, Mark, laneClass } from "../parts/icons";
 import { Badge } from "../parts/ui";
+import { StandingMark, worseText } from "../parts/verdict";
+import { isWorse } from "../logic/lanes";
 import { counted, t } from "../words";
 import { type View, fitting, layout, way } from "./geometry";
 import { type Cell, type Row, type Swim, servingRows } from "./model";
@@ -68,6 +70,15 @@ function trafficReading(told: TopRow | undefined): string {
   return `, ${t("{r} requests per second, {e} errors", { r: rate(told.figures.requestsPerSecond), e: share(told.figures.errorRatio) })}`;
 }
 
+/** Whose answers are why the lane is worse than base. */
+function isCulprit(row: Row, cell: Cell): boolean {
+  return row.lane !== null && isWorse(row.lane) && row.lane.status?.verdict?.culprit === cell.application;
+}
+
+function culpritReading(row: Row, cell: Cell): string {
+  return isCulprit(row, cell) ? `, ${t("why the lane is worse than base")}` : "";
+}
+
 function Inside({ cell, swim, view }: { cell: Cell; swim: Swim; view: View }) {
   const { hop, unusable } = cell;
   if (view === "overview") return null;
@@ -127,6 +138,8 @@ function Wide({ swim, top, wanted, entrance, group, onOpen, available }: Omit<Pa
   const read = pointed ?? null;
   const readRow = read && rows[read.row];
   const readCell = readRow?.cells[read?.column ?? 0];
+  const worseLane = rows.find((row) => row.lane && isWorse(row.lane))?.lane;
+  const worst = worseLane && worseText(worseLane);
 
   const move = (event: KeyboardEvent) => {
     const next = { ...focused };
@@ -170,10 +183,13 @@ function Wide({ swim, top, wanted, entrance, group, onOpen, available }: Omit<Pa
             <div role="row" key={row.tag ?? ""} className={`${laneClass(row.number)} ${row.lane ? "" : "base-row"} ${row.isOn ? "" : "off-row"}`} style={{ top: place.sizes.top + index * place.sizes.row, height: place.sizes.row, width: Math.max(place.width, available) }}>
               <div role="rowheader" className="name" style={{ width: place.sizes.head }}>
                 {row.lane ? (
-                  <Link className={`badge ${row.isOn ? "" : "off"}`} style={{ alignSelf: "flex-start" }} to="/lanes/$group/$tag" params={{ group, tag: row.tag ?? "" }}>
-                    <Mark number={row.number} />
-                    <span>{row.tag}</span>
-                  </Link>
+                  <span className="line tight">
+                    <Link className={`badge ${row.isOn ? "" : "off"}`} to="/lanes/$group/$tag" params={{ group, tag: row.tag ?? "" }}>
+                      <Mark number={row.number} />
+                      <span>{row.tag}</span>
+                    </Link>
+                    <StandingMark lane={row.lane} />
+                  </span>
                 ) : (
                   <span style={{ alignSelf: "flex-start" }}>
                     <Badge tag={t("base")} number={null} />
@@ -192,8 +208,8 @@ function Wide({ swim, top, wanted, entrance, group, onOpen, available }: Omit<Pa
                   key={cell.application}
                   data-at={`${index}-${column}`}
                   tabIndex={focused.row === index && focused.column === column ? 0 : -1}
-                  aria-label={reading(row, cell) + trafficReading(cellOf(top, group, row.tag, cell.application))}
-                  className={`cell ${cell.hop.by} ${cell.hop.by === "other" && cell.hop.tag === null ? "to-base" : ""}`}
+                  aria-label={reading(row, cell) + trafficReading(cellOf(top, group, row.tag, cell.application)) + culpritReading(row, cell)}
+                  className={`cell ${cell.hop.by} ${cell.hop.by === "other" && cell.hop.tag === null ? "to-base" : ""} ${isCulprit(row, cell) ? "culprit" : ""}`}
                   style={{ position: "absolute", left: place.x(column), width: place.cellWidth, height: place.sizes.cell, top: (place.sizes.row - place.sizes.cell) / 2 }}
                   onPointerEnter={() => setPointed({ row: index, column })}
                   onFocus={() => {
@@ -211,7 +227,7 @@ function Wide({ swim, top, wanted, entrance, group, onOpen, available }: Omit<Pa
           ))}
         </div>
       </div>
-      <p className="reading">{readRow && readCell ? reading(readRow, readCell) + trafficReading(cellOf(top, group, readRow.tag, readCell.application)) : t("Point at a cell, or move with the arrow keys, to read it here.")}</p>
+      <p className="reading">{readRow && readCell ? reading(readRow, readCell) + trafficReading(cellOf(top, group, readRow.tag, readCell.application)) + culpritReading(readRow, readCell) : worst ? `${worst.title} · ${worst.text}` : t("Point at a cell, or move with the arrow keys, to read it here.")}</p>
       <div className="key">
         <span>
           <i className="solid" />

@@ -2,6 +2,7 @@
 import { useState } from "react";
 import { laneClass } from "../parts/icons";
 import { Badge, Segments } from "../parts/ui";
+import { Standing } from "../parts/verdict";
 import { t } from "../words";
 import { reading } from "./diagram";
 import type { Swim } from "./model";
@@ -21,6 +22,7 @@ export function Stops({ swim, entrance }: { swim: Swim; entrance: string }) {
           <div className="what">
             <strong>{entrance}</strong>
             <span className="second">{row.lane ? (row.isOn ? row.entry : t("Disabled")) : t("everything else")}</span>
+            {row.lane && row.isOn && <Standing lane={row.lane} />}
           </div>
         </li>
         {row.cells.map((cell) => {
