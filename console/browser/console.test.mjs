@@ -506,6 +506,13 @@ describe("who may do what", () => {
         return (await fetch("/api/v1alpha1/namespaces/default/lanes/trade-gray", init)).status;
       });
       assert.equal(refused, 403, "not only the page refuses");
+      await page.goto("/lanes/trade/gray");
+      const rollBack = verdictOf(page).getByRole("button", { name: "Roll back", description: "It takes operator in default; you are viewer everywhere." });
+      assert.equal(await rollBack.getAttribute("aria-disabled"), "true");
+      await rollBack.click({ force: true });
+      await accessible(page, "a lane as a viewer");
+      if (shots) await page.screenshot({ path: `${shots}/viewer-lane.png`, fullPage: true });
+      assert.equal((await api("GET", "/namespaces/default/lanes/trade-gray", undefined, control.url)).spec.enabled, true, "a click that is refused does nothing");
       await page.goto("/settings/users");
       await page.getByText("It takes admin everywhere; you are viewer everywhere.").waitFor();
       await healthy(page);
