@@ -65,8 +65,11 @@ fn look(control: &Control) {
             hub.events_mut().of_object(key, is_worse, reason, words(&judgement));
             is_any_news = true;
         }
-        let culprit = culprit.as_deref().map(str::to_owned);
-        verdicts.insert(key.clone(), LaneVerdict { state: state(*stands), culprit });
+        // That nothing can be said yet is no change of a lane that somebody has just made or enabled.
+        if *stands != State::TooLittle {
+            let culprit = culprit.as_deref().map(str::to_owned);
+            verdicts.insert(key.clone(), LaneVerdict { state: state(*stands), culprit });
+        }
     }
     let is_any_other = hub.judged(verdicts);
     drop(hub);

@@ -28,7 +28,7 @@ pub struct Status {
     /// How far it has reached the data planes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live: Option<Live>,
-    /// Of a lane that is enabled: how it stands beside base, as its latest look says.
+    /// Of a lane that is enabled: how it stands beside base. None while there is too little traffic to say.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub verdict: Option<LaneVerdict>,
 }

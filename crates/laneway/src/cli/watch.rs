@@ -6,7 +6,7 @@ use anyhow::bail;
 use api::{
     client::Client,
     resource::{Key, Kind, Object},
-    rest::{WatchEvent, WatchKind},
+    rest::{VerdictState, WatchEvent, WatchKind},
     write,
 };
 use clap::Args;
@@ -88,14 +88,67 @@ fn show(event: &WatchEvent, shape: &Shape, stood: &mut HashMap<Key, String>) {
     }
 }
 
-/// How an object stands otherwise than when it was shown last: `  (Admitting -> Live)`.
+/// How an object stands otherwise than when it was shown last: `  (Admitting -> Live)`, `  (Live -> Live, worse than base: app-c)`.
 fn turn(object: &Object, stood: &mut HashMap<Key, String>) -> String {
     let conditions = object.status().map(|status| status.conditions.as_slice()).unwrap_or_default();
     let ready = conditions.iter().find(|condition| condition.kind == "Ready");
-    let now = ready.map(|condition| condition.reason.clone()).unwrap_or_default();
+    let mut now = ready.map(|condition| condition.reason.clone()).unwrap_or_default();
+    if let Some(verdict) = object.status().and_then(|status| status.verdict.as_ref()) {
+        now.push_str(match verdict.state {
+            VerdictState::NoWorse => ", no worse than base",
+            VerdictState::Worse | VerdictState::PassedOn => ", worse than base",
+            VerdictState::TooLittle => "",
+        });
+        now.extend(verdict.culprit.iter().map(|culprit| format!(": {culprit}")));
+    }
     let before = stood.insert(object.key(), now.clone());
     match before {
         Some(before) if before != now => format!("  ({before} -> {now})"),
         _ => String::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use api::resource::{Entry, Fallback, Lane, LaneSpec, LaneVerdict, Status, StatusCondition};
+
+    use super::*;
+
+    fn live(verdict: Option<LaneVerdict>) -> Object {
+        let spec = LaneSpec {
+            group: "trade".to_owned(),
+            tag: None,
+            enabled: true,
+            priority: 0,
+            entry: Entry::default(),
+            fallback: Fallback::default(),
+            applications: Vec::new(),
+        };
+        let mut lane = Lane::new("trade-gray", spec);
+        let ready = StatusCondition {
+            kind: "Ready".to_owned(),
+            status: "True".to_owned(),
+            reason: "Live".to_owned(),
+            message: String::new(),
+            observed_generation: 0,
+            last_transition_time: None,
+        };
+        lane.status = Some(Status { conditions: vec![ready], verdict, ..Status::default() });
+        lane.into()
+    }
+
+    #[test]
+    fn another_verdict_is_told_with_what_it_was() {
+        let mut stood = HashMap::new();
+        let verdict = |state, culprit: Option<&str>| {
+            Some(LaneVerdict { state, culprit: culprit.map(str::to_owned) })
+        };
+        assert_eq!(turn(&live(None), &mut stood), "");
+        let well = live(verdict(VerdictState::NoWorse, None));
+        assert_eq!(turn(&well, &mut stood), "  (Live -> Live, no worse than base)");
+        assert_eq!(turn(&well, &mut stood), "");
+        let worse = live(verdict(VerdictState::Worse, Some("c")));
+        let told = "  (Live, no worse than base -> Live, worse than base: c)";
+        assert_eq!(turn(&worse, &mut stood), told);
     }
 }
