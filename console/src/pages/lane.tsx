@@ -160,7 +160,7 @@ function Compared({ group, tag, verdict }: { group: string; tag: string; verdict
                   {it.fallback}
                 </td>
                 <td data-label={t("Verdict")}>
-                  <JudgedState of={verdict?.applications.find((judged) => judged.application === it.application)} culprit={verdict?.culprit} />
+                  <JudgedState of={verdict?.applications.find((judged) => judged.application === it.application)} culprit={verdict?.culprit} fallback={it.fallback} />
                 </td>
               </tr>
             ))}

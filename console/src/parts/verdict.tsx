@@ -74,11 +74,13 @@ export function verdictText({ state, culprit, about }: Verdict): string {
   return t("{n} of about {all} requests needed, for {x}", { x, n: about.requests, all: about.needed ?? 0 });
 }
 
-/** How a lane stands, as its status tells it, in a mark and few words. */
+/** A lane's verdict as its status tells it, which says nothing while there is too little traffic to say. */
+const verdictOf = (lane: Lane): LaneVerdict => lane.status?.verdict ?? { state: "tooLittle" };
+
+/** How a lane stands, in a mark and few words. */
 export function Standing({ lane }: { lane: Lane }) {
-  const verdict = lane.status?.verdict;
+  const verdict = verdictOf(lane);
   if (!isEnabled(lane)) return <State mood="off">{t("Disabled")}</State>;
-  if (!verdict) return <span className="quiet">–</span>;
   return (
     <span className="column tight">
       <State mood={MOODS[verdict.state]}>{standingText(verdict)}</State>
@@ -89,8 +91,8 @@ export function Standing({ lane }: { lane: Lane }) {
 
 /** The same as a mark alone, beside the lane's badge. */
 export function StandingMark({ lane }: { lane: Lane }) {
-  const verdict = lane.status?.verdict;
-  if (!isEnabled(lane) || !verdict) return null;
+  const verdict = verdictOf(lane);
+  if (!isEnabled(lane)) return null;
   const text = isWorse(lane) && verdict.culprit != null ? t("Worse than base: because of {x}", { x: verdict.culprit }) : standingText(verdict);
   return (
     <span className="standing" title={text}>
@@ -104,9 +106,9 @@ export function standingText({ state }: LaneVerdict): string {
   return state === "noWorse" ? t("No worse") : state === "tooLittle" ? t("Too little traffic") : t("Worse");
 }
 
-/** How one application stands in the lane; none: no request of the lane has come to an instance of it. */
-export function JudgedState({ of, culprit }: { of: JudgedApplication | undefined; culprit: string | null | undefined }) {
-  if (!of) return <span className="quiet">{t("Not in the lane")}</span>;
+/** How one application stands in the lane; none: no request of the lane has come to an instance of it, or all fell back. */
+export function JudgedState({ of, culprit, fallback }: { of: JudgedApplication | undefined; culprit: string | null | undefined; fallback: number }) {
+  if (!of) return <span className="quiet">{fallback > 0 ? t("Not in the lane") : t("No request")}</span>;
   if (of.application === culprit) return <State mood="bad">{t("Culprit")}</State>;
   if (of.state === "passedOn") return <State mood="warn">{t("Passes it on")}</State>;
   return <State mood={MOODS[of.state]}>{standingText(of)}</State>;

@@ -248,6 +248,7 @@ export const zh = {
   "No lane yet": "还没有泳道",
   "No lanes": "没有泳道",
   "No listener takes it.": "没有监听接收该请求。",
+  "No request": "没有请求",
   "No request in the lane.": "泳道中没有请求。",
   "No request in this window": "此时间段内没有请求",
   "No request of base to compare {x} with.": "基线没有可与 {x} 对比的请求。",
