@@ -499,6 +499,8 @@ async fn accept<S: Serve>(thread: Rc<Thread<S>>, listening: Rc<Listening>) {
         // Nobody can open it any more where it is closed for good.
         opened = opened.wait_for(|is_open| *is_open) => opened.is_err(),
     };
+    // A process that was to take another's place, and did not, has that one's sockets: it goes on with them.
+    let has_accepted = !leaves;
     while !leaves {
         let accepted = tokio::select! {
             biased;
@@ -518,7 +520,7 @@ async fn accept<S: Serve>(thread: Rc<Thread<S>>, listening: Rc<Listening>) {
             }
         }
     }
-    if !listening.has_successor.get() {
+    if has_accepted && !listening.has_successor.get() {
         accept_last(&thread, listening).await;
     }
     thread.leaving.set(thread.leaving.get().saturating_sub(1));

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proxy::limits::Timeouts;
+use proxy::{Inherited, limits::Timeouts};
 use tokio::net::TcpStream;
 
 use crate::world::{
@@ -53,6 +53,24 @@ async fn a_thread_without_requests_lets_go_of_a_picture_that_was_replaced() {
     let proxy = Proxy::gateway_with(&world, 2, Timeouts::default());
     let old = proxy.publish.send_replace(world.publish());
     eventually("only the test holds it", async || Arc::strong_count(&old) == 1).await;
+}
+
+/// An upgrade that fails: the new process has the sockets of the old one, and ends without having accepted anybody.
+#[tokio::test]
+async fn who_was_lent_sockets_and_never_served_leaves_them_as_they_were() {
+    let one = Instance::new().await.serve("one");
+    let world = World::new(&[one]);
+    let first = Proxy::gateway(&world);
+    let sockets = first.running.sockets().await.unwrap();
+    let mut config = Proxy::at_the_edge();
+    config.inherited = Inherited::new(sockets).unwrap();
+    let second = Proxy::gateway_of(&world, config);
+    assert_eq!(second.address(), first.address(), "the same socket");
+    second.running.drain(Duration::ZERO).await;
+
+    let mut client = first.client().await;
+    client.send(&get("/")).await;
+    assert!(client.answer().await.1.starts_with("one"));
 }
 
 #[tokio::test]

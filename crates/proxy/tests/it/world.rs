@@ -528,19 +528,27 @@ impl Proxy {
     }
 
     pub(crate) fn gateway_with(world: &World, workers: usize, timeouts: Timeouts) -> Self {
-        let (publish, asked, feed) = feed(world);
-        let mut config = GatewayConfig::new("edge", "127.0.0.1:0".parse().unwrap());
+        let mut config = Self::at_the_edge();
         config.workers = workers;
         config.timeouts = timeouts;
+        Self::gateway_of(world, config)
+    }
+
+    /// What a gateway is started with.
+    pub(crate) fn at_the_edge() -> GatewayConfig {
+        GatewayConfig::new("edge", "127.0.0.1:0".parse().unwrap())
+    }
+
+    pub(crate) fn gateway_of(world: &World, config: GatewayConfig) -> Self {
+        let (publish, asked, feed) = feed(world);
         Self { running: proxy::gateway::start(config, feed).unwrap(), publish, asked }
     }
 
     /// A gateway that takes these headers for what ties requests together.
     pub(crate) fn gateway_that_correlates(world: &World, names: &[&str]) -> Self {
-        let (publish, asked, feed) = feed(world);
-        let mut config = GatewayConfig::new("edge", "127.0.0.1:0".parse().unwrap());
+        let mut config = Self::at_the_edge();
         config.correlation_headers = CorrelationHeaders::new(names.iter().copied()).unwrap();
-        Self { running: proxy::gateway::start(config, feed).unwrap(), publish, asked }
+        Self::gateway_of(world, config)
     }
 
     /// A sidecar of application `a`, service `sc-A`.

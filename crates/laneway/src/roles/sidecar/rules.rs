@@ -59,11 +59,12 @@ impl Rules {
 
     /// Writes them anew, as often as it takes.
     pub(super) async fn repair(&mut self) {
-        self.rest().await;
+        let was_told = self.rest().await;
         let config = self.config.clone();
         let write = move || Capture::install_over(&config).map(Capture::leave);
         let (goes_on, ends) = oneshot::channel();
-        let task = tokio::spawn(repair(write, AGAIN_AFTER, self.problem.clone(), ends));
+        let problem = self.problem.clone();
+        let task = tokio::spawn(repair(write, AGAIN_AFTER, problem, was_told, ends));
         self.repair = Some(Repair { _goes_on: goes_on, task });
     }
 
@@ -95,11 +96,13 @@ pub(super) fn readiness(problem: Option<&Problem>, otherwise: Readiness) -> Read
     }
 }
 
-/// Writes rules off this thread, since another program may hold them for seconds, until that succeeds or `ends`.
+/// Writes rules off this thread, since another program may hold them for seconds, until that succeeds or `ends`. `is_told`: of
+/// an attempt before, that it failed.
 async fn repair<W>(
     write: W,
     again_after: Duration,
     problem: watch::Sender<Option<Arc<str>>>,
+    mut is_told: bool,
     mut ends: oneshot::Receiver<()>,
 ) where
     W: Fn() -> Result<(), CaptureError> + Send + Sync + 'static,
@@ -107,7 +110,6 @@ async fn repair<W>(
     let write = Arc::new(write);
     // The first attempt may wait long for another program, and meanwhile nobody knows what they are.
     problem.send_replace(Some(UNKNOWN.into()));
-    let mut is_told = false;
     loop {
         let now = Arc::clone(&write);
         let written = tokio::task::spawn_blocking(move || now()).await;
@@ -164,7 +166,7 @@ mod tests {
         let ready = Readiness { ready: true, stale: false, reason: "current".into() };
         assert_eq!(readiness(Some(&seen), ready.clone()), ready);
         let (_goes_on, ends) = oneshot::channel();
-        let task = tokio::spawn(repair(write, SHORT, problem, ends));
+        let task = tokio::spawn(repair(write, SHORT, problem, false, ends));
         seen.wait_for(|why| why.as_deref().is_some_and(|why| why != UNKNOWN)).await.unwrap();
         let told = readiness(Some(&seen), ready.clone());
         assert!(!told.ready, "{told:?}");
@@ -190,7 +192,7 @@ mod tests {
         let problem = watch::Sender::new(None);
         let mut seen = problem.subscribe();
         let (_goes_on, ends) = oneshot::channel();
-        let task = tokio::spawn(repair(write, SHORT, problem, ends));
+        let task = tokio::spawn(repair(write, SHORT, problem, false, ends));
         let told = tokio::time::timeout(Duration::from_secs(10), seen.wait_for(Option::is_some));
         told.await.expect("it is told before the attempt has ended").unwrap();
         let ready = Readiness { ready: true, stale: false, reason: "current".into() };
@@ -207,7 +209,7 @@ mod tests {
         let problem = watch::Sender::new(None);
         let mut seen = problem.subscribe();
         let (goes_on, ends) = oneshot::channel();
-        let task = tokio::spawn(repair(|| Err(failed("never")), SHORT, problem, ends));
+        let task = tokio::spawn(repair(|| Err(failed("never")), SHORT, problem, false, ends));
         seen.wait_for(Option::is_some).await.unwrap();
         drop(goes_on);
         task.await.unwrap();
