@@ -196,7 +196,12 @@ impl HeadReader {
                     };
                 }
             }
-            b"content-length" => self.read_content_length(value)?,
+            b"content-length" => {
+                self.read_content_length(value)?;
+                if self.head.asks_for.is_some() {
+                    return Ok(());
+                }
+            }
             _ if self.head.asks_for.is_some() && websocket::is_of_handshake(name) => return Ok(()),
             _ => {}
         }
@@ -209,8 +214,9 @@ impl HeadReader {
         let bytes = value.iter().fold(0_u64, |bytes, digit| {
             bytes.wrapping_mul(10).wrapping_add(u64::from(digit.wrapping_sub(b'0')))
         });
-        // Bytes of another protocol have no length.
-        let has_none = self.head.content_length.is_some() || self.head.asks_for.is_some();
+        // Bytes of another protocol have no length. That there is no body some say all the same.
+        let has_none =
+            self.head.content_length.is_some() || (self.head.asks_for.is_some() && bytes > 0);
         if !is_number || has_none {
             return Err(Malformed::ContentLength);
         }
@@ -410,7 +416,11 @@ mod tests {
 
     #[test]
     fn connect_for_a_websocket_reads_as_an_upgrade() {
-        let more = [("sec-websocket-key", "theirs"), ("sec-websocket-version", "13")];
+        let more = [
+            ("sec-websocket-key", "theirs"),
+            ("sec-websocket-version", "13"),
+            ("content-length", "0"),
+        ];
         for protocol in ["websocket", "WebSocket"] {
             let head = connect(protocol, &more).unwrap();
             assert_eq!(
@@ -427,7 +437,7 @@ mod tests {
     #[test]
     fn connect_for_a_protocol_must_say_where_to_and_nothing_of_http_1() {
         for (field, expected) in [
-            (("content-length", "0"), Malformed::ContentLength),
+            (("content-length", "1"), Malformed::ContentLength),
             (("upgrade", "websocket"), Malformed::ConnectionField),
             (("connection", "upgrade"), Malformed::ConnectionField),
             ((":protocol", "websocket"), Malformed::Pseudo),

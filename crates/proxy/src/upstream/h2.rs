@@ -197,6 +197,11 @@ struct BlockOfFields<'b> {
     is_told: bool,
 }
 
+/// Whether a field is about a body, which no CONNECT has: even a length of 0 counts what comes in the stream.
+fn is_of_body(name: Name) -> bool {
+    matches!(name, Name::ContentLength | Name::Expect)
+}
+
 impl Fields for BlockOfFields<'_> {
     fn written(&mut self, written: &Written) {
         for (name, value) in written.iter().filter(|(name, _)| *name != "host") {
@@ -210,7 +215,7 @@ impl Fields for BlockOfFields<'_> {
                 continue;
             }
             let (name, value) = (field.name_of(bytes), field.value.of(bytes));
-            if self.is_websocket && websocket::is_of_handshake(name) {
+            if self.is_websocket && (is_of_body(field.name) || websocket::is_of_handshake(name)) {
                 continue;
             }
             self.is_grpc |= field.name == Name::ContentType && grpc::is_grpc(value);
