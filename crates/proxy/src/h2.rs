@@ -22,8 +22,10 @@ pub(crate) mod tunnelled;
 pub(crate) struct Limits {
     /// Streams at a time.
     pub(crate) streams_max: u32,
-    /// Bytes of one stream's body that may lie here unread.
+    /// Bytes of one stream's body that may lie here unread, once it is seen to have many.
     pub(crate) stream_window: u32,
+    /// The same of one that has not, and of another protocol's stream.
+    pub(crate) first_window: u32,
     /// The same of all streams together.
     pub(crate) connection_window: u32,
     /// Bytes of a head, uncompressed.

@@ -112,6 +112,9 @@ limits! {
     H2_STREAMS_MAX: u32 = 100;
     /// Bytes of one stream's body in HTTP/2 that may wait here for an instance to take them.
     H2_STREAM_WINDOW: u32 = 256 * 1024;
+    /// The same before more than a quarter of it has come, and at any time of a stream of another protocol: those count for
+    /// nothing of what all streams together may, since their readers may take nothing for as long as they like.
+    H2_FIRST_WINDOW: u32 = 64 * 1024;
     /// The same of all streams of a connection together.
     H2_CONNECTION_WINDOW: u32 = 1024 * 1024;
     /// Bytes of header fields that the other side of a connection in HTTP/2 may have us remember, as the standard has it.

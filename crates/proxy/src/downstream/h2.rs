@@ -29,7 +29,9 @@ use crate::{
         head::{AskedFor, Malformed},
         session::{Lost, Session, SharedSession},
     },
-    limits::{H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_STREAMS_MAX, H2_TABLE_BYTES_MAX},
+    limits::{
+        H2_CONNECTION_WINDOW, H2_FIRST_WINDOW, H2_STREAM_WINDOW, H2_STREAMS_MAX, H2_TABLE_BYTES_MAX,
+    },
     transport::Connection,
     upstream::Instances,
     worker::Worker,
@@ -45,6 +47,7 @@ mod request;
 const LIMITS: Limits = Limits {
     streams_max: H2_STREAMS_MAX,
     stream_window: H2_STREAM_WINDOW,
+    first_window: H2_FIRST_WINDOW,
     connection_window: H2_CONNECTION_WINDOW,
     head_bytes_max: crate::h1::head::HEAD_BYTES_MAX as u32,
     table_bytes_max: H2_TABLE_BYTES_MAX,

@@ -77,6 +77,7 @@ fn receive(parts: [&[u8]; 2]) -> (Option<u32>, Vec<u8>, Vec<u32>) {
     let limits = Limits {
         streams_max: 10,
         stream_window: 100_000,
+        first_window: 30_000,
         connection_window: 1_000_000,
         head_bytes_max: 65_536,
         table_bytes_max: 4_096,

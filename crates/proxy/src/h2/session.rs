@@ -215,7 +215,7 @@ impl Session {
         }
         let id = if self.last_stream == 0 { 1 } else { self.last_stream + 2 };
         self.last_stream = id;
-        let mut stream = Stream::new(self.theirs.window, i64::from(self.limits.stream_window));
+        let mut stream = Stream::new(self.theirs.window, self.limits.first_window);
         stream.is_head = is_head;
         stream.we_ended = ends;
         self.streams.insert(id, stream);
@@ -469,7 +469,9 @@ impl Session {
     pub(crate) fn release(&mut self, id: u32, code: Code, buffers: &Buffers) {
         let Some(mut stream) = self.streams.remove(&id) else { return };
         for piece in stream.data.drain(..) {
-            self.give_up_data(piece.filled().len());
+            if !stream.is_of_protocol {
+                self.give_up_data(piece.filled().len());
+            }
             buffers.give(piece);
         }
         if !stream.is_over() && !self.is_closed {
@@ -572,13 +574,32 @@ impl Session {
     fn note_taken(&mut self, id: u32, bytes: usize) {
         if let Some(stream) = self.streams.get_mut(&id) {
             stream.taken += bytes as u32;
-            if !stream.they_ended && stream.taken >= self.limits.stream_window / 2 {
+            let is_given_up = stream.is_of_protocol;
+            if !stream.they_ended && stream.taken >= stream.window / 2 {
                 stream.receive_window += i64::from(stream.taken);
                 frame::write_window_update(id, std::mem::take(&mut stream.taken), &mut self.out);
                 self.wake_driver();
             }
+            if is_given_up {
+                return;
+            }
         }
         self.give_up_data(bytes);
+    }
+
+    /// Allows a stream more that has sent much of its first window, unless it is of another protocol: what lies here of those
+    /// others do not wait for, so that it must be less.
+    fn widen(&mut self, id: u32) {
+        let Some(stream) = self.streams.get_mut(&id) else { return };
+        let Limits { stream_window, first_window, .. } = self.limits;
+        let has_much = stream.receive_window < i64::from(first_window / 4 * 3);
+        if has_much && stream.window < stream_window && !stream.is_of_protocol {
+            let more = stream_window - stream.window;
+            stream.window = stream_window;
+            stream.receive_window += i64::from(more);
+            frame::write_window_update(id, more, &mut self.out);
+            self.wake_driver();
+        }
     }
 
     /// The same for all streams together.

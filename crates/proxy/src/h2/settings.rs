@@ -78,7 +78,7 @@ impl Settings {
 /// Appends what we ask for.
 pub(super) fn write_settings(ours: &super::Limits, is_client: bool, out: &mut Vec<u8>) {
     let mut settings = vec![
-        (INITIAL_WINDOW_SIZE, ours.stream_window),
+        (INITIAL_WINDOW_SIZE, ours.first_window),
         (MAX_HEADER_LIST_SIZE, ours.head_bytes_max),
         (HEADER_TABLE_SIZE, ours.table_bytes_max),
     ];

@@ -39,8 +39,8 @@ use crate::{
         tunnelled::Tunnelled,
     },
     limits::{
-        ABANDONED_AFTER, H2_CONNECTION_WINDOW, H2_STREAM_WINDOW, H2_TABLE_BYTES_MAX,
-        HELD_HUNG_AFTER,
+        ABANDONED_AFTER, H2_CONNECTION_WINDOW, H2_FIRST_WINDOW, H2_STREAM_WINDOW,
+        H2_TABLE_BYTES_MAX, HELD_HUNG_AFTER,
     },
     plan::{CONNECT, Protocol},
     transport::Connection,
@@ -58,6 +58,7 @@ use super::{pool::Place, tls};
 const LIMITS: Limits = Limits {
     streams_max: 0,
     stream_window: H2_STREAM_WINDOW,
+    first_window: H2_FIRST_WINDOW,
     connection_window: H2_CONNECTION_WINDOW,
     head_bytes_max: crate::h1::head::HEAD_BYTES_MAX as u32,
     table_bytes_max: H2_TABLE_BYTES_MAX,

@@ -233,6 +233,9 @@ impl Session {
         if data_bytes == 0 && !ends_stream {
             self.guard.frame()?;
         }
+        if !ends_stream && wrong.is_none() {
+            self.widen(head.stream);
+        }
         let left = DataLeft { stream: head.stream, bytes: data_bytes, padding_bytes, ends_stream };
         if left.bytes + left.padding_bytes == 0 {
             self.data_ends(left)?;
@@ -266,6 +269,10 @@ impl Session {
             stream.append(data, buffers);
             if !left.ends_stream || !is_whole {
                 stream.wake_receiver();
+            }
+            if stream.is_of_protocol {
+                // Its reader may take nothing for long, and others must not wait for it.
+                self.give_up_data(data.len());
             }
         } else {
             self.give_up_data(data.len());
@@ -451,7 +458,7 @@ impl Session {
             self.write_reset(id, Code::RefusedStream);
             return Ok(false);
         }
-        let stream = Stream::new(self.theirs.window, i64::from(self.limits.stream_window));
+        let stream = Stream::new(self.theirs.window, self.limits.first_window);
         self.streams.insert(id, stream);
         Ok(true)
     }

@@ -39,6 +39,8 @@ pub(super) struct Stream {
     pub(super) send_window: i64,
     /// What the other side may send.
     pub(super) receive_window: i64,
+    /// What may lie here unread.
+    pub(super) window: u32,
     /// What was taken and the other side does not know of.
     pub(super) taken: u32,
     /// Whoever waits for what comes.
@@ -63,7 +65,7 @@ pub(crate) enum Lost {
 }
 
 impl Stream {
-    pub(super) fn new(send_window: i64, receive_window: i64) -> Self {
+    pub(super) fn new(send_window: i64, window: u32) -> Self {
         Self {
             heads: VecDeque::new(),
             has_head: false,
@@ -76,7 +78,8 @@ impl Stream {
             we_ended: false,
             lost: None,
             send_window,
-            receive_window,
+            receive_window: i64::from(window),
+            window,
             taken: 0,
             receiver: None,
             sender: None,

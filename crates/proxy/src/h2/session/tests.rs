@@ -19,6 +19,7 @@ use crate::h2::{
 const LIMITS: Limits = Limits {
     streams_max: 10,
     stream_window: 100_000,
+    first_window: 30_000,
     connection_window: 1_000_000,
     head_bytes_max: 65_536,
     table_bytes_max: 4_096,
@@ -196,25 +197,31 @@ fn requests_and_answers_pass_in_parts_of_any_size() {
 
 #[test]
 fn nobody_sends_more_than_the_other_allows() {
-    let (mut client, mut server) = (Side::client(), Side::server());
-    exchange(&mut client, &mut server, 1_000);
-    let id = client.session.open(&request(&[]), false, false).unwrap();
-    let body = vec![1; 1_000_000];
-    let mut sent = 0;
-    loop {
-        match client.send(id, &body[sent..], true) {
-            Poll::Ready(bytes) => sent += bytes.unwrap(),
-            Poll::Pending if client.session.has_out() => {
-                exchange(&mut client, &mut server, 1_000_000);
+    for (is_of_protocol, expected) in [(false, LIMITS.stream_window), (true, LIMITS.first_window)] {
+        let (mut client, mut server) = (Side::client(), Side::server());
+        exchange(&mut client, &mut server, 1_000);
+        let id = if is_of_protocol {
+            client.session.open_for_protocol(&websocket()).unwrap()
+        } else {
+            client.session.open(&request(&[]), false, false).unwrap()
+        };
+        let body = vec![1; 1_000_000];
+        let mut sent = 0;
+        loop {
+            match client.send(id, &body[sent..], true) {
+                Poll::Ready(bytes) => sent += bytes.unwrap(),
+                Poll::Pending if client.session.has_out() => {
+                    exchange(&mut client, &mut server, 1_000_000);
+                }
+                Poll::Pending => break,
             }
-            Poll::Pending => break,
         }
+        assert_eq!(sent, expected as usize);
+        let (received, _) = server.body(id);
+        assert_eq!(received.len(), sent);
+        exchange(&mut client, &mut server, 1_000_000);
+        assert!(client.send(id, &body[sent..], true).is_ready(), "what was taken may come again");
     }
-    assert_eq!(sent, LIMITS.stream_window as usize);
-    let (received, _) = server.body(id);
-    assert_eq!(received.len(), sent);
-    exchange(&mut client, &mut server, 1_000_000);
-    assert!(client.send(id, &body[sent..], true).is_ready(), "what was taken may come again");
 }
 
 #[test]

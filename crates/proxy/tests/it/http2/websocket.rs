@@ -4,6 +4,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -499,6 +503,45 @@ async fn instances_in_http2_are_asked_in_their_version_whatever_the_client_speak
     };
     let all = async { tokio::join!(echo_http2(&instance, 3), new, old, says_length) };
     within("all", all).await;
+}
+
+#[tokio::test]
+async fn clients_that_take_nothing_hold_up_nobody_else_at_an_instance_in_http2() {
+    const SOCKETS: usize = 20;
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let client = told(Client::taking(stream, 8 * 1024 * 1024).await).await;
+    let stalled = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&stalled);
+    let serving = tokio::spawn(async move {
+        let mut server = accept_taking_protocols(&instance).await;
+        while let Some(Ok((asked, mut answers))) = server.accept().await {
+            let mut send = answers.send_response(Response::new(()), false).unwrap();
+            if asked.method() == Method::GET {
+                send.send_data(vec![b'x'; 200_000].into(), true).unwrap();
+                continue;
+            }
+            let mut tunnel = Tunnel { send, body: asked.into_body(), read: Bytes::new() };
+            let counted = Arc::clone(&counted);
+            tokio::spawn(async move {
+                let (pause, piece) = (Duration::from_millis(300), vec![b'x'; 64 * 1024]);
+                while let Ok(sent) = tokio::time::timeout(pause, tunnel.write(&piece)).await {
+                    sent.unwrap();
+                }
+                counted.fetch_add(1, Relaxed);
+                std::future::pending::<()>().await;
+            });
+        }
+    });
+    let mut held = Vec::new();
+    for _ in 0..SOCKETS {
+        held.push(tunnel(&client, "").await);
+    }
+    eventually("all windows to be full", async || stalled.load(Relaxed) == SOCKETS).await;
+    let (head, body) = within("another's answer", client.ask(request("/"))).await;
+    assert_eq!((head.status().as_u16(), body.len()), (200, 200_000));
+    serving.abort();
 }
 
 #[tokio::test]
