@@ -149,6 +149,9 @@ pub(crate) enum Kind {
     /// The instance says that it has not looked at the request: any may be sent again.
     #[error("the instance took no more requests on the connection")]
     Unprocessed,
+    /// A connection to the instance has no room for the request, or will be closed: nothing of it was sent.
+    #[error("there is no room for the request on the connection to the instance")]
+    NoStream,
     /// The answer's head.
     #[error("the instance's answer is malformed: {0}")]
     AnswerHead(HeadError),
@@ -233,7 +236,7 @@ impl ProxyError {
 
     /// The broken connection itself may have been at fault, so that an idempotent request can go out again.
     pub(crate) fn is_reset(&self) -> bool {
-        matches!(self.kind, Kind::Reset(_) | Kind::Unprocessed)
+        matches!(self.kind, Kind::Reset(_) | Kind::Unprocessed | Kind::NoStream)
     }
 }
 
@@ -276,6 +279,7 @@ impl Kind {
             | Self::ApplicationFrozen
             | Self::Reset(_)
             | Self::Unprocessed
+            | Self::NoStream
             | Self::StreamReset
             | Self::AnswerHead(_)
             | Self::Answer(_)
@@ -338,6 +342,7 @@ impl Kind {
             | Self::UpstreamTls(_)
             | Self::Reset(_)
             | Self::Unprocessed
+            | Self::NoStream
             | Self::StreamReset
             | Self::AnswerHead(_)
             | Self::Answer(_)

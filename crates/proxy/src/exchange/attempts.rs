@@ -194,12 +194,16 @@ impl Tries {
     ) -> bool {
         let Some(chosen) = &planned.chosen else { return false };
         let is_repeatable = error.may_retry() || planned.is_idempotent;
+        // Others had the place: nobody was asked, and who finds one is there, or opens a connection of its own.
+        if matches!(error.kind, Kind::NoStream) && connected != Connected::Anew {
+            self.attempts -= 1;
+        }
         if !is_repeatable || self.attempts >= ATTEMPTS_MAX {
             return false;
         }
         match error.kind {
             // Nobody has looked at it: the instance has had enough of the connection, not of requests.
-            Kind::Unprocessed => self.stays_with(worker, planned, chosen),
+            Kind::Unprocessed | Kind::NoStream => self.stays_with(worker, planned, chosen),
             // The instance closed it while it waited in the pool; that says nothing about the instance. One that does so
             // again breaks off.
             Kind::Reset(_) if connected == Connected::Before && !self.has_stayed => {

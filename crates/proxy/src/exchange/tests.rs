@@ -273,6 +273,8 @@ impl AnswerSink<Status> for Told {
 struct Script {
     /// It closes without an answer.
     breaks: bool,
+    /// Others have every place on its connection.
+    is_full: bool,
     statuses: RefCell<VecDeque<u16>>,
     answer: Pipe,
     waker: RefCell<Option<Waker>>,
@@ -326,7 +328,10 @@ impl Upstream<Asked> for Scripts {
         _: std::net::SocketAddr,
         _: Option<std::net::SocketAddr>,
     ) -> Result<(Playing, bool), ProxyError> {
-        Ok((Playing(self.0.borrow_mut().pop_front().unwrap()), false))
+        let script = self.0.borrow_mut().pop_front().unwrap();
+        // Others have them on a connection that one of them opened.
+        let is_joined = script.is_full;
+        Ok((Playing(script), is_joined))
     }
 
     fn pooled(&self, _: Protocol, _: std::net::SocketAddr) -> Option<Playing> {
@@ -359,6 +364,9 @@ impl Call for Playing {
     }
 
     async fn begin(&self, (): &mut (), first: &mut Part, last: bool) -> Result<(), ProxyError> {
+        if self.0.is_full {
+            return Err(ProxyError::unsent(Kind::NoStream));
+        }
         self.send(first, last).await
     }
 
@@ -496,6 +504,16 @@ async fn a_whole_request_is_tried_again_and_answered_with_trailers() {
     assert_eq!((words.join(","), end), ("103,200 true,hello,trailers sum=1".to_owned(), "whole"));
     assert_eq!((broken.heard.take(), broken.is_finished.get()), (vec![Part::Data("body")], false));
     assert_eq!((good.heard.take(), good.is_finished.get()), (vec![Part::Data("body")], true));
+}
+
+#[tokio::test]
+async fn that_others_had_the_place_uses_up_no_attempt() {
+    let full = Rc::new(Script { is_full: true, ..Script::default() });
+    let good = Script::answers(&[200]);
+    good.answer.end();
+    let scripts = [&full, &full, &full, &full, &full, &good];
+    let (words, end, _) = drive(&ended(), &scripts, async |_, _| {}).await;
+    assert_eq!((words.join(","), end), ("200 true".to_owned(), "whole"));
 }
 
 #[tokio::test]

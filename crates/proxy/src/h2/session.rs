@@ -91,6 +91,8 @@ pub(crate) struct Session {
     driver: Option<Waker>,
     /// Those who wait for what the other side asks for.
     greeted: Vec<Waker>,
+    /// How many of them will open a stream then, before anybody else does.
+    reserved: usize,
 }
 
 /// The other side was asked for a sign of life.
@@ -166,6 +168,7 @@ impl Session {
             mute_from: None,
             driver: None,
             greeted: Vec::new(),
+            reserved: 0,
         }
     }
 
@@ -250,6 +253,17 @@ impl Session {
         Poll::Pending
     }
 
+    /// Keeps a place for a stream that is opened later.
+    pub(crate) fn reserve(&mut self) {
+        self.reserved += 1;
+    }
+
+    /// Gives it up, or takes it.
+    pub(crate) fn unreserve(&mut self) {
+        debug_assert!(self.reserved > 0, "who gives a place up has one");
+        self.reserved = self.reserved.saturating_sub(1);
+    }
+
     /// The other side has said what it asks for.
     pub(crate) fn is_greeted(&self) -> bool {
         self.receiving.is_greeted()
@@ -259,8 +273,8 @@ impl Session {
     pub(crate) fn may_open(&self) -> bool {
         !self.is_closed
             && self.leaving == Leaving::No
-            && (self.is_greeted() || self.last_stream == 0)
-            && (self.streams.len() as u64) < u64::from(self.theirs.streams_max)
+            && (self.is_greeted() || (self.last_stream == 0 && self.reserved == 0))
+            && ((self.streams.len() + self.reserved) as u64) < u64::from(self.theirs.streams_max)
             && i64::from(self.last_stream) + 2 <= frame::WINDOW_MAX
     }
 

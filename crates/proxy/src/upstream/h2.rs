@@ -418,9 +418,9 @@ impl<'w> Call<'w> {
         })
     }
 
-    /// A connection that is no good any more, before anything was sent.
+    /// A connection that is no good any more, or has no room, before anything was sent.
     fn unusable() -> ProxyError {
-        ProxyError::unsent(Kind::Reset(io::ErrorKind::NotConnected.into()))
+        ProxyError::unsent(Kind::NoStream)
     }
 
     pub(super) fn into_tunnelled(mut self) -> Tunnelled<'w> {
@@ -475,6 +475,22 @@ async fn open(
         spawn_local(drive(worker, shared.clone(), opening));
     }
     Ok(shared)
+}
+
+/// A place for a stream that waits for the other side's greeting: nobody else is given it.
+struct Reserved<'s>(&'s SharedSession);
+
+impl<'s> Reserved<'s> {
+    fn keep(session: &'s SharedSession) -> Self {
+        session.borrow_mut().reserve();
+        Self(session)
+    }
+}
+
+impl Drop for Reserved<'_> {
+    fn drop(&mut self) {
+        self.0.borrow_mut().unreserve();
+    }
 }
 
 impl Call<'_> {
@@ -550,6 +566,7 @@ impl Call<'_> {
 
     /// Asks for a WebSocket, once the instance has said that it may be asked for one.
     async fn begin_websocket(&self, asks_for: &AsksFor, block: &[u8]) -> Result<(), ProxyError> {
+        let place = Reserved::keep(&self.session);
         let takes = poll_fn(|context| self.session.borrow_mut().poll_takes_protocols(context));
         let takes = self.within(async { takes.await.map_err(|lost| self.broken(lost)) }).await;
         if !takes.map_err(ProxyError::unsent)? {
@@ -557,6 +574,7 @@ impl Call<'_> {
                 "it speaks HTTP/2 without CONNECT for other protocols (RFC 8441)",
             )));
         }
+        drop(place);
         let opened = self.session.borrow_mut().open_for_protocol(block);
         self.has_opened(opened.ok_or_else(Self::unusable)?);
         let _ = self.asks_for.set(asks_for.clone());

@@ -301,6 +301,18 @@ fn until_an_instance_has_said_how_many_it_takes_it_gets_one() {
 }
 
 #[test]
+fn whoever_waits_for_the_greeting_finds_room_after_it() {
+    let mut client = Side::client();
+    client.session.reserve();
+    assert!(!client.session.may_open(), "another may have the only place");
+    // One stream.
+    client.take_in(&frame(Kind::Settings, 0, 0, &[0, 3, 0, 0, 0, 1])).unwrap();
+    assert!(!client.session.may_open());
+    client.session.unreserve();
+    assert!(client.session.open_for_protocol(&websocket()).is_some());
+}
+
+#[test]
 fn heads_wait_until_there_is_room() {
     let mut server = Side::greeted();
     server.take_in(&frame(Kind::Headers, WHOLE, 1, &request(&[]))).unwrap();

@@ -14,7 +14,7 @@ use std::{
 use futures_util::{SinkExt as _, StreamExt as _};
 use h2::{Reason, SendStream, ext::Protocol};
 use proxy::limits::Timeouts;
-use telemetry::{CodeClass, Outcome};
+use telemetry::{CodeClass, Level, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 use tokio_tungstenite::{
     WebSocketStream, accept_async, client_async,
@@ -435,9 +435,13 @@ async fn a_gateway_that_drains_tells_them_and_ends_them_at_its_deadline() {
 
 /// An instance in HTTP/2 that says it takes CONNECT for other protocols.
 async fn accept_taking_protocols(instance: &Instance) -> h2::server::Connection<TcpStream, Bytes> {
-    let stream = instance.accept().await.into_stream();
+    greet(instance.accept().await.into_stream(), 100).await
+}
+
+/// The same on a connection that is there, with room for so many streams.
+async fn greet(stream: TcpStream, streams_max: u32) -> h2::server::Connection<TcpStream, Bytes> {
     let mut settings = h2::server::Builder::new();
-    settings.enable_connect_protocol();
+    settings.enable_connect_protocol().max_concurrent_streams(streams_max);
     within("a handshake", settings.handshake(stream)).await.unwrap()
 }
 
@@ -542,6 +546,41 @@ async fn clients_that_take_nothing_hold_up_nobody_else_at_an_instance_in_http2()
     let (head, body) = within("another's answer", client.ask(request("/"))).await;
     assert_eq!((head.status().as_u16(), body.len()), (200, 200_000));
     serving.abort();
+}
+
+#[tokio::test]
+async fn who_comes_together_before_an_instance_has_said_how_many_it_takes_is_served() {
+    const SOCKETS: usize = 12;
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let client = connected(&proxy).await;
+    let mut waiting = vec![ask(&client, "websocket", "").await];
+    // The others find a connection that says nothing yet.
+    let mut silent = Some(instance.accept().await.into_stream());
+    while waiting.len() < SOCKETS {
+        waiting.push(ask(&client, "websocket", "").await);
+    }
+    let counters = proxy.running.counters();
+    let in_flight = Level::in_flight(telemetry::Role::Gateway);
+    eventually("all to wait", async || counters.level(in_flight) as usize == SOCKETS).await;
+    let mut served = Vec::new();
+    for streams in [5, 5, 2] {
+        let stream = match silent.take() {
+            Some(stream) => stream,
+            None => instance.accept().await.into_stream(),
+        };
+        let mut server = greet(stream, 5).await;
+        for _ in 0..streams {
+            let (_, mut answers) = within("a request", server.accept()).await.unwrap().unwrap();
+            served.push(answers.send_response(Response::new(()), false).unwrap());
+        }
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
+    }
+    for waits in waiting {
+        opened(waits).await;
+    }
+    let more = tokio::time::timeout(Duration::from_millis(100), instance.accept());
+    assert!(more.await.is_err(), "one more connection");
 }
 
 #[tokio::test]
