@@ -95,6 +95,8 @@ struct Planned<'p> {
     picture: &'p Picture,
     started: Instant,
     is_idempotent: bool,
+    /// It asks for another protocol.
+    asks_to_switch: bool,
     /// What is spoken with whoever is chosen.
     protocol: Protocol,
     patience: Patience,
@@ -270,6 +272,7 @@ impl<U, S> Exchange<'_, U, S> {
         let decided = decide.plan(worker, picture, &mut head, found, &mut written);
         let is_idempotent = is_idempotent(&head);
         drop(head);
+        let asks_to_switch = request.asks_to_switch();
         let planned = decided.map(|plan| {
             let patience = Patience::new(worker, &plan, request, started);
             let protocol = plan.protocol.unwrap_or(R::PROTOCOL);
@@ -279,7 +282,9 @@ impl<U, S> Exchange<'_, U, S> {
                 plan,
                 picture,
                 started,
-                is_idempotent,
+                // What it opens may be there although nobody has heard of it (RFC 9110 §9.3.6).
+                is_idempotent: is_idempotent && !asks_to_switch,
+                asks_to_switch,
                 protocol,
                 patience,
                 chosen: None,

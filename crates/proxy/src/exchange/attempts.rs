@@ -69,6 +69,8 @@ impl Tries {
                     (chosen.map_err(|error| error.kind)?, false)
                 }
             };
+            // A connection that waited in the pool may be closed just now, and it could not be sent again.
+            let fresh = fresh || planned.needs_fresh();
             planned.chosen = Some(chosen);
             if worker.is_mute(chosen.address) && planned.plan.unreachable.is_some() {
                 return Err(Kind::ApplicationMute);
@@ -276,6 +278,12 @@ impl Tries {
 }
 
 impl Planned<'_> {
+    /// Connections in HTTP/1.1 are a tunnel's own from its beginning; others are shared, and are closed with notice.
+    #[inline]
+    fn needs_fresh(&self) -> bool {
+        self.asks_to_switch && self.protocol.version == Version::Http1
+    }
+
     #[inline]
     fn choose(
         &self,

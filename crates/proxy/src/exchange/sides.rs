@@ -109,6 +109,11 @@ pub(crate) trait Request {
         None
     }
 
+    /// It asks for another protocol, which one answer begins: no method that means the same when it is sent twice.
+    fn asks_to_switch(&self) -> bool {
+        false
+    }
+
     /// Its head, for whoever decides. What is dropped there does not go on.
     fn head(&mut self) -> impl Head<'_>;
 

@@ -1,5 +1,7 @@
 //! What is tried again and what is not, and which instances are put aside.
 
+use std::time::Duration;
+
 use telemetry::Count;
 
 use crate::world::{Instance, Proxy, World, get, nobody, status};
@@ -61,6 +63,32 @@ async fn a_pooled_connection_that_was_closed_is_not_noticed_by_clients() {
     server.send(OK).await;
     assert_eq!(status(&client.head().await), 200);
     proxy.counted(Count::RetriedStale, 1).await;
+}
+
+#[tokio::test]
+async fn an_upgrade_goes_out_once_and_on_a_new_connection() {
+    let instance = Instance::new().await;
+    let other = Instance::new().await;
+    let proxy = Proxy::gateway(&World::new(&[instance.address]));
+    let mut client = proxy.client().await;
+    client.send(&get("/1")).await;
+    let mut pooled = instance.accept().await;
+    pooled.head().await;
+    pooled.send(OK).await;
+    client.head().await;
+    proxy.publish.send_replace(World::new(&[instance.address, other.address]).publish());
+    client.send("GET /2 HTTP/1.1\r\nHost: shop\r\nConnection: upgrade\r\nUpgrade: x\r\n\r\n").await;
+    // Whoever opens a session for it has opened one by now.
+    let (mut asked, not_asked) = tokio::select! {
+        asked = instance.accept() => (asked, &other),
+        asked = other.accept() => (asked, &instance),
+    };
+    assert!(asked.head().await.starts_with("GET /2 "));
+    asked.abort();
+    let (head, _) = client.answer().await;
+    assert_eq!(status(&head), 502);
+    let again = tokio::time::timeout(Duration::from_millis(100), not_asked.accept());
+    assert!(again.await.is_err(), "it was sent once more");
 }
 
 #[tokio::test]

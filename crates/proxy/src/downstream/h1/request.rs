@@ -55,6 +55,10 @@ impl<'c> sides::Request for Request<'c> {
 
     const PROTOCOL: Protocol = Protocol::HTTP1;
 
+    fn asks_to_switch(&self) -> bool {
+        self.head.upgrade.is_some()
+    }
+
     fn head(&mut self) -> impl Head<'_> {
         Received::new(&mut self.head, self.received.filled())
     }

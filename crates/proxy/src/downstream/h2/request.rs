@@ -91,6 +91,10 @@ impl<'c> sides::Request for Request<'c> {
         self.caller_waits
     }
 
+    fn asks_to_switch(&self) -> bool {
+        self.is_websocket
+    }
+
     fn head(&mut self) -> impl Head<'_> {
         Received::new(&mut self.head, &self.text)
     }

@@ -622,6 +622,24 @@ async fn what_an_instance_in_http2_refuses_is_answered_as_it_says() {
 }
 
 #[tokio::test]
+async fn an_instance_in_http2_that_breaks_off_has_had_its_only_handshake() {
+    let instances = [Instance::new().await, Instance::new().await];
+    let proxy = Proxy::gateway(&behind(&[instances[0].address, instances[1].address]));
+    let client = connected(&proxy).await;
+    let (told, _send) = ask(&client, "websocket", "").await;
+    let (stream, other) = tokio::select! {
+        asked = instances[0].accept() => (asked.into_stream(), &instances[1]),
+        asked = instances[1].accept() => (asked.into_stream(), &instances[0]),
+    };
+    let mut server = greet(stream, 100).await;
+    let asked = within("a request", server.accept()).await.unwrap().unwrap();
+    drop((server, asked));
+    assert_eq!(within("an answer", told).await.unwrap().status(), 502);
+    let again = tokio::time::timeout(Duration::from_millis(100), other.accept());
+    assert!(again.await.is_err(), "it was sent once more");
+}
+
+#[tokio::test]
 async fn a_sidecar_asks_its_application_as_it_was_asked() {
     let application = Instance::new().await;
     let proxy = Proxy::sidecar(&World::new(&[]), None, application.address);
