@@ -7,7 +7,10 @@ use thiserror::Error;
 
 use crate::{
     h1::{body::BodyError, head::HeadError},
-    h2::{error::Fatal, head::Malformed},
+    h2::{
+        error::{Code, Fatal},
+        head::Malformed,
+    },
     peers::Refused,
 };
 
@@ -146,6 +149,9 @@ pub(crate) enum Kind {
     /// The instance reset the stream: it has looked at the request, and said so.
     #[error("the instance reset the request's stream")]
     StreamReset,
+    /// It reset the stream of a CONNECT for a WebSocket: it does not want this one.
+    #[error("the instance opened no WebSocket: it reset the stream with {0}")]
+    WebSocketReset(Code),
     /// The instance says that it has not looked at the request: any may be sent again.
     #[error("the instance took no more requests on the connection")]
     Unprocessed,
@@ -286,6 +292,7 @@ impl Kind {
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade
             | Self::NoWebSocket(_)
+            | Self::WebSocketReset(_)
             | Self::Lost(_)
             | Self::AnswerTimeout => Origin::Upstream,
         }
@@ -348,7 +355,8 @@ impl Kind {
             | Self::Answer(_)
             | Self::InterimAnswers
             | Self::UnexpectedUpgrade
-            | Self::NoWebSocket(_) => 502,
+            | Self::NoWebSocket(_)
+            | Self::WebSocketReset(_) => 502,
             Self::Application(_) | Self::ApplicationMute => Refused::Unreachable.status(),
             Self::ApplicationUnanswered(_) | Self::ApplicationFrozen => {
                 Refused::Unanswered.status()

@@ -1,5 +1,7 @@
 //! What ends streams and connections (RFC 9113 §5.4, §7).
 
+use std::fmt;
+
 use thiserror::Error;
 
 /// Why something ends, as it is told the other side.
@@ -41,6 +43,28 @@ impl Code {
             0xd => Self::Http11Required,
             _ => Self::Internal,
         }
+    }
+}
+
+impl fmt::Display for Code {
+    /// As the standard calls it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoError => "NO_ERROR",
+            Self::Protocol => "PROTOCOL_ERROR",
+            Self::Internal => "INTERNAL_ERROR",
+            Self::FlowControl => "FLOW_CONTROL_ERROR",
+            Self::SettingsTimeout => "SETTINGS_TIMEOUT",
+            Self::StreamClosed => "STREAM_CLOSED",
+            Self::FrameSize => "FRAME_SIZE_ERROR",
+            Self::RefusedStream => "REFUSED_STREAM",
+            Self::Cancel => "CANCEL",
+            Self::Compression => "COMPRESSION_ERROR",
+            Self::Connect => "CONNECT_ERROR",
+            Self::EnhanceYourCalm => "ENHANCE_YOUR_CALM",
+            Self::InadequateSecurity => "INADEQUATE_SECURITY",
+            Self::Http11Required => "HTTP_1_1_REQUIRED",
+        })
     }
 }
 

@@ -499,7 +499,12 @@ impl Call<'_> {
         match lost {
             Lost::Unprocessed => Kind::Unprocessed,
             Lost::Malformed(malformed) => Kind::Answer(malformed),
-            Lost::Reset(_) => Kind::StreamReset,
+            Lost::Reset(code) => match code {
+                // Any reset may be how a server declines a handshake, but for those that are about itself.
+                Code::Internal | Code::EnhanceYourCalm => Kind::StreamReset,
+                _ if self.asks_for.get().is_some() => Kind::WebSocketReset(code),
+                _ => Kind::StreamReset,
+            },
             Lost::Closed => Kind::Reset(io::ErrorKind::UnexpectedEof.into()),
             Lost::GivenUp => match self.connection.lost.get() {
                 Some(lost) => Kind::Lost(lost),

@@ -622,6 +622,37 @@ async fn what_an_instance_in_http2_refuses_is_answered_as_it_says() {
 }
 
 #[tokio::test]
+async fn an_instance_in_http2_that_declines_by_a_reset_is_not_to_blame() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let client = connected(&proxy).await;
+    let reasons = [Reason::HTTP_1_1_REQUIRED, Reason::PROTOCOL_ERROR, Reason::CANCEL];
+    let faults = [Reason::INTERNAL_ERROR, Reason::ENHANCE_YOUR_CALM, Reason::INTERNAL_ERROR];
+    let serving = tokio::spawn(async move {
+        let mut server = accept_taking_protocols(&instance).await;
+        let mut reasons = reasons.into_iter().chain(faults);
+        while let Some(Ok((_, mut answers))) = server.accept().await {
+            answers.send_reset(reasons.next().unwrap());
+        }
+    });
+    for said in ["HTTP_1_1_REQUIRED", "PROTOCOL_ERROR", "CANCEL"] {
+        let (told, _send) = ask(&client, "websocket", "").await;
+        let (head, body) = within("an answer", told).await.unwrap().into_parts();
+        assert_eq!(head.status, 502);
+        let text = String::from_utf8(whole(body).await.0).unwrap();
+        assert!(text.contains(&format!("reset the stream with {said}")), "{text}");
+        assert!(proxy.running.unreachable().is_empty(), "{said}");
+    }
+    for _ in faults {
+        assert!(proxy.running.unreachable().is_empty());
+        let (told, _send) = ask(&client, "websocket", "").await;
+        assert_eq!(within("an answer", told).await.unwrap().status(), 502);
+    }
+    eventually("it to be put aside", async || proxy.running.unreachable().len() == 1).await;
+    serving.abort();
+}
+
+#[tokio::test]
 async fn an_instance_in_http2_that_breaks_off_has_had_its_only_handshake() {
     let instances = [Instance::new().await, Instance::new().await];
     let proxy = Proxy::gateway(&behind(&[instances[0].address, instances[1].address]));
