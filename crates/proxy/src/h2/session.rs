@@ -283,9 +283,10 @@ impl Session {
         self.streams.values().any(|stream| !stream.has_head && stream.lost.is_none())
     }
 
-    /// Whether all of a stream has been said by this side.
+    /// Whether all of a request has been said by this side. What follows one for another protocol is none of it.
     pub(crate) fn has_said_all(&self, id: u32) -> bool {
-        self.streams.get(&id).is_some_and(|stream| stream.we_ended)
+        let is_all = |it: &Stream| it.we_ended || (it.is_of_protocol && !it.has_head);
+        self.streams.get(&id).is_some_and(is_all)
     }
 
     /// Changes whenever anything comes.

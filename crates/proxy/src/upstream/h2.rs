@@ -741,6 +741,30 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn whoever_hangs_on_a_websocket_is_known_too() {
+        // The same with CONNECT for other protocols.
+        const TAKES_PROTOCOLS: [u8; 15] = [0, 0, 6, 4, 0, 0, 0, 0, 0, 0, 8, 0, 0, 0, 1];
+        let metrics = telemetry::Metrics::default();
+        let worker = Worker::alone(&metrics);
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let stream = TcpStream::connect(address).await.unwrap();
+        let connection = Connection::new(stream, address, &worker.deadlines);
+        let session = Rc::new(RefCell::new(Session::client(LIMITS, 0)));
+        session.borrow_mut().receive(&TAKES_PROTOCOLS, &worker.buffers, 0).unwrap();
+        let call = Call::on(&worker, Shared { session, connection });
+        let asks_for = Some(AsksFor { accept: None });
+        let block = Vec::new();
+        let mut message =
+            Message { block, is_head: false, is_grpc: false, asks_for, told_ms: None };
+        call.begin(&mut message, &mut Piece::default(), true).await.unwrap();
+        call.expect_by(u64::MAX);
+        let waits = call.within(pending::<Result<(), Kind>>());
+        assert!(tokio::time::timeout(Duration::from_secs(600), waits).await.is_err());
+        assert_eq!(take_unanswered(&worker, address), 1);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_call_of_grpc_that_waits_on_a_connection_that_lives_is_held_against_nobody() {
         const PING_ACKNOWLEDGED: [u8; 9] = [0, 0, 8, 6, 1, 0, 0, 0, 0];
         let metrics = telemetry::Metrics::default();
