@@ -56,6 +56,9 @@ pub(crate) enum Kind {
     /// CONNECT that asks for another protocol than WebSocket (RFC 8441).
     #[error("a stream can be a WebSocket, and nothing else: its :protocol is not supported")]
     StreamProtocol,
+    /// An upgrade in HTTP/1.1 for which the proxy itself is the WebSocket's server (RFC 6455 §4.2.1).
+    #[error("a WebSocket is asked for with one Sec-WebSocket-Key, which is 16 bytes in base64")]
+    WebSocketKey,
     /// A request to a forward proxy that does not name its server.
     #[error("a forward proxy needs an absolute http:// target")]
     NotAbsolute,
@@ -261,6 +264,7 @@ impl Kind {
             | Self::Outdated
             | Self::ConnectMethod
             | Self::StreamProtocol
+            | Self::WebSocketKey
             | Self::NotAbsolute
             | Self::NotLocal
             | Self::Forbidden(_) => Origin::Client,
@@ -322,6 +326,7 @@ impl Kind {
             )
             | Self::RequestBody(_)
             | Self::Connection(_)
+            | Self::WebSocketKey
             | Self::NotAbsolute => 400,
             Self::RequestTimeout => 408,
             // Nobody reads it; it is what logs and counters show.

@@ -273,11 +273,12 @@ impl<U, S> Exchange<'_, U, S> {
         let is_idempotent = is_idempotent(&head);
         drop(head);
         let asks_to_switch = request.asks_to_switch();
-        let planned = decided.map(|plan| {
+        let planned = decided.and_then(|plan| {
             let patience = Patience::new(worker, &plan, request, started);
             let protocol = plan.protocol.unwrap_or(R::PROTOCOL);
             let message =
                 self.upstream.message(protocol, request, patience.told_ms(), &written, &plan.edits);
+            let message = message.map_err(NoPlan::Refuse)?;
             let planned = Planned {
                 plan,
                 picture,
@@ -290,7 +291,7 @@ impl<U, S> Exchange<'_, U, S> {
                 chosen: None,
                 is_unanswered: Cell::new(false),
             };
-            (planned, message)
+            Ok((planned, message))
         });
         worker.buffers.give_write(written.into_memory());
         planned

@@ -71,8 +71,8 @@ where
         told_ms: Option<u64>,
         written: &Written,
         edits: &Edits<'_>,
-    ) -> Message {
-        match protocol.version {
+    ) -> Result<Message, Kind> {
+        Ok(match protocol.version {
             Version::Http1 => {
                 let mut message = h1::Message::new(self.0, request, written, edits);
                 if R::PROTOCOL.version == Version::Http2 {
@@ -84,12 +84,12 @@ where
                 let scheme = protocol.scheme();
                 // What a client in HTTP/1.1 calls its key is part of the request.
                 let needs_key = R::PROTOCOL.version == Version::Http1;
-                let asks_for = h2::AsksFor::read(request, needs_key);
+                let asks_for = h2::AsksFor::read(request, needs_key)?;
                 let message =
                     h2::Message::new(self.0, scheme, request, asks_for, told_ms, written, edits);
                 Message::Http2(message)
             }
-        }
+        })
     }
 
     #[inline]

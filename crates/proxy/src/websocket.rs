@@ -32,22 +32,26 @@ pub(crate) fn is_of_handshake(name: &[u8]) -> bool {
     name.eq_ignore_ascii_case(KEY) || name.eq_ignore_ascii_case(ACCEPT)
 }
 
-/// Whether a request asks for one. In HTTP/1.1 that takes a key; what has none goes on as any request does.
-pub(crate) fn is_asked_for(head: &RequestHead, bytes: &[u8], needs_key: bool) -> bool {
+/// Whether a request asks for one.
+pub(crate) fn is_asked_for(head: &RequestHead, bytes: &[u8]) -> bool {
     let is_named = head.upgrade.is_some_and(|protocol| is_name(protocol.of(bytes)));
-    is_named
-        && head.method.of(bytes) == b"GET"
-        && (!needs_key || key(head.fields(), bytes).is_some())
+    is_named && head.method.of(bytes) == b"GET"
 }
 
-fn key<'b>(fields: &[Field], bytes: &'b [u8]) -> Option<&'b [u8]> {
-    let mut keys = fields.iter().filter(|it| it.name_of(bytes).eq_ignore_ascii_case(KEY));
-    keys.next().map(|it| it.value.of(bytes))
+/// What a client in HTTP/1.1 must be answered with. `None`: it has not asked with one key as there must be.
+pub(crate) fn accept_of(fields: &[Field], bytes: &[u8]) -> Option<Box<str>> {
+    let is_key = |it: &&Field| it.keep && it.name_of(bytes).eq_ignore_ascii_case(KEY);
+    let mut keys = fields.iter().filter(is_key).map(|it| it.value.of(bytes));
+    match (keys.next(), keys.next()) {
+        (Some(only), None) if is_key_valid(only) => Some(accept(only).into()),
+        _ => None,
+    }
 }
 
-/// What the client's key must be answered with.
-pub(crate) fn accept_of(head: &RequestHead, bytes: &[u8]) -> Option<Box<str>> {
-    key(head.fields(), bytes).map(|key| accept(key).into())
+/// 16 bytes in base64, of which the last digit may say more than there is room for: so have it others' servers.
+fn is_key_valid(key: &[u8]) -> bool {
+    let is_digit = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    key.strip_suffix(b"==").is_some_and(|it| it.len() == 22 && it.iter().all(is_digit))
 }
 
 fn accept(key: &[u8]) -> String {
@@ -121,6 +125,27 @@ mod tests {
     #[test]
     fn keys_are_answered_as_the_standard_shows() {
         assert_eq!(accept(b"dGhlIHNhbXBsZSBub25jZQ=="), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    }
+
+    #[test]
+    fn a_key_is_sixteen_bytes_once() {
+        let good = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
+        for (fields, is_fine) in [
+            (good.to_owned(), true),
+            (String::new(), false),
+            (good.repeat(2), false),
+            (format!("{good}Sec-WebSocket-Key:\r\n"), false),
+            ("Sec-WebSocket-Key: x\r\n".into(), false),
+            ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ\r\n".into(), false),
+            ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZWU=\r\n".into(), false),
+            ("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub2-jZQ==\r\n".into(), false),
+            // It is for this connection alone, and no more.
+            (format!("{good}Connection: sec-websocket-key\r\n"), false),
+        ] {
+            let text = format!("HTTP/1.1 200 x\r\n{fields}\r\n");
+            let shown = accept_of(answer(&text).fields(), text.as_bytes());
+            assert_eq!(shown.is_some(), is_fine, "{text}");
+        }
     }
 
     #[test]

@@ -214,7 +214,7 @@ pub(crate) trait Upstream<R: Request> {
     type Call: Call<Piece = <R::Body as RequestBody>::Piece>;
 
     /// Readies a request to be sent in some protocol, as often as it takes. `told_ms`: until this time of the thread's
-    /// clock its caller waits, as the instance is told.
+    /// clock its caller waits, as the instance is told. An error: it asks for what that protocol has, in a wrong way.
     fn message(
         &self,
         protocol: Protocol,
@@ -222,7 +222,7 @@ pub(crate) trait Upstream<R: Request> {
         told_ms: Option<u64>,
         written: &Written,
         edits: &Edits<'_>,
-    ) -> <Self::Call as Call>::Message;
+    ) -> Result<<Self::Call as Call>::Message, Kind>;
 
     /// Puts a small first piece into the message itself, so that it can be given back before the answer.
     fn join(

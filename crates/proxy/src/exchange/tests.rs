@@ -312,7 +312,16 @@ impl Drop for Playing {
 impl Upstream<Asked> for Scripts {
     type Call = Playing;
 
-    fn message(&self, _: Protocol, _: &Asked, _: Option<u64>, _: &Written, _: &Edits<'_>) {}
+    fn message(
+        &self,
+        _: Protocol,
+        _: &Asked,
+        _: Option<u64>,
+        _: &Written,
+        _: &Edits<'_>,
+    ) -> Result<(), Kind> {
+        Ok(())
+    }
 
     fn join(&self, (): &mut (), _: &mut Part) {}
 

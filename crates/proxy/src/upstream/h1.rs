@@ -94,7 +94,7 @@ impl Message {
     /// Asks for a WebSocket in its client's place, which speaks HTTP/2, where it wants one.
     pub(super) fn begin_handshake(&mut self, worker: &Worker, request: &impl ReadHead) {
         let (head, bytes) = request.read_head();
-        if websocket::is_asked_for(head, bytes, false) {
+        if websocket::is_asked_for(head, bytes) {
             let handshake = Handshake::begin(worker.random_bytes(), &mut self.bytes);
             self.handshake = Some(Box::new(handshake));
         }

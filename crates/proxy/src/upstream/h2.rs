@@ -134,11 +134,17 @@ pub(super) struct AsksFor {
 }
 
 impl AsksFor {
-    /// `needs_key`: its client speaks HTTP/1.1.
-    pub(super) fn read(request: &impl ReadHead, needs_key: bool) -> Option<Self> {
+    /// `needs_key`: its client speaks HTTP/1.1, and this proxy is the server that it shakes hands with.
+    pub(super) fn read(request: &impl ReadHead, needs_key: bool) -> Result<Option<Self>, Kind> {
         let (head, bytes) = request.read_head();
-        websocket::is_asked_for(head, bytes, needs_key)
-            .then(|| Self { accept: websocket::accept_of(head, bytes) })
+        if !websocket::is_asked_for(head, bytes) {
+            return Ok(None);
+        }
+        let accept = websocket::accept_of(head.fields(), bytes).filter(|_| needs_key);
+        if needs_key && accept.is_none() {
+            return Err(Kind::WebSocketKey);
+        }
+        Ok(Some(Self { accept }))
     }
 }
 

@@ -622,6 +622,20 @@ async fn what_an_instance_in_http2_refuses_is_answered_as_it_says() {
 }
 
 #[tokio::test]
+async fn a_handshake_that_no_server_would_take_is_refused() {
+    let proxy = Proxy::gateway(&behind(&[instances::serve(Instance::new().await, "http2")]));
+    for key in ["", "Sec-WebSocket-Key: x\r\n"] {
+        let mut client = proxy.client().await;
+        let handshake =
+            "Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n";
+        client.send(&format!("GET /ws HTTP/1.1\r\nHost: shop\r\n{handshake}{key}\r\n")).await;
+        let (head, body) = client.answer().await;
+        assert_eq!(status(&head), 400, "{key}");
+        assert!(body.contains("one Sec-WebSocket-Key"), "{body}");
+    }
+}
+
+#[tokio::test]
 async fn an_instance_in_http2_that_declines_by_a_reset_is_not_to_blame() {
     let instance = Instance::new().await;
     let proxy = Proxy::gateway(&behind(&[instance.address]));
