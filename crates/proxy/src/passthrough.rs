@@ -2,14 +2,17 @@
 
 use std::{
     cell::{Cell, RefCell},
-    future::poll_fn,
+    future::{Future as _, pending, poll_fn},
     io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::{Sleep, sleep_until},
+};
 
 /// Bytes one read takes at most: what a socket has ready at 10 Gbit/s within 13 µs, so that one busy connection
 /// does not keep its thread from the others.
@@ -66,12 +69,24 @@ pub(crate) struct Passed {
     pub(crate) to_caller: u64,
 }
 
+/// How long a connection may stand still.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Patience {
+    /// Nothing moves in either direction.
+    pub(crate) idle: Duration,
+    /// A side takes nothing of what waits for it, whatever moves the other way. `None`: for as long as anything moves.
+    pub(crate) untaken: Option<Duration>,
+}
+
 /// Why copying stopped before both sides had ended.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PassError {
     /// Nothing moved in either direction for the idle time.
     #[error("pass bytes through: nothing moved for {} s", .0.as_secs())]
     Idle(Duration),
+    /// Bytes waited in one direction for the time that a side has to take some.
+    #[error("pass bytes through: nothing was taken of what waited for {} s", .0.as_secs())]
+    Untaken(Duration),
     /// The caller's socket failed.
     #[error("pass bytes through: the caller's connection")]
     Caller(#[source] io::Error),
@@ -81,7 +96,7 @@ pub(crate) enum PassError {
 }
 
 /// Copies both ways until both sides have ended. When one side ends its sending, the other is told so (half-close)
-/// and may go on. `clock` is the thread's coarse clock; when nothing moves for `idle`, copying ends. `passed` is
+/// and may go on. `clock` is the thread's coarse clock; copying ends where `patience` does. `passed` is
 /// kept current, so that it is right also after an error.
 pub(crate) async fn pass_through<C, I>(
     caller: &mut C,
@@ -89,7 +104,7 @@ pub(crate) async fn pass_through<C, I>(
     already_read: AlreadyRead<'_>,
     buffers: &impl Buffers,
     clock: &impl Fn() -> Instant,
-    idle: Duration,
+    patience: Patience,
     passed: &Cell<Passed>,
 ) -> Result<(), PassError>
 where
@@ -110,23 +125,83 @@ where
     };
     let mut there = Direction::new(already_read.from_caller, buffers);
     let mut back = Direction::new(already_read.from_instance, buffers);
+    let waiting = Waiting::default();
+    let Patience { idle, untaken } = patience;
     let copying = poll_fn(|context| {
-        let there =
+        let has_there =
             there.poll(context, caller, instance, &to_instance).map_err(|end| match end {
                 Failed::Reading(error) => PassError::Caller(error),
                 Failed::Writing(error) => PassError::Instance(error),
             })?;
-        let back = back.poll(context, instance, caller, &to_caller).map_err(|end| match end {
-            Failed::Reading(error) => PassError::Instance(error),
-            Failed::Writing(error) => PassError::Caller(error),
-        })?;
-        if there.is_ready() && back.is_ready() { Poll::Ready(Ok(())) } else { Poll::Pending }
+        let has_back =
+            back.poll(context, instance, caller, &to_caller).map_err(|end| match end {
+                Failed::Reading(error) => PassError::Instance(error),
+                Failed::Writing(error) => PassError::Caller(error),
+            })?;
+        if untaken.is_some() {
+            let Passed { to_instance, to_caller } = passed.get();
+            waiting.there.note(there.has_waiting().then_some(to_instance), clock);
+            waiting.back.note(back.has_waiting().then_some(to_caller), clock);
+        }
+        if has_there.is_ready() && has_back.is_ready() {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
     });
     tokio::select! {
         biased;
         ended = copying => ended,
         () = idle_for(idle, &moved_at) => Err(PassError::Idle(idle)),
+        untaken = untaken_for(untaken, &waiting) => Err(PassError::Untaken(untaken)),
     }
+}
+
+/// What waits to be taken, each way.
+#[derive(Debug, Default)]
+struct Waiting {
+    there: Since,
+    back: Since,
+}
+
+/// How much had passed in a direction when bytes began to wait there of which none was taken since, and when.
+#[derive(Debug, Default)]
+struct Since(Cell<Option<(u64, Instant)>>);
+
+impl Since {
+    /// `passed`: how much has, where something waits.
+    fn note(&self, passed: Option<u64>, clock: &impl Fn() -> Instant) {
+        let before = self.0.get();
+        if before.map(|(passed, _)| passed) != passed {
+            self.0.set(passed.map(|passed| (passed, clock())));
+        }
+    }
+}
+
+impl Waiting {
+    fn oldest(&self) -> Option<Instant> {
+        let waits = [&self.there, &self.back].into_iter().filter_map(|it| it.0.get());
+        waits.map(|(_, since)| since).min()
+    }
+}
+
+/// Waits until bytes have waited for so long. It is looked at in every turn of its connection, so that the timer is set only
+/// where something waits, and not anew for every byte.
+async fn untaken_for(untaken: Option<Duration>, waiting: &Waiting) -> Duration {
+    let Some(untaken) = untaken else { return pending().await };
+    let mut timer: Option<Pin<Box<Sleep>>> = None;
+    poll_fn(|context| {
+        while let Some(until) = waiting.oldest().and_then(|since| since.checked_add(untaken)) {
+            let sleep = timer.get_or_insert_with(|| Box::pin(sleep_until(until.into())));
+            ready!(sleep.as_mut().poll(context));
+            if sleep.deadline() >= until.into() {
+                return Poll::Ready(untaken);
+            }
+            sleep.as_mut().reset(until.into());
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// Waits until nothing has moved for `idle`. One timer a connection, not set anew for every byte.
@@ -235,6 +310,11 @@ impl<'a, B: Buffers> Direction<'a, B> {
         }
         ready!(polled).map_err(Failed::Reading)?;
         Poll::Ready(Ok(filled > 0))
+    }
+
+    /// Bytes that the writer has not taken.
+    fn has_waiting(&self) -> bool {
+        self.held.is_some() || !self.first.is_empty()
     }
 
     fn give_back(&mut self) {

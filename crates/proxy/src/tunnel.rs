@@ -6,7 +6,7 @@ use telemetry::Count;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    passthrough::{AlreadyRead, Passed, pass_through},
+    passthrough::{AlreadyRead, Passed, Patience, pass_through},
     worker::Worker,
 };
 
@@ -14,6 +14,11 @@ use crate::{
 pub(crate) trait Cut {
     /// Has it reset when it is closed: what passed was not all.
     fn cut(&self);
+
+    /// It is a stream of a connection that others share.
+    fn is_stream(&self) -> bool {
+        false
+    }
 
     /// What goes out there is counted as it goes out.
     fn is_counted(&self) -> bool {
@@ -34,13 +39,19 @@ pub(crate) async fn relay(
     already_read: AlreadyRead<'_>,
 ) {
     let passed = Cell::new(Passed::default());
+    // Of a connection that is a tunnel's own a side may do as it likes.
+    let is_shared = caller.is_stream() || instance.is_stream();
+    let patience = Patience {
+        idle: worker.timeouts.tunnel,
+        untaken: is_shared.then_some(worker.timeouts.body),
+    };
     let ended = pass_through(
         &mut caller,
         &mut instance,
         already_read,
         &worker.tunnel_buffers,
         &Instant::now,
-        worker.timeouts.tunnel,
+        patience,
         &passed,
     )
     .await;

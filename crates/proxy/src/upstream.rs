@@ -282,4 +282,8 @@ impl Cut for Stream<'_> {
             Self::Right(stream) => stream.cut(),
         }
     }
+
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Right(_))
+    }
 }

@@ -44,6 +44,10 @@ impl Cut for Tunnelled<'_> {
         self.session.borrow_mut().release(self.id, Code::Cancel, &self.worker.buffers);
     }
 
+    fn is_stream(&self) -> bool {
+        true
+    }
+
     fn is_counted(&self) -> bool {
         true
     }

@@ -28,6 +28,10 @@ impl Buffers for Counted {
 
 const IDLE: Duration = Duration::from_secs(30);
 
+const UNTAKEN: Duration = Duration::from_secs(100);
+
+const PATIENCE: Patience = Patience { idle: IDLE, untaken: Some(UNTAKEN) };
+
 fn clock() -> Instant {
     time::Instant::now().into_std()
 }
@@ -54,7 +58,7 @@ async fn with_pass<F: Future<Output = ()>>(
         already_read,
         &buffers,
         &clock,
-        IDLE,
+        PATIENCE,
         &passed,
     );
     let (result, ()) = tokio::join!(pass, script(caller, instance));
@@ -127,6 +131,28 @@ async fn it_ends_when_nothing_moves_and_not_before() {
     assert_eq!(outcome.passed, Passed { to_instance: 4, to_caller: 0 });
 }
 
+#[tokio::test(start_paused = true)]
+async fn it_ends_where_one_side_takes_nothing_whatever_moves_the_other_way() {
+    let outcome = with_pass(AlreadyRead::default(), 64, async |mut caller, mut instance| {
+        // As much again waits for its socket.
+        instance.write_all(&[1; 128]).await.unwrap();
+        for at in 1..=12 {
+            time::sleep(Duration::from_secs(22)).await;
+            caller.write_all(b".").await.unwrap();
+            if at == 4 {
+                // From here on it has as long once more.
+                caller.read_exact(&mut [0; 64]).await.unwrap();
+                instance.write_all(&[1; 64]).await.unwrap();
+            }
+        }
+    })
+    .await;
+    assert!(matches!(outcome.result, Err(PassError::Untaken(UNTAKEN))), "{:?}", outcome.result);
+    // After 188 s.
+    assert_eq!(outcome.passed, Passed { to_instance: 8, to_caller: 128 });
+    assert_eq!(outcome.buffers_out, 0);
+}
+
 #[tokio::test]
 async fn a_quiet_connection_holds_no_buffer_and_a_blocked_one_holds_one() {
     let (mut caller, mut caller_end) = duplex(64);
@@ -139,7 +165,7 @@ async fn a_quiet_connection_holds_no_buffer_and_a_blocked_one_holds_one() {
         already_read,
         &buffers,
         &clock,
-        IDLE,
+        PATIENCE,
         &passed,
     ));
     let mut poll_once =

@@ -405,6 +405,20 @@ async fn one_on_which_nothing_moves_ends_in_time() {
 }
 
 #[tokio::test]
+async fn one_of_which_nothing_is_taken_ends_in_time() {
+    let instance = Instance::new().await;
+    let timeouts = Timeouts { body: Duration::from_millis(300), ..Timeouts::default() };
+    let proxy = Proxy::gateway_with(&world(&[instance.address]), 1, timeouts);
+    let client = connected(&proxy).await;
+    let (mut tunnel, server) = under_way(&client, &instance).await;
+    let mut server = server.into_stream();
+    let speaking = async { while server.write(&[b'x'; 64 * 1024]).await.is_ok() {} };
+    let reset = std::future::poll_fn(|context| tunnel.send.poll_reset(context));
+    let (reset, ()) = within("a reset", async { tokio::join!(reset, speaking) }).await;
+    assert_eq!(reset.unwrap(), Reason::CANCEL);
+}
+
+#[tokio::test]
 async fn a_gateway_that_drains_tells_them_and_ends_them_at_its_deadline() {
     for waits in [true, false] {
         let instance = Instance::new().await;
