@@ -214,6 +214,8 @@ impl Tries {
                 self.stays_with(worker, planned, chosen)
             }
             Kind::Reset(_) => self.goes_on_or_stays(worker, planned, chosen),
+            // It was not asked, since it takes no WebSockets on streams; during a rollout others of its lane may.
+            Kind::NoWebSocket(_) if error.may_retry() => self.goes_on(worker, planned, chosen),
             Kind::Lost(_) => {
                 let is_another = self.goes_on(worker, planned, chosen);
                 if is_another {

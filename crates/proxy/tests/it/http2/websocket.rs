@@ -636,6 +636,20 @@ async fn what_an_instance_in_http2_refuses_is_answered_as_it_says() {
 }
 
 #[tokio::test]
+async fn while_only_some_instances_take_protocols_these_are_asked() {
+    let (old, new) = (instances::serve(Instance::new().await, "no"), Instance::new().await);
+    let proxy = Proxy::gateway(&behind(&[old, new.address]));
+    let client = connected(&proxy).await;
+    let conversations = async {
+        for _ in 0..4 {
+            converse(client_of(tunnel(&client, "").await).await, "http2").await;
+        }
+    };
+    within("all", async { tokio::join!(echo_http2(&new, 4), conversations) }).await;
+    assert!(proxy.running.unreachable().is_empty());
+}
+
+#[tokio::test]
 async fn a_handshake_that_no_server_would_take_is_refused() {
     let proxy = Proxy::gateway(&behind(&[instances::serve(Instance::new().await, "http2")]));
     for key in ["", "Sec-WebSocket-Key: x\r\n"] {
