@@ -48,10 +48,15 @@ pub(crate) fn build(root: &Path, worlds: &mut Worlds, strictness: Strictness) ->
     Ok(())
 }
 
+/// The agent, untested.
+pub(crate) fn build_agent(root: &Path) -> Result<()> {
+    require_jdk()?;
+    run::command(&mut maven(root, AGENT, &["-DskipTests"]))
+}
+
 /// The agent and the applications that it is shown with, untested.
 pub(crate) fn build_for_demo(root: &Path) -> Result<()> {
-    require_jdk()?;
-    run::command(&mut maven(root, AGENT, &["-DskipTests"]))?;
+    build_agent(root)?;
     run::command(&mut maven(root, SAMPLES, &[]))
 }
 

@@ -5,6 +5,7 @@
 mod bench;
 mod console;
 mod demo_nacos;
+mod dist;
 mod fuzz;
 mod java;
 mod profile;
@@ -44,6 +45,10 @@ const VERBS: &[(&str, &str)] = &[
     (
         "fuzz",
         "build the targets of fuzz/ and run them, `[TARGET] [--seconds N]`: all, 60 seconds each, two at once",
+    ),
+    (
+        "dist",
+        "write a Debian package and a tarball to target/packages/; `--binary PATH`, or LANEWAY_BINARY: of one that is built",
     ),
     ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
     ("dependencies", "what is shipped: licences, bans, one version of each crate, one registry"),
@@ -90,6 +95,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
             Ok(())
         }
         "scale" if rest.is_empty() => scale(&root),
+        "dist" => dist::run(&root, &dist::Asked::read(rest, std::env::var_os("LANEWAY_BINARY"))?),
         "tidy" if rest.is_empty() => run::checks(&root, &["tidy"]),
         "dependencies" if rest.is_empty() => run::checks(&root, &["dependencies"]),
         "codegen" if rest == ["--check"] => run::checks(&root, &["codegen", "--check"]),

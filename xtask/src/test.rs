@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    console, fuzz, java, run,
+    console, dist, fuzz, java, run,
     worlds::{self, Strictness, Worlds},
 };
 
@@ -45,6 +45,7 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
     let binary = root.join("target/release/laneway");
     steps.take("console in a browser", || console::browse(root, &binary, strictness))?;
     steps.take("java agent", || java::build(root, &mut worlds, strictness))?;
+    steps.take("packages", || dist::for_tests(root, &binary, &mut worlds, strictness))?;
     steps.take("fuzz", || fuzz::in_passing(root, strictness))?;
     let counts = steps.take("tests", || tests(root, &worlds, Extent::Usual, &["--workspace"]))?;
     steps.print();
@@ -60,6 +61,8 @@ pub(crate) fn faults(root: &Path, strictness: Strictness) -> Result<()> {
     steps.take("release binary", || {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;
+    let binary = root.join("target/release/laneway");
+    steps.take("packages", || dist::for_tests(root, &binary, &mut worlds, strictness))?;
     let packages = FAULTY.iter().flat_map(|package| ["--package", package]).collect::<Vec<_>>();
     steps.take("simulation", || simulation(root))?;
     // What a run of minutes has seen is shown.
@@ -133,6 +136,7 @@ fn tests(root: &Path, worlds: &Worlds, extent: Extent, which: &[&str]) -> Result
         .env("LANEWAY_NODE_MODULES", &worlds.node_modules)
         .env("LANEWAY_NACOS", &worlds.nacos)
         .env("LANEWAY_SUITES", &worlds.suites)
+        .env("LANEWAY_PACKAGES", &worlds.packages)
         .env("LANEWAY_SKIPPED", skipped);
     if extent == Extent::Faults {
         command.env("LANEWAY_FAULTS", "full");

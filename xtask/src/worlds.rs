@@ -30,6 +30,9 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mvn", "maven"),
     ("c++", "g++"),
     ("testssl", "testssl.sh"),
+    ("dpkg-shlibdeps", "dpkg-dev"),
+    ("systemd-analyze", "systemd"),
+    ("setpriv", "util-linux"),
 ];
 
 /// What a missing world means.
@@ -67,6 +70,8 @@ pub(crate) struct Worlds {
     pub(crate) nacos: PathBuf,
     /// The folder of the programs of suites: `h2spec`, the interoperability tests of gRPC.
     pub(crate) suites: PathBuf,
+    /// The folder of the packages that are made of the binary under test.
+    pub(crate) packages: PathBuf,
 }
 
 /// Builds every world. In CI one that cannot be built is an error; elsewhere it is left out and said.
@@ -136,11 +141,11 @@ fn install_packages() -> Result<()> {
     run::command(&mut install)
 }
 
-fn on_path(program: &str) -> Result<()> {
+pub(crate) fn on_path(program: &str) -> Result<()> {
     if run::is_on_path(program) { Ok(()) } else { bail!("`{program}` is not installed") }
 }
 
-fn is_root() -> bool {
+pub(crate) fn is_root() -> bool {
     let output = Command::new("id").arg("-u").output();
     output.is_ok_and(|output| output.stdout.trim_ascii() == b"0")
 }
