@@ -16,6 +16,7 @@
 //!
 //! Until the last the old one alone accepts, and from then on the new one alone; the old one finishes what it has begun.
 
+pub(crate) mod activation;
 mod channel;
 pub(crate) mod outcome;
 pub(crate) mod predecessor;
@@ -40,6 +41,9 @@ enum Message {
     /// Listening sockets of the proxy, with as many files: where the settings name them.
     Sockets {
         asked: Vec<SocketAddr>,
+        /// Those of them that a supervisor keeps; releases before knew of none.
+        #[serde(default)]
+        kept: Vec<SocketAddr>,
     },
     /// That of the admin address, with its file.
     Admin {

@@ -98,6 +98,10 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
     let sockets = bound.into_iter().map(|bound| (bound.sockets, bound.address, Role::Gateway));
     let per_worker = listen::deal(workers, sockets);
     let (name, correlation) = (config.name, config.correlation_headers);
+    let listeners = |picture: &Published| {
+        picture.routes.listeners().iter().map(|listener| listener.port).collect::<Vec<_>>()
+    };
+    let asked_for = listeners(&feed.published.borrow());
     let first = Shown::of(&feed.published.borrow(), &Shown::default());
     let shown = Arc::new(watch::Sender::new(Arc::new(first)));
     let (unbound, passed) = (UnboundPorts::default(), UnreadCalls::default());
@@ -123,11 +127,18 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
         source: Source::default(),
         metrics: config.metrics,
         accepts,
+        inherited: config.inherited.clone(),
     };
     let running = threads::start(settings, make, per_worker, addresses, config.listen, feed)?;
     // Further ports have been bound: of what is left nothing is wanted.
     for address in config.inherited.close_rest() {
         tracing::info!(%address, "nothing is served there any more");
+    }
+    let rest = config.inherited.rest()?.into_iter().map(|kept| kept.asked);
+    let mut unasked: Vec<_> = rest.filter(|address| !asked_for.contains(&address.port())).collect();
+    unasked.dedup();
+    for address in unasked {
+        tracing::warn!(%address, "a supervisor listens there for this gateway, and no listener asks for it yet: who connects waits");
     }
     Ok(Running { unbound, passed, ..running })
 }

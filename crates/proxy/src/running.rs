@@ -11,8 +11,13 @@ use telemetry::Metrics;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
-    ejection::UnreachableBoard, inherited::ListeningSocket, lost::CallsInLanes, threads::Handed,
-    unbound::UnboundPorts, undeclared::UndeclaredPorts, unread::UnreadCalls,
+    ejection::UnreachableBoard,
+    inherited::{Inherited, ListeningSocket},
+    lost::CallsInLanes,
+    threads::Handed,
+    unbound::UnboundPorts,
+    undeclared::UndeclaredPorts,
+    unread::UnreadCalls,
 };
 
 /// Where the threads of a proxy stand.
@@ -37,6 +42,8 @@ pub struct Running {
     /// The first of them as the settings name them.
     pub(crate) asked: Vec<SocketAddr>,
     pub(crate) threads: usize,
+    /// What was bound before it, as far as nobody has taken it.
+    pub(crate) inherited: Inherited,
     pub(crate) open: watch::Sender<bool>,
     /// Where the threads are asked for their listening sockets.
     pub(crate) handing: watch::Sender<Option<mpsc::Sender<Handed>>>,
@@ -119,7 +126,8 @@ impl Running {
         self.open.send_replace(true);
     }
 
-    /// Copies of all listening sockets, for another process to accept on.
+    /// Copies of all listening sockets, for another process to accept on; also of those that a supervisor keeps and no
+    /// listener asks for yet.
     ///
     /// # Errors
     /// When one of them cannot be copied: the process may open no more files.
@@ -132,9 +140,13 @@ impl Running {
             all.extend(sockets?.into_iter().map(|(address, socket)| {
                 let position = self.addresses.iter().position(|own| *own == address);
                 let asked = position.and_then(|at| self.asked.get(at)).copied();
-                ListeningSocket { asked: asked.unwrap_or(address), socket }
+                let is_kept = self.inherited.keeps(address);
+                ListeningSocket { asked: asked.unwrap_or(address), socket, is_kept }
             }));
         }
+        let is_there = |rest: &ListeningSocket| all.iter().any(|it| it.asked == rest.asked);
+        let rest: Vec<_> = self.inherited.rest()?.into_iter().filter(|it| !is_there(it)).collect();
+        all.extend(rest);
         Ok(all)
     }
 

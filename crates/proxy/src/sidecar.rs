@@ -134,6 +134,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
         },
         metrics: Arc::clone(&config.metrics),
         accepts,
+        inherited: config.inherited.clone(),
     };
     let doors = [&addresses[..], &config.doors[..]].concat();
     let forbidden = Forbidden::new(doors, config.forbidden.clone());

@@ -22,6 +22,7 @@ use tokio::{
 
 use crate::{
     ejection::{Ejections, UnreachableBoard},
+    inherited::Inherited,
     limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, LAST_HANDSHAKES, LATE_COMERS, Timeouts},
     listen,
     lost::CallsInLanes,
@@ -82,6 +83,8 @@ pub(crate) struct Settings {
     pub(crate) metrics: Arc<Metrics>,
     /// From the start, and not only when told.
     pub(crate) accepts: bool,
+    /// Sockets that it has not bound itself.
+    pub(crate) inherited: Inherited,
 }
 
 /// Copies of a thread's listening sockets and their addresses, or why there are none.
@@ -115,6 +118,7 @@ pub(crate) fn start<S: Serve>(
         let (phases, feed) = (phases.clone(), feed.clone());
         let (ending, emptying, ready) = (ending.clone(), emptying.clone(), ready.clone());
         let (handed, opened) = (handed.clone(), opened.clone());
+        let inherited = settings.inherited.clone();
         std::thread::Builder::new().name(format!("{}-{index}", settings.name)).spawn(
             move || {
                 let runtime =
@@ -130,7 +134,8 @@ pub(crate) fn start<S: Serve>(
                             settings.metrics.recorder(),
                             Via::new(number),
                         );
-                        let thread = Thread::new(worker, make(), index, connections_max, opened);
+                        let accepting = Accepting { connections_max, opened, inherited };
+                        let thread = Thread::new(worker, make(), index, accepting);
                         runtime.block_on(run(Rc::new(thread), sockets, stages, &ready));
                     }
                     Err(error) => {
@@ -151,6 +156,7 @@ pub(crate) fn start<S: Serve>(
         addresses,
         asked,
         threads: workers,
+        inherited: settings.inherited,
         handing,
         open,
         metrics: settings.metrics,
@@ -311,6 +317,14 @@ async fn end<S: Serve>(thread: &Thread<S>, until: Instant, is_succeeded: bool) {
     }
 }
 
+/// How a thread accepts.
+struct Accepting {
+    connections_max: u64,
+    /// Whether it does yet.
+    opened: watch::Receiver<bool>,
+    inherited: Inherited,
+}
+
 /// One thread.
 #[derive(Debug)]
 pub(crate) struct Thread<S> {
@@ -319,6 +333,7 @@ pub(crate) struct Thread<S> {
     connections_max: i64,
     /// Whether it accepts yet.
     opened: watch::Receiver<bool>,
+    inherited: Inherited,
     index: usize,
     /// Where it accepts from its start to its end.
     own_addresses: RefCell<Vec<SocketAddr>>,
@@ -367,6 +382,8 @@ struct Listening {
     is_handed: Cell<bool>,
     /// It accepts on it from now on, and this one does not.
     has_successor: Cell<bool>,
+    /// A supervisor has it, too: who is not accepted waits for the next process.
+    is_kept: bool,
     /// Connections made here must not outlive it by long.
     is_removed: Rc<Cell<bool>>,
 }
@@ -376,14 +393,14 @@ impl<S: Serve> Thread<S> {
         worker: Rc<Worker>,
         serve: S,
         index: usize,
-        connections_max: u64,
-        opened: watch::Receiver<bool>,
+        Accepting { connections_max, opened, inherited }: Accepting,
     ) -> Self {
         Self {
             worker,
             serve: Rc::new(serve),
             connections_max: connections_max.max(1) as i64,
             opened,
+            inherited,
             index,
             own_addresses: RefCell::default(),
             listening: RefCell::default(),
@@ -412,6 +429,7 @@ impl<S: Serve> Thread<S> {
             leave: Notify::default(),
             is_handed: Cell::default(),
             has_successor: Cell::default(),
+            is_kept: self.inherited.keeps(address),
             is_removed: Rc::default(),
         });
         self.listening.borrow_mut().push(Rc::clone(&listening));
@@ -520,7 +538,7 @@ async fn accept<S: Serve>(thread: Rc<Thread<S>>, listening: Rc<Listening>) {
             }
         }
     }
-    if has_accepted && !listening.has_successor.get() {
+    if has_accepted && !listening.has_successor.get() && !listening.is_kept {
         accept_last(&thread, listening).await;
     }
     thread.leaving.set(thread.leaving.get().saturating_sub(1));

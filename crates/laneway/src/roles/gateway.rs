@@ -19,20 +19,25 @@ use crate::{
     data_directory::Unwritable,
     http_server::HttpServer,
     signals::Signals,
-    upgrade::predecessor::Predecessor,
+    upgrade::{activation, predecessor::Predecessor},
 };
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Gateway>) -> anyhow::Result<ExitCode> {
     let mut predecessor = Predecessor::meet()?;
+    let inherited = match &predecessor {
+        Some(predecessor) => predecessor.sockets(),
+        None => activation::sockets(settings.now.gateway.listen)?,
+    };
     let process = Process::start(&settings.now.process, Unwritable::IsTold, predecessor.as_mut())?;
-    process::data_plane_runtime()?.block_on(serve(process, settings, predecessor))
+    process::data_plane_runtime()?.block_on(serve(process, settings, predecessor, inherited))
 }
 
 async fn serve(
     process: Process,
     settings: Settings<config::Gateway>,
     mut predecessor: Option<Predecessor>,
+    inherited: Inherited,
 ) -> anyhow::Result<ExitCode> {
     let mut signals = Signals::listen().context("listen for signals")?;
     let gateway = &settings.now.gateway;
@@ -54,7 +59,6 @@ async fn serve(
     };
     let client =
         data_plane::follow(&process, &settings.now.connect, about, predecessor.as_ref()).await?;
-    let inherited = predecessor.as_ref().map(Predecessor::sockets).unwrap_or_default();
     let running = Gateway::start(&process, gateway, inherited, client)?;
     let admin = HttpServer::start(
         "admin",

@@ -45,9 +45,13 @@ impl Predecessor {
             let heard = channel::receive(stdin()).context("hear what the former process lends")?;
             let Some((message, files)) = heard else { bail!("the former process has ended") };
             match message {
-                Message::Sockets { asked } => {
+                Message::Sockets { asked, kept } => {
                     let lent = asked.into_iter().zip(files);
-                    sockets.extend(lent.map(|(asked, socket)| ListeningSocket { asked, socket }));
+                    sockets.extend(lent.map(|(asked, socket)| ListeningSocket {
+                        asked,
+                        socket,
+                        is_kept: kept.contains(&asked),
+                    }));
                 }
                 Message::Admin { asked } => {
                     admin = files.into_iter().next().map(|socket| (asked, socket));

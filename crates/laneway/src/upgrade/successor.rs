@@ -73,7 +73,8 @@ impl Successor {
         for some in lent.sockets.chunks(FILES_MAX) {
             let files: Vec<_> = some.iter().map(|it| it.socket.as_fd()).collect();
             let asked = some.iter().map(|it| it.asked).collect();
-            channel::send(channel, &Message::Sockets { asked }, &files)?;
+            let kept = some.iter().filter(|it| it.is_kept).map(|it| it.asked).collect();
+            channel::send(channel, &Message::Sockets { asked, kept }, &files)?;
         }
         let (asked, admin) = lent.admin;
         channel::send(channel, &Message::Admin { asked }, &[admin])?;

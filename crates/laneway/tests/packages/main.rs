@@ -23,8 +23,9 @@ use machine::{System, package, packages};
 /// to 19; most of what is left is the network.
 const EXPOSURE_MAX: &str = "20";
 
-const UNITS: [&str; 3] =
+const SERVICES: [&str; 3] =
     ["laneway-control.service", "laneway-gateway.service", "laneway-sidecar@.service"];
+const SOCKET: &str = "laneway-gateway.socket";
 
 /// What a program prints; it is to end well.
 fn said(command: &mut Command) -> Result<String> {
@@ -91,30 +92,49 @@ fn settings_outlive_an_upgrade_and_secrets_do_not_outlive_a_purge() -> Result<()
 }
 
 #[test]
+fn the_socket_and_the_setting_name_the_same_address() -> Result<()> {
+    if !needs("packages") {
+        return Ok(());
+    }
+    let system = System::installed()?;
+    let read = |name: &str| fs::read_to_string(system.root().join(name));
+    let said = |text: &str, key: &str| -> Option<String> {
+        text.lines().find_map(|line| line.strip_prefix(key)).map(str::to_owned)
+    };
+    let socket = read(&format!("{}/laneway-gateway.socket", unit::UNITS))?;
+    let setting = read("etc/laneway/gateway.env")?;
+    let listen = said(&setting, "LANEWAY_GATEWAY_LISTEN=");
+    assert!(listen.is_some(), "{setting}");
+    assert_eq!(said(&socket, "ListenStream="), listen);
+    Ok(())
+}
+
+#[test]
 fn systemd_finds_nothing_wrong_with_the_units_and_little_that_they_may_do() -> Result<()> {
     if !needs("packages") {
         return Ok(());
     }
     let system = System::installed()?;
-    let units = |command: &mut Command, root: &Path| {
-        command.args(UNITS.map(|name| root.join(unit::UNITS).join(name)));
+    let services = |command: &mut Command, root: &Path| {
+        command.args(SERVICES.map(|name| root.join(unit::UNITS).join(name)));
     };
     let mut verify = Command::new("systemd-analyze");
     verify.args(["verify", "--man=no", "--recursive-errors=no"]);
     // It looks for programs on the system it runs on.
     let ours = system.root().join("here");
     fs::create_dir_all(ours.join(unit::UNITS))?;
-    for name in UNITS {
+    for name in SERVICES.into_iter().chain([SOCKET]) {
         let text = fs::read_to_string(system.root().join(unit::UNITS).join(name))?;
         let program = system.root().join("usr/bin/laneway");
         let text = text.replace("/usr/bin/laneway", &program.to_string_lossy());
         fs::write(ours.join(unit::UNITS).join(name), text)?;
     }
-    units(&mut verify, &ours);
+    services(&mut verify, &ours);
+    verify.arg(ours.join(unit::UNITS).join(SOCKET));
     said(&mut verify)?;
     let mut security = Command::new("systemd-analyze");
     security.args(["security", "--offline=true", "--no-pager", "--threshold", EXPOSURE_MAX]);
-    units(&mut security, system.root());
+    services(&mut security, system.root());
     said(&mut security)?;
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The long-running commands as an operator meets them: addresses, settings, data directories, signals, restarts.
 //! Every process is the real one.
 
+mod activation;
 mod addresses_and_settings;
 mod attacks;
 mod backend_tls;

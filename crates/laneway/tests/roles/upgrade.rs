@@ -6,7 +6,7 @@
     reason = "tests say what they did, and are told how much to do"
 )]
 
-mod callers;
+pub(crate) mod callers;
 
 use std::{
     fs,
@@ -48,7 +48,7 @@ fn scale() -> Scale {
 pub(crate) struct Last(pub(crate) PathBuf);
 
 impl Last {
-    fn process(&self) -> Option<i32> {
+    pub(crate) fn process(&self) -> Option<i32> {
         fs::read_to_string(self.0.join("lock")).ok()?.trim().parse().ok()
     }
 }
