@@ -238,10 +238,7 @@ fn lay_out(root: &Path, binary: &Path, tree: &Path) -> Result<()> {
     }
     for (shell, to) in COMPLETIONS {
         let script = succeeded(Command::new(binary).args(["completions", shell]))?;
-        let to = tree.join(to);
-        make_parent(&to)?;
-        fs::write(&to, script).with_context(|| format!("write {}", to.display()))?;
-        set_mode(&to, 0o644)?;
+        write(&tree.join(to), &script)?;
     }
     Ok(())
 }
@@ -284,8 +281,7 @@ impl Packing<'_> {
             .replace("@ARCHITECTURE@", &architecture)
             .replace("@SIZE@", &kibibytes(self.tree)?.to_string())
             .replace("@LIBRARIES@", &self.libraries()?);
-        fs::create_dir(&about).context("make the folder DEBIAN")?;
-        fs::write(about.join("control"), control).context("write control")?;
+        write(&about.join("control"), control.as_bytes())?;
         put(&self.root.join("deploy/debian/conffiles"), &about.join("conffiles"))?;
         for script in SCRIPTS {
             put(&self.root.join("deploy/debian").join(script), &about.join(script))?;
@@ -389,6 +385,13 @@ fn all_files(folder: &Path) -> Result<Vec<PathBuf>> {
         }
     }
     Ok(files)
+}
+
+/// Writes a file that everybody may read.
+fn write(to: &Path, what: &[u8]) -> Result<()> {
+    make_parent(to)?;
+    fs::write(to, what).with_context(|| format!("write {}", to.display()))?;
+    set_mode(to, 0o644)
 }
 
 /// Copies a file that everybody may read.
