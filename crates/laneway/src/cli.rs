@@ -231,7 +231,7 @@ pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Com
         Unreadable::Settings(bad) => {
             predecessor::tell_failure(&bad.to_string());
             output::error(&bad);
-            ExitCode::from(EXIT_BAD_SETTINGS)
+            ExitCode::from(bad_settings(&bad))
         }
     })
 }
@@ -437,8 +437,14 @@ pub(crate) fn finish(result: anyhow::Result<ExitCode>) -> ExitCode {
         }
         predecessor::tell_failure(&format!("{error:#}"));
         output::error(&format_args!("{error:#}"));
-        ExitCode::from(if error.is::<BadSettings>() { EXIT_BAD_SETTINGS } else { EXIT_FAILED })
+        let bad = error.downcast_ref::<BadSettings>();
+        ExitCode::from(bad.map_or(EXIT_FAILED, bad_settings))
     })
+}
+
+/// What may pass is worth another try by whoever starts this program; it is not tried again after the other code.
+fn bad_settings(bad: &BadSettings) -> u8 {
+    if bad.may_pass() { EXIT_FAILED } else { EXIT_BAD_SETTINGS }
 }
 
 /// Words that were read one by one do not go together.

@@ -27,11 +27,13 @@ pub(crate) struct SettingProblem {
     pub(crate) origin: String,
     /// What would be right.
     pub(crate) remedy: String,
+    /// Whether the same may be right a little later: a name that nobody resolves now.
+    pub(crate) may_pass: bool,
 }
 
 impl fmt::Display for SettingProblem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { key, value, origin, remedy } = self;
+        let Self { key, value, origin, remedy, may_pass: _ } = self;
         write!(f, "{key}: `{value}`")?;
         if !origin.is_empty() {
             write!(f, " (from {origin})")?;
@@ -40,9 +42,16 @@ impl fmt::Display for SettingProblem {
     }
 }
 
-/// Settings that cannot be used: every problem, not the first. The process exits with 64.
+/// Settings that cannot be used: every problem, not the first. The process exits with 64, unless all of it may pass.
 #[derive(Debug)]
 pub(crate) struct BadSettings(pub(crate) Vec<SettingProblem>);
+
+impl BadSettings {
+    /// Whether the same settings may be right a little later, so that whoever starts the process may try again.
+    pub(crate) fn may_pass(&self) -> bool {
+        self.0.iter().all(|problem| problem.may_pass)
+    }
+}
 
 impl fmt::Display for BadSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

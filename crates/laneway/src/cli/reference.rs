@@ -12,7 +12,7 @@ fn reference() -> String {
          The roles `serve`, `control`, `gateway` and `sidecar` are in [settings](settings.md).\n\n\
          Answers go to standard output: a table for people, `-o json` for programs, `-o yaml` as `apply` takes it. \
          Errors go to standard error. Exit codes: 0 done, 1 failed, 2 the command line is not understood, 64 a setting \
-         cannot be used. Colours only on a terminal. Resources are written as in [semantics](../semantics.md); a file \
+         cannot be used (1 where a name only does not resolve now). Colours only on a terminal. Resources are written as in [semantics](../semantics.md); a file \
          may have many YAML documents, or JSON, and a directory is its `.yaml`, `.yml` and `.json` files by name.\n",
     );
     let mut command = super::Arguments::command();

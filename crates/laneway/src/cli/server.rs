@@ -207,6 +207,7 @@ fn unknown(server: &str) -> anyhow::Result<Client> {
             value: server,
             origin: String::new(),
             remedy,
+            may_pass: false,
         }])
         .into(),
         other => anyhow::Error::from(other),

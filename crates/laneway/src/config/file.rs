@@ -59,6 +59,7 @@ impl FileValues {
                 value: path.to_owned(),
                 origin: String::new(),
                 remedy: format!("name a file that can be read ({error})"),
+                may_pass: false,
             }]
         })?;
         Self::parse(path, &text, role, known)
@@ -78,6 +79,7 @@ impl FileValues {
                     value: path.to_owned(),
                     origin: String::new(),
                     remedy: format!("write one `setting: value` per line ({error})"),
+                    may_pass: false,
                 }]
             })?;
         let mut values = BTreeMap::new();
@@ -100,7 +102,13 @@ impl FileValues {
                 }
             };
             let value = texts.unwrap_or_default().join(" ");
-            problems.push(SettingProblem { key, value, origin: path.to_owned(), remedy });
+            problems.push(SettingProblem {
+                key,
+                value,
+                origin: path.to_owned(),
+                remedy,
+                may_pass: false,
+            });
         }
         if problems.is_empty() { Ok(Self { path: path.to_owned(), values }) } else { Err(problems) }
     }

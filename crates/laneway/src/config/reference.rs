@@ -16,8 +16,8 @@ fn reference() -> String {
          Every setting of a role is a flag, an environment variable and a key of the YAML file that `--config` names \
          (the flag without its dashes, e.g. `gateway-listen: 0.0.0.0:8000`). A flag wins over the variable, the \
          variable over the file, the file over the default. Unknown keys and bad values end the process with exit \
-         code 64 and a message that names key, value and remedy. On SIGHUP the log level is read again; what else has changed is \
-         logged and waits for a restart.\n",
+         code 64 and a message that names key, value and remedy; a name that only \
+         does not resolve now, with 1. On SIGHUP the log level is read again; what else has changed is logged and waits for a restart.\n",
     );
     let command = crate::cli::Arguments::command();
     for role in ROLES {

@@ -110,6 +110,22 @@ fn the_socket_and_the_setting_name_the_same_address() -> Result<()> {
 }
 
 #[test]
+fn no_service_is_given_up_by_the_number_of_its_starts() -> Result<()> {
+    if !needs("packages") {
+        return Ok(());
+    }
+    let system = System::installed()?;
+    for name in SERVICES {
+        let text = fs::read_to_string(system.root().join(unit::UNITS).join(name))?;
+        let (of_unit, of_service) = text.split_once("[Service]").context(name)?;
+        // systemd reads it in this section alone, and gives up after five starts within 10 s without.
+        assert!(of_unit.lines().any(|line| line == "StartLimitIntervalSec=0"), "{name}");
+        assert!(of_service.lines().any(|line| line == "Restart=always"), "{name}");
+    }
+    Ok(())
+}
+
+#[test]
 fn systemd_finds_nothing_wrong_with_the_units_and_little_that_they_may_do() -> Result<()> {
     if !needs("packages") {
         return Ok(());

@@ -106,6 +106,26 @@ fn bad_settings_end_with_64_and_name_key_value_origin_and_remedy() -> Result<()>
 }
 
 #[test]
+fn a_name_that_nobody_resolves_now_is_no_reason_to_give_up() -> Result<()> {
+    let sandbox = sandbox()?;
+    let own = sandbox.endpoint(3, 0);
+    let sidecar = |address: &str, outbound: &str| {
+        let control = sandbox.discovery_address();
+        let to = ["sidecar", "--application", "a", "--control", &control, "--app-address", address];
+        sandbox.run(&[&to[..], &["--outbound-listen", outbound]].concat())
+    };
+    let later = sidecar("no-such-host.invalid:8080", &own)?;
+    assert_eq!(later.code, Some(1), "{}", later.stderr);
+    let words = "app-address: `no-such-host.invalid:8080` (from --app-address): the name stands for no address";
+    assert!(later.stderr.contains(words), "{}", later.stderr);
+    // What will never be right beside it decides.
+    let never = sidecar("no-such-host.invalid:8080", "nowhere")?;
+    assert_eq!(never.code, Some(64), "{}", never.stderr);
+    assert_eq!(sidecar("no-such-host.invalid:0x", &own)?.code, Some(64));
+    Ok(())
+}
+
+#[test]
 fn a_sidecar_is_not_its_own_application() -> Result<()> {
     let sandbox = sandbox()?;
     let _control = sandbox.control(&[])?;

@@ -3,6 +3,7 @@
 mod ports;
 
 use std::{
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     os::unix::fs::MetadataExt as _,
     path::{Path, PathBuf},
@@ -76,7 +77,29 @@ impl<'a> Checker<'a> {
         let origin = self.origins.get(key).cloned().unwrap_or_default();
         let remedy = remedy.into();
         let (key, value) = (key.to_owned(), value.to_owned());
-        self.problems.push(SettingProblem { key, value, origin, remedy });
+        self.problems.push(SettingProblem { key, value, origin, remedy, may_pass: false });
+    }
+
+    /// Notes what may be right a little later, as it stands.
+    fn refuse_for_now(&mut self, key: &str, value: &str, remedy: impl Into<String>) {
+        self.refuse(key, value, remedy);
+        if let Some(problem) = self.problems.last_mut() {
+            problem.may_pass = true;
+        }
+    }
+
+    /// Refuses what was to be an address.
+    fn refuse_address(&mut self, key: &str, text: &str, unresolved: &Unresolved, remedy: &str) {
+        match unresolved {
+            Unresolved::Malformed => self.refuse(key, text, remedy),
+            Unresolved::Unanswered(error) => {
+                self.refuse_for_now(
+                    key,
+                    text,
+                    format!("the name stands for no address ({error}): {remedy}"),
+                );
+            }
+        }
     }
 
     pub(super) fn process(&mut self, raw: raw::Process, directory: &str) -> Option<Process> {
@@ -384,11 +407,9 @@ impl<'a> Checker<'a> {
 
     /// An address to listen on; port 0 chooses one.
     pub(super) fn listen(&mut self, key: &str, text: &str) -> Option<SocketAddr> {
+        const REMEDY: &str = "use an address of this machine and a port, e.g. 127.0.0.1:8000, [::1]:8000, or port 0 to have one chosen";
         let address = resolve(text);
-        if address.is_none() {
-            self.refuse(key, text, "use an address of this machine and a port, e.g. 127.0.0.1:8000, [::1]:8000, or port 0 to have one chosen");
-        }
-        address
+        address.inspect_err(|error| self.refuse_address(key, text, error, REMEDY)).ok()
     }
 
     /// Addresses that others connect to, as many as one instance has.
@@ -406,19 +427,22 @@ impl<'a> Checker<'a> {
         let mut addresses = Vec::new();
         let mut is_good = true;
         for text in each(texts) {
-            let address = resolve(text)
-                .map(canonical)
-                .filter(|address| address.port() != 0 && !address.ip().is_unspecified());
+            let address = resolve(text).map(canonical).and_then(|address| {
+                match address.port() == 0 || address.ip().is_unspecified() {
+                    true => Err(Unresolved::Malformed),
+                    false => Ok(address),
+                }
+            });
             match address {
-                None => {
+                Err(error) => {
                     const REMEDY: &str =
                         "use a host and a port that can be connected to, e.g. 10.0.0.7:8080";
-                    self.refuse(key, text, REMEDY);
+                    self.refuse_address(key, text, &error, REMEDY);
                 }
-                Some(address) if addresses.contains(&address) => {
+                Ok(address) if addresses.contains(&address) => {
                     self.refuse(key, text, "say each address once");
                 }
-                Some(address) => {
+                Ok(address) => {
                     addresses.push(address);
                     continue;
                 }
@@ -578,14 +602,24 @@ fn split_host_port(text: &str) -> Option<(&str, u16)> {
     valid.then_some((bare.unwrap_or(host), port.parse().ok()?))
 }
 
+/// Why text is no address.
+enum Unresolved {
+    /// It never will be.
+    Malformed,
+    /// Nobody says now what the name stands for.
+    Unanswered(io::Error),
+}
+
 /// An address as written, or the first that the host's name stands for.
-fn resolve(text: &str) -> Option<SocketAddr> {
+fn resolve(text: &str) -> Result<SocketAddr, Unresolved> {
     if let Ok(address) = text.parse() {
-        return Some(address);
+        return Ok(address);
     }
-    let (host, port) = split_host_port(text)?;
+    let (host, port) = split_host_port(text).ok_or(Unresolved::Malformed)?;
     // IPv4 first: it is what `localhost` and most container networks are reached by.
-    let mut addresses: Vec<_> = (host, port).to_socket_addrs().ok()?.collect();
+    let resolved = (host, port).to_socket_addrs().map_err(Unresolved::Unanswered)?;
+    let mut addresses: Vec<_> = resolved.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
-    addresses.first().copied()
+    let none = || Unresolved::Unanswered(io::ErrorKind::NotFound.into());
+    addresses.first().copied().ok_or_else(none)
 }
