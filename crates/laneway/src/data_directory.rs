@@ -5,7 +5,7 @@ use std::{
     io::{self, Read},
     os::{
         fd::{AsFd, BorrowedFd},
-        unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt},
+        unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt, fchown},
     },
     path::{Path, PathBuf},
     sync::OnceLock,
@@ -13,6 +13,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use discovery::snapshot::write_atomically;
+use rustix::process::geteuid;
 
 /// Nobody but the owner reads state: it names every service and may hold secrets of sources.
 const DIRECTORY_MODE: u32 = 0o700;
@@ -158,6 +159,7 @@ fn hold(path: &Path) -> anyhow::Result<Option<File>> {
         .create(path)
         .with_context(|| format!("data: create the directory `{}`", path.display()))?;
     let lock_path = path.join(LOCK_FILE);
+    let is_new = !lock_path.exists();
     let mut lock = OpenOptions::new()
         .create(true)
         .truncate(false)
@@ -167,6 +169,13 @@ fn hold(path: &Path) -> anyhow::Result<Option<File>> {
         .open(&lock_path)
         .with_context(|| format!("data: open `{}`", lock_path.display()))?;
     lock_alone(&mut lock, path)?;
+    if is_new && geteuid().is_root() {
+        // Root restores the store of a control plane that is another user, which is to take the directory next.
+        let owner =
+            fs::metadata(path).with_context(|| format!("data: look at `{}`", path.display()))?;
+        fchown(&lock, Some(owner.uid()), Some(owner.gid()))
+            .with_context(|| format!("data: give `{}` to its user", lock_path.display()))?;
+    }
     write_holder(&lock).with_context(|| format!("data: write `{}`", lock_path.display()))?;
     Ok(Some(lock))
 }

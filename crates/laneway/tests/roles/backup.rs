@@ -1,8 +1,13 @@
 //! The guide's way there and back: a store is copied while in use, and put back, however the control plane ended.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    os::unix::fs::{MetadataExt as _, chown},
+    path::Path,
+};
 
 use anyhow::Result;
+use rustix::process::geteuid;
 use testkit::{Process, Sandbox, http};
 
 use crate::{SOON, answers, fixed, sandbox};
@@ -80,6 +85,41 @@ fn a_backup_is_what_comes_back_however_the_control_plane_ended() -> Result<()> {
         assert!(before.contains(&"after".to_owned()), "round {round}, {how:?}: {before:?}");
         assert!(!before.contains(&"before-0".to_owned()), "{before:?}");
     }
+    Ok(())
+}
+
+/// Nobody's in particular: a user as systemd gives them to services.
+const SERVICE: u32 = 61_184;
+
+#[test]
+fn what_root_restores_belongs_to_the_user_of_the_directory() -> Result<()> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let sandbox = sandbox()?;
+    let copy = sandbox.path("copy.db").to_string_lossy().into_owned();
+    let control = sandbox.control(&[])?;
+    sandbox.apply(&group("trade"))?;
+    sandbox.must(&["backup", &copy])?;
+    end(control, End::Stopped)?;
+    // On top of a store, and where there is nothing yet.
+    let (data, new) = (sandbox.path("control"), sandbox.path("new"));
+    fs::create_dir(&new)?;
+    let files =
+        |data: &Path| -> Result<Vec<_>> { Ok(fs::read_dir(data)?.collect::<Result<_, _>>()?) };
+    for data in [&data, &new] {
+        for file in files(data)? {
+            chown(file.path(), Some(SERVICE), Some(SERVICE))?;
+        }
+        chown(data, Some(SERVICE), Some(SERVICE))?;
+        sandbox.must(&["restore", &copy, "--data", &data.to_string_lossy()])?;
+        assert!(data.join("laneway.db").exists() && data.join("lock").exists());
+        for file in files(data)? {
+            let owner = file.metadata()?;
+            assert_eq!((owner.uid(), owner.gid()), (SERVICE, SERVICE), "{file:?}");
+        }
+    }
+    assert!(data.join("laneway.db.before-restore-1").exists());
     Ok(())
 }
 

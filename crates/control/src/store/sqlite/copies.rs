@@ -4,10 +4,12 @@ use std::{
     ffi::OsString,
     fs::{self, File},
     io,
+    os::unix::fs::{MetadataExt as _, chown},
     path::{Path, PathBuf},
 };
 
 use rusqlite::Connection;
+use rustix::process::geteuid;
 use tempfile::NamedTempFile;
 
 use super::{EPOCH, SqliteStore, failed};
@@ -62,6 +64,7 @@ impl SqliteStore {
         store.refuse_damage()?;
         let contents = store.load()?;
         store.close()?;
+        give_to_owner(fresh.path())?;
         let kept = keep(database)?;
         fresh.persist(database).map_err(|error| on_disk("replace", database)(error.error))?;
         sync_directory(database)?;
@@ -117,6 +120,7 @@ fn keep(database: &Path) -> Result<Option<PathBuf>, StoreError> {
         remove_companions(database)?;
         let linked = fs::hard_link(database, &kept);
         linked.or_else(|_| fs::copy(database, &kept).map(drop)).map_err(on_disk("keep", &kept))?;
+        give_to_owner(&kept)?;
     } else {
         // What cannot be opened, perhaps the reason to restore, is kept as it is.
         for companion in COMPANIONS {
@@ -128,6 +132,16 @@ fn keep(database: &Path) -> Result<Option<PathBuf>, StoreError> {
         fs::rename(database, &kept).map_err(on_disk("keep", database))?;
     }
     Ok(Some(kept))
+}
+
+/// What root has made belongs to whom its directory does: a control plane that is another user opens it next.
+fn give_to_owner(path: &Path) -> Result<(), StoreError> {
+    if !geteuid().is_root() {
+        return Ok(());
+    }
+    let owner =
+        fs::metadata(directory_of(path)).map_err(on_disk("look at the directory of", path))?;
+    chown(path, Some(owner.uid()), Some(owner.gid())).map_err(on_disk("give to its user", path))
 }
 
 fn remove_companions(database: &Path) -> Result<(), StoreError> {
