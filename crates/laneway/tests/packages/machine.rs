@@ -86,6 +86,7 @@ impl Machine {
         let root = system.root().join("machines").join(number.to_string());
         fs::create_dir_all(root.join("etc/laneway"))?;
         fs::create_dir_all(root.join("run"))?;
+        fs::create_dir_all(root.join("root"))?;
         symlink(system.root().join("usr"), root.join("usr"))?;
         for entry in fs::read_dir(system.root().join("etc/laneway"))? {
             let entry = entry?;
@@ -120,6 +121,21 @@ impl Machine {
         let errors = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "laneway {}: {errors}", arguments.join(" "));
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// What the guide says of a verb, run by its words: paths are this machine's.
+    pub(crate) fn by_the_guide(&self, verb: &str) -> Result<String> {
+        let guide = fs::read_to_string(self.path("usr/share/doc/laneway/docs/guide/hosts.md"))?;
+        let beginning = format!("`laneway {verb} ");
+        let (_, line) =
+            guide.split_once(&beginning).with_context(|| format!("{beginning} in the guide"))?;
+        let words = line.split('`').next().unwrap_or_default().split(' ');
+        let words = words.map(|word| match word.strip_prefix('/') {
+            Some(path) => self.path(path).to_string_lossy().into_owned(),
+            None => word.to_owned(),
+        });
+        let words: Vec<String> = std::iter::once(verb.to_owned()).chain(words).collect();
+        self.must(&words.iter().map(String::as_str).collect::<Vec<_>>())
     }
 
     /// Says a setting as somebody does who edits the file: where the file speaks of it, or nowhere.

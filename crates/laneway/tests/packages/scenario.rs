@@ -158,5 +158,14 @@ fn the_sample_scenario_holds_on_plain_hosts_from_the_package() -> Result<()> {
     last.sidecar.stop()?;
     assert!(!last.machine.rules()?.contains("LANEWAY"), "{}", last.machine.rules()?);
     becomes(&edge, &["canary: gray"], &GRAY.replace("Cgray[10.77.0.23]", "C[10.77.0.13]"))?;
+    // A backup while it runs, and back again, by root: the service is another user.
+    edge.by_the_guide("backup")?;
+    apply(&edge, "rollout.yaml")?;
+    assert!(edge.must(&["get", "LaneGroup"])?.contains("rollout"));
+    control.stop()?;
+    edge.by_the_guide("restore")?;
+    control = edge.start("laneway-control.service")?;
+    let groups = edge.must(&["get", "LaneGroup"])?;
+    assert!(groups.contains("trade") && !groups.contains("rollout"), "{groups}");
     control.stop()
 }

@@ -205,6 +205,8 @@ impl Unit {
         ensure!(self.one("Type")? == "notify", "{}: Type", self.name);
         self.prepare()?;
         let socket = self.root.join("run").join(format!("{}.notify", self.name));
+        // There from the start before.
+        let _none = fs::remove_file(&socket);
         let notified = UnixDatagram::bind(&socket)?;
         fs::set_permissions(&socket, PermissionsExt::from_mode(0o777))?;
         notified.set_read_timeout(Some(READY_WITHIN))?;
