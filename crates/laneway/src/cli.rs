@@ -38,6 +38,7 @@ pub(crate) mod status;
 mod target;
 pub(crate) mod token;
 pub(crate) mod top;
+pub(crate) mod uncapture;
 pub(crate) mod upgrade;
 pub(crate) mod user;
 pub(crate) mod version;
@@ -117,6 +118,8 @@ enum WrittenCommand {
     Top(top::Top),
     /// Let what is now at its path take the place of a running gateway or sidecar: no connection is refused or cut
     Upgrade(upgrade::Upgrade),
+    /// Remove the redirect rules that a killed sidecar has left on this host; those of one that runs stay
+    Uncapture(uncapture::Uncapture),
     /// Make, list and revoke tokens with which sidecars of one application may join
     Token(token::Token),
     /// Sign in at a control plane; the token is kept for you alone
@@ -179,6 +182,7 @@ pub(crate) enum Command {
     Status(status::Status),
     Top(top::Top),
     Upgrade(upgrade::Upgrade),
+    Uncapture(uncapture::Uncapture),
     Token(token::Token),
     Login(login::Login),
     Logout(login::AtServer),
@@ -339,6 +343,7 @@ impl WrittenCommand {
             Self::Status(verb) => Command::Status(verb),
             Self::Top(verb) => Command::Top(verb),
             Self::Upgrade(verb) => Command::Upgrade(verb),
+            Self::Uncapture(verb) => Command::Uncapture(verb),
             Self::Token(verb) => Command::Token(verb),
             Self::Login(verb) => Command::Login(verb),
             Self::Logout(verb) => Command::Logout(verb),

@@ -53,6 +53,7 @@ fn main() -> ExitCode {
         Command::Status(verb) => cli::run(cli::status::run(verb)),
         Command::Top(verb) => cli::run(cli::top::run(verb)),
         Command::Upgrade(verb) => cli::run(cli::upgrade::run(verb)),
+        Command::Uncapture(verb) => cli::run(cli::uncapture::run(verb)),
         Command::Token(verb) => cli::run(cli::token::run(verb)),
         Command::Login(verb) => cli::run(cli::login::login(verb)),
         Command::Logout(verb) => cli::run(cli::login::logout(verb)),

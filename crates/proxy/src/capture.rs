@@ -8,9 +8,10 @@
 use std::{
     fmt,
     io::{self, Write},
-    net::{IpAddr, Ipv6Addr, TcpListener},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, TcpListener, TcpStream},
     os::fd::AsFd,
     process::{Command, Output, Stdio},
+    time::Duration,
 };
 
 use ipnet::IpNet;
@@ -31,6 +32,9 @@ pub const MARK: u32 = 0x4c57;
 /// Seconds to wait for another program that is changing rules. Kubernetes' kube-proxy holds the lock for seconds
 /// when it rewrites thousands of services.
 const LOCK_WAIT_SECONDS: u32 = 10;
+
+/// Longest that a listener on loopback may take to answer the kernel's way, whether its process gets to it or not.
+const CONNECT_WITHIN: Duration = Duration::from_secs(1);
 
 /// Entries of each list of exclusions. Every one is a rule that each new connection passes by.
 pub const EXCLUSIONS_MAX: usize = 256;
@@ -177,6 +181,31 @@ pub fn is_in_place() -> bool {
     Family::V4.nat(&rule).is_ok_and(|output| output.status.success())
 }
 
+/// What became of rules that a killed sidecar may have left behind.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Leftovers {
+    /// There are none.
+    Absent,
+    /// They are gone.
+    Removed,
+    /// They stay: a sidecar listens at this port of loopback, where they lead.
+    InUse(u16),
+}
+
+/// Removes rules that lead to nobody: those of a sidecar that was killed and is not started again. Blocks while programs run.
+pub fn remove_leftovers() -> Result<Leftovers, CaptureError> {
+    let mut became = Leftovers::Absent;
+    for family in [Family::V4, Family::V6] {
+        let Some(port) = family.target()? else { continue };
+        if family.is_served(port) {
+            return Ok(Leftovers::InUse(port));
+        }
+        family.remove()?;
+        became = Leftovers::Removed;
+    }
+    Ok(became)
+}
+
 impl Capture {
     /// Installs the rules in this network namespace, replacing what an earlier sidecar left. Blocks while programs
     /// run, some 20 ms. When it fails it leaves nothing behind.
@@ -304,6 +333,37 @@ impl Family {
             Self::V4 => "iptables-restore",
             Self::V6 => "ip6tables-restore",
         }
+    }
+
+    /// The port that our chains lead to, where they are there.
+    fn target(self) -> Result<Option<u16>, CaptureError> {
+        for chain in [OUTPUT_CHAIN, INBOUND_CHAIN] {
+            let arguments = ["-S", chain];
+            let listed = match self.nat(&arguments) {
+                // What is not installed has installed nothing.
+                Err(CaptureError::Missing { .. }) => return Ok(None),
+                listed => listed?,
+            };
+            match succeeded(self.program(), &arguments, &listed) {
+                Ok(()) => {}
+                Err(refused @ CaptureError::NotPermitted { .. }) => return Err(refused),
+                // There is no such chain.
+                Err(_) => continue,
+            }
+            let rules = String::from_utf8_lossy(&listed.stdout);
+            let mut words = rules.split_whitespace().skip_while(|word| *word != "--to-ports");
+            return Ok(Some(words.nth(1).and_then(|port| port.parse().ok()).unwrap_or(0)));
+        }
+        Ok(None)
+    }
+
+    /// Whether anybody listens at a port of loopback, which our rules leave alone.
+    fn is_served(self, port: u16) -> bool {
+        let loopback: IpAddr = match self {
+            Self::V4 => Ipv4Addr::LOCALHOST.into(),
+            Self::V6 => Ipv6Addr::LOCALHOST.into(),
+        };
+        port != 0 && TcpStream::connect_timeout(&(loopback, port).into(), CONNECT_WITHIN).is_ok()
     }
 
     /// Writes our chains in one step.

@@ -32,6 +32,9 @@ use crate::{
 /// operator does not hold up a change on its way to data planes.
 const CONTROL_THREADS: usize = 2;
 
+/// What stopping may take besides the drain: other programs may hold redirect rules, and logs are written to their end.
+const AFTER_DRAIN: Duration = Duration::from_secs(10);
+
 /// What a role runs in.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -41,6 +44,7 @@ pub(crate) struct Process {
     /// It has been asked to stop: nobody should send anything here any more.
     pub(crate) stopping: Arc<AtomicBool>,
     allowed_hosts: Vec<Host>,
+    drain: Duration,
 }
 
 impl Process {
@@ -72,7 +76,8 @@ impl Process {
         let of_logs = logs.clone();
         metrics.collect_from(move |samples| of_logs.sample(samples));
         let allowed_hosts = settings.allowed_hosts.clone();
-        Ok(Self { data, logs, metrics, stopping: Arc::default(), allowed_hosts })
+        let drain = settings.drain;
+        Ok(Self { data, logs, metrics, stopping: Arc::default(), allowed_hosts, drain })
     }
 
     /// The door of an address of this process.
@@ -160,7 +165,7 @@ where
 
 fn stops(process: &Process) {
     process.stopping.store(true, Ordering::Relaxed);
-    supervisor::stops();
+    supervisor::stops(process.drain + AFTER_DRAIN);
     tracing::info!("asked to stop");
 }
 

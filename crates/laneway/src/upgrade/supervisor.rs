@@ -11,6 +11,7 @@ use std::{
             net::{SocketAddr, UnixDatagram},
         },
     },
+    time::Duration,
 };
 
 use anyhow::{Context, bail};
@@ -67,9 +68,9 @@ pub(crate) fn is_succeeded_by(process: u32) {
     tell(&format!("MAINPID={process}"));
 }
 
-/// This process ends.
-pub(crate) fn stops() {
-    tell("STOPPING=1");
+/// This process ends, and may take so long for it: systemd kills it no earlier, however short the unit's own time is.
+pub(crate) fn stops(within: Duration) {
+    tell(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", within.as_micros()));
 }
 
 fn tell(what: &str) {

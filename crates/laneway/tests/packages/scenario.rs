@@ -112,6 +112,19 @@ fn apply(edge: &Machine, sample: &str) -> Result<String> {
     edge.must(&["apply", "-f", &file.to_string_lossy()])
 }
 
+/// Rules of a sidecar that is killed stay until it is back, or until systemd has given it up.
+fn leaves_no_rules(Node { sidecar, machine, .. }: &mut Node) -> Result<()> {
+    let are_there = || Ok::<_, anyhow::Error>(machine.rules()?.contains("LANEWAY"));
+    sidecar.after(&machine.host, "timeout", "KILL")?;
+    assert!(are_there()?, "a sidecar runs");
+    sidecar.kill();
+    sidecar.after(&machine.host, "signal", "KILL")?;
+    assert!(are_there()?, "it is started again");
+    sidecar.after(&machine.host, "timeout", "KILL")?;
+    assert!(!are_there()?, "{}", machine.rules()?);
+    Ok(())
+}
+
 /// A setting that no role reads is a warning; here it would be a mistake of ours.
 fn assert_settings_are_read(service: &Service, of: &Path) {
     let output = service.output();
@@ -158,6 +171,8 @@ fn the_sample_scenario_holds_on_plain_hosts_from_the_package() -> Result<()> {
     last.sidecar.stop()?;
     assert!(!last.machine.rules()?.contains("LANEWAY"), "{}", last.machine.rules()?);
     becomes(&edge, &["canary: gray"], &GRAY.replace("Cgray[10.77.0.23]", "C[10.77.0.13]"))?;
+    leaves_no_rules(nodes.get_mut(1).context("a node")?)?;
+
     // A backup while it runs, and back again, by root: the service is another user.
     edge.by_the_guide("backup")?;
     apply(&edge, "rollout.yaml")?;

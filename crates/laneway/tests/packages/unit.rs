@@ -177,12 +177,19 @@ impl Unit {
     fn command(&self, host: &Host, key: &str, main: u32) -> Result<Command> {
         ensure!(self.one("NoNewPrivileges")? == "yes", "{}: NoNewPrivileges", self.name);
         let line = self.one(key)?.replace("$MAINPID", &main.to_string());
-        let mut words = line.split(' ');
-        let program = words.next().context("a program")?;
-        let program = match self.on_machine(program) {
+        let ours = |program: &str| match self.on_machine(program) {
             ours if ours.exists() => ours,
             _ => PathBuf::from(program),
         };
+        // The one quoted word that units have is a line of a shell.
+        let (line, script) = match line.strip_suffix('\'').and_then(|line| line.split_once(" '")) {
+            Some((line, script)) => (line.to_owned(), Some(script.replace("$$", "$"))),
+            None => (line, None),
+        };
+        let program = ours("/usr/bin/laneway");
+        let script = script.map(|it| it.replace("/usr/bin/laneway", &program.to_string_lossy()));
+        let mut words = line.split(' ');
+        let program = ours(words.next().context("a program")?);
         let user = self.user()?.to_string();
         let (bounds, given) =
             (self.words("CapabilityBoundingSet")?, self.words("AmbientCapabilities")?);
@@ -195,7 +202,7 @@ impl Unit {
             "--ambient-caps",
             &capabilities(&given),
         ]);
-        command.arg("--").arg(program).args(words);
+        command.arg("--").arg(program).args(words).args(script);
         command.env_clear().envs(self.environment()?);
         Ok(command)
     }
@@ -261,6 +268,20 @@ impl Service {
         let status = self.process.wait_for_end(READY_WITHIN)?;
         ensure!(status.success(), "{}: {status}: {}", self.unit.name, self.output());
         Ok(())
+    }
+
+    /// What systemd runs when the process has ended, however it did: `result` and `status` are what it says of that.
+    pub(crate) fn after(&self, host: &Host, result: &str, status: &str) -> Result<()> {
+        let mut command = self.unit.command(host, "ExecStopPost", self.main)?;
+        let output = command.env("SERVICE_RESULT", result).env("EXIT_STATUS", status).output()?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "{}: {errors}", self.unit.name);
+        Ok(())
+    }
+
+    /// SIGKILL.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill();
     }
 
     pub(crate) fn output(&self) -> String {

@@ -18,7 +18,7 @@ use std::{
     time::Duration,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail, ensure};
 use rustix::process::{Pid, Signal, kill_process};
 use testkit::{
     Instance, Process, Sandbox,
@@ -255,7 +255,14 @@ fn one_that_does_not_come_to_serve_changes_nothing_and_says_why() -> Result<()> 
     while installed.hear()? != main {}
     ensure!(gateway.wait_for_end(SOON)?.code() == Some(0), "{}", gateway.output());
     ensure!(fs::read_to_string(installed.data.join("node"))? == node);
-    answers(&address, "/c", 200, "ok")
+    answers(&address, "/c", 200, "ok")?;
+    // 25 s of drain, unless it is told otherwise, and what comes after.
+    kill_process(Pid::from_raw(now).context("a process")?, Signal::TERM)?;
+    let stops = "STOPPING=1\nEXTEND_TIMEOUT_USEC=35000000";
+    wait::until(SOON, "it says how long it takes", || match installed.hear()? {
+        said if said == stops => Ok(()),
+        said => bail!("{said}"),
+    })
 }
 
 #[test]
