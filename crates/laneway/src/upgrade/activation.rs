@@ -8,8 +8,11 @@ use listenfd::ListenFd;
 use proxy::{Inherited, ListeningSocket};
 use socket2::SockRef;
 
-/// All of them; none where this process was not started so. The one at the port of `listen`, as `gateway-listen` names it, is
-/// to be at that address, too: else the two places say different things.
+use crate::config::{BadSettings, SettingProblem};
+
+/// All of them; none where this process was not started so. Where there are some, `listen`, as `gateway-listen` names it, is to
+/// be one of them: else the two places say different things, and callers of the others would wait for nobody. That is a wrong
+/// setting ([`BadSettings`]).
 pub(crate) fn sockets(listen: SocketAddr) -> anyhow::Result<Inherited> {
     let mut handed = ListenFd::from_env();
     let mut all = Vec::new();
@@ -20,13 +23,21 @@ pub(crate) fn sockets(listen: SocketAddr) -> anyhow::Result<Inherited> {
         if !SockRef::from(&socket).is_listener()? {
             bail!("systemd hands over a connection of {asked}, and no listening socket: {REMEDY}");
         }
-        if asked.port() == listen.port() && asked != listen {
-            bail!(
-                "gateway-listen: it says `{listen}`, and systemd hands over a socket at `{asked}`: let LANEWAY_GATEWAY_LISTEN and \
-                 ListenStream= name the same address"
-            );
-        }
         all.push(ListeningSocket { asked, socket: socket.into(), is_kept: true });
+    }
+    if !all.is_empty() && all.iter().all(|it: &ListeningSocket| it.asked != listen) {
+        let asked: Vec<_> = all.iter().map(|it| it.asked.to_string()).collect();
+        return Err(BadSettings(vec![SettingProblem {
+            key: "gateway-listen".to_owned(),
+            value: listen.to_string(),
+            origin: String::new(),
+            remedy: format!(
+                "systemd hands over sockets at {}: let LANEWAY_GATEWAY_LISTEN be one of them, as ListenStream= says",
+                asked.join(", ")
+            ),
+            may_pass: false,
+        }])
+        .into());
     }
     Inherited::new(all).context("take over what systemd hands over")
 }

@@ -194,11 +194,17 @@ fn a_successor_leaves_the_sockets_to_the_supervisor_too() -> Result<()> {
 #[test]
 fn a_socket_and_a_setting_that_say_different_things_are_refused() -> Result<()> {
     let supervisor = Supervisor::new()?;
-    let mut gateway = supervisor.start("127.0.0.1:8000")?;
-    ensure!(!gateway.ended()?.success());
-    let (said, handed) = (supervisor.output(), supervisor.sandbox.gateway_address());
-    let words = format!("it says `127.0.0.1:8000`, and systemd hands over a socket at `{handed}`");
-    ensure!(said.contains("gateway-listen") && said.contains(&words), "{said}");
+    let sandbox = &supervisor.sandbox;
+    let handed = format!("{}, {}", sandbox.gateway_address(), sandbox.endpoint(1, FURTHER));
+    // Another address, and another port: callers of the sockets would wait for nobody.
+    for listen in ["127.0.0.1:8000".to_owned(), sandbox.endpoint(1, 8080)] {
+        let mut gateway = supervisor.start(&listen)?;
+        // systemd does not try again after this.
+        ensure!(gateway.ended()?.code() == Some(64), "{}", supervisor.output());
+        let said = supervisor.output();
+        let words = format!("gateway-listen: `{listen}`: systemd hands over sockets at {handed}");
+        ensure!(said.contains(&words), "{said}");
+    }
     Ok(())
 }
 
