@@ -41,7 +41,7 @@ const FILES: &[(&str, &str)] = &[
     ("CHANGELOG.md", "usr/share/doc/laneway/CHANGELOG.md"),
     ("deploy/etc/control.env", "etc/laneway/control.env"),
     ("deploy/etc/gateway.env", "etc/laneway/gateway.env"),
-    ("deploy/etc/sidecar.env", "usr/share/doc/laneway/examples/sidecar.env"),
+    ("deploy/etc/sidecar.env", "usr/share/laneway/examples/sidecar.env"),
 ];
 
 /// Folders of the repository, whole, and where they are in the packages.
@@ -49,18 +49,17 @@ const FOLDERS: &[(&str, &str)] = &[
     ("deploy/systemd", "usr/lib/systemd/system"),
     ("docs/guide", "usr/share/doc/laneway/docs/guide"),
     ("docs/reference", "usr/share/doc/laneway/docs/reference"),
-    ("samples/kinds", "usr/share/doc/laneway/samples/kinds"),
+    ("samples/kinds", "usr/share/laneway/samples/kinds"),
 ];
 
-/// Single documents and samples, at the same place as in the repository.
-const DOCUMENTS: &[&str] = &[
-    "docs/guide.md",
-    "docs/semantics.md",
-    "docs/clients.md",
-    "samples/trade.yaml",
-    "samples/rollout.yaml",
-    "samples/routes.yaml",
-];
+/// Single documents, at the same place below one folder as in the repository.
+const DOCUMENTS: &[&str] = &["docs/guide.md", "docs/semantics.md", "docs/clients.md"];
+
+/// The same of what is applied and copied: small images leave `usr/share/doc` out.
+const SAMPLES: &[&str] = &["samples/trade.yaml", "samples/rollout.yaml", "samples/routes.yaml"];
+
+/// Settings may hold secrets of those who edit them: root and its group read them.
+const SETTINGS: &str = "etc/laneway";
 
 /// The agent's jars, where Maven leaves them.
 const JARS: &str = "java-agent/extension/target";
@@ -228,6 +227,12 @@ fn lay_out(root: &Path, binary: &Path, tree: &Path) -> Result<()> {
     }
     for name in DOCUMENTS {
         put(&root.join(name), &tree.join("usr/share/doc/laneway").join(name))?;
+    }
+    for name in SAMPLES {
+        put(&root.join(name), &tree.join("usr/share/laneway").join(name))?;
+    }
+    for file in all_files(&tree.join(SETTINGS))? {
+        set_mode(&file, 0o640)?;
     }
     for name in JAR_NAMES {
         let jar = root.join(JARS).join(name);

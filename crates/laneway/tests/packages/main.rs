@@ -49,6 +49,12 @@ fn both_packages_have_the_same_files_and_the_sums_are_theirs() -> Result<()> {
     let listed = said(Command::new("dpkg-deb").arg("--contents").arg(package(".deb")?))?;
     let owned_by_root = listed.lines().all(|line| line.contains(" root/root "));
     assert!(owned_by_root, "{listed}");
+    let in_etc = |line: &&str| line.starts_with('-') && line.contains(" ./etc/");
+    let settings: Vec<_> = listed.lines().filter(in_etc).collect();
+    assert!(!settings.is_empty(), "{listed}");
+    for line in settings {
+        assert!(line.starts_with("-rw-r-----"), "others may read it: {line}");
+    }
     let in_package: BTreeSet<_> = listed
         .lines()
         .filter(|line| line.starts_with('-'))

@@ -16,6 +16,9 @@ const SOON: Duration = Duration::from_secs(60);
 
 const EDGE: u8 = 1;
 
+/// What settings of a sidecar are copied from.
+const EXAMPLE: &str = "usr/share/laneway/examples/sidecar.env";
+
 const BASE: &str = "A[10.77.0.11] -> B[10.77.0.12] -> C[10.77.0.13]";
 const GRAY: &str = "Agray[10.77.0.21] -> B[10.77.0.12] -> Cgray[10.77.0.23]";
 
@@ -62,8 +65,7 @@ impl Instance {
 
         // The guide's way: the example's copy, and the control plane's token.
         let file = format!("sidecar-spring-cloud-{letter}.env");
-        let example = machine.path("usr/share/doc/laneway/examples/sidecar.env");
-        fs::copy(example, machine.path("etc/laneway").join(&file))?;
+        fs::copy(machine.path(EXAMPLE), machine.path("etc/laneway").join(&file))?;
         let token = "etc/laneway/join-token";
         fs::copy(edge.path(token), machine.path(token))?;
         let (control, service) = (format!("{}:7601", edge.address()), format!("sc-{}", self.name));
@@ -108,7 +110,7 @@ fn gateway(edge: &Machine) -> String {
 }
 
 fn apply(edge: &Machine, sample: &str) -> Result<String> {
-    let file = edge.path("usr/share/doc/laneway/samples").join(sample);
+    let file = edge.path("usr/share/laneway/samples").join(sample);
     edge.must(&["apply", "-f", &file.to_string_lossy()])
 }
 
@@ -149,6 +151,15 @@ fn the_sample_scenario_holds_on_plain_hosts_from_the_package() -> Result<()> {
     for node in &nodes {
         assert!(node.machine.rules()?.contains("LANEWAY"), "{}", node.machine.address());
     }
+
+    // A sidecar beside the gateway: each has ports of its own.
+    fs::copy(edge.path(EXAMPLE), edge.path("etc/laneway/sidecar-beside.env"))?;
+    let application = format!("{}:8080", edge.address());
+    let beside = [("LANEWAY_CONTROL", "127.0.0.1:7601"), ("LANEWAY_APP_ADDRESS", &application)];
+    edge.set("sidecar-beside.env", &beside)?;
+    let advertised = format!("{}:15006", edge.address());
+    edge.set("sidecar-beside.env", &[("LANEWAY_ADVERTISE", &advertised)])?;
+    edge.start("laneway-sidecar@beside.service")?.stop()?;
 
     // `systemctl reload`, which an upgrade of the package runs too.
     control.reload(&edge.host)?;
