@@ -7,6 +7,7 @@
 use std::{
     ffi::OsString,
     fs,
+    io::Read as _,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -175,7 +176,9 @@ pub(crate) fn pack(root: &Path, binary: &Path) -> Result<Packages> {
     run::clear(&place)?;
     let tree = place.join("tree");
     lay_out(root, binary, &tree)?;
-    let packing = Packing { root, tree: &tree, place: &place, since_epoch: source_date(root)? };
+    let machine = Machine::of(&beginning(binary)?)?;
+    let since_epoch = source_date(root)?;
+    let packing = Packing { root, tree: &tree, place: &place, since_epoch, machine };
     let names = [packing.debian()?, packing.tarball()?];
     run::clear(&tree)?;
     let mut sums = Command::new("sha256sum");
@@ -272,18 +275,58 @@ struct Packing<'a> {
     tree: &'a Path,
     place: &'a Path,
     since_epoch: String,
+    machine: Machine,
+}
+
+/// What a binary runs on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Machine {
+    /// As Debian names it.
+    debian: &'static str,
+    /// As compilers do.
+    triple: &'static str,
+}
+
+impl Machine {
+    /// By the header of the binary: it may have been built for another machine than this one.
+    fn of(binary: &[u8]) -> Result<Self> {
+        // `e_machine` of ELF, in the order that the binary's own machine has.
+        match (binary.get(..6), binary.get(18..20)) {
+            (Some(b"\x7fELF\x02\x01"), Some([62, 0])) => {
+                Ok(Self { debian: "amd64", triple: "x86_64-unknown-linux-gnu" })
+            }
+            (Some(b"\x7fELF\x02\x01"), Some([183, 0])) => {
+                Ok(Self { debian: "arm64", triple: "aarch64-unknown-linux-gnu" })
+            }
+            _ => bail!(
+                "the binary is no ELF for x86-64 or 64-bit ARM, and packages are made for these"
+            ),
+        }
+    }
+}
+
+/// As much of a binary as its header is.
+fn beginning(binary: &Path) -> Result<Vec<u8>> {
+    let mut header = Vec::new();
+    let file = fs::File::open(binary).with_context(|| format!("open {}", binary.display()))?;
+    file.take(64).read_to_end(&mut header).context("read the binary")?;
+    Ok(header)
+}
+
+/// A version as Debian orders them: `~` comes before the end, so that a pre-release is older than its release.
+fn debian_version(version: &str) -> String {
+    version.replacen('-', "~", 1)
 }
 
 impl Packing<'_> {
     /// `laneway_VERSION_ARCHITECTURE.deb`.
     fn debian(&self) -> Result<String> {
-        let said = succeeded(Command::new("dpkg").arg("--print-architecture"))?;
-        let architecture = String::from_utf8_lossy(&said).trim().to_owned();
+        let (version, architecture) = (debian_version(VERSION), self.machine.debian);
         let about = self.tree.join("DEBIAN");
         let control = fs::read_to_string(self.root.join(CONTROL)).context("read control")?;
         let control = control
-            .replace("@VERSION@", VERSION)
-            .replace("@ARCHITECTURE@", &architecture)
+            .replace("@VERSION@", &version)
+            .replace("@ARCHITECTURE@", architecture)
             .replace("@SIZE@", &kibibytes(self.tree)?.to_string())
             .replace("@LIBRARIES@", &self.libraries()?);
         write(&about.join("control"), control.as_bytes())?;
@@ -292,7 +335,7 @@ impl Packing<'_> {
             put(&self.root.join("deploy/debian").join(script), &about.join(script))?;
             set_mode(&about.join(script), 0o755)?;
         }
-        let name = format!("laneway_{VERSION}_{architecture}.deb");
+        let name = format!("laneway_{version}_{architecture}.deb");
         self.date_all()?;
         let mut build = Command::new("dpkg-deb");
         build.current_dir(self.place).env("SOURCE_DATE_EPOCH", &self.since_epoch);
@@ -323,7 +366,7 @@ impl Packing<'_> {
 
     /// `laneway-VERSION-TRIPLE.tar.gz`: files alone, so that unpacking at `/` touches no folder that is there.
     fn tarball(&self) -> Result<String> {
-        let folder = format!("laneway-{VERSION}-{}", triple()?);
+        let folder = format!("laneway-{VERSION}-{}", self.machine.triple);
         let name = format!("{folder}.tar.gz");
         let mut files = Vec::new();
         for file in all_files(self.tree)? {
@@ -359,14 +402,6 @@ impl Packing<'_> {
             .args(["{}", "+"]);
         succeeded(&mut touch).map(|_| ())
     }
-}
-
-/// For what machine the compiler builds: `x86_64-unknown-linux-gnu`.
-fn triple() -> Result<String> {
-    let said = succeeded(Command::new("rustc").arg("-vV"))?;
-    let said = String::from_utf8_lossy(&said);
-    let host = said.lines().find_map(|line| line.strip_prefix("host: "));
-    host.map(str::to_owned).context("`rustc -vV` names no host")
 }
 
 /// What all files take, as `Installed-Size` has it.
@@ -442,6 +477,28 @@ fn succeeded(command: &mut Command) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn packages_are_of_the_binarys_machine() {
+        let header =
+            |machine: u8| [&b"\x7fELF\x02\x01"[..], &[0; 12], &[machine, 0], &[0; 44]].concat();
+        assert_eq!(Machine::of(&header(62)).unwrap().debian, "amd64");
+        assert_eq!(Machine::of(&header(183)).unwrap().triple, "aarch64-unknown-linux-gnu");
+        for other in [header(243), header(62)[..10].to_vec(), b"#!/bin/sh\nexec laneway\n".to_vec()]
+        {
+            assert!(Machine::of(&other).is_err(), "{other:?}");
+        }
+        assert!(Machine::of(&beginning(&std::env::current_exe().unwrap()).unwrap()).is_ok());
+    }
+
+    #[test]
+    fn a_pre_release_is_older_than_its_release() {
+        for (version, debian) in
+            [("0.2.0", "0.2.0"), ("0.2.0-rc.1", "0.2.0~rc.1"), ("0.2.0-a-b", "0.2.0~a-b")]
+        {
+            assert_eq!(debian_version(version), debian);
+        }
+    }
 
     #[test]
     fn the_binary_is_named_by_an_argument_or_else_by_the_environment() {
