@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
-    console, java, run,
+    console, java, profile, run,
     worlds::{self, Strictness, Worlds},
 };
 
@@ -115,7 +115,7 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
             .with_context(|| format!("--binary: find `{}`", binary.display()))?,
         None => {
             console::build_where_possible(root)?;
-            build(root)?
+            profile::build(root)?
         }
     };
     if let Err(missing) = java::build_agent(root) {
@@ -160,12 +160,6 @@ pub(crate) fn for_tests(
             Ok(())
         }
     }
-}
-
-/// The binary that is shipped.
-fn build(root: &Path) -> Result<PathBuf> {
-    run::cargo(root, &["build", "--locked", "--profile", "dist", "--package", "laneway"])?;
-    Ok(root.join("target/dist/laneway"))
 }
 
 /// Packs a binary with what is built beside it; says what is not.

@@ -35,10 +35,6 @@ const VERBS: &[(&str, &str)] = &[
         "measure Laneway against its peers in one run; writes docs/benchmarks.md; `--only COLUMN` prints one; `--rounds N`; `decision`: only the lane decision; `--against BINARY [ROUNDS]`: this tree's binary relative to another; LANEWAY_BINARY names one that is built",
     ),
     (
-        "dist",
-        "build the binary that is shipped, by a profile of what it does under the benchmark's load; prints where it lies",
-    ),
-    (
         "scale",
         "what a change costs the control plane of the largest installation there is a promise for",
     ),
@@ -48,7 +44,7 @@ const VERBS: &[(&str, &str)] = &[
     ),
     (
         "dist",
-        "write a Debian package and a tarball to target/packages/; `--binary PATH`, or LANEWAY_BINARY: of one that is built",
+        "build the binary that is shipped, by a profile of what it does under load, and write a Debian package and a tarball to target/packages/; `--binary PATH`, or LANEWAY_BINARY: of one that is built",
     ),
     ("tidy", "the architecture as a table: arrows, purity, file sizes, lock files"),
     ("dependencies", "what is shipped: licences, bans, one version of each crate, one registry"),
@@ -90,10 +86,6 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "bench" if rest == ["decision"] => bench::decision(&root),
         "fuzz" => fuzz::run(&root, &fuzz::Asked::read(rest)?),
         "bench" => benchmark(&root, rest),
-        "dist" if rest.is_empty() => {
-            println!("{}", profile::build(&root)?.display());
-            Ok(())
-        }
         "scale" if rest.is_empty() => scale(&root),
         "dist" => dist::run(&root, &dist::Asked::read(rest, std::env::var_os("LANEWAY_BINARY"))?),
         "tidy" if rest.is_empty() => run::checks(&root, &["tidy"]),

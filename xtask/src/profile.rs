@@ -1,7 +1,7 @@
-//! `cargo xtask dist`: the binary that is shipped, optimised by a profile of what it does.
+//! The binary that is shipped, optimised by a profile of what it does.
 //!
 //! It is built twice: once to count what is executed while it is loaded as the benchmark loads it, then with these counts.
-//! What is often executed is laid out together and inlined; the rest is made small, and lies where nobody's pages are.
+//! What is often executed is inlined and laid out together, apart from the rest, of which hardly a page is ever looked at.
 
 use std::{
     fs,
@@ -13,6 +13,12 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{bench, run};
+
+/// Where this is known to be linked by LLD: what is executed and what hardly ever is stay apart, and functions of the same
+/// code are one.
+const LINKED_BY_LLD: &str = "x86_64-unknown-linux-gnu";
+const LAYOUT: [&str; 2] =
+    ["-Clink-arg=-Wl,-z,keep-text-section-prefix", "-Clink-arg=-Wl,--icf=safe"];
 
 /// Where all of this lies, under `target`.
 const HOME: &str = "profile";
@@ -27,7 +33,7 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     fs::create_dir_all(&raw).with_context(|| format!("create {}", raw.display()))?;
 
     // Counting is set in before anything is inlined between crates: what is linked how makes no difference.
-    let counting = format!("-Cprofile-generate={}", raw.display());
+    let counting = vec![format!("-Cprofile-generate={}", raw.display())];
     let lto = ["--config", "profile.dist.lto=false"];
     println!("Building twice, first to count what is executed: about 25 minutes on two cores.");
     let binary = cargo(root, &triple, &home.join("counting"), &counting, &lto)?;
@@ -37,7 +43,10 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
         let mut command = Command::new(merge);
         run::command(command.args(["merge", "-o"]).arg(&profile).arg(&raw))?;
     }
-    let using = format!("-Cprofile-use={}", profile.display());
+    let mut using = vec![format!("-Cprofile-use={}", profile.display())];
+    if triple == LINKED_BY_LLD {
+        using.extend(LAYOUT.map(str::to_owned));
+    }
     cargo(root, &triple, &home, &using, &[])
 }
 
@@ -49,9 +58,15 @@ fn built_at(binary: &Path) -> Result<u128> {
 }
 
 /// Builds Laneway in a place of its own. With a target triple, so that build scripts are built without flags.
-fn cargo(root: &Path, triple: &str, place: &Path, flags: &str, more: &[&str]) -> Result<PathBuf> {
+fn cargo(
+    root: &Path,
+    triple: &str,
+    place: &Path,
+    flags: &[String],
+    more: &[&str],
+) -> Result<PathBuf> {
     let mut build = Command::new(run::cargo_program());
-    build.current_dir(root).env("RUSTFLAGS", flags);
+    build.current_dir(root).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     build.args(["build", "--locked", "--profile", "dist", "--package", "laneway"]);
     build.args(["--target", triple, "--target-dir"]).arg(place).args(more);
     run::command(&mut build)?;
