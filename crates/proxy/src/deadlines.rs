@@ -200,10 +200,17 @@ impl<T: HasDeadline> Deadlines<T> {
         }
     }
 
-    /// Everything in the table, for the few things that concern all connections.
+    /// Everything in the table, for the few things that concern all connections. What is done to one may end it and others,
+    /// which leave the table meanwhile.
     pub(crate) fn for_each(&self, mut each: impl FnMut(&Rc<T>)) {
-        for entry in self.entries.borrow().iter().filter_map(Weak::upgrade) {
-            each(&entry);
+        let mut key = 0;
+        loop {
+            // Borrowed for this alone.
+            let Some(entry) = self.entries.borrow().get(key).map(Weak::upgrade) else { return };
+            if let Some(entry) = entry {
+                each(&entry);
+            }
+            key += 1;
         }
     }
 
@@ -296,6 +303,23 @@ mod tests {
         assert_eq!(fake.shut.get(), None);
         table.leave(key);
         assert_eq!(table.enter(Rc::downgrade(&fake)), key);
+    }
+
+    #[test]
+    fn what_is_done_to_one_may_have_others_leave_and_enter() {
+        let table = Rc::new(Deadlines::new(Instant::now()));
+        let fakes: Vec<_> = (0..3).map(|_| Rc::new(Fake::default())).collect();
+        let keys: Vec<u32> = fakes.iter().map(|it| table.enter(Rc::downgrade(it))).collect();
+        let mut seen = 0;
+        table.for_each(|_| {
+            seen += 1;
+            if seen == 1 {
+                table.leave(keys[1]);
+                table.leave(keys[2]);
+                table.enter(Rc::downgrade(&fakes[2]));
+            }
+        });
+        assert_eq!((seen, table.len()), (2, 2));
     }
 
     #[test]

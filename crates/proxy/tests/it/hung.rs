@@ -354,6 +354,10 @@ async fn whoever_waits_for_an_instance_that_is_heard_by_nobody_waits_seconds() {
     let proxy = Proxy::gateway(&world);
     let (mut client, server) = proxy.under_way(&frozen, GRAY).await;
     let (mut client_of_post, server_of_post) = proxy.under_way(&frozen, GRAY_POST).await;
+    // And one is kept to it on which nobody waits.
+    let (mut client_of_idle, mut idle) = proxy.under_way(&frozen, GRAY).await;
+    idle.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\n\r\n").await;
+    assert_eq!(status(&client_of_idle.head().await), 200);
     // Its source says so first: then it is asked for its answer.
     tell(&proxy, &world, frozen.address, Some(Health::Silent));
     let (head, body) = client_of_post.answer().await;
@@ -367,7 +371,7 @@ async fn whoever_waits_for_an_instance_that_is_heard_by_nobody_waits_seconds() {
     assert_eq!(proxy.running.unreachable(), [frozen.address]);
     proxy.counted(Count::Ejected, 1).await;
     // Its source hears it again.
-    drop((server, server_of_post));
+    drop((server, server_of_post, idle));
     tell(&proxy, &world, frozen.address, None);
     tell(&proxy, &world, frozen.address, Some(Health::Usable));
     eventually("nothing to be held against it", async || proxy.running.unreachable().is_empty())
