@@ -26,28 +26,41 @@ const HOME: &str = "profile";
 /// Builds it; where it lies.
 pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     let triple = run::host()?;
-    let merge = llvm_profdata(&triple)?;
+    let tools = llvm_tools(&triple)?;
     let home = root.join("target").join(HOME);
     let raw = home.join("raw");
     run::clear(&raw)?;
     fs::create_dir_all(&raw).with_context(|| format!("create {}", raw.display()))?;
 
-    // Counting is set in before anything is inlined between crates: what is linked how makes no difference.
+    // Of the same profile of cargo's, settings included: they are in the names of functions, by which counts are found again.
     let counting = vec![format!("-Cprofile-generate={}", raw.display())];
-    let lto = ["--config", "profile.dist.lto=false"];
     println!("Building twice, first to count what is executed: about 25 minutes on two cores.");
-    let binary = cargo(root, &triple, &home.join("counting"), &counting, &lto)?;
+    let binary = cargo(root, &triple, &home.join("counting"), &counting)?;
     let profile = home.join(format!("{}.profdata", built_at(&binary)?));
     if !profile.is_file() {
         bench::exercise(root, &binary)?;
-        let mut command = Command::new(merge);
+        let mut command = Command::new(tools.join("llvm-profdata"));
         run::command(command.args(["merge", "-o"]).arg(&profile).arg(&raw))?;
     }
     let mut using = vec![format!("-Cprofile-use={}", profile.display())];
     if triple == LINKED_BY_LLD {
         using.extend(LAYOUT.map(str::to_owned));
     }
-    cargo(root, &triple, &home, &using, &[])
+    let binary = cargo(root, &triple, &home, &using)?;
+    if triple == LINKED_BY_LLD {
+        require_used(&tools, &binary)?;
+    }
+    Ok(binary)
+}
+
+/// Counts that fit no function are no error of the compiler's: nothing is hot then.
+fn require_used(tools: &Path, binary: &Path) -> Result<()> {
+    let mut readobj = Command::new(tools.join("llvm-readobj"));
+    let output = readobj.arg("--sections").arg(binary).output().context("run llvm-readobj")?;
+    if !String::from_utf8_lossy(&output.stdout).contains(".text.hot") {
+        bail!("{}: nothing of it is hot: the counts are not of these functions", binary.display());
+    }
+    Ok(())
 }
 
 /// Names the counts by the program they are of: cargo builds anew what is built with others, and does not look into them.
@@ -58,33 +71,28 @@ fn built_at(binary: &Path) -> Result<u128> {
 }
 
 /// Builds Laneway in a place of its own. With a target triple, so that build scripts are built without flags.
-fn cargo(
-    root: &Path,
-    triple: &str,
-    place: &Path,
-    flags: &[String],
-    more: &[&str],
-) -> Result<PathBuf> {
+fn cargo(root: &Path, triple: &str, place: &Path, flags: &[String]) -> Result<PathBuf> {
     let mut build = Command::new(run::cargo_program());
     build.current_dir(root).env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     build.args(["build", "--locked", "--profile", "dist", "--package", "laneway"]);
-    build.args(["--target", triple, "--target-dir"]).arg(place).args(more);
+    build.args(["--target", triple, "--target-dir"]).arg(place);
     run::command(&mut build)?;
     Ok(place.join(triple).join("dist/laneway"))
 }
 
-/// The program of this compiler's version that sums counts up; installed with rustup where it is missing.
-fn llvm_profdata(triple: &str) -> Result<PathBuf> {
+/// The folder of LLVM's programs of this compiler's version; installed with rustup where it is missing.
+fn llvm_tools(triple: &str) -> Result<PathBuf> {
     let output = Command::new("rustc").args(["--print", "sysroot"]).output();
     let sysroot = output.context("run rustc --print sysroot")?.stdout;
     let sysroot = PathBuf::from(String::from_utf8_lossy(&sysroot).trim());
-    let program = sysroot.join("lib/rustlib").join(triple).join("bin/llvm-profdata");
-    if !program.is_file() {
+    let tools = sysroot.join("lib/rustlib").join(triple).join("bin");
+    let is_there = || tools.join("llvm-profdata").is_file() && tools.join("llvm-readobj").is_file();
+    if !is_there() {
         let mut rustup = Command::new("rustup");
         run::command(rustup.args(["component", "add", "llvm-tools"]))?;
     }
-    if !program.is_file() {
-        bail!("{} is missing: install the component llvm-tools of this Rust", program.display());
+    if !is_there() {
+        bail!("{}: install the component llvm-tools of this Rust", tools.display());
     }
-    Ok(program)
+    Ok(tools)
 }
