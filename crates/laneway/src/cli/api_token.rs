@@ -1,12 +1,11 @@
 //! `laneway api-token`: tokens with which programs use the API.
 
-use std::{io::Write, path::PathBuf, process::ExitCode};
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::Context;
 use api::rest::{ApiTokenRequest, ApiTokenStatus, Grant};
 use clap::{Args, Subcommand};
 
-use super::{output, server::Server, shape::Shown, token::private, user::Granted};
+use super::{output, server::Server, shape::Shown, token::Out, user::Granted};
 
 /// The arguments of `laneway api-token`.
 #[derive(Debug, Args)]
@@ -52,28 +51,11 @@ pub(crate) async fn run(verb: ApiToken) -> anyhow::Result<ExitCode> {
     let client = verb.server.client()?;
     match verb.action {
         Action::Create { name, role: Granted(grant), days, out } => {
-            let mut file = out.as_deref().map(private).transpose()?;
-            let created =
-                match client.create_api_token(&ApiTokenRequest { name, grant, days }).await {
-                    Ok(created) => created,
-                    Err(error) => {
-                        // Nothing is in it.
-                        out.as_deref().map(std::fs::remove_file).transpose()?;
-                        return Err(error.into());
-                    }
-                };
-            match (&mut file, &out) {
-                (Some(file), Some(path)) => {
-                    writeln!(file, "{}", created.secret)
-                        .with_context(|| format!("out: write `{}`", path.display()))?;
-                    let ApiTokenStatus { id, expires, .. } = &created.token;
-                    output::line(format_args!(
-                        "token {id}, good until {expires}, is in {}",
-                        path.display()
-                    ));
-                }
-                _ => output::line(&created.secret),
-            }
+            let out = Out::open(out)?;
+            let request = ApiTokenRequest { name, grant, days };
+            let created = out.kept_for(client.create_api_token(&request).await)?;
+            let ApiTokenStatus { id, expires, .. } = &created.token;
+            out.tell(&created.secret, format_args!("token {id}, good until {expires},"))?;
         }
         Action::List { shown } => {
             let heading = ["ID", "NAME", "OWNER", "ROLE", "EXPIRES", "LAST USED"];

@@ -1,15 +1,19 @@
 //! `laneway token`: tokens with which one application may be registered.
 
 use std::{
-    fs::OpenOptions,
+    fmt,
+    fs::{File, OpenOptions},
     io::Write,
     os::unix::fs::OpenOptionsExt,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process::ExitCode,
 };
 
 use anyhow::Context;
-use api::rest::{TokenRequest, TokenStatus};
+use api::{
+    client::CallError,
+    rest::{TokenRequest, TokenStatus},
+};
 use clap::{Args, Subcommand};
 
 use super::{
@@ -69,27 +73,10 @@ pub(crate) async fn run(verb: Token) -> anyhow::Result<ExitCode> {
             let namespace = Some(create.namespace.name().to_owned());
             let request =
                 TokenRequest { application: create.application, tag: create.tag, namespace };
-            let mut out = create.out.as_deref().map(private).transpose()?;
-            let created = match client.create_token(&request).await {
-                Ok(created) => created,
-                Err(error) => {
-                    // Nothing is in it.
-                    create.out.as_deref().map(std::fs::remove_file).transpose()?;
-                    return Err(error.into());
-                }
-            };
-            match (&mut out, &create.out) {
-                (Some(file), Some(path)) => {
-                    writeln!(file, "{}", created.secret)
-                        .with_context(|| format!("out: write `{}`", path.display()))?;
-                    let TokenStatus { id, application, .. } = &created.token;
-                    output::line(format_args!(
-                        "token {id} of application {application} is in {}",
-                        path.display()
-                    ));
-                }
-                _ => output::line(&created.secret),
-            }
+            let out = Out::open(create.out)?;
+            let created = out.kept_for(client.create_token(&request).await)?;
+            let TokenStatus { id, application, .. } = &created.token;
+            out.tell(&created.secret, format_args!("token {id} of application {application}"))?;
             if !created.is_asked_for {
                 output::warning(
                     "the control plane asks for no token: start it with --join-token-file, or whoever reaches it may \
@@ -111,11 +98,39 @@ pub(crate) async fn run(verb: Token) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// A new file that nobody else may read. It is made before the token is: one that cannot be written down is lost.
-pub(super) fn private(path: &Path) -> anyhow::Result<std::fs::File> {
-    OpenOptions::new().write(true).create_new(true).mode(0o600).open(path).with_context(|| {
-        format!("out: `{}`: name a new file in a directory that can be written", path.display())
-    })
+/// Where a token is told this once: a new file that nobody else may read, else standard output.
+pub(super) struct Out(Option<(File, PathBuf)>);
+
+impl Out {
+    /// The file is made before the token is: one that cannot be written down is lost.
+    pub(super) fn open(path: Option<PathBuf>) -> anyhow::Result<Self> {
+        let Some(path) = path else { return Ok(Self(None)) };
+        let mut new = OpenOptions::new();
+        let file = new.write(true).create_new(true).mode(0o600).open(&path).with_context(|| {
+            format!("out: `{}`: name a new file in a directory that can be written", path.display())
+        })?;
+        Ok(Self(Some((file, path))))
+    }
+
+    /// What was made for it. Where nothing was, nothing is left of the file.
+    pub(super) fn kept_for<T>(&self, made: Result<T, CallError>) -> anyhow::Result<T> {
+        if let (Err(_), Some((_, path))) = (&made, &self.0) {
+            std::fs::remove_file(path)?;
+        }
+        Ok(made?)
+    }
+
+    /// Tells the token; says where it is when that is a file.
+    pub(super) fn tell(self, secret: &str, what: fmt::Arguments<'_>) -> anyhow::Result<()> {
+        let Some((mut file, path)) = self.0 else {
+            output::line(secret);
+            return Ok(());
+        };
+        let path = path.display();
+        writeln!(file, "{secret}").with_context(|| format!("out: write `{path}`"))?;
+        output::line(format_args!("{what} is in {path}"));
+        Ok(())
+    }
 }
 
 fn row(token: &TokenStatus) -> Vec<String> {
