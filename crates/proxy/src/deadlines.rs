@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn what_is_done_to_one_may_have_others_leave_and_enter() {
-        let table = Rc::new(Deadlines::new(Instant::now()));
+        let table = Deadlines::new(Instant::now());
         let fakes: Vec<_> = (0..3).map(|_| Rc::new(Fake::default())).collect();
         let keys: Vec<u32> = fakes.iter().map(|it| table.enter(Rc::downgrade(it))).collect();
         let mut seen = 0;

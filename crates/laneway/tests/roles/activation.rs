@@ -42,6 +42,14 @@ impl Supervisor {
         Ok(Self { sandbox, first, further })
     }
 
+    /// A control plane, and an application that it knows.
+    fn beside(&self) -> Result<impl Sized> {
+        let (sandbox, application) = (&self.sandbox, self.sandbox.endpoint(3, 8080));
+        let both = (sandbox.control(&[])?, serve_application(&application)?);
+        sandbox.apply(&fixed(&application))?;
+        Ok(both)
+    }
+
     /// Starts a gateway as systemd does: with the sockets as files 3 and 4, and their number for this process alone.
     fn start(&self, listen: &str) -> Result<Activated> {
         let (sandbox, log) = (&self.sandbox, self.log());
@@ -137,9 +145,7 @@ fn is_answered(mut stream: TcpStream) -> Result<()> {
 fn who_connects_while_a_gateway_is_restarted_waits_and_is_not_refused() -> Result<()> {
     let supervisor = Supervisor::new()?;
     let sandbox = &supervisor.sandbox;
-    let _control = sandbox.control(&[])?;
-    let _application = serve_application(&sandbox.endpoint(3, 8080))?;
-    sandbox.apply(&fixed(&sandbox.endpoint(3, 8080)))?;
+    let _beside = supervisor.beside()?;
     let listen = sandbox.gateway_address();
     let mut gateway = supervisor.start(&listen)?;
     answers(&listen, "/c", 200, "ok")?;
@@ -166,9 +172,7 @@ fn who_connects_while_a_gateway_is_restarted_waits_and_is_not_refused() -> Resul
 fn a_successor_leaves_the_sockets_to_the_supervisor_too() -> Result<()> {
     let supervisor = Supervisor::new()?;
     let sandbox = &supervisor.sandbox;
-    let _control = sandbox.control(&[])?;
-    let _application = serve_application(&sandbox.endpoint(3, 8080))?;
-    sandbox.apply(&fixed(&sandbox.endpoint(3, 8080)))?;
+    let _beside = supervisor.beside()?;
     let listen = sandbox.gateway_address();
     let mut gateway = supervisor.start(&listen)?;
     answers(&listen, "/c", 200, "ok")?;
