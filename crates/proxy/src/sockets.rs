@@ -36,12 +36,7 @@ pub fn find<T>(look: impl Fn(&Socket) -> Option<T>) -> Option<T> {
 
 /// Who listens at an address, or at one that takes it in, in words: as far as this process may know.
 pub fn listener_at(address: SocketAddr) -> Option<String> {
-    let (ip, port) = (address.ip().to_canonical(), address.port());
-    let socket = find(|socket| {
-        let at = socket.local.ip();
-        let is_there = at == ip || at.is_unspecified() || ip.is_unspecified();
-        (socket.state == LISTENING && socket.local.port() == port && is_there).then_some(*socket)
-    })?;
+    let socket = listening_at(address)?;
     let who = match holder(socket.inode) {
         Some(process) if process == std::process::id() => "this process itself".to_owned(),
         Some(process) => match program(process) {
@@ -52,6 +47,22 @@ pub fn listener_at(address: SocketAddr) -> Option<String> {
         None => format!("a process of user {}", socket.user),
     };
     Some(format!("{who} listens on {}", socket.local))
+}
+
+/// Another process that listens at an address and runs this one's program with the same first word: its number.
+pub fn another_of_this_kind_at(address: SocketAddr) -> Option<u32> {
+    let own = std::process::id();
+    let process = holder(listening_at(address)?.inode).filter(|process| *process != own)?;
+    (program(process)? == program(own)?).then_some(process)
+}
+
+fn listening_at(address: SocketAddr) -> Option<Socket> {
+    let (ip, port) = (address.ip().to_canonical(), address.port());
+    find(|socket| {
+        let at = socket.local.ip();
+        let is_there = at == ip || at.is_unspecified() || ip.is_unspecified();
+        (socket.state == LISTENING && socket.local.port() == port && is_there).then_some(*socket)
+    })
 }
 
 /// The process that holds a socket, if this one may see it.

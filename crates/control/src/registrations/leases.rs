@@ -174,6 +174,7 @@ impl Leases {
                 ));
             }
         }
+        self.refuse_another_sidecar(instance, now)?;
         self.refuse_another_tag(instance, now)?;
         self.put(instance, Holder::Stream { id: stream, heard: now });
         Ok(())
@@ -230,10 +231,7 @@ impl Leases {
 
     /// One application has one tag: under two, requests of one lane would reach the other, or base a tagged instance.
     fn refuse_another_tag(&self, instance: &Instance, now: Instant) -> Result<(), String> {
-        let called = addresses_of(instance).into_iter().map(|it| ("address", it));
-        let applications =
-            applications_of(instance).into_iter().map(|it| ("application_address", it));
-        for (field, wanted) in called.chain(applications) {
+        for wanted in applications_of(instance) {
             let nodes = self.by_application.get(&wanted);
             let others = nodes.into_iter().flatten().filter(|node| ***node != *instance.node);
             for (node, lease) in others.filter_map(|node| Some((node, self.by_node.get(node)?))) {
@@ -243,12 +241,42 @@ impl Leases {
                         tag => format!("with the tag {tag}"),
                     };
                     return Err(format!(
-                        "{field}: at {wanted} is the application that node {node} has registered {}, and this is \
+                        "application_address: at {wanted} is the application that node {node} has registered {}, and this is \
                          {}: give the address of this sidecar's own application, or the same tag",
                         tag(&lease.tag),
                         tag(&instance.tag),
                     ));
                 }
+            }
+        }
+        Ok(())
+    }
+
+    /// An application is no other sidecar: what is for this one's service would be answered by that one's. Which of the two
+    /// names a wrong address only people know, so both are named to whoever comes second.
+    fn refuse_another_sidecar(&self, instance: &Instance, now: Instant) -> Result<(), String> {
+        let living = |node: &Arc<str>| {
+            let lease = self.by_node.get(node).filter(|_| **node != *instance.node)?;
+            lease
+                .holder
+                .lives(now)
+                .then(|| format!("node {node}, of application {}", lease.owner.1))
+        };
+        for wanted in applications_of(instance) {
+            if let Some(other) = self.by_address.get(&wanted).and_then(living) {
+                return Err(format!(
+                    "application_address: at {wanted} the sidecar of another instance is called, {other}: give the \
+                     address of this sidecar's own application (--app-address)"
+                ));
+            }
+        }
+        for wanted in addresses_of(instance) {
+            let nodes = self.by_application.get(&wanted).into_iter().flatten();
+            if let Some(other) = nodes.filter_map(living).next() {
+                return Err(format!(
+                    "address: at {wanted} is the application of {other}, as its sidecar has it: let this one advertise \
+                     where it listens itself (--advertise), or mend the --app-address of that one"
+                ));
             }
         }
         Ok(())
@@ -548,7 +576,15 @@ mod tests {
             ("base - 127.0.0.1:1 127.0.0.23:80", "application_address: at 127.0.0.23:80"),
             ("base - 127.0.0.1:1 [::ffff:127.0.0.23]:80", "with the tag gray, and this is without"),
             ("base - 127.0.0.23:80 127.0.0.1:80", "address: at 127.0.0.23:80"),
-            ("blue blue [::ffff:127.0.0.23]:80 127.0.0.1:80", "and this is with the tag blue"),
+            ("base - 127.0.0.1:1 127.0.0.23:15006", "at 127.0.0.23:15006 the sidecar of another"),
+            (
+                "too gray 127.0.0.1:1 [::ffff:127.0.0.23]:15006",
+                "the sidecar of another instance is",
+            ),
+            (
+                "too gray 127.0.0.23:80 127.0.0.1:80",
+                "address: at 127.0.0.23:80 is the application of",
+            ),
             ("blue blue [::ffff:127.0.0.23]:15006 127.0.0.1:80", "registered by node gray"),
         ] {
             let refused = claim(text, 0).unwrap_err();
@@ -559,6 +595,7 @@ mod tests {
         claim("pod-1 - 10.0.0.1:15006 127.0.0.1:80", 0).unwrap();
         claim("pod-2 gray 10.0.0.2:15006 127.0.0.1:80", 0).unwrap();
         claim("base - 127.0.0.1:1 127.0.0.23:80", 7).unwrap();
+        claim("in-front - 127.0.0.1:2 127.0.0.23:15006", 7).unwrap();
         claim("gray blue 127.0.0.23:15006 127.0.0.23:80", 7).unwrap_err();
     }
 

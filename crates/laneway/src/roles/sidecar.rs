@@ -216,7 +216,7 @@ impl Sidecar {
         };
         let own = [("outbound", outbound), ("inbound", inbound), ("admin", admin)];
         let mut applications = settings.ports.iter().flat_map(|port| &port.addresses);
-        applications.try_for_each(|application| refuse_own(*application, &own))?;
+        applications.try_for_each(|application| refuse_sidecars(*application, &own))?;
         output::listening("outbound", outbound);
         output::listening("inbound", inbound);
         let node = process.data.node()?;
@@ -462,14 +462,20 @@ fn told_unreachable(settings: &config::Sidecar, addresses: &Addresses) {
     }
 }
 
-/// Refuses an application that is one of this sidecar's listeners.
-fn refuse_own(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
+/// Refuses an application that is one of this sidecar's listeners, or another sidecar on this machine: which of its names
+/// on loopback mean whom is not for the control plane to know.
+fn refuse_sidecars(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
     for (name, listener) in own {
         if proxy::sidecar::arrives_at(application, *listener) {
             bail!(
                 "app-address: `{application}` is this sidecar's own {name} listener, and requests would go round; say where the application itself listens"
             );
         }
+    }
+    if let Some(process) = proxy::sockets::another_of_this_kind_at(application) {
+        bail!(
+            "app-address: `{application}` is where another sidecar listens, process {process}, and its application would answer for this one's; say where the application itself listens"
+        );
     }
     Ok(())
 }

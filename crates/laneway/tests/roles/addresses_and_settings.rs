@@ -1,10 +1,10 @@
 //! Addresses are printed, bad settings are refused, and what may change at run time does.
 
-use std::fs;
+use std::{fs, net::TcpStream};
 
 use anyhow::Result;
 use rustix::process::Signal;
-use testkit::{Process, Sandbox, http};
+use testkit::{Instance, Process, Sandbox, http};
 
 use crate::{SOON, answers, printed_address, sandbox, says};
 
@@ -142,6 +142,42 @@ fn a_sidecar_is_not_its_own_application() -> Result<()> {
         arguments.extend(["--control", &control, "--data", &data, "--advertise", &own]);
         let result = sandbox.run(&arguments)?;
         let expected = format!("app-address: `{own}` is this sidecar's own");
+        assert!(result.code == Some(1) && result.stderr.contains(&expected), "{result:?}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_sidecar_is_no_other_ones_application() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    let other = sandbox.begin_sidecar(&Instance::of_chain("C", None, 3))?;
+    says(&other, "listening on")?;
+    let listening = |port| {
+        testkit::wait::until(SOON, "it listens", || {
+            Ok(TcpStream::connect(sandbox.endpoint(3, port))?)
+        })
+    };
+    for port in [15006, 15001] {
+        drop(listening(port)?);
+        let (there, own) = (sandbox.endpoint(3, port), sandbox.endpoint(4, 0));
+        let (control, data) = (sandbox.discovery_address(), sandbox.path("sidecar-4"));
+        let mut arguments = vec!["sidecar", "--application", "a", "--app-address", &there];
+        arguments.extend([
+            "--inbound-listen",
+            &own,
+            "--outbound-listen",
+            &own,
+            "--admin-listen",
+            &own,
+        ]);
+        let data = data.to_string_lossy();
+        arguments.extend(["--control", &control, "--data", &data]);
+        let result = sandbox.run(&arguments)?;
+        let expected = format!(
+            "app-address: `{there}` is where another sidecar listens, process {}",
+            other.id()
+        );
         assert!(result.code == Some(1) && result.stderr.contains(&expected), "{result:?}");
     }
     Ok(())
