@@ -330,8 +330,9 @@ impl Control {
         }
     }
 
-    /// What of the store cannot be read, or will not be after a restart, and files whose objects are not what they say.
-    pub(crate) fn unreadable(&self) -> Vec<(String, lanes::Problem)> {
+    /// What of the store cannot be read or written, or will not be read after a restart, and files whose objects are not
+    /// what they say.
+    pub(crate) fn troubles(&self) -> Vec<(String, lanes::Problem)> {
         let leases = self.leases();
         let away = self.spoilt_registrations.iter().filter(|node| !leases.is_known(node));
         let spoilt = away.map(|node| {
@@ -348,6 +349,11 @@ impl Control {
             ("private keys".to_owned(), lanes::Problem::new("", "", error.to_string()))
         };
         unreadable.extend(self.keyring.stays().err().map(of_key_file));
+        let unwritable = self.ledger.view().unwritable().map(|why| {
+            let remedy = format!("{why}: nothing can be changed until that is mended");
+            ("store".to_owned(), lanes::Problem::new("", "", remedy))
+        });
+        unreadable.extend(unwritable);
         unreadable
     }
 

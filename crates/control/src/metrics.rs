@@ -12,6 +12,8 @@ use crate::Control;
 impl Control {
     /// Adds the control plane's own samples.
     pub fn measure(&self, samples: &mut Samples) {
+        let is_writable = self.ledger().view().unwritable().is_none();
+        samples.add(names::STORE_WRITABLE, &[], f64::from(u8::from(is_writable)));
         let hub = self.hub();
         let picture = hub.picture();
         let present = picture.services.present();

@@ -27,6 +27,8 @@ pub struct View {
     revision: Revision,
     history: VecDeque<ObjectChange>,
     findings: Arc<Vec<Finding>>,
+    /// Why the last commit failed, until one does not.
+    unwritable: Option<String>,
     /// Changes after this revision are all in `history`.
     known_after: Revision,
 }
@@ -38,6 +40,7 @@ impl View {
             revision,
             history: VecDeque::new(),
             findings: Arc::default(),
+            unwritable: None,
             known_after: revision,
         }
     }
@@ -81,6 +84,15 @@ impl View {
 
     pub(super) fn set_findings(&mut self, findings: Arc<Vec<Finding>>) {
         self.findings = findings;
+    }
+
+    /// Why nothing can be stored at the moment, as far as it was tried.
+    pub(crate) fn unwritable(&self) -> Option<&str> {
+        self.unwritable.as_deref()
+    }
+
+    pub(super) fn set_unwritable(&mut self, why: Option<String>) {
+        self.unwritable = why;
     }
 
     pub(super) fn apply(&mut self, objects: Arc<Objects>, changes: &[ObjectChange]) {

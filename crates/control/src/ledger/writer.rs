@@ -94,16 +94,31 @@ impl<S: Store> Writer<S> {
                 Request::Stop(reply) => stop = Some(reply),
             }
         }
-        let committed =
-            if batch.durable.is_empty() { Ok(()) } else { self.store.commit(&batch.durable) };
-        match committed {
+        match self.commit(&batch.durable) {
             Ok(()) => self.publish(batch),
-            Err(error) => {
+            Err(why) => {
                 self.working.return_to(before);
-                batch.fail(&error);
+                batch.fail(&why);
             }
         }
         stop
+    }
+
+    /// Makes changes durable; says why they are not.
+    fn commit(&mut self, durable: &[Change]) -> Result<(), String> {
+        if durable.is_empty() {
+            return Ok(());
+        }
+        let committed = self.store.commit(durable).map_err(|error| {
+            tracing::error!(error = &error as &dyn std::error::Error, "the store cannot write");
+            let cause = std::error::Error::source(&error).map(|source| format!(": {source}"));
+            format!("{error}{}", cause.unwrap_or_default())
+        });
+        let why = committed.as_ref().err();
+        if self.view.read().unwritable() != why.map(String::as_str) {
+            self.view.write().set_unwritable(why.cloned());
+        }
+        committed
     }
 
     fn publish(&mut self, batch: Batch) {
@@ -149,15 +164,13 @@ impl Batch {
         self.transactions.push((reply, passed.done));
     }
 
-    fn fail(self, error: &StoreError) {
-        tracing::error!(error = error as &dyn std::error::Error, "the store cannot write");
-        let cause = std::error::Error::source(error).map(|source| format!(": {source}"));
-        let text = format!("{error}{}", cause.unwrap_or_default());
+    fn fail(self, why: &str) {
+        let refused = || Rejection::Storage(why.to_owned());
         for (reply, _) in self.transactions {
-            drop(reply.send(Err(Rejection::Storage(text.clone()))));
+            drop(reply.send(Err(refused())));
         }
         for reply in self.journalled {
-            drop(reply.send(Err(Rejection::Storage(text.clone()))));
+            drop(reply.send(Err(refused())));
         }
     }
 }

@@ -212,7 +212,7 @@ pub(super) async fn status(
     Extension(caller): Extension<Caller>,
 ) -> Json<StatusResponse> {
     let now = Instant::now();
-    let mut findings: Vec<Finding> = (control.unreadable().into_iter())
+    let mut findings: Vec<Finding> = (control.troubles().into_iter())
         .map(|(key, problem)| {
             let mut finding = Finding::unread(problem);
             finding.field = format!("{key} {}", finding.field).trim_end().to_owned();

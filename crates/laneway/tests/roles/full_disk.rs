@@ -75,10 +75,16 @@ fn a_control_plane_on_a_full_disk_refuses_changes_and_goes_on() -> Result<()> {
     ensure!(http::get(&api, path, &[])?.status == 404, "something was left behind");
     answers(&sandbox.gateway_address(), "/c", 200, "C[")?;
     answers(&api, "/readyz", 200, "")?;
+    let shown = sandbox.must(&["status"])?;
+    ensure!(shown.contains("nothing can be changed until that is mended"), "{shown}");
+    answers(&api, "/metrics", 200, "laneway_store_writable 0")?;
 
     drop(all);
     fs::remove_file(&filler)?;
     wait::until(SOON, "changes are taken again", || sandbox.apply(&group("large", LARGE_BYTES)))?;
+    answers(&api, "/metrics", 200, "laneway_store_writable 1")?;
+    let shown = sandbox.must(&["status"])?;
+    ensure!(!shown.contains("until that is mended"), "{shown}");
     sandbox.apply(&sample::routed("c", "fixed").replace("/c", "/d"))?;
     answers(&sandbox.gateway_address(), "/d", 200, "C[")
 }
