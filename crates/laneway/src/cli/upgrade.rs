@@ -55,6 +55,8 @@ pub(crate) async fn run(verb: Upgrade) -> anyhow::Result<ExitCode> {
     }
     let until = Instant::now() + WITHIN;
     loop {
+        // What it has said is read after it has ended, if it has.
+        let has_ended = has_ended(number);
         let told =
             Outcome::read(&data, process).filter(|it| is_done || Some(it) != before.as_ref());
         match told {
@@ -68,9 +70,15 @@ pub(crate) async fn run(verb: Upgrade) -> anyhow::Result<ExitCode> {
                 let reason = reason.unwrap_or_default();
                 bail!("process {process} goes on, since the new one does not serve: {reason}")
             }
-            None if test_kill_process(number).is_err() => {
-                bail!("process {process} has ended; its log says why")
+            // It holds the directory with its successor; where nothing can be written that alone tells.
+            None if has_ended && is_held(&data) => {
+                output::line(format_args!(
+                    "process {process} has ended, and another has its place; which one could not be written in `{}`",
+                    data.display()
+                ));
+                return Ok(ExitCode::SUCCESS);
             }
+            None if has_ended => bail!("process {process} has ended; its log says why"),
             None if Instant::now() >= until => {
                 bail!("process {process} has not said what became of it; its log does")
             }
@@ -104,6 +112,16 @@ fn only_one(found: &[PathBuf]) -> anyhow::Result<PathBuf> {
             let shown: Vec<_> = several.iter().map(|data| data.display().to_string()).collect();
             bail!("data: several run, on {}: name one with --data", shown.join(", "))
         }
+    }
+}
+
+/// Whether a process has ended, also where its parent has not asked for it yet.
+fn has_ended(process: Pid) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{}/stat", process.as_raw_pid())).ok();
+    let state = stat.as_deref().and_then(|stat| stat.rsplit_once(") ")?.1.chars().next());
+    match state {
+        Some(state) => state == 'Z',
+        None => test_kill_process(process).is_err(),
     }
 }
 

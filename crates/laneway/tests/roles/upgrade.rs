@@ -125,6 +125,26 @@ fn a_sidecar_is_replaced_under_load_and_its_instance_stays() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn one_that_cannot_write_what_became_of_it_is_not_taken_for_failed() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    let mut first = sandbox.gateway(&sandbox.discovery_address())?;
+    let data = sandbox.path("gateway");
+    let _last = Last(data.clone());
+    let readiness = sandbox.endpoint(1, 15_020);
+    answers(&readiness, "/readyz", 200, "is current")?;
+    // Nobody writes a file where a directory is, not even root.
+    fs::create_dir(data.join("upgrade"))?;
+    let said = upgrade(&sandbox, &data)?;
+    ensure!(
+        said.contains(&format!("process {} has ended, and another has its place", first.id())),
+        "{said}"
+    );
+    ensure!(first.wait_for_end(SOON)?.code() == Some(0), "{}", first.output());
+    answers(&readiness, "/readyz", 200, "is current")
+}
+
 /// A gateway that was started by a path of the test's, and what leads there now.
 struct Installed {
     path: PathBuf,
