@@ -258,15 +258,15 @@ fn resources() -> (u64, Duration) {
 }
 
 /// 500 applications of 20 instances, each busy in 20 series, for a quarter of an hour: a bound, with what is measured printed
-/// beside it. Without optimisation a second of it takes a while, so fewer seconds pass unless the tests are run in full.
+/// beside it. Without optimisation a second of it takes several, so fewer pass; `cargo xtask scale` lets all of them pass.
 #[test]
-fn ten_thousand_busy_data_planes_take_less_than_300_mb() {
+fn at_scale_ten_thousand_busy_data_planes_take_less_than_300_mb() {
     // What other tests take meanwhile is not to be counted.
     const ALONE: &str = "LANEWAY_TEST_ALONE";
     if std::env::var_os(ALONE).is_some() {
         return be_busy();
     }
-    let name = "statistics::tests::ten_thousand_busy_data_planes_take_less_than_300_mb";
+    let name = "statistics::tests::at_scale_ten_thousand_busy_data_planes_take_less_than_300_mb";
     let mut alone = std::process::Command::new(std::env::current_exe().unwrap());
     let ended = alone.args(["--exact", name, "--nocapture"]).env(ALONE, "1").status().unwrap();
     assert!(ended.success());
@@ -305,8 +305,7 @@ fn be_busy() {
         })
         .map(Option::unwrap)
         .collect();
-    let is_full = std::env::var_os("LANEWAY_FAULTS").is_some_and(|it| it == "full");
-    let seconds = if is_full || !cfg!(debug_assertions) { 910 } else { 12 };
+    let seconds = if cfg!(debug_assertions) { 12 } else { 910 };
     let (_, busy_before) = resources();
     for number in 0..seconds {
         let bytes = if number == 0 { &first } else { &later };
