@@ -121,6 +121,24 @@ impl CallError {
     }
 }
 
+/// What of an address would be passed over in silence, as what to write instead.
+fn unused_in(url: &Url) -> Option<String> {
+    let host = without_user(url);
+    if !url.username().is_empty() || url.password().is_some() {
+        return Some(format!(
+            "the API knows tokens, not names in its address: use {host} with --token-file, or `laneway login --server {host}`"
+        ));
+    }
+    let is_more =
+        !matches!(url.path(), "" | "/") || url.query().is_some() || url.fragment().is_some();
+    is_more.then(|| format!("the API has no path of its own: use {host}"))
+}
+
+/// Scheme, host and port alone: what else is there may be secret.
+fn without_user(url: &Url) -> String {
+    url.origin().ascii_serialization()
+}
+
 /// Why nobody answered as expected.
 enum Why {
     SpeaksOtherwise,
@@ -146,6 +164,9 @@ impl Client {
         let url = Url::parse(server).map_err(|_| bad())?;
         if url.scheme() != "http" || !url.has_host() || url.cannot_be_a_base() {
             return Err(bad());
+        }
+        if let Some(remedy) = unused_in(&url) {
+            return Err(CallError::Server { server: without_user(&url), remedy });
         }
         let mut connector = HttpConnector::new();
         connector.set_connect_timeout(Some(CONNECT_TIMEOUT));

@@ -11,6 +11,7 @@ use api::{
 };
 use axum::{
     Router,
+    body::HttpBody as _,
     extract::{DefaultBodyLimit, Request},
     http::{Method, Uri, header},
     middleware::{self, Next},
@@ -153,7 +154,12 @@ async fn refuse_simple_requests(request: Request, next: Next) -> Response {
     let content_type = request.headers().get(header::CONTENT_TYPE);
     let said = content_type.and_then(|value| value.to_str().ok()).unwrap_or_default();
     let media_type = said.split(';').next().unwrap_or_default().trim();
-    if writes && ![JSON, MERGE_PATCH].iter().any(|known| media_type.eq_ignore_ascii_case(known)) {
+    // Of nothing there is no kind; pages of other origins are stopped by what they say of themselves (`Origin`).
+    let says_nothing = content_type.is_none() && request.body().is_end_stream();
+    if writes
+        && !says_nothing
+        && ![JSON, MERGE_PATCH].iter().any(|known| media_type.eq_ignore_ascii_case(known))
+    {
         let detail = format!("Content-Type: `{said}`: use {JSON}, or {MERGE_PATCH} for PATCH");
         return Refused::new(415, "unsupported media type", detail).into_response();
     }

@@ -149,7 +149,7 @@ async fn enter(
     next: Next,
 ) -> Response {
     let (method, uri, headers) = (request.method(), request.uri(), request.headers());
-    match door.judge(&connection, method, uri, headers).await {
+    let mut response = match door.judge(&connection, method, uri, headers).await {
         Ok(Entered { caller, arrival }) => {
             let known = request.extensions_mut();
             known.insert(arrival);
@@ -161,7 +161,14 @@ async fn enter(
             tracing::debug!(peer = %connection.peer, reason = refusal.detail(), "refused at the door");
             refusal.into_response()
         }
+    };
+    // What is answered depends on who asks and when, and may be a secret; what may be kept says so itself.
+    for (name, value) in
+        [(header::CACHE_CONTROL, "no-store"), (header::X_CONTENT_TYPE_OPTIONS, "nosniff")]
+    {
+        response.headers_mut().entry(name).or_insert(header::HeaderValue::from_static(value));
     }
+    response
 }
 
 impl Refused {

@@ -2,7 +2,10 @@
 
 use std::{process::ExitCode, str::FromStr};
 
-use api::rest::{EVERYWHERE, Grant, GrantsRequest, Role, UserRequest, UserStatus};
+use api::{
+    client::{CallError, Client},
+    rest::{EVERYWHERE, Grant, GrantsRequest, Role, UserRequest, UserStatus},
+};
 use clap::{Args, Subcommand};
 
 use super::{login, output, server::Server, shape::Shown};
@@ -97,6 +100,7 @@ pub(crate) async fn run(verb: User) -> anyhow::Result<ExitCode> {
             let request = GrantsRequest { grants: roles.grants() };
             let user = client.grant(&name, &request).await?;
             output::line(format_args!("user {name} is {}", login::granted(&user.grants)));
+            tell_without_admin(&client).await?;
         }
         Action::Passwd { name: None } => {
             login::change_password(&client).await?;
@@ -111,9 +115,30 @@ pub(crate) async fn run(verb: User) -> anyhow::Result<ExitCode> {
                 client.delete_user(&name).await?;
                 output::line(format_args!("user {name} is removed"));
             }
+            tell_without_admin(&client).await?;
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Says when nobody is left who may manage users from a browser or from another machine.
+async fn tell_without_admin(client: &Client) -> anyhow::Result<()> {
+    let is_admin = |user: &UserStatus| {
+        user.grants.iter().any(|it| it.role == Role::Admin && it.namespace == EVERYWHERE)
+    };
+    let users = match client.users().await {
+        Ok(users) => users,
+        // Whoever took the right away may have had it by that alone.
+        Err(CallError::Refused(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    if !users.iter().any(is_admin) {
+        output::warning(
+            "no user is admin everywhere any more: users are managed only by the user that runs the control plane, on its \
+             machine (laneway user create NAME --role admin)",
+        );
+    }
+    Ok(())
 }
 
 fn tell_password(name: &str, password: &str) {

@@ -113,7 +113,13 @@ fn somebody_signs_in_does_what_his_role_allows_and_it_is_told_and_undone() -> Re
 
     ensure!(does(&sandbox, &["logout"], &[])?.contains("signed out"));
     ensure!(!fs::read_to_string(&kept)?.contains("laneway_api_"));
-    sandbox.must(&["user", "delete", "alice"])?;
+    let deleted = sandbox.run(&["user", "delete", "alice"])?;
+    ensure!(deleted.code == Some(0) && deleted.stderr.is_empty(), "{deleted:?}");
+    let last = sandbox.run(&["user", "delete", "admin"])?;
+    ensure!(
+        last.code == Some(0) && last.stderr.contains("no user is admin everywhere"),
+        "{last:?}"
+    );
     let gone = sandbox.run(&[&["whoami"], &shown[..]].concat())?;
     ensure!(gone.stderr.contains("is unknown, was revoked or has expired"), "{}", gone.stderr);
     Ok(())

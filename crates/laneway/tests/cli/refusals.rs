@@ -190,6 +190,15 @@ fn exit_codes_tell_failure_usage_and_settings_apart() -> Result<()> {
             "laneway: server: `control:7600`: use http://HOST:PORT; was http://control:7600 meant?\n"
         )
     );
+    for (server, remedy) in [
+        ("http://me:secret@127.0.0.1:7600", "use http://127.0.0.1:7600 with --token-file"),
+        ("http://127.0.0.1:7600/console", "has no path of its own: use http://127.0.0.1:7600\n"),
+        ("http://127.0.0.1:7600?a=b", "has no path of its own"),
+    ] {
+        let (settings, said) = code(&["get", "lanes", "--server", server])?;
+        assert_eq!(settings, Some(64), "{said}");
+        assert!(said.contains(remedy) && !said.contains("secret"), "{said}");
+    }
     let (failed, said) = code(&["apply", "-f", "/absent.yaml"])?;
     assert_eq!(failed, Some(1));
     assert!(said.contains("/absent.yaml"), "{said}");

@@ -70,6 +70,28 @@ fn another_user_of_this_machine_must_show_the_token() -> Result<()> {
     Ok(())
 }
 
+#[test]
+fn what_the_api_answers_is_kept_by_nobody_and_nothing_is_of_no_kind() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    let api = sandbox.api_address();
+    for (method, path, headers, status) in [
+        ("GET", LANES, &[][..], 200),
+        ("GET", "/readyz", &[], 200),
+        ("GET", LANES, &["authorization: Bearer guessed"], 401),
+        ("POST", APPLY, &["content-type: text/plain"], 415),
+        // Nobody is signed in here, which is another matter.
+        ("POST", "/api/v1alpha1/sign-out", &[], 204),
+    ] {
+        let answer = http::exchange(&api, method, path, headers, "")?;
+        assert_eq!(answer.status, status, "{method} {path}: {}", answer.body);
+        let said = |name| http::header(&answer.head, name).map(str::to_owned);
+        assert_eq!(said("cache-control").as_deref(), Some("no-store"), "{}", answer.head);
+        assert_eq!(said("x-content-type-options").as_deref(), Some("nosniff"), "{}", answer.head);
+    }
+    Ok(())
+}
+
 /// A request in a tunnel: the status it is answered with, or that of a tunnel that is refused.
 fn through_tunnel(proxy: &str, to: &str, request: &str) -> Result<String> {
     let mut stream = TcpStream::connect(proxy)?;
