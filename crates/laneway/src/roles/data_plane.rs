@@ -22,7 +22,7 @@ use crate::{
     upgrade::{
         outcome::Outcome,
         predecessor::Predecessor,
-        successor::{Lent, Successor},
+        successor::{Lent, Succeeded, Successor},
         supervisor,
     },
 };
@@ -231,10 +231,11 @@ impl Place<'_> {
     pub(crate) async fn give(&self) -> Given {
         let mut has_begun = false;
         let (given, outcome) = match self.give_to_successor(&mut has_begun).await {
-            Ok((successor, captures)) => {
+            Ok(succeeded) => {
+                let successor = succeeded.process;
                 tracing::info!(successor, "another process has taken the place of this one");
                 supervisor::is_succeeded_by(successor);
-                (Given::Place { captures }, Outcome::of_this_process(Some(successor), None))
+                (Given::Place(succeeded), Outcome::of_this_process(Some(successor), None))
             }
             Err(error) => {
                 let reason = format!("{error:#}");
@@ -246,7 +247,7 @@ impl Place<'_> {
         given
     }
 
-    async fn give_to_successor(&self, has_begun: &mut bool) -> anyhow::Result<(u32, bool)> {
+    async fn give_to_successor(&self, has_begun: &mut bool) -> anyhow::Result<Succeeded> {
         let standing = self.registration.map(|(registration, _)| registration.standing.borrow());
         let is_registered = standing.is_some_and(|standing| standing.registered);
         let lent = Lent {
@@ -261,7 +262,6 @@ impl Place<'_> {
         let mut successor = Successor::start(&lent)?;
         drop(lent);
         successor.prepared().await?;
-        let id = successor.id();
         *has_begun = true;
         let mut back = Back(Some(self));
         // Two of one name would be refused. This one goes on hearing of changes, for as long as it serves.
@@ -273,9 +273,9 @@ impl Place<'_> {
                 registration.leave_place();
             }
         };
-        let captures = successor.takes_the_place(rest).await?;
+        let succeeded = successor.takes_the_place(rest).await?;
         back.0 = None;
-        Ok((id, captures))
+        Ok(succeeded)
     }
 }
 

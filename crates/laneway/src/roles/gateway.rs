@@ -87,12 +87,17 @@ async fn serve(
                 match process::give(&mut signals, &process, gateway.lame_duck, place.give()).await {
                     Given::Nothing { .. } => continue,
                     Given::Stop(lame_duck) => lame_duck,
-                    Given::Place { .. } => {
+                    Given::Place(succeeded) => {
                         let ending = async {
                             admin.stop().await;
                             running.drain_beside_successor(drain).await;
                         };
-                        let ended = process::end_beside_successor(&mut signals, &process, ending);
+                        let ended = process::end_beside_successor(
+                            &mut signals,
+                            &process,
+                            succeeded,
+                            ending,
+                        );
                         return Ok(ended.await);
                     }
                 }

@@ -25,7 +25,7 @@ use crate::{
     data_directory::{DataDirectory, Unwritable},
     door::{Callers, Door, hosts::Host, token::Token},
     signals::{Asked, Signals},
-    upgrade::{outcome::Outcome, predecessor::Predecessor, supervisor},
+    upgrade::{outcome::Outcome, predecessor::Predecessor, successor::Succeeded, supervisor},
 };
 
 /// Threads for what is not moving requests: API, distribution, discovery. Two, so that a long answer to an
@@ -170,10 +170,10 @@ fn stops(process: &Process) {
 }
 
 /// What became of giving the place to another process.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Given {
-    /// It has it; whether redirect rules are in force for it.
-    Place { captures: bool },
+    /// That one has it.
+    Place(Succeeded),
     /// Nobody has it. The other may have begun to change what is not only this one's.
     Nothing { has_begun: bool },
     /// It was asked to stop meanwhile.
@@ -203,16 +203,25 @@ pub(crate) async fn give(
     }
 }
 
-/// Runs `ending` to its end in a process whose place another one has. It stops already: only a second signal hurries it.
+/// Runs `ending` to its end in a process whose place another one has. It stops already: only a second signal hurries it. Where
+/// the other one fails meanwhile nobody listens, and a supervisor starts it anew only when this one has ended, too.
 pub(crate) async fn end_beside_successor(
     signals: &mut Signals,
     process: &Process,
+    mut succeeded: Succeeded,
     ending: impl Future<Output = ()>,
 ) -> ExitCode {
     let mut ending = pin!(ending);
     tokio::select! {
         () = &mut ending => return end(signals, process, async {}).await,
         () = signals.hurry() => tracing::info!("asked to stop: what is in flight is finished"),
+        status = succeeded.has_ended() => {
+            let successor = succeeded.process;
+            tracing::error!(successor, %status, "the process that has taken the place of this one has ended");
+            if supervisor::is_there() {
+                return ExitCode::FAILURE;
+            }
+        }
     }
     end(signals, process, ending).await
 }

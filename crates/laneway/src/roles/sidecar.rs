@@ -130,12 +130,14 @@ async fn until_ended(
                         continue;
                     }
                     Given::Stop(lame_duck) => lame_duck,
-                    Given::Place { captures } => {
+                    Given::Place(succeeded) => {
+                        let captures = succeeded.captures;
                         let ending = async {
                             admin.stop().await;
                             sidecar.drain_beside_successor(drain, captures).await;
                         };
-                        let ended = process::end_beside_successor(signals, process, ending);
+                        let ended =
+                            process::end_beside_successor(signals, process, succeeded, ending);
                         return ended.await;
                     }
                 }

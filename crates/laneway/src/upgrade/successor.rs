@@ -5,13 +5,13 @@ use std::{
     net::SocketAddr,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
     path::PathBuf,
-    process::{Child, Command, Stdio},
+    process::{Child, Command, ExitStatus, Stdio},
 };
 
 use anyhow::{Context, anyhow, bail};
 use proxy::ListeningSocket;
 use tokio::{
-    sync::mpsc,
+    sync::{mpsc, oneshot},
     time::{Instant, timeout_at},
 };
 
@@ -89,11 +89,6 @@ impl Successor {
         channel::send(channel, &place, &lock)
     }
 
-    /// Its process number.
-    pub(crate) fn id(&self) -> u32 {
-        self.child.as_ref().map_or(0, Child::id)
-    }
-
     /// Waits until nothing is wrong with it so far.
     pub(crate) async fn prepared(&mut self) -> anyhow::Result<()> {
         match self.hear().await? {
@@ -104,7 +99,7 @@ impl Successor {
 
     /// Lets it take the place, and waits until it serves: says whether redirect rules are in force for it. `rest` is what is
     /// to be done before it registers. It lives on by itself then.
-    pub(crate) async fn takes_the_place(mut self, rest: impl Fn()) -> anyhow::Result<bool> {
+    pub(crate) async fn takes_the_place(mut self, rest: impl Fn()) -> anyhow::Result<Succeeded> {
         self.begin()?;
         loop {
             match self.hear().await? {
@@ -113,8 +108,8 @@ impl Successor {
                     self.begin()?;
                 }
                 Message::Ready { captures } => {
-                    self.child = None;
-                    return Ok(captures);
+                    let child = self.child.take().context("it has ended")?;
+                    return Ok(Succeeded { process: child.id(), captures, ended: ended(child)? });
                 }
                 other => bail!("it said {other:?}, and was to say that it is ready"),
             }
@@ -155,6 +150,38 @@ impl Successor {
             None => "was ended".to_owned(),
         }
     }
+}
+
+/// A process that has the place of this one.
+#[derive(Debug)]
+pub(crate) struct Succeeded {
+    /// Its number.
+    pub(crate) process: u32,
+    /// Redirect rules are in force for it.
+    pub(crate) captures: bool,
+    ended: oneshot::Receiver<ExitStatus>,
+}
+
+impl Succeeded {
+    /// Waits until it has ended, which is before this one has only where it fails: says how.
+    pub(crate) async fn has_ended(&mut self) -> ExitStatus {
+        match (&mut self.ended).await {
+            Ok(status) => status,
+            // It cannot be waited for: nobody hears of its end.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// Tells of the end of a process, from a thread of its own.
+fn ended(mut child: Child) -> io::Result<oneshot::Receiver<ExitStatus>> {
+    let (told, ended) = oneshot::channel();
+    std::thread::Builder::new().name("successor".to_owned()).spawn(move || {
+        if let Ok(status) = child.wait() {
+            drop(told.send(status));
+        }
+    })?;
+    Ok(ended)
 }
 
 impl Drop for Successor {

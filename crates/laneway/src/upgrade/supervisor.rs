@@ -58,6 +58,11 @@ pub(crate) fn may_be_succeeded() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Whether there is one that hears, and starts this program anew when all of its processes have ended.
+pub(crate) fn is_there() -> bool {
+    env::var_os(VARIABLE).is_some()
+}
+
 /// This process serves, as the main one.
 pub(crate) fn serves() {
     tell(&format!("READY=1\nMAINPID={}", std::process::id()));

@@ -412,7 +412,52 @@ fn the_first_signal_to_stop_lets_the_former_process_finish() -> Result<()> {
     let (installed, mut gateway) = Installed::start(&sandbox)?;
     let _last = Last(installed.data.clone());
     answers(&sandbox.gateway_address(), "/c", 200, "ok")?;
-    let mut socket = TcpStream::connect(sandbox.gateway_address())?;
+    let mut socket = websocket(&sandbox.gateway_address())?;
+    upgrade(&sandbox, &installed.data)?;
+    gateway.ask_to_stop();
+    says(&gateway, "asked to stop: what is in flight is finished")?;
+    repeats(&mut socket)?;
+    drop(socket);
+    ensure!(gateway.wait_for_end(SOON)?.code() == Some(0));
+    Ok(())
+}
+
+#[test]
+fn one_whose_successor_fails_makes_room_for_another_where_somebody_starts_it() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    let _application = serve_application(&sandbox.endpoint(3, 8080))?;
+    sandbox.apply(&fixed(&sandbox.endpoint(3, 8080)))?;
+    let address = sandbox.gateway_address();
+    let fails = |data: &Path| -> Result<TcpStream> {
+        let last = Last(data.to_owned());
+        answers(&address, "/c", 200, "ok")?;
+        let mut socket = websocket(&address)?;
+        upgrade(&sandbox, data)?;
+        repeats(&mut socket)?;
+        let successor = last.process().and_then(Pid::from_raw).context("a successor")?;
+        kill_process(successor, Signal::KILL)?;
+        Ok(socket)
+    };
+    let (installed, mut gateway) = Installed::start(&sandbox)?;
+    let _socket = fails(&installed.data)?;
+    // What is in flight would hold it for longer than this: nobody listens meanwhile.
+    ensure!(gateway.wait_for_end(SOON)?.code() == Some(1), "{}", gateway.output());
+    says(&gateway, "the process that has taken the place of this one has ended")?;
+
+    // Where nobody starts another, what is in flight is finished all the same.
+    let mut alone = sandbox.gateway(&sandbox.discovery_address())?;
+    let mut socket = fails(&sandbox.path("gateway"))?;
+    says(&alone, "the process that has taken the place of this one has ended")?;
+    repeats(&mut socket)?;
+    drop(socket);
+    ensure!(alone.wait_for_end(SOON)?.code() == Some(0), "{}", alone.output());
+    Ok(())
+}
+
+/// A WebSocket that is open, at the application's.
+fn websocket(address: &str) -> Result<TcpStream> {
+    let mut socket = TcpStream::connect(address)?;
     socket.set_read_timeout(Some(SOON))?;
     socket.write_all(
         b"GET /c HTTP/1.1\r\nhost: c\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n",
@@ -423,14 +468,15 @@ fn the_first_signal_to_stop_lets_the_former_process_finish() -> Result<()> {
         socket.read_exact(&mut byte)?;
         head.extend(byte);
     }
-    upgrade(&sandbox, &installed.data)?;
-    gateway.ask_to_stop();
-    says(&gateway, "asked to stop: what is in flight is finished")?;
+    Ok(socket)
+}
+
+/// Sends a word to the application, which says it again.
+fn repeats(socket: &mut TcpStream) -> Result<()> {
     socket.write_all(b"word")?;
     let mut back = [0; 4];
     socket.read_exact(&mut back)?;
-    drop(socket);
-    ensure!(&back == b"word" && gateway.wait_for_end(SOON)?.code() == Some(0));
+    ensure!(&back == b"word", "{back:?}");
     Ok(())
 }
 
