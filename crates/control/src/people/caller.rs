@@ -71,7 +71,7 @@ impl Caller {
     }
 
     /// Whether he may do something in some namespace.
-    pub fn may_somewhere(&self, role: Role) -> bool {
+    pub(crate) fn may_somewhere(&self, role: Role) -> bool {
         self.grants.iter().any(|grant| grant.role >= role)
     }
 
