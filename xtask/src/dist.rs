@@ -62,6 +62,9 @@ const SAMPLES: &[&str] = &["samples/trade.yaml", "samples/rollout.yaml", "sample
 /// Settings may hold secrets of those who edit them: root and its group read them.
 const SETTINGS: &str = "etc/laneway";
 
+/// Whose code is in the binary, and their licences. The agent's jars have those of theirs within.
+const NOTICES: &str = "usr/share/doc/laneway/THIRD-PARTY";
+
 /// The agent's jars, where Maven leaves them.
 const JARS: &str = "java-agent/extension/target";
 const JAR_NAMES: [&str; 2] = ["laneway-agent.jar", "laneway-agent-extension.jar"];
@@ -238,6 +241,9 @@ fn lay_out(root: &Path, binary: &Path, tree: &Path) -> Result<()> {
             false => println!("left out: {name} is not built (`mvn package` in java-agent/)"),
         }
     }
+    let mut notices = Command::new(run::cargo_program());
+    notices.current_dir(root).args(run::CHECKS).arg("notices");
+    write(&tree.join(NOTICES), &succeeded(&mut notices)?)?;
     for (shell, to) in COMPLETIONS {
         let script = succeeded(Command::new(binary).args(["completions", shell]))?;
         write(&tree.join(to), &script)?;

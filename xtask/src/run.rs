@@ -14,10 +14,12 @@ pub(crate) fn cargo(root: &Path, arguments: &[&str]) -> Result<()> {
     program(cargo_program().as_ref(), root, arguments)
 }
 
-/// Runs a chore of the package `checks`, which has the libraries that this door does without.
+/// What cargo is told before a chore of the package `checks`, which has the libraries that this door does without.
+pub(crate) const CHECKS: [&str; 6] = ["run", "--quiet", "--locked", "--package", "checks", "--"];
+
+/// Runs one of those.
 pub(crate) fn checks(root: &Path, arguments: &[&str]) -> Result<()> {
-    let run = ["run", "--quiet", "--locked", "--package", "checks", "--"];
-    cargo(root, &[&run, arguments].concat())
+    cargo(root, &[&CHECKS, arguments].concat())
 }
 
 /// The cargo that runs us, or the one on the path.

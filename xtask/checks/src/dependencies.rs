@@ -70,7 +70,7 @@ const RULES: Rules<'_> = Rules {
 
 /// Everything wrong with what is shipped; empty when all of it is allowed.
 pub(crate) fn run(root: &Path) -> Result<Vec<String>> {
-    Ok(judge(&shipped(root)?, &RULES))
+    Ok(judge(&shipped(root, "normal,build")?, &RULES))
 }
 
 fn judge(metadata: &Metadata, rules: &Rules<'_>) -> Vec<String> {
@@ -98,14 +98,14 @@ fn judge(metadata: &Metadata, rules: &Rules<'_>) -> Vec<String> {
     complaints
 }
 
-/// What the shipped packages need to be built, themselves included. Its metadata know more, also what is behind features
+/// What the shipped packages need by such edges (`normal`, `build`), themselves included. Cargo's metadata know more, also what is behind features
 /// that nobody asks for; its tree shows what it builds.
-fn shipped(root: &Path) -> Result<Metadata> {
+pub(crate) fn shipped(root: &Path, edges: &str) -> Result<Metadata> {
     let mut metadata = MetadataCommand::new();
     metadata.current_dir(root).other_options(["--locked".to_owned()]);
     let mut metadata = metadata.exec().context("run cargo metadata")?;
     let mut tree = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    tree.current_dir(root).args(["tree", "--locked", "--workspace", "--edges", "normal,build"]);
+    tree.current_dir(root).args(["tree", "--locked", "--workspace", "--edges", edges]);
     tree.args(["--prefix", "none", "--format", "{p}"]);
     for package in NOT_SHIPPED {
         tree.args(["--exclude", package]);

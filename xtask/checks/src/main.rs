@@ -5,6 +5,7 @@
 
 mod codegen;
 mod dependencies;
+mod notices;
 mod tidy;
 
 use std::{
@@ -34,6 +35,10 @@ fn dispatch(arguments: &[&str]) -> Result<()> {
     match arguments {
         ["tidy"] => complain(&tidy::run(&root)?),
         ["dependencies"] => complain(&dependencies::run(&root)?),
+        ["notices"] => {
+            print!("{}", notices::write(&root)?);
+            Ok(())
+        }
         ["codegen"] => codegen::run(&root),
         ["codegen", "--check"] => complain(&codegen::check(&root)?),
         other => bail!("unknown verb or argument in `{}`; see `cargo xtask help`", other.join(" ")),

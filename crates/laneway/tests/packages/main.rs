@@ -62,6 +62,21 @@ fn both_packages_have_the_same_files_and_the_sums_are_theirs() -> Result<()> {
         .collect();
     assert_eq!(in_tarball, in_package);
     assert!(in_package.contains("usr/bin/laneway"), "{in_package:?}");
+    // Whose code is in the binary is owed to be said, in their own words.
+    let mut notices = Command::new("tar");
+    notices.args([
+        "--extract",
+        "--to-stdout",
+        "--wildcards",
+        "*/doc/laneway/THIRD-PARTY",
+        "--file",
+    ]);
+    let notices = said(notices.arg(package(".tar.gz")?))?;
+    for words in
+        ["\ntokio 1", "\nrustls 0", "Permission is hereby granted", "Permission to use, copy"]
+    {
+        assert!(notices.contains(words), "{words}: {} bytes", notices.len());
+    }
     let version = said(Command::new("dpkg-deb").arg("-f").arg(package(".deb")?).arg("Version"))?;
     assert_eq!(version.trim(), env!("CARGO_PKG_VERSION").replacen('-', "~", 1));
     Ok(())

@@ -3,7 +3,7 @@
 use super::*;
 
 fn metadata() -> Metadata {
-    shipped(&crate::root().unwrap()).unwrap()
+    shipped(&crate::root().unwrap(), "normal,build").unwrap()
 }
 
 /// Expects exactly one complaint with these words.
