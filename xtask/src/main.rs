@@ -5,6 +5,7 @@
 mod bench;
 mod console;
 mod demo_nacos;
+mod differential;
 mod dist;
 mod fuzz;
 mod java;
@@ -41,6 +42,10 @@ const VERBS: &[(&str, &str)] = &[
     (
         "fuzz",
         "build the targets of fuzz/ and run them, `[TARGET] [--seconds N]`: all, 60 seconds each, two at once",
+    ),
+    (
+        "differential",
+        "show what a gateway sends on to hyper, Node, Go, nginx and HAProxy, which must all read the same; `[--connections N] [--seed N]`",
     ),
     (
         "dist",
@@ -85,6 +90,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         },
         "bench" if rest == ["decision"] => bench::decision(&root),
         "fuzz" => fuzz::run(&root, &fuzz::Asked::read(rest)?),
+        "differential" => differential::run(&root, &differential::Asked::read(rest)?),
         "bench" => benchmark(&root, rest),
         "scale" if rest.is_empty() => scale(&root),
         "dist" => dist::run(&root, &dist::Asked::read(rest, std::env::var_os("LANEWAY_BINARY"))?),

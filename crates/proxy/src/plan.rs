@@ -108,6 +108,8 @@ pub(crate) enum NoPlan {
     Learn(Query),
     /// Resolve this host (with port) first, then plan again.
     Resolve(String, u16),
+    /// Answer OPTIONS: it was to come no further.
+    Options,
     /// Answer that a tunnel is there, then let it pass.
     Establish(Tunnel),
     /// Find out which of these addresses of a host answers, then plan again.

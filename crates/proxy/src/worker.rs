@@ -17,6 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     account::Account,
     buffers::Buffers,
+    date::{self, Date},
     deadlines::{Deadlines, HasDeadline as _},
     ejection::{Ejections, Trouble},
     error::{Kind, Lost, ProxyError},
@@ -63,6 +64,7 @@ pub(crate) struct Worker {
     pub(crate) recorder: Rc<Recorder>,
     pub(crate) account: Account,
     pub(crate) draining: Cell<bool>,
+    date: Date,
     /// What the other proxies know this process by.
     pub(crate) via: Via,
     source: Source,
@@ -103,6 +105,7 @@ impl Worker {
             account: Account::new(Rc::clone(&recorder)),
             recorder,
             draining: Cell::new(false),
+            date: Date::default(),
             via,
             source,
             random: RefCell::new(SmallRng::from_rng(&mut rand::rng())),
@@ -168,6 +171,11 @@ impl Worker {
     /// 64 random bits.
     pub(crate) fn ticket(&self) -> u64 {
         self.random.borrow_mut().next_u64()
+    }
+
+    /// The time, for answers that do not say it.
+    pub(crate) fn date(&self) -> date::Text {
+        self.date.text(self.deadlines.now_ms())
     }
 
     /// Random bytes for ids and draws.

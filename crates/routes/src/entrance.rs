@@ -13,6 +13,7 @@ mod correlation_headers;
 mod field;
 mod framing;
 mod limits;
+mod max_forwards;
 mod name;
 pub mod possible;
 mod seen;
@@ -33,9 +34,12 @@ use lanes::{
 pub use correlation_headers::{
     BadCorrelationHeader, CORRELATION_ID_BYTES_MAX, CorrelationHeaders, CorrelationId,
 };
-pub use field::{ConnectionOptions, Field, Fields, drop_hop_by_hop, drop_underscored, is_expected};
+pub use field::{
+    ConnectionOptions, Field, Fields, Nominated, drop_hop_by_hop, drop_underscored, is_expected,
+};
 pub use framing::{Framing, FramingError, FramingReader};
 pub use limits::{FIELDS_MAX, HEAD_BYTES_MAX, METHOD_BYTES_MAX, NOMINATIONS_MAX, TARGET_BYTES_MAX};
+pub use max_forwards::{ForwardsLeft, forwards_left, write_forwards_left};
 pub use name::{Name, Names};
 pub use seen::{Head, Seen};
 pub use target::{

@@ -68,12 +68,16 @@ pub(crate) async fn serve<D: Decide>(
             }
             Ok(Next::Other(_, error)) => {
                 let kind = Kind::RequestHead(error);
-                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind)).await;
+                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind, false)).await;
+                break;
+            }
+            Ok(Next::Unread { kind, is_head }) => {
+                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind, is_head)).await;
                 break;
             }
             Ok(Next::End) => break,
             Err(kind) => {
-                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind)).await;
+                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind, false)).await;
                 break;
             }
         }
@@ -87,6 +91,8 @@ enum Next {
     Request(Box<RequestHead>, Buffer),
     /// What no HTTP/1 begins with, and why it is none.
     Other(Buffer, HeadError),
+    /// A request that is none, as far as it was read.
+    Unread { kind: Kind, is_head: bool },
     /// Nothing: the connection ended between two requests.
     End,
 }
@@ -121,7 +127,11 @@ async fn next_request(
                 worker.give_request_head(head);
                 return Ok(Next::Other(buffer, error));
             }
-            Err(error) => return Err(Kind::RequestHead(error)),
+            Err(error) => {
+                // Its answer has no body all the same (RFC 9110 §9.3.2).
+                let is_head = buffer.filled().starts_with(b"HEAD ");
+                return Ok(Next::Unread { kind: Kind::RequestHead(error), is_head });
+            }
         }
         if !waits {
             waits = true;
@@ -176,11 +186,17 @@ async fn first_bytes(worker: &Worker, connection: &Connection) -> Option<Buffer>
 }
 
 /// Answers what could not be read as a request.
-async fn refuse_unread(worker: &Worker, connection: &Connection, role: Role, kind: Kind) {
+async fn refuse_unread(
+    worker: &Worker,
+    connection: &Connection,
+    role: Role,
+    kind: Kind,
+    is_head: bool,
+) {
     worker.account.unread(role, &kind);
     tracing::debug!(peer = %connection.peer, reason = %kind, "refused what is no correct request");
     let mut out = worker.buffers.take_write();
-    write_error(&kind, false, 1, false, &mut out);
+    write_error(&kind, false, 1, is_head, &worker.date(), &mut out);
     worker.deadlines.arm_sending(connection.deadline(), worker.timeouts.body);
     let (out, _, sent) = connection.send(out, Buffer::default(), 0).await;
     worker.buffers.give_write(out);

@@ -223,7 +223,7 @@ impl<U, S> Exchange<'_, U, S> {
     {
         let refused = match &own {
             OwnAnswer::Refusal(kind) => Some(kind),
-            OwnAnswer::Redirect { .. } | OwnAnswer::Established(_) => None,
+            OwnAnswer::Redirect { .. } | OwnAnswer::Options | OwnAnswer::Established(_) => None,
         };
         let counted_as = decide.counted_as();
         let (status, duration) = (own.status(), started.elapsed());

@@ -154,7 +154,12 @@ pub(crate) struct Gone;
 #[derive(Debug)]
 pub(crate) enum OwnAnswer {
     Refusal(Kind),
-    Redirect { status: u16, location: Vec<u8> },
+    Redirect {
+        status: u16,
+        location: Vec<u8>,
+    },
+    /// To OPTIONS that was to come no further.
+    Options,
     Established(Tunnel),
 }
 
@@ -163,7 +168,7 @@ impl OwnAnswer {
         match self {
             Self::Refusal(kind) => kind.status(),
             Self::Redirect { status, .. } => *status,
-            Self::Established(_) => 200,
+            Self::Options | Self::Established(_) => 200,
         }
     }
 }

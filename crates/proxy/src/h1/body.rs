@@ -1,7 +1,7 @@
 //! Bodies on their way through: finds where they end, and which of the bytes go on. Works in place.
 
 use lanes::is_token_byte;
-use routes::entrance::{CorrelationHeaders, Name};
+use routes::entrance::{CorrelationHeaders, Name, Nominated};
 use thiserror::Error;
 
 use super::fields::Framing;
@@ -63,6 +63,8 @@ pub(crate) struct Body<'c> {
     state: State,
     /// Chunk framing goes on with the data; false when the other side speaks HTTP/1.0.
     keep_framing: bool,
+    /// Fields that were for one hop.
+    nominated: Nominated,
     /// Fields that are no trailers either, besides those that Laneway knows.
     no_trailers: Option<&'c CorrelationHeaders>,
 }
@@ -76,13 +78,19 @@ impl<'c> Body<'c> {
             Framing::Chunked => State::ChunkLine,
             Framing::UntilClose => State::UntilClose,
         };
-        Self { state, keep_framing, no_trailers: None }
+        Self { state, keep_framing, nominated: Nominated::default(), no_trailers: None }
     }
 
     /// Lets none of these go on as a trailer.
     #[must_use]
     pub(crate) fn without_trailers(self, no_trailers: Option<&'c CorrelationHeaders>) -> Self {
         Self { no_trailers, ..self }
+    }
+
+    /// Lets none of these go on as a trailer: `Connection` has named them (RFC 9110 §7.6.1).
+    #[must_use]
+    pub(crate) fn without_nominated(self, nominated: Nominated) -> Self {
+        Self { nominated, ..self }
     }
 
     /// Whether all of it was seen.
@@ -160,7 +168,7 @@ impl<'c> Body<'c> {
                 if seen == TRAILER_FIELDS_MAX {
                     return Err(BodyError::Trailer);
                 }
-                if !trailer_goes_on(&rest[..line], self.no_trailers)? {
+                if !self.lets_on(&rest[..line])? {
                     moved.at += line + 2;
                 } else if self.keep_framing {
                     moved.keep(bytes, line + 2);
@@ -181,6 +189,11 @@ impl<'c> Body<'c> {
             }
         }
         Ok(true)
+    }
+
+    /// Whether a line of trailers goes on.
+    fn lets_on(&self, line: &[u8]) -> Result<bool, BodyError> {
+        Ok(trailer_goes_on(line, self.no_trailers)? && !self.nominated.has(trailer_name(line)?))
     }
 
     /// The next bytes frame the data.

@@ -57,10 +57,14 @@ pub(super) fn read(head: &[u8]) -> Option<Understood> {
         path,
         query,
         host: without_dot(host_without_port(&authority)).to_ascii_lowercase(),
-        keep_alive: !has("close") && (minor == 1 || has("keep-alive")),
+        keep_alive: !has("close") && (minor == 1 || (has("keep-alive") && !is_absolute(target))),
         length: if chunked { None } else { Some(length.unwrap_or(0)) },
         fields: handed_on(&fields, &options, minor),
     })
+}
+
+fn is_absolute(target: &str) -> bool {
+    target.contains("://") && !target.starts_with('/')
 }
 
 /// Names (lower-case) and values.
@@ -209,7 +213,8 @@ fn read_target(method: &str, target: &str) -> Option<TargetParts> {
         return None;
     }
     if method == "CONNECT" {
-        return is_host(target)
+        let port = target.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        return (is_host(target) && port.is_some_and(|port| port > 0))
             .then(|| (Some((target.to_owned(), "")), String::new(), String::new()));
     }
     if target == "*" {

@@ -1,7 +1,7 @@
 //! A request head: what it means.
 
 use lanes::is_token_byte;
-use routes::entrance::{self, Fields, Head, NOMINATIONS_MAX, Name, Names};
+use routes::entrance::{self, Fields, Head, NOMINATIONS_MAX, Name, Names, Nominated};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{
@@ -59,6 +59,8 @@ pub(crate) struct RequestHead {
     pub(crate) minor_version: u8,
     /// The client will send more requests on this connection.
     pub(crate) keep_alive: bool,
+    /// What `Connection` names as this hop's alone: a trailer may be one of them.
+    pub(crate) nominated: Nominated,
     /// How long the body is.
     pub(crate) framing: Framing,
     /// The protocol to upgrade to, where one is asked for.
@@ -84,6 +86,7 @@ impl Default for RequestHead {
             authority: Span::default(),
             minor_version: 1,
             keep_alive: false,
+            nominated: Nominated::default(),
             framing: Framing::None,
             upgrade: None,
             head_bytes: 0,
@@ -152,6 +155,8 @@ impl RequestHead {
         self.interpret_target(bytes, &target, policy)?;
         self.interpret_fields(bytes, policy)?;
         self.interpret_host(bytes, &target, policy)?;
+        // Who asks a proxy in HTTP/1.0 may mean the connection to the server (RFC 9112 §9.3).
+        self.keep_alive &= self.minor_version == 1 || !matches!(target.form, Form::Absolute { .. });
         self.form = target.form;
         Ok(())
     }
@@ -166,7 +171,11 @@ impl RequestHead {
         let path = &self.target.of(bytes)[target.path.clone()];
         let scratch_start = self.scratch.len();
         if path.is_empty() && target.form != Form::Authority {
-            self.scratch.push(b'/');
+            // Of a server as a whole (RFC 9112 §3.2.4). An edge has none: its routes are of paths.
+            let is_of_server = policy.path == PathPolicy::AsWritten
+                && target.query.is_none()
+                && self.method.of(bytes) == b"OPTIONS";
+            self.scratch.push(if is_of_server { b'*' } else { b'/' });
             self.path = Text::Scratch(Span::new(scratch_start, self.scratch.len()));
         } else if target::normalise(path, policy.path, &mut self.scratch)? {
             self.path = Text::Scratch(Span::new(scratch_start, self.scratch.len()));
@@ -241,6 +250,7 @@ impl RequestHead {
         if options.nominations > NOMINATIONS_MAX {
             return Err(HeadError::Connection);
         }
+        self.nominated = options.nominated;
         self.keep_alive = !options.close && (self.minor_version == 1 || options.keep_alive);
         let mut upgrades = parser.fields.iter().filter(|field| field.name == Name::Upgrade);
         self.upgrade = match (upgrades.next(), upgrades.next()) {
@@ -299,12 +309,14 @@ impl RequestHead {
         self.authority = match (from_target, host) {
             (Some((target, default_port)), Some(host)) => {
                 let (said, meant) = (host.of(bytes), target.of(bytes));
-                if !entrance::is_same_authority(said, meant, default_port) {
-                    // The target wins by the standard, and old clients rely on it. At an edge, two different hosts in one
-                    // request are an attack or a mistake.
-                    if policy.path == PathPolicy::Strict {
-                        return Err(HeadError::Host);
-                    }
+                // At an edge, two different hosts in one request are an attack or a mistake.
+                if policy.path == PathPolicy::Strict
+                    && !entrance::is_same_authority(said, meant, default_port)
+                {
+                    return Err(HeadError::Host);
+                }
+                // The target wins, and Host is made of it (RFC 9112 §3.2.2): old clients rely on it.
+                if policy.path == PathPolicy::AsWritten && said != meant {
                     FieldLines { parser: &mut self.parser, bytes }
                         .drop_named(Names::of(&[Name::Host]));
                 }

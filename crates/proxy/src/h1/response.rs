@@ -1,6 +1,6 @@
 //! A response head: what it means.
 
-use routes::entrance::{self, Fields as _, NOMINATIONS_MAX, Name, Names};
+use routes::entrance::{self, Fields as _, NOMINATIONS_MAX, Name, Names, Nominated};
 
 use super::fields::{self, FieldLines, Framing};
 use super::head::{Field, HeadError, HeadParser, Progress, Span, minor_version};
@@ -22,6 +22,8 @@ pub(crate) struct ResponseHead {
     pub(crate) framing: Framing,
     /// The protocol a 101 switches to.
     pub(crate) upgrade: Option<Span>,
+    /// What `Connection` names as this hop's alone: a trailer may be one of them.
+    pub(crate) nominated: Nominated,
     /// The sidecar of the instance did not hand the request to its application.
     pub(crate) refused: Option<Refused>,
     /// Bytes of the head.
@@ -56,6 +58,11 @@ impl ResponseHead {
     /// The fields in order.
     pub(crate) fn fields(&self) -> &[Field] {
         &self.parser.fields
+    }
+
+    /// Whether it says when it was made.
+    pub(crate) fn has_date(&self) -> bool {
+        self.parser.names.contains(Name::Date)
     }
 
     /// Drops every field called `name`.
@@ -104,6 +111,7 @@ impl ResponseHead {
         if options.nominations > NOMINATIONS_MAX {
             return Err(HeadError::Connection);
         }
+        self.nominated = options.nominated;
         // A 204 never has a body; one that announces it may send it all the same, in front of the next answer.
         let misframed = self.status == 204 && !matches!(framing, None | Some(Framing::Length(0)));
         self.keep_alive =

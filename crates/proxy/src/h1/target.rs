@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use routes::entrance::{is_valid_host, is_valid_target};
+use routes::entrance::{is_valid_host, is_valid_target, port};
 
 use super::head::HeadError;
 
@@ -43,7 +43,8 @@ pub(crate) fn parse(method: &[u8], target: &[u8], policy: PathPolicy) -> Result<
     }
     let end = target.len();
     if method == b"CONNECT" {
-        if !is_valid_host(target) {
+        // There is no port that is meant where none is said (RFC 9110 §9.3.6).
+        if !is_valid_host(target) || port(target).is_none_or(|port| port == 0) {
             return Err(HeadError::Target);
         }
         return Ok(Target { form: Form::Authority, path: 0..0, query: None });
@@ -141,6 +142,8 @@ mod tests {
             ("GET", "a"),
             ("GET", "a:443"),
             ("CONNECT", "/a"),
+            ("CONNECT", "a"),
+            ("CONNECT", "a:0"),
             ("GET", "/a#b"),
             ("GET", ""),
             ("GET", "ftp://a/"),

@@ -293,7 +293,7 @@ impl Call<'_> {
         let Answer { head, mut received } = answer;
         received.consume(head.head_bytes);
         self.keeps_connection.set(head.keep_alive && head.framing != Framing::UntilClose);
-        let body = Body::new(head.framing, keeps_framing);
+        let body = Body::new(head.framing, keeps_framing).without_nominated(head.nominated);
         self.worker.give_response_head(head);
         self.piece(body, received)
     }

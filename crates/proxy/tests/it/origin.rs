@@ -2,6 +2,8 @@
 //! was asked, and remembers all of it.
 
 use std::{
+    collections::VecDeque,
+    io,
     net::SocketAddr,
     sync::{Arc, Mutex},
 };
@@ -17,18 +19,40 @@ pub(crate) const ANSWERS: &str = "x-answers: ";
 /// What came on a connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Heard {
-    /// A whole request: its first line, its fields in lower case with their values, the bytes of its body.
-    Request { line: String, fields: Fields, body: Vec<u8> },
+    /// A whole request: its first line, its fields in lower case with their values, the bytes of its body, and the lines
+    /// behind a body in chunks.
+    Request { line: String, fields: Fields, body: Vec<u8>, trailers: Vec<String> },
     /// A head whose body did not come.
     Unfinished { line: String, fields: Fields },
     /// Bytes that are no request, or not surely one.
     Nonsense(Vec<u8>),
 }
 
+/// What an instance is told to say, once.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Said {
+    pub(crate) bytes: Vec<u8>,
+    /// The connection ends behind it.
+    pub(crate) closes: bool,
+}
+
+/// All that came on one connection.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Conversation {
+    pub(crate) bytes: Vec<u8>,
+    pub(crate) heard: Vec<Heard>,
+    /// Where in `bytes` each of these began.
+    pub(crate) starts: Vec<usize>,
+}
+
+/// What to say to a request.
+type Reply = Arc<dyn Fn(&Heard) -> Said + Send + Sync>;
+
 /// An instance.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     heard: Arc<Mutex<Vec<Heard>>>,
+    conversations: Arc<Mutex<Vec<Conversation>>>,
     open: Arc<tokio::sync::Semaphore>,
 }
 
@@ -37,22 +61,45 @@ const OPEN_MAX: u32 = 1_000;
 
 impl Origin {
     pub(crate) async fn start() -> Self {
+        Self::answering(usual).await
+    }
+
+    /// One that says this, to one request after the other, before it answers as all do.
+    pub(crate) async fn saying(answers: Vec<Said>) -> Self {
+        let answers = Mutex::new(VecDeque::from(answers));
+        Self::answering(move |heard| {
+            let told = answers.lock().unwrap().pop_front();
+            told.unwrap_or_else(|| usual(heard))
+        })
+        .await
+    }
+
+    /// One that answers so.
+    pub(crate) async fn answering(reply: impl Fn(&Heard) -> Said + Send + Sync + 'static) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let heard = Arc::<Mutex<Vec<Heard>>>::default();
+        let conversations = Arc::<Mutex<Vec<Conversation>>>::default();
         let open = Arc::new(tokio::sync::Semaphore::new(OPEN_MAX as usize));
-        let (kept, permits) = (heard.clone(), open.clone());
+        let (kept, ended, permits) = (heard.clone(), conversations.clone(), open.clone());
+        let reply: Reply = Arc::new(reply);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let permit = permits.clone().acquire_owned().await.unwrap();
-                let kept = kept.clone();
+                let (kept, ended, reply) = (kept.clone(), ended.clone(), reply.clone());
                 tokio::spawn(async move {
-                    converse(stream, &kept).await;
+                    let conversation = converse(stream, &kept, &reply).await;
+                    ended.lock().unwrap().push(conversation);
                     drop(permit);
                 });
             }
         });
-        Self { address, heard, open }
+        Self { address, heard, conversations, open }
+    }
+
+    /// The connections that have ended since this was asked before.
+    pub(crate) fn conversations(&self) -> Vec<Conversation> {
+        std::mem::take(&mut *self.conversations.lock().unwrap())
     }
 
     /// All that was heard. To be called when nobody calls any more: waits until all connections are at their end.
@@ -63,30 +110,48 @@ impl Origin {
     }
 }
 
-async fn converse(mut stream: TcpStream, heard: &Mutex<Vec<Heard>>) {
-    let mut received = Vec::new();
-    loop {
-        let request = read(&mut stream, &mut received).await;
-        let (line, goes_on) = match &request {
-            None => return,
-            Some(Heard::Request { line, .. }) => (line.clone(), true),
-            Some(_) => (String::new(), false),
-        };
-        heard.lock().unwrap().extend(request);
-        if !goes_on {
-            return;
-        }
-        let body = if line.starts_with("HEAD ") { "" } else { "hello" };
-        let answer =
-            format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n{ANSWERS}{line}\r\n\r\n{body}");
-        if stream.write_all(answer.as_bytes()).await.is_err() {
-            return;
-        }
+/// A connection whose bytes are kept.
+struct Taped {
+    stream: TcpStream,
+    tape: Vec<u8>,
+}
+
+impl Taped {
+    async fn read_buf(&mut self, received: &mut Vec<u8>) -> io::Result<usize> {
+        let before = received.len();
+        let bytes = self.stream.read_buf(received).await?;
+        self.tape.extend_from_slice(&received[before..]);
+        Ok(bytes)
     }
 }
 
+async fn converse(stream: TcpStream, heard: &Mutex<Vec<Heard>>, reply: &Reply) -> Conversation {
+    let mut stream = Taped { stream, tape: Vec::new() };
+    let (mut received, mut here, mut starts) = (Vec::new(), Vec::new(), Vec::new());
+    loop {
+        let start = stream.tape.len() - received.len();
+        let Some(next) = read(&mut stream, &mut received).await else { break };
+        starts.push(start);
+        heard.lock().unwrap().push(next.clone());
+        let answer = matches!(next, Heard::Request { .. }).then(|| reply(&next));
+        here.push(next);
+        let Some(Said { bytes, closes }) = answer else { break };
+        if stream.stream.write_all(&bytes).await.is_err() || closes {
+            break;
+        }
+    }
+    Conversation { bytes: stream.tape, heard: here, starts }
+}
+
+fn usual(heard: &Heard) -> Said {
+    let Heard::Request { line, .. } = heard else { return Said::default() };
+    let body = if line.starts_with("HEAD ") { "" } else { "hello" };
+    let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 5\r\n{ANSWERS}{line}\r\n\r\n{body}");
+    Said { bytes: answer.into_bytes(), closes: false }
+}
+
 /// The next request. `None` at an end between two.
-async fn read(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<Heard> {
+async fn read(stream: &mut Taped, received: &mut Vec<u8>) -> Option<Heard> {
     let end = loop {
         if let Some(at) = received.windows(4).position(|four| four == b"\r\n\r\n") {
             break at + 4;
@@ -130,22 +195,24 @@ async fn read(stream: &mut TcpStream, received: &mut Vec<u8>) -> Option<Heard> {
                 }
                 continue;
             }
+            let mut trailers = Vec::new();
             loop {
                 let mut trailer = Vec::new();
                 if !read_line(stream, received, &mut trailer).await {
                     return Some(Heard::Unfinished { line, fields });
                 }
                 if trailer.is_empty() {
-                    return Some(Heard::Request { line, fields, body });
+                    return Some(Heard::Request { line, fields, body, trailers });
                 }
+                trailers.push(trailer.into_iter().map(char::from).collect());
             }
         },
     }
-    Some(Heard::Request { line, fields, body })
+    Some(Heard::Request { line, fields, body, trailers: Vec::new() })
 }
 
 /// A line without its end. False at the end of the stream.
-async fn read_line(stream: &mut TcpStream, received: &mut Vec<u8>, line: &mut Vec<u8>) -> bool {
+async fn read_line(stream: &mut Taped, received: &mut Vec<u8>, line: &mut Vec<u8>) -> bool {
     loop {
         if let Some(at) = received.windows(2).position(|two| two == b"\r\n") {
             line.extend(received.drain(..at));
@@ -164,7 +231,7 @@ enum Length {
 }
 
 /// Names, in lower case, and values.
-type Fields = Vec<(String, String)>;
+pub(crate) type Fields = Vec<(String, String)>;
 
 /// A head about which no two servers disagree; `None` for any other.
 fn understand(head: &[u8]) -> Option<(String, Fields, Length)> {

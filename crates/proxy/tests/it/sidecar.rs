@@ -51,11 +51,11 @@ async fn a_call_by_name_goes_where_its_context_says() {
 async fn the_target_names_the_server_whatever_host_says() {
     let proxy = Proxy::sidecar(&world().await, None, nobody().await);
     for (target, host, sent) in [
-        ("http://sc-b:80/x", "sc-b", "sc-b"),
-        ("http://sc-b/x", "sc-b:80", "sc-b:80"),
+        ("http://sc-b:80/x", "sc-b", "sc-b:80"),
+        ("http://sc-b/x", "sc-b:80", "sc-b"),
         ("http://sc-b/x", "tenant.example", "sc-b"),
         ("http://sc-b:80/x", "sc-a", "sc-b:80"),
-        ("http://sc-b./x", "sc-b", "sc-b"),
+        ("http://sc-b./x", "sc-b", "sc-b."),
         ("http://me:secret@sc-b/x", "sc-b", "sc-b"),
         ("http://me@sc-b:80/x", "other", "sc-b:80"),
     ] {

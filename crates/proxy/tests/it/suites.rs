@@ -17,7 +17,7 @@ mod grpc;
 
 /// A program of the world `suites`.
 #[allow(clippy::disallowed_methods, reason = "worlds are named by the environment")]
-fn program(name: &str) -> PathBuf {
+pub(crate) fn program(name: &str) -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/worlds/suites");
     std::env::var_os("LANEWAY_SUITES").map_or(built, PathBuf::from).join(name)
 }

@@ -113,6 +113,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
         within("room to send", self.stream.write_all(text.as_bytes())).await.is_ok()
     }
 
+    /// The same of bytes.
+    pub(crate) async fn try_send_bytes(&mut self, bytes: &[u8]) -> bool {
+        within("room to send", self.stream.write_all(bytes)).await.is_ok()
+    }
+
+    /// Ends this side, unless the other has ended all of it.
+    pub(crate) async fn try_close_write(&mut self) -> bool {
+        self.stream.shutdown().await.is_ok()
+    }
+
     /// Whether anything comes before the other side closes or resets.
     pub(crate) async fn try_begin(&mut self) -> bool {
         within("bytes", self.stream.read_buf(&mut self.received)).await.is_ok_and(|it| it > 0)
@@ -148,6 +158,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Wire<S> {
     pub(crate) async fn text(&mut self, expected: &str) {
         let bytes = self.exactly(expected.len()).await;
         assert_eq!(String::from_utf8_lossy(&bytes), expected);
+    }
+
+    /// What comes next; nothing at the end of the stream.
+    pub(crate) async fn some(&mut self) -> Vec<u8> {
+        if self.received.is_empty() {
+            let _ = within("bytes", self.stream.read_buf(&mut self.received)).await;
+        }
+        std::mem::take(&mut self.received)
     }
 
     /// Everything until the other side closes. A reset is an end, too.

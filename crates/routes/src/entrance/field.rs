@@ -72,6 +72,44 @@ pub struct ConnectionOptions {
     pub upgrade: bool,
     /// Fields named as this hop's alone; above [`NOMINATIONS_MAX`] no more are dropped.
     pub nominations: usize,
+    /// The same, to be known again.
+    pub nominated: Nominated,
+}
+
+/// Names that `Connection` names as this hop's alone, to be known again when trailers come: the head they are in is gone
+/// by then. A few by their hashes; where there are more, no trailer is another hop's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Nominated {
+    hashes: [u32; Self::KNOWN_MAX],
+    count: usize,
+}
+
+impl Nominated {
+    /// Clients name none or one.
+    const KNOWN_MAX: usize = 4;
+
+    fn add(&mut self, name: &[u8]) {
+        if let Some(hash) = self.hashes.get_mut(self.count) {
+            *hash = Self::hash(name);
+        }
+        self.count += 1;
+    }
+
+    /// Whether a field of this name is for one hop.
+    pub fn has(&self, name: &[u8]) -> bool {
+        match self.hashes.get(..self.count) {
+            Some(hashes) => !hashes.is_empty() && hashes.contains(&Self::hash(name)),
+            None => true,
+        }
+    }
+
+    /// FNV-1a of the name in lower case. Who finds two names that meet has its own trailer left out.
+    fn hash(name: &[u8]) -> u32 {
+        let step = |hash: u32, byte: &u8| {
+            (hash ^ u32::from(byte.to_ascii_lowercase())).wrapping_mul(0x0100_0193)
+        };
+        name.iter().fold(0x811c_9dc5, step)
+    }
 }
 
 /// Reads `Connection` and drops what is meant for this hop alone, nominated fields included.
@@ -97,6 +135,7 @@ pub fn drop_hop_by_hop<'b>(fields: &mut impl Fields<'b>) -> ConnectionOptions {
             options.upgrade = true;
         } else if !token.is_empty() && Name::of(token).may_be_nominated() {
             options.nominations += 1;
+            options.nominated.add(token);
             if options.nominations > NOMINATIONS_MAX {
                 break;
             }
@@ -135,7 +174,21 @@ fn has_underscore(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Field, has_underscore, is_underscored};
+    use super::{Field, Nominated, has_underscore, is_underscored};
+
+    #[test]
+    fn what_is_nominated_is_known_again_and_of_many_all_is() {
+        let mut nominated = Nominated::default();
+        assert!(!nominated.has(b"x-a"));
+        for (name, other) in [(b"x-a", b"x-b"), (b"x-b", b"x-c"), (b"x-c", b"x-d")] {
+            nominated.add(name);
+            assert!(nominated.has(b"X-A") && nominated.has(name) && !nominated.has(other));
+        }
+        nominated.add(b"x-e");
+        assert!(!nominated.has(b"x-f"));
+        nominated.add(b"x-g");
+        assert!(nominated.has(b"x-f"));
+    }
 
     #[test]
     fn a_name_of_a_known_family_may_hold_an_underscore() {

@@ -58,6 +58,10 @@ pub enum Name {
     GrpcTimeout,
     /// `via`
     Via,
+    /// `date`
+    Date,
+    /// `max-forwards`
+    MaxForwards,
     /// `laneway-refused`
     LanewayRefused,
     /// Any other that begins with `x-forwarded-`.
@@ -98,7 +102,7 @@ impl Name {
         match name.len() {
             2 => among(name, [(b"te", Self::Te), (b"b3", Self::B3)]),
             3 => among(name, [(b"via", Self::Via)]),
-            4 => among(name, [(b"host", Self::Host)]),
+            4 => among(name, [(b"host", Self::Host), (b"date", Self::Date)]),
             6 => among(name, [(b"cookie", Self::Cookie), (b"expect", Self::Expect)]),
             7 => among(name, [(b"baggage", Self::Baggage), (b"upgrade", Self::Upgrade)]),
             9 => among(name, [(b"forwarded", Self::Forwarded), (b"x-real-ip", Self::RealIp)]),
@@ -117,6 +121,7 @@ impl Name {
                     (b"content-type", Self::ContentType),
                     (b"x-request-id", Self::RequestId),
                     (b"grpc-timeout", Self::GrpcTimeout),
+                    (b"max-forwards", Self::MaxForwards),
                 ],
             ),
             13 => among(name, [(b"authorization", Self::Authorization)]),
@@ -190,6 +195,8 @@ impl Name {
             Self::RealIp => "x-real-ip: ",
             Self::GrpcTimeout => "grpc-timeout: ",
             Self::Via => "via: ",
+            Self::Date => "date: ",
+            Self::MaxForwards => "max-forwards: ",
             Self::LanewayRefused => "laneway-refused: ",
         }
     }
@@ -312,6 +319,8 @@ mod tests {
             "x-real-ip",
             "grpc-timeout",
             "via",
+            "date",
+            "max-forwards",
             "laneway-refused",
         ] {
             assert_eq!(Name::of(text.as_bytes()).as_str(), Some(text));

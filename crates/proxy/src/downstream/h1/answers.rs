@@ -8,6 +8,7 @@ use telemetry::Count;
 use crate::{
     affinity::{AnswerEdits, Owed},
     buffers::Buffer,
+    date,
     deadlines::HasDeadline as _,
     error::{Kind, reason},
     exchange::sides::{AnswerSink, Client, Gone, OwnAnswer, Piece as _},
@@ -26,6 +27,9 @@ use crate::{
 
 /// Says that the proxy itself answered, not an instance.
 const ORIGIN: &str = "server: laneway\r\n";
+
+/// Digits of a status.
+const STATUS_DIGITS: usize = 3;
 
 /// Where the answer to one request goes.
 #[derive(Debug)]
@@ -74,6 +78,18 @@ impl<'c> Answers<'c> {
         stays
     }
 
+    /// Appends an answer of the proxy's own without a body.
+    fn write_empty(&self, status: u16, location: Option<&[u8]>, stays: bool, out: &mut Vec<u8>) {
+        let _ = write!(out, "HTTP/1.1 {status} {}\r\n{ORIGIN}", reason(status));
+        write_field("date", &self.worker.date(), out);
+        if let Some(location) = location {
+            write_field("location", location, out);
+        }
+        out.extend_from_slice(b"content-length: 0\r\n");
+        write_persistence(stays, self.minor_version, out);
+        out.extend_from_slice(b"\r\n");
+    }
+
     /// Sends a head and a piece behind it, in the time a client has to take them; one that does not is cut off.
     async fn send_all(&self, mut head: Vec<u8>, piece: &mut Piece) -> Result<(), Gone> {
         self.worker.recorder.add(Count::BytesSent, (head.len() + piece.len()) as u64);
@@ -97,18 +113,16 @@ impl Client for Answers<'_> {
         let mut out = self.worker.buffers.take_write();
         match answer {
             OwnAnswer::Refusal(kind) => {
-                write_error(kind, stays, self.minor_version, self.is_head, &mut out);
+                let date = self.worker.date();
+                write_error(kind, stays, self.minor_version, self.is_head, &date, &mut out);
             }
             OwnAnswer::Established(_) => {
                 out.extend_from_slice(b"HTTP/1.1 200 Connection established\r\n\r\n");
             }
             OwnAnswer::Redirect { status, location } => {
-                let _ = write!(out, "HTTP/1.1 {status} {}\r\n{ORIGIN}", reason(*status));
-                write_field("location", location, &mut out);
-                out.extend_from_slice(b"content-length: 0\r\n");
-                write_persistence(stays, self.minor_version, &mut out);
-                out.extend_from_slice(b"\r\n");
+                self.write_empty(*status, Some(location), stays, &mut out);
             }
+            OwnAnswer::Options => self.write_empty(answer.status(), None, stays, &mut out),
         }
         let deadline = self.connection.deadline();
         self.worker.deadlines.arm_sending(deadline, self.worker.timeouts.body);
@@ -148,6 +162,9 @@ impl AnswerSink<Answer> for Answers<'_> {
         write_status(answer, &mut out);
         let Answer { head, received } = answer;
         let bytes = received.filled();
+        if !edits.say_when(head) {
+            write_field("date", &self.worker.date(), &mut out);
+        }
         for headers in edits.headers {
             headers.replaced().for_each(|name| head.drop_named(bytes, name.as_bytes()));
         }
@@ -204,6 +221,7 @@ pub(super) fn write_error(
     stays: bool,
     minor_version: u8,
     is_head: bool,
+    date: &date::Text,
     out: &mut Vec<u8>,
 ) {
     let status = kind.status();
@@ -215,6 +233,11 @@ pub(super) fn write_error(
         reason(status),
         text.len()
     );
+    write_field("date", date, out);
+    if status == 405 {
+        // What is refused so is no resource, and allows nothing (RFC 9110 §10.2.1).
+        out.extend_from_slice(b"allow: \r\n");
+    }
     if let Some(refused) = kind.refused() {
         write_field(REFUSED, refused.as_str().as_bytes(), out);
     }
@@ -226,9 +249,11 @@ pub(super) fn write_error(
 }
 
 fn write_status(answer: &Answer, out: &mut Vec<u8>) {
+    let text = answer.head.status_text.of(answer.received.filled());
     out.extend_from_slice(b"HTTP/1.1 ");
-    out.extend_from_slice(answer.head.status_text.of(answer.received.filled()));
-    out.extend_from_slice(b"\r\n");
+    out.extend_from_slice(text);
+    // Without a reason the space stays (RFC 9112 §4).
+    out.extend_from_slice(if text.len() == STATUS_DIGITS { b" \r\n" } else { b"\r\n" });
 }
 
 fn write_persistence(stays: bool, minor_version: u8, out: &mut Vec<u8>) {

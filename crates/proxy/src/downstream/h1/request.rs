@@ -65,7 +65,9 @@ impl<'c> sides::Request for Request<'c> {
 
     fn into_body(self, keeps_framing: bool) -> RequestBody<'c> {
         let Self { worker, connection, head, mut received, no_trailers } = self;
-        let body = Body::new(head.framing, keeps_framing).without_trailers(no_trailers);
+        let body = Body::new(head.framing, keeps_framing)
+            .without_trailers(no_trailers)
+            .without_nominated(head.nominated);
         received.consume(head.head_bytes);
         // Given back before the wait, so that the next connection finds it in the cache.
         worker.give_request_head(head);

@@ -60,6 +60,16 @@ impl<'c> Answers<'c> {
         }
     }
 
+    fn begin_own(&self, status: u16, block: &mut Vec<u8>) {
+        hpack::write_status(status, block);
+        hpack::write_field(b"server", b"laneway", block);
+        hpack::write_field(b"date", &self.worker.date(), block);
+        if status == 405 {
+            // What is refused so is no resource, and allows nothing (RFC 9110 §10.2.1).
+            hpack::write_field(b"allow", b"", block);
+        }
+    }
+
     /// A client that takes nothing is cut off, and one that is gone is gone.
     fn sent(&self, sent: Result<(), Stopped>) -> Result<(), Gone> {
         sent.map_err(|stopped| {
@@ -79,13 +89,13 @@ impl Client for Answers<'_> {
         self.served.is_late.set(is_late);
         match answer {
             OwnAnswer::Refusal(kind) if self.is_grpc => {
-                begin_own(GRPC_STATUS, &mut block);
+                self.begin_own(GRPC_STATUS, &mut block);
                 hpack::write_field(b"content-type", b"application/grpc", &mut block);
                 grpc::write_status(kind.status(), &kind.to_string(), &mut block);
                 write_refused(kind, &mut block);
             }
             OwnAnswer::Refusal(kind) => {
-                begin_own(kind.status(), &mut block);
+                self.begin_own(kind.status(), &mut block);
                 text = format!("{kind}\n");
                 hpack::write_field(b"content-type", b"text/plain; charset=utf-8", &mut block);
                 let length = text.len().to_string();
@@ -93,12 +103,16 @@ impl Client for Answers<'_> {
                 write_refused(kind, &mut block);
             }
             OwnAnswer::Redirect { location, status } => {
-                begin_own(*status, &mut block);
+                self.begin_own(*status, &mut block);
                 hpack::write_field(b"location", location, &mut block);
                 hpack::write_field(b"content-length", b"0", &mut block);
             }
+            OwnAnswer::Options => {
+                self.begin_own(answer.status(), &mut block);
+                hpack::write_field(b"content-length", b"0", &mut block);
+            }
             OwnAnswer::Established(_) => {
-                begin_own(answer.status(), &mut block);
+                self.begin_own(answer.status(), &mut block);
                 return self.sent(self.outgoing.send_head(block, false).await);
             }
         }
@@ -147,6 +161,9 @@ impl AnswerSink<Answer> for Answers<'_> {
             self.served.converses.set(types.any(|it| grpc::is_grpc(it.value.of(bytes))));
         }
         hpack::write_status(head.status, &mut block);
+        if !edits.say_when(head) {
+            hpack::write_field(b"date", &self.worker.date(), &mut block);
+        }
         for headers in edits.headers {
             headers.replaced().for_each(|name| head.drop_named(bytes, name.as_bytes()));
         }
@@ -191,11 +208,6 @@ impl AnswerSink<Answer> for Answers<'_> {
 }
 
 /// Begins an answer of the proxy itself, not of an instance.
-fn begin_own(status: u16, block: &mut Vec<u8>) {
-    hpack::write_status(status, block);
-    hpack::write_field(b"server", b"laneway", block);
-}
-
 /// Appends what proxies alone are told.
 fn write_refused(kind: &Kind, block: &mut Vec<u8>) {
     if let Some(refused) = kind.refused() {
