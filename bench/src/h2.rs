@@ -1,4 +1,4 @@
-//! As much of HTTP/2 as an upstream and an idle client of the benchmark need: frames, flow control of answers, heads that
+//! As much of HTTP/2 as an upstream and a client of the benchmark need: frames, flow control of answers, heads that
 //! are the same bytes each time. Heads of requests are not read: every request is answered alike.
 
 use std::collections::VecDeque;
@@ -11,6 +11,7 @@ pub const BODY_BYTES: usize = 128;
 const HEAD_BYTES: usize = 9;
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
@@ -29,8 +30,20 @@ const PLAIN_HEAD: &[u8] = b"\x88\x0f\x10\x0atext/plain";
 const GRPC_HEAD: &[u8] = b"\x88\x0f\x10\x10application/grpc";
 /// `grpc-status: 0`.
 const GRPC_TRAILERS: &[u8] = b"\x00\x0bgrpc-status\x010";
-/// `:method: GET`, `:scheme: http`, and `:path: /a`, `:authority: a`.
-const REQUEST_HEAD: &[u8] = b"\x82\x86\x04\x02/a\x01\x01a";
+/// `:status: 200`, the first field of an answer.
+const STATUS_200: u8 = 0x88;
+/// `:method: GET`, `:scheme: http`; then `:path: /a`, `:authority: a`, `canary: gray`, which are to be indexed.
+const GET_HEAD: (&[u8], &[u8], u8) = (b"\x82\x86", b"\x44\x02/a\x41\x01a\x40\x06canary\x04gray", 3);
+/// `:method: POST`, `:scheme: http`; then the same of a call, with `content-type` and `te`.
+const CALL_HEAD: (&[u8], &[u8], u8) = (
+    b"\x83\x86",
+    b"\x44\x11/bench.Echo/Unary\x41\x01a\x40\x06canary\x04gray\x5f\x10application/grpc\x40\x02te\x08trailers",
+    5,
+);
+/// The first field that was indexed last.
+const INDEXED: u8 = 0x80 | 62;
+/// What stands before a message of gRPC of that many bytes.
+const GRPC_PREFIX: &[u8] = &[0, 0, 0, 0, 128];
 
 /// One frame.
 #[derive(Debug, Clone, Copy)]
@@ -151,7 +164,7 @@ impl Server {
         while let Some((stream, answer)) = self.waiting.front().copied() {
             let prefix: &[u8] = match answer {
                 Answer::Plain => &[],
-                Answer::Grpc => &[0, 0, 0, 0, 128],
+                Answer::Grpc => GRPC_PREFIX,
             };
             let message = [prefix, &BODY[..]].concat();
             let length = i64::try_from(message.len()).unwrap_or(i64::MAX);
@@ -175,27 +188,96 @@ impl Server {
     }
 }
 
-/// What a client sends for one GET of `/a` on a new connection.
-#[must_use]
-pub fn one_request() -> Vec<u8> {
-    let mut bytes = PREFACE.to_vec();
-    write(&mut bytes, SETTINGS, 0, 0, &[]);
-    write(&mut bytes, SETTINGS, ACK, 0, &[]);
-    write(&mut bytes, HEADERS, END_HEADERS | END_STREAM, 1, REQUEST_HEAD);
-    bytes
+/// A client's side of a connection: requests one after the other.
+#[derive(Debug)]
+pub struct Client {
+    asks: Asks,
+    /// The stream of the latest request.
+    stream: Option<u32>,
+    pending: Vec<u8>,
+    /// Bytes of the answer's body.
+    body_bytes: usize,
+    /// Bytes received since the peer was last allowed more.
+    received: u32,
 }
 
-/// Whether `bytes`, all that came on a connection, hold the end of its first stream.
-#[must_use]
-pub fn is_answered(mut bytes: &[u8]) -> bool {
-    while let Some((frame, length)) = Frame::first(bytes) {
-        let carries = frame.kind == DATA || frame.kind == HEADERS;
-        if frame.stream == 1 && carries && frame.flags & END_STREAM != 0 {
-            return true;
-        }
-        bytes = &bytes[length..];
+/// What a client asks for, every time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Asks {
+    /// GET of `/a`.
+    Get,
+    /// The call `/bench.Echo/Unary` of gRPC, with a message of [`BODY_BYTES`].
+    Call,
+}
+
+impl Client {
+    /// One of a new connection.
+    #[must_use]
+    pub fn new(asks: Asks) -> Self {
+        Self { asks, stream: None, pending: Vec::new(), body_bytes: 0, received: 0 }
     }
-    false
+
+    /// What is to be sent for the next request, at once.
+    pub fn ask(&mut self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        let (begin, fields, count) = match self.asks {
+            Asks::Get => GET_HEAD,
+            Asks::Call => CALL_HEAD,
+        };
+        let mut head = begin.to_vec();
+        let stream = match self.stream {
+            None => {
+                bytes.extend_from_slice(PREFACE);
+                write(&mut bytes, SETTINGS, 0, 0, &[]);
+                write(&mut bytes, SETTINGS, ACK, 0, &[]);
+                head.extend_from_slice(fields);
+                1
+            }
+            Some(latest) => {
+                head.extend((0..count).rev().map(|field| INDEXED + field));
+                latest + 2
+            }
+        };
+        if self.received >= REPLENISHED_BYTES {
+            write(&mut bytes, WINDOW_UPDATE, 0, 0, &self.received.to_be_bytes());
+            self.received = 0;
+        }
+        let ends = if self.asks == Asks::Get { END_STREAM } else { 0 };
+        write(&mut bytes, HEADERS, END_HEADERS | ends, stream, &head);
+        if self.asks == Asks::Call {
+            let message = [GRPC_PREFIX, &[0; BODY_BYTES]].concat();
+            write(&mut bytes, DATA, END_STREAM, stream, &message);
+        }
+        self.stream = Some(stream);
+        self.body_bytes = 0;
+        bytes
+    }
+
+    /// Takes what has arrived; whether the latest request is answered with all of it. `None` if it is with anything but 200,
+    /// without a body, or never will be.
+    pub fn take(&mut self, bytes: &[u8]) -> Option<bool> {
+        self.pending.extend_from_slice(bytes);
+        let mut at = 0;
+        let mut is_answered = false;
+        while let Some((frame, length)) = Frame::first(&self.pending[at..]) {
+            at += length;
+            match frame.kind {
+                GOAWAY | RST_STREAM => return None,
+                DATA => {
+                    self.body_bytes += frame.payload.len();
+                    self.received += u32::try_from(frame.payload.len()).unwrap_or(u32::MAX);
+                }
+                HEADERS if self.body_bytes == 0 && frame.payload.first() != Some(&STATUS_200) => {
+                    return None;
+                }
+                _ => {}
+            }
+            let ends = frame.flags & END_STREAM != 0 && matches!(frame.kind, DATA | HEADERS);
+            is_answered |= ends && Some(frame.stream) == self.stream;
+        }
+        self.pending.drain(..at);
+        if is_answered && self.body_bytes < BODY_BYTES { None } else { Some(is_answered) }
+    }
 }
 
 #[cfg(test)]
@@ -203,35 +285,59 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_request_is_answered_however_it_is_cut() {
-        let request = one_request();
-        let (mut whole, mut cut) = (Vec::new(), Vec::new());
-        Server::default().take(&request, &mut whole).unwrap();
-        let mut server = Server::default();
-        for byte in &request {
-            server.take(&[*byte], &mut cut).unwrap();
+    fn requests_are_answered_however_they_are_cut() {
+        for asks in [Asks::Get, Asks::Call] {
+            let mut client = Client::new(asks);
+            let (mut at_once, mut in_pieces) = (Server::default(), Server::default());
+            for _ in 0..2 {
+                let request = client.ask();
+                let (mut whole, mut cut) = (Vec::new(), Vec::new());
+                at_once.take(&request, &mut whole).unwrap();
+                for byte in &request {
+                    in_pieces.take(&[*byte], &mut cut).unwrap();
+                }
+                assert_eq!(whole, cut);
+                let (last, most) = whole.split_last().unwrap();
+                assert_eq!(client.take(most), Some(false));
+                assert_eq!(client.take(&[*last]), Some(true));
+            }
         }
-        assert_eq!(whole, cut);
-        assert!(is_answered(&whole));
-        assert!(!is_answered(&whole[..whole.len() - 1]));
+    }
+
+    #[test]
+    fn what_is_no_answer_with_all_of_it_is_none() {
+        let answered = |kind, flags, payload: &[u8]| {
+            let mut client = Client::new(Asks::Get);
+            client.ask();
+            let mut bytes = Vec::new();
+            write(&mut bytes, kind, flags, 1, payload);
+            client.take(&bytes)
+        };
+        assert_eq!(answered(HEADERS, END_HEADERS, b"\x88"), Some(false));
+        assert_eq!(answered(HEADERS, END_HEADERS, b"\x8d"), None);
+        assert_eq!(answered(HEADERS, END_HEADERS | END_STREAM, b"\x88"), None);
+        assert_eq!(answered(RST_STREAM, 0, &[0; 4]), None);
+        assert_eq!(answered(GOAWAY, 0, &[0; 8]), None);
     }
 
     #[test]
     fn an_answer_waits_until_the_peer_allows_it() {
         let mut server = Server { window: 100, ..Server::default() };
+        let mut client = Client::new(Asks::Get);
         let mut out = Vec::new();
-        server.take(&one_request(), &mut out).unwrap();
-        assert!(!is_answered(&out));
+        server.take(&client.ask(), &mut out).unwrap();
+        assert_eq!(client.take(&out), Some(false));
         let mut update = Vec::new();
         write(&mut update, WINDOW_UPDATE, 0, 0, &1000_u32.to_be_bytes());
+        out.clear();
         server.take(&update, &mut out).unwrap();
-        assert!(is_answered(&out));
+        assert_eq!(client.take(&out), Some(true));
     }
 
     #[test]
     fn what_has_a_body_is_answered_in_grpc_and_may_go_on() {
         let mut request = PREFACE.to_vec();
-        write(&mut request, HEADERS, END_HEADERS, 1, REQUEST_HEAD);
+        write(&mut request, HEADERS, END_HEADERS, 1, CALL_HEAD.1);
         write(&mut request, DATA, END_STREAM, 1, &vec![0; 20_000]);
         let mut out = Vec::new();
         Server::default().take(&request, &mut out).unwrap();

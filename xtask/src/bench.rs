@@ -7,6 +7,7 @@
 mod column;
 mod contender;
 mod decision;
+pub(crate) mod instructions;
 mod peers;
 mod report;
 
@@ -42,14 +43,29 @@ const OTHER_CPU: &str = "1";
 /// Seconds within which all connections that are to be idle are there.
 const HELD_WITHIN: &str = "120";
 
-/// What the benchmark runs, and the Debian package that has each.
-const PROGRAMS: &[(&str, &str)] = &[
-    ("wrk", "wrk"),
-    ("h2load", "nghttp2-client"),
-    ("curl", "curl"),
-    ("openssl", "openssl"),
-    ("taskset", "util-linux"),
-];
+/// How the programs beside Laneway are built, what is run, and how the proxies under test are.
+#[derive(Debug)]
+struct Means {
+    /// Cargo's profile, and the folder of what is built with it.
+    profile: (&'static str, &'static str),
+    /// Programs, and the Debian package that has each.
+    programs: &'static [(&'static str, &'static str)],
+    /// What runs a proxy of Laneway under test, the proxy's own words after these; `{home}` is the benchmark's folder.
+    under: &'static [&'static str],
+}
+
+/// For what is measured by the clock.
+const MEASURED: Means = Means {
+    profile: ("dist", "dist"),
+    programs: &[
+        ("wrk", "wrk"),
+        ("h2load", "nghttp2-client"),
+        ("curl", "curl"),
+        ("openssl", "openssl"),
+        ("taskset", "util-linux"),
+    ],
+    under: &[],
+};
 
 /// Longest until a process that was asked to end has, what it is in the middle of included.
 const ENDS_WITHIN: Duration = Duration::from_secs(60);
@@ -102,7 +118,7 @@ pub(crate) fn run(root: &Path, rounds: usize, only: Option<&str>) -> Result<()> 
 
 /// Has a binary of Laneway do what the columns measure, and end in order, so that it can tell what it did.
 pub(crate) fn exercise(root: &Path, binary: &Path) -> Result<()> {
-    let bench = Bench::with(root, Some(binary.to_owned()))?;
+    let bench = Bench::with(root, &MEASURED, binary.to_owned())?;
     for way in [Way::Gateway, Way::Mesh] {
         let contender = contender::begin(LANEWAY, way, &bench)?;
         for column in COLUMNS.iter().filter(|column| column.way == way) {
@@ -181,29 +197,31 @@ struct Bench {
     message: PathBuf,
     /// A script for wrk.
     absolute: PathBuf,
+    means: &'static Means,
     _upstream: Guard,
 }
 
 impl Bench {
     /// Builds what is missing, unless `LANEWAY_BINARY` names Laneway, and starts the upstream.
     fn prepare(root: &Path) -> Result<Self> {
-        Self::with(root, std::env::var_os("LANEWAY_BINARY").map(PathBuf::from))
+        let laneway = match std::env::var_os("LANEWAY_BINARY") {
+            Some(binary) => PathBuf::from(binary),
+            None => profile::build(root)?,
+        };
+        Self::with(root, &MEASURED, laneway)
     }
 
-    /// The same with a binary of Laneway that is built.
-    fn with(root: &Path, laneway: Option<PathBuf>) -> Result<Self> {
-        for (program, package) in PROGRAMS {
+    /// The same by these means, with a binary of Laneway that is built.
+    fn with(root: &Path, means: &'static Means, laneway: PathBuf) -> Result<Self> {
+        for (program, package) in means.programs {
             if !run::is_on_path(program) {
                 bail!("`{program}` is not installed: apt-get install {package}");
             }
         }
-        let programs = root.join("target/dist");
-        let build = ["build", "--locked", "--profile", "dist", "--package", "bench"];
+        let (profile, folder) = means.profile;
+        let programs = root.join("target").join(folder);
+        let build = ["build", "--locked", "--profile", profile, "--package", "bench"];
         run::cargo(root, &build)?;
-        let laneway = match laneway {
-            Some(binary) => binary,
-            None => profile::build(root)?,
-        };
         let home = root.join("target/bench");
         run::clear(&home)?;
         fs::create_dir_all(&home).context("create target/bench")?;
@@ -230,8 +248,23 @@ impl Bench {
             key,
             message,
             absolute,
+            means,
             _upstream: process,
         })
+    }
+
+    /// Starts a proxy of Laneway under test.
+    fn start_proxy(&self, binary: &Path, arguments: &[&str], home: &Path) -> Result<Guard> {
+        let folder = self.home.to_string_lossy();
+        let under: Vec<String> =
+            self.means.under.iter().map(|word| word.replace("{home}", &folder)).collect();
+        let Some((program, words)) = under.split_first() else {
+            return start(PROXY_CPU, binary, arguments, home);
+        };
+        let mut words: Vec<&str> = words.iter().map(String::as_str).collect();
+        let binary = binary.to_string_lossy();
+        words.push(&binary);
+        start(PROXY_CPU, program.as_ref(), &[&words, arguments].concat(), home)
     }
 
     /// A new folder for one process.

@@ -21,6 +21,8 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
+use bench::instructions::Then;
+
 /// The verbs, as `help` prints them: name, and what it does.
 const VERBS: &[(&str, &str)] = &[
     ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
@@ -33,7 +35,7 @@ const VERBS: &[(&str, &str)] = &[
     ),
     (
         "bench",
-        "measure Laneway against its peers in one run; writes docs/benchmarks.md; `--only COLUMN` prints one; `--rounds N`; `decision`: only the lane decision; `--against BINARY [ROUNDS]`: this tree's binary relative to another; LANEWAY_BINARY names one that is built",
+        "measure Laneway against its peers in one run; writes docs/benchmarks.md; `--only COLUMN` prints one; `--rounds N`; `decision`: only the lane decision; `instructions`: what requests cost in instructions, held to xtask/instructions.txt, which `--update` writes anew; `--against BINARY [ROUNDS]`: this tree's binary relative to another; LANEWAY_BINARY names one that is built",
     ),
     (
         "scale",
@@ -89,6 +91,8 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
             _ => demo(&root, rest),
         },
         "bench" if rest == ["decision"] => bench::decision(&root),
+        "bench" if rest == ["instructions"] => instructions(&root, Then::Compare),
+        "bench" if rest == ["instructions", "--update"] => instructions(&root, Then::Update),
         "fuzz" => fuzz::run(&root, &fuzz::Asked::read(rest)?),
         "differential" => differential::run(&root, &differential::Asked::read(rest)?),
         "bench" => benchmark(&root, rest),
@@ -107,6 +111,11 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         }
         other => bail!("unknown verb or argument in `{other} {}`; see help", rest.join(" ")),
     }
+}
+
+/// Instructions of the release binary, or of that which `LANEWAY_BINARY` names.
+fn instructions(root: &Path, then: Then) -> Result<()> {
+    bench::instructions::run(root, std::env::var_os("LANEWAY_BINARY").map(PathBuf::from), then)
 }
 
 /// The benchmark, or a part of it.
@@ -128,7 +137,7 @@ fn benchmark(root: &Path, rest: &[String]) -> Result<()> {
             ("--rounds", Some(count)) => rounds = number(count)?,
             ("--only", Some(column)) => only = Some(column),
             _ => bail!(
-                "bench takes nothing, `decision`, `--against BINARY [ROUNDS]`, or `--only COLUMN` and `--rounds N`; not `{word}`"
+                "bench takes nothing, `decision`, `instructions [--update]`, `--against BINARY [ROUNDS]`, or `--only COLUMN` and `--rounds N`; not `{word}`"
             ),
         }
     }

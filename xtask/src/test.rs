@@ -13,7 +13,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{
-    console, dist, fuzz, java, run,
+    bench, console, dist, fuzz, java, run,
     worlds::{self, Strictness, Worlds},
 };
 
@@ -43,6 +43,7 @@ pub(crate) fn run(root: &Path, strictness: Strictness) -> Result<()> {
         run::cargo(root, &["build", "--release", "--locked", "--package", "laneway"])
     })?;
     let binary = root.join("target/release/laneway");
+    steps.take("instructions", || bench::instructions::gate(root, &binary, strictness))?;
     steps.take("console in a browser", || console::browse(root, &binary, strictness))?;
     steps.take("java agent", || java::build(root, &mut worlds, strictness))?;
     steps.take("packages", || dist::for_tests(root, &binary, &mut worlds, strictness))?;

@@ -35,6 +35,8 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("dpkg-shlibdeps", "dpkg-dev"),
     ("systemd-analyze", "systemd"),
     ("setpriv", "util-linux"),
+    ("valgrind", "valgrind"),
+    ("openssl", "openssl"),
 ];
 
 /// What a missing world means.

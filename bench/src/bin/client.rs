@@ -5,6 +5,8 @@
 //! - `handshakes full|resumed ADDRESS CERTIFICATE SECONDS`: new connections of TLS 1.3 with one request each. Prints how many.
 //! - `idle clear|tls|h2 ADDRESS CERTIFICATE COUNT`: connections that have done one request each and are then held until
 //!   standard input ends. Prints how many, once they are there.
+//! - `serial clear|mesh|tls|h2|grpc ADDRESS CERTIFICATE COUNT`: requests one after the other on one connection, each sent at once,
+//!   so that a server does the same for each of them. Prints how many.
 
 use std::{
     io::{Read, Write},
@@ -17,7 +19,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail, ensure};
-use bench::h2;
+use bench::h2::{Asks, Client};
 use rustix::thread::{ClockId, Timespec, clock_nanosleep_relative, set_current_timer_slack};
 use rustls::{
     ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
@@ -27,6 +29,9 @@ use rustls::{
 };
 
 const REQUEST: &[u8] = b"GET /a HTTP/1.1\r\nhost: a.example\r\ncanary: gray\r\n\r\n";
+/// The same of an application that has a sidecar for its forward proxy, in a lane.
+const MESH_REQUEST: &[u8] =
+    b"GET http://sc-b/a HTTP/1.1\r\nhost: sc-b\r\nbaggage: lane.trade=gray\r\n\r\n";
 /// Connections of the open loop; also the most requests in flight.
 const OPEN_CONNECTIONS: u32 = 32;
 /// Handshakes at a time.
@@ -60,9 +65,12 @@ fn run() -> Result<()> {
         ["idle", kind @ ("clear" | "tls" | "h2"), address, certificate, count] => {
             return idle(kind, address, certificate, count.parse().context("COUNT")?);
         }
+        ["serial", kind, address, certificate, count] => {
+            serial(kind, address, certificate, count.parse().context("COUNT")?)?
+        }
         _ => bail!(
             "usage: client open-loop ADDRESS RATE SECONDS | handshakes full|resumed ADDRESS CERTIFICATE SECONDS | \
-             idle clear|tls|h2 ADDRESS CERTIFICATE COUNT"
+             idle clear|tls|h2 ADDRESS CERTIFICATE COUNT | serial clear|mesh|tls|h2|grpc ADDRESS CERTIFICATE COUNT"
         ),
     };
     say(&line)
@@ -83,8 +91,8 @@ fn connect(address: &str) -> Result<TcpStream> {
 }
 
 /// Sends a request and reads its whole answer, which must be 200.
-fn ask(stream: &mut (impl Read + Write)) -> Result<()> {
-    stream.write_all(REQUEST)?;
+fn ask(stream: &mut (impl Read + Write), request: &[u8]) -> Result<()> {
+    stream.write_all(request)?;
     let mut answer = Vec::new();
     let mut buffer = [0; 4096];
     loop {
@@ -119,7 +127,7 @@ fn open_loop(address: &str, rate: u32, seconds: u32) -> Result<String> {
             for number in (first..total).step_by(OPEN_CONNECTIONS as usize) {
                 let due = begin + Duration::from_nanos(1_000_000_000 * number / u64::from(rate));
                 wait_until(due);
-                ask(&mut stream)?;
+                ask(&mut stream, REQUEST)?;
                 late.push(due.elapsed());
             }
             Ok(late)
@@ -171,7 +179,7 @@ fn secured(
 ) -> Result<StreamOwned<ClientConnection, TcpStream>> {
     let connection = ClientConnection::new(Arc::clone(config), ServerName::try_from("a.example")?)?;
     let mut stream = StreamOwned::new(connection, connect(address)?);
-    ask(&mut stream)?;
+    ask(&mut stream, REQUEST)?;
     Ok(stream)
 }
 
@@ -223,7 +231,7 @@ fn idle(kind: &str, address: &str, certificate: &str, count: usize) -> Result<()
         let stream = match kind {
             "tls" => secured(&config, address).map(|stream| stream.sock),
             "h2" => asked_in_h2(address),
-            _ => connect(address).and_then(|mut stream| ask(&mut stream).map(|()| stream)),
+            _ => connect(address).and_then(|mut stream| ask(&mut stream, REQUEST).map(|()| stream)),
         };
         held.push(stream.with_context(|| format!("connection {number}"))?);
     }
@@ -240,12 +248,41 @@ fn idle(kind: &str, address: &str, certificate: &str, count: usize) -> Result<()
 
 fn asked_in_h2(address: &str) -> Result<TcpStream> {
     let mut stream = connect(address)?;
-    stream.write_all(&h2::one_request())?;
-    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
-    while !h2::is_answered(&answer) {
-        let count = stream.read(&mut buffer)?;
-        ensure!(count > 0 && answer.len() < ANSWER_BYTES_MAX, "cut: {}", answer.escape_ascii());
-        answer.extend_from_slice(&buffer[..count]);
-    }
+    ask_in_h2(&mut stream, &mut Client::new(Asks::Get))?;
     Ok(stream)
+}
+
+/// Sends the next request and reads its whole answer, which must be 200.
+fn ask_in_h2(stream: &mut TcpStream, client: &mut Client) -> Result<()> {
+    stream.write_all(&client.ask())?;
+    let mut buffer = [0; 4096];
+    loop {
+        let count = stream.read(&mut buffer)?;
+        ensure!(count > 0, "cut");
+        let bytes = &buffer[..count];
+        if client.take(bytes).with_context(|| format!("no answer: {}", bytes.escape_ascii()))? {
+            return Ok(());
+        }
+    }
+}
+
+fn serial(kind: &str, address: &str, certificate: &str, count: u32) -> Result<String> {
+    if kind == "tls" {
+        let mut stream = secured(&tls(certificate, Resumption::disabled())?, address)?;
+        (1..count).try_for_each(|_| ask(&mut stream, REQUEST))?;
+        return Ok(count.to_string());
+    }
+    let mut stream = connect(address)?;
+    let mut in_h2 = |asks| {
+        let mut client = Client::new(asks);
+        (0..count).try_for_each(|_| ask_in_h2(&mut stream, &mut client))
+    };
+    match kind {
+        "h2" => in_h2(Asks::Get)?,
+        "grpc" => in_h2(Asks::Call)?,
+        "clear" => (0..count).try_for_each(|_| ask(&mut stream, REQUEST))?,
+        "mesh" => (0..count).try_for_each(|_| ask(&mut stream, MESH_REQUEST))?,
+        other => bail!("`{other}` is no kind of request"),
+    }
+    Ok(count.to_string())
 }

@@ -11,7 +11,7 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    Bench, Guard, OTHER_CPU, PROXY_CPU, READY_WITHIN,
+    Bench, Guard, OTHER_CPU, READY_WITHIN,
     column::{Door, Load, MESH_LANE, MESH_TARGET, Way},
     free_address,
     peers::{self, CONNECTIONS_MAX},
@@ -116,15 +116,9 @@ pub(super) fn laneway(
 ) -> Result<Contender> {
     let home = bench.folder(name)?;
     let (api, discovery) = (free_address()?, free_address()?);
-    let clear = free_address()?;
-    let mut doors = vec![(Door::Clear, clear.clone())];
-    let mut resources = resources(&bench.upstream, listeners)?;
-    if listeners == Listeners::All {
-        let (secure, calls) = (free_address()?, free_address()?);
-        resources.push_str(&all_listeners(bench, [&clear, &secure, &calls]));
-        doors.extend([(Door::H2c, clear.clone()), (Door::Tls, secure.clone())]);
-        doors.extend([(Door::SecureH2, secure), (Door::Grpc, calls)]);
-    }
+    let (doors, mut resources) = gateway_resources(bench, listeners)?;
+    resources.push_str(&lane_group("a")?);
+    let clear = doors.first().context("a door")?.1.clone();
     let data = home.join("data");
     let (data, most) = (data.to_string_lossy(), CONNECTIONS_MAX.to_string());
     let mut arguments = vec!["serve", "--data", &data, "--gateway-listen", &clear];
@@ -133,40 +127,71 @@ pub(super) fn laneway(
         // Unknown to what this tree may be compared with.
         arguments.extend(["--connections-max", &most]);
     }
-    let process = start(PROXY_CPU, binary, &arguments, &home)?;
+    let process = bench.start_proxy(binary, &arguments, &home)?;
     apply(binary, &api, &home, &resources)?;
     ready(name, version(binary, "--version")?, doors, vec![process])
 }
 
+/// A gateway beside its control plane, every door in front of the same instances as [`laneway`]'s, and no lanes yet.
+pub(super) fn gateway_alone(bench: &Bench) -> Result<(Contender, ControlPlane)> {
+    let home = bench.folder(LANEWAY)?;
+    let control = ControlPlane::start(bench, &home)?;
+    let (doors, resources) = gateway_resources(bench, Listeners::All)?;
+    control.apply(bench, &resources)?;
+    let clear = doors.first().context("a door")?.1.clone();
+    let (data, admin) = (home.join("gateway"), free_address()?);
+    let data = data.to_string_lossy();
+    let mut arguments = vec!["gateway", "--control", &control.discovery, "--data", &data];
+    arguments.extend(["--gateway-listen", &clear, "--admin-listen", &admin]);
+    let process = bench.start_proxy(&bench.laneway, &arguments, &home)?;
+    let version = version(&bench.laneway, "--version")?;
+    Ok((ready(LANEWAY, version, doors, vec![process])?, control))
+}
+
+/// A control plane that moves no request, beside what is measured.
+#[derive(Debug)]
+pub(super) struct ControlPlane {
+    api: String,
+    discovery: String,
+    home: PathBuf,
+    process: Guard,
+}
+
+impl ControlPlane {
+    fn start(bench: &Bench, home: &Path) -> Result<Self> {
+        let (api, discovery) = (free_address()?, free_address()?);
+        let data = home.join("control");
+        let data = data.to_string_lossy();
+        let mut arguments = vec!["control", "--data", &data, "--api-listen", &api];
+        arguments.extend(["--discovery-listen", &discovery]);
+        let process = start(OTHER_CPU, &bench.laneway, &arguments, home)?;
+        Ok(Self { api, discovery, home: home.to_owned(), process })
+    }
+
+    /// Until every data plane that is there has what is written.
+    pub(super) fn apply(&self, bench: &Bench, resources: &str) -> Result<()> {
+        apply(&bench.laneway, &self.api, &self.home, resources)
+    }
+}
+
 /// A group of ten lanes in which the caller's application and the instance's are; the instance is in the lane that is asked for.
 fn mesh(bench: &Bench, home: &Path) -> Result<Contender> {
-    let (api, discovery) = (free_address()?, free_address()?);
     let binary = &bench.laneway;
     let data = |name: &str| home.join(name).to_string_lossy().into_owned();
-    let control = data("control");
-    let arguments =
-        ["control", "--data", &control, "--api-listen", &api, "--discovery-listen", &discovery];
-    let control = start(OTHER_CPU, binary, &arguments, home)?;
-    let mut group = "apiVersion: laneway.io/v1alpha1
-kind: LaneGroup
-metadata: {name: trade}
-spec: {entrances: [{gateway: edge}], applications: [a, b]}
-"
-    .to_owned();
-    group.push_str(&lanes()?);
-    apply(binary, &api, home, &group)?;
+    let control = ControlPlane::start(bench, home)?;
+    control.apply(bench, &lane_group("a, b")?)?;
     let (outbound, inbound) = (free_address()?, free_address()?);
     let side = |application: &str, upstream: &str, outbound: &str, inbound: &str, tag: &[&str]| {
         let (data, admin) = (data(application), free_address()?);
         let service = format!("sc-{application}");
-        let mut arguments = vec!["sidecar", "--control", &discovery, "--data", &data];
+        let mut arguments = vec!["sidecar", "--control", &control.discovery, "--data", &data];
         arguments.extend(["--shared-data", "none", "--application", application]);
         arguments.extend(["--service", &service, "--app-address", upstream]);
         arguments.extend(["--outbound-listen", outbound, "--inbound-listen", inbound]);
         arguments.extend(["--advertise", inbound, "--admin-listen", &admin]);
         arguments.extend(tag);
         let home = bench.folder(application)?;
-        start(PROXY_CPU, binary, &arguments, &home)
+        bench.start_proxy(binary, &arguments, &home)
     };
     let processes = vec![
         side("a", &bench.second_upstream, &outbound, &free_address()?, &[])?,
@@ -182,19 +207,38 @@ spec: {entrances: [{gateway: edge}], applications: [a, b]}
         version: version(binary, "--version")?,
         doors: vec![(Door::Clear, outbound)],
         processes,
-        beside: vec![control],
+        beside: vec![control.process],
     })
 }
 
-/// The route, the group and its lanes.
-fn resources(upstream: &str, listeners: Listeners) -> Result<String> {
+/// The doors, the one in the clear first, and all that a gateway needs to serve them, but lanes.
+fn gateway_resources(bench: &Bench, listeners: Listeners) -> Result<(Vec<(Door, String)>, String)> {
+    let clear = free_address()?;
+    let mut resources = routed(&bench.upstream, listeners);
+    if listeners == Listeners::One {
+        return Ok((vec![(Door::Clear, clear)], resources));
+    }
+    let (secure, calls) = (free_address()?, free_address()?);
+    resources.push_str(&all_listeners(bench, [&clear, &secure, &calls]));
+    let doors = vec![
+        (Door::Clear, clear.clone()),
+        (Door::H2c, clear),
+        (Door::Tls, secure.clone()),
+        (Door::SecureH2, secure),
+        (Door::Grpc, calls),
+    ];
+    Ok((doors, resources))
+}
+
+/// The route and the instances of base and lane.
+fn routed(upstream: &str, listeners: Listeners) -> String {
     // A listener has routes of one kind for a host name; calls have one of their own.
     let parents = match listeners {
         Listeners::One => "{name: edge}",
         Listeners::All => "{name: edge, sectionName: clear}, {name: edge, sectionName: secure}",
     };
     let port = upstream.rsplit(':').next().unwrap_or_default();
-    let mut resources = format!(
+    format!(
         "apiVersion: laneway.io/v1alpha1
 kind: ServiceSource
 metadata: {{name: fixed}}
@@ -216,20 +260,20 @@ spec:
   rules:
   - matches: [{{path: {{type: PathPrefix, value: /a}}}}]
     backendRefs: [{{group: laneway.io, kind: Backend, name: sc-a}}]
----
+"
+    )
+}
+
+/// A group of these applications, and ten lanes by content, of which the last one matches.
+pub(super) fn lane_group(applications: &str) -> Result<String> {
+    let mut lanes = format!(
+        "---
 apiVersion: laneway.io/v1alpha1
 kind: LaneGroup
 metadata: {{name: trade}}
-spec: {{entrances: [{{gateway: edge}}], applications: [a]}}
+spec: {{entrances: [{{gateway: edge}}], applications: [{applications}]}}
 "
     );
-    resources.push_str(&lanes()?);
-    Ok(resources)
-}
-
-/// Ten lanes by content, of which the last one matches.
-fn lanes() -> Result<String> {
-    let mut lanes = String::new();
     for tag in (1..10).map(|number| format!("blue-{number}")).chain(["gray".to_owned()]) {
         write!(
             lanes,
