@@ -7,6 +7,7 @@ import io.laneway.agent.entrance.Counting;
 import io.laneway.agent.entrance.Entrance;
 import io.laneway.agent.routing.LaneRouter;
 import io.laneway.agent.statistics.Counters;
+import io.laneway.agent.threads.Inheriting;
 import java.util.function.Consumer;
 import java.util.logging.Logger;
 
@@ -23,6 +24,9 @@ final class Agent {
                     + "registered with it is used by nobody");
         }
         Consumer<String> log = text -> logger.warning("laneway: " + text);
+        if (settings.threadsInherit(log)) {
+            Inheriting.install(log);
+        }
         // Whatever comes of the rest: what is registered says its tag.
         Counters counters = new Counters();
         Bridge.install(new LaneRouter(null, settings.registration(), counters, log));

@@ -1,6 +1,8 @@
 package io.laneway.agent;
 
 import io.laneway.agent.entrance.Carrying;
+import io.laneway.agent.threads.Storage;
+import io.opentelemetry.context.ContextStorage;
 import io.opentelemetry.sdk.autoconfigure.spi.AutoConfigurationCustomizer;
 import io.opentelemetry.sdk.autoconfigure.spi.AutoConfigurationCustomizerProvider;
 import java.io.IOException;
@@ -18,6 +20,8 @@ public final class Defaults implements AutoConfigurationCustomizerProvider {
     public void customize(AutoConfigurationCustomizer customizer) {
         customizer.addPropertiesSupplier(Defaults::read);
         customizer.addPropagatorCustomizer((propagator, unused) -> Carrying.of(propagator));
+        // Before the first context is asked for: afterwards it would be too late.
+        ContextStorage.addWrapper(Storage::over);
     }
 
     private static Map<String, String> read() {

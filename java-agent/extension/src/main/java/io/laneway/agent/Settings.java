@@ -8,6 +8,7 @@ import java.nio.file.Files;
 import java.nio.file.Paths;
 import java.util.Locale;
 import java.util.Map;
+import java.util.function.Consumer;
 import java.util.function.Function;
 import java.util.regex.Pattern;
 
@@ -18,6 +19,8 @@ import java.util.regex.Pattern;
 final class Settings {
     /** An application that nobody has named. */
     static final String UNNAMED = "unnamed";
+    private static final String ON = "on";
+    private static final String OFF = "off";
     private static final Pattern CONTROL = Pattern.compile("[^/\\s]+:[0-9]{1,5}");
 
     private final Function<String, String> properties;
@@ -68,6 +71,15 @@ final class Settings {
     String tag() {
         return first(property("laneway.tag"), property("alicloud.service.tag"), environment("LANEWAY_TAG"),
                 label("laneway.io/tag"), label("alicloud.service.tag"));
+    }
+
+    /** Whether a thread that the application starts itself has the context of the request that starts it. */
+    boolean threadsInherit(Consumer<String> log) {
+        String said = setting("threads");
+        if (!said.isEmpty() && !said.equals(ON) && !said.equals(OFF)) {
+            log.accept("laneway.threads is `" + said + "`, which is neither `" + ON + "` nor `" + OFF + "`: it is taken for `" + ON + "`");
+        }
+        return !said.equals(OFF);
     }
 
     /** What registrations are completed by: of names of the application only one that is meant as such. */

@@ -1,6 +1,7 @@
 package io.laneway.agent;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertNotEquals;
 import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
@@ -60,7 +61,9 @@ class SettingsTest {
             @Override
             public void close() {}
         });
-        Agent.start(settings("laneway.control", "a:1", "laneway.join.token.file", "/nowhere/token", "laneway.tag", "gray"), logger);
+        // Threads of other tests are theirs.
+        Agent.start(settings("laneway.threads", "off", "laneway.control", "a:1", "laneway.join.token.file", "/nowhere/token",
+                "laneway.tag", "gray"), logger);
         try {
             List<Instance> registered = Arrays.asList(
                     new Instance("10.0.0.1", 80, Collections.<String, String>emptyMap(), "base"),
@@ -91,5 +94,16 @@ class SettingsTest {
         Machine unknown = new Machine("", "", "");
         assertEquals("", unknown.shown());
         assertNotEquals(unknown.node("app-a"), unknown.node("app-a"));
+    }
+
+    @Test
+    void threads_inherit_unless_that_is_switched_off() {
+        List<String> said = new ArrayList<>();
+        assertTrue(settings().threadsInherit(said::add));
+        assertTrue(settings("laneway.threads", "on").threadsInherit(said::add));
+        assertFalse(settings("laneway.threads", "off").threadsInherit(said::add));
+        assertEquals(Collections.emptyList(), said);
+        assertTrue(settings("laneway.threads", "none").threadsInherit(said::add));
+        assertEquals(Arrays.asList("laneway.threads is `none`, which is neither `on` nor `off`: it is taken for `on`"), said);
     }
 }

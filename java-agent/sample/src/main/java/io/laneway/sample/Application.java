@@ -1,5 +1,7 @@
 package io.laneway.sample;
 
+import static java.util.Map.entry;
+
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
@@ -35,15 +37,22 @@ public class Application {
         RestClient rest = restClient.build();
         WebClient web = webClient.build();
         Supplier<String> byRestTemplate = () -> restTemplate.getForObject(URL, String.class);
-        clients = Map.of(
-                "rest-template", byRestTemplate,
-                "rest-client", () -> rest.get().uri(URL).retrieve().body(String.class),
-                "web-client", () -> web.get().uri(URL).retrieve().bodyToMono(String.class).block(),
-                "feign", feign::call,
-                "unregistered", () -> restTemplate.getForObject("http://sc-C/c", String.class),
-                "entered", () -> restTemplate.getForObject("http://sc-E/e", String.class),
-                "own-balancer", () -> restTemplate.getForObject("http://sc-D/d", String.class),
-                "async", () -> CompletableFuture.supplyAsync(byRestTemplate).join());
+        Workers workers = new Workers();
+        clients = Map.ofEntries(
+                entry("rest-template", byRestTemplate),
+                entry("rest-client", () -> rest.get().uri(URL).retrieve().body(String.class)),
+                entry("web-client", () -> web.get().uri(URL).retrieve().bodyToMono(String.class).block()),
+                entry("feign", feign::call),
+                entry("unregistered", () -> restTemplate.getForObject("http://sc-C/c", String.class)),
+                entry("entered", () -> restTemplate.getForObject("http://sc-E/e", String.class)),
+                entry("own-balancer", () -> restTemplate.getForObject("http://sc-D/d", String.class)),
+                entry("async", () -> CompletableFuture.supplyAsync(byRestTemplate).join()),
+                entry("thread", () -> Workers.onThread(byRestTemplate)),
+                entry("thread-of-thread", () -> Workers.onThreadOfThread(feign::call)),
+                entry("pool", () -> workers.inPool(byRestTemplate)),
+                entry("fork-join-pool", () -> workers.inForkJoinPool(byRestTemplate)),
+                entry("timer", () -> workers.byTimer(byRestTemplate)),
+                entry("worker", () -> workers.byWorker(byRestTemplate)));
     }
 
     public static void main(String[] arguments) {

@@ -7,6 +7,8 @@ import io.laneway.agent.discovery.View;
 import io.laneway.agent.statistics.Counters;
 import io.laneway.agent.statistics.Labels;
 import io.laneway.agent.statistics.LaneCalls;
+import io.laneway.agent.threads.Serving;
+import io.laneway.agent.threads.Storage;
 import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.api.common.AttributeKey;
 import io.opentelemetry.api.common.Attributes;
@@ -95,17 +97,19 @@ public final class Counting {
             @Override
             public Context onStart(Context context, Attributes attributes, long startedAt) {
                 Counting counting = installed;
+                Context serving = Storage.isInherited() ? Serving.begin(context) : context;
                 try {
-                    return counting == null ? context : counting.served(context, startedAt);
+                    return counting == null ? serving : counting.served(serving, startedAt);
                 } catch (Throwable error) {
                     // What is thrown here would take the context from the request, and its lane with it.
                     counting.failed(error);
-                    return context;
+                    return serving;
                 }
             }
 
             @Override
             public void onEnd(Context context, Attributes attributes, long endedAt) {
+                Serving.end(context, System.nanoTime());
                 Counting counting = installed;
                 Served served = context.get(SERVED);
                 if (counting != null && served != null) {
