@@ -51,6 +51,10 @@ const REGISTRY: &str = "spring.cloud.discovery.client.simple.instances";
 
 const LANE: &[&str] = &["baggage: user=7,lane.trade=gray"];
 
+/// A lane in which A has nobody and may have nobody else, and how a proxy of Laneway names itself.
+const STRICT: &str = "baggage: lane.trade=strict";
+const VIA: &str = "via: 1.1 laneway-00000000000000aa";
+
 /// Processes end before the sandbox, whose directory has what they said.
 struct Fixture {
     control: Process,
@@ -104,6 +108,15 @@ spec:
   group: door
   tag: gray
   entry: {{content: {{meet: any, conditions: [{{query: door, operator: \"==\", value: open}}, {{header: x-door, operator: prefix, value: open}}]}}}}
+---
+apiVersion: laneway.io/v1alpha1
+kind: Lane
+metadata: {{name: trade-strict}}
+spec:
+  group: trade
+  tag: strict
+  fallback: none
+  entry: {{content: {{meet: all, conditions: [{{header: canary, operator: \"==\", value: strict}}]}}}}
 {}",
         sample::lane("gray")
     )
@@ -116,13 +129,13 @@ fn called(sandbox: &Sandbox, label: &str, host: u8) -> Result<Process> {
 }
 
 /// The application under the agent; its own registry is a fixed list in its configuration.
-fn application(sandbox: &Sandbox) -> Result<Process> {
+fn application(sandbox: &Sandbox, more: &[&str]) -> Result<Process> {
     let mut agent = std::ffi::OsString::from("-javaagent:");
     agent.push(built("extension/target/laneway-agent.jar")?);
     let mut command = Command::new(java());
     command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]).arg(agent);
     command.arg(format!("-Dlaneway.control={}", sandbox.discovery_address()));
-    command.args(["-Dlaneway.application=app-a", "-jar"]).arg(built("sample/target/sample.jar")?);
+    command.args(["-Dlaneway.application=app-a", "-Dlaneway.tag=base", "-jar"]).arg(built("sample/target/sample.jar")?);
     command.arg(format!("--server.address={}", sandbox.host(A))).arg("--server.port=8080");
     for (number, host) in [BASE, GRAY].into_iter().enumerate() {
         let uri = sandbox.endpoint(host, 8080);
@@ -131,11 +144,13 @@ fn application(sandbox: &Sandbox) -> Result<Process> {
         }
     }
     command.arg(format!("--{REGISTRY}.sc-D[1].metadata[alicloud.service.tag]=gray"));
+    command.args(more);
     Process::start("a", &mut command, sandbox.directory())
 }
 
 impl Fixture {
-    fn start() -> Result<Self> {
+    /// `more`: of the application's own flags.
+    fn start(more: &[&str]) -> Result<Self> {
         let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway"))?;
         let control = sandbox.control(&[])?;
         sandbox.apply(&resources(&sandbox, GRAY))?;
@@ -147,7 +162,7 @@ impl Fixture {
             called(&sandbox, "E", E)?,
             called(&sandbox, "Egray", GRAY_E)?,
         ];
-        let a = application(&sandbox)?;
+        let a = application(&sandbox, more)?;
         let mut fixture = Self { sandbox, control, a, _called: called };
         fixture.wait_until_ready()?;
         Ok(fixture)
@@ -216,6 +231,28 @@ impl Fixture {
         }
     }
 
+    /// What no lane leads to A does not reach it: a proxy of Laneway is told so that it chooses again, others as people are.
+    /// Who sends neither a lane nor a trace is nobody of the mesh.
+    #[track_caller]
+    fn check_refusals(&self) {
+        let address = self.sandbox.endpoint(A, 8080);
+        let reason = "laneway: this instance does not serve the request: it is base of app-a, and the request is {trade=strict}\n";
+        for (headers, status, marker) in
+            [(&[STRICT][..], 503, None), (&[STRICT, VIA], 421, Some("misrouted"))]
+        {
+            let answer = http::get(&address, "/ready", headers).unwrap();
+            assert_eq!((answer.status, answer.body.as_str()), (status, reason), "{headers:?}");
+            assert_eq!(http::header(&answer.head, "laneway-refused"), marker, "{headers:?}");
+        }
+        for headers in [&[VIA][..], &[], LANE] {
+            let answer = http::get(&address, "/ready", headers).unwrap();
+            assert_eq!((answer.status, answer.body.as_str()), (200, "A"), "{headers:?}");
+        }
+        let said = self.a.output();
+        let words = "requests arrive that no lane leads to this instance (base of app-a): 1 so far, now GET";
+        assert!(said.contains(words), "{said}");
+    }
+
     /// What passed is in the control plane's figures, served and called, and so is the lane that a worker has lost.
     #[track_caller]
     fn check_statistics(&self) {
@@ -250,10 +287,11 @@ fn a_spring_application_under_the_agent_stays_in_the_lane_of_each_request() {
     if !needs("java") {
         return;
     }
-    let mut fixture = Fixture::start().unwrap();
+    let mut fixture = Fixture::start(&[]).unwrap();
     let gray = |host: u8| format!("A -> Bgray[{}]", fixture.sandbox.host(host));
     let (gray, new_gray) = (gray(GRAY), gray(NEW_GRAY));
     let base = format!("A -> B[{}]", fixture.sandbox.host(BASE));
+    fixture.check_refusals();
     fixture.check_workers(&gray);
     fixture.check(&gray);
     let unknown = ["baggage: lane.trade=nobody,lane.other=gray"];
@@ -302,4 +340,13 @@ fn a_spring_application_under_the_agent_stays_in_the_lane_of_each_request() {
     let status = fixture.sandbox.must(&["status"]).unwrap();
     let is_told = |words: &str| status.contains(words);
     assert!(is_told("agent") && is_told("app-a") && is_told(", process "), "{status}");
+}
+
+#[test]
+fn a_reactive_application_under_the_agent_is_spared_what_is_not_for_it() {
+    if !needs("java") {
+        return;
+    }
+    let fixture = Fixture::start(&["--spring.main.web-application-type=reactive"]).unwrap();
+    fixture.check_refusals();
 }

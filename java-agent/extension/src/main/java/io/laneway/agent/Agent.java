@@ -1,13 +1,17 @@
 package io.laneway.agent;
 
 import io.laneway.agent.bridge.Bridge;
+import io.laneway.agent.decision.Group;
 import io.laneway.agent.decision.Names;
+import io.laneway.agent.decision.Policy;
 import io.laneway.agent.discovery.Follower;
 import io.laneway.agent.entrance.Counting;
 import io.laneway.agent.entrance.Entrance;
 import io.laneway.agent.routing.LaneRouter;
+import io.laneway.agent.routing.Registration;
 import io.laneway.agent.statistics.Counters;
 import io.laneway.agent.threads.Inheriting;
+import java.util.Collections;
 import java.util.function.Consumer;
 import java.util.logging.Logger;
 
@@ -24,19 +28,26 @@ final class Agent {
                     + "registered with it is used by nobody");
         }
         Consumer<String> log = text -> logger.warning("laneway: " + text);
-        if (settings.threadsInherit(log)) {
+        if (settings.isOn("threads", true, log)) {
             Inheriting.install(log);
         }
         // Whatever comes of the rest: what is registered says its tag.
         Counters counters = new Counters();
-        Bridge.install(new LaneRouter(null, settings.registration(), counters, log));
+        Registration registration = settings.registration();
+        Bridge.install(new LaneRouter(null, registration, counters, log));
         Follower follower = follower(settings, counters, logger);
+        String tag = Names.isBase(settings.tag()) ? "" : settings.tag();
+        boolean mayBeEdge = settings.isOn("edge", false, log);
+        if (follower != null || mayBeEdge) {
+            Policy nothing = new Policy(Collections.<Group>emptyList());
+            boolean mayRefuse = settings.isOn("refuse", true, log);
+            Entrance.install(new Entrance(() -> follower == null ? nothing : follower.view().policy, settings.application(), tag, mayBeEdge,
+                    () -> mayRefuse && registration.isTagKnown(), counters, log));
+        }
         if (follower != null) {
-            String tag = Names.isBase(settings.tag()) ? "" : settings.tag();
-            Entrance.install(new Entrance(() -> follower.view().policy, settings.application(), tag, counters, log));
             Counting.install(new Counting(follower::view, settings.application(), tag, counters, log));
         }
-        Bridge.install(new LaneRouter(follower, settings.registration(), counters, log));
+        Bridge.install(new LaneRouter(follower, registration, counters, log));
     }
 
     private static Follower follower(Settings settings, Counters counters, Logger logger) {

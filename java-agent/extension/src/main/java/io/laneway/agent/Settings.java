@@ -73,13 +73,17 @@ final class Settings {
                 label("laneway.io/tag"), label("alicloud.service.tag"));
     }
 
-    /** Whether a thread that the application starts itself has the context of the request that starts it. */
-    boolean threadsInherit(Consumer<String> log) {
-        String said = setting("threads");
-        if (!said.isEmpty() && !said.equals(ON) && !said.equals(OFF)) {
-            log.accept("laneway.threads is `" + said + "`, which is neither `" + ON + "` nor `" + OFF + "`: it is taken for `" + ON + "`");
+    /** Whether something is switched on: {@code laneway.NAME=on} or {@code off}, and otherwise {@code usually}. */
+    boolean isOn(String name, boolean usually, Consumer<String> log) {
+        String said = setting(name);
+        if (said.equals(ON) || said.equals(OFF)) {
+            return said.equals(ON);
         }
-        return !said.equals(OFF);
+        if (!said.isEmpty()) {
+            log.accept("laneway." + name + " is `" + said + "`, which is neither `" + ON + "` nor `" + OFF + "`: it is taken for `"
+                    + (usually ? ON : OFF) + "`");
+        }
+        return usually;
     }
 
     /** What registrations are completed by: of names of the application only one that is meant as such. */

@@ -97,13 +97,15 @@ class SettingsTest {
     }
 
     @Test
-    void threads_inherit_unless_that_is_switched_off() {
+    void a_switch_that_is_neither_on_nor_off_is_as_it_usually_is_and_that_is_said() {
         List<String> said = new ArrayList<>();
-        assertTrue(settings().threadsInherit(said::add));
-        assertTrue(settings("laneway.threads", "on").threadsInherit(said::add));
-        assertFalse(settings("laneway.threads", "off").threadsInherit(said::add));
+        for (boolean usually : new boolean[] {true, false}) {
+            assertEquals(usually, settings().isOn("edge", usually, said::add));
+            assertTrue(settings("laneway.edge", "on").isOn("edge", usually, said::add));
+            assertFalse(settings("laneway.edge", "off").isOn("edge", usually, said::add));
+        }
         assertEquals(Collections.emptyList(), said);
-        assertTrue(settings("laneway.threads", "none").threadsInherit(said::add));
+        assertTrue(settings("laneway.threads", "none").isOn("threads", true, said::add));
         assertEquals(Arrays.asList("laneway.threads is `none`, which is neither `on` nor `off`: it is taken for `on`"), said);
     }
 }

@@ -2,6 +2,7 @@ package io.laneway.sample;
 
 import static java.util.Map.entry;
 
+import java.util.HashMap;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
 import java.util.function.Supplier;
@@ -17,7 +18,6 @@ import org.springframework.context.annotation.Configuration;
 import org.springframework.web.bind.annotation.GetMapping;
 import org.springframework.web.bind.annotation.PathVariable;
 import org.springframework.web.bind.annotation.RestController;
-import org.springframework.web.client.RestClient;
 import org.springframework.web.client.RestTemplate;
 import org.springframework.web.reactive.function.client.WebClient;
 
@@ -29,18 +29,18 @@ import org.springframework.web.reactive.function.client.WebClient;
 @EnableFeignClients
 @RestController
 public class Application {
-    private static final String URL = "http://sc-B/b";
+    static final String URL = "http://sc-B/b";
 
     private final Map<String, Supplier<String>> clients;
 
-    Application(RestTemplate restTemplate, RestClient.Builder restClient, WebClient.Builder webClient, ServiceB feign) {
-        RestClient rest = restClient.build();
+    /** {@code more}: by clients that not every Spring has. */
+    Application(RestTemplate restTemplate, WebClient.Builder webClient, ServiceB feign, Map<String, Supplier<String>> more) {
         WebClient web = webClient.build();
         Supplier<String> byRestTemplate = () -> restTemplate.getForObject(URL, String.class);
         Workers workers = new Workers();
-        clients = Map.ofEntries(
+        clients = new HashMap<>(more);
+        clients.putAll(Map.ofEntries(
                 entry("rest-template", byRestTemplate),
-                entry("rest-client", () -> rest.get().uri(URL).retrieve().body(String.class)),
                 entry("web-client", () -> web.get().uri(URL).retrieve().bodyToMono(String.class).block()),
                 entry("feign", feign::call),
                 entry("unregistered", () -> restTemplate.getForObject("http://sc-C/c", String.class)),
@@ -52,7 +52,7 @@ public class Application {
                 entry("pool", () -> workers.inPool(byRestTemplate)),
                 entry("fork-join-pool", () -> workers.inForkJoinPool(byRestTemplate)),
                 entry("timer", () -> workers.byTimer(byRestTemplate)),
-                entry("worker", () -> workers.byWorker(byRestTemplate)));
+                entry("worker", () -> workers.byWorker(byRestTemplate))));
     }
 
     public static void main(String[] arguments) {
@@ -85,12 +85,6 @@ public class Application {
         @LoadBalanced
         RestTemplate restTemplate() {
             return new RestTemplate();
-        }
-
-        @Bean
-        @LoadBalanced
-        RestClient.Builder restClient() {
-            return RestClient.builder();
         }
 
         @Bean

@@ -45,6 +45,9 @@ public interface Router {
      */
     Map<String, String> registration(Map<String, String> metadata);
 
+    /** What the caller is told of the request that is being served, where no lane leads it here; {@code null} where one does. */
+    Refusal refusal();
+
     /** An adapter has failed; the application goes on as without it. */
     void failed(String adapter, Throwable error);
 }

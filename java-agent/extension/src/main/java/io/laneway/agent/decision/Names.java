@@ -2,6 +2,9 @@ package io.laneway.agent.decision;
 
 /** Names that travel: group names (DNS labels) and tags (Kubernetes label values). */
 public final class Names {
+    /** What the base is called where it is named. */
+    public static final String BASE = "base";
+
     /** What a DNS label and a Kubernetes label value may have. */
     private static final int LENGTH_MAX = 63;
 
@@ -14,12 +17,12 @@ public final class Names {
 
     /** Whether this may be a tag. {@code base} and the empty word are none: they mean untagged. */
     public static boolean isTag(String text) {
-        return !text.equals("base") && isWord(text, "-_.", true);
+        return !text.equals(BASE) && isWord(text, "-_.", true);
     }
 
     /** Whether it says, as a tag, that there is none. */
     public static boolean isBase(String text) {
-        return text.isEmpty() || text.equals("base");
+        return text.isEmpty() || text.equals(BASE);
     }
 
     private static boolean isWord(String text, String inner, boolean upperCase) {

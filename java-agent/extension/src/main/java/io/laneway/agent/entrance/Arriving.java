@@ -35,9 +35,7 @@ public final class Arriving implements InstrumenterCustomizerProvider {
         // What it was read from belongs to the server, and is not kept for as long as the context is.
         Context decided = context.with(Received.KEY, Received.NOTHING);
         try {
-            Baggage baggage = Baggage.fromContext(context);
-            Baggage goesOn = entrance.arrived(baggage, received.with(attributes));
-            return goesOn == baggage ? decided : decided.with(goesOn);
+            return Entrance.with(decided, entrance.arrived(Baggage.fromContext(context), received.with(attributes)));
         } catch (Throwable error) {
             failed(error);
             return decided.with(entrance.undecided(Baggage.fromContext(context)));

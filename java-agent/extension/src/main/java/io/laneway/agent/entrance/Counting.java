@@ -153,7 +153,11 @@ public final class Counting {
         };
     }
 
+    /** What is refused is none of the application's requests. */
     Context served(Context context, long startedAt) {
+        if (Entrance.refusal(context) != null) {
+            return context;
+        }
         View now = view.get();
         LaneContext lanes = now.policy.read(Entrance.carried(Baggage.fromContext(context)));
         String[] lane = now.policy.laneOf(lanes, application);

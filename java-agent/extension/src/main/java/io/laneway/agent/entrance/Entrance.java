@@ -1,16 +1,22 @@
 package io.laneway.agent.entrance;
 
+import io.laneway.agent.bridge.Refusal;
 import io.laneway.agent.decision.LaneContext;
+import io.laneway.agent.decision.Names;
 import io.laneway.agent.decision.Policy;
 import io.laneway.agent.statistics.Counters;
 import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.api.baggage.BaggageBuilder;
+import io.opentelemetry.context.Context;
+import io.opentelemetry.context.ContextKey;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.Map;
+import java.util.TreeMap;
 import java.util.concurrent.ThreadLocalRandom;
 import java.util.concurrent.TimeUnit;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.function.BooleanSupplier;
 import java.util.function.Consumer;
 import java.util.function.Supplier;
 
@@ -28,22 +34,39 @@ public final class Entrance {
     private static final int BYTES_BETWEEN = 2;
     /** Of what goes on arriving wrongly a line so often. */
     private static final long SAY_NANOS = TimeUnit.MINUTES.toNanos(1);
+    /** Letters of lanes that are shown. */
+    private static final int SHOWN_MAX = 200;
+    private static final ContextKey<Refusal> REFUSED = ContextKey.named("laneway-refused");
     private static volatile Entrance installed;
 
     private final Supplier<Policy> policy;
     private final String application;
     private final String tag;
+    private final boolean mayBeEdge;
+    private final BooleanSupplier refuses;
     private final Counters counters;
     private final Consumer<String> log;
     private final AtomicLong saidAt = new AtomicLong(System.nanoTime() - SAY_NANOS);
 
-    /** {@code tag}: this instance's own, empty for the base. */
-    public Entrance(Supplier<Policy> policy, String application, String tag, Counters counters, Consumer<String> log) {
+    /**
+     * {@code tag}: this instance's own, empty for the base. {@code mayBeEdge}: whether nobody is believed as long as no group is
+     * known. {@code refuses}: whether what is not for this instance is kept from the application, or only counted.
+     */
+    public Entrance(Supplier<Policy> policy, String application, String tag, boolean mayBeEdge, BooleanSupplier refuses, Counters counters,
+            Consumer<String> log) {
+        this.mayBeEdge = mayBeEdge;
+        this.refuses = refuses;
         this.counters = counters;
         this.policy = policy;
         this.application = application;
         this.tag = tag;
         this.log = log;
+    }
+
+    /** A context in which a request goes on as it has arrived. */
+    static Context with(Context context, Arrival arrival) {
+        Context goesOn = arrival.baggage == Baggage.fromContext(context) ? context : context.with(arrival.baggage);
+        return arrival.refusal == null ? goesOn : goesOn.with(REFUSED, arrival.refusal);
     }
 
     /** The process's; {@code null} where no control plane is named. */
@@ -56,21 +79,47 @@ public final class Entrance {
         installed = entrance;
     }
 
-    /** The baggage with which a request goes on. */
-    Baggage arrived(Baggage baggage, Received request) {
+    /** How a request goes on. */
+    static final class Arrival {
+        final Baggage baggage;
+        /** What its caller is told instead; {@code null} where the application serves it. */
+        final Refusal refusal;
+
+        Arrival(Baggage baggage, Refusal refusal) {
+            this.baggage = baggage;
+            this.refusal = refusal;
+        }
+    }
+
+    /** What is told of the request of this context instead of the application's answer; {@code null} where that serves it. */
+    public static Refusal refusal(Context context) {
+        return context.get(REFUSED);
+    }
+
+    /** A request arrives. */
+    Arrival arrived(Baggage baggage, Received request) {
         Policy now = policy.get();
         Map<String, String> carried = carried(baggage);
-        boolean isEdge = now.isEdge(application);
+        boolean isEdge = isEdge(now);
         LaneContext context = now.read(isEdge ? Collections.<String, String>emptyMap() : carried);
         boolean isRight = now.allows(context, application, tag);
         if (!now.isEntrance(application)) {
-            note(isRight, carried, request);
-            return baggage;
+            Refusal refusal = refused(isRight, carried, request);
+            return new Arrival(isEdge ? withoutLanes(baggage) : baggage, refusal);
         }
         // An entrance may put a request into a lane whose instance it is not: it came rightly all the same.
         now.enter(application, request, Entrance::random, context).forEach(counters::entered);
-        note(isRight || now.allows(context, application, tag), carried, request);
-        return with(baggage, isEdge, carried, now.written(context));
+        Refusal refusal = refused(isRight || now.allows(context, application, tag), carried, request);
+        return new Arrival(with(baggage, isEdge, carried, now.written(context)), refusal);
+    }
+
+    /** Of who may be one and has heard of no group yet, nobody knows that it is none. */
+    private boolean isEdge(Policy now) {
+        return now.isEdge(application) || mayBeEdge && now.isEmpty();
+    }
+
+    private static Baggage withoutLanes(Baggage baggage) {
+        return with(baggage, true, Collections.<String, String>emptyMap(), Collections.<String, String>emptyMap());
     }
 
     /**
@@ -78,9 +127,7 @@ public final class Entrance {
      * decided.
      */
     Baggage undecided(Baggage baggage) {
-        return policy.get().isEdge(application)
-                ? with(baggage, true, Collections.<String, String>emptyMap(), Collections.<String, String>emptyMap())
-                : baggage;
+        return isEdge(policy.get()) ? withoutLanes(baggage) : baggage;
     }
 
     /**
@@ -125,21 +172,32 @@ public final class Entrance {
 
     /**
      * A lane of this instance's own tag may be newer here than at the caller, or older. And who sends neither lanes nor a
-     * trace is nobody of the mesh: a probe, or whoever collects metrics.
+     * trace is nobody of the mesh: a probe, or whoever collects metrics. Returns what is told of others.
      */
-    private void note(boolean isRight, Map<String, String> carried, Received request) {
+    private Refusal refused(boolean isRight, Map<String, String> carried, Received request) {
         boolean isOfMesh = !carried.isEmpty() || request.isTraced();
         if (isRight || !isOfMesh || policy.get().isEmpty() || !tag.isEmpty() && carried.containsValue(tag)) {
-            return;
+            return null;
         }
         counters.misrouted();
+        String own = (tag.isEmpty() ? Names.BASE : tag) + " of " + application;
         long said = saidAt.get();
         long now = System.nanoTime();
         if (now - said >= SAY_NANOS && saidAt.compareAndSet(said, now)) {
-            log.accept("requests arrive that no lane leads to this instance (" + (tag.isEmpty() ? "base" : tag) + " of " + application
-                    + "): " + counters.misroutedSoFar() + " so far, now " + request.shown() + " with the lanes " + carried
-                    + "; whoever sent it chooses without lanes");
+            log.accept("requests arrive that no lane leads to this instance (" + own + "): " + counters.misroutedSoFar() + " so far, now "
+                    + request.shown() + " with the lanes " + carried + "; whoever sent it chooses without lanes");
         }
+        if (!refuses.getAsBoolean()) {
+            return null;
+        }
+        String reason = "it is " + own + ", and the request is " + (carried.isEmpty() ? Names.BASE : shown(carried));
+        return new Refusal(request.isOfProxy(), "laneway: this instance does not serve the request: " + reason);
+    }
+
+    /** Of what a stranger may have written only so much as is said of it elsewhere. */
+    private static String shown(Map<String, String> carried) {
+        String shown = new TreeMap<>(carried).toString();
+        return shown.length() > SHOWN_MAX ? shown.substring(0, SHOWN_MAX) + "…" : shown;
     }
 
     private static byte[] random() {

@@ -28,6 +28,8 @@ final class Received implements Request {
     private static final AttributeKey<String> METHOD = AttributeKey.stringKey("http.request.method");
     private static final AttributeKey<String> ORIGINAL_METHOD = AttributeKey.stringKey("http.request.method_original");
     private static final AttributeKey<String> CLIENT = AttributeKey.stringKey("client.address");
+    /** What a member of {@code Via} that names a proxy of Laneway begins with. */
+    private static final String PROXY = "1.1 laneway-";
     /** Letters of a path that are shown. */
     private static final int SHOWN_MAX = 100;
     /** Of a client that is not known. */
@@ -59,6 +61,15 @@ final class Received implements Request {
     /** Whether its caller, or somebody before, began a trace: gateways, sidecars and agents do. */
     boolean isTraced() {
         return fields.of("traceparent").hasNext();
+    }
+
+    /** Whether a proxy of Laneway has sent it: the last that it has passed names itself so. */
+    boolean isOfProxy() {
+        String last = "";
+        for (Iterator<String> values = fields.of("via"); values.hasNext();) {
+            last = values.next();
+        }
+        return last.substring(last.lastIndexOf(',') + 1).trim().startsWith(PROXY);
     }
 
     /** For people. */

@@ -1,6 +1,7 @@
 package io.laneway.agent.routing;
 
 import io.laneway.agent.bridge.Instance;
+import io.laneway.agent.bridge.Refusal;
 import io.laneway.agent.bridge.Router;
 import io.laneway.agent.decision.Addresses;
 import io.laneway.agent.decision.Choice;
@@ -10,8 +11,10 @@ import io.laneway.agent.decision.LaneContext;
 import io.laneway.agent.decision.Service;
 import io.laneway.agent.discovery.Follower;
 import io.laneway.agent.discovery.View;
+import io.laneway.agent.entrance.Entrance;
 import io.laneway.agent.statistics.Counters;
 import io.laneway.agent.statistics.Labels;
+import io.opentelemetry.context.Context;
 import java.util.ArrayList;
 import java.util.Collections;
 import java.util.HashMap;
@@ -163,6 +166,11 @@ public final class LaneRouter implements Router {
     @Override
     public Map<String, String> registration(Map<String, String> metadata) {
         return registration.complete(metadata, this::sayOnce);
+    }
+
+    @Override
+    public Refusal refusal() {
+        return Entrance.refusal(Context.current());
     }
 
     @Override

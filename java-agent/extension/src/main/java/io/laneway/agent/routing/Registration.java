@@ -15,6 +15,7 @@ public final class Registration {
 
     private final String tag;
     private final String application;
+    private volatile boolean isContradicted;
 
     /** Empty is untold. */
     public Registration(String tag, String application) {
@@ -26,6 +27,7 @@ public final class Registration {
     Map<String, String> complete(Map<String, String> metadata, Consumer<String> log) {
         Map<String, String> complete = new HashMap<>(metadata);
         String said = said(metadata);
+        isContradicted |= said != null && !said.equals(tag);
         if (!tag.isEmpty() && said == null) {
             complete.put(OwnTags.TAG, tag);
         } else if (!tag.isEmpty() && !said.equals(tag) && !said.startsWith("[") && !said.startsWith("{")) {
@@ -35,6 +37,11 @@ public final class Registration {
             complete.put(APPLICATION, application);
         }
         return complete.equals(metadata) ? metadata : complete;
+    }
+
+    /** Whether this process knows its own tag: it was told, be it the base, and no registration of it says another. */
+    public boolean isTagKnown() {
+        return !tag.isEmpty() && !isContradicted;
     }
 
     private static String said(Map<String, String> metadata) {

@@ -1,8 +1,10 @@
 package io.laneway.agent.entrance;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.laneway.agent.bridge.Refusal;
 import io.laneway.agent.decision.Condition;
 import io.laneway.agent.decision.Group;
 import io.laneway.agent.decision.Lane;
@@ -13,6 +15,7 @@ import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.api.baggage.BaggageBuilder;
 import io.opentelemetry.api.common.AttributeKey;
 import io.opentelemetry.api.common.Attributes;
+import io.opentelemetry.context.Context;
 import io.opentelemetry.context.propagation.TextMapGetter;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -44,7 +47,7 @@ class EntranceTest {
     }
 
     private Entrance at(Policy policy, String tag) {
-        return new Entrance(() -> policy, "app-a", tag, counters, said::add);
+        return new Entrance(() -> policy, "app-a", tag, false, () -> true, counters, said::add);
     }
 
     private static Received request(String target, String... headers) {
@@ -85,7 +88,7 @@ class EntranceTest {
     }
 
     private void check(Policy policy, Received request, Baggage brought, String... goesOn) {
-        assertEquals(Arrays.asList(goesOn), members(at(policy, "").arrived(brought, request)));
+        assertEquals(Arrays.asList(goesOn), members(at(policy, "").arrived(brought, request).baggage));
     }
 
     @Test
@@ -127,11 +130,11 @@ class EntranceTest {
         for (int number = 0; number < 64; number++) {
             many.put("a" + number, "1");
         }
-        Baggage goesOn = at(policy, "").arrived(many.build(), request("/a", "canary", "gray"));
+        Baggage goesOn = at(policy, "").arrived(many.build(), request("/a", "canary", "gray")).baggage;
         assertEquals(64, goesOn.size());
         assertEquals("gray", goesOn.getEntryValue("lane.trade"));
         Baggage long_ = Baggage.builder().put("a", new String(new char[8_180]).replace('\0', 'x')).build();
-        assertEquals(Arrays.asList("lane.trade=gray"), members(at(policy, "").arrived(long_, request("/a", "canary", "gray"))));
+        assertEquals(Arrays.asList("lane.trade=gray"), members(at(policy, "").arrived(long_, request("/a", "canary", "gray")).baggage));
     }
 
     @Test
@@ -166,5 +169,48 @@ class EntranceTest {
         base.arrived(baggage("lane.trade=gray"), request("/a"));
         at(policy, "blue").arrived(baggage("lane.trade=blue"), request("/a"));
         assertEquals(0, counters.misroutedSoFar());
+    }
+
+    @Test
+    void what_no_lane_leads_here_is_refused_as_its_caller_understands_it() {
+        Policy policy = policy(Collections.<String>emptyList(), Collections.<String>emptyList());
+        Entrance gray = at(policy, "gray");
+        assertNull(gray.arrived(baggage("lane.trade=gray"), request("/a")).refusal);
+        assertNull(gray.arrived(baggage(), request("/health")).refusal);
+        Refusal refusal = gray.arrived(baggage(), request("/a", "traceparent", "00-1-2-01")).refusal;
+        assertEquals("503 laneway: this instance does not serve the request: it is gray of app-a, and the request is base",
+                refusal.status() + " " + refusal.reason);
+        for (String via : new String[] {"1.1 laneway-00000000000000aa (default/sc-a)", "1.0 cache, 1.1 laneway-00000000000000aa"}) {
+            refusal = gray.arrived(baggage("lane.trade=-"), request("/a", "via", via)).refusal;
+            assertEquals("421 laneway: this instance does not serve the request: it is gray of app-a, and the request is {trade=-}",
+                    refusal.status() + " " + refusal.reason);
+        }
+        // Somebody else stands between.
+        assertEquals(503, gray.arrived(baggage("lane.trade=-"), request("/a", "via", "1.1 laneway-00000000000000aa, 1.0 cache")).refusal.status());
+        Context context = Entrance.with(Context.root(), gray.arrived(baggage("lane.trade=-"), request("/a")));
+        assertEquals(503, Entrance.refusal(context).status());
+        assertNull(Entrance.refusal(Entrance.with(Context.root(), gray.arrived(baggage("lane.trade=gray"), request("/a")))));
+    }
+
+    @Test
+    void what_is_only_counted_is_served() {
+        Policy policy = policy(Collections.<String>emptyList(), Collections.<String>emptyList());
+        Entrance lenient = new Entrance(() -> policy, "app-a", "gray", false, () -> false, counters, said::add);
+        assertNull(lenient.arrived(baggage("lane.trade=-"), request("/a")).refusal);
+        assertEquals(1, counters.misroutedSoFar());
+        // And before anything has been heard there is nothing to go by.
+        Policy nothing = new Policy(Collections.<Group>emptyList());
+        assertNull(at(nothing, "gray").arrived(baggage("lane.trade=-"), request("/a")).refusal);
+    }
+
+    @Test
+    void who_may_be_an_edge_believes_nobody_until_the_groups_are_known() {
+        Policy[] now = {new Policy(Collections.<Group>emptyList())};
+        Entrance edge = new Entrance(() -> now[0], "app-a", "", true, () -> true, counters, said::add);
+        Baggage brought = baggage("lane.trade=gray", "user=7");
+        assertEquals(Arrays.asList("user=7"), members(edge.arrived(brought, request("/a")).baggage));
+        assertEquals(Arrays.asList("user=7"), members(edge.undecided(brought)));
+        now[0] = policy(A, Collections.<String>emptyList());
+        assertEquals(members(brought), members(edge.arrived(brought, request("/a")).baggage));
     }
 }

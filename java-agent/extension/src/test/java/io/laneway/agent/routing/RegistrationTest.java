@@ -1,7 +1,9 @@
 package io.laneway.agent.routing;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertFalse;
 import static org.junit.jupiter.api.Assertions.assertSame;
+import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -52,5 +54,18 @@ class RegistrationTest {
         assertEquals(map("__micro.service.env__", written), registered("gray", "", "__micro.service.env__", written));
         assertEquals(map("laneway.io/application", "mine"), registered("", "shop", "laneway.io/application", "mine"));
         assertEquals(2, said.size(), said::toString);
+    }
+
+    @Test
+    void a_process_knows_its_tag_that_was_told_it_and_registers_with_no_other() {
+        assertFalse(new Registration("", "").isTagKnown());
+        for (String tag : Arrays.asList("base", "gray")) {
+            Registration told = new Registration(tag, "");
+            told.complete(map(), said::add);
+            told.complete(map("laneway.io/tag", tag), said::add);
+            assertTrue(told.isTagKnown(), tag);
+            told.complete(map("laneway.io/tag", "blue"), said::add);
+            assertFalse(told.isTagKnown(), tag);
+        }
     }
 }

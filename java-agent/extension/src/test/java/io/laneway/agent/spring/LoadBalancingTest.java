@@ -6,6 +6,7 @@ import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.bridge.Instance;
+import io.laneway.agent.bridge.Refusal;
 import io.laneway.agent.bridge.Router;
 import io.laneway.agent.routing.LaneRouter;
 import io.laneway.agent.routing.Registration;
@@ -172,6 +173,11 @@ class LoadBalancingTest {
             @Override
             public Map<String, String> registration(Map<String, String> metadata) {
                 throw new AssertionError();
+            }
+
+            @Override
+            public Refusal refusal() {
+                return null;
             }
 
             @Override

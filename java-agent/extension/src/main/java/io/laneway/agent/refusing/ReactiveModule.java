@@ -1,0 +1,19 @@
+package io.laneway.agent.refusing;
+
+import io.laneway.agent.AdapterModule;
+import io.opentelemetry.javaagent.extension.instrumentation.TypeInstrumentation;
+import java.util.Collections;
+import java.util.List;
+
+/** Spring's reactive web applications: WebFlux, and Spring Cloud Gateway. */
+public class ReactiveModule extends AdapterModule {
+    /** Called by the agent, once. */
+    public ReactiveModule() {
+        super("laneway-spring-webflux", ReactiveInstrumentation.ADAPTER, "io.laneway.agent.refusing.RefusingReactive");
+    }
+
+    @Override
+    protected List<TypeInstrumentation> adapters() {
+        return Collections.<TypeInstrumentation>singletonList(new ReactiveInstrumentation());
+    }
+}
