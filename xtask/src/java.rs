@@ -18,7 +18,8 @@ const CASES: &str = "10000";
 
 /// Where it is, and the applications that it is shown with.
 const AGENT: &str = "java-agent";
-const SAMPLES: &str = "samples/spring-cloud";
+pub(crate) const SAMPLE: &str = "java-agent/sample";
+pub(crate) const SAMPLES: &str = "samples/spring-cloud";
 
 /// The world of tests that run the built agent.
 const WORLD: &str = "java";
@@ -60,7 +61,7 @@ pub(crate) fn build_for_demo(root: &Path) -> Result<()> {
     run::command(&mut maven(root, SAMPLES, &[]))
 }
 
-fn maven(root: &Path, project: &str, more: &[&str]) -> Command {
+pub(crate) fn maven(root: &Path, project: &str, more: &[&str]) -> Command {
     let mut maven = Command::new("mvn");
     maven.current_dir(root.join(project)).args(["-q", "-B", "package"]).args(more);
     maven

@@ -9,6 +9,7 @@ mod differential;
 mod dist;
 mod fuzz;
 mod java;
+mod jvm;
 mod profile;
 mod run;
 mod test;
@@ -28,6 +29,10 @@ const VERBS: &[(&str, &str)] = &[
     ("ci", "the same as `test`, as CI runs it: what could not run is an error, not a note"),
     ("test", "everything: format, lints, tidy, codegen --check, dependencies, all tests"),
     ("faults", "every experiment of docs/faults.md, in full; about half an hour on two cores"),
+    (
+        "jvm",
+        "the Java agent on every version of its guide's table, or on the rows with all of these words in them (`jvm \"boot 2.7\" \"jdk 11\"`); minutes each",
+    ),
     ("console", "build the console; the next build of the binary takes it in"),
     (
         "demo",
@@ -85,6 +90,7 @@ fn dispatch(verb: &str, rest: &[String]) -> Result<()> {
         "test" => test::run(&root, worlds::Strictness::from_environment()),
         "faults" if rest.is_empty() => test::faults(&root, worlds::Strictness::from_environment()),
         "console" if rest.is_empty() => console::build(&root),
+        "jvm" => jvm::run(&root, rest),
         "demo" => match rest {
             [nacos] if nacos == "--nacos" => demo_nacos::run(&root, false),
             [nacos, once] if nacos == "--nacos" && once == "--once" => demo_nacos::run(&root, true),

@@ -182,7 +182,7 @@ fn python(root: &Path, home: &Path) -> Result<()> {
 }
 
 /// A Python environment of its own with what `pip install` is told to install, nothing beside.
-fn install_from_pypi(place: &Path, what: &[&OsStr]) -> Result<()> {
+pub(crate) fn install_from_pypi(place: &Path, what: &[&OsStr]) -> Result<()> {
     run::clear(place)?;
     run::command(Command::new("python3").args(["-m", "venv"]).arg(place))?;
     let mut install = Command::new(place.join("bin/pip"));

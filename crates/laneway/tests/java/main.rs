@@ -63,6 +63,20 @@ struct Fixture {
     sandbox: Sandbox,
 }
 
+/// The application, built for another Spring where a row of `cargo xtask jvm` says so.
+fn sample() -> Result<PathBuf> {
+    match std::env::var_os("LANEWAY_JAVA_BUILT") {
+        Some(folder) => Ok(Path::new(&folder).join("sample.jar")),
+        None => built("sample/target/sample.jar"),
+    }
+}
+
+/// The clients that the application's Spring has.
+fn clients() -> Vec<&'static str> {
+    let without = std::env::var("LANEWAY_JAVA_WITHOUT").unwrap_or_default();
+    CLIENTS.into_iter().filter(|client| *client != without).collect()
+}
+
 /// What `mvn package` leaves in the folder `java-agent`.
 fn built(path: &str) -> Result<PathBuf> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../java-agent").join(path);
@@ -135,7 +149,7 @@ fn application(sandbox: &Sandbox, more: &[&str]) -> Result<Process> {
     let mut command = Command::new(java());
     command.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]).arg(agent);
     command.arg(format!("-Dlaneway.control={}", sandbox.discovery_address()));
-    command.args(["-Dlaneway.application=app-a", "-Dlaneway.tag=base", "-jar"]).arg(built("sample/target/sample.jar")?);
+    command.args(["-Dlaneway.application=app-a", "-Dlaneway.tag=base", "-jar"]).arg(sample()?);
     command.arg(format!("--server.address={}", sandbox.host(A))).arg("--server.port=8080");
     for (number, host) in [BASE, GRAY].into_iter().enumerate() {
         let uri = sandbox.endpoint(host, 8080);
@@ -200,7 +214,7 @@ impl Fixture {
     #[track_caller]
     fn check(&self, in_lane: &str) {
         let base = format!("A -> B[{}]", self.sandbox.host(BASE));
-        for client in CLIENTS {
+        for client in clients() {
             for number in 0..REQUESTS {
                 let (headers, wanted) = match number % 4 {
                     0 | 1 => (&[][..], base.as_str()),
@@ -256,7 +270,7 @@ impl Fixture {
     /// What passed is in the control plane's figures, served and called, and so is the lane that a worker has lost.
     #[track_caller]
     fn check_statistics(&self) {
-        let requests = (CLIENTS.len() * REQUESTS / 2) as u64;
+        let requests = (clients().len() * REQUESTS / 2) as u64;
         let is_shown = |application: &str| -> Option<bool> {
             let words = ["top", "trade", "--window", "5m", "-o", "json"];
             let top: Value = serde_json::from_str(&self.sandbox.must(&words).ok()?).ok()?;

@@ -94,10 +94,17 @@ impl World {
         let mut agent = std::ffi::OsString::from("-javaagent:");
         agent.push(built("java-agent/extension/target/laneway-agent.jar")?);
         let letter = jar.rsplit_once('-').map_or(jar, |(_, letter)| letter);
-        let jar = built(&format!("samples/spring-cloud/{letter}/target/{jar}.jar"))?;
+        let jar = format!("{letter}/target/{jar}.jar");
+        // Built for other versions where a row of `cargo xtask jvm` says so.
+        let jar = match std::env::var_os("LANEWAY_JAVA_BUILT") {
+            Some(folder) => PathBuf::from(folder).join(jar),
+            None => built(&format!("samples/spring-cloud/{jar}"))?,
+        };
+        let java = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
+        let java = java.map_or("java".into(), |home| Path::new(&home).join("bin/java"));
         let home = self.sandbox.path(&format!("home-{name}"));
         fs::create_dir_all(&home)?;
-        let mut command = self.host.command("java");
+        let mut command = self.host.command(java);
         command
             .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
             // Nacos's and Dubbo's clients keep files there.

@@ -39,6 +39,12 @@ public interface Router {
     List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable,
             Map<String, String> carried, AtomicReference<Object> memo);
 
+    /** A call begins to an instance at this address; {@code null} where it is counted elsewhere, or the callee is not known. */
+    Awaited calling(String host, int port);
+
+    /** This application begins to serve what it is called for; {@code null} where that is counted elsewhere. */
+    Awaited serving();
+
     /**
      * What a registration of this process says: {@code metadata} of the application's own, completed by the tag and the
      * application that the process is started with. The same object where nothing is added.

@@ -2,7 +2,7 @@ package io.laneway.agent.dubbo;
 
 import io.laneway.agent.AdapterModule;
 import io.opentelemetry.javaagent.extension.instrumentation.TypeInstrumentation;
-import java.util.Collections;
+import java.util.Arrays;
 import java.util.List;
 
 /** Dubbo's clusters, which choose whom a call goes to, over whatever protocol. */
@@ -10,11 +10,11 @@ public class DubboModule extends AdapterModule {
     /** Called by the agent, once. */
     public DubboModule() {
         super("laneway-dubbo", ClusterInstrumentation.CLUSTER, "io.laneway.agent.dubbo.Choosing", "io.laneway.agent.dubbo.Choosing$Offered",
-                "io.laneway.agent.dubbo.Choosing$Part");
+                "io.laneway.agent.dubbo.Choosing$Part", "io.laneway.agent.dubbo.Answering");
     }
 
     @Override
     protected List<TypeInstrumentation> adapters() {
-        return Collections.<TypeInstrumentation>singletonList(new ClusterInstrumentation());
+        return Arrays.asList(new ClusterInstrumentation(), InvokerInstrumentation.ofCallers(), InvokerInstrumentation.ofProviders());
     }
 }

@@ -1,5 +1,6 @@
 package io.laneway.agent.entrance;
 
+import io.laneway.agent.bridge.Awaited;
 import io.laneway.agent.decision.Addresses;
 import io.laneway.agent.decision.Hop;
 import io.laneway.agent.decision.LaneContext;
@@ -35,7 +36,9 @@ public final class Counting {
     /** What OpenTelemetry says of what has ended without an answer and without an error: who waited has left. */
     private static final String NO_ERROR = "_OTHER";
     private static final String CANCELLED = "CancellationException";
+    private static final int CLASS_OF_SUCCESS = 2;
     private static final int CLASS_OF_WHO_LEAVES = 4;
+    private static final int CLASS_OF_ERRORS = 5;
     private static final int HTTP_PORT = 80;
     /** Of lanes that go on being lost a line so often. */
     private static final long SAY_NANOS = TimeUnit.MINUTES.toNanos(1);
@@ -70,10 +73,13 @@ public final class Counting {
         final Hop hop;
         final LaneCalls.Lane lane;
         final long startedAt;
+        /** Whether somebody counts its answer: what calls itself within one process is served once. */
+        final AtomicBoolean isTaken;
 
-        Served(Hop hop, LaneCalls.Lane lane, long startedAt) {
+        Served(Hop hop, LaneCalls.Lane lane, boolean isTaken, long startedAt) {
             this.hop = hop;
             this.lane = lane;
+            this.isTaken = new AtomicBoolean(isTaken);
             this.startedAt = startedAt;
         }
     }
@@ -99,7 +105,7 @@ public final class Counting {
                 Counting counting = installed;
                 Context serving = Storage.isInherited() ? Serving.begin(context) : context;
                 try {
-                    return counting == null ? serving : counting.served(serving, startedAt);
+                    return counting == null ? serving : counting.served(serving, isCounted, startedAt);
                 } catch (Throwable error) {
                     // What is thrown here would take the context from the request, and its lane with it.
                     counting.failed(error);
@@ -154,7 +160,7 @@ public final class Counting {
     }
 
     /** What is refused is none of the application's requests. */
-    Context served(Context context, long startedAt) {
+    Context served(Context context, boolean isCounted, long startedAt) {
         if (Entrance.refusal(context) != null) {
             return context;
         }
@@ -162,7 +168,7 @@ public final class Counting {
         LaneContext lanes = now.policy.read(Entrance.carried(Baggage.fromContext(context)));
         String[] lane = now.policy.laneOf(lanes, application);
         LaneCalls.Lane arrived = counters.laneCalls().arrived(lane[0], lane[1]);
-        return context.with(SERVED, new Served(now.policy.hop(lanes, application, tag), arrived, startedAt));
+        return context.with(SERVED, new Served(now.policy.hop(lanes, application, tag), arrived, isCounted, startedAt));
     }
 
     private void answered(Served served, boolean isCounted, Attributes end, long endedAt) {
@@ -176,11 +182,16 @@ public final class Counting {
     Context called(Context context, Attributes attributes, long startedAt) {
         String host = attributes.get(SERVER);
         Long port = attributes.get(PORT);
+        Called called = host == null ? null : called(context, host, port == null ? HTTP_PORT : port.intValue(), startedAt);
+        return called == null ? context : context.with(CALLED, called);
+    }
+
+    private Called called(Context context, String host, int port, long startedAt) {
         View now = view.get();
-        String address = host == null ? null : Addresses.canonical(host, port == null ? HTTP_PORT : port.intValue());
+        String address = Addresses.canonical(host, port);
         View.At at = address == null ? null : now.at(address);
         if (at == null) {
-            return context;
+            return null;
         }
         Map<String, String> carried = Entrance.carried(Baggage.fromContext(context));
         LaneContext lanes = now.policy.read(carried);
@@ -190,7 +201,30 @@ public final class Counting {
         } else if (carried.isEmpty() && context.get(SERVED) == null) {
             lost(counters.laneCalls().leftOut(), at);
         }
-        return context.with(CALLED, new Called(at, now.policy.hop(lanes, at.service.application, at.endpoint.tag), startedAt));
+        return new Called(at, now.policy.hop(lanes, at.service.application, at.endpoint.tag), startedAt);
+    }
+
+    /** A call of a protocol of whose answers OpenTelemetry's agent says nothing. */
+    public static Awaited calling(String host, int port) {
+        Counting counting = installed;
+        Called called = counting == null ? null : counting.called(Context.current(), host, port, System.nanoTime());
+        return called == null ? null : answer -> counting.count(Labels.OUTBOUND, called.at.service.application, called.at.service.name,
+                called.hop, answer, called.startedAt);
+    }
+
+    /** The same of what is served, once OpenTelemetry's agent has begun it. */
+    public static Awaited serving() {
+        Counting counting = installed;
+        Served served = counting == null ? null : Context.current().get(SERVED);
+        return served == null || !served.isTaken.compareAndSet(false, true) ? null : answer -> counting.count(
+                Labels.INBOUND, counting.application, "", served.hop, answer, served.startedAt);
+    }
+
+    private void count(int role, String callee, String service, Hop hop, Awaited.Answer answer, long startedAt) {
+        boolean isNone = answer == Awaited.Answer.NONE;
+        int codeClass = isNone ? 0 : answer == Awaited.Answer.WELL ? CLASS_OF_SUCCESS : CLASS_OF_ERRORS;
+        Labels labels = new Labels(role, callee, service, hop.group, hop.lane, isNone ? Labels.FAILED : outcome(hop), codeClass);
+        counters.request(labels, System.nanoTime() - startedAt);
     }
 
     private void returned(Called called, Attributes end, long endedAt) {

@@ -1,5 +1,6 @@
 package io.laneway.agent.routing;
 
+import io.laneway.agent.bridge.Awaited;
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.bridge.Refusal;
 import io.laneway.agent.bridge.Router;
@@ -11,6 +12,7 @@ import io.laneway.agent.decision.LaneContext;
 import io.laneway.agent.decision.Service;
 import io.laneway.agent.discovery.Follower;
 import io.laneway.agent.discovery.View;
+import io.laneway.agent.entrance.Counting;
 import io.laneway.agent.entrance.Entrance;
 import io.laneway.agent.statistics.Counters;
 import io.laneway.agent.statistics.Labels;
@@ -166,6 +168,16 @@ public final class LaneRouter implements Router {
     @Override
     public Map<String, String> registration(Map<String, String> metadata) {
         return registration.complete(metadata, this::sayOnce);
+    }
+
+    @Override
+    public Awaited calling(String host, int port) {
+        return Counting.calling(host, port);
+    }
+
+    @Override
+    public Awaited serving() {
+        return Counting.serving();
     }
 
     @Override

@@ -1,9 +1,11 @@
 package io.laneway.agent.entrance;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertNull;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.laneway.agent.bridge.Awaited;
 import io.laneway.agent.discovery.Told;
 import io.laneway.agent.discovery.View;
 import io.laneway.agent.statistics.Counters;
@@ -13,6 +15,7 @@ import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.api.common.AttributeKey;
 import io.opentelemetry.api.common.Attributes;
 import io.opentelemetry.context.Context;
+import io.opentelemetry.context.Scope;
 import io.opentelemetry.instrumentation.api.instrumenter.OperationListener;
 import java.util.ArrayList;
 import java.util.Arrays;
@@ -25,6 +28,7 @@ import org.junit.jupiter.api.Test;
 
 class CountingTest {
     private static final OperationListener SERVERS = Counting.servers(true);
+    private static final OperationListener RPC_SERVERS = Counting.servers(false);
     private static final OperationListener CLIENTS = Counting.clients();
     private static final long MILLISECOND = 1_000_000;
 
@@ -157,5 +161,30 @@ class CountingTest {
         SERVERS.onEnd(served, status(200), MILLISECOND);
         call(Context.root(), "10.0.0.1", 200);
         assertEquals("trade/gray[1, 1, 2, 0]", lanes());
+    }
+
+    @Test
+    void what_is_called_and_served_by_others_than_http_counts_once_and_by_its_answer() {
+        install("gray");
+        for (Awaited.Answer answer : Awaited.Answer.values()) {
+            try (Scope scope = in("gray").makeCurrent()) {
+                Counting.calling("10.0.0.2", 80).ended(answer);
+                assertNull(Counting.calling("192.0.2.1", 20880));
+            }
+            Context served = RPC_SERVERS.onStart(in("gray"), Attributes.empty(), System.nanoTime());
+            try (Scope scope = served.makeCurrent()) {
+                Awaited awaited = Counting.serving();
+                // It calls itself, within the process.
+                assertNull(Counting.serving());
+                awaited.ended(answer);
+            }
+            RPC_SERVERS.onEnd(served, Attributes.empty(), System.nanoTime());
+        }
+        assertEquals("{2 app-b/ trade/gray 1 2=1, 2 app-b/ trade/gray 1 5=1, 2 app-b/ trade/gray 5 0=1, "
+                + "3 app-b/sc-b trade/gray 1 2=1, 3 app-b/sc-b trade/gray 1 5=1, 3 app-b/sc-b trade/gray 5 0=1}", requests());
+        // Within a request of HTTP it is that request.
+        try (Scope scope = SERVERS.onStart(in("gray"), Attributes.empty(), 0).makeCurrent()) {
+            assertNull(Counting.serving());
+        }
     }
 }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.laneway.agent.bridge.Awaited;
 import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.bridge.Refusal;
@@ -173,6 +174,16 @@ class LoadBalancingTest {
             @Override
             public Map<String, String> registration(Map<String, String> metadata) {
                 throw new AssertionError();
+            }
+
+            @Override
+            public Awaited calling(String host, int port) {
+                return null;
+            }
+
+            @Override
+            public Awaited serving() {
+                return null;
             }
 
             @Override
