@@ -22,6 +22,7 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
             tag: Tag::parse("gray").unwrap().unwrap(),
             enabled: true,
             admitting: true,
+            paused: false,
             priority: 0,
             entry,
             fallback: Fallback::Then(Vec::new()),

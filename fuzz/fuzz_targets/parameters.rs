@@ -28,6 +28,7 @@ static SNAPSHOT: LazyLock<Snapshot> = LazyLock::new(|| {
             tag: Tag::parse("gray").unwrap().unwrap(),
             enabled: true,
             admitting: true,
+            paused: false,
             priority: 0,
             entry: Entry::Content { meet: Meet::All, conditions },
             fallback: Fallback::Then(Vec::new()),

@@ -187,6 +187,23 @@ export async function setEnabled(lane: Lane, isOn: boolean, isToldHere = false) 
   if (!isMade) note(lane, undefined);
 }
 
+/** Closes the entrances to a lane, or opens them again. Who is in it stays either way. */
+export async function setPaused(lane: Lane, isPaused: boolean) {
+  const name = `${lane.spec.group}/${tagOf(lane)}`;
+  await change(
+    lane,
+    () => patchLane(lane, { spec: { entry: { paused: isPaused } } }),
+    () => toasted(t(isPaused ? "{x} is paused" : "{x} is resumed", { x: name }), pausedText(lane, isPaused), () => void setPaused(lane, !isPaused)),
+  );
+}
+
+/** What being paused, or not, means for requests. */
+export function pausedText(lane: Lane, isPaused: boolean): string {
+  if (!isPaused) return t("Matching requests enter the lane.");
+  const { ratio } = lane.spec.entry;
+  return ratio ? t("No request enters at the entrances: its {n} % go to base. Requests in the lane stay in it.", { n: ratio.percent }) : t("No request enters at the entrances. Requests in the lane stay in it.");
+}
+
 export function setApplication(lane: Lane, application: string, isOn: boolean) {
   const name = `${application} · ${lane.spec.group}/${tagOf(lane)}`;
   return change(

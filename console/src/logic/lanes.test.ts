@@ -1,7 +1,7 @@
 // Who serves a hop, in which order lanes stand, how a rule reads.
 import { describe, expect, it } from "vitest";
 import type { Lane, LaneGroup } from "../api/client";
-import { conditionText, entryText, hop, inOrder, marks, tagOf, trouble } from "./lanes";
+import { conditionText, entryText, entryTold, hop, inOrder, marks, tagOf, trouble } from "./lanes";
 
 const group: LaneGroup = { apiVersion: "laneway.io/v1alpha1", kind: "LaneGroup", metadata: { name: "trade" }, spec: { applications: ["a", "b"] } };
 
@@ -69,8 +69,14 @@ describe("words", () => {
     expect(entryText(lane("r", { entry: { ratio: { percent: 30, stickyBy: { header: "x-user" } } } }))).toBe("30 % · header x-user");
     expect(entryText(lane("r", { entry: { ratio: { percent: 30, stickyBy: { cookie: "place", issue: {} } } } }))).toBe("30 % · cookie place (issued)");
   });
+  it("one that is paused says so first, whether it is enabled or not", () => {
+    const entry = { ratio: { percent: 30 } };
+    expect(entryTold(lane("r", { entry: { ...entry, paused: true }, enabled: false }))).toBe("Paused · 30 %");
+    expect(entryTold(lane("r", { entry }))).toBe("30 %");
+  });
   it("only what is not as it should be is trouble", () => {
     const conditions = [
+      { type: "Paused", status: "True", reason: "Paused", message: "as it was meant" },
       { type: "Ready", status: "True" },
       { type: "Ready", status: "False", reason: "Disabled" },
       { type: "Ready", status: "False", reason: "Refused", message: "does not take it" },

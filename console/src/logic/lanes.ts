@@ -11,6 +11,11 @@ export function isEnabled(lane: Lane): boolean {
   return lane.spec.enabled ?? true;
 }
 
+/** Whether entrances put nobody into it for now; who is in it stays. */
+export function isPaused(lane: Lane): boolean {
+  return lane.spec.entry.paused ?? false;
+}
+
 /** Whether it was found to be worse than base. A disabled lane is not judged. */
 export function isWorse(lane: Lane): boolean {
   return isEnabled(lane) && lane.status?.verdict?.state === "worse";
@@ -114,7 +119,12 @@ export function parameterText(of: { header?: string | null; query?: string | nul
   return of.attribute ?? "";
 }
 
-/** How requests enter, in one line. */
+/** How requests enter, in one line; that nobody does for now stands before it. */
+export function entryTold(lane: Lane): string {
+  return isPaused(lane) ? `${t("Paused")} · ${entryText(lane)}` : entryText(lane);
+}
+
+/** How requests enter while it is not paused, in one line. */
 export function entryText(lane: Lane): string {
   const { ratio, content } = lane.spec.entry;
   if (ratio) return `${ratio.percent} %${ratio.stickyBy ? ` · ${parameterText(ratio.stickyBy)}${ratio.stickyBy.issue ? ` (${t("issued")})` : ""}` : ""}`;
@@ -133,7 +143,7 @@ const EXPECTED = new Set(["Disabled", "Admitting", "Distributing", "Syncing"]);
 
 /** What the control plane tells that is not as it should be. */
 export function trouble(object: { status?: Lane["status"] }): { type: string; message: string }[] {
-  const bad = { Ready: "False", Accepted: "False", ResolvedRefs: "False", Programmed: "False", Issued: "False", Conflicted: "True", ContextLost: "True" };
+  const bad = { Ready: "False", Accepted: "False", ResolvedRefs: "False", Programmed: "False", Issued: "False", Paused: "Unknown", Conflicted: "True", ContextLost: "True" };
   return (object.status?.conditions ?? [])
     .filter((it) => bad[it.type as keyof typeof bad] === it.status && !EXPECTED.has(it.reason ?? ""))
     .map((it) => ({ type: it.reason || it.type, message: it.message ?? "" }));

@@ -6,7 +6,7 @@ import { setEnabled } from "../live/changes";
 import { useConnection, useInstances, useObjects, useShare, useTop } from "../live/hooks";
 import { useWhyNot } from "../live/may";
 import { share } from "../logic/figures";
-import { entranceText, entryText, inOrder, instancesOf, isEnabled, isWorse, marks, modeOf, tagOf, trouble } from "../logic/lanes";
+import { entranceText, entryText, inOrder, instancesOf, isEnabled, isPaused, isWorse, marks, modeOf, tagOf, trouble } from "../logic/lanes";
 import { deleteCommand } from "../logic/write";
 import { DeleteDialog } from "../parts/delete";
 import { Dialog } from "../parts/dialog";
@@ -14,7 +14,7 @@ import { InstanceTable } from "../parts/instances";
 import { RollBack } from "../parts/roll-back";
 import { NotFound, usePlace } from "../parts/shell";
 import { Standing, worseText } from "../parts/verdict";
-import { Badge, Banner, Bones, Button, Empty, Fact, Head, LinkButton, Panel, Segments, Switch, Table } from "../parts/ui";
+import { Badge, Banner, Bones, Button, Empty, Fact, Head, LinkButton, Panel, Segments, State, Switch, Table } from "../parts/ui";
 import { groupRoute } from "../router";
 import { Diagram } from "../swim/diagram";
 import type { View } from "../swim/geometry";
@@ -244,7 +244,12 @@ function Shared({ of, tag }: { of: Share | undefined; tag: string }) {
 }
 
 export function Entry({ lane }: { lane: Lane }) {
-  return <code className="break">{entryText(lane)}</code>;
+  return (
+    <span className="column tight">
+      {isPaused(lane) && <State mood="off">{t("Paused")}</State>}
+      <code className="break">{entryText(lane)}</code>
+    </span>
+  );
 }
 
 export function fallbackText(lane: Lane): string {

@@ -2,16 +2,17 @@
 import { Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Figures, Instance, Lane, LaneGroup, Verdict } from "../api/client";
-import { setApplication, setEnabled } from "../live/changes";
+import { pausedText, setApplication, setEnabled } from "../live/changes";
 import { useCompare, useConnection, useInstances, useObjects, useVerdict } from "../live/hooks";
 import { useWhyNot } from "../live/may";
 import { share, span } from "../logic/figures";
-import { entranceText, inOrder, instancesOf, isEnabled, isSwitchedOff, marks, switched, tagOf, trouble } from "../logic/lanes";
-import { applyCommand, deleteCommand, yaml } from "../logic/write";
+import { entranceText, inOrder, instancesOf, isEnabled, isPaused, isSwitchedOff, marks, switched, tagOf, trouble } from "../logic/lanes";
+import { applyCommand, deleteCommand, laneCommand, yaml } from "../logic/write";
 import { BasisNote } from "../parts/basis";
 import { DeleteDialog } from "../parts/delete";
 import { EditRule } from "../parts/edit-rule";
 import { InstanceTable } from "../parts/instances";
+import { Pause } from "../parts/pause";
 import { NotFound, usePlace } from "../parts/shell";
 import { JudgedState, VerdictPanel } from "../parts/verdict";
 import { Badge, Banner, Bones, Button, Fact, Head, LinkButton, Panel, State, Switch, Table, Writes } from "../parts/ui";
@@ -53,9 +54,12 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
         title={<Badge tag={tag} number={number} off={!isEnabled(lane)} big />}
         beside={<span className="quiet">{t("lane of {g}", { g: group.metadata.name })}</span>}
         actions={
-          <LinkButton icon="explain" to="/explain" search={explained(group, lane)}>
-            {t("Explain a request")}
-          </LinkButton>
+          <>
+            <LinkButton icon="explain" to="/explain" search={explained(group, lane)}>
+              {t("Explain a request")}
+            </LinkButton>
+            <Pause lane={lane} />
+          </>
         }
         facts={
           <>
@@ -189,13 +193,20 @@ function Standing({ lane, live }: { lane: Lane; live: NonNullable<Lane["status"]
   const { away } = useConnection();
   const forbidden = useWhyNot("operator", lane.metadata.namespace);
   const isOn = isEnabled(lane);
+  const paused = isPaused(lane);
   const isEverywhere = live && live.acknowledged >= live.dataPlanes;
   return (
     <Panel title={t("Status")}>
       <div className="body column wide">
         <Switch isOn={isOn} onChange={(on) => void setEnabled(lane, on)} label={isOn ? t("Enabled") : t("Disabled")} why={forbidden ?? (away ? "" : undefined)} />
         {forbidden && <p className="second">{forbidden}</p>}
-        <p className="second">{away ? t("The control plane does not answer.") : isOn ? t("Matching requests enter the lane.") : t("All its requests go to base.")}</p>
+        <p className="second">{away ? t("The control plane does not answer.") : isOn ? pausedText(lane, paused) : t("All its requests go to base.")}</p>
+        {isOn && paused && <State mood="off">{t("Paused at the entrance")}</State>}
+        <Writes
+          title={paused ? t("What resuming writes, and as a command") : t("What pausing writes, and as a command")}
+          yaml={yaml([{ ...lane, spec: { ...lane.spec, entry: { ...lane.spec.entry, paused: !paused } } }])}
+          command={laneCommand(lane, paused ? "resume" : "pause")}
+        />
         {live && (
           <div className="column">
             <State mood={isEverywhere ? "ok" : "wait"}>

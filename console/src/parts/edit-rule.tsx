@@ -47,7 +47,7 @@ function applied(lane: Lane, it: Edited): Lane {
       ...(tag == null ? {} : { tag }),
       ...(enabled === false ? { enabled } : {}),
       ...(priority !== 0 ? { priority } : {}),
-      entry: toEntry(it.draft),
+      entry: { ...toEntry(it.draft), ...(lane.spec.entry.paused ? { paused: true } : {}) },
       ...(fallback.length > 0 ? { fallback } : {}),
       ...(applications?.length ? { applications } : {}),
     },

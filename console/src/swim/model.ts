@@ -1,6 +1,6 @@
 // What the diagram shows of a group: rows of lanes in the order they are tried, base last, and who serves each cell.
 import type { Instance, Lane, LaneGroup } from "../api/client";
-import { type Hop, baseCount, entryText, hop, inOrder, instancesOf, isEnabled, isUsable, marks, tagOf } from "../logic/lanes";
+import { type Hop, baseCount, entryTold, hop, inOrder, instancesOf, isEnabled, isUsable, marks, tagOf } from "../logic/lanes";
 
 export interface Cell {
   application: string;
@@ -37,7 +37,7 @@ export function swim(group: LaneGroup, all: readonly Lane[], instances: readonly
       hop: hop(lane, lanes, application, bases.get(application) ?? 0),
       unusable: unusable(application, tag),
     }));
-    return { lane, tag, number: numbers.get(tag) ?? 1, isOn: isEnabled(lane), entry: entryText(lane), cells };
+    return { lane, tag, number: numbers.get(tag) ?? 1, isOn: isEnabled(lane), entry: entryTold(lane), cells };
   });
   const base: Cell[] = applications.map((application) => {
     const count = bases.get(application) ?? 0;

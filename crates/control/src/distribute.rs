@@ -17,6 +17,7 @@ use api::{
     validate::Reported,
 };
 use foldhash::{HashMap, HashSet};
+use lanes::group::EntranceSpec;
 use routes::entrance::CorrelationHeaders;
 use tokio::sync::Notify;
 
@@ -339,10 +340,22 @@ impl Distribution {
         Some((named(without), without.certificates()))
     }
 
-    /// A connected process of a gateway whose release does not have a capability.
-    pub(crate) fn without_capability(&self, gateway: &str, capability: &str) -> Option<String> {
+    /// A connected process at an entrance, whichever its routes, whose release does not have a capability.
+    pub(crate) fn without_capability(&self, at: &EntranceSpec, capability: &str) -> Option<String> {
         let has = |it: &DataPlane| it.hello().capabilities.iter().any(|known| known == capability);
-        self.processes(gateway).find(|it| !has(it)).map(named)
+        let mut processes = self.data_planes.values().filter(|it| {
+            let (hello, role) = (it.hello(), it.hello().role());
+            it.is_connected()
+                && match at {
+                    EntranceSpec::Gateway { name, .. } => {
+                        role == v1::Role::Gateway && hello.name == *name
+                    }
+                    EntranceSpec::Application { name, .. } => {
+                        role != v1::Role::Gateway && hello.name == *name
+                    }
+                }
+        });
+        processes.find(|it| !has(it)).map(named)
     }
 
     /// The connected processes of a gateway.

@@ -83,6 +83,9 @@ pub(crate) const PASSTHROUGH: &str = "tls-passthrough";
 /// That of gateways that issue the cookies that lanes are drawn by.
 pub(crate) const ISSUE: &str = "issue";
 
+/// That of entrances that keep the place of a paused lane in the draw.
+pub(crate) const PAUSE: &str = "pause";
+
 impl CertificatesTold {
     /// By what a data plane says of itself, and the way to it.
     pub(crate) fn of(hello: &v1::Hello, way: Way) -> Self {

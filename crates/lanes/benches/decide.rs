@@ -133,6 +133,7 @@ fn lane(index: usize, entry: Entry) -> LaneSpec {
         tag: tag(&format!("lane-{index}")),
         enabled: true,
         admitting: true,
+        paused: false,
         priority: 0,
         entry,
         fallback: Fallback::Then(Vec::new()),

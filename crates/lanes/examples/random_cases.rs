@@ -170,7 +170,7 @@ fn lane(spec: &LaneSpec) -> Value {
         Fallback::Then(tags) => tags.iter().map(|tag| json!(tag.as_str())).collect(),
     };
     json!({
-        "tag": spec.tag.as_str(), "enabled": spec.enabled, "admitting": spec.admitting,
+        "tag": spec.tag.as_str(), "enabled": spec.enabled, "admitting": spec.admitting, "paused": spec.paused,
         "priority": spec.priority, mode: entry, "fallback": fallback, "switchedOff": spec.switched_off,
     })
 }

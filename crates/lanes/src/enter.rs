@@ -73,29 +73,31 @@ impl Snapshot {
             tell_member(observer, group, carried.lane, || "the request carries it already".into());
             return;
         }
-        let lane = match group.entry() {
+        // `fell`: the lane as far as whoever observes is told, also where that is paused and the request base.
+        let (lane, fell) = match group.entry() {
             EntryMatcher::Content(matcher) => {
                 let lane = matcher.first(request);
                 if O::ON {
                     tell_content(observer, group, matcher, lane, request);
                 }
-                lane
+                (lane, lane)
             }
             EntryMatcher::Ratio(draw) => {
-                let mut steps = Vec::new();
+                let (mut steps, mut fell) = (Vec::new(), None);
                 let lane = draw.first(request, random, affinity, |tried| {
                     if O::ON {
+                        fell = tried.took.then_some(tried.lane);
                         steps.push((tried.lane, reasons::tried(&tried)));
                     }
                 });
                 if O::ON {
-                    tell_ratio(observer, group, lane, steps);
+                    tell_ratio(observer, group, (lane, fell), steps);
                 }
-                lane
+                (lane, fell)
             }
         };
         context.add(Member { group: index, lane });
-        tell_member(observer, group, lane, || reasons::decided(group, lane));
+        tell_member(observer, group, lane, || reasons::decided(group, fell));
     }
 }
 
@@ -146,16 +148,17 @@ fn tell_content(
     }
 }
 
+/// `fell`: the lane that the request fell to; where it is paused nobody has taken the request.
 fn tell_ratio(
     observer: &mut impl Observer,
     group: &Group,
-    taken: Option<u16>,
+    (taken, fell): (Option<u16>, Option<u16>),
     steps: Vec<(u16, String)>,
 ) {
     let mut steps = steps.into_iter().peekable();
     for lane in 0..group.spec().lanes.len() as u16 {
         let tried = steps.next_if(|(tried, _)| *tried == lane).map(|(_, because)| because);
-        let because = tried.or_else(|| reasons::not_tried(group, lane, taken)).unwrap_or_default();
+        let because = tried.or_else(|| reasons::not_tried(group, lane, fell)).unwrap_or_default();
         tell_lane(observer, group, lane, taken == Some(lane), because);
     }
 }

@@ -83,6 +83,9 @@ pub struct LaneSpec {
     /// Entrances may match it. The control plane holds a new lane back (`false`) until data planes know it:
     /// make before break. Requests that already carry it are routed by `enabled` alone.
     pub admitting: bool,
+    /// Entrances put no request into it, `admitting` or not; requests that already carry it keep it. By ratio it is drawn
+    /// all the same, and whoever falls to it is base: nobody comes into another lane by that (semantics §7).
+    pub paused: bool,
     /// Lower is tried first; ties by order in [`GroupSpec::lanes`].
     pub priority: i32,
     /// How requests enter.

@@ -15,7 +15,7 @@ use crate::{
 /// The whole, in hundredths of a percent.
 pub(crate) const WHOLE_HUNDREDTHS: u16 = 10_000;
 
-/// All ratio lanes of a group that entrances may match, in rule-2 order.
+/// All ratio lanes of a group that entrances may match, and those that are paused, in rule-2 order.
 #[derive(Debug, Default)]
 pub(crate) struct Draw {
     lanes: Vec<Lane>,
@@ -25,12 +25,21 @@ pub(crate) struct Draw {
 struct Lane {
     /// Index into the group's lanes.
     index: u16,
-    percent_hundredths: u16,
+    share: Share,
     sticky_by: Option<Parameter>,
     /// The cookie of `sticky_by`, where gateways issue it.
     issued: Option<Arc<IssuedCookie>>,
     /// `group NUL tag NUL`, what is hashed before the key.
     seed: Box<[u8]>,
+}
+
+/// What of the requests falls to a lane.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Share {
+    pub(crate) percent_hundredths: u16,
+    /// Who falls to it is base. It is drawn as ever, so that pausing and resuming moves nobody into, out of or between
+    /// the lanes after it.
+    pub(crate) is_paused: bool,
 }
 
 /// One lane tried, for those who want to know why.
@@ -42,7 +51,7 @@ pub(crate) struct Tried<'a> {
     pub(crate) point: u64,
     /// What earlier lanes left, in hundredths of a percent.
     pub(crate) left: u64,
-    pub(crate) percent_hundredths: u16,
+    pub(crate) share: Share,
     pub(crate) key: TriedKey<'a>,
 }
 
@@ -63,7 +72,7 @@ impl Draw {
         &mut self,
         index: u16,
         (group, tag): (&str, &str),
-        percent_hundredths: u16,
+        share: Share,
         sticky_by: Option<&Parameter>,
         issue: Option<&Issue>,
     ) {
@@ -75,10 +84,10 @@ impl Draw {
             _ => None,
         };
         let sticky_by = sticky_by.cloned();
-        self.lanes.push(Lane { index, percent_hundredths, sticky_by, issued, seed });
+        self.lanes.push(Lane { index, share, sticky_by, issued, seed });
     }
 
-    /// The lane the request falls into. `affinity`: of whom issues cookies; it hears of those that are looked for.
+    /// The lane the request falls into; none where that is paused. `affinity`: of whom issues cookies; it hears of those that are looked for.
     /// `random` is asked at most once, and once for all cookies that are issued. `tell` hears of every lane tried.
     pub(crate) fn first(
         &self,
@@ -124,19 +133,13 @@ impl Draw {
                 }
             };
             let point = point(&lane.seed, key, left);
-            let took = point < u64::from(lane.percent_hundredths);
-            tell(Tried {
-                lane: lane.index,
-                took,
-                point,
-                left,
-                percent_hundredths: lane.percent_hundredths,
-                key: from,
-            });
+            let percent = u64::from(lane.share.percent_hundredths);
+            let took = point < percent;
+            tell(Tried { lane: lane.index, took, point, left, share: lane.share, key: from });
             if took {
-                return Some(lane.index);
+                return (!lane.share.is_paused).then_some(lane.index);
             }
-            left = left.saturating_sub(u64::from(lane.percent_hundredths));
+            left = left.saturating_sub(percent);
         }
         None
     }

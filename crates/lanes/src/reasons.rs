@@ -12,19 +12,29 @@ use crate::{
 /// Bytes of a value that an explanation shows; cookies and queries can be kilobytes.
 const VALUE_BYTES_MAX: usize = 120;
 
-/// Why a lane was not even tried, if it was not.
+/// Why a lane was not even tried, if it was not. `taken`: the lane that the request fell to, also one that is paused.
 pub(crate) fn not_tried(group: &Group, lane: u16, taken: Option<u16>) -> Option<String> {
     let spec = &group.spec().lanes[usize::from(lane)];
     if !spec.enabled {
         return Some("the lane is disabled".into());
     }
-    if !spec.admitting {
+    if spec.paused && matches!(spec.entry, Entry::Content { .. }) {
+        return Some(
+            "not tried: paused at the entrance; requests that carry the lane already keep it"
+                .into(),
+        );
+    }
+    if !(spec.admitting || spec.paused) {
         return Some(
             "the lane is enabled but not yet admitting: data planes are still being told".into(),
         );
     }
     let taken = taken.filter(|taken| *taken < lane)?;
-    Some(format!("not tried: {} comes before it and took the request", group.tag(taken)))
+    let took = match is_paused(group, taken) {
+        true => "has it in its share, which is base while that lane is paused at the entrance",
+        false => "took the request",
+    };
+    Some(format!("not tried: {} comes before it and {took}", group.tag(taken)))
 }
 
 /// Why a lane that was tried takes the request or not. `answers`: whether each of its conditions holds.
@@ -80,18 +90,30 @@ pub(crate) fn tried(tried: &Tried<'_>) -> String {
         TriedKey::Random => "no sticky key, so a random one".to_owned(),
     };
     let relation = if tried.took { "below" } else { "not below" };
+    let percent = tried.share.percent_hundredths;
+    let paused = match (tried.share.is_paused, tried.took) {
+        (true, true) => "; paused at the entrance: its share is base",
+        (true, false) => "; paused at the entrance",
+        (false, _) => "",
+    };
     format!(
-        "{key}: its hash falls on {} of 0..{}, {relation} {} ({} %)",
+        "{key}: its hash falls on {} of 0..{}, {relation} {percent} ({} %){paused}",
         tried.point,
         tried.left,
-        tried.percent_hundredths,
-        f64::from(tried.percent_hundredths) / 100.0
+        f64::from(percent) / 100.0
     )
 }
 
-/// How a group ended.
+fn is_paused(group: &Group, lane: u16) -> bool {
+    group.spec().lanes[usize::from(lane)].paused
+}
+
+/// How a group ended. `lane`: the one that the request fell to, also one that is paused.
 pub(crate) fn decided(group: &Group, lane: Option<u16>) -> String {
     match lane {
+        Some(lane) if is_paused(group, lane) => {
+            format!("{}/{} is paused at the entrance: base", group.name(), group.tag(lane))
+        }
         Some(lane) => format!("{}/{} took the request", group.name(), group.tag(lane)),
         None if group.spec().lanes.is_empty() => "the group has no lanes: base".to_owned(),
         None => "no lane took the request: base".to_owned(),

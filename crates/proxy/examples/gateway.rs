@@ -136,6 +136,7 @@ fn lane(tag: &str) -> Result<LaneSpec, Box<dyn std::error::Error>> {
             .ok_or("a lane needs a tag")?,
         enabled: true,
         admitting: true,
+        paused: false,
         priority: 0,
         entry: Entry::Content {
             meet: Meet::All,

@@ -89,6 +89,7 @@ impl Case {
                 tag: Tag::parse(GRAY).ok().flatten().expect("a tag"),
                 enabled: true,
                 admitting: true,
+                paused: false,
                 priority: 0,
                 entry: Entry::Content { meet: Meet::All, conditions: vec![condition(text)] },
                 fallback: Fallback::Then(Vec::new()),

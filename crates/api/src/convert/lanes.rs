@@ -103,6 +103,7 @@ pub fn lane_spec(lane: &Lane, admitting: bool) -> Result<LaneSpec, Vec<Problem>>
             tag,
             enabled: lane.spec.enabled,
             admitting,
+            paused: lane.spec.entry.paused,
             priority: lane.spec.priority,
             entry,
             fallback,

@@ -383,6 +383,7 @@ pub struct Lane {
     pub tag: ::prost::alloc::string::String,
     #[prost(bool, tag = "2")]
     pub enabled: bool,
+    /// never while `paused`, so that releases that do not know that put nobody into the lane either
     #[prost(bool, tag = "3")]
     pub admitting: bool,
     #[prost(sint32, tag = "4")]
@@ -393,6 +394,10 @@ pub struct Lane {
     pub fallback: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
     #[prost(string, repeated, tag = "9")]
     pub switched_off: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+    /// Entrances put nobody into it; by ratio it keeps its place in the draw, and who falls to it is base. Those that do not
+    /// tell the capability `pause` draw the lanes after it as if it were not there.
+    #[prost(bool, tag = "10")]
+    pub paused: bool,
     #[prost(oneof = "lane::Entry", tags = "5, 6")]
     pub entry: ::core::option::Option<lane::Entry>,
 }

@@ -67,7 +67,7 @@ pub struct LaneSpec {
     pub applications: Vec<ApplicationSwitch>,
 }
 
-/// Exactly one of the two; all lanes of a group use the same.
+/// Exactly one of `content` and `ratio`; all lanes of a group use the same.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Entry {
@@ -77,6 +77,11 @@ pub struct Entry {
     /// By share of requests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ratio: Option<Ratio>,
+    /// Entrances put no more requests into the lane; those that are in it keep it. A ratio keeps its percent, which goes to
+    /// base meanwhile, never to another lane.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schema(required = false, default = false)]
+    pub paused: bool,
 }
 
 /// Entry by content.
@@ -351,7 +356,12 @@ impl Describe for LaneSpec {
     fn cells(&self, metadata: &Metadata, _: Option<&Status>) -> Vec<String> {
         vec![
             format!("{}/{}", self.group, self.tag_text(metadata)),
-            if self.enabled { "yes" } else { "no" }.to_owned(),
+            match (self.enabled, self.entry.paused) {
+                (true, false) => "yes",
+                (true, true) => "paused",
+                (false, _) => "no",
+            }
+            .to_owned(),
             self.entry.to_string(),
             self.fallback.to_string(),
         ]

@@ -302,6 +302,11 @@ mod tests {
         let ratio = |percent| json!({"group": "trade", "tag": "gray", "entry": {"ratio": {"percent": percent, "stickyBy": {"cookie": "uid"}}}});
         let by_hand = json!({"entry": {"ratio": {"percent": 50}}});
         check(&ratio(5), &by_hand, &ratio(20), &ratio(20), &["spec.entry.ratio.percent"]);
+        // Paused by hand, and the file does not speak of it, whatever else it says anew; one that does has the say.
+        let paused = json!({"entry": {"paused": true}});
+        check(&ratio(5), &paused, &ratio(20), &with(&ratio(20), &paused), &[]);
+        let resumed = with(&ratio(5), &json!({"entry": {"paused": false}}));
+        check(&ratio(5), &paused, &resumed, &ratio(5), &["spec.entry.paused"]);
         // Another way in is said: the one before is not wanted, whoever changed it.
         let by_content = json!({"group": "trade", "tag": "gray", "entry": content("gray")});
         check(&ratio(5), &by_hand, &by_content, &by_content, &["spec.entry.ratio"]);

@@ -554,8 +554,9 @@ fn expected(control: &Control, group: &str, tag: &str) -> Option<f64> {
     });
     let ratios: Vec<(String, f64)> = of_group
         .filter_map(|lane| {
-            let ratio = lane.spec.entry.ratio.as_ref()?;
-            Some((lane.tag_text().to_owned(), ratio.percent / 100.0))
+            let percent = lane.spec.entry.ratio.as_ref()?.percent;
+            let percent = if lane.spec.entry.paused { 0.0 } else { percent };
+            Some((lane.tag_text().to_owned(), percent / 100.0))
         })
         .collect();
     match tag {

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     distribute::Loss,
-    key::{ISSUE, PASSTHROUGH, ResourceKey},
+    key::{ISSUE, PASSTHROUGH, PAUSE, ResourceKey},
     picture::small,
     sources::Standing,
 };
@@ -126,7 +126,7 @@ fn of_lane(
     if !running.enabled {
         let message = "the lane is disabled: requests in it are served by the base".to_owned();
         status.conditions = vec![condition("Ready", false, "Disabled", message)];
-    } else if !running.admitting {
+    } else if !(running.admitting || running.paused) {
         let message = "requests enter when the data planes behind the entrances know the lane";
         status.conditions = vec![condition("Ready", false, "Admitting", message.to_owned())];
     }
@@ -135,9 +135,43 @@ fn of_lane(
         let (base, tagged) = (small(usable.base()), small(usable.tagged(&running.tag)));
         Matched { application: application.clone(), base, tagged }
     };
+    status.conditions.extend(paused(group, running, sight));
     status.conditions.extend(not_issued(group, running, sight));
     status.matched = matched.unwrap_or_else(|| group.applications.iter().map(count).collect());
     status
+}
+
+/// Of a lane that is paused, and where an entrance does not know what that is.
+fn paused(group: &GroupSpec, lane: &LaneSpec, sight: Sight<'_>) -> Option<StatusCondition> {
+    if !lane.paused {
+        return None;
+    }
+    let Entry::Ratio { percent_hundredths, .. } = lane.entry else {
+        let message = "no request enters at the entrances, a lane after this one may take it; those that carry the lane keep it";
+        return Some(condition("Paused", true, "Paused", message.to_owned()));
+    };
+    let others = group.lanes.iter().filter(|it| it.enabled && !it.paused && it.tag != lane.tag);
+    let mut without = group
+        .entrances
+        .iter()
+        .filter_map(|entrance| sight.distribution.without_capability(entrance, PAUSE));
+    if lane.enabled
+        && others.count() > 0
+        && let Some(who) = without.next()
+    {
+        let message = format!(
+            "{who} puts no request into the lane, but its release draws the lanes after it as if this one were not there, so that requests may change lane there; update it"
+        );
+        return Some(StatusCondition {
+            status: "Unknown".to_owned(),
+            ..condition("Paused", true, TOO_OLD, message)
+        });
+    }
+    let message = format!(
+        "its {} % go to base at the entrances; requests that carry the lane keep it",
+        f64::from(percent_hundredths) / 100.0
+    );
+    Some(condition("Paused", true, "Paused", message))
 }
 
 /// Where the cookie that a lane is drawn by is not issued to whom has none.
@@ -153,7 +187,7 @@ fn not_issued(group: &GroupSpec, lane: &LaneSpec, sight: Sight<'_>) -> Option<St
         return Some(condition("Issued", false, "NoGateway", message));
     }
     let who = group.entrances.iter().find_map(|entrance| match entrance {
-        EntranceSpec::Gateway { name, .. } => sight.distribution.without_capability(name, ISSUE),
+        EntranceSpec::Gateway { .. } => sight.distribution.without_capability(entrance, ISSUE),
         EntranceSpec::Application { .. } => None,
     })?;
     let message = format!(
@@ -357,7 +391,8 @@ fn of_gateway(key: &Key, sight: Sight<'_>) -> Status {
 /// Why some process of a gateway cannot serve a listener that it could bind.
 fn not_served(gateway: &str, listener: &ListenerSpec, sight: Sight<'_>) -> Option<StatusCondition> {
     if listener.passes_tls() {
-        let who = sight.distribution.without_capability(gateway, PASSTHROUGH)?;
+        let at = EntranceSpec::Gateway { name: gateway.to_owned(), routes: None };
+        let who = sight.distribution.without_capability(&at, PASSTHROUGH)?;
         let message = format!("{who} passes no TLS on: its release does not know how, update it");
         return Some(condition("Programmed", false, TOO_OLD, message));
     }

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{
     grpc_routes::becomes,
-    harness::{PATIENCE, gateway},
+    harness::{DataPlane, PATIENCE, gateway, sidecar},
     rest::started,
 };
 
@@ -81,6 +81,48 @@ async fn a_gateway_that_issues_no_cookies_is_told_of_at_the_lane_that_asks_for_o
     assert!(said.contains("cookie `place`"), "{said}");
     plane.apply(&[lane(json!({"cookie": "place"}))]).await.unwrap();
     assert!(!is_told().await, "nothing is asked of it any more");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entrance_that_does_not_know_paused_lanes_is_told_of_where_that_matters() {
+    let (plane, client) = started().await;
+    let group = |entrance| {
+        json!({
+            "apiVersion": "laneway.io/v1alpha1", "kind": "LaneGroup", "metadata": {"name": "trade"},
+            "spec": {"entrances": [entrance], "applications": ["a"]},
+        })
+    };
+    let lane = |tag: &str, entry| {
+        json!({
+            "apiVersion": "laneway.io/v1alpha1", "kind": "Lane", "metadata": {"name": tag},
+            "spec": {"group": "trade", "entry": entry},
+        })
+    };
+    let paused = json!({"ratio": {"percent": 30}, "paused": true});
+    plane.apply(&[group(json!({"gateway": "edge"})), lane("gray", paused.clone())]).await.unwrap();
+    let mut old = plane.connect(knowing(gateway("g1"), &["issue"])).await;
+    let key = Key::new(Kind::Lane, "default", "gray");
+    // Nobody is after it: there is nothing to draw otherwise.
+    let said = becomes(&client, &key, "Paused", ("True", "Paused")).await;
+    assert!(said.contains("its 30 % go to base"), "{said}");
+    // What it is told it cannot take for a lane that lets requests in.
+    let told = |it: &DataPlane| {
+        let lane = it.group("trade")?.lanes.first()?;
+        Some((lane.admitting, lane.paused))
+    };
+    old.until(|it| told(it).is_some()).await;
+    assert_eq!(told(&old), Some((false, true)));
+    plane.apply(&[lane("blue", json!({"ratio": {"percent": 10}}))]).await.unwrap();
+    let said = becomes(&client, &key, "Paused", ("Unknown", "DataPlaneTooOld")).await;
+    assert!(said.contains("g1"), "{said}");
+    // An application as an entrance draws too.
+    plane.apply(&[group(json!({"application": "a"}))]).await.unwrap();
+    becomes(&client, &key, "Paused", ("True", "Paused")).await;
+    let _new = plane.connect(knowing(sidecar("s1", "a"), &["pause"])).await;
+    becomes(&client, &key, "Paused", ("True", "Paused")).await;
+    let _old = plane.connect(knowing(sidecar("s2", "a"), &[])).await;
+    let said = becomes(&client, &key, "Paused", ("Unknown", "DataPlaneTooOld")).await;
+    assert!(said.contains("s2"), "{said}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -24,6 +24,7 @@ pub(crate) fn group(
         tag: "gray".into(),
         enabled: true,
         admitting: true,
+        paused: false,
         entry: Some(v1::lane::Entry::Content(content)),
         ..Default::default()
     };

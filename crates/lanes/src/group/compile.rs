@@ -12,7 +12,7 @@ use crate::{
     condition::{Condition, Operator, Parameter},
     content::Builder,
     predicate::Predicate,
-    ratio::{Draw, WHOLE_HUNDREDTHS},
+    ratio::{Draw, Share, WHOLE_HUNDREDTHS},
 };
 
 /// What is found, in order.
@@ -86,24 +86,26 @@ fn routing(lane: &LaneSpec, by_tag: &HashMap<&Tag, u16>, applications: &[Box<str
     }
 }
 
-/// Only lanes that entrances may match are in it. `predicates` are in the order of the lanes.
+/// Only lanes that entrances may match are in it, and of ratio lanes those that are paused: they keep their place in the
+/// draw. `predicates` are in the order of the lanes.
 fn entry_matcher(spec: &GroupSpec, predicates: Vec<Vec<Predicate>>) -> EntryMatcher {
     let mut content = Builder::default();
     let mut draw = Draw::default();
     let mut is_ratio = false;
     for ((lane, index), predicates) in spec.lanes.iter().zip(0..).zip(predicates) {
         is_ratio = matches!(lane.entry, Entry::Ratio { .. });
-        if !(lane.enabled && lane.admitting) {
+        if !(lane.enabled && (lane.admitting || lane.paused)) {
             continue;
         }
         match &lane.entry {
+            Entry::Content { .. } if lane.paused => {}
             Entry::Content { meet, conditions } => {
                 content.add(index, *meet, conditions, predicates)
             }
             Entry::Ratio { percent_hundredths, sticky_by, issue } => draw.add(
                 index,
                 (spec.name.as_str(), lane.tag.as_str()),
-                *percent_hundredths,
+                Share { percent_hundredths: *percent_hundredths, is_paused: lane.paused },
                 sticky_by.as_ref(),
                 issue.as_ref(),
             ),

@@ -81,6 +81,28 @@ fn whoever_comes_with_what_was_issued_stays_where_the_draw_put_it() {
 }
 
 #[test]
+fn a_lane_that_is_paused_is_drawn_by_what_was_issued_as_ever() {
+    let spec = group("trade", vec![issued(3000, "place"), issued(2500, "place")]);
+    let mut paused = spec.clone();
+    paused.lanes[0].paused = true;
+    let (world, paused) = (world(vec![spec]), world(vec![paused]));
+    let lane = |of: &World, cookie: &str| {
+        enter(of, EDGE, cookie, [0; 16]).0.members().first().and_then(|it| it.lane)
+    };
+    let mut seen = BTreeSet::new();
+    for number in 0..100_u8 {
+        // Who first comes while it is paused is at the same place once it is not.
+        let (first, affinity, _) = enter(&paused, EDGE, "", [number; 16]);
+        let cookie = format!("place={}", affinity.issued.unwrap().key());
+        let (meanwhile, after) = (lane(&paused, &cookie), lane(&world, &cookie));
+        assert_eq!(first.members()[0].lane, meanwhile);
+        assert_eq!(meanwhile, after.filter(|lane| *lane != 0));
+        seen.insert(after);
+    }
+    assert_eq!(seen.len(), 3, "both lanes and base");
+}
+
+#[test]
 fn what_is_there_is_a_key_and_never_replaced() {
     let world = world(vec![group("trade", vec![issued(5000, "place")])]);
     for bad in ["", "other=1", "place=", "place", "place=; place="] {

@@ -61,6 +61,8 @@ struct LaneCase {
     #[serde(default = "yes")]
     admitting: bool,
     #[serde(default)]
+    paused: bool,
+    #[serde(default)]
     priority: i32,
     content: Option<ContentCase>,
     ratio: Option<RatioCase>,
@@ -414,6 +416,7 @@ fn lane_of(case: &LaneCase) -> LaneSpec {
         tag: tag_of(&case.tag),
         enabled: case.enabled,
         admitting: case.admitting,
+        paused: case.paused,
         priority: case.priority,
         entry,
         fallback: match &case.fallback {

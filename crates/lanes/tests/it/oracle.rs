@@ -62,7 +62,8 @@ pub(crate) fn enter(
 fn first_lane(group: &GroupSpec, request: &impl Request, random: [u8; 16]) -> Option<String> {
     let mut left: u64 = 10_000;
     for lane in in_order(group) {
-        if !lane.enabled || !lane.admitting {
+        let by_ratio = matches!(lane.entry, Entry::Ratio { .. });
+        if !lane.enabled || (lane.paused && !by_ratio) || !(lane.paused || lane.admitting) {
             continue;
         }
         let takes = match &lane.entry {
@@ -84,7 +85,7 @@ fn first_lane(group: &GroupSpec, request: &impl Request, random: [u8; 16]) -> Op
             }
         };
         if takes {
-            return Some(lane.tag.to_string());
+            return (!lane.paused).then(|| lane.tag.to_string());
         }
     }
     None

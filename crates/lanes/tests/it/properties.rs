@@ -205,6 +205,26 @@ proptest! {
             prop_assert!(is_right, "key {} went from lane {} to {} when {} rose", key, old, new, raised);
         }
     }
+
+    /// Rule 7: pausing a lane sends its keys to base, and moves nobody else; resuming brings back the same.
+    #[test]
+    fn pausing_a_lane_moves_its_own_keys_to_base_and_no_others(
+        percents in prop::collection::vec(0_u16..2500, 1..5),
+        paused in any::<prop::sample::Index>(),
+        admitting in any::<bool>(),
+        keys in prop::collection::vec("[a-z0-9]{1,12}", 50),
+    ) {
+        let paused = paused.index(percents.len());
+        let before = ratio_world(&percents);
+        let mut spec = before.groups[0].clone();
+        (spec.lanes[paused].paused, spec.lanes[paused].admitting) = (true, admitting);
+        let meanwhile = World::new(vec![spec], Vec::new(), BTreeSet::new());
+        for key in keys {
+            let (old, new) = (lane_of(&before, &key), lane_of(&meanwhile, &key));
+            let expected = if old == paused { percents.len() } else { old };
+            prop_assert_eq!(new, expected, "key {} of lane {} while {} is paused", key, old, paused);
+        }
+    }
 }
 
 /// Whether an instance with `tag` may serve a request that `lane` governs (`None`: that is base).
@@ -226,6 +246,7 @@ fn ratio_world(percents: &[u16]) -> World {
             tag: tag(&format!("t{number}")),
             enabled: true,
             admitting: true,
+            paused: false,
             priority: 0,
             entry: Entry::Ratio {
                 percent_hundredths: *percent,

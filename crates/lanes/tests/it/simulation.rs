@@ -120,6 +120,7 @@ fn chaos(draw: &mut Draw<'_>) -> World {
         tag: tag(name),
         enabled,
         admitting,
+        paused: false,
         priority: 0,
         entry: Entry::Content {
             meet: Meet::All,

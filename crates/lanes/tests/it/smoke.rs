@@ -22,6 +22,7 @@ fn a_marked_request_reaches_the_gray_instance() {
             tag: tag("gray"),
             enabled: true,
             admitting: true,
+            paused: false,
             priority: 0,
             entry: Entry::Content {
                 meet: Meet::All,

@@ -210,6 +210,46 @@ member g/rest: g/rest took the request
 }
 
 #[test]
+fn what_is_paused_says_so() {
+    let ratio = |percent_hundredths| Entry::Ratio {
+        percent_hundredths,
+        sticky_by: Some(Parameter::Header("uid".into())),
+        issue: None,
+    };
+    let paused = |name, entry| {
+        let mut lane = lane(name, entry);
+        lane.paused = true;
+        lane
+    };
+    let few = || paused("few", ratio(25));
+    let told = |rest, words: &str| {
+        let lanes = vec![few(), rest, lane("late", ratio(0))];
+        check_entrance(vec![group("g", None, lanes)], None, "", &call(&[("uid", "ann")]), words);
+    };
+    told(
+        paused("rest", ratio(9_915)),
+        "
+lane g/few no: header `uid` is `ann`: its hash falls on 3886 of 0..10000, not below 25 (0.25 %); paused at the entrance
+lane g/rest no: header `uid` is `ann`: its hash falls on 6761 of 0..9975, below 9915 (99.15 %); paused at the entrance: its share is base
+lane g/late no: not tried: rest comes before it and has it in its share, which is base while that lane is paused at the entrance
+member g/base: g/rest is paused at the entrance: base
+",
+    );
+    let condition = || content(Meet::All, &[("uid", Operator::Exists)]);
+    check_entrance(
+        vec![group("g", None, vec![paused("x", condition()), lane("y", condition())])],
+        None,
+        "",
+        &call(&[("uid", "ann")]),
+        "
+lane g/x no: not tried: paused at the entrance; requests that carry the lane already keep it
+lane g/y yes: all hold: header `uid` exists (seen: `ann`)
+member g/y: g/y took the request
+",
+    );
+}
+
+#[test]
 fn a_cookie_that_is_issued_is_told() {
     let issued = Entry::Ratio {
         percent_hundredths: 10_000,

@@ -23,6 +23,7 @@ pub(crate) fn lane(name: &str, entry: Entry) -> LaneSpec {
         tag: tag(name),
         enabled: true,
         admitting: true,
+        paused: false,
         priority: 0,
         entry,
         fallback: Fallback::Then(Vec::new()),
@@ -157,6 +158,7 @@ fn group(draw: &mut Draw<'_>, name: &str, counts: &[usize]) -> GroupSpec {
             tag: tag(own),
             enabled: !draw.one_in(5),
             admitting: !draw.one_in(6),
+            paused: draw.one_in(6),
             priority: draw.one(&[0, 0, 1, -1]),
             entry: if is_ratio {
                 let percent_hundredths = draw.one(&[0, shares / 2, shares]);
@@ -224,6 +226,7 @@ pub(crate) fn alike(draw: &mut Draw<'_>) -> (GroupSpec, Vec<Call>) {
                 tag: tag(&format!("t{number}")),
                 enabled: true,
                 admitting: true,
+                paused: false,
                 priority: 0,
                 entry: Entry::Content {
                     meet: if draw.one_in(12) { Meet::Any } else { Meet::All },

@@ -1,4 +1,4 @@
-//! `laneway lane`: switches lanes on and off, changes their ratio, shows how they stand.
+//! `laneway lane`: switches lanes on and off, pauses them, changes their ratio, shows how they stand.
 
 use std::{
     process::ExitCode,
@@ -34,6 +34,19 @@ pub(crate) enum Action {
     },
     /// Let no requests in; those that carry it are base at their next hop
     Disable {
+        /// The lane
+        #[arg(value_name = "GROUP/TAG")]
+        lane: LaneName,
+    },
+    /// Put no more requests into the lane at the entrances; those that are in it stay. A lane by ratio keeps its percent,
+    /// which goes to base meanwhile
+    Pause {
+        /// The lane
+        #[arg(value_name = "GROUP/TAG")]
+        lane: LaneName,
+    },
+    /// Put requests into a paused lane again
+    Resume {
         /// The lane
         #[arg(value_name = "GROUP/TAG")]
         lane: LaneName,
@@ -78,6 +91,14 @@ pub(crate) async fn run(verb: Actions<Action>) -> anyhow::Result<ExitCode> {
         Action::Disable { lane } => {
             let patch = json!({"spec": {"enabled": false}});
             change(&client, &lane, namespace, &patch, "disabled", patience).await
+        }
+        Action::Pause { lane } => {
+            let patch = json!({"spec": {"entry": {"paused": true}}});
+            change(&client, &lane, namespace, &patch, "paused", patience).await
+        }
+        Action::Resume { lane } => {
+            let patch = json!({"spec": {"entry": {"paused": false}}});
+            change(&client, &lane, namespace, &patch, "not paused", patience).await
         }
         Action::Ratio { lane, percent } => {
             let now = find_lane(&client, &lane, namespace).await?;
@@ -245,10 +266,10 @@ fn show(lane: resource::Lane, format: Format, unreachable: &[String]) {
         Format::Table => {}
     }
     let name = lane.lane_name();
-    let state = if lane.spec.enabled {
-        output::word("enabled", Meant::Well)
-    } else {
-        output::word("disabled", Meant::Badly)
+    let state = match (lane.spec.enabled, lane.spec.entry.paused) {
+        (true, false) => output::word("enabled", Meant::Well),
+        (true, true) => output::word("paused at the entrance", Meant::Badly),
+        (false, _) => output::word("disabled", Meant::Badly),
     };
     output::line(format_args!("lane {name}: {state}, priority {}", lane.spec.priority));
     output::line(format_args!("entry     {}", lane.spec.entry));

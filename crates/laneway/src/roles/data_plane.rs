@@ -68,7 +68,9 @@ pub(crate) async fn follow(
         name: about.name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         // What older ones of its kind cannot do.
-        capabilities: ["tls", "tls-passthrough", "traffic", "issue"].map(str::to_owned).into(),
+        capabilities: ["tls", "tls-passthrough", "traffic", "issue", "pause"]
+            .map(str::to_owned)
+            .into(),
         held: Vec::new(),
         held_of: String::new(),
         namespace: about.namespace.to_owned(),

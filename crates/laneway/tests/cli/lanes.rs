@@ -51,6 +51,29 @@ fn lanes_are_switched_by_their_name_and_the_change_is_confirmed() -> Result<()> 
         "{status}"
     );
 
+    confirmed(&lane(&["pause", "trade/gray"])?, "lane trade/gray is paused");
+    assert_eq!(lane(&["pause", "trade/gray"])?, "lane trade/gray is paused already\n");
+    let status = lane(&["status", "trade/gray"])?;
+    assert!(
+        status.starts_with("lane trade/gray: paused at the entrance, priority 0\n"),
+        "{status}"
+    );
+    assert!(status.contains("Paused True: Paused no request enters"), "{status}");
+    // A file that does not speak of it leaves it.
+    sandbox.apply(TRADE)?;
+    let row = sandbox.must(&["get", "lane", "trade/gray"])?;
+    assert!(row.contains("trade/gray  paused"), "{row}");
+    sandbox.must(&["route", "add", "a", "--prefix", "/a", "--backend", "sc-A"])?;
+    let explained = sandbox.must(&["explain", "-H", "canary: gray", "/a"])?;
+    assert!(
+        explained.contains("lane trade/gray: not tried: paused at the entrance"),
+        "{explained}"
+    );
+    assert!(explained.contains("-> base 127.0.0.1:9991 (base)"), "{explained}");
+    confirmed(&lane(&["resume", "trade/gray"])?, "lane trade/gray is not paused");
+    let explained = sandbox.must(&["explain", "-H", "canary: gray", "/a"])?;
+    assert!(explained.contains("-> gray 127.0.0.1:9992 (lane)"), "{explained}");
+
     confirmed(&lane(&["ratio", "stock/gray", "12.5"])?, "lane stock/gray is at 12.5%");
     assert!(sandbox.must(&["get", "lane", "stock/gray"])?.contains("12.5% by cookie uid"));
     check(

@@ -168,6 +168,7 @@ static TEMPTING: LazyLock<Snapshot> = LazyLock::new(|| {
                 tag: Tag::parse("gray").ok().flatten().expect("a tag"),
                 enabled: true,
                 admitting: true,
+                paused: false,
                 priority: 0,
                 entry: Entry::Content {
                     meet: Meet::All,

@@ -515,6 +515,7 @@ pub(crate) fn group(
             tag: Tag::parse("gray").unwrap().unwrap(),
             enabled: true,
             admitting: true,
+            paused: false,
             priority: 0,
             entry: Entry::Content {
                 meet: Meet::All,

@@ -75,7 +75,8 @@ fn lane_to(lane: &LaneSpec) -> v1::Lane {
     v1::Lane {
         tag: lane.tag.as_str().to_owned(),
         enabled: lane.enabled,
-        admitting: lane.admitting,
+        admitting: lane.admitting && !lane.paused,
+        paused: lane.paused,
         priority: lane.priority,
         entry: Some(entry),
         strict,
@@ -113,6 +114,7 @@ fn lane_from(lane: v1::Lane) -> Result<LaneSpec, NotUnderstood> {
         tag: tag("lane.tag", &lane.tag)?,
         enabled: lane.enabled,
         admitting: lane.admitting,
+        paused: lane.paused,
         priority: lane.priority,
         entry,
         fallback,

@@ -103,11 +103,14 @@ fn issue() -> impl Strategy<Value = Issue> {
 
 fn lane() -> impl Strategy<Value = LaneSpec> {
     let fallback = prop_oneof![vec(tag(), 0..3).prop_map(Fallback::Then), Just(Fallback::Strict)];
-    (tag(), any::<bool>(), any::<bool>(), any::<i32>(), entry(), fallback, words()).prop_map(
-        |(tag, enabled, admitting, priority, entry, fallback, switched_off)| LaneSpec {
+    // Nothing is told of whether one that is paused would admit.
+    let admits = prop_oneof![Just((true, false)), Just((false, false)), Just((false, true))];
+    (tag(), any::<bool>(), admits, any::<i32>(), entry(), fallback, words()).prop_map(
+        |(tag, enabled, (admitting, paused), priority, entry, fallback, switched_off)| LaneSpec {
             tag,
             enabled,
             admitting,
+            paused,
             priority,
             entry,
             fallback,
@@ -350,8 +353,15 @@ proptest! {
 }
 
 #[test]
-fn a_newer_versions_choices_are_errors_not_defaults() {
-    let group = GroupSpec {
+fn a_paused_lane_admits_nobody_at_releases_that_do_not_know_what_that_is() {
+    let mut group = simple_group();
+    group.lanes[0].paused = true;
+    let wire = group_to(&group).lanes.remove(0);
+    assert_eq!((wire.enabled, wire.admitting, wire.paused), (true, false, true));
+}
+
+fn simple_group() -> GroupSpec {
+    GroupSpec {
         name: GroupName::parse("trade").unwrap(),
         entrances: Vec::new(),
         applications: Vec::new(),
@@ -359,6 +369,7 @@ fn a_newer_versions_choices_are_errors_not_defaults() {
             tag: Tag::parse("gray").unwrap().unwrap(),
             enabled: true,
             admitting: true,
+            paused: false,
             priority: 0,
             entry: Entry::Content {
                 meet: Meet::All,
@@ -370,7 +381,12 @@ fn a_newer_versions_choices_are_errors_not_defaults() {
             fallback: Fallback::Strict,
             switched_off: Vec::new(),
         }],
-    };
+    }
+}
+
+#[test]
+fn a_newer_versions_choices_are_errors_not_defaults() {
+    let group = simple_group();
     let told = |change: fn(&mut v1::Lane)| {
         let mut wire = group_to(&group);
         change(&mut wire.lanes[0]);

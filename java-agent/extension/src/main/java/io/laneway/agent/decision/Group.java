@@ -48,11 +48,11 @@ public final class Group {
     Lane enter(Request request, byte[] random) {
         long left = 10_000;
         for (Lane lane : lanes) {
-            if (!lane.enabled || !lane.admitting) {
+            if (!lane.isTried()) {
                 continue;
             }
             if (lane.byRatio ? point(lane, request, random, left) < lane.percentHundredths : lane.takes(request)) {
-                return lane;
+                return lane.paused ? null : lane;
             }
             left -= lane.byRatio ? lane.percentHundredths : 0;
         }

@@ -13,6 +13,11 @@ public final class Lane {
     public boolean enabled;
     /** Entrances may match it; a new lane is held back until data planes know it. */
     public boolean admitting;
+    /**
+     * Entrances put no request into it; who carries it keeps it. By ratio it is drawn all the same, and whoever falls to it is
+     * base.
+     */
+    public boolean paused;
     /** Lower is tried first. */
     public int priority;
     /** Nobody but its own instances may serve it. */
@@ -31,6 +36,11 @@ public final class Lane {
     public int percentHundredths;
     /** Of an entry by ratio: whose first value is the key; {@code null} for a key of each request's own. */
     public Parameter stickyBy;
+
+    /** Whether entrances look at it. One that is paused keeps its place in the draw, so that nobody moves between the others. */
+    boolean isTried() {
+        return enabled && (paused ? byRatio : admitting);
+    }
 
     boolean takes(Request request) {
         return meetAny

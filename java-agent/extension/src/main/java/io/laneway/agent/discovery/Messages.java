@@ -25,6 +25,8 @@ final class Messages {
     private static final int GOODBYE = 5;
     /** The capability: what passes here is told. */
     private static final String TRAFFIC = "traffic";
+    /** The capability: a lane that is paused keeps its place in the draw. */
+    private static final String PAUSE = "pause";
 
     private Messages() {}
 
@@ -32,7 +34,7 @@ final class Messages {
     static byte[] hello(Identity identity, Collection<Picture.Held> held, String epoch) {
         ProtobufWriter hello = new ProtobufWriter()
                 .text(1, identity.node).number(2, ROLE_AGENT).text(3, identity.application).text(4, identity.version);
-        hello.text(5, TRAFFIC);
+        hello.text(5, TRAFFIC).text(5, PAUSE);
         for (Picture.Held one : held) {
             ProtobufWriter written = new ProtobufWriter().text(1, one.key).number(2, one.version);
             if (one.service != null) {
@@ -188,6 +190,9 @@ final class Messages {
                     break;
                 case 9:
                     lane.switchedOff.add(in.text());
+                    break;
+                case 10:
+                    lane.paused = in.flag();
                     break;
                 default:
                     in.skip();

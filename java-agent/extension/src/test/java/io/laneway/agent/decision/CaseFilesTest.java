@@ -154,6 +154,7 @@ class CaseFilesTest {
         lane.tag = (String) wanted.get("tag");
         lane.enabled = (Boolean) wanted.getOrDefault("enabled", true);
         lane.admitting = (Boolean) wanted.getOrDefault("admitting", true);
+        lane.paused = (Boolean) wanted.getOrDefault("paused", false);
         lane.priority = (Integer) wanted.getOrDefault("priority", 0);
         lane.strict = "none".equals(wanted.get("fallback"));
         if (!lane.strict) {
