@@ -352,6 +352,100 @@ describe("from nothing", () => {
   });
 });
 
+describe("a lane that goes on to base", () => {
+  it("is paused and resumed, and is base only while it is closed to whoever comes", async () => {
+    await sample();
+    await until("the lane takes requests", async () => (await canary()).startsWith("Agray"));
+    const page = await open(browser);
+    await page.goto("/lanes/trade/gray");
+    await page.getByText("What pausing writes, and as a command").click();
+    await page.getByText("laneway lane pause trade/gray").waitFor();
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("trade/gray is paused").waitFor();
+    await page.getByText(/Live on (\d) of \1 data planes, \d+ ms/).waitFor();
+    assert.match(await canary(), /^A\[/, "acknowledged everywhere is effective everywhere");
+    await page.getByText("Paused at the entrance").waitFor();
+    await accessible(page, "paused");
+    if (shots) await page.screenshot({ path: `${shots}/paused.png`, fullPage: true });
+    await page.getByRole("button", { name: "Undo" }).click();
+    await until("the lane takes requests again", async () => (await canary()).startsWith("Agray"));
+    await page.getByRole("button", { name: "Pause" }).click();
+    await page.goto("/lanes/trade");
+    await page.getByRole("rowheader").getByText("Paused · header canary == gray").waitFor();
+    // Who edits the rule does not open the lane by that.
+    await page.goto("/lanes/trade/gray?edit=rule");
+    await page.getByLabel("Value", { exact: true }).fill("grey");
+    await page.getByRole("button", { name: "Save" }).click();
+    await page.getByText("trade/gray is saved").waitFor();
+    const { spec } = await api("GET", "/namespaces/default/lanes/trade-gray");
+    assert.deepEqual([spec.entry.paused, spec.entry.content.conditions[0].value], [true, "grey"]);
+    await healthy(page);
+    await page.context().close();
+  });
+
+  it("is promoted by clicking, from two browsers, abandoned once and then to the end", { timeout: 180_000 }, async () => {
+    await sample();
+    await until("the lane takes requests", async () => (await canary()).startsWith("Agray"));
+    const page = await open(browser);
+    const on = async (name) => {
+      const button = page.getByRole("button", { name, exact: true });
+      await until(`${name} can be pressed`, async () => (await button.getAttribute("aria-disabled")) === null);
+      await button.click();
+    };
+    const vouch = async (name) => page.getByRole("checkbox", { name }).check();
+    await page.goto("/lanes/trade/gray");
+    await page.getByRole("link", { name: "Promote" }).click();
+    await page.waitForURL("**/lanes/trade/gray/promote");
+    await page.getByText("Applications with instances in the lane: spring-cloud-a, spring-cloud-c").waitFor();
+    await accessible(page, "promote, not begun");
+    await on("Begin to promote");
+    await page.getByText("Begun by").waitFor();
+    await page.getByRole("button", { name: "Abandon" }).click();
+    await page.getByText(/abandoned it; nothing of the lane had been changed/).waitFor();
+    await on("Begin to promote");
+
+    const { verdict } = (await api("GET", "/namespaces/default/lanes/trade-gray")).status;
+    if (verdict?.state !== "noWorse") await vouch(/^I vouch for it/);
+    await on("Begin with base");
+    // Nothing is deployed here: what is there is vouched for.
+    for (const name of [/^I vouch for spring-cloud-a/, /^I vouch for spring-cloud-c/, /^I vouch for it/]) await vouch(name);
+    await accessible(page, "promote, base");
+    if (shots) await page.screenshot({ path: `${shots}/promote.png`, fullPage: true });
+    await page.getByText("laneway lane promote trade/gray --next --confirm instances/spring-cloud-a --confirm instances/spring-cloud-c --confirm version").waitFor();
+    await on("Base has the version");
+
+    // Another browser goes on with it.
+    const other = await open(browser, { language: "zh", width: 390, theme: "dark" });
+    await other.goto("/lanes/trade/gray/promote");
+    const boxes = other.getByRole("checkbox");
+    await other.getByText("检查新版本的基线").waitFor();
+    await until("what is checked is there", async () => (await other.locator(".checks > li").count()) === 2);
+    for (const box of await boxes.all()) await box.check();
+    assert.match(await canary(), /^Agray/, "the lane is open until base is new");
+    await accessible(other, "promote, in Chinese");
+    assert.equal(await other.evaluate(() => document.documentElement.scrollWidth - innerWidth), 0, "scrolls sideways");
+    if (shots) await other.screenshot({ path: `${shots}/promote-zh-390.png`, fullPage: true });
+    await other.getByRole("button", { name: "关闭入口", exact: true }).click();
+    await other.getByText(/已在 (\d+) 个数据面中的 \1 个暂停/).waitFor();
+    assert.match(await canary(), /^A\[/, "its entrances are closed");
+    await healthy(other);
+    await other.context().close();
+
+    await page.getByText("No request in the lane for 30 s").waitFor({ timeout: 60_000 });
+    await on("The lane is empty");
+    await vouch(/^I vouch for it/);
+    await on("Delete the lane");
+    await page.getByText("promoted it: base runs its version, the lane is deleted; stop its instances, 2 are left").waitFor();
+    await page.getByText("spring-cloud-a 127.0.0.21:15006").waitFor();
+    await accessible(page, "promoted");
+    assert.equal((await api("GET", "/lanes")).items.some((it) => it.metadata.name === "trade-gray"), false);
+    await page.goto("/events?filter=Lane+trade-gray");
+    await page.getByText("PromotionStarted").first().waitFor();
+    await healthy(page);
+    await page.context().close();
+  });
+});
+
 describe("two people", () => {
   it("change one lane at once: what is typed stays, and whoever comes second chooses", async () => {
     await sample();

@@ -19,6 +19,7 @@ const at = <P extends string>(path: P) => ({ getParentRoute: () => root, path })
 export const homeRoute = createRoute({ ...at("/lanes"), component: HomePage, validateSearch: texts("filter", "namespace") });
 export const groupRoute = createRoute({ ...at("/lanes/$group"), component: lazyRouteComponent(() => import("./pages/group"), "GroupPage"), validateSearch: texts("view") });
 export const laneRoute = createRoute({ ...at("/lanes/$group/$tag"), component: lazyRouteComponent(() => import("./pages/lane"), "LanePage"), validateSearch: texts("edit") });
+export const promoteRoute = createRoute({ ...at("/lanes/$group/$tag/promote"), component: lazyRouteComponent(() => import("./pages/promote"), "PromotePage") });
 export const newGroupRoute = createRoute({ ...at("/new/lane-group"), component: lazyRouteComponent(() => import("./pages/create"), "CreateGroupPage"), validateSearch: texts("step") });
 export const newLaneRoute = createRoute({ ...at("/new/lane"), component: lazyRouteComponent(() => import("./pages/create"), "CreateLanePage"), validateSearch: texts("step", "group") });
 export const explainRoute = createRoute({
@@ -45,7 +46,7 @@ const index = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, newGroupRoute, newLaneRoute, explainRoute, gatewaysRoute, gatewayRoute, applicationsRoute, applicationRoute, sourcesRoute, statusRoute, eventsRoute, auditRoute, usersRoute, tokensRoute, signInRoute]),
+  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, promoteRoute, newGroupRoute, newLaneRoute, explainRoute, gatewaysRoute, gatewayRoute, applicationsRoute, applicationRoute, sourcesRoute, statusRoute, eventsRoute, auditRoute, usersRoute, tokensRoute, signInRoute]),
   defaultPreload: "intent",
   scrollRestoration: false,
 });

@@ -40,6 +40,9 @@ export type ApiToken = Schemas["ApiTokenStatus"];
 export type AuditEntry = Schemas["AuditEntry"] & { number: number };
 export type FieldChange = Schemas["FieldChange"];
 export type Event = Schemas["Event"];
+export type Promotion = Schemas["PromotionStatus"];
+export type PromotionStep = Schemas["PromotionStep"];
+export type PromotionCheck = Schemas["PromotionCheck"];
 type SignedIn = Schemas["SignedIn"];
 type Problem = Schemas["Problem"];
 

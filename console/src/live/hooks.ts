@@ -1,8 +1,9 @@
 // What pages ask for: objects that follow the control plane, and answers that are asked again while somebody looks.
 import { useQuery } from "@tanstack/react-query";
 import { useSyncExternalStore } from "react";
-import { type ApiToken, type AuditEntry, type Compare, type Event, type Instance, type Kinds, type Plural, type Series, type Service, type Session, type Share, type StatusResponse, type Top, type User, type Verdict, get, isUntold } from "../api/client";
+import { type ApiToken, type AuditEntry, type Compare, type Event, type Instance, type Kinds, type Plural, type Promotion, type Series, type Service, type Session, type Share, type StatusResponse, type Top, type User, type Verdict, get, isUntold } from "../api/client";
 import { mustSignIn, onSession } from "../api/session";
+import { type Of, promotionPath } from "./promotion";
 import { type Connection, connection, heard, lost, onConnection } from "./connection";
 import { type Seen, watchOf } from "./watch";
 
@@ -63,4 +64,6 @@ export const useUsers = (isWanted: boolean) => useAsked<User[]>("/users", 10_000
 export const useApiTokens = () => useAsked<ApiToken[]>("/api-tokens", 10_000);
 export const useEvents = () => useAsked<Event[]>("/events", 2000);
 export const useAudit = (about?: string) => useAsked<AuditEntry[]>(`/audit?limit=100${about ? `&about=${encodeURIComponent(about)}` : ""}`, 2000);
+export const usePromotions = () => useAsked<Promotion[]>("/promotions", 2000);
+export const usePromotion = (of: Of) => useAsked<Promotion>(promotionPath(of), 1000);
 export const useServices = (everyMs = 5000) => useAsked<Service[]>("/services", everyMs);

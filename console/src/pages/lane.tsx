@@ -59,6 +59,9 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
               {t("Explain a request")}
             </LinkButton>
             <Pause lane={lane} />
+            <LinkButton icon="up" look="primary" to="/lanes/$group/$tag/promote" params={params}>
+              {t("Promote")}
+            </LinkButton>
           </>
         }
         facts={

@@ -2,6 +2,7 @@
 
 mod path;
 mod people;
+mod promotions;
 
 use std::time::Duration;
 

@@ -16,6 +16,7 @@ mod audit;
 mod explain;
 mod installation;
 mod people;
+mod promotion;
 mod statistics;
 mod status;
 mod tokens;
@@ -27,6 +28,11 @@ pub use people::{
     ApiTokenCreated, ApiTokenRequest, ApiTokenStatus, Author, AuthorKind, EVERYWHERE, Grant,
     GrantsRequest, NOTE, NOTE_CHARACTERS_MAX, PasswordChange, Role, SessionStatus, SignInRequest,
     SignedIn, UserCreated, UserRequest, UserStatus,
+};
+pub use promotion::{
+    PROMOTION_IDLE_SECONDS, PromotionCheck, PromotionCheckKind, PromotionCheckState,
+    PromotionConfirmation, PromotionEnd, PromotionNextRequest, PromotionOutcome, PromotionRequest,
+    PromotionStatus, PromotionStep, PromotionStepState, PromotionStepStatus,
 };
 pub use statistics::{
     StatisticsBasis, StatisticsCall, StatisticsCalls, StatisticsCompare, StatisticsCompared,

@@ -103,6 +103,20 @@ pub(crate) fn of_people(
     Change::Audit(Box::new(entry))
 }
 
+/// An entry for what is done about an object without a change of it: it cannot be undone.
+pub(crate) fn about_object(
+    object: Key,
+    about: String,
+    action: Action,
+    changes: Vec<FieldChange>,
+    by: &Authorship,
+    now: SystemTime,
+) -> Change {
+    let mut entry = by.entry(about, action, now);
+    (entry.object, entry.changes) = (Some(object), changes);
+    Change::Audit(Box::new(entry))
+}
+
 /// Why a change is not undone.
 #[derive(Debug, PartialEq)]
 pub(crate) enum NotUndone {

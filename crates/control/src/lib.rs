@@ -53,6 +53,7 @@ mod metrics;
 mod objects;
 mod people;
 mod picture;
+mod promotion;
 mod registrations;
 mod rest;
 mod sources;
@@ -74,9 +75,9 @@ pub use registrations::Registrations;
 pub use rest::openapi;
 pub use sources::Standing;
 pub use store::{
-    Account, AccountId, AuditQuery, Change, Contents, Dependencies, Restored, Revision,
-    SqliteStore, Store, StoreError, StoredCredential, StoredObject, StoredToken, StoredUser,
-    Unreadable,
+    Account, AccountId, AuditQuery, BaseBefore, Change, Contents, Dependencies, Restored, Revision,
+    SqliteStore, Store, StoreError, StoredCredential, StoredObject, StoredPromotion, StoredToken,
+    StoredUser, Unreadable,
 };
 pub(crate) use tokens::TokenError;
 
@@ -85,6 +86,7 @@ use keyring::KeyringError;
 use ledger::Commit;
 use objects::ObjectChange;
 use people::People;
+use promotion::Promotions;
 use registrations::{Leases, Refusals};
 use statistics::{Statistics, trials::Trials};
 use status::Findings;
@@ -158,8 +160,13 @@ pub struct Control {
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
     people: Mutex<People>,
+    promotions: Mutex<Promotions>,
+    /// Held by whoever starts, goes on with, ends a promotion, or looks whether one has ended: one at a time.
+    promoting: tokio::sync::Mutex<()>,
     /// Wakes the driver: something changed that time alone would notice too late.
     nudge: Arc<Notify>,
+    /// What passed before this process was there, and after the one before it, nobody counted.
+    opened: Instant,
     /// How far the hub has got, for those who wait for a condition of it.
     progress: watch::Sender<u64>,
     /// The number of the latest change of a status.
@@ -234,7 +241,10 @@ impl Control {
             join_token: settings.join_token,
             tokens: Mutex::new(Tokens::new(contents.tokens)),
             people: Mutex::new(People::new(contents.accounts)),
+            promotions: Mutex::new(Promotions::new(contents.promotions)),
+            promoting: tokio::sync::Mutex::default(),
             nudge,
+            opened: now,
             progress: watch::Sender::new(0),
             status_changes: watch::Sender::new(0),
             ceiling: AtomicU64::new(ceiling),
@@ -251,6 +261,7 @@ impl Control {
         tokio::spawn(drive(Arc::downgrade(self), Arc::clone(&self.nudge)));
         tokio::spawn(count_seconds(Arc::downgrade(&self.statistics)));
         tokio::spawn(judging::judge(Arc::downgrade(self)));
+        tokio::spawn(promotion::follow(Arc::downgrade(self)));
     }
 
     /// The discovery service. Hands the registrations of before a restart to `registrations` first; called once,

@@ -29,6 +29,7 @@ mod objects;
 mod openapi;
 mod people;
 mod problem;
+mod promotion;
 mod statistics;
 mod tokens;
 mod undeclared;
@@ -88,6 +89,11 @@ fn endpoints() -> Vec<Endpoint> {
         of("/users/{name}/password", Everywhere(Admin), post(people::reset_password)),
         of("/api-tokens", Each(Viewer), get(people::api_tokens).post(people::create_api_token)),
         of("/api-tokens/{id}", Each(Viewer), delete(people::revoke_api_token)),
+        of("/promotions", Each(Viewer), get(promotion::list)),
+        of("/promotions/{namespace}/{name}", InPath(Viewer), get(promotion::read)),
+        of("/promotions/{namespace}/{name}", InPath(Operator), post(promotion::start)),
+        of("/promotions/{namespace}/{name}/next", InPath(Operator), post(promotion::next)),
+        of("/promotions/{namespace}/{name}/abandon", InPath(Operator), post(promotion::abandon)),
         of("/audit", Each(Viewer), get(audit::list)),
         of("/audit/{number}", Each(Viewer), get(audit::read)),
         of("/audit/{number}/undo", Each(Viewer), post(audit::undo)),

@@ -13,8 +13,10 @@ use api::{
 use lanes::Problem;
 use serde::{Deserialize, Serialize};
 
+mod promotion;
 mod sqlite;
 
+pub use promotion::{BaseBefore, StoredPromotion};
 pub use sqlite::{Restored, SqliteStore};
 
 /// Orders all changes of one store. Opaque text (`resourceVersion`) to everyone outside.
@@ -105,6 +107,13 @@ pub enum Change {
     },
     /// It may no longer.
     RemoveAccount(AccountId),
+    /// A promotion as it is now, in the place of the one before of its lane.
+    PutPromotion(Box<StoredPromotion>),
+    /// The promotion of a lane is told no more.
+    ForgetPromotion {
+        /// The lane's object.
+        lane: Key,
+    },
     /// Who changed what; what is too old, or too much, goes.
     Audit(Box<AuditEntry>),
     /// Instances of an application asked for names and addresses on a day.
@@ -264,6 +273,8 @@ pub struct Contents {
     pub tokens: Vec<StoredToken>,
     /// Users, sessions, tokens of the API. One that is spoilt is not good.
     pub accounts: Vec<Account>,
+    /// Promotions, those that have ended lately too. One that is spoilt is none.
+    pub promotions: Vec<StoredPromotion>,
     /// What applications call.
     pub dependencies: Vec<Dependencies>,
     /// What happened lately, in order.

@@ -31,6 +31,11 @@ pub(super) fn under(collection: &str, id: Option<&str>) -> String {
     }
 }
 
+/// The path of the promotion of a lane, by the lane's object, and of what is asked of it.
+pub(super) fn of_promotion(lane: &Key, then: &str) -> String {
+    format!("{PREFIX}/promotions/{}/{}{then}", segment(&lane.namespace), segment(&lane.name))
+}
+
 /// A note as its field is written.
 pub(super) fn note(note: &str) -> String {
     percent_encoding::utf8_percent_encode(note, percent_encoding::NON_ALPHANUMERIC).to_string()

@@ -125,6 +125,12 @@ impl Leases {
         self.by_node.values().filter_map(silence).collect()
     }
 
+    /// Which process holds the registration of an address; none where nobody registered it, or its release does not say.
+    pub(crate) fn process_at(&self, address: &SocketAddr) -> Option<&str> {
+        let lease = self.by_node.get(self.by_address.get(address)?)?;
+        Some(lease.process.as_str()).filter(|process| !process.is_empty())
+    }
+
     /// A stream was opened.
     pub(super) fn open(&mut self) -> StreamId {
         self.streams += 1;

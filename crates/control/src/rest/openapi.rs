@@ -4,7 +4,7 @@ use api::rest;
 use axum::{http::header, response::IntoResponse};
 use utoipa::OpenApi;
 
-use super::{actions, audit, installation, objects, people, statistics, tokens};
+use super::{actions, audit, installation, objects, people, promotion, statistics, tokens};
 
 /// The document as committed: pretty JSON with a final line end.
 pub fn openapi() -> String {
@@ -62,6 +62,11 @@ pub(super) async fn serve() -> impl IntoResponse {
         people::api_tokens,
         people::create_api_token,
         people::revoke_api_token,
+        promotion::list,
+        promotion::read,
+        promotion::start,
+        promotion::next,
+        promotion::abandon,
         audit::list,
         audit::read,
         audit::undo,

@@ -10,6 +10,7 @@ mod accounts;
 mod audit;
 mod copies;
 mod events;
+mod promotions;
 mod rows;
 mod tokens;
 
@@ -106,6 +107,17 @@ const MIGRATIONS: &[&str] = &[
         bytes     INTEGER NOT NULL,
         checksum  INTEGER NOT NULL,
         entry     TEXT    NOT NULL
+    ) STRICT;
+",
+    // The release before cannot read a lane that says whether it is paused either.
+    "
+    CREATE TABLE promotions (
+        -- Of the lane's object.
+        namespace TEXT    NOT NULL,
+        name      TEXT    NOT NULL,
+        body      TEXT    NOT NULL,
+        checksum  INTEGER NOT NULL,
+        PRIMARY KEY (namespace, name)
     ) STRICT;
 ",
 ];
@@ -289,6 +301,7 @@ impl Store for SqliteStore {
             self.read_registrations(&mut contents)?;
             contents.tokens = tokens::read(&self.connection)?;
             contents.accounts = accounts::read(&self.connection)?;
+            contents.promotions = promotions::read(&self.connection)?;
             contents.dependencies = rows::dependencies(&self.connection)?;
             contents.events = events::read(&self.connection)?;
             Ok(contents)
@@ -344,6 +357,10 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
             accounts::put(transaction, account, *only_there)
         }
         Change::RemoveAccount(id) => accounts::remove(transaction, id),
+        Change::PutPromotion(promotion) => promotions::put(transaction, promotion),
+        Change::ForgetPromotion { lane } => {
+            promotions::remove(transaction, &lane.namespace, &lane.name)
+        }
         Change::Audit(entry) => audit::add(transaction, entry),
         Change::Depend(dependencies) => rows::depend(transaction, dependencies),
         Change::ForgetDependencies(dependencies) => {

@@ -9,6 +9,7 @@ mod grpc_routes;
 mod harness;
 mod older_gateways;
 mod people;
+mod promotion;
 mod registrations;
 mod rest;
 mod scale;

@@ -175,6 +175,14 @@ async fn lanes_are_told_by_share_beside_base_and_by_calls() {
         (&share["lanes"][1]["lane"], &share["lanes"][1]["expected"]),
         (&"".into(), &0.75.into())
     );
+    // While it is paused its share is base's.
+    let path = "/api/v1alpha1/namespaces/default/lanes/trade-gray";
+    let paused = r#"{"spec": {"entry": {"paused": true}}}"#;
+    let kind = "application/merge-patch+json";
+    assert_eq!(call_with(rest, "PATCH", path, kind, paused).await.0, 200);
+    let share = until(rest, "share?group=trade", 32).await;
+    let expected = [&share["lanes"][0]["expected"], &share["lanes"][1]["expected"]];
+    assert_eq!(expected, [&0.0.into(), &1.0.into()], "{share}");
 
     let compared = until(rest, "compare?group=trade&lane=gray", 40).await;
     let a = &compared["applications"][0];

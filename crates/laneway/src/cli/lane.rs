@@ -15,6 +15,7 @@ use api::{
 use clap::Subcommand;
 use serde_json::{Value, json};
 
+mod promote;
 mod verdict;
 
 use super::{
@@ -62,6 +63,9 @@ pub(crate) enum Action {
     /// Whether the lane is worse than base, and because of which application. Exit code 0: no worse; 3: worse; 4: too little
     /// traffic to say
     Verdict(verdict::Verdict),
+    /// Make a lane's version that of base, step by step: begins, or shows how it stands and what must hold before the next
+    /// step. Changes no workload: of the lane it changes entry.paused, and at the end deletes it
+    Promote(promote::Promote),
     /// Change the share of requests of a lane by ratio
     Ratio {
         /// The lane
@@ -109,6 +113,7 @@ pub(crate) async fn run(verb: Actions<Action>) -> anyhow::Result<ExitCode> {
             let what = format!("at {percent}%");
             change(&client, &lane, namespace, &patch, &what, patience).await
         }
+        Action::Promote(promote) => promote::run(&client, &promote, namespace).await,
         Action::Verdict(verdict) => verdict::run(&client, &verdict, namespace).await,
         Action::Status { lane, output } => {
             let lane = find_lane(&client, &lane, namespace).await?;

@@ -5,6 +5,7 @@ mod confirmed;
 mod day;
 mod lanes;
 mod people;
+mod promote;
 mod refusals;
 mod resources;
 mod tokens;

@@ -113,7 +113,8 @@ fn lane_from(lane: v1::Lane) -> Result<LaneSpec, NotUnderstood> {
     Ok(LaneSpec {
         tag: tag("lane.tag", &lane.tag)?,
         enabled: lane.enabled,
-        admitting: lane.admitting,
+        // Nobody of ours says both.
+        admitting: lane.admitting && !lane.paused,
         paused: lane.paused,
         priority: lane.priority,
         entry,

@@ -358,6 +358,11 @@ fn a_paused_lane_admits_nobody_at_releases_that_do_not_know_what_that_is() {
     group.lanes[0].paused = true;
     let wire = group_to(&group).lanes.remove(0);
     assert_eq!((wire.enabled, wire.admitting, wire.paused), (true, false, true));
+    // What says both says the same when it is told on.
+    let mut both = group_to(&group);
+    both.lanes[0].admitting = true;
+    let read = group_from(both).unwrap();
+    assert_eq!(group_from(group_to(&read)), Ok(read));
 }
 
 fn simple_group() -> GroupSpec {

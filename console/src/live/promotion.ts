@@ -1,0 +1,14 @@
+// Promoting a lane: what is asked of the control plane, which keeps where it stands.
+import { type Promotion, type PromotionStep, send } from "../api/client";
+
+/** The object of a lane that is promoted, or may be. */
+export interface Of {
+  namespace: string;
+  name: string;
+}
+
+export const promotionPath = ({ namespace, name }: Of, then = "") => `/promotions/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}${then}`;
+
+export const startPromotion = (of: Of) => send<Promotion>("POST", promotionPath(of), {});
+export const abandonPromotion = (of: Of) => send<Promotion>("POST", promotionPath(of, "/abandon"), {});
+export const goOnPromoting = (of: Of, step: PromotionStep, confirm: readonly string[]) => send<Promotion>("POST", promotionPath(of, "/next"), { step, confirm });
