@@ -364,12 +364,12 @@ describe("a lane that goes on to base", () => {
     await page.getByText("trade/gray is paused").waitFor();
     await page.getByText(/Live on (\d) of \1 data planes, \d+ ms/).waitFor();
     assert.match(await canary(), /^A\[/, "acknowledged everywhere is effective everywhere");
-    await page.getByText("Paused at the entrance").waitFor();
-    await accessible(page, "paused");
-    if (shots) await page.screenshot({ path: `${shots}/paused.png`, fullPage: true });
     await page.getByRole("button", { name: "Undo" }).click();
     await until("the lane takes requests again", async () => (await canary()).startsWith("Agray"));
     await page.getByRole("button", { name: "Pause" }).click();
+    await page.getByText("Paused at the entrance").waitFor();
+    await accessible(page, "paused");
+    if (shots) await page.screenshot({ path: `${shots}/paused.png`, fullPage: true });
     await page.goto("/lanes/trade");
     await page.getByRole("rowheader").getByText("Paused · header canary == gray").waitFor();
     // Who edits the rule does not open the lane by that.

@@ -47,7 +47,7 @@ export function stepTitle(step: PromotionStep): string {
 export function stepText(step: PromotionStep): string {
   switch (step) {
     case "verdict":
-      return t("The lane is no worse than base.");
+      return t("The lane is to be no worse than base.");
     case "base":
       return t("Deploy the version that the lane runs to base, with the tools you deploy with. Keep the lane: its requests stay where they are meanwhile.");
     case "health":

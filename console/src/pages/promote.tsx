@@ -136,7 +136,7 @@ function Going({ known, of }: { known: Promotion; of: Of }) {
   return (
     <>
       <section className="panel" aria-label={t("Steps")}>
-        <div className="body">
+        <div className="body column wide">
           <p className="second">{t("Begun by {who}. Applications: {x}", { who: promotion.startedBy.name, x: promotion.applications.join(", ") })}</p>
           <ol className="way">
             {promotion.steps.map((it, index) => (
@@ -175,7 +175,7 @@ function Step({ step, number, state, confirmed = [], children }: { step: Promoti
   return (
     <li className={state} aria-current={state === "current" ? "step" : undefined}>
       <i aria-hidden="true">{state === "done" ? <Icon name="check" /> : number}</i>
-      <div className="column wide">
+      <div className="column">
         <h2>
           {stepTitle(step)}
           {state === "done" && <span className="unseen">{t("done")}</span>}

@@ -421,7 +421,7 @@ export const zh = {
   "The lane group was created, its lane was not": "泳道组已创建，其泳道未创建",
   "The lane is disabled.": "泳道已关闭。",
   "The lane is empty": "泳道已排空",
-  "The lane is no worse than base.": "泳道不劣于基线。",
+  "The lane is to be no worse than base.": "泳道应不劣于基线。",
   "The lane is paused: who would have entered it meets the same version in base. What is in it finishes there.": "泳道已暂停：原应进入泳道的请求在基线访问相同版本；已在泳道中的请求在其中完成。",
   "The lane needs a tag of its own.": "请为泳道填写唯一的标签。",
   "The lane needs a tag.": "请填写泳道标签。",

@@ -196,9 +196,7 @@ impl Control {
             hub.begin_unused(contents.is_new(), contents.doubted);
         }
         let (restored, spoilt_registrations) = read_registrations(&contents);
-        for Unreadable { name, problem, .. } in &contents.unreadable {
-            tracing::error!(object = name, %problem, "a stored object cannot be read; data planes keep what they hold of it");
-        }
+        tell_unreadable(&contents.unreadable);
         hub.restore_dependencies(&contents.dependencies);
         hub.restore_events(contents.events.clone(), now);
         hub.begin_without(contents.unreadable.clone(), !spoilt_registrations.is_empty());
@@ -573,6 +571,12 @@ fn by_object(findings: &[Finding]) -> Findings {
         by_object.entry(finding.object.clone()).or_default().push(finding.clone());
     }
     by_object
+}
+
+fn tell_unreadable(unreadable: &[Unreadable]) {
+    for Unreadable { name, problem, .. } in unreadable {
+        tracing::error!(object = name, %problem, "a stored object cannot be read; data planes keep what they hold of it");
+    }
 }
 
 /// What private keys are sealed under, by the settings.

@@ -181,8 +181,8 @@ async fn lanes_are_told_by_share_beside_base_and_by_calls() {
     let kind = "application/merge-patch+json";
     assert_eq!(call_with(rest, "PATCH", path, kind, paused).await.0, 200);
     let share = until(rest, "share?group=trade", 32).await;
-    let expected = [&share["lanes"][0]["expected"], &share["lanes"][1]["expected"]];
-    assert_eq!(expected, [&0.0.into(), &1.0.into()], "{share}");
+    let expected = [0, 1].map(|lane: usize| share["lanes"][lane]["expected"].as_f64());
+    assert_eq!(expected, [Some(0.0), Some(1.0)], "{share}");
 
     let compared = until(rest, "compare?group=trade&lane=gray", 40).await;
     let a = &compared["applications"][0];
