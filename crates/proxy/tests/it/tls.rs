@@ -25,7 +25,6 @@ use crate::world::{
     Instance, Proxy, Wire, World, eventually, field, get, listener, status, within,
 };
 
-mod flood;
 mod outdated;
 mod passing;
 
