@@ -12,6 +12,9 @@ pub(crate) const BUFFER_BYTES: usize = 16 * 1024;
 /// Bytes of a receive buffer for long bodies: fewer system calls per megabyte.
 pub(crate) const LARGE_BUFFER_BYTES: usize = 64 * 1024;
 
+/// Room at least in a buffer to write to: almost every head, and a small body with it.
+const WRITE_BUFFER_BYTES: usize = 2048;
+
 /// Buffers of either kind kept for reuse per thread: what some hundred concurrent requests use, 4 MiB.
 const BUFFERS_KEPT_MAX: usize = 256;
 
@@ -189,15 +192,14 @@ impl Buffers {
     }
 
     pub(crate) fn take_write(&self) -> Vec<u8> {
-        self.write.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(2048))
+        self.write.borrow_mut().pop().unwrap_or_else(|| Vec::with_capacity(WRITE_BUFFER_BYTES))
     }
 
     pub(crate) fn give_write(&self, mut bytes: Vec<u8>) {
         let mut shelf = self.write.borrow_mut();
-        if shelf.len() < BUFFERS_KEPT_MAX
-            && bytes.capacity() <= BUFFER_BYTES
-            && bytes.capacity() > 0
-        {
+        // A smaller one would have to grow again and again, whoever takes it.
+        let is_usual = (WRITE_BUFFER_BYTES..=BUFFER_BYTES).contains(&bytes.capacity());
+        if is_usual && shelf.len() < BUFFERS_KEPT_MAX {
             bytes.clear();
             shelf.push(bytes);
         }
@@ -229,5 +231,11 @@ mod tests {
         buffers.give(Buffer::with_bytes(1));
         buffers.give(Buffer::with_bytes(BUFFER_BYTES));
         assert_eq!((buffers.receive.borrow().len(), buffers.large.borrow().len()), (1, 0));
+        for bytes in [0, 1, WRITE_BUFFER_BYTES - 1, BUFFER_BYTES + 1] {
+            buffers.give_write(Vec::with_capacity(bytes));
+        }
+        assert_eq!(buffers.write.borrow().len(), 0);
+        buffers.give_write(buffers.take_write());
+        assert_eq!(buffers.write.borrow().len(), 1);
     }
 }

@@ -118,6 +118,7 @@ impl<'c> Driver<'c> {
     fn take_in(&mut self) {
         let mut session = self.session.borrow_mut();
         let now_ms = self.worker.deadlines.now_ms();
+        session.lend(&self.worker.buffers);
         match session.receive(self.received.filled(), &self.worker.buffers, now_ms) {
             Ok(bytes) => self.received.consume(bytes),
             Err(fatal) => {
@@ -145,11 +146,7 @@ impl<'c> Driver<'c> {
                     self.worker.buffers.give_write(session.take_out(Vec::new()));
                     return Ok(has_moved);
                 }
-                let memory = match std::mem::take(&mut self.sending) {
-                    memory if memory.capacity() > 0 => memory,
-                    _ => self.worker.buffers.take_write(),
-                };
-                self.sending = session.take_out(memory);
+                self.sending = session.take_out(std::mem::take(&mut self.sending));
                 self.worker.recorder.add(Count::BytesSent, self.sending.len() as u64);
             }
             match self.connection.poll_send_some(context, &self.sending[self.sent..]) {

@@ -85,10 +85,12 @@ impl<'c> Incoming<'c> {
         if !self.is_framed {
             let data_bytes = buffer.filled().len();
             self.append_trailers(&trailers, &mut buffer);
+            self.worker.buffers.give_write(trailers);
             return Piece::with_trailers(buffer, data_bytes);
         }
         buffer.append(b"0\r\n");
         self.append_trailers(&trailers, &mut buffer);
+        self.worker.buffers.give_write(trailers);
         buffer.append(b"\r\n");
         Piece::whole(buffer)
     }

@@ -2,7 +2,7 @@
 //! for requests to instances.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, RefCell, RefMut},
     future::poll_fn,
     task::{Context, Poll, Waker},
     time::Duration,
@@ -11,7 +11,7 @@ use std::{
 use super::{
     error::Code,
     hpack,
-    session::{Lost, SharedSession},
+    session::{Lost, Session, SharedSession},
 };
 use crate::{exchange::sides::Piece as _, h1::piece::Piece, worker::Worker};
 
@@ -59,11 +59,16 @@ impl<'c> Outgoing<'c> {
         }
     }
 
+    /// The session, with memory to write to.
+    fn session(&self) -> RefMut<'_, Session> {
+        let mut session = self.session.borrow_mut();
+        session.lend(&self.worker.buffers);
+        session
+    }
+
     /// Sends a block of fields.
     pub(crate) async fn send_head(&self, block: Vec<u8>, ends: bool) -> Result<(), Stopped> {
-        let sent = poll_fn(|context| {
-            self.session.borrow_mut().poll_send_head(self.id, context, &block, ends)
-        });
+        let sent = poll_fn(|context| self.session().poll_send_head(self.id, context, &block, ends));
         let sent = self.in_time(sent).await;
         self.has_ended.set(ends && sent.is_ok());
         self.worker.buffers.give_write(block);
@@ -73,9 +78,7 @@ impl<'c> Outgoing<'c> {
     /// Sends part of a body.
     pub(crate) async fn send_data(&self, mut data: &[u8], ends: bool) -> Result<(), Stopped> {
         while !data.is_empty() || ends {
-            let sent = poll_fn(|context| {
-                self.session.borrow_mut().poll_send(self.id, context, data, ends)
-            });
+            let sent = poll_fn(|context| self.session().poll_send(self.id, context, data, ends));
             let bytes = self.in_time(sent).await?;
             if bytes == data.len() {
                 self.has_ended.set(ends);
@@ -119,7 +122,7 @@ impl<'c> Outgoing<'c> {
     pub(crate) fn end(&self, block: Vec<u8>) {
         if !self.has_ended.get() {
             let mut context = Context::from_waker(Waker::noop());
-            let mut session = self.session.borrow_mut();
+            let mut session = self.session();
             let sent = session.poll_send_head(self.id, &mut context, &block, true);
             let is_sent = matches!(sent, Poll::Ready(Ok(())));
             // What still comes of the client is of no use to anybody.

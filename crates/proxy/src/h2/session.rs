@@ -172,6 +172,13 @@ impl Session {
         }
     }
 
+    /// Lends it memory to write what is to be sent to, where it has none: while it waits it has none.
+    pub(crate) fn lend(&mut self, buffers: &Buffers) {
+        if self.out.capacity() == 0 {
+            self.out = buffers.take_write();
+        }
+    }
+
     /// What is to be sent. Whoever takes it calls [`Self::sent`] when it has gone.
     pub(crate) fn take_out(&mut self, memory: Vec<u8>) -> Vec<u8> {
         debug_assert!(memory.is_empty(), "all of it is frames");

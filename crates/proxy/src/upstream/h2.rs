@@ -560,7 +560,11 @@ impl Call<'_> {
             let value = grpc::timeout_value(left);
             hpack::write_field(b"grpc-timeout", value.as_bytes(), &mut message.block);
         }
-        let opened = self.session.borrow_mut().open(&message.block, message.is_head, is_all);
+        let opened = {
+            let mut session = self.session.borrow_mut();
+            session.lend(&self.worker.buffers);
+            session.open(&message.block, message.is_head, is_all)
+        };
         message.block.truncate(block_bytes);
         let id = opened.ok_or_else(Self::unusable)?;
         self.is_head.set(message.is_head);
@@ -612,6 +616,7 @@ impl Call<'_> {
             }
             _ => received.append(&read.text),
         }
+        self.worker.buffers.give_write(read.text);
         let is_whole =
             head.advance(received.filled(), self.is_head.get()).map_err(Kind::AnswerHead)?;
         debug_assert!(is_whole, "a head in HTTP/2 is whole");

@@ -121,7 +121,7 @@ impl Session {
             }
             let Some(payload) = rest[HEAD_BYTES..].get(..head.bytes) else { break };
             rest = &rest[HEAD_BYTES + head.bytes..];
-            match self.frame(&head, payload) {
+            match self.frame(&head, payload, buffers) {
                 Ok(()) => {}
                 Err(Wrong::Connection(fatal)) => return Err(fatal),
                 Err(Wrong::Stream(code)) => self.end_stream_early(head.stream, code)?,
@@ -145,12 +145,12 @@ impl Session {
         }
     }
 
-    fn frame(&mut self, head: &FrameHead, payload: &[u8]) -> Result<(), Wrong> {
+    fn frame(&mut self, head: &FrameHead, payload: &[u8], buffers: &Buffers) -> Result<(), Wrong> {
         match head.kind {
             // Read where they begin, since they need not be whole.
             Kind::Data => Ok(()),
-            Kind::Headers => self.headers(head, payload),
-            Kind::Continuation => self.continuation(head, payload),
+            Kind::Headers => self.headers(head, payload, buffers),
+            Kind::Continuation => self.continuation(head, payload, buffers),
             Kind::Priority => {
                 self.guard.frame()?;
                 self.priority(head, payload)
@@ -300,7 +300,12 @@ impl Session {
 
     // Heads.
 
-    fn headers(&mut self, head: &FrameHead, payload: &[u8]) -> Result<(), Wrong> {
+    fn headers(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        buffers: &Buffers,
+    ) -> Result<(), Wrong> {
         if head.stream == 0 || head.stream.is_multiple_of(2) {
             return Err(Fatal::protocol("a head of a stream that cannot exist").into());
         }
@@ -324,7 +329,7 @@ impl Session {
         let block = &rest[..block_bytes];
         let ends_stream = head.has(flag::END_STREAM);
         if head.has(flag::END_HEADERS) {
-            self.head(head.stream, ends_stream, block)?;
+            self.head(head.stream, ends_stream, block, buffers)?;
         } else {
             self.receiving.block =
                 Some(Block { stream: head.stream, ends_stream, bytes: block.to_vec() });
@@ -333,7 +338,12 @@ impl Session {
         if depends_on_itself { Err(Wrong::Stream(Code::Protocol)) } else { Ok(()) }
     }
 
-    fn continuation(&mut self, head: &FrameHead, payload: &[u8]) -> Result<(), Wrong> {
+    fn continuation(
+        &mut self,
+        head: &FrameHead,
+        payload: &[u8],
+        buffers: &Buffers,
+    ) -> Result<(), Wrong> {
         self.guard.frame()?;
         let Some(mut block) = self.receiving.block.take() else { return Ok(()) };
         if block.bytes.len() + payload.len() > BLOCK_BYTES_MAX {
@@ -341,14 +351,20 @@ impl Session {
         }
         block.bytes.extend_from_slice(payload);
         if head.has(flag::END_HEADERS) {
-            return self.head(block.stream, block.ends_stream, &block.bytes);
+            return self.head(block.stream, block.ends_stream, &block.bytes, buffers);
         }
         self.receiving.block = Some(block);
         Ok(())
     }
 
     /// A whole head of a stream: the request's, an answer's, or trailers.
-    fn head(&mut self, id: u32, ends_stream: bool, block: &[u8]) -> Result<(), Wrong> {
+    fn head(
+        &mut self,
+        id: u32,
+        ends_stream: bool,
+        block: &[u8],
+        buffers: &Buffers,
+    ) -> Result<(), Wrong> {
         let is_new = !self.is_client && id > self.last_stream;
         if self.is_client && id > self.last_stream {
             return Err(Fatal::protocol("an answer to nothing").into());
@@ -359,7 +375,7 @@ impl Session {
             Some(_) => HeadKind::Trailers,
             None => HeadKind::Request,
         };
-        let mut reader = HeadReader::new(kind, Vec::new());
+        let mut reader = HeadReader::new(kind, buffers.take_write());
         let decoded = self.decoder.decode(block, |name, value| reader.read(name, value));
         decoded.map_err(|_| Fatal::new(Code::Compression, "a head that cannot be decoded"))?;
         if is_new && !self.admit(id)? {

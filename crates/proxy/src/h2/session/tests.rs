@@ -157,6 +157,40 @@ fn code(result: Result<(), Fatal>) -> Code {
 }
 
 #[test]
+fn memory_is_lent_to_whoever_has_something_to_say_and_does_not_grow() {
+    let (mut client, mut server) = (Side::client(), Side::greeted());
+    // What a connection begins with has gone, and its memory with it.
+    drop(client.session.take_out(Vec::new()));
+    let mut block = Vec::new();
+    for (name, value) in [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":path", "/"),
+        (":authority", "a"),
+        ("x-long", &"x".repeat(300)),
+    ] {
+        write_field(name.as_bytes(), value.as_bytes(), &mut block);
+    }
+    let usual = client.buffers.take_write();
+    let (memory, bytes) = (usual.as_ptr(), usual.capacity());
+    client.buffers.give_write(usual);
+    client.session.lend(&client.buffers);
+    client.session.open(&block, false, true).unwrap();
+    let said = client.session.take_out(Vec::new());
+    assert_eq!((said.as_ptr(), said.capacity()), (memory, bytes));
+
+    let usual = server.buffers.take_write();
+    let (memory, bytes) = (usual.as_ptr(), usual.capacity());
+    server.buffers.give_write(usual);
+    server.take_in(&said).unwrap();
+    let id = server.session.next_request().unwrap();
+    let Poll::Ready(Ok(head)) = server.session.poll_head(id, &mut no_waker()) else {
+        panic!("a head has come");
+    };
+    assert_eq!((head.text.as_ptr(), head.text.capacity()), (memory, bytes));
+}
+
+#[test]
 fn requests_and_answers_pass_in_parts_of_any_size() {
     for part in [1, 7, 100, 1_000_000] {
         let (mut client, mut server) = (Side::client(), Side::server());
