@@ -12,6 +12,7 @@ const PAGES = {
   lanes: ["/lanes", "rollout"],
   group: ["/lanes/trade", "spring-cloud-b"],
   lane: ["/lanes/trade/gray", "Live on 6 of 6 data planes", "6 / 6 个数据面已生效"],
+  promote: ["/lanes/trade/gray/promote", "Begin to promote", "开始转为基线"],
   "edit-content": ["/lanes/trade/gray?edit=rule", "curl -H 'canary: gray'"],
   "edit-ratio": ["/lanes/rollout/gray?edit=rule", "70 %"],
   "new-lane-group": ["/new/lane-group", "Spring Cloud Gateway"],
