@@ -1,6 +1,10 @@
 //! An unmodified Spring Boot application under `laneway-agent.jar`, with no sidecar beside it: whom it calls through
 //! Spring Cloud LoadBalancer is decided by the lanes of each request.
 #![allow(clippy::unwrap_used, reason = "a failed expectation is a failed test")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "tests are told what is there; settings are the binary's"
+)]
 
 use std::{
     path::{Path, PathBuf},
