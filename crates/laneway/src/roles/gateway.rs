@@ -92,13 +92,8 @@ async fn serve(
                             admin.stop().await;
                             running.drain_beside_successor(drain).await;
                         };
-                        let ended = process::end_beside_successor(
-                            &mut signals,
-                            &process,
-                            succeeded,
-                            ending,
-                        );
-                        return Ok(ended.await);
+                        let end = process::end_beside_successor;
+                        return Ok(end(&mut signals, &process, succeeded, ending).await);
                     }
                 }
             }

@@ -178,7 +178,8 @@ fn ended(mut child: Child) -> io::Result<oneshot::Receiver<ExitStatus>> {
     let (told, ended) = oneshot::channel();
     std::thread::Builder::new().name("successor".to_owned()).spawn(move || {
         if let Ok(status) = child.wait() {
-            drop(told.send(status));
+            // Whoever waited may have ended.
+            let _ = told.send(status);
         }
     })?;
     Ok(ended)
