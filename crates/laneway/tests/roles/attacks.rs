@@ -33,7 +33,7 @@ const BODY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Attackers at a time, for at least as long as this. Each begins a connection so often: what is measured is what an
 /// attack costs that is ended, not how many connections a machine can open.
 const ATTACKERS: usize = 2;
-const ATTACKED_FOR: Duration = Duration::from_secs(1);
+pub(crate) const ATTACKED_FOR: Duration = Duration::from_secs(1);
 const EVERY: Duration = Duration::from_millis(100);
 
 /// Requests per second of everybody else.
@@ -359,7 +359,10 @@ fn forget_peak(process: &Process) -> Result<()> {
 }
 
 /// Everybody else's requests, all of them answered right: how long their slowest but one in a hundred took.
-fn others(address: &str, meanwhile: impl FnOnce() -> Result<u64>) -> Result<(Duration, u64)> {
+pub(crate) fn others(
+    address: &str,
+    meanwhile: impl FnOnce() -> Result<u64>,
+) -> Result<(Duration, u64)> {
     let load = Load::start(Profile {
         address: address.to_owned(),
         rate: OTHERS_PER_SECOND,
@@ -381,8 +384,14 @@ fn others(address: &str, meanwhile: impl FnOnce() -> Result<u64>) -> Result<(Dur
     Ok((took[took.len() * 99 / 100], said))
 }
 
+/// Nothing, for as long as an attack takes.
+pub(crate) fn quiet() -> Result<u64> {
+    wait::pause(ATTACKED_FOR);
+    Ok(0)
+}
+
 /// Two services, so that an instance under attack is not that of others.
-fn resources(sandbox: &Sandbox) -> String {
+pub(crate) fn resources(sandbox: &Sandbox, gateway: &str) -> String {
     let (attacked, of_others) = (sandbox.endpoint(3, 8080), sandbox.endpoint(4, 8080));
     format!(
         "---
@@ -394,25 +403,25 @@ spec:
     services:
     - {{name: sc-C, application: app-c, instances: [{{address: '{attacked}'}}]}}
     - {{name: sc-D, application: app-d, instances: [{{address: '{of_others}'}}]}}
-{}{}{GATEWAY}",
+{}{}{gateway}",
         sample::routed("c", "fixed"),
         sample::routed("d", "fixed")
     )
 }
 
-fn application(sandbox: &Sandbox, label: &str, host: u8) -> Result<Process> {
+pub(crate) fn application(sandbox: &Sandbox, label: &str, host: u8) -> Result<Process> {
     let mut command = Command::new(testkit::application::program()?);
     command.args([label, &sandbox.endpoint(host, 8080)]);
     Process::start(label, &mut command, sandbox.directory())
 }
 
 #[allow(clippy::disallowed_methods, reason = "who names a binary names the one for users")]
-fn slack() -> Duration {
+pub(crate) fn slack() -> Duration {
     if std::env::var_os("LANEWAY_BINARY").is_some() { SLACK } else { SLACK_OF_DEBUG }
 }
 
 /// A gateway that waits for nobody for long.
-fn gateway(sandbox: &Sandbox) -> Result<Process> {
+pub(crate) fn gateway(sandbox: &Sandbox) -> Result<Process> {
     let (listen, admin) = (sandbox.gateway_address(), sandbox.endpoint(1, 15020));
     let control = sandbox.discovery_address();
     let patience = BODY_TIMEOUT.as_secs().to_string();
@@ -428,15 +437,11 @@ fn attacks_in_http2_are_kept_little_of_and_hinder_nobody() -> Result<()> {
     let sandbox = sandbox()?;
     let _applications = [application(&sandbox, "C", 3)?, application(&sandbox, "D", 4)?];
     let _control = sandbox.control(&[])?;
-    sandbox.apply(&resources(&sandbox))?;
+    sandbox.apply(&resources(&sandbox, GATEWAY))?;
     let gateway = gateway(&sandbox)?;
     let address = sandbox.gateway_address();
     answers(&address, "/c", 200, "C[")?;
     answers(&address, "/d", 200, "D[")?;
-    let quiet = || {
-        wait::pause(ATTACKED_FOR);
-        Ok(0)
-    };
     // What a gateway fills once, it has filled.
     others(&address, quiet)?;
     for attack in attacks() {

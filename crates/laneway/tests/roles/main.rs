@@ -12,6 +12,7 @@ mod data_planes;
 mod door;
 mod drain;
 mod full_disk;
+mod handshakes;
 mod https;
 mod listeners;
 mod lossy;
