@@ -14,6 +14,7 @@ import java.util.Collections;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.logging.Handler;
 import java.util.logging.LogRecord;
 import java.util.logging.Logger;
@@ -69,7 +70,7 @@ class SettingsTest {
                     new Instance("10.0.0.1", 80, Collections.<String, String>emptyMap(), "base"),
                     new Instance("10.0.0.2", 80, Collections.singletonMap("laneway.io/tag", "gray"), "gray"));
             assertEquals(registered.subList(0, 1),
-                    Bridge.router().allowed("sc-b", registered, Collections.<String, String>emptyMap()));
+                    Bridge.router().allowed("sc-b", registered, Collections.<String, String>emptyMap(), new AtomicReference<>()));
             assertEquals(Collections.singletonMap("laneway.io/tag", "gray"),
                     Bridge.router().registration(Collections.<String, String>emptyMap()));
         } finally {

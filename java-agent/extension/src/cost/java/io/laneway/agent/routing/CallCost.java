@@ -88,6 +88,8 @@ public class CallCost {
                 return Flux.just(all);
             }
         };
+        // As a load balancer's cache asks for it.
+        LoadBalancing.seen(supplier, supplier.get()).blockFirst();
         request = (lane.equals("base") ? Baggage.empty() : Baggage.builder().put("lane.trade", lane).build()).makeCurrent();
     }
 
@@ -130,8 +132,9 @@ public class CallCost {
         }
 
         @Override
-        public List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried) {
-            return router.allowed(view, service, registered, carried);
+        public List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried,
+                AtomicReference<Object> memo) {
+            return router.allowed(view, service, registered, carried, memo);
         }
 
         @Override

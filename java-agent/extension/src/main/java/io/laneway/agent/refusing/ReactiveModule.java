@@ -7,6 +7,9 @@ import java.util.List;
 
 /** Spring's reactive web applications: WebFlux, and Spring Cloud Gateway. */
 public class ReactiveModule extends AdapterModule {
+    /** The class whose method is added to. */
+    public static final String TRANSFORMED = ReactiveInstrumentation.ADAPTER;
+
     /** Called by the agent, once. */
     public ReactiveModule() {
         super("laneway-spring-webflux", ReactiveInstrumentation.ADAPTER, "io.laneway.agent.refusing.RefusingReactive");

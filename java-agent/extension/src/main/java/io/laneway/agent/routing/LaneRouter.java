@@ -74,28 +74,50 @@ public final class LaneRouter implements Router {
     }
 
     @Override
-    public List<Instance> allowed(String name, List<Instance> registered, Map<String, String> carried) {
+    public List<Instance> allowed(String name, List<Instance> registered, Map<String, String> carried, AtomicReference<Object> memo) {
         return follower == null
                 ? OwnTags.allowed(registered, carried)
-                : allowed(follower.view(), name, registered, carried);
+                : allowed(follower.view(), name, registered, carried, memo);
     }
 
-    List<Instance> allowed(View view, String name, List<Instance> registered, Map<String, String> carried) {
+    List<Instance> allowed(View view, String name, List<Instance> registered, Map<String, String> carried,
+            AtomicReference<Object> memo) {
         String lower = name.toLowerCase(Locale.ROOT);
         Service service = view.service(lower);
         if (service == null) {
             return unknown(view, name, registered, carried);
         }
         Choice choice = choose(view, service, endpoint -> false, carried);
-        Map<String, Instance> known = new HashMap<>();
-        for (Instance instance : registered) {
-            known.put(Addresses.canonical(instance.host, instance.port), instance);
-        }
-        List<Instance> allowed = new ArrayList<>();
+        Map<String, Instance> known = known(registered, memo);
+        List<Instance> allowed = new ArrayList<>(choice.endpoints.size());
         for (Endpoint endpoint : choice.endpoints) {
             allowed.add(asKnown(endpoint, known));
         }
         return allowed;
+    }
+
+    /** By address, in its one spelling. */
+    private static final class Known {
+        final List<Instance> registered;
+        final Map<String, Instance> byAddress = new HashMap<>();
+
+        Known(List<Instance> registered) {
+            this.registered = registered;
+            for (Instance instance : registered) {
+                byAddress.put(Addresses.canonical(instance.host, instance.port), instance);
+            }
+        }
+    }
+
+    /** Found out anew where the list is another one than that of {@code memo}. It is never changed. */
+    private static Map<String, Instance> known(List<Instance> registered, AtomicReference<Object> memo) {
+        Object last = memo.get();
+        if (last instanceof Known && ((Known) last).registered == registered) {
+            return ((Known) last).byAddress;
+        }
+        Known fresh = new Known(registered);
+        memo.set(fresh);
+        return fresh.byAddress;
     }
 
     @Override

@@ -11,9 +11,11 @@ import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
+import java.util.Objects;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
+import java.util.concurrent.atomic.AtomicReference;
 import org.springframework.cloud.client.DefaultServiceInstance;
 import org.springframework.cloud.client.ServiceInstance;
 import org.springframework.cloud.client.loadbalancer.DefaultResponse;
@@ -36,6 +38,8 @@ public final class LoadBalancing {
 
     /** By service, what a supplier last had before anything was taken from it. */
     private static final Map<String, List<ServiceInstance>> ALL = new ConcurrentHashMap<>();
+    /** By service, the last list that was decided on. */
+    private static final Map<String, Offered> OFFERED = new ConcurrentHashMap<>();
     /** Where registries write tags, for the one of an instance that no registry knows. */
     private static final String[] TAGS = {"laneway.io/tag", "alicloud.service.tag"};
 
@@ -107,12 +111,13 @@ public final class LoadBalancing {
                 return response;
             }
             String service = chosen.getServiceId();
-            List<ServiceInstance> all = new ArrayList<>(ALL.getOrDefault(lower(service), Collections.emptyList()));
-            // The one that was chosen is the one that is kept, of several with one address.
-            all.remove(chosen);
-            all.add(chosen);
+            List<ServiceInstance> all = ALL.getOrDefault(lower(service), Collections.emptyList());
+            if (!all.contains(chosen)) {
+                all = new ArrayList<>(all);
+                all.add(chosen);
+            }
             List<ServiceInstance> allowed = allowed(router, service, all, carried);
-            if (allowed.contains(chosen)) {
+            if (isAmong(allowed, chosen)) {
                 return response;
             }
             return allowed.isEmpty()
@@ -124,17 +129,22 @@ public final class LoadBalancing {
         }
     }
 
+    /** Of several with one address the one that was chosen is kept. */
+    private static boolean isAmong(List<ServiceInstance> allowed, ServiceInstance chosen) {
+        for (ServiceInstance one : allowed) {
+            if (one == chosen || one.getPort() == chosen.getPort() && Objects.equals(one.getHost(), chosen.getHost())) {
+                return true;
+            }
+        }
+        return false;
+    }
+
     private static List<ServiceInstance> allowed(
             Router router, String service, List<ServiceInstance> list, Map<String, String> carried) {
         try {
-            List<Instance> registered = new ArrayList<>(list.size());
-            for (ServiceInstance one : list) {
-                Map<String, String> metadata = one.getMetadata();
-                registered.add(new Instance(one.getHost(), one.getPort(),
-                        metadata == null ? Collections.<String, String>emptyMap() : metadata, one));
-            }
-            List<Instance> allowed = router.allowed(service, registered, carried);
-            if (allowed == registered) {
+            Offered offered = offered(service, list);
+            List<Instance> allowed = router.allowed(service, offered.registered, carried, offered.memo);
+            if (allowed == offered.registered) {
                 return list;
             }
             List<ServiceInstance> result = new ArrayList<>(allowed.size());
@@ -146,6 +156,46 @@ public final class LoadBalancing {
             router.failed(ADAPTER, error);
             return list;
         }
+    }
+
+    /** What a list has, as the agent is asked of it. */
+    private static final class Offered {
+        final List<Instance> registered;
+        final AtomicReference<Object> memo = new AtomicReference<>();
+
+        Offered(List<ServiceInstance> list) {
+            registered = new ArrayList<>(list.size());
+            for (ServiceInstance one : list) {
+                Map<String, String> metadata = one.getMetadata();
+                registered.add(new Instance(one.getHost(), one.getPort(),
+                        metadata == null ? Collections.<String, String>emptyMap() : metadata, one));
+            }
+        }
+
+        /** Lists are made anew more often than what is in them. */
+        boolean isOf(List<ServiceInstance> list) {
+            if (list.size() != registered.size()) {
+                return false;
+            }
+            int at = 0;
+            for (ServiceInstance one : list) {
+                if (registered.get(at++).known != one) {
+                    return false;
+                }
+            }
+            return true;
+        }
+    }
+
+    /** What a service last offered is not looked at again while it offers the very same. */
+    private static Offered offered(String service, List<ServiceInstance> list) {
+        Offered last = OFFERED.get(service);
+        if (last != null && last.isOf(list)) {
+            return last;
+        }
+        Offered fresh = new Offered(list);
+        OFFERED.put(service, fresh);
+        return fresh;
     }
 
     /**

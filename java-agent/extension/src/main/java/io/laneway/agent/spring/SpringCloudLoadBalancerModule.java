@@ -9,7 +9,8 @@ import java.util.List;
 public class SpringCloudLoadBalancerModule extends AdapterModule {
     /** Called by the agent, once. */
     public SpringCloudLoadBalancerModule() {
-        super("laneway-spring-cloud-loadbalancer", SupplierInstrumentation.SUPPLIER, "io.laneway.agent.spring.LoadBalancing");
+        super("laneway-spring-cloud-loadbalancer", SupplierInstrumentation.SUPPLIER, "io.laneway.agent.spring.LoadBalancing",
+                "io.laneway.agent.spring.LoadBalancing$Offered");
     }
 
     @Override

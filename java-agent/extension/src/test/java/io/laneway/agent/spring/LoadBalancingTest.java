@@ -160,7 +160,8 @@ class LoadBalancingTest {
             }
 
             @Override
-            public List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried) {
+            public List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried,
+                    AtomicReference<Object> memo) {
                 return Collections.singletonList(
                         new Instance("10.0.0.2", 8080, Collections.<String, String>emptyMap(), null));
             }
@@ -203,5 +204,19 @@ class LoadBalancingTest {
         assertTrue(allowed.get(0) instanceof Registered, allowed::toString);
         assertEquals("https://10.0.0.2:8080", allowed.get(0).getUri().toString());
         assertEquals(Collections.singletonMap("nacos.weight", "1.0"), allowed.get(0).getMetadata());
+    }
+
+    @Test
+    void a_list_is_looked_at_again_where_it_has_others_in_it() {
+        Bridge.install(new LaneRouter(null, new Registration("", ""), new Counters(), text -> { }));
+        for (String base : new String[] {"10.0.0.1", "10.0.0.3"}) {
+            ServiceInstanceListSupplier supplier = supplier(Arrays.asList(instance(base, ""), instance("10.0.0.2", "gray")));
+            for (int times = 0; times < 2; times++) {
+                List<ServiceInstance> allowed =
+                        LoadBalancing.allowed(supplier, LoadBalancing.asked(), supplier.get()).blockFirst();
+                assertEquals(1, allowed.size());
+                assertEquals(base, allowed.get(0).getHost());
+            }
+        }
     }
 }
