@@ -227,11 +227,13 @@ pub(super) fn in_the_way<'c>(
     checks: &'c [PromotionCheck],
     confirmed: &[String],
 ) -> Vec<&'c PromotionCheck> {
-    let is_vouched_for = |it: &PromotionCheck| {
-        it.confirmable && confirmed.iter().any(|id| *id == it.id || id == ALL)
-    };
+    // What is sent twice by mistake must not delete a lane: that is named.
+    let by_all =
+        |it: &PromotionCheck| it.kind != Kind::Removal && confirmed.iter().any(|id| id == ALL);
+    let by_name = |it: &PromotionCheck| confirmed.contains(&it.id);
+    let is_vouched_for = |it: &PromotionCheck| it.confirmable && (by_all(it) || by_name(it));
     checks.iter().filter(|it| it.state != State::Ok && !is_vouched_for(it)).collect()
 }
 
-/// Stands for all checks that may be confirmed.
+/// Stands for all checks that may be confirmed, the removal apart.
 pub(super) const ALL: &str = "all";

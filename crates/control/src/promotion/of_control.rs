@@ -278,6 +278,8 @@ impl Control {
     ) -> Result<(), PromotionError> {
         self.set_paused(promotion, true, by).await?;
         promotion.pending = false;
+        // It drains from now on, whenever the step began.
+        promotion.since = second_of(SystemTime::now());
         self.keep(promotion.clone(), Vec::new()).await
     }
 

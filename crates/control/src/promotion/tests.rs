@@ -145,6 +145,9 @@ fn what_can_be_vouched_for_is_and_nothing_else() {
     assert_eq!(left(&[]), ["instances/a", "instances/b", "version", "fallback"]);
     assert_eq!(left(&["version", "instances/b"]), ["instances/a", "instances/b", "fallback"]);
     assert_eq!(left(&["all"]), ["instances/b", "fallback"]);
+    let last = [checks::removal(1)];
+    let left = |id: &str| checks::in_the_way(&last, &[id.to_owned()]).len();
+    assert_eq!((left("all"), left("removal")), (1, 0), "a lane is deleted by name alone");
 }
 
 #[test]
