@@ -213,7 +213,7 @@ fn read_target(method: &str, target: &str) -> Option<TargetParts> {
         return None;
     }
     if method == "CONNECT" {
-        let port = target.rsplit(':').next().and_then(|port| port.parse::<u16>().ok());
+        let port = target.rsplit_once(':').and_then(|(_, port)| port.parse::<u16>().ok());
         return (is_host(target) && port.is_some_and(|port| port > 0))
             .then(|| (Some((target.to_owned(), "")), String::new(), String::new()));
     }
