@@ -1,4 +1,4 @@
-//! The way back: an instance's answer to the client, or one of the proxy's own.
+//! What is not the usual way back: a body that arrives later than its head, a tunnel, an answer of the proxy's own.
 
 use std::{pin::pin, time::Instant};
 
@@ -8,81 +8,9 @@ use super::{
     sides::{Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, RequestBody},
     unless_gone,
 };
-use crate::{account::Answering, correlation::Remembered, error::Kind};
-
-/// Why an answer's head was not handed on.
-pub(super) enum NotHandedOn {
-    /// The answer is malformed; the client can still be told.
-    Malformed(Kind),
-    /// The client is gone.
-    Gone,
-}
+use crate::error::Kind;
 
 impl<U, S> Exchange<'_, U, S> {
-    /// Hands on the answer to a request that was sent whole.
-    pub(super) async fn pass_on<C>(
-        &self,
-        planned: &mut Planned<'_>,
-        call: C,
-        answer: C::Answer,
-    ) -> Rest<C>
-    where
-        C: Call,
-        S: AnswerSink<C::Answer, Piece = C::Piece>,
-    {
-        if answer.status() == 101 {
-            return Box::pin(self.switch(planned, call, answer)).await;
-        }
-        match self.hand_on_head(planned, &call, answer, true).await {
-            Ok(answering) => {
-                let remembered = planned.plan.remembered.take();
-                if call.is_done() {
-                    self.finish(call, answering, remembered);
-                    return Rest::Whole;
-                }
-                let patience = planned.patience;
-                Rest::Body(Box::new(AnswersRest { call, answering, remembered, patience }))
-            }
-            Err(NotHandedOn::Malformed(kind)) => Box::pin(self.fail(planned, kind, true)).await,
-            Err(NotHandedOn::Gone) => Rest::Broken,
-        }
-    }
-
-    /// Hands on an answer's head, together with what has arrived of its body. `may_go_on`: the request was sent whole;
-    /// else an unread rest of it would be taken for the client's next one.
-    pub(super) async fn hand_on_head<C>(
-        &self,
-        planned: &Planned<'_>,
-        call: &C,
-        mut answer: C::Answer,
-        may_go_on: bool,
-    ) -> Result<Answering, NotHandedOn>
-    where
-        C: Call,
-        S: AnswerSink<C::Answer, Piece = C::Piece>,
-    {
-        let status = answer.status();
-        let head = self.sink.head(&mut answer, planned.plan.answer_edits(), may_go_on);
-        let mut first =
-            call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
-        let answering = self.answering(planned, status);
-        let begun = {
-            let begun = pin!(self.sink.begin(head, &mut first, call.is_done()));
-            planned.patience.while_awaited(self.worker, begun).await
-        };
-        if begun.unwrap_or_else(|kind| Err(self.break_off(kind))).is_err() {
-            self.worker.account.broken_off(answering);
-            return Err(NotHandedOn::Gone);
-        }
-        call.give_back(first);
-        Ok(answering)
-    }
-
-    fn answering(&self, planned: &Planned<'_>, status: u16) -> Answering {
-        let Planned { plan, picture, started, chosen, .. } = planned;
-        self.worker.account.answering(plan, picture, chosen.as_ref(), status, *started)
-    }
-
     /// Hands on the rest of an answer.
     pub(super) async fn download<C>(
         &self,
@@ -145,22 +73,13 @@ impl<U, S> Exchange<'_, U, S> {
         Gone
     }
 
-    /// An answer was handed on to its end.
-    pub(super) fn finish(
-        &self,
-        call: impl Call,
-        answering: Answering,
-        remembered: Option<Remembered>,
-    ) {
-        self.worker.account.answered(answering);
-        call.finish();
-        if let Some(remembered) = remembered {
-            remembered.finish(Instant::now());
-        }
-    }
-
     /// Checks a switch of protocols and hands it on; from then on bytes pass both ways.
-    async fn switch<C>(&self, planned: &mut Planned<'_>, call: C, answer: C::Answer) -> Rest<C>
+    pub(super) async fn switch<C>(
+        &self,
+        planned: &mut Planned<'_>,
+        call: C,
+        answer: C::Answer,
+    ) -> Rest<C>
     where
         C: Call,
         S: AnswerSink<C::Answer, Piece = C::Piece>,

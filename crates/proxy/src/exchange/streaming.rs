@@ -8,8 +8,7 @@ use std::{
 };
 
 use super::{
-    AnswerOf, BodyOf, CallOf, Exchange, MessageOf, PieceOf, Planned, Rest, RestOf,
-    answer::NotHandedOn,
+    AnswerOf, BodyOf, CallOf, Exchange, MessageOf, NotHandedOn, PieceOf, Planned, Rest, RestOf,
     attempts::{Connected, Tries},
     sides::{Answer as _, AnswerSink, Call, Piece, Request, RequestBody, Upstream},
 };
