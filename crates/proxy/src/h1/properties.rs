@@ -20,7 +20,7 @@ use routes::{
 use super::{
     body::{Body, BodyError},
     fields::Framing,
-    head::HeadError,
+    head::{FIELDS_MAX, HeadError},
     oracle::{self, Understood},
     request::{Received, RequestHead, RequestPolicy},
     response::ResponseHead,
@@ -121,9 +121,15 @@ fn check_written_again(head: &RequestHead, bytes: &[u8], meant: &Understood) {
     }
     let mut text = Vec::new();
     write_request(head, bytes, &host, &Edits::NONE, &mut text);
-    let again = read_in_pieces(&text, &[]);
-    let Ok(Some(mut again)) = again else {
-        panic!("{} became {}, {again:?}", bytes.escape_ascii(), text.escape_ascii());
+    let mut again = match read_in_pieces(&text, &[]) {
+        Ok(Some(again)) => again,
+        // With its host it is one field more, where it had as many as may be.
+        Err(HeadError::TooManyFields) if !has_host => {
+            let fields = text.windows(2).filter(|two| two == b"\r\n").count() - 2;
+            assert!(fields > FIELDS_MAX, "{}", text.escape_ascii());
+            return;
+        }
+        again => panic!("{} became {}, {again:?}", bytes.escape_ascii(), text.escape_ascii()),
     };
     assert_eq!(again.head_bytes, text.len(), "{} is one head", text.escape_ascii());
     assert_eq!(again.upgrade.map(|it| it.of(&text)), head.upgrade.map(|it| it.of(bytes)));
