@@ -364,6 +364,42 @@ fn a_lane_enabled_again_is_new_again_and_one_disabled_stops_at_once() {
 }
 
 #[test]
+fn a_paused_lane_that_is_resumed_while_it_is_held_back_keeps_its_place() {
+    let with = |enabled: bool, paused: bool| {
+        let mut lane = lane(enabled);
+        lane["spec"]["entry"]["paused"] = paused.into();
+        lane
+    };
+    let mut world = World::with_services(&["a"]);
+    world.write(None, Some(&group(&["app-a"])));
+    let (mut gateway, mut silent) = (world.gateway(), world.sidecar("a"));
+    world.sync(&mut gateway);
+    world.receive(&mut silent);
+    let told = |peer: &Peer| match peer.held["group/trade"].body.as_ref().unwrap() {
+        v1::resource::Body::Group(group) => {
+            let lane = &group.lanes[0];
+            (lane.enabled, lane.admitting, lane.paused)
+        }
+        other => panic!("{other:?}"),
+    };
+    world.write(None, Some(&with(true, true)));
+    world.sync(&mut gateway);
+    assert_eq!(told(&gateway), (true, false, true));
+    // Neither in the draw for nobody, nor let in before those behind have it.
+    world.write(Some(&with(true, true)), Some(&with(true, false)));
+    world.sync(&mut gateway);
+    assert_eq!(told(&gateway), (true, false, true));
+    world.pass(ADMISSION_WAIT);
+    world.sync(&mut gateway);
+    assert_eq!(told(&gateway), (true, true, false));
+    // What was not in the draw gets its place when it is let in, as ever.
+    world.write(Some(&with(true, false)), Some(&with(false, false)));
+    world.write(Some(&with(false, false)), Some(&with(true, false)));
+    world.sync(&mut gateway);
+    assert_eq!(told(&gateway), (true, false, false));
+}
+
+#[test]
 fn live_counts_who_has_it_and_who_said_so() {
     let mut world = World::with_services(&["a"]);
     world.write(None, Some(&group(&["app-a"])));

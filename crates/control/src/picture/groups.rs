@@ -26,6 +26,14 @@ struct Distributed {
     generation: u64,
 }
 
+/// A lane that waits for data planes.
+#[derive(Debug, Clone, Copy)]
+struct Held {
+    until: Instant,
+    /// It was told as paused and is resumed: told as paused until requests may enter it, it keeps its place in the draw.
+    is_resumed: bool,
+}
+
 type Index = HashMap<Arc<str>, BTreeSet<Arc<str>>>;
 
 /// Groups in force, by name.
@@ -35,7 +43,7 @@ pub(crate) struct Groups {
     by_application: Index,
     by_gateway: Index,
     /// Lanes that wait for data planes, by group, and until when at most.
-    held_back: BTreeMap<Arc<str>, BTreeMap<Tag, Instant>>,
+    held_back: BTreeMap<Arc<str>, BTreeMap<Tag, Held>>,
     /// When something held back is due, the earliest first; what was let in meanwhile has nothing due.
     deadlines: VecDeque<(Instant, Arc<str>)>,
 }
@@ -55,9 +63,15 @@ impl Groups {
             return;
         };
         self.hold_back(name, &spec, admit_at);
-        if let Some(held_back) = self.held_back.get(name) {
+        if let Some(held_back) = self.held_back.get_mut(name) {
+            let before = self.by_name.get(name).map(|entry| &*entry.spec.lanes).unwrap_or_default();
             for lane in &mut spec.lanes {
-                lane.admitting = !held_back.contains_key(&lane.tag);
+                let Some(held) = held_back.get_mut(&lane.tag) else { continue };
+                let had_a_place =
+                    before.iter().any(|it| it.tag == lane.tag && it.enabled && it.paused);
+                held.is_resumed = had_a_place && !lane.paused;
+                lane.paused |= held.is_resumed;
+                lane.admitting = false;
             }
         }
         self.put(name, object, spec, touches);
@@ -86,7 +100,8 @@ impl Groups {
         touches: &mut Vec<Touch>,
     ) {
         let Some(held_back) = self.held_back.get_mut(group) else { return };
-        held_back.retain(|_, until| !may_enter(*until));
+        let admitted: BTreeMap<Tag, Held> =
+            held_back.extract_if(.., |_, held| may_enter(held.until)).collect();
         let waiting: BTreeSet<Tag> = held_back.keys().cloned().collect();
         if waiting.is_empty() {
             self.held_back.remove(group);
@@ -95,6 +110,7 @@ impl Groups {
         let (object, mut spec) = (entry.object.clone(), entry.spec.clone());
         for lane in &mut spec.lanes {
             lane.admitting = !waiting.contains(&lane.tag);
+            lane.paused &= !admitted.get(&lane.tag).is_some_and(|held| held.is_resumed);
         }
         self.put(group, object, spec, touches);
     }
@@ -120,7 +136,8 @@ impl Groups {
         held_back.retain(|tag, _| is.contains(tag));
         if let Some(admit_at) = admit_at {
             let waiting = held_back.len();
-            held_back.extend(is.difference(&was).map(|tag| (tag.clone(), admit_at)));
+            let held = Held { until: admit_at, is_resumed: false };
+            held_back.extend(is.difference(&was).map(|tag| (tag.clone(), held)));
             if held_back.len() > waiting {
                 self.deadlines.push_back((admit_at, Arc::clone(name)));
             }
