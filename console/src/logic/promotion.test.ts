@@ -51,6 +51,9 @@ describe("a promotion", () => {
     expect(checkText(check("a", { n: 2, state: "ok" }))).toBe("All 2 instances of base are new");
     expect(checkText(check("a", { n: 2 }))).toBe("Not all instances of base are usable");
     expect(checkText(check("e", { kind: "errors", state: "ok", n: 1, of: 200 }))).toBe("0.5 % errors of 200 requests");
+    expect(checkText(check("c", { kind: "closed", state: "unknown", of: 0 }))).toBe("No data plane is known: whether the entrances are closed is not either");
+    expect(checkText(check("f", { kind: "files", state: "unknown", n: 1 }))).toContain("brings it back");
+    expect(checkText(check("r", { kind: "removal", n: 0, of: 1 }))).toBe("The lane goes; it has no instance to stop. 1 more is used by lanes of other groups: keep it");
     expect(checkText(check("i", { kind: "idle", n: 0, of: 30 }))).toBe("No request in the lane; 30 s are waited for");
   });
 });

@@ -87,14 +87,20 @@ export function checkText(check: PromotionCheck): string {
     case "errors":
       return check.state === "unknown" ? t("Too little traffic to say: {n} requests", { n: of }) : t("{e} errors of {n} requests", { e: share(n / Math.max(of, 1)), n: of });
     case "closed":
-      return check.state === "waiting" || check.state === "ok" ? t("Paused on {n} of {all} data planes", { n, all: of }) : t("Paused on {n} of {all} data planes, the others are disconnected", { n, all: of });
+      return of === 0 && check.state === "unknown" ? t("No data plane is known: whether the entrances are closed is not either") : check.state === "waiting" || check.state === "ok" ? t("Paused on {n} of {all} data planes", { n, all: of }) : t("Paused on {n} of {all} data planes, the others are disconnected", { n, all: of });
     case "idle":
       return n > 0 ? t("{n} requests in the lane in the last {s} s", { n, s: of }) : check.state === "ok" ? t("No request in the lane for {s} s", { s: of }) : t("No request in the lane; {s} s are waited for", { s: of });
     case "reports":
       return n === 0 ? t("All data planes report what passes") : counted(n, "1 data plane does not report what passes", "{n} data planes do not report what passes");
     case "fallback":
       return n === 0 ? t("No other lane falls back to it") : counted(n, "1 lane falls back to it: take it out there first", "{n} lanes fall back to it: take it out there first");
-    case "removal":
-      return n === 0 ? t("The lane goes; it has no instance left") : counted(n, "The lane goes; 1 tagged instance is left", "The lane goes; {n} tagged instances are left");
+    case "scope":
+      return t("It came into the lane after the start, its base is not checked: abandon and begin again, or confirm that its base runs the lane's version");
+    case "files":
+      return n === 0 ? t("No file has said the lane") : t("A file has said the lane and brings it back when it is applied again: take it out there");
+    case "removal": {
+      const left = n === 0 ? t("The lane goes; it has no instance to stop") : counted(n, "The lane goes; 1 tagged instance is left", "The lane goes; {n} tagged instances are left");
+      return of === 0 ? left : `${left}. ${counted(of, "1 more is used by lanes of other groups: keep it", "{n} more are used by lanes of other groups: keep them")}`;
+    }
   }
 }

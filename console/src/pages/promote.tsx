@@ -62,6 +62,16 @@ function Ended({ promotion }: { promotion: Promotion }) {
           ))}
         </ul>
       )}
+      {(end.shared ?? []).length > 0 && (
+        <>
+          <p>{t("Used by lanes of other groups, to be kept:")}</p>
+          <ul className="small">
+            {(end.shared ?? []).map((it) => (
+              <li key={it}>{it}</li>
+            ))}
+          </ul>
+        </>
+      )}
     </Banner>
   );
 }

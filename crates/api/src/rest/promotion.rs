@@ -77,7 +77,12 @@ pub enum PromotionCheckKind {
     Reports,
     /// Lanes that fall back to this one: `n` of them.
     Fallback,
-    /// That the lane goes, and its `n` tagged instances are left: whoever promotes confirms it.
+    /// An application that came into the lane after `base` had begun: its base is not looked at, and somebody vouches for it.
+    Scope,
+    /// Files that say the lane: `n` is 1 where a file said it last, which brings it back the next time that it is applied.
+    Files,
+    /// That the lane goes, and its `n` tagged instances are left, besides `of` that lanes of other groups use: whoever promotes
+    /// confirms it.
     Removal,
 }
 
@@ -176,6 +181,11 @@ pub struct PromotionEnd {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub left: Vec<String>,
+    /// Those of them that lanes of other groups use too, and are not to be stopped, as `application address (GROUP/TAG)`: the
+    /// first 100. They are not in `left`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub shared: Vec<String>,
 }
 
 /// A promotion of a lane. It watches and checks, and changes no workload.

@@ -61,6 +61,8 @@ fn check(
         Kind::Reports => "reports",
         Kind::Fallback => "fallback",
         Kind::Removal => "removal",
+        Kind::Scope => "scope",
+        Kind::Files => "files",
     };
     PromotionCheck {
         id: id.to_owned(),
@@ -128,6 +130,12 @@ pub(super) fn version() -> PromotionCheck {
     check(Kind::Version, State::Unknown, true, 0, 0, message)
 }
 
+/// That base of an application that came into the lane after the start, and is not looked at, is new too.
+pub(super) fn scope(application: &str) -> PromotionCheck {
+    let message = "it came into the lane after the start, so that its base is not checked: abandon and begin again, or confirm that its base runs the lane's version";
+    of_application(check(Kind::Scope, State::Waiting, true, 0, 0, message.to_owned()), application)
+}
+
 /// That base of an application has no more errors with the new version than before.
 pub(super) fn errors(application: &str, before: &BaseBefore, now: Requests) -> PromotionCheck {
     let share = |errors: u64, all: u64| errors as f64 / all.max(1) as f64;
@@ -157,6 +165,10 @@ pub(super) fn closed(reached: Reached) -> PromotionCheck {
     let (state, confirmable, message) = if !is_told {
         let message = "the lane is not paused yet: go on, to close its entrances".to_owned();
         (State::Waiting, false, message)
+    } else if data_planes == 0 {
+        // After a restart those that are cut off are not known either.
+        let message = "no data plane is known: those that are cut off let requests in all the same, if there are any";
+        (State::Unknown, true, message.to_owned())
     } else if acknowledged + disconnected < data_planes {
         let message = format!("paused on {acknowledged} of {data_planes} data planes");
         (State::Waiting, false, message)
@@ -209,17 +221,31 @@ pub(super) fn fallback(lanes: &[&str]) -> PromotionCheck {
     check(Kind::Fallback, state, false, lanes.len() as u64, 0, message)
 }
 
-/// That whoever promotes wants the lane to go.
-pub(super) fn removal(left: u64) -> PromotionCheck {
-    let message = match left {
-        0 => "confirm that the lane is deleted; it has no instance left".to_owned(),
+/// That no file brings the lane back.
+pub(super) fn files(is_said: bool) -> PromotionCheck {
+    let (state, message) = if is_said {
+        let message = "a file has said the lane, and brings it back when it is applied again: take it out there, and confirm";
+        (State::Unknown, message)
+    } else {
+        (State::Ok, "no file has said the lane")
+    };
+    check(Kind::Files, state, true, is_said.into(), 0, message.to_owned())
+}
+
+/// That whoever promotes wants the lane to go. `shared`: instances that lanes of other groups use, apart from those `left`.
+pub(super) fn removal(left: u64, shared: u64) -> PromotionCheck {
+    let mut message = match left {
+        0 => "confirm that the lane is deleted; it has no instance to stop".to_owned(),
         1 => "confirm that the lane is deleted; 1 tagged instance is left, stop it afterwards"
             .to_owned(),
         _ => format!(
             "confirm that the lane is deleted; {left} tagged instances are left, stop them afterwards"
         ),
     };
-    check(Kind::Removal, State::Unknown, true, left, 0, message)
+    if shared > 0 {
+        message.push_str(&format!("; {shared} more are used by lanes of other groups, keep them"));
+    }
+    check(Kind::Removal, State::Unknown, true, left, shared, message)
 }
 
 /// Checks that stand in the way of the next step, where `confirmed` (ids, or `all`) are vouched for.

@@ -7,7 +7,7 @@ use std::{
 };
 
 use api::{
-    resource::{Key, Kind, Lane, Object},
+    resource::{Fallback, Key, Kind, Lane, LaneGroup, Object, Set},
     rest::{
         Action, FieldChange, PROMOTION_IDLE_SECONDS, PromotionCheck, PromotionConfirmation,
         PromotionEnd, PromotionNextRequest, PromotionOutcome, PromotionRequest, PromotionStatus,
@@ -47,6 +47,15 @@ const IDLE_SECONDS_MAX: u32 = 600;
 
 /// Instances that an end names.
 const LEFT_MAX: usize = 100;
+
+/// Instances of a lane that are there, as `application address`.
+#[derive(Debug, Default)]
+struct Left {
+    /// Those that nothing uses once the lane is gone.
+    to_stop: Vec<String>,
+    /// Those that lanes of other groups use, which are named with them.
+    shared: Vec<String>,
+}
 
 /// Looks after promotions for as long as the control plane is there.
 pub(crate) async fn follow(control: Weak<Control>) {
@@ -173,6 +182,11 @@ impl Control {
         }
         let checks = self.checks(&promotion).await;
         confirm(&mut promotion, &checks, &request.confirm, by)?;
+        if promotion.step == PromotionStep::Verdict {
+            // Base is replaced from now on: who came into the lane meanwhile is looked at too.
+            let come = self.base_before(self.come_since(&promotion)).await;
+            promotion.applications.extend(come);
+        }
         let before = promotion.step;
         match before.next() {
             None => self.remove(promotion, by).await?,
@@ -327,11 +341,13 @@ impl Control {
     ) -> Result<StoredPromotion, PromotionError> {
         let left = match outcome {
             PromotionOutcome::Promoted => self.left(&promotion),
-            PromotionOutcome::Abandoned | PromotionOutcome::Stopped => Vec::new(),
+            PromotionOutcome::Abandoned | PromotionOutcome::Stopped => Left::default(),
         };
-        let left = left.into_iter().take(LEFT_MAX).collect();
+        let first = |of: Vec<String>| of.into_iter().take(LEFT_MAX).collect();
+        let [left, shared] = [left.to_stop, left.shared].map(first);
         let time = rfc3339(SystemTime::now());
-        promotion.end = Some(PromotionEnd { outcome, time, message: message.clone(), left });
+        let message_told = message.clone();
+        promotion.end = Some(PromotionEnd { outcome, time, message: message_told, left, shared });
         let forgotten = self.promotions().forgotten();
         let mut more = vec![of_audit(&promotion, Action::Deleted, Vec::new(), by)];
         more.extend(forgotten.iter().map(|lane| Change::ForgetPromotion { lane: lane.clone() }));
@@ -381,6 +397,24 @@ impl Control {
             |name: &String| lane.spec.applications.iter().any(|it| it.name == *name && !it.enabled);
         let all = group.spec.applications.iter().filter(|name| !is_off(name));
         all.filter(|name| !self.seen(name, lane.tag_text()).is_empty()).cloned().collect()
+    }
+
+    /// Applications that are in the lane and were not when what is looked at was laid down.
+    fn come_since(&self, promotion: &StoredPromotion) -> Vec<String> {
+        let members = self.lane_at(&promotion.lane).map(|lane| self.members(&lane));
+        let is_new = |name: &String| !promotion.applications.contains_key(name);
+        members.unwrap_or_default().into_iter().filter(is_new).collect()
+    }
+
+    /// Those of them that nobody has vouched for.
+    fn unchecked(&self, promotion: &StoredPromotion) -> Vec<PromotionCheck> {
+        if promotion.step == PromotionStep::Verdict {
+            return Vec::new();
+        }
+        let checks = self.come_since(promotion).into_iter().map(|name| checks::scope(&name));
+        let is_open =
+            |it: &PromotionCheck| promotion.confirmed.iter().all(|(_, by)| by.check != it.id);
+        checks.filter(is_open).collect()
     }
 
     /// Instances of an application with a tag; the empty one is base.
@@ -474,7 +508,7 @@ impl Control {
     /// What must hold before the next step.
     async fn checks(self: &Arc<Self>, promotion: &StoredPromotion) -> Vec<PromotionCheck> {
         let applications = || promotion.applications.iter();
-        match promotion.step {
+        let mut all = match promotion.step {
             PromotionStep::Verdict => {
                 let verdict = self.hub().status(&promotion.lane).verdict;
                 let state = verdict.as_ref().map_or(VerdictState::TooLittle, |it| it.state);
@@ -507,17 +541,20 @@ impl Control {
                 let objects = self.ledger().view().objects();
                 let lanes = objects.set().lanes();
                 let falls_back = lanes.filter(|it| {
-                    let api::resource::Fallback::Tags(tags) = &it.spec.fallback else {
-                        return false;
-                    };
+                    let Fallback::Tags(tags) = &it.spec.fallback else { return false };
                     it.spec.group == promotion.group && tags.contains(&promotion.tag)
                 });
                 let names: Vec<String> = falls_back.map(Lane::lane_name).collect();
                 let names: Vec<&str> = names.iter().map(String::as_str).collect();
-                let left = self.left(promotion).len() as u64;
-                vec![checks::fallback(&names), checks::removal(left)]
+                let is_said =
+                    (self.ledger().view().get(&promotion.lane)).is_some_and(|it| it.said.is_some());
+                let Left { to_stop, shared } = self.left(promotion);
+                let removal = checks::removal(to_stop.len() as u64, shared.len() as u64);
+                vec![checks::fallback(&names), checks::files(is_said), removal]
             }
-        }
+        };
+        all.extend(self.unchecked(promotion));
+        all
     }
 
     fn reached(&self, promotion: &StoredPromotion) -> Reached {
@@ -540,17 +577,28 @@ impl Control {
         connected.saturating_sub(self.statistics().reporting()) as u64
     }
 
-    /// Instances of the lane that are there, as `application address`.
-    fn left(&self, promotion: &StoredPromotion) -> Vec<String> {
-        let of = |name: &String| {
-            let here = self.seen(name, &promotion.tag).into_iter().filter(|it| !it.is_leaving);
-            let told = here.map(|it| {
-                let address = it.identity.split(' ').next().unwrap_or_default();
-                format!("{name} {address}")
-            });
-            told.collect::<Vec<_>>()
+    /// Instances of the lane, of every application of its group: one may have come into it after the start.
+    fn left(&self, promotion: &StoredPromotion) -> Left {
+        let objects = self.ledger().view().objects();
+        let set = objects.set();
+        let is_own = |it: &&LaneGroup| {
+            it.metadata.namespace == promotion.lane.namespace && it.metadata.name == promotion.group
         };
-        promotion.applications.keys().flat_map(of).collect()
+        let members = set.lane_groups().filter(is_own).flat_map(|it| &it.spec.applications);
+        let names: BTreeSet<&String> = promotion.applications.keys().chain(members).collect();
+        let mut left = Left::default();
+        for name in names {
+            let users = other_users(set, promotion, name);
+            for it in self.seen(name, &promotion.tag).into_iter().filter(|it| !it.is_leaving) {
+                let address = it.identity.split(' ').next().unwrap_or_default();
+                if users.is_empty() {
+                    left.to_stop.push(format!("{name} {address}"));
+                } else {
+                    left.shared.push(format!("{name} {address} ({})", users.join(", ")));
+                }
+            }
+        }
+        left
     }
 }
 
@@ -589,13 +637,35 @@ fn confirm(
     Ok(())
 }
 
-fn removed(who: &str, left: &[String]) -> String {
-    match left.len() {
-        0 => format!("{who} promoted it: base runs its version, the lane is deleted"),
-        n => format!(
-            "{who} promoted it: base runs its version, the lane is deleted; stop its instances, {n} are left"
-        ),
+fn removed(who: &str, left: &Left) -> String {
+    let mut message = format!("{who} promoted it: base runs its version, the lane is deleted");
+    if !left.to_stop.is_empty() {
+        let n = left.to_stop.len();
+        message.push_str(&format!("; stop its instances, {n} are left"));
     }
+    if !left.shared.is_empty() {
+        let n = left.shared.len();
+        message.push_str(&format!("; keep {n} that lanes of other groups use"));
+    }
+    message
+}
+
+/// Enabled lanes of other groups that use instances of an application with a promoted lane's tag, also as a fallback.
+fn other_users(set: &Set, promotion: &StoredPromotion, application: &str) -> Vec<String> {
+    let own = (promotion.lane.namespace.as_str(), promotion.group.as_str());
+    let groups = set.lane_groups().filter(|it| {
+        (it.metadata.namespace.as_str(), it.metadata.name.as_str()) != own
+            && it.spec.applications.iter().any(|name| name == application)
+    });
+    let uses = |lane: &&Lane| {
+        let falls_to = match &lane.spec.fallback {
+            Fallback::Tags(tags) => tags.contains(&promotion.tag),
+            _ => false,
+        };
+        let is_off = lane.spec.applications.iter().any(|it| it.name == application && !it.enabled);
+        lane.spec.enabled && !is_off && (lane.tag_text() == promotion.tag || falls_to)
+    };
+    groups.flat_map(|group| set.lanes_of(group)).filter(uses).map(Lane::lane_name).collect()
 }
 
 fn not_promoted(key: &Key) -> PromotionError {

@@ -119,6 +119,8 @@ fn a_lane_is_empty_once_it_is_closed_everywhere_and_nobody_was_in_it_for_long_en
     assert_eq!(closed(reached(2, 0)), (State::Waiting, false));
     assert_eq!(closed(reached(2, 1)), (State::Unknown, true));
     assert_eq!(closed(reached(3, 0)), (State::Ok, false));
+    let nobody = Reached { is_told: true, ..Reached::default() };
+    assert_eq!(closed(nobody), (State::Unknown, true), "that nobody is known says nothing");
     let idle = |requests, passed| checks::idle(requests, 30, passed).state;
     assert_eq!(
         (idle(0, 29), idle(1, 300), idle(0, 30)),
@@ -145,9 +147,13 @@ fn what_can_be_vouched_for_is_and_nothing_else() {
     assert_eq!(left(&[]), ["instances/a", "instances/b", "version", "fallback"]);
     assert_eq!(left(&["version", "instances/b"]), ["instances/a", "instances/b", "fallback"]);
     assert_eq!(left(&["all"]), ["instances/b", "fallback"]);
-    let last = [checks::removal(1)];
+    let last = [checks::removal(1, 0)];
     let left = |id: &str| checks::in_the_way(&last, &[id.to_owned()]).len();
     assert_eq!((left("all"), left("removal")), (1, 0), "a lane is deleted by name alone");
+    assert_eq!(
+        (checks::files(false).state, checks::files(true).state),
+        (State::Ok, State::Unknown)
+    );
 }
 
 #[test]
@@ -200,7 +206,13 @@ fn steps_are_told_as_behind_current_and_ahead() {
     let mut it = promotion(PromotionStep::Health);
     assert_eq!(states(&it), [Done, Done, Current, Later, Later]);
     let end = |outcome| {
-        Some(PromotionEnd { outcome, time: "t".into(), message: String::new(), left: Vec::new() })
+        Some(PromotionEnd {
+            outcome,
+            time: "t".into(),
+            message: String::new(),
+            left: Vec::new(),
+            shared: Vec::new(),
+        })
     };
     it.end = end(PromotionOutcome::Abandoned);
     assert_eq!(states(&it), [Done, Done, Later, Later, Later]);
@@ -220,6 +232,7 @@ fn of_those_that_have_ended_the_oldest_are_forgotten() {
             time,
             message: String::new(),
             left: Vec::new(),
+            shared: Vec::new(),
         });
         it
     };

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use api::discovery::v1::{self, data_plane_message::Message};
+use control::{Edit, Manifest, Transaction};
 use serde_json::{Value, json};
 
 use crate::harness::{DataPlane, PATIENCE, Plane, call, call_with, gateway, group, lane, service};
@@ -309,4 +310,57 @@ async fn a_lane_with_nothing_in_it_or_that_others_fall_back_to_is_not_promoted()
     plane.apply(&[dev]).await.unwrap();
     let done = go_on(rest, "remove", &["removal"], "remove").await;
     assert_eq!(done["end"]["outcome"], "promoted");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_that_comes_into_the_lane_later_is_looked_at_or_vouched_for() {
+    let plane = Plane::start().await;
+    let set = [group("trade", &["a", "b", "c"]), lane("trade", "gray")];
+    plane.apply(&set).await.unwrap();
+    let rest = plane.rest().await;
+    let deploy = |a: &[&str], b: &[&str], c: &[&str]| {
+        let all = [("sc-A", "a", a), ("sc-B", "b", b), ("sc-C", "c", c)];
+        plane.serve(&all.map(|(service_name, name, of)| service(service_name, name, of)));
+    };
+    deploy(&["1", "11=gray"], &["2"], &["3"]);
+    plane.admitted().await;
+    assert_eq!(start(rest).await["applications"], json!(["a"]));
+    // Before base is replaced it is taken in.
+    deploy(&["1", "11=gray"], &["2", "12=gray"], &["3"]);
+    let now = go_on(rest, "verdict", &["verdict"], "base").await;
+    assert_eq!(now["applications"], json!(["a", "b"]), "{now}");
+    assert_eq!(check(&now, "instances/b")["state"], "waiting");
+    // Afterwards what its base was is not known.
+    deploy(&["21", "11=gray"], &["22", "12=gray"], &["3", "13=gray"]);
+    let (status, refused) = next(rest, "base", &["version"]).await;
+    let said = refused.to_string();
+    assert!(status == 409 && said.contains("scope/c: it came into the lane after"), "{said}");
+    let now = go_on(rest, "base", &["version", "scope/c"], "health").await;
+    assert_eq!(check(&now, "scope/c"), &Value::Null, "once is enough: {now}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn instances_that_other_groups_use_are_kept_and_files_that_say_the_lane_are_named() {
+    let (plane, rest, gateway) = world().await;
+    confirm_all(gateway);
+    let pay = || group("pay", &["a"]);
+    plane.apply(&[pay(), lane("pay", "gray")]).await.unwrap();
+    let manifest = Box::new(Manifest::read(lane("trade", "gray")).unwrap());
+    let edits = vec![Edit::Apply { manifest, only_news: false }];
+    plane.control.transact(Transaction { edits, ..Transaction::default() }).await.unwrap();
+    start(rest).await;
+    renewed(&plane, rest).await;
+    go_on(rest, "health", &["all"], "drain").await;
+    until(rest, "closed", |it| check(it, "closed")["state"] == "ok").await;
+    let now = go_on(rest, "drain", &["all"], "remove").await;
+    let removal = check(&now, "removal");
+    assert_eq!((&removal["n"], &removal["of"]), (&0.into(), &1.into()), "{now}");
+    let (status, refused) = next(rest, "remove", &["removal"]).await;
+    let said = refused.to_string();
+    assert!(status == 409 && said.contains("files: a file has said the lane"), "{said}");
+    let done = go_on(rest, "remove", &["removal", "files"], "remove").await;
+    assert_eq!(done["end"]["left"], Value::Null, "{done}");
+    assert_eq!(done["end"]["shared"], json!(["a 127.0.0.1:11 (pay/gray)"]), "{done}");
+    let message = done["end"]["message"].as_str().unwrap();
+    assert!(message.ends_with("; keep 1 that lanes of other groups use"), "{message}");
 }

@@ -57,8 +57,11 @@ fn a_lane_is_promoted_step_by_step_and_goes_on_after_a_restart() -> Result<()> {
         promote(&["--check"]).is_ok_and(|it| it.code == Some(0))
     })?;
     let last = must(&["--next"])?;
-    assert!(last.contains("--confirm removal, which deletes the lane\n"), "{last}");
-    let done = must(&["--next", "--confirm", "removal"])?;
+    assert!(
+        last.contains("--confirm files --confirm removal, which deletes the lane\n"),
+        "{last}"
+    );
+    let done = must(&["--next", "--confirm", "files", "--confirm", "removal"])?;
     assert!(
         done.contains("promoted: ")
             && done.contains("still there: spring-cloud-a 127.0.0.1:9992\n"),

@@ -185,7 +185,9 @@ fn then(status: &PromotionStatus, namespace: &str) -> String {
             PromotionOutcome::Stopped => output::word("stopped", Meant::Badly),
         };
         let left: String = end.left.iter().map(|it| format!("  still there: {it}\n")).collect();
-        return format!("{outcome}: {}\n{left}", end.message);
+        let shared: String =
+            end.shared.iter().map(|it| format!("  used by other groups: {it}\n")).collect();
+        return format!("{outcome}: {}\n{left}{shared}", end.message);
     }
     let in_the_way: Vec<&PromotionCheck> =
         (status.checks().iter()).filter(|it| it.state != PromotionCheckState::Ok).collect();
@@ -298,8 +300,9 @@ or: laneway lane promote trade/gray -n shop --abandon
             time: String::new(),
             message: "li promoted it".to_owned(),
             left: vec!["app-a 10.0.0.1:80".to_owned()],
+            shared: vec!["app-a 10.0.0.2:80 (pay/gray)".to_owned()],
         });
-        let expected = "promoted: li promoted it\n  still there: app-a 10.0.0.1:80\n";
+        let expected = "promoted: li promoted it\n  still there: app-a 10.0.0.1:80\n  used by other groups: app-a 10.0.0.2:80 (pay/gray)\n";
         assert_eq!(then(&status, "default"), expected);
         assert_eq!(exit_code(&status), ExitCode::SUCCESS);
         status.end.as_mut().unwrap().outcome = PromotionOutcome::Stopped;
