@@ -412,7 +412,7 @@ describe("a lane that goes on to base", () => {
     for (const name of [/^I vouch for spring-cloud-a/, /^I vouch for spring-cloud-c/, /^I vouch for it/]) await vouch(name);
     await accessible(page, "promote, base");
     if (shots) await page.screenshot({ path: `${shots}/promote.png`, fullPage: true });
-    await page.getByText("laneway lane promote trade/gray --next --confirm instances/spring-cloud-a --confirm instances/spring-cloud-c --confirm version").waitFor();
+    await page.getByText("laneway lane promote trade/gray --next base --confirm instances/spring-cloud-a --confirm instances/spring-cloud-c --confirm version").waitFor();
     await on("Base has the version");
 
     // Another browser goes on with it.

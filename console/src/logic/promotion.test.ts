@@ -41,9 +41,9 @@ describe("a promotion", () => {
   });
 
   it("reads as the command that does the same", () => {
-    expect(nextCommand(promotion("1"), ["instances/a", "version"])).toBe("laneway lane promote trade/gray --next --confirm instances/a --confirm version");
+    expect(nextCommand(promotion("1"), ["instances/a", "version"])).toBe("laneway lane promote trade/gray --next base --confirm instances/a --confirm version");
     const shop = promotion("1", { lane: { kind: "Lane", namespace: "shop", name: "x" } });
-    expect(nextCommand(shop, [])).toBe("laneway lane promote trade/gray --next --namespace shop");
+    expect(nextCommand(shop, [])).toBe("laneway lane promote trade/gray --next base --namespace shop");
   });
 
   it("says what its checks have found", () => {

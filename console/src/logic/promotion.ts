@@ -24,9 +24,9 @@ export function vouchedFor(checks: readonly PromotionCheck[], confirmed: Readonl
   return checks.filter((it) => it.state !== "ok" && it.confirmable && confirmed.has(it.id)).map((it) => it.id);
 }
 
-export function nextCommand({ lane, group, tag }: Promotion, confirmed: readonly string[]): string {
+export function nextCommand({ lane, group, tag, step }: Promotion, confirmed: readonly string[]): string {
   const of = lane.namespace && lane.namespace !== "default" ? ` --namespace ${word(lane.namespace)}` : "";
-  return `laneway lane promote ${word(`${group}/${tag}`)} --next${confirmed.map((it) => ` --confirm ${word(it)}`).join("")}${of}`;
+  return `laneway lane promote ${word(`${group}/${tag}`)} --next ${step}${confirmed.map((it) => ` --confirm ${word(it)}`).join("")}${of}`;
 }
 
 export function stepTitle(step: PromotionStep): string {

@@ -24,7 +24,7 @@ fn a_lane_is_promoted_step_by_step_and_goes_on_after_a_restart() -> Result<()> {
         "applications  spring-cloud-a\n",
         "now   1 verdict  the lane is no worse than base\n",
         "confirm: too little traffic to say",
-        "laneway lane promote trade/gray --next --confirm verdict\n",
+        "laneway lane promote trade/gray --next verdict --confirm verdict\n",
     ] {
         assert!(begun.contains(words), "{words:?} is not in\n{begun}");
     }
@@ -34,7 +34,18 @@ fn a_lane_is_promoted_step_by_step_and_goes_on_after_a_restart() -> Result<()> {
         refused.code == Some(1) && refused.stderr.contains("verdict: too little"),
         "{refused:?}"
     );
-    assert!(must(&["--next", "--confirm", "verdict"])?.contains("now   2 base"));
+    let refused = promote(&["--next", "gone"])?;
+    assert!(
+        refused.code == Some(2) && refused.stderr.contains("use one of verdict, base"),
+        "{refused:?}"
+    );
+    assert!(must(&["--next", "verdict", "--confirm", "verdict"])?.contains("now   2 base"));
+    // The answer was lost, and the same is sent again.
+    let twice = promote(&["--next", "verdict", "--confirm", "all"])?;
+    assert!(
+        twice.code == Some(1) && twice.stderr.contains("at step base, not verdict"),
+        "{twice:?}"
+    );
 
     serve.kill();
     let _serve = sandbox.serve(&[])?;
@@ -56,12 +67,12 @@ fn a_lane_is_promoted_step_by_step_and_goes_on_after_a_restart() -> Result<()> {
     wait::until_true(SOON, "the lane is empty", || {
         promote(&["--check"]).is_ok_and(|it| it.code == Some(0))
     })?;
-    let last = must(&["--next"])?;
+    let last = must(&["--next", "drain"])?;
     assert!(
-        last.contains("--confirm files --confirm removal, which deletes the lane\n"),
+        last.contains("--next remove --confirm files --confirm removal, which deletes the lane\n"),
         "{last}"
     );
-    let done = must(&["--next", "--confirm", "files", "--confirm", "removal"])?;
+    let done = must(&["--next", "remove", "--confirm", "files", "--confirm", "removal"])?;
     assert!(
         done.contains("promoted: ")
             && done.contains("still there: spring-cloud-a 127.0.0.1:9992\n"),

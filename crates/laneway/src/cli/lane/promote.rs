@@ -31,9 +31,10 @@ pub(crate) struct Promote {
     /// The lane
     #[arg(value_name = "GROUP/TAG")]
     lane: LaneName,
-    /// Go on to the next step
-    #[arg(long, conflicts_with_all = ["abandon", "check"])]
-    next: bool,
+    /// Go on to the next step, from STEP: refused where the promotion is at another, so that a command sent twice goes on
+    /// once. Without STEP from whatever step it is at
+    #[arg(long, value_name = "STEP", num_args = 0..=1, value_parser = step_of, conflicts_with_all = ["abandon", "check"])]
+    next: Option<Option<PromotionStep>>,
     /// With --next: vouch for a check that does not hold or cannot be known, by its id, or `all` of them
     #[arg(long, value_name = "CHECK", requires = "next")]
     confirm: Vec<String>,
@@ -67,9 +68,10 @@ pub(crate) async fn run(
     };
     let status = if verb.abandon {
         client.abandon_promotion(&going_on()?.lane).await?
-    } else if verb.next {
+    } else if let Some(from) = verb.next {
         let PromotionStatus { lane, step, .. } = going_on()?;
-        let request = PromotionNextRequest { step: *step, confirm: verb.confirm.clone() };
+        let step = from.unwrap_or(*step);
+        let request = PromotionNextRequest { step, confirm: verb.confirm.clone() };
         client.go_on_promoting(lane, &request).await?
     } else if verb.check {
         client.promotion(&going_on()?.lane).await?
@@ -82,6 +84,14 @@ pub(crate) async fn run(
         Format::Table => output::text(&told(&status, namespace)),
     }
     Ok(if verb.check { exit_code(&status) } else { ExitCode::SUCCESS })
+}
+
+fn step_of(text: &str) -> Result<PromotionStep, String> {
+    let found = PromotionStep::ALL.into_iter().find(|it| it.word() == text);
+    found.ok_or_else(|| {
+        let words = PromotionStep::ALL.map(PromotionStep::word);
+        format!("is no step: use one of {}", words.join(", "))
+    })
 }
 
 /// Shows a promotion that goes on; else begins one.
@@ -213,7 +223,8 @@ fn then(status: &PromotionStatus, namespace: &str) -> String {
     } else {
         "next, when it holds or you vouch for it:".to_owned()
     };
-    format!("{next} {command} --next{confirm}{does}\nor: {command} --abandon\n")
+    let step = status.step.word();
+    format!("{next} {command} --next {step}{confirm}{does}\nor: {command} --abandon\n")
 }
 
 #[cfg(test)]
@@ -280,7 +291,7 @@ now   2 base     base gets the lane's version; the lane stays open
       4 drain    the entrances are closed (paused), and the lane drains
       5 remove   the lane is deleted
 
-next, when it holds or you vouch for it: laneway lane promote trade/gray -n shop --next --confirm instances/app-a --confirm version
+next, when it holds or you vouch for it: laneway lane promote trade/gray -n shop --next base --confirm instances/app-a --confirm version
 or: laneway lane promote trade/gray -n shop --abandon
 ";
         assert_eq!(told(&at_base(checks), "shop"), expected);
@@ -288,7 +299,8 @@ or: laneway lane promote trade/gray -n shop --abandon
         assert!(then(&must_wait, "default").starts_with("next: wait for what cannot be confirmed"));
         let holds = at_base(vec![check("x", PromotionCheckState::Ok, true)]);
         assert!(
-            then(&holds, "default").starts_with("next: laneway lane promote trade/gray --next\n")
+            then(&holds, "default")
+                .starts_with("next: laneway lane promote trade/gray --next base\n")
         );
     }
 
