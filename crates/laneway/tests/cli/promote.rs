@@ -1,7 +1,7 @@
 //! A lane promoted from the command line.
 
 use anyhow::Result;
-use testkit::wait;
+use testkit::{CommandResult, wait};
 
 use crate::{SOON, TRADE, check, sandbox};
 
@@ -29,23 +29,12 @@ fn a_lane_is_promoted_step_by_step_and_goes_on_after_a_restart() -> Result<()> {
         assert!(begun.contains(words), "{words:?} is not in\n{begun}");
     }
     assert_eq!(promote(&["--check"])?.code, Some(4));
-    let refused = promote(&["--next"])?;
-    assert!(
-        refused.code == Some(1) && refused.stderr.contains("verdict: too little"),
-        "{refused:?}"
-    );
-    let refused = promote(&["--next", "gone"])?;
-    assert!(
-        refused.code == Some(2) && refused.stderr.contains("use one of verdict, base"),
-        "{refused:?}"
-    );
+    is_refused(&promote(&["--next"])?, 1, "verdict: too little");
+    is_refused(&promote(&["--next", "gone"])?, 2, "use one of verdict, base");
     assert!(must(&["--next", "verdict", "--confirm", "verdict"])?.contains("now   2 base"));
     // The answer was lost, and the same is sent again.
     let twice = promote(&["--next", "verdict", "--confirm", "all"])?;
-    assert!(
-        twice.code == Some(1) && twice.stderr.contains("at step base, not verdict"),
-        "{twice:?}"
-    );
+    is_refused(&twice, 1, "at step base, not verdict");
 
     serve.kill();
     let _serve = sandbox.serve(&[])?;
@@ -80,8 +69,7 @@ fn a_lane_is_promoted_step_by_step_and_goes_on_after_a_restart() -> Result<()> {
     );
     assert!(!sandbox.must(&["get", "lanes"])?.contains("trade/gray"));
     assert_eq!(promote(&["--check"])?.code, Some(0));
-    let refused = promote(&["--abandon"])?;
-    assert!(refused.stderr.contains("the promotion has ended"), "{refused:?}");
+    is_refused(&promote(&["--abandon"])?, 1, "the promotion has ended");
     let audit = sandbox.must(&["audit"])?;
     assert!(audit.contains("promotion of trade/gray") && audit.contains("INC-1"), "{audit}");
     Ok(())
@@ -103,7 +91,10 @@ fn what_somebody_else_does_to_the_lane_ends_the_promotion_and_says_so() -> Resul
         stopped.stdout.contains("stopped: spec.enabled of the lane was changed by "),
         "{stopped:?}"
     );
-    let refused = sandbox.run(&["lane", "promote", "trade/gray"])?;
-    assert!(refused.code == Some(1) && refused.stderr.contains("is disabled"), "{refused:?}");
+    is_refused(&sandbox.run(&["lane", "promote", "trade/gray"])?, 1, "is disabled");
     Ok(())
+}
+
+fn is_refused(result: &CommandResult, code: i32, because: &str) {
+    assert!(result.code == Some(code) && result.stderr.contains(because), "{result:?}");
 }
