@@ -107,6 +107,7 @@ impl<R: Registrations> RegistrationStream<R> {
             (_, None) => Err(Status::invalid_argument("the first message must be `instance`")),
             (Message::Heartbeat(heartbeat), Some(instance)) => {
                 self.check_holds(&instance.node)?;
+                self.control.leases().is_healthy(&instance.node, heartbeat.healthy);
                 let known = self.registrations.heartbeat(&instance.node, heartbeat.healthy).await;
                 Ok((!known).then_some(register_response::Message::Unknown(v1::Unknown {})))
             }
@@ -178,10 +179,21 @@ impl<R: Registrations> RegistrationStream<R> {
                 return Err(Status::invalid_argument(text));
             }
         }
-        self.control
-            .leases()
-            .claim(instance, self.id, !self.holder.is_of_mesh(), Instant::now())
-            .map_err(Status::already_exists)?;
+        let claimed = self.control.leases().claim(
+            instance,
+            self.id,
+            !self.holder.is_of_mesh(),
+            Instant::now(),
+        );
+        for mistaken in claimed.map_err(Status::already_exists)? {
+            tracing::warn!(
+                node = %mistaken,
+                address = instance.address,
+                application = instance.application,
+                "taken out: its application is another instance's sidecar"
+            );
+            self.registrations.deregister(&mistaken).await;
+        }
         // From here on the lease is given back when the stream ends, whatever the registry says.
         self.instance.get_or_insert_with(|| instance.clone());
         self.registrations
@@ -225,7 +237,7 @@ impl<R: Registrations> RegistrationStream<R> {
 
     async fn deregister(&self, instance: &v1::Instance) {
         self.registrations.deregister(&instance.node).await;
-        self.control.leases().release(&instance.node, self.id);
+        self.control.leases().release(&instance.node, self.id, Instant::now());
         let change = Change::Deregister { node: instance.node.clone() };
         if let Err(rejection) = self.control.ledger().journal(change).await {
             tracing::error!(error = %rejection, "a deregistration could not be journalled");

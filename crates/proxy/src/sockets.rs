@@ -8,6 +8,8 @@ use std::{
 
 use lanes::directory::canonical;
 
+use crate::sidecar::arrives_at;
+
 /// The state of a socket that accepts connections.
 const LISTENING: u8 = 0x0A;
 
@@ -49,11 +51,23 @@ pub fn listener_at(address: SocketAddr) -> Option<String> {
     Some(format!("{who} listens on {}", socket.local))
 }
 
-/// Another process that listens at an address and runs this one's program with the same first word: its number.
+/// Another process that a connection to an address would arrive at, and that runs this one's program with the same first
+/// word: its number.
 pub fn another_of_this_kind_at(address: SocketAddr) -> Option<u32> {
-    let own = std::process::id();
-    let process = holder(listening_at(address)?.inode).filter(|process| *process != own)?;
-    (program(process)? == program(own)?).then_some(process)
+    let (address, own) = (canonical(address), std::process::id());
+    let is_exact =
+        find(|socket| (socket.state == LISTENING && socket.local == address).then_some(()));
+    find(|socket| {
+        // Whoever listens at the very address has it, and not who listens at all of them.
+        let arrives = match is_exact {
+            Some(()) => socket.local == address,
+            None => {
+                socket.local.is_ipv4() == address.is_ipv4() && arrives_at(address, socket.local)
+            }
+        };
+        let process = (socket.state == LISTENING && arrives).then(|| holder(socket.inode))??;
+        (process != own && program(process)? == program(own)?).then_some(process)
+    })
 }
 
 fn listening_at(address: SocketAddr) -> Option<Socket> {

@@ -94,6 +94,10 @@ impl<S: Store> Writer<S> {
                 Request::Stop(reply) => stop = Some(reply),
             }
         }
+        if batch.durable.is_empty() && self.view.read().unwritable().is_some() {
+            // Whether that is mended shows only by trying.
+            batch.durable.push(Change::ReserveGenerations { ceiling: 0 });
+        }
         match self.commit(&batch.durable) {
             Ok(()) => self.publish(batch),
             Err(why) => {

@@ -43,6 +43,8 @@ pub(crate) struct Leases {
     by_application: HashMap<SocketAddr, Vec<Arc<str>>>,
     /// Whose instances serve it.
     by_service: HashMap<Service, Vec<Arc<str>>>,
+    /// Addresses that were given back, by whom, and until when nobody else has an application there.
+    given_back: HashMap<SocketAddr, (Arc<str>, Instant)>,
     streams: u64,
 }
 
@@ -58,6 +60,8 @@ struct Lease {
     /// The application that it is of, with its namespace.
     owner: Owner,
     tag: String,
+    /// Its application answers its probe: something is there.
+    is_healthy: bool,
     holder: Holder,
 }
 
@@ -137,7 +141,8 @@ impl Leases {
         StreamId(self.streams)
     }
 
-    /// Gives node and address of an instance to a stream, unless another one has either: then says who.
+    /// Gives node and address of an instance to a stream, unless another one has either: then says who. Names the nodes
+    /// that lose theirs: what they took for their application is this one.
     /// `is_confined`: who asks may be of its own application alone.
     pub(super) fn claim(
         &mut self,
@@ -145,7 +150,7 @@ impl Leases {
         stream: StreamId,
         is_confined: bool,
         now: Instant,
-    ) -> Result<(), String> {
+    ) -> Result<Vec<Arc<str>>, String> {
         if is_confined {
             refuse_other_hosts(instance)?;
             self.refuse_anothers(instance)?;
@@ -182,8 +187,10 @@ impl Leases {
         }
         self.refuse_another_sidecar(instance, now)?;
         self.refuse_another_tag(instance, now)?;
+        let displaced = self.mistaken_for_applications(instance, now)?;
+        displaced.iter().for_each(|node| self.remove(node));
         self.put(instance, Holder::Stream { id: stream, heard: now });
-        Ok(())
+        Ok(displaced)
     }
 
     /// What is of another application stays so for as long as it is remembered: whoever may speak for one application must
@@ -195,6 +202,11 @@ impl Leases {
         let all = called.chain(applications.into_iter().map(|it| ("application_address", it)));
         let at_them = all.flat_map(|(what, address)| {
             let applications = self.by_application.get(&address).into_iter().flatten();
+            // Where nothing has answered it may be this one that was taken for an application.
+            let answers = move |node: &&Arc<str>| {
+                what != "address" || self.by_node.get(*node).is_some_and(|it| it.is_healthy)
+            };
+            let applications = applications.filter(answers);
             self.by_address.get(&address).into_iter().chain(applications).map(move |it| (what, it))
         });
         let asked = std::iter::once(("node", &*instance.node));
@@ -258,34 +270,57 @@ impl Leases {
         Ok(())
     }
 
-    /// An application is no other sidecar: what is for this one's service would be answered by that one's. Which of the two
-    /// names a wrong address only people know, so both are named to whoever comes second.
+    /// An application is no other sidecar: what is for this one's service would be answered by that one's. One that is away
+    /// for a moment, as it is when it is restarted, still has its address.
     fn refuse_another_sidecar(&self, instance: &Instance, now: Instant) -> Result<(), String> {
-        let living = |node: &Arc<str>| {
-            let lease = self.by_node.get(node).filter(|_| **node != *instance.node)?;
-            lease
-                .holder
-                .lives(now)
-                .then(|| format!("node {node}, of application {}", lease.owner.1))
-        };
-        for wanted in applications_of(instance) {
-            if let Some(other) = self.by_address.get(&wanted).and_then(living) {
+        let own = addresses_of(instance);
+        for wanted in applications_of(instance).iter().filter(|wanted| !own.contains(wanted)) {
+            let given_back = self.given_back.get(wanted).filter(|(_, until)| now < *until);
+            let holder = self.by_address.get(wanted).or(given_back.map(|(node, _)| node));
+            if let Some(other) = holder.filter(|other| ***other != *instance.node) {
                 return Err(format!(
-                    "application_address: at {wanted} the sidecar of another instance is called, {other}: give the \
+                    "application_address: at {wanted} the sidecar of another instance is called, node {other}: give the \
                      address of this sidecar's own application (--app-address)"
                 ));
             }
         }
+        Ok(())
+    }
+
+    /// Nodes whose applications are said to be where this instance is called. Where nothing has answered there it is they
+    /// that are mistaken; where something has, it is that application's address that this one advertises.
+    fn mistaken_for_applications(
+        &self,
+        instance: &Instance,
+        now: Instant,
+    ) -> Result<Vec<Arc<str>>, String> {
+        let mut mistaken = Vec::new();
         for wanted in addresses_of(instance) {
             let nodes = self.by_application.get(&wanted).into_iter().flatten();
-            if let Some(other) = nodes.filter_map(living).next() {
-                return Err(format!(
-                    "address: at {wanted} is the application of {other}, as its sidecar has it: let this one advertise \
-                     where it listens itself (--advertise), or mend the --app-address of that one"
-                ));
+            for node in nodes.filter(|node| ***node != *instance.node) {
+                let Some(lease) = self.by_node.get(node) else { continue };
+                if lease.addresses.contains(&wanted) {
+                    // It was called there itself, and gives way to who is called there now.
+                    continue;
+                }
+                if lease.is_healthy && lease.holder.lives(now) {
+                    return Err(format!(
+                        "address: at {wanted} is the application of node {node}, of application {}, and it answers: let this \
+                         sidecar advertise where it listens itself (--advertise)",
+                        lease.owner.1
+                    ));
+                }
+                mistaken.push(Arc::clone(node));
             }
         }
-        Ok(())
+        Ok(mistaken)
+    }
+
+    /// What the probe of a node's application says now.
+    pub(super) fn is_healthy(&mut self, node: &str, is_healthy: bool) {
+        if let Some(lease) = self.by_node.get_mut(node) {
+            lease.is_healthy = is_healthy;
+        }
     }
 
     /// The holder of a node said something; `false`: this stream does not hold it.
@@ -300,10 +335,14 @@ impl Leases {
     }
 
     /// The holder gives its lease back.
-    pub(super) fn release(&mut self, node: &str, stream: StreamId) {
-        if self.by_node.get(node).is_some_and(|lease| lease.holder.is(stream)) {
-            self.remove(node);
-        }
+    pub(super) fn release(&mut self, node: &str, stream: StreamId, now: Instant) {
+        let Some(lease) = self.by_node.get(node).filter(|lease| lease.holder.is(stream)) else {
+            return;
+        };
+        self.given_back.retain(|_, (_, until)| now < *until);
+        let given_back = lease.addresses.iter().map(|it| (*it, (node.into(), now + JOURNAL_KEPT)));
+        self.given_back.extend(given_back);
+        self.remove(node);
     }
 
     /// A stream ended; what it held waits for its process.
@@ -371,7 +410,9 @@ impl Leases {
             self.by_service.entry(service.clone()).or_default().push(Arc::clone(&node));
         }
         let owner = owner_of(instance);
-        let lease = Lease { process, addresses, applications, services, owner, tag, holder };
+        let is_healthy = instance.healthy;
+        let lease =
+            Lease { process, addresses, applications, services, owner, tag, is_healthy, holder };
         self.by_node.insert(node, lease);
     }
 
@@ -572,8 +613,16 @@ mod tests {
             let (node, tag) = (word(), word().replace('-', ""));
             let (address, application_address) = (word(), word());
             let process = node.clone();
-            let instance =
-                Instance { node, process, tag, address, application_address, ..Default::default() };
+            let healthy = true;
+            let instance = Instance {
+                node,
+                process,
+                tag,
+                address,
+                application_address,
+                healthy,
+                ..Default::default()
+            };
             let stream = leases.open();
             leases.claim(&instance, stream, false, start + Duration::from_secs(at))
         };
@@ -601,8 +650,53 @@ mod tests {
         claim("pod-1 - 10.0.0.1:15006 127.0.0.1:80", 0).unwrap();
         claim("pod-2 gray 10.0.0.2:15006 127.0.0.1:80", 0).unwrap();
         claim("base - 127.0.0.1:1 127.0.0.23:80", 7).unwrap();
-        claim("in-front - 127.0.0.1:2 127.0.0.23:15006", 7).unwrap();
+        // It may come back for a minute.
+        claim("in-front - 127.0.0.1:2 127.0.0.23:15006", 7).unwrap_err();
         claim("gray blue 127.0.0.23:15006 127.0.0.23:80", 7).unwrap_err();
+    }
+
+    #[test]
+    fn whoever_is_taken_for_an_application_keeps_its_address() {
+        let mut world = World::new();
+        let of = |node: &str, address: &str, application_address: &str, healthy| Instance {
+            node: node.to_owned(),
+            application: node.to_owned(),
+            address: address.to_owned(),
+            application_address: application_address.to_owned(),
+            healthy,
+            ..Default::default()
+        };
+        let right = of("right", "10.0.0.1:15006", "10.0.0.1:80", true);
+        let wrong = of("wrong", "10.0.0.2:15006", "10.0.0.1:15006", false);
+        let mut claim = |instance: &Instance, is_confined, at| {
+            world.at = at;
+            let (stream, now) = (world.leases.open(), world.now());
+            let claimed = world.leases.claim(instance, stream, is_confined, now);
+            claimed.map(|displaced| (stream, displaced))
+        };
+        // The wrong one is first: nothing has answered it, so it is the one that goes.
+        claim(&wrong, false, 0).unwrap();
+        let (stream, displaced) = claim(&right, true, 1).unwrap();
+        assert_eq!(displaced, ["wrong".into()]);
+        claim(&wrong, false, 2).unwrap_err();
+        // The right one is restarted in order: its address waits for it.
+        let now = world.now();
+        world.leases.release("right", stream, now);
+        let mut claim = |instance: &Instance, is_confined, at| {
+            world.at = at;
+            let (stream, now) = (world.leases.open(), world.now());
+            world.leases.claim(instance, stream, is_confined, now)
+        };
+        let refused = claim(&wrong, false, 3_000).unwrap_err();
+        assert!(refused.contains("application_address: at 10.0.0.1:15006"), "{refused}");
+        assert_eq!(claim(&right, true, 4_000), Ok(Vec::new()));
+        // What is called at its application's own address is no sidecar in front of another; and who advertises the address
+        // of an application that answers takes nobody's place.
+        let captured = of("captured", "10.0.0.3:80", "10.0.0.3:80", true);
+        assert_eq!(claim(&captured, false, 5_000), Ok(Vec::new()));
+        let same = of("later", "10.0.0.3:80", "10.0.0.3:80", true);
+        assert_eq!(claim(&same, false, 20_000), Ok(Vec::new()));
+        claim(&of("greedy", "10.0.0.1:80", "10.0.0.4:80", true), false, 5_000).unwrap_err();
     }
 
     #[test]
@@ -620,6 +714,7 @@ mod tests {
                 application_address: applications.remove(0),
                 further_addresses: addresses,
                 further_application_addresses: applications,
+                healthy: true,
                 ..Default::default()
             }
         };
@@ -694,6 +789,7 @@ mod tests {
             application: application.to_owned(),
             node: application.to_owned(),
             address: address.to_owned(),
+            healthy: true,
             application_address: at[0].to_owned(),
             further_ports: vec![FurtherPort {
                 application_addresses: at[1..].iter().map(|it| (*it).to_owned()).collect(),
@@ -762,7 +858,7 @@ mod tests {
         let mut leases = Leases::default();
         let stream = leases.open();
         leases.claim(&of("a", 1, ["shop", "x"]), stream, true, now).unwrap();
-        leases.release("a-1", stream);
+        leases.release("a-1", stream, now);
         leases.claim(&of("b", 2, ["shop", "x"]), stream, true, now).unwrap();
     }
 
@@ -773,10 +869,10 @@ mod tests {
         let new = world.claims("n p 1");
         let now = world.now();
         assert!(!world.leases.heard("n", old, now) && world.leases.heard("n", new, now));
-        world.leases.release("n", old);
+        world.leases.release("n", old, now);
         world.leases.closed("n", old, now);
         world.is_refused("m q 1", "node n, which is alive");
-        world.leases.release("n", new);
+        world.leases.release("n", new, now);
         world.claims("m q 1");
         // One of a release that does not name its process is known by its address.
         world.claims("o - 5");

@@ -218,7 +218,11 @@ impl Sidecar {
         };
         let own = [("outbound", outbound), ("inbound", inbound), ("admin", admin)];
         let mut applications = settings.ports.iter().flat_map(|port| &port.addresses);
-        applications.try_for_each(|application| refuse_sidecars(*application, &own))?;
+        applications.try_for_each(|application| refuse_own(*application, &own))?;
+        if predecessor.is_none() {
+            // One whose place is taken listens where this one will.
+            settings.ports.iter().flat_map(|port| &port.addresses).try_for_each(refuse_anothers)?;
+        }
         output::listening("outbound", outbound);
         output::listening("inbound", inbound);
         let node = process.data.node()?;
@@ -464,9 +468,8 @@ fn told_unreachable(settings: &config::Sidecar, addresses: &Addresses) {
     }
 }
 
-/// Refuses an application that is one of this sidecar's listeners, or another sidecar on this machine: which of its names
-/// on loopback mean whom is not for the control plane to know.
-fn refuse_sidecars(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
+/// Refuses an application that is one of this sidecar's listeners.
+fn refuse_own(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
     for (name, listener) in own {
         if proxy::sidecar::arrives_at(application, *listener) {
             bail!(
@@ -474,12 +477,18 @@ fn refuse_sidecars(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyho
             );
         }
     }
-    if let Some(process) = proxy::sockets::another_of_this_kind_at(application) {
-        bail!(
-            "app-address: `{application}` is where another sidecar listens, process {process}, and its application would answer for this one's; say where the application itself listens"
-        );
-    }
     Ok(())
+}
+
+/// Refuses an application that is another sidecar on this machine: whom its names on loopback mean is not for the control
+/// plane to know.
+fn refuse_anothers(application: &SocketAddr) -> anyhow::Result<()> {
+    let Some(process) = proxy::sockets::another_of_this_kind_at(*application) else {
+        return Ok(());
+    };
+    bail!(
+        "app-address: `{application}` is where another sidecar listens, process {process}, and its application would answer for this one's; say where the application itself listens"
+    )
 }
 
 /// Whether IPv6 is captured, too: where it is spoken at all.

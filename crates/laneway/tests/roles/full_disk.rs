@@ -81,6 +81,12 @@ fn a_control_plane_on_a_full_disk_refuses_changes_and_goes_on() -> Result<()> {
 
     drop(all);
     fs::remove_file(&filler)?;
+    // Who only looks is told so, too.
+    wait::until(SOON, "it is told that there is room", || {
+        let shown = sandbox.must(&["status"])?;
+        ensure!(!shown.contains("until that is mended"), "{shown}");
+        Ok(())
+    })?;
     wait::until(SOON, "changes are taken again", || sandbox.apply(&group("large", LARGE_BYTES)))?;
     answers(&api, "/metrics", 200, "laneway_store_writable 1")?;
     let shown = sandbox.must(&["status"])?;
