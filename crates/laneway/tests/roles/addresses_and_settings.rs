@@ -184,6 +184,29 @@ fn a_sidecar_is_no_other_ones_application() -> Result<()> {
 }
 
 #[test]
+fn a_sidecar_at_every_address_is_nobodys_application_of_another_family() -> Result<()> {
+    let sandbox = sandbox()?;
+    let _control = sandbox.control(&[])?;
+    let application = std::net::TcpListener::bind("[::1]:0")?;
+    let port = application.local_addr()?.port();
+    let sidecar = |host: u8, inbound: &str, application: &str| {
+        let (control, own) = (sandbox.discovery_address(), sandbox.endpoint(host, 0));
+        let mut command =
+            sandbox.laneway(&["sidecar", "--application", "a", "--control", &control]);
+        command.args(["--app-address", application, "--inbound-listen", inbound]);
+        command.args(["--outbound-listen", &own, "--admin-listen", &own]);
+        command.args(["--advertise", &sandbox.endpoint(host, port)]);
+        let name = format!("sidecar-{host}");
+        command.arg("--data").arg(sandbox.path(&name));
+        Process::start(&name, &mut command, sandbox.directory())
+    };
+    let everywhere = sidecar(3, &format!("0.0.0.0:{port}"), &sandbox.endpoint(3, 8080))?;
+    says(&everywhere, "(admin)")?;
+    let beside = sidecar(4, &sandbox.endpoint(4, 0), &format!("[::1]:{port}"))?;
+    says(&beside, "(admin)")
+}
+
+#[test]
 fn an_address_in_use_is_named_with_its_setting() -> Result<()> {
     let sandbox = sandbox()?;
     let taken = std::net::TcpListener::bind(sandbox.endpoint(1, 7600))?;
