@@ -8,7 +8,6 @@ use std::{
     time::Instant,
 };
 
-use lanes::directory::canonical;
 use routes::entrance::CorrelationHeaders;
 use telemetry::{Metrics, Role};
 use tokio::sync::Notify;
@@ -102,11 +101,6 @@ struct Identity {
     /// Of its own application, at which others have called: told in the log. They are no calls of it.
     undeclared_arrivals: UndeclaredPorts,
     in_lanes: Rc<ThreadCalls>,
-}
-
-/// Whether a connection to `address` would arrive at `listener`.
-pub fn arrives_at(address: SocketAddr, listener: SocketAddr) -> bool {
-    forbidden::is_door(listener, canonical(address))
 }
 
 /// Binds, then serves. The addresses are in the result: outbound first, then inbound, then both again for IPv6.

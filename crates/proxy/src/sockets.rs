@@ -2,13 +2,11 @@
 
 use std::{
     fs,
-    net::{IpAddr, SocketAddr},
+    net::{IpAddr, SocketAddr, UdpSocket},
     path::Path,
 };
 
 use lanes::directory::canonical;
-
-use crate::sidecar::arrives_at;
 
 /// The state of a socket that accepts connections.
 const LISTENING: u8 = 0x0A;
@@ -49,6 +47,19 @@ pub fn listener_at(address: SocketAddr) -> Option<String> {
         None => format!("a process of user {}", socket.user),
     };
     Some(format!("{who} listens on {}", socket.local))
+}
+
+/// Whether a connection to `address` would arrive at `listener`.
+pub fn arrives_at(address: SocketAddr, listener: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    listener.port() == address.port()
+        && (listener.ip().to_canonical() == ip
+            || listener.ip().is_unspecified() && is_of_this_host(ip))
+}
+
+/// Whether an address is one of this host's: only then can a socket be bound to it.
+fn is_of_this_host(ip: IpAddr) -> bool {
+    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 /// Another process that a connection to an address would arrive at, and that runs this one's program with the same first

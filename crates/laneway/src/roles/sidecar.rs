@@ -18,6 +18,7 @@ use proxy::{
     UnreadCalls,
     capture::{self, Capture, CaptureConfig, CaptureError},
     sidecar::{OwnPort, SidecarConfig},
+    sockets,
 };
 use serde_json::json;
 use tokio::sync::Notify;
@@ -471,7 +472,7 @@ fn told_unreachable(settings: &config::Sidecar, addresses: &Addresses) {
 /// Refuses an application that is one of this sidecar's listeners.
 fn refuse_own(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Result<()> {
     for (name, listener) in own {
-        if proxy::sidecar::arrives_at(application, *listener) {
+        if sockets::arrives_at(application, *listener) {
             bail!(
                 "app-address: `{application}` is this sidecar's own {name} listener, and requests would go round; say where the application itself listens"
             );
@@ -483,7 +484,7 @@ fn refuse_own(application: SocketAddr, own: &[(&str, SocketAddr)]) -> anyhow::Re
 /// Refuses an application that is another sidecar on this machine: whom its names on loopback mean is not for the control
 /// plane to know.
 fn refuse_anothers(application: &SocketAddr) -> anyhow::Result<()> {
-    let Some(process) = proxy::sockets::another_of_this_kind_at(*application) else {
+    let Some(process) = sockets::another_of_this_kind_at(*application) else {
         return Ok(());
     };
     bail!(

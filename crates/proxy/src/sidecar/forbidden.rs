@@ -2,9 +2,9 @@
 //! whatever else the operator names. An application that fetches what strangers ask for would lend them its place in the
 //! network.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use crate::capture::Cidr;
+use crate::{capture::Cidr, sockets::arrives_at};
 
 /// Services of clouds that hand credentials to whoever is on the machine, and lie outside the link-local networks.
 const METADATA: &[IpAddr] = &[
@@ -42,7 +42,10 @@ impl Forbidden {
             is_local_link(ip)
                 || METADATA.contains(&ip)
                 || self.networks.iter().any(|network| network.contains(ip))
-                || self.doors.iter().any(|door| is_door(*door, SocketAddr::new(ip, address.port())))
+                || self
+                    .doors
+                    .iter()
+                    .any(|door| arrives_at(SocketAddr::new(ip, address.port()), *door))
         })
     }
 }
@@ -89,18 +92,6 @@ fn is_local_link(ip: IpAddr) -> bool {
         }
         IpAddr::V6(ip) => ip.is_unicast_link_local() || ip.is_unspecified() || ip.is_multicast(),
     }
-}
-
-/// Whether a connection to `address` would arrive at a door of ours.
-pub(super) fn is_door(door: SocketAddr, address: SocketAddr) -> bool {
-    door.port() == address.port()
-        && (door.ip().to_canonical() == address.ip()
-            || door.ip().is_unspecified() && is_of_this_host(address.ip()))
-}
-
-/// Whether an address is one of this host's: only then can a socket be bound to it. Asked for a door's port alone.
-fn is_of_this_host(ip: IpAddr) -> bool {
-    ip.is_loopback() || UdpSocket::bind((ip, 0)).is_ok()
 }
 
 #[cfg(test)]
