@@ -437,8 +437,8 @@ describe("a lane that goes on to base", () => {
     // It was applied as a file is.
     for (const name of [/brings it back/, /The lane goes/]) await vouch(name);
     await on("Delete the lane");
-    await page.getByText("promoted it: base runs its version, the lane is deleted; stop its instances, 2 are left").waitFor();
-    await page.getByText("spring-cloud-a 127.0.0.21:15006").waitFor();
+    await page.getByText("promoted it: base runs its version, the lane is deleted; keep 2 that lanes of other groups use").waitFor();
+    await page.getByText("spring-cloud-a 127.0.0.21:15006 (rollout/gray)").waitFor();
     await accessible(page, "promoted");
     assert.equal((await api("GET", "/lanes")).items.some((it) => it.metadata.name === "trade-gray"), false);
     await page.goto("/events?filter=Lane+trade-gray");
