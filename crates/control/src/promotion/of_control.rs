@@ -148,6 +148,11 @@ impl Control {
             let _one = self.promoting.lock().await;
             self.notice(key).await?;
         }
+        self.as_it_stands(key).await
+    }
+
+    /// The same of what is kept, whatever became of the lane since.
+    async fn as_it_stands(self: &Arc<Self>, key: &Key) -> Result<PromotionStatus, PromotionError> {
         let found = self.promotions().get(key).cloned();
         let promotion = found.ok_or_else(|| not_promoted(key))?;
         let checks = match promotion.end {
@@ -209,13 +214,7 @@ impl Control {
                 }
             }
         }
-        let found = self.promotions().get(key).cloned();
-        let promotion = found.ok_or_else(|| not_promoted(key))?;
-        let checks = match promotion.end {
-            None => self.checks(&promotion).await,
-            Some(_) => Vec::new(),
-        };
-        Ok(told(&promotion, checks))
+        self.as_it_stands(key).await
     }
 
     /// Ends a promotion; what it has changed of the lane is as before, and nothing else.
