@@ -38,12 +38,23 @@ const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-l
 pub(crate) struct Asked<'a> {
     target: Option<&'a str>,
     seconds: u32,
+    search: Search,
+}
+
+/// What is tried beside the seeds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Search {
+    /// Other inputs each time, beginning with what earlier runs kept.
+    Further,
+    /// The same inputs each time, as many as the time allows: whether a change passes is no matter of luck, and who is
+    /// told of a finding has it too.
+    Repeatable,
 }
 
 impl<'a> Asked<'a> {
     /// Reads `[TARGET] [--seconds N]`.
     pub(crate) fn read(arguments: &'a [String]) -> Result<Self> {
-        let mut asked = Self { target: None, seconds: SECONDS };
+        let mut asked = Self { target: None, seconds: SECONDS, search: Search::Further };
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.as_str() {
@@ -72,7 +83,7 @@ pub(crate) fn in_passing(root: &Path, strictness: Strictness) -> Result<()> {
         Strictness::Ci => SECONDS,
         Strictness::Local => SECONDS_IN_PASSING,
     };
-    run(root, &Asked { target: None, seconds })
+    run(root, &Asked { target: None, seconds, search: Search::Repeatable })
 }
 
 /// Builds all targets and runs those that are asked for, as long as is asked for. What they find is an error.
@@ -90,7 +101,7 @@ pub(crate) fn run(root: &Path, asked: &Asked<'_>) -> Result<()> {
         while running.len() < AT_ONCE
             && let Some(name) = waiting.next()
         {
-            running.push(Target::start(root, &programs, name, asked.seconds)?);
+            running.push(Target::start(root, &programs, name, asked)?);
         }
         if running.is_empty() {
             break;
@@ -141,9 +152,16 @@ struct Done {
 }
 
 impl Target {
-    fn start(root: &Path, programs: &Path, name: String, seconds: u32) -> Result<Self> {
+    fn start(root: &Path, programs: &Path, name: String, asked: &Asked<'_>) -> Result<Self> {
         let home = root.join("target/fuzz");
-        let (corpus, artifacts) = (home.join("corpus").join(&name), home.join("artifacts"));
+        let artifacts = home.join("artifacts");
+        let corpus = match asked.search {
+            Search::Further => home.join("corpus").join(&name),
+            Search::Repeatable => home.join("repeatable").join(&name),
+        };
+        if asked.search == Search::Repeatable && corpus.exists() {
+            fs::remove_dir_all(&corpus).with_context(|| format!("empty {}", corpus.display()))?;
+        }
         for place in [&corpus, &artifacts] {
             fs::create_dir_all(place).with_context(|| format!("create {}", place.display()))?;
         }
@@ -153,9 +171,13 @@ impl Target {
             .arg(corpus)
             .arg(root.join("fuzz/seeds").join(&name))
             .args(LIMITS)
-            .args([&format!("-max_len={INPUT_BYTES_MAX}"), &format!("-max_total_time={seconds}")])
+            .args([&format!("-max_len={INPUT_BYTES_MAX}")])
+            .args([&format!("-max_total_time={}", asked.seconds)])
             .args([&format!("-artifact_prefix={}/{name}-", artifacts.display())])
             .args(["-print_final_stats=1", "-verbosity=0"]);
+        if asked.search == Search::Repeatable {
+            command.arg("-seed=1");
+        }
         println!("$ {}", run::line(&command));
         let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
         let child = child.spawn().with_context(|| format!("start {name}"))?;

@@ -127,15 +127,18 @@ pub fn drop_hop_by_hop<'b>(fields: &mut impl Fields<'b>) -> ConnectionOptions {
     });
     for token in said.iter().flat_map(|value| value.split(|byte| *byte == b',')) {
         let token = token.trim_ascii();
-        if token.eq_ignore_ascii_case(b"close") {
-            options.close = true;
-        } else if token.eq_ignore_ascii_case(b"keep-alive") {
+        if token.eq_ignore_ascii_case(b"keep-alive") {
             options.keep_alive = true;
         } else if token.eq_ignore_ascii_case(b"upgrade") {
             options.upgrade = true;
         } else if !token.is_empty() && Name::of(token).may_be_nominated() {
-            options.nominations += 1;
             options.nominated.add(token);
+            // An option, and as every option the name of fields that go no further (RFC 9110 §7.6.1).
+            if token.eq_ignore_ascii_case(b"close") {
+                options.close = true;
+            } else {
+                options.nominations += 1;
+            }
             if options.nominations > NOMINATIONS_MAX {
                 break;
             }
