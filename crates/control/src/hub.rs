@@ -26,7 +26,7 @@ use crate::{
     hello,
     key::{Application, ResourceKey, Touch, Way},
     keyring::Keyring,
-    ledger,
+    manifest,
     objects::{ObjectChange, Objects},
     picture::{Picture, policies_naming},
     sources::Standing,
@@ -156,7 +156,7 @@ impl Hub {
                 (None, Some(_)) => ("Created", String::new()),
                 (Some(_), None) => ("Deleted", String::new()),
                 (Some(old), Some(new)) if changes.len() <= TOLD_BY_FIELD_MAX => {
-                    let fields = ledger::changes(&old.object, &new.object, None);
+                    let fields = manifest::changes(&old.object, &new.object, None);
                     let fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
                     ("Changed", fields.join("; "))
                 }

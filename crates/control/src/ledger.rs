@@ -22,18 +22,16 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::{
     audit::Authorship,
     keyring::Keyring,
+    manifest::Manifest,
     objects::{ObjectChange, Objects},
     store::{AuditQuery, Change, Revision, Store, StoreError, StoredObject},
 };
 
 mod draft;
-mod manifest;
 mod removals;
 mod view;
 mod writer;
 
-pub use manifest::Manifest;
-pub(crate) use manifest::changes;
 pub(crate) use view::{Gone, View};
 
 /// Requests that may wait for the writer. A commit takes a few milliseconds, so this is under a second of

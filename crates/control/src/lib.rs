@@ -49,6 +49,7 @@ mod judging;
 mod key;
 mod keyring;
 mod ledger;
+mod manifest;
 mod metrics;
 mod objects;
 mod people;
@@ -61,12 +62,14 @@ mod statistics;
 mod status;
 mod store;
 mod tokens;
+mod undo;
 mod written;
 
 pub use audit::Authorship;
 pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 pub use keyring::Keyring;
-pub use ledger::{Done, Edit, Ledger, Manifest, Precondition, Rejection, Rules, Transaction};
+pub use ledger::{Done, Edit, Ledger, Precondition, Rejection, Rules, Transaction};
+pub use manifest::Manifest;
 pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gateway};
 pub use people::{
     Arrival, Caller, Shown, check_first_password, cookie_name, says_which_page_asks, shown_by,

@@ -15,9 +15,10 @@ use api::{
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::{Done, Edit, Manifest, Precondition, Rejection, Transaction, manifest, removals};
+use super::{Done, Edit, Precondition, Rejection, Transaction, removals};
 use crate::{
     keyring::Keyring,
+    manifest::{self, Manifest},
     objects::{ObjectChange, Objects},
     store::{Contents, Revision, StoredObject},
 };

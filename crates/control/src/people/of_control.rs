@@ -224,7 +224,7 @@ impl Control {
                 let told = vec![changed("user", None, Some(name.clone().into()))];
                 let by = Authorship::of(AuthorKind::User, &name);
                 let about = format!("token {login} ({})", credential.id);
-                changes.push(audit::of_people(about, Action::Created, told, &by, now));
+                changes.push(audit::of_action(None, about, Action::Created, told, &by, now));
             }
             let by = Authorship::of(AuthorKind::User, &name);
             let caller = Caller::of_credential(by, grants, &credential, must_change);
@@ -596,7 +596,7 @@ fn check_token_name(field: &str, name: &str) -> Result<(), PersonError> {
 }
 
 fn of_user(user: &StoredUser, action: Action, told: Vec<FieldChange>, by: &Authorship) -> Change {
-    audit::of_people(format!("user {}", user.name), action, told, by, SystemTime::now())
+    audit::of_action(None, format!("user {}", user.name), action, told, by, SystemTime::now())
 }
 
 fn of_token(token: &ApiTokenStatus, action: Action, by: &Authorship) -> Change {
@@ -609,7 +609,7 @@ fn of_token(token: &ApiTokenStatus, action: Action, by: &Authorship) -> Change {
         ],
     };
     let about = format!("token {} ({})", token.name, token.id);
-    audit::of_people(about, action, told, by, SystemTime::now())
+    audit::of_action(None, about, action, told, by, SystemTime::now())
 }
 
 fn grants_changed(before: &[Grant], after: &[Grant]) -> Vec<FieldChange> {

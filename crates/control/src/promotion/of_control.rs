@@ -678,7 +678,7 @@ fn of_audit(
     by: &Authorship,
 ) -> Change {
     let about = format!("promotion of {}/{}", promotion.group, promotion.tag);
-    audit::about_object(promotion.lane.clone(), about, action, changes, by, SystemTime::now())
+    audit::of_action(Some(promotion.lane.clone()), about, action, changes, by, SystemTime::now())
 }
 
 fn second_of(time: SystemTime) -> u64 {

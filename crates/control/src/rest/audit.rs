@@ -16,9 +16,9 @@ use super::{
 };
 use crate::{
     Control,
-    audit::{NotUndone, undo as edit_that_undoes},
     people::Caller,
     store::AuditQuery,
+    undo::{NotUndone, undo as edit_that_undoes},
 };
 
 type Shared = State<Arc<Control>>;

@@ -152,7 +152,7 @@ impl Control {
 fn of_audit(token: &TokenStatus, action: Action, by: &Authorship) -> Change {
     let TokenStatus { id, namespace, application, .. } = token;
     let about = format!("join token {id} of application {namespace}/{application}");
-    audit::of_people(about, action, Vec::new(), by, SystemTime::now())
+    audit::of_action(None, about, action, Vec::new(), by, SystemTime::now())
 }
 
 /// Compares without telling by its duration how much is right.

@@ -50,17 +50,17 @@ impl Manifest {
     }
 
     /// The object as it is said, to seal what is secret in it.
-    pub(super) fn object_mut(&mut self) -> &mut Object {
+    pub(crate) fn object_mut(&mut self) -> &mut Object {
         &mut self.object
     }
 
     /// The object if there was none before.
-    pub(super) fn into_object(self) -> Object {
+    pub(crate) fn into_object(self) -> Object {
         self.object
     }
 
     /// What is said, to be kept beside the object.
-    pub(super) fn said(&self) -> Arc<str> {
+    pub(crate) fn said(&self) -> Arc<str> {
         let mut said = self.said.clone();
         if let Value::Object(fields) = &mut said {
             fields.remove("status");
@@ -84,7 +84,7 @@ impl Manifest {
     }
 
     /// The object that `live` becomes, of which `last` was said before.
-    pub(super) fn merged(&self, live: &Object, last: Option<&str>) -> Result<Object, Problem> {
+    pub(crate) fn merged(&self, live: &Object, last: Option<&str>) -> Result<Object, Problem> {
         let last = last.and_then(Last::read);
         let mut said = self.said.clone();
         said.as_object_mut().into_iter().for_each(|said| self.seal(said));
