@@ -12,6 +12,7 @@ use crate::{
         head::Malformed,
     },
     peers::Refused,
+    websocket::NotAgreed,
 };
 
 /// Whose fault it is.
@@ -249,6 +250,18 @@ impl ProxyError {
     /// The broken connection itself may have been at fault, so that an idempotent request can go out again.
     pub(crate) fn is_reset(&self) -> bool {
         matches!(self.kind, Kind::Reset(_) | Kind::Unprocessed | Kind::NoStream)
+    }
+}
+
+impl From<NotAgreed> for Kind {
+    fn from(why: NotAgreed) -> Self {
+        match why {
+            NotAgreed::OtherProtocol => Self::UnexpectedUpgrade,
+            NotAgreed::NoSwitch => Self::NoWebSocket("its success is no switch of protocols"),
+            NotAgreed::OtherKey => {
+                Self::NoWebSocket("its answer does not fit the key that it was sent")
+            }
+        }
     }
 }
 

@@ -14,8 +14,6 @@ use std::{
 
 use parking_lot::Mutex;
 
-use crate::listen::Bound;
-
 /// A listening socket on its way from one process to the next.
 #[derive(Debug)]
 pub struct ListeningSocket {
@@ -27,6 +25,14 @@ pub struct ListeningSocket {
     pub is_kept: bool,
 }
 
+/// The sockets of one address.
+#[derive(Debug)]
+pub(crate) struct Bound {
+    pub(crate) sockets: Vec<TcpListener>,
+    /// With the port the kernel chose, where 0 was asked for.
+    pub(crate) address: SocketAddr,
+}
+
 /// What there is, until it is taken.
 #[derive(Debug, Clone, Default)]
 pub struct Inherited {
@@ -35,12 +41,11 @@ pub struct Inherited {
     kept: Arc<[SocketAddr]>,
 }
 
-/// The sockets of one address.
+/// The sockets of one address of the settings.
 #[derive(Debug)]
 struct Sockets {
     asked: SocketAddr,
-    address: SocketAddr,
-    sockets: Vec<TcpListener>,
+    bound: Bound,
 }
 
 impl Inherited {
@@ -58,9 +63,11 @@ impl Inherited {
             if is_kept && !kept.contains(&address) {
                 kept.push(address);
             }
-            match all.iter_mut().find(|known| known.address == address) {
-                Some(known) => known.sockets.push(socket),
-                None => all.push(Sockets { asked, address, sockets: vec![socket] }),
+            match all.iter_mut().find(|known| known.bound.address == address) {
+                Some(known) => known.bound.sockets.push(socket),
+                None => {
+                    all.push(Sockets { asked, bound: Bound { sockets: vec![socket], address } })
+                }
             }
         }
         Ok(Self { all: Arc::new(Mutex::new(all)), kept: kept.into() })
@@ -81,11 +88,11 @@ impl Inherited {
     pub(crate) fn take(&self, asked: SocketAddr, workers: usize) -> io::Result<Option<Bound>> {
         let mut all = self.all.lock();
         let Some(at) = all.iter().position(|known| known.asked == asked) else { return Ok(None) };
-        let Sockets { address, mut sockets, .. } = all.remove(at);
-        for again in 0..workers.saturating_sub(sockets.len()) {
-            sockets.push(sockets[again].try_clone()?);
+        let Sockets { mut bound, .. } = all.remove(at);
+        for again in 0..workers.saturating_sub(bound.sockets.len()) {
+            bound.sockets.push(bound.sockets[again].try_clone()?);
         }
-        Ok(Some(Bound { sockets, address }))
+        Ok(Some(bound))
     }
 
     /// One thread's share of the sockets of an address; none where there are none. Each belongs to some thread.
@@ -96,7 +103,8 @@ impl Inherited {
         threads: usize,
     ) -> io::Result<Vec<TcpListener>> {
         let all = self.all.lock();
-        let Some(known) = all.iter().find(|known| known.address == address) else {
+        let Some(known) = all.iter().map(|known| &known.bound).find(|it| it.address == address)
+        else {
             return Ok(Vec::new());
         };
         let own = known.sockets.iter().skip(thread).step_by(threads);
@@ -111,8 +119,8 @@ impl Inherited {
     pub(crate) fn rest(&self) -> io::Result<Vec<ListeningSocket>> {
         let all = self.all.lock();
         let sockets = all.iter().flat_map(|known| {
-            let is_kept = self.keeps(known.address);
-            known.sockets.iter().map(move |socket| {
+            let is_kept = self.keeps(known.bound.address);
+            known.bound.sockets.iter().map(move |socket| {
                 let socket = socket.try_clone()?.into();
                 Ok(ListeningSocket { asked: known.asked, socket, is_kept })
             })
@@ -125,10 +133,10 @@ impl Inherited {
     pub(crate) fn close_rest(&self) -> Vec<SocketAddr> {
         let mut all = self.all.lock();
         let (stay, go) =
-            std::mem::take(&mut *all).into_iter().partition(|it| self.keeps(it.address));
+            std::mem::take(&mut *all).into_iter().partition(|it| self.keeps(it.bound.address));
         *all = stay;
         let go: Vec<Sockets> = go;
-        go.into_iter().map(|known| known.address).collect()
+        go.into_iter().map(|known| known.bound.address).collect()
     }
 }
 

@@ -15,6 +15,7 @@ pub mod original_destination;
 mod passthrough;
 mod peers;
 mod published;
+mod reach;
 mod resolve;
 mod running;
 pub mod sidecar;

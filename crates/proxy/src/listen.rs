@@ -11,21 +11,13 @@ use std::{
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, TcpKeepalive, Type};
 
 use crate::{
-    inherited::Inherited,
+    inherited::{Bound, Inherited},
     limits::{ASKED_EVERY, ASKED_MAX, SILENT_BEFORE_ASKED, Timeouts, UNCONFIRMED_MIN, UNLIMITED},
     sockets,
 };
 
 /// Connections the kernel holds until they are accepted: a burst of a second's new clients. The kernel caps it.
 const BACKLOG: i32 = 4096;
-
-/// The sockets of one address.
-#[derive(Debug)]
-pub(crate) struct Bound {
-    pub(crate) sockets: Vec<TcpListener>,
-    /// With the port the kernel chose, where 0 was asked for.
-    pub(crate) address: SocketAddr,
-}
 
 /// How addresses are come by.
 #[derive(Debug)]

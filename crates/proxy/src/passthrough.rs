@@ -51,6 +51,27 @@ impl Buffers for BufferPool {
     }
 }
 
+/// A side that bytes are passed to and from.
+pub(crate) trait Cut {
+    /// Has it reset when it is closed: what passed was not all.
+    fn cut(&self);
+
+    /// It is a stream of a connection that others share.
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    /// What goes out there is counted as it goes out.
+    fn is_counted(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+impl Cut for tokio::io::DuplexStream {
+    fn cut(&self) {}
+}
+
 /// What was read from a side before it was known to be passed through, to be sent to the other first.
 #[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct AlreadyRead<'a> {

@@ -3,6 +3,7 @@
 use std::{
     io,
     net::SocketAddr,
+    os::fd::OwnedFd,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,11 +15,13 @@ use crate::{
     ejection::UnreachableBoard,
     inherited::{Inherited, ListeningSocket},
     lost::CallsInLanes,
-    threads::Handed,
     unbound::UnboundPorts,
     undeclared::UndeclaredPorts,
     unread::UnreadCalls,
 };
+
+/// Copies of a thread's listening sockets and their addresses, or why there are none.
+pub(crate) type Handed = io::Result<Vec<(SocketAddr, OwnedFd)>>;
 
 /// Where the threads of a proxy stand.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -15,9 +15,9 @@ use tokio::sync::Notify;
 use crate::{
     capture::Cidr,
     correlation::{Correlation, ThreadCorrelation},
-    inherited::Inherited,
+    inherited::{Bound, Inherited},
     limits::Timeouts,
-    listen::{self, Binding, Bound},
+    listen::{self, Binding},
     lost::{CallsInLanes, ThreadCalls},
     published::Feed,
     running::Running,

@@ -4,7 +4,7 @@ use std::{
     cell::{Cell, RefCell},
     io,
     net::SocketAddr,
-    os::fd::{AsFd as _, OwnedFd},
+    os::fd::AsFd as _,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -28,7 +28,7 @@ use crate::{
     lost::CallsInLanes,
     peers::Via,
     published::Feed,
-    running::{Phase, Running},
+    running::{Handed, Phase, Running},
     source::Source,
     transport::Connection,
     unbound::UnboundPorts,
@@ -86,9 +86,6 @@ pub(crate) struct Settings {
     /// Sockets that it has not bound itself.
     pub(crate) inherited: Inherited,
 }
-
-/// Copies of a thread's listening sockets and their addresses, or why there are none.
-pub(crate) type Handed = io::Result<Vec<(SocketAddr, OwnedFd)>>;
 
 type Sockets = Vec<(std::net::TcpListener, SocketAddr, Role)>;
 

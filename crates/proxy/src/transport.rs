@@ -26,8 +26,8 @@ use crate::{
     error::Lost,
     limits::{DEPARTURE_ASKED, UNSENT_BYTES_MAX},
     original_destination::original_destination,
+    passthrough::Cut,
     tls::session::Session,
-    tunnel::Cut,
 };
 
 /// No answer is awaited.

@@ -6,30 +6,9 @@ use telemetry::Count;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{
-    passthrough::{AlreadyRead, Passed, Patience, pass_through},
+    passthrough::{AlreadyRead, Cut, Passed, Patience, pass_through},
     worker::Worker,
 };
-
-/// A side of a tunnel.
-pub(crate) trait Cut {
-    /// Has it reset when it is closed: what passed was not all.
-    fn cut(&self);
-
-    /// It is a stream of a connection that others share.
-    fn is_stream(&self) -> bool {
-        false
-    }
-
-    /// What goes out there is counted as it goes out.
-    fn is_counted(&self) -> bool {
-        false
-    }
-}
-
-#[cfg(test)]
-impl Cut for tokio::io::DuplexStream {
-    fn cut(&self) {}
-}
 
 /// Passes bytes both ways until both sides have ended, beginning with what was received already.
 pub(crate) async fn relay(

@@ -19,9 +19,9 @@ use crate::{
     exchange::sides,
     h1::{piece::Piece, write::ReadHead},
     h2::tunnelled::Tunnelled,
+    passthrough::Cut,
     plan::{Protocol, Version},
     transport::Unread,
-    tunnel::Cut,
     worker::Worker,
 };
 

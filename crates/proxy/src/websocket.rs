@@ -5,10 +5,7 @@
 use aws_lc_rs::digest::{SHA1_FOR_LEGACY_USE_ONLY, digest};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 
-use crate::{
-    error::Kind,
-    h1::{head::Field, request::RequestHead, response::ResponseHead},
-};
+use crate::h1::{head::Field, request::RequestHead, response::ResponseHead};
 
 /// What it is called where one is asked for.
 pub(crate) const NAME: &[u8] = b"websocket";
@@ -58,6 +55,17 @@ fn accept(key: &[u8]) -> String {
     BASE64_STANDARD.encode(digest(&SHA1_FOR_LEGACY_USE_ONLY, &[key, GUID].concat()))
 }
 
+/// Why an answer is no agreement to a WebSocket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum NotAgreed {
+    /// A success that is no switch of protocols.
+    NoSwitch,
+    /// It switches to something else.
+    OtherProtocol,
+    /// It does not fit the key that was sent.
+    OtherKey,
+}
+
 /// The handshake with an instance in HTTP/1.1 whose client made none.
 #[derive(Debug, Clone)]
 pub(crate) struct Handshake {
@@ -77,20 +85,20 @@ impl Handshake {
     }
 
     /// Whether an answer may go on to a client that takes every success for a WebSocket.
-    pub(crate) fn check(&self, head: &ResponseHead, bytes: &[u8]) -> Result<(), Kind> {
+    pub(crate) fn check(&self, head: &ResponseHead, bytes: &[u8]) -> Result<(), NotAgreed> {
         match head.status {
             101 => {}
-            200..300 => return Err(Kind::NoWebSocket("its success is no switch of protocols")),
+            200..300 => return Err(NotAgreed::NoSwitch),
             _ => return Ok(()),
         }
         if !head.upgrade.is_some_and(|protocol| is_name(protocol.of(bytes))) {
-            return Err(Kind::UnexpectedUpgrade);
+            return Err(NotAgreed::OtherProtocol);
         }
         let is_accept = |it: &&Field| it.name_of(bytes).eq_ignore_ascii_case(ACCEPT);
         let mut shown = head.fields().iter().filter(is_accept);
         match (shown.next(), shown.next()) {
             (Some(only), None) if only.value.of(bytes) == self.accept.as_bytes() => Ok(()),
-            _ => Err(Kind::NoWebSocket("its answer does not fit the key that it was sent")),
+            _ => Err(NotAgreed::OtherKey),
         }
     }
 }

@@ -22,10 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     affinity::{AnswerEdits, Owed},
     error::{Kind, ProxyError},
+    passthrough::Cut,
     peers::Refused,
     plan::{NoPlan, Plan, Protocol, Tunnel},
     published::Published,
-    tunnel::Cut,
     worker::Worker,
 };
 

@@ -12,7 +12,7 @@ use super::{
     error::Code,
     session::{Data, Lost, SharedSession},
 };
-use crate::{buffers::Buffer, tunnel::Cut, worker::Worker};
+use crate::{buffers::Buffer, passthrough::Cut, worker::Worker};
 
 /// One side of a tunnel. What is not at its end when it is dropped ends then.
 #[derive(Debug)]

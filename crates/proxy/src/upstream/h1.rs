@@ -270,7 +270,7 @@ impl Call<'_> {
             {
                 self.connection.is_answered();
                 if let Some(handshake) = self.handshake.get() {
-                    handshake.check(&head, received.filled())?;
+                    handshake.check(&head, received.filled()).map_err(Kind::from)?;
                 }
                 return Ok(Answer { head, received });
             }
