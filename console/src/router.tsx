@@ -16,28 +16,28 @@ function texts<K extends string>(...names: K[]) {
 const root = createRootRoute({ component: Shell, notFoundComponent: () => <NotFound /> });
 const at = <P extends string>(path: P) => ({ getParentRoute: () => root, path });
 
-export const homeRoute = createRoute({ ...at("/lanes"), component: HomePage, validateSearch: texts("filter", "namespace") });
-export const groupRoute = createRoute({ ...at("/lanes/$group"), component: lazyRouteComponent(() => import("./pages/group"), "GroupPage"), validateSearch: texts("view") });
-export const laneRoute = createRoute({ ...at("/lanes/$group/$tag"), component: lazyRouteComponent(() => import("./pages/lane"), "LanePage"), validateSearch: texts("edit") });
-export const promoteRoute = createRoute({ ...at("/lanes/$group/$tag/promote"), component: lazyRouteComponent(() => import("./pages/promote"), "PromotePage") });
-export const newGroupRoute = createRoute({ ...at("/new/lane-group"), component: lazyRouteComponent(() => import("./pages/create"), "CreateGroupPage"), validateSearch: texts("step") });
-export const newLaneRoute = createRoute({ ...at("/new/lane"), component: lazyRouteComponent(() => import("./pages/create"), "CreateLanePage"), validateSearch: texts("step", "group") });
-export const explainRoute = createRoute({
+const homeRoute = createRoute({ ...at("/lanes"), component: HomePage, validateSearch: texts("filter", "namespace") });
+const groupRoute = createRoute({ ...at("/lanes/$group"), component: lazyRouteComponent(() => import("./pages/group"), "GroupPage"), validateSearch: texts("view") });
+const laneRoute = createRoute({ ...at("/lanes/$group/$tag"), component: lazyRouteComponent(() => import("./pages/lane"), "LanePage"), validateSearch: texts("edit") });
+const promoteRoute = createRoute({ ...at("/lanes/$group/$tag/promote"), component: lazyRouteComponent(() => import("./pages/promote"), "PromotePage") });
+const newGroupRoute = createRoute({ ...at("/new/lane-group"), component: lazyRouteComponent(() => import("./pages/create"), "CreateGroupPage"), validateSearch: texts("step") });
+const newLaneRoute = createRoute({ ...at("/new/lane"), component: lazyRouteComponent(() => import("./pages/create"), "CreateLanePage"), validateSearch: texts("step", "group") });
+const explainRoute = createRoute({
   ...at("/explain"),
   component: lazyRouteComponent(() => import("./pages/explain"), "ExplainPage"),
   validateSearch: texts("method", "url", "headers", "gateway", "clientIp", "path"),
 });
-export const gatewaysRoute = createRoute({ ...at("/gateways"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewaysPage") });
-export const gatewayRoute = createRoute({ ...at("/gateways/$gateway"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewayPage") });
-export const applicationsRoute = createRoute({ ...at("/applications"), component: lazyRouteComponent(() => import("./pages/applications"), "ApplicationsPage") });
-export const applicationRoute = createRoute({ ...at("/applications/$application"), component: lazyRouteComponent(() => import("./pages/applications"), "ApplicationPage"), validateSearch: texts("window") });
-export const sourcesRoute = createRoute({ ...at("/sources"), component: lazyRouteComponent(() => import("./pages/sources"), "SourcesPage"), validateSearch: texts("filter") });
-export const statusRoute = createRoute({ ...at("/status"), component: lazyRouteComponent(() => import("./pages/status"), "StatusPage") });
-export const eventsRoute = createRoute({ ...at("/events"), component: lazyRouteComponent(() => import("./pages/audit"), "EventsPage"), validateSearch: texts("filter") });
-export const auditRoute = createRoute({ ...at("/audit"), component: lazyRouteComponent(() => import("./pages/audit"), "AuditPage"), validateSearch: texts("about") });
-export const usersRoute = createRoute({ ...at("/settings/users"), component: lazyRouteComponent(() => import("./pages/settings"), "UsersPage") });
-export const tokensRoute = createRoute({ ...at("/settings/tokens"), component: lazyRouteComponent(() => import("./pages/settings"), "TokensPage") });
-export const signInRoute = createRoute({ ...at("/sign-in"), component: SignInPage });
+const gatewaysRoute = createRoute({ ...at("/gateways"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewaysPage") });
+const gatewayRoute = createRoute({ ...at("/gateways/$gateway"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewayPage") });
+const applicationsRoute = createRoute({ ...at("/applications"), component: lazyRouteComponent(() => import("./pages/applications"), "ApplicationsPage") });
+const applicationRoute = createRoute({ ...at("/applications/$application"), component: lazyRouteComponent(() => import("./pages/applications"), "ApplicationPage"), validateSearch: texts("window") });
+const sourcesRoute = createRoute({ ...at("/sources"), component: lazyRouteComponent(() => import("./pages/sources"), "SourcesPage"), validateSearch: texts("filter") });
+const statusRoute = createRoute({ ...at("/status"), component: lazyRouteComponent(() => import("./pages/status"), "StatusPage") });
+const eventsRoute = createRoute({ ...at("/events"), component: lazyRouteComponent(() => import("./pages/audit"), "EventsPage"), validateSearch: texts("filter") });
+const auditRoute = createRoute({ ...at("/audit"), component: lazyRouteComponent(() => import("./pages/audit"), "AuditPage"), validateSearch: texts("about") });
+const usersRoute = createRoute({ ...at("/settings/users"), component: lazyRouteComponent(() => import("./pages/settings"), "UsersPage") });
+const tokensRoute = createRoute({ ...at("/settings/tokens"), component: lazyRouteComponent(() => import("./pages/settings"), "TokensPage") });
+const signInRoute = createRoute({ ...at("/sign-in"), component: SignInPage });
 const index = createRoute({
   ...at("/"),
   beforeLoad: () => {

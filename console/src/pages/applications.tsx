@@ -1,5 +1,5 @@
 // Applications: what each serves now, and how that was lately ("QPS data").
-import { Link, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import type { TopRow } from "../api/client";
 import { useInstances, useSeries, useTop } from "../live/hooks";
 import { rate, span, sums } from "../logic/figures";
@@ -8,8 +8,9 @@ import { Chart } from "../parts/chart";
 import { InstanceTable } from "../parts/instances";
 import { NotFound, usePlace } from "../parts/shell";
 import { Bones, Empty, Head, Panel, Segments, Table } from "../parts/ui";
-import { applicationRoute } from "../router";
 import { counted, t } from "../words";
+
+const applicationRoute = getRouteApi("/applications/$application");
 
 export function ApplicationsPage() {
   usePlace({ text: t("Applications") });

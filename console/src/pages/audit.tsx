@@ -1,6 +1,6 @@
 // Events and audit: what happened, and who changed what from what to what, with a way to undo it.
 import { useQueryClient } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import { type AuditEntry, type Event, type FieldChange, type Lane, Refused, send } from "../api/client";
 import { failed } from "../live/changes";
@@ -11,9 +11,11 @@ import { Field } from "../parts/fields";
 import { usePlace } from "../parts/shell";
 import { toast } from "../parts/toasts";
 import { Action, Bones, Button, Code, Empty, Head, LinkButton, Panel, State, Table } from "../parts/ui";
-import { auditRoute, eventsRoute } from "../router";
 import { tagOf } from "../logic/lanes";
 import { t } from "../words";
+
+const auditRoute = getRouteApi("/audit");
+const eventsRoute = getRouteApi("/events");
 
 function Tabs({ at }: { at: "events" | "audit" }) {
   return (

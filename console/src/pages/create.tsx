@@ -1,6 +1,6 @@
 // The guided flow: a lane group and its first lane, or another lane. Nothing is written before the last step.
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { type ReactNode, useState } from "react";
 import { Away, type CheckResponse, type Gateway, type Instance, type Lane, type LaneGroup, send } from "../api/client";
 import { HalfCreated, Unsure, createLane, failed } from "../live/changes";
@@ -18,9 +18,11 @@ import { ModeForm, RuleForm } from "../parts/rule";
 import { usePlace } from "../parts/shell";
 import { toast } from "../parts/toasts";
 import { Action, Banner, Bones, Button, Empty, Head, LinkButton, Switch, Writes } from "../parts/ui";
-import { newGroupRoute, newLaneRoute } from "../router";
 import { Sketch } from "../swim/mini";
 import { t } from "../words";
+
+const newGroupRoute = getRouteApi("/new/lane-group");
+const newLaneRoute = getRouteApi("/new/lane");
 
 interface GroupDraft {
   name: string;

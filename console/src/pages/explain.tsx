@@ -1,6 +1,6 @@
 // Explain: which lane a request enters and what serves each hop, decided by the code that routes it. Nothing is sent on.
 import { useQuery } from "@tanstack/react-query";
-import { useNavigate } from "@tanstack/react-router";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { type FormEvent, type ReactNode, useState } from "react";
 import { Away, type ExplainRequest, type ExplainResponse, type ExplainStep, send } from "../api/client";
 import { words } from "../live/changes";
@@ -12,8 +12,9 @@ import { Choose, Field } from "../parts/fields";
 import { Icon, type IconName, laneClass } from "../parts/icons";
 import { usePlace } from "../parts/shell";
 import { Badge, Banner, Bones, Button, Code, Empty, Head, Panel } from "../parts/ui";
-import { explainRoute } from "../router";
 import { t } from "../words";
+
+const explainRoute = getRouteApi("/explain");
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"];
 

@@ -1,13 +1,14 @@
 // Gateways: where requests enter, whether each is served, and which routes it has, most specific match first as written.
-import { Link } from "@tanstack/react-router";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import type { Gateway, GrpcRoute, HttpRoute, StatusResponse } from "../api/client";
 import { useObjects, useStatus } from "../live/hooks";
 import { trouble } from "../logic/lanes";
 import { yaml } from "../logic/write";
 import { NotFound, usePlace } from "../parts/shell";
 import { Banner, Bones, Code, Empty, Fact, Head, Panel, State, Table } from "../parts/ui";
-import { gatewayRoute } from "../router";
 import { counted, t } from "../words";
+
+const gatewayRoute = getRouteApi("/gateways/$gateway");
 
 type Listener = Extract<Gateway["spec"], { listeners: unknown }>["listeners"][number];
 

@@ -1,5 +1,5 @@
 // A lane group: where its requests go, hop by hop.
-import { Link, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Lane, LaneGroup, Share } from "../api/client";
 import { setEnabled } from "../live/changes";
@@ -15,11 +15,12 @@ import { RollBack } from "../parts/roll-back";
 import { NotFound, usePlace } from "../parts/shell";
 import { Standing, worseText } from "../parts/verdict";
 import { Badge, Banner, Bones, Button, Empty, Fact, Head, LinkButton, Panel, Segments, State, Switch, Table } from "../parts/ui";
-import { groupRoute } from "../router";
 import { Diagram } from "../swim/diagram";
 import type { View } from "../swim/geometry";
 import { type Swim, swim } from "../swim/model";
 import { counted, t } from "../words";
+
+const groupRoute = getRouteApi("/lanes/$group");
 
 /** Lanes that are worse than base, told one by one above the diagram. */
 const WORSE_MAX = 3;

@@ -1,5 +1,5 @@
 // Full-link canary: which groups there are, how their lanes stand, what needs attention.
-import { Link, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useInstances, useObjects, useServices, useStatus, useTop } from "../live/hooks";
 import { entranceText, inOrder, isEnabled, isWorse, marks, matchedOf, modeOf, tagOf, trouble } from "../logic/lanes";
 import { Choose } from "../parts/fields";
@@ -7,12 +7,13 @@ import { Icon } from "../parts/icons";
 import { usePlace } from "../parts/shell";
 import { Badge, Bones, Empty, Fact, Head, LinkButton, State } from "../parts/ui";
 import { worseText } from "../parts/verdict";
-import { homeRoute } from "../router";
 import { Dots } from "../swim/mini";
 import { swim } from "../swim/model";
 import { counted, t } from "../words";
 import type { Lane, LaneGroup, Top } from "../api/client";
 import { rate, rowRate } from "../logic/figures";
+
+const homeRoute = getRouteApi("/lanes");
 
 const BADGES_MAX = 6;
 

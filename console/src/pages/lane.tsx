@@ -1,5 +1,5 @@
 // One lane: its rule, who is in it, how far it is live, and what can be changed.
-import { Link, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Figures, Instance, Lane, LaneGroup, Verdict } from "../api/client";
 import { pausedText, setApplication, setEnabled } from "../live/changes";
@@ -16,11 +16,12 @@ import { Pause } from "../parts/pause";
 import { NotFound, usePlace } from "../parts/shell";
 import { JudgedState, VerdictPanel } from "../parts/verdict";
 import { Badge, Banner, Bones, Button, Fact, Head, LinkButton, Panel, State, Switch, Table, Writes } from "../parts/ui";
-import { laneRoute } from "../router";
-import { reading } from "../swim/diagram";
+import { hopReading } from "../swim/reading";
 import { type Cell, swim } from "../swim/model";
 import { t } from "../words";
 import { Entry, fallbackText } from "./group";
+
+const laneRoute = getRouteApi("/lanes/$group/$tag");
 
 export function LanePage() {
   const { group: groupName, tag } = laneRoute.useParams();
@@ -104,7 +105,7 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
         )}
         <Standing lane={lane} live={live} />
       </div>
-      <Applications lane={lane} cells={row?.cells ?? []} row={row} instances={instances} />
+      <Applications lane={lane} cells={row?.cells ?? []} instances={instances} />
       <div className="line">
         <Button look="danger" onPress={() => setDeleting(true)}>
           {t("Delete lane")}
@@ -223,7 +224,7 @@ function Standing({ lane, live }: { lane: Lane; live: NonNullable<Lane["status"]
   );
 }
 
-function Applications({ lane, cells, row, instances }: { lane: Lane; cells: readonly Cell[]; row: Parameters<typeof reading>[0] | undefined; instances: readonly Instance[] }) {
+function Applications({ lane, cells, instances }: { lane: Lane; cells: readonly Cell[]; instances: readonly Instance[] }) {
   const { away } = useConnection();
   const forbidden = useWhyNot("operator", lane.metadata.namespace);
   const tag = tagOf(lane);
@@ -239,7 +240,7 @@ function Applications({ lane, cells, row, instances }: { lane: Lane; cells: read
               <th scope="row">{cell.application}</th>
               <td data-label={t("Its hop")}>
                 <div className="column wide">
-                  <State mood={cell.hop.by === "own" ? "ok" : cell.hop.by === "nobody" ? "bad" : "off"}>{row && reading(row, cell).split(": ").slice(1).join(": ")}</State>
+                  <State mood={cell.hop.by === "own" ? "ok" : cell.hop.by === "nobody" ? "bad" : "off"}>{hopReading(cell)}</State>
                   {own.length > 0 && (
                     <details>
                       <summary className="small second">{t("Instances of {x}", { x: `${cell.application}, ${tag}` })}</summary>

@@ -1,6 +1,6 @@
 // Promoting a lane to base, step by step. The control plane keeps where it stands: it goes on in another browser, or by command.
 import { useQueryClient } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { useState } from "react";
 import type { Lane, Promotion, PromotionCheck, PromotionStep } from "../api/client";
 import { failed } from "../live/changes";
@@ -12,8 +12,9 @@ import { checkText, checksOf, inTheWay, nextCommand, promotionOf, stepAction, st
 import { Icon } from "../parts/icons";
 import { NotFound, usePlace } from "../parts/shell";
 import { Action, Banner, Bones, Code, Head, LinkButton, type Mood, State } from "../parts/ui";
-import { promoteRoute } from "../router";
 import { t } from "../words";
+
+const promoteRoute = getRouteApi("/lanes/$group/$tag/promote");
 
 const STEPS: readonly PromotionStep[] = ["verdict", "base", "health", "drain", "remove"];
 

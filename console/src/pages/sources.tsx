@@ -1,10 +1,11 @@
 // Sources: where instances come from, whether the picture is fresh, and what each tells.
-import { useNavigate } from "@tanstack/react-router";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useServices, useStatus } from "../live/hooks";
 import { usePlace } from "../parts/shell";
 import { Bones, Empty, Head, type Mood, Panel, State, Table } from "../parts/ui";
-import { sourcesRoute } from "../router";
 import { duration, t } from "../words";
+
+const sourcesRoute = getRouteApi("/sources");
 
 export function SourcesPage() {
   usePlace({ text: t("Sources") });

@@ -10,6 +10,7 @@ import { isWorse } from "../logic/lanes";
 import { counted, t } from "../words";
 import { type View, fitting, layout, way } from "./geometry";
 import { type Cell, type Row, type Swim, servingRows } from "./model";
+import { reading } from "./reading";
 import { Stops } from "./stops";
 
 /** Below this, one lane is shown as a list of stops. */
@@ -21,22 +22,6 @@ const SQUARES_MAX = 6;
 interface Place {
   row: number;
   column: number;
-}
-
-function rowName(row: Row): string {
-  return row.tag ?? t("base");
-}
-
-/** The cell in words, for the line below and for screen readers. */
-export function reading(row: Row, cell: Cell): string {
-  const { hop } = cell;
-  const what = `${rowName(row)}, ${cell.application}: `;
-  const more = cell.unusable > 0 ? `, ${t("{n} not usable", { n: cell.unusable })}` : "";
-  const off = row.isOn ? "" : `${t("lane disabled")}; `;
-  if (hop.by === "own") return off + what + counted(hop.instances, "1 usable instance", "{n} usable instances") + more;
-  if (hop.by === "nobody") return off + what + t(hop.why === "strict" ? "no usable instance; the lane is strict, requests get 503" : "no usable instance, requests get 503") + more;
-  const by = hop.tag ?? t("base");
-  return off + what + t(hop.why === "off" ? "switched off in this lane; served by {x}" : "no usable instance of the lane; served by {x}", { x: by }) + more;
 }
 
 function Squares({ count, unusable }: { count: number; unusable: number }) {

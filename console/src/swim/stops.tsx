@@ -4,8 +4,8 @@ import { laneClass } from "../parts/icons";
 import { Badge, Segments } from "../parts/ui";
 import { Standing } from "../parts/verdict";
 import { t } from "../words";
-import { reading } from "./diagram";
 import type { Swim } from "./model";
+import { hopReading } from "./reading";
 
 export function Stops({ swim, entrance }: { swim: Swim; entrance: string }) {
   const [chosen, setChosen] = useState(swim.rows[0]?.tag ?? "");
@@ -39,7 +39,7 @@ export function Stops({ swim, entrance }: { swim: Swim; entrance: string }) {
                   <strong>{cell.application}</strong>
                   {hop.by !== "nobody" && <Badge tag={served ?? t("base")} number={number} />}
                 </div>
-                <span className="second">{reading(row, cell).split(": ").slice(1).join(": ")}</span>
+                <span className="second">{hopReading(cell)}</span>
               </div>
             </li>
           );
