@@ -7,7 +7,10 @@
 mod column;
 mod contender;
 mod decision;
+mod door;
 pub(crate) mod instructions;
+mod laneway;
+mod lineup;
 mod peers;
 mod report;
 
@@ -25,8 +28,10 @@ use std::{
 use anyhow::{Context as _, Result, bail};
 
 use crate::{profile, run};
-use column::{COLUMNS, Column, Door, IDLE_CONNECTIONS, Load, Way};
-use contender::{Contender, LANEWAY, Listeners};
+use column::{COLUMNS, Column, IDLE_CONNECTIONS, Load};
+use contender::{Contender, LANEWAY};
+use door::{Door, Way};
+use laneway::Listeners;
 use report::{Measured, Sample};
 
 /// Rounds, unless told; each runs every contender of a column once, in turn.
@@ -120,7 +125,7 @@ pub(crate) fn run(root: &Path, rounds: usize, only: Option<&str>) -> Result<()> 
 pub(crate) fn exercise(root: &Path, binary: &Path) -> Result<()> {
     let bench = Bench::with(root, &MEASURED, binary.to_owned())?;
     for way in [Way::Gateway, Way::Mesh] {
-        let contender = contender::begin(LANEWAY, way, &bench)?;
+        let contender = lineup::begin(LANEWAY, way, &bench)?;
         for column in COLUMNS.iter().filter(|column| column.way == way) {
             if let (Some(url), false) = (column.url(&contender), column.load.is_idle()) {
                 let done = column.load(&bench, &url, EXERCISED_SECONDS)?;
@@ -136,8 +141,8 @@ pub(crate) fn exercise(root: &Path, binary: &Path) -> Result<()> {
 pub(crate) fn against(root: &Path, other: &Path, rounds: usize) -> Result<()> {
     let bench = Bench::prepare(root)?;
     let contenders = [
-        contender::laneway("laneway before", other, &bench, Listeners::One)?,
-        contender::laneway(LANEWAY, &bench.laneway, &bench, Listeners::One)?,
+        laneway::gateway("laneway before", other, &bench, Listeners::One)?,
+        laneway::gateway(LANEWAY, &bench.laneway, &bench, Listeners::One)?,
     ];
     let column = &COLUMNS[0];
     let url = |contender: &Contender| column.url(contender).context("a door in the clear");
@@ -160,7 +165,7 @@ pub(crate) fn against(root: &Path, other: &Path, rounds: usize) -> Result<()> {
 fn begin_all(way: Way, bench: &Bench, not_run: &mut Vec<String>) -> Result<Vec<Contender>> {
     let mut contenders = Vec::new();
     for name in contender::NAMES {
-        match contender::begin(name, way, bench) {
+        match lineup::begin(name, way, bench) {
             Ok(contender) => contenders.push(contender),
             Err(error) if name == LANEWAY => return Err(error),
             Err(error) => note(not_run, format!("{name}: {error:#}")),
@@ -206,7 +211,7 @@ impl Bench {
     fn prepare(root: &Path) -> Result<Self> {
         let laneway = match std::env::var_os("LANEWAY_BINARY") {
             Some(binary) => PathBuf::from(binary),
-            None => profile::build(root)?,
+            None => profile::build(root, exercise)?,
         };
         Self::with(root, &MEASURED, laneway)
     }
@@ -320,7 +325,7 @@ fn measure_column(
     for round in 0..rounds {
         for index in in_turn(round, contenders.len()) {
             let contender = &contenders[index];
-            let takes_part = contender::takes_part(contender.name, column.way, column.load);
+            let takes_part = lineup::takes_part(contender.name, column.way, column.load);
             let Some(url) = column.url(contender).filter(|_| takes_part && !failed[index]) else {
                 continue;
             };
@@ -385,9 +390,9 @@ fn measure_idle(
 ) -> Result<Measured> {
     let mut measured = Measured::new(column);
     let Load::Idle(kind) = column.load else { bail!("`{}` holds no connections", column.name) };
-    let takes_part = |name: &&str| contender::takes_part(name, column.way, column.load);
+    let takes_part = |name: &&str| lineup::takes_part(name, column.way, column.load);
     for name in contender::NAMES.into_iter().filter(takes_part) {
-        let sampled = contender::begin(name, column.way, bench).and_then(|contender| {
+        let sampled = lineup::begin(name, column.way, bench).and_then(|contender| {
             let sample = hold(kind, column, &contender, bench)?;
             Ok((contender.version.clone(), sample))
         });

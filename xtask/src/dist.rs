@@ -16,7 +16,7 @@ use std::{
 use anyhow::{Context as _, Result, anyhow, bail};
 
 use crate::{
-    console, java, profile, run,
+    bench, console, java, profile, run,
     worlds::{self, Strictness, Worlds},
 };
 
@@ -118,7 +118,7 @@ pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
             .with_context(|| format!("--binary: find `{}`", binary.display()))?,
         None => {
             console::build_where_possible(root)?;
-            profile::build(root)?
+            profile::build(root, bench::exercise)?
         }
     };
     if let Err(missing) = java::build_agent(root) {

@@ -12,7 +12,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-use crate::{bench, run};
+use crate::run;
 
 /// Where this is known to be linked by LLD: what is executed and what hardly ever is stay apart, and functions of the same
 /// code are one.
@@ -23,8 +23,11 @@ const LAYOUT: [&str; 2] =
 /// Where all of this lies, under `target`.
 const HOME: &str = "profile";
 
-/// Builds it; where it lies.
-pub(crate) fn build(root: &Path) -> Result<PathBuf> {
+/// Builds it; where it lies. `exercise` loads a binary as it will be used.
+pub(crate) fn build(
+    root: &Path,
+    exercise: impl FnOnce(&Path, &Path) -> Result<()>,
+) -> Result<PathBuf> {
     let triple = run::host()?;
     let tools = llvm_tools(&triple)?;
     let home = root.join("target").join(HOME);
@@ -38,7 +41,7 @@ pub(crate) fn build(root: &Path) -> Result<PathBuf> {
     let binary = cargo(root, &triple, &home.join("counting"), &counting)?;
     let profile = home.join(format!("{}.profdata", built_at(&binary)?));
     if !profile.is_file() {
-        bench::exercise(root, &binary)?;
+        exercise(root, &binary)?;
         let mut command = Command::new(tools.join("llvm-profdata"));
         run::command(command.args(["merge", "-o"]).arg(&profile).arg(&raw))?;
     }

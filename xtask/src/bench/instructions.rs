@@ -19,8 +19,9 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::{
     Bench, Means, OTHER_CPU,
-    column::{Door, Way},
-    contender::{self, Contender, LANEWAY},
+    contender::{Contender, LANEWAY},
+    door::{Door, Way},
+    laneway, lineup,
 };
 use crate::{
     run,
@@ -152,12 +153,12 @@ pub(crate) fn run(root: &Path, binary: Option<PathBuf>, then: Then) -> Result<()
 }
 
 fn of_gateway(bench: &Bench) -> Result<Vec<(&'static str, u64)>> {
-    let (contender, control) = contender::gateway_alone(bench)?;
+    let (contender, control) = laneway::gateway_alone(bench)?;
     let mut counts = Vec::new();
     let mut are_lanes_there = false;
     for kind in KINDS.iter().filter(|kind| kind.way == Way::Gateway) {
         if kind.lanes && !are_lanes_there {
-            control.apply(bench, &contender::lane_group("a")?)?;
+            control.apply(bench, &laneway::lane_group("a")?)?;
             are_lanes_there = true;
         }
         counts.push((kind.name, count(kind, &contender, bench)?));
@@ -166,7 +167,7 @@ fn of_gateway(bench: &Bench) -> Result<Vec<(&'static str, u64)>> {
 }
 
 fn of_mesh(bench: &Bench) -> Result<Vec<(&'static str, u64)>> {
-    let contender = contender::begin(LANEWAY, Way::Mesh, bench)?;
+    let contender = lineup::begin(LANEWAY, Way::Mesh, bench)?;
     let kinds = KINDS.iter().filter(|kind| kind.way == Way::Mesh);
     kinds.map(|kind| Ok((kind.name, count(kind, &contender, bench)?))).collect()
 }

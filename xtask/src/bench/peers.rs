@@ -10,8 +10,8 @@ use anyhow::{Context as _, Result};
 
 use super::{
     Bench, PROXY_CPU,
-    column::{Door, Way},
     contender::{Contender, on_path, ready, version},
+    door::{Door, Way},
     free_address, start,
 };
 
