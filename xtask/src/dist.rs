@@ -48,6 +48,8 @@ const FILES: &[(&str, &str)] = &[
 /// Folders of the repository, whole, and where they are in the packages.
 const FOLDERS: &[(&str, &str)] = &[
     ("deploy/systemd", "usr/lib/systemd/system"),
+    ("deploy/prometheus", "usr/share/laneway/prometheus"),
+    ("deploy/grafana", "usr/share/laneway/grafana"),
     ("docs/guide", "usr/share/doc/laneway/docs/guide"),
     ("docs/reference", "usr/share/doc/laneway/docs/reference"),
     ("samples/kinds", "usr/share/laneway/samples/kinds"),

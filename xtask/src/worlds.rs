@@ -37,6 +37,7 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("setpriv", "util-linux"),
     ("valgrind", "valgrind"),
     ("openssl", "openssl"),
+    ("prometheus", "prometheus"),
 ];
 
 /// What a missing world means.
@@ -98,6 +99,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
     worlds.note("suites", suites(root, &home));
     worlds.note("testssl", on_path("testssl"));
     worlds.note("servers", servers());
+    worlds.note("prometheus", on_path("prometheus").and_then(|()| on_path("promtool")));
     for missing in &worlds.missing {
         println!("world missing: {missing}");
     }

@@ -35,6 +35,6 @@ pub use call::Call;
 pub use hosts::{Host, Switch};
 pub use process::Process;
 pub use random::Random;
-pub use sandbox::{CommandResult, Instance, RunningInstance, Sandbox};
+pub use sandbox::{CommandResult, Instance, MAIN_HOST, RunningInstance, Sandbox};
 pub use timeline::{EFFECTIVE_WITHIN, Judgement, Timeline};
 pub use world::needs;

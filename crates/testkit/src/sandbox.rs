@@ -16,7 +16,7 @@ use crate::{Process, application, clock::Clocks, http, network::Network, wait};
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// The host of every sandbox on which control plane and gateway listen.
-const MAIN_HOST: u8 = 1;
+pub const MAIN_HOST: u8 = 1;
 
 /// Fleets run one at a time within a test binary: they share two cores with their load, and are timed.
 static TURN: Mutex<()> = Mutex::new(());

@@ -16,6 +16,7 @@ mod handshakes;
 mod https;
 mod listeners;
 mod lossy;
+mod monitoring;
 mod resources_directory;
 mod shortage;
 mod slow;
