@@ -10,6 +10,7 @@ export function BasisNote({ basis }: { basis: Basis }) {
     <p className="small second figure">
       {t("{n} requests in {s} s, as {d} data planes counted.", { n: basis.requests, s: basis.until - basis.from, d: basis.dataPlanes })}
       {basis.silentDataPlanes > 0 && ` ${t("{n} more are connected and report nothing.", { n: basis.silentDataPlanes })}`}
+      {basis.keptBy === "prometheus" && ` ${t("Kept by Prometheus.")}`}
     </p>
   );
 }

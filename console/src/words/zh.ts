@@ -618,6 +618,7 @@ export const zh = {
   "{n} live": "{n} 个已生效",
   "{n} min": "{n} 分钟",
   "{n} more are connected and report nothing.": "另有 {n} 个已连接但不上报。",
+  "Kept by Prometheus.": "由 Prometheus 保存。",
   "{n} more are used by lanes of other groups: keep them": "另有 {n} 个仍被其他泳道组的泳道使用：请保留",
   "{n} more lanes are worse than base": "另有 {n} 条泳道劣于基线",
   "{n} more": "另 {n} 条",

@@ -36,9 +36,9 @@ pub use promotion::{
 };
 pub use statistics::{
     StatisticsBasis, StatisticsCall, StatisticsCalls, StatisticsCompare, StatisticsCompared,
-    StatisticsFigures, StatisticsLaneShare, StatisticsLine, StatisticsProcess, StatisticsRow,
-    StatisticsSeries, StatisticsShare, StatisticsTop, StatisticsVerdict, VerdictApplication,
-    VerdictState, VerdictWhat, VerdictWorse,
+    StatisticsFigures, StatisticsKeeper, StatisticsLaneShare, StatisticsLine, StatisticsProcess,
+    StatisticsRow, StatisticsSeries, StatisticsShare, StatisticsTop, StatisticsVerdict,
+    VerdictApplication, VerdictState, VerdictWhat, VerdictWorse,
 };
 pub use status::{
     DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,

@@ -77,6 +77,7 @@ pub use people::{
 pub use registrations::Registrations;
 pub use rest::openapi;
 pub use sources::Standing;
+pub use statistics::prometheus::PrometheusSettings;
 pub use store::{
     Account, AccountId, AuditQuery, BaseBefore, Change, Contents, Dependencies, Restored, Revision,
     SqliteStore, Store, StoreError, StoredCredential, StoredObject, StoredPromotion, StoredToken,
@@ -91,7 +92,7 @@ use objects::ObjectChange;
 use people::People;
 use promotion::Promotions;
 use registrations::{Leases, Refusals};
-use statistics::{Statistics, trials::Trials};
+use statistics::{Statistics, prometheus::Prometheus, trials::Trials};
 use status::Findings;
 use tokens::Tokens;
 
@@ -116,6 +117,8 @@ pub struct Settings {
     pub key_file: Option<PathBuf>,
     /// Where this process listens, and for what: addresses that no instance has.
     pub own_listeners: Vec<(&'static str, SocketAddr)>,
+    /// Who is asked about long times, instead of what this control plane has kept.
+    pub prometheus: Option<PrometheusSettings>,
     /// Tells of a connection within this machine whose it is, by its two ends: the peer's first.
     pub whose: fn(SocketAddr, SocketAddr) -> Whose,
 }
@@ -137,6 +140,9 @@ pub enum OpenError {
     /// The store cannot be opened or read.
     #[error("open the store")]
     Store(#[from] StoreError),
+    /// The authorities that sign for Prometheus cannot be read.
+    #[error("read the authorities that sign for Prometheus")]
+    Prometheus(#[source] io::Error),
     /// The writer's thread cannot be started.
     #[error("start the store's thread")]
     Thread(#[from] io::Error),
@@ -159,6 +165,7 @@ pub struct Control {
     files: Mutex<Vec<(String, lanes::Problem)>>,
     sources: watch::Receiver<Vec<ServiceSource>>,
     statistics: Arc<Statistics>,
+    prometheus: Option<Prometheus>,
     trials: Mutex<Trials>,
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
@@ -183,6 +190,7 @@ pub struct Control {
 impl Control {
     /// Opens the store and starts. Must be called inside a tokio runtime.
     pub async fn open(settings: Settings) -> Result<Arc<Self>, OpenError> {
+        let prometheus = prometheus(&settings)?;
         let mut store = SqliteStore::open(&settings.database)?;
         let contents = store.load()?;
         let first = contents.generation_ceiling + 1;
@@ -221,12 +229,11 @@ impl Control {
         let reported = Box::new(move || of_reports.lock().reported());
         let rules = Rules { objects, keyring: Arc::clone(&keyring), check, reported, on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
-        let findings = by_object(ledger.view().findings());
-        let changed = findings.keys().cloned().collect();
-        hub.lock().findings_changed(findings, changed);
+        tell_findings(&hub, ledger.view().findings());
 
         let control = Arc::new(Self {
             statistics: Arc::new(Statistics::beside(&settings.database)),
+            prometheus,
             trials: Mutex::default(),
             hub,
             ledger,
@@ -387,6 +394,11 @@ impl Control {
     /// What passes through the data planes.
     pub(crate) fn statistics(&self) -> &Arc<Statistics> {
         &self.statistics
+    }
+
+    /// Who is asked about long times, if anybody.
+    pub(crate) fn prometheus(&self) -> Option<&Prometheus> {
+        self.prometheus.as_ref()
     }
 
     /// Lanes on trial. Held for as long as what was counted lately is read: by threads that may wait.
@@ -568,6 +580,12 @@ fn distribute_commits(
     })
 }
 
+fn tell_findings(hub: &Mutex<Hub>, findings: &[Finding]) {
+    let findings = by_object(findings);
+    let changed = findings.keys().cloned().collect();
+    hub.lock().findings_changed(findings, changed);
+}
+
 fn by_object(findings: &[Finding]) -> Findings {
     let mut by_object = Findings::default();
     for finding in findings {
@@ -580,6 +598,10 @@ fn tell_unreadable(unreadable: &[Unreadable]) {
     for Unreadable { name, problem, .. } in unreadable {
         tracing::error!(object = name, %problem, "a stored object cannot be read; data planes keep what they hold of it");
     }
+}
+
+fn prometheus(settings: &Settings) -> Result<Option<Prometheus>, OpenError> {
+    settings.prometheus.clone().map(Prometheus::new).transpose().map_err(OpenError::Prometheus)
 }
 
 /// What private keys are sealed under, by the settings.

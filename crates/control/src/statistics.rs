@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 
 pub(crate) mod cell;
 mod history;
+pub(crate) mod prometheus;
 pub(crate) mod question;
 mod recent;
 pub(crate) mod series;

@@ -124,9 +124,9 @@ pub mod label {
     /// The lane, by tag; empty is the base.
     pub const LANE: &str = "lane";
     /// See [`crate::Outcome`].
-    pub(crate) const OUTCOME: &str = "outcome";
+    pub const OUTCOME: &str = "outcome";
     /// See [`crate::CodeClass`].
-    pub(crate) const CODE_CLASS: &str = "code_class";
+    pub const CODE_CLASS: &str = "code_class";
     /// `downstream` (towards callers) or `upstream` (towards instances).
     pub(crate) const SIDE: &str = "side";
     /// `received` or `sent`.
@@ -148,7 +148,7 @@ pub mod label {
     /// A listener beside those that move requests: api, admin or discovery.
     pub const LISTENER: &str = "listener";
     /// Upper bound of a histogram's bucket.
-    pub(crate) const LE: &str = "le";
+    pub const LE: &str = "le";
     /// A version.
     pub const VERSION: &str = "version";
 }

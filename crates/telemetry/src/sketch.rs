@@ -27,7 +27,7 @@ pub const fn bucket_of(nanoseconds: u64) -> usize {
 }
 
 /// The least duration of a bucket, in nanoseconds. That of the one after the last is the last's.
-pub(crate) const fn lower_bound(bucket: usize) -> u64 {
+pub const fn lower_bound(bucket: usize) -> u64 {
     match bucket {
         0 => 0,
         bucket if bucket >= BUCKETS => 1 << HIGHEST_BITS,

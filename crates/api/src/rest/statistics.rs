@@ -20,6 +20,19 @@ pub struct StatisticsBasis {
     pub data_planes: u32,
     /// Data planes that are connected and cannot, at the moment: of a release that does not report, or Java agents.
     pub silent_data_planes: u32,
+    /// Who has kept it.
+    pub kept_by: StatisticsKeeper,
+}
+
+/// Who has kept what passed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StatisticsKeeper {
+    /// The control plane itself.
+    #[default]
+    ControlPlane,
+    /// The Prometheus that it is told to ask about long times.
+    Prometheus,
 }
 
 /// Figures step by step.

@@ -26,6 +26,7 @@ use crate::{
     Control, judging,
     statistics::{
         cell::{CLASSES, Cell},
+        prometheus::{Prometheus, PrometheusError},
         question::{Answer, Counted, Wanted},
         series::{Labels, Outcome, Role},
         trials::{self, Group},
@@ -43,6 +44,10 @@ struct Asked {
     window: Option<u64>,
     step: Option<u64>,
 }
+
+/// The shortest step that is asked of Prometheus, in seconds: the growth of a counter between four scrapes, as often as they are
+/// usual.
+const LEAST_STEP: u64 = 60;
 
 /// The longest window: as long as anything is kept.
 const WINDOW_MAX: u64 = 30 * 24 * 3_600;
@@ -76,6 +81,12 @@ impl Asked {
     /// Whether a label is as asked, where anything is asked of it.
     fn is(&self, name: &str, label: &str) -> bool {
         self.text(name).is_none_or(|wanted| wanted == label)
+    }
+
+    /// Whether lines are of single gateways, routes or callers, which Prometheus is not told.
+    fn is_by_teller(&self, by: &str) -> bool {
+        let of_teller = ["gateway", "route", "caller"];
+        of_teller.contains(&by) || of_teller.iter().any(|name| self.text(name).is_some())
     }
 
     /// Whether a lane is, where `base` names the one that has no tag.
@@ -121,19 +132,50 @@ async fn beside<T: Send + 'static>(
     }
 }
 
-/// What was counted. Figures that are too small because there are more are not told.
+/// What was counted: in a time that is longer than what is in memory, by the Prometheus that is to be asked, if any.
 fn ask<K: Ord + Clone>(
     control: &Control,
     wanted: Wanted,
     line: impl Fn(&Labels) -> Option<K>,
 ) -> Result<Answer<K>, Refused> {
-    let answer = control.statistics().answer(wanted, Instant::now(), line).map_err(no_history)?;
+    let long = || control.statistics().long_answer(wanted, Instant::now(), LEAST_STEP);
+    let Some((prometheus, mut answer)) = control.prometheus().zip(long()) else {
+        return ask_own(control, wanted, line);
+    };
+    prometheus.count(&mut answer, &line).map_err(|error| unanswered(prometheus, &error))?;
+    // What is no request, processes have told us alone.
+    let of_process =
+        |labels: &Labels| (labels.role == Role::Process).then(|| line(labels)).flatten();
+    answer.add_lines(ask_own(control, wanted, of_process)?);
+    whole(answer)
+}
+
+/// What the control plane has counted itself.
+fn ask_own<K: Ord + Clone>(
+    control: &Control,
+    wanted: Wanted,
+    line: impl Fn(&Labels) -> Option<K>,
+) -> Result<Answer<K>, Refused> {
+    whole(control.statistics().answer(wanted, Instant::now(), line).map_err(no_history)?)
+}
+
+/// Figures that are too small because there are more are not told.
+fn whole<K: Ord + Clone>(answer: Answer<K>) -> Result<Answer<K>, Refused> {
     if answer.is_cut {
         let detail =
             "it is too much for one answer: name an application or a group, or a longer step";
         return Err(Refused::new(400, "too much", detail.to_owned()));
     }
     Ok(answer)
+}
+
+fn unanswered(prometheus: &Prometheus, error: &PrometheusError) -> Refused {
+    let url = prometheus.url();
+    tracing::warn!(url, %error, "Prometheus does not tell what passed");
+    let detail = format!(
+        "Prometheus at {url}: {error}; ask for at most 15m, which the control plane has in memory"
+    );
+    Refused::new(503, "no history", detail)
 }
 
 fn no_history(error: rusqlite::Error) -> Refused {
@@ -155,6 +197,7 @@ fn basis<K: Ord + Clone>(control: &Control, answer: &Answer<K>, requests: u64) -
         requests,
         data_planes: answer.data_planes(),
         silent_data_planes: u32::try_from(silent).unwrap_or(u32::MAX),
+        kept_by: answer.kept_by,
     }
 }
 
@@ -264,7 +307,12 @@ pub(super) async fn series(
         return Err(Refused::new(400, "bad query", detail));
     }
     beside(control, move |control| {
-        let answer = ask(control, wanted, |labels| line_of(&asked, &by, labels))?;
+        let key = |labels: &Labels| line_of(&asked, &by, labels);
+        let answer = if asked.is_by_teller(&by) {
+            ask_own(control, wanted, key)?
+        } else {
+            ask(control, wanted, key)?
+        };
         let lines: Vec<_> = lines(&answer, by == "code")
             .into_iter()
             .map(|(name, counted)| line(name, &counted, &answer.recorded))

@@ -228,6 +228,7 @@ mod tests {
             gateway_port: 8000,
             join_token: None,
             key_file: None,
+            prometheus: None,
             own_listeners: Vec::new(),
             whose: |_, _| Whose::Ours,
         });

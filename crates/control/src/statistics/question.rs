@@ -5,6 +5,8 @@ use std::{
     time::Instant,
 };
 
+use api::rest::StatisticsKeeper;
+
 use super::{
     Statistics,
     cell::Cell,
@@ -50,7 +52,8 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
-    fn at(self, now: u64) -> Span {
+    /// `least_step`: the shortest step, in seconds, that whoever answers can tell anything of.
+    fn at(self, now: u64, least_step: u64) -> Span {
         let kept = KEPT_SECONDS.iter().position(|kept| self.window <= *kept);
         let tier = kept.unwrap_or(TIERS.len() - 1);
         let length = TIERS[tier];
@@ -61,7 +64,7 @@ impl Wanted {
             let window = self.window.next_multiple_of(length);
             return Span { tier, from: closed.saturating_sub(window), until: closed, step: window };
         }
-        let least = u64::max(length, self.window.div_ceil(STEPS_MAX));
+        let least = least_step.max(length).max(self.window.div_ceil(STEPS_MAX));
         let step = self.step.unwrap_or_else(|| {
             let fits = |step: &&u64| self.window.div_ceil(**step) <= 180;
             STEPS.iter().find(fits).copied().unwrap_or(STEPS[STEPS.len() - 1])
@@ -157,17 +160,18 @@ pub(crate) struct Answer<K> {
     pub(crate) lines: BTreeMap<K, Vec<Option<Box<Counted>>>>,
     /// There were more lines than fit.
     pub(crate) is_cut: bool,
+    pub(crate) kept_by: StatisticsKeeper,
     /// The first second that anything was recorded in.
     since: Option<u64>,
 }
 
 impl<K: Ord + Clone> Answer<K> {
-    fn new(span: Span) -> Self {
+    fn new(span: Span, kept_by: StatisticsKeeper) -> Self {
         let recorded = vec![None; span.steps()];
-        Self { span, recorded, lines: BTreeMap::new(), is_cut: false, since: None }
+        Self { span, recorded, lines: BTreeMap::new(), is_cut: false, kept_by, since: None }
     }
 
-    fn recorded(&mut self, second: u64, data_planes: u32) {
+    pub(super) fn recorded(&mut self, second: u64, data_planes: u32) {
         if let Some(step) = self.span.step_of(second) {
             self.recorded[step] = self.recorded[step].max(Some(data_planes));
             self.since = Some(self.since.map_or(second, |since| since.min(second)));
@@ -191,7 +195,7 @@ impl<K: Ord + Clone> Answer<K> {
         Some(())
     }
 
-    fn counted(&mut self, key: &K, second: u64) -> Option<&mut Counted> {
+    pub(super) fn counted(&mut self, key: &K, second: u64) -> Option<&mut Counted> {
         let step = self.span.step_of(second)?;
         if !self.lines.contains_key(key) {
             if (self.lines.len() + 1) * self.span.steps() > CELLS_MAX {
@@ -202,6 +206,19 @@ impl<K: Ord + Clone> Answer<K> {
         }
         let line = self.lines.get_mut(key)?;
         Some(line[step].get_or_insert_default())
+    }
+
+    /// Lines of which only durations are known say nothing.
+    pub(super) fn leave_out_without_requests(&mut self) {
+        let has_requests = |line: &mut Vec<Option<Box<Counted>>>| {
+            line.iter().flatten().any(|counted| counted.requests() > 0)
+        };
+        self.lines.retain(|_, line| has_requests(line));
+    }
+
+    /// Adds lines that somebody else has counted in the same time.
+    pub(crate) fn add_lines(&mut self, other: Self) {
+        self.lines.extend(other.lines);
     }
 
     /// Most data planes that could tell something at a time.
@@ -220,8 +237,19 @@ impl Statistics {
         line: impl Fn(&Labels) -> Option<K>,
     ) -> Result<Answer<K>, rusqlite::Error> {
         self.tick(now);
-        let span = wanted.at(self.second(now));
+        let span = wanted.at(self.second(now), 1);
         self.answer_of(span, line)
+    }
+
+    /// An answer to be filled by Prometheus, where it is of a longer time than what is in memory.
+    pub(crate) fn long_answer<K: Ord + Clone>(
+        &self,
+        wanted: Wanted,
+        now: Instant,
+        least_step: u64,
+    ) -> Option<Answer<K>> {
+        let span = wanted.at(self.second(now), least_step);
+        (span.tier > 0).then(|| Answer::new(span, StatisticsKeeper::Prometheus))
     }
 
     /// The second that is being counted.
@@ -245,7 +273,7 @@ impl Statistics {
             _ => Vec::new(),
         };
         drop(counted);
-        let mut answer = Answer::new(span);
+        let mut answer = Answer::new(span, StatisticsKeeper::ControlPlane);
         for frame in &frames {
             answer.recorded(frame.second, frame.data_planes);
             frame.read(|number, bytes| answer.take(lines.get(&number), frame.second, bytes));

@@ -63,6 +63,12 @@ impl Outcome {
             .unwrap_or(Self::Unknown)
     }
 
+    /// As [`Self::as_str`] writes it.
+    pub(crate) fn read(text: &str) -> Self {
+        let known = [Self::Lane, Self::Fallback, Self::Base, Self::Denied, Self::Failed, Self::Cut];
+        known.into_iter().find(|it| it.as_str() == text).unwrap_or(Self::Unknown)
+    }
+
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Unknown => "unknown",

@@ -96,6 +96,7 @@ impl Plane {
             gateway_port: 8000,
             join_token: join_token.map(str::to_owned),
             key_file: None,
+            prometheus: None,
             own_listeners: vec![("API", "127.0.0.1:7600".parse().unwrap())],
             whose,
         };

@@ -3,7 +3,7 @@
 use std::{io::IsTerminal, process::ExitCode, time::Duration};
 
 use api::{
-    rest::{StatisticsBasis, StatisticsRow, StatisticsTop},
+    rest::{StatisticsBasis, StatisticsKeeper, StatisticsRow, StatisticsTop},
     write,
 };
 use clap::Args;
@@ -104,12 +104,16 @@ fn told(top: &StatisticsTop) -> String {
 
 /// Of what the figures are.
 fn basis(basis: &StatisticsBasis) -> String {
-    let StatisticsBasis { from, until, requests, data_planes, silent_data_planes, .. } = basis;
+    let StatisticsBasis { from, until, requests, data_planes, silent_data_planes, kept_by, .. } =
+        basis;
     let planes = if *data_planes == 1 { "data plane" } else { "data planes" };
     let mut text =
         format!("{requests} requests in {} s, as {data_planes} {planes} counted", until - from);
     if *silent_data_planes > 0 {
         text.push_str(&format!("; {silent_data_planes} more report nothing"));
+    }
+    if *kept_by == StatisticsKeeper::Prometheus {
+        text.push_str("; kept by Prometheus");
     }
     text.push('\n');
     text

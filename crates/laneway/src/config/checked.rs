@@ -4,6 +4,7 @@ mod checker;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+use control::PrometheusSettings;
 use proxy::{
     capture::Cidr,
     limits::{Timeouts, UNLIMITED},
@@ -39,6 +40,8 @@ pub(crate) struct ControlPlane {
     pub(crate) resources: Option<PathBuf>,
     /// What private keys are sealed under; `None` is a file of the data directory.
     pub(crate) key_file: Option<PathBuf>,
+    /// Who is asked what passed in long times.
+    pub(crate) prometheus: Option<PrometheusSettings>,
     /// Where the API is served.
     pub(crate) api_listen: SocketAddr,
     /// Who may use the API.

@@ -38,6 +38,18 @@ pub(crate) struct ControlPlane {
     /// data directory, made when it is first needed
     #[arg(long, value_name = "FILE", env = "LANEWAY_KEY_FILE")]
     pub(crate) key_file: Option<String>,
+    /// A Prometheus that scrapes the data planes: times longer than 15 minutes are asked there, e.g. http://10.0.0.9:9090
+    #[arg(long, value_name = "URL", env = "LANEWAY_PROMETHEUS_URL")]
+    pub(crate) prometheus_url: Option<String>,
+    /// What series of Prometheus must match to be of this mesh, as PromQL has it, e.g. cluster="a",job="laneway"
+    #[arg(long, value_name = "MATCHERS", env = "LANEWAY_PROMETHEUS_MATCHERS", default_value = "")]
+    pub(crate) prometheus_matchers: String,
+    /// A file with the bearer token that Prometheus is shown; read each time
+    #[arg(long, value_name = "FILE", env = "LANEWAY_PROMETHEUS_TOKEN_FILE")]
+    pub(crate) prometheus_token_file: Option<String>,
+    /// A file with authorities, in PEM, that sign for Prometheus beside those of the system
+    #[arg(long, value_name = "FILE", env = "LANEWAY_PROMETHEUS_CA_FILE")]
+    pub(crate) prometheus_ca_file: Option<String>,
     /// Where the API, health and metrics are served; an address off loopback needs --api-plain-text true
     #[arg(long, value_name = "ADDR", env = "LANEWAY_API_LISTEN", default_value = "127.0.0.1:7600")]
     pub(crate) api_listen: String,

@@ -200,6 +200,7 @@ async fn signed_in(directory: &std::path::Path) -> (Arc<Control>, String) {
         gateway_port: 8000,
         join_token: None,
         key_file: None,
+        prometheus: None,
         own_listeners: Vec::new(),
         whose,
     });

@@ -87,6 +87,7 @@ impl ControlPlane {
             gateway_port: default_gateway_port(gateway_listen),
             join_token: settings.join_token.clone(),
             key_file: settings.key_file.clone(),
+            prometheus: settings.prometheus.clone(),
             own_listeners: vec![("API", api), ("discovery", discovery)],
             whose: door::whose,
         })

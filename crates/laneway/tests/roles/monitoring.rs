@@ -191,3 +191,76 @@ fn prometheus_knows_what_alerts_and_dashboard_ask() -> Result<()> {
     }
     Ok(())
 }
+
+/// What the API says of what passed.
+fn statistics(sandbox: &Sandbox, question: &str) -> Result<(u16, Value)> {
+    let target = format!("/api/v1alpha1/statistics/{question}");
+    let answer = http::get(&sandbox.api_address(), &target, &[])?;
+    let body = serde_json::from_str(&answer.body).with_context(|| answer.body.clone())?;
+    Ok((answer.status, body))
+}
+
+#[test]
+fn long_times_are_asked_of_prometheus_where_one_is_named() -> Result<()> {
+    if !needs("prometheus") {
+        return Ok(());
+    }
+    let sandbox = sandbox()?;
+    let url = format!("http://{}", sandbox.endpoint(PROMETHEUS_HOST, 9090));
+    let matchers = "job=\"laneway\"";
+    let asked = ["--prometheus-url", &url, "--prometheus-matchers", matchers];
+    let _control = sandbox.control(&asked)?;
+    let _gateway = sandbox.gateway(&sandbox.discovery_address())?;
+    let chain = CHAIN.map(|(name, tag, host)| Instance::of_chain(name, tag, host));
+    let _running: Vec<_> = chain.iter().map(|it| sandbox.start(it)).collect::<Result<_>>()?;
+    sandbox.apply(&sample::chain(&["gray"]))?;
+    let (status, away) = statistics(&sandbox, "share?window=1h")?;
+    ensure!(status == 503 && away["detail"].to_string().contains(&url), "{status} {away}");
+    let (status, _) = statistics(&sandbox, "share?window=15m")?;
+    ensure!(status == 200, "{status}: what is in memory needs nobody");
+
+    let mut targets = vec![sandbox.endpoint(MAIN_HOST, 15020)];
+    targets.extend(chain.iter().map(|it| sandbox.endpoint(it.host, 15020)));
+    let (_prometheus, _) = start_prometheus(&sandbox, &targets)?;
+    let gateway = sandbox.gateway_address();
+    let mut sent = 0;
+    wait::until(SOON, "Prometheus has counted what enters base and lane", || {
+        for headers in [&[][..], &["canary: gray"]] {
+            let answer = http::get(&gateway, "/a", headers)?;
+            ensure!(answer.status == 200, "{} {}", answer.status, answer.body);
+            sent += 1;
+        }
+        let (_, share) = statistics(&sandbox, "share?window=1h&group=trade")?;
+        let lanes = share["lanes"].as_array().context("lanes")?;
+        let entered = |lane: &str| {
+            let lane = lanes.iter().find(|it| it["lane"] == lane);
+            lane.and_then(|it| it["requests"].as_u64()).unwrap_or_default()
+        };
+        ensure!(entered("") > 5 && entered("gray") > 5, "{share}");
+        // It knows counters at times, and what is between by their growth.
+        ensure!(entered("") + entered("gray") < 2 * sent + 10, "{share} of {sent}");
+        ensure!(share["basis"]["keptBy"] == "prometheus", "{share}");
+        ensure!(share["basis"]["dataPlanes"].as_u64() == Some(targets.len() as u64), "{share}");
+        Ok(())
+    })?;
+    let (_, top) = statistics(&sandbox, "top?window=1h&group=trade")?;
+    let rows = top["rows"].as_array().context("rows")?;
+    for (application, lane, fallback) in
+        [("app-a", "gray", false), ("app-b", "gray", true), ("app-c", "", false)]
+    {
+        let is_it = |row: &&Value| row["application"] == application && row["lane"] == lane;
+        let row =
+            rows.iter().find(is_it).with_context(|| format!("{application} {lane}: {top}"))?;
+        let p50 = row["figures"]["p50Ms"].as_f64().unwrap_or_default();
+        ensure!(p50 > 0.0 && p50 < 1_000.0 && row["figures"]["errors"] == 0, "{row}");
+        ensure!((row["fallback"].as_u64() > Some(0)) == fallback, "{row}");
+    }
+    let (_, series) = statistics(&sandbox, "series?window=1h&by=outcome&step=10s")?;
+    // A minute is told when it is over.
+    let basis = &series["basis"];
+    ensure!(basis["stepSeconds"] == 60 && basis["keptBy"] == "prometheus", "{series}");
+    // Whose caller it was only the data planes tell.
+    let (_, callers) = statistics(&sandbox, "series?window=1h&by=caller")?;
+    ensure!(callers["basis"]["keptBy"] == "controlPlane", "{callers}");
+    Ok(())
+}

@@ -1,6 +1,7 @@
 //! Checks one text after the other, and collects every problem.
 
 mod ports;
+mod prometheus;
 
 use std::{
     io,
@@ -163,6 +164,7 @@ impl<'a> Checker<'a> {
         raw: raw::ControlPlane,
         join: raw::Join,
     ) -> Option<ControlPlane> {
+        let prometheus = self.prometheus(&raw);
         let api_listen = self.listen("api-listen", &raw.api_listen);
         let api_auth = self.api_auth(&raw.api_auth);
         let plain_text = self.yes_or_no("api-plain-text", &raw.api_plain_text);
@@ -194,6 +196,7 @@ impl<'a> Checker<'a> {
             resources => Some(resources),
         };
         Some(ControlPlane {
+            prometheus: prometheus?,
             resources: resources?,
             // One that is not there is no mistake of all that needs no private key.
             key_file: raw.key_file.map(PathBuf::from),

@@ -307,6 +307,10 @@ fn a_discovery_listener_off_loopback_needs_a_join_token() {
         control: raw::ControlPlane {
             resources: None,
             key_file: None,
+            prometheus_url: None,
+            prometheus_matchers: String::new(),
+            prometheus_token_file: None,
+            prometheus_ca_file: None,
             api_listen: "127.0.0.1:0".into(),
             api_auth: "token".into(),
             admin_password_file: None,
@@ -327,6 +331,10 @@ fn an_api_off_loopback_must_be_wanted() {
             control: raw::ControlPlane {
                 resources: None,
                 key_file: None,
+                prometheus_url: None,
+                prometheus_matchers: String::new(),
+                prometheus_token_file: None,
+                prometheus_ca_file: None,
                 api_listen: listen.into(),
                 api_auth: auth.into(),
                 admin_password_file: None,
