@@ -4,7 +4,7 @@ mod path;
 mod people;
 mod promotions;
 
-use std::time::Duration;
+use std::{marker::PhantomData, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -26,7 +26,8 @@ use crate::{
     rest::{
         ApplyRequest, ApplyResponse, CheckResponse, DeleteRequest, Event, ExplainRequest,
         ExplainResponse, InstanceStatus, List, MERGE_PATCH, Problem, ServiceStatus, StatisticsTop,
-        StatisticsVerdict, StatusResponse, TokenCreated, TokenRequest, TokenStatus, WatchEvent,
+        StatisticsVerdict, StatusResponse, TapEvent, TokenCreated, TokenRequest, TokenStatus,
+        WatchEvent,
     },
 };
 
@@ -355,13 +356,29 @@ impl Client {
         self.follow(format!("{collection}?watch&resourceVersion={resource_version}")).await
     }
 
-    async fn follow(&self, path: String) -> Result<Watch, CallError> {
+    /// Follows single requests of a lane, or of `base`, of a group: such as reach an application, so many a second.
+    pub async fn tap(
+        &self,
+        group: &str,
+        lane: &str,
+        application: Option<&str>,
+        rate: Option<u32>,
+    ) -> Result<Lines<TapEvent>, CallError> {
+        let mut query = url::form_urlencoded::Serializer::new(String::new());
+        query.append_pair("group", group).append_pair("lane", lane);
+        query.extend_pairs(application.map(|it| ("application", it)));
+        query.extend_pairs(rate.map(|it| ("rate", it.to_string())));
+        self.follow(format!("{}/tap?{}", crate::rest::PREFIX, query.finish())).await
+    }
+
+    async fn follow<T>(&self, path: String) -> Result<Lines<T>, CallError> {
         let response = self.send(Method::GET, &path, None::<&()>).await?;
-        Ok(Watch {
+        Ok(Lines {
             server: self.server().to_owned(),
             path,
             body: response.into_body(),
             buffer: Vec::new(),
+            told: PhantomData,
         })
     }
 
@@ -509,17 +526,21 @@ fn problem(status: StatusCode, body: &[u8], is_data_plane: bool) -> Problem {
 }
 
 /// An open watch.
+pub type Watch = Lines<WatchEvent>;
+
+/// What a control plane tells line by line, for as long as it is listened to.
 #[derive(Debug)]
-pub struct Watch {
+pub struct Lines<T> {
     server: String,
     path: String,
     body: Incoming,
     buffer: Vec<u8>,
+    told: PhantomData<T>,
 }
 
-impl Watch {
-    /// The next event; none when the control plane ended the watch.
-    pub async fn next(&mut self) -> Result<Option<WatchEvent>, CallError> {
+impl<T: DeserializeOwned> Lines<T> {
+    /// The next line; none when the control plane ended them.
+    pub async fn next(&mut self) -> Result<Option<T>, CallError> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();

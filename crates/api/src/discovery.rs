@@ -37,6 +37,9 @@ pub struct EncodedControlMessage {
     /// See [`v1::ControlMessage`].
     #[prost(uint32, tag = "6")]
     pub traffic_every_ms: u32,
+    /// See [`v1::ControlMessage`].
+    #[prost(message, optional, tag = "7")]
+    pub taps: Option<v1::Taps>,
 }
 
 #[cfg(test)]
@@ -55,6 +58,7 @@ mod tests {
             synced: true,
             digest: Some(v1::Digest { whole: true, added: vec![7], removed: vec![8] }),
             traffic_every_ms: 9,
+            taps: Some(v1::Taps { taps: Vec::new(), lease_ms: 10, per_second_max: 11 }),
         };
         let encoded = EncodedControlMessage {
             generation: message.generation.clone(),
@@ -63,6 +67,7 @@ mod tests {
             synced: true,
             digest: message.digest.clone(),
             traffic_every_ms: 9,
+            taps: message.taps.clone(),
         };
         assert_eq!(encoded.encode_to_vec(), message.encode_to_vec());
     }

@@ -19,6 +19,7 @@ mod people;
 mod promotion;
 mod statistics;
 mod status;
+mod tap;
 mod tokens;
 
 pub use audit::{AuditEntry, UndoRequest};
@@ -44,6 +45,7 @@ pub use status::{
     DataPlaneStatus, GatewayStatus, Generation, RefusedRegistration, RefusedResource, SourceStatus,
     StatusResponse, UndeclaredCalls, UnreadCalls,
 };
+pub use tap::{TapEvent, TapKind, TapStatus, TappedHop, TappedRequest};
 pub use tokens::{TokenCreated, TokenRequest, TokenStatus};
 
 /// The prefix of every path.

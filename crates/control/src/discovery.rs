@@ -12,7 +12,7 @@ use api::discovery::{
     v1::{self, data_plane_message, discovery_server},
 };
 use futures_util::{Stream, StreamExt};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -23,6 +23,7 @@ use crate::{
     key::{Way, canonical},
     registrations::Registrations,
     statistics,
+    tap::{self, Orders},
     tokens::{self, Holder},
 };
 
@@ -173,6 +174,30 @@ struct Session {
     wake: Arc<Notify>,
     /// What it reports of its traffic, where it does.
     traffic: Option<statistics::Stream>,
+    /// What somebody watches of its requests, where it can tell of that.
+    tapping: Option<Tapping>,
+}
+
+/// What a data plane is told to tap.
+struct Tapping {
+    orders: watch::Receiver<Arc<Orders>>,
+    teller: Arc<tap::Teller>,
+    /// It was told everything else: from here on it knows its groups.
+    may_begin: bool,
+    /// It taps something.
+    taps: bool,
+}
+
+impl Tapping {
+    /// Waits until it is to be told what is watched.
+    async fn due(this: Option<&mut Self>) {
+        if let Some(tapping) = this.filter(|it| it.may_begin)
+            && tapping.orders.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending().await
+    }
 }
 
 impl Session {
@@ -185,6 +210,12 @@ impl Session {
         let (node, shown) = (hello.node.clone(), hello::shown(&hello));
         let wake = Arc::new(Notify::new());
         let traffic = control.statistics().begin(&hello, Instant::now());
+        let tapping = tap::Teller::of(&hello).map(|teller| Tapping {
+            orders: control.taps().orders(),
+            teller: Arc::new(teller),
+            may_begin: false,
+            taps: false,
+        });
         let mut hub = control.hub();
         let epoch = hub.generation().epoch.clone();
         let connection =
@@ -193,7 +224,7 @@ impl Session {
             })?;
         drop(hub);
         tracing::info!(node, data_plane = shown, "data plane connected");
-        Ok(Self { control, node, shown, connection, holder, epoch, wake, traffic })
+        Ok(Self { control, node, shown, connection, holder, epoch, wake, traffic, tapping })
     }
 
     /// Receives and sends until either side ends, or a newer stream of the same node takes over.
@@ -229,6 +260,16 @@ impl Session {
                     let Some(told) = self.next_message() else { break };
                     if let Some(told) = told && let Some(permit) = ready.take() {
                         permit.send(Ok(told.message(&self.epoch)));
+                        if let Some(tapping) = &mut self.tapping && !tapping.may_begin {
+                            tapping.may_begin = true;
+                            tapping.orders.mark_changed();
+                        }
+                    }
+                }
+                () = Tapping::due(self.tapping.as_mut()), if ready.is_some() => {
+                    if let Some(taps) = self.taps() && let Some(permit) = ready.take() {
+                        let told = EncodedControlMessage { taps: Some(taps), ..Default::default() };
+                        permit.send(Ok(told));
                     }
                 }
             }
@@ -252,8 +293,26 @@ impl Session {
         Some(told)
     }
 
+    /// What the data plane is to be told to tap now, if anything.
+    fn taps(&mut self) -> Option<v1::Taps> {
+        let tapping = self.tapping.as_mut()?;
+        let orders = Arc::clone(&tapping.orders.borrow_and_update());
+        let hub = self.control.hub();
+        let data_plane = hub.data_plane(&self.node)?;
+        let taps = orders.of(|group| data_plane.has_group(group));
+        drop(hub);
+        let did_tap = std::mem::replace(&mut tapping.taps, !taps.taps.is_empty());
+        (did_tap || tapping.taps).then_some(taps)
+    }
+
     fn receive(&mut self, message: v1::DataPlaneMessage) -> bool {
         let Some(message) = message.message else { return true };
+        if let data_plane_message::Message::Tapped(tapped) = message {
+            if let Some(tapping) = self.tapping.as_ref().filter(|it| it.taps) {
+                self.control.taps().take(&tapping.teller, tapped, Instant::now());
+            }
+            return true;
+        }
         if let data_plane_message::Message::Traffic(mut traffic) = message {
             if let Some(stream) = &mut self.traffic {
                 // Nobody tells what enters where it is no entrance.

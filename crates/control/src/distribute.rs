@@ -24,6 +24,7 @@ use tokio::sync::Notify;
 use crate::{
     key::{CertificatesTold, ResourceKey, Topic, Touch, Way, canonical},
     picture::Picture,
+    tap,
 };
 
 mod data_plane;
@@ -146,8 +147,8 @@ impl Distribution {
     ) -> bool {
         let Some((data_plane, tally)) = self.current(node, connection) else { return false };
         match message {
-            // Traffic is counted by whoever holds the stream.
-            Message::Hello(_) | Message::Traffic(_) => {}
+            // Traffic is counted, and requests are put together, by whoever holds the stream.
+            Message::Hello(_) | Message::Traffic(_) | Message::Tapped(_) => {}
             Message::Subscribe(subscribe) => data_plane.subscribe(subscribe, now, tally),
             Message::Ack(ack) => data_plane.acknowledge(ack, epoch, tally),
             Message::Report(report) => {
@@ -291,6 +292,19 @@ impl Distribution {
             self.data_planes.values().filter(|it| it.hello().role() == v1::Role::Gateway);
         let mut connected = gateways.filter(|it| it.is_connected());
         connected.any(|it| it.hello().listeners.iter().any(|text| canonical(text) == Some(address)))
+    }
+
+    /// How many connected ones that have a group can tell single requests of it, and how many cannot.
+    pub(crate) fn tapping(&self, group: &str) -> (u32, u32) {
+        let topic = Topic::Resource(ResourceKey::Group(group.into()));
+        let nodes = self.interested.get(&topic).into_iter().flatten();
+        let having = nodes.filter_map(|node| self.data_planes.get(node));
+        having.filter(|it| it.is_connected()).fold((0, 0), |(can, cannot), it| {
+            match it.hello().capabilities.iter().any(|it| it == tap::CAPABILITY) {
+                true => (can + 1, cannot),
+                false => (can, cannot + 1),
+            }
+        })
     }
 
     /// The nodes of all of them, those lately disconnected included.

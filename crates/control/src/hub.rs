@@ -585,6 +585,11 @@ impl Hub {
         self.publish(touches, now);
     }
 
+    /// How many connected data planes that have a group can tell single requests of it, and how many cannot.
+    pub(crate) fn tapping(&self, group: &str) -> (u32, u32) {
+        self.distribution.tapping(group)
+    }
+
     /// Whether `connection` still speaks for the data plane.
     pub(crate) fn is_current(&self, node: &str, connection: Connection) -> bool {
         self.distribution.is_current(node, connection)

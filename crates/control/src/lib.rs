@@ -61,6 +61,7 @@ mod sources;
 mod statistics;
 mod status;
 mod store;
+mod tap;
 mod tokens;
 mod undo;
 mod written;
@@ -94,6 +95,7 @@ use promotion::Promotions;
 use registrations::{Leases, Refusals};
 use statistics::{Statistics, prometheus::Prometheus, trials::Trials};
 use status::Findings;
+use tap::Taps;
 use tokens::Tokens;
 
 /// Generation numbers reserved at once; more are when half of them are used. A restart skips what is left: few
@@ -167,6 +169,7 @@ pub struct Control {
     statistics: Arc<Statistics>,
     prometheus: Option<Prometheus>,
     trials: Mutex<Trials>,
+    taps: Arc<Taps>,
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
     people: Mutex<People>,
@@ -199,8 +202,7 @@ impl Control {
 
         let now = Instant::now();
         let stored = contents.objects.iter().cloned().map(Arc::new);
-        let default_gateway = default_gateway(settings.gateway_port);
-        let objects = Arc::new(Objects::new(default_gateway, stored));
+        let objects = Arc::new(Objects::new(default_gateway(settings.gateway_port), stored));
         let mut hub = Hub::new(Arc::clone(&objects), contents.epoch.clone(), first, now);
         hub.add_source(EMBEDDED_SOURCE);
         if contents.is_unused() {
@@ -235,6 +237,7 @@ impl Control {
             statistics: Arc::new(Statistics::beside(&settings.database)),
             prometheus,
             trials: Mutex::default(),
+            taps: Arc::default(),
             hub,
             ledger,
             keyring,
@@ -404,6 +407,11 @@ impl Control {
     /// Lanes on trial. Held for as long as what was counted lately is read: by threads that may wait.
     pub(crate) fn trials(&self) -> MutexGuard<'_, Trials> {
         self.trials.lock()
+    }
+
+    /// Who watches single requests.
+    pub(crate) fn taps(&self) -> &Arc<Taps> {
+        &self.taps
     }
 
     pub(crate) fn leases(&self) -> MutexGuard<'_, Leases> {

@@ -31,6 +31,7 @@ mod people;
 mod problem;
 mod promotion;
 mod statistics;
+mod tap;
 mod tokens;
 mod undeclared;
 mod watch;
@@ -81,6 +82,8 @@ fn endpoints() -> Vec<Endpoint> {
         of("/statistics/compare", Somewhere(Viewer), get(statistics::compare)),
         of("/statistics/calls", Somewhere(Viewer), get(statistics::calls)),
         of("/statistics/verdict", Somewhere(Viewer), get(statistics::verdict)),
+        // It shows what others do: more than to look.
+        of("/tap", Each(Operator), get(tap::tap)),
         of("/tokens", Each(Admin), get(tokens::list).post(tokens::create)),
         of("/tokens/{id}", Each(Admin), delete(tokens::revoke)),
         of("/users", Everywhere(Admin), get(people::users).post(people::create_user)),

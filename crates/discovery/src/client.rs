@@ -4,6 +4,7 @@
 
 mod follower;
 mod stream;
+mod tapping;
 
 use std::{path::PathBuf, sync::Arc, time::Duration};
 
@@ -18,6 +19,7 @@ use tokio::{
 
 use crate::state::{Origin, State};
 use follower::Follower;
+use tapping::Tapping;
 
 /// How long a start waits for the control plane before it goes on with the picture on disk. On one machine the
 /// answer takes milliseconds; a caller of a restarted gateway waits no longer than a slow response takes.
@@ -80,6 +82,10 @@ pub struct Client {
     pub demand: mpsc::Sender<Query>,
     /// For readiness, status and metrics.
     pub state: watch::Receiver<State>,
+    /// What of its requests somebody watches; nothing, without taps.
+    pub taps: watch::Receiver<v1::Taps>,
+    /// Where is told what passed of it.
+    pub tapped: mpsc::Sender<v1::Tapped>,
     reports: watch::Sender<v1::Report>,
     told: watch::Sender<Told>,
     /// What of it has been done.
@@ -98,14 +104,25 @@ impl Client {
         let (tell, told) = watch::channel(Told::Follow);
         let (do_so, done) = watch::channel(Told::Follow);
         let orders = follower::Orders { told, done: do_so };
+        let (watch_these, taps) = watch::channel(v1::Taps::default());
+        // One that waits for room on the stream; what comes meanwhile waits where it is made.
+        let (tapped, told_of) = mpsc::channel(1);
+        let tapping = Tapping::new(watch_these, told_of);
         let start_wait = identity.start_wait();
-        let mut follower =
-            Follower::new(identity, published_sender, state_sender, asked, reports, orders);
+        let mut follower = Follower::new(
+            identity,
+            published_sender,
+            state_sender,
+            asked,
+            reports,
+            orders,
+            tapping,
+        );
         follower.load().await;
         let task = tokio::spawn(follower.run());
         let has_picture = state.wait_for(|state| state.origin() != Origin::Nothing);
         let _ = tokio::time::timeout(start_wait + PUBLISH_WAIT, has_picture).await;
-        Self { published, demand, state, reports: report, told: tell, done, task }
+        Self { published, demand, state, taps, tapped, reports: report, told: tell, done, task }
     }
 
     /// From now on tells the control plane what this data plane cannot do, whenever that changes.

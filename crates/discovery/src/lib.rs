@@ -4,7 +4,7 @@
 //! - [`Client`] connects, applies, publishes, and only then acknowledges. While the control plane is away nothing
 //!   is evicted; a data plane that restarts meanwhile begins with its copy on disk ([`snapshot`]).
 //! - [`Registration`] keeps one instance registered for as long as its application answers.
-//! - `traffic` tells what its proxy counted.
+//! - `traffic` tells what its proxy counted; [`Client::taps`] says whose requests somebody watches, for as long as that is so.
 //! - [`State`] and [`Standing`](registration::Standing) say how both stand, for readiness, status and metrics.
 //!
 //! It does not know who decides on its pictures: a [`routes::Published`] goes out by one channel, what is asked
@@ -25,3 +25,4 @@ mod traffic;
 pub use client::{Client, Identity};
 pub use registration::{Registrant, Registration};
 pub use state::{Readiness, State};
+pub use traffic::{outcome_on_wire, role_on_wire};

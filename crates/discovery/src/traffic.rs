@@ -177,20 +177,28 @@ fn difference(series: u32, before: &Histogram, now: &Histogram) -> v1::TrafficSa
     v1::TrafficSample { series, sum_us, buckets }
 }
 
-fn wire(labels: &OwnedLabels) -> v1::TrafficSeries {
-    let role = match labels.role {
+/// A role, as control planes are told it.
+pub fn role_on_wire(role: Role) -> v1::TrafficRole {
+    match role {
         Role::Gateway => v1::TrafficRole::Gateway,
         Role::SidecarInbound => v1::TrafficRole::Inbound,
         Role::SidecarOutbound => v1::TrafficRole::Outbound,
-    };
-    let outcome = match labels.outcome {
+    }
+}
+
+/// An outcome, likewise.
+pub fn outcome_on_wire(outcome: Outcome) -> v1::TrafficOutcome {
+    match outcome {
         Outcome::Lane => v1::TrafficOutcome::Lane,
         Outcome::Fallback => v1::TrafficOutcome::Fallback,
         Outcome::Base => v1::TrafficOutcome::Base,
         Outcome::Denied => v1::TrafficOutcome::Denied,
         Outcome::Failed => v1::TrafficOutcome::Failed,
         Outcome::Cut => v1::TrafficOutcome::Cut,
-    };
+    }
+}
+
+fn wire(labels: &OwnedLabels) -> v1::TrafficSeries {
     let code_class = match labels.code_class {
         CodeClass::None => 0,
         CodeClass::Informational => 1,
@@ -200,13 +208,13 @@ fn wire(labels: &OwnedLabels) -> v1::TrafficSeries {
         CodeClass::ServerError => 5,
     };
     v1::TrafficSeries {
-        role: role.into(),
+        role: role_on_wire(labels.role).into(),
         application: labels.application.to_string(),
         service: labels.service.to_string(),
         route: labels.route.to_string(),
         group: labels.lane_group.to_string(),
         lane: labels.lane.to_string(),
-        outcome: outcome.into(),
+        outcome: outcome_on_wire(labels.outcome).into(),
         code_class,
     }
 }

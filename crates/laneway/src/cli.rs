@@ -35,6 +35,7 @@ mod selector;
 pub(crate) mod server;
 mod shape;
 pub(crate) mod status;
+pub(crate) mod tap;
 mod target;
 pub(crate) mod token;
 pub(crate) mod top;
@@ -116,6 +117,8 @@ enum WrittenCommand {
     Status(status::Status),
     /// Show what passes now, by lane and application: requests, errors, durations
     Top(top::Top),
+    /// Show single requests of a lane as they pass, with every hop
+    Tap(tap::Tap),
     /// Let what is now at its path take the place of a running gateway or sidecar: no connection is refused or cut
     Upgrade(upgrade::Upgrade),
     /// Remove the redirect rules that a killed sidecar has left on this host; those of one that runs stay
@@ -181,6 +184,7 @@ pub(crate) enum Command {
     Analyze(analyze::Analyze),
     Status(status::Status),
     Top(top::Top),
+    Tap(tap::Tap),
     Upgrade(upgrade::Upgrade),
     Uncapture(uncapture::Uncapture),
     Token(token::Token),
@@ -342,6 +346,7 @@ impl WrittenCommand {
             Self::Check(verb) => Command::Check(verb),
             Self::Status(verb) => Command::Status(verb),
             Self::Top(verb) => Command::Top(verb),
+            Self::Tap(verb) => Command::Tap(verb),
             Self::Upgrade(verb) => Command::Upgrade(verb),
             Self::Uncapture(verb) => Command::Uncapture(verb),
             Self::Token(verb) => Command::Token(verb),

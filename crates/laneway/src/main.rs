@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Analyze(verb) => cli::run(cli::analyze::run(verb)),
         Command::Status(verb) => cli::run(cli::status::run(verb)),
         Command::Top(verb) => cli::run(cli::top::run(verb)),
+        Command::Tap(verb) => cli::run(cli::tap::run(verb)),
         Command::Upgrade(verb) => cli::run(cli::upgrade::run(verb)),
         Command::Uncapture(verb) => cli::run(cli::uncapture::run(verb)),
         Command::Token(verb) => cli::run(cli::token::run(verb)),

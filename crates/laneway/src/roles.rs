@@ -13,3 +13,4 @@ mod data_plane;
 mod process;
 mod registry;
 mod sources;
+mod tapping;

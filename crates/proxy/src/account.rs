@@ -19,6 +19,7 @@ use crate::{
     h1::head::HeadError,
     picture::Picture,
     plan::{Chosen, Plan, Target},
+    tap::{self, Begun, Tap},
 };
 
 /// What tells requests apart that are counted apart, without reading the texts that name it.
@@ -46,6 +47,8 @@ pub(crate) struct Account {
     latest: Cell<Option<(CountedAs, LabelSet)>>,
     /// Of the current picture, by group and lane: where requests are counted that enter there.
     entered: RefCell<HashMap<Member, EnteredLane>>,
+    /// Where requests are told that somebody watches.
+    pub(crate) tap: tap::OfThread,
 }
 
 /// A request that is not done yet.
@@ -59,16 +62,19 @@ impl Drop for InFlight<'_> {
 }
 
 /// A request whose answer is on its way: what is left is how it ends. It needs no picture any more.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 #[must_use = "a request is counted when its answer ends"]
 pub(crate) struct Answering {
     set: LabelSet,
     started: Instant,
+    /// Somebody watches it.
+    tapped: Option<(Box<Begun>, Outcome)>,
 }
 
 impl Account {
-    pub(crate) fn new(recorder: Rc<Recorder>) -> Self {
+    pub(crate) fn new(recorder: Rc<Recorder>, tap: &Tap) -> Self {
         Self {
+            tap: tap::OfThread::new(tap, Rc::clone(&recorder)),
             recorder,
             label_sets: RefCell::default(),
             latest: Cell::default(),
@@ -116,7 +122,7 @@ impl Account {
             Kind::StreamProtocol => {}
             _ => self.recorder.count(Count::RejectedMalformed),
         }
-        self.unplanned(role, ("", ""), Some(kind), kind.status(), Duration::ZERO);
+        self.unplanned(role, ("", ""), Some(kind), kind.status(), Duration::ZERO, None);
     }
 
     /// Counts a request that nobody was chosen for: refused, or redirected.
@@ -127,6 +133,7 @@ impl Account {
         refused: Option<&Kind>,
         status: u16,
         duration: Duration,
+        tapped: Option<Box<Begun>>,
     ) {
         if let Some(kind) = refused {
             self.note(kind);
@@ -150,6 +157,10 @@ impl Account {
             code_class,
         };
         self.recorder.request(&labels, duration);
+        if let Some(mut begun) = tapped {
+            begun.answered_itself(refused, status);
+            self.tap.end(begun, outcome, duration);
+        }
     }
 
     /// Counts a request that no instance answered as it should.
@@ -160,6 +171,7 @@ impl Account {
         chosen: Option<&Chosen>,
         kind: &Kind,
         started: Instant,
+        tapped: Option<Box<Begun>>,
     ) {
         self.note(kind);
         let outcome = match kind {
@@ -170,7 +182,13 @@ impl Account {
             _ => Outcome::Failed,
         };
         let set = self.label_set(plan, picture, chosen, outcome, kind.status());
-        self.recorder.observe(set, started.elapsed());
+        let duration = started.elapsed();
+        self.recorder.observe(set, duration);
+        if let Some(mut begun) = tapped {
+            begun.answered_by(plan, chosen, kind.status());
+            begun.answered_itself(Some(kind), kind.status());
+            self.tap.end(begun, outcome, duration);
+        }
     }
 
     /// Counts what went wrong, beside the request it went wrong for.
@@ -190,24 +208,37 @@ impl Account {
         chosen: Option<&Chosen>,
         status: u16,
         started: Instant,
+        tapped: Option<Box<Begun>>,
     ) -> Answering {
         let outcome = match plan.outcome.or(chosen.map(|chosen| chosen.outcome)) {
             Some(lanes::Outcome::Lane) => Outcome::Lane,
             Some(lanes::Outcome::Fallback) => Outcome::Fallback,
             Some(lanes::Outcome::Base) | None => Outcome::Base,
         };
-        Answering { set: self.label_set(plan, picture, chosen, outcome, status), started }
+        let tapped = tapped.map(|mut begun| {
+            begun.answered_by(plan, chosen, status);
+            (begun, outcome)
+        });
+        Answering { set: self.label_set(plan, picture, chosen, outcome, status), started, tapped }
     }
 
     /// Counts a request whose answer was sent to its end.
     pub(crate) fn answered(&self, answering: Answering) {
-        self.recorder.observe(answering.set, answering.started.elapsed());
+        let duration = answering.started.elapsed();
+        self.recorder.observe(answering.set, duration);
+        if let Some((begun, outcome)) = answering.tapped {
+            self.tap.end(begun, outcome, duration);
+        }
     }
 
     /// Counts a request whose answer began and broke off.
     pub(crate) fn broken_off(&self, answering: Answering) {
         let set = self.recorder.ended_otherwise(answering.set, Outcome::Cut);
-        self.recorder.observe(set, answering.started.elapsed());
+        let duration = answering.started.elapsed();
+        self.recorder.observe(set, duration);
+        if let Some((begun, _)) = answering.tapped {
+            self.tap.end(begun, Outcome::Cut, duration);
+        }
     }
 
     fn label_set(

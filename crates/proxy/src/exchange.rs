@@ -25,6 +25,7 @@ use crate::{
     picture::Picture,
     plan::{Chosen, NoPlan, Plan, Protocol, Tunnel},
     published::Query,
+    tap::{self, Begun},
     tunnel,
     worker::Worker,
 };
@@ -119,6 +120,8 @@ struct Exchange<'e, U, S> {
     worker: &'e Worker,
     upstream: &'e U,
     sink: &'e S,
+    /// Somebody watches it, and it has not been answered yet.
+    tapped: Cell<Option<Box<Begun>>>,
 }
 
 /// Serves one request.
@@ -138,7 +141,7 @@ where
     let started = Instant::now();
     worker.deadlines.set_now(started);
     let _in_flight = worker.account.begin(D::ROLE);
-    let exchange = Exchange { worker, upstream, sink };
+    let exchange = Exchange { worker, upstream, sink, tapped: Cell::default() };
     let mut found = Found::default();
     let mut queries = 0;
     let mut picture = worker.picture();
@@ -296,6 +299,17 @@ impl<U, S> Exchange<'_, U, S> {
             entrance::write_forwards_left(&mut head, forwards_left, &mut written);
         }
         let is_idempotent = is_idempotent(&head);
+        if worker.account.tap.is_watched() {
+            let decided = tap::Decided {
+                role: D::ROLE,
+                correlation: decide.correlation(),
+                counted_as: decide.counted_as(),
+                picture,
+                plan: decided.as_ref(),
+                started,
+            };
+            self.tapped.set(worker.account.tap.begin(&decided, &head, &written));
+        }
         drop(head);
         let asks_to_switch = request.asks_to_switch();
         let planned = decided.and_then(|plan| {
@@ -507,7 +521,8 @@ impl<U, S> Exchange<'_, U, S> {
 
     fn answering(&self, planned: &Planned<'_>, status: u16) -> Answering {
         let Planned { plan, picture, started, chosen, .. } = planned;
-        self.worker.account.answering(plan, picture, chosen.as_ref(), status, *started)
+        let tapped = self.tapped.take();
+        self.worker.account.answering(plan, picture, chosen.as_ref(), status, *started, tapped)
     }
 
     /// An answer was handed on to its end.

@@ -235,6 +235,10 @@ impl Decide for Entered {
         planned
     }
 
+    fn correlation(&self) -> &CorrelationHeaders {
+        &self.identity.correlation
+    }
+
     fn no_trailers(&self) -> Option<&CorrelationHeaders> {
         Some(&self.identity.correlation)
     }

@@ -15,6 +15,7 @@ use crate::{
     ejection::UnreachableBoard,
     inherited::{Inherited, ListeningSocket},
     lost::CallsInLanes,
+    tap::Tap,
     unbound::UnboundPorts,
     undeclared::UndeclaredPorts,
     unread::UnreadCalls,
@@ -52,6 +53,7 @@ pub struct Running {
     pub(crate) handing: watch::Sender<Option<mpsc::Sender<Handed>>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) board: UnreachableBoard,
+    pub(crate) tap: Tap,
     pub(crate) unbound: UnboundPorts,
     pub(crate) unread: UnreadCalls,
     pub(crate) unread_arrivals: UnreadCalls,
@@ -79,6 +81,11 @@ impl Running {
     /// Instances it cannot connect to, for whoever outlives or shares it.
     pub fn board(&self) -> UnreachableBoard {
         self.board.clone()
+    }
+
+    /// Where it is said whose requests are watched, for whoever outlives or shares it.
+    pub fn tap(&self) -> Tap {
+        self.tap.clone()
     }
 
     /// Ports of its Gateway that it cannot bind, for whoever outlives or shares it.

@@ -30,6 +30,7 @@ use crate::{
     published::Feed,
     running::{Handed, Phase, Running},
     source::Source,
+    tap::Tap,
     transport::Connection,
     unbound::UnboundPorts,
     undeclared::UndeclaredPorts,
@@ -98,7 +99,7 @@ pub(crate) fn start<S: Serve>(
     asked: Vec<SocketAddr>,
     feed: Feed,
 ) -> io::Result<Running> {
-    let board = UnreachableBoard::default();
+    let (board, tap) = (UnreachableBoard::default(), Tap::default());
     let sampled = board.clone();
     settings.metrics.collect_from(move |samples| sampled.sample(samples));
     let (phase, phases) = watch::channel(Phase::Serving);
@@ -112,6 +113,7 @@ pub(crate) fn start<S: Serve>(
     let connections_max = limits::connections_max(settings.connections_max) / workers as u64;
     for (index, sockets) in per_worker.into_iter().enumerate() {
         let (settings, make, board) = (settings.clone(), make.clone(), board.clone());
+        let tap = tap.clone();
         let (phases, feed) = (phases.clone(), feed.clone());
         let (ending, emptying, ready) = (ending.clone(), emptying.clone(), ready.clone());
         let (handed, opened) = (handed.clone(), opened.clone());
@@ -130,6 +132,7 @@ pub(crate) fn start<S: Serve>(
                             Ejections::new(&board),
                             settings.metrics.recorder(),
                             Via::new(number),
+                            &tap,
                         );
                         let accepting = Accepting { connections_max, opened, inherited };
                         let thread = Thread::new(worker, make(), index, accepting);
@@ -158,6 +161,7 @@ pub(crate) fn start<S: Serve>(
         open,
         metrics: settings.metrics,
         board,
+        tap,
         unbound: UnboundPorts::default(),
         unread: UnreadCalls::default(),
         unread_arrivals: UnreadCalls::default(),

@@ -31,6 +31,7 @@ use crate::{
     resolve::Resolver,
     source::Source,
     starting::Starting,
+    tap::Tap,
     tls,
     transport::Connection,
     upstream::{
@@ -86,6 +87,7 @@ impl Worker {
         ejections: Ejections,
         recorder: Recorder,
         via: Via,
+        tap: &Tap,
     ) -> Rc<Self> {
         let Feed { mut published, demand, comes_back } = feed;
         let recorder = Rc::new(recorder);
@@ -102,7 +104,7 @@ impl Worker {
             ejections: RefCell::new(ejections),
             starting: Starting::new(comes_back, Instant::now()),
             tls: tls::OfThread::default(),
-            account: Account::new(Rc::clone(&recorder)),
+            account: Account::new(Rc::clone(&recorder), tap),
             recorder,
             draining: Cell::new(false),
             date: Date::default(),
@@ -478,6 +480,7 @@ impl Worker {
             Ejections::default(),
             metrics.recorder(),
             Via::new(0),
+            &Tap::default(),
         )
     }
 }

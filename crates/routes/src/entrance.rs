@@ -269,15 +269,17 @@ fn write_ids<'b>(
     let last = |name| fields.values(name).next_back();
     let traceparent = last(Name::Traceparent).is_some_and(|it| TraceParent::parse(it).is_some());
     let request_id = last(Name::RequestId).is_some_and(correlation_headers::is_valid_id);
+    // New ones are of the same digits: applications forward the one or the other, and both lead to the same request.
+    let new = (!traceparent || !request_id).then(&mut *random).unwrap_or_default();
     if !traceparent {
-        let (trace_id, span) = (random(), random());
+        let (trace_id, span) = (new, random());
         let mut bytes = [0; 24];
         bytes[..16].copy_from_slice(&trace_id);
         bytes[16..].copy_from_slice(&span[..8]);
         written.push(Name::Traceparent, &TraceParent::create(bytes).to_bytes());
     }
     if !request_id {
-        written.push(Name::RequestId, &trace_parent::new_request_id(random()));
+        written.push(Name::RequestId, &trace_parent::new_request_id(new));
     }
     if !traceparent {
         fields.drop_named(Names::of(&[Name::Traceparent, Name::Tracestate]));

@@ -65,6 +65,8 @@ metrics! {
     RETRIES = Counter "laneway_retries_total" [label::REASON] "Requests tried again.";
     LOOPS = Counter "laneway_loops_total" [] "Requests refused because they had come round to this process too often.";
     FREED = Counter "laneway_freed_requests_total" [] "Requests taken back from an instance that became unhealthy, or was lost, before it answered.";
+    TAPPED = Counter "laneway_tapped_requests_total" [label::RESULT] "Requests that somebody watches (`laneway tap`): told by this data plane, dropped because there were more than it tells in a second or than could wait; or, by a control plane, missed: not told to a watcher that reads too slowly.";
+    TAP_WATCHERS = Gauge "laneway_tap_watchers" [] "Who watches requests at the moment, at this control plane.";
     EJECTIONS = Counter "laneway_ejections_total" [] "Instances put aside for a while: a connect to them failed, or they left several requests in a row unanswered.";
     UNREACHABLE = Gauge "laneway_unreachable_instances" [] "Instances to which the last connect failed, or that left the last requests unanswered.";
 

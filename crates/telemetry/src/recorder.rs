@@ -96,6 +96,10 @@ pub enum Count {
     RetriedLost,
     /// A request was taken back from an instance that became unhealthy, or was lost, before it answered.
     Freed,
+    /// A request that somebody watches was told.
+    TapTold,
+    /// A request that somebody watches was not told: there were too many.
+    TapDropped,
     /// A request had come round too often.
     Loop,
     /// An instance was ejected.
@@ -139,7 +143,7 @@ pub enum Level {
 
 impl Count {
     /// All of them, in the order of their discriminants.
-    pub(crate) const ALL: [Self; 49] = [
+    pub(crate) const ALL: [Self; 51] = [
         Self::DownstreamAccepted,
         Self::UpstreamOpened,
         Self::DownstreamRefused,
@@ -178,6 +182,8 @@ impl Count {
         Self::RetriedUnreachable,
         Self::RetriedLost,
         Self::Freed,
+        Self::TapTold,
+        Self::TapDropped,
         Self::Loop,
         Self::Ejected,
         Self::Misrouted,
@@ -246,6 +252,8 @@ impl Count {
             Self::RetriedUnreachable => (names::RETRIES, Some((label::REASON, "unreachable"))),
             Self::RetriedLost => (names::RETRIES, Some((label::REASON, "lost"))),
             Self::Freed => (names::FREED, None),
+            Self::TapTold => (names::TAPPED, Some((label::RESULT, "told"))),
+            Self::TapDropped => (names::TAPPED, Some((label::RESULT, "dropped"))),
             Self::Loop => (names::LOOPS, None),
             Self::Ejected => (names::EJECTIONS, None),
             Self::Misrouted => (names::MISROUTED, None),

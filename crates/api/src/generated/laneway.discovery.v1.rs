@@ -9,7 +9,7 @@ pub struct Generation {
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct DataPlaneMessage {
-    #[prost(oneof = "data_plane_message::Message", tags = "1, 2, 3, 4, 5, 6")]
+    #[prost(oneof = "data_plane_message::Message", tags = "1, 2, 3, 4, 5, 6, 7")]
     pub message: ::core::option::Option<data_plane_message::Message>,
 }
 /// Nested message and enum types in `DataPlaneMessage`.
@@ -31,6 +31,9 @@ pub mod data_plane_message {
         /// where the control plane has said that it takes it
         #[prost(message, tag = "6")]
         Traffic(super::Traffic),
+        /// while it is told to tap
+        #[prost(message, tag = "7")]
+        Tapped(super::Tapped),
     }
 }
 #[derive(Clone, PartialEq, ::prost::Message)]
@@ -266,6 +269,86 @@ pub struct TrafficEntered {
     #[prost(uint64, tag = "3")]
     pub requests: u64,
 }
+/// Single requests that passed, of lanes that somebody watches.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Tapped {
+    #[prost(message, repeated, tag = "1")]
+    pub requests: ::prost::alloc::vec::Vec<TappedRequest>,
+    /// of the taps in force, since the Tapped before
+    #[prost(message, repeated, tag = "2")]
+    pub counts: ::prost::alloc::vec::Vec<TapCount>,
+}
+/// How many requests of a tap there were.
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TapCount {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// its tag; empty: base
+    #[prost(string, tag = "2")]
+    pub lane: ::prost::alloc::string::String,
+    /// within its share, whether told or not
+    #[prost(uint32, tag = "3")]
+    pub matched: u32,
+    /// of these not told: beyond the limit, or without room
+    #[prost(uint32, tag = "4")]
+    pub dropped: u32,
+}
+/// One request as one data plane saw it. Neither fields of its head nor bodies; values of the query are left out where it is
+/// made, and what may be a secret in the path.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct TappedRequest {
+    #[prost(enumeration = "TrafficRole", tag = "1")]
+    pub role: i32,
+    /// since 1970, by the clock of the data plane
+    #[prost(uint64, tag = "2")]
+    pub started_us: u64,
+    /// to the last byte of the answer
+    #[prost(uint64, tag = "3")]
+    pub duration_us: u64,
+    #[prost(string, tag = "4")]
+    pub method: ::prost::alloc::string::String,
+    /// as its caller wrote it, without port
+    #[prost(string, tag = "5")]
+    pub host: ::prost::alloc::string::String,
+    #[prost(string, tag = "6")]
+    pub path: ::prost::alloc::string::String,
+    #[prost(enumeration = "TrafficOutcome", tag = "7")]
+    pub outcome: i32,
+    /// 0: none was sent
+    #[prost(uint32, tag = "8")]
+    pub status: u32,
+    /// why the data plane itself answered; empty: it did not
+    #[prost(string, tag = "9")]
+    pub reason: ::prost::alloc::string::String,
+    /// who was to serve it; empty: nobody that is known
+    #[prost(string, tag = "10")]
+    pub application: ::prost::alloc::string::String,
+    #[prost(string, tag = "11")]
+    pub service: ::prost::alloc::string::String,
+    /// of a gateway
+    #[prost(string, tag = "12")]
+    pub route: ::prost::alloc::string::String,
+    /// who was chosen (ip:port); empty: nobody
+    #[prost(string, tag = "13")]
+    pub instance: ::prost::alloc::string::String,
+    /// of that instance; empty: base
+    #[prost(string, tag = "14")]
+    pub tag: ::prost::alloc::string::String,
+    /// it goes on with, in their order
+    #[prost(message, repeated, tag = "15")]
+    pub lanes: ::prost::alloc::vec::Vec<TappedLane>,
+    /// of the trace and the request, as they go on; by these its hops are put together
+    #[prost(string, repeated, tag = "16")]
+    pub ids: ::prost::alloc::vec::Vec<::prost::alloc::string::String>,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct TappedLane {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// its tag; empty: base, said so
+    #[prost(string, tag = "2")]
+    pub lane: ::prost::alloc::string::String,
+}
 /// Everything that changed for this data plane up to `generation`; applied as a whole.
 #[derive(Clone, PartialEq, ::prost::Message)]
 pub struct ControlMessage {
@@ -286,6 +369,35 @@ pub struct ControlMessage {
     /// In the first message: how often at most Traffic is taken. 0: not at all, also by releases that do not tell it.
     #[prost(uint32, tag = "6")]
     pub traffic_every_ms: u32,
+    /// To those that tell the capability `tap`, in a message of its own, which is not acknowledged: what is tapped from now
+    /// on, instead of what was.
+    #[prost(message, optional, tag = "7")]
+    pub taps: ::core::option::Option<Taps>,
+}
+/// Whose requests are watched. Over when the stream ends.
+#[derive(Clone, PartialEq, ::prost::Message)]
+pub struct Taps {
+    #[prost(message, repeated, tag = "1")]
+    pub taps: ::prost::alloc::vec::Vec<Tap>,
+    /// after which it is over, unless it is told again
+    #[prost(uint32, tag = "2")]
+    pub lease_ms: u32,
+    /// requests told in a second, of all taps together
+    #[prost(uint32, tag = "3")]
+    pub per_second_max: u32,
+}
+#[derive(Clone, PartialEq, Eq, Hash, ::prost::Message)]
+pub struct Tap {
+    #[prost(string, tag = "1")]
+    pub group: ::prost::alloc::string::String,
+    /// its tag; empty: base
+    #[prost(string, tag = "2")]
+    pub lane: ::prost::alloc::string::String,
+    /// Requests whose id hashes to at most this are told, so that all data planes tell the same ones: the upper half of XXH64,
+    /// seed 0, of the first of a request's ids. Where that is 32 hexadecimal digits, with or without the hyphens of a UUID, of
+    /// these in lower case, digits 12 and 16 (which a UUID has for its version) left out. All bits set: all requests.
+    #[prost(fixed32, tag = "3")]
+    pub share: u32,
 }
 /// Which host names (of services, alone and with `.NAMESPACE`, lower-case) and addresses (of instances and their
 /// applications) mean something: 8 bytes each, XXH64. Who does not find one here need not ask for it. An address with

@@ -76,7 +76,15 @@ impl Told {
         let generation = Some(v1::Generation { epoch: epoch.to_owned(), number });
         // Asked for at once, and once.
         let traffic_every_ms = if synced { statistics::REPORT_EVERY.as_millis() as u32 } else { 0 };
-        EncodedControlMessage { generation, upserts, removals, synced, digest, traffic_every_ms }
+        EncodedControlMessage {
+            generation,
+            upserts,
+            removals,
+            synced,
+            digest,
+            traffic_every_ms,
+            taps: None,
+        }
     }
 }
 
@@ -433,6 +441,11 @@ impl DataPlane {
             .iter()
             .map(|calls| ResourceKey::Group(calls.group.as_str().into()))
             .collect()
+    }
+
+    /// Whether a group is in its share.
+    pub(crate) fn has_group(&self, group: &str) -> bool {
+        self.topics.contains(&Topic::Resource(ResourceKey::Group(group.into())))
     }
 
     /// What its application calls in a protocol that passes unread.

@@ -4,7 +4,9 @@ use api::rest;
 use axum::{http::header, response::IntoResponse};
 use utoipa::OpenApi;
 
-use super::{actions, audit, installation, objects, people, promotion, statistics, tokens};
+use super::{
+    actions, audit, installation, objects, people, promotion, statistics, tap, tokens,
+};
 
 /// The document as committed: pretty JSON with a final line end.
 pub fn openapi() -> String {
@@ -47,6 +49,7 @@ pub(super) async fn serve() -> impl IntoResponse {
         statistics::compare,
         statistics::calls,
         statistics::verdict,
+        tap::tap,
         tokens::create,
         tokens::list,
         tokens::revoke,
@@ -71,6 +74,6 @@ pub(super) async fn serve() -> impl IntoResponse {
         audit::read,
         audit::undo,
     ),
-    components(schemas(rest::WatchEvent, rest::List, rest::Problem))
+    components(schemas(rest::TapEvent, rest::WatchEvent, rest::List, rest::Problem))
 )]
 struct Document;

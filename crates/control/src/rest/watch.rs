@@ -30,7 +30,7 @@ use crate::{
 
 /// How long a watch says nothing. What is between drops connections that are quiet for longer, mostly after a minute and
 /// without a word to either end; and a client that hears nothing for several of these knows that it is alone.
-const QUIET_MAX: Duration = Duration::from_secs(20);
+pub(super) const QUIET_MAX: Duration = Duration::from_secs(20);
 
 /// Begins a watch: with everything there is and `SYNCED`, or with the changes after `resource_version` and every status
 /// that may read otherwise since.

@@ -15,5 +15,6 @@ mod rest;
 mod scale;
 mod statistics;
 mod store;
+mod tap;
 mod tls_routes;
 mod tokens;

@@ -774,7 +774,7 @@ async fn every_path_of_the_openapi_document_is_served() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 45);
+    assert_eq!(operations, 46);
 }
 
 /// Applies what is between the brackets.

@@ -17,7 +17,11 @@ use tokio::{
     time::Instant,
 };
 
-use super::{DEMAND_MAX, Identity, Told, stream::Stream};
+use super::{
+    DEMAND_MAX, Identity, Told,
+    stream::Stream,
+    tapping::{self, Tapping},
+};
 use crate::{
     connection::ConnectionError,
     picture::{Picture, Reader},
@@ -86,6 +90,7 @@ pub(super) struct Follower {
     demand: mpsc::Receiver<Query>,
     reports: watch::Receiver<v1::Report>,
     orders: Orders,
+    tapping: Tapping,
 }
 
 /// What it is told, and what of it is done.
@@ -130,6 +135,7 @@ impl Follower {
         demand: mpsc::Receiver<Query>,
         reports: watch::Receiver<v1::Report>,
         orders: Orders,
+        tapping: Tapping,
     ) -> Self {
         Self {
             picture: new_picture(&identity),
@@ -144,6 +150,7 @@ impl Follower {
             demand,
             reports,
             orders,
+            tapping,
         }
     }
 
@@ -205,13 +212,13 @@ impl Follower {
     }
 
     async fn connect_and_follow(&mut self) -> Ended {
-        match self.connect().await {
-            Ok(stream) => match self.follow(stream).await {
-                Ok(()) => Ended::Told,
-                Err(ended) => ended,
-            },
-            Err(ended) => ended,
-        }
+        let stream = match self.connect().await {
+            Ok(stream) => stream,
+            Err(ended) => return ended,
+        };
+        let followed = self.follow(stream).await;
+        self.tapping.end();
+        followed.err().unwrap_or(Ended::Told)
     }
 
     async fn connect(&mut self) -> Result<Stream, Ended> {
@@ -245,6 +252,7 @@ impl Follower {
             self.reports.mark_changed();
         }
         loop {
+            let may_tell = stream.has_room();
             tokio::select! {
                 message = stream.next() => {
                     let message = message?;
@@ -253,6 +261,10 @@ impl Follower {
                     }
                     self.take(message, &mut stream).await?;
                 }
+                next = self.tapping.next(may_tell) => match next {
+                    tapping::Next::Tell(tapped) => drop(stream.send_now(Message::Tapped(tapped))),
+                    tapping::Next::Over => self.tapping.end(),
+                },
                 () = Traffic::due(traffic.as_ref()) => {
                     if let Some(traffic) = &mut traffic {
                         traffic.tell(&stream);
@@ -305,6 +317,7 @@ impl Follower {
         first: EncodedControlMessage,
         stream: &mut Stream,
     ) -> Result<(), ConnectionError> {
+        let Some(first) = self.tapping.unless_told(first) else { return Ok(()) };
         let mut synced = self.state.borrow().is_connected();
         let mut next = Some(first);
         let mut messages = 0;
@@ -321,7 +334,7 @@ impl Follower {
             stream.unsent_acks.push(v1::Ack { generation, refused });
             messages += 1;
             if messages < MESSAGES_AT_ONCE_MAX {
-                next = stream.next_now();
+                next = stream.next_now().and_then(|it| self.tapping.unless_told(it));
             }
         }
         // Before it is synced a picture lacks what the control plane has not said yet.

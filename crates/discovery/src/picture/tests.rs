@@ -22,6 +22,7 @@ fn message(
         synced: true,
         digest: None,
         traffic_every_ms: 0,
+        taps: None,
     }
 }
 

@@ -113,6 +113,7 @@ impl<'w> Wanted<'w> {
         let wanted = |kind, form| Some(Self { kind, form, options });
         match plain.as_slice() {
             ["lane", "enable" | "disable" | "status" | "ratio"] => wanted(Kind::Lane, Form::OfLane),
+            ["tap"] => wanted(Kind::Lane, Form::OfLane),
             ["top"] => wanted(Kind::LaneGroup, Form::Name),
             ["get" | "describe" | "delete" | "wait", others @ ..] => {
                 match current.split_once('/') {
@@ -191,6 +192,7 @@ mod tests {
             ("delete backend/", Kind::Backend, "WithKind(\"backend\")", ""),
             ("delete --wait backend a", Kind::Backend, "Name", ""),
             ("top --once tr", Kind::LaneGroup, "Name", ""),
+            ("tap --rate 5 tr", Kind::Lane, "OfLane", ""),
             ("lane enable ", Kind::Lane, "OfLane", ""),
             ("lane ratio --namespace shop tr", Kind::Lane, "OfLane", "--namespace shop"),
         ] {

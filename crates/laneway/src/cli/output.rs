@@ -34,6 +34,11 @@ pub(crate) fn warning(warning: impl fmt::Display) {
     eprintln!("warning: {}", harmless(&warning));
 }
 
+/// What a person should know beside an answer.
+pub(crate) fn aside(words: impl fmt::Display) {
+    eprintln!("{}", harmless(&words));
+}
+
 /// Words in which others' text may stand: nothing in them acts on a terminal.
 fn harmless(text: &impl fmt::Display) -> String {
     let text = text.to_string();

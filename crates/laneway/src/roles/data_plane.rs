@@ -68,7 +68,7 @@ pub(crate) async fn follow(
         name: about.name.to_owned(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         // What older ones of its kind cannot do.
-        capabilities: ["tls", "tls-passthrough", "traffic", "issue", "pause"]
+        capabilities: ["tls", "tls-passthrough", "traffic", "issue", "pause", "tap"]
             .map(str::to_owned)
             .into(),
         held: Vec::new(),

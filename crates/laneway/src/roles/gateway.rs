@@ -11,6 +11,7 @@ use serde_json::json;
 use super::{
     data_plane::{self, About, AdminSocket, Place},
     process::{self, Given, Next, Process},
+    tapping,
 };
 use crate::{
     admin::{self, Admin},
@@ -138,6 +139,7 @@ impl Gateway {
             )
         })?;
         data_plane::report(&discovery, &proxy);
+        tapping::tap(&discovery, &proxy);
         Ok(Self { proxy, discovery })
     }
 

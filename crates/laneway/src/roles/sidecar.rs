@@ -27,6 +27,7 @@ use self::{addresses::Addresses, rules::Rules};
 use super::{
     data_plane::{self, About, AdminSocket, Place},
     process::{self, Given, Next, Process},
+    tapping,
 };
 use crate::{
     admin::{self, Admin},
@@ -236,6 +237,7 @@ impl Sidecar {
             false => None,
         };
         data_plane::report(&discovery, &proxy);
+        tapping::tap(&discovery, &proxy);
         let addresses = addresses(settings, inbound, transparent_ipv6);
         told_unreachable(settings, &addresses);
         let instance = instance(settings, &addresses, node, predecessor);

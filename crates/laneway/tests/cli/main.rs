@@ -8,6 +8,7 @@ mod people;
 mod promote;
 mod refusals;
 mod resources;
+mod tap;
 mod tokens;
 mod top;
 

@@ -121,7 +121,8 @@ impl<U, S> Exchange<'_, U, S> {
             }
             (kind, _) => kind,
         };
-        self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started);
+        let tapped = self.tapped.take();
+        self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started, tapped);
         if matches!(kind, Kind::ClientGone) {
             return Rest::Broken;
         }
@@ -146,7 +147,8 @@ impl<U, S> Exchange<'_, U, S> {
         };
         let counted_as = decide.counted_as();
         let (status, duration) = (own.status(), started.elapsed());
-        self.worker.account.unplanned(D::ROLE, counted_as, refused, status, duration);
+        let tapped = self.tapped.take();
+        self.worker.account.unplanned(D::ROLE, counted_as, refused, status, duration, tapped);
         let is_read = match body.arrived() {
             Ok(piece) if body.is_done() => {
                 body.give_back(piece);

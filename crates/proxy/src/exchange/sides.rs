@@ -50,6 +50,9 @@ pub(crate) trait Decide {
         ("", "")
     }
 
+    /// Where the ids of a request are by which its hops are put together.
+    fn correlation(&self) -> &CorrelationHeaders;
+
     /// Fields that do not go on as trailers, besides those that Laneway knows.
     fn no_trailers(&self) -> Option<&CorrelationHeaders> {
         None

@@ -4,12 +4,13 @@ use std::{
     cell::{Cell, RefCell},
     collections::VecDeque,
     rc::Rc,
+    sync::LazyLock,
     task::{Context, Poll, Waker},
 };
 
 use routes::{
     Edits,
-    entrance::{Field, Fields, Head},
+    entrance::{CorrelationHeaders, Field, Fields, Head},
 };
 use telemetry::{Metrics, Role};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex};
@@ -454,6 +455,11 @@ impl Decide for ToOne {
             request_timeout_ms: None,
             backend_timeout_ms: None,
         })
+    }
+
+    fn correlation(&self) -> &CorrelationHeaders {
+        static DEFAULT: LazyLock<CorrelationHeaders> = LazyLock::new(CorrelationHeaders::default);
+        &DEFAULT
     }
 }
 

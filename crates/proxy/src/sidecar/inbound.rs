@@ -10,7 +10,7 @@ use std::{
 use lanes::{Context, Entrance, Tag, baggage};
 use routes::{
     Edits,
-    entrance::{self, Decided, Head, Name, Policy, Written},
+    entrance::{self, CorrelationHeaders, Decided, Head, Name, Policy, Written},
 };
 use telemetry::{Count, Role};
 
@@ -79,6 +79,10 @@ impl Decide for Inbound {
 
     fn counted_as(&self) -> (&str, &str) {
         (&self.identity.application, &self.identity.ports.first().port.service)
+    }
+
+    fn correlation(&self) -> &CorrelationHeaders {
+        &self.identity.correlation_headers
     }
 }
 

@@ -12,7 +12,7 @@ use lanes::{
 };
 use routes::{
     Edits,
-    entrance::{self, Head, Name, Written},
+    entrance::{self, CorrelationHeaders, Head, Name, Written},
 };
 use smallvec::SmallVec;
 use telemetry::{Count, Role};
@@ -82,6 +82,10 @@ impl Decide for Outbound {
     /// Whatever the application speaks to others it speaks here. A forward proxy is asked in HTTP/1.1.
     fn speaks_http2(&self, _: &Published) -> bool {
         self.original.is_some() || self.tunnel.is_some()
+    }
+
+    fn correlation(&self) -> &CorrelationHeaders {
+        &self.identity.correlation_headers
     }
 }
 

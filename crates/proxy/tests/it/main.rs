@@ -24,6 +24,7 @@ mod smuggling;
 mod sticky;
 mod strict;
 mod suites;
+mod tap;
 mod tls;
 mod transparent;
 mod upstream_tls;

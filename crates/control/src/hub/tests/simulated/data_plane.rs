@@ -154,6 +154,7 @@ impl DataPlane {
             synced: false,
             digest: None,
             traffic_every_ms: 0,
+            taps: None,
         };
         self.picture.apply(message);
         self.published = self.picture.published();

@@ -1,0 +1,206 @@
+//! Taps: single requests of a lane as they pass, one a line, for as long as the client listens.
+//!
+//! That somebody watches, and who, is an event of the group: of what is shown nothing is kept.
+
+use std::{
+    sync::{Arc, Weak},
+    time::Instant,
+};
+
+use api::{
+    resource::{Key, Kind, LaneGroup, Object},
+    rest::{Role, TapEvent, WATCH_LINES},
+};
+use axum::{
+    Extension,
+    body::{Body, Bytes},
+    extract::{Query, State},
+    http::header,
+    response::{IntoResponse, Response},
+};
+use futures_util::{Stream, StreamExt as _, stream};
+use tokio::sync::watch;
+
+use super::{
+    Refused, access,
+    objects::{Written, unknown_parameter},
+    watch::QUIET_MAX,
+};
+use crate::{
+    Control, judging,
+    people::Caller,
+    tap::{LOOKED_EVERY, RATE_DEFAULT, RATE_MAX, WATCHERS_MAX, Wanted, Watching},
+};
+
+/// What base is called where a lane is asked for.
+const BASE: &str = "base";
+
+/// Requests of a lane as they pass, with their hops: one TapEvent a line. It takes operator in the namespace of the group.
+#[utoipa::path(
+    get, path = "/api/v1alpha1/tap", tag = "tap",
+    params(
+        ("group" = String, Query, description = "The lane group"),
+        ("lane" = String, Query, description = "The tag of the lane; `base` is base of the group's applications"),
+        ("application" = Option<String>, Query, description = "Only requests that reach this application; they are told whole"),
+        ("rate" = Option<u32>, Query, description = "Requests a second, 1 to 100; default 20. Where more pass, a share of them is told, the same ones by all data planes"),
+    ),
+    responses(
+        (status = 200, description = "Lines, until the client leaves; an empty one now and then", body = TapEvent, content_type = "application/x-ndjson"),
+        (status = 404, description = "No such group or lane", body = api::rest::Problem),
+        (status = 429, description = "As many watch as may", body = api::rest::Problem),
+    )
+)]
+pub(super) async fn tap(
+    State(control): State<Arc<Control>>,
+    Extension(caller): Extension<Caller>,
+    written: Written,
+) -> Result<Response, Refused> {
+    let (wanted, group) = wanted(&control, &caller, written)?;
+    let begun = control.taps().watch(wanted.clone(), Instant::now());
+    let Some((watching, needs_time)) = begun else {
+        let detail = format!("{WATCHERS_MAX} watch already: end one of these taps first");
+        return Err(Refused::new(429, "too many taps", detail));
+    };
+    let seen = Seen::begin(&control, &caller, &wanted, group);
+    if needs_time {
+        tokio::spawn(let_time_pass(Arc::downgrade(&control)));
+    }
+    let closing = control.closing();
+    // Whoever may see less from now on asks again, and is told why not.
+    let other = Box::pin(async move { control.until_other(&caller).await });
+    let body = Body::from_stream(lines(watching, seen, closing).take_until(other));
+    Ok(([(header::CONTENT_TYPE, WATCH_LINES)], body).into_response())
+}
+
+/// What is asked for, and of which group.
+fn wanted(
+    control: &Control,
+    caller: &Caller,
+    Query(written): Written,
+) -> Result<(Wanted, Key), Refused> {
+    let (mut group, mut lane, mut application, mut rate) = (None, None, None, RATE_DEFAULT);
+    for (name, value) in written {
+        match name.as_str() {
+            "group" => group = Some(value),
+            "lane" => lane = Some(value),
+            "application" => application = Some(value),
+            "rate" => rate = read_rate(&value)?,
+            _ => return Err(unknown_parameter(&name, "group, lane, application, rate")),
+        }
+    }
+    let missing = |name: &str, what: &str| {
+        Refused::new(400, "bad query", format!("{name} is missing: name {what}"))
+    };
+    let group = group.ok_or_else(|| missing("group", "a lane group's"))?;
+    let lane = lane.ok_or_else(|| missing("lane", "the tag of a lane, or base"))?;
+    let no_such = |what: &str, name: &str, remedy: &str| {
+        Refused::new(404, "not found", format!("{what}: `{name}`: {remedy}"))
+    };
+    let found = named(control, &group);
+    let found = found.ok_or_else(|| no_such("group", &group, "there is no such lane group"))?;
+    access::must(caller, Role::Operator, &found.metadata.namespace)?;
+    let tag = if lane == BASE { String::new() } else { lane };
+    if !tag.is_empty() {
+        let objects = control.ledger().view().objects();
+        if judging::lane_of(objects.set(), &group, &tag).is_none() {
+            return Err(no_such("lane", &tag, "there is no such lane in the group"));
+        }
+    }
+    let members = found.spec.applications.clone();
+    if let Some(application) = application.as_ref().filter(|it| !members.contains(it)) {
+        let remedy = format!("use one of group {group}: {}", members.join(", "));
+        return Err(no_such("application", application, &remedy));
+    }
+    let key = Key {
+        kind: Kind::LaneGroup,
+        namespace: found.metadata.namespace.clone(),
+        name: group.clone(),
+    };
+    Ok((Wanted { group, tag, members, application, rate }, key))
+}
+
+fn named(control: &Control, name: &str) -> Option<LaneGroup> {
+    let groups = control.ledger().view().list(Kind::LaneGroup, None);
+    groups.iter().find_map(|stored| match &*stored.object {
+        Object::LaneGroup(group) if group.metadata.name == name => Some(group.clone()),
+        _ => None,
+    })
+}
+
+fn read_rate(text: &str) -> Result<u32, Refused> {
+    text.parse().ok().filter(|rate| (1..=RATE_MAX).contains(rate)).ok_or_else(|| {
+        let detail = format!("rate: `{text}`: use requests a second, 1 to {RATE_MAX}");
+        Refused::new(400, "bad query", detail)
+    })
+}
+
+/// An event when somebody begins to watch, and one when he has ended.
+struct Seen {
+    control: Weak<Control>,
+    group: Key,
+    what: String,
+}
+
+impl Seen {
+    fn begin(control: &Arc<Control>, caller: &Caller, wanted: &Wanted, group: Key) -> Self {
+        let who = &caller.by().author;
+        let lane =
+            if wanted.tag.is_empty() { "base".to_owned() } else { format!("lane {}", wanted.tag) };
+        let application = wanted.application.as_ref();
+        let application = application.map(|it| format!(", requests that reach {it}"));
+        let what = format!("{who}: {lane}{}", application.unwrap_or_default());
+        let seen = Self { control: Arc::downgrade(control), group, what };
+        seen.tell("Tapped");
+        seen
+    }
+
+    fn tell(&self, reason: &str) {
+        let Some(control) = self.control.upgrade() else { return };
+        control.hub().events_mut().of_object(&self.group, false, reason, self.what.clone());
+        control.nudge();
+    }
+}
+
+impl Drop for Seen {
+    fn drop(&mut self) {
+        self.tell("TapEnded");
+    }
+}
+
+fn lines(
+    watching: Watching,
+    seen: Seen,
+    closing: watch::Receiver<bool>,
+) -> impl Stream<Item = Result<Bytes, serde_json::Error>> {
+    stream::try_unfold((watching, seen, closing), |(mut watching, seen, mut closing)| async move {
+        let line = tokio::select! {
+            event = watching.lines.recv() => match event {
+                Some(event) => line(&event)?,
+                None => return Ok(None),
+            },
+            _ = closing.wait_for(|closing| *closing) => return Ok(None),
+            () = tokio::time::sleep(QUIET_MAX) => Bytes::from_static(b"\n"),
+        };
+        Ok(Some((line, (watching, seen, closing))))
+    })
+}
+
+fn line(event: &TapEvent) -> Result<Bytes, serde_json::Error> {
+    let mut line = serde_json::to_vec(event)?;
+    line.push(b'\n');
+    Ok(line.into())
+}
+
+/// Puts requests together, for as long as somebody watches.
+async fn let_time_pass(control: Weak<Control>) {
+    let mut looks = tokio::time::interval(LOOKED_EVERY);
+    looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        looks.tick().await;
+        let Some(control) = control.upgrade() else { return };
+        let can_tell = |group: &str| control.hub().tapping(group);
+        if !control.taps().advance(Instant::now(), can_tell) {
+            return;
+        }
+    }
+}

@@ -1,0 +1,475 @@
+//! Who watches single requests, and what they are told: hop by hop what data planes tell, put together ([`table`], [`hops`]).
+//!
+//! Nothing is told, and data planes make nothing, while nobody watches. Data planes are told what is watched for a time
+//! ([`LEASE`]) and again before that is over; so that neither a watcher that has gone nor this process's end leaves anything
+//! behind. Where more passes than is asked for, the share of requests that all of them tell is made smaller, the same requests
+//! everywhere: a request is told whole or not at all.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use api::{
+    discovery::v1::{self, TrafficRole},
+    rest::{TapEvent, TapKind, TapStatus},
+};
+use parking_lot::Mutex;
+use tokio::sync::{mpsc, watch};
+
+mod hops;
+mod table;
+
+use table::Table;
+
+/// Who may watch at a time.
+pub(crate) const WATCHERS_MAX: usize = 16;
+
+/// Requests a second that a watcher may ask for: more than anybody reads.
+pub(crate) const RATE_MAX: u32 = 100;
+
+/// What is asked for where nothing is said.
+pub(crate) const RATE_DEFAULT: u32 = 20;
+
+/// How long a data plane taps unless it is told again: a few times that, so that nothing late ends it.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// How often it is told again.
+const RENEWED_EVERY: Duration = Duration::from_secs(10);
+
+/// How often requests are looked at that may be whole.
+pub(crate) const LOOKED_EVERY: Duration = Duration::from_millis(100);
+
+/// How often the share is weighed anew.
+const WEIGHED_EVERY: Duration = Duration::from_secs(1);
+
+/// Records that one data plane tells in a second, for each request that is asked for: both sides of some calls.
+const RECORDS_PER_REQUEST: u32 = 6;
+
+/// Least and most records that one data plane tells in a second.
+const RECORDS_PER_SECOND: (u32, u32) = (50, 500);
+
+/// Requests that one data plane may tell at once, and records that it may count: more than it is told.
+const RECORDS_AT_ONCE_MAX: usize = 1_024;
+
+/// Lines that wait for a watcher: seconds of what it asks for.
+const LINES_WAITING_MAX: usize = 256;
+
+/// What a data plane must say it can.
+pub(crate) const CAPABILITY: &str = "tap";
+
+/// Bytes of texts that are kept of a record; data planes cut them shorter.
+const TEXT_BYTES_MAX: usize = 1_536;
+
+/// Ids and lanes that are kept of a record.
+const IDS_MAX: usize = 8;
+const LANES_MAX: usize = 8;
+
+/// Who tells of requests.
+#[derive(Debug)]
+pub(crate) struct Teller {
+    pub(crate) is_gateway: bool,
+    /// The gateway, or the application.
+    pub(crate) name: Box<str>,
+    /// Of its instance; empty: base.
+    pub(crate) tag: Box<str>,
+    pub(crate) node: Box<str>,
+}
+
+impl Teller {
+    /// By its own words, which its token was good for.
+    pub(crate) fn of(hello: &v1::Hello) -> Option<Self> {
+        let can = hello.capabilities.iter().any(|it| it == CAPABILITY);
+        can.then(|| Self {
+            is_gateway: hello.role() == v1::Role::Gateway,
+            name: hello.name.as_str().into(),
+            tag: hello.tag.as_str().into(),
+            node: hello.node.as_str().into(),
+        })
+    }
+}
+
+/// One record, and whose it is.
+#[derive(Debug, Clone)]
+pub(crate) struct Told {
+    pub(crate) teller: Arc<Teller>,
+    pub(crate) request: v1::TappedRequest,
+}
+
+/// A lane, or a group's base by an empty tag.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+struct Lane {
+    group: String,
+    tag: String,
+}
+
+/// What somebody wants to watch.
+#[derive(Debug, Clone)]
+pub(crate) struct Wanted {
+    pub(crate) group: String,
+    /// Empty: base.
+    pub(crate) tag: String,
+    /// Applications of the group: base of it is what these serve outside its lanes.
+    pub(crate) members: Vec<String>,
+    /// Only requests that reach this application.
+    pub(crate) application: Option<String>,
+    /// Requests a second.
+    pub(crate) rate: u32,
+}
+
+/// What data planes are to be told.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(crate) struct Orders {
+    taps: Vec<v1::Tap>,
+    per_second_max: u32,
+}
+
+impl Orders {
+    /// Those for a data plane that has these groups.
+    pub(crate) fn of(&self, has: impl Fn(&str) -> bool) -> v1::Taps {
+        let taps: Vec<v1::Tap> = self.taps.iter().filter(|tap| has(&tap.group)).cloned().collect();
+        if taps.is_empty() {
+            return v1::Taps::default();
+        }
+        let lease_ms = LEASE.as_millis() as u32;
+        v1::Taps { taps, lease_ms, per_second_max: self.per_second_max }
+    }
+}
+
+/// All that is watched.
+#[derive(Debug)]
+pub(crate) struct Taps {
+    state: Mutex<State>,
+    orders: watch::Sender<Arc<Orders>>,
+    /// Requests that watchers were not told, since the process started.
+    missed: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    watchers: HashMap<u64, Watcher>,
+    next: u64,
+    lanes: BTreeMap<Lane, Watched>,
+    table: Table,
+    /// Somebody lets time pass.
+    passes: bool,
+    weighed_at: Option<Instant>,
+    renewed_at: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Watcher {
+    wanted: Wanted,
+    lane: Lane,
+    lines: mpsc::Sender<TapEvent>,
+    /// Requests told in the current second, and since the beginning not told.
+    told: u32,
+    missed: u64,
+    /// What was dropped before it came.
+    dropped_before: u64,
+    status: TapStatus,
+}
+
+/// How much passes of one lane.
+#[derive(Debug)]
+struct Watched {
+    /// Of 2³² requests less one.
+    share: u32,
+    /// Requests put together since it was weighed.
+    requests: u32,
+    /// Records counted since then, by data plane.
+    records: HashMap<Box<str>, u32>,
+    dropped: u64,
+}
+
+impl Default for Watched {
+    fn default() -> Self {
+        Self { share: u32::MAX, requests: 0, records: HashMap::new(), dropped: 0 }
+    }
+}
+
+/// Somebody who watches, for as long as this is kept.
+#[derive(Debug)]
+pub(crate) struct Watching {
+    taps: Arc<Taps>,
+    number: u64,
+    pub(crate) lines: mpsc::Receiver<TapEvent>,
+}
+
+impl Drop for Watching {
+    fn drop(&mut self) {
+        self.taps.leave(self.number);
+    }
+}
+
+impl Default for Taps {
+    fn default() -> Self {
+        Self {
+            state: Mutex::default(),
+            orders: watch::Sender::default(),
+            missed: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Taps {
+    /// What data planes are to be told, and whenever they are to be told again.
+    pub(crate) fn orders(&self) -> watch::Receiver<Arc<Orders>> {
+        self.orders.subscribe()
+    }
+
+    /// Who watches, and how many requests they were not told.
+    pub(crate) fn counted(&self) -> (usize, u64) {
+        (self.state.lock().watchers.len(), self.missed.load(Relaxed))
+    }
+
+    /// Begins to watch; `None`: as many do as may. And whether nobody lets time pass, as somebody must from now on.
+    pub(crate) fn watch(
+        self: &Arc<Self>,
+        wanted: Wanted,
+        now: Instant,
+    ) -> Option<(Watching, bool)> {
+        let mut state = self.state.lock();
+        if state.watchers.len() >= WATCHERS_MAX {
+            return None;
+        }
+        if state.watchers.is_empty() {
+            (state.weighed_at, state.renewed_at) = (Some(now), Some(now));
+        }
+        state.next += 1;
+        let number = state.next;
+        let lane = Lane { group: wanted.group.clone(), tag: wanted.tag.clone() };
+        let (sender, lines) = mpsc::channel(LINES_WAITING_MAX);
+        let dropped_before = state.lanes.entry(lane.clone()).or_default().dropped;
+        let status = TapStatus::default();
+        let watcher =
+            Watcher { wanted, lane, lines: sender, told: 0, missed: 0, dropped_before, status };
+        state.watchers.insert(number, watcher);
+        self.order(&state);
+        let passes = std::mem::replace(&mut state.passes, true);
+        Some((Watching { taps: Arc::clone(self), number, lines }, !passes))
+    }
+
+    fn leave(&self, number: u64) {
+        let mut state = self.state.lock();
+        state.watchers.remove(&number);
+        let State { watchers, lanes, table, .. } = &mut *state;
+        lanes.retain(|lane, _| watchers.values().any(|watcher| watcher.lane == *lane));
+        if watchers.is_empty() {
+            table.clear();
+        }
+        self.order(&state);
+    }
+
+    /// Has data planes told what is watched, if that is something else than before.
+    fn order(&self, state: &State) {
+        let taps = state.lanes.iter().map(|(lane, watched)| v1::Tap {
+            group: lane.group.clone(),
+            lane: lane.tag.clone(),
+            share: watched.share,
+        });
+        let rates = state.watchers.values().map(|watcher| watcher.wanted.rate);
+        let (least, most) = RECORDS_PER_SECOND;
+        let per_second_max = (rates.sum::<u32>() * RECORDS_PER_REQUEST).clamp(least, most);
+        let orders = Orders { taps: taps.collect(), per_second_max };
+        self.orders.send_if_modified(|known| {
+            let is_other = **known != orders;
+            *known = Arc::new(orders);
+            is_other
+        });
+    }
+
+    /// Takes what a data plane tells.
+    pub(crate) fn take(&self, teller: &Arc<Teller>, tapped: v1::Tapped, now: Instant) {
+        let mut state = self.state.lock();
+        if state.watchers.is_empty() {
+            return;
+        }
+        for count in tapped.counts.into_iter().take(RECORDS_AT_ONCE_MAX) {
+            let lane = Lane { group: count.group, tag: count.lane };
+            let Some(watched) = state.lanes.get_mut(&lane) else { continue };
+            let records = watched.records.entry(teller.node.clone()).or_default();
+            *records = records.saturating_add(count.matched);
+            watched.dropped = watched.dropped.saturating_add(count.dropped.into());
+        }
+        let mut unheard = 0;
+        for request in tapped.requests.into_iter().take(RECORDS_AT_ONCE_MAX) {
+            let Some(request) = believed(teller, request) else { continue };
+            let told = Told { teller: Arc::clone(teller), request };
+            unheard += u64::from(!state.table.add(told, now));
+        }
+        if unheard > 0 {
+            self.missed.fetch_add(unheard, Relaxed);
+            for watcher in state.watchers.values_mut() {
+                watcher.missed += unheard;
+            }
+        }
+    }
+
+    /// Lets time pass; `false`: nobody watches any more. `can_tell` says of a group how many data planes can tell of it, and
+    /// how many cannot.
+    pub(crate) fn advance(&self, now: Instant, can_tell: impl Fn(&str) -> (u32, u32)) -> bool {
+        let mut state = self.state.lock();
+        state.passes = !state.watchers.is_empty();
+        if !state.passes {
+            return false;
+        }
+        let state = &mut *state;
+        for records in state.table.take_due(now) {
+            self.tell(state, &records);
+        }
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let is_weighed = since(state.weighed_at).is_none_or(|since| since >= WEIGHED_EVERY);
+        if is_weighed {
+            state.weighed_at = Some(now);
+            self.weigh(state);
+            state.watchers.values_mut().for_each(|watcher| watcher.told = 0);
+        }
+        if since(state.renewed_at).is_none_or(|since| since >= RENEWED_EVERY) {
+            state.renewed_at = Some(now);
+            self.orders.send_modify(|_| {});
+        }
+        for watcher in state.watchers.values_mut() {
+            let is_first = watcher.status == TapStatus::default();
+            if is_first || is_weighed {
+                watcher.stands(&state.lanes, can_tell(&watcher.lane.group));
+            }
+        }
+        true
+    }
+
+    /// Tells a request to those who watch it.
+    fn tell(&self, state: &mut State, records: &[Told]) {
+        let mut request = None;
+        for (lane, watched) in &mut state.lanes {
+            let mut of_lane = state.watchers.values_mut().filter(|it| it.lane == *lane).peekable();
+            if !of_lane.peek().is_some_and(|watcher| watcher.concerns(records)) {
+                continue;
+            }
+            watched.requests += 1;
+            for watcher in of_lane.filter(|watcher| watcher.reaches(records)) {
+                let request = request.get_or_insert_with(|| hops::together(records));
+                let line = TapEvent {
+                    kind: TapKind::Request,
+                    request: Some(request.clone()),
+                    status: None,
+                };
+                if watcher.told < watcher.wanted.rate && watcher.lines.try_send(line).is_ok() {
+                    watcher.told += 1;
+                } else {
+                    watcher.missed += 1;
+                    self.missed.fetch_add(1, Relaxed);
+                }
+            }
+        }
+    }
+
+    /// Makes shares smaller where more is told than is asked for, and larger where less.
+    fn weigh(&self, state: &mut State) {
+        let per_second_max = self.orders.borrow().per_second_max;
+        for (lane, watched) in &mut state.lanes {
+            let rates = state.watchers.values().filter(|it| it.lane == *lane);
+            let rate = rates.map(|watcher| watcher.wanted.rate).max().unwrap_or(RATE_DEFAULT);
+            let busiest = watched.records.values().copied().max().unwrap_or_default();
+            watched.share =
+                weighed(watched.share, (watched.requests, rate), (busiest, per_second_max));
+            watched.requests = 0;
+            watched.records.clear();
+        }
+        self.order(state);
+    }
+}
+
+/// The share of requests of the next second, by what there were and what there may be: requests, and records of the busiest
+/// data plane.
+fn weighed(share: u32, requests: (u32, u32), records: (u32, u32)) -> u32 {
+    let room = |(were, may): (u32, u32)| f64::from(may) / f64::from(were.max(1));
+    let room = room(requests).min(room(records));
+    let factor = match room {
+        room if room < 1.0 => room,
+        // Little by little, and not for what varies from second to second.
+        room if room > 2.0 => f64::min(room / 2.0, 4.0),
+        _ => 1.0,
+    };
+    // As `u32::MAX` is all of them, so is whatever would be more.
+    (f64::from(share) * factor).max(1.0) as u32
+}
+
+impl Watcher {
+    /// Whether a request is in what is watched.
+    fn concerns(&self, records: &[Told]) -> bool {
+        let Lane { group, tag } = &self.lane;
+        let mut lanes = records.iter().flat_map(|told| &told.request.lanes);
+        if !tag.is_empty() {
+            return lanes.any(|it| it.group == *group && it.lane == *tag);
+        }
+        let is_member = |told: &Told| self.wanted.members.contains(&told.request.application);
+        lanes.all(|it| it.group != *group || it.lane.is_empty()) && records.iter().any(is_member)
+    }
+
+    /// Whether it reaches the application that is asked for.
+    fn reaches(&self, records: &[Told]) -> bool {
+        let application = self.wanted.application.as_ref();
+        application.is_none_or(|it| records.iter().any(|told| told.request.application == *it))
+    }
+
+    /// Tells how much is told, if that is otherwise than before.
+    fn stands(&mut self, lanes: &BTreeMap<Lane, Watched>, (can, cannot): (u32, u32)) {
+        let Some(watched) = lanes.get(&self.lane) else { return };
+        let status = TapStatus {
+            share: f64::from(watched.share) / f64::from(u32::MAX),
+            data_planes: can,
+            silent_data_planes: cannot,
+            dropped: watched.dropped.saturating_sub(self.dropped_before),
+            missed: self.missed,
+        };
+        if status == self.status {
+            return;
+        }
+        let line = TapEvent { kind: TapKind::Status, status: Some(status.clone()), request: None };
+        if self.lines.try_send(line).is_ok() {
+            self.status = status;
+        }
+    }
+}
+
+/// What of a record is believed of its teller: what it says of itself; `None`: it says what it is not.
+fn believed(teller: &Teller, mut request: v1::TappedRequest) -> Option<v1::TappedRequest> {
+    match (teller.is_gateway, request.role()) {
+        (true, TrafficRole::Gateway) | (false, TrafficRole::Outbound) => {}
+        (false, TrafficRole::Inbound) => {
+            request.application = teller.name.to_string();
+            request.tag = teller.tag.to_string();
+        }
+        _ => return None,
+    }
+    request.ids.truncate(IDS_MAX);
+    request.lanes.truncate(LANES_MAX);
+    let v1::TappedRequest {
+        method,
+        host,
+        path,
+        reason,
+        application,
+        service,
+        route,
+        instance,
+        tag,
+        ids,
+        lanes,
+        ..
+    } = &mut request;
+    let texts = [method, host, path, reason, application, service, route, instance, tag];
+    let lanes = lanes.iter_mut().flat_map(|it| [&mut it.group, &mut it.lane]);
+    for text in texts.into_iter().chain(ids).chain(lanes) {
+        text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
+    }
+    Some(request)
+}
+
+#[cfg(test)]
+mod tests;

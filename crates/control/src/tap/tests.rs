@@ -1,0 +1,210 @@
+//! Taps without data planes and watchers: what is ordered, told, weighed, believed.
+
+use super::*;
+
+const SECOND: Duration = Duration::from_secs(1);
+
+fn wanted(tag: &str, rate: u32) -> Wanted {
+    let members = ["a", "b"].map(str::to_owned).into();
+    Wanted { group: "trade".to_owned(), tag: tag.to_owned(), members, application: None, rate }
+}
+
+fn teller(node: &str) -> Arc<Teller> {
+    let hello = v1::Hello {
+        node: node.to_owned(),
+        role: v1::Role::Gateway.into(),
+        name: "edge".to_owned(),
+        capabilities: vec![CAPABILITY.to_owned()],
+        ..v1::Hello::default()
+    };
+    Arc::new(Teller::of(&hello).unwrap())
+}
+
+fn request(id: &str, lane: &str) -> v1::TappedRequest {
+    let lanes = match lane {
+        "" => Vec::new(),
+        lane => vec![v1::TappedLane { group: "trade".to_owned(), lane: lane.to_owned() }],
+    };
+    v1::TappedRequest {
+        role: TrafficRole::Gateway.into(),
+        application: "a".to_owned(),
+        ids: vec![id.to_owned()],
+        lanes,
+        ..v1::TappedRequest::default()
+    }
+}
+
+fn requests(all: impl IntoIterator<Item = v1::TappedRequest>) -> v1::Tapped {
+    v1::Tapped { requests: all.into_iter().collect(), counts: Vec::new() }
+}
+
+fn counted(matched: u32, dropped: u32) -> v1::Tapped {
+    let (group, lane) = ("trade".to_owned(), "gray".to_owned());
+    let count = v1::TapCount { group, lane, matched, dropped };
+    v1::Tapped { requests: Vec::new(), counts: vec![count] }
+}
+
+fn ids(watching: &mut Watching) -> Vec<String> {
+    let lines = std::iter::from_fn(|| watching.lines.try_recv().ok());
+    lines.filter_map(|line| Some(line.request?.id)).collect()
+}
+
+fn shares(taps: &Taps) -> Vec<u32> {
+    taps.orders.borrow().taps.iter().map(|tap| tap.share).collect()
+}
+
+#[test]
+fn what_is_watched_is_over_when_its_watcher_has_gone() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let mut orders = taps.orders();
+    let (watching, needs_time) = taps.watch(wanted("gray", 20), start).unwrap();
+    assert!(needs_time && orders.has_changed().unwrap());
+    let told = orders.borrow_and_update().of(|group| group == "trade");
+    assert_eq!((told.taps.len(), told.taps[0].share, told.lease_ms), (1, u32::MAX, 30_000));
+    assert_eq!(orders.borrow().of(|group| group == "other"), v1::Taps::default());
+    // Another of the same lane is nothing to data planes that would not be told more.
+    let (other, needs_time) = taps.watch(wanted("gray", 1), start).unwrap();
+    assert!(!needs_time);
+    drop(watching);
+    assert_eq!(shares(&taps), [u32::MAX]);
+    drop(other);
+    assert_eq!(shares(&taps), [0u32; 0]);
+    assert!(!taps.advance(start, |_| (1, 0)), "nobody need let time pass");
+}
+
+#[test]
+fn data_planes_are_told_again_before_their_lease_is_over() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let _watching = taps.watch(wanted("gray", 20), start).unwrap();
+    let mut orders = taps.orders();
+    assert!(taps.advance(start + RENEWED_EVERY - SECOND / 10, |_| (1, 0)));
+    assert!(!orders.has_changed().unwrap());
+    assert!(taps.advance(start + RENEWED_EVERY, |_| (1, 0)));
+    assert!(orders.has_changed().unwrap());
+    orders.mark_unchanged();
+    assert!(RENEWED_EVERY * 2 < LEASE);
+}
+
+#[test]
+fn a_watcher_is_told_what_it_watches_and_no_more() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let mut gray = taps.watch(wanted("gray", 20), start).unwrap().0;
+    let mut base = taps.watch(wanted("", 20), start).unwrap().0;
+    let only_b = Wanted { application: Some("b".to_owned()), ..wanted("gray", 20) };
+    let mut only_b = taps.watch(only_b, start).unwrap().0;
+    let to_b = v1::TappedRequest { application: "b".to_owned(), ..request("3", "gray") };
+    let of_others = v1::TappedRequest { application: "x".to_owned(), ..request("5", "") };
+    let told = [request("1", "gray"), request("2", ""), to_b, request("4", "blue"), of_others];
+    taps.take(&teller("n"), requests(told), start);
+    taps.advance(start + SECOND, |_| (1, 0));
+    assert_eq!(ids(&mut gray), ["1", "3"]);
+    assert_eq!(ids(&mut base), ["2"]);
+    assert_eq!(ids(&mut only_b), ["3"]);
+}
+
+#[test]
+fn how_much_is_told_is_told_when_it_changes() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let mut watching = taps.watch(wanted("gray", 20), start).unwrap().0;
+    let mut status = |now, can| {
+        taps.advance(now, |_| can);
+        let lines = std::iter::from_fn(|| watching.lines.try_recv().ok());
+        lines.filter_map(|line| line.status).last()
+    };
+    let first = status(start, (3, 1)).unwrap();
+    assert_eq!((first.share, first.data_planes, first.silent_data_planes), (1.0, 3, 1));
+    assert_eq!(status(start + SECOND, (3, 1)), None);
+    taps.take(&teller("n"), counted(10, 4), start);
+    let then = status(start + SECOND * 2, (3, 1)).unwrap();
+    assert_eq!((then.dropped, then.missed), (4, 0));
+}
+
+#[test]
+fn the_share_follows_what_passes() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let _watching = taps.watch(wanted("gray", 10), start).unwrap();
+    let per_second = taps.orders.borrow().per_second_max;
+    assert_eq!(per_second, 60);
+    let mut now = start;
+    // What passes is 6 000 records a second at one of two data planes, of which as many are told as its share says.
+    for _ in 0..8 {
+        let share = f64::from(shares(&taps)[0]) / f64::from(u32::MAX);
+        let matched = (6_000.0 * share) as u32;
+        taps.take(&teller("busy"), counted(matched, matched.saturating_sub(per_second)), now);
+        taps.take(&teller("idle"), counted(1, 0), now);
+        now += SECOND;
+        taps.advance(now, |_| (2, 0));
+    }
+    let share = f64::from(shares(&taps)[0]) / f64::from(u32::MAX);
+    assert!((0.005..=0.0101).contains(&share), "{share}");
+    for _ in 0..8 {
+        now += SECOND;
+        taps.advance(now, |_| (2, 0));
+    }
+    assert_eq!(shares(&taps), [u32::MAX], "all of what is little");
+}
+
+#[test]
+fn shares_are_weighed_by_requests_and_by_records() {
+    assert_eq!(weighed(u32::MAX, (20, 20), (50, 100)), u32::MAX);
+    assert_eq!(weighed(1 << 30, (40, 20), (0, 100)), 1 << 29);
+    assert_eq!(weighed(1 << 30, (10, 20), (400, 100)), 1 << 28);
+    assert_eq!(weighed(1 << 20, (5, 20), (0, 100)), 1 << 21);
+    assert_eq!(weighed(1 << 20, (0, 20), (0, 100)), 1 << 22);
+    assert_eq!(weighed(1, (u32::MAX, 1), (0, 100)), 1);
+}
+
+#[test]
+fn nobody_is_told_more_than_was_asked_for_or_can_wait() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let mut watching = taps.watch(wanted("gray", 5), start).unwrap().0;
+    let many = (0..9).map(|id| request(&id.to_string(), "gray"));
+    taps.take(&teller("n"), requests(many), start);
+    taps.advance(start + SECOND / 2, |_| (1, 0));
+    assert_eq!(ids(&mut watching).len(), 5);
+    assert_eq!(taps.counted(), (1, 4));
+    // One that does not read is told again when there is room.
+    for second in 1..200 {
+        let now = start + SECOND * second;
+        let many = (0..5).map(|id| request(&format!("{second}-{id}"), "gray"));
+        taps.take(&teller("n"), requests(many), now);
+        taps.advance(now + SECOND / 2, |_| (1, 0));
+    }
+    assert_eq!(watching.lines.len(), LINES_WAITING_MAX);
+    assert!(taps.counted().1 > 4);
+}
+
+#[test]
+fn as_many_watch_as_may() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let mut watching: Vec<Watching> =
+        (0..WATCHERS_MAX).map(|_| taps.watch(wanted("gray", RATE_MAX), start).unwrap().0).collect();
+    assert!(taps.watch(wanted("gray", 1), start).is_none());
+    assert_eq!(taps.orders.borrow().per_second_max, RECORDS_PER_SECOND.1);
+    watching.pop();
+    assert!(taps.watch(wanted("gray", 1), start).is_some());
+}
+
+#[test]
+fn a_teller_is_believed_of_itself_alone() {
+    let sidecar = |name: &str| Teller {
+        is_gateway: false,
+        name: name.into(),
+        tag: "gray".into(),
+        node: "n".into(),
+    };
+    let of = |role: TrafficRole| v1::TappedRequest { role: role.into(), ..request("1", "gray") };
+    let inbound = believed(&sidecar("b"), of(TrafficRole::Inbound)).unwrap();
+    assert_eq!((inbound.application.as_str(), inbound.tag.as_str()), ("b", "gray"));
+    assert_eq!(believed(&sidecar("b"), of(TrafficRole::Gateway)), None);
+    assert_eq!(believed(&teller("n"), of(TrafficRole::Outbound)), None);
+    assert_eq!(believed(&teller("n"), of(TrafficRole::Unspecified)), None);
+    let long = v1::TappedRequest {
+        path: "é".repeat(TEXT_BYTES_MAX),
+        ids: vec!["x".repeat(9_000); 99],
+        ..of(TrafficRole::Gateway)
+    };
+    let long = believed(&teller("n"), long).unwrap();
+    assert!(long.path.len() <= TEXT_BYTES_MAX);
+    assert_eq!((long.ids.len(), long.ids[0].len()), (IDS_MAX, TEXT_BYTES_MAX));
+}

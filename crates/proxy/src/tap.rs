@@ -1,0 +1,394 @@
+//! Single requests that somebody watches: begun where they are decided, made whole where they are counted, and handed to
+//! whoever runs the proxy.
+//!
+//! While nobody watches a request costs one relaxed load. While somebody does, what is told of requests is bounded: how much
+//! of each, how many in a second, how many wait. What is not told is counted.
+
+use std::{
+    cell::RefCell,
+    net::SocketAddr,
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant, SystemTime},
+};
+
+use lanes::{baggage, hash::hash};
+use routes::entrance::{CorrelationHeaders, CorrelationId, Head, Name, Written};
+use smallvec::SmallVec;
+use telemetry::{Count, Outcome, Recorder, Role};
+use tokio::sync::{mpsc, watch};
+
+use crate::{
+    error::Kind,
+    plan::{Chosen, NoPlan, Plan, Target},
+    published::Published,
+};
+
+mod redacted;
+
+/// Lanes of one request that are told; a gateway is the entrance of at most 8 groups.
+const LANES_MAX: usize = 8;
+
+/// Bytes of a told method, and of a reason.
+const METHOD_BYTES_MAX: usize = 32;
+const REASON_BYTES_MAX: usize = 256;
+
+/// What is watched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Watched {
+    /// The lane group.
+    pub group: String,
+    /// The lane's tag; empty is the base: requests of the group's applications that are in none of its lanes.
+    pub lane: String,
+    /// Of the requests those whose id hashes to at most this (`discovery.proto`); all: [`u32::MAX`].
+    pub share: u32,
+}
+
+/// One request, as this proxy saw it. Nothing that may be a secret is in it: neither fields of its head nor bodies, and of
+/// its query the names alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tapped {
+    pub role: Role,
+    /// By the wall clock.
+    pub started: SystemTime,
+    /// Until the last byte of its answer was sent, or was known never to be.
+    pub duration: Duration,
+    pub method: String,
+    pub host: String,
+    pub path: String,
+    pub outcome: Outcome,
+    /// None was sent: 0.
+    pub status: u16,
+    /// Why this proxy itself answered; empty: it did not.
+    pub reason: String,
+    /// Who was to serve it; empty: nobody that is known.
+    pub application: String,
+    pub service: String,
+    /// A gateway's.
+    pub route: String,
+    pub instance: Option<SocketAddr>,
+    /// Of that instance; empty: base.
+    pub tag: String,
+    /// Groups and tags it goes on with; an empty tag is base, said so.
+    pub lanes: Vec<(String, String)>,
+    /// Of the trace and the request, as they go on.
+    pub ids: Vec<String>,
+}
+
+/// How many requests of one that is watched there were since this was asked last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TapCount {
+    pub group: String,
+    pub lane: String,
+    /// Told or not.
+    pub matched: u32,
+    /// Not told, of these.
+    pub dropped: u32,
+}
+
+/// What of a proxy's requests is watched, for whoever outlives or shares it.
+#[derive(Debug, Clone, Default)]
+pub struct Tap(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    is_watched: AtomicBool,
+    watches: watch::Sender<Arc<Watches>>,
+}
+
+/// What is watched at a time.
+#[derive(Debug)]
+struct Watches {
+    watched: Vec<Counted>,
+    /// Requests told in a second, of all together.
+    per_second_max: u32,
+    /// Since when.
+    began: Instant,
+    /// In the upper half the second after that, in the lower how many requests were taken in it.
+    taken: AtomicU64,
+    /// Where they are told; none while nothing is watched.
+    tell: Option<mpsc::Sender<Tapped>>,
+}
+
+#[derive(Debug)]
+struct Counted {
+    watched: Watched,
+    matched: AtomicU32,
+    dropped: AtomicU32,
+}
+
+impl Default for Watches {
+    fn default() -> Self {
+        Self {
+            watched: Vec::new(),
+            per_second_max: 0,
+            began: Instant::now(),
+            taken: AtomicU64::new(0),
+            tell: None,
+        }
+    }
+}
+
+impl Tap {
+    /// From now on these are watched instead, none where there are none: at most so many requests a second are told there.
+    pub fn watch(&self, watched: Vec<Watched>, per_second_max: u32, tell: mpsc::Sender<Tapped>) {
+        let is_watched = !watched.is_empty();
+        let counted =
+            |watched| Counted { watched, matched: AtomicU32::new(0), dropped: AtomicU32::new(0) };
+        let watches = match is_watched {
+            true => Watches {
+                watched: watched.into_iter().map(counted).collect(),
+                per_second_max,
+                tell: Some(tell),
+                ..Watches::default()
+            },
+            false => Watches::default(),
+        };
+        self.0.watches.send_replace(Arc::new(watches));
+        self.0.is_watched.store(is_watched, Relaxed);
+    }
+
+    /// What there was of each since it is watched, or this was asked last.
+    pub fn take_counts(&self) -> Vec<TapCount> {
+        let watches = Arc::clone(&self.0.watches.borrow());
+        let counts = watches.watched.iter().map(|counted| TapCount {
+            group: counted.watched.group.clone(),
+            lane: counted.watched.lane.clone(),
+            matched: counted.matched.swap(0, Relaxed),
+            dropped: counted.dropped.swap(0, Relaxed),
+        });
+        counts.collect()
+    }
+}
+
+impl Watches {
+    /// Whether one more request may be told in this second.
+    fn takes(&self, now: Instant) -> bool {
+        let second = now.saturating_duration_since(self.began).as_secs() << 32;
+        let one_more = |taken: u64| match taken & !u64::from(u32::MAX) {
+            // Threads read their clocks apart: a second that is over is not begun again.
+            current if current < second => Some(second | 1),
+            _ if (taken as u32) < self.per_second_max => Some(taken + 1),
+            _ => None,
+        };
+        self.taken.fetch_update(Relaxed, Relaxed, one_more).is_ok()
+    }
+}
+
+/// One thread's view of what is watched.
+#[derive(Debug)]
+pub(crate) struct OfThread {
+    shared: Arc<Shared>,
+    changes: RefCell<watch::Receiver<Arc<Watches>>>,
+    latest: RefCell<Arc<Watches>>,
+    recorder: Rc<Recorder>,
+}
+
+/// A request that is watched, until it is known how it ends.
+#[derive(Debug)]
+pub(crate) struct Begun {
+    tapped: Tapped,
+    /// By what it is watched, and which of these are it.
+    watches: Arc<Watches>,
+    of: SmallVec<[u8; 8]>,
+}
+
+/// What of a request's decision is told.
+pub(crate) struct Decided<'d, 'p> {
+    pub(crate) role: Role,
+    pub(crate) correlation: &'d CorrelationHeaders,
+    /// The application and service of one that has no plan.
+    pub(crate) counted_as: (&'d str, &'d str),
+    pub(crate) picture: &'p Published,
+    pub(crate) plan: Result<&'d Plan<'p>, &'d NoPlan>,
+    pub(crate) started: Instant,
+}
+
+impl OfThread {
+    pub(crate) fn new(tap: &Tap, recorder: Rc<Recorder>) -> Self {
+        let mut changes = tap.0.watches.subscribe();
+        let latest = RefCell::new(Arc::clone(&changes.borrow_and_update()));
+        let (shared, changes) = (Arc::clone(&tap.0), RefCell::new(changes));
+        Self { shared, changes, latest, recorder }
+    }
+
+    /// Whether anybody watches anything.
+    #[inline]
+    pub(crate) fn is_watched(&self) -> bool {
+        self.shared.is_watched.load(Relaxed)
+    }
+
+    /// A request was decided: what of it is to be told, if it is watched.
+    #[cold]
+    pub(crate) fn begin<'b>(
+        &self,
+        decided: &Decided<'_, '_>,
+        head: &impl Head<'b>,
+        written: &Written,
+    ) -> Option<Box<Begun>> {
+        // It is asked again when that is known.
+        if let Err(NoPlan::Learn(_) | NoPlan::Resolve(..) | NoPlan::Reach(_)) = decided.plan {
+            return None;
+        }
+        let watches = self.watches();
+        let mut members = Vec::new();
+        match written.value(Name::Baggage) {
+            Some(value) => baggage::lane_members(std::iter::once(value), &mut members),
+            // What came to a gateway that did not decide is nobody's word.
+            None if decided.role == Role::Gateway => {}
+            None => baggage::lane_members(head.values(Name::Baggage), &mut members),
+        }
+        let lanes = lanes_of(&members);
+        let ids = decided.correlation.ids(head, written);
+        let place = ids.first().map_or(u32::MAX, |id| place_of(id));
+        let (application, service) = decided.served_by();
+        let of: SmallVec<[u8; 8]> = (watches.watched.iter().zip(0..))
+            .filter(|(it, _)| place <= it.watched.share)
+            .filter(|(it, _)| is_of(&it.watched, &lanes, application, decided.picture))
+            .map(|(_, place)| place)
+            .collect();
+        if of.is_empty() {
+            return None;
+        }
+        count(&watches, &of, |it| &it.matched);
+        if !watches.takes(decided.started) {
+            self.dropped(&watches, &of);
+            return None;
+        }
+        let route = decided.plan.ok().and_then(|plan| plan.route);
+        let tapped = Tapped {
+            role: decided.role,
+            started: SystemTime::now(),
+            duration: Duration::ZERO,
+            method: cut(head.method(), METHOD_BYTES_MAX),
+            host: head.host().to_owned(),
+            path: redacted::target(head.path(), head.query()),
+            outcome: Outcome::Failed,
+            status: 0,
+            reason: String::new(),
+            application: application.to_owned(),
+            service: service.to_owned(),
+            route: route.unwrap_or_default().to_owned(),
+            instance: None,
+            tag: String::new(),
+            lanes: lanes.iter().map(|(group, tag)| ((*group).into(), (*tag).into())).collect(),
+            ids: ids.iter().map(|id| String::from_utf8_lossy(id).into_owned()).collect(),
+        };
+        Some(Box::new(Begun { tapped, watches, of }))
+    }
+
+    /// Tells a request: it has ended.
+    #[cold]
+    pub(crate) fn end(&self, begun: Box<Begun>, outcome: Outcome, duration: Duration) {
+        let Begun { mut tapped, watches, of } = *begun;
+        (tapped.outcome, tapped.duration) = (outcome, duration);
+        match watches.tell.as_ref().map(|tell| tell.try_send(tapped)) {
+            Some(Ok(())) => self.recorder.count(Count::TapTold),
+            // Nobody watches any more.
+            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => {}
+            Some(Err(mpsc::error::TrySendError::Full(_))) => self.dropped(&watches, &of),
+        }
+    }
+
+    fn dropped(&self, watches: &Watches, of: &[u8]) {
+        self.recorder.count(Count::TapDropped);
+        count(watches, of, |it| &it.dropped);
+    }
+
+    fn watches(&self) -> Arc<Watches> {
+        let mut changes = self.changes.borrow_mut();
+        if changes.has_changed().unwrap_or(false) {
+            *self.latest.borrow_mut() = Arc::clone(&changes.borrow_and_update());
+        }
+        Arc::clone(&self.latest.borrow())
+    }
+}
+
+impl Begun {
+    /// Somebody was chosen for it, or nobody, and this is the status that its caller is shown.
+    pub(crate) fn answered_by(&mut self, plan: &Plan<'_>, chosen: Option<&Chosen>, status: u16) {
+        let tapped = &mut self.tapped;
+        tapped.status = status;
+        tapped.instance = chosen.map(|chosen| chosen.address);
+        if let (Target::Service { service, .. }, Some(chosen)) = (&plan.target, chosen) {
+            let endpoint = service.endpoints().iter().find(|it| it.address == chosen.address);
+            let tag = endpoint.and_then(|endpoint| endpoint.tag.as_ref());
+            tapped.tag = tag.map(|tag| tag.as_str().to_owned()).unwrap_or_default();
+        }
+    }
+
+    /// This proxy itself answers it: refuses it, or sends its caller elsewhere.
+    pub(crate) fn answered_itself(&mut self, refused: Option<&Kind>, status: u16) {
+        self.tapped.status = status;
+        self.tapped.reason =
+            refused.map(|kind| cut(&kind.to_string(), REASON_BYTES_MAX)).unwrap_or_default();
+    }
+}
+
+impl<'d> Decided<'d, '_> {
+    fn served_by(&self) -> (&'d str, &'d str) {
+        match self.plan {
+            Ok(Plan { target: Target::Service { service, .. }, .. }) => {
+                (service.application(), service.name())
+            }
+            Ok(plan) => plan.counted_as,
+            Err(_) => self.counted_as,
+        }
+    }
+}
+
+fn count(watches: &Watches, of: &[u8], which: impl Fn(&Counted) -> &AtomicU32) {
+    for place in of {
+        which(&watches.watched[usize::from(*place)]).fetch_add(1, Relaxed);
+    }
+}
+
+/// Whether a request is one of those: in the lane, or of the group's base where its application is one of the group.
+fn is_of(
+    watched: &Watched,
+    lanes: &[(&str, &str)],
+    application: &str,
+    picture: &Published,
+) -> bool {
+    let lane = lanes.iter().find(|(group, _)| *group == watched.group).map(|(_, tag)| *tag);
+    if !watched.lane.is_empty() {
+        return lane == Some(watched.lane.as_str());
+    }
+    let group = picture.lanes.group(&watched.group);
+    let spec = group.map(|group| picture.lanes.groups()[usize::from(group)].spec());
+    lane.is_none_or(str::is_empty)
+        && spec.is_some_and(|spec| spec.applications.iter().any(|it| it == application))
+}
+
+/// Groups and tags of lane members; an empty tag is base, said so.
+fn lanes_of(members: &[u8]) -> SmallVec<[(&str, &str); LANES_MAX]> {
+    let text = std::str::from_utf8(members).unwrap_or_default();
+    let members = text.split(',').filter_map(|member| {
+        let (group, tag) = member.strip_prefix("lane.")?.split_once('=')?;
+        Some((group, if tag == "-" { "" } else { tag }))
+    });
+    members.take(LANES_MAX).collect()
+}
+
+/// Where a request is among all: the same by any of the ids that an entrance gave it, whichever of them goes on.
+fn place_of(id: &CorrelationId) -> u32 {
+    let digits = || id.iter().filter(|byte| **byte != b'-');
+    let is_number = digits().count() == 32 && digits().all(u8::is_ascii_hexdigit);
+    let place = |hash: u64| (hash >> 32) as u32;
+    if !is_number {
+        return place(hash(id));
+    }
+    // A UUID has its version and its variant there.
+    let told: SmallVec<[u8; 32]> = (digits().enumerate())
+        .filter(|(at, _)| !matches!(at, 12 | 16))
+        .map(|(_, byte)| byte.to_ascii_lowercase())
+        .collect();
+    place(hash(&told))
+}
+
+fn cut(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_owned()
+}
