@@ -186,9 +186,21 @@ struct Tapping {
     may_begin: bool,
     /// It taps something.
     taps: bool,
+    /// Messages heard in a second that began then.
+    heard: (Instant, u32),
 }
 
 impl Tapping {
+    /// Whether one more message of what it taps is heard.
+    fn hears(&mut self, now: Instant) -> bool {
+        let (since, heard) = &mut self.heard;
+        if now.saturating_duration_since(*since) >= Duration::from_secs(1) {
+            (*since, *heard) = (now, 0);
+        }
+        *heard += 1;
+        self.taps && *heard <= tap::MESSAGES_PER_SECOND_MAX
+    }
+
     /// Waits until it is to be told what is watched.
     async fn due(this: Option<&mut Self>) {
         if let Some(tapping) = this.filter(|it| it.may_begin)
@@ -215,6 +227,7 @@ impl Session {
             teller: Arc::new(teller),
             may_begin: false,
             taps: false,
+            heard: (Instant::now(), 0),
         });
         let mut hub = control.hub();
         let epoch = hub.generation().epoch.clone();
@@ -308,8 +321,11 @@ impl Session {
     fn receive(&mut self, message: v1::DataPlaneMessage) -> bool {
         let Some(message) = message.message else { return true };
         if let data_plane_message::Message::Tapped(tapped) = message {
-            if let Some(tapping) = self.tapping.as_ref().filter(|it| it.taps) {
-                self.control.taps().take(&tapping.teller, tapped, Instant::now());
+            let now = Instant::now();
+            if let Some(tapping) = &mut self.tapping
+                && tapping.hears(now)
+            {
+                self.control.taps().take(&tapping.teller, tapped, now);
             }
             return true;
         }

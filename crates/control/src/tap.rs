@@ -53,6 +53,14 @@ const RECORDS_PER_REQUEST: u32 = 6;
 /// Least and most records that one data plane tells in a second.
 const RECORDS_PER_SECOND: (u32, u32) = (50, 500);
 
+/// Records that all data planes together tell in a second, until the share fits; but each tells a few. The processor of a
+/// control plane is busy with so many for some tenths.
+const RECORDS_OF_ALL_PER_SECOND: u32 = 10_000;
+const RECORDS_OF_EACH_PER_SECOND_MIN: u32 = 5;
+
+/// Messages of one data plane that are heard in a second: twice as many as it sends.
+pub(crate) const MESSAGES_PER_SECOND_MAX: u32 = 20;
+
 /// Requests that one data plane may tell at once, and records that it may count: more than it is told.
 const RECORDS_AT_ONCE_MAX: usize = 1_024;
 
@@ -62,8 +70,9 @@ const LINES_WAITING_MAX: usize = 256;
 /// What a data plane must say it can.
 pub(crate) const CAPABILITY: &str = "tap";
 
-/// Bytes of texts that are kept of a record; data planes cut them shorter.
-const TEXT_BYTES_MAX: usize = 1_536;
+/// Bytes of a path, and of each other text, that are kept of a record; data planes cut them shorter.
+const PATH_BYTES_MAX: usize = 1_536;
+const TEXT_BYTES_MAX: usize = 256;
 
 /// Ids and lanes that are kept of a record.
 const IDS_MAX: usize = 8;
@@ -157,6 +166,8 @@ struct State {
     table: Table,
     /// Somebody lets time pass.
     passes: bool,
+    /// Data planes that can tell of what is watched, as far as it is known: those of the group that has most.
+    data_planes: u32,
     weighed_at: Option<Instant>,
     renewed_at: Option<Instant>,
 }
@@ -227,13 +238,16 @@ impl Taps {
         (self.state.lock().watchers.len(), self.missed.load(Relaxed))
     }
 
-    /// Begins to watch; `None`: as many do as may. And whether nobody lets time pass, as somebody must from now on.
+    /// Begins to watch what so many data planes can tell of; `None`: as many do as may. And whether nobody lets time pass, as
+    /// somebody must from now on.
     pub(crate) fn watch(
         self: &Arc<Self>,
         wanted: Wanted,
+        data_planes: u32,
         now: Instant,
     ) -> Option<(Watching, bool)> {
         let mut state = self.state.lock();
+        state.data_planes = state.data_planes.max(data_planes);
         if state.watchers.len() >= WATCHERS_MAX {
             return None;
         }
@@ -274,7 +288,9 @@ impl Taps {
         });
         let rates = state.watchers.values().map(|watcher| watcher.wanted.rate);
         let (least, most) = RECORDS_PER_SECOND;
-        let per_second_max = (rates.sum::<u32>() * RECORDS_PER_REQUEST).clamp(least, most);
+        let of_each = RECORDS_OF_ALL_PER_SECOND / state.data_planes.max(1);
+        let wanted = (rates.sum::<u32>() * RECORDS_PER_REQUEST).clamp(least, most);
+        let per_second_max = wanted.min(of_each.max(RECORDS_OF_EACH_PER_SECOND_MIN));
         let orders = Orders { taps: taps.collect(), per_second_max };
         self.orders.send_if_modified(|known| {
             let is_other = **known != orders;
@@ -333,11 +349,17 @@ impl Taps {
             state.renewed_at = Some(now);
             self.orders.send_modify(|_| {});
         }
+        let mut most = 0;
         for watcher in state.watchers.values_mut() {
             let is_first = watcher.status == TapStatus::default();
             if is_first || is_weighed {
-                watcher.stands(&state.lanes, can_tell(&watcher.lane.group));
+                let (can, cannot) = can_tell(&watcher.lane.group);
+                watcher.stands(&state.lanes, (can, cannot));
+                most = most.max(can);
             }
+        }
+        if is_weighed {
+            state.data_planes = most;
         }
         true
     }
@@ -463,7 +485,8 @@ fn believed(teller: &Teller, mut request: v1::TappedRequest) -> Option<v1::Tappe
         lanes,
         ..
     } = &mut request;
-    let texts = [method, host, path, reason, application, service, route, instance, tag];
+    path.truncate(path.floor_char_boundary(PATH_BYTES_MAX));
+    let texts = [method, host, reason, application, service, route, instance, tag];
     let lanes = lanes.iter_mut().flat_map(|it| [&mut it.group, &mut it.lane]);
     for text in texts.into_iter().chain(ids).chain(lanes) {
         text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));

@@ -56,7 +56,8 @@ pub(super) async fn tap(
     written: Written,
 ) -> Result<Response, Refused> {
     let (wanted, group) = wanted(&control, &caller, written)?;
-    let begun = control.taps().watch(wanted.clone(), Instant::now());
+    let (data_planes, _) = control.hub().tapping(&wanted.group);
+    let begun = control.taps().watch(wanted.clone(), data_planes, Instant::now());
     let Some((watching, needs_time)) = begun else {
         let detail = format!("{WATCHERS_MAX} watch already: end one of these taps first");
         return Err(Refused::new(429, "too many taps", detail));

@@ -13,6 +13,9 @@ const REQUESTS_MAX: usize = 4_096;
 /// What is kept of one request: beyond it something goes round, and nobody reads that far.
 const RECORDS_MAX: usize = 128;
 
+/// What is kept of all of them: some megabytes; a hundred where data planes say as much of each as they may.
+const RECORDS_OF_ALL_MAX: usize = 16_384;
+
 /// How long is waited for more once its gateway has told of it: that has seen it end, and everybody tells within a tenth of
 /// this.
 const SETTLED: Duration = Duration::from_millis(400);
@@ -30,6 +33,8 @@ pub(super) struct Table {
     /// By ids as they are compared.
     by_id: HashMap<String, u64>,
     next: u64,
+    /// Of all of them.
+    records: usize,
 }
 
 #[derive(Debug)]
@@ -44,6 +49,9 @@ struct Pending {
 impl Table {
     /// Takes what somebody tells of a request; `false`: there is no room.
     pub(super) fn add(&mut self, told: Told, now: Instant) -> bool {
+        if self.records >= RECORDS_OF_ALL_MAX {
+            return false;
+        }
         let ids: Vec<String> = told.request.ids.iter().map(|id| compared(id)).collect();
         let mut known: Vec<u64> = ids.iter().filter_map(|id| self.by_id.get(id)).copied().collect();
         known.sort_unstable();
@@ -70,6 +78,7 @@ impl Table {
         pending.latest = now;
         pending.has_gateway |= told.teller.is_gateway;
         pending.records.push(told);
+        self.records += 1;
         true
     }
 
@@ -88,6 +97,7 @@ impl Table {
     pub(super) fn clear(&mut self) {
         self.pending.clear();
         self.by_id.clear();
+        self.records = 0;
     }
 
     fn begin(&mut self, now: Instant) -> u64 {
@@ -108,6 +118,7 @@ impl Table {
         let Some(other) = self.pending.remove(&other) else { return };
         let Some(pending) = self.pending.get_mut(&number) else { return };
         let room = RECORDS_MAX.saturating_sub(pending.records.len());
+        self.records -= other.records.len().saturating_sub(room);
         pending.records.extend(other.records.into_iter().take(room));
         pending.begun = pending.begun.min(other.begun);
         pending.has_gateway |= other.has_gateway;
@@ -122,6 +133,7 @@ impl Table {
         for id in &pending.ids {
             self.by_id.remove(id);
         }
+        self.records -= pending.records.len();
         Some(pending.records)
     }
 }
@@ -203,5 +215,9 @@ mod tests {
         assert!(!table.by_id.is_empty());
         assert!(table.take_due(now).len() >= REQUESTS_MAX - 1);
         assert!(table.by_id.is_empty() && table.pending.is_empty());
+        assert_eq!(table.records, 0);
+        let ids = (0..RECORDS_OF_ALL_MAX + 9).map(|it| (it / 100).to_string());
+        let added = ids.filter(|id| table.add(told(false, &[id]), now)).count();
+        assert_eq!(added, RECORDS_OF_ALL_MAX);
     }
 }

@@ -57,13 +57,13 @@ fn shares(taps: &Taps) -> Vec<u32> {
 fn what_is_watched_is_over_when_its_watcher_has_gone() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
     let mut orders = taps.orders();
-    let (watching, needs_time) = taps.watch(wanted("gray", 20), start).unwrap();
+    let (watching, needs_time) = taps.watch(wanted("gray", 20), 1, start).unwrap();
     assert!(needs_time && orders.has_changed().unwrap());
     let told = orders.borrow_and_update().of(|group| group == "trade");
     assert_eq!((told.taps.len(), told.taps[0].share, told.lease_ms), (1, u32::MAX, 30_000));
     assert_eq!(orders.borrow().of(|group| group == "other"), v1::Taps::default());
     // Another of the same lane is nothing to data planes that would not be told more.
-    let (other, needs_time) = taps.watch(wanted("gray", 1), start).unwrap();
+    let (other, needs_time) = taps.watch(wanted("gray", 1), 1, start).unwrap();
     assert!(!needs_time);
     drop(watching);
     assert_eq!(shares(&taps), [u32::MAX]);
@@ -75,7 +75,7 @@ fn what_is_watched_is_over_when_its_watcher_has_gone() {
 #[test]
 fn data_planes_are_told_again_before_their_lease_is_over() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
-    let _watching = taps.watch(wanted("gray", 20), start).unwrap();
+    let _watching = taps.watch(wanted("gray", 20), 1, start).unwrap();
     let mut orders = taps.orders();
     assert!(taps.advance(start + RENEWED_EVERY - SECOND / 10, |_| (1, 0)));
     assert!(!orders.has_changed().unwrap());
@@ -88,10 +88,10 @@ fn data_planes_are_told_again_before_their_lease_is_over() {
 #[test]
 fn a_watcher_is_told_what_it_watches_and_no_more() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
-    let mut gray = taps.watch(wanted("gray", 20), start).unwrap().0;
-    let mut base = taps.watch(wanted("", 20), start).unwrap().0;
+    let mut gray = taps.watch(wanted("gray", 20), 1, start).unwrap().0;
+    let mut base = taps.watch(wanted("", 20), 1, start).unwrap().0;
     let only_b = Wanted { application: Some("b".to_owned()), ..wanted("gray", 20) };
-    let mut only_b = taps.watch(only_b, start).unwrap().0;
+    let mut only_b = taps.watch(only_b, 1, start).unwrap().0;
     let to_b = v1::TappedRequest { application: "b".to_owned(), ..request("3", "gray") };
     let of_others = v1::TappedRequest { application: "x".to_owned(), ..request("5", "") };
     let told = [request("1", "gray"), request("2", ""), to_b, request("4", "blue"), of_others];
@@ -105,7 +105,7 @@ fn a_watcher_is_told_what_it_watches_and_no_more() {
 #[test]
 fn how_much_is_told_is_told_when_it_changes() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
-    let mut watching = taps.watch(wanted("gray", 20), start).unwrap().0;
+    let mut watching = taps.watch(wanted("gray", 20), 1, start).unwrap().0;
     let mut status = |now, can| {
         taps.advance(now, |_| can);
         let lines = std::iter::from_fn(|| watching.lines.try_recv().ok());
@@ -122,7 +122,7 @@ fn how_much_is_told_is_told_when_it_changes() {
 #[test]
 fn the_share_follows_what_passes() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
-    let _watching = taps.watch(wanted("gray", 10), start).unwrap();
+    let _watching = taps.watch(wanted("gray", 10), 1, start).unwrap();
     let per_second = taps.orders.borrow().per_second_max;
     assert_eq!(per_second, 60);
     let mut now = start;
@@ -157,7 +157,7 @@ fn shares_are_weighed_by_requests_and_by_records() {
 #[test]
 fn nobody_is_told_more_than_was_asked_for_or_can_wait() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
-    let mut watching = taps.watch(wanted("gray", 5), start).unwrap().0;
+    let mut watching = taps.watch(wanted("gray", 5), 1, start).unwrap().0;
     let many = (0..9).map(|id| request(&id.to_string(), "gray"));
     taps.take(&teller("n"), requests(many), start);
     taps.advance(start + SECOND / 2, |_| (1, 0));
@@ -177,12 +177,16 @@ fn nobody_is_told_more_than_was_asked_for_or_can_wait() {
 #[test]
 fn as_many_watch_as_may() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
-    let mut watching: Vec<Watching> =
-        (0..WATCHERS_MAX).map(|_| taps.watch(wanted("gray", RATE_MAX), start).unwrap().0).collect();
-    assert!(taps.watch(wanted("gray", 1), start).is_none());
+    let mut watching: Vec<Watching> = (0..WATCHERS_MAX)
+        .map(|_| taps.watch(wanted("gray", RATE_MAX), 1, start).unwrap().0)
+        .collect();
+    assert!(taps.watch(wanted("gray", 1), 1, start).is_none());
     assert_eq!(taps.orders.borrow().per_second_max, RECORDS_PER_SECOND.1);
+    let many = Arc::new(Taps::default());
+    let _watching = many.watch(wanted("gray", RATE_MAX), 1_000, start).unwrap();
+    assert_eq!(many.orders.borrow().per_second_max, 10, "a thousand tell no more than a few do");
     watching.pop();
-    assert!(taps.watch(wanted("gray", 1), start).is_some());
+    assert!(taps.watch(wanted("gray", 1), 1, start).is_some());
 }
 
 #[test]
@@ -205,6 +209,6 @@ fn a_teller_is_believed_of_itself_alone() {
         ..of(TrafficRole::Gateway)
     };
     let long = believed(&teller("n"), long).unwrap();
-    assert!(long.path.len() <= TEXT_BYTES_MAX);
+    assert!((TEXT_BYTES_MAX + 1..=PATH_BYTES_MAX).contains(&long.path.len()));
     assert_eq!((long.ids.len(), long.ids[0].len()), (IDS_MAX, TEXT_BYTES_MAX));
 }

@@ -584,3 +584,27 @@ async fn who_is_not_asked_who_he_is_leaves_no_users_and_tokens_behind() {
     let (status, _) = call(to, "GET", &format!("{PREFIX}/lanes"), "").await;
     assert_eq!(status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tap_takes_operator_in_the_namespace_of_its_group() {
+    let plane = Plane::start().await;
+    plane.apply(&[group("trade", &["a"]), lane("trade", "gray")]).await.unwrap();
+    let to = serve(&plane).await;
+    let refused = |role, namespace: &str| (grant(role, namespace), 403);
+    let callers = [
+        refused(Role::Viewer, "default"),
+        refused(Role::Viewer, "*"),
+        refused(Role::Operator, "other"),
+        refused(Role::Admin, "other"),
+        // Let in, and told what is wrong.
+        (grant(Role::Operator, "default"), 404),
+    ];
+    for (number, (granted, status)) in callers.into_iter().enumerate() {
+        let name = format!("user-{number}");
+        let token = token_of(&plane, to, &name, std::slice::from_ref(&granted)).await;
+        let lane = if status == 403 { "gray" } else { "blue" };
+        let path = format!("/tap?group=trade&lane={lane}");
+        let answer = ask(to, "GET", &path, &bearer(&token), &Value::Null).await;
+        assert_eq!(answer.status, status, "{granted}: {answer:?}");
+    }
+}
