@@ -18,6 +18,7 @@ const PAGES = {
   "new-lane-group": ["/new/lane-group", "Spring Cloud Gateway"],
   "new-lane": ["/new/lane?group=trade", "spring-cloud-b"],
   explain: [EXPLAINED, "127.0.0.23:15006"],
+  tap: ["/tap?group=trade&lane=gray", "laneway tap trade/gray"],
   applications: ["/applications", "spring-cloud-b"],
   application: ["/applications/spring-cloud-a", "Total QPS", "总 QPS"],
   gateways: ["/gateways", "rollout, trade"],
@@ -250,6 +251,47 @@ async function judgedShots() {
     await page.context().close();
   }
 }
+
+describe("single requests", () => {
+  it("come while they are tapped, with every hop, and stand still while one is looked at", async () => {
+    await sample();
+    const page = await open(browser);
+    await page.goto("/lanes/trade/gray");
+    await page.getByRole("link", { name: "Tap requests" }).click();
+    await page.getByText("Not tapping.").waitFor();
+    await page.getByRole("button", { name: "Start" }).click();
+    await page.getByText(/\d+ data planes tell\./).waitFor();
+    const rows = page.getByRole("button", { name: "GET /a", exact: true });
+    await until("a request of the lane", async () => {
+      await canary();
+      return (await rows.count()) > 0;
+    });
+    await rows.first().click();
+    const hops = page.getByRole("region", { name: "Hops" });
+    await hops.getByText("fell back").waitFor();
+    await hops.getByText("called by Gateway edge").waitFor();
+    await hops.getByText("called by spring-cloud-a gray").waitFor();
+    await hops.getByText("called by spring-cloud-b base").waitFor();
+    assert.equal(await hops.getByText("in its lane").count(), 2);
+    const before = await rows.count();
+    await until("another request", async () => {
+      await canary();
+      return page.getByRole("button", { name: /^Show \d+ new$/ }).isVisible();
+    });
+    assert.equal(await rows.count(), before);
+    await accessible(page, "a request with its hops");
+    if (shots) await page.screenshot({ path: `${shots}/tap-hops.png`, fullPage: true });
+    await page.getByRole("button", { name: /^Show/ }).click();
+    await until("the other requests", async () => (await rows.count()) > before);
+
+    await page.getByLabel("Lane", { exact: true }).selectOption("base");
+    await page.getByText("laneway tap trade --base").waitFor();
+    await page.getByText("Not tapping.").waitFor();
+    await until("an event of who tapped", async () => (await api("GET", "/events")).some((it) => it.reason === "TapEnded"));
+    await healthy(page);
+    await page.context().close();
+  });
+});
 
 describe("from nothing", () => {
   it("a group and a lane are created by clicking, seen, disabled, explained", async () => {

@@ -27,6 +27,7 @@ const explainRoute = createRoute({
   component: lazyRouteComponent(() => import("./pages/explain"), "ExplainPage"),
   validateSearch: texts("method", "url", "headers", "gateway", "clientIp", "path"),
 });
+const tapRoute = createRoute({ ...at("/tap"), component: lazyRouteComponent(() => import("./pages/tap"), "TapPage"), validateSearch: texts("group", "lane", "application", "rate") });
 const gatewaysRoute = createRoute({ ...at("/gateways"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewaysPage") });
 const gatewayRoute = createRoute({ ...at("/gateways/$gateway"), component: lazyRouteComponent(() => import("./pages/gateways"), "GatewayPage") });
 const applicationsRoute = createRoute({ ...at("/applications"), component: lazyRouteComponent(() => import("./pages/applications"), "ApplicationsPage") });
@@ -46,7 +47,7 @@ const index = createRoute({
 });
 
 export const router = createRouter({
-  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, promoteRoute, newGroupRoute, newLaneRoute, explainRoute, gatewaysRoute, gatewayRoute, applicationsRoute, applicationRoute, sourcesRoute, statusRoute, eventsRoute, auditRoute, usersRoute, tokensRoute, signInRoute]),
+  routeTree: root.addChildren([index, homeRoute, groupRoute, laneRoute, promoteRoute, newGroupRoute, newLaneRoute, explainRoute, tapRoute, gatewaysRoute, gatewayRoute, applicationsRoute, applicationRoute, sourcesRoute, statusRoute, eventsRoute, auditRoute, usersRoute, tokensRoute, signInRoute]),
   defaultPreload: "intent",
   scrollRestoration: false,
 });

@@ -56,6 +56,9 @@ function LaneView({ group, lane, lanes }: { group: LaneGroup; lane: Lane; lanes:
         beside={<span className="quiet">{t("lane of {g}", { g: group.metadata.name })}</span>}
         actions={
           <>
+            <LinkButton icon="tap" to="/tap" search={{ group: group.metadata.name, lane: tag }}>
+              {t("Tap requests")}
+            </LinkButton>
             <LinkButton icon="explain" to="/explain" search={explained(group, lane)}>
               {t("Explain a request")}
             </LinkButton>

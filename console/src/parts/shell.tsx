@@ -96,6 +96,7 @@ function Side({ isOpen, onClose }: { isOpen: boolean; onClose: () => void }) {
           <Item to="/lanes" icon="lanes" text={t("Full-link canary")} />
           <Item to="/applications" icon="apps" text={t("Applications")} />
           <Item to="/explain" icon="explain" text={t("Explain")} />
+          <Item to="/tap" icon="tap" text={t("Tap")} />
         </ul>
         <p>{t("Traffic")}</p>
         <ul>
