@@ -30,11 +30,11 @@ impl Control {
             samples.add(names::SOURCE_INSTANCES, &labels, present.instances as f64);
         }
         picture.certificates.measure(samples);
+        let groups: Vec<Arc<str>> = picture.groups.names().cloned().collect();
+        drop(hub);
         let (watchers, missed) = self.taps().counted();
         samples.add(names::TAP_WATCHERS, &[], watchers as f64);
         samples.add(names::TAPPED, &[(label::RESULT, "missed")], missed as f64);
-        let groups: Vec<Arc<str>> = picture.groups.names().cloned().collect();
-        drop(hub);
         // Group by group, so that a scrape does not keep data planes waiting.
         for group in &groups {
             for (application, tag, count) in self.hub().instances_in_lanes(group) {

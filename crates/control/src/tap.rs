@@ -6,7 +6,7 @@
 //! everywhere: a request is told whole or not at all.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -334,32 +334,37 @@ impl Taps {
         if !state.passes {
             return false;
         }
-        let state = &mut *state;
         for records in state.table.take_due(now) {
-            self.tell(state, &records);
+            self.tell(&mut state, &records);
         }
         let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
         let is_weighed = since(state.weighed_at).is_none_or(|since| since >= WEIGHED_EVERY);
         if is_weighed {
             state.weighed_at = Some(now);
-            self.weigh(state);
+            self.weigh(&mut state);
             state.watchers.values_mut().for_each(|watcher| watcher.told = 0);
         }
         if since(state.renewed_at).is_none_or(|since| since >= RENEWED_EVERY) {
             state.renewed_at = Some(now);
             self.orders.send_modify(|_| {});
         }
-        let mut most = 0;
-        for watcher in state.watchers.values_mut() {
-            let is_first = watcher.status == TapStatus::default();
-            if is_first || is_weighed {
-                let (can, cannot) = can_tell(&watcher.lane.group);
-                watcher.stands(&state.lanes, (can, cannot));
-                most = most.max(can);
-            }
-        }
+        let asked = state.watchers.values().filter(|watcher| is_weighed || watcher.is_new());
+        let groups: BTreeSet<String> = asked.map(|watcher| watcher.lane.group.clone()).collect();
+        // Whoever is asked has a lock of his own, under which he may ask this one.
+        drop(state);
+        let able: BTreeMap<String, (u32, u32)> = (groups.into_iter())
+            .map(|group| (can_tell(&group), group))
+            .map(|(able, group)| (group, able))
+            .collect();
+        let mut state = self.state.lock();
         if is_weighed {
-            state.data_planes = most;
+            state.data_planes = able.values().map(|(can, _)| *can).max().unwrap_or_default();
+        }
+        let State { watchers, lanes, .. } = &mut *state;
+        for watcher in watchers.values_mut() {
+            if let Some(able) = able.get(&watcher.lane.group) {
+                watcher.stands(lanes, *able);
+            }
         }
         true
     }
@@ -422,6 +427,11 @@ fn weighed(share: u32, requests: (u32, u32), records: (u32, u32)) -> u32 {
 }
 
 impl Watcher {
+    /// It was told nothing yet.
+    fn is_new(&self) -> bool {
+        self.status == TapStatus::default()
+    }
+
     /// Whether a request is in what is watched.
     fn concerns(&self, records: &[Told]) -> bool {
         let Lane { group, tag } = &self.lane;

@@ -120,6 +120,21 @@ fn how_much_is_told_is_told_when_it_changes() {
 }
 
 #[test]
+fn whoever_is_asked_for_data_planes_may_hold_a_lock_of_his_own() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let _watching = taps.watch(wanted("gray", 20), 1, start).unwrap();
+    let asked = std::cell::Cell::new(0);
+    for second in 0..3 {
+        taps.advance(start + SECOND * second, |_| {
+            assert!(!taps.state.is_locked(), "who measures has that lock, and waits for this one");
+            asked.set(asked.get() + 1);
+            (1, 0)
+        });
+    }
+    assert_eq!(asked.get(), 3);
+}
+
+#[test]
 fn the_share_follows_what_passes() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
     let _watching = taps.watch(wanted("gray", 10), 1, start).unwrap();
