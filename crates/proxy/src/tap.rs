@@ -243,7 +243,7 @@ impl OfThread {
         }
         let lanes = lanes_of(&members);
         let ids = decided.correlation.ids(head, written);
-        let place = ids.first().map_or(u32::MAX, |id| place_of(id));
+        let place = ids.first().map_or(u32::MAX, place_of);
         let (application, service) = decided.served_by();
         let of: SmallVec<[u8; 8]> = (watches.watched.iter().zip(0..))
             .filter(|(it, _)| place <= it.watched.share)
@@ -285,11 +285,12 @@ impl OfThread {
     pub(crate) fn end(&self, begun: Box<Begun>, outcome: Outcome, duration: Duration) {
         let Begun { mut tapped, watches, of } = *begun;
         (tapped.outcome, tapped.duration) = (outcome, duration);
-        match watches.tell.as_ref().map(|tell| tell.try_send(tapped)) {
-            Some(Ok(())) => self.recorder.count(Count::TapTold),
-            // Nobody watches any more.
-            Some(Err(mpsc::error::TrySendError::Closed(_))) | None => {}
-            Some(Err(mpsc::error::TrySendError::Full(_))) => self.dropped(&watches, &of),
+        // Nobody watches any more.
+        let Some(tell) = &watches.tell else { return };
+        match tell.try_send(tapped) {
+            Ok(()) => self.recorder.count(Count::TapTold),
+            Err(mpsc::error::TrySendError::Closed(_)) => {}
+            Err(mpsc::error::TrySendError::Full(_)) => self.dropped(&watches, &of),
         }
     }
 

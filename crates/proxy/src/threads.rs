@@ -108,16 +108,14 @@ pub(crate) fn start<S: Serve>(
     let (ending, ended) = mpsc::channel(1);
     let (emptying, emptied) = mpsc::channel(1);
     let (ready, readiness) = std::sync::mpsc::channel();
-    let workers = per_worker.len();
-    let number = rand::rng().next_u64();
+    let (workers, number) = (per_worker.len(), rand::rng().next_u64());
     let connections_max = limits::connections_max(settings.connections_max) / workers as u64;
+    let accepting = Accepting { connections_max, opened, inherited: settings.inherited.clone() };
     for (index, sockets) in per_worker.into_iter().enumerate() {
         let (settings, make, board) = (settings.clone(), make.clone(), board.clone());
-        let tap = tap.clone();
         let (phases, feed) = (phases.clone(), feed.clone());
         let (ending, emptying, ready) = (ending.clone(), emptying.clone(), ready.clone());
-        let (handed, opened) = (handed.clone(), opened.clone());
-        let inherited = settings.inherited.clone();
+        let (handed, accepting, tap) = (handed.clone(), accepting.clone(), tap.clone());
         std::thread::Builder::new().name(format!("{}-{index}", settings.name)).spawn(
             move || {
                 let runtime =
@@ -134,7 +132,6 @@ pub(crate) fn start<S: Serve>(
                             Via::new(number),
                             &tap,
                         );
-                        let accepting = Accepting { connections_max, opened, inherited };
                         let thread = Thread::new(worker, make(), index, accepting);
                         runtime.block_on(run(Rc::new(thread), sockets, stages, &ready));
                     }
@@ -319,6 +316,7 @@ async fn end<S: Serve>(thread: &Thread<S>, until: Instant, is_succeeded: bool) {
 }
 
 /// How a thread accepts.
+#[derive(Clone)]
 struct Accepting {
     connections_max: u64,
     /// Whether it does yet.

@@ -18,8 +18,13 @@ const PARAMETERS_MAX: usize = 32;
 const OPAQUE_BYTES_MIN: usize = 32;
 
 /// What the segment before a secret is called, as reset links and the like have it.
-const NAMES_A_SECRET: [&str; 9] =
-    ["token", "secret", "password", "passwd", "apikey", "api-key", "api_key", "auth", "session"];
+const NAMES_A_SECRET: [&str; 15] = [
+    "token", "secret", "password", "passwd", "apikey", "api-key", "api_key", "auth", "session",
+    "reset", "verify", "confirm", "invite", "activate", "otp",
+];
+
+/// Bytes of a parameter without a value that is taken for a name.
+const BARE_BYTES_MAX: usize = 24;
 
 /// A path and its query, as they may be shown.
 pub(super) fn target(path: &str, query: &str) -> String {
@@ -56,7 +61,8 @@ pub(super) fn target(path: &str, query: &str) -> String {
                 shown.push('=');
                 shown.push_str(REDACTED);
             }
-            None => push_unless_opaque(parameter, &mut shown),
+            None if is_bare_name(parameter) => shown.push_str(parameter),
+            None => shown.push_str(REDACTED),
         }
     }
     shown
@@ -71,7 +77,7 @@ fn push_segment(segment: &str, is_secret: bool, shown: &mut String) {
             shown.push('@');
             push_unless_opaque(rest, shown);
         }
-        _ if is_secret && !text.is_empty() => shown.push_str(REDACTED),
+        _ if is_secret && !text.is_empty() || hides_a_user(text) => shown.push_str(REDACTED),
         _ => push_unless_opaque(text, shown),
     }
     for parameter in parameters.split(';').filter(|it| !it.is_empty()).take(PARAMETERS_MAX) {
@@ -110,6 +116,18 @@ fn is_opaque(text: &str) -> bool {
         && !is_uuid(text)
 }
 
+/// Whether what has no value is a name, and not itself a value, or one that hides its `=`.
+fn is_bare_name(parameter: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphabetic() || b"-_.".contains(&byte);
+    parameter.len() <= BARE_BYTES_MAX && parameter.bytes().all(is_of_name)
+}
+
+/// Whether a user and a password are written with escapes.
+fn hides_a_user(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    (lower.contains("%40") || lower.contains('@')) && (lower.contains("%3a") || lower.contains(':'))
+}
+
 fn is_uuid(text: &str) -> bool {
     text.len() == 36
         && text.bytes().enumerate().all(|(at, byte)| match at {
@@ -146,6 +164,7 @@ mod tests {
         check("/o", "a=b=c&=d", "/o?a=***&=***");
         check("/o", "eyJhbGciOiJIUzI1NiJ9", "/o?***");
         check("/o", "a%20b=secret", "/o?a%20b=***");
+        check("/o", "user%3Dhunter2&s3cr3t&wsdl", "/o?***&***&wsdl");
     }
 
     #[test]
@@ -154,6 +173,8 @@ mod tests {
         check("/password-reset/s3cr3t/x", "", "/password-reset/***/x");
         check("/v1/tokens/abc", "", "/v1/tokens/***");
         check("/proxy/http://bob:hunter2@shop/x", "", "/proxy/http://***@shop/x");
+        check("/proxy/bob%3Ahunter2%40shop/x", "", "/proxy/***/x");
+        check("/reset/abc", "", "/reset/***");
         check("/a;jsessionid=1234;v=2", "", "/a;jsessionid=***;v=***");
         check(&format!("/d/{}", "a1".repeat(16)), "", "/d/***");
         check(&format!("/d/%61{}", "a1".repeat(16)), "", "/d/***");
