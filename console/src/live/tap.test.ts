@@ -35,7 +35,7 @@ it("what is asked for is in the question", () => {
 });
 
 it("the latest requests are kept, and no more than anybody reads", () => {
-  const first = withEvents({ state: "starting", requests: [], count: 0 }, [status(1), request("a"), request("b"), status(0.5)]);
+  const first = withEvents({ run: 1, state: "starting", requests: [], count: 0 }, [status(1), request("a"), request("b"), status(0.5)]);
   expect([first.state, first.status?.share, first.count]).toEqual(["on", 0.5, 2]);
   const then = withEvents(first, Array.from({ length: KEPT_MAX }, (_, at) => request(`${at}`)));
   expect([then.requests.length, then.count, then.requests[0]?.number, then.requests.at(-1)?.request.id]).toEqual([KEPT_MAX, KEPT_MAX + 2, KEPT_MAX + 2, "0"]);

@@ -25,6 +25,8 @@ export interface Numbered {
 }
 
 export interface Tapped {
+  /** Which beginning this is. */
+  run: number;
   state: "off" | "starting" | "on";
   /** Why it is over, where nobody here has ended it. */
   why?: string | undefined;
@@ -35,7 +37,9 @@ export interface Tapped {
   count: number;
 }
 
-const NOTHING: Tapped = { state: "off", requests: [], count: 0 };
+const NOTHING: Tapped = { run: 0, state: "off", requests: [], count: 0 };
+
+let runs = 0;
 
 export function question({ group, lane, application, rate }: Wanted): string {
   const of = new URLSearchParams({ group, lane, ...(application ? { application } : {}), ...(rate ? { rate } : {}) });
@@ -73,7 +77,7 @@ export class Tap {
     this.stop();
     const running = new AbortController();
     this.running = running;
-    this.set({ ...NOTHING, state: "starting" });
+    this.set({ ...NOTHING, run: ++runs, state: "starting" });
     void this.follow(question(wanted), running.signal);
   }
 

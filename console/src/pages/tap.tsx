@@ -55,7 +55,7 @@ export function TapPage() {
   return (
     <div className="stackline">
       {head}
-      <Watched key={JSON.stringify(wanted)} wanted={wanted} groups={groups.objects.map((it) => it.metadata.name)} lanes={own} members={group.spec.applications ?? []} namespace={group.metadata.namespace ?? "default"} />
+      <Watched wanted={wanted} groups={groups.objects.map((it) => it.metadata.name)} lanes={own} members={group.spec.applications ?? []} namespace={group.metadata.namespace ?? "default"} />
     </div>
   );
 }
@@ -69,8 +69,13 @@ interface Chosen {
 
 function Watched({ wanted, groups, lanes, members, namespace }: { wanted: Chosen; groups: string[]; lanes: string[]; members: readonly string[]; namespace: string }) {
   const navigate = tapRoute.useNavigate();
-  const [tap] = useState(() => new Tap());
+  // What is chosen otherwise is another tap; the choices stay where they are, with whoever is at one of them.
+  const text = JSON.stringify(wanted);
+  const [of, setOf] = useState(() => ({ text, tap: new Tap() }));
+  if (of.text !== text) setOf({ text, tap: new Tap() });
+  const tap = of.tap;
   const tapped = useSyncExternalStore(tap.subscribe, tap.snapshot);
+  const isOff = tapped.state === "off";
   const why = useWhyNot("operator", namespace);
   const choose = (change: Search) => void navigate({ search: { ...wanted, ...change }, replace: true });
   const same = (it: string) => ({ value: it, text: it });
@@ -80,15 +85,9 @@ function Watched({ wanted, groups, lanes, members, namespace }: { wanted: Chosen
         title={t("What is tapped")}
         lead={t("That you tap is told as an event of the group. Nothing is kept.")}
         foot={
-          tapped.state === "off" ? (
-            <Action look="primary" why={why} onPress={() => tap.start(wanted)}>
-              {t("Start")}
-            </Action>
-          ) : (
-            <Button look="primary" onPress={() => tap.stop()}>
-              {t("Stop")}
-            </Button>
-          )
+          <Action look="primary" why={isOff ? why : undefined} onPress={() => (isOff ? tap.start(wanted) : tap.stop())}>
+            {isOff ? t("Start") : t("Stop")}
+          </Action>
         }
       >
         <div className="body tap-choices">
@@ -131,9 +130,8 @@ function standing(status: TapStatus): string[] {
 
 function Requests({ tapped, wanted }: { tapped: Tapped; wanted: Chosen }) {
   // While one is looked at, the list stands still.
-  const [kept, setHeld] = useState<{ at: number; requests: readonly Numbered[]; count: number }>();
-  // What was held is of a tap before.
-  const held = kept && tapped.count >= kept.count ? kept : undefined;
+  const [kept, setHeld] = useState<{ run: number; at: number; requests: readonly Numbered[]; count: number }>();
+  const held = kept?.run === tapped.run ? kept : undefined;
   const requests = held?.requests ?? tapped.requests;
   const open = held && requests.find((it) => it.number === held.at);
   const waiting = held ? Math.max(tapped.count - held.count, 0) : 0;
@@ -156,7 +154,7 @@ function Requests({ tapped, wanted }: { tapped: Tapped; wanted: Chosen }) {
           ) : (
             <Table columns={[t("Time"), t("Request"), t("Way"), t("Status"), { right: t("Took") }]}>
               {requests.map((it) => (
-                <Row key={it.number} of={it} group={wanted.group} isOpen={it.number === held?.at} onOpen={() => setHeld(held ? { ...held, at: it.number } : { at: it.number, requests: tapped.requests, count: tapped.count })} />
+                <Row key={it.number} of={it} group={wanted.group} isOpen={it.number === held?.at} onOpen={() => setHeld(held ? { ...held, at: it.number } : { run: tapped.run, at: it.number, requests: tapped.requests, count: tapped.count })} />
               ))}
             </Table>
           )}
