@@ -23,13 +23,17 @@ const NAMES_A_SECRET: [&str; 15] = [
     "reset", "verify", "confirm", "invite", "activate", "otp",
 ];
 
+/// Bytes of a parameter's name.
+const NAME_BYTES_MAX: usize = 32;
+
 /// Bytes of a parameter without a value that is taken for a name.
 const BARE_BYTES_MAX: usize = 24;
 
 /// A path and its query, as they may be shown.
 pub(super) fn target(path: &str, query: &str) -> String {
-    let mut shown = String::with_capacity(path.len() + query.len());
-    let mut before = "";
+    // What is kept is what is shown, however long the target is.
+    let mut shown = String::with_capacity((path.len() + query.len()).min(2 * PART_BYTES_MAX));
+    let (mut before, mut is_authority) = ("", false);
     for (place, segment) in path.split('/').enumerate() {
         if shown.len() > PART_BYTES_MAX {
             shown.push_str(MORE);
@@ -38,7 +42,9 @@ pub(super) fn target(path: &str, query: &str) -> String {
         if place > 0 {
             shown.push('/');
         }
-        push_segment(segment, names_a_secret(before), &mut shown);
+        push_segment(segment, names_a_secret(before), is_authority, &mut shown);
+        // `https://user@host`, as the target of a proxy or a clone has it.
+        is_authority = segment.is_empty() && before.ends_with(':');
         before = segment;
     }
     if query.is_empty() {
@@ -46,6 +52,7 @@ pub(super) fn target(path: &str, query: &str) -> String {
     }
     shown.push('?');
     let begun = shown.len();
+    let has_values = query.contains('=');
     for (place, parameter) in query.split('&').enumerate() {
         if place > 0 {
             shown.push('&');
@@ -54,40 +61,42 @@ pub(super) fn target(path: &str, query: &str) -> String {
             shown.push_str(MORE);
             break;
         }
-        match parameter.split_once('=') {
-            Some((name, "")) => push_unless_opaque(name, &mut shown),
-            Some((name, _)) => {
-                push_unless_opaque(name, &mut shown);
-                shown.push('=');
-                shown.push_str(REDACTED);
-            }
-            None if is_bare_name(parameter) => shown.push_str(parameter),
-            None => shown.push_str(REDACTED),
-        }
+        push_parameter(parameter, has_values, &mut shown);
     }
     shown
 }
 
+/// One parameter: its name, where it is one. What has no value may itself be one, as in `?839201` and in `?TWFu=`: it is taken
+/// for a name where it is a word and `has_values` says that names have values here.
+fn push_parameter(parameter: &str, has_values: bool, shown: &mut String) {
+    let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
+    if value.is_empty() {
+        let is_name = has_values && is_bare_name(name);
+        return shown.push_str(if is_name { name } else { REDACTED });
+    }
+    // `TWFu==` is a value with its padding.
+    let is_named = is_name(name) && !value.bytes().all(|byte| byte == b'=');
+    shown.push_str(if is_named { name } else { REDACTED });
+    shown.push('=');
+    shown.push_str(REDACTED);
+}
+
 /// One segment; what is before an `@` is who asks, and after a `;` parameters, as `jsessionid` is one.
-fn push_segment(segment: &str, is_secret: bool, shown: &mut String) {
+fn push_segment(segment: &str, is_secret: bool, is_authority: bool, shown: &mut String) {
     let (text, parameters) = segment.split_once(';').unwrap_or((segment, ""));
     match text.rsplit_once('@') {
-        Some((user, rest)) if user.contains(':') => {
+        _ if is_secret && !text.is_empty() => shown.push_str(REDACTED),
+        Some((user, rest)) if is_authority || user.contains(':') || is_opaque(user) => {
             shown.push_str(REDACTED);
             shown.push('@');
             push_unless_opaque(rest, shown);
         }
-        _ if is_secret && !text.is_empty() || hides_a_user(text) => shown.push_str(REDACTED),
+        _ if hides_a_user(text, is_authority) => shown.push_str(REDACTED),
         _ => push_unless_opaque(text, shown),
     }
     for parameter in parameters.split(';').filter(|it| !it.is_empty()).take(PARAMETERS_MAX) {
         shown.push(';');
-        let (name, value) = parameter.split_once('=').unwrap_or((parameter, ""));
-        push_unless_opaque(name, shown);
-        if !value.is_empty() {
-            shown.push('=');
-            shown.push_str(REDACTED);
-        }
+        push_parameter(parameter, false, shown);
     }
 }
 
@@ -102,18 +111,26 @@ fn push_unless_opaque(text: &str, shown: &mut String) {
     }
 }
 
-/// Whether text looks like a token: a JWT, or long, with digits among letters, and no UUID. Percent signs count, or else
-/// whoever escapes a letter would be shown.
+/// Whether some of text looks like a token: a JWT, or long, with digits among letters, and no UUID. Percent signs count, or
+/// else whoever escapes a letter would be shown.
 fn is_opaque(text: &str) -> bool {
-    if text.starts_with("eyJ") && text.len() >= 16 {
-        return true;
-    }
-    let is_of_token = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.~%+=:,!$*".contains(&byte);
-    text.len() >= OPAQUE_BYTES_MIN
-        && text.bytes().all(is_of_token)
-        && text.bytes().any(|byte| byte.is_ascii_digit())
-        && text.bytes().any(|byte| byte.is_ascii_alphabetic())
-        && !is_uuid(text)
+    let is_of_token =
+        |letter: char| letter.is_ascii_alphanumeric() || "-_.~%+=:,!$*".contains(letter);
+    text.split(|letter| !is_of_token(letter)).any(|piece| {
+        piece.starts_with("eyJ") && piece.len() >= 16
+            || piece.len() >= OPAQUE_BYTES_MIN
+                && piece.bytes().any(|byte| byte.is_ascii_digit())
+                && piece.bytes().any(|byte| byte.is_ascii_alphabetic())
+                && !is_uuid(piece)
+    })
+}
+
+/// Whether what has a value is the name of one, brackets escaped or not.
+fn is_name(text: &str) -> bool {
+    let is_of_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.[]".contains(&byte);
+    let plain =
+        ["%5B", "%5b", "%5D", "%5d"].iter().fold(text.to_owned(), |it, of| it.replace(of, "["));
+    plain.len() <= NAME_BYTES_MAX && plain.bytes().all(is_of_name) && !is_opaque(text)
 }
 
 /// Whether what has no value is a name, and not itself a value, or one that hides its `=`.
@@ -122,10 +139,11 @@ fn is_bare_name(parameter: &str) -> bool {
     parameter.len() <= BARE_BYTES_MAX && parameter.bytes().all(is_of_name)
 }
 
-/// Whether a user and a password are written with escapes.
-fn hides_a_user(text: &str) -> bool {
+/// Whether a user and a password are written with escapes, or where a host is, a user alone.
+fn hides_a_user(text: &str, is_authority: bool) -> bool {
     let lower = text.to_ascii_lowercase();
-    (lower.contains("%40") || lower.contains('@')) && (lower.contains("%3a") || lower.contains(':'))
+    (lower.contains("%40") || lower.contains('@'))
+        && (is_authority || lower.contains("%3a") || lower.contains(':'))
 }
 
 fn is_uuid(text: &str) -> bool {
@@ -162,9 +180,20 @@ mod tests {
         check("/orders", "user=7&card=4111&user=8", "/orders?user=***&card=***&user=***");
         check("/orders", "empty=&bare", "/orders?empty&bare");
         check("/o", "a=b=c&=d", "/o?a=***&=***");
+        check("/o", "filter%5Bid%5D=7&f[x]=1", "/o?filter%5Bid%5D=***&f[x]=***");
         check("/o", "eyJhbGciOiJIUzI1NiJ9", "/o?***");
-        check("/o", "a%20b=secret", "/o?a%20b=***");
-        check("/o", "user%3Dhunter2&s3cr3t&wsdl", "/o?***&***&wsdl");
+        check("/o", "a%20b=secret", "/o?***=***");
+        check("/o", "user%3Dhunter2&s3cr3t&wsdl&x=1", "/o?***&***&wsdl&x=***");
+        // A query without any value is itself one.
+        for value in ["839201", "s3cr3t", "hunter", "MTIzNDU2Nzg5MC9h/aGlqa2xtbm9wcXJzdHV2", "a&b"]
+        {
+            let parts: Vec<&str> = value.split('&').map(|_| "***").collect();
+            check("/verify", value, &format!("/verify?{}", parts.join("&")));
+        }
+        check("/dl", "MTIzNDU2Nzg5MC9h/aGlqa2xtbm9wcXJzdHV2=", "/dl?***");
+        check("/dl", "TWFu==", "/dl?***=***");
+        check("/dl", "MTIzNDU2Nzg5MC9h/aGlqa2xtbm9wcXJzdHV2==", "/dl?***=***");
+        check("/dl", &format!("{}=1", "a1".repeat(17)), "/dl?***=***");
     }
 
     #[test]
@@ -175,7 +204,19 @@ mod tests {
         check("/proxy/http://bob:hunter2@shop/x", "", "/proxy/http://***@shop/x");
         check("/proxy/bob%3Ahunter2%40shop/x", "", "/proxy/***/x");
         check("/reset/abc", "", "/reset/***");
-        check("/a;jsessionid=1234;v=2", "", "/a;jsessionid=***;v=***");
+        check("/a;jsessionid=1234;v=2;s3cr3t", "", "/a;jsessionid=***;v=***;***");
+        let token = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
+        check(
+            &format!("/clone/https://{token}@github.com/x"),
+            "",
+            "/clone/https://***@github.com/x",
+        );
+        check(&format!("/clone/{token}@github.com/x"), "", "/clone/***@github.com/x");
+        check("/clone/https://s3cr3t@github.com/x", "", "/clone/https://***@github.com/x");
+        check("/clone/https://s3cr3t%40github.com/x", "", "/clone/https://***/x");
+        check("/mirror/bob:hunter2%40shop", "", "/mirror/***");
+        check("/token/bob@s3cr3t", "", "/token/***");
+        check(&format!("/d/(({token}))"), "", "/d/***");
         check(&format!("/d/{}", "a1".repeat(16)), "", "/d/***");
         check(&format!("/d/%61{}", "a1".repeat(16)), "", "/d/***");
     }
@@ -206,6 +247,7 @@ mod tests {
         let shown = target(&long, &query.join("&"));
         assert!(shown.len() < 3 * PART_BYTES_MAX, "{}", shown.len());
         assert_eq!(shown.matches(MORE).count(), 2);
+        assert!(shown.capacity() < 4 * PART_BYTES_MAX, "{}", shown.capacity());
         assert!(target(&"é".repeat(4_000), "").len() < 2 * PART_BYTES_MAX);
     }
 }
