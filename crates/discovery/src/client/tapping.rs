@@ -127,8 +127,13 @@ mod tests {
         assert!(tapping.unless_told(EncodedControlMessage::default()).is_some());
         assert!(tapping.unless_told(told(10_000, &["trade"])).is_none());
         tell.try_send(v1::Tapped::default()).unwrap();
-        assert!(matches!(tapping.next(false).await, Next::Over));
-        assert!(matches!(tapping.next(true).await, Next::Tell(_) | Next::Over));
+        let short = Duration::from_secs(9);
+        assert!(
+            tokio::time::timeout(short, tapping.next(false)).await.is_err(),
+            "there is no room"
+        );
+        assert!(matches!(tapping.next(true).await, Next::Tell(_)));
+        assert!(matches!(tapping.next(true).await, Next::Over));
         let _ = tell.try_send(v1::Tapped::default());
         tapping.end();
         assert_eq!(tell.capacity(), 1, "nothing of before is told to who comes after");
