@@ -107,16 +107,28 @@ impl fmt::Display for Key {
     }
 }
 
-/// Text that somebody wrote, as part of a line for people: nothing in it ends the line or acts on a terminal.
+/// Text that somebody wrote, as part of a line for people: nothing in it ends the line, acts on a terminal, or is shown as
+/// something else than it is.
 pub fn one_line(text: &str) -> Cow<'_, str> {
-    if !text.contains(char::is_control) {
+    if !text.contains(is_unshown) {
         return Cow::Borrowed(text);
     }
-    let letters = text.chars().map(|letter| match letter.is_control() {
+    let letters = text.chars().map(|letter| match is_unshown(letter) {
         true => letter.escape_default().to_string(),
         false => letter.to_string(),
     });
     Cow::Owned(letters.collect())
+}
+
+/// Whether a letter controls or is not seen: Unicode's Cc, Cf, Zl and Zp, of which those that turn the direction of text make a
+/// line read as another.
+fn is_unshown(letter: char) -> bool {
+    letter.is_control()
+        || matches!(letter,
+            '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+            | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}'
+            | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+            | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -140,6 +152,10 @@ mod tests {
     fn a_name_is_one_line_whatever_was_written() {
         let shown = |namespace: &str| Key::new(Kind::Lane, namespace, "a\nb\u{1b}[2J\u{85}c");
         assert_eq!(shown("default").to_string(), "Lane a\\nb\\u{1b}[2J\\u{85}c");
+        assert_eq!(
+            one_line("a\u{202e}b\u{200b}c\u{2066}d\u{feff}é路"),
+            "a\\u{202e}b\\u{200b}c\\u{2066}d\\u{feff}é路"
+        );
         assert_eq!(shown("x\r").to_string(), "Lane x\\r/a\\nb\\u{1b}[2J\\u{85}c");
     }
 }
