@@ -222,7 +222,7 @@ impl Session {
         let (node, shown) = (hello.node.clone(), hello::shown(&hello));
         let wake = Arc::new(Notify::new());
         let traffic = control.statistics().begin(&hello, Instant::now());
-        let tapping = tap::Teller::of(&hello).map(|teller| Tapping {
+        let tapping = tap::Teller::of(&hello, Box::default()).map(|teller| Tapping {
             orders: control.taps().orders(),
             teller: Arc::new(teller),
             may_begin: false,
@@ -325,6 +325,8 @@ impl Session {
             if let Some(tapping) = &mut self.tapping
                 && tapping.hears(now)
             {
+                let addresses = self.control.leases().addresses(&self.node);
+                tapping.teller = tap::Teller::at(&tapping.teller, addresses);
                 self.control.taps().take(&tapping.teller, tapped, now);
             }
             return true;

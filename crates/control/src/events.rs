@@ -52,6 +52,27 @@ impl Events {
         });
     }
 
+    /// Something happened to an object, unless the same did within so long a time; whether it is told.
+    pub(crate) fn of_object_anew(
+        &mut self,
+        object: &Key,
+        reason: &str,
+        message: &str,
+        within: Duration,
+    ) -> bool {
+        let since =
+            rfc3339(SystemTime::now().checked_sub(within).unwrap_or(SystemTime::UNIX_EPOCH));
+        let is_same = |it: &Event| {
+            it.reason == reason && it.message == message && it.object.as_ref() == Some(object)
+        };
+        let mut recent = self.kept.iter().rev().take_while(|event| event.time >= since);
+        let is_new = !recent.any(is_same);
+        if is_new {
+            self.of_object(object, false, reason, message.to_owned());
+        }
+        is_new
+    }
+
     /// Something happened to something else.
     pub(crate) fn of(&mut self, about: String, warning: bool, reason: &str, message: String) {
         self.add(Event { about, warning, reason: reason.to_owned(), message, ..Event::default() });
@@ -106,6 +127,8 @@ pub(crate) fn oldest_kept(now: SystemTime) -> String {
 
 #[cfg(test)]
 mod tests {
+    use api::resource::Kind;
+
     use super::*;
 
     #[test]
@@ -124,6 +147,24 @@ mod tests {
         again.of("three".to_owned(), false, "Connected", String::new());
         assert_eq!(again.after(0).map(|event| event.number).collect::<Vec<_>>(), [1, 2, 3]);
         assert_eq!(again.take_all().len(), 1);
+    }
+
+    #[test]
+    fn what_somebody_does_in_a_loop_is_told_once_in_a_time() {
+        let mut events = Events::restored(Vec::new(), Instant::now());
+        let key = |name: &str| Key::new(Kind::LaneGroup, "default", name);
+        let minute = Duration::from_secs(60);
+        let mut told = |name: &str, reason: &str, message: &str, within| {
+            events.of_object_anew(&key(name), reason, message, within)
+        };
+        assert!(told("trade", "Tapped", "bob: lane gray", minute));
+        assert!(!told("trade", "Tapped", "bob: lane gray", minute));
+        assert!(told("trade", "TapEnded", "bob: lane gray", minute));
+        assert!(told("trade", "Tapped", "alice: lane gray", minute));
+        assert!(told("other", "Tapped", "bob: lane gray", minute));
+        events.kept.iter_mut().for_each(|event| event.time = "2000-01-01T00:00:00Z".to_owned());
+        assert!(events.of_object_anew(&key("trade"), "Tapped", "bob: lane gray", minute));
+        assert_eq!(events.number, 5);
     }
 
     #[test]

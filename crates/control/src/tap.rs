@@ -3,7 +3,8 @@
 //! Nothing is told, and data planes make nothing, while nobody watches. Data planes are told what is watched for a time
 //! ([`LEASE`]) and again before that is over; so that neither a watcher that has gone nor this process's end leaves anything
 //! behind. Where more passes than is asked for, the share of requests that all of them tell is made smaller, the same requests
-//! everywhere: a request is told whole or not at all.
+//! everywhere: all hops of a request, or none, but for records that are dropped, which is counted and said. Requests that have no id
+//! are told where all are, and in no smaller share.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -18,6 +19,7 @@ use api::{
     discovery::v1::{self, TrafficRole},
     rest::{TapEvent, TapKind, TapStatus},
 };
+use lanes::{GroupName, Tag};
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
@@ -28,6 +30,12 @@ use table::Table;
 
 /// Who may watch at a time.
 pub(crate) const WATCHERS_MAX: usize = 16;
+
+/// As how many one user may watch: others have room beside him.
+pub(crate) const WATCHERS_OF_ONE_MAX: usize = 4;
+
+/// How long a watcher may leave lying what it is told: one that takes nothing for so long reads no more.
+const UNTAKEN_MAX: Duration = Duration::from_secs(30);
 
 /// Requests a second that a watcher may ask for: more than anybody reads.
 pub(crate) const RATE_MAX: u32 = 100;
@@ -46,6 +54,13 @@ pub(crate) const LOOKED_EVERY: Duration = Duration::from_millis(100);
 
 /// How often the share is weighed anew.
 const WEIGHED_EVERY: Duration = Duration::from_secs(1);
+
+/// What a second counts one second later: by how many requests there were in some seconds the share is weighed, or else it would
+/// follow chance where a watcher asks for few.
+const KEPT_OF_A_SECOND: f64 = 0.75;
+
+/// Room that is neither too little nor worth more: shares, and what is said of them, stand still where little changes.
+const ROOM_ENOUGH: std::ops::RangeInclusive<f64> = 0.75..=2.0;
 
 /// Records that one data plane tells in a second, for each request that is asked for: both sides of some calls.
 const RECORDS_PER_REQUEST: u32 = 6;
@@ -87,18 +102,31 @@ pub(crate) struct Teller {
     /// Of its instance; empty: base.
     pub(crate) tag: Box<str>,
     pub(crate) node: Box<str>,
+    /// Where callers find its instance, as far as that is known.
+    pub(crate) addresses: Box<[Box<str>]>,
 }
 
 impl Teller {
     /// By its own words, which its token was good for.
-    pub(crate) fn of(hello: &v1::Hello) -> Option<Self> {
+    pub(crate) fn of(hello: &v1::Hello, addresses: Box<[Box<str>]>) -> Option<Self> {
         let can = hello.capabilities.iter().any(|it| it == CAPABILITY);
         can.then(|| Self {
             is_gateway: hello.role() == v1::Role::Gateway,
             name: hello.name.as_str().into(),
             tag: hello.tag.as_str().into(),
             node: hello.node.as_str().into(),
+            addresses,
         })
+    }
+
+    /// The same one, where its instance is found there.
+    pub(crate) fn at(this: &Arc<Self>, addresses: Box<[Box<str>]>) -> Arc<Self> {
+        if this.addresses == addresses {
+            return Arc::clone(this);
+        }
+        let Self { is_gateway, name, tag, node, .. } = &**this;
+        let (name, tag, node) = (name.clone(), tag.clone(), node.clone());
+        Arc::new(Self { is_gateway: *is_gateway, name, tag, node, addresses })
     }
 }
 
@@ -128,6 +156,17 @@ pub(crate) struct Wanted {
     pub(crate) application: Option<String>,
     /// Requests a second.
     pub(crate) rate: u32,
+    /// The user who watches; `None`: nobody is asked who he is, or whoever it is may do everything.
+    pub(crate) user: Option<String>,
+}
+
+/// Why nobody more may watch.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Crowded {
+    /// As many as may do.
+    All,
+    /// This user does as often as one may.
+    OfOne,
 }
 
 /// What data planes are to be told.
@@ -183,6 +222,10 @@ struct Watcher {
     /// What was dropped before it came.
     dropped_before: u64,
     status: TapStatus,
+    /// Lines that it was sent, those of them that it had taken when that was looked at last, and since when these are as many.
+    sent: u64,
+    taken: u64,
+    taken_at: Instant,
 }
 
 /// How much passes of one lane.
@@ -192,6 +235,9 @@ struct Watched {
     share: u32,
     /// Requests put together since it was weighed.
     requests: u32,
+    /// Of the seconds before, as many as there would have been at this share, and for how many seconds they stand.
+    requests_before: f64,
+    seconds_before: f64,
     /// Records counted since then, by data plane.
     records: HashMap<Box<str>, u32>,
     dropped: u64,
@@ -199,7 +245,14 @@ struct Watched {
 
 impl Default for Watched {
     fn default() -> Self {
-        Self { share: u32::MAX, requests: 0, records: HashMap::new(), dropped: 0 }
+        Self {
+            share: u32::MAX,
+            requests: 0,
+            requests_before: 0.0,
+            seconds_before: 0.0,
+            records: HashMap::new(),
+            dropped: 0,
+        }
     }
 }
 
@@ -238,19 +291,22 @@ impl Taps {
         (self.state.lock().watchers.len(), self.missed.load(Relaxed))
     }
 
-    /// Begins to watch what so many data planes can tell of; `None`: as many do as may. And whether nobody lets time pass, as
-    /// somebody must from now on.
+    /// Begins to watch what so many data planes can tell of. And whether nobody lets time pass, as somebody must from now on.
     pub(crate) fn watch(
         self: &Arc<Self>,
         wanted: Wanted,
         data_planes: u32,
         now: Instant,
-    ) -> Option<(Watching, bool)> {
+    ) -> Result<(Watching, bool), Crowded> {
         let mut state = self.state.lock();
-        state.data_planes = state.data_planes.max(data_planes);
         if state.watchers.len() >= WATCHERS_MAX {
-            return None;
+            return Err(Crowded::All);
         }
+        let is_his = |it: &&Watcher| wanted.user.is_some() && it.wanted.user == wanted.user;
+        if state.watchers.values().filter(is_his).count() >= WATCHERS_OF_ONE_MAX {
+            return Err(Crowded::OfOne);
+        }
+        state.data_planes = state.data_planes.max(data_planes);
         if state.watchers.is_empty() {
             (state.weighed_at, state.renewed_at) = (Some(now), Some(now));
         }
@@ -260,23 +316,39 @@ impl Taps {
         let (sender, lines) = mpsc::channel(LINES_WAITING_MAX);
         let dropped_before = state.lanes.entry(lane.clone()).or_default().dropped;
         let status = TapStatus::default();
-        let watcher =
-            Watcher { wanted, lane, lines: sender, told: 0, missed: 0, dropped_before, status };
+        let watcher = Watcher {
+            wanted,
+            lane,
+            lines: sender,
+            told: 0,
+            missed: 0,
+            dropped_before,
+            status,
+            sent: 0,
+            taken: 0,
+            taken_at: now,
+        };
         state.watchers.insert(number, watcher);
         self.order(&state);
         let passes = std::mem::replace(&mut state.passes, true);
-        Some((Watching { taps: Arc::clone(self), number, lines }, !passes))
+        Ok((Watching { taps: Arc::clone(self), number, lines }, !passes))
     }
 
     fn leave(&self, number: u64) {
         let mut state = self.state.lock();
-        state.watchers.remove(&number);
+        if state.watchers.remove(&number).is_some() {
+            self.left(&mut state);
+        }
+    }
+
+    /// Somebody is gone.
+    fn left(&self, state: &mut State) {
         let State { watchers, lanes, table, .. } = &mut *state;
         lanes.retain(|lane, _| watchers.values().any(|watcher| watcher.lane == *lane));
         if watchers.is_empty() {
             table.clear();
         }
-        self.order(&state);
+        self.order(state);
     }
 
     /// Has data planes told what is watched, if that is something else than before.
@@ -330,6 +402,11 @@ impl Taps {
     /// how many cannot.
     pub(crate) fn advance(&self, now: Instant, can_tell: impl Fn(&str) -> (u32, u32)) -> bool {
         let mut state = self.state.lock();
+        let watchers = state.watchers.len();
+        state.watchers.retain(|_, watcher| watcher.takes(now));
+        if state.watchers.len() < watchers {
+            self.left(&mut state);
+        }
         state.passes = !state.watchers.is_empty();
         if !state.passes {
             return false;
@@ -385,7 +462,7 @@ impl Taps {
                     request: Some(request.clone()),
                     status: None,
                 };
-                if watcher.told < watcher.wanted.rate && watcher.lines.try_send(line).is_ok() {
+                if watcher.told < watcher.wanted.rate && watcher.send(line) {
                     watcher.told += 1;
                 } else {
                     watcher.missed += 1;
@@ -402,10 +479,7 @@ impl Taps {
             let rates = state.watchers.values().filter(|it| it.lane == *lane);
             let rate = rates.map(|watcher| watcher.wanted.rate).max().unwrap_or(RATE_DEFAULT);
             let busiest = watched.records.values().copied().max().unwrap_or_default();
-            watched.share =
-                weighed(watched.share, (watched.requests, rate), (busiest, per_second_max));
-            watched.requests = 0;
-            watched.records.clear();
+            watched.weigh(rate, (busiest, per_second_max));
         }
         self.order(state);
     }
@@ -413,20 +487,52 @@ impl Taps {
 
 /// The share of requests of the next second, by what there were and what there may be: requests, and records of the busiest
 /// data plane.
-fn weighed(share: u32, requests: (u32, u32), records: (u32, u32)) -> u32 {
-    let room = |(were, may): (u32, u32)| f64::from(may) / f64::from(were.max(1));
-    let room = room(requests).min(room(records));
+fn weighed(share: u32, requests: (f64, u32), records: (u32, u32)) -> u32 {
+    // Where there was nothing there is room for whatever comes.
+    let room = |(were, may): (f64, u32)| f64::from(may) / were;
+    let room = room(requests).min(room((records.0.into(), records.1)));
     let factor = match room {
-        room if room < 1.0 => room,
+        room if room < *ROOM_ENOUGH.start() => room,
         // Little by little, and not for what varies from second to second.
-        room if room > 2.0 => f64::min(room / 2.0, 4.0),
+        room if room > *ROOM_ENOUGH.end() => f64::min(room / 2.0, 4.0),
         _ => 1.0,
     };
     // As `u32::MAX` is all of them, so is whatever would be more.
     (f64::from(share) * factor).max(1.0) as u32
 }
 
+impl Watched {
+    /// Weighs its share anew, a second after it was weighed last.
+    fn weigh(&mut self, rate: u32, records: (u32, u32)) {
+        let requests = self.requests_before.mul_add(KEPT_OF_A_SECOND, self.requests.into());
+        let seconds = self.seconds_before.mul_add(KEPT_OF_A_SECOND, 1.0);
+        let before = self.share;
+        self.share = weighed(before, (requests / seconds, rate), records);
+        self.requests_before = requests * f64::from(self.share) / f64::from(before);
+        self.seconds_before = seconds;
+        self.requests = 0;
+        self.records.clear();
+    }
+}
+
 impl Watcher {
+    /// Sends it a line, if it has room.
+    fn send(&mut self, line: TapEvent) -> bool {
+        let is_sent = self.lines.try_send(line).is_ok();
+        self.sent += u64::from(is_sent);
+        is_sent
+    }
+
+    /// Whether it takes what it is sent, as far as that can be known.
+    fn takes(&mut self, now: Instant) -> bool {
+        let waiting = (self.lines.max_capacity() - self.lines.capacity()) as u64;
+        let taken = self.sent.saturating_sub(waiting);
+        if waiting == 0 || taken != self.taken {
+            (self.taken, self.taken_at) = (taken, now);
+        }
+        now.saturating_duration_since(self.taken_at) < UNTAKEN_MAX
+    }
+
     /// It was told nothing yet.
     fn is_new(&self) -> bool {
         self.status == TapStatus::default()
@@ -463,7 +569,7 @@ impl Watcher {
             return;
         }
         let line = TapEvent { kind: TapKind::Status, status: Some(status.clone()), request: None };
-        if self.lines.try_send(line).is_ok() {
+        if self.send(line) {
             self.status = status;
         }
     }
@@ -481,6 +587,8 @@ fn believed(teller: &Teller, mut request: v1::TappedRequest) -> Option<v1::Tappe
     }
     request.ids.truncate(IDS_MAX);
     request.lanes.truncate(LANES_MAX);
+    // Base, said so, has no tag.
+    request.lanes.retain(|it| GroupName::parse(&it.group).is_ok() && Tag::parse(&it.lane).is_ok());
     let v1::TappedRequest {
         method,
         host,
@@ -492,13 +600,11 @@ fn believed(teller: &Teller, mut request: v1::TappedRequest) -> Option<v1::Tappe
         instance,
         tag,
         ids,
-        lanes,
         ..
     } = &mut request;
     path.truncate(path.floor_char_boundary(PATH_BYTES_MAX));
     let texts = [method, host, reason, application, service, route, instance, tag];
-    let lanes = lanes.iter_mut().flat_map(|it| [&mut it.group, &mut it.lane]);
-    for text in texts.into_iter().chain(ids).chain(lanes) {
+    for text in texts.into_iter().chain(ids) {
         text.truncate(text.floor_char_boundary(TEXT_BYTES_MAX));
     }
     Some(request)

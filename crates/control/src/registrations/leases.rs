@@ -122,6 +122,12 @@ impl Leases {
         self.by_node.contains_key(node)
     }
 
+    /// Where the instance of a node is called, as far as it is known.
+    pub(crate) fn addresses(&self, node: &str) -> Box<[Box<str>]> {
+        let addresses = self.by_node.get(node).into_iter().flat_map(|lease| &lease.addresses);
+        addresses.map(|address| address.to_string().into()).collect()
+    }
+
     /// Addresses of registrations that have been silent for longer than their holders may be, and for how long.
     pub(crate) fn silent(&self, now: Instant) -> HashMap<SocketAddr, Duration> {
         let silence = |lease: &Lease| {

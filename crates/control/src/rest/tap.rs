@@ -4,11 +4,11 @@
 
 use std::{
     sync::{Arc, Weak},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use api::{
-    resource::{Key, Kind, LaneGroup, Object},
+    resource::Key,
     rest::{Role, TapEvent, WATCH_LINES},
 };
 use axum::{
@@ -27,10 +27,16 @@ use super::{
     watch::QUIET_MAX,
 };
 use crate::{
-    Control, judging,
+    Control,
     people::Caller,
-    tap::{LOOKED_EVERY, RATE_DEFAULT, RATE_MAX, WATCHERS_MAX, Wanted, Watching},
+    tap::{
+        Crowded, LOOKED_EVERY, RATE_DEFAULT, RATE_MAX, WATCHERS_MAX, WATCHERS_OF_ONE_MAX, Wanted,
+        Watching,
+    },
 };
+
+/// How long the same of the same person and lane is not told again: other events are to be kept, whoever taps in a loop.
+const TOLD_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// What base is called where a lane is asked for.
 const BASE: &str = "base";
@@ -47,7 +53,7 @@ const BASE: &str = "base";
     responses(
         (status = 200, description = "Lines, until the client leaves; an empty one now and then", body = TapEvent, content_type = "application/x-ndjson"),
         (status = 404, description = "No such group or lane", body = api::rest::Problem),
-        (status = 429, description = "As many watch as may", body = api::rest::Problem),
+        (status = 429, description = "As many watch as may, or this user in as many taps as one may have", body = api::rest::Problem),
     )
 )]
 pub(super) async fn tap(
@@ -58,10 +64,15 @@ pub(super) async fn tap(
     let (wanted, group) = wanted(&control, &caller, written)?;
     let (data_planes, _) = control.hub().tapping(&wanted.group);
     let begun = control.taps().watch(wanted.clone(), data_planes, Instant::now());
-    let Some((watching, needs_time)) = begun else {
-        let detail = format!("{WATCHERS_MAX} watch already: end one of these taps first");
-        return Err(Refused::new(429, "too many taps", detail));
-    };
+    let (watching, needs_time) = begun.map_err(|crowded| {
+        let detail = match crowded {
+            Crowded::All => format!("{WATCHERS_MAX} watch already: end one of these taps first"),
+            Crowded::OfOne => {
+                format!("you watch {WATCHERS_OF_ONE_MAX} times already: end one of your taps first")
+            }
+        };
+        Refused::new(429, "too many taps", detail)
+    })?;
     let seen = Seen::begin(&control, &caller, &wanted, group);
     if needs_time {
         tokio::spawn(let_time_pass(Arc::downgrade(&control)));
@@ -97,35 +108,23 @@ fn wanted(
     let no_such = |what: &str, name: &str, remedy: &str| {
         Refused::new(404, "not found", format!("{what}: `{name}`: {remedy}"))
     };
-    let found = named(control, &group);
+    // Of several groups of a name the oldest is in force, and the one that data planes tap: rights, lanes and the event are its.
+    let objects = control.ledger().view().objects();
+    let found = objects.set().lane_groups().find(|it| it.metadata.name == group);
     let found = found.ok_or_else(|| no_such("group", &group, "there is no such lane group"))?;
     access::must(caller, Role::Operator, &found.metadata.namespace)?;
     let tag = if lane == BASE { String::new() } else { lane };
-    if !tag.is_empty() {
-        let objects = control.ledger().view().objects();
-        if judging::lane_of(objects.set(), &group, &tag).is_none() {
-            return Err(no_such("lane", &tag, "there is no such lane in the group"));
-        }
+    if !tag.is_empty() && !objects.set().lanes_of(found).any(|lane| lane.tag_text() == tag) {
+        return Err(no_such("lane", &tag, "there is no such lane in the group"));
     }
     let members = found.spec.applications.clone();
     if let Some(application) = application.as_ref().filter(|it| !members.contains(it)) {
         let remedy = format!("use one of group {group}: {}", members.join(", "));
         return Err(no_such("application", application, &remedy));
     }
-    let key = Key {
-        kind: Kind::LaneGroup,
-        namespace: found.metadata.namespace.clone(),
-        name: group.clone(),
-    };
-    Ok((Wanted { group, tag, members, application, rate }, key))
-}
-
-fn named(control: &Control, name: &str) -> Option<LaneGroup> {
-    let groups = control.ledger().view().list(Kind::LaneGroup, None);
-    groups.iter().find_map(|stored| match &*stored.object {
-        Object::LaneGroup(group) if group.metadata.name == name => Some(group.clone()),
-        _ => None,
-    })
+    let key = found.key();
+    let user = caller.user().map(str::to_owned);
+    Ok((Wanted { group, tag, members, application, rate, user }, key))
 }
 
 fn read_rate(text: &str) -> Result<u32, Refused> {
@@ -157,8 +156,11 @@ impl Seen {
 
     fn tell(&self, reason: &str) {
         let Some(control) = self.control.upgrade() else { return };
-        control.hub().events_mut().of_object(&self.group, false, reason, self.what.clone());
-        control.nudge();
+        let is_told =
+            control.hub().events_mut().of_object_anew(&self.group, reason, &self.what, TOLD_AGAIN);
+        if is_told {
+            control.nudge();
+        }
     }
 }
 

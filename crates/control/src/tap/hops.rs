@@ -87,23 +87,44 @@ fn calls(records: &[Told]) -> Vec<Call<'_>> {
         .map(|told| Call { told, by_caller: Some(told), by_called: None })
         .collect();
     for told in called {
-        let is_of = |call: &&mut Call<'_>| {
-            let Some(caller) = call.by_caller.filter(|_| call.by_called.is_none()) else {
-                return false;
-            };
-            let Record { application, tag, service, instance, .. } = &caller.request;
-            !instance.is_empty()
-                && (&**application, &**tag) == (&*told.teller.name, &*told.teller.tag)
-                && (service.is_empty()
-                    || told.request.service.is_empty()
-                    || service.eq_ignore_ascii_case(&told.request.service))
-        };
-        match calls.iter_mut().find(is_of) {
-            Some(call) => call.by_called = Some(told),
+        let free = calls.iter_mut().filter(|call| call.by_called.is_none());
+        let fitting = free.filter_map(|call| {
+            let caller = call.by_caller?;
+            is_call_of(&caller.request, told).then(|| (unlikeness(&caller.request, told), call))
+        });
+        // Of those that fit alike the first.
+        match fitting.min_by_key(|(unlikeness, _)| *unlikeness) {
+            Some((_, call)) => call.by_called = Some(told),
             None => calls.push(Call { told, by_caller: None, by_called: Some(told) }),
         }
     }
     calls
+}
+
+/// Whether what a caller tells may be of what was served there.
+fn is_call_of(caller: &Record, served: &Told) -> bool {
+    let Record { application, tag, service, instance, .. } = caller;
+    !instance.is_empty()
+        && !is_unanswered(caller)
+        && (&**application, &**tag) == (&*served.teller.name, &*served.teller.tag)
+        && (service.is_empty()
+            || served.request.service.is_empty()
+            || service.eq_ignore_ascii_case(&served.request.service))
+}
+
+/// Whether its caller's data plane itself answered, in the stead of an instance: whoever served meanwhile is likelier to have
+/// served a later try.
+fn is_unanswered(caller: &Record) -> bool {
+    caller.outcome() == TrafficOutcome::Failed && !caller.reason.is_empty()
+}
+
+/// By how much two that may be of one call differ, what says most first: the instance, as far as it is known, the status, and
+/// whether it was served for longer than its caller waited.
+fn unlikeness(caller: &Record, served: &Told) -> (bool, bool, bool) {
+    let addresses = &served.teller.addresses;
+    let is_other = !addresses.is_empty() && !addresses.iter().any(|it| **it == *caller.instance);
+    let Record { status, duration_us, .. } = served.request;
+    (is_other, status != caller.status, duration_us > caller.duration_us)
 }
 
 /// The call because of which another was made.
@@ -122,7 +143,9 @@ fn parent(calls: &[Call<'_>], at: usize) -> Option<usize> {
     // Its own sidecar has not told of what it served.
     let named = || {
         let own = (&*caller.teller.name, &*caller.teller.tag);
-        others().find(|(_, call)| call.by_called.is_none() && call.called() == own)
+        others().find(|(_, call)| {
+            call.by_called.is_none() && call.called() == own && !is_unanswered(call.record())
+        })
     };
     within.map(|(_, other)| other).or_else(|| named().map(|(other, _)| other))
 }
@@ -201,6 +224,7 @@ mod tests {
             name: name.into(),
             tag: tag.into(),
             node: by.into(),
+            addresses: Box::default(),
         };
         let (application, tag) = to.split_once(':').unwrap_or((to, ""));
         let lane = TappedLane { group: "trade".to_owned(), lane: "gray".to_owned() };
@@ -281,6 +305,61 @@ mod tests {
             [">a gray lane", " a>b base fallback", "  b>c gray lane unseen"].map(str::to_owned)
         );
         assert_eq!(together(&[]).hops.len(), 0);
+    }
+
+    #[test]
+    fn what_was_served_is_of_the_call_that_was_answered() {
+        let mut failed = told("a", Outbound, "b", TrafficOutcome::Failed, (10, 1));
+        (failed.request.status, failed.request.reason) = (502, "cannot connect".to_owned());
+        let records = [
+            told("edge", Gateway, "a", Base, (0, 100)),
+            told("a", Inbound, "a", Base, (1, 98)),
+            failed,
+            told("a", Outbound, "b", Base, (30, 10)),
+            told("b", Inbound, "b", Base, (31, 8)),
+            told("b", Outbound, "c", Base, (32, 2)),
+        ];
+        let expected = [
+            "edge>a base base",
+            " a>b base failed unseen",
+            " a>b base base",
+            "  b>c base base unseen",
+        ];
+        assert_eq!(shown(&together(&records)), expected);
+    }
+
+    #[test]
+    fn of_calls_side_by_side_each_is_of_its_instance() {
+        let node = |mut it: Told, address: &str| {
+            let Teller { name, .. } = &*it.teller;
+            let (name, node, addresses) =
+                (name.clone(), address.into(), Box::from([Box::from(address)]));
+            let tag = "".into();
+            it.teller = Arc::new(Teller { is_gateway: false, name, tag, node, addresses });
+            it
+        };
+        let to = |mut it: Told, address: &str| {
+            address.clone_into(&mut it.request.instance);
+            it
+        };
+        let (first, second) = ("127.0.0.1:12", "127.0.0.1:13");
+        let records = [
+            told("edge", Gateway, "a", Base, (0, 100)),
+            told("a", Inbound, "a", Base, (1, 98)),
+            to(told("a", Outbound, "b", Base, (10, 50)), first),
+            to(told("a", Outbound, "b", Base, (11, 50)), second),
+            // The clock of the second's node is behind.
+            node(told("b", Inbound, "b", Base, (5, 48)), second),
+            node(told("b", Inbound, "b", Base, (12, 47)), first),
+            node(told("b", Outbound, "c", Base, (6, 2)), second),
+        ];
+        let request = together(&records);
+        let served =
+            request.hops.iter().map(|hop| (&*hop.application, &*hop.instance, hop.served_ms));
+        assert_eq!(
+            served.collect::<Vec<_>>()[1..],
+            [("b", first, Some(47.0)), ("b", second, Some(48.0)), ("c", "127.0.0.1:80", None),]
+        );
     }
 
     #[test]

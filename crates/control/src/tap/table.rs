@@ -56,6 +56,11 @@ impl Table {
         let mut known: Vec<u64> = ids.iter().filter_map(|id| self.by_id.get(id)).copied().collect();
         known.sort_unstable();
         known.dedup();
+        let is_full =
+            |it: &u64| self.pending.get(it).is_some_and(|it| it.records.len() >= RECORDS_MAX);
+        if known.iter().any(is_full) {
+            return false;
+        }
         let number = match known.split_first() {
             Some((first, others)) => {
                 others.iter().for_each(|other| self.join(*first, *other));
@@ -72,9 +77,6 @@ impl Table {
             }
         }
         let Some(pending) = self.pending.get_mut(&number) else { return false };
-        if pending.records.len() >= RECORDS_MAX {
-            return false;
-        }
         pending.latest = now;
         pending.has_gateway |= told.teller.is_gateway;
         pending.records.push(told);
@@ -163,7 +165,13 @@ mod tests {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 
     fn told(is_gateway: bool, ids: &[&str]) -> Told {
-        let teller = Teller { is_gateway, name: "a".into(), tag: "".into(), node: "n".into() };
+        let teller = Teller {
+            is_gateway,
+            name: "a".into(),
+            tag: "".into(),
+            node: "n".into(),
+            addresses: Box::default(),
+        };
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
         let request = v1::TappedRequest { ids, ..v1::TappedRequest::default() };
         Told { teller: Arc::new(teller), request }
@@ -216,6 +224,13 @@ mod tests {
         assert!(table.take_due(now).len() >= REQUESTS_MAX - 1);
         assert!(table.by_id.is_empty() && table.pending.is_empty());
         assert_eq!(table.records, 0);
+        table.clear();
+        // Of what is not kept no ids are.
+        let told_by_all =
+            |table: &mut Table, of: usize| table.add(told(false, &["one", &of.to_string()]), now);
+        let added = (0..RECORDS_MAX * 9).filter(|of| told_by_all(&mut table, *of)).count();
+        assert_eq!((added, table.by_id.len()), (RECORDS_MAX, RECORDS_MAX + 1));
+        table.clear();
         let ids = (0..RECORDS_OF_ALL_MAX + 9).map(|it| (it / 100).to_string());
         let added = ids.filter(|id| table.add(told(false, &[id]), now)).count();
         assert_eq!(added, RECORDS_OF_ALL_MAX);

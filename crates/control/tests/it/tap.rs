@@ -171,6 +171,31 @@ async fn what_cannot_be_watched_is_said_with_what_would_be_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_groups_of_a_name_the_one_in_force_is_watched() {
+    let (plane, rest, client) = plane().await;
+    // Younger, and without effect; its namespace sorts first.
+    let of = |mut object: serde_json::Value| {
+        object["metadata"]["namespace"] = json!("another");
+        object
+    };
+    plane.apply(&[of(group("trade", &["z"])), of(lane("trade", "theirs"))]).await.unwrap();
+    for (query, detail) in [
+        ("lane=gray&application=z", "application: `z`: use one of group trade: a, b"),
+        ("lane=theirs", "lane: `theirs`: there is no such lane in the group"),
+    ] {
+        let query = format!("/api/v1alpha1/tap?group=trade&{query}");
+        let (status, body) = call(rest, "GET", &query, "").await;
+        assert!(status == 404 && body.contains(detail), "{query}: {status} {body}");
+    }
+    let _lines = client.tap("trade", "gray", Some("a"), None).await.unwrap();
+    let (_, events) = call(rest, "GET", "/api/v1alpha1/events", "").await;
+    let events: serde_json::Value = serde_json::from_str(&events).unwrap();
+    let tapped = events.as_array().unwrap().iter().find(|event| event["reason"] == "Tapped");
+    let object = &tapped.unwrap()["object"];
+    assert_eq!((&object["namespace"], &object["name"]), (&json!("default"), &json!("trade")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn as_many_watch_as_may_and_no_more() {
     let (_plane, _, client) = plane().await;
     let mut watching = Vec::new();
