@@ -194,6 +194,8 @@ pub(crate) struct Begun {
     /// By what it is watched, and which of these are it.
     watches: Arc<Watches>,
     of: SmallVec<[u8; 8]>,
+    /// It counts when it ends: it is begun anew once what it waits for is known, if that will be.
+    is_uncounted: bool,
 }
 
 /// What of a request's decision is told.
@@ -229,10 +231,8 @@ impl OfThread {
         head: &impl Head<'b>,
         written: &Written,
     ) -> Option<Box<Begun>> {
-        // It is asked again when that is known.
-        if let Err(NoPlan::Learn(_) | NoPlan::Resolve(..) | NoPlan::Reach(_)) = decided.plan {
-            return None;
-        }
+        let is_uncounted =
+            matches!(decided.plan, Err(NoPlan::Learn(_) | NoPlan::Resolve(..) | NoPlan::Reach(_)));
         let watches = self.watches();
         let mut members = Vec::new();
         match written.value(Name::Baggage) {
@@ -253,9 +253,7 @@ impl OfThread {
         if of.is_empty() {
             return None;
         }
-        count(&watches, &of, |it| &it.matched);
-        if !watches.takes(decided.started) {
-            self.dropped(&watches, &of);
+        if !is_uncounted && !self.takes(&watches, &of, decided.started) {
             return None;
         }
         let route = decided.plan.ok().and_then(|plan| plan.route);
@@ -277,13 +275,16 @@ impl OfThread {
             lanes: lanes.iter().map(|(group, tag)| ((*group).into(), (*tag).into())).collect(),
             ids: ids.iter().map(|id| String::from_utf8_lossy(id).into_owned()).collect(),
         };
-        Some(Box::new(Begun { tapped, watches, of }))
+        Some(Box::new(Begun { tapped, watches, of, is_uncounted }))
     }
 
     /// Tells a request: it has ended.
     #[cold]
     pub(crate) fn end(&self, begun: Box<Begun>, outcome: Outcome, duration: Duration) {
-        let Begun { mut tapped, watches, of } = *begun;
+        let Begun { mut tapped, watches, of, is_uncounted } = *begun;
+        if is_uncounted && !self.takes(&watches, &of, Instant::now()) {
+            return;
+        }
         (tapped.outcome, tapped.duration) = (outcome, duration);
         // Nobody watches any more.
         let Some(tell) = &watches.tell else { return };
@@ -292,6 +293,16 @@ impl OfThread {
             Err(mpsc::error::TrySendError::Closed(_)) => {}
             Err(mpsc::error::TrySendError::Full(_)) => self.dropped(&watches, &of),
         }
+    }
+
+    /// Counts a request that is watched; whether it may be told.
+    fn takes(&self, watches: &Watches, of: &[u8], now: Instant) -> bool {
+        count(watches, of, |it| &it.matched);
+        let takes = watches.takes(now);
+        if !takes {
+            self.dropped(watches, of);
+        }
+        takes
     }
 
     fn dropped(&self, watches: &Watches, of: &[u8]) {

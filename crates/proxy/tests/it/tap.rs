@@ -124,6 +124,37 @@ async fn why_nobody_served_is_told() {
 }
 
 #[tokio::test]
+async fn what_waits_for_a_name_is_told_once_whether_it_becomes_known_or_not() {
+    let mut world = world().await;
+    let late = world.services.pop().unwrap();
+    world.complete = false;
+    let mut proxy = Proxy::sidecar(&world, None, nobody().await);
+    let (tap, mut told) = watch(&proxy, &[watched("gray", u32::MAX)], 50);
+    let fields = "baggage: lane.trade=gray\r\nx-request-id: r-1\r\n";
+    let mut client = proxy.client().await;
+    client.send(&format!("GET http://sc-a/late HTTP/1.1\r\nHost: sc-a\r\n{fields}\r\n")).await;
+    within("a question", proxy.asked.recv()).await.unwrap();
+    world.services.push(late);
+    proxy.publish.send_replace(world.publish());
+    assert_eq!(status(&client.answer().await.0), 200);
+    let tapped = next(&mut told).await;
+    assert_eq!(
+        (tapped.path.as_str(), tapped.application.as_str(), tapped.status),
+        ("/late", "a", 200)
+    );
+
+    client.send(&format!("GET http://sc-x/never HTTP/1.1\r\nHost: sc-x\r\n{fields}\r\n")).await;
+    assert_eq!(status(&client.answer().await.0), 503);
+    let tapped = next(&mut told).await;
+    assert_eq!(
+        (tapped.path.as_str(), tapped.outcome, tapped.status),
+        ("/never", Outcome::Failed, 503)
+    );
+    assert!(tapped.reason.contains("nothing is known about sc-x"), "{}", tapped.reason);
+    assert_eq!((tap.take_counts()[0].matched, told.try_recv().is_err()), (2, true));
+}
+
+#[tokio::test]
 async fn both_sides_of_a_sidecar_tell_of_what_passes_them() {
     let mut world = world().await;
     let application = Instance::new().await.serve("application");
