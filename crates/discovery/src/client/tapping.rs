@@ -42,8 +42,12 @@ impl Tapping {
     ) -> Option<EncodedControlMessage> {
         let Some(mut taps) = message.taps else { return Some(message) };
         let lease = Duration::from_millis(std::mem::take(&mut taps.lease_ms).into());
-        self.until = (!taps.taps.is_empty()).then(|| Instant::now() + lease.min(LEASE_MAX));
-        self.watch(taps);
+        if taps.taps.is_empty() {
+            self.end();
+        } else {
+            self.until = Some(Instant::now() + lease.min(LEASE_MAX));
+            self.watch(taps);
+        }
         None
     }
 
@@ -134,8 +138,13 @@ mod tests {
         );
         assert!(matches!(tapping.next(true).await, Next::Tell(_)));
         assert!(matches!(tapping.next(true).await, Next::Over));
-        let _ = tell.try_send(v1::Tapped::default());
+        tell.try_send(v1::Tapped::default()).unwrap();
         tapping.end();
         assert_eq!(tell.capacity(), 1, "nothing of before is told to who comes after");
+        // Nor where nobody watches any more before that.
+        assert!(tapping.unless_told(told(10_000, &["trade"])).is_none());
+        tell.try_send(v1::Tapped::default()).unwrap();
+        assert!(tapping.unless_told(told(10_000, &[])).is_none());
+        assert_eq!((tell.capacity(), tapping.until), (1, None));
     }
 }

@@ -141,11 +141,15 @@ fn stands(before: Option<&TapStatus>, now: &TapStatus) -> String {
             share => format!("more pass than are shown: about 1 of {:.0}", 1.0 / share),
         });
     }
+    let so_many = |number: &u64, what: &str| match number {
+        1 => format!("1 {what} was"),
+        several => format!("{several} {what}s were"),
+    };
     if *dropped > 0 && is_other(|it| it.dropped) {
-        words.push(format!("{dropped} records were dropped by data planes so far"));
+        words.push(format!("{} dropped by data planes so far", so_many(dropped, "record")));
     }
     if *missed > 0 && is_other(|it| it.missed) {
-        words.push(format!("{missed} requests were not shown so far"));
+        words.push(format!("{} not shown so far", so_many(missed, "request")));
     }
     words.join("; ")
 }
@@ -157,9 +161,10 @@ fn told(request: &TappedRequest) -> String {
     let lanes = if lanes.is_empty() { BASE.to_owned() } else { lanes.join(",") };
     let status = shown_status(*status);
     let id = output::word(&one_line(id), Meant::Aside);
-    let what = format!("{method} {host}{path}");
+    // All of it but colours is somebody's words.
+    let what = format!("{clock}  {lanes}  {method} {host}{path}");
     let what = one_line(&what);
-    let mut text = format!("{clock}  {lanes}  {what}  {status}  {}  {id}\n", span(*duration_ms));
+    let mut text = format!("{what}  {status}  {}  {id}\n", span(*duration_ms));
     for hop in hops {
         text.push_str(&told_hop(hop));
         text.push('\n');
@@ -180,7 +185,7 @@ fn told_hop(hop: &TappedHop) -> String {
     let outcome = match hop.outcome.as_str() {
         it @ ("failed" | "cut" | "denied") => output::word(it, Meant::Badly),
         it @ "lane" => output::word(it, Meant::Well),
-        it => it.to_owned(),
+        it => one_line(it).into_owned(),
     };
     let lanes =
         if hop.lanes.is_empty() { String::new() } else { format!(" in {}", hop.lanes.join(",")) };
@@ -284,6 +289,21 @@ mod tests {
       b base -> c base no instance in trade/gray  failed  503  3.2 ms  no usable\\ninstance
 ";
         assert_eq!(told(&request), expected);
+        let forged = "\x1b]0;x\x07\u{202e}";
+        let hop =
+            TappedHop { outcome: forged.to_owned(), ..hop(0, forged, forged, forged, forged) };
+        let lanes = vec![forged.to_owned()];
+        let time = format!("2026-11-24T{forged}06:30:00.042Z");
+        let forged = TappedRequest {
+            id: forged.to_owned(),
+            time,
+            host: forged.to_owned(),
+            lanes,
+            hops: vec![hop],
+            ..request.clone()
+        };
+        let forged = told(&forged);
+        assert!(!forged.contains(['\x1b', '\x07', '\u{202e}']), "{forged:?}");
         let nothing = told(&TappedRequest { hops: vec![TappedHop::default()], ..request });
         assert!(nothing.contains("  ? -> ? no instance    -  0.0 ms\n"), "{nothing}");
     }
@@ -297,7 +317,7 @@ mod tests {
                         more pass than are shown: about 1 of 25; 9 records were dropped by data planes so far";
         assert_eq!(stands(Some(&first), &then), expected);
         let again = TapStatus { share: 1.0, missed: 1, ..then.clone() };
-        let expected = "every request is shown; 1 requests were not shown so far";
+        let expected = "every request is shown; 1 request was not shown so far";
         assert_eq!(stands(Some(&then), &again), expected);
     }
 }

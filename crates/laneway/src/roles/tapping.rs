@@ -21,10 +21,8 @@ const PER_SECOND_MAX: u32 = 1_000;
 
 /// From now on requests are told that somebody watches.
 pub(crate) fn tap(client: &Client, proxy: &proxy::Running) {
-    let (tell, requests) = mpsc::channel(WAITING_MAX);
-    let (taps, tapped) = (client.taps.clone(), client.tapped.clone());
-    let teller = Teller { tap: proxy.tap(), tell, requests, tapped, waiting: None };
-    tokio::spawn(teller.run(taps));
+    let teller = Teller::new(proxy.tap(), client.tapped.clone());
+    tokio::spawn(teller.run(client.taps.clone()));
 }
 
 struct Teller {
@@ -37,26 +35,22 @@ struct Teller {
 }
 
 impl Teller {
+    fn new(tap: Tap, tapped: mpsc::Sender<v1::Tapped>) -> Self {
+        let (tell, requests) = mpsc::channel(WAITING_MAX);
+        Self { tap, tell, requests, tapped, waiting: None }
+    }
+
     /// For as long as there is a client that says what is watched.
     async fn run(mut self, mut taps: watch::Receiver<v1::Taps>) {
         loop {
             let told = taps.borrow_and_update().clone();
-            let per_second_max = told.per_second_max.min(PER_SECOND_MAX);
             let is_watched = !told.taps.is_empty();
-            let watched = told.taps.into_iter();
-            let watched =
-                watched.map(|v1::Tap { group, lane, share }| Watched { group, lane, share });
-            self.tap.watch(watched.collect(), per_second_max, self.tell.clone());
-            if !is_watched {
-                // Nobody of those who come after is told of what was before.
-                while self.requests.try_recv().is_ok() {}
-                self.waiting = None;
-            }
+            self.watch(told);
             loop {
                 tokio::select! {
                     changed = taps.changed() => match changed {
                         Ok(()) => break,
-                        Err(_) => return self.tap.watch(Vec::new(), 0, self.tell.clone()),
+                        Err(_) => return self.watch(v1::Taps::default()),
                     },
                     () = tokio::time::sleep(TOLD_EVERY), if is_watched => self.tell_on(),
                 }
@@ -64,6 +58,19 @@ impl Teller {
             // Counts are of what is watched.
             self.tell_on();
         }
+    }
+
+    /// From now on these are watched instead.
+    fn watch(&mut self, told: v1::Taps) {
+        if told.taps.is_empty() {
+            // Who comes after is told of nothing that was before: neither of what waits, nor of what ends later.
+            (self.tell, self.requests) = mpsc::channel(WAITING_MAX);
+            self.waiting = None;
+        }
+        let per_second_max = told.per_second_max.min(PER_SECOND_MAX);
+        let watched = told.taps.into_iter();
+        let watched = watched.map(|v1::Tap { group, lane, share }| Watched { group, lane, share });
+        self.tap.watch(watched.collect(), per_second_max, self.tell.clone());
     }
 
     /// Tells what there is, if there is room.
@@ -112,5 +119,65 @@ fn wire(tapped: Tapped) -> v1::TappedRequest {
         tag: tapped.tag,
         lanes: lanes.collect(),
         ids: tapped.ids,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    fn taps(groups: &[&str]) -> v1::Taps {
+        let tap = |group: &&str| v1::Tap { group: (*group).to_owned(), ..v1::Tap::default() };
+        v1::Taps { taps: groups.iter().map(tap).collect(), per_second_max: 50, lease_ms: 0 }
+    }
+
+    fn request(path: &str) -> Tapped {
+        Tapped {
+            role: telemetry::Role::Gateway,
+            started: SystemTime::UNIX_EPOCH,
+            duration: Duration::ZERO,
+            method: "GET".to_owned(),
+            host: "shop".to_owned(),
+            path: path.to_owned(),
+            outcome: telemetry::Outcome::Lane,
+            status: 200,
+            reason: String::new(),
+            application: "a".to_owned(),
+            service: "sc-a".to_owned(),
+            route: String::new(),
+            instance: None,
+            tag: String::new(),
+            lanes: Vec::new(),
+            ids: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn who_comes_later_is_told_nothing_of_what_was_before() {
+        let (tapped, mut told) = mpsc::channel(1);
+        let mut paths = || {
+            let told: Option<v1::Tapped> = told.try_recv().ok();
+            let requests = told.into_iter().flat_map(|it| it.requests);
+            requests.map(|it| it.path).collect::<Vec<_>>()
+        };
+        let mut teller = Teller::new(Tap::default(), tapped);
+        teller.watch(taps(&["trade"]));
+        // As the proxy keeps it with each request that it has begun.
+        let of_before = teller.tell.clone();
+        for path in ["/1", "/2", "/3"] {
+            of_before.try_send(request(path)).unwrap();
+            teller.tell_on();
+        }
+        // The first is told, the second waits for room, and the third for that; a fourth has not ended yet.
+        teller.watch(taps(&[]));
+        assert_eq!(paths(), ["/1"]);
+        teller.watch(taps(&["trade"]));
+        let _ = of_before.try_send(request("/4"));
+        teller.tell.try_send(request("/5")).unwrap();
+        teller.tell_on();
+        assert_eq!(paths(), ["/5"]);
+        assert_eq!(paths(), [""; 0]);
     }
 }
