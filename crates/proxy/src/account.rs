@@ -185,7 +185,6 @@ impl Account {
         let duration = started.elapsed();
         self.recorder.observe(set, duration);
         if let Some(mut begun) = tapped {
-            begun.answered_by(plan, chosen, kind.status());
             begun.answered_itself(Some(kind), kind.status());
             self.tap.end(begun, outcome, duration);
         }
@@ -215,10 +214,7 @@ impl Account {
             Some(lanes::Outcome::Fallback) => Outcome::Fallback,
             Some(lanes::Outcome::Base) | None => Outcome::Base,
         };
-        let tapped = tapped.map(|mut begun| {
-            begun.answered_by(plan, chosen, status);
-            (begun, outcome)
-        });
+        let tapped = tapped.map(|begun| (begun, outcome));
         Answering { set: self.label_set(plan, picture, chosen, outcome, status), started, tapped }
     }
 

@@ -521,8 +521,16 @@ impl<U, S> Exchange<'_, U, S> {
 
     fn answering(&self, planned: &Planned<'_>, status: u16) -> Answering {
         let Planned { plan, picture, started, chosen, .. } = planned;
-        let tapped = self.tapped.take();
+        let tapped = self.tapped_until(planned, status);
         self.worker.account.answering(plan, picture, chosen.as_ref(), status, *started, tapped)
+    }
+
+    /// What is to be told of a request that is answered like that, where somebody watches it.
+    fn tapped_until(&self, planned: &Planned<'_>, status: u16) -> Option<Box<Begun>> {
+        let mut begun = self.tapped.take()?;
+        let Planned { plan, chosen, .. } = planned;
+        begun.answered_by(plan, &self.worker.picture(), chosen.as_ref(), status);
+        Some(begun)
     }
 
     /// An answer was handed on to its end.

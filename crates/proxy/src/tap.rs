@@ -15,7 +15,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lanes::{baggage, hash::hash};
+use lanes::{Service, baggage, hash::hash};
 use routes::entrance::{CorrelationHeaders, CorrelationId, Head, Name, Written};
 use smallvec::SmallVec;
 use telemetry::{Count, Outcome, Recorder, Role};
@@ -60,7 +60,7 @@ pub struct Tapped {
     pub host: String,
     pub path: String,
     pub outcome: Outcome,
-    /// None was sent: 0.
+    /// 499: its caller had gone before.
     pub status: u16,
     /// Why this proxy itself answered; empty: it did not.
     pub reason: String,
@@ -320,15 +320,26 @@ impl OfThread {
 }
 
 impl Begun {
-    /// Somebody was chosen for it, or nobody, and this is the status that its caller is shown.
-    pub(crate) fn answered_by(&mut self, plan: &Plan<'_>, chosen: Option<&Chosen>, status: u16) {
+    /// Somebody was chosen for it, or nobody, and this is the status that its caller is shown. Who was chosen is of the picture
+    /// that it was planned by, or of the `latest`.
+    pub(crate) fn answered_by(
+        &mut self,
+        plan: &Plan<'_>,
+        latest: &Published,
+        chosen: Option<&Chosen>,
+        status: u16,
+    ) {
         let tapped = &mut self.tapped;
         tapped.status = status;
         tapped.instance = chosen.map(|chosen| chosen.address);
         if let (Target::Service { service, .. }, Some(chosen)) = (&plan.target, chosen) {
-            let endpoint = service.endpoints().iter().find(|it| it.address == chosen.address);
-            let tag = endpoint.and_then(|endpoint| endpoint.tag.as_ref());
-            tapped.tag = tag.map(|tag| tag.as_str().to_owned()).unwrap_or_default();
+            let of = |service: &Service| {
+                let endpoint =
+                    service.endpoints().iter().find(|it| it.address == chosen.address)?;
+                Some(endpoint.tag.as_ref().map(ToString::to_string).unwrap_or_default())
+            };
+            let latest = || of(latest.lanes.directory().service(service.id())?);
+            tapped.tag = of(service).or_else(latest).unwrap_or_default();
         }
     }
 

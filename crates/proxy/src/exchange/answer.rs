@@ -121,7 +121,7 @@ impl<U, S> Exchange<'_, U, S> {
             }
             (kind, _) => kind,
         };
-        let tapped = self.tapped.take();
+        let tapped = self.tapped_until(planned, kind.status());
         self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started, tapped);
         if matches!(kind, Kind::ClientGone) {
             return Rest::Broken;

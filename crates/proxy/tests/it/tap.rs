@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use lanes::group::Fallback;
+use lanes::{EMBEDDED_SOURCE, group::Fallback};
 use proxy::{Tap, TapCount, Tapped, Watched};
 use telemetry::{Count, Outcome, Role};
 use tokio::sync::mpsc::{self, Receiver};
@@ -87,6 +87,42 @@ async fn nothing_is_made_where_nobody_watches() {
     assert!(told.try_recv().is_err());
     assert_eq!(counters.counted(Count::TapTold), 1);
     assert_eq!(tap.take_counts(), []);
+}
+
+#[tokio::test]
+async fn who_comes_later_is_told_nothing_of_what_began_before() {
+    let gray = Instance::new().await;
+    let mut world = world().await;
+    world.services = vec![("sc-A", "a", vec![(gray.address, Some("gray"))])];
+    let proxy = Proxy::gateway(&world);
+    let (tap, mut before) = watch(&proxy, &[watched("gray", u32::MAX)], 50);
+    let (mut client, mut server) =
+        proxy.under_way(&gray, "GET /long HTTP/1.1\r\nHost: shop\r\ncanary: gray\r\n\r\n").await;
+    tap.watch(Vec::new(), 0, mpsc::channel(1).0);
+    let (_, mut after) = watch(&proxy, &[watched("gray", u32::MAX)], 50);
+    server.send("HTTP/1.1 200 OK\r\ncontent-length: 0\r\nconnection: close\r\n\r\n").await;
+    assert_eq!(status(&client.head().await), 200);
+    assert_eq!(next(&mut before).await.path, "/long", "it is told where it began");
+    gray.serve("gray");
+    assert_eq!(ask(&proxy, "/short", "canary: gray\r\n").await, 200);
+    assert_eq!(next(&mut after).await.path, "/short");
+}
+
+#[tokio::test]
+async fn an_instance_that_came_while_the_request_was_under_way_is_told_with_its_tag() {
+    let (one, new) = (Instance::new().await, Instance::new().await.serve("gray"));
+    let mut world = world().await;
+    world.source = EMBEDDED_SOURCE;
+    world.services = vec![("sc-A", "a", vec![(one.address, Some("gray"))])];
+    let proxy = Proxy::gateway(&world);
+    let (_, mut told) = watch(&proxy, &[watched("gray", u32::MAX)], 50);
+    let (mut client, _hung) =
+        proxy.under_way(&one, "GET / HTTP/1.1\r\nHost: shop\r\ncanary: gray\r\n\r\n").await;
+    world.services[0].2 = vec![(new, Some("gray"))];
+    proxy.publish.send(world.publish()).unwrap();
+    assert!(client.answer().await.1.starts_with("gray\n"));
+    let tapped = next(&mut told).await;
+    assert_eq!((tapped.instance, tapped.tag.as_str()), (Some(new), "gray"));
 }
 
 #[tokio::test]
