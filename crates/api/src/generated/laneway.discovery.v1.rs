@@ -314,7 +314,7 @@ pub struct TappedRequest {
     pub path: ::prost::alloc::string::String,
     #[prost(enumeration = "TrafficOutcome", tag = "7")]
     pub outcome: i32,
-    /// 0: none was sent
+    /// 499: its caller had gone before
     #[prost(uint32, tag = "8")]
     pub status: u32,
     /// why the data plane itself answered; empty: it did not

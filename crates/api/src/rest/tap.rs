@@ -33,8 +33,9 @@ pub enum TapKind {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TapStatus {
-    /// Of the requests this share, 0 to 1; smaller where more pass than were asked for. A request is told by all data planes
-    /// or by none.
+    /// Of the requests this share, 0 to 1; smaller where more pass than were asked for. It is of the same requests at all data
+    /// planes, so that those are told whole, but for what `dropped` and `missed` count. Of requests that have no id none is told
+    /// where it is below 1.
     pub share: f64,
     /// Data planes that have the group and tell of it.
     pub data_planes: u32,
@@ -63,7 +64,7 @@ pub struct TappedRequest {
     pub path: String,
     /// The lanes it is in, as `GROUP/TAG`, by group.
     pub lanes: Vec<String>,
-    /// What its client was answered; 0: nothing.
+    /// What its client was answered; 499: it had gone before, 0: that is not known.
     pub status: u16,
     /// How long its first hop took.
     pub duration_ms: f64,
@@ -100,7 +101,7 @@ pub struct TappedHop {
     /// `lane`: the lane's own instance; `fallback`: another, because the lane has none; `base`: no lane governs; `denied`,
     /// `failed`; `cut`: the answer broke off.
     pub outcome: String,
-    /// What the caller was answered; 0: nothing.
+    /// What the caller was answered; 499: it had gone before, 0: that is not known.
     pub status: u16,
     /// Why a gateway or sidecar itself answered; empty: none did.
     #[serde(default, skip_serializing_if = "String::is_empty")]

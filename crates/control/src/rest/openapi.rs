@@ -4,9 +4,7 @@ use api::rest;
 use axum::{http::header, response::IntoResponse};
 use utoipa::OpenApi;
 
-use super::{
-    actions, audit, installation, objects, people, promotion, statistics, tap, tokens,
-};
+use super::{actions, audit, installation, objects, people, promotion, statistics, tap, tokens};
 
 /// The document as committed: pretty JSON with a final line end.
 pub fn openapi() -> String {
