@@ -56,12 +56,18 @@ pub(crate) trait Cut {
     /// Has it reset when it is closed: what passed was not all.
     fn cut(&self);
 
+    /// Ready when nobody is there any more, whether or not anything of it was read. A connection of its own tells that only to
+    /// who reads or writes.
+    fn poll_lost(&self, _: &mut Context<'_>) -> Poll<io::Error> {
+        Poll::Pending
+    }
+
     /// It is a stream of a connection that others share.
     fn is_stream(&self) -> bool {
         false
     }
 
-    /// What goes out there is counted as it goes out.
+    /// What passes there is counted as it comes and goes.
     fn is_counted(&self) -> bool {
         false
     }
@@ -129,8 +135,8 @@ pub(crate) async fn pass_through<C, I>(
     passed: &Cell<Passed>,
 ) -> Result<(), PassError>
 where
-    C: AsyncRead + AsyncWrite + Unpin,
-    I: AsyncRead + AsyncWrite + Unpin,
+    C: AsyncRead + AsyncWrite + Unpin + Cut,
+    I: AsyncRead + AsyncWrite + Unpin + Cut,
 {
     let moved_at = Cell::new(clock());
     let moved = || moved_at.set(clock());
@@ -159,6 +165,17 @@ where
                 Failed::Reading(error) => PassError::Instance(error),
                 Failed::Writing(error) => PassError::Caller(error),
             })?;
+        // Who waits to write does not read, and would not see it.
+        if there.has_waiting()
+            && let Poll::Ready(error) = caller.poll_lost(context)
+        {
+            return Poll::Ready(Err(PassError::Caller(error)));
+        }
+        if back.has_waiting()
+            && let Poll::Ready(error) = instance.poll_lost(context)
+        {
+            return Poll::Ready(Err(PassError::Instance(error)));
+        }
         if untaken.is_some() {
             let Passed { to_instance, to_caller } = passed.get();
             waiting.there.note(there.has_waiting().then_some(to_instance), clock);

@@ -40,8 +40,8 @@ pub(crate) async fn relay(
         instance.cut();
     }
     let Passed { to_instance, to_caller } = passed.get();
-    worker.recorder.add(Count::BytesReceived, to_instance);
     if !caller.is_counted() {
+        worker.recorder.add(Count::BytesReceived, to_instance);
         worker.recorder.add(Count::BytesSent, to_caller);
     }
 }

@@ -7,7 +7,12 @@ pub(crate) mod pool;
 pub(crate) mod sessions;
 mod tls;
 
-use std::{net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Duration,
+};
 
 use futures_util::future::Either;
 use lanes::ServiceId;
@@ -280,6 +285,13 @@ impl Cut for Stream<'_> {
         match self {
             Self::Left(stream) => stream.cut(),
             Self::Right(stream) => stream.cut(),
+        }
+    }
+
+    fn poll_lost(&self, context: &mut Context<'_>) -> Poll<io::Error> {
+        match self {
+            Self::Left(stream) => stream.poll_lost(context),
+            Self::Right(stream) => stream.poll_lost(context),
         }
     }
 

@@ -166,7 +166,6 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
             return Answers::refuse_unread::<D>(&served, Kind::RequestHead(error), is_grpc).await;
         }
     };
-    worker.recorder.add(Count::BytesReceived, request.head_bytes() as u64);
     let answers = Answers::new(&served, request.has_method(b"HEAD"), is_grpc, is_websocket);
     let instances = Instances(worker);
     let waits_too_briefly = request.caller_waits().is_some_and(|it| it < WAITS_MIN);

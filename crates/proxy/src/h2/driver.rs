@@ -65,7 +65,7 @@ impl<'c> Driver<'c> {
         idle: Option<Duration>,
         first: Buffer,
     ) -> Self {
-        Self {
+        let driver = Self {
             worker,
             connection,
             session,
@@ -77,7 +77,9 @@ impl<'c> Driver<'c> {
             is_broken: false,
             waits: None,
             failed: None,
-        }
+        };
+        driver.count(&session.borrow(), Count::BytesReceived, driver.received.filled().len());
+        driver
     }
 
     /// Takes in what has come. Whether anything has.
@@ -105,7 +107,8 @@ impl<'c> Driver<'c> {
             };
             match received {
                 Poll::Ready(Ok(0)) => self.has_ended = true,
-                Poll::Ready(Ok(_)) => {
+                Poll::Ready(Ok(bytes)) => {
+                    self.count(&self.session.borrow(), Count::BytesReceived, bytes);
                     self.waits = None;
                     has_moved = true;
                 }
@@ -147,7 +150,7 @@ impl<'c> Driver<'c> {
                     return Ok(has_moved);
                 }
                 self.sending = session.take_out(std::mem::take(&mut self.sending));
-                self.worker.recorder.add(Count::BytesSent, self.sending.len() as u64);
+                self.count(&session, Count::BytesSent, self.sending.len());
             }
             match self.connection.poll_send_some(context, &self.sending[self.sent..]) {
                 Poll::Ready(bytes) => {
@@ -157,6 +160,13 @@ impl<'c> Driver<'c> {
                 }
                 Poll::Pending => return Ok(has_moved),
             }
+        }
+    }
+
+    /// Counts bytes between callers and this process; what instances send and get is the same again.
+    fn count(&self, session: &Session, what: Count, bytes: usize) {
+        if !session.is_client() {
+            self.worker.recorder.add(what, bytes as u64);
         }
     }
 

@@ -179,6 +179,11 @@ impl Session {
         }
     }
 
+    /// It is the side of whoever asks.
+    pub(crate) fn is_client(&self) -> bool {
+        self.is_client
+    }
+
     /// What is to be sent. Whoever takes it calls [`Self::sent`] when it has gone.
     pub(crate) fn take_out(&mut self, memory: Vec<u8>) -> Vec<u8> {
         debug_assert!(memory.is_empty(), "all of it is frames");
@@ -241,6 +246,13 @@ impl Session {
             stream.is_of_protocol = true;
         }
         Some(id)
+    }
+
+    /// Both sides have agreed to another protocol, and speak it from now on.
+    pub(crate) fn begin_tunnel(&mut self, id: u32) {
+        if let Some(stream) = self.streams.get_mut(&id) {
+            stream.is_tunnel = true;
+        }
     }
 
     /// Whether streams may be opened for other protocols (RFC 8441), when the other side has said what it asks for.

@@ -27,6 +27,7 @@ pub(crate) struct Tunnelled<'c> {
 impl<'c> Tunnelled<'c> {
     /// From now on.
     pub(crate) fn new(worker: &'c Worker, session: SharedSession, id: u32) -> Self {
+        session.borrow_mut().begin_tunnel(id);
         Self { worker, session, id, received: Buffer::default() }
     }
 }
@@ -42,6 +43,10 @@ impl Cut for Tunnelled<'_> {
     /// As RFC 8441 §5 has it, what resets a connection in HTTP/1.1.
     fn cut(&self) {
         self.session.borrow_mut().release(self.id, Code::Cancel, &self.worker.buffers);
+    }
+
+    fn poll_lost(&self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.session.borrow_mut().poll_lost(self.id, context).map(broken)
     }
 
     fn is_stream(&self) -> bool {

@@ -10,12 +10,13 @@ use std::{
 };
 
 use routes::entrance::{CorrelationHeaders, Head};
+use telemetry::Count;
 
 use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
     error::Kind,
-    exchange::sides,
+    exchange::sides::{self, Piece as _},
     h1::{
         body::Body,
         piece::Piece,
@@ -118,7 +119,9 @@ impl RequestBody<'_> {
 
     fn piece(&mut self) -> Result<Piece, Kind> {
         let received = std::mem::take(&mut self.received);
-        Piece::of(&mut self.body, received).map_err(Kind::RequestBody)
+        let piece = Piece::of(&mut self.body, received).map_err(Kind::RequestBody)?;
+        self.worker.recorder.add(Count::BytesReceived, piece.len() as u64);
+        Ok(piece)
     }
 
     /// Receives more of it. Nothing is lost when nobody waits for it any more.

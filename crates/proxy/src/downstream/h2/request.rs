@@ -69,10 +69,6 @@ impl<'c> Request<'c> {
         Ok(Self { served, head, text, is_grpc, is_websocket, caller_waits, role, no_trailers })
     }
 
-    pub(super) fn head_bytes(&self) -> usize {
-        self.text.len()
-    }
-
     pub(super) fn has_method(&self, method: &[u8]) -> bool {
         self.head.method.of(&self.text) == method
     }

@@ -523,7 +523,9 @@ impl Session {
             let code = Code::of(u32::from_be_bytes(code));
             let is_unprocessed = self.is_client && code == Code::RefusedStream;
             stream.lose(if is_unprocessed { Lost::Unprocessed } else { Lost::Reset(code) });
-            if !self.is_client {
+            // So ends what resets a connection in HTTP/1.1 (RFC 8441 §5): a caller that is gone, and not one that has
+            // somebody begin to work for nothing.
+            if !self.is_client && !stream.is_tunnel {
                 self.guard.reset()?;
             }
         } else {

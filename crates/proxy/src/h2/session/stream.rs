@@ -25,6 +25,8 @@ pub(super) struct Stream {
     pub(super) trailers: Option<Vec<u8>>,
     /// It was asked to be of another protocol: nothing but data comes after its head.
     pub(super) is_of_protocol: bool,
+    /// That protocol is spoken: nobody waits for an answer any more.
+    pub(super) is_tunnel: bool,
     /// What of the body is still to come by `content-length`.
     pub(super) announced: Option<u64>,
     /// Its request was HEAD: what `content-length` says is of another answer.
@@ -72,6 +74,7 @@ impl Stream {
             data: VecDeque::new(),
             trailers: None,
             is_of_protocol: false,
+            is_tunnel: false,
             announced: None,
             is_head: false,
             they_ended: false,

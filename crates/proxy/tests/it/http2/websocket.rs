@@ -362,6 +362,123 @@ async fn either_side_sees_that_the_other_is_gone() {
 }
 
 #[tokio::test]
+async fn clients_that_are_gone_cost_others_on_their_connection_nothing() {
+    let instance = Instance::new().await;
+    let mut world = world(&[instance.address]);
+    let other = Instance::new().await;
+    world.services.push(("sc-B", "b", vec![(other.serve("other"), None)]));
+    world.routes.insert(0, ("/other", "sc-B", Vec::new(), (None, None)));
+    let proxy = Proxy::gateway(&world);
+    let client = connected(&proxy).await;
+    // Resets in the middle of handshakes use up what a connection may cost after a hundred.
+    for _ in 0..250 {
+        let (mut tunnel, mut server) = under_way(&client, &instance).await;
+        tunnel.send.send_reset(Reason::CANCEL);
+        server.reset().await;
+    }
+    let (head, body) = client.ask(request("/other")).await;
+    assert_eq!(head.status(), 200);
+    assert!(body.starts_with(b"other\n"));
+}
+
+/// Sends until nothing more is taken.
+async fn fill(stream: &mut (impl AsyncWrite + Unpin)) {
+    let (pause, piece) = (Duration::from_millis(300), vec![b'x'; 64 * 1024]);
+    while let Ok(sent) = tokio::time::timeout(pause, stream.write(&piece)).await {
+        sent.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn who_leaves_while_the_other_side_takes_nothing_is_seen_to_be_gone() {
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&world(&[instance.address]));
+    let client = connected(&proxy).await;
+    for resets in [true, false] {
+        let (mut tunnel, server) = under_way(&client, &instance).await;
+        fill(&mut tunnel).await;
+        if resets {
+            tunnel.send.send_reset(Reason::CANCEL);
+        } else {
+            // All of the connection is gone.
+            client.connection.abort();
+        }
+        // Without reading: what was sent must not look whole.
+        let error = within("a reset", broken(&server.into_stream())).await;
+        assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    }
+    // An instance in HTTP/2, of which its client takes nothing.
+    let instance = Instance::new().await;
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let resetting = async {
+        let mut server = accept_taking_protocols(&instance).await;
+        let (asked, mut answers) = server.accept().await.unwrap().unwrap();
+        let send = answers.send_response(Response::new(()), false).unwrap();
+        let mut tunnel = Tunnel { send, body: asked.into_body(), read: Bytes::new() };
+        let moving = tokio::spawn(async move { while server.accept().await.is_some() {} });
+        fill(&mut tunnel).await;
+        tunnel.send.send_reset(Reason::CANCEL);
+        moving
+    };
+    let stream = TcpStream::connect(proxy.address()).await.unwrap();
+    let (asked, moving) = tokio::join!(client_async("ws://shop/ws?x", stream), resetting);
+    let stream = asked.unwrap().0.into_inner();
+    let error = within("a reset", broken(&stream)).await;
+    assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
+    moving.abort();
+}
+
+/// Waits until a connection has broken off, without reading what came of it.
+async fn broken(stream: &TcpStream) -> io::Error {
+    loop {
+        stream.ready(tokio::io::Interest::ERROR).await.unwrap();
+        if let Some(error) = stream.take_error().unwrap() {
+            return error;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_passes_between_a_client_and_a_gateway_is_counted_once() {
+    let (instance, told) = (Instance::new().await, "x".repeat(50_000));
+    let proxy = Proxy::gateway(&behind(&[instance.address]));
+    let answering = async {
+        let mut server = accept_taking_protocols(&instance).await;
+        let (asked, mut answers) = server.accept().await.unwrap().unwrap();
+        let mut send = answers.send_response(Response::new(()), false).unwrap();
+        let moving = tokio::spawn(async move { while server.accept().await.is_some() {} });
+        let mut body = asked.into_body();
+        while let Some(heard) = within("data", body.data()).await {
+            send.send_data(heard.unwrap(), false).unwrap();
+        }
+        send.send_data(Bytes::new(), true).unwrap();
+        moving
+    };
+    let asking = async {
+        let mut client = proxy.client().await;
+        let asked = format!(
+            "{}Connection: upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n",
+            get("/ws").strip_suffix("\r\n").unwrap()
+        );
+        client.send(&asked).await;
+        let head = client.head().await;
+        client.send(&told).await;
+        client.text(&told).await;
+        client.close_write().await;
+        client.closed().await;
+        (asked.len() + told.len(), head.len() + told.len())
+    };
+    let ((sent, received), moving) = tokio::join!(asking, answering);
+    moving.abort();
+    let counters = proxy.running.counters();
+    eventually("all to be counted", async || counters.counted(Count::BytesReceived) >= sent as u64)
+        .await;
+    assert_eq!(counters.counted(Count::BytesReceived), sent as u64);
+    assert_eq!(counters.counted(Count::BytesSent), received as u64);
+}
+
+#[tokio::test]
 async fn a_client_that_takes_nothing_has_its_instance_wait_and_nobody_else() {
     let instance = Instance::new().await;
     let proxy = Proxy::gateway(&world(&[instance.address]));
