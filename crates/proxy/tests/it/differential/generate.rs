@@ -19,11 +19,11 @@ pub(super) struct Correct {
     pub(super) body: Vec<u8>,
 }
 
-/// A request in parts, which can be made wrong one by one.
-struct Parts {
-    line: Vec<u8>,
-    fields: Vec<Vec<u8>>,
-    body: Vec<u8>,
+/// A message in parts, which can be made wrong one by one.
+pub(super) struct Parts {
+    pub(super) line: Vec<u8>,
+    pub(super) fields: Vec<Vec<u8>>,
+    pub(super) body: Vec<u8>,
 }
 
 /// Says which request it is, to whoever reads it.
@@ -67,7 +67,7 @@ const FIELDS: [&str; 16] = [
 ];
 
 /// What makes a request odd or hostile: fields that frame, route or are read differently.
-const HOSTILE_FIELDS: [&str; 41] = [
+pub(super) const HOSTILE_FIELDS: [&str; 41] = [
     "Content-Length: 0",
     "Content-Length: 5",
     "Content-Length: 05",
@@ -137,7 +137,7 @@ const HOSTILE_LINES: [&str; 22] = [
 ];
 
 /// Bodies in chunks that are not what they seem.
-const HOSTILE_CHUNKS: [&str; 22] = [
+pub(super) const HOSTILE_CHUNKS: [&str; 22] = [
     "5\r\nhello\r\n0\r\n\r\n",
     "5 \r\nhello\r\n0\r\n\r\n",
     " 5\r\nhello\r\n0\r\n\r\n",
@@ -187,7 +187,7 @@ pub(super) fn stream(random: &mut Random, number: usize, seeds: &[Vec<u8>]) -> S
 }
 
 impl Parts {
-    fn bytes(self) -> Vec<u8> {
+    pub(super) fn bytes(self) -> Vec<u8> {
         let mut bytes = self.line;
         bytes.extend(b"\r\n");
         for field in self.fields {
@@ -201,7 +201,7 @@ impl Parts {
 }
 
 /// One byte for each character.
-fn latin(text: &str) -> Vec<u8> {
+pub(super) fn latin(text: &str) -> Vec<u8> {
     text.chars().map(|it| it as u8).collect()
 }
 
@@ -243,7 +243,7 @@ fn request(random: &mut Random, number: String) -> (Parts, Correct) {
 }
 
 /// Bytes that would be something else, were they read as such.
-fn body(random: &mut Random) -> Vec<u8> {
+pub(super) fn body(random: &mut Random) -> Vec<u8> {
     match random.below(6) {
         0 => Vec::new(),
         1 => b"0\r\n\r\n".to_vec(),
@@ -253,7 +253,7 @@ fn body(random: &mut Random) -> Vec<u8> {
     }
 }
 
-fn chunks(random: &mut Random, body: &[u8]) -> Vec<u8> {
+pub(super) fn chunks(random: &mut Random, body: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut rest = body;
     while !rest.is_empty() {
@@ -300,7 +300,7 @@ fn spoil(random: &mut Random, parts: &mut Parts) {
 }
 
 /// Makes bytes wrong, wherever they are.
-fn spoil_bytes(random: &mut Random, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
+pub(super) fn spoil_bytes(random: &mut Random, bytes: &mut Vec<u8>, seeds: &[Vec<u8>]) {
     let at = random.below(bytes.len() + 1);
     match random.below(6) {
         0 if at < bytes.len() => bytes[at] = random.number() as u8,

@@ -48,9 +48,28 @@ impl fmt::Debug for Read {
     }
 }
 
-/// Fields that servers act on and need not tell.
-const UNTOLD: &[&[u8]] =
-    &[b"connection", b"upgrade", b"expect", b"content-length", b"transfer-encoding", b"keep-alive"];
+/// Fields that others act on and need not tell.
+const UNTOLD: &[&[u8]] = &[
+    b"connection",
+    b"upgrade",
+    b"expect",
+    b"content-length",
+    b"transfer-encoding",
+    b"keep-alive",
+    b"trailer",
+];
+
+/// Names and values as they are compared.
+pub(super) fn told_fields(
+    fields: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
+) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let told = fields.filter(|(name, _)| !UNTOLD.contains(&&name[..]));
+    // nginx leaves tabs around a value.
+    let trimmed = told.map(|(name, value)| (name, value.trim_ascii().to_vec()));
+    let mut fields: Vec<_> = trimmed.collect();
+    fields.sort_by(|one, other| one.0.cmp(&other.0));
+    fields
+}
 
 impl Read {
     pub(super) fn new(
@@ -59,12 +78,8 @@ impl Read {
         body: &[u8],
         fields: impl Iterator<Item = (Vec<u8>, Vec<u8>)>,
     ) -> Self {
-        let told = fields.filter(|(name, _)| !UNTOLD.contains(&&name[..]));
-        // nginx leaves tabs around a value.
-        let trimmed = told.map(|(name, value)| (name, value.trim_ascii().to_vec()));
-        let mut fields: Vec<_> = trimmed.collect();
-        fields.sort_by(|one, other| one.0.cmp(&other.0));
-        Self { method: method.to_vec(), target: target.to_vec(), body: body.to_vec(), fields }
+        let (method, target, body) = (method.to_vec(), target.to_vec(), body.to_vec());
+        Self { method, target, body, fields: told_fields(fields) }
     }
 
     /// What was heard by the letter; `None` of what was not heard to its end.
@@ -105,7 +120,7 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
-fn unhex(text: &str) -> Option<Vec<u8>> {
+pub(super) fn unhex(text: &str) -> Option<Vec<u8>> {
     let digits = |at: usize| u8::from_str_radix(text.get(at..at + 2)?, 16).ok();
     (0..text.len()).step_by(2).map(digits).collect()
 }

@@ -1,0 +1,81 @@
+// Says what Go's net/http makes of answers: listens on a Unix socket (the one argument) for lines `SOCKET METHOD METHOD …`,
+// asks there on one connection, and answers each line with one of what it has read (see
+// crates/proxy/tests/it/differential/answers.rs).
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/hex"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"os"
+	"strconv"
+	"strings"
+)
+
+func main() {
+	listener, err := net.Listen("unix", os.Args[1])
+	if err != nil {
+		log.Fatal(err)
+	}
+	stream, err := listener.Accept()
+	if err != nil {
+		log.Fatal(err)
+	}
+	lines := bufio.NewScanner(stream)
+	for lines.Scan() {
+		words := strings.Fields(lines.Text())
+		if _, err := fmt.Fprintln(stream, askAll(words[0], words[1:])); err != nil {
+			log.Fatal(err)
+		}
+	}
+}
+
+func askAll(place string, methods []string) string {
+	transport := &http.Transport{
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", place)
+		},
+		DisableCompression: true,
+		MaxConnsPerHost:    1,
+	}
+	defer transport.CloseIdleConnections()
+	var read []string
+	for _, method := range methods {
+		answer := ask(transport, method)
+		read = append(read, answer)
+		if answer == "-" {
+			break
+		}
+	}
+	return strings.Join(read, " ")
+}
+
+func ask(transport *http.Transport, method string) string {
+	request, err := http.NewRequest(method, "http://shop/", nil)
+	if err != nil {
+		log.Fatal(err)
+	}
+	answer, err := transport.RoundTrip(request)
+	if err != nil {
+		return "-"
+	}
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return "-"
+	}
+	parts := []string{strconv.Itoa(answer.StatusCode), hex.EncodeToString(body)}
+	for name, values := range answer.Header {
+		for _, value := range values {
+			parts = append(parts, word(strings.ToLower(name))+":"+word(value))
+		}
+	}
+	return strings.Join(parts, ".")
+}
+
+func word(text string) string { return hex.EncodeToString([]byte(text)) }
