@@ -418,7 +418,7 @@ async fn who_leaves_while_the_other_side_takes_nothing_is_seen_to_be_gone() {
         let moving = tokio::spawn(async move { while server.accept().await.is_some() {} });
         fill(&mut tunnel).await;
         tunnel.send.send_reset(Reason::CANCEL);
-        moving
+        moving.abort_handle()
     };
     let stream = TcpStream::connect(proxy.address()).await.unwrap();
     let (asked, moving) = tokio::join!(client_async("ws://shop/ws?x", stream), resetting);
@@ -453,7 +453,7 @@ async fn what_passes_between_a_client_and_a_gateway_is_counted_once() {
             send.send_data(heard.unwrap(), false).unwrap();
         }
         send.send_data(Bytes::new(), true).unwrap();
-        moving
+        moving.abort_handle()
     };
     let asking = async {
         let mut client = proxy.client().await;
