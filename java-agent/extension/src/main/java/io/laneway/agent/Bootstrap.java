@@ -15,7 +15,7 @@ import net.bytebuddy.dynamic.loading.ClassInjector;
 
 /** Puts the bridge where both the agent and every application see it, before anyone asks for it. */
 public final class Bootstrap {
-    private static final String[] BRIDGE = {"Bridge", "Router", "Instance", "Refusal", "Awaited", "Awaited$Answer", "Threads", "ThreadWatcher"};
+    private static final String[] BRIDGE = {"Bridge", "Router", "Instance", "Allowed", "Refusal", "Awaited", "Awaited$Answer", "Threads", "ThreadWatcher"};
     private static final Logger LOGGER = Logger.getLogger("io.laneway.agent");
     private static Boolean isThere;
 

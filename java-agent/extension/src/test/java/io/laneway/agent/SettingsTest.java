@@ -69,8 +69,8 @@ class SettingsTest {
             List<Instance> registered = Arrays.asList(
                     new Instance("10.0.0.1", 80, Collections.<String, String>emptyMap(), "base"),
                     new Instance("10.0.0.2", 80, Collections.singletonMap("laneway.io/tag", "gray"), "gray"));
-            assertEquals(registered.subList(0, 1),
-                    Bridge.router().allowed("sc-b", registered, Collections.<String, String>emptyMap(), new AtomicReference<>()));
+            assertEquals(registered.subList(0, 1), Bridge.router()
+                    .allowed("sc-b", registered, Collections.<String, String>emptyMap(), new AtomicReference<>()).instances);
             assertEquals(Collections.singletonMap("laneway.io/tag", "gray"),
                     Bridge.router().registration(Collections.<String, String>emptyMap()));
         } finally {

@@ -1,24 +1,14 @@
 package io.laneway.agent.routing;
 
-import io.laneway.agent.bridge.Awaited;
 import io.laneway.agent.bridge.Bridge;
-import io.laneway.agent.bridge.Instance;
-import io.laneway.agent.bridge.Refusal;
-import io.laneway.agent.bridge.Router;
 import io.laneway.agent.discovery.Told;
 import io.laneway.agent.discovery.View;
 import io.laneway.agent.spring.LoadBalancing;
-import io.laneway.agent.statistics.Counters;
 import io.opentelemetry.api.baggage.Baggage;
 import io.opentelemetry.context.Scope;
 import java.util.ArrayList;
-import java.util.Collections;
 import java.util.List;
-import java.util.Map;
-import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.TimeUnit;
-import java.util.concurrent.atomic.AtomicReference;
-import java.util.function.Predicate;
 import org.openjdk.jmh.annotations.Benchmark;
 import org.openjdk.jmh.annotations.BenchmarkMode;
 import org.openjdk.jmh.annotations.Fork;
@@ -63,6 +53,7 @@ public class CallCost {
 
     private ServiceInstanceListSupplier supplier;
     private Scope request;
+    private int turn;
 
     /** A picture, the application's own list, and a request on this thread. */
     @Setup
@@ -75,8 +66,7 @@ public class CallCost {
             told[number] = host + ":8080" + (number % GRAY_EVERY == 0 ? "=gray" : "");
         }
         View view = new Told().lenient().service("sc-b", told).view();
-        LaneRouter router = new LaneRouter(null, new Registration("", ""), new Counters(), text -> {});
-        Bridge.install(new Following(router, view));
+        Bridge.install(new Following(view));
         supplier = new ServiceInstanceListSupplier() {
             @Override
             public String getServiceId() {
@@ -103,69 +93,18 @@ public class CallCost {
     @Benchmark
     public Response<ServiceInstance> underTheAgent() {
         List<ServiceInstance> allowed = LoadBalancing.allowed(supplier, LoadBalancing.asked(), supplier.get()).blockFirst();
-        return LoadBalancing.checked(Mono.just(first(allowed))).block();
+        return LoadBalancing.checked(Mono.just(next(allowed))).block();
     }
 
     /** The same without it. */
     @Benchmark
     public Response<ServiceInstance> bare() {
-        return Mono.just(first(supplier.get().blockFirst())).block();
+        return Mono.just(next(supplier.get().blockFirst())).block();
     }
 
-    private static Response<ServiceInstance> first(List<ServiceInstance> all) {
-        return new DefaultResponse(all.get(0));
-    }
-
-    /** As one that follows a control plane, whose picture this is. */
-    private static final class Following implements Router {
-        private final LaneRouter router;
-        private final View view;
-
-        Following(LaneRouter router, View view) {
-            this.router = router;
-            this.view = view;
-        }
-
-        @Override
-        public CompletableFuture<Void> ready(String service) {
-            return null;
-        }
-
-        @Override
-        public List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried,
-                AtomicReference<Object> memo) {
-            return router.allowed(view, service, registered, carried, memo);
-        }
-
-        @Override
-        public List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable,
-                Map<String, String> carried, AtomicReference<Object> memo) {
-            return Collections.emptyList();
-        }
-
-        @Override
-        public Map<String, String> registration(Map<String, String> metadata) {
-            return metadata;
-        }
-
-        @Override
-        public Awaited calling(String host, int port) {
-            return null;
-        }
-
-        @Override
-        public Awaited serving() {
-            return null;
-        }
-
-        @Override
-        public Refusal refusal() {
-            return null;
-        }
-
-        @Override
-        public void failed(String adapter, Throwable error) {
-            throw new IllegalStateException(error);
-        }
+    /** As a load balancer that takes turns. */
+    private Response<ServiceInstance> next(List<ServiceInstance> all) {
+        turn = (turn + 1) % all.size();
+        return new DefaultResponse(all.get(turn));
     }
 }

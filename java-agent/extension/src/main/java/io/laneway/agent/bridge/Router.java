@@ -23,9 +23,9 @@ public interface Router {
      * @param registered those that the application knows
      * @param carried the lane members of the request's baggage: group to value
      * @param memo where the agent keeps what it has found out of this very list; empty at first
-     * @return some of those, and some that only the control plane knows; empty where nobody may
+     * @return some of those, and some that only the control plane knows
      */
-    List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried, AtomicReference<Object> memo);
+    Allowed allowed(String service, List<Instance> registered, Map<String, String> carried, AtomicReference<Object> memo);
 
     /**
      * Instances that may serve a call which can go nowhere but where the application has a connection to.

@@ -11,12 +11,15 @@ public final class Choice {
     public final Outcome outcome;
     /** Who; empty where it is refused. */
     public final List<Endpoint> endpoints;
+    /** Whose instances they are, all of this tag; empty for the base. */
+    public final String tag;
     /** Why it is refused; otherwise empty. */
     public final String refusal;
 
-    Choice(Outcome outcome, List<Endpoint> endpoints, String refusal) {
+    Choice(Outcome outcome, List<Endpoint> endpoints, String tag, String refusal) {
         this.outcome = outcome;
         this.endpoints = endpoints;
+        this.tag = tag;
         this.refusal = refusal;
     }
 }

@@ -150,10 +150,13 @@ public final class Policy {
             return kept != null ? Collections.singletonList(kept) : service.candidates(turn.tag, isEjected);
         };
         Choice found = first(turns, strictly);
-        if (found == null) {
-            // Ejection alone never fails a request: what else is allowed is tried all the same.
-            found = first(turns, turn -> service.candidates(turn.tag, endpoint -> false));
-        }
+        // Ejection alone never fails a request: what else is allowed is tried all the same.
+        return found != null ? found : choose(context, service);
+    }
+
+    /** Who may serve a request at a service of which nobody is ejected, where the application has picked nobody. */
+    public Choice choose(LaneContext context, Service service) {
+        Choice found = first(turns(context, service.application), turn -> service.candidates(turn.tag));
         return found != null ? found : refused(context, service);
     }
 
@@ -161,7 +164,7 @@ public final class Policy {
         for (Turn turn : turns) {
             List<Endpoint> endpoints = candidates.apply(turn);
             if (!endpoints.isEmpty()) {
-                return new Choice(turn.outcome, endpoints, "");
+                return new Choice(turn.outcome, endpoints, turn.tag, "");
             }
         }
         return null;
@@ -211,7 +214,7 @@ public final class Policy {
                 break;
             }
         }
-        return new Choice(Choice.Outcome.REFUSED, Collections.<Endpoint>emptyList(), why);
+        return new Choice(Choice.Outcome.REFUSED, Collections.<Endpoint>emptyList(), "", why);
     }
 
     private static final class Turn {

@@ -1,12 +1,11 @@
 package io.laneway.agent.routing;
 
+import io.laneway.agent.bridge.Allowed;
 import io.laneway.agent.bridge.Awaited;
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.bridge.Refusal;
 import io.laneway.agent.bridge.Router;
-import io.laneway.agent.decision.Addresses;
 import io.laneway.agent.decision.Choice;
-import io.laneway.agent.decision.Endpoint;
 import io.laneway.agent.decision.Hop;
 import io.laneway.agent.decision.LaneContext;
 import io.laneway.agent.decision.Service;
@@ -17,9 +16,7 @@ import io.laneway.agent.entrance.Entrance;
 import io.laneway.agent.statistics.Counters;
 import io.laneway.agent.statistics.Labels;
 import io.opentelemetry.context.Context;
-import java.util.ArrayList;
 import java.util.Collections;
-import java.util.HashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
@@ -74,57 +71,29 @@ public final class LaneRouter implements Router {
     }
 
     @Override
-    public List<Instance> allowed(String name, List<Instance> registered, Map<String, String> carried, AtomicReference<Object> memo) {
+    public Allowed allowed(String name, List<Instance> registered, Map<String, String> carried, AtomicReference<Object> memo) {
         return follower == null
-                ? OwnTags.allowed(registered, carried)
+                ? Known.of(registered, memo).byOwnTags(carried)
                 : allowed(follower.view(), name, registered, carried, memo);
     }
 
-    List<Instance> allowed(View view, String name, List<Instance> registered, Map<String, String> carried,
-            AtomicReference<Object> memo) {
-        String lower = name.toLowerCase(Locale.ROOT);
-        Service service = view.service(lower);
+    Allowed allowed(View view, String name, List<Instance> registered, Map<String, String> carried, AtomicReference<Object> memo) {
+        Known known = Known.of(registered, memo);
+        Service service = view.service(name.toLowerCase(Locale.ROOT));
         if (service == null) {
-            return unknown(view, name, registered, carried);
+            return unknown(view, name, known, carried);
         }
-        Choice choice = choose(view, service, endpoint -> false, carried);
-        Map<String, Instance> known = known(registered, memo);
-        List<Instance> allowed = new ArrayList<>(choice.endpoints.size());
-        for (Endpoint endpoint : choice.endpoints) {
-            allowed.add(asKnown(endpoint, known));
-        }
-        return allowed;
-    }
-
-    /** By address, in its one spelling. */
-    private static final class Known {
-        final List<Instance> registered;
-        final Map<String, Instance> byAddress = new HashMap<>();
-
-        Known(List<Instance> registered) {
-            this.registered = registered;
-            for (Instance instance : registered) {
-                byAddress.put(Addresses.canonical(instance.host, instance.port), instance);
-            }
-        }
-    }
-
-    /** Found out anew where the list is another one than that of {@code memo}. It is never changed. */
-    private static Map<String, Instance> known(List<Instance> registered, AtomicReference<Object> memo) {
-        Object last = memo.get();
-        if (last instanceof Known && ((Known) last).registered == registered) {
-            return ((Known) last).byAddress;
-        }
-        Known fresh = new Known(registered);
-        memo.set(fresh);
-        return fresh.byAddress;
+        LaneContext context = view.policy.read(carried);
+        Choice choice = view.policy.choose(context, service);
+        told(view, context, service, choice);
+        return known.those(service, choice);
     }
 
     @Override
     public List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable,
             Map<String, String> carried, AtomicReference<Object> memo) {
         return follower == null
-                ? OwnTags.allowed(registered, carried)
+                ? Known.of(registered, memo).byOwnTags(carried).instances
                 : among(follower.view(), services, registered, isAvailable, carried, memo);
     }
 
@@ -137,54 +106,40 @@ public final class LaneRouter implements Router {
             }
             Reachable reachable = Reachable.of(service, registered, memo);
             // Whom there is no connection to at all does not exist here; whose connection is broken counts as ejected.
-            Choice choice = choose(view, reachable.connected(), endpoint -> !reachable.isAny(endpoint, isAvailable), carried);
+            LaneContext context = view.policy.read(carried);
+            Choice choice = view.policy.choose(
+                    context, reachable.connected(), null, endpoint -> !reachable.isAny(endpoint, isAvailable));
+            told(view, context, service, choice);
             return reachable.of(choice.endpoints, isAvailable);
         }
         for (String name : names) {
             if (!view.sources(name.toLowerCase(Locale.ROOT)).isEmpty()) {
-                return unknown(view, name, registered, carried);
+                return unknown(view, name, Known.of(registered, memo), carried).instances;
             }
         }
-        return unknown(view, names[0], registered, carried);
+        return unknown(view, names[0], Known.of(registered, memo), carried).instances;
     }
 
-    private Choice choose(View view, Service service, Predicate<Endpoint> isOut, Map<String, String> carried) {
-        LaneContext context = view.policy.read(carried);
-        Choice choice = view.policy.choose(context, service, null, isOut);
+    /** Where nobody may be called that is counted, and said once. */
+    private void told(View view, LaneContext context, Service service, Choice choice) {
         if (choice.outcome == Choice.Outcome.REFUSED) {
             Hop hop = view.policy.hop(context, service.application, null);
             counters.request(new Labels(Labels.OUTBOUND, service.application, service.name, hop.group, hop.lane, Labels.DENIED, UNAVAILABLE), 0);
             sayOnce(choice.refusal);
         }
-        return choice;
     }
 
     /** A name that means no service, several, or that is not known yet. */
-    private List<Instance> unknown(View view, String name, List<Instance> registered, Map<String, String> carried) {
+    private Allowed unknown(View view, String name, Known known, Map<String, String> carried) {
         String lower = name.toLowerCase(Locale.ROOT);
         List<String> sources = view.sources(lower);
         if (!sources.isEmpty()) {
             sayOnce("service " + name + " is known to several sources (" + String.join(", ", sources) + "): nobody is called");
-            return Collections.emptyList();
+            return known.nobody();
         }
         // A service that no control plane knows is in no group: whoever calls it is base. Of one that is not known
         // yet, its own tags say more than nothing.
-        return OwnTags.allowed(registered, view.knows(lower) ? Collections.<String, String>emptyMap() : carried);
-    }
-
-    /** As the application knows an instance, or else as the control plane does. */
-    private static Instance asKnown(Endpoint endpoint, Map<String, Instance> known) {
-        Instance instance = known.get(endpoint.address);
-        for (String other : endpoint.otherAddresses) {
-            instance = instance == null ? known.get(other) : instance;
-        }
-        if (instance != null) {
-            return instance;
-        }
-        int colon = endpoint.address.lastIndexOf(':');
-        String host = endpoint.address.substring(0, colon);
-        int port = Integer.parseInt(endpoint.address.substring(colon + 1));
-        return new Instance(host, port, OwnTags.metadata(endpoint.tag), null);
+        return known.byOwnTags(view.knows(lower) ? Collections.<String, String>emptyMap() : carried);
     }
 
     @Override

@@ -1,9 +1,11 @@
 package io.laneway.agent.routing;
 
+import io.laneway.agent.bridge.Allowed;
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.decision.Names;
 import java.util.ArrayList;
 import java.util.Collections;
+import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
 import java.util.TreeMap;
@@ -17,27 +19,30 @@ final class OwnTags {
     static final String ALICLOUD_TAG = "alicloud.service.tag";
     private static final String[] KEYS = {TAG, ALICLOUD_TAG};
 
-    private OwnTags() {}
+    private final Map<String, Allowed> byTag = new HashMap<>();
 
-    static List<Instance> allowed(List<Instance> registered, Map<String, String> carried) {
-        for (String tag : new TreeMap<>(carried).values()) {
-            List<Instance> tagged = Names.isTag(tag) ? with(tag, registered) : Collections.<Instance>emptyList();
-            if (!tagged.isEmpty()) {
+    /** Of a list as its registry tells it now. */
+    OwnTags(List<Instance> registered) {
+        Map<String, List<Instance>> tagged = new HashMap<>();
+        tagged.put("", new ArrayList<>());
+        for (Instance instance : registered) {
+            tagged.computeIfAbsent(tag(instance), tag -> new ArrayList<>()).add(instance);
+        }
+        tagged.forEach((tag, all) -> {
+            // Without any tag the list is the application's own.
+            boolean isWhole = all.size() == registered.size();
+            byTag.put(tag, new Allowed(isWhole ? registered : Collections.unmodifiableList(all)));
+        });
+    }
+
+    Allowed allowed(Map<String, String> carried) {
+        for (String tag : carried.isEmpty() ? carried.values() : new TreeMap<>(carried).values()) {
+            Allowed tagged = Names.isTag(tag) ? byTag.get(tag) : null;
+            if (tagged != null) {
                 return tagged;
             }
         }
-        List<Instance> base = with("", registered);
-        return base.size() == registered.size() ? registered : base;
-    }
-
-    private static List<Instance> with(String tag, List<Instance> registered) {
-        List<Instance> found = new ArrayList<>();
-        for (Instance instance : registered) {
-            if (tag(instance).equals(tag)) {
-                found.add(instance);
-            }
-        }
-        return found;
+        return byTag.get("");
     }
 
     /** Empty for the base. One that is no valid tag is nobody's, never the base. */

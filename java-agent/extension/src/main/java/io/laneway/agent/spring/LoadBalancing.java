@@ -1,5 +1,6 @@
 package io.laneway.agent.spring;
 
+import io.laneway.agent.bridge.Allowed;
 import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.bridge.Router;
@@ -8,10 +9,12 @@ import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
 import java.util.HashMap;
+import java.util.IdentityHashMap;
 import java.util.List;
 import java.util.Locale;
 import java.util.Map;
 import java.util.Objects;
+import java.util.Set;
 import java.util.concurrent.CompletableFuture;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ThreadLocalRandom;
@@ -112,11 +115,17 @@ public final class LoadBalancing {
             }
             String service = chosen.getServiceId();
             List<ServiceInstance> all = ALL.getOrDefault(lower(service), Collections.emptyList());
+            Shown shown = shown(router, service, offered(service, all), carried);
+            // What was chosen is as a rule what was shown: whoever looks for it elsewhere looks at the whole list.
+            if (shown.has(chosen)) {
+                return response;
+            }
             if (!all.contains(chosen)) {
                 all = new ArrayList<>(all);
                 all.add(chosen);
+                shown = shown(router, service, new Offered(all), carried);
             }
-            List<ServiceInstance> allowed = allowed(router, service, all, carried);
+            List<ServiceInstance> allowed = shown.instances;
             if (isAmong(allowed, chosen)) {
                 return response;
             }
@@ -142,19 +151,45 @@ public final class LoadBalancing {
     private static List<ServiceInstance> allowed(
             Router router, String service, List<ServiceInstance> list, Map<String, String> carried) {
         try {
-            Offered offered = offered(service, list);
-            List<Instance> allowed = router.allowed(service, offered.registered, carried, offered.memo);
-            if (allowed == offered.registered) {
-                return list;
-            }
-            List<ServiceInstance> result = new ArrayList<>(allowed.size());
-            for (Instance one : allowed) {
-                result.add(one.known != null ? (ServiceInstance) one.known : added(service, one, list));
-            }
-            return result;
+            Shown shown = shown(router, service, offered(service, list), carried);
+            // The application may do with its list what it likes.
+            return shown.isWhole ? list : new ArrayList<>(shown.instances);
         } catch (Throwable error) {
             router.failed(ADAPTER, error);
             return list;
+        }
+    }
+
+    private static Shown shown(Router router, String service, Offered offered, Map<String, String> carried) {
+        Allowed allowed = router.allowed(service, offered.registered, carried, offered.memo);
+        Object made = allowed.made;
+        if (made instanceof Shown) {
+            return (Shown) made;
+        }
+        Shown fresh = new Shown(service, offered, allowed);
+        allowed.made = fresh;
+        return fresh;
+    }
+
+    /** What is allowed, as the application knows it. Never changed: calls at once are shown the same. */
+    private static final class Shown {
+        final List<ServiceInstance> instances;
+        /** All that was offered, in its order. */
+        final boolean isWhole;
+        private final Set<ServiceInstance> same = Collections.newSetFromMap(new IdentityHashMap<>());
+
+        Shown(String service, Offered offered, Allowed allowed) {
+            isWhole = allowed.instances == offered.registered;
+            instances = new ArrayList<>(allowed.instances.size());
+            for (Instance one : allowed.instances) {
+                instances.add(one.known != null ? (ServiceInstance) one.known : added(service, one, offered.registered));
+            }
+            same.addAll(instances);
+        }
+
+        /** Whether it is one of these very objects. */
+        boolean has(ServiceInstance chosen) {
+            return same.contains(chosen);
         }
     }
 
@@ -202,14 +237,14 @@ public final class LoadBalancing {
      * One that the application's registry does not know yet. It is spoken to as its peers are; load balancers of a
      * registry's own (Nacos's) want its class, and weights and clusters in its metadata.
      */
-    private static ServiceInstance added(String service, Instance one, List<ServiceInstance> peers) {
+    private static ServiceInstance added(String service, Instance one, List<Instance> peers) {
         String id = service + ":" + one.host + ":" + one.port;
         Map<String, String> metadata = new HashMap<>();
         if (peers.isEmpty()) {
             metadata.putAll(one.metadata);
             return new DefaultServiceInstance(id, service, one.host, one.port, false, metadata);
         }
-        ServiceInstance peer = peers.get(0);
+        ServiceInstance peer = (ServiceInstance) peers.get(0).known;
         if (peer.getMetadata() != null) {
             metadata.putAll(peer.getMetadata());
         }

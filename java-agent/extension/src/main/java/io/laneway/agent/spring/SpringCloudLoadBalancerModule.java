@@ -10,7 +10,7 @@ public class SpringCloudLoadBalancerModule extends AdapterModule {
     /** Called by the agent, once. */
     public SpringCloudLoadBalancerModule() {
         super("laneway-spring-cloud-loadbalancer", SupplierInstrumentation.SUPPLIER, "io.laneway.agent.spring.LoadBalancing",
-                "io.laneway.agent.spring.LoadBalancing$Offered");
+                "io.laneway.agent.spring.LoadBalancing$Offered", "io.laneway.agent.spring.LoadBalancing$Shown");
     }
 
     @Override

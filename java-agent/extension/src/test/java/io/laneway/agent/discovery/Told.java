@@ -38,7 +38,12 @@ public final class Told {
             endpoints[at].address = parts[0];
             endpoints[at].tag = parts.length > 1 ? parts[1] : "";
         }
-        names.put(name, new Service(name, "app-b", Arrays.asList(endpoints)));
+        return service(new Service(name, "app-b", Arrays.asList(endpoints)));
+    }
+
+    /** One as it is: it may be the same in several pictures. */
+    public Told service(Service service) {
+        names.put(service.name, service);
         return this;
     }
 

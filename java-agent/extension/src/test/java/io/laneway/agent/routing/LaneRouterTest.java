@@ -30,7 +30,7 @@ class LaneRouterTest {
 
     private void check(Told told, Map<String, String> carried, String... expected) {
         List<String> allowed = new ArrayList<>();
-        for (Instance instance : router.allowed(told.view(), "SC-b", registered, carried, new AtomicReference<>())) {
+        for (Instance instance : router.allowed(told.view(), "SC-b", registered, carried, new AtomicReference<>()).instances) {
             allowed.add(instance.known == null ? "added " + instance.host : instance.known.toString());
         }
         assertEquals(Arrays.asList(expected), allowed, carried::toString);

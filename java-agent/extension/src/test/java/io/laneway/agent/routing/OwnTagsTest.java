@@ -23,7 +23,7 @@ class OwnTagsTest {
 
     private static void check(List<Instance> registered, Map<String, String> carried, Integer... ports) {
         List<Integer> found = new ArrayList<>();
-        OwnTags.allowed(registered, carried).forEach(one -> found.add(one.port));
+        new OwnTags(registered).allowed(carried).instances.forEach(one -> found.add(one.port));
         assertEquals(Arrays.asList(ports), found, carried::toString);
     }
 
@@ -51,6 +51,6 @@ class OwnTagsTest {
     @Test
     void without_any_tag_the_list_is_the_application_s_own() {
         List<Instance> all = Arrays.asList(instance(1), instance(2));
-        assertSame(all, OwnTags.allowed(all, in("gray")));
+        assertSame(all, new OwnTags(all).allowed(in("gray")).instances);
     }
 }

@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
+import io.laneway.agent.bridge.Allowed;
 import io.laneway.agent.bridge.Awaited;
 import io.laneway.agent.bridge.Bridge;
 import io.laneway.agent.bridge.Instance;
@@ -160,10 +161,10 @@ class LoadBalancingTest {
             }
 
             @Override
-            public List<Instance> allowed(String service, List<Instance> registered, Map<String, String> carried,
+            public Allowed allowed(String service, List<Instance> registered, Map<String, String> carried,
                     AtomicReference<Object> memo) {
-                return Collections.singletonList(
-                        new Instance("10.0.0.2", 8080, Collections.<String, String>emptyMap(), null));
+                return new Allowed(Collections.singletonList(
+                        new Instance("10.0.0.2", 8080, Collections.<String, String>emptyMap(), null)));
             }
 
             @Override
