@@ -20,6 +20,7 @@ const CASES: &str = "10000";
 const AGENT: &str = "java-agent";
 pub(crate) const SAMPLE: &str = "java-agent/sample";
 pub(crate) const SAMPLES: &str = "samples/spring-cloud";
+pub(crate) const MESSAGES: &str = "java-agent/messages";
 
 /// The world of tests that run the built agent.
 const WORLD: &str = "java";

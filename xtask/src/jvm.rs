@@ -19,6 +19,8 @@ enum Application {
     /// `samples/spring-cloud` with this Spring Cloud Alibaba, this Dubbo, and this Dubbo of the caller without Spring; their registry is
     /// a Nacos server.
     Registered { alibaba: &'static str, dubbo: &'static str, dubbo_of_caller: &'static str },
+    /// `java-agent/messages`, beside a Kafka and a RocketMQ.
+    Messages,
 }
 
 /// One row of the table.
@@ -33,6 +35,10 @@ struct Row {
 
 const fn alone(boot: &'static str, cloud: &'static str, jdk: u32) -> Row {
     Row { boot, cloud, jdk, application: Application::Alone }
+}
+
+const fn messages(boot: &'static str, cloud: &'static str, jdk: u32) -> Row {
+    Row { boot, cloud, jdk, application: Application::Messages }
 }
 
 const fn registered(
@@ -62,6 +68,8 @@ const ROWS: &[Row] = &[
     registered(("3.2.12", "2023.0.4", "2023.0.1.3"), ("3.3.6", "2.7.23"), 17),
     registered(("3.5.7", "2025.0.0", "2025.0.0.0"), ("3.3.6", "2.7.23"), 21),
     registered(("4.1.2", "2025.1.4", "2025.1.0.0"), ("3.3.6", "2.7.23"), 25),
+    messages("2.7.18", "2021.0.9", 17),
+    messages("3.2.12", "2023.0.4", 17),
 ];
 
 /// JDKs as PyPI has them, for releases that a machine lacks. Of 8 it has none, nor has Debian: classes are held to it by a
@@ -114,6 +122,7 @@ impl fmt::Display for Row {
             Application::Registered { alibaba, dubbo, dubbo_of_caller } => {
                 write!(to, ", Alibaba {alibaba}, Dubbo {dubbo} and {dubbo_of_caller}")?;
             }
+            Application::Messages => write!(to, ", Kafka and RocketMQ")?,
         }
         write!(to, ", JDK {}", self.jdk)
     }
@@ -179,6 +188,7 @@ impl Row {
         let kind = match self.application {
             Application::Alone => "alone",
             Application::Registered { .. } => "registered",
+            Application::Messages => "messages",
         };
         let place = root.join(format!("target/jvm/{kind}-{}", self.boot));
         run::clear(&place)?;
@@ -208,6 +218,10 @@ impl Row {
                 }
                 java::SAMPLES
             }
+            Application::Messages => {
+                maven.push(format!("-Dmessages.directory={}", place.display()));
+                java::MESSAGES
+            }
         };
         let maven: Vec<&str> = maven.iter().map(String::as_str).collect();
         run::command(&mut java::maven(root, project, &maven))?;
@@ -236,15 +250,26 @@ impl Row {
                 command.args(["java", "--", "--test-threads=1"]);
             }
             Application::Registered { .. } => {
-                if !worlds::is_root() {
-                    bail!("it needs a user who may make network namespaces");
-                }
+                require_root()?;
                 command.env("LANEWAY_NACOS", worlds::nacos_server(root)?);
                 command.env("LANEWAY_REAL", "netns,nacos,java").args(["nacos", "spring_cloud"]);
+            }
+            Application::Messages => {
+                require_root()?;
+                command.env("LANEWAY_BROKERS", worlds::brokers(root)?);
+                command.env("LANEWAY_REAL", "netns,java,brokers");
+                command.args(["java", "messages", "--", "--ignored"]);
             }
         }
         Ok(command)
     }
+}
+
+fn require_root() -> Result<()> {
+    if !worlds::is_root() {
+        bail!("it needs a user who may make network namespaces");
+    }
+    Ok(())
 }
 
 /// A JDK of this release: that of `JAVA_HOME`, one that is installed, or one from PyPI under `target/worlds/`.
@@ -308,7 +333,8 @@ mod tests {
         };
         assert_eq!(chosen(&[]), ROWS.len());
         assert_eq!(chosen(&["boot 2.7", "jdk 11"]), 1);
-        assert_eq!(chosen(&["alibaba"]) + chosen(&["no registry"]), ROWS.len());
+        let kinds = ["alibaba", "no registry", "kafka"];
+        assert_eq!(kinds.map(|kind| chosen(&[kind])).iter().sum::<usize>(), ROWS.len());
         assert_eq!(chosen(&["boot 1"]), 0);
         let lacking: Vec<_> = ROWS.iter().filter(|row| !row.has_rest_client()).collect();
         assert!(!lacking.is_empty() && lacking.iter().all(|row| row.boot.starts_with("2.7")));

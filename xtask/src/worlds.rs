@@ -218,25 +218,38 @@ pub(crate) fn nacos_server(root: &Path) -> Result<PathBuf> {
     Ok(home.join("nacos"))
 }
 
+/// The folder of the jars of Kafka's and RocketMQ's servers, made where it is not there.
+pub(crate) fn brokers(root: &Path) -> Result<PathBuf> {
+    let home = root.join("target/worlds");
+    by_maven(root, &home, "brokers", &["pom.xml"])?;
+    Ok(home.join("brokers"))
+}
+
 /// A Nacos server with everything it needs: a class that starts it, and the jars beside.
 fn nacos(root: &Path, home: &Path) -> Result<()> {
+    by_maven(root, home, "nacos", &["pom.xml", "NacosServer.java"])
+}
+
+/// What Maven makes of these files of a folder of `xtask/worlds/`, in one of the same name.
+fn by_maven(root: &Path, home: &Path, name: &str, files: &[&str]) -> Result<()> {
     on_path("mvn").and_then(|()| on_path("javac"))?;
-    let source = root.join("xtask/worlds/nacos");
-    let (project, program) = (source.join("pom.xml"), source.join("NacosServer.java"));
-    let place = home.join("nacos");
-    if is_current(&place, &[&project, &program])? {
+    let source = root.join("xtask/worlds").join(name);
+    let files: Vec<PathBuf> = files.iter().map(|file| source.join(file)).collect();
+    let files: Vec<&PathBuf> = files.iter().collect();
+    let place = home.join(name);
+    if is_current(&place, &files)? {
         return Ok(());
     }
     run::clear(&place)?;
-    fs::create_dir_all(&place).context("create target/worlds/nacos")?;
-    for file in [&project, &program] {
+    fs::create_dir_all(&place).with_context(|| format!("create {}", place.display()))?;
+    for file in &files {
         let name = file.file_name().unwrap_or_default();
         fs::copy(file, place.join(name)).with_context(|| format!("copy {}", file.display()))?;
     }
     let mut build = Command::new("mvn");
     build.current_dir(&place).args(["--batch-mode", "--quiet", "package"]);
     run::command(&mut build)?;
-    mark_current(&place, &[&project, &program])
+    mark_current(&place, &files)
 }
 
 /// Where Go is when it is not on the path: where its own archive is unpacked to.

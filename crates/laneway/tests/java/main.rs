@@ -6,6 +6,8 @@
     reason = "tests are told what is there; settings are the binary's"
 )]
 
+mod messages;
+
 use std::{
     path::{Path, PathBuf},
     process::Command,
