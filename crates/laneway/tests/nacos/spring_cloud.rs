@@ -10,14 +10,14 @@ use testkit::{Process, needs, wait};
 use crate::world::{BETWEEN, SERVER, World};
 
 /// Longest that JVMs which start together may take on a busy machine: half a minute of processor time each.
-const READY_WITHIN: Duration = Duration::from_secs(300);
+const READY_WITHIN: Duration = Duration::from_secs(600);
 
 /// Longest that Nacos may believe in an instance that was killed: it misses heartbeats of 5 s for 15 s, or its connection
 /// for less.
 const KILLED_WITHIN: Duration = Duration::from_secs(90);
 
 /// The clients that an application can be asked for; none is RestTemplate.
-const PATHS: [&str; 5] = ["/a", "/a/feign", "/a/webclient", "/a/dubbo", "/a/triple"];
+const PATHS: [&str; 6] = ["/a", "/a/feign", "/a/webclient", "/a/reactive", "/a/dubbo", "/a/triple"];
 
 /// Laneway's gateway, and Spring Cloud's.
 const GATEWAYS: [&str; 2] = [crate::world::GATEWAY, "127.0.0.10:8080"];

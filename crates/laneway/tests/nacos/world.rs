@@ -15,6 +15,9 @@ pub(crate) const SOON: Duration = Duration::from_secs(30);
 /// Longest that the server may take to start: 25 s on idle cores.
 pub(crate) const SERVER_SOON: Duration = Duration::from_secs(180);
 
+/// Longest that an application waits for an answer of the server.
+const ANSWERED_MILLIS: u32 = 60_000;
+
 /// Where the server listens; gRPC is 1000 above.
 pub(crate) const SERVER: &str = "127.0.0.1:8848";
 
@@ -107,6 +110,11 @@ impl World {
         let mut command = self.host.command(java);
         command
             .args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"])
+            // An application ends where its registry does not answer within 3 s: longer than that on a machine on which all start.
+            .args(
+                ["timeout", "server.check.timeout", "health.timeout"]
+                    .map(|what| format!("-Dnacos.remote.client.grpc.{what}={ANSWERED_MILLIS}")),
+            )
             // Nacos's and Dubbo's clients keep files there.
             .arg(format!("-Duser.home={}", home.display()))
             .arg(agent)

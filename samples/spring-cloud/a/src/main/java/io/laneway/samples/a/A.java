@@ -1,6 +1,7 @@
 package io.laneway.samples.a;
 
 import io.laneway.samples.contract.ServiceB;
+import java.time.Duration;
 import java.util.Map;
 import java.util.function.Supplier;
 import org.apache.dubbo.config.annotation.DubboReference;
@@ -11,11 +12,16 @@ import org.springframework.web.bind.annotation.PathVariable;
 import org.springframework.web.bind.annotation.RestController;
 import org.springframework.web.client.RestTemplate;
 import org.springframework.web.reactive.function.client.WebClient;
+import reactor.core.publisher.Mono;
+import reactor.core.scheduler.Schedulers;
 
-/** {@code GET /a} calls B by RestTemplate; {@code /a/feign}, {@code webclient}, {@code dubbo} and {@code triple} by what they name. */
+/** {@code GET /a} calls B by RestTemplate; {@code /a/feign}, {@code webclient}, {@code reactive}, {@code dubbo} and {@code triple} by what they name. */
 @RestController
 public class A {
+    private static final Duration PAUSE = Duration.ofMillis(1);
+
     private final String me;
+    private final WebClient web;
     private final Map<String, Supplier<String>> next;
 
     @DubboReference(protocol = "dubbo", providedBy = "dubbo-b", check = false)
@@ -28,7 +34,7 @@ public class A {
     A(@Value("${alicloud.service.tag:}") String tag, @Value("${host}") String host, RestTemplate restTemplate,
             WebClient.Builder webClient, Feign feign) {
         me = "A" + tag + "[" + host + "][config=base]";
-        WebClient web = webClient.build();
+        web = webClient.build();
         next = Map.of(
                 "rest", () -> restTemplate.getForObject("http://sc-B/b", String.class),
                 "feign", feign::call,
@@ -45,6 +51,15 @@ public class A {
     @GetMapping("/a/{by}")
     String a(@PathVariable("by") String by) {
         return me + " -> " + next.get(by).get();
+    }
+
+    /** The same by WebClient, on threads of Reactor's: none waits. */
+    @GetMapping("/a/reactive")
+    Mono<String> reactive() {
+        return Mono.delay(PAUSE)
+                .then(Mono.defer(() -> web.get().uri("http://sc-B/b/reactive").retrieve().bodyToMono(String.class)))
+                .publishOn(Schedulers.parallel())
+                .map(heard -> me + " -> " + heard);
     }
 
     /** B by Feign. */
