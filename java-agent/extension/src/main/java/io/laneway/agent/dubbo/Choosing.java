@@ -143,11 +143,14 @@ public final class Choosing {
     private static List<Invoker<?>> allowed(Router router, Offered offered, List<Invoker<?>> routed) throws ExecutionException {
         waitFor(router, offered.parts);
         Map<String, String> carried = carried();
-        List<Invoker<?>> found = new ArrayList<>();
+        List<Invoker<?>> found = new ArrayList<>(offered.all.size());
         for (Part part : offered.parts) {
             for (Instance one : router.among(part.names, part.instances, Choosing::isAvailable, carried, part.memo)) {
                 found.add((Invoker<?>) one.known);
             }
+        }
+        if (offered.isOf(routed)) {
+            return found;
         }
         Set<Invoker<?>> left = Collections.newSetFromMap(new IdentityHashMap<>());
         left.addAll(routed);

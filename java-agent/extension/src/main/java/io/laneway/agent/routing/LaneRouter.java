@@ -105,8 +105,12 @@ public final class LaneRouter implements Router {
                 continue;
             }
             Reachable reachable = Reachable.of(service, registered, memo);
-            // Whom there is no connection to at all does not exist here; whose connection is broken counts as ejected.
             LaneContext context = view.policy.read(carried);
+            // Whom there is no connection to at all does not exist here; whose connection is broken counts as ejected.
+            List<Instance> whole = reachable.all(view.policy.choose(context, reachable.connected()));
+            if (!whole.isEmpty() && holds(whole, isAvailable)) {
+                return whole;
+            }
             Choice choice = view.policy.choose(
                     context, reachable.connected(), null, endpoint -> !reachable.isAny(endpoint, isAvailable));
             told(view, context, service, choice);
@@ -118,6 +122,15 @@ public final class LaneRouter implements Router {
             }
         }
         return unknown(view, names[0], Known.of(registered, memo), carried).instances;
+    }
+
+    private static boolean holds(List<Instance> all, Predicate<Instance> isAvailable) {
+        for (Instance one : all) {
+            if (!isAvailable.test(one)) {
+                return false;
+            }
+        }
+        return true;
     }
 
     /** Where nobody may be called that is counted, and said once. */

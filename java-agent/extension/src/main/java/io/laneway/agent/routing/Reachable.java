@@ -2,9 +2,11 @@ package io.laneway.agent.routing;
 
 import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.decision.Addresses;
+import io.laneway.agent.decision.Choice;
 import io.laneway.agent.decision.Endpoint;
 import io.laneway.agent.decision.Service;
 import java.util.ArrayList;
+import java.util.Collection;
 import java.util.Collections;
 import java.util.HashMap;
 import java.util.HashSet;
@@ -13,6 +15,7 @@ import java.util.LinkedHashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Set;
+import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicReference;
 import java.util.function.Predicate;
 
@@ -25,8 +28,11 @@ final class Reachable {
     private final Map<String, List<Instance>> unnamedByHost = new HashMap<>();
     private final Map<String, Set<String>> tagsByHost = new HashMap<>();
     private final Map<Endpoint, List<Instance>> byEndpoint = new IdentityHashMap<>();
+    private final Map<String, List<Instance>> byTag = new ConcurrentHashMap<>();
     private final Service service;
     private final Service connected;
+    /** Whether a connection goes to more than one of them, as one to a host of several does: it counts once. */
+    private final boolean isAnyShared;
     private final List<Instance> registered;
 
     /** Found out anew where the list or the service is another one than that of {@code memo}. Neither is ever changed. */
@@ -60,7 +66,20 @@ final class Reachable {
         for (Endpoint endpoint : service.endpoints()) {
             byEndpoint.put(endpoint, found(endpoint));
         }
+        isAnyShared = isAnyShared(byEndpoint.values());
         connected = service.only(endpoint -> !byEndpoint.get(endpoint).isEmpty());
+    }
+
+    private static boolean isAnyShared(Collection<List<Instance>> reached) {
+        Set<Instance> seen = new HashSet<>();
+        for (List<Instance> one : reached) {
+            for (Instance instance : one) {
+                if (!seen.add(instance)) {
+                    return true;
+                }
+            }
+        }
+        return false;
     }
 
     /** The service with those of its instances alone that are reached by any connection. */
@@ -78,15 +97,33 @@ final class Reachable {
         return false;
     }
 
+    /** All connections to those that a choice leaves where nobody is ejected: no more lists than the service has tags. */
+    List<Instance> all(Choice choice) {
+        if (choice.endpoints.isEmpty()) {
+            return Collections.emptyList();
+        }
+        List<Instance> all = byTag.get(choice.tag);
+        if (all == null) {
+            all = Collections.unmodifiableList(of(choice.endpoints, any -> true));
+            byTag.put(choice.tag, all);
+        }
+        return all;
+    }
+
     /** All connections to these instances; those of which this holds, where it holds of any. */
     List<Instance> of(List<Endpoint> endpoints, Predicate<Instance> holds) {
-        Set<Instance> all = new LinkedHashSet<>();
+        List<Instance> held = new ArrayList<>(endpoints.size());
         for (Endpoint endpoint : endpoints) {
-            all.addAll(byEndpoint.get(endpoint));
+            for (Instance instance : byEndpoint.get(endpoint)) {
+                if (holds.test(instance)) {
+                    held.add(instance);
+                }
+            }
         }
-        List<Instance> held = new ArrayList<>(all);
-        held.removeIf(holds.negate());
-        return held.isEmpty() ? new ArrayList<>(all) : held;
+        if (held.isEmpty()) {
+            endpoints.forEach(endpoint -> held.addAll(byEndpoint.get(endpoint)));
+        }
+        return isAnyShared ? new ArrayList<>(new LinkedHashSet<>(held)) : held;
     }
 
     private List<Instance> found(Endpoint endpoint) {

@@ -7,7 +7,6 @@ import io.laneway.agent.bridge.Refusal;
 import io.laneway.agent.bridge.Router;
 import io.laneway.agent.discovery.View;
 import io.laneway.agent.statistics.Counters;
-import java.util.Collections;
 import java.util.List;
 import java.util.Map;
 import java.util.concurrent.CompletableFuture;
@@ -36,7 +35,7 @@ final class Following implements Router {
     @Override
     public List<Instance> among(String[] services, List<Instance> registered, Predicate<Instance> isAvailable,
             Map<String, String> carried, AtomicReference<Object> memo) {
-        return Collections.emptyList();
+        return router.among(view, services, registered, isAvailable, carried, memo);
     }
 
     @Override

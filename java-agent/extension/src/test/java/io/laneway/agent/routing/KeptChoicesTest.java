@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertSame;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import io.laneway.agent.bridge.Bridge;
+import io.laneway.agent.bridge.Instance;
 import io.laneway.agent.decision.Endpoint;
 import io.laneway.agent.decision.Service;
 import io.laneway.agent.discovery.Told;
@@ -14,10 +15,14 @@ import io.opentelemetry.context.Scope;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.Collections;
+import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
 import java.util.Random;
+import java.util.Set;
+import java.util.concurrent.atomic.AtomicReference;
 import java.util.stream.Collectors;
+import java.util.stream.IntStream;
 import org.junit.jupiter.api.AfterEach;
 import org.junit.jupiter.api.Test;
 import org.springframework.cloud.client.DefaultServiceInstance;
@@ -82,6 +87,60 @@ class KeptChoicesTest {
         }
         // Nobody, one and several are all met with often.
         assertTrue(sizes[0] > STEPS / 20 && sizes[1] > STEPS / 20 && sizes[2] > STEPS / 20, Arrays.toString(sizes));
+    }
+
+    @Test
+    void what_is_kept_of_connections_is_what_would_be_found_out() {
+        List<ServiceInstance> last = null;
+        List<Instance> connected = new ArrayList<>();
+        AtomicReference<Object> memo = new AtomicReference<>();
+        int[] broken = new int[2];
+        for (int step = 0; step < STEPS; step++) {
+            change();
+            if (last == null || !isSame(last, registered)) {
+                last = new ArrayList<>(registered);
+                connected = new ArrayList<>();
+                for (ServiceInstance one : last) {
+                    connected.add(new Instance(one.getHost(), one.getPort(), one.getMetadata(), address(one)));
+                }
+            }
+            Set<Object> away = new HashSet<>();
+            if (random.nextBoolean()) {
+                connected.stream().filter(one -> random.nextInt(3) == 0).forEach(one -> away.add(one.known));
+            }
+            broken[away.isEmpty() ? 0 : 1]++;
+            String lane = TAGS[random.nextInt(TAGS.length)];
+            Map<String, String> carried =
+                    lane.isEmpty() ? Collections.<String, String>emptyMap() : Collections.singletonMap("trade", lane);
+            List<Object> found = new ArrayList<>();
+            router.among(new String[] {SERVICE}, connected, one -> !away.contains(one.known), carried, memo)
+                    .forEach(one -> found.add(one.known));
+            assertEquals(slowlyConnected(lane, away), found, "step " + step);
+        }
+        assertTrue(broken[0] > STEPS / 4 && broken[1] > STEPS / 4, Arrays.toString(broken));
+    }
+
+    private static boolean isSame(List<ServiceInstance> one, List<ServiceInstance> other) {
+        return one.size() == other.size() && IntStream.range(0, one.size()).allMatch(at -> one.get(at) == other.get(at));
+    }
+
+    /** Whom there is a connection to, as {@link #slowly}: who is away counts where nobody else may be called. */
+    private List<String> slowlyConnected(String lane, Set<Object> away) {
+        if (meaning != Meaning.INSTANCES) {
+            return slowly(registered, lane);
+        }
+        List<Endpoint> all = endpoints;
+        List<String> connected = addresses(registered);
+        endpoints = all.stream().filter(one -> connected.contains(one.address)).collect(Collectors.toList());
+        List<Endpoint> reachable = endpoints;
+        endpoints = reachable.stream().filter(one -> !away.contains(one.address)).collect(Collectors.toList());
+        List<String> found = slowly(registered, lane);
+        if (found.isEmpty()) {
+            endpoints = reachable;
+            found = slowly(registered, lane);
+        }
+        endpoints = all;
+        return found;
     }
 
     /** What a supplier's answer becomes; it is the application's to change. */
