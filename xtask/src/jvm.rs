@@ -92,6 +92,9 @@ const WITHOUT_REST_CLIENT: &str = "-Dsample.without=**/ByRestClient.java";
 const GATEWAY_RENAMED_IN: &str = "2025.0";
 const GATEWAY_RENAMED: &str = "spring-cloud-starter-gateway-server-webflux";
 
+/// The Boot on which requests of mixed lanes are as many as is promised; on others a small part.
+const BOOT_IN_FULL: &str = "3.2.12";
+
 /// Of the Netty that this Boot asks for (4.2.19) not every mirror of Maven Central has all parts.
 const BOOT_OF_ANOTHER_NETTY: &str = "4.1.2";
 const NETTY: &str = "4.2.18.Final";
@@ -252,6 +255,9 @@ impl Row {
             Application::Registered { .. } => {
                 require_root()?;
                 command.env("LANEWAY_NACOS", worlds::nacos_server(root)?);
+                if self.boot == BOOT_IN_FULL {
+                    command.env("LANEWAY_FAULTS", "full");
+                }
                 command.env("LANEWAY_REAL", "netns,nacos,java").args(["nacos", "spring_cloud"]);
             }
             Application::Messages => {
