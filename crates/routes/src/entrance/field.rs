@@ -132,13 +132,14 @@ pub fn drop_hop_by_hop<'b>(fields: &mut impl Fields<'b>) -> ConnectionOptions {
         } else if token.eq_ignore_ascii_case(b"upgrade") {
             options.upgrade = true;
         } else if !token.is_empty() && Name::of(token).may_be_nominated() {
-            options.nominated.add(token);
-            // An option, and as every option the name of fields that go no further (RFC 9110 §7.6.1).
-            if token.eq_ignore_ascii_case(b"close") {
-                options.close = true;
-            } else {
-                options.nominations += 1;
+            // An option, and as every option the name of fields that go no further (RFC 9110 §7.6.1). Said again it is no more
+            // work; of others a few are too many.
+            let is_close = token.eq_ignore_ascii_case(b"close");
+            if is_close && std::mem::replace(&mut options.close, true) {
+                continue;
             }
+            options.nominated.add(token);
+            options.nominations += usize::from(!is_close);
             if options.nominations > NOMINATIONS_MAX {
                 break;
             }
@@ -177,7 +178,9 @@ fn has_underscore(name: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{Field, Nominated, has_underscore, is_underscored};
+    use super::{
+        Field, Fields, NOMINATIONS_MAX, Nominated, drop_hop_by_hop, has_underscore, is_underscored,
+    };
 
     #[test]
     fn what_is_nominated_is_known_again_and_of_many_all_is() {
@@ -191,6 +194,35 @@ mod tests {
         assert!(!nominated.has(b"x-f"));
         nominated.add(b"x-g");
         assert!(nominated.has(b"x-f"));
+    }
+
+    /// Fields that count how often they are looked through to drop some.
+    struct Counting<'b> {
+        fields: Vec<Field<'b>>,
+        looked: usize,
+    }
+
+    impl<'b> Fields<'b> for Counting<'b> {
+        fn kept(&self) -> impl DoubleEndedIterator<Item = Field<'b>> + Clone {
+            self.fields.iter().copied()
+        }
+
+        fn drop_where(&mut self, mut is_dropped: impl FnMut(&Field<'b>) -> bool) {
+            self.looked += 1;
+            self.fields.retain(|field| !is_dropped(field));
+        }
+    }
+
+    #[test]
+    fn what_connection_says_again_and_again_is_no_more_work() {
+        let value = "close,".repeat(10_000) + &"x-a,".repeat(10_000);
+        let fields = [("connection", value.as_str()), ("close", "x"), ("x-b", "kept")];
+        let fields = fields.map(|(name, value)| Field::new(name, value.as_bytes())).to_vec();
+        let mut fields = Counting { fields, looked: 0 };
+        let options = drop_hop_by_hop(&mut fields);
+        assert!(options.close && options.nominations == NOMINATIONS_MAX + 1);
+        assert!(fields.looked <= NOMINATIONS_MAX + 2, "{} times", fields.looked);
+        assert_eq!(fields.kept().map(|it| it.written).collect::<Vec<_>>(), [b"x-b"]);
     }
 
     #[test]
