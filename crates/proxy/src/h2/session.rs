@@ -433,6 +433,15 @@ impl Session {
         }
     }
 
+    /// Ready when the other side broke off what it was saying. Who has said all and then goes, in whatever way, takes nothing of it
+    /// back (RFC 9113 §8.1): it is passed on to its end.
+    pub(crate) fn poll_broken_off(&mut self, id: u32, context: &mut Context<'_>) -> Poll<Lost> {
+        match self.streams.get(&id) {
+            Some(stream) if stream.they_ended => Poll::Pending,
+            _ => self.poll_lost(id, context),
+        }
+    }
+
     /// The fields that came after a body, as lines.
     pub(crate) fn take_trailers(&mut self, id: u32) -> Option<Vec<u8>> {
         self.streams.get_mut(&id)?.trailers.take()

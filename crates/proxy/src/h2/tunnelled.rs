@@ -46,7 +46,7 @@ impl Cut for Tunnelled<'_> {
     }
 
     fn poll_lost(&self, context: &mut Context<'_>) -> Poll<io::Error> {
-        self.session.borrow_mut().poll_lost(self.id, context).map(broken)
+        self.session.borrow_mut().poll_broken_off(self.id, context).map(broken)
     }
 
     fn is_stream(&self) -> bool {

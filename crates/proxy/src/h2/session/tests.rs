@@ -276,6 +276,23 @@ fn a_stream_that_is_given_up_ends_for_both() {
 }
 
 #[test]
+fn who_has_said_all_and_goes_has_not_broken_off() {
+    let reset = frame(Kind::Reset, 0, 1, &0_u32.to_be_bytes());
+    for (flags, is_whole) in [(flag::END_STREAM, true), (0, false)] {
+        let mut server = Side::greeted();
+        server.take_in(&frame(Kind::Headers, flag::END_HEADERS, 1, &websocket())).unwrap();
+        server.take_in(&frame(Kind::Data, flags, 1, b"the last words")).unwrap();
+        server.take_in(&reset).unwrap();
+        assert!(server.session.poll_lost(1, &mut no_waker()).is_ready());
+        let broken_off = server.session.poll_broken_off(1, &mut no_waker());
+        assert_eq!(broken_off.is_pending(), is_whole);
+        if is_whole {
+            assert_eq!(server.body(1), (b"the last words".to_vec(), true));
+        }
+    }
+}
+
+#[test]
 fn a_farewell_lets_what_is_on_its_way_come() {
     let (mut client, mut server) = (Side::client(), Side::server());
     exchange(&mut client, &mut server, 1_000);
