@@ -247,6 +247,11 @@ impl Distribution {
         self.tally.has_open_shares()
     }
 
+    /// How many data planes refuse some of what they were sent.
+    pub(crate) fn refusers(&self) -> usize {
+        self.tally.refusers()
+    }
+
     /// Who does not take a resource: how many, and the first of them with its reason.
     pub(crate) fn refused(&self, key: &ResourceKey) -> Option<(usize, &str, &str)> {
         let mut refusing = self.tally.refusing(key);

@@ -196,6 +196,11 @@ impl Hub {
         self.distribution.connected()
     }
 
+    /// How many data planes refuse some of what they were sent.
+    pub(crate) fn refusers(&self) -> usize {
+        self.distribution.refusers()
+    }
+
     /// Stored objects changed, all of them at once.
     pub(crate) fn apply_objects(
         &mut self,

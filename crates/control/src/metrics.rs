@@ -18,6 +18,7 @@ impl Control {
         let picture = hub.picture();
         let present = picture.services.present();
         samples.add(names::DATA_PLANES, &[], hub.connected() as f64);
+        samples.add(names::REFUSING_DATA_PLANES, &[], hub.refusers() as f64);
         samples.add(names::SERVICES, &[], present.services as f64);
         samples.add(names::ENDPOINTS, &[], present.instances as f64);
         samples.add(names::RESOURCE_FILES_KEPT, &[], self.files.lock().len() as f64);

@@ -92,6 +92,7 @@ metrics! {
     CONTROL_CONNECTED = Gauge "laneway_control_connected" [] "1 while connected to the control plane.";
     LOOKUPS_WAITED = Counter "laneway_lookups_waited_total" [label::RESULT] "Look-ups of names not yet subscribed, by how the wait ended.";
     DATA_PLANES = Gauge "laneway_data_planes" [] "Data planes the control plane knows.";
+    REFUSING_DATA_PLANES = Gauge "laneway_refusing_data_planes" [] "Data planes that refuse some of what they were sent, and serve by what they had before.";
     STORE_WRITABLE = Gauge "laneway_store_writable" [] "1 unless what was changed last could not be stored: the disk is full, or broken.";
     STORE_DOUBTED_BY = Gauge "laneway_store_doubted_by_data_planes" [] "Data planes that hold the configuration of another control plane, while this one's store is new and empty: they keep it until something is applied here.";
     SERVICES = Gauge "laneway_services" [] "Services known.";

@@ -109,6 +109,12 @@ impl Tally {
     }
 
     /// Nodes that do not take a resource, in order.
+    /// How many refuse something.
+    pub(super) fn refusers(&self) -> usize {
+        let refusers = self.resources.values().flat_map(|counts| &counts.refusing);
+        refusers.collect::<BTreeSet<_>>().len()
+    }
+
     pub(super) fn refusing(&self, key: &ResourceKey) -> impl ExactSizeIterator<Item = &Arc<str>> {
         static NOBODY: BTreeSet<Arc<str>> = BTreeSet::new();
         self.resources.get(key).map_or(&NOBODY, |counts| &counts.refusing).iter()

@@ -1,5 +1,7 @@
 //! Figures of what passes: series, top, share, compare, calls.
 
+mod asking;
+
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use api::{
@@ -15,9 +17,9 @@ use axum::{
     Json,
     extract::{Query, State},
 };
-use telemetry::sketch;
-use tokio::sync::Semaphore;
+use telemetry::{names::label, sketch};
 
+use self::asking::{ask, ask_own, beside, beside_others, no_history};
 use super::{
     Refused,
     objects::{Written, unknown_parameter},
@@ -26,7 +28,7 @@ use crate::{
     Control, judging,
     statistics::{
         cell::{CLASSES, Cell},
-        prometheus::{Prometheus, PrometheusError},
+        prometheus,
         question::{Answer, Counted, Wanted},
         series::{Labels, Outcome, Role},
         trials::{self, Group},
@@ -44,10 +46,6 @@ struct Asked {
     window: Option<u64>,
     step: Option<u64>,
 }
-
-/// The shortest step that is asked of Prometheus, in seconds: the growth of a counter between four scrapes, as often as they are
-/// usual.
-const LEAST_STEP: u64 = 60;
 
 /// The longest window: as long as anything is kept.
 const WINDOW_MAX: u64 = 30 * 24 * 3_600;
@@ -83,6 +81,17 @@ impl Asked {
         self.text(name).is_none_or(|wanted| wanted == label)
     }
 
+    /// What Prometheus is to tell of it.
+    fn of_prometheus(&self) -> prometheus::Wanted<'_> {
+        let named = [("application", label::APPLICATION), ("service", label::SERVICE)];
+        let named = named.into_iter().chain([("group", label::LANE_GROUP), ("lane", label::LANE)]);
+        let labels = named.filter_map(|(name, label)| {
+            let value = self.text(name)?;
+            Some((label, vec![if name == "lane" && value == "base" { "" } else { value }]))
+        });
+        prometheus::Wanted { entered: false, labels: labels.collect() }
+    }
+
     /// Whether lines are of single gateways, routes or callers, which Prometheus is not told.
     fn is_by_teller(&self, by: &str) -> bool {
         let of_teller = ["gateway", "route", "caller"];
@@ -114,74 +123,6 @@ fn seconds(name: &str, text: &str) -> Result<u64, Refused> {
         let detail = format!("{name}: `{text}`: use 1s to 30d, a number and one of s, m, h and d");
         Refused::new(400, "bad query", detail)
     })
-}
-
-/// Questions answered at a time: each holds some 20 MB, and a processor for a while.
-static ANSWERING: Semaphore = Semaphore::const_new(3);
-
-/// Answers on a thread that may wait for the disk.
-async fn beside<T: Send + 'static>(
-    control: Arc<Control>,
-    answer: impl FnOnce(&Control) -> Result<T, Refused> + Send + 'static,
-) -> Result<Json<T>, Refused> {
-    // It is never closed.
-    let _permit = ANSWERING.acquire().await;
-    match tokio::task::spawn_blocking(move || answer(&control)).await {
-        Ok(answered) => answered.map(Json),
-        Err(_) => Err(Refused::new(500, "failed", "see the control plane's log".to_owned())),
-    }
-}
-
-/// What was counted: in a time that is longer than what is in memory, by the Prometheus that is to be asked, if any.
-fn ask<K: Ord + Clone>(
-    control: &Control,
-    wanted: Wanted,
-    line: impl Fn(&Labels) -> Option<K>,
-) -> Result<Answer<K>, Refused> {
-    let long = || control.statistics().long_answer(wanted, Instant::now(), LEAST_STEP);
-    let Some((prometheus, mut answer)) = control.prometheus().zip(long()) else {
-        return ask_own(control, wanted, line);
-    };
-    prometheus.count(&mut answer, &line).map_err(|error| unanswered(prometheus, &error))?;
-    // What is no request, processes have told us alone.
-    let of_process =
-        |labels: &Labels| (labels.role == Role::Process).then(|| line(labels)).flatten();
-    answer.add_lines(ask_own(control, wanted, of_process)?);
-    whole(answer)
-}
-
-/// What the control plane has counted itself.
-fn ask_own<K: Ord + Clone>(
-    control: &Control,
-    wanted: Wanted,
-    line: impl Fn(&Labels) -> Option<K>,
-) -> Result<Answer<K>, Refused> {
-    whole(control.statistics().answer(wanted, Instant::now(), line).map_err(no_history)?)
-}
-
-/// Figures that are too small because there are more are not told.
-fn whole<K: Ord + Clone>(answer: Answer<K>) -> Result<Answer<K>, Refused> {
-    if answer.is_cut {
-        let detail =
-            "it is too much for one answer: name an application or a group, or a longer step";
-        return Err(Refused::new(400, "too much", detail.to_owned()));
-    }
-    Ok(answer)
-}
-
-fn unanswered(prometheus: &Prometheus, error: &PrometheusError) -> Refused {
-    let url = prometheus.url();
-    tracing::warn!(url, %error, "Prometheus does not tell what passed");
-    let detail = format!(
-        "Prometheus at {url}: {error}; ask for at most 15m, which the control plane has in memory"
-    );
-    Refused::new(503, "no history", detail)
-}
-
-fn no_history(error: rusqlite::Error) -> Refused {
-    tracing::warn!(%error, "the history of statistics cannot be read");
-    let detail = "the history cannot be read: ask for at most 15m, which is in memory";
-    Refused::new(503, "no history", detail.to_owned())
 }
 
 fn basis<K: Ord + Clone>(control: &Control, answer: &Answer<K>, requests: u64) -> StatisticsBasis {
@@ -306,12 +247,12 @@ pub(super) async fn series(
         let detail = "step: it is longer than the window: use a shorter one".to_owned();
         return Err(Refused::new(400, "bad query", detail));
     }
-    beside(control, move |control| {
+    beside_others(control, wanted, move |control| {
         let key = |labels: &Labels| line_of(&asked, &by, labels);
         let answer = if asked.is_by_teller(&by) {
             ask_own(control, wanted, key)?
         } else {
-            ask(control, wanted, key)?
+            ask(control, wanted, &asked.of_prometheus(), key)?
         };
         let lines: Vec<_> = lines(&answer, by == "code")
             .into_iter()
@@ -447,10 +388,16 @@ pub(super) async fn top(
         }
     };
     let wanted = asked.one(10);
-    beside(control, move |control| {
+    beside_others(control, wanted, move |control| {
+        let mut of = asked.of_prometheus();
+        if let (None, Some(members)) = (asked.text("application"), &members) {
+            of.labels.push((label::APPLICATION, members.iter().map(String::as_str).collect()));
+        }
+        // Base is of no group.
+        of.labels.retain(|(label, _)| *label != label::LANE_GROUP);
         let is_member =
             |name: &str| members.as_ref().is_none_or(|all| all.iter().any(|it| it == name));
-        let answer = ask(control, wanted, |labels| {
+        let answer = ask(control, wanted, &of, |labels| {
             let seen = Seen::of(labels.role);
             let is_base = labels.lane.is_empty();
             // Of base, what applications of the group serve.
@@ -560,8 +507,10 @@ pub(super) async fn share(
     written: Written,
 ) -> Result<Json<StatisticsShare>, Refused> {
     let asked = Asked::read(written, "group, window")?;
-    beside(control, move |control| {
-        let answer = ask(control, asked.one(60), |labels| {
+    let wanted = asked.one(60);
+    beside_others(control, wanted, move |control| {
+        let of = prometheus::Wanted { entered: true, ..asked.of_prometheus() };
+        let answer = ask(control, wanted, &of, |labels| {
             let is_asked = labels.role == Role::Entered && asked.is("group", &labels.group);
             // Base is told last.
             let key =
@@ -632,7 +581,7 @@ pub(super) async fn compare(
     let members = applications(&control, &group)?;
     let wanted = asked.one(900);
     beside(control, move |control| {
-        let answer = ask(control, wanted, |labels| {
+        let answer = ask_own(control, wanted, |labels| {
             let is_base = labels.lane.is_empty();
             let is_lane = *labels.group == *group && *labels.lane == *lane;
             let is_member = members.iter().any(|it| **it == *labels.application);
@@ -777,7 +726,7 @@ pub(super) async fn calls(
         None => None,
     };
     beside(control, move |control| {
-        let answer = ask(control, asked.one(900), |labels| {
+        let answer = ask_own(control, asked.one(900), |labels| {
             let is_call = matches!(labels.role, Role::Gateway | Role::Outbound);
             let is_member =
                 members.as_ref().is_none_or(|all| all.iter().any(|it| **it == *labels.application));

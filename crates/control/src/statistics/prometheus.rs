@@ -2,13 +2,19 @@
 //!
 //! It knows applications, services, lanes, outcomes and codes, but not which gateway, route or caller a request came by.
 
-use std::{collections::BTreeMap, fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use rustls::{
     crypto::aws_lc_rs,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
-use serde_json::Value;
+use serde::Deserialize;
 use telemetry::{
     names::{self, label},
     sketch,
@@ -21,8 +27,14 @@ use super::{
     series::{Labels, Outcome, Role},
 };
 
-/// Longest that an answer may take, connecting included.
-const ANSWER_WITHIN: Duration = Duration::from_secs(10);
+/// Longest that all of a question may take, connecting included: who looks at a page gives it up after 8 s.
+const ANSWER_WITHIN: Duration = Duration::from_secs(6);
+
+/// Scrapes that the growth of a counter is read from; two would do, were none of them late.
+const SCRAPES: u64 = 4;
+
+/// Seconds in which scrapes are counted, to know how far they are apart.
+const COUNTED_IN: u64 = 300;
 
 /// Bytes of one: a thousand steps of some hundred series.
 const ANSWER_BYTES_MAX: u64 = 32 * 1024 * 1024;
@@ -52,6 +64,9 @@ pub(crate) enum PrometheusError {
     /// It cannot be reached, or answers late.
     #[error("{0}")]
     Unanswered(#[from] ureq::Error),
+    /// All the time that there is was taken by what was asked before.
+    #[error("it takes longer than {} s", ANSWER_WITHIN.as_secs())]
+    Late,
     /// It does not answer the question.
     #[error("status {status}: {said}")]
     Refused { status: u16, said: String },
@@ -88,7 +103,6 @@ impl Prometheus {
             .root_certs(RootCerts::Specific(Arc::new(roots)))
             .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()));
         let agent = ureq::Agent::config_builder()
-            .timeout_global(Some(ANSWER_WITHIN))
             .http_status_as_error(false)
             .max_redirects(0)
             .proxy(None)
@@ -103,23 +117,17 @@ impl Prometheus {
         &self.settings.url
     }
 
-    /// Counts in an answer what it knows of the answer's time, of those series that `line` names. For threads that may wait.
+    /// Counts in an answer what it knows of the answer's time, of those series that `line` names. `of`: what of it is wanted. For
+    /// threads that may wait.
     pub(crate) fn count<K: Ord + Clone>(
         &self,
         answer: &mut Answer<K>,
+        of: &Wanted<'_>,
         line: impl Fn(&Labels) -> Option<K>,
     ) -> Result<(), PrometheusError> {
-        let span = answer.span;
-        // Every data plane serves it, whatever passes.
-        let scraped = format!(
-            "count(count by (instance) ({}{{{}}}))",
-            names::REQUESTS_IN_FLIGHT.name,
-            self.settings.matchers
-        );
-        for series in self.ask(span, &scraped)? {
-            for (second, data_planes) in series.points {
-                answer.recorded(second, data_planes as u32);
-            }
+        let asking = self.begin(answer.span, of)?;
+        for (second, data_planes) in asking.data_planes()? {
+            answer.recorded(second, data_planes as u32);
         }
         let mut add = |labels: &Labels, second: u64, cell: &Cell| {
             let counted = line(labels).and_then(|key| answer.counted(&key, second));
@@ -127,60 +135,177 @@ impl Prometheus {
                 counted.add(labels.outcome, cell);
             }
         };
-        let requests =
-            self.increase(span, names::REQUESTS.name, &format!("{BY}, outcome, code_class"));
-        for series in self.ask(span, &requests)? {
+        if of.entered {
+            for series in asking.growth(names::LANE_ENTERED.name, "lane_group, lane")? {
+                for (second, requests) in &series.points {
+                    add(&series.labels_as(Role::Entered), *second, &of_class(0, *requests));
+                }
+            }
+            return Ok(());
+        }
+        for series in asking.growth(names::REQUESTS.name, &format!("{BY}, outcome, code_class"))? {
             let Some(labels) = series.labels() else { continue };
             for (second, requests) in &series.points {
                 add(&labels, *second, &of_class(series.class(), *requests));
             }
         }
-        let entered = self.increase(span, names::LANE_ENTERED.name, "lane_group, lane");
-        for series in self.ask(span, &entered)? {
-            let labels = series.labels_as(Role::Entered);
-            for (second, requests) in &series.points {
-                add(&labels, *second, &of_class(0, *requests));
-            }
-        }
         let buckets = format!("{}_bucket", names::REQUEST_DURATION.name);
-        let durations = self.increase(span, &buckets, &format!("{BY}, le"));
-        for ((labels, second), bounds) in by_bounds(self.ask(span, &durations)?) {
+        for ((labels, second), bounds) in by_bounds(asking.growth(&buckets, &format!("{BY}, le"))?)
+        {
             add(&labels, second, &Cell { sketch: spread(&bounds), ..Cell::default() });
         }
         answer.leave_out_without_requests();
         Ok(())
     }
 
-    /// The question how much a counter has grown in each step, by these labels.
-    fn increase(&self, span: Span, name: &str, by: &str) -> String {
-        let Span { step, .. } = span;
-        format!("sum by ({by}) (increase({name}{{{}}}[{step}s]))", self.settings.matchers)
+    /// Asks how far apart scrapes are: of a shorter time a counter's growth is not known.
+    fn begin(&self, span: Span, of: &Wanted<'_>) -> Result<Asking<'_>, PrometheusError> {
+        let own = Some(self.settings.matchers.as_str()).filter(|it| !it.is_empty());
+        let named = of.labels.iter().map(|(name, values)| matcher(name, values));
+        let matchers: Vec<String> = own.map(str::to_owned).into_iter().chain(named).collect();
+        let mut asking = Asking {
+            prometheus: self,
+            span,
+            everybody: own.unwrap_or_default(),
+            matchers: matchers.join(","),
+            range: span.step,
+            until: Instant::now() + ANSWER_WITHIN,
+        };
+        let (name, everybody) = (names::REQUESTS_IN_FLIGHT.name, asking.everybody);
+        let scrapes = format!("max(count_over_time({name}{{{everybody}}}[{COUNTED_IN}s]))");
+        let last = Span::steps_from(0, span.until - span.step, span.step, 1);
+        let scrapes = asking.ask(last, &scrapes)?;
+        if let Some((_, scrapes)) = scrapes.first().and_then(|series| series.points.first()) {
+            let apart = COUNTED_IN as f64 / scrapes;
+            asking.range = span.step.max((apart * SCRAPES as f64).ceil() as u64);
+        }
+        Ok(asking)
+    }
+}
+
+/// What of a time is wanted.
+#[derive(Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// What entered lanes; else requests and how long they took.
+    pub(crate) entered: bool,
+    /// Labels that have one of these values.
+    pub(crate) labels: Vec<(&'static str, Vec<&'a str>)>,
+}
+
+/// A matcher of PromQL.
+fn matcher(name: &str, values: &[&str]) -> String {
+    let mut text = format!("{name}=~\"");
+    for (number, value) in values.iter().enumerate() {
+        if number > 0 {
+            text.push('|');
+        }
+        for letter in value.chars() {
+            if !letter.is_ascii_alphanumeric() && !matches!(letter, '-' | '_') {
+                // Once for the regular expression, and once more for the text that it is in.
+                text.push_str(if matches!(letter, '"' | '\\') { "\\\\\\" } else { "\\\\" });
+            }
+            text.push(letter);
+        }
+    }
+    text.push('"');
+    text
+}
+
+/// One question, in parts.
+#[derive(Debug)]
+struct Asking<'p> {
+    prometheus: &'p Prometheus,
+    span: Span,
+    /// Of all series of the mesh.
+    everybody: &'p str,
+    /// Of those that are wanted.
+    matchers: String,
+    /// Seconds that growth is read from.
+    range: u64,
+    until: Instant,
+}
+
+impl Asking<'_> {
+    /// Of each step, how many data planes were scraped.
+    fn data_planes(&self) -> Result<Vec<(u64, f64)>, PrometheusError> {
+        // Every one serves this, whatever passes.
+        let name = names::REQUESTS_IN_FLIGHT.name;
+        let query = format!("count(count by (instance) ({name}{{{}}}))", self.everybody);
+        Ok(self.ask(self.span, &query)?.into_iter().flat_map(|series| series.points).collect())
     }
 
-    /// What it says at the end of each step.
+    /// How much a counter has grown in each step, by these labels.
+    fn growth(&self, name: &str, by: &str) -> Result<Vec<Series>, PrometheusError> {
+        let (Self { matchers, range, .. }, Span { step, .. }) = (self, self.span);
+        let query = format!("sum by ({by}) (rate({name}{{{matchers}}}[{range}s])) * {step}");
+        self.ask(self.span, &query)
+    }
+
+    /// What Prometheus says at the end of each step.
     fn ask(&self, span: Span, query: &str) -> Result<Vec<Series>, PrometheusError> {
         let Span { from, until, step, .. } = span;
-        let url = format!("{}/api/v1/query_range", self.settings.url);
-        let mut request = self.agent.post(url);
-        if let Some(file) = &self.settings.token_file {
+        let Prometheus { agent, settings } = self.prometheus;
+        let left =
+            self.until.checked_duration_since(Instant::now()).ok_or(PrometheusError::Late)?;
+        let mut request = agent.post(format!("{}/api/v1/query_range", settings.url));
+        if let Some(file) = &settings.token_file {
             let read = fs::read_to_string(file);
             let token = read.map_err(|error| PrometheusError::Token(file.clone(), error))?;
             request = request.header("authorization", format!("Bearer {}", token.trim()));
         }
+        let request = request.config().timeout_global(Some(left)).build();
         let (start, end, step) = ((from + step).to_string(), until.to_string(), step.to_string());
         let form = [("query", query), ("start", &start), ("end", &end), ("step", &step)];
         let mut answer = request.send_form(form)?;
         let body = answer.body_mut().with_config().limit(ANSWER_BYTES_MAX).read_to_vec()?;
         let status = answer.status().as_u16();
-        let read = serde_json::from_slice::<Value>(&body).unwrap_or_default();
-        if read["status"] != "success" {
-            let said = String::from_utf8_lossy(&body);
-            let said = read["error"].as_str().unwrap_or(&said);
+        let refused = |said: &str| {
             let said = said.chars().take(ERROR_CHARACTERS_MAX).filter(|it| !it.is_control());
-            return Err(PrometheusError::Refused { status, said: said.collect() });
-        }
-        let result = read["data"]["result"].as_array().ok_or(PrometheusError::Malformed)?;
-        result.iter().map(|it| Series::read(it, span).ok_or(PrometheusError::Malformed)).collect()
+            PrometheusError::Refused { status, said: said.collect() }
+        };
+        let read = serde_json::from_slice::<Told<'_>>(&body);
+        let told = read.map_err(|_| match status {
+            200 => PrometheusError::Malformed,
+            _ => refused(&String::from_utf8_lossy(&body)),
+        })?;
+        let Some(Matrix { result }) = told.data else {
+            return Err(refused(told.error.as_deref().unwrap_or_default()));
+        };
+        result.into_iter().map(|it| it.read(span).ok_or(PrometheusError::Malformed)).collect()
+    }
+}
+
+/// An answer as it is written.
+#[derive(Debug, Deserialize)]
+struct Told<'a> {
+    #[serde(borrow)]
+    data: Option<Matrix<'a>>,
+    error: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Matrix<'a> {
+    #[serde(borrow)]
+    result: Vec<ToldSeries<'a>>,
+}
+
+#[derive(Debug, Deserialize)]
+struct ToldSeries<'a> {
+    metric: BTreeMap<String, String>,
+    /// Seconds, and a number as a text.
+    #[serde(borrow)]
+    values: Vec<(f64, &'a str)>,
+}
+
+impl ToldSeries<'_> {
+    fn read(self, span: Span) -> Option<Series> {
+        let points = self.values.into_iter().map(|(time, value)| {
+            // What is told at the end of a step is of the time before it.
+            Some(((time as u64).checked_sub(span.step)?, value.parse::<f64>().ok()?))
+        });
+        let points: Option<Vec<_>> = points.collect();
+        let points = points?.into_iter().filter(|(_, value)| value.is_finite() && *value > 0.0);
+        Some(Series { labels: self.metric, points: points.collect() })
     }
 }
 
@@ -190,25 +315,14 @@ const BY: &str = "role, application, service, lane_group, lane";
 /// One series of an answer.
 #[derive(Debug)]
 struct Series {
-    labels: Value,
+    labels: BTreeMap<String, String>,
     /// Of each step that has one: a second in it, and the value.
     points: Vec<(u64, f64)>,
 }
 
 impl Series {
-    fn read(told: &Value, span: Span) -> Option<Self> {
-        let points = told["values"].as_array()?.iter().map(|point| {
-            // What is told at the end of a step is of the time before it.
-            let second = (point[0].as_f64()? as u64).checked_sub(span.step)?;
-            Some((second, point[1].as_str()?.parse::<f64>().ok()?))
-        });
-        let points: Option<Vec<_>> = points.collect();
-        let points = points?.into_iter().filter(|(_, value)| value.is_finite() && *value > 0.0);
-        Some(Self { labels: told["metric"].clone(), points: points.collect() })
-    }
-
     fn label(&self, name: &str) -> &str {
-        self.labels[name].as_str().unwrap_or_default()
+        self.labels.get(name).map(String::as_str).unwrap_or_default()
     }
 
     fn labels_as(&self, role: Role) -> Labels {
@@ -250,6 +364,9 @@ fn of_class(class: usize, requests: f64) -> Cell {
     cell
 }
 
+/// Stands for no bound at all.
+const ABOVE_ALL: u64 = u64::MAX;
+
 /// Of labels and a second: how many durations were at most as long as each bound, by bounds in nanoseconds.
 type Bounds = BTreeMap<(Labels, u64), BTreeMap<u64, f64>>;
 
@@ -257,7 +374,7 @@ fn by_bounds(all: Vec<Series>) -> Bounds {
     let mut by_bounds = Bounds::new();
     for series in all {
         let bound = match series.label(label::LE) {
-            "+Inf" => Some(u64::MAX),
+            "+Inf" => Some(ABOVE_ALL),
             text => text.parse::<f64>().ok().map(|seconds| (seconds * 1e9) as u64),
         };
         let (Some(labels), Some(bound)) = (series.labels(), bound) else { continue };
@@ -270,20 +387,20 @@ fn by_bounds(all: Vec<Series>) -> Bounds {
 }
 
 /// Durations of which it is known how many do not exceed some bounds, in the finer buckets of a sketch: spread evenly between
-/// one bound and the next.
+/// one bound and the next. Those above all bounds are as long as the last, as far as anybody knows.
 fn spread(bounds: &BTreeMap<u64, f64>) -> [u32; sketch::BUCKETS] {
-    let mut sketch = [0; sketch::BUCKETS];
+    let mut sketch = [0_u32; sketch::BUCKETS];
     let (mut lower, mut below) = (0, 0.0);
     for (upper, count) in bounds.iter().filter(|(upper, _)| **upper > 0) {
-        let between = (count - below).max(0.0);
-        let (first, last) = (sketch::bucket_of(lower), sketch::bucket_of(upper - 1));
-        let mut left = between.round();
-        let width = (upper - lower) as f64;
+        let mut left = (count - below).max(0.0).round();
+        let first = sketch::bucket_of(lower);
+        let last = if *upper == ABOVE_ALL { first } else { sketch::bucket_of(upper - 1) };
+        let (between, width) = (left, (upper - lower) as f64);
         for (bucket, place) in sketch.iter_mut().enumerate().take(last + 1).skip(first) {
             let ends = if bucket == last { *upper } else { sketch::lower_bound(bucket + 1) };
             let share = (ends - sketch::lower_bound(bucket).max(lower)) as f64 / width;
             let count = if bucket == last { left } else { (between * share).round().min(left) };
-            *place += count as u32;
+            *place = place.saturating_add(count as u32);
             left -= count;
         }
         (lower, below) = (*upper, count.max(below));
@@ -293,8 +410,6 @@ fn spread(bounds: &BTreeMap<u64, f64>) -> [u32; sketch::BUCKETS] {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -313,18 +428,30 @@ mod tests {
             assert!((seconds - expected).abs() < off, "{share}: {seconds}");
         }
         assert_eq!(spread(&bounds(&[])), [0; sketch::BUCKETS]);
+        // What takes longer than any bound is told as that, and not as the longest that there is.
+        let above = spread(&bounds(&[(1.0, 98.0), (10.0, 98.0), (20e9, 100.0)])).map(u64::from);
+        let p99 = sketch::quantile(&above, 0.99).unwrap() / 1e9;
+        assert!((9.0..13.0).contains(&p99), "{p99}");
         // Counters that were not read at the same moment do not seem to fall.
         assert_eq!(spread(&bounds(&[(0.01, 10.0), (0.1, 9.0)])).iter().sum::<u32>(), 10);
     }
 
     #[test]
+    fn what_is_wanted_is_named_to_prometheus_whatever_is_in_it() {
+        assert_eq!(matcher("lane", &[""]), r#"lane=~"""#);
+        assert_eq!(matcher("application", &["a-1", "b.c"]), r#"application=~"a-1|b\\.c""#);
+        assert_eq!(matcher("application", &[r#"a"b\c"#]), r#"application=~"a\\\"b\\\\c""#);
+    }
+
+    #[test]
     fn series_are_read_step_by_step() {
         let span = Span::steps_from(1, 600, 60, 3);
-        let told = json!({
-            "metric": {"role": "sidecar_inbound", "application": "c", "lane": "gray", "outcome": "cut", "code_class": "5xx"},
-            "values": [[660, "3.7"], [720.0, "NaN"], [780, "0"]],
-        });
-        let series = Series::read(&told, span).unwrap();
+        let read = |text: &str| {
+            serde_json::from_str::<Told<'_>>(text).ok()?.data?.result.pop()?.read(span)
+        };
+        let labels = r#"{"role":"sidecar_inbound","application":"c","lane":"gray","outcome":"cut","code_class":"5xx"}"#;
+        let values = r#"[[660,"3.7"],[720.0,"NaN"],[780,"0"]]"#;
+        let series = read(&format!(r#"{{"status":"success","data":{{"resultType":"matrix","result":[{{"metric":{labels},"values":{values}}}]}}}}"#)).unwrap();
         assert_eq!(series.points, [(600, 3.7)]);
         assert_eq!((series.class(), of_class(5, 3.7).requests()), (5, 4));
         let labels = series.labels().unwrap();
@@ -332,8 +459,11 @@ mod tests {
             (labels.role, labels.outcome, &*labels.lane),
             (Role::Inbound, Outcome::Cut, "gray")
         );
-        assert!(Series::read(&json!({"metric": {}, "value": [1, "2"]}), span).is_none());
-        let other = json!({"metric": {"role": "a new one"}, "values": []});
-        assert_eq!(Series::read(&other, span).unwrap().labels(), None);
+        let of = |metric: &str, values: &str| {
+            format!(r#"{{"data":{{"result":[{{"metric":{metric},"values":{values}}}]}}}}"#)
+        };
+        assert!(read(&of("{}", r#"[[660,"much"]]"#)).is_none());
+        let other = read(&of(r#"{"role":"a new one"}"#, "[]")).unwrap();
+        assert_eq!(other.labels(), None);
     }
 }

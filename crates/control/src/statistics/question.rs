@@ -52,6 +52,11 @@ pub(crate) struct Wanted {
 }
 
 impl Wanted {
+    /// Whether it is of a longer time than what is in memory.
+    pub(crate) fn is_long(self) -> bool {
+        self.window > KEPT_SECONDS[0]
+    }
+
     /// `least_step`: the shortest step, in seconds, that whoever answers can tell anything of.
     fn at(self, now: u64, least_step: u64) -> Span {
         let kept = KEPT_SECONDS.iter().position(|kept| self.window <= *kept);

@@ -257,10 +257,16 @@ fn long_times_are_asked_of_prometheus_where_one_is_named() -> Result<()> {
     }
     let (_, series) = statistics(&sandbox, "series?window=1h&by=outcome&step=10s")?;
     // A minute is told when it is over.
+    let (status, named) = statistics(&sandbox, "series?window=1h&application=app.a&lane=base")?;
+    ensure!(status == 200 && named["lines"] == Value::Array(Vec::new()), "no pattern: {named}");
     let basis = &series["basis"];
     ensure!(basis["stepSeconds"] == 60 && basis["keptBy"] == "prometheus", "{series}");
-    // Whose caller it was only the data planes tell.
-    let (_, callers) = statistics(&sandbox, "series?window=1h&by=caller")?;
-    ensure!(callers["basis"]["keptBy"] == "controlPlane", "{callers}");
+    // Who called, and which durations are of what fell back, Prometheus is not told.
+    for question in
+        ["series?window=1h&by=caller", "calls?window=1h", "compare?window=1h&group=trade&lane=gray"]
+    {
+        let (_, answer) = statistics(&sandbox, question)?;
+        ensure!(answer["basis"]["keptBy"] == "controlPlane", "{question}: {answer}");
+    }
     Ok(())
 }
