@@ -79,7 +79,7 @@ enum Rest<C> {
     /// The answer's head was sent, its body not wholly.
     Body(Box<AnswersRest<C>>),
     /// Bytes both ways, from now on unread.
-    Tunnel(Box<C>),
+    Tunnel { call: Box<C>, is_websocket: bool },
 }
 
 /// An answer whose body is on its way. All of the request was sent.
@@ -235,12 +235,16 @@ async fn find_out(
 }
 
 /// Bytes both ways, until both sides have ended.
-async fn relay(worker: &Worker, body: impl RequestBody, call: impl Call) {
+async fn relay(worker: &Worker, body: impl RequestBody, call: impl Call, is_websocket: bool) {
     let (client, from_caller) = body.into_stream();
     let (instance, from_instance) = call.into_stream();
     let already_read =
         AlreadyRead { from_caller: from_caller.as_ref(), from_instance: from_instance.as_ref() };
-    tunnel::relay(worker, client, instance, already_read).await;
+    if is_websocket {
+        Box::pin(tunnel::relay_websocket(worker, client, instance, already_read)).await;
+    } else {
+        Box::pin(tunnel::relay(worker, client, instance, already_read)).await;
+    }
 }
 
 /// Carries `work` on, and meanwhile notices when the client goes away: an instance should not work for nobody.
@@ -352,8 +356,8 @@ impl<U, S> Exchange<'_, U, S> {
                 Ok(()) => End::Whole(body),
                 Err(Gone) => End::Broken,
             },
-            Rest::Tunnel(call) => {
-                relay(self.worker, body, *call).await;
+            Rest::Tunnel { call, is_websocket } => {
+                relay(self.worker, body, *call, is_websocket).await;
                 End::Broken
             }
         }

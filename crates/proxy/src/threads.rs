@@ -307,6 +307,7 @@ async fn end<S: Serve>(thread: &Thread<S>, until: Instant, is_succeeded: bool) {
             worker.deadlines.for_each(|connection| connection.let_go());
         }
     }
+    worker.websockets.end().await;
     worker.upstreams.close();
     worker.deadlines.for_each(|connection| connection.give_up());
     let end = Instant::now() + END_WAIT;

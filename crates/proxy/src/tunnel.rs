@@ -1,14 +1,31 @@
 //! Bytes both ways after an upgrade, or where nothing may be read.
 
-use std::{cell::Cell, time::Instant};
+use std::{
+    cell::Cell,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
 
 use telemetry::Count;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
+    sync::Notify,
+};
 
 use crate::{
-    passthrough::{AlreadyRead, Cut, Passed, Patience, pass_through},
+    passthrough::{AlreadyRead, Buffers as _, Cut, Passed, Patience, pass_through},
+    websocket::frames::Frames,
     worker::Worker,
 };
+
+/// How long a side of a WebSocket may take to end when it is told to: a network's way there and back, not what an application
+/// has still to do.
+const FAREWELL_WAIT: Duration = Duration::from_millis(500);
+
+/// How often it is looked whether all have.
+const FAREWELL_LOOK: Duration = Duration::from_millis(10);
 
 /// Passes bytes both ways until both sides have ended, beginning with what was received already.
 pub(crate) async fn relay(
@@ -17,7 +34,67 @@ pub(crate) async fn relay(
     mut instance: impl AsyncRead + AsyncWrite + Unpin + Cut,
     already_read: AlreadyRead<'_>,
 ) {
-    let passed = Cell::new(Passed::default());
+    let passed = Passing::new(worker, caller.is_counted());
+    pass(&passed, &mut caller, &mut instance, already_read).await;
+}
+
+/// The same of a WebSocket: where it lives when its thread ends, both sides are told.
+pub(crate) async fn relay_websocket(
+    worker: &Worker,
+    caller: impl AsyncRead + AsyncWrite + Unpin + Cut,
+    instance: impl AsyncRead + AsyncWrite + Unpin + Cut,
+    already_read: AlreadyRead<'_>,
+) {
+    let passed = Passing::new(worker, caller.is_counted());
+    let mut caller = Framed { side: caller, frames: Frames::to_client() };
+    let mut instance = Framed { side: instance, frames: Frames::to_instance() };
+    let open = worker.websockets.open();
+    let is_ending = tokio::select! {
+        biased;
+        () = pass(&passed, &mut caller, &mut instance, already_read) => false,
+        () = open.is_ending() => true,
+    };
+    if is_ending {
+        // Whoever speaks something else one way does so both ways.
+        let can_be_told = caller.frames.is_known() && instance.frames.is_known();
+        tokio::join!(
+            caller.say_farewell(worker, can_be_told),
+            instance.say_farewell(worker, can_be_told)
+        );
+    }
+}
+
+/// What passes a tunnel, counted when it ends.
+struct Passing<'w> {
+    worker: &'w Worker,
+    passed: Cell<Passed>,
+    /// Somebody else counts.
+    is_counted: bool,
+}
+
+impl<'w> Passing<'w> {
+    fn new(worker: &'w Worker, is_counted: bool) -> Self {
+        Self { worker, passed: Cell::default(), is_counted }
+    }
+}
+
+impl Drop for Passing<'_> {
+    fn drop(&mut self) {
+        let Passed { to_instance, to_caller } = self.passed.get();
+        if !self.is_counted {
+            self.worker.recorder.add(Count::BytesReceived, to_instance);
+            self.worker.recorder.add(Count::BytesSent, to_caller);
+        }
+    }
+}
+
+async fn pass(
+    passing: &Passing<'_>,
+    caller: &mut (impl AsyncRead + AsyncWrite + Unpin + Cut),
+    instance: &mut (impl AsyncRead + AsyncWrite + Unpin + Cut),
+    already_read: AlreadyRead<'_>,
+) {
+    let Passing { worker, passed, .. } = passing;
     // Of a connection that is a tunnel's own a side may do as it likes.
     let is_shared = caller.is_stream() || instance.is_stream();
     let patience = Patience {
@@ -25,13 +102,13 @@ pub(crate) async fn relay(
         untaken: is_shared.then_some(worker.timeouts.body),
     };
     let ended = pass_through(
-        &mut caller,
-        &mut instance,
+        caller,
+        instance,
         already_read,
         &worker.tunnel_buffers,
         &Instant::now,
         patience,
-        &passed,
+        passed,
     )
     .await;
     if let Err(error) = ended {
@@ -39,9 +116,139 @@ pub(crate) async fn relay(
         caller.cut();
         instance.cut();
     }
-    let Passed { to_instance, to_caller } = passed.get();
-    if !caller.is_counted() {
-        worker.recorder.add(Count::BytesReceived, to_instance);
-        worker.recorder.add(Count::BytesSent, to_caller);
+}
+
+/// WebSockets of one thread.
+#[derive(Debug, Default)]
+pub(crate) struct WebSockets {
+    open: Cell<usize>,
+    is_ending: Cell<bool>,
+    ending: Notify,
+}
+
+/// One of them, for as long as it is there.
+struct Open<'w>(&'w WebSockets);
+
+impl WebSockets {
+    fn open(&self) -> Open<'_> {
+        self.open.set(self.open.get() + 1);
+        Open(self)
+    }
+
+    /// Has both sides of each told that it ends, where nothing is half sent, and waits until they have answered; for a short
+    /// time.
+    pub(crate) async fn end(&self) {
+        self.is_ending.set(true);
+        self.ending.notify_waiters();
+        let until = Instant::now() + FAREWELL_WAIT * 2;
+        while self.open.get() > 0 && Instant::now() < until {
+            tokio::time::sleep(FAREWELL_LOOK).await;
+        }
+    }
+}
+
+impl Open<'_> {
+    async fn is_ending(&self) {
+        if !self.0.is_ending.get() {
+            self.0.ending.notified().await;
+        }
+    }
+}
+
+impl Drop for Open<'_> {
+    fn drop(&mut self) {
+        self.0.open.set(self.0.open.get().saturating_sub(1));
+    }
+}
+
+/// A side of a WebSocket, and where in its frames stands what is sent to it.
+struct Framed<S> {
+    side: S,
+    frames: Frames,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Cut> Framed<S> {
+    /// Ends it, and tells it so where that can be said. What is half sent must not seem whole.
+    async fn say_farewell(&mut self, worker: &Worker, can_be_told: bool) {
+        let [key @ .., _, _, _, _] = worker.ticket().to_be_bytes();
+        let is_told = match self.frames.farewell(key).filter(|_| can_be_told) {
+            Some(farewell) => {
+                let said = say_last(worker, &mut self.side, &farewell);
+                matches!(tokio::time::timeout(FAREWELL_WAIT, said).await, Ok(Ok(())))
+            }
+            None => false,
+        };
+        if !is_told {
+            self.side.cut();
+        }
+    }
+}
+
+/// Sends the last words, and waits until the other side has ended too: closed with something unread, what was said might be
+/// lost.
+async fn say_last(
+    worker: &Worker,
+    side: &mut (impl AsyncRead + AsyncWrite + Unpin),
+    words: &[u8],
+) -> io::Result<()> {
+    side.write_all(words).await?;
+    side.shutdown().await?;
+    let mut unheard = worker.tunnel_buffers.take();
+    let end = loop {
+        match side.read(&mut unheard).await {
+            Ok(0) => break Ok(()),
+            Ok(_) => {}
+            Err(error) => break Err(error),
+        }
+    };
+    worker.tunnel_buffers.give(unheard);
+    end
+}
+
+impl<S: Cut> Cut for Framed<S> {
+    fn cut(&self) {
+        self.side.cut();
+    }
+
+    fn poll_lost(&self, context: &mut Context<'_>) -> Poll<io::Error> {
+        self.side.poll_lost(context)
+    }
+
+    fn is_stream(&self) -> bool {
+        self.side.is_stream()
+    }
+
+    fn is_counted(&self) -> bool {
+        self.side.is_counted()
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Framed<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.side).poll_read(context, into)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = ready!(Pin::new(&mut self.side).poll_write(context, bytes))?;
+        self.frames.pass(&bytes[..written]);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.side).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.side).poll_shutdown(context)
     }
 }

@@ -7,6 +7,8 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 
 use crate::h1::{head::Field, request::RequestHead, response::ResponseHead};
 
+pub(crate) mod frames;
+
 /// What it is called where one is asked for.
 pub(crate) const NAME: &[u8] = b"websocket";
 

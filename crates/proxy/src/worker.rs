@@ -34,6 +34,7 @@ use crate::{
     tap::Tap,
     tls,
     transport::Connection,
+    tunnel::WebSockets,
     upstream::{
         pool::{Place, Pool},
         sessions::Sessions,
@@ -56,6 +57,7 @@ pub(crate) struct Worker {
     pub(crate) deadlines: Rc<Deadlines<Connection>>,
     pub(crate) buffers: Buffers,
     pub(crate) tunnel_buffers: BufferPool,
+    pub(crate) websockets: WebSockets,
     pub(crate) resolver: Resolver,
     pub(crate) upstreams: Pool,
     pub(crate) sessions: Sessions,
@@ -98,6 +100,7 @@ impl Worker {
             deadlines: Rc::new(Deadlines::new(Instant::now())),
             buffers: Buffers::default(),
             tunnel_buffers: BufferPool::default(),
+            websockets: WebSockets::default(),
             resolver: Resolver::default(),
             upstreams: Pool::default(),
             sessions: Sessions::default(),

@@ -88,6 +88,7 @@ impl<U, S> Exchange<'_, U, S> {
             return self.fail(planned, Kind::UnexpectedUpgrade, true).await;
         };
         let answering = self.answering(planned, answer.status());
+        let is_websocket = answer.begins_websocket();
         call.pass_over(answer);
         if let Some(remembered) = planned.plan.remembered.take() {
             remembered.finish(Instant::now());
@@ -98,7 +99,7 @@ impl<U, S> Exchange<'_, U, S> {
         }
         // What follows is no answer's body: the request has been served.
         self.worker.account.answered(answering);
-        Rest::Tunnel(Box::new(call))
+        Rest::Tunnel { call: Box::new(call), is_websocket }
     }
 
     /// Tells the client of a request with a plan why nobody answers it. `is_read`: all of the request was.

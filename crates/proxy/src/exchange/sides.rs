@@ -333,6 +333,11 @@ pub(crate) trait Answer {
         None
     }
 
+    /// What it switches to is a WebSocket.
+    fn begins_websocket(&self) -> bool {
+        false
+    }
+
     /// It comes before the answer: 100, 103 and their like.
     fn is_interim(&self) -> bool {
         self.status() < 200 && self.status() != 101

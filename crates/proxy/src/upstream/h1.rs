@@ -75,6 +75,11 @@ impl sides::Answer for Answer {
     fn refused(&self) -> Option<Refused> {
         self.head.refused
     }
+
+    fn begins_websocket(&self) -> bool {
+        let protocol = self.head.upgrade.map(|protocol| protocol.of(self.received.filled()));
+        protocol.is_some_and(websocket::is_name)
+    }
 }
 
 impl Message {

@@ -24,6 +24,8 @@ use tokio_tungstenite::{
 use super::{instances::behind, *};
 use crate::tls;
 
+mod farewell;
+
 /// A stream of HTTP/2 for whoever reads and writes bytes.
 struct Tunnel {
     send: SendStream<Bytes>,
@@ -415,17 +417,15 @@ async fn who_leaves_while_the_other_side_takes_nothing_is_seen_to_be_gone() {
         let (asked, mut answers) = server.accept().await.unwrap().unwrap();
         let send = answers.send_response(Response::new(()), false).unwrap();
         let mut tunnel = Tunnel { send, body: asked.into_body(), read: Bytes::new() };
-        let moving = tokio::spawn(async move { while server.accept().await.is_some() {} });
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
         fill(&mut tunnel).await;
         tunnel.send.send_reset(Reason::CANCEL);
-        moving.abort_handle()
     };
     let stream = TcpStream::connect(proxy.address()).await.unwrap();
-    let (asked, moving) = tokio::join!(client_async("ws://shop/ws?x", stream), resetting);
+    let (asked, ()) = tokio::join!(client_async("ws://shop/ws?x", stream), resetting);
     let stream = asked.unwrap().0.into_inner();
     let error = within("a reset", broken(&stream)).await;
     assert_eq!(error.kind(), io::ErrorKind::ConnectionReset);
-    moving.abort();
 }
 
 /// Waits until a connection has broken off, without reading what came of it.
@@ -447,13 +447,12 @@ async fn what_passes_between_a_client_and_a_gateway_is_counted_once() {
         let mut server = accept_taking_protocols(&instance).await;
         let (asked, mut answers) = server.accept().await.unwrap().unwrap();
         let mut send = answers.send_response(Response::new(()), false).unwrap();
-        let moving = tokio::spawn(async move { while server.accept().await.is_some() {} });
+        tokio::spawn(async move { while server.accept().await.is_some() {} });
         let mut body = asked.into_body();
         while let Some(heard) = within("data", body.data()).await {
             send.send_data(heard.unwrap(), false).unwrap();
         }
         send.send_data(Bytes::new(), true).unwrap();
-        moving.abort_handle()
     };
     let asking = async {
         let mut client = proxy.client().await;
@@ -469,8 +468,7 @@ async fn what_passes_between_a_client_and_a_gateway_is_counted_once() {
         client.closed().await;
         (asked.len() + told.len(), head.len() + told.len())
     };
-    let ((sent, received), moving) = tokio::join!(asking, answering);
-    moving.abort();
+    let ((sent, received), ()) = tokio::join!(asking, answering);
     let counters = proxy.running.counters();
     eventually("all to be counted", async || counters.counted(Count::BytesReceived) >= sent as u64)
         .await;
