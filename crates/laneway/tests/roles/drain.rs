@@ -31,6 +31,11 @@ const LAME_DUCK: Duration = Duration::from_secs(1);
 /// What the application does not answer by itself.
 const WAITS: &str = "/c/waits";
 
+/// A word in a WebSocket, as a client says it and as it hears it again; and what it hears from whoever goes away.
+const WORD: &[u8] = b"\x82\x84\0\0\0\0word";
+const WORD_AGAIN: &[u8] = b"\x82\x04word";
+const GOING_AWAY: &[u8] = b"\x88\x02\x03\xe9";
+
 /// An application that repeats what it hears in a WebSocket, and gives the connections of what it does not answer by itself.
 fn serve_application(address: &str) -> Result<Receiver<TcpStream>> {
     let (listener, (waiting, waits)) = (TcpListener::bind(address)?, channel());
@@ -53,10 +58,23 @@ fn answer(mut stream: TcpStream, waiting: &Sender<TcpStream>) -> Result<()> {
         }
         if head.contains("upgrade: websocket") {
             stream.write_all(b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n")?;
-            std::io::copy(&mut stream.try_clone()?, &mut stream)?;
-            return Ok(());
+            return repeat(stream);
         }
         stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")?;
+    }
+}
+
+/// Says each word again, until it hears a farewell.
+fn repeat(mut stream: TcpStream) -> Result<()> {
+    loop {
+        let mut head = [0; 6];
+        stream.read_exact(&mut head)?;
+        let mut word = vec![0; usize::from(head[1] & 0x7f)];
+        stream.read_exact(&mut word)?;
+        if head[0] == GOING_AWAY[0] {
+            return Ok(());
+        }
+        stream.write_all(&[WORD_AGAIN[..2].to_vec(), word].concat())?;
     }
 }
 
@@ -140,10 +158,10 @@ fn what_is_under_way_is_finished_and_everybody_is_told() -> Result<()> {
     let mut socket = open(&listen, asks)?;
     ensure!(head(&socket)?.starts_with("http/1.1 101 "));
     let mut word = || -> Result<()> {
-        socket.write_all(b"word")?;
-        let mut back = [0; 4];
+        socket.write_all(WORD)?;
+        let mut back = [0; WORD_AGAIN.len()];
         socket.read_exact(&mut back)?;
-        ensure!(&back == b"word", "{back:?}");
+        ensure!(back == WORD_AGAIN, "{back:?}");
         Ok(())
     };
     word()?;
@@ -177,12 +195,13 @@ fn what_is_under_way_is_finished_and_everybody_is_told() -> Result<()> {
     let (status, body) = http2.join().map_err(|_| anyhow::anyhow!("a client panicked"))??;
     ensure!(status == 200 && body == b"late", "{status} {body:?}");
 
-    // A WebSocket goes on, and ends with the time.
+    // A WebSocket goes on, and is told and ended with the time.
     word()?;
     ensure!(gateway.ended().is_none(), "{}", gateway.output());
-    let end = socket.read(&mut [0]);
+    let mut farewell = Vec::new();
+    socket.read_to_end(&mut farewell).context("it ends in order")?;
     let lasted = asked.elapsed();
-    ensure!(end.is_err(), "what is cut does not seem whole: {end:?}");
+    ensure!(farewell == GOING_AWAY, "{farewell:?}");
     ensure!(lasted >= DRAIN, "ended after {lasted:?}");
     ensure!(gateway.wait_for_end(SOON)?.code() == Some(0), "{}", gateway.output());
     ensure!(asked.elapsed() < DRAIN + SOON);
