@@ -127,7 +127,8 @@ limits! {
     /// What a frame costs of it that is answered or thrown away: settings, pings, priorities, windows, heads that go on, empty
     /// data, and those of no known kind.
     H2_FRAME_COSTS: u32 = 1;
-    /// What a stream costs of it that ends before its time, whoever ends it: it has had an instance begin to work.
+    /// What a stream costs of it that ends before its time, whoever ends it: it has had an instance begin to work. A
+    /// WebSocket that was agreed to costs nothing.
     H2_RESET_COSTS: u32 = 10;
     /// What a request that was served gives back.
     H2_SERVED_EARNS: u32 = 10;
