@@ -136,7 +136,7 @@ function Requests({ tapped, wanted }: { tapped: Tapped; wanted: Chosen }) {
   const open = held && requests.find((it) => it.number === held.at);
   const waiting = held ? Math.max(tapped.count - held.count, 0) : 0;
   return (
-    <div className="pair">
+    <div className="pair tapped">
       <Panel
         title={t("Requests")}
         lead={<span role="status"><Standing tapped={tapped} /></span>}
@@ -152,7 +152,7 @@ function Requests({ tapped, wanted }: { tapped: Tapped; wanted: Chosen }) {
           {requests.length === 0 ? (
             <Empty title={tapped.state === "off" ? t("Nothing is tapped") : t("No request yet")} />
           ) : (
-            <Table columns={[t("Time"), t("Request"), t("Way"), t("Status"), { right: t("Took") }]}>
+            <Table columns={[t("Time"), t("Request"), t("Status"), { right: t("Took") }]}>
               {requests.map((it) => (
                 <Row key={it.number} of={it} group={wanted.group} isOpen={it.number === held?.at} onOpen={() => setHeld(held ? { ...held, at: it.number } : { run: tapped.run, at: it.number, requests: tapped.requests, count: tapped.count })} />
               ))}
@@ -201,14 +201,12 @@ function Row({ of, isOpen, onOpen, group }: { of: Numbered; isOpen: boolean; onO
         <button type="button" className="tap-open" aria-pressed={isOpen} onClick={onOpen}>
           {`${request.method} ${request.path}`}
         </button>
-      </th>
-      <td data-label={t("Way")}>
         <span className="line tight">
           {request.hops.map((hop, at) => (
             <Badge key={at} tag={hop.application || "?"} number={mark(group, hop.tag)} off={hop.outcome === "failed" || hop.outcome === "cut"} />
           ))}
         </span>
-      </td>
+      </th>
       <td data-label={t("Status")}>
         <StatusCode status={request.status} />
       </td>

@@ -507,7 +507,6 @@ export const zh = {
   "Version": "版本",
   "View": "视图",
   "Waiting for data planes …": "等待数据面……",
-  "Way": "路径",
   "What callers name, and the application behind it.": "调用方使用的名称及其背后的应用。",
   "What each serves, in all lanes together, over the last minute.": "各应用最近一分钟在所有泳道中的服务情况。",
   "What enabling writes, and as a command": "开启将写入的内容及等效命令",
