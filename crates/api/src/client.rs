@@ -481,6 +481,10 @@ fn remedy(server: &str) -> String {
     match server.split_once("://") {
         Some(("https", rest)) => format!("the API does not speak TLS: use http://{rest}"),
         Some(_) => "use http://HOST:PORT".to_owned(),
+        None if server.is_empty() => "it is empty: use http://HOST:PORT".to_owned(),
+        None if Url::parse(&format!("http://{server}")).is_err() => {
+            "use http://HOST:PORT".to_owned()
+        }
         None => format!("use http://HOST:PORT; was http://{server} meant?"),
     }
 }

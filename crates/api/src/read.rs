@@ -4,9 +4,13 @@
 use std::{fmt, sync::Arc};
 
 use lanes::Problem;
+use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::resource::{Object, one_line};
+use crate::{
+    problem,
+    resource::{Object, one_line},
+};
 
 mod node;
 mod strict;
@@ -140,6 +144,14 @@ pub fn text(file: &str, text: &str) -> (Vec<Found>, Vec<ReadError>) {
         return (Vec::new(), vec![ReadError { place, problem: Problem::new("", "", message) }]);
     }
     (found, errors)
+}
+
+/// Reads a value as one of a type. What is wrong with it is told by its path in the value.
+///
+/// # Errors
+/// The first part that is not as the type wants it.
+pub fn value<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
+    serde_path_to_error::deserialize(value).map_err(|error| problem::from_serde(&error, value))
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use axum::{
     Router,
     body::HttpBody as _,
     extract::{DefaultBodyLimit, Request},
-    http::{Method, Uri, header},
+    http::{Method, StatusCode, Uri, header},
     middleware::{self, Next},
     response::{IntoResponse, Response},
     routing::{MethodRouter, delete, get, post, put},
@@ -24,6 +24,7 @@ use crate::{Control, store::StoredObject};
 mod access;
 mod actions;
 mod audit;
+mod extract;
 mod installation;
 mod objects;
 mod openapi;
@@ -39,6 +40,9 @@ mod watch;
 use access::Need;
 pub use openapi::openapi;
 use problem::Refused;
+
+/// The methods of all paths together, as `OPTIONS *` asks for them.
+const METHODS: &str = "GET,HEAD,POST,PUT,PATCH,DELETE,OPTIONS";
 
 /// The media type of bodies.
 const JSON: &str = "application/json";
@@ -176,17 +180,20 @@ async fn refuse_simple_requests(request: Request, next: Next) -> Response {
     let length: Option<usize> = length.and_then(|value| value.to_str().ok()?.parse().ok());
     // A body that does not say how long it is is cut off when it is too long.
     if length.is_some_and(|length| length > BYTES_MAX) {
-        let detail = format!("more than {BYTES_MAX} bytes: write less at once");
-        return Refused::new(413, "too large", detail).into_response();
+        return extract::too_large().into_response();
     }
     next.run(request).await
 }
 
-async fn no_such_path(uri: Uri) -> Refused {
+async fn no_such_path(method: Method, uri: Uri) -> Response {
+    if method == Method::OPTIONS && uri.path() == "*" {
+        return (StatusCode::NO_CONTENT, [(header::ALLOW, METHODS)]).into_response();
+    }
     let detail = format!("{}: see {PREFIX}/openapi.json for the paths there are", uri.path());
-    Refused::new(404, "no such path", detail)
+    Refused::new(404, "no such path", detail).into_response()
 }
 
 async fn method_not_allowed(method: Method, uri: Uri) -> Refused {
-    Refused::new(405, "method not allowed", format!("{method} {}", uri.path()))
+    let detail = format!("{method} {}: use one that `Allow` names", uri.path());
+    Refused::new(405, "method not allowed", detail)
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer, de::DeserializeOwned, ser::Seria
 use serde_json::{Map, Value};
 
 use super::{Key, Kind, Metadata, Object, Status};
-use crate::problem;
+use crate::read;
 
 /// What the file of a kind says of it besides its fields.
 pub trait Describe {
@@ -237,14 +237,10 @@ fn take_kind(fields: &mut Map<String, Value>) -> Result<Kind, Problem> {
 pub(super) fn typed<S: Spec>(fields: Map<String, Value>) -> Result<Resource<S>, Problem> {
     let value = Value::Object(fields);
     if let Some(spec) = value.get("spec").and_then(S::carried) {
-        let Resource { metadata, spec: _, status } = read::<Resource<Value>>(&value)?;
+        let Resource { metadata, spec: _, status } = read::value::<Resource<Value>>(&value)?;
         return Ok(Resource { metadata, spec, status });
     }
-    read(&value)
-}
-
-fn read<T: DeserializeOwned>(value: &Value) -> Result<T, Problem> {
-    serde_path_to_error::deserialize(value).map_err(|error| problem::from_serde(&error, value))
+    read::value(&value)
 }
 
 /// A value as a person wrote it: strings without quotes, nothing for null.

@@ -10,13 +10,13 @@ use api::{
     rest::{EVERYWHERE, NOTE, NOTE_CHARACTERS_MAX, Role},
 };
 use axum::{
-    extract::{RawPathParams, Request, State},
+    extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
     http::{HeaderMap, Method},
     middleware::Next,
     response::{IntoResponse, Response},
 };
 
-use super::Refused;
+use super::{Refused, extract::bad_path};
 use crate::{
     Control,
     ledger::{Done, Edit, Transaction},
@@ -43,10 +43,11 @@ pub(super) enum Need {
 /// Looks at who asks.
 pub(super) async fn judge(
     State(need): State<Need>,
-    params: RawPathParams,
+    params: Result<RawPathParams, RawPathParamsRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
+    let Ok(params) = params else { return bad_path(request.uri()).into_response() };
     let namespace = params.iter().find(|(name, _)| *name == "namespace").map(|(_, value)| value);
     let caller = request.extensions_mut().remove::<Caller>();
     match admit(need, caller, namespace, request.method(), request.headers()) {

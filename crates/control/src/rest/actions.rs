@@ -15,7 +15,6 @@ use api::{
 };
 use axum::{
     Extension, Json,
-    body::Bytes,
     extract::{Query, State},
 };
 use serde::de::DeserializeOwned;
@@ -23,6 +22,7 @@ use serde_json::Value;
 
 use super::{
     Refused, access,
+    extract::Bytes,
     objects::{Written, flag, json_body, unknown_parameter},
     problem::FINDINGS_MAX,
     undeclared::Hosts,
@@ -176,9 +176,11 @@ fn key_of(value: &Value) -> Option<Key> {
     Some(Key::new(kind, namespace, text("/metadata/name")?))
 }
 
-pub(super) fn typed<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_value(json_body(body)?)
-        .map_err(|error| Refused::new(400, "bad body", error.to_string()))
+pub(super) fn typed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    api::read::value(&json_body(body)?).map_err(|problem| {
+        let refused = Refused::new(400, "bad body", "nothing was done");
+        refused.with(vec![Finding::unread(problem)])
+    })
 }
 
 /// Why a request goes where it goes.

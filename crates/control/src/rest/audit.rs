@@ -5,14 +5,14 @@ use std::sync::Arc;
 use api::rest::{AuditEntry, FieldChange, Finding, Role, UndoRequest};
 use axum::{
     Extension, Json,
-    body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Query, State},
 };
 
 use super::{
     Refused, access,
     actions::typed,
-    objects::{Written, unknown_parameter},
+    extract::{Bytes, Path},
+    objects::{Written, number, unknown_parameter},
 };
 use crate::{
     Control,
@@ -35,7 +35,7 @@ const LIMIT_MAX: usize = 200;
         ("before" = Option<u64>, Query, description = "Only entries of lower numbers"),
         ("namespace" = Option<String>, Query, description = "Only of objects there"),
         ("about" = Option<String>, Query, description = "Only about this, as the entries say it: Lane shop/trade-gray"),
-        ("limit" = Option<usize>, Query, description = "How many, 1 to 200"),
+        ("limit" = Option<usize>, Query, description = "How many, 1 to 200", minimum = 1, maximum = 200),
     ),
     responses(
         (status = 200, description = "The latest first", body = Vec<AuditEntry>),
@@ -53,9 +53,7 @@ pub(super) async fn list(
         let bad =
             |remedy: &str| Refused::new(400, "bad query", format!("{name}: `{value}`: {remedy}"));
         match name.as_str() {
-            "before" => {
-                query.before = Some(value.parse().map_err(|_| bad("use the number of an entry"))?);
-            }
+            "before" => query.before = Some(number(&name, &value, "an entry")?),
             "limit" => {
                 let limit = value.parse().ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
                 query.limit = limit.ok_or_else(|| bad("use 1 to 200"))?;

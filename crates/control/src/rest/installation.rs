@@ -18,7 +18,7 @@ use lanes::service::{Endpoint, Health, Protocol};
 
 use super::{
     Refused,
-    objects::{Written, unknown_parameter},
+    objects::{Written, number, unknown_parameter},
 };
 use crate::{Control, hub::Hub, people::Caller, picture::small};
 
@@ -189,12 +189,7 @@ pub(super) async fn events(
     let mut after = 0;
     for (name, value) in written {
         match name.as_str() {
-            "after" => {
-                after = value.parse().map_err(|_| {
-                    let detail = format!("after: `{value}`: use the number of an event");
-                    Refused::new(400, "bad query", detail)
-                })?;
-            }
+            "after" => after = number(&name, &value, "an event")?,
             _ => return Err(unknown_parameter(&name, "after")),
         }
     }

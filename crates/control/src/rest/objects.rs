@@ -8,8 +8,7 @@ use api::{
 };
 use axum::{
     Extension, Json,
-    body::Bytes,
-    extract::{Path, Query, State},
+    extract::{Query, State},
     http::StatusCode,
     response::{IntoResponse, Response},
 };
@@ -18,7 +17,11 @@ use serde_json::{Value, json};
 // To utoipa a type written `Object` is one of which nothing is known.
 use api::resource::Object as AnyObject;
 
-use super::{Refused, access, present, present_all, watch};
+use super::{
+    Refused, access,
+    extract::{Bytes, Path},
+    present, present_all, watch,
+};
 use crate::{
     Control,
     ledger::{Done, Edit, Precondition},
@@ -40,13 +43,27 @@ pub(super) struct Options {
 pub(super) type Written = Query<Vec<(String, String)>>;
 
 impl Options {
-    fn read(Query(written): Written) -> Result<Self, Refused> {
+    /// Of a list.
+    fn of_list(written: Written) -> Result<Self, Refused> {
+        let options = Self::read(written, "watch, resourceVersion")?;
+        match &options.resource_version {
+            Some(text) if !options.watch => {
+                let detail = format!("resourceVersion: `{text}`: use it with watch, or none");
+                Err(Refused::new(400, "bad query", detail))
+            }
+            _ => Ok(options),
+        }
+    }
+
+    fn read(Query(written): Written, known: &str) -> Result<Self, Refused> {
         let mut options = Self::default();
         for (name, value) in written {
+            if !known.split(", ").any(|it| it == name) {
+                return Err(unknown_parameter(&name, known));
+            }
             match name.as_str() {
                 "watch" => options.watch = flag("watch", &value)?,
-                "resourceVersion" => options.resource_version = Some(value),
-                _ => return Err(unknown_parameter(&name, "watch, resourceVersion")),
+                _ => options.resource_version = Some(value),
             }
         }
         Ok(options)
@@ -62,12 +79,20 @@ pub(super) fn flag(name: &str, value: &str) -> Result<bool, Refused> {
     }
 }
 
+/// A number that something bears: those of no more than 63 bits, as the OpenAPI document says.
+pub(super) fn number(name: &str, value: &str, of: &str) -> Result<u64, Refused> {
+    let number = value.parse().ok().filter(|number| i64::try_from(*number).is_ok());
+    number.ok_or_else(|| {
+        Refused::new(400, "bad query", format!("{name}: `{value}`: use the number of {of}"))
+    })
+}
+
 pub(super) fn unknown_parameter(name: &str, known: &str) -> Refused {
     Refused::new(400, "bad query", format!("`{name}`: use one of {known}"))
 }
 
 /// Reads a body as JSON.
-pub(super) fn json_body(body: &Bytes) -> Result<Value, Refused> {
+pub(super) fn json_body(body: &[u8]) -> Result<Value, Refused> {
     api::read::json(body)
         .map_err(|error| Refused::new(400, "bad body", format!("write JSON: {error}")))
 }
@@ -88,7 +113,10 @@ fn kind(plural: &str) -> Result<Kind, Refused> {
         ("resourceVersion" = Option<String>, Query, description = "With watch: only changes after this state"),
     ),
     responses(
-        (status = 200, description = "The objects", body = api::rest::List),
+        (status = 200, description = "The objects; with watch, one WatchEvent a line", content(
+            (api::rest::List = "application/json"),
+            (api::rest::WatchEvent = "application/x-ndjson"),
+        )),
         (status = 404, description = "No such kind", body = api::rest::Problem),
         (status = 410, description = "The changes since then are no longer kept", body = api::rest::Problem),
     )
@@ -99,7 +127,7 @@ pub(super) async fn list(
     Path(plural): Path<String>,
     written: Written,
 ) -> Result<Response, Refused> {
-    list_or_watch(&control, caller, kind(&plural)?, None, Options::read(written)?)
+    list_or_watch(&control, caller, kind(&plural)?, None, Options::of_list(written)?)
 }
 
 /// Objects of a kind in a namespace; with `watch`, one WatchEvent a line.
@@ -112,7 +140,10 @@ pub(super) async fn list(
         ("resourceVersion" = Option<String>, Query, description = "With watch: only changes after this state"),
     ),
     responses(
-        (status = 200, description = "The objects", body = api::rest::List),
+        (status = 200, description = "The objects; with watch, one WatchEvent a line", content(
+            (api::rest::List = "application/json"),
+            (api::rest::WatchEvent = "application/x-ndjson"),
+        )),
         (status = 404, description = "No such kind", body = api::rest::Problem),
         (status = 410, description = "The changes since then are no longer kept", body = api::rest::Problem),
     )
@@ -123,7 +154,7 @@ pub(super) async fn list_in(
     Path((namespace, plural)): Path<(String, String)>,
     written: Written,
 ) -> Result<Response, Refused> {
-    list_or_watch(&control, caller, kind(&plural)?, Some(namespace), Options::read(written)?)
+    list_or_watch(&control, caller, kind(&plural)?, Some(namespace), Options::of_list(written)?)
 }
 
 fn list_or_watch(
@@ -318,7 +349,7 @@ pub(super) async fn delete(
     written: Written,
 ) -> Result<StatusCode, Refused> {
     let key = Key::new(kind(&plural)?, namespace, name);
-    let revision = Options::read(written)?.resource_version;
+    let revision = Options::read(written, "resourceVersion")?.resource_version;
     let edits = vec![Edit::Delete { key, revision, precondition: Precondition::Present }];
     access::write(&control, &caller, edits, false).await?;
     Ok(StatusCode::NO_CONTENT)

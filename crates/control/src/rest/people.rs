@@ -8,13 +8,16 @@ use api::rest::{
 };
 use axum::{
     Extension, Json,
-    body::Bytes,
-    extract::{Path, State},
+    extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
 };
 
-use super::{Refused, actions::typed};
+use super::{
+    Refused,
+    actions::typed,
+    extract::{Bytes, Path},
+};
 use crate::{
     Control,
     people::{

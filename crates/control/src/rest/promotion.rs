@@ -3,14 +3,13 @@
 use std::sync::Arc;
 
 use api::rest::{Finding, PromotionNextRequest, PromotionRequest, PromotionStatus, Role};
-use axum::{
-    Extension, Json,
-    body::Bytes,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 
-use super::{Refused, actions::typed};
+use super::{
+    Refused,
+    actions::typed,
+    extract::{Bytes, Path},
+};
 use crate::{
     Control,
     people::Caller,

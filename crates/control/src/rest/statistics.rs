@@ -371,7 +371,10 @@ fn named(name: &str, counted: &Counted, is_by_code: bool) -> Vec<(String, Counte
         ("application" = Option<String>, Query, description = "Served by this application"),
         ("window" = Option<String>, Query, description = "How long until now: 1s to 30d; default 10s"),
     ),
-    responses((status = 200, description = "By group, lane and application", body = StatisticsTop))
+    responses(
+        (status = 200, description = "By group, lane and application", body = StatisticsTop),
+        (status = 404, description = "No such lane group", body = api::rest::Problem),
+    )
 )]
 pub(super) async fn top(
     State(control): Shared,
@@ -570,7 +573,10 @@ fn expected(control: &Control, group: &str, tag: &str) -> Option<f64> {
         ("lane" = String, Query, description = "The tag of the lane"),
         ("window" = Option<String>, Query, description = "How long until now: 1s to 30d; default 15m"),
     ),
-    responses((status = 200, description = "In the order of the group", body = StatisticsCompare))
+    responses(
+        (status = 200, description = "In the order of the group", body = StatisticsCompare),
+        (status = 404, description = "No such lane group", body = api::rest::Problem),
+    )
 )]
 pub(super) async fn compare(
     State(control): Shared,
@@ -626,7 +632,10 @@ pub(super) async fn compare(
         ("errors" = Option<String>, Query, description = "How many more errors matter, in percent of requests, 0.1 to 100; default 1"),
         ("slow" = Option<String>, Query, description = "How many more answers slower than 95 % of base's matter, in percent, 0.1 to 100; default 10"),
     ),
-    responses((status = 200, description = "The verdict, with what it rests on", body = StatisticsVerdict))
+    responses(
+        (status = 200, description = "The verdict, with what it rests on", body = StatisticsVerdict),
+        (status = 404, description = "No such lane group, or no such lane in it", body = api::rest::Problem),
+    )
 )]
 pub(super) async fn verdict(
     State(control): Shared,
@@ -714,7 +723,10 @@ fn fairly(by_itself: (Counted, Counted), by_callers: (Counted, Counted)) -> Seen
         ("group" = Option<String>, Query, description = "To the applications of this lane group; default: to all"),
         ("window" = Option<String>, Query, description = "How long until now: 1s to 30d; default 15m"),
     ),
-    responses((status = 200, description = "By caller and application", body = StatisticsCalls))
+    responses(
+        (status = 200, description = "By caller and application", body = StatisticsCalls),
+        (status = 404, description = "No such lane group", body = api::rest::Problem),
+    )
 )]
 pub(super) async fn calls(
     State(control): Shared,

@@ -6,14 +6,13 @@ use api::{
     resource::DEFAULT_NAMESPACE,
     rest::{Finding, Role, TokenCreated, TokenRequest, TokenStatus},
 };
-use axum::{
-    Extension, Json,
-    body::Bytes,
-    extract::{Path, State},
-    http::StatusCode,
-};
+use axum::{Extension, Json, extract::State, http::StatusCode};
 
-use super::{Refused, access, actions::typed};
+use super::{
+    Refused, access,
+    actions::typed,
+    extract::{Bytes, Path},
+};
 use crate::{Control, TokenError, people::Caller};
 
 type Shared = State<Arc<Control>>;

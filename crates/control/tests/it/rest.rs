@@ -625,6 +625,18 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
         ("GET", "/api/v1alpha1/lines", "", 404, "lanes"),
         ("GET", "/api/v1/lanes", "", 404, "openapi.json"),
         ("POST", "/api/v1alpha1/status", "{}", 405, "POST"),
+        ("GET", "/api/v1alpha1/namespaces/%ff/lanes", "", 400, "write percent-encoded UTF-8"),
+        ("GET", "/api/v1alpha1/lanes?resourceVersion=1", "", 400, "use it with watch"),
+        ("DELETE", "/api/v1alpha1/namespaces/default/lanes/x?watch", "", 400, "resourceVersion"),
+        ("GET", "/api/v1alpha1/events?after=10000000000000000001", "", 400, "number of an event"),
+        ("GET", "/api/v1alpha1/audit?before=-1", "", 400, "before: `-1`: use the number"),
+        (
+            "POST",
+            "/api/v1alpha1/tokens",
+            "{\"application\": 7}",
+            400,
+            "\"field\":\"application\",\"value\":\"7\"",
+        ),
         ("POST", "/api/v1alpha1/apply", "{", 400, "JSON"),
         ("POST", "/api/v1alpha1/apply?dry", "{\"objects\": []}", 400, "dryRun"),
         ("GET", "/api/v1alpha1/lanes?watch&resourceVersion=99999", "", 410, "list again"),
@@ -662,6 +674,7 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
         let (answered, text) = crate::harness::call(address, method, path, body).await;
         assert_eq!(answered, status, "{method} {path}: {text}");
         assert!(text.contains(says), "{method} {path}: {text}");
+        assert!(text.starts_with("{\"status\":"), "{method} {path}: {text}");
     }
     let (answered, text) = too_much(address, &vec!["{\"a\":1}"; 10_001].join(",")).await;
     assert_eq!((answered, text.contains("more than 10000 items")), (400, true), "{text}");

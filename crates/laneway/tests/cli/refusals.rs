@@ -191,6 +191,8 @@ fn exit_codes_tell_failure_usage_and_settings_apart() -> Result<()> {
         )
     );
     for (server, remedy) in [
+        ("", "server: ``: it is empty: use http://HOST:PORT\n"),
+        (":::", "server: `:::`: use http://HOST:PORT\n"),
         ("http://me:secret@127.0.0.1:7600", "use http://127.0.0.1:7600 with --token-file"),
         ("http://127.0.0.1:7600/console", "has no path of its own: use http://127.0.0.1:7600\n"),
         ("http://127.0.0.1:7600?a=b", "has no path of its own"),
