@@ -73,6 +73,8 @@ pub(crate) struct Worlds {
     pub(crate) node_modules: PathBuf,
     /// The folder of Nacos: what it is started from.
     pub(crate) nacos: PathBuf,
+    /// The Python interpreter that has schemathesis.
+    pub(crate) schemathesis: PathBuf,
     /// The folder of the programs of suites: `h2spec`, the interoperability tests of gRPC.
     pub(crate) suites: PathBuf,
     /// The folder of the packages that are made of the binary under test.
@@ -88,6 +90,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
         python: home.join("python/bin/python"),
         node_modules: home.join("node/node_modules"),
         nacos: home.join("nacos"),
+        schemathesis: home.join("schemathesis/bin/python"),
         suites: home.join("suites"),
         ..Worlds::default()
     };
@@ -96,6 +99,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
     let instrumented = python(root, &home).and_then(|()| node(root, &home));
     worlds.note("otel", instrumented);
     worlds.note("nacos", nacos(root, &home));
+    worlds.note("schemathesis", schemathesis(root, &home));
     worlds.note("suites", suites(root, &home));
     worlds.note("testssl", on_path("testssl"));
     worlds.note("servers", servers());
@@ -180,6 +184,19 @@ fn python(root: &Path, home: &Path) -> Result<()> {
         return Ok(());
     }
     install_from_pypi(&place, &["--requirement".as_ref(), wanted.as_ref()])?;
+    mark_current(&place, &[&wanted])
+}
+
+/// A Python environment of its own with schemathesis, which asks an API what its description lets anybody ask.
+fn schemathesis(root: &Path, home: &Path) -> Result<()> {
+    let wanted = root.join("xtask/worlds/schemathesis/requirements.txt");
+    let place = home.join("schemathesis");
+    if is_current(&place, &[&wanted])? {
+        return Ok(());
+    }
+    let what: [&OsStr; 3] =
+        ["--require-hashes".as_ref(), "--requirement".as_ref(), wanted.as_ref()];
+    install_from_pypi(&place, &what)?;
     mark_current(&place, &[&wanted])
 }
 
