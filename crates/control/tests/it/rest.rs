@@ -676,6 +676,15 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
         assert!(text.contains(says), "{method} {path}: {text}");
         assert!(text.starts_with("{\"status\":"), "{method} {path}: {text}");
     }
+    let status = client.status().await.unwrap();
+    assert_eq!(status.sources[0].name, "embedded");
+    assert_eq!(status.gateways[0].name, "edge");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_too_much_is_told_as_that_and_of_very_many_mistakes_the_first() {
+    let (plane, _client) = started().await;
+    let address = plane.rest().await;
     let (answered, text) = too_much(address, &vec!["{\"a\":1}"; 10_001].join(",")).await;
     assert_eq!((answered, text.contains("more than 10000 items")), (400, true), "{text}");
     let text = announced(address, api::read::BYTES_MAX + 1).await;
@@ -689,9 +698,6 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
         crate::harness::call(address, "POST", "/api/v1alpha1/check", &body).await;
     assert_eq!(answered, 200);
     assert!(text.contains("\"omitted\":800"), "{text}");
-    let status = client.status().await.unwrap();
-    assert_eq!(status.sources[0].name, "embedded");
-    assert_eq!(status.gateways[0].name, "edge");
 }
 
 #[tokio::test(flavor = "multi_thread")]
