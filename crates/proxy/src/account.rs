@@ -19,7 +19,6 @@ use crate::{
     h1::head::HeadError,
     picture::Picture,
     plan::{Chosen, Plan, Target},
-    tap::{self, Begun, Tap},
 };
 
 /// What tells requests apart that are counted apart, without reading the texts that name it.
@@ -47,8 +46,6 @@ pub(crate) struct Account {
     latest: Cell<Option<(CountedAs, LabelSet)>>,
     /// Of the current picture, by group and lane: where requests are counted that enter there.
     entered: RefCell<HashMap<Member, EnteredLane>>,
-    /// Where requests are told that somebody watches.
-    pub(crate) tap: tap::OfThread,
 }
 
 /// A request that is not done yet.
@@ -66,15 +63,21 @@ impl Drop for InFlight<'_> {
 #[must_use = "a request is counted when its answer ends"]
 pub(crate) struct Answering {
     set: LabelSet,
+    outcome: Outcome,
     started: Instant,
-    /// Somebody watches it.
-    tapped: Option<(Box<Begun>, Outcome)>,
+}
+
+/// How a request was counted.
+#[derive(Debug, Clone, Copy)]
+#[must_use = "whoever is told single requests is told how they end"]
+pub(crate) struct Counted {
+    pub(crate) outcome: Outcome,
+    pub(crate) duration: Duration,
 }
 
 impl Account {
-    pub(crate) fn new(recorder: Rc<Recorder>, tap: &Tap) -> Self {
+    pub(crate) fn new(recorder: Rc<Recorder>) -> Self {
         Self {
-            tap: tap::OfThread::new(tap, Rc::clone(&recorder)),
             recorder,
             label_sets: RefCell::default(),
             latest: Cell::default(),
@@ -122,7 +125,7 @@ impl Account {
             Kind::StreamProtocol => {}
             _ => self.recorder.count(Count::RejectedMalformed),
         }
-        self.unplanned(role, ("", ""), Some(kind), kind.status(), Duration::ZERO, None);
+        let _ = self.unplanned(role, ("", ""), Some(kind), kind.status(), Duration::ZERO);
     }
 
     /// Counts a request that nobody was chosen for: refused, or redirected.
@@ -133,16 +136,11 @@ impl Account {
         refused: Option<&Kind>,
         status: u16,
         duration: Duration,
-        tapped: Option<Box<Begun>>,
-    ) {
+    ) -> Counted {
         if let Some(kind) = refused {
             self.note(kind);
         }
-        let outcome = match refused.map(Kind::origin) {
-            None => Outcome::Base,
-            Some(Origin::Client) => Outcome::Denied,
-            Some(Origin::Proxy | Origin::Upstream) => Outcome::Failed,
-        };
+        let outcome = outcome_without_plan(refused);
         let (application, service) = counted_as;
         let code_class = CodeClass::of(status);
         let (route, lane_group, lane) = ("", "", "");
@@ -157,10 +155,7 @@ impl Account {
             code_class,
         };
         self.recorder.request(&labels, duration);
-        if let Some(mut begun) = tapped {
-            begun.answered_itself(refused, status);
-            self.tap.end(begun, outcome, duration);
-        }
+        Counted { outcome, duration }
     }
 
     /// Counts a request that no instance answered as it should.
@@ -171,8 +166,7 @@ impl Account {
         chosen: Option<&Chosen>,
         kind: &Kind,
         started: Instant,
-        tapped: Option<Box<Begun>>,
-    ) {
+    ) -> Counted {
         self.note(kind);
         let outcome = match kind {
             Kind::ClientGone | Kind::DeadlineExceeded | Kind::ApplicationLate { .. } => {
@@ -182,12 +176,7 @@ impl Account {
             _ => Outcome::Failed,
         };
         let set = self.label_set(plan, picture, chosen, outcome, kind.status());
-        let duration = started.elapsed();
-        self.recorder.observe(set, duration);
-        if let Some(mut begun) = tapped {
-            begun.answered_itself(Some(kind), kind.status());
-            self.tap.end(begun, outcome, duration);
-        }
+        self.count(set, outcome, started)
     }
 
     /// Counts what went wrong, beside the request it went wrong for.
@@ -207,34 +196,31 @@ impl Account {
         chosen: Option<&Chosen>,
         status: u16,
         started: Instant,
-        tapped: Option<Box<Begun>>,
     ) -> Answering {
         let outcome = match plan.outcome.or(chosen.map(|chosen| chosen.outcome)) {
             Some(lanes::Outcome::Lane) => Outcome::Lane,
             Some(lanes::Outcome::Fallback) => Outcome::Fallback,
             Some(lanes::Outcome::Base) | None => Outcome::Base,
         };
-        let tapped = tapped.map(|begun| (begun, outcome));
-        Answering { set: self.label_set(plan, picture, chosen, outcome, status), started, tapped }
+        let set = self.label_set(plan, picture, chosen, outcome, status);
+        Answering { set, outcome, started }
     }
 
     /// Counts a request whose answer was sent to its end.
-    pub(crate) fn answered(&self, answering: Answering) {
-        let duration = answering.started.elapsed();
-        self.recorder.observe(answering.set, duration);
-        if let Some((begun, outcome)) = answering.tapped {
-            self.tap.end(begun, outcome, duration);
-        }
+    pub(crate) fn answered(&self, answering: Answering) -> Counted {
+        self.count(answering.set, answering.outcome, answering.started)
     }
 
     /// Counts a request whose answer began and broke off.
-    pub(crate) fn broken_off(&self, answering: Answering) {
+    pub(crate) fn broken_off(&self, answering: Answering) -> Counted {
         let set = self.recorder.ended_otherwise(answering.set, Outcome::Cut);
-        let duration = answering.started.elapsed();
+        self.count(set, Outcome::Cut, answering.started)
+    }
+
+    fn count(&self, set: LabelSet, outcome: Outcome, started: Instant) -> Counted {
+        let duration = started.elapsed();
         self.recorder.observe(set, duration);
-        if let Some((begun, _)) = answering.tapped {
-            self.tap.end(begun, Outcome::Cut, duration);
-        }
+        Counted { outcome, duration }
     }
 
     fn label_set(
@@ -286,5 +272,14 @@ impl Account {
         });
         self.latest.set(Some((counted_as, set)));
         set
+    }
+}
+
+/// How a request counts that nobody was chosen for.
+pub(crate) fn outcome_without_plan(refused: Option<&Kind>) -> Outcome {
+    match refused.map(Kind::origin) {
+        None => Outcome::Base,
+        Some(Origin::Client) => Outcome::Denied,
+        Some(Origin::Proxy | Origin::Upstream) => Outcome::Failed,
     }
 }

@@ -17,15 +17,15 @@ use std::{
 use routes::entrance::{self, ForwardsLeft, Written};
 
 use crate::{
-    account::Answering,
+    account::{Answering, Counted},
     correlation::Remembered,
     error::{Kind, ProxyError},
     limits::INTERIM_ANSWERS_MAX,
+    observed::{self, Observed},
     passthrough::AlreadyRead,
     picture::Picture,
     plan::{Chosen, NoPlan, Plan, Protocol, Tunnel},
     published::Query,
-    tap::{self, Begun},
     tunnel,
     worker::Worker,
 };
@@ -103,6 +103,8 @@ struct Planned<'p> {
     patience: Patience,
     /// Whom the latest attempt goes to.
     chosen: Option<Chosen>,
+    /// How often an instance was tried.
+    attempts: u32,
     /// It has all of the request, and has closed without an answer, or owes one for too long.
     is_unanswered: Cell<bool>,
 }
@@ -120,8 +122,8 @@ struct Exchange<'e, U, S> {
     worker: &'e Worker,
     upstream: &'e U,
     sink: &'e S,
-    /// Somebody watches it, and it has not been answered yet.
-    tapped: Cell<Option<Box<Begun>>>,
+    /// For whoever is told single requests.
+    observed: Observed,
 }
 
 /// Serves one request.
@@ -141,7 +143,7 @@ where
     let started = Instant::now();
     worker.deadlines.set_now(started);
     let _in_flight = worker.account.begin(D::ROLE);
-    let exchange = Exchange { worker, upstream, sink, tapped: Cell::default() };
+    let exchange = Exchange { worker, upstream, sink, observed: Observed::default() };
     let mut found = Found::default();
     let mut queries = 0;
     let mut picture = worker.picture();
@@ -303,18 +305,21 @@ impl<U, S> Exchange<'_, U, S> {
             entrance::write_forwards_left(&mut head, forwards_left, &mut written);
         }
         let is_idempotent = is_idempotent(&head);
-        if worker.account.tap.is_watched() {
-            let decided = tap::Decided {
+        if worker.observers.is_any() {
+            let decided = observed::Decided {
                 role: D::ROLE,
-                correlation: decide.correlation(),
+                caller: decide.caller(),
                 counted_as: decide.counted_as(),
+                own_tag: decide.own_tag(),
+                correlation: decide.correlation(),
                 picture,
                 plan: decided.as_ref(),
                 started,
             };
-            self.tapped.set(worker.account.tap.begin(&decided, &head, &written));
+            self.observed.begin(&worker.observers, &decided, &head, &written);
         }
         drop(head);
+        self.observed.read(request.version(), request.is_conversation());
         let asks_to_switch = request.asks_to_switch();
         let planned = decided.and_then(|plan| {
             let patience = Patience::new(worker, &plan, request, started);
@@ -332,6 +337,7 @@ impl<U, S> Exchange<'_, U, S> {
                 protocol,
                 patience,
                 chosen: None,
+                attempts: 0,
                 is_unanswered: Cell::new(false),
             };
             Ok((planned, message))
@@ -379,6 +385,7 @@ impl<U, S> Exchange<'_, U, S> {
             Ok(first) => first,
             Err(kind) => return Box::pin(self.fail(planned, kind, false)).await,
         };
+        self.observed.received(first.len());
         if !body.is_done() {
             // Not the usual request, and long compared with an allocation: its large state lives on its own.
             return Box::pin(self.stream::<R>(planned, body, message, first)).await;
@@ -416,6 +423,7 @@ impl<U, S> Exchange<'_, U, S> {
         loop {
             let (call, connected) = tries.connect(self.worker, self.upstream, planned).await?;
             call.expect_by(planned.patience.deadline_ms(self.worker));
+            self.observed.goes_to_instance();
             let answered = match call.begin(message, first, true).await {
                 Ok(()) => {
                     unless_gone(body, pin!(self.answer(&call))).await.map_err(ProxyError::sent)
@@ -458,6 +466,7 @@ impl<U, S> Exchange<'_, U, S> {
         loop {
             let answer = call.answer().await?;
             if !answer.is_interim() {
+                self.observed.instance_answers();
                 return Ok(answer);
             }
             interim += 1;
@@ -507,16 +516,19 @@ impl<U, S> Exchange<'_, U, S> {
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
         let status = answer.status();
+        self.observed.ends_as(|| answer.grpc_status());
         let head = self.sink.head(&mut answer, planned.plan.answer_edits(), may_go_on);
         let mut first =
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
+        self.observed.sent(first.len());
+        self.observed.ends_as(|| first.grpc_status());
         let answering = self.answering(planned, status);
         let begun = {
             let begun = pin!(self.sink.begin(head, &mut first, call.is_done()));
             planned.patience.while_awaited(self.worker, begun).await
         };
         if begun.unwrap_or_else(|kind| Err(self.break_off(kind))).is_err() {
-            self.worker.account.broken_off(answering);
+            self.ended(self.worker.account.broken_off(answering));
             return Err(NotHandedOn::Gone);
         }
         call.give_back(first);
@@ -525,21 +537,25 @@ impl<U, S> Exchange<'_, U, S> {
 
     fn answering(&self, planned: &Planned<'_>, status: u16) -> Answering {
         let Planned { plan, picture, started, chosen, .. } = planned;
-        let tapped = self.tapped_until(planned, status);
-        self.worker.account.answering(plan, picture, chosen.as_ref(), status, *started, tapped)
+        self.observe_answer(planned, status);
+        self.worker.account.answering(plan, picture, chosen.as_ref(), status, *started)
     }
 
-    /// What is to be told of a request that is answered like that, where somebody watches it.
-    fn tapped_until(&self, planned: &Planned<'_>, status: u16) -> Option<Box<Begun>> {
-        let mut begun = self.tapped.take()?;
-        let Planned { plan, chosen, .. } = planned;
-        begun.answered_by(plan, &self.worker.picture(), chosen.as_ref(), status);
-        Some(begun)
+    /// For whoever is told single requests: it is answered like that.
+    fn observe_answer(&self, planned: &Planned<'_>, status: u16) {
+        let Planned { plan, picture, chosen, attempts, .. } = planned;
+        let latest = || self.worker.picture();
+        self.observed.answered_by(plan, picture, latest, chosen.as_ref(), *attempts, status);
+    }
+
+    /// It was counted.
+    fn ended(&self, counted: Counted) {
+        self.observed.end(&self.worker.observers, counted);
     }
 
     /// An answer was handed on to its end.
     fn finish(&self, call: impl Call, answering: Answering, remembered: Option<Remembered>) {
-        self.worker.account.answered(answering);
+        self.ended(self.worker.account.answered(answering));
         call.finish();
         if let Some(remembered) = remembered {
             remembered.finish(Instant::now());

@@ -9,7 +9,7 @@ use std::{
 };
 
 use routes::entrance::{CorrelationHeaders, Head, Written};
-use telemetry::{Metrics, Role};
+use telemetry::{Metrics, RequestObservers, Role};
 use tokio::sync::watch;
 
 use crate::{
@@ -23,11 +23,14 @@ use crate::{
     inherited::Inherited,
     limits::Timeouts,
     listen::{self, Binding},
+    observed::Caller,
     plan::{NoPlan, Plan},
     published::{Feed, Published},
     running::Running,
+    settings::Settings,
     source::Source,
-    threads::{self, Accepted, Serve, Settings, Thread},
+    tap::Tap,
+    threads::{self, Accepted, Serve, Thread},
     tls::shown::{self, Shown},
     unbound::UnboundPorts,
     unread::UnreadCalls,
@@ -61,6 +64,8 @@ pub struct GatewayConfig {
     pub connections_max: Option<u64>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// Who is told single requests.
+    pub observers: RequestObservers,
 }
 
 impl GatewayConfig {
@@ -76,6 +81,7 @@ impl GatewayConfig {
             timeouts: Timeouts::default(),
             connections_max: None,
             metrics: Arc::default(),
+            observers: RequestObservers::default(),
         }
     }
 }
@@ -126,6 +132,8 @@ pub fn start(config: GatewayConfig, feed: Feed) -> io::Result<Running> {
         connections_max: config.connections_max,
         source: Source::default(),
         metrics: config.metrics,
+        observers: config.observers,
+        tap: Tap::default(),
         accepts,
         inherited: config.inherited.clone(),
     };
@@ -237,6 +245,10 @@ impl Decide for Entered {
 
     fn correlation(&self) -> &CorrelationHeaders {
         &self.identity.correlation
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { peer: self.peer, is_tls: self.secured.is_some() }
     }
 
     fn no_trailers(&self) -> Option<&CorrelationHeaders> {

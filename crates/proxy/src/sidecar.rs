@@ -9,7 +9,7 @@ use std::{
 };
 
 use routes::entrance::CorrelationHeaders;
-use telemetry::{Metrics, Role};
+use telemetry::{Metrics, RequestObservers, Role};
 use tokio::sync::Notify;
 
 use crate::{
@@ -21,8 +21,10 @@ use crate::{
     lost::{CallsInLanes, ThreadCalls},
     published::Feed,
     running::Running,
+    settings::Settings,
     source::Source,
-    threads::{self, Accepted, Serve, Settings},
+    tap::Tap,
+    threads::{self, Accepted, Serve},
     transport::Connection,
     undeclared::UndeclaredPorts,
     unread::UnreadCalls,
@@ -82,6 +84,8 @@ pub struct SidecarConfig {
     pub connections_max: Option<u64>,
     /// Where it counts.
     pub metrics: Arc<Metrics>,
+    /// Who is told single requests.
+    pub observers: RequestObservers,
 }
 
 /// What of a sidecar's settings a decision needs. One per thread.
@@ -127,6 +131,8 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             applications: config.ports.iter().map(|port| port.application_address).collect(),
         },
         metrics: Arc::clone(&config.metrics),
+        observers: config.observers.clone(),
+        tap: Tap::default(),
         accepts,
         inherited: config.inherited.clone(),
     };

@@ -1,5 +1,5 @@
-//! Single requests that somebody watches: begun where they are decided, made whole where they are counted, and handed to
-//! whoever runs the proxy.
+//! Single requests that somebody watches, of those that [`observed`](crate::observed) tells: which they are is known where they
+//! are decided, and where they are counted they are handed to whoever runs the proxy.
 //!
 //! While nobody watches a request costs one relaxed load. While somebody does, what is told of requests is bounded: how much
 //! of each, how many in a second, how many wait. What is not told is counted.
@@ -15,26 +15,15 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use lanes::{Service, baggage, hash::hash};
-use routes::entrance::{CorrelationHeaders, CorrelationId, Head, Name, Written};
+use lanes::hash::hash;
+use routes::entrance::{CorrelationHeaders, CorrelationId, Head, Written};
 use smallvec::SmallVec;
-use telemetry::{Count, Outcome, Recorder, Role};
+use telemetry::{Count, Outcome, Recorder, RequestRecord, Role};
 use tokio::sync::{mpsc, watch};
 
-use crate::{
-    error::Kind,
-    plan::{Chosen, NoPlan, Plan, Target},
-    published::Published,
-};
+use crate::published::Published;
 
 mod redacted;
-
-/// Lanes of one request that are told; a gateway is the entrance of at most 8 groups.
-const LANES_MAX: usize = 8;
-
-/// Bytes of a told method, and of a reason.
-const METHOD_BYTES_MAX: usize = 32;
-const REASON_BYTES_MAX: usize = 256;
 
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -187,10 +176,12 @@ pub(crate) struct OfThread {
     recorder: Rc<Recorder>,
 }
 
-/// A request that is watched, until it is known how it ends.
+/// What is told of a request that is watched, besides its record.
 #[derive(Debug)]
 pub(crate) struct Begun {
-    tapped: Tapped,
+    /// As it may be shown.
+    path: String,
+    ids: Vec<String>,
     /// By what it is watched, and which of these are it.
     watches: Arc<Watches>,
     of: SmallVec<[u8; 8]>,
@@ -198,14 +189,16 @@ pub(crate) struct Begun {
     is_uncounted: bool,
 }
 
-/// What of a request's decision is told.
-pub(crate) struct Decided<'d, 'p> {
-    pub(crate) role: Role,
+/// What says whether a request is watched.
+pub(crate) struct Seen<'d> {
+    /// Who is to serve it.
+    pub(crate) application: &'d str,
+    /// Groups and tags it goes on with; an empty tag is base, said so.
+    pub(crate) lanes: &'d [(&'d str, &'d str)],
+    pub(crate) picture: &'d Published,
     pub(crate) correlation: &'d CorrelationHeaders,
-    /// The application and service of one that has no plan.
-    pub(crate) counted_as: (&'d str, &'d str),
-    pub(crate) picture: &'p Published,
-    pub(crate) plan: Result<&'d Plan<'p>, &'d NoPlan>,
+    /// It is seen anew once what it waits for is known, if that will be.
+    pub(crate) waits: bool,
     pub(crate) started: Instant,
 }
 
@@ -227,68 +220,35 @@ impl OfThread {
     #[cold]
     pub(crate) fn begin<'b>(
         &self,
-        decided: &Decided<'_, '_>,
+        seen: &Seen<'_>,
         head: &impl Head<'b>,
         written: &Written,
-    ) -> Option<Box<Begun>> {
-        let is_uncounted =
-            matches!(decided.plan, Err(NoPlan::Learn(_) | NoPlan::Resolve(..) | NoPlan::Reach(_)));
+    ) -> Option<Begun> {
         let watches = self.watches();
-        let mut members = Vec::new();
-        match written.value(Name::Baggage) {
-            Some(value) => baggage::lane_members(std::iter::once(value), &mut members),
-            // What came to a gateway that did not decide is nobody's word.
-            None if decided.role == Role::Gateway => {}
-            None => baggage::lane_members(head.values(Name::Baggage), &mut members),
-        }
-        let lanes = lanes_of(&members);
-        let ids = decided.correlation.ids(head, written);
+        let ids = seen.correlation.ids(head, written);
         let place = ids.first().map_or(u32::MAX, place_of);
-        let (application, service) = decided.served_by();
         let of: SmallVec<[u8; 8]> = (watches.watched.iter().zip(0..))
-            .filter(|(it, _)| place <= it.watched.share)
-            .filter(|(it, _)| is_of(&it.watched, &lanes, application, decided.picture))
+            .filter(|(it, _)| place <= it.watched.share && is_of(&it.watched, seen))
             .map(|(_, place)| place)
             .collect();
-        if of.is_empty() {
+        if of.is_empty() || !seen.waits && !self.takes(&watches, &of, seen.started) {
             return None;
         }
-        if !is_uncounted && !self.takes(&watches, &of, decided.started) {
-            return None;
-        }
-        let route = decided.plan.ok().and_then(|plan| plan.route);
-        let tapped = Tapped {
-            role: decided.role,
-            started: SystemTime::now(),
-            duration: Duration::ZERO,
-            method: cut(head.method(), METHOD_BYTES_MAX),
-            host: head.host().to_owned(),
-            path: redacted::target(head.path(), head.query()),
-            outcome: Outcome::Failed,
-            status: 0,
-            reason: String::new(),
-            application: application.to_owned(),
-            service: service.to_owned(),
-            route: route.unwrap_or_default().to_owned(),
-            instance: None,
-            tag: String::new(),
-            lanes: lanes.iter().map(|(group, tag)| ((*group).into(), (*tag).into())).collect(),
-            ids: ids.iter().map(|id| String::from_utf8_lossy(id).into_owned()).collect(),
-        };
-        Some(Box::new(Begun { tapped, watches, of, is_uncounted }))
+        let path = redacted::target(head.path(), head.query());
+        let ids = ids.iter().map(|id| String::from_utf8_lossy(id).into_owned()).collect();
+        Some(Begun { path, ids, watches, of, is_uncounted: seen.waits })
     }
 
-    /// Tells a request: it has ended.
+    /// Tells a request: it has ended, and this is its record.
     #[cold]
-    pub(crate) fn end(&self, begun: Box<Begun>, outcome: Outcome, duration: Duration) {
-        let Begun { mut tapped, watches, of, is_uncounted } = *begun;
+    pub(crate) fn end(&self, begun: Begun, record: &RequestRecord) {
+        let Begun { path, ids, watches, of, is_uncounted } = begun;
         if is_uncounted && !self.takes(&watches, &of, Instant::now()) {
             return;
         }
-        (tapped.outcome, tapped.duration) = (outcome, duration);
         // Nobody watches any more.
         let Some(tell) = &watches.tell else { return };
-        match tell.try_send(tapped) {
+        match tell.try_send(Tapped::of(record, path, ids)) {
             Ok(()) => self.recorder.count(Count::TapTold),
             Err(mpsc::error::TrySendError::Closed(_)) => {}
             Err(mpsc::error::TrySendError::Full(_)) => self.dropped(&watches, &of),
@@ -319,46 +279,26 @@ impl OfThread {
     }
 }
 
-impl Begun {
-    /// Somebody was chosen for it, or nobody, and this is the status that its caller is shown. Who was chosen is of the picture
-    /// that it was planned by, or of the `latest`.
-    pub(crate) fn answered_by(
-        &mut self,
-        plan: &Plan<'_>,
-        latest: &Published,
-        chosen: Option<&Chosen>,
-        status: u16,
-    ) {
-        let tapped = &mut self.tapped;
-        tapped.status = status;
-        tapped.instance = chosen.map(|chosen| chosen.address);
-        if let (Target::Service { service, .. }, Some(chosen)) = (&plan.target, chosen) {
-            let of = |service: &Service| {
-                let endpoint =
-                    service.endpoints().iter().find(|it| it.address == chosen.address)?;
-                Some(endpoint.tag.as_ref().map(ToString::to_string).unwrap_or_default())
-            };
-            let latest = || of(latest.lanes.directory().service(service.id())?);
-            tapped.tag = of(service).or_else(latest).unwrap_or_default();
-        }
-    }
-
-    /// This proxy itself answers it: refuses it, or sends its caller elsewhere.
-    pub(crate) fn answered_itself(&mut self, refused: Option<&Kind>, status: u16) {
-        self.tapped.status = status;
-        self.tapped.reason =
-            refused.map(|kind| cut(&kind.to_string(), REASON_BYTES_MAX)).unwrap_or_default();
-    }
-}
-
-impl<'d> Decided<'d, '_> {
-    fn served_by(&self) -> (&'d str, &'d str) {
-        match self.plan {
-            Ok(Plan { target: Target::Service { service, .. }, .. }) => {
-                (service.application(), service.name())
-            }
-            Ok(plan) => plan.counted_as,
-            Err(_) => self.counted_as,
+impl Tapped {
+    fn of(record: &RequestRecord, path: String, ids: Vec<String>) -> Self {
+        let of = record.clone();
+        Self {
+            role: of.role,
+            started: of.started,
+            duration: of.duration,
+            method: of.method,
+            host: of.host,
+            path,
+            outcome: of.outcome,
+            status: of.status,
+            reason: of.reason,
+            application: of.application,
+            service: of.service,
+            route: of.route,
+            instance: of.instance,
+            tag: of.instance_tag,
+            lanes: of.lanes,
+            ids,
         }
     }
 }
@@ -370,30 +310,15 @@ fn count(watches: &Watches, of: &[u8], which: impl Fn(&Counted) -> &AtomicU32) {
 }
 
 /// Whether a request is one of those: in the lane, or of the group's base where its application is one of the group.
-fn is_of(
-    watched: &Watched,
-    lanes: &[(&str, &str)],
-    application: &str,
-    picture: &Published,
-) -> bool {
-    let lane = lanes.iter().find(|(group, _)| *group == watched.group).map(|(_, tag)| *tag);
+fn is_of(watched: &Watched, seen: &Seen<'_>) -> bool {
+    let lane = seen.lanes.iter().find(|(group, _)| *group == watched.group).map(|(_, tag)| *tag);
     if !watched.lane.is_empty() {
         return lane == Some(watched.lane.as_str());
     }
-    let group = picture.lanes.group(&watched.group);
-    let spec = group.map(|group| picture.lanes.groups()[usize::from(group)].spec());
+    let group = seen.picture.lanes.group(&watched.group);
+    let spec = group.map(|group| seen.picture.lanes.groups()[usize::from(group)].spec());
     lane.is_none_or(str::is_empty)
-        && spec.is_some_and(|spec| spec.applications.iter().any(|it| it == application))
-}
-
-/// Groups and tags of lane members; an empty tag is base, said so.
-fn lanes_of(members: &[u8]) -> SmallVec<[(&str, &str); LANES_MAX]> {
-    let text = std::str::from_utf8(members).unwrap_or_default();
-    let members = text.split(',').filter_map(|member| {
-        let (group, tag) = member.strip_prefix("lane.")?.split_once('=')?;
-        Some((group, if tag == "-" { "" } else { tag }))
-    });
-    members.take(LANES_MAX).collect()
+        && spec.is_some_and(|spec| spec.applications.iter().any(|it| it == seen.application))
 }
 
 /// Where a request is among all: the same by any of the ids that an entrance gave it, whichever of them goes on.
@@ -410,8 +335,4 @@ fn place_of(id: &CorrelationId) -> u32 {
         .map(|(_, byte)| byte.to_ascii_lowercase())
         .collect();
     place(hash(&told))
-}
-
-fn cut(text: &str, bytes_max: usize) -> String {
-    text[..text.floor_char_boundary(bytes_max)].to_owned()
 }

@@ -6,13 +6,12 @@ use std::{
     net::SocketAddr,
     os::fd::AsFd as _,
     rc::Rc,
-    sync::Arc,
     time::{Duration, Instant},
 };
 
 use rand::Rng as _;
 use socket2::SockRef;
-use telemetry::{Count, Level, Metrics, Recorder, Role};
+use telemetry::{Count, Level, Recorder, Role};
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime::{Builder, LocalOptions},
@@ -23,14 +22,13 @@ use tokio::{
 use crate::{
     ejection::{Ejections, UnreachableBoard},
     inherited::Inherited,
-    limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, LAST_HANDSHAKES, LATE_COMERS, Timeouts},
+    limits::{self, ACCEPT_PAUSE, DRAIN_IDLE, LAST_HANDSHAKES, LATE_COMERS},
     listen,
     lost::CallsInLanes,
     peers::Via,
     published::Feed,
     running::{Handed, Phase, Running},
-    source::Source,
-    tap::Tap,
+    settings::Settings,
     transport::Connection,
     unbound::UnboundPorts,
     undeclared::UndeclaredPorts,
@@ -73,21 +71,6 @@ pub(crate) struct Accepted {
     pub(crate) listener_is_removed: Rc<Cell<bool>>,
 }
 
-/// What all threads of a proxy share when they start.
-#[derive(Debug, Clone)]
-pub(crate) struct Settings {
-    pub(crate) name: &'static str,
-    pub(crate) timeouts: Timeouts,
-    /// Connections of callers; `None`: as many as the limit on open files allows.
-    pub(crate) connections_max: Option<u64>,
-    pub(crate) source: Source,
-    pub(crate) metrics: Arc<Metrics>,
-    /// From the start, and not only when told.
-    pub(crate) accepts: bool,
-    /// Sockets that it has not bound itself.
-    pub(crate) inherited: Inherited,
-}
-
 type Sockets = Vec<(std::net::TcpListener, SocketAddr, Role)>;
 
 /// Starts one thread per hand of sockets, each for what `make` makes. Returns when all of them serve.
@@ -99,7 +82,7 @@ pub(crate) fn start<S: Serve>(
     asked: Vec<SocketAddr>,
     feed: Feed,
 ) -> io::Result<Running> {
-    let (board, tap) = (UnreachableBoard::default(), Tap::default());
+    let (board, tap) = (UnreachableBoard::default(), settings.tap.clone());
     let sampled = board.clone();
     settings.metrics.collect_from(move |samples| sampled.sample(samples));
     let (phase, phases) = watch::channel(Phase::Serving);
@@ -115,7 +98,7 @@ pub(crate) fn start<S: Serve>(
         let (settings, make, board) = (settings.clone(), make.clone(), board.clone());
         let (phases, feed) = (phases.clone(), feed.clone());
         let (ending, emptying, ready) = (ending.clone(), emptying.clone(), ready.clone());
-        let (handed, accepting, tap) = (handed.clone(), accepting.clone(), tap.clone());
+        let (handed, accepting) = (handed.clone(), accepting.clone());
         std::thread::Builder::new().name(format!("{}-{index}", settings.name)).spawn(
             move || {
                 let runtime =
@@ -123,15 +106,9 @@ pub(crate) fn start<S: Serve>(
                 match runtime {
                     Ok(runtime) => {
                         let stages = Stages { phases, handed, emptying: Some(emptying) };
-                        let worker = Worker::new(
-                            feed,
-                            settings.timeouts,
-                            settings.source,
-                            Ejections::new(&board),
-                            settings.metrics.recorder(),
-                            Via::new(number),
-                            &tap,
-                        );
+                        let (ejections, via) = (Ejections::new(&board), Via::new(number));
+                        let recorder = settings.metrics.recorder();
+                        let worker = Worker::new(feed, settings, ejections, recorder, via);
                         let thread = Thread::new(worker, make(), index, accepting);
                         runtime.block_on(run(Rc::new(thread), sockets, stages, &ready));
                     }

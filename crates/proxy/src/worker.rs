@@ -24,14 +24,15 @@ use crate::{
     h1::{request::RequestHead, response::ResponseHead},
     limits::{EXISTING_LOOKUP_WAIT, LOOKUP_WAIT, SILENT_WAITED_FOR, Timeouts},
     listen,
+    observed::Observers,
     passthrough::BufferPool,
     peers::Via,
     picture::Picture,
     published::{Feed, Published, Query},
     resolve::Resolver,
+    settings::Settings,
     source::Source,
     starting::Starting,
-    tap::Tap,
     tls,
     transport::Connection,
     tunnel::WebSockets,
@@ -66,6 +67,8 @@ pub(crate) struct Worker {
     pub(crate) tls: tls::OfThread,
     pub(crate) recorder: Rc<Recorder>,
     pub(crate) account: Account,
+    /// Who is told single requests.
+    pub(crate) observers: Observers,
     pub(crate) draining: Cell<bool>,
     date: Date,
     /// What the other proxies know this process by.
@@ -84,15 +87,15 @@ pub(crate) struct Worker {
 impl Worker {
     pub(crate) fn new(
         feed: Feed,
-        timeouts: Timeouts,
-        source: Source,
+        settings: Settings,
         ejections: Ejections,
         recorder: Recorder,
         via: Via,
-        tap: &Tap,
     ) -> Rc<Self> {
         let Feed { mut published, demand, comes_back } = feed;
+        let Settings { timeouts, source, observers, tap, .. } = settings;
         let recorder = Rc::new(recorder);
+        let observers = Observers::new(observers, &tap, Rc::clone(&recorder));
         let picture = Picture::new(Arc::clone(&published.borrow_and_update()), 0);
         Rc::new_cyclic(|shared| Self {
             shared: Weak::clone(shared),
@@ -107,8 +110,9 @@ impl Worker {
             ejections: RefCell::new(ejections),
             starting: Starting::new(comes_back, Instant::now()),
             tls: tls::OfThread::default(),
-            account: Account::new(Rc::clone(&recorder), tap),
+            account: Account::new(Rc::clone(&recorder)),
             recorder,
+            observers,
             draining: Cell::new(false),
             date: Date::default(),
             via,
@@ -476,15 +480,20 @@ impl Worker {
     pub(crate) fn alone(metrics: &telemetry::Metrics) -> Rc<Self> {
         let (_, published) = watch::channel(Arc::default());
         let (demand, _) = mpsc::channel(1);
-        Self::new(
-            Feed { published, demand, comes_back: false },
-            Timeouts::default(),
-            Source::default(),
-            Ejections::default(),
-            metrics.recorder(),
-            Via::new(0),
-            &Tap::default(),
-        )
+        let inherited = crate::Inherited::default();
+        let settings = Settings {
+            name: "alone",
+            timeouts: Timeouts::default(),
+            connections_max: None,
+            source: Source::default(),
+            metrics: Arc::default(),
+            observers: telemetry::RequestObservers::default(),
+            tap: crate::Tap::default(),
+            accepts: true,
+            inherited,
+        };
+        let feed = Feed { published, demand, comes_back: false };
+        Self::new(feed, settings, Ejections::default(), metrics.recorder(), Via::new(0))
     }
 }
 

@@ -46,10 +46,9 @@ pub use target::{
     ip_of, is_same_authority, is_valid_host, is_valid_target, port, split_port, without_root_dot,
 };
 pub use text_head::{TextHead, Unreadable};
+pub use trace_parent::TraceParent;
 pub use unseen::Unseen;
 pub use written::Written;
-
-use trace_parent::TraceParent;
 
 /// What proxies in front say of the client.
 const FORWARDED: Names = Names::of(&[

@@ -10,7 +10,7 @@ use proxy::{
     limits::{Timeouts, UNLIMITED},
 };
 use routes::entrance::CorrelationHeaders;
-use telemetry::logs::Format;
+use telemetry::{access_log::AccessLogConfig, logs::Format};
 
 use self::checker::{Checker, TransposeInner};
 use super::{BadSettings, Origins, raw};
@@ -85,6 +85,7 @@ pub(crate) struct GatewayListener {
     pub(crate) correlation_headers: CorrelationHeaders,
     pub(crate) workers: Workers,
     pub(crate) limits: Limits,
+    pub(crate) observers: Observers,
 }
 
 /// What moves requests.
@@ -93,6 +94,13 @@ pub(crate) struct Workers {
     pub(crate) threads: usize,
     /// Another process may have the addresses they listen at.
     pub(crate) takeover: bool,
+}
+
+/// Who is told of single requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Observers {
+    /// `None`: no access log is written.
+    pub(crate) access_log: Option<AccessLogConfig>,
 }
 
 /// What bounds the connections of a process that moves requests.
@@ -158,6 +166,7 @@ pub(crate) struct Sidecar {
     pub(crate) correlation_headers: CorrelationHeaders,
     pub(crate) workers: Workers,
     pub(crate) limits: Limits,
+    pub(crate) observers: Observers,
 }
 
 /// What a capturing sidecar leaves alone.
@@ -174,7 +183,8 @@ impl raw::Serve {
         let mut checker = Checker::new(origins);
         let process = checker.process(self.process, "serve");
         let control = checker.control_plane(self.control, self.join);
-        let gateway = checker.gateway(self.gateway, self.correlation, self.workers, self.limits);
+        let moves = (self.workers, self.limits, self.observers);
+        let gateway = checker.gateway(self.gateway, self.correlation, moves);
         checker.finish(|| Some(Serve { process: process?, control: control?, gateway: gateway? }))
     }
 }
@@ -195,7 +205,8 @@ impl raw::Gateway {
         let mut checker = Checker::new(origins);
         let process = checker.process(self.process, "gateway");
         let connect = checker.connect(self.connect, self.join);
-        let gateway = checker.gateway(self.gateway, self.correlation, self.workers, self.limits);
+        let moves = (self.workers, self.limits, self.observers);
+        let gateway = checker.gateway(self.gateway, self.correlation, moves);
         let admin_listen = checker.listen("admin-listen", &self.admin.admin_listen);
         checker.finish(|| {
             Some(Gateway {
@@ -253,6 +264,7 @@ impl raw::Sidecar {
         // Its caller is a proxy with limits, or an application: it ends the wait by leaving.
         let unlimited = Timeouts { backend: UNLIMITED, request: UNLIMITED, ..Timeouts::default() };
         let limits = checker.limits(&self.limits, &unlimited);
+        let observers = checker.observers(self.observers);
         checker.finish(|| {
             Some(Sidecar {
                 process: process?,
@@ -276,6 +288,7 @@ impl raw::Sidecar {
                 correlation_headers: correlation_headers?,
                 workers: workers?,
                 limits: limits?,
+                observers: observers?,
             })
         })
     }

@@ -203,6 +203,25 @@ pub(crate) struct Limits {
     pub(crate) sign_of_life_timeout_seconds: String,
 }
 
+/// Who is told of single requests.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Observers {
+    /// A file in which each request is a line of JSON, or - for standard output. Default: none is written
+    #[arg(long, value_name = "FILE", env = "LANEWAY_ACCESS_LOG")]
+    pub(crate) access_log: Option<String>,
+    /// How large the file of the access log may become before it is put aside as FILE.1
+    #[arg(
+        long,
+        value_name = "MEGABYTES",
+        env = "LANEWAY_ACCESS_LOG_MEGABYTES",
+        default_value = "100"
+    )]
+    pub(crate) access_log_megabytes: String,
+    /// How many files of the access log there are at most, with the one that is written
+    #[arg(long, value_name = "COUNT", env = "LANEWAY_ACCESS_LOG_FILES", default_value = "5")]
+    pub(crate) access_log_files: String,
+}
+
 /// What a data plane in a process of its own has.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Admin {
@@ -233,6 +252,8 @@ pub(crate) struct Serve {
     pub(crate) workers: Workers,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) observers: Observers,
 }
 
 /// `laneway control`: the control plane alone.
@@ -265,6 +286,8 @@ pub(crate) struct Gateway {
     pub(crate) workers: Workers,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) observers: Observers,
 }
 
 /// `laneway sidecar`: beside one instance of an application.
@@ -359,6 +382,8 @@ pub(crate) struct Sidecar {
     pub(crate) workers: Workers,
     #[command(flatten)]
     pub(crate) limits: Limits,
+    #[command(flatten)]
+    pub(crate) observers: Observers,
 }
 
 /// How the requests of one call chain are recognised without baggage.

@@ -5,7 +5,7 @@ use std::{
     pin::pin,
     process::ExitCode,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{Duration, SystemTime},
@@ -13,7 +13,7 @@ use std::{
 
 use anyhow::Context;
 use proxy::sockets;
-use telemetry::{Metrics, logs::Logs, names, shortage};
+use telemetry::{Metrics, RequestObservers, access_log::AccessLog, logs::Logs, names, shortage};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -43,6 +43,8 @@ pub(crate) struct Process {
     pub(crate) metrics: Arc<Metrics>,
     /// It has been asked to stop: nobody should send anything here any more.
     pub(crate) stopping: Arc<AtomicBool>,
+    /// Who is told single requests, once it moves any.
+    observers: OnceLock<RequestObservers>,
     allowed_hosts: Vec<Host>,
     drain: Duration,
 }
@@ -77,7 +79,38 @@ impl Process {
         metrics.collect_from(move |samples| of_logs.sample(samples));
         let allowed_hosts = settings.allowed_hosts.clone();
         let drain = settings.drain;
-        Ok(Self { data, logs, metrics, stopping: Arc::default(), allowed_hosts, drain })
+        let (stopping, observers) = (Arc::default(), OnceLock::new());
+        Ok(Self { data, logs, metrics, stopping, observers, allowed_hosts, drain })
+    }
+
+    /// Begins to tell single requests, as the settings say.
+    pub(crate) fn observe(
+        &self,
+        settings: &checked::Observers,
+    ) -> anyhow::Result<RequestObservers> {
+        let access_log = settings.access_log.clone().map(|config| {
+            let path = config.path.clone().unwrap_or_default();
+            AccessLog::open(config).with_context(|| {
+                format!(
+                    "access-log: open `{}`; name a file that this process may make and write",
+                    path.display()
+                )
+            })
+        });
+        let access_log = access_log.transpose()?;
+        if let Some(access_log) = access_log.clone() {
+            self.metrics.collect_from(move |samples| access_log.sample(samples));
+        }
+        let observers = RequestObservers { access_log };
+        Ok(self.observers.get_or_init(|| observers).clone())
+    }
+
+    /// Writes what waits to be written: this is for the end.
+    fn close(&self) {
+        if let Some(access_log) = self.observers.get().and_then(|it| it.access_log.as_ref()) {
+            access_log.close();
+        }
+        self.logs.close();
     }
 
     /// The door of an address of this process.
@@ -281,6 +314,6 @@ pub(crate) async fn end(
         }
     };
     tracing::info!("stopped");
-    process.logs.close();
+    process.close();
     code
 }

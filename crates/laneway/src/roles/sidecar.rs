@@ -189,6 +189,7 @@ impl Start<'_> {
             timeouts: settings.limits.timeouts.clone(),
             connections_max: settings.limits.connections_max,
             metrics: Arc::clone(&process.metrics),
+            observers: process.observe(&settings.observers)?,
         })
     }
 }

@@ -36,6 +36,33 @@ fn serve_prints_every_address_and_answers_there() -> Result<()> {
 }
 
 #[test]
+fn an_access_log_has_what_was_asked_until_the_end_and_is_refused_where_it_cannot_be() -> Result<()>
+{
+    let sandbox = sandbox()?;
+    let path = sandbox.path("access.log").to_string_lossy().into_owned();
+    let mut serve = serve_on_chosen_ports(&sandbox, "serve", &["--access-log", &path])?;
+    let (api, gateway) = (printed_address(&serve, "api")?, printed_address(&serve, "gateway")?);
+    assert_eq!(http::get(&gateway, "/nowhere", &[])?.status, 404);
+    answers(&api, "/metrics", 200, r#"laneway_access_log_lines_total{result="written"} 1"#)?;
+    assert_eq!(http::get(&gateway, "/elsewhere?secret", &[])?.status, 404);
+    serve.ask_to_stop();
+    assert_eq!(serve.wait_for_end(SOON)?.code(), Some(0));
+    let log = fs::read_to_string(&path)?;
+    let lines: Vec<&str> = log.lines().collect();
+    assert_eq!(lines.len(), 2, "{log}");
+    for (line, of_request) in lines.iter().zip([r#""path":"/nowhere""#, r#""path":"/elsewhere""#]) {
+        assert!(line.contains(of_request) && line.contains(r#""status":404"#), "{log}");
+    }
+    assert!(!log.contains("secret"), "{log}");
+    let nowhere = sandbox.path("no/such/access.log").to_string_lossy().into_owned();
+    let mut refused = serve_on_chosen_ports(&sandbox, "refused", &["--access-log", &nowhere])?;
+    assert_eq!(refused.wait_for_end(SOON)?.code(), Some(1));
+    let said = refused.output();
+    assert!(said.contains("access-log: open `") && said.contains(&nowhere), "{said}");
+    Ok(())
+}
+
+#[test]
 fn every_address_may_be_ipv6() -> Result<()> {
     let sandbox = sandbox()?;
     let any = "[::1]:0";

@@ -14,6 +14,7 @@ use crate::{
         head::{HEAD_BYTES_MAX, HeadError},
         request::{RequestHead, RequestPolicy},
     },
+    observed,
     plan::Tunnel,
     transport::{Connection, Transport as _},
     upstream::Instances,
@@ -194,6 +195,7 @@ async fn refuse_unread(
     is_head: bool,
 ) {
     worker.account.unread(role, &kind);
+    observed::tell_unread(&worker.observers, role, connection.peer.ip(), &kind);
     tracing::debug!(peer = %connection.peer, reason = %kind, "refused what is no correct request");
     let mut out = worker.buffers.take_write();
     write_error(&kind, false, 1, is_head, &worker.date(), &mut out);

@@ -32,6 +32,7 @@ use crate::{
     limits::{
         H2_CONNECTION_WINDOW, H2_FIRST_WINDOW, H2_STREAM_WINDOW, H2_STREAMS_MAX, H2_TABLE_BYTES_MAX,
     },
+    observed,
     transport::Connection,
     upstream::Instances,
     worker::Worker,
@@ -123,7 +124,9 @@ pub(crate) async fn serve<D: Decide>(
     .await;
     drop(streams);
     if let Some(fatal) = driver.failed {
-        worker.account.unread(D::ROLE, &Kind::Connection(fatal));
+        let kind = Kind::Connection(fatal);
+        worker.account.unread(D::ROLE, &kind);
+        observed::tell_unread(&worker.observers, D::ROLE, connection.peer.ip(), &kind);
     }
     if driver.was_idle() {
         worker.recorder.count(Count::TimedOutIdle);
@@ -150,12 +153,12 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
         Ok(head) => head,
         Err(Lost::Malformed(Malformed::TooLarge)) => {
             let kind = Kind::RequestHead(HeadError::TooLarge);
-            return Answers::refuse_unread::<D>(&served, kind, false).await;
+            return Answers::refuse_unread(&served, decide, kind, false).await;
         }
         Err(_) => return,
     };
     if head.asks_for == Some(AskedFor::Unknown) {
-        return Answers::refuse_unread::<D>(&served, Kind::StreamProtocol, false).await;
+        return Answers::refuse_unread(&served, decide, Kind::StreamProtocol, false).await;
     }
     let is_websocket = head.asks_for.is_some();
     // Its errors are successes in HTTP, and those of CONNECT are WebSockets.
@@ -163,7 +166,8 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
     let request = match Request::read(&served, head, is_grpc, decide.no_trailers(), D::ROLE) {
         Ok(request) => request,
         Err(error) => {
-            return Answers::refuse_unread::<D>(&served, Kind::RequestHead(error), is_grpc).await;
+            let kind = Kind::RequestHead(error);
+            return Answers::refuse_unread(&served, decide, kind, is_grpc).await;
         }
     };
     let answers = Answers::new(&served, request.has_method(b"HEAD"), is_grpc, is_websocket);

@@ -5,7 +5,9 @@ use std::{pin::pin, time::Instant};
 use super::{
     AnswersRest, Exchange, Planned, Rest,
     patience::Patience,
-    sides::{Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, RequestBody},
+    sides::{
+        Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, Piece as _, RequestBody,
+    },
     unless_gone,
 };
 use crate::error::Kind;
@@ -24,7 +26,7 @@ impl<U, S> Exchange<'_, U, S> {
         let handed_on = self.hand_on_body(&rest.call, Some(body), rest.patience).await;
         match handed_on {
             Ok(()) => self.finish(rest.call, rest.answering, rest.remembered),
-            Err(Gone) => self.worker.account.broken_off(rest.answering),
+            Err(Gone) => self.ended(self.worker.account.broken_off(rest.answering)),
         }
         handed_on
     }
@@ -51,6 +53,8 @@ impl<U, S> Exchange<'_, U, S> {
                 None => next.await,
             };
             let mut piece = next.map_err(|kind| self.break_off(patience.meant(worker, kind)))?;
+            self.observed.sent(piece.len());
+            self.observed.ends_as(|| piece.grpc_status());
             {
                 let sent = pin!(self.sink.send(&mut piece, call.is_done()));
                 let sent = patience.while_awaited(worker, sent).await;
@@ -94,11 +98,11 @@ impl<U, S> Exchange<'_, U, S> {
             remembered.finish(Instant::now());
         }
         if self.sink.begin(head, &mut C::Piece::default(), false).await.is_err() {
-            self.worker.account.broken_off(answering);
+            self.ended(self.worker.account.broken_off(answering));
             return Rest::Broken;
         }
         // What follows is no answer's body: the request has been served.
-        self.worker.account.answered(answering);
+        self.ended(self.worker.account.answered(answering));
         Rest::Tunnel { call: Box::new(call), is_websocket }
     }
 
@@ -122,8 +126,9 @@ impl<U, S> Exchange<'_, U, S> {
             }
             (kind, _) => kind,
         };
-        let tapped = self.tapped_until(planned, kind.status());
-        self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started, tapped);
+        self.observe_answer(planned, kind.status());
+        self.observed.answered_itself(Some(&kind), kind.status());
+        self.ended(self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started));
         if matches!(kind, Kind::ClientGone) {
             return Rest::Broken;
         }
@@ -148,8 +153,8 @@ impl<U, S> Exchange<'_, U, S> {
         };
         let counted_as = decide.counted_as();
         let (status, duration) = (own.status(), started.elapsed());
-        let tapped = self.tapped.take();
-        self.worker.account.unplanned(D::ROLE, counted_as, refused, status, duration, tapped);
+        self.observed.answered_itself(refused, status);
+        self.ended(self.worker.account.unplanned(D::ROLE, counted_as, refused, status, duration));
         let is_read = match body.arrived() {
             Ok(piece) if body.is_done() => {
                 body.give_back(piece);

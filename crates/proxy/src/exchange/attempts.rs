@@ -62,6 +62,7 @@ impl Tries {
                 return Err(Kind::DeadlineExceeded);
             }
             self.attempts += 1;
+            planned.attempts += 1;
             let (chosen, fresh) = match self.next.take() {
                 Some(next) => next,
                 None => {

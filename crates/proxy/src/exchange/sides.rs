@@ -22,9 +22,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::{
     affinity::{AnswerEdits, Owed},
     error::{Kind, ProxyError},
+    observed::Caller,
     passthrough::Cut,
     peers::Refused,
-    plan::{NoPlan, Plan, Protocol, Tunnel},
+    plan::{NoPlan, Plan, Protocol, Tunnel, Version},
     published::Published,
     worker::Worker,
 };
@@ -52,6 +53,14 @@ pub(crate) trait Decide {
 
     /// Where the ids of a request are by which its hops are put together.
     fn correlation(&self) -> &CorrelationHeaders;
+
+    /// Who asks, for whoever is told single requests.
+    fn caller(&self) -> Caller;
+
+    /// The tag of the application beside a sidecar, to which requests without a service go; empty is the base.
+    fn own_tag(&self) -> &str {
+        ""
+    }
 
     /// Fields that do not go on as trailers, besides those that Laneway knows.
     fn no_trailers(&self) -> Option<&CorrelationHeaders> {
@@ -92,6 +101,11 @@ pub(crate) trait Piece: Default {
 
     /// The same once more, to be sent again.
     fn duplicate(&self) -> Self;
+
+    /// How a call of gRPC ended, where its trailers say so.
+    fn grpc_status(&self) -> Option<u32> {
+        None
+    }
 }
 
 /// A request as its client's side has read it.
@@ -100,6 +114,14 @@ pub(crate) trait Request {
 
     /// What its client speaks.
     const PROTOCOL: Protocol;
+
+    /// The version of HTTP that it came in.
+    fn version(&self) -> &'static str {
+        match Self::PROTOCOL.version {
+            Version::Http1 => "HTTP/1.1",
+            Version::Http2 => "HTTP/2",
+        }
+    }
 
     /// Its sides may be silent for as long as those of a tunnel may, unless a route says otherwise: they tell each other
     /// how long they wait.
@@ -336,6 +358,11 @@ pub(crate) trait Answer {
     /// What it switches to is a WebSocket.
     fn begins_websocket(&self) -> bool {
         false
+    }
+
+    /// How a call of gRPC ended, where the head says so: nothing comes after it.
+    fn grpc_status(&self) -> Option<u32> {
+        None
     }
 
     /// It comes before the answer: 100, 103 and their like.

@@ -139,6 +139,7 @@ impl<U, S> Exchange<'_, U, S> {
             };
             let patience = planned.patience;
             call.expect_by(patience.deadline_ms(self.worker));
+            self.observed.goes_to_instance();
             // An explicit limit is for the whole attempt; the default begins anew with every piece that is sent.
             let upload_extends = planned.plan.backend_timeout_ms.is_none();
             let progress = || {
@@ -250,7 +251,7 @@ impl<U, S> Exchange<'_, U, S> {
         match handed_on.await {
             Ok(()) => Progress::AnsweredEarly(answering),
             Err(_) => {
-                self.worker.account.broken_off(answering);
+                self.ended(self.worker.account.broken_off(answering));
                 Progress::Gone
             }
         }
@@ -301,6 +302,7 @@ impl<U, S> Exchange<'_, U, S> {
                 Broken::Client(kind)
             })?;
             let is_last = body.is_done();
+            self.observed.received(next.len());
             piece = kept.keep(next, body);
             sent = call.send(&mut piece, is_last).await;
         }

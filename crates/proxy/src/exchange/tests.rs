@@ -20,6 +20,7 @@ use crate::{
     Published,
     affinity::{AnswerEdits, Owed},
     exchange::sides::{Answer, Client, Piece},
+    observed::Caller,
     plan::{Protocol, Target},
 };
 
@@ -460,6 +461,10 @@ impl Decide for ToOne {
     fn correlation(&self) -> &CorrelationHeaders {
         static DEFAULT: LazyLock<CorrelationHeaders> = LazyLock::new(CorrelationHeaders::default);
         &DEFAULT
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { peer: std::net::Ipv4Addr::LOCALHOST.into(), is_tls: false }
     }
 }
 

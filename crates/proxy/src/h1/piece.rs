@@ -6,6 +6,7 @@ use super::body::{Body, BodyError};
 use crate::{
     buffers::Buffer,
     exchange::sides::{self, Piece as _},
+    h2::grpc,
     limits::JOINED_BODY_BYTES_MAX,
     transport::{Connection, Transport as _},
 };
@@ -92,5 +93,9 @@ impl sides::Piece for Piece {
         buffer.append(self.trailers());
         let consumed = self.goes_on + self.trailers;
         Self { buffer, goes_on: self.goes_on, trailers: self.trailers, consumed }
+    }
+
+    fn grpc_status(&self) -> Option<u32> {
+        grpc::status_in(self.trailers())
     }
 }

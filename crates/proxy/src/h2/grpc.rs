@@ -7,6 +7,9 @@ use super::hpack;
 /// What begins the line of a message's type in the text of a head.
 const TYPE_LINE: &[u8] = b"\r\ncontent-type: ";
 
+/// The field that says how a call ended.
+const STATUS: &[u8] = b"grpc-status";
+
 /// Whether a message is gRPC's, by its `content-type`: not that of gRPC-Web, which says the same in another way.
 pub(crate) fn is_grpc(content_type: &[u8]) -> bool {
     let after = content_type.strip_prefix(b"application/grpc");
@@ -56,8 +59,20 @@ pub(crate) fn write_status(http: u16, text: &str, block: &mut Vec<u8>) {
     hpack::write_field(b"grpc-message", &message(text), block);
 }
 
+/// What lines of fields say of how a call ended.
+pub(crate) fn status_in(lines: &[u8]) -> Option<u32> {
+    let mut lines = lines.split(|byte| *byte == b'\n');
+    lines.find_map(|line| {
+        let (name, value) = line.split_at_checked(STATUS.len())?;
+        if !name.eq_ignore_ascii_case(STATUS) {
+            return None;
+        }
+        std::str::from_utf8(value.strip_prefix(b":")?.trim_ascii()).ok()?.parse().ok()
+    })
+}
+
 /// The status that says the same as one of HTTP, of the proxy's own answers.
-fn status_of(http: u16) -> u8 {
+pub(crate) fn status_of(http: u16) -> u8 {
     match http {
         // CANCELLED
         499 => 1,
@@ -160,6 +175,19 @@ mod tests {
         ] {
             assert_eq!(timeout_value(left_ms), expected);
             assert!(timeout(expected.as_bytes()).unwrap() <= Duration::from_millis(left_ms));
+        }
+    }
+
+    #[test]
+    fn how_a_call_ended_is_read_from_its_trailers() {
+        for (lines, expected) in [
+            (&b"grpc-status: 0\r\n"[..], Some(0)),
+            (b"x: 1\r\nGrpc-Status:14 \r\ngrpc-message: grpc-status\r\n", Some(14)),
+            (b"grpc-status-details-bin: 7\r\n", None),
+            (b"grpc-status: x\r\n", None),
+            (b"", None),
+        ] {
+            assert_eq!(status_in(lines), expected, "{}", lines.escape_ascii());
         }
     }
 

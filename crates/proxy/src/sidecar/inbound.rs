@@ -18,7 +18,7 @@ use crate::{
     affinity::Owed,
     error::Kind,
     exchange::sides::{Decide, Found},
-    lost,
+    lost, observed,
     peers::Caller,
     plan::{CONNECT, NoPlan, Plan, Target},
     published::Published,
@@ -83,6 +83,14 @@ impl Decide for Inbound {
 
     fn correlation(&self) -> &CorrelationHeaders {
         &self.identity.correlation_headers
+    }
+
+    fn caller(&self) -> observed::Caller {
+        observed::Caller { peer: self.peer, is_tls: false }
+    }
+
+    fn own_tag(&self) -> &str {
+        self.identity.tag.as_ref().map_or("", Tag::as_str)
     }
 }
 

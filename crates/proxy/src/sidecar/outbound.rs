@@ -24,6 +24,7 @@ use crate::{
     error::Kind,
     exchange::sides::{Decide, Found},
     lost,
+    observed::Caller,
     plan::{CONNECT, NoPlan, Plan, Target, Tunnel},
     published::{Published, Query},
     sidecar::Identity,
@@ -86,6 +87,10 @@ impl Decide for Outbound {
 
     fn correlation(&self) -> &CorrelationHeaders {
         &self.identity.correlation_headers
+    }
+
+    fn caller(&self) -> Caller {
+        Caller { peer: self.peer, is_tls: false }
     }
 }
 

@@ -24,6 +24,7 @@ use crate::{
         response::ResponseHead,
         write::{ReadHead, write_request},
     },
+    h2::grpc,
     limits::HELD_HUNG_AFTER,
     peers::Refused,
     plan::Protocol,
@@ -79,6 +80,10 @@ impl sides::Answer for Answer {
     fn begins_websocket(&self) -> bool {
         let protocol = self.head.upgrade.map(|protocol| protocol.of(self.received.filled()));
         protocol.is_some_and(websocket::is_name)
+    }
+
+    fn grpc_status(&self) -> Option<u32> {
+        grpc::status_in(&self.received.filled()[..self.head.head_bytes])
     }
 }
 

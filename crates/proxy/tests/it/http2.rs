@@ -42,7 +42,7 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    async fn connect(proxy: &Proxy) -> Self {
+    pub(crate) async fn connect(proxy: &Proxy) -> Self {
         Self::over(TcpStream::connect(proxy.address()).await.unwrap()).await
     }
 
@@ -80,7 +80,7 @@ impl Client {
     }
 }
 
-fn request(path: &str) -> http::request::Builder {
+pub(crate) fn request(path: &str) -> http::request::Builder {
     Request::get(format!("http://shop{path}"))
 }
 

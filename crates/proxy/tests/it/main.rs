@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a helper of a test fails the test")]
 
+mod access_log;
 mod addresses;
 mod bodies;
 mod coming_back;

@@ -72,6 +72,7 @@ fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Pro
         timeouts: Timeouts::default(),
         connections_max: None,
         metrics: std::sync::Arc::default(),
+        observers: Default::default(),
     };
     change(&mut config);
     let declared = config.ports.iter().map(|port| port.application_address.port());

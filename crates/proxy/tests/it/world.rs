@@ -602,6 +602,7 @@ impl Proxy {
             timeouts: Timeouts::default(),
             connections_max: None,
             metrics: Arc::default(),
+            observers: Default::default(),
         }
     }
 

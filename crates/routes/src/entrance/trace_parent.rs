@@ -8,19 +8,19 @@ pub(super) const REQUEST_ID_BYTES: usize = 36;
 
 /// A trace and the place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TraceParent {
+pub struct TraceParent {
     /// Which trace.
-    pub(super) trace_id: [u8; 16],
+    pub trace_id: [u8; 16],
     /// Which span of it.
-    pub(super) parent_id: [u8; 8],
+    pub parent_id: [u8; 8],
     /// Bit 0: sampled.
-    pub(super) flags: u8,
+    pub flags: u8,
 }
 
 impl TraceParent {
     /// Reads a header value as the W3C recommendation says: lower-case hex, no all-zero ids, version 00 exactly as
     /// long as it is, later versions at least as long, version ff never.
-    pub(super) fn parse(value: &[u8]) -> Option<Self> {
+    pub fn parse(value: &[u8]) -> Option<Self> {
         let (head, rest) = value.split_at_checked(TRACEPARENT_BYTES)?;
         if head[2] != b'-' || head[35] != b'-' || head[52] != b'-' {
             return None;

@@ -17,11 +17,12 @@ use proxy::{
     limits::{Timeouts, UNLIMITED},
 };
 use routes::entrance::CorrelationHeaders;
-use telemetry::logs::Format;
+use telemetry::{access_log::AccessLogConfig, logs::Format};
 
 pub(crate) use self::ports::Port;
 use super::{
-    ApiAuth, CaptureExclusions, Connect, ControlPlane, GatewayListener, Limits, Process, Workers,
+    ApiAuth, CaptureExclusions, Connect, ControlPlane, GatewayListener, Limits, Observers, Process,
+    Workers,
 };
 use crate::{
     config::{BadSettings, Origins, SettingProblem, log_level, raw},
@@ -36,6 +37,12 @@ const DRAIN_SECONDS_MAX: u32 = 86_400;
 
 /// The longest that anything may be waited for: a day. What lasts longer is not waited for but forgotten.
 const TIMEOUT_SECONDS_MAX: u32 = 86_400;
+
+/// The largest that a file of the access log may be set to: a terabyte.
+const ACCESS_LOG_MEGABYTES_MAX: u32 = 1_000_000;
+
+/// More files of an access log than anybody reads, each of which has a new name whenever one is put aside.
+const ACCESS_LOG_FILES_MAX: u32 = 1000;
 
 /// More threads than any machine has cores; a larger number is a typing error.
 const THREADS_MAX: u32 = 1024;
@@ -269,8 +276,7 @@ impl<'a> Checker<'a> {
         &mut self,
         raw: raw::GatewayListener,
         correlation: raw::Correlation,
-        workers: raw::Workers,
-        limits: raw::Limits,
+        (workers, limits, observers): (raw::Workers, raw::Limits, raw::Observers),
     ) -> Option<GatewayListener> {
         let listen = self.listen("gateway-listen", &raw.gateway_listen);
         let lame_duck = self.drain_seconds("lame-duck-seconds", &raw.lame_duck_seconds);
@@ -278,6 +284,7 @@ impl<'a> Checker<'a> {
         let correlation_headers = self.correlation(&correlation);
         let workers = self.workers(&workers, 0);
         let limits = self.limits(&limits, &Timeouts::default());
+        let observers = self.observers(observers);
         Some(GatewayListener {
             listen: listen?,
             lame_duck: lame_duck?,
@@ -285,7 +292,26 @@ impl<'a> Checker<'a> {
             correlation_headers: correlation_headers?,
             workers: workers?,
             limits: limits?,
+            observers: observers?,
         })
+    }
+
+    pub(super) fn observers(&mut self, raw: raw::Observers) -> Option<Observers> {
+        let megabytes = &raw.access_log_megabytes;
+        let megabytes = self.number("access-log-megabytes", megabytes, 1, ACCESS_LOG_MEGABYTES_MAX);
+        let files_max =
+            self.number("access-log-files", &raw.access_log_files, 1, ACCESS_LOG_FILES_MAX);
+        let path = match raw.access_log {
+            Some(text) if text.is_empty() || text.ends_with('/') => {
+                self.refuse("access-log", &text, "name a file, or - for standard output");
+                return None;
+            }
+            text => text.map(|text| (text != "-").then(|| PathBuf::from(text))),
+        };
+        let (megabytes, files_max) = (megabytes?, files_max?);
+        let file_bytes_max = u64::from(megabytes) * 1_000_000;
+        let access_log = path.map(|path| AccessLogConfig { path, file_bytes_max, files_max });
+        Some(Observers { access_log })
     }
 
     /// A part of the time between a signal to stop and the end.

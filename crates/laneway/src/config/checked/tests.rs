@@ -48,7 +48,14 @@ fn sidecar() -> raw::Sidecar {
         correlation: raw::Correlation { correlation_headers: "traceparent,x-request-id".into() },
         workers: raw::Workers { threads: "0".into(), takeover: "false".into() },
         limits: limits(),
+        observers: observers(),
     }
+}
+
+/// The same.
+fn observers() -> raw::Observers {
+    let command = raw::Observers::augment_args(Command::new("observers"));
+    raw::Observers::from_arg_matches(&command.get_matches_from(["observers"])).unwrap()
 }
 
 /// As they are when nobody says anything.
@@ -73,6 +80,34 @@ fn the_proxys_own_limits_are_the_defaults_but_for_a_sidecar_whose_caller_decides
     let said = Checker::new(&origins).limits(&raw, &Timeouts::default()).unwrap().timeouts;
     assert_eq!((said.backend, said.request), (Duration::from_secs(5), UNLIMITED));
     assert_eq!(said.sign_of_life, UNLIMITED);
+}
+
+#[test]
+fn an_access_log_is_written_where_it_is_said_and_not_otherwise() {
+    let written = |text: Option<&str>| {
+        let mut raw = sidecar();
+        raw.observers.access_log = text.map(str::to_owned);
+        raw.observers.access_log_megabytes = "2".into();
+        raw.check(&origins()).unwrap().observers.access_log
+    };
+    assert_eq!(sidecar().check(&origins()).unwrap().observers, Observers { access_log: None });
+    assert_eq!(written(Some("-")).unwrap().path, None);
+    let path = Some("/var/log/laneway/access.log".into());
+    let expected = AccessLogConfig { path, file_bytes_max: 2_000_000, files_max: 5 };
+    assert_eq!(written(Some("/var/log/laneway/access.log")), Some(expected));
+}
+
+#[test]
+fn an_access_log_that_cannot_be_is_refused() {
+    check(
+        |raw| raw.observers.access_log = Some("/var/log/".into()),
+        &["access-log: `/var/log/`: name a file"],
+    );
+    check(
+        |raw| raw.observers.access_log_megabytes = "0".into(),
+        &["access-log-megabytes: `0`: use a whole number from 1 to"],
+    );
+    check(|raw| raw.observers.access_log_files = "many".into(), &["access-log-files: `many`"]);
 }
 
 #[track_caller]

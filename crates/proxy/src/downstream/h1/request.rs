@@ -56,6 +56,10 @@ impl<'c> sides::Request for Request<'c> {
 
     const PROTOCOL: Protocol = Protocol::HTTP1;
 
+    fn version(&self) -> &'static str {
+        if self.head.minor_version == 0 { "HTTP/1.0" } else { "HTTP/1.1" }
+    }
+
     fn asks_to_switch(&self) -> bool {
         self.head.upgrade.is_some()
     }

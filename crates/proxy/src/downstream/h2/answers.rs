@@ -15,6 +15,7 @@ use crate::{
         grpc, hpack,
         outgoing::{Outgoing, Stopped},
     },
+    observed,
     peers::{GRPC_STATUS, REFUSED},
     upstream::Answer,
     websocket,
@@ -48,10 +49,12 @@ impl<'c> Answers<'c> {
     /// Answers what could not be read as a request.
     pub(super) async fn refuse_unread<D: Decide>(
         served: &'c Served<'c>,
+        decide: &D,
         kind: Kind,
         is_grpc: bool,
     ) {
         served.worker.account.unread(D::ROLE, &kind);
+        observed::tell_unread(&served.worker.observers, D::ROLE, decide.caller().peer, &kind);
         tracing::debug!(reason = %kind, "refused what is no correct request");
         let answer = OwnAnswer::Refusal(kind);
         if Self::new(served, false, is_grpc, false).own(&answer, false).await.is_ok() {

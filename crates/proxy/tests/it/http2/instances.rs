@@ -3,12 +3,12 @@
 use super::*;
 
 /// An instance that speaks HTTP/2.
-pub(super) struct Server(h2::server::Connection<TcpStream, Bytes>);
+pub(crate) struct Server(h2::server::Connection<TcpStream, Bytes>);
 
-pub(super) type Asked = (Request<RecvStream>, h2::server::SendResponse<Bytes>);
+pub(crate) type Asked = (Request<RecvStream>, h2::server::SendResponse<Bytes>);
 
 impl Server {
-    pub(super) async fn accept(instance: &Instance) -> Self {
+    pub(crate) async fn accept(instance: &Instance) -> Self {
         Self::accept_taking(instance, 100).await
     }
 
@@ -20,12 +20,12 @@ impl Server {
         Self(within("a handshake", handshake).await.unwrap())
     }
 
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(crate) async fn next(&mut self) -> Asked {
         within("a request", self.0.accept()).await.unwrap().unwrap()
     }
 
     /// The next request, however long it takes.
-    pub(super) async fn next_if_any(&mut self) -> Asked {
+    pub(crate) async fn next_if_any(&mut self) -> Asked {
         match self.0.accept().await {
             Some(Ok(asked)) => asked,
             _ => std::future::pending().await,
@@ -33,7 +33,7 @@ impl Server {
     }
 
     /// Goes on moving bytes, while the test looks after its streams.
-    pub(super) fn run(mut self) -> tokio::task::JoinHandle<()> {
+    pub(crate) fn run(mut self) -> tokio::task::JoinHandle<()> {
         tokio::spawn(async move { while let Some(Ok(_)) = self.0.accept().await {} })
     }
 }
@@ -70,7 +70,7 @@ fn trailer(name: &'static str, value: &'static str) -> HeaderMap {
 }
 
 /// A world whose instances speak HTTP/2.
-pub(super) fn behind(instances: &[std::net::SocketAddr]) -> World {
+pub(crate) fn behind(instances: &[std::net::SocketAddr]) -> World {
     let mut world = world(instances);
     world.backends_speak_http2 = true;
     world

@@ -1,0 +1,210 @@
+//! A file that is put aside when it has become large, and made anew when somebody else has.
+
+use std::{
+    fs::{self, File, OpenOptions},
+    io::{self, Write},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use super::AccessLogConfig;
+
+/// Bytes gathered before they are written although more lines wait.
+const GATHERED_BYTES_MAX: usize = 64 * 1024;
+
+/// How often it is looked whether the file is still the one of its name.
+const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
+
+/// Whoever may read a process's other files need not know who called whom.
+const MODE: u32 = 0o640;
+
+/// What became of lines.
+#[derive(Debug, Default)]
+pub(super) struct Counts {
+    written: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counts {
+    pub(super) fn written(&self) -> u64 {
+        self.written.load(Relaxed)
+    }
+
+    pub(super) fn failed(&self) -> u64 {
+        self.failed.load(Relaxed)
+    }
+}
+
+/// Lines on their way into files. Each `write` is one line; never fails: what cannot be written is counted.
+#[derive(Debug)]
+pub(super) struct Rotating {
+    path: Option<PathBuf>,
+    file_bytes_max: u64,
+    files_max: u32,
+    /// None: standard output, or it could not be opened anew.
+    file: Option<Written>,
+    gathered: Vec<u8>,
+    lines: u64,
+    counts: Arc<Counts>,
+    /// Lines fail at the moment; it was told.
+    is_failing: bool,
+    /// A line was written in part.
+    is_torn: bool,
+}
+
+#[derive(Debug)]
+struct Written {
+    file: File,
+    bytes: u64,
+    looked_at: Instant,
+}
+
+impl Rotating {
+    pub(super) fn open(config: AccessLogConfig, counts: Arc<Counts>) -> io::Result<Self> {
+        let AccessLogConfig { path, file_bytes_max, files_max } = config;
+        let file = path.as_deref().map(Written::open).transpose()?;
+        Ok(Self {
+            path,
+            file_bytes_max,
+            files_max,
+            file,
+            gathered: Vec::new(),
+            lines: 0,
+            counts,
+            is_failing: false,
+            is_torn: false,
+        })
+    }
+
+    fn write_gathered(&mut self) {
+        if self.gathered.is_empty() {
+            return;
+        }
+        let (mut gathered, lines) = (std::mem::take(&mut self.gathered), self.lines);
+        match self.write_out(&gathered) {
+            Ok(()) => {
+                self.counts.written.fetch_add(lines, Relaxed);
+                self.is_failing = false;
+            }
+            Err(error) => {
+                self.counts.failed.fetch_add(lines, Relaxed);
+                if !std::mem::replace(&mut self.is_failing, true) {
+                    let path = self.path.as_deref().unwrap_or(Path::new("standard output"));
+                    tracing::error!(path = %path.display(), %error, "the access log cannot be written: its lines are lost until it can");
+                }
+            }
+        }
+        gathered.clear();
+        (self.gathered, self.lines) = (gathered, 0);
+    }
+
+    fn write_out(&mut self, lines: &[u8]) -> io::Result<()> {
+        let Some(path) = self.path.clone() else {
+            let mut out = io::stdout().lock();
+            return out.write_all(lines).and_then(|()| out.flush());
+        };
+        let mut written = match self.file.take().and_then(|written| written.if_it_is(&path)) {
+            Some(written) => written,
+            None => Written::open(&path)?,
+        };
+        if written.is_full(lines.len(), self.file_bytes_max) {
+            drop(written);
+            put_aside(&path, self.files_max)?;
+            written = Written::open(&path)?;
+        }
+        if std::mem::take(&mut self.is_torn) {
+            written.file.write_all(b"\n")?;
+        }
+        let before = written.bytes;
+        let done = written.write(lines);
+        self.is_torn = done.is_err() && written.bytes > before;
+        self.file = Some(written);
+        done
+    }
+}
+
+impl Written {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = OpenOptions::new().create(true).append(true).mode(MODE).open(path)?;
+        let bytes = file.metadata()?.len();
+        Ok(Self { file, bytes, looked_at: Instant::now() })
+    }
+
+    fn is_full(&self, more_bytes: usize, bytes_max: u64) -> bool {
+        self.bytes > 0 && self.bytes + more_bytes as u64 > bytes_max
+    }
+
+    /// Itself, unless its name is another file's by now, or nobody's: somebody has put it aside.
+    fn if_it_is(mut self, path: &Path) -> Option<Self> {
+        if self.looked_at.elapsed() < LOOKED_AT_EVERY {
+            return Some(self);
+        }
+        self.looked_at = Instant::now();
+        let (own, named) = (self.file.metadata().ok()?, fs::metadata(path).ok()?);
+        let is_it = (own.dev(), own.ino()) == (named.dev(), named.ino());
+        // Another process may write there too, while one takes the place of the other.
+        self.bytes = own.len();
+        is_it.then_some(self)
+    }
+
+    fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match self.file.write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.bytes += written as u64;
+                    bytes = &bytes[written..];
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Makes room for a new file: each gets the next number, and the last goes.
+fn put_aside(path: &Path, files_max: u32) -> io::Result<()> {
+    let numbered = |number: u32| match number {
+        0 => path.to_owned(),
+        number => {
+            let mut name = path.as_os_str().to_owned();
+            name.push(format!(".{number}"));
+            PathBuf::from(name)
+        }
+    };
+    if files_max <= 1 {
+        return fs::remove_file(path);
+    }
+    for number in (0..files_max - 1).rev() {
+        match fs::rename(numbered(number), numbered(number + 1)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+impl Write for Rotating {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let has_no_room = self.gathered.len() + line.len() > GATHERED_BYTES_MAX
+            // No file is larger than it may be for what was gathered.
+            || (self.gathered.len() + line.len()) as u64 > self.file_bytes_max;
+        if has_no_room {
+            self.write_gathered();
+        }
+        self.gathered.extend_from_slice(line);
+        self.lines += 1;
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_gathered();
+        Ok(())
+    }
+}
