@@ -306,7 +306,7 @@ impl<U, S> Exchange<'_, U, S> {
         }
         let is_idempotent = is_idempotent(&head);
         if worker.observers.is_any() {
-            let decided = observed::Decided {
+            let told = observed::Decided {
                 role: D::ROLE,
                 caller: decide.caller(),
                 counted_as: decide.counted_as(),
@@ -316,7 +316,11 @@ impl<U, S> Exchange<'_, U, S> {
                 plan: decided.as_ref(),
                 started,
             };
-            self.observed.begin(&worker.observers, &decided, &head, &written);
+            let random = || worker.random_bytes();
+            let goes_on = self.observed.begin(&worker.observers, &told, &head, &written, random);
+            if let (Some(parent), true) = (goes_on, decided.is_ok()) {
+                entrance::write_trace_parent(&mut head, parent, &mut written);
+            }
         }
         drop(head);
         self.observed.read(request.version(), request.is_conversation());

@@ -16,7 +16,10 @@ use routes::entrance::{
     Written,
 };
 use smallvec::SmallVec;
-use telemetry::{Recorder, RequestObservers, RequestRecord, Role};
+use telemetry::{
+    Recorder, RequestObservers, RequestRecord, Role,
+    traces::{RootSampler, Span},
+};
 
 use crate::{
     account::{Counted, outcome_without_plan},
@@ -120,7 +123,8 @@ impl Observers {
 }
 
 impl Observed {
-    /// A request was decided; again where something had to be found out first.
+    /// A request was decided; again where something had to be found out first. What it is to go on with instead of its place in
+    /// a trace, where it has one.
     #[cold]
     pub(crate) fn begin<'b>(
         &self,
@@ -128,17 +132,25 @@ impl Observed {
         decided: &Decided<'_, '_>,
         head: &impl Head<'b>,
         written: &Written,
-    ) {
+        random: impl FnOnce() -> [u8; 24],
+    ) -> Option<TraceParent> {
         let Decided { role, caller, own_tag, plan, started, .. } = *decided;
         let (application, service) = decided.served_by();
         let members = members(role, head, written);
         let lanes = lanes_of(&members);
         let tapped = observers.watched(decided, application, &lanes, head, written);
-        if tapped.is_none() && !observers.of_all.is_any() {
-            self.0.take();
-            return;
-        }
         let goes_on = |name| written.value(name).or_else(|| head.values(name).next_back());
+        let arrived = goes_on(Name::Traceparent).and_then(TraceParent::parse);
+        let begins_here = written.value(Name::Traceparent).is_some();
+        let traced = match &observers.of_all.traces {
+            Some(traces) => Traced::of(traces.sampler, role, arrived, begins_here, random()),
+            None => Traced { trace_id: arrived.map(|it| it.trace_id), span: None, goes_on: None },
+        };
+        let goes_on_as = traced.goes_on.filter(|_| arrived.is_some());
+        if tapped.is_none() && observers.of_all.access_log.is_none() && traced.span.is_none() {
+            self.0.take();
+            return goes_on_as;
+        }
         let text = |name, bytes_max: usize| {
             let value = goes_on(name).unwrap_or_default();
             cut(&String::from_utf8_lossy(&value[..value.len().min(bytes_max)]), bytes_max)
@@ -160,13 +172,13 @@ impl Observed {
             route: plan.ok().and_then(|plan| plan.route).unwrap_or_default().to_owned(),
             lanes: lanes.iter().map(|(group, tag)| ((*group).into(), (*tag).into())).collect(),
             instance_tag: own_tag.to_owned(),
-            trace_id: goes_on(Name::Traceparent)
-                .and_then(TraceParent::parse)
-                .map(|parent| parent.trace_id),
+            trace_id: traced.trace_id,
+            span: traced.span,
             request_id: text(Name::RequestId, CORRELATION_ID_BYTES_MAX),
             ..RequestRecord::new(role, caller.peer)
         };
         *self.0.borrow_mut() = Some(Box::new(Observation { record, tapped, sent_at: None }));
+        goes_on_as
     }
 
     /// What its codec knows of it.
@@ -249,7 +261,7 @@ impl Observed {
         if let Some(tapped) = tapped {
             observers.tap.end(tapped, &record);
         }
-        observers.of_all.tell(&record);
+        observers.of_all.tell(record);
     }
 
     #[inline]
@@ -309,13 +321,55 @@ impl<'d> Decided<'d, '_> {
     }
 }
 
+/// Where a request is in a trace.
+struct Traced {
+    trace_id: Option<[u8; 16]>,
+    /// It is sampled.
+    span: Option<Span>,
+    /// What it goes on with, where that is not what it has.
+    goes_on: Option<TraceParent>,
+}
+
+impl Traced {
+    /// `begins_here`: this proxy has made it up. Elsewhere a request without a trace is in none, but for gateways, which refuse
+    /// some before they make one.
+    fn of(
+        sampler: RootSampler,
+        role: Role,
+        parent: Option<TraceParent>,
+        begins_here: bool,
+        random: [u8; 24],
+    ) -> Self {
+        let (parent, begins_here) = match parent {
+            Some(parent) => (parent, begins_here),
+            None if role == Role::Gateway => (TraceParent::create(random), true),
+            None => return Self { trace_id: None, span: None, goes_on: None },
+        };
+        let trace_id = Some(parent.trace_id);
+        // Whoever begins a trace has named its first span: it is this one.
+        let (span, goes_on) = match (begins_here, parent.is_sampled()) {
+            (true, _) if sampler.samples(parent.trace_id) => {
+                (Some(Span { id: parent.parent_id, parent: None }), None)
+            }
+            (true, _) => (None, Some(TraceParent { flags: 0, ..parent })),
+            (false, true) => {
+                let own = TraceParent::create(random).parent_id;
+                let span = Span { id: own, parent: Some(parent.parent_id) };
+                (Some(span), Some(TraceParent { parent_id: own, ..parent }))
+            }
+            (false, false) => (None, None),
+        };
+        Self { trace_id, span, goes_on }
+    }
+}
+
 /// Tells what could not be read as a request: those who are told all of them, since it is in no lane.
 #[cold]
 pub(crate) fn tell_unread(observers: &Observers, role: Role, peer: IpAddr, kind: &Kind) {
     if !observers.of_all.is_any() {
         return;
     }
-    observers.of_all.tell(&RequestRecord {
+    observers.of_all.tell(RequestRecord {
         status: kind.status(),
         reason: cut(&kind.to_string(), REASON_BYTES_MAX),
         outcome: outcome_without_plan(Some(kind)),

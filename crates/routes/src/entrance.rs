@@ -241,6 +241,17 @@ pub fn write_restored<'b>(fields: &mut impl Fields<'b>, restored: &[u8], written
     fields.drop_named(Names::of(&[Name::Baggage]));
 }
 
+/// Names another place in its trace as the one that a request goes on from, or says that nobody is to trace it.
+pub fn write_trace_parent<'b>(
+    fields: &mut impl Fields<'b>,
+    parent: TraceParent,
+    written: &mut Written,
+) {
+    fields.drop_named(Names::of(&[Name::Traceparent]));
+    written.remove(Name::Traceparent);
+    written.push(Name::Traceparent, &parent.to_bytes());
+}
+
 /// Adds a proxy to those that a request has passed: the parts of its member of `via`.
 pub fn write_via<'b>(fields: &mut impl Fields<'b>, member: &[&[u8]], written: &mut Written) {
     let passed = fields.names().contains(Name::Via);

@@ -9,6 +9,7 @@ pub mod logs;
 pub mod names;
 pub mod shortage;
 pub mod sketch;
+pub mod traces;
 
 mod histogram;
 mod labels;

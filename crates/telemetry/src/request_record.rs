@@ -5,7 +5,11 @@ use std::{
     time::{Duration, SystemTime},
 };
 
-use crate::{Outcome, Role, access_log::AccessLog};
+use crate::{
+    Outcome, Role,
+    access_log::AccessLog,
+    traces::{Span, Traces},
+};
 
 /// One request as a proxy saw it. Nothing that is meant to be secret is in it: neither fields of its head nor bodies, nor its
 /// query.
@@ -67,6 +71,8 @@ pub struct RequestRecord {
     pub reason: String,
     /// Of the trace it belongs to, as it goes on.
     pub trace_id: Option<[u8; 16]>,
+    /// Its place there, where the trace is sampled and spans are sent.
+    pub span: Option<Span>,
     /// Its `x-request-id` as it goes on.
     pub request_id: String,
 }
@@ -103,6 +109,7 @@ impl RequestRecord {
             upstream_duration: None,
             reason: String::new(),
             trace_id: None,
+            span: None,
             request_id: String::new(),
         }
     }
@@ -113,19 +120,24 @@ impl RequestRecord {
 pub struct RequestObservers {
     /// Of all of them.
     pub access_log: Option<AccessLog>,
+    /// Of those whose trace is sampled.
+    pub traces: Option<Traces>,
 }
 
 impl RequestObservers {
     /// Whether there is anybody.
     #[inline]
     pub fn is_any(&self) -> bool {
-        self.access_log.is_some()
+        self.access_log.is_some() || self.traces.is_some()
     }
 
     /// A request has ended. Never waits.
-    pub fn tell(&self, record: &RequestRecord) {
+    pub fn tell(&self, record: RequestRecord) {
         if let Some(access_log) = &self.access_log {
-            access_log.write(record);
+            access_log.write(&record);
+        }
+        if let Some(traces) = self.traces.as_ref().filter(|_| record.span.is_some()) {
+            traces.send(record);
         }
     }
 }

@@ -29,6 +29,8 @@ pub struct Sandbox {
     laneway: PathBuf,
     application: PathBuf,
     clocks: Option<Clocks>,
+    /// Of all processes of `laneway`.
+    variables: Vec<(&'static str, String)>,
     _turn: MutexGuard<'static, ()>,
 }
 
@@ -126,6 +128,7 @@ impl Sandbox {
             laneway,
             application: application::program()?,
             clocks: None,
+            variables: Vec::new(),
             _turn: turn,
         })
     }
@@ -145,6 +148,11 @@ impl Sandbox {
     /// When they have no clock of their own.
     pub fn set_clock(&self, command: &str, ahead_seconds: i64) -> Result<()> {
         self.clocks.as_ref().context("no clocks")?.set(command, ahead_seconds)
+    }
+
+    /// Every `laneway` process started from now on has this variable.
+    pub fn set_variable(&mut self, name: &'static str, value: String) {
+        self.variables.push((name, value));
     }
 
     /// A path in the sandbox's directory.
@@ -308,7 +316,8 @@ impl Sandbox {
     pub fn laneway(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.laneway);
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("LANEWAY_") {
+            let name_text = name.to_string_lossy();
+            if name_text.starts_with("LANEWAY_") || name_text.starts_with("OTEL_") {
                 command.env_remove(name);
             }
         }
@@ -317,6 +326,7 @@ impl Sandbox {
         command.env("XDG_CONFIG_HOME", self.path("config"));
         // No load balancer has to see it first.
         command.env("LANEWAY_LAME_DUCK_SECONDS", "0");
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         if let (Some(clocks), Some(name)) = (&self.clocks, arguments.first()) {
             clocks.show(name, &mut command);
         }

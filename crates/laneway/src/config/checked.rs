@@ -10,7 +10,11 @@ use proxy::{
     limits::{Timeouts, UNLIMITED},
 };
 use routes::entrance::CorrelationHeaders;
-use telemetry::{access_log::AccessLogConfig, logs::Format};
+use telemetry::{
+    access_log::AccessLogConfig,
+    logs::Format,
+    traces::{Endpoint, RootSampler},
+};
 
 use self::checker::{Checker, TransposeInner};
 use super::{BadSettings, Origins, raw};
@@ -101,6 +105,8 @@ pub(crate) struct Workers {
 pub(crate) struct Observers {
     /// `None`: no access log is written.
     pub(crate) access_log: Option<AccessLogConfig>,
+    /// Where spans are sent, and of which traces that begin here. `None`: nowhere.
+    pub(crate) traces: Option<(Endpoint, RootSampler)>,
 }
 
 /// What bounds the connections of a process that moves requests.

@@ -220,6 +220,14 @@ pub(crate) struct Observers {
     /// How many files of the access log there are at most, with the one that is written
     #[arg(long, value_name = "COUNT", env = "LANEWAY_ACCESS_LOG_FILES", default_value = "5")]
     pub(crate) access_log_files: String,
+    /// A collector, such as http://127.0.0.1:4318, to which spans of traced requests are sent by OTLP over HTTP; none sends
+    /// nowhere. Default: what OTEL_EXPORTER_OTLP_ENDPOINT says, unless OTEL_EXPORTER_OTLP_PROTOCOL says other than http/protobuf
+    #[arg(long, value_name = "URL", env = "LANEWAY_OTLP_ENDPOINT")]
+    pub(crate) otlp_endpoint: Option<String>,
+    /// Of traces that begin here, how many percent are traced, with at most two decimals; of others their traceparent says
+    /// whether they are
+    #[arg(long, value_name = "PERCENT", env = "LANEWAY_OTLP_ROOT_PERCENT", default_value = "100")]
+    pub(crate) otlp_root_percent: String,
 }
 
 /// What a data plane in a process of its own has.

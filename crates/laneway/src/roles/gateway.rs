@@ -130,7 +130,7 @@ impl Gateway {
             timeouts: settings.limits.timeouts.clone(),
             connections_max: settings.limits.connections_max,
             metrics: Arc::clone(&process.metrics),
-            observers: process.observe(&settings.observers)?,
+            observers: process.observe(&settings.observers, &settings.name, None)?,
             ..GatewayConfig::new(&settings.name, settings.listen)
         };
         let proxy = proxy::gateway::start(config, data_plane::feed(&discovery)).with_context(|| {

@@ -13,7 +13,13 @@ use std::{
 
 use anyhow::Context;
 use proxy::sockets;
-use telemetry::{Metrics, RequestObservers, access_log::AccessLog, logs::Logs, names, shortage};
+use telemetry::{
+    Metrics, RequestObservers,
+    access_log::AccessLog,
+    logs::Logs,
+    names, shortage,
+    traces::{Resource, Traces, TracesConfig},
+};
 use tokio::{
     net::TcpListener,
     runtime::{Builder, Runtime},
@@ -83,10 +89,12 @@ impl Process {
         Ok(Self { data, logs, metrics, stopping, observers, allowed_hosts, drain })
     }
 
-    /// Begins to tell single requests, as the settings say.
+    /// Begins to tell single requests, as the settings say: of this service, and of this tag.
     pub(crate) fn observe(
         &self,
         settings: &checked::Observers,
+        service: &str,
+        tag: Option<&str>,
     ) -> anyhow::Result<RequestObservers> {
         let access_log = settings.access_log.clone().map(|config| {
             let path = config.path.clone().unwrap_or_default();
@@ -101,12 +109,30 @@ impl Process {
         if let Some(access_log) = access_log.clone() {
             self.metrics.collect_from(move |samples| access_log.sample(samples));
         }
-        let observers = RequestObservers { access_log };
+        let traces = match settings.traces.clone() {
+            Some((endpoint, sampler)) => {
+                let resource = Resource {
+                    service: service.to_owned(),
+                    instance: self.data.node()?,
+                    version: env!("CARGO_PKG_VERSION"),
+                    tag: tag.unwrap_or_default().to_owned(),
+                };
+                Some(Traces::start(TracesConfig { endpoint, sampler, resource }))
+            }
+            None => None,
+        };
+        if let Some(traces) = traces.clone() {
+            self.metrics.collect_from(move |samples| traces.sample(samples));
+        }
+        let observers = RequestObservers { access_log, traces };
         Ok(self.observers.get_or_init(|| observers).clone())
     }
 
-    /// Writes what waits to be written: this is for the end.
-    fn close(&self) {
+    /// Writes and sends what waits for that: this is for the end.
+    async fn close(&self) {
+        if let Some(traces) = self.observers.get().and_then(|it| it.traces.as_ref()) {
+            traces.close().await;
+        }
         if let Some(access_log) = self.observers.get().and_then(|it| it.access_log.as_ref()) {
             access_log.close();
         }
@@ -314,6 +340,6 @@ pub(crate) async fn end(
         }
     };
     tracing::info!("stopped");
-    process.close();
+    process.close().await;
     code
 }

@@ -189,7 +189,11 @@ impl Start<'_> {
             timeouts: settings.limits.timeouts.clone(),
             connections_max: settings.limits.connections_max,
             metrics: Arc::clone(&process.metrics),
-            observers: process.observe(&settings.observers)?,
+            observers: process.observe(
+                &settings.observers,
+                &settings.application,
+                settings.tag.as_deref(),
+            )?,
         })
     }
 }

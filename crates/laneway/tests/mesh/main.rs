@@ -6,3 +6,4 @@ mod explained;
 mod grpc;
 mod lost;
 mod own_applications;
+mod traced;

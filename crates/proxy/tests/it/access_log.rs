@@ -43,7 +43,7 @@ impl Log {
     }
 
     fn observers(&self) -> RequestObservers {
-        RequestObservers { access_log: Some(self.log.clone()) }
+        RequestObservers { access_log: Some(self.log.clone()), traces: None }
     }
 
     fn gateway(&self, world: &World) -> Proxy {

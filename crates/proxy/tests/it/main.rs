@@ -27,6 +27,7 @@ mod strict;
 mod suites;
 mod tap;
 mod tls;
+mod traced;
 mod transparent;
 mod upstream_tls;
 mod world;

@@ -6,6 +6,9 @@ const TRACEPARENT_BYTES: usize = 55;
 /// Bytes of a new `x-request-id`.
 pub(super) const REQUEST_ID_BYTES: usize = 36;
 
+/// The flag of a trace that is sampled.
+const SAMPLED: u8 = 1;
+
 /// A trace and the place in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct TraceParent {
@@ -42,13 +45,18 @@ impl TraceParent {
 
     /// A new trace from random bytes. It is marked as sampled: samplers downstream follow their parent, and an
     /// entrance that said "not sampled" would switch everybody's tracing off.
-    pub(super) fn create(mut random: [u8; 24]) -> Self {
+    pub fn create(mut random: [u8; 24]) -> Self {
         random[0] |= u8::from(random[..16] == [0; 16]); // all zero is invalid, and once in 2^128
         random[16] |= u8::from(random[16..] == [0; 8]);
-        let mut new = Self { trace_id: [0; 16], parent_id: [0; 8], flags: 1 };
+        let mut new = Self { trace_id: [0; 16], parent_id: [0; 8], flags: SAMPLED };
         new.trace_id.copy_from_slice(&random[..16]);
         new.parent_id.copy_from_slice(&random[16..]);
         new
+    }
+
+    /// Whether those who follow their parent trace what comes of this.
+    pub fn is_sampled(self) -> bool {
+        self.flags & SAMPLED != 0
     }
 
     /// The header value, always in version 00.

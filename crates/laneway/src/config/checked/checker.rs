@@ -17,7 +17,11 @@ use proxy::{
     limits::{Timeouts, UNLIMITED},
 };
 use routes::entrance::CorrelationHeaders;
-use telemetry::{access_log::AccessLogConfig, logs::Format};
+use telemetry::{
+    access_log::AccessLogConfig,
+    logs::Format,
+    traces::{Endpoint, RootSampler},
+};
 
 pub(crate) use self::ports::Port;
 use super::{
@@ -301,6 +305,7 @@ impl<'a> Checker<'a> {
         let megabytes = self.number("access-log-megabytes", megabytes, 1, ACCESS_LOG_MEGABYTES_MAX);
         let files_max =
             self.number("access-log-files", &raw.access_log_files, 1, ACCESS_LOG_FILES_MAX);
+        let traces = self.traces(raw.otlp_endpoint, &raw.otlp_root_percent);
         let path = match raw.access_log {
             Some(text) if text.is_empty() || text.ends_with('/') => {
                 self.refuse("access-log", &text, "name a file, or - for standard output");
@@ -311,7 +316,32 @@ impl<'a> Checker<'a> {
         let (megabytes, files_max) = (megabytes?, files_max?);
         let file_bytes_max = u64::from(megabytes) * 1_000_000;
         let access_log = path.map(|path| AccessLogConfig { path, file_bytes_max, files_max });
-        Some(Observers { access_log })
+        Some(Observers { access_log, traces: traces? })
+    }
+
+    /// `Some(None)`: they are sent nowhere.
+    fn traces(
+        &mut self,
+        endpoint: Option<String>,
+        percent: &str,
+    ) -> Option<Option<(Endpoint, RootSampler)>> {
+        const KEY: &str = "otlp-root-percent";
+        let hundredths = hundredths(percent);
+        if hundredths.is_none() {
+            self.refuse(KEY, percent, "use a number from 0 to 100 with at most two decimals");
+        }
+        let endpoint = match endpoint.or_else(standard_endpoint).as_deref() {
+            None | Some("none") => None,
+            Some(base) => match Endpoint::of(base) {
+                Ok(endpoint) => Some(endpoint),
+                Err(problem) => {
+                    self.refuse("otlp-endpoint", base, format!("{problem}; none sends nowhere"));
+                    return None;
+                }
+            },
+        };
+        let sampler = RootSampler::of_hundredths(hundredths?);
+        Some(endpoint.map(|endpoint| (endpoint, sampler)))
     }
 
     /// A part of the time between a signal to stop and the end.
@@ -651,4 +681,27 @@ fn resolve(text: &str) -> Result<SocketAddr, Unresolved> {
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let none = || Unresolved::Unanswered(io::ErrorKind::NotFound.into());
     addresses.first().copied().ok_or_else(none)
+}
+
+/// Where OpenTelemetry's own variables send spans, as far as it is in the protocol that is spoken here.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "these are no settings of Laneway's, and are read here alone"
+)]
+fn standard_endpoint() -> Option<String> {
+    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let is_spoken = variable("OTEL_EXPORTER_OTLP_PROTOCOL").is_none_or(|it| it == "http/protobuf");
+    variable("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|_| is_spoken)
+}
+
+/// Hundredths of a percent.
+fn hundredths(text: &str) -> Option<u32> {
+    let (whole, decimals) = text.split_once('.').unwrap_or((text, "0"));
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|it| it.is_ascii_digit());
+    if !is_number(whole) || !is_number(decimals) || decimals.len() > 2 {
+        return None;
+    }
+    let hundredths = whole.parse::<u32>().ok()?.checked_mul(100)?;
+    let decimals = decimals.parse::<u32>().ok()? * if decimals.len() == 1 { 10 } else { 1 };
+    Some(hundredths.checked_add(decimals)?).filter(|it| *it <= 10_000)
 }

@@ -90,11 +90,35 @@ fn an_access_log_is_written_where_it_is_said_and_not_otherwise() {
         raw.observers.access_log_megabytes = "2".into();
         raw.check(&origins()).unwrap().observers.access_log
     };
-    assert_eq!(sidecar().check(&origins()).unwrap().observers, Observers { access_log: None });
+    let nobody = Observers { access_log: None, traces: None };
+    assert_eq!(sidecar().check(&origins()).unwrap().observers, nobody);
     assert_eq!(written(Some("-")).unwrap().path, None);
     let path = Some("/var/log/laneway/access.log".into());
     let expected = AccessLogConfig { path, file_bytes_max: 2_000_000, files_max: 5 };
     assert_eq!(written(Some("/var/log/laneway/access.log")), Some(expected));
+}
+
+#[test]
+fn spans_are_sent_where_it_is_said_and_not_otherwise() {
+    let sent = |endpoint: &str, percent: &str| {
+        let mut raw = sidecar();
+        raw.observers.otlp_endpoint = Some(endpoint.to_owned());
+        raw.observers.otlp_root_percent = percent.to_owned();
+        raw.check(&origins()).unwrap().observers.traces
+    };
+    assert_eq!(sent("none", "100"), None);
+    let (endpoint, sampler) = sent("http://collector:4318/", "12.5").unwrap();
+    assert_eq!(endpoint.to_string(), "http://collector:4318/v1/traces");
+    assert_eq!(sampler, RootSampler::of_hundredths(1250));
+    assert_eq!(sent("http://[::1]:4318", "0.07").unwrap().1, RootSampler::of_hundredths(7));
+    for bad in ["https://c:4318", "c:4318", "http://", "", "http://user:secret@c", "http://c/?x"] {
+        let expected = format!("otlp-endpoint: `{bad}`: name the URL");
+        check(|raw| raw.observers.otlp_endpoint = Some(bad.to_owned()), &[&expected]);
+    }
+    for bad in ["100.01", "-1", "1.234", "", ".", "many"] {
+        let expected = format!("otlp-root-percent: `{bad}`: use a number from 0 to 100");
+        check(|raw| raw.observers.otlp_root_percent = bad.to_owned(), &[&expected]);
+    }
 }
 
 #[test]
