@@ -220,8 +220,8 @@ pub(crate) struct Observers {
     /// How many files of the access log there are at most, with the one that is written
     #[arg(long, value_name = "COUNT", env = "LANEWAY_ACCESS_LOG_FILES", default_value = "5")]
     pub(crate) access_log_files: String,
-    /// A collector, such as http://127.0.0.1:4318, to which spans of traced requests are sent by OTLP over HTTP; none sends
-    /// nowhere. Default: what OTEL_EXPORTER_OTLP_ENDPOINT says, unless OTEL_EXPORTER_OTLP_PROTOCOL says other than http/protobuf
+    /// A collector, such as http://127.0.0.1:4318, to which spans of traced requests are sent by OTLP over HTTP. OpenTelemetry's
+    /// own variables are not read: in a sidecar's environment they are its application's
     #[arg(long, value_name = "URL", env = "LANEWAY_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,
     /// Of traces that begin here, how many percent are traced, with at most two decimals; of others their traceparent says

@@ -105,9 +105,8 @@ fn text(attributes: &[KeyValue], key: &str) -> String {
 fn the_hops_of_a_request_are_one_trace_in_a_lane_and_where_it_falls_back() {
     let mut sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway")).unwrap();
     let collector = Collector::start(&sandbox.endpoint(9, 4318));
-    // By OpenTelemetry's own variable.
     let url = format!("http://{}", sandbox.endpoint(9, 4318));
-    sandbox.set_variable("OTEL_EXPORTER_OTLP_ENDPOINT", url);
+    sandbox.set_variable("LANEWAY_OTLP_ENDPOINT", url);
     let _serve = sandbox.serve(&[]).unwrap();
     sandbox.apply(&sample::chain(&["gray"])).unwrap();
     let places = [

@@ -330,12 +330,12 @@ impl<'a> Checker<'a> {
         if hundredths.is_none() {
             self.refuse(KEY, percent, "use a number from 0 to 100 with at most two decimals");
         }
-        let endpoint = match endpoint.or_else(standard_endpoint).as_deref() {
-            None | Some("none") => None,
+        let endpoint = match endpoint.as_deref() {
+            None => None,
             Some(base) => match Endpoint::of(base) {
                 Ok(endpoint) => Some(endpoint),
                 Err(problem) => {
-                    self.refuse("otlp-endpoint", base, format!("{problem}; none sends nowhere"));
+                    self.refuse("otlp-endpoint", base, problem.to_string());
                     return None;
                 }
             },
@@ -681,17 +681,6 @@ fn resolve(text: &str) -> Result<SocketAddr, Unresolved> {
     addresses.sort_by_key(SocketAddr::is_ipv6);
     let none = || Unresolved::Unanswered(io::ErrorKind::NotFound.into());
     addresses.first().copied().ok_or_else(none)
-}
-
-/// Where OpenTelemetry's own variables send spans, as far as it is in the protocol that is spoken here.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "these are no settings of Laneway's, and are read here alone"
-)]
-fn standard_endpoint() -> Option<String> {
-    let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let is_spoken = variable("OTEL_EXPORTER_OTLP_PROTOCOL").is_none_or(|it| it == "http/protobuf");
-    variable("OTEL_EXPORTER_OTLP_ENDPOINT").filter(|_| is_spoken)
 }
 
 /// Hundredths of a percent.
