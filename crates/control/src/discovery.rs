@@ -184,8 +184,8 @@ struct Tapping {
     teller: Arc<tap::Teller>,
     /// It was told everything else: from here on it knows its groups.
     may_begin: bool,
-    /// It taps something.
-    taps: bool,
+    /// What it was told to tap last: of nothing else it is heard.
+    taps: Arc<[tap::Lane]>,
     /// Messages heard in a second that began then.
     heard: (Instant, u32),
 }
@@ -198,7 +198,7 @@ impl Tapping {
             (*since, *heard) = (now, 0);
         }
         *heard += 1;
-        self.taps && *heard <= tap::MESSAGES_PER_SECOND_MAX
+        !self.taps.is_empty() && *heard <= tap::MESSAGES_PER_SECOND_MAX
     }
 
     /// Waits until it is to be told what is watched.
@@ -226,7 +226,7 @@ impl Session {
             orders: control.taps().orders(),
             teller: Arc::new(teller),
             may_begin: false,
-            taps: false,
+            taps: Arc::default(),
             heard: (Instant::now(), 0),
         });
         let mut hub = control.hub();
@@ -314,8 +314,8 @@ impl Session {
         let data_plane = hub.data_plane(&self.node)?;
         let taps = orders.of(|group| data_plane.has_group(group));
         drop(hub);
-        let did_tap = std::mem::replace(&mut tapping.taps, !taps.taps.is_empty());
-        (did_tap || tapping.taps).then_some(taps)
+        let before = std::mem::replace(&mut tapping.taps, tap::Lane::all_of(&taps));
+        (!before.is_empty() || !tapping.taps.is_empty()).then_some(taps)
     }
 
     fn receive(&mut self, message: v1::DataPlaneMessage) -> bool {
@@ -327,7 +327,7 @@ impl Session {
             {
                 let addresses = self.control.leases().addresses(&self.node);
                 tapping.teller = tap::Teller::at(&tapping.teller, addresses);
-                self.control.taps().take(&tapping.teller, tapped, now);
+                self.control.taps().take(&tapping.teller, &tapping.taps, tapped, now);
             }
             return true;
         }

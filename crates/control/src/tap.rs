@@ -134,14 +134,33 @@ impl Teller {
 #[derive(Debug, Clone)]
 pub(crate) struct Told {
     pub(crate) teller: Arc<Teller>,
+    /// What its teller was told to tap: of anything else its words do not count.
+    pub(crate) taps: Arc<[Lane]>,
     pub(crate) request: v1::TappedRequest,
 }
 
 /// A lane, or a group's base by an empty tag.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-struct Lane {
+pub(crate) struct Lane {
     group: String,
     tag: String,
+}
+
+impl Lane {
+    /// Those that a data plane is told to tap.
+    pub(crate) fn all_of(taps: &v1::Taps) -> Arc<[Self]> {
+        let lane = |tap: &v1::Tap| Self { group: tap.group.clone(), tag: tap.lane.clone() };
+        taps.taps.iter().map(lane).collect()
+    }
+
+    /// Whether a record may be of it: of base whatever is in no lane of the group.
+    fn may_have(&self, record: &v1::TappedRequest) -> bool {
+        let mut tags = record.lanes.iter().filter(|it| it.group == self.group).map(|it| &it.lane);
+        match self.tag.is_empty() {
+            true => tags.all(String::is_empty),
+            false => tags.any(|tag| *tag == self.tag),
+        }
+    }
 }
 
 /// What somebody wants to watch.
@@ -371,14 +390,23 @@ impl Taps {
         });
     }
 
-    /// Takes what a data plane tells.
-    pub(crate) fn take(&self, teller: &Arc<Teller>, tapped: v1::Tapped, now: Instant) {
+    /// Takes what a data plane tells that was told to tap these, as far as it is of these.
+    pub(crate) fn take(
+        &self,
+        teller: &Arc<Teller>,
+        taps: &Arc<[Lane]>,
+        tapped: v1::Tapped,
+        now: Instant,
+    ) {
         let mut state = self.state.lock();
         if state.watchers.is_empty() {
             return;
         }
         for count in tapped.counts.into_iter().take(RECORDS_AT_ONCE_MAX) {
             let lane = Lane { group: count.group, tag: count.lane };
+            if !taps.contains(&lane) {
+                continue;
+            }
             let Some(watched) = state.lanes.get_mut(&lane) else { continue };
             let records = watched.records.entry(teller.node.clone()).or_default();
             *records = records.saturating_add(count.matched);
@@ -387,7 +415,10 @@ impl Taps {
         let mut unheard = 0;
         for request in tapped.requests.into_iter().take(RECORDS_AT_ONCE_MAX) {
             let Some(request) = believed(teller, request) else { continue };
-            let told = Told { teller: Arc::clone(teller), request };
+            if !taps.iter().any(|lane| lane.may_have(&request)) {
+                continue;
+            }
+            let told = Told { teller: Arc::clone(teller), taps: Arc::clone(taps), request };
             unheard += u64::from(!state.table.add(told, now));
         }
         if unheard > 0 {
@@ -448,15 +479,17 @@ impl Taps {
 
     /// Tells a request to those who watch it.
     fn tell(&self, state: &mut State, records: &[Told]) {
-        let mut request = None;
         for (lane, watched) in &mut state.lanes {
+            // Of whoever was not told to tap the lane nothing is shown in it.
+            let records = records.iter().filter(|told| told.taps.contains(lane));
             let mut of_lane = state.watchers.values_mut().filter(|it| it.lane == *lane).peekable();
-            if !of_lane.peek().is_some_and(|watcher| watcher.concerns(records)) {
+            if !of_lane.peek().is_some_and(|watcher| watcher.concerns(records.clone())) {
                 continue;
             }
             watched.requests += 1;
-            for watcher in of_lane.filter(|watcher| watcher.reaches(records)) {
-                let request = request.get_or_insert_with(|| hops::together(records));
+            let mut request = None;
+            for watcher in of_lane.filter(|watcher| watcher.reaches(records.clone())) {
+                let request = request.get_or_insert_with(|| hops::together(records.clone()));
                 let line = TapEvent {
                     kind: TapKind::Request,
                     request: Some(request.clone()),
@@ -538,21 +571,19 @@ impl Watcher {
         self.status == TapStatus::default()
     }
 
-    /// Whether a request is in what is watched.
-    fn concerns(&self, records: &[Told]) -> bool {
-        let Lane { group, tag } = &self.lane;
-        let mut lanes = records.iter().flat_map(|told| &told.request.lanes);
-        if !tag.is_empty() {
-            return lanes.any(|it| it.group == *group && it.lane == *tag);
+    /// Whether a request is in what is watched, by records of those that were told to tap it.
+    fn concerns<'t>(&self, mut records: impl Iterator<Item = &'t Told> + Clone) -> bool {
+        if !self.lane.tag.is_empty() {
+            return records.any(|told| self.lane.may_have(&told.request));
         }
         let is_member = |told: &Told| self.wanted.members.contains(&told.request.application);
-        lanes.all(|it| it.group != *group || it.lane.is_empty()) && records.iter().any(is_member)
+        records.clone().any(is_member) && records.all(|told| self.lane.may_have(&told.request))
     }
 
     /// Whether it reaches the application that is asked for.
-    fn reaches(&self, records: &[Told]) -> bool {
+    fn reaches<'t>(&self, mut records: impl Iterator<Item = &'t Told>) -> bool {
         let application = self.wanted.application.as_ref();
-        application.is_none_or(|it| records.iter().any(|told| told.request.application == *it))
+        application.is_none_or(|it| records.any(|told| told.request.application == *it))
     }
 
     /// Tells how much is told, if that is otherwise than before.

@@ -37,8 +37,8 @@ impl<'t> Call<'t> {
 }
 
 /// Puts them together.
-pub(super) fn together(records: &[Told]) -> TappedRequest {
-    let calls = calls(records);
+pub(super) fn together<'t>(records: impl IntoIterator<Item = &'t Told> + Clone) -> TappedRequest {
+    let calls = calls(records.clone());
     let parents: Vec<Option<usize>> = (0..calls.len()).map(|at| parent(&calls, at)).collect();
     let first = calls.iter().map(|call| call.record().started_us).min().unwrap_or_default();
     let mut hops = Vec::with_capacity(calls.len());
@@ -60,7 +60,7 @@ pub(super) fn together(records: &[Told]) -> TappedRequest {
     let mut lanes: Vec<String> = hops.iter().flat_map(|hop| hop.lanes.clone()).collect();
     lanes.sort();
     lanes.dedup();
-    let ids = records.iter().flat_map(|told| &told.request.ids);
+    let ids = records.into_iter().flat_map(|told| &told.request.ids);
     let begun = UNIX_EPOCH + Duration::from_micros(first);
     let outermost = hops.first().cloned().unwrap_or_default();
     TappedRequest {
@@ -77,8 +77,8 @@ pub(super) fn together(records: &[Told]) -> TappedRequest {
 }
 
 /// Records, the two of one call together; gateways' first, then by when they began.
-fn calls(records: &[Told]) -> Vec<Call<'_>> {
-    let mut sorted: Vec<&Told> = records.iter().collect();
+fn calls<'t>(records: impl IntoIterator<Item = &'t Told>) -> Vec<Call<'t>> {
+    let mut sorted: Vec<&Told> = records.into_iter().collect();
     sorted.sort_by_key(|told| (!told.teller.is_gateway, told.request.started_us));
     let (called, callers): (Vec<&Told>, Vec<&Told>) =
         sorted.into_iter().partition(|told| told.request.role() == TrafficRole::Inbound);
@@ -244,7 +244,7 @@ mod tests {
             ids: vec!["r-1".to_owned(), TRACE.to_owned()],
             ..Record::default()
         };
-        Told { teller: Arc::new(teller), request }
+        Told { teller: Arc::new(teller), taps: Arc::default(), request }
     }
 
     fn shown(request: &TappedRequest) -> Vec<String> {

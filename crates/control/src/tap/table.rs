@@ -174,7 +174,7 @@ mod tests {
         };
         let ids = ids.iter().map(|id| (*id).to_owned()).collect();
         let request = v1::TappedRequest { ids, ..v1::TappedRequest::default() };
-        Told { teller: Arc::new(teller), request }
+        Told { teller: Arc::new(teller), taps: Arc::default(), request }
     }
 
     fn sizes(due: &[Vec<Told>]) -> Vec<usize> {

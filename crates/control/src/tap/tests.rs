@@ -50,6 +50,11 @@ fn ids(watching: &mut Watching) -> Vec<String> {
     lines.filter_map(|line| Some(line.request?.id)).collect()
 }
 
+/// All that is watched, as it is told to whoever has every group.
+fn all(taps: &Taps) -> Arc<[Lane]> {
+    Lane::all_of(&taps.orders.borrow().of(|_| true))
+}
+
 fn shares(taps: &Taps) -> Vec<u32> {
     taps.orders.borrow().taps.iter().map(|tap| tap.share).collect()
 }
@@ -96,11 +101,56 @@ fn a_watcher_is_told_what_it_watches_and_no_more() {
     let to_b = v1::TappedRequest { application: "b".to_owned(), ..request("3", "gray") };
     let of_others = v1::TappedRequest { application: "x".to_owned(), ..request("5", "") };
     let told = [request("1", "gray"), request("2", ""), to_b, request("4", "blue"), of_others];
-    taps.take(&teller("n"), requests(told), start);
+    taps.take(&teller("n"), &all(&taps), requests(told), start);
     taps.advance(start + SECOND, |_| (1, 0));
     assert_eq!(ids(&mut gray), ["1", "3"]);
     assert_eq!(ids(&mut base), ["2"]);
     assert_eq!(ids(&mut only_b), ["3"]);
+}
+
+#[test]
+fn words_count_of_what_their_teller_was_told_to_tap_alone() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let mut gray = taps.watch(wanted("gray", 20), 1, start).unwrap().0;
+    let mut base = taps.watch(wanted("", 20), 1, start).unwrap().0;
+    let peek = Wanted { group: "peek".to_owned(), ..wanted("gray", 20) };
+    let mut peek = taps.watch(peek, 1, start).unwrap().0;
+    let mut peek_base = Wanted { group: "peek".to_owned(), ..wanted("", 20) };
+    peek_base.members = vec!["a".to_owned()];
+    let mut peek_base = taps.watch(peek_base, 1, start).unwrap().0;
+    let of_peek = Lane::all_of(&taps.orders.borrow().of(|group| group == "peek"));
+    let in_peek = |mut request: v1::TappedRequest| {
+        let (group, lane) = ("peek".to_owned(), "gray".to_owned());
+        request.lanes.push(v1::TappedLane { group, lane });
+        request
+    };
+    let forged = [
+        request("1", "gray"),
+        in_peek(request("2", "gray")),
+        request("3", ""),
+        in_peek(request("4", "")),
+        // A hop of a request that others tell of.
+        request("5", "gray"),
+    ];
+    taps.take(&teller("z"), &of_peek, requests(forged), start);
+    taps.take(&teller("z"), &of_peek, counted(u32::MAX, 9), start);
+    taps.take(&teller("n"), &all(&taps), requests([request("5", "gray")]), start);
+    taps.advance(start + SECOND, |_| (1, 0));
+    assert_eq!(shares(&taps), [u32::MAX; 4]);
+    let shown = std::iter::from_fn(|| gray.lines.try_recv().ok()).filter_map(|it| it.request);
+    let shown = shown.map(|it| (it.id, it.hops.len())).collect::<Vec<_>>();
+    assert_eq!(shown, [("5".to_owned(), 1)]);
+    assert_eq!(ids(&mut base), [""; 0]);
+    assert_eq!(ids(&mut peek), ["2", "4"]);
+    assert_eq!(ids(&mut peek_base), ["1", "3", "5"]);
+    // What is of nothing that it was told takes no room.
+    taps.take(
+        &teller("x"),
+        &Lane::all_of(&v1::Taps::default()),
+        requests([request("6", "gray")]),
+        start,
+    );
+    assert!(taps.state.lock().table.take_due(start + SECOND * 60).is_empty());
 }
 
 #[test]
@@ -115,7 +165,7 @@ fn how_much_is_told_is_told_when_it_changes() {
     let first = status(start, (3, 1)).unwrap();
     assert_eq!((first.share, first.data_planes, first.silent_data_planes), (1.0, 3, 1));
     assert_eq!(status(start + SECOND, (3, 1)), None);
-    taps.take(&teller("n"), counted(10, 4), start);
+    taps.take(&teller("n"), &all(&taps), counted(10, 4), start);
     let then = status(start + SECOND * 2, (3, 1)).unwrap();
     assert_eq!((then.dropped, then.missed), (4, 0));
 }
@@ -146,8 +196,13 @@ fn the_share_follows_what_passes() {
     for _ in 0..8 {
         let share = f64::from(shares(&taps)[0]) / f64::from(u32::MAX);
         let matched = (6_000.0 * share) as u32;
-        taps.take(&teller("busy"), counted(matched, matched.saturating_sub(per_second)), now);
-        taps.take(&teller("idle"), counted(1, 0), now);
+        taps.take(
+            &teller("busy"),
+            &all(&taps),
+            counted(matched, matched.saturating_sub(per_second)),
+            now,
+        );
+        taps.take(&teller("idle"), &all(&taps), counted(1, 0), now);
         now += SECOND;
         taps.advance(now, |_| (2, 0));
     }
@@ -183,14 +238,14 @@ fn where_few_are_asked_for_chance_does_not_make_the_share_nothing() {
             owed += share * if second % 4 == 0 { 300.0 } else { 33.0 };
             let many = (0..owed as u32).map(|id| request(&format!("{second}-{id}"), "gray"));
             owed = owed.fract();
-            taps.take(&teller("n"), requests(many), now);
+            taps.take(&teller("n"), &all(&taps), requests(many), now);
             now += SECOND;
             taps.advance(now, |_| (1, 0));
             shown += ids(&mut watching).len();
         }
         assert!(shown > 60, "at {rate} a second, of 240 s: {shown}");
         let many = (0..5_000).map(|id| request(&format!("burst-{id}"), "gray"));
-        taps.take(&teller("n"), requests(many), now);
+        taps.take(&teller("n"), &all(&taps), requests(many), now);
         for _ in 0..60 {
             now += SECOND;
             taps.advance(now, |_| (1, 0));
@@ -210,7 +265,7 @@ fn whoever_does_not_read_does_not_keep_others_out() {
         assert_eq!(taps.counted().0, 2, "after {second} s");
         let now = start + SECOND * second;
         let told = [request(&format!("g{second}"), "gray"), request(&format!("b{second}"), "blue")];
-        taps.take(&teller("n"), requests(told), now);
+        taps.take(&teller("n"), &all(&taps), requests(told), now);
         taps.advance(now + SECOND / 2, |_| (1, 0));
         read += ids(&mut reads).len();
     }
@@ -243,7 +298,7 @@ fn nobody_is_told_more_than_was_asked_for_or_can_wait() {
     let (taps, start) = (Arc::new(Taps::default()), Instant::now());
     let mut watching = taps.watch(wanted("gray", 5), 1, start).unwrap().0;
     let many = (0..9).map(|id| request(&id.to_string(), "gray"));
-    taps.take(&teller("n"), requests(many), start);
+    taps.take(&teller("n"), &all(&taps), requests(many), start);
     taps.advance(start + SECOND / 2, |_| (1, 0));
     assert_eq!(ids(&mut watching).len(), 5);
     assert_eq!(taps.counted(), (1, 4));
@@ -253,7 +308,7 @@ fn nobody_is_told_more_than_was_asked_for_or_can_wait() {
     for second in 1..10 {
         let now = start + SECOND * second;
         let many = (0..RATE_MAX).map(|id| request(&format!("{second}-{id}"), "gray"));
-        taps.take(&teller("n"), requests(many), now);
+        taps.take(&teller("n"), &all(&taps), requests(many), now);
         taps.advance(now + SECOND / 2, |_| (1, 0));
     }
     assert_eq!(watching.lines.len(), LINES_WAITING_MAX);

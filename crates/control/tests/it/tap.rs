@@ -148,6 +148,48 @@ async fn who_connects_while_somebody_watches_is_told_so() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_data_plane_is_heard_of_groups_alone_that_it_was_told_to_tap() {
+    let (plane, _, client) = plane().await;
+    plane.apply(&[group("peek", &["z"]), lane("peek", "gray")]).await.unwrap();
+    let mut edge = connect(&plane, true, gateway("g")).await;
+    let capabilities = vec!["tap".to_owned()];
+    let mut z = plane.connect(v1::Hello { capabilities, ..sidecar("z-1", "z") }).await;
+    z.subscribe(&[], &[]).await;
+    z.until(|it| it.group("peek").is_some()).await;
+    let mut peek = client.tap("peek", "gray", None, None).await.unwrap();
+    let mut trade = client.tap("trade", "gray", None, None).await.unwrap();
+    while taps(&mut z).await.taps.is_empty() {}
+    while !taps(&mut edge).await.taps.iter().any(|tap| tap.group == "trade") {}
+
+    let of = |group: &str| v1::TappedLane { group: group.to_owned(), lane: "gray".to_owned() };
+    let record_of = |id: &str, groups: &[&str]| v1::TappedRequest {
+        ids: vec![id.to_owned()],
+        lanes: groups.iter().map(|group| of(group)).collect(),
+        ..record(TrafficRole::Outbound, "a", 0)
+    };
+    let requests = vec![record_of("1", &["trade"]), record_of("2", &["trade", "peek"])];
+    let count = |group: &str| v1::TapCount {
+        group: group.to_owned(),
+        lane: "gray".to_owned(),
+        matched: u32::MAX,
+        dropped: 1,
+    };
+    z.say(Message::Tapped(v1::Tapped { requests, counts: vec![count("trade")] })).await;
+    assert_eq!(next_request(&mut peek).await.id, "2");
+    // By now the share would be another.
+    tell(&edge, vec![record(TrafficRole::Gateway, "a", 0)]).await;
+    loop {
+        let event = next(&mut trade).await;
+        if let Some(status) = event.status {
+            assert_eq!((status.share, status.dropped), (1.0, 0));
+        }
+        if let Some(request) = event.request {
+            break assert_eq!((request.id.as_str(), request.hops.len()), (TRACE, 1));
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_watched_is_said_with_what_would_be_right() {
     let (_plane, rest, _) = plane().await;
     for (query, status, detail) in [
