@@ -83,7 +83,7 @@ function Watched({ wanted, groups, lanes, members, namespace }: { wanted: Chosen
     <>
       <Panel
         title={t("What is tapped")}
-        lead={t("That you tap is told as an event of the group. Nothing is kept.")}
+        lead={t("That you tap is in the audit and an event of the group. Nothing of what is shown is kept.")}
         foot={
           <Action look="primary" why={isOff ? why : undefined} onPress={() => (isOff ? tap.start(wanted) : tap.stop())}>
             {isOff ? t("Start") : t("Stop")}

@@ -426,7 +426,7 @@ export const zh = {
   "Take theirs": "采用对方的",
   "Tap": "请求观察",
   "Tap requests": "观察请求",
-  "That you tap is told as an event of the group. Nothing is kept.": "您的观察会记为泳道组的事件。不保存任何内容。",
+  "That you tap is in the audit and an event of the group. Nothing of what is shown is kept.": "您的观察会记入审计，并记为泳道组的事件。所显示的内容不保存。",
   "The control plane asks who you are. Its first start printed a one-time password of the user admin.": "控制面需要确认您的身份。首次启动时已打印用户 admin 的一次性密码。",
   "The control plane does not answer. Figures since {time}.": "控制面无响应。数据停于 {time}。",
   "The control plane does not answer. Look at what is there when it does.": "控制面无响应。待其恢复后请查看实际内容。",

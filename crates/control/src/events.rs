@@ -60,17 +60,41 @@ impl Events {
         message: &str,
         within: Duration,
     ) -> bool {
-        let since =
-            rfc3339(SystemTime::now().checked_sub(within).unwrap_or(SystemTime::UNIX_EPOCH));
-        let is_same = |it: &Event| {
-            it.reason == reason && it.message == message && it.object.as_ref() == Some(object)
-        };
-        let mut recent = self.kept.iter().rev().take_while(|event| event.time >= since);
-        let is_new = !recent.any(is_same);
-        if is_new {
+        let is_told = self.recent(object, message, within).any(|it| it.reason == reason);
+        if !is_told {
             self.of_object(object, false, reason, message.to_owned());
         }
-        is_new
+        !is_told
+    }
+
+    /// Something happened to an object, unless it is the latest that was told in these words within so long a time; whether it
+    /// is told.
+    pub(crate) fn of_object_otherwise(
+        &mut self,
+        object: &Key,
+        reason: &str,
+        message: &str,
+        within: Duration,
+    ) -> bool {
+        let latest = self.recent(object, message, within).next();
+        let is_told = latest.is_some_and(|it| it.reason == reason);
+        if !is_told {
+            self.of_object(object, false, reason, message.to_owned());
+        }
+        !is_told
+    }
+
+    /// What was told of an object in these words within so long a time, the latest first.
+    fn recent<'t>(
+        &'t self,
+        object: &'t Key,
+        message: &'t str,
+        within: Duration,
+    ) -> impl Iterator<Item = &'t Event> {
+        let since =
+            rfc3339(SystemTime::now().checked_sub(within).unwrap_or(SystemTime::UNIX_EPOCH));
+        let recent = self.kept.iter().rev().take_while(move |event| event.time >= since);
+        recent.filter(move |it| it.message == message && it.object.as_ref() == Some(object))
     }
 
     /// Something happened to something else.
@@ -165,6 +189,25 @@ mod tests {
         events.kept.iter_mut().for_each(|event| event.time = "2000-01-01T00:00:00Z".to_owned());
         assert!(events.of_object_anew(&key("trade"), "Tapped", "bob: lane gray", minute));
         assert_eq!(events.number, 5);
+    }
+
+    #[test]
+    fn what_was_begun_anew_is_the_last_that_is_told() {
+        let mut events = Events::restored(Vec::new(), Instant::now());
+        let key = Key::new(Kind::LaneGroup, "default", "trade");
+        let minute = Duration::from_secs(60);
+        let what = "bob: lane gray";
+        for _ in 0..9 {
+            events.of_object_otherwise(&key, "Tapped", what, minute);
+            // Of another nothing is said by that.
+            events.of_object(&key, false, "TapEnded", "alice: lane gray".to_owned());
+            events.of_object_anew(&key, "TapEnded", what, minute);
+        }
+        let of_bob = events.after(0).filter(|event| event.message == what);
+        let reasons: Vec<&str> = of_bob.map(|event| event.reason.as_str()).collect();
+        assert_eq!(reasons, ["Tapped", "TapEnded", "Tapped"]);
+        events.kept.iter_mut().for_each(|event| event.time = "2000-01-01T00:00:00Z".to_owned());
+        assert!(events.of_object_otherwise(&key, "Tapped", what, minute));
     }
 
     #[test]

@@ -24,8 +24,10 @@ use parking_lot::Mutex;
 use tokio::sync::{mpsc, watch};
 
 mod hops;
+pub(crate) mod seen;
 mod table;
 
+use seen::Seen;
 use table::Table;
 
 /// Who may watch at a time.
@@ -214,6 +216,7 @@ pub(crate) struct Taps {
     orders: watch::Sender<Arc<Orders>>,
     /// Requests that watchers were not told, since the process started.
     missed: AtomicU64,
+    seen: Seen,
 }
 
 #[derive(Debug, Default)]
@@ -295,6 +298,7 @@ impl Default for Taps {
             state: Mutex::default(),
             orders: watch::Sender::default(),
             missed: AtomicU64::new(0),
+            seen: Seen::default(),
         }
     }
 }
@@ -303,6 +307,11 @@ impl Taps {
     /// What data planes are to be told, and whenever they are to be told again.
     pub(crate) fn orders(&self) -> watch::Receiver<Arc<Orders>> {
         self.orders.subscribe()
+    }
+
+    /// Who taps what, as others are to see it.
+    pub(crate) fn seen(&self) -> &Seen {
+        &self.seen
     }
 
     /// Who watches, and how many requests they were not told.

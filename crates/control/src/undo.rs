@@ -30,7 +30,9 @@ pub(crate) enum NotUndone {
 
 /// The edit that undoes what an entry tells of, on the object as it is now.
 pub(crate) fn undo(entry: &AuditEntry, now: Option<&StoredObject>) -> Result<Edit, NotUndone> {
-    let key = entry.object.clone().ok_or(NotUndone::OfNoObject)?;
+    // What is only about an object, as taps and promotions are, is told in words.
+    let of_object = entry.object.clone().filter(|key| entry.about == key.to_string());
+    let key = of_object.ok_or(NotUndone::OfNoObject)?;
     match (entry.action, &entry.before, &entry.after, now) {
         (Action::Created, _, Some(after), Some(now)) => undo_creation(key, after, now),
         (Action::Created, _, _, None) => Err(NotUndone::AsBefore),
@@ -242,6 +244,8 @@ mod tests {
             other => panic!("{other:?}"),
         }
         assert!(matches!(undo(&deleted, Some(&lane(&other))), Err(NotUndone::ChangedSince(_))));
+        let about_it = AuditEntry { about: "tap of trade/gray".to_owned(), ..created };
+        assert_eq!(undo(&about_it, Some(&lane(&none))).err(), Some(NotUndone::OfNoObject));
         let large = json!({"metadata": {"annotations": {"a": "x".repeat(OBJECT_BYTES_MAX)}}});
         let large = entry(Some(&none), Some(&large));
         assert_eq!(undo(&large, Some(&lane(&none))).err(), Some(NotUndone::NotKept));

@@ -1,15 +1,16 @@
 //! Taps: single requests of a lane as they pass, one a line, for as long as the client listens.
 //!
-//! That somebody watches, and who, is an event of the group: of what is shown nothing is kept.
+//! That somebody watches, and who, is an event of the group, and in the audit before anything is shown: of what is shown nothing
+//! is kept.
 
 use std::{
     sync::{Arc, Weak},
-    time::{Duration, Instant},
+    time::{Instant, SystemTime},
 };
 
 use api::{
     resource::Key,
-    rest::{Role, TapEvent, WATCH_LINES},
+    rest::{Action, FieldChange, Role, TapEvent, WATCH_LINES},
 };
 use axum::{
     Extension,
@@ -27,16 +28,15 @@ use super::{
     watch::QUIET_MAX,
 };
 use crate::{
-    Control,
+    Control, audit,
     people::Caller,
+    store::Change,
     tap::{
         Crowded, LOOKED_EVERY, RATE_DEFAULT, RATE_MAX, WATCHERS_MAX, WATCHERS_OF_ONE_MAX, Wanted,
         Watching,
+        seen::{TOLD_AGAIN, Tapped},
     },
 };
-
-/// How long the same of the same person and lane is not told again: other events are to be kept, whoever taps in a loop.
-const TOLD_AGAIN: Duration = Duration::from_secs(5 * 60);
 
 /// What base is called where a lane is asked for.
 const BASE: &str = "base";
@@ -54,6 +54,7 @@ const BASE: &str = "base";
         (status = 200, description = "Lines, until the client leaves; an empty one now and then", body = TapEvent, content_type = "application/x-ndjson"),
         (status = 404, description = "No such group or lane", body = api::rest::Problem),
         (status = 429, description = "As many watch as may, or this user in as many taps as one may have", body = api::rest::Problem),
+        (status = 503, description = "That somebody taps cannot be stored: nobody taps unseen", body = api::rest::Problem),
     )
 )]
 pub(super) async fn tap(
@@ -73,7 +74,7 @@ pub(super) async fn tap(
         };
         Refused::new(429, "too many taps", detail)
     })?;
-    let seen = Seen::begin(&control, &caller, &wanted, group);
+    let seen = Seen::begin(&control, &caller, &wanted, group).await?;
     if needs_time {
         tokio::spawn(let_time_pass(Arc::downgrade(&control)));
     }
@@ -134,40 +135,71 @@ fn read_rate(text: &str) -> Result<u32, Refused> {
     })
 }
 
-/// An event when somebody begins to watch, and one when he has ended.
+/// An entry of the audit and an event when somebody begins to watch, and an event when he has ended.
 struct Seen {
     control: Weak<Control>,
-    group: Key,
-    what: String,
+    what: Tapped,
 }
 
 impl Seen {
-    fn begin(control: &Arc<Control>, caller: &Caller, wanted: &Wanted, group: Key) -> Self {
+    async fn begin(
+        control: &Arc<Control>,
+        caller: &Caller,
+        wanted: &Wanted,
+        group: Key,
+    ) -> Result<Self, Refused> {
         let who = &caller.by().author;
         let lane =
-            if wanted.tag.is_empty() { "base".to_owned() } else { format!("lane {}", wanted.tag) };
+            if wanted.tag.is_empty() { BASE.to_owned() } else { format!("lane {}", wanted.tag) };
         let application = wanted.application.as_ref();
         let application = application.map(|it| format!(", requests that reach {it}"));
-        let what = format!("{who}: {lane}{}", application.unwrap_or_default());
-        let seen = Self { control: Arc::downgrade(control), group, what };
-        seen.tell("Tapped");
-        seen
-    }
-
-    fn tell(&self, reason: &str) {
-        let Some(control) = self.control.upgrade() else { return };
-        let is_told =
-            control.hub().events_mut().of_object_anew(&self.group, reason, &self.what, TOLD_AGAIN);
-        if is_told {
-            control.nudge();
+        let what = (group, format!("{who}: {lane}{}", application.unwrap_or_default()));
+        let (all, now) = (control.taps().seen(), Instant::now());
+        if all.is_to_enter(&what, now) {
+            control.ledger().journal(entry(caller, wanted, &what.0)).await?;
+            all.entered(&what, now);
         }
+        let is_only = all.begin(&what);
+        let seen = Self { control: Arc::downgrade(control), what };
+        if is_only {
+            // An end that was told is not the last word.
+            let (group, what) = &seen.what;
+            let is_told =
+                control.hub().events_mut().of_object_otherwise(group, "Tapped", what, TOLD_AGAIN);
+            if is_told {
+                control.nudge();
+            }
+        }
+        Ok(seen)
     }
 }
 
 impl Drop for Seen {
     fn drop(&mut self) {
-        self.tell("TapEnded");
+        let Some(control) = self.control.upgrade() else { return };
+        if !control.taps().seen().end(&self.what) {
+            return;
+        }
+        let (group, what) = &self.what;
+        if control.hub().events_mut().of_object_anew(group, "TapEnded", what, TOLD_AGAIN) {
+            control.nudge();
+        }
     }
+}
+
+/// What the audit is told of a tap that begins.
+fn entry(caller: &Caller, wanted: &Wanted, group: &Key) -> Change {
+    let tag = if wanted.tag.is_empty() { BASE } else { &wanted.tag };
+    let about = format!("tap of {}/{tag}", wanted.group);
+    let application = wanted.application.as_ref().map(|it| FieldChange {
+        field: "application".to_owned(),
+        before: None,
+        after: Some(it.as_str().into()),
+        taken_back: false,
+    });
+    let told = application.into_iter().collect();
+    let (group, now) = (Some(group.clone()), SystemTime::now());
+    audit::of_action(group, about, Action::Created, told, caller.by(), now)
 }
 
 fn lines(

@@ -237,6 +237,54 @@ async fn of_two_groups_of_a_name_the_one_in_force_is_watched() {
     assert_eq!((&object["namespace"], &object["name"]), (&json!("default"), &json!("trade")));
 }
 
+/// Reasons of events of taps, the oldest first.
+async fn tap_events(rest: SocketAddr) -> Vec<String> {
+    let (_, events) = call(rest, "GET", "/api/v1alpha1/events", "").await;
+    let events: Vec<serde_json::Value> = serde_json::from_str(&events).unwrap();
+    let mut of_taps: Vec<_> =
+        events.iter().filter(|it| it["reason"] == "Tapped" || it["reason"] == "TapEnded").collect();
+    of_taps.sort_by_key(|event| event["number"].as_u64());
+    of_taps.iter().map(|event| event["reason"].as_str().unwrap().to_owned()).collect()
+}
+
+async fn until_tap_events(rest: SocketAddr, expected: &[&str]) {
+    let told = async { while tap_events(rest).await != expected {} };
+    if tokio::time::timeout(PATIENCE, told).await.is_err() {
+        assert_eq!(tap_events(rest).await, expected);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_tap_hides_no_long_one() {
+    let (_plane, rest, client) = plane().await;
+    let decoy = client.tap("trade", "gray", None, None).await.unwrap();
+    let beside = client.tap("trade", "gray", None, None).await.unwrap();
+    drop(decoy);
+    until_tap_events(rest, &["Tapped"]).await;
+    drop(beside);
+    until_tap_events(rest, &["Tapped", "TapEnded"]).await;
+    let _long = client.tap("trade", "gray", None, None).await.unwrap();
+    assert_eq!(tap_events(rest).await, ["Tapped", "TapEnded", "Tapped"]);
+    let _other = client.tap("trade", "base", Some("a"), None).await.unwrap();
+
+    // Each is in the audit, once of what is the same.
+    let (_, audit) = call(rest, "GET", "/api/v1alpha1/audit", "").await;
+    let audit: Vec<serde_json::Value> = serde_json::from_str(&audit).unwrap();
+    let about = |entry: &&serde_json::Value| entry["about"].as_str().unwrap().starts_with("tap of");
+    let taps: Vec<_> = audit.iter().filter(about).collect();
+    let abouts: Vec<_> = taps.iter().map(|entry| entry["about"].as_str().unwrap()).collect();
+    assert_eq!(abouts, ["tap of trade/base", "tap of trade/gray"]);
+    assert_eq!(taps[0]["object"]["kind"], "LaneGroup");
+    assert_eq!(taps[0]["changes"], json!([{"field": "application", "after": "a"}]));
+    assert_eq!(taps[1]["author"]["name"], "a test");
+    let undo = format!("/api/v1alpha1/audit/{}/undo", taps[1]["number"]);
+    let (status, answer) = call(rest, "POST", &undo, "{}").await;
+    assert!(
+        status == 409 && answer.contains("tap of trade/gray is no object"),
+        "{status} {answer}"
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_watch_as_may_and_no_more() {
     let (_plane, _, client) = plane().await;

@@ -121,11 +121,16 @@ fn a_request_is_shown_with_every_hop_of_its_lane() -> Result<()> {
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stdout.contains("STATUS") && !ended.stdout.contains("REQUEST"), "{ended:?}");
 
-    // Who watched, and that nobody does any more, can be read, once of what is the same; and who cannot be watched.
+    // Who watched, and that nobody does any more, can be read, once of what is the same unless it began anew; and who cannot be
+    // watched.
     wait::until_true(SOON, "that the taps have ended", || {
         let events = sandbox.must(&["events"]).unwrap_or_default();
-        events.matches(" Tapped ").count() == 3 && events.matches(" TapEnded ").count() == 3
+        events.matches(" Tapped ").count() == 4 && events.matches(" TapEnded ").count() == 3
     })?;
+    let audit = sandbox.must(&["audit"])?;
+    assert_eq!(audit.matches("created tap of trade/gray").count(), 2, "{audit}");
+    assert_eq!(audit.matches("created tap of trade/base").count(), 1, "{audit}");
+    assert!(audit.contains("application: (default) -> app-c"), "{audit}");
     let refused = "laneway: not found: lane: `blue`: there is no such lane in the group\n";
     check(&sandbox.run(&["tap", "trade/blue"])?, 1, "", refused);
     let refused =
