@@ -18,10 +18,32 @@ const PARAMETERS_MAX: usize = 32;
 const OPAQUE_BYTES_MIN: usize = 32;
 
 /// What the segment before a secret is called, as reset links and the like have it.
-const NAMES_A_SECRET: [&str; 15] = [
-    "token", "secret", "password", "passwd", "apikey", "api-key", "api_key", "auth", "session",
-    "reset", "verify", "confirm", "invite", "activate", "otp",
+const NAMES_A_SECRET: [&str; 21] = [
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "pwd",
+    "passcode",
+    "apikey",
+    "auth",
+    "session",
+    "reset",
+    "verify",
+    "verification",
+    "confirm",
+    "confirmation",
+    "invite",
+    "invitation",
+    "activate",
+    "activation",
+    "magic",
+    "code",
+    "otp",
 ];
+
+/// The same of two words.
+const NAMES_A_SECRET_IN_TWO: [[&str; 2]; 2] = [["api", "key"], ["access", "key"]];
 
 /// Bytes of a parameter's name.
 const NAME_BYTES_MAX: usize = 32;
@@ -43,8 +65,8 @@ pub(super) fn target(path: &str, query: &str) -> String {
             shown.push('/');
         }
         push_segment(segment, names_a_secret(before), is_authority, &mut shown);
-        // `https://user@host`, as the target of a proxy or a clone has it.
-        is_authority = segment.is_empty() && before.ends_with(':');
+        // `https://user@host`, as the target of a proxy or a clone has it; where slashes are merged, with one of them.
+        is_authority = ends_a_scheme(segment) || segment.is_empty() && ends_a_scheme(before);
         before = segment;
     }
     if query.is_empty() {
@@ -52,7 +74,7 @@ pub(super) fn target(path: &str, query: &str) -> String {
     }
     shown.push('?');
     let begun = shown.len();
-    let has_values = query.contains('=');
+    let has_values = query.split('&').any(has_value);
     for (place, parameter) in query.split('&').enumerate() {
         if place > 0 {
             shown.push('&');
@@ -64,6 +86,11 @@ pub(super) fn target(path: &str, query: &str) -> String {
         push_parameter(parameter, has_values, &mut shown);
     }
     shown
+}
+
+/// Whether a parameter has a value; padding is none.
+fn has_value(parameter: &str) -> bool {
+    parameter.split_once('=').is_some_and(|(_, value)| value.bytes().any(|byte| byte != b'='))
 }
 
 /// One parameter: its name, where it is one. What has no value may itself be one, as in `?839201` and in `?TWFu=`: it is taken
@@ -154,15 +181,55 @@ fn is_uuid(text: &str) -> bool {
         })
 }
 
+/// Whether it ends as a scheme does, escaped or not.
+fn ends_a_scheme(segment: &str) -> bool {
+    segment.ends_with(':') || segment.ends_with("%3A") || segment.ends_with("%3a")
+}
+
+/// Whether a segment says that a secret follows: `reset-token` and `resetToken` as well as `token` and `tokens`, but not
+/// `authors`.
 fn names_a_secret(segment: &str) -> bool {
-    let lower = segment.to_ascii_lowercase();
-    NAMES_A_SECRET.iter().any(|name| {
-        // `reset-token` as well as `token` and `tokens`, but not `authors`.
-        lower
-            .split(['-', '_', '.'])
-            .any(|word| word == *name || word.strip_suffix('s') == Some(name))
-            || lower == *name
+    let is_one = |word: &str| NAMES_A_SECRET.iter().any(|name| is_word(word, name));
+    let mut before = "";
+    let mut is_one_or_two = |word| {
+        let before = std::mem::replace(&mut before, word);
+        let is_pair = |[first, second]: &[&str; 2]| is_word(before, first) && is_word(word, second);
+        is_one(word) || NAMES_A_SECRET_IN_TWO.iter().any(is_pair)
+    };
+    // Where capitals are no beginnings, as in `APIkey`, it is one word.
+    segment.split(is_between_words).any(is_one) || words(segment).any(&mut is_one_or_two)
+}
+
+/// Whether it is that word, or several of it.
+fn is_word(word: &str, name: &str) -> bool {
+    let is_it = |word: &str| word.eq_ignore_ascii_case(name);
+    is_it(word) || word.strip_suffix(['s', 'S']).is_some_and(is_it)
+}
+
+/// Words of a segment, each of which begins with a capital or after a sign: `verifyEmail`, `verify_email`, `OTPCode`.
+fn words(segment: &str) -> impl Iterator<Item = &str> {
+    let mut rest = segment;
+    std::iter::from_fn(move || {
+        rest = rest.trim_start_matches(is_between_words);
+        if rest.is_empty() {
+            return None;
+        }
+        let bytes = rest.as_bytes();
+        let is_end = |at: usize| {
+            let [one, next] = [bytes[at - 1], bytes[at]];
+            let goes_on_small = bytes.get(at + 1).is_some_and(u8::is_ascii_lowercase);
+            is_between_words(char::from(next))
+                || next.is_ascii_uppercase() && (!one.is_ascii_uppercase() || goes_on_small)
+        };
+        let end = (1..bytes.len()).find(|at| is_end(*at)).unwrap_or(bytes.len());
+        let (word, after) = rest.split_at(end);
+        rest = after;
+        Some(word)
     })
+}
+
+fn is_between_words(letter: char) -> bool {
+    matches!(letter, '-' | '_' | '.' | '~' | '+' | ';')
 }
 
 #[cfg(test)]
@@ -178,7 +245,7 @@ mod tests {
     fn names_of_a_query_are_shown_and_its_values_are_not() {
         check("/orders/17", "", "/orders/17");
         check("/orders", "user=7&card=4111&user=8", "/orders?user=***&card=***&user=***");
-        check("/orders", "empty=&bare", "/orders?empty&bare");
+        check("/orders", "x=1&empty=&bare", "/orders?x=***&empty&bare");
         check("/o", "a=b=c&=d", "/o?a=***&=***");
         check("/o", "filter%5Bid%5D=7&f[x]=1", "/o?filter%5Bid%5D=***&f[x]=***");
         check("/o", "eyJhbGciOiJIUzI1NiJ9", "/o?***");
@@ -191,6 +258,10 @@ mod tests {
             check("/verify", value, &format!("/verify?{}", parts.join("&")));
         }
         check("/dl", "MTIzNDU2Nzg5MC9h/aGlqa2xtbm9wcXJzdHV2=", "/dl?***");
+        for value in ["TWFu=", "YWxpY2U=", "a=&TWFu=", "TWFu=&b"] {
+            let parts: Vec<&str> = value.split('&').map(|_| "***").collect();
+            check("/dl", value, &format!("/dl?{}", parts.join("&")));
+        }
         check("/dl", "TWFu==", "/dl?***=***");
         check("/dl", "MTIzNDU2Nzg5MC9h/aGlqa2xtbm9wcXJzdHV2==", "/dl?***=***");
         check("/dl", &format!("{}=1", "a1".repeat(17)), "/dl?***=***");
@@ -219,6 +290,53 @@ mod tests {
         check(&format!("/d/(({token}))"), "", "/d/***");
         check(&format!("/d/{}", "a1".repeat(16)), "", "/d/***");
         check(&format!("/d/%61{}", "a1".repeat(16)), "", "/d/***");
+    }
+
+    #[test]
+    fn who_asks_of_a_target_is_left_out_where_slashes_are_merged() {
+        check("/clone/https:/s3cr3t@github.com/x", "", "/clone/https:/***@github.com/x");
+        check("/clone/https:/s3cr3t%40github.com/x", "", "/clone/https:/***/x");
+        check("/clone/https%3A/s3cr3t@github.com/x", "", "/clone/https%3A/***@github.com/x");
+        check("/clone/https%3a//s3cr3t@github.com/x", "", "/clone/https%3a//***@github.com/x");
+        check("/clone/https:/github.com/x@v1", "", "/clone/https:/github.com/x@v1");
+    }
+
+    #[test]
+    fn what_follows_a_word_for_a_secret_is_left_out_however_that_is_written() {
+        for name in [
+            "resetPassword",
+            "verifyEmail",
+            "accessToken",
+            "passwordReset",
+            "PasswordReset",
+            "reset_password",
+            "verification",
+            "activation",
+            "invitations",
+            "magic",
+            "magicLink",
+            "code",
+            "OTPCode",
+            "apiKey",
+            "APIKey",
+            "api-keys",
+            "api_key",
+            "APIKEY",
+            "APIkey",
+            "TOKENs",
+            "TOKENS",
+            "accessKey",
+            "~token",
+            "emailConfirmation",
+        ] {
+            check(&format!("/a/{name}/839201/x"), "", &format!("/a/{name}/***/x"));
+        }
+        check("/a/token;v=1/839201", "", "/a/token;v=***/***");
+        for name in ["authors", "codecs", "decode", "emails", "keys", "lane", "é"] {
+            check(&format!("/a/{name}/839201"), "", &format!("/a/{name}/839201"));
+        }
+        assert_eq!(words("aBcDEf-g__h").collect::<Vec<_>>(), ["a", "Bc", "D", "Ef", "g", "h"]);
+        assert_eq!(words("路_éA").collect::<Vec<_>>(), ["路", "é", "A"]);
     }
 
     #[test]
