@@ -139,7 +139,11 @@ impl Observed {
         let members = members(role, head, written);
         let lanes = lanes_of(&members);
         let tapped = observers.watched(decided, application, &lanes, head, written);
-        let goes_on = |name| written.value(name).or_else(|| head.values(name).next_back());
+        // What came to a gateway that may not have looked whom it believes is nobody's word.
+        let is_judged = role != Role::Gateway || plan.is_ok();
+        // Of several the first, as whoever restores lanes by it reads it.
+        let came = |name| head.values(name).next().filter(|_| is_judged);
+        let goes_on = |name| written.value(name).or_else(|| came(name));
         let arrived = goes_on(Name::Traceparent).and_then(TraceParent::parse);
         let begins_here = written.value(Name::Traceparent).is_some();
         let traced = match &observers.of_all.traces {

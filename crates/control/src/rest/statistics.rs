@@ -247,12 +247,12 @@ pub(super) async fn series(
         let detail = "step: it is longer than the window: use a shorter one".to_owned();
         return Err(Refused::new(400, "bad query", detail));
     }
-    beside_others(control, wanted, move |control| {
+    let is_own = asked.is_by_teller(&by);
+    let answering = move |control: &Control| {
         let key = |labels: &Labels| line_of(&asked, &by, labels);
-        let answer = if asked.is_by_teller(&by) {
-            ask_own(control, wanted, key)?
-        } else {
-            ask(control, wanted, &asked.of_prometheus(), key)?
+        let answer = match is_own {
+            true => ask_own(control, wanted, key)?,
+            false => ask(control, wanted, &asked.of_prometheus(), key)?,
         };
         let lines: Vec<_> = lines(&answer, by == "code")
             .into_iter()
@@ -260,8 +260,11 @@ pub(super) async fn series(
             .collect();
         let requests = sum(lines.iter().flat_map(|line| line.requests.iter().flatten().copied()));
         Ok(StatisticsSeries { basis: basis(control, &answer, requests), lines })
-    })
-    .await
+    };
+    match is_own {
+        true => beside(control, answering).await,
+        false => beside_others(control, wanted, answering).await,
+    }
 }
 
 /// Lines by name, of each application as those tell it that see the most.

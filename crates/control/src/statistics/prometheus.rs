@@ -200,9 +200,16 @@ fn matcher(name: &str, values: &[&str]) -> String {
             text.push('|');
         }
         for letter in value.chars() {
-            if !letter.is_ascii_alphanumeric() && !matches!(letter, '-' | '_') {
+            match letter {
                 // Once for the regular expression, and once more for the text that it is in.
-                text.push_str(if matches!(letter, '"' | '\\') { "\\\\\\" } else { "\\\\" });
+                '"' | '\\' => text.extend(["\\\\\\"]),
+                letter if letter.is_control() => {
+                    text.push_str(&format!("\\\\x{{{:x}}}", u32::from(letter)));
+                    continue;
+                }
+                '-' | '_' => {}
+                letter if letter.is_ascii_punctuation() => text.push_str("\\\\"),
+                _ => {}
             }
             text.push(letter);
         }
@@ -238,7 +245,9 @@ impl Asking<'_> {
     fn growth(&self, name: &str, by: &str) -> Result<Vec<Series>, PrometheusError> {
         let (Self { matchers, range, .. }, Span { step, .. }) = (self, self.span);
         let query = format!("sum by ({by}) (rate({name}{{{matchers}}}[{range}s])) * {step}");
-        self.ask(self.span, &query)
+        let mut all = self.ask(self.span, &query)?;
+        all.iter_mut().for_each(|series| make_whole(&mut series.points));
+        Ok(all)
     }
 
     /// What Prometheus says at the end of each step.
@@ -358,6 +367,17 @@ impl Series {
     }
 }
 
+/// Makes whole numbers of fractions, so that of all steps together there are as many as there were: of a counter that grows slowly
+/// each step by itself would be nothing.
+fn make_whole(points: &mut [(u64, f64)]) {
+    let (mut so_far, mut told) = (0.0, 0.0);
+    for (_, value) in points {
+        so_far += *value;
+        *value = (so_far - told).round();
+        told += *value;
+    }
+}
+
 fn of_class(class: usize, requests: f64) -> Cell {
     let mut cell = Cell::default();
     cell.classes[class] = requests.round() as u64;
@@ -437,9 +457,21 @@ mod tests {
     }
 
     #[test]
+    fn what_grows_slowly_is_as_much_in_all_steps_together() {
+        let mut points: Vec<_> = (0..60).map(|step| (step * 60, 1.0 / 3.0)).collect();
+        make_whole(&mut points);
+        assert_eq!(points.iter().map(|(_, value)| value).sum::<f64>(), 20.0);
+        assert!(points.iter().all(|(_, value)| [0.0, 1.0].contains(value)));
+    }
+
+    #[test]
     fn what_is_wanted_is_named_to_prometheus_whatever_is_in_it() {
         assert_eq!(matcher("lane", &[""]), r#"lane=~"""#);
         assert_eq!(matcher("application", &["a-1", "b.c"]), r#"application=~"a-1|b\\.c""#);
+        assert_eq!(
+            matcher("application", &["\u{e9}t\u{e9}\n"]),
+            "application=~\"\u{e9}t\u{e9}\\\\x{a}\""
+        );
         assert_eq!(matcher("application", &[r#"a"b\c"#]), r#"application=~"a\\\"b\\\\c""#);
     }
 
