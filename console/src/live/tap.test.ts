@@ -57,6 +57,18 @@ it("what comes together is painted once", async () => {
   end();
 });
 
+it("why the control plane has ended it is said", async () => {
+  const tap = new Tap();
+  const end = tap.subscribe(() => undefined);
+  tap.start({ group: "trade", lane: "gray" });
+  await vi.advanceTimersByTimeAsync(0);
+  say(status(1), request("a"), { type: "ENDED", ended: "lane trade/gray is gone, or another one by now" });
+  tell.close();
+  await vi.advanceTimersByTimeAsync(1000);
+  expect([tap.snapshot().state, tap.snapshot().why, ids(tap)]).toEqual(["off", "lane trade/gray is gone, or another one by now", ["a"]]);
+  end();
+});
+
 it("it ends with the page, and with the tab out of sight", async () => {
   const tap = new Tap();
   const end = tap.subscribe(() => undefined);

@@ -102,7 +102,9 @@ export class Tap {
       if (!answer.body) throw new Away("no body");
       for await (const line of lines(answer.body)) {
         if (signal.aborted) return;
-        this.came.push(JSON.parse(line) as TapEvent);
+        const event = JSON.parse(line) as TapEvent;
+        if (event.ended) why = event.ended;
+        this.came.push(event);
         this.timer ??= setTimeout(this.paint, PAINTED_EVERY_MS);
       }
     } catch (error) {

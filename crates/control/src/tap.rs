@@ -17,6 +17,7 @@ use std::{
 
 use api::{
     discovery::v1::{self, TrafficRole},
+    resource::Key,
     rest::{TapEvent, TapKind, TapStatus},
 };
 use lanes::{GroupName, Tag};
@@ -169,8 +170,12 @@ impl Lane {
 #[derive(Debug, Clone)]
 pub(crate) struct Wanted {
     pub(crate) group: String,
+    /// The group that had that name when it began.
+    pub(crate) key: Key,
     /// Empty: base.
     pub(crate) tag: String,
+    /// The uid of the lane that had that tag when it began.
+    pub(crate) lane: Option<String>,
     /// Applications of the group: base of it is what these serve outside its lanes.
     pub(crate) members: Vec<String>,
     /// Only requests that reach this application.
@@ -438,6 +443,32 @@ impl Taps {
         }
     }
 
+    /// Ends taps of what is no longer what they were begun for. `look` says which applications are in the group by now, or why it
+    /// is over.
+    pub(crate) fn review(&self, look: impl Fn(&Wanted) -> Result<Vec<String>, String>) {
+        let wanted = |(number, watcher): (&u64, &Watcher)| (*number, watcher.wanted.clone());
+        let all: Vec<(u64, Wanted)> = self.state.lock().watchers.iter().map(wanted).collect();
+        // Whoever looks has a lock of his own.
+        let looked: Vec<_> = all.iter().map(|(number, wanted)| (*number, look(wanted))).collect();
+        let mut state = self.state.lock();
+        let watchers = state.watchers.len();
+        for (number, found) in looked {
+            match (found, state.watchers.get_mut(&number)) {
+                (Ok(members), Some(watcher)) => watcher.wanted.members = members,
+                (Err(ended), Some(watcher)) => {
+                    // One whose lines wait for him sees that there are no more.
+                    let kind = TapKind::Ended;
+                    watcher.send(TapEvent { kind, ended, ..TapEvent::default() });
+                    state.watchers.remove(&number);
+                }
+                (_, None) => {}
+            }
+        }
+        if state.watchers.len() < watchers {
+            self.left(&mut state);
+        }
+    }
+
     /// Lets time pass; `false`: nobody watches any more. `can_tell` says of a group how many data planes can tell of it, and
     /// how many cannot.
     pub(crate) fn advance(&self, now: Instant, can_tell: impl Fn(&str) -> (u32, u32)) -> bool {
@@ -502,7 +533,7 @@ impl Taps {
                 let line = TapEvent {
                     kind: TapKind::Request,
                     request: Some(request.clone()),
-                    status: None,
+                    ..TapEvent::default()
                 };
                 if watcher.told < watcher.wanted.rate && watcher.send(line) {
                     watcher.told += 1;
@@ -608,7 +639,7 @@ impl Watcher {
         if status == self.status {
             return;
         }
-        let line = TapEvent { kind: TapKind::Status, status: Some(status.clone()), request: None };
+        let line = TapEvent { status: Some(status.clone()), ..TapEvent::default() };
         if self.send(line) {
             self.status = status;
         }

@@ -16,6 +16,10 @@ pub struct TapEvent {
     /// Of `REQUEST`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<TappedRequest>,
+    /// Of `ENDED`: why, in words.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    #[schema(required = false)]
+    pub ended: String,
 }
 
 /// What a line of a tap tells.
@@ -27,6 +31,8 @@ pub enum TapKind {
     Status,
     /// A request.
     Request,
+    /// The last line, where the tap is over though its client listens: what it was begun for is another, or gone.
+    Ended,
 }
 
 /// How much of what passes is told.

@@ -5,11 +5,11 @@
 
 use std::{
     sync::{Arc, Weak},
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use api::{
-    resource::Key,
+    resource::{Lane, LaneGroup},
     rest::{Action, FieldChange, Role, TapEvent, WATCH_LINES},
 };
 use axum::{
@@ -29,6 +29,7 @@ use super::{
 };
 use crate::{
     Control, audit,
+    objects::Objects,
     people::Caller,
     store::Change,
     tap::{
@@ -37,6 +38,9 @@ use crate::{
         seen::{TOLD_AGAIN, Tapped},
     },
 };
+
+/// How often is looked whether what is watched is still what was asked for.
+const REVIEWED_EVERY: Duration = Duration::from_secs(1);
 
 /// What base is called where a lane is asked for.
 const BASE: &str = "base";
@@ -62,7 +66,7 @@ pub(super) async fn tap(
     Extension(caller): Extension<Caller>,
     written: Written,
 ) -> Result<Response, Refused> {
-    let (wanted, group) = wanted(&control, &caller, written)?;
+    let wanted = wanted(&control, &caller, written)?;
     let (data_planes, _) = control.hub().tapping(&wanted.group);
     let begun = control.taps().watch(wanted.clone(), data_planes, Instant::now());
     let (watching, needs_time) = begun.map_err(|crowded| {
@@ -74,7 +78,7 @@ pub(super) async fn tap(
         };
         Refused::new(429, "too many taps", detail)
     })?;
-    let seen = Seen::begin(&control, &caller, &wanted, group).await?;
+    let seen = Seen::begin(&control, &caller, &wanted).await?;
     if needs_time {
         tokio::spawn(let_time_pass(Arc::downgrade(&control)));
     }
@@ -85,12 +89,8 @@ pub(super) async fn tap(
     Ok(([(header::CONTENT_TYPE, WATCH_LINES)], body).into_response())
 }
 
-/// What is asked for, and of which group.
-fn wanted(
-    control: &Control,
-    caller: &Caller,
-    Query(written): Written,
-) -> Result<(Wanted, Key), Refused> {
+/// What is asked for.
+fn wanted(control: &Control, caller: &Caller, Query(written): Written) -> Result<Wanted, Refused> {
     let (mut group, mut lane, mut application, mut rate) = (None, None, None, RATE_DEFAULT);
     for (name, value) in written {
         match name.as_str() {
@@ -115,9 +115,11 @@ fn wanted(
     let found = found.ok_or_else(|| no_such("group", &group, "there is no such lane group"))?;
     access::must(caller, Role::Operator, &found.metadata.namespace)?;
     let tag = if lane == BASE { String::new() } else { lane };
-    if !tag.is_empty() && !objects.set().lanes_of(found).any(|lane| lane.tag_text() == tag) {
+    let named = lane_of(&objects, found, &tag);
+    if !tag.is_empty() && named.is_none() {
         return Err(no_such("lane", &tag, "there is no such lane in the group"));
     }
+    let lane = named.and_then(|it| it.metadata.uid.clone());
     let members = found.spec.applications.clone();
     if let Some(application) = application.as_ref().filter(|it| !members.contains(it)) {
         let remedy = format!("use one of group {group}: {}", members.join(", "));
@@ -125,7 +127,29 @@ fn wanted(
     }
     let key = found.key();
     let user = caller.user().map(str::to_owned);
-    Ok((Wanted { group, tag, members, application, rate, user }, key))
+    Ok(Wanted { group, key, tag, lane, members, application, rate, user })
+}
+
+/// The lane of a tag.
+fn lane_of<'o>(objects: &'o Objects, group: &'o LaneGroup, tag: &str) -> Option<&'o Lane> {
+    objects.set().lanes_of(group).find(|lane| lane.tag_text() == tag)
+}
+
+/// The applications of the group that somebody watches, where that and the lane are those he began with; else why it is over:
+/// what their names mean by now may be what he has no right to.
+fn still(control: &Control, wanted: &Wanted) -> Result<Vec<String>, String> {
+    let Wanted { group, key, tag, lane, .. } = wanted;
+    let objects = control.ledger().view().objects();
+    let found = objects.set().lane_groups().find(|it| it.metadata.name == *group);
+    let Some(found) = found.filter(|it| it.key() == *key) else {
+        return Err(format!("lane group {group} is gone, or another one by now"));
+    };
+    let is_there =
+        tag.is_empty() || lane_of(&objects, found, tag).is_some_and(|it| it.metadata.uid == *lane);
+    if !is_there {
+        return Err(format!("lane {group}/{tag} is gone, or another one by now"));
+    }
+    Ok(found.spec.applications.clone())
 }
 
 fn read_rate(text: &str) -> Result<u32, Refused> {
@@ -146,17 +170,17 @@ impl Seen {
         control: &Arc<Control>,
         caller: &Caller,
         wanted: &Wanted,
-        group: Key,
     ) -> Result<Self, Refused> {
         let who = &caller.by().author;
         let lane =
             if wanted.tag.is_empty() { BASE.to_owned() } else { format!("lane {}", wanted.tag) };
         let application = wanted.application.as_ref();
         let application = application.map(|it| format!(", requests that reach {it}"));
-        let what = (group, format!("{who}: {lane}{}", application.unwrap_or_default()));
+        let what =
+            (wanted.key.clone(), format!("{who}: {lane}{}", application.unwrap_or_default()));
         let (all, now) = (control.taps().seen(), Instant::now());
         if all.is_to_enter(&what, now) {
-            control.ledger().journal(entry(caller, wanted, &what.0)).await?;
+            control.ledger().journal(entry(caller, wanted)).await?;
             all.entered(&what, now);
         }
         let is_only = all.begin(&what);
@@ -188,7 +212,7 @@ impl Drop for Seen {
 }
 
 /// What the audit is told of a tap that begins.
-fn entry(caller: &Caller, wanted: &Wanted, group: &Key) -> Change {
+fn entry(caller: &Caller, wanted: &Wanted) -> Change {
     let tag = if wanted.tag.is_empty() { BASE } else { &wanted.tag };
     let about = format!("tap of {}/{tag}", wanted.group);
     let application = wanted.application.as_ref().map(|it| FieldChange {
@@ -198,7 +222,7 @@ fn entry(caller: &Caller, wanted: &Wanted, group: &Key) -> Change {
         taken_back: false,
     });
     let told = application.into_iter().collect();
-    let (group, now) = (Some(group.clone()), SystemTime::now());
+    let (group, now) = (Some(wanted.key.clone()), SystemTime::now());
     audit::of_action(group, about, Action::Created, told, caller.by(), now)
 }
 
@@ -226,13 +250,18 @@ fn line(event: &TapEvent) -> Result<Bytes, serde_json::Error> {
     Ok(line.into())
 }
 
-/// Puts requests together, for as long as somebody watches.
+/// Puts requests together, and looks whether they are still what was asked for, for as long as somebody watches.
 async fn let_time_pass(control: Weak<Control>) {
     let mut looks = tokio::time::interval(LOOKED_EVERY);
     looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut reviewed = Instant::now();
     loop {
         looks.tick().await;
         let Some(control) = control.upgrade() else { return };
+        if reviewed.elapsed() >= REVIEWED_EVERY {
+            reviewed = Instant::now();
+            control.taps().review(|wanted| still(&control, wanted));
+        }
         let can_tell = |group: &str| control.hub().tapping(group);
         if !control.taps().advance(Instant::now(), can_tell) {
             return;

@@ -7,7 +7,8 @@ const SECOND: Duration = Duration::from_secs(1);
 fn wanted(tag: &str, rate: u32) -> Wanted {
     let members = ["a", "b"].map(str::to_owned).into();
     let (group, tag) = ("trade".to_owned(), tag.to_owned());
-    Wanted { group, tag, members, application: None, rate, user: None }
+    let key = Key::new(api::resource::Kind::LaneGroup, "default", "trade");
+    Wanted { group, key, tag, lane: None, members, application: None, rate, user: None }
 }
 
 fn teller(node: &str) -> Arc<Teller> {
@@ -279,6 +280,30 @@ fn whoever_does_not_read_does_not_keep_others_out() {
     ids(&mut reads);
     taps.advance(start + UNTAKEN_MAX * 19, |_| (1, 0));
     assert_eq!(taps.counted().0, 1);
+}
+
+#[test]
+fn what_is_no_longer_what_it_was_is_watched_no_more() {
+    let (taps, start) = (Arc::new(Taps::default()), Instant::now());
+    let mut gray = taps.watch(wanted("gray", 20), 1, start).unwrap().0;
+    let mut base = taps.watch(wanted("", 20), 1, start).unwrap().0;
+    taps.review(|wanted| {
+        assert!(!taps.state.is_locked());
+        match wanted.tag.as_str() {
+            "gray" => Err("it is gone".to_owned()),
+            _ => Ok(vec!["c".to_owned()]),
+        }
+    });
+    let last = gray.lines.try_recv().unwrap();
+    assert_eq!((last.kind, last.ended.as_str()), (TapKind::Ended, "it is gone"));
+    assert_eq!(gray.lines.try_recv(), Err(mpsc::error::TryRecvError::Disconnected));
+    let lanes: Vec<String> = taps.orders.borrow().taps.iter().map(|tap| tap.lane.clone()).collect();
+    assert_eq!(lanes, [""]);
+    // Base is what the group's applications by now serve.
+    let to_c = v1::TappedRequest { application: "c".to_owned(), ..request("1", "") };
+    taps.take(&teller("n"), &all(&taps), requests([to_c, request("2", "")]), start);
+    taps.advance(start + SECOND, |_| (1, 0));
+    assert_eq!(ids(&mut base), ["1"]);
 }
 
 #[test]

@@ -285,6 +285,47 @@ async fn a_short_tap_hides_no_long_one() {
     );
 }
 
+/// The words of its last line.
+async fn end_of(mut lines: Lines<TapEvent>) -> String {
+    let mut ended = String::new();
+    let all = async {
+        while let Some(event) = lines.next().await.unwrap() {
+            assert_eq!(ended, "", "nothing comes after the end");
+            assert_eq!(event.kind == TapKind::Ended, !event.ended.is_empty());
+            ended = event.ended;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all).await.unwrap();
+    ended
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tap_ends_with_the_lane_and_the_group_that_it_was_begun_for() {
+    let (plane, rest, client) = plane().await;
+    let path =
+        |namespace: &str, object: &str| format!("/api/v1alpha1/namespaces/{namespace}/{object}");
+    let gray = client.tap("trade", "gray", None, None).await.unwrap();
+    let base = client.tap("trade", "base", None, None).await.unwrap();
+    // Another of the same name.
+    let (status, answer) = call(rest, "DELETE", &path("default", "lanes/trade-gray"), "").await;
+    assert_eq!(status, 204, "{answer}");
+    plane.apply(&[lane("trade", "gray")]).await.unwrap();
+    assert_eq!(end_of(gray).await, "lane trade/gray is gone, or another one by now");
+    let gray = client.tap("trade", "gray", None, None).await.unwrap();
+
+    // What has waited in another namespace comes into force.
+    let mut theirs = group("trade", &["z"]);
+    theirs["metadata"]["namespace"] = json!("another");
+    plane.apply(&[theirs]).await.unwrap();
+    for object in ["lanes/trade-gray", "lanegroups/trade"] {
+        let (status, answer) = call(rest, "DELETE", &path("default", object), "").await;
+        assert_eq!(status, 204, "{answer}");
+    }
+    assert_eq!(end_of(base).await, "lane group trade is gone, or another one by now");
+    // Its lane went first.
+    assert!(end_of(gray).await.ends_with(" is gone, or another one by now"));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn as_many_watch_as_may_and_no_more() {
     let (_plane, _, client) = plane().await;

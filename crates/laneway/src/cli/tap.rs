@@ -77,6 +77,7 @@ pub(crate) async fn run(verb: Tap) -> anyhow::Result<ExitCode> {
     };
     match ended {
         Ended::Enough => Ok(ExitCode::SUCCESS),
+        Ended::Over(why) => bail!("the tap is over: {}", one_line(&why)),
         Ended::Told => {
             bail!("the control plane at {} ended the tap; start it again", client.server())
         }
@@ -88,6 +89,8 @@ enum Ended {
     Enough,
     /// The control plane tells no more.
     Told,
+    /// The same, and why.
+    Over(String),
 }
 
 async fn show(mut lines: Lines<TapEvent>, format: Format, count: u64) -> anyhow::Result<Ended> {
@@ -110,6 +113,9 @@ async fn show(mut lines: Lines<TapEvent>, format: Format, count: u64) -> anyhow:
                     output::text(&told(request));
                 }
             }
+        }
+        if !event.ended.is_empty() {
+            return Ok(Ended::Over(event.ended));
         }
         shown += u64::from(event.request.is_some());
         if shown >= count {
