@@ -136,5 +136,22 @@ fn a_request_is_shown_with_every_hop_of_its_lane() -> Result<()> {
     let refused =
         "laneway: not found: application: `x`: use one of group trade: app-a, app-b, app-c\n";
     check(&sandbox.run(&["tap", "trade/gray", "--application", "x"])?, 1, "", refused);
+    it_ends_with_its_lane(&sandbox)
+}
+
+/// After four other taps.
+fn it_ends_with_its_lane(sandbox: &Sandbox) -> Result<()> {
+    let ended = std::thread::scope(|scope| {
+        let tap = || sandbox.run(&["tap", "trade/gray", "--application", "app-b"]);
+        let tap = scope.spawn(tap);
+        wait::until_true(SOON, "that it has begun", || {
+            let events = sandbox.must(&["events"]).unwrap_or_default();
+            events.matches(" Tapped ").count() == 5
+        })?;
+        sandbox.must(&["delete", "lane", "trade/gray"])?;
+        tap.join().map_err(|_| anyhow::anyhow!("the tap panicked"))?
+    })?;
+    let why = "laneway: the tap is over: lane trade/gray is gone, or another one by now\n";
+    assert!(ended.code == Some(1) && ended.stderr.ends_with(why), "{ended:?}");
     Ok(())
 }
