@@ -167,9 +167,13 @@ async fn a_stranger_decides_nothing_and_who_is_refused_has_a_span() {
     assert!(trace != TRACE && flags == "01", "{trace} {flags}");
     client.send("GET /none HTTP/1.1\r\nHost: shop\r\n\r\n").await;
     assert_eq!(status(&client.answer().await.0), 404);
-    let spans = collector.spans(2).await;
-    assert_eq!(spans.len(), 2, "{spans:#?}");
+    // Before anybody has looked whether he is believed.
+    client.send(&format!("OPTIONS / HTTP/1.1\r\nHost: shop\r\nMax-Forwards: 0\r\ntraceparent: 00-{TRACE}-{PARENT}-01\r\n\r\n")).await;
+    assert_eq!(status(&client.answer().await.0), 200);
+    let spans = collector.spans(3).await;
+    assert_eq!(spans.len(), 3, "{spans:#?}");
     assert!(spans.iter().all(|span| span.parent_span_id.is_empty()));
+    assert!(spans.iter().all(|span| hex(&span.trace_id) != TRACE));
     assert_ne!(spans[0].trace_id, spans[1].trace_id);
 }
 
@@ -197,6 +201,9 @@ async fn at_a_sidecar_what_is_in_no_trace_stays_in_none_and_the_rest_keeps_its_t
         (inbound[1].clone(), outbound[1].clone())
     );
     assert_eq!(hex(&second.parent_span_id), inbound[1]);
+    // Of several the first, by which lanes are remembered.
+    let twice = format!("{sampled}\r\ntraceparent: 00-{}-{PARENT}-01", TRACE.replace('0', "1"));
+    assert_eq!(sent_on(&mut caller, "/", Some(&twice)).await.unwrap()[0], TRACE);
 }
 
 #[tokio::test]
