@@ -46,9 +46,9 @@ pub(crate) struct Asked<'a> {
 enum Search {
     /// Other inputs each time, beginning with what earlier runs kept.
     Further,
-    /// The same inputs each time, as many as the time allows: whether a change passes is no matter of luck, and who is
-    /// told of a finding has it too.
-    Repeatable,
+    /// From the same beginning each time, whatever was kept: whether a change passes should not be luck. Runs are alike and not
+    /// the same, since the time ends them and some maps are laid out by chance.
+    Anew,
 }
 
 impl<'a> Asked<'a> {
@@ -83,7 +83,7 @@ pub(crate) fn in_passing(root: &Path, strictness: Strictness) -> Result<()> {
         Strictness::Ci => SECONDS,
         Strictness::Local => SECONDS_IN_PASSING,
     };
-    run(root, &Asked { target: None, seconds, search: Search::Repeatable })
+    run(root, &Asked { target: None, seconds, search: Search::Anew })
 }
 
 /// Builds all targets and runs those that are asked for, as long as is asked for. What they find is an error.
@@ -157,9 +157,9 @@ impl Target {
         let artifacts = home.join("artifacts");
         let corpus = match asked.search {
             Search::Further => home.join("corpus").join(&name),
-            Search::Repeatable => home.join("repeatable").join(&name),
+            Search::Anew => home.join("anew").join(&name),
         };
-        if asked.search == Search::Repeatable && corpus.exists() {
+        if asked.search == Search::Anew && corpus.exists() {
             fs::remove_dir_all(&corpus).with_context(|| format!("empty {}", corpus.display()))?;
         }
         for place in [&corpus, &artifacts] {
@@ -175,7 +175,7 @@ impl Target {
             .args([&format!("-max_total_time={}", asked.seconds)])
             .args([&format!("-artifact_prefix={}/{name}-", artifacts.display())])
             .args(["-print_final_stats=1", "-verbosity=0"]);
-        if asked.search == Search::Repeatable {
+        if asked.search == Search::Anew {
             command.arg("-seed=1");
         }
         println!("$ {}", run::line(&command));
