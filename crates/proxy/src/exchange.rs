@@ -14,7 +14,8 @@ use std::{
     time::Instant,
 };
 
-use routes::entrance::{self, ForwardsLeft, Written};
+use routes::entrance::{self, ForwardsLeft, Head as _, Written};
+use telemetry::Role;
 
 use crate::{
     account::{Answering, Counted},
@@ -24,7 +25,7 @@ use crate::{
     observed::{self, Observed},
     passthrough::AlreadyRead,
     picture::Picture,
-    plan::{Chosen, NoPlan, Plan, Protocol, Tunnel},
+    plan::{CONNECT, Chosen, NoPlan, Plan, Protocol, Tunnel},
     published::Query,
     tunnel,
     worker::Worker,
@@ -306,7 +307,10 @@ impl<U, S> Exchange<'_, U, S> {
         }
         let is_idempotent = is_idempotent(&head);
         if worker.observers.is_any() {
+            let is_refused_first = forwards_left == ForwardsLeft::None || head.method() == CONNECT;
+            let is_judged = decided.is_ok() || D::ROLE != Role::Gateway && !is_refused_first;
             let told = observed::Decided {
+                is_judged,
                 role: D::ROLE,
                 caller: decide.caller(),
                 counted_as: decide.counted_as(),

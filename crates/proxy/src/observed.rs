@@ -89,6 +89,8 @@ pub(crate) struct Decided<'d, 'p> {
     pub(crate) correlation: &'d CorrelationHeaders,
     pub(crate) picture: &'p Published,
     pub(crate) plan: Result<&'d Plan<'p>, &'d NoPlan>,
+    /// It was looked at whom this listener believes: else what came is nobody's word.
+    pub(crate) is_judged: bool,
     pub(crate) started: Instant,
 }
 
@@ -134,13 +136,11 @@ impl Observed {
         written: &Written,
         random: impl FnOnce() -> [u8; 24],
     ) -> Option<TraceParent> {
-        let Decided { role, caller, own_tag, plan, started, .. } = *decided;
+        let Decided { role, caller, own_tag, plan, started, is_judged, .. } = *decided;
         let (application, service) = decided.served_by();
-        let members = members(role, head, written);
+        let members = members(role != Role::Gateway && is_judged, head, written);
         let lanes = lanes_of(&members);
         let tapped = observers.watched(decided, application, &lanes, head, written);
-        // What came to a gateway that may not have looked whom it believes is nobody's word.
-        let is_judged = role != Role::Gateway || plan.is_ok();
         // Of several the first, as whoever restores lanes by it reads it.
         let came = |name| head.values(name).next().filter(|_| is_judged);
         let goes_on = |name| written.value(name).or_else(|| came(name));
@@ -381,12 +381,12 @@ pub(crate) fn tell_unread(observers: &Observers, role: Role, peer: IpAddr, kind:
     });
 }
 
-/// Lane members that go on. What came to a gateway that did not decide is nobody's word.
-fn members<'b>(role: Role, head: &impl Head<'b>, written: &Written) -> Vec<u8> {
+/// Lane members that go on. What came to a gateway that did not decide, or was not judged at all, is nobody's word.
+fn members<'b>(may_be_read: bool, head: &impl Head<'b>, written: &Written) -> Vec<u8> {
     let mut members = Vec::new();
     match written.value(Name::Baggage) {
         Some(value) => baggage::lane_members(std::iter::once(value), &mut members),
-        None if role == Role::Gateway => {}
+        None if !may_be_read => {}
         None => baggage::lane_members(head.values(Name::Baggage), &mut members),
     }
     members

@@ -5,27 +5,17 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use telemetry::Count;
-use tokio::{
-    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf},
-    sync::Notify,
-};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadBuf};
 
 use crate::{
     passthrough::{AlreadyRead, Buffers as _, Cut, Passed, Patience, pass_through},
-    websocket::frames::Frames,
+    websocket::{frames::Frames, open::FAREWELL_WAIT},
     worker::Worker,
 };
-
-/// How long a side of a WebSocket may take to end when it is told to: a network's way there and back, not what an application
-/// has still to do.
-const FAREWELL_WAIT: Duration = Duration::from_millis(500);
-
-/// How often it is looked whether all have.
-const FAREWELL_LOOK: Duration = Duration::from_millis(10);
 
 /// Passes bytes both ways until both sides have ended, beginning with what was received already.
 pub(crate) async fn relay(
@@ -46,8 +36,8 @@ pub(crate) async fn relay_websocket(
     already_read: AlreadyRead<'_>,
 ) {
     let passed = Passing::new(worker, caller.is_counted());
-    let mut caller = Framed { side: caller, frames: Frames::to_client() };
-    let mut instance = Framed { side: instance, frames: Frames::to_instance() };
+    let mut caller = Framed::new(caller, Frames::to_client());
+    let mut instance = Framed::new(instance, Frames::to_instance());
     let open = worker.websockets.open();
     let is_ending = tokio::select! {
         biased;
@@ -118,62 +108,29 @@ async fn pass(
     }
 }
 
-/// WebSockets of one thread.
-#[derive(Debug, Default)]
-pub(crate) struct WebSockets {
-    open: Cell<usize>,
-    is_ending: Cell<bool>,
-    ending: Notify,
-}
-
-/// One of them, for as long as it is there.
-struct Open<'w>(&'w WebSockets);
-
-impl WebSockets {
-    fn open(&self) -> Open<'_> {
-        self.open.set(self.open.get() + 1);
-        Open(self)
-    }
-
-    /// Has both sides of each told that it ends, where nothing is half sent, and waits until they have answered; for a short
-    /// time.
-    pub(crate) async fn end(&self) {
-        self.is_ending.set(true);
-        self.ending.notify_waiters();
-        let until = Instant::now() + FAREWELL_WAIT * 2;
-        while self.open.get() > 0 && Instant::now() < until {
-            tokio::time::sleep(FAREWELL_LOOK).await;
-        }
-    }
-}
-
-impl Open<'_> {
-    async fn is_ending(&self) {
-        if !self.0.is_ending.get() {
-            self.0.ending.notified().await;
-        }
-    }
-}
-
-impl Drop for Open<'_> {
-    fn drop(&mut self) {
-        self.0.open.set(self.0.open.get().saturating_sub(1));
-    }
-}
-
 /// A side of a WebSocket, and where in its frames stands what is sent to it.
 struct Framed<S> {
     side: S,
     frames: Frames,
+    /// Nothing more may be sent there.
+    is_ended: bool,
+    /// It was given more than it has taken: in TLS that may be on its way, and comes before all else.
+    is_waiting: bool,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Cut> Framed<S> {
+    fn new(side: S, frames: Frames) -> Self {
+        Self { side, frames, is_ended: false, is_waiting: false }
+    }
+
     /// Ends it, and tells it so where that can be said. What is half sent must not seem whole.
     async fn say_farewell(&mut self, worker: &Worker, can_be_told: bool) {
         let [key @ .., _, _, _, _] = worker.ticket().to_be_bytes();
+        let can_be_told = can_be_told && !self.is_waiting;
         let is_told = match self.frames.farewell(key).filter(|_| can_be_told) {
             Some(farewell) => {
-                let said = say_last(worker, &mut self.side, &farewell);
+                let farewell = Some(&*farewell).filter(|_| !self.is_ended);
+                let said = say_last(worker, &mut self.side, farewell);
                 matches!(tokio::time::timeout(FAREWELL_WAIT, said).await, Ok(Ok(())))
             }
             None => false,
@@ -184,15 +141,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin + Cut> Framed<S> {
     }
 }
 
-/// Sends the last words, and waits until the other side has ended too: closed with something unread, what was said might be
+/// Sends the last words where any may be sent, and waits until the other side has ended too: closed with something unread, what was said might be
 /// lost.
 async fn say_last(
     worker: &Worker,
     side: &mut (impl AsyncRead + AsyncWrite + Unpin),
-    words: &[u8],
+    words: Option<&[u8]>,
 ) -> io::Result<()> {
-    side.write_all(words).await?;
-    side.shutdown().await?;
+    if let Some(words) = words {
+        side.write_all(words).await?;
+        side.shutdown().await?;
+    }
     let mut unheard = worker.tunnel_buffers.take();
     let end = loop {
         match side.read(&mut unheard).await {
@@ -239,7 +198,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
         context: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = ready!(Pin::new(&mut self.side).poll_write(context, bytes))?;
+        let written = Pin::new(&mut self.side).poll_write(context, bytes);
+        self.is_waiting = written.is_pending();
+        let written = ready!(written)?;
         self.frames.pass(&bytes[..written]);
         Poll::Ready(Ok(written))
     }
@@ -249,6 +210,8 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Framed<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.side).poll_shutdown(context)
+        let ended = ready!(Pin::new(&mut self.side).poll_shutdown(context));
+        self.is_ended = true;
+        Poll::Ready(ended)
     }
 }

@@ -8,6 +8,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use crate::h1::{head::Field, request::RequestHead, response::ResponseHead};
 
 pub(crate) mod frames;
+pub(crate) mod open;
 
 /// What it is called where one is asked for.
 pub(crate) const NAME: &[u8] = b"websocket";

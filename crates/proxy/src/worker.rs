@@ -35,11 +35,11 @@ use crate::{
     starting::Starting,
     tls,
     transport::Connection,
-    tunnel::WebSockets,
     upstream::{
         pool::{Place, Pool},
         sessions::Sessions,
     },
+    websocket::open::WebSockets,
 };
 
 /// Heads kept for reuse per thread; as many as buffers.

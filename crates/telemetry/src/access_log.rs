@@ -9,7 +9,9 @@ mod rotating;
 use std::{
     io::{self, Write as _},
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, mpsc},
+    thread,
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -24,6 +26,9 @@ use crate::{
 /// Lines that may wait to be written: some 4 MB of usual ones, and some tenths of a second of as many requests as a process
 /// moves.
 const LINES_WAITING_MAX: usize = 8192;
+
+/// Longest that lines which wait are written for at the end.
+const CLOSED_WITHIN: Duration = Duration::from_millis(1200);
 
 /// Where an access log is written, and how much of it is kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,7 +69,16 @@ impl AccessLog {
 
     /// Writes what waits, taking about a second at most. What comes later is lost: this is for the end of the process.
     pub fn close(&self) {
-        drop(self.writer.lock().take());
+        let Some(writer) = self.writer.lock().take() else { return };
+        // It waits by itself, but for ever where nobody reads what it would like to say about that.
+        let (done, closed) = mpsc::channel();
+        let closing = thread::Builder::new().name("laneway-closing".to_owned()).spawn(move || {
+            drop(writer);
+            let _ = done.send(());
+        });
+        if closing.is_ok() {
+            let _ = closed.recv_timeout(CLOSED_WITHIN);
+        }
     }
 
     /// Adds how many lines were written, and how many were not.

@@ -17,6 +17,7 @@ use axum::{
     Extension, Json,
     extract::{Query, State},
 };
+use lanes::Problem;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -177,10 +178,18 @@ fn key_of(value: &Value) -> Option<Key> {
 }
 
 pub(super) fn typed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
-    api::read::value(&json_body(body)?).map_err(|problem| {
-        let refused = Refused::new(400, "bad body", "nothing was done");
-        refused.with(vec![Finding::unread(problem)])
-    })
+    api::read::value(&json_body(body)?).map_err(misread)
+}
+
+/// The same where a secret is in it, which is repeated to nobody, under whatever name it came.
+pub(super) fn typed_secret<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refused> {
+    let unshown = |problem| misread(Problem { value: String::new(), ..problem });
+    api::read::value(&json_body(body)?).map_err(unshown)
+}
+
+fn misread(problem: Problem) -> Refused {
+    let refused = Refused::new(400, "bad body", "nothing was done");
+    refused.with(vec![Finding::unread(problem)])
 }
 
 /// Why a request goes where it goes.

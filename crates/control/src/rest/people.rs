@@ -15,7 +15,7 @@ use axum::{
 
 use super::{
     Refused,
-    actions::typed,
+    actions::{typed, typed_secret},
     extract::{Bytes, Path},
 };
 use crate::{
@@ -66,7 +66,7 @@ pub(super) async fn sign_in(
     headers: HeaderMap,
     body: Bytes,
 ) -> Result<Response, Refused> {
-    let request: SignInRequest = typed(&body)?;
+    let request: SignInRequest = typed_secret(&body)?;
     let wants_token = request.token_name.is_some();
     let (address, authority) = from(arrival);
     let device = device(&headers, authority.as_deref());
@@ -168,7 +168,7 @@ pub(super) async fn password(
     arrival: Option<Extension<Arrival>>,
     body: Bytes,
 ) -> Result<StatusCode, Refused> {
-    let change: PasswordChange = typed(&body)?;
+    let change: PasswordChange = typed_secret(&body)?;
     control.change_password(&caller, change, from(arrival).0).await?;
     Ok(StatusCode::NO_CONTENT)
 }

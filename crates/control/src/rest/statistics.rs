@@ -396,10 +396,7 @@ pub(super) async fn top(
     let wanted = asked.one(10);
     beside_others(control, wanted, move |control| {
         let mut of = asked.of_prometheus();
-        if let (None, Some(members)) = (asked.text("application"), &members) {
-            of.labels.push((label::APPLICATION, members.iter().map(String::as_str).collect()));
-        }
-        // Base is of no group.
+        // Base is of no group, and lanes may have had applications that are no members any more.
         of.labels.retain(|(label, _)| *label != label::LANE_GROUP);
         let is_member =
             |name: &str| members.as_ref().is_none_or(|all| all.iter().any(|it| it == name));

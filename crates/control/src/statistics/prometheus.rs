@@ -171,8 +171,11 @@ impl Prometheus {
             range: span.step,
             until: Instant::now() + ANSWER_WITHIN,
         };
-        let (name, everybody) = (names::REQUESTS_IN_FLIGHT.name, asking.everybody);
-        let scrapes = format!("max(count_over_time({name}{{{everybody}}}[{COUNTED_IN}s]))");
+        let series = format!("{}{{{}}}", names::REQUESTS_IN_FLIGHT.name, asking.everybody);
+        // Those that have been there all the time, scraped the least often; else whoever is there.
+        let counted = format!("count_over_time({series}[{COUNTED_IN}s])");
+        let scrapes =
+            format!("min({counted} and ({series} offset {COUNTED_IN}s)) or max({counted})");
         let last = Span::steps_from(0, span.until - span.step, span.step, 1);
         let scrapes = asking.ask(last, &scrapes)?;
         if let Some((_, scrapes)) = scrapes.first().and_then(|series| series.points.first()) {

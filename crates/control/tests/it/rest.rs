@@ -637,6 +637,14 @@ async fn mistakes_in_paths_and_bodies_say_what_is_right() {
             400,
             "\"field\":\"application\",\"value\":\"7\"",
         ),
+        // A secret is not said again, whatever is wrong with it or its name.
+        (
+            "POST",
+            "/api/v1alpha1/sign-in",
+            "{\"user\": \"a\", \"pasword\": \"s3cret\"}",
+            400,
+            "\"field\":\"pasword\",\"value\":\"\"",
+        ),
         ("POST", "/api/v1alpha1/apply", "{", 400, "JSON"),
         ("POST", "/api/v1alpha1/apply?dry", "{\"objects\": []}", 400, "dryRun"),
         ("GET", "/api/v1alpha1/lanes?watch&resourceVersion=99999", "", 410, "list again"),

@@ -1,8 +1,13 @@
 //! Addresses are printed, bad settings are refused, and what may change at run time does.
 
-use std::{fs, net::TcpStream};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
+    process::Command,
+};
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 use rustix::process::Signal;
 use testkit::{Instance, Process, Sandbox, http};
 
@@ -59,6 +64,46 @@ fn an_access_log_has_what_was_asked_until_the_end_and_is_refused_where_it_cannot
     assert_eq!(refused.wait_for_end(SOON)?.code(), Some(1));
     let said = refused.output();
     assert!(said.contains("access-log: open `") && said.contains(&nowhere), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_process_ends_although_nobody_reads_its_access_log() -> Result<()> {
+    let sandbox = sandbox()?;
+    let (gateway, standard_output) = (sandbox.gateway_address(), sandbox.path("pipe"));
+    ensure!(Command::new("mkfifo").arg(&standard_output).status()?.success(), "mkfifo");
+    // Open, and never read.
+    let _pipe = fs::OpenOptions::new().read(true).write(true).open(&standard_output)?;
+    let serve = sandbox.laneway(&["serve", "--access-log", "-", "--gateway-listen", &gateway]);
+    let mut command = Command::new("sh");
+    command.args(["-c", "out=$1; shift; exec \"$@\" > \"$out\"", "sh"]).arg(&standard_output);
+    command.arg(serve.get_program()).args(serve.get_args());
+    command.args(["--api-listen", &sandbox.api_address(), "--discovery-listen"]);
+    command.arg(sandbox.discovery_address()).arg("--data").arg(sandbox.path("serve"));
+    command.env_clear();
+    for (name, value) in serve.get_envs() {
+        if let Some(value) = value {
+            command.env(name, value);
+        }
+    }
+    let mut serve = Process::start("serve", &mut command, sandbox.directory())?;
+    answers(&gateway, "/nowhere", 404, "")?;
+    // More than wait to be written: the pipe and the queue are full.
+    let mut stream = TcpStream::connect(&gateway)?;
+    let mut answered = BufReader::new(stream.try_clone()?);
+    for _ in 0..90 {
+        stream.write_all("GET /nowhere HTTP/1.1\r\nHost: shop\r\n\r\n".repeat(100).as_bytes())?;
+        for _ in 0..100 {
+            let mut line = String::new();
+            while !line.starts_with("HTTP/1.1 404") {
+                line.clear();
+                ensure!(answered.read_line(&mut line)? > 0, "the connection has ended");
+            }
+        }
+    }
+    drop((stream, answered));
+    serve.ask_to_stop();
+    assert_eq!(serve.wait_for_end(SOON)?.code(), Some(0));
     Ok(())
 }
 

@@ -486,7 +486,10 @@ impl Session {
         if let Some(lost) = stream.lost {
             return Poll::Ready(Err(lost));
         }
-        debug_assert!(!stream.we_ended, "nothing follows the end");
+        // Nothing follows the end: the other side would take it for a fault of all of the connection.
+        if stream.we_ended {
+            return Poll::Ready(Err(Lost::Closed));
+        }
         let window = stream.send_window.min(self.send_window).max(0) as usize;
         let part_bytes = bytes.len().min(window).min(self.theirs.frame_bytes_max);
         let is_end_alone = bytes.is_empty() && ends;

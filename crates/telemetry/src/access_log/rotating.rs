@@ -3,7 +3,10 @@
 use std::{
     fs::{self, File, OpenOptions},
     io::{self, Write},
-    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    os::{
+        fd::AsFd as _,
+        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    },
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -11,6 +14,8 @@ use std::{
     },
     time::{Duration, Instant},
 };
+
+use rustix::fs::OFlags;
 
 use super::AccessLogConfig;
 
@@ -46,7 +51,7 @@ pub(super) struct Rotating {
     path: Option<PathBuf>,
     file_bytes_max: u64,
     files_max: u32,
-    /// None: standard output, or it could not be opened anew.
+    /// None: it could not be opened anew.
     file: Option<Written>,
     gathered: Vec<u8>,
     lines: u64,
@@ -60,6 +65,8 @@ pub(super) struct Rotating {
 #[derive(Debug)]
 struct Written {
     file: File,
+    /// It is no pipe, terminal or device: such are not put aside.
+    is_regular: bool,
     bytes: u64,
     looked_at: Instant,
 }
@@ -67,12 +74,12 @@ struct Written {
 impl Rotating {
     pub(super) fn open(config: AccessLogConfig, counts: Arc<Counts>) -> io::Result<Self> {
         let AccessLogConfig { path, file_bytes_max, files_max } = config;
-        let file = path.as_deref().map(Written::open).transpose()?;
+        let file = Written::open(path.as_deref())?;
         Ok(Self {
             path,
             file_bytes_max,
             files_max,
-            file,
+            file: Some(file),
             gathered: Vec::new(),
             lines: 0,
             counts,
@@ -104,18 +111,25 @@ impl Rotating {
     }
 
     fn write_out(&mut self, lines: &[u8]) -> io::Result<()> {
-        let Some(path) = self.path.clone() else {
-            let mut out = io::stdout().lock();
-            return out.write_all(lines).and_then(|()| out.flush());
+        let path = self.path.as_deref();
+        let current = |written: Option<Written>, looked_at_every| match written
+            .and_then(|it| it.if_it_is(path, looked_at_every))
+        {
+            Some(written) => Ok(written),
+            None => Written::open(path),
         };
-        let mut written = match self.file.take().and_then(|written| written.if_it_is(&path)) {
-            Some(written) => written,
-            None => Written::open(&path)?,
-        };
-        if written.is_full(lines.len(), self.file_bytes_max) {
-            drop(written);
-            put_aside(&path, self.files_max)?;
-            written = Written::open(&path)?;
+        let is_full = |it: &Written| it.is_full(lines.len(), self.file_bytes_max);
+        let mut written = current(self.file.take(), LOOKED_AT_EVERY)?;
+        if let Some(path) = path
+            && is_full(&written)
+        {
+            // A process whose place this one takes may have put it aside just now.
+            written = current(Some(written), Duration::ZERO)?;
+            if is_full(&written) {
+                drop(written);
+                put_aside(path, self.files_max)?;
+                written = Written::open(Some(path))?;
+            }
         }
         if std::mem::take(&mut self.is_torn) {
             written.file.write_all(b"\n")?;
@@ -129,21 +143,34 @@ impl Rotating {
 }
 
 impl Written {
-    fn open(path: &Path) -> io::Result<Self> {
-        let file = OpenOptions::new().create(true).append(true).mode(MODE).open(path)?;
+    /// A file, or standard output: past the lock that the standard library has for it, since whoever reads it may be stuck.
+    fn open(path: Option<&Path>) -> io::Result<Self> {
+        let file = match path {
+            // A pipe that nobody reads is an error, and no reason to wait.
+            Some(path) => OpenOptions::new()
+                .create(true)
+                .append(true)
+                .mode(MODE)
+                .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
+                .open(path)?,
+            None => io::stdout().as_fd().try_clone_to_owned()?.into(),
+        };
         let bytes = file.metadata()?.len();
-        Ok(Self { file, bytes, looked_at: Instant::now() })
+        // By its name: `/dev/stdout` is none either, wherever it leads.
+        let is_regular =
+            path.is_some_and(|it| fs::symlink_metadata(it).is_ok_and(|it| it.is_file()));
+        Ok(Self { file, is_regular, bytes, looked_at: Instant::now() })
     }
 
     fn is_full(&self, more_bytes: usize, bytes_max: u64) -> bool {
-        self.bytes > 0 && self.bytes + more_bytes as u64 > bytes_max
+        self.is_regular && self.bytes > 0 && self.bytes + more_bytes as u64 > bytes_max
     }
 
     /// Itself, unless its name is another file's by now, or nobody's: somebody has put it aside.
-    fn if_it_is(mut self, path: &Path) -> Option<Self> {
-        if self.looked_at.elapsed() < LOOKED_AT_EVERY {
+    fn if_it_is(mut self, path: Option<&Path>, looked_at_every: Duration) -> Option<Self> {
+        let Some(path) = path.filter(|_| self.looked_at.elapsed() >= looked_at_every) else {
             return Some(self);
-        }
+        };
         self.looked_at = Instant::now();
         let (own, named) = (self.file.metadata().ok()?, fs::metadata(path).ok()?);
         let is_it = (own.dev(), own.ino()) == (named.dev(), named.ino());

@@ -159,6 +159,53 @@ fn a_file_that_somebody_else_has_put_aside_is_made_anew() {
 }
 
 #[test]
+fn of_two_processes_one_puts_a_full_file_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let one = line::of(&record()).len() as u64;
+    let open = || Rotating::open(config(&path, 4 * one, 9), Arc::default()).unwrap();
+    let (mut before, mut after) = (open(), open());
+    for _ in 0..9 {
+        for rotating in [&mut before, &mut after] {
+            rotating.write_all(&line::of(&record())).unwrap();
+            rotating.flush().unwrap();
+        }
+    }
+    let counts: Vec<usize> = (1..=9)
+        .map(|number| directory.path().join(format!("access.log.{number}")))
+        .filter(|path| path.exists())
+        .map(|path| lines(&path).len())
+        .collect();
+    // Each has written a line more at the most before it looked.
+    assert!(!counts.is_empty() && counts.iter().all(|count| *count >= 4), "{counts:?}");
+    assert_eq!(counts.iter().sum::<usize>() + lines(&path).len(), 18);
+}
+
+#[test]
+fn what_is_no_file_of_its_own_is_never_put_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, out) = (directory.path().join("stdout"), directory.path().join("out"));
+    fs::write(&out, "").unwrap();
+    std::os::unix::fs::symlink(&out, &path).unwrap();
+    let log = AccessLog::open(config(&path, 1, 5)).unwrap();
+    for _ in 0..5 {
+        log.write(&record());
+    }
+    log.close();
+    assert_eq!(lines(&out).len(), 5);
+    assert!(fs::symlink_metadata(&path).unwrap().is_symlink());
+    assert!(!directory.path().join("stdout.1").exists());
+}
+
+#[test]
+fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("pipe");
+    rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
+    assert!(AccessLog::open(config(&path, 1, 1)).is_err());
+}
+
+#[test]
 fn lines_that_cannot_be_written_are_counted_and_later_ones_are_whole() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("access.log");

@@ -731,6 +731,11 @@ fn streams_of_another_protocol_carry_data_and_nothing_else() {
             assert!(matches!(server.send(id, b" you", false), Poll::Ready(Ok(4))));
             assert!(matches!(client.send(id, b"hi", true), Poll::Ready(Ok(2))));
             exchange(&mut client, &mut server, 1_000);
+            for (words, ends) in [(&b"and"[..], false), (&b""[..], true)] {
+                let after = client.send(id, words, ends);
+                assert!(matches!(after, Poll::Ready(Err(Lost::Closed))), "{after:?}");
+            }
+            assert!(!client.session.has_out(), "nothing follows the end");
             assert_eq!(server.body(id), (b"hi".to_vec(), true));
             assert_eq!(client.body(id), (b"hello you".to_vec(), false));
         }
