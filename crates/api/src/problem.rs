@@ -45,6 +45,9 @@ pub(crate) fn from_serde(
         return Problem::new(path, shown, known);
     }
     let remedy = match message.rsplit_once(", expected ") {
+        Some((found, "a string")) if found.ends_with(" map") || found.ends_with(" sequence") => {
+            "write a string alone, no map or list".to_owned()
+        }
         Some((_, expected)) => format!("write {}", plain(expected)),
         None => message,
     };

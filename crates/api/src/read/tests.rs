@@ -116,6 +116,7 @@ fn a_value_is_told_as_it_was_written() {
         ("tag: 1.10", "spec.tag: `1.10`: write a string; put quotes around it"),
         ("tag: 010", "spec.tag: `010`: write a string; put quotes around it"),
         ("tag: 0x1F", "spec.tag: `0x1F`: write a string; put quotes around it"),
+        ("tag: {name: gray}", "spec.tag: write a string alone, no map or list"),
         ("priority: 1e2", "spec.priority: `1e2`: write a whole number, -2147483648 to 2147483647"),
         ("enabled: 0o7", "spec.enabled: `0o7`: write true or false"),
     ] {
