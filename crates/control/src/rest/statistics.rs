@@ -87,7 +87,7 @@ impl Asked {
         let named = named.into_iter().chain([("group", label::LANE_GROUP), ("lane", label::LANE)]);
         let labels = named.filter_map(|(name, label)| {
             let value = self.text(name)?;
-            Some((label, vec![if name == "lane" && value == "base" { "" } else { value }]))
+            Some((label, if name == "lane" && value == "base" { "" } else { value }))
         });
         prometheus::Wanted { entered: false, labels: labels.collect() }
     }

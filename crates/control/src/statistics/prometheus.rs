@@ -161,10 +161,15 @@ impl Prometheus {
     /// Asks how far apart scrapes are: of a shorter time a counter's growth is not known.
     fn begin(&self, span: Span, of: &Wanted<'_>) -> Result<Asking<'_>, PrometheusError> {
         let own = Some(self.settings.matchers.as_str()).filter(|it| !it.is_empty());
-        let named = of.labels.iter().map(|(name, values)| matcher(name, values));
+        let named = of.labels.iter().map(|(name, value)| matcher(name, value));
         let matchers: Vec<String> = own.map(str::to_owned).into_iter().chain(named).collect();
+        let token = self.settings.token_file.as_ref().map(|file| {
+            let read = fs::read_to_string(file);
+            read.map_err(|error| PrometheusError::Token(file.clone(), error))
+        });
         let mut asking = Asking {
             prometheus: self,
+            token: token.transpose()?,
             span,
             everybody: own.unwrap_or_default(),
             matchers: matchers.join(","),
@@ -191,40 +196,20 @@ impl Prometheus {
 pub(crate) struct Wanted<'a> {
     /// What entered lanes; else requests and how long they took.
     pub(crate) entered: bool,
-    /// Labels that have one of these values.
-    pub(crate) labels: Vec<(&'static str, Vec<&'a str>)>,
+    /// Labels, and the values that they have.
+    pub(crate) labels: Vec<(&'static str, &'a str)>,
 }
 
-/// A matcher of PromQL.
-fn matcher(name: &str, values: &[&str]) -> String {
-    let mut text = format!("{name}=~\"");
-    for (number, value) in values.iter().enumerate() {
-        if number > 0 {
-            text.push('|');
-        }
-        for letter in value.chars() {
-            match letter {
-                // Once for the regular expression, and once more for the text that it is in.
-                '"' | '\\' => text.extend(["\\\\\\"]),
-                letter if letter.is_control() => {
-                    text.push_str(&format!("\\\\x{{{:x}}}", u32::from(letter)));
-                    continue;
-                }
-                '-' | '_' => {}
-                letter if letter.is_ascii_punctuation() => text.push_str("\\\\"),
-                _ => {}
-            }
-            text.push(letter);
-        }
-    }
-    text.push('"');
-    text
+/// A matcher of PromQL, whose texts are escaped as those of JSON are.
+fn matcher(name: &str, value: &str) -> String {
+    format!("{name}={}", serde_json::Value::from(value))
 }
 
 /// One question, in parts.
 #[derive(Debug)]
 struct Asking<'p> {
     prometheus: &'p Prometheus,
+    token: Option<String>,
     span: Span,
     /// Of all series of the mesh.
     everybody: &'p str,
@@ -260,9 +245,7 @@ impl Asking<'_> {
         let left =
             self.until.checked_duration_since(Instant::now()).ok_or(PrometheusError::Late)?;
         let mut request = agent.post(format!("{}/api/v1/query_range", settings.url));
-        if let Some(file) = &settings.token_file {
-            let read = fs::read_to_string(file);
-            let token = read.map_err(|error| PrometheusError::Token(file.clone(), error))?;
+        if let Some(token) = &self.token {
             request = request.header("authorization", format!("Bearer {}", token.trim()));
         }
         let request = request.config().timeout_global(Some(left)).build();
@@ -469,13 +452,14 @@ mod tests {
 
     #[test]
     fn what_is_wanted_is_named_to_prometheus_whatever_is_in_it() {
-        assert_eq!(matcher("lane", &[""]), r#"lane=~"""#);
-        assert_eq!(matcher("application", &["a-1", "b.c"]), r#"application=~"a-1|b\\.c""#);
+        assert_eq!(matcher("lane", ""), r#"lane="""#);
+        assert_eq!(matcher("application", "a-1"), r#"application="a-1""#);
+        assert_eq!(matcher("application", "b.c"), r#"application="b.c""#);
         assert_eq!(
-            matcher("application", &["\u{e9}t\u{e9}\n"]),
-            "application=~\"\u{e9}t\u{e9}\\\\x{a}\""
+            matcher("application", "\u{e9}t\u{e9}\n\u{b}"),
+            "application=\"\u{e9}t\u{e9}\\n\\u000b\""
         );
-        assert_eq!(matcher("application", &[r#"a"b\c"#]), r#"application=~"a\\\"b\\\\c""#);
+        assert_eq!(matcher("application", r#"a"b\c"#), r#"application="a\"b\\c""#);
     }
 
     #[test]

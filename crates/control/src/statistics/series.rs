@@ -56,17 +56,17 @@ impl Role {
 }
 
 impl Outcome {
+    const KNOWN: [Self; 6] =
+        [Self::Lane, Self::Fallback, Self::Base, Self::Denied, Self::Failed, Self::Cut];
+
     pub(crate) fn of(number: i32) -> Self {
-        [Self::Lane, Self::Fallback, Self::Base, Self::Denied, Self::Failed, Self::Cut]
-            .into_iter()
-            .find(|outcome| *outcome as i32 == number)
-            .unwrap_or(Self::Unknown)
+        let found = Self::KNOWN.into_iter().find(|outcome| *outcome as i32 == number);
+        found.unwrap_or(Self::Unknown)
     }
 
     /// As [`Self::as_str`] writes it.
     pub(crate) fn read(text: &str) -> Self {
-        let known = [Self::Lane, Self::Fallback, Self::Base, Self::Denied, Self::Failed, Self::Cut];
-        known.into_iter().find(|it| it.as_str() == text).unwrap_or(Self::Unknown)
+        Self::KNOWN.into_iter().find(|it| it.as_str() == text).unwrap_or(Self::Unknown)
     }
 
     pub(crate) fn as_str(self) -> &'static str {
