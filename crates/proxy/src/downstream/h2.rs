@@ -10,7 +10,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::stream::{FuturesUnordered, Stream};
+use futures_util::stream::{FuturesUnordered, Stream, StreamExt as _};
 use telemetry::{Count, Role};
 
 use crate::{
@@ -122,6 +122,8 @@ pub(crate) async fn serve<D: Decide>(
         Poll::Ready(())
     })
     .await;
+    // A client that has answered a farewell may be gone before the instance has.
+    worker.websockets.while_ending(streams.by_ref().collect()).await;
     drop(streams);
     if let Some(fatal) = driver.failed {
         let kind = Kind::Connection(fatal);

@@ -32,6 +32,13 @@ impl WebSockets {
         Open(self)
     }
 
+    /// Where they are told that they end, awaits `farewells` for as long as a side may take.
+    pub(crate) async fn while_ending(&self, farewells: impl Future<Output = ()>) {
+        if self.is_ending.get() {
+            let _ = tokio::time::timeout(FAREWELL_WAIT, farewells).await;
+        }
+    }
+
     /// Has both sides of each told that it ends, where nothing is half sent, and waits until they have answered; for a short
     /// time.
     pub(crate) async fn end(&self) {

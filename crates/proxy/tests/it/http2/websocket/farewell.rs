@@ -28,7 +28,8 @@ async fn is_told<S: AsyncRead + AsyncWrite + Unpin>(
     let farewell = within("a farewell", socket.next()).await.unwrap().unwrap();
     let Message::Close(Some(why)) = farewell else { panic!("{farewell:?}") };
     assert_eq!(why.code, CloseCode::Away);
-    assert!(within("the end", socket.next()).await.is_none());
+    let end = within("the end", socket.next()).await;
+    assert!(end.is_none(), "{end:?}");
     // Over TCP its library would close.
     let _ = socket.get_mut().shutdown().await;
 }
