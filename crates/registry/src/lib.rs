@@ -6,6 +6,7 @@
 
 pub mod embedded;
 mod identity;
+mod joined;
 pub mod nacos;
 mod source;
 pub mod static_list;
@@ -13,5 +14,6 @@ mod supervise;
 
 pub use embedded::{Embedded, FurtherPort, Instance, RegisterError};
 pub(crate) use identity::{application_of, tag_in, tag_of};
+pub use joined::Joined;
 pub use source::{Change, Receiver, Standing};
 pub use supervise::{Supervised, supervise};

@@ -14,13 +14,18 @@ use ::nacos::{Connection, Error, Pushed, Pushes, Server, ServiceInfo};
 use futures_util::{FutureExt as _, StreamExt as _, future::BoxFuture, stream::FuturesUnordered};
 use tokio::{sync::watch, time::Instant};
 
-use crate::source::{Ended, Sink, Source};
+use crate::{
+    joined::Joined,
+    source::{Ended, Sink, Source},
+};
 
 mod followed;
+mod joins;
 mod picture;
 mod registered;
 
 use followed::{Followed, Listing};
+use joins::Joins;
 pub use picture::TagCovers;
 use picture::{Key, Picture};
 
@@ -55,6 +60,9 @@ pub struct NacosSettings {
     pub groups: BTreeSet<String>,
     /// What of an address a tag covers.
     pub tag_covers: TagCovers,
+    /// Sources that may say the tag of an instance where nothing here does, by name; the first that knows its address
+    /// counts.
+    pub joins: Vec<String>,
 }
 
 impl NacosSettings {
@@ -63,6 +71,7 @@ impl NacosSettings {
         self.client.namespace != other.client.namespace
             || self.groups != other.groups
             || self.tag_covers != other.tag_covers
+            || self.joins != other.joins
     }
 }
 
@@ -71,15 +80,16 @@ impl NacosSettings {
 pub struct NacosSource {
     name: String,
     edited: watch::Receiver<Arc<NacosSettings>>,
+    joined: Joined,
     picture: Option<Picture>,
     /// The id of the namespace, once a server said which it is.
     namespace: Option<String>,
 }
 
 impl NacosSource {
-    /// The source `name`, with settings as they are now and will be.
-    pub fn new(name: &str, edited: watch::Receiver<Arc<NacosSettings>>) -> Self {
-        Self { name: name.to_owned(), edited, picture: None, namespace: None }
+    /// The source `name`, with settings as they are now and will be, and what other sources say.
+    pub fn new(name: &str, edited: watch::Receiver<Arc<NacosSettings>>, joined: Joined) -> Self {
+        Self { name: name.to_owned(), edited, joined, picture: None, namespace: None }
     }
 
     fn picture(&self, settings: &NacosSettings) -> Picture {
@@ -88,7 +98,8 @@ impl NacosSource {
             "" => "public",
             namespace => namespace,
         };
-        Picture::new(&self.name, namespace, settings.tag_covers)
+        let joins = Joins::new(&self.joined, &settings.joins, settings.tag_covers);
+        Picture::new(&self.name, namespace, settings.tag_covers, joins)
     }
 }
 
@@ -199,6 +210,8 @@ enum Next {
     Listed(Result<(Listing, Duration), Error>),
     Answered(Key, Result<ServiceInfo, Error>),
     Pushed(Pushed),
+    /// A source that this one is joined to says something else.
+    Joined,
     Settling,
 }
 
@@ -218,11 +231,13 @@ impl<'s> Session<'s> {
     /// Follows the server until the connection is over; says why it is.
     async fn follow(&mut self, mut pushes: Pushes, sink: &mut Sink) -> Error {
         let mut settling = tokio::time::interval(SETTLING);
+        let mut joined = self.followed.picture.joined_changes();
         loop {
             let next = tokio::select! {
                 listed = &mut self.listing => Next::Listed(listed),
                 Some((key, answer)) = self.asking.next() => Next::Answered(key, answer),
                 pushed = pushes.next() => Next::Pushed(pushed),
+                Ok(()) = joined.changed() => Next::Joined,
                 _ = settling.tick(), if self.followed.waits() => Next::Settling,
             };
             let before = self.followed.obstacle();
@@ -261,6 +276,7 @@ impl<'s> Session<'s> {
                 self.followed.unread(&Key::new(&group, &name));
             }
             Next::Pushed(Pushed::Ended(error)) => return Err(error),
+            Next::Joined => self.followed.picture.look_at_joined(now),
             Next::Settling => self.followed.picture.settle(now),
         }
         Ok(())

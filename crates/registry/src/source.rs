@@ -30,8 +30,7 @@ pub(crate) use sink::Sink;
 ///   slows it down, and aborting it between two awaits leaves nothing behind.
 ///
 /// A network source (a registry of others) owns its client and credentials, and waits in `run`. One that is joined to
-/// another by address holds an instance back until the other has synced and knows the address; that waiting belongs in
-/// `run` too, and does not exist yet.
+/// another by address ([`Joined`](crate::Joined)) holds an instance back there until the other knows the address, or time is over.
 pub trait Source: Send + 'static {
     /// Tells what there is, and then what changes, for as long as it is polled. Ending, with or without a reason, is
     /// a fault: the same source is run again, and tells everything anew.

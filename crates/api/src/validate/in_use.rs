@@ -133,5 +133,8 @@ fn of_source(after: &Set, source: &Key) -> Vec<Key> {
         return Vec::new();
     }
     let of_it = after.backends().filter(|backend| backend.spec.source == source.name);
-    of_it.map(crate::resource::Backend::key).collect()
+    let joined = after.service_sources().filter(|other| {
+        other.spec.nacos.as_ref().is_some_and(|nacos| nacos.joins.contains(&source.name))
+    });
+    of_it.map(|backend| backend.key()).chain(joined.map(|other| other.key())).collect()
 }

@@ -26,6 +26,37 @@ fn check_source(source: &ServiceSource, set: &Set, report: &mut Report) {
         let problem = Problem::new("metadata.name", &source.metadata.name, remedy);
         report.conflict(&key, problem.of(Fault::NotUnique));
     }
+    let joins = source.spec.nacos.iter().flat_map(|nacos| &nacos.joins);
+    for (index, joined) in joins.enumerate() {
+        check_joined(source, (index, joined), set, report);
+    }
+}
+
+/// What a source is joined to says tags of its own: two that asked each other would hear their own words.
+fn check_joined(
+    source: &ServiceSource,
+    (index, joined): (usize, &str),
+    set: &Set,
+    report: &mut Report,
+) {
+    if joined == EMBEDDED_SOURCE {
+        return;
+    }
+    let field = format!("spec.nacos.joins[{index}]");
+    let other = set.service_sources().find(|other| other.metadata.name == *joined);
+    match other {
+        None => {
+            let remedy =
+                format!("name a ServiceSource, or `embedded`: there is no ServiceSource {joined}");
+            let problem = Problem::new(field, joined, remedy).of(Fault::NotFound);
+            report.warning(&source.key(), problem);
+        }
+        Some(other) if other.spec.nacos.as_ref().is_some_and(|nacos| !nacos.joins.is_empty()) => {
+            let remedy = "name a source that is joined to none itself";
+            report.error(&source.key(), Problem::new(field, joined, remedy));
+        }
+        Some(_) => {}
+    }
 }
 
 fn check_backend(backend: &Backend, set: &Set, report: &mut Report) {

@@ -93,14 +93,16 @@ impl ControlPlane {
         })
         .await
         .context("start the control plane")?;
-        let registry = Arc::new(Registry::new(Arc::clone(&control), Arc::clone(&process.metrics)));
+        let joined = registry::Joined::default();
+        let metrics = Arc::clone(&process.metrics);
+        let registry = Arc::new(Registry::new(Arc::clone(&control), metrics, joined.clone()));
         let measured = Arc::downgrade(&control);
         process.metrics.collect_from(move |samples| {
             if let Some(control) = measured.upgrade() {
                 control.measure(samples);
             }
         });
-        let sources = Sources::follow(Arc::clone(&control));
+        let sources = Sources::follow(Arc::clone(&control), joined);
         // Registrations of before a restart are restored here, before anybody is served.
         let service = control.discovery(registry);
         let (stop, mut stopped) = watch::channel(false);

@@ -9,7 +9,7 @@ use api::{convert::wire::protocol_from, discovery::v1};
 use control::Control;
 use lanes::{EMBEDDED_SOURCE, Problem};
 use registry::{
-    Embedded, RegisterError, Supervised,
+    Embedded, Joined, RegisterError, Supervised,
     embedded::{EXPIRY, HEARTBEAT_PERIOD},
     supervise,
 };
@@ -22,13 +22,15 @@ use super::sources::ToControl;
 pub(crate) struct Registry {
     control: Arc<Control>,
     metrics: Arc<Metrics>,
+    /// What it says, for sources that are joined to it.
+    joined: Joined,
     /// Set by `restore`, which comes before everything else.
     embedded: OnceLock<(Embedded, Supervised)>,
 }
 
 impl Registry {
-    pub(crate) fn new(control: Arc<Control>, metrics: Arc<Metrics>) -> Self {
-        Self { control, metrics, embedded: OnceLock::new() }
+    pub(crate) fn new(control: Arc<Control>, metrics: Arc<Metrics>, joined: Joined) -> Self {
+        Self { control, metrics, joined, embedded: OnceLock::new() }
     }
 }
 
@@ -48,6 +50,7 @@ impl control::Registrations for Registry {
         let (embedded, registrar) = Embedded::new(journal);
         embedded.count_in(&self.metrics);
         let told = ToControl::new(EMBEDDED_SOURCE, &self.control);
+        let told = self.joined.hearing(EMBEDDED_SOURCE, told);
         let supervised = supervise(EMBEDDED_SOURCE, registrar, told);
         let _ = self.embedded.set((embedded, supervised));
     }

@@ -7,7 +7,7 @@ use api::resource::{DEFAULT_NAMESPACE, NacosServers, ServiceSource, StaticServic
 use control::Control;
 use lanes::service::Protocol;
 use registry::{
-    Change, Receiver, Standing, Supervised,
+    Change, Joined, Receiver, Standing, Supervised,
     nacos::{NacosSettings, NacosSource},
     static_list::{StaticInstance, StaticService, StaticSource},
     supervise,
@@ -24,10 +24,10 @@ pub(crate) struct Sources {
 
 impl Sources {
     /// Starts the sources there are, and those that will be.
-    pub(crate) fn follow(control: Arc<Control>) -> Self {
+    pub(crate) fn follow(control: Arc<Control>, joined: Joined) -> Self {
         let task = tokio::spawn(async move {
             let mut wanted = control.sources();
-            let mut running = Running::default();
+            let mut running = Running { joined, ..Running::default() };
             let receiver = |name: &str| -> Arc<dyn Receiver> { ToControl::new(name, &control) };
             loop {
                 let sources = wanted.borrow_and_update().clone();
@@ -49,6 +49,8 @@ impl Sources {
 #[derive(Debug, Default)]
 struct Running {
     sources: BTreeMap<String, One>,
+    /// What they say, for those that are joined to them.
+    joined: Joined,
 }
 
 /// One object's source.
@@ -64,7 +66,7 @@ struct One {
 #[derive(Debug)]
 enum Feed {
     Static(watch::Sender<Vec<StaticService>>),
-    Nacos { written: NacosServers, settings: watch::Sender<Arc<NacosSettings>> },
+    Nacos { written: Box<NacosServers>, settings: watch::Sender<Arc<NacosSettings>> },
 }
 
 impl Feed {
@@ -77,8 +79,8 @@ impl Feed {
             }
             (Self::Nacos { written, settings }, None, Some(nacos)) => {
                 // A connection is not ended for a label that was added.
-                if written != nacos {
-                    written.clone_from(nacos);
+                if **written != *nacos {
+                    **written = nacos.clone();
                     settings.send_replace(Arc::new(nacos::settings(nacos)));
                 }
             }
@@ -90,8 +92,9 @@ impl Feed {
 
 impl One {
     /// Starts what an object says; none where this version has no such source.
-    fn start(source: &ServiceSource, receiver: Arc<dyn Receiver>) -> Option<Self> {
+    fn start(source: &ServiceSource, joined: &Joined, receiver: Arc<dyn Receiver>) -> Option<Self> {
         let name = source.metadata.name.as_str();
+        let receiver = joined.hearing(name, receiver);
         let (feed, supervised) = match (&source.spec.fixed, &source.spec.nacos) {
             (Some(fixed), _) => {
                 let (list, edited) = watch::channel(services(name, fixed));
@@ -100,8 +103,8 @@ impl One {
             }
             (None, Some(written)) => {
                 let (settings, edited) = watch::channel(Arc::new(nacos::settings(written)));
-                let told = NacosSource::new(name, edited);
-                let feed = Feed::Nacos { written: written.clone(), settings };
+                let told = NacosSource::new(name, edited, joined.clone());
+                let feed = Feed::Nacos { written: Box::new(written.clone()), settings };
                 (feed, supervise(name, told, receiver))
             }
             (None, None) => return None,
@@ -127,17 +130,15 @@ impl Running {
                 .get(name)
                 .is_none_or(|source| source.metadata.uid != one.uid || !one.feed.take(source))
         };
-        let gone: Vec<One> = self
-            .sources
-            .extract_if(.., |name, one| is_other(name, one))
-            .map(|(_, one)| one)
-            .collect();
-        for one in gone {
+        let gone: Vec<(String, One)> =
+            self.sources.extract_if(.., |name, one| is_other(name, one)).collect();
+        for (name, one) in gone {
             one.supervised.stop().await;
+            self.joined.forget(&name);
         }
         for (name, source) in wanted {
             if !self.sources.contains_key(name)
-                && let Some(one) = One::start(source, receiver(name))
+                && let Some(one) = One::start(source, &self.joined, receiver(name))
             {
                 self.sources.insert(name.to_owned(), one);
             }

@@ -63,6 +63,7 @@ fn what_is_registered_in_nacos_is_routed_by_lane_whatever_becomes_of_the_server(
     tagged_by_address(&world)?;
     told_to_go(&world)?;
     many_at_once(&world)?;
+    joined_to_sidecars(&world)?;
     half_open(&world)?;
     lost_and_back_empty(&mut world)
 }
@@ -129,6 +130,33 @@ fn many_at_once(world: &World) -> Result<()> {
         );
         Ok(())
     })
+}
+
+/// Of whom Nacos says no tag his sidecar says it; who has none is base after a while, and neither before.
+fn joined_to_sidecars(world: &World) -> Result<()> {
+    let tagged = "127.0.0.33:8080";
+    let _application = world.application("D", tagged)?;
+    let sidecar = world.sidecar("app-d", tagged, "gray")?;
+    world.instance("127.0.0.33:15006", "gray")?;
+    let joined = world::source_named("joined", "joined");
+    world.apply(&joined.replace("groups:", "joins: [embedded], groups:"))?;
+    world.register_in("joined", "sc-D", tagged, &[])?;
+    // Shown once: they are one instance, in two sources.
+    let of_nacos = |address: &str, word: &str| {
+        wait::until(SOON, &format!("{address} is {word} in Nacos"), || {
+            let instances = world.laneway(&["get", "instances", "-A", "-o", "wide"])?;
+            let line = instances.lines().find(|it| it.contains(address) && it.contains("sc-D"));
+            ensure!(line.is_some_and(|line| line.contains(word)), "{instances}");
+            Ok(())
+        })
+    };
+    of_nacos(tagged, "gray")?;
+    // A sidecar that dies before its application takes its tag nowhere.
+    drop(sidecar);
+    world.register_in("joined", "sc-D", "127.0.0.34:8080", &[])?;
+    of_nacos("127.0.0.34:8080", "invalidTag")?;
+    of_nacos("127.0.0.34:8080", "usable")?;
+    of_nacos(tagged, "gray")
 }
 
 /// A connection on which nothing comes any more is found out; what is registered stays, and goes on when it is heard again.

@@ -86,6 +86,20 @@ impl World {
         Process::start(label, &mut command, self.sandbox.directory())
     }
 
+    /// A sidecar that registers an application at an address of this host.
+    pub(crate) fn sidecar(&self, application: &str, address: &str, tag: &str) -> Result<Process> {
+        let ip = address.rsplit_once(':').map_or(address, |(ip, _)| ip);
+        let plain = self.sandbox.laneway(&["sidecar", "--application", application]);
+        let mut command = self.host.command(plain.get_program());
+        command.args(plain.get_args()).args(["--app-address", address, "--tag", tag]);
+        command.args(["--control", "127.0.0.1:7601", "--data"]);
+        command.arg(self.sandbox.path(&format!("sidecar-{application}")));
+        for (listener, port) in [("outbound", 15001), ("inbound", 15006), ("admin", 15020)] {
+            command.args([format!("--{listener}-listen"), format!("{ip}:{port}")]);
+        }
+        Process::start(&format!("sidecar-{application}"), &mut command, self.sandbox.directory())
+    }
+
     /// One of `samples/spring-cloud` in a JVM under the agent, which finds the server by itself.
     pub(crate) fn jvm(
         &self,

@@ -53,13 +53,15 @@ impl<'s> Followed<'s> {
 
     /// Whether time alone changes what is told.
     pub(super) fn waits(&self) -> bool {
-        self.picture.keeps() || !self.untold.is_empty()
+        self.picture.waits() || !self.untold.is_empty()
     }
 
     /// Whether what is known may be told: a service that is told before others are known could be told as base, though
     /// one of them names its tag.
     fn may_tell(&self, now: Instant) -> bool {
-        self.is_listed && self.untold.values().all(|until| until.is_some_and(|until| until <= now))
+        self.is_listed
+            && !self.picture.may_not_begin()
+            && self.untold.values().all(|until| until.is_some_and(|until| until <= now))
     }
 
     /// What keeps us from having told everything, where it is known.
@@ -78,7 +80,8 @@ impl<'s> Followed<'s> {
     /// What people should know though all is well.
     pub(super) fn remark(&self) -> Option<String> {
         let odd = || self.odd_groups.clone().or_else(|| self.odd.values().next().cloned());
-        self.picture.keeping().or_else(odd).or_else(|| self.picture.remark())
+        let picture = &self.picture;
+        picture.keeping().or_else(odd).or_else(|| picture.held_back()).or_else(|| picture.remark())
     }
 
     /// Takes the answer to a subscription.
@@ -209,7 +212,15 @@ impl<'s> Followed<'s> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::nacos::TagCovers;
+    use crate::{
+        joined::Joined,
+        nacos::{TagCovers, joins::Joins},
+    };
+
+    fn picture() -> Picture {
+        let joins = Joins::new(&Joined::default(), &[], TagCovers::Address);
+        Picture::new("registry", "public", TagCovers::Address, joins)
+    }
 
     fn listing(names: &[&str], is_whole: bool) -> Listing {
         let names = names.iter().map(|name| (*name).to_owned()).collect();
@@ -239,7 +250,7 @@ mod tests {
 
     #[test]
     fn nothing_is_told_before_all_is_known_or_was_refused_for_long_enough() {
-        let mut picture = Picture::new("registry", "public", TagCovers::Address);
+        let mut picture = picture();
         let (mut followed, now) = (Followed::new(&mut picture), Instant::now());
         followed.listed(listing(&["a", "b"], true), now).unwrap();
         followed.answered(Key::new("G", "a"), Ok(info("a", &[80], 1)), now).unwrap();
@@ -266,7 +277,7 @@ mod tests {
 
     #[test]
     fn what_is_pushed_counts_whatever_the_servers_clock_says() {
-        let mut picture = Picture::new("registry", "public", TagCovers::Address);
+        let mut picture = picture();
         let (mut followed, now, key) =
             (Followed::new(&mut picture), Instant::now(), Key::new("G", "a"));
         followed.listed(listing(&["a"], true), now).unwrap();
@@ -286,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_group_that_is_refused_or_told_in_part_loses_nothing_and_names_by_case_are_one() {
-        let mut picture = Picture::new("registry", "public", TagCovers::Address);
+        let mut picture = picture();
         let (mut followed, now) = (Followed::new(&mut picture), Instant::now());
         followed.listed(listing(&["a", "b"], true), now).unwrap();
         for name in ["a", "b"] {

@@ -12,13 +12,17 @@
 //! *Tags.* One process registers under several names, and not each of them carries its tag: what one registration of an
 //! address says covers the others there that say nothing. Where the registrations of an address disagree, those that say
 //! nothing cannot be used: they are never taken for base.
+//!
+//! *Joins.* Where Nacos says nothing of a tag, a source that it is joined to may, by address. An instance that none of them
+//! knows is held back for [`HELD`], and before anything is told nothing is held back any more: a control plane that
+//! starts takes nobody out.
 
 use std::{
     cmp::Ordering,
     collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     fmt,
     hash::{Hash, Hasher},
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
 };
@@ -27,9 +31,12 @@ use lanes::{
     Endpoint, Problem, Service, ServiceId, Tag,
     service::{Health, Port},
 };
-use tokio::time::Instant;
+use tokio::{sync::watch, time::Instant};
 
-use super::registered::{Registered, Said, weights};
+use super::{
+    joins::{self, Joins},
+    registered::{Registered, Said, weights},
+};
 use crate::Change;
 
 /// How long nothing is taken away after a server was reached again, and how long most services may be without instances
@@ -123,6 +130,9 @@ pub(super) struct Picture {
     held_until: Option<Instant>,
     /// Services to look at.
     changed: BTreeSet<Key>,
+    joins: Joins,
+    /// Something was told: others use it.
+    is_told: bool,
 }
 
 /// What the registrations of an address say of tags.
@@ -131,6 +141,16 @@ struct At {
     said: BTreeMap<Key, Vec<Said>>,
     /// What was said by one that has left, while others stay and nobody says anything: it is the same process.
     remembered: BTreeMap<Key, Vec<Said>>,
+}
+
+/// Who says the tag of a registration.
+enum Tagged {
+    /// Nacos: it, or another of its address.
+    By(Option<Tag>),
+    /// Nacos says nothing.
+    Joined(joins::Said),
+    /// Nacos says what is no tag, or several.
+    Unclear(Problem),
 }
 
 /// What is known of a service.
@@ -178,7 +198,7 @@ impl Known {
 
 impl Picture {
     /// Nothing believed yet.
-    pub(super) fn new(source: &str, namespace: &str, covers: TagCovers) -> Self {
+    pub(super) fn new(source: &str, namespace: &str, covers: TagCovers, joins: Joins) -> Self {
         Self {
             source: source.to_owned(),
             namespace: namespace.to_owned(),
@@ -188,6 +208,8 @@ impl Picture {
             keeping: BTreeSet::new(),
             held_until: None,
             changed: BTreeSet::new(),
+            joins,
+            is_told: false,
         }
     }
 
@@ -287,15 +309,55 @@ impl Picture {
             self.keeping.insert(key.clone());
         }
         self.index(key, &before);
+        if !self.joins.is_empty() {
+            let heard = self.services.get(key).into_iter().flat_map(Known::instances);
+            let others = self.joins.look(heard.map(|it| it.address), now);
+            self.look_at_instances(&others);
+        }
     }
 
-    /// Whether there is something that [`Picture::settle`] may take away.
-    pub(super) fn keeps(&self) -> bool {
-        !self.keeping.is_empty()
+    /// Asks the sources that this one is joined to of all instances.
+    pub(super) fn look_at_joined(&mut self, now: Instant) {
+        if self.joins.is_empty() {
+            return;
+        }
+        let all: HashSet<SocketAddr> =
+            self.services.values().flat_map(Known::instances).map(|it| it.address).collect();
+        self.joins.keep_only(&all);
+        let others = self.joins.look(all.into_iter(), now);
+        self.look_at_instances(&others);
     }
 
-    /// Takes away what has been kept for long enough.
+    /// Wakes whenever [`Picture::look_at_joined`] may find something.
+    pub(super) fn joined_changes(&self) -> watch::Receiver<()> {
+        self.joins.changes()
+    }
+
+    /// Services with an instance at one of these addresses are to be looked at.
+    fn look_at_instances(&mut self, addresses: &HashSet<SocketAddr>) {
+        if addresses.is_empty() {
+            return;
+        }
+        for (key, known) in &self.services {
+            if known.instances().any(|it| addresses.contains(&it.address)) {
+                self.changed.insert(key.clone());
+            }
+        }
+    }
+
+    /// Whether time alone may change something: see [`Picture::settle`].
+    pub(super) fn waits(&self) -> bool {
+        !self.keeping.is_empty() || self.joins.waits_for() > 0
+    }
+
+    /// Whether something is held back, and nothing was told yet.
+    pub(super) fn may_not_begin(&self) -> bool {
+        !self.is_told && self.joins.waits_for() > 0
+    }
+
+    /// Takes away what has been kept for long enough, and holds back no longer what has been.
     pub(super) fn settle(&mut self, now: Instant) {
+        self.look_at_joined(now);
         let patience = if self.is_well(now) { SETTLED } else { HELD };
         for key in self.keeping.clone() {
             let Some(known) = self.services.get_mut(&key) else { continue };
@@ -383,6 +445,7 @@ impl Picture {
 
     /// What is otherwise than it was told last.
     pub(super) fn take_changes(&mut self) -> Vec<Change> {
+        self.is_told = true;
         let mut changes = Vec::new();
         for key in std::mem::take(&mut self.changed) {
             let Some(known) = self.services.get(&key) else { continue };
@@ -428,15 +491,22 @@ impl Picture {
         let weights = weights(called.clone());
         let mut endpoints = Vec::with_capacity(weights.len());
         for (registered, weight) in called.zip(weights) {
+            let address = registered.address;
+            let mut tell = |problem: Problem| {
+                problems.push(problem.under(&format!("instance {address}")));
+            };
             let (tag, health) = match self.tag(registered) {
-                Ok(tag) => (tag, registered.health),
-                Err(problem) => {
-                    let at = format!("instance {}", registered.address);
-                    problems.push(problem.under(&at));
+                Tagged::By(tag) => {
+                    self.joins.contradiction(address, tag.as_ref()).map(&mut tell);
+                    (tag, registered.health)
+                }
+                Tagged::Joined(joins::Said::Tag(tag)) => (tag, registered.health),
+                Tagged::Joined(joins::Said::NotYet) => (None, Health::InvalidTag),
+                Tagged::Joined(joins::Said::Unclear(problem)) | Tagged::Unclear(problem) => {
+                    tell(problem);
                     (None, Health::InvalidTag)
                 }
             };
-            let address = registered.address;
             let (application_address, further, port) = (None, None, Port::default());
             endpoints.push(Endpoint {
                 address,
@@ -460,12 +530,13 @@ impl Picture {
         (Arc::new(Service::new(id, &key.name, application, endpoints)), problems)
     }
 
-    /// The tag of a registration: its own, or the one that covers its address.
-    fn tag(&self, registered: &Registered) -> Result<Option<Tag>, Problem> {
+    /// The tag of a registration: its own, the one that covers its address, or what joined sources say.
+    fn tag(&self, registered: &Registered) -> Tagged {
+        let by_joined = || Tagged::Joined(self.joins.tag(registered.address));
         match &registered.said {
-            Said::Tag(tag) => return Ok(tag.clone()),
-            Said::Invalid(problem) => return Err(problem.clone()),
-            Said::Nothing if self.covers == TagCovers::Registration => return Ok(None),
+            Said::Tag(tag) => return Tagged::By(tag.clone()),
+            Said::Invalid(problem) => return Tagged::Unclear(problem.clone()),
+            Said::Nothing if self.covers == TagCovers::Registration => return by_joined(),
             Said::Nothing => {}
         }
         let at = self.at.get(&registered.address.ip());
@@ -473,13 +544,13 @@ impl Picture {
         let said: Vec<&Said> = all.flatten().collect();
         let shown: BTreeSet<&str> = said.iter().map(|said| said.word()).collect();
         match (said.first(), shown.len()) {
-            (None, _) => Ok(None),
-            (Some(Said::Tag(tag)), 1) => Ok(tag.clone()),
+            (None, _) => by_joined(),
+            (Some(Said::Tag(tag)), 1) => Tagged::By(tag.clone()),
             _ => {
                 let shown: Vec<&str> = shown.into_iter().collect();
                 let remedy = "registrations at its address disagree: let this one name its tag, or base; where several \
                               processes share an address, write tagCovers: registration into the source";
-                Err(Problem::new("tag", shown.join(", "), remedy))
+                Tagged::Unclear(Problem::new("tag", shown.join(", "), remedy))
             }
         }
     }
@@ -496,6 +567,17 @@ impl Picture {
             format!(
                 "{kept} instances are kept for up to {} s though the server, reached again, does not tell them",
                 HELD.as_secs()
+            )
+        })
+    }
+
+    /// What is held back until a joined source knows it, in words.
+    pub(super) fn held_back(&self) -> Option<String> {
+        let held = self.joins.waits_for();
+        (held > 0).then(|| {
+            let (sources, seconds) = (self.joins.sources(), HELD.as_secs());
+            format!(
+                "{held} addresses are not known to {sources}: they are held back for up to {seconds} s"
             )
         })
     }

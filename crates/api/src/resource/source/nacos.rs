@@ -23,6 +23,7 @@ const FILE_PREFIX: &str = "laneway-nacos-";
 /// Servers of one cluster, and groups of one source: more than anybody has.
 const ADDRESSES_MAX: usize = 100;
 const GROUPS_MAX: usize = 100;
+const JOINS_MAX: usize = 8;
 
 /// Characters of a namespace and of a group: what Nacos takes.
 const NAME_CHARACTERS_MAX: usize = 128;
@@ -52,6 +53,12 @@ pub struct NacosServers {
     #[serde(default, skip_serializing_if = "TagCovers::is_default")]
     #[schema(required = false)]
     pub tag_covers: TagCovers,
+    /// Sources that may say the tag of an instance of which nothing here says one, by name; `embedded` is what sidecars register
+    /// in. Each is asked by the instance's IP address, and the first that knows it counts. Whom none knows is held back for
+    /// 10 s, so that it is not taken for base.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub joins: Vec<String>,
 }
 
 /// A user of Nacos.
@@ -127,6 +134,23 @@ impl NacosServers {
         if let Some(tls) = &self.tls {
             let found = tls.problems().into_iter();
             problems.extend(found.map(|problem| problem.under("tls")));
+        }
+        problems.extend(self.join_problems());
+        problems
+    }
+
+    fn join_problems(&self) -> Vec<Problem> {
+        let mut problems = Vec::new();
+        if self.joins.len() > JOINS_MAX {
+            let count = format!("{} sources", self.joins.len());
+            problems.push(Problem::new("joins", count, format!("name at most {JOINS_MAX}")));
+        }
+        let mut seen = BTreeSet::new();
+        for (index, source) in self.joins.iter().enumerate() {
+            if !seen.insert(source) {
+                let remedy = "name each source once";
+                problems.push(Problem::new(format!("joins[{index}]"), source, remedy));
+            }
         }
         problems
     }

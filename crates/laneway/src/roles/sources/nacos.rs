@@ -36,6 +36,7 @@ pub(super) fn settings(written: &NacosServers) -> NacosSettings {
             TagCovers::Address => registry::nacos::TagCovers::Address,
             TagCovers::Registration => registry::nacos::TagCovers::Registration,
         },
+        joins: written.joins.clone(),
     }
 }
 
@@ -106,6 +107,7 @@ mod tests {
     fn what_is_written_is_what_it_runs_with() {
         let written = serde_json::json!({
             "addresses": ["10.0.0.5:8848", "[fd00::1]:80"], "groups": ["b", "a"], "tagCovers": "registration",
+            "joins": ["embedded", "fixed"],
         });
         let settings = settings(&serde_json::from_value(written).unwrap());
         let servers: Vec<String> = settings.servers.iter().map(ToString::to_string).collect();
@@ -113,5 +115,6 @@ mod tests {
         assert_eq!(settings.client.namespace, "public");
         assert_eq!(settings.groups.iter().collect::<Vec<_>>(), ["a", "b"]);
         assert_eq!(settings.tag_covers, registry::nacos::TagCovers::Registration);
+        assert_eq!(settings.joins, ["embedded", "fixed"]);
     }
 }

@@ -1,6 +1,11 @@
 //! Restarts, shrinking and emptied services, through time; and tags that cover an address.
 
+use std::sync::Mutex;
+
+use lanes::service::Port;
+
 use super::*;
+use crate::{Joined, Receiver, Standing};
 
 /// A picture, and what was told of it: instances by service, as `10.0.0.1:80=gray`.
 struct World {
@@ -31,7 +36,13 @@ fn instance(written: &str) -> ::nacos::Instance {
 
 impl World {
     fn new(covers: TagCovers) -> Self {
-        let picture = Picture::new("registry", "public", covers);
+        Self::joined_to(&[], &Joined::default(), covers)
+    }
+
+    fn joined_to(sources: &[&str], joined: &Joined, covers: TagCovers) -> Self {
+        let sources: Vec<String> = sources.iter().map(|it| (*it).to_owned()).collect();
+        let picture =
+            Picture::new("registry", "public", covers, Joins::new(joined, &sources, covers));
         let mut world =
             Self { picture, now: Instant::now(), told: BTreeMap::new(), problems: BTreeMap::new() };
         world.picture.connected(world.now);
@@ -118,7 +129,7 @@ fn a_server_that_starts_anew_takes_nothing_away_while_its_clients_come_back() {
     assert!(!world.told.contains_key("old"));
     world.hear("b", &["10.0.0.3:80"]);
     assert_eq!((world.picture.keeping(), world.picture.remark()), (None, None));
-    assert!(!world.picture.keeps());
+    assert!(!world.picture.waits());
 }
 
 #[test]
@@ -305,4 +316,173 @@ fn names_that_differ_by_case_are_one_service() {
     world.hear("Orders", &["10.0.0.1:80"]);
     world.pass(HELD);
     world.check("orders", &["10.0.0.1:80"]);
+}
+
+/// Another source, which tells of instances of one service and how it stands.
+struct Other {
+    name: &'static str,
+    receiver: Arc<dyn Receiver>,
+}
+
+/// Whom it tells: nobody asks.
+#[derive(Default)]
+struct Deaf(Mutex<usize>);
+
+impl Receiver for Deaf {
+    fn changed(&self, changes: Vec<Change>) {
+        *self.0.lock().unwrap() += changes.len();
+    }
+
+    fn stands(&self, _: &Standing) {}
+}
+
+impl Other {
+    fn new(name: &'static str, joined: &Joined) -> Self {
+        let receiver = joined.hearing(name, Arc::<Deaf>::default());
+        Self { name, receiver }
+    }
+
+    /// Instances as `10.0.0.1:15006 10.0.0.1:80=gray`: where its sidecar is, its application, its tag.
+    fn tells(&self, service: &str, instances: &[&str]) {
+        let endpoint = |written: &&str| {
+            let (addresses, tag) = written.split_once('=').unwrap_or((written, ""));
+            let (address, application) = addresses.split_once(' ').unwrap();
+            let tag = Tag::parse(tag);
+            Endpoint {
+                address: address.parse().unwrap(),
+                application_address: application.parse().ok(),
+                further: None,
+                health: if tag.is_ok() { Health::Usable } else { Health::InvalidTag },
+                tag: tag.unwrap_or_default(),
+                weight: 1,
+                port: Port::default(),
+            }
+        };
+        let id = ServiceId::new(self.name, "default", "", service);
+        let endpoints = instances.iter().map(endpoint).collect();
+        let state = Arc::new(Service::new(id.clone(), service, service, endpoints));
+        self.receiver.changed(vec![Change {
+            service: id,
+            state: Some(state),
+            problems: Vec::new(),
+        }]);
+    }
+
+    fn is_synced(&self) {
+        self.receiver.stands(&Standing::Synced);
+    }
+}
+
+#[test]
+fn what_nacos_does_not_say_a_joined_source_says_by_address() {
+    let joined = Joined::default();
+    let embedded = Other::new("embedded", &joined);
+    embedded.tells("a-app", &["10.0.0.1:15006 10.0.0.1:80", "10.0.0.2:15006 10.0.0.2:80=gray"]);
+    embedded.is_synced();
+    let mut world = World::joined_to(&["embedded"], &joined, TagCovers::Address);
+    // Another port of the process is the process; and what Nacos says itself counts, and is told where it is something else.
+    world.hear("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.2:20880"]);
+    world.check("a", &["10.0.0.1:80", "10.0.0.2:80=gray", "10.0.0.2:20880=gray"]);
+    world.hear("b", &["10.0.0.1:81=blue"]);
+    world.check("b", &["10.0.0.1:81=blue"]);
+    assert_eq!(world.problems["b"], ["instance 10.0.0.1:81.tag"]);
+    assert!(world.picture.remark().unwrap().contains("source embedded says base"));
+    // What covers the address there counts too.
+    world.check("a", &["10.0.0.1:80=blue", "10.0.0.2:80=gray", "10.0.0.2:20880=gray"]);
+    assert!(!world.picture.waits());
+
+    // A sidecar that dies before its application takes nothing back; one that says something else does.
+    embedded.tells("a-app", &[]);
+    world.pass(HELD * 2);
+    world.check("a", &["10.0.0.1:80=blue", "10.0.0.2:80=gray", "10.0.0.2:20880=gray"]);
+    embedded.tells("a-app", &["10.0.0.2:15006 10.0.0.2:80=green"]);
+    world.picture.look_at_joined(world.now);
+    world.look();
+    world.check("a", &["10.0.0.1:80=blue", "10.0.0.2:80=green", "10.0.0.2:20880=green"]);
+    // Who has left and come back is asked for anew.
+    world.hear("b", &[]);
+    world.hear("a", &["10.0.0.1:80"]);
+    world.pass(SETTLED);
+    embedded.tells("a-app", &[]);
+    world.hear("a", &["10.0.0.1:80", "10.0.0.2:80"]);
+    world.check("a", &["10.0.0.2:80 InvalidTag", "10.0.0.1:80=blue"]);
+}
+
+#[test]
+fn whom_no_joined_source_knows_is_held_back_for_a_while_and_nobody_is_taken_out_at_a_start() {
+    let joined = Joined::default();
+    let embedded = Other::new("embedded", &joined);
+    let mut world = World::joined_to(&["embedded"], &joined, TagCovers::Address);
+    world.picture.told(&key("a"), &[Ok(instance("10.0.0.1:80"))], world.now);
+    assert!(world.picture.may_not_begin() && world.picture.waits());
+    world.now += HELD - Duration::from_millis(1);
+    world.picture.settle(world.now);
+    assert!(world.picture.may_not_begin());
+    world.pass(Duration::from_millis(1));
+    assert!(!world.picture.may_not_begin() && !world.picture.waits());
+    world.check("a", &["10.0.0.1:80"]);
+    // From then on each is held back by itself, and others are as they were.
+    world.hear("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
+    let held = &["10.0.0.1:80", "10.0.0.2:80 InvalidTag", "10.0.0.3:80 InvalidTag"];
+    world.check("a", held);
+    assert!(
+        world.picture.held_back().unwrap().starts_with("2 addresses are not known to embedded")
+    );
+    // Its sidecar registers.
+    let changed = world.picture.joined_changes();
+    embedded.tells("a-app", &["10.0.0.3:15006 10.0.0.3:80=gray"]);
+    assert!(changed.has_changed().unwrap());
+    world.picture.look_at_joined(world.now);
+    world.look();
+    world.check("a", &["10.0.0.1:80", "10.0.0.2:80 InvalidTag", "10.0.0.3:80=gray"]);
+    world.pass(HELD);
+    world.check("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80=gray"]);
+    assert_eq!(world.picture.held_back(), None);
+}
+
+#[test]
+fn where_processes_share_an_address_a_joined_source_says_it_by_port() {
+    let joined = Joined::default();
+    let (embedded, fixed) = (Other::new("embedded", &joined), Other::new("fixed", &joined));
+    let instances = &[
+        "10.0.0.1:15006 10.0.0.1:80=gray",
+        "10.0.0.1:15007 10.0.0.1:81",
+        "10.0.0.1:1 10.0.0.1:82=n o",
+    ];
+    embedded.tells("a-app", instances);
+    fixed.tells("x", &["10.0.0.1:83 10.0.0.1:80=other", "10.0.0.9:84 10.0.0.9:84=blue"]);
+    let to = ["missing", "embedded", "fixed"];
+    let mut world = World::joined_to(&to, &joined, TagCovers::Registration);
+    let ports = &["10.0.0.1:80", "10.0.0.1:81", "10.0.0.1:82", "10.0.0.1:83", "10.0.0.1:85"];
+    world.hear("a", ports);
+    let by_port = &[
+        "10.0.0.1:81",
+        "10.0.0.1:82 InvalidTag",
+        "10.0.0.1:85 InvalidTag",
+        "10.0.0.1:80=gray",
+        "10.0.0.1:83=other",
+    ];
+    world.check("a", by_port);
+    assert_eq!(world.problems["a"], ["instance 10.0.0.1:82.tag"]);
+    // Where an address is one process, its instances disagree there.
+    let mut world = World::joined_to(&to, &joined, TagCovers::Address);
+    world.hear("a", &["10.0.0.1:85", "10.0.0.9:1"]);
+    world.check("a", &["10.0.0.1:85 InvalidTag", "10.0.0.9:1=blue"]);
+    assert_eq!(world.problems["a"], ["instance 10.0.0.1:85.tag"]);
+    let Err(problem) =
+        world.picture.tag(&Registered::read(&instance("10.0.0.1:85")).unwrap()).shown()
+    else {
+        panic!("its tag is clear");
+    };
+    assert_eq!(problem.value, "base, gray, no tag");
+}
+
+impl Tagged {
+    fn shown(self) -> Result<Option<Tag>, Problem> {
+        match self {
+            Self::By(tag) | Self::Joined(joins::Said::Tag(tag)) => Ok(tag),
+            Self::Joined(joins::Said::NotYet) => Ok(None),
+            Self::Unclear(problem) | Self::Joined(joins::Said::Unclear(problem)) => Err(problem),
+        }
+    }
 }
