@@ -28,9 +28,16 @@ public final class Caller {
         }
         ServiceC c = reference(settings.get("nacos"));
         HttpServer server = HttpServer.create(new InetSocketAddress(settings.get("host"), 8080), 0);
-        server.setExecutor(Executors.newFixedThreadPool(THREADS));
+        server.setExecutor(Executors.newFixedThreadPool(THREADS, Caller::thread));
         server.createContext("/d", exchange -> answer(exchange, "D[" + settings.get("host") + "] -> ", c));
         server.start();
+    }
+
+    /** Since JDK 19 the server's own threads give others no class loader, by which Dubbo finds its parts. */
+    private static Thread thread(Runnable task) {
+        Thread thread = new Thread(task);
+        thread.setContextClassLoader(Caller.class.getClassLoader());
+        return thread;
     }
 
     private static ServiceC reference(String nacos) {
