@@ -49,7 +49,7 @@ pub use route::{
 };
 pub use set::{CreationOrder, Set, written_twice};
 pub use source::{
-    BackendSpec, EMBEDDED_SOURCE, NacosLogin, NacosPassword, NacosServers, NacosTls,
+    BackendSpec, EMBEDDED_SOURCE, NacosIdentity, NacosLogin, NacosSecret, NacosServers, NacosTls,
     ServiceSourceSpec, StaticInstance, StaticService, StaticServices, TagCovers, host_and_port,
 };
 pub use status::{

@@ -1,6 +1,9 @@
 //! One connection to one server: from the first handshake until it says why it is over.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{
+    collections::BTreeSet,
+    time::{Duration, SystemTime},
+};
 
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::json;
@@ -18,7 +21,7 @@ use crate::{
     Error, Server, ServiceInfo, Settings,
     dial::{CONNECT_TIMEOUT, Dialer},
     error::{in_words, shortened},
-    login::Login,
+    login::{Login, Proof},
     message::{
         Asked, Asks, Listed, NO_RIGHT, Named, Naming, Outcome, Payload, STARTING, Told,
         UNREGISTERED,
@@ -109,8 +112,9 @@ impl Connection {
         namespace: &mut Option<String>,
     ) -> Result<(Self, Pushes), Error> {
         let login = Login::new(server, settings);
-        let token = login.token().await?;
-        let namespace = namespaces::id(server, settings, token.as_deref(), namespace).await?;
+        let proof = login.proof().await?;
+        let token = proof.as_ref().and_then(Proof::token);
+        let namespace = namespaces::id(server, settings, token, namespace).await?;
         let grpc = channel(server, settings).await?;
         let (tell, pushed) = mpsc::channel(PUSHED_MAX);
         let mut following = JoinSet::new();
@@ -165,7 +169,7 @@ impl Connection {
         let deadline = Instant::now() + REGISTER_TIMEOUT;
         loop {
             let answer =
-                self.call("HealthCheckRequest", &json!({"module": "internal"}), None).await?;
+                self.call("HealthCheckRequest", &json!({"module": "internal"}), Vec::new()).await?;
             let outcome: Outcome = answer.read()?;
             match outcome.fault() {
                 None => return Ok(()),
@@ -182,10 +186,10 @@ impl Connection {
         &self,
         kind: &str,
         body: &impl Serialize,
-        token: Option<&str>,
+        headers: Vec<(&'static str, String)>,
     ) -> Result<Payload, Error> {
         let mut grpc = self.grpc.clone();
-        let payload = Payload::new(kind, body, token);
+        let payload = Payload::new(kind, body, headers);
         let call = async {
             grpc.ready().await.map_err(|error| Error::Ended { reason: in_words(&error) })?;
             let path = PathAndQuery::from_static("/Request/request");
@@ -202,18 +206,20 @@ impl Connection {
         &self,
         kind: &str,
         what: &str,
-        body: &impl Serialize,
+        naming: &Naming<'_>,
     ) -> Result<T, Error> {
-        let mut token = self.login.token().await?;
+        let resource = format!("{}@@{}", naming.group_name, naming.service_name);
+        let mut proof = self.login.proof().await?;
         let mut may_log_in = true;
         loop {
-            let answer = self.call(kind, body, token.as_deref()).await?;
+            let headers = proof.as_ref().map(|it| it.headers(&resource, SystemTime::now()));
+            let answer = self.call(kind, naming, headers.unwrap_or_default()).await?;
             let outcome: Outcome = answer.read()?;
             match outcome.fault() {
                 None => return answer.read(),
-                Some(NO_RIGHT) if may_log_in && self.login.forget(token.as_deref()) => {
+                Some(NO_RIGHT) if may_log_in && self.login.forget(proof.as_ref()) => {
                     may_log_in = false;
-                    token = self.login.token().await?;
+                    proof = self.login.proof().await?;
                 }
                 Some(NO_RIGHT) => {
                     let said = shortened(&outcome.message.unwrap_or_default());
@@ -251,7 +257,7 @@ fn setup(namespace: &str) -> Payload {
         "tenant": namespace,
         "labels": {"source": "sdk", "module": "naming", "AppName": "laneway"},
     });
-    Payload::new("ConnectionSetupRequest", &body, None)
+    Payload::new("ConnectionSetupRequest", &body, Vec::new())
 }
 
 /// Hears what the server says, and answers it, until it is over.
@@ -324,7 +330,7 @@ fn answer_to(asked: &Payload) -> Option<Payload> {
     let kind = asked.kind().strip_suffix("Request")?;
     let Asked { request_id } = asked.read().ok()?;
     let body = json!({"resultCode": 200, "errorCode": 0, "requestId": request_id});
-    Some(Payload::new(&format!("{kind}Response"), &body, None))
+    Some(Payload::new(&format!("{kind}Response"), &body, Vec::new()))
 }
 
 fn refusal(what: &str, outcome: Outcome, code: i32) -> Error {

@@ -1,7 +1,13 @@
-//! Who we are: logs in where credentials are, before they are over and again where the server forgot us.
+//! Who we are: logs in where credentials are a user's, before that is over and again where the server forgot us; signs
+//! each call where they are an access key's.
 
-use std::{fmt, time::Duration};
+use std::{
+    fmt,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
 
+use aws_lc_rs::hmac;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use hyper::{Method, StatusCode};
 use parking_lot::Mutex;
 use serde_json::Value;
@@ -22,6 +28,9 @@ const UNKNOWN_LIFE: Duration = Duration::from_secs(600);
 /// And at most: what says that it is good for longer is asked all the same.
 const LIFE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// How long an access key is used before it is read again.
+const KEY_LIFE: Duration = Duration::from_secs(60);
+
 /// And at least: who logs in before each call is soon locked out.
 const LIFE_MIN: Duration = Duration::from_secs(5);
 
@@ -31,25 +40,59 @@ const RENEWED_AFTER_TENTHS: u32 = 8;
 /// How long after a renewal that failed it is tried again.
 const RENEWED_AGAIN_AFTER: Duration = Duration::from_secs(20);
 
-/// What the server gave us. Shows nothing of it.
+/// What shows who we are. Shows nothing of it to people.
 #[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Token {
-    text: String,
-    renewed_at: Instant,
+pub(crate) enum Proof {
+    /// What the server gave us.
+    Token(String),
+    /// What each call is signed with.
+    AccessKey { id: String, secret: String },
 }
 
-impl fmt::Debug for Token {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Token").field("renewed_at", &self.renewed_at).finish_non_exhaustive()
+impl Proof {
+    /// What goes with a call about `resource`, which is `GROUP@@SERVICE`; as Nacos's own client signs it
+    /// (`NamingResourceInjector`).
+    pub(crate) fn headers(&self, resource: &str, now: SystemTime) -> Vec<(&'static str, String)> {
+        match self {
+            Self::Token(token) => vec![("accessToken", token.clone())],
+            Self::AccessKey { id, secret } => {
+                let now_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+                let data = format!("{now_ms}@@{resource}");
+                let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+                let signature = BASE64_STANDARD.encode(hmac::sign(&key, data.as_bytes()));
+                vec![("ak", id.clone()), ("data", data), ("signature", signature)]
+            }
+        }
+    }
+
+    /// What HTTP is shown, which nobody signs.
+    pub(crate) fn token(&self) -> Option<&str> {
+        match self {
+            Self::Token(token) => Some(token),
+            Self::AccessKey { .. } => None,
+        }
     }
 }
 
-/// Our token at one server.
+/// A proof, and until when it is good. Shows nothing of it.
+#[derive(Clone, PartialEq, Eq)]
+struct Held {
+    proof: Proof,
+    renewed_at: Instant,
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").field("renewed_at", &self.renewed_at).finish_non_exhaustive()
+    }
+}
+
+/// Who we are at one server.
 #[derive(Debug)]
 pub(crate) struct Login {
     server: Server,
     settings: Settings,
-    token: Mutex<Option<Token>>,
+    held: Mutex<Option<Held>>,
     /// One logs in at a time: the others take what it was given.
     turn: tokio::sync::Mutex<()>,
 }
@@ -59,44 +102,51 @@ impl Login {
         Self {
             server: server.clone(),
             settings: settings.clone(),
-            token: Mutex::new(None),
+            held: Mutex::new(None),
             turn: tokio::sync::Mutex::new(()),
         }
     }
 
     /// What to show; nothing where we are nobody.
-    pub(crate) async fn token(&self) -> Result<Option<String>, Error> {
+    pub(crate) async fn proof(&self) -> Result<Option<Proof>, Error> {
         let Some(secrets) = &self.settings.secrets else { return Ok(None) };
-        if let Some(text) = self.good(Instant::now()) {
-            return Ok(Some(text));
+        if let Some(proof) = self.good(Instant::now()) {
+            return Ok(Some(proof));
         }
         let _turn = self.turn.lock().await;
-        if let Some(text) = self.good(Instant::now()) {
-            return Ok(Some(text));
+        if let Some(proof) = self.good(Instant::now()) {
+            return Ok(Some(proof));
         }
-        let token = match self.renewed(secrets).await {
-            Ok(token) => token,
+        let held = match self.renewed(secrets).await {
+            Ok(held) => held,
             // The one that is there is good for a while: the server says when it is not.
-            Err(error) => match self.token.lock().clone() {
-                Some(old) => Token { renewed_at: Instant::now() + RENEWED_AGAIN_AFTER, ..old },
+            Err(error) => match self.held.lock().clone() {
+                Some(old) => Held { renewed_at: Instant::now() + RENEWED_AGAIN_AFTER, ..old },
                 None => return Err(error),
             },
         };
-        let text = token.text.clone();
-        *self.token.lock() = Some(token);
-        Ok(Some(text))
+        let proof = held.proof.clone();
+        *self.held.lock() = Some(held);
+        Ok(Some(proof))
     }
 
-    async fn renewed(&self, secrets: &Secrets) -> Result<Token, Error> {
-        let credentials = secrets().map_err(Error::Secrets)?;
-        log_in(&self.server, &self.settings, &credentials).await
+    async fn renewed(&self, secrets: &Secrets) -> Result<Held, Error> {
+        match secrets().map_err(Error::Secrets)? {
+            Credentials::User { name, password } => {
+                log_in(&self.server, &self.settings, &name, &password).await
+            }
+            Credentials::AccessKey { id, secret } => Ok(Held {
+                proof: Proof::AccessKey { id, secret },
+                renewed_at: Instant::now() + KEY_LIFE,
+            }),
+        }
     }
 
-    /// The server does not know a token any more. Says whether another may help.
-    pub(crate) fn forget(&self, refused: Option<&str>) -> bool {
-        let mut token = self.token.lock();
-        if token.as_ref().is_some_and(|token| Some(token.text.as_str()) == refused) {
-            *token = None;
+    /// The server does not take a proof any more. Says whether another may help.
+    pub(crate) fn forget(&self, refused: Option<&Proof>) -> bool {
+        let mut held = self.held.lock();
+        if held.as_ref().is_some_and(|held| Some(&held.proof) == refused) {
+            *held = None;
         }
         self.settings.secrets.is_some()
     }
@@ -104,25 +154,26 @@ impl Login {
     /// What a refused caller may do.
     pub(crate) fn remedy(&self) -> &'static str {
         match self.settings.secrets {
-            Some(_) => "give this user the right to read the namespace",
-            None => "write auth: {user, password} into the source",
+            Some(_) => "give this user, or this access key, the right to read the namespace",
+            None => "write auth: {user, password} or auth: {accessKey, secretKey} into the source",
         }
     }
 
-    fn good(&self, now: Instant) -> Option<String> {
-        let token = self.token.lock();
-        token.as_ref().filter(|token| token.renewed_at > now).map(|token| token.text.clone())
+    fn good(&self, now: Instant) -> Option<Proof> {
+        let held = self.held.lock();
+        held.as_ref().filter(|held| held.renewed_at > now).map(|held| held.proof.clone())
     }
 }
 
 async fn log_in(
     server: &Server,
     settings: &Settings,
-    credentials: &Credentials,
-) -> Result<Token, Error> {
+    user: &str,
+    password: &str,
+) -> Result<Held, Error> {
     let form = form_urlencoded::Serializer::new(String::new())
-        .append_pair("username", &credentials.user)
-        .append_pair("password", &credentials.password)
+        .append_pair("username", user)
+        .append_pair("password", password)
         .finish();
     let mut refused = StatusCode::NOT_FOUND;
     for path in PATHS {
@@ -139,11 +190,11 @@ async fn log_in(
             refused = status;
         }
     }
-    Err(Error::Login { user: credentials.user.clone(), status: refused.as_u16() })
+    Err(Error::Login { user: user.to_owned(), status: refused.as_u16() })
 }
 
 /// `{"accessToken": …, "tokenTtl": SECONDS}`, alone or as `data`.
-fn read(path: &str, body: &[u8], now: Instant) -> Result<Token, Error> {
+fn read(path: &str, body: &[u8], now: Instant) -> Result<Held, Error> {
     let wrong = |reason: &str| Error::NotUnderstood {
         what: format!("POST {path}"),
         reason: reason.to_owned(),
@@ -158,7 +209,7 @@ fn read(path: &str, body: &[u8], now: Instant) -> Result<Token, Error> {
     let life =
         data.get("tokenTtl").and_then(Value::as_u64).map_or(UNKNOWN_LIFE, Duration::from_secs);
     let renewed_at = now + life.clamp(LIFE_MIN, LIFE_MAX) * RENEWED_AFTER_TENTHS / 10;
-    Ok(Token { text: text.to_owned(), renewed_at })
+    Ok(Held { proof: Proof::Token(text.to_owned()), renewed_at })
 }
 
 #[cfg(test)]
@@ -177,15 +228,29 @@ mod tests {
             (r#"{"code":200,"data":"Bearer t"}"#, 480),
             (r#"{"accessToken":"t","tokenTtl":0}"#, 4),
         ] {
-            let token = read("/x", body.as_bytes(), now).unwrap();
+            let held = read("/x", body.as_bytes(), now).unwrap();
             assert_eq!(
-                (token.text.as_str(), token.renewed_at - now),
-                ("t", Duration::from_secs(seconds))
+                (held.proof.token(), held.renewed_at - now),
+                (Some("t"), Duration::from_secs(seconds))
             );
-            assert_eq!(format!("{token:?}").find("\"t\""), None);
+            assert_eq!(format!("{held:?}").find("\"t\""), None);
         }
         for body in ["", "<html>", "{}", r#"{"accessToken":""}"#, r#"{"data":null}"#] {
             assert!(read("/x", body.as_bytes(), now).is_err(), "{body}");
         }
+    }
+
+    #[test]
+    fn a_call_is_signed_as_nacos_reads_it() {
+        let proof = Proof::AccessKey { id: "LTAI".to_owned(), secret: "secret".to_owned() };
+        let now = UNIX_EPOCH + Duration::from_millis(1_700_000_000_123);
+        // By Python's hmac.
+        let signed = [
+            ("ak", "LTAI".to_owned()),
+            ("data", "1700000000123@@DEFAULT_GROUP@@sc-C".to_owned()),
+            ("signature", "zQz7/V+nQqzaHMU9qEFdK5pE2+Y=".to_owned()),
+        ];
+        assert_eq!(proof.headers("DEFAULT_GROUP@@sc-C", now), signed);
+        assert_eq!(proof.token(), None);
     }
 }

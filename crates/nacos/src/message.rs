@@ -40,7 +40,7 @@ pub(crate) struct Metadata {
     /// A simple class name of theirs, as `SubscribeServiceRequest`.
     #[prost(string, tag = "3")]
     pub(crate) kind: String,
-    /// The token is among them.
+    /// What shows who asks is among them.
     #[prost(map = "string, string", tag = "7")]
     pub(crate) headers: HashMap<String, String>,
     #[prost(string, tag = "8")]
@@ -69,12 +69,15 @@ macro_rules! shows_no_contents {
 shows_no_contents!(Payload, Metadata, Body);
 
 impl Payload {
-    /// An envelope with this inside.
-    pub(crate) fn new(kind: &str, body: &impl Serialize, token: Option<&str>) -> Self {
-        let headers = token.map(|token| ("accessToken".to_owned(), token.to_owned()));
+    /// An envelope with this inside, and what shows who asks.
+    pub(crate) fn new(
+        kind: &str,
+        body: &impl Serialize,
+        headers: Vec<(&'static str, String)>,
+    ) -> Self {
         let metadata = Metadata {
             kind: kind.to_owned(),
-            headers: headers.into_iter().collect(),
+            headers: headers.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
             client_ip: String::new(),
         };
         // What is ours can be written as JSON.
@@ -274,7 +277,11 @@ mod tests {
             service_name: "sc-A",
             asks,
         };
-        let payload = Payload::new("SubscribeServiceRequest", &naming, Some("secret"));
+        let payload = Payload::new(
+            "SubscribeServiceRequest",
+            &naming,
+            vec![("accessToken", "secret".to_owned())],
+        );
         let bytes = payload.encode_to_vec();
         // Field 2, whose field 3 is the class; field 7 the headers.
         assert_eq!(bytes[0], 2 << 3 | 2);

@@ -47,18 +47,29 @@ pub(crate) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 
-/// Who we are. Shows nothing of the password.
+/// Who we are. Shows nothing of the secret.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Credentials {
-    /// The user.
-    pub user: String,
-    /// Its password.
-    pub password: String,
+pub enum Credentials {
+    /// Whoever logs in.
+    User {
+        /// The user.
+        name: String,
+        /// Its password.
+        password: String,
+    },
+    /// Whoever signs each call, as Alibaba's servers (MSE) ask for it.
+    AccessKey {
+        /// The key's id.
+        id: String,
+        /// What is signed with.
+        secret: String,
+    },
 }
 
 impl fmt::Debug for Credentials {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Credentials").field("user", &self.user).finish_non_exhaustive()
+        let (Self::User { name, .. } | Self::AccessKey { id: name, .. }) = self;
+        f.debug_tuple("Credentials").field(name).finish()
     }
 }
 

@@ -10,6 +10,8 @@ use std::{
     time::Duration,
 };
 
+use ::aws_lc_rs::hmac;
+use base64::{Engine as _, prelude::BASE64_STANDARD};
 use parking_lot::Mutex;
 use rcgen::CertifiedKey;
 use rustls::{ServerConfig, crypto::aws_lc_rs, pki_types::PrivateKeyDer};
@@ -58,11 +60,26 @@ struct Scene {
     heard: Mutex<Vec<(String, Value)>>,
     logins: Mutex<VecDeque<(u16, String)>>,
     login_paths: Mutex<Vec<String>>,
+    /// An access key's id and secret; whoever does not sign with it is refused.
+    access_key: Mutex<Option<(&'static str, &'static str)>>,
+}
+
+/// Whether a call is signed with an access key, of this very question.
+fn is_signed(asked: &Payload, (id, secret): (&str, &str), body: &Value) -> bool {
+    let headers = &asked.metadata.as_ref().unwrap().headers;
+    let [ak, data, signature] =
+        ["ak", "data", "signature"].map(|name| headers.get(name).cloned().unwrap_or_default());
+    let resource =
+        ["groupName", "serviceName"].map(|field| body[field].as_str().unwrap()).join("@@");
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    let is_of_it = data.split_once("@@").is_some_and(|(at, of)| at.len() == 13 && of == resource);
+    let signature = BASE64_STANDARD.decode(signature).unwrap_or_default();
+    ak == id && is_of_it && hmac::verify(&key, data.as_bytes(), &signature).is_ok()
 }
 
 impl Scene {
     fn answer(&self, asked: &Payload) -> Payload {
-        let say = |kind: &str, body: Value| Payload::new(kind, &body, None);
+        let say = |kind: &str, body: Value| Payload::new(kind, &body, Vec::new());
         let fault = |code: i32, words: &str| {
             say("ErrorResponse", json!({"resultCode": 500, "errorCode": code, "message": words}))
         };
@@ -79,6 +96,9 @@ impl Scene {
             }
             _ if self.token.lock().is_some() && shown != self.token.lock().as_ref() => {
                 fault(403, "token expired!")
+            }
+            _ if self.access_key.lock().is_some_and(|key| !is_signed(asked, key, &body)) => {
+                fault(403, "no such key, or it did not sign this")
             }
             "ServiceListRequest" => {
                 let names: Vec<String> = self.services.lock().keys().cloned().collect();
@@ -107,7 +127,7 @@ impl Scene {
                 None => tokio::task::yield_now().await,
             }
         };
-        stream.send(Ok(Payload::new(kind, &body, None))).await.unwrap();
+        stream.send(Ok(Payload::new(kind, &body, Vec::new()))).await.unwrap();
     }
 }
 
@@ -263,7 +283,8 @@ fn nobody() -> Settings {
 }
 
 fn laneway() -> Settings {
-    let credentials = Credentials { user: "laneway".to_owned(), password: "pass&word".to_owned() };
+    let credentials =
+        Credentials::User { name: "laneway".to_owned(), password: "pass&word".to_owned() };
     Settings { secrets: Some(Arc::new(move || Ok(credentials.clone()))), ..nobody() }
 }
 
@@ -386,7 +407,7 @@ async fn who_is_forgotten_logs_in_again_once_and_says_what_is_wrong() {
     let refused = connection.subscribe("G", "a").await.unwrap_err().to_string();
     assert_eq!(
         refused,
-        "the server refuses to tell service `G/a` (403: token expired!); give this user the right to read the namespace"
+        "the server refuses to tell service `G/a` (403: token expired!); give this user, or this access key, the right to read the namespace"
     );
 }
 
@@ -404,7 +425,7 @@ async fn a_refused_login_says_who_and_shows_no_password() {
     *fake.scene.token.lock() = Some("a token".to_owned());
     let (connection, _pushes) = fake.open(&nobody()).await.unwrap();
     let refused = connection.services("G").await.unwrap_err().to_string();
-    assert!(refused.ends_with("write auth: {user, password} into the source"), "{refused}");
+    assert!(refused.ends_with("auth: {accessKey, secretKey} into the source"), "{refused}");
 }
 
 #[tokio::test]
@@ -481,5 +502,32 @@ async fn both_ports_are_asked_in_tls_and_believed_by_their_authority_alone() {
             Connection::open(&server, &settings, &mut None).await.unwrap_err().to_string();
         assert!(refused.contains("certificate"), "{refused}");
     }
+    assert!(fake.scene.login_paths.lock().is_empty());
+}
+
+#[tokio::test]
+async fn whoever_has_an_access_key_signs_each_call_and_a_new_secret_is_taken() {
+    let fake = Fake::start().await;
+    let told =
+        json!({"resultCode": 200, "serviceInfo": {"name": "a", "groupName": "G", "hosts": []}});
+    fake.scene.services.lock().insert("a".to_owned(), told);
+    *fake.scene.access_key.lock() = Some(("LTAI", "one"));
+    let secret = Arc::new(Mutex::new("one"));
+    let read = Arc::clone(&secret);
+    let credentials = move || {
+        Ok(Credentials::AccessKey { id: "LTAI".to_owned(), secret: (*read.lock()).to_owned() })
+    };
+    let settings = Settings { secrets: Some(Arc::new(credentials)), ..nobody() };
+    let (connection, _pushes) = fake.open(&settings).await.unwrap();
+    assert!(connection.services("G").await.unwrap().names.contains("a"));
+    connection.subscribe("G", "a").await.unwrap();
+    // Another secret was given out, and is read again once the old one is refused.
+    *fake.scene.access_key.lock() = Some(("LTAI", "two"));
+    *secret.lock() = "two";
+    connection.subscribe("G", "a").await.unwrap();
+    *fake.scene.access_key.lock() = Some(("other", "two"));
+    let refused = connection.subscribe("G", "a").await.unwrap_err().to_string();
+    assert!(refused.contains("no such key") && refused.contains("this access key"), "{refused}");
+    // Nobody logs in.
     assert!(fake.scene.login_paths.lock().is_empty());
 }

@@ -12,7 +12,9 @@ use super::{Describe, Metadata, Status};
 
 mod nacos;
 
-pub use nacos::{NacosLogin, NacosPassword, NacosServers, NacosTls, TagCovers, host_and_port};
+pub use nacos::{
+    NacosIdentity, NacosLogin, NacosSecret, NacosServers, NacosTls, TagCovers, host_and_port,
+};
 
 /// It exists without an object.
 pub use lanes::EMBEDDED_SOURCE;

@@ -61,20 +61,28 @@ pub struct NacosServers {
     pub joins: Vec<String>,
 }
 
-/// A user of Nacos.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NacosLogin {
-    /// Its name.
-    pub user: String,
-    /// Where its password is: never here.
-    pub password: NacosPassword,
-}
-
-/// Where a password is on the control plane's host; exactly one of the two. It is read before each login.
+/// A user of Nacos, or an access key of Alibaba's servers (MSE): `user` and `password`, or `accessKey` and `secretKey`.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct NacosPassword {
+pub struct NacosLogin {
+    /// The user's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Where its password is: never here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password: Option<NacosSecret>,
+    /// The access key's id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access_key: Option<String>,
+    /// Where the secret is that each call is signed with: never here.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub secret_key: Option<NacosSecret>,
+}
+
+/// Where a secret is on the control plane's host; exactly one of the two. It is read again and again, so that it may be changed.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, utoipa::ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct NacosSecret {
     /// The path of a file that has it in its only line; its name begins with `laneway-nacos-`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file: Option<String>,
@@ -205,34 +213,75 @@ impl NacosServers {
     }
 }
 
+/// Who logs in, or signs: a name, and where the secret is.
+#[derive(Debug, Clone, Copy)]
+pub enum NacosIdentity<'l> {
+    /// A user, and its password.
+    User(&'l str, &'l NacosSecret),
+    /// An access key's id, and what is signed with.
+    AccessKey(&'l str, &'l NacosSecret),
+}
+
 impl NacosLogin {
-    fn problems(&self) -> Vec<Problem> {
-        let mut problems = Vec::new();
-        if self.user.is_empty() {
-            problems.push(Problem::new("auth.user", "", "write the name of a user of Nacos"));
+    /// Who is meant; none where it is not one of the two.
+    pub fn identity(&self) -> Option<NacosIdentity<'_>> {
+        match (&self.user, &self.password, &self.access_key, &self.secret_key) {
+            (Some(user), Some(password), None, None) => Some(NacosIdentity::User(user, password)),
+            (None, None, Some(id), Some(secret)) => Some(NacosIdentity::AccessKey(id, secret)),
+            _ => None,
         }
-        let at = "auth.password";
-        match (&self.password.file, &self.password.environment) {
+    }
+
+    fn problems(&self) -> Vec<Problem> {
+        let (field, name, at, secret) = match self.identity() {
+            Some(NacosIdentity::User(name, secret)) => ("auth.user", name, "auth.password", secret),
+            Some(NacosIdentity::AccessKey(id, secret)) => {
+                ("auth.accessKey", id, "auth.secretKey", secret)
+            }
+            None => {
+                let written = [
+                    ("user", self.user.is_some()),
+                    ("password", self.password.is_some()),
+                    ("accessKey", self.access_key.is_some()),
+                    ("secretKey", self.secret_key.is_some()),
+                ];
+                let written = written.iter().filter(|(_, is)| *is).map(|(field, _)| *field);
+                let written = written.collect::<Vec<_>>().join(", ");
+                let remedy = "write user and password, or accessKey and secretKey";
+                return vec![Problem::new("auth", written, remedy)];
+            }
+        };
+        let mut problems = Vec::new();
+        if name.is_empty() {
+            let remedy = "write the name of a user of Nacos, or the id of an access key";
+            problems.push(Problem::new(field, "", remedy));
+        }
+        problems.extend(secret.problem(at));
+        problems
+    }
+}
+
+impl NacosSecret {
+    fn problem(&self, at: &str) -> Option<Problem> {
+        let (field, value, remedy) = match (&self.file, &self.environment) {
             (Some(_), Some(_)) | (None, None) => {
-                let remedy = "write one of file: PATH and environment: NAME; the password itself is never written here";
-                problems.push(Problem::new(at, "", remedy));
+                let remedy = "write one of file: PATH and environment: NAME; the secret itself is never written here";
+                return Some(Problem::new(at, "", remedy));
             }
             (Some(file), None) if !Path::new(file).is_absolute() => {
-                let remedy = "use an absolute path on the control plane's host";
-                problems.push(Problem::new(format!("{at}.file"), file, remedy));
+                ("file", file, "use an absolute path on the control plane's host")
             }
             (Some(file), None) if !is_meant_for_this(file) => {
-                let remedy = "name the file laneway-nacos-…: others are read for nobody";
-                problems.push(Problem::new(format!("{at}.file"), file, remedy));
+                ("file", file, "name the file laneway-nacos-…: others are read for nobody")
             }
             (None, Some(name)) if !is_variable(name) => {
                 let remedy =
                     "use a variable whose name begins with LANEWAY_NACOS_, of A-Z, 0-9 and _";
-                problems.push(Problem::new(format!("{at}.environment"), name, remedy));
+                ("environment", name, remedy)
             }
-            _ => {}
-        }
-        problems
+            _ => return None,
+        };
+        Some(Problem::new(format!("{at}.{field}"), value, remedy))
     }
 }
 

@@ -7,7 +7,9 @@ use std::{
 };
 
 use ::nacos::{Authorities, Credentials, Secrets, Server, Settings, TlsSettings};
-use api::resource::{NacosLogin, NacosPassword, NacosServers, TagCovers, host_and_port};
+use api::resource::{
+    NacosIdentity, NacosLogin, NacosSecret, NacosServers, TagCovers, host_and_port,
+};
 use registry::nacos::NacosSettings;
 
 /// Bytes of a file with a password: more than any has, and far less than other files that hold secrets.
@@ -40,19 +42,28 @@ pub(super) fn settings(written: &NacosServers) -> NacosSettings {
     }
 }
 
-/// Reads the password anew, or says why there is none; never what was read.
+/// Reads the secret anew, or says why there is none; never what was read.
 fn credentials(login: &NacosLogin) -> Result<Credentials, String> {
-    let NacosPassword { file, environment } = &login.password;
-    let password = match (file, environment) {
-        (Some(path), _) => {
-            only_line(path).map_err(|error| format!("auth.password.file: `{path}`: {error}"))?
+    match login.identity() {
+        Some(NacosIdentity::User(name, password)) => Ok(Credentials::User {
+            name: name.to_owned(),
+            password: secret("auth.password", password)?,
+        }),
+        Some(NacosIdentity::AccessKey(id, key)) => {
+            Ok(Credentials::AccessKey { id: id.to_owned(), secret: secret("auth.secretKey", key)? })
         }
+        None => Err("auth: names nobody".to_owned()),
+    }
+}
+
+fn secret(at: &str, place: &NacosSecret) -> Result<String, String> {
+    match (&place.file, &place.environment) {
+        (Some(path), _) => only_line(path).map_err(|error| format!("{at}.file: `{path}`: {error}")),
         (None, Some(name)) => variable(name).ok_or_else(|| {
-            format!("auth.password.environment: `{name}`: the control plane has no such variable")
-        })?,
-        (None, None) => return Err("auth.password: is missing".to_owned()),
-    };
-    Ok(Credentials { user: login.user.clone(), password })
+            format!("{at}.environment: `{name}`: the control plane has no such variable")
+        }),
+        (None, None) => Err(format!("{at}: is missing")),
+    }
 }
 
 /// The only line of a file. One that has more is no password's, and is shown to nobody.
@@ -87,20 +98,32 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("password");
         let path = path.to_str().unwrap();
+        let at = |file: &str| Some(NacosSecret { file: Some(file.to_owned()), environment: None });
+        let user = |file: &str| NacosLogin {
+            user: Some("laneway".to_owned()),
+            password: at(file),
+            ..NacosLogin::default()
+        };
         let read = |text: &str| {
             fs::write(path, text).unwrap();
-            let password = NacosPassword { file: Some(path.to_owned()), environment: None };
-            credentials(&NacosLogin { user: "laneway".to_owned(), password })
+            credentials(&user(path))
         };
         for text in ["pass word", "pass word\n", "pass word\r\n"] {
-            assert_eq!(read(text).unwrap().password, "pass word");
+            let (name, password) = ("laneway".to_owned(), "pass word".to_owned());
+            assert_eq!(read(text), Ok(Credentials::User { name, password }));
         }
+        let key = NacosLogin {
+            access_key: Some("LTAI".to_owned()),
+            secret_key: at(path),
+            ..NacosLogin::default()
+        };
+        let (id, secret) = ("LTAI".to_owned(), "pass word".to_owned());
+        assert_eq!(credentials(&key), Ok(Credentials::AccessKey { id, secret }));
         for text in ["", "\n", "root:secret\nother:secret\n", &"x".repeat(2000)] {
             let refused = read(text).unwrap_err();
             assert!(refused.contains("password.file") && !refused.contains("secret"), "{refused}");
         }
-        let password = NacosPassword { file: Some("/dev".to_owned()), environment: None };
-        assert!(credentials(&NacosLogin { user: String::new(), password }).is_err());
+        assert!(credentials(&user("/dev")).is_err());
     }
 
     #[test]
