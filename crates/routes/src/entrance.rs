@@ -17,6 +17,7 @@ mod max_forwards;
 mod name;
 pub mod possible;
 mod seen;
+mod skywalking;
 mod target;
 mod text_head;
 mod trace_parent;
@@ -62,7 +63,8 @@ const FORWARDED: Names = Names::of(&[
 ]);
 
 /// What tells those who follow the call chain which requests belong together.
-const IDS: Names = Names::of(&[Name::Traceparent, Name::Tracestate, Name::RequestId, Name::B3]);
+const IDS: Names =
+    Names::of(&[Name::Traceparent, Name::Tracestate, Name::RequestId, Name::B3, Name::Sw8]);
 
 /// Whom an entrance believes.
 #[derive(Debug, Clone, Copy)]
@@ -198,7 +200,7 @@ pub fn write<'b>(
     written: &mut Written,
 ) {
     write_baggage(head, policy, decided, written);
-    write_ids(head, &mut random, written);
+    write_ids(head, policy, &mut random, written);
     if let Forwarded::Appended { .. } = policy.forwarded {
         write_forwarded(head, decided.peer, policy.scheme, written);
     }
@@ -270,17 +272,22 @@ pub fn write_via<'b>(fields: &mut impl Fields<'b>, member: &[&[u8]], written: &m
 }
 
 /// Entrances create the ids that others follow the call chain by. One that is no valid id helps nobody: it is
-/// replaced, and a `tracestate` means nothing without its `traceparent`.
+/// replaced, and a `tracestate` means nothing without its `traceparent`. SkyWalking's is created where applications are
+/// told apart by it alone: its agents go on with the trace of a request that has one, and begin a new one otherwise.
 fn write_ids<'b>(
     fields: &mut impl Fields<'b>,
+    policy: Policy<'_>,
     random: &mut impl FnMut() -> [u8; 16],
     written: &mut Written,
 ) {
     let last = |name| fields.values(name).next_back();
     let traceparent = last(Name::Traceparent).is_some_and(|it| TraceParent::parse(it).is_some());
     let request_id = last(Name::RequestId).is_some_and(correlation_headers::is_valid_id);
+    let sw8 = !policy.correlation.has_sw8()
+        || last(Name::Sw8).is_some_and(|it| skywalking::trace_id(it).is_some());
     // New ones are of the same digits: applications forward the one or the other, and both lead to the same request.
-    let new = (!traceparent || !request_id).then(&mut *random).unwrap_or_default();
+    let is_any_new = !traceparent || !request_id || !sw8;
+    let new = is_any_new.then(&mut *random).unwrap_or_default();
     if !traceparent {
         let (trace_id, span) = (new, random());
         let mut bytes = [0; 24];
@@ -296,6 +303,10 @@ fn write_ids<'b>(
     }
     if !request_id {
         fields.drop_named(Names::of(&[Name::RequestId]));
+    }
+    if !sw8 {
+        fields.drop_named(Names::of(&[Name::Sw8]));
+        written.push(Name::Sw8, &skywalking::create(new));
     }
 }
 

@@ -397,8 +397,8 @@ pub(crate) struct Sidecar {
 /// How the requests of one call chain are recognised without baggage.
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Correlation {
-    /// Headers that applications without baggage forward, first known wins, e.g. traceparent,b3; a gateway that does
-    /// not trust its callers removes or replaces theirs
+    /// Headers that applications without baggage forward, first known wins, e.g. traceparent,b3 or traceparent,sw8; a
+    /// gateway that does not trust its callers removes or replaces theirs
     #[arg(
         long,
         value_name = "HEADERS",

@@ -8,12 +8,15 @@ use smallvec::SmallVec;
 use super::{
     field::{Field, Fields},
     name::Name,
+    skywalking,
     trace_parent::TraceParent,
     written::Written,
 };
 
 /// The single-header form of Zipkin's B3.
 const B3: &str = "b3";
+/// SkyWalking's.
+const SW8: &str = "sw8";
 const TRACEPARENT: &str = "traceparent";
 const REQUEST_ID: &str = "x-request-id";
 
@@ -55,6 +58,8 @@ enum Form {
     TraceParent,
     /// Before the first `-` of B3's single header.
     B3Single,
+    /// The trace id of a valid `sw8`, in plain.
+    Sw8,
     /// All of it.
     Whole,
 }
@@ -71,7 +76,7 @@ impl fmt::Display for BadCorrelationHeader {
         let Self { name, reason } = self;
         write!(
             f,
-            "correlation header `{name}`: {reason}; name request headers such as traceparent, x-request-id or b3"
+            "correlation header `{name}`: {reason}; name request headers such as traceparent, x-request-id, b3 or sw8"
         )
     }
 }
@@ -122,6 +127,11 @@ impl CorrelationHeaders {
         self.headers.iter().map(|header| header.name.as_str())
     }
 
+    /// Whether SkyWalking's is one of them.
+    pub(super) fn has_sw8(&self) -> bool {
+        self.headers.iter().any(|header| header.form == Form::Sw8)
+    }
+
     /// Whether some of them are no [`Name`] of ours.
     pub(super) fn has_others(&self) -> bool {
         self.headers.iter().any(|header| header.known == Name::Other)
@@ -155,6 +165,7 @@ impl CorrelationHeader {
         let form = match name.as_str() {
             TRACEPARENT => Form::TraceParent,
             B3 => Form::B3Single,
+            SW8 => Form::Sw8,
             _ => Form::Whole,
         };
         Self { known: Name::of(name.as_bytes()), name, form }
@@ -177,6 +188,7 @@ impl CorrelationHeader {
                 }
                 trace_id
             }
+            Form::Sw8 => return skywalking::trace_id(value),
             Form::Whole => is_valid_id(value).then_some(value)?,
         };
         Some(CorrelationId::from_slice(bytes))
@@ -230,6 +242,12 @@ mod tests {
             &["80f198ee56343ba864fe8b2a57d3eff7"],
         );
         check_ids(&["b3"], &[("b3", "0")], &[]);
+        check_ids(
+            &["sw8", "traceparent"],
+            &[("sw8", "1-YWJjLjEuMg==-c2Vn-0-YQ==-aQ==-L2E=-cA=="), ("traceparent", VALID)],
+            &["abc.1.2", trace],
+        );
+        check_ids(&["sw8"], &[("sw8", "1-YWJjLjEuMg")], &[]);
         check_ids(
             &["X-B3-TraceId"],
             &[("x-b3-traceid", "463ac35c9f6413ad")],

@@ -107,7 +107,7 @@ const HEX: [[u8; 2]; 256] = {
     pairs
 };
 
-fn encode_hex(bytes: &[u8], text: &mut [u8]) {
+pub(super) fn encode_hex(bytes: &[u8], text: &mut [u8]) {
     for (byte, pair) in bytes.iter().zip(text.as_chunks_mut::<2>().0) {
         *pair = HEX[usize::from(*byte)];
     }

@@ -46,7 +46,12 @@ impl Policy<'_> {
             None
         } else if matches!(
             field.name,
-            Name::Traceparent | Name::Tracestate | Name::RequestId | Name::B3 | Name::Other
+            Name::Traceparent
+                | Name::Tracestate
+                | Name::RequestId
+                | Name::B3
+                | Name::Sw8
+                | Name::Other
         ) {
             Some(Unseen::NotTrusted)
         } else {
