@@ -23,6 +23,11 @@ public abstract class AdapterModule extends InstrumentationModule {
         isPossible = Bootstrap.inject();
     }
 
+    /** Whether what it adapts is this agent's to do at all. */
+    protected boolean isWanted() {
+        return true;
+    }
+
     /** What is put into the library's classes. */
     protected abstract List<TypeInstrumentation> adapters();
 
@@ -38,11 +43,11 @@ public abstract class AdapterModule extends InstrumentationModule {
 
     @Override
     public List<String> getAdditionalHelperClassNames() {
-        return isPossible ? helpers : Collections.<String>emptyList();
+        return isPossible && isWanted() ? helpers : Collections.<String>emptyList();
     }
 
     @Override
     public List<TypeInstrumentation> typeInstrumentations() {
-        return isPossible ? adapters() : Collections.<TypeInstrumentation>emptyList();
+        return isPossible && isWanted() ? adapters() : Collections.<TypeInstrumentation>emptyList();
     }
 }

@@ -11,6 +11,7 @@ import io.laneway.agent.routing.LaneRouter;
 import io.laneway.agent.routing.Registration;
 import io.laneway.agent.statistics.Counters;
 import io.laneway.agent.threads.Inheriting;
+import java.lang.management.ManagementFactory;
 import java.util.Collections;
 import java.util.function.Consumer;
 import java.util.logging.Logger;
@@ -28,6 +29,7 @@ final class Agent {
                     + "registered with it is used by nobody");
         }
         Consumer<String> log = text -> logger.warning("laneway: " + text);
+        Neighbours.warnings(ManagementFactory.getRuntimeMXBean().getInputArguments()).forEach(log);
         if (settings.isOn("threads", true, log)) {
             Inheriting.install(log);
         }
@@ -35,6 +37,11 @@ final class Agent {
         Counters counters = new Counters();
         Registration registration = settings.registration();
         Bridge.install(new LaneRouter(null, registration, counters, log));
+        if (!settings.isRouting(log)) {
+            logger.info("laneway: routing is off: a sidecar beside this process chooses by lane, refuses and counts; here requests keep their "
+                    + "context, and registrations say the tag");
+            return;
+        }
         Follower follower = follower(settings, counters, logger);
         String tag = Names.isBase(settings.tag()) ? "" : settings.tag();
         boolean mayBeEdge = settings.isOn("edge", false, log);

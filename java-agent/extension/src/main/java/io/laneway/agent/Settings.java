@@ -86,6 +86,11 @@ final class Settings {
         return usually;
     }
 
+    /** Whether this agent chooses, refuses and counts; a sidecar beside the process does where it does not. */
+    boolean isRouting(Consumer<String> log) {
+        return isOn("routing", true, log);
+    }
+
     /** What registrations are completed by: of names of the application only one that is meant as such. */
     Registration registration() {
         return new Registration(tag(), namedApplication());

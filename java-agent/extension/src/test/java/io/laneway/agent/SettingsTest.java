@@ -29,6 +29,25 @@ class SettingsTest {
         return new Settings(all::get, name -> null);
     }
 
+    /** What is said to it goes into {@code said}. */
+    private static Logger told(List<String> said) {
+        Logger logger = Logger.getAnonymousLogger();
+        logger.setUseParentHandlers(false);
+        logger.addHandler(new Handler() {
+            @Override
+            public void publish(LogRecord record) {
+                said.add(record.getLevel() + " " + record.getMessage());
+            }
+
+            @Override
+            public void flush() {}
+
+            @Override
+            public void close() {}
+        });
+        return logger;
+    }
+
     private static String refusal(String... properties) {
         return assertThrows(IllegalArgumentException.class, () -> settings(properties).identity()).getMessage();
     }
@@ -46,22 +65,24 @@ class SettingsTest {
     }
 
     @Test
+    void beside_a_sidecar_nothing_is_followed_and_registrations_say_the_tag() {
+        List<String> said = new ArrayList<>();
+        // A control plane that is no address would be told, were it asked.
+        Agent.start(settings("laneway.routing", "off", "laneway.control", "a:1", "laneway.join.token.file", "/nowhere/token", "laneway.tag",
+                "gray", "laneway.threads", "off"), told(said));
+        try {
+            assertEquals("gray", Bridge.router().registration(Collections.<String, String>emptyMap()).get("laneway.io/tag"));
+        } finally {
+            Bridge.install(null);
+        }
+        assertEquals(1, said.size(), said::toString);
+        assertTrue(said.get(0).startsWith("INFO laneway: routing is off: a sidecar beside this process"), said::toString);
+    }
+
+    @Test
     void where_settings_are_wrong_the_base_reaches_no_tagged_instance_all_the_same() {
         List<String> said = new ArrayList<>();
-        Logger logger = Logger.getAnonymousLogger();
-        logger.setUseParentHandlers(false);
-        logger.addHandler(new Handler() {
-            @Override
-            public void publish(LogRecord record) {
-                said.add(record.getLevel() + " " + record.getMessage());
-            }
-
-            @Override
-            public void flush() {}
-
-            @Override
-            public void close() {}
-        });
+        Logger logger = told(said);
         // Threads of other tests are theirs.
         Agent.start(settings("laneway.threads", "off", "laneway.control", "a:1", "laneway.join.token.file", "/nowhere/token",
                 "laneway.tag", "gray"), logger);

@@ -1,12 +1,12 @@
 package io.laneway.agent.dubbo;
 
-import io.laneway.agent.AdapterModule;
+import io.laneway.agent.RoutingModule;
 import io.opentelemetry.javaagent.extension.instrumentation.TypeInstrumentation;
 import java.util.Arrays;
 import java.util.List;
 
 /** Dubbo's clusters, which choose whom a call goes to, over whatever protocol. */
-public class DubboModule extends AdapterModule {
+public class DubboModule extends RoutingModule {
     /** Called by the agent, once. */
     public DubboModule() {
         super("laneway-dubbo", ClusterInstrumentation.CLUSTER, "io.laneway.agent.dubbo.Choosing", "io.laneway.agent.dubbo.Choosing$Offered",

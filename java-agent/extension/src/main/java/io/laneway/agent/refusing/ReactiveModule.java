@@ -1,12 +1,12 @@
 package io.laneway.agent.refusing;
 
-import io.laneway.agent.AdapterModule;
+import io.laneway.agent.RoutingModule;
 import io.opentelemetry.javaagent.extension.instrumentation.TypeInstrumentation;
 import java.util.Collections;
 import java.util.List;
 
 /** Spring's reactive web applications: WebFlux, and Spring Cloud Gateway. */
-public class ReactiveModule extends AdapterModule {
+public class ReactiveModule extends RoutingModule {
     /** The class whose method is added to. */
     public static final String TRANSFORMED = ReactiveInstrumentation.ADAPTER;
 

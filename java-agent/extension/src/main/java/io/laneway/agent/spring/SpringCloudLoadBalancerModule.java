@@ -1,12 +1,12 @@
 package io.laneway.agent.spring;
 
-import io.laneway.agent.AdapterModule;
+import io.laneway.agent.RoutingModule;
 import io.opentelemetry.javaagent.extension.instrumentation.TypeInstrumentation;
 import java.util.Arrays;
 import java.util.List;
 
 /** Spring Cloud LoadBalancer, through which RestTemplate, RestClient, WebClient and Feign find their instances. */
-public class SpringCloudLoadBalancerModule extends AdapterModule {
+public class SpringCloudLoadBalancerModule extends RoutingModule {
     /** Called by the agent, once. */
     public SpringCloudLoadBalancerModule() {
         super("laneway-spring-cloud-loadbalancer", SupplierInstrumentation.SUPPLIER, "io.laneway.agent.spring.LoadBalancing",
