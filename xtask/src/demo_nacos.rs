@@ -39,7 +39,7 @@ const INSTANCES: [(&str, &str, &str); 6] = [
 const GATEWAYS: [&str; 2] = [GATEWAY, "127.0.0.10:8080"];
 
 /// The clients that the applications can be asked for; without a word RestTemplate.
-const PATHS: [&str; 5] = ["/a", "/a/feign", "/a/webclient", "/a/dubbo", "/a/triple"];
+const PATHS: [&str; 6] = ["/a", "/a/feign", "/a/webclient", "/a/reactive", "/a/dubbo", "/a/triple"];
 const BASE: &str = "A[127.0.0.11][config=base] -> B[127.0.0.12] -> C[127.0.0.13]";
 const GRAY: &str = "Agray[127.0.0.21][config=base] -> B[127.0.0.12] -> Cgray[127.0.0.23]";
 
