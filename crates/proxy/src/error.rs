@@ -35,6 +35,9 @@ pub(crate) enum Kind {
     /// The request's body.
     #[error("{0}")]
     RequestBody(BodyError),
+    /// The same in HTTP/2.
+    #[error("malformed request: {0}")]
+    RequestFields(Malformed),
     /// The client's connection in HTTP/2.
     #[error("{0}")]
     Connection(#[source] Fatal),
@@ -270,6 +273,7 @@ impl Kind {
     pub(crate) fn origin(&self) -> Origin {
         match self {
             Self::RequestHead(_)
+            | Self::RequestFields(_)
             | Self::RequestBody(_)
             | Self::Connection(_)
             | Self::RequestTimeout
@@ -341,6 +345,8 @@ impl Kind {
                 | HeadError::Connection
                 | HeadError::TwoFramings,
             )
+            // Nobody is told it: its stream is reset.
+            | Self::RequestFields(_)
             | Self::RequestBody(_)
             | Self::Connection(_)
             | Self::WebSocketKey

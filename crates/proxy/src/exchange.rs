@@ -14,24 +14,22 @@ use std::{
     time::Instant,
 };
 
-use routes::entrance::{self, ForwardsLeft, Head as _, Written};
-use telemetry::Role;
-
 use crate::{
-    account::{Answering, Counted},
     correlation::Remembered,
     error::{Kind, ProxyError},
     limits::INTERIM_ANSWERS_MAX,
-    observed::{self, Observed},
+    observed,
     passthrough::AlreadyRead,
     picture::Picture,
-    plan::{CONNECT, Chosen, NoPlan, Plan, Protocol, Tunnel},
+    plan::{Chosen, NoPlan, Plan, Protocol, Tunnel},
     published::Query,
     tunnel,
     worker::Worker,
 };
+use routes::entrance::{self, ForwardsLeft, Written};
 
 use attempts::{Connected, Tries};
+use ending::Ending;
 use patience::Patience;
 use sides::{
     Answer as _, AnswerSink, Call, Decide, Found, Gone, OwnAnswer, Piece as _, Request,
@@ -40,6 +38,7 @@ use sides::{
 
 mod answer;
 mod attempts;
+mod ending;
 mod patience;
 pub(crate) mod sides;
 mod streaming;
@@ -86,13 +85,13 @@ enum Rest<C> {
 /// An answer whose body is on its way. All of the request was sent.
 struct AnswersRest<C> {
     call: C,
-    answering: Answering,
     remembered: Option<Remembered>,
     patience: Patience,
 }
 
 /// A request that has a plan. Large: it stays where it is, and is lent to all steps.
 struct Planned<'p> {
+    ending: &'p Ending<'p>,
     plan: Plan<'p>,
     picture: &'p Picture,
     started: Instant,
@@ -123,8 +122,7 @@ struct Exchange<'e, U, S> {
     worker: &'e Worker,
     upstream: &'e U,
     sink: &'e S,
-    /// For whoever is told single requests.
-    observed: Observed,
+    ending: Ending<'e>,
 }
 
 /// Serves one request.
@@ -144,7 +142,8 @@ where
     let started = Instant::now();
     worker.deadlines.set_now(started);
     let _in_flight = worker.account.begin(D::ROLE);
-    let exchange = Exchange { worker, upstream, sink, observed: Observed::default() };
+    let ending = Ending::new(worker, D::ROLE, decide.counted_as(), started);
+    let exchange = Exchange { worker, upstream, sink, ending };
     let mut found = Found::default();
     let mut queries = 0;
     let mut picture = worker.picture();
@@ -164,7 +163,7 @@ where
             Ok(None) => {}
             Err(own) => {
                 body = request.into_body(true);
-                break Box::pin(exchange.answer_itself(decide, &mut body, own, started)).await;
+                break Box::pin(exchange.answer_itself(&mut body, own)).await;
             }
         }
     };
@@ -280,7 +279,7 @@ impl<U, S> Exchange<'_, U, S> {
     /// Decides what becomes of a request, and writes what is sent for it. Waits for nothing, so that all it works with is
     /// on the stack, and only the outcome lives in the exchange.
     fn plan<'p, D, R>(
-        &self,
+        &'p self,
         decide: &'p D,
         picture: &'p Picture,
         request: &mut R,
@@ -307,10 +306,7 @@ impl<U, S> Exchange<'_, U, S> {
         }
         let is_idempotent = is_idempotent(&head);
         if worker.observers.is_any() {
-            let is_refused_first = forwards_left == ForwardsLeft::None || head.method() == CONNECT;
-            let is_judged = decided.is_ok() || D::ROLE != Role::Gateway && !is_refused_first;
             let told = observed::Decided {
-                is_judged,
                 role: D::ROLE,
                 caller: decide.caller(),
                 counted_as: decide.counted_as(),
@@ -321,13 +317,14 @@ impl<U, S> Exchange<'_, U, S> {
                 started,
             };
             let random = || worker.random_bytes();
-            let goes_on = self.observed.begin(&worker.observers, &told, &head, &written, random);
+            let observed = &self.ending.observed;
+            let goes_on = observed.begin(&worker.observers, &told, &head, &written, random);
             if let (Some(parent), true) = (goes_on, decided.is_ok()) {
                 entrance::write_trace_parent(&mut head, parent, &mut written);
             }
         }
         drop(head);
-        self.observed.read(request.version(), request.is_conversation());
+        self.ending.observed.read(request.version(), request.is_conversation());
         let asks_to_switch = request.asks_to_switch();
         let planned = decided.and_then(|plan| {
             let patience = Patience::new(worker, &plan, request, started);
@@ -336,6 +333,7 @@ impl<U, S> Exchange<'_, U, S> {
                 self.upstream.message(protocol, request, patience.told_ms(), &written, &plan.edits);
             let message = message.map_err(NoPlan::Refuse)?;
             let planned = Planned {
+                ending: &self.ending,
                 plan,
                 picture,
                 started,
@@ -393,7 +391,7 @@ impl<U, S> Exchange<'_, U, S> {
             Ok(first) => first,
             Err(kind) => return Box::pin(self.fail(planned, kind, false)).await,
         };
-        self.observed.received(first.len());
+        self.ending.observed.received(first.len());
         if !body.is_done() {
             // Not the usual request, and long compared with an allocation: its large state lives on its own.
             return Box::pin(self.stream::<R>(planned, body, message, first)).await;
@@ -431,7 +429,7 @@ impl<U, S> Exchange<'_, U, S> {
         loop {
             let (call, connected) = tries.connect(self.worker, self.upstream, planned).await?;
             call.expect_by(planned.patience.deadline_ms(self.worker));
-            self.observed.goes_to_instance();
+            self.ending.observed.goes_to_instance();
             let answered = match call.begin(message, first, true).await {
                 Ok(()) => {
                     unless_gone(body, pin!(self.answer(&call))).await.map_err(ProxyError::sent)
@@ -474,7 +472,7 @@ impl<U, S> Exchange<'_, U, S> {
         loop {
             let answer = call.answer().await?;
             if !answer.is_interim() {
-                self.observed.instance_answers();
+                self.ending.observed.instance_answers();
                 return Ok(answer);
             }
             interim += 1;
@@ -496,14 +494,14 @@ impl<U, S> Exchange<'_, U, S> {
             return Box::pin(self.switch(planned, call, answer)).await;
         }
         match self.hand_on_head(planned, &call, answer, true).await {
-            Ok(answering) => {
+            Ok(()) => {
                 let remembered = planned.plan.remembered.take();
                 if call.is_done() {
-                    self.finish(call, answering, remembered);
+                    self.finish(call, remembered);
                     return Rest::Whole;
                 }
                 let patience = planned.patience;
-                Rest::Body(Box::new(AnswersRest { call, answering, remembered, patience }))
+                Rest::Body(Box::new(AnswersRest { call, remembered, patience }))
             }
             Err(NotHandedOn::Malformed(kind)) => Box::pin(self.fail(planned, kind, true)).await,
             Err(NotHandedOn::Gone) => Rest::Broken,
@@ -518,52 +516,34 @@ impl<U, S> Exchange<'_, U, S> {
         call: &C,
         mut answer: C::Answer,
         may_go_on: bool,
-    ) -> Result<Answering, NotHandedOn>
+    ) -> Result<(), NotHandedOn>
     where
         C: Call,
         S: AnswerSink<C::Answer, Piece = C::Piece>,
     {
         let status = answer.status();
-        self.observed.ends_as(|| answer.grpc_status());
+        self.ending.observed.ends_as(|| answer.grpc_status());
         let head = self.sink.head(&mut answer, planned.plan.answer_edits(), may_go_on);
         let mut first =
             call.begin_body(answer, self.sink.keeps_framing()).map_err(NotHandedOn::Malformed)?;
-        self.observed.sent(first.len());
-        self.observed.ends_as(|| first.grpc_status());
-        let answering = self.answering(planned, status);
+        self.ending.observed.sent(first.len());
+        self.ending.observed.ends_as(|| first.grpc_status());
+        self.ending.answering(planned, status);
         let begun = {
             let begun = pin!(self.sink.begin(head, &mut first, call.is_done()));
             planned.patience.while_awaited(self.worker, begun).await
         };
         if begun.unwrap_or_else(|kind| Err(self.break_off(kind))).is_err() {
-            self.ended(self.worker.account.broken_off(answering));
+            self.ending.broken_off();
             return Err(NotHandedOn::Gone);
         }
         call.give_back(first);
-        Ok(answering)
-    }
-
-    fn answering(&self, planned: &Planned<'_>, status: u16) -> Answering {
-        let Planned { plan, picture, started, chosen, .. } = planned;
-        self.observe_answer(planned, status);
-        self.worker.account.answering(plan, picture, chosen.as_ref(), status, *started)
-    }
-
-    /// For whoever is told single requests: it is answered like that.
-    fn observe_answer(&self, planned: &Planned<'_>, status: u16) {
-        let Planned { plan, picture, chosen, attempts, .. } = planned;
-        let latest = || self.worker.picture();
-        self.observed.answered_by(plan, picture, latest, chosen.as_ref(), *attempts, status);
-    }
-
-    /// It was counted.
-    fn ended(&self, counted: Counted) {
-        self.observed.end(&self.worker.observers, counted);
+        Ok(())
     }
 
     /// An answer was handed on to its end.
-    fn finish(&self, call: impl Call, answering: Answering, remembered: Option<Remembered>) {
-        self.ended(self.worker.account.answered(answering));
+    fn finish(&self, call: impl Call, remembered: Option<Remembered>) {
+        self.ending.answered();
         call.finish();
         if let Some(remembered) = remembered {
             remembered.finish(Instant::now());

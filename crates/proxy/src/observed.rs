@@ -17,7 +17,7 @@ use routes::entrance::{
 };
 use smallvec::SmallVec;
 use telemetry::{
-    Recorder, RequestObservers, RequestRecord, Role,
+    Recorder, RequestObservers, RequestRecord, Role, Unread,
     traces::{RootSampler, Span},
 };
 
@@ -29,6 +29,7 @@ use crate::{
     plan::{Chosen, NoPlan, Plan, Target},
     published::Published,
     tap::{self, Tap},
+    worker::Worker,
 };
 
 /// Lanes of one request that are told; a gateway is the entrance of at most 8 groups.
@@ -45,6 +46,10 @@ const FORWARDED_FOR_BYTES_MAX: usize = 256;
 
 /// Bytes of a reason.
 const REASON_BYTES_MAX: usize = 256;
+
+pub(crate) use unread::ReadSoFar;
+
+mod unread;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy)]
@@ -89,8 +94,6 @@ pub(crate) struct Decided<'d, 'p> {
     pub(crate) correlation: &'d CorrelationHeaders,
     pub(crate) picture: &'p Published,
     pub(crate) plan: Result<&'d Plan<'p>, &'d NoPlan>,
-    /// It was looked at whom this listener believes: else what came is nobody's word.
-    pub(crate) is_judged: bool,
     pub(crate) started: Instant,
 }
 
@@ -136,7 +139,8 @@ impl Observed {
         written: &Written,
         random: impl FnOnce() -> [u8; 24],
     ) -> Option<TraceParent> {
-        let Decided { role, caller, own_tag, plan, started, is_judged, .. } = *decided;
+        let Decided { role, caller, own_tag, plan, started, .. } = *decided;
+        let is_judged = head.is_judged();
         let (application, service) = decided.served_by();
         let members = members(role != Role::Gateway && is_judged, head, written);
         let lanes = lanes_of(&members);
@@ -367,17 +371,59 @@ impl Traced {
     }
 }
 
-/// Tells what could not be read as a request: those who are told all of them, since it is in no lane.
+/// Tells what could not be read as a request: those who are told all of them, since it is in no lane. A span of it begins a
+/// trace, at gateways, as of all that they refuse before they have judged it.
 #[cold]
-pub(crate) fn tell_unread(observers: &Observers, role: Role, peer: IpAddr, kind: &Kind) {
-    if !observers.of_all.is_any() {
+pub(crate) fn tell_unread(
+    worker: &Worker,
+    (role, caller): (Role, Caller),
+    kind: &Kind,
+    read: impl FnOnce() -> ReadSoFar,
+) {
+    tell_without_exchange(worker, (role, caller), kind, read, ReadSoFar::unread);
+}
+
+/// Tells a request that nobody has begun to serve: its client was gone.
+#[cold]
+pub(crate) fn tell_given_up(
+    worker: &Worker,
+    (role, caller): (Role, Caller),
+    kind: &Kind,
+    read: impl FnOnce() -> ReadSoFar,
+) {
+    tell_without_exchange(worker, (role, caller), kind, read, |_| Unread::Nothing);
+}
+
+fn tell_without_exchange(
+    worker: &Worker,
+    (role, caller): (Role, Caller),
+    kind: &Kind,
+    read: impl FnOnce() -> ReadSoFar,
+    unread: impl FnOnce(&ReadSoFar) -> Unread,
+) {
+    let observers = &worker.observers.of_all;
+    if !observers.is_any() {
         return;
     }
-    observers.of_all.tell(RequestRecord {
+    let random = || worker.random_bytes();
+    let traced = match &observers.traces {
+        Some(traces) => Traced::of(traces.sampler, role, None, false, random()),
+        None => Traced { trace_id: None, span: None, goes_on: None },
+    };
+    let read = read();
+    observers.tell(RequestRecord {
+        is_tls: caller.is_tls,
+        unread: unread(&read),
+        protocol: read.protocol,
+        method: read.method,
+        host: read.host,
+        path: read.path,
         status: kind.status(),
         reason: cut(&kind.to_string(), REASON_BYTES_MAX),
         outcome: outcome_without_plan(Some(kind)),
-        ..RequestRecord::new(role, peer)
+        trace_id: traced.trace_id,
+        span: traced.span,
+        ..RequestRecord::new(role, caller.peer)
     });
 }
 

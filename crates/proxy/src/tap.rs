@@ -23,7 +23,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::published::Published;
 
-mod redacted;
+pub(crate) mod redacted;
 
 /// What is watched.
 #[derive(Debug, Clone, PartialEq, Eq)]

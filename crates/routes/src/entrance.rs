@@ -3,7 +3,8 @@
 //!
 //! Gateways, both sides of a sidecar and `explain` read requests by these functions and no others. In order:
 //! 1. [`drop_underscored`] (gateways) and [`drop_hop_by_hop`]: fields that are not the request's own.
-//! 2. [`believe`]: what the listener does not believe goes; the client's address; slashes in a row.
+//! 2. [`believe`]: what the listener does not believe goes; the client's address; slashes in a row. Where nobody is a stranger
+//!    [`believe_all`].
 //! 3. [`Policy::context`] and [`Believed::seen`]: what decisions read.
 //! 4. After the decision [`write_host`] and [`write`], at gateways by [`Edits::send_on`](crate::Edits::send_on): what is
 //!    sent besides the fields that are still there.
@@ -143,8 +144,10 @@ impl Believed {
     }
 }
 
-/// Drops what is not believed, before anything reads it, and gives the path its one form.
+/// Drops what is not believed, before anything reads it, and gives the path its one form. From here on the head says that it
+/// was [judged](Head::is_judged).
 pub fn believe<'b>(head: &mut impl Head<'b>, peer: IpAddr, policy: Policy<'_>) -> Believed {
+    head.judge();
     if policy.merge_slashes {
         head.merge_slashes();
     }
@@ -159,6 +162,12 @@ pub fn believe<'b>(head: &mut impl Head<'b>, peer: IpAddr, policy: Policy<'_>) -
         head.drop_where(|field| policy.drops_id(field));
     }
     Believed { client_ip, hides_lanes }
+}
+
+/// Inside the mesh, and of the application beside a sidecar, what came is believed as it is: the head says that it was
+/// [judged](Head::is_judged).
+pub fn believe_all<'b>(head: &mut impl Head<'b>) {
+    head.judge();
 }
 
 /// What was decided of a request.

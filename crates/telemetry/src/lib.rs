@@ -22,5 +22,5 @@ pub use histogram::Histogram;
 pub use labels::{CodeClass, Outcome, OwnedLabels, RequestLabels, Role};
 pub use metrics::{Metrics, RequestTotals};
 pub use recorder::{Count, EnteredLane, LabelSet, Level, Recorder};
-pub use request_record::{RequestObservers, RequestRecord};
+pub use request_record::{RequestObservers, RequestRecord, Unread};
 pub use text::{CONTENT_TYPE, Samples};

@@ -11,6 +11,28 @@ use crate::{
     traces::{Span, Traces},
 };
 
+/// What of a request's head could not be read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unread {
+    /// It was read whole.
+    Nothing,
+    /// It is no request, but some of what it asks for can be told.
+    Part,
+    /// Nothing of it can be told.
+    All,
+}
+
+impl Unread {
+    /// What it is called where it is told; nothing of what was read whole.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Nothing => "",
+            Self::Part => "part",
+            Self::All => "all",
+        }
+    }
+}
+
 /// One request as a proxy saw it. Nothing that is meant to be secret is in it: neither fields of its head nor bodies, nor its
 /// query.
 #[derive(Debug, Clone, PartialEq)]
@@ -29,6 +51,8 @@ pub struct RequestRecord {
     pub protocol: &'static str,
     /// It came in TLS that ends here.
     pub is_tls: bool,
+    /// What of its head could not be read.
+    pub unread: Unread,
     /// A call of gRPC.
     pub is_grpc: bool,
     /// As sent.
@@ -88,6 +112,7 @@ impl RequestRecord {
             forwarded_for: String::new(),
             protocol: "",
             is_tls: false,
+            unread: Unread::Nothing,
             is_grpc: false,
             method: String::new(),
             host: String::new(),

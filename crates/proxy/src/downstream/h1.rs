@@ -3,7 +3,7 @@
 
 use std::{net::Shutdown, rc::Rc, time::Instant};
 
-use telemetry::{Count, Role};
+use telemetry::Count;
 
 use crate::{
     buffers::Buffer,
@@ -14,7 +14,7 @@ use crate::{
         head::{HEAD_BYTES_MAX, HeadError},
         request::{RequestHead, RequestPolicy},
     },
-    observed,
+    observed::{self, ReadSoFar},
     plan::Tunnel,
     transport::{Connection, Transport as _},
     upstream::Instances,
@@ -41,7 +41,7 @@ pub(crate) async fn serve<D: Decide>(
         let next = next_request(&worker, &connection, policy(D::ROLE), is_first, received).await;
         is_first = false;
         match next {
-            Ok(Next::Request(head, buffer)) => {
+            Next::Request(head, buffer) => {
                 let keep_alive = head.keep_alive && !decide.is_leaving();
                 let answers =
                     Answers::new(&worker, &connection, &head, buffer.filled(), keep_alive);
@@ -63,24 +63,20 @@ pub(crate) async fn serve<D: Decide>(
                     End::Broken => break,
                 }
             }
-            Ok(Next::Other(buffer, _)) if decide.speaks_http2(&worker.picture()) => {
+            Next::Other(buffer, _) if decide.speaks_http2(&worker.picture()) => {
                 Box::pin(super::h2::serve(worker, connection, decide, buffer)).await;
                 break;
             }
-            Ok(Next::Other(_, error)) => {
+            Next::Other(buffer, error) => {
                 let kind = Kind::RequestHead(error);
-                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind, false)).await;
+                Box::pin(refuse_unread(&worker, &connection, decide, kind, buffer)).await;
                 break;
             }
-            Ok(Next::Unread { kind, is_head }) => {
-                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind, is_head)).await;
+            Next::Unread(kind, buffer) => {
+                Box::pin(refuse_unread(&worker, &connection, decide, kind, buffer)).await;
                 break;
             }
-            Ok(Next::End) => break,
-            Err(kind) => {
-                Box::pin(refuse_unread(&worker, &connection, D::ROLE, kind, false)).await;
-                break;
-            }
+            Next::End => break,
         }
     }
     established
@@ -92,8 +88,8 @@ enum Next {
     Request(Box<RequestHead>, Buffer),
     /// What no HTTP/1 begins with, and why it is none.
     Other(Buffer, HeadError),
-    /// A request that is none, as far as it was read.
-    Unread { kind: Kind, is_head: bool },
+    /// A request that is none, and what has come of it.
+    Unread(Kind, Buffer),
     /// Nothing: the connection ended between two requests.
     End,
 }
@@ -105,12 +101,12 @@ async fn next_request(
     policy: RequestPolicy,
     is_first: bool,
     pending: Buffer,
-) -> Result<Next, Kind> {
+) -> Next {
     let mut buffer = pending;
     if buffer.is_empty() {
         worker.buffers.give(buffer);
         let Some(received) = first_bytes(worker, connection).await else {
-            return Ok(Next::End);
+            return Next::End;
         };
         buffer = received;
     }
@@ -121,18 +117,14 @@ async fn next_request(
             Ok(true) => {
                 connection.deadline().disarm();
                 worker.recorder.add(Count::BytesReceived, head.head_bytes as u64);
-                return Ok(Next::Request(head, buffer));
+                return Next::Request(head, buffer);
             }
             Ok(false) => {}
             Err(error) if is_first && is_other(error, buffer.filled()) => {
                 worker.give_request_head(head);
-                return Ok(Next::Other(buffer, error));
+                return Next::Other(buffer, error);
             }
-            Err(error) => {
-                // Its answer has no body all the same (RFC 9110 §9.3.2).
-                let is_head = buffer.filled().starts_with(b"HEAD ");
-                return Ok(Next::Unread { kind: Kind::RequestHead(error), is_head });
-            }
+            Err(error) => return Next::Unread(Kind::RequestHead(error), buffer),
         }
         if !waits {
             waits = true;
@@ -141,17 +133,17 @@ async fn next_request(
         }
         // One byte more than a head may have, so that the parser sees that it is too large.
         if !buffer.make_room(HEAD_BYTES_MAX + 1) {
-            return Err(Kind::RequestHead(HeadError::TooLarge));
+            return Next::Unread(Kind::RequestHead(HeadError::TooLarge), buffer);
         }
         let received;
         (buffer, received) = connection.receive_more(buffer).await;
         if !matches!(received, Ok(bytes) if bytes > 0) {
             if connection.deadline().is_expired() {
-                return Err(Kind::RequestTimeout);
+                return Next::Unread(Kind::RequestTimeout, buffer);
             }
             worker.buffers.give(buffer);
             worker.give_request_head(head);
-            return Ok(Next::End);
+            return Next::End;
         }
     }
 }
@@ -187,15 +179,19 @@ async fn first_bytes(worker: &Worker, connection: &Connection) -> Option<Buffer>
 }
 
 /// Answers what could not be read as a request.
-async fn refuse_unread(
+async fn refuse_unread<D: Decide>(
     worker: &Worker,
     connection: &Connection,
-    role: Role,
+    decide: &D,
     kind: Kind,
-    is_head: bool,
+    received: Buffer,
 ) {
-    worker.account.unread(role, &kind);
-    observed::tell_unread(&worker.observers, role, connection.peer.ip(), &kind);
+    worker.account.unread(D::ROLE, &kind);
+    let read = || ReadSoFar::of_text(received.filled());
+    observed::tell_unread(worker, (D::ROLE, decide.caller()), &kind, read);
+    // Its answer has no body all the same (RFC 9110 §9.3.2), unless there is none that it would be to.
+    let is_head = matches!(kind, Kind::RequestHead(_)) && received.filled().starts_with(b"HEAD ");
+    worker.buffers.give(received);
     tracing::debug!(peer = %connection.peer, reason = %kind, "refused what is no correct request");
     let mut out = worker.buffers.take_write();
     write_error(&kind, false, 1, is_head, &worker.date(), &mut out);

@@ -32,7 +32,7 @@ use crate::{
     limits::{
         H2_CONNECTION_WINDOW, H2_FIRST_WINDOW, H2_STREAM_WINDOW, H2_STREAMS_MAX, H2_TABLE_BYTES_MAX,
     },
-    observed,
+    observed::{self, ReadSoFar},
     transport::Connection,
     upstream::Instances,
     worker::Worker,
@@ -70,6 +70,13 @@ struct Served<'c> {
     is_late: Cell<bool>,
 }
 
+impl<'c> Served<'c> {
+    fn new(worker: &'c Worker, session: &SharedSession, id: u32) -> Self {
+        let (converses, is_late) = (Cell::new(false), Cell::new(false));
+        Self { worker, session: Rc::clone(session), id, converses, is_late }
+    }
+}
+
 impl Drop for Served<'_> {
     fn drop(&mut self) {
         self.session.borrow_mut().release(self.id, Code::Internal, &self.worker.buffers);
@@ -93,11 +100,12 @@ pub(crate) async fn serve<D: Decide>(
             }
             let mut has_moved = driver.receive(context)?;
             while let Some(id) = { session.borrow_mut().next_request() } {
-                let session = Rc::clone(&session);
-                let (converses, is_late) = (Cell::new(false), Cell::new(false));
-                let served = Served { worker: &worker, session, id, converses, is_late };
-                streams.push(serve_stream(served, decide));
+                streams.push(serve_stream(Served::new(&worker, &session, id), decide));
                 has_moved = true;
+            }
+            let malformed = session.borrow_mut().take_malformed();
+            for malformed in malformed {
+                refuse_malformed(&worker, decide, malformed);
             }
             while let Poll::Ready(Some(())) = Pin::new(&mut streams).poll_next(context) {
                 has_moved = true;
@@ -115,6 +123,14 @@ pub(crate) async fn serve<D: Decide>(
         }
     })
     .await;
+    // What has come with the connection's end.
+    while let Some(id) = { session.borrow_mut().next_request() } {
+        give_up(Served::new(&worker, &session, id), decide).await;
+    }
+    let malformed = session.borrow_mut().take_malformed();
+    for malformed in malformed {
+        refuse_malformed(&worker, decide, malformed);
+    }
     session.borrow_mut().close();
     // What is under way sees that its client is gone, and lets its instance see it.
     poll_fn(|context| {
@@ -128,7 +144,8 @@ pub(crate) async fn serve<D: Decide>(
     if let Some(fatal) = driver.failed {
         let kind = Kind::Connection(fatal);
         worker.account.unread(D::ROLE, &kind);
-        observed::tell_unread(&worker.observers, D::ROLE, connection.peer.ip(), &kind);
+        let caller = (D::ROLE, decide.caller());
+        observed::tell_unread(&worker, caller, &kind, || ReadSoFar::default().in_http2());
     }
     if driver.was_idle() {
         worker.recorder.count(Count::TimedOutIdle);
@@ -147,6 +164,30 @@ pub(crate) async fn serve<D: Decide>(
     }
 }
 
+/// Counts and tells a request whose connection had ended when it was looked at: nobody is asked for whom nobody waits.
+#[cold]
+async fn give_up<D: Decide>(served: Served<'_>, decide: &D) {
+    let Served { worker, session, id, .. } = &served;
+    let head = poll_fn(|context| Poll::Ready(session.borrow_mut().poll_head(*id, context))).await;
+    let Poll::Ready(Ok(head)) = head else { return };
+    let (gone, caller) = (Kind::ClientGone, (D::ROLE, decide.caller()));
+    let (status, started) = (gone.status(), Duration::ZERO);
+    let _ = worker.account.unplanned(D::ROLE, decide.counted_as(), Some(&gone), status, started);
+    observed::tell_given_up(worker, caller, &gone, || ReadSoFar::of_text(&head.text).in_http2());
+}
+
+/// Counts and tells what a stream was reset for: it was no request.
+#[cold]
+fn refuse_malformed<D: Decide>(
+    worker: &Worker,
+    decide: &D,
+    (malformed, read): (Malformed, Box<ReadSoFar>),
+) {
+    let kind = Kind::RequestFields(malformed);
+    worker.account.unread(D::ROLE, &kind);
+    observed::tell_unread(worker, (D::ROLE, decide.caller()), &kind, || *read);
+}
+
 /// Serves one stream.
 async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
     let Served { worker, session, id, .. } = &served;
@@ -155,21 +196,24 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
         Ok(head) => head,
         Err(Lost::Malformed(Malformed::TooLarge)) => {
             let kind = Kind::RequestHead(HeadError::TooLarge);
-            return Answers::refuse_unread(&served, decide, kind, false).await;
+            let read = || session.borrow_mut().take_read_so_far(*id);
+            return Answers::refuse_unread(&served, decide, kind, false, read).await;
         }
         Err(_) => return,
     };
     if head.asks_for == Some(AskedFor::Unknown) {
-        return Answers::refuse_unread(&served, decide, Kind::StreamProtocol, false).await;
+        let read = || ReadSoFar::of_text(&head.text).in_http2();
+        return Answers::refuse_unread(&served, decide, Kind::StreamProtocol, false, read).await;
     }
     let is_websocket = head.asks_for.is_some();
     // Its errors are successes in HTTP, and those of CONNECT are WebSockets.
     let is_grpc = !is_websocket && grpc::is_head_of_grpc(&head.text);
     let request = match Request::read(&served, head, is_grpc, decide.no_trailers(), D::ROLE) {
         Ok(request) => request,
-        Err(error) => {
+        Err((error, head)) => {
             let kind = Kind::RequestHead(error);
-            return Answers::refuse_unread(&served, decide, kind, is_grpc).await;
+            let read = || ReadSoFar::of_text(&head.text).in_http2();
+            return Answers::refuse_unread(&served, decide, kind, is_grpc, read).await;
         }
     };
     let answers = Answers::new(&served, request.has_method(b"HEAD"), is_grpc, is_websocket);

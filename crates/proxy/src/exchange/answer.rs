@@ -5,9 +5,7 @@ use std::{pin::pin, time::Instant};
 use super::{
     AnswersRest, Exchange, Planned, Rest,
     patience::Patience,
-    sides::{
-        Answer as _, AnswerSink, Call, Client, Decide, Gone, OwnAnswer, Piece as _, RequestBody,
-    },
+    sides::{Answer as _, AnswerSink, Call, Client, Gone, OwnAnswer, Piece as _, RequestBody},
     unless_gone,
 };
 use crate::error::Kind;
@@ -25,8 +23,8 @@ impl<U, S> Exchange<'_, U, S> {
     {
         let handed_on = self.hand_on_body(&rest.call, Some(body), rest.patience).await;
         match handed_on {
-            Ok(()) => self.finish(rest.call, rest.answering, rest.remembered),
-            Err(Gone) => self.ended(self.worker.account.broken_off(rest.answering)),
+            Ok(()) => self.finish(rest.call, rest.remembered),
+            Err(Gone) => self.ending.broken_off(),
         }
         handed_on
     }
@@ -53,8 +51,8 @@ impl<U, S> Exchange<'_, U, S> {
                 None => next.await,
             };
             let mut piece = next.map_err(|kind| self.break_off(patience.meant(worker, kind)))?;
-            self.observed.sent(piece.len());
-            self.observed.ends_as(|| piece.grpc_status());
+            self.ending.observed.sent(piece.len());
+            self.ending.observed.ends_as(|| piece.grpc_status());
             {
                 let sent = pin!(self.sink.send(&mut piece, call.is_done()));
                 let sent = patience.while_awaited(worker, sent).await;
@@ -91,18 +89,18 @@ impl<U, S> Exchange<'_, U, S> {
         let Some(head) = self.sink.switch(&answer, &planned.plan.owed) else {
             return self.fail(planned, Kind::UnexpectedUpgrade, true).await;
         };
-        let answering = self.answering(planned, answer.status());
+        self.ending.answering(planned, answer.status());
         let is_websocket = answer.begins_websocket();
         call.pass_over(answer);
         if let Some(remembered) = planned.plan.remembered.take() {
             remembered.finish(Instant::now());
         }
         if self.sink.begin(head, &mut C::Piece::default(), false).await.is_err() {
-            self.ended(self.worker.account.broken_off(answering));
+            self.ending.broken_off();
             return Rest::Broken;
         }
         // What follows is no answer's body: the request has been served.
-        self.ended(self.worker.account.answered(answering));
+        self.ending.answered();
         Rest::Tunnel { call: Box::new(call), is_websocket }
     }
 
@@ -111,8 +109,7 @@ impl<U, S> Exchange<'_, U, S> {
     where
         S: Client,
     {
-        let Planned { plan, picture, started, chosen, .. } = planned;
-        let kind = match (kind, plan.unreachable) {
+        let kind = match (kind, planned.plan.unreachable) {
             (Kind::Connect(error), Some(unreachable)) => {
                 unreachable.notify_one();
                 Kind::Application(error)
@@ -126,9 +123,7 @@ impl<U, S> Exchange<'_, U, S> {
             }
             (kind, _) => kind,
         };
-        self.observe_answer(planned, kind.status());
-        self.observed.answered_itself(Some(&kind), kind.status());
-        self.ended(self.worker.account.failed(plan, picture, chosen.as_ref(), &kind, *started));
+        self.ending.failed(planned, &kind);
         if matches!(kind, Kind::ClientGone) {
             return Rest::Broken;
         }
@@ -136,25 +131,19 @@ impl<U, S> Exchange<'_, U, S> {
     }
 
     /// Answers a request that has no plan.
-    pub(super) async fn answer_itself<D, C>(
+    pub(super) async fn answer_itself<C>(
         &self,
-        decide: &D,
         body: &mut impl RequestBody,
         own: OwnAnswer,
-        started: Instant,
     ) -> Rest<C>
     where
-        D: Decide,
         S: Client,
     {
         let refused = match &own {
             OwnAnswer::Refusal(kind) => Some(kind),
             OwnAnswer::Redirect { .. } | OwnAnswer::Options | OwnAnswer::Established(_) => None,
         };
-        let counted_as = decide.counted_as();
-        let (status, duration) = (own.status(), started.elapsed());
-        self.observed.answered_itself(refused, status);
-        self.ended(self.worker.account.unplanned(D::ROLE, counted_as, refused, status, duration));
+        self.ending.unplanned(refused, own.status());
         let is_read = match body.arrived() {
             Ok(piece) if body.is_done() => {
                 body.give_back(piece);

@@ -13,7 +13,6 @@ use super::{
     sides::{Answer as _, AnswerSink, Call, Piece, Request, RequestBody, Upstream},
 };
 use crate::{
-    account::Answering,
     error::{Kind, ProxyError},
     limits::{KEPT_BODY_BYTES_MAX, KEPT_PIECE_BYTES},
     peers::Refused,
@@ -68,7 +67,7 @@ enum Progress<A> {
     /// The body was sent before the answer came.
     Sent(A),
     /// The answer came earlier, and was handed on to its end.
-    AnsweredEarly(Answering),
+    AnsweredEarly,
     /// The instance's sidecar did not hand it to its application.
     Refused(Refused),
     Failed(Kind),
@@ -139,7 +138,7 @@ impl<U, S> Exchange<'_, U, S> {
             };
             let patience = planned.patience;
             call.expect_by(patience.deadline_ms(self.worker));
-            self.observed.goes_to_instance();
+            self.ending.observed.goes_to_instance();
             // An explicit limit is for the whole attempt; the default begins anew with every piece that is sent.
             let upload_extends = planned.plan.backend_timeout_ms.is_none();
             let progress = || {
@@ -159,8 +158,8 @@ impl<U, S> Exchange<'_, U, S> {
                     self.upstream.give_back(message);
                     return self.pass_on(planned, call, answer).await;
                 }
-                Progress::AnsweredEarly(answering) => {
-                    self.finish(call, answering, planned.plan.remembered.take());
+                Progress::AnsweredEarly => {
+                    self.finish(call, planned.plan.remembered.take());
                     return Rest::Unread;
                 }
                 Progress::Refused(refused) if kept.is_whole && refused != Refused::Unanswered => {
@@ -231,11 +230,11 @@ impl<U, S> Exchange<'_, U, S> {
         if answer.status() == 101 {
             return Progress::Failed(Kind::UnexpectedUpgrade);
         }
-        let answering = match self.hand_on_head(planned, call, answer, false).await {
-            Ok(answering) => answering,
+        match self.hand_on_head(planned, call, answer, false).await {
+            Ok(()) => {}
             Err(NotHandedOn::Malformed(kind)) => return Progress::Failed(kind),
             Err(NotHandedOn::Gone) => return Progress::Gone,
-        };
+        }
         let mut download = pin!(self.hand_on_body(call, None::<&mut B>, planned.patience));
         let handed_on = poll_fn(|context| {
             let left = upload.poll(context);
@@ -249,9 +248,9 @@ impl<U, S> Exchange<'_, U, S> {
             })
         });
         match handed_on.await {
-            Ok(()) => Progress::AnsweredEarly(answering),
+            Ok(()) => Progress::AnsweredEarly,
             Err(_) => {
-                self.ended(self.worker.account.broken_off(answering));
+                self.ending.broken_off();
                 Progress::Gone
             }
         }
@@ -302,7 +301,7 @@ impl<U, S> Exchange<'_, U, S> {
                 Broken::Client(kind)
             })?;
             let is_last = body.is_done();
-            self.observed.received(next.len());
+            self.ending.observed.received(next.len());
             piece = kept.keep(next, body);
             sent = call.send(&mut piece, is_last).await;
         }

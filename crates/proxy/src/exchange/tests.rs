@@ -144,6 +144,12 @@ impl<'b> Head<'b> for AskedHead<'b> {
     }
 
     fn merge_slashes(&mut self) {}
+
+    fn judge(&mut self) {}
+
+    fn is_judged(&self) -> bool {
+        true
+    }
 }
 
 impl Request for Asked {

@@ -361,6 +361,7 @@ pub(crate) struct Received<'b> {
     merged_path: Option<(Text, &'b str)>,
     path_sent: &'b mut Text,
     query: &'b str,
+    is_judged: bool,
 }
 
 impl<'b> Received<'b> {
@@ -392,6 +393,7 @@ impl<'b> Received<'b> {
             path_sent: &mut head.path_sent,
             query: text(head.query.of(bytes, &head.scratch)),
             lines: FieldLines { parser: &mut head.parser, bytes },
+            is_judged: false,
         }
     }
 }
@@ -443,5 +445,13 @@ impl<'b> Head<'b> for Received<'b> {
         if let Some((merged, path)) = self.merged_path {
             (*self.path_sent, self.path) = (merged, path);
         }
+    }
+
+    fn judge(&mut self) {
+        self.is_judged = true;
+    }
+
+    fn is_judged(&self) -> bool {
+        self.is_judged
     }
 }

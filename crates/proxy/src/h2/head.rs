@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::{
     h1::head::{FIELDS_MAX, HEAD_BYTES_MAX, TARGET_BYTES_MAX},
+    observed::ReadSoFar,
     websocket,
 };
 
@@ -310,7 +311,7 @@ impl HeadReader {
     }
 
     /// All of its fields were read.
-    pub(super) fn finish(mut self) -> Result<HeadText, Malformed> {
+    pub(super) fn finish(&mut self) -> Result<HeadText, Malformed> {
         if let Some(failed) = self.failed {
             return Err(failed);
         }
@@ -324,7 +325,20 @@ impl HeadReader {
         if self.kind != Kind::Trailers {
             self.head.text.extend_from_slice(b"\r\n");
         }
-        Ok(self.head)
+        Ok(std::mem::take(&mut self.head))
+    }
+
+    /// What can be told of a request that is none.
+    #[cold]
+    pub(super) fn read_so_far(&self) -> ReadSoFar {
+        let Pseudo { method, authority, path, .. } = &self.pseudo;
+        let [method, authority, path] =
+            [method, authority, path].map(|part| part.as_deref().unwrap_or_default());
+        let read = ReadSoFar::of_parts(method, authority, path);
+        match authority.is_empty() {
+            true => read.with_host_of(&self.head.text),
+            false => read,
+        }
     }
 }
 

@@ -15,13 +15,14 @@ use super::{
     error::{Code, Fatal},
     frame::{self, FRAME_BYTES_MAX, Kind, PREFACE, flag},
     guard::Guard,
-    head::HeadText,
+    head::{HeadText, Malformed},
     hpack::Decoder,
     settings::{Settings, write_settings},
 };
 use crate::{
     buffers::{Buffer, Buffers},
     limits::H2_ASKED_AGAIN_AFTER,
+    observed::ReadSoFar,
 };
 
 use receive::Receiving;
@@ -68,6 +69,8 @@ pub(crate) struct Session {
     last_stream: u32,
     /// The latest of ours whose head has been taken to be sent.
     sent_stream: u32,
+    /// What came and is no request, and was not taken yet: as many as there are in what one receive takes.
+    malformed: Vec<(Malformed, Box<ReadSoFar>)>,
     /// Streams that we have ended early.
     reset: VecDeque<u32>,
     /// What we may send on all streams together.
@@ -154,6 +157,7 @@ impl Session {
             out,
             streams: HashMap::new(),
             opened: VecDeque::new(),
+            malformed: Vec::new(),
             last_stream: 0,
             sent_stream: 0,
             reset: VecDeque::new(),
@@ -215,6 +219,18 @@ impl Session {
     /// The next request that came.
     pub(crate) fn next_request(&mut self) -> Option<u32> {
         self.opened.pop_front()
+    }
+
+    /// What came since it was asked last, and is no request.
+    #[inline]
+    pub(crate) fn take_malformed(&mut self) -> Vec<(Malformed, Box<ReadSoFar>)> {
+        std::mem::take(&mut self.malformed)
+    }
+
+    /// What can be told of a head that is too large.
+    pub(crate) fn take_read_so_far(&mut self, id: u32) -> ReadSoFar {
+        let read = self.streams.get_mut(&id).and_then(|stream| stream.read_so_far.take());
+        read.map(|read| *read).unwrap_or_default()
     }
 
     /// Streams that somebody serves, or waits for.

@@ -130,6 +130,8 @@ fn plan<'p, 'b>(
         worker.account.entered(lanes, carried.members(), &context);
         let decided = Decided { snapshot: lanes, context: &context, peer: *peer };
         entrance::write(head, policy, decided, || worker.random_bytes(), written);
+    } else {
+        entrance::believe_all(head);
     }
     let members = lane_members(worker, &*head, written);
     // An entrance may put a request into a lane whose instance it is not: it came rightly all the same.

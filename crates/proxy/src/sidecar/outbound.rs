@@ -247,6 +247,7 @@ fn plan<'p, 'b>(
     let identity = &outbound.identity;
     let destination = match outbound.original {
         Some(original) => {
+            entrance::believe_all(head);
             by_address(worker, picture, original, head.host(), found.address_is_unknown)?
         }
         None => by_target(worker, outbound, picture, head, found)?,
@@ -306,13 +307,14 @@ fn by_target<'p, 'b>(
     worker: &Worker,
     outbound: &Outbound,
     picture: &'p Published,
-    head: &impl Head<'b>,
+    head: &mut impl Head<'b>,
     found: &Found,
 ) -> Result<Destination<'p>, NoPlan> {
     let peer = outbound.peer.to_canonical();
     if !peer.is_loopback() && outbound.local.is_none_or(|local| local.ip().to_canonical() != peer) {
         return Err(Kind::NotLocal.into());
     }
+    entrance::believe_all(head);
     let is_connect = head.method() == CONNECT;
     let (host, port) = match &outbound.tunnel {
         Some(_) if is_connect => return Err(Kind::ConnectMethod.into()),

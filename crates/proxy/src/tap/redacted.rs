@@ -52,7 +52,7 @@ const NAME_BYTES_MAX: usize = 32;
 const BARE_BYTES_MAX: usize = 24;
 
 /// A path and its query, as they may be shown.
-pub(super) fn target(path: &str, query: &str) -> String {
+pub(crate) fn target(path: &str, query: &str) -> String {
     // What is kept is what is shown, however long the target is.
     let mut shown = String::with_capacity((path.len() + query.len()).min(2 * PART_BYTES_MAX));
     let (mut before, mut is_authority) = ("", false);

@@ -16,12 +16,13 @@ use tokio::sync::mpsc;
 
 use crate::{
     http2::{
-        Client,
+        Client, block_of, bytes_of,
+        grpc::slow,
         instances::{Server, behind},
         request,
     },
     world::{
-        Instance, Proxy, World, eventually, gateway_entrance, get, group, listener, nobody,
+        Instance, Proxy, Wire, World, eventually, gateway_entrance, get, group, listener, nobody,
         own_port, status, within,
     },
 };
@@ -227,7 +228,7 @@ async fn what_nobody_serves_has_a_line_with_the_reason() {
         (Some("/dead"), failed, 502, Some("cannot connect to the instance")),
         (Some("/moved"), "base", 302, None),
         (Some("/none"), failed, 404, Some("no route for this host and path")),
-        (None, denied, 400, Some("")),
+        (Some("/"), denied, 400, Some("exactly one valid Host is required")),
     ]) {
         check(line, &json!({ "path": path, "outcome": outcome, "status": status }));
         match reason {
@@ -265,7 +266,7 @@ async fn a_sidecar_has_a_line_of_each_side() {
     let mut config = Proxy::beside(Some("gray"), ports);
     config.observers = log.observers();
     let proxy = Proxy::sidecar_with(&world, config);
-    let mut caller = crate::world::Wire::connect(proxy.inbound()).await;
+    let mut caller = Wire::connect(proxy.inbound()).await;
     let lane = "baggage: lane.trade=gray\r\n";
     caller.send(&format!("GET /in HTTP/1.0\r\nHost: sc-A\r\n{lane}\r\n")).await;
     assert_eq!(status(&caller.answer().await.0), 200);
@@ -332,4 +333,95 @@ async fn of_a_call_of_grpc_the_line_says_how_it_ended() {
     ended.sort_unstable();
     assert_eq!(ended, [(Some(5), Some(0)), (Some(9), Some(4))]);
     running.abort();
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_before_anybody_is_connected_to_has_its_line_and_is_counted() {
+    let (instance, _first) = slow().await;
+    let mut world = World::new(&[instance.address]);
+    world.listeners[0].http2 = true;
+    let log = Log::new();
+    let proxy = log.gateway(&world);
+    let mut client = Wire::connect(proxy.address()).await;
+    client.send_bytes(&bytes_of(&block_of("/a"))).await;
+    drop(client);
+    let line = &log.lines(1).await[0];
+    check(
+        line,
+        &json!({
+            "protocol": "HTTP/2", "method": "GET", "path": "/a", "host": "shop", "status": 499,
+            "outcome": "failed", "reason": "the caller went away", "service": "sc-A", "attempts": 1,
+        }),
+    );
+    check(&line["upstream"], &json!({ "address": instance.address.to_string() }));
+    proxy.ended(telemetry::Outcome::Failed).await;
+}
+
+#[tokio::test]
+async fn a_request_that_comes_together_with_the_end_of_its_connection_has_its_line() {
+    const CLIENTS: usize = 20;
+    let (instance, _first) = slow().await;
+    let mut world = World::new(&[instance.address]);
+    world.listeners[0].http2 = true;
+    let log = Log::new();
+    let proxy = log.gateway(&world);
+    for _ in 0..CLIENTS {
+        let mut client = Wire::connect(proxy.address()).await;
+        client.send_bytes(&bytes_of(&block_of("/a?secret"))).await;
+        client.abort();
+    }
+    for line in log.lines(CLIENTS).await {
+        check(&line, &json!({ "path": "/a", "host": "shop", "status": 499, "unread": null }));
+    }
+}
+
+#[tokio::test]
+async fn what_is_refused_unread_has_a_line_of_what_could_be_read_of_it() {
+    let mut world = World::new(&[nobody().await]);
+    world.listeners[0].http2 = true;
+    let log = Log::new();
+    let proxy = log.gateway(&world);
+    let large = format!("GET /large HTTP/1.1\r\nHost: shop\r\nx: {}\r\n", "a".repeat(70_000));
+    let http2 = |more: &[u8]| bytes_of(&[&block_of("/h2?secret")[..], more].concat());
+    let value = [&[0x40, 1, b'x', 0x7f, 0xe9, 0x06][..], &[b'a'; 1000], &[0xbe; 90]].concat();
+    let (part, all) = ("part", "all");
+    for (count, (sent, expected)) in [
+        (
+            b"GET /none?secret HTTP/1.1\r\n\r\n".to_vec(),
+            json!({ "unread": part, "status": 400, "method": "GET", "path": "/none", "host": null,
+                "protocol": "HTTP/1.1", "reason": "exactly one valid Host is required" }),
+        ),
+        (
+            b"GET /a/../b HTTP/1.1\r\nHost: Shop:80\r\n\r\n".to_vec(),
+            json!({ "unread": part, "status": 400, "path": "/a/../b", "host": "shop" }),
+        ),
+        (
+            large.into_bytes(),
+            json!({ "unread": part, "status": 431, "path": "/large", "host": "shop" }),
+        ),
+        (
+            b"\x16\x03\x01\x02\x00\n".to_vec(),
+            json!({ "unread": all, "status": 400, "method": null, "path": null, "host": null }),
+        ),
+        (
+            http2(&[0, 1, b'X', 1, b'y']),
+            json!({ "unread": part, "status": 400, "method": "GET", "path": "/h2", "host": "shop",
+                "protocol": "HTTP/2", "reason": "malformed request: malformed field name" }),
+        ),
+        (
+            http2(&value),
+            json!({ "unread": part, "status": 431, "method": "GET", "path": "/h2", "host": "shop",
+                "protocol": "HTTP/2" }),
+        ),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut client = Wire::connect(proxy.address()).await;
+        client.try_send_bytes(&sent).await;
+        let line = log.lines(count + 1).await.pop().unwrap();
+        check(&line, &expected);
+        check(&line, &json!({ "outcome": "denied", "client": "127.0.0.1" }));
+        assert!(!line.to_string().contains("secret"), "{line:#}");
+    }
 }

@@ -21,12 +21,12 @@ use crate::world::{
 };
 
 mod frozen;
-mod grpc;
+pub(crate) mod grpc;
 pub(crate) mod instances;
 mod websocket;
 
 /// One that begins with what HTTP/2 begins with.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+pub(crate) const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// A world whose listener takes HTTP/2.
 fn world(instances: &[std::net::SocketAddr]) -> World {
@@ -82,6 +82,20 @@ impl Client {
 
 pub(crate) fn request(path: &str) -> http::request::Builder {
     Request::get(format!("http://shop{path}"))
+}
+
+/// What begins a connection, and a request on its first stream, as bytes: `block` is its compressed head.
+pub(crate) fn bytes_of(block: &[u8]) -> Vec<u8> {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    let length = u32::try_from(block.len()).unwrap().to_be_bytes();
+    let head = [length[1], length[2], length[3], 1, 5, 0, 0, 0, 1];
+    [PREFACE, &SETTINGS, &head, block].concat()
+}
+
+/// A compressed `GET`, of a path, of host `shop`.
+pub(crate) fn block_of(path: &str) -> Vec<u8> {
+    let text = |text: &str| [&[u8::try_from(text.len()).unwrap()], text.as_bytes()].concat();
+    [&[0x82, 0x86, 0x04][..], &text(path), &[0x01], &text("shop")].concat()
 }
 
 /// All of a body, and its trailers.

@@ -2,7 +2,7 @@
 
 use lanes::{group::Fallback, service::Protocol};
 use opentelemetry_proto::tonic::{
-    collector::trace::v1::ExportTraceServiceRequest, trace::v1::Span,
+    collector::trace::v1::ExportTraceServiceRequest, common::v1::any_value::Value, trace::v1::Span,
 };
 use prost::Message as _;
 use proxy::Watched;
@@ -214,4 +214,48 @@ async fn without_a_collector_nothing_of_it_is_touched() {
     client.send(&format!("GET / HTTP/1.1\r\nHost: shop\r\ntraceparent: {newer}\r\n\r\n")).await;
     let (_, asked) = client.answer().await;
     assert_eq!(field(&asked, "traceparent"), Some(newer.as_str()));
+}
+
+fn told(span: &Span, key: &str) -> Option<String> {
+    let value = span.attributes.iter().find(|it| it.key == key)?.value.clone()?.value?;
+    match value {
+        Value::StringValue(text) => Some(text),
+        other => panic!("{key} is {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_read_has_a_span_of_what_could() {
+    let collector = Collector::sampling(10_000).await;
+    let proxy = collector.gateway(&world(true).await);
+    let mut client = proxy.client().await;
+    client.send(&format!("GET /x?y HTTP/1.1\r\ntraceparent: 00-{TRACE}-{PARENT}-01\r\n\r\n")).await;
+    assert_eq!(status(&client.head().await), 400);
+    let span = &collector.spans(1).await[0];
+    let told = ["http.request.method", "url.path", "laneway.unread"].map(|key| told(span, key));
+    assert_eq!(told, ["GET", "/x", "part"].map(|it| Some(it.to_owned())));
+    assert!(span.parent_span_id.is_empty() && hex(&span.trace_id) != TRACE);
+}
+
+#[tokio::test]
+async fn who_is_believed_keeps_his_trace_where_he_is_refused_after_that() {
+    let collector = Collector::sampling(0).await;
+    let mut world = world(true).await;
+    world.routes[0].0 = "/a";
+    let proxy = collector.gateway(&world);
+    let mut client = proxy.client().await;
+    let sampled = format!("traceparent: 00-{TRACE}-{PARENT}-01\r\n");
+    for (asked, expected) in
+        [("OPTIONS / HTTP/1.1\r\nMax-Forwards: 0", 200), ("GET /none HTTP/1.1", 404)]
+    {
+        client.send(&format!("{asked}\r\nHost: shop\r\n{sampled}\r\n")).await;
+        assert_eq!(status(&client.answer().await.0), expected);
+    }
+    let spans = collector.spans(1).await;
+    let [refused] = &spans[..] else { panic!("{spans:#?}") };
+    assert_eq!(
+        (hex(&refused.trace_id), hex(&refused.parent_span_id)),
+        (TRACE.into(), PARENT.into())
+    );
+    assert_eq!(told(refused, "url.path").as_deref(), Some("/none"));
 }

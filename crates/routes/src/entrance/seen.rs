@@ -22,6 +22,10 @@ pub trait Head<'b>: Fields<'b> {
     fn query(&self) -> &str;
     /// Makes one slash of those in a row in the path.
     fn merge_slashes(&mut self);
+    /// It was looked at whom this entrance believes: what is still there is believed.
+    fn judge(&mut self);
+    /// Whether that was done: else what came is nobody's word.
+    fn is_judged(&self) -> bool;
 }
 
 /// What routes and conditions see of a head.

@@ -25,6 +25,7 @@ pub struct TextHead<'b> {
     path: Cow<'b, str>,
     query: Cow<'b, str>,
     fields: Vec<Field<'b>>,
+    is_judged: bool,
 }
 
 /// Why a gateway refuses a request before it looks at routes.
@@ -177,8 +178,9 @@ impl<'b> TextHead<'b> {
         if read.iter().any(|field| !is_expected(field)) {
             return Err(Unreadable::Expect);
         }
+        let (authority, host) = ("", Cow::default());
         let mut head =
-            Self { method, authority: "", host: Cow::default(), path, query, fields: read };
+            Self { method, authority, host, path, query, fields: read, is_judged: false };
         if drop_hop_by_hop(&mut head.clone()).nominations > NOMINATIONS_MAX {
             return Err(Unreadable::Connection);
         }
@@ -206,6 +208,7 @@ impl<'b> TextHead<'b> {
             path: Cow::Owned(String::from_utf8_lossy(&path).into_owned()),
             query: Cow::Borrowed(&self.query),
             fields,
+            is_judged: false,
         }
     }
 }
@@ -305,5 +308,13 @@ impl<'b> Head<'b> for TextHead<'b> {
             merge_slashes(self.path.as_bytes(), &mut merged);
             self.path = Cow::Owned(String::from_utf8_lossy(&merged).into_owned());
         }
+    }
+
+    fn judge(&mut self) {
+        self.is_judged = true;
+    }
+
+    fn is_judged(&self) -> bool {
+        self.is_judged
     }
 }

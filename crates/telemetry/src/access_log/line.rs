@@ -22,6 +22,8 @@ struct Line<'r> {
     protocol: &'r str,
     tls: bool,
     #[serde(skip_serializing_if = "str::is_empty")]
+    unread: &'r str,
+    #[serde(skip_serializing_if = "str::is_empty")]
     method: &'r str,
     #[serde(skip_serializing_if = "str::is_empty")]
     host: &'r str,
@@ -85,6 +87,7 @@ pub(super) fn of(record: &RequestRecord) -> Vec<u8> {
         forwarded_for: &record.forwarded_for,
         protocol: record.protocol,
         tls: record.is_tls,
+        unread: record.unread.as_str(),
         method: &record.method,
         host: &record.host,
         path: &record.path,

@@ -93,6 +93,7 @@ fn every_field_of_a_line_is_in_the_reference_and_no_other() {
     record.grpc_status = Some(14);
     record.reason = "no usable instance".into();
     record.route = "all".into();
+    record.unread = crate::Unread::Part;
     let line: Value = serde_json::from_slice(&line::of(&record)).unwrap();
     let mut written = BTreeSet::new();
     for (name, value) in line.as_object().unwrap() {

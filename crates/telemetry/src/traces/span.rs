@@ -128,6 +128,7 @@ fn attributes(record: &RequestRecord, is_error: bool) -> Vec<KeyValue> {
         attributes.push("lane.fallback", Value::Bool(record.outcome == Outcome::Fallback));
     }
     attributes.text("laneway.role", record.role.as_str());
+    attributes.text("laneway.unread", record.unread.as_str());
     attributes.text("laneway.outcome", record.outcome.as_str());
     attributes.text("laneway.application", &record.application);
     attributes.text("laneway.service", &record.service);

@@ -15,7 +15,7 @@ use crate::{
         grpc, hpack,
         outgoing::{Outgoing, Stopped},
     },
-    observed,
+    observed::{self, ReadSoFar},
     peers::{GRPC_STATUS, REFUSED},
     upstream::Answer,
     websocket,
@@ -52,13 +52,15 @@ impl<'c> Answers<'c> {
         decide: &D,
         kind: Kind,
         is_grpc: bool,
+        read: impl FnOnce() -> ReadSoFar,
     ) {
-        served.worker.account.unread(D::ROLE, &kind);
-        observed::tell_unread(&served.worker.observers, D::ROLE, decide.caller().peer, &kind);
+        let worker = served.worker;
+        worker.account.unread(D::ROLE, &kind);
+        observed::tell_unread(worker, (D::ROLE, decide.caller()), &kind, read);
         tracing::debug!(reason = %kind, "refused what is no correct request");
         let answer = OwnAnswer::Refusal(kind);
         if Self::new(served, false, is_grpc, false).own(&answer, false).await.is_ok() {
-            let Served { worker, session, id, .. } = served;
+            let Served { session, id, .. } = served;
             session.borrow_mut().release(*id, Code::NoError, &worker.buffers);
         }
     }

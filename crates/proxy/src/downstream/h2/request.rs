@@ -42,17 +42,19 @@ pub(super) struct Request<'c> {
 }
 
 impl<'c> Request<'c> {
-    /// Understands a head.
+    /// Understands a head. With the error it is given back.
     pub(super) fn read(
         served: &'c Served<'c>,
         read: HeadText,
         is_grpc: bool,
         no_trailers: Option<&'c CorrelationHeaders>,
         role: Role,
-    ) -> Result<Self, HeadError> {
+    ) -> Result<Self, (HeadError, HeadText)> {
         let mut head = served.worker.take_request_head();
-        let is_whole = head.advance(&read.text, policy(role))?;
-        debug_assert!(is_whole, "a head in HTTP/2 is whole");
+        match head.advance(&read.text, policy(role)) {
+            Ok(is_whole) => debug_assert!(is_whole, "a head in HTTP/2 is whole"),
+            Err(error) => return Err((error, read)),
+        }
         let is_websocket = read.asks_for.is_some();
         let has_body = !is_websocket && !served.session.borrow().has_ended_empty(served.id);
         head.framing = match read.content_length {

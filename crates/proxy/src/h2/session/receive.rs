@@ -11,6 +11,7 @@ use crate::{
         head::{HeadReader, HeadText, Kind as HeadKind, Malformed},
         settings::write_acknowledgement,
     },
+    observed::ReadSoFar,
 };
 
 /// Bytes of a compressed head: no head that may be as large as ours may be is larger compressed.
@@ -420,6 +421,10 @@ impl Session {
                     length => length,
                 };
                 if ends_stream && stream.announced.is_some_and(|bytes| bytes > 0) {
+                    if kind == HeadKind::Request {
+                        let read = ReadSoFar::of_text(&head.text).in_http2();
+                        self.malformed.push((Malformed::ContentLength, Box::new(read)));
+                    }
                     return Ok(self.malformed(id, Malformed::ContentLength)?);
                 }
                 stream.has_head = !is_interim;
@@ -431,8 +436,14 @@ impl Session {
             Err(Malformed::TooLarge) if kind == HeadKind::Request => {
                 stream.has_head = true;
                 stream.heads.push_back(Err(Malformed::TooLarge));
+                stream.read_so_far = Some(Box::new(reader.read_so_far()));
             }
-            Err(malformed) => return Ok(self.malformed(id, malformed)?),
+            Err(malformed) => {
+                if kind == HeadKind::Request {
+                    self.malformed.push((malformed, Box::new(reader.read_so_far())));
+                }
+                return Ok(self.malformed(id, malformed)?);
+            }
         }
         stream.wake_receiver();
         if is_new {

@@ -8,6 +8,7 @@ use crate::{
         error::Code,
         head::{HeadText, Malformed},
     },
+    observed::ReadSoFar,
 };
 
 /// Bytes left before and after data, for those who send it on as a chunk of HTTP/1.1: `4000 CRLF`, `CRLF 0 CRLF CRLF`.
@@ -20,6 +21,8 @@ pub(super) struct Stream {
     pub(super) heads: VecDeque<Result<HeadText, Malformed>>,
     /// The answer's head has come, not an interim one; or the request's.
     pub(super) has_head: bool,
+    /// What can be told of a request's head that is too large.
+    pub(super) read_so_far: Option<Box<ReadSoFar>>,
     /// Of its body, not taken yet.
     pub(super) data: VecDeque<Buffer>,
     pub(super) trailers: Option<Vec<u8>>,
@@ -71,6 +74,7 @@ impl Stream {
         Self {
             heads: VecDeque::new(),
             has_head: false,
+            read_so_far: None,
             data: VecDeque::new(),
             trailers: None,
             is_of_protocol: false,

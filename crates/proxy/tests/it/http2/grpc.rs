@@ -272,7 +272,7 @@ async fn who_leaves_after_its_last_word_is_missed_though_the_answer_began_before
 }
 
 /// An instance to which nobody can connect until it has accepted who is there first.
-async fn slow() -> (Instance, TcpStream) {
+pub(crate) async fn slow() -> (Instance, TcpStream) {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None).unwrap();
     socket.bind(&"127.0.0.1:0".parse::<std::net::SocketAddr>().unwrap().into()).unwrap();
     socket.listen(0).unwrap();
