@@ -2,15 +2,18 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    sync::Arc,
     time::Instant,
 };
 
 use api::rest::StatisticsKeeper;
+use rusqlite::Connection;
 
 use super::{
     Statistics,
     cell::Cell,
     history::{self, KEPT_SECONDS},
+    recent::Frame,
     series::{Labels, Outcome, TIERS},
 };
 
@@ -263,26 +266,31 @@ impl Statistics {
     }
 
     /// As [`Self::answer`], of a time that has passed.
-    pub(crate) fn answer_of<K: Ord + Clone>(
+    fn answer_of<K: Ord + Clone>(
         &self,
         span: Span,
         line: impl Fn(&Labels) -> Option<K>,
     ) -> Result<Answer<K>, rusqlite::Error> {
+        self.reading(span, line)?.answer(span)
+    }
+
+    /// Begins to read a time that has passed, to be answered part by part.
+    pub(crate) fn reading<K: Ord + Clone>(
+        &self,
+        span: Span,
+        line: impl Fn(&Labels) -> Option<K>,
+    ) -> Result<Reading<K>, rusqlite::Error> {
         let counted = self.counted.lock();
         let known = counted.table.all();
         let of = |labels: &Labels| Some((line(labels)?, labels.outcome));
         let mut lines: HashMap<u32, (K, Outcome)> =
             known.filter_map(|(number, series)| Some((number, of(&series.labels)?))).collect();
         let frames = match span.tier {
-            0 => counted.recent.since(span.from),
+            0 => counted.recent.between(span.from, span.until),
             _ => Vec::new(),
         };
         drop(counted);
-        let mut answer = Answer::new(span, StatisticsKeeper::ControlPlane);
-        for frame in &frames {
-            answer.recorded(frame.second, frame.data_planes);
-            frame.read(|number, bytes| answer.take(lines.get(&number), frame.second, bytes));
-        }
+        let mut disk = None;
         if span.tier > 0 {
             let connection = history::reader(self.history.path())?;
             for (number, labels) in history::read_series(&connection)? {
@@ -290,13 +298,36 @@ impl Statistics {
                     lines.insert(number, key);
                 }
             }
+            disk = Some(connection);
+        }
+        Ok(Reading { lines, frames, disk })
+    }
+}
+
+/// A time that is read part by part: which series are asked for, and where what was counted of them is, are looked at once.
+pub(crate) struct Reading<K> {
+    lines: HashMap<u32, (K, Outcome)>,
+    frames: Vec<Arc<Frame>>,
+    disk: Option<Connection>,
+}
+
+impl<K: Ord + Clone> Reading<K> {
+    /// What was counted in a part of it.
+    pub(crate) fn answer(&self, span: Span) -> Result<Answer<K>, rusqlite::Error> {
+        let Self { lines, frames, disk } = self;
+        let mut answer = Answer::new(span, StatisticsKeeper::ControlPlane);
+        for frame in frames.iter().filter(|it| (span.from..span.until).contains(&it.second)) {
+            answer.recorded(frame.second, frame.data_planes);
+            frame.read(|number, bytes| answer.take(lines.get(&number), frame.second, bytes));
+        }
+        if let Some(connection) = disk {
             let within = (span.from, span.until);
-            for (second, planes) in history::read_recorded(&connection, span.tier, within)? {
+            for (second, planes) in history::read_recorded(connection, span.tier, within)? {
                 answer.recorded(second, planes);
             }
             let numbers = lines.keys().copied();
             history::read_spans(
-                &connection,
+                connection,
                 span.tier,
                 numbers,
                 within,

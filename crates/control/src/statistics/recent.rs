@@ -77,7 +77,12 @@ impl Recent {
 
     /// Those from a second on, in order.
     pub(crate) fn since(&self, second: u64) -> Vec<Arc<Frame>> {
-        self.frames.iter().filter(|frame| frame.second >= second).cloned().collect()
+        self.between(second, u64::MAX)
+    }
+
+    /// Those from a second to before another, in order.
+    pub(crate) fn between(&self, from: u64, until: u64) -> Vec<Arc<Frame>> {
+        self.frames.iter().filter(|it| (from..until).contains(&it.second)).cloned().collect()
     }
 
     #[cfg(test)]

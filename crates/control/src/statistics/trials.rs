@@ -256,9 +256,14 @@ fn read(
 ) -> Result<(), rusqlite::Error> {
     let step = u64::max(TIERS[tier], STEP);
     let mut steps = STEPS_AT_ONCE;
-    while !trials.is_empty() && from + step <= until {
+    if trials.is_empty() || from + step > until {
+        return Ok(());
+    }
+    let whole = Span::steps_from(tier, from, step, (until - from) / step);
+    let reading = statistics.reading(whole, |labels| key(group, labels))?;
+    while from + step <= until {
         let span = Span::steps_from(tier, from, step, steps.min((until - from) / step));
-        let answer = statistics.answer_of(span, |labels| key(group, labels))?;
+        let answer = reading.answer(span)?;
         if answer.is_cut && span.steps() > 1 {
             steps = (span.steps() / 2) as u64;
             continue;

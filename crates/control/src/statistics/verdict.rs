@@ -247,11 +247,13 @@ impl Trial {
         let slowed: BTreeSet<&str> =
             certain.iter().flat_map(|name| self.reached_from(name)).collect();
         let judged = |&(name, it): &(&str, &Application)| {
-            let is_passing = self.reached_from(name).iter().any(|it| suspected.contains(it));
             // A caller may be certain a moment before the one who keeps it waiting.
             let is_slow =
                 certain.contains(name) || (slowed.contains(name) && suspected.contains(name));
-            let slower = is_slow.then_some(if is_passing { State::PassedOn } else { State::Worse });
+            let slower = is_slow.then(|| {
+                let is_passing = self.reached_from(name).iter().any(|it| suspected.contains(it));
+                if is_passing { State::PassedOn } else { State::Worse }
+            });
             it.judge(name, threshold, effect, slower, is_idle(it))
         };
         let applications: Vec<Judged> = served.iter().map(judged).collect();
@@ -273,7 +275,9 @@ impl Trial {
     fn reached_from<'a>(&'a self, from: &'a str) -> BTreeSet<&'a str> {
         let (mut seen, mut next) = (BTreeSet::from([from]), vec![from]);
         while let Some(caller) = next.pop() {
-            for (_, callee) in self.calls.keys().filter(|(by, _)| **by == *caller) {
+            let first = (Box::from(caller), Box::default());
+            let own = self.calls.range(first..).take_while(|((by, _), _)| **by == *caller);
+            for ((_, callee), _) in own {
                 if seen.insert(callee) {
                     next.push(callee);
                 }
