@@ -125,7 +125,7 @@ export function AuditPage() {
 }
 
 function Entry({ entry, onUndo }: { entry: AuditEntry; onUndo: () => void }) {
-  const done = entry.action === "created" ? t("created") : entry.action === "deleted" ? t("deleted") : t("changed");
+  const done = entry.action === "created" ? t("created") : entry.action === "deleted" ? t("deleted") : entry.action === "refused" ? t("refused") : t("changed");
   const who = entry.author.kind === "token" ? t("token {x}", { x: entry.author.name }) : entry.author.kind === "file" ? t("file {x}", { x: entry.author.name }) : entry.author.name;
   return (
     <tr>

@@ -570,6 +570,7 @@ export const zh = {
   "cut off": "中断",
   "degraded": "已降级",
   "deleted": "删除",
+  "refused": "拒绝",
   "denied": "已拒绝",
   "does not exist": "不存在",
   "done": "已完成",

@@ -176,6 +176,8 @@ pub enum Action {
     Unchanged,
     /// It is gone.
     Deleted,
+    /// It was not done: of signing in, told by the audit alone.
+    Refused,
 }
 
 /// Objects to delete as one transaction.

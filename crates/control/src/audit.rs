@@ -96,7 +96,31 @@ pub(crate) fn of_action(
     by: &Authorship,
     now: SystemTime,
 ) -> Change {
+    Change::Audit(Box::new(told(object, about, action, changes, by, now)))
+}
+
+/// An entry of a user who signs in or out; of none: of whoever was not let in.
+pub(crate) fn of_sign_in(
+    user: Option<&str>,
+    about: String,
+    action: Action,
+    changes: Vec<FieldChange>,
+    by: &Authorship,
+    now: SystemTime,
+) -> Change {
+    let entry = Box::new(told(None, about, action, changes, by, now));
+    Change::AuditSignIn { entry, user: user.map(str::to_owned) }
+}
+
+fn told(
+    object: Option<Key>,
+    about: String,
+    action: Action,
+    changes: Vec<FieldChange>,
+    by: &Authorship,
+    now: SystemTime,
+) -> AuditEntry {
     let mut entry = by.entry(about, action, now);
     (entry.object, entry.changes) = (object, changes);
-    Change::Audit(Box::new(entry))
+    entry
 }

@@ -17,14 +17,14 @@ use api::{
     validate::{Finding, Reported},
 };
 use parking_lot::{RwLock, RwLockReadGuard};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 
 use crate::{
     audit::Authorship,
     keyring::Keyring,
     manifest::Manifest,
     objects::{ObjectChange, Objects},
-    store::{AuditQuery, Change, Revision, Store, StoreError, StoredObject},
+    store::{AuditQuery, AuditReader, Change, Revision, Store, StoreError, StoredObject},
 };
 
 mod draft;
@@ -194,7 +194,6 @@ pub struct Rules {
 enum Request {
     Transact(Transaction, SystemTime, oneshot::Sender<Result<Done, Rejection>>),
     Journal(Vec<Change>, oneshot::Sender<Result<(), Rejection>>),
-    Audit(AuditQuery, oneshot::Sender<Result<Vec<AuditEntry>, StoreError>>),
     Review(oneshot::Sender<()>),
     Stop(oneshot::Sender<Result<(), StoreError>>),
 }
@@ -208,10 +207,15 @@ impl std::fmt::Debug for Rules {
 /// How long whoever asks how things stand waits for the writer: what it last found is told all the same.
 const REVIEW_WAIT: Duration = Duration::from_secs(1);
 
+/// Readings of the audit at a time: each may take a thread and some megabytes of the disk.
+const READINGS_MAX: u32 = 2;
+
 /// A handle to the writer and its view.
 #[derive(Debug)]
 pub struct Ledger {
     requests: mpsc::Sender<Request>,
+    audit: AuditReader,
+    readings: Arc<Semaphore>,
     view: Arc<RwLock<View>>,
     revision: watch::Receiver<Revision>,
 }
@@ -226,9 +230,11 @@ impl Ledger {
         let view = Arc::new(RwLock::new(View::new(Arc::clone(&rules.objects), contents.revision)));
         let (requests, waiting) = mpsc::channel(WAITING_MAX);
         let (announce, revision) = watch::channel(contents.revision);
+        let audit = store.audit();
         let writer = writer::Writer::new(store, contents, Arc::clone(&view), announce, rules);
         std::thread::Builder::new().name("store".to_owned()).spawn(move || writer.run(waiting))?;
-        Ok(Self { requests, view, revision })
+        let readings = Arc::new(Semaphore::new(READINGS_MAX as usize));
+        Ok(Self { requests, audit, readings, view, revision })
     }
 
     /// The objects as the last commit left them. Held briefly, never across an await.
@@ -260,9 +266,18 @@ impl Ledger {
         self.ask(|reply| Request::Journal(changes, reply)).await?
     }
 
-    /// Entries of the audit, the latest first.
-    pub(crate) async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, Rejection> {
-        let read = self.ask(|reply| Request::Audit(query, reply)).await?;
+    /// Entries of the audit, the latest first: of all that was answered before. Waits for no writer.
+    pub async fn audit(&self, query: AuditQuery) -> Result<Vec<AuditEntry>, Rejection> {
+        let reading = Arc::clone(&self.readings).acquire_owned().await;
+        let reading = reading.map_err(|_| Rejection::Stopping)?;
+        let audit = self.audit.clone();
+        // Held until it is done, also when nobody waits for it any more.
+        let read = move || {
+            let read = audit.read(&query);
+            drop(reading);
+            read
+        };
+        let read = tokio::task::spawn_blocking(read).await.map_err(|_| Rejection::Stopping)?;
         read.map_err(|error| Rejection::Storage(error.to_string()))
     }
 
@@ -274,6 +289,10 @@ impl Ledger {
 
     /// Ends the writer when it has done what it was asked before, and closes the store.
     pub(crate) async fn stop(&self) -> Result<Result<(), StoreError>, Rejection> {
+        // Whoever reads has the store open, too. One that hangs is not waited for: the next start tidies up after it.
+        let none_reads = self.readings.acquire_many(READINGS_MAX);
+        let _none_reads = tokio::time::timeout(REVIEW_WAIT, none_reads).await;
+        self.readings.close();
         self.ask(Request::Stop).await
     }
 

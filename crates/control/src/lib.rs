@@ -69,7 +69,7 @@ mod written;
 pub use audit::Authorship;
 pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 pub use keyring::Keyring;
-pub use ledger::{Done, Edit, Ledger, Precondition, Rejection, Rules, Transaction};
+pub use ledger::{Commit, Done, Edit, Ledger, Precondition, Rejection, Rules, Transaction};
 pub use manifest::Manifest;
 pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gateway};
 pub use people::{
@@ -80,15 +80,14 @@ pub use rest::openapi;
 pub use sources::Standing;
 pub use statistics::prometheus::PrometheusSettings;
 pub use store::{
-    Account, AccountId, AuditQuery, BaseBefore, Change, Contents, Dependencies, Restored, Revision,
-    SqliteStore, Store, StoreError, StoredCredential, StoredObject, StoredPromotion, StoredToken,
-    StoredUser, Unreadable,
+    Account, AccountId, AuditQuery, AuditReader, BaseBefore, Change, Contents, Dependencies,
+    Restored, Revision, SqliteStore, Store, StoreError, StoredCredential, StoredObject,
+    StoredPromotion, StoredToken, StoredUser, Unreadable,
 };
 pub(crate) use tokens::TokenError;
 
 use hub::Hub;
 use keyring::KeyringError;
-use ledger::Commit;
 use objects::ObjectChange;
 use people::People;
 use promotion::Promotions;
@@ -273,6 +272,7 @@ impl Control {
         tokio::spawn(count_seconds(Arc::downgrade(&self.statistics)));
         tokio::spawn(judging::judge(Arc::downgrade(self)));
         tokio::spawn(promotion::follow(Arc::downgrade(self)));
+        tokio::spawn(people::tell_refused(Arc::downgrade(self)));
     }
 
     /// The discovery service. Hands the registrations of before a restart to `registrations` first; called once,
@@ -344,6 +344,7 @@ impl Control {
         self.close();
         let events = self.hub().events_mut().take_all();
         self.keep_events(events).await;
+        self.keep_refused().await;
         let statistics = Arc::clone(&self.statistics);
         // It waits for the disk.
         let _ = tokio::task::spawn_blocking(move || statistics.stop()).await;

@@ -27,13 +27,15 @@ mod arrival;
 mod caller;
 mod of_control;
 mod password;
+mod refused;
 mod slowing;
 
 pub use arrival::{Arrival, Shown, cookie_name, says_which_page_asks, shown_by};
 pub(crate) use arrival::{device, device_cookie_name};
 pub use caller::Caller;
 pub use of_control::check_first_password;
-pub(crate) use of_control::{Entrant, Entry, PersonError};
+pub(crate) use of_control::{Entrant, Entry, PersonError, tell_refused};
+use refused::RefusedSignIns;
 use slowing::{Attempt, Slowing};
 
 /// What every session and token of the API begins with, so that people and scanners of secrets know one.
@@ -84,6 +86,7 @@ pub(crate) struct People {
     users: BTreeMap<String, StoredUser>,
     credentials: BTreeMap<String, Kept>,
     slowing: Slowing,
+    refused: RefusedSignIns,
     /// Held by whoever changes people, from reading them to what is in force.
     changing: Arc<tokio::sync::Mutex<()>>,
     /// Told of every change of who may do what.
@@ -104,6 +107,7 @@ impl People {
             users: BTreeMap::new(),
             credentials: BTreeMap::new(),
             slowing: Slowing::default(),
+            refused: RefusedSignIns::default(),
             changing: Arc::default(),
             changed: watch::Sender::new(()),
         };

@@ -17,7 +17,7 @@ mod promotion;
 mod sqlite;
 
 pub use promotion::{BaseBefore, StoredPromotion};
-pub use sqlite::{Restored, SqliteStore};
+pub use sqlite::{AuditReader, Restored, SqliteStore};
 
 /// Orders all changes of one store. Opaque text (`resourceVersion`) to everyone outside.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -116,6 +116,14 @@ pub enum Change {
     },
     /// Who changed what; what is too old, or too much, goes.
     Audit(Box<AuditEntry>),
+    /// Who signed in or out, or was not let in. Counted by user, apart from all changes: whoever does that often makes
+    /// nobody forget what was changed, nor what others did.
+    AuditSignIn {
+        /// The entry.
+        entry: Box<AuditEntry>,
+        /// Who; none: whoever was not let in.
+        user: Option<String>,
+    },
     /// Instances of an application asked for names and addresses on a day.
     Depend(Dependencies),
     /// Nobody has for long.
@@ -241,6 +249,10 @@ pub struct AuditQuery {
     pub namespaces: Option<Vec<String>>,
     /// Those about this, in the entry's words.
     pub about: Option<String>,
+    /// Those of who signed in and out, and was not let in, too.
+    pub with_sign_ins: bool,
+    /// Each with its object before and after.
+    pub with_objects: bool,
     /// How many at most.
     pub limit: usize,
 }
@@ -311,10 +323,11 @@ pub trait Store: Send + 'static {
     /// Makes all of `changes` durable, or none. When it returns `Ok` they survive the machine's failure.
     fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError>;
 
-    /// Entries of the audit, the latest first.
-    fn audit(&mut self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError>;
+    /// Who reads the audit while others write.
+    fn audit(&self) -> AuditReader;
 
-    /// Leaves nothing unfinished beside it: what was committed is in one file, which can be copied or replaced.
+    /// Leaves nothing unfinished beside it: what was committed is in one file, which can be copied or replaced, unless an
+    /// [`AuditReader`] reads just then.
     fn close(self) -> Result<(), StoreError>
     where
         Self: Sized;

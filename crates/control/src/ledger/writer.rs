@@ -88,7 +88,6 @@ impl<S: Store> Writer<S> {
                     batch.durable.extend(changes);
                     batch.journalled.push(reply);
                 }
-                Request::Audit(query, reply) => drop(reply.send(self.store.audit(&query))),
                 // Every round begins with that.
                 Request::Review(reply) => drop(reply.send(())),
                 Request::Stop(reply) => stop = Some(reply),

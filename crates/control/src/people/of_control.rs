@@ -5,7 +5,7 @@
 
 use std::{
     net::IpAddr,
-    sync::Arc,
+    sync::{Arc, Weak},
     time::{Duration, Instant, SystemTime},
 };
 
@@ -15,12 +15,13 @@ use api::rest::{
 };
 use lanes::Problem;
 use parking_lot::MutexGuard;
+use tokio::time::MissedTickBehavior;
 
 use super::{
     Attempt, Caller, DEVICES_MAX, LOGIN_LASTS, LOGINS_PER_USER_MAX, NAME_BYTES_MAX, ONE_TIME_LASTS,
     People, SESSION_LASTS, SESSIONS_PER_USER_MAX, TOKENS_MAX, TOKENS_PER_USER_MAX, USERS_MAX,
-    allow, check_grants, check_namespace, check_user_name, hash, password, remove, seconds, secret,
-    token_status, user_status,
+    allow, check_grants, check_namespace, check_user_name, hash, password, refused::Attempted,
+    remove, seconds, secret, token_status, user_status,
 };
 use crate::{
     Control, Rejection,
@@ -37,6 +38,20 @@ const TOKEN_DAYS_MAX: u32 = 366;
 
 /// Bytes of a password that is looked at: longer ones are nobody's.
 const PASSWORD_BYTES_MAX: usize = 4_096;
+
+/// How long refused sign-ins are counted into one entry of the audit.
+const REFUSED_TOLD_EVERY: Duration = Duration::from_secs(60);
+
+/// Tells the audit of refused sign-ins for as long as the control plane is there.
+pub(crate) async fn tell_refused(control: Weak<Control>) {
+    let mut ticks = tokio::time::interval(REFUSED_TOLD_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let Some(control) = control.upgrade() else { return };
+        control.keep_refused().await;
+    }
+}
 
 /// Why something was not done for somebody.
 #[derive(Debug, thiserror::Error)]
@@ -179,8 +194,28 @@ impl Control {
             check_token_name("tokenName", name)?;
         }
         // What no user can be called is not looked at any further, nor kept anywhere.
-        check_user_name(&name).map_err(|_| PersonError::Wrong)?;
+        if check_user_name(&name).is_err() {
+            self.refused(Attempted::SignIn(None), from.address, false);
+            return Err(PersonError::Wrong);
+        }
         let there = self.people().users.get(&name).cloned();
+        let attempted = Attempted::SignIn(there.as_ref().map(|user| user.name.clone()));
+        let address = from.address;
+        let entered = self.enter(name, password, token_name, from, there).await;
+        if let Err(PersonError::Wrong | PersonError::Ended(_) | PersonError::Slowed(_)) = &entered {
+            self.refused(attempted, address, matches!(&entered, Err(PersonError::Slowed(_))));
+        }
+        entered
+    }
+
+    async fn enter(
+        self: &Arc<Self>,
+        name: String,
+        password: String,
+        token_name: Option<String>,
+        from: Entrant,
+        there: Option<StoredUser>,
+    ) -> Result<Entry, PersonError> {
         let shown = from.device.as_deref().map(hash);
         let device = there.as_ref().and_then(|user| known_device(user, shown.as_deref()));
         let attempt = Attempt { account: &name, address: from.address, device: device.as_deref() };
@@ -188,7 +223,6 @@ impl Control {
         let is_readable = password.len() <= PASSWORD_BYTES_MAX;
         let hashed = there.as_ref().map(|user| user.password.clone());
         if !is_readable || !password::is_of(password, hashed.clone()).await {
-            tracing::info!(user = name, address = %from.address, "signing in failed");
             return Err(PersonError::Wrong);
         }
         self.people().slowing.succeeded(attempt, Instant::now());
@@ -219,14 +253,8 @@ impl Control {
             let must_change = user.must_change;
             let grants = user.grants.clone();
             changes.push(put(Account::User(user)));
-            if let Some(login) = &credential.name {
-                // It is good for a month, and for all that its user may.
-                let told = vec![changed("user", None, Some(name.clone().into()))];
-                let by = Authorship::of(AuthorKind::User, &name);
-                let about = format!("token {login} ({})", credential.id);
-                changes.push(audit::of_action(None, about, Action::Created, told, &by, now));
-            }
             let by = Authorship::of(AuthorKind::User, &name);
+            changes.push(of_entry(&credential, Action::Created, from.address, &by, now));
             let caller = Caller::of_credential(by, grants, &credential, must_change);
             changes.push(put(Account::Credential(credential)));
             Ok((changes, caller))
@@ -238,22 +266,54 @@ impl Control {
     /// Slows down whoever guesses.
     fn attempt(&self, attempt: Attempt<'_>) -> Result<(), PersonError> {
         let taken = self.people().slowing.attempt(attempt, Instant::now());
-        taken.map_err(|wait| {
-            tracing::debug!(user = attempt.account, address = %attempt.address, "signing in is slowed down");
-            PersonError::Slowed(wait)
-        })
+        taken.map_err(PersonError::Slowed)
     }
 
     /// Ends what somebody shows. Whoever signs out has it no longer; that of a program is revoked by whoever made it.
-    pub(crate) async fn sign_out(self: &Arc<Self>, caller: &Caller) -> Result<(), PersonError> {
+    pub(crate) async fn sign_out(
+        self: &Arc<Self>,
+        caller: &Caller,
+        address: IpAddr,
+    ) -> Result<(), PersonError> {
         if caller.is_scoped() {
             return Err(PersonError::Scoped);
         }
         let Some(id) = caller.credential().map(str::to_owned) else { return Ok(()) };
-        self.change_people(move |_| {
-            Ok((vec![Change::RemoveAccount(AccountId::Credential(id))], ()))
+        let by = caller.by().clone();
+        self.change_people(move |people| {
+            // It may have ended meanwhile.
+            let there = people.credentials.get(&id).map(|kept| &kept.credential);
+            let now = SystemTime::now();
+            let entry = there.map(|it| of_entry(it, Action::Deleted, address, &by, now));
+            let end = Change::RemoveAccount(AccountId::Credential(id));
+            Ok((entry.into_iter().chain([end]).collect(), ()))
         })
         .await
+    }
+
+    /// Counts who was refused, for the audit.
+    fn refused(self: &Arc<Self>, what: Attempted, address: IpAddr, was_slowed: bool) {
+        let now = SystemTime::now();
+        let entry = self.people().refused.add(what, address, was_slowed, now);
+        // Nobody waits for it: how long that takes would tell whether there is such a user.
+        if let Some(entry) = entry {
+            let control = Arc::clone(self);
+            tokio::spawn(async move { control.keep_entries(vec![entry]).await });
+        }
+    }
+
+    /// Keeps what was counted of refused sign-ins.
+    pub(crate) async fn keep_refused(&self) {
+        let entries = self.people().refused.take(SystemTime::now());
+        if !entries.is_empty() {
+            self.keep_entries(entries).await;
+        }
+    }
+
+    async fn keep_entries(&self, entries: Vec<Change>) {
+        if let Err(rejection) = self.ledger().journal_all(entries).await {
+            tracing::warn!(error = %rejection, "refused sign-ins could not be kept in the audit");
+        }
     }
 
     /// Changes the password of whoever asks; where else he is signed in, that ends.
@@ -272,9 +332,14 @@ impl Control {
         password::check(&name, Some(&change.current), &change.new).map_err(PersonError::Invalid)?;
         // Whoever finds a browser open guesses here no faster than elsewhere, and takes from that session alone.
         let attempt = Attempt { account: &name, address, device: caller.credential() };
-        self.attempt(attempt)?;
+        let attempted = Attempted::PasswordChange(name.clone());
+        if let Err(slowed) = self.attempt(attempt) {
+            self.refused(attempted, address, true);
+            return Err(slowed);
+        }
         let is_readable = change.current.len() <= PASSWORD_BYTES_MAX;
         if !is_readable || !password::is_of(change.current, Some(was.password.clone())).await {
+            self.refused(attempted, address, false);
             return Err(PersonError::Wrong);
         }
         self.people().slowing.succeeded(attempt, Instant::now());
@@ -599,6 +664,27 @@ fn of_user(user: &StoredUser, action: Action, told: Vec<FieldChange>, by: &Autho
     audit::of_action(None, format!("user {}", user.name), action, told, by, SystemTime::now())
 }
 
+/// An entry of what somebody has from signing in, and of its end. A login is good for a month, and for all that its user may.
+fn of_entry(
+    credential: &StoredCredential,
+    action: Action,
+    address: IpAddr,
+    by: &Authorship,
+    now: SystemTime,
+) -> Change {
+    let StoredCredential { id, user, name, .. } = credential;
+    let of = user.as_deref().unwrap_or_default();
+    let about = match name {
+        Some(login) => format!("token {login} ({id})"),
+        None => format!("session of {of} ({id})"),
+    };
+    let told = vec![
+        changed("user", None, Some(of.into())),
+        changed("address", None, Some(address.to_string().into())),
+    ];
+    audit::of_sign_in(Some(of), about, action, told, by, now)
+}
+
 fn of_token(token: &ApiTokenStatus, action: Action, by: &Authorship) -> Change {
     let grant = token.grant.as_ref().map(|grant| grant.to_string().into());
     let told = match action {
@@ -620,7 +706,7 @@ fn grants_changed(before: &[Grant], after: &[Grant]) -> Vec<FieldChange> {
     vec![changed("grants", told(before), told(after))]
 }
 
-fn changed(
+pub(super) fn changed(
     field: &str,
     before: Option<serde_json::Value>,
     after: Option<serde_json::Value>,

@@ -135,8 +135,9 @@ pub(super) async fn sign_out(
     arrival: Option<Extension<Arrival>>,
     headers: HeaderMap,
 ) -> Result<Response, Refused> {
-    control.sign_out(&caller).await?;
-    let cookie = cookie(&cookie_name(from(arrival).1.as_deref()), &headers, "", 0)?;
+    let (address, authority) = from(arrival);
+    control.sign_out(&caller, address).await?;
+    let cookie = cookie(&cookie_name(authority.as_deref()), &headers, "", 0)?;
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
 }
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 
-use api::{resource::CreationOrder, rest::AuditEntry};
+use api::resource::CreationOrder;
 
 mod accounts;
 mod audit;
@@ -14,9 +14,10 @@ mod promotions;
 mod rows;
 mod tokens;
 
+pub use audit::AuditReader;
 pub use copies::Restored;
 
-use super::{AuditQuery, Change, Contents, Revision, Store, StoreError};
+use super::{Change, Contents, Revision, Store, StoreError};
 
 /// Marks the file as ours (`PRAGMA application_id`): "LANE" in ASCII.
 const APPLICATION_ID: i64 = 0x4C41_4E45;
@@ -314,8 +315,8 @@ impl Store for SqliteStore {
         self.write(changes).map_err(failed("write", &path))
     }
 
-    fn audit(&mut self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
-        audit::read(&self.connection, query).map_err(failed("read", &self.path))
+    fn audit(&self) -> AuditReader {
+        AuditReader::of(self.path.clone())
     }
 
     fn close(self) -> Result<(), StoreError> {
@@ -362,6 +363,9 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
             promotions::remove(transaction, &lane.namespace, &lane.name)
         }
         Change::Audit(entry) => audit::add(transaction, entry),
+        Change::AuditSignIn { entry, user } => {
+            audit::add_sign_in(transaction, entry, user.as_deref())
+        }
         Change::Depend(dependencies) => rows::depend(transaction, dependencies),
         Change::ForgetDependencies(dependencies) => {
             rows::forget_dependencies(transaction, dependencies)

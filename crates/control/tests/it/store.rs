@@ -5,18 +5,19 @@ use std::{collections::BTreeMap, path::Path, sync::Arc, time::SystemTime};
 use api::{
     discovery::v1,
     resource::{CreationOrder, Key, Kind, Object},
-    rest::{AuditEntry, Event},
+    rest::Event,
     validate::Reported,
 };
 use control::{
-    AuditQuery, Change, Contents, Edit, Keyring, Ledger, Objects, Precondition, Rejection,
-    Revision, Rules, SqliteStore, Store, StoreError, StoredObject, Transaction, default_gateway,
+    AuditQuery, AuditReader, Change, Contents, Edit, Keyring, Ledger, Objects, Precondition,
+    Rejection, Revision, Rules, SqliteStore, Store, StoreError, StoredObject, Transaction,
+    default_gateway,
 };
 use proptest::prelude::*;
 use prost::Message;
 use serde_json::json;
 
-use crate::harness::{backend, group, lane};
+use crate::harness::{PATIENCE, backend, group, lane};
 
 fn open(path: &Path) -> SqliteStore {
     SqliteStore::open(path).unwrap()
@@ -33,14 +34,17 @@ fn objects(contents: &Contents) -> Arc<Objects> {
 fn ledger(path: &Path) -> Ledger {
     let mut store = open(path);
     let contents = store.load().unwrap();
-    let rules = Rules {
-        objects: objects(&contents),
+    Ledger::start(store, &contents, rules(path, &contents)).unwrap()
+}
+
+fn rules(path: &Path, contents: &Contents) -> Rules {
+    Rules {
+        objects: objects(contents),
         keyring: Arc::new(Keyring::new(path.with_file_name("laneway.key"), true)),
         check: Box::new(|_, _| Vec::new()),
         reported: Box::new(Arc::<Reported>::default),
         on_commit: Box::new(|_| {}),
-    };
-    Ledger::start(store, &contents, rules).unwrap()
+    }
 }
 
 fn put(value: &serde_json::Value) -> Edit {
@@ -264,6 +268,63 @@ async fn of_two_who_read_the_same_one_writes() {
     assert_eq!((given.as_str(), current.as_str()), ("1", "2"));
 }
 
+/// A store whose disk hangs until it is told not to.
+struct Hanging {
+    store: SqliteStore,
+    hangs: std::sync::mpsc::Sender<()>,
+    goes_on: std::sync::mpsc::Receiver<()>,
+}
+
+impl Store for Hanging {
+    fn load(&mut self) -> Result<Contents, StoreError> {
+        self.store.load()
+    }
+
+    fn commit(&mut self, changes: &[Change]) -> Result<(), StoreError> {
+        self.hangs.send(()).unwrap();
+        self.goes_on.recv().unwrap();
+        self.store.commit(changes)
+    }
+
+    fn audit(&self) -> AuditReader {
+        self.store.audit()
+    }
+
+    fn close(self) -> Result<(), StoreError> {
+        self.store.close()
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_reads_the_audit_waits_for_no_writer() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    let (hangs, is_hanging) = std::sync::mpsc::channel();
+    let (go_on, goes_on) = std::sync::mpsc::channel();
+    let mut store = Hanging { store: open(&path), hangs, goes_on };
+    let contents = store.load().unwrap();
+    let ledger = Arc::new(Ledger::start(store, &contents, rules(&path, &contents)).unwrap());
+    let write = |name: &'static str| {
+        let ledger = Arc::clone(&ledger);
+        let edits = vec![put(&group(name, &["a"]))];
+        tokio::spawn(async move { ledger.transact(transaction(edits), SystemTime::now()).await })
+    };
+    let query = || AuditQuery { limit: 10, ..AuditQuery::default() };
+    let first = write("trade");
+    is_hanging.recv_timeout(PATIENCE).unwrap();
+    go_on.send(()).unwrap();
+    first.await.unwrap().unwrap();
+    let second = write("pay");
+    is_hanging.recv_timeout(PATIENCE).unwrap();
+    let read = tokio::time::timeout(PATIENCE, ledger.audit(query())).await;
+    let read = read.expect("it waits for the writer").unwrap();
+    assert_eq!(read.len(), 1, "what is answered is there, what is not is not: {read:?}");
+    assert_eq!(read[0].about, "LaneGroup trade");
+    go_on.send(()).unwrap();
+    second.await.unwrap().unwrap();
+    assert_eq!(ledger.audit(query()).await.unwrap().len(), 2);
+}
+
 /// A store whose disk is full every other time.
 struct Full {
     store: SqliteStore,
@@ -284,8 +345,8 @@ impl Store for Full {
         Err(StoreError::Database { doing: "write", path: "laneway.db".into(), source })
     }
 
-    fn audit(&mut self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
-        self.store.audit(query)
+    fn audit(&self) -> AuditReader {
+        self.store.audit()
     }
 
     fn close(self) -> Result<(), StoreError> {
@@ -301,13 +362,10 @@ async fn what_the_disk_does_not_take_is_refused_and_forgotten() {
     let contents = store.load().unwrap();
     let told = Arc::new(parking_lot::Mutex::new(0));
     let counter = Arc::clone(&told);
-    let rules = Rules {
-        objects: objects(&contents),
-        keyring: Arc::new(Keyring::new(path.with_file_name("laneway.key"), true)),
-        check: Box::new(|_, _| Vec::new()),
-        reported: Box::new(Arc::<Reported>::default),
-        on_commit: Box::new(move |commit| *counter.lock() += commit.changes.len()),
-    };
+    let on_commit = Box::new(move |commit: control::Commit<'_>| {
+        *counter.lock() += commit.changes.len();
+    });
+    let rules = Rules { on_commit, ..rules(&path, &contents) };
     let ledger = Ledger::start(store, &contents, rules).unwrap();
     let write = async |name: &str| {
         let edits = vec![put(&backend(name, "sc-a"))];

@@ -102,6 +102,7 @@ fn done(action: Action, dry_run: bool) -> &'static str {
         (Action::Created, false) => "created",
         (Action::Configured, false) => "configured",
         (Action::Unchanged, _) => "unchanged",
+        (Action::Refused, _) => "refused",
         (Action::Created, true) => "would be created",
         (Action::Configured, true) => "would be configured",
         (Action::Deleted, false) => "deleted",

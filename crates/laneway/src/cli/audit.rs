@@ -78,6 +78,7 @@ fn row(entry: &AuditEntry) -> Vec<String> {
         Action::Created => "created",
         Action::Deleted => "deleted",
         Action::Configured | Action::Unchanged => "changed",
+        Action::Refused => "refused",
     };
     let mut what = format!("{action} {}", entry.about);
     if let Some(number) = entry.undoes {

@@ -1,11 +1,16 @@
 //! Who changed what, as rows: added, never changed, and when there are too many the oldest go of the namespace that has the
-//! most: whoever writes much in one makes nobody forget what was done in another, or to users.
+//! most: whoever writes much in one makes nobody forget what was done in another, or to users. Who signs in and out is
+//! counted as if each user were a namespace, and whoever was not let in as if all of them were one.
+//!
+//! They are read by connections of their own: whoever reads much makes no writer wait.
+
+use std::path::PathBuf;
 
 use api::rest::AuditEntry;
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, OpenFlags, Transaction, params};
 
-use super::rows;
-use crate::store::AuditQuery;
+use super::{failed, rows};
+use crate::store::{AuditQuery, StoreError};
 
 /// Entries that are kept: years of an installation that people change by hand.
 const ENTRIES_MAX: i64 = 10_000;
@@ -16,11 +21,33 @@ const BYTES_MAX: i64 = 64 * 1024 * 1024;
 /// After how many entries that is looked at: it reads every row's head.
 const LOOKED_AT_EVERY: i64 = 64;
 
+/// What stands before a user's name in the place of a namespace, and alone for whoever was not let in: no namespace begins
+/// like that.
+const SIGN_INS: &str = "/";
+
 /// Adds an entry; the database numbers it.
 pub(super) fn add(transaction: &Transaction<'_>, entry: &AuditEntry) -> rusqlite::Result<()> {
+    let namespace = entry.object.as_ref().map(|object| object.namespace.as_str());
+    add_to(transaction, namespace, entry)
+}
+
+/// Adds an entry of somebody who signed in or out; of none: who was not let in.
+pub(super) fn add_sign_in(
+    transaction: &Transaction<'_>,
+    entry: &AuditEntry,
+    user: Option<&str>,
+) -> rusqlite::Result<()> {
+    let place = format!("{SIGN_INS}{}", user.unwrap_or_default());
+    add_to(transaction, Some(&place), entry)
+}
+
+fn add_to(
+    transaction: &Transaction<'_>,
+    namespace: Option<&str>,
+    entry: &AuditEntry,
+) -> rusqlite::Result<()> {
     let text = serde_json::to_string(entry)
         .unwrap_or_else(|error| unreachable!("entries are plain data: {error}"));
-    let namespace = entry.object.as_ref().map(|object| &object.namespace);
     let sum = rows::checksum(&[entry.about.as_bytes(), text.as_bytes()], &[]);
     transaction
         .prepare_cached(
@@ -65,29 +92,57 @@ fn keep_within(
         .map(drop)
 }
 
+/// Who reads the audit of a store, while that is open and written.
+#[derive(Debug, Clone)]
+pub struct AuditReader {
+    path: PathBuf,
+}
+
+impl AuditReader {
+    pub(super) fn of(path: PathBuf) -> Self {
+        Self { path }
+    }
+
+    /// Entries, the latest first. Waits for the disk.
+    pub fn read(&self, query: &AuditQuery) -> Result<Vec<AuditEntry>, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        // Opened each time: what is open would keep the log of a store that is closed.
+        let connection = Connection::open_with_flags(&self.path, flags);
+        let connection = connection.map_err(failed("open", &self.path))?;
+        read(&connection, query).map_err(failed("read", &self.path))
+    }
+}
+
 /// Reads entries, the latest first. One that is spoilt, or that this release cannot read, is left out and told.
-pub(super) fn read(
-    connection: &Connection,
-    query: &AuditQuery,
-) -> rusqlite::Result<Vec<AuditEntry>> {
-    let AuditQuery { number, before, namespaces, about, limit } = query;
+fn read(connection: &Connection, query: &AuditQuery) -> rusqlite::Result<Vec<AuditEntry>> {
+    let AuditQuery { number, before, namespaces, about, with_sign_ins, with_objects, limit } =
+        query;
     let namespaces = namespaces.as_ref().map(|names| serde_json::json!(names).to_string());
+    // Objects are most of an entry: those that nobody asked for are passed over, and never become values.
     let mut statement = connection.prepare_cached(
-        "SELECT number, about, entry, checksum FROM audit
+        "SELECT number, about, entry, checksum,
+                CASE WHEN ?6 OR NOT json_valid(entry) THEN NULL
+                     ELSE json_remove(entry, '$.before', '$.after') END
+         FROM audit
          WHERE (?1 IS NULL OR number = ?1) AND (?2 IS NULL OR number < ?2)
            AND (?3 IS NULL OR namespace IN (SELECT value FROM json_each(?3)))
            AND (?4 IS NULL OR about = ?4)
+           AND (?7 OR namespace IS NULL OR substr(namespace, 1, 1) <> ?8)
          ORDER BY number DESC LIMIT ?5",
     )?;
     let number = number.map(|number| number as i64);
     let before = before.map(|number| i64::try_from(number).unwrap_or(i64::MAX));
-    let mut found = statement.query(params![number, before, namespaces, about, *limit as i64])?;
+    let limit = *limit as i64;
+    let wanted =
+        params![number, before, namespaces, about, limit, with_objects, with_sign_ins, SIGN_INS];
+    let mut found = statement.query(wanted)?;
     let mut entries = Vec::new();
     while let Some(row) = found.next()? {
         let number: i64 = row.get(0)?;
         let [about, text] = [row.get_ref(1)?.as_bytes()?, row.get_ref(2)?.as_bytes()?];
         let is_spoilt = rows::is_spoilt(row.get(3)?, &[about, text], &[]);
-        match serde_json::from_slice::<AuditEntry>(text) {
+        let wanted = row.get_ref(4)?.as_bytes_or_null()?.unwrap_or(text);
+        match serde_json::from_slice::<AuditEntry>(wanted) {
             Ok(entry) if !is_spoilt => {
                 entries.push(AuditEntry { number: number as u64, ..entry });
             }
@@ -149,7 +204,7 @@ mod tests {
         );
 
         // The latest are kept, and numbers are never given twice.
-        let latest = store.audit(&AuditQuery { limit: 1, ..AuditQuery::default() }).unwrap();
+        let latest = store.audit().read(&AuditQuery { limit: 1, ..AuditQuery::default() }).unwrap();
         assert_eq!(latest[0].number as i64, ENTRIES_MAX + LOOKED_AT_EVERY + 4);
         let bytes: i64 = store
             .connection
@@ -161,7 +216,49 @@ mod tests {
         let kept = ["", "quiet", "busy"].map(|namespace| count(&store, namespace));
         assert_eq!((kept[0], kept[1] >= 2, kept[2] <= 4), (1, true, true), "{kept:?}");
         let query = AuditQuery { before: Some(10), limit: 100, ..AuditQuery::default() };
-        let read = store.audit(&query).unwrap();
+        let read = store.audit().read(&query).unwrap();
         assert_eq!(read.last().map(|entry| entry.about.as_str()), Some("user alice"));
+    }
+
+    #[test]
+    fn whoever_is_not_let_in_pushes_out_nothing_that_was_changed() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(&directory.path().join("laneway.db")).unwrap();
+        let sign_in = |user: Option<&str>, about: &str| Change::AuditSignIn {
+            entry: Box::new(entry(about)),
+            user: user.map(str::to_owned),
+        };
+        let changed = |about: &str| Change::Audit(Box::new(entry(about)));
+        store.commit(&[changed("user alice"), sign_in(Some("bob"), "session of bob")]).unwrap();
+        let many = 0..ENTRIES_MAX as usize + LOOKED_AT_EVERY as usize;
+        let refused: Vec<Change> = many.map(|_| sign_in(None, "sign-in as alice")).collect();
+        store.commit(&refused).unwrap();
+        let all = AuditQuery { limit: 20_000, with_sign_ins: true, ..AuditQuery::default() };
+        let read = store.audit().read(&all).unwrap();
+        assert!(read.len() <= ENTRIES_MAX as usize + 2, "{}", read.len());
+        let oldest: Vec<&str> = read.iter().rev().take(2).map(|it| it.about.as_str()).collect();
+        assert_eq!(oldest, ["user alice", "session of bob"]);
+        let changes = AuditQuery { with_sign_ins: false, ..all };
+        let read = store.audit().read(&changes).unwrap();
+        assert_eq!(read.iter().map(|it| it.about.as_str()).collect::<Vec<_>>(), ["user alice"]);
+    }
+
+    #[test]
+    fn objects_are_told_where_they_are_asked_for_and_what_is_spoilt_never() {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = SqliteStore::open(&directory.path().join("laneway.db")).unwrap();
+        let after = Some(serde_json::json!({"spec": {"enabled": true}}));
+        let of_object = AuditEntry { after: after.clone(), ..entry("Lane trade-gray") };
+        let changes = [of_object, entry("user alice"), entry("user bob")];
+        store.commit(&changes.map(|it| Change::Audit(Box::new(it)))).unwrap();
+        let spoil = "UPDATE audit SET entry = 'no JSON' WHERE about = 'user bob'";
+        store.connection.execute(spoil, []).unwrap();
+        for with_objects in [false, true] {
+            let query = AuditQuery { limit: 9, with_objects, ..AuditQuery::default() };
+            let read = store.audit().read(&query).unwrap();
+            let about: Vec<&str> = read.iter().map(|it| it.about.as_str()).collect();
+            assert_eq!(about, ["user alice", "Lane trade-gray"]);
+            assert_eq!(read[1].after, after.clone().filter(|_| with_objects));
+        }
     }
 }
