@@ -211,6 +211,23 @@ impl Account {
         self.count(answering.set, answering.outcome, answering.started)
     }
 
+    /// Counts a request that is known only now to count as `status` of HTTP, and as `outcome` where that is another than that
+    /// of the one who was chosen.
+    pub(crate) fn ended_as(
+        &self,
+        answering: Answering,
+        outcome: Option<Outcome>,
+        status: u16,
+    ) -> Counted {
+        let code_class = CodeClass::of(status);
+        if outcome.is_none() && code_class == CodeClass::of(200) {
+            return self.answered(answering);
+        }
+        let outcome = outcome.unwrap_or(answering.outcome);
+        let set = self.recorder.ended_as(answering.set, outcome, code_class);
+        self.count(set, outcome, answering.started)
+    }
+
     /// Counts a request whose answer began and broke off.
     pub(crate) fn broken_off(&self, answering: Answering) -> Counted {
         let set = self.recorder.ended_otherwise(answering.set, Outcome::Cut);

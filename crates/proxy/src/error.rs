@@ -117,6 +117,9 @@ pub(crate) enum Kind {
         "service {0} is at a port of protocol tcp: its requests are not read, and none in HTTP is handed to it"
     )]
     NotHttp(String),
+    /// A request in Dubbo's protocol of which nothing says its lane, where the operator wants none to pass so.
+    #[error("the request cannot be read, and what cannot be read is refused here: {0}")]
+    NotRead(String),
     /// The instance refused the request as misrouted, and there is no other.
     #[error(
         "no other instance of {0} may serve the request: the one that was chosen refused it as misrouted"
@@ -299,6 +302,7 @@ impl Kind {
             | Self::Shortage(_)
             | Self::Misrouted { .. }
             | Self::NotHttp(_)
+            | Self::NotRead(_)
             | Self::RefusedAsMisrouted(_)
             | Self::Loop
             | Self::Unresolvable(_) => Origin::Proxy,
@@ -367,6 +371,7 @@ impl Kind {
             | Self::NoEndpoint(_)
             | Self::Shortage(_)
             | Self::NotHttp(_)
+            | Self::NotRead(_)
             | Self::RefusedAsMisrouted(_)
             | Self::Lost(_)
             | Self::Misrouted { chooses_again: false, .. } => 503,

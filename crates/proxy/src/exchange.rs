@@ -189,7 +189,7 @@ fn last_hop<'b>(head: &impl routes::entrance::Head<'b>) -> NoPlan {
 
 /// Finds out what a plan could not be made without: a newer picture, or more about the host. The answer where there is
 /// nothing to find out, or nothing was found.
-async fn find_out(
+pub(crate) async fn find_out(
     worker: &Worker,
     no_plan: NoPlan,
     queries: &mut usize,

@@ -1,7 +1,7 @@
 //! The door of fuzzers to what nobody else may see: `fuzz/fuzz_targets` calls these, a test with the seeds of `fuzz/seeds`.
 //! Each takes any bytes, and panics when something does not hold that always does.
 
-use crate::{h1, h2};
+use crate::{dubbo, h1, h2};
 
 /// Between a field's name and its value, in what [`translation`] reads.
 const UNIT: u8 = 0x1f;
@@ -46,6 +46,11 @@ pub fn http2_session(bytes: &[u8]) {
     h2::properties::check_session(bytes, some_cut(bytes));
 }
 
+/// What a caller of Dubbo 2 sends: frames, and requests in them.
+pub fn dubbo(bytes: &[u8]) {
+    dubbo::properties::check(bytes, some_cut(bytes));
+}
+
 /// A place in the bytes, the same for the same bytes.
 fn some_cut(bytes: &[u8]) -> usize {
     let sum = bytes.iter().fold(0_usize, |sum, byte| sum.wrapping_mul(31) + usize::from(*byte));
@@ -62,13 +67,14 @@ mod tests {
 
     #[test]
     fn what_holds_for_everything_holds_for_the_seeds() {
-        let targets: [(&str, Target); 6] = [
+        let targets: [(&str, Target); 7] = [
             ("request", request),
             ("response", response),
             ("chunked_body", chunked_body),
             ("translation", translation),
             ("header_block", header_block),
             ("http2_session", http2_session),
+            ("dubbo", dubbo),
         ];
         for (name, target) in targets {
             let seeds = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds").join(name);

@@ -27,6 +27,7 @@ mod buffers;
 mod date;
 mod deadlines;
 mod downstream;
+mod dubbo;
 mod exchange;
 mod listen;
 mod lost;

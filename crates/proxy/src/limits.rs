@@ -76,6 +76,14 @@ limits! {
     KEPT_BODY_BYTES_MAX: usize = 64 * 1024;
     /// What keeping a piece of it costs besides.
     KEPT_PIECE_BYTES: usize = 64;
+    /// Bytes of one request or answer in Dubbo's protocol: Dubbo's own default (`payload`), which its clients and servers refuse
+    /// more than. Each is held whole while it is read, since what says its lane is behind its arguments.
+    DUBBO_BODY_BYTES_MAX: u32 = 8 * 1024 * 1024;
+    /// Bytes in Dubbo's protocol that wait on one connection before no more is read for it: to be sent, to have an instance
+    /// chosen, or for another instance. With one request or answer more, that is what a connection holds at most.
+    DUBBO_WAITING_BYTES_MAX: usize = 1024 * 1024;
+    /// Requests in Dubbo's protocol of one connection that may be under way. Dubbo's servers have 200 threads each.
+    DUBBO_IN_FLIGHT_MAX: usize = 4096;
     /// Bytes read and thrown away after an answer that came before the request's end, so that closing does not
     /// destroy the answer (a reset makes clients drop what they have not read).
     LINGER_BYTES_MAX: usize = 1024 * 1024;

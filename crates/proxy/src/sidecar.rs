@@ -70,6 +70,10 @@ pub struct SidecarConfig {
     pub correlation_headers: CorrelationHeaders,
     /// Listeners of Laneway beside the sidecar's own two: the forward proxy leads to none of them.
     pub doors: Vec<SocketAddr>,
+    /// Whether what cannot be read is refused, of what is captured on its way to or from a port that is not declared `tcp`: what
+    /// is of no protocol that is read, and requests in Dubbo's protocol in another serialization. Otherwise it passes as
+    /// base, is counted and named.
+    pub refuses_unread: bool,
     /// What else the forward proxy must not reach.
     pub forbidden: Vec<Cidr>,
     /// Threads. One serves some ten thousand requests a second.
@@ -97,6 +101,7 @@ struct Identity {
     tag: Option<lanes::Tag>,
     correlation_headers: CorrelationHeaders,
     correlation: ThreadCorrelation,
+    refuses_unread: bool,
     /// Never a destination of the forward proxy; its own listeners are among it, or requests would go round for ever.
     forbidden: Forbidden,
     unread: UnreadCalls,
@@ -159,6 +164,7 @@ pub fn start(config: SidecarConfig, feed: Feed) -> io::Result<Running> {
             tag: config.tag.clone(),
             correlation_headers: config.correlation_headers.clone(),
             correlation: ThreadCorrelation::new(Arc::clone(&table)),
+            refuses_unread: config.refuses_unread,
             forbidden: forbidden.clone(),
             unread: of_threads.0.clone(),
             unread_arrivals: of_threads.1.clone(),

@@ -20,6 +20,8 @@ pub enum Protocol {
     Tls,
     /// Whatever it is: the service says of its port that it passes unread.
     Tcp,
+    /// Dubbo's own protocol, of which requests could not be read: they are counted instead of connections.
+    Dubbo,
     /// No protocol of the web: nothing that lanes could be about.
     Other,
 }
@@ -35,7 +37,7 @@ impl Protocol {
 
     /// Whether it may carry requests that lanes are about, and nobody has said that it does not.
     pub fn is_of_the_web(self) -> bool {
-        self == Self::Tls
+        matches!(self, Self::Tls | Self::Dubbo)
     }
 
     /// What people call it.
@@ -43,6 +45,7 @@ impl Protocol {
         match self {
             Self::Tls => "tls",
             Self::Tcp => "tcp",
+            Self::Dubbo => "dubbo",
             Self::Other => "other",
         }
     }

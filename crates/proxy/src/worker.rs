@@ -9,7 +9,9 @@ use std::{
 };
 
 use hashbrown::HashMap;
-use lanes::{AddressLookup, Directory, EMBEDDED_SOURCE, Endpoint, Lookup, service::Health};
+use lanes::{
+    AddressLookup, Directory, EMBEDDED_SOURCE, Endpoint, Lookup, Service, service::Health,
+};
 use rand::{Rng, SeedableRng, rngs::SmallRng};
 use telemetry::{Count, Level, Recorder, shortage};
 use tokio::sync::{mpsc, watch};
@@ -19,6 +21,7 @@ use crate::{
     buffers::Buffers,
     date::{self, Date},
     deadlines::{Deadlines, HasDeadline as _},
+    dubbo,
     ejection::{Ejections, Trouble},
     error::{Kind, Lost, ProxyError},
     h1::{request::RequestHead, response::ResponseHead},
@@ -62,6 +65,7 @@ pub(crate) struct Worker {
     pub(crate) resolver: Resolver,
     pub(crate) upstreams: Pool,
     pub(crate) sessions: Sessions,
+    pub(crate) dubbo: dubbo::Sessions,
     pub(crate) ejections: RefCell<Ejections>,
     pub(crate) starting: Starting,
     pub(crate) tls: tls::OfThread,
@@ -107,6 +111,7 @@ impl Worker {
             resolver: Resolver::default(),
             upstreams: Pool::default(),
             sessions: Sessions::default(),
+            dubbo: dubbo::Sessions::default(),
             ejections: RefCell::new(ejections),
             starting: Starting::new(comes_back, Instant::now()),
             tls: tls::OfThread::default(),
@@ -374,7 +379,7 @@ impl Worker {
             let Some(service) = connection.awaits().and_then(|id| directory.service(id)) else {
                 return;
             };
-            let lost = match service.reached_at(connection.peer) {
+            let lost = match instance_of(service, connection.peer) {
                 Some(endpoint) => match endpoint.health {
                     Health::Unhealthy => Lost::Unhealthy,
                     // What has taken its leave answers what it has, and is registered no more before it has.
@@ -495,6 +500,13 @@ impl Worker {
         let feed = Feed { published, demand, comes_back: false };
         Self::new(feed, settings, Ejections::default(), metrics.recorder(), Via::new(0))
     }
+}
+
+/// The instance of a service that a connection leads to, be it past its sidecar.
+fn instance_of(service: &Service, peer: SocketAddr) -> Option<&Endpoint> {
+    let of_application =
+        || service.endpoints().iter().find(|it| it.all_addresses().any(|it| it == peer));
+    service.reached_at(peer).or_else(of_application)
 }
 
 /// What is reached at an address: an instance, once for each of its services.

@@ -81,7 +81,7 @@ metrics! {
     CORRELATION_ENTRIES = Gauge "laneway_correlation_entries" [] "Contexts remembered by correlation id.";
 
     CONTEXT_LOST = Counter "laneway_context_lost_total" [label::LANE_GROUP, label::LANE, label::CERTAINTY] "Calls of the application to services without lane context while it served requests of the lane: certain where it served nothing else.";
-    OPAQUE = Counter "laneway_opaque_connections_total" [label::ROLE, label::SERVICE, label::PROTOCOL] "Connections to a service that passed unread, and so outside lanes: through a TLSRoute (gateway), of the application to others (sidecar_outbound), of others to the application (sidecar_inbound); by what they speak: tls or other, or tcp where its port says so.";
+    OPAQUE = Counter "laneway_opaque_connections_total" [label::ROLE, label::SERVICE, label::PROTOCOL] "Connections to a service that passed unread, and so outside lanes: through a TLSRoute (gateway), of the application to others (sidecar_outbound), of others to the application (sidecar_inbound); by what they speak: tls or other, or tcp where its port says so; as dubbo single requests in its protocol that could not be read.";
     UNDECLARED = Counter "laneway_undeclared_calls_total" [] "Captured connections to ports, on hosts of registered instances, that nobody has declared: they go past the lanes.";
 
     // Configuration.

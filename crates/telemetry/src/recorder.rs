@@ -434,6 +434,17 @@ impl Recorder {
         self.label_set(&RequestLabels { outcome, ..labels.borrow() })
     }
 
+    /// The same of requests whose answer said something else, too.
+    pub fn ended_as(
+        &self,
+        set: LabelSet,
+        outcome: crate::Outcome,
+        code_class: crate::CodeClass,
+    ) -> LabelSet {
+        let labels = Arc::clone(&self.requests.borrow().rows[set.0 as usize].labels);
+        self.label_set(&RequestLabels { outcome, code_class, ..labels.borrow() })
+    }
+
     /// Counts one finished request where this recorder has said it belongs.
     #[inline]
     pub fn observe(&self, set: LabelSet, duration: Duration) {

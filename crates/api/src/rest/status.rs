@@ -166,9 +166,19 @@ pub struct UnreadCalls {
     pub connections: u64,
 }
 
+/// Dubbo's own protocol: it is read, but for single requests.
+const DUBBO: &str = "dubbo";
+
 impl fmt::Display for UnreadCalls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { service, protocol, connections } = self;
+        if protocol == DUBBO {
+            return write!(
+                f,
+                "calls {service} by dubbo with requests that cannot be read, and are in no lane ({connections} requests): \
+                 Hessian 2 is read, dubbo.protocol.serialization=hessian2"
+            );
+        }
         write!(
             f,
             "calls {service} by {protocol}, which passes unread and outside lanes ({connections} connections): HTTP in \

@@ -223,11 +223,13 @@ registry  static  0         0          stale 5m: it does not answer
                 sent: 9,
                 acknowledged: 7,
                 behind_ms: 40,
-                unread: vec![UnreadCalls {
-                    service: "sc-B".to_owned(),
-                    protocol: "tls".to_owned(),
-                    connections: 3,
-                }],
+                unread: [("tls", 3), ("dubbo", 2)]
+                    .map(|(protocol, connections)| UnreadCalls {
+                        service: "sc-B".to_owned(),
+                        protocol: protocol.to_owned(),
+                        connections,
+                    })
+                    .into(),
                 undeclared: vec![UndeclaredCalls {
                     address: "10.0.0.5:9090".to_owned(),
                     applications: vec!["b".to_owned(), "c".to_owned()],
@@ -243,6 +245,7 @@ DATA PLANE      ROLE     TAG  ADDRESS  VERSION  STATE         GENERATION  BEHIND
 spring-cloud-a  sidecar                0.1.0    connected 5m  7/9         40 ms   0
 
 sidecar spring-cloud-a calls sc-B by tls, which passes unread and outside lanes (3 connections): HTTP in plain text is read
+sidecar spring-cloud-a calls sc-B by dubbo with requests that cannot be read, and are in no lane (2 requests): Hessian 2 is read, dubbo.protocol.serialization=hessian2
 sidecar spring-cloud-a calls 10.0.0.5:9090, a port of b or c that nobody has declared: it goes past the lanes (2 connections); if they are about it, start that sidecar with --app-address 10.0.0.5:9090,service=NAME as well
 sidecar spring-cloud-a cannot reach 127.0.0.1:1
 ";

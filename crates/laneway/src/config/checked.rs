@@ -169,6 +169,8 @@ pub(crate) struct Sidecar {
     pub(crate) exclusions: CaptureExclusions,
     /// What the forward proxy must not reach.
     pub(crate) forbid_destinations: Vec<Cidr>,
+    /// Nothing passes as base because it cannot be read.
+    pub(crate) refuse_unread: bool,
     pub(crate) correlation_headers: CorrelationHeaders,
     pub(crate) workers: Workers,
     pub(crate) limits: Limits,
@@ -265,6 +267,7 @@ impl raw::Sidecar {
         }
         let exclusions = checker.exclusions(self.exclusions);
         let forbidden = checker.ranges("forbid-destinations", &self.forbid_destinations);
+        let refuse_unread = checker.yes_or_no("refuse-unread", &self.refuse_unread);
         let correlation_headers = checker.correlation(&self.correlation);
         let workers = checker.workers(&self.workers, 1);
         // Its caller is a proxy with limits, or an application: it ends the wait by leaving.
@@ -291,6 +294,7 @@ impl raw::Sidecar {
                 capture_ipv6: capture_ipv6?,
                 exclusions: exclusions?,
                 forbid_destinations: forbidden?,
+                refuse_unread: refuse_unread?,
                 correlation_headers: correlation_headers?,
                 workers: workers?,
                 limits: limits?,

@@ -324,8 +324,8 @@ pub(crate) struct Sidecar {
     pub(crate) service_namespace: String,
     /// Where the application listens. May be said several times, with blanks between in the environment, as a list in the
     /// file, e.g. once for IPv4 and once for IPv6, and once for each port: it is one instance. Of a further port
-    /// `,service=NAME` says how callers name it, e.g. 10.0.0.5:20880,service=dubbo-b,protocol=tcp; what speaks no HTTP is
-    /// `protocol=tcp` and passes unread. The port without `service=` is that of --service, is probed and gets what comes
+    /// `,service=NAME` says how callers name it, e.g. 10.0.0.5:20880,service=dubbo-b; what speaks neither HTTP nor Dubbo's own
+    /// protocol is `protocol=tcp` and passes unread. The port without `service=` is that of --service, is probed and gets what comes
     /// without a destination
     #[arg(long, value_name = "HOST:PORT", env = "LANEWAY_APP_ADDRESS")]
     pub(crate) app_address: Vec<String>,
@@ -367,6 +367,16 @@ pub(crate) struct Sidecar {
     /// What the forward proxy must not reach besides Laneway's own listeners, link-local addresses and those at which clouds tell credentials, e.g. 10.0.0.0/8
     #[arg(long, value_name = "RANGES", env = "LANEWAY_FORBID_DESTINATIONS", default_value = "")]
     pub(crate) forbid_destinations: String,
+    /// Refuse what cannot be read and would pass as base: captured connections of no protocol that is read, such as TLS, and requests in Dubbo's protocol in another serialization than Hessian 2. Ports of protocol tcp pass all the same: true or false
+    #[arg(
+        long,
+        value_name = "BOOL",
+        env = "LANEWAY_REFUSE_UNREAD",
+        default_value = "false",
+        num_args = 0..=1,
+        default_missing_value = "true"
+    )]
+    pub(crate) refuse_unread: String,
     #[command(flatten)]
     pub(crate) admin: Admin,
     /// Redirect the application's traffic by packet filter rules: true or false

@@ -182,6 +182,7 @@ impl Start<'_> {
             mark: mark(settings, predecessor),
             correlation_headers: settings.correlation_headers.clone(),
             doors: std::iter::once(admin).chain(of_control_plane).collect(),
+            refuses_unread: settings.refuse_unread,
             forbidden: settings.forbid_destinations.clone(),
             workers: settings.workers.threads,
             takeover: settings.workers.takeover,

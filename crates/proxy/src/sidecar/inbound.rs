@@ -4,6 +4,7 @@
 use std::{
     net::{IpAddr, SocketAddr},
     rc::Rc,
+    sync::Arc,
     time::Instant,
 };
 
@@ -13,9 +14,11 @@ use routes::{
     entrance::{self, CorrelationHeaders, Decided, Head, Name, Policy, Written},
 };
 use telemetry::{Count, Role};
+use tokio::sync::Notify;
 
 use crate::{
     affinity::Owed,
+    dubbo::{Serves, WhenUnread},
     error::Kind,
     exchange::sides::{Decide, Found},
     lost, observed,
@@ -91,6 +94,20 @@ impl Decide for Inbound {
 
     fn own_tag(&self) -> &str {
         self.identity.tag.as_ref().map_or("", Tag::as_str)
+    }
+}
+
+impl Serves for Inbound {
+    fn unread(&self, _: &Worker) -> WhenUnread {
+        self.arrives_unread(Protocol::Dubbo);
+        match self.original {
+            Some(original) if !self.identity.refuses_unread => WhenUnread::To(original),
+            _ => WhenUnread::Refused,
+        }
+    }
+
+    fn unreachable(&self) -> Option<&Arc<Notify>> {
+        Some(&self.identity.unreachable)
     }
 }
 
@@ -196,9 +213,14 @@ impl Inbound {
         }
     }
 
+    /// Whether the application has nothing of what cannot be read.
+    pub(super) fn refuses_unread(&self) -> bool {
+        self.identity.refuses_unread
+    }
+
     /// Counts and names what reaches the application unread: whether its lane allows that is not known.
-    pub(super) fn arrives_unread(&self, first: &[u8]) {
-        let (identity, protocol) = (&self.identity, Protocol::of(first));
+    pub(super) fn arrives_unread(&self, protocol: Protocol) {
+        let identity = &self.identity;
         let at = self.original.and_then(|original| identity.ports.at(original));
         let NamedPort { port, .. } = at.unwrap_or_else(|| identity.ports.first());
         if identity.unread_arrivals.count(&port.service, protocol) && protocol != Protocol::Other {

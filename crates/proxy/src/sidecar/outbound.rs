@@ -20,6 +20,7 @@ use telemetry::{Count, Role};
 use crate::{
     affinity::Owed,
     correlation::Restored,
+    dubbo::{Serves, WhenUnread},
     ejection::Trouble,
     error::Kind,
     exchange::sides::{Decide, Found},
@@ -94,19 +95,32 @@ impl Decide for Outbound {
     }
 }
 
+impl Serves for Outbound {
+    fn unread(&self, worker: &Worker) -> WhenUnread {
+        if let Some(original) = self.original {
+            self.passes_unread(worker, original, Protocol::Dubbo);
+        }
+        if self.identity.refuses_unread { WhenUnread::Refused } else { WhenUnread::AsBase }
+    }
+}
+
 impl Outbound {
+    /// Whether nobody has what cannot be read, of calls to services at ports that are not said to be of another protocol.
+    pub(super) fn refuses_unread(&self) -> bool {
+        self.identity.refuses_unread
+    }
+
     /// Calls in a tunnel to a host.
     pub(super) fn inside(self, host: String, port: u16) -> Self {
         Self { tunnel: Some((host, port)), ..self }
     }
 
     /// Counts what passes unread to a service: no request of it can be kept in its lane.
-    pub(super) fn passes_unread(&self, worker: &Worker, original: SocketAddr, first: &[u8]) {
+    pub(super) fn passes_unread(&self, worker: &Worker, original: SocketAddr, protocol: Protocol) {
         let picture = worker.picture();
         let directory = picture.lanes.directory();
         let AddressLookup::Known(ids) = directory.by_address(original) else { return };
         let Some(service) = ids.first().and_then(|id| directory.service(id)) else { return };
-        let protocol = Protocol::of(first);
         if self.identity.unread.count(service.name(), protocol) && protocol != Protocol::Other {
             tracing::warn!(
                 service = %service.name(),

@@ -15,10 +15,14 @@ use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
     downstream::h1::serve,
+    dubbo,
     plan::Tunnel,
     published::Query,
     transport::{Connection, Transport as _},
-    unread::instances::{pass_through, pass_to_one_of},
+    unread::{
+        Protocol,
+        instances::{pass_through, pass_to_one_of},
+    },
     worker::Worker,
 };
 
@@ -60,8 +64,14 @@ pub(super) async fn serve_outbound(
         Heard::Http(first) => {
             serve(worker, connection, &outbound, first).await;
         }
+        Heard::Dubbo(first) => {
+            Box::pin(dubbo::serve(worker, connection, Rc::new(outbound), first)).await;
+        }
         Heard::Other(first, instance) => {
-            outbound.passes_unread(&worker, original, first.filled());
+            outbound.passes_unread(&worker, original, Protocol::of(first.filled()));
+            if outbound.refuses_unread() {
+                return connection.reset_when_closed();
+            }
             let elsewhere =
                 |tried: &[SocketAddr]| outbound.must_not_have_unread(&worker, original, tried);
             // Who has greeted its caller has the connection already.
@@ -111,7 +121,7 @@ async fn serve_tunnel(
     }
     match inside.base_instance(&worker, &[]) {
         Some(reached) if !first.is_empty() => {
-            inside.passes_unread(&worker, reached.instance, first.filled());
+            inside.passes_unread(&worker, reached.instance, Protocol::of(first.filled()));
             let another = |tried: &[SocketAddr]| inside.base_instance(&worker, tried);
             pass_to_one_of(&worker, connection, Some(reached), another, first).await;
         }
@@ -167,8 +177,14 @@ pub(super) async fn serve_inbound(
             Heard::Http(first) => {
                 serve(worker, connection, &inbound, first).await;
             }
+            Heard::Dubbo(first) => {
+                Box::pin(dubbo::serve(worker, connection, Rc::new(inbound), first)).await;
+            }
             Heard::Other(first, instance) => {
-                inbound.arrives_unread(first.filled());
+                inbound.arrives_unread(Protocol::of(first.filled()));
+                if inbound.refuses_unread() {
+                    return connection.reset_when_closed();
+                }
                 pass_through(&worker, connection, original, instance, first).await;
             }
             Heard::Nothing => {}
@@ -198,7 +214,8 @@ async fn is_somebodys(worker: &Worker, address: SocketAddr) -> Option<bool> {
 /// What a connection begins with.
 enum Heard {
     Http(Buffer),
-    /// No HTTP, and the other side's connection if it was made already.
+    Dubbo(Buffer),
+    /// Neither, and the other side's connection if it was made already.
     Other(Buffer, Option<(Rc<Connection>, Buffer)>),
     Nothing,
 }
@@ -213,15 +230,42 @@ async fn listen_first(worker: &Worker, connection: &Rc<Connection>, original: So
         (Ok(buffer), instance) if !buffer.is_empty() => {
             match read_on(worker, connection, buffer).await {
                 Some((buffer, true)) => Heard::Http(buffer),
-                Some((buffer, false)) => Heard::Other(buffer, instance),
+                Some((buffer, false)) => is_dubbo(worker, connection, buffer, instance).await,
                 None => Heard::Nothing,
             }
+        }
+        // A server of Dubbo asks for a sign of life, or leaves, before its caller has asked for anything.
+        (Ok(buffer), Some((_, greeting))) if greeting.filled().starts_with(&dubbo::MAGIC) => {
+            Heard::Dubbo(buffer)
         }
         // The other side greets.
         (Ok(buffer), Some((instance, greeting))) if !greeting.is_empty() => {
             Heard::Other(buffer, Some((instance, greeting)))
         }
         _ => Heard::Nothing,
+    }
+}
+
+/// Whether what is no HTTP begins a frame of Dubbo, which its first two bytes tell.
+async fn is_dubbo(
+    worker: &Worker,
+    connection: &Connection,
+    mut buffer: Buffer,
+    instance: Option<(Rc<Connection>, Buffer)>,
+) -> Heard {
+    if buffer.filled() == &dubbo::MAGIC[..1] {
+        let more = connection.receive_more(std::mem::take(&mut buffer));
+        match tokio::time::timeout(worker.timeouts.head, more).await {
+            Ok((received, Ok(_))) => buffer = received,
+            Ok((_, Err(_))) | Err(_) => {
+                connection.reset_when_closed();
+                return Heard::Nothing;
+            }
+        }
+    }
+    match buffer.filled().starts_with(&dubbo::MAGIC) {
+        true => Heard::Dubbo(buffer),
+        false => Heard::Other(buffer, instance),
     }
 }
 

@@ -9,6 +9,7 @@ mod coming_back;
 mod connections;
 mod cuts;
 mod differential;
+mod dubbo;
 mod entrance;
 mod http2;
 mod hung;

@@ -25,7 +25,7 @@ use crate::{
 };
 
 /// Runs a test on a host of its own, with another host beside it.
-fn on_two_hosts(test: impl AsyncFnOnce(&Host, &Host) + Send) {
+pub(super) fn on_two_hosts(test: impl AsyncFnOnce(&Host, &Host) + Send) {
     if !needs("netns") {
         return;
     }
@@ -37,21 +37,24 @@ fn on_two_hosts(test: impl AsyncFnOnce(&Host, &Host) + Send) {
     });
 }
 
-fn listen(host: &Host, port: u16) -> Instance {
+pub(super) fn listen(host: &Host, port: u16) -> Instance {
     let listener = host.inside(|| TcpListener::bind((host.address(), port)).unwrap());
     Instance::from_std(listener)
 }
 
-fn call_from(host: &Host, target: SocketAddr) -> Wire {
+pub(super) fn call_from(host: &Host, target: SocketAddr) -> Wire {
     Wire::from_std(host.inside(|| TcpStream::connect(target).unwrap()))
 }
 
 /// A sidecar whose application is on port 8080 of `host`, with its rules in place.
-fn captured(world: &World) -> (Proxy, Capture) {
+pub(super) fn captured(world: &World) -> (Proxy, Capture) {
     captured_with(world, |_| {})
 }
 
-fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Proxy, Capture) {
+pub(super) fn captured_with(
+    world: &World,
+    change: impl FnOnce(&mut SidecarConfig),
+) -> (Proxy, Capture) {
     let mut config = SidecarConfig {
         application: "a".to_owned(),
         ports: vec![own_port("sc-A", Protocol::Http, (Ipv4Addr::LOCALHOST, 8080).into())],
@@ -65,6 +68,7 @@ fn captured_with(world: &World, change: impl FnOnce(&mut SidecarConfig)) -> (Pro
         mark: Some(capture::MARK),
         correlation_headers: CorrelationHeaders::default(),
         doors: Vec::new(),
+        refuses_unread: false,
         forbidden: Vec::new(),
         takeover: false,
         inherited: Default::default(),

@@ -595,6 +595,7 @@ impl Proxy {
             mark: None,
             correlation_headers: CorrelationHeaders::default(),
             doors: Vec::new(),
+            refuses_unread: false,
             forbidden: Vec::new(),
             takeover: false,
             inherited: Default::default(),

@@ -37,6 +37,7 @@ fn sidecar() -> raw::Sidecar {
         inbound_listen: "127.0.0.1:0".into(),
         lame_duck_seconds: "0".into(),
         forbid_destinations: "10.1.0.0/16, fd00::1".into(),
+        refuse_unread: "false".into(),
         admin: raw::Admin { admin_listen: "127.0.0.1:0".into() },
         capture: "false".into(),
         capture_ipv6: "true".into(),
@@ -270,7 +271,7 @@ fn what_is_no_port_is_refused_with_what_is_right() {
     for (protocol, words) in [
         ("grpc", "use protocol=http: HTTP/2 in the clear"),
         ("h2c", "use protocol=http: HTTP/2 in the clear"),
-        ("dubbo", "use protocol=tcp: Dubbo's own protocol passes unread"),
+        ("dubbo", "use protocol=http, of which sidecars that capture read Dubbo's own protocol"),
         ("tls", "use protocol=tcp: what is encrypted passes unread"),
         ("HTTPS", "use protocol=tcp: what is encrypted passes unread"),
         ("HTTP", "use protocol=http"),
@@ -329,6 +330,7 @@ fn exclusions_are_lists() {
     assert_eq!(settings.exclusions.destinations.len(), 1);
     assert_eq!(settings.exclusions.inbound_ports, [0; 0]);
     assert_eq!(settings.forbid_destinations.len(), 2);
+    check(|raw| raw.refuse_unread = "tls".into(), &["refuse-unread: `tls`: use true or false"]);
     check(
         |raw| raw.forbid_destinations = "everything".into(),
         &["forbid-destinations: `everything`: use addresses or ranges"],

@@ -194,8 +194,8 @@ fn instead_of(protocol: &str) -> &'static str {
              callers speak"
         }
         "dubbo" => {
-            "use protocol=tcp: Dubbo's own protocol passes unread, outside lanes; where it is Triple, which is HTTP/2, use \
-             protocol=http"
+            "use protocol=http, of which sidecars that capture read Dubbo's own protocol, too, and Triple, which is HTTP/2; \
+             protocol=tcp passes unread, outside lanes"
         }
         "tls" | "https" => "use protocol=tcp: what is encrypted passes unread, outside lanes",
         _ => {
