@@ -38,6 +38,7 @@ pub(crate) struct Invocation<'b> {
     dropped: Vec<&'b [u8]>,
     /// Where more can be put; nowhere where nothing was read.
     ending: Option<Ending>,
+    is_judged: bool,
 }
 
 /// What is put into a request.
@@ -73,12 +74,14 @@ impl<'b> Invocation<'b> {
         let (fields, ending) = attachments(&mut reader)?;
         let [path, method] = [path, method].map(String::from_utf8_lossy);
         let path = format!("/{path}/{method}");
-        Ok(Self { path, fields, dropped: Vec::new(), ending: Some(ending) })
+        let (dropped, ending) = (Vec::new(), Some(ending));
+        Ok(Self { path, fields, dropped, ending, is_judged: false })
     }
 
     /// One of which nothing could be read.
     pub(crate) fn unread() -> Self {
-        Self { path: "/".to_owned(), fields: Vec::new(), dropped: Vec::new(), ending: None }
+        let (path, fields, dropped) = ("/".to_owned(), Vec::new(), Vec::new());
+        Self { path, fields, dropped, ending: None, is_judged: false }
     }
 
     /// How long its caller waits for an answer, where it says so.
@@ -97,7 +100,7 @@ impl<'b> Invocation<'b> {
         }
         for (name, value) in written.iter() {
             // The others are for HTTP.
-            let of_the_context = [Name::Baggage, Name::Traceparent, Name::RequestId];
+            let of_the_context = [Name::Baggage, Name::Traceparent, Name::RequestId, Name::Sw8];
             if of_the_context.contains(&Name::of(name.as_bytes())) {
                 hessian::write_string(name, &mut entries);
                 hessian::write_string(&String::from_utf8_lossy(value), &mut entries);
@@ -215,4 +218,12 @@ impl<'b> Head<'b> for Invocation<'b> {
     }
 
     fn merge_slashes(&mut self) {}
+
+    fn judge(&mut self) {
+        self.is_judged = true;
+    }
+
+    fn is_judged(&self) -> bool {
+        self.is_judged
+    }
 }
