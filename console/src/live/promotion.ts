@@ -9,6 +9,7 @@ export interface Of {
 
 export const promotionPath = ({ namespace, name }: Of, then = "") => `/promotions/${encodeURIComponent(namespace)}/${encodeURIComponent(name)}${then}`;
 
-export const startPromotion = (of: Of) => send<Promotion>("POST", promotionPath(of), {});
+/** `anew`: whoever begins has seen that the one before was stopped or abandoned. */
+export const startPromotion = (of: Of, anew: boolean) => send<Promotion>("POST", promotionPath(of), anew ? { anew } : {});
 export const abandonPromotion = (of: Of) => send<Promotion>("POST", promotionPath(of, "/abandon"), {});
 export const goOnPromoting = (of: Of, step: PromotionStep, confirm: readonly string[]) => send<Promotion>("POST", promotionPath(of, "/next"), { step, confirm });

@@ -50,6 +50,7 @@ describe("a promotion", () => {
     expect(checkText(check("a", { n: 1 }))).toBe("1 of 2 instances of base are new since the start");
     expect(checkText(check("a", { n: 2, state: "ok" }))).toBe("All 2 instances of base are new");
     expect(checkText(check("a", { n: 2 }))).toBe("Not all instances of base are usable");
+    expect(checkText(check("v", { kind: "verdict", state: "unknown", n: 3 }))).toContain("The lane is paused");
     expect(checkText(check("e", { kind: "errors", state: "ok", n: 1, of: 200 }))).toBe("0.5 % errors of 200 requests");
     expect(checkText(check("c", { kind: "closed", state: "unknown", of: 0 }))).toBe("No data plane is known: whether the entrances are closed is not either");
     expect(checkText(check("f", { kind: "files", state: "unknown", n: 1 }))).toContain("brings it back");

@@ -79,7 +79,7 @@ export function checkText(check: PromotionCheck): string {
   const { n, of } = check;
   switch (check.kind) {
     case "verdict":
-      return n === 0 ? t("No worse than base") : n === 1 ? t("Worse than base") : t("Too little traffic to say");
+      return n === 0 ? t("No worse than base") : n === 1 ? t("Worse than base") : n === 3 ? t("The lane is paused: nobody enters it, so that too little is seen of it") : t("Too little traffic to say");
     case "instances":
       return of === 0 ? t("Base has no instance") : n === of && check.state === "ok" ? counted(of, "Its only instance of base is new", "All {n} instances of base are new") : n === of ? t("Not all instances of base are usable") : t("{n} of {of} instances of base are new since the start", { n, of });
     case "version":

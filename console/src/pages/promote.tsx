@@ -44,7 +44,7 @@ export function PromotePage() {
         }
       />
       {known && isOver && <Ended promotion={known} />}
-      {known && !isOver ? <Going key={known.step} known={known} of={of} /> : lane && <Begin lane={lane} of={of} />}
+      {known && !isOver ? <Going key={known.step} known={known} of={of} /> : lane && <Begin lane={lane} of={of} anew={isOver && known.end?.outcome !== "promoted"} />}
     </div>
   );
 }
@@ -101,7 +101,7 @@ function useWhyNotNow(namespace: string, isBusy: boolean): string | undefined {
   return forbidden ?? (away ? t("The control plane does not answer.") : isBusy ? t("On its way") : undefined);
 }
 
-function Begin({ lane, of }: { lane: Lane; of: Of }) {
+function Begin({ lane, of, anew }: { lane: Lane; of: Of; anew: boolean }) {
   const { isBusy, run } = useDoing(of);
   const notNow = useWhyNotNow(of.namespace, isBusy);
   const members = (lane.status?.matched ?? []).filter((it) => it.tagged > 0).map((it) => it.application);
@@ -116,9 +116,9 @@ function Begin({ lane, of }: { lane: Lane; of: Of }) {
             <Step key={step} step={step} number={index + 1} state="later" />
           ))}
         </ol>
-        <Code text={`laneway lane promote ${name}`} label={t("Command")} />
+        <Code text={`laneway lane promote ${name}${anew ? " --anew" : ""}`} label={t("Command")} />
         <div className="line">
-          <Action look="primary" icon="up" why={why} onPress={() => void run(t("{x} is not being promoted", { x: name }), () => startPromotion(of))}>
+          <Action look="primary" icon="up" why={why} onPress={() => void run(t("{x} is not being promoted", { x: name }), () => startPromotion(of, anew))}>
             {t("Begin to promote")}
           </Action>
         </div>

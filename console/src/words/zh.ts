@@ -478,6 +478,7 @@ export const zh = {
   "Token {x}; it is shown this once": "令牌 {x}，仅显示这一次",
   "Token": "令牌",
   "Too little traffic": "流量过少",
+  "The lane is paused: nobody enters it, so that too little is seen of it": "泳道已暂停：没有请求进入，因此可供判断的流量太少",
   "Too little traffic to say": "流量太少，无法判断",
   "Too little traffic to say: {n} requests": "流量太少，无法判断：{n} 个请求",
   "Took": "耗时",

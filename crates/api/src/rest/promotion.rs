@@ -233,6 +233,11 @@ pub struct PromotionRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schema(minimum = 1, maximum = 600)]
     pub idle_seconds: Option<u32>,
+    /// Begin also where the lane's last promotion was stopped or abandoned: without this that is refused, with what became of
+    /// it.
+    #[serde(default)]
+    #[schema(required = false)]
+    pub anew: bool,
 }
 
 /// To go on to the next step.

@@ -19,11 +19,21 @@ const DEVIATIONS: f64 = 3.1;
 /// An instance of base, or of the lane.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Seen {
-    /// Which process at which address.
+    /// `ADDRESS PROCESS`: which process has registered it there.
     pub(super) identity: String,
     pub(super) is_usable: bool,
     /// It is on its way out.
     pub(super) is_leaving: bool,
+}
+
+impl Seen {
+    fn address(&self) -> &str {
+        address(&self.identity)
+    }
+}
+
+fn address(identity: &str) -> &str {
+    identity.split(' ').next().unwrap_or_default()
 }
 
 /// What is counted of requests.
@@ -82,10 +92,18 @@ fn of_application(mut check: PromotionCheck, application: &str) -> PromotionChec
     check
 }
 
-/// That the lane is no worse than base.
-pub(super) fn verdict(state: VerdictState, culprit: Option<&str>) -> PromotionCheck {
+/// That the lane is no worse than base. Nobody enters one that is paused.
+pub(super) fn verdict(
+    state: VerdictState,
+    culprit: Option<&str>,
+    is_paused: bool,
+) -> PromotionCheck {
     let (state, n, message) = match state {
         VerdictState::NoWorse => (State::Ok, 0, "no worse than base".to_owned()),
+        VerdictState::TooLittle if is_paused => {
+            let message = "the lane is paused: nobody enters it, so that too little is seen of it to say whether it is worse than base; confirm, or abandon, resume the lane and begin anew";
+            (State::Unknown, 3, message.to_owned())
+        }
         VerdictState::TooLittle => (
             State::Unknown,
             2,
@@ -103,8 +121,11 @@ pub(super) fn verdict(state: VerdictState, culprit: Option<&str>) -> PromotionCh
 pub(super) fn instances(application: &str, before: &BaseBefore, now: &[Seen]) -> PromotionCheck {
     let staying = || now.iter().filter(|it| !it.is_leaving);
     let of = staying().count() as u64;
-    let is_old = |it: &&Seen| before.instances.contains(&it.identity);
-    let old = staying().filter(is_old).count() as u64;
+    // A process that registers anew at its address may be that of a sidecar alone: it tells nothing of the application.
+    let was_there = |it: &&Seen| before.instances.iter().any(|was| address(was) == it.address());
+    let old = staying().filter(was_there).count() as u64;
+    let registered = |it: &&Seen| was_there(it) && !before.instances.contains(&it.identity);
+    let anew = staying().filter(registered).count();
     let unusable = staying().filter(|it| !it.is_usable).count() as u64;
     let n = of - old;
     let (state, confirmable, message) = if of == unusable {
@@ -113,8 +134,12 @@ pub(super) fn instances(application: &str, before: &BaseBefore, now: &[Seen]) ->
     } else if unusable > 0 {
         (State::Waiting, false, format!("{unusable} of {of} instances of base are not usable"))
     } else if old > 0 {
+        let anew = match anew {
+            0 => String::new(),
+            n => format!(", {n} of them registered anew, as with a sidecar that was restarted"),
+        };
         let message = format!(
-            "{old} of {of} instances of base were there at the start: replace them, or confirm that they were given the version in place"
+            "{old} of {of} instances of base were there at the start{anew}: replace them, or confirm that they were given the version in place"
         );
         (State::Waiting, true, message)
     } else {

@@ -100,12 +100,7 @@ impl Control {
                 format!("{name} is being promoted already: go on with it, or abandon it first");
             return Err(PromotionError::Conflict(why));
         }
-        if !lane.spec.enabled {
-            let why = format!(
-                "{name} is disabled: enable it first, so that its version is seen beside base"
-            );
-            return Err(PromotionError::Conflict(why));
-        }
+        self.refuse_beginning(&lane, request.anew)?;
         let applications = self.members(&lane);
         if applications.is_empty() {
             let why = format!(
@@ -241,6 +236,45 @@ impl Control {
 
     pub(super) fn promotions(&self) -> MutexGuard<'_, Promotions> {
         self.promotions.lock()
+    }
+
+    /// Refuses to begin where the lane is disabled, or nobody has said that he knows of the last promotion's end.
+    fn refuse_beginning(&self, lane: &Lane, anew: bool) -> Result<(), PromotionError> {
+        let name = lane.lane_name();
+        let earlier = self.broken_off(lane);
+        if !lane.spec.enabled {
+            let earlier = earlier.map(|it| format!("; {it}")).unwrap_or_default();
+            let why = format!(
+                "{name} is disabled: enable it first, so that its version is seen beside base{earlier}"
+            );
+            return Err(PromotionError::Conflict(why));
+        }
+        if let Some(earlier) = earlier.filter(|_| !anew) {
+            let why = format!(
+                "{earlier}: to begin another say `anew` (`laneway lane promote {name} --anew`)"
+            );
+            return Err(PromotionError::Conflict(why));
+        }
+        Ok(())
+    }
+
+    /// What became of the last promotion of this very lane, where that is not that it was promoted.
+    fn broken_off(&self, lane: &Lane) -> Option<String> {
+        let promotions = self.promotions();
+        let last =
+            promotions.get(&lane.key()).filter(|it| Some(&it.uid) == lane.metadata.uid.as_ref())?;
+        let end = last.end.as_ref()?;
+        let how = match end.outcome {
+            PromotionOutcome::Promoted => return None,
+            PromotionOutcome::Abandoned => "abandoned",
+            PromotionOutcome::Stopped => "stopped",
+        };
+        let (name, started) = (lane.lane_name(), super::time_text(last.started));
+        let (by, step, time, message) =
+            (&last.started_by, last.step.word(), &end.time, &end.message);
+        Some(format!(
+            "the promotion of {name} that {by} began at {started} was {how} at step {step} at {time}: {message}"
+        ))
     }
 
     fn active(&self, key: &Key) -> Result<StoredPromotion, PromotionError> {
@@ -512,7 +546,9 @@ impl Control {
                 let verdict = self.hub().status(&promotion.lane).verdict;
                 let state = verdict.as_ref().map_or(VerdictState::TooLittle, |it| it.state);
                 let culprit = verdict.and_then(|it| it.culprit);
-                vec![checks::verdict(state, culprit.as_deref())]
+                let is_paused =
+                    self.lane_at(&promotion.lane).is_some_and(|it| it.spec.entry.paused);
+                vec![checks::verdict(state, culprit.as_deref(), is_paused)]
             }
             PromotionStep::Base => {
                 let of = |(name, before): (&String, &BaseBefore)| {

@@ -86,6 +86,20 @@ fn base_is_new_when_nobody_of_before_is_left_and_all_can_be_used() {
 }
 
 #[test]
+fn an_instance_that_registers_anew_at_its_address_is_not_new() {
+    let at =
+        |identity: &str| Seen { identity: identity.to_owned(), is_usable: true, is_leaving: false };
+    let instances = vec!["10.0.0.1:80 p1".to_owned(), "10.0.0.2:80 p2".to_owned()];
+    let before = BaseBefore { instances, ..BaseBefore::default() };
+    let now = [at("10.0.0.1:80 p3"), at("10.0.0.2:80 p2"), at("10.0.0.3:80 p4")];
+    let check = checks::instances("a", &before, &now);
+    assert_eq!((check.state, check.confirmable), (State::Waiting, true));
+    assert_eq!((check.n, check.of), (1, 3));
+    assert!(check.message.starts_with("2 of 3 instances"), "{}", check.message);
+    assert!(check.message.contains("1 of them registered anew"), "{}", check.message);
+}
+
+#[test]
 fn base_is_judged_by_the_hour_before_and_by_enough_requests() {
     let state = |before: (u64, u64), all, errors| {
         let before = BaseBefore { requests: before.0, errors: before.1, ..BaseBefore::default() };
@@ -134,7 +148,7 @@ fn what_can_be_vouched_for_is_and_nothing_else() {
     let before = BaseBefore { instances: vec!["x".into()], ..BaseBefore::default() };
     let [old, none] = [seen("x"), Vec::new()];
     let all = [
-        checks::verdict(VerdictState::NoWorse, None),
+        checks::verdict(VerdictState::NoWorse, None, false),
         checks::instances("a", &before, &old),
         checks::instances("b", &before, &none),
         checks::version(),

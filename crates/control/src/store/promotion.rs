@@ -47,7 +47,7 @@ pub struct StoredPromotion {
 /// What base of an application was like.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BaseBefore {
-    /// Its instances: which process at which address.
+    /// Its instances: `ADDRESS PROCESS`, by whatever registered them.
     pub instances: Vec<String>,
     /// Requests in the hour before.
     pub requests: u64,

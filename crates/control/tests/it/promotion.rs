@@ -62,7 +62,16 @@ async fn ask(rest: SocketAddr, method: &str, path: &str, body: &Value) -> (u16, 
 }
 
 async fn start(rest: SocketAddr) -> Value {
-    let (status, begun) = ask(rest, "POST", PATH, &json!({"idleSeconds": 1})).await;
+    begin(rest, &json!({"idleSeconds": 1})).await
+}
+
+/// Where the one before was broken off.
+async fn start_anew(rest: SocketAddr) -> Value {
+    begin(rest, &json!({"idleSeconds": 1, "anew": true})).await
+}
+
+async fn begin(rest: SocketAddr, request: &Value) -> Value {
+    let (status, begun) = ask(rest, "POST", PATH, request).await;
     assert_eq!(status, 201, "{begun}");
     begun
 }
@@ -204,8 +213,12 @@ async fn abandoning_takes_back_what_was_changed_and_nothing_else() {
     assert_eq!((status, &ended["end"]["outcome"]), (200, &"abandoned".into()), "{ended}");
     assert!(ended["end"]["message"].as_str().unwrap().contains("nothing of the lane"), "{ended}");
     assert_eq!(next(rest, "verdict", &["all"]).await.0, 409);
+    let (status, refused) = ask(rest, "POST", PATH, &json!({})).await;
+    let said = refused.to_string();
+    assert!(status == 409 && said.contains("was abandoned at step verdict at 2"), "{said}");
+    assert!(said.contains("`laneway lane promote trade/gray --anew`"), "{said}");
 
-    start(rest).await;
+    start_anew(rest).await;
     renewed(&plane, rest).await;
     go_on(rest, "health", &["all"], "drain").await;
     confirm_until(&mut gateway, true).await;
@@ -219,7 +232,10 @@ async fn abandoning_takes_back_what_was_changed_and_nothing_else() {
 
     // A lane that was paused before stays so.
     patch(rest, &json!({"spec": {"entry": {"paused": true}}})).await;
-    start(rest).await;
+    let begun = start_anew(rest).await;
+    let verdict = check(&begun, "verdict");
+    assert_eq!((&verdict["n"], &verdict["state"]), (&3.into(), &"unknown".into()), "{verdict}");
+    assert!(verdict["message"].as_str().unwrap().contains("paused: nobody enters"), "{verdict}");
     deploy(&plane, &["31", "32", "11=gray"]);
     go_on(rest, "verdict", &["all"], "base").await;
     go_on(rest, "base", &["all"], "health").await;
@@ -248,9 +264,13 @@ async fn somebody_elses_change_ends_it_and_is_told() {
     );
     let (status, refused) = ask(rest, "POST", PATH, &json!({})).await;
     assert!(status == 409 && refused.to_string().contains("is disabled"), "{refused}");
+    assert!(refused.to_string().contains("spec.enabled of the lane was changed"), "{refused}");
 
     patch(rest, &json!({"spec": {"enabled": true}})).await;
-    start(rest).await;
+    let (status, refused) = ask(rest, "POST", PATH, &json!({})).await;
+    let said = refused.to_string();
+    assert!(status == 409 && said.contains("was stopped at step verdict"), "{said}");
+    start_anew(rest).await;
     renewed(&plane, rest).await;
     go_on(rest, "health", &["all"], "drain").await;
     patch(rest, &json!({"spec": {"priority": 3}})).await;
@@ -262,6 +282,9 @@ async fn somebody_elses_change_ends_it_and_is_told() {
 
     assert_eq!(call(rest, "DELETE", LANE, "").await.0, 204);
     assert_eq!(ask(rest, "POST", PATH, &json!({})).await.0, 404);
+    // Another lane of that name has no promotion before.
+    plane.apply(&[lane("trade", "gray")]).await.unwrap();
+    start(rest).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -83,7 +83,12 @@ fn what_somebody_else_does_to_the_lane_ends_the_promotion_and_says_so() -> Resul
     sandbox.must(&["lane", "promote", "trade/gray"])?;
     let abandoned = sandbox.must(&["lane", "promote", "trade/gray", "--abandon"])?;
     assert!(abandoned.contains("abandoned: "), "{abandoned}");
-    sandbox.must(&["lane", "promote", "trade/gray"])?;
+    let again = sandbox.run(&["lane", "promote", "trade/gray"])?;
+    is_refused(&again, 1, "was abandoned at step verdict");
+    is_refused(&again, 1, "`laneway lane promote trade/gray --anew`");
+    sandbox.must(&["lane", "promote", "trade/gray", "--anew"])?;
+    let twice = sandbox.run(&["lane", "promote", "trade/gray", "--anew"])?;
+    is_refused(&twice, 1, "is being promoted already: --anew is said at its beginning");
     sandbox.must(&["lane", "disable", "trade/gray"])?;
     let stopped = sandbox.run(&["lane", "promote", "trade/gray", "--check"])?;
     assert_eq!(stopped.code, Some(3), "{stopped:?}");
@@ -91,7 +96,9 @@ fn what_somebody_else_does_to_the_lane_ends_the_promotion_and_says_so() -> Resul
         stopped.stdout.contains("stopped: spec.enabled of the lane was changed by "),
         "{stopped:?}"
     );
-    is_refused(&sandbox.run(&["lane", "promote", "trade/gray"])?, 1, "is disabled");
+    let disabled = sandbox.run(&["lane", "promote", "trade/gray"])?;
+    is_refused(&disabled, 1, "is disabled");
+    is_refused(&disabled, 1, "was stopped at step verdict");
     Ok(())
 }
 

@@ -49,6 +49,9 @@ pub(crate) struct Promote {
     /// Default: 30
     #[arg(long, value_name = "SECONDS", conflicts_with_all = ["next", "abandon", "check"])]
     idle_seconds: Option<u32>,
+    /// Begin another where the last was stopped or abandoned
+    #[arg(long, conflicts_with_all = ["next", "abandon", "check"])]
+    anew: bool,
     #[command(flatten)]
     output: Output,
 }
@@ -103,16 +106,19 @@ async fn show_or_begin(
 ) -> anyhow::Result<PromotionStatus> {
     if let Some(known) = known.filter(|it| it.end.is_none()) {
         let status = client.promotion(&known.lane).await?;
-        if status.end.is_none() && verb.idle_seconds.is_some() {
+        let said = [("--idle-seconds", verb.idle_seconds.is_some()), ("--anew", verb.anew)];
+        if let Some((option, _)) = said.iter().find(|(_, is_said)| *is_said)
+            && status.end.is_none()
+        {
             bail!(
-                "lane {} is being promoted already: --idle-seconds is said at its beginning",
+                "lane {} is being promoted already: {option} is said at its beginning",
                 verb.lane
             );
         }
         return Ok(status);
     }
     let lane: Key = find_lane(client, &verb.lane, namespace).await?.key();
-    let request = PromotionRequest { idle_seconds: verb.idle_seconds };
+    let request = PromotionRequest { idle_seconds: verb.idle_seconds, anew: verb.anew };
     Ok(client.start_promotion(&lane, &request).await?)
 }
 
