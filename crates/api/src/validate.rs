@@ -172,13 +172,15 @@ fn names(object: &Object, report: &mut Report) {
         let remedy = "use lower-case letters, digits, `-` and `.`, beginning and ending with a letter or digit, at most 253";
         report.error(&object.key(), ::lanes::Problem::new("metadata.name", &metadata.name, remedy));
     }
-    if !is_label(&metadata.namespace) {
-        let remedy = "use lower-case letters, digits and `-`, beginning and ending with a letter or digit, at most 63";
-        report.error(
-            &object.key(),
-            ::lanes::Problem::new("metadata.namespace", &metadata.namespace, remedy),
-        );
+    if let Some(problem) = no_namespace(&metadata.namespace) {
+        report.error(&object.key(), problem.under("metadata"));
     }
+}
+
+/// What is wrong with the name of a namespace, if it can be none's.
+pub fn no_namespace(name: &str) -> Option<::lanes::Problem> {
+    let remedy = "use lower-case letters, digits and `-`, beginning and ending with a letter or digit, at most 63";
+    (!is_label(name)).then(|| ::lanes::Problem::new("namespace", name, remedy))
 }
 
 fn is_label(text: &str) -> bool {

@@ -344,6 +344,7 @@ impl Kind {
                 | HeadError::Target
                 | HeadError::AmbiguousPath
                 | HeadError::Host
+                | HeadError::TargetHost
                 | HeadError::ContentLength
                 | HeadError::NotChunkedLast
                 | HeadError::Connection

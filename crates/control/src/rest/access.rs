@@ -8,6 +8,7 @@ use std::borrow::Cow;
 use api::{
     resource::{Kind, Object},
     rest::{EVERYWHERE, NOTE, NOTE_CHARACTERS_MAX, Role},
+    validate::no_namespace,
 };
 use axum::{
     extract::{RawPathParams, Request, State, rejection::RawPathParamsRejection},
@@ -53,6 +54,10 @@ pub(super) async fn judge(
     match admit(need, caller, namespace, request.method(), request.headers()) {
         Ok(None) => next.run(request).await,
         Ok(Some(caller)) => {
+            // That there is nothing in what cannot be a namespace would be true, and help nobody.
+            if let Some(problem) = namespace.and_then(no_namespace) {
+                return Refused::new(400, "bad path", problem.to_string()).into_response();
+            }
             request.extensions_mut().insert(caller);
             next.run(request).await
         }

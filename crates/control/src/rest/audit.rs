@@ -100,6 +100,11 @@ async fn entry(control: &Control, caller: &Caller, number: &str) -> Result<Audit
         let detail = format!("there is no entry `{number}` of the audit that you may see");
         Refused::new(404, "not found", detail)
     };
+    let is_number = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number {
+        let detail = format!("`{number}`: use the number of an entry, as the list shows it");
+        return Err(Refused::new(400, "bad path", detail));
+    }
     let query = AuditQuery {
         number: Some(
             number.parse().ok().filter(|it: &u64| i64::try_from(*it).is_ok()).ok_or_else(none)?,

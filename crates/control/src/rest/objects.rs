@@ -88,7 +88,8 @@ pub(super) fn number(name: &str, value: &str, of: &str) -> Result<u64, Refused> 
 }
 
 pub(super) fn unknown_parameter(name: &str, known: &str) -> Refused {
-    Refused::new(400, "bad query", format!("`{name}`: use one of {known}"))
+    let known = if known.contains(',') { format!("one of {known}") } else { known.to_owned() };
+    Refused::new(400, "bad query", format!("`{name}` is none of its parameters: use {known}"))
 }
 
 /// Reads a body as JSON.

@@ -15,7 +15,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
 };
 
-use crate::harness::{Plane, call, group, lane};
+use crate::harness::{Plane, call, call_with, group, lane};
 
 const PREFIX: &str = "/api/v1alpha1";
 const PASSWORD: &str = "correct horse battery";
@@ -236,6 +236,118 @@ async fn every_endpoint_refuses_who_may_not_in_every_role_and_namespace() {
         let ended = ask(to, "GET", "/session", &bearer(&token), &Value::Null).await;
         assert_eq!(ended.status, 401, "it signed out");
     }
+}
+
+/// Something of `shop` that is there, made anew before each question: whoever may end it ends it.
+async fn made(plane: &Plane, what: &str) -> String {
+    let rest = plane.rest().await;
+    let make = async |path: &str, body: Value, pointer: &str| {
+        let (status, answer) =
+            call(rest, "POST", &format!("{PREFIX}{path}"), &body.to_string()).await;
+        assert_eq!(status, 201, "{answer}");
+        let made: Value = serde_json::from_str(&answer).unwrap();
+        made.pointer(pointer).and_then(Value::as_str).unwrap().to_owned()
+    };
+    match what {
+        "join token" => {
+            let id =
+                make("/tokens", json!({"application": "app-a", "namespace": "shop"}), "/token/id");
+            format!("/tokens/{}", id.await)
+        }
+        "api token" => {
+            let grant = json!({"role": "viewer", "namespace": "shop"});
+            let id = make("/api-tokens", json!({"name": "m", "grant": grant}), "/token/id");
+            format!("/api-tokens/{}", id.await)
+        }
+        // An entry of the audit of an object, and its undoing.
+        _ => {
+            let path = format!("{PREFIX}/namespaces/shop/lanegroups/trade");
+            let kind = "application/merge-patch+json";
+            let applications = ["a", "b"].map(|it| json!({"spec": {"applications": [it]}}));
+            for patch in applications {
+                let (status, answer) =
+                    call_with(rest, "PATCH", &path, kind, &patch.to_string()).await;
+                assert_eq!(status, 200, "{answer}");
+            }
+            let latest = format!("{PREFIX}/audit?namespace=shop&limit=1");
+            let (_, entries) = call(rest, "GET", &latest, "").await;
+            let entries: Value = serde_json::from_str(&entries).unwrap();
+            format!("/audit/{}", entries[0]["number"])
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_there_is_told_and_ended_by_whoever_may_alone() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    let mut trade = group("trade", &["a"]);
+    trade["metadata"]["namespace"] = "shop".into();
+    plane.apply(&[trade]).await.unwrap();
+    let callers = [
+        grant(Role::Viewer, "shop"),
+        grant(Role::Operator, "shop"),
+        grant(Role::Admin, "shop"),
+        grant(Role::Admin, "other"),
+        grant(Role::Viewer, "*"),
+    ];
+    for (at, granted) in callers.into_iter().enumerate() {
+        let name = format!("user-{at}");
+        let token = bearer(&token_of(&plane, to, &name, std::slice::from_ref(&granted)).await);
+        // Method, what is asked, what is behind it, and the status for each of them.
+        for (what, method, then, body, statuses) in [
+            ("join token", "DELETE", "", Value::Null, [403, 403, 204, 403, 403]),
+            // Of another's nobody is told but who sees all: it is the machine's.
+            ("api token", "DELETE", "", Value::Null, [404, 404, 404, 404, 404]),
+            ("entry", "GET", "", Value::Null, [200, 200, 200, 404, 200]),
+            ("entry", "POST", "/undo", json!({}), [403, 200, 200, 404, 403]),
+            ("entry", "POST", "/undo", json!({"dryRun": true}), [200, 200, 200, 404, 200]),
+        ] {
+            let path = made(&plane, what).await;
+            let answer = ask(to, method, &format!("{path}{then}"), &token, &body).await;
+            let expected = statuses[at];
+            assert_eq!(answer.status, expected, "{method} {what}{then} as {granted}: {answer:?}");
+            if expected >= 400 {
+                let there = made_is_there(&plane, &path).await;
+                assert!(there, "{method} {what} as {granted} was refused, and it is gone");
+            }
+        }
+    }
+    // Whoever may do everything ends what is another's.
+    for what in ["join token", "api token"] {
+        let path = made(&plane, what).await;
+        let ended = call(plane.rest().await, "DELETE", &format!("{PREFIX}{path}"), "").await;
+        assert_eq!(ended.0, 204, "{ended:?}");
+        assert!(!made_is_there(&plane, &path).await, "{what}");
+    }
+}
+
+/// Whether the list of what a path is of has it.
+async fn made_is_there(plane: &Plane, path: &str) -> bool {
+    let (list, id) = path[1..].split_once('/').unwrap();
+    let rest = plane.rest().await;
+    let (_, told) = call(rest, "GET", &format!("{PREFIX}/{list}"), "").await;
+    let told: Vec<Value> = serde_json::from_str(&told).unwrap();
+    told.iter().any(|it| it["id"] == id || it["number"].to_string() == id)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_can_be_none_of_its_kind_is_said_to_be_none() {
+    let plane = Plane::start().await;
+    let rest = plane.rest().await;
+    for (path, words) in [
+        ("/namespaces/a%2Fb/lanes", "namespace: `a/b`: use lower-case letters"),
+        ("/namespaces/Shop/lanes/x", "namespace: `Shop`: use lower-case letters"),
+        ("/promotions/a%2Fb/x", "namespace: `a/b`: use lower-case letters"),
+        ("/audit/abc", "`abc`: use the number of an entry"),
+        ("/audit/-1", "`-1`: use the number of an entry"),
+        ("/events?limit=-1", "`limit` is none of its parameters: use after"),
+    ] {
+        let (status, answer) = call(rest, "GET", &format!("{PREFIX}{path}"), "").await;
+        assert!(status == 400 && answer.contains(words), "{path}: {status} {answer}");
+    }
+    let (status, _) = call(rest, "GET", &format!("{PREFIX}/audit/99999999999999999999"), "").await;
+    assert_eq!(status, 404, "a number that is too large is one of no entry");
 }
 
 #[tokio::test(flavor = "multi_thread")]

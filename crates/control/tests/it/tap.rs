@@ -204,7 +204,11 @@ async fn what_cannot_be_watched_is_said_with_what_would_be_right() {
         ),
         ("?group=trade&lane=gray&rate=0", 400, "rate: `0`: use requests a second, 1 to 100"),
         ("?group=trade&lane=gray&rate=many", 400, "rate: `many`: use requests a second, 1 to 100"),
-        ("?group=trade&tag=gray", 400, "`tag`: use one of group, lane, application, rate"),
+        (
+            "?group=trade&tag=gray",
+            400,
+            "`tag` is none of its parameters: use one of group, lane, application, rate",
+        ),
     ] {
         let (answered, body) = call(rest, "GET", &format!("/api/v1alpha1/tap{query}"), "").await;
         let problem: serde_json::Value = serde_json::from_str(&body).unwrap();

@@ -33,18 +33,30 @@ pub(crate) struct Tap {
     #[arg(long, value_name = "NAME")]
     application: Option<String>,
     /// Requests a second, 1 to 100. Where more pass a share of them is shown, all hops of each. Default: 20
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u32).range(1..=100))]
+    #[arg(long, value_name = "NUMBER", value_parser = number::<1, 100>, allow_negative_numbers = true)]
     rate: Option<u32>,
     /// End after so many requests
-    #[arg(long, value_name = "NUMBER", value_parser = clap::value_parser!(u64).range(1..))]
-    count: Option<u64>,
+    #[arg(long, value_name = "NUMBER", value_parser = number::<1, COUNT_MAX>, allow_negative_numbers = true)]
+    count: Option<u32>,
     /// End after so many seconds; with --count and fewer requests the exit code is 1
-    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
-    duration: Option<u64>,
+    #[arg(long, value_name = "SECONDS", value_parser = number::<1, 86_400>, allow_negative_numbers = true)]
+    duration: Option<u32>,
     #[command(flatten)]
     server: Server,
     #[command(flatten)]
     output: Output,
+}
+
+/// Requests after which a tap that is told to end has ended: more than it shows in a year.
+const COUNT_MAX: u32 = u32::MAX;
+
+/// A whole number in these bounds.
+fn number<const LEAST: u32, const MOST: u32>(text: &str) -> Result<u32, String> {
+    let number = text.parse().ok().filter(|number| (LEAST..=MOST).contains(number));
+    number.ok_or_else(|| match MOST {
+        COUNT_MAX => format!("use a whole number from {LEAST}"),
+        _ => format!("use a whole number from {LEAST} to {MOST}"),
+    })
 }
 
 impl Tap {
@@ -66,14 +78,16 @@ pub(crate) async fn run(verb: Tap) -> anyhow::Result<ExitCode> {
     let (group, tag) = verb.named()?;
     let client = verb.server.client()?;
     let lines = client.tap(group, tag, verb.application.as_deref(), verb.rate).await?;
-    let shown = show(lines, verb.output.output, verb.count.unwrap_or(u64::MAX));
+    let shown = show(lines, verb.output.output, verb.count.map_or(u64::MAX, u64::from));
     let ended = match verb.duration {
         None => shown.await?,
-        Some(seconds) => match tokio::time::timeout(Duration::from_secs(seconds), shown).await {
-            Ok(ended) => ended?,
-            Err(_) if verb.count.is_some() => return Ok(ExitCode::from(EXIT_FAILED)),
-            Err(_) => return Ok(ExitCode::SUCCESS),
-        },
+        Some(seconds) => {
+            match tokio::time::timeout(Duration::from_secs(seconds.into()), shown).await {
+                Ok(ended) => ended?,
+                Err(_) if verb.count.is_some() => return Ok(ExitCode::from(EXIT_FAILED)),
+                Err(_) => return Ok(ExitCode::SUCCESS),
+            }
+        }
     };
     match ended {
         Ended::Enough => Ok(ExitCode::SUCCESS),
@@ -246,8 +260,21 @@ mod tests {
             let error = parsed(&format!("laneway tap {wrong}")).unwrap_err();
             assert!(error.contains("GROUP"), "{wrong}: {error}");
         }
-        for wrong in ["--rate 0", "--rate 101", "--count 0", "--duration 0"] {
-            assert_eq!(parsed(&format!("laneway tap a/b {wrong}")).unwrap_err(), "usage");
+        for (wrong, remedy) in [
+            ("--rate 0", "use a whole number from 1 to 100\n"),
+            ("--rate 101", "use a whole number from 1 to 100\n"),
+            ("--rate -1", "use a whole number from 1 to 100\n"),
+            ("--rate x", "use a whole number from 1 to 100\n"),
+            ("--count 0", "use a whole number from 1\n"),
+            ("--duration -5", "use a whole number from 1 to 86400\n"),
+        ] {
+            let line = format!("laneway tap a/b {wrong}");
+            let words = line.split(' ').map(Into::into).collect::<Vec<_>>();
+            let Err(crate::cli::Unreadable::Usage(error)) = crate::cli::read(&words) else {
+                panic!("{wrong} is taken");
+            };
+            let said = error.to_string();
+            assert!(said.contains(remedy) && !said.contains("tip:"), "{wrong}: {said}");
         }
     }
 

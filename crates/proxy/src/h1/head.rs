@@ -105,6 +105,9 @@ pub(crate) enum HeadError {
     /// No Host, several, or no valid one.
     #[error("exactly one valid Host is required")]
     Host,
+    /// A target whose authority is no host, with a port or without: one with a user is refused, too.
+    #[error("the target's host is none: HOST or HOST:PORT, and no user, stands behind http://")]
+    TargetHost,
     /// No number, or several that differ.
     #[error("malformed Content-Length")]
     ContentLength,

@@ -72,7 +72,7 @@ pub(crate) fn parse(method: &[u8], target: &[u8], policy: PathPolicy) -> Result<
         let (start, end) =
             (start + userinfo(&target[start..start + length], policy), start + length);
         if !is_valid_host(&target[start..end]) {
-            return Err(HeadError::Host);
+            return Err(HeadError::TargetHost);
         }
         (Form::Absolute { secure, authority: start..end }, end)
     };
@@ -151,8 +151,8 @@ mod tests {
         ] {
             assert!(form(method, target).is_err(), "{method} {target}");
         }
-        assert_eq!(form("GET", "http:///a"), Err(HeadError::Host));
-        assert_eq!(form("GET", "http://u@a/"), Err(HeadError::Host));
+        assert_eq!(form("GET", "http:///a"), Err(HeadError::TargetHost));
+        assert_eq!(form("GET", "http://u@a/"), Err(HeadError::TargetHost));
         let parts = parse(b"GET", b"http://a?x", PathPolicy::Strict).unwrap();
         assert_eq!((parts.path, parts.query), (8..8, Some(9..10)));
         let lenient = |target: &str| parse(b"GET", target.as_bytes(), PathPolicy::AsWritten);
@@ -163,7 +163,7 @@ mod tests {
             assert_eq!((parts.path, parts.query), (end - 3..end - 1, Some(end..end)), "{target}");
         }
         for target in ["http://u@/", "http://u@b@a/", "http://b\\@a/", "http://u:p@/x@a"] {
-            assert_eq!(lenient(target), Err(HeadError::Host), "{target}");
+            assert_eq!(lenient(target), Err(HeadError::TargetHost), "{target}");
         }
     }
 }
