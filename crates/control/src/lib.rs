@@ -73,7 +73,8 @@ pub use ledger::{Commit, Done, Edit, Ledger, Precondition, Rejection, Rules, Tra
 pub use manifest::Manifest;
 pub use objects::{DEFAULT_GATEWAY, Objects, default_gateway, provide_default_gateway};
 pub use people::{
-    Arrival, Caller, Shown, check_first_password, cookie_name, says_which_page_asks, shown_by,
+    Arrival, Caller, Shown, check_first_password, cookie_name, forgotten_cookie,
+    says_which_page_asks, shown_by,
 };
 pub use registrations::Registrations;
 pub use rest::openapi;

@@ -30,8 +30,8 @@ mod password;
 mod refused;
 mod slowing;
 
-pub use arrival::{Arrival, Shown, cookie_name, says_which_page_asks, shown_by};
-pub(crate) use arrival::{device, device_cookie_name};
+pub use arrival::{Arrival, Shown, cookie_name, forgotten_cookie, says_which_page_asks, shown_by};
+pub(crate) use arrival::{device, device_cookie_name, kept_cookie};
 pub use caller::Caller;
 pub use of_control::check_first_password;
 pub(crate) use of_control::{Entrant, Entry, PersonError, tell_refused};

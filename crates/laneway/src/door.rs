@@ -33,7 +33,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use control::{
-    Arrival, Caller, Control, Shown, Whose, cookie_name, says_which_page_asks, shown_by,
+    Arrival, Caller, Control, Shown, Whose, cookie_name, forgotten_cookie, says_which_page_asks,
+    shown_by,
 };
 use telemetry::{Metrics, Samples, names};
 use tokio::sync::OnceCell;
@@ -429,12 +430,11 @@ impl IntoResponse for Refusal {
         let mut answer =
             (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], Json(problem)).into_response();
         // Who asks without it is looked at anew: nobody is taken for another because his session ended.
-        if let Self::Ended(cookie) = &self
-            && let Ok(forget) = header::HeaderValue::try_from(format!(
-                "{cookie}=; Path=/; HttpOnly; SameSite=Strict; Max-Age=0"
-            ))
-        {
-            answer.headers_mut().insert(header::SET_COOKIE, forget);
+        if let Self::Ended(cookie) = &self {
+            let forget = forgotten_cookie(cookie).map(header::HeaderValue::try_from);
+            for forget in forget.into_iter().flatten() {
+                answer.headers_mut().append(header::SET_COOKIE, forget);
+            }
         }
         if status == StatusCode::UNAUTHORIZED {
             let scheme = header::HeaderValue::from_static("Bearer");

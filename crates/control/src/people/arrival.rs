@@ -31,14 +31,7 @@ pub fn shown_by<'h>(headers: &'h HeaderMap, authority: Option<&str>) -> Option<S
         // Whoever means to show something and shows nothing good is not taken for whom his cookie names.
         return Some(Shown::Bearer(bearer.map_or("", |(_, token)| token.trim())));
     }
-    let name = cookie_name(authority);
-    let cookies = headers.get_all(header::COOKIE).iter();
-    let mut pairs =
-        cookies.filter_map(|value| value.to_str().ok()).flat_map(|text| text.split(';'));
-    pairs.find_map(|pair| {
-        let (written, value) = pair.trim().split_once('=')?;
-        (written == name && !value.is_empty()).then_some(Shown::Cookie(value))
-    })
+    cookie(headers, &cookie_name(authority)).map(Shown::Cookie)
 }
 
 /// Whether a browser that changes something says which page asks; it sends its cookie whoever wrote the page.
@@ -52,13 +45,33 @@ pub(crate) fn device(headers: &HeaderMap, authority: Option<&str>) -> Option<Str
     cookie(headers, &device_cookie_name(authority)).map(str::to_owned)
 }
 
+/// Stands before the name of a cookie that was set over TLS: browsers take one from this very host over TLS alone, so that
+/// neither another port nor whoever is on the way puts another in its place.
+const OF_HOST: &str = "__Host-";
+
+/// A cookie; the one that was set over TLS where there are both.
 fn cookie<'h>(headers: &'h HeaderMap, name: &str) -> Option<&'h str> {
-    let cookies = headers.get_all(header::COOKIE).iter();
-    let mut pairs = cookies.filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(';'));
-    pairs.find_map(|pair| {
-        let (written, value) = pair.trim().split_once('=')?;
-        (written == name && !value.is_empty()).then_some(value)
-    })
+    let cookies = || headers.get_all(header::COOKIE).iter();
+    let pairs = || cookies().filter_map(|value| value.to_str().ok()).flat_map(|it| it.split(';'));
+    let of = |is_over_tls: bool| {
+        pairs().find_map(|pair| {
+            let (written, value) = pair.trim().split_once('=')?;
+            let written = if is_over_tls { written.strip_prefix(OF_HOST) } else { Some(written) };
+            (written == Some(name) && !value.is_empty()).then_some(value)
+        })
+    };
+    of(true).or_else(|| of(false))
+}
+
+/// A cookie as a browser is told to keep it: scripts do not see it, and no other site's page has it sent.
+pub(crate) fn kept_cookie(name: &str, value: &str, seconds: u64, is_over_tls: bool) -> String {
+    let (before, after) = if is_over_tls { (OF_HOST, "; Secure") } else { ("", "") };
+    format!("{before}{name}={value}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{after}")
+}
+
+/// A cookie as a browser is told to forget it, whichever way it was set.
+pub fn forgotten_cookie(name: &str) -> [String; 2] {
+    [false, true].map(|is_over_tls| kept_cookie(name, "", 0, is_over_tls))
 }
 
 /// The name of the cookie by which a browser is known to be a user's.
@@ -98,6 +111,12 @@ mod tests {
         let basic = (header::AUTHORIZATION, "Basic dDp0");
         assert_eq!(shown(&[cookie, basic], "localhost:7600"), "Some(Bearer(\"\"))");
         assert_eq!(shown(&[], "localhost:7600"), "None");
+        // What another port of the host has set does not stand for what was set over TLS.
+        let both =
+            "laneway_session=tossed; __Host-laneway_session=s3; __Host-laneway_session_7600=";
+        let both = (header::COOKIE, both);
+        assert_eq!(shown(std::slice::from_ref(&both), "laneway.example"), "Some(Cookie(\"s3\"))");
+        assert_eq!(shown(&[both], "localhost:7600"), "None");
         assert_eq!(cookie_name(Some("[::1]")), "laneway_session");
     }
 }

@@ -10,7 +10,7 @@ use axum::{
     Extension, Json,
     extract::State,
     http::{HeaderMap, HeaderValue, StatusCode, header},
-    response::{IntoResponse, Response},
+    response::{AppendHeaders, IntoResponse, Response},
 };
 
 use super::{
@@ -22,7 +22,7 @@ use crate::{
     Control,
     people::{
         Arrival, Caller, Entrant, Entry, PersonError, SESSION_LASTS, cookie_name, device,
-        device_cookie_name,
+        device_cookie_name, forgotten_cookie, kept_cookie,
     },
 };
 
@@ -107,7 +107,7 @@ fn from(arrival: Option<Extension<Arrival>>) -> (IpAddr, Option<String>) {
     }
 }
 
-/// A cookie that scripts do not see and that no other site's page has sent.
+/// A cookie with a secret. That a browser asks over TLS it says of its page: what is here may be behind a proxy.
 fn cookie(
     name: &str,
     headers: &HeaderMap,
@@ -115,10 +115,11 @@ fn cookie(
     seconds: u64,
 ) -> Result<HeaderValue, Refused> {
     let origin = headers.get(header::ORIGIN).map(HeaderValue::as_bytes).unwrap_or_default();
-    let secure = if origin.starts_with(b"https://") { "; Secure" } else { "" };
-    let text =
-        format!("{name}={secret}; Path=/; HttpOnly; SameSite=Strict; Max-Age={seconds}{secure}");
-    HeaderValue::try_from(text).map_err(|_| Refused::new(500, "no cookie", ""))
+    field(kept_cookie(name, secret, seconds, origin.starts_with(b"https://")))
+}
+
+fn field(cookie: String) -> Result<HeaderValue, Refused> {
+    HeaderValue::try_from(cookie).map_err(|_| Refused::new(500, "no cookie", ""))
 }
 
 /// Signs out: what is shown is good no longer.
@@ -133,12 +134,12 @@ pub(super) async fn sign_out(
     State(control): Shared,
     Extension(caller): By,
     arrival: Option<Extension<Arrival>>,
-    headers: HeaderMap,
 ) -> Result<Response, Refused> {
     let (address, authority) = from(arrival);
     control.sign_out(&caller, address).await?;
-    let cookie = cookie(&cookie_name(authority.as_deref()), &headers, "", 0)?;
-    Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, cookie)]).into_response())
+    let [plain, over_tls] = forgotten_cookie(&cookie_name(authority.as_deref())).map(field);
+    let forget = [(header::SET_COOKIE, plain?), (header::SET_COOKIE, over_tls?)];
+    Ok((StatusCode::NO_CONTENT, AppendHeaders(forget)).into_response())
 }
 
 /// Who asks, and what he may.

@@ -419,6 +419,101 @@ async fn a_browser_signs_in_chooses_a_password_and_is_known_until_it_signs_out()
     assert!(out.head.contains("Max-Age=0"), "{}", out.head);
     let ended = ask(again, "GET", "/session", &page(again, &cookie), &Value::Null).await;
     assert_eq!(ended.status, 401);
+
+    // Behind TLS the cookie is one that nobody else of the host can set, and forgotten as such.
+    let over_tls = [format!("origin: https://{again}")];
+    let good = json!({"user": "admin", "password": PASSWORD});
+    let entered = ask(again, "POST", "/sign-in", &over_tls, &good).await;
+    let cookie = entered.cookie();
+    assert!(cookie.starts_with(&format!("__Host-laneway_session_{}=", again.port())), "{cookie}");
+    assert!(entered.head.contains("Max-Age=604800; Secure"), "{}", entered.head);
+    let fields = [over_tls[0].clone(), format!("cookie: {cookie}")];
+    assert_eq!(ask(again, "GET", "/session", &fields, &Value::Null).await.status, 200);
+    let out = ask(again, "POST", "/sign-out", &fields, &Value::Null).await;
+    let forgotten = format!("set-cookie: __Host-laneway_session_{}=;", again.port());
+    assert!(out.head.contains(&forgotten), "{}", out.head);
+}
+
+/// Entries of the audit that an admin sees, as `action about`, once there are so many, the oldest first.
+async fn audited(plane: &Plane, count: usize) -> Vec<Value> {
+    let rest = plane.rest().await;
+    let asking = async {
+        loop {
+            let (_, told) = call(rest, "GET", &format!("{PREFIX}/audit?limit=200"), "").await;
+            let entries: Vec<Value> = serde_json::from_str(&told).unwrap();
+            if entries.len() >= count {
+                return entries.into_iter().rev().collect();
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(crate::harness::PATIENCE, asking).await.expect("entries are missing")
+}
+
+fn told(entry: &Value) -> String {
+    let text = |pointer: &str| entry.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+    // What is in brackets is another each time.
+    let about = text("/about").split(" (").next().unwrap_or_default();
+    format!("{} {} {about}", text("/author/name"), text("/action"))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_audit_tells_who_signed_in_and_out_and_who_was_not_let_in() {
+    let plane = Plane::start().await;
+    let to = serve(&plane).await;
+    plane.control.make_first_user(Some(PASSWORD.to_owned())).await.unwrap();
+    let guess = |user: &str, password: &str| json!({"user": user, "password": password});
+    // Guesses come in thousands: each must not be an entry.
+    for (user, password) in
+        [("admin", "one"), ("admin", "two"), ("admin", "three"), ("mallory", "x"), ("A b", "y")]
+    {
+        let refused = ask(to, "POST", "/sign-in", &[], &guess(user, password)).await;
+        assert_eq!(refused.status, 403, "{refused:?}");
+    }
+    let entered = ask(to, "POST", "/sign-in", &[], &guess("admin", PASSWORD)).await;
+    let mut login = guess("admin", PASSWORD);
+    login["tokenName"] = "ci".into();
+    let login = ask(to, "POST", "/sign-in", &[], &login).await.text("/secret");
+    let cookie = entered.cookie();
+    let out = ask(to, "POST", "/sign-out", &page(to, &cookie), &Value::Null).await;
+    assert_eq!(out.status, 204);
+    assert_eq!(ask(to, "POST", "/sign-out", &bearer(&login), &json!({})).await.status, 204);
+    let entries = audited(&plane, 7).await;
+    let mut kinds: Vec<String> = entries.iter().map(told).collect();
+    kinds.sort();
+    let expected = [
+        "admin created session of admin",
+        "admin created token ci",
+        "admin deleted session of admin",
+        "anybody refused sign-in as admin",
+        "anybody refused sign-in as nobody there is",
+        "ci of admin deleted token ci",
+        "control plane created user admin",
+    ];
+    assert_eq!(kinds, expected, "what is no user's name may be a password");
+    let of = |what: &str| entries.iter().find(|it| told(it).contains(what)).unwrap();
+    let address = json!({"field": "address", "after": "127.0.0.1"});
+    for what in ["created session", "refused sign-in as admin"] {
+        assert!(of(what)["changes"].as_array().unwrap().contains(&address), "{what}");
+    }
+
+    // Who signed in from where is not everybody's to see; a restart loses no count.
+    let viewer = token_of(&plane, to, "vic", &[grant(Role::Viewer, "*")]).await;
+    let seen = ask(to, "GET", "/audit?limit=200", &bearer(&viewer), &Value::Null).await;
+    let seen: Vec<String> = seen.body.as_array().unwrap().iter().map(told).collect();
+    assert!(seen.iter().all(|it| it.contains(" user ")), "{seen:?}");
+    let number = of("created session")["number"].as_u64().unwrap();
+    let one = format!("/audit/{number}");
+    assert_eq!(ask(to, "GET", &one, &bearer(&viewer), &Value::Null).await.status, 404);
+    plane.control.stop().await;
+    let plane = plane.restart().await;
+    let entries = audited(&plane, 1).await;
+    let counted = json!({"field": "attempts", "after": 2});
+    let is_rest = |it: &&Value| {
+        told(it) == "anybody refused sign-in as admin"
+            && it["changes"].as_array().unwrap().contains(&counted)
+    };
+    assert_eq!(entries.iter().filter(is_rest).count(), 1, "{entries:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
