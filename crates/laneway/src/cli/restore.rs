@@ -20,6 +20,10 @@ pub(crate) struct Restore {
     /// The control plane's data directory; none may run on it. Default: that of the control plane of this user
     #[arg(long, value_name = "DIR", env = "LANEWAY_DATA")]
     data: Option<PathBuf>,
+    /// Leave tokens of the API with a role in force, which programs have, also such as were revoked since the backup. Default:
+    /// they end, as sessions and logins do
+    #[arg(long)]
+    keep_api_tokens: bool,
 }
 
 /// Runs the verb.
@@ -29,7 +33,7 @@ pub(crate) async fn run(verb: Restore) -> anyhow::Result<ExitCode> {
     // Held until the store is in place: no control plane starts on it meanwhile.
     let data = DataDirectory::take(&stores::find(verb.data)?, Unwritable::IsRefused)?;
     let database = data.file(DATABASE_FILE);
-    let restored = SqliteStore::restore(&verb.file, &database)?;
+    let restored = SqliteStore::restore(&verb.file, &database, verb.keep_api_tokens)?;
     output::line(format_args!(
         "{} is what {} holds: {} objects, up to revision {}",
         database.display(),
@@ -41,6 +45,18 @@ pub(crate) async fn run(verb: Restore) -> anyhow::Result<ExitCode> {
         output::warning(format_args!(
             "{} objects cannot be read by this release; they are kept, not in force",
             restored.unreadable
+        ));
+    }
+    if restored.ended > 0 {
+        output::line(format_args!(
+            "{} sessions and tokens of the API have ended: sign in again, and make tokens anew",
+            restored.ended
+        ));
+    }
+    if restored.api_tokens > 0 {
+        output::warning(format_args!(
+            "{} tokens of the API are good as in the backup: revoke again what was revoked since",
+            restored.api_tokens
         ));
     }
     if let Some(kept) = restored.kept {

@@ -10,7 +10,7 @@ use std::{
 use anyhow::{Context, Result, ensure};
 use testkit::{CommandResult, Sandbox, http};
 
-use crate::sandbox;
+use crate::{SOON, sandbox};
 
 const PASSWORD: &str = "correct horse battery";
 
@@ -149,5 +149,35 @@ fn the_first_user_has_the_password_of_the_file_or_one_that_is_told_once() -> Res
     drop(control);
     let _again = sandbox.control(&[])?;
     does(&sandbox, &["whoami"], &[])?;
+    Ok(())
+}
+
+#[test]
+fn a_restored_backup_lets_nobody_in_who_was_shut_out_since() -> Result<()> {
+    let sandbox = sandbox()?;
+    let file = sandbox.path("password");
+    fs::write(&file, format!("{PASSWORD}\n"))?;
+    let mut control = sandbox.control(&["--admin-password-file", &file.to_string_lossy()])?;
+    does(&sandbox, &["login", "--user", "admin"], &[PASSWORD])?;
+    let token = does(&sandbox, &["api-token", "create", "ci", "--role", "viewer"], &[])?;
+    let token_file = sandbox.path("ci.token").to_string_lossy().into_owned();
+    fs::write(&token_file, &token)?;
+    let copy = sandbox.path("copy.db").to_string_lossy().into_owned();
+    sandbox.must(&["backup", &copy])?;
+    for (options, ended, is_kept) in [
+        (&[][..], "2 sessions and tokens of the API have ended", false),
+        (&["--keep-api-tokens"], "1 sessions and tokens of the API have ended", true),
+    ] {
+        control.ask_to_stop();
+        control.wait_for_end(SOON)?;
+        let restored = sandbox.run(&[&["restore", &copy], options].concat())?;
+        ensure!(restored.code == Some(0) && restored.stdout.contains(ended), "{restored:?}");
+        let warned = restored.stderr.contains("revoke again what was revoked since");
+        ensure!(warned == is_kept, "{restored:?}");
+        control = sandbox.control(&[])?;
+        is_refused(&sandbox, &["whoami"], &[], "is unknown, was revoked or has expired")?;
+        let shown = sandbox.run(&["whoami", "--token-file", &token_file])?;
+        ensure!((shown.code == Some(0)) == is_kept, "{shown:?}");
+    }
     Ok(())
 }

@@ -13,7 +13,7 @@ use rustix::process::geteuid;
 use tempfile::NamedTempFile;
 
 use super::{EPOCH, SqliteStore, failed};
-use crate::store::{Revision, Store, StoreError};
+use crate::store::{Account, AccountId, Change, Revision, Store, StoreError, StoredCredential};
 
 /// What SQLite keeps beside a database that is in use, or was when its process died. A log that is not the
 /// database's own would be replayed over it.
@@ -30,6 +30,10 @@ pub struct Restored {
     pub revision: Revision,
     /// Where what was there before is kept.
     pub kept: Option<PathBuf>,
+    /// Sessions and tokens of the API that have ended by it.
+    pub ended: usize,
+    /// Tokens of the API with a role that are good as they were in the backup.
+    pub api_tokens: usize,
 }
 
 impl SqliteStore {
@@ -56,13 +60,28 @@ impl SqliteStore {
     }
 
     /// Puts the copy at `backup` in place of the store at `database`, which no process may have open. Nothing has
-    /// happened when it fails; what was there is kept beside it.
-    pub fn restore(backup: &Path, database: &Path) -> Result<Restored, StoreError> {
+    /// happened when it fails; what was there is kept beside it. Sessions and tokens of the API end: one that was revoked
+    /// since the backup would be good again; with `keeps_api_tokens` those with a role stay, which programs have.
+    pub fn restore(
+        backup: &Path,
+        database: &Path,
+        keeps_api_tokens: bool,
+    ) -> Result<Restored, StoreError> {
         let fresh = Self::open_as_it_is(backup)?.copy_beside(database)?;
         // Opened as the next start will: what that could not use is not put in place.
         let mut store = Self::open(fresh.path())?;
         store.refuse_damage()?;
         let contents = store.load()?;
+        let credentials = contents.accounts.iter().filter_map(|it| match it {
+            Account::Credential(credential) => Some(credential),
+            Account::User(_) => None,
+        });
+        let stays = |it: &&StoredCredential| keeps_api_tokens && it.grant.is_some();
+        let (stay, end): (Vec<_>, Vec<_>) = credentials.partition(stays);
+        let of =
+            |it: &StoredCredential| Change::RemoveAccount(AccountId::Credential(it.id.clone()));
+        store.commit(&end.iter().map(|it| of(it)).collect::<Vec<_>>())?;
+        let (api_tokens, ended) = (stay.len(), end.len());
         store.close()?;
         give_to_owner(fresh.path())?;
         let kept = keep(database)?;
@@ -73,6 +92,8 @@ impl SqliteStore {
             unreadable: contents.unreadable.len(),
             revision: contents.revision,
             kept,
+            ended,
+            api_tokens,
         })
     }
 
