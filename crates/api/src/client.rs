@@ -1,5 +1,6 @@
 //! The REST API, called: what the CLI and tests use.
 
+mod connector;
 mod path;
 mod people;
 mod promotions;
@@ -13,10 +14,7 @@ use hyper::{
     body::Incoming,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue, SERVER, USER_AGENT},
 };
-use hyper_util::{
-    client::legacy::{self, connect::HttpConnector},
-    rt::TokioExecutor,
-};
+use hyper_util::{client::legacy, rt::TokioExecutor};
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
 use url::Url;
@@ -30,6 +28,9 @@ use crate::{
         WatchEvent,
     },
 };
+
+use connector::{Connector, Distrusted};
+pub use connector::{PeerCheck, Trust};
 
 /// How long connecting may take: a control plane that is there answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -79,6 +80,14 @@ pub enum CallError {
     SpeaksOtherwise {
         /// Who.
         server: String,
+    },
+    /// Whoever has taken the connection is not who he should be. Nothing was sent.
+    #[error("nothing was sent to {server}: {why}")]
+    Distrusted {
+        /// Where.
+        server: String,
+        /// Why.
+        why: String,
     },
     /// It took too long.
     #[error("the control plane at {server} did not answer within {} s", within.as_secs())]
@@ -156,7 +165,7 @@ pub struct Client {
     authorization: Option<HeaderValue>,
     note: Option<HeaderValue>,
     answer_timeout: Duration,
-    http: legacy::Client<HttpConnector, Full<Bytes>>,
+    http: legacy::Client<Connector, Full<Bytes>>,
 }
 
 impl Client {
@@ -170,17 +179,20 @@ impl Client {
         if let Some(remedy) = unused_in(&url) {
             return Err(CallError::Server { server: without_user(&url), remedy });
         }
-        let mut connector = HttpConnector::new();
-        connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-        connector.set_nodelay(true);
-        let http = legacy::Client::builder(TokioExecutor::new()).build(connector);
         Ok(Self {
             server: url,
             authorization: None,
             note: None,
             answer_timeout: ANSWER_TIMEOUT,
-            http,
+            http: connecting(None),
         })
+    }
+
+    /// Sends nothing over a connection before the check trusts its other end.
+    #[must_use]
+    pub fn with_peer_check(mut self, check: PeerCheck) -> Self {
+        self.http = connecting(Some(check));
+        self
     }
 
     /// Shows a token with every call.
@@ -461,6 +473,9 @@ impl Client {
 
     fn unreachable(&self, source: impl std::error::Error + Send + Sync + 'static) -> CallError {
         let server = self.server().to_owned();
+        if let Some(Distrusted(why)) = distrusted(&source) {
+            return CallError::Distrusted { server, why: why.clone() };
+        }
         let hint = match why(&source) {
             Why::SpeaksOtherwise => return CallError::SpeaksOtherwise { server },
             Why::BrokeOff => {
@@ -474,6 +489,22 @@ impl Client {
         };
         CallError::Unreachable { server, hint, source: Box::new(source) }
     }
+}
+
+fn connecting(check: Option<PeerCheck>) -> legacy::Client<Connector, Full<Bytes>> {
+    let connector = Connector::new(CONNECT_TIMEOUT, check);
+    legacy::Client::builder(TokioExecutor::new()).build(connector)
+}
+
+fn distrusted<'e>(error: &'e (dyn std::error::Error + 'static)) -> Option<&'e Distrusted> {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if let Some(distrusted) = error.downcast_ref() {
+            return Some(distrusted);
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// What to write instead of an address that is none.

@@ -12,8 +12,11 @@ use api::{
 };
 use clap::Args;
 
-use super::{output, server::Server};
-use crate::logins;
+use super::{
+    output,
+    server::{Server, with_login},
+};
+use crate::logins::{self, Answering, Login as Kept, Seen};
 
 /// The arguments of `laneway login`.
 #[derive(Debug, Args)]
@@ -35,6 +38,10 @@ pub(crate) struct AtServer {
 /// Signs in and keeps the token.
 pub(crate) async fn login(verb: Login) -> anyhow::Result<ExitCode> {
     let client = verb.server.stranger()?;
+    // The password, too, goes to no other than last time.
+    let last = logins::at(client.server())?.map(|login| login.user);
+    let seen = Seen::default();
+    let client = client.with_peer_check(logins::check(last, Seen::clone(&seen)));
     let password = secret("Password: ")?;
     let host = rustix::system::uname();
     let host: String = host.nodename().to_string_lossy().chars().take(40).collect();
@@ -50,9 +57,13 @@ pub(crate) async fn login(verb: Login) -> anyhow::Result<ExitCode> {
         output::warning("this is a one-time password: choose another, of at least 12 characters");
         choose_another(&client, password).await?;
     }
-    let file = logins::keep(client.server(), &token)?;
+    let (user, whose) = match *seen.lock() {
+        Some(Answering::User(user)) => (Some(user), format!(", a process of user {user}")),
+        _ => (None, String::new()),
+    };
+    let file = logins::keep(client.server(), Kept { token, user })?;
     output::line(format_args!(
-        "signed in as {} at {} ({}); the token is in {}",
+        "signed in as {} at {}{whose} ({}); the token is in {}",
         verb.user,
         client.server(),
         granted(&signed_in.session.grants),
@@ -64,10 +75,10 @@ pub(crate) async fn login(verb: Login) -> anyhow::Result<ExitCode> {
 /// Signs out: the token is good no longer, and forgotten.
 pub(crate) async fn logout(verb: AtServer) -> anyhow::Result<ExitCode> {
     let client = verb.server.stranger()?;
-    let Some(token) = logins::token(client.server())? else {
+    let Some(login) = logins::at(client.server())? else {
         bail!("not signed in at {}: see `laneway login`", client.server());
     };
-    let ended = client.clone().with_token(&token).sign_out().await;
+    let ended = with_login(client.clone(), &login).sign_out().await;
     logins::forget(client.server())?;
     ended.context("the token is forgotten here, but the control plane was not told")?;
     output::line(format_args!("signed out at {}", client.server()));

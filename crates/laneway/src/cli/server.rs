@@ -13,7 +13,8 @@ use clap::{Args, Subcommand, ValueEnum};
 use crate::{
     config::{BadSettings, SettingProblem},
     door::token::{self, Token},
-    logins, stores,
+    logins::{self, Login},
+    stores,
 };
 
 /// How to reach the control plane.
@@ -85,24 +86,33 @@ pub(crate) struct Credentials {
 }
 
 impl Credentials {
-    /// The token for a server: the one that is named, that of `laneway login`, or the machine's, which goes only to the
-    /// process it belongs to.
-    fn token(&self, client: &Client) -> anyhow::Result<Option<String>> {
+    /// Shows a server its token: the one that is named, that of `laneway login`, which goes to whom it was made with, or the
+    /// machine's, which goes to the process it belongs to.
+    fn shown_by(&self, client: Client) -> anyhow::Result<Client> {
         if let Some(file) = &self.token_file {
-            return Token::read(file).map(|token| Some(token.into_text())).context("token-file");
+            let token = Token::read(file).context("token-file")?;
+            return Ok(client.with_token(&token.into_text()));
         }
         if self.data.is_none()
-            && let Some(token) = logins::token(client.server())?
+            && let Some(login) = logins::at(client.server())?
         {
-            return Ok(Some(token));
+            return Ok(with_login(client, &login));
         }
+        let token = self.of_machine(&client);
+        Ok(match token {
+            Some(token) => client.with_token(&token),
+            None => client,
+        })
+    }
+
+    fn of_machine(&self, client: &Client) -> Option<String> {
         let directories = match &self.data {
             Some(data) => vec![data.clone()],
             None => stores::defaults().collect(),
         };
-        let Some((host, port)) = client.address() else { return Ok(None) };
+        let (host, port) = client.address()?;
         let token = token::for_server(host, port, directories.iter().map(PathBuf::as_path));
-        Ok(token.map(Token::into_text))
+        token.map(Token::into_text)
     }
 }
 
@@ -192,12 +202,13 @@ pub(crate) fn client(
     credentials: &Credentials,
     patience: &Patience,
 ) -> anyhow::Result<Client> {
-    let client = unknown(server)?.with_timeout(patience.limit());
-    let token = credentials.token(&client)?;
-    Ok(match token {
-        Some(token) => client.with_token(&token),
-        None => client,
-    })
+    credentials.shown_by(unknown(server)?.with_timeout(patience.limit()))
+}
+
+/// Shows a login to whom it was made with, and to nobody else.
+pub(crate) fn with_login(client: Client, login: &Login) -> Client {
+    let check = logins::check(Some(login.user), logins::Seen::default());
+    client.with_peer_check(check).with_token(&login.token)
 }
 
 fn unknown(server: &str) -> anyhow::Result<Client> {

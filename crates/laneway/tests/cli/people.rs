@@ -3,12 +3,12 @@
 use std::{
     fs,
     io::Write as _,
-    os::unix::fs::PermissionsExt,
+    os::unix::{fs::PermissionsExt, process::CommandExt},
     process::{Command, Stdio},
 };
 
 use anyhow::{Context, Result, ensure};
-use testkit::{CommandResult, Sandbox, http};
+use testkit::{CommandResult, Sandbox, http, needs, wait};
 
 use crate::{SOON, sandbox};
 
@@ -149,6 +149,77 @@ fn the_first_user_has_the_password_of_the_file_or_one_that_is_told_once() -> Res
     drop(control);
     let _again = sandbox.control(&[])?;
     does(&sandbox, &["whoami"], &[])?;
+    Ok(())
+}
+
+/// A user who is not the one that runs the tests; becoming it takes root.
+const ANOTHER_USER: u32 = 54_321;
+
+/// A process of another user that answers where the control plane did; ended when it is let go.
+struct Thief {
+    process: std::process::Child,
+    _directory: tempfile::TempDir,
+}
+
+impl Drop for Thief {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+impl Thief {
+    fn listen(address: &str) -> Result<Self> {
+        // A copy that everybody may run: the build may be where nobody else looks.
+        let directory = tempfile::tempdir()?;
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o755))?;
+        let program = directory.path().join("laneway");
+        fs::copy(env!("CARGO_BIN_EXE_laneway"), &program)?;
+        fs::set_permissions(&program, fs::Permissions::from_mode(0o755))?;
+        let mut command = Command::new(&program);
+        command.args(["sample-application", "--name", "A", "--listen", address]);
+        command.env_clear().current_dir("/").uid(ANOTHER_USER).gid(ANOTHER_USER);
+        let process = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn()?;
+        let thief = Self { process, _directory: directory };
+        wait::until_true(SOON, "it answers", || http::get(address, "/a", &[]).is_ok())?;
+        Ok(thief)
+    }
+}
+
+#[test]
+fn a_login_is_shown_to_no_process_of_another_user_that_takes_the_port() -> Result<()> {
+    // Worlds with network namespaces are root's, and so is becoming somebody else.
+    if !needs("netns") {
+        return Ok(());
+    }
+    let sandbox = sandbox()?;
+    let file = sandbox.path("password");
+    fs::write(&file, format!("{PASSWORD}\n"))?;
+    let mut control = sandbox.control(&["--admin-password-file", &file.to_string_lossy()])?;
+    let signed_in = does(&sandbox, &["login", "--user", "admin"], &[PASSWORD])?;
+    ensure!(signed_in.contains(", a process of user 0 "), "{signed_in}");
+    let kept = fs::read_to_string(sandbox.path("somebody").join("laneway/logins.json"))?;
+    control.ask_to_stop();
+    control.wait_for_end(SOON)?;
+
+    let address = sandbox.api_address();
+    let thief = Thief::listen(&address)?;
+    let why = format!("a process of user {ANOTHER_USER} answers there");
+    for (words, lines) in
+        [(&["get", "lanes"][..], &[][..]), (&["login", "--user", "admin"], &[PASSWORD])]
+    {
+        is_refused(&sandbox, words, lines, "nothing was sent to")?;
+        is_refused(&sandbox, words, lines, &why)?;
+    }
+    // Whoever signs out there forgets the token, which is not sent either.
+    is_refused(&sandbox, &["logout"], &[], "the token is forgotten here")?;
+    is_refused(&sandbox, &["logout"], &[], "not signed in")?;
+    drop(thief);
+
+    // The true one is trusted as before.
+    fs::write(sandbox.path("somebody").join("laneway/logins.json"), kept)?;
+    let _control = sandbox.control(&[])?;
+    ensure!(does(&sandbox, &["whoami"], &[])?.contains("admin everywhere"));
     Ok(())
 }
 
