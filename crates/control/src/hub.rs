@@ -13,7 +13,7 @@ use api::{
     discovery::v1::{self, data_plane_message::Message},
     resource::{CertificateFiles, Key, Kind, LaneVerdict, Object, Status},
     rest::Event,
-    validate::{Finding, Reported, Severity},
+    validate::{Finding, Reported, Severity, spread::ForeignRule},
 };
 use foldhash::{HashMap, HashSet};
 use lanes::{Fault, Problem, ServiceId};
@@ -298,6 +298,12 @@ impl Hub {
             self.generation.number += 1;
             self.distribution.touch_all(now);
         }
+    }
+
+    /// A source knows these rules of others, which may contradict lanes.
+    pub(crate) fn source_ruled(&mut self, source: &str, rules: Vec<ForeignRule>) {
+        self.picture.source_ruled(source, rules);
+        self.note_progress();
     }
 
     /// Lets time pass and lets lanes in whose data planes are ready; says when to call again at the latest.

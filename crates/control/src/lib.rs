@@ -27,7 +27,7 @@ use api::{
     discovery::v1::{self, discovery_server::DiscoveryServer},
     resource::{EMBEDDED_SOURCE, Key, Kind, Object, ServiceSource, Set},
     rest::Event,
-    validate::Finding,
+    validate::{Finding, spread::ForeignRule},
 };
 use lanes::ServiceId;
 use parking_lot::{Mutex, MutexGuard};
@@ -302,6 +302,12 @@ impl Control {
     /// A source stands otherwise than before.
     pub fn source_stands(&self, source: &str, standing: Standing) {
         self.hub().source_stands(source, standing, Instant::now());
+        self.nudge();
+    }
+
+    /// A source knows these rules of others, and no others: where lane groups have their applications, that is a conflict.
+    pub fn source_ruled(&self, source: &str, rules: Vec<ForeignRule>) {
+        self.hub().source_ruled(source, rules);
         self.nudge();
     }
 

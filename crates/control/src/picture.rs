@@ -14,6 +14,7 @@ use api::{
     convert,
     discovery::v1,
     resource::{AnyRoute, CertificateFiles, Key, Kind, Object, ServiceSource, Set},
+    validate::spread::ForeignRule,
 };
 use lanes::{ServiceId, directory::NameAnswer};
 use routes::tls::Certificate;
@@ -397,10 +398,18 @@ impl Picture {
     /// A source was removed: its services are gone.
     pub(crate) fn remove_source(&mut self, name: &str, touches: &mut Vec<Touch>) {
         self.sources.remove(name);
+        self.source_ruled(name, Vec::new());
         for id in self.services.of_source(&name.to_lowercase()) {
             self.services.remove(&id, touches);
         }
         self.services.set_listing(name, false);
+    }
+
+    /// A source knows these rules of others. What is said of a source that was removed is not heard.
+    pub(crate) fn source_ruled(&mut self, name: &str, rules: Vec<ForeignRule>) {
+        let is_there = self.sources.get(name).is_some();
+        let rules = if is_there { rules } else { Vec::new() };
+        self.conflicts.rules_changed(name, rules, self.objects.set());
     }
 
     /// A source stands otherwise than before. Returns whether everyone must look again: what was not there may be

@@ -18,10 +18,10 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use crate::{
-    Error, Server, ServiceInfo, Settings,
+    ConfigId, Error, Server, ServiceInfo, Settings, config,
     dial::{CONNECT_TIMEOUT, Dialer},
     error::{in_words, shortened},
-    login::{Login, Proof},
+    login::{About, Login, Proof},
     message::{
         Asked, Asks, Listed, NO_RIGHT, Named, Naming, Outcome, Payload, STARTING, Told,
         UNREGISTERED,
@@ -67,6 +67,8 @@ pub enum Pushed {
         /// Its name there.
         name: String,
     },
+    /// A configuration that was listened to is otherwise than before.
+    Config(ConfigId),
     /// It is the last thing that is heard: the connection is over.
     Ended(Error),
 }
@@ -131,7 +133,7 @@ impl Connection {
             let asks = Asks::List { page_no, page_size: NAMES_PER_PAGE };
             let what = format!("to list the services of group `{group}`");
             let naming = self.naming(group, "", asks);
-            let listed: Listed = self.ask("ServiceListRequest", &what, &naming).await?;
+            let listed: Listed = self.ask("ServiceListRequest", &what, naming.about(), &naming).await?;
             let before = names.len();
             let found = listed.service_names.into_iter();
             // Some servers write the group before each.
@@ -155,8 +157,13 @@ impl Connection {
     pub async fn subscribe(&self, group: &str, name: &str) -> Result<ServiceInfo, Error> {
         let what = format!("to tell service `{group}/{name}`");
         let naming = self.naming(group, name, Asks::Subscribe { subscribe: true, clusters: "" });
-        let told: Told = self.ask("SubscribeServiceRequest", &what, &naming).await?;
+        let told: Told = self.ask("SubscribeServiceRequest", &what, naming.about(), &naming).await?;
         Ok(told.service_info)
+    }
+
+    /// The id of the namespace.
+    pub(crate) fn namespace(&self) -> &str {
+        &self.namespace
     }
 
     fn naming<'a>(&'a self, group: &'a str, name: &'a str, asks: Asks) -> Naming<'a> {
@@ -202,18 +209,18 @@ impl Connection {
     }
 
     /// A call as whoever we are; once more where the server has forgotten who that is.
-    async fn ask<T: DeserializeOwned>(
+    pub(crate) async fn ask<T: DeserializeOwned>(
         &self,
         kind: &str,
         what: &str,
-        naming: &Naming<'_>,
+        about: About<'_>,
+        body: &impl Serialize,
     ) -> Result<T, Error> {
-        let resource = format!("{}@@{}", naming.group_name, naming.service_name);
         let mut proof = self.login.proof().await?;
         let mut may_log_in = true;
         loop {
-            let headers = proof.as_ref().map(|it| it.headers(&resource, SystemTime::now()));
-            let answer = self.call(kind, naming, headers.unwrap_or_default()).await?;
+            let headers = proof.as_ref().map(|it| it.headers(about, SystemTime::now()));
+            let answer = self.call(kind, body, headers.unwrap_or_default()).await?;
             let outcome: Outcome = answer.read()?;
             match outcome.fault() {
                 None => return answer.read(),
@@ -291,6 +298,7 @@ async fn hear(mut grpc: Grpc<Channel>, setup: Payload, tell: &mpsc::Sender<Pushe
         };
         let pushed = match asked.kind() {
             "NotifySubscriberRequest" => Some(pushed(&asked)),
+            "ConfigChangeNotifyRequest" => Some(configured(&asked)),
             _ => None,
         };
         // What was not read is not acknowledged: the server tells it again.
@@ -323,6 +331,11 @@ fn pushed(asked: &Payload) -> Option<Pushed> {
             Some(Pushed::Unread { group: group.to_owned(), name: name.to_owned() })
         }
     }
+}
+
+/// Which configuration is otherwise than before.
+fn configured(asked: &Payload) -> Option<Pushed> {
+    asked.read::<config::Named>().map(|named| Pushed::Config(named.into())).ok()
 }
 
 /// Whatever a server asks is answered with yes: it wants to know that we are there.

@@ -49,20 +49,39 @@ pub(crate) enum Proof {
     AccessKey { id: String, secret: String },
 }
 
+/// What a call is about: that is signed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum About<'a> {
+    /// A service, or with an empty name those of a group.
+    Service { group: &'a str, name: &'a str },
+    /// A configuration in a namespace, which is empty where it is the public one.
+    Config { tenant: &'a str, group: &'a str },
+    /// Several configurations.
+    Configs,
+}
+
 impl Proof {
-    /// What goes with a call about `resource`, which is `GROUP@@SERVICE`; as Nacos's own client signs it
-    /// (`NamingResourceInjector`).
-    pub(crate) fn headers(&self, resource: &str, now: SystemTime) -> Vec<(&'static str, String)> {
-        match self {
-            Self::Token(token) => vec![("accessToken", token.clone())],
-            Self::AccessKey { id, secret } => {
-                let now_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
-                let data = format!("{now_ms}@@{resource}");
-                let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
-                let signature = BASE64_STANDARD.encode(hmac::sign(&key, data.as_bytes()));
-                vec![("ak", id.clone()), ("data", data), ("signature", signature)]
+    /// What goes with a call, as Nacos's own client signs it (`NamingResourceInjector`, `ConfigResourceInjector`).
+    pub(crate) fn headers(&self, about: About<'_>, now: SystemTime) -> Vec<(&'static str, String)> {
+        let (id, secret) = match self {
+            Self::Token(token) => return vec![("accessToken", token.clone())],
+            Self::AccessKey { id, secret } => (id.clone(), secret),
+        };
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+        let sign = |data: &str| BASE64_STANDARD.encode(hmac::sign(&key, data.as_bytes()));
+        let now_ms = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_millis().to_string();
+        let resource = match about {
+            About::Service { group, name } => {
+                let data = format!("{now_ms}@@{group}@@{name}");
+                let signature = sign(&data);
+                return vec![("ak", id), ("data", data), ("signature", signature)];
             }
-        }
+            About::Config { tenant: "", group } => format!("{group}+"),
+            About::Config { tenant, group } => format!("{tenant}+{group}+"),
+            About::Configs => String::new(),
+        };
+        let signature = sign(&format!("{resource}{now_ms}"));
+        vec![("Spas-AccessKey", id), ("Timestamp", now_ms), ("Spas-Signature", signature)]
     }
 
     /// What HTTP is shown, which nobody signs.
@@ -250,7 +269,20 @@ mod tests {
             ("data", "1700000000123@@DEFAULT_GROUP@@sc-C".to_owned()),
             ("signature", "zQz7/V+nQqzaHMU9qEFdK5pE2+Y=".to_owned()),
         ];
-        assert_eq!(proof.headers("DEFAULT_GROUP@@sc-C", now), signed);
+        let service = About::Service { group: "DEFAULT_GROUP", name: "sc-C" };
+        assert_eq!(proof.headers(service, now), signed);
+        for (about, signature) in [
+            (About::Config { tenant: "dev", group: "dubbo" }, "YB9yvIuaCFJ5er3i74HHZenOd6g="),
+            (About::Config { tenant: "", group: "dubbo" }, "6xwebD0meXvfP5fOYz7WX2aPzRE="),
+            (About::Configs, "wM/x5OtJkw9gpeIAD/C+ySgHcak="),
+        ] {
+            let signed = [
+                ("Spas-AccessKey", "LTAI".to_owned()),
+                ("Timestamp", "1700000000123".to_owned()),
+                ("Spas-Signature", signature.to_owned()),
+            ];
+            assert_eq!(proof.headers(about, now), signed);
+        }
         assert_eq!(proof.token(), None);
     }
 }

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
 use serde_json::Value;
 
-use crate::{Error, error::shortened};
+use crate::{Error, error::shortened, login::About};
 
 /// What a server's code says where all is well.
 const SUCCESS: i32 = 200;
@@ -109,6 +109,12 @@ pub(crate) struct Naming<'a> {
     pub(crate) service_name: &'a str,
     #[serde(flatten)]
     pub(crate) asks: Asks,
+}
+
+impl<'a> Naming<'a> {
+    pub(crate) fn about(&self) -> About<'a> {
+        About::Service { group: self.group_name, name: self.service_name }
+    }
 }
 
 /// What is asked of it.

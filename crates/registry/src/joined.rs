@@ -13,7 +13,7 @@ use lanes::{Endpoint, Service, ServiceId, Tag, service::Health};
 use parking_lot::Mutex;
 use tokio::sync::watch;
 
-use crate::{Change, Receiver, Standing};
+use crate::{Change, Receiver, Rule, Standing};
 
 /// What sources say of tags, by source and address. Clones are the same.
 #[derive(Debug, Clone)]
@@ -151,6 +151,10 @@ impl Receiver for Hearing {
     fn stands(&self, standing: &Standing) {
         self.joined.stands(&self.source, standing);
         self.receiver.stands(standing);
+    }
+
+    fn ruled(&self, rules: &[Rule]) {
+        self.receiver.ruled(rules);
     }
 }
 

@@ -15,5 +15,5 @@ mod supervise;
 pub use embedded::{Embedded, FurtherPort, Instance, RegisterError};
 pub(crate) use identity::{application_of, tag_in, tag_of};
 pub use joined::Joined;
-pub use source::{Change, Receiver, Standing};
+pub use source::{Change, Receiver, Rule, Standing};
 pub use supervise::{Supervised, supervise};

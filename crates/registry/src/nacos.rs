@@ -23,11 +23,13 @@ mod followed;
 mod joins;
 mod picture;
 mod registered;
+mod rules;
 
 use followed::{Followed, Listing};
 use joins::Joins;
 pub use picture::TagCovers;
 use picture::{Key, Picture};
+use rules::{Found, Rules};
 
 /// The pause between two listings: as many times what the last took, which keeps a large registry from being busy with
 /// us. At least a second, within which a small one's new service is found; at most what a lost server may be looked for.
@@ -203,6 +205,9 @@ struct Session<'s> {
     followed: Followed<'s>,
     asking: FuturesUnordered<BoxFuture<'static, (Key, Result<ServiceInfo, Error>)>>,
     listing: BoxFuture<'static, Result<(Listing, Duration), Error>>,
+    rules: Rules,
+    /// One look at most.
+    looking: FuturesUnordered<BoxFuture<'static, Result<Found, Error>>>,
 }
 
 /// What happens next.
@@ -212,6 +217,7 @@ enum Next {
     Pushed(Pushed),
     /// A source that this one is joined to says something else.
     Joined,
+    Looked(Result<Found, Error>),
     Settling,
 }
 
@@ -225,6 +231,8 @@ impl<'s> Session<'s> {
             groups,
             followed: Followed::new(picture),
             asking: FuturesUnordered::new(),
+            rules: Rules::new(Instant::now()),
+            looking: FuturesUnordered::new(),
         }
     }
 
@@ -238,10 +246,11 @@ impl<'s> Session<'s> {
                 Some((key, answer)) = self.asking.next() => Next::Answered(key, answer),
                 pushed = pushes.next() => Next::Pushed(pushed),
                 Ok(()) = joined.changed() => Next::Joined,
+                Some(found) = self.looking.next() => Next::Looked(found),
                 _ = settling.tick(), if self.followed.waits() => Next::Settling,
             };
             let before = self.followed.obstacle();
-            if let Err(error) = self.take(next) {
+            if let Err(error) = self.take(next, sink) {
                 return error;
             }
             self.ask_more();
@@ -261,7 +270,7 @@ impl<'s> Session<'s> {
         }
     }
 
-    fn take(&mut self, next: Next) -> Result<(), Error> {
+    fn take(&mut self, next: Next, sink: &mut Sink) -> Result<(), Error> {
         let now = Instant::now();
         match next {
             Next::Listed(listed) => {
@@ -269,17 +278,35 @@ impl<'s> Session<'s> {
                 self.followed.listed(listing, now)?;
                 let pause = (took * LISTING_SHARE).clamp(PAUSE_BETWEEN_LEAST, PAUSE_BETWEEN_MOST);
                 self.listing = list(Arc::clone(&self.connection), self.groups.clone(), pause);
+                self.look_at_rules(now);
             }
             Next::Answered(key, answer) => self.followed.answered(key, answer, now)?,
             Next::Pushed(Pushed::Service(info)) => self.followed.pushed(&info, now),
             Next::Pushed(Pushed::Unread { group, name }) => {
                 self.followed.unread(&Key::new(&group, &name));
             }
+            Next::Pushed(Pushed::Config(id)) => {
+                self.rules.pushed(&id, now);
+                self.look_at_rules(now);
+            }
+            Next::Looked(found) => {
+                if let Some(rules) = self.rules.found(found)? {
+                    sink.ruled(rules);
+                }
+            }
             Next::Pushed(Pushed::Ended(error)) => return Err(error),
             Next::Joined => self.followed.picture.look_at_joined(now),
             Next::Settling => self.followed.picture.settle(now),
         }
         Ok(())
+    }
+
+    fn look_at_rules(&mut self, now: Instant) {
+        // Whoever has not told everything knows not everybody who may have rules.
+        if self.followed.has_told_all {
+            let places = self.followed.picture.places_of_rules();
+            self.looking.extend(self.rules.look(places, &self.connection, now));
+        }
     }
 
     fn ask_more(&mut self) {

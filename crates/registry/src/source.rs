@@ -47,6 +47,9 @@ pub trait Receiver: Send + Sync + 'static {
 
     /// How the source stands from now on.
     fn stands(&self, standing: &Standing);
+
+    /// All rules of others that the source knows, where they are otherwise than before. Most know none.
+    fn ruled(&self, rules: &[Rule]);
 }
 
 /// How a source stands.
@@ -71,6 +74,15 @@ pub enum Standing {
         /// Why, for people.
         problem: String,
     },
+}
+
+/// A rule of somebody else's that chooses among the instances of an application.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Rule {
+    /// Of which application.
+    pub application: String,
+    /// The configuration that says it, by group and id.
+    pub configuration: String,
 }
 
 /// One service as it is now.

@@ -9,7 +9,7 @@ use lanes::{Fault, Problem, ServiceId};
 use super::{Finding, Severity, sources};
 use crate::{
     convert::routes as convert,
-    resource::{AnyRoute, Backend, LaneGroup, Set},
+    resource::{AnyRoute, Backend, Key, LaneGroup, Set},
 };
 
 /// A rule with weights over several services of one application.
@@ -76,6 +76,38 @@ impl Spread {
         let problem = Problem::new("spec.applications", &self.application, remedy);
         let problem = problem.of(Fault::SpreadTwice);
         Finding { object: group.key(), problem, severity: Severity::Conflict }
+    }
+}
+
+/// A rule outside Laneway that chooses among the instances of an application: Dubbo's of tags or of conditions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignRule {
+    /// The application.
+    pub application: String,
+    /// Where it is written, in the words of the source that tells of it: group and id of a configuration.
+    pub configuration: String,
+}
+
+impl ForeignRule {
+    /// What is told of the source that knows the rule, and of a group with the application.
+    pub fn between(&self, source: &Key, group: &LaneGroup) -> [Finding; 2] {
+        let Self { application, configuration } = self;
+        let chooses = "Dubbo's own rule leaves out instances that lanes need; lanes govern among the others meanwhile";
+        let of_source = format!(
+            "delete the configuration, or say `enabled: false` in it: application {application} is routed by {}, and {chooses}",
+            group.key()
+        );
+        let of_group = format!(
+            "remove the application, or delete the configuration {configuration} at {source}, or say `enabled: false` in it: {chooses}"
+        );
+        let told = |object: Key, field: &str, value: &str, remedy: String| {
+            let problem = Problem::new(field, value, remedy).of(Fault::SpreadTwice);
+            Finding { object, problem, severity: Severity::Conflict }
+        };
+        [
+            told(source.clone(), "configuration", configuration, of_source),
+            told(group.key(), "spec.applications", application, of_group),
+        ]
     }
 }
 

@@ -128,7 +128,7 @@ mod tests {
     fn the_first_is_told_at_once_and_the_rest_in_one_entry() {
         let mut refused = RefusedSignIns::default();
         let now = SystemTime::UNIX_EPOCH;
-        let mut add = |refused: &mut RefusedSignIns, user: Option<&str>, last, was_slowed| {
+        let add = |refused: &mut RefusedSignIns, user: Option<&str>, last, was_slowed| {
             let what = Attempted::SignIn(user.map(str::to_owned));
             told(refused.add(what, IpAddr::from([10, 0, 0, last]), was_slowed, now))
         };

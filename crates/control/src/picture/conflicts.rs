@@ -15,7 +15,7 @@ use api::{
     resource::{AnyRoute, Key, Set},
     validate::{
         Finding, Severity,
-        spread::{self, Spread},
+        spread::{self, ForeignRule, Spread},
     },
 };
 use lanes::ServiceId;
@@ -35,6 +35,9 @@ pub(crate) struct Conflicts {
     by_application: Index<String>,
     by_object: Index<Key>,
     changed: BTreeSet<Key>,
+    /// Rules that sources tell of, by the source's name, and what was found when they were last looked at.
+    rules: BTreeMap<String, Vec<ForeignRule>>,
+    of_rules: Vec<Finding>,
 }
 
 #[derive(Debug, Default)]
@@ -45,9 +48,9 @@ struct Looked {
 }
 
 impl Conflicts {
-    /// All of them: each is told of its route and of its group.
+    /// All of them: each is told of its route, or of the source that knows the rule, and of its group.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Finding> {
-        self.routes.values().flat_map(|looked| &looked.findings)
+        self.routes.values().flat_map(|looked| &looked.findings).chain(&self.of_rules)
     }
 
     /// Those told of an object.
@@ -55,7 +58,7 @@ impl Conflicts {
         let routes = self.by_object.get(object).into_iter().flatten();
         let findings =
             routes.filter_map(|route| self.routes.get(route)).flat_map(|it| &it.findings);
-        findings.filter(move |finding| finding.object == *object)
+        findings.chain(&self.of_rules).filter(move |finding| finding.object == *object)
     }
 
     /// Objects of which something else is told since this was last asked.
@@ -95,6 +98,37 @@ impl Conflicts {
     pub(super) fn application_changed(&mut self, name: &str, set: &Set, services: &Services) {
         for route in self.by_application.get(name).cloned().unwrap_or_default() {
             self.route_changed(&route, set, services);
+        }
+        if self.rules.values().flatten().any(|rule| rule.application == name) {
+            self.look_at_rules(set);
+        }
+    }
+
+    /// A source knows these rules and no others.
+    pub(super) fn rules_changed(&mut self, source: &str, rules: Vec<ForeignRule>, set: &Set) {
+        let before = match rules.is_empty() {
+            true => self.rules.remove(source),
+            false => self.rules.insert(source.to_owned(), rules),
+        };
+        if before.is_some() || self.rules.contains_key(source) {
+            self.look_at_rules(set);
+        }
+    }
+
+    fn look_at_rules(&mut self, set: &Set) {
+        let mut findings = Vec::new();
+        for source in set.service_sources() {
+            let rules = self.rules.get(&source.metadata.name).into_iter().flatten();
+            for rule in rules {
+                for group in spread::groups_with(set, &rule.application) {
+                    findings.extend(rule.between(&source.key(), group));
+                }
+            }
+        }
+        let before = mem::replace(&mut self.of_rules, findings);
+        if before != self.of_rules {
+            let told = before.iter().chain(&self.of_rules);
+            self.changed.extend(told.map(|finding| finding.object.clone()));
         }
     }
 }

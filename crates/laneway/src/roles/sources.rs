@@ -3,11 +3,14 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
 
-use api::resource::{DEFAULT_NAMESPACE, NacosServers, ServiceSource, StaticServices};
+use api::{
+    resource::{DEFAULT_NAMESPACE, NacosServers, ServiceSource, StaticServices},
+    validate::spread::ForeignRule,
+};
 use control::Control;
 use lanes::service::Protocol;
 use registry::{
-    Change, Joined, Receiver, Standing, Supervised,
+    Change, Joined, Receiver, Rule, Standing, Supervised,
     nacos::{NacosSettings, NacosSource},
     static_list::{StaticInstance, StaticService, StaticSource},
     supervise,
@@ -203,6 +206,14 @@ impl Receiver for ToControl {
         };
         self.control.source_stands(&self.source, standing);
     }
+
+    fn ruled(&self, rules: &[Rule]) {
+        let told = rules.iter().map(|Rule { application, configuration }| ForeignRule {
+            application: application.clone(),
+            configuration: configuration.clone(),
+        });
+        self.control.source_ruled(&self.source, told.collect());
+    }
 }
 
 #[cfg(test)]
@@ -225,6 +236,10 @@ mod tests {
 
         fn stands(&self, standing: &Standing) {
             let _ = self.0.send(format!("{standing:?}"));
+        }
+
+        fn ruled(&self, rules: &[Rule]) {
+            let _ = self.0.send(format!("{rules:?}"));
         }
     }
 

@@ -2,6 +2,7 @@
 //! what becomes of the server takes nothing away.
 #![allow(clippy::disallowed_methods, reason = "the world is named by the environment")]
 
+mod rules;
 mod spring_cloud;
 mod world;
 

@@ -63,13 +63,22 @@ spec: {{nacos: {{addresses: ['{BETWEEN}'], groups: [{group}]}}}}
 
 impl World {
     pub(crate) fn start() -> Result<Self> {
+        Self::start_as(Functions::Naming)
+    }
+
+    /// With a server that has configurations too.
+    pub(crate) fn start_with_configurations() -> Result<Self> {
+        Self::start_as(Functions::All)
+    }
+
+    fn start_as(functions: Functions) -> Result<Self> {
         let sandbox = Sandbox::new(env!("CARGO_BIN_EXE_laneway"))?;
         let host = Switch::new()?.host(1)?;
         let plain = sandbox.laneway(&["serve", "--gateway-listen", GATEWAY]);
         let mut command = host.command(plain.get_program());
         command.args(plain.get_args()).arg("--data").arg(sandbox.path("control"));
         let control = Process::start("control", &mut command, sandbox.directory())?;
-        let server = server(&sandbox, &host, 0)?;
+        let server = server(&sandbox, &host, 0, functions)?;
         let between = host.inside(|| {
             let relays = RELAYED.iter().map(|(listen, target)| Relay::start(listen, target, None));
             relays.collect::<Result<Vec<_>>>()
@@ -163,7 +172,7 @@ impl World {
     /// Starts the server anew, with nothing of what it knew.
     pub(crate) fn start_server(&mut self) -> Result<()> {
         self.starts += 1;
-        self.server = server(&self.sandbox, &self.host, self.starts)?;
+        self.server = server(&self.sandbox, &self.host, self.starts, Functions::Naming)?;
         self.server_is_there()
     }
 
@@ -206,6 +215,18 @@ impl World {
         let metadata = [&LASTING[..], &[("alicloud.service.tag", "gray")]].concat();
         let instance = parameters("DEFAULT_GROUP", service, address, &metadata);
         self.ask("PUT", &format!("/nacos/v2/ns/instance?{instance}&{change}"))
+    }
+
+    /// Publishes a configuration of Dubbo's group, as its console does.
+    pub(crate) fn configure(&self, data_id: &str, content: &str) -> Result<()> {
+        let (id, content) = (escaped(data_id), escaped(content));
+        let form = format!("dataId={id}&group=dubbo&content={content}");
+        self.ask("POST", &format!("/nacos/v2/cs/config?{form}"))
+    }
+
+    pub(crate) fn forget_configuration(&self, data_id: &str) -> Result<()> {
+        let id = escaped(data_id);
+        self.ask("DELETE", &format!("/nacos/v2/cs/config?dataId={id}&group=dubbo"))
     }
 
     fn ask(&self, method: &str, target: &str) -> Result<()> {
@@ -297,6 +318,23 @@ fn built(path: &str) -> Result<PathBuf> {
     place.canonicalize().with_context(|| format!("{path}: {remedy}"))
 }
 
+/// What of a server is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Functions {
+    Naming,
+    All,
+}
+
+/// As it stands in a query.
+fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte).to_string(),
+            byte => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
 /// A registration as HTTP asks for it.
 fn parameters(group: &str, service: &str, address: &str, metadata: &[(&str, &str)]) -> String {
     let (ip, port) = address.rsplit_once(':').unwrap_or_default();
@@ -304,19 +342,14 @@ fn parameters(group: &str, service: &str, address: &str, metadata: &[(&str, &str
         .map(|(key, value)| ((*key).to_owned(), serde_json::Value::from(*value)))
         .collect();
     let metadata = serde_json::Value::from(metadata).to_string();
-    let escaped: String = (metadata.bytes())
-        .map(|byte| match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'-' => char::from(byte).to_string(),
-            byte => format!("%{byte:02X}"),
-        })
-        .collect();
+    let (metadata, service) = (escaped(&metadata), escaped(service));
     format!(
-        "groupName={group}&serviceName={service}&ip={ip}&port={port}&ephemeral=true&weight=1&healthy=true&metadata={escaped}"
+        "groupName={group}&serviceName={service}&ip={ip}&port={port}&ephemeral=true&weight=1&healthy=true&metadata={metadata}"
     )
 }
 
 /// A server that knows nothing, starting.
-fn server(sandbox: &Sandbox, host: &Host, start: u32) -> Result<Process> {
+fn server(sandbox: &Sandbox, host: &Host, start: u32, functions: Functions) -> Result<Process> {
     let world = std::env::var_os("LANEWAY_NACOS").map(PathBuf::from);
     let world = world.context("LANEWAY_NACOS names the folder that the server is started from")?;
     let home = sandbox.path(&format!("nacos-{start}"));
@@ -333,8 +366,9 @@ fn server(sandbox: &Sandbox, host: &Host, start: u32) -> Result<Process> {
         .arg(format!("-Duser.home={}", home.display()))
         .arg(format!("-Dserver.port={port}"))
         .args(["-Dserver.servlet.context-path=/nacos", "-Dnacos.server.ip=127.0.0.1"])
-        // Of its parts only the naming; and its embedded database may take its time on a busy machine.
-        .args(["-Dnacos.functionMode=naming", "-Ddb.pool.config.connectionTimeout=120000"])
+        // Its embedded database may take its time on a busy machine.
+        .arg("-Ddb.pool.config.connectionTimeout=120000")
+        .args((functions == Functions::Naming).then_some("-Dnacos.functionMode=naming"))
         .args(["-cp", &class_path, "NacosServer"])
         .current_dir(&home);
     Process::start(&format!("nacos-{start}"), &mut command, sandbox.directory())

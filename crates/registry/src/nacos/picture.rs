@@ -36,6 +36,7 @@ use tokio::{sync::watch, time::Instant};
 use super::{
     joins::{self, Joins},
     registered::{Registered, Said, weights},
+    rules::{self, Places},
 };
 use crate::Change;
 
@@ -553,6 +554,18 @@ impl Picture {
                 Tagged::Unclear(Problem::new("tag", shown.join(", "), remedy))
             }
         }
+    }
+
+    /// Where Dubbo's own rules of what it has registered may be.
+    pub(super) fn places_of_rules(&self) -> Places {
+        let mut places = Places::new();
+        for (key, known) in &self.services {
+            let Some((service, _)) = &known.told else { continue };
+            for dubbo in known.instances().filter_map(|it| it.dubbo.as_deref()) {
+                rules::note(&key.name, dubbo, service.application(), &mut places);
+            }
+        }
+        places
     }
 
     /// What is kept though a server that was reached again does not tell it, in words.

@@ -22,6 +22,8 @@ pub(super) struct Registered {
     pub(super) application: Option<String>,
     pub(super) weight: f64,
     pub(super) health: Health,
+    /// The application that it is of to Dubbo, where Dubbo has registered it; empty is the service's name.
+    pub(super) dubbo: Option<String>,
     /// Why nobody can call it, though what it says of its address counts.
     pub(super) uncalled: Option<Problem>,
 }
@@ -69,7 +71,12 @@ impl Registered {
         };
         let weight = if instance.weight.is_finite() { instance.weight.max(0.0) } else { 0.0 };
         let application = application.map(str::to_owned);
-        Ok(Self { address, said, application, weight, health, uncalled })
+        // By interface a registration names its application; by application it is registered under that name.
+        let by_interface =
+            metadata("application").filter(|_| metadata("side").is_some_and(|it| it == "provider"));
+        let by_application = metadata("dubbo.metadata.revision").map(|_| "");
+        let dubbo = by_interface.or(by_application).map(str::to_owned);
+        Ok(Self { address, said, application, weight, health, dubbo, uncalled })
     }
 
     /// Takes what another registration of the same address says and this one does not.

@@ -9,7 +9,7 @@ use std::{
 use lanes::{Problem, ServiceId};
 use tokio::time::Instant;
 
-use super::{Change, Receiver, Standing};
+use super::{Change, Receiver, Rule, Standing};
 
 /// Where a source tells what it knows.
 pub struct Sink {
@@ -20,6 +20,8 @@ pub struct Sink {
     present: HashMap<ServiceId, Vec<Problem>>,
     /// Of these, those that an earlier run told of and this one has not yet.
     unconfirmed: BTreeSet<ServiceId>,
+    /// Rules of others that were told.
+    rules: Vec<Rule>,
 }
 
 impl Sink {
@@ -32,6 +34,7 @@ impl Sink {
             receiver,
             standing,
             present: HashMap::new(),
+            rules: Vec::new(),
             unconfirmed: BTreeSet::new(),
         }
     }
@@ -52,6 +55,14 @@ impl Sink {
         }
         if !changes.is_empty() {
             self.receiver.changed(changes);
+        }
+    }
+
+    /// All rules of others that are known now.
+    pub(crate) fn ruled(&mut self, rules: Vec<Rule>) {
+        if self.rules != rules {
+            self.receiver.ruled(&rules);
+            self.rules = rules;
         }
     }
 

@@ -9,7 +9,7 @@ use lanes::{
 use tokio::sync::mpsc;
 
 use super::*;
-use crate::{Change, Standing};
+use crate::{Change, Rule, Standing};
 
 /// Hears what is told, each thing in a few words.
 #[derive(Debug)]
@@ -29,6 +29,10 @@ impl Receiver for Heard {
             None => format!("{} gone", change.service.name()),
         });
         let _ = self.0.send(words.collect::<Vec<_>>().join(", "));
+    }
+
+    fn ruled(&self, rules: &[Rule]) {
+        let _ = self.0.send(format!("{rules:?}"));
     }
 
     fn stands(&self, standing: &Standing) {

@@ -334,6 +334,10 @@ impl Receiver for Deaf {
     }
 
     fn stands(&self, _: &Standing) {}
+
+    fn ruled(&self, rules: &[crate::Rule]) {
+        *self.0.lock().unwrap() += rules.len();
+    }
 }
 
 impl Other {
