@@ -136,6 +136,7 @@ fn tests(root: &Path, worlds: &Worlds, extent: Extent, which: &[&str]) -> Result
         .env("LANEWAY_PYTHON", &worlds.python)
         .env("LANEWAY_NODE_MODULES", &worlds.node_modules)
         .env("LANEWAY_NACOS", &worlds.nacos)
+        .env("LANEWAY_GRPC", &worlds.grpc)
         .env("LANEWAY_SCHEMATHESIS", &worlds.schemathesis)
         .env("LANEWAY_SUITES", &worlds.suites)
         .env("LANEWAY_PACKAGES", &worlds.packages)

@@ -1,5 +1,5 @@
-//! Prepares what system tests need beside cargo: Debian packages, a Python environment, Node modules, a Nacos server,
-//! suites of tests that others have written.
+//! Prepares what system tests need beside cargo: Debian packages, a Python environment, Node modules, a Nacos server, an
+//! application of grpc-java, suites of tests that others have written.
 //!
 //! A *world* is a name that a test asks for (`testkit::needs("otel")`). Worlds are built under `target/worlds/` from
 //! exact versions in `xtask/worlds/`, and built again when those files change.
@@ -73,9 +73,11 @@ pub(crate) struct Worlds {
     pub(crate) node_modules: PathBuf,
     /// The folder of Nacos: what it is started from.
     pub(crate) nacos: PathBuf,
+    /// The folder of the application of grpc-java.
+    pub(crate) grpc: PathBuf,
     /// The Python interpreter that has schemathesis.
     pub(crate) schemathesis: PathBuf,
-    /// The folder of the programs of suites: `h2spec`, the interoperability tests of gRPC.
+    /// The folder of the programs of suites: `h2spec`, the interoperability tests of gRPC; and an application of Go's gRPC.
     pub(crate) suites: PathBuf,
     /// The folder of the packages that are made of the binary under test.
     pub(crate) packages: PathBuf,
@@ -90,6 +92,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
         python: home.join("python/bin/python"),
         node_modules: home.join("node/node_modules"),
         nacos: home.join("nacos"),
+        grpc: home.join("grpc"),
         schemathesis: home.join("schemathesis/bin/python"),
         suites: home.join("suites"),
         ..Worlds::default()
@@ -99,6 +102,7 @@ pub(crate) fn prepare(root: &Path, strictness: Strictness) -> Result<Worlds> {
     let instrumented = python(root, &home).and_then(|()| node(root, &home));
     worlds.note("otel", instrumented);
     worlds.note("nacos", nacos(root, &home));
+    worlds.note("grpc", grpc(root, &home));
     worlds.note("schemathesis", schemathesis(root, &home));
     worlds.note("suites", suites(root, &home));
     worlds.note("testssl", on_path("testssl"));
@@ -247,6 +251,11 @@ fn nacos(root: &Path, home: &Path) -> Result<()> {
     by_maven(root, home, "nacos", &["pom.xml", "NacosServer.java"])
 }
 
+/// An application of grpc-java with everything it needs, and OpenTelemetry's agent beside.
+fn grpc(root: &Path, home: &Path) -> Result<()> {
+    by_maven(root, home, "grpc", &["pom.xml", "GrpcApplication.java"])
+}
+
 /// What Maven makes of these files of a folder of `xtask/worlds/`, in one of the same name.
 fn by_maven(root: &Path, home: &Path, name: &str, files: &[&str]) -> Result<()> {
     on_path("mvn").and_then(|()| on_path("javac"))?;
@@ -284,6 +293,7 @@ fn suites(root: &Path, home: &Path) -> Result<()> {
     let files = [
         "go.mod",
         "go.sum",
+        "grpc-application/main.go",
         "grpc-server/main.go",
         "read-answers/main.go",
         "read-requests/main.go",
@@ -309,6 +319,7 @@ fn suites(root: &Path, home: &Path) -> Result<()> {
     build.current_dir(&source).env("GOBIN", &place).args([
         "install",
         "tool",
+        "./grpc-application",
         "./grpc-server",
         "./read-answers",
         "./read-requests",

@@ -9,12 +9,14 @@
 //! - [`entrance_cases`]: requests as they enter, for everybody who reads requests.
 //! - [`Call`]: a request for those who only decide.
 //! - [`Random`]: numbers that repeat.
+//! - [`grpc`]: the chain A → B → C in Go, Java and Python, speaking gRPC.
 //! - [`http`], [`wait`], [`needs`]: small things that every system test wants.
 
 pub mod application;
 mod call;
 mod clock;
 pub mod entrance_cases;
+pub mod grpc;
 mod hosts;
 pub mod http;
 pub mod large;

@@ -2,16 +2,17 @@
 
 use std::{
     fs,
+    net::SocketAddr,
     path::{Path, PathBuf},
     process::{Command, ExitStatus},
     time::Duration,
 };
 
 use anyhow::{Context as _, Result, bail};
-use testkit::{Host, Process, Switch, http, http::Answer, sample, wait};
+use testkit::{Host, Process, Switch, grpc, http, http::Answer, sample, wait};
 
 /// Longest that anything may take to be ready: interpreters with instrumentation take seconds on a busy machine.
-const READY_WITHIN: Duration = Duration::from_secs(60);
+pub(crate) const READY_WITHIN: Duration = Duration::from_secs(60);
 
 /// Where control plane and gateway are.
 const EDGE: u8 = 1;
@@ -37,6 +38,8 @@ const LANES: &[&str] = &["gray", "blue"];
 pub(crate) enum Language {
     Python,
     Node,
+    /// It speaks gRPC, which the chain then does as a whole.
+    Grpc(grpc::Language),
 }
 
 /// How applications pass on what they got.
@@ -56,7 +59,7 @@ pub(crate) struct Instance {
     pub(crate) tag: Option<&'static str>,
     pub(crate) host: u8,
     pub(crate) language: Language,
-    /// The host and path it calls: always an instance of the base, by address.
+    /// The host and path it calls: always an instance of the base, by address. Calls of gRPC have paths of their own.
     pub(crate) calls: Option<(u8, &'static str)>,
 }
 
@@ -95,7 +98,9 @@ impl Mesh {
         fs::write(directory.path().join("token"), JOIN_TOKEN).context("write the join token")?;
         let resources = directory.path().join("resources");
         fs::create_dir(&resources).context("make the directory of resources")?;
-        fs::write(resources.join("all.yaml"), sample::chain(LANES)).context("write resources")?;
+        let speaks_grpc = instances.iter().any(|it| matches!(it.language, Language::Grpc(_)));
+        let all = if speaks_grpc { grpc::resources() } else { sample::chain(LANES) };
+        fs::write(resources.join("all.yaml"), all).context("write resources")?;
         let serve = start_serve(&edge, &laneway, directory.path())?;
         let mut mesh = Self { nodes: Vec::new(), serve, edge, switch, laneway, directory };
         mesh.wait_for_serve()?;
@@ -200,6 +205,22 @@ impl Mesh {
             .context("write resources")
     }
 
+    /// Runs a `laneway` command on the control plane's host, which must succeed.
+    pub(crate) fn must(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = laneway_on(&self.edge, &self.laneway, arguments);
+        command.env("LANEWAY_SERVER", format!("http://{API}"));
+        command.env("XDG_STATE_HOME", self.directory.path().join("state"));
+        let output = command.output().with_context(|| format!("run {arguments:?}"))?;
+        let errors = String::from_utf8_lossy(&output.stderr);
+        if output.status.success() { Ok(()) } else { bail!("{arguments:?}: {errors}") }
+    }
+
+    /// A program that calls the chain of gRPC through the gateway.
+    pub(crate) fn grpc_caller(&self) -> Command {
+        let gateway = format!("{}:8000", self.edge.address());
+        grpc::caller(|program| self.edge.command(program), &gateway)
+    }
+
     fn wait_for_serve(&mut self) -> Result<()> {
         wait::until(READY_WITHIN, "control plane and gateway", || {
             if let Some(status) = self.serve.ended() {
@@ -218,11 +239,9 @@ impl Mesh {
 
         let mut application = instance.language.command(&host, forwarding, &Worlds::named())?;
         application.args([&label, &address, &APPLICATION_PORT.to_string()]);
-        if let Some((next, path)) = instance.calls {
-            application.arg(format!("http://10.77.0.{next}:{APPLICATION_PORT}{path}"));
-            if forwarding == Forwarding::RequestId {
-                application.arg("x-request-id");
-            }
+        application.args(instance.calls_at());
+        if instance.calls.is_some() && forwarding == Forwarding::RequestId {
+            application.arg("x-request-id");
         }
         let application = Process::start(&format!("application-{label}"), &mut application, logs)?;
 
@@ -273,6 +292,16 @@ impl Instance {
     fn label(&self) -> String {
         format!("{}{}", self.name, self.tag.unwrap_or_default())
     }
+
+    /// As its application is told whom it calls.
+    fn calls_at(&self) -> Option<String> {
+        let address = |host| format!("10.77.0.{host}:{APPLICATION_PORT}");
+        match (self.language, self.calls) {
+            (Language::Grpc(_), Some((host, _))) => Some(address(host)),
+            (Language::Grpc(_), None) => Some("-".to_owned()),
+            (_, calls) => calls.map(|(host, path)| format!("http://{}{path}", address(host))),
+        }
+    }
 }
 
 impl Node {
@@ -281,6 +310,10 @@ impl Node {
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {
+        if let Language::Grpc(_) = self.instance.language {
+            let application = SocketAddr::new(self.host.address(), APPLICATION_PORT);
+            self.host.inside(|| grpc::wait_until_listening(application))?;
+        }
         let admin = self.admin();
         wait::until(READY_WITHIN, &format!("sidecar of {:?}", self.instance), || {
             if let Some(status) = self.sidecar.ended() {
@@ -340,6 +373,7 @@ impl Language {
                 }
                 command
             }
+            Self::Grpc(language) => language.command(|program| host.command(program), None),
         };
         for proxy in
             ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]

@@ -1,5 +1,5 @@
-"""grpc_application.py LABEL IP PORT NEXT PROXY: somebody's own gRPC application, of every kind of call. It forwards W3C
-baggage, as an instrumented one would, and knows nothing else of where it runs. NEXT is a host and port, or `-` for none."""
+"""grpc_application.py LABEL IP PORT NEXT: somebody's own application of gRPC, of every kind of call. It forwards nothing and knows
+nothing of where it runs; what goes with its calls is its instrumentation's doing. NEXT is a host and port, or `-` for none."""
 
 import concurrent.futures
 import sys
@@ -9,13 +9,10 @@ import grpc
 
 # Seconds, longer than anything takes that is not broken.
 PATIENCE = 30
-FORWARDED = ("baggage", "traceparent")
 
-label, ip, port, following, proxy = sys.argv[1:6]
+label, ip, port, following = sys.argv[1:5]
 own = f"{label}[{ip}]".encode()
-channel = None
-if following != "-":
-    channel = grpc.insecure_channel(following, options=[("grpc.http_proxy", f"http://{proxy}")])
+channel = None if following == "-" else grpc.insecure_channel(following)
 
 
 class Waits:
@@ -26,13 +23,8 @@ class Waits:
     ended = 0
 
 
-def along(context):
-    """What goes on with a call: metadata, and that it ends with its caller."""
-    forwarded = [(name, value) for name, value in context.invocation_metadata() if name in FORWARDED]
-    return {"metadata": forwarded, "timeout": PATIENCE}
-
-
 def following_answer(call, context):
+    """The answer of a call that ends with its caller. (Of streams the instrumentation hands out no call, answers alone.)"""
     context.add_callback(call.cancel)
     return call
 
@@ -40,7 +32,7 @@ def following_answer(call, context):
 def unary(request, context):
     if channel is None:
         return own
-    call = channel.unary_unary("/lane.Chain/Unary").future(request, **along(context))
+    call = channel.unary_unary("/lane.Chain/Unary").future(request, timeout=PATIENCE)
     return own + b" -> " + following_answer(call, context).result()
 
 
@@ -48,15 +40,14 @@ def down(request, context):
     if channel is None:
         yield from [own] * 3
         return
-    call = channel.unary_stream("/lane.Chain/Down")(request, **along(context))
-    for part in following_answer(call, context):
+    for part in channel.unary_stream("/lane.Chain/Down")(request, timeout=PATIENCE):
         yield own + b" -> " + part
 
 
 def up(requests, context):
     if channel is None:
         return own + b" %d" % sum(1 for _ in requests)
-    call = channel.stream_unary("/lane.Chain/Up").future(requests, **along(context))
+    call = channel.stream_unary("/lane.Chain/Up").future(requests, timeout=PATIENCE)
     return own + b" -> " + following_answer(call, context).result()
 
 
@@ -65,8 +56,7 @@ def both(requests, context):
         for _ in requests:
             yield own
         return
-    call = channel.stream_stream("/lane.Chain/Both")(requests, **along(context))
-    for part in following_answer(call, context):
+    for part in channel.stream_stream("/lane.Chain/Both")(requests, timeout=PATIENCE):
         yield own + b" -> " + part
 
 
@@ -81,14 +71,14 @@ def wait(request, context):
             Waits.now -= 1
             Waits.ended += 1
         return own
-    call = channel.unary_unary("/lane.Chain/Wait").future(request, **along(context))
+    call = channel.unary_unary("/lane.Chain/Wait").future(request, timeout=PATIENCE)
     return following_answer(call, context).result()
 
 
 def waits(request, context):
     if channel is None:
         return b"%d %d" % (Waits.now, Waits.ended)
-    return channel.unary_unary("/lane.Chain/Waits")(request, **along(context))
+    return channel.unary_unary("/lane.Chain/Waits")(request, timeout=PATIENCE)
 
 
 methods = {

@@ -1,6 +1,8 @@
-"""grpc_caller.py ADDRESS [once]: calls the chain in every way there is, all of it on one connection, and prints a line for
-each: the kind of call, its lane, and the answer; at last how calls ended that nobody answers. `once`: one call in each lane."""
+"""grpc_caller.py ADDRESS [once|across]: calls the chain in every way there is, all of it on one connection, and prints a line for
+each: the kind of call, its lane, and the answer; at last how calls ended that nobody answers. `once`: one call in each lane.
+`across`: streams that are open before and after something that happens meanwhile; a line on standard input says that it has."""
 
+import queue
 import sys
 import time
 
@@ -12,7 +14,12 @@ PATIENCE = 30
 COUNT = 8
 
 channel = grpc.insecure_channel(sys.argv[1])
-lanes = {"base": [], "gray": [("canary", "gray")], "forged": [("baggage", "lane.trade=gray")]}
+lanes = {
+    "base": [],
+    "gray": [("canary", "gray")],
+    "blue": [("canary", "blue")],
+    "forged": [("baggage", "lane.trade=gray")],
+}
 
 
 def method(kind, name):
@@ -23,9 +30,32 @@ def told(kind, lane, answer):
     print(kind, lane, answer.decode(), sep="\t")
 
 
-if len(sys.argv) > 2:
+def one_of_each(kind):
     for lane, metadata in lanes.items():
-        told("unary", lane, method("unary_unary", "Unary")(b"", metadata=metadata, timeout=PATIENCE))
+        told(kind, lane, method("unary_unary", "Unary")(b"", metadata=metadata, timeout=PATIENCE))
+
+
+if sys.argv[2:] == ["once"]:
+    one_of_each("unary")
+    sys.exit()
+
+if sys.argv[2:] == ["across"]:
+    streams = []
+    for lane, metadata in lanes.items():
+        parts = queue.SimpleQueue()
+        answers = method("stream_stream", "Both")(iter(parts.get, None), metadata=metadata, timeout=PATIENCE)
+        streams.append((lane, parts, answers))
+    for lane, parts, answers in streams:
+        parts.put(b"x")
+        told("before", lane, next(answers))
+    sys.stdout.flush()
+    sys.stdin.readline()
+    one_of_each("new")
+    for lane, parts, answers in streams:
+        parts.put(b"x")
+        parts.put(None)
+        for part in answers:
+            told("after", lane, part)
     sys.exit()
 
 unary = [
