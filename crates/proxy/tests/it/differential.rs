@@ -23,7 +23,9 @@ use generate::{Correct, NUMBER, Stream};
 use servers::{Read, Server, Understood};
 
 mod answers;
+mod frames;
 mod generate;
+mod http2;
 mod servers;
 
 /// Connections of clients where nobody asks for more, and the seed they are made from.
@@ -218,11 +220,13 @@ async fn reads_the_same(
     expected: &[Read],
     tally: &mut Tally,
 ) -> Result<(), String> {
-    let Conversation { bytes, starts, .. } = conversation;
+    let Conversation { bytes, starts, heard } = conversation;
     let start = |at: usize| starts.get(at).copied().unwrap_or(bytes.len());
     let written = |at: usize| head_of(&bytes[start(at)..]);
+    // The last may have no end, and be refused all the same, before those ahead of it are answered.
+    let begun: Vec<Read> = heard.iter().filter_map(Read::begun).collect();
     let may_be_refused =
-        |at: usize| at < expected.len() && may_refuse(server.name, &expected[at], &written(at));
+        |at: usize| at < begun.len() && may_refuse(server.name, &begun[at], &written(at));
     // Nobody sends anything behind a request for another protocol before its answer.
     let is_alone = |at: usize| may_be_refused(at) || written(at).contains("\r\nupgrade: ");
     let mut from = 0;
@@ -231,9 +235,10 @@ async fn reads_the_same(
         let end = if is_alone(from) {
             from + 1
         } else {
-            (from..expected.len()).find(|at| is_alone(*at)).unwrap_or(starts.len())
+            (from..begun.len()).find(|at| is_alone(*at)).unwrap_or(starts.len())
         };
-        let same = &expected[from..end.min(expected.len())];
+        let whole = expected.len();
+        let same = &expected[from.min(whole)..end.min(whole)];
         let understood = server.understands(&bytes[start(from)..start(end)], same.len()).await;
         let Understood { requests, refused, wrongly } = &understood;
         match (wrongly, refused) {
@@ -283,14 +288,16 @@ fn head_of(written: &[u8]) -> String {
 fn may_refuse(server: &str, read: &Read, head: &str) -> bool {
     let method = &read.method[..];
     match server {
+        // They belong into no URI.
+        "hyper" => read.target.iter().any(|byte| matches!(byte, b'<' | b'>' | b'`')),
         "node" => !KNOWN_TO_NODE.contains(&method),
         "nginx" => {
             let is_name = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
             let is_method = method != b"TRACE" && method.iter().all(is_name);
             !is_method || read.target == b"*" || has_tab_around_essentials(head)
         }
-        // It knows what a WebSocket is asked for with.
-        "haproxy" => head.contains("\r\nupgrade: websocket"),
+        // It knows what a WebSocket is asked for with, and what HTTP/2 begins with.
+        "haproxy" => head.contains("\r\nupgrade: websocket") || method == b"PRI",
         _ => false,
     }
 }

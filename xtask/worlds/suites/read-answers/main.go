@@ -1,24 +1,27 @@
 // Says what Go's net/http makes of answers: listens on a Unix socket (the one argument) for lines `SOCKET METHOD METHOD …`,
 // asks there on one connection, and answers each line with one of what it has read (see
-// crates/proxy/tests/it/differential/answers.rs).
+// crates/proxy/tests/it/differential/answers.rs). With `-http2` it speaks that, and asks on behind what breaks off.
 package main
 
 import (
 	"bufio"
 	"context"
 	"encoding/hex"
+	"flag"
 	"fmt"
 	"io"
 	"log"
 	"net"
 	"net/http"
-	"os"
 	"strconv"
 	"strings"
 )
 
+var speaksHTTP2 = flag.Bool("http2", false, "speak HTTP/2, known before")
+
 func main() {
-	listener, err := net.Listen("unix", os.Args[1])
+	flag.Parse()
+	listener, err := net.Listen("unix", flag.Arg(0))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -43,12 +46,16 @@ func askAll(place string, methods []string) string {
 		DisableCompression: true,
 		MaxConnsPerHost:    1,
 	}
+	if *speaksHTTP2 {
+		transport.Protocols = new(http.Protocols)
+		transport.Protocols.SetUnencryptedHTTP2(true)
+	}
 	defer transport.CloseIdleConnections()
 	var read []string
 	for _, method := range methods {
 		answer := ask(transport, method)
 		read = append(read, answer)
-		if answer == "-" {
+		if answer == "-" && !*speaksHTTP2 {
 			break
 		}
 	}

@@ -27,8 +27,10 @@ use generate::{Asked, POISON, Stream};
 use letter::{BreaksOff, Piece};
 
 mod clients;
+mod from_http2;
 mod generate;
 mod letter;
+mod to_http2;
 
 /// Connections of clients where nobody asks for more: each is read by five, one of which is a process of its own.
 const STREAMS: u64 = 500;
@@ -115,15 +117,7 @@ async fn what_comes_back_is_read_alike_by_everybody() {
             compare(&clients, place.path(), shown + at, &conversation, &mut tally).await;
         }
         shown += count;
-        let differences =
-            tally.differences.iter().take(DIFFERENCES_SHOWN).cloned().collect::<Vec<_>>();
-        let count = tally.differences.len();
-        assert_eq!(
-            count,
-            0,
-            "LANEWAY_SEED={seed}: read differently:\n{}",
-            differences.join("\n\n")
-        );
+        differences(&tally, seed);
     }
     eprintln!("{tally:?}");
     assert!(tally.handed_on > streams, "too little goes on to show anything: {tally:?}");
@@ -133,21 +127,44 @@ async fn what_comes_back_is_read_alike_by_everybody() {
 
 /// Asks through a gateway what an instance answers so. What came of it at the clients.
 async fn come_back(streams: &[Stream], tally: &mut Tally) -> Vec<Conversation> {
-    let all = streams.iter().flat_map(|stream| &stream.asked);
-    let numbers: HashSet<String> = all.clone().map(|it| it.number.clone()).collect();
-    let said: HashMap<String, Said> = all
-        .map(|it| (it.number.clone(), Said { bytes: it.bytes.clone(), closes: it.closes }))
-        .collect();
-    let instance = Origin::answering(move |heard| {
+    let instance = answering(streams).await;
+    let proxy = Proxy::gateway(&World::new(&[instance.address]));
+    let conversations = conversations(&proxy, streams, tally).await;
+    proxy.running.drain(Duration::from_secs(5)).await;
+    conversations
+}
+
+/// An instance that answers each request as its stream has it.
+async fn answering(streams: &[Stream]) -> Origin {
+    let said = said(streams);
+    Origin::answering(move |heard| {
         let Heard::Request { fields, .. } = heard else { return Said::default() };
         let number = fields.iter().find(|(name, _)| name == NUMBER);
         number.and_then(|(_, number)| said.get(number)).cloned().unwrap_or_default()
     })
-    .await;
-    let proxy = Proxy::gateway(&World::new(&[instance.address]));
+    .await
+}
+
+/// What is said to each request, by its number.
+fn said(streams: &[Stream]) -> HashMap<String, Said> {
+    let all = streams.iter().flat_map(|stream| &stream.asked);
+    all.map(|it| (it.number.clone(), Said { bytes: it.bytes.clone(), closes: it.closes })).collect()
+}
+
+/// Fails where anything was read differently.
+fn differences(tally: &Tally, seed: u64) {
+    let shown = tally.differences.iter().take(DIFFERENCES_SHOWN).cloned().collect::<Vec<_>>();
+    let count = tally.differences.len();
+    assert_eq!(count, 0, "LANEWAY_SEED={seed}: read differently:\n{}", shown.join("\n\n"));
+}
+
+/// What comes to clients in HTTP/1.1 that ask so.
+async fn conversations(proxy: &Proxy, streams: &[Stream], tally: &mut Tally) -> Vec<Conversation> {
+    let all = streams.iter().flat_map(|stream| &stream.asked);
+    let numbers: HashSet<String> = all.map(|it| it.number.clone()).collect();
     let mut conversations = Vec::new();
     for stream in streams {
-        let (bytes, was_reset) = ask(&proxy, stream).await;
+        let (bytes, was_reset) = ask(proxy, stream).await;
         let methods: Vec<_> = stream.asked.iter().map(|it| it.method).collect();
         let pieces = letter::read(&bytes, &methods, was_reset);
         let pieces = pieces.unwrap_or_else(|why| {
@@ -158,7 +175,6 @@ async fn come_back(streams: &[Stream], tally: &mut Tally) -> Vec<Conversation> {
         check(stream, &pieces, &numbers, tally);
         conversations.push(Conversation { methods, bytes, pieces });
     }
-    proxy.running.drain(Duration::from_secs(5)).await;
     conversations
 }
 
@@ -185,37 +201,52 @@ async fn ask(proxy: &Proxy, stream: &Stream) -> (Vec<u8>, bool) {
 fn check(stream: &Stream, pieces: &[Piece], numbers: &HashSet<String>, tally: &mut Tally) {
     for (at, asked) in stream.asked.iter().enumerate() {
         let Some(piece) = pieces.get(at) else {
-            let ends = |it: &Piece| it.closes || it.answer.is_none();
+            let before = at.checked_sub(1).map(|before| &stream.asked[before]);
+            let ends_apart = before.is_some_and(|before| before.ends_apart);
+            let ends = |it: &Piece| it.closes || it.answer.is_none() || ends_apart;
             assert!(pieces.last().is_some_and(ends), "not answered: {asked:?}, behind {pieces:?}");
             return;
         };
-        let Some(answer) = &piece.answer else {
-            assert!(asked.correct.is_none(), "correct, and broken off: {asked:?}: {piece:?}");
-            tally.broken_off += 1;
+        check_answer(asked, piece.answer.as_ref(), numbers, tally);
+        if piece.answer.is_none() {
             return;
-        };
-        let is_own = answer.fields.contains(&(b"server".into(), b"laneway".into()));
-        if is_own {
-            assert_eq!(answer.status, 502, "{asked:?}: {answer:?}");
-            tally.refused += 1;
-        } else {
-            tally.handed_on += 1;
         }
-        if let Some(number) = answer.number() {
-            // What is wrong in an answer may have made what is behind it the answer to the same request.
-            let number = number.strip_prefix(POISON).unwrap_or(&number);
-            let is_of_another = number != asked.number && numbers.contains(number);
-            assert!(!is_of_another, "{asked:?}\nis answered {answer:?}");
-        }
-        // The answer before, to somebody else, may have been the end of their connection, which was seen when this had gone out: what
-        // is not idempotent is not sent again (RFC 9110 §9.2.2).
-        let may_have_met_an_end = is_own && asked.method == "POST";
-        if let Some(correct) = &asked.correct
-            && !may_have_met_an_end
-        {
-            let meant = (correct.status, &correct.body, Some(asked.number.clone()));
-            assert_eq!((answer.status, &answer.body, answer.number()), meant, "{asked:?}");
-        }
+    }
+}
+
+/// An answer is for its request, and as it was meant where it is correct.
+fn check_answer(
+    asked: &Asked,
+    answer: Option<&Answer>,
+    numbers: &HashSet<String>,
+    tally: &mut Tally,
+) {
+    let Some(answer) = answer else {
+        assert!(asked.correct.is_none(), "correct, and broken off: {asked:?}");
+        tally.broken_off += 1;
+        return;
+    };
+    let is_own = answer.fields.contains(&(b"server".into(), b"laneway".into()));
+    if is_own {
+        assert_eq!(answer.status, 502, "{asked:?}: {answer:?}");
+        tally.refused += 1;
+    } else {
+        tally.handed_on += 1;
+    }
+    if let Some(number) = answer.number() {
+        // What is wrong in an answer may have made what is behind it the answer to the same request.
+        let number = number.strip_prefix(POISON).unwrap_or(&number);
+        let is_of_another = number != asked.number && numbers.contains(number);
+        assert!(!is_of_another, "{asked:?}\nis answered {answer:?}");
+    }
+    // The answer before, to somebody else, may have been the end of their connection, which was seen when this had gone out: what
+    // is not idempotent is not sent again (RFC 9110 §9.2.2).
+    let may_have_met_an_end = is_own && asked.method == "POST";
+    if let Some(correct) = &asked.correct
+        && !may_have_met_an_end
+    {
+        let meant = (correct.status, &correct.body, Some(asked.number.clone()));
+        assert_eq!((answer.status, &answer.body, answer.number()), meant, "{asked:?}");
     }
 }
 

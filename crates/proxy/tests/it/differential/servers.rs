@@ -26,6 +26,9 @@ use crate::{
     world::{eventually, within},
 };
 
+/// Fields that whoever has a limit of their own takes: more than a gateway sends on.
+pub(super) const FIELDS_MAX: usize = 1_024;
+
 /// A request as a server read it.
 #[derive(Clone, PartialEq, Eq)]
 pub(super) struct Read {
@@ -84,7 +87,16 @@ impl Read {
 
     /// What was heard by the letter; `None` of what was not heard to its end.
     pub(super) fn of(heard: &Heard) -> Option<Self> {
-        let Heard::Request { line, fields, body, .. } = heard else { return None };
+        matches!(heard, Heard::Request { .. }).then(|| Self::begun(heard))?
+    }
+
+    /// The same of what ends before its body does: as far as it goes.
+    pub(super) fn begun(heard: &Heard) -> Option<Self> {
+        let (line, fields, body) = match heard {
+            Heard::Request { line, fields, body, .. } => (line, fields, &body[..]),
+            Heard::Unfinished { line, fields } => (line, fields, &[][..]),
+            Heard::Nonsense(_) => return None,
+        };
         let mut words = line.split(' ').map(str::as_bytes);
         let (method, target) = (words.next()?, words.next()?);
         let bytes = |text: &str| text.chars().map(|it| it as u8).collect();
@@ -162,6 +174,7 @@ pub(super) async fn all(place: &Path) -> (Vec<Server>, Origin) {
     let configured = |name: &str| {
         let text = fs::read_to_string(here.join(format!("{name}.conf"))).unwrap();
         let text = text.replace("PLACE", place.to_str().unwrap()).replace("INSTANCE", &instance);
+        let text = text.replace("FIELDS_MAX", &FIELDS_MAX.to_string());
         let file = place.join(format!("{name}.conf"));
         fs::write(&file, text).unwrap();
         file
@@ -186,9 +199,9 @@ fn hyper(socket: PathBuf) -> Server {
     let listener = UnixListener::bind(&socket).unwrap();
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            let connection =
-                http1::Builder::new().serve_connection(TokioIo::new(stream), service_fn(tell));
-            tokio::spawn(connection);
+            let mut settings = http1::Builder::new();
+            settings.max_headers(FIELDS_MAX);
+            tokio::spawn(settings.serve_connection(TokioIo::new(stream), service_fn(tell)));
         }
     });
     Server { name: "hyper", socket, _process: None }

@@ -1,14 +1,11 @@
 //! Clients of others that say what they make of answers. Each is given the same bytes on one connection, answer by answer,
-//! and behind the last one that leaves it open another, which must be read for itself.
+//! and behind the last one that leaves it open another, which must be read for itself. In HTTP/2 that is behind all of them.
 
 use std::{
     fs,
     path::Path,
     process::Command,
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering::Relaxed},
-    },
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -22,7 +19,11 @@ use tokio::{
     sync::Mutex,
 };
 
-use super::{super::servers::unhex, Answer, letter::Piece};
+use super::{
+    super::servers::{FIELDS_MAX, unhex},
+    Answer,
+    letter::Piece,
+};
 use crate::{suites, world::eventually};
 
 /// What is answered behind all that came.
@@ -40,7 +41,10 @@ pub(super) struct Client {
 
 enum Kind {
     Hyper,
-    Curl,
+    /// What hyper speaks HTTP/2 with.
+    H2,
+    /// With the flag that has it speak a version.
+    Curl(&'static str),
     /// A program that is told where to ask what, line by line, and says in a line what it has read.
     Program(Box<Program>),
 }
@@ -51,35 +55,59 @@ struct Program {
 }
 
 /// What a client has read: `None` where an answer is none, or none to its end.
-type Read = Option<Answer>;
+pub(super) type Read = Option<Answer>;
 
 /// hyper, curl, Node, Go and Python.
 pub(super) async fn all(place: &Path) -> Vec<Client> {
-    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/differential/answers");
-    let (mut node, mut python) = (Command::new("node"), Command::new("python3"));
-    node.arg("--max-http-header-size=131072").arg(here.join("node.js"));
-    python.arg(here.join("python.py"));
+    let (node, python) = (script("node", "node.js"), script("python3", "python.py"));
     let go = Command::new(suites::program("read-answers"));
     let mut clients = vec![
         Client { name: "hyper", kind: Kind::Hyper },
-        Client { name: "curl", kind: Kind::Curl },
+        Client { name: "curl", kind: Kind::Curl("--http1.1") },
     ];
-    for (name, mut command) in [("node", node), ("go", go), ("python", python)] {
-        let socket = place.join(format!("{name}.sock"));
-        let process = Process::start(name, command.arg(&socket), place).unwrap();
-        let mut stream = None;
-        eventually(name, async || {
-            stream = UnixStream::connect(&socket).await.ok();
-            stream.is_some()
-        })
-        .await;
-        let told = Mutex::new(BufReader::new(stream.unwrap()));
-        clients.push(Client {
-            name,
-            kind: Kind::Program(Box::new(Program { told, _process: process })),
-        });
+    for (name, command) in [("node", node), ("go", go), ("python", python)] {
+        clients.push(program(place, name, command).await);
     }
     clients
+}
+
+/// h2, curl, Node and Go, in HTTP/2.
+pub(super) async fn all_in_http2(place: &Path) -> Vec<Client> {
+    let (node, go) = (script("node", "http2.js"), suites::program("read-answers"));
+    let mut go = Command::new(go);
+    go.arg("-http2");
+    let mut clients = vec![
+        Client { name: "h2", kind: Kind::H2 },
+        Client { name: "curl", kind: Kind::Curl("--http2-prior-knowledge") },
+    ];
+    for (name, command) in [("node", node), ("go", go)] {
+        clients.push(program(place, name, command).await);
+    }
+    clients
+}
+
+fn script(interpreter: &str, file: &str) -> Command {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/differential/answers");
+    let mut command = Command::new(interpreter);
+    if interpreter == "node" {
+        command.arg("--max-http-header-size=131072");
+    }
+    command.arg(here.join(file));
+    command
+}
+
+/// Starts a program that is told its socket last.
+async fn program(place: &Path, name: &'static str, mut command: Command) -> Client {
+    let socket = place.join(format!("{name}.sock"));
+    let process = Process::start(name, command.arg(&socket), place).unwrap();
+    let mut stream = None;
+    eventually(name, async || {
+        stream = UnixStream::connect(&socket).await.ok();
+        stream.is_some()
+    })
+    .await;
+    let told = Mutex::new(BufReader::new(stream.unwrap()));
+    Client { name, kind: Kind::Program(Box::new(Program { told, _process: process })) }
 }
 
 impl Client {
@@ -92,33 +120,58 @@ impl Client {
         (methods, pieces): (&[&'static str], &[Piece]),
         leaves: bool,
     ) -> Result<(), String> {
-        let socket = place.join(format!("{}-{number}.sock", self.name));
         let mut methods = methods.to_vec();
         let mut expected: Vec<Read> = pieces.iter().map(|piece| piece.answer.clone()).collect();
         if !leaves && pieces.last().is_some_and(|last| !last.closes) {
             methods.push("GET");
-            let fields = [(b"x-last".into(), b"yes".into())];
-            expected.push(Some(Answer::new(200, b"last", fields.into_iter())));
+            expected.push(Some(last()));
         }
-        let shown = Shown::begin(&socket, pieces);
-        let read = tokio::time::timeout(PATIENCE, self.ask(&socket, &methods)).await;
-        let connections = shown.connections.load(Relaxed);
-        drop(shown);
-        fs::remove_file(&socket).unwrap();
-        let read = read.map_err(|_| "it waits".to_owned())?;
+        let said: Vec<_> = pieces.iter().map(|it| (it.bytes.clone(), it.closes)).collect();
+        let read = self.read(place, number, &methods, async |stream| say(stream, &said).await);
+        let read = read.await?;
         if read != expected {
             return Err(format!("{read:#?}\nand by the letter: {expected:#?}"));
         }
-        if connections != 1 {
-            return Err(format!("it has asked on {connections} connections"));
-        }
         Ok(())
+    }
+
+    /// What it makes of what is said to it on the one connection that it makes, when it asks with these methods. The error says
+    /// that it does otherwise than ask there.
+    pub(super) async fn read(
+        &self,
+        place: &Path,
+        number: usize,
+        methods: &[&'static str],
+        say: impl AsyncFn(UnixStream),
+    ) -> Result<Vec<Read>, String> {
+        let socket = place.join(format!("{}-{number}.sock", self.name));
+        let listener = UnixListener::bind(&socket).unwrap();
+        let connections = AtomicUsize::default();
+        let saying = async {
+            while let Ok((stream, _)) = listener.accept().await {
+                // What came on one connection is shown on one.
+                if connections.fetch_add(1, Relaxed) == 0 {
+                    say(stream).await;
+                }
+            }
+        };
+        let asking = tokio::time::timeout(PATIENCE, self.ask(&socket, methods));
+        let read = tokio::select! {
+            read = asking => read.map_err(|_| "it waits".to_owned()),
+            () = saying => unreachable!("a listener fails"),
+        };
+        fs::remove_file(&socket).unwrap();
+        match connections.into_inner() {
+            1 => read,
+            connections => Err(format!("it has asked on {connections} connections: {read:#?}")),
+        }
     }
 
     async fn ask(&self, socket: &Path, methods: &[&'static str]) -> Vec<Read> {
         match &self.kind {
             Kind::Hyper => ask_with_hyper(socket, methods).await,
-            Kind::Curl => ask_with_curl(socket, methods).await,
+            Kind::H2 => ask_with_h2(socket, methods).await,
+            Kind::Curl(version) => ask_with_curl(socket, version, methods).await,
             Kind::Program(program) => {
                 let mut told = program.told.lock().await;
                 let asked = format!("{} {}\n", socket.to_str().unwrap(), methods.join(" "));
@@ -144,34 +197,9 @@ fn from_told(text: &str) -> Read {
     Some(Answer::new(status, &body, fields?.into_iter()))
 }
 
-/// A server that says what it is told to, for as long as this is there.
-struct Shown {
-    connections: Arc<AtomicUsize>,
-    serving: tokio::task::JoinHandle<()>,
-}
-
-impl Shown {
-    fn begin(socket: &Path, pieces: &[Piece]) -> Self {
-        let listener = UnixListener::bind(socket).unwrap();
-        let connections = Arc::<AtomicUsize>::default();
-        let counted = Arc::clone(&connections);
-        let said: Vec<_> = pieces.iter().map(|it| (it.bytes.clone(), it.closes)).collect();
-        let serving = tokio::spawn(async move {
-            while let Ok((stream, _)) = listener.accept().await {
-                // What came on one connection is shown on one.
-                if counted.fetch_add(1, Relaxed) == 0 {
-                    say(stream, &said).await;
-                }
-            }
-        });
-        Self { connections, serving }
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        self.serving.abort();
-    }
+/// The answer behind all others.
+pub(super) fn last() -> Answer {
+    Answer::new(200, b"last", [(b"x-last".into(), b"yes".into())].into_iter())
 }
 
 async fn say(mut stream: UnixStream, said: &[(Vec<u8>, bool)]) {
@@ -195,7 +223,9 @@ async fn say(mut stream: UnixStream, said: &[(Vec<u8>, bool)]) {
 
 async fn ask_with_hyper(socket: &Path, methods: &[&str]) -> Vec<Read> {
     let stream = UnixStream::connect(socket).await.unwrap();
-    let (mut send, connection) = http1::handshake(TokioIo::new(stream)).await.unwrap();
+    let mut settings = http1::Builder::new();
+    let handshake = settings.max_headers(FIELDS_MAX).handshake(TokioIo::new(stream));
+    let (mut send, connection) = handshake.await.unwrap();
     let moving = tokio::spawn(connection);
     let mut read = Vec::new();
     for method in methods {
@@ -219,7 +249,34 @@ async fn ask_with_hyper(socket: &Path, methods: &[&str]) -> Vec<Read> {
     read
 }
 
-async fn ask_with_curl(socket: &Path, methods: &[&str]) -> Vec<Read> {
+async fn ask_with_h2(socket: &Path, methods: &[&str]) -> Vec<Read> {
+    let stream = UnixStream::connect(socket).await.unwrap();
+    let Ok((send, connection)) = h2::client::handshake(stream).await else { return Vec::new() };
+    let moving = tokio::spawn(connection);
+    let mut read = Vec::new();
+    for method in methods {
+        let request = Request::builder().method(*method).uri("http://shop/").body(()).unwrap();
+        let answer = async {
+            let mut send = send.clone().ready().await.ok()?;
+            let (head, mut body) =
+                send.send_request(request, true).ok()?.0.await.ok()?.into_parts();
+            let mut whole = Vec::new();
+            while let Some(data) = body.data().await {
+                whole.extend_from_slice(&data.ok()?);
+            }
+            body.trailers().await.ok()?;
+            let fields = head.headers.iter();
+            let fields =
+                fields.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+            Some(Answer::new(head.status.as_u16(), &whole, fields))
+        };
+        read.push(answer.await);
+    }
+    moving.abort();
+    read
+}
+
+async fn ask_with_curl(socket: &Path, version: &str, methods: &[&str]) -> Vec<Read> {
     let place = socket.with_extension("curl");
     fs::create_dir(&place).unwrap();
     let file = |what: &str, at: usize| place.join(format!("{what}-{at}"));
@@ -228,8 +285,7 @@ async fn ask_with_curl(socket: &Path, methods: &[&str]) -> Vec<Read> {
         if at > 0 {
             curl.arg("--next");
         }
-        curl.args(["--silent", "--http1.1", "--fail-early", "--disable", "--unix-socket"])
-            .arg(socket);
+        curl.args(["--silent", version, "--fail-early", "--disable", "--unix-socket"]).arg(socket);
         curl.arg("--dump-header").arg(file("head", at)).arg("--output").arg(file("body", at));
         curl.args(["--write-out", "%{http_code}\\n", "--max-time", CURL_SECONDS]);
         match *method {

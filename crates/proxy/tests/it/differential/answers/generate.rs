@@ -22,6 +22,9 @@ pub(super) struct Asked {
     pub(super) bytes: Vec<u8>,
     /// The instance closes behind them.
     pub(super) closes: bool,
+    /// Its end is another thing than the end of what it announces, and may be wrong by itself: the connection of a client that
+    /// has had all of it ends then.
+    pub(super) ends_apart: bool,
     /// What the answer is, where it is correct.
     pub(super) correct: Option<Correct>,
 }
@@ -140,14 +143,21 @@ fn asked(random: &mut Random, number: String, is_hostile: bool, seeds: &[Vec<u8>
     let (mut parts, correct) = answer(random, method, &number);
     let closes = correct.is_until_close || random.one_in(6);
     if !is_hostile {
-        return Asked { method, number, bytes: parts.bytes(), closes, correct: Some(correct) };
+        return Asked {
+            method,
+            number,
+            bytes: parts.bytes(),
+            closes,
+            ends_apart: false,
+            correct: Some(correct),
+        };
     }
     if random.one_in(4) {
         // Right in itself, and more behind it that nobody asked for.
         let poison = poison(&number);
         let (mut bytes, is_silent) = (parts.bytes(), method == "HEAD" || correct.status == 204);
         bytes.extend(if is_silent && random.one_in(2) { b"hello".to_vec() } else { poison });
-        return Asked { method, number, bytes, closes, correct: None };
+        return Asked { method, number, bytes, closes, ends_apart: false, correct: None };
     }
     for _ in 0..1 + random.below(2) {
         spoil(random, &mut parts);
@@ -160,7 +170,7 @@ fn asked(random: &mut Random, number: String, is_hostile: bool, seeds: &[Vec<u8>
         bytes.extend(poison(&number));
     }
     // Whoever waits for more of it must not wait for ever.
-    Asked { method, number, bytes, closes: true, correct: None }
+    Asked { method, number, bytes, closes: true, ends_apart: false, correct: None }
 }
 
 /// An answer that nobody asked for.

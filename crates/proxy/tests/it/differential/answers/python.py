@@ -6,6 +6,9 @@ import http.client
 import socket
 import sys
 
+# As many fields as a gateway sends on, and more.
+http.client._MAXHEADERS = 1024
+
 
 def ask(connection, method):
     try:
