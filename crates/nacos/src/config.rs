@@ -87,7 +87,8 @@ impl Connection {
         let config_listen_contexts = contexts.collect();
         let asked = Listening { module: "config", listen: true, config_listen_contexts };
         let what = "to tell which configurations there are";
-        let changed: Changed = self.ask("ConfigBatchListenRequest", what, About::Configs, &asked).await?;
+        let changed: Changed =
+            self.ask("ConfigBatchListenRequest", what, About::Configs, &asked).await?;
         Ok(changed.changed_configs.into_iter().map(ConfigId::from).collect())
     }
 

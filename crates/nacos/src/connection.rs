@@ -133,7 +133,8 @@ impl Connection {
             let asks = Asks::List { page_no, page_size: NAMES_PER_PAGE };
             let what = format!("to list the services of group `{group}`");
             let naming = self.naming(group, "", asks);
-            let listed: Listed = self.ask("ServiceListRequest", &what, naming.about(), &naming).await?;
+            let listed: Listed =
+                self.ask("ServiceListRequest", &what, naming.about(), &naming).await?;
             let before = names.len();
             let found = listed.service_names.into_iter();
             // Some servers write the group before each.
@@ -157,7 +158,8 @@ impl Connection {
     pub async fn subscribe(&self, group: &str, name: &str) -> Result<ServiceInfo, Error> {
         let what = format!("to tell service `{group}/{name}`");
         let naming = self.naming(group, name, Asks::Subscribe { subscribe: true, clusters: "" });
-        let told: Told = self.ask("SubscribeServiceRequest", &what, naming.about(), &naming).await?;
+        let told: Told =
+            self.ask("SubscribeServiceRequest", &what, naming.about(), &naming).await?;
         Ok(told.service_info)
     }
 
