@@ -32,4 +32,7 @@ pub(crate) struct Limits {
     pub(crate) head_bytes_max: u32,
     /// Bytes of fields that the other side may have us remember.
     pub(crate) table_bytes_max: u32,
+    /// The connection is of many callers, none of them a stranger: one that vanishes is nobody's fault but its own, and who it asked
+    /// through has charged it.
+    pub(crate) is_shared: bool,
 }

@@ -136,7 +136,7 @@ limits! {
     /// data, and those of no known kind.
     H2_FRAME_COSTS: u32 = 1;
     /// What a stream costs of it that ends before its time, whoever ends it: it has had an instance begin to work. A
-    /// WebSocket that was agreed to costs nothing.
+    /// WebSocket that was agreed to costs nothing, nor does what callers give up at a sidecar, where many share a connection.
     H2_RESET_COSTS: u32 = 10;
     /// What a request that was served gives back.
     H2_SERVED_EARNS: u32 = 10;

@@ -52,6 +52,7 @@ const LIMITS: Limits = Limits {
     connection_window: H2_CONNECTION_WINDOW,
     head_bytes_max: crate::h1::head::HEAD_BYTES_MAX as u32,
     table_bytes_max: H2_TABLE_BYTES_MAX,
+    is_shared: false,
 };
 
 /// Whoever waits less than this for an answer that does not come in time has had an instance begin to work for nothing, as
@@ -90,7 +91,8 @@ pub(crate) async fn serve<D: Decide>(
     decide: &D,
     first: Buffer,
 ) {
-    let session = Rc::new(RefCell::new(Session::server(LIMITS, worker.deadlines.now_ms())));
+    let limits = Limits { is_shared: D::ROLE != Role::Gateway, ..LIMITS };
+    let session = Rc::new(RefCell::new(Session::server(limits, worker.deadlines.now_ms())));
     let mut streams = FuturesUnordered::new();
     let mut driver = Driver::new(&worker, &connection, &session, Some(worker.timeouts.idle), first);
     let ended: io::Result<()> = poll_fn(|context| {
@@ -220,8 +222,7 @@ async fn serve_stream<D: Decide>(served: Served<'_>, decide: &D) {
     let instances = Instances(worker);
     let waits_too_briefly = request.caller_waits().is_some_and(|it| it < WAITS_MIN);
     let end = Box::pin(exchange(worker, decide, request, &instances, &answers)).await;
-    // Beside sidecars a connection is of many callers, none of them a stranger.
-    if waits_too_briefly && served.is_late.get() && D::ROLE == Role::Gateway {
+    if waits_too_briefly && served.is_late.get() {
         session.borrow_mut().charge(*id);
     }
     match end {

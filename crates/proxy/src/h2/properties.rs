@@ -81,6 +81,7 @@ fn receive(parts: [&[u8]; 2]) -> (Option<u32>, Vec<u8>, Vec<u32>) {
         connection_window: 1_000_000,
         head_bytes_max: 65_536,
         table_bytes_max: 4_096,
+        is_shared: false,
     };
     let (mut session, buffers) = (Session::server(limits, 0), Buffers::default());
     let mut pending = PREFACE.to_vec();

@@ -550,6 +550,9 @@ impl Session {
     /// The other side has asked for what nobody could do in the time it leaves: as if it had reset the stream, and no
     /// request that was served.
     pub(crate) fn charge(&mut self, id: u32) {
+        if self.limits.is_shared {
+            return;
+        }
         let Some(stream) = self.streams.get_mut(&id) else { return };
         if stream.is_over() {
             stream.lost.get_or_insert(Lost::GivenUp);

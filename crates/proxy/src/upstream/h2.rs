@@ -62,6 +62,7 @@ const LIMITS: Limits = Limits {
     connection_window: H2_CONNECTION_WINDOW,
     head_bytes_max: crate::h1::head::HEAD_BYTES_MAX as u32,
     table_bytes_max: H2_TABLE_BYTES_MAX,
+    is_shared: false,
 };
 
 /// How long a sign of life must have been due before an instance is called mute.

@@ -8,7 +8,11 @@ use h2::{
     client::{ResponseFuture, SendRequest},
 };
 use http::{HeaderMap, Method, Request, Response};
-use lanes::{EMBEDDED_SOURCE, group::Fallback, service::Health};
+use lanes::{
+    EMBEDDED_SOURCE,
+    group::Fallback,
+    service::{Health, Protocol},
+};
 use telemetry::Count;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -16,8 +20,8 @@ use tokio::{
 };
 
 use crate::world::{
-    Instance, Proxy, Wire, World, eventually, field, gateway_entrance, get, group, nobody, status,
-    within,
+    Instance, Proxy, Wire, World, eventually, field, gateway_entrance, get, group, nobody,
+    own_port, status, within,
 };
 
 mod frozen;
@@ -337,6 +341,29 @@ async fn rapid_resets_end_the_connection_and_nobody_elses() {
     assert_eq!(ended, h2::Reason::ENHANCE_YOUR_CALM);
     let other = Client::connect(&proxy).await;
     assert_eq!(other.ask(request("/")).await.0.status(), 200);
+}
+
+#[tokio::test]
+async fn callers_that_vanish_do_not_end_a_sidecars_connection_that_others_share() {
+    let application = Instance::new().await;
+    let ports = vec![own_port("sc-A", Protocol::Http, application.address)];
+    let sidecar = Proxy::sidecar_of(&World::new(&[]), None, ports);
+    let gateway = Client::over(TcpStream::connect(sidecar.inbound()).await.unwrap()).await;
+    let (first, _) = gateway.begin(request("/kept"), true).await;
+    let mut server = instances::Server::accept(&application).await;
+    let (_, mut answers) = server.next().await;
+    let mut begun = Vec::new();
+    // Far more than a stranger may give up at once.
+    for _ in 0..300 {
+        let (given_up, says) = gateway.begin(request("/"), true).await;
+        begun.push(server.next().await);
+        drop((given_up, says));
+    }
+    answers.send_response(Response::new(()), true).unwrap();
+    let running = server.run();
+    assert_eq!(within("an answer", first).await.unwrap().status(), 200);
+    sidecar.ended(telemetry::Outcome::Failed).await;
+    running.abort();
 }
 
 #[tokio::test]

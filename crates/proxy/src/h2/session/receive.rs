@@ -263,7 +263,7 @@ impl Session {
                     Some(rest) => *announced = rest,
                     None => {
                         self.give_up_data(data.len());
-                        return self.malformed(left.stream, Malformed::ContentLength);
+                        return self.malformed(left.stream, Malformed::ContentLength, None);
                     }
                 }
             }
@@ -292,7 +292,7 @@ impl Session {
             return Ok(());
         }
         if stream.announced.is_some_and(|bytes| bytes > 0) {
-            return self.malformed(id, Malformed::ContentLength);
+            return self.malformed(id, Malformed::ContentLength, None);
         }
         stream.they_ended = true;
         stream.wake_receiver();
@@ -398,6 +398,7 @@ impl Session {
         if kind == HeadKind::Trailers {
             return self.trailers(id, ends_stream, reader.finish());
         }
+        let is_request = kind == HeadKind::Request;
         match reader.finish() {
             Ok(head) => {
                 let is_interim = kind == HeadKind::Answer && head.status < 200;
@@ -407,25 +408,15 @@ impl Session {
                         return Err(Wrong::Stream(Code::Protocol));
                     }
                 }
-                let has_no_body = stream.is_head || matches!(head.status, 204 | 304);
                 stream.is_of_protocol = match kind {
                     HeadKind::Request => head.asks_for.is_some(),
                     // Whatever else it answers is an answer like any other.
                     _ => stream.is_of_protocol && (is_interim || is_success(head.status)),
                 };
-                stream.announced = match head.content_length {
-                    _ if is_interim => None,
-                    // RFC 9110 §9.3.6
-                    _ if stream.is_of_protocol => None,
-                    _ if has_no_body => Some(0),
-                    length => length,
-                };
+                stream.announced = if is_interim { None } else { stream.announced_by(&head) };
                 if ends_stream && stream.announced.is_some_and(|bytes| bytes > 0) {
-                    if kind == HeadKind::Request {
-                        let read = ReadSoFar::of_text(&head.text).in_http2();
-                        self.malformed.push((Malformed::ContentLength, Box::new(read)));
-                    }
-                    return Ok(self.malformed(id, Malformed::ContentLength)?);
+                    let read = is_request.then(|| ReadSoFar::of_text(&head.text).in_http2());
+                    return Ok(self.malformed(id, Malformed::ContentLength, read)?);
                 }
                 stream.has_head = !is_interim;
                 stream.heads.push_back(Ok(head));
@@ -433,16 +424,14 @@ impl Session {
                 self.asked.take_if(|asked| asked.is_answered);
             }
             // Whoever serves it says so in an answer.
-            Err(Malformed::TooLarge) if kind == HeadKind::Request => {
+            Err(Malformed::TooLarge) if is_request => {
                 stream.has_head = true;
                 stream.heads.push_back(Err(Malformed::TooLarge));
                 stream.read_so_far = Some(Box::new(reader.read_so_far()));
             }
             Err(malformed) => {
-                if kind == HeadKind::Request {
-                    self.malformed.push((malformed, Box::new(reader.read_so_far())));
-                }
-                return Ok(self.malformed(id, malformed)?);
+                let read = is_request.then(|| reader.read_so_far());
+                return Ok(self.malformed(id, malformed, read)?);
             }
         }
         stream.wake_receiver();
@@ -461,7 +450,7 @@ impl Session {
     ) -> Result<(), Wrong> {
         if self.streams.get(&id).is_some_and(|stream| stream.is_of_protocol) {
             // RFC 9113 §8.5
-            return Ok(self.malformed(id, Malformed::Trailers)?);
+            return Ok(self.malformed(id, Malformed::Trailers, None)?);
         }
         match (read, ends_stream) {
             (Ok(trailers), true) => {
@@ -470,7 +459,7 @@ impl Session {
                 }
                 Ok(self.they_end(id)?)
             }
-            (Err(malformed), _) => Ok(self.malformed(id, malformed)?),
+            (Err(malformed), _) => Ok(self.malformed(id, malformed, None)?),
             (Ok(_), false) => Err(Wrong::Stream(Code::Protocol)),
         }
     }
@@ -490,8 +479,14 @@ impl Session {
         Ok(true)
     }
 
-    /// What came of a stream is no message.
-    fn malformed(&mut self, id: u32, malformed: Malformed) -> Result<(), Fatal> {
+    /// What came of a stream is no message. `read`: what of it can be told, where it is no request.
+    fn malformed(
+        &mut self,
+        id: u32,
+        malformed: Malformed,
+        read: Option<ReadSoFar>,
+    ) -> Result<(), Fatal> {
+        self.malformed.extend(read.map(|read| (malformed, Box::new(read))));
         self.guard.reset()?;
         self.write_reset(id, Code::Protocol);
         let is_served = |stream: &Stream| stream.has_head;
@@ -536,7 +531,7 @@ impl Session {
             stream.lose(if is_unprocessed { Lost::Unprocessed } else { Lost::Reset(code) });
             // So ends what resets a connection in HTTP/1.1 (RFC 8441 §5): a caller that is gone, and not one that has
             // somebody begin to work for nothing.
-            if !self.is_client && !stream.is_tunnel {
+            if !self.is_client && !stream.is_tunnel && !self.limits.is_shared {
                 self.guard.reset()?;
             }
         } else {

@@ -93,6 +93,17 @@ impl Stream {
         }
     }
 
+    /// How long its body will be, by a head that is no interim one.
+    pub(super) fn announced_by(&self, head: &HeadText) -> Option<u64> {
+        let has_no_body = self.is_head || matches!(head.status, 204 | 304);
+        match head.content_length {
+            // RFC 9110 §9.3.6
+            _ if self.is_of_protocol => None,
+            _ if has_no_body => Some(0),
+            length => length,
+        }
+    }
+
     /// Nothing more comes, and nothing more goes.
     pub(super) fn is_over(&self) -> bool {
         self.lost.is_some() || (self.they_ended && self.we_ended)

@@ -23,6 +23,7 @@ const LIMITS: Limits = Limits {
     connection_window: 1_000_000,
     head_bytes_max: 65_536,
     table_bytes_max: 4_096,
+    is_shared: false,
 };
 
 /// A session with its buffers, and what the other side has not read yet.
