@@ -81,9 +81,20 @@ impl AccessLog {
         }
     }
 
-    /// Adds how many lines were written, and how many were not.
+    /// For how long what is being written has not been taken: whoever reads it is stuck, or its disk is.
+    pub fn stalled(&self) -> Duration {
+        self.counts.stalled()
+    }
+
+    /// Lines that were dropped because too many waited.
+    pub fn dropped(&self) -> u64 {
+        self.queue.error_counter().dropped_lines() as u64
+    }
+
+    /// Adds how many lines were written, how many were not, and whether it is stuck.
     pub fn sample(&self, samples: &mut Samples) {
-        let lost = self.queue.error_counter().dropped_lines() as u64;
+        samples.add(names::ACCESS_LOG_STALLED, &[], self.stalled().as_secs_f64());
+        let lost = self.dropped();
         for (result, lines) in [
             ("written", self.counts.written()),
             ("dropped", lost),

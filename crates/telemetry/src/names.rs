@@ -112,6 +112,7 @@ metrics! {
     LISTENER_REFUSED = Counter "laneway_listener_refused_total" [label::LISTENER] "Connections to the API, the admin address or discovery that were closed at once because there were too many.";
     LOG_LINES_DROPPED = Counter "laneway_log_lines_dropped_total" [] "Log lines dropped because standard error was not read fast enough.";
     ACCESS_LOG_LINES = Counter "laneway_access_log_lines_total" [label::RESULT] "Lines of the access log: written, dropped because too many waited, or failed because the file took none.";
+    ACCESS_LOG_STALLED = Gauge "laneway_access_log_stalled_seconds" [] "For how long whoever takes the access log has not taken what is being written; 0 where nothing waits for that.";
     SPANS = Counter "laneway_spans_total" [label::RESULT] "Spans of traced requests: exported to the collector, dropped because too many waited, or failed because the collector took none.";
     LOG_LINES_SUPPRESSED = Counter "laneway_log_lines_suppressed_total" [] "Log lines left out because the same place in the code had written too many in that second.";
 }

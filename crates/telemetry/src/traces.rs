@@ -1,12 +1,15 @@
 //! Traces: which requests have a span, and the spans on their way to a collector, by the protocol of OpenTelemetry (OTLP over
-//! HTTP). Never in the way of a request: spans wait in a bounded queue, and what does not fit, or nobody takes, is counted.
+//! HTTP or gRPC, in the clear or in TLS). Never in the way of a request: spans wait in a bounded queue, and what does not fit, or nobody takes, is counted.
 
+mod collector;
+mod connect;
 mod export;
 mod message;
+mod post;
 mod span;
 
 use std::{
-    fmt,
+    io,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -14,12 +17,15 @@ use std::{
     time::Duration,
 };
 
-use hyper::Uri;
 use tokio::sync::{mpsc, watch};
 
 use crate::{
     RequestRecord, Samples,
     names::{self, label},
+};
+
+pub use collector::{
+    BadEndpoint, BadHeaders, Collector, Endpoint, HEADERS_BYTES_MAX, Headers, Protocol,
 };
 
 /// Spans that may wait; as many as OpenTelemetry's own libraries let wait. About 2 MB.
@@ -31,8 +37,8 @@ const SENT_WITHIN: Duration = Duration::from_secs(2);
 /// What is traced, and where that goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TracesConfig {
-    /// Where spans are posted.
-    pub endpoint: Endpoint,
+    /// Where spans are sent.
+    pub collector: Collector,
     /// Of traces that begin here.
     pub sampler: RootSampler,
     /// Who reports.
@@ -50,35 +56,6 @@ pub struct Resource {
     pub version: &'static str,
     /// `laneway.tag`: of a sidecar's application; empty is the base, and is left out.
     pub tag: String,
-}
-
-/// A URL to which spans are posted.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint(Uri);
-
-/// Why spans cannot be posted there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "name the URL of a collector that takes OTLP over HTTP, e.g. http://127.0.0.1:4318; it is not reached in TLS, nor by gRPC"
-)]
-pub struct BadEndpoint;
-
-impl Endpoint {
-    /// From the base URL of a collector; `/v1/traces` is appended, as OpenTelemetry says.
-    pub fn of(base: &str) -> Result<Self, BadEndpoint> {
-        let url = format!("{}/v1/traces", base.trim_end_matches('/'));
-        let uri: Uri = url.parse().map_err(|_| BadEndpoint)?;
-        let has_host = uri.host().is_some_and(|host| !host.is_empty());
-        let has_user = uri.authority().is_some_and(|authority| authority.as_str().contains('@'));
-        let is_plain = uri.scheme_str() == Some("http") && uri.query().is_none();
-        if is_plain && has_host && !has_user { Ok(Self(uri)) } else { Err(BadEndpoint) }
-    }
-}
-
-impl fmt::Display for Endpoint {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }
 
 /// Which of the traces that begin here are sampled; of others whoever began them has said it.
@@ -133,13 +110,17 @@ struct Counts {
 
 impl Traces {
     /// Begins to send, as a task of the runtime this is called in.
-    pub fn start(config: TracesConfig) -> Self {
+    ///
+    /// # Errors
+    /// When there is nobody to be believed in TLS.
+    pub fn start(config: TracesConfig) -> io::Result<Self> {
         let (queue, spans) = mpsc::channel(SPANS_WAITING_MAX);
         let counts = Arc::new(Counts::default());
         let (ending, ended) = watch::channel(false);
-        let TracesConfig { endpoint, sampler, resource } = config;
-        tokio::spawn(export::run(endpoint, resource, spans, Arc::clone(&counts), ended));
-        Self { sampler, queue, counts, ending: Arc::new(ending) }
+        let TracesConfig { collector, sampler, resource } = config;
+        let tls = collector.tls()?;
+        tokio::spawn(export::run((collector, tls), resource, spans, Arc::clone(&counts), ended));
+        Ok(Self { sampler, queue, counts, ending: Arc::new(ending) })
     }
 
     /// A request with a span has ended. Never waits.

@@ -13,7 +13,7 @@ use routes::entrance::CorrelationHeaders;
 use telemetry::{
     access_log::AccessLogConfig,
     logs::Format,
-    traces::{Endpoint, RootSampler},
+    traces::{Collector, RootSampler},
 };
 
 use self::checker::{Checker, TransposeInner};
@@ -106,7 +106,7 @@ pub(crate) struct Observers {
     /// `None`: no access log is written.
     pub(crate) access_log: Option<AccessLogConfig>,
     /// Where spans are sent, and of which traces that begin here. `None`: nowhere.
-    pub(crate) traces: Option<(Endpoint, RootSampler)>,
+    pub(crate) traces: Option<(Collector, RootSampler)>,
 }
 
 /// What bounds the connections of a process that moves requests.

@@ -220,10 +220,28 @@ pub(crate) struct Observers {
     /// How many files of the access log there are at most, with the one that is written
     #[arg(long, value_name = "COUNT", env = "LANEWAY_ACCESS_LOG_FILES", default_value = "5")]
     pub(crate) access_log_files: String,
-    /// A collector, such as http://127.0.0.1:4318, to which spans of traced requests are sent by OTLP over HTTP. OpenTelemetry's
-    /// own variables are not read: in a sidecar's environment they are its application's
+    /// A collector, such as http://127.0.0.1:4318 or, in TLS, https://collector.example, to which spans of traced requests are
+    /// sent by OTLP. OpenTelemetry's own variables are not read: in a sidecar's environment they are its application's
     #[arg(long, value_name = "URL", env = "LANEWAY_OTLP_ENDPOINT")]
     pub(crate) otlp_endpoint: Option<String>,
+    /// What is spoken with it: http/protobuf, or grpc
+    #[arg(
+        long,
+        value_name = "PROTOCOL",
+        env = "LANEWAY_OTLP_PROTOCOL",
+        default_value = "http/protobuf"
+    )]
+    pub(crate) otlp_protocol: String,
+    /// A file with authorities, in PEM, that sign for it beside those of the system
+    #[arg(long, value_name = "FILE", env = "LANEWAY_OTLP_CA_FILE")]
+    pub(crate) otlp_ca_file: Option<String>,
+    /// A file with headers that it is shown, such as a token: name=value, several on lines of their own or with commas, values
+    /// percent-encoded where they must be. Read at the start
+    #[arg(long, value_name = "FILE", env = "LANEWAY_OTLP_HEADERS_FILE")]
+    pub(crate) otlp_headers_file: Option<String>,
+    /// The same headers themselves: by the variable or the settings file only, since everybody on a machine sees its flags
+    #[arg(long, value_name = "HEADERS", env = "LANEWAY_OTLP_HEADERS", hide_env_values = true)]
+    pub(crate) otlp_headers: Option<String>,
     /// Of traces that begin here, how many percent are traced, with at most two decimals; of others their traceparent says
     /// whether they are
     #[arg(long, value_name = "PERCENT", env = "LANEWAY_OTLP_ROOT_PERCENT", default_value = "100")]

@@ -16,8 +16,8 @@ use crate::{
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Control>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process, Unwritable::IsRefused, None)?;
-    process::control_runtime()?.block_on(serve(process, settings))
+    let process = Process::start(&settings.now.process, None, Unwritable::IsRefused, None)?;
+    process::run_in(process::control_runtime()?, serve(process, settings))
 }
 
 async fn serve(process: Process, settings: Settings<config::Control>) -> anyhow::Result<ExitCode> {

@@ -30,8 +30,11 @@ pub(crate) fn run(settings: Settings<config::Gateway>) -> anyhow::Result<ExitCod
         Some(predecessor) => predecessor.sockets(),
         None => activation::sockets(settings.now.gateway.listen)?,
     };
-    let process = Process::start(&settings.now.process, Unwritable::IsTold, predecessor.as_mut())?;
-    process::data_plane_runtime()?.block_on(serve(process, settings, predecessor, inherited))
+    let (of_process, observers) = (&settings.now.process, &settings.now.gateway.observers);
+    let process =
+        Process::start(of_process, Some(observers), Unwritable::IsTold, predecessor.as_mut())?;
+    let serving = serve(process, settings, predecessor, inherited);
+    process::run_in(process::data_plane_runtime()?, serving)
 }
 
 async fn serve(
@@ -155,12 +158,14 @@ impl Gateway {
     pub(crate) fn admin(&self, role: &'static str, process: &Process) -> Admin {
         let (readiness, status) = (self.discovery.state.clone(), self.discovery.state.clone());
         let (board, passed) = (self.proxy.board(), self.proxy.passed());
+        let access_log = process.access_log_status();
         Admin {
             readiness: Box::new(move || readiness.borrow().readiness()),
             status: Box::new(move || {
                 json!({
                     "role": role,
                     "configuration": status.borrow().status(),
+                    "accessLog": access_log(),
                     "unreachable": board.unreachable(),
                     "passedTls": passed
                         .all()

@@ -15,7 +15,7 @@ use anyhow::Context;
 use proxy::sockets;
 use telemetry::{
     Metrics, RequestObservers,
-    access_log::AccessLog,
+    access_log::{AccessLog, AccessLogConfig},
     logs::Logs,
     names, shortage,
     traces::{Resource, Traces, TracesConfig},
@@ -41,6 +41,9 @@ const CONTROL_THREADS: usize = 2;
 /// What stopping may take besides the drain: other programs may hold redirect rules, and logs are written to their end.
 const AFTER_DRAIN: Duration = Duration::from_secs(10);
 
+/// How long work of threads beside a role is waited for at its end.
+const BLOCKED_MAX: Duration = Duration::from_secs(1);
+
 /// What a role runs in.
 #[derive(Debug)]
 pub(crate) struct Process {
@@ -49,6 +52,8 @@ pub(crate) struct Process {
     pub(crate) metrics: Arc<Metrics>,
     /// It has been asked to stop: nobody should send anything here any more.
     pub(crate) stopping: Arc<AtomicBool>,
+    /// Opened before anything else.
+    access_log: Option<AccessLog>,
     /// Who is told single requests, once it moves any.
     observers: OnceLock<RequestObservers>,
     allowed_hosts: Vec<Host>,
@@ -56,9 +61,11 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts logs, takes the data directory, and lets the process open as many files as it may.
+    /// Starts logs, opens the access log, takes the data directory, and lets the process open as many files as it may. `observers`:
+    /// of a process that moves requests.
     pub(crate) fn start(
         settings: &checked::Process,
+        observers: Option<&checked::Observers>,
         unwritable: Unwritable,
         predecessor: Option<&mut Predecessor>,
     ) -> anyhow::Result<Self> {
@@ -69,6 +76,9 @@ impl Process {
                 "no setting is read from this variable: docs/reference/settings.md has their names"
             );
         }
+        // Before anything is made, opened or told that cannot be taken back, such as a one-time password.
+        let access_log = observers.and_then(|it| it.access_log.clone()).map(open_access_log);
+        let access_log = access_log.transpose()?;
         let lent = predecessor.and_then(|it| it.data(&settings.data));
         let data = match lent {
             Some(data) => data,
@@ -86,7 +96,10 @@ impl Process {
         let allowed_hosts = settings.allowed_hosts.clone();
         let drain = settings.drain;
         let (stopping, observers) = (Arc::default(), OnceLock::new());
-        Ok(Self { data, logs, metrics, stopping, observers, allowed_hosts, drain })
+        if let Some(access_log) = access_log.clone() {
+            metrics.collect_from(move |samples| access_log.sample(samples));
+        }
+        Ok(Self { data, logs, metrics, stopping, access_log, observers, allowed_hosts, drain })
     }
 
     /// Begins to tell single requests, as the settings say: of this service, and of this tag.
@@ -96,47 +109,51 @@ impl Process {
         service: &str,
         tag: Option<&str>,
     ) -> anyhow::Result<RequestObservers> {
-        let access_log = settings.access_log.clone().map(|config| {
-            let path = config.path.clone().unwrap_or_default();
-            AccessLog::open(config).with_context(|| {
-                format!(
-                    "access-log: open `{}`; name a file that this process may make and write",
-                    path.display()
-                )
-            })
-        });
-        let access_log = access_log.transpose()?;
-        if let Some(access_log) = access_log.clone() {
-            self.metrics.collect_from(move |samples| access_log.sample(samples));
-        }
         let traces = match settings.traces.clone() {
-            Some((endpoint, sampler)) => {
+            Some((collector, sampler)) => {
                 let resource = Resource {
                     service: service.to_owned(),
                     instance: self.data.node()?,
                     version: env!("CARGO_PKG_VERSION"),
                     tag: tag.unwrap_or_default().to_owned(),
                 };
-                Some(Traces::start(TracesConfig { endpoint, sampler, resource }))
+                let config = TracesConfig { collector, sampler, resource };
+                Some(Traces::start(config).context("otlp-ca-file: read whom to believe")?)
             }
             None => None,
         };
         if let Some(traces) = traces.clone() {
             self.metrics.collect_from(move |samples| traces.sample(samples));
         }
+        let access_log = self.access_log.clone();
         let observers = RequestObservers { access_log, traces };
         Ok(self.observers.get_or_init(|| observers).clone())
     }
 
     /// Writes and sends what waits for that: this is for the end.
     async fn close(&self) {
+        // Beside each other: whoever is stuck there holds up the end once.
+        let access_log = self.access_log.clone();
+        let access_log = access_log.map(|log| tokio::task::spawn_blocking(move || log.close()));
         if let Some(traces) = self.observers.get().and_then(|it| it.traces.as_ref()) {
             traces.close().await;
         }
-        if let Some(access_log) = self.observers.get().and_then(|it| it.access_log.as_ref()) {
-            access_log.close();
+        if let Some(closing) = access_log {
+            let _ = closing.await;
         }
         self.logs.close();
+    }
+
+    /// How the access log stands; nothing where none is written.
+    pub(crate) fn access_log_status(&self) -> impl Fn() -> serde_json::Value + Send + Sync + use<> {
+        let access_log = self.access_log.clone();
+        move || match &access_log {
+            Some(log) => serde_json::json!({
+                "stalledSeconds": log.stalled().as_secs(),
+                "dropped": log.dropped(),
+            }),
+            None => serde_json::Value::Null,
+        }
     }
 
     /// The door of an address of this process.
@@ -152,6 +169,16 @@ impl Process {
     }
 }
 
+fn open_access_log(config: AccessLogConfig) -> anyhow::Result<AccessLog> {
+    let path = config.path.clone().unwrap_or_else(|| "-".into());
+    AccessLog::open(config).with_context(|| {
+        format!(
+            "access-log: open `{}`; name a file that this process may make and write, a pipe that somebody reads, or - for standard output",
+            path.display()
+        )
+    })
+}
+
 /// The runtime of a control plane.
 pub(crate) fn control_runtime() -> anyhow::Result<Runtime> {
     Builder::new_multi_thread()
@@ -165,6 +192,14 @@ pub(crate) fn control_runtime() -> anyhow::Result<Runtime> {
 /// the rest.
 pub(crate) fn data_plane_runtime() -> anyhow::Result<Runtime> {
     Builder::new_current_thread().enable_all().build().context("start the runtime")
+}
+
+/// Runs a role to its end. What may still be waited for then, such as a name that nobody resolves, does not hold up the end of the
+/// process.
+pub(crate) fn run_in<T>(runtime: Runtime, role: impl Future<Output = T>) -> T {
+    let ended = runtime.block_on(role);
+    runtime.shutdown_timeout(BLOCKED_MAX);
+    ended
 }
 
 /// Binds a listener; `key` is the setting that named the address.

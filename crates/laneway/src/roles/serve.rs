@@ -25,8 +25,9 @@ use crate::{
 
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Serve>) -> anyhow::Result<ExitCode> {
-    let process = Process::start(&settings.now.process, Unwritable::IsRefused, None)?;
-    process::control_runtime()?.block_on(serve(process, settings))
+    let (of_process, observers) = (&settings.now.process, &settings.now.gateway.observers);
+    let process = Process::start(of_process, Some(observers), Unwritable::IsRefused, None)?;
+    process::run_in(process::control_runtime()?, serve(process, settings))
 }
 
 async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::Result<ExitCode> {

@@ -46,8 +46,10 @@ const LINGER: Duration = Duration::from_millis(500);
 /// Runs the role until a signal.
 pub(crate) fn run(settings: Settings<config::Sidecar>) -> anyhow::Result<ExitCode> {
     let mut predecessor = Predecessor::meet()?;
-    let process = Process::start(&settings.now.process, Unwritable::IsTold, predecessor.as_mut())?;
-    process::data_plane_runtime()?.block_on(serve(process, settings, predecessor))
+    let (of_process, observers) = (&settings.now.process, &settings.now.observers);
+    let process =
+        Process::start(of_process, Some(observers), Unwritable::IsTold, predecessor.as_mut())?;
+    process::run_in(process::data_plane_runtime()?, serve(process, settings, predecessor))
 }
 
 async fn serve(
@@ -281,6 +283,7 @@ impl Sidecar {
         let (unread, unread_arrivals) = (self.proxy.unread(), self.proxy.unread_arrivals());
         let undeclared = self.proxy.undeclared();
         let rules = self.rules.as_ref().map(Rules::problem);
+        let access_log = process.access_log_status();
         Admin {
             readiness: Box::new(move || {
                 let registered = standing.borrow().readiness(configuration.borrow().readiness());
@@ -291,6 +294,7 @@ impl Sidecar {
                     "role": "sidecar",
                     "configuration": configuration_now.borrow().status(),
                     "registration": standing_now.borrow().status(),
+                    "accessLog": access_log(),
                     "unreachable": board.unreachable(),
                     "unread": shown(&unread),
                     "unreadArrivals": shown(&unread_arrivals),

@@ -4,12 +4,13 @@ use std::{
     fs,
     io::{BufRead as _, BufReader, Write as _},
     net::TcpStream,
-    process::Command,
+    os::{fd::OwnedFd, unix::net::UnixStream},
+    process::{Child, Command, Stdio},
 };
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use rustix::process::Signal;
-use testkit::{Instance, Process, Sandbox, http};
+use testkit::{Instance, Process, Sandbox, http, wait};
 
 use crate::{SOON, answers, printed_address, sandbox, says};
 
@@ -59,12 +60,57 @@ fn an_access_log_has_what_was_asked_until_the_end_and_is_refused_where_it_cannot
         assert!(line.contains(of_request) && line.contains(r#""status":404"#), "{log}");
     }
     assert!(!log.contains("secret"), "{log}");
-    let nowhere = sandbox.path("no/such/access.log").to_string_lossy().into_owned();
-    let mut refused = serve_on_chosen_ports(&sandbox, "refused", &["--access-log", &nowhere])?;
-    assert_eq!(refused.wait_for_end(SOON)?.code(), Some(1));
-    let said = refused.output();
-    assert!(said.contains("access-log: open `") && said.contains(&nowhere), "{said}");
+    let pipe = sandbox.path("unread");
+    ensure!(Command::new("mkfifo").arg(&pipe).status()?.success(), "mkfifo");
+    for (path, why) in [
+        (sandbox.path("no/such/access.log"), "No such file"),
+        (sandbox.directory().to_owned(), "it is a directory"),
+        (pipe, "it is a pipe that nobody reads"),
+    ] {
+        let path = path.to_string_lossy().into_owned();
+        let mut refused = serve_on_chosen_ports(&sandbox, "refused", &["--access-log", &path])?;
+        assert_eq!(refused.wait_for_end(SOON)?.code(), Some(1));
+        let said = refused.output();
+        assert!(said.contains("access-log: open `") && said.contains(&path), "{said}");
+        assert!(said.contains(why) && said.contains("a file that this process may make"), "{said}");
+        // Nothing was begun: no one-time password is lost, and no address was taken.
+        assert!(!said.contains("password") && !said.contains("listening"), "{said}");
+        assert!(!sandbox.path("refused").exists(), "{said}");
+    }
     Ok(())
+}
+
+#[test]
+fn an_access_log_goes_to_standard_output_by_its_name_though_that_is_a_socket() -> Result<()> {
+    let sandbox = sandbox()?;
+    let (gateway, data) = (sandbox.gateway_address(), sandbox.path("serve"));
+    let mut serve =
+        sandbox.laneway(&["serve", "--access-log", "/dev/stdout", "--gateway-listen", &gateway]);
+    serve.args(["--api-listen", &sandbox.api_address(), "--discovery-listen"]);
+    serve.arg(sandbox.discovery_address()).arg("--data").arg(&data);
+    // As a supervisor has it that reads what its services say.
+    let (read, written) = UnixStream::pair()?;
+    read.set_read_timeout(Some(SOON))?;
+    serve.stdout(OwnedFd::from(written)).stderr(Stdio::null());
+    let mut serve = Running(serve.spawn()?);
+    answers(&gateway, "/nowhere", 404, "")?;
+    let mut lines = BufReader::new(read).lines();
+    let line = lines.find(|line| line.as_ref().map_or(true, |line| line.contains("/nowhere")));
+    let line = line.context("a line")??;
+    assert!(line.contains(r#""path":"/nowhere","status":404"#), "{line}");
+    rustix::process::kill_process(rustix::process::Pid::from_child(&serve.0), Signal::TERM)?;
+    assert_eq!(serve.0.wait()?.code(), Some(0));
+    Ok(())
+}
+
+/// A process that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 #[test]
@@ -102,6 +148,24 @@ fn a_process_ends_although_nobody_reads_its_access_log() -> Result<()> {
         }
     }
     drop((stream, answered));
+    let api = sandbox.api_address();
+    let is_stuck = |text: &str| {
+        let stalled =
+            text.lines().find_map(|it| it.strip_prefix("laneway_access_log_stalled_seconds "));
+        let dropped = text
+            .lines()
+            .find_map(|it| it.strip_prefix("laneway_access_log_lines_total{result=\"dropped\"} "));
+        let is_some = |value: Option<&str>| {
+            value.is_some_and(|it| it.parse::<f64>().is_ok_and(|it| it > 0.0))
+        };
+        is_some(stalled) && is_some(dropped)
+    };
+    wait::until(SOON, "a log that is said to be stuck", || {
+        let told = http::get(&api, "/metrics", &[])?.body;
+        ensure!(is_stuck(&told), "{told}");
+        Ok(())
+    })?;
+    answers(&api, "/status", 200, r#""accessLog":{""#)?;
     serve.ask_to_stop();
     assert_eq!(serve.wait_for_end(SOON)?.code(), Some(0));
     Ok(())

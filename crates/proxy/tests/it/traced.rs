@@ -8,7 +8,7 @@ use prost::Message as _;
 use proxy::Watched;
 use telemetry::{
     RequestObservers,
-    traces::{Endpoint, Resource, RootSampler, Traces, TracesConfig},
+    traces::{Endpoint, Headers, Protocol, Resource, RootSampler, Traces, TracesConfig},
 };
 use tokio::sync::mpsc;
 
@@ -30,7 +30,15 @@ impl Collector {
     async fn sampling(hundredths: u32) -> Self {
         let instance = Instance::new().await;
         let traces = Traces::start(TracesConfig {
-            endpoint: Endpoint::of(&format!("http://{}", instance.address)).unwrap(),
+            collector: telemetry::traces::Collector {
+                endpoint: Endpoint::of(
+                    &format!("http://{}", instance.address),
+                    Protocol::HttpProtobuf,
+                )
+                .unwrap(),
+                ca_file: None,
+                headers: Headers::default(),
+            },
             sampler: RootSampler::of_hundredths(hundredths),
             resource: Resource {
                 service: "edge".into(),
@@ -38,7 +46,8 @@ impl Collector {
                 version: "0",
                 tag: String::new(),
             },
-        });
+        })
+        .unwrap();
         Self { instance, traces }
     }
 

@@ -5,7 +5,7 @@ use std::{
     io::{self, Write},
     os::{
         fd::AsFd as _,
-        unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+        unix::fs::{FileTypeExt, MetadataExt as _, OpenOptionsExt as _},
     },
     path::{Path, PathBuf},
     sync::{
@@ -15,7 +15,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use rustix::fs::OFlags;
+use parking_lot::Mutex;
+use rustix::{fs::OFlags, io::Errno};
 
 use super::AccessLogConfig;
 
@@ -33,6 +34,8 @@ const MODE: u32 = 0o640;
 pub(super) struct Counts {
     written: AtomicU64,
     failed: AtomicU64,
+    /// Since when lines are being written.
+    writing: Mutex<Option<Instant>>,
 }
 
 impl Counts {
@@ -42,6 +45,11 @@ impl Counts {
 
     pub(super) fn failed(&self) -> u64 {
         self.failed.load(Relaxed)
+    }
+
+    /// For how long lines are being written.
+    pub(super) fn stalled(&self) -> Duration {
+        self.writing.lock().map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 
@@ -93,7 +101,10 @@ impl Rotating {
             return;
         }
         let (mut gathered, lines) = (std::mem::take(&mut self.gathered), self.lines);
-        match self.write_out(&gathered) {
+        *self.counts.writing.lock() = Some(Instant::now());
+        let written = self.write_out(&gathered);
+        *self.counts.writing.lock() = None;
+        match written {
             Ok(()) => {
                 self.counts.written.fetch_add(lines, Relaxed);
                 self.is_failing = false;
@@ -145,15 +156,22 @@ impl Rotating {
 impl Written {
     /// A file, or standard output: past the lock that the standard library has for it, since whoever reads it may be stuck.
     fn open(path: Option<&Path>) -> io::Result<Self> {
-        let file = match path {
+        let file = match (path, path.and_then(Path::to_str)) {
+            // Where these are sockets, as a supervisor may have it, nobody can open them by their names.
+            (None, _) | (_, Some("/dev/stdout" | "/dev/fd/1" | "/proc/self/fd/1")) => {
+                io::stdout().as_fd().try_clone_to_owned()?.into()
+            }
+            (_, Some("/dev/stderr" | "/dev/fd/2" | "/proc/self/fd/2")) => {
+                io::stderr().as_fd().try_clone_to_owned()?.into()
+            }
             // A pipe that nobody reads is an error, and no reason to wait.
-            Some(path) => OpenOptions::new()
+            (Some(path), _) => OpenOptions::new()
                 .create(true)
                 .append(true)
                 .mode(MODE)
                 .custom_flags(OFlags::NONBLOCK.bits().cast_signed())
-                .open(path)?,
-            None => io::stdout().as_fd().try_clone_to_owned()?.into(),
+                .open(path)
+                .map_err(|error| in_words(path, error))?,
         };
         let bytes = file.metadata()?.len();
         // By its name: `/dev/stdout` is none either, wherever it leads.
@@ -193,6 +211,23 @@ impl Written {
         }
         Ok(())
     }
+}
+
+/// What the system means where it has one word for several things.
+fn in_words(path: &Path, error: io::Error) -> io::Error {
+    let is =
+        |kind: fn(&fs::FileType) -> bool| fs::metadata(path).is_ok_and(|it| kind(&it.file_type()));
+    let words = match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::NXIO) if is(FileTypeExt::is_fifo) => {
+            "it is a pipe that nobody reads: start whoever is to read it first"
+        }
+        Some(Errno::NXIO) if is(FileTypeExt::is_socket) => {
+            "it is a socket, which nobody can write to as to a file"
+        }
+        Some(Errno::ISDIR) => "it is a directory",
+        _ => return error,
+    };
+    io::Error::new(error.kind(), words)
 }
 
 /// Makes room for a new file: each gets the next number, and the last goes.

@@ -203,7 +203,14 @@ fn a_pipe_that_nobody_reads_is_refused_and_not_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("pipe");
     rustix::fs::mkfifoat(rustix::fs::CWD, &path, 0o600.into()).unwrap();
-    assert!(AccessLog::open(config(&path, 1, 1)).is_err());
+    let refused = |path: &Path| AccessLog::open(config(path, 1, 1)).unwrap_err().to_string();
+    let said = refused(&path);
+    assert!(said.starts_with("it is a pipe that nobody reads"), "{said}");
+    assert_eq!(refused(directory.path()), "it is a directory");
+    let socket = directory.path().join("socket");
+    let _socket = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+    let said = refused(&socket);
+    assert!(said.starts_with("it is a socket"), "{said}");
 }
 
 #[test]

@@ -5,20 +5,18 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Method, Request, StatusCode, header::CONTENT_TYPE};
-use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
-    rt::TokioExecutor,
-};
-use prost::Message as _;
+use rustls::ClientConfig;
 use tokio::{
     sync::{mpsc, watch},
     time::{Instant, timeout, timeout_at},
 };
 
-use super::{Counts, Endpoint, Resource, span};
+use super::{
+    Collector, Counts, Resource,
+    message::ExportTraceServiceRequest,
+    post::{NotTaken, Poster},
+    span,
+};
 use crate::RequestRecord;
 
 /// Spans in one message; as OpenTelemetry's own libraries have it.
@@ -33,24 +31,23 @@ const ATTEMPT_MAX: Duration = Duration::from_secs(5);
 /// After how long a batch is tried again, attempt by attempt: what waits meanwhile is bounded.
 const TRIED_AGAIN_AFTER: [Duration; 2] = [Duration::from_secs(1), Duration::from_secs(3)];
 
-type Http = Client<HttpConnector, Full<Bytes>>;
-
 /// Sends until `ended` says that no more come, and then what is there.
 pub(super) async fn run(
-    endpoint: Endpoint,
+    (collector, tls): (Collector, Option<Arc<ClientConfig>>),
     resource: Resource,
     mut spans: mpsc::Receiver<RequestRecord>,
     counts: Arc<Counts>,
     mut ended: watch::Receiver<bool>,
 ) {
-    let http: Http = Client::builder(TokioExecutor::new()).build_http();
+    let endpoint = collector.endpoint.clone();
+    let mut poster = Poster::new(collector, tls);
     let mut is_failing = false;
     let mut batch = Vec::with_capacity(BATCH_SPANS_MAX);
     loop {
         let is_last = gather(&mut spans, &mut batch, &mut ended).await;
         if !batch.is_empty() {
-            let body = Bytes::from(span::request(&resource, &batch).encode_to_vec());
-            let sent = send(&http, &endpoint, body, &mut ended).await;
+            let message = span::request(&resource, &batch);
+            let sent = send(&mut poster, &message, &mut ended).await;
             let (count, spans) = match sent {
                 Ok(()) => (&counts.exported, batch.len()),
                 Err(_) => (&counts.failed, batch.len()),
@@ -107,51 +104,20 @@ async fn gather(
 
 /// Tries until it is taken, or nobody wants to wait for that any more. The error says why it was not.
 async fn send(
-    http: &Http,
-    endpoint: &Endpoint,
-    body: Bytes,
+    poster: &mut Poster,
+    message: &ExportTraceServiceRequest,
     ended: &mut watch::Receiver<bool>,
 ) -> Result<(), String> {
     let mut pauses = TRIED_AGAIN_AFTER.into_iter();
     loop {
-        let (reason, may_pass) = match post(http, endpoint, body.clone()).await {
-            Ok(status) if status.is_success() => return Ok(()),
-            Ok(status) => (format!("the collector says {status}"), may_pass(status)),
-            Err(reason) => (reason, true),
+        let NotTaken { reason, may_pass } = match timeout(ATTEMPT_MAX, poster.post(message)).await {
+            Ok(Ok(())) => return Ok(()),
+            Ok(Err(not_taken)) => not_taken,
+            Err(_) => NotTaken { reason: "it does not answer".to_owned(), may_pass: true },
         };
         let Some(pause) = pauses.next().filter(|_| may_pass) else { return Err(reason) };
         if timeout(pause, ended.wait_for(|ended| *ended)).await.is_ok() {
             return Err(reason);
         }
     }
-}
-
-async fn post(http: &Http, endpoint: &Endpoint, body: Bytes) -> Result<StatusCode, String> {
-    let request = Request::builder()
-        .method(Method::POST)
-        .uri(endpoint.0.clone())
-        .header(CONTENT_TYPE, "application/x-protobuf")
-        .body(Full::new(body))
-        .map_err(|error| error.to_string())?;
-    match timeout(ATTEMPT_MAX, http.request(request)).await {
-        Ok(Ok(answer)) => Ok(answer.status()),
-        Ok(Err(error)) => Err(with_causes(&error)),
-        Err(_) => Err("it does not answer".to_owned()),
-    }
-}
-
-/// What OTLP says may be taken a little later.
-fn may_pass(status: StatusCode) -> bool {
-    matches!(status.as_u16(), 429 | 502 | 503 | 504)
-}
-
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text.push_str(": ");
-        text.push_str(&error.to_string());
-        cause = error.source();
-    }
-    text
 }

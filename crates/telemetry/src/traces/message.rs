@@ -10,6 +10,10 @@ pub(super) struct ExportTraceServiceRequest {
     pub(super) resource_spans: Vec<ResourceSpans>,
 }
 
+/// What a collector says of them is of no use to anybody here.
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ExportTraceServiceResponse {}
+
 #[derive(Clone, PartialEq, Message)]
 pub(super) struct ResourceSpans {
     #[prost(message, optional, tag = "1")]

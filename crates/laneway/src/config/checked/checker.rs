@@ -1,5 +1,6 @@
 //! Checks one text after the other, and collects every problem.
 
+mod observers;
 mod ports;
 mod prometheus;
 
@@ -17,11 +18,7 @@ use proxy::{
     limits::{Timeouts, UNLIMITED},
 };
 use routes::entrance::CorrelationHeaders;
-use telemetry::{
-    access_log::AccessLogConfig,
-    logs::Format,
-    traces::{Endpoint, RootSampler},
-};
+use telemetry::logs::Format;
 
 pub(crate) use self::ports::Port;
 use super::{
@@ -41,12 +38,6 @@ const DRAIN_SECONDS_MAX: u32 = 86_400;
 
 /// The longest that anything may be waited for: a day. What lasts longer is not waited for but forgotten.
 const TIMEOUT_SECONDS_MAX: u32 = 86_400;
-
-/// The largest that a file of the access log may be set to: a terabyte.
-const ACCESS_LOG_MEGABYTES_MAX: u32 = 1_000_000;
-
-/// More files of an access log than anybody reads, each of which has a new name whenever one is put aside.
-const ACCESS_LOG_FILES_MAX: u32 = 1000;
 
 /// More threads than any machine has cores; a larger number is a typing error.
 const THREADS_MAX: u32 = 1024;
@@ -298,50 +289,6 @@ impl<'a> Checker<'a> {
             limits: limits?,
             observers: observers?,
         })
-    }
-
-    pub(super) fn observers(&mut self, raw: raw::Observers) -> Option<Observers> {
-        let megabytes = &raw.access_log_megabytes;
-        let megabytes = self.number("access-log-megabytes", megabytes, 1, ACCESS_LOG_MEGABYTES_MAX);
-        let files_max =
-            self.number("access-log-files", &raw.access_log_files, 1, ACCESS_LOG_FILES_MAX);
-        let traces = self.traces(raw.otlp_endpoint, &raw.otlp_root_percent);
-        let path = match raw.access_log {
-            Some(text) if text.is_empty() || text.ends_with('/') => {
-                self.refuse("access-log", &text, "name a file, or - for standard output");
-                return None;
-            }
-            text => text.map(|text| (text != "-").then(|| PathBuf::from(text))),
-        };
-        let (megabytes, files_max) = (megabytes?, files_max?);
-        let file_bytes_max = u64::from(megabytes) * 1_000_000;
-        let access_log = path.map(|path| AccessLogConfig { path, file_bytes_max, files_max });
-        Some(Observers { access_log, traces: traces? })
-    }
-
-    /// `Some(None)`: they are sent nowhere.
-    fn traces(
-        &mut self,
-        endpoint: Option<String>,
-        percent: &str,
-    ) -> Option<Option<(Endpoint, RootSampler)>> {
-        const KEY: &str = "otlp-root-percent";
-        let hundredths = hundredths(percent);
-        if hundredths.is_none() {
-            self.refuse(KEY, percent, "use a number from 0 to 100 with at most two decimals");
-        }
-        let endpoint = match endpoint.as_deref() {
-            None => None,
-            Some(base) => match Endpoint::of(base) {
-                Ok(endpoint) => Some(endpoint),
-                Err(problem) => {
-                    self.refuse("otlp-endpoint", base, problem.to_string());
-                    return None;
-                }
-            },
-        };
-        let sampler = RootSampler::of_hundredths(hundredths?);
-        Some(endpoint.map(|endpoint| (endpoint, sampler)))
     }
 
     /// A part of the time between a signal to stop and the end.

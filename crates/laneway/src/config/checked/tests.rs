@@ -107,11 +107,11 @@ fn spans_are_sent_where_it_is_said_and_not_otherwise() {
         raw.observers.otlp_root_percent = percent.to_owned();
         raw.check(&origins()).unwrap().observers.traces
     };
-    let (endpoint, sampler) = sent("http://collector:4318/", "12.5").unwrap();
-    assert_eq!(endpoint.to_string(), "http://collector:4318/v1/traces");
+    let (collector, sampler) = sent("http://collector:4318/", "12.5").unwrap();
+    assert_eq!(collector.endpoint.to_string(), "http://collector:4318/v1/traces");
     assert_eq!(sampler, RootSampler::of_hundredths(1250));
     assert_eq!(sent("http://[::1]:4318", "0.07").unwrap().1, RootSampler::of_hundredths(7));
-    for bad in ["https://c:4318", "c:4318", "http://", "", "http://user:secret@c", "http://c/?x"] {
+    for bad in ["c:4318", "http://", "", "http://user:secret@c", "http://c/?x"] {
         let expected = format!("otlp-endpoint: `{bad}`: name the URL");
         check(|raw| raw.observers.otlp_endpoint = Some(bad.to_owned()), &[&expected]);
     }
@@ -119,6 +119,73 @@ fn spans_are_sent_where_it_is_said_and_not_otherwise() {
         let expected = format!("otlp-root-percent: `{bad}`: use a number from 0 to 100");
         check(|raw| raw.observers.otlp_root_percent = bad.to_owned(), &[&expected]);
     }
+}
+
+#[test]
+fn a_collector_is_reached_as_it_is_said_and_what_it_is_shown_is_shown_to_nobody_else() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_string_lossy().into_owned()
+    };
+    let (headers, empty) = (path("headers", "authorization=s3cr3t\n"), path("empty", "\n"));
+    let mut raw = sidecar();
+    raw.observers.otlp_endpoint = Some("http://collector:4317".to_owned());
+    raw.observers.otlp_protocol = "grpc".to_owned();
+    raw.observers.otlp_headers_file = Some(headers.clone());
+    let (collector, _) = raw.check(&origins()).unwrap().observers.traces.unwrap();
+    assert_eq!(collector.endpoint.to_string(), "http://collector:4317/");
+    assert_eq!(
+        collector.headers,
+        telemetry::traces::Headers::parse("authorization=s3cr3t").unwrap()
+    );
+    assert!(!format!("{collector:?}").contains("s3cr3t"));
+    let refused = |change: &dyn Fn(&mut raw::Observers), expected: &str| {
+        let change = |raw: &mut raw::Sidecar| {
+            raw.observers.otlp_endpoint = Some("https://collector".to_owned());
+            change(&mut raw.observers);
+        };
+        check(change, &[expected]);
+        let mut raw = sidecar();
+        change(&mut raw);
+        assert!(!raw.check(&origins()).unwrap_err().to_string().contains("s3cr3t"));
+    };
+    refused(
+        &|raw| raw.otlp_protocol = "http/json".into(),
+        "otlp-protocol: `http/json`: use http/protobuf or grpc",
+    );
+    refused(&|raw| raw.otlp_ca_file = Some(empty.clone()), "name a file with certificates in PEM");
+    refused(&|raw| raw.otlp_headers_file = Some(empty.clone()), "write name=value into it");
+    refused(
+        &|raw| raw.otlp_headers = Some("s3cr3t".into()),
+        "otlp-headers: `***`: write name=value",
+    );
+    refused(
+        &|raw| raw.otlp_headers_file = Some("/no/such".into()),
+        "otlp-headers-file: `/no/such`: name a file",
+    );
+    refused(
+        &|raw| {
+            raw.otlp_headers = Some("a=s3cr3t".into());
+            raw.otlp_headers_file = Some(headers.clone());
+        },
+        "say the headers once",
+    );
+    refused(
+        &|raw| {
+            raw.otlp_endpoint = None;
+            raw.otlp_headers = Some("a=s3cr3t".into());
+        },
+        "otlp-headers: `***`: name the collector that it is for",
+    );
+    let mut raw = sidecar();
+    raw.observers.otlp_endpoint = Some("http://collector".to_owned());
+    raw.observers.otlp_headers = Some("a=s3cr3t".into());
+    assert!(raw.clone().check(&origins()).is_ok());
+    let seen = Origins::from([("otlp-headers".to_owned(), "--otlp-headers".to_owned())]);
+    let bad = raw.check(&seen).unwrap_err().to_string();
+    assert!(bad.contains("LANEWAY_OTLP_HEADERS") && !bad.contains("s3cr3t"), "{bad}");
 }
 
 #[test]
