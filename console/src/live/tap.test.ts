@@ -3,7 +3,7 @@ import type { TapEvent, TappedRequest } from "../api/client";
 import { KEPT_MAX, Tap, question, withEvents } from "./tap";
 
 const request = (id: string): TapEvent => ({ type: "REQUEST", request: { id, hops: [] } as unknown as TappedRequest });
-const status = (share: number): TapEvent => ({ type: "STATUS", status: { share, dataPlanes: 7, silentDataPlanes: 0, dropped: 0, missed: 0 } });
+const status = (share: number): TapEvent => ({ type: "STATUS", status: { share, dataPlanes: 7, silentDataPlanes: 0, dropped: 0, missed: 0, excess: 0, excessOf: "" } });
 const ids = (tap: { snapshot: () => { requests: readonly { request: TappedRequest }[] } }) => tap.snapshot().requests.map((it) => it.request.id);
 
 let tell: ReadableStreamDefaultController<Uint8Array>;

@@ -125,6 +125,7 @@ function standing(status: TapStatus): string[] {
     ...(status.silentDataPlanes > 0 ? [t("{n} cannot: Java agents, or of an older release.", { n: status.silentDataPlanes })] : []),
     ...(status.share < 1 ? [t("More pass than are shown: {s} of them.", { s: share(status.share) })] : []),
     ...(status.dropped + status.missed > 0 ? [t("Dropped so far: {n}.", { n: status.dropped + status.missed })] : []),
+    ...(status.excess > 0 ? [t("{who} tells more than one data plane may: {n} not taken.", { who: status.excessOf, n: status.excess })] : []),
   ];
 }
 

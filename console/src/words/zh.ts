@@ -136,6 +136,7 @@ export const zh = {
   "Domain": "域名",
   "Draining": "下线中",
   "Dropped so far: {n}.": "已丢弃 {n} 个。",
+  "{who} tells more than one data plane may: {n} not taken.": "{who} 上报的记录超过单个数据面的上限：{n} 条未被采用。",
   "Each with what it matches and who serves it.": "每条路由的匹配条件及提供服务者。",
   "Edit rule": "编辑规则",
   "Empty: every path.": "留空：所有路径。",

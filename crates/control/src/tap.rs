@@ -29,7 +29,7 @@ pub(crate) mod seen;
 mod table;
 
 use seen::Seen;
-use table::Table;
+use table::{NoRoom, Table};
 
 /// Who may watch at a time.
 pub(crate) const WATCHERS_MAX: usize = 16;
@@ -246,6 +246,9 @@ struct Watcher {
     /// Requests told in the current second, and since the beginning not told.
     told: u32,
     missed: u64,
+    /// Records since then that were not taken of data planes that told too much, and which did so last.
+    excess: u64,
+    excess_of: String,
     /// What was dropped before it came.
     dropped_before: u64,
     status: TapStatus,
@@ -355,6 +358,8 @@ impl Taps {
             lines: sender,
             told: 0,
             missed: 0,
+            excess: 0,
+            excess_of: String::new(),
             dropped_before,
             status,
             sent: 0,
@@ -426,19 +431,24 @@ impl Taps {
             *records = records.saturating_add(count.matched);
             watched.dropped = watched.dropped.saturating_add(count.dropped.into());
         }
-        let mut unheard = 0;
+        let (mut unheard, mut excess) = (0, 0);
         for request in tapped.requests.into_iter().take(RECORDS_AT_ONCE_MAX) {
             let Some(request) = believed(teller, request) else { continue };
             if !taps.iter().any(|lane| lane.may_have(&request)) {
                 continue;
             }
             let told = Told { teller: Arc::clone(teller), taps: Arc::clone(taps), request };
-            unheard += u64::from(!state.table.add(told, now));
+            match state.table.add(told, now) {
+                Ok(()) => {}
+                Err(NoRoom::ForAnybody) => unheard += 1,
+                Err(NoRoom::ForIt) => excess += 1,
+            }
         }
-        if unheard > 0 {
-            self.missed.fetch_add(unheard, Relaxed);
+        if unheard + excess > 0 {
+            self.missed.fetch_add(unheard + excess, Relaxed);
             for watcher in state.watchers.values_mut() {
                 watcher.missed += unheard;
+                watcher.exceeds(teller, excess);
             }
         }
     }
@@ -606,6 +616,14 @@ impl Watcher {
         now.saturating_duration_since(self.taken_at) < UNTAKEN_MAX
     }
 
+    /// So much that a data plane told was too much of one.
+    fn exceeds(&mut self, teller: &Teller, excess: u64) {
+        if excess > 0 {
+            self.excess += excess;
+            self.excess_of = format!("{} ({})", teller.name, teller.node);
+        }
+    }
+
     /// It was told nothing yet.
     fn is_new(&self) -> bool {
         self.status == TapStatus::default()
@@ -635,6 +653,8 @@ impl Watcher {
             silent_data_planes: cannot,
             dropped: watched.dropped.saturating_sub(self.dropped_before),
             missed: self.missed,
+            excess: self.excess,
+            excess_of: self.excess_of.clone(),
         };
         if status == self.status {
             return;

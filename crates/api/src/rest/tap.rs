@@ -51,6 +51,10 @@ pub struct TapStatus {
     pub dropped: u64,
     /// Requests that this tap was not told since it began: it reads too slowly, or more came than were asked for.
     pub missed: u64,
+    /// Records that were not taken since the tap began, because one data plane told more than one may: others keep their room.
+    pub excess: u64,
+    /// Which did so last: the gateway or the application, and its node; empty where none did.
+    pub excess_of: String,
 }
 
 /// One request with its hops. Fields of heads and bodies are in none of it; values of queries, and what looks like a secret in

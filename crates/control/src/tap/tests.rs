@@ -169,6 +169,16 @@ fn how_much_is_told_is_told_when_it_changes() {
     taps.take(&teller("n"), &all(&taps), counted(10, 4), start);
     let then = status(start + SECOND * 2, (3, 1)).unwrap();
     assert_eq!((then.dropped, then.missed), (4, 0));
+    // More than one data plane has room for.
+    for part in 0..4 {
+        let many = (0..1_000).map(|id| request(&format!("{part}-{id}"), "gray"));
+        taps.take(&teller("z"), &all(&taps), requests(many), start + SECOND * 2);
+    }
+    let other = requests([request("other", "gray")]);
+    taps.take(&teller("n"), &all(&taps), other, start + SECOND * 2);
+    let spoilt = status(start + SECOND * 3, (3, 1)).unwrap();
+    assert_eq!(spoilt.excess, 4_000 - 2_048);
+    assert_eq!(spoilt.excess_of, format!("{} (z)", teller("z").name));
 }
 
 #[test]

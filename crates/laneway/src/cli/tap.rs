@@ -141,7 +141,8 @@ async fn show(mut lines: Lines<TapEvent>, format: Format, count: u64) -> anyhow:
 
 /// How much of what passes is shown: all that is worth saying at first, then what is otherwise than before.
 fn stands(before: Option<&TapStatus>, now: &TapStatus) -> String {
-    let TapStatus { share, data_planes, silent_data_planes, dropped, missed } = now;
+    let TapStatus { share, data_planes, silent_data_planes, dropped, missed, excess, excess_of } =
+        now;
     let is_other = |of: fn(&TapStatus) -> u64| before.is_none_or(|before| of(before) != of(now));
     let mut words = Vec::new();
     if is_other(|it| u64::from(it.data_planes) << 32 | u64::from(it.silent_data_planes)) {
@@ -170,6 +171,13 @@ fn stands(before: Option<&TapStatus>, now: &TapStatus) -> String {
     }
     if *missed > 0 && is_other(|it| it.missed) {
         words.push(format!("{} not shown so far", so_many(missed, "request")));
+    }
+    if *excess > 0 && is_other(|it| it.excess) {
+        let records = so_many(excess, "record");
+        let who = one_line(excess_of);
+        words.push(format!(
+            "{records} not taken so far, because {who} tells more than one data plane may"
+        ));
     }
     words.join("; ")
 }
@@ -352,5 +360,9 @@ mod tests {
         let again = TapStatus { share: 1.0, missed: 1, ..then.clone() };
         let expected = "every request is shown; 1 request was not shown so far";
         assert_eq!(stands(Some(&then), &again), expected);
+        let spoilt = TapStatus { excess: 3, excess_of: "sc-b (n\x1b)".to_owned(), ..again.clone() };
+        let said = stands(Some(&again), &spoilt);
+        assert!(said.starts_with("3 records were not taken so far, because sc-b (n"), "{said}");
+        assert!(said.ends_with(" tells more than one data plane may") && !said.contains('\x1b'));
     }
 }
