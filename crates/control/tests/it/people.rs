@@ -328,7 +328,9 @@ async fn made_is_there(plane: &Plane, path: &str) -> bool {
     let rest = plane.rest().await;
     let (_, told) = call(rest, "GET", &format!("{PREFIX}/{list}"), "").await;
     let told: Vec<Value> = serde_json::from_str(&told).unwrap();
-    told.iter().any(|it| it["id"] == id || it["number"].to_string() == id)
+    told.iter().any(|it| {
+        it["id"] == id || it["number"].as_u64().is_some_and(|number| id.parse() == Ok(number))
+    })
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -8,7 +8,7 @@ use prost::Message as _;
 use proxy::Watched;
 use telemetry::{
     RequestObservers,
-    traces::{Endpoint, Headers, Protocol, Resource, RootSampler, Traces, TracesConfig},
+    traces::{self, Endpoint, Headers, Resource, RootSampler, Traces, TracesConfig},
 };
 use tokio::sync::mpsc;
 
@@ -33,7 +33,7 @@ impl Collector {
             collector: telemetry::traces::Collector {
                 endpoint: Endpoint::of(
                     &format!("http://{}", instance.address),
-                    Protocol::HttpProtobuf,
+                    traces::Protocol::HttpProtobuf,
                 )
                 .unwrap(),
                 ca_file: None,

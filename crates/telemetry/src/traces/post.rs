@@ -28,7 +28,7 @@ const EXPORT: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Expor
 
 /// Sends messages to one collector, on one connection that is kept.
 pub(super) enum Poster {
-    Http { client: Client<Dialer, Full<Bytes>>, uri: Uri, headers: HeaderMap },
+    Http { client: Box<Client<Dialer, Full<Bytes>>>, uri: Uri, headers: HeaderMap },
     Grpc { client: Grpc<Channel>, metadata: MetadataMap },
 }
 
@@ -46,7 +46,7 @@ impl Poster {
         let dialer = Dialer::new(&endpoint, tls);
         match endpoint.protocol {
             Protocol::HttpProtobuf => Self::Http {
-                client: Client::builder(TokioExecutor::new()).build(dialer),
+                client: Box::new(Client::builder(TokioExecutor::new()).build(dialer)),
                 uri: endpoint.uri,
                 headers: headers.0,
             },
