@@ -22,10 +22,10 @@ use url::Url;
 use crate::{
     resource::{Key, Kind, Object},
     rest::{
-        ApplyRequest, ApplyResponse, CheckResponse, DeleteRequest, Event, ExplainRequest,
-        ExplainResponse, InstanceStatus, List, MERGE_PATCH, Problem, ServiceStatus, StatisticsTop,
-        StatisticsVerdict, StatusResponse, TapEvent, TokenCreated, TokenRequest, TokenStatus,
-        WatchEvent,
+        ApplyRequest, ApplyResponse, AuthorityStatus, CheckResponse, DeleteRequest, Event,
+        ExplainRequest, ExplainResponse, InstanceStatus, List, MERGE_PATCH, Problem, ServiceStatus,
+        StatisticsTop, StatisticsVerdict, StatusResponse, TapEvent, TokenCreated, TokenRequest,
+        TokenStatus, WatchEvent,
     },
 };
 
@@ -350,6 +350,16 @@ impl Client {
     /// Shuts out whoever holds a token.
     pub async fn revoke_token(&self, id: &str) -> Result<(), CallError> {
         self.send(Method::DELETE, &path::of_token(Some(id)), None::<&()>).await.map(drop)
+    }
+
+    /// Who signs certificates of data planes, or did and is still believed; the newest last.
+    pub async fn authorities(&self) -> Result<Vec<AuthorityStatus>, CallError> {
+        self.call(Method::GET, &path::under("authorities", None), None::<&()>).await
+    }
+
+    /// Makes another authority, which signs from now on.
+    pub async fn rotate_authority(&self) -> Result<AuthorityStatus, CallError> {
+        self.call(Method::POST, &path::under("authorities", None), None::<&()>).await
     }
 
     /// Follows the objects of one kind, of one namespace or of all: first everything there is, then every change.

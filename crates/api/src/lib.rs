@@ -7,6 +7,7 @@ pub mod certificate;
 pub mod client;
 pub mod convert;
 pub mod discovery;
+pub mod join;
 mod problem;
 pub mod read;
 pub mod resource;

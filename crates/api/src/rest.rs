@@ -46,7 +46,7 @@ pub use status::{
     StatusResponse, UndeclaredCalls, UnreadCalls,
 };
 pub use tap::{TapEvent, TapKind, TapStatus, TappedHop, TappedRequest};
-pub use tokens::{TokenCreated, TokenRequest, TokenStatus};
+pub use tokens::{AuthorityStatus, TokenCreated, TokenRequest, TokenStatus};
 
 /// The prefix of every path.
 pub const PREFIX: &str = "/api/v1alpha1";

@@ -4,7 +4,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::Pin,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use api::discovery::{
@@ -18,13 +18,14 @@ use tonic::{Request, Response, Status, Streaming};
 
 use crate::{
     Control, Whose,
+    arrived::Arrived,
     distribute::{Connection, Told},
     hello,
     key::{Way, canonical},
     registrations::Registrations,
     statistics,
     tap::{self, Orders},
-    tokens::{self, Holder},
+    tokens::Holder,
 };
 
 /// How often a discovery server should ask whether a silent peer is still there, and how long it should wait for
@@ -79,12 +80,13 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
         &self,
         request: Request<Streaming<v1::DataPlaneMessage>>,
     ) -> Result<Response<Self::StreamStream>, Status> {
-        let (peer, local) = (request.remote_addr(), request.local_addr());
+        let arrived = Arrived::of(&request);
+        let Arrived { peer, local, .. } = arrived;
         let mut incoming = request.into_inner();
         let mut hello = tokio::time::timeout(HELLO_WAIT, read_hello(&mut incoming))
             .await
             .map_err(|_| Status::deadline_exceeded("send `hello` first"))??;
-        let holder = self.control.admit(&hello.join_token)?;
+        let holder = self.control.admit(&hello.join_token, &arrived)?;
         if let Some(peer) = peer {
             let peer = peer.ip().to_canonical();
             name_listeners(&mut hello, peer);
@@ -95,6 +97,10 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
         self.control.check_follows(&holder, &hello)?;
         let way = match peer.zip(local) {
             _ if self.control.is_own_token(&hello.join_token) => Way::Private,
+            // In TLS nobody hears it; who it is must be known.
+            _ if arrived.in_tls && (holder.has_certificate() || self.control.asks_for_token()) => {
+                Way::Private
+            }
             Some((peer, local)) if peer.ip().to_canonical().is_loopback() => {
                 self.way_within(peer, local).await
             }
@@ -112,8 +118,19 @@ impl<R: Registrations> discovery_server::Discovery for DiscoveryService<R> {
     ) -> Result<Response<Self::RegisterStream>, Status> {
         let control = Arc::clone(&self.control);
         let registrations = Arc::clone(&self.registrations);
-        let answers = crate::registrations::serve(control, registrations, request.into_inner());
+        let arrived = Arrived::of(&request);
+        let answers =
+            crate::registrations::serve(control, registrations, arrived, request.into_inner());
         Ok(Response::new(Box::pin(answers)))
+    }
+
+    async fn certify(
+        &self,
+        request: Request<v1::CertifyRequest>,
+    ) -> Result<Response<v1::CertifyResponse>, Status> {
+        let arrived = Arrived::of(&request);
+        let made = self.control.certify(request.get_ref(), &arrived, SystemTime::now())?;
+        Ok(Response::new(made))
     }
 }
 
@@ -251,8 +268,8 @@ impl Session {
         loop {
             tokio::select! {
                 _ = closing.wait_for(|closing| *closing) => break,
-                () = self.holder.revoked() => {
-                    let refused = Err(tokens::revoked());
+                ended = self.holder.ended() => {
+                    let refused = Err(ended.status());
                     match ready.take() {
                         Some(permit) => drop(mpsc::OwnedPermit::send(permit, refused)),
                         None => drop(sender.try_send(refused)),

@@ -98,6 +98,28 @@ impl Keyring {
 
     /// The private key that `sealed` is, which belongs to an object.
     pub(crate) fn open(&self, object: &Key, sealed: &str) -> Result<PrivateKey, KeyringError> {
+        self.open_text(belongs_to(object), sealed)
+    }
+
+    /// The private key of an authority, by its fingerprint.
+    pub(crate) fn open_authority(
+        &self,
+        fingerprint: &str,
+        sealed: &str,
+    ) -> Result<PrivateKey, KeyringError> {
+        self.open_text(of_authority(fingerprint), sealed)
+    }
+
+    /// The private key of an authority as it is stored.
+    pub(crate) fn seal_authority(
+        &self,
+        fingerprint: &str,
+        key: &PrivateKey,
+    ) -> Result<String, KeyringError> {
+        self.seal_text(of_authority(fingerprint), key, false)
+    }
+
+    fn open_text(&self, bound: Aad<String>, sealed: &str) -> Result<PrivateKey, KeyringError> {
         let key = self.key()?;
         let (name, sealed) = sealed.split_once(':').ok_or(KeyringError::NotOfThis)?;
         if name != key.name {
@@ -109,7 +131,7 @@ impl Keyring {
         let (nonce, sealed) =
             bytes.split_at_mut_checked(NONCE_BYTES).ok_or(KeyringError::NotOfThis)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| KeyringError::NotOfThis)?;
-        let opened = key.key.open_in_place(nonce, belongs_to(object), sealed);
+        let opened = key.key.open_in_place(nonce, bound, sealed);
         Ok(PrivateKey::new(opened.map_err(|_| KeyringError::NotOfThis)?.to_vec()))
     }
 
@@ -148,6 +170,16 @@ impl Keyring {
         private_key: &PrivateKey,
         is_used: bool,
     ) -> Result<WrittenKey, KeyringError> {
+        let sealed = self.seal_text(belongs_to(object), private_key, is_used)?;
+        Ok(WrittenKey::seal(&sealed))
+    }
+
+    fn seal_text(
+        &self,
+        bound: Aad<String>,
+        private_key: &PrivateKey,
+        is_used: bool,
+    ) -> Result<String, KeyringError> {
         match self.stays() {
             // Nothing is lost with the one that was read.
             Err(_) if !is_used => *self.key.lock() = None,
@@ -166,10 +198,10 @@ impl Keyring {
         let mut bytes = private_key.der().to_vec();
         // Else they are moved when they grow, and stay where they were.
         bytes.reserve_exact(AES_256_GCM.tag_len());
-        let nonce = (key.key.seal_in_place_append_tag(belongs_to(object), &mut bytes))
+        let nonce = (key.key.seal_in_place_append_tag(bound, &mut bytes))
             .unwrap_or_else(|_| unreachable!("a private key is shorter than what can be sealed"));
         let sealed = BASE64_STANDARD.encode([nonce.as_ref().as_slice(), &bytes].concat());
-        Ok(WrittenKey::seal(&format!("{}:{sealed}", key.name)))
+        Ok(format!("{}:{sealed}", key.name))
     }
 
     /// Read when it is first needed, and again until it is there.
@@ -225,6 +257,11 @@ fn put_whole(path: &Path, write: impl FnOnce(&mut File) -> io::Result<()>) -> io
 /// What a sealed key is bound to.
 fn belongs_to(object: &Key) -> Aad<String> {
     Aad::from(format!("{}/{}/{}", object.kind, object.namespace, object.name))
+}
+
+/// What the sealed key of an authority is bound to: no object has such a kind.
+fn of_authority(fingerprint: &str) -> Aad<String> {
+    Aad::from(format!("authority/{fingerprint}"))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -37,7 +37,9 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
+mod arrived;
 mod audit;
+mod authority;
 mod certificate_files;
 mod discovery;
 mod distribute;
@@ -66,7 +68,9 @@ mod tokens;
 mod undo;
 mod written;
 
+pub use arrived::Arrived;
 pub use audit::Authorship;
+pub(crate) use authority::RotateError;
 pub use discovery::{KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 pub use keyring::Keyring;
 pub use ledger::{Commit, Done, Edit, Ledger, Precondition, Rejection, Rules, Transaction};
@@ -82,11 +86,12 @@ pub use sources::Standing;
 pub use statistics::prometheus::PrometheusSettings;
 pub use store::{
     Account, AccountId, AuditQuery, AuditReader, BaseBefore, Change, Contents, Dependencies,
-    Restored, Revision, SqliteStore, Store, StoreError, StoredCredential, StoredObject,
-    StoredPromotion, StoredToken, StoredUser, Unreadable,
+    Restored, Revision, SqliteStore, Store, StoreError, StoredAuthority, StoredCredential,
+    StoredObject, StoredPromotion, StoredToken, StoredUser, Unreadable,
 };
 pub(crate) use tokens::TokenError;
 
+use authority::Authorities;
 use hub::Hub;
 use keyring::KeyringError;
 use objects::ObjectChange;
@@ -121,6 +126,8 @@ pub struct Settings {
     pub own_listeners: Vec<(&'static str, SocketAddr)>,
     /// Who is asked about long times, instead of what this control plane has kept.
     pub prometheus: Option<PrometheusSettings>,
+    /// How long a certificate of a data plane is good.
+    pub certificate_life: Duration,
     /// Tells of a connection within this machine whose it is, by its two ends: the peer's first.
     pub whose: fn(SocketAddr, SocketAddr) -> Whose,
 }
@@ -172,6 +179,7 @@ pub struct Control {
     taps: Arc<Taps>,
     join_token: Option<String>,
     tokens: Mutex<Tokens>,
+    authorities: Arc<Authorities>,
     people: Mutex<People>,
     promotions: Mutex<Promotions>,
     /// Held by whoever starts, goes on with, ends a promotion, or looks whether one has ended: one at a time.
@@ -232,6 +240,8 @@ impl Control {
         let rules = Rules { objects, keyring: Arc::clone(&keyring), check, reported, on_commit };
         let ledger = Ledger::start(store, &contents, rules)?;
         tell_findings(&hub, ledger.view().findings());
+        let (stored, life) = (&contents.authorities, settings.certificate_life);
+        let authorities = authority::begin(stored, life, &keyring, &ledger).await;
 
         let control = Arc::new(Self {
             statistics: Arc::new(Statistics::beside(&settings.database)),
@@ -240,6 +250,7 @@ impl Control {
             taps: Arc::default(),
             hub,
             ledger,
+            authorities,
             keyring,
             leases: Mutex::new(Leases::restored(restored.iter(), now)),
             refusals: Mutex::default(),
@@ -287,6 +298,14 @@ impl Control {
         registrations.restore(restored);
         let service = discovery::DiscoveryService::new(Arc::clone(self), registrations);
         DiscoveryServer::new(service).max_decoding_message_size(discovery::MESSAGE_BYTES_MAX)
+    }
+
+    /// TLS of the discovery listener; none where nobody signs for it.
+    pub fn discovery_tls(&self) -> Option<rustls::ServerConfig> {
+        self.authorities.newest()?;
+        authority::config(&self.authorities)
+            .inspect_err(|error| tracing::error!(%error, "discovery is served without TLS"))
+            .ok()
     }
 
     /// Services of a source changed; `None` is one that disappeared. In force when it returns.

@@ -20,9 +20,10 @@ use tonic::{Status, Streaming};
 
 use crate::{
     Control,
+    arrived::Arrived,
     key::canonical,
     store::Change,
-    tokens::{self, Holder},
+    tokens::{Ended, Holder},
 };
 pub(crate) use leases::Leases;
 use leases::StreamId;
@@ -55,21 +56,22 @@ pub trait Registrations: Send + Sync + 'static {
 pub(crate) fn serve<R: Registrations>(
     control: Arc<Control>,
     registrations: Arc<R>,
+    arrived: Arrived,
     mut incoming: Streaming<v1::RegisterRequest>,
 ) -> impl Stream<Item = Result<v1::RegisterResponse, Status>> + Send {
     async_stream::stream! {
         let id = control.leases().open();
-        let mut stream = RegistrationStream { control, registrations, id, holder: Holder::MESH, instance: None };
+        let mut stream = RegistrationStream { control, registrations, id, arrived, holder: Holder::MESH, instance: None };
         let mut closing = stream.control.closing();
         loop {
             let request = tokio::select! {
-                request = incoming.next() => request.and_then(Result::ok).map(Some),
+                request = incoming.next() => request.and_then(Result::ok).map(Ok),
                 _ = closing.wait_for(|closing| *closing) => break,
-                () = stream.holder.revoked() => Some(None),
+                ended = stream.holder.ended() => Some(Err(ended)),
             };
             let answer = match request {
-                Some(Some(request)) => stream.answer(request).await,
-                Some(None) => Err(stream.shut_out().await),
+                Some(Ok(request)) => stream.answer(request).await,
+                Some(Err(ended)) => Err(stream.shut_out(&ended).await),
                 None => break,
             };
             match answer {
@@ -88,6 +90,7 @@ struct RegistrationStream<R> {
     control: Arc<Control>,
     registrations: Arc<R>,
     id: StreamId,
+    arrived: Arrived,
     /// With whose token it was let in.
     holder: Holder,
     instance: Option<v1::Instance>,
@@ -124,7 +127,7 @@ impl<R: Registrations> RegistrationStream<R> {
         mut instance: v1::Instance,
         join_token: &str,
     ) -> Result<register_response::Message, Status> {
-        self.holder = self.control.admit(join_token)?;
+        self.holder = self.control.admit(join_token, &self.arrived)?;
         // What is compared with it is in one spelling. What is no address is for the registry to refuse.
         let first = [&mut instance.address, &mut instance.application_address];
         let further = (instance.further_addresses.iter_mut())
@@ -217,14 +220,16 @@ impl<R: Registrations> RegistrationStream<R> {
         }
     }
 
-    /// What a token let in goes with it: the registry might keep it although it is not heard.
-    async fn shut_out(&self) -> Status {
-        if let Some(instance) = &self.instance
+    /// What a token let in goes with it: the registry might keep it although it is not heard. One whose certificate has ended
+    /// may come back as what it was.
+    async fn shut_out(&self, ended: &Ended) -> Status {
+        if *ended == Ended::Revoked
+            && let Some(instance) = &self.instance
             && self.check_holds(&instance.node).is_ok()
         {
             self.deregister(instance).await;
         }
-        tokens::revoked()
+        ended.status()
     }
 
     /// Only who holds the lease speaks for an instance.

@@ -24,6 +24,7 @@ use crate::{Control, store::StoredObject};
 mod access;
 mod actions;
 mod audit;
+mod authorities;
 mod extract;
 mod installation;
 mod objects;
@@ -90,6 +91,9 @@ fn endpoints() -> Vec<Endpoint> {
         of("/tap", Each(Operator), get(tap::tap)),
         of("/tokens", Each(Admin), get(tokens::list).post(tokens::create)),
         of("/tokens/{id}", Each(Admin), delete(tokens::revoke)),
+        // No secret: who joins is to know it.
+        of("/authorities", Somewhere(Viewer), get(authorities::list)),
+        of("/authorities", Everywhere(Admin), post(authorities::rotate)),
         of("/users", Everywhere(Admin), get(people::users).post(people::create_user)),
         of("/users/{name}", Everywhere(Admin), delete(people::delete_user)),
         of("/users/{name}/grants", Everywhere(Admin), put(people::grant)),

@@ -98,6 +98,13 @@ pub enum Change {
         /// Which.
         id: String,
     },
+    /// One that signs certificates of data planes, from now on.
+    PutAuthority(StoredAuthority),
+    /// One that nobody has a certificate of any more.
+    RemoveAuthority {
+        /// Which.
+        fingerprint: String,
+    },
     /// Somebody or something that may use the API.
     PutAccount {
         /// As it is now.
@@ -170,6 +177,19 @@ pub struct StoredToken {
     pub created: u64,
     /// When it was last shown, about.
     pub used: Option<u64>,
+}
+
+/// One that signs certificates of data planes and of the control plane.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredAuthority {
+    /// SHA-256 of its certificate, as people see it.
+    pub fingerprint: String,
+    /// X.509 in PEM.
+    pub certificate: String,
+    /// Its private key, sealed under the key file.
+    pub sealed: String,
+    /// When it was made: seconds since 1970.
+    pub created: u64,
 }
 
 /// Somebody or something that may use the API.
@@ -283,6 +303,8 @@ pub struct Contents {
     pub spoilt_registrations: Vec<String>,
     /// Tokens of applications. One that is spoilt is not good.
     pub tokens: Vec<StoredToken>,
+    /// Who signs, the oldest first. One that is spoilt signs nothing.
+    pub authorities: Vec<StoredAuthority>,
     /// Users, sessions, tokens of the API. One that is spoilt is not good.
     pub accounts: Vec<Account>,
     /// Promotions, those that have ended lately too. One that is spoilt is none.

@@ -10,6 +10,7 @@ use std::{
 };
 
 use api::{
+    join::JoinToken,
     rest::{TokenRequest, TokenStatus},
     time::rfc3339,
 };
@@ -20,11 +21,14 @@ use tokio::sync::watch;
 
 use crate::store::{Change, StoredToken};
 
+mod certificates;
+mod certify;
 mod holder;
 mod of_control;
 
-pub(crate) use holder::Holder;
-pub(crate) use of_control::{TokenError, revoked};
+pub(crate) use certificates::Certificates;
+pub(crate) use holder::{Ended, Holder};
+pub(crate) use of_control::TokenError;
 
 /// What every token of an application begins with, so that people and scanners of secrets know one.
 const PREFIX: &str = "laneway_";
@@ -45,6 +49,8 @@ pub(crate) struct Tokens {
     by_id: BTreeMap<String, Kept>,
     /// What is shown within this process, and known nowhere else.
     own: String,
+    /// Those that were made, as far as they were seen since the start.
+    pub(crate) certificates: Certificates,
 }
 
 #[derive(Debug)]
@@ -66,7 +72,7 @@ impl Tokens {
     /// As the store has them.
     pub(crate) fn new(stored: impl IntoIterator<Item = StoredToken>) -> Self {
         let by_id = stored.into_iter().map(|token| (token.id.clone(), Kept::new(token))).collect();
-        Self { by_id, own: secret() }
+        Self { by_id, own: secret(), certificates: Certificates::default() }
     }
 
     pub(crate) fn own(&self) -> &str {
@@ -84,13 +90,26 @@ impl Tokens {
     /// Ends every stream that was let in with it.
     pub(crate) fn remove(&mut self, id: &str) {
         self.by_id.remove(id);
+        self.certificates.forget(id);
     }
 
     /// Every token without what is secret, in order of their creation.
     pub(crate) fn list(&self) -> Vec<TokenStatus> {
         let mut tokens: Vec<&StoredToken> = self.by_id.values().map(|kept| &kept.token).collect();
         tokens.sort_by_key(|token| (token.created, &token.id));
-        tokens.into_iter().map(status).collect()
+        let now = SystemTime::now();
+        let with_certificates = |token: &StoredToken| {
+            let (certificates, until) = self.certificates.of(&token.id, now);
+            let certificates_until = until.map(rfc3339);
+            TokenStatus { certificates, certificates_until, ..status(token) }
+        };
+        tokens.into_iter().map(with_certificates).collect()
+    }
+
+    /// Whose token this is that was not revoked.
+    pub(crate) fn holder_of(&self, id: &str) -> Option<Holder> {
+        let kept = self.by_id.get(id)?;
+        Some(Holder::of(&kept.token, kept.good.subscribe()))
     }
 
     /// Who shows this text, and what the store should note of it; `None` when it is no good token.
@@ -99,6 +118,7 @@ impl Tokens {
         shown: &str,
         now: SystemTime,
     ) -> Option<(Holder, Option<Change>)> {
+        let shown = JoinToken::read(shown).secret;
         let (id, _) = shown.strip_prefix(PREFIX)?.split_once('_')?;
         let kept = self.by_id.get_mut(id)?;
         if !bool::from(hash(shown).ct_eq(&kept.token.hash)) {
@@ -169,6 +189,7 @@ pub(crate) fn status(token: &StoredToken) -> TokenStatus {
         tag: token.tag.as_deref().map(|tag| if tag.is_empty() { BASE } else { tag }.to_owned()),
         created: shown(token.created),
         last_used: token.used.map(shown),
+        ..TokenStatus::default()
     }
 }
 

@@ -17,7 +17,10 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::state::{Origin, State};
+use crate::{
+    credentials::Credentials,
+    state::{Origin, State},
+};
 use follower::Follower;
 use tapping::Tapping;
 
@@ -40,10 +43,10 @@ const REPORT_EVERY: Duration = Duration::from_secs(2);
 pub struct Identity {
     /// `host:port` of the control plane's discovery listener.
     pub control: String,
-    /// Without what is held, which changes.
+    /// Without what is held, which changes, and what is shown.
     pub hello: v1::Hello,
-    /// `SO_MARK` of its connections, so that redirect rules leave them alone.
-    pub mark: Option<u32>,
+    /// What is shown there, and how it is connected to.
+    pub credentials: Credentials,
     /// The file that keeps the last good picture.
     pub snapshot: PathBuf,
     /// The directory in which data planes of one application on this machine keep it for one another; `None`: they do not.
@@ -86,6 +89,8 @@ pub struct Client {
     pub taps: watch::Receiver<v1::Taps>,
     /// Where is told what passed of it.
     pub tapped: mpsc::Sender<v1::Tapped>,
+    /// What it shows its control plane, for whatever else is said there.
+    pub credentials: Credentials,
     reports: watch::Sender<v1::Report>,
     told: watch::Sender<Told>,
     /// What of it has been done.
@@ -108,7 +113,7 @@ impl Client {
         // One that waits for room on the stream; what comes meanwhile waits where it is made.
         let (tapped, told_of) = mpsc::channel(1);
         let tapping = Tapping::new(watch_these, told_of);
-        let start_wait = identity.start_wait();
+        let (start_wait, credentials) = (identity.start_wait(), identity.credentials.clone());
         let mut follower = Follower::new(
             identity,
             published_sender,
@@ -122,7 +127,18 @@ impl Client {
         let task = tokio::spawn(follower.run());
         let has_picture = state.wait_for(|state| state.origin() != Origin::Nothing);
         let _ = tokio::time::timeout(start_wait + PUBLISH_WAIT, has_picture).await;
-        Self { published, demand, state, taps, tapped, reports: report, told: tell, done, task }
+        Self {
+            published,
+            demand,
+            state,
+            taps,
+            tapped,
+            credentials,
+            reports: report,
+            told: tell,
+            done,
+            task,
+        }
     }
 
     /// From now on tells the control plane what this data plane cannot do, whenever that changes.

@@ -19,6 +19,12 @@ pub(crate) enum ConnectionError {
     Address { control: String, source: tonic::transport::Error },
     #[error("connect")]
     Connect(#[source] tonic::transport::Error),
+    #[error("TLS cannot be set up")]
+    Tls(#[source] rustls::Error),
+    #[error("make a key for a certificate")]
+    Key(#[source] rcgen::Error),
+    #[error("the certificate it made cannot be read: look at the releases of both")]
+    NotUnderstood,
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]
     NoAnswer,
     /// The other side says what went wrong.
@@ -38,14 +44,17 @@ impl From<tonic::Status> for ConnectionError {
 }
 
 /// Connects to a control plane at `host:port`; the connection notices when the other side is gone.
-pub(crate) async fn connect(control: &str, mark: Option<u32>) -> Result<Channel, ConnectionError> {
+pub(crate) async fn connect(
+    control: &str,
+    connector: ToControlPlane,
+) -> Result<Channel, ConnectionError> {
     Endpoint::from_shared(format!("http://{control}"))
         .map_err(|source| ConnectionError::Address { control: control.to_owned(), source })?
         .connect_timeout(CONNECT_TIMEOUT)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .keep_alive_timeout(KEEP_ALIVE)
         .keep_alive_while_idle(true)
-        .connect_with_connector(ToControlPlane { mark })
+        .connect_with_connector(connector)
         .await
         .map_err(ConnectionError::Connect)
 }

@@ -10,8 +10,14 @@ use std::{
 
 use hyper_util::rt::TokioIo;
 use socket2::SockRef;
-use tokio::net::{TcpSocket, TcpStream};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::{TcpSocket, TcpStream},
+};
+use tokio_rustls::client::TlsStream;
 use tonic::codegen::{Service, http::Uri};
+
+use crate::credentials::InTls;
 
 /// How long what was sent may stay unconfirmed before the connection ends: the other side has vanished.
 const UNCONFIRMED: Duration = Duration::from_secs(10);
@@ -32,10 +38,18 @@ pub(crate) async fn dial(address: SocketAddr, mark: Option<u32>) -> io::Result<T
 #[derive(Debug, Clone)]
 pub(crate) struct ToControlPlane {
     pub(crate) mark: Option<u32>,
+    /// None: in the clear.
+    pub(crate) tls: Option<InTls>,
+}
+
+/// A connection to a control plane.
+pub(crate) enum Dialed {
+    Clear(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
 impl ToControlPlane {
-    async fn connect(self, uri: Uri) -> io::Result<TokioIo<TcpStream>> {
+    async fn connect(self, uri: Uri) -> io::Result<TokioIo<Dialed>> {
         let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
         let mut failed = io::Error::new(io::ErrorKind::NotFound, "its name has no address");
         for address in tokio::net::lookup_host(authority).await? {
@@ -43,7 +57,10 @@ impl ToControlPlane {
                 Ok(stream) => {
                     stream.set_nodelay(true)?;
                     SockRef::from(&stream).set_tcp_user_timeout(Some(UNCONFIRMED))?;
-                    return Ok(TokioIo::new(stream));
+                    return Ok(TokioIo::new(match self.tls {
+                        None => Dialed::Clear(stream),
+                        Some(tls) => Dialed::Tls(Box::new(tls.agree(stream).await?)),
+                    }));
                 }
                 Err(error) => failed = error,
             }
@@ -52,8 +69,48 @@ impl ToControlPlane {
     }
 }
 
+impl AsyncRead for Dialed {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_read(context, into),
+            Self::Tls(stream) => Pin::new(stream).poll_read(context, into),
+        }
+    }
+}
+
+impl AsyncWrite for Dialed {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_write(context, bytes),
+            Self::Tls(stream) => Pin::new(stream).poll_write(context, bytes),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_flush(context),
+            Self::Tls(stream) => Pin::new(stream).poll_flush(context),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Clear(stream) => Pin::new(stream).poll_shutdown(context),
+            Self::Tls(stream) => Pin::new(stream).poll_shutdown(context),
+        }
+    }
+}
+
 impl Service<Uri> for ToControlPlane {
-    type Response = TokioIo<TcpStream>;
+    type Response = TokioIo<Dialed>;
     type Error = io::Error;
     type Future = Pin<Box<dyn Future<Output = io::Result<Self::Response>> + Send>>;
 

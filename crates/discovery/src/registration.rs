@@ -24,7 +24,10 @@ use tokio::{
 };
 use tonic::Streaming;
 
-use crate::connection::{self, ConnectionError, in_words};
+use crate::{
+    connection::{ConnectionError, in_words},
+    credentials::{Connected, Credentials},
+};
 use probe::{Probe, ProbeError};
 pub use standing::Standing;
 
@@ -57,8 +60,8 @@ const OUTGOING_MAX: usize = 8;
 pub struct Registrant {
     /// `host:port` of the control plane's discovery listener.
     pub control: String,
-    /// What the control plane asks for off loopback.
-    pub join_token: Option<String>,
+    /// What is shown there, and how it is connected to.
+    pub credentials: Credentials,
     /// Without its health, which changes.
     pub instance: v1::Instance,
     /// Where the application is probed, and how.
@@ -201,6 +204,8 @@ struct LeaseHolder {
 struct Stream {
     outgoing: mpsc::Sender<v1::RegisterRequest>,
     answers: Streaming<v1::RegisterResponse>,
+    /// What is shown on it.
+    join_token: String,
 }
 
 impl LeaseHolder {
@@ -280,6 +285,7 @@ impl LeaseHolder {
     }
 
     fn lost(&self, error: &ConnectionError) {
+        self.registrant.credentials.ended(error);
         let reason = error.in_words();
         // Once per outage, not once per attempt; and once more when the control plane answers and refuses.
         let is_refusal = matches!(error, ConnectionError::Refused(_));
@@ -307,22 +313,17 @@ impl LeaseHolder {
     fn instance(&mut self) -> v1::RegisterRequest {
         let healthy = *self.health.borrow_and_update();
         let instance = v1::Instance { healthy, ..self.registrant.instance.clone() };
-        self.request(Request::Instance(instance))
+        request(Request::Instance(instance))
     }
 
     fn heartbeat(&mut self) -> v1::RegisterRequest {
         let healthy = *self.health.borrow_and_update();
         self.standing.send_modify(|standing| standing.healthy = healthy);
-        self.request(Request::Heartbeat(v1::Heartbeat { healthy }))
-    }
-
-    fn request(&self, message: Request) -> v1::RegisterRequest {
-        let join_token = self.registrant.join_token.clone().unwrap_or_default();
-        v1::RegisterRequest { message: Some(message), join_token }
+        request(Request::Heartbeat(v1::Heartbeat { healthy }))
     }
 
     async fn deregister(&self, mut stream: Stream) {
-        let request = self.request(Request::Deregister(v1::Deregister {}));
+        let request = request(Request::Deregister(v1::Deregister {}));
         if stream.send(request).await.is_err() {
             return;
         }
@@ -342,13 +343,14 @@ impl Stream {
         registrant: &Registrant,
         first: v1::RegisterRequest,
     ) -> Result<Self, ConnectionError> {
-        let channel = connection::connect(&registrant.control, registrant.mark).await?;
+        let Connected { channel, join_token } = registrant.credentials.connect().await?;
+        let first = v1::RegisterRequest { join_token: join_token.clone(), ..first };
         let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
         // Cannot fail: the queue is empty and its reader is here.
         let _ = outgoing.try_send(first);
         let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
         let response = DiscoveryClient::new(channel).register(requests).await?;
-        Ok(Self { outgoing, answers: response.into_inner() })
+        Ok(Self { outgoing, answers: response.into_inner(), join_token })
     }
 
     /// Waits for the next answer. One that says nothing this release knows is passed over.
@@ -362,8 +364,14 @@ impl Stream {
     }
 
     async fn send(&self, request: v1::RegisterRequest) -> Result<(), ConnectionError> {
+        let request = v1::RegisterRequest { join_token: self.join_token.clone(), ..request };
         self.outgoing.send(request).await.map_err(|_| ConnectionError::Closed)
     }
+}
+
+/// Without what is shown, which the stream knows.
+fn request(message: Request) -> v1::RegisterRequest {
+    v1::RegisterRequest { message: Some(message), ..v1::RegisterRequest::default() }
 }
 
 /// Returns when it is told so, or nobody can tell any more.

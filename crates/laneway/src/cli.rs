@@ -8,6 +8,7 @@ pub(crate) mod api_token;
 pub(crate) mod apply;
 pub(crate) mod audit;
 pub(crate) mod backup;
+pub(crate) mod ca;
 pub(crate) mod certificate;
 pub(crate) mod check;
 pub(crate) mod child_of;
@@ -125,6 +126,8 @@ enum WrittenCommand {
     Uncapture(uncapture::Uncapture),
     /// Make, list and revoke tokens with which sidecars of one application may join
     Token(token::Token),
+    /// Show or replace who signs certificates of data planes
+    Ca(ca::Ca),
     /// Sign in at a control plane; the token is kept for you alone
     Login(login::Login),
     /// Sign out at a control plane
@@ -188,6 +191,7 @@ pub(crate) enum Command {
     Upgrade(upgrade::Upgrade),
     Uncapture(uncapture::Uncapture),
     Token(token::Token),
+    Ca(ca::Ca),
     Login(login::Login),
     Logout(login::AtServer),
     Whoami(login::AtServer),
@@ -350,6 +354,7 @@ impl WrittenCommand {
             Self::Upgrade(verb) => Command::Upgrade(verb),
             Self::Uncapture(verb) => Command::Uncapture(verb),
             Self::Token(verb) => Command::Token(verb),
+            Self::Ca(verb) => Command::Ca(verb),
             Self::Login(verb) => Command::Login(verb),
             Self::Logout(verb) => Command::Logout(verb),
             Self::Whoami(verb) => Command::Whoami(verb),

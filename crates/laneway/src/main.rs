@@ -56,6 +56,7 @@ fn main() -> ExitCode {
         Command::Upgrade(verb) => cli::run(cli::upgrade::run(verb)),
         Command::Uncapture(verb) => cli::run(cli::uncapture::run(verb)),
         Command::Token(verb) => cli::run(cli::token::run(verb)),
+        Command::Ca(verb) => cli::run(cli::ca::run(verb)),
         Command::Login(verb) => cli::run(cli::login::login(verb)),
         Command::Logout(verb) => cli::run(cli::login::logout(verb)),
         Command::Whoami(verb) => cli::run(cli::login::whoami(verb)),

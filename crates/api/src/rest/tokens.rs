@@ -54,4 +54,24 @@ pub struct TokenStatus {
     /// When it was last shown, to the hour after a restart.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_used: Option<String>,
+    /// How many data planes have a certificate of it that is good, as far as they were seen since the control plane started.
+    #[serde(default)]
+    pub certificates: u32,
+    /// Until when the last of these is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub certificates_until: Option<String>,
+}
+
+/// One that signs certificates of data planes, and the one that the control plane shows them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AuthorityStatus {
+    /// What it is known by: `sha256:` and the hash of its certificate in hexadecimal. Tokens end in it.
+    pub fingerprint: String,
+    /// Its certificate in PEM.
+    pub certificate: String,
+    /// When it was made.
+    pub created: String,
+    /// Whether it signs. Others are believed until what they signed has ended.
+    pub signs: bool,
 }

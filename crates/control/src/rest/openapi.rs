@@ -16,7 +16,8 @@ use utoipa::{
 };
 
 use super::{
-    JSON, actions, audit, installation, objects, people, promotion, statistics, tap, tokens,
+    JSON, actions, audit, authorities, installation, objects, people, promotion, statistics, tap,
+    tokens,
 };
 
 /// The document as committed: pretty JSON with a final line end.
@@ -61,6 +62,8 @@ pub(super) async fn serve() -> impl IntoResponse {
         statistics::calls,
         statistics::verdict,
         tap::tap,
+        authorities::list,
+        authorities::rotate,
         tokens::create,
         tokens::list,
         tokens::revoke,

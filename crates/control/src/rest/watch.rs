@@ -230,6 +230,7 @@ mod tests {
             key_file: None,
             prometheus: None,
             own_listeners: Vec::new(),
+            certificate_life: Duration::from_secs(600),
             whose: |_, _| Whose::Ours,
         });
         let control = control.await.unwrap();

@@ -8,6 +8,7 @@ use api::resource::CreationOrder;
 
 mod accounts;
 mod audit;
+mod authorities;
 mod copies;
 mod events;
 mod promotions;
@@ -119,6 +120,16 @@ const MIGRATIONS: &[&str] = &[
         body      TEXT    NOT NULL,
         checksum  INTEGER NOT NULL,
         PRIMARY KEY (namespace, name)
+    ) STRICT;
+",
+    "
+    CREATE TABLE authorities (
+        fingerprint TEXT    NOT NULL PRIMARY KEY,
+        certificate TEXT    NOT NULL,
+        -- The private key.
+        sealed      TEXT    NOT NULL,
+        created     INTEGER NOT NULL,
+        checksum    INTEGER NOT NULL
     ) STRICT;
 ",
 ];
@@ -301,6 +312,7 @@ impl Store for SqliteStore {
             self.read_objects(&mut contents)?;
             self.read_registrations(&mut contents)?;
             contents.tokens = tokens::read(&self.connection)?;
+            contents.authorities = authorities::read(&self.connection)?;
             contents.accounts = accounts::read(&self.connection)?;
             contents.promotions = promotions::read(&self.connection)?;
             contents.dependencies = rows::dependencies(&self.connection)?;
@@ -354,6 +366,8 @@ fn write_change(transaction: &Transaction<'_>, change: &Change) -> rusqlite::Res
         Change::PutToken(token) => tokens::put(transaction, token),
         Change::UseToken { id, used } => tokens::note_use(transaction, id, *used),
         Change::RevokeToken { id } => tokens::revoke(transaction, id),
+        Change::PutAuthority(authority) => authorities::put(transaction, authority),
+        Change::RemoveAuthority { fingerprint } => authorities::remove(transaction, fingerprint),
         Change::PutAccount { account, only_there } => {
             accounts::put(transaction, account, *only_there)
         }

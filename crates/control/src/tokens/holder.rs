@@ -1,17 +1,56 @@
 //! Who was let in, and what that allows: everything to the mesh, its own application to an application.
 
+use std::time::SystemTime;
+
 use api::{
     discovery::v1::{self, Hello, Instance},
+    join::DataPlaneName,
     resource::DEFAULT_NAMESPACE,
 };
 use lanes::{Problem, Tag, name::BASE};
 use tokio::sync::watch;
+use tonic::Status;
 
+use super::certificates;
 use crate::{hub::Hub, store::StoredToken};
 
-/// Who has shown a good token, or was asked for none.
+/// Who has shown a good token, or a certificate that was made of one, or was asked for neither.
 #[derive(Debug)]
-pub(crate) struct Holder(Option<OfApplication>);
+pub(crate) struct Holder {
+    of: Option<OfApplication>,
+    certificate: Option<Certificate>,
+}
+
+/// A certificate was shown.
+#[derive(Debug)]
+struct Certificate {
+    name: DataPlaneName,
+    /// Until when the last one of this data plane is good.
+    until: watch::Receiver<SystemTime>,
+}
+
+/// Why somebody is let in no longer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Ended {
+    /// The token was revoked.
+    Revoked,
+    /// The certificate has ended and was not renewed.
+    Expired,
+}
+
+impl Ended {
+    /// What its holder is told.
+    pub(crate) fn status(&self) -> Status {
+        Status::unauthenticated(match self {
+            Self::Revoked => {
+                "join_token is unknown or was revoked: show another, made with `laneway token create`"
+            }
+            Self::Expired => {
+                "the certificate has ended and was not renewed in time: join again with a token (--join-token-file)"
+            }
+        })
+    }
+}
 
 /// The token of an application was shown.
 #[derive(Debug)]
@@ -27,34 +66,95 @@ struct OfApplication {
 
 impl Holder {
     /// May do everything, for ever.
-    pub(crate) const MESH: Self = Self(None);
+    pub(crate) const MESH: Self = Self { of: None, certificate: None };
 
     pub(super) fn of(token: &StoredToken, good: watch::Receiver<()>) -> Self {
-        Self(Some(OfApplication {
+        let of = OfApplication {
             id: token.id.clone(),
             namespace: token.namespace.clone(),
             application: token.application.clone(),
             tag: token.tag.clone(),
             good,
-        }))
+        };
+        Self { of: Some(of), certificate: None }
+    }
+
+    /// The same, shown by a certificate.
+    pub(super) fn by_certificate(
+        self,
+        name: DataPlaneName,
+        until: watch::Receiver<SystemTime>,
+    ) -> Self {
+        Self { certificate: Some(Certificate { name, until }), ..self }
+    }
+
+    /// Whether a certificate was shown.
+    pub(crate) fn has_certificate(&self) -> bool {
+        self.certificate.is_some()
+    }
+
+    /// Whose certificate was shown.
+    pub(super) fn name(&self) -> Option<&DataPlaneName> {
+        self.certificate.as_ref().map(|certificate| &certificate.name)
+    }
+
+    /// The public part of the application's token.
+    pub(super) fn token(&self) -> Option<&str> {
+        self.of.as_ref().map(|of| of.id.as_str())
+    }
+
+    /// What a certificate of this is made out to, for people.
+    pub(super) fn shown(&self) -> String {
+        match &self.of {
+            Some(of) => format!("{}/{}", of.namespace, of.application),
+            None => "the mesh".to_owned(),
+        }
+    }
+
+    /// Whether a certificate that was shown is of this node.
+    pub(super) fn is_of_node(&self, node: &str) -> Result<(), Problem> {
+        match self.name() {
+            Some(name) if !name.is_of(node) => {
+                let remedy = format!(
+                    "use {}, whose certificate this is, or give that data plane a directory and a join token of its own (--data, --join-token-file)",
+                    name.node
+                );
+                Err(Problem::new("node", node, remedy))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// Whether it may do everything.
     pub(crate) fn is_of_mesh(&self) -> bool {
-        self.0.is_none()
+        self.of.is_none()
     }
 
-    /// Returns when the token is revoked.
-    pub(crate) async fn revoked(&mut self) {
-        match &mut self.0 {
-            Some(of) => while of.good.changed().await.is_ok() {},
-            None => std::future::pending().await,
+    /// Returns when it is let in no longer.
+    pub(crate) async fn ended(&mut self) -> Ended {
+        let revoked = async {
+            match &mut self.of {
+                Some(of) => while of.good.changed().await.is_ok() {},
+                None => std::future::pending().await,
+            }
+        };
+        let expired = async {
+            match &mut self.certificate {
+                Some(certificate) => certificates::ended(&mut certificate.until).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = revoked => Ended::Revoked,
+            () = expired => Ended::Expired,
         }
     }
 
     /// Whether it may follow as this data plane.
     pub(crate) fn may_follow(&self, hello: &Hello, hub: &Hub) -> Result<(), Problem> {
-        let Some(of) = &self.0 else { return Ok(()) };
+        self.is_of_node(&hello.node)?;
+        let Some(of) = &self.of else { return Ok(()) };
         if !matches!(hello.role(), v1::Role::Sidecar | v1::Role::Agent) {
             let remedy = format!(
                 "show the join token of the mesh: {of} is good for sidecars and agents alone"
@@ -82,7 +182,8 @@ impl Holder {
 
     /// Whether it may register this instance.
     pub(crate) fn may_register(&self, instance: &Instance, hub: &Hub) -> Result<(), Problem> {
-        let Some(of) = &self.0 else { return Ok(()) };
+        self.is_of_node(&instance.node)?;
+        let Some(of) = &self.of else { return Ok(()) };
         of.check("application", instance.application.trim(), &instance.namespace, &instance.tag)?;
         if of.tag.is_some()
             && let Some(key) = instance.metadata.keys().min()

@@ -7,15 +7,17 @@ use std::{
 
 use api::{
     discovery::v1::{Hello, Instance},
+    join::JoinToken,
     rest::{Action, TokenCreated, TokenRequest, TokenStatus},
 };
 use parking_lot::MutexGuard;
 use subtle::ConstantTimeEq;
 use tonic::Status;
 
-use super::{Holder, Tokens, looks_like_one, make, status};
+use super::{Ended, Holder, Tokens, looks_like_one, make, status};
 use crate::{
     Control, Rejection,
+    arrived::Arrived,
     audit::{self, Authorship},
     store::Change,
 };
@@ -40,13 +42,6 @@ pub(crate) enum TokenError {
     Rejected(#[from] Rejection),
 }
 
-/// What the holder of a revoked token is told.
-pub(crate) fn revoked() -> Status {
-    Status::unauthenticated(
-        "join_token is unknown or was revoked: show another, made with `laneway token create`",
-    )
-}
-
 impl Control {
     pub(crate) fn tokens(&self) -> MutexGuard<'_, Tokens> {
         self.tokens.lock()
@@ -67,6 +62,12 @@ impl Control {
         self.ledger().journal_all(vec![Change::PutToken(token.clone()), entry]).await?;
         tracing::info!(id = token.id, application = token.application, "a token was made");
         self.tokens().add(token);
+        // With it whoever shows the token knows whom it is to be shown to.
+        let authority = self.authorities.newest();
+        let secret = match &authority {
+            Some(authority) => format!("{secret}@{}", authority.fingerprint),
+            None => secret,
+        };
         Ok(TokenCreated { token: shown, secret, is_asked_for: self.join_token.is_some() })
     }
 
@@ -97,12 +98,18 @@ impl Control {
         is_same_secret(self.tokens().own(), shown)
     }
 
-    /// Who shows this text.
-    pub(crate) fn admit(self: &Arc<Self>, shown: &str) -> Result<Holder, Status> {
-        if self.is_own_token(shown) {
-            return Ok(Holder::MESH);
+    /// Who shows this text or, where that is empty, came with a certificate.
+    pub(crate) fn admit(
+        self: &Arc<Self>,
+        shown: &str,
+        arrived: &Arrived,
+    ) -> Result<Holder, Status> {
+        if shown.is_empty()
+            && let Some(certificate) = &arrived.certificate
+        {
+            return self.admit_by_certificate(certificate, SystemTime::now());
         }
-        if self.join_token.as_deref().is_some_and(|token| is_same_secret(token, shown)) {
+        if self.is_own_token(shown) || self.is_join_token(shown) {
             return Ok(Holder::MESH);
         }
         let found = self.tokens().holder(shown, SystemTime::now());
@@ -113,13 +120,24 @@ impl Control {
                 }
                 Ok(holder)
             }
-            None if looks_like_one(shown) => Err(revoked()),
+            None if looks_like_one(shown) => Err(Ended::Revoked.status()),
             None if self.join_token.is_some() => Err(Status::unauthenticated(
                 "join_token is missing or wrong: set the one the control plane was started with, or one of \
                  `laneway token create`",
             )),
             None => Ok(Holder::MESH),
         }
+    }
+
+    /// Whether this text is the join token of the mesh.
+    pub(super) fn is_join_token(&self, shown: &str) -> bool {
+        let shown = JoinToken::read(shown).secret;
+        self.join_secret().is_some_and(|token| is_same_secret(token, shown))
+    }
+
+    /// The join token of the mesh, without whom it names.
+    pub(super) fn join_secret(&self) -> Option<&str> {
+        self.join_token.as_deref().map(|token| JoinToken::read(token).secret)
     }
 
     /// Refuses a data plane that its token is not good for, and tells of it.

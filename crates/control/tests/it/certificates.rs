@@ -8,11 +8,11 @@ use api::{
     resource::{Certificate, Key, Kind, Object, StatusCondition},
     rest::{Action, ApplyRequest, WatchKind},
 };
-use control::Whose;
+use control::{Arrived, Whose};
 use rcgen::{CertificateParams, DistinguishedName, DnType, Issuer, KeyPair};
 use serde_json::{Value, json};
 
-use crate::harness::{PATIENCE, Plane, call, gateway, sidecar};
+use crate::harness::{DataPlane, PATIENCE, Plane, call, gateway, sidecar};
 
 /// A certificate and its key, in PEM.
 struct Pair {
@@ -308,6 +308,27 @@ async fn not_everybody_on_the_machine_is_told_a_key() {
         assert_eq!(told, is_told, "{token:?}");
         let own = plane.control.own_token();
         assert!(is_told_who_shows(&plane, &own).await, "a gateway within the process, {token:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_of_another_machine_is_told_a_key_in_tls() {
+    let token = "the secret of the mesh";
+    let plane = Plane::start_in(Arc::new(tempfile::tempdir().unwrap()), Some(token)).await;
+    let client = client(&plane).await;
+    apply(&client, &[Pair::new("shop.example").object("shop"), https(&["shop"])]).await;
+    for in_tls in [false, true] {
+        let arrived = Arrived {
+            peer: Some("10.0.0.7:40000".parse().unwrap()),
+            local: Some("10.0.0.1:7601".parse().unwrap()),
+            in_tls,
+            certificate: None,
+        };
+        let hello = v1::Hello { join_token: token.to_owned(), ..serves_tls(gateway("g1")) };
+        let edge = DataPlane::connect_over(plane.channel_as(arrived).await, hello).await;
+        let mut edge = edge.unwrap();
+        edge.until(|it| it.messages.last().is_some_and(|message| message.synced)).await;
+        assert_eq!(edge.keys().contains(&"certificate/default/shop"), in_tls);
     }
 }
 

@@ -10,8 +10,8 @@ use api::{
     resource::Object,
 };
 use control::{
-    Caller, Control, Done, Edit, Precondition, Registrations, Rejection, Settings, Standing,
-    Transaction, Whose,
+    Arrived, Caller, Control, Done, Edit, Precondition, Registrations, Rejection, Settings,
+    Standing, Transaction, Whose,
 };
 use lanes::{
     Endpoint, Service, ServiceId, Tag,
@@ -22,7 +22,7 @@ use prost::Message;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
-use tonic::Streaming;
+use tonic::{Streaming, service::interceptor::InterceptedService};
 
 /// How long a test waits for what must happen. Generous: the machine may be busy.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
@@ -98,6 +98,7 @@ impl Plane {
             key_file: None,
             prometheus: None,
             own_listeners: vec![("API", "127.0.0.1:7600".parse().unwrap())],
+            certificate_life: Duration::from_secs(600),
             whose,
         };
         let control = Control::open(settings).await.unwrap();
@@ -111,6 +112,24 @@ impl Plane {
                 .serve_with_incoming(TcpListenerStream::new(listener)),
         );
         Self { control, registry, discovery, directory }
+    }
+
+    /// A connection that came in otherwise than it did.
+    pub(crate) async fn channel_as(&self, arrived: Arrived) -> tonic::transport::Channel {
+        let service = self.control.discovery(Arc::clone(&self.registry));
+        let service = InterceptedService::new(service, move |mut request: tonic::Request<()>| {
+            request.extensions_mut().insert(arrived.clone());
+            Ok(request)
+        });
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        tokio::spawn(
+            tonic::transport::Server::builder()
+                .add_service(service)
+                .serve_with_incoming(TcpListenerStream::new(listener)),
+        );
+        let to = tonic::transport::Endpoint::from_shared(format!("http://{address}")).unwrap();
+        to.connect().await.unwrap()
     }
 
     /// As after a crash of the process: nothing is told to anybody, the store is opened again.

@@ -7,6 +7,7 @@ mod certificates;
 mod discovery;
 mod grpc_routes;
 mod harness;
+mod joining;
 mod older_gateways;
 mod people;
 mod promotion;

@@ -146,6 +146,8 @@ const ALLOWED: &[(&str, &str, &str)] = &[
     ("GET", "/tokens", "axA"),
     ("POST", "/tokens", "aA"),
     ("DELETE", "/tokens/{id}", "axA"),
+    ("GET", "/authorities", "voaxA"),
+    ("POST", "/authorities", "A"),
     ("GET", "/users", "A"),
     ("POST", "/users", "A"),
     ("DELETE", "/users/{name}", "A"),

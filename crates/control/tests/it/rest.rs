@@ -801,7 +801,7 @@ async fn every_path_of_the_openapi_document_is_served() {
             operations += 1;
         }
     }
-    assert_eq!(operations, 46);
+    assert_eq!(operations, 48);
 }
 
 /// Applies what is between the brackets.

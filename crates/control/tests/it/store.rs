@@ -64,11 +64,11 @@ fn a_store_of_a_newer_release_is_refused_and_left_alone() {
     let path = directory.path().join("laneway.db");
     drop(open(&path));
     let raw = rusqlite::Connection::open(&path).unwrap();
-    raw.pragma_update(None, "user_version", 10).unwrap();
+    raw.pragma_update(None, "user_version", 11).unwrap();
     drop(raw);
     let before = std::fs::read(&path).unwrap();
     let error = SqliteStore::open(&path).unwrap_err();
-    assert!(matches!(error, StoreError::NewerFormat { found: 10, supported: 9, .. }), "{error}");
+    assert!(matches!(error, StoreError::NewerFormat { found: 11, supported: 10, .. }), "{error}");
     assert!(error.to_string().contains("start the release that wrote it"), "{error}");
     assert_eq!(std::fs::read(&path).unwrap(), before);
 }

@@ -219,7 +219,7 @@ async fn a_token_is_told_once_and_kept_nowhere() {
     let (id, token) = make(&plane, json!({"application": "app-a", "namespace": "shop"})).await;
     let instance = v1::Instance { namespace: "shop".to_owned(), ..of_a("a1", "") };
     let _stream = registered(&plane, instance, &token).await;
-    let secret = token.rsplit('_').next().unwrap();
+    let secret = token.rsplit('_').next().unwrap().split('@').next().unwrap();
     let rest = plane.rest().await;
     for path in [TOKENS, "/api/v1alpha1/status", "/api/v1alpha1/events", "/api/v1alpha1/instances"]
     {

@@ -228,8 +228,7 @@ impl Follower {
             hello.held = self.picture.held();
         }
         let subscribe = self.subscriptions.to_wire();
-        let control = (self.identity.control.clone(), self.identity.mark);
-        let opening = Stream::open(control, hello, subscribe);
+        let opening = Stream::open(self.identity.credentials.clone(), hello, subscribe);
         tokio::pin!(opening);
         loop {
             tokio::select! {
@@ -397,6 +396,7 @@ impl Follower {
 
     /// Goes on with what is known.
     fn lost(&mut self, error: &ConnectionError) {
+        self.identity.credentials.ended(error);
         let reason = error.in_words();
         // Once per outage, not once per attempt.
         if !self.state.borrow().has_problem() {

@@ -10,7 +10,10 @@ use futures_util::FutureExt;
 use tokio::sync::mpsc;
 use tonic::Streaming;
 
-use crate::connection::{self, CONNECT_TIMEOUT, ConnectionError};
+use crate::{
+    connection::{CONNECT_TIMEOUT, ConnectionError},
+    credentials::{Connected, Credentials},
+};
 
 /// Messages to the control plane that may wait for the connection; a handful per change.
 const OUTGOING_MAX: usize = 256;
@@ -34,11 +37,12 @@ pub(super) struct Stream {
 impl Stream {
     /// Connects, says hello and subscribes.
     pub(super) async fn open(
-        (control, mark): (String, Option<u32>),
-        hello: v1::Hello,
+        credentials: Credentials,
+        mut hello: v1::Hello,
         subscribe: v1::Subscribe,
     ) -> Result<Self, ConnectionError> {
-        let channel = connection::connect(&control, mark).await?;
+        let Connected { channel, join_token } = credentials.connect().await?;
+        hello.join_token = join_token;
         let mut client = DiscoveryClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);

@@ -3,7 +3,7 @@
 use std::{fs, net::SocketAddr, path::Path, sync::Arc};
 
 use api::discovery::v1::{self, data_plane_message::Message};
-use discovery::{Client, Identity};
+use discovery::{Client, Credentials, Identity, Joining};
 use lanes::Query;
 
 use crate::{
@@ -21,7 +21,10 @@ fn identity(control: SocketAddr, directory: &Path) -> Identity {
     Identity {
         control: control.to_string(),
         hello,
-        mark: None,
+        credentials: Credentials::start(Joining {
+            control: control.to_string(),
+            ..Joining::default()
+        }),
         snapshot: directory.join("snapshot"),
         shared: None,
         is_awaited: false,

@@ -128,6 +128,13 @@ impl Discovery for Service {
     ) -> Result<Response<Self::RegisterStream>, Status> {
         converse(request, &self.registering_sender).await
     }
+
+    async fn certify(
+        &self,
+        _: Request<v1::CertifyRequest>,
+    ) -> Result<Response<v1::CertifyResponse>, Status> {
+        Err(Status::failed_precondition("in TLS alone"))
+    }
 }
 
 async fn converse<Heard, Said>(

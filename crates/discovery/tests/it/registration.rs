@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use api::discovery::v1::{self, register_request::Message, register_response::Message as Answer};
 use discovery::{
-    Registrant, Registration,
+    Credentials, Joining, Registrant, Registration,
     registration::{Standing, probe::Probe},
 };
 use tokio::net::TcpListener;
@@ -20,7 +20,11 @@ fn registrant(control: SocketAddr, application: SocketAddr) -> Registrant {
     };
     Registrant {
         control: control.to_string(),
-        join_token: Some("open sesame".into()),
+        credentials: Credentials::start(Joining {
+            control: control.to_string(),
+            join_token: Some("open sesame".into()),
+            ..Joining::default()
+        }),
         instance,
         application,
         probe: Probe::Tcp,

@@ -85,7 +85,8 @@ pub(crate) async fn run(verb: Token) -> anyhow::Result<ExitCode> {
             }
         }
         Action::List { shown } => {
-            let heading = ["ID", "NAMESPACE", "APPLICATION", "TAG", "CREATED", "LAST USED"];
+            let heading =
+                ["ID", "NAMESPACE", "APPLICATION", "TAG", "CREATED", "LAST USED", "CERTIFICATES"];
             shown.shape.show_data(&client.tokens().await?, &heading, row);
         }
         Action::Revoke { ids } => {
@@ -141,5 +142,9 @@ fn row(token: &TokenStatus) -> Vec<String> {
         token.tag.clone().unwrap_or_else(|| "(any)".to_owned()),
         token.created.clone(),
         token.last_used.clone().unwrap_or_else(|| "never".to_owned()),
+        match &token.certificates_until {
+            Some(until) => format!("{} until {until}", token.certificates),
+            None => "none".to_owned(),
+        },
     ]
 }

@@ -56,6 +56,10 @@ pub(crate) struct ControlPlane {
     pub(crate) discovery_listen: SocketAddr,
     /// What data planes must show; `None` only on loopback.
     pub(crate) join_token: Option<String>,
+    /// Whether those of other machines may connect in the clear.
+    pub(crate) discovery_plain_text: bool,
+    /// How long the certificates are good that they get.
+    pub(crate) certificate_life: Duration,
 }
 
 /// Who may use the API.
@@ -74,6 +78,8 @@ pub(crate) struct Connect {
     pub(crate) control: String,
     /// What it shows there.
     pub(crate) join_token: Option<String>,
+    /// Who signs there, beside whom the token names: certificates in DER.
+    pub(crate) authorities: Vec<Vec<u8>>,
 }
 
 /// What a gateway listens with.

@@ -72,6 +72,19 @@ pub(crate) struct ControlPlane {
         default_value = "127.0.0.1:7601"
     )]
     pub(crate) discovery_listen: String,
+    /// Take data planes of other machines that connect in the clear, too: true or false. Those that know whom to believe
+    /// connect in TLS: by a token of `laneway token create`, or --control-ca. Agents in a JVM connect in the clear
+    #[arg(long, value_name = "BOOL", env = "LANEWAY_DISCOVERY_PLAIN_TEXT", default_value = "true")]
+    pub(crate) discovery_plain_text: String,
+    /// How long the certificates are good that data planes get when they join, 10 at least; they renew them when two thirds
+    /// of that are over. One of a data plane that is away for longer has ended: it joins again
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        env = "LANEWAY_DATA_PLANE_CERTIFICATE_SECONDS",
+        default_value = "86400"
+    )]
+    pub(crate) data_plane_certificate_seconds: String,
 }
 
 /// The secret that data planes show when they connect.
@@ -89,6 +102,10 @@ pub(crate) struct Connect {
     /// The control plane's discovery address
     #[arg(long, value_name = "ADDR", env = "LANEWAY_CONTROL")]
     pub(crate) control: Option<String>,
+    /// A file with the authority that signs for the control plane, in PEM (`laneway ca show`): it is connected to in TLS.
+    /// Default: the one that the join token names; without either it is connected to in the clear
+    #[arg(long, value_name = "FILE", env = "LANEWAY_CONTROL_CA")]
+    pub(crate) control_ca: Option<String>,
 }
 
 /// What a gateway has.

@@ -1,6 +1,6 @@
 //! Who comes in: by host, by origin, by token. Whose process asks is tested with real sockets and users.
 
-use std::fs;
+use std::{fs, time::Duration};
 
 use axum::http::{HeaderName, HeaderValue};
 
@@ -199,6 +199,7 @@ async fn signed_in(directory: &std::path::Path) -> (Arc<Control>, String) {
         database: directory.join("laneway.db"),
         gateway_port: 8000,
         join_token: None,
+        certificate_life: Duration::from_secs(600),
         key_file: None,
         prometheus: None,
         own_listeners: Vec::new(),

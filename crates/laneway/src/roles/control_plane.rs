@@ -9,6 +9,7 @@ use std::{
 };
 
 use anyhow::{Context, bail};
+use api::discovery::v1::discovery_server::{Discovery, DiscoveryServer};
 use control::{Control, KEEPALIVE_INTERVAL, KEEPALIVE_TIMEOUT};
 use discovery::Readiness;
 use telemetry::shortage;
@@ -20,7 +21,7 @@ use super::{
     sources::Sources,
 };
 use crate::{
-    accepting::Acceptor,
+    accepting::{Acceptor, Tls},
     admin::{self, Admin},
     cli::output,
     config::checked::{self, ApiAuth},
@@ -89,6 +90,7 @@ impl ControlPlane {
             key_file: settings.key_file.clone(),
             prometheus: settings.prometheus.clone(),
             own_listeners: vec![("API", api), ("discovery", discovery)],
+            certificate_life: settings.certificate_life,
             whose: door::whose,
         })
         .await
@@ -105,24 +107,12 @@ impl ControlPlane {
         let sources = Sources::follow(Arc::clone(&control), joined);
         // Registrations of before a restart are restored here, before anybody is served.
         let service = control.discovery(registry);
-        let (stop, mut stopped) = watch::channel(false);
+        let (stop, stopped) = watch::channel(false);
         let room = DATA_PLANE_CONNECTIONS_MAX.min(shortage::open_files_max() / 2);
         let acceptor =
             Acceptor::new("discovery", discovery_listener, room as usize, &process.metrics);
-        let discovery_server = tokio::spawn(async move {
-            let shutdown = async move {
-                let _ = stopped.wait_for(|stop| *stop).await;
-            };
-            let served = tonic::transport::Server::builder()
-                .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
-                .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
-                .add_service(service)
-                .serve_with_incoming_shutdown(acceptor.of_http2(), shutdown)
-                .await;
-            if let Err(error) = served {
-                tracing::error!(%error, "the discovery listener has ended");
-            }
-        });
+        let tls = Tls::new(control.discovery_tls(), settings.discovery_plain_text);
+        let discovery_server = tokio::spawn(serve_discovery(service, acceptor, tls, stopped));
         if settings.api_auth == ApiAuth::Token {
             make_first_user(&control, settings).await?;
         }
@@ -179,6 +169,27 @@ impl ControlPlane {
         }
         self.sources.stop();
         self.control.stop().await;
+    }
+}
+
+/// Serves data planes until it is told to stop.
+async fn serve_discovery(
+    service: DiscoveryServer<impl Discovery>,
+    acceptor: Acceptor,
+    tls: Tls,
+    mut stopped: watch::Receiver<bool>,
+) {
+    let shutdown = async move {
+        let _ = stopped.wait_for(|stop| *stop).await;
+    };
+    let served = tonic::transport::Server::builder()
+        .http2_keepalive_interval(Some(KEEPALIVE_INTERVAL))
+        .http2_keepalive_timeout(Some(KEEPALIVE_TIMEOUT))
+        .add_service(service)
+        .serve_with_incoming_shutdown(acceptor.of_http2(tls), shutdown)
+        .await;
+    if let Err(error) = served {
+        tracing::error!(%error, "the discovery listener has ended");
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use anyhow::{Context, bail};
 use api::discovery::v1;
-use discovery::{Client, Identity, Registration};
+use discovery::{Client, Credentials, Identity, Joining, Registration};
 use proxy::sockets;
 use routes::entrance::CorrelationHeaders;
 use tokio::net::TcpListener;
@@ -29,6 +29,9 @@ use crate::{
 
 /// The file in the data directory that keeps the last good picture.
 const SNAPSHOT_FILE: &str = "snapshot";
+
+/// The file there that keeps what is shown to the control plane, with its key.
+const CERTIFICATE_FILE: &str = "certificate.pem";
 
 /// What a data plane is.
 #[derive(Debug)]
@@ -75,7 +78,8 @@ pub(crate) async fn follow(
         held_of: String::new(),
         namespace: about.namespace.to_owned(),
         address: about.admin.to_string(),
-        join_token: connect.join_token.clone().unwrap_or_default(),
+        // Credentials show it, or a certificate.
+        join_token: String::new(),
         tag: about.tag.unwrap_or_default().to_owned(),
         correlation_headers: about.correlation_headers.names().map(str::to_owned).collect(),
         // A port that the kernel will choose is not known yet.
@@ -84,11 +88,19 @@ pub(crate) async fn follow(
             .collect(),
     };
     let snapshot = process.data.file(SNAPSHOT_FILE);
+    let credentials = Credentials::start(Joining {
+        control: connect.control.clone(),
+        mark: about.mark,
+        join_token: connect.join_token.clone(),
+        authorities: connect.authorities.clone(),
+        node: hello.node.clone(),
+        file: (!about.beside_control_plane).then(|| process.data.file(CERTIFICATE_FILE)),
+    });
     let shared = about.shared.map(Path::to_owned);
     let identity = Identity {
         control: connect.control.clone(),
         hello,
-        mark: about.mark,
+        credentials,
         snapshot,
         shared,
         counters: Arc::clone(&process.metrics),
@@ -267,7 +279,9 @@ impl Place<'_> {
         *has_begun = true;
         let mut back = Back(Some(self));
         // Two of one name would be refused. This one goes on hearing of changes, for as long as it serves.
-        let left = self.client.leave_place(uuid::Uuid::new_v4().to_string());
+        // Its certificate is good for whoever of this node there is.
+        let another = format!("{}.{}", self.process.data.node()?, uuid::Uuid::new_v4());
+        let left = self.client.leave_place(another);
         let left = tokio::time::timeout(LEFT_WITHIN, left).await;
         left.context("this process cannot leave its place: its control plane or its disk hangs")?;
         let rest = || {

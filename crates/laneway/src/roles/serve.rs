@@ -37,6 +37,7 @@ async fn serve(process: Process, settings: Settings<config::Serve>) -> anyhow::R
     let connect = Connect {
         control: on_this_machine(plane.discovery).to_string(),
         join_token: Some(plane.control.own_token()),
+        authorities: Vec::new(),
     };
     let about = About {
         role: v1::Role::Gateway,

@@ -255,7 +255,7 @@ impl Sidecar {
         }
         let registration = Registration::start(Registrant {
             control: settings.connect.control.clone(),
-            join_token: settings.connect.join_token.clone(),
+            credentials: discovery.credentials.clone(),
             instance,
             application: settings.ports[0].addresses[0],
             probe: match &settings.health_path {

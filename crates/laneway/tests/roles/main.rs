@@ -14,6 +14,7 @@ mod drain;
 mod full_disk;
 mod handshakes;
 mod https;
+mod joining;
 mod listeners;
 mod lossy;
 mod monitoring;

@@ -139,6 +139,32 @@ pub mod discovery_client {
                 .insert(GrpcMethod::new("laneway.discovery.v1.Discovery", "Register"));
             self.inner.streaming(req, path, codec).await
         }
+        /// Makes a certificate for a data plane that shows its join token, or renews the one that the connection was made with.
+        /// In TLS alone.
+        pub async fn certify(
+            &mut self,
+            request: impl tonic::IntoRequest<crate::discovery::v1::CertifyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::discovery::v1::CertifyResponse>,
+            tonic::Status,
+        > {
+            self.inner
+                .ready()
+                .await
+                .map_err(|e| {
+                    tonic::Status::unknown(
+                        format!("Service was not ready: {}", e.into()),
+                    )
+                })?;
+            let codec = tonic_prost::ProstCodec::default();
+            let path = http::uri::PathAndQuery::from_static(
+                "/laneway.discovery.v1.Discovery/Certify",
+            );
+            let mut req = request.into_request();
+            req.extensions_mut()
+                .insert(GrpcMethod::new("laneway.discovery.v1.Discovery", "Certify"));
+            self.inner.unary(req, path, codec).await
+        }
     }
 }
 /// Generated server implementations.
@@ -188,6 +214,15 @@ pub mod discovery_server {
                 tonic::Streaming<crate::discovery::v1::RegisterRequest>,
             >,
         ) -> std::result::Result<tonic::Response<Self::RegisterStream>, tonic::Status>;
+        /// Makes a certificate for a data plane that shows its join token, or renews the one that the connection was made with.
+        /// In TLS alone.
+        async fn certify(
+            &self,
+            request: tonic::Request<crate::discovery::v1::CertifyRequest>,
+        ) -> std::result::Result<
+            tonic::Response<crate::discovery::v1::CertifyResponse>,
+            tonic::Status,
+        >;
     }
     #[derive(Debug)]
     pub struct DiscoveryServer<T> {
@@ -359,6 +394,51 @@ pub mod discovery_server {
                                 max_encoding_message_size,
                             );
                         let res = grpc.streaming(method, req).await;
+                        Ok(res)
+                    };
+                    Box::pin(fut)
+                }
+                "/laneway.discovery.v1.Discovery/Certify" => {
+                    #[allow(non_camel_case_types)]
+                    struct CertifySvc<T: Discovery>(pub Arc<T>);
+                    impl<
+                        T: Discovery,
+                    > tonic::server::UnaryService<crate::discovery::v1::CertifyRequest>
+                    for CertifySvc<T> {
+                        type Response = crate::discovery::v1::CertifyResponse;
+                        type Future = BoxFuture<
+                            tonic::Response<Self::Response>,
+                            tonic::Status,
+                        >;
+                        fn call(
+                            &mut self,
+                            request: tonic::Request<crate::discovery::v1::CertifyRequest>,
+                        ) -> Self::Future {
+                            let inner = Arc::clone(&self.0);
+                            let fut = async move {
+                                <T as Discovery>::certify(&inner, request).await
+                            };
+                            Box::pin(fut)
+                        }
+                    }
+                    let accept_compression_encodings = self.accept_compression_encodings;
+                    let send_compression_encodings = self.send_compression_encodings;
+                    let max_decoding_message_size = self.max_decoding_message_size;
+                    let max_encoding_message_size = self.max_encoding_message_size;
+                    let inner = self.inner.clone();
+                    let fut = async move {
+                        let method = CertifySvc(inner);
+                        let codec = tonic_prost::ProstCodec::default();
+                        let mut grpc = tonic::server::Grpc::new(codec)
+                            .apply_compression_config(
+                                accept_compression_encodings,
+                                send_compression_encodings,
+                            )
+                            .apply_max_message_size_config(
+                                max_decoding_message_size,
+                                max_encoding_message_size,
+                            );
+                        let res = grpc.unary(method, req).await;
                         Ok(res)
                     };
                     Box::pin(fut)

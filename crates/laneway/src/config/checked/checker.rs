@@ -33,6 +33,10 @@ use crate::{
 /// Characters of a join token: 64 bits written in hexadecimal, which nobody guesses over a network.
 const JOIN_TOKEN_BYTES_MIN: usize = 16;
 
+/// Seconds that a certificate of a data plane may be good: long enough to be renewed, and short for one that was lost.
+const CERTIFICATE_SECONDS_MIN: u64 = 10;
+const CERTIFICATE_SECONDS_MAX: u64 = 90 * 86_400;
+
 /// The longest a drain may be set to: a day, longer than any supervisor waits for a process to end.
 const DRAIN_SECONDS_MAX: u32 = 86_400;
 
@@ -190,6 +194,9 @@ impl<'a> Checker<'a> {
                 format!("name a file with a secret that data planes share: {listen} is not a loopback address"),
             );
         }
+        let discovery_plain_text =
+            self.yes_or_no("discovery-plain-text", &raw.discovery_plain_text);
+        let certificate_life = self.certificate_life(&raw.data_plane_certificate_seconds);
         let resources = match raw.resources.map(PathBuf::from) {
             Some(path) if !path.is_dir() => {
                 self.refuse("resources", &path.to_string_lossy(), "name an existing directory");
@@ -207,6 +214,8 @@ impl<'a> Checker<'a> {
             admin_password_file: raw.admin_password_file.map(PathBuf::from),
             discovery_listen: discovery_listen?,
             join_token: join_token?,
+            discovery_plain_text: discovery_plain_text?,
+            certificate_life: certificate_life?,
         })
     }
 
@@ -238,7 +247,35 @@ impl<'a> Checker<'a> {
             self.refuse("control", &control, REMEDY);
             return None;
         }
-        Some(Connect { control, join_token: join_token? })
+        let authorities = match raw.control_ca {
+            Some(path) => self.control_ca(&path)?,
+            None => Vec::new(),
+        };
+        Some(Connect { control, join_token: join_token?, authorities })
+    }
+
+    fn control_ca(&mut self, path: &str) -> Option<Vec<Vec<u8>>> {
+        let read = std::fs::read_to_string(path)
+            .map_err(|error| format!("name a file that can be read ({error})"));
+        read.and_then(|text| api::certificate::certificates(&text))
+            .map_err(|remedy| self.refuse("control-ca", path, remedy))
+            .ok()
+    }
+
+    fn certificate_life(&mut self, text: &str) -> Option<Duration> {
+        const KEY: &str = "data-plane-certificate-seconds";
+        match text.parse() {
+            Ok(seconds)
+                if (CERTIFICATE_SECONDS_MIN..=CERTIFICATE_SECONDS_MAX).contains(&seconds) =>
+            {
+                Some(Duration::from_secs(seconds))
+            }
+            _ => {
+                let remedy = format!("use {CERTIFICATE_SECONDS_MIN} to {CERTIFICATE_SECONDS_MAX}");
+                self.refuse(KEY, text, remedy);
+                None
+            }
+        }
     }
 
     /// `Some(None)`: no file is named.

@@ -22,7 +22,7 @@ fn process() -> raw::Process {
 fn sidecar() -> raw::Sidecar {
     raw::Sidecar {
         process: process(),
-        connect: raw::Connect { control: Some("127.0.0.1:7601".into()) },
+        connect: raw::Connect { control: Some("127.0.0.1:7601".into()), control_ca: None },
         join: raw::Join { join_token_file: None },
         shared_data: Some("none".into()),
         application: Some("spring-cloud-a".into()),
@@ -443,6 +443,8 @@ fn a_discovery_listener_off_loopback_needs_a_join_token() {
             admin_password_file: None,
             api_plain_text: "false".into(),
             discovery_listen: "0.0.0.0:7601".into(),
+            discovery_plain_text: "true".into(),
+            data_plane_certificate_seconds: "86400".into(),
         },
         join: raw::Join { join_token_file: None },
     };
@@ -467,6 +469,8 @@ fn an_api_off_loopback_must_be_wanted() {
                 admin_password_file: None,
                 api_plain_text: plain_text.into(),
                 discovery_listen: "127.0.0.1:0".into(),
+                discovery_plain_text: "true".into(),
+                data_plane_certificate_seconds: "86400".into(),
             },
             join: raw::Join { join_token_file: None },
         };
