@@ -211,19 +211,11 @@ impl Control {
         let now = Instant::now();
         let stored = contents.objects.iter().cloned().map(Arc::new);
         let objects = Arc::new(Objects::new(default_gateway(settings.gateway_port), stored));
-        let mut hub = Hub::new(Arc::clone(&objects), contents.epoch.clone(), first, now);
-        hub.add_source(EMBEDDED_SOURCE);
-        if contents.is_unused() {
-            hub.begin_unused(contents.is_new(), contents.doubted);
-        }
         let (restored, spoilt_registrations) = read_registrations(&contents);
         tell_unreadable(&contents.unreadable);
-        hub.restore_dependencies(&contents.dependencies);
-        hub.restore_events(contents.events.clone(), now);
-        hub.begin_without(contents.unreadable.clone(), !spoilt_registrations.is_empty());
         let keyring = Arc::new(keyring(&settings));
-        hub.open_certificates(Arc::clone(&keyring));
-        hub.look_at_certificates(SystemTime::now(), now);
+        let mut hub = Hub::new(Arc::clone(&objects), contents.epoch.clone(), first, now);
+        begin(&mut hub, &contents, !spoilt_registrations.is_empty(), &keyring, now);
         let hub = Arc::new(Mutex::new(hub));
 
         let nudge = Arc::new(Notify::new());
@@ -637,6 +629,25 @@ fn tell_unreadable(unreadable: &[Unreadable]) {
 
 fn prometheus(settings: &Settings) -> Result<Option<Prometheus>, OpenError> {
     settings.prometheus.clone().map(Prometheus::new).transpose().map_err(OpenError::Prometheus)
+}
+
+/// Gives a new hub what the store knows.
+fn begin(
+    hub: &mut Hub,
+    contents: &Contents,
+    has_spoilt_registrations: bool,
+    keyring: &Arc<Keyring>,
+    now: Instant,
+) {
+    hub.add_source(EMBEDDED_SOURCE);
+    if contents.is_unused() {
+        hub.begin_unused(contents.is_new(), contents.doubted);
+    }
+    hub.restore_dependencies(&contents.dependencies);
+    hub.restore_events(contents.events.clone(), now);
+    hub.begin_without(contents.unreadable.clone(), has_spoilt_registrations);
+    hub.open_certificates(Arc::clone(keyring));
+    hub.look_at_certificates(SystemTime::now(), now);
 }
 
 /// What private keys are sealed under, by the settings.

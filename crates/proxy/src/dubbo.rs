@@ -5,6 +5,7 @@ mod calls;
 mod frame;
 mod hessian;
 mod invocation;
+mod jsonb;
 mod outbox;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;

@@ -71,7 +71,7 @@ pub struct SidecarConfig {
     /// Listeners of Laneway beside the sidecar's own two: the forward proxy leads to none of them.
     pub doors: Vec<SocketAddr>,
     /// Whether what cannot be read is refused, of what is captured on its way to or from a port that is not declared `tcp`: what
-    /// is of no protocol that is read, and requests in Dubbo's protocol in another serialization. Otherwise it passes as
+    /// is of no protocol that is read, and requests in Dubbo's protocol in a serialization that is not. Otherwise it passes as
     /// base, is counted and named.
     pub refuses_unread: bool,
     /// What else the forward proxy must not reach.

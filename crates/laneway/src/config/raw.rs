@@ -402,7 +402,7 @@ pub(crate) struct Sidecar {
     /// What the forward proxy must not reach besides Laneway's own listeners, link-local addresses and those at which clouds tell credentials, e.g. 10.0.0.0/8
     #[arg(long, value_name = "RANGES", env = "LANEWAY_FORBID_DESTINATIONS", default_value = "")]
     pub(crate) forbid_destinations: String,
-    /// Refuse what cannot be read and would pass as base: captured connections of no protocol that is read, such as TLS, and requests in Dubbo's protocol in another serialization than Hessian 2. Ports of protocol tcp pass all the same: true or false
+    /// Refuse what cannot be read and would pass as base: captured connections of no protocol that is read, such as TLS, and requests in Dubbo's protocol in a serialization that is not. Ports of protocol tcp pass all the same: true or false
     #[arg(
         long,
         value_name = "BOOL",

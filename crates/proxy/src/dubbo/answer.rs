@@ -3,6 +3,7 @@
 use super::{
     frame::{Frame, FrameHead, HESSIAN2},
     hessian,
+    jsonb::{self, FASTJSON2},
 };
 
 /// How Dubbo's answers begin.
@@ -43,12 +44,18 @@ impl Event {
     }
 }
 
-/// Answers a request with an error. The words are in Hessian 2, as the answers of all that is read are; who speaks another
-/// serialization sees the status.
+/// Answers a request with an error, in its own serialization where that is read; who speaks another sees the status.
 pub(crate) fn error(request: &FrameHead, status: u8, words: &str) -> Frame {
     let mut body = Vec::new();
-    if request.serialization() == HESSIAN2 {
-        hessian::write_string(words, &mut body);
+    match request.serialization() {
+        HESSIAN2 => hessian::write_string(words, &mut body),
+        FASTJSON2 => {
+            let mut text = Vec::new();
+            jsonb::write_string(words, &mut text);
+            body.extend_from_slice(&(text.len() as u32).to_be_bytes());
+            body.extend_from_slice(&text);
+        }
+        _ => {}
     }
     Frame::new(request.answer(status, body.len()), &body)
 }
@@ -70,10 +77,17 @@ pub(crate) fn leaving() -> Frame {
 
 /// Why an answer is one of a sidecar that its request was misrouted to.
 pub(crate) fn is_misrouted(answer: &Frame) -> bool {
-    if answer.head.status == status::OK || answer.head.serialization() != HESSIAN2 {
+    if answer.head.status == status::OK {
         return false;
     }
-    let words = hessian::Reader::new(answer.body()).string();
+    let words = match answer.head.serialization() {
+        HESSIAN2 => hessian::Reader::new(answer.body()).string(),
+        FASTJSON2 => {
+            let value = jsonb::Reader::new(answer.body()).measured();
+            value.and_then(|value| jsonb::Reader::new(value).plain())
+        }
+        _ => return false,
+    };
     words.is_ok_and(|words| words.is_some_and(|it| it.starts_with(MISROUTED.as_bytes())))
 }
 
@@ -85,7 +99,11 @@ pub(crate) fn counts_as(answer: &Frame) -> u16 {
     const EXHAUSTED: u8 = 100;
     match answer.head.status {
         // The method has thrown (0), with attachments or not (3).
-        status::OK if matches!(answer.body(), [0x90 | 0x93, ..]) => 500,
+        status::OK
+            if matches!(answer.body(), [0x90 | 0x93, ..] | [0, 0, 0, 2, 0xbd, 0 | 3, ..]) =>
+        {
+            500
+        }
         status::OK => 200,
         CLIENT_TIMEOUT | status::SERVER_TIMEOUT => 504,
         status::BAD_REQUEST => 400,

@@ -119,8 +119,13 @@ impl<'b> Reader<'b> {
     }
 
     /// Whether a string is next.
-    pub(crate) fn is_string(&self) -> Result<bool, Unreadable> {
+    fn is_string(&self) -> Result<bool, Unreadable> {
         Ok(matches!(self.peek()?, 0x00..=0x1f | 0x30..=0x33 | b'R' | b'S'))
+    }
+
+    /// A string as it is written; `None` of any other value, which is passed over, and of one that is longer than a piece.
+    pub(crate) fn plain(&mut self) -> Result<Option<&'b [u8]>, Unreadable> {
+        if self.is_string()? { self.string() } else { self.skip().map(|()| None) }
     }
 
     /// A whole number of 32 bits.

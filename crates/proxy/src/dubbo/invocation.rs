@@ -7,7 +7,8 @@ use routes::entrance::{FIELDS_MAX, Field, Fields, Head, Name, Written};
 
 use super::{
     frame::{Frame, HESSIAN2},
-    hessian::{self, Reader, Unreadable},
+    hessian::{self, Unreadable},
+    jsonb::{self, FASTJSON2},
 };
 
 /// Arguments of one method at most; a method of Java has 255.
@@ -19,7 +20,7 @@ const TIMEOUT: &str = "timeout";
 /// Why nothing is known of a request but that it is one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Unread {
-    #[error("it is in serialization {0}, and Hessian 2 alone is read")]
+    #[error("it is in serialization {0}, and Hessian 2 and fastjson2 are read")]
     Serialization(u8),
     #[error("its body: {0}")]
     Body(#[from] Unreadable),
@@ -51,27 +52,45 @@ pub(crate) struct Changes {
 
 /// Where attachments can be added: instead of these bytes of the body.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// Before the map's end.
-    Map(Range<usize>),
-    /// There is no map.
-    Nothing(Range<usize>),
+struct Ending {
+    place: Range<usize>,
+    /// The place is the end of a map; else there is none.
+    has_map: bool,
+    written_in: WrittenIn,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum WrittenIn {
+    Hessian2,
+    /// All attachments are these bytes, with their length before them.
+    Jsonb(Range<usize>),
+}
+
+impl WrittenIn {
+    fn write(&self, text: &str, out: &mut Vec<u8>) {
+        match self {
+            Self::Hessian2 => hessian::write_string(text, out),
+            Self::Jsonb(_) => jsonb::write_string(text, out),
+        }
+    }
+}
+
+/// What is read of a request.
+struct Read<'b> {
+    path: &'b [u8],
+    method: &'b [u8],
+    fields: Vec<Field<'b>>,
+    ending: Ending,
 }
 
 impl<'b> Invocation<'b> {
     /// Reads a request whose frame is `frame`.
     pub(crate) fn read(frame: &'b Frame) -> Result<Self, Unread> {
-        if frame.head.serialization() != HESSIAN2 {
-            return Err(Unread::Serialization(frame.head.serialization()));
-        }
-        let mut reader = Reader::new(frame.body());
-        let mut text = || Ok::<_, Unread>(reader.string()?.unwrap_or_default());
-        let [_dubbo, path, _version, method] = [text()?, text()?, text()?, text()?];
-        let arguments = parameters(text()?).ok_or(Unread::Descriptor)?;
-        for _ in 0..arguments {
-            reader.skip()?;
-        }
-        let (fields, ending) = attachments(&mut reader)?;
+        let Read { path, method, fields, ending } = match frame.head.serialization() {
+            HESSIAN2 => read_hessian(frame.body())?,
+            FASTJSON2 => read_jsonb(frame.body())?,
+            other => return Err(Unread::Serialization(other)),
+        };
         let [path, method] = [path, method].map(String::from_utf8_lossy);
         let path = format!("/{path}/{method}");
         let (dropped, ending) = (Vec::new(), Some(ending));
@@ -93,21 +112,23 @@ impl<'b> Invocation<'b> {
 
     /// What is put into it: what is written for it, and that what was dropped says nothing.
     pub(crate) fn into_changes(self, written: &Written) -> Option<Changes> {
+        let ending = self.ending?;
         let mut entries = Vec::new();
+        let mut add = |key: &str, value: &str| {
+            ending.written_in.write(key, &mut entries);
+            ending.written_in.write(value, &mut entries);
+        };
         for key in self.dropped {
-            hessian::write_string(&String::from_utf8_lossy(key), &mut entries);
-            hessian::write_string("", &mut entries);
+            add(&String::from_utf8_lossy(key), "");
         }
         for (name, value) in written.iter() {
             // The others are for HTTP.
             let of_the_context = [Name::Baggage, Name::Traceparent, Name::RequestId, Name::Sw8];
             if of_the_context.contains(&Name::of(name.as_bytes())) {
-                hessian::write_string(name, &mut entries);
-                hessian::write_string(&String::from_utf8_lossy(value), &mut entries);
+                add(name, &String::from_utf8_lossy(value));
             }
         }
-        let ending = self.ending.filter(|_| !entries.is_empty())?;
-        Some(Changes { ending, entries })
+        (!entries.is_empty()).then_some(Changes { ending, entries })
     }
 }
 
@@ -129,35 +150,75 @@ fn parameters(descriptor: &[u8]) -> Option<usize> {
     (count <= ARGUMENTS_MAX).then_some(count)
 }
 
-fn attachments<'b>(reader: &mut Reader<'b>) -> Result<(Vec<Field<'b>>, Ending), Unread> {
+fn read_hessian(body: &[u8]) -> Result<Read<'_>, Unread> {
+    let mut reader = hessian::Reader::new(body);
+    let mut text = || Ok::<_, Unread>(reader.string()?.unwrap_or_default());
+    let [_dubbo, path, _version, method] = [text()?, text()?, text()?, text()?];
+    let arguments = parameters(text()?).ok_or(Unread::Descriptor)?;
+    for _ in 0..arguments {
+        reader.skip()?;
+    }
     let mut fields = Vec::new();
+    let ended = |place, has_map| Ending { place, has_map, written_in: WrittenIn::Hessian2 };
     let begin = reader.at();
     if reader.peek()? == b'N' {
-        return Ok((fields, Ending::Nothing(begin..begin + 1)));
+        return Ok(Read { path, method, fields, ending: ended(begin..begin + 1, false) });
     }
     reader.begin_map()?;
-    let mut seen = 0;
-    loop {
+    for _ in 0..=FIELDS_MAX {
         let at = reader.at();
         if reader.end()? {
-            return Ok((fields, Ending::Map(at..at)));
+            return Ok(Read { path, method, fields, ending: ended(at..at, true) });
         }
-        seen += 1;
-        if seen > FIELDS_MAX {
-            return Err(Unread::TooMany);
+        let (name, value) = (reader.plain()?, reader.plain()?);
+        add_field(&mut fields, name, value);
+    }
+    Err(Unread::TooMany)
+}
+
+fn read_jsonb(body: &[u8]) -> Result<Read<'_>, Unread> {
+    let mut reader = jsonb::Reader::new(body);
+    let mut text = || {
+        let mut value = jsonb::Reader::new(reader.measured()?);
+        Ok::<_, Unread>(value.plain()?.unwrap_or_default())
+    };
+    let [_dubbo, path, _version, method] = [text()?, text()?, text()?, text()?];
+    let arguments = parameters(text()?).ok_or(Unread::Descriptor)?;
+    for _ in 0..arguments {
+        reader.measured()?;
+    }
+    let all = reader.measured()?;
+    let whole = reader.at() - all.len()..reader.at();
+    let mut fields = Vec::new();
+    let written_in = WrittenIn::Jsonb(whole.clone());
+    let mut map = jsonb::Reader::new(all);
+    match map.byte()? {
+        jsonb::NULL => {
+            let ending = Ending { place: whole, has_map: false, written_in };
+            return Ok(Read { path, method, fields, ending });
         }
-        let is_text = reader.is_string()?;
-        let name = if is_text { reader.string()? } else { reader.skip().map(|()| None)? };
-        let is_text = reader.is_string()?;
-        let value = if is_text { reader.string()? } else { reader.skip().map(|()| None)? };
-        // What could be no field of a head says nothing of lanes.
-        let (Some(name), Some(value)) = (name, value) else { continue };
-        if is_sound(name) && is_sound(value) {
-            let name_of = Name::of(name);
-            // Said twice the later counts, as in Java's map.
-            fields.retain(|it: &Field<'_>| !it.written.eq_ignore_ascii_case(name));
-            fields.push(Field { name: name_of, written: name, value: value.trim_ascii() });
+        jsonb::MAP => {}
+        tag => return Err(Unreadable::Tag(tag).into()),
+    }
+    for _ in 0..=FIELDS_MAX {
+        let at = whole.start + map.at();
+        if map.end()? {
+            let ending = Ending { place: at..at, has_map: true, written_in };
+            return Ok(Read { path, method, fields, ending });
         }
+        let (name, value) = (map.plain()?, map.plain()?);
+        add_field(&mut fields, name, value);
+    }
+    Err(Unread::TooMany)
+}
+
+/// Adds an attachment that could be a field of a head: others say nothing of lanes.
+fn add_field<'b>(fields: &mut Vec<Field<'b>>, name: Option<&'b [u8]>, value: Option<&'b [u8]>) {
+    let (Some(name), Some(value)) = (name, value) else { return };
+    if is_sound(name) && is_sound(value) {
+        // Said twice the later counts, as in Java's map.
+        fields.retain(|it| !it.written.eq_ignore_ascii_case(name));
+        fields.push(Field { name: Name::of(name), written: name, value: value.trim_ascii() });
     }
 }
 
@@ -166,10 +227,21 @@ fn is_sound(text: &[u8]) -> bool {
 }
 
 /// Puts more attachments into a request.
-pub(crate) fn apply(frame: &mut Frame, Changes { ending, entries }: Changes) {
-    match ending {
-        Ending::Map(place) => frame.replace(place, &entries),
-        Ending::Nothing(place) => frame.replace(place, &[b"H", &entries[..], b"Z"].concat()),
+pub(crate) fn apply(frame: &mut Frame, changes: Changes) {
+    let Changes { ending: Ending { place, has_map, written_in }, mut entries } = changes;
+    let [begin, end] = match written_in {
+        WrittenIn::Hessian2 => *b"HZ",
+        WrittenIn::Jsonb(_) => [jsonb::MAP, jsonb::MAP_END],
+    };
+    if !has_map {
+        entries.insert(0, begin);
+        entries.push(end);
+    }
+    let (instead_of, with) = (place.len(), entries.len());
+    frame.replace(place, &entries);
+    if let WrittenIn::Jsonb(whole) = written_in {
+        let length = (whole.len() - instead_of + with) as u32;
+        frame.replace(whole.start - 4..whole.start, &length.to_be_bytes());
     }
 }
 

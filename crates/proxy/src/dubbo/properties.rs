@@ -4,7 +4,7 @@ use routes::entrance::{Fields as _, Head as _, Name, Written};
 
 use super::{
     frame::{Came, Frame, NoFrame, Splitter},
-    invocation::{self, Invocation},
+    invocation::{self, Invocation, Unread},
 };
 
 /// Frames of bytes that arrive in two pieces, and how they end: in the midst of one, or in no frame.
@@ -51,7 +51,10 @@ fn check_request(frame: &Frame) {
     routes::entrance::write_restored(&mut read, b"lane.trade=blue", &mut written);
     let mut longer = frame.clone();
     invocation::apply(&mut longer, read.into_changes(&written).expect("there is something"));
-    let again = Invocation::read(&longer).expect("it can be read with more");
+    let again = match Invocation::read(&longer) {
+        Err(Unread::TooMany) => return,
+        again => again.expect("it can be read with more"),
+    };
     assert_eq!(again.path(), path);
     let baggage = again.values(Name::Baggage).next_back().expect("it was added");
     assert!(baggage.starts_with(b"lane.trade=blue"), "{}", baggage.escape_ascii());

@@ -8,7 +8,7 @@ use super::{
     frame::{Came, Frame, FrameHead, HEAD_BYTES, Splitter},
     hessian::{self, Reader, Unreadable},
     invocation::{Invocation, Unread},
-    properties,
+    jsonb, properties,
 };
 use crate::limits::DUBBO_BODY_BYTES_MAX;
 
@@ -17,7 +17,7 @@ use crate::limits::DUBBO_BODY_BYTES_MAX;
 /// an object.
 const REQUEST: &[u8] = include_bytes!("../../../../fuzz/seeds/dubbo/request");
 const GRAPH: &[u8] = include_bytes!("../../../../fuzz/seeds/dubbo/graph");
-/// The same request in fastjson2.
+/// The first in fastjson2.
 const FASTJSON2: &[u8] = include_bytes!("../../../../fuzz/seeds/dubbo/fastjson2");
 const HEARTBEAT: &[u8] = include_bytes!("../../../../fuzz/seeds/dubbo/heartbeat");
 const READ_ONLY: &[u8] = include_bytes!("../../../../fuzz/seeds/dubbo/read-only");
@@ -31,7 +31,7 @@ fn frame(mut bytes: &[u8]) -> Frame {
 
 #[test]
 fn what_dubbo_itself_writes_is_read() {
-    for (bytes, attachments) in [(REQUEST, 6), (GRAPH, 7)] {
+    for (bytes, attachments) in [(REQUEST, 6), (GRAPH, 7), (FASTJSON2, 6)] {
         let frame = frame(bytes);
         assert!(frame.head.is_request() && frame.head.is_two_way() && !frame.head.is_event());
         assert_eq!(frame.head.id, 258);
@@ -43,8 +43,9 @@ fn what_dubbo_itself_writes_is_read() {
         assert_eq!(parent, [b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"]);
         assert_eq!(read.kept().count(), attachments);
     }
-    let other = frame(FASTJSON2);
-    assert_eq!(Invocation::read(&other).unwrap_err(), Unread::Serialization(23));
+    let mut other = REQUEST.to_vec();
+    other[2] = 0xc0 | 21;
+    assert_eq!(Invocation::read(&frame(&other)).unwrap_err(), Unread::Serialization(21));
 }
 
 #[test]
@@ -72,6 +73,12 @@ fn an_error_says_its_words_to_the_one_who_asked() {
     let refused = answer::error(&asked.head, status::BAD_REQUEST, &words);
     assert!(answer::is_misrouted(&refused));
     assert_eq!(answer::counts_as(&refused), 400);
+    let in_fastjson2 = frame(FASTJSON2);
+    let refused = answer::error(&in_fastjson2.head, status::BAD_REQUEST, &words);
+    assert_eq!(refused.body()[..5], [0, 0, 0, 1 + words.len() as u8, 0x49 + words.len() as u8]);
+    assert!(refused.body().ends_with(words.as_bytes()) && answer::is_misrouted(&refused));
+    let thrown = Frame::new(in_fastjson2.head.answer(status::OK, 6), &[0, 0, 0, 2, 0xbd, 0]);
+    assert_eq!(answer::counts_as(&thrown), 500);
     let thrown = Frame::new(asked.head.answer(status::OK, 1), &[0x90]);
     assert_eq!((answer::counts_as(&thrown), answer::is_misrouted(&thrown)), (500, false));
 }
@@ -152,6 +159,34 @@ fn what_is_too_much_is_refused_and_costs_no_more_than_its_bytes() {
 }
 
 #[test]
+fn what_is_written_in_fastjson2_is_read_as_its_own_library_writes() {
+    for (value, expected) in [
+        (&b"\x49"[..], Ok(Some(&b""[..]))),
+        (b"\x4bhi", Ok(Some(b"hi"))),
+        (b"\x79\x02hi", Ok(Some(b"hi"))),
+        (b"\x7a\x38\x02\xc3\xa9", Ok(Some("é".as_bytes()))),
+        (b"\x79\x48\0\0\0\x02hi", Ok(Some(b"hi"))),
+        (b"\x7d\x02\0h", Ok(None)),
+        (b"\xaf", Ok(None)),
+        (b"\xbe\0\0\0\0\0\0\0\x01", Ok(None)),
+        (b"\x79\x03hi", Err(Unreadable::Short)),
+        (b"\x79\xaf", Err(Unreadable::Number)),
+        (b"\xa6\xa5", Err(Unreadable::Tag(0xa6))),
+        (b"", Err(Unreadable::Short)),
+    ] {
+        assert_eq!(jsonb::Reader::new(value).plain(), expected, "{}", value.escape_ascii());
+    }
+    for text in ["", "a", &"x".repeat(47), &"x".repeat(48), "é", &"名".repeat(100)] {
+        let mut bytes = Vec::new();
+        jsonb::write_string(text, &mut bytes);
+        let mut reader = jsonb::Reader::new(&bytes);
+        assert_eq!(reader.plain(), Ok(Some(text.as_bytes())));
+        assert_eq!(reader.at(), bytes.len(), "{text}");
+    }
+    assert_eq!(jsonb::Reader::new(b"\0\0\0\x05abcd").measured(), Err(Unreadable::Short));
+}
+
+#[test]
 fn a_string_is_written_as_java_reads_it() {
     for text in
         ["", "a", "é", "名", "\u{1f600}", &"x".repeat(31), &"é".repeat(32), &"x".repeat(1024)]
@@ -227,6 +262,14 @@ fn request(arguments: &[Vec<u8>], baggage: &str) -> Vec<u8> {
     [bytes, body].concat()
 }
 
+#[test]
+fn attachments_that_are_none_are_replaced_whole() {
+    let map = FASTJSON2.iter().position(|byte| *byte == jsonb::MAP).unwrap();
+    let mut none = FASTJSON2.to_vec();
+    none[map] = jsonb::NULL;
+    properties::check(&none, map);
+}
+
 proptest! {
     #[test]
     fn whatever_comes_means_the_same_however_it_is_cut(
@@ -240,6 +283,9 @@ proptest! {
     #[test]
     fn a_changed_request_is_no_harm(place in 0..REQUEST.len(), byte in any::<u8>(), cut in 0..REQUEST.len()) {
         let mut bytes = REQUEST.to_vec();
+        bytes[place] = byte;
+        properties::check(&bytes, cut);
+        let mut bytes = FASTJSON2.to_vec();
         bytes[place] = byte;
         properties::check(&bytes, cut);
         let mut bytes = GRAPH.to_vec();

@@ -7,7 +7,10 @@ use telemetry::{Count, Outcome, Role};
 
 use crate::{
     transparent::{call_from, captured, captured_with, listen, on_two_hosts},
-    world::{Instance, Wire, World, eventually, gateway_entrance, group, own_port},
+    world::{
+        Instance, PATIENCE, Proxy, Wire, World, eventually, gateway_entrance, group, own_port,
+        within,
+    },
 };
 
 const GRAY: &str = "lane.trade=gray";
@@ -241,8 +244,8 @@ fn a_request_that_cannot_be_read_is_base_or_refused_as_the_operator_sets() {
         let world = world(&[(base.address, None), (gray.address, Some("gray"))]);
         let (base, gray) = (serve(base, "base"), serve(gray, "gray"));
         let mut unread = Frame::request(5, &[("baggage", GRAY)]);
-        // As if it were in fastjson2; or cut off.
-        unread.flags = 0xc0 | 23;
+        // As if it were in Protocol Buffers; or cut off.
+        unread.flags = 0xc0 | 21;
         let mut broken = Frame::request(6, &[("baggage", GRAY)]);
         broken.body.pop();
         for refuses in [false, true] {
@@ -372,5 +375,25 @@ fn a_request_to_an_application_past_its_sidecar_outlives_a_new_picture() {
         }
         server.send(&asked.answer("still there")).await;
         assert!(application.frame().await.has("still there"));
+    });
+}
+
+#[test]
+fn a_sidecar_that_drains_says_so_and_answers_what_is_under_way() {
+    on_two_hosts(async |_, elsewhere| {
+        let base = listen(elsewhere, 0);
+        let world = world(&[(base.address, None)]);
+        let (proxy, _capture) = captured(&world);
+        let mut application = Dubbo(Wire::connect(base.address).await);
+        application.send(&Frame::request(1, &[])).await;
+        let mut server = Dubbo(base.accept().await);
+        let asked = server.frame().await;
+        let Proxy { running, publish: _publish, .. } = proxy;
+        let draining = tokio::spawn(running.drain(PATIENCE));
+        assert_eq!(application.frame().await, Frame::new(ONE_WAY_EVENT, 0, 0, b"\x01R"));
+        server.send(&asked.answer("done")).await;
+        assert!(application.frame().await.has("done"));
+        application.0.closed().await;
+        within("the end of draining", draining).await.unwrap();
     });
 }
