@@ -3,29 +3,23 @@
 
 pub(crate) mod believed;
 mod client_checks;
+pub(crate) mod computing;
 pub(crate) mod session;
 pub(crate) mod shown;
 
 use std::rc::Rc;
 
-use tokio::sync::Semaphore;
-
 use believed::AllBelieved;
+use computing::Computing;
 use session::Scratch;
 
 /// What TLS needs of one thread.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct OfThread {
     /// Memory that records pass through.
     pub(crate) scratch: Rc<Scratch>,
-    /// Who computes next. A signature takes as long as many requests: between two of them everybody else has a turn.
-    pub(crate) turn: Semaphore,
+    /// What clients' handshakes take long to compute.
+    pub(crate) computing: Computing,
     /// The instances that are believed.
     pub(crate) believed: AllBelieved,
-}
-
-impl Default for OfThread {
-    fn default() -> Self {
-        Self { scratch: Rc::default(), turn: Semaphore::new(1), believed: AllBelieved::default() }
-    }
 }

@@ -15,7 +15,8 @@ use crate::{
     buffers::Buffer,
     deadlines::HasDeadline as _,
     tls::{
-        session::Session,
+        computing::Stage,
+        session::{self, Session},
         shown::{Met, Shown},
     },
     transport::{Connection, Transport as _},
@@ -305,16 +306,22 @@ impl Handshake<'_> {
     ) -> Result<Session, Failure> {
         let Self { worker, connection, .. } = *self;
         let side = UnbufferedServerConnection::new(config)?;
-        let mut session = Session::new(side, &worker.tls.scratch);
-        let mut received = received;
+        let mut handshake = session::Handshake::new(side);
+        let (mut stage, mut received) = (Stage::Hello(connection.peer.ip()), received);
         loop {
-            let turn = worker.tls.turn.acquire().await;
-            let outcome = session.shake_hands(received.filled());
+            let taken_in = handshake.take_in(received.filled());
             worker.buffers.give(received);
-            // Whoever else has something to do, and whatever has arrived meanwhile, comes before the next.
-            tokio::task::yield_now().await;
-            drop(turn);
-            let sending = session.take_sending();
+            taken_in?;
+            let computing = worker.tls.computing.run(stage, move || {
+                let outcome = handshake.go_on();
+                (handshake, outcome)
+            });
+            // What comes too late is not computed at all.
+            let computed = tokio::time::timeout(worker.timeouts.head, computing).await;
+            let outcome;
+            (handshake, outcome) = computed.map_err(|_| Failure::TimedOut)?;
+            stage = Stage::Begun;
+            let sending = handshake.take_sending();
             let is_done = match outcome {
                 Ok(is_done) => is_done,
                 Err(error) => {
@@ -327,7 +334,7 @@ impl Handshake<'_> {
                 sent.map_err(|_| Failure::BrokenOff)?;
             }
             if is_done {
-                return Ok(session);
+                return Ok(handshake.into_session(&worker.tls.scratch));
             }
             received = connection.receive(&worker.buffers).await.map_err(|_| Failure::BrokenOff)?;
             if received.is_empty() {

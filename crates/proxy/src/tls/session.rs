@@ -46,22 +46,25 @@ pub(crate) struct Scratch {
     sending: RefCell<Vec<u8>>,
 }
 
-/// The TLS of one connection, from its handshake on.
-pub(crate) struct Session {
-    side: Side,
-    scratch: Rc<Scratch>,
+/// The TLS of one connection until both sides agree. Any thread may go on with it.
+pub(crate) struct Handshake {
+    records: Records,
     /// The beginning of a record, or of a message in several.
     received: Vec<u8>,
-    /// In the clear, and from where on it was not taken yet.
-    clear: Vec<u8>,
+}
+
+/// The TLS of one connection on which both sides have agreed.
+pub(crate) struct Session {
+    records: Records,
+    scratch: Rc<Scratch>,
+    /// The beginning of a record.
+    received: Vec<u8>,
+    /// From where on what is in the clear was not taken yet.
     taken: usize,
-    /// Records on their way out, and from where on they were not sent yet.
-    sending: Vec<u8>,
+    /// From where on records on their way out were not sent yet.
     sent: usize,
     /// What whoever sends must not send again: its bytes are in records on their way.
     promised: usize,
-    /// The other side has said that nothing more comes.
-    has_ended: bool,
     said_goodbye: bool,
     failed: Option<Error>,
     /// Nothing goes out any more: the stream itself said so.
@@ -72,6 +75,16 @@ impl fmt::Debug for Session {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Session").field("failed", &self.failed).finish_non_exhaustive()
     }
+}
+
+/// What is made of records, and made into records.
+struct Records {
+    side: Side,
+    clear: Vec<u8>,
+    /// On their way out.
+    sending: Vec<u8>,
+    /// The other side has said that nothing more comes.
+    has_ended: bool,
 }
 
 /// Which of the two sides is this one.
@@ -141,60 +154,57 @@ enum Step {
     Closed,
 }
 
-impl Session {
-    pub(crate) fn new(side: impl Into<Side>, scratch: &Rc<Scratch>) -> Self {
-        Self {
-            side: side.into(),
+impl Handshake {
+    pub(crate) fn new(side: impl Into<Side>) -> Self {
+        let (clear, sending) = (Vec::new(), Vec::new());
+        let records = Records { side: side.into(), clear, sending, has_ended: false };
+        Self { records, received: Vec::new() }
+    }
+
+    /// Takes what was received, for [`Self::go_on`].
+    pub(crate) fn take_in(&mut self, received: &[u8]) -> Result<(), Error> {
+        if self.received.len() + received.len() > RECEIVED_BYTES_MAX {
+            return Err(Error::General("it says too much in its handshake".to_owned()));
+        }
+        self.received.extend_from_slice(received);
+        Ok(())
+    }
+
+    /// Goes on by what was received, which may take as long as many requests do. Whether it is done. What must go out is then
+    /// [`Self::take_sending`]'s, after an error as well.
+    pub(crate) fn go_on(&mut self) -> Result<bool, Error> {
+        let mut bytes = std::mem::take(&mut self.received);
+        let (taken_in, outcome) = self.records.work(&mut bytes, &mut Room::none(), &Say::Nothing);
+        bytes.drain(..taken_in);
+        if !bytes.is_empty() {
+            self.received = bytes;
+        }
+        outcome.map(|_| !self.records.side.common().is_handshaking())
+    }
+
+    /// What the other side is to be told.
+    pub(crate) fn take_sending(&mut self) -> Vec<u8> {
+        std::mem::take(&mut self.records.sending)
+    }
+
+    /// What both sides have agreed on, on the thread that goes on with it.
+    pub(crate) fn into_session(self, scratch: &Rc<Scratch>) -> Session {
+        let Self { records, received } = self;
+        Session {
+            records,
             scratch: Rc::clone(scratch),
-            received: Vec::new(),
-            clear: Vec::new(),
+            received,
             taken: 0,
-            sending: Vec::new(),
             sent: 0,
             promised: 0,
-            has_ended: false,
             said_goodbye: false,
             failed: None,
             is_broken: None,
         }
     }
+}
 
-    /// Goes on with the handshake by what was received. Whether it is done. What must go out is then [`Self::take_sending`]'s,
-    /// after an error as well.
-    pub(crate) fn shake_hands(&mut self, received: &[u8]) -> Result<bool, Error> {
-        if self.received.len() + received.len() > RECEIVED_BYTES_MAX {
-            return Err(Error::General("it says too much in its handshake".to_owned()));
-        }
-        self.received.extend_from_slice(received);
-        let mut bytes = std::mem::take(&mut self.received);
-        let (taken_in, outcome) = self.work(&mut bytes, &mut Room::none(), &Say::Nothing);
-        bytes.drain(..taken_in);
-        if !bytes.is_empty() {
-            self.received = bytes;
-        }
-        outcome.map(|_| !self.side.common().is_handshaking())
-    }
-
-    /// What the handshake has the other side told.
-    pub(crate) fn take_sending(&mut self) -> Vec<u8> {
-        std::mem::take(&mut self.sending)
-    }
-
-    /// What is spoken inside, as agreed.
-    pub(crate) fn protocol(&self) -> Option<&[u8]> {
-        self.side.common().alpn_protocol()
-    }
-
-    /// Whether it is spoken in the newest version.
-    pub(crate) fn is_newest_version(&self) -> bool {
-        self.side.common().protocol_version() == Some(ProtocolVersion::TLSv1_3)
-    }
-
-    /// Whether the client went on with a session of before.
-    pub(crate) fn is_resumed(&self) -> bool {
-        self.side.common().handshake_kind() == Some(HandshakeKind::Resumed)
-    }
-
+impl Records {
     /// Takes in records until there is nothing more to do, then says what is to be said. How many bytes were taken in.
     fn work(
         &mut self,
@@ -233,6 +243,23 @@ impl Session {
         *taken_in += discarded;
         step
     }
+}
+
+impl Session {
+    /// What is spoken inside, as agreed.
+    pub(crate) fn protocol(&self) -> Option<&[u8]> {
+        self.records.side.common().alpn_protocol()
+    }
+
+    /// Whether it is spoken in the newest version.
+    pub(crate) fn is_newest_version(&self) -> bool {
+        self.records.side.common().protocol_version() == Some(ProtocolVersion::TLSv1_3)
+    }
+
+    /// Whether the client went on with a session of before.
+    pub(crate) fn is_resumed(&self) -> bool {
+        self.records.side.common().handshake_kind() == Some(HandshakeKind::Resumed)
+    }
 
     /// Receives what is in the clear. None: the other side has ended.
     pub(crate) fn poll_read(
@@ -256,7 +283,7 @@ impl Session {
             let filled = ready!(filled)?;
             if self.failed.is_some() && self.promised == 0 {
                 // The alert, as far as the kernel takes it at once.
-                let _ = stream.try_write(&std::mem::take(&mut self.sending));
+                let _ = stream.try_write(&std::mem::take(&mut self.records.sending));
             }
             if filled > 0 {
                 return Poll::Ready(Ok(filled));
@@ -266,15 +293,15 @@ impl Session {
 
     /// What came before, and was not taken yet.
     fn take_clear(&mut self, room: &mut [u8]) -> Option<usize> {
-        if self.clear.is_empty() {
+        if self.records.clear.is_empty() {
             return None;
         }
-        let left = &self.clear[self.taken..];
+        let left = &self.records.clear[self.taken..];
         let taken = left.len().min(room.len());
         room[..taken].copy_from_slice(&left[..taken]);
         self.taken += taken;
-        if self.taken == self.clear.len() {
-            self.clear = Vec::new();
+        if self.taken == self.records.clear.len() {
+            self.records.clear = Vec::new();
             self.taken = 0;
         }
         Some(taken)
@@ -284,7 +311,7 @@ impl Session {
     fn settled(&self) -> Option<io::Result<usize>> {
         match &self.failed {
             Some(error) => Some(Err(invalid(error.clone()))),
-            None => self.has_ended.then_some(Ok(0)),
+            None => self.records.has_ended.then_some(Ok(0)),
         }
     }
 
@@ -308,9 +335,9 @@ impl Session {
         let received = ready!(read(&mut memory[kept..end]))?;
         if received == 0 {
             // A client may end so; what it has sent by then has its own end. Of an instance's answer it may be the end.
-            return Poll::Ready(match &self.side {
+            return Poll::Ready(match &self.records.side {
                 Side::Server(_) => {
-                    self.has_ended = true;
+                    self.records.has_ended = true;
                     Ok(0)
                 }
                 Side::Client(_) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -318,7 +345,7 @@ impl Session {
         }
         let mut room = Room { bytes: room, filled: 0 };
         let end = kept + received;
-        let (taken_in, outcome) = self.work(&mut memory[..end], &mut room, &Say::Nothing);
+        let (taken_in, outcome) = self.records.work(&mut memory[..end], &mut room, &Say::Nothing);
         self.received.clear();
         if taken_in < end {
             self.received.extend_from_slice(&memory[taken_in..end]);
@@ -331,7 +358,7 @@ impl Session {
 
     /// Whether nothing in the clear has arrived, nor the end. What TLS itself says is taken in.
     pub(crate) fn is_quiet(&mut self, stream: &TcpStream) -> bool {
-        while self.clear.is_empty() && self.settled().is_none() {
+        while self.records.clear.is_empty() && self.settled().is_none() {
             let read = self.receive(&mut [], |bytes| match stream.try_read(bytes) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => Poll::Pending,
                 read => Poll::Ready(read),
@@ -370,16 +397,16 @@ impl Session {
             }
             self.promised = head.len() + body.len();
         } else {
-            std::mem::swap(&mut *memory, &mut self.sending);
+            std::mem::swap(&mut *memory, &mut self.records.sending);
         }
         let outcome = self.send_records(context, stream, &memory, moved);
         if outcome.is_pending() {
             // What does not go out at once waits with the connection.
-            std::mem::swap(&mut *memory, &mut self.sending);
+            std::mem::swap(&mut *memory, &mut self.records.sending);
             return Poll::Pending;
         }
         memory.clear();
-        self.sending = Vec::new();
+        self.records.sending = Vec::new();
         self.sent = 0;
         Poll::Ready(match ready!(outcome) {
             Ok(()) => {
@@ -418,15 +445,15 @@ impl Session {
         if let Some(error) = &self.failed {
             return Err(invalid(error.clone()));
         }
-        memory.append(&mut self.sending);
-        std::mem::swap(memory, &mut self.sending);
+        memory.append(&mut self.records.sending);
+        std::mem::swap(memory, &mut self.records.sending);
         let mut received = std::mem::take(&mut self.received);
-        let (taken_in, outcome) = self.work(&mut received, &mut Room::none(), say);
+        let (taken_in, outcome) = self.records.work(&mut received, &mut Room::none(), say);
         if taken_in < received.len() {
             received.drain(..taken_in);
             self.received = received;
         }
-        std::mem::swap(memory, &mut self.sending);
+        std::mem::swap(memory, &mut self.records.sending);
         match outcome {
             Ok(Step::Ready) => Ok(()),
             Ok(_) => Err(io::ErrorKind::NotConnected.into()),

@@ -7,7 +7,7 @@ use crate::{
     buffers::Buffer,
     error::{Kind, ProxyError},
     plan::{Protocol, Version},
-    tls::session::Session,
+    tls::session::Handshake,
     transport::{Connection, Transport as _},
     worker::Worker,
 };
@@ -49,12 +49,12 @@ async fn agree(worker: &Worker, connection: &Connection, protocol: Protocol) -> 
     };
     let alpn = vec![inside.to_vec()];
     let side = UnbufferedClientConnection::new_with_alpn(way.config, way.name, alpn)?;
-    let mut session = Session::new(side, &worker.tls.scratch);
+    let mut handshake = Handshake::new(side);
     let mut received = Buffer::default();
     loop {
-        let outcome = session.shake_hands(received.filled());
+        let outcome = handshake.take_in(received.filled()).and_then(|()| handshake.go_on());
         worker.buffers.give(received);
-        let sending = session.take_sending();
+        let sending = handshake.take_sending();
         if !sending.is_empty() {
             let (_, _, sent) = connection.send(sending, Buffer::default(), 0).await;
             sent.or_else(|error| if outcome.is_err() { Ok(()) } else { Err(gone(error)) })?;
@@ -67,6 +67,7 @@ async fn agree(worker: &Worker, connection: &Connection, protocol: Protocol) -> 
             return Err(Error::General("it closed the connection".to_owned()));
         }
     }
+    let session = handshake.into_session(&worker.tls.scratch);
     // Who speaks HTTP/1.1 alone need not say so.
     if session.protocol().is_none() && protocol.version == Version::Http2 {
         return Err(Error::General("it does not speak HTTP/2".to_owned()));
