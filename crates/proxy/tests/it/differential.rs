@@ -290,6 +290,8 @@ fn may_refuse(server: &str, read: &Read, head: &str) -> bool {
     match server {
         // They belong into no URI.
         "hyper" => read.target.iter().any(|byte| matches!(byte, b'<' | b'>' | b'`')),
+        // Nobody may announce it, and no gateway lets it through.
+        "go" => head.contains("\r\ntrailer: content-length"),
         "node" => !KNOWN_TO_NODE.contains(&method),
         "nginx" => {
             let is_name = |byte: &u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
