@@ -97,7 +97,8 @@ fn a_trace_of_skywalkings_begins_where_a_request_enters() {
         let ids = correlation.ids(&head, &written);
         let ids: Vec<_> = ids.iter().map(|id| String::from_utf8(id.to_vec()).unwrap()).collect();
         let values = fields(&head.sent(&written, &Edits::NONE))
-            .filter_map(|(name, value)| (name == "sw8").then(|| value.to_owned()))
+            .filter(|(name, _)| *name == "sw8")
+            .map(|(_, value)| value.to_owned())
             .collect::<Vec<_>>();
         (values, ids)
     };
