@@ -65,6 +65,11 @@ const RULES: Rules<'_> = Rules {
             "0.13",
             "asn1-rs-derive, of x509-parser 0.18; build time only; ends with the asn1-rs after 0.7",
         ),
+        (
+            "untrusted",
+            "0.7",
+            "aws-lc-rs 1, as x509-parser has it verify requests for certificates (rcgen); rustls-webpki has 0.9; ends with the next aws-lc-rs",
+        ),
     ],
 };
 
