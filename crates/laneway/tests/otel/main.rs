@@ -7,6 +7,7 @@
 )]
 
 mod calls;
+mod jvm;
 mod mesh;
 
 use std::{
@@ -73,10 +74,20 @@ fn concurrently(
     count: usize,
     work: impl Fn(usize) -> Option<String> + Sync,
 ) -> Vec<String> {
+    at_once(mesh, IN_FLIGHT, count, work)
+}
+
+/// The same with so many at a time.
+fn at_once(
+    mesh: &Mesh,
+    in_flight: usize,
+    count: usize,
+    work: impl Fn(usize) -> Option<String> + Sync,
+) -> Vec<String> {
     let (next, complaints) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     mesh.on_edge(|| {
         std::thread::scope(|scope| {
-            for _ in 0..IN_FLIGHT {
+            for _ in 0..in_flight {
                 scope.spawn(|| {
                     loop {
                         let number = next.fetch_add(1, Ordering::Relaxed);

@@ -40,6 +40,17 @@ pub(crate) enum Language {
     Node,
     /// It speaks gRPC, which the chain then does as a whole.
     Grpc(grpc::Language),
+    /// The sample application of `java-agent/`, under an agent.
+    Java(Under),
+}
+
+/// Which agent a JVM is under, and who routes its calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Under {
+    /// OpenTelemetry's own; a sidecar routes.
+    OpenTelemetry,
+    /// Laneway's, told that a sidecar routes.
+    LanewayBesideSidecar,
 }
 
 /// How applications pass on what they got.
@@ -78,7 +89,8 @@ pub(crate) struct Mesh {
 struct Node {
     instance: Instance,
     application: Process,
-    sidecar: Process,
+    /// None once it was killed.
+    sidecar: Option<Process>,
     host: Host,
 }
 
@@ -91,6 +103,17 @@ struct Worlds {
 impl Mesh {
     /// Starts everything and waits until it is ready and the lanes are live.
     pub(crate) fn start(instances: &[Instance], forwarding: Forwarding) -> Result<Self> {
+        let speaks_grpc = instances.iter().any(|it| matches!(it.language, Language::Grpc(_)));
+        let all = if speaks_grpc { grpc::resources() } else { sample::chain(LANES) };
+        Self::start_with(instances, forwarding, &all)
+    }
+
+    /// The same with resources of one's own.
+    pub(crate) fn start_with(
+        instances: &[Instance],
+        forwarding: Forwarding,
+        said: &str,
+    ) -> Result<Self> {
         let directory = tempfile::tempdir().context("make a directory for the mesh")?;
         let laneway = binary();
         let switch = Switch::new()?;
@@ -98,9 +121,7 @@ impl Mesh {
         fs::write(directory.path().join("token"), JOIN_TOKEN).context("write the join token")?;
         let resources = directory.path().join("resources");
         fs::create_dir(&resources).context("make the directory of resources")?;
-        let speaks_grpc = instances.iter().any(|it| matches!(it.language, Language::Grpc(_)));
-        let all = if speaks_grpc { grpc::resources() } else { sample::chain(LANES) };
-        fs::write(resources.join("all.yaml"), all).context("write resources")?;
+        fs::write(resources.join("all.yaml"), said).context("write resources")?;
         let serve = start_serve(&edge, &laneway, directory.path())?;
         let mut mesh = Self { nodes: Vec::new(), serve, edge, switch, laneway, directory };
         mesh.wait_for_serve()?;
@@ -124,7 +145,46 @@ impl Mesh {
 
     /// `GET /a` through the gateway. To be called on the edge: see [`Mesh::on_edge`].
     pub(crate) fn get(&self, headers: &[&str]) -> Result<Answer> {
-        http::get(&format!("{}:8000", self.edge.address()), "/a", headers)
+        self.get_at("/a", headers)
+    }
+
+    /// The same of another path.
+    pub(crate) fn get_at(&self, path: &str, headers: &[&str]) -> Result<Answer> {
+        http::get(&format!("{}:8000", self.edge.address()), path, headers)
+    }
+
+    /// One instance more. It is not waited for.
+    pub(crate) fn add(&mut self, instance: &Instance, forwarding: Forwarding) -> Result<()> {
+        let node = self.begin(instance, forwarding)?;
+        self.nodes.push(node);
+        Ok(())
+    }
+
+    /// `kill -9` of an application and of its sidecar, and the end of their host.
+    pub(crate) fn kill(&mut self, host: u8) {
+        self.nodes.retain(|node| node.instance.host != host);
+    }
+
+    /// What an application has printed.
+    pub(crate) fn output(&self, host: u8) -> String {
+        self.node(host).application.output()
+    }
+
+    /// What a command of `laneway` says on the host of the control plane, which must end well.
+    pub(crate) fn laneway(&self, arguments: &[&str]) -> Result<String> {
+        let mut command = laneway_on(&self.edge, &self.laneway, arguments);
+        command.args(["--server", &format!("http://{API}"), "--data"]);
+        let output = command.arg(self.directory.path().join("serve")).output()?;
+        if !output.status.success() {
+            bail!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    }
+
+    /// Says other resources, in the file that the control plane watches.
+    pub(crate) fn say(&self, resources: &str) -> Result<()> {
+        fs::write(self.directory.path().join("resources/all.yaml"), resources)
+            .context("write resources")
     }
 
     /// Does something on the host of the gateway.
@@ -169,7 +229,7 @@ impl Mesh {
 
     /// `kill -9` of a sidecar.
     pub(crate) fn kill_sidecar(&mut self, host: u8) {
-        self.node_mut(host).sidecar.kill();
+        self.node_mut(host).sidecar = None;
     }
 
     /// Starts a sidecar anew after it has ended, and waits until it is ready.
@@ -177,13 +237,13 @@ impl Mesh {
         let node = self.node(host);
         let sidecar = self.start_sidecar(&node.instance, &node.host)?;
         let node = self.node_mut(host);
-        node.sidecar = sidecar;
+        node.sidecar = Some(sidecar);
         node.wait_until_ready()
     }
 
     /// SIGTERM to a sidecar, and its end.
     pub(crate) fn stop_sidecar(&mut self, host: u8) -> Result<()> {
-        let sidecar = &mut self.node_mut(host).sidecar;
+        let sidecar = self.node_mut(host).sidecar.as_mut().context("a sidecar")?;
         sidecar.ask_to_stop();
         let status = sidecar.wait_for_end(READY_WITHIN)?;
         if status.success() { Ok(()) } else { bail!("{status}: {}", sidecar.output()) }
@@ -201,8 +261,7 @@ impl Mesh {
         let lanes = sample::chain(LANES);
         let disabled = lanes.replace("tag: gray,", "tag: gray, enabled: false,");
         assert_ne!(lanes, disabled, "the lane gray is there to be disabled");
-        fs::write(self.directory.path().join("resources/all.yaml"), disabled)
-            .context("write resources")
+        self.say(&disabled)
     }
 
     /// Runs a `laneway` command on the control plane's host, which must succeed.
@@ -237,15 +296,20 @@ impl Mesh {
         let label = instance.label();
         let logs = self.directory.path();
 
-        let mut application = instance.language.command(&host, forwarding, &Worlds::named())?;
-        application.args([&label, &address, &APPLICATION_PORT.to_string()]);
-        application.args(instance.calls_at());
-        if instance.calls.is_some() && forwarding == Forwarding::RequestId {
-            application.arg("x-request-id");
-        }
+        let mut application = if let Language::Java(under) = instance.language {
+            self.jvm(instance, under, &host)?
+        } else {
+            let mut application = instance.language.command(&host, forwarding, &Worlds::named())?;
+            application.args([&label, &address, &APPLICATION_PORT.to_string()]);
+            application.args(instance.calls_at());
+            if instance.calls.is_some() && forwarding == Forwarding::RequestId {
+                application.arg("x-request-id");
+            }
+            application
+        };
         let application = Process::start(&format!("application-{label}"), &mut application, logs)?;
 
-        let sidecar = self.start_sidecar(instance, &host)?;
+        let sidecar = Some(self.start_sidecar(instance, &host)?);
         Ok(Node { instance: *instance, application, sidecar, host })
     }
 
@@ -269,11 +333,44 @@ impl Mesh {
         Process::start(&format!("sidecar-{label}"), &mut sidecar, logs)
     }
 
+    /// The sample application; its own registry knows the base of what it calls, and what lies ten hosts further.
+    fn jvm(&self, instance: &Instance, under: Under, host: &Host) -> Result<Command> {
+        let jar = match under {
+            Under::OpenTelemetry => "extension/target/opentelemetry-javaagent.jar",
+            Under::LanewayBesideSidecar => "extension/target/laneway-agent.jar",
+        };
+        let java = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
+        let mut jvm =
+            host.command(java.map_or("java".into(), |home| PathBuf::from(home).join("bin/java")));
+        jvm.args(["-Xmx256m", "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC"]);
+        jvm.arg(format!("-javaagent:{}", of_java_agent(jar)?.display()));
+        for what in ["traces", "metrics", "logs"] {
+            jvm.arg(format!("-Dotel.{what}.exporter=none"));
+        }
+        jvm.arg(format!("-Dlaneway.control={}:7601", self.edge.address()));
+        let token = self.directory.path().join("token");
+        jvm.arg(format!("-Dlaneway.join.token.file={}", token.display()));
+        jvm.arg(format!("-Dlaneway.application=app-{}", instance.name.to_lowercase()));
+        jvm.arg("-Dlaneway.tag=base");
+        if under == Under::LanewayBesideSidecar {
+            jvm.arg("-Dlaneway.routing=off");
+        }
+        jvm.arg("-jar").arg(of_java_agent("sample/target/sample.jar")?);
+        jvm.arg(format!("--server.address={}", host.address()));
+        jvm.arg(format!("--server.port={APPLICATION_PORT}"));
+        let (next, _) = instance.calls.context("the sample application calls")?;
+        for (at, next) in [next, next + 10].into_iter().enumerate() {
+            let registry = "spring.cloud.discovery.client.simple.instances.sc-B";
+            jvm.arg(format!("--{registry}[{at}].uri=http://10.77.0.{next}:{APPLICATION_PORT}"));
+        }
+        Ok(jvm)
+    }
+
     /// What has ended although nobody asked it to, with what it printed.
     pub(crate) fn ended(&mut self) -> Vec<String> {
         let mut ended = Vec::new();
         for node in &mut self.nodes {
-            for process in [&mut node.application, &mut node.sidecar] {
+            for process in std::iter::once(&mut node.application).chain(&mut node.sidecar) {
                 if let Some(status) = process.ended() {
                     ended.push(format!(
                         "{} ended with {status}: {}",
@@ -316,13 +413,20 @@ impl Node {
         }
         let admin = self.admin();
         wait::until(READY_WITHIN, &format!("sidecar of {:?}", self.instance), || {
-            if let Some(status) = self.sidecar.ended() {
-                return Ok(bail_ended(&self.sidecar, status));
+            let sidecar = self.sidecar.as_mut().context("a sidecar")?;
+            if let Some(status) = sidecar.ended() {
+                return Ok(bail_ended(sidecar, status));
             }
             let ready = self.host.inside(|| http::get(&admin, "/readyz", &[]))?;
             if ready.status == 200 { Ok(Ok(())) } else { bail!("{} {}", ready.status, ready.body) }
         })?
     }
+}
+
+/// What `mvn package` leaves in the folder `java-agent`.
+fn of_java_agent(path: &str) -> Result<PathBuf> {
+    let place = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../java-agent").join(path);
+    place.canonicalize().with_context(|| format!("{path}: run `mvn package` in java-agent/ first"))
 }
 
 /// Waiting longer would not help.
@@ -374,6 +478,7 @@ impl Language {
                 command
             }
             Self::Grpc(language) => language.command(|program| host.command(program), None),
+            Self::Java(_) => bail!("a JVM is started otherwise"),
         };
         for proxy in
             ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"]
