@@ -124,3 +124,12 @@ fn told(
     (entry.object, entry.changes) = (object, changes);
     entry
 }
+
+/// A field that was `before`, and is `after`.
+pub(crate) fn changed(
+    field: &str,
+    before: Option<serde_json::Value>,
+    after: Option<serde_json::Value>,
+) -> FieldChange {
+    FieldChange { field: field.to_owned(), before, after, taken_back: false }
+}

@@ -6,7 +6,7 @@
 //! one on loopback may.
 
 mod kept;
-mod tls;
+pub(crate) mod tls;
 
 use std::{path::PathBuf, sync::Arc, sync::Weak, time::Duration, time::SystemTime};
 
@@ -26,7 +26,7 @@ use crate::{
     dial::ToControlPlane,
 };
 use kept::Kept;
-pub(crate) use tls::InTls;
+use tls::InTls;
 
 /// Between the first attempts to renew a certificate that did not succeed, and between later ones.
 const RENEW_PAUSES: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(60));

@@ -17,7 +17,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use tonic::codegen::{Service, http::Uri};
 
-use crate::credentials::InTls;
+use crate::credentials::tls::InTls;
 
 /// How long what was sent may stay unconfirmed before the connection ends: the other side has vanished.
 const UNCONFIRMED: Duration = Duration::from_secs(10);

@@ -9,6 +9,7 @@ mod jsonb;
 mod outbox;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod properties;
+mod request;
 mod session;
 #[cfg(test)]
 mod tests;

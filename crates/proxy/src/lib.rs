@@ -16,6 +16,7 @@ mod passthrough;
 mod peers;
 mod published;
 mod reach;
+mod read_so_far;
 mod resolve;
 mod running;
 pub mod sidecar;

@@ -28,28 +28,18 @@ use crate::{
     picture::Picture,
     plan::{Chosen, NoPlan, Plan, Target},
     published::Published,
+    read_so_far::{HOST_BYTES_MAX, PATH_BYTES_MAX, ReadSoFar, cut},
     tap::{self, Tap},
-    worker::Worker,
 };
 
 /// Lanes of one request that are told; a gateway is the entrance of at most 8 groups.
 const LANES_MAX: usize = 8;
-
-/// Bytes of a told host: as long as a name can be.
-const HOST_BYTES_MAX: usize = 255;
-
-/// Bytes of a told path: what routes are about, and more.
-const PATH_BYTES_MAX: usize = 1024;
 
 /// Bytes of those who have asked before: some ten addresses.
 const FORWARDED_FOR_BYTES_MAX: usize = 256;
 
 /// Bytes of a reason.
 const REASON_BYTES_MAX: usize = 256;
-
-pub(crate) use unread::ReadSoFar;
-
-mod unread;
 
 /// Where a request came in.
 #[derive(Debug, Clone, Copy)]
@@ -371,60 +361,63 @@ impl Traced {
     }
 }
 
-/// Tells what could not be read as a request: those who are told all of them, since it is in no lane. A span of it begins a
-/// trace, at gateways, as of all that they refuse before they have judged it.
-#[cold]
-pub(crate) fn tell_unread(
-    worker: &Worker,
-    (role, caller): (Role, Caller),
-    kind: &Kind,
-    read: impl FnOnce() -> ReadSoFar,
-) {
-    tell_without_exchange(worker, (role, caller), kind, read, ReadSoFar::unread);
-}
-
-/// Tells a request that nobody has begun to serve: its client was gone.
-#[cold]
-pub(crate) fn tell_given_up(
-    worker: &Worker,
-    (role, caller): (Role, Caller),
-    kind: &Kind,
-    read: impl FnOnce() -> ReadSoFar,
-) {
-    tell_without_exchange(worker, (role, caller), kind, read, |_| Unread::Nothing);
-}
-
-fn tell_without_exchange(
-    worker: &Worker,
-    (role, caller): (Role, Caller),
-    kind: &Kind,
-    read: impl FnOnce() -> ReadSoFar,
-    unread: impl FnOnce(&ReadSoFar) -> Unread,
-) {
-    let observers = &worker.observers.of_all;
-    if !observers.is_any() {
-        return;
+impl Observers {
+    /// Tells what could not be read as a request: those who are told all of them, since it is in no lane. A span of it begins a
+    /// trace, at gateways, as of all that they refuse before they have judged it.
+    #[cold]
+    pub(crate) fn tell_unread(
+        &self,
+        caller: (Role, Caller),
+        kind: &Kind,
+        random: impl FnOnce() -> [u8; 24],
+        read: impl FnOnce() -> ReadSoFar,
+    ) {
+        self.tell_without_exchange(caller, kind, random, read, ReadSoFar::unread);
     }
-    let random = || worker.random_bytes();
-    let traced = match &observers.traces {
-        Some(traces) => Traced::of(traces.sampler, role, None, false, random()),
-        None => Traced { trace_id: None, span: None, goes_on: None },
-    };
-    let read = read();
-    observers.tell(RequestRecord {
-        is_tls: caller.is_tls,
-        unread: unread(&read),
-        protocol: read.protocol,
-        method: read.method,
-        host: read.host,
-        path: read.path,
-        status: kind.status(),
-        reason: cut(&kind.to_string(), REASON_BYTES_MAX),
-        outcome: outcome_without_plan(Some(kind)),
-        trace_id: traced.trace_id,
-        span: traced.span,
-        ..RequestRecord::new(role, caller.peer)
-    });
+
+    /// Tells a request that nobody has begun to serve: its client was gone.
+    #[cold]
+    pub(crate) fn tell_given_up(
+        &self,
+        caller: (Role, Caller),
+        kind: &Kind,
+        random: impl FnOnce() -> [u8; 24],
+        read: impl FnOnce() -> ReadSoFar,
+    ) {
+        self.tell_without_exchange(caller, kind, random, read, |_| Unread::Nothing);
+    }
+
+    fn tell_without_exchange(
+        &self,
+        (role, caller): (Role, Caller),
+        kind: &Kind,
+        random: impl FnOnce() -> [u8; 24],
+        read: impl FnOnce() -> ReadSoFar,
+        unread: impl FnOnce(&ReadSoFar) -> Unread,
+    ) {
+        if !self.of_all.is_any() {
+            return;
+        }
+        let traced = match &self.of_all.traces {
+            Some(traces) => Traced::of(traces.sampler, role, None, false, random()),
+            None => Traced { trace_id: None, span: None, goes_on: None },
+        };
+        let read = read();
+        self.of_all.tell(RequestRecord {
+            is_tls: caller.is_tls,
+            unread: unread(&read),
+            protocol: read.protocol,
+            method: read.method,
+            host: read.host,
+            path: read.path,
+            status: kind.status(),
+            reason: cut(&kind.to_string(), REASON_BYTES_MAX),
+            outcome: outcome_without_plan(Some(kind)),
+            trace_id: traced.trace_id,
+            span: traced.span,
+            ..RequestRecord::new(role, caller.peer)
+        });
+    }
 }
 
 /// Lane members that go on. What came to a gateway that did not decide, or was not judged at all, is nobody's word.
@@ -446,8 +439,4 @@ fn lanes_of(members: &[u8]) -> SmallVec<[(&str, &str); LANES_MAX]> {
         Some((group, if tag == "-" { "" } else { tag }))
     });
     members.take(LANES_MAX).collect()
-}
-
-fn cut(text: &str, bytes_max: usize) -> String {
-    text[..text.floor_char_boundary(bytes_max)].to_owned()
 }

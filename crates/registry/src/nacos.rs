@@ -100,7 +100,8 @@ impl NacosSource {
             "" => "public",
             namespace => namespace,
         };
-        let joins = Joins::new(&self.joined, &settings.joins, settings.tag_covers);
+        let shares_ip = settings.tag_covers == TagCovers::Address;
+        let joins = Joins::new(&self.joined, &settings.joins, shares_ip);
         Picture::new(&self.name, namespace, settings.tag_covers, joins)
     }
 }

@@ -11,6 +11,7 @@
 
 mod client_address;
 mod correlation_headers;
+mod correlation_id;
 mod field;
 mod framing;
 mod limits;
@@ -33,9 +34,8 @@ use lanes::{
     baggage::{self, Incoming},
 };
 
-pub use correlation_headers::{
-    BadCorrelationHeader, CORRELATION_ID_BYTES_MAX, CorrelationHeaders, CorrelationId,
-};
+pub use correlation_headers::{BadCorrelationHeader, CorrelationHeaders};
+pub use correlation_id::{CORRELATION_ID_BYTES_MAX, CorrelationId};
 pub use field::{
     ConnectionOptions, Field, Fields, Nominated, drop_hop_by_hop, drop_underscored, is_expected,
 };
@@ -291,7 +291,7 @@ fn write_ids<'b>(
 ) {
     let last = |name| fields.values(name).next_back();
     let traceparent = last(Name::Traceparent).is_some_and(|it| TraceParent::parse(it).is_some());
-    let request_id = last(Name::RequestId).is_some_and(correlation_headers::is_valid_id);
+    let request_id = last(Name::RequestId).is_some_and(correlation_id::is_valid_id);
     let sw8 = !policy.correlation.has_sw8()
         || last(Name::Sw8).is_some_and(|it| skywalking::trace_id(it).is_some());
     // New ones are of the same digits: applications forward the one or the other, and both lead to the same request.

@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     Control, Rejection,
-    audit::{self, Authorship},
+    audit::{self, Authorship, changed},
     store::{Account, AccountId, Change, StoredCredential, StoredUser},
 };
 
@@ -704,12 +704,4 @@ fn grants_changed(before: &[Grant], after: &[Grant]) -> Vec<FieldChange> {
         (!words.is_empty()).then(|| words.join(", ").into())
     };
     vec![changed("grants", told(before), told(after))]
-}
-
-pub(super) fn changed(
-    field: &str,
-    before: Option<serde_json::Value>,
-    after: Option<serde_json::Value>,
-) -> FieldChange {
-    FieldChange { field: field.to_owned(), before, after, taken_back: false }
 }

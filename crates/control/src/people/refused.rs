@@ -5,9 +5,8 @@ use std::{collections::BTreeMap, net::IpAddr, time::SystemTime};
 
 use api::rest::{Action, AuthorKind};
 
-use super::of_control::changed;
 use crate::{
-    audit::{self, Authorship},
+    audit::{self, Authorship, changed},
     store::Change,
 };
 

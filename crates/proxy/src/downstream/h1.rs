@@ -14,8 +14,8 @@ use crate::{
         head::{HEAD_BYTES_MAX, HeadError},
         request::{RequestHead, RequestPolicy},
     },
-    observed::{self, ReadSoFar},
     plan::Tunnel,
+    read_so_far::ReadSoFar,
     transport::{Connection, Transport as _},
     upstream::Instances,
     worker::Worker,
@@ -188,7 +188,8 @@ async fn refuse_unread<D: Decide>(
 ) {
     worker.account.unread(D::ROLE, &kind);
     let read = || ReadSoFar::of_text(received.filled());
-    observed::tell_unread(worker, (D::ROLE, decide.caller()), &kind, read);
+    let random = || worker.random_bytes();
+    worker.observers.tell_unread((D::ROLE, decide.caller()), &kind, random, read);
     // Its answer has no body all the same (RFC 9110 §9.3.2), unless there is none that it would be to.
     let is_head = matches!(kind, Kind::RequestHead(_)) && received.filled().starts_with(b"HEAD ");
     worker.buffers.give(received);

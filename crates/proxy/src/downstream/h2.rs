@@ -32,7 +32,7 @@ use crate::{
     limits::{
         H2_CONNECTION_WINDOW, H2_FIRST_WINDOW, H2_STREAM_WINDOW, H2_STREAMS_MAX, H2_TABLE_BYTES_MAX,
     },
-    observed::{self, ReadSoFar},
+    read_so_far::ReadSoFar,
     transport::Connection,
     upstream::Instances,
     worker::Worker,
@@ -106,8 +106,8 @@ pub(crate) async fn serve<D: Decide>(
                 has_moved = true;
             }
             let malformed = session.borrow_mut().take_malformed();
-            for malformed in malformed {
-                refuse_malformed(&worker, decide, malformed);
+            for (malformed, read) in malformed {
+                tell_unread(&worker, decide, &Kind::RequestFields(malformed), *read);
             }
             while let Poll::Ready(Some(())) = Pin::new(&mut streams).poll_next(context) {
                 has_moved = true;
@@ -130,8 +130,8 @@ pub(crate) async fn serve<D: Decide>(
         give_up(Served::new(&worker, &session, id), decide).await;
     }
     let malformed = session.borrow_mut().take_malformed();
-    for malformed in malformed {
-        refuse_malformed(&worker, decide, malformed);
+    for (malformed, read) in malformed {
+        tell_unread(&worker, decide, &Kind::RequestFields(malformed), *read);
     }
     session.borrow_mut().close();
     // What is under way sees that its client is gone, and lets its instance see it.
@@ -144,10 +144,7 @@ pub(crate) async fn serve<D: Decide>(
     worker.websockets.while_ending(streams.by_ref().collect()).await;
     drop(streams);
     if let Some(fatal) = driver.failed {
-        let kind = Kind::Connection(fatal);
-        worker.account.unread(D::ROLE, &kind);
-        let caller = (D::ROLE, decide.caller());
-        observed::tell_unread(&worker, caller, &kind, || ReadSoFar::default().in_http2());
+        tell_unread(&worker, decide, &Kind::Connection(fatal), ReadSoFar::default().in_http2());
     }
     if driver.was_idle() {
         worker.recorder.count(Count::TimedOutIdle);
@@ -175,19 +172,17 @@ async fn give_up<D: Decide>(served: Served<'_>, decide: &D) {
     let (gone, caller) = (Kind::ClientGone, (D::ROLE, decide.caller()));
     let (status, started) = (gone.status(), Duration::ZERO);
     let _ = worker.account.unplanned(D::ROLE, decide.counted_as(), Some(&gone), status, started);
-    observed::tell_given_up(worker, caller, &gone, || ReadSoFar::of_text(&head.text).in_http2());
+    let random = || worker.random_bytes();
+    let read = || ReadSoFar::of_text(&head.text).in_http2();
+    worker.observers.tell_given_up(caller, &gone, random, read);
 }
 
-/// Counts and tells what a stream was reset for: it was no request.
+/// Counts and tells what a connection was ended or a stream reset for: it was no request.
 #[cold]
-fn refuse_malformed<D: Decide>(
-    worker: &Worker,
-    decide: &D,
-    (malformed, read): (Malformed, Box<ReadSoFar>),
-) {
-    let kind = Kind::RequestFields(malformed);
-    worker.account.unread(D::ROLE, &kind);
-    observed::tell_unread(worker, (D::ROLE, decide.caller()), &kind, || *read);
+fn tell_unread<D: Decide>(worker: &Worker, decide: &D, kind: &Kind, read: ReadSoFar) {
+    worker.account.unread(D::ROLE, kind);
+    let random = || worker.random_bytes();
+    worker.observers.tell_unread((D::ROLE, decide.caller()), kind, random, || read);
 }
 
 /// Serves one stream.

@@ -2,7 +2,7 @@
 //! go back as they come.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     future::poll_fn,
     net::SocketAddr,
     rc::Rc,
@@ -14,7 +14,7 @@ use std::{
 use lanes::ServiceId;
 use routes::entrance::Written;
 use smallvec::SmallVec;
-use telemetry::{Count, Level, Outcome, Recorder};
+use telemetry::{Count, Level};
 use tokio::{sync::Notify, task::spawn_local};
 
 use super::{
@@ -22,12 +22,11 @@ use super::{
     frame::{Came, Frame, FrameHead},
     invocation::{self, Invocation},
     outbox::{Incoming, Outbox},
+    request::{Asker, Attempt, Counted, InFlight, Load, Request},
     session::{Pending, Session},
 };
 use crate::{
-    account::Answering,
     buffers::Buffer,
-    correlation::Remembered,
     ejection::Trouble,
     error::{Kind, Origin},
     exchange::{
@@ -66,103 +65,6 @@ pub(crate) enum WhenUnread {
     AsBase,
     /// It goes where it was sent.
     To(SocketAddr),
-}
-
-/// Who waits for answers.
-pub(super) trait Asker {
-    fn answer(&self, frame: Rc<Frame>);
-
-    /// Another has the request: those that were tried must not, or have not seen it.
-    fn again(self: Rc<Self>, request: Request);
-
-    fn outbox(&self) -> &Outbox;
-}
-
-/// A request under way.
-pub(super) struct Request {
-    /// With the id that its caller gave it.
-    pub(super) frame: Frame,
-    pub(super) attempt: Attempt,
-}
-
-/// What is known of a request from attempt to attempt.
-pub(super) struct Attempt {
-    started: Instant,
-    tried: SmallVec<[SocketAddr; ATTEMPTS_MAX]>,
-    in_flight: InFlight,
-}
-
-impl Attempt {
-    pub(super) fn was_in_vain(&mut self, instance: SocketAddr) {
-        self.tried.push(instance);
-    }
-}
-
-/// How much of a connection is under way.
-#[derive(Debug, Default)]
-struct Load {
-    requests: Cell<usize>,
-    /// Of requests that wait for an instance, or may go to another.
-    bytes: Cell<usize>,
-    lessened: Notify,
-}
-
-/// One request of it.
-struct InFlight {
-    load: Rc<Load>,
-    bytes: usize,
-    recorder: Rc<Recorder>,
-    level: Level,
-}
-
-impl InFlight {
-    fn new(load: &Rc<Load>, bytes: usize, recorder: &Rc<Recorder>, level: Level) -> Self {
-        load.requests.set(load.requests.get() + 1);
-        load.bytes.set(load.bytes.get() + bytes);
-        recorder.raise(level);
-        Self { load: Rc::clone(load), bytes, recorder: Rc::clone(recorder), level }
-    }
-
-    /// Its bytes are held no longer.
-    fn lets_go(&mut self) {
-        self.load.bytes.set(self.load.bytes.get() - std::mem::take(&mut self.bytes));
-        self.load.lessened.notify_one();
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.lets_go();
-        self.load.requests.set(self.load.requests.get() - 1);
-        self.recorder.lower(self.level);
-    }
-}
-
-/// Where a request is counted when it ends, and what is remembered of it until then.
-pub(super) struct Counted {
-    answering: Option<Answering>,
-    remembered: Option<Remembered>,
-}
-
-impl Counted {
-    /// It was answered as `status` of HTTP would be.
-    pub(super) fn ended(self, worker: &Worker, status: u16) {
-        self.end(worker, None, status);
-    }
-
-    /// It was not answered by its instance.
-    pub(super) fn failed(self, worker: &Worker, status: u16) {
-        self.end(worker, Some(Outcome::Failed), status);
-    }
-
-    fn end(self, worker: &Worker, outcome: Option<Outcome>, status: u16) {
-        if let Some(answering) = self.answering {
-            let _ = worker.account.ended_as(answering, outcome, status);
-        }
-        if let Some(remembered) = self.remembered {
-            remembered.finish(Instant::now());
-        }
-    }
 }
 
 /// Who has a request.
@@ -518,7 +420,7 @@ impl Place {
             instance: address,
             addresses: vec![address],
             leads_to: LeadsTo::Elsewhere,
-            counted: Counted { answering: None, remembered: None },
+            counted: Counted::default(),
             until: now + worker.timeouts.backend.min(WAITED_MAX),
         }
     }

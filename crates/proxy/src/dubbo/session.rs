@@ -17,9 +17,9 @@ use tokio::{sync::OnceCell, task::spawn_local};
 
 use super::{
     answer::{self, Event, status},
-    calls::{Asker, Attempt, Counted, Request},
     frame::{Came, Frame, FrameHead},
     outbox::{Incoming, Outbox},
+    request::{Asker, Attempt, Counted, Request},
 };
 use crate::{
     buffers::Buffer,

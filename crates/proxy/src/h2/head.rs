@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use crate::{
     h1::head::{FIELDS_MAX, HEAD_BYTES_MAX, TARGET_BYTES_MAX},
-    observed::ReadSoFar,
+    read_so_far::ReadSoFar,
     websocket,
 };
 

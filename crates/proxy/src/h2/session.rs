@@ -22,7 +22,7 @@ use super::{
 use crate::{
     buffers::{Buffer, Buffers},
     limits::H2_ASKED_AGAIN_AFTER,
-    observed::ReadSoFar,
+    read_so_far::ReadSoFar,
 };
 
 use receive::Receiving;

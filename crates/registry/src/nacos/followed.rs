@@ -218,7 +218,7 @@ mod tests {
     };
 
     fn picture() -> Picture {
-        let joins = Joins::new(&Joined::default(), &[], TagCovers::Address);
+        let joins = Joins::new(&Joined::default(), &[], true);
         Picture::new("registry", "public", TagCovers::Address, joins)
     }
 

@@ -3,13 +3,16 @@
 use std::{
     collections::{HashMap, HashSet},
     net::SocketAddr,
+    time::Duration,
 };
 
 use lanes::{Problem, Tag};
 use tokio::{sync::watch, time::Instant};
 
-use super::picture::{HELD, TagCovers};
 use crate::joined::{Answer, Joined};
+
+/// How long an instance is held back that no source knows.
+pub(super) const HELD_BACK: Duration = Duration::from_secs(10);
 
 /// Which sources are asked, and what they said.
 #[derive(Debug)]
@@ -48,13 +51,8 @@ pub(super) enum Said {
 }
 
 impl Joins {
-    pub(super) fn new(joined: &Joined, to: &[String], covers: TagCovers) -> Self {
-        Self {
-            joined: joined.clone(),
-            to: to.to_vec(),
-            shares_ip: covers == TagCovers::Address,
-            known: HashMap::new(),
-        }
+    pub(super) fn new(joined: &Joined, to: &[String], shares_ip: bool) -> Self {
+        Self { joined: joined.clone(), to: to.to_vec(), shares_ip, known: HashMap::new() }
     }
 
     /// Wakes whenever it is worth looking again.
@@ -81,7 +79,7 @@ impl Joins {
         let is = match (self.asked(address), before) {
             (Some(said), _) => said,
             (None, None) => Known::Waiting(now),
-            (None, Some(Known::Waiting(since))) if *since + HELD <= now => Known::Nobody,
+            (None, Some(Known::Waiting(since))) if *since + HELD_BACK <= now => Known::Nobody,
             (None, Some(_)) => return false,
         };
         let is_other = before != Some(&is);

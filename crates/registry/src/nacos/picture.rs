@@ -14,7 +14,7 @@
 //! nothing cannot be used: they are never taken for base.
 //!
 //! *Joins.* Where Nacos says nothing of a tag, a source that it is joined to may, by address. An instance that none of them
-//! knows is held back for [`HELD`], and before anything is told nothing is held back any more: a control plane that
+//! knows is held back for [`HELD_BACK`], and before anything is told nothing is held back any more: a control plane that
 //! starts takes nobody out.
 
 use std::{
@@ -34,7 +34,7 @@ use lanes::{
 use tokio::{sync::watch, time::Instant};
 
 use super::{
-    joins::{self, Joins},
+    joins::{self, HELD_BACK, Joins},
     registered::{Registered, Said, weights},
     rules::{self, Places},
 };
@@ -588,7 +588,7 @@ impl Picture {
     pub(super) fn held_back(&self) -> Option<String> {
         let held = self.joins.waits_for();
         (held > 0).then(|| {
-            let (sources, seconds) = (self.joins.sources(), HELD.as_secs());
+            let (sources, seconds) = (self.joins.sources(), HELD_BACK.as_secs());
             format!(
                 "{held} addresses are not known to {sources}: they are held back for up to {seconds} s"
             )

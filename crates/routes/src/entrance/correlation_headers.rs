@@ -6,6 +6,7 @@ use lanes::is_token;
 use smallvec::SmallVec;
 
 use super::{
+    correlation_id::{CorrelationId, is_valid_id},
     field::{Field, Fields},
     name::Name,
     skywalking,
@@ -20,22 +21,8 @@ const SW8: &str = "sw8";
 const TRACEPARENT: &str = "traceparent";
 const REQUEST_ID: &str = "x-request-id";
 
-/// Bytes a correlation id may have. UUIDs have 36, B3 and W3C trace ids 32, cloud load balancers' ids below 80;
-/// longer ones are not remembered, so that a table of 65 536 ids stays within 8 MiB of ids.
-pub const CORRELATION_ID_BYTES_MAX: usize = 128;
-
 /// Headers that may be configured as correlation ids. A request is looked up under each of them.
 const CORRELATION_HEADERS_MAX: usize = 8;
-
-/// Whether a value can serve as an id: visible ASCII, not empty, at most [`CORRELATION_ID_BYTES_MAX`].
-pub(super) fn is_valid_id(value: &[u8]) -> bool {
-    !value.is_empty()
-        && value.len() <= CORRELATION_ID_BYTES_MAX
-        && value.iter().all(u8::is_ascii_graphic)
-}
-
-/// An id that requests of one call chain share.
-pub type CorrelationId = SmallVec<[u8; 40]>;
 
 /// Which headers carry ids that requests of one call chain share, most trusted first.
 #[derive(Debug, Clone, PartialEq, Eq)]

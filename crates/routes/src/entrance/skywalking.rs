@@ -4,7 +4,7 @@ use base64::{Engine as _, prelude::BASE64_STANDARD};
 use smallvec::SmallVec;
 
 use super::{
-    correlation_headers::{CORRELATION_ID_BYTES_MAX, CorrelationId, is_valid_id},
+    correlation_id::{CORRELATION_ID_BYTES_MAX, CorrelationId, is_valid_id},
     trace_parent::encode_hex,
 };
 

@@ -15,8 +15,8 @@ use crate::{
         grpc, hpack,
         outgoing::{Outgoing, Stopped},
     },
-    observed::{self, ReadSoFar},
     peers::{GRPC_STATUS, REFUSED},
+    read_so_far::ReadSoFar,
     upstream::Answer,
     websocket,
     worker::Worker,
@@ -56,7 +56,8 @@ impl<'c> Answers<'c> {
     ) {
         let worker = served.worker;
         worker.account.unread(D::ROLE, &kind);
-        observed::tell_unread(worker, (D::ROLE, decide.caller()), &kind, read);
+        let random = || worker.random_bytes();
+        worker.observers.tell_unread((D::ROLE, decide.caller()), &kind, random, read);
         tracing::debug!(reason = %kind, "refused what is no correct request");
         let answer = OwnAnswer::Refusal(kind);
         if Self::new(served, false, is_grpc, false).own(&answer, false).await.is_ok() {

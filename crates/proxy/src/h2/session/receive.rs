@@ -11,7 +11,7 @@ use crate::{
         head::{HeadReader, HeadText, Kind as HeadKind, Malformed},
         settings::write_acknowledgement,
     },
-    observed::ReadSoFar,
+    read_so_far::ReadSoFar,
 };
 
 /// Bytes of a compressed head: no head that may be as large as ours may be is larger compressed.

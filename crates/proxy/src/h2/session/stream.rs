@@ -8,7 +8,7 @@ use crate::{
         error::Code,
         head::{HeadText, Malformed},
     },
-    observed::ReadSoFar,
+    read_so_far::ReadSoFar,
 };
 
 /// Bytes left before and after data, for those who send it on as a chunk of HTTP/1.1: `4000 CRLF`, `CRLF 0 CRLF CRLF`.

@@ -41,8 +41,12 @@ impl World {
 
     fn joined_to(sources: &[&str], joined: &Joined, covers: TagCovers) -> Self {
         let sources: Vec<String> = sources.iter().map(|it| (*it).to_owned()).collect();
-        let picture =
-            Picture::new("registry", "public", covers, Joins::new(joined, &sources, covers));
+        let picture = Picture::new(
+            "registry",
+            "public",
+            covers,
+            Joins::new(joined, &sources, covers == TagCovers::Address),
+        );
         let mut world =
             Self { picture, now: Instant::now(), told: BTreeMap::new(), problems: BTreeMap::new() };
         world.picture.connected(world.now);

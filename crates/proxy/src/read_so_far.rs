@@ -5,16 +5,21 @@ use lanes::is_token_byte;
 use routes::entrance::{METHOD_BYTES_MAX, is_valid_host, split_port, without_root_dot};
 use telemetry::Unread;
 
-use super::{HOST_BYTES_MAX, PATH_BYTES_MAX, cut};
 use crate::tap::redacted;
+
+/// Bytes of a told host: as long as a name can be.
+pub(crate) const HOST_BYTES_MAX: usize = 255;
+
+/// Bytes of a told path: what routes are about, and more.
+pub(crate) const PATH_BYTES_MAX: usize = 1024;
 
 /// Parts of such a head; those that cannot be read are empty.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct ReadSoFar {
-    pub(super) protocol: &'static str,
-    pub(super) method: String,
-    pub(super) host: String,
-    pub(super) path: String,
+    pub(crate) protocol: &'static str,
+    pub(crate) method: String,
+    pub(crate) host: String,
+    pub(crate) path: String,
 }
 
 impl ReadSoFar {
@@ -37,7 +42,7 @@ impl ReadSoFar {
     }
 
     /// What is missing of it.
-    pub(super) fn unread(&self) -> Unread {
+    pub(crate) fn unread(&self) -> Unread {
         match self.method.is_empty() && self.path.is_empty() && self.host.is_empty() {
             true => Unread::All,
             false => Unread::Part,
@@ -127,6 +132,10 @@ fn host(authority: &[u8]) -> String {
         false => &authority[..authority.len().min(HOST_BYTES_MAX)],
     };
     cut(&String::from_utf8_lossy(name).to_ascii_lowercase(), HOST_BYTES_MAX)
+}
+
+pub(crate) fn cut(text: &str, bytes_max: usize) -> String {
+    text[..text.floor_char_boundary(bytes_max)].to_owned()
 }
 
 #[cfg(test)]
