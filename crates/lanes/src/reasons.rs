@@ -151,7 +151,7 @@ pub(crate) fn subset_is_out(
     let told: Vec<String> = [
         (count(Health::Unhealthy), "unhealthy"),
         (count(Health::Draining), "draining"),
-        (count(Health::InvalidTag), "with an invalid tag"),
+        (count(Health::InvalidTag), "without a valid tag"),
         (ejected, "ejected"),
     ]
     .into_iter()
@@ -168,7 +168,9 @@ pub(crate) fn instance_is_out(
     is_any_subset: bool,
 ) -> Option<String> {
     match endpoint.health {
-        Health::InvalidTag => Some("its tag is no valid tag: unusable, never base".to_owned()),
+        Health::InvalidTag => {
+            Some("its tag is not valid, or not known yet: unusable, never base".to_owned())
+        }
         _ if !is_in_subset => Some(match &endpoint.tag {
             Some(tag) => format!("tagged `{tag}`: not the set that serves this hop"),
             None if is_any_subset => "base: not the set that serves this hop".to_owned(),

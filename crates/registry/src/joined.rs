@@ -4,7 +4,7 @@
 //! source that is joined to another takes from it what its own registrations do not say.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{BTreeSet, HashMap},
     net::{IpAddr, SocketAddr},
     sync::Arc,
 };
@@ -28,18 +28,29 @@ struct Shared {
 /// What one source says.
 #[derive(Debug, Default)]
 struct Source {
-    is_synced: bool,
-    services: HashMap<ServiceId, Arc<Service>>,
-    /// How many of its services have an instance there.
-    at: HashMap<IpAddr, HashSet<ServiceId>>,
+    at: HashMap<IpAddr, Vec<Instance>>,
+    /// Where each service has instances.
+    services: HashMap<ServiceId, BTreeSet<IpAddr>>,
+    /// How often it has said something else.
+    version: u64,
 }
+
+/// One instance, at one of its IP addresses.
+#[derive(Debug)]
+struct Instance {
+    service: ServiceId,
+    /// There, with a port.
+    addresses: Vec<SocketAddr>,
+    said: Said,
+}
+
+/// What an instance says of its tag: none is what is no tag, and then the base.
+type Said = Option<Option<Tag>>;
 
 /// What a source says of the tag of whatever is at an address.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
-    /// It has not told everything yet, and has not told of this address.
-    NotYet,
-    /// It knows nobody there.
+    /// It knows nobody there, or only whoever is leaving.
     Unknown,
     /// This one; none is the base.
     Tag(Option<Tag>),
@@ -70,69 +81,89 @@ impl Joined {
         self.0.changed.subscribe()
     }
 
+    /// How often these have said something else.
+    pub(crate) fn version(&self, sources: &[String]) -> u64 {
+        let known = self.0.sources.lock();
+        sources.iter().filter_map(|source| known.get(source)).map(|source| source.version).sum()
+    }
+
     /// What `source` says of whatever is at `address`: of that very instance where it has it, else, with `shares_ip`, of
     /// those at its IP address.
     pub(crate) fn answer(&self, source: &str, address: SocketAddr, shares_ip: bool) -> Answer {
         let sources = self.0.sources.lock();
-        let Some(source) = sources.get(source) else { return Answer::NotYet };
-        let there = source.at.get(&address.ip()).into_iter().flatten();
-        let there = there.filter_map(|id| source.services.get(id)).flat_map(|it| it.endpoints());
-        let (mut exact, mut near) = (HashSet::new(), HashSet::new());
-        for endpoint in there {
-            if endpoint.all_addresses().any(|it| it == address) {
-                exact.insert(said(endpoint));
-            } else if shares_ip && endpoint.all_addresses().any(|it| it.ip() == address.ip()) {
-                near.insert(said(endpoint));
-            }
+        let there = sources.get(source).and_then(|source| source.at.get(&address.ip()));
+        let there = there.map_or(&[][..], Vec::as_slice);
+        let exact = |instance: &&Instance| instance.addresses.contains(&address);
+        let mut said: BTreeSet<&str> = there.iter().filter(exact).map(Instance::word).collect();
+        let mut one = there.iter().find(exact);
+        if one.is_none() && shares_ip {
+            said = there.iter().map(Instance::word).collect();
+            one = there.first();
         }
-        let said = if exact.is_empty() { near } else { exact };
-        match (said.len(), said.iter().next()) {
-            (0, _) if source.is_synced => Answer::Unknown,
-            (0, _) => Answer::NotYet,
-            (1, Some(Some(tag))) => Answer::Tag(tag.cloned()),
-            _ => {
-                let mut words: Vec<&str> = said.into_iter().map(word).collect();
-                words.sort_unstable();
-                Answer::Unclear(words.join(", "))
-            }
+        match (one.map(|instance| &instance.said), said.len()) {
+            (None, _) => Answer::Unknown,
+            (Some(Some(tag)), 1) => Answer::Tag(tag.clone()),
+            _ => Answer::Unclear(said.into_iter().collect::<Vec<_>>().join(", ")),
         }
     }
 
     fn changed(&self, source: &str, changes: &[Change]) {
         let mut sources = self.0.sources.lock();
         let source = sources.entry(source.to_owned()).or_default();
-        for Change { service: id, state, .. } in changes {
-            let before = match state {
-                Some(state) => source.services.insert(id.clone(), Arc::clone(state)),
-                None => source.services.remove(id),
-            };
-            for ip in before.iter().flat_map(|it| ips(it)) {
-                if let Some(there) = source.at.get_mut(&ip) {
-                    there.remove(id);
-                    if there.is_empty() {
-                        source.at.remove(&ip);
-                    }
-                }
-            }
-            for ip in state.iter().flat_map(|it| ips(it)) {
-                source.at.entry(ip).or_default().insert(id.clone());
-            }
+        source.version += 1;
+        for Change { service, state, .. } in changes {
+            source.take(service, state.as_deref());
         }
         drop(sources);
         self.0.changed.send_replace(());
     }
+}
 
-    fn stands(&self, source: &str, standing: &Standing) {
-        // Out of contact its last picture stays, and who is not in it may have come since.
-        let is_synced = matches!(standing, Standing::Synced | Standing::SyncedBut { .. });
-        let mut sources = self.0.sources.lock();
-        let source = sources.entry(source.to_owned()).or_default();
-        let was_synced = std::mem::replace(&mut source.is_synced, is_synced);
-        drop(sources);
-        if was_synced != is_synced {
-            self.0.changed.send_replace(());
+impl Source {
+    fn take(&mut self, id: &ServiceId, state: Option<&Service>) {
+        for ip in self.services.remove(id).unwrap_or_default() {
+            if let Some(there) = self.at.get_mut(&ip) {
+                there.retain(|instance| instance.service != *id);
+                if there.is_empty() {
+                    self.at.remove(&ip);
+                }
+            }
+        }
+        let mut ips = BTreeSet::new();
+        // Whoever leaves says nothing of whoever comes to its address.
+        let endpoints = state.into_iter().flat_map(Service::endpoints);
+        for endpoint in endpoints.filter(|it| it.health != Health::Draining) {
+            let all = addresses(endpoint);
+            let there: BTreeSet<IpAddr> = all.iter().map(SocketAddr::ip).collect();
+            for ip in there {
+                let addresses = all.iter().copied().filter(|it| it.ip() == ip).collect();
+                let said = (endpoint.health != Health::InvalidTag).then(|| endpoint.tag.clone());
+                let instance = Instance { service: id.clone(), addresses, said };
+                self.at.entry(ip).or_default().push(instance);
+                ips.insert(ip);
+            }
+        }
+        if !ips.is_empty() {
+            self.services.insert(id.clone(), ips);
         }
     }
+}
+
+impl Instance {
+    fn word(&self) -> &str {
+        match &self.said {
+            None => "no tag",
+            Some(None) => "base",
+            Some(Some(tag)) => tag.as_str(),
+        }
+    }
+}
+
+/// Whatever means an instance. An application that its sidecar calls at a loopback address is at its host's for others.
+fn addresses(endpoint: &Endpoint) -> Vec<SocketAddr> {
+    let on_host = endpoint.application_addresses().filter(|it| it.ip().is_loopback());
+    let on_host = on_host.map(|it| SocketAddr::new(endpoint.address.ip(), it.port()));
+    endpoint.all_addresses().chain(on_host).collect()
 }
 
 /// Hands on what a source tells.
@@ -149,28 +180,10 @@ impl Receiver for Hearing {
     }
 
     fn stands(&self, standing: &Standing) {
-        self.joined.stands(&self.source, standing);
         self.receiver.stands(standing);
     }
 
     fn ruled(&self, rules: &[Rule]) {
         self.receiver.ruled(rules);
     }
-}
-
-/// What an instance says of its tag; none is what is no tag.
-fn said(endpoint: &Endpoint) -> Option<Option<&Tag>> {
-    (endpoint.health != Health::InvalidTag).then_some(endpoint.tag.as_ref())
-}
-
-fn word(said: Option<Option<&Tag>>) -> &str {
-    match said {
-        None => "no tag",
-        Some(None) => "base",
-        Some(Some(tag)) => tag.as_str(),
-    }
-}
-
-fn ips(service: &Service) -> impl Iterator<Item = IpAddr> {
-    service.endpoints().iter().flat_map(Endpoint::all_addresses).map(|it| it.ip())
 }

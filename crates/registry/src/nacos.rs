@@ -125,8 +125,9 @@ impl Source for NacosSource {
                 never = servers.follow(&mut picture, sink) => match never {},
             }
             if self.edited.borrow().means_others(&settings) {
-                // What is not told again is not meant any more.
+                // What is not told again is not meant any more, and neither are the rules that were there.
                 sink.begin();
+                sink.ruled(Vec::new());
                 self.namespace = None;
             } else {
                 self.picture = Some(picture);
@@ -162,7 +163,8 @@ impl<'s> Servers<'s> {
             let number = self.next % self.settings.servers.len();
             let server = &self.settings.servers[number];
             self.next += 1;
-            let opened = Connection::open(server, &self.settings.client, self.namespace).await;
+            let opening = Connection::open(server, &self.settings.client, self.namespace);
+            let opened = while_away(picture, sink, opening).await;
             let error = match opened {
                 Ok((connection, pushes)) => {
                     picture.connected(Instant::now());
@@ -191,10 +193,33 @@ impl<'s> Servers<'s> {
             // Another server may take us.
             let is_round_over = self.next.is_multiple_of(self.settings.servers.len());
             let is_refused = is_round_over && std::mem::take(&mut self.is_refused);
-            tokio::time::sleep(if is_refused { PAUSE_REFUSED } else { self.pause }).await;
+            let pause = tokio::time::sleep(if is_refused { PAUSE_REFUSED } else { self.pause });
+            while_away(picture, sink, pause).await;
             if is_round_over {
                 self.pause = (self.pause * 2).min(PAUSE_MOST);
             }
+        }
+    }
+}
+
+/// Awaits something while no server is followed: what joined sources say is heard all the same.
+async fn while_away<T>(
+    picture: &mut Picture,
+    sink: &mut Sink,
+    awaited: impl Future<Output = T>,
+) -> T {
+    let (mut joined, mut looking) = (picture.joined_changes(), tokio::time::interval(SETTLING));
+    tokio::pin!(awaited);
+    loop {
+        tokio::select! {
+            awaited = &mut awaited => return awaited,
+            Ok(()) = joined.changed() => {}
+            _ = looking.tick(), if picture.waits() => {}
+        }
+        picture.look_at_joined(Instant::now());
+        let changes = picture.take_changes_of_told();
+        if !changes.is_empty() {
+            sink.changed(changes);
         }
     }
 }

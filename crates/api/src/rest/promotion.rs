@@ -235,7 +235,7 @@ pub struct PromotionRequest {
     pub idle_seconds: Option<u32>,
     /// Begin also where the lane's last promotion was stopped or abandoned: without this that is refused, with what became of
     /// it.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     #[schema(required = false)]
     pub anew: bool,
 }

@@ -120,7 +120,9 @@ fn why(endpoint: &Endpoint, unreachable_for: &[String], silent_seconds: Option<u
         Health::Usable | Health::Silent => None,
         Health::Unhealthy => Some("its source says that it does not answer"),
         Health::Draining => Some("it is leaving: it takes no new requests"),
-        Health::InvalidTag => Some("its tag is no valid tag: it is neither base nor in a lane"),
+        Health::InvalidTag => {
+            Some("its tag is not valid, or not known yet: it is neither base nor in a lane")
+        }
     };
     let is_usable = of_health.is_none();
     let unreachable = (is_usable && !unreachable_for.is_empty())

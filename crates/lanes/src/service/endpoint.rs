@@ -15,7 +15,7 @@ pub enum Health {
     Unhealthy,
     /// Deregistered or terminating: takes no new requests.
     Draining,
-    /// Its tag is no valid tag: unusable, never base.
+    /// Its tag is not valid, or not known yet: unusable, never base.
     InvalidTag,
 }
 

@@ -387,7 +387,7 @@ subset g/own no: no usable instance: 1 unhealthy, 1 draining, 1 ejected
 subset g/next yes: the first with a usable instance
 subset g/base no: not needed
 instance 10.0.0.0:80 base no: base: not the set that serves this hop
-instance 10.0.0.8:80 base no: its tag is no valid tag: unusable, never base
+instance 10.0.0.8:80 base no: its tag is not valid, or not known yet: unusable, never base
 instance 10.0.0.5:80 next yes: chosen
 instance 10.0.0.6:80 next no: ejected: connects fail
 instance 10.0.0.7:80 next no: draining: it takes no new requests
@@ -463,8 +463,8 @@ no usable instance of sc in strict lane g/strict
         "",
         None,
         "
-subset no group/base no: no usable instance: 1 with an invalid tag
-instance 10.0.0.0:80 base no: its tag is no valid tag: unusable, never base
+subset no group/base no: no usable instance: 1 without a valid tag
+instance 10.0.0.0:80 base no: its tag is not valid, or not known yet: unusable, never base
 instance 10.0.0.1:80 own no: tagged `own`: not the set that serves this hop
 no usable base instance of sc
 ",

@@ -58,9 +58,9 @@ impl<'s> Followed<'s> {
 
     /// Whether what is known may be told: a service that is told before others are known could be told as base, though
     /// one of them names its tag.
-    fn may_tell(&self, now: Instant) -> bool {
+    fn may_tell(&mut self, now: Instant) -> bool {
         self.is_listed
-            && !self.picture.may_not_begin()
+            && !self.picture.may_not_begin(now)
             && self.untold.values().all(|until| until.is_some_and(|until| until <= now))
     }
 

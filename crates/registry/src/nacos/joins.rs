@@ -23,6 +23,8 @@ pub(super) struct Joins {
     /// Whether who has an IP address to itself is one process.
     shares_ip: bool,
     known: HashMap<SocketAddr, Known>,
+    /// What they had said when all were looked at.
+    seen: u64,
 }
 
 /// What is known of whatever is at an address.
@@ -30,11 +32,11 @@ pub(super) struct Joins {
 enum Known {
     /// Nobody knows it yet, since then.
     Waiting(Instant),
-    /// This is its tag, says that source; it is remembered after that has forgotten it: a sidecar may die before its
-    /// application.
-    Tag(String, Option<Tag>),
+    /// This is its tag, says the source of that place in their order; it is remembered after that has forgotten it: a sidecar may
+    /// die before its application.
+    Tag(usize, Option<Tag>),
     /// That source says this, which is no one tag.
-    Unclear(String, String),
+    Unclear(usize, String),
     /// Nobody knew it in time.
     Nobody,
 }
@@ -52,7 +54,7 @@ pub(super) enum Said {
 
 impl Joins {
     pub(super) fn new(joined: &Joined, to: &[String], shares_ip: bool) -> Self {
-        Self { joined: joined.clone(), to: to.to_vec(), shares_ip, known: HashMap::new() }
+        Self { joined: joined.clone(), to: to.to_vec(), shares_ip, known: HashMap::new(), seen: 0 }
     }
 
     /// Wakes whenever it is worth looking again.
@@ -63,6 +65,12 @@ impl Joins {
     /// Whether nobody is asked.
     pub(super) fn is_empty(&self) -> bool {
         self.to.is_empty()
+    }
+
+    /// Whether the sources have said something else since this was asked last.
+    pub(super) fn have_changed(&mut self) -> bool {
+        let version = self.joined.version(&self.to);
+        std::mem::replace(&mut self.seen, version) != version
     }
 
     /// Asks of instances at these addresses; says of which something else is known than before.
@@ -77,8 +85,14 @@ impl Joins {
     fn look_at(&mut self, address: SocketAddr, now: Instant) -> bool {
         let before = self.known.get(&address);
         let is = match (self.asked(address), before) {
+            // One that is asked first has said it, and has forgotten it since.
+            (Some(Known::Tag(of, _) | Known::Unclear(of, _)), Some(Known::Tag(first, _)))
+                if *first < of =>
+            {
+                return false;
+            }
             (Some(said), _) => said,
-            (None, None) => Known::Waiting(now),
+            (None, None | Some(Known::Unclear(..))) => Known::Waiting(now),
             (None, Some(Known::Waiting(since))) if *since + HELD_BACK <= now => Known::Nobody,
             (None, Some(_)) => return false,
         };
@@ -91,12 +105,11 @@ impl Joins {
 
     /// What the first says that knows the address.
     fn asked(&self, address: SocketAddr) -> Option<Known> {
-        self.to.iter().find_map(|source| {
-            match self.joined.answer(source, address, self.shares_ip) {
-                Answer::NotYet | Answer::Unknown => None,
-                Answer::Tag(tag) => Some(Known::Tag(source.clone(), tag)),
-                Answer::Unclear(words) => Some(Known::Unclear(source.clone(), words)),
-            }
+        let mut sources = self.to.iter().enumerate();
+        sources.find_map(|(of, source)| match self.joined.answer(source, address, self.shares_ip) {
+            Answer::Unknown => None,
+            Answer::Tag(tag) => Some(Known::Tag(of, tag)),
+            Answer::Unclear(words) => Some(Known::Unclear(of, words)),
         })
     }
 
@@ -121,7 +134,8 @@ impl Joins {
             _ if self.to.is_empty() => Said::Tag(None),
             Some(Known::Tag(_, tag)) => Said::Tag(tag.clone()),
             Some(Known::Nobody) => Said::Tag(None),
-            Some(Known::Unclear(source, words)) => {
+            Some(Known::Unclear(of, words)) => {
+                let source = &self.to[*of];
                 let remedy = format!(
                     "source {source} says these at its address: let its registration in Nacos name its tag, or base"
                 );
@@ -133,7 +147,8 @@ impl Joins {
 
     /// What is odd where an instance's registration, or that of its address, says `tag`: it counts, whoever else says another.
     pub(super) fn contradiction(&self, address: SocketAddr, tag: Option<&Tag>) -> Option<Problem> {
-        let Some(Known::Tag(source, other)) = self.known.get(&address) else { return None };
+        let Some(Known::Tag(of, other)) = self.known.get(&address) else { return None };
+        let source = &self.to[*of];
         let word = |tag: Option<&Tag>| tag.map_or_else(|| "base".to_owned(), Tag::to_string);
         (other.as_ref() != tag).then(|| {
             let (own, other) = (word(tag), word(other.as_ref()));

@@ -134,6 +134,8 @@ pub(super) struct Picture {
     joins: Joins,
     /// Something was told: others use it.
     is_told: bool,
+    /// Since when somebody was waited for before anything was told.
+    began: Option<Instant>,
 }
 
 /// What the registrations of an address say of tags.
@@ -211,6 +213,7 @@ impl Picture {
             changed: BTreeSet::new(),
             joins,
             is_told: false,
+            began: None,
         }
     }
 
@@ -311,20 +314,35 @@ impl Picture {
         }
         self.index(key, &before);
         if !self.joins.is_empty() {
-            let heard = self.services.get(key).into_iter().flat_map(Known::instances);
-            let others = self.joins.look(heard.map(|it| it.address), now);
+            let heard: Vec<SocketAddr> = (self.services.get(key).into_iter())
+                .flat_map(Known::instances)
+                .map(|it| it.address)
+                .collect();
+            if before.iter().any(|it| !heard.contains(&it.address)) {
+                self.forget_unknown_addresses();
+            }
+            let others = self.joins.look(heard.into_iter(), now);
             self.look_at_instances(&others);
         }
     }
 
-    /// Asks the sources that this one is joined to of all instances.
+    /// Whoever comes to an address that nobody has is asked for anew.
+    fn forget_unknown_addresses(&mut self) {
+        let all: HashSet<SocketAddr> = self.addresses().collect();
+        self.joins.keep_only(&all);
+    }
+
+    fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
+        self.services.values().flat_map(Known::instances).map(|it| it.address)
+    }
+
+    /// Asks the sources that this one is joined to of all instances, where one of them says something else, or somebody is
+    /// waited for.
     pub(super) fn look_at_joined(&mut self, now: Instant) {
-        if self.joins.is_empty() {
+        if !self.joins.have_changed() && self.joins.waits_for() == 0 {
             return;
         }
-        let all: HashSet<SocketAddr> =
-            self.services.values().flat_map(Known::instances).map(|it| it.address).collect();
-        self.joins.keep_only(&all);
+        let all: HashSet<SocketAddr> = self.addresses().collect();
         let others = self.joins.look(all.into_iter(), now);
         self.look_at_instances(&others);
     }
@@ -351,9 +369,18 @@ impl Picture {
         !self.keeping.is_empty() || self.joins.waits_for() > 0
     }
 
-    /// Whether something is held back, and nothing was told yet.
-    pub(super) fn may_not_begin(&self) -> bool {
-        !self.is_told && self.joins.waits_for() > 0
+    /// Whether something is held back, and nothing was told yet. Not for long, however many come: from then on each is held
+    /// back by itself.
+    pub(super) fn may_not_begin(&mut self, now: Instant) -> bool {
+        if self.is_told || self.joins.waits_for() == 0 {
+            return false;
+        }
+        now < *self.began.get_or_insert(now) + HELD_BACK
+    }
+
+    /// What is otherwise than it was told last, where something was told at all.
+    pub(super) fn take_changes_of_told(&mut self) -> Vec<Change> {
+        if self.is_told { self.take_changes() } else { Vec::new() }
     }
 
     /// Takes away what has been kept for long enough, and holds back no longer what has been.

@@ -350,17 +350,22 @@ impl Other {
         Self { name, receiver }
     }
 
-    /// Instances as `10.0.0.1:15006 10.0.0.1:80=gray`: where its sidecar is, its application, its tag.
+    /// Instances as `10.0.0.1:15006 10.0.0.1:80=gray`: where its sidecar is, its application, its tag; after `-` one that
+    /// leaves.
     fn tells(&self, service: &str, instances: &[&str]) {
         let endpoint = |written: &&str| {
             let (addresses, tag) = written.split_once('=').unwrap_or((written, ""));
-            let (address, application) = addresses.split_once(' ').unwrap();
+            let (address, application) = addresses.trim_start_matches('-').split_once(' ').unwrap();
             let tag = Tag::parse(tag);
             Endpoint {
                 address: address.parse().unwrap(),
                 application_address: application.parse().ok(),
                 further: None,
-                health: if tag.is_ok() { Health::Usable } else { Health::InvalidTag },
+                health: match &tag {
+                    _ if written.starts_with('-') => Health::Draining,
+                    Ok(_) => Health::Usable,
+                    Err(_) => Health::InvalidTag,
+                },
                 tag: tag.unwrap_or_default(),
                 weight: 1,
                 port: Port::default(),
@@ -375,10 +380,6 @@ impl Other {
             problems: Vec::new(),
         }]);
     }
-
-    fn is_synced(&self) {
-        self.receiver.stands(&Standing::Synced);
-    }
 }
 
 #[test]
@@ -386,7 +387,6 @@ fn what_nacos_does_not_say_a_joined_source_says_by_address() {
     let joined = Joined::default();
     let embedded = Other::new("embedded", &joined);
     embedded.tells("a-app", &["10.0.0.1:15006 10.0.0.1:80", "10.0.0.2:15006 10.0.0.2:80=gray"]);
-    embedded.is_synced();
     let mut world = World::joined_to(&["embedded"], &joined, TagCovers::Address);
     // Another port of the process is the process; and what Nacos says itself counts, and is told where it is something else.
     world.hear("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.2:20880"]);
@@ -407,6 +407,11 @@ fn what_nacos_does_not_say_a_joined_source_says_by_address() {
     world.picture.look_at_joined(world.now);
     world.look();
     world.check("a", &["10.0.0.1:80=blue", "10.0.0.2:80=green", "10.0.0.2:20880=green"]);
+    // One that leaves says nothing of whoever comes to its address.
+    embedded.tells("a-app", &["-10.0.0.2:15006 10.0.0.2:80", "-10.0.0.4:15006 10.0.0.4:80"]);
+    world.hear("c", &["10.0.0.2:82", "10.0.0.4:82"]);
+    world.check("c", &["10.0.0.2:82 InvalidTag", "10.0.0.4:82 InvalidTag"]);
+    world.check("a", &["10.0.0.1:80=blue", "10.0.0.2:80=green", "10.0.0.2:20880=green"]);
     // Who has left and come back is asked for anew.
     world.hear("b", &[]);
     world.hear("a", &["10.0.0.1:80"]);
@@ -422,12 +427,12 @@ fn whom_no_joined_source_knows_is_held_back_for_a_while_and_nobody_is_taken_out_
     let embedded = Other::new("embedded", &joined);
     let mut world = World::joined_to(&["embedded"], &joined, TagCovers::Address);
     world.picture.told(&key("a"), &[Ok(instance("10.0.0.1:80"))], world.now);
-    assert!(world.picture.may_not_begin() && world.picture.waits());
+    assert!(world.picture.may_not_begin(world.now) && world.picture.waits());
     world.now += HELD - Duration::from_millis(1);
     world.picture.settle(world.now);
-    assert!(world.picture.may_not_begin());
+    assert!(world.picture.may_not_begin(world.now));
     world.pass(Duration::from_millis(1));
-    assert!(!world.picture.may_not_begin() && !world.picture.waits());
+    assert!(!world.picture.may_not_begin(world.now) && !world.picture.waits());
     world.check("a", &["10.0.0.1:80"]);
     // From then on each is held back by itself, and others are as they were.
     world.hear("a", &["10.0.0.1:80", "10.0.0.2:80", "10.0.0.3:80"]);
@@ -449,6 +454,47 @@ fn whom_no_joined_source_knows_is_held_back_for_a_while_and_nobody_is_taken_out_
 }
 
 #[test]
+fn those_who_come_one_after_the_other_keep_nothing_from_being_told() {
+    let joined = Joined::default();
+    let mut world = World::joined_to(&["embedded"], &joined, TagCovers::Address);
+    let half = HELD_BACK / 2;
+    world.picture.told(&key("a"), &[Ok(instance("10.0.0.1:80"))], world.now);
+    assert!(world.picture.may_not_begin(world.now));
+    assert!(world.picture.take_changes_of_told().is_empty());
+    world.now += half;
+    let both = [Ok(instance("10.0.0.1:80")), Ok(instance("10.0.0.2:80"))];
+    world.picture.told(&key("a"), &both, world.now);
+    assert!(world.picture.may_not_begin(world.now));
+    world.now += half;
+    world.picture.settle(world.now);
+    assert!(!world.picture.may_not_begin(world.now));
+    world.look();
+    world.check("a", &["10.0.0.1:80", "10.0.0.2:80 InvalidTag"]);
+    // No server is followed meanwhile.
+    world.now += half;
+    world.picture.look_at_joined(world.now);
+    assert_eq!(world.picture.take_changes_of_told().len(), 1);
+}
+
+#[test]
+fn what_one_that_is_asked_first_has_said_no_other_takes_back() {
+    let joined = Joined::default();
+    let (first, second) = (Other::new("first", &joined), Other::new("second", &joined));
+    let mut world = World::joined_to(&["first", "second"], &joined, TagCovers::Address);
+    first.tells("a", &["10.0.0.1:1 10.0.0.1:80=gray", "10.0.0.2:1 10.0.0.2:80=n o"]);
+    second.tells("a", &["10.0.0.1:2 10.0.0.1:80=blue"]);
+    world.hear("a", &["10.0.0.1:80", "10.0.0.2:80"]);
+    world.check("a", &["10.0.0.2:80 InvalidTag", "10.0.0.1:80=gray"]);
+    first.tells("a", &[]);
+    world.picture.look_at_joined(world.now);
+    world.look();
+    world.check("a", &["10.0.0.2:80 InvalidTag", "10.0.0.1:80=gray"]);
+    // What was no tag is remembered of nobody.
+    world.pass(HELD_BACK);
+    world.check("a", &["10.0.0.2:80", "10.0.0.1:80=gray"]);
+}
+
+#[test]
 fn where_processes_share_an_address_a_joined_source_says_it_by_port() {
     let joined = Joined::default();
     let (embedded, fixed) = (Other::new("embedded", &joined), Other::new("fixed", &joined));
@@ -461,6 +507,10 @@ fn where_processes_share_an_address_a_joined_source_says_it_by_port() {
     fixed.tells("x", &["10.0.0.1:83 10.0.0.1:80=other", "10.0.0.9:84 10.0.0.9:84=blue"]);
     let to = ["missing", "embedded", "fixed"];
     let mut world = World::joined_to(&to, &joined, TagCovers::Registration);
+    // A sidecar that does not capture calls its application at a loopback address.
+    embedded.tells("l-app", &["10.0.0.8:15001 127.0.0.1:8080=gray"]);
+    world.hear("l", &["10.0.0.8:8080"]);
+    world.check("l", &["10.0.0.8:8080=gray"]);
     let ports = &["10.0.0.1:80", "10.0.0.1:81", "10.0.0.1:82", "10.0.0.1:83", "10.0.0.1:85"];
     world.hear("a", ports);
     let by_port = &[
