@@ -82,6 +82,8 @@ limits! {
     /// Bytes in Dubbo's protocol that wait on one connection before no more is read for it: to be sent, to have an instance
     /// chosen, or for another instance. With one request or answer more, that is what a connection holds at most.
     DUBBO_WAITING_BYTES_MAX: usize = 1024 * 1024;
+    /// Bytes of answers that a caller in Dubbo's protocol has not taken: two of the largest, and it is cut off.
+    DUBBO_UNTAKEN_BYTES_MAX: usize = 16 * 1024 * 1024;
     /// Requests in Dubbo's protocol of one connection that may be under way. Dubbo's servers have 200 threads each.
     DUBBO_IN_FLIGHT_MAX: usize = 4096;
     /// Bytes read and thrown away after an answer that came before the request's end, so that closing does not

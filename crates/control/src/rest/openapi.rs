@@ -9,7 +9,7 @@ use utoipa::{
     Modify, OpenApi, ToSchema as _,
     openapi::{
         Content, ContentBuilder, ObjectBuilder, Ref, RefOr, Response, ResponseBuilder,
-        path::{Operation, PathItem},
+        path::{Operation, ParameterIn, PathItem},
         schema::{Schema, Type},
         security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
     },
@@ -103,6 +103,9 @@ const TOKEN: &str = "token";
 /// What is answered with so many words: a status, and when.
 type Answers = &'static [(&'static str, &'static str)];
 
+/// What a namespace in a path looks like.
+const NAMESPACE: &str = "^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$";
+
 /// By every endpoint.
 const EVERY: Answers = &[("400", "Bad host, path, query, body or note")];
 
@@ -184,13 +187,14 @@ fn share(path: &str, is_write: bool, operation: &mut Operation) {
         }
     }
     for parameter in operation.parameters.iter_mut().flatten() {
-        if let RefOr::T(parameter) = parameter
-            && parameter.name == "plural"
-        {
-            let plurals = ObjectBuilder::new().schema_type(Type::String);
-            let plurals = plurals.enum_values(Some(Kind::ALL.map(Kind::plural)));
-            parameter.schema = Some(RefOr::T(Schema::Object(plurals.build())));
-        }
+        let RefOr::T(parameter) = parameter else { continue };
+        let text = ObjectBuilder::new().schema_type(Type::String);
+        let schema = match (parameter.name.as_str(), &parameter.parameter_in) {
+            ("plural", _) => text.enum_values(Some(Kind::ALL.map(Kind::plural))),
+            ("namespace", ParameterIn::Path) => text.pattern(Some(NAMESPACE)),
+            _ => continue,
+        };
+        parameter.schema = Some(RefOr::T(Schema::Object(schema.build())));
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use futures_util::stream::{FuturesUnordered, Stream, StreamExt as _};
-use telemetry::{Count, Role};
+use telemetry::Count;
 
 use crate::{
     buffers::Buffer,
@@ -91,7 +91,7 @@ pub(crate) async fn serve<D: Decide>(
     decide: &D,
     first: Buffer,
 ) {
-    let limits = Limits { is_shared: D::ROLE != Role::Gateway, ..LIMITS };
+    let limits = Limits { is_shared: !decide.serves_strangers(&worker), ..LIMITS };
     let session = Rc::new(RefCell::new(Session::server(limits, worker.deadlines.now_ms())));
     let mut streams = FuturesUnordered::new();
     let mut driver = Driver::new(&worker, &connection, &session, Some(worker.timeouts.idle), first);

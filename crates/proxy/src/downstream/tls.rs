@@ -307,7 +307,8 @@ impl Handshake<'_> {
         let Self { worker, connection, .. } = *self;
         let side = UnbufferedServerConnection::new(config)?;
         let mut handshake = session::Handshake::new(side);
-        let (mut stage, mut received) = (Stage::Hello(connection.peer.ip()), received);
+        let hello = Stage::Hello(connection.peer.ip());
+        let (mut stage, mut asked_again, mut received) = (hello, false, received);
         loop {
             let taken_in = handshake.take_in(received.filled());
             worker.buffers.give(received);
@@ -320,7 +321,10 @@ impl Handshake<'_> {
             let computed = tokio::time::timeout(worker.timeouts.head, computing).await;
             let outcome;
             (handshake, outcome) = computed.map_err(|_| Failure::TimedOut)?;
-            stage = Stage::Begun;
+            // A second hello has its turn among the others again, once.
+            let is_asked_again = stage == hello && handshake.asks_for_another_hello();
+            stage = if is_asked_again && !asked_again { hello } else { Stage::Begun };
+            asked_again |= is_asked_again;
             let sending = handshake.take_sending();
             let is_done = match outcome {
                 Ok(is_done) => is_done,

@@ -23,6 +23,10 @@ pub(crate) const MISROUTED: &str = "laneway: misrouted: ";
 const READ_ONLY: &[u8] = b"\x01R";
 const WRITABLE: &[u8] = b"\x01W";
 
+/// The same in fastjson2, behind its length.
+const READ_ONLY_JSONB: &[u8] = b"\0\0\0\x02\x4aR";
+const WRITABLE_JSONB: &[u8] = b"\0\0\0\x02\x4aW";
+
 /// Nothing, as signs of life have it.
 const NULL: &[u8] = b"N";
 
@@ -37,8 +41,8 @@ pub(crate) enum Event {
 impl Event {
     pub(crate) fn of(frame: &Frame) -> Self {
         match frame.body() {
-            READ_ONLY => Self::Leaving,
-            WRITABLE => Self::Staying,
+            READ_ONLY | READ_ONLY_JSONB => Self::Leaving,
+            WRITABLE | WRITABLE_JSONB => Self::Staying,
             _ => Self::SignOfLife,
         }
     }

@@ -28,14 +28,14 @@ use super::{
 use crate::{
     buffers::Buffer,
     ejection::Trouble,
-    error::{Kind, Origin},
+    error::{Kind, Origin, ProxyError},
     exchange::{
         find_out,
         sides::{Decide, Found, OwnAnswer},
     },
     limits::{
         ATTEMPTS_MAX, DRAIN_IDLE, DUBBO_BODY_BYTES_MAX, DUBBO_IN_FLIGHT_MAX,
-        DUBBO_WAITING_BYTES_MAX, KEPT_BODY_BYTES_MAX,
+        DUBBO_UNTAKEN_BYTES_MAX, DUBBO_WAITING_BYTES_MAX, KEPT_BODY_BYTES_MAX,
     },
     picture::Picture,
     plan::{Chosen, NoPlan, Plan, Target},
@@ -95,11 +95,13 @@ enum NoPlace {
 struct Caller<D> {
     worker: Rc<Worker>,
     decide: Rc<D>,
-    connection: Rc<Connection>,
+    peer: SocketAddr,
     outbox: Outbox,
     load: Rc<Load>,
     /// An instance that takes less than it is sent.
     slow: RefCell<Option<Rc<Session>>>,
+    /// It takes less than it asks for.
+    cut: Notify,
 }
 
 /// Serves a connection in Dubbo's protocol to its end.
@@ -112,16 +114,19 @@ pub(crate) async fn serve<D: Serves + 'static>(
     let caller = Rc::new(Caller {
         worker: Rc::clone(&worker),
         decide,
-        connection: Rc::clone(&connection),
+        peer: connection.peer,
         outbox: Outbox::default(),
         load: Rc::default(),
         slow: RefCell::default(),
+        cut: Notify::new(),
     });
+    // Answers that are still to come hold no connection.
     let ended = tokio::select! {
         biased;
-        ended = caller.receive(first) => ended,
+        ended = caller.receive(&connection, first) => ended,
         ended = caller.outbox.send_all(&worker, &connection) => ended,
-        () = caller.leave() => Ok(()),
+        () = caller.cut.notified() => Err(std::io::ErrorKind::TimedOut.into()),
+        () = caller.leave(&connection) => Ok(()),
     };
     if let Err(error) = ended {
         tracing::debug!(peer = %connection.peer, %error, "connection in Dubbo's protocol broken off");
@@ -131,11 +136,15 @@ pub(crate) async fn serve<D: Serves + 'static>(
 }
 
 impl<D: Serves + 'static> Caller<D> {
-    async fn receive(self: &Rc<Self>, first: Buffer) -> std::io::Result<()> {
+    async fn receive(
+        self: &Rc<Self>,
+        connection: &Connection,
+        first: Buffer,
+    ) -> std::io::Result<()> {
         let mut incoming = Incoming::new(first);
         loop {
             self.room().await;
-            match incoming.next(&self.worker, &self.connection).await? {
+            match incoming.next(&self.worker, connection).await? {
                 Some(Came::Frame(frame)) => self.take(frame),
                 Some(Came::TooLarge(head)) => self.refuse_too_large(&head),
                 None => return Ok(()),
@@ -291,9 +300,7 @@ impl<D: Serves + 'static> Caller<D> {
     ) -> Result<Place, NoPlace> {
         let worker = &self.worker;
         let Attempt { started, tried, .. } = attempt;
-        let (now, ticket) = (Instant::now(), worker.ticket());
-        let chosen = plan.choose(picture, &worker.ejections.borrow(), ticket, now, tried);
-        let chosen = match chosen {
+        let chosen = match self.choose_one_that_stays(&plan, picture, tried) {
             Ok(chosen) => chosen,
             Err(error) => {
                 let _ = worker.account.failed(&plan, picture, None, &error.kind, *started);
@@ -311,12 +318,47 @@ impl<D: Serves + 'static> Caller<D> {
         Ok(Place { instance: chosen.address, addresses, leads_to, counted, until })
     }
 
+    /// Whoever leaves is passed over as long as another of its set stays. Where none does there may be a successor in its place:
+    /// a lane is not left for that.
+    fn choose_one_that_stays(
+        &self,
+        plan: &Plan<'_>,
+        picture: &Picture,
+        tried: &[SocketAddr],
+    ) -> Result<Chosen, ProxyError> {
+        let worker = &self.worker;
+        let (now, ticket) = (Instant::now(), worker.ticket());
+        let choose = |not_again: &[SocketAddr]| {
+            plan.choose(picture, &worker.ejections.borrow(), ticket, now, not_again)
+        };
+        let first = choose(tried)?;
+        let mut not_again: SmallVec<[SocketAddr; ATTEMPTS_MAX]> = SmallVec::new();
+        let mut leaves = worker.dubbo.is_leaving(first.address).then_some(first.address);
+        while let Some(leaving) = leaves {
+            if not_again.is_empty() {
+                not_again.extend_from_slice(tried);
+            }
+            not_again.push(leaving);
+            match choose(&not_again) {
+                Ok(other)
+                    if other.subset == first.subset && !not_again.contains(&other.address) =>
+                {
+                    leaves = worker.dubbo.is_leaving(other.address).then_some(other.address);
+                    if leaves.is_none() {
+                        return Ok(other);
+                    }
+                }
+                _ => leaves = None,
+            }
+        }
+        Ok(first)
+    }
+
     fn send(self: &Rc<Self>, session: &Rc<Session>, place: Place, request: Request) {
         let Request { mut frame, mut attempt } = request;
         let head = frame.head;
         let is_instance = matches!(place.leads_to, LeadsTo::Instance(_));
-        let may_go_again = attempt.tried.len() + 1 < ATTEMPTS_MAX;
-        let is_kept = is_instance && may_go_again && frame.len() <= KEPT_BODY_BYTES_MAX;
+        let is_kept = is_instance && attempt.may_go_again() && frame.len() <= KEPT_BODY_BYTES_MAX;
         frame.renumber(session.new_id());
         let frame = Rc::new(frame);
         if !is_kept {
@@ -366,7 +408,7 @@ impl<D: Serves + 'static> Caller<D> {
 
     /// Tells the caller, where it waits for an answer.
     fn refuse(&self, head: &FrameHead, kind: &Kind) {
-        tracing::debug!(peer = %self.connection.peer, reason = %kind, "a request in Dubbo's protocol is refused");
+        tracing::debug!(peer = %self.peer, reason = %kind, "a request in Dubbo's protocol is refused");
         if !head.is_two_way() {
             return;
         }
@@ -379,12 +421,12 @@ impl<D: Serves + 'static> Caller<D> {
     }
 
     /// Waits until this thread leaves; then says so, and until what is under way is answered and nobody asks any more.
-    async fn leave(&self) {
+    async fn leave(&self, connection: &Connection) {
         poll_fn(|context| {
             if self.worker.draining.get() {
                 return Poll::Ready(());
             }
-            self.connection.set_keeper(context.waker());
+            connection.set_keeper(context.waker());
             Poll::Pending
         })
         .await;
@@ -399,17 +441,17 @@ impl<D: Serves + 'static> Caller<D> {
 }
 
 impl<D: Serves + 'static> Asker for Caller<D> {
+    /// Nobody waits for one that does not take its answers: it is cut off where they become too many.
     fn answer(&self, frame: Rc<Frame>) {
         self.worker.recorder.add(Count::BytesSent, frame.len() as u64);
         self.outbox.push(frame);
+        if self.outbox.bytes() > DUBBO_UNTAKEN_BYTES_MAX {
+            self.cut.notify_one();
+        }
     }
 
     fn again(self: Rc<Self>, request: Request) {
         self.begin(request);
-    }
-
-    fn outbox(&self) -> &Outbox {
-        &self.outbox
     }
 }
 

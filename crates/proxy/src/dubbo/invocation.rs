@@ -28,6 +28,13 @@ pub(crate) enum Unread {
     Descriptor,
     #[error("more than {FIELDS_MAX} attachments")]
     TooMany,
+    /// In pieces, in another encoding, or with what could be in no field of HTTP: others might read it otherwise.
+    #[error("a text of it is not written plainly")]
+    Text,
+    #[error("an attachment that says which requests belong together is there in two spellings")]
+    Twice,
+    #[error("something follows its attachments")]
+    Trailing,
 }
 
 /// A request, read.
@@ -141,7 +148,13 @@ fn parameters(descriptor: &[u8]) -> Option<usize> {
                 left = rest;
                 continue;
             }
-            b'L' => &rest[rest.iter().position(|byte| *byte == b';')? + 1..],
+            b'L' => {
+                let (class, rest) = rest.split_at(rest.iter().position(|byte| *byte == b';')?);
+                if !is_class(class) {
+                    return None;
+                }
+                &rest[1..]
+            }
             b'V' | b'Z' | b'B' | b'C' | b'D' | b'F' | b'I' | b'J' | b'S' => rest,
             _ => return None,
         };
@@ -150,9 +163,19 @@ fn parameters(descriptor: &[u8]) -> Option<usize> {
     (count <= ARGUMENTS_MAX).then_some(count)
 }
 
+/// Whether Dubbo finds a class there: others it passes over, and so has fewer parameters.
+fn is_class(name: &[u8]) -> bool {
+    let is_identifier = |part: &[u8]| {
+        let is_letter = |byte: &u8| byte.is_ascii_alphabetic() || matches!(byte, b'_' | b'$');
+        part.first().is_some_and(is_letter)
+            && part.iter().all(|byte| is_letter(byte) || byte.is_ascii_digit())
+    };
+    name.split(|byte| *byte == b'/').all(is_identifier)
+}
+
 fn read_hessian(body: &[u8]) -> Result<Read<'_>, Unread> {
     let mut reader = hessian::Reader::new(body);
-    let mut text = || Ok::<_, Unread>(reader.string()?.unwrap_or_default());
+    let mut text = || reader.string()?.ok_or(Unread::Text);
     let [_dubbo, path, _version, method] = [text()?, text()?, text()?, text()?];
     let arguments = parameters(text()?).ok_or(Unread::Descriptor)?;
     for _ in 0..arguments {
@@ -162,16 +185,18 @@ fn read_hessian(body: &[u8]) -> Result<Read<'_>, Unread> {
     let ended = |place, has_map| Ending { place, has_map, written_in: WrittenIn::Hessian2 };
     let begin = reader.at();
     if reader.peek()? == b'N' {
+        nothing_follows(body, begin + 1)?;
         return Ok(Read { path, method, fields, ending: ended(begin..begin + 1, false) });
     }
     reader.begin_map()?;
     for _ in 0..=FIELDS_MAX {
         let at = reader.at();
         if reader.end()? {
+            nothing_follows(body, reader.at())?;
             return Ok(Read { path, method, fields, ending: ended(at..at, true) });
         }
         let (name, value) = (reader.plain()?, reader.plain()?);
-        add_field(&mut fields, name, value);
+        add_field(&mut fields, name, value)?;
     }
     Err(Unread::TooMany)
 }
@@ -179,8 +204,11 @@ fn read_hessian(body: &[u8]) -> Result<Read<'_>, Unread> {
 fn read_jsonb(body: &[u8]) -> Result<Read<'_>, Unread> {
     let mut reader = jsonb::Reader::new(body);
     let mut text = || {
-        let mut value = jsonb::Reader::new(reader.measured()?);
-        Ok::<_, Unread>(value.plain()?.unwrap_or_default())
+        let value = reader.measured()?;
+        if value == [jsonb::NULL] {
+            return Ok(&[][..]);
+        }
+        jsonb::Reader::new(value).plain()?.ok_or(Unread::Text)
     };
     let [_dubbo, path, _version, method] = [text()?, text()?, text()?, text()?];
     let arguments = parameters(text()?).ok_or(Unread::Descriptor)?;
@@ -189,6 +217,7 @@ fn read_jsonb(body: &[u8]) -> Result<Read<'_>, Unread> {
     }
     let all = reader.measured()?;
     let whole = reader.at() - all.len()..reader.at();
+    nothing_follows(body, whole.end)?;
     let mut fields = Vec::new();
     let written_in = WrittenIn::Jsonb(whole.clone());
     let mut map = jsonb::Reader::new(all);
@@ -203,23 +232,47 @@ fn read_jsonb(body: &[u8]) -> Result<Read<'_>, Unread> {
     for _ in 0..=FIELDS_MAX {
         let at = whole.start + map.at();
         if map.end()? {
+            nothing_follows(all, map.at())?;
             let ending = Ending { place: at..at, has_map: true, written_in };
             return Ok(Read { path, method, fields, ending });
         }
         let (name, value) = (map.plain()?, map.plain()?);
-        add_field(&mut fields, name, value);
+        add_field(&mut fields, name, value)?;
     }
     Err(Unread::TooMany)
 }
 
-/// Adds an attachment that could be a field of a head: others say nothing of lanes.
-fn add_field<'b>(fields: &mut Vec<Field<'b>>, name: Option<&'b [u8]>, value: Option<&'b [u8]>) {
-    let (Some(name), Some(value)) = (name, value) else { return };
-    if is_sound(name) && is_sound(value) {
-        // Said twice the later counts, as in Java's map.
-        fields.retain(|it| !it.written.eq_ignore_ascii_case(name));
-        fields.push(Field { name: Name::of(name), written: name, value: value.trim_ascii() });
+/// What is behind the end would be the attachments where an argument was taken for them.
+fn nothing_follows(body: &[u8], end: usize) -> Result<(), Unread> {
+    if body.len() == end { Ok(()) } else { Err(Unread::Trailing) }
+}
+
+/// Adds an attachment that could be a field of a head: others say nothing of lanes. One that might say something, and that
+/// whoever reads it next may read otherwise, is not read at all.
+fn add_field<'b>(
+    fields: &mut Vec<Field<'b>>,
+    name: Option<&'b [u8]>,
+    value: Option<&'b [u8]>,
+) -> Result<(), Unread> {
+    let written = name.ok_or(Unread::Text)?;
+    let name = Name::of(written);
+    let value = value.filter(|value| is_sound(value));
+    // Said twice the later counts, as in Java's map.
+    fields.retain(|it| it.written != written);
+    if name != Name::Other {
+        let value = value.ok_or(Unread::Text)?;
+        // So says a sidecar that what was there under this spelling counts no more.
+        if value.is_empty() {
+            return Ok(());
+        }
+        if fields.iter().any(|it| it.name == name) {
+            return Err(Unread::Twice);
+        }
     }
+    if let Some(value) = value.filter(|_| is_sound(written)) {
+        fields.push(Field { name, written, value: value.trim_ascii() });
+    }
+    Ok(())
 }
 
 fn is_sound(text: &[u8]) -> bool {

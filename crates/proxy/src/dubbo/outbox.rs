@@ -44,6 +44,11 @@ impl Outbox {
         self.bytes.get() == 0
     }
 
+    /// What waits, or is being sent.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.get()
+    }
+
     /// Whether more may be put in.
     pub(super) fn has_room(&self) -> bool {
         self.bytes.get() <= DUBBO_WAITING_BYTES_MAX || self.is_closed.get()

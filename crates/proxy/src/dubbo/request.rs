@@ -6,7 +6,7 @@ use smallvec::SmallVec;
 use telemetry::{Level, Outcome, Recorder};
 use tokio::sync::Notify;
 
-use super::{frame::Frame, outbox::Outbox};
+use super::frame::Frame;
 use crate::{account::Answering, correlation::Remembered, limits::ATTEMPTS_MAX, worker::Worker};
 
 /// Who waits for answers.
@@ -15,8 +15,6 @@ pub(super) trait Asker {
 
     /// Another has the request: those that were tried must not, or have not seen it.
     fn again(self: Rc<Self>, request: Request);
-
-    fn outbox(&self) -> &Outbox;
 }
 
 /// A request under way.
@@ -36,6 +34,11 @@ pub(super) struct Attempt {
 impl Attempt {
     pub(super) fn was_in_vain(&mut self, instance: SocketAddr) {
         self.tried.push(instance);
+    }
+
+    /// Whether another, or the same at its address, may be asked: an application behind its sidecar is in one place alone.
+    pub(super) fn may_go_again(&self) -> bool {
+        self.tried.len() + 1 < ATTEMPTS_MAX
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hashbrown::HashMap;
+use hashbrown::{HashMap, HashSet};
 use telemetry::Count;
 use tokio::{sync::OnceCell, task::spawn_local};
 
@@ -41,9 +41,14 @@ const KEPT_UNUSED: Duration = Duration::from_secs(600);
 /// How often these are looked at, and requests that have waited for long enough.
 const LOOKED_AT_EVERY: Duration = Duration::from_secs(1);
 
-/// Connections of one thread to instances, by where they lead.
+/// Connections of one thread to instances.
 #[derive(Debug, Default)]
-pub(crate) struct Sessions(RefCell<HashMap<SocketAddr, Rc<Slot>>>);
+pub(crate) struct Sessions {
+    /// By where they lead.
+    slots: RefCell<HashMap<SocketAddr, Rc<Slot>>>,
+    /// Instances that take no more requests on the connection there is to them.
+    leaving: RefCell<HashSet<SocketAddr>>,
+}
 
 /// Those who want the same connection at the same time open it once.
 type Slot = OnceCell<Rc<Session>>;
@@ -85,6 +90,20 @@ impl std::fmt::Debug for Session {
 }
 
 impl Sessions {
+    /// Whether an instance has said that it leaves, and there is no new connection to whoever is in its place.
+    pub(super) fn is_leaving(&self, instance: SocketAddr) -> bool {
+        self.leaving.borrow().contains(&instance)
+    }
+
+    fn leaves(&self, instance: SocketAddr, leaves: bool) {
+        let mut leaving = self.leaving.borrow_mut();
+        if leaves {
+            leaving.insert(instance);
+        } else {
+            leaving.remove(&instance);
+        }
+    }
+
     /// The connection to the first of these addresses of an instance that answers; opened, unless there is one.
     pub(super) async fn reach(
         &self,
@@ -98,9 +117,10 @@ impl Sessions {
             return Err(ProxyError::unsent(nowhere));
         };
         let slot = {
-            let mut slots = self.0.borrow_mut();
+            let mut slots = self.slots.borrow_mut();
             let slot = slots.entry(leads_to).or_default();
-            if slot.get().is_some_and(|session| session.is_closed.get()) {
+            // What leaves ends what it has by itself; whoever comes may find its successor at the same place.
+            if slot.get().is_some_and(|session| session.is_closed() || session.is_leaving()) {
                 *slot = Rc::default();
             }
             Rc::clone(slot)
@@ -108,6 +128,7 @@ impl Sessions {
         let opening = async {
             let connection = worker.first_to_answer(addresses).await?;
             says_where(&connection);
+            self.leaves(instance, false);
             let session = Rc::new(Session::new(connection, instance, leads_to));
             spawn_local(run(Rc::clone(worker), Rc::clone(&session)));
             Ok(session)
@@ -122,7 +143,7 @@ impl Sessions {
     }
 
     fn forget(&self, leads_to: SocketAddr, is_it: impl FnOnce(&Rc<Slot>) -> bool) {
-        let mut slots = self.0.borrow_mut();
+        let mut slots = self.slots.borrow_mut();
         if slots.get(&leads_to).is_some_and(is_it) {
             slots.remove(&leads_to);
         }
@@ -178,13 +199,10 @@ impl Session {
             self.heard_at.set(Instant::now());
             self.asked_at.set(None);
             worker.heard_of(self.connection.peer);
-            let asker = match came {
-                Came::Frame(frame) if frame.head.is_request() => {
-                    self.is_asked(&frame);
-                    None
-                }
+            match came {
+                Came::Frame(frame) if frame.head.is_request() => self.is_asked(worker, &frame),
                 Came::Frame(frame) => self.is_answered(worker, frame),
-                Came::TooLarge(head) if head.is_request() => None,
+                Came::TooLarge(head) if head.is_request() => {}
                 Came::TooLarge(head) => {
                     let pending = self.pending.borrow_mut().remove(&head.id);
                     if let Some(pending) = pending {
@@ -192,21 +210,16 @@ impl Session {
                         let words = "the instance's answer is larger than 8 MiB";
                         pending.fail(worker, status::SERVER_ERROR, words);
                     }
-                    None
                 }
-            };
+            }
             self.connection.is_answered();
             self.connection.await_answers(!self.pending.borrow().is_empty());
-            // Who does not take its answers keeps others waiting, as long as it may.
-            if let Some(asker) = asker {
-                asker.outbox().room().await;
-            }
         }
         Ok(())
     }
 
     /// The server asks.
-    fn is_asked(&self, frame: &Frame) {
+    fn is_asked(&self, worker: &Worker, frame: &Frame) {
         if !frame.head.is_event() {
             // Callbacks: whose they are is not known.
             if frame.head.is_two_way() {
@@ -216,8 +229,10 @@ impl Session {
             return;
         }
         match Event::of(frame) {
-            Event::Leaving => self.is_leaving.set(true),
-            Event::Staying => self.is_leaving.set(false),
+            event @ (Event::Leaving | Event::Staying) => {
+                self.is_leaving.set(event == Event::Leaving);
+                worker.dubbo.leaves(self.instance, event == Event::Leaving);
+            }
             Event::SignOfLife => {}
         }
         if frame.head.is_two_way() {
@@ -225,20 +240,18 @@ impl Session {
         }
     }
 
-    /// Hands an answer to the one who waits for it, who is returned.
-    fn is_answered(&self, worker: &Worker, mut frame: Frame) -> Option<Rc<dyn Asker>> {
-        let pending = self.pending.borrow_mut().remove(&frame.head.id)?;
+    /// Hands an answer to the one who waits for it.
+    fn is_answered(&self, worker: &Worker, mut frame: Frame) {
+        let Some(pending) = self.pending.borrow_mut().remove(&frame.head.id) else { return };
         worker.answered(self.instance);
         if pending.kept.is_some() && answer::is_misrouted(&frame) {
             worker.recorder.count(Count::RetriedMisrouted);
-            pending.goes_again(self.instance);
-            return None;
+            return pending.goes_again(self.instance);
         }
         frame.renumber(pending.head.id);
         let asker = Rc::clone(&pending.asker);
         pending.counted.ended(worker, answer::counts_as(&frame));
         asker.answer(Rc::new(frame));
-        Some(asker)
     }
 
     /// Looks now and then after what nothing else happens to.
@@ -321,17 +334,31 @@ async fn run(worker: Rc<Worker>, session: Rc<Session>) {
         () = session.lost() => false,
     };
     session.is_closed.set(true);
+    if session.is_leaving() {
+        worker.dubbo.leaves(session.instance, false);
+    }
     worker.dubbo.forget(session.leads_to, |slot| {
         slot.get().is_some_and(|there| Rc::ptr_eq(there, &session))
     });
     session.connection.shut_down(Shutdown::Both);
     // Nobody has seen anything of these.
     for unsent in session.outbox.close() {
+        // Its own answers have ids of the server's.
+        if !unsent.head.is_request() || unsent.head.is_event() {
+            continue;
+        }
         let pending = session.pending.borrow_mut().remove(&unsent.head.id);
-        if let Some(mut pending) = pending {
-            pending.kept = Some(unsent);
-            worker.recorder.count(Count::RetriedStale);
-            pending.goes_again(session.instance);
+        match pending {
+            Some(mut pending) if pending.attempt.may_go_again() => {
+                pending.kept = Some(unsent);
+                worker.recorder.count(Count::RetriedStale);
+                pending.goes_again(session.instance);
+            }
+            Some(pending) => {
+                let words = "the instance closed each connection before the request was sent";
+                pending.fail(&worker, status::SERVER_ERROR, words);
+            }
+            None => {}
         }
     }
     let left = session.pending.take();

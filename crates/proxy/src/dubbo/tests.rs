@@ -60,6 +60,54 @@ fn events_are_told_apart_and_answered_as_dubbo_does() {
     assert_eq!(Event::of(&leaving), Event::Leaving);
     assert_eq!(answer::leaving().body(), leaving.body());
     assert_eq!(answer::leaving().head.to_bytes()[..4], leaving.head.to_bytes()[..4]);
+    let in_fastjson2 = Frame::new(FrameHead::event(false, 0, 6), b"\0\0\0\x02\x4aR");
+    assert_eq!(Event::of(&in_fastjson2), Event::Leaving);
+}
+
+/// A request in Hessian 2 with this descriptor, and what follows that.
+fn described(descriptor: &[u8], rest: &[u8]) -> Frame {
+    let body = [b"\x052.0.2\x01s\x000\x01m".as_slice(), descriptor, rest].concat();
+    let mut head = frame(REQUEST).head.to_bytes();
+    head[HEAD_BYTES - 4..].copy_from_slice(&(body.len() as u32).to_be_bytes());
+    frame(&[&head[..], &body].concat())
+}
+
+#[test]
+fn what_others_may_read_otherwise_is_not_read() {
+    const NONE: &[u8] = b"\x00";
+    let one = |attachments: &[u8]| described(NONE, &[b"H", attachments, b"Z"].concat());
+    let baggage = |value: &[u8]| one(&[b"\x07baggage", value].concat());
+    let fields = |frame: &Frame| {
+        Invocation::read(frame)
+            .map(|it| it.values(Name::Baggage).map(<[u8]>::to_vec).collect::<Vec<_>>())
+    };
+    assert_eq!(fields(&baggage(b"\x06lane.x")), Ok(vec![b"lane.x".to_vec()]));
+    for (frame, why) in [
+        // In pieces, with what no field has, and not as a text: by Java's own reader each is one.
+        (baggage(b"R\x00\x05lane.\x01x"), Unread::Text),
+        (baggage(b"\x07lane.\tx"), Unread::Text),
+        (baggage(b"\x91"), Unread::Text),
+        (one(b"R\x00\x03bag\x04gage\x06lane.x"), Unread::Text),
+        // A map of Java's has both.
+        (one(b"\x07baggage\x06lane.x\x07Baggage\x06lane.y"), Unread::Twice),
+        // What is taken for the attachments would be an argument.
+        (described(b"R\x00\x01I\x00", b"N\x91H\x07baggage\x06lane.xZ"), Unread::Text),
+        (described(b"\x03L1;", b"NH\x07baggage\x06lane.xZ"), Unread::Descriptor),
+        (described(b"\x02L;", b"NN"), Unread::Descriptor),
+        (described(NONE, b"NH\x07baggage\x06lane.xZ"), Unread::Trailing),
+        (described(NONE, b"HZN"), Unread::Trailing),
+    ] {
+        assert_eq!(fields(&frame), Err(why), "{}", frame.body().escape_ascii());
+    }
+    // A spelling that says nothing takes nothing from another.
+    for spellings in
+        [b"\x07baggage\x06lane.x\x07Baggage\x00", b"\x07Baggage\x00\x07baggage\x06lane.x"]
+    {
+        assert_eq!(fields(&one(spellings)), Ok(vec![b"lane.x".to_vec()]));
+    }
+    // What says nothing of lanes may be what it likes.
+    assert_eq!(fields(&one(b"\x04user\x91\x01aR\x00\x01b\x00")), Ok(Vec::new()));
+    assert_eq!(fields(&described(b"\x06La/B_;", b"NN")), Ok(Vec::new()));
 }
 
 #[test]

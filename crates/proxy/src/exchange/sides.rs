@@ -72,6 +72,11 @@ pub(crate) trait Decide {
         false
     }
 
+    /// Whether whoever calls here is a stranger, who has others work for nothing at his own account.
+    fn serves_strangers(&self, _: &Worker) -> bool {
+        Self::ROLE == Role::Gateway
+    }
+
     /// Nobody shall be served here any more: its listener was taken away.
     fn is_leaving(&self) -> bool {
         false

@@ -92,16 +92,24 @@ impl Decide for Inbound {
         observed::Caller { peer: self.peer, is_tls: false }
     }
 
+    fn serves_strangers(&self, worker: &Worker) -> bool {
+        let picture = worker.picture();
+        let entrance = picture.lanes.application_entrance(&self.identity.application);
+        entrance.is_some_and(|entrance| entrance.edge)
+    }
+
     fn own_tag(&self) -> &str {
         self.identity.tag.as_ref().map_or("", Tag::as_str)
     }
 }
 
 impl Serves for Inbound {
-    fn unread(&self, _: &Worker) -> WhenUnread {
+    fn unread(&self, worker: &Worker) -> WhenUnread {
         self.arrives_unread(Protocol::Dubbo);
+        // What a stranger says of lanes would go on with it.
+        let may_pass = !self.identity.refuses_unread && !self.serves_strangers(worker);
         match self.original {
-            Some(original) if !self.identity.refuses_unread => WhenUnread::To(original),
+            Some(original) if may_pass => WhenUnread::To(original),
             _ => WhenUnread::Refused,
         }
     }

@@ -182,6 +182,12 @@ impl Handshake {
         outcome.map(|_| !self.records.side.common().is_handshaking())
     }
 
+    /// Whether the client was only asked for another hello, which has cost nothing.
+    pub(crate) fn asks_for_another_hello(&self) -> bool {
+        let kind = self.records.side.common().handshake_kind();
+        kind == Some(rustls::HandshakeKind::FullWithHelloRetryRequest)
+    }
+
     /// What the other side is to be told.
     pub(crate) fn take_sending(&mut self) -> Vec<u8> {
         std::mem::take(&mut self.records.sending)

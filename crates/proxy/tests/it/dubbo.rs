@@ -209,6 +209,29 @@ fn a_server_that_leaves_has_no_more_requests_and_answers_what_it_has() {
 }
 
 #[test]
+fn whoever_leaves_and_is_alone_in_its_lane_is_asked_on_a_new_connection() {
+    on_two_hosts(async |_, elsewhere| {
+        let (alone, base) = (listen(elsewhere, 0), listen(elsewhere, 0));
+        let world = world(&[(alone.address, Some("gray")), (base.address, None)]);
+        let (_proxy, _capture) = captured(&world);
+        serve(base, "base");
+        let mut application = Dubbo(Wire::connect(alone.address).await);
+        application.send(&Frame::request(1, &[("baggage", GRAY)])).await;
+        let mut server = Dubbo(alone.accept().await);
+        let asked = server.frame().await;
+        server.send(&Frame::new(ONE_WAY_EVENT, 0, 3, b"\x01R")).await;
+        server.send(&asked.answer("last")).await;
+        assert!(application.frame().await.has("last"));
+        // Its successor is in its place, as after an upgrade.
+        application.send(&Frame::request(2, &[("baggage", GRAY)])).await;
+        let mut successor = Dubbo(alone.accept().await);
+        let asked = successor.frame().await;
+        successor.send(&asked.answer("successor")).await;
+        assert!(application.frame().await.has("successor"));
+    });
+}
+
+#[test]
 fn whoever_waits_for_an_instance_that_breaks_off_is_told() {
     on_two_hosts(async |_, elsewhere| {
         let (breaks, other) = (listen(elsewhere, 0), listen(elsewhere, 0));
