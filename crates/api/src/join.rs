@@ -95,6 +95,14 @@ impl<'a> JoinToken<'a> {
             None => Self { secret: text, authority: None },
         }
     }
+
+    /// What is wrong with a text that means to name an authority and does not: its secret would be shown to whoever
+    /// answers, and in the clear.
+    pub fn misspelt_authority(text: &'a str) -> Option<&'a str> {
+        let (_, end) = text.rsplit_once('@')?;
+        let means_one = end.contains(':') || end.to_ascii_lowercase().starts_with("sha");
+        (means_one && Fingerprint::parse(end).is_none()).then_some(end)
+    }
 }
 
 /// Whose certificate it is that a data plane shows.
@@ -165,6 +173,17 @@ mod tests {
         // An operator's token may have one of its own.
         let text = format!("sec@ret@{authority}");
         assert_eq!(JoinToken::read(&text).secret, "sec@ret");
+        assert_eq!(JoinToken::misspelt_authority(&text), None);
+        for (text, wrong) in [
+            ("secret", None),
+            ("sec@ret", None),
+            ("s@sha256:", Some("sha256:")),
+            ("s@sha256:709b", Some("sha256:709b")),
+            ("s@md5:00", Some("md5:00")),
+            ("s@SHA256", Some("SHA256")),
+        ] {
+            assert_eq!(JoinToken::misspelt_authority(text), wrong, "{text}");
+        }
     }
 
     #[test]

@@ -45,6 +45,9 @@ pub(crate) fn from_serde(
         return Problem::new(path, shown, known);
     }
     let remedy = match message.rsplit_once(", expected ") {
+        Some((_, expected)) if is_secret(error.path()) && plain(expected) == "a map" => {
+            "write {file: PATH} or {environment: NAME}, never the secret itself".to_owned()
+        }
         Some((found, "a string")) if found.ends_with(" map") || found.ends_with(" sequence") => {
             "write a string alone, no map or list".to_owned()
         }
@@ -93,7 +96,16 @@ fn push_key(text: &mut String, key: &str) {
     text.push_str(key);
 }
 
-/// The value at a path, as written; nothing for whole objects and lists.
+/// Whether what stands there may be somebody's secret, written where only its place should be.
+fn is_secret(path: &Path) -> bool {
+    path.iter().any(|segment| {
+        let Segment::Map { key } = segment else { return false };
+        let key = key.to_lowercase();
+        ["secret", "password", "token", "key"].iter().any(|word| key.contains(word))
+    })
+}
+
+/// The value at a path, as written; nothing for whole objects and lists, and of secrets.
 fn at(whole: &Value, path: &Path) -> String {
     let mut value = whole;
     for segment in path.iter() {
@@ -109,7 +121,7 @@ fn at(whole: &Value, path: &Path) -> String {
     }
     match value {
         // Wherever it was written by mistake.
-        Value::String(text) if text.contains("PRIVATE KEY") => String::new(),
+        Value::String(text) if text.contains("PRIVATE KEY") || is_secret(path) => String::new(),
         Value::String(text) => text.clone(),
         Value::Null | Value::Object(_) | Value::Array(_) => String::new(),
         other => other.to_string(),
