@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use tonic::transport::{Channel, Endpoint};
 
-use crate::dial::ToControlPlane;
+use crate::{credentials::NotRead, dial::ToControlPlane};
 
 /// How long one attempt to connect may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
@@ -23,6 +23,8 @@ pub(crate) enum ConnectionError {
     Tls(#[source] rustls::Error),
     #[error("make a key for a certificate")]
     Key(#[source] rcgen::Error),
+    #[error(transparent)]
+    NotRead(NotRead),
     #[error("the certificate it made cannot be read: look at the releases of both")]
     NotUnderstood,
     #[error("no answer within {} s", CONNECT_TIMEOUT.as_secs())]

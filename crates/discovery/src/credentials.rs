@@ -26,6 +26,7 @@ use crate::{
     dial::ToControlPlane,
 };
 use kept::Kept;
+pub(crate) use kept::NotRead;
 use tls::InTls;
 
 /// Between the first attempts to renew a certificate that did not succeed, and between later ones.
@@ -58,6 +59,8 @@ struct Inner {
     /// Whom it was told to believe.
     given: Vec<Fingerprint>,
     kept: watch::Sender<Option<Arc<Kept>>>,
+    /// Why the file gives nothing although it is there.
+    not_read: Option<NotRead>,
     /// Held by whoever joins: one certificate will do for all.
     joins: Mutex<()>,
 }
@@ -67,6 +70,26 @@ pub(crate) struct Connected {
     pub(crate) channel: Channel,
     /// Empty where the connection was made with a certificate.
     pub(crate) join_token: String,
+    pub(crate) shown: Shown,
+}
+
+/// What a connection was made with.
+#[derive(Debug, Clone)]
+pub(crate) struct Shown {
+    inner: Arc<Inner>,
+    kept: Option<Arc<Kept>>,
+}
+
+impl Shown {
+    /// What was said over the connection is refused. With a certificate that is not good the next begins no more, where there
+    /// is a token to join anew with.
+    pub(crate) fn refused(&self, status: tonic::Status) -> ConnectionError {
+        let error = ConnectionError::from(status);
+        if let Some(kept) = &self.kept {
+            self.inner.refused(kept, &error);
+        }
+        error
+    }
 }
 
 impl Credentials {
@@ -76,11 +99,17 @@ impl Credentials {
         let mut given: Vec<_> =
             joining.authorities.iter().map(|der| Fingerprint::of(der)).collect();
         given.extend(token.and_then(|token| token.authority));
-        let kept = joining.file.as_deref().and_then(Kept::read);
+        let (kept, not_read) = match joining.file.as_deref().map(Kept::read).transpose() {
+            Ok(kept) => (kept.flatten(), None),
+            Err(not_read) => {
+                tracing::warn!("{not_read}");
+                (None, Some(not_read))
+            }
+        };
         // What was made of another token is not what an operator means who names one.
         let kept = kept.filter(|kept| token.is_none() || kept.made_of == made_of(&joining, &given));
         let kept = watch::Sender::new(kept.map(Arc::new));
-        let inner = Arc::new(Inner { joining, given, kept, joins: Mutex::new(()) });
+        let inner = Arc::new(Inner { joining, given, kept, not_read, joins: Mutex::new(()) });
         tokio::spawn(keep_renewing(Arc::downgrade(&inner), inner.kept.subscribe()));
         Self(inner)
     }
@@ -92,12 +121,19 @@ impl Credentials {
         if let Some(kept) = inner.good() {
             return inner.connect_with(&kept).await;
         }
+        let without = |channel| {
+            let shown = Shown { inner: Arc::clone(inner), kept: None };
+            Connected { channel, join_token: join_token.clone(), shown }
+        };
         if inner.given.is_empty() {
-            let channel = inner.dial(None).await?;
-            return Ok(Connected { channel, join_token });
+            // It has joined once: what was said in TLS alone is not said in the clear because a file is spoilt.
+            if let (Some(not_read), true) = (&inner.not_read, join_token.is_empty()) {
+                return Err(ConnectionError::NotRead(not_read.clone()));
+            }
+            return Ok(without(inner.dial(None).await?));
         }
         if join_token.is_empty() {
-            return Ok(Connected { channel: inner.dial(Some(None)).await?, join_token });
+            return Ok(without(inner.dial(Some(None)).await?));
         }
         let _joins = inner.joins.lock().await;
         // Whoever held it has joined, perhaps.
@@ -116,25 +152,27 @@ impl Credentials {
             }
             // It makes none of this token, e.g. because it asks for no token at all.
             Err(ConnectionError::Refused(status)) if status.code() == Code::FailedPrecondition => {
-                Ok(Connected { channel, join_token })
+                Ok(without(channel))
             }
             Err(error) => Err(error),
-        }
-    }
-
-    /// A connection that these made has ended. With what is not good the next begins no more, where there is a token to join
-    /// anew with.
-    pub(crate) fn ended(&self, error: &ConnectionError) {
-        if let ConnectionError::Refused(status) = error
-            && status.code() == Code::Unauthenticated
-            && self.0.joining.join_token.is_some()
-        {
-            self.0.kept.send_if_modified(|kept| kept.take().is_some());
         }
     }
 }
 
 impl Inner {
+    /// What was shown is kept no longer where it is not good and a token joins anew. What was made since stays.
+    fn refused(&self, shown: &Arc<Kept>, error: &ConnectionError) {
+        if let ConnectionError::Refused(status) = error
+            && status.code() == Code::Unauthenticated
+            && self.joining.join_token.is_some()
+        {
+            self.kept.send_if_modified(|kept| {
+                let is_refused = kept.as_ref().is_some_and(|kept| Arc::ptr_eq(kept, shown));
+                is_refused && kept.take().is_some()
+            });
+        }
+    }
+
     /// The certificate to be shown: one that has ended by the clock here only where there is nothing better. It is the
     /// control plane's clock that counts.
     fn good(&self) -> Option<Arc<Kept>> {
@@ -143,9 +181,13 @@ impl Inner {
         is_good.then_some(kept)
     }
 
-    async fn connect_with(&self, kept: &Arc<Kept>) -> Result<Connected, ConnectionError> {
+    async fn connect_with(
+        self: &Arc<Self>,
+        kept: &Arc<Kept>,
+    ) -> Result<Connected, ConnectionError> {
         let channel = self.dial(Some(Some(kept))).await?;
-        Ok(Connected { channel, join_token: String::new() })
+        let shown = Shown { inner: Arc::clone(self), kept: Some(Arc::clone(kept)) };
+        Ok(Connected { channel, join_token: String::new(), shown })
     }
 
     /// Connects in the clear or in TLS, there with or without a certificate.
@@ -199,7 +241,8 @@ impl Inner {
     async fn renew(&self) -> Result<(), ConnectionError> {
         let Some(kept) = self.kept.borrow().clone() else { return Ok(()) };
         let channel = self.dial(Some(Some(&kept))).await?;
-        self.certify(channel, "").await.map(drop)
+        let renewed = self.certify(channel, "").await;
+        renewed.map(drop).inspect_err(|error| self.refused(&kept, error))
     }
 }
 
@@ -239,7 +282,6 @@ async fn keep_renewing(inner: Weak<Inner>, mut kept: watch::Receiver<Option<Arc<
         }
         let pause = before.map_or(least, |pause| (pause * 2).min(most));
         failed = Some((Instant::now() + pause.mul_f64(rand::random_range(0.5..1.0)), pause));
-        Credentials(inner).ended(&error);
     }
 }
 
@@ -249,4 +291,56 @@ fn made_of(joining: &Joining, given: &[Fingerprint]) -> String {
     let given: String = given.iter().map(|it| format!("\n{it}")).collect();
     let text = format!("laneway join token\n{token}{given}");
     Fingerprint::of(text.as_bytes()).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Joins nobody: nobody listens there.
+    fn joining(join_token: Option<&str>, file: Option<PathBuf>) -> Joining {
+        let join_token = join_token.map(str::to_owned);
+        let (control, node) = ("127.0.0.1:1".to_owned(), "n".to_owned());
+        Joining { control, node, join_token, file, ..Joining::default() }
+    }
+
+    #[tokio::test]
+    async fn what_is_refused_is_given_up_and_not_what_was_made_since() {
+        let refusal = || tonic::Status::unauthenticated("the certificate has ended");
+        let Credentials(inner) = Credentials::start(joining(Some("a token of this mesh"), None));
+        let keep = || {
+            let kept = Arc::new(kept::tests::kept(SystemTime::now()));
+            inner.kept.send_replace(Some(Arc::clone(&kept)));
+            Shown { inner: Arc::clone(&inner), kept: Some(kept) }
+        };
+        let (old, new) = (keep(), keep());
+        old.refused(refusal());
+        assert!(Arc::ptr_eq(&inner.good().unwrap(), new.kept.as_ref().unwrap()));
+        new.refused(tonic::Status::unavailable("it stops"));
+        assert!(inner.good().is_some());
+        new.refused(refusal());
+        assert!(inner.good().is_none());
+    }
+
+    #[tokio::test]
+    async fn who_has_joined_connects_in_the_clear_to_nobody_because_a_file_is_spoilt() {
+        let directory = tempfile::tempdir().unwrap();
+        let file = directory.path().join("certificate.pem");
+        let error = async |join_token| {
+            let credentials = Credentials::start(joining(join_token, Some(file.clone())));
+            credentials.connect().await.err().unwrap().in_words()
+        };
+        let nobody = error(None).await;
+        assert!(nobody.starts_with("connect"), "{nobody}");
+        std::fs::write(&file, "of this nothing can be read").unwrap();
+        let spoilt = error(None).await;
+        for words in [file.to_str().unwrap(), "is spoilt", "--join-token-file", "remove it"] {
+            assert!(spoilt.contains(words), "{spoilt}");
+        }
+        std::fs::write(&file, [0xff, 0xfe]).unwrap();
+        assert!(error(None).await.contains("cannot be read"));
+        // Who is given something says what he means.
+        let given = error(Some("a token of this mesh")).await;
+        assert!(given.starts_with("connect"), "{given}");
+    }
 }

@@ -26,7 +26,7 @@ use tonic::Streaming;
 
 use crate::{
     connection::{ConnectionError, in_words},
-    credentials::{Connected, Credentials},
+    credentials::{Connected, Credentials, Shown},
 };
 use probe::{Probe, ProbeError};
 pub use standing::Standing;
@@ -206,6 +206,7 @@ struct Stream {
     answers: Streaming<v1::RegisterResponse>,
     /// What is shown on it.
     join_token: String,
+    shown: Shown,
 }
 
 impl LeaseHolder {
@@ -285,7 +286,6 @@ impl LeaseHolder {
     }
 
     fn lost(&self, error: &ConnectionError) {
-        self.registrant.credentials.ended(error);
         let reason = error.in_words();
         // Once per outage, not once per attempt; and once more when the control plane answers and refuses.
         let is_refusal = matches!(error, ConnectionError::Refused(_));
@@ -343,20 +343,23 @@ impl Stream {
         registrant: &Registrant,
         first: v1::RegisterRequest,
     ) -> Result<Self, ConnectionError> {
-        let Connected { channel, join_token } = registrant.credentials.connect().await?;
+        let Connected { channel, join_token, shown } = registrant.credentials.connect().await?;
         let first = v1::RegisterRequest { join_token: join_token.clone(), ..first };
         let (outgoing, requests) = mpsc::channel(OUTGOING_MAX);
         // Cannot fail: the queue is empty and its reader is here.
         let _ = outgoing.try_send(first);
         let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
-        let response = DiscoveryClient::new(channel).register(requests).await?;
-        Ok(Self { outgoing, answers: response.into_inner(), join_token })
+        let response = DiscoveryClient::new(channel).register(requests).await;
+        let response = response.map_err(|status| shown.refused(status))?;
+        Ok(Self { outgoing, answers: response.into_inner(), join_token, shown })
     }
 
     /// Waits for the next answer. One that says nothing this release knows is passed over.
     async fn next(&mut self) -> Result<Answer, ConnectionError> {
         loop {
-            let answer = self.answers.message().await?.ok_or(ConnectionError::Closed)?;
+            let answer = self.answers.message().await;
+            let answer = answer.map_err(|status| self.shown.refused(status))?;
+            let answer = answer.ok_or(ConnectionError::Closed)?;
             if let Some(message) = answer.message {
                 return Ok(message);
             }

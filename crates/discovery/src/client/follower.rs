@@ -396,7 +396,6 @@ impl Follower {
 
     /// Goes on with what is known.
     fn lost(&mut self, error: &ConnectionError) {
-        self.identity.credentials.ended(error);
         let reason = error.in_words();
         // Once per outage, not once per attempt.
         if !self.state.borrow().has_problem() {

@@ -12,7 +12,7 @@ use tonic::Streaming;
 
 use crate::{
     connection::{CONNECT_TIMEOUT, ConnectionError},
-    credentials::{Connected, Credentials},
+    credentials::{Connected, Credentials, Shown},
 };
 
 /// Messages to the control plane that may wait for the connection; a handful per change.
@@ -30,6 +30,7 @@ const GOODBYE_WAIT: Duration = Duration::from_millis(500);
 pub(super) struct Stream {
     incoming: Streaming<EncodedControlMessage>,
     outgoing: mpsc::Sender<v1::DataPlaneMessage>,
+    shown: Shown,
     /// For what is applied but not published yet.
     pub(super) unsent_acks: Vec<v1::Ack>,
 }
@@ -41,7 +42,7 @@ impl Stream {
         mut hello: v1::Hello,
         subscribe: v1::Subscribe,
     ) -> Result<Self, ConnectionError> {
-        let Connected { channel, join_token } = credentials.connect().await?;
+        let Connected { channel, join_token, shown } = credentials.connect().await?;
         hello.join_token = join_token;
         let mut client = DiscoveryClient::new(channel)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
@@ -54,13 +55,15 @@ impl Stream {
         let messages = tokio_stream::wrappers::ReceiverStream::new(messages);
         let response = tokio::time::timeout(CONNECT_TIMEOUT, client.stream(messages))
             .await
-            .map_err(|_| ConnectionError::NoAnswer)??;
-        Ok(Self { incoming: response.into_inner(), outgoing, unsent_acks: Vec::new() })
+            .map_err(|_| ConnectionError::NoAnswer)?
+            .map_err(|status| shown.refused(status))?;
+        Ok(Self { incoming: response.into_inner(), outgoing, shown, unsent_acks: Vec::new() })
     }
 
     /// Waits for the next message.
     pub(super) async fn next(&mut self) -> Result<EncodedControlMessage, ConnectionError> {
-        self.incoming.message().await?.ok_or(ConnectionError::Closed)
+        let message = self.incoming.message().await;
+        message.map_err(|status| self.shown.refused(status))?.ok_or(ConnectionError::Closed)
     }
 
     /// The next message, if it is here already. What ends the stream is seen again by [`Self::next`].

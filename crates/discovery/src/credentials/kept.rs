@@ -3,7 +3,7 @@
 use std::{
     fs, io,
     io::Write as _,
-    path::Path,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -19,6 +19,14 @@ const HEADING: &str = "What this data plane shows its control plane, made and re
 /// Which part of a life is over when a certificate is renewed, at most: a spread, so that data planes that joined together do
 /// not come back together.
 const RENEWED_AFTER: (f64, f64) = (0.6, 2.0 / 3.0);
+
+/// Why a file that is there gives nothing.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the certificate that was kept in {} {why}: name a join token to join anew with (--join-token-file), or restore the file; to connect in the clear, remove it", .file.display())]
+pub(crate) struct NotRead {
+    file: PathBuf,
+    why: String,
+}
 
 /// What is kept.
 pub(super) struct Kept {
@@ -61,21 +69,16 @@ impl Kept {
         Self::of(text, now)
     }
 
-    /// What a file has kept, where there is one that can be read.
-    pub(super) fn read(file: &Path) -> Option<Self> {
+    /// What a file has kept; `None` where there is none.
+    pub(super) fn read(file: &Path) -> Result<Option<Self>, NotRead> {
+        let not_read = |why: String| NotRead { file: file.to_owned(), why };
         let text = match fs::read_to_string(file) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
-            Err(error) => {
-                tracing::warn!(%error, file = %file.display(), "the certificate that was kept cannot be read: joining anew");
-                return None;
-            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(not_read(format!("cannot be read ({error})"))),
         };
         let kept = Self::of(text, SystemTime::now());
-        if kept.is_none() {
-            tracing::warn!(file = %file.display(), "the certificate that was kept is spoilt: joining anew");
-        }
-        kept
+        kept.map(Some).ok_or_else(|| not_read("is spoilt".to_owned()))
     }
 
     fn of(text: String, now: SystemTime) -> Option<Self> {
@@ -130,14 +133,14 @@ impl Kept {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     use rcgen::CertificateParams;
 
     use super::*;
 
-    fn kept(now: SystemTime) -> Kept {
+    pub(in crate::credentials) fn kept(now: SystemTime) -> Kept {
         let key = KeyPair::generate().unwrap();
         let certificate = CertificateParams::default().self_signed(&key).unwrap().pem();
         let authorities = vec![certificate.clone()];
@@ -149,12 +152,12 @@ mod tests {
     async fn what_is_kept_is_read_again_by_its_owner_alone_and_renewed_in_time() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("certificate.pem");
-        assert!(Kept::read(&path).is_none());
+        assert!(Kept::read(&path).unwrap().is_none());
         // A third of its life is over.
         let written = kept(SystemTime::now() - Duration::from_secs(300));
         written.write(&path).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-        let read = Kept::read(&path).unwrap();
+        let read = Kept::read(&path).unwrap().unwrap();
         assert_eq!((read.made_of.as_str(), read.ends()), ("a token", written.ends()));
         assert_eq!(read.shown(), written.shown());
         let left = read.renew_at - Instant::now();
@@ -163,7 +166,7 @@ mod tests {
         let text = fs::read_to_string(&path).unwrap();
         for cut in [0, text.find("-----BEGIN CERT").unwrap(), text.rfind("-----BEGIN").unwrap()] {
             fs::write(&path, &text[..cut]).unwrap();
-            assert!(Kept::read(&path).is_none(), "{cut}");
+            assert!(Kept::read(&path).is_err(), "{cut}");
         }
     }
 
