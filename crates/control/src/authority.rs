@@ -221,9 +221,10 @@ impl Authorities {
 }
 
 impl Authority {
-    /// Makes one, and what is kept of it.
+    /// Makes one, and what is kept of it. `is_used`: the keyring has sealed others than authorities.
     pub(crate) fn make(
         keyring: &Keyring,
+        is_used: bool,
         now: SystemTime,
     ) -> Result<(Self, StoredAuthority), MakeError> {
         let key = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256)?;
@@ -238,7 +239,7 @@ impl Authority {
         let der = signed.der().clone();
         let fingerprint = Fingerprint::of(&der);
         let private_key = PrivateKey::new(key.serialize_der());
-        let sealed = keyring.seal_authority(&fingerprint.to_string(), &private_key)?;
+        let sealed = keyring.seal_authority(&fingerprint.to_string(), &private_key, is_used)?;
         let created = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let stored = StoredAuthority {
             fingerprint: fingerprint.to_string(),

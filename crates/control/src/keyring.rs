@@ -7,7 +7,10 @@ use std::{
     io::{self, Write},
     os::unix::fs::PermissionsExt,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use api::resource::{Key, WrittenKey};
@@ -38,6 +41,8 @@ pub struct Keyring {
     /// It is made when it is first needed; a file that somebody names is theirs to make.
     is_made: bool,
     key: Mutex<Option<Arc<SealingKey>>>,
+    /// Whether an authority's key is sealed: then another key file is none to go on with, whatever else is sealed.
+    has_authority: AtomicBool,
 }
 
 struct SealingKey {
@@ -51,13 +56,13 @@ struct SealingKey {
 pub(crate) enum KeyringError {
     #[error("the key file {} is missing: put it back, or write the private key again", .0.display())]
     Missing(PathBuf),
-    #[error("the key file {path} is missing, and private keys are sealed under it: put it back; if it is lost, make another (`umask 077; openssl rand -hex {KEY_BYTES} > {path}`), then write each certificate again with its key", path = .0.display())]
+    #[error("the key file {path} is missing, and private keys are sealed under it: put it back; if it is lost, make another (`umask 077; openssl rand -hex {KEY_BYTES} > {path}`), then write each certificate again with its key, and make another authority of data planes (`laneway ca rotate`)", path = .0.display())]
     MissingThoughUsed(PathBuf),
     #[error("the key file {} cannot be used ({source})", .path.display())]
     File { path: PathBuf, source: io::Error },
     #[error("the key file {} holds no key: write {KEY_BYTES} random bytes in hexadecimal, e.g. with `openssl rand -hex {KEY_BYTES}`", .0.display())]
     NoKey(PathBuf),
-    #[error("the key file {path} {how} since it was read, and private keys will not open after a restart: put it back; if it is lost, restart, and write each certificate again with its key", path = .0.display(), how = .1)]
+    #[error("the key file {path} {how} since it was read, and private keys will not open after a restart: put it back; if it is lost, restart, write each certificate again with its key, and make another authority of data planes (`laneway ca rotate`)", path = .0.display(), how = .1)]
     NotAsRead(PathBuf, &'static str),
     #[error("it is sealed under another key file than {}: put that one in place, or write the private key again", .0.display())]
     OtherFile(PathBuf),
@@ -93,7 +98,7 @@ impl SealingKey {
 impl Keyring {
     /// Of a key file. `is_made`: by us, when it is first needed.
     pub fn new(path: PathBuf, is_made: bool) -> Self {
-        Self { path, is_made, key: Mutex::new(None) }
+        Self { path, is_made, key: Mutex::new(None), has_authority: AtomicBool::new(false) }
     }
 
     /// The private key that `sealed` is, which belongs to an object.
@@ -107,16 +112,20 @@ impl Keyring {
         fingerprint: &str,
         sealed: &str,
     ) -> Result<PrivateKey, KeyringError> {
+        self.has_authority.store(true, Ordering::Release);
         self.open_text(of_authority(fingerprint), sealed)
     }
 
-    /// The private key of an authority as it is stored.
+    /// The private key of an authority as it is stored. `is_used`: others than authorities are sealed.
     pub(crate) fn seal_authority(
         &self,
         fingerprint: &str,
         key: &PrivateKey,
+        is_used: bool,
     ) -> Result<String, KeyringError> {
-        self.seal_text(of_authority(fingerprint), key, false)
+        let sealed = self.seal_text(of_authority(fingerprint), key, is_used)?;
+        self.has_authority.store(true, Ordering::Release);
+        Ok(sealed)
     }
 
     fn open_text(&self, bound: Aad<String>, sealed: &str) -> Result<PrivateKey, KeyringError> {
@@ -136,7 +145,7 @@ impl Keyring {
     }
 
     /// A private key as it is stored. What is sealed already, and opens, stays as it is; so does `live`, as what the
-    /// object has it now, if it is the same key. `is_used`: others are sealed.
+    /// object has it now, if it is the same key. `is_used`: others are sealed, beside authorities.
     pub(crate) fn sealed(
         &self,
         object: &Key,
@@ -180,6 +189,7 @@ impl Keyring {
         private_key: &PrivateKey,
         is_used: bool,
     ) -> Result<String, KeyringError> {
+        let is_used = is_used || self.has_authority.load(Ordering::Acquire);
         match self.stays() {
             // Nothing is lost with the one that was read.
             Err(_) if !is_used => *self.key.lock() = None,

@@ -127,7 +127,10 @@ impl<R: Registrations> RegistrationStream<R> {
         mut instance: v1::Instance,
         join_token: &str,
     ) -> Result<register_response::Message, Status> {
-        self.holder = self.control.admit(join_token, &self.arrived)?;
+        // Who came with a certificate has renewed it since, perhaps: that of the connection may have ended.
+        if !(join_token.is_empty() && self.holder.has_certificate()) {
+            self.holder = self.control.admit(join_token, &self.arrived)?;
+        }
         // What is compared with it is in one spelling. What is no address is for the registry to refuse.
         let first = [&mut instance.address, &mut instance.application_address];
         let further = (instance.further_addresses.iter_mut())

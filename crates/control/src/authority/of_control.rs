@@ -55,7 +55,7 @@ pub(crate) async fn begin(
 
 async fn make_first(authorities: &Authorities, keyring: &Keyring, ledger: &Ledger) {
     let now = SystemTime::now();
-    let (authority, stored) = match Authority::make(keyring, now) {
+    let (authority, stored) = match Authority::make(keyring, has_sealed(ledger), now) {
         Ok(made) => made,
         Err(error) => {
             tracing::warn!(%error, "no authority for data planes can be made: discovery is served without TLS");
@@ -89,7 +89,8 @@ impl Control {
         if self.authorities.believed(now).len() >= BELIEVED_MAX {
             return Err(RotateError::TooMany);
         }
-        let (authority, stored) = Authority::make(&self.keyring, now).map_err(RotateError::Make)?;
+        let made = Authority::make(&self.keyring, has_sealed(self.ledger()), now);
+        let (authority, stored) = made.map_err(RotateError::Make)?;
         let about = format!("authority {} of data planes", stored.fingerprint);
         let entry = audit::of_action(None, about, Action::Created, Vec::new(), by, now);
         let mut changes = vec![Change::PutAuthority(stored), entry];
@@ -104,6 +105,12 @@ impl Control {
         self.authorities.add(authority, now);
         Ok(made)
     }
+}
+
+/// Whether a private key of a listener is stored sealed.
+fn has_sealed(ledger: &Ledger) -> bool {
+    let view = ledger.view();
+    view.objects().set().certificates().any(|it| it.spec.private_key.is_some())
 }
 
 fn status(authority: &Authority, signs: bool) -> AuthorityStatus {

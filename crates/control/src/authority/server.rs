@@ -23,7 +23,7 @@ use rustls::{
     version::TLS13,
 };
 
-use super::{Authorities, Authority, CertifyError, good_from};
+use super::{Authorities, Authority, CLOCKS_DIFFER, CertifyError, good_from};
 
 /// How long what the listener shows is good: it is made again when half of that is over.
 const SHOWN_LIFE: Duration = Duration::from_secs(30 * 86_400);
@@ -54,21 +54,29 @@ pub(crate) fn config(authorities: &Arc<Authorities>) -> Result<ServerConfig, Err
 struct Shown(Arc<Authorities>);
 
 impl ResolvesServerCert for Shown {
-    /// By the authority that is asked for, or the newest where that is none of ours.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let now = SystemTime::now();
-        let believed = self.0.believed(now);
-        let asked = hello.server_name().unwrap_or_default();
-        let authority = believed.iter().find(|it| it.fingerprint.is_asked_for(asked));
-        let authority = authority.or(believed.last())?;
-        self.0.server.of(authority, now)
+        let authority = self.0.shown_to(hello.server_name().unwrap_or_default(), now)?;
+        self.0.server.of(&authority, now)
+    }
+}
+
+impl Authorities {
+    /// The authority that is asked for, or the newest where that is none that signs here: who asked says then whom it knows.
+    pub(super) fn shown_to(&self, asked: &str, now: SystemTime) -> Option<Arc<Authority>> {
+        let mut sign = self.believed(now);
+        sign.retain(|it| it.issuer.is_some());
+        let authority = sign.iter().find(|it| it.fingerprint.is_asked_for(asked));
+        authority.or(sign.last()).cloned()
     }
 }
 
 impl Server {
     pub(super) fn of(&self, authority: &Authority, now: SystemTime) -> Option<Arc<CertifiedKey>> {
         let mut shown = self.shown.lock();
-        shown.retain(|(_, until, _)| now < *until && now + SHOWN_LIFE > *until);
+        // One that was made under a clock that was ahead may not be good yet.
+        let made_by = |until: SystemTime| now + CLOCKS_DIFFER / 2 + SHOWN_LIFE / 2 >= until;
+        shown.retain(|(_, until, _)| now < *until && made_by(*until));
         if let Some((.., key)) = shown.iter().find(|(of, ..)| *of == authority.fingerprint) {
             return Some(Arc::clone(key));
         }

@@ -135,9 +135,11 @@ impl Control {
         self.join_secret().is_some_and(|token| is_same_secret(token, shown))
     }
 
-    /// The join token of the mesh, without whom it names.
+    /// The join token of the mesh, without whom it names. None where nothing is left of it then: that is asked for, and
+    /// nobody can show it.
     pub(super) fn join_secret(&self) -> Option<&str> {
-        self.join_token.as_deref().map(|token| JoinToken::read(token).secret)
+        let token = self.join_token.as_deref()?;
+        Some(JoinToken::read(token).secret).filter(|secret| !secret.is_empty())
     }
 
     /// Refuses a data plane that its token is not good for, and tells of it.

@@ -82,7 +82,7 @@ impl Plane {
         directory: Arc<tempfile::TempDir>,
         join_token: Option<&str>,
     ) -> Self {
-        Self::start_among(directory, join_token, |_, _| Whose::Ours).await
+        Self::start_with(directory, join_token, |_| {}).await
     }
 
     /// The same, where whoever connects is somebody's.
@@ -91,7 +91,16 @@ impl Plane {
         join_token: Option<&str>,
         whose: fn(SocketAddr, SocketAddr) -> Whose,
     ) -> Self {
-        let settings = Settings {
+        Self::start_with(directory, join_token, |settings| settings.whose = whose).await
+    }
+
+    /// The same, with whatever settings are changed.
+    pub(crate) async fn start_with(
+        directory: Arc<tempfile::TempDir>,
+        join_token: Option<&str>,
+        change: impl FnOnce(&mut Settings),
+    ) -> Self {
+        let mut settings = Settings {
             database: directory.path().join("laneway.db"),
             gateway_port: 8000,
             join_token: join_token.map(str::to_owned),
@@ -99,8 +108,9 @@ impl Plane {
             prometheus: None,
             own_listeners: vec![("API", "127.0.0.1:7600".parse().unwrap())],
             certificate_life: Duration::from_secs(600),
-            whose,
+            whose: |_, _| Whose::Ours,
         };
+        change(&mut settings);
         let control = Control::open(settings).await.unwrap();
         let registry = Arc::new(Registry::default());
         let service = control.discovery(Arc::clone(&registry));

@@ -1,9 +1,11 @@
 //! What each message of a data plane takes, by who says it: a token, or a certificate that was made of one.
 
-use std::sync::Arc;
+use std::{fs, sync::Arc, time::Duration};
 
-use api::discovery::v1::{self, discovery_client::DiscoveryClient, register_request};
-use control::Arrived;
+use api::discovery::v1::{
+    self, discovery_client::DiscoveryClient, register_request, register_response,
+};
+use control::{Arrived, Change, SqliteStore, Store as _};
 use rcgen::{CertificateParams, KeyPair};
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use serde_json::{Value, json};
@@ -262,4 +264,87 @@ async fn another_authority_stands_beside_the_one_before_and_both_last() {
     assert_eq!(renewed.authorities.len(), 2);
     let der = CertificateDer::from_pem_slice(renewed.certificate.as_bytes()).unwrap();
     certify(&plane, in_tls(Some(&der)), "n", "").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_renews_under_another_authority_keeps_its_streams_and_registers_anew_on_them() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let short = Duration::from_secs(4);
+    let plane =
+        Plane::start_with(directory, Some(MESH), |settings| settings.certificate_life = short)
+            .await;
+    let first = certificate(&plane, MESH).await;
+    let channel = plane.channel_as(in_tls(Some(&first))).await;
+    let message = |node: &str| v1::RegisterRequest {
+        message: Some(register_request::Message::Instance(instance(node))),
+        ..v1::RegisterRequest::default()
+    };
+    let (says, requests) = tokio::sync::mpsc::channel(1);
+    says.send(message("n")).await.unwrap();
+    let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+    let answers = DiscoveryClient::new(channel).register(requests).await.unwrap();
+    let mut answers = answers.into_inner();
+    let is_registered = |answer: Option<v1::RegisterResponse>| {
+        matches!(answer.unwrap().message, Some(register_response::Message::Registered(_)))
+    };
+    assert!(is_registered(answers.message().await.unwrap()));
+
+    assert_eq!(call(plane.rest().await, "POST", AUTHORITIES, "").await.0, 201);
+    let mut newest = first.clone();
+    let mut renewals = 0;
+    while certify(&plane, in_tls(Some(&first)), "n", "").await.is_ok() {
+        let made = certify(&plane, in_tls(Some(&newest)), "n", "").await.unwrap();
+        newest = CertificateDer::from_pem_slice(made.certificate.as_bytes()).unwrap().to_vec();
+        renewals += 1;
+        tokio::time::sleep(short / 8).await;
+    }
+    assert!(renewals > 1, "{renewals}");
+    says.send(message("n")).await.unwrap();
+    assert!(is_registered(answers.message().await.unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_file_that_has_gone_is_put_back_or_made_and_never_replaced_by_itself() {
+    let plane = plane().await;
+    let (key_file, kept) =
+        (plane.directory.path().join("laneway.key"), plane.directory.path().join("kept"));
+    fs::rename(&key_file, &kept).unwrap();
+    let (_, told) = call(plane.rest().await, "POST", AUTHORITIES, "").await;
+    assert!(told.contains("has gone") && told.contains("put it back"), "{told}");
+    plane.control.stop().await;
+    let plane = plane.restart().await;
+    let (_, told) = call(plane.rest().await, "POST", AUTHORITIES, "").await;
+    assert!(told.contains("put it back; if it is lost, make another"), "{told}");
+    assert!(!key_file.exists());
+    fs::write(&key_file, "0f".repeat(32)).unwrap();
+    let (status, told) = call(plane.rest().await, "POST", AUTHORITIES, "").await;
+    assert_eq!(status, 201, "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_store_with_sealed_keys_and_no_key_file_is_given_none() {
+    let plane = plane().await;
+    let key = KeyPair::generate().unwrap();
+    let certificate = CertificateParams::default().self_signed(&key).unwrap().pem();
+    plane
+        .apply(&[json!({
+            "apiVersion": "laneway.io/v1alpha1", "kind": "Certificate", "metadata": {"name": "shop"},
+            "spec": {"certificate": certificate, "privateKey": key.serialize_pem()},
+        })])
+        .await
+        .unwrap();
+    plane.control.stop().await;
+    let directory = Arc::clone(&plane.directory);
+    drop(plane);
+    let mut store = SqliteStore::open(&directory.path().join("laneway.db")).unwrap();
+    for authority in store.load().unwrap().authorities {
+        let fingerprint = authority.fingerprint;
+        store.commit(&[Change::RemoveAuthority { fingerprint }]).unwrap();
+    }
+    drop(store);
+    let key_file = directory.path().join("laneway.key");
+    fs::remove_file(&key_file).unwrap();
+    let plane = Plane::start_in(directory, Some(MESH)).await;
+    assert!(plane.control.discovery_tls().is_none());
+    assert!(!key_file.exists());
 }

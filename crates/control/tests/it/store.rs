@@ -10,8 +10,8 @@ use api::{
 };
 use control::{
     AuditQuery, AuditReader, Change, Contents, Edit, Keyring, Ledger, Objects, Precondition,
-    Rejection, Revision, Rules, SqliteStore, Store, StoreError, StoredObject, Transaction,
-    default_gateway,
+    Rejection, Revision, Rules, SqliteStore, Store, StoreError, StoredAuthority, StoredObject,
+    Transaction, default_gateway,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -486,4 +486,21 @@ proptest! {
         let on_disk = contents(&path).objects.into_iter();
         prop_assert_eq!(&seen(on_disk.map(|stored| (stored.object, stored.created.0))), &model.groups);
     }
+}
+
+#[test]
+fn authorities_are_in_the_order_they_were_made_whatever_the_clock_said() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("laneway.db");
+    for (fingerprint, created) in [("one", 300), ("another", 100), ("the newest", 200)] {
+        let authority = StoredAuthority {
+            fingerprint: fingerprint.to_owned(),
+            certificate: "a certificate".to_owned(),
+            sealed: "a key".to_owned(),
+            created,
+        };
+        open(&path).commit(&[Change::PutAuthority(authority)]).unwrap();
+    }
+    let kept: Vec<_> = contents(&path).authorities.into_iter().map(|it| it.fingerprint).collect();
+    assert_eq!(kept, ["one", "another", "the newest"]);
 }

@@ -57,6 +57,18 @@ async fn status_says(plane: &Plane, words: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_join_token_without_a_secret_lets_nobody_in() {
+    let directory = Arc::new(tempfile::tempdir().unwrap());
+    let signs = api::join::Fingerprint::of(b"an authority").to_string();
+    let plane = Plane::start_in(directory, Some(&format!("@{signs}"))).await;
+    for shown in [String::new(), format!("@{signs}"), format!("x@{signs}")] {
+        let hello = v1::Hello { join_token: shown.clone(), ..gateway("n") };
+        let refused = DataPlane::connect(plane.discovery, hello).await.err().unwrap();
+        assert_eq!(refused.code(), tonic::Code::Unauthenticated, "{shown}: {refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_holder_registers_its_application_and_tag_and_nothing_else() {
     let plane = plane().await;
     plane.serve(&[service("sc-b", "app-b", &["1"])]);

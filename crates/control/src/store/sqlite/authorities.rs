@@ -34,11 +34,11 @@ pub(super) fn remove(transaction: &Transaction<'_>, fingerprint: &str) -> rusqli
         .map(drop)
 }
 
-/// Reads all that are not spoilt, the oldest first.
+/// Reads all that are not spoilt, in the order they were made: a clock may have been ahead when one was.
 pub(super) fn read(connection: &Connection) -> rusqlite::Result<Vec<StoredAuthority>> {
     let mut statement = connection.prepare(
         "SELECT fingerprint, certificate, sealed, created, checksum FROM authorities
-         ORDER BY created, rowid",
+         ORDER BY rowid",
     )?;
     let mut rows = statement.query([])?;
     let mut authorities = Vec::new();
