@@ -12,6 +12,7 @@ use std::{
 use anyhow::Context;
 use api::{
     client::CallError,
+    join::JoinToken,
     rest::{TokenRequest, TokenStatus},
 };
 use clap::{Args, Subcommand};
@@ -83,6 +84,9 @@ pub(crate) async fn run(verb: Token) -> anyhow::Result<ExitCode> {
                      register any application",
                 );
             }
+            if let Some(words) = warning_of(&created.secret) {
+                output::warning(words);
+            }
         }
         Action::List { shown } => {
             let heading =
@@ -97,6 +101,15 @@ pub(crate) async fn run(verb: Token) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is to be said of a token that leads to nobody in TLS.
+fn warning_of(secret: &str) -> Option<&'static str> {
+    let names_nobody = JoinToken::read(secret).authority.is_none();
+    names_nobody.then_some(
+        "nobody signs for the control plane, which its log explains: this token names no authority, and whoever shows it \
+         connects in the clear. Put the key file back or make another authority (`laneway ca rotate`), then make the token anew",
+    )
 }
 
 /// Where a token is told this once: a new file that nobody else may read, else standard output.
@@ -147,4 +160,16 @@ fn row(token: &TokenStatus) -> Vec<String> {
             None => "none".to_owned(),
         },
     ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_that_names_nobody_is_warned_of() {
+        let signs = api::join::Fingerprint::of(b"an authority");
+        assert_eq!(warning_of(&format!("laneway_id_secret@{signs}")), None);
+        assert!(warning_of("laneway_id_secret").unwrap().contains("`laneway ca rotate`"));
+    }
 }

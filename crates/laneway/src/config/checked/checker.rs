@@ -13,6 +13,7 @@ use std::{
     time::Duration,
 };
 
+use api::join::JoinToken;
 use proxy::{
     capture::{Cidr, EXCLUSIONS_MAX},
     limits::{Timeouts, UNLIMITED},
@@ -282,12 +283,17 @@ impl<'a> Checker<'a> {
     fn join_token(&mut self, raw: raw::Join) -> Option<Option<String>> {
         let Some(path) = raw.join_token_file else { return Some(None) };
         match std::fs::read_to_string(&path) {
-            Ok(text) if text.trim().len() >= JOIN_TOKEN_BYTES_MIN => {
+            // Who signs, behind it, everybody knows.
+            Ok(text) if JoinToken::read(text.trim()).secret.len() >= JOIN_TOKEN_BYTES_MIN => {
                 Some(Some(text.trim().to_owned()))
             }
             Ok(text) if !text.trim().is_empty() => {
+                let which = match JoinToken::read(text.trim()).authority {
+                    Some(_) => "the secret in it, before `@sha256:`,",
+                    None => "the token in it",
+                };
                 let remedy = format!(
-                    "the token in it is too short to be a secret: write at least {JOIN_TOKEN_BYTES_MIN} characters, e.g. of `openssl rand -hex 24`"
+                    "{which} is too short to be a secret: write at least {JOIN_TOKEN_BYTES_MIN} characters, e.g. of `openssl rand -hex 24`"
                 );
                 self.refuse("join-token-file", &path, remedy);
                 None

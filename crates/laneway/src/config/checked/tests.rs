@@ -453,6 +453,31 @@ fn a_discovery_listener_off_loopback_needs_a_join_token() {
 }
 
 #[test]
+fn of_a_join_token_its_secret_must_be_long_enough() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("join-token").to_string_lossy().into_owned();
+    let signs = api::join::Fingerprint::of(b"an authority");
+    let checked = |text: &str| {
+        std::fs::write(&path, text).unwrap();
+        let mut raw = sidecar();
+        raw.join.join_token_file = Some(path.clone());
+        raw.check(&origins()).map_err(|bad| bad.to_string())
+    };
+    for before in ["", "x", "fifteen letters"] {
+        let bad = checked(&format!("{before}@{signs}\n")).unwrap_err();
+        let words = format!(
+            "join-token-file: `{path}`: the secret in it, before `@sha256:`, is too short to be a secret"
+        );
+        assert!(bad.starts_with(&words), "{bad}");
+    }
+    assert!(checked("fifteen letters").unwrap_err().contains("the token in it is too short"));
+    assert!(checked(" \n").unwrap_err().contains("the file is empty"));
+    for good in ["sixteen letters.".to_owned(), format!("sixteen letters.@{signs}")] {
+        checked(&format!("{good}\n")).unwrap();
+    }
+}
+
+#[test]
 fn an_api_off_loopback_must_be_wanted() {
     let control = |listen: &str, plain_text: &str, auth: &str| {
         let raw = raw::Control {
