@@ -283,6 +283,13 @@ impl<'a> Checker<'a> {
     fn join_token(&mut self, raw: raw::Join) -> Option<Option<String>> {
         let Some(path) = raw.join_token_file else { return Some(None) };
         match std::fs::read_to_string(&path) {
+            Ok(ref text) if let Some(wrong) = JoinToken::misspelt_authority(text.trim()) => {
+                let remedy = format!(
+                    "`@{wrong}` is to say who signs for the control plane: write @sha256: and 64 hexadecimal digits, as `laneway ca show` tells them"
+                );
+                self.refuse("join-token-file", &path, remedy);
+                None
+            }
             // Who signs, behind it, everybody knows.
             Ok(text) if JoinToken::read(text.trim()).secret.len() >= JOIN_TOKEN_BYTES_MIN => {
                 Some(Some(text.trim().to_owned()))

@@ -471,6 +471,9 @@ fn of_a_join_token_its_secret_must_be_long_enough() {
         assert!(bad.starts_with(&words), "{bad}");
     }
     assert!(checked("fifteen letters").unwrap_err().contains("the token in it is too short"));
+    // Taken for a part of the secret it would be shown in the clear.
+    let misspelt = checked("sixteen letters.@sha256:709b5977").unwrap_err();
+    assert!(misspelt.contains("`@sha256:709b5977` is to say who signs"), "{misspelt}");
     assert!(checked(" \n").unwrap_err().contains("the file is empty"));
     for good in ["sixteen letters.".to_owned(), format!("sixteen letters.@{signs}")] {
         checked(&format!("{good}\n")).unwrap();
