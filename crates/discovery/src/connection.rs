@@ -4,7 +4,7 @@ use std::{error::Error, time::Duration};
 
 use tonic::transport::{Channel, Endpoint};
 
-use crate::{credentials::NotRead, dial::ToControlPlane};
+use crate::{credentials::kept::NotRead, dial::ToControlPlane};
 
 /// How long one attempt to connect may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);

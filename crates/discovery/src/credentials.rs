@@ -5,7 +5,7 @@
 //! ([`kept`]), so that a restart needs no token. A data plane that was told of no authority shows its token in the clear, as
 //! one on loopback may.
 
-mod kept;
+pub(crate) mod kept;
 pub(crate) mod tls;
 
 use std::{path::PathBuf, sync::Arc, sync::Weak, time::Duration, time::SystemTime};
@@ -25,8 +25,7 @@ use crate::{
     connection::{self, CONNECT_TIMEOUT, ConnectionError},
     dial::ToControlPlane,
 };
-use kept::Kept;
-pub(crate) use kept::NotRead;
+use kept::{Kept, NotRead};
 use tls::InTls;
 
 /// Between the first attempts to renew a certificate that did not succeed, and between later ones.
@@ -226,13 +225,10 @@ impl Inner {
         };
         let kept = Kept::new(&key, answer.into_inner(), made_of, SystemTime::now());
         let kept = Arc::new(kept.ok_or(ConnectionError::NotUnderstood)?);
-        if let Some(file) = &self.joining.file
-            && let Err(error) = kept.write(file)
-        {
-            let file = file.display();
-            tracing::warn!(%error, %file, "the certificate cannot be kept: a restart needs the join token");
-        }
         self.kept.send_replace(Some(Arc::clone(&kept)));
+        if let Some(file) = self.joining.file.clone() {
+            write_down(Arc::clone(&kept), file).await;
+        }
         Ok(kept)
     }
 
@@ -243,6 +239,16 @@ impl Inner {
         let channel = self.dial(Some(Some(&kept))).await?;
         let renewed = self.certify(channel, "").await;
         renewed.map(drop).inspect_err(|error| self.refused(&kept, error))
+    }
+}
+
+/// Keeps it in its file. A disk may take long: nobody else waits for it.
+async fn write_down(kept: Arc<Kept>, file: PathBuf) {
+    let path = file.clone();
+    let written = tokio::task::spawn_blocking(move || kept.write(&path)).await;
+    if let Err(error) = written.map_err(std::io::Error::other).flatten() {
+        let file = file.display();
+        tracing::warn!(%error, %file, "the certificate cannot be kept: a restart needs the join token");
     }
 }
 
