@@ -332,26 +332,20 @@ impl<D: Serves + 'static> Caller<D> {
             plan.choose(picture, &worker.ejections.borrow(), ticket, now, not_again)
         };
         let first = choose(tried)?;
-        let mut not_again: SmallVec<[SocketAddr; ATTEMPTS_MAX]> = SmallVec::new();
-        let mut leaves = worker.dubbo.is_leaving(first.address).then_some(first.address);
-        while let Some(leaving) = leaves {
-            if not_again.is_empty() {
-                not_again.extend_from_slice(tried);
-            }
-            not_again.push(leaving);
+        let mut next = first;
+        let mut not_again: SmallVec<[SocketAddr; ATTEMPTS_MAX]> = SmallVec::from_slice(tried);
+        while worker.dubbo.is_leaving(next.address) {
+            not_again.push(next.address);
             match choose(&not_again) {
                 Ok(other)
                     if other.subset == first.subset && !not_again.contains(&other.address) =>
                 {
-                    leaves = worker.dubbo.is_leaving(other.address).then_some(other.address);
-                    if leaves.is_none() {
-                        return Ok(other);
-                    }
+                    next = other;
                 }
-                _ => leaves = None,
+                _ => return Ok(first),
             }
         }
-        Ok(first)
+        Ok(next)
     }
 
     fn send(self: &Rc<Self>, session: &Rc<Session>, place: Place, request: Request) {

@@ -83,6 +83,19 @@ struct Tally {
     differences: Vec<String>,
 }
 
+impl Tally {
+    /// That a run of so many connections has shown something of everything.
+    #[track_caller]
+    fn shows_enough_of(&self, streams: u64) {
+        assert!(self.handed_on > streams, "too little goes on to show anything: {self:?}");
+        assert!(self.refused * 20 > streams, "too little is hostile to show anything: {self:?}");
+        assert!(
+            self.broken_off * 200 > streams,
+            "too little breaks off to show anything: {self:?}"
+        );
+    }
+}
+
 /// All that a client got on its connection.
 struct Conversation {
     methods: Vec<&'static str>,
@@ -120,9 +133,7 @@ async fn what_comes_back_is_read_alike_by_everybody() {
         differences(&tally, seed);
     }
     eprintln!("{tally:?}");
-    assert!(tally.handed_on > streams, "too little goes on to show anything: {tally:?}");
-    assert!(tally.refused * 20 > streams, "too little is hostile to show anything: {tally:?}");
-    assert!(tally.broken_off * 200 > streams, "too little breaks off to show anything: {tally:?}");
+    tally.shows_enough_of(streams);
 }
 
 /// Asks through a gateway what an instance answers so. What came of it at the clients.
